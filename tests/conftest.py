@@ -1,0 +1,27 @@
+"""Rule: what all tests share lives here: the choice of the event loop, and nothing of one subject.
+
+Tests marked `virtual` (one test, a class, or a module by `pytestmark = pytest.mark.virtual`) and the async fixtures
+they use run on virtual time (`asyncgg.testing.VirtualLoop`); all others, those with real sockets among them, run on
+asyncio's own loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from asyncgg.testing import VirtualLoop
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line("markers", "virtual: run this async test on virtual time; it never sleeps")
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Tell pytest-asyncio which loop a test gets."""
+    if item.get_closest_marker("virtual"):
+        return {"virtual": VirtualLoop}
+    return {"real": asyncio.new_event_loop}
