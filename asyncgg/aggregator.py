@@ -1,0 +1,191 @@
+"""Rule: from one batch and its reply to the fate of every thing in it: one pure function, nothing forgotten.
+
+Every thing of the batch is either finished (disassociated, failed) or goes back to the queue. `Settlement` says so as
+one mark for the whole batch and the exceptions from it, which is also how the journal writes it down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from asyncgg.backoff import RetryPolicy
+from asyncgg.classify import CodeTable, EntryAction, Verdict
+from asyncgg.model import Accepted, EntryError, Outcome, Refused, Reply, ThingState, Unanswered
+
+__all__ = ["Batch", "Exception_", "Settlement", "settle"]
+
+_BACK = ThingState.PENDING
+_DONE = ThingState.DISASSOCIATED
+_FAILED = ThingState.FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Claimed things of one core, as the journal gave them; the tuples run side by side, ids ascending."""
+
+    request: int
+    """The claim's number in the journal."""
+    core: str
+    ids: tuple[int, ...]
+    things: tuple[str, ...]
+    attempts: tuple[int, ...]
+    """Counted requests before this one."""
+    ambiguous: tuple[bool, ...]
+    """Whether an earlier request for the thing may have been applied without a clear answer."""
+
+    @property
+    def again(self) -> bool:
+        """Whether it carries a thing that was sent before."""
+        return any(self.attempts) or any(self.ambiguous)
+
+
+@dataclass(frozen=True, slots=True)
+class Exception_:
+    """A thing of a batch whose fate differs from the batch's."""
+
+    index: int
+    state: ThingState
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What becomes of a batch."""
+
+    verdict: Verdict
+    state: ThingState
+    """Of every thing without an exception."""
+    counted: bool
+    """Whether this request counts as an attempt of its things."""
+    ambiguous: bool = False
+    """Whether the things that go back may have been disassociated already."""
+    exceptions: tuple[Exception_, ...] = ()
+    returned: int = 0
+    """How many things go back to the queue."""
+    delay: float = 0.0
+    """Seconds until they may be sent again."""
+    parts: tuple[tuple[int, int, int], ...] = ()
+    """When the batch is split: (lowest id, highest id, things) of each part; they go back without a delay."""
+    gives_up_core: bool = False
+    """Whether the core's other pending things get this batch's failure without another request."""
+
+    def outcomes(self, batch: Batch) -> Iterator[Outcome]:
+        """The final outcomes among the batch's things."""
+        odd = {exception.index: exception for exception in self.exceptions}
+        for index, thing in enumerate(batch.things):
+            exception = odd.get(index)
+            state = exception.state if exception else self.state
+            if state is _DONE or state is _FAILED:
+                code, message = (exception.code, exception.message) if exception else ("", "")
+                yield Outcome(batch.core, thing, state, code, message, batch.attempts[index] + self.counted)
+
+
+def settle(batch: Batch, reply: Reply, verdict: Verdict, table: CodeTable, retry: RetryPolicy) -> Settlement:
+    """The fate of every thing of `batch`, given the `reply` and its `verdict` (see `asyncgg.classify`)."""
+    match verdict:
+        case Verdict.ACCEPTED:
+            assert isinstance(reply, Accepted)
+            return _accepted(batch, reply, table, retry)
+        case Verdict.LOST | Verdict.TRANSIENT:
+            return _tried_in_vain(batch, reply, verdict, retry)
+        case Verdict.INVALID if len(batch.ids) > 1:
+            return _halved(batch)
+        case Verdict.THING_NAMED:
+            return _all_but_one(batch, reply)
+        case Verdict.CORE_MISSING | Verdict.CORE_DENIED | Verdict.CORE_INVALID:
+            return _all_failed(batch, reply, verdict, gives_up_core=True)
+        case Verdict.INVALID | Verdict.REFUSED:
+            return _all_failed(batch, reply, verdict)
+        case Verdict.THROTTLED | Verdict.NOT_SENT:
+            delay = retry.delay(1, _retry_after(reply))
+            return Settlement(verdict, _BACK, counted=False, returned=len(batch.ids), delay=delay)
+        case Verdict.CREDENTIALS_EXPIRED | Verdict.CREDENTIALS_REJECTED:
+            return Settlement(verdict, _BACK, counted=False, returned=len(batch.ids))
+
+
+def _accepted(batch: Batch, reply: Accepted, table: CodeTable, retry: RetryPolicy) -> Settlement:
+    if not reply.errors:
+        return Settlement(Verdict.ACCEPTED, _DONE, counted=True)
+    place = {thing: index for index, thing in enumerate(batch.things)}
+    exceptions: dict[int, Exception_] = {}
+    tried_most = 0
+    for error in reply.errors:
+        index = place[error.thing]
+        state = _entry_state(error, batch.attempts[index] + 1, batch.ambiguous[index], table, retry)
+        exceptions[index] = Exception_(index, state, error.code, error.message)
+        if state is _BACK:
+            tried_most = max(tried_most, batch.attempts[index] + 1)
+    back = sum(exception.state is _BACK for exception in exceptions.values())
+    return Settlement(
+        Verdict.ACCEPTED,
+        _DONE,
+        counted=True,
+        exceptions=tuple(exceptions.values()),
+        returned=back,
+        delay=retry.delay(tried_most) if back else 0.0,
+    )
+
+
+def _entry_state(error: EntryError, attempts: int, ambiguous: bool, table: CodeTable, retry: RetryPolicy) -> ThingState:
+    action = table.action(error.code)
+    if action is EntryAction.GONE or (ambiguous and table.means_missing(error.code)):
+        return _DONE
+    if action is EntryAction.RETRY or action is EntryAction.UNKNOWN:
+        return _FAILED if retry.exhausted(attempts, unknown=action is EntryAction.UNKNOWN) else _BACK
+    return _FAILED
+
+
+def _tried_in_vain(batch: Batch, reply: Reply, verdict: Verdict, retry: RetryPolicy) -> Settlement:
+    code, message = _words(reply)
+    exceptions = tuple(
+        Exception_(index, _FAILED, code, message)
+        for index, attempts in enumerate(batch.attempts)
+        if retry.exhausted(attempts + 1)
+    )
+    returned = len(batch.ids) - len(exceptions)
+    delay = retry.delay(max(batch.attempts) + 1, _retry_after(reply)) if returned else 0.0
+    return Settlement(
+        verdict, _BACK, counted=True, ambiguous=True, exceptions=exceptions, returned=returned, delay=delay
+    )
+
+
+def _halved(batch: Batch) -> Settlement:
+    middle = len(batch.ids) // 2
+    parts = (
+        (batch.ids[0], batch.ids[middle - 1], middle),
+        (batch.ids[middle], batch.ids[-1], len(batch.ids) - middle),
+    )
+    return Settlement(Verdict.INVALID, _BACK, counted=False, parts=parts)
+
+
+def _all_but_one(batch: Batch, reply: Reply) -> Settlement:
+    assert isinstance(reply, Refused)
+    index = batch.things.index(reply.resource_id)
+    state = _DONE if batch.ambiguous[index] else _FAILED
+    return Settlement(
+        Verdict.THING_NAMED,
+        _BACK,
+        counted=False,
+        exceptions=(Exception_(index, state, reply.code, reply.message),),
+        returned=len(batch.ids) - 1,
+    )
+
+
+def _all_failed(batch: Batch, reply: Reply, verdict: Verdict, *, gives_up_core: bool = False) -> Settlement:
+    code, message = _words(reply)
+    exceptions = tuple(Exception_(index, _FAILED, code, message) for index in range(len(batch.ids)))
+    return Settlement(verdict, _FAILED, counted=True, exceptions=exceptions, gives_up_core=gives_up_core)
+
+
+def _words(reply: Reply) -> tuple[str, str]:
+    if isinstance(reply, Refused):
+        return reply.code or str(reply.status), reply.message
+    if isinstance(reply, Unanswered):
+        return reply.kind, reply.detail
+    return "", ""
+
+
+def _retry_after(reply: Reply) -> float | None:
+    return reply.retry_after if isinstance(reply, Refused) else None
