@@ -1,7 +1,7 @@
 """Rule: from one batch and its reply to the fate of every thing in it: one pure function, nothing forgotten.
 
 Every thing of the batch is either finished (disassociated, failed) or goes back to the queue. `Settlement` says so as
-one mark for the whole batch and the exceptions from it, which is also how the journal writes it down.
+one mark for the whole batch and the deviations from it, which is also how the journal writes it down.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from asyncgg.backoff import RetryPolicy
 from asyncgg.classify import CodeTable, EntryAction, Verdict
 from asyncgg.model import Accepted, EntryError, Outcome, Refused, Reply, ThingState, Unanswered
 
-__all__ = ["Batch", "Exception_", "Settlement", "settle"]
+__all__ = ["Batch", "Deviation", "Settlement", "settle"]
 
 _BACK = ThingState.PENDING
 _DONE = ThingState.DISASSOCIATED
@@ -41,7 +41,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Exception_:
+class Deviation:
     """A thing of a batch whose fate differs from the batch's."""
 
     index: int
@@ -56,12 +56,12 @@ class Settlement:
 
     verdict: Verdict
     state: ThingState
-    """Of every thing without an exception."""
+    """Of every thing without an deviation."""
     counted: bool
     """Whether this request counts as an attempt of its things."""
     ambiguous: bool = False
     """Whether the things that go back may have been disassociated already."""
-    exceptions: tuple[Exception_, ...] = ()
+    deviations: tuple[Deviation, ...] = ()
     returned: int = 0
     """How many things go back to the queue."""
     delay: float = 0.0
@@ -73,12 +73,12 @@ class Settlement:
 
     def outcomes(self, batch: Batch) -> Iterator[Outcome]:
         """The final outcomes among the batch's things."""
-        odd = {exception.index: exception for exception in self.exceptions}
+        odd = {deviation.index: deviation for deviation in self.deviations}
         for index, thing in enumerate(batch.things):
-            exception = odd.get(index)
-            state = exception.state if exception else self.state
+            deviation = odd.get(index)
+            state = deviation.state if deviation else self.state
             if state is _DONE or state is _FAILED:
-                code, message = (exception.code, exception.message) if exception else ("", "")
+                code, message = (deviation.code, deviation.message) if deviation else ("", "")
                 yield Outcome(batch.core, thing, state, code, message, batch.attempts[index] + self.counted)
 
 
@@ -109,20 +109,20 @@ def _accepted(batch: Batch, reply: Accepted, table: CodeTable, retry: RetryPolic
     if not reply.errors:
         return Settlement(Verdict.ACCEPTED, _DONE, counted=True)
     place = {thing: index for index, thing in enumerate(batch.things)}
-    exceptions: dict[int, Exception_] = {}
+    deviations: dict[int, Deviation] = {}
     tried_most = 0
     for error in reply.errors:
         index = place[error.thing]
         state = _entry_state(error, batch.attempts[index] + 1, batch.ambiguous[index], table, retry)
-        exceptions[index] = Exception_(index, state, error.code, error.message)
+        deviations[index] = Deviation(index, state, error.code, error.message)
         if state is _BACK:
             tried_most = max(tried_most, batch.attempts[index] + 1)
-    back = sum(exception.state is _BACK for exception in exceptions.values())
+    back = sum(deviation.state is _BACK for deviation in deviations.values())
     return Settlement(
         Verdict.ACCEPTED,
         _DONE,
         counted=True,
-        exceptions=tuple(exceptions.values()),
+        deviations=tuple(deviations.values()),
         returned=back,
         delay=retry.delay(tried_most) if back else 0.0,
     )
@@ -139,15 +139,15 @@ def _entry_state(error: EntryError, attempts: int, ambiguous: bool, table: CodeT
 
 def _tried_in_vain(batch: Batch, reply: Reply, verdict: Verdict, retry: RetryPolicy) -> Settlement:
     code, message = _words(reply)
-    exceptions = tuple(
-        Exception_(index, _FAILED, code, message)
+    deviations = tuple(
+        Deviation(index, _FAILED, code, message)
         for index, attempts in enumerate(batch.attempts)
         if retry.exhausted(attempts + 1)
     )
-    returned = len(batch.ids) - len(exceptions)
+    returned = len(batch.ids) - len(deviations)
     delay = retry.delay(max(batch.attempts) + 1, _retry_after(reply)) if returned else 0.0
     return Settlement(
-        verdict, _BACK, counted=True, ambiguous=True, exceptions=exceptions, returned=returned, delay=delay
+        verdict, _BACK, counted=True, ambiguous=True, deviations=deviations, returned=returned, delay=delay
     )
 
 
@@ -168,15 +168,15 @@ def _all_but_one(batch: Batch, reply: Reply) -> Settlement:
         Verdict.THING_NAMED,
         _BACK,
         counted=False,
-        exceptions=(Exception_(index, state, reply.code, reply.message),),
+        deviations=(Deviation(index, state, reply.code, reply.message),),
         returned=len(batch.ids) - 1,
     )
 
 
 def _all_failed(batch: Batch, reply: Reply, verdict: Verdict, *, gives_up_core: bool = False) -> Settlement:
     code, message = _words(reply)
-    exceptions = tuple(Exception_(index, _FAILED, code, message) for index in range(len(batch.ids)))
-    return Settlement(verdict, _FAILED, counted=True, exceptions=exceptions, gives_up_core=gives_up_core)
+    deviations = tuple(Deviation(index, _FAILED, code, message) for index in range(len(batch.ids)))
+    return Settlement(verdict, _FAILED, counted=True, deviations=deviations, gives_up_core=gives_up_core)
 
 
 def _words(reply: Reply) -> tuple[str, str]:

@@ -7,7 +7,7 @@ whoever waits holds no worker, so the delay goes to the schedule.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, stop_after_attempt, wait_exponential, wait_random_exponential
 from tenacity.stop import stop_base
@@ -60,7 +60,7 @@ class RetryPolicy:
         """Seconds until the next try after `attempts` tries; what the service asked for wins."""
         if retry_after is not None:
             return min(max(retry_after, 0.0), _LONGEST_RETRY_AFTER)
-        return cast(float, self._wait(self._at(max(attempts, 1))))
+        return self._wait(self._at(max(attempts, 1)))
 
     def _at(self, attempts: int) -> RetryCallState:
         self._state.attempt_number = attempts

@@ -1,6 +1,6 @@
 """Rule: which batch is next is decided here and nowhere else: pure bookkeeping over cores, without I/O or clock.
 
-The journal keeps a core's things as one ascending range of ids. A *wave* goes once over that range; `cursor` is how far.
+The journal keeps a core's things as one ascending range of ids. A *wave* goes once over that range, up to `cursor` so far.
 Things that come back for another try are counted in `returned` and wait until the wave is over, its requests are
 answered and their backoff is due. Then the next wave packs them together: a hundred things that failed one by one in a
 hundred requests go out again in a single one.

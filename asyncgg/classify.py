@@ -160,7 +160,7 @@ class CodeTable:
 def classify(reply: Reply, core: str, things: tuple[str, ...]) -> Verdict:
     """What `reply` says about a request for `things` of `core`.
 
-    [errors and their statuses: Greengrass V2 service model; a bare 429, or IoT's 400 with a throttling code, throttle too]
+    [errors and their statuses: Greengrass V2 service model; a bare 429 and IoT's 400 with a throttling code too]
     """
     if isinstance(reply, Accepted):
         return Verdict.ACCEPTED

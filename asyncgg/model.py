@@ -1,4 +1,4 @@
-"""Rule: the values that cross module borders live here: frozen, slotted, without behaviour that needs a loop or a clock.
+"""Rule: the values that cross module borders live here: frozen, slotted, needing neither a loop nor a clock.
 
 Facts of AWS are taken from the Greengrass V2 service model (botocore, greengrassv2/2020-11-30).
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from enum import Enum, IntEnum
+from enum import IntEnum, StrEnum
 from typing import Final, NamedTuple
 
 __all__ = [
@@ -69,7 +69,7 @@ class ThingState(IntEnum):
     """Failed for good in this pass; `retry` gives it a new one."""
 
 
-class RunState(str, Enum):
+class RunState(StrEnum):
     """How a run stands or ended; the values are part of the JSON summary's contract."""
 
     PLANNED = "planned"
@@ -108,7 +108,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The service answered and did not accept the request: any HTTP status but 200, with the error's members as sent."""
+    """The service answered and did not accept the request (any HTTP status but 200); the error's members as sent."""
 
     status: int
     code: str
@@ -148,7 +148,7 @@ class Outcome:
     thing: str
     state: ThingState
     code: str = ""
-    """The service's code (or the request's) for a failure, or for a thing that was found gone; empty for a plain success."""
+    """The service's or request's code for a failure, or for a thing found gone; empty for a plain success."""
     message: str = ""
     attempts: int = 0
     """Requests that carried this thing and count against `max_attempts`."""
