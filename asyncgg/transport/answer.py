@@ -1,0 +1,182 @@
+"""Rule: the reading of one HTTP answer of Greengrass V2 lives here: from status, headers and bytes to a Reply. Pure.
+
+No HTTP library: every transport hands its raw answer to `read_answer`, so all of them judge alike.
+botocore's own parser is not asked, because it takes a 200 with an unreadable body for a success without errors and
+fails on a `Retry-After` that is no whole number.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http.client import responses as _phrases
+from typing import Any, Final
+
+from asyncgg.model import Accepted, EntryError, Refused, Reply, Unanswered
+
+__all__ = ["Answer", "read_answer", "read_retry_after"]
+
+_EXCERPT: Final = 200
+"""Most characters quoted of a body that is no JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP answer whose body was received whole; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class _UnreadableError(ValueError):
+    """The body is not what the service model says; the message is a phrase about the answer."""
+
+
+def read_answer(answer: Answer, things: Collection[str], now: float) -> Reply:
+    """The Reply to a request for `things`; `now` is the Unix time in seconds, for a `Retry-After` that is a date.
+
+    [members and their places: Greengrass V2 service model; where the code stands: AWS restJson1 protocol]
+    """
+    if answer.status == 200:
+        try:
+            return Accepted(_entry_errors(answer, things), _request_id(answer))
+        except _UnreadableError as error:
+            return Unanswered("garbage", f"HTTP 200, but {error}", sent=True)
+    if 200 <= answer.status < 300:
+        # The service model knows no other 2xx, so nobody can tell what was done.
+        return Unanswered("garbage", f"HTTP {answer.status}, which the service does not use", sent=True)
+    return _refused(answer, now)
+
+
+# --- 200 ---
+
+
+def _entry_errors(answer: Answer, things: Collection[str]) -> tuple[EntryError, ...]:
+    if not answer.body:
+        # An empty structure may be sent as no body at all, but only a stated length tells that from one that was lost.
+        if answer.headers.get("content-length", "").strip() == "0":
+            return ()
+        raise _UnreadableError("the body is empty")
+    members = _json(answer.body)
+    if not isinstance(members, dict):
+        raise _UnreadableError("the body is no JSON object")
+    entries = members.get("errorEntries")
+    if entries is None:
+        if not members.keys().isdisjoint({"__type", "message", "Message"}):
+            raise _UnreadableError("the body is an error's")
+        return ()
+    if not isinstance(entries, list):
+        raise _UnreadableError("errorEntries is no list")
+    known = frozenset(things)
+    return tuple(_entry_error(entry, known) for entry in entries)
+
+
+def _entry_error(entry: object, known: frozenset[str]) -> EntryError:
+    if not isinstance(entry, dict):
+        raise _UnreadableError("an item of errorEntries is no object")
+    thing = entry.get("thingName")
+    if not isinstance(thing, str) or thing not in known:
+        # Which thing failed cannot be told, so no thing of the request may count as done.
+        raise _UnreadableError("an item of errorEntries names no thing of the request")
+    return EntryError(thing, _text(entry, "code"), _text(entry, "message"))
+
+
+def _text(entry: Mapping[str, Any], member: str) -> str:
+    value = entry.get(member)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise _UnreadableError(f"{member} of an item of errorEntries is no string")
+    return value
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise _UnreadableError("the body is no JSON") from None
+
+
+# --- everything else ---
+
+
+def _refused(answer: Answer, now: float) -> Refused:
+    try:
+        parsed = _json(answer.body)
+    except _UnreadableError:
+        parsed = None
+    members: Mapping[str, Any] = parsed if isinstance(parsed, dict) else {}
+    return Refused(
+        status=answer.status,
+        code=_code(answer, members),
+        message=_first(members, "message", "Message") or ("" if members else _excerpt(answer)),
+        request_id=_request_id(answer),
+        retry_after=read_retry_after(answer.headers, now),
+        reason=_first(members, "reason"),
+        fields=_field_names(members),
+        resource_id=_first(members, "resourceId"),
+        resource_type=_first(members, "resourceType"),
+        quota_code=_first(members, "quotaCode"),
+        service_code=_first(members, "serviceCode"),
+    )
+
+
+def _code(answer: Answer, members: Mapping[str, Any]) -> str:
+    """The error's bare name: header first, then the body; without one, the status itself."""
+    given = answer.headers.get("x-amzn-errortype", "") or _first(members, "code", "Code", "__type")
+    return given.split(":", 1)[0].rsplit("#", 1)[-1].strip() or str(answer.status)
+
+
+def _first(members: Mapping[str, Any], *names: str) -> str:
+    return next((value for name in names if isinstance(value := members.get(name), str) and value), "")
+
+
+def _field_names(members: Mapping[str, Any]) -> tuple[str, ...]:
+    fields = members.get("fields")
+    if not isinstance(fields, list):
+        return ()
+    return tuple(field["name"] for field in fields if isinstance(field, dict) and isinstance(field.get("name"), str))
+
+
+def _excerpt(answer: Answer) -> str:
+    """What stands in for a message: the beginning of a plain text, or the status's phrase for markup and silence."""
+    text = " ".join(answer.body.decode("utf-8", "replace").split())
+    if not text or text.startswith(("<", "{", "[")):
+        return _phrases.get(answer.status, "")
+    return text[:_EXCERPT]
+
+
+def _request_id(answer: Answer) -> str:
+    headers = answer.headers
+    return headers.get("x-amzn-requestid") or headers.get("x-amz-request-id") or ""
+
+
+def read_retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds to wait by the header `Retry-After`, never negative; None when it is absent or unreadable.
+
+    A number may have decimals. A date is measured against the answer's own `Date`, which the skew of this machine's
+    clock does not touch, or else against `now` (Unix time in seconds). [RFC 9110, 10.2.3]
+    """
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        until = _date(value)
+        if until is None:
+            return None
+        sent = _date(headers.get("date", ""))
+        seconds = until - (now if sent is None else sent)
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _date(value: str) -> float | None:
+    try:
+        return parsedate_to_datetime(value).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

@@ -1,0 +1,159 @@
+"""Rule: the credentials a transport signs with live here: where they come from, their renewal, and why there are none.
+
+The object stands where botocore expects a credential provider and its credentials, so a renewal reaches a living client
+and its open connections stay. No secret ever enters a message, a log line or a repr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from botocore import exceptions as aws
+from botocore.credentials import ReadOnlyCredentials
+
+from asyncgg.errors import CredentialsError
+from asyncgg.transport.failure import one_line
+from asyncgg.transport.session import new_session
+
+__all__ = ["CredentialSource", "SourceUnreachableError"]
+
+_LOAD_TIMEOUT: Final = 60.0
+"""Seconds for getting credentials from their source, instance metadata and AssumeRole included."""
+
+_SSO_FAULTS: Final = (aws.SSOError, aws.TokenRetrievalError)
+
+
+class SourceUnreachableError(Exception):
+    """The source of the credentials could not be asked this time; nothing is known to be wrong with them."""
+
+
+class CredentialSource:
+    """The credentials of one profile in one Region, in generations: each renewal reads their source from scratch."""
+
+    method = "asyncgg"
+    """botocore tells it in the user agent of some calls."""
+
+    def __init__(self, profile: str | None, region: str) -> None:
+        self._profile = profile
+        self._region = region
+        self._held: Any = None
+        self._used: ReadOnlyCredentials | None = None
+        self._refused: set[int] = set()
+        self._renewal = asyncio.Lock()
+        self.generation = 0
+        """Grows by one with each renewal."""
+
+    def __repr__(self) -> str:
+        return f"CredentialSource(profile={self._profile!r}, region={self._region!r})"
+
+    # --- what the transport asks ---
+
+    async def open(self) -> None:
+        """Get the first credentials. Raises CredentialsError when there are none or their source cannot be reached."""
+        try:
+            self._held, self._used = await self._load()
+        except SourceUnreachableError as error:
+            raise CredentialsError(f"no AWS credentials: {error}; {self._advice}") from None
+
+    def refused(self, generation: int) -> None:
+        """Remember that the service did not accept the credentials of this generation."""
+        self._refused.add(generation)
+
+    async def renew(self) -> None:
+        """Read the source from scratch; who waits for a renewal under way shares its result.
+
+        Raises:
+            CredentialsError: there are none, or still the ones that were refused.
+        """
+        seen = self.generation
+        async with self._renewal:
+            if self.generation != seen:
+                return
+            try:
+                held, fresh = await self._load()
+            except SourceUnreachableError as error:
+                raise CredentialsError(f"the AWS credentials could not be renewed: {error}; {self._advice}") from None
+            if fresh == self._used and self.generation in self._refused:
+                raise CredentialsError(
+                    f"the AWS service does not accept the credentials any more, and their source{self._of_profile} "
+                    f"still gives the same ones; {self._advice}"
+                )
+            self._held, self._used = held, fresh
+            self.generation += 1
+
+    # --- what botocore asks ---
+
+    async def load_credentials(self) -> CredentialSource:
+        """Be the provider and the credentials in one."""
+        return self
+
+    async def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        """The credentials to sign with now; those with an end are renewed before it by botocore itself."""
+        try:
+            self._used = await self._held.get_frozen_credentials()
+        except Exception as error:  # noqa: BLE001 - providers raise anything
+            raise self._fault(error) from None
+        return self._used
+
+    async def get_account_id(self) -> str | None:
+        """The account, where the source knows it."""
+        return (await self.get_frozen_credentials()).account_id
+
+    # --- within ---
+
+    async def _load(self) -> tuple[Any, ReadOnlyCredentials]:
+        session = new_session(self._profile, self._region)
+        try:
+            async with asyncio.timeout(_LOAD_TIMEOUT):
+                held = await session.get_credentials()
+                frozen = None if held is None else await held.get_frozen_credentials()
+        except Exception as error:  # noqa: BLE001 - providers raise anything
+            raise self._fault(error) from None
+        if frozen is None or not frozen.access_key or not frozen.secret_key:
+            raise CredentialsError(f"no AWS credentials{self._of_profile}: {self._advice}")
+        return held, frozen
+
+    def _fault(self, error: Exception) -> Exception:
+        if isinstance(error, aws.HTTPClientError | aws.ConnectionError):
+            return SourceUnreachableError(f"their source could not be reached ({one_line(error)})")
+        if isinstance(error, TimeoutError):
+            return SourceUnreachableError(f"their source did not answer within {_LOAD_TIMEOUT:g} s")
+        if isinstance(error, aws.ClientError):
+            return self._refusal(error)
+        if isinstance(error, _SSO_FAULTS):
+            return CredentialsError(
+                f"no AWS credentials: the SSO session{self._of_profile} is missing or has ended; {self._login}"
+            )
+        if isinstance(error, aws.PartialCredentialsError):
+            return CredentialsError(f"the AWS credentials{self._of_profile} are incomplete: {one_line(error)}")
+        # Others (a broken file of keys, say) may quote what they read, so only botocore's own words are repeated.
+        reason = one_line(error) if isinstance(error, aws.BotoCoreError) else _bare(error)
+        return CredentialsError(f"no AWS credentials{self._of_profile}: {reason}; {self._advice}")
+
+    def _refusal(self, error: aws.ClientError) -> Exception:
+        said = error.response.get("Error", {})
+        reason = one_line(f"{error.operation_name} was refused: {said.get('Code', '?')}: {said.get('Message', '')}")
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500 or "Throttl" in said.get(
+            "Code", ""
+        ):
+            return SourceUnreachableError(reason)
+        return CredentialsError(f"no AWS credentials{self._of_profile}: {reason}; {self._advice}")
+
+    @property
+    def _of_profile(self) -> str:
+        return "" if self._profile is None else f" of profile {self._profile!r}"
+
+    @property
+    def _login(self) -> str:
+        return "run `aws sso login`" if self._profile is None else f"run `aws sso login --profile {self._profile}`"
+
+    @property
+    def _advice(self) -> str:
+        return f"{self._login}, choose another --profile, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+
+
+def _bare(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return type(error).__name__
