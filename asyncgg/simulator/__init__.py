@@ -1,0 +1,27 @@
+"""Greengrass V2 on this machine: a fleet, one quota, faults on demand. Imports nothing of the engine.
+
+Rule: this file names what others may use; `Service` has neither socket nor clock, `Simulator` puts it on a port.
+"""
+
+from asyncgg.simulator.command import run
+from asyncgg.simulator.config import DEFAULT_PORT, SimulatorConfig
+from asyncgg.simulator.direct import DirectTransport
+from asyncgg.simulator.fleet import Core, Fleet, FleetPlan
+from asyncgg.simulator.server import Simulator
+from asyncgg.simulator.service import Service
+from asyncgg.simulator.wire import Answer, Fate, Request
+
+__all__ = [
+    "DEFAULT_PORT",
+    "Answer",
+    "Core",
+    "DirectTransport",
+    "Fate",
+    "Fleet",
+    "FleetPlan",
+    "Request",
+    "Service",
+    "Simulator",
+    "SimulatorConfig",
+    "run",
+]

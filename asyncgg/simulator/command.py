@@ -1,0 +1,81 @@
+"""Rule: the simulator as a program lives here: options made of the settings' fields, a port, signals, an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import Field, fields
+from typing import Any, Final, get_type_hints
+
+from asyncgg.errors import UsageError
+from asyncgg.simulator.config import DEFAULT_PORT, SimulatorConfig
+from asyncgg.simulator.server import Simulator
+
+__all__ = ["main", "run"]
+
+_TYPES: Final[dict[Any, type]] = {int: int, float: float, str: str, str | None: str, float | None: float}
+
+
+def run(config: SimulatorConfig, *, port: int = DEFAULT_PORT, host: str = "127.0.0.1") -> int:
+    """Serve until SIGTERM or SIGINT, then return 0; the URL is the first line of standard output.
+
+    Raises UsageError when the port or the record file cannot be had.
+    """
+    if not 0 <= port <= 65535:
+        raise UsageError(f"port {port}: give 0 to 65535, 0 for any free one")
+    return asyncio.run(_serve(config, port, host))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m asyncgg.simulator`: the exit code, 2 for a usage error told on standard error in one line."""
+    parser = _parser()
+    given = vars(parser.parse_args(arguments))
+    port, host = given.pop("port"), given.pop("host")
+    try:
+        return run(SimulatorConfig(**given | {"fault": tuple(given["fault"])}), port=port, host=host)
+    except UsageError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+
+
+async def _serve(config: SimulatorConfig, port: int, host: str) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with Simulator(config, host=host, port=port) as simulator:
+        sys.stdout.write(f"{simulator.url}\n")
+        sys.stdout.flush()
+        fleet = simulator.service.fleet
+        sys.stderr.write(
+            f"simulated Greengrass V2: {len(fleet.cores)} cores, {len(fleet)} client devices, "
+            f"{config.rate:g} requests/s with a burst of {config.burst:g}\n"
+            f"manifest: {simulator.url}/_sim/manifest.csv   what else it tells: {simulator.url}/_sim\n"
+        )
+        sys.stderr.flush()
+        await stop.wait()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m asyncgg.simulator", description="AWS IoT Greengrass V2 on this machine, for tests."
+    )
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, metavar="P", help="0 for any free one (%(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="address to serve at (%(default)s)")
+    hints = get_type_hints(SimulatorConfig)
+    for option in fields(SimulatorConfig):
+        _add(parser, option, hints[option.name])
+    return parser
+
+
+def _add(parser: argparse.ArgumentParser, option: Field[Any], hint: Any) -> None:
+    flag, metavar = f"--{option.name.replace('_', '-')}", option.metadata["metavar"]
+    text = option.metadata["help"].replace("%", "%%")
+    if hint == tuple[str, ...]:
+        parser.add_argument(flag, action="append", default=[], metavar=metavar, help=text)
+        return
+    shown = "" if option.default is None else f" ({option.default})"
+    parser.add_argument(flag, type=_TYPES[hint], default=option.default, metavar=metavar, help=f"{text}{shown}")

@@ -1,0 +1,80 @@
+"""Rule: what can be set on the simulator lives here, once: a field is an option, its metadata is the option's help.
+
+Command lines are derived from these fields; nothing here reads a command line, a file or the environment.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from asyncgg.errors import UsageError
+from asyncgg.simulator.faultspec import parse_faults
+from asyncgg.simulator.quota import check_quota
+
+__all__ = ["DEFAULT_PORT", "SimulatorConfig"]
+
+DEFAULT_PORT = 8765
+
+
+def _option(default: Any, help_text: str, metavar: str, *, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"help": help_text, "metavar": metavar})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatorConfig:
+    """All settings of a simulator; raises UsageError when a value is impossible."""
+
+    rate: float = _option(30.0, "requests per second of the one quota, inf for none", "R")
+    burst: float = _option(5.0, "requests the quota admits in one instant", "B")
+    latency_ms: float = _option(60.0, "time from a request to its answer", "L")
+    jitter_ms: float = _option(0.0, "mean of an exponential time added to the latency", "J")
+    fault: tuple[str, ...] = _option(
+        (),
+        "a fault, repeatable: KIND[:ARGUMENT][@GLOB][#N[-M]][=P%|=COUNT], such as 500=5%, reset-after=3%, "
+        "hang=1%, entry:ThrottlingException=5%, entry:CODE@THING, deny@CORE, expired-token=2",
+        "SPEC",
+    )
+    cores: int = _option(250, "core devices of the fleet", "N")
+    things: int = _option(100, "client devices per core, on average", "N")
+    skew: float = _option(0.0, "0: all cores alike; 1: sizes fall as 1/rank; more: steeper", "S")
+    seed: int = _option(0, "the same seed gives the same fleet and the same dice", "N")
+    missing_things: int = _option(0, "manifest rows of things that are associated with no core", "N")
+    missing_cores: int = _option(0, "manifest cores that do not exist", "N")
+    not_found: str = _option(
+        "ResourceNotFoundException",
+        "code of the error entry for a thing that is not associated, or `success` for no error (AWS documents neither)",
+        "CODE",
+    )
+    retry_after: str = _option("none", "header Retry-After on throttles: none, auto, or whole seconds", "S")
+    account: str = _option("123456789012", "account id that STS GetCallerIdentity tells", "ID")
+    secret_key: str | None = _option(
+        None, "verify each signature with this secret key (without it: form only)", "SECRET", secret=True
+    )
+    max_skew: float | None = _option(None, "refuse requests dated further away than this many seconds", "S")
+    hang_seconds: float = _option(600.0, "longest time a hanging request is held", "S")
+    record: str | None = _option(None, "append one JSON line per request to this file", "FILE")
+
+    def __post_init__(self) -> None:
+        check_quota(self.rate, self.burst)
+        parse_faults(self.fault)
+        for name in ("latency_ms", "jitter_ms", "skew", "hang_seconds"):
+            _require(name, getattr(self, name), 0.0)
+        for name in ("things", "missing_things", "missing_cores"):
+            _require(name, getattr(self, name), 0)
+        _require("cores", self.cores, 1)
+        if self.max_skew is not None:
+            _require("max_skew", self.max_skew, 0.0)
+        if not re.fullmatch(r"none|auto|\d{1,6}", self.retry_after):
+            raise UsageError(f"retry-after {self.retry_after!r}: give none, auto, or whole seconds")
+        if not re.fullmatch(r"\d{12}", self.account):
+            raise UsageError(f"account {self.account!r}: an account id has 12 digits")
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", self.not_found):
+            raise UsageError(f"not-found {self.not_found!r}: give an error code, or success")
+
+
+def _require(name: str, value: float, least: float) -> None:
+    if not (math.isfinite(value) and value >= least):
+        raise UsageError(f"{name.replace('_', '-')} {value}: must be {least:g} or more")

@@ -1,0 +1,132 @@
+"""Rule: what the service saw is counted here, so that a test can ask for it; nothing is decided by these numbers."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+__all__ = ["Counters", "Row"]
+
+_LOG_LENGTH: Final = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One request of the log."""
+
+    time: float
+    """Arrival, seconds."""
+    operation: str
+    core: str
+    entries: int
+    status: int
+    fate: str
+    code: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as a JSON object."""
+        return asdict(self)
+
+
+class Counters:
+    """All counts since the start or the last reset."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[str] = Counter()
+        """By operation: everything that came in, whatever the answer."""
+        self.statuses: Counter[int] = Counter()
+        self.codes: Counter[str] = Counter()
+        """Request-level errors, by code."""
+        self.entry_codes: Counter[str] = Counter()
+        self.admitted = 0
+        """Signed requests that took a token of the quota."""
+        self.throttled = 0
+        """Signed requests that found no token, or met a throttling fault."""
+        self.unsigned = 0
+        self.disassociated = 0
+        """Associations that really ended."""
+        self.associated = 0
+        self.identity = 0
+        """GetCallerIdentity requests; not in the quota."""
+        self.log: deque[Row] = deque(maxlen=_LOG_LENGTH)
+        self.carried: dict[str, dict[str, int]] = {}
+        """Core → thing → admitted disassociate requests that carried it."""
+        self.resent: dict[str, dict[str, int]] = {}
+        """Core → thing → those of them that came after its association had been ended by an earlier one."""
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.most_in_flight_per_core = 0
+        self._in_flight: Counter[str] = Counter()
+        self._ended: dict[str, set[str]] = {}
+
+    def carry(self, core: str, things: Iterable[str]) -> None:
+        """Note that an admitted disassociate request for `core` carries these things."""
+        carried = self.carried.setdefault(core, {})
+        ended = self._ended.get(core, ())
+        for thing in things:
+            carried[thing] = carried.get(thing, 0) + 1
+            if thing in ended:
+                resent = self.resent.setdefault(core, {})
+                resent[thing] = resent.get(thing, 0) + 1
+
+    def end(self, core: str, thing: str) -> None:
+        """Note that this association ended now."""
+        self.disassociated += 1
+        self._ended.setdefault(core, set()).add(thing)
+
+    def begin(self, core: str, thing: str) -> None:
+        """Note that the thing was associated (again): sending it once more is no mistake any longer."""
+        self.associated += 1
+        self._ended.get(core, set()).discard(thing)
+
+    @contextmanager
+    def flight(self, core: str) -> Iterator[None]:
+        """Count one request for `core` as being answered, for as long as the block runs."""
+        self.in_flight += 1
+        self._in_flight[core] += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        if core:
+            self.most_in_flight_per_core = max(self.most_in_flight_per_core, self._in_flight[core])
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+            self._in_flight[core] -= 1
+            if not self._in_flight[core]:
+                del self._in_flight[core]
+
+    def summary(self) -> dict[str, Any]:
+        """All counts but the log, as a JSON object."""
+        counts = [number for things in self.carried.values() for number in things.values()]
+        return {
+            "requests": dict(self.requests),
+            "total": sum(self.requests.values()),
+            "admitted": self.admitted,
+            "throttled": self.throttled,
+            "unsigned": self.unsigned,
+            "identity": self.identity,
+            "statuses": {str(status): number for status, number in sorted(self.statuses.items())},
+            "codes": dict(self.codes),
+            "entry_codes": dict(self.entry_codes),
+            "disassociated": self.disassociated,
+            "associated": self.associated,
+            "most_in_flight": self.most_in_flight,
+            "most_in_flight_per_core": self.most_in_flight_per_core,
+            "things": {
+                "carried": len(counts),
+                "most_times_carried": max(counts, default=0),
+                "carried_more_than_once": sum(1 for number in counts if number > 1),
+                "resent_after_success": sum(map(len, self.resent.values())),
+            },
+        }
+
+    def things(self) -> dict[str, Any]:
+        """The things that were carried more than once, and those sent again after a success, with their counts."""
+        again = {core: {t: n for t, n in things.items() if n > 1} for core, things in self.carried.items()}
+        return {
+            "carried_more_than_once": {core: things for core, things in again.items() if things},
+            "resent_after_success": self.resent,
+        }

@@ -1,0 +1,44 @@
+"""Rule: the one operation of AWS STS that is simulated lives here: GetCallerIdentity, outside the quota.
+
+The protocol is `query`: a form as request, XML as answer. [botocore service model sts/2011-06-15]
+"""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+from xml.sax.saxutils import escape
+
+from asyncgg.simulator.wire import Answer, Request
+
+__all__ = ["identity_answer", "is_identity_request", "sts_error"]
+
+_NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
+_HEADERS = {"Content-Type": "text/xml"}
+
+
+def is_identity_request(request: Request) -> bool:
+    """Whether the request asks for GetCallerIdentity, by a form or by its query."""
+    form = request.body.decode("ascii", "replace") if request.method == "POST" else request.query
+    return dict(parse_qsl(form)).get("Action") == "GetCallerIdentity"
+
+
+def identity_answer(account: str, access_key: str, request_id: str) -> Answer:
+    """Who the caller is: a simulated user of `account`."""
+    result = (
+        f"<Arn>arn:aws:iam::{account}:user/simulated</Arn>"
+        f"<UserId>{escape(access_key)}</UserId><Account>{account}</Account>"
+    )
+    body = (
+        f'<GetCallerIdentityResponse xmlns="{_NAMESPACE}"><GetCallerIdentityResult>{result}</GetCallerIdentityResult>'
+        f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></GetCallerIdentityResponse>"
+    )
+    return Answer(200, body.encode(), _HEADERS)
+
+
+def sts_error(status: int, code: str, message: str, request_id: str) -> Answer:
+    """An error in the form of the query protocol, where codes have no `Exception` at their end."""
+    body = (
+        f'<ErrorResponse xmlns="{_NAMESPACE}"><Error><Type>Sender</Type><Code>{code.removesuffix("Exception")}</Code>'
+        f"<Message>{escape(message)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
+    )
+    return Answer(status, body.encode(), _HEADERS)

@@ -1,0 +1,109 @@
+"""Rule: the limits of the service model live here: what a request must hold, or the ValidationException it gets.
+
+[botocore service model greengrassv2/2020-11-30 for shapes and lengths; AWS IoT for the characters of a name]
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from asyncgg.model import MAX_BATCH, name_fault
+from asyncgg.simulator.wire import RefusalError
+
+__all__ = ["check_core", "page_size", "read_entries", "read_token", "thing_group", "validation_error", "write_token"]
+
+_GROUP_ARN: Final = re.compile(r"arn:[^:]*:iot:[^:]*:[0-9]+:thinggroup/(.+)")
+
+
+def validation_error(fields: Mapping[str, str], reason: str = "FIELD_VALIDATION_FAILED") -> RefusalError:
+    """A ValidationException: field name → what is wrong with it; `reason` is of the service model's list."""
+    told = "; ".join(f"{name} {why}" for name, why in fields.items())
+    return RefusalError(
+        400,
+        "ValidationException",
+        f"The request is not valid: {told}",
+        reason=reason,
+        fields=[{"name": name, "message": f"{name} {why}"} for name, why in fields.items()],
+    )
+
+
+def check_core(name: str) -> None:
+    """Raise RefusalError unless `name` can be the name of a core device."""
+    why = name_fault(name)
+    if why:
+        raise validation_error({"coreDeviceThingName": why})
+
+
+def read_entries(body: bytes) -> list[str]:
+    """The thing names of a batch; raises RefusalError when the body is no batch of 1 to 100 entries."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise validation_error({"body": "is not JSON"}, "CANNOT_PARSE") from None
+    if not isinstance(document, dict):
+        raise validation_error({"body": "is not a JSON object"}, "CANNOT_PARSE")
+    entries = document.get("entries")
+    if entries is None:
+        raise validation_error({"entries": "is missing"})
+    if not isinstance(entries, list):
+        raise validation_error({"entries": "is not a list"}, "CANNOT_PARSE")
+    if not 1 <= len(entries) <= MAX_BATCH:
+        raise validation_error({"entries": f"has {len(entries)} members, 1 to {MAX_BATCH} are allowed"})
+    bad = {f"entries[{index}].thingName": why for index, entry in enumerate(entries) if (why := _entry_fault(entry))}
+    if bad:
+        raise validation_error(bad)
+    return [entry["thingName"] for entry in entries]
+
+
+def page_size(parameters: Mapping[str, str]) -> int:
+    """maxResults, 1 to 100, which is also what it is without being given; raises RefusalError."""
+    text = parameters.get("maxResults", "100")
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 100):
+        raise validation_error({"maxResults": "is not a whole number from 1 to 100"})
+    return int(text)
+
+
+def thing_group(parameters: Mapping[str, str]) -> str:
+    """The group's name out of thingGroupArn, empty when it is not given; raises RefusalError."""
+    arn = parameters.get("thingGroupArn")
+    if arn is None:
+        return ""
+    match = _GROUP_ARN.fullmatch(arn)
+    if match is None:
+        raise validation_error({"thingGroupArn": "is not the ARN of a thing group"})
+    return match[1]
+
+
+def write_token(scope: str, after: str) -> str:
+    """A nextToken: go on after the name `after`, in the same `scope` (operation, core, filters)."""
+    return base64.urlsafe_b64encode(json.dumps([scope, after]).encode()).decode()
+
+
+def read_token(parameters: Mapping[str, str], scope: str) -> str:
+    """The name to go on after, empty without a token; raises RefusalError for a token of another scope or of nobody."""
+    token = parameters.get("nextToken")
+    if token is None:
+        return ""
+    try:
+        value = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError):
+        value = None
+    if not (isinstance(value, list) and len(value) == 2 and value[0] == scope and isinstance(value[1], str)):
+        raise validation_error({"nextToken": "is not a token of this list"})
+    return value[1]
+
+
+def _entry_fault(entry: Any) -> str | None:
+    if not isinstance(entry, dict):
+        return "is not in an object"
+    name = entry.get("thingName")
+    if name is None:
+        return "is missing"
+    if not isinstance(name, str):
+        return "is not a string"
+    return name_fault(name)
