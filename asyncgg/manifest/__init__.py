@@ -1,0 +1,26 @@
+"""Rule: the names the rest of asyncgg may use of manifests are listed here; nothing is defined here.
+
+`asyncgg.manifest.s3` is left out: it imports all of aiobotocore, which only an `s3://` manifest needs.
+"""
+
+from asyncgg.manifest.iterables import Row, from_async_iterable, from_iterable
+from asyncgg.manifest.protect import Protect, load_protect
+from asyncgg.manifest.reading import FORMATS, Manifest, open_manifest
+from asyncgg.manifest.rejects import RejectsWriter
+from asyncgg.manifest.rows import BadRow, Chunk
+from asyncgg.manifest.sources import S3Opener
+
+__all__ = [
+    "FORMATS",
+    "BadRow",
+    "Chunk",
+    "Manifest",
+    "Protect",
+    "RejectsWriter",
+    "Row",
+    "S3Opener",
+    "from_async_iterable",
+    "from_iterable",
+    "load_protect",
+    "open_manifest",
+]

@@ -1,0 +1,70 @@
+"""Rule: rows that a program hands over become checked chunks here, by the same rules as a manifest's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from typing import Final
+
+from asyncgg.errors import ManifestError
+from asyncgg.manifest.rows import BadRow, Chunk, find_columns, row_fault, shown
+
+__all__ = ["Row", "from_async_iterable", "from_iterable"]
+
+Row = tuple[str, str] | Mapping[str, str]
+"""(core, thing), an `Association`, or a mapping with the columns of a manifest."""
+
+_NAME: Final = "<iterable>"
+_CHUNK: Final = 8192
+
+
+def from_iterable(rows: Iterable[Row], *, name: str = _NAME) -> Iterator[Chunk]:
+    """Check `rows` and give them as a manifest's chunks; a bad row's line is its number in `rows`, from 1.
+
+    No rows, no chunks: unlike a manifest, an empty iterable is no error.
+    """
+    chunk = Chunk()
+    for number, row in enumerate(rows, 1):
+        _add(chunk, name, number, row)
+        if number % _CHUNK == 0:
+            yield chunk
+            chunk = Chunk()
+    if chunk.good or chunk.bad:
+        yield chunk
+
+
+async def from_async_iterable(rows: AsyncIterable[Row], *, name: str = _NAME) -> AsyncIterator[Chunk]:
+    """The same as `from_iterable`, for an asynchronous iterable."""
+    chunk = Chunk()
+    number = 0
+    async for row in rows:
+        number += 1
+        _add(chunk, name, number, row)
+        if number % _CHUNK == 0:
+            yield chunk
+            chunk = Chunk()
+    if chunk.good or chunk.bad:
+        yield chunk
+
+
+def _add(chunk: Chunk, name: str, number: int, row: object) -> None:
+    pair = _pair(row)
+    reason = pair if isinstance(pair, str) else row_fault(*pair)
+    if reason is None:
+        chunk.good.append((str(pair[0]), str(pair[1])))
+    else:
+        chunk.bad.append(BadRow(name, number, reason, shown(repr(row))))
+
+
+def _pair(row: object) -> tuple[object, object] | str:
+    if isinstance(row, Mapping):
+        keys = [key for key in row if isinstance(key, str)]
+        try:
+            columns = find_columns("", keys)
+        except ManifestError:
+            return "names `core` or `thing` twice"
+        if columns is None:
+            return "lacks the key `core` or `thing`"
+        return row[keys[columns.core]], row[keys[columns.thing]]
+    if isinstance(row, tuple | list) and len(row) == 2:  # not a text: one of two characters would unpack as well
+        return row[0], row[1]
+    return "is not a pair of core and thing"

@@ -1,0 +1,88 @@
+"""Rule: writing out the refused rows (`--rejects`) lives here; which rows are refused is decided elsewhere."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from asyncgg.errors import UsageError
+from asyncgg.manifest.rows import BadRow
+
+__all__ = ["RejectsWriter"]
+
+
+class RejectsWriter:
+    """A CSV of refused rows: `file,line,reason,raw`, UTF-8, `raw` as in `BadRow`.
+
+    Written beside its place and moved there by `close()`, so a file under that name is always whole; without bad rows
+    it holds the header only, so that an older one is not taken for this run's. As a context manager it is closed on
+    an error too: the rows that stopped a run are what its caller wants to see.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, inputs: Iterable[str] = ()) -> None:
+        """Open it. Raises `UsageError` when it cannot be written or is one of `inputs` (manifest, protect list)."""
+        self._path = Path(path)
+        self.count = 0
+        """Rows written so far."""
+        for given in inputs:
+            if _same(self._path, Path(given)):
+                raise UsageError(f"{path}: the rejects would overwrite the input {given}: give another file")
+        # A device or a pipe cannot be replaced, only written to; a link's target is replaced, not the link.
+        self._part: Path | None = None
+        try:
+            if self._path.exists() and not self._path.is_file() and not self._path.is_dir():
+                self._file: IO[str] = self._path.open("w", encoding="utf-8", newline="")
+            else:
+                self._path = self._path.resolve()
+                if self._path.is_dir():
+                    raise UsageError(f"{path} is a directory: give a file for the rejects")
+                self._part = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
+                self._file = self._part.open("w", encoding="utf-8", newline="")
+            self._writer = csv.writer(self._file, lineterminator="\n")
+            self._writer.writerow(("file", "line", "reason", "raw"))
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def write(self, rows: Iterable[BadRow]) -> None:
+        """Add rows. Raises `UsageError` when they cannot be written (full disk)."""
+        try:
+            for row in rows:
+                self._writer.writerow((row.file, row.line, row.reason, row.raw))
+                self.count += 1
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def close(self) -> None:
+        """Finish the file and put it in its place; twice does no harm. Raises `UsageError` when that fails."""
+        if self._file.closed:
+            return
+        try:
+            self._file.close()
+            if self._part is not None:
+                self._part.replace(self._path)
+        except OSError as error:
+            if self._part is not None:
+                self._part.unlink(missing_ok=True)
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> UsageError:
+        return UsageError(f"{self._path}: the rejects cannot be written: {error.strerror or error}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):  # one of them does not exist, or is no path (`-`, s3://)
+        return False

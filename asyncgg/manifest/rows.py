@@ -1,0 +1,128 @@
+"""Rule: what a row of a manifest is lives here: its columns, its faults, how it is shown; no I/O and no file format."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from asyncgg.errors import ManifestError
+from asyncgg.model import name_fault
+
+__all__ = ["KEPT", "NAME", "BadRow", "Chunk", "Columns", "all_names", "find_columns", "row_fault", "shown"]
+
+NAME: Final = "[a-zA-Z0-9:_-]{1,128}"
+"""A thing name as a regular expression, for the readers' fast paths; `asyncgg.model.name_fault` is the rule itself."""
+
+KEPT: Final = 1000
+"""Most characters kept of a bad row's text: two names at their longest fit several times."""
+
+_ALIASES: Final = {"core": "core", "coredevicethingname": "core", "thing": "thing", "thingname": "thing"}
+_CONTROLS: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """One row that names no association: where it stands, why, and its text."""
+
+    file: str
+    line: int
+    """From 1. CSV and JSONL: the physical line where the row starts. Parquet and iterables: the row's number."""
+    reason: str
+    raw: str
+    """The row on one line: at most `KEPT` characters of it, what cannot be printed written as a backslash escape."""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some rows of a manifest in their order, the good ones apart from the bad ones."""
+
+    good: list[tuple[str, str]] = field(default_factory=list)
+    """(core, thing), both valid names; duplicates are still in."""
+    bad: list[BadRow] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Where the two wanted columns stand among all."""
+
+    core: int
+    thing: int
+    count: int
+
+    def shifted(self, fields: Sequence[str]) -> bool:
+        """Whether surplus fields may have pushed other values under `core` and `thing`.
+
+        Names hold no delimiter, so only a further column in front of them can do that.
+        """
+        return max(self.core, self.thing) > 1 and any(text.strip() for text in fields[self.count :])
+
+
+def find_columns(where: str, names: Sequence[str]) -> Columns | None:
+    """Find `core` and `thing` (or their aliases, in any case, blanks around them) among the `names` of all columns.
+
+    Returns None when one is absent. Raises `ManifestError` when one is there twice.
+    """
+    found: dict[str, int] = {}
+    for index, name in enumerate(names):
+        column = _ALIASES.get(name.strip().lower())
+        if column is None:
+            continue
+        if column in found:
+            first, second = names[found[column]].strip(), name.strip()
+            raise ManifestError(f"{where}: column `{column}` is there twice (`{first}`, `{second}`): keep one of them")
+        found[column] = index
+    if len(found) < 2:
+        return None
+    return Columns(found["core"], found["thing"], len(names))
+
+
+def row_fault(core: object, thing: object) -> str | None:
+    """Why the two values name no association, or None when they do."""
+    if isinstance(core, str) and isinstance(thing, str) and name_fault(core) is None and name_fault(thing) is None:
+        return None
+    faults = [
+        f"{column} {fault}" for column, value in (("core", core), ("thing", thing)) if (fault := _value_fault(value))
+    ]
+    return "; ".join(faults)
+
+
+def _value_fault(value: object) -> str | None:
+    if value is None:
+        return "is null"
+    if not isinstance(value, str):
+        return "is not text"
+    return name_fault(value)
+
+
+def shown(raw: bytes | str) -> str:
+    """One printable line of at most `KEPT` characters of `raw`: safe for a terminal, a log and a CSV."""
+    text = raw[: KEPT * 4].decode("utf-8", "surrogateescape") if isinstance(raw, bytes) else raw
+    if len(text) > KEPT:
+        text = text[:KEPT] + "…"
+    if text.isprintable() and "\\" not in text:
+        return text
+    return "".join(_escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    if char in _CONTROLS:
+        return _CONTROLS[char]
+    if char.isprintable():
+        return char
+    if "\udc80" <= char <= "\udcff":  # a byte that is not UTF-8, carried by surrogateescape
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode("ascii")
+
+
+_ALL_NAMES: Final = re.compile(rf"(?:{NAME}\n)*\Z")
+
+
+def all_names(values: Sequence[str]) -> bool:
+    """Whether every one of `values` is a valid name, asked at once: the fast path for columns."""
+    text = "\n".join(values) + "\n"
+    return text.count("\n") == len(values) and _ALL_NAMES.match(text) is not None

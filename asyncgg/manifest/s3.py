@@ -1,0 +1,144 @@
+"""Rule: fetching a manifest from S3 lives here: one object into one temporary file; no parsing.
+
+The object is on disk before its first row is read: parsing then needs no connection, Parquet can seek, and memory
+stays small.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import threading
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final, cast
+
+import aiohttp
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
+
+from asyncgg.errors import AsyncggError, CredentialsError, ManifestError
+
+__all__ = ["S3Download"]
+
+_PIECE: Final = 1 << 20
+_TRIES: Final = 3
+_DENIED: Final = frozenset(
+    {
+        "403",
+        "AccessDenied",
+        "AllAccessDisabled",
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+        "UnrecognizedClientException",
+    }
+)
+
+
+class _CutOff(Exception):  # noqa: N818 - a signal to try again, never seen outside
+    """The body ended before its announced length."""
+
+
+@dataclass(frozen=True, slots=True)
+class S3Download:
+    """Opens objects of S3 by downloading them; None leaves a setting to the environment and the AWS configuration."""
+
+    profile: str | None = None
+    region: str | None = None
+    endpoint_url: str | None = None
+
+    def open(self, bucket: str, key: str) -> BinaryIO:
+        """Download the object; the file returned has no name on disk and is gone when it is closed.
+
+        Blocking, and safe to call with or without an event loop in this thread. Raises `ManifestError` when there is no
+        such object or it cannot be fetched, `CredentialsError` when credentials are absent or refused.
+        """
+        file = cast(BinaryIO, tempfile.TemporaryFile(prefix="asyncgg-"))  # noqa: SIM115 - the caller closes it
+        problem: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                asyncio.run(self._download(bucket, key, file))
+            except BaseException as error:  # noqa: BLE001 - it is raised again in the calling thread
+                problem.append(error)
+
+        # A loop of its own in a thread of its own: the caller's thread may run a loop already.
+        thread = threading.Thread(target=work, name="asyncgg-s3", daemon=True)
+        thread.start()
+        thread.join()
+        if problem:
+            file.close()
+            raise problem[0]
+        file.seek(0)
+        return file
+
+    async def _download(self, bucket: str, key: str, file: BinaryIO) -> None:
+        where = f"s3://{bucket}/{key}"
+        try:
+            session = AioSession(profile=self.profile)
+            config = AioConfig(
+                connect_timeout=10,
+                read_timeout=60,
+                retries={"total_max_attempts": _TRIES, "mode": "standard"},
+                # Names of test endpoints seldom resolve with a bucket in front.
+                s3={"addressing_style": "path"} if self.endpoint_url else None,
+            )
+            async with session.create_client(
+                "s3", region_name=self.region, endpoint_url=self.endpoint_url, config=config
+            ) as client:
+                for left in reversed(range(_TRIES)):
+                    file.seek(0)
+                    file.truncate()
+                    try:
+                        return await _fetch(client, bucket, key, file)
+                    except (_CutOff, aiohttp.ClientError, BotoCoreError) as error:
+                        if not left or isinstance(error, NoCredentialsError | PartialCredentialsError):
+                            raise
+        except ClientError as error:
+            raise _refused(where, bucket, error) from None
+        except ProfileNotFound:
+            raise CredentialsError(f"{where}: the profile `{self.profile}` is not in the AWS configuration") from None
+        except (NoCredentialsError, PartialCredentialsError):
+            raise CredentialsError(
+                f"{where}: no AWS credentials found: sign in, set a profile (--profile) or the AWS_* variables"
+            ) from None
+        except (SSOError, TokenRetrievalError):
+            raise CredentialsError(f"{where}: the sign-in has expired: run `aws sso login` again") from None
+        except (_CutOff, aiohttp.ClientError, BotoCoreError, TimeoutError, ValueError) as error:
+            raise ManifestError(f"{where} cannot be fetched: {str(error) or type(error).__name__}") from None
+
+
+async def _fetch(client: Any, bucket: str, key: str, file: BinaryIO) -> None:
+    reply = await client.get_object(Bucket=bucket, Key=key)
+    length = reply["ContentLength"]
+    got = 0
+    async with reply["Body"] as body:
+        while piece := await body.read(_PIECE):
+            await asyncio.to_thread(file.write, piece)
+            got += len(piece)
+    if got != length:
+        raise _CutOff(f"{got} of {length} bytes came")
+
+
+def _refused(where: str, bucket: str, error: ClientError) -> AsyncggError:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    message = str(error.response.get("Error", {}).get("Message", "")).split("\n", 1)[0]
+    if code in {"NoSuchKey", "404"}:
+        return ManifestError(f"{where}: no such object: check the key")
+    if code == "NoSuchBucket":
+        return ManifestError(f"{where}: no such bucket `{bucket}`: check its name")
+    if code in _DENIED:
+        return CredentialsError(f"{where}: S3 refused to give it ({code}): it needs s3:GetObject on this object")
+    return ManifestError(f"{where} cannot be fetched: {code}: {message}")
