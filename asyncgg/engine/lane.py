@@ -1,0 +1,129 @@
+"""Rule: one quota and what belongs to it: transport, limiter, rate policy, credentials. Nothing of the things sent.
+
+A lane is (account, Region). It holds nothing global, so that many can run side by side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from asyncgg.backoff import RetryPolicy
+from asyncgg.errors import CredentialsError
+from asyncgg.events import Event, LanePaused, RateChanged
+from asyncgg.ratelimit import RatePolicy, TokenBucket, default_burst
+from asyncgg.transport.base import Refreshable, Transport
+
+__all__ = ["Lane"]
+
+_REFRESHES: Final = 5
+"""Refreshes in a row without an accepted request before the credentials count as lost."""
+_LONGEST_PAUSE: Final = 300.0
+"""Seconds; no single Retry-After pauses the lane for longer."""
+
+
+class Lane:
+    """Sends under one quota. `burst` None follows the rate (see `asyncgg.ratelimit.default_burst`)."""
+
+    def __init__(
+        self, transport: Transport, policy: RatePolicy, *, burst: float | None = None, retry: RetryPolicy | None = None
+    ) -> None:
+        self.transport = transport
+        self.policy = policy
+        self.ceiling = policy.rate
+        self._burst = burst
+        self.bucket = TokenBucket(policy.rate, default_burst(policy.rate) if burst is None else burst)
+        self._retry = retry or RetryPolicy()
+        self._clock = asyncio.get_running_loop().time
+        self._silences = 0
+        self._refreshes = 0
+        self._refreshing: asyncio.Future[None] | None = None
+        self._credentials = 0
+        self.emit: Callable[[Event], None] = lambda event: None
+
+    @property
+    def credentials(self) -> int:
+        """Which generation of credentials requests are signed with."""
+        return self._credentials
+
+    @property
+    def note(self) -> str:
+        """Why nothing is being sent, if so."""
+        if self._refreshing is not None:
+            return "refreshing credentials"
+        paused = self.bucket.statistics().paused_until
+        return f"paused for {paused - self._clock():.0f} s" if paused is not None else ""
+
+    async def token(self) -> None:
+        """Wait until one request may be sent: the limiter, a pause, credentials being refreshed."""
+        while self._refreshing is not None:
+            await asyncio.shield(self._refreshing)
+        await self.bucket.acquire()
+
+    def accepted(self, started: float) -> None:
+        """A request that was begun at `started` was within the quota."""
+        self._silences = 0
+        self._refreshes = 0
+        self.policy.on_accepted(started, self._clock())
+        self._follow()
+
+    def throttled(self, started: float, retry_after: float | None) -> None:
+        """A request that was begun at `started` was over the quota."""
+        self._silences = 0
+        now = self._clock()
+        self.policy.on_throttled(started, now, retry_after)
+        self._follow()
+        if retry_after:
+            self._pause("throttled, the service asked to wait", min(retry_after, _LONGEST_PAUSE))
+
+    def unreachable(self, reason: str) -> None:
+        """A request never reached the service: give it time, longer and longer."""
+        self._silences += 1
+        self._pause(reason, self._retry.delay(self._silences))
+
+    async def refresh(self, used: int) -> None:
+        """Get new credentials, once for all requests that were signed with generation `used`.
+
+        Raises `CredentialsError` when there are none, or when several in a row were not accepted either.
+        """
+        if used != self._credentials:
+            return
+        if self._refreshing is not None:
+            await asyncio.shield(self._refreshing)
+            return
+        self._refreshing = asyncio.get_running_loop().create_future()
+        try:
+            await self._renew()
+            self._credentials += 1
+        finally:
+            self._refreshing.set_result(None)
+            self._refreshing = None
+
+    async def _renew(self) -> None:
+        self._refreshes += 1
+        if not isinstance(self.transport, Refreshable):
+            raise CredentialsError("the credentials have expired and this transport cannot get new ones; resume later")
+        if self._refreshes > _REFRESHES:
+            raise CredentialsError(
+                f"the credentials have expired, and {_REFRESHES} refreshes brought none that the service accepts;"
+                " log in again, then resume"
+            )
+        if self._refreshes > 1:
+            delay = self._retry.delay(self._refreshes)
+            self.emit(LanePaused("credentials expired", delay))
+            await asyncio.sleep(delay)
+        await self.transport.refresh()
+
+    def _pause(self, reason: str, seconds: float) -> None:
+        until = self._clock() + seconds
+        paused = self.bucket.statistics().paused_until
+        self.bucket.pause_until(until)
+        if paused is None:
+            self.emit(LanePaused(reason, seconds))
+
+    def _follow(self) -> None:
+        old, new = self.bucket.rate, self.policy.rate
+        if new != old:
+            self.bucket.set_rate(new, default_burst(new) if self._burst is None else self._burst)
+            self.emit(RateChanged(old, new))

@@ -1,0 +1,9 @@
+"""Rule: the durable queue of a run: one SQLite file, one writer (tables: `schema`, promises: `writer`)."""
+
+from asyncgg.journal.importer import Imported, Importer
+from asyncgg.journal.lock import running
+from asyncgg.journal.reader import JournalReader, OutcomeRow
+from asyncgg.journal.store import Answer, Counts, Store
+from asyncgg.journal.writer import Journal
+
+__all__ = ["Answer", "Counts", "Imported", "Importer", "Journal", "JournalReader", "OutcomeRow", "Store", "running"]

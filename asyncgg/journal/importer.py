@@ -1,0 +1,112 @@
+"""Rule: associations become a journal here, in any order and number, in bounded memory, each one once.
+
+They are first appended to a temporary table without an index, then written to their place in one sorted pass; SQLite
+sorts on disk what does not fit its cache.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asyncgg.journal import schema
+from asyncgg.model import MAX_BATCH
+
+__all__ = ["Imported", "Importer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import came to."""
+
+    total: int
+    """Distinct associations."""
+    duplicates: int
+    cores: int
+    minimum: int
+    """The fewest requests: the sum over the cores of ceil(n / 100)."""
+    largest: int
+    """Things of the core that has most."""
+
+
+class Importer:
+    """Builds the journal at `path`. Call `add` any number of times, then `finish` or `discard`. Not for two threads
+    at once.
+
+    Raises `JournalError` when the file is there already, cannot be created or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._added = 0
+        self._connection = schema.create(path)
+        self._connection.execute("PRAGMA cache_size = -65536")
+        self._connection.execute("PRAGMA temp_store = FILE")
+        self._connection.execute("CREATE TEMP TABLE staging (core TEXT NOT NULL, name TEXT NOT NULL)")
+        self._connection.execute("BEGIN")
+
+    def add(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Take in (core, thing) pairs that are valid names."""
+        try:
+            self._connection.executemany("INSERT INTO staging VALUES (?, ?)", pairs)
+        except sqlite3.Error as error:
+            raise schema.explain(error, self.path) from None
+        self._added += len(pairs)
+
+    def finish(self, meta: Mapping[str, str]) -> Imported:
+        """Sort, drop duplicates, write `meta` and close: from here on the journal can be run."""
+        try:
+            imported = self._finish(meta)
+        except sqlite3.Error as error:
+            self.discard()
+            raise schema.explain(error, self.path) from None
+        self._connection.close()
+        return imported
+
+    def discard(self) -> None:
+        """Remove the unfinished journal."""
+        self._connection.close()
+        for ending in ("", "-wal", "-shm", "-journal"):
+            self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
+
+    def _finish(self, meta: Mapping[str, str]) -> Imported:
+        execute = self._connection.execute
+        execute(
+            "INSERT INTO core (name, first, last) SELECT core, 0, 0 FROM (SELECT DISTINCT core FROM staging) ORDER BY 1"
+        )
+        execute("CREATE UNIQUE INDEX core_name ON core (name)")
+        # GROUP BY sorts; DISTINCT would build an index in random order.
+        execute(
+            "INSERT INTO thing (core, name) SELECT core.id, staging.name FROM staging JOIN core ON core.name ="
+            " staging.core GROUP BY core.id, staging.name"
+        )
+        execute(
+            "UPDATE core SET first = extent.low, last = extent.high FROM"
+            " (SELECT core AS id, min(id) AS low, max(id) AS high FROM thing GROUP BY core) AS extent"
+            " WHERE core.id = extent.id"
+        )
+        cores, total, minimum, largest = execute(
+            "SELECT count(*), coalesce(sum(last - first + 1), 0), coalesce(sum((last - first + ?1) / ?1), 0),"
+            " coalesce(max(last - first + 1), 0) FROM core",
+            (MAX_BATCH,),
+        ).fetchone()
+        imported = Imported(total, self._added - total, cores, minimum, largest)
+        figures = {
+            "total": total,
+            "duplicates": imported.duplicates,
+            "cores": cores,
+            "minimum": minimum,
+            "pass": 1,
+            "scope": 1,
+            "seconds": 0.0,
+        }
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+            [(key, str(value)) for key, value in figures.items()] + list(meta.items()),
+        )
+        execute("COMMIT")
+        execute("DROP TABLE staging")
+        schema.finish_import(self._connection)
+        return imported

@@ -1,0 +1,79 @@
+"""Rule: one process runs a journal at a time; the lock that says so lives here and dies with its process.
+
+An advisory lock on a file beside the journal, and not on the journal itself: closing any handle of a file drops a
+process's POSIX locks on it, SQLite's own among them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from asyncgg.errors import JournalError
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows
+    fcntl = None  # type: ignore[assignment]  # a platform without it has no lock: one run at a time is the user's care
+
+__all__ = ["RunLock", "running"]
+
+
+def _lock_path(journal: Path) -> Path:
+    return journal.with_name(journal.name + ".lock")
+
+
+class RunLock:
+    """The right to run one journal, from construction to `release`. Raises `JournalError` when another has it."""
+
+    def __init__(self, journal: Path) -> None:
+        self._path = _lock_path(journal)
+        self._handle: int | None = None
+        try:
+            while self._handle is None:
+                self._handle = self._attempt(journal)
+        except OSError as error:
+            raise JournalError(f"journal {journal}: its lock {self._path.name} fails: {error.strerror}") from None
+
+    def _attempt(self, journal: Path) -> int | None:
+        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if fcntl is not None:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Its last holder may have removed the file between our open and our lock.
+            if not self._path.exists() or os.fstat(handle).st_ino != self._path.stat().st_ino:
+                os.close(handle)
+                return None
+            os.ftruncate(handle, 0)
+            os.write(handle, str(os.getpid()).encode())
+        except BlockingIOError:
+            holder = os.read(handle, 32).decode(errors="replace")
+            os.close(handle)
+            raise JournalError(
+                f"journal {journal}: process {holder or 'unknown'} is running it; "
+                "wait for it or stop it (status and report work meanwhile)"
+            ) from None
+        return handle
+
+    def release(self) -> None:
+        """Let another process run the journal; does nothing the second time."""
+        if self._handle is not None:
+            self._path.unlink(missing_ok=True)
+            os.close(self._handle)
+            self._handle = None
+
+
+def running(journal: Path) -> bool:
+    """Whether some process runs `journal` now."""
+    try:
+        handle = os.open(_lock_path(journal), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False

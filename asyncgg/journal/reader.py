@@ -1,0 +1,148 @@
+"""Rule: reading a journal without disturbing whoever runs it: figures, outcomes, requests; nothing here writes."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from asyncgg.journal import schema
+from asyncgg.journal.lock import running
+from asyncgg.journal.store import Counts, Store
+from asyncgg.model import RunState, Summary, ThingState
+
+__all__ = ["JournalReader", "OutcomeRow"]
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRow:
+    """One thing of a journal, as reports show it."""
+
+    core: str
+    thing: str
+    state: ThingState
+    code: str
+    message: str
+    attempts: int
+    answered_at: float | None
+    """Seconds since 1970, UTC, of the answer that decided (or was the last)."""
+    aws_request_id: str
+    """The service's id of that request: what AWS Support and CloudTrail know it by."""
+
+
+class JournalReader:
+    """A journal opened for reading, at any time, also while it is being run. Raises `JournalError` when it is none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection = schema.open_existing(path, "ro")
+        self._connection.execute("PRAGMA query_only = ON")
+        self._store = Store(self._connection)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def meta(self) -> dict[str, str]:
+        """The run's own facts: id, settings, target, figures of the import."""
+        return dict(self._guard("SELECT key, value FROM meta"))
+
+    def settings(self) -> Mapping[str, Any]:
+        """The settings the run was started with."""
+        return dict(json.loads(self.meta().get("settings", "{}")))
+
+    def counts(self) -> Counts:
+        """Things by state, requests by fate."""
+        try:
+            return self._store.counts()
+        except sqlite3.Error as error:
+            raise schema.explain(error, self.path) from None
+
+    def running(self) -> bool:
+        """Whether a process runs it now."""
+        return running(self.path)
+
+    def state(self) -> RunState:
+        """How the run stands; one that says it is running while nobody runs it was interrupted."""
+        state = RunState(self.meta().get("state", RunState.PLANNED.value))
+        if state is RunState.RUNNING and not self.running():
+            return RunState.INTERRUPTED
+        return state
+
+    def failures(self) -> dict[str, int]:
+        """Failed things by code, most frequent first."""
+        rows = self._guard(
+            "SELECT coalesce(code, ''), count(*) FROM thing WHERE state = ? GROUP BY 1 ORDER BY 2 DESC, 1",
+            int(ThingState.FAILED),
+        )
+        return dict(rows)
+
+    def gone(self) -> dict[str, int]:
+        """Disassociated things that an answer reported as not there any more, by code."""
+        return dict(
+            self._guard(
+                "SELECT code, count(*) FROM thing WHERE state = ? AND code IS NOT NULL GROUP BY 1 ORDER BY 2 DESC",
+                int(ThingState.DISASSOCIATED),
+            )
+        )
+
+    def summary(self) -> Summary:
+        """The figures of the JSON summary."""
+        meta, counts = self.meta(), self.counts()
+        return Summary(
+            run=meta.get("run", ""),
+            journal=str(self.path),
+            state=self.state(),
+            total=counts.pending + counts.disassociated + counts.failed,
+            disassociated=counts.disassociated,
+            failed=counts.failed,
+            pending=counts.pending,
+            rejected=int(meta.get("rejected", 0)),
+            duplicates=int(meta.get("duplicates", 0)),
+            protected=int(meta.get("protected", 0)),
+            sent=counts.sent,
+            minimum=int(meta.get("minimum", 0)),
+            throttled=counts.throttled,
+            retried=counts.retried,
+            seconds=float(meta.get("seconds", 0.0)),
+            failures=self.failures(),
+        )
+
+    def outcomes(self, *states: ThingState) -> Iterator[OutcomeRow]:
+        """Every thing, or those in `states`, by core and name; streamed."""
+        where = f"WHERE thing.state IN ({','.join(str(int(state)) for state in states)})" if states else ""
+        rows = self._guard(
+            "SELECT core.name, thing.name, thing.state, thing.code, thing.message, thing.attempts,"  # noqa: S608 - numbers
+            " request.answered_at, request.aws_request_id"
+            f" FROM thing JOIN core ON core.id = thing.core LEFT JOIN request ON request.id = thing.request {where}"
+            " ORDER BY thing.id"
+        )
+        for core, thing, state, code, message, attempts, at, aws in rows:
+            yield OutcomeRow(core, thing, ThingState(state), code or "", message or "", attempts, at, aws or "")
+
+    def cores(self) -> Iterator[tuple[str, int]]:
+        """Each core's name and number of things."""
+        yield from self._guard("SELECT name, last - first + 1 FROM core ORDER BY id")
+
+    def rate(self, seconds: float, now: float) -> float:
+        """Requests per second claimed during the last `seconds` before `now` (since 1970)."""
+        ((count,),) = self._guard("SELECT count(*) FROM request WHERE claimed_at > ?", now - seconds)
+        return float(count) / seconds
+
+    def _guard(self, query: str, *values: object) -> Iterator[Any]:
+        try:
+            yield from self._connection.execute(query, values)
+        except sqlite3.Error as error:
+            raise schema.explain(error, self.path) from None

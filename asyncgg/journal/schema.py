@@ -1,0 +1,148 @@
+"""Rule: what a journal file looks like, and how one is opened: the tables, the file's marks, SQLite's errors in words.
+
+A run is one SQLite file. Its things stand in one table, sorted by core and name when they were imported, so that a core
+is a range of ids, a batch is a range in it, and marking a batch touches a few neighbouring pages.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from asyncgg.errors import AsyncggError, JournalError, JournalWriteError
+
+__all__ = ["APPLICATION_ID", "VERSION", "connect", "create", "explain", "finish_import", "open_existing"]
+
+APPLICATION_ID: Final = 0x61676767
+"""SQLite's application_id of a journal: the letters `aggg`."""
+
+VERSION: Final = 1
+"""SQLite's user_version of a journal whose import is finished. A journal of a higher version is refused."""
+
+_TABLES: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE core (id INTEGER PRIMARY KEY, name TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL);
+CREATE TABLE thing (
+    id INTEGER PRIMARY KEY,               -- ascending by core, then name
+    core INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    state INTEGER NOT NULL DEFAULT 0,     -- asyncgg.model.ThingState
+    attempts INTEGER NOT NULL DEFAULT 0,  -- counted requests in this pass
+    ambiguous INTEGER NOT NULL DEFAULT 0, -- 1: sent before without a clear answer
+    pass INTEGER NOT NULL DEFAULT 1,      -- `retry` begins a new one
+    request INTEGER,                      -- the last request that carried it, or that decided its fate
+    code TEXT,
+    message TEXT
+);
+CREATE TABLE request (
+    id INTEGER PRIMARY KEY,
+    core INTEGER NOT NULL,
+    things INTEGER NOT NULL,
+    again INTEGER NOT NULL,               -- 1: carries a thing that was sent before
+    claimed_at REAL NOT NULL,             -- seconds since 1970, UTC
+    answered_at REAL,
+    verdict TEXT,                         -- NULL: claimed, no answer written yet
+    status INTEGER,                       -- HTTP
+    code TEXT,
+    aws_request_id TEXT
+);
+"""
+
+_DISK_FULL = sqlite3.SQLITE_FULL
+_ADVICE = {
+    sqlite3.SQLITE_FULL: "the disk is full; free some space, then resume",
+    sqlite3.SQLITE_READONLY: "it or its folder cannot be written",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; is its folder there, and may you write to it?",
+    sqlite3.SQLITE_PERM: "it may not be opened; check its permissions",
+    sqlite3.SQLITE_NOTADB: "it is not an asyncgg journal",
+    sqlite3.SQLITE_CORRUPT: "it is damaged; restore it from a copy",
+    sqlite3.SQLITE_BUSY: "another program holds it; try again when that is done",
+    sqlite3.SQLITE_IOERR: "the disk reports an error (is it full, or its quota?)",
+}
+
+
+def explain(error: sqlite3.Error, path: Path, *, writing: bool = False) -> AsyncggError:
+    """SQLite's `error` about the journal at `path` as one of ours: `JournalWriteError` when `writing`."""
+    number = getattr(error, "sqlite_errorcode", None)
+    advice = _ADVICE.get(number & 0xFF, str(error)) if isinstance(number, int) else str(error)
+    kind = JournalWriteError if writing else JournalError
+    return kind(f"journal {path}: {advice}")
+
+
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """A connection in autocommit that any one thread at a time may use; `mode` is SQLite's `ro`, `rw` or `rwc`."""
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    return connection
+
+
+def create(path: Path) -> sqlite3.Connection:
+    """A new, empty journal, not yet marked as imported: a crash before `finish_import` leaves it unusable, on purpose.
+
+    Raises `JournalError` when the file is there already or cannot be created.
+    """
+    try:
+        path.touch(exist_ok=False, mode=0o600)
+    except FileExistsError:
+        raise JournalError(
+            f"journal {path}: a file is there already; resume or retry it, or give another --journal"
+        ) from None
+    except OSError as error:
+        raise JournalError(f"journal {path}: it cannot be created: {error.strerror}") from None
+    try:
+        connection = connect(path, "rw")
+        connection.execute("PRAGMA page_size = 4096")
+        connection.execute("PRAGMA synchronous = OFF")  # nothing has been sent; finish_import syncs
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.executescript(_TABLES)
+    except sqlite3.Error as error:
+        path.unlink(missing_ok=True)
+        raise explain(error, path) from None
+    return connection
+
+
+def finish_import(connection: sqlite3.Connection) -> None:
+    """Mark the journal as usable, and have everything on the disk before that is believed."""
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def open_existing(path: Path, mode: str) -> sqlite3.Connection:
+    """Open the journal at `path` after checking that it is one; raises `JournalError` with the reason when not."""
+    if not path.exists():
+        raise JournalError(f"journal {path}: there is no such file")
+    if path.is_dir():
+        raise JournalError(f"journal {path}: this is a directory, not a journal")
+    connection = None
+    try:
+        connection = connect(path, mode)
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        fault = _fault(application, version)
+        if fault is None:
+            connection.execute("SELECT count(*) FROM meta").fetchone()
+            connection.execute("SELECT max(id) FROM thing").fetchone()
+            if mode != "ro":
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")  # a claim must survive a power loss
+            return connection
+    except sqlite3.Error as error:
+        if connection is not None:
+            connection.close()
+        raise explain(error, path) from None
+    connection.close()
+    raise JournalError(f"journal {path}: {fault}")
+
+
+def _fault(application: int, version: int) -> str | None:
+    if application != APPLICATION_ID:
+        return "it is not an asyncgg journal"
+    if version == 0:
+        return "its import was not finished, so nothing was sent from it; delete it and start again"
+    if version > VERSION:
+        return f"a newer asyncgg wrote it (format {version}, this one knows {VERSION}); upgrade asyncgg"
+    return None

@@ -1,0 +1,152 @@
+"""Rule: the one writer of a journal: calls from the event loop, one transaction for all that wait, one thread.
+
+While one transaction is being synced to the disk the next calls gather, and then share the next sync: the cost
+of a sync is spread over as many calls as the load brings, and an idle run pays one for each. Calls are carried out in
+the order they were made, so a claim sees everything that was settled before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from asyncgg.errors import AsyncggError, JournalWriteError
+from asyncgg.journal import schema
+from asyncgg.journal.lock import RunLock
+from asyncgg.journal.store import Store
+
+__all__ = ["Journal"]
+
+T = TypeVar("T")
+_Call = tuple[Callable[[Store], Any], "asyncio.Future[Any]", bool]
+
+
+class Journal:
+    """A journal opened to be run: the lock is held, what a dead process had claimed is ambiguous.
+
+    Raises `JournalError` when it cannot be used. With `threaded=False` calls are carried out where they are made, on
+    the event loop: for tests on a virtual clock, which must not run ahead of a thread.
+    """
+
+    def __init__(self, path: Path, *, threaded: bool = True) -> None:
+        self.path = path
+        self._lock = RunLock(path)
+        try:
+            self._connection = schema.open_existing(path, "rw")
+            self._store = Store(self._connection)
+            self.recovered = self._at_once(Store.recover)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._error: AsyncggError | None = None
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="asyncgg-journal", daemon=True) if threaded else None
+        if self._thread is not None:
+            self._thread.start()
+
+    def call(self, work: Callable[[Store], T], *, keep: bool = False) -> asyncio.Future[T]:
+        """Have `work` carried out in the next transaction; the future is done once that is committed.
+
+        A failed transaction fails every call in it and every later one with `JournalWriteError`. Calls with `keep`
+        are then tried once more on their own: an outcome that is known should not be lost to a claim that failed.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        if self._error is not None:
+            future.set_exception(self._error)
+        elif self._thread is None:
+            _deliver(self._transact([(work, future, keep)]))
+        else:
+            self._calls.put((work, future, keep))
+        return future
+
+    def close(self) -> None:
+        """Carry out what was asked, then leave one self-contained file and release the lock. Safe to call again.
+
+        Blocks for as long as the last transaction takes, so that it also works where a task is being cancelled.
+        """
+        if self._thread is not None:
+            self._calls.put(None)
+            self._thread.join()
+            self._thread = None
+        self._error = self._error or JournalWriteError(f"journal {self.path}: it is closed")
+        with contextlib.suppress(
+            sqlite3.Error
+        ):  # a reader holds it, or the disk is full: the WAL file stays, all is in it
+            self._connection.execute("PRAGMA journal_mode = DELETE")
+        self._connection.close()
+        self._lock.release()
+
+    def _at_once(self, work: Callable[[Store], T]) -> T:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            result = work(self._store)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise schema.explain(error, self.path) from None
+        return result
+
+    def _write(self) -> None:
+        closing = False
+        while not closing:
+            calls = [self._calls.get()]
+            while not self._calls.empty():
+                calls.append(self._calls.get())
+            closing = None in calls
+            done = self._transact([call for call in calls if call is not None])
+            if done:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                    done[0][0].get_loop().call_soon_threadsafe(_deliver, done)
+
+    def _transact(self, calls: list[_Call]) -> list[tuple[asyncio.Future[Any], Any, BaseException | None]]:
+        if not calls:
+            return []
+        if self._error is not None:
+            return [(future, None, self._error) for _, future, _ in calls]
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            results = [work(self._store) for work, _, _ in calls]
+            self._connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the callers must learn of it
+            self._error = self._failure(error)
+            return [(future, *self._once_more(work, keep)) for work, future, keep in calls]
+        return [(future, result, None) for (_, future, _), result in zip(calls, results, strict=True)]
+
+    def _once_more(self, work: Callable[[Store], Any], keep: bool) -> tuple[Any, BaseException | None]:
+        self._roll_back()
+        if not keep:
+            return None, self._error
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            result = work(self._store)
+            self._connection.execute("COMMIT")
+        except Exception:  # noqa: BLE001 - the first error is the one to tell
+            self._roll_back()
+            return None, self._error
+        return result, None
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+
+    def _failure(self, error: Exception) -> AsyncggError:
+        self._roll_back()
+        if isinstance(error, sqlite3.Error):
+            return schema.explain(error, self.path, writing=True)
+        return error if isinstance(error, AsyncggError) else JournalWriteError(f"journal {self.path}: {error!r}")
+
+
+def _deliver(done: list[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:
+    for future, result, error in done:
+        if future.done():  # cancelled meanwhile
+            continue
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
