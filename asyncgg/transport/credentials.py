@@ -1,7 +1,7 @@
 """Rule: the credentials a transport signs with live here: where they come from, their renewal, and why there are none.
 
-The object stands where botocore expects a credential provider and its credentials, so a renewal reaches a living client
-and its open connections stay. No secret ever enters a message, a log line or a repr.
+What botocore gets stands between it and the real credentials, so a renewal reaches a living client and its open
+connections stay. No secret ever enters a message, a log line or a repr.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
+from aiobotocore.credentials import AioCredentials
 from botocore import exceptions as aws
 from botocore.credentials import ReadOnlyCredentials
 
@@ -30,9 +31,6 @@ class SourceUnreachableError(Exception):
 
 class CredentialSource:
     """The credentials of one profile in one Region, in generations: each renewal reads their source from scratch."""
-
-    method = "asyncgg"
-    """botocore tells it in the user agent of some calls."""
 
     def __init__(self, profile: str | None, region: str) -> None:
         self._profile = profile
@@ -82,11 +80,9 @@ class CredentialSource:
             self._held, self._used = held, fresh
             self.generation += 1
 
-    # --- what botocore asks ---
-
-    async def load_credentials(self) -> CredentialSource:
-        """Be the provider and the credentials in one."""
-        return self
+    async def load_credentials(self) -> AioCredentials:
+        """Be botocore's credential provider."""
+        return _Credentials(self)
 
     async def get_frozen_credentials(self) -> ReadOnlyCredentials:
         """The credentials to sign with now; those with an end are renewed before it by botocore itself."""
@@ -95,10 +91,6 @@ class CredentialSource:
         except Exception as error:  # noqa: BLE001 - providers raise anything
             raise self._fault(error) from None
         return self._used
-
-    async def get_account_id(self) -> str | None:
-        """The account, where the source knows it."""
-        return (await self.get_frozen_credentials()).account_id
 
     # --- within ---
 
@@ -151,6 +143,20 @@ class CredentialSource:
     @property
     def _advice(self) -> str:
         return f"{self._login}, choose another --profile, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+
+
+class _Credentials(AioCredentials):  # type: ignore[misc]  # aiobotocore publishes no types
+    """What botocore signs with: always those the source holds at that moment."""
+
+    def __init__(self, source: CredentialSource) -> None:
+        super().__init__("held by", "CredentialSource", method="asyncgg")
+        self._source = source
+
+    async def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        return await self._source.get_frozen_credentials()
+
+    async def get_account_id(self) -> str | None:
+        return (await self.get_frozen_credentials()).account_id
 
 
 def _bare(error: Exception) -> str:
