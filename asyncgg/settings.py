@@ -1,0 +1,232 @@
+"""Rule: every setting of a run is declared here once: name, type, bounds, default, meaning; and where it may come from.
+
+Precedence: command line (or keyword arguments), then ASYNCGG_* variables, then asyncgg.toml, then the defaults.
+A name nobody knows is an error and not ignored: a misspelt guard would be no guard.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings.exceptions import SettingsError as SourceError
+
+from asyncgg.classify import CodeTable
+from asyncgg.errors import SettingsError
+
+__all__ = ["FILE_NAME", "Settings", "load_settings", "parse_duration", "settings_of_journal"]
+
+FILE_NAME: Final = "asyncgg.toml"
+_PREFIX: Final = "ASYNCGG_"
+_CONFIG: Final = "ASYNCGG_CONFIG"
+_NOT_SETTINGS: Final = "ASYNCGG_TEST_"
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+\Z")
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+
+
+def parse_duration(value: object) -> float:
+    """Seconds from `90`, `"90s"`, `"1.5h"` or `"1h30m"`; units ms, s, m, h, d. Raises `ValueError`."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        seconds = float(value)
+    else:
+        text = str(value).replace(" ", "").lower()
+        if re.fullmatch(r"\d+(?:\.\d+)?", text):
+            seconds = float(text)
+        elif _DURATION.match(text):
+            seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+        else:
+            raise ValueError("is no duration; write it like 90s, 15m, 2h or 1h30m")
+    if not math.isfinite(seconds) or seconds <= 0:
+        raise ValueError("must be longer than nothing")
+    return seconds
+
+
+def _automatic(value: object) -> object:
+    return None if isinstance(value, str) and value.strip().lower() == "auto" else value
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+Automatic = Annotated[float | None, BeforeValidator(_automatic)]
+
+
+class Settings(BaseSettings):
+    """The settings of a run. Times in seconds; `None` for `rate` and `burst` is `auto`."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True, validate_default=True)
+
+    profile: str | None = Field(None, description="AWS profile")
+    region: str | None = Field(None, description="AWS Region")
+    endpoint_url: str | None = Field(None, description="endpoint instead of AWS's own; nothing is called elsewhere")
+
+    rate: Automatic = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="requests per second at most; auto: the Region's documented quota times --quota-share",
+    )
+    burst: Automatic = Field(
+        None, ge=1, allow_inf_nan=False, description="requests that may start at once; auto: small, follows the rate"
+    )
+    quota_share: float = Field(
+        1.0, gt=0, le=1, description="part of the quota that --rate auto may use, the rest is left to others"
+    )
+    concurrency: int = Field(64, ge=1, le=10_000, description="requests in flight at most")
+    per_core: int = Field(4, ge=1, le=10_000, description="requests in flight at most for one core")
+    max_attempts: int = Field(
+        10, ge=1, le=1_000, description="requests that carry a thing before it fails; throttled ones do not count"
+    )
+    unknown_attempts: int = Field(3, ge=1, le=1_000, description="the same for a per-thing error code nobody knows")
+    connect_timeout: Duration = Field(5.0, description="until a connection stands")
+    request_timeout: Duration = Field(60.0, description="for a whole request; cut after it, and sent again")
+    patience: Duration = Field(
+        300.0, description="without an accepted request before a throttled or unanswered run stops itself"
+    )
+
+    journal: Path | None = Field(None, description="the run's journal; named by date and time unless given")
+    max_things: int | None = Field(None, ge=1, description="stop before the first request if there are more")
+    expect_account: str | None = Field(None, description="stop before the first request if it is another AWS account")
+    protect: Path | None = Field(None, description="names or globs of things and cores that are never touched")
+    skip_bad_rows: bool = Field(False, description="go on with the good rows of a manifest that has bad ones")
+    abort_at: float | None = Field(
+        None, gt=0, le=100, description="stop when so many percent of the finished things failed"
+    )
+    abort_after: int = Field(100, ge=1, description="finished things before --abort-at applies")
+    deadline: Duration | None = Field(None, description="stop after so long; resumable")
+
+    quiet: bool = Field(False, description="no progress")
+    log_format: Literal["text", "json"] = Field("text", description="progress and log lines without a terminal")
+
+    codes: dict[str, str] = Field(
+        default_factory=dict, description="per-thing error codes: retry, fail or gone (gone counts as done)"
+    )
+
+    @field_validator("expect_account")
+    @classmethod
+    def _account(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"\d{12}", value):
+            raise ValueError("is no AWS account id (12 digits)")
+        return value
+
+    @field_validator("profile", "region", "endpoint_url")
+    @classmethod
+    def _not_blank(cls, value: str | None) -> str | None:
+        return value or None
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        CodeTable(self.codes)
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Values arrive through `load_settings`, which has ordered them; nothing else is looked up."""
+        return (init_settings,)
+
+
+def load_settings(given: Mapping[str, Any] | None = None, *, config: Path | None = None) -> Settings:
+    """The settings from `given` (command line or keywords; None means not given), the environment and the file.
+
+    The file is `config`, else the one ASYNCGG_CONFIG names, else asyncgg.toml in the current directory if it is there.
+
+    Raises:
+        SettingsError: an unknown name or an impossible value, with where it stands.
+    """
+    asked = {key: value for key, value in (given or {}).items() if value is not None}
+    path = config or (Path(os.environ[_CONFIG]) if os.environ.get(_CONFIG) else None)
+    filed, file_name = _from_file(path)
+    variables = _from_environment()
+    places = dict.fromkeys(filed, file_name)
+    places |= {key: _PREFIX + key.upper() for key in variables}
+    places |= {key: _option(key) for key in asked}
+    return _build({**filed, **variables, **asked}, places)
+
+
+def settings_of_journal(stored: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Settings:
+    """The settings a run was started with, overruled by what is `given` now; environment and file do not count again.
+
+    Raises:
+        SettingsError: an impossible value.
+    """
+    asked = {key: value for key, value in (given or {}).items() if value is not None}
+    places = dict.fromkeys(stored, "the journal") | {key: _option(key) for key in asked}
+    known = {key: value for key, value in stored.items() if key in Settings.model_fields}
+    return _build({**known, **asked}, places)
+
+
+def _build(values: Mapping[str, Any], places: Mapping[str, str]) -> Settings:
+    try:
+        return Settings(**values)
+    except SettingsError:
+        raise
+    except ValidationError as error:
+        raise SettingsError("\n".join(_words(item, places) for item in error.errors(include_url=False))) from None
+
+
+def _words(item: Any, places: Mapping[str, str]) -> str:
+    key = str(item["loc"][0]) if item["loc"] else "settings"
+    place = places.get(key, "settings")
+    name = place if place.startswith(("--", _PREFIX)) else f"{place}: {'.'.join(map(str, item['loc']))}"
+    if item["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    return f"{name}: {item['input']!r} {message}" if message.startswith(("is ", "must ")) else f"{name}: {message}"
+
+
+def _option(key: str) -> str:
+    return "--" + key.replace("_", "-")
+
+
+def _from_file(path: Path | None) -> tuple[dict[str, Any], str]:
+    named = path is not None
+    path = path or Path(FILE_NAME)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if named:
+            raise SettingsError(f"{path}: there is no such settings file") from None
+        return {}, str(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise SettingsError(f"{path}: it cannot be read: {reason}") from None
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: {error}") from None
+    plain = {key.replace("-", "_"): value for key, value in values.items()}
+    return plain, str(path)
+
+
+def _from_environment() -> dict[str, Any]:
+    known = set(Settings.model_fields)
+    for name in os.environ:
+        upper = name.upper()
+        if not upper.startswith(_PREFIX) or upper == _CONFIG or upper.startswith(_NOT_SETTINGS):
+            continue
+        if upper.removeprefix(_PREFIX).lower() not in known:
+            raise SettingsError(f"{name}: there is no such setting")
+    try:
+        return EnvSettingsSource(Settings, env_prefix=_PREFIX, env_ignore_empty=True)()
+    except SourceError as error:
+        raise SettingsError(f"{_PREFIX}CODES: {error.__cause__ or error}") from None
