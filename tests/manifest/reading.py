@@ -1,0 +1,38 @@
+"""Rule: what the tests of the manifest share: reading one whole, writing one down."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from asyncgg.manifest import BadRow, Chunk, open_manifest
+
+Read = Callable[[int], bytes]
+
+
+def whole(chunks: Iterable[Chunk]) -> tuple[list[tuple[str, str]], list[BadRow]]:
+    """All good and all bad rows."""
+    good: list[tuple[str, str]] = []
+    bad: list[BadRow] = []
+    for chunk in chunks:
+        good += chunk.good
+        bad += chunk.bad
+    return good, bad
+
+
+def read_bytes(
+    read: Callable[[str, Read], Iterator[Chunk]], data: bytes, *, step: int = 1 << 20
+) -> tuple[list[tuple[str, str]], list[BadRow]]:
+    """Give `data` to a reader of text, at most `step` bytes at a time."""
+    stream = io.BytesIO(data)
+    return whole(read("fleet", lambda size: stream.read(min(size, step))))
+
+
+def read_file(path: Path, name: str, data: bytes) -> tuple[list[tuple[str, str]], list[tuple[int, str]]]:
+    """Write a file and read it: good rows, and (line, reason) of bad ones."""
+    file = path / name
+    file.write_bytes(data)
+    good, bad = whole(open_manifest(str(file)).chunks())
+    assert all(row.file == str(file) for row in bad)
+    return good, [(row.line, row.reason) for row in bad]
