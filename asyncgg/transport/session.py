@@ -6,12 +6,14 @@ No request is sent here.
 from __future__ import annotations
 
 import ssl
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore import exceptions as aws
+from botocore.loaders import Loader, create_loader
 
 from asyncgg.errors import UsageError
 from asyncgg.transport.failure import one_line
@@ -42,7 +44,14 @@ def new_session(profile: str | None, region: str | None = None) -> AioSession:
         raise UsageError(f"the AWS configuration cannot be read: {one_line(error)}") from None
     except OSError as error:
         raise UsageError(f"the AWS configuration cannot be read: {error.filename}: {error.strerror}") from None
+    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
     return session
+
+
+@cache
+def _loader(data_path: str | None) -> Loader:
+    """The models of AWS's services, read once: sessions are made anew at each refresh, in the midst of a run."""
+    return create_loader(data_path)
 
 
 def _profiles(session: AioSession) -> list[str]:
