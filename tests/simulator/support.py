@@ -1,0 +1,85 @@
+"""Rule: what several tests of the simulator need lives here: signed requests, and a simulator in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from asyncgg.simulator import Answer, FleetPlan, Request, Service, Simulator, SimulatorConfig
+
+ROOT = "/greengrass/v2/coreDevices"
+ENDPOINT = "http://127.0.0.1:1"
+SECRET = "a secret of nobody"
+THREE = FleetPlan.of({"core-1": ["a", "b", "c"], "core-2": ["d"], "core:3": []}, now=1000.0)
+
+
+def signed(
+    method: str,
+    target: str,
+    body: bytes = b"",
+    *,
+    key: str = "AKIDEXAMPLE",
+    service: str = "greengrass",
+    endpoint: str = ENDPOINT,
+    headers: dict[str, str] | None = None,
+    token: str | None = None,
+) -> Request:
+    """A request signed by botocore, as the simulator's HTTP part would hand it on."""
+    raw: Any = AWSRequest(method=method, url=endpoint + target, data=body, headers=headers or {})
+    SigV4Auth(Credentials(key, SECRET, token), service, "eu-west-1").add_auth(raw)
+    prepared = raw.prepare()
+    sent = {name.lower(): value if isinstance(value, str) else value.decode() for name, value in raw.headers.items()}
+    sent.setdefault("host", endpoint.removeprefix("http://"))
+    return Request(method, prepared.url.removeprefix(endpoint), sent, body)
+
+
+def batch(core: str, things: Sequence[str], action: str = "disassociateClientDevices", **how: Any) -> Request:
+    """A signed batch request for `core`, which stands in the path as given."""
+    body = json.dumps({"entries": [{"thingName": thing} for thing in things]}).encode()
+    return signed("POST", f"{ROOT}/{core}/{action}", body, **how)
+
+
+def service(plan: FleetPlan = THREE, **settings: Any) -> Service:
+    """A service with a small fleet, no latency and no quota unless `settings` say so."""
+    config = SimulatorConfig(**{"latency_ms": 0.0, "rate": float("inf"), **settings})
+    return Service(config, plan=plan, now=1000.0)
+
+
+def read(answer: Answer) -> Any:
+    """The JSON of an answer's body."""
+    return json.loads(answer.body)
+
+
+def kind(answer: Answer) -> str:
+    """The error's code as a client reads it, empty for none."""
+    return answer.headers.get("x-amzn-ErrorType", "")
+
+
+def quick(**settings: Any) -> SimulatorConfig:
+    """A configuration without latency, and without a quota unless `settings` say so."""
+    return SimulatorConfig(**{"latency_ms": 0.0, "rate": float("inf"), **settings})
+
+
+@contextmanager
+def beside(config: SimulatorConfig, plan: FleetPlan | None = THREE) -> Iterator[Simulator]:
+    """A simulator that serves in a thread of its own, for clients that are not asynchronous."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    simulator = Simulator(config, plan=plan)
+    try:
+        asyncio.run_coroutine_threadsafe(simulator.start(), loop).result(10)
+        yield simulator
+        asyncio.run_coroutine_threadsafe(simulator.stop(), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

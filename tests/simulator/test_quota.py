@@ -1,0 +1,84 @@
+"""Rule: what the simulator's quota admits, and what it does not."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncgg.errors import UsageError
+from asyncgg.simulator.quota import Quota
+
+RATES = st.floats(0.1, 1000.0)
+BURSTS = st.floats(1.0, 50.0)
+GAPS = st.lists(st.floats(0.0, 2.0), min_size=1, max_size=60)
+
+
+@given(rate=RATES, burst=BURSTS, gaps=GAPS)
+def test_never_more_than_rate_times_window_plus_burst(rate: float, burst: float, gaps: list[float]) -> None:
+    """In any window at most rate * window + burst are admitted, and a refusal happens only where that is reached."""
+    quota, now, admitted = Quota(rate, burst), 0.0, list[float]()
+    for gap in gaps:
+        now += gap
+        full = any(
+            len(admitted) - first + 1 > rate * (now - start) + burst - 1e-6
+            for first, start in enumerate([*admitted, now])
+        )
+        if quota.take(now):
+            admitted.append(now)
+        else:
+            assert full
+    for first, start in enumerate(admitted):
+        for last in range(first, len(admitted)):
+            assert last - first + 1 <= rate * (admitted[last] - start) + burst + 1e-6
+
+
+@given(rate=RATES, burst=BURSTS)
+def test_wait_is_how_long_it_takes(rate: float, burst: float) -> None:
+    """After the told wait the next request is admitted, and shortly before it is not."""
+    quota = Quota(rate, burst)
+    while quota.take(0.0):
+        pass
+    wait = quota.wait(0.0)
+    assert not quota.take(wait * 0.99)
+    assert quota.take(wait * 1.0001)
+
+
+def test_change_keeps_what_was_saved_at_the_old_rate() -> None:
+    """A new rate counts from the change on; the tokens saved before stay, up to the new burst."""
+    quota = Quota(10.0, 20.0)
+    for _ in range(20):
+        assert quota.take(0.0)
+    quota.change(1.0, 20.0, 0.5)
+    assert [quota.take(0.5) for _ in range(6)] == [True] * 5 + [False]
+    quota.change(1.0, 2.0, 100.0)
+    assert [quota.take(100.0) for _ in range(3)] == [True, True, False]
+
+
+def test_infinite_rate_never_refuses() -> None:
+    """Without a quota every request of one instant is admitted."""
+    quota = Quota(math.inf, 1.0)
+    assert all(quota.take(5.0) for _ in range(1000))
+    assert quota.wait(5.0) == 0.0
+
+
+def test_a_clock_that_goes_back_gives_nothing() -> None:
+    """Time running backwards refills nothing, and does not count twice."""
+    quota = Quota(1.0, 1.0, now=10.0)
+    assert quota.take(10.0)
+    assert not quota.take(5.0)
+    assert not quota.take(10.5)
+    assert quota.take(11.0)
+
+
+@pytest.mark.parametrize(
+    ("rate", "burst"), [(0.0, 1.0), (-1.0, 1.0), (math.nan, 1.0), (1.0, 0.5), (1.0, math.inf), (1.0, math.nan)]
+)
+def test_impossible_quotas_are_refused(rate: float, burst: float) -> None:
+    """A quota that is none is a usage error, at the start and when changed."""
+    with pytest.raises(UsageError):
+        Quota(rate, burst)
+    with pytest.raises(UsageError):
+        Quota(1.0, 1.0).change(rate, burst, 0.0)
