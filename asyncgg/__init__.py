@@ -1,3 +1,122 @@
-"""asyncgg: disassociate AWS IoT Greengrass V2 client devices from their core devices, at the quota's limit."""
+"""asyncgg: disassociate AWS IoT Greengrass V2 client devices from their core devices, at the quota's limit.
+
+Everything named here is the public interface; the command line is made of the same parts. The names are
+looked up when first used: a program that needs little of it, the simulator for one, does not wait for aiobotocore.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asyncgg.engine import Result
+    from asyncgg.errors import (
+        AsyncggError,
+        CredentialsError,
+        GuardError,
+        InternalError,
+        JournalError,
+        JournalWriteError,
+        ManifestError,
+        ServiceError,
+        SettingsError,
+        UsageError,
+    )
+    from asyncgg.events import Event, Listener, Progress
+    from asyncgg.journal import JournalReader
+    from asyncgg.manifest import Manifest, open_manifest
+    from asyncgg.model import Association, Outcome, RunState, Summary, ThingState
+    from asyncgg.runs import Plan, Run, disassociate, disassociate_sync, resume, retry
+    from asyncgg.settings import Settings, load_settings
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Association",
+    "AsyncggError",
+    "CredentialsError",
+    "Event",
+    "GuardError",
+    "InternalError",
+    "JournalError",
+    "JournalReader",
+    "JournalWriteError",
+    "Listener",
+    "Manifest",
+    "ManifestError",
+    "Outcome",
+    "Plan",
+    "Progress",
+    "Result",
+    "Run",
+    "RunState",
+    "ServiceError",
+    "Settings",
+    "SettingsError",
+    "Summary",
+    "ThingState",
+    "UsageError",
+    "disassociate",
+    "disassociate_sync",
+    "load_settings",
+    "open_manifest",
+    "resume",
+    "retry",
+]
+
+_HOMES = {
+    "asyncgg.engine": ("Result",),
+    "asyncgg.errors": (
+        "AsyncggError",
+        "CredentialsError",
+        "GuardError",
+        "InternalError",
+        "JournalError",
+        "JournalWriteError",
+        "ManifestError",
+        "ServiceError",
+        "SettingsError",
+        "UsageError",
+    ),
+    "asyncgg.events": (
+        "Event",
+        "Listener",
+        "Progress",
+    ),
+    "asyncgg.journal": ("JournalReader",),
+    "asyncgg.manifest": (
+        "Manifest",
+        "open_manifest",
+    ),
+    "asyncgg.model": (
+        "Association",
+        "Outcome",
+        "RunState",
+        "Summary",
+        "ThingState",
+    ),
+    "asyncgg.runs": (
+        "Plan",
+        "Run",
+        "disassociate",
+        "disassociate_sync",
+        "resume",
+        "retry",
+    ),
+    "asyncgg.settings": (
+        "Settings",
+        "load_settings",
+    ),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'asyncgg' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -40,6 +40,9 @@ class Lane:
         self._refreshes = 0
         self._refreshing: asyncio.Future[None] | None = None
         self._credentials = 0
+        self.open = asyncio.Event()
+        """Cleared while whoever takes the outcomes cannot keep up."""
+        self.open.set()
         self.emit: Callable[[Event], None] = lambda event: None
 
     @property
@@ -57,8 +60,10 @@ class Lane:
 
     async def token(self) -> None:
         """Wait until one request may be sent: the limiter, a pause, credentials being refreshed."""
-        while self._refreshing is not None:
-            await asyncio.shield(self._refreshing)
+        while self._refreshing is not None or not self.open.is_set():
+            await self.open.wait()
+            if self._refreshing is not None:
+                await asyncio.shield(self._refreshing)
         await self.bucket.acquire()
 
     def accepted(self, started: float) -> None:

@@ -147,6 +147,14 @@ class Engine:
                 self._gate.reschedule(self._clock())
             self._emit(Stopping(stop.reason))
 
+    def hold(self) -> None:
+        """Send nothing until `release`: whoever takes the outcomes cannot keep up."""
+        self._lane.open.clear()
+
+    def release(self) -> None:
+        """Go on after `hold`."""
+        self._lane.open.set()
+
     def progress(self) -> Progress:
         """How the run stands now."""
         rate = self._lane.bucket.rate

@@ -1,0 +1,28 @@
+"""Rule: one whole run, from a source of associations to a summary: prepared, planned, guarded, executed.
+
+The command line and the library are two faces of what is here; neither knows more than the other.
+"""
+
+from asyncgg.runs.execute import Mode, execute, exit_code
+from asyncgg.runs.guarded import confirm_account, recorded_account
+from asyncgg.runs.library import Run, disassociate, disassociate_sync, resume, retry
+from asyncgg.runs.plan import Plan, quota_rate, seconds_at_quota
+from asyncgg.runs.prepare import Preparation, default_journal
+
+__all__ = [
+    "Mode",
+    "Plan",
+    "Preparation",
+    "Run",
+    "confirm_account",
+    "default_journal",
+    "disassociate",
+    "disassociate_sync",
+    "execute",
+    "exit_code",
+    "quota_rate",
+    "recorded_account",
+    "resume",
+    "retry",
+    "seconds_at_quota",
+]

@@ -1,0 +1,118 @@
+"""Rule: one start of a journal: open it, build the lane from its settings, let the engine run, sum up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from enum import Enum
+from pathlib import Path
+
+from asyncgg.backoff import RetryPolicy
+from asyncgg.classify import CodeTable
+from asyncgg.engine import Engine, EngineOptions, Lane, Result
+from asyncgg.events import Listener
+from asyncgg.journal import Journal, JournalReader
+from asyncgg.model import RunState, Summary
+from asyncgg.ratelimit import AdaptiveRate
+from asyncgg.runs.guarded import record_account
+from asyncgg.runs.plan import quota_rate
+from asyncgg.settings import Settings
+from asyncgg.transport import Connection, Identity, Transport, open_transport
+
+__all__ = ["Mode", "connection_of", "engine_options", "execute", "exit_code"]
+
+
+class Mode(Enum):
+    """What of a journal a start is about."""
+
+    RESUME = "resume"
+    """Everything pending; the first start too."""
+    RETRY = "retry"
+    """Only what failed."""
+
+
+def connection_of(settings: Settings) -> Connection:
+    """How to reach AWS with these settings."""
+    return Connection(
+        profile=settings.profile,
+        region=settings.region,
+        endpoint_url=settings.endpoint_url,
+        connect_timeout=settings.connect_timeout,
+        request_timeout=settings.request_timeout,
+        pool=settings.concurrency,
+    )
+
+
+def engine_options(settings: Settings) -> EngineOptions:
+    """How the engine is to behave with these settings."""
+    return EngineOptions(
+        concurrency=settings.concurrency,
+        per_core=settings.per_core,
+        retry=RetryPolicy(settings.max_attempts, settings.unknown_attempts),
+        codes=CodeTable(settings.codes),
+        abort_at=settings.abort_at,
+        abort_after=settings.abort_after,
+        deadline=settings.deadline,
+        patience=settings.patience,
+    )
+
+
+async def execute(
+    path: Path,
+    settings: Settings,
+    *,
+    mode: Mode = Mode.RESUME,
+    region: str | None = None,
+    account: Identity | None = None,
+    transport: Transport | None = None,
+    listeners: Sequence[Listener] = (),
+    on_engine: Callable[[Engine], None] | None = None,
+) -> tuple[Result, Summary]:
+    """Run what is pending in the journal at `path` (or what failed, by `mode`) to its end.
+
+    `region` decides the documented quota. `transport` replaces the one made from the settings. `on_engine` gets the
+    engine before its first request, to stop it or to watch it.
+
+    Raises `JournalError` when the journal cannot be used, `JournalWriteError` when it can no longer be written, and
+    whatever a listener raises. Cancelling it leaves the journal resumable.
+    """
+    journal = await asyncio.to_thread(Journal, path)
+    try:
+        await _begin(journal, mode)
+        await record_account(journal, account)
+        async with AsyncExitStack() as stack:
+            if transport is None:
+                transport = await stack.enter_async_context(open_transport(connection_of(settings)))
+            options = engine_options(settings)
+            policy = AdaptiveRate(quota_rate(settings, region))
+            lane = Lane(transport, policy, burst=settings.burst, retry=options.retry)
+            engine = Engine(journal, lane, options, listeners)
+            if on_engine is not None:
+                on_engine(engine)
+            result = await engine.run()
+    finally:
+        journal.close()
+    with JournalReader(path) as reader:
+        return result, reader.summary()
+
+
+async def _begin(journal: Journal, mode: Mode) -> None:
+    if mode is Mode.RETRY:
+        await journal.call(lambda store: store.begin_retry())
+    else:
+        await journal.call(lambda store: store.begin_resume())
+
+
+def exit_code(result: Result) -> int:
+    """What the command line ends with (a contract): 0 complete, 3 some failed, 4 guard, 5 credentials, 10 deadline,
+    130 interrupted."""
+    if result.credentials:
+        return 5
+    return {
+        RunState.COMPLETE: 0,
+        RunState.PARTIAL: 3,
+        RunState.ABORTED: 4,
+        RunState.DEADLINE: 10,
+        RunState.INTERRUPTED: 130,
+    }[result.state]

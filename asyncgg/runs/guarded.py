@@ -1,0 +1,58 @@
+"""Rule: in whose account a run acts is made sure here, before its first request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asyncgg.errors import AsyncggError, CredentialsError, GuardError, ServiceError
+from asyncgg.journal import Journal, JournalReader
+from asyncgg.settings import Settings
+from asyncgg.transport import Connection, Identity, Target, identity
+
+__all__ = ["confirm_account", "recorded_account"]
+
+
+async def confirm_account(
+    connection: Connection, target: Target, settings: Settings, *, recorded: str = "", must_act: bool = True
+) -> tuple[Identity | None, str]:
+    """Whose account it is, or None and why that is not known.
+
+    With a custom endpoint nobody is asked unless an account is expected. `recorded` is the account a journal was begun
+    in. With `must_act` false (a plan) missing credentials are no error.
+
+    Raises:
+        GuardError: another account than expected or recorded, or an expectation that could not be checked.
+        CredentialsError: no usable credentials, and `must_act`.
+    """
+    expected = settings.expect_account
+    if target.custom and expected is None:
+        return None, "a custom endpoint is used, so nobody else was asked"
+    try:
+        found = await identity(connection)
+    except AsyncggError as error:
+        if expected is not None and (not isinstance(error, CredentialsError) or not must_act):
+            raise GuardError(f"--expect-account {expected} cannot be checked: {error}") from None
+        if isinstance(error, ServiceError) or (isinstance(error, CredentialsError) and not must_act):
+            return None, str(error)
+        raise
+    if expected is not None and found.account != expected:
+        raise GuardError(
+            f"these credentials are of account {found.account}, --expect-account wants {expected}; nothing was sent"
+        )
+    if recorded and found.account != recorded:
+        raise GuardError(
+            f"this run was begun in account {recorded}, these credentials are of {found.account}; nothing was sent"
+        )
+    return found, ""
+
+
+def recorded_account(path: Path) -> str:
+    """The account the journal was begun in; empty when it was not known."""
+    with JournalReader(path) as reader:
+        return reader.meta().get("account", "")
+
+
+async def record_account(journal: Journal, found: Identity | None) -> None:
+    """Write the account into the journal, so that a later start cannot act in another one."""
+    if found is not None:
+        await journal.call(lambda store: store.put(account=found.account, arn=found.arn))

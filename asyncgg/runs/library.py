@@ -1,0 +1,240 @@
+"""Rule: the face of asyncgg for programs: a run in a few lines, from any iterable, with a stream of outcomes.
+
+>>> async with asyncgg.Run(pairs, region="eu-west-1") as run:   # doctest: +SKIP
+...     async for outcome in run.outcomes():
+...         print(outcome.core, outcome.thing, outcome.state.name)
+... print(run.summary.failed)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from asyncgg.engine import Engine, Result, Stop
+from asyncgg.errors import AsyncggError, InternalError
+from asyncgg.events import Event, Listener, Progress, ThingsFinished
+from asyncgg.journal import JournalReader
+from asyncgg.manifest import Chunk, Row, from_async_iterable, from_iterable, load_protect
+from asyncgg.model import Outcome, RunState, Summary
+from asyncgg.runs.execute import Mode, connection_of, execute
+from asyncgg.runs.guarded import confirm_account, recorded_account
+from asyncgg.runs.plan import Plan
+from asyncgg.runs.prepare import Preparation, default_journal
+from asyncgg.settings import Settings, settings_of_journal
+from asyncgg.transport import Identity, Target, Transport, resolve
+
+__all__ = ["Rows", "Run", "disassociate", "disassociate_sync", "resume", "retry"]
+
+Rows = Iterable[Row] | AsyncIterable[Row]
+"""(core, thing) pairs, `Association`s, or mappings with the columns of a manifest."""
+
+_HIGH: Final = 20_000
+"""Outcomes nobody has fetched yet, at which sending waits for the consumer; it goes on at half of it."""
+
+
+class Run:
+    """One run: entering it reads and checks all rows, leaving it waits for the end.
+
+    Leaving by an exception, or being cancelled, ends the run at once; its journal is resumable. After that `summary`
+    and `result` are set. `settings` are those of `asyncgg.Settings`; neither environment nor files are read for them
+    (see `asyncgg.load_settings`). `transport` replaces AWS, for tests.
+
+    Raises when entered:
+        ManifestError: bad rows without `skip_bad_rows`, or no rows.
+        GuardError: `max_things` or `expect_account` forbids it.
+        CredentialsError, UsageError, JournalError: as their texts say.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        *,
+        settings: Settings | None = None,
+        transport: Transport | None = None,
+        listeners: Sequence[Listener] = (),
+        **keywords: Any,
+    ) -> None:
+        self._rows: Rows | None = rows
+        self._mode = Mode.RESUME
+        self._settings = settings or settings_of_journal({}, keywords)
+        self.journal = self._settings.journal or default_journal()
+        self._setup(transport, listeners)
+
+    @classmethod
+    def of_journal(
+        cls,
+        journal: str | Path,
+        *,
+        mode: Mode = Mode.RESUME,
+        transport: Transport | None = None,
+        listeners: Sequence[Listener] = (),
+        **keywords: Any,
+    ) -> Self:
+        """Another start of a journal, with its own settings overruled by `keywords`."""
+        run = cls.__new__(cls)
+        run._rows = None
+        run._mode = mode
+        run.journal = Path(journal)
+        with JournalReader(run.journal) as reader:
+            run._settings = settings_of_journal(reader.settings(), keywords)
+        run._setup(transport, listeners)
+        return run
+
+    def _setup(self, transport: Transport | None, listeners: Sequence[Listener]) -> None:
+        self._transport = transport
+        self._listeners = (*listeners, self._collect)
+        self._outcomes: deque[Outcome] | None = None
+        self._more = asyncio.Event()
+        self._engine: Engine | None = None
+        self._task: asyncio.Task[tuple[Result, Summary]] | None = None
+        self.plan: Plan | None = None
+        self.result: Result | None = None
+        self.summary: Summary | None = None
+
+    async def __aenter__(self) -> Self:
+        target = await self._target()
+        if self._rows is not None:
+            self.plan = await self._prepare(self._rows, target)
+        try:
+            account = await self._account(target)
+        except AsyncggError:
+            if self._rows is not None:
+                self.journal.unlink(missing_ok=True)
+            raise
+        self._task = asyncio.create_task(
+            execute(
+                self.journal,
+                self._settings,
+                mode=self._mode,
+                region=target.region if target else None,
+                account=account,
+                transport=self._transport,
+                listeners=self._listeners,
+                on_engine=self._watch,
+            ),
+            name="asyncgg-run",
+        )
+        self._task.add_done_callback(lambda _: self._more.set())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._task is not None
+        self._outcomes = None  # nobody fetches any more
+        if self._engine is not None:
+            self._engine.release()
+        if error is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            return
+        try:
+            self.result, self.summary = await self._task
+        finally:
+            if not self._task.done():  # we are being cancelled: the run is too, and its journal is left in order
+                self._task.cancel()
+                await asyncio.gather(self._task, return_exceptions=True)
+
+    async def outcomes(self) -> AsyncIterator[Outcome]:
+        """Each final outcome once it is committed. Sending waits for a consumer that is slower than the service.
+
+        Those that came before the first call of it are not repeated; call it before awaiting anything else.
+        """
+        assert self._task is not None
+        if self._outcomes is None:
+            self._outcomes = deque()
+        while True:
+            while self._outcomes:
+                yield self._outcomes.popleft()
+                if self._engine is not None and len(self._outcomes or ()) < _HIGH // 2:
+                    self._engine.release()
+                if self._outcomes is None:
+                    return
+            if self._task.done():
+                return
+            self._more.clear()
+            await self._more.wait()
+
+    def stop(self, reason: str = "stopped by the program") -> None:
+        """Send nothing new, let what is in flight end; the run is resumable."""
+        if self._engine is None:
+            raise InternalError("stop() before the run was begun")
+        self._engine.stop(Stop(RunState.INTERRUPTED, reason))
+
+    @property
+    def progress(self) -> Progress | None:
+        """How it stands; None before it began."""
+        return self._engine.progress() if self._engine else None
+
+    def _watch(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def _collect(self, event: Event) -> None:
+        if isinstance(event, ThingsFinished) and self._outcomes is not None:
+            self._outcomes.extend(event.outcomes)
+            self._more.set()
+            if len(self._outcomes) > _HIGH and self._engine is not None:
+                self._engine.hold()
+
+    async def _target(self) -> Target | None:
+        if self._transport is not None:
+            return None
+        return await asyncio.to_thread(resolve, connection_of(self._settings))
+
+    async def _account(self, target: Target | None) -> Identity | None:
+        if target is None:
+            return None
+        recorded = "" if self._rows is not None else recorded_account(self.journal)
+        return (await confirm_account(connection_of(self._settings), target, self._settings, recorded=recorded))[0]
+
+    async def _prepare(self, rows: Rows, target: Target | None) -> Plan:
+        protect = load_protect(str(self._settings.protect)) if self._settings.protect else None
+        preparation = Preparation(self.journal, self._settings, source="<iterable>", protect=protect)
+        try:
+            async for chunk in _chunks(rows):
+                await asyncio.to_thread(preparation.add, chunk)
+        except BaseException:
+            preparation.discard()
+            raise
+        return await asyncio.to_thread(preparation.finish, target)
+
+
+async def _chunks(rows: Rows) -> AsyncIterator[Chunk]:
+    if isinstance(rows, AsyncIterable):
+        async for chunk in from_async_iterable(rows):
+            yield chunk
+    else:
+        for chunk in from_iterable(rows):
+            yield chunk
+
+
+async def _to_the_end(run: Run) -> Summary:
+    async with run:
+        pass
+    assert run.summary is not None
+    return run.summary
+
+
+async def disassociate(rows: Rows, **keywords: Any) -> Summary:
+    """Disassociate all `rows` and return the summary; keywords and errors as for `Run`."""
+    return await _to_the_end(Run(rows, **keywords))
+
+
+async def resume(journal: str | Path, **keywords: Any) -> Summary:
+    """Go on where a stopped run was; keywords and errors as for `Run.of_journal`."""
+    return await _to_the_end(Run.of_journal(journal, mode=Mode.RESUME, **keywords))
+
+
+async def retry(journal: str | Path, **keywords: Any) -> Summary:
+    """Try again only what failed, in a new pass of the same journal; keywords and errors as for `Run.of_journal`."""
+    return await _to_the_end(Run.of_journal(journal, mode=Mode.RETRY, **keywords))
+
+
+def disassociate_sync(rows: Iterable[Row], **keywords: Any) -> Summary:
+    """The same as `disassociate`, for a program without an event loop."""
+    return asyncio.run(disassociate(rows, **keywords))
