@@ -71,9 +71,7 @@ def test_a_session_at_the_command_line(tmp_path: Path) -> None:
     ("settings", "core", "word"),
     [
         ({}, "nowhere", "ResourceNotFoundException"),
-        ({"fault": ("deny-all",)}, "core-1", "AccessDeniedException"),
         ({"fault": ("429",)}, "core-1", "ThrottlingException"),
-        ({"secret_key": "another"}, "core-1", "InvalidSignatureException"),
     ],
 )
 def test_errors_at_the_command_line(tmp_path: Path, settings: dict[str, Any], core: str, word: str) -> None:
