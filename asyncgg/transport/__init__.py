@@ -2,8 +2,8 @@
 
 from asyncgg.transport.aws import AwsTransport, open_transport
 from asyncgg.transport.base import Refreshable, Transport
+from asyncgg.transport.caller import Identity, identity
 from asyncgg.transport.connection import Connection, Target, resolve
-from asyncgg.transport.identity import Identity, identity
 
 __all__ = [
     "AwsTransport",

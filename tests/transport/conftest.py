@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from asyncgg.model import Reply, Unanswered
 from asyncgg.transport import Connection, Transport, open_transport
 
-from .server import Server, serving
+from .server import Server, Step, serving
 
 Opener = Callable[[Connection], AbstractAsyncContextManager[Any]]
 
@@ -22,6 +23,24 @@ IMPLEMENTATIONS: dict[str, Opener] = {"aws": open_transport}
 
 ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
 SECRET_KEY = "wJalrXUtnFEMI-not-a-real-one"
+
+THINGS = ("thing-1", "thing-2")
+
+
+async def reply_to(transport: Transport, server: Server, step: Step) -> Reply:
+    """What one request becomes when the server plays this step."""
+    server.play(step)
+    return await transport.send("core", THINGS)
+
+
+def kind_of(reply: Reply) -> object:
+    """The kind of an unanswered request and whether it was perhaps sent; any other reply as it is."""
+    return (reply.kind, reply.sent) if isinstance(reply, Unanswered) else reply
+
+
+def is_one_line(reply: Reply) -> bool:
+    """Whether an unanswered request says why, on one line."""
+    return isinstance(reply, Unanswered) and bool(reply.detail) and "\n" not in reply.detail
 
 
 @pytest.fixture(autouse=True)

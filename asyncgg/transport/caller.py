@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from botocore import exceptions as aws
-from botocore.parsers import ResponseParserError
 
-from asyncgg.errors import CredentialsError, ServiceError
+from asyncgg.errors import AsyncggError, CredentialsError, ServiceError
 from asyncgg.transport.connection import Connection, configured_endpoint, resolve
 from asyncgg.transport.credentials import CredentialSource, SourceUnreachableError
 from asyncgg.transport.failure import one_line
@@ -21,6 +20,10 @@ _ATTEMPTS: Final = 3
 
 _TIMEOUT: Final = 20.0
 """Most seconds for the answer; the caller's own limits hold when they are shorter."""
+
+
+_SPEAKING: Final = (aws.BotoCoreError, SourceUnreachableError)
+"""Errors whose own words say what happened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +71,12 @@ async def identity(connection: Connection) -> Identity:
             answer = await client.get_caller_identity()
     except aws.ClientError as error:
         raise _refusal(error) from None
-    except (aws.BotoCoreError, ResponseParserError, SourceUnreachableError, ValueError, OSError) as error:
+    except AsyncggError:
+        raise
+    except Exception as error:  # noqa: BLE001 - botocore's parsers raise anything at an answer that is not STS's
+        reason = one_line(error) if isinstance(error, _SPEAKING) else f"unreadable answer ({type(error).__name__})"
         where = f" at {endpoint}" if endpoint else ""
-        raise ServiceError(f"STS{where} did not tell whose credentials these are: {one_line(error)}") from None
+        raise ServiceError(f"STS{where} did not tell whose credentials these are: {reason}") from None
     account, arn = answer.get("Account"), answer.get("Arn")
     if not account or not arn:
         raise ServiceError(f"STS at {asked} gave an answer without account and ARN")
