@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asyncgg.simulator import Fate, Request, Service, SimulatorConfig
+from asyncgg.simulator import Request, Service, SimulatorConfig
 
 from .support import ROOT, batch, kind, read, service, signed
 
@@ -176,57 +176,6 @@ def test_throttled_requests_change_nothing(setting: str, header: str | None) -> 
     assert simulated.handle(batch("core-1", ["a"]), 1002.0).status == 200
 
 
-@pytest.mark.parametrize(
-    ("fault", "status", "code", "fate", "applied"),
-    [
-        ("500", 500, "InternalServerException", Fate.REPLY, False),
-        ("500-after", 500, "InternalServerException", Fate.REPLY, True),
-        ("503", 503, "ServiceUnavailableException", Fate.REPLY, False),
-        ("404", 404, "ResourceNotFoundException", Fate.REPLY, False),
-        ("429", 429, "ThrottlingException", Fate.REPLY, False),
-        ("throttling-400", 400, "ThrottlingException", Fate.REPLY, False),
-        ("deny-all", 403, "AccessDeniedException", Fate.REPLY, False),
-        ("deny@core-*", 403, "AccessDeniedException", Fate.REPLY, False),
-        ("validation@a", 400, "ValidationException", Fate.REPLY, False),
-        ("expired-token", 403, "ExpiredTokenException", Fate.REPLY, False),
-        ("expired-token:UnrecognizedClientException", 403, "UnrecognizedClientException", Fate.REPLY, False),
-        ("reset-before", 200, "", Fate.RESET, False),
-        ("reset-after", 200, "", Fate.RESET, True),
-        ("hang", 200, "", Fate.HANG, False),
-        ("hang-after", 200, "", Fate.HANG, True),
-        ("half", 200, "", Fate.HALF, True),
-        ("half-before", 200, "", Fate.HALF, False),
-        ("garbage", 200, "", Fate.REPLY, True),
-        ("garbage-before", 200, "", Fate.REPLY, False),
-        ("entry:ThrottlingException", 200, "", Fate.REPLY, False),
-    ],
-)
-def test_each_fault_does_what_it_says(fault: str, status: int, code: str, fate: Fate, applied: bool) -> None:
-    """Status, code and fate are the fault's, and the change is made exactly when it should be."""
-    simulated = service(fault=(fault,))
-    answer = simulated.handle(batch("core-1", ["a"]), 1000.0)
-    assert (answer.status, kind(answer), answer.fate) == (status, code, fate)
-    assert ("a" not in simulated.fleet.things["core-1"]) is applied
-    assert simulated.faults.fired == {fault: 1}
-
-
-def test_garbage_is_not_json() -> None:
-    """A spoiled 200 cannot be read as an answer."""
-    with pytest.raises(json.JSONDecodeError):
-        read(service(fault=("garbage",)).handle(batch("core-1", ["a"]), 1000.0))
-
-
-def test_entry_faults_leave_the_others_alone() -> None:
-    """An entry that fails is not applied, its neighbours are, and the next try succeeds."""
-    simulated = service(fault=("entry:InternalServerException@b=1",))
-    first = read(simulated.handle(batch("core-1", ["a", "b"]), 1000.0))
-    assert [(e["thingName"], e["code"]) for e in first["errorEntries"]] == [("b", "InternalServerException")]
-    assert list(simulated.fleet.things["core-1"]) == ["b", "c"]
-    assert read(simulated.handle(batch("core-1", ["b"]), 1000.0)) == {"errorEntries": []}
-    assert simulated.counters.carried == {"core-1": {"a": 1, "b": 2}}
-    assert simulated.counters.resent == {}
-
-
 def test_what_is_sent_after_a_success_is_told() -> None:
     """A thing sent again after it was disassociated is counted, unless it was associated in between."""
     simulated = service()
@@ -239,13 +188,6 @@ def test_what_is_sent_after_a_success_is_told() -> None:
     simulated.handle(batch("core-1", ["b"], "associateClientDevices"), 1000.0)
     simulated.handle(batch("core-1", ["b"]), 1000.0)
     assert simulated.counters.resent == {"core-1": {"a": 1}}
-
-
-def test_expired_tokens_cost_no_quota_and_can_be_cured() -> None:
-    """Requests with the old key are refused before the quota; those with a new one are served."""
-    simulated = service(rate=1.0, burst=1.0, fault=("expired-token@OLD*",))
-    assert kind(simulated.handle(batch("core-1", ["a"], key="OLD1"), 1000.0)) == "ExpiredTokenException"
-    assert simulated.handle(batch("core-1", ["a"], key="NEW1"), 1000.0).status == 200
 
 
 def test_latency_and_jitter() -> None:
