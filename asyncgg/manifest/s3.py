@@ -18,6 +18,7 @@ from aiobotocore.session import AioSession
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    CredentialRetrievalError,
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
@@ -114,21 +115,21 @@ class S3Download:
             raise CredentialsError(
                 f"{where}: no AWS credentials found: sign in, set a profile (--profile) or the AWS_* variables"
             ) from None
-        except (SSOError, TokenRetrievalError):
-            raise CredentialsError(f"{where}: the sign-in has expired: run `aws sso login` again") from None
+        except (CredentialRetrievalError, SSOError, TokenRetrievalError) as error:
+            raise CredentialsError(f"{where}: no AWS credentials could be had: {error}: sign in again") from None
         except (_CutOff, aiohttp.ClientError, BotoCoreError, TimeoutError, ValueError) as error:
             raise ManifestError(f"{where} cannot be fetched: {str(error) or type(error).__name__}") from None
 
 
 async def _fetch(client: Any, bucket: str, key: str, file: BinaryIO) -> None:
     reply = await client.get_object(Bucket=bucket, Key=key)
-    length = reply["ContentLength"]
+    length = reply.get("ContentLength")
     got = 0
     async with reply["Body"] as body:
         while piece := await body.read(_PIECE):
             await asyncio.to_thread(file.write, piece)
             got += len(piece)
-    if got != length:
+    if length is not None and got != length:
         raise _CutOff(f"{got} of {length} bytes came")
 
 
