@@ -1,0 +1,122 @@
+"""Rule: a whole run in one process on virtual time: fleet, journal, lane, engine; and the questions tests ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from asyncgg.engine import Engine, EngineOptions, Lane, Result
+from asyncgg.events import Event, ThingsFinished
+from asyncgg.journal import Importer, Journal, JournalReader, OutcomeRow
+from asyncgg.model import Outcome, Reply, ThingState
+from asyncgg.ratelimit import AdaptiveRate, FixedRate
+from asyncgg.simulator.config import SimulatorConfig
+from asyncgg.simulator.direct import DirectTransport
+from asyncgg.simulator.service import Service
+
+__all__ = ["Bench", "Recorder", "journal_of"]
+
+Pairs = Sequence[tuple[str, str]]
+
+
+def journal_of(path: Path, pairs: Pairs) -> Path:
+    """A journal of these associations at `path`."""
+    importer = Importer(path)
+    importer.add(list(pairs))
+    importer.finish({"run": "test", "state": "planned"})
+    return path
+
+
+@dataclass
+class Recorder:
+    """A transport that notes what passes through it on its way to another."""
+
+    inner: DirectTransport
+    starts: list[tuple[float, str, tuple[str, ...]]] = field(default_factory=list)
+    now_in_flight: int = 0
+    most_in_flight: int = 0
+
+    async def send(self, core: str, things: Sequence[str]) -> Reply:
+        """Note the start, then pass it on."""
+        self.starts.append((asyncio.get_running_loop().time(), core, tuple(things)))
+        self.now_in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.now_in_flight)
+        try:
+            return await self.inner.send(core, things)
+        finally:
+            self.now_in_flight -= 1
+
+
+class Bench:
+    """A simulated service and a journal of its manifest; each `start` is one start of the run.
+
+    To be made inside the virtual loop. `extra` are pairs put beside the fleet's own.
+    """
+
+    def __init__(
+        self, path: Path, config: SimulatorConfig, *, extra: Pairs = (), only: Pairs | None = None, timeout: float = 5.0
+    ) -> None:
+        self.path = path
+        self.loop = asyncio.get_running_loop()
+        self.service = Service(config, now=self.loop.time())
+        self.transport = Recorder(DirectTransport(self.service, timeout=timeout))
+        self.pairs = [*(only if only is not None else manifest_of(self.service)), *extra]
+        self.events: list[Event] = []
+        self.engine: Engine | None = None
+        journal_of(path, self.pairs)
+
+    async def start(
+        self,
+        *,
+        rate: float = 100.0,
+        burst: float = 5.0,
+        adaptive: bool = True,
+        retry: bool = False,
+        options: EngineOptions | None = None,
+    ) -> Result:
+        """One start: opens the journal, runs the engine to its end, closes."""
+        journal = Journal(self.path, threaded=False)
+        try:
+            await journal.call(lambda store: store.begin_retry() if retry else store.begin_resume())
+            lane = Lane(self.transport, AdaptiveRate(rate) if adaptive else FixedRate(rate), burst=burst)
+            self.engine = Engine(journal, lane, options or EngineOptions(), [self.events.append])
+            return await self.engine.run()
+        finally:
+            journal.close()
+
+    def rows(self, *states: ThingState) -> list[OutcomeRow]:
+        """The journal's things."""
+        with JournalReader(self.path) as reader:
+            return list(reader.outcomes(*states))
+
+    def announced(self) -> list[Outcome]:
+        """Every outcome that events told."""
+        return [outcome for event in self.events if isinstance(event, ThingsFinished) for outcome in event.outcomes]
+
+    def associated(self) -> set[tuple[str, str]]:
+        """What the service holds now."""
+        return {(core, thing) for core, things in self.service.fleet.things.items() for thing in things}
+
+    def check(self) -> None:
+        """What must hold after every end of a run, however it came: no outcome lost, none invented."""
+        rows = self.rows()
+        assert sorted((row.core, row.thing) for row in rows) == sorted(set(self.pairs))
+        held = self.associated()
+        for row in rows:
+            assert row.state is not ThingState.CLAIMED
+            if row.state is ThingState.DISASSOCIATED:
+                assert (row.core, row.thing) not in held, f"{row} is told as done, the service still holds it"
+        assert all(len(things) <= 100 for _, _, things in self.transport.starts)
+
+    def check_announced(self) -> None:
+        """Of a single start that was not cut: each final outcome was told once, as the journal has it."""
+        told = sorted((o.core, o.thing, o.state) for o in self.announced())
+        final = [row for row in self.rows() if row.state in {ThingState.DISASSOCIATED, ThingState.FAILED}]
+        assert told == sorted((row.core, row.thing, row.state) for row in final)
+
+
+def manifest_of(service: Service) -> list[tuple[str, str]]:
+    """The pairs a manifest of the simulated fleet holds, those that do not exist among them."""
+    return list(service.plan.pairs())

@@ -1,0 +1,259 @@
+"""Rule: single runs of the engine on virtual time, one behaviour each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from asyncgg.backoff import RetryPolicy
+from asyncgg.classify import CodeTable
+from asyncgg.engine import EngineOptions
+from asyncgg.events import CoreGivenUp, Throttled
+from asyncgg.model import RunState, ThingState
+from asyncgg.simulator.config import SimulatorConfig
+from tests.engine.support import Bench
+
+pytestmark = pytest.mark.virtual
+
+DONE, FAILED, PENDING = ThingState.DISASSOCIATED, ThingState.FAILED, ThingState.PENDING
+
+
+def config(**settings: object) -> SimulatorConfig:
+    """A small fleet behind a generous quota, unless told otherwise."""
+    values: dict[str, object] = {"cores": 10, "things": 250, "rate": 1000.0, "burst": 1000.0, "latency_ms": 60.0}
+    return SimulatorConfig(**(values | settings))  # type: ignore[arg-type]  # the fields are checked by it
+
+
+async def test_everything_is_disassociated_with_the_fewest_requests(tmp_path: Path) -> None:
+    """Without faults every thing is done, and requests sent equal the minimum."""
+    bench = Bench(tmp_path / "j", config())
+    result = await bench.start()
+    assert result.state is RunState.COMPLETE
+    assert len(bench.transport.starts) == 30
+    assert not bench.associated()
+    bench.check()
+    bench.check_announced()
+
+
+async def test_known_quota_is_met_without_a_throttle(tmp_path: Path) -> None:
+    """1,000 full batches at a known quota of 50/s end within 3 % of N/rate, none throttled."""
+    bench = Bench(tmp_path / "j", config(cores=250, things=400, rate=50.0, burst=5.0))
+    begun = bench.loop.time()
+    result = await bench.start(rate=50.0, burst=2.0)
+    assert result.state is RunState.COMPLETE
+    assert len(bench.transport.starts) == 1000
+    assert bench.service.counters.throttled == 0
+    assert (bench.loop.time() - begun) / (1000 / 50) <= 1.03
+
+
+async def test_overstated_quota_is_found(tmp_path: Path) -> None:
+    """Told 200/s where 50/s are granted, the run ends within 1.25 x N/rate with at most 5 % throttled."""
+    bench = Bench(tmp_path / "j", config(cores=250, things=400, rate=50.0, burst=50.0))
+    begun = bench.loop.time()
+    result = await bench.start(rate=200.0)
+    assert result.state is RunState.COMPLETE
+    assert (bench.loop.time() - begun) / (1000 / 50) <= 1.25
+    assert bench.service.counters.throttled / len(bench.transport.starts) <= 0.05
+    assert any(isinstance(event, Throttled) for event in bench.events)
+    bench.check()
+
+
+async def test_things_that_fail_one_by_one_are_sent_again_together(tmp_path: Path) -> None:
+    """500 things of one core of which 40 fail once for a passing reason need 5 + 1 requests."""
+    bench = Bench(tmp_path / "j", config(cores=1, things=500))
+    names = [thing for _, thing in bench.pairs][::13][:38]
+    bench.service.set_faults([f"entry:InternalServerException@{name}=1" for name in names])
+    result = await bench.start()
+    assert result.state is RunState.COMPLETE
+    assert len(bench.transport.starts) == 6
+    assert len(bench.transport.starts[-1][2]) == len(names)
+    bench.check()
+
+
+async def test_missing_core_costs_one_request(tmp_path: Path) -> None:
+    """All things of a core that does not exist fail after a single request for it."""
+    gone = [("core-gone", f"thing-{number}") for number in range(950)]
+    bench = Bench(tmp_path / "j", config(), extra=gone)
+    result = await bench.start(options=EngineOptions(per_core=1))
+    assert result.state is RunState.PARTIAL
+    assert sum(core == "core-gone" for _, core, _ in bench.transport.starts) == 1
+    assert {row.code for row in bench.rows(FAILED)} == {"ResourceNotFoundException"}
+    assert len(bench.rows(FAILED)) == 950
+    assert [event.things for event in bench.events if isinstance(event, CoreGivenUp)] == [950]
+    bench.check()
+    bench.check_announced()
+
+
+async def test_missing_core_with_parallel_batches(tmp_path: Path) -> None:
+    """With several batches of the missing core in flight all its things fail exactly once, too."""
+    gone = [("core-gone", f"thing-{number}") for number in range(2950)]
+    bench = Bench(tmp_path / "j", config(), extra=gone)
+    result = await bench.start(rate=1000.0, options=EngineOptions(per_core=8))
+    assert result.state is RunState.PARTIAL
+    assert sum(core == "core-gone" for _, core, _ in bench.transport.starts) <= 8
+    assert len(bench.rows(FAILED)) == 2950
+    bench.check()
+    bench.check_announced()
+
+
+async def test_denied_core_leaves_the_others_alone(tmp_path: Path) -> None:
+    """A denied core's things fail with that code; all other cores are done."""
+    bench = Bench(tmp_path / "j", config(fault=("deny@core-00003",)))
+    core = sorted({core for core, _ in bench.pairs})[2]
+    bench.service.set_faults([f"deny@{core}"])
+    result = await bench.start()
+    assert result.state is RunState.PARTIAL
+    assert {(row.core, row.code) for row in bench.rows(FAILED)} == {(core, "AccessDeniedException")}
+    bench.check()
+
+
+async def test_denied_everywhere_stops_the_run(tmp_path: Path) -> None:
+    """When the first cores are all denied and nothing was accepted, the run stops for its permissions, resumable."""
+    bench = Bench(tmp_path / "j", config(cores=200, fault=("deny",)))
+    result = await bench.start()
+    assert (result.state, result.credentials) == (RunState.ABORTED, True)
+    assert "denied" in result.reason
+    assert len(bench.transport.starts) < 60
+    assert bench.rows(PENDING)
+    bench.check()
+
+
+async def test_bad_entries_are_isolated_by_halving(tmp_path: Path) -> None:
+    """Two things that make the whole batch invalid fail alone; the 98 others are done."""
+    bench = Bench(tmp_path / "j", config(cores=1, things=100))
+    bad = {bench.pairs[7][1], bench.pairs[77][1]}
+    bench.service.set_faults([f"validation@{name}" for name in bad])
+    result = await bench.start()
+    assert result.state is RunState.PARTIAL
+    assert {row.thing for row in bench.rows(FAILED)} == bad
+    assert {row.code for row in bench.rows(FAILED)} == {"ValidationException"}
+    assert len(bench.rows(DONE)) == 98
+    bench.check()
+    bench.check_announced()
+
+
+async def test_lost_reply_then_not_found_is_done(tmp_path: Path) -> None:
+    """A thing whose request was applied but not answered is done when the next try says it is not there."""
+    bench = Bench(tmp_path / "j", config(cores=1, things=100, fault=("reset-after#1",)))
+    result = await bench.start()
+    assert result.state is RunState.COMPLETE
+    rows = bench.rows(DONE)
+    assert len(rows) == 100
+    assert {row.code for row in rows} == {"ResourceNotFoundException"}
+    bench.check()
+
+
+async def test_not_found_at_once_is_a_failure(tmp_path: Path) -> None:
+    """A thing that was never sent before and is not there fails: the list was wrong, somebody should know."""
+    bench = Bench(tmp_path / "j", config(cores=1, things=10))
+    core = bench.pairs[0][0]
+    bench = Bench(tmp_path / "j2", config(cores=1, things=10), extra=[(core, "nobody")])
+    result = await bench.start()
+    assert result.state is RunState.PARTIAL
+    assert [row.thing for row in bench.rows(FAILED)] == ["nobody"]
+
+
+async def test_user_may_call_a_code_gone(tmp_path: Path) -> None:
+    """With the user's table saying `gone` the same thing counts as done, its code kept."""
+    bench = Bench(tmp_path / "j", config(cores=1, things=10, missing_things=3))
+    result = await bench.start(options=EngineOptions(codes=CodeTable({"ResourceNotFoundException": "gone"})))
+    assert result.state is RunState.COMPLETE
+    assert sum(row.code == "ResourceNotFoundException" for row in bench.rows(DONE)) == 3
+
+
+async def test_a_hang_is_cut_and_sent_again(tmp_path: Path) -> None:
+    """A call that hangs ends after the request timeout and its things are sent again."""
+    bench = Bench(tmp_path / "j", config(cores=2, things=100, fault=("hang#1",)), timeout=5.0)
+    result = await bench.start()
+    assert result.state is RunState.COMPLETE
+    assert len(bench.transport.starts) == 3
+    bench.check()
+
+
+async def test_unknown_codes_are_tried_a_few_times(tmp_path: Path) -> None:
+    """An entry code nobody knows is tried three times, then fails word for word."""
+    bench = Bench(tmp_path / "j", config(cores=1, things=10))
+    name = bench.pairs[4][1]
+    bench.service.set_faults([f"entry:OddlyNamed@{name}"])
+    result = await bench.start()
+    assert result.state is RunState.PARTIAL
+    (row,) = bench.rows(FAILED)
+    assert (row.thing, row.code, row.attempts) == (name, "OddlyNamed", 3)
+
+
+async def test_max_attempts_ends_a_persistent_failure(tmp_path: Path) -> None:
+    """A core that always answers 500 costs max_attempts requests a batch, then its things fail with that code."""
+    bench = Bench(tmp_path / "j", config(cores=3, things=50))
+    core = bench.pairs[0][0]
+    bench.service.set_faults([f"500@{core}"])
+    result = await bench.start(options=EngineOptions(retry=RetryPolicy(max_attempts=4)))
+    assert result.state is RunState.PARTIAL
+    assert sum(c == core for _, c, _ in bench.transport.starts) == 4
+    assert {row.code for row in bench.rows(FAILED)} == {"InternalServerException"}
+    assert {row.attempts for row in bench.rows(FAILED)} == {4}
+
+
+async def test_throttles_never_use_up_attempts(tmp_path: Path) -> None:
+    """However often a batch is throttled, its things are not given up for it."""
+    bench = Bench(tmp_path / "j", config(cores=20, things=100, rate=1.0, burst=1.0))
+    result = await bench.start(rate=200.0, burst=20.0, options=EngineOptions(retry=RetryPolicy(max_attempts=1)))
+    assert result.state is RunState.COMPLETE
+    assert bench.service.counters.throttled > 0
+
+
+async def test_retry_after_pauses_the_lane(tmp_path: Path) -> None:
+    """After a throttle with Retry-After: 3 nothing is sent for three seconds."""
+    bench = Bench(tmp_path / "j", config(cores=30, things=100, rate=10.0, burst=10.0, retry_after="3"))
+    await bench.start(rate=30.0, burst=15.0)
+    throttled = [event for event in bench.events if isinstance(event, Throttled)]
+    assert throttled
+    assert throttled[0].retry_after == 3.0
+    times = [time for time, _, _ in bench.transport.starts]
+    assert max(later - earlier for earlier, later in zip(times, times[1:], strict=False)) >= 2.9
+    bench.check()
+
+
+async def test_abort_rule_stops_and_is_resumable(tmp_path: Path) -> None:
+    """20 % of at least 100 finished things failed: in-flight work ends, nothing new is sent, the rest is pending."""
+    bench = Bench(tmp_path / "j", config(cores=100, things=100, fault=("entry:ValidationException=50%",)))
+    result = await bench.start(rate=20.0, options=EngineOptions(abort_at=20.0, abort_after=100))
+    assert result.state is RunState.ABORTED
+    assert "abort rule" in result.reason
+    assert len(bench.transport.starts) <= 10
+    assert bench.rows(PENDING)
+    bench.check()
+    bench.service.set_faults([])
+    assert (await bench.start()).state is RunState.PARTIAL
+    assert (await bench.start(retry=True)).state is RunState.COMPLETE
+    bench.check()
+
+
+async def test_deadline_stops_and_is_resumable(tmp_path: Path) -> None:
+    """The deadline lets in-flight work end and leaves the rest pending; the next start completes it."""
+    bench = Bench(tmp_path / "j", config(cores=100, things=100))
+    begun = bench.loop.time()
+    result = await bench.start(rate=10.0, burst=1.0, options=EngineOptions(deadline=3.0))
+    assert result.state is RunState.DEADLINE
+    assert bench.loop.time() - begun < 3.2
+    assert len(bench.rows(PENDING)) == 10_000 - 100 * len(bench.transport.starts)
+    bench.check()
+    assert (await bench.start()).state is RunState.COMPLETE
+    assert len(bench.transport.starts) == 100
+
+
+async def test_per_core_and_concurrency_are_bounds(tmp_path: Path) -> None:
+    """Never more requests in flight than `concurrency`, nor for one core than `per_core`."""
+    bench = Bench(tmp_path / "j", config(cores=4, things=1000, latency_ms=500.0))
+    await bench.start(rate=1000.0, options=EngineOptions(concurrency=6, per_core=2))
+    assert bench.transport.most_in_flight == 6
+    assert bench.service.counters.most_in_flight_per_core <= 2
+    bench.check()
+
+
+async def test_cores_take_turns(tmp_path: Path) -> None:
+    """No core is served twice before each other core was served once."""
+    bench = Bench(tmp_path / "j", config(cores=20, things=300))
+    await bench.start()
+    first = [core for _, core, _ in bench.transport.starts[:20]]
+    assert len(set(first)) == 20
