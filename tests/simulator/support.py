@@ -78,8 +78,8 @@ def beside(config: SimulatorConfig, plan: FleetPlan | None = THREE) -> Iterator[
     try:
         asyncio.run_coroutine_threadsafe(simulator.start(), loop).result(10)
         yield simulator
-        asyncio.run_coroutine_threadsafe(simulator.stop(), loop).result(10)
     finally:
+        asyncio.run_coroutine_threadsafe(simulator.stop(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()

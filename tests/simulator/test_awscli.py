@@ -16,7 +16,7 @@ import pytest
 
 from .support import SECRET, beside, quick
 
-GIVEN = os.environ.get("ASYNCGG_TEST_AWSCLI")
+GIVEN = os.environ.get("ASYNCGG_TEST_AWSCLI") or None
 AWS = GIVEN or shutil.which("aws")
 
 
