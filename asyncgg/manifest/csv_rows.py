@@ -245,8 +245,6 @@ def _from(lines: list[bytes], at: int) -> Iterator[bytes]:
 
 
 def _csv_reason(error: str) -> str:
-    if "end of data" in error:
-        return _UNCLOSED
     if "expected after" in error:
         return "text stands after a closing quote"
     if "new-line" in error:

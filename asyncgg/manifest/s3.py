@@ -116,9 +116,13 @@ class S3Download:
                 f"{where}: no AWS credentials found: sign in, set a profile (--profile) or the AWS_* variables"
             ) from None
         except (CredentialRetrievalError, SSOError, TokenRetrievalError) as error:
-            raise CredentialsError(f"{where}: no AWS credentials could be had: {error}: sign in again") from None
+            raise CredentialsError(
+                f"{where}: no AWS credentials could be had ({type(error).__name__}): sign in again"
+            ) from None
         except (_CutOff, aiohttp.ClientError, BotoCoreError, TimeoutError, ValueError) as error:
-            raise ManifestError(f"{where} cannot be fetched: {str(error) or type(error).__name__}") from None
+            raise ManifestError(
+                f"{where} cannot be fetched: {' '.join(str(error).split()) or type(error).__name__}"
+            ) from None
 
 
 async def _fetch(client: Any, bucket: str, key: str, file: BinaryIO) -> None:

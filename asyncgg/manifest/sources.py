@@ -6,7 +6,6 @@ Every failure of the system becomes one `ManifestError` with the manifest's name
 from __future__ import annotations
 
 import gzip
-import io
 import shutil
 import sys
 import tempfile
@@ -44,22 +43,16 @@ class S3Opener(Protocol):
         ...
 
 
-class _Joined(io.RawIOBase):
+class _Joined:
     """A stream that gives some bytes again which were already read from it."""
 
     def __init__(self, head: bytes, rest: BinaryIO) -> None:
         self._head = head
         self._rest = rest
 
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1, /) -> bytes:
+    def read(self, size: int) -> bytes:
         if not self._head:
             return self._rest.read(size)
-        if size < 0:
-            head, self._head = self._head, b""
-            return head + self._rest.read()
         head, self._head = self._head[:size], self._head[size:]
         return head + self._rest.read(size - len(head)) if size > len(head) else head
 
@@ -97,8 +90,7 @@ class Source:
 
         Raises `ManifestError` when the disk or the gzip stream fails.
         """
-        if self._text is None:
-            raise ValueError("start_text() comes first")
+        assert self._text is not None, "start_text() comes first"
         with readable(self.name):
             return self._text.read(size)
 

@@ -78,6 +78,13 @@ def test_bad_row_is_named_and_the_next_is_read(tmp_path: Path, rows: bytes, line
     assert good == AB
 
 
+def test_very_wide_rows_are_read() -> None:
+    """A few hundred further columns are no obstacle."""
+    header = b",".join(b"x%d" % at for at in range(300))
+    row = b",".join([b"text"] * 300)
+    assert read_bytes(csv_chunks, header + b",core,thing\n" + row + b",a,b\n") == (AB, [])
+
+
 def test_line_is_where_the_row_starts() -> None:
     """After a row of several lines the numbers are still those of an editor."""
     good, bad = read_bytes(csv_chunks, b'core,thing,n\na,b,"1\n2\n3"\nc,\n"d","","\n"\n')

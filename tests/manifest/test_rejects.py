@@ -85,12 +85,16 @@ def test_a_device_is_written_to_not_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
-def test_full_disk_is_one_sentence() -> None:
-    """A full disk is said, not swallowed."""
-    writer = RejectsWriter("/dev/full")
-    writer.write([BadRow("fleet.csv", 2, "thing is empty", "a,")])
+@pytest.mark.parametrize("count", [1, 10_000])
+def test_full_disk_is_one_sentence(count: int) -> None:
+    """A full disk is said, not swallowed, whether it shows while writing or at the end."""
+
+    def fill() -> None:
+        with RejectsWriter("/dev/full") as writer:
+            writer.write([BadRow("fleet.csv", 2, "thing is empty", "a,")] * count)
+
     with pytest.raises(UsageError, match=r"^/dev/full: the rejects cannot be written: No space left on device$"):
-        writer.close()
+        fill()
 
 
 @pytest.mark.parametrize(

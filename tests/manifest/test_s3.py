@@ -105,6 +105,7 @@ def test_missing_object_is_one_sentence(endpoint: str, spec: str, sentence: str)
     with pytest.raises(ManifestError) as caught:
         read(endpoint, spec)
     assert str(caught.value).startswith(sentence)
+    assert "\n" not in str(caught.value)
 
 
 def test_no_credentials(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
