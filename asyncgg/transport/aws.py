@@ -82,7 +82,7 @@ def _handed_over(**_: Any) -> None:
 
 
 def _answered(response_dict: dict[str, Any], **_: Any) -> None:
-    """Keep the raw answer, and leave botocore's parser one that it cannot stumble over."""
+    """Keep the raw answer, and spare botocore the reading of it: its own would not be used, and costs time."""
     EXCHANGE.get(Exchange()).answer = Answer(
         response_dict["status_code"], response_dict["headers"], response_dict["body"]
     )

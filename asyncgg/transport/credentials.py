@@ -13,7 +13,7 @@ from aiobotocore.credentials import AioCredentials
 from botocore import exceptions as aws
 from botocore.credentials import ReadOnlyCredentials
 
-from asyncgg.errors import CredentialsError
+from asyncgg.errors import CredentialsError, UsageError
 from asyncgg.transport.failure import one_line
 from asyncgg.transport.session import new_session
 
@@ -70,7 +70,7 @@ class CredentialSource:
                 return
             try:
                 held, fresh = await self._load()
-            except SourceUnreachableError as error:
+            except (SourceUnreachableError, UsageError) as error:
                 raise CredentialsError(f"the AWS credentials could not be renewed: {error}; {self._advice}") from None
             if fresh == self._used and self.generation in self._refused:
                 raise CredentialsError(
