@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from asyncgg.engine import Engine, EngineOptions, Lane, Result
@@ -37,6 +38,11 @@ class Recorder:
     starts: list[tuple[float, str, tuple[str, ...]]] = field(default_factory=list)
     now_in_flight: int = 0
     most_in_flight: int = 0
+    on_refresh: Callable[[], Awaitable[None]] = partial(asyncio.sleep, 0.01)
+
+    async def refresh(self) -> None:
+        """Get new credentials, as the test wants it."""
+        await self.on_refresh()
 
     async def send(self, core: str, things: Sequence[str]) -> Reply:
         """Note the start, then pass it on."""
@@ -78,6 +84,7 @@ class Bench:
     ) -> Result:
         """One start: opens the journal, runs the engine to its end, closes."""
         journal = Journal(self.path, threaded=False)
+        journal._connection.execute("PRAGMA synchronous = OFF")  # no power is lost here, and syncs are most of the time
         try:
             await journal.call(lambda store: store.begin_retry() if retry else store.begin_resume())
             lane = Lane(self.transport, AdaptiveRate(rate) if adaptive else FixedRate(rate), burst=burst)
