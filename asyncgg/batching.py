@@ -1,7 +1,7 @@
 """Rule: which batch is next is decided here and nowhere else: pure bookkeeping over cores, without I/O or clock.
 
-The journal keeps a core's things as one ascending range of ids. A *wave* goes once over that range, up to `cursor` so far.
-Things that come back for another try are counted in `returned` and wait until the wave is over, its requests are
+The journal keeps a core's things as one ascending range of ids. A *wave* goes once over that range, so far up to
+`cursor`. Things that come back for another try are counted in `returned` and wait until the wave is over, its requests are
 answered and their backoff is due. Then the next wave packs them together: a hundred things that failed one by one in a
 hundred requests go out again in a single one.
 
@@ -24,9 +24,9 @@ def requests_needed(things: int) -> int:
     return -(-things // MAX_BATCH)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class CoreWork:
-    """What is left to do for one core."""
+    """What is left to do for one core. Equal only to itself: the line is searched for it by identity."""
 
     id: int
     name: str
@@ -137,6 +137,10 @@ class Schedule:
         if work.listed:
             self._line.remove(work)
             work.listed = False
+        if work.waiting:
+            self._later = [entry for entry in self._later if entry[2] is not work]
+            heapq.heapify(self._later)
+            work.waiting = False
 
     @property
     def exhausted(self) -> bool:
