@@ -177,8 +177,8 @@ def settings_of_journal(stored: Mapping[str, Any], given: Mapping[str, Any] | No
 def _build(values: Mapping[str, Any], places: Mapping[str, str]) -> Settings:
     try:
         return Settings(**values)
-    except SettingsError:
-        raise
+    except SettingsError as error:  # the table of codes speaks for itself, but not of where it stands
+        raise SettingsError(f"{places.get('codes', 'settings')}: {error}") from None
     except ValidationError as error:
         raise SettingsError("\n".join(_words(item, places) for item in error.errors(include_url=False))) from None
 
