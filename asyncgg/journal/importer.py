@@ -35,17 +35,22 @@ class Importer:
     """Builds the journal at `path`. Call `add` any number of times, then `finish` or `discard`. Not for two threads
     at once.
 
-    Raises `JournalError` when the file is there already, cannot be created or cannot be written.
+    Raises `JournalError` when the file is there already or cannot be created, `JournalWriteError` when it cannot be
+    written: a full disk.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._added = 0
         self._connection = schema.create(path)
-        self._connection.execute("PRAGMA cache_size = -65536")
-        self._connection.execute("PRAGMA temp_store = FILE")
-        self._connection.execute("CREATE TEMP TABLE staging (core TEXT NOT NULL, name TEXT NOT NULL)")
-        self._connection.execute("BEGIN")
+        try:
+            self._connection.execute("PRAGMA cache_size = -65536")
+            self._connection.execute("PRAGMA temp_store = FILE")
+            self._connection.execute("CREATE TEMP TABLE staging (core TEXT NOT NULL, name TEXT NOT NULL)")
+            self._connection.execute("BEGIN")
+        except sqlite3.Error as error:
+            self.discard()
+            raise schema.explain(error, path) from None
 
     def add(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Take in (core, thing) pairs that are valid names."""

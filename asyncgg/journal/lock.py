@@ -7,7 +7,9 @@ process's POSIX locks on it, SQLite's own among them.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
+from typing import Final
 
 from asyncgg.errors import JournalError
 
@@ -17,6 +19,10 @@ except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]  # a platform without it has no lock: one run at a time is the user's care
 
 __all__ = ["RunLock", "running"]
+
+_GLANCES: Final = 5
+_GLANCE: Final = 0.02
+"""Seconds between attempts: `running` holds the lock for an instant, which must not look like a run."""
 
 
 def _lock_path(journal: Path) -> Path:
@@ -29,31 +35,51 @@ class RunLock:
     def __init__(self, journal: Path) -> None:
         self._path = _lock_path(journal)
         self._handle: int | None = None
+        glances = _GLANCES
         try:
             while self._handle is None:
-                self._handle = self._attempt(journal)
+                try:
+                    self._handle = self._attempt()
+                except BlockingIOError as taken:
+                    glances -= 1
+                    if not glances:
+                        raise JournalError(
+                            f"journal {journal}: process {taken.strerror or 'unknown'} is running it; "
+                            "wait for it or stop it (status and report work meanwhile)"
+                        ) from None
+                    time.sleep(_GLANCE)
         except OSError as error:
-            raise JournalError(f"journal {journal}: its lock {self._path.name} fails: {error.strerror}") from None
+            raise JournalError(
+                f"journal {journal}: its lock file {self._path.name}, which belongs beside it, cannot be made:"
+                f" {error.strerror}"
+            ) from None
 
-    def _attempt(self, journal: Path) -> int | None:
+    def _attempt(self) -> int | None:
+        """The locked file; None when it was removed meanwhile. Raises `BlockingIOError` with its holder's id."""
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if fcntl is not None:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Its last holder may have removed the file between our open and our lock.
-            if not self._path.exists() or os.fstat(handle).st_ino != self._path.stat().st_ino:
+            if not self._is_mine(handle):
                 os.close(handle)
                 return None
             os.ftruncate(handle, 0)
             os.write(handle, str(os.getpid()).encode())
-        except BlockingIOError:
+        except BlockingIOError as error:
             holder = os.read(handle, 32).decode(errors="replace")
             os.close(handle)
-            raise JournalError(
-                f"journal {journal}: process {holder or 'unknown'} is running it; "
-                "wait for it or stop it (status and report work meanwhile)"
-            ) from None
+            raise BlockingIOError(error.errno, holder) from None
+        except BaseException:
+            os.close(handle)
+            raise
         return handle
+
+    def _is_mine(self, handle: int) -> bool:
+        """Whether the file still has its name: its last holder may have removed it between our open and our lock."""
+        try:
+            return os.fstat(handle).st_ino == self._path.stat().st_ino
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         """Let another process run the journal; does nothing the second time."""

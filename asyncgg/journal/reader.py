@@ -40,8 +40,12 @@ class JournalReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection = schema.open_existing(path, "ro")
-        self._connection.execute("PRAGMA query_only = ON")
-        self._store = Store(self._connection)
+        try:
+            self._connection.execute("PRAGMA query_only = ON")
+            self._store = Store(self._connection)
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise schema.explain(error, path) from None
 
     def __enter__(self) -> Self:
         return self

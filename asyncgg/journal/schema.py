@@ -12,7 +12,16 @@ from typing import Final
 
 from asyncgg.errors import AsyncggError, JournalError, JournalWriteError
 
-__all__ = ["APPLICATION_ID", "VERSION", "connect", "create", "explain", "finish_import", "open_existing"]
+__all__ = [
+    "APPLICATION_ID",
+    "VERSION",
+    "connect",
+    "create",
+    "explain",
+    "finish_import",
+    "open_existing",
+    "require_file",
+]
 
 APPLICATION_ID: Final = 0x61676767
 """SQLite's application_id of a journal: the letters `aggg`."""
@@ -49,9 +58,8 @@ CREATE TABLE request (
 );
 """
 
-_DISK_FULL = sqlite3.SQLITE_FULL
 _ADVICE = {
-    sqlite3.SQLITE_FULL: "the disk is full; free some space, then resume",
+    sqlite3.SQLITE_FULL: "the disk is full; free some space, then try again",
     sqlite3.SQLITE_READONLY: "it or its folder cannot be written",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; is its folder there, and may you write to it?",
     sqlite3.SQLITE_PERM: "it may not be opened; check its permissions",
@@ -62,12 +70,17 @@ _ADVICE = {
 }
 
 
+_DISK = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+
+
 def explain(error: sqlite3.Error, path: Path, *, writing: bool = False) -> AsyncggError:
-    """SQLite's `error` about the journal at `path` as one of ours: `JournalWriteError` when `writing`."""
-    number = getattr(error, "sqlite_errorcode", None)
-    advice = _ADVICE.get(number & 0xFF, str(error)) if isinstance(number, int) else str(error)
-    kind = JournalWriteError if writing else JournalError
-    return kind(f"journal {path}: {advice}")
+    """SQLite's `error` about the journal at `path` as one of ours.
+
+    `JournalWriteError` when `writing`, and whenever the disk is at fault, which is nobody's wrong usage.
+    """
+    number = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the lower byte is the kind, the rest says more
+    kind = JournalWriteError if writing or number in _DISK else JournalError
+    return kind(f"journal {path}: {_ADVICE.get(number, str(error))}")
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -91,6 +104,7 @@ def create(path: Path) -> sqlite3.Connection:
         ) from None
     except OSError as error:
         raise JournalError(f"journal {path}: it cannot be created: {error.strerror}") from None
+    connection = None
     try:
         connection = connect(path, "rw")
         connection.execute("PRAGMA page_size = 4096")
@@ -98,25 +112,34 @@ def create(path: Path) -> sqlite3.Connection:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.executescript(_TABLES)
     except sqlite3.Error as error:
+        if connection is not None:
+            connection.close()
         path.unlink(missing_ok=True)
         raise explain(error, path) from None
     return connection
 
 
 def finish_import(connection: sqlite3.Connection) -> None:
-    """Mark the journal as usable, and have everything on the disk before that is believed."""
+    """Mark the journal as usable, and have everything on the disk before that is believed.
+
+    Not in WAL mode yet: until it is run, whoever may only read its folder can read it too.
+    """
     connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA journal_mode = WAL")
+    # Synced with the rest of the file; a power loss before that leaves the rollback journal, hence no mark.
     connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def require_file(path: Path) -> None:
+    """Raise `JournalError` unless there is a file at `path`."""
+    if path.is_dir():
+        raise JournalError(f"journal {path}: this is a directory, not a journal")
+    if not path.exists():
+        raise JournalError(f"journal {path}: there is no such file")
 
 
 def open_existing(path: Path, mode: str) -> sqlite3.Connection:
     """Open the journal at `path` after checking that it is one; raises `JournalError` with the reason when not."""
-    if not path.exists():
-        raise JournalError(f"journal {path}: there is no such file")
-    if path.is_dir():
-        raise JournalError(f"journal {path}: this is a directory, not a journal")
+    require_file(path)
     connection = None
     try:
         connection = connect(path, mode)

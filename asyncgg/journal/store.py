@@ -83,8 +83,10 @@ class Store:
             (_PENDING, number, _FAILED, _PENDING),
         ).rowcount
         if taken:
-            self.put(**{"pass": number, "scope": number})
-            self._scope = number
+            self.put(**{"pass": number})
+        # Without anything failed the scope is an empty pass: what was never sent is not this start's business.
+        self.put(scope=number)
+        self._scope = number
         return taken
 
     def begin_resume(self) -> None:
@@ -144,7 +146,7 @@ class Store:
     def release(self, batch: Batch) -> None:
         """Undo the claim of a batch that was certainly not sent."""
         self._execute(
-            "UPDATE thing SET state = 0 WHERE id BETWEEN ? AND ? AND state = 1 AND request = ?",
+            "UPDATE thing SET state = 0, request = NULL WHERE id BETWEEN ? AND ? AND state = 1 AND request = ?",
             (batch.ids[0], batch.ids[-1], batch.request),
         )
         self._execute("DELETE FROM request WHERE id = ?", (batch.request,))
@@ -157,12 +159,13 @@ class Store:
                 (batch.ids[0], batch.ids[-1], batch.request),
             )
             self._execute("UPDATE request SET verdict = 'unknown' WHERE id = ?", (batch.request,))
-        self._execute("UPDATE thing SET state = 0 WHERE state = 1")
+        # The numbers of deleted requests are given again, so no thing may keep one.
+        self._execute("UPDATE thing SET state = 0, request = NULL WHERE state = 1")
         self._execute("DELETE FROM request WHERE verdict IS NULL")
 
     def settle(self, batch: Batch, settlement: Settlement, answer: Answer) -> None:
         """Write down what became of a claimed batch."""
-        self._execute(
+        marked = self._execute(
             "UPDATE thing SET state = ?, attempts = attempts + ?, ambiguous = max(ambiguous, ?)"
             " WHERE id BETWEEN ? AND ? AND state = 1 AND request = ?",
             (
@@ -173,7 +176,12 @@ class Store:
                 batch.ids[-1],
                 batch.request,
             ),
-        )
+        ).rowcount
+        if marked != len(batch.ids):
+            raise InternalError(
+                f"core {batch.core}: request {batch.request} holds {marked} things, {len(batch.ids)} were answered;"
+                " please report this"
+            )
         if settlement.deviations:
             self._connection.executemany(
                 "UPDATE thing SET state = ?, code = ?, message = ? WHERE id = ?",

@@ -36,11 +36,11 @@ class Journal:
 
     def __init__(self, path: Path, *, threaded: bool = True) -> None:
         self.path = path
+        schema.require_file(path)  # before a lock file is put beside what is not there
         self._lock = RunLock(path)
         try:
             self._connection = schema.open_existing(path, "rw")
-            self._store = Store(self._connection)
-            self.recovered = self._at_once(Store.recover)
+            self.recovered = self._recover()
         except BaseException:
             self._lock.release()
             raise
@@ -54,7 +54,8 @@ class Journal:
         """Have `work` carried out in the next transaction; the future is done once that is committed.
 
         A failed transaction fails every call in it and every later one with `JournalWriteError`. Calls with `keep`
-        are then tried once more on their own: an outcome that is known should not be lost to a claim that failed.
+        are then tried once more, each on its own, until one fails again: an outcome that is known should not be lost to
+        a claim that failed.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if self._error is not None:
@@ -82,14 +83,16 @@ class Journal:
         self._connection.close()
         self._lock.release()
 
-    def _at_once(self, work: Callable[[Store], T]) -> T:
+    def _recover(self) -> int:
         try:
+            self._store = Store(self._connection)
             self._connection.execute("BEGIN IMMEDIATE")
-            result = work(self._store)
+            recovered = self._store.recover()
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
+            self._connection.close()
             raise schema.explain(error, self.path) from None
-        return result
+        return recovered
 
     def _write(self) -> None:
         closing = False
@@ -114,21 +117,25 @@ class Journal:
             self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - whatever it is, the callers must learn of it
             self._error = self._failure(error)
-            return [(future, *self._once_more(work, keep)) for work, future, keep in calls]
+            return self._once_more(calls)
         return [(future, result, None) for (_, future, _), result in zip(calls, results, strict=True)]
 
-    def _once_more(self, work: Callable[[Store], Any], keep: bool) -> tuple[Any, BaseException | None]:
-        self._roll_back()
-        if not keep:
-            return None, self._error
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            result = work(self._store)
-            self._connection.execute("COMMIT")
-        except Exception:  # noqa: BLE001 - the first error is the one to tell
-            self._roll_back()
-            return None, self._error
-        return result, None
+    def _once_more(self, calls: list[_Call]) -> list[tuple[asyncio.Future[Any], Any, BaseException | None]]:
+        done: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
+        broken = False  # then later calls would build on what is not there: `abandon` on an outcome not written
+        for work, future, keep in calls:
+            result, error = None, self._error
+            if keep and not broken:
+                try:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                    result = work(self._store)
+                    self._connection.execute("COMMIT")
+                    error = None
+                except Exception:  # noqa: BLE001 - the first error is the one to tell
+                    self._roll_back()
+                    result, broken = None, True
+            done.append((future, result, error))
+        return done
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
