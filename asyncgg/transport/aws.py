@@ -17,7 +17,7 @@ from asyncgg.transport.answer import Answer, read_answer
 from asyncgg.transport.connection import Connection, Target, resolve
 from asyncgg.transport.credentials import CredentialSource, SourceUnreachableError
 from asyncgg.transport.failure import unanswered
-from asyncgg.transport.http import EXCHANGE, Exchange, Phase, WatchedSession
+from asyncgg.transport.http import EXCHANGE, Exchange, WatchedSession
 from asyncgg.transport.session import SERVICE, client_config, new_session
 
 __all__ = ["AwsTransport", "open_transport"]
@@ -77,10 +77,6 @@ class AwsTransport:
         raise error  # a fault of ours: not to be taken for the network's
 
 
-def _handed_over(**_: Any) -> None:
-    EXCHANGE.get(Exchange()).phase = Phase.HANDED_OVER
-
-
 def _answered(response_dict: dict[str, Any], **_: Any) -> None:
     """Keep the raw answer, and spare botocore the reading of it: its own would not be used, and costs time."""
     EXCHANGE.get(Exchange()).answer = Answer(
@@ -117,6 +113,5 @@ async def open_transport(connection: Connection) -> AsyncIterator[AwsTransport]:
         endpoint_url=target.endpoint_url if target.custom else None,
         config=config,
     ) as client:
-        client.meta.events.register(f"before-send.{SERVICE}.{_OPERATION}", _handed_over)
         client.meta.events.register(f"before-parse.{SERVICE}.{_OPERATION}", _answered)
         yield AwsTransport(client, source, target, connection.request_timeout)

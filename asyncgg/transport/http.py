@@ -22,7 +22,7 @@ class Phase(Enum):
     """How far one request went."""
 
     PREPARED = "prepared"
-    """Being built and signed."""
+    """Being built and signed; the TLS context too, once."""
     HANDED_OVER = "handed over"
     """With the HTTP client; nothing is known of it."""
     CONNECTING = "connecting"
@@ -86,4 +86,5 @@ class WatchedSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore publi
         session = await super()._get_session(proxy_url)
         if not session.trace_configs:
             session.trace_configs.append(_watch())
+        EXCHANGE.get(Exchange()).phase = Phase.HANDED_OVER
         return session

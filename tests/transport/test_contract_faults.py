@@ -43,8 +43,9 @@ async def test_a_lost_answer_is_perhaps_sent(transport: Transport, server: Serve
 )
 async def test_a_call_that_hangs_is_cut(opener: Opener, server: Server, keys: None, step: Step) -> None:
     """After the request timeout the request counts as perhaps sent, and its connection is not kept."""
-    server.play(step)
-    async with opener(Connection(endpoint_url=server.url, request_timeout=0.2)) as transport:
+    server.play(answer(), step)
+    async with opener(Connection(endpoint_url=server.url, request_timeout=0.3)) as transport:
+        await transport.send("core", THINGS)  # the first call also pays for the TLS context
         reply = await transport.send("core", THINGS)
         assert isinstance(reply, Unanswered)
         assert (reply.kind, reply.sent) == ("timeout", True)
@@ -60,8 +61,9 @@ async def test_a_slow_drip_is_cut_too(opener: Opener, server: Server, keys: None
             writer.write(b" ")
             await asyncio.sleep(0.05)
 
-    server.play(drip)
+    server.play(answer(), drip)
     async with opener(Connection(endpoint_url=server.url, request_timeout=0.3)) as transport:
+        await transport.send("core", THINGS)
         reply = await asyncio.wait_for(transport.send("core", THINGS), 2)
     assert isinstance(reply, Unanswered)
     assert (reply.kind, reply.sent) == ("timeout", True)
