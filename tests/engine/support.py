@@ -38,7 +38,7 @@ class Recorder:
     starts: list[tuple[float, str, tuple[str, ...]]] = field(default_factory=list)
     now_in_flight: int = 0
     most_in_flight: int = 0
-    on_refresh: Callable[[], Awaitable[None]] = partial(asyncio.sleep, 0.01)
+    on_refresh: Callable[[], Awaitable[None]] = field(default=partial(asyncio.sleep, 0.01))
 
     async def refresh(self) -> None:
         """Get new credentials, as the test wants it."""

@@ -62,7 +62,7 @@ def services(draw: st.DrawFn) -> SimulatorConfig:
 def test_every_thing_ends_with_exactly_one_outcome(
     config: SimulatorConfig, rate: float, burst: float, concurrency: int, per_core: int, attempts: int
 ) -> None:
-    """Whatever the faults: one outcome a thing, told once; never over 100 entries, over the bounds, or over the rate."""
+    """Whatever the faults: one outcome a thing, told once; never over 100 entries, the bounds, or the rate."""
 
     async def scenario(folder: Path) -> None:
         bench = Bench(folder / "j", config)
@@ -160,7 +160,7 @@ def test_cancelled_at_every_await(millis: float) -> None:
 
 @pytest.mark.parametrize("millis", sorted({m for m, _ in moments()}))
 def test_stopped_at_every_moment(millis: float) -> None:
-    """Stopped anywhere, what is in flight ends with its outcome, nothing is ambiguous that was not, a resume completes."""
+    """Stopped anywhere, nothing more is sent, what is in flight ends with its outcome, and a resume completes."""
     for rounds in range(6):
 
         async def scenario(bench: Bench, rounds: int = rounds) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -210,7 +211,7 @@ async def test_retry_after_pauses_the_lane(tmp_path: Path) -> None:
     assert throttled
     assert throttled[0].retry_after == 3.0
     times = [time for time, _, _ in bench.transport.starts]
-    assert max(later - earlier for earlier, later in zip(times, times[1:], strict=False)) >= 2.9
+    assert max(later - earlier for earlier, later in itertools.pairwise(times)) >= 2.9
     bench.check()
 
 
