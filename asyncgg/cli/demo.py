@@ -1,0 +1,162 @@
+"""Rule: `asyncgg demo`: the real run against a simulator of its own; the user's AWS configuration is never looked at.
+
+The simulator is a process of its own, as the service is a machine of its own, and it always ends with the demo.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from asyncgg.cli.disassociate import Order, disassociate
+from asyncgg.cli.options import OUTPUT, given_settings, with_options
+from asyncgg.cli.output import Output
+from asyncgg.cli.running import finish
+from asyncgg.cli.signals import interrupting
+from asyncgg.errors import InternalError
+from asyncgg.model import RunState
+from asyncgg.runs import default_journal
+from asyncgg.settings import settings_of_journal
+
+__all__ = ["EXAMPLES", "command"]
+
+EXAMPLES = """
+\b
+Examples:
+  asyncgg demo
+  asyncgg demo --keep --journal demo.journal
+"""
+
+_FLEET: Final = {
+    "cores": "250",
+    "things": "100",
+    "rate": "30",
+    "burst": "10",
+    "latency-ms": "80",
+    "fault": "entry=0.2%",
+    "missing-things": "40",
+    "missing-cores": "1",
+    "seed": "7",
+}
+_MANIFEST: Final = "demo-fleet.csv"
+_GRACE: Final = 5.0
+"""Seconds the simulator gets to end before it is killed."""
+
+
+@with_options(OUTPUT)
+def command(
+    *,
+    journal: Annotated[
+        Path | None, typer.Option("--journal", metavar="PATH", help="where to leave the journal", show_default=False)
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="keep the simulator running afterwards, until Ctrl-C", show_default=False)
+    ] = False,
+    **given: Any,
+) -> int:
+    """Watch it work: a simulated fleet of 25,000 things, the real pipeline, no AWS account."""
+    output = Output(as_json=bool(given["json"]), quiet=bool(given["quiet"]))
+    with interrupting(), tempfile.TemporaryDirectory(prefix="asyncgg-demo-") as folder, _simulator() as url:
+        manifest = Path(folder) / _MANIFEST
+        _fetch(f"{url}/_sim/manifest.csv", manifest)
+        path = journal or default_journal()
+        asked = given_settings(given) | {"endpoint_url": url, "region": "us-east-1", "journal": path}
+        with _nobody():
+            ended = disassociate(Order(manifest=str(manifest), yes=True), settings_of_journal({}, asked), output)
+        assert ended is not None
+        result, summary = ended
+        code = finish(output, result, summary, advise=False)
+        expected = result.state is RunState.PARTIAL
+        if expected:
+            output.say(*_advice(summary.journal))
+        if keep:
+            _wait(output, url, summary.journal)
+    return 0 if expected else code
+
+
+def _advice(journal: str) -> list[str]:
+    return [
+        "The failures are staged: 40 things and one core of this fleet do not exist. Next, on the journal it left:",
+        f"  asyncgg status {journal}",
+        f"  asyncgg report {journal} --failures failures.csv",
+        f"  asyncgg report {journal} --html report.html",
+    ]
+
+
+@contextlib.contextmanager
+def _simulator() -> Iterator[str]:
+    """A simulator on a free port, as long as the block runs; its URL."""
+    options = [f"--{name}={value}" for name, value in _FLEET.items()]
+    process = subprocess.Popen(  # noqa: S603 - our own module, with fixed arguments
+        [sys.executable, "-m", "asyncgg.simulator", "--port=0", *options],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for the run: it ends what is in flight, which the simulator must answer
+    )
+    assert process.stdout is not None
+    try:
+        url = process.stdout.readline().strip()
+        if not url:
+            raise InternalError("the simulator did not start; `asyncgg simulator --port 0` shows why")
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+@contextlib.contextmanager
+def _nobody() -> Iterator[None]:
+    """Within the block this process has made-up credentials and no AWS configuration, proxy or settings of its user."""
+    before = dict(os.environ)
+    kept = {
+        name: value
+        for name, value in before.items()
+        if not name.upper().startswith(("AWS_", "ASYNCGG_", "BOTO")) and not name.lower().endswith("_proxy")
+    }
+    made_up = {
+        "AWS_ACCESS_KEY_ID": "AKIADEMODEMODEMODEMO",
+        "AWS_SECRET_ACCESS_KEY": "demo",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    os.environ.clear()
+    os.environ.update(kept | made_up)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _fetch(url: str, path: Path) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=10) as answer:
+        path.write_bytes(answer.read())
+
+
+def _wait(output: Output, url: str, journal: str) -> None:
+    output.say(
+        f"The simulator goes on at {url} until Ctrl-C. In another terminal:",
+        f"  AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x asyncgg retry {journal}",
+    )
+    import signal
+
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.pause()

@@ -1,0 +1,159 @@
+"""Rule: `asyncgg disassociate`: plan, confirm, run. Until the first request is sent, nothing it made is left."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import typer
+
+from asyncgg.cli import confirm
+from asyncgg.cli.importing import import_manifest
+from asyncgg.cli.options import (
+    CONFIG,
+    CONNECTION,
+    GUARDS,
+    JOURNAL,
+    LIMITS,
+    MANIFEST,
+    OUTPUT,
+    given_settings,
+    with_options,
+)
+from asyncgg.cli.output import Output
+from asyncgg.cli.planning import plan_lines, plan_object
+from asyncgg.cli.running import finish, run_journal, run_loop
+from asyncgg.cli.signals import interrupting
+from asyncgg.engine import Result
+from asyncgg.errors import AsyncggError
+from asyncgg.model import Summary
+from asyncgg.runs import Mode, Plan, Preparation, confirm_account, default_journal
+from asyncgg.runs.execute import connection_of
+from asyncgg.settings import Settings, load_settings
+from asyncgg.transport import Identity, Target, resolve
+
+__all__ = ["EXAMPLES", "Order", "command", "disassociate"]
+
+EXAMPLES = """
+\b
+Examples:
+  asyncgg disassociate fleet.csv
+  asyncgg disassociate fleet.csv --dry-run
+  asyncgg disassociate fleet.jsonl.gz --rate 10 --protect never.txt --abort-at 10
+  asyncgg disassociate - --yes --json < fleet.csv > summary.json
+  asyncgg disassociate s3://bucket/fleet.parquet --expect-account 123456789012
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a person asked of `disassociate` beyond the settings."""
+
+    manifest: str
+    yes: bool = False
+    dry_run: bool = False
+    format: str | None = None
+    rejects: Path | None = None
+    stdin: BinaryIO | None = None
+    """What `-` reads instead of standard input."""
+
+
+@with_options(GUARDS, CONNECTION, LIMITS, MANIFEST, JOURNAL, OUTPUT, (CONFIG,))
+def command(
+    manifest: Annotated[
+        str,
+        typer.Argument(
+            metavar="MANIFEST",
+            help="columns core,thing: .csv, .jsonl (also .gz), .parquet, s3://bucket/key, or - for standard input",
+            show_default=False,
+        ),
+    ],
+    **given: Any,
+) -> int:
+    """Plan, confirm, run: disassociate every thing of a manifest."""
+    settings = load_settings(given_settings(given), config=given["config"])
+    order = Order(
+        manifest=manifest,
+        yes=bool(given["yes"]),
+        dry_run=bool(given["dry_run"]),
+        format=given["format"],
+        rejects=given["rejects"],
+    )
+    output = Output(as_json=bool(given["json"]), quiet=settings.quiet)
+    ended = disassociate(order, settings, output)
+    return 0 if ended is None else finish(output, *ended)
+
+
+def disassociate(order: Order, settings: Settings, output: Output) -> tuple[Result, Summary] | None:
+    """Do it; None after a dry run.
+
+    Raises an `AsyncggError`, or KeyboardInterrupt: then nothing was sent and there is no journal, unless the error is a
+    `JournalWriteError` in the midst of the run.
+    """
+    stdin_is_taken = order.manifest == "-" and order.stdin is None
+    if not (order.yes or order.dry_run):
+        confirm.must_be_able_to_ask(stdin_is_taken=stdin_is_taken)
+    with contextlib.ExitStack() as until_sent, interrupting():
+        target = resolve(connection_of(settings))
+        preparation, plan = import_manifest(
+            order.manifest,
+            settings.journal or default_journal(),
+            settings,
+            target,
+            output,
+            format=order.format,
+            rejects=order.rejects,
+            stdin=order.stdin,
+        )
+        until_sent.callback(preparation.discard)
+        plan, account = _with_account(plan, target, settings, must_act=not order.dry_run)
+        if not (output.quiet and order.yes):
+            output.say(*plan_lines(plan))
+        if order.dry_run:
+            if output.as_json:
+                output.result(plan_object(plan), [])
+            output.say("dry run: nothing was sent")
+            return None
+        if not order.yes:
+            confirm.ask(output, plan.things, "disassociate them", stdin_is_taken=stdin_is_taken)
+        return _run(preparation, settings, output, target, account, until_sent.pop_all().close)
+
+
+def _with_account(plan: Plan, target: Target, settings: Settings, *, must_act: bool) -> tuple[Plan, Identity | None]:
+    found, why = run_loop(confirm_account(connection_of(settings), target, settings, must_act=must_act))
+    if found is None:
+        return replace(plan, account_unknown=why), None
+    return replace(plan, account=found.account, arn=found.arn), found
+
+
+def _run(
+    preparation: Preparation,
+    settings: Settings,
+    output: Output,
+    target: Target,
+    account: Identity | None,
+    discard: Callable[[], None],
+) -> tuple[Result, Summary]:
+    begun = False
+
+    def begin() -> None:
+        nonlocal begun
+        begun = True
+
+    try:
+        return run_journal(
+            preparation.path,
+            settings,
+            output,
+            mode=Mode.RESUME,
+            region=target.region,
+            account=account,
+            on_begin=begin,
+        )
+    except (AsyncggError, KeyboardInterrupt):
+        if not begun:
+            discard()
+        raise

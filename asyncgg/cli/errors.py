@@ -1,0 +1,87 @@
+"""Rule: what an exception means for standard error and the exit code is decided here, once for all commands."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import typer
+
+from asyncgg.errors import AsyncggError
+
+__all__ = ["INTERRUPTED", "complain", "exit_code_of", "flush_standard_output"]
+
+INTERRUPTED: Final = 130
+
+# Typer moved these classes from click into itself; their common child is public in both.
+_USAGE: Final = cast("type[Exception]", typer.BadParameter.__base__)
+_FROM_PARSER: Final = cast("type[Exception]", _USAGE.__base__)
+
+
+def exit_code_of(command: Callable[[], Any], *, debug: bool = False) -> int:
+    """Run `command`; its exit code, or the one of what it raises, told on standard error in a line or two."""
+    try:
+        code = command()
+    except AsyncggError as error:
+        _trace(debug)
+        complain(str(error))
+        return error.exit_code
+    except _FROM_PARSER as error:
+        _trace(debug)
+        return _usage(error)
+    except (KeyboardInterrupt, typer.Abort):
+        complain("interrupted; nothing was sent")
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _reader_left()
+    except Exception as error:  # noqa: BLE001 - the last resort: one line instead of a traceback
+        _trace(debug)
+        words = " ".join(str(error).split()) or "without a message"
+        more = "" if debug else " (--debug shows where)"
+        complain(f"{type(error).__name__}: {words}; this is a fault of asyncgg, please report it{more}")
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def complain(words: str) -> None:
+    """Write an error to standard error; a closed one is no reason to fail."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # None when it was closed before the start
+        sys.stderr.write(f"error: {words}\n")
+        sys.stderr.flush()
+
+
+def flush_standard_output(code: int) -> int:
+    """Flush what is left before Python does, so that a reader who went away does not change the exit code."""
+    try:
+        sys.stdout.flush()
+    except (BrokenPipeError, ValueError):
+        _reader_left()
+    except OSError as error:  # a full disk
+        complain(f"standard output cannot be written: {error.strerror}")
+        _reader_left()
+        return code or 1
+    return code
+
+
+def _usage(error: Any) -> int:
+    context = getattr(error, "ctx", None)
+    path = getattr(context, "command_path", "asyncgg")
+    message = " ".join(str(error.format_message()).split()).rstrip(".")
+    complain(f"{message}; see {path} --help")
+    return 2
+
+
+def _reader_left() -> int:
+    """Whoever read our standard output left; send what Python still wants to flush to nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def _trace(debug: bool) -> None:
+    if debug:
+        traceback.print_exc()

@@ -1,0 +1,58 @@
+"""Rule: the way from a manifest to a prepared journal lives here; it runs in the main thread, so Ctrl-C ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from asyncgg.cli.output import Output
+from asyncgg.manifest import RejectsWriter, load_protect, open_manifest
+from asyncgg.runs import Plan, Preparation
+from asyncgg.settings import Settings
+from asyncgg.transport import Target
+
+__all__ = ["import_manifest"]
+
+_SILENT: Final = 1.0
+"""Seconds before a long import says how far it is, and between its words."""
+
+
+def import_manifest(
+    spec: str,
+    journal: Path,
+    settings: Settings,
+    target: Target | None,
+    output: Output,
+    *,
+    format: str | None = None,  # noqa: A002 - named as the option is
+    rejects: Path | None = None,
+    stdin: BinaryIO | None = None,
+) -> tuple[Preparation, Plan]:
+    """Read the manifest into a new journal; on any error, Ctrl-C included, no journal is left.
+
+    Raises:
+        ManifestError, GuardError: as `Preparation.finish`.
+        JournalError: the journal is there already or cannot be made.
+        UsageError: the protect list or the file for rejects cannot be used.
+    """
+    protect = load_protect(str(settings.protect)) if settings.protect else None
+    with contextlib.ExitStack() as stack:
+        manifest = stack.enter_context(open_manifest(spec, format=format, stdin=stdin))
+        inputs = [spec, *([str(settings.protect)] if settings.protect else [])]
+        writer = stack.enter_context(RejectsWriter(rejects, inputs=inputs)) if rejects else None
+        preparation = Preparation(journal, settings, source=manifest.name, protect=protect, rejects=writer)
+        try:
+            told = time.monotonic()
+            rows = 0
+            for chunk in manifest.chunks():
+                preparation.add(chunk)
+                rows += len(chunk.good) + len(chunk.bad)
+                if not output.quiet and time.monotonic() - told >= _SILENT:
+                    told = time.monotonic()
+                    output.say(f"reading {manifest.name}: {rows:,} rows")
+            return preparation, preparation.finish(target)
+        except BaseException:
+            preparation.discard()
+            raise

@@ -1,0 +1,73 @@
+"""Rule: who writes where is decided here: results to standard output, everything else to standard error.
+
+With `--json` standard output gets one object and nothing else. Standard error may be closed, full or gone: that never
+stops a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+__all__ = ["Output", "Tolerant"]
+
+
+class Tolerant:
+    """A text stream whose failures are ignored: nobody reading it is no reason to stop disassociating."""
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or do not."""
+        if self._stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or do not."""
+        if self._stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Whether a person may be looking."""
+        try:
+            return self._stream is not None and self._stream.isatty()
+        except ValueError:
+            return False
+
+    def fileno(self) -> int:
+        """The descriptor; raises OSError when there is none."""
+        if self._stream is None:
+            raise OSError("no standard error")
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:
+        """Rich draws in ASCII where this cannot carry more."""
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+
+class Output:
+    """What one command writes."""
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        self.errors = Tolerant(sys.stderr)
+
+    def say(self, *lines: str) -> None:
+        """Lines for a person, to standard error."""
+        self.errors.write("".join(f"{line}\n" for line in lines))
+        self.errors.flush()
+
+    def result(self, document: Mapping[str, Any], lines: Sequence[str]) -> None:
+        """The command's result: the object with `--json`, else the lines."""
+        text = json.dumps(document, ensure_ascii=False) if self.as_json else "\n".join(lines)
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()

@@ -1,0 +1,130 @@
+"""Rule: one start of a journal as the command line does it lives here: loop, signals, display, summary, exit code."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from asyncgg.cli.output import Output
+from asyncgg.cli.progress import Display
+from asyncgg.cli.signals import stopping
+from asyncgg.engine import Engine, Result, Stop
+from asyncgg.events import Event, RunStarted
+from asyncgg.journal import JournalReader
+from asyncgg.model import RunState, Summary
+from asyncgg.report import summary_lines, summary_object
+from asyncgg.report.summary import next_commands
+from asyncgg.runs import Mode, execute, exit_code
+from asyncgg.settings import Settings
+from asyncgg.transport import Identity
+
+__all__ = ["NotBegunError", "finish", "run_journal", "run_loop"]
+
+T = TypeVar("T")
+
+
+class NotBegunError(KeyboardInterrupt):
+    """It was stopped before its first request."""
+
+
+def run_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` on uvloop where that is installed, else on asyncio's own loop."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    try:
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    except ImportError:
+        pass
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(work)
+
+
+def run_journal(
+    path: Path,
+    settings: Settings,
+    output: Output,
+    *,
+    mode: Mode,
+    region: str | None,
+    account: Identity | None,
+    on_begin: Callable[[], object] = lambda: None,
+) -> tuple[Result, Summary]:
+    """Run the journal to its end, showing it, stoppable by signals. `on_begin` is called before the first request.
+
+    Raises `NotBegunError` when a signal came before that, and whatever `execute` raises.
+    """
+    display = Display(output, log_format=settings.log_format)
+    return run_loop(_Start(path, settings, display, mode, region, account, on_begin).run())
+
+
+class _Start:
+    def __init__(
+        self,
+        path: Path,
+        settings: Settings,
+        display: Display,
+        mode: Mode,
+        region: str | None,
+        account: Identity | None,
+        on_begin: Callable[[], object],
+    ) -> None:
+        self._path = path
+        self._settings = settings
+        self._display = display
+        self._how: dict[str, Any] = {"mode": mode, "region": region, "account": account}
+        self._on_begin = on_begin
+        self._engine: Engine | None = None
+        self._begun = False
+
+    async def run(self) -> tuple[Result, Summary]:
+        task = asyncio.create_task(
+            execute(
+                self._path,
+                self._settings,
+                **self._how,
+                listeners=[self._listen, self._display.listen],
+                on_engine=self._watch,
+            ),
+            name="asyncgg-run",
+        )
+        async with self._display.shown():
+            with stopping(lambda reason: self._stop(task, reason), task.cancel):
+                await asyncio.wait((task,))
+        if not task.cancelled():
+            return task.result()
+        if not self._begun:
+            raise NotBegunError
+        with JournalReader(self._path) as reader:
+            return Result(RunState.INTERRUPTED, "cut off by a second signal"), reader.summary()
+
+    def _watch(self, engine: Engine) -> None:
+        self._engine = engine
+        self._display.watch(engine)
+
+    def _listen(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self._begun = True
+            self._on_begin()
+
+    def _stop(self, task: asyncio.Task[Any], reason: str) -> None:
+        if self._engine is None or not self._begun:
+            task.cancel()
+        else:
+            self._engine.stop(Stop(RunState.INTERRUPTED, reason))
+
+
+def finish(output: Output, result: Result, summary: Summary, *, advise: bool = True) -> int:
+    """Write the summary; the exit code."""
+    summary = replace(summary, state=result.state)
+    code = exit_code(result)
+    lines = summary_lines(summary, reason=result.reason)
+    if advise and (commands := next_commands(summary)):
+        lines += ["next:", *(f"  {command}" for command in commands)]
+    if output.as_json and not output.quiet:
+        output.say(*lines)
+    output.result(summary_object(summary, exit_code=code, reason=result.reason), lines)
+    return code

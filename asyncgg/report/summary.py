@@ -1,0 +1,137 @@
+"""Rule: the summary of a run as the JSON object of the contract, and as lines for a person; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from asyncgg.model import RunState, Summary
+
+__all__ = ["EXIT_BY_STATE", "SCHEMA", "duration", "next_commands", "summary_lines", "summary_object"]
+
+SCHEMA: Final = "asyncgg.summary/1"
+
+EXIT_BY_STATE: Final[Mapping[RunState, int]] = {
+    RunState.PLANNED: 130,
+    RunState.RUNNING: 130,
+    RunState.COMPLETE: 0,
+    RunState.PARTIAL: 3,
+    RunState.ABORTED: 4,
+    RunState.DEADLINE: 10,
+    RunState.INTERRUPTED: 130,
+}
+"""The exit code a journal's state stands for."""
+
+_SENTENCES: Final[Mapping[RunState, str]] = {
+    RunState.PLANNED: "not started",
+    RunState.RUNNING: "running",
+    RunState.COMPLETE: "complete: every thing is disassociated",
+    RunState.PARTIAL: "partial: every thing has an outcome, some failed",
+    RunState.ABORTED: "aborted",
+    RunState.DEADLINE: "stopped at the deadline",
+    RunState.INTERRUPTED: "interrupted",
+}
+_CODES_SHOWN: Final = 10
+
+
+def summary_object(summary: Summary, *, exit_code: int | None = None, reason: str = "") -> dict[str, Any]:
+    """The summary as `asyncgg.summary/1`; `exit` and `reason` are there when they are known."""
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "run": summary.run,
+        "journal": summary.journal,
+        "state": summary.state.value,
+        "things": {
+            "total": summary.total,
+            "disassociated": summary.disassociated,
+            "failed": summary.failed,
+            "pending": summary.pending,
+            "rejected": summary.rejected,
+            "duplicates": summary.duplicates,
+            "protected": summary.protected,
+        },
+        "requests": {
+            "sent": summary.sent,
+            "minimum": summary.minimum,
+            "throttled": summary.throttled,
+            "retried": summary.retried,
+        },
+        "seconds": round(summary.seconds, 3),
+        "failures": dict(summary.failures),
+    }
+    if exit_code is not None:
+        document["exit"] = exit_code
+    if reason:
+        document["reason"] = reason
+    return document
+
+
+def summary_lines(summary: Summary, *, reason: str = "") -> list[str]:
+    """The summary for a person."""
+    lines = [f"{_SENTENCES[summary.state]}{f': {reason}' if reason else ''}"]
+    things = f"{summary.disassociated:,} of {summary.total:,} disassociated, {summary.failed:,} failed"
+    if summary.pending:
+        things += f", {summary.pending:,} pending"
+    lines.append(f"  things     {things}")
+    left_out = [
+        f"{count:,} {name}"
+        for name, count in (
+            ("bad rows", summary.rejected),
+            ("duplicates", summary.duplicates),
+            ("protected", summary.protected),
+        )
+        if count
+    ]
+    if left_out:
+        lines.append(f"  left out   {', '.join(left_out)}")
+    lines.append(
+        f"  requests   {summary.sent:,} sent ({summary.minimum:,} at least),"
+        f" {summary.throttled:,} throttled, {summary.retried:,} retried"
+    )
+    rate = f", {summary.sent / summary.seconds:.1f} requests/s" if summary.seconds >= 1 else ""
+    lines.append(f"  time       {duration(summary.seconds)}{rate}")
+    lines += _failures(summary.failures)
+    lines.append(f"  journal    {summary.journal}")
+    return lines
+
+
+def next_commands(summary: Summary) -> list[str]:
+    """What can be done next with the journal, as commands."""
+    journal = _quoted(summary.journal)
+    commands = []
+    if summary.pending:
+        commands.append(f"asyncgg resume {journal}")
+    if summary.failed:
+        commands.append(f"asyncgg report {journal} --failures failures.csv")
+        if not summary.pending:
+            commands.append(f"asyncgg retry {journal}")
+    return commands
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them: 8.4 s, 2 min 05 s, 3 h 20 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _failures(failures: Mapping[str, int]) -> list[str]:
+    lines = []
+    width = max((len(code) for code in failures), default=0)
+    for number, (code, count) in enumerate(failures.items()):
+        head = "failures" if number == 0 else ""
+        if number == _CODES_SHOWN:
+            lines.append(f"  {head:<10} and {len(failures) - number} more codes")
+            break
+        lines.append(f"  {head:<10} {code or '(no code)':<{width}}  {count:,}")
+    return lines
+
+
+def _quoted(path: str) -> str:
+    import shlex
+
+    return shlex.quote(path)
