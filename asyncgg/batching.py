@@ -1,9 +1,9 @@
 """Rule: which batch is next is decided here and nowhere else: pure bookkeeping over cores, without I/O or clock.
 
 The journal keeps a core's things as one ascending range of ids. A *wave* goes once over that range, so far up to
-`cursor`. Things that come back for another try are counted in `returned` and wait until the wave is over, its requests are
-answered and their backoff is due. Then the next wave packs them together: a hundred things that failed one by one in a
-hundred requests go out again in a single one.
+`cursor`. Things that come back for another try are counted in `returned` and wait until the wave is over, its requests
+are answered and their backoff is due. Then the next wave packs them together: a hundred things that failed one by one
+in a hundred requests go out again in a single one.
 
 Cores take turns, so that one slow core does not hold the others up, and each has at most `per_core` requests in flight.
 """

@@ -1,0 +1,249 @@
+"""Rule: every thing of a batch has exactly one fate, whatever the reply."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncgg.aggregator import Batch, Settlement, settle
+from asyncgg.backoff import RetryPolicy
+from asyncgg.classify import CodeTable, Verdict, classify
+from asyncgg.model import Accepted, EntryError, Outcome, Refused, Reply, ThingState, Unanswered
+
+BACK, DONE, FAILED = ThingState.PENDING, ThingState.DISASSOCIATED, ThingState.FAILED
+CORE = "gateway"
+CODES = [
+    "",
+    "ResourceNotFoundException",
+    "NotAssociated",
+    "InternalServerException",
+    "ThrottlingException",
+    "AccessDeniedException",
+    "ValidationException",
+    "NeverHeardOf",
+    "AlreadyGone",
+    "Hopeless",
+    "ExpiredTokenException",
+    "InvalidSignatureException",
+    "ConflictException",
+]
+TABLE = CodeTable({"AlreadyGone": "gone", "Hopeless": "fail"})
+POLICY = RetryPolicy(max_attempts=4, unknown_attempts=2)
+
+
+def batch_of(size: int, attempts: int = 0, ambiguous: bool = False) -> Batch:
+    """A batch whose things have all the same past; the ids have gaps, as in a second wave."""
+    return Batch(
+        7,
+        CORE,
+        tuple(range(10, 10 + 3 * size, 3)),
+        tuple(f"t{number}" for number in range(size)),
+        (attempts,) * size,
+        (ambiguous,) * size,
+    )
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> Batch:
+    """Batches of up to a hundred things with any past that leaves them a try."""
+    size = draw(st.integers(1, 8) | st.integers(1, 100))
+    ids = draw(st.lists(st.integers(1, 9), min_size=size, max_size=size))
+    running = [sum(ids[: index + 1]) for index in range(size)]
+    things = tuple(f"t{number}" for number in range(size))
+    attempts = tuple(draw(st.lists(st.integers(0, 3), min_size=size, max_size=size)))
+    ambiguous = tuple(draw(st.lists(st.booleans(), min_size=size, max_size=size)))
+    return Batch(1, CORE, tuple(running), things, attempts, ambiguous)
+
+
+def replies(batch: Batch) -> st.SearchStrategy[Reply]:
+    """Every reply a transport may give to `batch`; entries may be reported twice."""
+    codes, texts = st.sampled_from(CODES), st.sampled_from(["", "because", "de\u0301ja\u0300 vu"])
+    accepted = st.builds(
+        Accepted, st.lists(st.builds(EntryError, st.sampled_from(batch.things), codes, texts), max_size=30).map(tuple)
+    )
+    refused = st.builds(
+        Refused,
+        st.sampled_from([301, 400, 401, 403, 404, 408, 409, 413, 429, 500, 503]),
+        codes,
+        texts,
+        retry_after=st.none() | st.floats(0, 1000),
+        fields=st.sampled_from([(), ("entries",), ("coreDeviceThingName",)]),
+        resource_id=st.sampled_from(["", CORE, "stranger", *batch.things]),
+    )
+    unanswered = st.builds(
+        Unanswered, st.sampled_from(["timeout", "reset", "connect", "garbage"]), texts, st.booleans()
+    )
+    return st.one_of(accepted, refused, unanswered)
+
+
+def fates(batch: Batch, settlement: Settlement) -> list[ThingState]:
+    """Each thing's state, as the journal reads a settlement: the mark, and the deviations over it."""
+    states = [settlement.state] * len(batch.ids)
+    for deviation in settlement.deviations:
+        states[deviation.index] = deviation.state
+    return states
+
+
+@given(st.data())
+def test_every_thing_has_one_fate(data: st.DataObject) -> None:
+    """For any reply each thing is finished, returned, or in one part; the counts and the outcomes say the same."""
+    batch = data.draw(batches())
+    reply = data.draw(replies(batch))
+    verdict = classify(reply, batch.core, batch.things)
+    settlement = settle(batch, reply, verdict, TABLE, POLICY)
+    states = fates(batch, settlement)
+    indexes = [deviation.index for deviation in settlement.deviations]
+    assert len(set(indexes)) == len(indexes)
+    assert set(states) <= {BACK, DONE, FAILED}
+    back = states.count(BACK)
+    if settlement.parts:
+        in_parts = [number for low, high, _ in settlement.parts for number in batch.ids if low <= number <= high]
+        assert in_parts == list(batch.ids)
+        assert [sum(low <= n <= high for n in batch.ids) for low, high, _ in settlement.parts] == [
+            count for _, _, count in settlement.parts
+        ]
+        assert all(count for _, _, count in settlement.parts)
+        assert (back, settlement.returned, settlement.deviations) == (len(batch.ids), 0, ())
+    else:
+        assert settlement.returned == back
+    finals = list(settlement.outcomes(batch))
+    assert [(o.thing, o.state) for o in finals] == [
+        (thing, state) for thing, state in zip(batch.things, states, strict=True) if state is not BACK
+    ]
+    assert all(outcome.core == CORE and outcome.ok == (outcome.state is DONE) for outcome in finals)
+    assert settlement.delay >= 0
+
+
+@given(st.data())
+def test_promises_of_a_settlement(data: st.DataObject) -> None:
+    """Nothing is done without an acceptance or a known absence, nothing is tried beyond its limit, doubt is kept."""
+    batch = data.draw(batches())
+    reply = data.draw(replies(batch))
+    verdict = classify(reply, batch.core, batch.things)
+    settlement = settle(batch, reply, verdict, TABLE, POLICY)
+    reported = {error.thing for error in reply.errors} if isinstance(reply, Accepted) else set(batch.things)
+    for index, state in enumerate(fates(batch, settlement)):
+        if state is DONE and batch.things[index] in reported:
+            (code,) = (odd.code for odd in settlement.deviations if odd.index == index)
+            assert code == "AlreadyGone" or (batch.ambiguous[index] and TABLE.means_missing(code))
+        if state is BACK and settlement.counted:
+            assert batch.attempts[index] + 1 < POLICY.max_attempts
+    may_be_applied = verdict in {Verdict.LOST, Verdict.TRANSIENT}
+    assert settlement.ambiguous == may_be_applied
+    if settlement.gives_up_core:
+        assert verdict in {Verdict.CORE_MISSING, Verdict.CORE_DENIED, Verdict.CORE_INVALID}
+        assert settlement.returned == 0
+
+
+def outcomes(batch: Batch, reply: Reply) -> list[Outcome]:
+    """The final outcomes that `reply` gives the things of `batch`."""
+    verdict = classify(reply, batch.core, batch.things)
+    return list(settle(batch, reply, verdict, TABLE, POLICY).outcomes(batch))
+
+
+def test_plain_success() -> None:
+    """A 200 without errors is a success of every thing, without a code and with one attempt counted."""
+    assert outcomes(batch_of(3), Accepted()) == [Outcome(CORE, f"t{n}", DONE, "", "", 1) for n in range(3)]
+
+
+@pytest.mark.parametrize(("ambiguous", "state"), [(True, DONE), (False, FAILED)])
+def test_not_found(ambiguous: bool, state: ThingState) -> None:
+    """Not found is a success for a thing that was perhaps disassociated before, else a failure; the code is kept."""
+    reply = Accepted((EntryError("t0", "ResourceNotFoundException", "no such thing"),))
+    (outcome, _) = outcomes(batch_of(2, 1, ambiguous), reply)
+    assert outcome == Outcome(CORE, "t0", state, "ResourceNotFoundException", "no such thing", 2)
+
+
+@pytest.mark.parametrize(("ambiguous", "state"), [(True, DONE), (False, FAILED)])
+def test_a_named_thing(ambiguous: bool, state: ThingState) -> None:
+    """A refusal that names one missing thing decides that one and sends the others again at once, uncounted."""
+    batch = batch_of(3, 1, ambiguous)
+    reply = Refused(404, "ResourceNotFoundException", "no thing t1", resource_id="t1")
+    settlement = settle(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
+    assert fates(batch, settlement) == [BACK, state, BACK]
+    assert (settlement.returned, settlement.counted, settlement.delay) == (2, False, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("code", "tried", "state"),
+    [
+        ("InternalServerException", 2, BACK),
+        ("InternalServerException", 3, FAILED),
+        ("NeverHeardOf", 0, BACK),
+        ("NeverHeardOf", 1, FAILED),
+        ("Hopeless", 0, FAILED),
+        ("AlreadyGone", 0, DONE),
+    ],
+)
+def test_entry_limits(code: str, tried: int, state: ThingState) -> None:
+    """A passing code is retried to the last attempt, an unknown one less often, a final one never."""
+    batch = batch_of(2, tried)
+    reply = Accepted((EntryError("t1", code, "words"),))
+    settlement = settle(batch, reply, Verdict.ACCEPTED, TABLE, POLICY)
+    assert fates(batch, settlement) == [DONE, state]
+    assert (settlement.delay > 0) == (state is BACK)
+
+
+@pytest.mark.parametrize(
+    "reply", [Unanswered("timeout", "60 s", sent=True), Refused(500, "InternalServerException", "oops")]
+)
+def test_requests_in_vain(reply: Reply) -> None:
+    """Without an answer the things with a try left go back in doubt, the others fail with the request's words."""
+    batch = Batch(1, CORE, (1, 2), ("a", "b"), (3, 0), (False, False))
+    settlement = settle(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
+    (outcome,) = settlement.outcomes(batch)
+    assert (outcome.thing, outcome.state, outcome.attempts) == ("a", FAILED, 4)
+    assert outcome.code in {"timeout", "InternalServerException"}
+    assert (settlement.returned, settlement.ambiguous, settlement.counted) == (1, True, True)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Refused(429, "ThrottlingException", "slow down", retry_after=9.0),
+        Unanswered("connect", "refused", sent=False),
+        Refused(403, "ExpiredTokenException", "expired"),
+        Refused(403, "InvalidSignatureException", "whose?"),
+    ],
+)
+def test_no_fault_of_the_things(reply: Reply) -> None:
+    """Throttled, unsent and unsigned requests cost their things no attempt, even the last one, and leave no doubt."""
+    batch = batch_of(3, attempts=3)
+    settlement = settle(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
+    assert (settlement.returned, settlement.counted, settlement.ambiguous) == (3, False, False)
+    if isinstance(reply, Refused) and reply.retry_after:
+        assert settlement.delay == 9.0
+
+
+@given(size=st.integers(1, 100), bad=st.data())
+def test_bisection_finds_the_bad_ones(size: int, bad: st.DataObject) -> None:
+    """Halving again and again isolates exactly the invalid entries, in a number of requests logarithmic for each."""
+    wrong = bad.draw(st.sets(st.integers(0, size - 1), max_size=4))
+    whole = batch_of(size)
+    todo, requests = [tuple(range(size))], 0
+    failed: set[int] = set()
+    done: set[int] = set()
+    while todo:
+        indexes = todo.pop()
+        requests += 1
+        ids, things = tuple(whole.ids[i] for i in indexes), tuple(whole.things[i] for i in indexes)
+        batch = Batch(requests, CORE, ids, things, (0,) * len(indexes), (False,) * len(indexes))
+        invalid = wrong.intersection(indexes)
+        reply = Refused(400, "ValidationException", "bad name") if invalid else Accepted()
+        settlement = settle(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
+        for low, high, count in settlement.parts:
+            part = tuple(i for i in indexes if low <= whole.ids[i] <= high)
+            assert len(part) == count
+            todo.append(part)
+        for outcome in settlement.outcomes(batch):
+            (done if outcome.ok else failed).add(int(outcome.thing[1:]))
+    assert failed == wrong
+    assert done == set(range(size)) - wrong
+    assert requests <= 1 + len(wrong) * 2 * size.bit_length()
+
+
+@pytest.mark.parametrize(("attempts", "ambiguous", "again"), [(0, False, False), (1, False, True), (0, True, True)])
+def test_again(attempts: int, ambiguous: bool, again: bool) -> None:
+    """A batch counts as a repetition when one of its things was sent before, counted or not."""
+    assert batch_of(2, attempts, ambiguous).again is again

@@ -1,0 +1,291 @@
+"""Rule: what the schedule gives out, checked against a model that knows each thing by its id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from asyncgg.batching import Claim, CoreWork, Schedule, requests_needed
+from asyncgg.model import MAX_BATCH
+
+FAR = 1_000_000.0
+
+
+def core(number: int, things: int, first: int = 1) -> CoreWork:
+    """A core whose things are `first` and those after it."""
+    return CoreWork(number, f"core-{number}", first, first + things - 1, things)
+
+
+@dataclass
+class Model:
+    """Where each thing of one core stands, by what the schedule's rules say in words."""
+
+    work: CoreWork
+    fresh: list[int]
+    back: list[int] = field(default_factory=list)
+    parts: list[list[int]] = field(default_factory=list)
+    flying: list[tuple[Claim, list[int]]] = field(default_factory=list)
+    due: float = 0.0
+    given_up: bool = False
+    passed_over: int = 0
+    """Claims of other cores while this one could have been served."""
+
+    @property
+    def pending(self) -> set[int]:
+        """Its things without an outcome that are not in flight."""
+        return {*self.fresh, *self.back, *(number for part in self.parts for number in part)}
+
+    @property
+    def requests(self) -> int:
+        """Requests still to be claimed."""
+        return requests_needed(len(self.fresh)) + requests_needed(len(self.back)) + len(self.parts)
+
+    def begin_wave(self, now: float) -> None:
+        """Take up what came back, once everything else of the wave is over."""
+        if self.back and not (self.fresh or self.parts or self.flying) and self.due <= now:
+            self.fresh, self.back, self.due = sorted(self.back), [], 0.0
+
+    def expected(self) -> list[int]:
+        """The things its next request has to carry."""
+        return self.parts[0] if self.parts else self.fresh[:MAX_BATCH]
+
+
+class ScheduleMachine(RuleBasedStateMachine):
+    """Claims, answers, splits, waits and given-up cores in any order."""
+
+    @initialize(
+        per_core=st.integers(1, 4),
+        sizes=st.lists(st.integers(1, 350) | st.integers(1, 5) | st.sampled_from([99, 100, 101, 200]), max_size=5),
+    )
+    def begin(self, per_core: int, sizes: list[int]) -> None:
+        """Cores of random sizes."""
+        self.now = 1000.0
+        self.per_core = per_core
+        self.schedule = Schedule(per_core)
+        self.cores: dict[int, Model] = {}
+        first = 1
+        for number, size in enumerate(sizes):
+            work = core(number, size, first)
+            self.cores[number] = Model(work, list(range(first, first + size)))
+            self.schedule.add(work)
+            first += size
+
+    def able(self, model: Model) -> bool:
+        """Whether a request of this core may be sent now."""
+        return not model.given_up and bool(model.fresh or model.parts) and len(model.flying) < self.per_core
+
+    @rule()
+    def claim(self) -> None:
+        """A claim is for exactly the things the model expects, and no core is passed over for long."""
+        for model in self.cores.values():
+            model.begin_wave(self.now)
+        able = [model for model in self.cores.values() if self.able(model)]
+        claim = self.schedule.take(self.now)
+        assert (claim is None) == (not able)
+        if claim is None:
+            return
+        model = self.cores[claim.work.id]
+        assert model in able
+        expected = model.expected()
+        given_ids = sorted(number for number in model.pending if claim.low <= number <= claim.high)[: claim.limit]
+        assert given_ids == expected
+        assert 1 <= len(given_ids) == claim.limit <= MAX_BATCH
+        self.schedule.claimed(claim, given_ids[-1])
+        if model.parts:
+            model.parts.pop(0)
+        else:
+            model.fresh = model.fresh[len(expected) :]
+        model.flying.append((claim, expected))
+        for other in able:
+            other.passed_over = 0 if other is model else other.passed_over + 1
+            assert other.passed_over < len(self.cores)
+
+    def flying(self) -> list[tuple[Model, int]]:
+        """Every request in flight."""
+        return [(model, index) for model in self.cores.values() for index in range(len(model.flying))]
+
+    def land(self, pick: int) -> tuple[Model, Claim, list[int]]:
+        """Take one request out of the air."""
+        flying = self.flying()
+        model, index = flying[pick % len(flying)]
+        claim, ids = model.flying.pop(index)
+        return model, claim, ids
+
+    @precondition(lambda self: self.flying())
+    @rule(
+        pick=st.integers(0, 50),
+        keep=st.sampled_from(["none", "all", "some"]),
+        every=st.integers(2, 30),
+        delay=st.sampled_from([0.0, 0.0, 1.0, 5.0]),
+    )
+    def answer(self, pick: int, keep: str, every: int, delay: float) -> None:
+        """Of a request's things none, all or some come back."""
+        model, claim, ids = self.land(pick)
+        back = {"none": [], "all": ids, "some": ids[::every]}[keep]
+        self.schedule.settle(claim.work, returned=len(back), due=self.now + delay)
+        if back and not model.given_up:
+            model.back += back
+            model.due = max(model.due, self.now + delay)
+
+    @precondition(lambda self: any(len(model.flying[index][1]) > 1 for model, index in self.flying()))
+    @rule(pick=st.integers(0, 50))
+    def halve(self, pick: int) -> None:
+        """A request is refused and goes out again in two parts."""
+        flying = [(model, index) for model, index in self.flying() if len(model.flying[index][1]) > 1]
+        model, index = flying[pick % len(flying)]
+        claim, ids = model.flying.pop(index)
+        halves = [ids[: len(ids) // 2], ids[len(ids) // 2 :]]
+        self.schedule.split(claim.work, [(half[0], half[-1], len(half)) for half in halves])
+        if not model.given_up:
+            model.parts += halves
+
+    @precondition(lambda self: self.cores)
+    @rule(pick=st.integers(0, 50))
+    def give_up(self, pick: int) -> None:
+        """A core turns out to be missing."""
+        model = list(self.cores.values())[pick % len(self.cores)]
+        self.schedule.give_up(model.work)
+        model.given_up = True
+        model.fresh, model.back, model.parts = [], [], []
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 10.0]))
+    def wait(self, seconds: float) -> None:
+        """Time passes."""
+        self.now += seconds
+
+    @invariant()
+    def figures_are_true(self) -> None:
+        """Requests left, things left, requests in flight and the end are what the model counts."""
+        if not hasattr(self, "schedule"):
+            return
+        models = self.cores.values()
+        assert self.schedule.requests_left == sum(model.requests for model in models)
+        assert self.schedule.exhausted == (not any(model.pending or model.flying for model in models))
+        for model in models:
+            assert model.work.left == len(model.pending)
+            assert model.work.in_flight == len(model.flying) <= self.per_core
+        resting = [m.due for m in models if m.back and not (m.fresh or m.parts or m.flying) and m.due > self.now]
+        if resting and not any(m.back and m.due <= self.now for m in models):
+            assert self.schedule.next_due() == min(resting)
+
+    def teardown(self) -> None:
+        """Whatever happened, accepting everything from here on brings the schedule to its end."""
+        if not hasattr(self, "schedule"):
+            return
+        self.now += FAR
+        for _ in range(sum(len(model.pending) + len(model.flying) for model in self.cores.values()) + 1):
+            self.claim()
+            if self.flying():
+                self.answer(0, "none", 2, 0.0)
+        assert self.schedule.exhausted
+        assert self.schedule.requests_left == 0
+        assert self.schedule.take(self.now) is None
+
+
+ScheduleMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestSchedule = ScheduleMachine.TestCase
+
+
+@given(sizes=st.lists(st.integers(1, 450), min_size=1, max_size=6))
+def test_cores_take_turns(sizes: list[int]) -> None:
+    """With room for all, the first requests of all cores go before any second one, and so on."""
+    schedule = Schedule(per_core=100)
+    for number, size in enumerate(sizes):
+        schedule.add(core(number, size))
+    order: list[tuple[int, int]] = []
+    rounds = dict.fromkeys(range(len(sizes)), 0)
+    while claim := schedule.take(0.0):
+        order.append((rounds[claim.work.id], claim.work.id))
+        rounds[claim.work.id] += 1
+    assert order == sorted(order)
+    assert [rounds[number] for number in range(len(sizes))] == [requests_needed(size) for size in sizes]
+
+
+@given(total=st.integers(1, 1200), returns=st.lists(st.integers(0, 100), min_size=12, max_size=12))
+def test_what_returned_is_repacked(total: int, returns: list[int]) -> None:
+    """k things of one core that come back one here and one there go out again in ceil(k / 100) requests."""
+    schedule = Schedule(per_core=3)
+    schedule.add(core(1, total))
+    came_back = requests = 0
+    while claim := schedule.take(0.0):
+        back = min(returns[requests], claim.limit)
+        schedule.settle(claim.work, returned=back, due=7.0)
+        came_back += back
+        requests += 1
+    assert requests == requests_needed(total)
+    assert schedule.take(6.9) is None
+    second = 0
+    while claim := schedule.take(7.0):
+        schedule.settle(claim.work)
+        second += 1
+    assert second == requests_needed(came_back)
+    assert schedule.exhausted
+
+
+def test_a_wave_waits_for_the_answers_of_the_last() -> None:
+    """Things that came back are not sent again while their core's other requests are still in flight."""
+    schedule = Schedule(per_core=4)
+    schedule.add(core(1, 200))
+    first, second = schedule.take(0.0), schedule.take(0.0)
+    assert first is not None
+    assert second is not None
+    schedule.settle(first.work, returned=50, due=0.0)
+    assert schedule.take(99.0) is None
+    schedule.settle(second.work, returned=50, due=0.0)
+    again = schedule.take(99.0)
+    assert again is not None
+    assert (again.low, again.high, again.limit) == (1, 200, 100)
+
+
+def test_parts_go_before_the_rest() -> None:
+    """The parts of a refused batch go out one by one, before fresh things of that core."""
+    schedule = Schedule(per_core=1)
+    schedule.add(core(1, 150))
+    claim = schedule.take(0.0)
+    assert claim is not None
+    schedule.claimed(claim, 100)
+    schedule.split(claim.work, [(1, 50, 50), (51, 100, 50)])
+    seen = []
+    while claim := schedule.take(0.0):
+        seen.append((claim.low, claim.high, claim.limit))
+        schedule.settle(claim.work)
+    assert seen == [(1, 50, 50), (51, 100, 50), (101, 150, 50)]
+
+
+def test_a_core_given_up_while_it_waits_is_forgotten() -> None:
+    """A core given up during its backoff keeps the schedule neither busy nor waiting."""
+    schedule = Schedule(per_core=1)
+    works = [core(1, 5), core(2, 5, first=6)]
+    for work in works:
+        schedule.add(work)
+    for due in (50.0, 60.0):
+        claim = schedule.take(0.0)
+        assert claim is not None
+        schedule.settle(claim.work, returned=5, due=due)
+    schedule.give_up(works[0])
+    assert (schedule.next_due(), schedule.requests_left, schedule.exhausted) == (60.0, 1, False)
+    schedule.give_up(works[1])
+    assert (schedule.next_due(), schedule.requests_left, schedule.exhausted) == (None, 0, True)
+
+
+def test_nothing_to_do_is_exhausted() -> None:
+    """A schedule without cores is at its end from the beginning."""
+    schedule = Schedule(per_core=1)
+    assert schedule.exhausted
+    assert schedule.take(0.0) is None
+
+
+@pytest.mark.parametrize(("things", "requests"), [(0, 0), (1, 1), (99, 1), (100, 1), (101, 2), (200, 2), (201, 3)])
+def test_requests_needed(things: int, requests: int) -> None:
+    """The fewest requests are the things divided by a hundred, rounded up."""
+    assert requests_needed(things) == requests
+
+
+def test_no_place_for_requests() -> None:
+    """A schedule that may never send anything cannot be made."""
+    with pytest.raises(ValueError, match="per_core must be at least 1"):
+        Schedule(0)

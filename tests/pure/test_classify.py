@@ -1,0 +1,152 @@
+"""Rule: which reply leads to which verdict, as tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncgg.classify import CodeTable, EntryAction, Verdict, classify
+from asyncgg.errors import SettingsError
+from asyncgg.model import Accepted, EntryError, Refused, Reply, Unanswered
+
+CORE = "gateway"
+THINGS = ("a", "b", "c")
+
+
+def refused(status: int, code: str, **members: Any) -> Refused:
+    """A refusal with a message nobody looks at."""
+    return Refused(status, code, "words", **members)
+
+
+REPLIES: list[tuple[Reply, Verdict]] = [
+    (Accepted(), Verdict.ACCEPTED),
+    (Accepted((EntryError("a", "Whatever", ""),)), Verdict.ACCEPTED),
+    (Unanswered("timeout", "", sent=True), Verdict.LOST),
+    (Unanswered("connect", "", sent=False), Verdict.NOT_SENT),
+    # over the quota, in each of its forms
+    (refused(429, "ThrottlingException"), Verdict.THROTTLED),
+    (refused(429, "429"), Verdict.THROTTLED),
+    (refused(429, "AccessDeniedException"), Verdict.THROTTLED),
+    (refused(400, "ThrottlingException"), Verdict.THROTTLED),
+    (refused(400, "Throttling"), Verdict.THROTTLED),
+    (refused(400, "TooManyRequestsException"), Verdict.THROTTLED),
+    (refused(503, "SlowDown"), Verdict.THROTTLED),
+    (refused(400, "RequestLimitExceeded"), Verdict.THROTTLED),
+    # credentials
+    (refused(403, "ExpiredTokenException"), Verdict.CREDENTIALS_EXPIRED),
+    (refused(400, "ExpiredToken"), Verdict.CREDENTIALS_EXPIRED),
+    (refused(403, "RequestExpired"), Verdict.CREDENTIALS_EXPIRED),
+    (refused(403, "UnrecognizedClientException"), Verdict.CREDENTIALS_REJECTED),
+    (refused(403, "InvalidSignatureException"), Verdict.CREDENTIALS_REJECTED),
+    (refused(403, "SignatureDoesNotMatch"), Verdict.CREDENTIALS_REJECTED),
+    (refused(403, "MissingAuthenticationTokenException"), Verdict.CREDENTIALS_REJECTED),
+    (refused(403, "MissingAuthenticationToken"), Verdict.CREDENTIALS_REJECTED),
+    (refused(403, "OptInRequired"), Verdict.CREDENTIALS_REJECTED),
+    # passing
+    (refused(500, "InternalServerException"), Verdict.TRANSIENT),
+    (refused(500, "InternalFailure"), Verdict.TRANSIENT),
+    (refused(502, "502"), Verdict.TRANSIENT),
+    (refused(503, "ServiceUnavailable"), Verdict.TRANSIENT),
+    (refused(504, ""), Verdict.TRANSIENT),
+    (refused(599, "NeverHeardOf"), Verdict.TRANSIENT),
+    (refused(408, "408"), Verdict.TRANSIENT),
+    (refused(400, "RequestTimeoutException"), Verdict.TRANSIENT),
+    (refused(409, "ConflictException"), Verdict.TRANSIENT),
+    # the core, or one thing
+    (refused(404, "ResourceNotFoundException", resource_id=CORE), Verdict.CORE_MISSING),
+    (refused(404, "ResourceNotFoundException"), Verdict.CORE_MISSING),
+    (refused(404, "ResourceNotFoundException", resource_id="somebody"), Verdict.CORE_MISSING),
+    (refused(404, "ResourceNotFoundException", resource_id="b"), Verdict.THING_NAMED),
+    (refused(403, "AccessDeniedException"), Verdict.CORE_DENIED),
+    (refused(403, "AccessDenied"), Verdict.CORE_DENIED),
+    (refused(400, "ValidationException"), Verdict.INVALID),
+    (refused(400, "ValidationException", fields=("entries",)), Verdict.INVALID),
+    (refused(400, "ValidationException", fields=("coreDeviceThingName",)), Verdict.CORE_INVALID),
+    (refused(400, "ValidationException", fields=("entries", "CoreDeviceThingName")), Verdict.CORE_INVALID),
+    (refused(400, "SerializationException"), Verdict.INVALID),
+    # outside the service model
+    (refused(404, "404"), Verdict.REFUSED),
+    (refused(403, "403"), Verdict.REFUSED),
+    (refused(301, ""), Verdict.REFUSED),
+    (refused(400, "SomethingNew"), Verdict.REFUSED),
+]
+
+
+@pytest.mark.parametrize(("reply", "verdict"), REPLIES, ids=lambda value: str(value)[:60])
+def test_verdicts(reply: Reply, verdict: Verdict) -> None:
+    """Each kind of reply has its verdict."""
+    assert classify(reply, CORE, THINGS) is verdict
+
+
+def test_a_thing_named_like_its_core() -> None:
+    """When a thing has its core's name, "not found" is about the core."""
+    reply = refused(404, "ResourceNotFoundException", resource_id=CORE)
+    assert classify(reply, CORE, (CORE, "a")) is Verdict.CORE_MISSING
+
+
+@pytest.mark.parametrize(
+    ("code", "action"),
+    [
+        ("ThrottlingException", EntryAction.RETRY),
+        ("InternalServerException", EntryAction.RETRY),
+        ("InternalServerError", EntryAction.RETRY),
+        ("INTERNAL_ERROR", EntryAction.RETRY),
+        ("503", EntryAction.RETRY),
+        ("ConflictException", EntryAction.RETRY),
+        ("AccessDeniedException", EntryAction.FAIL),
+        ("ValidationException", EntryAction.FAIL),
+        ("UNAUTHORIZED", EntryAction.FAIL),
+        ("403", EntryAction.FAIL),
+        ("ResourceNotFoundException", EntryAction.MISSING),
+        ("resource-not-found", EntryAction.MISSING),
+        ("NOT_FOUND", EntryAction.MISSING),
+        ("404", EntryAction.MISSING),
+        ("", EntryAction.UNKNOWN),
+        ("Error", EntryAction.UNKNOWN),
+        ("DeviceBusy", EntryAction.UNKNOWN),
+    ],
+)
+def test_default_actions(code: str, action: EntryAction) -> None:
+    """Per-entry codes the table knows have an action, in whatever spelling; the others are unknown."""
+    assert CodeTable().action(code) is action
+    assert CodeTable().means_missing(code) == (action is EntryAction.MISSING)
+
+
+@given(
+    words=st.lists(st.sampled_from(["Device", "Is", "Busy", "2"]), min_size=1, max_size=4),
+    joint=st.sampled_from(["", "_", "-", " ", "."]),
+    ending=st.sampled_from(["", "Exception", "Error", "_EXCEPTION", "-error", "ErrorException"]),
+    spell=st.sampled_from([str, str.upper, str.lower]),
+)
+def test_spelling_does_not_matter(words: list[str], joint: str, ending: str, spell: Any) -> None:
+    """A code of the user's table is found whatever its case, punctuation and ending."""
+    table = CodeTable({"".join(words): "gone"})
+    assert table.action(spell(joint.join(words) + ending)) is EntryAction.GONE
+
+
+@pytest.mark.parametrize(("word", "action"), [("retry", "RETRY"), ("fail", "FAIL"), ("gone", "GONE")])
+def test_the_user_overrules(word: str, action: str) -> None:
+    """The user's word counts before the table's own."""
+    table = CodeTable({"ThrottlingException": word, "DeviceBusy": word})
+    assert table.action("Throttling") is EntryAction[action]
+    assert table.action("DEVICE_BUSY") is EntryAction[action]
+    assert table.means_missing("devicebusy") == (word == "gone")
+
+
+@pytest.mark.parametrize("word", ["missing", "unknown", "Retry", "", "ignore"])
+def test_bad_words(word: str) -> None:
+    """Another word than the three is refused, with the code and the word named."""
+    with pytest.raises(SettingsError) as caught:
+        CodeTable({"DeviceBusy": word})
+    assert str(caught.value) == f"codes.DeviceBusy: {word!r} is not one of retry, fail, gone"
+
+
+@pytest.mark.parametrize("code", ["", "---", "\u00e9"])
+def test_bad_codes(code: str) -> None:
+    """A code without a letter or digit to know it by is refused."""
+    with pytest.raises(SettingsError) as caught:
+        CodeTable({code: "retry"})
+    assert str(caught.value) == f"codes: {code!r} is not an error code"
