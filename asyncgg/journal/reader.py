@@ -13,7 +13,7 @@ from typing import Any, Self
 from asyncgg.journal import schema
 from asyncgg.journal.lock import running
 from asyncgg.journal.store import Counts, Store
-from asyncgg.model import RunState, Summary, ThingState
+from asyncgg.model import MAX_BATCH, RunState, Summary, ThingState
 
 __all__ = ["JournalReader", "OutcomeRow"]
 
@@ -139,6 +139,16 @@ class JournalReader:
     def cores(self) -> Iterator[tuple[str, int]]:
         """Each core's name and number of things."""
         yield from self._guard("SELECT name, last - first + 1 FROM core ORDER BY id")
+
+    def left(self, *, failed: bool = False) -> tuple[int, int]:
+        """Things, and requests at least, that a resume has before it; with `failed`, that a retry has."""
+        chosen = "state = 3 OR (state IN (0, 1) AND pass > 1)" if failed else "state IN (0, 1)"
+        ((things, requests),) = self._guard(
+            "SELECT coalesce(sum(n), 0), coalesce(sum((n + ?1 - 1) / ?1), 0)"  # noqa: S608 - of two constants
+            f" FROM (SELECT count(*) AS n FROM thing WHERE {chosen} GROUP BY core)",
+            MAX_BATCH,
+        )
+        return things, requests
 
     def rate(self, seconds: float, now: float) -> float:
         """Requests per second claimed during the last `seconds` before `now` (since 1970)."""
