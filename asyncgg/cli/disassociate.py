@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
-
-import typer
+from typing import Any, BinaryIO
 
 from asyncgg.cli import confirm
+from asyncgg.cli.account import with_account
 from asyncgg.cli.importing import import_manifest
 from asyncgg.cli.options import (
     CONFIG,
@@ -20,17 +19,18 @@ from asyncgg.cli.options import (
     LIMITS,
     MANIFEST,
     OUTPUT,
+    ManifestSpec,
     given_settings,
     with_options,
 )
 from asyncgg.cli.output import Output
 from asyncgg.cli.planning import plan_lines, plan_object
-from asyncgg.cli.running import finish, run_journal, run_loop
+from asyncgg.cli.running import finish, run_journal
 from asyncgg.cli.signals import interrupting
 from asyncgg.engine import Result
 from asyncgg.errors import AsyncggError
 from asyncgg.model import Summary
-from asyncgg.runs import Mode, Plan, Preparation, confirm_account, default_journal
+from asyncgg.runs import Mode, Preparation, default_journal
 from asyncgg.runs.execute import connection_of
 from asyncgg.settings import Settings, load_settings
 from asyncgg.transport import Identity, Target, resolve
@@ -63,14 +63,7 @@ class Order:
 
 @with_options(GUARDS, CONNECTION, LIMITS, MANIFEST, JOURNAL, OUTPUT, (CONFIG,))
 def command(
-    manifest: Annotated[
-        str,
-        typer.Argument(
-            metavar="MANIFEST",
-            help="columns core,thing: .csv, .jsonl (also .gz), .parquet, s3://bucket/key, or - for standard input",
-            show_default=False,
-        ),
-    ],
+    manifest: ManifestSpec,
     **given: Any,
 ) -> int:
     """Plan, confirm, run: disassociate every thing of a manifest."""
@@ -109,7 +102,7 @@ def disassociate(order: Order, settings: Settings, output: Output) -> tuple[Resu
             stdin=order.stdin,
         )
         until_sent.callback(preparation.discard)
-        plan, account = _with_account(plan, target, settings, must_act=not order.dry_run)
+        plan, account = with_account(plan, target, settings, must_act=not order.dry_run)
         if not (output.quiet and order.yes):
             output.say(*plan_lines(plan))
         if order.dry_run:
@@ -120,13 +113,6 @@ def disassociate(order: Order, settings: Settings, output: Output) -> tuple[Resu
         if not order.yes:
             confirm.ask(output, plan.things, "disassociate them", stdin_is_taken=stdin_is_taken)
         return _run(preparation, settings, output, target, account, until_sent.pop_all().close)
-
-
-def _with_account(plan: Plan, target: Target, settings: Settings, *, must_act: bool) -> tuple[Plan, Identity | None]:
-    found, why = run_loop(confirm_account(connection_of(settings), target, settings, must_act=must_act))
-    if found is None:
-        return replace(plan, account_unknown=why), None
-    return replace(plan, account=found.account, arn=found.arn), found
 
 
 def _run(

@@ -16,7 +16,33 @@ import typer
 
 from asyncgg.settings import Settings
 
-__all__ = ["CONNECTION", "GUARDS", "JOURNAL", "LIMITS", "MANIFEST", "OUTPUT", "Opt", "given_settings", "with_options"]
+__all__ = [
+    "CONFIG",
+    "CONNECTION",
+    "GUARDS",
+    "JOURNAL",
+    "LIMITS",
+    "MANIFEST",
+    "OUTPUT",
+    "YES",
+    "JournalPath",
+    "ManifestSpec",
+    "Opt",
+    "given_settings",
+    "with_options",
+]
+
+_UNIT: Final = {"DURATION": " s"}
+
+ManifestSpec = Annotated[
+    str,
+    typer.Argument(
+        metavar="MANIFEST",
+        help="columns core,thing: .csv, .jsonl (also .gz), .parquet, s3://bucket/key, or - for standard input",
+        show_default=False,
+    ),
+]
+JournalPath = Annotated[Path, typer.Argument(metavar="JOURNAL", help="the run's journal", show_default=False)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +80,9 @@ def _setting(name: str, takes: str, panel: str) -> Opt:
     field = Settings.model_fields[name]
     text = field.description or ""
     if takes and field.default is not None:
-        text += f" ({field.default:g})" if isinstance(field.default, float) else f" ({field.default})"
+        text += (
+            f" ({field.default:g}{_UNIT.get(takes, '')})" if isinstance(field.default, float) else f" ({field.default})"
+        )
     return Opt(name, takes, text, panel)
 
 
@@ -71,22 +99,24 @@ CONNECTION: Final = _settings(
     connect_timeout="DURATION",
     request_timeout="DURATION",
 )
-LIMITS: Final = _settings(
-    "Speed and limits",
-    rate="auto|R",
-    burst="auto|B",
-    quota_share="F",
-    concurrency="K",
-    per_core="K",
-    max_attempts="N",
-    unknown_attempts="N",
-    patience="DURATION",
-    deadline="DURATION",
-    abort_at="PERCENT",
-    abort_after="N",
+LIMITS: Final = (
+    *_settings(
+        "Speed and limits",
+        rate="auto|R",
+        burst="auto|B",
+        quota_share="F",
+        concurrency="K",
+        per_core="K",
+        max_attempts="N",
+        unknown_attempts="N",
+        patience="DURATION",
+        deadline="DURATION",
+    ),
+    *_settings("Safety", abort_at="PERCENT", abort_after="N"),
 )
+YES: Final = Opt("yes", help="do not ask for a confirmation", panel="Safety")
 GUARDS: Final = (
-    Opt("yes", help="do not ask for a confirmation", panel="Safety"),
+    YES,
     Opt("dry_run", help="stop after the plan; nothing is sent, no journal is kept", panel="Safety"),
     *_settings("Safety", max_things="N", protect="FILE"),
 )

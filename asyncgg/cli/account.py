@@ -1,0 +1,31 @@
+"""Rule: the question whose credentials these are is put here, for the commands that have no loop running yet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from asyncgg.cli.running import run_loop
+from asyncgg.errors import GuardError
+from asyncgg.runs import Plan, confirm_account
+from asyncgg.runs.execute import connection_of
+from asyncgg.settings import Settings
+from asyncgg.transport import Identity, Target
+
+__all__ = ["with_account"]
+
+
+def with_account(
+    plan: Plan, target: Target | None, settings: Settings, *, must_act: bool, unknown: str = ""
+) -> tuple[Plan, Identity | None]:
+    """The plan with the account in it, and the account when it is known; errors as of `confirm_account`.
+
+    Without a `target` nobody is asked, and the plan says `unknown`.
+    """
+    if target is None:
+        if settings.expect_account is not None:
+            raise GuardError(f"--expect-account {settings.expect_account} cannot be checked: {unknown}")
+        return replace(plan, account_unknown=unknown), None
+    found, why = run_loop(confirm_account(connection_of(settings), target, settings, must_act=must_act))
+    if found is None:
+        return replace(plan, account_unknown=why), None
+    return replace(plan, account=found.account, arn=found.arn), found

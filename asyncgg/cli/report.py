@@ -1,0 +1,81 @@
+"""Rule: `asyncgg report`: what a journal says, on the screen and in files; the journal itself is only read."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from asyncgg.cli.options import JournalPath, Opt, with_options
+from asyncgg.cli.output import Output
+from asyncgg.cli.signals import interrupting
+from asyncgg.errors import UsageError
+from asyncgg.journal import JournalReader
+from asyncgg.model import ThingState
+from asyncgg.report import summary_lines, summary_object
+from asyncgg.report.atomic import written
+from asyncgg.report.html import html_page
+from asyncgg.report.outcomes import check_ending, write_outcomes
+
+__all__ = ["EXAMPLES", "command"]
+
+EXAMPLES = """
+\b
+Examples:
+  asyncgg report asyncgg-20260131-120000.journal
+  asyncgg report asyncgg-20260131-120000.journal --failures failures.csv
+  asyncgg report asyncgg-20260131-120000.journal --outcomes all.jsonl.gz --html report.html
+
+\b
+Lists have the columns core,thing,outcome,code,message,attempts,at,request_id: a list of failures is
+itself a manifest. In CSV a code or message that a spreadsheet could take for a formula begins with '.
+"""
+
+_OPTIONS = (
+    Opt("json", help="standard output is one JSON object, the summary, and nothing else", panel="Output"),
+    Opt("debug", help="show a traceback with an error", panel="Output"),
+)
+
+
+@with_options(_OPTIONS)
+def command(
+    journal: JournalPath,
+    *,
+    failures: Annotated[
+        Path | None, typer.Option("--failures", metavar="FILE", help="list what failed: .csv or .jsonl, also .gz")
+    ] = None,
+    outcomes: Annotated[
+        Path | None, typer.Option("--outcomes", metavar="FILE", help="list every thing: .csv or .jsonl, also .gz")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="one page for people, complete in itself")
+    ] = None,
+    **given: Any,
+) -> int:
+    """Summary, failures by code, and lists as CSV, JSONL or HTML; works while the run is going."""
+    output = Output(as_json=bool(given["json"]))
+    lists = [path for path in (failures, outcomes) if path is not None]
+    for path in lists:
+        check_ending(path)
+    every = [*lists, *([html] if html else [])]
+    if len({path.resolve() for path in every}) < len(every):
+        raise UsageError("two of the files to write are the same one; give each its own")
+    with interrupting(), JournalReader(journal) as reader:
+        meta, summary = reader.meta(), reader.summary()
+        reason = "" if reader.running() else meta.get("reason", "")
+        if failures is not None:
+            count = write_outcomes(failures, reader.outcomes(ThingState.FAILED), journal)
+            output.say(f"{failures}: {count:,} failed things")
+        if outcomes is not None:
+            count = write_outcomes(outcomes, reader.outcomes(), journal)
+            output.say(f"{outcomes}: {count:,} things")
+        if html is not None:
+            failed = reader.outcomes(ThingState.FAILED)
+            page = html_page(summary, meta, failed, made=time.time(), reason=reason)
+            with written(html, journal) as file:
+                file.write(page)
+            output.say(f"{html}: written")
+        output.result(summary_object(summary, reason=reason), summary_lines(summary, reason=reason))
+    return 0

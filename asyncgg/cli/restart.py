@@ -1,0 +1,132 @@
+"""Rule: what `resume` and `retry` share: a journal goes on with its own settings, in the account, the Region and at the
+endpoint it was begun with; only an option of this command changes that, never the environment.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from asyncgg.cli import confirm
+from asyncgg.cli.options import given_settings
+from asyncgg.cli.output import Output
+from asyncgg.cli.running import finish, run_journal, run_loop
+from asyncgg.cli.signals import interrupting
+from asyncgg.errors import JournalError, UsageError
+from asyncgg.journal import Journal, JournalReader
+from asyncgg.model import RunState, Summary
+from asyncgg.report import EXIT_BY_STATE, summary_lines, summary_object
+from asyncgg.report.summary import duration, next_commands
+from asyncgg.runs import Mode, confirm_account, quota_rate, seconds_at_quota
+from asyncgg.runs.execute import connection_of
+from asyncgg.runs.plan import quota_burst
+from asyncgg.settings import Settings, settings_of_journal
+from asyncgg.transport import Target, resolve
+
+__all__ = ["restart", "settings_for"]
+
+_OF_ONE_START: Final = ("quiet", "log_format", "journal")
+"""Settings that a journal's later starts do not inherit: how the first one showed itself."""
+
+
+def restart(path: Path, mode: Mode, given: Mapping[str, Any]) -> int:
+    """Go on with the journal at `path`; the exit code."""
+    with interrupting():
+        with JournalReader(path) as reader:
+            meta, summary, busy = reader.meta(), reader.summary(), reader.running()
+            things, requests = reader.left(failed=mode is Mode.RETRY)
+            settings = settings_for(reader.settings(), meta, given)
+        output = Output(as_json=bool(given["json"]), quiet=settings.quiet)
+        if busy:
+            raise JournalError(
+                f"journal {path}: another process is running it; wait for it or stop it"
+                " (status and report work meanwhile)"
+            )
+        if not things:
+            return _nothing_to_do(path, mode, summary, output)
+        if not given["yes"]:
+            confirm.must_be_able_to_ask(stdin_is_taken=False)
+        target = _target(settings, meta, given)
+        recorded = meta.get("account", "")
+        account, unknown = run_loop(confirm_account(connection_of(settings), target, settings, recorded=recorded))
+        if not (output.quiet and given["yes"]):
+            said = f"{account.account} ({account.arn})" if account else f"unknown: {unknown}"
+            output.say(*_lines(summary, mode, things, requests, settings, target, said))
+        if not given["yes"]:
+            confirm.ask(output, things, f"{mode.value} them", stdin_is_taken=False)
+        ended = run_journal(path, settings, output, mode=mode, region=target.region, account=account)
+    return finish(output, *ended)
+
+
+def settings_for(stored: Mapping[str, Any], meta: Mapping[str, str], given: Mapping[str, Any]) -> Settings:
+    """The settings of another start: the journal's own, its Region and endpoint among them, under what is given now."""
+    own = {name: value for name, value in stored.items() if name not in _OF_ONE_START}
+    if meta.get("region"):
+        own["region"] = meta["region"]
+    if _custom(meta):
+        own["endpoint_url"] = meta["endpoint"]
+    return settings_of_journal(own, given_settings(given))
+
+
+def _custom(meta: Mapping[str, str]) -> bool:
+    return bool(json.loads(meta.get("custom", "false")))
+
+
+def _target(settings: Settings, meta: Mapping[str, str], given: Mapping[str, Any]) -> Target:
+    target = resolve(connection_of(settings))
+    if target.custom and not _custom(meta) and not given.get("endpoint_url"):
+        raise UsageError(
+            f"this run was begun at {meta.get('endpoint', 'AWS itself')}, but {target.source} now names"
+            f" {target.endpoint_url}; unset it, or give --endpoint-url to go there"
+        )
+    return target
+
+
+def _lines(
+    summary: Summary, mode: Mode, things: int, requests: int, settings: Settings, target: Target, account: str
+) -> list[str]:
+    rate = quota_rate(settings, target.region)
+    seconds = seconds_at_quota(requests, rate, quota_burst(settings, rate))
+    where = f"endpoint   {target.endpoint_url} (custom)" if target.custom else f"region     {target.region}"
+    what = "failed" if mode is Mode.RETRY else "pending"
+    return [
+        f"{mode.value}: disassociate the {things:,} {what} of {summary.total:,} things of run {summary.run}",
+        f"  account    {account}",
+        f"  {where}",
+        f"  requests   {requests:,}",
+        f"  time       {duration(seconds)} at {rate:g} requests/s",
+    ]
+
+
+def _nothing_to_do(path: Path, mode: Mode, summary: Summary, output: Output) -> int:
+    if mode is Mode.RETRY:
+        words = "nothing failed"
+    else:
+        words, summary = "nothing is pending", _concluded(path, summary)
+    output.say(f"{words}, so there is nothing to {mode.value}")
+    code = EXIT_BY_STATE[summary.state]
+    lines = summary_lines(summary)
+    if commands := next_commands(summary):
+        lines += ["next:", *(f"  {command}" for command in commands)]
+    output.result(summary_object(summary, exit_code=code), lines)
+    return code
+
+
+def _concluded(path: Path, summary: Summary) -> Summary:
+    """A run that was killed after its last outcome is over; say so in its journal too."""
+    state = RunState.PARTIAL if summary.failed else RunState.COMPLETE
+    if summary.state is state:
+        return summary
+
+    async def conclude() -> None:
+        journal = Journal(path)
+        try:
+            await journal.call(lambda store: store.put(state=state, reason=""))
+        finally:
+            journal.close()
+
+    run_loop(conclude())
+    return replace(summary, state=state)

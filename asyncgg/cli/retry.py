@@ -1,0 +1,30 @@
+"""Rule: `asyncgg retry`: its options and its mode; the rest is `asyncgg.cli.restart`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asyncgg.cli.options import CONNECTION, LIMITS, OUTPUT, YES, JournalPath, with_options
+from asyncgg.cli.restart import restart
+from asyncgg.runs import Mode
+
+__all__ = ["EXAMPLES", "command"]
+
+EXAMPLES = """
+\b
+Examples:
+  asyncgg retry asyncgg-20260131-120000.journal
+  asyncgg retry asyncgg-20260131-120000.journal --yes --rate 10 --json
+"""
+
+
+@with_options((YES,), CONNECTION, LIMITS, OUTPUT)
+def command(
+    journal: JournalPath,
+    **given: Any,
+) -> int:
+    """Try again what failed, and nothing else, in a new pass of the same journal.
+
+    Settings, account, Region and endpoint are the run's own unless an option says otherwise.
+    """
+    return restart(journal, Mode.RETRY, given)

@@ -1,0 +1,88 @@
+"""Rule: `asyncgg status`: how a journal stands, read beside whoever runs it; exit code 0 whenever it can be read."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from asyncgg.cli.options import JournalPath, Opt, with_options
+from asyncgg.cli.output import Output
+from asyncgg.cli.signals import interrupting
+from asyncgg.journal import JournalReader
+from asyncgg.report import summary_lines, summary_object
+from asyncgg.report.summary import duration, next_commands
+from asyncgg.runs import quota_rate
+from asyncgg.settings import settings_of_journal
+
+__all__ = ["EXAMPLES", "command"]
+
+EXAMPLES = """
+\b
+Examples:
+  asyncgg status asyncgg-20260131-120000.journal
+  asyncgg status asyncgg-20260131-120000.journal --watch
+  asyncgg status asyncgg-20260131-120000.journal --json
+"""
+
+_WINDOW: Final = 10.0
+"""Seconds over which the rate is taken."""
+_EVERY: Final = 2.0
+
+_OPTIONS = (
+    Opt("json", help="standard output is one JSON object: the summary, and how it goes", panel="Output"),
+    Opt("debug", help="show a traceback with an error", panel="Output"),
+)
+
+
+@with_options(_OPTIONS)
+def command(
+    journal: JournalPath,
+    *,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="a line every 2 s until the run is over", show_default=False)
+    ] = False,
+    **given: Any,
+) -> int:
+    """Counts, rate and time left of a run; works while it is going."""
+    output = Output(as_json=bool(given["json"]))
+    with interrupting():
+        document, lines = _read(journal)
+        while watch and document["running"]:
+            things, left = document["things"], document["seconds_left"]
+            output.say(
+                f"{things['disassociated'] + things['failed']:,}/{things['total']:,} things, {things['failed']:,} failed,"
+                f" {document['rate']:.1f} requests/s" + (f", {duration(left)} left" if left is not None else "")
+            )
+            time.sleep(_EVERY)
+            document, lines = _read(journal)
+        output.result(document, lines)
+    return 0
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
+    with JournalReader(path) as reader:
+        running, meta, summary = reader.running(), reader.meta(), reader.summary()
+        rate = reader.rate(_WINDOW, time.time())
+        _, requests = reader.left()
+        settings = settings_of_journal(reader.settings())
+    going = rate if running and rate else quota_rate(settings, meta.get("region"))
+    left = requests / going if going else None
+    reason = "" if running else meta.get("reason", "")
+    document = summary_object(summary, reason=reason) | {
+        "running": running,
+        "rate": round(rate, 2),
+        "requests_left": requests,
+        "seconds_left": None if left is None else round(left, 1),
+    }
+    lines = summary_lines(summary, reason=reason)
+    if running:
+        lines.append(f"  rate       {rate:.1f} requests/s in the last {_WINDOW:g} s")
+    if requests and left is not None:
+        when = "left" if running else "needed"
+        lines.append(f"  left       {requests:,} requests at least, {duration(left)} {when} at {going:.1f} requests/s")
+    if not running and (commands := next_commands(summary)):
+        lines += ["next:", *(f"  {command}" for command in commands)]
+    return document, lines

@@ -1,0 +1,132 @@
+"""Rule: the report as one page of HTML, complete in itself: no script, nothing loaded, every value escaped; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from itertools import islice
+from typing import Final
+
+from asyncgg.journal import OutcomeRow
+from asyncgg.model import Summary
+from asyncgg.report.outcomes import timestamp
+from asyncgg.report.summary import duration, summary_lines
+
+__all__ = ["ROWS", "html_page"]
+
+ROWS: Final = 500
+"""Failures the page lists; `--failures` lists them all."""
+
+_STYLE: Final = """
+:root { color-scheme: light dark; --line: #8884; --bad: #c0392b; --good: #2e8b57; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+.figures { display: flex; flex-wrap: wrap; gap: 2.5rem; margin: 1.5rem 0; }
+.figures b { display: block; font-size: 1.9rem; font-variant-numeric: tabular-nums; }
+.bar { display: flex; height: .8rem; border-radius: .4rem; overflow: hidden; background: var(--line); }
+.good { background: var(--good); } .bad { background: var(--bad); }
+table { border-collapse: collapse; width: 100%; font-size: .9rem; }
+th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+td { overflow-wrap: anywhere; } .number { text-align: right; font-variant-numeric: tabular-nums; }
+footer { margin-top: 3rem; font-size: .85rem; opacity: .7; }
+"""
+
+
+def html_page(
+    summary: Summary, meta: Mapping[str, str], failures: Iterable[OutcomeRow], *, made: float, reason: str = ""
+) -> str:
+    """The page; `made` is now, in seconds since 1970. Of `failures` only the first `ROWS` are taken."""
+    title = "Disassociation of client devices"
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
+            f"<title>{title}: {escape(summary.run)}</title><style>{_STYLE}</style></head><body>",
+            f"<h1>{title}</h1>",
+            f"<p>{escape(_sentence(summary, reason))}</p>",
+            _figures(summary),
+            _bar(summary),
+            "<h2>The run</h2>",
+            _table((), _facts(summary, meta)),
+            *_codes(summary),
+            *_list(summary, failures),
+            f"<footer>Made by asyncgg on {escape(timestamp(made))} from {escape(summary.journal)}.</footer>",
+            "</body></html>",
+            "",
+        ]
+    )
+
+
+def _sentence(summary: Summary, reason: str) -> str:
+    words = summary_lines(summary, reason=reason)[0]
+    return f"{words[:1].upper()}{words[1:]}."
+
+
+def _figures(summary: Summary) -> str:
+    figures = [
+        ("things", summary.total),
+        ("disassociated", summary.disassociated),
+        ("failed", summary.failed),
+        ("pending", summary.pending),
+    ]
+    return f'<div class="figures">{"".join(f"<div><b>{number:,}</b>{name}</div>" for name, number in figures)}</div>'
+
+
+def _bar(summary: Summary) -> str:
+    total = max(summary.total, 1)
+    good, bad = 100 * summary.disassociated / total, 100 * summary.failed / total
+    return (
+        f'<div class="bar"><div class="good" style="width:{good:.3f}%"></div>'
+        f'<div class="bad" style="width:{bad:.3f}%"></div></div>'
+    )
+
+
+def _facts(summary: Summary, meta: Mapping[str, str]) -> list[tuple[str, str]]:
+    began = meta.get("created", "")
+    facts = [
+        ("Run", summary.run),
+        ("Manifest", meta.get("source", "")),
+        ("Begun", timestamp(float(began)) if began else ""),
+        ("Account", meta.get("account", "")),
+        ("Acted as", meta.get("arn", "")),
+        ("Region", meta.get("region", "")),
+        ("Endpoint", meta.get("endpoint", "")),
+        ("Running time", duration(summary.seconds)),
+        ("Requests", f"{summary.sent:,} sent ({summary.minimum:,} at least)"),
+        ("Throttled", f"{summary.throttled:,}"),
+        ("Sent again", f"{summary.retried:,}"),
+        ("Bad rows left out", f"{summary.rejected:,}"),
+        ("Duplicates left out", f"{summary.duplicates:,}"),
+        ("Protected, left out", f"{summary.protected:,}"),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _codes(summary: Summary) -> list[str]:
+    if not summary.failures:
+        return []
+    rows = [(code or "(no code)", f"{count:,}") for code, count in summary.failures.items()]
+    return ["<h2>Failures by code</h2>", _table(("Code", "Things"), rows)]
+
+
+def _list(summary: Summary, failures: Iterable[OutcomeRow]) -> list[str]:
+    rows = [
+        (row.core, row.thing, row.code, row.message, timestamp(row.answered_at), row.aws_request_id)
+        for row in islice(failures, ROWS)
+    ]
+    if not rows:
+        return []
+    head = (
+        "Failed things"
+        if summary.failed <= len(rows)
+        else f"The first {len(rows):,} of {summary.failed:,} failed things"
+    )
+    return [f"<h2>{head}</h2>", _table(("Core", "Thing", "Code", "Message", "Answered", "Request"), rows)]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    top = f"<tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr>" if head else ""
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table>{top}{body}</table>"

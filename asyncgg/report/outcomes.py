@@ -1,0 +1,92 @@
+"""Rule: lists of outcomes as CSV or JSONL live here: their columns, and what makes a cell harmless; streamed.
+
+`core` and `thing` come first, so that a list of failures is itself a manifest. A `code` or `message` in CSV that a
+spreadsheet could take for a formula (it begins with = + - @, a tab or a carriage return) gets an apostrophe in front;
+JSONL has them word for word. Names are left as they are: nothing but letters, digits, `:`, `_` and `-` is in them.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Final
+
+from asyncgg.errors import UsageError
+from asyncgg.journal import OutcomeRow
+from asyncgg.model import ThingState
+from asyncgg.report.atomic import written
+
+__all__ = ["COLUMNS", "check_ending", "timestamp", "write_outcomes"]
+
+COLUMNS: Final = ("core", "thing", "outcome", "code", "message", "attempts", "at", "request_id")
+
+_OUTCOMES: Final = {
+    ThingState.PENDING: "pending",
+    ThingState.CLAIMED: "pending",
+    ThingState.DISASSOCIATED: "disassociated",
+    ThingState.FAILED: "failed",
+}
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_ENDINGS: Final = (".csv", ".jsonl", ".ndjson")
+
+
+def check_ending(path: Path) -> str:
+    """`csv` or `jsonl`, by the name's ending; raises `UsageError` for any other."""
+    name = path.name.lower().removesuffix(".gz")
+    for ending in _ENDINGS:
+        if name.endswith(ending):
+            return "csv" if ending == ".csv" else "jsonl"
+    raise UsageError(f"{path}: the ending does not say the format: use .csv or .jsonl (also .gz)")
+
+
+def write_outcomes(path: Path, rows: Iterable[OutcomeRow], journal: Path) -> int:
+    """Write `rows` of `journal` to `path`; how many there were. Raises `UsageError` when that is not possible."""
+    write = _csv if check_ending(path) == "csv" else _jsonl
+    with written(path, journal) as file:
+        return write(file, rows)
+
+
+def timestamp(at: float | None) -> str:
+    """Seconds since 1970 as ISO 8601 in UTC; empty for None."""
+    if at is None:
+        return ""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _values(row: OutcomeRow) -> tuple[Any, ...]:
+    return (
+        row.core,
+        row.thing,
+        _OUTCOMES[row.state],
+        row.code,
+        row.message,
+        row.attempts,
+        timestamp(row.answered_at),
+        row.aws_request_id,
+    )
+
+
+def _csv(file: IO[str], rows: Iterable[OutcomeRow]) -> int:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    count = 0
+    for row in rows:
+        core, thing, outcome, code, message, *rest = _values(row)
+        writer.writerow((core, thing, outcome, _harmless(code), _harmless(message), *rest))
+        count += 1
+    return count
+
+
+def _jsonl(file: IO[str], rows: Iterable[OutcomeRow]) -> int:
+    count = 0
+    for row in rows:
+        file.write(json.dumps(dict(zip(COLUMNS, _values(row), strict=True)), ensure_ascii=False) + "\n")
+        count += 1
+    return count
+
+
+def _harmless(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
