@@ -1,0 +1,1 @@
+"""Measurements: `python -m benchmarks.quota`, `python -m benchmarks.journal`. Figures go to benchmarks/results/."""
