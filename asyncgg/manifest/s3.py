@@ -19,9 +19,11 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     CredentialRetrievalError,
+    IncompleteReadError,
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
+    ResponseStreamingError,
     SSOError,
     TokenRetrievalError,
 )
@@ -46,10 +48,6 @@ _DENIED: Final = frozenset(
         "UnrecognizedClientException",
     }
 )
-
-
-class _CutOff(Exception):  # noqa: N818 - a signal to try again, never seen outside
-    """The body ended before its announced length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +102,9 @@ class S3Download:
                     file.truncate()
                     try:
                         return await _fetch(client, bucket, key, file)
-                    except (_CutOff, aiohttp.ClientError, BotoCoreError) as error:
-                        if not left or isinstance(error, NoCredentialsError | PartialCredentialsError):
+                    # The body was cut; what fails before it, botocore has already tried again.
+                    except (aiohttp.ClientError, IncompleteReadError, ResponseStreamingError):
+                        if not left:
                             raise
         except ClientError as error:
             raise _refused(where, bucket, error) from None
@@ -119,7 +118,7 @@ class S3Download:
             raise CredentialsError(
                 f"{where}: no AWS credentials could be had ({type(error).__name__}): sign in again"
             ) from None
-        except (_CutOff, aiohttp.ClientError, BotoCoreError, TimeoutError, ValueError) as error:
+        except (aiohttp.ClientError, BotoCoreError, TimeoutError, ValueError) as error:
             raise ManifestError(
                 f"{where} cannot be fetched: {' '.join(str(error).split()) or type(error).__name__}"
             ) from None
@@ -127,14 +126,9 @@ class S3Download:
 
 async def _fetch(client: Any, bucket: str, key: str, file: BinaryIO) -> None:
     reply = await client.get_object(Bucket=bucket, Key=key)
-    length = reply.get("ContentLength")
-    got = 0
-    async with reply["Body"] as body:
+    async with reply["Body"] as body:  # aiohttp raises when less comes than was announced
         while piece := await body.read(_PIECE):
             await asyncio.to_thread(file.write, piece)
-            got += len(piece)
-    if length is not None and got != length:
-        raise _CutOff(f"{got} of {length} bytes came")
 
 
 def _refused(where: str, bucket: str, error: ClientError) -> AsyncggError:

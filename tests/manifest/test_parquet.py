@@ -54,6 +54,13 @@ def test_bad_rows_are_numbered(tmp_path: Path) -> None:
     ]
 
 
+def test_a_line_break_does_not_make_two_names(tmp_path: Path) -> None:
+    """Names are checked many at once, and still a line break between two valid names is one bad name."""
+    good, bad = whole(open_manifest(written(tmp_path, {"core": ["a", "a"], "thing": ["b", "b\nb"]})).chunks())
+    assert good == [("a", "b")]
+    assert [row.line for row in bad] == [2]
+
+
 @pytest.mark.parametrize(
     ("columns", "sentence"),
     [
