@@ -1,13 +1,16 @@
-"""Rule: everything that decides when a request may start lives here, mechanism apart from policy."""
+"""Rule: everything that decides when a request may start lives here, mechanism (bucket) apart from policy."""
 
 from asyncgg.ratelimit.bucket import BucketStatistics, TokenBucket
-from asyncgg.ratelimit.policy import AdaptiveRate, FixedRate, RatePolicy, default_burst, documented_quota
+from asyncgg.ratelimit.policy import AdaptiveRate, FixedRate, RatePolicy, RateStatistics
+from asyncgg.ratelimit.quota import DOCUMENTED_QUOTA, default_burst, documented_quota
 
 __all__ = [
+    "DOCUMENTED_QUOTA",
     "AdaptiveRate",
     "BucketStatistics",
     "FixedRate",
     "RatePolicy",
+    "RateStatistics",
     "TokenBucket",
     "default_burst",
     "documented_quota",

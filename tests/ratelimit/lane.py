@@ -1,0 +1,133 @@
+"""Rule: a lane in miniature on virtual time: the real bucket and a policy against a service with a quota of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from asyncgg.ratelimit.bucket import TokenBucket
+from asyncgg.ratelimit.policy import RatePolicy
+from asyncgg.testing import run_virtual
+
+
+class Quota:
+    """The service's side: a plain token bucket that refuses what it has no token for; written apart from ours."""
+
+    def __init__(self, burst: float) -> None:
+        self.burst, self.tokens, self.at = burst, burst, 0.0
+
+    def take(self, now: float, rate: float) -> bool:
+        """Whether a request that arrives now is accepted, tokens having come at `rate` since the one before."""
+        self.tokens = min(self.burst, self.tokens + (now - self.at) * rate)
+        self.at = now
+        if self.tokens < 1 - 1e-9:
+            return False
+        self.tokens -= 1
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One simulated run."""
+
+    quota: float
+    ceiling: float
+    burst: float = 5
+    """The service's, in requests."""
+    requests: int = 1000
+    retry_after: float | None = None
+    latency: float = 0.06
+    jitter: float = 0.0
+    """Each way takes latency / 2 give or take this, seconds."""
+    workers: int = 64
+    seed: int = 0
+    others: Callable[[float], float] = lambda _: 0.0
+    """Requests a second that others take, as a function of the time since the start."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of it."""
+
+    ratio: float = 0.0
+    """Makespan over requests / quota."""
+    sent: int = 0
+    throttled: int = 0
+    lowest: float = math.inf
+    rates: list[tuple[float, float]] = field(default_factory=list)
+    """Time since the start and the rate, whenever a reply came."""
+
+    @property
+    def share(self) -> float:
+        """Throttled share of what was sent."""
+        return self.throttled / self.sent
+
+    def rate_at(self, when: float) -> float:
+        """The rate in force at this time since the start."""
+        return next((rate for at, rate in reversed(self.rates) if at <= when), math.nan)
+
+
+def simulate(case: Case, policy: RatePolicy) -> Result:
+    """Run the case to its end; deterministic."""
+    return run_virtual(_run(case, policy))
+
+
+async def _run(case: Case, policy: RatePolicy) -> Result:
+    loop = asyncio.get_running_loop()
+    chance = random.Random(case.seed)
+    service = Quota(case.burst)
+    bucket = TokenBucket(policy.rate, policy.burst)
+    result = Result()
+    began = loop.time()
+    todo = deque([1] * case.requests)  # how often each was tried, this time included
+    wake = asyncio.Semaphore(case.requests)
+    left = case.requests
+
+    def way() -> float:
+        return max(0.0, case.latency / 2 + chance.uniform(-case.jitter, case.jitter))
+
+    def again(tries: int) -> None:
+        todo.append(tries)
+        wake.release()
+
+    async def worker() -> None:
+        nonlocal left
+        while left:
+            await wake.acquire()
+            if not left:
+                return
+            tries = todo.popleft()
+            await bucket.acquire()
+            started = loop.time()
+            result.sent += 1
+            await asyncio.sleep(way())
+            accepted = service.take(loop.time(), case.quota - case.others(loop.time() - began))
+            await asyncio.sleep(way())
+            now = loop.time()
+            if accepted:
+                left -= 1
+                rate = policy.on_accepted(started, now)
+            else:
+                result.throttled += 1
+                rate = policy.on_throttled(started, now, case.retry_after)
+                backoff = min(20.0, 0.5 * 2**tries) * chance.uniform(0.5, 1)
+                if case.retry_after:
+                    bucket.pause_until(now + case.retry_after)
+                    backoff = case.retry_after
+                loop.call_later(backoff, again, tries + 1)
+            if rate != bucket.rate or policy.burst != bucket.burst:
+                bucket.set_rate(rate, policy.burst)
+            result.lowest = min(result.lowest, rate)
+            result.rates.append((now - began, rate))
+        result.ratio = (loop.time() - began) / (case.requests / case.quota)
+        for _ in range(case.workers):
+            wake.release()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(case.workers):
+            group.create_task(worker())
+    return result

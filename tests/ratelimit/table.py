@@ -1,0 +1,35 @@
+"""Rule: prints what the policy makes of the simulated cases, for people: `python -m tests.ratelimit.table`."""
+
+from __future__ import annotations
+
+import sys
+
+from asyncgg.ratelimit import AdaptiveRate
+from tests.ratelimit.lane import Case, simulate
+
+PAIRS = ((50, 200), (50, 50), (30, 30), (20, 30), (30, 200), (100, 200), (200, 200), (10, 1000), (2, 30))
+"""Quota and the ceiling that is told, requests a second."""
+
+
+def main() -> None:
+    """Makespan over requests / quota, throttled share and episodes; 20 s of work, at least 1,000 requests."""
+    out = sys.stdout.write
+    variants = [(after, jitter) for after in (None, 1.0) for jitter in (0.0, 0.003, 0.01, 0.03)]
+    out(
+        "| quota | told | burst |"
+        + "".join(f" RA {after or '-'} ±{1000 * jitter:g} ms |" for after, jitter in variants)
+    )
+    out("\n|---|---|---|" + "---|" * len(variants) + "\n")
+    for quota, ceiling in PAIRS:
+        for burst in (1, 2, 5, 10, 50, 100):
+            cells = []
+            for after, jitter in variants:
+                policy = AdaptiveRate(ceiling)
+                count = max(1000, 20 * quota)
+                got = simulate(Case(quota, ceiling, burst, count, retry_after=after, jitter=jitter), policy)
+                cells.append(f" {got.ratio:.3f} {got.share:.1%} {policy.statistics().episodes} |")
+            out(f"| {quota} | {ceiling} | {burst} |{''.join(cells)}\n")
+
+
+if __name__ == "__main__":
+    main()
