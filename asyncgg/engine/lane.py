@@ -12,30 +12,30 @@ from typing import Final
 from asyncgg.backoff import RetryPolicy
 from asyncgg.errors import CredentialsError
 from asyncgg.events import Event, LanePaused, RateChanged
-from asyncgg.ratelimit import RatePolicy, TokenBucket, default_burst
+from asyncgg.ratelimit import RatePolicy, TokenBucket
 from asyncgg.transport.base import Refreshable, Transport
 
 __all__ = ["Lane"]
 
 _REFRESHES: Final = 5
 """Refreshes in a row without an accepted request before the credentials count as lost."""
+_WORTH_TELLING: Final = 0.05
+"""Part of the rate by which it must have changed since it was last told."""
 _LONGEST_PAUSE: Final = 300.0
 """Seconds; no single Retry-After pauses the lane for longer."""
 
 
 class Lane:
-    """Sends under one quota. `burst` None follows the rate (see `asyncgg.ratelimit.default_burst`)."""
+    """Sends under one quota."""
 
-    def __init__(
-        self, transport: Transport, policy: RatePolicy, *, burst: float | None = None, retry: RetryPolicy | None = None
-    ) -> None:
+    def __init__(self, transport: Transport, policy: RatePolicy, *, retry: RetryPolicy | None = None) -> None:
         self.transport = transport
         self.policy = policy
-        self.ceiling = policy.rate
-        self._burst = burst
-        self.bucket = TokenBucket(policy.rate, default_burst(policy.rate) if burst is None else burst)
+        self.ceiling = policy.statistics().ceiling
+        self.bucket = TokenBucket(policy.rate, policy.burst)
         self._retry = retry or RetryPolicy()
         self._clock = asyncio.get_running_loop().time
+        self._told = policy.rate
         self._silences = 0
         self._refreshes = 0
         self._refreshing: asyncio.Future[None] | None = None
@@ -129,6 +129,8 @@ class Lane:
 
     def _follow(self) -> None:
         old, new = self.bucket.rate, self.policy.rate
-        if new != old:
-            self.bucket.set_rate(new, default_burst(new) if self._burst is None else self._burst)
-            self.emit(RateChanged(old, new))
+        if new != old or self.policy.burst != self.bucket.burst:
+            self.bucket.set_rate(new, self.policy.burst)
+        if abs(new - self._told) >= _WORTH_TELLING * self._told:
+            self.emit(RateChanged(self._told, new))
+            self._told = new

@@ -14,7 +14,7 @@ from asyncgg.engine import Engine, EngineOptions, Lane, Result
 from asyncgg.events import Listener
 from asyncgg.journal import Journal, JournalReader
 from asyncgg.model import RunState, Summary
-from asyncgg.ratelimit import AdaptiveRate
+from asyncgg.ratelimit import AdaptiveRate, documented_quota
 from asyncgg.runs.guarded import record_account
 from asyncgg.runs.plan import quota_rate
 from asyncgg.settings import Settings
@@ -85,8 +85,9 @@ async def execute(
             if transport is None:
                 transport = await stack.enter_async_context(open_transport(connection_of(settings)))
             options = engine_options(settings)
-            policy = AdaptiveRate(quota_rate(settings, region))
-            lane = Lane(transport, policy, burst=settings.burst, retry=options.retry)
+            documented = documented_quota(region or "")
+            policy = AdaptiveRate(quota_rate(settings, region), documented=documented, burst=settings.burst)
+            lane = Lane(transport, policy, retry=options.retry)
             engine = Engine(journal, lane, options, listeners)
             if on_engine is not None:
                 on_engine(engine)

@@ -87,7 +87,8 @@ class Bench:
         journal._connection.execute("PRAGMA synchronous = OFF")  # no power is lost here, and syncs are most of the time
         try:
             await journal.call(lambda store: store.begin_retry() if retry else store.begin_resume())
-            lane = Lane(self.transport, AdaptiveRate(rate) if adaptive else FixedRate(rate), burst=burst)
+            kind = AdaptiveRate if adaptive else FixedRate
+            lane = Lane(self.transport, kind(rate, burst=burst))
             self.engine = Engine(journal, lane, options or EngineOptions(), [self.events.append])
             return await self.engine.run()
         finally:
