@@ -23,7 +23,7 @@ _PROBE = 0.0011  # growth per cubed second after the hold: +3 % after 3 s, +38 %
 _HOLD_BELOW = 8.0  # seconds, when most of the documented quota is missing
 _MOST = 0.9  # of the documented quota
 _HOLD_LEAST, _HOLD_MOST = 5.0, 60.0  # seconds, otherwise
-_HOLD_PER_PAUSE = 20.0  # a probe that costs a pause comes so rarely that pauses take under 5 % of the time
+_HOLD_PER_PAUSE = 20.0  # a probe that costs a pause comes so rarely that pauses take about 5 % of the time
 
 
 @dataclass(frozen=True, slots=True)
