@@ -241,6 +241,20 @@ def test_a_wave_waits_for_the_answers_of_the_last() -> None:
     assert (again.low, again.high, again.limit) == (1, 200, 100)
 
 
+@pytest.mark.parametrize("dues", [(5.0, 9.0), (9.0, 5.0)])
+def test_the_longest_wait_counts(dues: tuple[float, float]) -> None:
+    """A core's next wave begins when the last of its waits is over, whichever answer came first."""
+    schedule = Schedule(per_core=2)
+    schedule.add(core(1, 200))
+    claims = [schedule.take(0.0), schedule.take(0.0)]
+    for claim, due in zip(claims, dues, strict=True):
+        assert claim is not None
+        schedule.settle(claim.work, returned=1, due=due)
+    assert schedule.next_due() == 9.0
+    assert schedule.take(8.9) is None
+    assert schedule.take(9.0) is not None
+
+
 def test_parts_go_before_the_rest() -> None:
     """The parts of a refused batch go out one by one, before fresh things of that core."""
     schedule = Schedule(per_core=1)

@@ -1,0 +1,78 @@
+"""Rule: what the journal's tests share: making a journal, claiming from it, looking into the file behind its back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from asyncgg.aggregator import Batch, Deviation, Settlement
+from asyncgg.batching import Claim, CoreWork
+from asyncgg.classify import Verdict
+from asyncgg.journal import Answer, Imported, Importer, Store
+from asyncgg.model import ThingState
+
+ANSWER = Answer(1234.5, "accepted", 200, "", "aws-1")
+DONE = Settlement(Verdict.ACCEPTED, ThingState.DISASSOCIATED, counted=True)
+_SHM = Path("/dev/shm")
+
+
+def fleet(cores: int, things: int) -> list[tuple[str, str]]:
+    """Pairs of `cores` cores with `things` things each."""
+    return [(f"core-{core:03}", f"thing-{number:05}") for core in range(cores) for number in range(things)]
+
+
+def make(
+    path: Path, pairs: Iterable[tuple[str, str]] = (("c", "a"),), meta: Mapping[str, str] | None = None
+) -> Imported:
+    """A finished journal at `path`."""
+    importer = Importer(path)
+    importer.add(list(pairs))
+    return importer.finish(meta or {})
+
+
+def claim_all(store: Store, work: CoreWork) -> list[Batch]:
+    """Claim everything pending of one core in full batches."""
+    batches, left = [], work.fresh
+    while left:
+        limit = min(100, left)
+        batches.append(store.claim(Claim(work, work.first, work.last, limit), now=1000.0))
+        left -= limit
+    return batches
+
+
+def failed(batch: Batch, code: str = "AccessDenied", message: str = "no") -> Settlement:
+    """The settlement in which every thing of `batch` fails."""
+    odd = tuple(Deviation(index, ThingState.FAILED, code, message) for index in range(len(batch.ids)))
+    return Settlement(Verdict.ACCEPTED, ThingState.DISASSOCIATED, counted=True, deviations=odd)
+
+
+def look(path: Path, query: str, *values: object) -> list[Any]:
+    """What another process would read from the file now."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        return connection.execute(query, values).fetchall()
+
+
+def beside(path: Path) -> list[str]:
+    """The names in the journal's folder."""
+    return sorted(entry.name for entry in path.parent.iterdir())
+
+
+def memory() -> Path | None:
+    """A place in memory for folders, where there is one: for tests of many journals, none of them about the disk."""
+    return _SHM if os.access(_SHM, os.W_OK) else None
+
+
+@contextlib.contextmanager
+def quick_folder() -> Iterator[Path]:
+    """A folder in `memory`, removed afterwards."""
+    folder = Path(tempfile.mkdtemp(dir=memory()))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
