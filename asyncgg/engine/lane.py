@@ -67,9 +67,13 @@ class Lane:
         await self.bucket.acquire()
 
     def accepted(self, started: float) -> None:
-        """A request that was begun at `started` was within the quota."""
-        self._silences = 0
+        """A request that was begun at `started` was accepted: its credentials are good."""
         self._refreshes = 0
+        self.within_quota(started)
+
+    def within_quota(self, started: float) -> None:
+        """A request that was begun at `started` was answered, and not throttled."""
+        self._silences = 0
         self.policy.on_accepted(started, self._clock())
         self._follow()
 

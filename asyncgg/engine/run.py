@@ -358,8 +358,10 @@ class Engine:
             case Verdict.CREDENTIALS_REJECTED:
                 reason = f"the credentials are not accepted: {said}"
                 self.stop(Stop(RunState.ABORTED, reason, credentials=True))
+            case Verdict.LOST | Verdict.CREDENTIALS_EXPIRED:
+                pass  # says nothing about the quota
             case _:
-                pass
+                self._lane.within_quota(started)
         if verdict not in {Verdict.ACCEPTED, Verdict.THROTTLED}:
             self._emit(RequestFailed(batch.core, len(batch.ids), *replies.code(reply), verdict.value))
         if stop := self._guards.answered(verdict, batch.core, said, self._clock()):

@@ -110,7 +110,7 @@ class AdaptiveRate:
       the probe comes soon. Otherwise it is the rarer the longer the pause is that a throttle brings.
     - Time counts only while requests are accepted: idling and pauses are no evidence.
     - **Burst.** 1 at the beginning and after a cut, until the plateau: a service that has just throttled has nothing
-      saved up. `burst` (or `default_burst`) otherwise.
+      saved up. `default_burst` otherwise. A `burst` given holds from the beginning, until the first cut.
 
     `ceiling` and `floor` (requests a second) bound the rate. Deterministic. Raises `UsageError` for impossible numbers.
     """
@@ -156,7 +156,8 @@ class AdaptiveRate:
     @property
     def burst(self) -> float:
         """The burst to use now, in requests."""
-        if self._opening or self._age < _RISE:
+        unsure = self._opening or self._age < _RISE
+        if unsure and (self._burst is None or self._episodes):
             return 1.0
         return default_burst(self._rate) if self._burst is None else self._burst
 

@@ -184,3 +184,11 @@ def test_documented_quotas(region: str, quota: float) -> None:
 def test_the_default_burst_is_small(rate: float, burst: float) -> None:
     """Two up to 50/s, then 20 ms of the rate on top of one."""
     assert default_burst(rate) == burst
+
+
+def test_a_burst_given_holds_until_the_first_cut() -> None:
+    """The user's word about the burst counts from the beginning; after a throttle the service knows better."""
+    policy = AdaptiveRate(20.0, burst=15.0)
+    assert policy.burst == 15.0
+    policy.on_throttled(1.0, 1.1, None)
+    assert policy.burst == 1.0
