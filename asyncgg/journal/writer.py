@@ -89,9 +89,11 @@ class Journal:
             self._connection.execute("BEGIN IMMEDIATE")
             recovered = self._store.recover()
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except BaseException as error:
             self._connection.close()
-            raise schema.explain(error, self.path) from None
+            if isinstance(error, sqlite3.Error):
+                raise schema.explain(error, self.path) from None
+            raise
         return recovered
 
     def _write(self) -> None:
