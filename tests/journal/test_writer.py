@@ -1,0 +1,336 @@
+"""Rule: what the one writer promises: order, shared transactions, durability before an answer, one error for all."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from asyncgg.aggregator import Batch
+from asyncgg.batching import CoreWork
+from asyncgg.errors import InternalError, JournalError, JournalWriteError
+from asyncgg.journal import Journal, JournalReader, Store
+from asyncgg.model import RunState, ThingState
+from asyncgg.testing import run_virtual
+from tests.journal.support import ANSWER, DONE, beside, claim_all, failed, fleet, look, make
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A journal of 3 cores with 150 things each."""
+    make(tmp_path / "j", fleet(3, 150))
+    return tmp_path / "j"
+
+
+@contextmanager
+def opened(path: Path, *, threaded: bool = True) -> Iterator[Journal]:
+    """A journal that is closed whatever the test does."""
+    journal = Journal(path, threaded=threaded)
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+@contextmanager
+def held(journal: Journal) -> Iterator[list[str]]:
+    """The writer stands still within, so that calls gather; afterwards the list names what its connection did."""
+    statements: list[str] = []
+    inside, free = threading.Event(), threading.Event()
+
+    def wait(_: Store) -> None:
+        inside.set()
+        assert free.wait(10)
+
+    journal.call(wait)
+    assert inside.wait(10)
+    journal._connection.set_trace_callback(statements.append)
+    try:
+        yield statements
+    finally:
+        free.set()
+
+
+def first_core(store: Store) -> CoreWork:
+    """The first core with work."""
+    return next(store.work())
+
+
+def noting(order: list[int], number: int) -> Callable[[Store], None]:
+    """A call that says when it is carried out."""
+    return lambda store: order.append(number)
+
+
+def saying(result: int) -> Callable[[Store], int]:
+    """A call with that result."""
+    return lambda store: result
+
+
+def putting(key: str) -> Callable[[Store], None]:
+    """A call that writes a value."""
+    return lambda store: store.put(**{key: 1})
+
+
+def settling(batch: Batch) -> Callable[[Store], None]:
+    """A call that writes a batch's success."""
+    return lambda store: store.settle(batch, DONE, ANSWER)
+
+
+def broken(_: Store) -> None:
+    """A call that fails."""
+    raise InternalError("broken on purpose")
+
+
+async def test_calls_that_wait_share_a_transaction(path: Path) -> None:
+    """Two hundred calls made while a transaction is going on are carried out in one, in the order they were made."""
+    order: list[int] = []
+    with opened(path) as journal:
+        with held(journal) as statements:
+            futures = [journal.call(noting(order, n)) for n in range(200)]
+        await asyncio.gather(*futures)
+        assert order == list(range(200))
+        assert statements.count("BEGIN IMMEDIATE") == 1
+        assert statements.count("COMMIT") == 2  # the held one and the one they share
+
+
+async def test_each_caller_gets_its_own_result(path: Path) -> None:
+    """Results of a shared transaction go to those who asked."""
+    with opened(path) as journal:
+        with held(journal):
+            futures = [journal.call(saying(n * n)) for n in range(20)]
+        assert await asyncio.gather(*futures) == [n * n for n in range(20)]
+
+
+async def test_an_idle_writer_does_not_wait_for_more(path: Path) -> None:
+    """Calls made one after the other are transactions of their own."""
+    with opened(path) as journal:
+        statements: list[str] = []
+        await journal.call(lambda store: None)
+        journal._connection.set_trace_callback(statements.append)
+        for _ in range(5):
+            await journal.call(lambda store: None)
+        assert statements.count("COMMIT") == 5
+
+
+async def test_a_claim_is_committed_before_its_caller_knows(path: Path) -> None:
+    """When a claim's future is done another process already reads it; while it is being made nobody does."""
+    query = "SELECT count(*) FROM thing WHERE state = 1"
+    with opened(path) as journal:
+        during: list[int] = []
+
+        def claim(store: Store) -> None:
+            claim_all(store, first_core(store))
+            during.append(look(path, query)[0][0])
+
+        future = journal.call(claim)
+        seen: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(lambda _: seen.set_result(look(path, query)[0][0]))
+        assert await seen == 150
+        assert during == [0]
+
+
+async def test_durability_is_asked_of_sqlite(path: Path) -> None:
+    """A run's journal is in WAL mode and syncs each commit, or a power loss would forget what was claimed."""
+    with opened(path) as journal:
+        synchronous, mode = await journal.call(
+            lambda store: [
+                store._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode")
+            ]
+        )
+    assert (synchronous, mode) == (2, "wal")
+
+
+async def test_close_carries_out_what_was_asked(path: Path) -> None:
+    """Calls made before the close are in the file after it, and their futures are done with their results."""
+    journal = Journal(path)
+    with held(journal):
+        futures = [journal.call(putting(f"key-{n}")) for n in range(50)]
+    journal.close()
+    await asyncio.gather(*futures)
+    with JournalReader(path) as reader:
+        assert {f"key-{n}" for n in range(50)} <= reader.meta().keys()
+
+
+async def test_close_leaves_one_file(path: Path) -> None:
+    """After the close the journal is one self-contained file, without a lock, and to close it again does nothing."""
+    with opened(path) as journal:
+        await journal.call(lambda store: store.put(state=RunState.RUNNING))
+        assert beside(path) == ["j", "j-shm", "j-wal", "j.lock"]
+    assert beside(path) == ["j"]
+    journal.close()
+    shutil.move(path, path.with_name("moved"))
+    with JournalReader(path.with_name("moved")) as reader:
+        assert reader.state() is RunState.INTERRUPTED  # it says it is running, and nobody runs it
+
+
+async def test_calls_after_the_close_fail(path: Path) -> None:
+    """A closed journal refuses calls, those with `keep` too, and does not hang."""
+    journal = Journal(path)
+    journal.close()
+    for keep in (False, True):
+        with pytest.raises(JournalWriteError, match=r"j: it is closed$"):
+            await journal.call(lambda store: None, keep=keep)
+
+
+async def test_a_failed_transaction_fails_all_in_it_and_later_calls(path: Path) -> None:
+    """One failure undoes its whole transaction, is told to everyone in it, and nothing is written any more."""
+    with opened(path) as journal:
+        with held(journal):
+            futures = [journal.call(lambda store: store.put(before="1")), journal.call(broken)]
+            futures += [journal.call(lambda store: store.put(behind="1"))]
+        results = await asyncio.gather(*futures, return_exceptions=True)
+        assert [str(result) for result in results] == ["broken on purpose"] * 3
+        with pytest.raises(InternalError, match="broken on purpose"):
+            await journal.call(lambda store: store.put(later="1"))
+    with JournalReader(path) as reader:
+        assert not {"before", "behind", "later"} & reader.meta().keys()
+
+
+async def test_an_error_that_is_not_ours_is_told_as_one(path: Path) -> None:
+    """Whatever a call raises, the caller gets an error of asyncgg that names the journal."""
+    with opened(path) as journal, pytest.raises(JournalWriteError, match=r"journal .*j: ZeroDivisionError"):
+        await journal.call(lambda store: 1 // 0)
+
+
+async def test_outcomes_survive_a_claim_that_fails(path: Path) -> None:
+    """Calls with `keep` in a failed transaction are carried out on their own, so a known outcome is written."""
+    with opened(path) as journal:
+        first, second = await journal.call(lambda store: claim_all(store, first_core(store)))
+        with held(journal):
+            lost = journal.call(broken)
+            kept = [journal.call(settling(batch), keep=True) for batch in (first, second)]
+        results = await asyncio.gather(lost, *kept, return_exceptions=True)
+        assert [type(result) for result in results] == [InternalError, type(None), type(None)]
+    with JournalReader(path) as reader:
+        assert reader.counts().disassociated == 150
+
+
+async def test_nothing_is_kept_after_an_outcome_that_cannot_be(path: Path) -> None:
+    """When a kept call fails again, those behind it are not tried: `abandon` must not take its batch for unsent."""
+
+    def settle_in_vain(store: Store) -> None:
+        store.settle(first, DONE, ANSWER)
+        raise InternalError("the disk is full, say")
+
+    with opened(path) as journal:
+        first, _ = await journal.call(lambda store: claim_all(store, first_core(store)))
+        with held(journal):
+            outcome = journal.call(settle_in_vain, keep=True)
+            cut_off = journal.call(lambda store: store.abandon([]), keep=True)
+        results = await asyncio.gather(outcome, cut_off, return_exceptions=True)
+        assert [type(result) for result in results] == [InternalError, InternalError]
+    with opened(path) as journal:
+        assert journal.recovered == 150
+    assert look(path, "SELECT count(*), sum(ambiguous) FROM thing WHERE core = 1 AND state = 0") == [(150, 150)]
+
+
+async def test_a_cancelled_caller_changes_nothing(path: Path) -> None:
+    """A call whose caller gave up is carried out all the same, and the others get their results."""
+    with opened(path) as journal:
+        with held(journal):
+            gone = journal.call(lambda store: store.put(gone="1"))
+            gone.cancel()
+            other = journal.call(lambda store: store.get("gone"))
+        assert await other == "1"
+        assert gone.cancelled()
+
+
+@pytest.mark.parametrize("threaded", [True, False])
+async def test_a_second_run_settles_no_first_one(path: Path, threaded: bool) -> None:
+    """An answer to a batch that is no longer claimed is a fault of ours, and changes no outcome."""
+    with opened(path, threaded=threaded) as journal:
+        first, second = await journal.call(lambda store: claim_all(store, first_core(store)))
+        await journal.call(lambda store: store.settle(first, DONE, ANSWER))
+        with pytest.raises(InternalError, match=r"core core-000: request 1 holds 0 things, 100 were answered"):
+            await journal.call(lambda store: store.settle(first, failed(first), ANSWER))
+    with JournalReader(path) as reader:
+        assert (reader.counts().disassociated, reader.counts().failed) == (100, 0)
+        assert second.request == 2
+
+
+async def test_a_claim_for_things_that_are_not_there(path: Path) -> None:
+    """A schedule that promises more than the journal holds is found out before anything is sent."""
+    with opened(path) as journal:
+        work = CoreWork(1, "core-000", 1, 150, 151)
+        with pytest.raises(InternalError, match=r"core-000: 51 pending things expected in 1\.\.150, 50 found"):
+            await journal.call(lambda store: claim_all(store, work))
+    assert look(path, "SELECT count(*) FROM thing WHERE state <> 0") == [(0,)]
+
+
+def test_on_the_loop_without_a_thread(path: Path) -> None:
+    """With `threaded=False` a call is committed before it returns, so virtual time cannot run ahead of it."""
+
+    async def scenario() -> None:
+        with opened(path, threaded=False) as journal:
+            before = asyncio.get_running_loop().time()
+            future = journal.call(lambda store: len(claim_all(store, first_core(store))))
+            assert future.done()
+            assert look(path, "SELECT count(*) FROM thing WHERE state = 1") == [(150,)]
+            assert await future == 2
+            failing = journal.call(broken)
+            with pytest.raises(InternalError):
+                await failing
+            assert asyncio.get_running_loop().time() == before
+
+    run_virtual(scenario())
+
+
+async def test_readers_work_during_a_run(path: Path) -> None:
+    """Figures and outcomes can be read at any time, show what is committed, and keep the writer waiting for nothing."""
+    with opened(path) as journal, JournalReader(path) as reader:
+        await journal.call(lambda store: store.put(state=RunState.RUNNING))
+        assert reader.state() is RunState.RUNNING
+        rows = reader.outcomes()
+        next(rows)  # a read transaction stands open
+        batches = await journal.call(lambda store: claim_all(store, first_core(store)))
+        await journal.call(lambda store: store.settle(batches[0], DONE, ANSWER))
+        await journal.call(lambda store: store.settle(batches[1], failed(batches[1]), ANSWER))
+        assert {row.state for row in rows} == {ThingState.PENDING}  # as it was when the reading began
+        summary = reader.summary()
+        assert (summary.disassociated, summary.failed, summary.pending, summary.sent) == (100, 50, 300, 2)
+        assert summary.failures == {"AccessDenied": 50}
+        assert [row.aws_request_id for row in reader.outcomes(ThingState.FAILED)] == ["aws-1"] * 50
+
+
+async def test_a_reader_does_not_hold_up_the_close(path: Path) -> None:
+    """A run ends at once while somebody reads; the reader goes on, and all is there for the next."""
+    with JournalReader(path) as reader:
+        journal = Journal(path)
+        await journal.call(lambda store: store.put(state=RunState.COMPLETE))
+        rows = reader.outcomes()
+        next(rows)
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        journal.close()
+        assert loop.time() - before < 2
+        assert len(list(rows)) == 449
+    with JournalReader(path) as reader:
+        assert reader.state() is RunState.COMPLETE
+
+
+def test_a_journal_cannot_be_written_through_a_reader(path: Path) -> None:
+    """A reader's connection refuses to write."""
+    with JournalReader(path) as reader, pytest.raises(JournalError, match="cannot be written"):
+        list(reader._guard("DELETE FROM thing"))
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("no thread"), KeyboardInterrupt()])
+def test_a_failed_opening_lets_go_of_the_lock(
+    path: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    """Whatever goes wrong at opening, the next attempt is not refused because of it."""
+
+    def fail(_: Store) -> int:
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "recover", fail)
+        with pytest.raises(type(fault)):
+            Journal(path)
+    with opened(path) as journal:
+        assert journal.recovered == 0
