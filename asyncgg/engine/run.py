@@ -240,24 +240,24 @@ class Engine:
     async def _feed(self) -> None:
         try:
             while self._stop is None:
-                claims = self._take()
+                now = self._clock()
+                claims = self._take(now)
                 if claims:
                     await self._claim(claims)
                 elif self._schedule.exhausted:
                     break
                 else:
-                    await self._change()
+                    await self._change(now)
         except AsyncggError as error:
             self._fail(error)
         self._fed = True
         self._arrived.set()
 
-    def _take(self) -> list[Claim]:
-        """The claims to make now: as many as are wanted ahead of the limiter."""
+    def _take(self, now: float) -> list[Claim]:
+        """The claims to make at `now`: as many as are wanted ahead of the limiter."""
         ahead = self._lane.bucket.rate * _AHEAD_SECONDS
         wanted = self._options.concurrency if math.isinf(ahead) else max(2, math.ceil(ahead))
         room = min(wanted, self._options.concurrency) - len(self._ready)
-        now = self._clock()
         claims: list[Claim] = []
         while len(claims) < room and (claim := self._schedule.take(now)):
             claims.append(claim)
@@ -271,12 +271,16 @@ class Engine:
             self._ready.append((claim, batch))
         self._arrived.set()
 
-    async def _change(self) -> None:
-        """Wait until a worker took or settled something, or until a core's next wave is due."""
+    async def _change(self, now: float) -> None:
+        """Wait until a worker took or settled something, or until a core's next wave is due.
+
+        `now` is when `_take` looked: a wave that came due since then must wake us too, and no later look at the clock
+        may take it for one that only waits for room.
+        """
         due = self._schedule.next_due()
         self._changed.clear()
         loop = asyncio.get_running_loop()
-        timer = loop.call_at(due, self._changed.set) if due is not None and due > self._clock() else None
+        timer = loop.call_at(due, self._changed.set) if due is not None and due > now else None
         try:
             await self._changed.wait()
         finally:
