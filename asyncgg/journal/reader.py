@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -43,7 +44,7 @@ class JournalReader:
         try:
             self._connection.execute("PRAGMA query_only = ON")
             self._store = Store(self._connection)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:
             self._connection.close()
             raise schema.explain(error, path) from None
 
@@ -65,14 +66,13 @@ class JournalReader:
 
     def settings(self) -> Mapping[str, Any]:
         """The settings the run was started with."""
-        return dict(json.loads(self.meta().get("settings", "{}")))
+        with self._explained():
+            return dict(json.loads(self.meta().get("settings", "{}")))
 
     def counts(self) -> Counts:
         """Things by state, requests by fate."""
-        try:
+        with self._explained():
             return self._store.counts()
-        except sqlite3.Error as error:
-            raise schema.explain(error, self.path) from None
 
     def running(self) -> bool:
         """Whether a process runs it now."""
@@ -80,7 +80,8 @@ class JournalReader:
 
     def state(self) -> RunState:
         """How the run stands; one that says it is running while nobody runs it was interrupted."""
-        state = RunState(self.meta().get("state", RunState.PLANNED.value))
+        with self._explained():
+            state = RunState(self.meta().get("state", RunState.PLANNED.value))
         if state is RunState.RUNNING and not self.running():
             return RunState.INTERRUPTED
         return state
@@ -105,24 +106,25 @@ class JournalReader:
     def summary(self) -> Summary:
         """The figures of the JSON summary."""
         meta, counts = self.meta(), self.counts()
-        return Summary(
-            run=meta.get("run", ""),
-            journal=str(self.path),
-            state=self.state(),
-            total=counts.pending + counts.disassociated + counts.failed,
-            disassociated=counts.disassociated,
-            failed=counts.failed,
-            pending=counts.pending,
-            rejected=int(meta.get("rejected", 0)),
-            duplicates=int(meta.get("duplicates", 0)),
-            protected=int(meta.get("protected", 0)),
-            sent=counts.sent,
-            minimum=int(meta.get("minimum", 0)),
-            throttled=counts.throttled,
-            retried=counts.retried,
-            seconds=float(meta.get("seconds", 0.0)),
-            failures=self.failures(),
-        )
+        with self._explained():
+            return Summary(
+                run=meta.get("run", ""),
+                journal=str(self.path),
+                state=self.state(),
+                total=counts.pending + counts.disassociated + counts.failed,
+                disassociated=counts.disassociated,
+                failed=counts.failed,
+                pending=counts.pending,
+                rejected=int(meta.get("rejected", 0)),
+                duplicates=int(meta.get("duplicates", 0)),
+                protected=int(meta.get("protected", 0)),
+                sent=counts.sent,
+                minimum=int(meta.get("minimum", 0)),
+                throttled=counts.throttled,
+                retried=counts.retried,
+                seconds=float(meta.get("seconds", 0.0)),
+                failures=self.failures(),
+            )
 
     def outcomes(self, *states: ThingState) -> Iterator[OutcomeRow]:
         """Every thing, or those in `states`, by core and name; streamed."""
@@ -133,8 +135,9 @@ class JournalReader:
             f" FROM thing JOIN core ON core.id = thing.core LEFT JOIN request ON request.id = thing.request {where}"
             " ORDER BY thing.id"
         )
-        for core, thing, state, code, message, attempts, at, aws in rows:
-            yield OutcomeRow(core, thing, ThingState(state), code or "", message or "", attempts, at, aws or "")
+        with self._explained():
+            for core, thing, state, code, message, attempts, at, aws in rows:
+                yield OutcomeRow(core, thing, ThingState(state), code or "", message or "", attempts, at, aws or "")
 
     def cores(self) -> Iterator[tuple[str, int]]:
         """Each core's name and number of things."""
@@ -151,12 +154,20 @@ class JournalReader:
         return things, requests
 
     def rate(self, seconds: float, now: float) -> float:
-        """Requests per second claimed during the last `seconds` before `now` (since 1970)."""
-        ((count,),) = self._guard("SELECT count(*) FROM request WHERE claimed_at > ?", now - seconds)
-        return float(count) / seconds
+        """Requests per second claimed in the last `seconds` before `now` (since 1970), or since the first of them."""
+        query = "SELECT count(*), min(claimed_at) FROM request WHERE claimed_at > ?"
+        ((count, first),) = self._guard(query, now - seconds)
+        return count / max(now - first, 1.0) if count else 0.0
 
     def _guard(self, query: str, *values: object) -> Iterator[Any]:
+        with self._explained():
+            rows = self._connection.execute(query, values)
+            # Not the cursor itself: left half read, it would be closed after its connection, which is an error.
+            yield from iter(rows.fetchone, None)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            yield from self._connection.execute(query, values)
-        except sqlite3.Error as error:
+            yield
+        except (sqlite3.Error, ValueError) as error:  # a damaged file may also hold values that are none of ours
             raise schema.explain(error, self.path) from None
