@@ -64,7 +64,7 @@ def command(
     **given: Any,
 ) -> int:
     """Watch it work: a simulated fleet of 25,000 things, the real pipeline, no AWS account."""
-    output = Output(as_json=bool(given["json"]), quiet=bool(given["quiet"]))
+    output = Output(as_json=bool(given["json"]), quiet=bool(given["quiet"]), log_json=given["log_format"] == "json")
     with interrupting(), tempfile.TemporaryDirectory(prefix="asyncgg-demo-") as folder, _simulator() as url:
         manifest = Path(folder) / _MANIFEST
         _fetch(f"{url}/_sim/manifest.csv", manifest)
@@ -85,7 +85,8 @@ def command(
 
 def _advice(journal: str) -> list[str]:
     return [
-        "The failures are staged: 40 things and one core of this fleet do not exist. Next, on the journal it left:",
+        "The failures are staged: 40 things and one core of this fleet do not exist.",
+        "Next, on the journal it left:",
         f"  asyncgg status {journal}",
         f"  asyncgg report {journal} --failures failures.csv",
         f"  asyncgg report {journal} --html report.html",

@@ -25,15 +25,15 @@ from asyncgg.cli.options import (
 )
 from asyncgg.cli.output import Output
 from asyncgg.cli.planning import plan_lines, plan_object
-from asyncgg.cli.running import finish, run_journal
+from asyncgg.cli.running import NotBegunError, finish, run_journal
 from asyncgg.cli.signals import interrupting
 from asyncgg.engine import Result
 from asyncgg.errors import AsyncggError
 from asyncgg.model import Summary
-from asyncgg.runs import Mode, Preparation, default_journal
+from asyncgg.runs import Mode, default_journal
 from asyncgg.runs.execute import connection_of
 from asyncgg.settings import Settings, load_settings
-from asyncgg.transport import Identity, Target, resolve
+from asyncgg.transport import resolve
 
 __all__ = ["EXAMPLES", "Order", "command", "disassociate"]
 
@@ -75,7 +75,7 @@ def command(
         format=given["format"],
         rejects=given["rejects"],
     )
-    output = Output(as_json=bool(given["json"]), quiet=settings.quiet)
+    output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
     ended = disassociate(order, settings, output)
     return 0 if ended is None else finish(output, *ended)
 
@@ -83,9 +83,30 @@ def command(
 def disassociate(order: Order, settings: Settings, output: Output) -> tuple[Result, Summary] | None:
     """Do it; None after a dry run.
 
-    Raises an `AsyncggError`, or KeyboardInterrupt: then nothing was sent and there is no journal, unless the error is a
-    `JournalWriteError` in the midst of the run.
+    Raises an `AsyncggError`, or KeyboardInterrupt. When it says that nothing was sent there is no journal either; an
+    error in the midst of the run leaves a resumable one.
     """
+    begun = False
+
+    def begin() -> None:
+        nonlocal begun
+        begun = True
+
+    try:
+        return _disassociate(order, settings, output, begin)
+    except AsyncggError as error:
+        if not begun and "nothing was sent" not in str(error):
+            error.add_note("nothing was sent")
+        raise
+    except KeyboardInterrupt:
+        if not begun:
+            raise NotBegunError("interrupted; nothing was sent") from None
+        raise
+
+
+def _disassociate(
+    order: Order, settings: Settings, output: Output, on_begin: Callable[[], None]
+) -> tuple[Result, Summary] | None:
     stdin_is_taken = order.manifest == "-" and order.stdin is None
     if not (order.yes or order.dry_run):
         confirm.must_be_able_to_ask(stdin_is_taken=stdin_is_taken)
@@ -104,32 +125,19 @@ def disassociate(order: Order, settings: Settings, output: Output) -> tuple[Resu
         until_sent.callback(preparation.discard)
         plan, account = with_account(plan, target, settings, must_act=not order.dry_run)
         if not (output.quiet and order.yes):
-            output.say(*plan_lines(plan))
+            output.tell({"event": "plan", **plan_object(plan)}, *plan_lines(plan))
         if order.dry_run:
             if output.as_json:
                 output.result(plan_object(plan), [])
-            output.say("dry run: nothing was sent")
+            output.tell({"event": "dry-run"}, "dry run: nothing was sent")
             return None
         if not order.yes:
             confirm.ask(output, plan.things, "disassociate them", stdin_is_taken=stdin_is_taken)
-        return _run(preparation, settings, output, target, account, until_sent.pop_all().close)
 
+        def begin() -> None:
+            until_sent.pop_all()
+            on_begin()
 
-def _run(
-    preparation: Preparation,
-    settings: Settings,
-    output: Output,
-    target: Target,
-    account: Identity | None,
-    discard: Callable[[], None],
-) -> tuple[Result, Summary]:
-    begun = False
-
-    def begin() -> None:
-        nonlocal begun
-        begun = True
-
-    try:
         return run_journal(
             preparation.path,
             settings,
@@ -139,7 +147,3 @@ def _run(
             account=account,
             on_begin=begin,
         )
-    except (AsyncggError, KeyboardInterrupt):
-        if not begun:
-            discard()
-        raise

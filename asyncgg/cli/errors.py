@@ -7,13 +7,14 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, Final, cast
 
 import typer
 
 from asyncgg.errors import AsyncggError
 
-__all__ = ["INTERRUPTED", "complain", "exit_code_of", "flush_standard_output"]
+__all__ = ["INTERRUPTED", "InterruptedRunError", "complain", "exit_code_of", "flush_standard_output", "outspoken"]
 
 INTERRUPTED: Final = 130
 
@@ -22,19 +23,36 @@ _USAGE: Final = cast("type[Exception]", typer.BadParameter.__base__)
 _FROM_PARSER: Final = cast("type[Exception]", _USAGE.__base__)
 
 
+class InterruptedRunError(Exception):
+    """KeyboardInterrupt on its way through Typer, which would take its words from it."""
+
+
+def outspoken(command: Callable[..., int]) -> Callable[..., int]:
+    """`command`, with its KeyboardInterrupt made into an `InterruptedRunError`."""
+
+    @wraps(command)
+    def speaking(*arguments: Any, **named: Any) -> int:
+        try:
+            return command(*arguments, **named)
+        except KeyboardInterrupt as error:
+            raise InterruptedRunError(str(error) or "interrupted") from None
+
+    return speaking
+
+
 def exit_code_of(command: Callable[[], Any], *, debug: bool = False) -> int:
     """Run `command`; its exit code, or the one of what it raises, told on standard error in a line or two."""
     try:
         code = command()
     except AsyncggError as error:
         _trace(debug)
-        complain(str(error))
+        complain("\n".join([str(error), *getattr(error, "__notes__", ())]))
         return error.exit_code
     except _FROM_PARSER as error:
         _trace(debug)
         return _usage(error)
-    except (KeyboardInterrupt, typer.Abort):
-        complain("interrupted; nothing was sent")
+    except (InterruptedRunError, KeyboardInterrupt, typer.Abort) as error:
+        complain(str(error) or "interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         return _reader_left()
@@ -58,7 +76,7 @@ def flush_standard_output(code: int) -> int:
     """Flush what is left before Python does, so that a reader who went away does not change the exit code."""
     try:
         sys.stdout.flush()
-    except (BrokenPipeError, ValueError):
+    except (BrokenPipeError, ValueError, AttributeError):  # None when it was closed before the start
         _reader_left()
     except OSError as error:  # a full disk
         complain(f"standard output cannot be written: {error.strerror}")
@@ -77,7 +95,7 @@ def _usage(error: Any) -> int:
 
 def _reader_left() -> int:
     """Whoever read our standard output left; send what Python still wants to flush to nowhere."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1
 

@@ -12,6 +12,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from asyncgg.cli.errors import outspoken
+
 __all__ = ["Command", "LazyGroup"]
 
 
@@ -49,7 +51,7 @@ class LazyGroup(TyperGroup):
             cls=Command,
             epilog=module.EXAMPLES,
             context_settings={"help_option_names": ["-h", "--help"]},
-        )(module.command)
+        )(outspoken(module.command))
         return typer.main.get_command(app)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

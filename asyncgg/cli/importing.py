@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from asyncgg.cli.output import Output
+from asyncgg.errors import UsageError
 from asyncgg.manifest import RejectsWriter, load_protect, open_manifest
 from asyncgg.runs import Plan, Preparation
 from asyncgg.settings import Settings
@@ -38,6 +39,8 @@ def import_manifest(
         UsageError: the protect list or the file for rejects cannot be used.
     """
     protect = load_protect(str(settings.protect)) if settings.protect else None
+    if rejects is not None and rejects.resolve() == journal.resolve():
+        raise UsageError(f"{rejects}: --rejects and --journal are the same file; give each its own")
     with contextlib.ExitStack() as stack:
         manifest = stack.enter_context(open_manifest(spec, format=format, stdin=stdin))
         inputs = [spec, *([str(settings.protect)] if settings.protect else [])]
@@ -51,7 +54,8 @@ def import_manifest(
                 rows += len(chunk.good) + len(chunk.bad)
                 if not output.quiet and time.monotonic() - told >= _SILENT:
                     told = time.monotonic()
-                    output.say(f"reading {manifest.name}: {rows:,} rows")
+                    reading = {"event": "reading", "manifest": manifest.name, "rows": rows}
+                    output.tell(reading, f"reading {manifest.name}: {rows:,} rows")
             return preparation, preparation.finish(target)
         except BaseException:
             preparation.discard()

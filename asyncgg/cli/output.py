@@ -10,6 +10,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import IO, Any
 
 __all__ = ["Output", "Tolerant"]
@@ -56,9 +57,10 @@ class Tolerant:
 class Output:
     """What one command writes."""
 
-    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+    def __init__(self, *, as_json: bool = False, quiet: bool = False, log_json: bool = False) -> None:
         self.as_json = as_json
         self.quiet = quiet
+        self.log_json = log_json
         self.errors = Tolerant(sys.stderr)
 
     def say(self, *lines: str) -> None:
@@ -66,8 +68,21 @@ class Output:
         self.errors.write("".join(f"{line}\n" for line in lines))
         self.errors.flush()
 
+    def tell(self, event: Mapping[str, Any], *lines: str) -> None:
+        """Lines for a person, or with `--log-format json` one JSON line: the `event` and when it was."""
+        if not self.log_json:
+            self.say(*lines)
+            return
+        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self.say(json.dumps({"at": at, **event}, ensure_ascii=False))
+
     def result(self, document: Mapping[str, Any], lines: Sequence[str]) -> None:
         """The command's result: the object with `--json`, else the lines."""
         text = json.dumps(document, ensure_ascii=False) if self.as_json else "\n".join(lines)
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        if sys.stdout is None:
+            return
+        try:
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            pass  # nobody wants to know; the exit code says it as well

@@ -49,7 +49,7 @@ def command(
 ) -> int:
     """Say what would be done: things, cores, requests, time at the quota. Sends nothing."""
     settings = load_settings(given_settings(given), config=given["config"])
-    output = Output(as_json=bool(given["json"]), quiet=settings.quiet)
+    output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
     with interrupting(), tempfile.TemporaryDirectory(prefix="asyncgg-plan-") as folder:
         target, unknown = _target(settings)
         _, plan = import_manifest(

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from asyncgg.cli.notices import Notice, Notices
@@ -59,10 +57,12 @@ def progress_line(progress: Progress, rate: float) -> str:
 
 
 def _parts(progress: Progress, rate: float) -> list[str]:
-    parts = [f"{rate:.1f} of {progress.rate:.1f} requests/s"]
+    over = not progress.pending
+    mean = progress.sent / progress.seconds if progress.seconds else 0.0
+    parts = [f"{mean:.1f} requests/s" if over else f"{rate:.1f} of {progress.rate:.1f} requests/s"]
     if progress.throttled:
         parts.append(f"{progress.throttled:,} throttled")
-    if progress.seconds_left is not None:
+    if progress.seconds_left is not None and not over:
         parts.append(f"{duration(progress.seconds_left)} left")
     if progress.note:
         parts.append(progress.note)
@@ -109,27 +109,20 @@ class _Lines:
 
     frame = _FIRST
 
-    def __init__(self, output: Output, *, as_json: bool) -> None:
+    def __init__(self, output: Output) -> None:
         self._output = output
-        self._as_json = as_json
         self._shown: float | None = None
 
     def notice(self, notice: Notice) -> None:
-        self._write(notice.text, notice.fields)
+        self._output.tell(notice.fields, notice.text)
 
     def show(self, progress: Progress, rate: float) -> None:
         if self._shown is None or progress.seconds - self._shown >= _EVERY - _FIRST / 2:
             self._shown = progress.seconds
-            self._write(progress_line(progress, rate), progress_record(progress, rate))
+            self._output.tell(progress_record(progress, rate), progress_line(progress, rate))
 
     def close(self) -> None:
         pass
-
-    def _write(self, text: str, fields: dict[str, Any]) -> None:
-        if self._as_json:
-            at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            text = json.dumps({"at": at, **fields}, ensure_ascii=False)
-        self._output.say(text)
 
 
 class _Live:
@@ -147,7 +140,7 @@ class _Live:
 
     def notice(self, notice: Notice) -> None:
         if notice.fields["event"] not in {"started", "ended"}:  # the bar says that
-            self._live.console.print(notice.text, style="yellow", soft_wrap=True)
+            self._live.console.print(notice.text, style="yellow")
 
     def show(self, progress: Progress, rate: float) -> None:
         self._live.update(picture(progress, rate), refresh=True)
@@ -180,9 +173,8 @@ def picture(progress: Progress, rate: float) -> RenderableType:
 class Display:
     """The view a run has of itself: give `listen` to the run, `watch` its engine."""
 
-    def __init__(self, output: Output, *, log_format: str = "text") -> None:
+    def __init__(self, output: Output) -> None:
         self._output = output
-        self._log_format = log_format
         self._notices = Notices()
         self._meter = RateMeter()
         self._engine: Engine | None = None
@@ -228,9 +220,8 @@ class Display:
     def _choose(self) -> _View | None:
         if self._output.quiet:
             return None
-        as_json = self._log_format == "json"
-        if as_json or not self._output.errors.isatty() or _dumb():
-            return _Lines(self._output, as_json=as_json)
+        if self._output.log_json or not self._output.errors.isatty() or _dumb():
+            return _Lines(self._output)
         return _Live(self._output)
 
 

@@ -39,7 +39,7 @@ def restart(path: Path, mode: Mode, given: Mapping[str, Any]) -> int:
             meta, summary, busy = reader.meta(), reader.summary(), reader.running()
             things, requests = reader.left(failed=mode is Mode.RETRY)
             settings = settings_for(reader.settings(), meta, given)
-        output = Output(as_json=bool(given["json"]), quiet=settings.quiet)
+        output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
         if busy:
             raise JournalError(
                 f"journal {path}: another process is running it; wait for it or stop it"
@@ -54,7 +54,8 @@ def restart(path: Path, mode: Mode, given: Mapping[str, Any]) -> int:
         account, unknown = run_loop(confirm_account(connection_of(settings), target, settings, recorded=recorded))
         if not (output.quiet and given["yes"]):
             said = f"{account.account} ({account.arn})" if account else f"unknown: {unknown}"
-            output.say(*_lines(summary, mode, things, requests, settings, target, said))
+            event = {"event": mode.value, "run": summary.run, "things": things, "requests": requests}
+            output.tell(event, *_lines(summary, mode, things, requests, settings, target, said))
         if not given["yes"]:
             confirm.ask(output, things, f"{mode.value} them", stdin_is_taken=False)
         ended = run_journal(path, settings, output, mode=mode, region=target.region, account=account)

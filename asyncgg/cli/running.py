@@ -57,7 +57,7 @@ def run_journal(
 
     Raises `NotBegunError` when a signal came before that, and whatever `execute` raises.
     """
-    display = Display(output, log_format=settings.log_format)
+    display = Display(output)
     return run_loop(_Start(path, settings, display, mode, region, account, on_begin).run())
 
 
@@ -97,7 +97,7 @@ class _Start:
         if not task.cancelled():
             return task.result()
         if not self._begun:
-            raise NotBegunError
+            raise NotBegunError("interrupted; nothing was sent")
         with JournalReader(self._path) as reader:
             return Result(RunState.INTERRUPTED, "cut off by a second signal"), reader.summary()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Final
@@ -23,6 +24,8 @@ class Terminated(KeyboardInterrupt):
 
 
 def _signals() -> list[signal.Signals]:
+    if threading.current_thread() is not threading.main_thread():
+        return []  # only the main thread may handle them
     found = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
     # nohup ignores SIGHUP on purpose. An ignored SIGINT only says that a script started us in the background.
     return [one for one in found if one.name != "SIGHUP" or signal.getsignal(one) is not signal.SIG_IGN]

@@ -51,11 +51,7 @@ def command(
     with interrupting():
         document, lines = _read(journal)
         while watch and document["running"]:
-            things, left = document["things"], document["seconds_left"]
-            output.say(
-                f"{things['disassociated'] + things['failed']:,}/{things['total']:,} things, {things['failed']:,} failed,"
-                f" {document['rate']:.1f} requests/s" + (f", {duration(left)} left" if left is not None else "")
-            )
+            output.say(_line(document))
             time.sleep(_EVERY)
             document, lines = _read(journal)
         output.result(document, lines)
@@ -86,3 +82,11 @@ def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
     if not running and (commands := next_commands(summary)):
         lines += ["next:", *(f"  {command}" for command in commands)]
     return document, lines
+
+
+def _line(document: dict[str, Any]) -> str:
+    things, left = document["things"], document["seconds_left"]
+    finished = things["disassociated"] + things["failed"]
+    parts = [f"{finished:,}/{things['total']:,} things", f"{things['failed']:,} failed"]
+    parts.append(f"{document['rate']:.1f} requests/s")
+    return ", ".join(parts if left is None else [*parts, f"{duration(left)} left"])

@@ -118,11 +118,8 @@ def _list(summary: Summary, failures: Iterable[OutcomeRow]) -> list[str]:
     ]
     if not rows:
         return []
-    head = (
-        "Failed things"
-        if summary.failed <= len(rows)
-        else f"The first {len(rows):,} of {summary.failed:,} failed things"
-    )
+    whole = summary.failed <= len(rows)
+    head = "Failed things" if whole else f"The first {len(rows):,} of {summary.failed:,} failed things"
     return [f"<h2>{head}</h2>", _table(("Core", "Thing", "Code", "Message", "Answered", "Request"), rows)]
 
 

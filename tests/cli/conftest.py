@@ -1,0 +1,56 @@
+"""Rule: the surroundings of a command in a test live here: no configuration of the user, a folder and a simulator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncgg.cli import main
+from asyncgg.simulator import FleetPlan, Simulator
+from tests.cli.support import Cli, Ended, environment, fleet, rows
+from tests.simulator.support import beside, quick
+
+Serve = Callable[..., Simulator]
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty folder, and an environment without the user's AWS and asyncgg variables."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "ASYNCGG_")):
+            monkeypatch.delenv(name)
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Call the command line in this process."""
+
+    def call(*arguments: object) -> Ended:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return Ended(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Serve]:
+    """Start a simulator, point AWS_ENDPOINT_URL to it and write its manifest as fleet.csv."""
+    with ExitStack() as stack:
+
+        def start(plan: FleetPlan | None = None, **settings: Any) -> Simulator:
+            plan = plan or fleet()
+            simulator = stack.enter_context(beside(quick(**settings), plan))
+            monkeypatch.setenv("AWS_ENDPOINT_URL", simulator.url)
+            (tmp_path / "fleet.csv").write_text(rows(plan), encoding="utf-8")
+            return simulator
+
+        yield start

@@ -1,0 +1,148 @@
+"""Rule: what tests of the command line share lives here: calling it in this process, as a process, or on a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asyncgg.simulator import FleetPlan
+
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "nobody's"}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output, which must be exactly one JSON object on one line."""
+        assert self.out.endswith("\n")
+        assert self.out.count("\n") == 1, self.out
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Ended]
+
+
+def fleet(cores: int = 3, things: int = 4) -> FleetPlan:
+    """A small fleet: core-1 with thing-1-1, thing-1-2 and so on."""
+    return FleetPlan.of(
+        {f"core-{c}": [f"thing-{c}-{t}" for t in range(1, things + 1)] for c in range(1, cores + 1)}, now=1000.0
+    )
+
+
+def rows(plan: FleetPlan) -> str:
+    """The manifest of a fleet."""
+    return "core,thing\n" + "".join(f"{core},{thing}\n" for core, thing in plan.pairs())
+
+
+def environment(**more: str) -> dict[str, str]:
+    """An environment without anything of the user's in it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "ASYNCGG_"))}
+    isolated = {
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "TERM": "xterm",
+    }
+    return kept | isolated | KEYS | more
+
+
+def start(*arguments: str, cwd: Path, env: Mapping[str, str], **how: Any) -> subprocess.Popen[str]:
+    """The command as a process of its own, without a terminal."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "asyncgg", *arguments],
+        cwd=cwd,
+        env=env,
+        stdin=how.pop("stdin", subprocess.DEVNULL),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **how,
+    )
+
+
+def wait_until(what: Callable[[], object], seconds: float = 15.0) -> None:
+    """Wait until `what` is true of a real process or socket; fail after `seconds`."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+class Terminal:
+    """A process whose terminal we hold: what it writes, and what a person types."""
+
+    def __init__(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
+        self.process = process
+        self._descriptor = descriptor
+        self.text = ""
+
+    def read_until(self, words: str, seconds: float = 20.0) -> None:
+        """Read its screen until `words` are there."""
+        end = time.monotonic() + seconds
+        while words not in self.text:
+            assert self._read(end - time.monotonic()), f"{words!r} did not come: {self.text}"
+
+    def type(self, text: str) -> None:
+        """Type."""
+        os.write(self._descriptor, text.encode())
+
+    def end(self) -> int:
+        """Read on to the end; the exit code."""
+        while self._read(20.0):
+            pass
+        return self.process.wait(20)
+
+    def _read(self, seconds: float) -> bool:
+        ready, _, _ = select.select([self._descriptor], [], [], max(seconds, 0))
+        try:
+            chunk = os.read(self._descriptor, 65536) if ready else b""
+        except OSError:  # its end, on Linux
+            chunk = b""
+        self.text += chunk.decode(errors="replace").replace("\r\n", "\n")
+        return bool(chunk)
+
+
+# The first terminal that a session leader opens becomes its controlling one: /dev/tty, and who Ctrl-C reaches.
+_TAKE_TERMINAL = "import os, sys; os.close(os.open(os.ttyname(2), os.O_RDWR));"
+    " os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+
+
+@contextmanager
+def terminal(*arguments: str, cwd: Path, env: Mapping[str, str], stdin: Path | None = None) -> Iterator[Terminal]:
+    """The command on a terminal of its own; with `stdin` its standard input is that file instead."""
+    ours, theirs = pty.openpty()
+    with (stdin or Path(os.devnull)).open("rb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _TAKE_TERMINAL, "-m", "asyncgg", *arguments],
+            cwd=cwd,
+            env=env,
+            stdin=file if stdin else theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+    os.close(theirs)
+    try:
+        yield Terminal(process, ours)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        os.close(ours)

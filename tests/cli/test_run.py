@@ -1,0 +1,192 @@
+"""What a run writes and where, what its options do, and where settings come from."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Serve
+from tests.cli.support import Cli, fleet
+
+QUICK = ("--rate", "500", "--yes")
+
+
+def test_json_is_one_object_as_in_the_contract(cli: Cli, serve: Serve) -> None:
+    """With --json standard output has the summary alone; plan, progress and sentences are on standard error."""
+    serve()
+    ended = cli("disassociate", "fleet.csv", *QUICK, "--json", "--journal", "run.journal")
+    summary = ended.json
+    assert summary.pop("run")
+    assert 0 <= summary.pop("seconds") < 10
+    assert summary == {
+        "schema": "asyncgg.summary/1",
+        "journal": "run.journal",
+        "state": "complete",
+        "things": {
+            "total": 12,
+            "disassociated": 12,
+            "failed": 0,
+            "pending": 0,
+            "rejected": 0,
+            "duplicates": 0,
+            "protected": 0,
+        },
+        "requests": {"sent": 3, "minimum": 3, "throttled": 0, "retried": 0},
+        "failures": {},
+        "exit": 0,
+    }
+    assert "plan: disassociate 12 things from 3 cores" in ended.err
+    assert "12/12 things (100 %)" in ended.err
+    assert "complete: every thing is disassociated" in ended.err
+
+
+def test_quiet_says_nothing_but_the_result(cli: Cli, serve: Serve) -> None:
+    """--quiet --json leaves standard error empty."""
+    serve()
+    ended = cli("disassociate", "fleet.csv", *QUICK, "--json", "--quiet")
+    assert ended.json["state"] == "complete"
+    assert ended.err == ""
+
+
+def test_json_log_lines(cli: Cli, serve: Serve) -> None:
+    """With --log-format json each line of standard error is one object with its event and time."""
+    serve()
+    ended = cli("disassociate", "fleet.csv", *QUICK, "--log-format", "json")
+    events = [json.loads(line) for line in ended.err.splitlines()]
+    assert [event["event"] for event in events] == ["plan", "started", "ended", "progress"]
+    assert all(event["at"].endswith("Z") for event in events)
+    assert events[-1]["disassociated"] == 12
+
+
+def test_a_dry_run_sends_and_leaves_nothing(cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--dry-run needs neither a terminal nor credentials, prints the plan, exits 0; no journal, no request."""
+    simulator = serve()
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    ended = cli("disassociate", "fleet.csv", "--dry-run", "--json")
+    assert ended.code == 0
+    assert ended.json["schema"] == "asyncgg.plan/1"
+    assert ended.json["things"]["total"] == 12
+    assert "dry run: nothing was sent" in ended.err
+    assert simulator.service.counters.requests.total() == 0
+    assert [path.name for path in Path().iterdir()] == ["fleet.csv"]
+
+
+def test_the_protected_are_never_touched(cli: Cli, serve: Serve) -> None:
+    """--protect takes names and globs of things and cores out of the run."""
+    simulator = serve()
+    Path("never.txt").write_text("core-2\n*-1-1  # mine\n", encoding="utf-8")
+    ended = cli("disassociate", "fleet.csv", *QUICK, "--protect", "never.txt", "--json", "--quiet")
+    assert ended.code == 0
+    assert ended.json["things"]["protected"] == 5
+    left = {core: list(things) for core, things in simulator.service.fleet.things.items() if things}
+    assert left == {"core-1": ["thing-1-1"], "core-2": [f"thing-2-{n}" for n in range(1, 5)]}
+
+
+def test_a_manifest_on_standard_input(cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`-` reads standard input, in the format that --format names."""
+    serve()
+    text = '{"core":"core-1","thing":"thing-1-1"}\n'
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    ended = cli("disassociate", "-", *QUICK, "--format", "jsonl", "--json", "--quiet")
+    assert ended.code == 0
+    assert ended.json["things"]["disassociated"] == 1
+
+
+def test_the_end_of_input_confirms_nothing(cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that is closed at the question has not confirmed: exit 2, nothing sent, no journal."""
+    simulator = serve()
+    gone = io.StringIO("")
+    monkeypatch.setattr(gone, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", gone)
+    ended = cli("disassociate", "fleet.csv")
+    assert ended.code == 2
+    assert ended.err.endswith("error: not confirmed, nothing was sent\n")
+    assert simulator.service.counters.requests.total() == 0
+    assert not list(Path().glob("*.journal*"))
+
+
+def test_nobody_reading_is_no_reason_to_stop(cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With standard error and standard output broken the run still ends as it should, with its exit code."""
+
+    class Broken(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    simulator = serve()
+    monkeypatch.setattr(sys, "stderr", Broken())
+    monkeypatch.setattr(sys, "stdout", Broken())
+    ended = cli("disassociate", "fleet.csv", *QUICK)
+    assert ended.code == 0
+    assert not any(simulator.service.fleet.things.values())
+
+
+def test_settings_have_their_order(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Command line, then ASYNCGG_*, then asyncgg.toml, then the default; `plan --json` shows which one won."""
+    Path("fleet.csv").write_text("core,thing\na,b\n", encoding="utf-8")
+
+    def rate() -> float:
+        return float(cli("plan", "fleet.csv", *given, "--json").json["rate"])
+
+    given: list[str] = []
+    assert rate() == 30.0
+    Path("asyncgg.toml").write_text("rate = 11\n", encoding="utf-8")
+    assert rate() == 11.0
+    monkeypatch.setenv("ASYNCGG_RATE", "12")
+    assert rate() == 12.0
+    given = ["--rate", "13"]
+    assert rate() == 13.0
+    given = ["--rate", "auto", "--quota-share", "0.5", "--region", "us-gov-west-1", "--endpoint-url", "http://[::1]:9"]
+    assert rate() == 5.0
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("rat = 1\n", "asyncgg.toml: rat: there is no such setting"), ("rate = 'x'\n", "asyncgg.toml: rate: ")],
+)
+def test_a_wrong_setting_is_named(cli: Cli, text: str, sentence: str) -> None:
+    """A misspelt name or an impossible value in the file is an error with its place, exit 2."""
+    Path("asyncgg.toml").write_text(text, encoding="utf-8")
+    ended = cli("plan", "fleet.csv")
+    assert ended.code == 2
+    assert sentence in ended.err
+
+
+def test_a_plan_needs_neither_region_nor_credentials(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`plan` without any AWS configuration says what it does not know, and leaves no file."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    lines = "".join(f"core-{n % 2},thing-{n}\n" for n in range(301))
+    Path("fleet.csv").write_text("core,thing\n" + lines + "core-0,thing-0\n", encoding="utf-8")
+    ended = cli("plan", "fleet.csv")
+    assert ended.code == 0
+    assert "plan: disassociate 301 things from 2 cores" in ended.out
+    assert "account    unknown: no AWS Region" in ended.out
+    assert "left out   1 duplicate" in ended.out
+    assert "requests   4, the largest core has 151 things" in ended.out
+    assert [path.name for path in Path().iterdir()] == ["fleet.csv"]
+
+
+def test_a_plan_shows_the_account(cli: Cli, serve: Serve) -> None:
+    """An account that is expected is asked for, and shown with the one who acts."""
+    simulator = serve()
+    ended = cli("plan", "fleet.csv", "--expect-account", "123456789012", "--json")
+    assert ended.json["account"] == "123456789012"
+    assert ended.json["arn"].startswith("arn:aws:")
+    assert ended.json["endpoint"] == simulator.url
+
+
+def test_a_plan_with_bad_rows_is_2_unless_they_may_be_skipped(cli: Cli, serve: Serve) -> None:
+    """Bad rows are listed by file and line; --skip-bad-rows plans without them and still lists them."""
+    serve(fleet(1, 1))
+    with Path("fleet.csv").open("a", encoding="utf-8") as file:
+        file.write("core-1,no good\n")
+    ended = cli("plan", "fleet.csv")
+    assert ended.code == 2
+    assert "fleet.csv:3: thing has characters outside" in ended.err
+    skipped = cli("plan", "fleet.csv", "--skip-bad-rows")
+    assert skipped.code == 0
+    assert "left out   1 bad row" in skipped.out
+    assert "fleet.csv:3: thing has characters outside" in skipped.out
