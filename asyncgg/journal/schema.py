@@ -7,6 +7,7 @@ is a range of ids, a batch is a range in it, and marking a batch touches a few n
 from __future__ import annotations
 
 import sqlite3
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -73,14 +74,14 @@ _ADVICE = {
 _DISK = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 
 
-def explain(error: sqlite3.Error, path: Path, *, writing: bool = False) -> AsyncggError:
-    """SQLite's `error` about the journal at `path` as one of ours.
+def explain(error: sqlite3.Error | ValueError, path: Path, *, writing: bool = False) -> AsyncggError:
+    """SQLite's `error` about the journal at `path`, or one about a value in it, as one of ours.
 
     `JournalWriteError` when `writing`, and whenever the disk is at fault, which is nobody's wrong usage.
     """
     number = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the lower byte is the kind, the rest says more
     kind = JournalWriteError if writing or number in _DISK else JournalError
-    return kind(f"journal {path}: {_ADVICE.get(number, str(error))}")
+    return kind(f"journal {path}: {_ADVICE.get(number, f'it is not as a journal should be: {error}')}")
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -130,11 +131,17 @@ def finish_import(connection: sqlite3.Connection) -> None:
 
 
 def require_file(path: Path) -> None:
-    """Raise `JournalError` unless there is a file at `path`."""
-    if path.is_dir():
+    """Raise `JournalError` unless there is a file at `path`; opening a pipe would wait for ever."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise JournalError(f"journal {path}: there is no such file") from None
+    except OSError as error:
+        raise JournalError(f"journal {path}: it cannot be opened: {error.strerror}") from None
+    if stat.S_ISDIR(mode):
         raise JournalError(f"journal {path}: this is a directory, not a journal")
-    if not path.exists():
-        raise JournalError(f"journal {path}: there is no such file")
+    if not stat.S_ISREG(mode):
+        raise JournalError(f"journal {path}: this is no regular file, hence no journal")
 
 
 def open_existing(path: Path, mode: str) -> sqlite3.Connection:
@@ -153,7 +160,7 @@ def open_existing(path: Path, mode: str) -> sqlite3.Connection:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = FULL")  # a claim must survive a power loss
             return connection
-    except sqlite3.Error as error:
+    except (sqlite3.Error, ValueError) as error:
         if connection is not None:
             connection.close()
         raise explain(error, path) from None

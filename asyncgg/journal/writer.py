@@ -91,7 +91,7 @@ class Journal:
             self._connection.execute("COMMIT")
         except BaseException as error:
             self._connection.close()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, (sqlite3.Error, ValueError)):
                 raise schema.explain(error, self.path) from None
             raise
         return recovered
