@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -145,27 +146,42 @@ def require_file(path: Path) -> None:
 
 
 def open_existing(path: Path, mode: str) -> sqlite3.Connection:
-    """Open the journal at `path` after checking that it is one; raises `JournalError` with the reason when not."""
+    """Open the journal at `path` after checking that it is one; raises `JournalError` with the reason when not.
+
+    What a kill left half-way between WAL and the one plain file is rolled back first, even for `ro`, which could not
+    read it otherwise.
+    """
     require_file(path)
-    connection = None
     try:
-        connection = connect(path, mode)
+        try:
+            return _open(path, mode)
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_READONLY_ROLLBACK:
+                raise
+            with closing(connect(path, "rw")) as connection:
+                connection.execute("PRAGMA user_version").fetchone()
+            return _open(path, mode)
+    except (sqlite3.Error, ValueError) as error:
+        raise explain(error, path) from None
+
+
+def _open(path: Path, mode: str) -> sqlite3.Connection:
+    connection = connect(path, mode)
+    try:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         fault = _fault(application, version)
-        if fault is None:
-            connection.execute("SELECT count(*) FROM meta").fetchone()
-            connection.execute("SELECT max(id) FROM thing").fetchone()
-            if mode != "ro":
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = FULL")  # a claim must survive a power loss
-            return connection
-    except (sqlite3.Error, ValueError) as error:
-        if connection is not None:
-            connection.close()
-        raise explain(error, path) from None
-    connection.close()
-    raise JournalError(f"journal {path}: {fault}")
+        if fault is not None:
+            raise JournalError(f"journal {path}: {fault}")
+        connection.execute("SELECT count(*) FROM meta").fetchone()
+        connection.execute("SELECT max(id) FROM thing").fetchone()
+        if mode != "ro":
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")  # a claim must survive a power loss
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _fault(application: int, version: int) -> str | None:
