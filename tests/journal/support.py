@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from asyncgg.aggregator import Batch, Deviation, Settlement
 from asyncgg.batching import Claim, CoreWork
 from asyncgg.classify import Verdict
-from asyncgg.journal import Answer, Imported, Importer, Store
+from asyncgg.journal import Answer, Imported, Importer, Journal, Store
 from asyncgg.model import ThingState
 
 ANSWER = Answer(1234.5, "accepted", 200, "", "aws-1")
@@ -76,3 +77,22 @@ def quick_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def held(journal: Journal) -> Iterator[list[str]]:
+    """The writer stands still within, so that calls gather; afterwards the list names what its connection did."""
+    statements: list[str] = []
+    inside, free = threading.Event(), threading.Event()
+
+    def wait(_: Store) -> None:
+        inside.set()
+        assert free.wait(10)
+
+    journal.call(wait)
+    assert inside.wait(10)
+    journal._connection.set_trace_callback(statements.append)
+    try:
+        yield statements
+    finally:
+        free.set()

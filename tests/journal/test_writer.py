@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from asyncgg.errors import InternalError, JournalError, JournalWriteError
 from asyncgg.journal import Journal, JournalReader, Store
 from asyncgg.model import RunState, ThingState
 from asyncgg.testing import run_virtual
-from tests.journal.support import ANSWER, DONE, beside, claim_all, failed, fleet, look, make
+from tests.journal.support import ANSWER, DONE, beside, claim_all, failed, fleet, held, look, make
 
 
 @pytest.fixture
@@ -35,25 +34,6 @@ def opened(path: Path, *, threaded: bool = True) -> Iterator[Journal]:
         yield journal
     finally:
         journal.close()
-
-
-@contextmanager
-def held(journal: Journal) -> Iterator[list[str]]:
-    """The writer stands still within, so that calls gather; afterwards the list names what its connection did."""
-    statements: list[str] = []
-    inside, free = threading.Event(), threading.Event()
-
-    def wait(_: Store) -> None:
-        inside.set()
-        assert free.wait(10)
-
-    journal.call(wait)
-    assert inside.wait(10)
-    journal._connection.set_trace_callback(statements.append)
-    try:
-        yield statements
-    finally:
-        free.set()
 
 
 def first_core(store: Store) -> CoreWork:

@@ -1,0 +1,259 @@
+"""Rule: for each way in which a file can be no usable journal, one clear sentence; never a traceback, never a hang."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asyncgg.errors import AsyncggError, JournalError
+from asyncgg.journal import Importer, Journal, JournalReader
+from tests.journal.support import beside, fleet, look, make, quick_folder
+
+PAGE = 4096
+NOBODY = 65534
+
+
+def altered(path: Path, change: Callable[[bytearray], object]) -> None:
+    """A journal of 600 things, changed byte by byte."""
+    make(path, fleet(2, 300))
+    content = bytearray(path.read_bytes())
+    change(content)
+    path.write_bytes(content)
+
+
+def cut(content: bytearray) -> None:
+    """Only the first half."""
+    del content[len(content) // 2 :]
+
+
+def scramble(content: bytearray) -> None:
+    """Nonsense in every page but the first."""
+    content[PAGE:] = random.Random(1).randbytes(len(content) - PAGE)
+
+
+def with_sql(path: Path, *statements: str) -> None:
+    """A file of SQLite, made by another program, or changed by one."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def journal_with(path: Path, *statements: str) -> None:
+    """A good journal, then changed."""
+    make(path, fleet(2, 3))
+    with_sql(path, *statements)
+
+
+CASES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (lambda path: None, "there is no such file"),
+    "directory": (Path.mkdir, "this is a directory, not a journal"),
+    "pipe": (os.mkfifo, "this is no regular file, hence no journal"),
+    "empty file": (Path.touch, "it is not an asyncgg journal"),
+    "text": (lambda path: path.write_text("core,thing\n" * 500), "it is not an asyncgg journal"),
+    "short text": (lambda path: path.write_text("hello\n"), "it is not an asyncgg journal"),
+    "foreign SQLite": (lambda path: with_sql(path, "CREATE TABLE song (x)"), "it is not an asyncgg journal"),
+    "foreign, same version": (
+        lambda path: with_sql(path, "CREATE TABLE thing (id)", "PRAGMA user_version = 1"),
+        "it is not an asyncgg journal",
+    ),
+    "newer": (
+        lambda path: journal_with(path, "PRAGMA user_version = 99"),
+        "a newer asyncgg wrote it (format 99, this one knows 1); upgrade asyncgg",
+    ),
+    "unfinished": (
+        lambda path: Importer(path)._connection.close(),
+        "its import was not finished, so nothing was sent from it; delete it and start again",
+    ),
+    "truncated": (lambda path: altered(path, cut), "it is damaged; restore it from a copy"),
+    "one page left": (
+        lambda path: altered(path, lambda content: content.__delitem__(slice(PAGE, None))),
+        "it is damaged; restore it from a copy",
+    ),
+    "scrambled": (lambda path: altered(path, scramble), "it is damaged; restore it from a copy"),
+    "a table is gone": (
+        lambda path: journal_with(path, "DROP TABLE request"),
+        "it is not as a journal should be: no such table: request",
+    ),
+    "a link to nothing": (lambda path: path.symlink_to("nowhere"), "there is no such file"),
+}
+
+
+@pytest.mark.parametrize("opener", [Journal, JournalReader])
+@pytest.mark.parametrize("case", CASES)
+def test_a_bad_journal(tmp_path: Path, case: str, opener: type[Journal | JournalReader]) -> None:
+    """To run or to read what is no usable journal ends in one sentence, and neither changes nor leaves anything."""
+    path = tmp_path / "j"
+    spoil, sentence = CASES[case]
+    spoil(path)
+    before = path.read_bytes() if path.is_file() else None
+    names = beside(path)
+    with pytest.raises(JournalError) as caught:
+        opener(path)
+    assert str(caught.value) == f"journal {path}: {sentence}"
+    assert caught.value.exit_code == 2
+    if path.is_file() and case != "a table is gone":  # that one is a journal, and is set to WAL
+        assert path.read_bytes() == before
+    assert beside(path) == names
+
+
+@pytest.mark.parametrize(
+    ("change", "read"),
+    [
+        ("UPDATE meta SET value = 'dancing' WHERE key = 'state'", "state"),
+        ("UPDATE meta SET value = 'many' WHERE key = 'duplicates'", "summary"),
+        ("UPDATE meta SET value = '{' WHERE key = 'settings'", "settings"),
+        ("UPDATE thing SET state = 9 WHERE id = 2", "outcomes"),
+    ],
+)
+def test_values_that_are_none(tmp_path: Path, change: str, read: str) -> None:
+    """A value that no asyncgg writes is told as a fault of the file, not as one of the program."""
+    make(tmp_path / "j", fleet(2, 3), {"state": "planned", "settings": "{}"})
+    with_sql(tmp_path / "j", change)
+    with JournalReader(tmp_path / "j") as reader, pytest.raises(JournalError, match="is not as a journal should be: "):
+        list(getattr(reader, read)())
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    spots=st.integers(1, 60),
+    kind=st.sampled_from(["bytes", "page", "zeros", "cut"]),
+)
+def test_any_damage(seed: int, spots: int, kind: str) -> None:
+    """Whatever became of its bytes, a journal is read and opened to the end, or refused with an error of ours."""
+    dice = random.Random(seed)
+    with quick_folder() as folder:
+        path = folder / "j"
+        altered(path, lambda content: damage(content, dice, spots, kind))
+        words = [said(lambda: read_all(path)), said(lambda: Journal(path, threaded=False).close())]
+        assert all(word is None or word.startswith(f"journal {path}: ") for word in words)
+        assert "j.lock" not in beside(path)
+
+
+def read_all(path: Path) -> None:
+    """Read a journal to the end."""
+    with JournalReader(path) as reader:
+        reader.summary()
+        list(reader.outcomes())
+        list(reader.cores())
+
+
+def said(act: Callable[[], object]) -> str | None:
+    """The error of ours that `act` ends with, if it does."""
+    try:
+        act()
+    except AsyncggError as error:
+        return str(error)
+    return None
+
+
+def damage(content: bytearray, dice: random.Random, spots: int, kind: str) -> None:
+    """Spoil some of a file's bytes."""
+    page = dice.randrange(len(content) // PAGE) * PAGE
+    if kind == "bytes":
+        for _ in range(spots):
+            content[dice.randrange(len(content))] = dice.randrange(256)
+    elif kind == "cut":
+        del content[dice.randrange(len(content)) :]
+    else:
+        content[page : page + PAGE] = bytes(PAGE) if kind == "zeros" else dice.randbytes(PAGE)
+
+
+# --- permissions ---
+
+
+@contextmanager
+def unprivileged() -> Iterator[Path]:
+    """A folder that a user without privileges owns, and that user's rights within; as root by the effective id."""
+    folder = Path(tempfile.mkdtemp())
+    root = os.geteuid() == 0
+    try:
+        if root:
+            os.chown(folder, NOBODY, NOBODY)
+            os.seteuid(NOBODY)
+        yield folder
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o700)
+        shutil.rmtree(folder)
+
+
+def test_a_journal_of_somebody_else() -> None:
+    """A journal one may not open is refused with a sentence about permission, to run and to read."""
+    with unprivileged() as folder:
+        path = folder / "j"
+        make(path)
+        path.chmod(0o000)
+        for opener in (Journal, JournalReader):
+            with pytest.raises(JournalError) as caught:
+                opener(path)
+            assert str(caught.value) == (
+                f"journal {path}: it cannot be opened; is its folder there, and may you write to it?"
+            )
+        path.chmod(0o400)
+        with pytest.raises(JournalError) as caught:
+            Journal(path)
+        assert str(caught.value) == f"journal {path}: it or its folder cannot be written"
+        with JournalReader(path) as reader:
+            assert reader.summary().total == 1
+
+
+def test_a_folder_one_may_not_enter() -> None:
+    """A journal in a closed folder is refused with the system's reason."""
+    with unprivileged() as folder:
+        make(folder / "j")
+        folder.chmod(0o000)
+        for opener in (Journal, JournalReader, Importer):
+            with pytest.raises(JournalError, match=r"j: it cannot be (opened|created): Permission denied$"):
+                opener(folder / "j")
+
+
+def test_a_folder_one_may_only_read() -> None:
+    """In a read-only folder no journal is begun or run, but a closed or planned one can be read."""
+    with unprivileged() as folder:
+        planned, closed = folder / "planned", folder / "closed"
+        make(planned, fleet(1, 3))
+        make(closed, fleet(1, 4))
+        Journal(closed).close()
+        folder.chmod(0o500)
+        for path, things in ((planned, 3), (closed, 4)):
+            with JournalReader(path) as reader:
+                assert reader.summary().pending == things
+                assert len(list(reader.outcomes())) == things
+            with pytest.raises(JournalError) as caught:
+                Journal(path)
+            assert str(caught.value) == (
+                f"journal {path}: its lock file {path.name}.lock, which belongs beside it, cannot be made:"
+                " Permission denied"
+            )
+        with pytest.raises(JournalError, match=r"new: it cannot be created: Permission denied$"):
+            Importer(folder / "new")
+        assert beside(planned) == ["closed", "planned"]
+
+
+def test_a_journal_another_program_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal that some other program has locked is refused after a short wait, with that reason."""
+    genuine = sqlite3.connect
+    monkeypatch.setattr(
+        "asyncgg.journal.schema.sqlite3.connect", lambda *args, **kwargs: genuine(*args, **kwargs | {"timeout": 0.01})
+    )
+    path = tmp_path / "j"
+    make(path)
+    with closing(genuine(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(JournalError) as caught:
+            Journal(path)
+        assert str(caught.value) == f"journal {path}: another program holds it; try again when that is done"
+    Journal(path).close()
+    assert look(path, "SELECT count(*) FROM thing") == [(1,)]

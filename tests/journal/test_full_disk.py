@@ -1,0 +1,194 @@
+"""Rule: a disk that is full ends a run with one clear sentence, loses nothing that was committed, and hangs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncgg.errors import AsyncggError, JournalWriteError
+from asyncgg.journal import Importer, Journal, JournalReader, Store
+from tests.journal.support import ANSWER, DONE, beside, claim_all, failed, fleet, held, look, make
+
+FULL = "the disk is full; free some space, then try again"
+
+LIMITED = """
+import asyncio, json, resource, sys
+from pathlib import Path
+from asyncgg.aggregator import Deviation, Settlement
+from asyncgg.batching import Claim
+from asyncgg.classify import Verdict
+from asyncgg.errors import AsyncggError
+from asyncgg.journal import Answer, Importer, Journal
+from asyncgg.model import ThingState
+
+async def main(path, limit):
+    journal = Journal(path)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    told, claims, error = 0, 0, None
+    odd = tuple(Deviation(n, ThingState.FAILED, "Denied", "m" * 200) for n in range(100))
+    works = await journal.call(lambda store: list(store.work()))
+    try:
+        for work in works:
+            batch = await journal.call(lambda store: store.claim(Claim(work, work.first, work.last, 100), 1.0))
+            claims += 1
+            settlement = Settlement(Verdict.ACCEPTED, ThingState.DISASSOCIATED, True, deviations=odd)
+            await journal.call(lambda store: store.settle(batch, settlement, Answer(1.0, "x", 200, "", "")), keep=True)
+            told += 100
+    except AsyncggError as caught:
+        error = [type(caught).__name__, str(caught)]
+    journal.close()
+    print(json.dumps({"told": told, "claims": claims, "error": error}))
+
+def importing(path, limit):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    error = importer = None
+    try:
+        importer = Importer(path)
+        for chunk in range(20):
+            importer.add([(f"core-{chunk}", f"thing-{number}" * 5) for number in range(1000)])
+        importer.finish({})
+    except AsyncggError as caught:
+        error = [type(caught).__name__, str(caught)]
+        if importer is not None:
+            importer.discard()
+    print(json.dumps({"error": error}))
+
+path, limit = Path(sys.argv[2]), int(sys.argv[3])
+asyncio.run(main(path, limit)) if sys.argv[1] == "run" else importing(path, limit)
+"""
+
+
+def under_a_limit(what: str, path: Path, limit: int) -> Any:
+    """What a process tells that may not write files beyond `limit` bytes."""
+    finished = subprocess.run(
+        [sys.executable, "-c", LIMITED, what, str(path), str(limit)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return json.loads(finished.stdout)
+
+
+async def fill(journal: Journal) -> None:
+    """Let the journal's file not grow any more."""
+
+    def stop_growing(store: Store) -> None:
+        (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
+        store._connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    await journal.call(stop_growing)
+
+
+async def test_a_write_that_does_not_fit(tmp_path: Path) -> None:
+    """The call that does not fit and every later one fail with one sentence; afterwards all can be done again."""
+    path = tmp_path / "j"
+    make(path, fleet(3, 100))
+    journal = Journal(path)
+    works = await journal.call(lambda store: list(store.work()))
+    (first,), (second,) = await journal.call(lambda store: [claim_all(store, work) for work in works[:2]])
+    await fill(journal)
+    await journal.call(lambda store: store.settle(first, DONE, ANSWER))
+    verbose = failed(second, message="m" * 300)
+    outcome = journal.call(lambda store: store.settle(second, verbose, ANSWER), keep=True)
+    claim = journal.call(lambda store: claim_all(store, works[2]))
+    results = await asyncio.gather(outcome, claim, return_exceptions=True)
+    assert [type(result) for result in results] == [JournalWriteError] * 2
+    assert {str(result) for result in results} == {f"journal {path}: {FULL}"}
+    with pytest.raises(JournalWriteError, match=FULL):
+        await journal.call(lambda store: store.put(later="1"))
+    journal.close()
+    assert beside(path) == ["j"]
+
+    journal = Journal(path)
+    assert journal.recovered >= 100  # the batch without an outcome is in doubt, not lost and not invented
+    works = await journal.call(lambda store: list(store.work()))
+    assert [work.fresh for work in works] == [100, 100]
+    (again,) = await journal.call(lambda store: claim_all(store, works[0]))
+    assert (again.things, again.ambiguous) == (second.things, (True,) * 100)
+    await journal.call(lambda store: store.settle(again, verbose, ANSWER))
+    journal.close()
+    assert look(path, "SELECT state, count(*) FROM thing GROUP BY state ORDER BY state") == [
+        (0, 100),
+        (2, 100),
+        (3, 100),
+    ]
+
+
+async def test_an_outcome_that_still_fits_is_kept(tmp_path: Path) -> None:
+    """When a claim does not fit any more, the outcome that waits beside it is written all the same."""
+    path = tmp_path / "j"
+    make(path, fleet(2, 100))
+    journal = Journal(path)
+    works = await journal.call(lambda store: list(store.work()))
+    (batch,) = await journal.call(lambda store: claim_all(store, works[0]))
+    await fill(journal)
+    with held(journal):
+        too_much = journal.call(lambda store: store.put(big="m" * 20_000))
+        outcome = journal.call(lambda store: store.settle(batch, DONE, ANSWER), keep=True)
+    with pytest.raises(JournalWriteError, match=FULL):
+        await too_much
+    await outcome
+    journal.close()
+    with JournalReader(path) as reader:
+        assert reader.counts().disassociated == 100
+
+
+@pytest.mark.parametrize("room", [40_000, 120_000, 400_000])
+def test_a_real_limit(tmp_path: Path, room: int) -> None:
+    """A process that may not write any further ends in one sentence; what it was told is committed is there."""
+    path = tmp_path / "j"
+    make(path, fleet(60, 100))
+    told = under_a_limit("run", path, room)
+    assert told["error"] is not None
+    kind, sentence = told["error"]
+    assert kind == "JournalWriteError"
+    assert sentence.startswith(f"journal {path}: the disk ")
+    assert "\n" not in sentence
+    with JournalReader(path) as reader:
+        counts = reader.counts()
+        assert counts.failed == told["told"]
+        assert counts.pending + counts.failed == 6000
+        assert counts.sent == told["claims"]
+    journal = Journal(path)
+    assert journal.recovered == 100 * told["claims"] - told["told"]
+    journal.close()
+    assert beside(path) == ["j"]
+
+
+@pytest.mark.parametrize("room", [0, 4096, 10_000, 50_000, 700_000])
+def test_an_import_that_does_not_fit(tmp_path: Path, room: int) -> None:
+    """An import without enough space fails with one sentence and leaves no file behind."""
+    told = under_a_limit("import", tmp_path / "j", room)
+    kind, sentence = told["error"]
+    assert kind == "JournalWriteError"
+    assert sentence.startswith(f"journal {tmp_path / 'j'}: the disk ")
+    assert beside(tmp_path / "j") == []
+
+
+def test_an_import_that_runs_full(tmp_path: Path) -> None:
+    """At whatever step an import runs full, the error is ours and the file is gone."""
+    make(tmp_path / "whole", fleet(4, 500))
+    (pages,) = look(tmp_path / "whole", "PRAGMA page_count")[0]
+    outcomes = set()
+    for limit in range(8, pages + 1):
+        path = tmp_path / "j"
+        importer = Importer(path)
+        importer._connection.execute(f"PRAGMA max_page_count = {limit}")
+        importer.add(fleet(4, 500))
+        try:
+            importer.finish({})
+            outcomes.add("finished")
+            importer.discard()
+        except AsyncggError as error:
+            outcomes.add(str(error))
+        assert beside(path) == ["whole"]
+    assert outcomes == {"finished", f"journal {path}: {FULL}"}
