@@ -17,14 +17,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from asyncgg.cli.disassociate import Order, disassociate
 from asyncgg.cli.options import OUTPUT, given_settings, with_options
 from asyncgg.cli.output import Output
-from asyncgg.cli.running import finish
 from asyncgg.cli.signals import interrupting
 from asyncgg.errors import InternalError
 from asyncgg.model import RunState
-from asyncgg.runs import default_journal
 from asyncgg.settings import settings_of_journal
 
 __all__ = ["EXAMPLES", "command"]
@@ -64,6 +61,10 @@ def command(
     **given: Any,
 ) -> int:
     """Watch it work: a simulated fleet of 25,000 things, the real pipeline, no AWS account."""
+    from asyncgg.cli.order import Order, disassociate
+    from asyncgg.cli.running import finish
+    from asyncgg.runs import default_journal
+
     output = Output(as_json=bool(given["json"]), quiet=bool(given["quiet"]), log_json=given["log_format"] == "json")
     with interrupting(), tempfile.TemporaryDirectory(prefix="asyncgg-demo-") as folder, _simulator() as url:
         manifest = Path(folder) / _MANIFEST

@@ -1,12 +1,10 @@
-"""Rule: `asyncgg resume`: its options and its mode; the rest is `asyncgg.cli.restart`."""
+"""Rule: `asyncgg resume`: its options and its mode; the rest is `asyncgg.cli.restart`, imported when called."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from asyncgg.cli.options import CONNECTION, LIMITS, OUTPUT, YES, JournalPath, with_options
-from asyncgg.cli.restart import restart
-from asyncgg.runs import Mode
 
 __all__ = ["EXAMPLES", "command"]
 
@@ -27,4 +25,7 @@ def command(
 
     Settings, account, Region and endpoint are the run's own unless an option says otherwise.
     """
+    from asyncgg.cli.restart import restart
+    from asyncgg.runs import Mode
+
     return restart(journal, Mode.RESUME, given)

@@ -14,7 +14,6 @@ from asyncgg.cli.signals import interrupting
 from asyncgg.journal import JournalReader
 from asyncgg.report import summary_lines, summary_object
 from asyncgg.report.summary import duration, next_commands
-from asyncgg.runs import quota_rate
 from asyncgg.settings import settings_of_journal
 
 __all__ = ["EXAMPLES", "command"]
@@ -59,6 +58,8 @@ def command(
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
+    from asyncgg.runs import quota_rate  # imports all of aiobotocore, which help need not wait for
+
     with JournalReader(path) as reader:
         running, meta, summary = reader.running(), reader.meta(), reader.summary()
         rate = reader.rate(_WINDOW, time.time())

@@ -71,11 +71,13 @@ def _values(row: OutcomeRow) -> tuple[Any, ...]:
 
 def _csv(file: IO[str], rows: Iterable[OutcomeRow]) -> int:
     writer = csv.writer(file, lineterminator="\n")
+    careful = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)  # the other overlooks a lone \\r
     writer.writerow(COLUMNS)
     count = 0
     for row in rows:
         core, thing, outcome, code, message, *rest = _values(row)
-        writer.writerow((core, thing, outcome, _harmless(code), _harmless(message), *rest))
+        cells = (core, thing, outcome, _harmless(code), _harmless(message), *rest)
+        (careful if "\r" in code + message else writer).writerow(cells)
         count += 1
     return count
 

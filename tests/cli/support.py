@@ -120,8 +120,10 @@ class Terminal:
 
 
 # The first terminal that a session leader opens becomes its controlling one: /dev/tty, and who Ctrl-C reaches.
-_TAKE_TERMINAL = "import os, sys; os.close(os.open(os.ttyname(2), os.O_RDWR));"
+_TAKE_TERMINAL = (
+    "import os, sys; os.close(os.open(os.ttyname(2), os.O_RDWR));"
     " os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
 
 
 @contextmanager

@@ -174,7 +174,7 @@ def test_a_fault_of_ours_is_1(cli: Cli, serve: Serve, monkeypatch: pytest.Monkey
     def broken(*arguments: object) -> None:
         raise ZeroDivisionError("such a pity")
 
-    monkeypatch.setattr("asyncgg.cli.disassociate.resolve", broken)
+    monkeypatch.setattr("asyncgg.cli.order.resolve", broken)
     ended = cli("disassociate", "fleet.csv", "--yes")
     assert ended.code == 1
     assert ended.err == (

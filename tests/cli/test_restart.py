@@ -56,13 +56,22 @@ def test_retry_sends_only_what_failed(cli: Cli, serve: Serve) -> None:
 
 def test_a_retry_that_fails_again_is_3(cli: Cli, serve: Serve) -> None:
     """Things that fail again leave the run partial, however often they are retried."""
-    serve(fault=("deny@core-2",))
+    serve(fault=("entry:AccessDeniedException@thing-2-*",))
     _begin(cli)
     for _ in range(2):
         ended = cli("retry", "run.journal", *QUICK)
         assert ended.code == 3
         assert ended.json["things"] == ended.json["things"] | {"disassociated": 8, "failed": 4, "pending": 0}
         assert ended.json["failures"] == {"AccessDeniedException": 4}
+
+
+def test_a_retry_of_what_is_denied_is_5(cli: Cli, serve: Serve) -> None:
+    """When all that is left is denied again, it is the permission that is missing."""
+    serve(fault=("deny@core-2",))
+    _begin(cli)
+    ended = cli("retry", "run.journal", *QUICK)
+    assert ended.code == 5
+    assert "grant greengrass:" in ended.json["reason"]
 
 
 def test_resume_with_nothing_pending_tells_the_state(cli: Cli, serve: Serve) -> None:
