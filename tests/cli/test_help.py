@@ -11,6 +11,13 @@ import asyncgg
 from asyncgg.cli.app import COMMANDS, root
 from tests.cli.support import Cli
 
+OPTIONS = """
+    --profile --region --endpoint-url --rate --burst --quota-share --concurrency --per-core --max-attempts --journal
+    --yes --dry-run --max-things --expect-account --protect --abort-at --abort-after --deadline --json --quiet
+    --log-format --format --rejects --skip-bad-rows --config --debug --request-timeout --connect-timeout
+    --unknown-attempts --patience
+"""
+
 
 def test_help_does_not_wait_for_aws() -> None:
     """`asyncgg --help` imports neither aiobotocore nor aiohttp, pydantic or Rich."""
@@ -46,38 +53,6 @@ def test_every_command_has_help_with_examples(cli: Cli, name: str) -> None:
 
 def test_the_contract_s_options_are_there() -> None:
     """`disassociate` has the options that the contract names."""
-    named = [
-        "--profile",
-        "--region",
-        "--endpoint-url",
-        "--rate",
-        "--burst",
-        "--quota-share",
-        "--concurrency",
-        "--per-core",
-        "--max-attempts",
-        "--journal",
-        "--yes",
-        "--dry-run",
-        "--max-things",
-        "--expect-account",
-        "--protect",
-        "--abort-at",
-        "--abort-after",
-        "--deadline",
-        "--json",
-        "--quiet",
-        "--log-format",
-        "--format",
-        "--rejects",
-        "--skip-bad-rows",
-        "--config",
-        "--debug",
-        "--request-timeout",
-        "--connect-timeout",
-        "--unknown-attempts",
-        "--patience",
-    ]
     command = root().get_command(None, "disassociate")
     options = {one.opts[0] for one in command.params if one.param_type_name == "option"}
-    assert options == set(named)
+    assert options == set(OPTIONS.split())
