@@ -1,0 +1,33 @@
+"""Rule: what runs in the background of all end-to-end tests: long runs that mostly wait, so that nobody waits for them.
+
+A module names its long runs in `STORIES`: a function of a folder for each name. Those whose module has a chosen test
+begin with the first test of this folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+AT_ONCE = 4
+
+
+@pytest.fixture(scope="package", autouse=True)
+def stories(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Any]]:
+    """The long runs by name, as futures of what they came to."""
+    chosen: dict[str, Callable[[Path], Any]] = {}
+    for item in request.session.items:
+        chosen |= getattr(getattr(item, "module", None), "STORIES", {})
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        begun: dict[str, Future[Any]] = {
+            name: pool.submit(story, tmp_path_factory.mktemp(name)) for name, story in chosen.items()
+        }
+        try:
+            yield begun
+        finally:
+            for future in begun.values():
+                future.cancel()

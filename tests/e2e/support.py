@@ -1,0 +1,245 @@
+"""Rule: starting, watching and ending programs lives here: asyncgg's command line, the simulator. No test, no journal.
+
+Whatever is started ends with its block. No program finds real credentials or configuration.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Self
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0
+"""Seconds after which something that should have happened counts as never happening."""
+
+Pair = tuple[str, str]
+
+
+def environment(home: Path, **further: str) -> dict[str, str]:
+    """The whole environment of a program under test; warnings of any kind are errors there too."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(home),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONWARNINGS": "error",
+        "AWS_ACCESS_KEY_ID": "AKIDTEST",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        **further,
+    }
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Standard output as the one JSON object it must be."""
+        document: dict[str, Any] = json.loads(self.out)
+        return document
+
+    def told(self) -> str:
+        """Everything, for the message of a failed assertion."""
+        return f"exit {self.code}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
+
+
+class Program:
+    """`python -m asyncgg ARGUMENTS...`, going; its output is gathered as it comes. Use it as a block."""
+
+    def __init__(
+        self,
+        *arguments: object,
+        home: Path,
+        env: Mapping[str, str] | None = None,
+        stdin: int | IO[bytes] = subprocess.DEVNULL,
+        stdout: int = subprocess.PIPE,
+        before: Callable[[], object] | None = None,
+        own_session: bool = False,
+    ) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "asyncgg", *map(str, arguments)],
+            cwd=home,
+            env=environment(home) if env is None else dict(env),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            preexec_fn=before,
+            start_new_session=own_session,
+        )
+        self._texts = {"out": "", "err": ""}
+        self._news = threading.Condition()
+        self._readers = [
+            threading.Thread(target=self._gather, args=(name, stream), daemon=True)
+            for name, stream in (("out", self.process.stdout), ("err", self.process.stderr))
+            if stream is not None
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self.wait()
+
+    def _gather(self, name: str, stream: IO[bytes]) -> None:
+        with stream:
+            while piece := os.read(stream.fileno(), 65536):
+                with self._news:
+                    self._texts[name] += piece.decode()
+                    self._news.notify_all()
+
+    def says(self, pattern: str) -> str:
+        """Wait until standard error holds something that matches; returns that."""
+        with self._news:
+            found = self._news.wait_for(lambda: re.search(pattern, self._texts["err"]), PATIENCE)
+            assert found, f"standard error never said {pattern!r}: {self._texts['err']}"
+            return str(found[0])
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as a power loss would."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+
+    def wait(self) -> Ended:
+        """Wait for its end."""
+        try:
+            code = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"it did not end within {PATIENCE:g} s: {self._texts}") from None
+        for reader in self._readers:
+            reader.join(PATIENCE)
+        return Ended(code, self._texts["out"], self._texts["err"])
+
+
+def asyncgg(*arguments: object, home: Path, **how: Any) -> Ended:
+    """Run a command to its end."""
+    with Program(*arguments, home=home, **how) as program:
+        return program.wait()
+
+
+class Simulator:
+    """`asyncgg simulator` in a process of its own; use it as a block."""
+
+    def __init__(self, home: Path, *faults: str, **options: object) -> None:
+        self._home = home
+        words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+        words += [word for fault in faults for word in ("--fault", fault)]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "asyncgg.simulator", "--port", "0", *words],
+            env=environment(home),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self.url = self._process.stdout.readline().strip()
+        assert self.url, f"the simulator did not start: {words}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdout is not None
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(10)
+        self._process.stdout.close()
+
+    def ask(self, path: str) -> Any:
+        """What it tells at this path under /_sim."""
+        with urllib.request.urlopen(f"{self.url}/_sim/{path}", timeout=PATIENCE) as answer:
+            return json.load(answer)
+
+    def tell(self, path: str, **document: object) -> None:
+        """Change something: faults, quota."""
+        body = json.dumps(document).encode()
+        urllib.request.urlopen(
+            urllib.request.Request(f"{self.url}/_sim/{path}", data=body, method="POST"), timeout=PATIENCE
+        ).close()
+
+    def manifest(self, name: str = "fleet.csv") -> Path:
+        """The manifest of the whole fleet, rows that point at nothing among it."""
+        path = self._home / name
+        with urllib.request.urlopen(f"{self.url}/_sim/manifest.csv", timeout=PATIENCE) as answer:
+            path.write_bytes(answer.read())
+        return path
+
+    def associated(self) -> set[Pair]:
+        """Who is associated with whom now."""
+        return {(core, thing) for core, things in self.ask("state").items() for thing in things}
+
+    def resent(self) -> set[Pair]:
+        """What was sent again after it had succeeded."""
+        things = self.ask("things")["resent_after_success"]
+        return {(core, thing) for core, names in things.items() for thing in names}
+
+    def sent(self) -> int:
+        """Disassociate requests that came in."""
+        return int(self.ask("counters")["requests"].get("BatchDisassociateClientDeviceFromCoreDevice", 0))
+
+    def until(self, reached: Callable[[Mapping[str, Any]], bool], program: Program | None = None) -> bool:
+        """Wait until its counters are so; False when the program ended before that."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            if reached(self.ask("counters")):
+                return True
+            if program is not None and program.process.poll() is not None:
+                return False
+            time.sleep(0.003)
+        raise AssertionError(f"this was never reached; the simulator saw {self.ask('counters')}")
+
+
+def powerless() -> None:
+    """Before a program starts: let permissions bind it even if it is root's."""
+    if os.geteuid() == 0:
+        libc = ctypes.CDLL(None, use_errno=True)
+        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+            if libc.prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
+                raise OSError(ctypes.get_errno(), "a capability cannot be dropped")
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[Path]:
+    """A folder nobody may write into, for as long as the block lasts (and for programs started `powerless`)."""
+    folder.chmod(0o555)
+    try:
+        yield folder
+    finally:
+        folder.chmod(0o755)
+
+
+def strays(folder: Path, before: Sequence[Path] = ()) -> list[str]:
+    """The files that are in `folder` and were not there before."""
+    return sorted(str(path.relative_to(folder)) for path in set(folder.rglob("*")) - set(before))

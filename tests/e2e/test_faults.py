@@ -1,0 +1,51 @@
+"""Rule: asyncgg disassociate MANIFEST --yes --json --request-timeout 1s, at a service that fails in every way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from pathlib import Path
+
+from tests.e2e.journals import assert_agreement
+from tests.e2e.support import Simulator, asyncgg
+
+FAULTS = (
+    "500=3%",
+    "500-after=2%",
+    "reset-before=1.5%",
+    "reset-after=1.5%",
+    "half=1%",
+    "garbage=2%",
+    "hang=0.5%",
+    "hang-after=0.5%",
+    "entry:InternalServerException=5%",
+)
+"""5 % of 500, 3 % of resets, 3 % of lost replies, 1 % of hangs, half of each applied; 5 % of entries fail."""
+
+
+def _run(home: Path) -> None:
+    options = {"cores": 120, "things": 100, "latency_ms": 20, "rate": "inf", "seed": 7}
+    with Simulator(home, *FAULTS, **options) as simulator:
+        fleet = simulator.associated()
+        manifest, journal = simulator.manifest(), home / "run.journal"
+        connection = ["--endpoint-url", simulator.url, "--rate", 400, "--request-timeout", "1s"]
+        ended = asyncgg("disassociate", manifest, "--yes", "--json", "--journal", journal, *connection, home=home)
+        assert ended.code == 0, ended.told()
+        assert_agreement(journal, simulator, fleet)
+        struck = {spec.partition("=")[0].partition(":")[0] for spec in simulator.ask("counters")["faults"]}
+        sent = simulator.sent()
+    summary = ended.summary
+    assert summary["state"] == "complete"
+    assert summary["things"]["disassociated"] == summary["things"]["total"] == len(fleet) == 12_000
+    assert {"500", "500-after", "reset-before", "reset-after", "garbage", "entry"} <= struck, "too tame"
+    assert summary["requests"]["sent"] == sent
+    # 5 failing entries of 100 need a second request for nearly each core, and some a third.
+    assert sent <= 4 * summary["requests"]["minimum"], f"{sent} requests"
+
+
+STORIES = {"faults": _run}
+
+
+def test_a_run_with_every_fault_ends_complete(stories: Mapping[str, Future[None]]) -> None:
+    """Whatever the service does to requests and entries, every thing ends disassociated, none lost, none invented."""
+    stories["faults"].result()

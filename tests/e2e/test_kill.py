@@ -1,0 +1,206 @@
+"""Rule: kill -9 in the midst of `asyncgg disassociate` and `asyncgg resume`, then on as the messages say.
+
+A story is one journal killed many times: while it is imported, at seeded random moments while it runs, and when its
+last reply is in. In the end journal and service must agree exactly, and nothing may have been sent again after its
+success but what was in flight at a kill. The stories run side by side, for they mostly wait for a program's start.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sqlite3
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.journals import CLAIMED, DONE, PENDING, assert_agreement, imported, states
+from tests.e2e.support import Pair, Program, Simulator, asyncgg
+
+SEEDS = (1, 2)
+KILLS = 6
+"""Of each story, while things are pending; one in the import and one in the closing phase come on top."""
+BLIND_KILLS = 5
+OPTIONS = {"cores": 110, "things": 20, "latency_ms": 40, "rate": "inf", "missing_things": 30, "missing_cores": 2}
+
+
+@dataclass
+class Told:
+    """What a story came to."""
+
+    kills: int = 0
+    midway: int = 0
+    """Kills that found things both done and pending."""
+    hit_import: bool = False
+    hit_close: int = 0
+    in_flight: set[Pair] = field(default_factory=set)
+    """Claimed at some kill."""
+
+
+class Story:
+    """One journal and the service it is run against."""
+
+    def __init__(self, home: Path, seed: int, simulator: Simulator) -> None:
+        self.home, self.simulator = home, simulator
+        self.dice = random.Random(seed)
+        self.journal = home / "run.journal"
+        self.manifest = simulator.manifest()
+        self.fleet = simulator.associated()
+        rows = self.manifest.read_text().splitlines()[1:]
+        self.ghosts = {(core, thing) for core, thing in (row.split(",") for row in rows)} - self.fleet
+        self.told = Told()
+
+    def go_on(self) -> Program:
+        """The command that the journal's state calls for."""
+        if not self.journal.exists():
+            return Program(
+                *("disassociate", self.manifest, "--yes", "--json", "--journal", self.journal),
+                *("--endpoint-url", self.simulator.url, "--rate", 250, "--concurrency", 24),
+                home=self.home,
+            )
+        return Program("resume", self.journal, "--yes", "--json", home=self.home)
+
+    def killed(self, program: Program) -> None:
+        """Kill it and note what it left."""
+        program.kill()
+        program.wait()
+        self.told.kills += 1
+        if self.journal.exists() and imported(self.journal):
+            found = states(self.journal)
+            self.told.in_flight |= {pair for pair, state in found.items() if state == CLAIMED}
+            self.told.midway += {DONE, PENDING} <= set(found.values())
+        elif self.journal.exists():  # the message of `resume` says: delete it and start again
+            refused = asyncgg("resume", self.journal, "--yes", home=self.home)
+            assert refused.code == 2, refused.told()
+            assert "import was not finished" in refused.err
+            assert self.simulator.sent() == 0
+            self.journal.unlink()
+            self.journal.with_name("run.journal-journal").unlink(missing_ok=True)
+
+    def kill_import(self) -> None:
+        """Kill it while it waits for the second half of its manifest."""
+        reading, writing = os.pipe()
+        with (
+            os.fdopen(reading, "rb") as stdin,
+            os.fdopen(writing, "wb") as half,
+            Program(
+                *("disassociate", "-", "--yes", "--journal", self.journal, "--endpoint-url", self.simulator.url),
+                home=self.home,
+                stdin=stdin,
+            ) as program,
+        ):
+            text = self.manifest.read_bytes()
+            half.write(text[: len(text) // 2])
+            half.flush()
+            while not self.journal.exists() or self.journal.stat().st_size < 4096:
+                assert program.process.poll() is None
+                time.sleep(0.005)
+            self.killed(program)
+        self.told.hit_import = not self.journal.exists()
+
+    def kill_midway(self) -> None:
+        """Kill it some requests further on."""
+        target = self.simulator.sent() + self.dice.randint(1, 16)
+        with self.go_on() as program:
+            self.simulator.until(lambda seen: seen["admitted"] >= target, program)
+            time.sleep(self.dice.uniform(0, 0.03))
+            self.killed(program)
+
+    def kill_close(self) -> None:
+        """Kill it when the service has answered everything, before or while or after the journal is closed."""
+        with self.go_on() as program:
+            self.simulator.until(lambda seen: seen["disassociated"] == len(self.fleet), program)
+            time.sleep(self.dice.uniform(0, 0.1))
+            self.told.hit_close += program.process.poll() is None
+            self.killed(program)
+
+    def kill_blindly(self) -> None:
+        """Kill it at any time after its start, the start itself included."""
+        with self.go_on() as program:
+            time.sleep(self.dice.uniform(0.2, 2.0))
+            self.killed(program)
+
+    def conclude(self) -> None:
+        """Let it end, and compare journal and service."""
+        with self.go_on() as program:
+            ended = program.wait()
+        assert ended.code == 3, ended.told()  # the ghosts fail
+        assert ended.summary["things"]["pending"] == 0
+        assert_agreement(self.journal, self.simulator, self.fleet, self.ghosts, unclear=self.told.in_flight)
+        assert self.simulator.resent() <= self.told.in_flight
+
+
+def _tell(home: Path, seed: int) -> Told:
+    with Simulator(home, seed=seed, **OPTIONS) as simulator:
+        story = Story(home, seed, simulator)
+        story.kill_import()
+        for _ in range(KILLS):
+            story.kill_midway()
+        story.kill_close()
+        story.conclude()
+        return story.told
+
+
+def _tell_blindly(home: Path, seed: int) -> Told:
+    with Simulator(home, seed=seed, **OPTIONS) as simulator:
+        story = Story(home, seed, simulator)
+        for _ in range(BLIND_KILLS):
+            story.kill_blindly()
+        story.conclude()
+        return story.told
+
+
+STORIES = {"blind": partial(_tell_blindly, seed=99)} | {f"killed-{seed}": partial(_tell, seed=seed) for seed in SEEDS}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_killed_again_and_again(stories: Mapping[str, Future[Told]], seed: int) -> None:
+    """After kills in the import, in mid-run and at the end, resume brings journal and service to the same truth."""
+    told = stories[f"killed-{seed}"].result()
+    assert told.hit_import
+    assert told.kills == KILLS + 2
+    assert told.midway >= KILLS // 2, "too few kills hit a run in its midst"
+
+
+def test_killed_at_any_time(stories: Mapping[str, Future[Told]]) -> None:
+    """The same holds for kills at moments that know nothing of the run."""
+    assert stories["blind"].result().kills == BLIND_KILLS
+
+
+def test_the_closing_phase_was_hit(stories: Mapping[str, Future[Told]]) -> None:
+    """At least one story was killed between its last answer and its process's end."""
+    assert sum(stories[f"killed-{seed}"].result().hit_close for seed in SEEDS) >= 1
+
+
+@pytest.mark.parametrize("command", [("status",), ("report",), ("resume", "--yes")])
+def test_killed_between_two_journal_modes(command: tuple[str, ...], tmp_path: Path) -> None:
+    """A rollback journal that a kill left beside the file is rolled back by whatever command comes first."""
+    with Simulator(tmp_path, cores=3, things=200, rate="inf", latency_ms=0) as simulator:
+        whole, journal = tmp_path / "whole.journal", tmp_path / "run.journal"
+        limits = ["--endpoint-url", simulator.url, "--deadline", "1ms"]
+        begun = asyncgg("disassociate", simulator.manifest(), "--yes", "--journal", whole, *limits, home=tmp_path)
+        assert begun.code == 10, begun.told()
+        before = states(whole)
+        with closing(sqlite3.connect(whole, isolation_level=None)) as connection:
+            connection.execute("PRAGMA cache_size = 1")  # so that changed pages reach the file before the commit
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("UPDATE thing SET state = 3, message = printf('%500d', id)")
+            shutil.copy(whole, journal)
+            shutil.copy(tmp_path / "whole.journal-journal", tmp_path / "run.journal-journal")
+            connection.execute("ROLLBACK")
+        assert journal.stat().st_size > whole.stat().st_size, "nothing to roll back"
+        ended = asyncgg(command[0], journal, *command[1:], home=tmp_path)
+    assert "error" not in ended.err, ended.told()
+    after = states(journal)
+    if command[0] == "resume":
+        assert ended.code == 10, ended.told()
+    else:
+        assert after == before
+    assert set(after) == set(before)
