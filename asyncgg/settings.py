@@ -50,7 +50,9 @@ def parse_duration(value: object) -> float:
             seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
         else:
             raise ValueError("is no duration; write it like 90s, 15m, 2h or 1h30m")
-    if not math.isfinite(seconds) or seconds <= 0:
+    if not math.isfinite(seconds):
+        raise ValueError("must come to an end")
+    if seconds <= 0:
         raise ValueError("must be longer than nothing")
     return seconds
 
@@ -175,6 +177,9 @@ def settings_of_journal(stored: Mapping[str, Any], given: Mapping[str, Any] | No
 
 
 def _build(values: Mapping[str, Any], places: Mapping[str, str]) -> Settings:
+    # Before pydantic sees them: it would take RATE for a second rate, and then choose one of the two.
+    if unknown := [key for key in values if key not in Settings.model_fields]:
+        raise SettingsError("\n".join(f"{_name((key,), places)}: there is no such setting" for key in unknown))
     try:
         return Settings(**values)
     except SettingsError as error:  # the table of codes speaks for itself, but not of where it stands
@@ -184,14 +189,16 @@ def _build(values: Mapping[str, Any], places: Mapping[str, str]) -> Settings:
 
 
 def _words(item: Any, places: Mapping[str, str]) -> str:
-    key = str(item["loc"][0]) if item["loc"] else "settings"
-    place = places.get(key, "settings")
-    name = place if place.startswith(("--", _PREFIX)) else f"{place}: {'.'.join(map(str, item['loc']))}"
-    if item["type"] == "extra_forbidden":
-        return f"{name}: there is no such setting"
+    name = _name(item["loc"], places)
     message = str(item["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     return f"{name}: {item['input']!r} {message}" if message.startswith(("is ", "must ")) else f"{name}: {message}"
+
+
+def _name(location: tuple[int | str, ...], places: Mapping[str, str]) -> str:
+    """A setting as the person knows it who gave it: an option, a variable, or a file and a key."""
+    place = places.get(str(location[0]), "settings") if location else "settings"
+    return place if place.startswith(("--", _PREFIX)) else f"{place}: {'.'.join(map(str, location))}"
 
 
 def _option(key: str) -> str:
@@ -214,7 +221,12 @@ def _from_file(path: Path | None) -> tuple[dict[str, Any], str]:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: {error}") from None
-    plain = {key.replace("-", "_"): value for key, value in values.items()}
+    plain: dict[str, Any] = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if name in plain:
+            raise SettingsError(f"{path}: {name}: it is given twice")
+        plain[name] = value
     return plain, str(path)
 
 
