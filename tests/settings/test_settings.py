@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from asyncgg.errors import SettingsError
 from asyncgg.settings import FILE_NAME, Settings, load_settings, parse_duration, settings_of_journal
 
-
 DEFAULTS = Settings.model_validate({})
 
 

@@ -1,0 +1,125 @@
+"""Rule: the one-way order of the modules, read from their imports; and that each file says first what it is for."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "asyncgg"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+ORDER: list[set[str]] = [
+    {"errors", "model"},
+    {"events"},
+    {"batching", "classify", "backoff"},
+    {"aggregator"},
+    {"ratelimit", "journal", "transport"},
+    {"engine"},
+    {"manifest", "settings"},
+    {"report"},
+    {"runs"},
+    {"cli"},
+]
+"""A part imports from the sets above its own only."""
+
+BESIDE = {"simulator", "testing"}
+"""They import errors and model, so that they cannot share the mistakes of what is tested with them."""
+
+PURE = {"errors", "model", "events", "batching", "classify", "backoff", "aggregator"}
+IMPURE = {"asyncio", "datetime", "os", "random", "socket", "sqlite3", "threading", "time", "aiohttp", "aiobotocore"}
+
+EXEMPT = {"__init__", "__main__"}
+"""The package's face names everything; `python -m asyncgg` is the command line."""
+
+
+def part_of(path: Path) -> str:
+    """The part of the package that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def tree_of(path: Path) -> ast.Module:
+    """The file's syntax tree."""
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imported(path: Path) -> Iterator[tuple[str, int]]:
+    """Each module a file imports, anywhere in it, with the line; `from x import y` counts as x.y when that is one."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            module = node.module or ""
+            for alias in node.names:
+                yield (f"asyncgg.{alias.name}" if module == "asyncgg" else module), node.lineno
+
+
+def parts_imported(path: Path) -> Iterator[tuple[str, int]]:
+    """Each part of the package that a file imports, with the line."""
+    for module, line in imported(path):
+        names = module.split(".")
+        if names[0] == "asyncgg":
+            yield (names[1] if len(names) > 1 else "__init__"), line
+
+
+def allowed(part: str) -> set[str]:
+    """The parts that `part` may import."""
+    if part in BESIDE:
+        return {"errors", "model", part}
+    for number, tier in enumerate(ORDER):
+        if part in tier:
+            return {part}.union(*ORDER[:number])
+    raise AssertionError(f"{part} has no place in the order: give it one, in docs/design.md too")
+
+
+def name(path: Path) -> str:
+    """How a file is shown."""
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if part_of(path) not in EXEMPT], ids=name)
+def test_imports_go_one_way(path: Path) -> None:
+    """A file imports nothing of the package but what stands before its own part in the order."""
+    part = part_of(path)
+    allowance = allowed(part) | {"__version__"}  # a constant, for --version and the user agent
+    if part == "cli":
+        allowance |= BESIDE  # `simulator` and `demo` start it
+    wrong = [f"{name(path)}:{line} imports {found}" for found, line in parts_imported(path) if found not in allowance]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("part", sorted(PURE))
+def test_the_pure_tier_waits_for_nothing(part: str) -> None:
+    """A decision is a function of values: no await, no clock, no environment, no chance of its own."""
+    path = PACKAGE / f"{part}.py"
+    waiting = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
+    assert [node.lineno for node in ast.walk(tree_of(path)) if isinstance(node, waiting)] == []
+    assert {module.split(".")[0] for module, _ in imported(path)} & IMPURE == set()
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path != PACKAGE / "__init__.py"], ids=name)
+def test_each_file_begins_with_its_rule(path: Path) -> None:
+    """A file's docstring says first what must live in it and what must not; a package may first say what it is."""
+    docstring = ast.get_docstring(tree_of(path)) or ""
+    assert docstring.startswith("Rule: ") or (path.name == "__init__.py" and "\n\nRule: " in docstring)
+
+
+def test_the_order_has_no_strangers() -> None:
+    """Every part named in the order exists, and no part is named twice."""
+    parts = [part for tier in ORDER for part in tier] + sorted(BESIDE)
+    assert len(set(parts)) == len(parts)
+    assert set(parts) | EXEMPT == {part_of(path) for path in FILES}
+
+
+def test_the_check_sees_every_kind_of_import(tmp_path: Path) -> None:
+    """Imports inside functions, under a condition and in each spelling are found."""
+    path = tmp_path / "x.py"
+    path.write_text(
+        "import asyncgg.engine.run\nfrom asyncgg import cli\nif True:\n    from asyncgg.journal.store import Store\n"
+        "def f():\n    import os, asyncgg.report as r\n"
+    )
+    assert [found for found, _ in parts_imported(path)] == ["engine", "cli", "journal", "report"]
