@@ -1,14 +1,18 @@
 """Rule: how a batch becomes an HTTP request, and its answer a Reply, lives here; no retry, no limit."""
 
-from asyncgg.transport.aws import AwsTransport, open_transport
+from asyncgg.transport.aws import AwsTransport
 from asyncgg.transport.base import Refreshable, Transport
 from asyncgg.transport.caller import Identity, identity
 from asyncgg.transport.connection import Connection, Target, resolve
+from asyncgg.transport.fast import FastTransport
+from asyncgg.transport.opening import Kind, open_transport
 
 __all__ = [
     "AwsTransport",
     "Connection",
+    "FastTransport",
     "Identity",
+    "Kind",
     "Refreshable",
     "Target",
     "Transport",

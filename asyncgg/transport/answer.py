@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from asyncgg.model import Accepted, EntryError, Refused, Reply, Unanswered
 
-__all__ = ["Answer", "read_answer", "read_retry_after"]
+__all__ = ["Answer", "read_answer", "read_date", "read_retry_after"]
 
 _EXCERPT: Final = 200
 """Most characters quoted of a body that is no JSON."""
@@ -167,15 +167,16 @@ def read_retry_after(headers: Mapping[str, str], now: float) -> float | None:
     try:
         seconds = float(value)
     except ValueError:
-        until = _date(value)
+        until = read_date(value)
         if until is None:
             return None
-        sent = _date(headers.get("date", ""))
+        sent = read_date(headers.get("date", ""))
         seconds = until - (now if sent is None else sent)
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def _date(value: str) -> float | None:
+def read_date(value: str) -> float | None:
+    """The Unix time of an HTTP date in seconds, None when it cannot be read."""
     try:
         return parsedate_to_datetime(value).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):

@@ -1,4 +1,4 @@
-"""Rule: the naming of an exchange that brought no answer lives here: from botocore's exception to `Unanswered`.
+"""Rule: the naming of an exchange that brought no answer lives here: from the HTTP library's exception to `Unanswered`.
 
 Pure. Whether the request may have been sent is not guessed from the exception but observed (see `Exchange`).
 """
@@ -6,9 +6,11 @@ Pure. Whether the request may have been sent is not guessed from the exception b
 from __future__ import annotations
 
 import re
+import socket
 from typing import Final
 
 import aiohttp
+from aiohttp.http_exceptions import BadStatusLine
 from botocore import exceptions as aws
 
 from asyncgg.model import Unanswered
@@ -18,8 +20,10 @@ __all__ = ["one_line", "unanswered"]
 _SECRET: Final = re.compile(r"//[^/@\s]*@")
 _LONGEST: Final = 300
 
-_BEFORE_SENDING: Final = (aws.ProxyConnectionError, aws.SSLError, aws.ConnectTimeoutError)
+_PROXY: Final = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)
+_BEFORE_SENDING: Final = (*_PROXY, aiohttp.ClientConnectorError, aiohttp.ClientSSLError, aiohttp.ConnectionTimeoutError)
 """Only raised while a connection is being made (to the proxy, or through it)."""
+_BROKEN: Final = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, BadStatusLine, socket.gaierror)
 
 
 def one_line(text: object) -> str:
@@ -28,26 +32,23 @@ def one_line(text: object) -> str:
 
 
 def unanswered(error: Exception, *, sent: bool) -> Unanswered:
-    """The exchange that ended with `error`, one of botocore's; `sent` as `Unanswered` means it."""
+    """The exchange that ended with `error`, aiohttp's or botocore's; `sent` as `Unanswered` means it."""
     # botocore wraps what the HTTP library raised.
     cause = getattr(error, "kwargs", {}).get("error") or error
-    sent = sent and not isinstance(error, _BEFORE_SENDING) and not isinstance(cause, aiohttp.ClientConnectorError)
+    sent = sent and not isinstance(cause, _BEFORE_SENDING)
     return Unanswered(_kind(error, cause, sent=sent), one_line(cause) or type(cause).__name__, sent=sent)
 
 
 def _kind(error: Exception, cause: object, *, sent: bool) -> str:
-    if isinstance(error, aws.ProxyConnectionError):
-        return "proxy"
-    if isinstance(error, aws.SSLError):
-        return "tls"
-    if isinstance(cause, aiohttp.ClientConnectorDNSError):
-        return "dns"
-    if isinstance(error, aws.ConnectTimeoutError):
-        return "connect"
-    if isinstance(error, aws.ReadTimeoutError):
-        return "timeout"
-    if isinstance(cause, aiohttp.ClientResponseError):
-        return "garbage"  # an answer that is no HTTP
-    if isinstance(error, aws.ConnectionClosedError | aws.EndpointConnectionError):
-        return "reset" if sent else "connect"
-    return "http" if isinstance(error, aws.HTTPClientError) else "request"
+    kinds: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+        (_PROXY, "proxy"),
+        (aiohttp.ClientSSLError, "tls"),
+        (aiohttp.ClientConnectorDNSError, "dns"),
+        (aiohttp.ConnectionTimeoutError, "connect"),
+        (TimeoutError, "timeout"),
+        (aiohttp.ClientResponseError, "garbage"),  # an answer that is no HTTP
+        (_BROKEN, "reset" if sent else "connect"),
+        (aws.HTTPClientError, "http"),
+        (aws.BotoCoreError, "request"),
+    )
+    return next((word for types, word in kinds if isinstance(cause, types)), "http")

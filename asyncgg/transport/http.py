@@ -6,48 +6,15 @@ aiohttp would follow a redirect to another host with the session token in its he
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from enum import Enum
 from typing import Any
 
 import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
 
 from asyncgg.transport.answer import Answer
+from asyncgg.transport.exchange import EXCHANGE, Exchange, Phase
 
-__all__ = ["EXCHANGE", "Exchange", "Phase", "WatchedSession"]
-
-
-class Phase(Enum):
-    """How far one request went."""
-
-    PREPARED = "prepared"
-    """Being built and signed; the TLS context too, once."""
-    HANDED_OVER = "handed over"
-    """With the HTTP client; nothing is known of it."""
-    CONNECTING = "connecting"
-    """Waiting for a connection; no byte of it was written."""
-    WRITTEN = "written"
-    """About to be written, or written: the service may have it."""
-
-
-class Exchange:
-    """What is observed of one request while it is under way."""
-
-    __slots__ = ("answer", "phase")
-
-    def __init__(self) -> None:
-        self.phase = Phase.PREPARED
-        self.answer: Answer | None = None
-
-    @property
-    def perhaps_sent(self) -> bool:
-        """False only when it is certain that no byte of the request left this machine."""
-        return self.phase in {Phase.HANDED_OVER, Phase.WRITTEN}
-
-
-EXCHANGE: ContextVar[Exchange] = ContextVar("asyncgg_exchange")
-"""The exchange of the running `send`: the hooks of botocore and aiohttp are called in its task but are not given it."""
+__all__ = ["WatchedSession"]
 
 
 class RedirectRefusedError(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from .server import Server, Step, serving
 
 Opener = Callable[[Connection], AbstractAsyncContextManager[Any]]
 
-IMPLEMENTATIONS: dict[str, Opener] = {"aws": open_transport}
+IMPLEMENTATIONS: dict[str, Opener] = {"aws": open_transport, "fast": partial(open_transport, kind="fast")}
 """Each must fulfil the whole of test_contract.py."""
 
 ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"

@@ -12,7 +12,7 @@ from botocore.awsrequest import AWSPreparedRequest
 from asyncgg.errors import CredentialsError, UsageError
 from asyncgg.model import Accepted
 from asyncgg.transport import Connection, Target, open_transport, resolve
-from asyncgg.transport.aws import _OPERATION
+from asyncgg.transport.client import OPERATION
 
 from .conftest import THINGS
 from .server import Server, answer
@@ -129,7 +129,7 @@ async def test_the_endpoint_told_is_the_one_called(
         return AioAWSResponse("", 200, {}, Raw())
 
     async with open_transport(Connection()) as transport:
-        transport._call.__self__.meta.events.register(f"before-send.greengrassv2.{_OPERATION}", instead)
+        transport._call.__self__.meta.events.register(f"before-send.greengrassv2.{OPERATION}", instead)
         assert await transport.send("core", THINGS) == Accepted()
     assert called == [f"{url}/greengrass/v2/coreDevices/core/disassociateClientDevices"]
 

@@ -1,0 +1,61 @@
+"""Rule: the making of the one aiobotocore client that a transport stands on lives here, for every transport alike.
+
+Profiles, SSO, assumed roles, endpoints of the rule set, proxies and CA bundles come from it; no request is sent here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiobotocore.httpsession import AIOHTTPSession
+
+from asyncgg.transport.connection import Connection, Target, resolve
+from asyncgg.transport.credentials import CredentialSource
+from asyncgg.transport.session import SERVICE, client_config, new_session
+
+__all__ = ["OPERATION", "Opened", "open_client"]
+
+OPERATION: Final = "BatchDisassociateClientDeviceFromCoreDevice"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open client and what it was made of."""
+
+    client: Any
+    source: CredentialSource
+    target: Target
+
+
+@asynccontextmanager
+async def open_client(connection: Connection, http_session: type[AIOHTTPSession]) -> AsyncIterator[Opened]:
+    """A client for as long as the block runs, its HTTP done by `http_session`; its credentials are got first.
+
+    Raises:
+        UsageError: as `resolve`.
+        CredentialsError: there are no credentials.
+    """
+    target = resolve(connection)
+    source = CredentialSource(connection.profile, target.region)
+    await source.open()
+    session = new_session(connection.profile, target.region)
+    session.register_component("credential_provider", source)
+    config = client_config(
+        connect_timeout=connection.connect_timeout,
+        read_timeout=connection.request_timeout,
+        max_pool_connections=connection.pool,
+        http_session_cls=http_session,
+        use_fips_endpoint=connection.use_fips,
+        use_dualstack_endpoint=connection.use_dualstack,
+        parameter_validation=False,  # names are checked where they enter; botocore's check is weaker and costs time
+    )
+    async with session.create_client(
+        SERVICE,
+        region_name=target.region,
+        endpoint_url=target.endpoint_url if target.custom else None,
+        config=config,
+    ) as client:
+        yield Opened(client, source, target)

@@ -1,0 +1,119 @@
+"""Rule: the transport that signs and posts by itself lives here: the aiobotocore client configures it once, at opening.
+
+What the SDK does anew in each call (building, validating, serializing, hooks, user agent) is done once or not at all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import aiohttp
+from botocore import exceptions as aws
+
+from asyncgg.errors import InternalError, UsageError
+from asyncgg.model import Accepted, Refused, Reply
+from asyncgg.transport.answer import Answer
+from asyncgg.transport.client import Opened, open_client
+from asyncgg.transport.connection import Connection
+from asyncgg.transport.exchange import Exchange, Phase
+from asyncgg.transport.failure import one_line
+from asyncgg.transport.posting import Post, PostingSession
+from asyncgg.transport.prepared import PLACEHOLDER, Prepared, body_of, read_prepared
+from asyncgg.transport.signed import SignedTransport
+from asyncgg.transport.sigv4 import sign
+from asyncgg.transport.skew import CLOCK_CODE, service_ahead
+
+__all__ = ["FastTransport", "open_fast"]
+
+_PLAIN_SUCCESSES: Final = frozenset({b'{"errorEntries":[]}', b'{"errorEntries": []}', b"{}"})
+
+
+class FastTransport(SignedTransport):
+    """Posts requests that it signs itself; made by `open_transport`. `clock` gives seconds since 1970."""
+
+    def __init__(
+        self,
+        opened: Opened,
+        prepared: Prepared,
+        post: Post,
+        request_timeout: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(opened.source, opened.target, request_timeout, clock)
+        self._prepared = prepared
+        self._post = post
+        self._offset = 0.0
+        self._clock_was_wrong = False
+
+    async def refresh(self) -> None:
+        """See `Refreshable.refresh`; after a refusal for the clock alone the credentials are kept."""
+        if self._clock_was_wrong:
+            self._clock_was_wrong = False
+            return
+        await super().refresh()
+
+    async def _ask(self, exchange: Exchange, core: str, things: Sequence[str]) -> Reply:
+        keys = await self._source.get_frozen_credentials()
+        fixed = self._prepared
+        path, body = fixed.path(core), body_of(things)
+        exchange.offset = self._offset
+        added = sign(
+            keys, fixed.region, fixed.service, "POST", path, fixed.signed, body, self._clock() + exchange.offset
+        )
+        exchange.phase = Phase.HANDED_OVER
+        response, content = await self._posted(fixed.origin + path, {**fixed.unsigned, **fixed.signed, **added}, body)
+        if exchange.phase is Phase.CONNECTING:
+            raise InternalError("aiohttp writes requests in a way unknown to asyncgg; use the transport `sdk`")
+        # The plain success, by far the most frequent answer, needs neither JSON nor a mapping of the headers.
+        if response.status == 200 and content in _PLAIN_SUCCESSES:
+            return Accepted((), response.headers.get("x-amzn-RequestId", ""))
+        headers = {name.decode().lower(): value.decode("utf-8", "replace") for name, value in response.raw_headers}
+        exchange.answer = Answer(response.status, headers, content)
+        return self._read(exchange, things)
+
+    async def _posted(self, url: str, headers: dict[str, str], body: bytes) -> tuple[aiohttp.ClientResponse, bytes]:
+        try:
+            return await self._post(url, headers, body)
+        except (aiohttp.ClientError, TimeoutError):
+            raise
+        except Exception as error:
+            # Whatever else happens in the HTTP client says nothing about what became of the request.
+            raise aws.HTTPClientError(error=error) from error
+
+    def _not_accepted(self, reply: Refused, exchange: Exchange, generation: int) -> Reply:
+        """Correct the clock where that was the reason; otherwise as for every transport.
+
+        One call is one request, so the refused one is not sent again here. `RequestExpired` leads the engine to ask for
+        a refresh, which is then none, and to send the same things again at once, at no attempt's cost.
+        """
+        headers = exchange.answer.headers if exchange.answer else {}
+        offset = service_ahead(reply, headers, self._clock(), exchange.offset)
+        if offset is None:
+            return super()._not_accepted(reply, exchange, generation)
+        if exchange.offset == self._offset:  # otherwise another request's answer has corrected it meanwhile
+            self._offset, self._clock_was_wrong = offset, True
+        said = f"{reply.code}: {reply.message}; this machine's clock is {abs(offset):.0f} s {_side(offset)}"
+        return Refused(reply.status, CLOCK_CODE, f"{said}, corrected for this run", reply.request_id)
+
+
+def _side(offset: float) -> str:
+    return "behind the service's" if offset > 0 else "ahead of the service's"
+
+
+@asynccontextmanager
+async def open_fast(connection: Connection, clock: Callable[[], float] = time.time) -> AsyncIterator[FastTransport]:
+    """See `open_transport`."""
+    async with open_client(connection, PostingSession) as opened:
+        session = opened.client._endpoint.http_session
+        await opened.client.batch_disassociate_client_device_from_core_device(
+            coreDeviceThingName=PLACEHOLDER, entries=[{"thingName": PLACEHOLDER}]
+        )
+        try:
+            prepared = read_prepared(session.kept.url, dict(session.kept.headers.items()))
+            post = await session.post_to(session.kept.url)
+        except (ValueError, aws.BotoCoreError) as error:
+            raise UsageError(f"the transport `fast` cannot be used here: {one_line(error)}; use `sdk`") from None
+        yield FastTransport(opened, prepared, post, connection.request_timeout, clock)

@@ -1,0 +1,98 @@
+"""Rule: Signature Version 4 of a request without a query lives here, as a pure function: no clock, no environment.
+
+botocore's signer does the same in five times the time: it builds a request object, asks the clock, writes four debug
+lines and derives the signing key anew for each request. It is the oracle of the tests.
+[AWS: Signature Version 4; canonical path and headers as botocore.auth.SigV4Auth makes them]
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from functools import lru_cache
+from hashlib import sha256
+from time import gmtime, strftime
+from typing import Final, Protocol
+from urllib.parse import quote
+
+__all__ = ["Keys", "canonical_path", "sign"]
+
+_ALGORITHM: Final = "AWS4-HMAC-SHA256"
+
+
+class Keys(Protocol):
+    """What signs; botocore's frozen credentials are such keys, whose source sees to it that no half is None."""
+
+    @property
+    def access_key(self) -> str | None:
+        """The public half."""
+        ...
+
+    @property
+    def secret_key(self) -> str | None:
+        """The secret half."""
+        ...
+
+    @property
+    def token(self) -> str | None:
+        """The session token of temporary credentials."""
+        ...
+
+
+def sign(
+    keys: Keys,
+    region: str,
+    service: str,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    time: float,
+) -> dict[str, str]:
+    """The headers that sign this request: X-Amz-Date, Authorization, and X-Amz-Security-Token with a session token.
+
+    `path` is the one on the wire, already encoded; `headers` are those to sign and must hold Host; `time` is the
+    request's date in seconds since 1970.
+    """
+    stamp = strftime("%Y%m%dT%H%M%SZ", gmtime(time))
+    added = {"X-Amz-Date": stamp}
+    if keys.token:
+        added["X-Amz-Security-Token"] = keys.token
+    signed = sorted((name.lower(), " ".join(value.split())) for name, value in (*headers.items(), *added.items()))
+    names = ";".join([name for name, _ in signed])
+    lines = "".join([f"{name}:{value}\n" for name, value in signed])
+    canonical = f"{method}\n{canonical_path(path)}\n\n{lines}\n{names}\n{sha256(body).hexdigest()}"
+    scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
+    text = f"{_ALGORITHM}\n{stamp}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
+    signature = hmac.digest(_signing_key(keys.secret_key, stamp[:8], region, service), text.encode(), "sha256").hex()
+    added["Authorization"] = (
+        f"{_ALGORITHM} Credential={keys.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
+    )
+    return added
+
+
+def canonical_path(path: str) -> str:
+    """`path` as it enters the signature: without dot segments and double slashes, and encoded once more."""
+    if "//" in path or "/." in path:
+        path = _without_dots(path)
+    return quote(path, safe="/~") or "/"
+
+
+def _without_dots(path: str) -> str:
+    segments: list[str] = []
+    for segment in path.split("/"):
+        if segment == "..":
+            del segments[-1:]
+        elif segment not in {"", "."}:
+            segments.append(segment)
+    return ("/" if path.startswith("/") else "") + "/".join(segments) + ("/" if path.endswith("/") and segments else "")
+
+
+# Four HMACs a day instead of four a request: 9 of the 27 microseconds a signature took. A handful, so that neither the
+# turn of the day nor old and new credentials side by side, in several Regions, push each other out.
+@lru_cache(maxsize=64)
+def _signing_key(secret: str | None, day: str, region: str, service: str) -> bytes:
+    key = f"AWS4{secret}".encode()
+    for step in (day, region, service, "aws4_request"):
+        key = hmac.digest(key, step.encode(), "sha256")
+    return key

@@ -1,0 +1,44 @@
+"""Rule: whether a refused signature was refused for this machine's clock is decided here; pure.
+
+The service accepts a signature for about five minutes around its own time. [AWS: Signature Version 4, request dates]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from asyncgg.model import Refused
+from asyncgg.transport.answer import read_date
+
+__all__ = ["CLOCK_CODE", "service_ahead"]
+
+CLOCK_CODE: Final = "RequestExpired"
+"""AWS's code for a request that is refused for its date alone. [AWS: common errors]"""
+
+_CODES: Final = frozenset(
+    {
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+        "RequestTimeTooSkewed",
+        "RequestInTheFuture",
+        "AuthFailure",
+        CLOCK_CODE,
+    }
+)
+_WORTH: Final = 60.0
+"""Seconds; a smaller difference is the way of the answer, and never the reason of a refusal."""
+
+
+def service_ahead(reply: Refused, headers: Mapping[str, str], now: float, offset: float) -> float | None:
+    """Seconds to add to this machine's clock to have the service's, when that may be why it refused the signature.
+
+    `now` is this machine's time at the answer, and `offset` what was added to it for the request's date: when the
+    answer's own date (header Date) is close to that sum, the clock is not the reason, and the result is None.
+    """
+    if reply.status != 403 or reply.code not in _CODES:
+        return None
+    there = read_date(headers.get("date", ""))
+    if there is None or abs(there - now - offset) < _WORTH:
+        return None
+    return there - now
