@@ -169,6 +169,23 @@ def damage(content: bytearray, dice: random.Random, spots: int, kind: str) -> No
         content[page : page + PAGE] = bytes(PAGE) if kind == "zeros" else dice.randbytes(PAGE)
 
 
+def test_cut_off_in_a_transaction(tmp_path: Path) -> None:
+    """What a power loss left half-written outside WAL mode is rolled back by whoever comes first, even a reader."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    make(before, fleet(20, 500))
+    with closing(sqlite3.connect(before, isolation_level=None)) as connection:
+        connection.execute("PRAGMA cache_size = 1")  # pages go to the file before the commit
+        connection.execute("BEGIN")
+        connection.execute("UPDATE thing SET state = 2, code = 'invented', message = 'invented'")
+        for ending in ("", "-journal"):
+            shutil.copy(f"{before}{ending}", f"{after}{ending}")
+        connection.execute("ROLLBACK")
+    assert before.read_bytes() != after.read_bytes()
+    with JournalReader(after) as reader:
+        assert (reader.counts().pending, reader.counts().disassociated) == (10_000, 0)
+    assert not after.with_name("after-journal").exists()
+
+
 # --- permissions ---
 
 

@@ -1,0 +1,52 @@
+"""Rule: which things a start may send: all that is pending, or only what failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asyncgg.batching import Claim
+from asyncgg.journal import Journal, Store
+from tests.journal.support import ANSWER, DONE, failed, make
+
+
+def claim(store: Store) -> list[str]:
+    """Claim everything there is to do; the things' names."""
+    return [
+        thing
+        for work in store.work()
+        for thing in store.claim(Claim(work, work.first, work.last, work.fresh), 1.0).things
+    ]
+
+
+def answer(store: Store, limit: int, good: bool) -> None:
+    """Claim `limit` things and write their success or failure."""
+    for work in list(store.work()) if limit else ():
+        batch = store.claim(Claim(work, work.first, work.last, min(limit, work.fresh)), 1.0)
+        store.settle(batch, DONE if good else failed(batch), ANSWER)
+
+
+async def start(path: Path, mode: str, limit: int = 0, *, good: bool = False) -> list[str]:
+    """One start, which is cut off after `limit` answers; the things it could have sent."""
+    journal = Journal(path, threaded=False)
+    await journal.call(lambda store: store.begin_retry() if mode == "retry" else store.begin_resume())
+    names = await journal.call(claim)
+    journal.close()
+    journal = Journal(path, threaded=False)
+    await journal.call(lambda store: answer(store, limit, good))
+    journal.close()
+    return names
+
+
+async def test_passes(tmp_path: Path) -> None:
+    """A retry takes what failed and what an interrupted retry left, again and again; only a resume takes the rest."""
+    path = tmp_path / "j"
+    make(path, [("c", name) for name in "abcd"])
+    assert await start(path, "resume", 2) == ["a", "b", "c", "d"]
+    assert await start(path, "retry", 1, good=True) == ["a", "b"]  # c and d were never answered: not a retry's business
+    assert await start(path, "retry") == ["b"]  # what the retry before left
+    assert await start(path, "retry", 1) == ["b"]
+    assert await start(path, "resume") == ["c", "d"]  # b has failed in its pass
+    assert await start(path, "retry", 1, good=True) == ["b"]
+    assert await start(path, "retry", 1) == []
+    assert await start(path, "resume", 2, good=True) == ["c", "d"]
+    assert await start(path, "resume") == []
