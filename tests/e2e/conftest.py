@@ -6,6 +6,7 @@ begin with the first test of this folder.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +25,8 @@ def stories(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         chosen |= getattr(getattr(item, "module", None), "STORIES", {})
     with ThreadPoolExecutor(AT_ONCE) as pool:
         begun: dict[str, Future[Any]] = {
-            name: pool.submit(story, tmp_path_factory.mktemp(name)) for name, story in chosen.items()
+            name: pool.submit(story, tmp_path_factory.mktemp(re.sub("[^a-z0-9]+", "-", name.lower())))
+            for name, story in chosen.items()
         }
         try:
             yield begun
