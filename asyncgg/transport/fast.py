@@ -64,7 +64,7 @@ class FastTransport(SignedTransport):
             keys, fixed.region, fixed.service, "POST", path, fixed.signed, body, self._clock() + exchange.offset
         )
         exchange.phase = Phase.HANDED_OVER
-        response, content = await self._posted(fixed.origin + path, {**fixed.unsigned, **fixed.signed, **added}, body)
+        response, content = await self._posted(path, {**fixed.unsigned, **fixed.signed, **added}, body)
         if exchange.phase is Phase.CONNECTING:
             raise InternalError("aiohttp writes requests in a way unknown to asyncgg; use the transport `sdk`")
         # The plain success, by far the most frequent answer, needs neither JSON nor a mapping of the headers.
@@ -74,9 +74,9 @@ class FastTransport(SignedTransport):
         exchange.answer = Answer(response.status, headers, content)
         return self._read(exchange, things)
 
-    async def _posted(self, url: str, headers: dict[str, str], body: bytes) -> tuple[aiohttp.ClientResponse, bytes]:
+    async def _posted(self, path: str, headers: dict[str, str], body: bytes) -> tuple[aiohttp.ClientResponse, bytes]:
         try:
-            return await self._post(url, headers, body)
+            return await self._post(path, headers, body)
         except (aiohttp.ClientError, TimeoutError):
             raise
         except Exception as error:

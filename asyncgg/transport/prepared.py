@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from string import ascii_letters, digits
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -22,6 +23,9 @@ _PORTS: Final = {"http": 80, "https": 443}
 _AUTHORIZATION: Final = re.compile(
     r"AWS4-HMAC-SHA256 Credential=\S+/\d{8}/([^/]+)/([^/]+)/aws4_request, SignedHeaders=([^,]+), Signature=.*"
 )
+_PLAIN: Final = f"{ascii_letters}{digits}:_-".encode()
+"""The characters of thing names. [AWS IoT]"""
+
 _OF_ONE_REQUEST: Final = frozenset(
     {
         "authorization",
@@ -39,8 +43,6 @@ _OF_ONE_REQUEST: Final = frozenset(
 class Prepared:
     """What every request of one transport has in common."""
 
-    origin: str
-    """Scheme, host and port of the address."""
     before: str
     """The path up to the core's name."""
     after: str
@@ -74,7 +76,6 @@ def read_prepared(url: str, headers: Mapping[str, str | bytes]) -> Prepared:
     common = {name: value for name, value in texts.items() if name.lower() not in _OF_ONE_REQUEST}
     names = frozenset(scope[3].split(";"))
     return Prepared(
-        origin=f"{parts.scheme}://{parts.netloc}",
         before=before,
         after=after,
         region=scope[1],
@@ -98,9 +99,12 @@ def body_of(things: Sequence[str]) -> bytes:
 
     Thing names need no escaping; for others, which the callers keep out, it is done all the same.
     """
+    # 7 microseconds for 100 things, more than half of them for this check; json.dumps takes 115.
+    if "".join(things).encode("ascii", "replace").translate(None, _PLAIN):
+        return _escaped(things)
     names = '"},{"thingName":"'.join(things)
-    text = f'{{"entries":[{{"thingName":"{names}"}}]}}'
-    # 7 microseconds for 100 things, of which 3 are this check; json.dumps takes 60.
-    if text.isascii() and text.isprintable() and "\\" not in text and text.count('"') == 4 * len(things) + 2:
-        return text.encode()
+    return f'{{"entries":[{{"thingName":"{names}"}}]}}'.encode()
+
+
+def _escaped(things: Sequence[str]) -> bytes:
     return json.dumps({"entries": [{"thingName": thing} for thing in things]}, separators=(",", ":")).encode()

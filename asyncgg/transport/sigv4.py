@@ -88,8 +88,8 @@ def _without_dots(path: str) -> str:
     return ("/" if path.startswith("/") else "") + "/".join(segments) + ("/" if path.endswith("/") and segments else "")
 
 
-# Four HMACs a day instead of four a request: 9 of the 27 microseconds a signature took. A handful, so that neither the
-# turn of the day nor old and new credentials side by side, in several Regions, push each other out.
+# Four HMACs a day instead of four a request: 17 of the 37 microseconds that a signature takes without it. Enough keys
+# that neither the turn of the day nor old and new credentials, in all Regions of a partition, push each other out.
 @lru_cache(maxsize=64)
 def _signing_key(secret: str | None, day: str, region: str, service: str) -> bytes:
     key = f"AWS4{secret}".encode()
