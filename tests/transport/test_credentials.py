@@ -12,10 +12,10 @@ from botocore.credentials import ReadOnlyCredentials
 
 from asyncgg.errors import CredentialsError
 from asyncgg.model import Accepted, Unanswered
-from asyncgg.transport import AwsTransport, Connection, open_transport
+from asyncgg.transport import Connection
 from asyncgg.transport.credentials import CredentialSource
 
-from .conftest import SECRET_KEY, THINGS
+from .conftest import SECRET_KEY, THINGS, Opener
 from .server import Server
 
 
@@ -35,7 +35,7 @@ def _refused(status: int, code: str) -> aws.ClientError:
     return aws.ClientError(response, "AssumeRole")
 
 
-def _source(transport: AwsTransport) -> Any:
+def _source(transport: Any) -> Any:
     return transport._source
 
 
@@ -58,9 +58,9 @@ LASTING = [
 
 
 @pytest.mark.parametrize("error", PASSING, ids=repr)
-async def test_a_passing_fault_of_the_source(server: Server, keys: None, error: Exception) -> None:
+async def test_a_passing_fault_of_the_source(opener: Opener, server: Server, keys: None, error: Exception) -> None:
     """When the source cannot be reached at a renewal in the run, the request was not sent and may be tried again."""
-    async with open_transport(Connection(endpoint_url=server.url)) as transport:
+    async with opener(Connection(endpoint_url=server.url)) as transport:
         source = _source(transport)
         good, source._held = source._held, Held(error)
         reply = await transport.send("core", THINGS)
@@ -72,9 +72,9 @@ async def test_a_passing_fault_of_the_source(server: Server, keys: None, error: 
 
 
 @pytest.mark.parametrize("error", LASTING, ids=lambda error: type(error).__name__)
-async def test_a_lasting_fault_of_the_source(server: Server, keys: None, error: Exception) -> None:
+async def test_a_lasting_fault_of_the_source(opener: Opener, server: Server, keys: None, error: Exception) -> None:
     """When the source refuses at a renewal in the run, send raises one line with what to do, and sends nothing."""
-    async with open_transport(Connection(endpoint_url=server.url)) as transport:
+    async with opener(Connection(endpoint_url=server.url)) as transport:
         _source(transport)._held = Held(error)
         with pytest.raises(CredentialsError, match="aws sso login") as told:
             await transport.send("core", THINGS)

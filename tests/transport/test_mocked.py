@@ -1,4 +1,4 @@
-"""Rule: single exchanges of the aws transport with aiohttp itself mocked live here."""
+"""Rule: single exchanges of every transport with aiohttp itself mocked live here."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from aioresponses import aioresponses
 
 from asyncgg.model import Accepted, EntryError, Unanswered
-from asyncgg.transport import Connection, open_transport
+from asyncgg.transport import Connection
 
-from .conftest import THINGS
+from .conftest import THINGS, Opener
 
 URL = "http://mocked.example/greengrass/v2/coreDevices/core/disassociateClientDevices"
 
@@ -24,11 +24,11 @@ class Response(aiohttp.ClientResponse):
         super().__init__(*args, stream_writer=Mock(), **kwargs)
 
 
-async def test_one_mocked_exchange(keys: None) -> None:
+async def test_one_mocked_exchange(opener: Opener, keys: None) -> None:
     """One call is one POST to the operation's URL, and its answer is read."""
     with aioresponses() as mocked:
         mocked.post(URL, payload={"errorEntries": [{"thingName": "thing-1", "code": "X"}]}, response_class=Response)
-        async with open_transport(Connection(endpoint_url="http://mocked.example")) as transport:
+        async with opener(Connection(endpoint_url="http://mocked.example")) as transport:
             assert await transport.send("core", THINGS) == Accepted((EntryError("thing-1", "X", ""),))
     assert [len(calls) for calls in mocked.requests.values()] == [1]
 
@@ -44,11 +44,11 @@ async def test_one_mocked_exchange(keys: None) -> None:
         (RuntimeError("Session is closed"), "http"),
     ],
 )
-async def test_without_proof_a_request_is_perhaps_sent(keys: None, error: Exception, kind: str) -> None:
+async def test_without_proof_a_request_is_perhaps_sent(opener: Opener, keys: None, error: Exception, kind: str) -> None:
     """Where nothing was observed of the connection, the transport does not claim that nothing was sent."""
     with aioresponses() as mocked:
         mocked.post(URL, exception=error)
-        async with open_transport(Connection(endpoint_url="http://mocked.example")) as transport:
+        async with opener(Connection(endpoint_url="http://mocked.example")) as transport:
             reply = await transport.send("core", THINGS)
     assert isinstance(reply, Unanswered)
     assert (reply.kind, reply.sent) == (kind, True)
