@@ -48,9 +48,11 @@ class Importer:
             self._connection.execute("PRAGMA temp_store = FILE")
             self._connection.execute("CREATE TEMP TABLE staging (core TEXT NOT NULL, name TEXT NOT NULL)")
             self._connection.execute("BEGIN")
-        except sqlite3.Error as error:
+        except BaseException as error:
             self.discard()
-            raise schema.explain(error, path) from None
+            if isinstance(error, sqlite3.Error):
+                raise schema.explain(error, path) from None
+            raise
 
     def add(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Take in (core, thing) pairs that are valid names."""

@@ -113,11 +113,13 @@ def create(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = OFF")  # nothing has been sent; finish_import syncs
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.executescript(_TABLES)
-    except sqlite3.Error as error:
+    except BaseException as error:  # Ctrl-C too: nobody but us knows yet that there is a file
         if connection is not None:
             connection.close()
         path.unlink(missing_ok=True)
-        raise explain(error, path) from None
+        if isinstance(error, sqlite3.Error):
+            raise explain(error, path) from None
+        raise
     return connection
 
 
