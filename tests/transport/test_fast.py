@@ -1,0 +1,197 @@
+"""Rule: what only the fast transport has is tested here: its prepared request, its clock, its refusals to open."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aioresponses import aioresponses
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from asyncgg.classify import Verdict, classify
+from asyncgg.errors import InternalError, UsageError
+from asyncgg.model import Accepted, Refused
+from asyncgg.simulator import FleetPlan, Simulator, SimulatorConfig
+from asyncgg.transport import Connection, open_transport
+from asyncgg.transport.fast import open_fast
+from asyncgg.transport.posting import _WatchedRequest
+from asyncgg.transport.prepared import PLACEHOLDER, body_of, read_prepared
+from asyncgg.transport.skew import CLOCK_CODE, service_ahead
+
+from .conftest import SECRET_KEY, THINGS
+from .server import Server, answer
+from .test_connection import CONFIG
+from .test_mocked import Response
+
+DATE = "Thu, 01 Jan 1970 01:00:00 GMT"
+HOUR = 3600.0
+
+# --- the prepared request ---
+
+
+@settings(max_examples=300, deadline=None)
+@given(things=st.lists(st.text(max_size=5) | st.sampled_from(["a:b", 'a"', "a\\", "\n", "é", "\ud800"]), min_size=1))
+@example(things=["x" * 128] * 100)
+def test_the_body_is_json_of_whatever_names(things: list[str]) -> None:
+    """Even names that no thing can have come out as they went in, so that no name can write a request's body."""
+    assert json.loads(body_of(things)) == {"entries": [{"thingName": thing} for thing in things]}
+
+
+async def test_the_wire_is_the_sdks(server: Server, keys: None) -> None:
+    """Both transports send the same request: only the numbering of the SDK's own tries and the date may differ."""
+    for kind in ("sdk", "fast"):
+        async with open_transport(Connection(endpoint_url=f"{server.url}/base"), kind=kind) as transport:
+            await transport.send("core:1", THINGS)
+    sdk, fast = server.requests
+    assert (fast.method, fast.path) == (sdk.method, sdk.path)
+    assert json.loads(fast.body) == json.loads(sdk.body)
+    ours, theirs = dict(fast.headers), dict(sdk.headers)
+    for headers in (ours, theirs):
+        signature = headers.pop("authorization").partition(", ")[2].partition(", Signature=")
+        headers["signed"] = signature[0]
+        for varying in ("x-amz-date", "content-length"):
+            assert headers.pop(varying)
+    assert theirs.pop("amz-sdk-request")
+    assert theirs.pop("amz-sdk-invocation-id")
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    ("env", "url", "scope"),
+    [
+        ({}, "https://greengrass.eu-west-1.amazonaws.com", "eu-west-1"),
+        ({"AWS_USE_FIPS_ENDPOINT": "true"}, "https://greengrass-fips.eu-west-1.amazonaws.com", "eu-west-1"),
+        ({"AWS_USE_DUALSTACK_ENDPOINT": "true"}, "https://greengrass.eu-west-1.api.aws", "eu-west-1"),
+        ({"AWS_PROFILE": "china"}, "https://greengrass.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        ({"AWS_PROFILE": "gov"}, "https://greengrass.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
+        ({"AWS_PROFILE": "own"}, "http://green.example:2", "eu-central-1"),
+        ({"AWS_ENDPOINT_URL": "http://env.example/base"}, "http://env.example/base", "eu-west-1"),
+    ],
+)
+async def test_address_and_region_are_the_sdks(
+    home: Path, keys: None, monkeypatch: pytest.MonkeyPatch, env: dict[str, str], url: str, scope: str
+) -> None:
+    """Requests go to the endpoint of the rule set, the profile or the variable, and are signed for its Region."""
+    (home / "config").write_text(CONFIG)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    address = f"{url}/greengrass/v2/coreDevices/core/disassociateClientDevices"
+    with aioresponses() as mocked:
+        mocked.post(address, payload={}, response_class=Response)
+        async with open_transport(Connection(), kind="fast") as transport:
+            assert await transport.send("core", THINGS) == Accepted()
+        ((call,),) = mocked.requests.values()
+    assert f"/{scope}/greengrass/aws4_request" in call.kwargs["headers"]["Authorization"]
+
+
+SIGNED = "AWS4-HMAC-SHA256 Credential=K/20260101/r/greengrass/aws4_request, SignedHeaders=host, Signature=0"
+
+
+@pytest.mark.parametrize(
+    ("url", "authorization", "words"),
+    [
+        (f"http://h/{PLACEHOLDER}", "Bearer token", "Signature Version 4"),
+        (f"http://h/{PLACEHOLDER}", SIGNED.replace("AWS4-HMAC", "AWS4-ECDSA-P256"), "Signature Version 4"),
+        ("http://h/", SIGNED, "addresses"),
+        (f"http://{PLACEHOLDER}.h/", SIGNED, "addresses"),
+        (f"http://h/{PLACEHOLDER}?x=1", SIGNED, "addresses"),
+    ],
+)
+def test_a_request_we_could_not_repeat(url: str, authorization: str, words: str) -> None:
+    """When the SDK signs or addresses in a way that is not ours, nothing is guessed."""
+    with pytest.raises(ValueError, match=words):
+        read_prepared(url, {"Authorization": authorization})
+
+
+async def test_a_proxy_that_is_no_url(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that cannot be used is a usage error of one line at opening, without its password."""
+    monkeypatch.setenv("HTTP_PROXY", "http://me:hunter2@[bad")
+    with pytest.raises(UsageError, match=r"`fast` cannot be used here.*use `sdk`") as told:
+        async with open_fast(Connection(endpoint_url="http://h.example")):
+            pass
+    assert "\n" not in str(told.value)
+    assert "hunter2" not in str(told.value)
+
+
+async def test_an_aiohttp_that_writes_in_another_way(
+    server: Server, keys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If aiohttp no longer told us that it writes, that is noticed, and nothing is ever taken for unsent."""
+    monkeypatch.setattr(_WatchedRequest, "send", aiohttp.ClientRequest.send)
+    async with open_transport(Connection(endpoint_url=server.url), kind="fast") as transport:
+        with pytest.raises(InternalError, match="`sdk`"):
+            await transport.send("core", THINGS)
+
+
+# --- the clock ---
+
+
+def _refused(code: str = "InvalidSignatureException", status: int = 403) -> Refused:
+    return Refused(status, code, "m")
+
+
+@pytest.mark.parametrize(
+    ("reply", "date", "offset", "expected"),
+    [
+        (_refused(), DATE, 0.0, HOUR),
+        (_refused("RequestTimeTooSkewed"), DATE, -HOUR, HOUR),
+        (_refused(), DATE, HOUR, None),
+        (_refused(), DATE, HOUR - 59, None),
+        (_refused(), DATE, HOUR + 61, HOUR),
+        (_refused(), "", 0.0, None),
+        (_refused(), "yesterday", 0.0, None),
+        (_refused("AccessDeniedException"), DATE, 0.0, None),
+        (_refused("ExpiredTokenException"), DATE, 0.0, None),
+        (_refused(status=400), DATE, 0.0, None),
+    ],
+)
+def test_when_the_clock_is_the_reason(reply: Refused, date: str, offset: float, expected: float | None) -> None:
+    """Only a 403 for the signature whose own date is far from the request's is a matter of the clock."""
+    assert service_ahead(reply, {"date": date}, now=0.0, offset=offset) == expected
+
+
+def _clock(ahead: float) -> Callable[[], float]:
+    return lambda: time.time() + ahead
+
+
+@pytest.mark.parametrize("ahead", [-2 * HOUR, 10 * 60.0])
+async def test_a_wrong_clock_is_corrected(keys: None, monkeypatch: pytest.MonkeyPatch, ahead: float) -> None:
+    """The first refusal sets the offset and leads to a retry without a refresh; after it the service accepts."""
+    plan = FleetPlan.of({"core": ["a"]}, now=0.0)
+    config = SimulatorConfig(latency_ms=0, rate=float("inf"), secret_key=SECRET_KEY, max_skew=300)
+    async with (
+        Simulator(config, plan=plan) as simulator,
+        open_fast(Connection(endpoint_url=simulator.url), clock=_clock(ahead)) as transport,
+    ):
+        reply = await transport.send("core", ("a",))
+        assert isinstance(reply, Refused)
+        assert (reply.status, reply.code) == (403, CLOCK_CODE)
+        assert "InvalidSignatureException: Signature" in reply.message
+        assert f"{abs(ahead):.0f} s {'ahead' if ahead > 0 else 'behind'}" in reply.message
+        assert classify(reply, "core", ("a",)) is Verdict.CREDENTIALS_EXPIRED
+        generation = transport._source.generation
+        await transport.refresh()
+        assert transport._source.generation == generation
+        assert isinstance(await transport.send("core", ("a",)), Accepted)
+        await transport.refresh()
+        assert transport._source.generation == generation + 1
+
+
+async def test_the_clock_is_not_blamed_twice(server: Server, keys: None) -> None:
+    """When the service still refuses the corrected date, its refusal comes through unchanged."""
+    refusal = answer(403, {"message": "m"}, {"x-amzn-errortype": "InvalidSignatureException", "Date": DATE})
+    server.play(refusal)
+    async with open_fast(Connection(endpoint_url=server.url), clock=lambda: 0.0) as transport:
+        codes = [await transport.send("core", THINGS) for _ in range(3)]
+    assert [reply.code for reply in codes if isinstance(reply, Refused)] == [
+        CLOCK_CODE,
+        "InvalidSignatureException",
+        "InvalidSignatureException",
+    ]
+    dates = [request.headers["x-amz-date"] for request in server.requests]
+    assert dates == ["19700101T000000Z", "19700101T010000Z", "19700101T010000Z"]
