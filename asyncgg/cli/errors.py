@@ -56,6 +56,10 @@ def exit_code_of(command: Callable[[], Any], *, debug: bool = False) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return _reader_left()
+    except OSError as error:
+        _trace(debug)
+        complain(f"the system reports: {error}")
+        return 1
     except Exception as error:  # noqa: BLE001 - the last resort: one line instead of a traceback
         _trace(debug)
         words = " ".join(str(error).split()) or "without a message"
@@ -81,8 +85,18 @@ def flush_standard_output(code: int) -> int:
     except OSError as error:  # a full disk
         complain(f"standard output cannot be written: {error.strerror}")
         _reader_left()
-        return code or 1
+        code = code or 1
+    _flush_standard_error()
     return code
+
+
+def _flush_standard_error() -> None:
+    """Python would exit with 120 when what is left there cannot be written."""
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _usage(error: Any) -> int:

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import IO, Any
 
+from asyncgg.errors import AsyncggError
+
 __all__ = ["Output", "Tolerant"]
 
 
@@ -74,15 +76,23 @@ class Output:
             self.say(*lines)
             return
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self.say(json.dumps({"at": at, **event}, ensure_ascii=False))
+        self.say(json.dumps({"at": at, **event}))
 
     def result(self, document: Mapping[str, Any], lines: Sequence[str]) -> None:
-        """The command's result: the object with `--json`, else the lines."""
-        text = json.dumps(document, ensure_ascii=False) if self.as_json else "\n".join(lines)
+        """The command's result: the object with `--json`, else the lines. Raises `AsyncggError` on a full disk."""
+        text = json.dumps(document) if self.as_json else "\n".join(lines)
         if sys.stdout is None:
             return
         try:
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(_encodable(text, sys.stdout.encoding) + "\n")
             sys.stdout.flush()
         except BrokenPipeError:
             pass  # nobody wants to know; the exit code says it as well
+        except OSError as error:
+            raise AsyncggError(f"standard output cannot be written: {error.strerror}") from None
+
+
+def _encodable(text: str, encoding: str | None) -> str:
+    """`text` with what the stream's encoding lacks (a file name's odd bytes, say) written as backslash escapes."""
+    encoding = encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from asyncgg.cli.notices import Notice, Notices
 from asyncgg.cli.output import Output
 from asyncgg.engine import Engine
-from asyncgg.events import Event, Progress
+from asyncgg.events import Event, Progress, RunEnded
 from asyncgg.report.summary import duration
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class _View(Protocol):
 
     def notice(self, notice: Notice) -> None: ...
 
-    def show(self, progress: Progress, rate: float) -> None: ...
+    def show(self, progress: Progress, rate: float, *, last: bool) -> None: ...
 
     def close(self) -> None: ...
 
@@ -116,8 +116,8 @@ class _Lines:
     def notice(self, notice: Notice) -> None:
         self._output.tell(notice.fields, notice.text)
 
-    def show(self, progress: Progress, rate: float) -> None:
-        if self._shown is None or progress.seconds - self._shown >= _EVERY - _FIRST / 2:
+    def show(self, progress: Progress, rate: float, *, last: bool) -> None:
+        if last or self._shown is None or progress.seconds - self._shown >= _EVERY - _FIRST / 2:
             self._shown = progress.seconds
             self._output.tell(progress_record(progress, rate), progress_line(progress, rate))
 
@@ -142,7 +142,7 @@ class _Live:
         if notice.fields["event"] not in {"started", "ended"}:  # the bar says that
             self._live.console.print(notice.text, style="yellow")
 
-    def show(self, progress: Progress, rate: float) -> None:
+    def show(self, progress: Progress, rate: float, *, last: bool) -> None:
         self._live.update(picture(progress, rate), refresh=True)
 
     def close(self) -> None:
@@ -161,11 +161,11 @@ def picture(progress: Progress, rate: float) -> RenderableType:
     head.add_column(ratio=1)
     head.add_column(justify="right", no_wrap=True)
     head.add_column(justify="right", no_wrap=True)
-    bar = ProgressBar(total=total, completed=progress.finished, finished_style="bar.complete")
+    bar = ProgressBar(total=total, completed=progress.finished, complete_style="cyan", finished_style="green")
     percent = int(100 * progress.finished / total)
     head.add_row(bar, Text(f"{progress.finished:,}/{progress.total:,} things"), Text(f"{percent} %"))
     failed = Text(f"{progress.failed:,} failed", style="bold red" if progress.failed else "")
-    line = Text(" · ").join([failed, *(Text(part) for part in _parts(progress, rate))])
+    line = Text(" | ").join([failed, *(Text(part) for part in _parts(progress, rate))])
     line.no_wrap, line.overflow = True, "ellipsis"
     return Group(head, line)
 
@@ -192,7 +192,6 @@ class Display:
         finally:
             ticker.cancel()
             await asyncio.gather(ticker, return_exceptions=True)
-            self._look()
             if self._view is not None:
                 self._view.close()
             self._view = None
@@ -203,6 +202,8 @@ class Display:
 
     def listen(self, event: Event) -> None:
         """Be told of an event."""
+        if isinstance(event, RunEnded):
+            self._look(last=True)
         notice = self._notices.take(event, self._clock())
         if notice is not None and self._view is not None:
             self._view.notice(notice)
@@ -212,10 +213,10 @@ class Display:
             await asyncio.sleep(self._view.frame)
             self._look()
 
-    def _look(self) -> None:
+    def _look(self, *, last: bool = False) -> None:
         if self._engine is not None and self._view is not None:
             progress = self._engine.progress()
-            self._view.show(progress, self._meter.look(progress.seconds, progress.sent))
+            self._view.show(progress, self._meter.look(progress.seconds, progress.sent), last=last)
 
     def _choose(self) -> _View | None:
         if self._output.quiet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from asyncgg.cli.output import Output
 from asyncgg.cli.progress import Display
 from asyncgg.cli.signals import stopping
 from asyncgg.engine import Engine, Result, Stop
+from asyncgg.errors import AsyncggError
 from asyncgg.events import Event, RunStarted
 from asyncgg.journal import JournalReader
 from asyncgg.model import RunState, Summary
@@ -55,10 +57,22 @@ def run_journal(
 ) -> tuple[Result, Summary]:
     """Run the journal to its end, showing it, stoppable by signals. `on_begin` is called before the first request.
 
-    Raises `NotBegunError` when a signal came before that, and whatever `execute` raises.
+    Raises `NotBegunError` when a signal came before that, and whatever `execute` raises; in the midst of the run
+    the summary is written first.
     """
-    display = Display(output)
-    return run_loop(_Start(path, settings, display, mode, region, account, on_begin).run())
+    begun = False
+
+    def begin() -> None:
+        nonlocal begun
+        begun = True
+        on_begin()
+
+    try:
+        return run_loop(_Start(path, settings, Display(output), mode, region, account, begin).run())
+    except AsyncggError as error:
+        if begun:
+            _wreck(path, output, error)
+        raise
 
 
 class _Start:
@@ -115,6 +129,15 @@ class _Start:
             task.cancel()
         else:
             self._engine.stop(Stop(RunState.INTERRUPTED, reason))
+
+
+def _wreck(path: Path, output: Output, error: AsyncggError) -> None:
+    """Write what is known of a run that `error` broke off (a full disk, say): its outcomes count none the less."""
+    with contextlib.suppress(AsyncggError), JournalReader(path) as reader:
+        summary = reader.summary()
+        lines = summary_lines(summary)
+        lines += ["next:", *(f"  {command}" for command in next_commands(summary))]
+        output.result(summary_object(summary, exit_code=error.exit_code, reason=str(error)), lines)
 
 
 def finish(output: Output, result: Result, summary: Summary, *, advise: bool = True) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from asyncgg.journal import JournalReader
 from tests.cli.conftest import Serve
 from tests.cli.support import Cli
 
@@ -122,3 +123,17 @@ def test_status_of_a_stopped_run_says_how_long_the_rest_takes(cli: Cli, serve: S
     assert "stopped at the deadline: the deadline came" in ended.out
     assert "2 requests at least, 2.0 s needed at 1.0 requests/s" in ended.out
     assert "asyncgg resume run.journal" in ended.out
+
+
+def test_watching_ends_with_the_run(cli: Cli, partial: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--watch writes a line while the run is going, and the status once it is over."""
+    real = JournalReader.running
+    going = [True, True, True, True]
+    monkeypatch.setattr(JournalReader, "running", lambda self: going.pop() if going else real(self))
+    slept: list[float] = []
+    monkeypatch.setattr("asyncgg.cli.status.time.sleep", slept.append)
+    ended = cli("status", partial, "--watch")
+    assert ended.code == 0
+    assert slept
+    assert ended.err.count("14/14 things, 2 failed") == len(slept)
+    assert "asyncgg retry run.journal" in ended.out

@@ -17,14 +17,14 @@ def _begin(cli: Cli, *options: object) -> None:
 
 
 def _stopped(cli: Cli, serve: Serve) -> None:
-    serve(fleet(30, 1))
+    serve(fleet(12, 1))
     how = ("--yes", "--rate", 20, "--deadline", "200ms", "--journal", "run.journal")
     assert cli("disassociate", "fleet.csv", *how).code == 10
 
 
 def test_resume_does_the_rest(cli: Cli, serve: Serve) -> None:
     """What the deadline left pending is done by a resume with a longer one, and no thing is sent twice."""
-    simulator = serve(fleet(30, 1))
+    simulator = serve(fleet(12, 1))
     first = cli(
         "disassociate", "fleet.csv", "--yes", "--json", "--rate", 20, "--deadline", "200ms", "--journal", "run.journal"
     )
@@ -32,9 +32,9 @@ def test_resume_does_the_rest(cli: Cli, serve: Serve) -> None:
     assert first.json["things"]["pending"] > 0
     ended = cli("resume", "run.journal", "--yes", "--json", "--rate", 500, "--deadline", "1m")
     assert ended.code == 0
-    assert f"resume: disassociate the {first.json['things']['pending']} pending of 30 things" in ended.err
-    assert ended.json["things"]["disassociated"] == 30
-    assert ended.json["requests"]["sent"] == 30
+    assert f"resume: disassociate the {first.json['things']['pending']} pending of 12 things" in ended.err
+    assert ended.json["things"]["disassociated"] == 12
+    assert ended.json["requests"]["sent"] == 12
     assert simulator.service.counters.summary()["things"]["most_times_carried"] == 1
 
 
@@ -113,14 +113,14 @@ def test_the_endpoint_is_the_recorded_one(cli: Cli, serve: Serve, monkeypatch: p
     monkeypatch.setenv("AWS_REGION", "eu-north-1")
     ended = cli("resume", "run.journal", *QUICK, "--deadline", "1m")
     assert ended.code == 0
-    assert ended.json["things"]["disassociated"] == 30
+    assert ended.json["things"]["disassociated"] == 12
 
 
 def test_an_endpoint_that_only_the_environment_names_is_refused(
     cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run begun at AWS itself does not go to an endpoint the environment names later; an option may send it there."""
-    simulator = serve(fleet(30, 1))
+    simulator = serve(fleet(12, 1))
     cli("disassociate", "fleet.csv", "--yes", "--rate", 20, "--deadline", "200ms", "--journal", "run.journal")
     with sqlite3.connect("run.journal") as connection:
         connection.execute("UPDATE meta SET value = 'false' WHERE key = 'custom'")
@@ -134,7 +134,7 @@ def test_an_endpoint_that_only_the_environment_names_is_refused(
 
 def test_another_account_is_refused(cli: Cli, serve: Serve) -> None:
     """A run begun in one account does not go on in another: exit 4."""
-    simulator = serve(fleet(30, 1))
+    simulator = serve(fleet(12, 1))
     cli(
         "disassociate",
         "fleet.csv",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import sqlite3
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from asyncgg.journal import Store
 from tests.cli.conftest import Serve
 from tests.cli.support import Cli, fleet
 
@@ -57,9 +61,9 @@ def test_json_log_lines(cli: Cli, serve: Serve) -> None:
     serve()
     ended = cli("disassociate", "fleet.csv", *QUICK, "--log-format", "json")
     events = [json.loads(line) for line in ended.err.splitlines()]
-    assert [event["event"] for event in events] == ["plan", "started", "ended", "progress"]
+    assert [event["event"] for event in events] == ["plan", "started", "progress", "ended"]
     assert all(event["at"].endswith("Z") for event in events)
-    assert events[-1]["disassociated"] == 12
+    assert events[-2]["disassociated"] == 12
 
 
 def test_a_dry_run_sends_and_leaves_nothing(cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,3 +194,45 @@ def test_a_plan_with_bad_rows_is_2_unless_they_may_be_skipped(cli: Cli, serve: S
     assert skipped.code == 0
     assert "left out   1 bad row" in skipped.out
     assert "fleet.csv:3: thing has characters outside" in skipped.out
+
+
+def test_a_disk_that_fills_up_ends_it_with_a_summary(cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the journal cannot be written any more: the summary, one sentence, exit 1; the journal can be resumed."""
+    simulator = serve(fleet(10, 1))
+    real, settled = Store.settle, 0
+
+    def settle(self: Store, *arguments: Any) -> None:
+        nonlocal settled
+        settled += 1
+        if settled > 3:
+            full = sqlite3.OperationalError("database or disk is full")
+            full.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise full
+        real(self, *arguments)
+
+    monkeypatch.setattr(Store, "settle", settle)
+    ended = cli("disassociate", "fleet.csv", "--yes", "--quiet", "--rate", 20, "--json", "--journal", "run.journal")
+    assert ended.code == 1
+    assert ended.err.startswith("error: journal run.journal: the disk is full; free some space")
+    assert ended.err.count("\n") == 1
+    assert ended.json["exit"] == 1
+    assert ended.json["state"] == "interrupted"
+    assert ended.json["things"]["pending"] > 0
+    monkeypatch.setattr(Store, "settle", real)
+    resumed = cli("resume", "run.journal", *QUICK, "--json", "--quiet")
+    assert resumed.code == 0
+    assert not any(simulator.service.fleet.things.values())
+
+
+def test_a_full_disk_behind_standard_output_is_told(cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A summary that cannot be written is an error, though the run is done: exit 1 instead of 0."""
+    simulator = serve()
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        ended = cli("disassociate", "fleet.csv", *QUICK, "--quiet")
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.flush()
+    assert ended.code == 1
+    assert ended.err == "error: standard output cannot be written: No space left on device\n"
+    assert not any(simulator.service.fleet.things.values())

@@ -13,7 +13,7 @@ from asyncgg.simulator import Simulator
 from tests.cli.conftest import Serve
 from tests.cli.support import Cli, environment, fleet, start, wait_until
 
-SLOW = ("disassociate", "fleet.csv", "--yes", "--journal", "run.journal", "--rate", "20", "--json", "--log-format=json")
+SLOW = ("disassociate", "fleet.csv", "--yes", "--journal", "run.journal", "--rate", "10", "--json", "--log-format=json")
 
 
 def _sent(simulator: Simulator) -> int:
@@ -26,9 +26,9 @@ def _left(simulator: Simulator) -> int:
 
 def test_the_first_signal_ends_it_in_order(serve: Serve, cli: Cli) -> None:
     """SIGTERM: nothing new is sent, what is in flight ends, exit 130; a resume does the rest, and nothing twice."""
-    simulator = serve(fleet(40, 1))
+    simulator = serve(fleet(20, 1))
     process = start(*SLOW, cwd=Path(), env=environment(AWS_ENDPOINT_URL=simulator.url))
-    wait_until(lambda: _sent(simulator) >= 4)
+    wait_until(lambda: _sent(simulator) >= 3)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=15)
     assert process.returncode == 130, err
@@ -39,13 +39,13 @@ def test_the_first_signal_ends_it_in_order(serve: Serve, cli: Cli) -> None:
     assert {json.loads(line)["event"] for line in err.splitlines() if line.startswith("{")} >= {"stopping", "ended"}
     ended = cli("resume", "run.journal", "--yes", "--quiet", "--json", "--rate", 500)
     assert ended.code == 0
-    assert ended.json["requests"]["sent"] == 40
+    assert ended.json["requests"]["sent"] == 20
     assert simulator.service.counters.summary()["things"]["carried_more_than_once"] == 0
 
 
 def test_the_second_signal_cuts_it_off(serve: Serve) -> None:
     """With a request that hangs, the first signal waits for it and the second does not: exit 130, journal in order."""
-    simulator = serve(fleet(40, 1), latency_ms=30_000.0)
+    simulator = serve(fleet(20, 1), latency_ms=30_000.0)
     process = start(*SLOW, cwd=Path(), env=environment(AWS_ENDPOINT_URL=simulator.url))
     wait_until(lambda: _sent(simulator) >= 2)
     process.send_signal(signal.SIGTERM)
@@ -54,15 +54,15 @@ def test_the_second_signal_cuts_it_off(serve: Serve) -> None:
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=15)
     assert process.returncode == 130, err
-    assert json.loads(out)["things"]["pending"] == 40
+    assert json.loads(out)["things"]["pending"] == 20
     assert "Traceback" not in err
 
 
 def test_status_and_report_work_beside_a_run_and_a_second_run_does_not(serve: Serve, cli: Cli) -> None:
     """While a process runs the journal it can be read, and only read."""
-    simulator = serve(fleet(40, 1))
+    simulator = serve(fleet(20, 1))
     process = start(*SLOW, cwd=Path(), env=environment(AWS_ENDPOINT_URL=simulator.url))
-    wait_until(lambda: _sent(simulator) >= 4)
+    wait_until(lambda: _sent(simulator) >= 3)
     status = cli("status", "run.journal", "--json")
     refused = [cli(command, "run.journal", "--yes") for command in ("resume", "retry")]
     report = cli("report", "run.journal", "--outcomes", "all.csv", "--json")
@@ -72,11 +72,11 @@ def test_status_and_report_work_beside_a_run_and_a_second_run_does_not(serve: Se
     assert status.code == 0
     assert status.json["running"] is True
     assert status.json["state"] == "running"
-    assert status.json["things"]["total"] == 40
+    assert status.json["things"]["total"] == 20
     assert status.json["rate"] > 0
     assert 0 < status.json["seconds_left"] < 30
     assert report.code == 0
-    assert len(Path("all.csv").read_text(encoding="utf-8").splitlines()) == 41
+    assert len(Path("all.csv").read_text(encoding="utf-8").splitlines()) == 21
     for ended in refused:
         assert ended.code == 2
         assert "is running it" in ended.err
@@ -84,9 +84,9 @@ def test_status_and_report_work_beside_a_run_and_a_second_run_does_not(serve: Se
 
 def test_a_killed_run_is_resumed(serve: Serve, cli: Cli) -> None:
     """After kill -9 the journal says interrupted, and a resume finishes it."""
-    simulator = serve(fleet(40, 1))
+    simulator = serve(fleet(20, 1))
     process = start(*SLOW, cwd=Path(), env=environment(AWS_ENDPOINT_URL=simulator.url))
-    wait_until(lambda: _sent(simulator) >= 4)
+    wait_until(lambda: _sent(simulator) >= 3)
     process.kill()
     process.communicate(timeout=15)
     status = cli("status", "run.journal", "--json")
@@ -94,5 +94,5 @@ def test_a_killed_run_is_resumed(serve: Serve, cli: Cli) -> None:
     assert status.json["running"] is False
     ended = cli("resume", "run.journal", "--yes", "--quiet", "--json", "--rate", 500)
     assert ended.code == 0
-    assert ended.json["things"]["disassociated"] == 40
+    assert ended.json["things"]["disassociated"] == 20
     assert _left(simulator) == 0
