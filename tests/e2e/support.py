@@ -16,8 +16,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
@@ -162,7 +161,9 @@ class Simulator:
         )
         assert self._process.stdout is not None
         self.url = self._process.stdout.readline().strip()
-        assert self.url, f"the simulator did not start: {words}"
+        if not self.url:
+            self.__exit__()
+            raise AssertionError(f"the simulator did not start: {words}")
 
     def __enter__(self) -> Self:
         return self
@@ -228,18 +229,3 @@ def powerless() -> None:
         for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
             if libc.prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
                 raise OSError(ctypes.get_errno(), "a capability cannot be dropped")
-
-
-@contextmanager
-def read_only(folder: Path) -> Iterator[Path]:
-    """A folder nobody may write into, for as long as the block lasts (and for programs started `powerless`)."""
-    folder.chmod(0o555)
-    try:
-        yield folder
-    finally:
-        folder.chmod(0o755)
-
-
-def strays(folder: Path, before: Sequence[Path] = ()) -> list[str]:
-    """The files that are in `folder` and were not there before."""
-    return sorted(str(path.relative_to(folder)) for path in set(folder.rglob("*")) - set(before))

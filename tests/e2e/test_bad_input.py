@@ -38,8 +38,8 @@ def test_bad_input(case: Case, zygote: Zygote, tmp_path: Path) -> None:
     (stdin := tmp_path / "stdin").write_bytes(case.stdin)
     with closing(socket.create_server(("127.0.0.1", 0))) as nobody:
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        usual = environment(folder) | ({"AWS_ENDPOINT_URL": url} if case.endpoint else {})
-        variables = {key: value for key, value in (usual | case.env).items() if value is not None}
+        usual: dict[str, str | None] = {**environment(folder), **({"AWS_ENDPOINT_URL": url} if case.endpoint else {})}
+        variables = {key: value for key, value in {**usual, **case.env}.items() if value is not None}
         ended = zygote.run([word.replace("{url}", url) for word in case.arguments], folder, variables, stdin)
         nobody.setblocking(False)
         with pytest.raises(BlockingIOError):  # nobody called
