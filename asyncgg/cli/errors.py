@@ -83,10 +83,10 @@ def flush_standard_output(code: int) -> int:
     except (BrokenPipeError, ValueError, AttributeError):  # None when it was closed before the start
         _reader_left()
     except OSError as error:  # a full disk
-        complain(f"standard output cannot be written: {error.strerror}")
+        if code == 0:  # else it has been told, or something that matters more
+            complain(f"standard output cannot be written: {error.strerror}")
         _reader_left()
-        code = code or 1
-    _flush_standard_error()
+        return code or 1
     return code
 
 
