@@ -7,7 +7,7 @@ sorts on disk what does not fit its cache.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,22 +78,26 @@ class Importer:
         for ending in ("", "-wal", "-shm", "-journal"):
             self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
 
+    def _numbered(self, rows: Iterable[tuple[str, str]]) -> Iterator[tuple[str]]:
+        """The things of sorted `rows` in their order, which gives them their ids; writes the cores on the way."""
+        current, first, number = None, 1, 0
+        for number, (core, name) in enumerate(rows, 1):
+            if core != current:
+                if current is not None:
+                    self._write_core(current, first, number - 1)
+                current, first = core, number
+            yield (name,)
+        if current is not None:
+            self._write_core(current, first, number)
+
+    def _write_core(self, name: str, first: int, last: int) -> None:
+        self._connection.execute("INSERT INTO core (name, first, last) VALUES (?, ?, ?)", (name, first, last))
+
     def _finish(self, meta: Mapping[str, str]) -> Imported:
         execute = self._connection.execute
-        execute(
-            "INSERT INTO core (name, first, last) SELECT core, 0, 0 FROM (SELECT DISTINCT core FROM staging) ORDER BY 1"
-        )
-        execute("CREATE UNIQUE INDEX core_name ON core (name)")
-        # GROUP BY sorts; DISTINCT would build an index in random order.
-        execute(
-            "INSERT INTO thing (core, name) SELECT core.id, staging.name FROM staging JOIN core ON core.name ="
-            " staging.core GROUP BY core.id, staging.name"
-        )
-        execute(
-            "UPDATE core SET first = extent.low, last = extent.high FROM"
-            " (SELECT core AS id, min(id) AS low, max(id) AS high FROM thing GROUP BY core) AS extent"
-            " WHERE core.id = extent.id"
-        )
+        # GROUP BY sorts, on the disk if need be; DISTINCT would build an index in random order.
+        rows = execute("SELECT core, name FROM staging GROUP BY core, name")
+        self._connection.executemany("INSERT INTO name (name) VALUES (?)", self._numbered(rows))
         cores, total, minimum, largest = execute(
             "SELECT count(*), coalesce(sum(last - first + 1), 0), coalesce(sum((last - first + ?1) / ?1), 0),"
             " coalesce(max(last - first + 1), 0) FROM core",

@@ -89,7 +89,7 @@ class JournalReader:
     def failures(self) -> dict[str, int]:
         """Failed things by code, most frequent first."""
         rows = self._guard(
-            "SELECT coalesce(code, ''), count(*) FROM thing WHERE state = ? GROUP BY 1 ORDER BY 2 DESC, 1",
+            "SELECT coalesce(code, ''), count(*) FROM odd WHERE state = ? GROUP BY 1 ORDER BY 2 DESC, 1",
             int(ThingState.FAILED),
         )
         return dict(rows)
@@ -98,7 +98,7 @@ class JournalReader:
         """Disassociated things that an answer reported as not there any more, by code."""
         return dict(
             self._guard(
-                "SELECT code, count(*) FROM thing WHERE state = ? AND code IS NOT NULL GROUP BY 1 ORDER BY 2 DESC",
+                "SELECT code, count(*) FROM odd WHERE state = ? AND code IS NOT NULL GROUP BY 1 ORDER BY 2 DESC",
                 int(ThingState.DISASSOCIATED),
             )
         )
@@ -128,11 +128,19 @@ class JournalReader:
 
     def outcomes(self, *states: ThingState) -> Iterator[OutcomeRow]:
         """Every thing, or those in `states`, by core and name; streamed."""
-        where = f"WHERE thing.state IN ({','.join(str(int(state)) for state in states)})" if states else ""
+        source, where = (
+            "thing",
+            f"WHERE thing.state IN ({','.join(str(int(state)) for state in states)})" if states else "",
+        )
+        if set(states) == {ThingState.FAILED}:  # all in `odd`: the others need not be looked at
+            source = (
+                "(SELECT odd.*, name.name AS name, core.id AS core FROM odd JOIN name ON name.id = odd.id"
+                " JOIN core ON core.first = (SELECT max(first) FROM core WHERE first <= odd.id)) AS thing"
+            )
         rows = self._guard(
             "SELECT core.name, thing.name, thing.state, thing.code, thing.message, thing.attempts,"  # noqa: S608 - numbers
             " request.answered_at, request.aws_request_id"
-            f" FROM thing JOIN core ON core.id = thing.core LEFT JOIN request ON request.id = thing.request {where}"
+            f" FROM {source} JOIN core ON core.id = thing.core LEFT JOIN request ON request.id = thing.request {where}"
             " ORDER BY thing.id"
         )
         with self._explained():
@@ -145,13 +153,9 @@ class JournalReader:
 
     def left(self, *, failed: bool = False) -> tuple[int, int]:
         """Things, and requests at least, that a resume has before it; with `failed`, that a retry has."""
-        chosen = "state = 3 OR (state IN (0, 1) AND pass > 1)" if failed else "state IN (0, 1)"
-        ((things, requests),) = self._guard(
-            "SELECT coalesce(sum(n), 0), coalesce(sum((n + ?1 - 1) / ?1), 0)"  # noqa: S608 - of two constants
-            f" FROM (SELECT count(*) AS n FROM thing WHERE {chosen} GROUP BY core)",
-            MAX_BATCH,
-        )
-        return things, requests
+        with self._explained():
+            amounts = list(self._store.failed_by_core() if failed else self._store.pending_by_core())
+        return sum(amounts), sum(-(-amount // MAX_BATCH) for amount in amounts)
 
     def rate(self, seconds: float, now: float) -> float:
         """Requests per second claimed in the last `seconds` before `now` (since 1970), or since the first of them."""

@@ -1,7 +1,9 @@
 """Rule: what a journal file looks like, and how one is opened: the tables, the file's marks, SQLite's errors in words.
 
-A run is one SQLite file. Its things stand in one table, sorted by core and name when they were imported, so that a core
-is a range of ids, a batch is a range in it, and marking a batch touches a few neighbouring pages.
+A run is one SQLite file. Things are numbered by core and name when they are imported, so a core is a range of ids and
+so is a batch of things that are sent for the first time. What became of such a batch is one row, its request's. Only
+things that go another way (fail, come back, were sent perhaps) get a row each, in `odd`, and that row is what counts.
+The view `thing` shows every thing as it stands.
 """
 
 from __future__ import annotations
@@ -34,22 +36,16 @@ VERSION: Final = 1
 _TABLES: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE core (id INTEGER PRIMARY KEY, name TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL);
-CREATE TABLE thing (
-    id INTEGER PRIMARY KEY,               -- ascending by core, then name
-    core INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    state INTEGER NOT NULL DEFAULT 0,     -- asyncgg.model.ThingState
-    attempts INTEGER NOT NULL DEFAULT 0,  -- counted requests in this pass
-    ambiguous INTEGER NOT NULL DEFAULT 0, -- 1: sent before without a clear answer
-    pass INTEGER NOT NULL DEFAULT 1,      -- `retry` begins a new one
-    request INTEGER,                      -- the last request that carried it, or that decided its fate
-    code TEXT,
-    message TEXT
-);
+CREATE INDEX core_first ON core (first);
+CREATE TABLE name (id INTEGER PRIMARY KEY, name TEXT NOT NULL);  -- of things; ascending by core, then name
 CREATE TABLE request (
     id INTEGER PRIMARY KEY,
     core INTEGER NOT NULL,
-    things INTEGER NOT NULL,
+    low INTEGER,                          -- of the things it was the first to carry: the lowest id, and
+    high INTEGER,                         -- the highest; NULL when there are none
+    plain INTEGER NOT NULL,               -- how many of them have no row in `odd`: `state` is theirs
+    state INTEGER NOT NULL,               -- asyncgg.model.ThingState
+    things INTEGER NOT NULL,              -- all it carried
     again INTEGER NOT NULL,               -- 1: carries a thing that was sent before
     claimed_at REAL NOT NULL,             -- seconds since 1970, UTC
     answered_at REAL,
@@ -58,6 +54,30 @@ CREATE TABLE request (
     code TEXT,
     aws_request_id TEXT
 );
+CREATE INDEX request_low ON request (low) WHERE low IS NOT NULL;
+CREATE TABLE odd (                        -- things whose way was not: pending, claimed, done
+    id INTEGER PRIMARY KEY,
+    state INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,            -- counted requests in this pass
+    ambiguous INTEGER NOT NULL,           -- 1: sent before without a clear answer
+    pass INTEGER NOT NULL,                -- `retry` begins a new one
+    request INTEGER,                      -- the last request that carried it, or that decided its fate
+    code TEXT,
+    message TEXT
+);
+CREATE VIEW thing AS                      -- every thing as it stands
+SELECT name.id, core.id AS core, name.name,
+    coalesce(odd.state, batch.state, 0) AS state,
+    coalesce(odd.attempts, batch.state = 2, 0) AS attempts,
+    coalesce(odd.ambiguous, 0) AS ambiguous,
+    coalesce(odd.pass, 1) AS pass,
+    CASE WHEN odd.id IS NULL THEN batch.id ELSE odd.request END AS request,
+    odd.code, odd.message
+FROM name
+JOIN core ON core.first = (SELECT max(first) FROM core WHERE first <= name.id)
+LEFT JOIN odd ON odd.id = name.id
+LEFT JOIN request AS batch ON batch.high >= name.id
+    AND batch.low = (SELECT max(low) FROM request WHERE low IS NOT NULL AND low <= name.id);
 """
 
 _ADVICE = {
@@ -176,7 +196,7 @@ def _open(path: Path, mode: str) -> sqlite3.Connection:
         if fault is not None:
             raise JournalError(f"journal {path}: {fault}")
         connection.execute("SELECT count(*) FROM meta").fetchone()
-        connection.execute("SELECT max(id) FROM thing").fetchone()
+        connection.execute("SELECT max(id) FROM name").fetchone()
         if mode != "ro":
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")  # a claim must survive a power loss

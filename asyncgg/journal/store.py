@@ -2,6 +2,10 @@
 
 Nothing here begins or commits: the writer does, for many calls together. Nothing here decides: the fate of things comes
 in as a `Settlement`.
+
+The common way is cheap: a batch of things never sent before is a range of ids, its claim one row of `request`, its
+success one update of that row. Everything else is a row of `odd` for each thing. The things of a core that were never
+claimed are the ones above everything that was, its *rest*.
 """
 
 from __future__ import annotations
@@ -71,14 +75,16 @@ class Store:
 
     def recover(self) -> int:
         """What a dead process had claimed was sent perhaps: it becomes pending and ambiguous. Returns how many."""
-        self._execute("UPDATE request SET verdict = 'unknown' WHERE verdict IS NULL")
-        return self._execute("UPDATE thing SET state = ?, ambiguous = 1 WHERE state = ?", (_PENDING, _CLAIMED)).rowcount
+        claimed = self._execute("SELECT id, things FROM request WHERE verdict IS NULL").fetchall()
+        for number, _ in claimed:
+            self._sent_perhaps(number)
+        return sum(things for _, things in claimed)
 
     def begin_retry(self) -> int:
         """Begin a new pass with what failed, and with what an earlier retry left pending. Returns how many things."""
         number = int(self.get("pass", "1")) + 1
         taken = self._execute(
-            "UPDATE thing SET state = ?, attempts = 0, pass = ?, code = NULL, message = NULL"
+            "UPDATE odd SET state = ?, attempts = 0, pass = ?, code = NULL, message = NULL"
             " WHERE state = ? OR (state = ? AND pass > 1)",
             (_PENDING, number, _FAILED, _PENDING),
         ).rowcount
@@ -95,119 +101,222 @@ class Store:
         self._scope = 1
 
     def counts(self) -> Counts:
-        """Count things and requests; reads the whole journal."""
-        things = dict(self._execute("SELECT state, count(*) FROM thing GROUP BY state").fetchall())
+        """Count things and requests; reads all but the names."""
+        (total,) = self._execute("SELECT coalesce(sum(last - first + 1), 0) FROM core").fetchone()
+        plain = dict(self._execute("SELECT state, sum(plain) FROM request GROUP BY state").fetchall())
+        odd = dict(self._execute("SELECT state, count(*) FROM odd GROUP BY state").fetchall())
+        done, failed = plain.get(_DONE, 0) + odd.get(_DONE, 0), odd.get(_FAILED, 0)
         sent, throttled, retried = self._execute(
             "SELECT count(*), coalesce(sum(verdict = 'throttled'), 0), coalesce(sum(again), 0) FROM request"
         ).fetchone()
-        pending = things.get(_PENDING, 0) + things.get(_CLAIMED, 0)
-        return Counts(pending, things.get(_DONE, 0), things.get(_FAILED, 0), sent, throttled, retried)
+        return Counts(total - done - failed, done, failed, sent, throttled, retried)
 
     def work(self) -> Iterator[CoreWork]:
         """The cores with pending things in the scope of this start."""
-        yield from (
-            CoreWork(*row)
-            for row in self._execute(
-                "SELECT core.id, core.name, core.first, core.last, pending.things FROM"
-                " (SELECT core, count(*) AS things FROM thing WHERE state = ? AND pass >= ? GROUP BY core) AS pending"
-                " JOIN core ON core.id = pending.core",
-                (_PENDING, self._scope),
-            )
-        )
+        for core, name, first, last, odd in self._execute(
+            "SELECT id, name, first, last,"
+            " (SELECT count(*) FROM odd WHERE id BETWEEN first AND last AND state = 0 AND pass >= ?) FROM core",
+            (self._scope,),
+        ).fetchall():
+            pending = odd + (last - self._reached(first, last) if self._scope <= 1 else 0)
+            if pending:
+                yield CoreWork(core, name, first, last, pending)
+
+    def pending_by_core(self) -> Iterator[int]:
+        """How many things each core has that are pending or claimed, whatever the scope."""
+        for first, last, odd, plain in self._execute(
+            "SELECT first, last, (SELECT count(*) FROM odd WHERE id BETWEEN first AND last AND state IN (0, 1)),"
+            " (SELECT coalesce(sum(plain), 0) FROM request WHERE low BETWEEN first AND last AND state = 1) FROM core"
+        ).fetchall():
+            yield odd + plain + last - self._reached(first, last)
+
+    def failed_by_core(self) -> Iterator[int]:
+        """How many things of each core a retry would take."""
+        for (amount,) in self._execute(
+            "SELECT count(*) FROM odd WHERE state = 3 OR (state IN (0, 1) AND pass > 1)"
+            " GROUP BY (SELECT max(first) FROM core WHERE first <= odd.id)"
+        ):
+            yield amount
 
     # --- batches ---
 
     def claim(self, claim: Claim, now: float) -> Batch:
         """Take the claim's pending things for a request, whose number is new. `now` is in seconds since 1970."""
+        work = claim.work
         rows = self._execute(
-            "SELECT id, name, attempts, ambiguous FROM thing WHERE id BETWEEN ? AND ? AND state = 0 AND pass >= ?"
-            " ORDER BY id LIMIT ?",
+            "SELECT odd.id, name.name, attempts, ambiguous FROM odd JOIN name ON name.id = odd.id"
+            " WHERE odd.id BETWEEN ? AND ? AND state = 0 AND pass >= ? ORDER BY odd.id LIMIT ?",
             (claim.low, claim.high, self._scope, claim.limit),
         ).fetchall()
-        if len(rows) != claim.limit:
+        ids, things = tuple(row[0] for row in rows), tuple(row[1] for row in rows)
+        attempts, ambiguous = tuple(row[2] for row in rows), tuple(bool(row[3]) for row in rows)
+        wanted = claim.limit - len(rows)
+        low = high = None
+        if wanted and self._scope <= 1:
+            low = max(self._reached(work.first, work.last) + 1, claim.low)
+            high = min(low + wanted - 1, claim.high)
+            names = self._execute("SELECT name FROM name WHERE id BETWEEN ? AND ?", (low, high)).fetchall()
+            ids += tuple(range(low, high + 1))
+            things += tuple(name for (name,) in names)
+            attempts += (0,) * len(names)
+            ambiguous += (False,) * len(names)
+        if len(ids) != claim.limit or len(things) != claim.limit:
             raise InternalError(
-                f"core {claim.work.name}: {claim.limit} pending things expected in {claim.low}..{claim.high},"
-                f" {len(rows)} found; please report this"
+                f"core {work.name}: {claim.limit} pending things expected in {claim.low}..{claim.high},"
+                f" {len(things)} found; please report this"
             )
-        ids, names, attempts, ambiguous = zip(*rows, strict=True)
         self._last_request += 1
         number = self._last_request
-        batch = Batch(number, claim.work.name, ids, names, attempts, tuple(map(bool, ambiguous)))
+        batch = Batch(number, work.name, ids, things, attempts, ambiguous)
         self._execute(
-            "INSERT INTO request (id, core, things, again, claimed_at) VALUES (?, ?, ?, ?, ?)",
-            (number, claim.work.id, len(ids), batch.again, now),
+            "INSERT INTO request (id, core, low, high, plain, state, things, again, claimed_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (number, work.id, low, high, len(ids) - len(rows), _CLAIMED, len(ids), batch.again, now),
         )
-        self._execute(
-            "UPDATE thing SET state = 1, request = ? WHERE id BETWEEN ? AND ? AND state = 0 AND pass >= ?",
-            (number, ids[0], ids[-1], self._scope),
-        )
+        if rows:
+            self._execute(
+                "UPDATE odd SET state = ?, request = ? WHERE id BETWEEN ? AND ? AND state = 0 AND pass >= ?",
+                (_CLAIMED, number, rows[0][0], rows[-1][0], self._scope),
+            )
         return batch
 
     def release(self, batch: Batch) -> None:
         """Undo the claim of a batch that was certainly not sent."""
-        self._execute(
-            "UPDATE thing SET state = 0, request = NULL WHERE id BETWEEN ? AND ? AND state = 1 AND request = ?",
-            (batch.ids[0], batch.ids[-1], batch.request),
-        )
-        self._execute("DELETE FROM request WHERE id = ?", (batch.request,))
+        self._not_sent(batch.request)
 
     def abandon(self, in_flight: Sequence[Batch]) -> None:
         """This start is being cut off: what is in flight was sent perhaps, every other claim was not sent."""
         for batch in in_flight:
-            self._execute(
-                "UPDATE thing SET state = 0, ambiguous = 1 WHERE id BETWEEN ? AND ? AND state = 1 AND request = ?",
-                (batch.ids[0], batch.ids[-1], batch.request),
-            )
-            self._execute("UPDATE request SET verdict = 'unknown' WHERE id = ?", (batch.request,))
-        # The numbers of deleted requests are given again, so no thing may keep one.
-        self._execute("UPDATE thing SET state = 0, request = NULL WHERE state = 1")
-        self._execute("DELETE FROM request WHERE verdict IS NULL")
+            self._sent_perhaps(batch.request)
+        for (number,) in self._execute("SELECT id FROM request WHERE verdict IS NULL ORDER BY id DESC").fetchall():
+            self._not_sent(number)
 
     def settle(self, batch: Batch, settlement: Settlement, answer: Answer) -> None:
         """Write down what became of a claimed batch."""
-        marked = self._execute(
-            "UPDATE thing SET state = ?, attempts = attempts + ?, ambiguous = max(ambiguous, ?)"
-            " WHERE id BETWEEN ? AND ? AND state = 1 AND request = ?",
+        row = self._execute(
+            "SELECT low, high, plain FROM request WHERE id = ? AND verdict IS NULL", (batch.request,)
+        ).fetchone()
+        if row is None:
+            raise InternalError(f"core {batch.core}: request {batch.request} is not claimed; please report this")
+        low, _, plain = row
+        if len(batch.ids) > plain:
+            self._settle_odd(batch, settlement, len(batch.ids) - plain)
+        plainly_done = settlement.state is ThingState.DISASSOCIATED and settlement.counted and not settlement.ambiguous
+        if plain and not plainly_done:
+            self._make_odd(batch.request, int(settlement.state), settlement.counted, settlement.ambiguous)
+            plain = 0
+        if settlement.deviations:
+            plain -= sum(batch.ids[odd.index] >= low for odd in settlement.deviations) if plain else 0
+            self._deviate(batch, settlement)
+        self._execute(
+            "UPDATE request SET state = ?, plain = ?, answered_at = ?, verdict = ?, status = ?, code = ?,"
+            " aws_request_id = ? WHERE id = ?",
             (
-                int(settlement.state),
-                int(settlement.counted),
-                int(settlement.ambiguous),
-                batch.ids[0],
-                batch.ids[-1],
+                _DONE,
+                plain,
+                answer.at,
+                answer.verdict,
+                answer.status,
+                answer.code,
+                answer.aws_request_id,
                 batch.request,
             ),
-        ).rowcount
-        if marked != len(batch.ids):
-            raise InternalError(
-                f"core {batch.core}: request {batch.request} holds {marked} things, {len(batch.ids)} were answered;"
-                " please report this"
-            )
-        if settlement.deviations:
-            self._connection.executemany(
-                "UPDATE thing SET state = ?, code = ?, message = ? WHERE id = ?",
-                [
-                    (int(odd.state), odd.code, odd.message, batch.ids[odd.index])
-                    if odd.state is not ThingState.PENDING
-                    else (_PENDING, None, None, batch.ids[odd.index])
-                    for odd in settlement.deviations
-                ],
-            )
-        self._execute(
-            "UPDATE request SET answered_at = ?, verdict = ?, status = ?, code = ?, aws_request_id = ? WHERE id = ?",
-            (answer.at, answer.verdict, answer.status, answer.code, answer.aws_request_id, batch.request),
         )
 
     def fail_pending(self, work: CoreWork, code: str, message: str, request: int, limit: int) -> list[Outcome]:
         """Fail up to `limit` pending things of one core, as `request` was answered; the outcomes written."""
+        if self._scope <= 1:
+            low = self._reached(work.first, work.last) + 1
+            self._execute(
+                "INSERT INTO odd (id, state, attempts, ambiguous, pass)"
+                " SELECT id, 0, 0, 0, 1 FROM name WHERE id BETWEEN ? AND ?",
+                (low, min(work.last, low + limit - 1)),
+            )
         rows = self._execute(
-            "SELECT id, name, attempts FROM thing WHERE id BETWEEN ? AND ? AND state = 0 AND pass >= ?"
-            " ORDER BY id LIMIT ?",
+            "SELECT odd.id, name.name, attempts FROM odd JOIN name ON name.id = odd.id"
+            " WHERE odd.id BETWEEN ? AND ? AND state = 0 AND pass >= ? ORDER BY odd.id LIMIT ?",
             (work.first, work.last, self._scope, limit),
         ).fetchall()
         if rows:
             self._execute(
-                "UPDATE thing SET state = ?, code = ?, message = ?, request = ?"
+                "UPDATE odd SET state = ?, code = ?, message = ?, request = ?"
                 " WHERE id BETWEEN ? AND ? AND state = 0 AND pass >= ?",
                 (_FAILED, code, message, request, rows[0][0], rows[-1][0], self._scope),
             )
         return [Outcome(work.name, name, ThingState.FAILED, code, message, attempts) for _, name, attempts in rows]
+
+    # --- how a batch is kept ---
+
+    def _reached(self, first: int, last: int) -> int:
+        """The highest id of a core's things that was ever claimed or decided; those above it are its rest."""
+        batch = self._execute(
+            "SELECT high FROM request WHERE low BETWEEN ? AND ? ORDER BY low DESC LIMIT 1", (first, last)
+        ).fetchone()
+        (odd,) = self._execute("SELECT max(id) FROM odd WHERE id BETWEEN ? AND ?", (first, last)).fetchone()
+        return max(first - 1, batch[0] if batch else 0, odd or 0)
+
+    def _make_odd(self, number: int, state: int, attempts: int, ambiguous: bool) -> None:
+        """Give each plain thing of a request a row of its own."""
+        self._execute(
+            "INSERT INTO odd (id, state, attempts, ambiguous, pass, request)"
+            " SELECT name.id, ?, ?, ?, 1, ? FROM request JOIN name ON name.id BETWEEN low AND high"
+            " WHERE request.id = ?",
+            (state, attempts, ambiguous, number, number),
+        )
+
+    def _settle_odd(self, batch: Batch, settlement: Settlement, count: int) -> None:
+        marked = self._execute(
+            "UPDATE odd SET state = ?, attempts = attempts + ?, ambiguous = max(ambiguous, ?)"
+            " WHERE id BETWEEN ? AND ? AND state = ? AND request = ?",
+            (
+                int(settlement.state),
+                settlement.counted,
+                settlement.ambiguous,
+                batch.ids[0],
+                batch.ids[count - 1],
+                _CLAIMED,
+                batch.request,
+            ),
+        ).rowcount
+        if marked != count:
+            raise InternalError(
+                f"core {batch.core}: request {batch.request} holds {marked} things, {count} were answered;"
+                " please report this"
+            )
+
+    def _deviate(self, batch: Batch, settlement: Settlement) -> None:
+        self._connection.executemany(
+            "INSERT INTO odd (id, state, attempts, ambiguous, pass, request, code, message)"
+            " VALUES (?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+            " state = excluded.state, code = excluded.code, message = excluded.message",
+            [
+                (
+                    batch.ids[odd.index],
+                    int(odd.state),
+                    settlement.counted,
+                    settlement.ambiguous,
+                    batch.request,
+                    *((None, None) if odd.state is ThingState.PENDING else (odd.code, odd.message)),
+                )
+                for odd in settlement.deviations
+            ],
+        )
+
+    def _sent_perhaps(self, number: int) -> None:
+        """A claimed request whose fate nobody knows: its things become pending and ambiguous."""
+        self._execute("UPDATE odd SET state = 0, ambiguous = 1 WHERE request = ? AND state = ?", (number, _CLAIMED))
+        self._make_odd(number, _PENDING, 0, True)
+        self._execute("UPDATE request SET state = ?, plain = 0, verdict = 'unknown' WHERE id = ?", (_DONE, number))
+
+    def _not_sent(self, number: int) -> None:
+        """A claimed request that was not sent: as if it had never been."""
+        low, high, last = self._execute(
+            "SELECT low, high, core.last FROM request JOIN core ON core.id = request.core WHERE request.id = ?",
+            (number,),
+        ).fetchone()
+        # The numbers of deleted requests are given again, so no thing may keep one.
+        self._execute("UPDATE odd SET state = 0, request = NULL WHERE request = ? AND state = ?", (number, _CLAIMED))
+        if low is not None and self._reached(low, last) > high:  # not the end of what was claimed: no rest any more
+            self._make_odd(number, _PENDING, 0, False)
+            self._execute("UPDATE odd SET request = NULL WHERE id BETWEEN ? AND ?", (low, high))
+        self._execute("DELETE FROM request WHERE id = ?", (number,))

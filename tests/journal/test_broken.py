@@ -112,7 +112,7 @@ def test_a_bad_journal(tmp_path: Path, case: str, opener: type[Journal | Journal
         ("UPDATE meta SET value = 'dancing' WHERE key = 'state'", "state"),
         ("UPDATE meta SET value = 'many' WHERE key = 'duplicates'", "summary"),
         ("UPDATE meta SET value = '{' WHERE key = 'settings'", "settings"),
-        ("UPDATE thing SET state = 9 WHERE id = 2", "outcomes"),
+        ("INSERT INTO odd VALUES (2, 9, 0, 0, 1, NULL, NULL, NULL)", "outcomes"),
     ],
 )
 def test_values_that_are_none(tmp_path: Path, change: str, read: str) -> None:
@@ -176,7 +176,7 @@ def test_cut_off_in_a_transaction(tmp_path: Path) -> None:
     with closing(sqlite3.connect(before, isolation_level=None)) as connection:
         connection.execute("PRAGMA cache_size = 1")  # pages go to the file before the commit
         connection.execute("BEGIN")
-        connection.execute("UPDATE thing SET state = 2, code = 'invented', message = 'invented'")
+        connection.execute("INSERT OR REPLACE INTO odd SELECT id, 2, 1, 0, 1, NULL, 'invented', 'invented' FROM name")
         for ending in ("", "-journal"):
             shutil.copy(f"{before}{ending}", f"{after}{ending}")
         connection.execute("ROLLBACK")
