@@ -70,47 +70,59 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True, validate_default=True)
 
-    profile: str | None = Field(None, description="AWS profile")
-    region: str | None = Field(None, description="AWS Region")
-    endpoint_url: str | None = Field(None, description="endpoint instead of AWS's own; nothing is called elsewhere")
+    profile: str | None = Field(default=None, description="AWS profile")
+    region: str | None = Field(default=None, description="AWS Region")
+    endpoint_url: str | None = Field(
+        default=None, description="endpoint instead of AWS's own; nothing is called elsewhere"
+    )
 
     rate: Automatic = Field(
-        None,
+        default=None,
         gt=0,
         allow_inf_nan=False,
         description="requests per second at most; auto: the Region's documented quota times --quota-share",
     )
     burst: Automatic = Field(
-        None, ge=1, allow_inf_nan=False, description="requests that may start at once; auto: small, follows the rate"
+        default=None,
+        ge=1,
+        allow_inf_nan=False,
+        description="requests that may start at once; auto: small, follows the rate",
     )
     quota_share: float = Field(
-        1.0, gt=0, le=1, description="part of the quota that --rate auto may use, the rest is left to others"
+        default=1.0, gt=0, le=1, description="part of the quota that --rate auto may use, the rest is left to others"
     )
-    concurrency: int = Field(64, ge=1, le=10_000, description="requests in flight at most")
-    per_core: int = Field(4, ge=1, le=10_000, description="requests in flight at most for one core")
+    concurrency: int = Field(default=64, ge=1, le=10_000, description="requests in flight at most")
+    per_core: int = Field(default=4, ge=1, le=10_000, description="requests in flight at most for one core")
     max_attempts: int = Field(
-        10, ge=1, le=1_000, description="requests that carry a thing before it fails; throttled ones do not count"
+        default=10,
+        ge=1,
+        le=1_000,
+        description="requests that carry a thing before it fails; throttled ones do not count",
     )
-    unknown_attempts: int = Field(3, ge=1, le=1_000, description="the same for a per-thing error code nobody knows")
-    connect_timeout: Duration = Field(5.0, description="until a connection stands")
-    request_timeout: Duration = Field(60.0, description="for a whole request; cut after it, and sent again")
+    unknown_attempts: int = Field(
+        default=3, ge=1, le=1_000, description="the same for a per-thing error code nobody knows"
+    )
+    connect_timeout: Duration = Field(default=5.0, description="until a connection stands")
+    request_timeout: Duration = Field(default=60.0, description="for a whole request; cut after it, and sent again")
     patience: Duration = Field(
-        300.0, description="without an accepted request before a throttled or unanswered run stops itself"
+        default=300.0, description="without an accepted request before a throttled or unanswered run stops itself"
     )
 
-    journal: Path | None = Field(None, description="the run's journal; named by date and time unless given")
-    max_things: int | None = Field(None, ge=1, description="stop before the first request if there are more")
-    expect_account: str | None = Field(None, description="stop before the first request if it is another AWS account")
-    protect: Path | None = Field(None, description="names or globs of things and cores that are never touched")
-    skip_bad_rows: bool = Field(False, description="go on with the good rows of a manifest that has bad ones")
+    journal: Path | None = Field(default=None, description="the run's journal; named by date and time unless given")
+    max_things: int | None = Field(default=None, ge=1, description="stop before the first request if there are more")
+    expect_account: str | None = Field(
+        default=None, description="stop before the first request if it is another AWS account"
+    )
+    protect: Path | None = Field(default=None, description="names or globs of things and cores that are never touched")
+    skip_bad_rows: bool = Field(default=False, description="go on with the good rows of a manifest that has bad ones")
     abort_at: float | None = Field(
-        None, gt=0, le=100, description="stop when so many percent of the finished things failed"
+        default=None, gt=0, le=100, description="stop when so many percent of the finished things failed"
     )
-    abort_after: int = Field(100, ge=1, description="finished things before --abort-at applies")
-    deadline: Duration | None = Field(None, description="stop after so long; resumable")
+    abort_after: int = Field(default=100, ge=1, description="finished things before --abort-at applies")
+    deadline: Duration | None = Field(default=None, description="stop after so long; resumable")
 
-    quiet: bool = Field(False, description="no progress")
-    log_format: Literal["text", "json"] = Field("text", description="progress and log lines without a terminal")
+    quiet: bool = Field(default=False, description="no progress")
+    log_format: Literal["text", "json"] = Field(default="text", description="progress and log lines without a terminal")
 
     codes: dict[str, str] = Field(
         default_factory=dict, description="per-thing error codes: retry, fail or gone (gone counts as done)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from enum import Enum
 from pathlib import Path
@@ -77,7 +78,7 @@ async def execute(
     Raises `JournalError` when the journal cannot be used, `JournalWriteError` when it can no longer be written, and
     whatever a listener raises. Cancelling it leaves the journal resumable.
     """
-    journal = await asyncio.to_thread(Journal, path)
+    journal = await _open(path)
     try:
         await _begin(journal, mode)
         await record_account(journal, account)
@@ -96,6 +97,18 @@ async def execute(
         journal.close()
     with JournalReader(path) as reader:
         return result, reader.summary()
+
+
+async def _open(path: Path) -> Journal:
+    """Open the journal in a thread; whoever is cancelled meanwhile leaves no lock behind."""
+    with ThreadPoolExecutor(1) as thread:
+        opening = thread.submit(Journal, path)
+        try:
+            return await asyncio.wrap_future(opening)
+        except asyncio.CancelledError:
+            if not opening.cancel() and opening.exception() is None:  # waits for it: a second or so at most
+                opening.result().close()
+            raise
 
 
 async def _begin(journal: Journal, mode: Mode) -> None:
