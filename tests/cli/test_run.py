@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from asyncgg.journal import Store
+from asyncgg.manifest.s3 import S3Download
 from tests.cli.conftest import Serve
 from tests.cli.support import Cli, fleet
 
@@ -236,3 +237,39 @@ def test_a_full_disk_behind_standard_output_is_told(cli: Cli, serve: Serve, monk
     assert ended.code == 1
     assert ended.err == "error: standard output cannot be written: No space left on device\n"
     assert not any(simulator.service.fleet.things.values())
+
+
+@pytest.mark.parametrize(
+    ("variables", "options", "endpoint"),
+    [
+        ({}, ["--region", "eu-west-1"], None),
+        ({}, ["--region", "eu-west-1", "--endpoint-url", "http://127.0.0.1:9"], "http://127.0.0.1:9"),
+        (
+            {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:8"},
+            ["--region", "eu-west-1", "--endpoint-url", "http://127.0.0.1:9"],
+            "http://127.0.0.1:8",
+        ),
+    ],
+)
+def test_a_manifest_in_s3_is_fetched_where_the_run_goes(
+    cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    options: list[str],
+    endpoint: str | None,
+) -> None:
+    """The Region is the run's; with a custom endpoint nothing is fetched elsewhere, but for S3's own endpoint."""
+    asked: list[tuple[S3Download, str, str]] = []
+
+    def opened(self: S3Download, bucket: str, key: str) -> io.BytesIO:
+        asked.append((self, bucket, key))
+        return io.BytesIO(b"core,thing\na,b\n")
+
+    monkeypatch.setattr(S3Download, "open", opened)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    ended = cli("plan", "s3://bucket/folder/fleet.csv", *options, "--json")
+    assert ended.code == 0, ended.err
+    assert ended.json["things"]["total"] == 1
+    assert asked == [(S3Download(None, "eu-west-1", endpoint), "bucket", "folder/fleet.csv")]
