@@ -101,7 +101,7 @@ def body_of(things: Sequence[str]) -> bytes:
 
     Thing names need no escaping; for others, which the callers keep out, it is done all the same.
     """
-    # 7 microseconds for 100 things, more than half of them for this check; json.dumps takes 115.
+    # 2.5 microseconds for 100 things, half of them for this check; json.dumps takes 46.
     if "".join(things).encode("ascii", "replace").translate(None, _PLAIN):
         return _escaped(things)
     names = '"},{"thingName":"'.join(things)

@@ -56,17 +56,17 @@ def clock() -> Iterator[Clock]:
         yield clock
 
 
-def _by_botocore(keys: ReadOnlyCredentials, region: str, url: str, agent: str, body: bytes) -> AWSRequest:
-    headers = {"Content-Type": "application/json", "User-Agent": agent}
+def _by_botocore(keys: ReadOnlyCredentials, region: str, url: str, extra: str, body: bytes) -> AWSRequest:
+    headers = {"Content-Type": "application/json", "User-Agent": extra, "X-Amz-Extra": extra, "X-Later": extra}
     request = AWSRequest(method="POST", url=url, data=body, headers=headers)
     SigV4Auth(keys, "greengrass", region).add_auth(request)
     return request
 
 
 @cache
-def _prepared(origin: str, region: str, agent: str) -> Prepared:
+def _prepared(origin: str, region: str, extra: str) -> Prepared:
     url = f"{origin}/greengrass/v2/coreDevices/{PLACEHOLDER}/disassociateClientDevices"
-    first = _by_botocore(KEYS, region, url, agent, b"{}")
+    first = _by_botocore(KEYS, region, url, extra, b"{}")
     return read_prepared(url, dict(first.headers.items()))
 
 
@@ -80,7 +80,7 @@ def _prepared(origin: str, region: str, agent: str) -> Prepared:
     region=regions,
     time=times,
     origin=origins,
-    agent=st.sampled_from(["agent/1", "a/1 b/2"]),
+    extra=st.sampled_from(["agent/1", " two   blanks ", "{0} {{x}}"]),
 )
 def test_every_signature_is_botocores(
     clock: Clock,
@@ -91,15 +91,15 @@ def test_every_signature_is_botocores(
     region: str,
     time: float,
     origin: str,
-    agent: str,
+    extra: str,
 ) -> None:
     """From a request that botocore prepared once, each further one has the headers and signature botocore gives it."""
-    prepared = _prepared(origin, region, agent)
+    prepared = _prepared(origin, region, extra)
     clock.now = time
     keys = ReadOnlyCredentials("AKIA" + core[:4], secret, token)
     body, path = body_of(things), prepared.path(core)
     url = f"{origin}/greengrass/v2/coreDevices/{core.replace(':', '%3A')}/disassociateClientDevices"
-    theirs = _by_botocore(keys, region, url, agent, body)
+    theirs = _by_botocore(keys, region, url, extra, body)
     added = sign(keys, prepared.region, prepared.service, "POST", path, prepared.signed, body, time)
     ours = {**prepared.unsigned, **prepared.signed, **added}
     assert ours.pop("Accept-Encoding") == "identity"

@@ -1,0 +1,155 @@
+"""What one request costs the client: our two transports and the bare aiobotocore call, each in turn on one server.
+
+`python -m benchmarks.transports [REQUESTS]`: requests of 100 things from 16 workers to a server in another process that
+answers at once (benchmarks/loopback_server.py); no quota, no journal, no engine. Five rounds of each, interleaved; the
+medians count. The server's share of a CPU says whether it was the bottleneck.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+
+from asyncgg.model import Accepted
+from asyncgg.transport import Connection, open_transport
+from benchmarks.simulated import ENVIRONMENT
+
+RESULTS = Path(__file__).parent / "results" / "transports.json"
+WORKERS = 16
+ROUNDS = 5
+THINGS = tuple(f"client-device-{number:06}" for number in range(100))
+
+Send = Callable[[str], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """The medians of one client."""
+
+    client: str
+    requests_per_second: float
+    cpu_ms_per_request: float
+    server_cpu_percent: float
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """The fast server in a process of its own; gives its URL and ends it."""
+    command = [sys.executable, "-m", "benchmarks.loopback_server"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+
+
+@asynccontextmanager
+async def bare(url: str) -> AsyncIterator[Send]:
+    """The call as one writes it without asyncgg."""
+    config = AioConfig(max_pool_connections=WORKERS)
+    async with get_session().create_client("greengrassv2", endpoint_url=url, config=config) as client:
+
+        async def send(core: str) -> None:
+            entries = [{"thingName": thing} for thing in THINGS]
+            await client.batch_disassociate_client_device_from_core_device(coreDeviceThingName=core, entries=entries)
+
+        yield send
+
+
+@asynccontextmanager
+async def ours(url: str, kind: Any) -> AsyncIterator[Send]:
+    """One of our transports."""
+    async with open_transport(Connection(endpoint_url=url, pool=WORKERS), kind) as transport:
+
+        async def send(core: str) -> None:
+            assert isinstance(await transport.send(core, THINGS), Accepted)
+
+        yield send
+
+
+async def run(send: Send, requests: int) -> None:
+    """This many requests, each for another core."""
+    numbers = iter(range(requests))
+
+    async def work() -> None:
+        for number in numbers:
+            await send(f"core-device-{number}")
+
+    await asyncio.gather(*(work() for _ in range(WORKERS)))
+
+
+async def measure(send: Send, url: str, requests: int) -> tuple[float, float, float]:
+    """Requests per second, CPU milliseconds per request, percent of one CPU that the server used."""
+    before, cpu, started = _server_cpu(url), time.process_time(), time.perf_counter()
+    await run(send, requests)
+    seconds, used = time.perf_counter() - started, time.process_time() - cpu
+    return requests / seconds, 1000 * used / requests, 100 * (_server_cpu(url) - before) / seconds
+
+
+def _server_cpu(url: str) -> float:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return float(json.load(answer)["cpu_seconds"])
+
+
+async def compare(url: str, requests: int) -> list[Row]:
+    """All clients, round by round."""
+    async with bare(url) as call, ours(url, "sdk") as sdk, ours(url, "fast") as fast:
+        clients = {"aiobotocore client": call, "transport sdk": sdk, "transport fast": fast}
+        seen: dict[str, list[tuple[float, float, float]]] = {name: [] for name in clients}
+        for send in clients.values():
+            await run(send, WORKERS)  # connections, TLS contexts and caches are not what is measured
+        for _ in range(ROUNDS):
+            for name, send in clients.items():
+                seen[name].append(await measure(send, url, requests))
+    return [
+        Row(name, *(round(median(values), 3) for values in zip(*rounds, strict=True))) for name, rounds in seen.items()
+    ]
+
+
+def main() -> None:
+    """Measure, print, write."""
+    requests = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    os.environ.update(ENVIRONMENT)
+    with server() as url:
+        rows = asyncio.run(compare(url, requests))
+    print(f"{'client':20} {'requests/s':>10} {'CPU ms each':>12} {'of fast':>8} {'server CPU':>11}")
+    for row in rows:
+        ratio = row.cpu_ms_per_request / rows[-1].cpu_ms_per_request
+        print(
+            f"{row.client:20} {row.requests_per_second:10.0f} {row.cpu_ms_per_request:12.3f} {ratio:7.1f}x"
+            f" {row.server_cpu_percent:9.0f} %"
+        )
+    result = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+        "requests": requests,
+        "rounds": ROUNDS,
+        "rows": [asdict(row) for row in rows],
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"written to benchmarks/results/{RESULTS.name}")
+
+
+if __name__ == "__main__":
+    main()
