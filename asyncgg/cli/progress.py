@@ -205,7 +205,12 @@ class Display:
         if isinstance(event, RunEnded):
             self._look(last=True)
         notice = self._notices.take(event, self._clock())
-        if notice is not None and self._view is not None:
+        if notice is not None:
+            self.notice(notice)
+
+    def notice(self, notice: Notice) -> None:
+        """Show a line."""
+        if self._view is not None:
             self._view.notice(notice)
 
     async def _tick(self) -> None:

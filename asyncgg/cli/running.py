@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from asyncgg.cli.notices import Notice
 from asyncgg.cli.output import Output
 from asyncgg.cli.progress import Display
 from asyncgg.cli.signals import stopping
@@ -129,6 +130,7 @@ class _Start:
             task.cancel()
         else:
             self._engine.stop(Stop(RunState.INTERRUPTED, reason))
+            self._display.notice(Notice("a second signal cuts off what is in flight", {"event": "hint"}))
 
 
 def _wreck(path: Path, output: Output, error: AsyncggError) -> None:

@@ -41,7 +41,7 @@ def test_some_failed_is_3(cli: Cli, serve: Serve) -> None:
     [
         (["disassociate"], "Missing argument"),
         (["disassociate", "fleet.csv", "--nosuch"], "No such option: --nosuch; see asyncgg disassociate --help"),
-        (["disasociate", "fleet.csv"], "Did you mean 'disassociate'"),
+        (["disasociate", "fleet.csv"], "No such command 'disasociate'"),
         (["disassociate", "none.csv", "--yes"], "none.csv: no such file"),
         (["disassociate", "taken", "--yes"], "taken: the ending does not say what it is"),
         (["disassociate", "folder.csv", "--yes"], "folder.csv is a directory"),

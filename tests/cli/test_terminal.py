@@ -70,6 +70,7 @@ def test_ctrl_c_in_the_midst_ends_in_order(serve: Serve) -> None:
         screen.read_until("of 20.0 requests/s")
         screen.type("\x03")
         assert screen.end() == 130
+    assert "a second signal cuts off what is in flight" in screen.text
     assert "interrupted: stopped by Ctrl-C" in screen.text
     assert "asyncgg resume run.journal" in screen.text
     left = sum(map(len, simulator.service.fleet.things.values()))
