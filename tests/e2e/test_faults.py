@@ -6,26 +6,14 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
+from benchmarks.faults import EVERY
 from tests.e2e.journals import assert_agreement
 from tests.e2e.support import Simulator, asyncgg
-
-FAULTS = (
-    "500=3%",
-    "500-after=2%",
-    "reset-before=1.5%",
-    "reset-after=1.5%",
-    "half=1%",
-    "garbage=2%",
-    "hang=0.5%",
-    "hang-after=0.5%",
-    "entry:InternalServerException=5%",
-)
-"""5 % of 500, 3 % of resets, 3 % of lost replies, 1 % of hangs, half of each applied; 5 % of entries fail."""
 
 
 def _run(home: Path) -> None:
     options = {"cores": 120, "things": 100, "latency_ms": 20, "rate": "inf", "seed": 7}
-    with Simulator(home, *FAULTS, **options) as simulator:
+    with Simulator(home, *EVERY, **options) as simulator:
         fleet = simulator.associated()
         manifest, journal = simulator.manifest(), home / "run.journal"
         connection = ["--endpoint-url", simulator.url, "--rate", 400, "--request-timeout", "1s"]
