@@ -22,8 +22,8 @@ from asyncgg.transport.sigv4 import canonical_path, sign
 
 KEYS = ReadOnlyCredentials("AKIDEXAMPLE", "a secret of nobody", None)
 
-names = st.text("abcxyzABCXYZ019::_-", min_size=1, max_size=128)
-words = st.text("ABCxyz019+/=", min_size=1, max_size=40)
+names = st.text("aZ9:_-", min_size=1, max_size=20)
+words = st.text("Az0+/=", min_size=1, max_size=12)
 regions = st.sampled_from(["eu-west-1", "cn-north-1", "us-gov-east-1", "us-iso-east-1", "ap-southeast-7"])
 times = st.floats(0, 4e9, allow_nan=False) | st.sampled_from([0.0, 86399.999, 86400.0, 1709251199.5, 4102444800.0])
 origins = st.sampled_from(
@@ -71,7 +71,9 @@ def _prepared(origin: str, region: str, extra: str) -> Prepared:
 
 
 @settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
-@example("core:1", ["a:b"], "secret", "token", "eu-west-1", 1.7e9, "http://[::1]:8080/a~b/./c//d/../e", "agent/1")
+@example(
+    "x:-_Z9" * 21, ["a:b"], "secret" * 7, "token", "eu-west-1", 1.7e9, "http://[::1]:8080/a~b/./c//d/../e", "agent/1"
+)
 @given(
     core=names,
     things=st.lists(names, min_size=1, max_size=3) | st.just([f"client-device-{i:03}" for i in range(100)]),
