@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,7 @@ from asyncgg.cli.output import Output
 from asyncgg.cli.signals import interrupting
 from asyncgg.errors import InternalError
 from asyncgg.model import RunState
+from asyncgg.report.summary import next_commands
 from asyncgg.settings import settings_of_journal
 
 __all__ = ["EXAMPLES", "command"]
@@ -80,11 +83,12 @@ def command(
         if expected:
             output.say(*_advice(summary.journal))
         if keep:
-            _wait(output, url, summary.journal)
+            _wait(output, url, next_commands(summary))
     return 0 if expected else code
 
 
 def _advice(journal: str) -> list[str]:
+    journal = shlex.quote(journal)
     return [
         "The failures are staged: 40 things and one core of this fleet do not exist.",
         "Next, on the journal it left:",
@@ -153,12 +157,11 @@ def _fetch(url: str, path: Path) -> None:
         path.write_bytes(answer.read())
 
 
-def _wait(output: Output, url: str, journal: str) -> None:
+def _wait(output: Output, url: str, commands: list[str]) -> None:
     output.say(
-        f"The simulator goes on at {url} until Ctrl-C. In another terminal:",
-        f"  AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x asyncgg retry {journal}",
+        f"The simulator goes on at {url} until Ctrl-C.",
+        "In another terminal, with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY set to anything:",
+        *(f"  {command}" for command in commands),
     )
-    import signal
-
     with contextlib.suppress(KeyboardInterrupt):
         signal.pause()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -97,7 +98,7 @@ def summary_lines(summary: Summary, *, reason: str = "") -> list[str]:
 
 def next_commands(summary: Summary) -> list[str]:
     """What can be done next with the journal, as commands."""
-    journal = _quoted(summary.journal)
+    journal = shlex.quote(summary.journal)
     commands = []
     if summary.pending:
         commands.append(f"asyncgg resume {journal}")
@@ -129,9 +130,3 @@ def _failures(failures: Mapping[str, int]) -> list[str]:
             break
         lines.append(f"  {head:<10} {code or '(no code)':<{width}}  {count:,}")
     return lines
-
-
-def _quoted(path: str) -> str:
-    import shlex
-
-    return shlex.quote(path)

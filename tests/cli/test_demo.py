@@ -53,6 +53,24 @@ def test_the_demo_is_a_real_run(
     assert cli("report", "demo.journal", "--failures", "failures.csv").code == 0
 
 
+def test_a_kept_simulator_answers_until_ctrl_c(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, processes: list[subprocess.Popen[str]]
+) -> None:
+    """With --keep the journal can be retried meanwhile; Ctrl-C then ends the simulator, and the demo with 0."""
+    seen: list[object] = []
+
+    def person() -> None:
+        seen.append(processes[0].poll())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("asyncgg.cli.demo.signal.pause", person)
+    ended = cli("demo", "--journal", "demo.journal", "--keep", "--quiet")
+    assert ended.code == 0
+    assert seen == [None]
+    assert "  asyncgg retry demo.journal" in ended.err
+    assert [process.returncode for process in processes] == [0]
+
+
 def test_the_simulator_ends_with_a_demo_that_fails(cli: Cli, processes: list[subprocess.Popen[str]]) -> None:
     """A journal that is there already stops the demo, exit 2, and its simulator with it."""
     Path("taken").touch()
