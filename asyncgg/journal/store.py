@@ -144,7 +144,7 @@ class Store:
         """Take the claim's pending things for a request, whose number is new. `now` is in seconds since 1970."""
         work = claim.work
         rows = self._execute(
-            "SELECT odd.id, name.name, attempts, ambiguous FROM odd JOIN name ON name.id = odd.id"
+            "SELECT odd.id, name.name, attempts, ambiguous FROM odd CROSS JOIN name ON name.id = odd.id"
             " WHERE odd.id BETWEEN ? AND ? AND state = 0 AND pass >= ? ORDER BY odd.id LIMIT ?",
             (claim.low, claim.high, self._scope, claim.limit),
         ).fetchall()
@@ -155,9 +155,9 @@ class Store:
         if wanted and self._scope <= 1:
             low = max(self._reached(work.first, work.last) + 1, claim.low)
             high = min(low + wanted - 1, claim.high)
-            names = self._execute("SELECT name FROM name WHERE id BETWEEN ? AND ?", (low, high)).fetchall()
+            names = self._names(low, high)
             ids += tuple(range(low, high + 1))
-            things += tuple(name for (name,) in names)
+            things += names
             attempts += (0,) * len(names)
             ambiguous += (False,) * len(names)
         if len(ids) != claim.limit or len(things) != claim.limit:
@@ -233,7 +233,7 @@ class Store:
                 (low, min(work.last, low + limit - 1)),
             )
         rows = self._execute(
-            "SELECT odd.id, name.name, attempts FROM odd JOIN name ON name.id = odd.id"
+            "SELECT odd.id, name.name, attempts FROM odd CROSS JOIN name ON name.id = odd.id"
             " WHERE odd.id BETWEEN ? AND ? AND state = 0 AND pass >= ? ORDER BY odd.id LIMIT ?",
             (work.first, work.last, self._scope, limit),
         ).fetchall()
@@ -254,6 +254,14 @@ class Store:
         ).fetchone()
         (odd,) = self._execute("SELECT max(id) FROM odd WHERE id BETWEEN ? AND ?", (first, last)).fetchone()
         return max(first - 1, batch[0] if batch else 0, odd or 0)
+
+    def _names(self, low: int, high: int) -> tuple[str, ...]:
+        """The names of a range of things. As one text, since names hold no blank: 13 µs for 100, one by one 32 µs."""
+        (names,) = self._execute(
+            "SELECT group_concat(name, ' ') FROM (SELECT name FROM name WHERE id BETWEEN ? AND ? ORDER BY id)",
+            (low, high),
+        ).fetchone()
+        return tuple(names.split(" ")) if names else ()
 
     def _make_odd(self, number: int, state: int, attempts: int, ambiguous: bool) -> None:
         """Give each plain thing of a request a row of its own."""
