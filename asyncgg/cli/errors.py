@@ -86,7 +86,8 @@ def flush_standard_output(code: int) -> int:
         if code == 0:  # else it has been told, or something that matters more
             complain(f"standard output cannot be written: {error.strerror}")
         _reader_left()
-        return code or 1
+        code = code or 1
+    _flush_standard_error()
     return code
 
 
