@@ -1,6 +1,6 @@
 """What faults cost: requests sent against the fewest, seconds, things lost or invented; one kind at a time, then all.
 
-`python -m benchmarks.faults` (about four minutes). Each mix gets a fresh simulator in a process of its own: 250 cores of
+`python -m benchmarks.faults` (some four minutes). Each mix gets a fresh simulator in a process of its own: 250 cores of
 100 things, no quota, 20 ms of latency; asyncgg with `--rate 200 --request-timeout 1s`. `--cores N` changes the size.
 """
 
