@@ -43,6 +43,9 @@ __all__ = ["Engine", "EngineOptions", "Result"]
 
 _AHEAD_SECONDS: Final = 0.05
 """Batches are claimed so far ahead of their tokens: longer than a synced commit takes, short enough to stay few."""
+_PILOT_SECONDS: Final = 1.0
+"""The first request goes alone until it is answered, or for so long: it finds wrong credentials before others do, and
+pays for the cold connection, which would make those behind it arrive at once."""
 _GIVE_UP_CHUNK: Final = 1000
 _SAVE_SECONDS: Final = 1.0
 """How often the running time is written to the journal."""
@@ -103,6 +106,7 @@ class Engine:
         self._arrived = asyncio.Event()
         self._changed = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._piloted = asyncio.Event()
         self._gate: asyncio.Timeout | None = None
         self._fed = False
         self._in_flight: dict[int, Batch] = {}
@@ -143,6 +147,7 @@ class Engine:
             self._stop = stop
             self._changed.set()
             self._arrived.set()
+            self._piloted.set()
             if self._gate is not None:
                 self._gate.reschedule(self._clock())
             self._emit(Stopping(stop.reason))
@@ -304,6 +309,8 @@ class Engine:
                     return None
                 self._arrived.clear()
                 await self._arrived.wait()
+            if self._sent:
+                await self._piloted.wait()
             if self._stop is not None or not await self._token():
                 return None
             self._changed.set()
@@ -326,6 +333,8 @@ class Engine:
     async def _send(self, claim: Claim, batch: Batch) -> None:
         started, credentials = self._clock(), self._lane.credentials
         self._in_flight[batch.request] = batch
+        if not self._sent:
+            asyncio.get_running_loop().call_later(_PILOT_SECONDS, self._piloted.set)
         self._sent += 1
         self._retried += batch.again
         try:
@@ -346,6 +355,7 @@ class Engine:
 
     def _heed(self, verdict: Verdict, reply: Reply, batch: Batch, started: float) -> None:
         """What one reply means for the lane and the guards."""
+        self._piloted.set()
         said = replies.words(reply)
         if verdict is not Verdict.ACCEPTED:
             self._last_words = said

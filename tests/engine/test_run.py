@@ -258,3 +258,19 @@ async def test_cores_take_turns(tmp_path: Path) -> None:
     await bench.start()
     first = [core for _, core, _ in bench.transport.starts[:20]]
     assert len(set(first)) == 20
+
+
+async def test_the_first_request_goes_alone(tmp_path: Path) -> None:
+    """Nothing else is sent until the first request is answered, so wrong credentials cost one request."""
+    bench = Bench(tmp_path / "j", config(cores=50, things=100, latency_ms=400.0))
+    await bench.start(rate=100.0, burst=20.0)
+    times = [time for time, _, _ in bench.transport.starts]
+    assert times[1] - times[0] >= 0.4
+
+
+async def test_a_first_request_that_hangs_holds_nobody_for_long(tmp_path: Path) -> None:
+    """When the first request is not answered the others go on after a second."""
+    bench = Bench(tmp_path / "j", config(cores=50, things=100, fault=("hang#1",)), timeout=30.0)
+    await bench.start(rate=100.0, burst=20.0)
+    times = [time for time, _, _ in bench.transport.starts]
+    assert 0.9 <= times[1] - times[0] <= 1.1
