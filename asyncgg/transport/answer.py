@@ -91,7 +91,12 @@ def _text(entry: Mapping[str, Any], member: str) -> str:
         return ""
     if not isinstance(value, str):
         raise _UnreadableError(f"{member} of an item of errorEntries is no string")
-    return value
+    return _sound(value)
+
+
+def _sound(text: str) -> str:
+    """A lone surrogate, which JSON and headers can bring and no file can hold, as a backslash escape."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _json(body: bytes) -> Any:
@@ -128,18 +133,18 @@ def _refused(answer: Answer, now: float) -> Refused:
 def _code(answer: Answer, members: Mapping[str, Any]) -> str:
     """The error's bare name: header first, then the body; without one, the status itself."""
     given = answer.headers.get("x-amzn-errortype", "") or _first(members, "code", "Code", "__type")
-    return given.split(":", 1)[0].rsplit("#", 1)[-1].strip() or str(answer.status)
+    return _sound(given.split(":", 1)[0].rsplit("#", 1)[-1].strip()) or str(answer.status)
 
 
 def _first(members: Mapping[str, Any], *names: str) -> str:
-    return next((value for name in names if isinstance(value := members.get(name), str) and value), "")
+    return _sound(next((value for name in names if isinstance(value := members.get(name), str) and value), ""))
 
 
 def _field_names(members: Mapping[str, Any]) -> tuple[str, ...]:
     fields = members.get("fields")
     if not isinstance(fields, list):
         return ()
-    return tuple(field["name"] for field in fields if isinstance(field, dict) and isinstance(field.get("name"), str))
+    return tuple(_sound(field["name"]) for field in fields if isinstance(field, dict) and isinstance(field.get("name"), str))
 
 
 def _excerpt(answer: Answer) -> str:
@@ -152,7 +157,7 @@ def _excerpt(answer: Answer) -> str:
 
 def _request_id(answer: Answer) -> str:
     headers = answer.headers
-    return headers.get("x-amzn-requestid") or headers.get("x-amz-request-id") or ""
+    return _sound(headers.get("x-amzn-requestid") or headers.get("x-amz-request-id") or "")
 
 
 def read_retry_after(headers: Mapping[str, str], now: float) -> float | None:

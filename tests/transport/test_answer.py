@@ -73,3 +73,25 @@ def test_any_answer_is_read_and_none_is_flattered(status: int, headers: dict[str
 def test_retry_after_forms(value: str, date: str, expected: float | None) -> None:
     """Seconds and dates are read; a date counts from the answer's own Date, else from now (here 10)."""
     assert read_retry_after({"retry-after": value, "date": date}, now=10.0) == expected
+
+
+def test_what_no_file_can_hold_is_escaped() -> None:
+    """Lone surrogates in a service's words reach nobody as such: the journal could not write them."""
+    entry = read_answer(
+        Answer(
+            200,
+            {"x-amzn-requestid": "a\udc80"},
+            b'{"errorEntries":[{"thingName":"t","code":"X\\ud800","message":"\\udfff \xc3\xa4"}]}',
+        ),
+        ["t"],
+        0.0,
+    )
+    assert isinstance(entry, Accepted)
+    assert (entry.errors[0].code, entry.errors[0].message, entry.request_id) == (
+        "X\\ud800",
+        "\\udfff \u00e4",
+        "a\\udc80",
+    )
+    refused = read_answer(Answer(500, {}, b'{"message":"\\ud800"}'), ["t"], 0.0)
+    assert isinstance(refused, Refused)
+    assert refused.message == "\\ud800"
