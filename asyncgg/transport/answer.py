@@ -144,7 +144,9 @@ def _field_names(members: Mapping[str, Any]) -> tuple[str, ...]:
     fields = members.get("fields")
     if not isinstance(fields, list):
         return ()
-    return tuple(_sound(field["name"]) for field in fields if isinstance(field, dict) and isinstance(field.get("name"), str))
+    return tuple(
+        _sound(field["name"]) for field in fields if isinstance(field, dict) and isinstance(field.get("name"), str)
+    )
 
 
 def _excerpt(answer: Answer) -> str:
