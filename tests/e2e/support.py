@@ -218,7 +218,7 @@ class Simulator:
                 return True
             if program is not None and program.process.poll() is not None:
                 return False
-            time.sleep(0.003)
+            time.sleep(0.01)
         raise AssertionError(f"this was never reached; the simulator saw {self.ask('counters')}")
 
 
