@@ -77,10 +77,8 @@ class FastTransport(SignedTransport):
     async def _posted(self, path: str, headers: dict[str, str], body: bytes) -> tuple[aiohttp.ClientResponse, bytes]:
         try:
             return await self._post(path, headers, body)
-        except (aiohttp.ClientError, TimeoutError):
-            raise
         except Exception as error:
-            # Whatever else happens in the HTTP client says nothing about what became of the request.
+            # As aiobotocore does it: from here on whatever is raised is the HTTP client's, and none of our own faults.
             raise aws.HTTPClientError(error=error) from error
 
     def _not_accepted(self, reply: Refused, exchange: Exchange, generation: int) -> Reply:

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import aiohttp
 from botocore import exceptions as aws
 
 from asyncgg.classify import Verdict, classify
@@ -88,7 +87,7 @@ class SignedTransport(ABC):
         return read_answer(exchange.answer, things, self._clock())
 
     def _no_answer(self, error: Exception, exchange: Exchange) -> Unanswered:
-        if isinstance(error, aws.BotoCoreError | aiohttp.ClientError):
+        if isinstance(error, aws.BotoCoreError):
             return unanswered(error, sent=exchange.perhaps_sent)
         if isinstance(error, TimeoutError):
             return Unanswered("timeout", f"no answer within {self._request_timeout:g} s", sent=exchange.perhaps_sent)

@@ -1,7 +1,8 @@
-"""Rule: what every transport must do with proxies, private CAs and real signature checks lives here."""
+"""Rule: what every transport must do with its pool, proxies, private CAs and real signature checks lives here."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,31 @@ from asyncgg.simulator import FleetPlan, Simulator, SimulatorConfig
 from asyncgg.transport import Connection
 
 from .conftest import SECRET_KEY, THINGS, Opener, kind_of
-from .server import Server, answer, serving
+from .server import Request, Server, answer, serving
+
+# --- connections ---
+
+
+async def test_never_more_connections_than_allowed(opener: Opener, server: Server, keys: None) -> None:
+    """Requests beyond the pool wait for a connection, and then go out."""
+    go, full = asyncio.Event(), asyncio.Event()
+
+    async def held(request: Request, writer: asyncio.StreamWriter) -> None:
+        if len(server.requests) == 2:
+            full.set()
+        await go.wait()
+        await answer()(request, writer)
+
+    server.play(held)
+    async with opener(Connection(endpoint_url=server.url, pool=2)) as transport:
+        sending = [asyncio.create_task(transport.send("core", THINGS)) for _ in range(5)]
+        await asyncio.wait_for(full.wait(), 2)
+        await asyncio.sleep(0.05)  # time in which a third connection would be made
+        assert len(server.open) == len(server.requests) == 2
+        go.set()
+        assert await asyncio.gather(*sending) == [Accepted()] * 5
+    assert len(server.requests) == 5
+
 
 # --- proxies ---
 

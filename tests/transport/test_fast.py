@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -25,7 +26,7 @@ from asyncgg.transport.prepared import PLACEHOLDER, body_of, read_prepared
 from asyncgg.transport.skew import CLOCK_CODE, service_ahead
 
 from .conftest import SECRET_KEY, THINGS
-from .server import Server, answer
+from .server import Request, Server, answer
 from .test_connection import CONFIG
 from .test_mocked import Response
 
@@ -65,6 +66,7 @@ async def test_the_wire_is_the_sdks(server: Server, keys: None) -> None:
 @pytest.mark.parametrize(
     ("env", "url", "scope"),
     [
+        ({"use_fips": "yes"}, "https://greengrass-fips.eu-west-1.amazonaws.com", "eu-west-1"),
         ({}, "https://greengrass.eu-west-1.amazonaws.com", "eu-west-1"),
         ({"AWS_USE_FIPS_ENDPOINT": "true"}, "https://greengrass-fips.eu-west-1.amazonaws.com", "eu-west-1"),
         ({"AWS_USE_DUALSTACK_ENDPOINT": "true"}, "https://greengrass.eu-west-1.api.aws", "eu-west-1"),
@@ -79,12 +81,13 @@ async def test_address_and_region_are_the_sdks(
 ) -> None:
     """Requests go to the endpoint of the rule set, the profile or the variable, and are signed for its Region."""
     (home / "config").write_text(CONFIG)
+    connection = Connection(use_fips="use_fips" in env or None)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     address = f"{url}/greengrass/v2/coreDevices/core/disassociateClientDevices"
     with aioresponses() as mocked:
         mocked.post(address, payload={}, response_class=Response)
-        async with open_transport(Connection(), kind="fast") as transport:
+        async with open_transport(connection, kind="fast") as transport:
             assert await transport.send("core", THINGS) == Accepted()
         ((call,),) = mocked.requests.values()
     assert f"/{scope}/greengrass/aws4_request" in call.kwargs["headers"]["Authorization"]
@@ -184,6 +187,29 @@ async def test_a_wrong_clock_is_corrected(keys: None, ahead: float) -> None:
         assert isinstance(await transport.send("core", ("a",)), Accepted)
         await transport.refresh()
         assert transport._source.generation == generation + 1
+
+
+async def test_a_late_refusal_for_the_clock(server: Server, keys: None) -> None:
+    """A second request of the old date, refused after the refresh, does not keep the next refresh from renewing."""
+    late = asyncio.Event()
+    refusal = answer(403, {"message": "m"}, {"x-amzn-errortype": "InvalidSignatureException", "Date": DATE})
+
+    async def slowly(request: Request, writer: asyncio.StreamWriter) -> None:
+        await late.wait()
+        await refusal(request, writer)
+
+    server.play(slowly, refusal, answer())
+    async with open_fast(Connection(endpoint_url=server.url), clock=lambda: 0.0) as transport:
+        sending = asyncio.create_task(transport.send("core", THINGS))
+        await asyncio.wait_for(server.asked.wait(), 2)
+        replies = [await transport.send("core", THINGS)]
+        await transport.refresh()
+        late.set()
+        replies.append(await sending)
+        assert [reply.code for reply in replies if isinstance(reply, Refused)] == [CLOCK_CODE] * 2
+        assert await transport.send("core", THINGS) == Accepted()
+        await transport.refresh()
+        assert transport._source.generation == 1
 
 
 async def test_the_clock_is_not_blamed_twice(server: Server, keys: None) -> None:

@@ -12,7 +12,7 @@ from aioresponses import aioresponses
 from asyncgg.model import Accepted, EntryError, Unanswered
 from asyncgg.transport import Connection
 
-from .conftest import THINGS, Opener
+from .conftest import THINGS, Opener, kind_of
 
 URL = "http://mocked.example/greengrass/v2/coreDevices/core/disassociateClientDevices"
 
@@ -43,6 +43,7 @@ async def test_one_mocked_exchange(opener: Opener, keys: None) -> None:
         (TimeoutError(), "timeout"),
         (RuntimeError("Session is closed"), "http"),
     ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value,
 )
 async def test_without_proof_a_request_is_perhaps_sent(opener: Opener, keys: None, error: Exception, kind: str) -> None:
     """Where nothing was observed of the connection, the transport does not claim that nothing was sent."""
@@ -52,3 +53,19 @@ async def test_without_proof_a_request_is_perhaps_sent(opener: Opener, keys: Non
             reply = await transport.send("core", THINGS)
     assert isinstance(reply, Unanswered)
     assert (reply.kind, reply.sent) == (kind, True)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        aiohttp.ClientConnectorError(Mock(), OSError(111, "Connection refused")),
+        aiohttp.ConnectionTimeoutError("Connection timeout to host"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_without_a_connection_nothing_was_sent(opener: Opener, keys: None, error: Exception) -> None:
+    """An error that is only raised while a connection is being made proves that nothing was sent."""
+    with aioresponses() as mocked:
+        mocked.post(URL, exception=error)
+        async with opener(Connection(endpoint_url="http://mocked.example")) as transport:
+            assert kind_of(await transport.send("core", THINGS)) == ("connect", False)
