@@ -156,6 +156,10 @@ class Schedule:
         """Loop time at which a waiting core's next wave may begin; None when no core waits."""
         return self._later[0][0] if self._later else None
 
+    def last_due(self) -> float | None:
+        """Loop time at which the last of the waiting cores may go on; None when no core waits."""
+        return max(self._later)[0] if self._later else None
+
     def _begin_waves(self, now: float) -> None:
         while self._later and self._later[0][0] <= now:
             work = heapq.heappop(self._later)[2]

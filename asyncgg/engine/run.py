@@ -165,6 +165,11 @@ class Engine:
         rate = self._lane.bucket.rate
         requests = self._schedule.requests_left + len(self._ready)
         pending = self._counts.pending - self._done - self._failed
+        seconds_left, note = requests / rate, self._lane.note
+        last_due = self._schedule.last_due()
+        if last_due is not None and not self._in_flight and not self._ready:
+            wait = max(0.0, last_due - self._clock())
+            seconds_left, note = max(seconds_left, wait), note or f"waiting {wait:.0f} s to try again"
         return Progress(
             total=self._counts.pending + self._counts.disassociated + self._counts.failed,
             disassociated=self._counts.disassociated + self._done,
@@ -177,8 +182,8 @@ class Engine:
             rate=rate,
             ceiling=self._lane.ceiling,
             seconds=self._clock() - self._started,
-            seconds_left=requests / rate if pending else 0.0,
-            note=f"stopping: {self._stop.reason}" if self._stop else self._lane.note,
+            seconds_left=seconds_left if pending else 0.0,
+            note=f"stopping: {self._stop.reason}" if self._stop else note,
         )
 
     # --- the run ---

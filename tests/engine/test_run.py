@@ -274,3 +274,19 @@ async def test_a_first_request_that_hangs_holds_nobody_for_long(tmp_path: Path) 
     await bench.start(rate=100.0, burst=20.0)
     times = [time for time, _, _ in bench.transport.starts]
     assert 0.9 <= times[1] - times[0] <= 1.1
+
+
+async def test_progress_says_that_it_waits_for_a_retry(tmp_path: Path) -> None:
+    """While only things wait for their next try, the time left is that wait, and the note says so."""
+    bench = Bench(tmp_path / "j", config(cores=1, things=10, fault=("500=2",)))
+    seen = []
+
+    def look() -> None:
+        assert bench.engine is not None
+        seen.append(bench.engine.progress())
+
+    bench.loop.call_later(0.25, look)
+    assert (await bench.start()).state is RunState.COMPLETE
+    assert "to try again" in seen[0].note
+    assert seen[0].seconds_left is not None
+    assert 0.0 < seen[0].seconds_left <= 0.5
