@@ -13,11 +13,12 @@ from typing import Final
 import aiohttp
 from botocore import exceptions as aws
 
-from asyncgg.errors import InternalError, UsageError
+from asyncgg.errors import CredentialsError, InternalError, UsageError
 from asyncgg.model import Accepted, Refused, Reply
 from asyncgg.transport.answer import Answer
 from asyncgg.transport.client import Opened, open_client
 from asyncgg.transport.connection import Connection
+from asyncgg.transport.credentials import SourceUnreachableError
 from asyncgg.transport.exchange import Exchange, Phase
 from asyncgg.transport.failure import one_line
 from asyncgg.transport.posting import Post, PostingSession
@@ -106,12 +107,14 @@ async def open_fast(connection: Connection, clock: Callable[[], float] = time.ti
     """See `open_transport`."""
     async with open_client(connection, PostingSession) as opened:
         session = opened.client._endpoint.http_session
-        await opened.client.batch_disassociate_client_device_from_core_device(
-            coreDeviceThingName=PLACEHOLDER, entries=[{"thingName": PLACEHOLDER}]
-        )
         try:
+            await opened.client.batch_disassociate_client_device_from_core_device(
+                coreDeviceThingName=PLACEHOLDER, entries=[{"thingName": PLACEHOLDER}]
+            )
             prepared = read_prepared(session.kept.url, dict(session.kept.headers.items()))
             post = await session.post_to(session.kept.url)
+        except SourceUnreachableError as error:
+            raise CredentialsError(f"no AWS credentials: {error}") from None
         except (ValueError, aws.BotoCoreError) as error:
             raise UsageError(f"the transport `fast` cannot be used here: {one_line(error)}; use `sdk`") from None
         yield FastTransport(opened, prepared, post, connection.request_timeout, clock)

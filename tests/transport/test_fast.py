@@ -16,10 +16,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asyncgg.classify import Verdict, classify
-from asyncgg.errors import InternalError, UsageError
+from asyncgg.errors import CredentialsError, InternalError, UsageError
 from asyncgg.model import Accepted, Refused
 from asyncgg.simulator import FleetPlan, Simulator, SimulatorConfig
 from asyncgg.transport import Connection, open_transport
+from asyncgg.transport.credentials import CredentialSource, SourceUnreachableError
 from asyncgg.transport.fast import open_fast
 from asyncgg.transport.posting import _WatchedRequest
 from asyncgg.transport.prepared import PLACEHOLDER, body_of, read_prepared
@@ -120,6 +121,18 @@ async def test_a_proxy_that_is_no_url(keys: None, monkeypatch: pytest.MonkeyPatc
             pass
     assert "\n" not in str(told.value)
     assert "hunter2" not in str(told.value)
+
+
+async def test_credentials_that_end_while_opening(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that cannot be reached any more when the SDK signs the prepared request is told as at the start."""
+
+    async def gone(_source: object) -> None:
+        raise SourceUnreachableError("their source could not be reached")
+
+    monkeypatch.setattr(CredentialSource, "get_frozen_credentials", gone)
+    with pytest.raises(CredentialsError, match="could not be reached"):
+        async with open_fast(Connection(endpoint_url="http://h.example")):
+            pass
 
 
 async def test_an_aiohttp_that_writes_in_another_way(
