@@ -1,7 +1,8 @@
-"""Rule: the engine: `run` moves batches, `lane` is one quota, `guards` say when to stop."""
+"""Rule: the engine. `run` moves batches, `supply` gives them, `ledger` books them, `lane` is one quota, `guards` stop."""
 
 from asyncgg.engine.guards import Guards, Stop
 from asyncgg.engine.lane import Lane
-from asyncgg.engine.run import Engine, EngineOptions, Result
+from asyncgg.engine.options import EngineOptions, Result
+from asyncgg.engine.run import Engine
 
 __all__ = ["Engine", "EngineOptions", "Guards", "Lane", "Result", "Stop"]

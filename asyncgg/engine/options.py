@@ -1,0 +1,38 @@
+"""Rule: how an engine is told to behave, and how it says that it ended: values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from asyncgg.backoff import RetryPolicy
+from asyncgg.classify import CodeTable
+from asyncgg.model import RunState
+
+__all__ = ["EngineOptions", "Result"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How a run is to behave; times in seconds."""
+
+    concurrency: int = 64
+    """Requests in flight at most."""
+    per_core: int = 4
+    """Of them, for one core: what parallel calls on one core do is documented nowhere."""
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    codes: CodeTable = field(default_factory=CodeTable)
+    abort_at: float | None = None
+    abort_after: int = 1
+    deadline: float | None = None
+    patience: float = 300.0
+    """Without a single accepted request, before a throttled or unanswered run stops itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one start of a run ended."""
+
+    state: RunState
+    reason: str = ""
+    credentials: bool = False
+    """Whether credentials or permissions ended it."""

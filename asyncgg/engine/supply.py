@@ -1,0 +1,173 @@
+"""Rule: batches to be sent come from here, each claimed in the journal and with its token; nothing is decided of them.
+
+One feeder claims a few batches ahead. Workers take turns at the limiter, so only a few claimed batches wait there:
+after a crash no more than these and the ones in flight are ambiguous.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from typing import Final
+
+from asyncgg.aggregator import Batch, Settlement
+from asyncgg.batching import Claim, CoreWork, Schedule
+from asyncgg.engine.control import Control
+from asyncgg.engine.lane import Lane
+from asyncgg.errors import AsyncggError
+from asyncgg.journal import Journal
+
+__all__ = ["Supply"]
+
+_AHEAD_SECONDS: Final = 0.05
+"""Batches are claimed so far ahead of their tokens: longer than a synced commit takes, short enough to stay few."""
+_PILOT_SECONDS: Final = 1.0
+"""The first request goes alone until it is answered, or for so long: it finds wrong credentials before others do, and
+pays for the cold connection, which would make those behind it arrive at once."""
+
+
+class Supply:
+    """The batches of one start. `epoch` is what to add to the loop's time for seconds since 1970."""
+
+    def __init__(
+        self, journal: Journal, lane: Lane, control: Control, *, concurrency: int, per_core: int, epoch: float
+    ) -> None:
+        self.schedule = Schedule(per_core)
+        self.ready: deque[tuple[Claim, Batch]] = deque()
+        """Claimed, not yet taken by a worker."""
+        self._journal = journal
+        self._lane = lane
+        self._control = control
+        self._concurrency = concurrency
+        self._epoch = epoch
+        self._clock = asyncio.get_running_loop().time
+        self._arrived = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._begun = False
+        self._piloted = asyncio.Event()
+        self._gate: asyncio.Timeout | None = None
+        self._fed = False
+        control.on_stop.append(self._wake_all)
+
+    @property
+    def requests_left(self) -> int:
+        """Requests still to be sent, if nothing more fails."""
+        return self.schedule.requests_left + len(self.ready)
+
+    def waiting(self) -> float | None:
+        """Seconds until the last of the things that wait for their next try may be sent; None when none wait."""
+        due = self.schedule.last_due()
+        return None if due is None else max(0.0, due - self._clock())
+
+    # --- for the feeder ---
+
+    async def feed(self) -> None:
+        """Claim batches until none is left, or until the run stops."""
+        try:
+            while not self._control.stopping:
+                now = self._clock()
+                claims = self._take(now)
+                if claims:
+                    await self._claim(claims)
+                elif self.schedule.exhausted:
+                    break
+                else:
+                    await self._change(now)
+        except AsyncggError as error:
+            self._control.fail(error)
+        self._fed = True
+        self._arrived.set()
+
+    def _take(self, now: float) -> list[Claim]:
+        """The claims to make at `now`: as many as are wanted ahead of the limiter."""
+        ahead = self._lane.bucket.rate * _AHEAD_SECONDS
+        wanted = self._concurrency if math.isinf(ahead) else max(2, math.ceil(ahead))
+        room = min(wanted, self._concurrency) - len(self.ready)
+        claims: list[Claim] = []
+        while len(claims) < room and (claim := self.schedule.take(now)):
+            claims.append(claim)
+        return claims
+
+    async def _claim(self, claims: list[Claim]) -> None:
+        at = self._epoch + self._clock()
+        batches = await self._journal.call(lambda store: [store.claim(claim, at) for claim in claims])
+        for claim, batch in zip(claims, batches, strict=True):
+            self.schedule.claimed(claim, batch.ids[-1])
+            self.ready.append((claim, batch))
+        self._arrived.set()
+
+    async def _change(self, now: float) -> None:
+        """Wait until a worker took or settled something, or until a core's next wave is due.
+
+        `now` is when `_take` looked: a wave that came due since then must wake us too, and no later look at the clock
+        may take it for one that only waits for room.
+        """
+        due = self.schedule.next_due()
+        self._changed.clear()
+        loop = asyncio.get_running_loop()
+        timer = loop.call_at(due, self._changed.set) if due is not None and due > now else None
+        try:
+            await self._changed.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    # --- for the workers ---
+
+    async def next(self) -> tuple[Claim, Batch] | None:
+        """The next batch together with the token for it; None when this start is over."""
+        async with self._turn:
+            while not self.ready:
+                if self._fed or self._control.stopping:
+                    return None
+                self._arrived.clear()
+                await self._arrived.wait()
+            if self._begun:
+                await self._piloted.wait()
+            if self._control.stopping or not await self._token():
+                return None
+            if not self._begun:
+                self._begun = True
+                asyncio.get_running_loop().call_later(_PILOT_SECONDS, self._piloted.set)
+            self._changed.set()
+            return self.ready.popleft()
+
+    def answered(self) -> None:
+        """Some request was answered: the others need not wait for the first one."""
+        self._piloted.set()
+
+    def hand_back(self, claim: Claim, settlement: Settlement) -> None:
+        """A claim is over; what of it comes again is in `settlement`."""
+        if settlement.parts:
+            self.schedule.split(claim.work, list(settlement.parts))
+        else:
+            due = self._clock() + settlement.delay
+            self.schedule.settle(claim.work, returned=settlement.returned, due=due)
+        self._changed.set()
+
+    def give_up(self, work: CoreWork) -> None:
+        """Nothing more of this core is to be sent."""
+        self.schedule.give_up(work)
+
+    async def _token(self) -> bool:
+        """Wait for a token; False when the run is stopped instead."""
+        try:
+            async with asyncio.timeout(None) as self._gate:
+                await self._lane.token()
+        except TimeoutError:
+            return False
+        finally:
+            self._gate = None
+        if self._control.stopping:
+            self._lane.bucket.give_back()
+            return False
+        return True
+
+    def _wake_all(self) -> None:
+        self._changed.set()
+        self._arrived.set()
+        self._piloted.set()
+        if self._gate is not None:
+            self._gate.reschedule(self._clock())
