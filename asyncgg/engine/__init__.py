@@ -1,4 +1,4 @@
-"""Rule: the engine. `run` moves batches, `supply` gives them, `ledger` books them, `lane` is one quota, `guards` stop."""
+"""Rule: the engine: `run` moves batches, `supply` gives and `ledger` books them, `lane` is a quota, `guards` stop."""
 
 from asyncgg.engine.guards import Guards, Stop
 from asyncgg.engine.lane import Lane

@@ -156,7 +156,8 @@ class _Credentials(AioCredentials):  # type: ignore[misc]  # aiobotocore publish
         return await self._source.get_frozen_credentials()
 
     async def get_account_id(self) -> str | None:
-        return (await self.get_frozen_credentials()).account_id
+        account: str | None = (await self.get_frozen_credentials()).account_id
+        return account
 
 
 def _bare(error: Exception) -> str:
