@@ -98,6 +98,7 @@ CONNECTION: Final = _settings(
     expect_account="ID",
     connect_timeout="DURATION",
     request_timeout="DURATION",
+    transport="fast|sdk",
 )
 LIMITS: Final = (
     *_settings(

@@ -84,7 +84,8 @@ async def execute(
         await record_account(journal, account)
         async with AsyncExitStack() as stack:
             if transport is None:
-                transport = await stack.enter_async_context(open_transport(connection_of(settings)))
+                opening = open_transport(connection_of(settings), settings.transport)
+                transport = await stack.enter_async_context(opening)
             options = engine_options(settings)
             documented = documented_quota(region or "")
             policy = AdaptiveRate(quota_rate(settings, region), documented=documented, burst=settings.burst)

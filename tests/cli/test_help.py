@@ -14,7 +14,7 @@ from tests.cli.support import Cli
 OPTIONS = """
     --profile --region --endpoint-url --rate --burst --quota-share --concurrency --per-core --max-attempts --journal
     --yes --dry-run --max-things --expect-account --protect --abort-at --abort-after --deadline --json --quiet
-    --log-format --format --rejects --skip-bad-rows --config --debug --request-timeout --connect-timeout
+    --log-format --format --rejects --skip-bad-rows --config --debug --request-timeout --transport --connect-timeout
     --unknown-attempts --patience
 """
 

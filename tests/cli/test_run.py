@@ -49,6 +49,15 @@ def test_json_is_one_object_as_in_the_contract(cli: Cli, serve: Serve) -> None:
     assert "complete: every thing is disassociated" in ended.err
 
 
+@pytest.mark.parametrize("kind", ["fast", "sdk"])
+def test_both_transports_do_the_whole_run(cli: Cli, serve: Serve, kind: str) -> None:
+    """--transport chooses how requests are sent; the service cannot tell the difference in what it does."""
+    service = serve()
+    ended = cli("disassociate", "fleet.csv", *QUICK, "--json", "--quiet", "--transport", kind)
+    assert ended.json["state"] == "complete"
+    assert not any(service.service.fleet.things.values())
+
+
 def test_quiet_says_nothing_but_the_result(cli: Cli, serve: Serve) -> None:
     """--quiet --json leaves standard error empty."""
     serve()
