@@ -1,7 +1,8 @@
 """Rule: everything that decides when a request may start lives here, mechanism (bucket) apart from policy."""
 
+from asyncgg.ratelimit.adaptive import AdaptiveRate
 from asyncgg.ratelimit.bucket import BucketStatistics, TokenBucket
-from asyncgg.ratelimit.policy import AdaptiveRate, FixedRate, RatePolicy, RateStatistics
+from asyncgg.ratelimit.policy import FixedRate, RatePolicy, RateStatistics
 from asyncgg.ratelimit.quota import DOCUMENTED_QUOTA, default_burst, documented_quota
 
 __all__ = [

@@ -47,6 +47,8 @@ class Case:
     seed: int = 0
     others: Callable[[float], float] = lambda _: 0.0
     """Requests a second that others take, as a function of the time since the start."""
+    refuse: frozenset[int] = frozenset()
+    """Arrivals, counted from 1, that the service refuses whatever its bucket says: accidents."""
 
 
 @dataclass(slots=True)
@@ -82,6 +84,7 @@ async def _run(case: Case, policy: RatePolicy) -> Result:
     service = Quota(case.burst)
     bucket = TokenBucket(policy.rate, policy.burst)
     result = Result()
+    arrivals = 0
     began = loop.time()
     todo = deque([1] * case.requests)  # how often each was tried, this time included
     wake = asyncio.Semaphore(case.requests)
@@ -95,7 +98,7 @@ async def _run(case: Case, policy: RatePolicy) -> Result:
         wake.release()
 
     async def worker() -> None:
-        nonlocal left
+        nonlocal left, arrivals
         while left:
             await wake.acquire()
             if not left:
@@ -105,7 +108,9 @@ async def _run(case: Case, policy: RatePolicy) -> Result:
             started = loop.time()
             result.sent += 1
             await asyncio.sleep(way())
+            arrivals += 1
             accepted = service.take(loop.time(), case.quota - case.others(loop.time() - began))
+            accepted = accepted and arrivals not in case.refuse
             await asyncio.sleep(way())
             now = loop.time()
             if accepted:

@@ -1,0 +1,142 @@
+"""Rule: what a throttle costs that means nothing, in whole runs and answer by answer, and what is not doubted."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from asyncgg.ratelimit import AdaptiveRate
+from tests.ratelimit.lane import Case, simulate
+
+AFTER = pytest.mark.parametrize("retry_after", [None, 1.0], ids=["no-header", "retry-after-1"])
+
+
+def accept(policy: AdaptiveRate, begin: float, replies: int, gap: float = 0.02) -> float:
+    """Let so many requests be accepted, a gap of seconds apart; the time then."""
+    for step in range(1, replies + 1):
+        policy.on_accepted(begin + gap * step - 0.01, begin + gap * step)
+    return begin + gap * replies
+
+
+def total(quota: float, requests: int, *accidents: int, retry_after: float | None = None) -> float:
+    """Makespan over requests / quota when the quota is known, and throttles are the given accidents and no others."""
+    case = Case(quota, quota, 3, requests, retry_after=retry_after, refuse=frozenset(accidents))
+    got = simulate(case, AdaptiveRate(quota))
+    assert got.throttled == len(accidents)
+    return got.ratio
+
+
+@pytest.mark.parametrize("arrival", [3, 5, 12, 50, 80])
+def test_an_accident_in_the_opening_costs_little(arrival: int) -> None:
+    """Told 100/s and given it: one accident, and 400 requests end within 1.25 of the ideal, 2,000 within 1.10."""
+    assert total(100, 400, arrival) <= 1.25
+    assert total(100, 2000, arrival) <= 1.10
+
+
+@pytest.mark.parametrize("arrival", [2, 3, 8, 15, 22, 30])
+@pytest.mark.parametrize(("quota", "limit"), [(50, 1.05), (30, 1.04)])
+def test_an_accident_near_the_documented_quota_costs_little(quota: float, limit: float, arrival: int) -> None:
+    """The same at 50/s and at 30/s, which needs no opening: 1,000 requests end within 1.05 and 1.04 of the ideal."""
+    assert total(quota, 1000, arrival) <= limit
+
+
+@pytest.mark.parametrize("arrival", [3, 5, 12])
+def test_an_accident_with_a_pause_costs_little_more_than_the_pause(arrival: int) -> None:
+    """With a pause of 1 s, 2,000 requests at 100/s end at most 1.5 s later than without the accident."""
+    late = total(100, 2000, arrival, retry_after=1.0) - total(100, 2000)
+    assert 1.0 <= late * 2000 / 100 <= 1.5
+
+
+@pytest.mark.parametrize("quota", [30, 50, 100])
+@pytest.mark.parametrize("when", [(0.25, 0.5, 0.75), (0.01, 0.33, 0.66)], ids=["spread", "early"])
+def test_three_accidents_cost_little(quota: int, when: tuple[float, ...]) -> None:
+    """Three accidents in a run of 20 s, and it ends within 1.08 of the ideal."""
+    assert total(quota, 20 * quota, *(int(20 * quota * part) for part in when)) <= 1.08
+
+
+@AFTER
+@pytest.mark.parametrize("burst", [2, 5])
+def test_a_steady_excess_is_not_doubted_for_ever(retry_after: float | None, burst: float) -> None:
+    """Told 50/s, given 45/s, so little less that a doubt shows nothing: at most 1 % of what is sent is throttled."""
+    got = simulate(Case(45, 50, burst, 2000, retry_after=retry_after, jitter=0.003), AdaptiveRate(50))
+    assert 0 < got.share <= 0.01
+    assert got.ratio <= 1.2
+
+
+@pytest.mark.parametrize("ceiling", [30, 100], ids=["ceiling", "opening"])
+def test_a_doubt_ends_with_the_tenth_reply(ceiling: float) -> None:
+    """The rate is a tenth lower, with a burst of 1, until ten requests started later are accepted; then all goes on."""
+    policy = AdaptiveRate(ceiling)
+    now = accept(policy, 0, 5)
+    before = policy.rate
+    assert policy.on_throttled(now - 0.01, now, None) == pytest.approx(0.9 * before)
+    for _ in range(20):
+        policy.on_accepted(now - 0.01, now + 0.01)
+    now = accept(policy, now + 0.01, 9)
+    assert policy.rate == pytest.approx(0.9 * before)
+    assert policy.burst == policy.statistics().episodes == 1
+    accept(policy, now, 1)
+    assert before <= policy.rate < 1.05 * before
+
+
+@pytest.mark.parametrize(("ceiling", "left"), [(30, 0.9 * 0.74), (100, 0.9 * 0.72)], ids=["ceiling", "opening"])
+def test_a_second_throttle_ends_the_doubt(ceiling: float, left: float) -> None:
+    """A throttle of a request started in doubt is believed: the rate drops to the low and takes long to come back."""
+    policy = AdaptiveRate(ceiling)
+    now = accept(policy, 0, 5)
+    before = policy.rate
+    policy.on_throttled(now, now + 0.01, None)
+    now = accept(policy, now + 0.01, 5)
+    assert policy.on_throttled(now, now + 0.01, None) == pytest.approx(left * before)
+    accept(policy, now + 0.01, 100)
+    assert policy.rate < 0.9 * before
+
+
+@AFTER
+def test_a_throttle_far_above_the_documented_quota_is_doubted_if_that_is_cheap(retry_after: float | None) -> None:
+    """At three times the documented quota a throttle is doubted if it brings no pause, and believed if it does."""
+    policy = AdaptiveRate(200)
+    now = accept(policy, 0, 60)
+    before = policy.rate
+    assert before > 90
+    left = 0.9 if retry_after is None else 0.72
+    assert policy.on_throttled(now, now + 0.01, retry_after) == pytest.approx(left * before)
+
+
+def test_a_throttle_before_anything_was_accepted_is_believed() -> None:
+    """Where nothing speaks for the rate, there is nothing to doubt with."""
+    assert AdaptiveRate(30).on_throttled(0, 0.06, None) == pytest.approx(30 * 0.74)
+
+
+def test_a_ceiling_reached_again_is_doubted_afresh() -> None:
+    """Once the rate has overcome a cut, the next throttle is met with a doubt again; the doubts before do not count."""
+    policy = AdaptiveRate(4)
+    now = accept(policy, 0, 5, 0.25)
+    for _ in range(2):  # doubted, believed
+        policy.on_throttled(now, now, None)
+    now = accept(policy, now, 70, 0.25)
+    assert policy.rate == 4
+    for _ in range(2):
+        policy.on_throttled(now, now, None)
+        assert policy.rate == pytest.approx(0.9 * 4)
+        now = accept(policy, now, 20, 0.25)
+        assert policy.rate == 4
+
+
+def test_each_probe_that_fails_doubles_the_hold() -> None:
+    """From cut to cut at 10 % above the plateau it takes about 2 s, then 4 s, then 8 s longer."""
+    policy = AdaptiveRate(1000)
+    now = accept(policy, 0, 60)
+    policy.on_throttled(now, now, None)  # doubted
+    policy.on_throttled(now, now, None)
+    waits = []
+    for _ in range(4):
+        now = start = accept(policy, now, 130)
+        plateau = policy.rate
+        for _ in range(1200):
+            if policy.rate < 1.1 * plateau:
+                now = accept(policy, now, 1)
+        waits.append(now - start)
+        policy.on_throttled(now, now, None)
+    assert [later - sooner for sooner, later in pairwise(waits)] == pytest.approx([2, 4, 8], rel=0.25)
