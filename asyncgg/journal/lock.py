@@ -26,7 +26,8 @@ _GLANCE: Final = 0.02
 
 
 def _lock_path(journal: Path) -> Path:
-    return journal.with_name(journal.name + ".lock")
+    real = Path(os.path.realpath(journal))  # a run is found by every link to its journal
+    return real.with_name(real.name + ".lock")
 
 
 class RunLock:

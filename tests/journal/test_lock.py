@@ -75,6 +75,18 @@ def test_a_second_process_is_refused(path: Path, holder: subprocess.Popen[str]) 
         assert reader.counts().sent == 1
 
 
+def test_a_symbolic_link_is_no_way_around(path: Path, holder: subprocess.Popen[str]) -> None:
+    """A journal that is being run is seen as such, and refused, through a symbolic link in another folder too."""
+    folder = path.parent / "elsewhere"
+    folder.mkdir()
+    link = folder / "other"
+    link.symlink_to(path)
+    assert running(link)
+    with pytest.raises(JournalError, match=f"process {holder.pid} is running it"):
+        Journal(link)
+    assert beside(link) == ["other"]
+
+
 def test_a_process_that_ends_leaves_no_lock(path: Path, holder: subprocess.Popen[str]) -> None:
     """After an orderly end the lock file is gone and the next process may run it."""
     holder.communicate(input="")
