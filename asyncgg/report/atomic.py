@@ -33,7 +33,7 @@ def written(path: Path, journal: Path) -> Iterator[IO[str]]:
             if target.name.lower().endswith(".gz"):
                 # No name and no time inside: the same rows give the same file.
                 binary = cast("IO[bytes]", stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0)))
-            yield stack.enter_context(io.TextIOWrapper(binary, encoding="utf-8", newline=""))
+            yield stack.enter_context(io.TextIOWrapper(binary, encoding="utf-8", errors="backslashreplace", newline=""))
         if not direct:
             part.replace(target)
     except OSError as error:

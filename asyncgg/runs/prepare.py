@@ -120,9 +120,9 @@ class Preparation:
         meta = {
             "run": f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}",
             "created": f"{time.time():.3f}",
-            "source": self._source,
+            "source": self._source.encode("utf-8", "backslashreplace").decode(),  # a file's name may be no UTF-8
             "state": RunState.PLANNED.value,
-            "settings": self._settings.model_dump_json(exclude={"journal"}),
+            "settings": json.dumps(self._settings.model_dump(mode="json", exclude={"journal"})),
             "rejected": str(self._rejected),
             "protected": str(self._protected),
         }

@@ -282,3 +282,22 @@ def test_a_manifest_in_s3_is_fetched_where_the_run_goes(
     assert ended.code == 0, ended.err
     assert ended.json["things"]["total"] == 1
     assert asked == [(S3Download(None, "eu-west-1", endpoint), "bucket", "folder/fleet.csv")]
+
+
+def test_file_names_may_be_no_utf8(cli: Cli, serve: Serve) -> None:
+    """Manifest, list of the protected, journal and reports may have names whose bytes are no UTF-8; a resume too."""
+    serve()
+    manifest, protect, journal, page = (f"\udce9.{ending}" for ending in ("csv", "txt", "journal", "html"))
+    Path("fleet.csv").rename(manifest)
+    Path(protect).write_text("core-1\n")
+    planned = cli("plan", manifest)
+    assert planned.code == 0, planned.err
+    assert r"\udce9.csv" in planned.out
+    ended = cli(
+        "disassociate", manifest, *QUICK, "--protect", protect, "--journal", journal, "--json", "--deadline", "1ms"
+    )
+    assert ended.code == 10, ended.err
+    ended = cli("resume", journal, "--yes", "--deadline", "1h", "--json")
+    assert ended.json["things"]["disassociated"] == 8, ended.err
+    assert cli("report", journal, "--html", page).code == 0
+    assert r"\udce9.journal" in Path(page).read_text()
