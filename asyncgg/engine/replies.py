@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from typing import Final
+
 from asyncgg.aggregator import Settlement
 from asyncgg.journal import Answer
-from asyncgg.model import Refused, Reply, Unanswered
+from asyncgg.model import Accepted, Refused, Reply, Unanswered
 
-__all__ = ["answer", "code", "words"]
+__all__ = ["answer", "code", "fit_to_keep", "words"]
+
+_LONGEST: Final = 1000
+"""Characters kept of a code or a message."""
+# AWS answers a wrong signature with the whole canonical request it expected, the session token's header among it.
+_TOKEN: Final = re.compile(r"(x-amz-security-token\s*[:=]\s*)[^\s&;,'\"\\]+", re.IGNORECASE)
+
+
+def fit_to_keep(reply: Reply) -> Reply:
+    """`reply` with codes and messages that may go anywhere: no session token, one line, nothing that steers a terminal,
+    1,000 characters at most. Ordinary ones stay word for word."""
+    if isinstance(reply, Refused):
+        return replace(reply, code=_fit(reply.code), message=_fit(reply.message))
+    if isinstance(reply, Unanswered):
+        return replace(reply, detail=_fit(reply.detail))
+    if not reply.errors:
+        return reply
+    errors = (replace(error, code=_fit(error.code), message=_fit(error.message)) for error in reply.errors)
+    return Accepted(tuple(errors), reply.request_id)
+
+
+def _fit(text: str) -> str:
+    if "-token" in text.lower():
+        text = _TOKEN.sub(r"\1***", text)
+    if len(text) > _LONGEST:
+        text = text[: _LONGEST - 1] + "…"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split()))
 
 
 def code(reply: Reply) -> tuple[str, str]:

@@ -160,7 +160,7 @@ class Engine:
         self._ledger.sent += 1
         self._ledger.retried += batch.again
         try:
-            reply = await self._lane.transport.send(batch.core, batch.things)
+            reply = replies.fit_to_keep(await self._lane.transport.send(batch.core, batch.things))
         except CredentialsError as error:
             reply = Unanswered("credentials", str(error), sent=False)
             verdict = Verdict.CREDENTIALS_EXPIRED
