@@ -21,7 +21,9 @@ _REFUSED: Final = 5
 _FIRST_TRIES: Final = 5
 _FIRST_PATIENCE: Final = 5.0
 """Unanswered requests, and seconds, before an endpoint that never answered is given up."""
-_MANY_THROTTLES: Final = 20
+_THROTTLES: Final = 5
+"""Throttles before `patience` ends a run: few, since each may have brought a pause of minutes; not one, since the time
+may have gone by in a machine that slept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class Guards:
         if self._throttled_since is None:
             self._throttled_since = now
         waited = now - self._throttled_since
-        if waited < self._patience or self._throttles < _MANY_THROTTLES:
+        if waited < self._patience or self._throttles < _THROTTLES:
             return None
         return Stop(
             RunState.ABORTED,
