@@ -12,9 +12,10 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from asyncgg.errors import AsyncggError, JournalWriteError
 from asyncgg.journal import schema
@@ -24,6 +25,9 @@ from asyncgg.journal.store import Store
 __all__ = ["Journal"]
 
 T = TypeVar("T")
+_READERS_LOOKS: Final = 25
+_READERS_LOOK: Final = 0.02
+"""Seconds between looks whether those who read the journal have closed it: a status takes a few milliseconds."""
 _Call = tuple[Callable[[Store], Any], "asyncio.Future[Any]", bool]
 
 
@@ -69,19 +73,31 @@ class Journal:
     def close(self) -> None:
         """Carry out what was asked, then leave one self-contained file and release the lock. Safe to call again.
 
-        Blocks for as long as the last transaction takes, so that it also works where a task is being cancelled.
+        Blocks for as long as the last transaction takes, and half a second more while others read the journal, so that
+        it also works where a task is being cancelled.
         """
         if self._thread is not None:
             self._calls.put(None)
             self._thread.join()
             self._thread = None
         self._error = self._error or JournalWriteError(f"journal {self.path}: it is closed")
-        with contextlib.suppress(
-            sqlite3.Error
-        ):  # a reader holds it, or the disk is full: the WAL file stays, all is in it
-            self._connection.execute("PRAGMA journal_mode = DELETE")
+        self._leave_one_file()
         self._connection.close()
         self._lock.release()
+
+    def _leave_one_file(self) -> None:
+        """End WAL mode. A full disk, or a reader that stays, leaves a WAL file; as much as can be is in the journal."""
+        for _ in range(_READERS_LOOKS):
+            try:
+                self._connection.execute("PRAGMA journal_mode = DELETE")
+            except sqlite3.Error as error:
+                if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_BUSY:
+                    return
+            else:
+                return
+            time.sleep(_READERS_LOOK)  # SQLite itself does not wait here
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _recover(self) -> int:
         try:

@@ -314,3 +314,38 @@ def test_a_failed_opening_lets_go_of_the_lock(
             Journal(path)
     with opened(path) as journal:
         assert journal.recovered == 0
+
+
+def test_a_brief_reader_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A status in the moment a run ends does not keep it from leaving one self-contained file."""
+    reader = JournalReader(path)
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            reader.close()
+
+    with opened(path, threaded=False):
+        assert reader.counts().pending == 450
+        monkeypatch.setattr("asyncgg.journal.writer.time.sleep", nap)
+    assert len(naps) == 3
+    assert beside(path) == ["j"]
+
+
+def test_a_reader_that_stays_is_not_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long report does not hold up the end of a run; what it had written is in the journal file itself by then."""
+    naps: list[float] = []
+    monkeypatch.setattr("asyncgg.journal.writer.time.sleep", naps.append)
+    with JournalReader(path) as reader:
+        with opened(path) as journal:
+
+            async def put() -> None:
+                await journal.call(lambda store: store.put(state=RunState.ABORTED))
+
+            asyncio.run(put())
+            assert reader.state() is RunState.ABORTED
+        assert 0 < sum(naps) <= 1.0
+        shutil.copy(path, path.with_name("copy"))
+    with JournalReader(path.with_name("copy")) as copy:
+        assert copy.state() is RunState.ABORTED
