@@ -11,13 +11,10 @@ import asyncio
 import json
 import os
 import platform
-import signal
-import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +26,7 @@ from aiobotocore.session import get_session
 
 from asyncgg.model import Accepted
 from asyncgg.transport import Connection, open_transport
+from benchmarks.loopback import server, server_cpu
 from benchmarks.simulated import ENVIRONMENT
 
 RESULTS = Path(__file__).parent / "results" / "transports.json"
@@ -47,19 +45,6 @@ class Row:
     requests_per_second: float
     cpu_ms_per_request: float
     server_cpu_percent: float
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    """The fast server in a process of its own; gives its URL and ends it."""
-    command = [sys.executable, "-m", "benchmarks.loopback_server"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(10)
 
 
 @asynccontextmanager
@@ -99,15 +84,10 @@ async def run(send: Send, requests: int) -> None:
 
 async def measure(send: Send, url: str, requests: int) -> tuple[float, float, float]:
     """Requests per second, CPU milliseconds per request, percent of one CPU that the server used."""
-    before, cpu, started = _server_cpu(url), time.process_time(), time.perf_counter()
+    before, cpu, started = server_cpu(url), time.process_time(), time.perf_counter()
     await run(send, requests)
     seconds, used = time.perf_counter() - started, time.process_time() - cpu
-    return requests / seconds, 1000 * used / requests, 100 * (_server_cpu(url) - before) / seconds
-
-
-def _server_cpu(url: str) -> float:
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        return float(json.load(answer)["cpu_seconds"])
+    return requests / seconds, 1000 * used / requests, 100 * (server_cpu(url) - before) / seconds
 
 
 async def compare(url: str, requests: int) -> list[Row]:

@@ -1,0 +1,39 @@
+"""All comparisons in turn, or those named: quota, throughput, overhead, scale. `--quick` shows only that they work.
+
+`python -m benchmarks` wants a quiet machine and some half an hour (`throughput` alone two minutes). Tables go to the
+screen, figures (JSON) and a picture of each table (SVG) to benchmarks/results/, with `--quick` to its folder quick/.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Final
+
+from benchmarks import overhead, quota, scale, throughput
+
+_ALL: Final[dict[str, Callable[[bool, int | None], None]]] = {
+    "quota": quota.run,
+    "throughput": throughput.run,
+    "overhead": overhead.run,
+    "scale": scale.run,
+}
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(_ALL)} (all)")
+    parser.add_argument("--quick", action="store_true", help="small sizes, one round")
+    parser.add_argument("--rounds", type=int, help="rounds of each, instead of its own number")
+    given = parser.parse_args()
+    if unknown := set(given.names) - _ALL.keys():
+        parser.error(f"{', '.join(sorted(unknown))}: there is {', '.join(_ALL)}")
+    if given.rounds is not None and given.rounds < 1:
+        parser.error("--rounds: give 1 or more")
+    for name in given.names or _ALL:
+        _ALL[name](given.quick, given.rounds)
+
+
+if __name__ == "__main__":
+    main()

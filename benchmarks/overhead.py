@@ -1,0 +1,55 @@
+"""What each layer of asyncgg costs, in CPU per request: transport, then limiter, aggregator, journal put on top.
+
+`python -m benchmarks overhead`. The layers take turns, round by round, each in a process of its own against a fast
+server in another; the last one is the whole engine, with its journal's thread. What a layer adds is its median less
+that of the layer before: of two figures near each other, so within their noise.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from benchmarks.clients import own, turns
+from benchmarks.own import LAYERS
+from benchmarks.tables import Column, Row, Table, combined
+from benchmarks.throughput import BATCHES, QUICK, measure
+
+__all__ = ["run"]
+
+_NAMES: Final = {
+    "transport": "transport alone",
+    "limiter": "+ limiter and lane",
+    "aggregator": "+ classify, aggregator",
+    "journal": "+ engine, journal",
+}
+_TABLE: Final = Table(
+    "overhead",
+    "What each layer costs",
+    "asyncgg as a library, requests of 100 things, 64 in flight, no quota, zero latency",
+    (
+        Column("cpu_ms", "CPU ms/request", "{:.3f}", drawn=True),
+        Column("added_ms", "added ms", "{:+.3f}", drawn=True),
+        Column("requests_per_second", "requests/s", drawn=True),
+        Column("server_percent", "server CPU", "{:.0f} %"),
+    ),
+    (_NAMES["journal"],),
+)
+
+
+def run(quick: bool, rounds: int | None) -> None:
+    """Measure, print, write."""
+    batches, rounds = QUICK if quick else BATCHES, rounds or (1 if quick else 5)
+    clients = [own(_NAMES[layer], layer) for layer in LAYERS]
+    seen: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for turn, client in turns(clients, rounds):
+            seen.append(measure(client, Path(folder), batches))
+            print(f"{turn}: {seen[-1]['cpu_ms']:.3f} ms", flush=True)
+    rows: list[Row] = []
+    below = 0.0
+    for row in combined(seen):
+        rows.append(dict(row) | {"added_ms": row["cpu_ms"] - below})
+        below = row["cpu_ms"]
+    _TABLE.publish(rows, f"{batches:,} requests", quick=quick, rounds=seen, batches=batches, repeats=rounds)

@@ -1,0 +1,117 @@
+"""asyncgg as a library, without a quota, up to a layer: transport, limiter, aggregator, journal (the whole engine).
+
+`python -m benchmarks.own LAYER URL MANIFEST` works a manifest off, 64 requests at a time, and tells in one line of JSON
+the seconds and the CPU of the sending. Each layer does what those before it do; up to the aggregator in a plain loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import tempfile
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from asyncgg.aggregator import Batch, settle
+from asyncgg.backoff import RetryPolicy
+from asyncgg.classify import CodeTable, classify
+from asyncgg.cli.running import run_loop
+from asyncgg.engine import Engine, EngineOptions, Lane
+from asyncgg.journal import Importer, Journal
+from asyncgg.model import Accepted, RunState, ThingState
+from asyncgg.ratelimit import FixedRate
+from asyncgg.transport import Connection, open_transport
+from benchmarks.peers import read_batches
+from benchmarks.processes import Meter
+
+__all__ = ["LAYERS"]
+
+LAYERS: Final = ("transport", "limiter", "aggregator", "journal")
+WORKERS: Final = 64
+
+
+def _unlimited() -> FixedRate:
+    return FixedRate(math.inf, burst=1e9)
+
+
+async def up_to_aggregator(url: str, layer: str, batches: Sequence[Batch]) -> Meter:
+    """Workers that send, with nothing behind them."""
+    table, retry = CodeTable(), RetryPolicy()
+    limited, aggregated = layer != "transport", layer == "aggregator"
+    items = iter(batches)
+    async with open_transport(Connection(endpoint_url=url, pool=WORKERS), "fast") as transport:
+        lane, clock = Lane(transport, _unlimited()), asyncio.get_running_loop().time
+
+        async def work() -> None:
+            for batch in items:
+                if limited:
+                    await lane.token()
+                started = clock()
+                reply = await transport.send(batch.core, batch.things)
+                if limited:
+                    lane.accepted(started)
+                if aggregated:
+                    verdict = classify(reply, batch.core, batch.things)
+                    assert settle(batch, reply, verdict, table, retry).state is ThingState.DISASSOCIATED
+                else:
+                    assert isinstance(reply, Accepted)
+
+        with Meter() as meter:
+            await asyncio.gather(*(work() for _ in range(WORKERS)))
+    return meter
+
+
+async def whole_engine(url: str, path: Path) -> tuple[Meter, int]:
+    """The engine with its journal, as the command line runs it."""
+    journal = Journal(path)
+    try:
+        await journal.call(lambda store: store.begin_resume())
+        async with open_transport(Connection(endpoint_url=url, pool=WORKERS), "fast") as transport:
+            engine = Engine(journal, Lane(transport, _unlimited()), EngineOptions(concurrency=WORKERS))
+            with Meter() as meter:
+                result = await engine.run()
+            if result.state is not RunState.COMPLETE:
+                raise RuntimeError(f"the run ended {result.state.value}: {result.reason}")
+            return meter, engine.progress().sent
+    finally:
+        journal.close()
+
+
+def _journal_of(manifest: Path, path: Path) -> Path:
+    importer = Importer(path)
+    with manifest.open() as file:
+        next(file)
+        while chunk := list(islice(file, 10_000)):
+            importer.add([(core, thing) for core, thing in (line.rstrip("\n").split(",") for line in chunk)])
+    importer.finish({"run": "benchmark", "state": "planned"})
+    return path
+
+
+def _batches_of(manifest: Path) -> list[Batch]:
+    return [
+        Batch(number, core, tuple(range(len(things))), tuple(things), (0,) * len(things), (False,) * len(things))
+        for number, (core, things) in enumerate(read_batches(manifest))
+    ]
+
+
+def main() -> None:
+    """Work off the manifest, tell what it took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("layer", choices=LAYERS)
+    parser.add_argument("url")
+    parser.add_argument("manifest", type=Path)
+    given = parser.parse_args()
+    if given.layer == "journal":
+        with tempfile.TemporaryDirectory() as folder:
+            meter, sent = run_loop(whole_engine(given.url, _journal_of(given.manifest, Path(folder) / "run.journal")))
+    else:
+        batches = _batches_of(given.manifest)
+        meter, sent = run_loop(up_to_aggregator(given.url, given.layer, batches)), len(batches)
+    meter.report(sent=sent, lost=0)
+
+
+if __name__ == "__main__":
+    main()

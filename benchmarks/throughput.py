@@ -1,0 +1,114 @@
+"""No quota, zero latency: requests per second, CPU per request, memory; asyncgg whole and the loops beside it.
+
+`python -m benchmarks throughput`. Every client in turn, round by round, each in a process of its own against a fast
+server of its own in another process; the server's share of a CPU says whether it was the bottleneck. Requests per
+second and CPU per request are those of the sending; `CPU ms all` is the whole process's: start, imports, manifest and
+journal too. `asyncgg disassociate` begins at 30/s as always and finds out that there is no quota; `asyncgg engine`
+is the same engine and journal told so.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from benchmarks.clients import Client, asyncgg, awscli, own, peer, turns
+from benchmarks.loopback import server, server_cpu
+from benchmarks.memory import write_manifest
+from benchmarks.peers import CLI_CONCURRENCY, CONCURRENCY
+from benchmarks.processes import measured
+from benchmarks.tables import Column, Row, Table, combined
+
+__all__ = ["BATCHES", "QUICK", "measure", "run"]
+
+BATCHES: Final = 5000
+QUICK: Final = 500
+CLI_BATCHES: Final = 60
+
+ENGINE: Final = "asyncgg engine, journal on"
+COMMAND: Final = "asyncgg disassociate"
+SEMAPHORE: Final = "aiobotocore + semaphore"
+THREADS: Final = "boto3 + threads"
+
+_TABLE: Final = Table(
+    "throughput",
+    "Throughput without a quota",
+    f"requests of 100 things, zero latency; asyncgg 64, the others {CONCURRENCY} in flight (CLI {CLI_CONCURRENCY})",
+    (
+        Column("requests_per_second", "requests/s", drawn=True),
+        Column("faster", "times", "{:.1f}x"),
+        Column("cpu_ms", "CPU ms/request", "{:.3f}", drawn=True),
+        Column("cpu_part", "of it", "{:.2f}"),
+        Column("cpu_ms_all", "CPU ms all", "{:.3f}"),
+        Column("peak_mb", "peak MB", drawn=True),
+        Column("server_percent", "server CPU", "{:.0f} %"),
+        Column("lost", "lost"),
+        Column("requests", "requests"),
+    ),
+    (ENGINE, COMMAND),
+)
+
+
+def measure(client: Client, folder: Path, batches: int) -> Row:
+    """One client against a fresh server."""
+    batches = min(client.most or batches, batches)
+    manifest = folder / f"fleet-{batches}.csv"
+    if not manifest.exists():
+        write_manifest(manifest, 100 * batches, per_core=400)
+    with server() as url:
+        words = client.command(url, manifest)
+        before = server_cpu(url)
+        used = measured(words)
+        served = server_cpu(url) - before
+    told = client.read(json.loads(used.output.splitlines()[-1]))
+    cpu, seconds, sent = told["cpu_seconds"], told["seconds"], told["sent"]
+    return {
+        "client": client.name,
+        "requests": sent,
+        "requests_per_second": sent / seconds,
+        "cpu_ms": None if cpu is None else 1000 * cpu / sent,
+        "cpu_ms_all": 1000 * used.cpu_seconds / sent,
+        "peak_mb": used.peak_mb,
+        "server_percent": 100 * served / seconds,
+        "lost": told["lost"],
+    }
+
+
+def _against(rows: Sequence[Row], name: str) -> list[Row]:
+    """The rows with their ratios to the peer of this name."""
+    base = next(row for row in rows if row["client"] == name)
+    return [
+        dict(row)
+        | {
+            "faster": row["requests_per_second"] / base["requests_per_second"],
+            "cpu_part": None if row["cpu_ms"] is None else row["cpu_ms"] / base["cpu_ms"],
+        }
+        for row in rows
+    ]
+
+
+def run(quick: bool, rounds: int | None) -> None:
+    """Measure, print, write."""
+    batches, rounds = QUICK if quick else BATCHES, rounds or (1 if quick else 5)
+    clients = [
+        own(ENGINE, "journal"),
+        asyncgg(COMMAND, "--rate", "100000", "--burst", "1000", "--concurrency", "64"),
+        peer(SEMAPHORE, "aiobotocore"),
+        peer(THREADS, "boto3"),
+        *awscli(20 if quick else CLI_BATCHES),
+    ]
+    seen: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for turn, client in turns(clients, rounds):
+            seen.append(measure(client, Path(folder), batches))
+            print(f"{turn}: {seen[-1]['requests_per_second']:,.0f}/s", flush=True)
+    rows = _against(combined(seen, worst=("lost", "peak_mb")), SEMAPHORE)
+    _TABLE.publish(rows, f"{batches:,} requests", quick=quick, rounds=seen, batches=batches, repeats=rounds)
+    first = rows[0]
+    print(
+        f"asyncgg's engine ÷ {SEMAPHORE}: {first['faster']:.1f} times the requests/s (4 wanted),"
+        f" {first['cpu_part']:.2f} of the CPU per request (0.25 wanted)"
+    )
