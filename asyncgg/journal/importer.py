@@ -6,12 +6,16 @@ sorts on disk what does not fit its cache.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from asyncgg.errors import JournalError
 from asyncgg.journal import schema
+from asyncgg.journal.lock import RunLock
+from asyncgg.journal.reader import JournalReader
 from asyncgg.model import MAX_BATCH
 
 __all__ = ["Imported", "Importer"]
@@ -42,6 +46,7 @@ class Importer:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._added = 0
+        self._finished = False
         self._connection = schema.create(path)
         try:
             self._connection.execute("PRAGMA cache_size = -65536")
@@ -70,11 +75,27 @@ class Importer:
             self.discard()
             raise schema.explain(error, self.path) from None
         self._connection.close()
+        self._finished = True
         return imported
 
     def discard(self) -> None:
-        """Remove the unfinished journal."""
+        """Remove the journal, unless it is finished and another start has got hold of it since: then it is not ours."""
         self._connection.close()
+        if not self._finished:
+            self._remove()
+            return
+        with contextlib.suppress(JournalError):  # it is gone, or being run
+            schema.require_file(self.path)
+            lock = RunLock(self.path)
+            try:
+                with JournalReader(self.path) as reader:
+                    sent = reader.counts().sent
+                if not sent:
+                    self._remove()
+            finally:
+                lock.release()
+
+    def _remove(self) -> None:
         for ending in ("", "-wal", "-shm", "-journal"):
             self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
 

@@ -98,13 +98,14 @@ class Run:
 
     async def __aenter__(self) -> Self:
         target = await self._target()
+        preparation = None
         if self._rows is not None:
-            self.plan = await self._prepare(self._rows, target)
+            preparation, self.plan = await self._prepare(self._rows, target)
         try:
             account = await self._account(target)
         except AsyncggError:
-            if self._rows is not None:
-                self.journal.unlink(missing_ok=True)
+            if preparation is not None:
+                preparation.discard()
             raise
         self._task = asyncio.create_task(
             execute(
@@ -192,7 +193,7 @@ class Run:
         recorded = "" if self._rows is not None else recorded_account(self.journal)
         return (await confirm_account(connection_of(self._settings), target, self._settings, recorded=recorded))[0]
 
-    async def _prepare(self, rows: Rows, target: Target | None) -> Plan:
+    async def _prepare(self, rows: Rows, target: Target | None) -> tuple[Preparation, Plan]:
         protect = load_protect(str(self._settings.protect)) if self._settings.protect else None
         preparation = Preparation(self.journal, self._settings, source="<iterable>", protect=protect)
         try:
@@ -201,7 +202,7 @@ class Run:
         except BaseException:
             preparation.discard()
             raise
-        return await asyncio.to_thread(preparation.finish, target)
+        return preparation, await asyncio.to_thread(preparation.finish, target)
 
 
 async def _chunks(rows: Rows) -> AsyncIterator[Chunk]:

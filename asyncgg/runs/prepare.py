@@ -89,7 +89,7 @@ class Preparation:
         return self.plan(target)
 
     def discard(self) -> None:
-        """Remove the journal: nothing was sent from it."""
+        """Remove the journal, unless another start of it has sent something meanwhile."""
         self._importer.discard()
 
     def plan(self, target: Target | None) -> Plan:

@@ -14,7 +14,7 @@ from asyncgg.batching import requests_needed
 from asyncgg.errors import JournalError
 from asyncgg.journal import Imported, Importer, Journal, JournalReader
 from asyncgg.model import RunState, ThingState
-from tests.journal.support import beside, fleet, look, make, quick_folder
+from tests.journal.support import ANSWER, DONE, beside, claim_all, fleet, look, make, quick_folder
 
 NAMES = st.text("ab:_-Z9", min_size=1, max_size=3)
 
@@ -96,6 +96,24 @@ def test_discard_leaves_nothing(tmp_path: Path) -> None:
     importer.finish({})
     importer.discard()
     assert beside(tmp_path / "j") == []
+
+
+def test_discard_leaves_what_another_start_has(tmp_path: Path) -> None:
+    """A finished journal that somebody resumes while its plan waits to be confirmed survives a refusal of the plan."""
+    path = tmp_path / "j"
+    importer = Importer(path)
+    importer.add(fleet(1, 10))
+    importer.finish({})
+    journal = Journal(path, threaded=False)
+    importer.discard()
+    assert "j" in beside(path)
+    for batch in claim_all(journal._store, next(journal._store.work())):
+        journal._store.settle(batch, DONE, ANSWER)
+    journal.close()
+    importer.discard()
+    assert beside(path) == ["j"]
+    with JournalReader(path) as reader:
+        assert reader.counts().sent == 1
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
