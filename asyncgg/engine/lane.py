@@ -58,6 +58,10 @@ class Lane:
         paused = self.bucket.statistics().paused_until
         return f"paused for {paused - self._clock():.0f} s" if paused is not None else ""
 
+    def try_token(self) -> bool:
+        """Take the right to send one request, if nobody needs to wait for it."""
+        return self._refreshing is None and self.open.is_set() and self.bucket.try_acquire()
+
     async def token(self) -> None:
         """Wait until one request may be sent: the limiter, a pause, credentials being refreshed."""
         while self._refreshing is not None or not self.open.is_set():

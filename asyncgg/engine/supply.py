@@ -153,6 +153,8 @@ class Supply:
 
     async def _token(self) -> bool:
         """Wait for a token; False when the run is stopped instead."""
+        if self._lane.try_token():
+            return True
         try:
             async with asyncio.timeout(None) as self._gate:
                 await self._lane.token()

@@ -59,6 +59,9 @@ class Store:
         (last,) = self._execute("SELECT coalesce(max(id), 0) FROM request").fetchone()
         self._last_request: int = last
         self._scope = int(self.get("scope", "1"))  # the lowest pass this start works on
+        # Two memories of what the file says, because asking it for every batch costs a third of a claim.
+        self._claimed_up_to: dict[int, int] = {}  # by core; forgotten whenever it may shrink
+        self._any_odd = self._execute("SELECT 1 FROM odd LIMIT 1").fetchone() is not None  # may be true too often
 
     # --- the run ---
 
@@ -118,7 +121,7 @@ class Store:
             " (SELECT count(*) FROM odd WHERE id BETWEEN first AND last AND state = 0 AND pass >= ?) FROM core",
             (self._scope,),
         ).fetchall():
-            pending = odd + (last - self._reached(first, last) if self._scope <= 1 else 0)
+            pending = odd + (last - self._look_reached(first, last) if self._scope <= 1 else 0)
             if pending:
                 yield CoreWork(core, name, first, last, pending)
 
@@ -128,7 +131,7 @@ class Store:
             "SELECT first, last, (SELECT count(*) FROM odd WHERE id BETWEEN first AND last AND state IN (0, 1)),"
             " (SELECT coalesce(sum(plain), 0) FROM request WHERE low BETWEEN first AND last AND state = 1) FROM core"
         ).fetchall():
-            yield odd + plain + last - self._reached(first, last)
+            yield odd + plain + last - self._look_reached(first, last)
 
     def failed_by_core(self) -> Iterator[int]:
         """How many things of each core a retry would take."""
@@ -143,24 +146,20 @@ class Store:
     def claim(self, claim: Claim, now: float) -> Batch:
         """Take the claim's pending things for a request, whose number is new. `now` is in seconds since 1970."""
         work = claim.work
-        rows = self._execute(
-            "SELECT odd.id, name.name, attempts, ambiguous FROM odd CROSS JOIN name ON name.id = odd.id"
-            " WHERE odd.id BETWEEN ? AND ? AND state = 0 AND pass >= ? ORDER BY odd.id LIMIT ?",
-            (claim.low, claim.high, self._scope, claim.limit),
-        ).fetchall()
+        rows = self._odd_pending(claim.low, claim.high, claim.limit) if self._any_odd else []
         ids, things = tuple(row[0] for row in rows), tuple(row[1] for row in rows)
         attempts, ambiguous = tuple(row[2] for row in rows), tuple(bool(row[3]) for row in rows)
         wanted = claim.limit - len(rows)
         low = high = None
         if wanted and self._scope <= 1:
-            low = max(self._reached(work.first, work.last) + 1, claim.low)
+            low = max(self._reached(work) + 1, claim.low)
             high = min(low + wanted - 1, claim.high)
-            names = self._names(low, high)
+            self._claimed_up_to[work.id] = high
             ids += tuple(range(low, high + 1))
-            things += names
-            attempts += (0,) * len(names)
-            ambiguous += (False,) * len(names)
-        if len(ids) != claim.limit or len(things) != claim.limit:
+            things += self._names(low, high)
+            attempts += (0,) * wanted
+            ambiguous += (False,) * wanted
+        if not len(ids) == len(things) == len(attempts) == claim.limit:
             raise InternalError(
                 f"core {work.name}: {claim.limit} pending things expected in {claim.low}..{claim.high},"
                 f" {len(things)} found; please report this"
@@ -171,7 +170,7 @@ class Store:
         self._execute(
             "INSERT INTO request (id, core, low, high, plain, state, things, again, claimed_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (number, work.id, low, high, len(ids) - len(rows), _CLAIMED, len(ids), batch.again, now),
+            (number, work.id, low, high, len(ids) - len(rows), _CLAIMED, len(ids), bool(rows) and batch.again, now),
         )
         if rows:
             self._execute(
@@ -193,6 +192,16 @@ class Store:
 
     def settle(self, batch: Batch, settlement: Settlement, answer: Answer) -> None:
         """Write down what became of a claimed batch."""
+        plainly_done = settlement.state is ThingState.DISASSOCIATED and settlement.counted and not settlement.ambiguous
+        answered = (answer.at, answer.verdict, answer.status, answer.code, answer.aws_request_id)
+        if plainly_done and not settlement.deviations:
+            done = self._execute(
+                "UPDATE request SET state = ?, answered_at = ?, verdict = ?, status = ?, code = ?, aws_request_id = ?"
+                " WHERE id = ? AND verdict IS NULL AND plain = ?",
+                (_DONE, *answered, batch.request, len(batch.ids)),
+            ).rowcount
+            if done:  # nothing in it was odd: the common way
+                return
         row = self._execute(
             "SELECT low, high, plain FROM request WHERE id = ? AND verdict IS NULL", (batch.request,)
         ).fetchone()
@@ -201,7 +210,6 @@ class Store:
         low, _, plain = row
         if len(batch.ids) > plain:
             self._settle_odd(batch, settlement, len(batch.ids) - plain)
-        plainly_done = settlement.state is ThingState.DISASSOCIATED and settlement.counted and not settlement.ambiguous
         if plain and not plainly_done:
             self._make_odd(batch.request, int(settlement.state), settlement.counted, settlement.ambiguous)
             plain = 0
@@ -211,43 +219,45 @@ class Store:
         self._execute(
             "UPDATE request SET state = ?, plain = ?, answered_at = ?, verdict = ?, status = ?, code = ?,"
             " aws_request_id = ? WHERE id = ?",
-            (
-                _DONE,
-                plain,
-                answer.at,
-                answer.verdict,
-                answer.status,
-                answer.code,
-                answer.aws_request_id,
-                batch.request,
-            ),
+            (_DONE, plain, *answered, batch.request),
         )
 
     def fail_pending(self, work: CoreWork, code: str, message: str, request: int, limit: int) -> list[Outcome]:
         """Fail up to `limit` pending things of one core, as `request` was answered; the outcomes written."""
         if self._scope <= 1:
-            low = self._reached(work.first, work.last) + 1
+            low = self._reached(work) + 1
+            self._claimed_up_to[work.id] = min(work.last, low + limit - 1)
+            self._any_odd = True
             self._execute(
                 "INSERT INTO odd (id, state, attempts, ambiguous, pass)"
                 " SELECT id, 0, 0, 0, 1 FROM name WHERE id BETWEEN ? AND ?",
                 (low, min(work.last, low + limit - 1)),
             )
-        rows = self._execute(
-            "SELECT odd.id, name.name, attempts FROM odd CROSS JOIN name ON name.id = odd.id"
-            " WHERE odd.id BETWEEN ? AND ? AND state = 0 AND pass >= ? ORDER BY odd.id LIMIT ?",
-            (work.first, work.last, self._scope, limit),
-        ).fetchall()
+        rows = self._odd_pending(work.first, work.last, limit)
         if rows:
             self._execute(
                 "UPDATE odd SET state = ?, code = ?, message = ?, request = ?"
                 " WHERE id BETWEEN ? AND ? AND state = 0 AND pass >= ?",
                 (_FAILED, code, message, request, rows[0][0], rows[-1][0], self._scope),
             )
-        return [Outcome(work.name, name, ThingState.FAILED, code, message, attempts) for _, name, attempts in rows]
+        return [Outcome(work.name, name, ThingState.FAILED, code, message, attempts) for _, name, attempts, _ in rows]
 
     # --- how a batch is kept ---
 
-    def _reached(self, first: int, last: int) -> int:
+    def _odd_pending(self, low: int, high: int, limit: int) -> list[tuple[int, str, int, int]]:
+        """The first pending things among the odd ones: id, name, attempts, ambiguous."""
+        return self._execute(
+            "SELECT odd.id, name.name, attempts, ambiguous FROM odd CROSS JOIN name ON name.id = odd.id"
+            " WHERE odd.id BETWEEN ? AND ? AND state = 0 AND pass >= ? ORDER BY odd.id LIMIT ?",
+            (low, high, self._scope, limit),
+        ).fetchall()
+
+    def _reached(self, work: CoreWork) -> int:
+        """The same as `_look_reached`, remembered."""
+        known = self._claimed_up_to.get(work.id)
+        return self._look_reached(work.first, work.last) if known is None else known
+
+    def _look_reached(self, first: int, last: int) -> int:
         """The highest id of a core's things that was ever claimed or decided; those above it are its rest."""
         batch = self._execute(
             "SELECT high FROM request WHERE low BETWEEN ? AND ? ORDER BY low DESC LIMIT 1", (first, last)
@@ -265,6 +275,7 @@ class Store:
 
     def _make_odd(self, number: int, state: int, attempts: int, ambiguous: bool) -> None:
         """Give each plain thing of a request a row of its own."""
+        self._any_odd = True
         self._execute(
             "INSERT INTO odd (id, state, attempts, ambiguous, pass, request)"
             " SELECT name.id, ?, ?, ?, 1, ? FROM request JOIN name ON name.id BETWEEN low AND high"
@@ -293,6 +304,7 @@ class Store:
             )
 
     def _deviate(self, batch: Batch, settlement: Settlement) -> None:
+        self._any_odd = True
         self._connection.executemany(
             "INSERT INTO odd (id, state, attempts, ambiguous, pass, request, code, message)"
             " VALUES (?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
@@ -324,7 +336,10 @@ class Store:
         ).fetchone()
         # The numbers of deleted requests are given again, so no thing may keep one.
         self._execute("UPDATE odd SET state = 0, request = NULL WHERE request = ? AND state = ?", (number, _CLAIMED))
-        if low is not None and self._reached(low, last) > high:  # not the end of what was claimed: no rest any more
+        self._claimed_up_to.clear()
+        if (
+            low is not None and self._look_reached(low, last) > high
+        ):  # not the end of what was claimed: no rest any more
             self._make_odd(number, _PENDING, 0, False)
             self._execute("UPDATE odd SET request = NULL WHERE id BETWEEN ? AND ?", (low, high))
         self._execute("DELETE FROM request WHERE id = ?", (number,))
