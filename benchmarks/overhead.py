@@ -27,7 +27,7 @@ _NAMES: Final = {
 _TABLE: Final = Table(
     "overhead",
     "What each layer costs",
-    "asyncgg as a library, requests of 100 things, 64 in flight, no quota, zero latency",
+    "100 things each, asyncgg as a library, 64 in flight, no quota, zero latency",
     (
         Column("cpu_ms", "CPU ms/request", "{:.3f}", drawn=True),
         Column("added_ms", "added ms", "{:+.3f}", drawn=True),

@@ -66,4 +66,4 @@ def _panel(panel: Panel, left: int, names: Sequence[str], ours: Collection[str])
 def _longest(values: Sequence[float]) -> float:
     """What the longest bar stands for: the most, unless that would flatten all others; then its bar is broken."""
     *_, second, most = [0.0, 0.0, *sorted(values)]
-    return min(most, 1.5 * second) if most > 5 * second > 0 else most
+    return min(most, 1.5 * second) if most > 3 * second > 0 else most

@@ -32,7 +32,7 @@ _PLAN: Final = Table(
     "The cost of an association as the manifest grows: asyncgg plan",
     "random order, n/100 cores, the largest with about 10·√n things",
     (
-        Column("seconds", "seconds", "{:.1f}", drawn=True),
+        Column("seconds", "seconds", "{:.1f}"),
         Column("us_per_row", "µs per row", "{:.2f}", drawn=True),
         Column("of_million", "÷ second row's", "{:.2f}"),
         Column("cpu_seconds", "CPU s", "{:.1f}"),

@@ -62,7 +62,7 @@ class Table:
     def publish(
         self, rows: Sequence[Row], size: str, *, quick: bool, rounds: Sequence[Row] = (), **details: Any
     ) -> None:
-        """Show the rows and write them, the rounds they come from, and their picture; `size` is how much work it was."""
+        """Show the rows and write them, the rounds they come from, and their picture; `size` says how much work."""
         subtitle = f"{size}, {self.subtitle}"
         date = datetime.now(UTC).strftime("%Y-%m-%d")
         machine = f"{date}, {os.cpu_count()} CPUs, {platform.system()} {platform.machine()}"

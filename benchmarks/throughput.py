@@ -36,7 +36,7 @@ THREADS: Final = "boto3 + threads"
 _TABLE: Final = Table(
     "throughput",
     "Throughput without a quota",
-    f"requests of 100 things, zero latency; asyncgg 64, the others {CONCURRENCY} in flight (CLI {CLI_CONCURRENCY})",
+    f"100 things each, zero latency; asyncgg 64, the others {CONCURRENCY} in flight (CLI {CLI_CONCURRENCY})",
     (
         Column("requests_per_second", "requests/s", drawn=True),
         Column("faster", "times", "{:.1f}x"),
