@@ -1,6 +1,6 @@
 """All comparisons in turn, or those named: quota, throughput, overhead, scale. `--quick` shows only that they work.
 
-`python -m benchmarks` wants a quiet machine and some half an hour (`throughput` alone two minutes). Tables go to the
+`python -m benchmarks` wants a quiet machine and some twenty minutes (`quota` half of them). Tables go to the
 screen, figures (JSON) and a picture of each table (SVG) to benchmarks/results/, with `--quick` to its folder quick/.
 """
 
