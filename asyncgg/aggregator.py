@@ -33,11 +33,8 @@ class Batch:
     """Counted requests before this one."""
     ambiguous: tuple[bool, ...]
     """Whether an earlier request for the thing may have been applied without a clear answer."""
-
-    @property
-    def again(self) -> bool:
-        """Whether it carries a thing that was sent before."""
-        return any(self.attempts) or any(self.ambiguous)
+    again: bool = False
+    """Whether it carries a thing that was sent before, in this pass or an earlier one."""
 
 
 @dataclass(frozen=True, slots=True)

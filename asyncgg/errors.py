@@ -6,6 +6,9 @@ A message is one or two lines: what happened, where (file and line), what to do.
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 __all__ = [
     "AsyncggError",
     "CredentialsError",
@@ -17,7 +20,16 @@ __all__ = [
     "ServiceError",
     "SettingsError",
     "UsageError",
+    "redacted",
 ]
+
+# AWS answers a wrong signature with the whole canonical request it expected, the session token's header among it.
+_TOKEN: Final = re.compile(r"(x-amz-security-token\s*[:=]\s*)[^\s&;,'\"\\]+", re.IGNORECASE)
+
+
+def redacted(text: str) -> str:
+    """`text`, which a service said, without a session token."""
+    return _TOKEN.sub(r"\1***", text) if "-token" in text.lower() else text
 
 
 class AsyncggError(Exception):

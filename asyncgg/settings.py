@@ -105,7 +105,8 @@ class Settings(BaseSettings):
     connect_timeout: Duration = Field(default=5.0, description="until a connection stands")
     request_timeout: Duration = Field(default=60.0, description="for a whole request; cut after it, and sent again")
     transport: Literal["fast", "sdk"] = Field(
-        default="fast", description="fast: sign and post by ourselves, as the SDK is configured; sdk: through its client"
+        default="fast",
+        description="fast: signed and posted by asyncgg, configured like the SDK; sdk: through its client",
     )
     patience: Duration = Field(
         default=300.0, description="without an accepted request before a throttled or unanswered run stops itself"

@@ -16,7 +16,7 @@ __all__ = ["Guards", "Stop"]
 
 _DENIED_CORES: Final = 3
 """Different cores that must be denied, with nothing accepted, before the permission itself counts as missing."""
-_REFUSED: Final = 5
+_REFUSED: Final = 3
 """Refusals outside the service model, with nothing accepted, before the endpoint counts as the wrong one."""
 _FIRST_TRIES: Final = 5
 _FIRST_PATIENCE: Final = 5.0

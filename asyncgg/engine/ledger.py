@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from functools import partial
 from typing import Final
 
@@ -24,13 +25,12 @@ _SAVE_SECONDS: Final = 1.0
 
 
 class Ledger:
-    """The books of one start. `epoch` is what to add to the loop's time for seconds since 1970."""
+    """The books of one start."""
 
-    def __init__(self, journal: Journal, control: Control, guards: Guards, *, epoch: float) -> None:
+    def __init__(self, journal: Journal, control: Control, guards: Guards) -> None:
         self._journal = journal
         self._control = control
         self._guards = guards
-        self._epoch = epoch
         self._clock = asyncio.get_running_loop().time
         self._started = self._saved = self._clock()
         self._earlier_seconds = 0.0
@@ -62,7 +62,7 @@ class Ledger:
 
     def settle(self, batch: Batch, settlement: Settlement, reply: Reply) -> None:
         """Hand the outcome to the journal, and count it; listeners learn of it once it is committed."""
-        answer = replies.answer(reply, settlement, self._epoch + self._clock())
+        answer = replies.answer(reply, settlement, time.time())
         committed = self._journal.call(lambda store: store.settle(batch, settlement, answer), keep=True)
         committed.add_done_callback(partial(self._committed, batch, settlement))
         finished = len(batch.ids) - settlement.returned - sum(part[2] for part in settlement.parts)

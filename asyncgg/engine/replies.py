@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Final
 
 from asyncgg.aggregator import Settlement
+from asyncgg.errors import redacted
 from asyncgg.journal import Answer
 from asyncgg.model import Accepted, Refused, Reply, Unanswered
 
@@ -14,8 +14,6 @@ __all__ = ["answer", "code", "fit_to_keep", "words"]
 
 _LONGEST: Final = 1000
 """Characters kept of a code or a message."""
-# AWS answers a wrong signature with the whole canonical request it expected, the session token's header among it.
-_TOKEN: Final = re.compile(r"(x-amz-security-token\s*[:=]\s*)[^\s&;,'\"\\]+", re.IGNORECASE)
 
 
 def fit_to_keep(reply: Reply) -> Reply:
@@ -32,8 +30,7 @@ def fit_to_keep(reply: Reply) -> Reply:
 
 
 def _fit(text: str) -> str:
-    if "-token" in text.lower():
-        text = _TOKEN.sub(r"\1***", text)
+    text = redacted(text)
     if len(text) > _LONGEST:
         text = text[: _LONGEST - 1] + "…"
     if text.isprintable():

@@ -7,7 +7,6 @@ of it goes into the journal, the counts and the events (`ledger`). `control` kno
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 
 from asyncgg.aggregator import Batch, settle
@@ -41,17 +40,15 @@ class Engine:
         self._lane = lane
         self._options = options = options or EngineOptions()
         self._clock = asyncio.get_running_loop().time
-        epoch = time.time() - self._clock()  # one clock: wall time is read once
         self._control = Control(listeners)
         self._guards = Guards(abort_at=options.abort_at, abort_after=options.abort_after, patience=options.patience)
-        self._ledger = Ledger(journal, self._control, self._guards, epoch=epoch)
+        self._ledger = Ledger(journal, self._control, self._guards)
         self._supply = Supply(
             journal,
             lane,
             self._control,
             concurrency=options.concurrency,
             per_core=options.per_core,
-            epoch=epoch,
         )
         self._in_flight: dict[int, Batch] = {}
         self._last_words = ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
 from typing import Final
 
@@ -28,11 +29,9 @@ pays for the cold connection, which would make those behind it arrive at once.""
 
 
 class Supply:
-    """The batches of one start. `epoch` is what to add to the loop's time for seconds since 1970."""
+    """The batches of one start."""
 
-    def __init__(
-        self, journal: Journal, lane: Lane, control: Control, *, concurrency: int, per_core: int, epoch: float
-    ) -> None:
+    def __init__(self, journal: Journal, lane: Lane, control: Control, *, concurrency: int, per_core: int) -> None:
         self.schedule = Schedule(per_core)
         self.ready: deque[tuple[Claim, Batch]] = deque()
         """Claimed, not yet taken by a worker."""
@@ -40,7 +39,6 @@ class Supply:
         self._lane = lane
         self._control = control
         self._concurrency = concurrency
-        self._epoch = epoch
         self._clock = asyncio.get_running_loop().time
         self._arrived = asyncio.Event()
         self._changed = asyncio.Event()
@@ -91,7 +89,7 @@ class Supply:
         return claims
 
     async def _claim(self, claims: list[Claim]) -> None:
-        at = self._epoch + self._clock()
+        at = time.time()
         batches = await self._journal.call(lambda store: [store.claim(claim, at) for claim in claims])
         for claim, batch in zip(claims, batches, strict=True):
             self.schedule.claimed(claim, batch.ids[-1])

@@ -166,11 +166,12 @@ class Store:
             )
         self._last_request += 1
         number = self._last_request
-        batch = Batch(number, work.name, ids, things, attempts, ambiguous)
+        again = any(tried or doubt or in_pass > 1 for _, _, tried, doubt, in_pass in rows)
+        batch = Batch(number, work.name, ids, things, attempts, ambiguous, again)
         self._execute(
             "INSERT INTO request (id, core, low, high, plain, state, things, again, claimed_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (number, work.id, low, high, len(ids) - len(rows), _CLAIMED, len(ids), bool(rows) and batch.again, now),
+            (number, work.id, low, high, len(ids) - len(rows), _CLAIMED, len(ids), again, now),
         )
         if rows:
             self._execute(
@@ -240,14 +241,14 @@ class Store:
                 " WHERE id BETWEEN ? AND ? AND state = 0 AND pass >= ?",
                 (_FAILED, code, message, request, rows[0][0], rows[-1][0], self._scope),
             )
-        return [Outcome(work.name, name, ThingState.FAILED, code, message, attempts) for _, name, attempts, _ in rows]
+        return [Outcome(work.name, name, ThingState.FAILED, code, message, attempts) for _, name, attempts, *_ in rows]
 
     # --- how a batch is kept ---
 
-    def _odd_pending(self, low: int, high: int, limit: int) -> list[tuple[int, str, int, int]]:
-        """The first pending things among the odd ones: id, name, attempts, ambiguous."""
+    def _odd_pending(self, low: int, high: int, limit: int) -> list[tuple[int, str, int, int, int]]:
+        """The first pending things among the odd ones: id, name, attempts, ambiguous, pass."""
         return self._execute(
-            "SELECT odd.id, name.name, attempts, ambiguous FROM odd CROSS JOIN name ON name.id = odd.id"
+            "SELECT odd.id, name.name, attempts, ambiguous, pass FROM odd CROSS JOIN name ON name.id = odd.id"
             " WHERE odd.id BETWEEN ? AND ? AND state = 0 AND pass >= ? ORDER BY odd.id LIMIT ?",
             (low, high, self._scope, limit),
         ).fetchall()

@@ -57,8 +57,9 @@ def read_answer(answer: Answer, things: Collection[str], now: float) -> Reply:
 
 def _entry_errors(answer: Answer, things: Collection[str]) -> tuple[EntryError, ...]:
     if not answer.body:
-        # An empty structure may be sent as no body at all, but only a stated length tells that from one that was lost.
-        if answer.headers.get("content-length", "").strip() == "0":
+        # An empty structure may be sent as no body at all, but only a stated length tells that from one that was lost,
+        # and only the service's request id tells it from an empty 200 of some proxy in between.
+        if answer.headers.get("content-length", "").strip() == "0" and _request_id(answer):
             return ()
         raise _UnreadableError("the body is empty")
     members = _json(answer.body)

@@ -13,6 +13,7 @@ import aiohttp
 from aiohttp.http_exceptions import BadStatusLine
 from botocore import exceptions as aws
 
+from asyncgg.errors import redacted
 from asyncgg.model import Unanswered
 
 __all__ = ["one_line", "unanswered"]
@@ -27,8 +28,9 @@ _BROKEN: Final = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, Bad
 
 
 def one_line(text: object) -> str:
-    """`text` on one line, cut to a readable length, without the user and password a URL in it may hold."""
-    return _SECRET.sub("//***@", " ".join(str(text).split()))[:_LONGEST]
+    """`text` on one line, printable and of readable length, without a URL's user and password or a session token."""
+    line = redacted(_SECRET.sub("//***@", " ".join(str(text).split())))[:_LONGEST]
+    return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def unanswered(error: Exception, *, sent: bool) -> Unanswered:

@@ -11,6 +11,7 @@ from asyncgg.backoff import RetryPolicy
 from asyncgg.classify import CodeTable
 from asyncgg.engine import EngineOptions
 from asyncgg.events import CoreGivenUp, Throttled
+from asyncgg.journal import JournalReader
 from asyncgg.model import RunState, ThingState
 from asyncgg.simulator.config import SimulatorConfig
 from tests.engine.support import Bench
@@ -290,3 +291,13 @@ async def test_progress_says_that_it_waits_for_a_retry(tmp_path: Path) -> None:
     assert "to try again" in seen[0].note
     assert seen[0].seconds_left is not None
     assert 0.0 < seen[0].seconds_left <= 0.5
+
+
+async def test_what_was_sent_before_counts_as_sent_again(tmp_path: Path) -> None:
+    """Requests that carry a thing for the second time count as retried, those of a retry pass among them."""
+    bench = Bench(tmp_path / "j", config(cores=3, things=100, missing_cores=1))
+    await bench.start()
+    await bench.start(retry=True)
+    with JournalReader(bench.path) as reader:
+        assert reader.summary().retried == 1
+        assert reader.summary().sent == 5

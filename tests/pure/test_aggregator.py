@@ -241,9 +241,3 @@ def test_bisection_finds_the_bad_ones(size: int, bad: st.DataObject) -> None:
     assert failed == wrong
     assert done == set(range(size)) - wrong
     assert requests <= 1 + len(wrong) * 2 * size.bit_length()
-
-
-@pytest.mark.parametrize(("attempts", "ambiguous", "again"), [(0, False, False), (1, False, True), (0, True, True)])
-def test_again(attempts: int, ambiguous: bool, again: bool) -> None:
-    """A batch counts as a repetition when one of its things was sent before, counted or not."""
-    assert batch_of(2, attempts, ambiguous).again is again
