@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from asyncgg.backoff import RetryPolicy
 from asyncgg.classify import CodeTable, EntryAction, Verdict
@@ -79,6 +80,9 @@ class Settlement:
                 yield Outcome(batch.core, thing, state, code, message, batch.attempts[index] + self.counted)
 
 
+_ALL_DONE: Final = Settlement(Verdict.ACCEPTED, _DONE, counted=True)
+
+
 def settle(batch: Batch, reply: Reply, verdict: Verdict, table: CodeTable, retry: RetryPolicy) -> Settlement:
     """The fate of every thing of `batch`, given the `reply` and its `verdict` (see `asyncgg.classify`)."""
     match verdict:
@@ -104,7 +108,7 @@ def settle(batch: Batch, reply: Reply, verdict: Verdict, table: CodeTable, retry
 
 def _accepted(batch: Batch, reply: Accepted, table: CodeTable, retry: RetryPolicy) -> Settlement:
     if not reply.errors:
-        return Settlement(Verdict.ACCEPTED, _DONE, counted=True)
+        return _ALL_DONE
     place = {thing: index for index, thing in enumerate(batch.things)}
     deviations: dict[int, Deviation] = {}
     tried_most = 0

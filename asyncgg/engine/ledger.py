@@ -63,8 +63,9 @@ class Ledger:
     def settle(self, batch: Batch, settlement: Settlement, reply: Reply) -> None:
         """Hand the outcome to the journal, and count it; listeners learn of it once it is committed."""
         answer = replies.answer(reply, settlement, time.time())
-        committed = self._journal.call(lambda store: store.settle(batch, settlement, answer), keep=True)
-        committed.add_done_callback(partial(self._committed, batch, settlement))
+        self._journal.post(
+            lambda store: store.settle(batch, settlement, answer), partial(self._committed, batch, settlement)
+        )
         finished = len(batch.ids) - settlement.returned - sum(part[2] for part in settlement.parts)
         failed = sum(odd.state is ThingState.FAILED for odd in settlement.deviations)
         self._count(finished - failed, failed)
@@ -121,10 +122,8 @@ class Ledger:
 
         self._journal.call(leave, keep=True).add_done_callback(_forget)
 
-    def _committed(self, batch: Batch, settlement: Settlement, future: asyncio.Future[None]) -> None:
-        if future.cancelled():
-            return
-        if error := future.exception():
+    def _committed(self, batch: Batch, settlement: Settlement, error: BaseException | None) -> None:
+        if error is not None:
             self._control.fail(error)
         elif self._control.heard:
             outcomes = tuple(settlement.outcomes(batch))

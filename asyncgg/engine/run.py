@@ -179,9 +179,9 @@ class Engine:
 
     def _heed(self, verdict: Verdict, reply: Reply, batch: Batch, started: float) -> None:
         """What one reply means for the lane and the guards."""
-        said = replies.words(reply)
+        said = ""
         if verdict is not Verdict.ACCEPTED:
-            self._last_words = said
+            self._last_words = said = replies.words(reply)
         match verdict:
             case Verdict.ACCEPTED:
                 self._lane.accepted(started)

@@ -82,7 +82,10 @@ class Supply:
         """The claims to make at `now`: as many as are wanted ahead of the limiter."""
         ahead = self._lane.bucket.rate * _AHEAD_SECONDS
         wanted = self._concurrency if math.isinf(ahead) else max(2, math.ceil(ahead))
-        room = min(wanted, self._concurrency) - len(self.ready)
+        wanted = min(wanted, self._concurrency)
+        room = wanted - len(self.ready)
+        if 2 * room < wanted:
+            return []  # half a load at a time: at full speed each commit then carries dozens of claims, not one or two
         claims: list[Claim] = []
         while len(claims) < room and (claim := self.schedule.take(now)):
             claims.append(claim)

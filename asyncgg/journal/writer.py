@@ -28,7 +28,11 @@ T = TypeVar("T")
 _READERS_LOOKS: Final = 25
 _READERS_LOOK: Final = 0.02
 """Seconds between looks whether those who read the journal have closed it: a status takes a few milliseconds."""
-_Call = tuple[Callable[[Store], Any], "asyncio.Future[Any]", bool]
+_GATHER: Final = 0.005
+"""Seconds that outcomes nobody waits for may gather, if no claim takes them along before."""
+_Told = Callable[[BaseException | None], None]
+_Call = tuple[Callable[[Store], Any], "asyncio.Future[Any] | _Told", bool]
+_Done = tuple["asyncio.Future[Any] | _Told", Any, BaseException | None]
 
 
 class Journal:
@@ -49,7 +53,10 @@ class Journal:
             self._lock.release()
             raise
         self._error: AsyncggError | None = None
-        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[list[_Call] | None] = queue.SimpleQueue()
+        self._posted: list[_Call] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._write, name="asyncgg-journal", daemon=True) if threaded else None
         if self._thread is not None:
             self._thread.start()
@@ -61,14 +68,39 @@ class Journal:
         are then tried once more, each on its own, until one fails again: an outcome that is known should not be lost to
         a claim that failed.
         """
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = self._loop.create_future()
         if self._error is not None:
             future.set_exception(self._error)
         elif self._thread is None:
             _deliver(self._transact([(work, future, keep)]))
         else:
-            self._calls.put((work, future, keep))
+            self._posted.append((work, future, keep))
+            self._send()
         return future
+
+    def post(self, work: Callable[[Store], None], told: _Told) -> None:
+        """The same with `keep`, for whoever does not wait: `told` is called with None once `work` is committed, or with
+        the error. Such calls gather for 5 ms, or until the next `call`, which then shares its transaction with them.
+        """
+        self._loop = asyncio.get_running_loop()
+        if self._error is not None:
+            self._loop.call_soon(told, self._error)
+        elif self._thread is None:
+            self._loop.call_soon(_deliver, self._transact([(work, told, True)]))
+        else:
+            self._posted.append((work, told, True))
+            if self._timer is None:
+                self._timer = self._loop.call_later(_GATHER, self._send)
+
+    def _send(self) -> None:
+        """Hand what has gathered to the writing thread."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._posted:
+            self._calls.put(self._posted)
+            self._posted = []
 
     def close(self) -> None:
         """Carry out what was asked, then leave one self-contained file and release the lock. Safe to call again.
@@ -77,6 +109,7 @@ class Journal:
         it also works where a task is being cancelled.
         """
         if self._thread is not None:
+            self._send()
             self._calls.put(None)
             self._thread.join()
             self._thread = None
@@ -115,16 +148,16 @@ class Journal:
     def _write(self) -> None:
         closing = False
         while not closing:
-            calls = [self._calls.get()]
+            gathered = [self._calls.get()]
             while not self._calls.empty():
-                calls.append(self._calls.get())
-            closing = None in calls
-            done = self._transact([call for call in calls if call is not None])
-            if done:
+                gathered.append(self._calls.get())
+            closing = None in gathered
+            done = self._transact([call for calls in gathered for call in calls or ()])
+            if done and self._loop is not None:
                 with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                    done[0][0].get_loop().call_soon_threadsafe(_deliver, done)
+                    self._loop.call_soon_threadsafe(_deliver, done)
 
-    def _transact(self, calls: list[_Call]) -> list[tuple[asyncio.Future[Any], Any, BaseException | None]]:
+    def _transact(self, calls: list[_Call]) -> list[_Done]:
         if not calls:
             return []
         if self._error is not None:
@@ -138,8 +171,8 @@ class Journal:
             return self._once_more(calls)
         return [(future, result, None) for (_, future, _), result in zip(calls, results, strict=True)]
 
-    def _once_more(self, calls: list[_Call]) -> list[tuple[asyncio.Future[Any], Any, BaseException | None]]:
-        done: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
+    def _once_more(self, calls: list[_Call]) -> list[_Done]:
+        done: list[_Done] = []
         broken = False  # then later calls would build on what is not there: `abandon` on an outcome not written
         for work, future, keep in calls:
             result, error = None, self._error
@@ -167,11 +200,13 @@ class Journal:
         return error if isinstance(error, AsyncggError) else JournalWriteError(f"journal {self.path}: {error!r}")
 
 
-def _deliver(done: list[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:
-    for future, result, error in done:
-        if future.done():  # cancelled meanwhile
+def _deliver(done: list[_Done]) -> None:
+    for waiting, result, error in done:
+        if not isinstance(waiting, asyncio.Future):
+            waiting(error)
+        elif waiting.done():  # cancelled meanwhile
             continue
-        if error is None:
-            future.set_result(result)
+        elif error is None:
+            waiting.set_result(result)
         else:
-            future.set_exception(error)
+            waiting.set_exception(error)
