@@ -18,6 +18,7 @@ from urllib.parse import quote
 __all__ = ["Keys", "canonical_path", "sign"]
 
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
+_PIECE: Final = 2_000
 
 
 class Keys(Protocol):
@@ -60,10 +61,13 @@ def sign(
         added["X-Amz-Security-Token"] = keys.token
     names, lines = _canonical_headers(tuple(headers.items()), tuple(added))
     signed = lines.format(*[_trimmed(value) for value in added.values()])
-    canonical = f"{method}\n{canonical_path(path)}\n\n{signed}\n{names}\n{sha256(body).hexdigest()}"
+    canonical = f"{method}\n{canonical_path(path)}\n\n{signed}\n{names}\n{_sha256(body)}"
     scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
-    text = f"{_ALGORITHM}\n{stamp}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
-    signature = hmac.digest(_signing_key(keys.secret_key, stamp[:8], region, service), text.encode(), "sha256").hex()
+    text = f"{_ALGORITHM}\n{stamp}\n{scope}\n{_sha256(canonical.encode())}"
+    # A copy and not hmac.digest, which lets other threads run: beside the journal's thread 30 microseconds against 2.
+    code = _signing_key(keys.secret_key, stamp[:8], region, service).copy()
+    code.update(text.encode())
+    signature = code.hexdigest()
     added["Authorization"] = (
         f"{_ALGORITHM} Credential={keys.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
     )
@@ -104,8 +108,18 @@ def _trimmed(value: str) -> str:
 # Four HMACs a day instead of four a request: 8 of the 17 microseconds that a signature takes without it. Enough keys
 # that neither the turn of the day nor old and new credentials, in all Regions of a partition, push each other out.
 @lru_cache(maxsize=64)
-def _signing_key(secret: str | None, day: str, region: str, service: str) -> bytes:
+def _signing_key(secret: str | None, day: str, region: str, service: str) -> hmac.HMAC:
     key = f"AWS4{secret}".encode()
     for step in (day, region, service, "aws4_request"):
         key = hmac.digest(key, step.encode(), "sha256")
-    return key
+    return hmac.new(key, digestmod="sha256")
+
+
+def _sha256(data: bytes) -> str:
+    """The hash in hexadecimal. hashlib lets other threads run for any piece of 2,048 bytes or more, and then waits for
+    its turn again: beside the journal's thread 9 microseconds for a body of 3,000 bytes, in two pieces 3.
+    """
+    digest = sha256()
+    for start in range(0, len(data), _PIECE):
+        digest.update(data[start : start + _PIECE])
+    return digest.hexdigest()
