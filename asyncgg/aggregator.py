@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from asyncgg.backoff import RetryPolicy
-from asyncgg.classify import CodeTable, EntryAction, Verdict
-from asyncgg.model import Accepted, EntryError, Outcome, Refused, Reply, ThingState, Unanswered
+from asyncgg.classify import CodeTable, EntryAction, Verdict, code_and_message
+from asyncgg.model import Accepted, EntryError, Outcome, Refused, Reply, ThingState
 
 __all__ = ["Batch", "Deviation", "Settlement", "settle"]
 
@@ -139,7 +139,7 @@ def _entry_state(error: EntryError, attempts: int, ambiguous: bool, table: CodeT
 
 
 def _tried_in_vain(batch: Batch, reply: Reply, verdict: Verdict, retry: RetryPolicy) -> Settlement:
-    code, message = _words(reply)
+    code, message = code_and_message(reply)
     deviations = tuple(
         Deviation(index, _FAILED, code, message)
         for index, attempts in enumerate(batch.attempts)
@@ -175,17 +175,9 @@ def _all_but_one(batch: Batch, reply: Reply) -> Settlement:
 
 
 def _all_failed(batch: Batch, reply: Reply, verdict: Verdict, *, gives_up_core: bool = False) -> Settlement:
-    code, message = _words(reply)
+    code, message = code_and_message(reply)
     deviations = tuple(Deviation(index, _FAILED, code, message) for index in range(len(batch.ids)))
     return Settlement(verdict, _FAILED, counted=True, deviations=deviations, gives_up_core=gives_up_core)
-
-
-def _words(reply: Reply) -> tuple[str, str]:
-    if isinstance(reply, Refused):
-        return reply.code or str(reply.status), reply.message
-    if isinstance(reply, Unanswered):
-        return reply.kind, reply.detail
-    return "", ""
 
 
 def _retry_after(reply: Reply) -> float | None:

@@ -14,7 +14,7 @@ from enum import Enum
 from asyncgg.errors import SettingsError
 from asyncgg.model import Accepted, Refused, Reply, Unanswered
 
-__all__ = ["CodeTable", "EntryAction", "Verdict", "classify"]
+__all__ = ["CodeTable", "EntryAction", "Verdict", "classify", "code_and_message"]
 
 
 class Verdict(Enum):
@@ -187,3 +187,12 @@ def _refusal(reply: Refused, core: str, things: tuple[str, ...]) -> Verdict:
     if code in _INVALID:
         return Verdict.CORE_INVALID if any("core" in name.lower() for name in reply.fields) else Verdict.INVALID
     return Verdict.REFUSED
+
+
+def code_and_message(reply: Reply) -> tuple[str, str]:
+    """What a failed request says of itself; both empty for an accepted one."""
+    if isinstance(reply, Refused):
+        return reply.code or str(reply.status), reply.message
+    if isinstance(reply, Unanswered):
+        return reply.kind, reply.detail
+    return "", ""

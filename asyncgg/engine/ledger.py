@@ -10,6 +10,7 @@ from typing import Final
 
 from asyncgg.aggregator import Batch, Settlement
 from asyncgg.batching import CoreWork
+from asyncgg.classify import code_and_message
 from asyncgg.engine import replies
 from asyncgg.engine.control import Control
 from asyncgg.engine.guards import Guards
@@ -77,7 +78,7 @@ class Ledger:
         Also for a batch that was in flight when the core was given up, and whose things came back since.
         """
         if settlement.gives_up_core:
-            self._given_up.setdefault(work.id, (*replies.code(reply), batch.request))
+            self._given_up.setdefault(work.id, (*code_and_message(reply), batch.request))
         code, message, request = self._given_up[work.id]
         things = 0
         while True:

@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Final
 
 from asyncgg.aggregator import Settlement
+from asyncgg.classify import code_and_message
 from asyncgg.errors import redacted
 from asyncgg.journal import Answer
 from asyncgg.model import Accepted, Refused, Reply, Unanswered
 
-__all__ = ["answer", "code", "fit_to_keep", "words"]
+__all__ = ["answer", "fit_to_keep", "words"]
 
 _LONGEST: Final = 1000
 """Characters kept of a code or a message."""
@@ -38,23 +39,14 @@ def _fit(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split()))
 
 
-def code(reply: Reply) -> tuple[str, str]:
-    """Code and message of a failure; both empty for an accepted request."""
-    if isinstance(reply, Refused):
-        return reply.code or str(reply.status), reply.message
-    if isinstance(reply, Unanswered):
-        return reply.kind, reply.detail
-    return "", ""
-
-
 def words(reply: Reply) -> str:
-    """The same as one phrase."""
-    return ": ".join(word for word in code(reply) if word)
+    """Code and message of a failure as one phrase; empty for an accepted request."""
+    return ": ".join(word for word in code_and_message(reply) if word)
 
 
 def answer(reply: Reply, settlement: Settlement, at: float) -> Answer:
     """What the journal keeps of `reply`, which came `at` (seconds since 1970)."""
-    said = code(reply)[0]
+    said = code_and_message(reply)[0]
     if isinstance(reply, Unanswered):
         return Answer(at, settlement.verdict.value, None, said, "")
     status = reply.status if isinstance(reply, Refused) else 200

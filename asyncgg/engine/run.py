@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from asyncgg.aggregator import Batch, settle
 from asyncgg.batching import Claim
-from asyncgg.classify import Verdict, classify
+from asyncgg.classify import Verdict, classify, code_and_message
 from asyncgg.engine import replies
 from asyncgg.engine.control import Control
 from asyncgg.engine.guards import Guards, Stop
@@ -200,7 +200,7 @@ class Engine:
             case _:
                 self._lane.within_quota(started)
         if verdict not in {Verdict.ACCEPTED, Verdict.THROTTLED}:
-            self._control.emit(RequestFailed(batch.core, len(batch.ids), *replies.code(reply), verdict.value))
+            self._control.emit(RequestFailed(batch.core, len(batch.ids), *code_and_message(reply), verdict.value))
         if stop := self._guards.answered(verdict, batch.core, said, self._clock()):
             self.stop(stop)
 
