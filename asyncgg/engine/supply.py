@@ -47,6 +47,7 @@ class Supply:
         self._piloted = asyncio.Event()
         self._gate: asyncio.Timeout | None = None
         self._fed = False
+        self._full = False  # whether the feeder waits for room; else it waits for something to claim
         control.on_stop.append(self._wake_all)
 
     @property
@@ -80,16 +81,21 @@ class Supply:
 
     def _take(self, now: float) -> list[Claim]:
         """The claims to make at `now`: as many as are wanted ahead of the limiter."""
-        ahead = self._lane.bucket.rate * _AHEAD_SECONDS
-        wanted = self._concurrency if math.isinf(ahead) else max(2, math.ceil(ahead))
-        wanted = min(wanted, self._concurrency)
-        room = wanted - len(self.ready)
-        if 2 * room < wanted:
-            return []  # half a load at a time: at full speed each commit then carries dozens of claims, not one or two
+        room = self._room()
+        self._full = not room
         claims: list[Claim] = []
         while len(claims) < room and (claim := self.schedule.take(now)):
             claims.append(claim)
         return claims
+
+    def _room(self) -> int:
+        """How many batches to claim: none until half a load is wanted, so that at full speed each commit carries dozens
+        of claims and the feeder is woken once for them, not for each."""
+        ahead = self._lane.bucket.rate * _AHEAD_SECONDS
+        wanted = self._concurrency if math.isinf(ahead) else max(2, math.ceil(ahead))
+        wanted = min(wanted, self._concurrency)
+        room = wanted - len(self.ready)
+        return room if 2 * room >= wanted else 0
 
     async def _claim(self, claims: list[Claim]) -> None:
         at = time.time()
@@ -132,8 +138,10 @@ class Supply:
             if not self._begun:
                 self._begun = True
                 asyncio.get_running_loop().call_later(_PILOT_SECONDS, self._piloted.set)
-            self._changed.set()
-            return self.ready.popleft()
+            taken = self.ready.popleft()
+            if self._full and self._room():
+                self._changed.set()
+            return taken
 
     def answered(self) -> None:
         """Some request was answered: the others need not wait for the first one."""
@@ -146,7 +154,8 @@ class Supply:
         else:
             due = self._clock() + settlement.delay
             self.schedule.settle(claim.work, returned=settlement.returned, due=due)
-        self._changed.set()
+        if not self._full:
+            self._changed.set()
 
     def give_up(self, work: CoreWork) -> None:
         """Nothing more of this core is to be sent."""
