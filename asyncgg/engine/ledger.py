@@ -55,7 +55,7 @@ class Ledger:
         """Mark the run as running; its id and the work there is."""
 
         def load(store: Store) -> tuple[str, Counts, float, list[CoreWork]]:
-            store.put(state=RunState.RUNNING)
+            store.put(state=RunState.RUNNING, reason="")  # the reason of an earlier end is none of this start
             return store.get("run"), store.counts(), float(store.get("seconds", "0")), list(store.work())
 
         run, self.before, self._earlier_seconds, works = await self._journal.call(load)

@@ -301,3 +301,18 @@ async def test_what_was_sent_before_counts_as_sent_again(tmp_path: Path) -> None
     with JournalReader(bench.path) as reader:
         assert reader.summary().retried == 1
         assert reader.summary().sent == 5
+
+
+async def test_a_start_forgets_why_an_earlier_one_ended(tmp_path: Path) -> None:
+    """While a run goes on, and so after a kill, the journal does not tell the reason of an earlier stop as its own."""
+    bench = Bench(tmp_path / "j", config(cores=50, things=100))
+    await bench.start(rate=10.0, options=EngineOptions(deadline=1.0))
+    seen = []
+
+    def look() -> None:
+        with JournalReader(bench.path) as reader:
+            seen.append(reader.meta())
+
+    bench.loop.call_later(0.5, look)
+    await bench.start()
+    assert (seen[0]["state"], seen[0]["reason"]) == ("running", "")
