@@ -15,7 +15,10 @@ __all__ = [
     "MAX_NAME",
     "Accepted",
     "Association",
+    "ClientDevice",
+    "CoreDevice",
     "EntryError",
+    "Operation",
     "Outcome",
     "Refused",
     "Reply",
@@ -40,6 +43,40 @@ class Association(NamedTuple):
 
     core: str
     thing: str
+
+
+class Operation(StrEnum):
+    """What a run asks of the service; the values are written into journals."""
+
+    DISASSOCIATE = "disassociate"
+    """BatchDisassociateClientDeviceFromCoreDevice."""
+    ASSOCIATE = "associate"
+    """BatchAssociateClientDeviceWithCoreDevice, its twin: the same limits, the same shapes."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class CoreDevice:
+    """A core device as ListCoreDevices tells it; a member the service left out is empty."""
+
+    name: str
+    status: str = ""
+    """HEALTHY or UNHEALTHY, as the core said last."""
+    last_status_at: float | None = None
+    """Seconds since 1970, UTC: when the core last said anything; every 24 hours at least while it lives."""
+    platform: str = ""
+    architecture: str = ""
+    runtime: str = ""
+
+
+class ClientDevice(NamedTuple):
+    """A thing as ListClientDevicesAssociatedWithCoreDevice tells it of one core."""
+
+    thing: str
+    associated_at: float | None
+    """Seconds since 1970, UTC."""
 
 
 def name_fault(name: str) -> str | None:

@@ -21,8 +21,10 @@ ORDER: list[set[str]] = [
     {"ratelimit", "journal", "transport"},
     {"engine"},
     {"manifest", "settings"},
-    {"report"},
+    {"inventory"},
+    {"report", "notify"},
     {"runs"},
+    {"cleanup"},
     {"cli"},
 ]
 """A part imports from the sets above its own only."""
