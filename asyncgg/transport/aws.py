@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from asyncgg.model import Reply
+from asyncgg.model import Operation, Reply
 from asyncgg.transport.answer import Answer
-from asyncgg.transport.client import OPERATION, Opened, open_client
+from asyncgg.transport.client import API_NAMES, Opened, open_client
 from asyncgg.transport.connection import Connection
 from asyncgg.transport.exchange import EXCHANGE, Exchange
 from asyncgg.transport.http import WatchedSession
@@ -21,9 +21,9 @@ __all__ = ["AwsTransport", "open_aws"]
 class AwsTransport(SignedTransport):
     """Sends through an open aiobotocore client; made by `open_transport`."""
 
-    def __init__(self, opened: Opened, request_timeout: float) -> None:
+    def __init__(self, opened: Opened, request_timeout: float, operation: Operation) -> None:
         super().__init__(opened.source, opened.target, request_timeout)
-        self._call = opened.client.batch_disassociate_client_device_from_core_device
+        self._call = opened.call(operation)
 
     async def _ask(self, exchange: Exchange, core: str, things: Sequence[str]) -> Reply:
         await self._call(coreDeviceThingName=core, entries=[{"thingName": thing} for thing in things])
@@ -39,8 +39,10 @@ def _answered(response_dict: dict[str, Any], **_: Any) -> None:
 
 
 @asynccontextmanager
-async def open_aws(connection: Connection) -> AsyncIterator[AwsTransport]:
+async def open_aws(
+    connection: Connection, operation: Operation = Operation.DISASSOCIATE
+) -> AsyncIterator[AwsTransport]:
     """See `open_transport`."""
     async with open_client(connection, WatchedSession) as opened:
-        opened.client.meta.events.register(f"before-parse.{SERVICE}.{OPERATION}", _answered)
-        yield AwsTransport(opened, connection.request_timeout)
+        opened.client.meta.events.register(f"before-parse.{SERVICE}.{API_NAMES[operation]}", _answered)
+        yield AwsTransport(opened, connection.request_timeout, operation)

@@ -14,10 +14,10 @@ __all__ = ["Refreshable", "Transport"]
 
 
 class Transport(Protocol):
-    """One way to send BatchDisassociateClientDeviceFromCoreDevice: one call is one HTTP request, never repeated."""
+    """One way to send the requests of one `Operation`: one call is one HTTP request, never repeated."""
 
     async def send(self, core: str, things: Sequence[str]) -> Reply:
-        """Ask to disassociate `things` (1 to 100 valid thing names) from `core`, and tell what became of the request.
+        """Ask for it for `things` (1 to 100 valid thing names) of `core`, and tell what became of the request.
 
         Whatever the network or the service does is a `Reply`. A 200 is `Accepted` only if its body could be read
         whole and speaks of nothing but things of this request.

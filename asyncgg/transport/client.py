@@ -5,20 +5,26 @@ Profiles, SSO, assumed roles, endpoints of the rule set, proxies and CA bundles 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from aiobotocore.httpsession import AIOHTTPSession
+from botocore import xform_name
 
+from asyncgg.model import Operation
 from asyncgg.transport.connection import Connection, Target, resolve
 from asyncgg.transport.credentials import CredentialSource
 from asyncgg.transport.session import SERVICE, client_config, new_session
 
-__all__ = ["OPERATION", "Opened", "open_client"]
+__all__ = ["API_NAMES", "Opened", "open_client"]
 
-OPERATION: Final = "BatchDisassociateClientDeviceFromCoreDevice"
+API_NAMES: Final[Mapping[Operation, str]] = {
+    Operation.DISASSOCIATE: "BatchDisassociateClientDeviceFromCoreDevice",
+    Operation.ASSOCIATE: "BatchAssociateClientDeviceWithCoreDevice",
+}
+"""[service model greengrassv2/2020-11-30]"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,10 @@ class Opened:
     client: Any
     source: CredentialSource
     target: Target
+
+    def call(self, operation: Operation) -> Any:
+        """The client's own method for `operation`."""
+        return getattr(self.client, xform_name(API_NAMES[operation]))
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ import aiohttp
 from botocore import exceptions as aws
 
 from asyncgg.errors import CredentialsError, InternalError, UsageError
-from asyncgg.model import Accepted, Refused, Reply
+from asyncgg.model import Accepted, Operation, Refused, Reply
 from asyncgg.transport.answer import Answer
 from asyncgg.transport.client import Opened, open_client
 from asyncgg.transport.connection import Connection
@@ -103,14 +103,16 @@ def _side(offset: float) -> str:
 
 
 @asynccontextmanager
-async def open_fast(connection: Connection, clock: Callable[[], float] = time.time) -> AsyncIterator[FastTransport]:
+async def open_fast(
+    connection: Connection,
+    operation: Operation = Operation.DISASSOCIATE,
+    clock: Callable[[], float] = time.time,
+) -> AsyncIterator[FastTransport]:
     """See `open_transport`."""
     async with open_client(connection, PostingSession) as opened:
         session = opened.client._endpoint.http_session
         try:
-            await opened.client.batch_disassociate_client_device_from_core_device(
-                coreDeviceThingName=PLACEHOLDER, entries=[{"thingName": PLACEHOLDER}]
-            )
+            await opened.call(operation)(coreDeviceThingName=PLACEHOLDER, entries=[{"thingName": PLACEHOLDER}])
             prepared = read_prepared(session.kept.url, dict(session.kept.headers.items()))
             post = await session.post_to(session.kept.url)
         except SourceUnreachableError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, overload
 
+from asyncgg.model import Operation
 from asyncgg.transport.aws import AwsTransport, open_aws
 from asyncgg.transport.connection import Connection
 from asyncgg.transport.fast import FastTransport, open_fast
@@ -17,21 +18,24 @@ Kind = Literal["sdk", "fast"]
 
 @overload
 def open_transport(
-    connection: Connection, kind: Literal["sdk"] = "sdk"
+    connection: Connection, kind: Literal["sdk"] = "sdk", operation: Operation = ...
 ) -> AbstractAsyncContextManager[AwsTransport]: ...
 @overload
-def open_transport(connection: Connection, kind: Literal["fast"]) -> AbstractAsyncContextManager[FastTransport]: ...
+def open_transport(
+    connection: Connection, kind: Literal["fast"], operation: Operation = ...
+) -> AbstractAsyncContextManager[FastTransport]: ...
 @overload
 def open_transport(
-    connection: Connection, kind: Kind
+    connection: Connection, kind: Kind, operation: Operation = ...
 ) -> AbstractAsyncContextManager[AwsTransport] | AbstractAsyncContextManager[FastTransport]: ...
 def open_transport(
-    connection: Connection, kind: Kind = "sdk"
+    connection: Connection, kind: Kind = "sdk", operation: Operation = Operation.DISASSOCIATE
 ) -> AbstractAsyncContextManager[AwsTransport] | AbstractAsyncContextManager[FastTransport]:
-    """A transport for as long as the block runs; its credentials are got first, no request is sent to Greengrass.
+    """A transport of `operation` for as long as the block runs; its credentials are got first, nothing is sent to
+    Greengrass.
 
     Raises:
         UsageError: as `resolve`; also, with `fast`, a proxy that cannot be used.
         CredentialsError: there are no credentials.
     """
-    return open_fast(connection) if kind == "fast" else open_aws(connection)
+    return open_fast(connection, operation) if kind == "fast" else open_aws(connection, operation)

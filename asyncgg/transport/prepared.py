@@ -1,4 +1,4 @@
-"""Rule: the request of our one operation lives here: what the SDK made of it once, how each further one is filled in.
+"""Rule: the request of a batch operation lives here: what the SDK made of it once, how each further one is filled in.
 
 Pure. Everything that is the same in every request (address, Region, headers) is read off one request that the SDK
 prepared and signed, so that what a user configures and what an SDK release changes are in it without our knowing.

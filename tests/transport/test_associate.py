@@ -1,0 +1,87 @@
+"""Rule: what differs when a transport associates lives here; the rest is test_contract.py's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from asyncgg.model import Accepted, EntryError, Operation, Refused, Reply
+from asyncgg.simulator import FleetPlan, Simulator, SimulatorConfig
+from asyncgg.transport import Connection, Transport, open_transport
+from asyncgg.transport.opening import Kind
+
+from .conftest import SECRET_KEY, THINGS, kind_of, reply_to
+from .server import Server, Step, answer, hang, hang_up, reset
+
+KINDS: tuple[Kind, ...] = ("sdk", "fast")
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Each implementation in turn."""
+    found: Kind = request.param
+    return found
+
+
+@pytest_asyncio.fixture
+async def transport(kind: Kind, server: Server, keys: None) -> AsyncIterator[Transport]:
+    """An open transport that associates, to the server."""
+    connection = Connection(endpoint_url=server.url, request_timeout=0.2, connect_timeout=1.0)
+    async with open_transport(connection, kind, Operation.ASSOCIATE) as opened:
+        yield opened
+
+
+async def test_the_request_is_the_twins(transport: Transport, server: Server) -> None:
+    """The path ends in the operation's own word; body, signature and number of requests are as for the twin."""
+    await transport.send("core:1", THINGS)
+    (request,) = server.requests
+    assert (request.method, request.path) == ("POST", "/greengrass/v2/coreDevices/core%3A1/associateClientDevices")
+    assert json.loads(request.body) == {"entries": [{"thingName": "thing-1"}, {"thingName": "thing-2"}]}
+    assert "/us-east-1/greengrass/aws4_request" in request.headers["authorization"]
+
+
+ANSWERS: list[tuple[Step, object]] = [
+    (answer(200, {}), Accepted()),
+    (
+        answer(200, {"errorEntries": [{"thingName": "thing-2", "code": "X", "message": "é"}]}),
+        Accepted((EntryError("thing-2", "X", "é"),)),
+    ),
+    (answer(200, {"errorEntries": [{"thingName": "stranger", "code": "X"}]}), ("garbage", True)),
+    (answer(200, b"<html>"), ("garbage", True)),
+    (answer(200, b'{"errorEntries": [', length=99), ("reset", True)),
+    (
+        answer(429, {"message": "m"}, {"x-amzn-ErrorType": "ThrottlingException", "Retry-After": "2"}),
+        Refused(429, "ThrottlingException", "m", retry_after=2.0),
+    ),
+    (
+        answer(404, {"message": "m", "resourceId": "core"}, {"x-amzn-ErrorType": "ResourceNotFoundException"}),
+        Refused(404, "ResourceNotFoundException", "m", resource_id="core"),
+    ),
+    (answer(500, {"message": "m"}), Refused(500, "500", "m")),
+    (reset, ("reset", True)),
+    (hang_up, ("reset", True)),
+    (hang, ("timeout", True)),
+]
+
+
+async def test_answers_are_read_as_the_twins(transport: Transport, server: Server) -> None:
+    """Success, entry errors, refusals and lost answers come out as they do for disassociation."""
+    replies: list[Reply] = [await reply_to(transport, server, step) for step, _ in ANSWERS]
+    assert [kind_of(reply) for reply in replies] == [wanted for _, wanted in ANSWERS]
+    assert len(server.requests) == len(ANSWERS)
+
+
+async def test_a_fleet_is_put_back(kind: Kind, keys: None) -> None:
+    """A service that checks signatures takes it: what one operation ended the other one begins again."""
+    config = SimulatorConfig(latency_ms=0.0, rate=float("inf"), secret_key=SECRET_KEY)
+    async with Simulator(config, plan=FleetPlan.of({"core:1": ["a", "b"]})) as simulator:
+        connection = Connection(endpoint_url=simulator.url)
+        for operation, left in ((Operation.DISASSOCIATE, set()), (Operation.ASSOCIATE, {"a", "b"})):
+            async with open_transport(connection, kind, operation) as transport:
+                reply = await transport.send("core:1", ["a", "b"])
+            assert isinstance(reply, Accepted)
+            assert not reply.errors
+            assert set(simulator.service.fleet.things["core:1"]) == left
