@@ -1,6 +1,6 @@
 """Rule: from one batch and its reply to the fate of every thing in it: one pure function, nothing forgotten.
 
-Every thing of the batch is either finished (disassociated, failed) or goes back to the queue. `Settlement` says so as
+Every thing of the batch is either finished (done, failed) or goes back to the queue. `Settlement` says so as
 one mark for the whole batch and the deviations from it, which is also how the journal writes it down.
 """
 
@@ -58,7 +58,7 @@ class Settlement:
     counted: bool
     """Whether this request counts as an attempt of its things."""
     ambiguous: bool = False
-    """Whether the things that go back may have been disassociated already."""
+    """Whether the request may have been applied to the things that go back."""
     deviations: tuple[Deviation, ...] = ()
     returned: int = 0
     """How many things go back to the queue."""
@@ -94,7 +94,7 @@ def settle(batch: Batch, reply: Reply, verdict: Verdict, table: CodeTable, retry
         case Verdict.INVALID if len(batch.ids) > 1:
             return _halved(batch)
         case Verdict.THING_NAMED:
-            return _all_but_one(batch, reply)
+            return _all_but_one(batch, reply, table)
         case Verdict.CORE_MISSING | Verdict.CORE_DENIED | Verdict.CORE_INVALID:
             return _all_failed(batch, reply, verdict, gives_up_core=True)
         case Verdict.INVALID | Verdict.REFUSED:
@@ -131,7 +131,7 @@ def _accepted(batch: Batch, reply: Accepted, table: CodeTable, retry: RetryPolic
 
 def _entry_state(error: EntryError, attempts: int, ambiguous: bool, table: CodeTable, retry: RetryPolicy) -> ThingState:
     action = table.action(error.code)
-    if action is EntryAction.GONE or (ambiguous and table.means_missing(error.code)):
+    if action in {EntryAction.GONE, EntryAction.ALREADY} or (ambiguous and table.proves_done(error.code)):
         return _DONE
     if action is EntryAction.RETRY or action is EntryAction.UNKNOWN:
         return _FAILED if retry.exhausted(attempts, unknown=action is EntryAction.UNKNOWN) else _BACK
@@ -161,10 +161,10 @@ def _halved(batch: Batch) -> Settlement:
     return Settlement(Verdict.INVALID, _BACK, counted=False, parts=parts)
 
 
-def _all_but_one(batch: Batch, reply: Reply) -> Settlement:
+def _all_but_one(batch: Batch, reply: Reply, table: CodeTable) -> Settlement:
     assert isinstance(reply, Refused)
     index = batch.things.index(reply.resource_id)
-    state = _DONE if batch.ambiguous[index] else _FAILED
+    state = _DONE if batch.ambiguous[index] and table.proves_done(reply.code) else _FAILED
     return Settlement(
         Verdict.THING_NAMED,
         _BACK,

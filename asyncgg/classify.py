@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from enum import Enum
 
 from asyncgg.errors import SettingsError
-from asyncgg.model import Accepted, Refused, Reply, Unanswered
+from asyncgg.model import Accepted, Operation, Refused, Reply, Unanswered
 
 __all__ = ["CodeTable", "EntryAction", "Verdict", "classify", "code_and_message"]
 
@@ -53,8 +53,10 @@ class EntryAction(Enum):
     GONE = "gone"
     """Not associated any more: counts as done, with its code kept. Only the user's table says this of a code."""
     MISSING = "missing"
-    """Says that the thing or the association is not there: final, but done for a thing that was sent before without
-    a clear answer."""
+    """Says that the thing or the association is not there: final. When disassociating, done for a thing that was sent
+    before without a clear answer."""
+    ALREADY = "already"
+    """Associated before this request: done when associating, with its code kept. Says nothing when disassociating."""
     UNKNOWN = "unknown"
     """In no table: tried again a few times, then final."""
 
@@ -116,6 +118,17 @@ _ENTRY_DEFAULTS: Mapping[EntryAction, frozenset[str]] = {
     ),
 }
 
+_ALREADY = frozenset(
+    {
+        "alreadyassociated",
+        "clientdevicealreadyassociated",
+        "associationalreadyexists",
+        "alreadyexists",
+        "resourcealreadyexists",
+        "entityalreadyexists",
+    }
+)
+
 _NOISE = re.compile(r"[^a-z0-9]")
 
 
@@ -128,15 +141,21 @@ def _plain(code: str) -> str:
 
 
 class CodeTable:
-    """What each per-entry code leads to: the defaults, overruled by the user's own.
+    """What each per-entry code leads to in `operation`: the defaults, overruled by the user's own.
+
+    A code that the user calls `gone` is a success of disassociation; when associating it says that it cannot be done.
 
     >>> CodeTable({"DeviceBusy": "retry"}).action("DEVICE_BUSY")
     <EntryAction.RETRY: 'retry'>
     """
 
-    def __init__(self, user: Mapping[str, str] | None = None) -> None:
+    def __init__(self, user: Mapping[str, str] | None = None, operation: Operation = Operation.DISASSOCIATE) -> None:
+        self.operation = operation
+        associating = operation is Operation.ASSOCIATE
         self._actions = {code: action for action, codes in _ENTRY_DEFAULTS.items() for code in codes}
-        self._missing = set(_ENTRY_DEFAULTS[EntryAction.MISSING])
+        if associating:
+            self._actions |= dict.fromkeys(_ALREADY, EntryAction.ALREADY)
+        self._proofs = set(_ALREADY if associating else _ENTRY_DEFAULTS[EntryAction.MISSING])
         for code, word in (user or {}).items():
             allowed = ("retry", "fail", "gone")
             if word not in allowed:
@@ -144,17 +163,19 @@ class CodeTable:
             if not _plain(code):
                 raise SettingsError(f"codes: {code!r} is not an error code")
             action = EntryAction(word)
+            if action is EntryAction.GONE and associating:
+                action = EntryAction.MISSING
             self._actions[_plain(code)] = action
             if action is EntryAction.GONE:
-                self._missing.add(_plain(code))
+                self._proofs.add(_plain(code))
 
     def action(self, code: str) -> EntryAction:
         """What to do about a thing with this code."""
         return self._actions.get(_plain(code), EntryAction.UNKNOWN)
 
-    def means_missing(self, code: str) -> bool:
-        """Whether the code says that the association is not there (so an ambiguous thing is done)."""
-        return _plain(code) in self._missing
+    def proves_done(self, code: str) -> bool:
+        """Whether this code, said of a thing that was sent before without a clear answer, proves that it is done."""
+        return _plain(code) in self._proofs
 
 
 def classify(reply: Reply, core: str, things: tuple[str, ...]) -> Verdict:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from asyncgg.aggregator import Batch, Settlement, settle
 from asyncgg.backoff import RetryPolicy
 from asyncgg.classify import CodeTable, Verdict, classify
-from asyncgg.model import Accepted, EntryError, Outcome, Refused, Reply, ThingState, Unanswered
+from asyncgg.model import Accepted, EntryError, Operation, Outcome, Refused, Reply, ThingState, Unanswered
 
 BACK, DONE, FAILED = ThingState.PENDING, ThingState.DISASSOCIATED, ThingState.FAILED
 CORE = "gateway"
@@ -23,12 +23,15 @@ CODES = [
     "ValidationException",
     "NeverHeardOf",
     "AlreadyGone",
+    "AlreadyAssociated",
     "Hopeless",
     "ExpiredTokenException",
     "InvalidSignatureException",
     "ConflictException",
 ]
-TABLE = CodeTable({"AlreadyGone": "gone", "Hopeless": "fail"})
+USER = {"AlreadyGone": "gone", "Hopeless": "fail"}
+TABLE = CodeTable(USER)
+TABLES = {operation: CodeTable(USER, operation) for operation in Operation}
 POLICY = RetryPolicy(max_attempts=4, unknown_attempts=2)
 
 
@@ -117,16 +120,19 @@ def test_every_thing_has_one_fate(data: st.DataObject) -> None:
 
 @given(st.data())
 def test_promises_of_a_settlement(data: st.DataObject) -> None:
-    """Nothing is done without an acceptance or a known absence, nothing is tried beyond its limit, doubt is kept."""
+    """Nothing is done without an acceptance or a proof of it, nothing is tried beyond its limit, doubt is kept."""
+    operation = data.draw(st.sampled_from(Operation))
+    table = TABLES[operation]
     batch = data.draw(batches())
     reply = data.draw(replies(batch))
     verdict = classify(reply, batch.core, batch.things)
-    settlement = settle(batch, reply, verdict, TABLE, POLICY)
+    settlement = settle(batch, reply, verdict, table, POLICY)
+    plainly_done = {Operation.DISASSOCIATE: "AlreadyGone", Operation.ASSOCIATE: "AlreadyAssociated"}
     reported = {error.thing for error in reply.errors} if isinstance(reply, Accepted) else set(batch.things)
     for index, state in enumerate(fates(batch, settlement)):
         if state is DONE and batch.things[index] in reported:
             (code,) = (odd.code for odd in settlement.deviations if odd.index == index)
-            assert code == "AlreadyGone" or (batch.ambiguous[index] and TABLE.means_missing(code))
+            assert code == plainly_done[operation] or (batch.ambiguous[index] and table.proves_done(code))
         if state is BACK and settlement.counted:
             assert batch.attempts[index] + 1 < POLICY.max_attempts
     may_be_applied = verdict in {Verdict.LOST, Verdict.TRANSIENT}
@@ -163,6 +169,36 @@ def test_a_named_thing(ambiguous: bool, state: ThingState) -> None:
     settlement = settle(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
     assert fates(batch, settlement) == [BACK, state, BACK]
     assert (settlement.returned, settlement.counted, settlement.delay) == (2, False, 0.0)
+
+
+@pytest.mark.parametrize("ambiguous", [True, False])
+@pytest.mark.parametrize(
+    ("code", "state"),
+    [
+        ("ResourceNotFoundException", FAILED),
+        ("NotAssociated", FAILED),
+        ("AlreadyGone", FAILED),
+        ("AlreadyAssociated", DONE),
+        ("ClientDeviceAlreadyAssociatedException", DONE),
+    ],
+)
+def test_associating(ambiguous: bool, code: str, state: ThingState) -> None:
+    """When associating nothing absent is ever done, not even by the user's own word for disassociation; what is there
+    already is done, and its code is kept."""
+    batch = batch_of(2, 1, ambiguous)
+    reply = Accepted((EntryError("t0", code, "words"),))
+    settlement = settle(batch, reply, Verdict.ACCEPTED, TABLES[Operation.ASSOCIATE], POLICY)
+    (outcome, _) = settlement.outcomes(batch)
+    assert outcome == Outcome(CORE, "t0", state, code, "words", 2)
+
+
+@pytest.mark.parametrize("ambiguous", [True, False])
+def test_a_named_thing_when_associating(ambiguous: bool) -> None:
+    """A refusal that names a missing thing fails it, also where an earlier request for it got no answer."""
+    batch = batch_of(3, 1, ambiguous)
+    reply = Refused(404, "ResourceNotFoundException", "no thing t1", resource_id="t1")
+    settlement = settle(batch, reply, classify(reply, CORE, batch.things), TABLES[Operation.ASSOCIATE], POLICY)
+    assert fates(batch, settlement) == [BACK, FAILED, BACK]
 
 
 @pytest.mark.parametrize(

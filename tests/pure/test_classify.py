@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from asyncgg.classify import CodeTable, EntryAction, Verdict, classify
 from asyncgg.errors import SettingsError
-from asyncgg.model import Accepted, EntryError, Refused, Reply, Unanswered
+from asyncgg.model import Accepted, EntryError, Operation, Refused, Reply, Unanswered
 
 CORE = "gateway"
 THINGS = ("a", "b", "c")
@@ -112,7 +112,22 @@ def test_a_thing_named_like_its_core() -> None:
 def test_default_actions(code: str, action: EntryAction) -> None:
     """Per-entry codes the table knows have an action, in whatever spelling; the others are unknown."""
     assert CodeTable().action(code) is action
-    assert CodeTable().means_missing(code) == (action is EntryAction.MISSING)
+    assert CodeTable().proves_done(code) == (action is EntryAction.MISSING)
+
+
+@pytest.mark.parametrize("code", ["AlreadyAssociated", "RESOURCE_ALREADY_EXISTS", "EntityAlreadyExistsException"])
+def test_already_there_is_known_only_when_associating(code: str) -> None:
+    """What is there already is what an association wanted; to a disassociation such a code says nothing."""
+    table = CodeTable(operation=Operation.ASSOCIATE)
+    assert (table.action(code), table.proves_done(code)) == (EntryAction.ALREADY, True)
+    assert (CodeTable().action(code), CodeTable().proves_done(code)) == (EntryAction.UNKNOWN, False)
+
+
+def test_gone_is_no_success_of_an_association() -> None:
+    """What the user calls gone cannot be associated: final, and no proof of anything."""
+    table = CodeTable({"DeviceDeleted": "gone"}, Operation.ASSOCIATE)
+    assert (table.action("DeviceDeleted"), table.proves_done("DeviceDeleted")) == (EntryAction.MISSING, False)
+    assert not table.proves_done("ResourceNotFoundException")
 
 
 @given(
@@ -133,7 +148,7 @@ def test_the_user_overrules(word: str, action: str) -> None:
     table = CodeTable({"ThrottlingException": word, "DeviceBusy": word})
     assert table.action("Throttling") is EntryAction[action]
     assert table.action("DEVICE_BUSY") is EntryAction[action]
-    assert table.means_missing("devicebusy") == (word == "gone")
+    assert table.proves_done("devicebusy") == (word == "gone")
 
 
 @pytest.mark.parametrize("word", ["missing", "unknown", "Retry", "", "ignore"])
