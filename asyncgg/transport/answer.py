@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from asyncgg.model import Accepted, EntryError, Refused, Reply, Unanswered
 
-__all__ = ["Answer", "read_answer", "read_date", "read_retry_after"]
+__all__ = ["Answer", "read_answer", "read_date", "read_refusal", "read_retry_after"]
 
 _EXCERPT: Final = 200
 """Most characters quoted of a body that is no JSON."""
@@ -49,7 +49,7 @@ def read_answer(answer: Answer, things: Collection[str], now: float) -> Reply:
     if 200 <= answer.status < 300:
         # The service model knows no other 2xx, so nobody can tell what was done.
         return Unanswered("garbage", f"HTTP {answer.status}, which the service does not use", sent=True)
-    return _refused(answer, now)
+    return read_refusal(answer, now)
 
 
 # --- 200 ---
@@ -110,7 +110,8 @@ def _json(body: bytes) -> Any:
 # --- everything else ---
 
 
-def _refused(answer: Answer, now: float) -> Refused:
+def read_refusal(answer: Answer, now: float) -> Refused:
+    """The error that an answer with any status outside 2xx tells; `now` as for `read_answer`."""
     try:
         parsed = _json(answer.body)
     except _UnreadableError:

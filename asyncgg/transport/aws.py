@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from asyncgg.model import Operation, Reply
+from asyncgg.model import Operation
 from asyncgg.transport.answer import Answer
-from asyncgg.transport.client import API_NAMES, Opened, open_client
+from asyncgg.transport.client import Opened, open_client
 from asyncgg.transport.connection import Connection
 from asyncgg.transport.exchange import EXCHANGE, Exchange
 from asyncgg.transport.http import WatchedSession
@@ -24,10 +24,16 @@ class AwsTransport(SignedTransport):
     def __init__(self, opened: Opened, request_timeout: float, operation: Operation) -> None:
         super().__init__(opened.source, opened.target, request_timeout)
         self._call = opened.call(operation)
+        self._client = opened.client
 
-    async def _ask(self, exchange: Exchange, core: str, things: Sequence[str]) -> Reply:
+    async def _post(self, exchange: Exchange, core: str, things: Sequence[str]) -> None:
         await self._call(coreDeviceThingName=core, entries=[{"thingName": thing} for thing in things])
-        return self._read(exchange, things)
+
+    async def _get(self, exchange: Exchange, core: str | None, parameters: Mapping[str, str]) -> None:
+        if core is None:
+            await self._client.list_core_devices(**parameters)
+        else:
+            await self._client.list_client_devices_associated_with_core_device(coreDeviceThingName=core, **parameters)
 
 
 def _answered(response_dict: dict[str, Any], **_: Any) -> None:
@@ -44,5 +50,5 @@ async def open_aws(
 ) -> AsyncIterator[AwsTransport]:
     """See `open_transport`."""
     async with open_client(connection, WatchedSession) as opened:
-        opened.client.meta.events.register(f"before-parse.{SERVICE}.{API_NAMES[operation]}", _answered)
+        opened.client.meta.events.register(f"before-parse.{SERVICE}", _answered)
         yield AwsTransport(opened, connection.request_timeout, operation)

@@ -1,4 +1,4 @@
-"""Rule: the request of a batch operation lives here: what the SDK made of it once, how each further one is filled in.
+"""Rule: the form of a request lives here: what the SDK made of one once, how each further one is filled in.
 
 Pure. Everything that is the same in every request (address, Region, headers) is read off one request that the SDK
 prepared and signed, so that what a user configures and what an SDK release changes are in it without our knowing.
@@ -14,7 +14,7 @@ from string import ascii_letters, digits
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-__all__ = ["PLACEHOLDER", "Prepared", "body_of", "read_prepared"]
+__all__ = ["PLACEHOLDER", "Prepared", "body_of", "query_of", "read_prepared"]
 
 PLACEHOLDER: Final = "asyncgg-core-device"
 """The core's name in the request that the SDK prepares."""
@@ -57,6 +57,11 @@ class Prepared:
     def path(self, core: str) -> str:
         """The path of a request for `core`, encoded."""
         return f"{self.before}{quote(core, safe='-._~')}{self.after}"
+
+    @property
+    def all_cores(self) -> str:
+        """The path that all cores have in common, without a slash at its end."""
+        return self.before.rstrip("/")
 
 
 def read_prepared(url: str, headers: Mapping[str, str | bytes]) -> Prepared:
@@ -106,6 +111,14 @@ def body_of(things: Sequence[str]) -> bytes:
         return _escaped(things)
     names = '"},{"thingName":"'.join(things)
     return f'{{"entries":[{{"thingName":"{names}"}}]}}'.encode()
+
+
+def query_of(parameters: Mapping[str, str]) -> str:
+    """The query on the wire, which is the one that is signed: names in order, all but unreserved characters encoded.
+
+    [AWS: Signature Version 4, canonical query string]
+    """
+    return "&".join(f"{name}={quote(value, safe='-._~')}" for name, value in sorted(parameters.items()))
 
 
 def _escaped(things: Sequence[str]) -> bytes:

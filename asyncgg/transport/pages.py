@@ -1,0 +1,147 @@
+"""Rule: the reading of one page of a list lives here: from an HTTP answer to a `Page`, or to why it is none. Pure.
+
+What a list holds decides what will be disassociated, so nothing is guessed: a member of the wrong type makes the whole
+answer garbage, which is asked for again. Only a name that is no name is passed over, and told.
+[members and their places: Greengrass V2 service model]
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+from asyncgg.model import ClientDevice, CoreDevice, Refused, Unanswered, name_fault
+from asyncgg.transport.answer import Answer, read_refusal
+from asyncgg.transport.reads import Page
+
+__all__ = ["read_cores", "read_devices"]
+
+T = TypeVar("T")
+
+_ODD_LENGTH: Final = 200
+"""Most characters kept of what is no name."""
+_LATEST: Final = 253_402_300_800.0
+"""The year 10000 in seconds since 1970: no timestamp of ours lies there, and it is the last that can be written out."""
+
+
+class _UnreadableError(ValueError):
+    """The body is not what the service model says; the message is a phrase about the answer."""
+
+
+def read_cores(answer: Answer, now: float) -> Page[CoreDevice] | Refused | Unanswered:
+    """The page of ListCoreDevices in `answer`; `now` is the Unix time in seconds, as for `read_answer`."""
+    return _read(answer, now, "coreDevices", _core)
+
+
+def read_devices(answer: Answer, now: float) -> Page[ClientDevice] | Refused | Unanswered:
+    """The page of ListClientDevicesAssociatedWithCoreDevice in `answer`; `now` as for `read_cores`."""
+    return _read(answer, now, "associatedClientDevices", _device)
+
+
+def _read(
+    answer: Answer, now: float, member: str, read: Callable[[Mapping[str, Any], list[str]], T | None]
+) -> Page[T] | Refused | Unanswered:
+    if answer.status == 200:
+        try:
+            return _page(answer, member, read)
+        except _UnreadableError as error:
+            return Unanswered("garbage", f"HTTP 200, but {error}", sent=True)
+    if 200 <= answer.status < 300:
+        return Unanswered("garbage", f"HTTP {answer.status}, which the service does not use", sent=True)
+    return read_refusal(answer, now)
+
+
+def _page(answer: Answer, member: str, read: Callable[[Mapping[str, Any], list[str]], T | None]) -> Page[T]:
+    try:
+        members = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        raise _UnreadableError("the body is no JSON") from None
+    if not isinstance(members, dict):
+        raise _UnreadableError("the body is no JSON object")
+    request_id = answer.headers.get("x-amzn-requestid", "")
+    odd: list[str] = []
+    found = [read(_object(item, member), odd) for item in _items(members, member, request_id)]
+    return Page(tuple(item for item in found if item is not None), _token(members), tuple(odd), request_id)
+
+
+def _items(members: Mapping[str, Any], member: str, request_id: str) -> Sequence[object]:
+    items = members.get(member)
+    # The list is optional in the model, but a missing one looks like an empty fleet: only the service itself, known by
+    # its request id, is believed that, and not a `{}` of some proxy in between.
+    if items is None and request_id and members.keys() <= {member, "nextToken"}:
+        return ()
+    if not isinstance(items, list):
+        raise _UnreadableError(f"{member} is {'missing' if items is None else 'no list'}")
+    return items
+
+
+def _object(item: object, member: str) -> Mapping[str, Any]:
+    if not isinstance(item, dict):
+        raise _UnreadableError(f"an item of {member} is no object")
+    return item
+
+
+def _token(members: Mapping[str, Any]) -> str:
+    token = members.get("nextToken")
+    if token is None:
+        return ""
+    if not isinstance(token, str):
+        raise _UnreadableError("nextToken is no string")
+    return token
+
+
+def _core(item: Mapping[str, Any], odd: list[str]) -> CoreDevice | None:
+    name = _name(item.get("coreDeviceThingName"), odd)
+    if name is None:
+        return None
+    return CoreDevice(
+        name,
+        _text(item, "status"),
+        _time(item, "lastStatusUpdateTimestamp"),
+        _text(item, "platform"),
+        _text(item, "architecture"),
+        _text(item, "runtime"),
+    )
+
+
+def _device(item: Mapping[str, Any], odd: list[str]) -> ClientDevice | None:
+    name = _name(item.get("thingName"), odd)
+    return None if name is None else ClientDevice(name, _time(item, "associationTimestamp"))
+
+
+def _name(value: object, odd: list[str]) -> str | None:
+    if isinstance(value, str) and name_fault(value) is None:
+        return value
+    odd.append(ascii(value)[:_ODD_LENGTH])
+    return None
+
+
+def _text(item: Mapping[str, Any], member: str) -> str:
+    value = item.get(member)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise _UnreadableError(f"{member} is no string")
+    return value if value.isprintable() else ascii(value)[1:-1]
+
+
+def _time(item: Mapping[str, Any], member: str) -> float | None:
+    """Seconds since 1970: a number on the wire [restJson1 protocol]; the service model's text says ISO 8601."""
+    value: object = item.get(member)
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = _from_text(value)
+    if not isinstance(value, float | int) or isinstance(value, bool) or not 0 <= value < _LATEST:  # NaN too
+        raise _UnreadableError(f"{member} is no time")
+    return float(value)
+
+
+def _from_text(value: str) -> float | None:
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

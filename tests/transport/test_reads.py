@@ -1,0 +1,296 @@
+"""Rule: what every transport must do when it is asked for a page of a list; no test knows which transport it is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+from typing import Any
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from asyncgg.errors import CredentialsError
+from asyncgg.model import ClientDevice, CoreDevice, Refused, Unanswered
+from asyncgg.transport import AwsTransport, Connection, CoreFilter, FastTransport, Page
+from asyncgg.transport.answer import Answer
+from asyncgg.transport.pages import read_devices
+
+from .conftest import ACCESS_KEY, SECRET_KEY, Opener, kind_of
+from .server import Request, Server, Step, answer, hang, hang_up, raw, reset
+
+Both = AwsTransport | FastTransport
+ALL = CoreFilter()
+
+
+async def cores(transport: Both, server: Server, step: Step) -> Any:
+    """What ListCoreDevices becomes when the server plays this step."""
+    server.play(step)
+    return await transport.cores("", ALL)
+
+
+async def devices(transport: Both, server: Server, step: Step) -> Any:
+    """The same for the client devices of a core."""
+    server.play(step)
+    return await transport.devices("core", "")
+
+
+# --- the request ---
+
+
+async def test_a_page_of_cores_is_asked_for_as_the_service_model_says(transport: Both, server: Server) -> None:
+    """A hundred at a time, with the token and those filters that are set, encoded, and a signature for greengrass."""
+    arn = "arn:aws:iot:eu-west-1:123456789012:thinggroup/old site"
+    await transport.cores("to/ken+=", CoreFilter(arn, "UNHEALTHY", "aws_nucleus_lite"))
+    await transport.cores("", ALL)
+    filtered, plain = server.requests
+    assert (plain.method, plain.path) == ("GET", "/greengrass/v2/coreDevices?maxResults=100")
+    path, _, query = filtered.path.partition("?")
+    assert path == "/greengrass/v2/coreDevices"
+    assert sorted(query.split("&")) == [
+        "maxResults=100",
+        "nextToken=to%2Fken%2B%3D",
+        "runtime=aws_nucleus_lite",
+        "status=UNHEALTHY",
+        "thingGroupArn=arn%3Aaws%3Aiot%3Aeu-west-1%3A123456789012%3Athinggroup%2Fold%20site",
+    ]
+    assert f"Credential={ACCESS_KEY}/" in filtered.headers["authorization"]
+    assert "/us-east-1/greengrass/aws4_request" in filtered.headers["authorization"]
+    assert "asyncgg/" in filtered.headers["user-agent"]
+    assert filtered.body == b""
+
+
+async def test_a_page_of_devices_is_asked_for_as_the_service_model_says(transport: Both, server: Server) -> None:
+    """The path holds the core's name escaped, the query the token."""
+    await transport.devices("core:1", "t")
+    (request,) = server.requests
+    path, _, query = request.path.partition("?")
+    assert (request.method, path) == ("GET", "/greengrass/v2/coreDevices/core%3A1/associatedClientDevices")
+    assert sorted(query.split("&")) == ["maxResults=100", "nextToken=t"]
+
+
+async def test_the_signature_is_botocores(transport: Both, server: Server) -> None:
+    """What was received, query and all, signed again by botocore's SigV4Auth, has the same signature."""
+    await transport.cores("a b/c=+&%~é", CoreFilter(status="HEALTHY", runtime="x y"))
+    await transport.devices("core:1", "é=")
+    assert len(server.requests) == 2
+    for request in server.requests:
+        assert request.headers["authorization"].endswith(f"Signature={_signature(request, server.url)}")
+
+
+def _signature(request: Request, url: str) -> str:
+    """The signature that botocore gives this request."""
+    names = request.headers["authorization"].split("SignedHeaders=")[1].split(",")[0].split(";")
+    unsigned = AWSRequest("GET", url + request.path, {name: request.headers[name] for name in names}, b"")
+    unsigned.context["timestamp"] = request.headers["x-amz-date"]
+    auth = SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), "greengrass", "us-east-1")
+    return str(auth.signature(auth.string_to_sign(unsigned, auth.canonical_request(unsigned)), unsigned))
+
+
+async def test_nothing_is_asked_twice(transport: Both, server: Server) -> None:
+    """Refusals that SDKs like to retry reach the caller after one request each."""
+    for status in (429, 500, 503):
+        assert isinstance(await devices(transport, server, answer(status, {"message": "no"})), Refused)
+    assert len(server.requests) == 3
+
+
+# --- 200 ---
+
+
+async def test_a_page_of_cores(transport: Both, server: Server) -> None:
+    """Every member comes through, an absent one is empty, times are seconds since 1970 whichever way they are told."""
+    whole = {
+        "coreDeviceThingName": "core-1",
+        "status": "HEALTHY",
+        "lastStatusUpdateTimestamp": 1_700_000_000.25,
+        "platform": "linux",
+        "architecture": "amd64",
+        "runtime": "aws_nucleus_classic",
+        "later": 1,
+    }
+    bare = {"coreDeviceThingName": "core-2", "lastStatusUpdateTimestamp": "2023-11-14T22:13:20Z"}
+    step = answer(200, {"coreDevices": [whole, bare], "nextToken": "next"}, {"x-amzn-RequestId": "r-1"})
+    assert await cores(transport, server, step) == Page(
+        (
+            CoreDevice("core-1", "HEALTHY", 1_700_000_000.25, "linux", "amd64", "aws_nucleus_classic"),
+            CoreDevice("core-2", last_status_at=1_700_000_000.0),
+        ),
+        "next",
+        (),
+        "r-1",
+    )
+
+
+async def test_a_page_of_devices(transport: Both, server: Server) -> None:
+    """Names and times come through; a null or an empty token is none."""
+    items = [{"thingName": "a", "associationTimestamp": 7}, {"thingName": "b"}]
+    for token in (None, ""):
+        step = answer(200, {"associatedClientDevices": items, "nextToken": token})
+        assert await devices(transport, server, step) == Page((ClientDevice("a", 7.0), ClientDevice("b", None)))
+
+
+async def test_no_name_is_told_and_not_used(transport: Both, server: Server) -> None:
+    """An item whose name is no thing name is kept apart, fit for a screen; the others of the page count."""
+    names = ["a", "", "x/y", "z" * 129, "\x1b[31m", 7, None]
+    items = [{"thingName": name} for name in names] + [{}]
+    page = await devices(transport, server, answer(200, {"associatedClientDevices": items}))
+    assert [device.thing for device in page.items] == ["a"]
+    assert page.odd == ("''", "'x/y'", "'" + "z" * 129 + "'", "'\\x1b[31m'", "7", "None", "None")
+
+
+async def test_only_the_service_is_believed_that_a_list_is_missing(transport: Both, server: Server) -> None:
+    """A 200 without the list is an empty page with the service's request id, and garbage without."""
+    told = {"x-amzn-RequestId": "r-1"}
+    assert await devices(transport, server, answer(200, {}, told)) == Page((), request_id="r-1")
+    assert kind_of(await devices(transport, server, answer(200, {}))) == ("garbage", True)
+    assert kind_of(await devices(transport, server, answer(200, {"message": "no"}, told))) == ("garbage", True)
+
+
+ITEM = {"thingName": "a"}
+GARBAGE: dict[str, Any] = {
+    "markup": b"<html>hello</html>",
+    "half of a JSON": b'{"associatedClientDevices": [{"thingName": "thi',
+    "nothing": b"",
+    "list": [],
+    "no UTF-8": b"\xff\xfe\xfa{}",
+    "deep": b"[" * 100_000,
+    "an error's body": {"__type": "ThrottlingException"},
+    "the other list": {"coreDevices": []},
+    "the list as an object": {"associatedClientDevices": ITEM},
+    "the list as text": {"associatedClientDevices": "a"},
+    "an item as text": {"associatedClientDevices": ["a"]},
+    "a null item": {"associatedClientDevices": [None]},
+    "a token that is a number": {"associatedClientDevices": [], "nextToken": 7},
+    "a time that is an object": {"associatedClientDevices": [ITEM | {"associationTimestamp": {}}]},
+    "a time that is true": {"associatedClientDevices": [ITEM | {"associationTimestamp": True}]},
+    "a time that is no time": {"associatedClientDevices": [ITEM | {"associationTimestamp": "soon"}]},
+    "a time before 1970": {"associatedClientDevices": [ITEM | {"associationTimestamp": -1}]},
+    "a time without end": {"associatedClientDevices": [ITEM | {"associationTimestamp": math.inf}]},
+    "a time that is not a number": {"associatedClientDevices": [ITEM | {"associationTimestamp": math.nan}]},
+}
+
+
+@pytest.mark.parametrize("name", GARBAGE)
+def test_garbage_is_no_page(name: str) -> None:
+    """A 200 that is not what the service model says is no empty list but a lost answer, with a reason on one line."""
+    body = GARBAGE[name]
+    found = read_devices(Answer(200, {}, body if isinstance(body, bytes) else json.dumps(body).encode()), 0.0)
+    assert isinstance(found, Unanswered)
+    assert (found.kind, found.sent) == ("garbage", True)
+    assert found.detail.isprintable()
+
+
+async def test_garbage_from_a_server(transport: Both, server: Server) -> None:
+    """Markup with status 200, and a status that the service does not use, are lost answers."""
+    for step in (answer(200, b"<html>hello</html>"), answer(202, {"coreDevices": []})):
+        assert kind_of(await cores(transport, server, step)) == ("garbage", True)
+
+
+# --- everything else ---
+
+ERRORS: dict[str, tuple[Step, Refused]] = {
+    "throttled": (
+        answer(
+            429,
+            {"message": "slow", "quotaCode": "L-1", "serviceCode": "greengrass"},
+            {"x-amzn-ErrorType": "ThrottlingException", "Retry-After": "7"},
+        ),
+        Refused(429, "ThrottlingException", "slow", retry_after=7.0, quota_code="L-1", service_code="greengrass"),
+    ),
+    "missing": (
+        answer(
+            404,
+            {"message": "no such core", "resourceId": "core", "resourceType": "coreDevice"},
+            {"x-amzn-ErrorType": "ResourceNotFoundException"},
+        ),
+        Refused(404, "ResourceNotFoundException", "no such core", resource_id="core", resource_type="coreDevice"),
+    ),
+    "invalid": (
+        answer(
+            400,
+            {"message": "bad token", "reason": "FIELD_VALIDATION_FAILED", "fields": [{"name": "nextToken"}]},
+            {"x-amzn-ErrorType": "ValidationException"},
+        ),
+        Refused(400, "ValidationException", "bad token", reason="FIELD_VALIDATION_FAILED", fields=("nextToken",)),
+    ),
+    "denied": (
+        answer(403, {"Message": "no"}, {"x-amzn-ErrorType": "AccessDeniedException"}),
+        Refused(403, "AccessDeniedException", "no"),
+    ),
+    "broken": (
+        answer(500, {"message": "oops"}, {"x-amzn-ErrorType": "InternalServerException", "Retry-After": "2"}),
+        Refused(500, "InternalServerException", "oops", retry_after=2.0),
+    ),
+    "markup": (answer(502, b"<html>"), Refused(502, "502", "Bad Gateway")),
+}
+
+
+async def test_errors_of_the_service_model(transport: Both, server: Server) -> None:
+    """Every error's members come through, of both lists."""
+    for step, expected in ERRORS.values():
+        assert await cores(transport, server, step) == expected
+        assert await devices(transport, server, step) == expected
+
+
+ACCIDENTS: dict[str, tuple[Step, str]] = {
+    "reset": (reset, "reset"),
+    "hung up": (hang_up, "reset"),
+    "half a body": (answer(200, b'{"associatedClientDevices": []', length=100), "reset"),
+    "no HTTP": (raw(b"hello\r\n\r\n"), "garbage"),
+}
+
+
+async def test_accidents_of_the_network(transport: Both, server: Server) -> None:
+    """An answer that does not come whole is lost, and told as such."""
+    found = {name: kind_of(await devices(transport, server, step)) for name, (step, _) in ACCIDENTS.items()}
+    assert found == {name: (kind, True) for name, (_, kind) in ACCIDENTS.items()}
+
+
+async def test_a_page_that_does_not_come_is_given_up(opener: Opener, server: Server, keys: None) -> None:
+    """The limit on a whole request holds for reads too."""
+    async with opener(Connection(endpoint_url=server.url, request_timeout=0.1)) as transport:
+        assert kind_of(await devices(transport, server, hang)) == ("timeout", True)
+
+
+async def test_nobody_there(opener: Opener, server: Server, keys: None) -> None:
+    """A page that could not be asked for was not sent."""
+    async with opener(Connection(endpoint_url="http://127.0.0.1:9", connect_timeout=1.0)) as transport:
+        assert kind_of(await transport.cores("", ALL)) == ("connect", False)
+
+
+async def test_a_redirect_is_not_followed(transport: Both, server: Server) -> None:
+    """The session token goes to no other host, for a GET either."""
+    found = await cores(transport, server, answer(302, b"", {"Location": f"{server.url}/elsewhere"}))
+    assert isinstance(found, Refused)
+    assert found.status == 302
+    assert len(server.requests) == 1
+
+
+async def test_expired_then_refreshed(transport: Both, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads and batches share their credentials: after one refresh both are signed with the new ones."""
+    expired = answer(403, {"message": "expired"}, {"x-amzn-ErrorType": "ExpiredTokenException"})
+    found = await devices(transport, server, expired)
+    assert isinstance(found, Refused)
+    assert found.code == "ExpiredTokenException"
+    with pytest.raises(CredentialsError, match="still gives the same"):
+        await transport.refresh()
+    monkeypatch.setitem(os.environ, "AWS_ACCESS_KEY_ID", "AKIDSECOND")
+    await transport.refresh()
+    server.play(answer(200, {"coreDevices": []}))
+    assert await transport.cores("", ALL) == Page(())
+    await transport.send("core", ["thing"])
+    assert all("Credential=AKIDSECOND/" in request.headers["authorization"] for request in server.requests[1:])
+
+
+async def test_cancelling_a_read_ends_it(transport: Both, server: Server) -> None:
+    """Whoever is cancelled while a page is under way is cancelled, and the transport goes on."""
+    server.play(hang)
+    task = asyncio.create_task(transport.devices("core", ""))
+    await server.asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await devices(transport, server, answer(200, {"associatedClientDevices": []})) == Page(())
