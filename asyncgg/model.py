@@ -56,6 +56,28 @@ class Operation(StrEnum):
     def __str__(self) -> str:
         return self.value
 
+    @property
+    def api(self) -> str:
+        """Its name in the API and in IAM. [service model greengrassv2/2020-11-30]"""
+        if self is Operation.ASSOCIATE:
+            return "BatchAssociateClientDeviceWithCoreDevice"
+        return "BatchDisassociateClientDeviceFromCoreDevice"
+
+    @property
+    def done(self) -> str:
+        """What its things are once it succeeded; also the key of their number in JSON."""
+        return f"{self}d"
+
+    @property
+    def preposition(self) -> str:
+        """What stands between things and cores in a sentence."""
+        return "with" if self is Operation.ASSOCIATE else "from"
+
+    @property
+    def opposite(self) -> Operation:
+        """The operation that takes it back."""
+        return Operation.DISASSOCIATE if self is Operation.ASSOCIATE else Operation.ASSOCIATE
+
 
 @dataclass(frozen=True, slots=True)
 class CoreDevice:
@@ -112,7 +134,7 @@ class RunState(StrEnum):
     PLANNED = "planned"
     RUNNING = "running"
     COMPLETE = "complete"
-    """Every thing is disassociated."""
+    """Every thing is done."""
     PARTIAL = "partial"
     """Every thing has an outcome, some failed."""
     ABORTED = "aborted"
@@ -206,6 +228,7 @@ class Summary:
     total: int
     """Distinct accepted associations."""
     disassociated: int
+    """Done: by an associating run, associated."""
     failed: int
     pending: int
     rejected: int = 0
@@ -221,3 +244,4 @@ class Summary:
     seconds: float = 0.0
     failures: dict[str, int] = field(default_factory=dict)
     """Things by final code."""
+    operation: Operation = Operation.DISASSOCIATE

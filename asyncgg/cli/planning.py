@@ -17,6 +17,7 @@ def plan_object(plan: Plan) -> dict[str, Any]:
     target = plan.target
     return {
         "schema": SCHEMA,
+        "operation": plan.operation.value,
         "source": plan.source,
         "things": {
             "total": plan.things,
@@ -54,7 +55,8 @@ def where(plan: Plan) -> list[str]:
 
 def plan_lines(plan: Plan) -> list[str]:
     """The plan for a person."""
-    lines = [f"plan: disassociate {_count(plan.things, 'thing')} from {_count(plan.cores, 'core')}", *where(plan)]
+    things, cores = _count(plan.things, "thing"), _count(plan.cores, "core")
+    lines = [f"plan: {plan.operation} {things} {plan.operation.preposition} {cores}", *where(plan)]
     lines.append(f"  manifest   {plan.source}")
     left_out = [
         _count(number, name)

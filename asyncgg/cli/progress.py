@@ -15,6 +15,7 @@ from asyncgg.cli.notices import Notice, Notices
 from asyncgg.cli.output import Output
 from asyncgg.engine import Engine
 from asyncgg.events import Event, Progress, RunEnded
+from asyncgg.model import Operation
 from asyncgg.report.summary import duration
 
 if TYPE_CHECKING:
@@ -69,13 +70,13 @@ def _parts(progress: Progress, rate: float) -> list[str]:
     return parts
 
 
-def progress_record(progress: Progress, rate: float) -> dict[str, Any]:
+def progress_record(progress: Progress, rate: float, operation: Operation) -> dict[str, Any]:
     """The same as the fields of a JSON line."""
     left = progress.seconds_left
     return {
         "event": "progress",
         "total": progress.total,
-        "disassociated": progress.disassociated,
+        operation.done: progress.disassociated,
         "failed": progress.failed,
         "pending": progress.pending,
         "in_flight": progress.in_flight,
@@ -109,8 +110,9 @@ class _Lines:
 
     frame = _FIRST
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, operation: Operation) -> None:
         self._output = output
+        self._operation = operation
         self._shown: float | None = None
 
     def notice(self, notice: Notice) -> None:
@@ -119,7 +121,8 @@ class _Lines:
     def show(self, progress: Progress, rate: float, *, last: bool) -> None:
         if last or self._shown is None or progress.seconds - self._shown >= _EVERY - _FIRST / 2:
             self._shown = progress.seconds
-            self._output.tell(progress_record(progress, rate), progress_line(progress, rate))
+            record = progress_record(progress, rate, self._operation)
+            self._output.tell(record, progress_line(progress, rate))
 
     def close(self) -> None:
         pass
@@ -173,8 +176,9 @@ def picture(progress: Progress, rate: float) -> RenderableType:
 class Display:
     """The view a run has of itself: give `listen` to the run, `watch` its engine."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, operation: Operation = Operation.DISASSOCIATE) -> None:
         self._output = output
+        self._operation = operation
         self._notices = Notices()
         self._meter = RateMeter()
         self._engine: Engine | None = None
@@ -227,7 +231,7 @@ class Display:
         if self._output.quiet:
             return None
         if self._output.log_json or not self._output.errors.isatty() or _dumb():
-            return _Lines(self._output)
+            return _Lines(self._output, self._operation)
         return _Live(self._output)
 
 

@@ -94,7 +94,7 @@ def _lines(
     where = f"endpoint   {target.endpoint_url} (custom)" if target.custom else f"region     {target.region}"
     what = "failed" if mode is Mode.RETRY else "pending"
     return [
-        f"{mode.value}: disassociate the {things:,} {what} of {summary.total:,} things of run {summary.run}",
+        f"{mode.value}: {summary.operation} the {things:,} {what} of {summary.total:,} things of run {summary.run}",
         f"  account    {account}",
         f"  {where}",
         f"  requests   {requests:,}",

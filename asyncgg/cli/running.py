@@ -16,7 +16,7 @@ from asyncgg.cli.signals import stopping
 from asyncgg.engine import Engine, Result, Stop
 from asyncgg.errors import AsyncggError
 from asyncgg.events import Event, RunStarted
-from asyncgg.journal import JournalReader
+from asyncgg.journal import JournalReader, operation_of
 from asyncgg.model import RunState, Summary
 from asyncgg.report import summary_lines, summary_object
 from asyncgg.report.summary import next_commands
@@ -69,7 +69,9 @@ def run_journal(
         on_begin()
 
     try:
-        return run_loop(_Start(path, settings, Display(output), mode, region, account, begin).run())
+        with JournalReader(path) as reader:
+            display = Display(output, operation_of(reader.meta().get("operation", ""), path))
+        return run_loop(_Start(path, settings, display, mode, region, account, begin).run())
     except AsyncggError as error:
         if begun:
             _wreck(path, output, error)

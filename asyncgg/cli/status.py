@@ -87,7 +87,7 @@ def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
 
 def _line(document: dict[str, Any]) -> str:
     things, left = document["things"], document["seconds_left"]
-    finished = things["disassociated"] + things["failed"]
+    finished = things["total"] - things["pending"]
     parts = [f"{finished:,}/{things['total']:,} things", f"{things['failed']:,} failed"]
     parts.append(f"{document['rate']:.1f} requests/s")
     return ", ".join(parts if left is None else [*parts, f"{duration(left)} left"])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from asyncgg.classify import Verdict
-from asyncgg.model import RunState
+from asyncgg.model import Operation, RunState
 
 __all__ = ["Guards", "Stop"]
 
@@ -42,12 +42,21 @@ class Guards:
 
     `abort_at`: percent of failed things; None switches the abort rule off. `abort_after`: finished things before it
     applies. `patience`: seconds without a single accepted request before a throttled or unanswered run stops.
+    `operation`: the one that must be permitted.
     """
 
-    def __init__(self, *, abort_at: float | None = None, abort_after: int = 1, patience: float = 300.0) -> None:
+    def __init__(
+        self,
+        *,
+        abort_at: float | None = None,
+        abort_after: int = 1,
+        patience: float = 300.0,
+        operation: Operation = Operation.DISASSOCIATE,
+    ) -> None:
         self._abort_at = abort_at
         self._abort_after = max(1, abort_after)
         self._patience = patience
+        self._operation = operation
         self._finished = 0
         self._failed = 0
         self._accepted = False
@@ -104,8 +113,7 @@ class Guards:
     def _denied_everywhere(self, words: str) -> Stop:
         return Stop(
             RunState.ABORTED,
-            f"every core is denied: {words}; grant greengrass:BatchDisassociateClientDeviceFromCoreDevice, then resume"
-            " and retry",
+            f"every core is denied: {words}; grant greengrass:{self._operation.api}, then resume and retry",
             credentials=True,
         )
 

@@ -41,7 +41,12 @@ class Engine:
         self._options = options = options or EngineOptions()
         self._clock = asyncio.get_running_loop().time
         self._control = Control(listeners)
-        self._guards = Guards(abort_at=options.abort_at, abort_after=options.abort_after, patience=options.patience)
+        self._guards = Guards(
+            abort_at=options.abort_at,
+            abort_after=options.abort_after,
+            patience=options.patience,
+            operation=options.codes.operation,
+        )
         self._ledger = Ledger(journal, self._control, self._guards)
         self._supply = Supply(
             journal,

@@ -2,8 +2,24 @@
 
 from asyncgg.journal.importer import Imported, Importer
 from asyncgg.journal.lock import running
+from asyncgg.journal.operation import operation_of
 from asyncgg.journal.reader import JournalReader, OutcomeRow
+from asyncgg.journal.removed import Change, Sureness, changes
 from asyncgg.journal.store import Answer, Counts, Store
 from asyncgg.journal.writer import Journal
 
-__all__ = ["Answer", "Counts", "Imported", "Importer", "Journal", "JournalReader", "OutcomeRow", "Store", "running"]
+__all__ = [
+    "Answer",
+    "Change",
+    "Counts",
+    "Imported",
+    "Importer",
+    "Journal",
+    "JournalReader",
+    "OutcomeRow",
+    "Store",
+    "Sureness",
+    "changes",
+    "operation_of",
+    "running",
+]

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from asyncgg.journal import schema
 from asyncgg.journal.lock import running
+from asyncgg.journal.operation import operation_of
 from asyncgg.journal.store import Counts, Store
 from asyncgg.model import MAX_BATCH, RunState, Summary, ThingState
 
@@ -124,6 +125,7 @@ class JournalReader:
                 retried=counts.retried,
                 seconds=float(meta.get("seconds", 0.0)),
                 failures=self.failures(),
+                operation=operation_of(meta.get("operation", ""), self.path),
             )
 
     def outcomes(self, *states: ThingState) -> Iterator[OutcomeRow]:

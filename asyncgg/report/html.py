@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Final
 
 from asyncgg.journal import OutcomeRow
-from asyncgg.model import Summary
+from asyncgg.model import Operation, Summary
 from asyncgg.report.outcomes import timestamp
 from asyncgg.report.summary import duration, summary_lines
 
@@ -17,6 +17,10 @@ __all__ = ["ROWS", "html_page"]
 ROWS: Final = 500
 """Failures the page lists; `--failures` lists them all."""
 
+_TITLES: Final = {
+    Operation.DISASSOCIATE: "Disassociation of client devices",
+    Operation.ASSOCIATE: "Association of client devices",
+}
 _STYLE: Final = """
 :root { color-scheme: light dark; --line: #8884; --bad: #c0392b; --good: #2e8b57; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -36,7 +40,7 @@ def html_page(
     summary: Summary, meta: Mapping[str, str], failures: Iterable[OutcomeRow], *, made: float, reason: str = ""
 ) -> str:
     """The page; `made` is now, in seconds since 1970. Of `failures` only the first `ROWS` are taken."""
-    title = "Disassociation of client devices"
+    title = _TITLES[summary.operation]
     return "\n".join(
         [
             "<!doctype html>",
@@ -67,7 +71,7 @@ def _sentence(summary: Summary, reason: str) -> str:
 def _figures(summary: Summary) -> str:
     figures = [
         ("things", summary.total),
-        ("disassociated", summary.disassociated),
+        (summary.operation.done, summary.disassociated),
         ("failed", summary.failed),
         ("pending", summary.pending),
     ]

@@ -26,7 +26,7 @@ EXIT_BY_STATE: Final[Mapping[RunState, int]] = {
 _SENTENCES: Final[Mapping[RunState, str]] = {
     RunState.PLANNED: "not started",
     RunState.RUNNING: "running",
-    RunState.COMPLETE: "complete: every thing is disassociated",
+    RunState.COMPLETE: "complete: every thing is {done}",
     RunState.PARTIAL: "partial: every thing has an outcome, some failed",
     RunState.ABORTED: "aborted",
     RunState.DEADLINE: "stopped at the deadline",
@@ -41,10 +41,11 @@ def summary_object(summary: Summary, *, exit_code: int | None = None, reason: st
         "schema": SCHEMA,
         "run": summary.run,
         "journal": summary.journal,
+        "operation": summary.operation.value,
         "state": summary.state.value,
         "things": {
             "total": summary.total,
-            "disassociated": summary.disassociated,
+            summary.operation.done: summary.disassociated,
             "failed": summary.failed,
             "pending": summary.pending,
             "rejected": summary.rejected,
@@ -69,8 +70,9 @@ def summary_object(summary: Summary, *, exit_code: int | None = None, reason: st
 
 def summary_lines(summary: Summary, *, reason: str = "") -> list[str]:
     """The summary for a person."""
-    lines = [f"{_SENTENCES[summary.state]}{f': {reason}' if reason else ''}"]
-    things = f"{summary.disassociated:,} of {summary.total:,} disassociated, {summary.failed:,} failed"
+    done = summary.operation.done
+    lines = [f"{_SENTENCES[summary.state].format(done=done)}{f': {reason}' if reason else ''}"]
+    things = f"{summary.disassociated:,} of {summary.total:,} {done}, {summary.failed:,} failed"
     if summary.pending:
         things += f", {summary.pending:,} pending"
     lines.append(f"  things     {things}")

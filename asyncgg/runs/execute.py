@@ -13,8 +13,8 @@ from asyncgg.backoff import RetryPolicy
 from asyncgg.classify import CodeTable
 from asyncgg.engine import Engine, EngineOptions, Lane, Result
 from asyncgg.events import Listener
-from asyncgg.journal import Journal, JournalReader
-from asyncgg.model import RunState, Summary
+from asyncgg.journal import Journal, JournalReader, Store, operation_of
+from asyncgg.model import Operation, RunState, Summary
 from asyncgg.ratelimit import AdaptiveRate, documented_quota
 from asyncgg.runs.guarded import record_account
 from asyncgg.runs.plan import quota_rate
@@ -45,13 +45,13 @@ def connection_of(settings: Settings) -> Connection:
     )
 
 
-def engine_options(settings: Settings) -> EngineOptions:
-    """How the engine is to behave with these settings."""
+def engine_options(settings: Settings, operation: Operation = Operation.DISASSOCIATE) -> EngineOptions:
+    """How the engine is to behave with these settings, in a run of `operation`."""
     return EngineOptions(
         concurrency=settings.concurrency,
         per_core=settings.per_core,
         retry=RetryPolicy(settings.max_attempts, settings.unknown_attempts),
-        codes=CodeTable(settings.codes),
+        codes=CodeTable(settings.codes, operation),
         abort_at=settings.abort_at,
         abort_after=settings.abort_after,
         deadline=settings.deadline,
@@ -72,7 +72,8 @@ async def execute(
 ) -> tuple[Result, Summary]:
     """Run what is pending in the journal at `path` (or what failed, by `mode`) to its end.
 
-    `region` decides the documented quota. `transport` replaces the one made from the settings. `on_engine` gets the
+    The journal says which operation it is about. `region` decides the documented quota. `transport` replaces the one
+    made from the settings, and must be one of that operation. `on_engine` gets the
     engine before its first request, to stop it or to watch it.
 
     Raises `JournalError` when the journal cannot be used, `JournalWriteError` when it can no longer be written, and
@@ -80,13 +81,13 @@ async def execute(
     """
     journal = await _open(path)
     try:
-        await _begin(journal, mode)
+        operation = await _begin(journal, mode)
         await record_account(journal, account)
         async with AsyncExitStack() as stack:
             if transport is None:
-                opening = open_transport(connection_of(settings), settings.transport)
+                opening = open_transport(connection_of(settings), settings.transport, operation)
                 transport = await stack.enter_async_context(opening)
-            options = engine_options(settings)
+            options = engine_options(settings, operation)
             documented = documented_quota(region or "")
             policy = AdaptiveRate(quota_rate(settings, region), documented=documented, burst=settings.burst)
             lane = Lane(transport, policy, retry=options.retry)
@@ -112,11 +113,17 @@ async def _open(path: Path) -> Journal:
             raise
 
 
-async def _begin(journal: Journal, mode: Mode) -> None:
-    if mode is Mode.RETRY:
-        await journal.call(lambda store: store.begin_retry())
-    else:
-        await journal.call(lambda store: store.begin_resume())
+async def _begin(journal: Journal, mode: Mode) -> Operation:
+    """Take what the mode is about into this start; which operation it is."""
+
+    def begin(store: Store) -> str:
+        if mode is Mode.RETRY:
+            store.begin_retry()
+        else:
+            store.begin_resume()
+        return store.get("operation")
+
+    return operation_of(await journal.call(begin), journal.path)
 
 
 def exit_code(result: Result) -> int:

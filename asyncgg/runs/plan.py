@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from asyncgg.manifest import BadRow
+from asyncgg.model import Operation
 from asyncgg.ratelimit import default_burst, documented_quota
 from asyncgg.settings import Settings
 from asyncgg.transport import Target
@@ -17,6 +18,7 @@ class Plan:
     """What would be done."""
 
     source: str
+    operation: Operation
     things: int
     cores: int
     requests: int

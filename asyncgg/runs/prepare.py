@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from asyncgg.errors import GuardError, ManifestError
 from asyncgg.journal import Imported, Importer
 from asyncgg.manifest import BadRow, Chunk, Protect, RejectsWriter
-from asyncgg.model import RunState
+from asyncgg.model import Operation, RunState
 from asyncgg.runs.plan import Plan, quota_burst, quota_rate, seconds_at_quota
 from asyncgg.settings import Settings
 from asyncgg.transport import Target
@@ -46,12 +47,17 @@ class Preparation:
         source: str,
         protect: Protect | None = None,
         rejects: RejectsWriter | None = None,
+        operation: Operation = Operation.DISASSOCIATE,
+        facts: Mapping[str, str] | None = None,
     ) -> None:
+        """`facts` go into the journal's meta table beside our own: where the associations are known from, say."""
         self.path = path
         self._settings = settings
         self._source = source
         self._protect = protect or Protect()
         self._rejects = rejects
+        self._operation = operation
+        self._facts = facts or {}
         self._importer = Importer(path)
         self._bad: list[BadRow] = []
         self._rejected = 0
@@ -100,6 +106,7 @@ class Preparation:
         burst = quota_burst(self._settings, rate)
         return Plan(
             source=self._source,
+            operation=self._operation,
             things=imported.total,
             cores=imported.cores,
             requests=imported.minimum,
@@ -126,9 +133,11 @@ class Preparation:
             "rejected": str(self._rejected),
             "protected": str(self._protected),
         }
+        if self._operation is not Operation.DISASSOCIATE:
+            meta["operation"] = self._operation.value
         if target is not None:
             meta |= {"region": target.region, "endpoint": target.endpoint_url, "custom": json.dumps(target.custom)}
-        return meta
+        return {**meta, **self._facts}
 
     def _refuse_bad_rows(self) -> None:
         if self._rejected and not self._settings.skip_bad_rows:
@@ -143,7 +152,7 @@ class Preparation:
     def _refuse_amounts(self, imported: Imported) -> None:
         if not imported.total:
             why = f"{self._protected} are protected" if self._protected else "no row is good"
-            raise ManifestError(f"{self._source}: no associations are left to disassociate ({why})")
+            raise ManifestError(f"{self._source}: no associations are left to {self._operation} ({why})")
         limit = self._settings.max_things
         if limit is not None and imported.total > limit:
             raise GuardError(f"{self._source}: {imported.total} things, --max-things allows {limit}; nothing was sent")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-from asyncgg.model import Accepted, EntryError, Refused, Reply, Unanswered
+from asyncgg.model import Accepted, EntryError, Operation, Refused, Reply, Unanswered
 from asyncgg.simulator.service import Service
 from asyncgg.simulator.wire import Answer, Fate, Request
 
@@ -31,16 +31,18 @@ class DirectTransport:
         *,
         timeout: float = 60.0,
         access_key: str = "AKIDDIRECT",
+        operation: Operation = Operation.DISASSOCIATE,
         now: Callable[[], float] | None = None,
     ) -> None:
         """`now` replaces the running loop's time as the service's time."""
         self.service = service
         self.timeout = timeout
         self.access_key = access_key
+        self._action = f"{operation}ClientDevices"
         self._now = now
 
     async def send(self, core: str, things: Sequence[str]) -> Reply:
-        """What became of one disassociate request."""
+        """What became of one request."""
         way = self.service.config.latency_ms / 2000
         await asyncio.sleep(way)
         now = self._now() if self._now else asyncio.get_running_loop().time()
@@ -62,7 +64,7 @@ class DirectTransport:
             "x-amz-date": _DATE,
         }
         body = json.dumps({"entries": [{"thingName": thing} for thing in things]}).encode()
-        target = f"/greengrass/v2/coreDevices/{quote(core, safe='')}/disassociateClientDevices"
+        target = f"/greengrass/v2/coreDevices/{quote(core, safe='')}/{self._action}"
         return Request("POST", target, headers, body)
 
 

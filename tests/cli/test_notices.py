@@ -11,6 +11,7 @@ from rich.console import Console
 from asyncgg.cli.notices import Notices
 from asyncgg.cli.progress import RateMeter, picture, progress_line, progress_record
 from asyncgg.events import CoreGivenUp, Progress, RateChanged, RequestFailed, Stopping, ThingsFinished, Throttled
+from asyncgg.model import Operation
 
 MOMENT = Progress(
     total=25_000,
@@ -98,7 +99,8 @@ def test_a_line_for_a_log() -> None:
     assert progress_line(MOMENT, 28.0) == (
         "5,012/25,000 things (20 %), 12 failed, 28.0 of 29.5 requests/s, 3 throttled, 1 min 15 s left, paused for 2 s"
     )
-    assert progress_record(MOMENT, 28.0)["seconds_left"] == 75.0
+    assert progress_record(MOMENT, 28.0, Operation.DISASSOCIATE)["seconds_left"] == 75.0
+    assert progress_record(MOMENT, 28.0, Operation.ASSOCIATE)["associated"] == 5_000
     over = replace(MOMENT, disassociated=24_988, pending=0, note="")
     assert progress_line(over, 0.0) == "25,000/25,000 things (100 %), 12 failed, 30.0 requests/s, 3 throttled"
 

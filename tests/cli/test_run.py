@@ -30,6 +30,7 @@ def test_json_is_one_object_as_in_the_contract(cli: Cli, serve: Serve) -> None:
     assert summary == {
         "schema": "asyncgg.summary/1",
         "journal": "run.journal",
+        "operation": "disassociate",
         "state": "complete",
         "things": {
             "total": 12,

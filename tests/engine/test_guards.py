@@ -6,7 +6,7 @@ import pytest
 
 from asyncgg.classify import Verdict
 from asyncgg.engine import Guards
-from asyncgg.model import RunState
+from asyncgg.model import Operation, RunState
 
 
 def throttle(guards: Guards, *times: float) -> list[str]:
@@ -40,3 +40,13 @@ def test_an_accepted_request_renews_the_patience() -> None:
 def test_a_sleep_is_no_patience() -> None:
     """Two throttles with an hour between them, in which the machine slept, say nothing of the service."""
     assert throttle(Guards(patience=300.0), 0.0, 3600.0) == []
+
+
+@pytest.mark.parametrize("operation", Operation)
+def test_the_permission_that_is_missing_is_named(operation: Operation) -> None:
+    """A run that is denied everywhere says which permission its own operation needs."""
+    guards = Guards(operation=operation)
+    guards.answered(Verdict.CORE_DENIED, "core", "AccessDenied", 0.0)
+    stop = guards.at_end("AccessDenied")
+    assert stop is not None
+    assert f"grant greengrass:{operation.api}, then resume" in stop.reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asyncgg.model import RunState, Summary
+from asyncgg.model import Operation, RunState, Summary
 from asyncgg.report import EXIT_BY_STATE, summary_lines, summary_object
 from asyncgg.report.summary import duration, next_commands
 
@@ -69,6 +69,19 @@ def test_every_state_has_an_exit_code_and_a_sentence() -> None:
     for state in RunState:
         assert EXIT_BY_STATE[state] in {0, 3, 4, 10, 130}
         assert summary_lines(Summary("r", "j", state, 0, 0, 0, 0))[0]
+
+
+def test_an_associating_run_speaks_of_association() -> None:
+    """Its sentence, its figures and the key of its number say "associated"; the rest is as for any run."""
+    summary = Summary("r", "j", RunState.COMPLETE, 2, 2, 0, 0, operation=Operation.ASSOCIATE)
+    assert summary_lines(summary)[:2] == [
+        "complete: every thing is associated",
+        "  things     2 of 2 associated, 0 failed",
+    ]
+    document = summary_object(summary)
+    assert (document["operation"], document["things"]["associated"]) == ("associate", 2)
+    assert "disassociated" not in document["things"]
+    assert summary_object(SUMMARY)["operation"] == "disassociate"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,21 @@
+"""Rule: how a journal says which operation its run is about is known here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asyncgg.errors import JournalError
+from asyncgg.model import Operation
+
+__all__ = ["operation_of"]
+
+
+def operation_of(value: str, path: Path) -> Operation:
+    """The operation that `value`, the journal's own word for it, names; none at all means disassociation.
+
+    Raises `JournalError` for one this program does not know.
+    """
+    try:
+        return Operation(value or Operation.DISASSOCIATE)
+    except ValueError:
+        raise JournalError(f"journal {path}: its operation {value!r} is unknown; upgrade asyncgg") from None

@@ -1,0 +1,64 @@
+"""Rule: what a journal knows of what its run changed at the service is read here: how sure it is of each thing.
+
+Whether that is enough to take it back is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from asyncgg.journal.reader import JournalReader
+from asyncgg.model import ThingState
+
+__all__ = ["Change", "Sureness", "changes"]
+
+_DONE = int(ThingState.DISASSOCIATED)
+_FAILED = int(ThingState.FAILED)
+
+
+class Sureness(Enum):
+    """What a run knows of its own effect on one thing."""
+
+    ACCEPTED = "accepted"
+    """The service took it without a word about this thing."""
+    PROVEN = "proven"
+    """A reply was lost, and when it was sent again the service said that it is so already."""
+    BEFORE = "before"
+    """The service said so at once: it was like that before this run."""
+    DOUBTFUL = "doubtful"
+    """It failed after a request whose reply was lost: perhaps done, perhaps not."""
+    UNRESOLVED = "unresolved"
+    """In a request that was sent perhaps, and still to be decided."""
+    UNCHANGED = "unchanged"
+    """Never sent, or refused each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing of a run and how sure its effect is."""
+
+    core: str
+    thing: str
+    sureness: Sureness
+
+
+def changes(reader: JournalReader) -> Iterator[Change]:
+    """Every thing of the journal, by core and name; streamed. Raises `JournalError`."""
+    rows = reader._guard(
+        "SELECT core.name, thing.name, thing.state, coalesce(thing.code, ''), thing.ambiguous"
+        " FROM thing CROSS JOIN core ON core.id = thing.core"
+    )
+    for core, thing, state, code, ambiguous in rows:
+        yield Change(core, thing, _sureness(state, code, ambiguous=bool(ambiguous)))
+
+
+def _sureness(state: int, code: str, *, ambiguous: bool) -> Sureness:
+    if state == _DONE:
+        if not code:
+            return Sureness.ACCEPTED
+        return Sureness.PROVEN if ambiguous else Sureness.BEFORE
+    if state == _FAILED:
+        return Sureness.DOUBTFUL if ambiguous else Sureness.UNCHANGED
+    return Sureness.UNRESOLVED if ambiguous or state == int(ThingState.CLAIMED) else Sureness.UNCHANGED
