@@ -6,7 +6,7 @@ one mark for the whole batch and the deviations from it, which is also how the j
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,12 +23,12 @@ _FAILED = ThingState.FAILED
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Claimed things of one core, as the journal gave them; the tuples run side by side, ids ascending."""
+    """Claimed things of one core, as the journal gave them; they run side by side, ids ascending."""
 
     request: int
     """The claim's number in the journal."""
     core: str
-    ids: tuple[int, ...]
+    ids: Sequence[int]
     things: tuple[str, ...]
     attempts: tuple[int, ...]
     """Counted requests before this one."""

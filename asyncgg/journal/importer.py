@@ -1,7 +1,7 @@
 """Rule: associations become a journal here, in any order and number, in bounded memory, each one once.
 
-They are first appended to a temporary table without an index, then written to their place in one sorted pass; SQLite
-sorts on disk what does not fit its cache.
+They are first appended to a temporary table without an index, then written to their place in one sorted pass, a hundred
+to a row; SQLite sorts on disk what does not fit its cache.
 """
 
 from __future__ import annotations
@@ -10,15 +10,20 @@ import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
+from typing import Final
 
-from asyncgg.errors import JournalError
+from asyncgg.errors import AsyncggError, JournalError
 from asyncgg.journal import schema
 from asyncgg.journal.lock import RunLock
 from asyncgg.journal.reader import JournalReader
 from asyncgg.model import MAX_BATCH
 
 __all__ = ["Imported", "Importer"]
+
+_REASONS_REMEMBERED: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +52,14 @@ class Importer:
         self.path = path
         self._added = 0
         self._finished = False
+        self._reasons: dict[str, int] = {}
         self._connection = schema.create(path)
         try:
             self._connection.execute("PRAGMA cache_size = -65536")
             self._connection.execute("PRAGMA temp_store = FILE")
-            self._connection.execute("CREATE TEMP TABLE staging (core TEXT NOT NULL, name TEXT NOT NULL)")
+            self._connection.execute(
+                "CREATE TEMP TABLE staging (core TEXT NOT NULL, name TEXT NOT NULL, reason INTEGER)"
+            )
             self._connection.execute("BEGIN")
         except BaseException as error:
             self.discard()
@@ -61,19 +69,25 @@ class Importer:
 
     def add(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Take in (core, thing) pairs that are valid names."""
-        try:
-            self._connection.executemany("INSERT INTO staging VALUES (?, ?)", pairs)
-        except sqlite3.Error as error:
-            raise schema.explain(error, self.path) from None
+        with self._explained():
+            self._connection.executemany("INSERT INTO staging (core, name) VALUES (?, ?)", pairs)
         self._added += len(pairs)
+
+    def add_chosen(self, chosen: Sequence[tuple[str, str, str]]) -> None:
+        """Take in (core, thing, reason): valid names, and why the thing was chosen."""
+        with self._explained():
+            rows = [(core, thing, self._reason(reason)) for core, thing, reason in chosen]
+            self._connection.executemany("INSERT INTO staging VALUES (?, ?, ?)", rows)
+        self._added += len(chosen)
 
     def finish(self, meta: Mapping[str, str]) -> Imported:
         """Sort, drop duplicates, write `meta` and close: from here on the journal can be run."""
         try:
-            imported = self._finish(meta)
-        except sqlite3.Error as error:
+            with self._explained():
+                imported = self._finish(meta)
+        except AsyncggError:
             self.discard()
-            raise schema.explain(error, self.path) from None
+            raise
         self._connection.close()
         self._finished = True
         return imported
@@ -99,17 +113,44 @@ class Importer:
         for ending in ("", "-wal", "-shm", "-journal"):
             self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
 
-    def _numbered(self, rows: Iterable[tuple[str, str]]) -> Iterator[tuple[str]]:
-        """The things of sorted `rows` in their order, which gives them their ids; writes the cores on the way."""
-        current, first, number = None, 1, 0
-        for number, (core, name) in enumerate(rows, 1):
-            if core != current:
-                if current is not None:
-                    self._write_core(current, first, number - 1)
-                current, first = core, number
-            yield (name,)
-        if current is not None:
-            self._write_core(current, first, number)
+    def _reason(self, text: str) -> int:
+        """The number of a reason; 0 for none."""
+        if not text:
+            return 0
+        number = self._reasons.get(text)
+        if number is None:
+            execute = self._connection.execute
+            execute("INSERT OR IGNORE INTO reason (text) VALUES (?)", (text,))
+            (number,) = execute("SELECT id FROM reason WHERE text = ?", (text,)).fetchone()
+            if len(self._reasons) >= _REASONS_REMEMBERED:
+                self._reasons.clear()
+            self._reasons[text] = number
+        return number
+
+    def _packed(self, rows: Iterable[tuple[str, str, int]]) -> Iterator[tuple[int, str]]:
+        """The things of sorted `rows` in their order, which gives them their ids; writes the rest on the way."""
+        first = 1
+        for core, of_core in groupby(rows, itemgetter(0)):
+            next_id = first
+            while pack := list(islice(of_core, MAX_BATCH)):
+                _, names, reasons = zip(*pack, strict=True)
+                if any(reasons):
+                    self._write_reasons(next_id, reasons)
+                yield next_id, " ".join(names)
+                next_id += len(pack)
+            self._write_core(core, first, next_id - 1)
+            first = next_id
+
+    def _write_reasons(self, first: int, reasons: Sequence[int]) -> None:
+        chosen = [(number, reason) for number, reason in enumerate(reasons, first) if reason]
+        self._connection.executemany("INSERT INTO chosen VALUES (?, ?)", chosen)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise schema.explain(error, self.path) from None
 
     def _write_core(self, name: str, first: int, last: int) -> None:
         self._connection.execute("INSERT INTO core (name, first, last) VALUES (?, ?, ?)", (name, first, last))
@@ -117,8 +158,8 @@ class Importer:
     def _finish(self, meta: Mapping[str, str]) -> Imported:
         execute = self._connection.execute
         # GROUP BY sorts, on the disk if need be; DISTINCT would build an index in random order.
-        rows = execute("SELECT core, name FROM staging GROUP BY core, name")
-        self._connection.executemany("INSERT INTO name (name) VALUES (?)", self._numbered(rows))
+        rows = execute("SELECT core, name, coalesce(max(reason), 0) FROM staging GROUP BY core, name")
+        self._connection.executemany("INSERT INTO pack VALUES (?, ?)", self._packed(rows))
         cores, total, minimum, largest = execute(
             "SELECT count(*), coalesce(sum(last - first + 1), 0), coalesce(sum((last - first + ?1) / ?1), 0),"
             " coalesce(max(last - first + 1), 0) FROM core",

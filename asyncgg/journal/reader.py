@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from asyncgg.journal import schema
 from asyncgg.journal.lock import running
@@ -34,6 +34,20 @@ class OutcomeRow:
     """Seconds since 1970, UTC, of the answer that decided (or was the last)."""
     aws_request_id: str
     """The service's id of that request: what AWS Support and CloudTrail know it by."""
+    reason: str = ""
+    """Why the thing was chosen, where something chose it."""
+
+
+_ODD_THINGS: Final = """(
+    SELECT odd.*, core.id AS core, reason.text AS reason,
+        (SELECT value FROM json_each('["' || replace(names, ' ', '","') || '"]') WHERE key = odd.id - pack.id) AS name
+    FROM odd
+    CROSS JOIN pack ON pack.id = (SELECT max(id) FROM pack WHERE id <= odd.id)
+    CROSS JOIN core ON core.first = (SELECT max(first) FROM core WHERE first <= odd.id)
+    LEFT JOIN chosen ON chosen.id = odd.id
+    LEFT JOIN reason ON reason.id = chosen.reason
+)"""
+"""As the view `thing`, but only of things that have a row of their own."""
 
 
 class JournalReader:
@@ -130,24 +144,22 @@ class JournalReader:
 
     def outcomes(self, *states: ThingState) -> Iterator[OutcomeRow]:
         """Every thing, or those in `states`, by core and name; streamed."""
-        source, where = (
-            "thing",
-            f"WHERE thing.state IN ({','.join(str(int(state)) for state in states)})" if states else "",
-        )
+        source = "thing"
+        where = f"WHERE thing.state IN ({','.join(str(int(state)) for state in states)})" if states else ""
         if set(states) == {ThingState.FAILED}:  # all in `odd`: the others need not be looked at
-            source = (
-                "(SELECT odd.*, name.name AS name, core.id AS core FROM odd JOIN name ON name.id = odd.id"
-                " JOIN core ON core.first = (SELECT max(first) FROM core WHERE first <= odd.id)) AS thing"
-            )
+            source = _ODD_THINGS
+        # In the order of the view, which is that of the ids; ORDER BY would sort millions of rows first.
         rows = self._guard(
             "SELECT core.name, thing.name, thing.state, thing.code, thing.message, thing.attempts,"  # noqa: S608 - numbers
-            " request.answered_at, request.aws_request_id"
-            f" FROM {source} JOIN core ON core.id = thing.core LEFT JOIN request ON request.id = thing.request {where}"
-            " ORDER BY thing.id"
+            " request.answered_at, request.aws_request_id, thing.reason"
+            f" FROM {source} AS thing CROSS JOIN core ON core.id = thing.core"
+            f" LEFT JOIN request ON request.id = thing.request {where}"
         )
         with self._explained():
-            for core, thing, state, code, message, attempts, at, aws in rows:
-                yield OutcomeRow(core, thing, ThingState(state), code or "", message or "", attempts, at, aws or "")
+            for core, thing, state, code, message, attempts, at, aws, reason in rows:
+                yield OutcomeRow(
+                    core, thing, ThingState(state), code or "", message or "", attempts, at, aws or "", reason or ""
+                )
 
     def cores(self) -> Iterator[tuple[str, int]]:
         """Each core's name and number of things."""

@@ -1,9 +1,10 @@
 """Rule: what a journal file looks like, and how one is opened: the tables, the file's marks, SQLite's errors in words.
 
 A run is one SQLite file. Things are numbered by core and name when they are imported, so a core is a range of ids and
-so is a batch of things that are sent for the first time. What became of such a batch is one row, its request's. Only
-things that go another way (fail, come back, were sent perhaps) get a row each, in `odd`, and that row is what counts.
-The view `thing` shows every thing as it stands.
+so is a batch of things that are sent for the first time. Their names stand a hundred to a row, as they are sent: one
+row is read for a batch. What became of such a batch is one row, its request's. Only things that go another way (fail,
+come back, were sent perhaps) get a row each, in `odd`, and that row is what counts. The view `thing` shows every thing
+as it stands.
 """
 
 from __future__ import annotations
@@ -30,14 +31,22 @@ __all__ = [
 APPLICATION_ID: Final = 0x61676767
 """SQLite's application_id of a journal: the letters `aggg`."""
 
-VERSION: Final = 1
-"""SQLite's user_version of a journal whose import is finished. A journal of a higher version is refused."""
+VERSION: Final = 2
+"""SQLite's user_version of a journal whose import is finished. A journal of another version is refused."""
 
 _TABLES: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE core (id INTEGER PRIMARY KEY, name TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL);
 CREATE INDEX core_first ON core (first);
-CREATE TABLE name (id INTEGER PRIMARY KEY, name TEXT NOT NULL);  -- of things; ascending by core, then name
+CREATE TABLE pack (                       -- up to 100 things of one core: ids are first, first + 100, ...
+    id INTEGER PRIMARY KEY,               -- of its first thing, the others follow
+    names TEXT NOT NULL                   -- ascending, a blank between them
+);
+CREATE TABLE reason (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+CREATE TABLE chosen (id INTEGER PRIMARY KEY, reason INTEGER NOT NULL);  -- why, of the things that a rule chose
+CREATE VIEW name AS                       -- of things; ascending by core, then name
+SELECT pack.id + each.key AS id, each.value AS name
+FROM pack CROSS JOIN json_each('["' || replace(pack.names, ' ', '","') || '"]') AS each;
 CREATE TABLE request (
     id INTEGER PRIMARY KEY,
     core INTEGER NOT NULL,
@@ -65,19 +74,22 @@ CREATE TABLE odd (                        -- things whose way was not: pending, 
     code TEXT,
     message TEXT
 );
-CREATE VIEW thing AS                      -- every thing as it stands
-SELECT name.id, core.id AS core, name.name,
+CREATE VIEW thing AS                      -- every thing as it stands; CROSS JOIN keeps the order of ids
+SELECT pack.id + each.key AS id, core.id AS core, each.value AS name,
     coalesce(odd.state, batch.state, 0) AS state,
     coalesce(odd.attempts, batch.state = 2, 0) AS attempts,
     coalesce(odd.ambiguous, 0) AS ambiguous,
     coalesce(odd.pass, 1) AS pass,
     CASE WHEN odd.id IS NULL THEN batch.id ELSE odd.request END AS request,
-    odd.code, odd.message
-FROM name
-JOIN core ON core.first = (SELECT max(first) FROM core WHERE first <= name.id)
-LEFT JOIN odd ON odd.id = name.id
-LEFT JOIN request AS batch ON batch.high >= name.id
-    AND batch.low = (SELECT max(low) FROM request WHERE low IS NOT NULL AND low <= name.id);
+    odd.code, odd.message, reason.text AS reason
+FROM core
+CROSS JOIN pack ON pack.id BETWEEN core.first AND core.last
+CROSS JOIN json_each('["' || replace(pack.names, ' ', '","') || '"]') AS each
+LEFT JOIN odd ON odd.id = pack.id + each.key
+LEFT JOIN request AS batch ON batch.high >= pack.id + each.key
+    AND batch.low = (SELECT max(low) FROM request WHERE low IS NOT NULL AND low <= pack.id + each.key)
+LEFT JOIN chosen ON chosen.id = pack.id + each.key
+LEFT JOIN reason ON reason.id = chosen.reason;
 """
 
 _ADVICE = {
@@ -196,7 +208,7 @@ def _open(path: Path, mode: str) -> sqlite3.Connection:
         if fault is not None:
             raise JournalError(f"journal {path}: {fault}")
         connection.execute("SELECT count(*) FROM meta").fetchone()
-        connection.execute("SELECT max(id) FROM name").fetchone()
+        connection.execute("SELECT max(id) FROM pack").fetchone()
         if mode != "ro":
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")  # a claim must survive a power loss
@@ -211,6 +223,8 @@ def _fault(application: int, version: int) -> str | None:
         return "it is not an asyncgg journal"
     if version == 0:
         return "its import was not finished, so nothing was sent from it; delete it and start again"
+    if version < VERSION:
+        return f"an older asyncgg wrote it (format {version}, this one knows {VERSION}); use that one for it"
     if version > VERSION:
         return f"a newer asyncgg wrote it (format {version}, this one knows {VERSION}); upgrade asyncgg"
     return None

@@ -63,12 +63,16 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "short text": (lambda path: path.write_text("hello\n"), "it is not an asyncgg journal"),
     "foreign SQLite": (lambda path: with_sql(path, "CREATE TABLE song (x)"), "it is not an asyncgg journal"),
     "foreign, same version": (
-        lambda path: with_sql(path, "CREATE TABLE thing (id)", "PRAGMA user_version = 1"),
+        lambda path: with_sql(path, "CREATE TABLE thing (id)", "PRAGMA user_version = 2"),
         "it is not an asyncgg journal",
     ),
     "newer": (
         lambda path: journal_with(path, "PRAGMA user_version = 99"),
-        "a newer asyncgg wrote it (format 99, this one knows 1); upgrade asyncgg",
+        "a newer asyncgg wrote it (format 99, this one knows 2); upgrade asyncgg",
+    ),
+    "older": (
+        lambda path: journal_with(path, "PRAGMA user_version = 1"),
+        "an older asyncgg wrote it (format 1, this one knows 2); use that one for it",
     ),
     "unfinished": (
         lambda path: Importer(path)._connection.close(),

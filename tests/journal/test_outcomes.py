@@ -1,0 +1,52 @@
+"""Rule: how outcomes come out of a journal: in order, whatever way each thing went, with the reason it was chosen for."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from asyncgg.batching import Claim
+from asyncgg.journal import Importer, Journal, JournalReader, Store
+from asyncgg.model import ThingState
+from tests.journal.support import ANSWER, DONE, failed, fleet
+
+
+def some_ways(store: Store) -> None:
+    """Of every core one batch done, one failed, one never sent."""
+    for work in list(store.work()):
+        for limit, settled in ((100, DONE), (37, None)):
+            batch = store.claim(Claim(work, work.first, work.last, min(limit, work.fresh)), 1.0)
+            store.settle(batch, settled or failed(batch), ANSWER)
+
+
+async def test_outcomes_come_in_order_with_their_reasons(tmp_path: Path) -> None:
+    """All things, and the failed alone, come by core and name, each with its own state and reason, or with none."""
+    pairs = fleet(5, 250)
+    chosen = [(core, thing, f"why {int(thing[-5:]) % 7}" if core != "core-003" else "") for core, thing in pairs]
+    random.Random(1).shuffle(chosen)
+    importer = Importer(tmp_path / "j")
+    importer.add_chosen(chosen[:900])
+    importer.add_chosen(chosen[900:])
+    importer.finish({})
+    journal = Journal(tmp_path / "j", threaded=False)
+    await journal.call(some_ways)
+    journal.close()
+    expected = [
+        (core, thing, ThingState.DISASSOCIATED if place < 100 else ThingState.FAILED if place < 137 else 0, reason)
+        for core, thing, reason in sorted(chosen)
+        if (place := int(thing[-5:])) is not None
+    ]
+    with JournalReader(tmp_path / "j") as reader:
+        assert [(row.core, row.thing, row.state, row.reason) for row in reader.outcomes()] == expected
+        failures = [(row.core, row.thing, row.state, row.reason) for row in reader.outcomes(ThingState.FAILED)]
+    assert failures == [row for row in expected if row[2] == ThingState.FAILED]
+
+
+def test_a_thing_chosen_twice_keeps_one_reason(tmp_path: Path) -> None:
+    """The same pair with two reasons, or with one and none, is one thing with one of the reasons."""
+    importer = Importer(tmp_path / "j")
+    importer.add([("c", "a"), ("c", "b")])
+    importer.add_chosen([("c", "a", "old"), ("c", "a", ""), ("c", "a", "lost")])
+    assert importer.finish({}).duplicates == 3
+    with JournalReader(tmp_path / "j") as reader:
+        assert [(row.thing, row.reason) for row in reader.outcomes()] == [("a", "lost"), ("b", "")]
