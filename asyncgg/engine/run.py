@@ -127,6 +127,7 @@ class Engine:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._supply.feed(), name="asyncgg-feeder")
+                group.create_task(self._supply.serve(), name="asyncgg-server")
                 for number in range(workers):
                     group.create_task(self._send_until_done(), name=f"asyncgg-worker-{number}")
         except BaseExceptionGroup as errors:

@@ -1,7 +1,8 @@
 """Rule: batches to be sent come from here, each claimed in the journal and with its token; nothing is decided of them.
 
-One feeder claims a few batches ahead. Workers take turns at the limiter, so only a few claimed batches wait there:
-after a crash no more than these and the ones in flight are ambiguous.
+The feeder claims a few batches ahead; the server gives them with their tokens to idle workers, in the order these came.
+So one batch at most waits at the limiter, and after a crash only the few claimed ahead and those in flight are
+ambiguous. Where tokens abound a whole load goes out in one round of the loop: one by one each would cost a round.
 """
 
 from __future__ import annotations
@@ -40,11 +41,12 @@ class Supply:
         self._control = control
         self._concurrency = concurrency
         self._clock = asyncio.get_running_loop().time
-        self._arrived = asyncio.Event()
         self._changed = asyncio.Event()
-        self._turn = asyncio.Lock()
+        self._asked = asyncio.Event()
+        self._idle: deque[asyncio.Future[tuple[Claim, Batch] | None]] = deque()
+        self._over = False
         self._begun = False
-        self._piloted = asyncio.Event()
+        self._piloted = False
         self._gate: asyncio.Timeout | None = None
         self._fed = False
         self._full = False  # whether the feeder waits for room; else it waits for something to claim
@@ -77,7 +79,7 @@ class Supply:
         except AsyncggError as error:
             self._control.fail(error)
         self._fed = True
-        self._arrived.set()
+        self._asked.set()
 
     def _take(self, now: float) -> list[Claim]:
         """The claims to make at `now`: as many as are wanted ahead of the limiter."""
@@ -103,7 +105,7 @@ class Supply:
         for claim, batch in zip(claims, batches, strict=True):
             self.schedule.claimed(claim, batch.ids[-1])
             self.ready.append((claim, batch))
-        self._arrived.set()
+        self._asked.set()
 
     async def _change(self, now: float) -> None:
         """Wait until a worker took or settled something, or until a core's next wave is due.
@@ -125,27 +127,23 @@ class Supply:
 
     async def next(self) -> tuple[Claim, Batch] | None:
         """The next batch together with the token for it; None when this start is over."""
-        async with self._turn:
-            while not self.ready:
-                if self._fed or self._control.stopping:
-                    return None
-                self._arrived.clear()
-                await self._arrived.wait()
-            if self._begun:
-                await self._piloted.wait()
-            if self._control.stopping or not await self._token():
-                return None
-            if not self._begun:
-                self._begun = True
-                asyncio.get_running_loop().call_later(_PILOT_SECONDS, self._piloted.set)
-            taken = self.ready.popleft()
-            if self._full and self._room():
-                self._changed.set()
-            return taken
+        if not self._idle and self._ready_to_go() and self._lane.try_token():
+            return self._taken()
+        if self._over:
+            return None
+        place: asyncio.Future[tuple[Claim, Batch] | None] = asyncio.get_running_loop().create_future()
+        self._idle.append(place)
+        self._asked.set()
+        item = await place
+        if item is not None and self._control.stopping:  # since it was given
+            self.ready.appendleft(item)
+            self._lane.bucket.give_back()
+            return None
+        return item
 
     def answered(self) -> None:
         """Some request was answered: the others need not wait for the first one."""
-        self._piloted.set()
+        self._pilot_is_back()
 
     def hand_back(self, claim: Claim, settlement: Settlement) -> None:
         """A claim is over; what of it comes again is in `settlement`."""
@@ -160,6 +158,47 @@ class Supply:
     def give_up(self, work: CoreWork) -> None:
         """Nothing more of this core is to be sent."""
         self.schedule.give_up(work)
+
+    # --- for the server ---
+
+    async def serve(self) -> None:
+        """Give out batches with their tokens until this start is over."""
+        while not (self._control.stopping or (self._fed and not self.ready)):
+            if not (self._idle and self._ready_to_go()):
+                self._asked.clear()
+                await self._asked.wait()
+            elif await self._token():
+                self._give()
+        self._over = True
+        for place in self._idle:
+            if not place.done():
+                place.set_result(None)
+
+    def _ready_to_go(self) -> bool:
+        """Whether a batch may go out as soon as there is a token."""
+        return bool(self.ready) and not self._control.stopping and (not self._begun or self._piloted)
+
+    def _give(self) -> None:
+        place = self._idle.popleft()
+        if place.done():  # its worker was cancelled, as everyone is now
+            self._lane.bucket.give_back()
+        else:
+            place.set_result(self._taken())
+
+    def _taken(self) -> tuple[Claim, Batch]:
+        """The first of the claimed batches; its token has been taken."""
+        if not self._begun:
+            self._begun = True
+            asyncio.get_running_loop().call_later(_PILOT_SECONDS, self._pilot_is_back)
+        taken = self.ready.popleft()
+        if self._full and self._room():
+            self._changed.set()
+        return taken
+
+    def _pilot_is_back(self) -> None:
+        if not self._piloted:
+            self._piloted = True
+            self._asked.set()
 
     async def _token(self) -> bool:
         """Wait for a token; False when the run is stopped instead."""
@@ -179,7 +218,6 @@ class Supply:
 
     def _wake_all(self) -> None:
         self._changed.set()
-        self._arrived.set()
-        self._piloted.set()
+        self._asked.set()
         if self._gate is not None:
             self._gate.reschedule(self._clock())
