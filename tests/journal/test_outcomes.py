@@ -1,4 +1,4 @@
-"""Rule: how outcomes come out of a journal: in order, whatever way each thing went, with the reason it was chosen for."""
+"""Rule: how outcomes come out of a journal: in order, whatever way each thing went, with why it was chosen."""
 
 from __future__ import annotations
 
