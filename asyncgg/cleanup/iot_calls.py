@@ -1,0 +1,170 @@
+"""Rule: how often one operation of AWS IoT is called, and called again, lives here; what it is called with does not.
+
+AWS IoT throttles with HTTP 400 [service model: ThrottlingException, httpStatusCode 400]. Each operation has a quota of
+its own, and so a limiter. Retries have one owner: this file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol
+
+from botocore import exceptions as aws
+
+from asyncgg.backoff import RetryPolicy
+from asyncgg.classify import Verdict, classify
+from asyncgg.cleanup.rules import Api
+from asyncgg.errors import AsyncggError
+from asyncgg.model import Refused
+from asyncgg.ratelimit import AdaptiveRate, TokenBucket
+from asyncgg.transport.answer import read_retry_after
+from asyncgg.transport.failure import one_line
+
+__all__ = ["Calls", "Credentials", "NotAnsweredError"]
+
+_LONGEST_PAUSE: Final = 60.0
+_DENIALS: Final = 3
+"""Denials before any answer after which an operation is not called any more."""
+_RENEWALS: Final = 2
+"""Renewals of the credentials for one call."""
+
+
+class NotAnsweredError(Exception):
+    """The call has no answer; the message says why, the code is the service's, empty where it gave none."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Credentials(Protocol):
+    """What renews the credentials that calls are signed with; `asyncgg.transport.credentials.CredentialSource` does."""
+
+    generation: int
+
+    def refused(self, generation: int) -> None:
+        """The service did not accept the credentials of this generation."""
+        ...
+
+    async def renew(self) -> None:
+        """Get others. Raises `CredentialsError`."""
+        ...
+
+
+class Calls:
+    """Calls one operation, within its quota. `rate`: requests a second; `timeout`: seconds for a whole call."""
+
+    def __init__(
+        self, api: Api, rate: float, *, retry: RetryPolicy, credentials: Credentials | None, timeout: float = 60.0
+    ) -> None:
+        self._api = api
+        self._policy = AdaptiveRate(rate, documented=rate)
+        self._bucket = TokenBucket(self._policy.rate, self._policy.burst)
+        self._clock = asyncio.get_running_loop().time
+        self._retry = retry
+        self._credentials = credentials
+        self._timeout = timeout
+        self._answered = False
+        self._denied = 0
+        self._closed = ""
+        self.sent = 0
+        """Requests sent."""
+        self.throttled = 0
+        """Requests refused for being too many."""
+
+    async def call(self, send: Callable[[], Awaitable[Mapping[str, Any]]]) -> Mapping[str, Any]:
+        """The answer to `send`, which is called again after what passes.
+
+        Raises:
+            NotAnsweredError: it was refused, or did not succeed in time.
+            CredentialsError: the credentials are not accepted, and there are no others.
+        """
+        attempts = renewals = 0
+        while True:
+            if self._closed:
+                raise NotAnsweredError(self._closed)
+            await self._bucket.acquire()
+            attempts += 1
+            generation = self._credentials.generation if self._credentials else 0
+            outcome = await self._once(send)
+            if not isinstance(outcome, _Failed):
+                return outcome
+            if outcome.verdict in _CREDENTIALS and self._credentials and renewals < _RENEWALS:
+                renewals += 1
+                if generation == self._credentials.generation:
+                    self._credentials.refused(generation)
+                    await self._credentials.renew()
+                continue
+            if outcome.verdict not in _PASSING or self._retry.exhausted(attempts):
+                raise NotAnsweredError(f"{self._api}: {outcome.words}", outcome.code)
+            await asyncio.sleep(self._retry.delay(attempts, outcome.retry_after))
+
+    async def _once(self, send: Callable[[], Awaitable[Mapping[str, Any]]]) -> Mapping[str, Any] | _Failed:
+        started = self._clock()
+        self.sent += 1
+        try:
+            async with asyncio.timeout(self._timeout):
+                answer = await send()
+        except aws.ClientError as error:
+            return self._refused(error, started)
+        except AsyncggError:
+            raise
+        except Exception as error:  # noqa: BLE001 - botocore's parsers raise anything at an answer that is not AWS's
+            return _Failed(Verdict.LOST, "", f"no readable answer ({one_line(error) or type(error).__name__})")
+        self._answered = True
+        self._accepted(started)
+        return answer
+
+    def _refused(self, error: aws.ClientError, started: float) -> _Failed:
+        said = error.response.get("Error", {})
+        meta = error.response.get("ResponseMetadata", {})
+        headers = {str(name).lower(): str(value) for name, value in meta.get("HTTPHeaders", {}).items()}
+        code, status = str(said.get("Code", "")), int(meta.get("HTTPStatusCode", 0))
+        retry_after = read_retry_after(headers, time.time())
+        verdict = classify(Refused(status, code, str(said.get("Message", "")), retry_after=retry_after), "", ())
+        words = one_line(f"{code}: {said.get('Message', '')}")
+        if verdict is Verdict.THROTTLED:
+            self.throttled += 1
+            self._policy.on_throttled(started, self._clock(), retry_after)
+            if retry_after:
+                self._bucket.pause_until(self._clock() + min(retry_after, _LONGEST_PAUSE))
+            self._follow()
+        else:
+            self._accepted(started)
+        # Not the classification's word: there 404 and 403 speak of a core.
+        if status in {401, 403} and verdict not in _CREDENTIALS:
+            self._note_denial(words)
+        elif status == 404 and code == "ResourceNotFoundException":
+            self._answered = True
+        return _Failed(verdict, code, words, retry_after)
+
+    def _note_denial(self, words: str) -> None:
+        self._denied += 1
+        if not self._answered and self._denied >= _DENIALS:
+            self._closed = f"{self._api} is denied: {words}; allow iot:{self._api}, or leave the rule out"
+
+    def _accepted(self, started: float) -> None:
+        self._policy.on_accepted(started, self._clock())
+        self._follow()
+
+    def _follow(self) -> None:
+        if (self._policy.rate, self._policy.burst) != (self._bucket.rate, self._bucket.burst):
+            self._bucket.set_rate(self._policy.rate, self._policy.burst)
+
+
+_PASSING: Final = frozenset({Verdict.THROTTLED, Verdict.TRANSIENT, Verdict.LOST, Verdict.NOT_SENT})
+_CREDENTIALS: Final = frozenset({Verdict.CREDENTIALS_EXPIRED, Verdict.CREDENTIALS_REJECTED})
+
+
+class _Failed:
+    """One request without an answer that could be used."""
+
+    __slots__ = ("code", "retry_after", "verdict", "words")
+
+    def __init__(self, verdict: Verdict, code: str, words: str, retry_after: float | None = None) -> None:
+        self.verdict = verdict
+        self.code = code
+        self.words = words
+        self.retry_after = retry_after

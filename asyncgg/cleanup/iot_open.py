@@ -1,0 +1,69 @@
+"""Rule: where AWS IoT is asked, and the client for it, are decided and made here; no question is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from asyncgg.cleanup.iot import IotRegistry
+from asyncgg.cleanup.policy import IotLimits
+from asyncgg.errors import UsageError
+from asyncgg.transport.connection import Connection, configured_endpoint, resolve
+from asyncgg.transport.credentials import CredentialSource
+from asyncgg.transport.http import WatchedSession
+from asyncgg.transport.session import client_config, new_session
+
+__all__ = ["iot_endpoint", "open_registry"]
+
+_SERVICE = "iot"
+
+
+def iot_endpoint(connection: Connection, limits: IotLimits) -> str | None:
+    """The endpoint of AWS IoT, None for AWS's own; nothing is sent.
+
+    In this order: the policy's `iot.endpoint-url`, AWS_ENDPOINT_URL_IOT or the profile's section for `iot`; and, unless
+    `--endpoint-url` was given for Greengrass, AWS_ENDPOINT_URL or the profile's `endpoint_url`.
+
+    Raises:
+        UsageError: as `resolve`; or Greengrass has an endpoint of its own and AWS IoT has none, so that its questions
+            would go to AWS.
+    """
+    target = resolve(connection)
+    session = new_session(connection.profile, target.region)
+    own = limits.endpoint_url or configured_endpoint(session, _SERVICE, own_only=True)[1]
+    if own is not None or not target.custom:
+        return own
+    for_all = None if connection.endpoint_url else configured_endpoint(session, _SERVICE)[1]
+    if for_all is None:
+        raise UsageError(
+            "the policy asks AWS IoT, and a custom endpoint is set for Greengrass only: set AWS_ENDPOINT_URL_IOT or the"
+            " policy's iot.endpoint-url as well; with a custom endpoint nothing is called elsewhere"
+        )
+    return for_all
+
+
+@asynccontextmanager
+async def open_registry(connection: Connection, limits: IotLimits) -> AsyncIterator[IotRegistry]:
+    """The registry for as long as the block runs; its credentials are got first, nothing is asked.
+
+    Raises:
+        UsageError: as `iot_endpoint`.
+        CredentialsError: there are no credentials.
+    """
+    endpoint = iot_endpoint(connection, limits)
+    region = resolve(connection).region
+    source = CredentialSource(connection.profile, region)
+    await source.open()
+    session = new_session(connection.profile, region)
+    session.register_component("credential_provider", source)
+    config = client_config(
+        connect_timeout=connection.connect_timeout,
+        read_timeout=connection.request_timeout,
+        max_pool_connections=limits.concurrency,
+        http_session_cls=WatchedSession,
+        use_fips_endpoint=connection.use_fips,
+        use_dualstack_endpoint=connection.use_dualstack,
+        parameter_validation=False,  # names were checked where they entered
+    )
+    async with session.create_client(_SERVICE, region_name=region, endpoint_url=endpoint, config=config) as client:
+        yield IotRegistry(client, limits, credentials=source, timeout=connection.request_timeout)
