@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "demo": "Watch it work: a simulated fleet, the real pipeline, no AWS account.",
     "plan": "What would be done: things, cores, requests, time. Sends nothing.",
     "disassociate": "Plan, confirm, run: disassociate every thing of a manifest.",
+    "cleanup": "What a policy's rules select, every night; --check reads one.",
     "resume": "Go on where a stopped run was.",
     "retry": "Only what failed, in a new pass of the same journal.",
     "status": "Counts, rate, time left; works while a run is going.",
