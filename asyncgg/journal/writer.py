@@ -1,8 +1,12 @@
-"""Rule: the one writer of a journal: calls from the event loop, one transaction for all that wait, one thread.
+"""Rule: the one writer of a journal: calls from the event loop, one transaction for all that wait, a thread to sync it.
 
 While one transaction is being synced to the disk the next calls gather, and then share the next sync: the cost
 of a sync is spread over as many calls as the load brings, and an idle run pays one for each. Calls are carried out in
 the order they were made, so a claim sees everything that was settled before it.
+
+The statements of a call take some microseconds and run on the event loop; only the commit, which waits for the disk,
+is the thread's. With the statements in the thread too, both threads would pass the GIL to and fro at every statement,
+which costs more than the statements do.
 """
 
 from __future__ import annotations
@@ -53,11 +57,16 @@ class Journal:
             self._lock.release()
             raise
         self._error: AsyncggError | None = None
-        self._calls: queue.SimpleQueue[list[_Call] | None] = queue.SimpleQueue()
         self._posted: list[_Call] = []
+        self._overdue = False  # whether one of them waits for the present transaction only
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self._write, name="asyncgg-journal", daemon=True) if threaded else None
+        # Carried out, being committed by the thread; until it is done nobody else touches the connection.
+        self._syncing: list[_Call] = []
+        self._results: list[Any] = []
+        self._sync_error: Exception | None = None
+        self._syncs: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._sync, name="asyncgg-journal", daemon=True) if threaded else None
         if self._thread is not None:
             self._thread.start()
 
@@ -93,15 +102,6 @@ class Journal:
             if self._timer is None:
                 self._timer = self._loop.call_later(_GATHER, self._send)
 
-    def _send(self) -> None:
-        """Hand what has gathered to the writing thread."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._posted:
-            self._calls.put(self._posted)
-            self._posted = []
-
     def close(self) -> None:
         """Carry out what was asked, then leave one self-contained file and release the lock. Safe to call again.
 
@@ -109,14 +109,69 @@ class Journal:
         it also works where a task is being cancelled.
         """
         if self._thread is not None:
-            self._send()
-            self._calls.put(None)
+            self._syncs.put(False)
             self._thread.join()
             self._thread = None
+            if self._timer is not None:
+                self._timer.cancel()
+            done = self._settled(self._sync_error)  # the thread's own word of it may come too late
+            done += self._transact(self._posted)
+            if done and self._loop is not None:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                    self._loop.call_soon(_deliver, done)
         self._error = self._error or JournalWriteError(f"journal {self.path}: it is closed")
         self._leave_one_file()
         self._connection.close()
         self._lock.release()
+
+    def _send(self) -> None:
+        """Carry out what has gathered; what comes while a transaction is being synced goes with the next one."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._syncing:
+            self._overdue = True
+            return
+        self._overdue = False
+        calls, self._posted = self._posted, []
+        if self._error is not None:
+            self._later(self._refused(calls))
+            return
+        try:
+            self._results = self._carry_out(calls)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the callers must learn of it
+            self._later(self._broken(calls, error))
+        else:
+            self._syncing = calls
+            self._syncs.put(True)
+
+    def _sync(self) -> None:
+        """The thread: commit whenever it is asked for, until told to end."""
+        while self._syncs.get():
+            try:
+                self._connection.execute("COMMIT")
+                self._sync_error = None
+            except Exception as error:  # noqa: BLE001 - as above
+                self._sync_error = error
+            assert self._loop is not None
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._synced, self._sync_error)
+
+    def _synced(self, error: Exception | None) -> None:
+        _deliver(self._settled(error))
+        if self._overdue:
+            self._send()
+
+    def _settled(self, error: Exception | None) -> list[_Done]:
+        """What to tell of the transaction that was synced, or was not; nothing when it has been told."""
+        calls, self._syncing = self._syncing, []
+        if error is not None and calls:
+            return self._broken(calls, error)
+        return [(waiting, result, None) for (_, waiting, _), result in zip(calls, self._results, strict=False)]
+
+    def _later(self, done: list[_Done]) -> None:
+        assert self._loop is not None
+        self._loop.call_soon(_deliver, done)
 
     def _leave_one_file(self) -> None:
         """End WAL mode. A full disk, or a reader that stays, leaves a WAL file; as much as can be is in the journal."""
@@ -145,31 +200,27 @@ class Journal:
             raise
         return recovered
 
-    def _write(self) -> None:
-        closing = False
-        while not closing:
-            gathered = [self._calls.get()]
-            while not self._calls.empty():
-                gathered.append(self._calls.get())
-            closing = None in gathered
-            done = self._transact([call for calls in gathered for call in calls or ()])
-            if done and self._loop is not None:
-                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                    self._loop.call_soon_threadsafe(_deliver, done)
-
     def _transact(self, calls: list[_Call]) -> list[_Done]:
-        if not calls:
-            return []
-        if self._error is not None:
-            return [(future, None, self._error) for _, future, _ in calls]
+        """One transaction from its beginning to its end."""
+        if not calls or self._error is not None:
+            return self._refused(calls)
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            results = [work(self._store) for work, _, _ in calls]
+            results = self._carry_out(calls)
             self._connection.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001 - whatever it is, the callers must learn of it
-            self._error = self._failure(error)
-            return self._once_more(calls)
-        return [(future, result, None) for (_, future, _), result in zip(calls, results, strict=True)]
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._broken(calls, error)
+        return [(waiting, result, None) for (_, waiting, _), result in zip(calls, results, strict=True)]
+
+    def _carry_out(self, calls: list[_Call]) -> list[Any]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        return [work(self._store) for work, _, _ in calls]
+
+    def _refused(self, calls: list[_Call]) -> list[_Done]:
+        return [(waiting, None, self._error) for _, waiting, _ in calls]
+
+    def _broken(self, calls: list[_Call], error: Exception) -> list[_Done]:
+        self._error = self._failure(error)
+        return self._once_more(calls)
 
     def _once_more(self, calls: list[_Call]) -> list[_Done]:
         done: list[_Done] = []

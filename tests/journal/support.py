@@ -81,17 +81,20 @@ def quick_folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def held(journal: Journal) -> Iterator[list[str]]:
-    """The writer stands still within, so that calls gather; afterwards the list names what its connection did."""
+    """The writer's commit stands still within, so that calls gather; the list names what its connection did then."""
     statements: list[str] = []
     inside, free = threading.Event(), threading.Event()
 
-    def wait(_: Store) -> None:
-        inside.set()
-        assert free.wait(10)
+    def note(statement: str) -> None:
+        statements.append(statement)
+        if statement == "COMMIT" and not inside.is_set():
+            inside.set()
+            assert free.wait(10)
 
-    journal.call(wait)
+    journal._connection.set_trace_callback(note)
+    journal.call(lambda store: None)
     assert inside.wait(10)
-    journal._connection.set_trace_callback(statements.append)
+    statements.clear()
     try:
         yield statements
     finally:
