@@ -19,6 +19,8 @@ __all__ = [
     "ManifestError",
     "ServiceError",
     "SettingsError",
+    "SnapshotError",
+    "SnapshotWriteError",
     "UsageError",
     "redacted",
 ]
@@ -59,6 +61,10 @@ class JournalError(UsageError):
     """The journal cannot be used: missing, foreign, broken, newer than this program, read-only, or in use."""
 
 
+class SnapshotError(UsageError):
+    """The inventory snapshot cannot be used: missing, foreign, broken, too old, unfinished, or of another fleet."""
+
+
 class GuardError(AsyncggError):
     """A guard the caller set (`max_things`, `expect_account`, ...) stopped the run before its first request."""
 
@@ -89,3 +95,7 @@ class InternalError(AsyncggError):
 
 class JournalWriteError(AsyncggError):
     """The journal could not be written (full disk, failing disk): nothing further is sent, the journal is resumable."""
+
+
+class SnapshotWriteError(AsyncggError):
+    """The snapshot could not be written (full disk, failing disk): nothing further is asked, the sweep is resumable."""

@@ -13,9 +13,12 @@ from asyncgg.model import Outcome, RunState
 
 __all__ = [
     "CoreGivenUp",
+    "CoreNotListed",
     "Event",
     "LanePaused",
     "Listener",
+    "OddNames",
+    "PageFailed",
     "Progress",
     "RateChanged",
     "RequestFailed",
@@ -121,6 +124,36 @@ class LanePaused:
 
 
 @dataclass(frozen=True, slots=True)
+class PageFailed:
+    """A page of a list was not had; it is asked for again, or its list given up."""
+
+    core: str
+    """Empty: the list of core devices itself."""
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CoreNotListed:
+    """A core's client devices are not known to the last."""
+
+    core: str
+    why: str
+    """`vanished` (then it has none), `denied` or `failed`."""
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class OddNames:
+    """A list told names that are none; they are not used."""
+
+    core: str
+    """Empty: in the list of core devices itself."""
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Stopping:
     """Nothing new is claimed any more; what is in flight ends."""
 
@@ -143,6 +176,9 @@ Event = (
     | RateChanged
     | CoreGivenUp
     | LanePaused
+    | PageFailed
+    | CoreNotListed
+    | OddNames
     | Stopping
     | RunEnded
 )

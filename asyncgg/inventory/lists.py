@@ -1,0 +1,106 @@
+"""Rule: what a reply means for its list is decided here: a page is kept, another try is set, or the list ends.
+
+A page that is had is posted together with the token of the next one, so that a killed sweep goes on there.
+"""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+from asyncgg.backoff import RetryPolicy
+from asyncgg.classify import Verdict, code_and_message
+from asyncgg.engine import Stop
+from asyncgg.engine.control import Control
+from asyncgg.events import CoreNotListed, OddNames
+from asyncgg.inventory.agenda import Agenda, Listing
+from asyncgg.inventory.books import Books
+from asyncgg.inventory.values import CoreState
+from asyncgg.model import ClientDevice, CoreDevice, Refused, RunState, Unanswered
+from asyncgg.transport.reads import Page
+
+__all__ = ["Lists"]
+
+_ANEW: Final = 1
+"""How often a list is read again from its beginning: its token is not accepted any more, or it turns in circles."""
+
+Pages = Page[CoreDevice] | Page[ClientDevice]
+
+
+class Lists:
+    """The lists of one start. Raises `SnapshotWriteError` when the snapshot can no longer be written."""
+
+    def __init__(self, agenda: Agenda, books: Books, control: Control, retry: RetryPolicy) -> None:
+        self._agenda = agenda
+        self._books = books
+        self._control = control
+        self._retry = retry
+
+    def take(self, listing: Listing, page: Pages) -> None:
+        """Keep a page; its list goes on or ends."""
+        listing.attempts, listing.tried = 0, False
+        if page.odd:
+            self._books.odd(len(page.odd))
+            self._control.emit(OddNames(listing.core, page.odd))
+        if page.token and not listing.chain.goes_on(_names(page), page.token):
+            self._begin_anew(listing, "RepeatedPages", "the list turns in circles: a page or its token comes again")
+            return
+        listing.token = page.token
+        listing.pages += 1
+        if listing.of_cores:
+            cores = cast("Page[CoreDevice]", page).items
+            for number, name in self._books.cores_page(cores, page.token):
+                self._agenda.add(Listing(number, name))
+        else:
+            self._books.devices_page(listing.number, cast("Page[ClientDevice]", page).items, page.token)
+        if page.token:
+            self._agenda.go_on(listing)
+        else:
+            self._agenda.end(listing)
+
+    def settle(self, listing: Listing, verdict: Verdict, reply: Refused | Unanswered) -> None:
+        """What becomes of a list whose page was not had."""
+        code, message = code_and_message(reply)
+        retry_after = reply.retry_after if isinstance(reply, Refused) else None
+        match verdict:
+            case Verdict.THROTTLED | Verdict.NOT_SENT:
+                self._agenda.put_back(listing, self._retry.delay(1, retry_after))
+            case Verdict.CREDENTIALS_EXPIRED | Verdict.CREDENTIALS_REJECTED:
+                self._agenda.put_back(listing)
+            case Verdict.TRANSIENT | Verdict.LOST:
+                listing.attempts += 1
+                if self._retry.exhausted(listing.attempts):
+                    self._give_up(listing, CoreState.FAILED, code, message)
+                else:
+                    self._agenda.put_back(listing, self._retry.delay(listing.attempts, retry_after))
+            case Verdict.CORE_MISSING:
+                self._give_up(listing, CoreState.VANISHED, code, message)
+            case Verdict.CORE_DENIED:
+                self._give_up(listing, CoreState.DENIED, code, message)
+            case Verdict.INVALID if listing.token:
+                self._begin_anew(listing, code, message)  # its token is not accepted any more
+            case _:
+                self._give_up(listing, CoreState.FAILED, code, message)
+
+    def _begin_anew(self, listing: Listing, code: str, message: str) -> None:
+        if listing.anew >= _ANEW:
+            self._give_up(listing, CoreState.FAILED, code, message)
+            return
+        listing.begin_anew()
+        self._books.begin_anew(listing.number)
+        self._agenda.put_back(listing)
+
+    def _give_up(self, listing: Listing, state: CoreState, code: str, message: str) -> None:
+        if listing.of_cores:
+            # Nothing can stand in for it: without the list of cores nobody knows what is missing.
+            denied = state is CoreState.DENIED
+            advice = "; grant greengrass:ListCoreDevices" if denied else ""
+            reason = f"the core devices cannot be listed: {code}: {message}{advice}"
+            self._control.stop_for(Stop(RunState.ABORTED, reason, credentials=denied))
+            return
+        self._books.end(listing.number, state, code, message)
+        self._agenda.end(listing)
+        self._control.emit(CoreNotListed(listing.core, state.name.lower(), code, message))
+
+
+def _names(page: Pages) -> list[str]:
+    return [item.name if isinstance(item, CoreDevice) else item.thing for item in page.items]

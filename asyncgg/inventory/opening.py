@@ -1,0 +1,105 @@
+"""Rule: what a sweep is about, and whether a file that is there already is a part of it, is decided here.
+
+A sweep that is resumed must be the same sweep: another account, Region or filter, or a day in between, would make a
+snapshot of a fleet that never was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from asyncgg.errors import SnapshotError, UsageError
+from asyncgg.inventory.store import Store
+from asyncgg.inventory.values import Origin
+from asyncgg.model import CoreDevice, name_fault
+from asyncgg.transport.reads import CoreFilter
+
+__all__ = ["LONGEST_SWEEP", "Scope", "begin_or_resume"]
+
+LONGEST_SWEEP: Final = 86_400.0
+"""Seconds after which an unfinished sweep is too old to be gone on with, unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a sweep is to list: the cores the service tells by `filters`, or just the named ones.
+
+    Raises `UsageError` for a name that is none, and for filters beside names.
+    """
+
+    origin: Origin
+    filters: CoreFilter
+    cores: tuple[str, ...] | None
+
+    def __post_init__(self) -> None:
+        if self.cores is None:
+            return
+        if self.filters != CoreFilter():
+            raise UsageError("filters choose among all cores: give either them or the cores' names")
+        for name in self.cores:
+            if fault := name_fault(name):
+                raise UsageError(f"core {name[:200]!a} {fault}")
+
+    @classmethod
+    def of(cls, origin: Origin, filters: CoreFilter | None, cores: Sequence[str] | None) -> Scope:
+        """The same from what callers have; names that come twice count once."""
+        return cls(origin, filters or CoreFilter(), None if cores is None else tuple(dict.fromkeys(cores)))
+
+    def meta(self) -> dict[str, str]:
+        """As it is kept in the snapshot."""
+        return {
+            **asdict(self.origin),
+            "filters": json.dumps(asdict(self.filters)),
+            "named": "" if self.cores is None else _digest(self.cores),
+        }
+
+
+def begin_or_resume(store: Store, path: Path, scope: Scope, max_age: float) -> bool:
+    """Make the snapshot ready to be swept into; whether that goes on with an earlier start.
+
+    Raises `SnapshotError` when it is finished, of another sweep, or begun more than `max_age` seconds ago.
+    """
+    begun = store.get("begun")
+    if not begun:
+        store.put(begun=f"{time.time():.3f}", cores_token="", cores_done=int(scope.cores is not None), **scope.meta())
+        if scope.cores is not None:
+            store.add(1, [CoreDevice(name) for name in scope.cores])
+        return False
+    if store.get("finished"):
+        raise SnapshotError(f"snapshot {path}: it is finished; give another file, or replace this one")
+    for key, now in scope.meta().items():
+        before = store.get(key)
+        # An account that is not known (a custom endpoint) may be any.
+        if before != now and not (key == "account" and not (before and now)):
+            raise SnapshotError(
+                f"snapshot {path}: it is an unfinished sweep of {_told(key, before)}, this one is of"
+                f" {_told(key, now)}; give another file, or delete it"
+            )
+    age = time.time() - float(begun)
+    if age > max_age:
+        raise SnapshotError(
+            f"snapshot {path}: it is an unfinished sweep begun {age / 3600:.0f} hours ago, too long to be gone on with;"
+            " delete it and sweep anew"
+        )
+    store.put(account=scope.origin.account or store.get("account"))
+    store.reopen()
+    return True
+
+
+def _digest(cores: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(cores)).encode()).hexdigest()
+
+
+def _told(key: str, value: str) -> str:
+    if key == "named":
+        return "these named cores" if value else "all cores"
+    if key == "filters":
+        given = {name: what for name, what in json.loads(value or "{}").items() if what}
+        return f"the filters {given}" if given else "no filters"
+    return f"{key} {value or '(unknown)'}"

@@ -1,0 +1,158 @@
+"""Rule: a whole sweep in one process on virtual time lives here: fleet, reads, lane, and questions to its snapshot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from asyncgg.backoff import RetryPolicy
+from asyncgg.engine import Lane
+from asyncgg.events import Event
+from asyncgg.inventory import Snapshot, Sweep, SweepOptions, Swept, sweep
+from asyncgg.model import ClientDevice, CoreDevice, Refused, Reply, Unanswered
+from asyncgg.ratelimit import AdaptiveRate, FixedRate
+from asyncgg.simulator import FleetPlan
+from asyncgg.simulator.config import SimulatorConfig
+from asyncgg.simulator.service import Service
+from asyncgg.simulator.wire import Fate, Request
+from asyncgg.transport.answer import Answer
+from asyncgg.transport.pages import read_cores, read_devices
+from asyncgg.transport.reads import CoreFilter, Page
+
+__all__ = ["Bench", "DirectReads", "fleet", "held"]
+
+_HEADERS = {
+    "authorization": "AWS4-HMAC-SHA256 Credential=AKIDDIRECT/20260101/us-east-1/greengrass/aws4_request, "
+    f"SignedHeaders=host;x-amz-date, Signature={'0' * 64}",
+    "host": "direct",
+    "x-amz-date": "20260101T000000Z",
+}
+
+
+def fleet(sizes: Mapping[str, int] | Sequence[int]) -> FleetPlan:
+    """Cores of so many things each, names unique over the fleet."""
+    named = sizes if isinstance(sizes, Mapping) else {f"core-{number:03}": size for number, size in enumerate(sizes)}
+    return FleetPlan.of({core: [f"{core}-{number:04}" for number in range(size)] for core, size in named.items()}, 7.0)
+
+
+@dataclass
+class DirectReads:
+    """Reads that ask a Service in this process; the time on the way passes on the loop's clock."""
+
+    service: Service
+    timeout: float = 5.0
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    """Core (empty: the list of cores) and token of each request."""
+    on_refresh: Callable[[], Awaitable[None]] = field(default=partial(asyncio.sleep, 0.01))
+    before: Callable[[str, str], Any] = lambda core, token: None
+    """Called before a request reaches the service; what it returns, if anything, is the result."""
+
+    async def send(self, core: str, things: Sequence[str]) -> Reply:
+        """Not what these are for."""
+        raise NotImplementedError
+
+    async def refresh(self) -> None:
+        """Get new credentials, as the test wants it."""
+        await self.on_refresh()
+
+    async def cores(self, token: str, filters: CoreFilter) -> Page[CoreDevice] | Refused | Unanswered:
+        """A page of cores."""
+        given = {"thingGroupArn": filters.thing_group_arn, "status": filters.status, "runtime": filters.runtime}
+        found = await self._get("", token, "/greengrass/v2/coreDevices", given)
+        return read_cores(found, 0.0) if isinstance(found, Answer) else found
+
+    async def devices(self, core: str, token: str) -> Page[ClientDevice] | Refused | Unanswered:
+        """A page of client devices."""
+        found = await self._get(
+            core, token, f"/greengrass/v2/coreDevices/{quote(core, safe='')}/associatedClientDevices"
+        )
+        return read_devices(found, 0.0) if isinstance(found, Answer) else found
+
+    async def _get(self, core: str, token: str, path: str, given: Mapping[str, str] | None = None) -> Any:
+        self.asked.append((core, token))
+        way = self.service.config.latency_ms / 2000
+        await asyncio.sleep(way)
+        if (instead := self.before(core, token)) is not None:
+            await asyncio.sleep(way)
+            return instead
+        parameters = {"maxResults": "100", "nextToken": token, **(given or {})}
+        query = "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items() if value)
+        answer = self.service.handle(
+            Request("GET", f"{path}?{query}", _HEADERS, b""), asyncio.get_running_loop().time()
+        )
+        rest = answer.delay - way
+        if answer.fate is Fate.HANG or answer.delay > self.timeout:
+            await asyncio.sleep(max(0.0, self.timeout - way))
+            return Unanswered("timeout", "no answer", sent=True)
+        await asyncio.sleep(rest)
+        if answer.fate is not Fate.REPLY:
+            return Unanswered("reset", "connection reset by peer", sent=True)
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return Answer(answer.status, headers, answer.body)
+
+
+class Bench:
+    """A simulated service and a snapshot to be made of its fleet; each `start` is one start of the sweep.
+
+    To be made inside the virtual loop.
+    """
+
+    def __init__(self, path: Path, plan: FleetPlan, **config: Any) -> None:
+        self.path = path
+        self.loop = asyncio.get_running_loop()
+        settings = SimulatorConfig(**{"rate": float("inf"), "latency_ms": 20.0, **config})
+        self.service = Service(settings, plan=plan, now=self.loop.time())
+        self.reads = DirectReads(self.service)
+        self.events: list[Event] = []
+        self.lane: Lane | None = None
+        self.sweep: Sweep | None = None
+
+    async def start(
+        self,
+        *,
+        rate: float = 100.0,
+        burst: float = 5.0,
+        adaptive: bool = False,
+        options: SweepOptions | None = None,
+        **how: Any,
+    ) -> Swept:
+        """One start of the sweep."""
+        kind = AdaptiveRate if adaptive else FixedRate
+        self.lane = Lane(self.reads, kind(rate, burst=burst))
+        return await sweep(
+            self.path,
+            self.lane,
+            self.reads,
+            options=options or SweepOptions(retry=RetryPolicy(max_attempts=50)),
+            listeners=[self.events.append],
+            on_sweep=self._watch,
+            threaded=False,
+            **how,
+        )
+
+    def _watch(self, begun: Sweep) -> None:
+        self.sweep = begun
+
+    def told(self, kind: type) -> list[Any]:
+        """The events of one kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def check(self) -> None:
+        """The snapshot equals the fleet as it is now, to the association and its time."""
+        assert held(self.path) == {
+            (core, thing): at for core, things in self.service.fleet.things.items() for thing, at in things.items()
+        }
+
+
+def held(path: Path) -> dict[tuple[str, str], float | None]:
+    """The associations of a snapshot, which must hold each one once."""
+    with Snapshot(path) as snapshot:
+        rows = list(snapshot.associations())
+        found = {(core, thing): at for core, thing, at in rows}
+        assert len(found) == len(rows) == snapshot.counts().associations
+    return found
