@@ -12,16 +12,29 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from asyncgg.model import MAX_BATCH
 
-__all__ = ["Claim", "CoreWork", "Schedule", "requests_needed"]
+__all__ = ["Claim", "CoreWork", "Schedule", "first_of", "requests_needed"]
 
 
-def requests_needed(things: int) -> int:
-    """The fewest requests that carry `things` things of one core."""
-    return -(-things // MAX_BATCH)
+def requests_needed(things: int, largest: int = MAX_BATCH) -> int:
+    """The fewest requests that carry `things` things of one core, `largest` in each."""
+    return -(-things // largest)
+
+
+def first_of(works: Sequence[CoreWork], things: int) -> list[CoreWork]:
+    """Of `works` no more than `things` things, in their order: what one start is to try out."""
+    chosen = []
+    for work in works:
+        if things <= 0:
+            break
+        work.fresh = min(work.fresh, things)
+        things -= work.fresh
+        chosen.append(work)
+    return chosen
 
 
 @dataclass(slots=True, eq=False)
@@ -70,12 +83,16 @@ class Claim:
 
 
 class Schedule:
-    """The line of cores with work. Times are the caller's loop time, in seconds."""
+    """The line of cores with work, at most `per_core` requests for one at a time, each of `largest` things at most.
 
-    def __init__(self, per_core: int) -> None:
+    Times are the caller's loop time, in seconds.
+    """
+
+    def __init__(self, per_core: int, largest: int = MAX_BATCH) -> None:
         if per_core < 1:
             raise ValueError("per_core must be at least 1")
         self._per_core = per_core
+        self._largest = min(largest, MAX_BATCH)
         self._line: deque[CoreWork] = deque()
         self._later: list[tuple[float, int, CoreWork]] = []
         self._busy = 0
@@ -83,7 +100,7 @@ class Schedule:
 
     def add(self, work: CoreWork) -> None:
         """Take in a core with `fresh` pending things."""
-        self._requests += requests_needed(work.fresh)
+        self._requests += self._needed(work.fresh)
         self._enlist(work)
 
     def take(self, now: float) -> Claim | None:
@@ -96,7 +113,7 @@ class Schedule:
         if work.splits:
             low, high, limit = work.splits.popleft()
         else:
-            limit = min(MAX_BATCH, work.fresh)
+            limit = min(self._largest, work.fresh)
             low, high = work.cursor + 1, work.last
             work.fresh -= limit
         self._requests -= 1
@@ -114,7 +131,7 @@ class Schedule:
         work.in_flight -= 1
         self._busy -= 1
         if returned and not work.given_up:
-            self._requests += requests_needed(work.returned + returned) - requests_needed(work.returned)
+            self._requests += self._needed(work.returned + returned) - self._needed(work.returned)
             work.returned += returned
             work.due = max(work.due, due)
         self._enlist(work)
@@ -130,7 +147,7 @@ class Schedule:
 
     def give_up(self, work: CoreWork) -> None:
         """Nothing more of this core is to be claimed."""
-        self._requests -= requests_needed(work.fresh) + requests_needed(work.returned) + len(work.splits)
+        self._requests -= self._needed(work.fresh) + self._needed(work.returned) + len(work.splits)
         work.given_up = True
         work.fresh = work.returned = 0
         work.splits.clear()
@@ -159,6 +176,9 @@ class Schedule:
     def last_due(self) -> float | None:
         """Loop time at which the last of the waiting cores may go on; None when no core waits."""
         return max(self._later)[0] if self._later else None
+
+    def _needed(self, things: int) -> int:
+        return requests_needed(things, self._largest)
 
     def _begin_waves(self, now: float) -> None:
         while self._later and self._later[0][0] <= now:

@@ -17,6 +17,7 @@ from asyncgg.engine.guards import Guards
 from asyncgg.events import CoreGivenUp, ThingsFinished
 from asyncgg.journal import Counts, Journal, Store
 from asyncgg.model import Reply, RunState, ThingState
+from asyncgg.ratelimit import Ramp
 
 __all__ = ["Ledger"]
 
@@ -28,10 +29,11 @@ _SAVE_SECONDS: Final = 1.0
 class Ledger:
     """The books of one start."""
 
-    def __init__(self, journal: Journal, control: Control, guards: Guards) -> None:
+    def __init__(self, journal: Journal, control: Control, guards: Guards, ramp: Ramp | None = None) -> None:
         self._journal = journal
         self._control = control
         self._guards = guards
+        self._ramp = ramp
         self._clock = asyncio.get_running_loop().time
         self._started = self._saved = self._clock()
         self._earlier_seconds = 0.0
@@ -134,6 +136,8 @@ class Ledger:
     def _count(self, done: int, failed: int) -> None:
         self.done += done
         self.failed += failed
+        if self._ramp is not None:
+            self._ramp.succeeded(done)
         if (done or failed) and (stop := self._guards.finished(done, failed)):
             self._control.stop_for(stop)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from asyncgg.backoff import RetryPolicy
 from asyncgg.classify import CodeTable
 from asyncgg.model import RunState
+from asyncgg.ratelimit import RampPlan
 
 __all__ = ["EngineOptions", "Result"]
 
@@ -26,6 +27,10 @@ class EngineOptions:
     deadline: float | None = None
     patience: float = 300.0
     """Without a single accepted request, before a throttled or unanswered run stops itself."""
+    first: int | None = None
+    """Only so many things in this start, of those pending the first: a canary. The others wait for the next start."""
+    ramp: RampPlan | None = None
+    """Things a minute that grow with success; None for as many as the quota allows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 
 from asyncgg.aggregator import Batch, settle
-from asyncgg.batching import Claim
+from asyncgg.batching import Claim, first_of
 from asyncgg.classify import Verdict, classify, code_and_message
 from asyncgg.engine import replies
 from asyncgg.engine.control import Control
@@ -23,6 +23,7 @@ from asyncgg.errors import AsyncggError, CredentialsError
 from asyncgg.events import Listener, Progress, RequestFailed, RunEnded, RunStarted, Throttled
 from asyncgg.journal import Counts, Journal
 from asyncgg.model import Refused, Reply, RunState, Unanswered
+from asyncgg.ratelimit import Ramp
 
 __all__ = ["Engine"]
 
@@ -47,13 +48,15 @@ class Engine:
             patience=options.patience,
             operation=options.codes.operation,
         )
-        self._ledger = Ledger(journal, self._control, self._guards)
+        self._ramp = None if options.ramp is None else Ramp(options.ramp)
+        self._ledger = Ledger(journal, self._control, self._guards, self._ramp)
         self._supply = Supply(
             journal,
             lane,
             self._control,
             concurrency=options.concurrency,
             per_core=options.per_core,
+            ramp=self._ramp,
         )
         self._in_flight: dict[int, Batch] = {}
         self._last_words = ""
@@ -66,6 +69,8 @@ class Engine:
         deadline: asyncio.TimerHandle | None = None
         try:
             run, works = await self._ledger.open()
+            if self._options.first is not None:
+                works = first_of(works, self._options.first)
             for work in works:
                 self._supply.schedule.add(work)
             pending = sum(work.fresh for work in works)
@@ -103,6 +108,9 @@ class Engine:
         wait = self._supply.waiting()
         if wait is not None and not self._in_flight and not self._supply.ready:
             seconds_left, note = max(seconds_left, wait), note or f"waiting {wait:.0f} s to try again"
+        if self._ramp is not None:
+            seconds_left = max(seconds_left, 60 * books.pending / self._ramp.per_minute)
+            note = note or f"begins slowly: {self._ramp.per_minute:g} things a minute"
         if self._control.stop is not None:
             note = f"stopping: {self._control.stop.reason}"
         return Progress(
@@ -146,6 +154,8 @@ class Engine:
         done_anyway = not counts.pending and stop and stop.state in {RunState.INTERRUPTED, RunState.DEADLINE}
         if stop and not done_anyway:
             return Result(stop.state, stop.reason, stop.credentials)
+        if counts.pending and self._options.first is not None:
+            return Result(RunState.INTERRUPTED, f"the first {self._options.first} things have gone, the others wait")
         if counts.pending:
             return Result(RunState.INTERRUPTED, f"{counts.pending} things of an earlier start are still pending")
         return Result(RunState.PARTIAL if counts.failed else RunState.COMPLETE)

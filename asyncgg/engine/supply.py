@@ -19,6 +19,7 @@ from asyncgg.engine.control import Control
 from asyncgg.engine.lane import Lane
 from asyncgg.errors import AsyncggError
 from asyncgg.journal import Journal
+from asyncgg.ratelimit import Ramp
 
 __all__ = ["Supply"]
 
@@ -32,13 +33,23 @@ pays for the cold connection, which would make those behind it arrive at once.""
 class Supply:
     """The batches of one start."""
 
-    def __init__(self, journal: Journal, lane: Lane, control: Control, *, concurrency: int, per_core: int) -> None:
-        self.schedule = Schedule(per_core)
+    def __init__(
+        self,
+        journal: Journal,
+        lane: Lane,
+        control: Control,
+        *,
+        concurrency: int,
+        per_core: int,
+        ramp: Ramp | None = None,
+    ) -> None:
+        self.schedule = Schedule(per_core) if ramp is None else Schedule(per_core, int(ramp.largest_batch))
         self.ready: deque[tuple[Claim, Batch]] = deque()
         """Claimed, not yet taken by a worker."""
         self._journal = journal
         self._lane = lane
         self._control = control
+        self._ramp = ramp
         self._concurrency = concurrency
         self._clock = asyncio.get_running_loop().time
         self._changed = asyncio.Event()
@@ -127,7 +138,7 @@ class Supply:
 
     async def next(self) -> tuple[Claim, Batch] | None:
         """The next batch together with the token for it; None when this start is over."""
-        if not self._idle and self._ready_to_go() and self._lane.try_token():
+        if not self._idle and self._ramp is None and self._ready_to_go() and self._lane.try_token():
             return self._taken()
         if self._over:
             return None
@@ -191,6 +202,8 @@ class Supply:
             self._begun = True
             asyncio.get_running_loop().call_later(_PILOT_SECONDS, self._pilot_is_back)
         taken = self.ready.popleft()
+        if self._ramp is not None:
+            self._ramp.sent(len(taken[1].ids), self._clock())
         if self._full and self._room():
             self._changed.set()
         return taken
@@ -202,10 +215,12 @@ class Supply:
 
     async def _token(self) -> bool:
         """Wait for a token; False when the run is stopped instead."""
-        if self._lane.try_token():
+        if self._ramp is None and self._lane.try_token():
             return True
         try:
             async with asyncio.timeout(None) as self._gate:
+                if self._ramp is not None:
+                    await asyncio.sleep(max(0.0, self._ramp.free_at() - self._clock()))
                 await self._lane.token()
         except TimeoutError:
             return False

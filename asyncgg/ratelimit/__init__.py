@@ -4,12 +4,15 @@ from asyncgg.ratelimit.adaptive import AdaptiveRate
 from asyncgg.ratelimit.bucket import BucketStatistics, TokenBucket
 from asyncgg.ratelimit.policy import FixedRate, RatePolicy, RateStatistics
 from asyncgg.ratelimit.quota import DOCUMENTED_QUOTA, default_burst, documented_quota
+from asyncgg.ratelimit.ramp import Ramp, RampPlan
 
 __all__ = [
     "DOCUMENTED_QUOTA",
     "AdaptiveRate",
     "BucketStatistics",
     "FixedRate",
+    "Ramp",
+    "RampPlan",
     "RatePolicy",
     "RateStatistics",
     "TokenBucket",
