@@ -13,9 +13,9 @@ from asyncgg.cli.output import Output
 from asyncgg.cli.signals import interrupting
 from asyncgg.errors import UsageError
 from asyncgg.journal import JournalReader
+from asyncgg.manifest.writing import written
 from asyncgg.model import ThingState
 from asyncgg.report import summary_lines, summary_object
-from asyncgg.report.atomic import written
 from asyncgg.report.html import html_page
 from asyncgg.report.outcomes import check_ending, write_outcomes
 

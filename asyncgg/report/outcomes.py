@@ -10,14 +10,13 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
 
 from asyncgg.errors import UsageError
 from asyncgg.journal import OutcomeRow
+from asyncgg.manifest.writing import timestamp, written
 from asyncgg.model import ThingState
-from asyncgg.report.atomic import written
 
 __all__ = ["COLUMNS", "check_ending", "timestamp", "write_outcomes"]
 
@@ -47,13 +46,6 @@ def write_outcomes(path: Path, rows: Iterable[OutcomeRow], journal: Path) -> int
     write = _csv if check_ending(path) == "csv" else _jsonl
     with written(path, journal) as file:
         return write(file, rows)
-
-
-def timestamp(at: float | None) -> str:
-    """Seconds since 1970 as ISO 8601 in UTC; empty for None."""
-    if at is None:
-        return ""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _values(row: OutcomeRow) -> tuple[Any, ...]:

@@ -1,0 +1,75 @@
+"""Rule: how lists are written is said here: whole or not at all, never over what they are made from, times as text."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Final, cast
+
+from asyncgg.errors import UsageError
+
+__all__ = ["placed", "timestamp", "written"]
+
+_PARTS: Final = ("", "-wal", "-shm", "-journal", ".lock")
+
+
+@contextlib.contextmanager
+def written(path: Path, source: Path, kind: str = "journal") -> Iterator[IO[str]]:
+    """A UTF-8 text file to write, gzipped when the name ends in .gz; it is put in its place when the block ends well.
+
+    A device or a pipe is written directly. Raises `UsageError` when it cannot be written, or belongs to `source`, the
+    `kind` of file that is read for it.
+    """
+    with placed(path, source, kind) as raw, contextlib.ExitStack() as stack:
+        binary = raw
+        if path.resolve().name.lower().endswith(".gz"):
+            # No name and no time inside: the same rows give the same file.
+            binary = cast("IO[bytes]", stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0)))
+        yield stack.enter_context(io.TextIOWrapper(binary, encoding="utf-8", errors="backslashreplace", newline=""))
+
+
+@contextlib.contextmanager
+def placed(path: Path, source: Path, kind: str = "journal") -> Iterator[IO[bytes]]:
+    """The same for a binary file, as it is."""
+    target = _checked(path, source, kind)
+    direct = target.exists() and not target.is_file()
+    part = target if direct else target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as raw:
+            yield raw
+        if not direct:
+            part.replace(target)
+    except OSError as error:
+        raise UsageError(f"{path}: it cannot be written: {error.strerror or error}") from None
+    finally:
+        if not direct:
+            part.unlink(missing_ok=True)
+
+
+def timestamp(at: float | None) -> str:
+    """Seconds since 1970 as ISO 8601 in UTC; empty for None."""
+    if at is None:
+        return ""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _checked(path: Path, source: Path, kind: str) -> Path:
+    target = path.resolve()  # the target of a link is replaced, not the link
+    if target.is_dir():
+        raise UsageError(f"{path} is a directory: give a file")
+    whole = source.resolve()
+    if target in {whole.with_name(whole.name + ending) for ending in _PARTS} or _same(target, whole):
+        raise UsageError(f"{path}: that would overwrite the {kind}; give another file")
+    return target
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
