@@ -67,7 +67,7 @@ class Settlement:
     parts: tuple[tuple[int, int, int], ...] = ()
     """When the batch is split: (lowest id, highest id, things) of each part; they go back without a delay."""
     gives_up_core: bool = False
-    """Whether the core's other pending things get this batch's failure without another request."""
+    """Whether the core's other pending things get this batch's state and code without another request."""
 
     def outcomes(self, batch: Batch) -> Iterator[Outcome]:
         """The final outcomes among the batch's things."""
@@ -96,9 +96,10 @@ def settle(batch: Batch, reply: Reply, verdict: Verdict, table: CodeTable, retry
         case Verdict.THING_NAMED:
             return _all_but_one(batch, reply, table)
         case Verdict.CORE_MISSING | Verdict.CORE_DENIED | Verdict.CORE_INVALID:
-            return _all_failed(batch, reply, verdict, gives_up_core=True)
+            gone = verdict is Verdict.CORE_MISSING and table.missing_is_gone
+            return _all_alike(batch, reply, verdict, _DONE if gone else _FAILED, gives_up_core=True)
         case Verdict.INVALID | Verdict.REFUSED:
-            return _all_failed(batch, reply, verdict)
+            return _all_alike(batch, reply, verdict, _FAILED)
         case Verdict.THROTTLED | Verdict.NOT_SENT:
             delay = retry.delay(1, _retry_after(reply))
             return Settlement(verdict, _BACK, counted=False, returned=len(batch.ids), delay=delay)
@@ -164,7 +165,8 @@ def _halved(batch: Batch) -> Settlement:
 def _all_but_one(batch: Batch, reply: Reply, table: CodeTable) -> Settlement:
     assert isinstance(reply, Refused)
     index = batch.things.index(reply.resource_id)
-    state = _DONE if batch.ambiguous[index] and table.proves_done(reply.code) else _FAILED
+    believed = batch.ambiguous[index] or table.missing_is_gone
+    state = _DONE if believed and table.proves_done(reply.code) else _FAILED
     return Settlement(
         Verdict.THING_NAMED,
         _BACK,
@@ -174,10 +176,12 @@ def _all_but_one(batch: Batch, reply: Reply, table: CodeTable) -> Settlement:
     )
 
 
-def _all_failed(batch: Batch, reply: Reply, verdict: Verdict, *, gives_up_core: bool = False) -> Settlement:
+def _all_alike(
+    batch: Batch, reply: Reply, verdict: Verdict, state: ThingState, *, gives_up_core: bool = False
+) -> Settlement:
     code, message = code_and_message(reply)
-    deviations = tuple(Deviation(index, _FAILED, code, message) for index in range(len(batch.ids)))
-    return Settlement(verdict, _FAILED, counted=True, deviations=deviations, gives_up_core=gives_up_core)
+    deviations = tuple(Deviation(index, state, code, message) for index in range(len(batch.ids)))
+    return Settlement(verdict, state, counted=True, deviations=deviations, gives_up_core=gives_up_core)
 
 
 def _retry_after(reply: Reply) -> float | None:

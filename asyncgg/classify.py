@@ -51,7 +51,8 @@ class EntryAction(Enum):
     FAIL = "fail"
     """Final."""
     GONE = "gone"
-    """Not associated any more: counts as done, with its code kept. Only the user's table says this of a code."""
+    """Not associated any more: counts as done, with its code kept. By default no code says this, unless the
+    associations had been listed."""
     MISSING = "missing"
     """Says that the thing or the association is not there: final. When disassociating, done for a thing that was sent
     before without a clear answer."""
@@ -144,17 +145,29 @@ class CodeTable:
     """What each per-entry code leads to in `operation`: the defaults, overruled by the user's own.
 
     A code that the user calls `gone` is a success of disassociation; when associating it says that it cannot be done.
+    `listed`: the associations to be ended were listed before, so one that is missing has gone since, which is no
+    failure either.
 
     >>> CodeTable({"DeviceBusy": "retry"}).action("DEVICE_BUSY")
     <EntryAction.RETRY: 'retry'>
     """
 
-    def __init__(self, user: Mapping[str, str] | None = None, operation: Operation = Operation.DISASSOCIATE) -> None:
+    def __init__(
+        self,
+        user: Mapping[str, str] | None = None,
+        operation: Operation = Operation.DISASSOCIATE,
+        *,
+        listed: bool = False,
+    ) -> None:
         self.operation = operation
         associating = operation is Operation.ASSOCIATE
+        self.missing_is_gone = listed and not associating
+        """Whether what is not there counts as done, its code kept."""
         self._actions = {code: action for action, codes in _ENTRY_DEFAULTS.items() for code in codes}
         if associating:
             self._actions |= dict.fromkeys(_ALREADY, EntryAction.ALREADY)
+        if self.missing_is_gone:
+            self._actions |= dict.fromkeys(_ENTRY_DEFAULTS[EntryAction.MISSING], EntryAction.GONE)
         self._proofs = set(_ALREADY if associating else _ENTRY_DEFAULTS[EntryAction.MISSING])
         for code, word in (user or {}).items():
             allowed = ("retry", "fail", "gone")

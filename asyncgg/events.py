@@ -113,6 +113,8 @@ class CoreGivenUp:
     code: str
     message: str
     things: int
+    gone: bool = False
+    """Whether they count as done: they had been listed, and went with their core."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,6 +242,8 @@ class Summary:
     retried: int = 0
     """Requests that carried at least one thing for at least the second time."""
     seconds: float = 0.0
+    already: int = 0
+    """Of those done, how many the service found so already when they were sent."""
     failures: dict[str, int] = field(default_factory=dict)
     """Things by final code."""
     operation: Operation = Operation.DISASSOCIATE

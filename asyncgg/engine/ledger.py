@@ -37,7 +37,7 @@ class Ledger:
         self._clock = asyncio.get_running_loop().time
         self._started = self._saved = self._clock()
         self._earlier_seconds = 0.0
-        self._given_up: dict[int, tuple[str, str, int]] = {}
+        self._given_up: dict[int, tuple[ThingState, str, str, int]] = {}
         self.before = Counts(0, 0, 0, 0, 0, 0)
         """As this start found the journal."""
         self.done = self.failed = self.sent = self.throttled = self.retried = 0
@@ -80,21 +80,22 @@ class Ledger:
         Also for a batch that was in flight when the core was given up, and whose things came back since.
         """
         if settlement.gives_up_core:
-            self._given_up.setdefault(work.id, (*code_and_message(reply), batch.request))
-        code, message, request = self._given_up[work.id]
+            self._given_up.setdefault(work.id, (settlement.state, *code_and_message(reply), batch.request))
+        state, code, message, request = self._given_up[work.id]
+        done = state is ThingState.DISASSOCIATED
         things = 0
         while True:
             outcomes = await self._journal.call(
-                lambda store: store.fail_pending(work, code, message, request, _GIVE_UP_CHUNK), keep=True
+                lambda store: store.decide_pending(work, state, code, message, request, _GIVE_UP_CHUNK), keep=True
             )
             things += len(outcomes)
-            self._count(0, len(outcomes))
+            self._count(len(outcomes) if done else 0, 0 if done else len(outcomes))
             if outcomes:
                 self._control.emit(ThingsFinished(tuple(outcomes)))
             if len(outcomes) < _GIVE_UP_CHUNK:
                 break
         if settlement.gives_up_core:
-            self._control.emit(CoreGivenUp(work.name, code, message, things + len(batch.ids)))
+            self._control.emit(CoreGivenUp(work.name, code, message, things + len(batch.ids), gone=done))
 
     def given_up(self, work: CoreWork) -> bool:
         """Whether this core was given up."""

@@ -110,7 +110,7 @@ class JournalReader:
         return dict(rows)
 
     def gone(self) -> dict[str, int]:
-        """Disassociated things that an answer reported as not there any more, by code."""
+        """Done things of which an answer said that they were so already, by code."""
         return dict(
             self._guard(
                 "SELECT code, count(*) FROM odd WHERE state = ? AND code IS NOT NULL GROUP BY 1 ORDER BY 2 DESC",
@@ -138,6 +138,7 @@ class JournalReader:
                 throttled=counts.throttled,
                 retried=counts.retried,
                 seconds=float(meta.get("seconds", 0.0)),
+                already=sum(self.gone().values()),
                 failures=self.failures(),
                 operation=operation_of(meta.get("operation", ""), self.path),
             )

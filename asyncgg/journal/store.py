@@ -246,8 +246,10 @@ class Store:
             (_DONE, plain, *answered, batch.request),
         )
 
-    def fail_pending(self, work: CoreWork, code: str, message: str, request: int, limit: int) -> list[Outcome]:
-        """Fail up to `limit` pending things of one core, as `request` was answered; the outcomes written."""
+    def decide_pending(
+        self, work: CoreWork, state: ThingState, code: str, message: str, request: int, limit: int
+    ) -> list[Outcome]:
+        """Give up to `limit` pending things of one core the outcome that `request` was answered with."""
         if self._scope <= 1:
             low = self._reached(work) + 1
             self._claimed_up_to[work.id] = min(work.last, low + limit - 1)
@@ -261,9 +263,9 @@ class Store:
             self._execute(
                 "UPDATE odd SET state = ?, code = ?, message = ?, request = ?"
                 " WHERE id BETWEEN ? AND ? AND state = 0 AND pass >= ?",
-                (_FAILED, code, message, request, rows[0][0], rows[-1][0], self._scope),
+                (int(state), code, message, request, rows[0][0], rows[-1][0], self._scope),
             )
-        return [Outcome(work.name, name, ThingState.FAILED, code, message, attempts) for _, name, attempts, *_ in rows]
+        return [Outcome(work.name, name, state, code, message, attempts) for _, name, attempts, *_ in rows]
 
     # --- how a batch is kept ---
 

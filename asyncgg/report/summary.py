@@ -51,6 +51,7 @@ def summary_object(summary: Summary, *, exit_code: int | None = None, reason: st
             "rejected": summary.rejected,
             "duplicates": summary.duplicates,
             "protected": summary.protected,
+            "already": summary.already,
         },
         "requests": {
             "sent": summary.sent,
@@ -72,7 +73,8 @@ def summary_lines(summary: Summary, *, reason: str = "") -> list[str]:
     """The summary for a person."""
     done = summary.operation.done
     lines = [f"{_SENTENCES[summary.state].format(done=done)}{f': {reason}' if reason else ''}"]
-    things = f"{summary.disassociated:,} of {summary.total:,} {done}, {summary.failed:,} failed"
+    already = f" ({summary.already:,} found so already)" if summary.already else ""
+    things = f"{summary.disassociated:,} of {summary.total:,} {done}{already}, {summary.failed:,} failed"
     if summary.pending:
         things += f", {summary.pending:,} pending"
     lines.append(f"  things     {things}")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from asyncgg.engine import Engine, EngineOptions, Lane, Result
 from asyncgg.events import Listener
 from asyncgg.journal import Journal, JournalReader, Store, operation_of
 from asyncgg.model import Operation, RunState, Summary
-from asyncgg.ratelimit import AdaptiveRate, documented_quota
+from asyncgg.ratelimit import AdaptiveRate, RampPlan, documented_quota
 from asyncgg.runs.guarded import record_account
 from asyncgg.runs.plan import quota_rate
 from asyncgg.settings import Settings
@@ -45,13 +46,15 @@ def connection_of(settings: Settings) -> Connection:
     )
 
 
-def engine_options(settings: Settings, operation: Operation = Operation.DISASSOCIATE) -> EngineOptions:
-    """How the engine is to behave with these settings, in a run of `operation`."""
+def engine_options(
+    settings: Settings, operation: Operation = Operation.DISASSOCIATE, *, listed: bool = False
+) -> EngineOptions:
+    """How the engine is to behave with these settings, in a run of `operation`; `listed` as of `CodeTable`."""
     return EngineOptions(
         concurrency=settings.concurrency,
         per_core=settings.per_core,
         retry=RetryPolicy(settings.max_attempts, settings.unknown_attempts),
-        codes=CodeTable(settings.codes, operation),
+        codes=CodeTable(settings.codes, operation, listed=listed),
         abort_at=settings.abort_at,
         abort_after=settings.abort_after,
         deadline=settings.deadline,
@@ -69,25 +72,27 @@ async def execute(
     transport: Transport | None = None,
     listeners: Sequence[Listener] = (),
     on_engine: Callable[[Engine], None] | None = None,
+    first: int | None = None,
+    ramp: RampPlan | None = None,
 ) -> tuple[Result, Summary]:
     """Run what is pending in the journal at `path` (or what failed, by `mode`) to its end.
 
     The journal says which operation it is about. `region` decides the documented quota. `transport` replaces the one
     made from the settings, and must be one of that operation. `on_engine` gets the
-    engine before its first request, to stop it or to watch it.
+    engine before its first request, to stop it or to watch it. `first` and `ramp` as of `EngineOptions`.
 
     Raises `JournalError` when the journal cannot be used, `JournalWriteError` when it can no longer be written, and
     whatever a listener raises. Cancelling it leaves the journal resumable.
     """
     journal = await _open(path)
     try:
-        operation = await _begin(journal, mode)
+        operation, listed = await _begin(journal, mode)
         await record_account(journal, account)
         async with AsyncExitStack() as stack:
             if transport is None:
                 opening = open_transport(connection_of(settings), settings.transport, operation)
                 transport = await stack.enter_async_context(opening)
-            options = engine_options(settings, operation)
+            options = replace(engine_options(settings, operation, listed=listed), first=first, ramp=ramp)
             documented = documented_quota(region or "")
             policy = AdaptiveRate(quota_rate(settings, region), documented=documented, burst=settings.burst)
             lane = Lane(transport, policy, retry=options.retry)
@@ -113,17 +118,18 @@ async def _open(path: Path) -> Journal:
             raise
 
 
-async def _begin(journal: Journal, mode: Mode) -> Operation:
-    """Take what the mode is about into this start; which operation it is."""
+async def _begin(journal: Journal, mode: Mode) -> tuple[Operation, bool]:
+    """Take what the mode is about into this start; which operation it is, and whether its things had been listed."""
 
-    def begin(store: Store) -> str:
+    def begin(store: Store) -> tuple[str, bool]:
         if mode is Mode.RETRY:
             store.begin_retry()
         else:
             store.begin_resume()
-        return store.get("operation")
+        return store.get("operation"), bool(store.get("evidence"))
 
-    return operation_of(await journal.call(begin), journal.path)
+    operation, listed = await journal.call(begin)
+    return operation_of(operation, journal.path), listed
 
 
 def exit_code(result: Result) -> int:

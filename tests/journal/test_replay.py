@@ -163,8 +163,8 @@ class JournalMachine(RuleBasedStateMachine):
                 self.change(number, state=PENDING, request=None)
 
     @rule(pick=st.integers(0, 9), limit=st.integers(1, 5))
-    def fail_pending(self, pick: int, limit: int) -> None:
-        """A core given up fails its pending things and nothing else of it."""
+    def decide_pending(self, pick: int, limit: int) -> None:
+        """A core given up decides its pending things and nothing else of it."""
         works = self.call(lambda store: list(store.work()))
         if not works:
             return
@@ -173,7 +173,7 @@ class JournalMachine(RuleBasedStateMachine):
         deciding = max(self.requests, default=None)
         if deciding is None:
             return
-        outcomes = self.call(lambda store: store.fail_pending(work, "Missing", "no core", deciding, limit))
+        outcomes = self.call(lambda store: store.decide_pending(work, FAILED, "Missing", "no core", deciding, limit))
         assert [outcome.attempts for outcome in outcomes] == [self.model[number].attempts for number in ids]
         for number in ids:
             self.change(number, state=FAILED, code="Missing", message="no core", request=deciding)

@@ -277,3 +277,25 @@ def test_bisection_finds_the_bad_ones(size: int, bad: st.DataObject) -> None:
     assert failed == wrong
     assert done == set(range(size)) - wrong
     assert requests <= 1 + len(wrong) * 2 * size.bit_length()
+
+
+def test_what_was_listed_and_is_missing_has_gone() -> None:
+    """An association that had been listed is done when it, its thing or its core is not there, never when denied."""
+    listed = CodeTable(listed=True)
+
+    def states(reply: Reply) -> list[ThingState]:
+        batch = batch_of(2)
+        verdict = classify(reply, batch.core, batch.things)
+        return [outcome.state for outcome in settle(batch, reply, verdict, listed, POLICY).outcomes(batch)]
+
+    assert states(Accepted((EntryError("t0", "ThingNotFoundException", "no"),))) == [DONE, DONE]
+    assert states(Accepted((EntryError("t0", "AccessDenied", "no"),))) == [FAILED, DONE]
+    missing = Refused(404, "ResourceNotFoundException", "no", resource_id=CORE, resource_type="CoreDevice")
+    assert states(missing) == [DONE, DONE]
+    assert states(Refused(403, "AccessDeniedException", "no")) == [FAILED, FAILED]
+    assert states(Refused(404, "ResourceNotFoundException", "no", resource_id="t1", resource_type="Thing")) == [DONE]
+    again = CodeTable(operation=Operation.ASSOCIATE, listed=True)
+    batch = batch_of(1)
+    reply = Accepted((EntryError("t0", "ThingNotFoundException", "no"),))
+    (outcome,) = settle(batch, reply, Verdict.ACCEPTED, again, POLICY).outcomes(batch)
+    assert outcome.state is FAILED
