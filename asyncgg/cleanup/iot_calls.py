@@ -27,6 +27,8 @@ __all__ = ["Calls", "Credentials", "NotAnsweredError"]
 _LONGEST_PAUSE: Final = 60.0
 _DENIALS: Final = 3
 """Denials before any answer after which an operation is not called any more."""
+_GIVEN_UP: Final = 5
+"""Calls in a row that got no answer in all their attempts, after which an operation is not called any more."""
 _RENEWALS: Final = 2
 """Renewals of the credentials for one call."""
 
@@ -67,7 +69,7 @@ class Calls:
         self._credentials = credentials
         self._timeout = timeout
         self._answered = False
-        self._denied = 0
+        self._denied = self._given_up = 0
         self._closed = ""
         self.sent = 0
         """Requests sent."""
@@ -97,7 +99,9 @@ class Calls:
                     self._credentials.refused(generation)
                     await self._credentials.renew()
                 continue
-            if outcome.verdict not in _PASSING or self._retry.exhausted(attempts):
+            passing = outcome.verdict in _PASSING
+            if not passing or self._retry.exhausted(attempts):
+                self._give_up(outcome, passing=passing)
                 raise NotAnsweredError(f"{self._api}: {outcome.words}", outcome.code)
             await asyncio.sleep(self._retry.delay(attempts, outcome.retry_after))
 
@@ -114,6 +118,7 @@ class Calls:
         except Exception as error:  # noqa: BLE001 - botocore's parsers raise anything at an answer that is not AWS's
             return _Failed(Verdict.LOST, "", f"no readable answer ({one_line(error) or type(error).__name__})")
         self._answered = True
+        self._given_up = 0
         self._accepted(started)
         return answer
 
@@ -139,6 +144,12 @@ class Calls:
         elif status == 404 and code == "ResourceNotFoundException":
             self._answered = True
         return _Failed(verdict, code, words, retry_after)
+
+    def _give_up(self, outcome: _Failed, *, passing: bool) -> None:
+        """When a call has failed for good: with many in a row, the others would only wait for the same."""
+        self._given_up = self._given_up + 1 if passing else 0
+        if self._given_up >= _GIVEN_UP:
+            self._closed = f"{self._api} is not asked any more, {_GIVEN_UP} calls in a row failed: {outcome.words}"
 
     def _note_denial(self, words: str) -> None:
         self._denied += 1

@@ -121,10 +121,10 @@ def _associated_before(value: object, at: At) -> Node | None:
 
 
 def _core_status(value: object, at: At) -> Node | None:
-    if value not in {"HEALTHY", "UNHEALTHY"}:
+    if not isinstance(value, str) or value not in {"HEALTHY", "UNHEALTHY"}:
         at.wrong(f"{value!r} is none of 'HEALTHY', 'UNHEALTHY'")
         return None
-    return CoreStatus(str(value))
+    return CoreStatus(value)
 
 
 def _core_silent_for(value: object, at: At) -> Node | None:

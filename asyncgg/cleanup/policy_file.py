@@ -67,6 +67,8 @@ def check_policy(path: Path) -> Checked:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         return Checked(None, (_not_toml(error, text),), ())
+    except RecursionError:
+        return Checked(None, (Fault(0, "", "is nested too deeply"),), ())
     faults = Faults(key_lines(text))
     for key in values.keys() - set(_TOP):
         faults.add((key,), no_such_key(key, _TOP))

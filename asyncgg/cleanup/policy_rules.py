@@ -15,6 +15,8 @@ from asyncgg.cleanup.rules import AllOf, AnyOf, Named, Negation, Node
 
 __all__ = ["read_rules"]
 
+_DEEPEST: Final = 60
+"""Keys and places in lists from the top: deeper than any person nests, far from where Python's stack ends."""
 _COMBINING: Final = ("any", "all", "not")
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}\Z")
 
@@ -57,6 +59,9 @@ def _identity(table: Mapping[str, Any], number: int, at: At) -> str:
 
 def _all_of_table(table: object, at: At) -> Node | None:
     """A table of conditions: all of them."""
+    if len(at.path) > _DEEPEST:
+        at.wrong("is nested too deeply")
+        return None
     if not isinstance(table, dict):
         at.wrong("must be a table of conditions, like { thing-missing = true }")
         return None

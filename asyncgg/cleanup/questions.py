@@ -18,6 +18,9 @@ __all__ = ["QuestionStatistics", "Questions", "Registry"]
 _HELD: Final = 100_000
 """Things whose description is held: enough for the things of many cores, little enough for a million."""
 
+_TOLD: Final = 3
+"""Reasons why things could not be asked for that people are told; a fourth would hardly help."""
+
 
 class Registry(Protocol):
     """Who answers; an answer that could not be had is `NoAnswer`, and only `CredentialsError` is raised."""
@@ -57,8 +60,8 @@ class QuestionStatistics:
 class Questions:
     """Asks a registry for what the rules need, and keeps what it said.
 
-    `lists`: the names of each `not-in`, read before. `registry`: None where no rule asks AWS IoT. `on_warning`: told,
-    once each, why a set could not be had, and the first time a thing could not.
+    `lists`: the names of each `not-in`, read before. `registry`: None where no rule asks AWS IoT. `on_warning`: told
+    why a set could not be had, and the first few reasons why things could not.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class Questions:
         self._sets: dict[SetQuestion, frozenset[str] | NoAnswer] = {}
         self._things: dict[str, Described | NoAnswer] = {}
         self._asked = self._missing = self._unanswered = 0
-        self._told: set[str] = set()
+        self._reasons: set[str] = set()
         self.known: Final = Known(lists=dict(lists or {}), sets=self._sets, things=self._things)
         """Every answer so far; it grows as more is asked."""
 
@@ -90,9 +93,9 @@ class Questions:
                 answer = self._sets[question] = await self._set(question)
                 if isinstance(answer, NoAnswer):
                     self._unanswered += 1
-                    self._tell(f"{answer.reason}; a rule that needs this selects nothing")
+                    self._warn(f"{answer.reason}; a rule that needs this selects nothing")
                 elif not answer and question.api is Api.LIST_THINGS_IN_THING_GROUP:
-                    self._tell(f"the thing group {question.subject} has no things")
+                    self._warn(f"the thing group {question.subject} has no things")
 
     async def ask_things(self, things: Iterable[str]) -> None:
         """Ask for those that have not been asked for, several at the same time. Raises `CredentialsError`."""
@@ -132,13 +135,8 @@ class Questions:
         self._asked += 1
         if isinstance(answer, NoAnswer):
             self._unanswered += 1
-            if "things" not in self._told:
-                self._told.add("things")
-                self._tell(f"{answer.reason}; a thing that cannot be asked for is not selected by a rule that needs it")
+            if answer.reason not in self._reasons and len(self._reasons) < _TOLD:
+                self._reasons.add(answer.reason)
+                self._warn(f"{answer.reason}; a thing that cannot be asked for is not selected by a rule that needs it")
         elif not answer.exists:
             self._missing += 1
-
-    def _tell(self, words: str) -> None:
-        if words not in self._told:
-            self._told.add(words)
-            self._warn(words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from asyncgg.cleanup.rules.answer import Answer
 from asyncgg.cleanup.rules.base import Candidate, Condition, Known
@@ -43,6 +43,9 @@ class Named:
 
 Node = Condition | AllOf | AnyOf | Negation | Named
 
+_COMBINED = (AllOf, AnyOf)
+_WRAPPED = (Negation, Named)
+
 
 class Finding(NamedTuple):
     """What one node says of one candidate, and what the nodes below it say."""
@@ -54,14 +57,15 @@ class Finding(NamedTuple):
 
 def examine(node: Node, candidate: Candidate, known: Known, now: float) -> Finding:
     """What the whole tree says; no node is skipped, so that it can be shown whole. `now`: seconds since 1970, UTC."""
-    if isinstance(node, Condition):
-        return Finding(node, node.answer(candidate, known, now))
-    if isinstance(node, AllOf | AnyOf):
+    # Conditions come last: to recognize an abstract class is slow, and this runs for every candidate.
+    if isinstance(node, _COMBINED):
         parts = tuple([examine(rule, candidate, known, now) for rule in node.rules])
         combine = Answer.all_of if isinstance(node, AllOf) else Answer.any_of
         return Finding(node, combine([part.answer for part in parts]), parts)
-    part = examine(node.rule, candidate, known, now)
-    return Finding(node, part.answer.negated() if isinstance(node, Negation) else part.answer, (part,))
+    if isinstance(node, _WRAPPED):
+        part = examine(node.rule, candidate, known, now)
+        return Finding(node, part.answer.negated() if isinstance(node, Negation) else part.answer, (part,))
+    return Finding(node, node.answer(candidate, known, now))
 
 
 def deciding(finding: Finding) -> Iterator[Finding]:
@@ -69,7 +73,7 @@ def deciding(finding: Finding) -> Iterator[Finding]:
 
     Of an unknown finding these are the conditions whose answers are missing and would matter.
     """
-    if isinstance(finding.node, Condition):
+    if not finding.parts:
         yield finding
         return
     wanted = finding.answer.negated() if isinstance(finding.node, Negation) else finding.answer
@@ -100,8 +104,7 @@ def _by_rule(finding: Finding) -> Iterator[tuple[str, Finding]]:
 
 
 def _fact(finding: Finding, candidate: Candidate, known: Known, now: float) -> str:
-    condition = finding.node
-    assert isinstance(condition, Condition)
+    condition = cast(Condition, finding.node)  # `deciding` gives nothing else
     if finding.answer is Answer.YES:
         return condition.label
     if finding.answer is Answer.NO:

@@ -1,0 +1,24 @@
+"""Rule: what the tests of this folder share as fixtures lives here: an AWS environment of their own, moto's server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.moto_server import moto_url
+
+__all__ = ["moto_url"]
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Fixed credentials; nothing of this machine's AWS configuration."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "ASYNCGG_")):
+            monkeypatch.delenv(name)
+    values = {"ACCESS_KEY_ID": "AKIDEXAMPLE", "SECRET_ACCESS_KEY": "nobody's", "EC2_METADATA_DISABLED": "true"}
+    values |= {"CONFIG_FILE": os.devnull, "SHARED_CREDENTIALS_FILE": os.devnull, "REGION": "us-east-1"}
+    for name, value in values.items():
+        monkeypatch.setenv(f"AWS_{name}", value)

@@ -1,0 +1,162 @@
+"""Rule: what the tests of this folder share lives here: candidates, policies, a plain registry, strategies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from hypothesis import strategies as st
+
+from asyncgg.cleanup import Policy
+from asyncgg.cleanup.rules import (
+    AllOf,
+    AnyOf,
+    Api,
+    AssociatedBefore,
+    Candidate,
+    CoreStatus,
+    Described,
+    IndexQuery,
+    Known,
+    Name,
+    Named,
+    Negation,
+    NoAnswer,
+    Node,
+    NotIn,
+    Pattern,
+    SetQuestion,
+    ThingAttribute,
+    ThingGroup,
+    ThingMissing,
+    ThingType,
+)
+from asyncgg.manifest import Protect
+from asyncgg.model import CoreDevice
+
+T = TypeVar("T")
+
+NOW = 1_800_000_000.0
+DAY = 86400.0
+THINGS = ("a1", "a2", "b1", "b2")
+FAILED = NoAnswer("it failed")
+
+
+def candidate(
+    thing: str = "a1",
+    core: str = "core-1",
+    *,
+    status: str = "HEALTHY",
+    silent: float | None = DAY,
+    age: float | None = DAY,
+) -> Candidate:
+    """A candidate; `silent` and `age` in seconds before NOW."""
+    device = CoreDevice(core, status, None if silent is None else NOW - silent)
+    return Candidate(device, thing, None if age is None else NOW - age)
+
+
+def policy_of(*rules: Node, protect: Iterable[str] = ()) -> Policy:
+    """A policy of these rules, named r1, r2 and so on."""
+    named = tuple(Named(f"r{number}", rule) for number, rule in enumerate(rules, 1))
+    return Policy(path=Path("policy.toml"), name="policy", rules=named, protect=Protect(tuple(protect)))
+
+
+def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items, some at a time."""
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
+@dataclass
+class PlainRegistry:
+    """A registry of plain values that counts what it is asked; `fails` says which questions it cannot answer."""
+
+    things: Mapping[str, Described] = field(default_factory=dict)
+    groups: Mapping[str, Iterable[str]] = field(default_factory=dict)
+    queries: Mapping[str, Iterable[str]] = field(default_factory=dict)
+    fails: Callable[[str], bool] = lambda subject: False
+    asked: list[str] = field(default_factory=list)
+
+    async def describe(self, thing: str) -> Described | NoAnswer:
+        """One thing."""
+        self.asked.append(thing)
+        return FAILED if self.fails(thing) else self.things.get(thing, Described(exists=False))
+
+    async def members(self, group: str, recursive: bool) -> frozenset[str] | NoAnswer:
+        """One group."""
+        self.asked.append(f"group {group}")
+        return FAILED if self.fails(group) else frozenset(self.groups.get(group, ()))
+
+    async def search(self, query: str) -> frozenset[str] | NoAnswer:
+        """One query."""
+        self.asked.append(f"query {query}")
+        return FAILED if self.fails(query) else frozenset(self.queries.get(query, ()))
+
+    def known(self, lists: Mapping[str, frozenset[str]]) -> Known:
+        """Everything it would answer, at once."""
+        sets: dict[SetQuestion, frozenset[str] | NoAnswer] = {}
+        for group, names in self.groups.items():
+            question = SetQuestion(Api.LIST_THINGS_IN_THING_GROUP, group, recursive=True)
+            sets[question] = FAILED if self.fails(group) else frozenset(names)
+        for query, names in self.queries.items():
+            sets[SetQuestion(Api.SEARCH_INDEX, query)] = FAILED if self.fails(query) else frozenset(names)
+        things: dict[str, Described | NoAnswer] = {
+            thing: FAILED if self.fails(thing) else self.things.get(thing, Described(exists=False)) for thing in THINGS
+        }
+        return Known(lists, sets, things)
+
+
+conditions: st.SearchStrategy[Node] = st.sampled_from(
+    [
+        Name(Pattern("a*")),
+        Name(Pattern(".1", regex=True)),
+        AssociatedBefore(age=10 * DAY, written="10d"),
+        CoreStatus("UNHEALTHY"),
+        NotIn("keep.txt"),
+        ThingMissing(),
+        ThingType("pump"),
+        ThingAttribute("site", equals="x"),
+        ThingAttribute("site", exists=False),
+        ThingGroup("g"),
+        ThingGroup("h"),
+        IndexQuery("q"),
+    ]
+)
+trees: st.SearchStrategy[Node] = st.recursive(
+    conditions,
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=1, max_size=3).map(lambda rules: AllOf(tuple(rules))),
+        st.lists(inner, min_size=1, max_size=3).map(lambda rules: AnyOf(tuple(rules))),
+        inner.map(Negation),
+    ),
+    max_leaves=8,
+)
+candidates = st.builds(
+    candidate,
+    st.sampled_from(THINGS),
+    st.sampled_from(["core-1", "core-2"]),
+    status=st.sampled_from(["HEALTHY", "UNHEALTHY", ""]),
+    age=st.sampled_from([None, DAY, 20 * DAY]),
+)
+subsets = st.frozensets(st.sampled_from(THINGS))
+described = st.builds(
+    Described, st.booleans(), st.sampled_from(["", "pump"]), st.sampled_from([{}, {"site": "x"}, {"site": "y"}])
+)
+
+
+@st.composite
+def registries(draw: st.DrawFn) -> PlainRegistry:
+    """A registry that answers everything."""
+    return PlainRegistry(
+        draw(st.fixed_dictionaries(dict.fromkeys(THINGS, described))),
+        {"g": draw(subsets), "h": draw(subsets)},
+        {"q": draw(subsets)},
+    )
+
+
+lists = st.fixed_dictionaries({"keep.txt": subsets})
+failing = st.frozensets(st.sampled_from([*THINGS, "g", "h", "q"]))

@@ -1,0 +1,112 @@
+"""Rule: the laws that hold for every tree of rules live here: what may never enlarge a selection."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asyncgg.cleanup.rules import (
+    AllOf,
+    Answer,
+    AnyOf,
+    Candidate,
+    Known,
+    Name,
+    Negation,
+    Node,
+    NotIn,
+    Pattern,
+    deciding,
+    examine,
+    reason,
+)
+from asyncgg.cleanup.select import decide
+from tests.cleanup.support import (
+    NOW,
+    PlainRegistry,
+    candidate,
+    candidates,
+    failing,
+    lists,
+    policy_of,
+    registries,
+    trees,
+)
+
+FEW = settings(max_examples=100, deadline=None)
+
+
+def says(tree: Node, one: Candidate, known: Known) -> Answer:
+    """The tree's answer."""
+    return examine(tree, one, known, NOW).answer
+
+
+@FEW
+@given(trees, candidates, registries(), lists, failing, st.booleans())
+def test_a_missing_answer_never_selects(
+    tree: Node,
+    one: Candidate,
+    registry: PlainRegistry,
+    names: dict[str, frozenset[str]],
+    lost: frozenset[str],
+    read: bool,
+) -> None:
+    """Whatever answers are lost, a definite answer that is left is the one that all answers together give."""
+    whole = says(tree, one, registry.known(names))
+    less = says(tree, one, replace(registry, fails=lost.__contains__).known(names if read else {}))
+    assert less in {whole, Answer.UNKNOWN}
+
+
+@FEW
+@given(trees, trees, candidates, registries(), lists)
+def test_combining_goes_one_way(
+    one_tree: Node, other: Node, one: Candidate, registry: PlainRegistry, names: dict[str, frozenset[str]]
+) -> None:
+    """A further condition under `all` only takes away, one under `any` only adds, and nothing is both x and not x."""
+    known = registry.known(names)
+    alone = says(one_tree, one, known)
+    assert says(AllOf((one_tree, other)), one, known) is not Answer.YES or alone is Answer.YES
+    assert alone is not Answer.YES or says(AnyOf((one_tree, other)), one, known) is Answer.YES
+    assert says(AllOf((one_tree, Negation(one_tree))), one, known) is not Answer.YES
+    assert says(Negation(Negation(one_tree)), one, known) is alone
+
+
+@FEW
+@given(trees, candidates, registries(), lists, st.lists(st.sampled_from(["a1", "b*", "core:core-1", "?2"])))
+def test_protect_never_enlarges(
+    tree: Node, one: Candidate, registry: PlainRegistry, names: dict[str, frozenset[str]], entries: list[str]
+) -> None:
+    """With more entries to protect, nothing is selected that was not before, and what they name never is."""
+    known = registry.known(names)
+    before = decide(policy_of(tree), one, known, NOW)
+    policy = policy_of(tree, protect=entries)
+    after = decide(policy, one, known, NOW)
+    assert before.selected or not after.selected
+    assert not (after.selected and policy.protect.blocks(one.core.name, one.thing))
+
+
+@FEW
+@given(trees, candidates, registries(), lists, failing)
+def test_what_decided_is_enough(
+    tree: Node, one: Candidate, registry: PlainRegistry, names: dict[str, frozenset[str]], lost: frozenset[str]
+) -> None:
+    """Something is always named as the reason, and of an undecided tree only what has no answer."""
+    known = replace(registry, fails=lost.__contains__).known(names)
+    finding = examine(tree, one, known, NOW)
+    parts = list(deciding(finding))
+    assert parts
+    assert reason(finding, one, known, NOW)
+    if finding.answer is Answer.UNKNOWN:
+        assert {part.answer for part in parts} == {Answer.UNKNOWN}
+
+
+def test_a_reason_names_rule_and_facts() -> None:
+    """The facts stand under the ids of the rules that decided, told as they are and not as the rule negates them."""
+    policy = policy_of(
+        AllOf((Name(Pattern("a*")), Negation(Name(Pattern("*9"))))), Name(Pattern("b*")), NotIn("keep.txt")
+    )
+    known = Known(lists={"keep.txt": frozenset({"b2"})})
+    assert decide(policy, candidate("a1"), known, NOW).reason == "r1: name a*, not name *9; r3: not-in keep.txt"
+    assert decide(policy, candidate("c1"), Known(), NOW).reason == "r3: not-in keep.txt unknown (keep.txt was not read)"
