@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from asyncgg.journal import JournalReader
     from asyncgg.manifest import Manifest, open_manifest
     from asyncgg.model import Association, Outcome, RunState, Summary, ThingState
-    from asyncgg.runs import Plan, Run, disassociate, disassociate_sync, resume, retry
+    from asyncgg.runs import Plan, Run, disassociate, disassociate_sync, resume, retry, undo
     from asyncgg.settings import Settings, load_settings
 
 __version__ = "0.1.0"
@@ -63,6 +63,7 @@ __all__ = [
     "open_manifest",
     "resume",
     "retry",
+    "undo",
 ]
 
 _HOMES = {
@@ -103,6 +104,7 @@ _HOMES = {
         "disassociate_sync",
         "resume",
         "retry",
+        "undo",
     ),
     "asyncgg.settings": (
         "Settings",

@@ -15,7 +15,13 @@ __all__ = ["with_account"]
 
 
 def with_account(
-    plan: Plan, target: Target | None, settings: Settings, *, must_act: bool, unknown: str = ""
+    plan: Plan,
+    target: Target | None,
+    settings: Settings,
+    *,
+    must_act: bool,
+    unknown: str = "",
+    recorded: str = "",
 ) -> tuple[Plan, Identity | None]:
     """The plan with the account in it, and the account when it is known; errors as of `confirm_account`.
 
@@ -25,7 +31,8 @@ def with_account(
         if settings.expect_account is not None:
             raise GuardError(f"--expect-account {settings.expect_account} cannot be checked: {unknown}")
         return replace(plan, account_unknown=unknown), None
-    found, why = run_loop(confirm_account(connection_of(settings), target, settings, must_act=must_act))
+    asking = confirm_account(connection_of(settings), target, settings, recorded=recorded, must_act=must_act)
+    found, why = run_loop(asking)
     if found is None:
         return replace(plan, account_unknown=why), None
     return replace(plan, account=found.account, arn=found.arn), found

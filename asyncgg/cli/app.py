@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "cleanup": "What a policy's rules select, every night; --check reads one.",
     "resume": "Go on where a stopped run was.",
     "retry": "Only what failed, in a new pass of the same journal.",
+    "undo": "Associate again what a run is known to have disassociated.",
     "status": "Counts, rate, time left; works while a run is going.",
     "report": "The summary, failures by code, and lists as CSV, JSONL or HTML.",
     "simulator": "Greengrass V2 on this machine, for tests.",

@@ -6,10 +6,13 @@ from typing import Any, Final
 
 from asyncgg.report.summary import duration
 from asyncgg.runs import Plan
+from asyncgg.runs.undoing import WORDS
 
 __all__ = ["SCHEMA", "plan_lines", "plan_object", "where"]
 
 SCHEMA: Final = "asyncgg.plan/1"
+
+_LEFT_OUT: Final = {fate.value: words for fate, words in WORDS.items()}
 
 
 def plan_object(plan: Plan) -> dict[str, Any]:
@@ -37,6 +40,7 @@ def plan_object(plan: Plan) -> dict[str, Any]:
         "endpoint": target.endpoint_url if target else None,
         "account": plan.account or None,
         "arn": plan.arn or None,
+        "left_out": dict(plan.left_out),
     }
 
 
@@ -57,12 +61,12 @@ def plan_lines(plan: Plan) -> list[str]:
     """The plan for a person."""
     things, cores = _count(plan.things, "thing"), _count(plan.cores, "core")
     lines = [f"plan: {plan.operation} {things} {plan.operation.preposition} {cores}", *where(plan)]
-    lines.append(f"  manifest   {plan.source}")
+    lines.append(f"  {plan.origin:<10} {plan.source}")
     left_out = [
         _count(number, name)
         for number, name in ((plan.rejected, "bad row"), (plan.duplicates, "duplicate"), (plan.protected, "protected"))
         if number
-    ]
+    ] + [f"{number:,} {_LEFT_OUT.get(name, name)}" for name, number in plan.left_out.items()]
     if left_out:
         lines.append(f"  left out   {', '.join(left_out)}")
         lines += [f"             {row}" for row in plan.bad_rows]

@@ -69,7 +69,7 @@ def command(
             count = write_outcomes(failures, reader.outcomes(ThingState.FAILED), journal)
             output.say(f"{failures}: {count:,} failed things")
         if outcomes is not None:
-            count = write_outcomes(outcomes, reader.outcomes(), journal)
+            count = write_outcomes(outcomes, reader.outcomes(), journal, summary.operation)
             output.say(f"{outcomes}: {count:,} things")
         if html is not None:
             failed = reader.outcomes(ThingState.FAILED)

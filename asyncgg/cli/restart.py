@@ -4,18 +4,17 @@ endpoint it was begun with; only an option of this command changes that, never t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from asyncgg.cli import confirm
 from asyncgg.cli.options import given_settings
 from asyncgg.cli.output import Output
 from asyncgg.cli.running import finish, run_journal, run_loop
 from asyncgg.cli.signals import interrupting
-from asyncgg.errors import JournalError, UsageError
+from asyncgg.errors import JournalError
 from asyncgg.journal import Journal, JournalReader
 from asyncgg.model import RunState, Summary
 from asyncgg.report import EXIT_BY_STATE, summary_lines, summary_object
@@ -23,13 +22,11 @@ from asyncgg.report.summary import duration, next_commands
 from asyncgg.runs import Mode, confirm_account, quota_rate, seconds_at_quota
 from asyncgg.runs.execute import connection_of
 from asyncgg.runs.plan import quota_burst
-from asyncgg.settings import Settings, settings_of_journal
-from asyncgg.transport import Target, resolve
+from asyncgg.runs.stored import inherited, target_of
+from asyncgg.settings import Settings
+from asyncgg.transport import Target
 
-__all__ = ["restart", "settings_for"]
-
-_OF_ONE_START: Final = ("quiet", "log_format", "journal")
-"""Settings that a journal's later starts do not inherit: how the first one showed itself."""
+__all__ = ["restart"]
 
 
 def restart(path: Path, mode: Mode, given: Mapping[str, Any]) -> int:
@@ -38,7 +35,7 @@ def restart(path: Path, mode: Mode, given: Mapping[str, Any]) -> int:
         with JournalReader(path) as reader:
             meta, summary, busy = reader.meta(), reader.summary(), reader.running()
             things, requests = reader.left(failed=mode is Mode.RETRY)
-            settings = settings_for(reader.settings(), meta, given)
+            settings = inherited(reader.settings(), meta, given_settings(given))
         output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
         if busy:
             raise JournalError(
@@ -49,7 +46,7 @@ def restart(path: Path, mode: Mode, given: Mapping[str, Any]) -> int:
             return _nothing_to_do(path, mode, summary, output)
         if not given["yes"]:
             confirm.must_be_able_to_ask(stdin_is_taken=False)
-        target = _target(settings, meta, given)
+        target = target_of(settings, meta, given)
         recorded = meta.get("account", "")
         account, unknown = run_loop(confirm_account(connection_of(settings), target, settings, recorded=recorded))
         if not (output.quiet and given["yes"]):
@@ -60,30 +57,6 @@ def restart(path: Path, mode: Mode, given: Mapping[str, Any]) -> int:
             confirm.ask(output, things, f"{mode.value} them", stdin_is_taken=False)
         ended = run_journal(path, settings, output, mode=mode, region=target.region, account=account)
     return finish(output, *ended)
-
-
-def settings_for(stored: Mapping[str, Any], meta: Mapping[str, str], given: Mapping[str, Any]) -> Settings:
-    """The settings of another start: the journal's own, its Region and endpoint among them, under what is given now."""
-    own = {name: value for name, value in stored.items() if name not in _OF_ONE_START}
-    if meta.get("region"):
-        own["region"] = meta["region"]
-    if _custom(meta):
-        own["endpoint_url"] = meta["endpoint"]
-    return settings_of_journal(own, given_settings(given))
-
-
-def _custom(meta: Mapping[str, str]) -> bool:
-    return bool(json.loads(meta.get("custom", "false")))
-
-
-def _target(settings: Settings, meta: Mapping[str, str], given: Mapping[str, Any]) -> Target:
-    target = resolve(connection_of(settings))
-    if target.custom and not _custom(meta) and not given.get("endpoint_url"):
-        raise UsageError(
-            f"this run was begun at {meta.get('endpoint', 'AWS itself')}, but {target.source} now names"
-            f" {target.endpoint_url}; unset it, or give --endpoint-url to go there"
-        )
-    return target
 
 
 def _lines(

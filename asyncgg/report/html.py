@@ -91,7 +91,7 @@ def _facts(summary: Summary, meta: Mapping[str, str]) -> list[tuple[str, str]]:
     began = meta.get("created", "")
     facts = [
         ("Run", summary.run),
-        ("Manifest", meta.get("source", "")),
+        ("Undo of" if "undo_of" in meta else "Manifest", meta.get("source", "")),
         ("Begun", timestamp(float(began)) if began else ""),
         ("Account", meta.get("account", "")),
         ("Acted as", meta.get("arn", "")),

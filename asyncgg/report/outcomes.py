@@ -16,7 +16,7 @@ from typing import IO, Any, Final
 from asyncgg.errors import UsageError
 from asyncgg.journal import OutcomeRow
 from asyncgg.manifest.writing import timestamp, written
-from asyncgg.model import ThingState
+from asyncgg.model import Operation, ThingState
 
 __all__ = ["COLUMNS", "check_ending", "timestamp", "write_outcomes"]
 
@@ -25,7 +25,6 @@ COLUMNS: Final = ("core", "thing", "outcome", "code", "message", "attempts", "at
 _OUTCOMES: Final = {
     ThingState.PENDING: "pending",
     ThingState.CLAIMED: "pending",
-    ThingState.DISASSOCIATED: "disassociated",
     ThingState.FAILED: "failed",
 }
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -41,18 +40,21 @@ def check_ending(path: Path) -> str:
     raise UsageError(f"{path}: the ending does not say the format: use .csv or .jsonl (also .gz)")
 
 
-def write_outcomes(path: Path, rows: Iterable[OutcomeRow], journal: Path) -> int:
-    """Write `rows` of `journal` to `path`; how many there were. Raises `UsageError` when that is not possible."""
+def write_outcomes(
+    path: Path, rows: Iterable[OutcomeRow], journal: Path, operation: Operation = Operation.DISASSOCIATE
+) -> int:
+    """Write `rows` of `journal`, a run of `operation`, to `path`; how many there were. Raises `UsageError` when that is
+    not possible."""
     write = _csv if check_ending(path) == "csv" else _jsonl
     with written(path, journal) as file:
-        return write(file, rows)
+        return write(file, rows, operation.done)
 
 
-def _values(row: OutcomeRow) -> tuple[Any, ...]:
+def _values(row: OutcomeRow, done: str) -> tuple[Any, ...]:
     return (
         row.core,
         row.thing,
-        _OUTCOMES[row.state],
+        _OUTCOMES.get(row.state, done),
         row.code,
         row.message,
         row.attempts,
@@ -61,23 +63,23 @@ def _values(row: OutcomeRow) -> tuple[Any, ...]:
     )
 
 
-def _csv(file: IO[str], rows: Iterable[OutcomeRow]) -> int:
+def _csv(file: IO[str], rows: Iterable[OutcomeRow], done: str) -> int:
     writer = csv.writer(file, lineterminator="\n")
     careful = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)  # the other overlooks a lone \\r
     writer.writerow(COLUMNS)
     count = 0
     for row in rows:
-        core, thing, outcome, code, message, *rest = _values(row)
+        core, thing, outcome, code, message, *rest = _values(row, done)
         cells = (core, thing, outcome, _harmless(code), _harmless(message), *rest)
         (careful if "\r" in code + message else writer).writerow(cells)
         count += 1
     return count
 
 
-def _jsonl(file: IO[str], rows: Iterable[OutcomeRow]) -> int:
+def _jsonl(file: IO[str], rows: Iterable[OutcomeRow], done: str) -> int:
     count = 0
     for row in rows:
-        file.write(json.dumps(dict(zip(COLUMNS, _values(row), strict=True)), ensure_ascii=False) + "\n")
+        file.write(json.dumps(dict(zip(COLUMNS, _values(row, done), strict=True)), ensure_ascii=False) + "\n")
         count += 1
     return count
 

@@ -8,6 +8,7 @@ from asyncgg.runs.guarded import confirm_account, recorded_account
 from asyncgg.runs.library import Run, disassociate, disassociate_sync, resume, retry
 from asyncgg.runs.plan import Plan, quota_rate, seconds_at_quota
 from asyncgg.runs.prepare import Preparation, default_journal
+from asyncgg.runs.undo_run import undo
 
 __all__ = [
     "Mode",
@@ -25,4 +26,5 @@ __all__ = [
     "resume",
     "retry",
     "seconds_at_quota",
+    "undo",
 ]

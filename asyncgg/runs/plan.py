@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from asyncgg.manifest import BadRow
 from asyncgg.model import Operation
@@ -18,6 +19,7 @@ class Plan:
     """What would be done."""
 
     source: str
+    """Where the associations come from."""
     operation: Operation
     things: int
     cores: int
@@ -42,6 +44,10 @@ class Plan:
     arn: str = ""
     account_unknown: str = ""
     """Why the account is not known."""
+    origin: str = "manifest"
+    """What `source` is, for a person."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Things that were looked at and are not to be touched, by the reason in a word or two."""
 
 
 def quota_rate(settings: Settings, region: str | None) -> float:

@@ -1,0 +1,100 @@
+"""Rule: `asyncgg undo`: its options; what may be taken back is decided in `asyncgg.runs.undoing`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from asyncgg.cli.options import CONNECTION, GUARDS, JOURNAL, LIMITS, OUTPUT, JournalPath, given_settings, with_options
+from asyncgg.cli.output import Output
+
+if TYPE_CHECKING:
+    from asyncgg.runs import Plan, Preparation
+    from asyncgg.transport import Target
+
+__all__ = ["EXAMPLES", "command"]
+
+EXAMPLES = """
+\b
+Examples:
+  asyncgg undo asyncgg-20260131-120000.journal
+  asyncgg undo asyncgg-20260131-120000.journal --only wrong.csv --dry-run
+  asyncgg undo asyncgg-20260131-120000.journal --inventory before.db --yes --json
+  asyncgg undo asyncgg-20260131-120000.journal --assume-associated
+
+\b
+What is taken back is what the service accepted, and what was known to be associated before: because the
+run listed it itself, because a snapshot from before the run holds it, or because you say so. An undo is a
+run with a journal of its own: it can be resumed, retried, verified and undone.
+"""
+
+
+@with_options(GUARDS, CONNECTION, LIMITS, JOURNAL, OUTPUT)
+def command(
+    run: JournalPath,
+    *,
+    only: Annotated[
+        Path | None,
+        typer.Option(
+            "--only",
+            metavar="FILE",
+            help="take back only these: a manifest (core,thing), or one thing a line",
+            rich_help_panel="What",
+        ),
+    ] = None,
+    inventory: Annotated[
+        Path | None,
+        typer.Option(
+            "--inventory",
+            metavar="OLD.db",
+            help="a snapshot from before the run: what it holds was associated",
+            rich_help_panel="What",
+        ),
+    ] = None,
+    assume_associated: Annotated[
+        bool,
+        typer.Option(
+            "--assume-associated",
+            help="take it that all the run disassociated was associated before",
+            rich_help_panel="What",
+            show_default=False,
+        ),
+    ] = False,
+    **given: Any,
+) -> int:
+    """Associate again what a run is known to have disassociated, as a new run; an undo of an undo disassociates.
+
+    Settings, account, Region and endpoint are those of the run unless an option says otherwise.
+    """
+    from asyncgg.cli.errand import Errand, carry_out
+    from asyncgg.cli.running import finish
+    from asyncgg.journal import JournalReader
+    from asyncgg.manifest.only import load_only
+    from asyncgg.runs import default_journal
+    from asyncgg.runs.known import known_before
+    from asyncgg.runs.stored import inherited, target_of
+    from asyncgg.runs.undoing import NOT_INHERITED, prepare_undo
+
+    asked = given_settings(given)
+    with JournalReader(run) as reader:
+        meta = reader.meta()
+        settings = inherited(reader.settings(), meta, asked, without=NOT_INHERITED)
+    output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
+
+    def prepare(target: Target) -> tuple[Preparation, Plan]:
+        wanted = load_only(only) if only else None
+        path = settings.journal or default_journal()
+        with known_before(inventory, run, meta) as known:
+            return prepare_undo(run, path, settings, target, only=wanted, known_before=known, assume=assume_associated)
+
+    errand = Errand(
+        target=lambda: target_of(settings, meta, asked),
+        prepare=prepare,
+        yes=bool(given["yes"]),
+        dry_run=bool(given["dry_run"]),
+        recorded=meta.get("account", ""),
+    )
+    ended = carry_out(errand, settings, output)
+    return 0 if ended is None else finish(output, *ended)

@@ -1,0 +1,1 @@
+"""Rule: tests of whole runs besides the plain one: undo, verification."""
