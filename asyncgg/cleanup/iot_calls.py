@@ -25,8 +25,8 @@ from asyncgg.transport.failure import one_line
 __all__ = ["Calls", "Credentials", "NotAnsweredError"]
 
 _LONGEST_PAUSE: Final = 60.0
-_DENIALS: Final = 3
-"""Denials before any answer after which an operation is not called any more."""
+_REFUSALS: Final = 3
+"""Refusals before any answer after which an operation is not called any more: no permission, a wrong endpoint."""
 _GIVEN_UP: Final = 5
 """Calls in a row that got no answer in all their attempts, after which an operation is not called any more."""
 _RENEWALS: Final = 2
@@ -69,7 +69,7 @@ class Calls:
         self._credentials = credentials
         self._timeout = timeout
         self._answered = False
-        self._denied = self._given_up = 0
+        self._refusals = self._given_up = 0
         self._closed = ""
         self.sent = 0
         """Requests sent."""
@@ -129,7 +129,7 @@ class Calls:
         code, status = str(said.get("Code", "")), int(meta.get("HTTPStatusCode", 0))
         retry_after = read_retry_after(headers, time.time())
         verdict = classify(Refused(status, code, str(said.get("Message", "")), retry_after=retry_after), "", ())
-        words = one_line(f"{code}: {said.get('Message', '')}")
+        words = one_line(f"{code}: {said.get('Message', '')}").rstrip(".")
         if verdict is Verdict.THROTTLED:
             self.throttled += 1
             self._policy.on_throttled(started, self._clock(), retry_after)
@@ -139,10 +139,10 @@ class Calls:
         else:
             self._accepted(started)
         # Not the classification's word: there 404 and 403 speak of a core.
-        if status in {401, 403} and verdict not in _CREDENTIALS:
-            self._note_denial(words)
-        elif status == 404 and code == "ResourceNotFoundException":
+        if status == 404 and code == "ResourceNotFoundException":
             self._answered = True
+        elif verdict not in _CREDENTIALS | _PASSING:
+            self._note_refusal(words, denied=status in {401, 403})
         return _Failed(verdict, code, words, retry_after)
 
     def _give_up(self, outcome: _Failed, *, passing: bool) -> None:
@@ -151,10 +151,11 @@ class Calls:
         if self._given_up >= _GIVEN_UP:
             self._closed = f"{self._api} is not asked any more, {_GIVEN_UP} calls in a row failed: {outcome.words}"
 
-    def _note_denial(self, words: str) -> None:
-        self._denied += 1
-        if not self._answered and self._denied >= _DENIALS:
-            self._closed = f"{self._api} is denied: {words}; allow iot:{self._api}, or leave the rule out"
+    def _note_refusal(self, words: str, *, denied: bool) -> None:
+        self._refusals += 1
+        if not self._answered and self._refusals >= _REFUSALS:
+            advice = f"allow iot:{self._api}, or leave the rule out" if denied else "is this the endpoint of AWS IoT?"
+            self._closed = f"{self._api} is {'denied' if denied else 'refused'}: {words}; {advice}"
 
     def _accepted(self, started: float) -> None:
         self._policy.on_accepted(started, self._clock())

@@ -79,11 +79,11 @@ def check_policy(path: Path) -> Checked:
     policy = None
     if not faults.found:
         policy = Policy(path=path, name=name, rules=rules, protect=protect, **tables)
-        _look_twice(policy, faults)
+        _look_twice(policy, values, faults)
     return Checked(None if faults.found else policy, tuple(sorted(faults.found)), tuple(sorted(faults.warnings)))
 
 
-def _look_twice(policy: Policy, faults: Faults) -> None:
+def _look_twice(policy: Policy, values: Any, faults: Faults) -> None:
     """What only a whole policy shows."""
     ramp = policy.guards.ramp
     if ramp and ramp.maximum_per_minute is not None and ramp.maximum_per_minute < ramp.base_per_minute:
@@ -93,12 +93,19 @@ def _look_twice(policy: Policy, faults: Faults) -> None:
     for one in policy.lists:
         file = local_file(policy.path, one.file)
         if file is not None and not file.is_file():
-            faults.warn(_where(("rule",), one.file, faults), f"{file} is not there now; without it no run will start")
+            faults.warn(_where(values, one.file, faults), f"{file} is not there now; without it no run will start")
 
 
-def _where(prefix: KeyPath, file: str, faults: Faults) -> KeyPath:
-    """The `not-in` that may be meant: the first one, its file's name stands in the message anyway."""
-    return next((path for path in faults.lines if path[: len(prefix)] == prefix and path[-1] == "not-in"), prefix)
+def _where(values: Any, file: str, faults: Faults) -> KeyPath:
+    """The first `not-in` that names this file."""
+    for path in faults.lines:
+        if path[-1] == "not-in" or path[-2:] == ("not-in", "file"):
+            value = values
+            for part in path:
+                value = value[part]
+            if value == file:
+                return path
+    return ("rule",)
 
 
 def _checked(kind: Any, value: object, path: KeyPath, faults: Faults) -> Any:

@@ -170,6 +170,18 @@ async def test_what_is_denied_for_all_is_not_asked_for_each() -> None:
 
 
 @pytest.mark.virtual
+async def test_a_wrong_endpoint_is_found_out() -> None:
+    """Where another service answers that it knows no such operation, not every thing is asked for."""
+    client = Client(refusal(404, "UnknownOperationException"))
+    questions = Questions(registry(client), concurrency=1)
+    await questions.ask_things(f"t{number}" for number in range(100))
+    assert len(client.calls) == 3
+    assert questions.known.things["t99"] == NoAnswer(
+        "DescribeThing is refused: UnknownOperationException: no way; is this the endpoint of AWS IoT?"
+    )
+
+
+@pytest.mark.virtual
 async def test_a_denial_of_one_thing_is_of_that_one() -> None:
     """Where others are answered, a policy on single things does not end the questions."""
 

@@ -282,7 +282,8 @@ def test_other_doubts(tmp_path: Path) -> None:
     """Warned of: an index asked under `not`, no bound at all, a list of what must stay that is not there."""
     (negated,) = warnings(tmp_path, "not = { index-query = 'x:1' }")
     assert negated.startswith("3: rule[1]: under `not`, a thing that the index does not know (yet) is selected")
-    assert "4: rule[1].not-in: " in warnings(tmp_path, "not-in = 'keep.txt'")[0]
+    (missing,) = warnings(tmp_path, "not-in = 's3://b/k'\nany = [\n{ not-in = { file = 'keep.txt' } }]")
+    assert missing.startswith(f"6: rule[1].any[1].not-in.file: {tmp_path}/keep.txt is not there now")
     unbounded = check_policy(write(tmp_path, "[[rule]]\nname = 'x'\n")).warnings
     assert [warning.key for warning in unbounded] == ["guards"]
 
