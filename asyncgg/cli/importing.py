@@ -9,12 +9,11 @@ from typing import BinaryIO, Final
 
 from asyncgg.cli.output import Output
 from asyncgg.errors import UsageError
-from asyncgg.manifest import RejectsWriter, S3Opener, load_protect, open_manifest
+from asyncgg.manifest import RejectsWriter, load_protect, open_manifest
 from asyncgg.runs import Plan, Preparation
+from asyncgg.runs.buckets import s3_opener
 from asyncgg.settings import Settings
 from asyncgg.transport import Target
-from asyncgg.transport.connection import configured_endpoint
-from asyncgg.transport.session import new_session
 
 __all__ = ["import_manifest"]
 
@@ -44,7 +43,7 @@ def import_manifest(
     if rejects is not None and rejects.resolve() == journal.resolve():
         raise UsageError(f"{rejects}: --rejects and --journal are the same file; give each its own")
     with contextlib.ExitStack() as stack:
-        s3 = _s3(settings, target) if spec.startswith("s3://") else None
+        s3 = s3_opener(settings, target) if spec.startswith("s3://") else None
         manifest = stack.enter_context(open_manifest(spec, format=format, stdin=stdin, s3=s3))
         inputs = [spec, *([str(settings.protect)] if settings.protect else [])]
         writer = stack.enter_context(RejectsWriter(rejects, inputs=inputs)) if rejects else None
@@ -63,14 +62,3 @@ def import_manifest(
         except BaseException:
             preparation.discard()
             raise
-
-
-def _s3(settings: Settings, target: Target | None) -> S3Opener:
-    """How an `s3://` manifest is fetched: by the same profile; with a custom endpoint, from nowhere else."""
-    from asyncgg.manifest.s3 import S3Download
-
-    endpoint = None
-    if target is not None and target.custom:
-        session = new_session(settings.profile)
-        endpoint = configured_endpoint(session, "s3", own_only=True)[1] or target.endpoint_url
-    return S3Download(settings.profile, target.region if target else settings.region, endpoint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -77,6 +77,11 @@ class Preparation:
             self._bad.extend(chunk.bad[: _SHOWN - len(self._bad)])
             if self._rejects is not None:
                 self._rejects.write(chunk.bad)
+
+    def add_chosen(self, chosen: Sequence[tuple[str, str, str]], *, protected: int = 0) -> None:
+        """Take in (core, thing, reason) that something chose, having left out `protected` things itself."""
+        self._importer.add_chosen(chosen)
+        self._protected += protected
 
     def finish(self, target: Target | None) -> Plan:
         """Complete the journal, not yet guarded by an account; returns the plan.
