@@ -198,5 +198,6 @@ def test_bad_rows_can_be_skipped_and_kept(cli: Cli, serve: Serve) -> None:
         "rejected": 1,
         "duplicates": 1,
         "protected": 0,
+        "already": 0,
     }
     assert "core-1,bad thing" in Path("bad.csv").read_text(encoding="utf-8")

@@ -40,6 +40,7 @@ def test_json_is_one_object_as_in_the_contract(cli: Cli, serve: Serve) -> None:
             "rejected": 0,
             "duplicates": 0,
             "protected": 0,
+            "already": 0,
         },
         "requests": {"sent": 3, "minimum": 3, "throttled": 0, "retried": 0},
         "failures": {},
