@@ -1,0 +1,109 @@
+"""Rule: who can be told is said here, and how they are written and shown: a webhook's URL and headers are secrets.
+
+Nothing of a URL but its scheme and host is ever shown, and no value of a header.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from asyncgg.errors import UsageError
+
+__all__ = ["Target", "Topic", "Webhook", "parse_target", "secret_headers"]
+
+_TOPIC: Final = re.compile(r"arn:[a-z0-9-]+:sns:([a-z0-9-]+):\d{12}:[a-zA-Z0-9_-]{1,256}(?:\.fifo)?\Z")
+_VARIABLE: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)\Z")
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """An address that takes a POST of JSON."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def shown(self) -> str:
+        """What messages call it: scheme and host."""
+        parts = urlsplit(self.url)
+        port = f":{parts.port}" if parts.port else ""
+        return f"webhook {parts.scheme}://{parts.hostname}{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """An SNS topic."""
+
+    arn: str
+
+    @property
+    def region(self) -> str:
+        """The Region it is in."""
+        return self.arn.split(":")[3]
+
+    @property
+    def shown(self) -> str:
+        """What messages call it."""
+        return f"topic {self.arn}"
+
+
+Target = Webhook | Topic
+
+
+def parse_target(
+    text: str, headers: Mapping[str, str] | None = None, environment: Mapping[str, str] | None = None
+) -> Target:
+    """The target that `text` names: an SNS topic's ARN, an http(s) URL, or `env:NAME`, whose variable holds the URL.
+
+    `headers` (see `secret_headers`) are for a webhook. Raises `UsageError` that does not repeat the text.
+    """
+    if text.startswith("arn:"):
+        if not _TOPIC.match(text):
+            raise UsageError(f"notify: {text[:200]!a} is no SNS topic's ARN: arn:aws:sns:REGION:ACCOUNT:NAME")
+        return Topic(text)
+    url = _of_variable(text, environment) if text.startswith("env:") else text
+    if not _is_url(url):
+        whose = f"what {text} holds" if text.startswith("env:") else "what is given (not shown, it may hold a secret)"
+        raise UsageError(f"notify: {whose} is no target: use https://..., env:NAME or an SNS topic's ARN")
+    return Webhook(url, headers or {})
+
+
+def secret_headers(named: Mapping[str, str], environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The headers of a webhook, each written `env:NAME`, with what their variables hold.
+
+    Raises `UsageError` for a header that cannot be sent, or a variable that is not set.
+    """
+    headers = {}
+    for name, text in named.items():
+        if not _HEADER.match(name):
+            raise UsageError(f"notify: {name[:100]!a} is no name of an HTTP header")
+        value = _of_variable(text, environment)
+        if not value.isprintable():
+            raise UsageError(f"notify: what {text} holds cannot be sent in the header {name}: it is not one line")
+        headers[name] = value
+    return headers
+
+
+def _of_variable(text: str, environment: Mapping[str, str] | None) -> str:
+    match = _VARIABLE.match(text)
+    if match is None:
+        raise UsageError("notify: a secret is written env:NAME, and the variable holds it")
+    value = (os.environ if environment is None else environment).get(match[1], "").strip()
+    if not value:
+        raise UsageError(f"notify: the environment variable {match[1]} is not set")
+    return value
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and text.isprintable() and " " not in text
