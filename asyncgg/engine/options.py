@@ -41,3 +41,5 @@ class Result:
     reason: str = ""
     credentials: bool = False
     """Whether credentials or permissions ended it."""
+    first_only: bool = False
+    """Whether it ended because only the first things were to go, and they have."""

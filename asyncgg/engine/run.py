@@ -155,7 +155,8 @@ class Engine:
         if stop and not done_anyway:
             return Result(stop.state, stop.reason, stop.credentials)
         if counts.pending and self._options.first is not None:
-            return Result(RunState.INTERRUPTED, f"the first {self._options.first} things have gone, the others wait")
+            reason = f"the first {self._options.first} things have gone, the others wait"
+            return Result(RunState.INTERRUPTED, reason, first_only=True)
         if counts.pending:
             return Result(RunState.INTERRUPTED, f"{counts.pending} things of an earlier start are still pending")
         return Result(RunState.PARTIAL if counts.failed else RunState.COMPLETE)

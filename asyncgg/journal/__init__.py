@@ -1,7 +1,7 @@
 """Rule: the durable queue of a run: one SQLite file, one writer (tables: `schema`, promises: `writer`)."""
 
 from asyncgg.journal.importer import Imported, Importer
-from asyncgg.journal.lock import running
+from asyncgg.journal.lock import RunLock, running
 from asyncgg.journal.operation import operation_of
 from asyncgg.journal.reader import JournalReader, OutcomeRow
 from asyncgg.journal.removed import Change, Sureness, changes
@@ -17,6 +17,7 @@ __all__ = [
     "Journal",
     "JournalReader",
     "OutcomeRow",
+    "RunLock",
     "Store",
     "Sureness",
     "changes",

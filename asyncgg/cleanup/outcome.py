@@ -1,0 +1,124 @@
+"""Rule: how a night ended, as values and as one JSON object, is said here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from asyncgg.cleanup.nights import Night
+from asyncgg.cleanup.questions import QuestionStatistics
+from asyncgg.cleanup.tally import Tally
+from asyncgg.inventory import Swept
+from asyncgg.model import RunState, Summary
+from asyncgg.report import summary_object
+
+__all__ = ["SCHEMA", "Canary", "NightReport"]
+
+SCHEMA: Final = "asyncgg.cleanup/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """What the first things came to."""
+
+    things: int
+    left: int
+    """Of them, still listed on their core after they had been disassociated."""
+    failed: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether the rest may go."""
+        return not (self.left or self.failed)
+
+    @property
+    def words(self) -> str:
+        """Why it did not."""
+        what = f"{self.failed:,} failed" if self.failed else f"{self.left:,} are still listed on their core"
+        return f"of the canary's {self.things:,} things {what}; the others were not sent"
+
+
+@dataclass(slots=True)
+class NightReport:
+    """One night; filled in as it goes."""
+
+    policy: str
+    night: Night | None = None
+    """None when it ended before there was one."""
+    dry_run: bool = False
+    state: RunState = RunState.RUNNING
+    """PLANNED after a dry run."""
+    exit: int = 1
+    reason: str = ""
+    swept: Swept | None = None
+    asked: QuestionStatistics | None = None
+    tally: Tally | None = None
+    canary: Canary | None = None
+    summary: Summary | None = None
+    resumed: NightReport | None = None
+    """The end of an earlier night's run, which was gone on with first."""
+    removed: list[str] = field(default_factory=list)
+    """Old nights that were removed."""
+    warnings: list[str] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """As JSON says it."""
+        night, swept = self.night, self.swept
+        return {
+            "schema": SCHEMA,
+            "policy": self.policy,
+            "night": night.name if night else None,
+            "dry_run": self.dry_run,
+            "state": self.state.value,
+            "exit": self.exit,
+            "reason": self.reason,
+            "sweep": _sweep(swept) if swept else None,
+            "decisions": self.tally.document() if self.tally else None,
+            "questions": _questions(self.asked) if self.asked else None,
+            "canary": {"things": self.canary.things, "left": self.canary.left, "failed": self.canary.failed}
+            if self.canary
+            else None,
+            "run": summary_object(self.summary) if self.summary else None,
+            "resumed": self.resumed.document() if self.resumed else None,
+            "removed": self.removed,
+            "warnings": self.warnings,
+            "files": _files(night),
+        }
+
+
+def _sweep(swept: Swept) -> dict[str, Any]:
+    counts = swept.counts
+    return {
+        "state": swept.state.value,
+        "reason": swept.reason,
+        "cores": counts.cores,
+        "vanished": counts.vanished,
+        "denied": counts.denied,
+        "failed": counts.failed,
+        "associations": counts.associations,
+        "failed_share": round(swept.failed_share, 6),
+        "requests": {"sent": swept.sent, "minimum": swept.minimum, "throttled": swept.throttled},
+        "seconds": round(swept.seconds, 3),
+    }
+
+
+def _questions(asked: QuestionStatistics) -> dict[str, int]:
+    return {
+        "things": asked.things,
+        "missing": asked.missing,
+        "sets": asked.sets,
+        "unanswered": asked.unanswered,
+    }
+
+
+def _files(night: Night | None) -> dict[str, str]:
+    if night is None:
+        return {}
+    names: dict[str, Path] = {
+        "snapshot": night.snapshot,
+        "decisions": night.decisions,
+        "journal": night.journal,
+        "report": night.report,
+    }
+    return {name: str(path) for name, path in names.items() if path.is_file() or name == "report"}

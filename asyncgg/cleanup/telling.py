@@ -1,0 +1,43 @@
+"""Rule: who is told how a night ended, and what, is decided here; a target that fails fails nothing."""
+
+from __future__ import annotations
+
+import socket
+
+from asyncgg.cleanup.outcome import NightReport
+from asyncgg.cleanup.policy import Policy
+from asyncgg.notify import Message, Occasion, Target, notify, parse_target, secret_headers, text_of
+from asyncgg.transport import Connection
+
+__all__ = ["targets_of", "tell"]
+
+
+def targets_of(policy: Policy) -> list[Target]:
+    """Those whom the policy names. Raises `UsageError` when a variable it names is not set."""
+    wishes = policy.notify
+    headers = secret_headers(wishes.webhook_headers)
+    return [parse_target(text, headers) for text in wishes.webhook] + [parse_target(arn) for arn in wishes.sns]
+
+
+async def tell(policy: Policy, targets: list[Target], report: NightReport, connection: Connection) -> list[str]:
+    """Tell them, if the policy wants this kind of end told; a line for each that was not."""
+    occasion = occasion_of(report)
+    if report.dry_run or not targets or occasion.value not in policy.notify.on:
+        return []
+    message = Message(occasion, words(report), report.document(), socket.gethostname(), policy.name)
+    return await notify(targets, message, connection=connection)
+
+
+def occasion_of(report: NightReport) -> Occasion:
+    """What kind of end it was."""
+    if report.exit in {0, 3, 10}:
+        return Occasion.END
+    return Occasion.GUARD if report.exit == 4 else Occasion.FAILURE
+
+
+def words(report: NightReport) -> str:
+    """How the night ended, in one line."""
+    if report.summary is not None:
+        return text_of(report.summary, reason=report.reason, policy=report.policy)
+    why = f": {' '.join(report.reason.split())}" if report.reason else ""
+    return f"asyncgg {report.policy}: {report.state}{why}"

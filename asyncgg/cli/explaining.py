@@ -1,0 +1,79 @@
+"""Rule: `cleanup --explain`: what a policy says of one thing, by the last snapshot; nothing is changed by it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from asyncgg.cleanup import Candidate, Explanation, Policy, Questions, explain, select
+from asyncgg.cleanup.beginning import lists_of
+from asyncgg.cleanup.nights import newest_snapshot
+from asyncgg.cli.night import checked
+from asyncgg.cli.output import Output
+from asyncgg.cli.running import run_loop
+from asyncgg.cli.signals import interrupting
+from asyncgg.errors import UsageError
+from asyncgg.inventory import Snapshot
+from asyncgg.manifest.writing import timestamp
+from asyncgg.runs.execute import connection_of
+from asyncgg.settings import Settings
+from asyncgg.transport import resolve
+
+__all__ = ["explain_thing"]
+
+_NOWHERE = 3
+
+
+def explain_thing(path: Path, thing: str, settings: Settings, output: Output, *, inventory: Path | None) -> int:
+    """Write what becomes of each association of `thing`, and why; the exit code: 3 when it has none.
+
+    Raises `UsageError` when there is no snapshot to look at, and what asking raises.
+    """
+    policy = checked(path, output)
+    source = inventory or newest_snapshot(policy.folder)
+    if source is None:
+        raise UsageError(
+            f"{policy.folder}: no night has left a snapshot yet: give --inventory fleet.db, or start a --dry-run"
+        )
+    with interrupting(), Snapshot(source) as snapshot:
+        if not snapshot.finished:
+            output.say(f"warning: snapshot {source}: its sweep is not finished, the thing may be on other cores, too")
+        found = list(snapshot.pairs_of_things([thing]))
+        names = {pair.core for pair in found}
+        devices = {core.device.name: core.device for core in snapshot.cores() if core.device.name in names}
+        taken = timestamp(snapshot.begun_at)
+        candidates = [Candidate(devices[core], name, since) for core, name, since in found]
+        explanations = run_loop(_explained(policy, candidates, settings)) if candidates else []
+    lines = [f"by {source}, taken {taken}:"]
+    for explanation in explanations:
+        lines += explanation.lines()
+    if not explanations:
+        lines.append(f"{thing} is on no core")
+    output.result(
+        {
+            "schema": "asyncgg.explain/1",
+            "policy": policy.name,
+            "thing": thing,
+            "snapshot": str(source),
+            "taken": taken,
+            "associations": [explanation.document() for explanation in explanations],
+        },
+        lines,
+    )
+    return 0 if explanations else _NOWHERE
+
+
+async def _explained(policy: Policy, candidates: list[Candidate], settings: Settings) -> list[Explanation]:
+    connection, now = connection_of(settings), time.time()
+    lists = lists_of(policy, settings, resolve(connection))
+    async with AsyncExitStack() as stack:
+        registry = None
+        if policy.asks:
+            from asyncgg.cleanup.iot_open import open_registry
+
+            registry = await stack.enter_async_context(open_registry(connection, policy.iot))
+        questions = Questions(registry, lists=lists)
+        async for _ in select(policy, [candidates], questions, now):
+            pass  # for its questions
+        return [explain(policy, candidate, questions.known, now) for candidate in candidates]

@@ -1,0 +1,204 @@
+"""Rule: one start of a policy as the command line does it lives here: lists, account, signals, display, who is told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from asyncgg.cleanup import Policy, Verdict, check_policy
+from asyncgg.cleanup.beginning import digest_of, lists_of
+from asyncgg.cleanup.clean_up import CleanUp, guarded
+from asyncgg.cleanup.outcome import NightReport
+from asyncgg.cleanup.telling import targets_of, tell
+from asyncgg.cli.notices import Notice
+from asyncgg.cli.output import Output
+from asyncgg.cli.progress import Display, Form, picture, progress_line, progress_record
+from asyncgg.cli.running import NotBegunError, run_loop
+from asyncgg.cli.signals import interrupting, stopping
+from asyncgg.cli.sweeping import FORM as SWEEP
+from asyncgg.errors import AsyncggError, SettingsError
+from asyncgg.inventory import SweepProgress
+from asyncgg.model import Operation, RunState
+from asyncgg.report import summary_lines
+from asyncgg.report.summary import duration
+from asyncgg.runs import confirm_account
+from asyncgg.runs.execute import connection_of
+from asyncgg.settings import Settings
+from asyncgg.transport import Target, resolve
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["checked", "night_lines", "run_policy"]
+
+_REASONS_SHOWN: Final = 10
+
+
+def checked(path: Path, output: Output) -> Policy:
+    """The policy, its doubtful places told. Raises `SettingsError` with every fault of it."""
+    found = check_policy(path)
+    if found.policy is None:
+        raise SettingsError("\n".join(fault.at(str(path)) for fault in found.faults))
+    for doubt in found.warnings:
+        output.tell({"event": "warning", "warning": doubt.at(str(path))}, f"warning: {doubt.at(str(path))}")
+    return found.policy
+
+
+def run_policy(path: Path, settings: Settings, output: Output, *, dry_run: bool) -> int:
+    """Do what the policy says, tell whom it names, write the result; the exit code.
+
+    Raises an `AsyncggError` when it could not begin, or KeyboardInterrupt when it was cut off.
+    """
+    policy = checked(path, output)
+    targets = targets_of(policy)
+    settings = guarded(settings, policy)
+    connection = connection_of(settings)
+    try:
+        with interrupting():
+            target = resolve(connection)
+            lists = lists_of(policy, settings, target)
+        report = run_loop(_Start(policy, settings, output, target, lists, dry_run).run())
+    except AsyncggError as error:  # before there was a night: who waits for its report should hear of that, too
+        report = NightReport(policy.name, dry_run=dry_run, state=RunState.ABORTED, exit=error.exit_code)
+        report.reason = str(error)
+        _warn(output, *run_loop(tell(policy, targets, report, connection)))
+        raise
+    untold = run_loop(tell(policy, targets, report, connection))
+    _warn(output, *untold)
+    report.warnings += untold
+    lines = night_lines(report)
+    if output.as_json and not output.quiet:
+        output.say(*lines)
+    output.result(report.document(), lines)
+    return report.exit
+
+
+class _Start:
+    def __init__(
+        self,
+        policy: Policy,
+        settings: Settings,
+        output: Output,
+        target: Target,
+        lists: dict[str, frozenset[str]],
+        dry_run: bool,
+    ) -> None:
+        self._policy = policy
+        self._settings = settings
+        self._output = output
+        self._target = target
+        self._lists = lists
+        self._dry_run = dry_run
+        self._display = Display(output, form=_FORM)
+        self._clean_up: CleanUp | None = None
+
+    async def run(self) -> NightReport:
+        task = asyncio.create_task(self._run(), name="asyncgg-cleanup")
+        async with self._display.shown():
+            with stopping(lambda reason: self._stop(task, reason), task.cancel):
+                await asyncio.wait((task,))
+                with contextlib.suppress(Exception):  # a look at what may never have begun
+                    self._display.last_look()
+        if not task.cancelled():
+            return task.result()
+        if self._clean_up is None:
+            raise NotBegunError("interrupted; nothing was sent")
+        raise KeyboardInterrupt("cut off by a second signal; the next start of the policy knows what was sent perhaps")
+
+    async def _run(self) -> NightReport:
+        account, _ = await confirm_account(connection_of(self._settings), self._target, self._settings)
+        self._clean_up = CleanUp(
+            self._policy,
+            self._settings,
+            self._target,
+            digest=digest_of(self._policy, self._lists),
+            lists=self._lists,
+            account=account,
+            listeners=[self._display.listen],
+            on_work=self._display.watch,
+            on_step=lambda words: self._display.notice(Notice(words, {"event": "step", "step": words})),
+            on_warning=lambda words: self._display.notice(
+                Notice(f"warning: {words}", {"event": "warning", "warning": words})
+            ),
+        )
+        return await self._clean_up.run(dry_run=self._dry_run)
+
+    def _stop(self, task: asyncio.Task[Any], reason: str) -> None:
+        if self._clean_up is None:
+            task.cancel()
+        else:
+            self._clean_up.stop(reason)
+            self._display.notice(Notice("a second signal cuts off what is in flight", {"event": "hint"}))
+
+
+def _warn(output: Output, *lines: str) -> None:
+    for line in lines:
+        output.tell({"event": "warning", "warning": line}, f"warning: {line}")
+
+
+# --- how it goes: a sweep, a run, and a sweep again ---
+
+
+def _line(progress: Any, rate: float) -> str:
+    return SWEEP.line(progress, rate) if isinstance(progress, SweepProgress) else progress_line(progress, rate)
+
+
+def _record(progress: Any, rate: float) -> dict[str, Any]:
+    if isinstance(progress, SweepProgress):
+        return SWEEP.record(progress, rate)
+    return progress_record(progress, rate, Operation.DISASSOCIATE)
+
+
+def _picture(progress: Any, rate: float) -> RenderableType:
+    return SWEEP.picture(progress, rate) if isinstance(progress, SweepProgress) else picture(progress, rate)
+
+
+_FORM: Final = Form(_line, _record, _picture)
+
+
+# --- how it ended ---
+
+
+def night_lines(report: NightReport) -> list[str]:
+    """A night's end for a person."""
+    state = "dry run" if report.dry_run and report.state is RunState.PLANNED else report.state.value
+    head = f"policy {report.policy}: {state}{f': {report.reason}' if report.reason else ''}"
+    lines = [head]
+    if report.resumed is not None and report.resumed.summary is not None:
+        night = report.resumed.night
+        lines.append(f"  before     the run of {night.name if night else '?'} was gone on with:")
+        lines += [f"  {line}" for line in summary_lines(report.resumed.summary, reason=report.resumed.reason)]
+    if report.swept is not None:
+        counts = report.swept.counts
+        lines.append(
+            f"  sweep      {counts.cores:,} cores, {counts.associations:,} associations,"
+            f" {report.swept.sent:,} requests, {duration(report.swept.seconds)}"
+        )
+    lines += _decisions(report)
+    if report.canary is not None:
+        said = "verified" if report.canary.passed else "not passed"
+        lines.append(f"  canary     {report.canary.things:,} things, {said}")
+    if report.summary is not None:
+        lines += summary_lines(report.summary)[1:]
+    lines += [f"  removed    the night {name}" for name in report.removed]
+    if report.night is not None:
+        lines.append(f"  report     {report.night.report}")
+        if report.tally is not None:
+            lines.append(f"  decisions  {report.night.decisions}")
+    return lines
+
+
+def _decisions(report: NightReport) -> list[str]:
+    tally = report.tally
+    if tally is None:
+        return []
+    said = [f"{tally.verdicts[verdict]:,} {verdict}" for verdict in Verdict if tally.verdicts[verdict]]
+    lines = [f"  decided    {', '.join(said) or 'nothing: there are no associations'}"]
+    for number, (reason, count) in enumerate(tally.reasons.most_common()):
+        if number == _REASONS_SHOWN:
+            lines.append(f"             and {len(tally.reasons) - number:,} more reasons")
+            break
+        lines.append(f"  {'reasons' if number == 0 else '':<10} {count:,}: {reason}")
+    return lines
