@@ -10,8 +10,11 @@ from typing import Any, Final
 
 from asyncgg.events import (
     CoreGivenUp,
+    CoreNotListed,
     Event,
     LanePaused,
+    OddNames,
+    PageFailed,
     RateChanged,
     RequestFailed,
     RunEnded,
@@ -73,10 +76,27 @@ class Notices:
             case LanePaused(reason, seconds):
                 notice = _notice("paused", f"paused for {seconds:.1f} s: {reason}", reason=reason, seconds=seconds)
                 return self._sparing("paused", notice, now)
-            case CoreGivenUp(core, code, message, things):
-                text = f"core {core} given up, {things:,} things failed: {code}: {message}"
-                notice = _notice("core-given-up", text, core=core, code=code, message=message, things=things)
+            case CoreGivenUp(core, code, message, things, gone):
+                fate = "gone since it was listed" if gone else "given up"
+                text = f"core {core} {fate}, {things:,} things {'with it' if gone else 'failed'}: {code}: {message}"
+                notice = _notice("core-given-up", text, core=core, code=code, message=message, things=things, gone=gone)
                 return self._sparing(f"core {code}", notice, now)
+            case PageFailed(core, code, message):
+                what = f"a page of core {core}" if core else "a page of the list of cores"
+                notice = _notice(
+                    "page-failed", f"{what} failed: {code}: {message}", core=core, code=code, message=message
+                )
+                return self._sparing(f"page {code}", notice, now)
+            case CoreNotListed(core, why, code, message):
+                fields = {"core": core, "why": why, "code": code, "message": message}
+                said = f": {code}: {message}" if code else ""
+                return self._sparing(
+                    f"core {why}", _notice("core-not-listed", f"core {core} {why}{said}", **fields), now
+                )
+            case OddNames(core, names):
+                where = f"core {core}" if core else "the list of cores"
+                text = f"{where} told {names[0]}, which is no name, and is not used"
+                return self._sparing("odd names", _notice("odd-names", text, core=core, names=list(names)), now)
             case RequestFailed(then="core missing" | "core denied"):
                 return None  # CoreGivenUp follows and says more
             case RequestFailed(core, things, code, message, then):

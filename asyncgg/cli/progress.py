@@ -9,11 +9,12 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from asyncgg.cli.notices import Notice, Notices
 from asyncgg.cli.output import Output
-from asyncgg.engine import Engine
 from asyncgg.events import Event, Progress, RunEnded
 from asyncgg.model import Operation
 from asyncgg.report.summary import duration
@@ -21,7 +22,7 @@ from asyncgg.report.summary import duration
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["Display", "RateMeter", "progress_line", "progress_record"]
+__all__ = ["Display", "Form", "RateMeter", "progress_line", "progress_record"]
 
 _FIRST: Final = 1.0
 _EVERY: Final = 5.0
@@ -92,6 +93,27 @@ def progress_record(progress: Progress, rate: float, operation: Operation) -> di
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How the progress of one kind of work is told, each time with the rate of the last few seconds.
+
+    The progress has at least `seconds` and `sent`.
+    """
+
+    line: Callable[[Any, float], str]
+    """For a log."""
+    record: Callable[[Any, float], dict[str, Any]]
+    """The fields of a JSON line."""
+    picture: Callable[[Any, float], RenderableType]
+    """For a terminal."""
+
+
+class _Watched(Protocol):
+    """Work that tells how it stands."""
+
+    def progress(self) -> Any: ...
+
+
 class _View(Protocol):
     """One way of showing it."""
 
@@ -100,7 +122,7 @@ class _View(Protocol):
 
     def notice(self, notice: Notice) -> None: ...
 
-    def show(self, progress: Progress, rate: float, *, last: bool) -> None: ...
+    def show(self, progress: Any, rate: float, *, last: bool) -> None: ...
 
     def close(self) -> None: ...
 
@@ -110,19 +132,18 @@ class _Lines:
 
     frame = _FIRST
 
-    def __init__(self, output: Output, operation: Operation) -> None:
+    def __init__(self, output: Output, form: Form) -> None:
         self._output = output
-        self._operation = operation
+        self._form = form
         self._shown: float | None = None
 
     def notice(self, notice: Notice) -> None:
         self._output.tell(notice.fields, notice.text)
 
-    def show(self, progress: Progress, rate: float, *, last: bool) -> None:
+    def show(self, progress: Any, rate: float, *, last: bool) -> None:
         if last or self._shown is None or progress.seconds - self._shown >= _EVERY - _FIRST / 2:
             self._shown = progress.seconds
-            record = progress_record(progress, rate, self._operation)
-            self._output.tell(record, progress_line(progress, rate))
+            self._output.tell(self._form.record(progress, rate), self._form.line(progress, rate))
 
     def close(self) -> None:
         pass
@@ -133,20 +154,21 @@ class _Live:
 
     frame = _FRAME
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, form: Form) -> None:
         from rich.console import Console
         from rich.live import Live
 
         self._console = Console(file=output.errors, highlight=False, markup=False, emoji=False)  # type: ignore[arg-type]  # Rich needs no more of a stream
         self._live = Live(console=self._console, auto_refresh=False, transient=False, redirect_stdout=False)
         self._live.start()
+        self._form = form
 
     def notice(self, notice: Notice) -> None:
         if notice.fields["event"] not in {"started", "ended"}:  # the bar says that
             self._live.console.print(notice.text, style="yellow")
 
-    def show(self, progress: Progress, rate: float, *, last: bool) -> None:
-        self._live.update(picture(progress, rate), refresh=True)
+    def show(self, progress: Any, rate: float, *, last: bool) -> None:
+        self._live.update(self._form.picture(progress, rate), refresh=True)
 
     def close(self) -> None:
         self._live.stop()
@@ -174,14 +196,16 @@ def picture(progress: Progress, rate: float) -> RenderableType:
 
 
 class Display:
-    """The view a run has of itself: give `listen` to the run, `watch` its engine."""
+    """The view a run (or a sweep, with its own `form`) has of itself: give it `listen`, `watch` its engine."""
 
-    def __init__(self, output: Output, operation: Operation = Operation.DISASSOCIATE) -> None:
+    def __init__(
+        self, output: Output, operation: Operation = Operation.DISASSOCIATE, *, form: Form | None = None
+    ) -> None:
         self._output = output
-        self._operation = operation
+        self._form = form or Form(progress_line, partial(progress_record, operation=operation), picture)
         self._notices = Notices()
         self._meter = RateMeter()
-        self._engine: Engine | None = None
+        self._engine: _Watched | None = None
         self._view: _View | None = None
         self._clock: Callable[[], float] = lambda: 0.0
 
@@ -200,17 +224,21 @@ class Display:
                 self._view.close()
             self._view = None
 
-    def watch(self, engine: Engine) -> None:
-        """Show this engine's progress."""
+    def watch(self, engine: _Watched) -> None:
+        """Show this engine's, or this sweep's, progress."""
         self._engine = engine
 
     def listen(self, event: Event) -> None:
         """Be told of an event."""
         if isinstance(event, RunEnded):
-            self._look(last=True)
+            self.last_look()
         notice = self._notices.take(event, self._clock())
         if notice is not None:
             self.notice(notice)
+
+    def last_look(self) -> None:
+        """Show how it ended."""
+        self._look(last=True)
 
     def notice(self, notice: Notice) -> None:
         """Show a line."""
@@ -231,8 +259,8 @@ class Display:
         if self._output.quiet:
             return None
         if self._output.log_json or not self._output.errors.isatty() or _dumb():
-            return _Lines(self._output, self._operation)
-        return _Live(self._output)
+            return _Lines(self._output, self._form)
+        return _Live(self._output, self._form)
 
 
 def _dumb() -> bool:

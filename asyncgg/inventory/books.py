@@ -13,7 +13,7 @@ from asyncgg.engine import Stop
 from asyncgg.errors import AsyncggError
 from asyncgg.inventory.agenda import Agenda, Listing
 from asyncgg.inventory.chain import Chain
-from asyncgg.inventory.opening import Scope, begin_or_resume
+from asyncgg.inventory.opening import Scope, begin_or_resume, refuse_finished
 from asyncgg.inventory.store import Store
 from asyncgg.inventory.values import CoreState, Counts, Swept
 from asyncgg.inventory.writer import SnapshotWriter
@@ -41,6 +41,7 @@ class Books:
         self._started = self._clock()
         self._path = path
         self._names: set[str] = set()
+        refuse_finished(path)
         self._writer = SnapshotWriter(path, threaded=threaded)
         try:
             self._writer.at_once(lambda store: begin_or_resume(store, path, scope, max_age))

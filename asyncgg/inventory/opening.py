@@ -10,17 +10,19 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from asyncgg.errors import SnapshotError, UsageError
+from asyncgg.inventory import schema
 from asyncgg.inventory.store import Store
 from asyncgg.inventory.values import Origin
 from asyncgg.model import CoreDevice, name_fault
 from asyncgg.transport.reads import CoreFilter
 
-__all__ = ["LONGEST_SWEEP", "Scope", "begin_or_resume"]
+__all__ = ["LONGEST_SWEEP", "Scope", "begin_or_resume", "refuse_finished"]
 
 LONGEST_SWEEP: Final = 86_400.0
 """Seconds after which an unfinished sweep is too old to be gone on with, unless told otherwise."""
@@ -60,10 +62,19 @@ class Scope:
         }
 
 
+def refuse_finished(path: Path) -> None:
+    """Raise `SnapshotError` when the snapshot at `path` is finished; it is only read for that, and stays as it is."""
+    if not path.is_file() or not path.stat().st_size:
+        return
+    with closing(schema.open_existing(path, "ro")) as connection:
+        if Store(connection).get("finished"):
+            raise SnapshotError(f"snapshot {path}: it is finished; give another file, or replace this one")
+
+
 def begin_or_resume(store: Store, path: Path, scope: Scope, max_age: float) -> bool:
     """Make the snapshot ready to be swept into; whether that goes on with an earlier start.
 
-    Raises `SnapshotError` when it is finished, of another sweep, or begun more than `max_age` seconds ago.
+    Raises `SnapshotError` when it is of another sweep, or begun more than `max_age` seconds ago.
     """
     begun = store.get("begun")
     if not begun:
@@ -71,8 +82,6 @@ def begin_or_resume(store: Store, path: Path, scope: Scope, max_age: float) -> b
         if scope.cores is not None:
             store.add(1, [CoreDevice(name) for name in scope.cores])
         return False
-    if store.get("finished"):
-        raise SnapshotError(f"snapshot {path}: it is finished; give another file, or replace this one")
     for key, now in scope.meta().items():
         before = store.get(key)
         # An account that is not known (a custom endpoint) may be any.

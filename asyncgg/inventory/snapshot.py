@@ -91,7 +91,9 @@ class Snapshot:
     def must_be_finished(self) -> None:
         """Raise `SnapshotError` unless it is."""
         if not self.finished:
-            raise SnapshotError(f"snapshot {self.path}: its sweep is not finished; resume it: asyncgg inventory --out")
+            raise SnapshotError(
+                f"snapshot {self.path}: its sweep is not finished; go on with it: asyncgg inventory --out {self.path}"
+            )
 
     def counts(self) -> Counts:
         """What it holds."""

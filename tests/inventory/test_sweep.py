@@ -64,3 +64,45 @@ async def test_the_quota_decides_how_long_it_takes(tmp_path: Path) -> None:
     began = bench.loop.time()
     swept = await bench.start(rate=50.0, burst=2.0)
     assert bench.loop.time() - began <= 1.02 * swept.sent / 50.0 + 0.1
+
+
+async def test_the_first_request_goes_alone(tmp_path: Path) -> None:
+    """Named cores are not all asked for at once: one request finds out first whether the credentials are good."""
+    bench = Bench(tmp_path / "fleet.db", fleet([1] * 20), latency_ms=400.0)
+    begun: list[float] = []
+    bench.reads.before = lambda core, token: begun.append(bench.loop.time())
+    await bench.start(rate=1000.0, burst=50.0, cores=[f"core-{number:03}" for number in range(20)])
+    assert begun[1] - begun[0] >= 0.4
+
+
+async def test_one_lane_for_everything(tmp_path: Path) -> None:
+    """Every request of a sweep takes a token of the lane it was given, however many starts it needs."""
+    bench = Bench(tmp_path / "fleet.db", fleet(SIZES), fault=("500=10%",))
+    swept = await bench.start()
+    assert bench.lane is not None
+    assert bench.lane.bucket.statistics().granted == swept.sent == len(bench.reads.asked)
+
+
+async def test_progress_is_honest(tmp_path: Path) -> None:
+    """While it goes on, the estimate of what is left is open-ended until all cores are known, then it is within a
+    quarter of the truth; at the end nothing is left."""
+    bench = Bench(tmp_path / "fleet.db", fleet([50, 150, 250] * 40))
+    seen: list[tuple[int, int, bool]] = []
+
+    def look(core: str, token: str) -> None:
+        assert bench.sweep is not None
+        progress = bench.sweep.progress()
+        seen.append((progress.sent, progress.left, progress.open_ended))
+        assert progress.seconds_left == progress.left / progress.rate
+
+    bench.reads.before = look
+    swept = await bench.start()
+    assert bench.sweep is not None
+    end = bench.sweep.progress()
+    assert (end.left, end.open_ended, end.cores, end.finished) == (0, False, 120, 120)
+    assert end.associations == swept.counts.associations
+    assert seen[0][2]
+    late = [(sent, left) for sent, left, open_ended in seen if not open_ended and sent > swept.sent / 4]
+    assert late
+    for sent, left in late:
+        assert abs(left - (swept.sent - sent)) <= max(64, (swept.sent - sent) / 4)

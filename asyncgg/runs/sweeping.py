@@ -1,0 +1,70 @@
+"""Rule: one start of a sweep as the settings say it: transport, lane, origin; what is listed is the caller's wish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from asyncgg.backoff import RetryPolicy
+from asyncgg.engine import Lane
+from asyncgg.events import Listener
+from asyncgg.inventory import LONGEST_SWEEP, Origin, Sweep, SweepOptions, Swept, sweep
+from asyncgg.ratelimit import AdaptiveRate, documented_quota
+from asyncgg.runs.execute import connection_of
+from asyncgg.runs.plan import quota_rate
+from asyncgg.settings import Settings
+from asyncgg.transport import CoreFilter, Identity, Target, open_transport
+
+__all__ = ["sweep_options", "sweep_rate", "take_inventory"]
+
+
+def sweep_options(settings: Settings, *, max_age: float = LONGEST_SWEEP) -> SweepOptions:
+    """How a sweep is to behave with these settings."""
+    return SweepOptions(
+        concurrency=settings.concurrency,
+        retry=RetryPolicy(settings.max_attempts, settings.unknown_attempts),
+        patience=settings.patience,
+        deadline=settings.deadline,
+        max_age=max_age,
+    )
+
+
+def sweep_rate(settings: Settings, region: str) -> AdaptiveRate:
+    """The rate of a sweep: a told one is begun at its half at least, where a run feels its way up from the documented.
+
+    What is read can be read again: a throttle costs a sweep a request, and never an outcome.
+    """
+    rate = quota_rate(settings, region)
+    return AdaptiveRate(rate, documented=max(documented_quota(region), rate / 2), burst=settings.burst)
+
+
+async def take_inventory(
+    path: Path,
+    settings: Settings,
+    target: Target,
+    *,
+    account: Identity | None = None,
+    filters: CoreFilter | None = None,
+    cores: Sequence[str] | None = None,
+    max_age: float = LONGEST_SWEEP,
+    listeners: Sequence[Listener] = (),
+    on_sweep: Callable[[Sweep], object] | None = None,
+) -> Swept:
+    """Sweep the fleet of `target`, or just `cores`, into the snapshot at `path`; see `asyncgg.inventory.sweep`.
+
+    Raises what that raises, and `CredentialsError` when there are no credentials.
+    """
+    options = sweep_options(settings, max_age=max_age)
+    async with open_transport(connection_of(settings), settings.transport) as transport:
+        lane = Lane(transport, sweep_rate(settings, target.region), retry=options.retry)
+        return await sweep(
+            path,
+            lane,
+            transport,
+            origin=Origin(account.account if account else "", target.region, target.endpoint_url),
+            filters=filters,
+            cores=cores,
+            options=options,
+            listeners=listeners,
+            on_sweep=on_sweep,
+        )

@@ -1,0 +1,70 @@
+"""Rule: lists of bare names are tested here."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from asyncgg.errors import UsageError
+from asyncgg.manifest.names import load_names
+
+LISTS = {
+    "plain": (b"a\nb\n\n# all of it\nc # why\na\n", ["a", "b", "c"]),
+    "windows": (b"\xef\xbb\xbfa\r\nb\r\n", ["a", "b"]),
+    "headed": (b"thingName\na\n", ["a"]),
+    "manifest": (b"core,thing\nx,a\ny,b\nx,b\n", ["a", "b"]),
+    "semicolons": (b"note;Thing \nold; a\nolder;b\n", ["a", "b"]),
+    "after a comment": (b"# core,thing\na\n", ["a"]),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists(tmp_path: Path, name: str) -> None:
+    """One name a line, or the column of a CSV; each once, in their order."""
+    data, expected = LISTS[name]
+    (tmp_path / "list").write_bytes(data)
+    assert load_names(tmp_path / "list", "thing") == expected
+
+
+def test_the_column_of_cores(tmp_path: Path) -> None:
+    """A manifest is a list of its cores too."""
+    (tmp_path / "list").write_text("coreDeviceThingName,thingName\nx,a\ny,b\nx,b\n")
+    assert load_names(tmp_path / "list", "core") == ["x", "y"]
+
+
+def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`-` reads it, and faults name it."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\nno name\n")))
+    with pytest.raises(UsageError, match="standard input:2: `no name` is no thing's name: it has characters outside"):
+        load_names("-", "thing")
+
+
+FAULTS = {
+    "a name that is none": (b"a\nx/y\n", r"list:2: `x/y` is no thing's name: it has characters outside"),
+    "no column": (b"core,device\nx,a\n", r"list:1: no column `thing`"),
+    "a short row": (b"core,thing\nx,a\ny\n", r"list:3: `` is no thing's name: it is empty"),
+    "nothing": (b"# nothing\n\n", "list: the list holds no names"),
+    "only a header": (b"thing\n", "list: the list holds no names"),
+    "no text": (b"a\nb\n\xff\xfe\n", "list:3: the list is not UTF-8 text"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_faults(tmp_path: Path, name: str) -> None:
+    """One line: file, line, what is wrong."""
+    data, words = FAULTS[name]
+    (tmp_path / "list").write_bytes(data)
+    with pytest.raises(UsageError, match=words) as raised:
+        load_names(tmp_path / "list", "thing")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_list_that_is_not_there(tmp_path: Path) -> None:
+    """A missing file and a folder are named."""
+    with pytest.raises(UsageError, match="there is no such list"):
+        load_names(tmp_path / "list", "thing")
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_names(tmp_path, "thing")
