@@ -5,7 +5,6 @@ An export is made from a snapshot that is kept beside it until the export is the
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -130,7 +129,7 @@ def command(
     lines = swept_lines(swept)
     lines.append(f"  {'export' if form else 'snapshot':<10} {out if swept.finished else path}")
     if not swept.finished:
-        lines += ["next:", f"  asyncgg inventory --out {shlex.quote(str(out))}   (goes on where it was)"]
+        lines.append("the same command goes on where it was")
     document = {
         "schema": "asyncgg.inventory/1",
         "out": str(out),

@@ -111,8 +111,10 @@ def _parts(progress: SweepProgress, rate: float) -> list[str]:
         parts = [f"{progress.sent / progress.seconds:.1f} requests/s"] if progress.seconds else []
     else:
         parts = [f"{rate:.1f} of {progress.rate:.1f} requests/s"]
-        about = "more than" if progress.open_ended else "about"
-        parts.append(f"{about} {progress.left:,} requests, {duration(progress.seconds_left)} left")
+        if progress.open_ended:  # nobody knows how many cores are still to come
+            parts.append(f"{progress.left:,} requests left at least")
+        else:
+            parts.append(f"about {progress.left:,} requests, {duration(progress.seconds_left)} left")
     if progress.throttled:
         parts.append(f"{progress.throttled:,} throttled")
     return [*parts, progress.note] if progress.note else parts

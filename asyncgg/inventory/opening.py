@@ -74,10 +74,12 @@ def refuse_finished(path: Path) -> None:
 def begin_or_resume(store: Store, path: Path, scope: Scope, max_age: float) -> bool:
     """Make the snapshot ready to be swept into; whether that goes on with an earlier start.
 
-    Raises `SnapshotError` when it is of another sweep, or begun more than `max_age` seconds ago.
+    It must not be finished. Raises `SnapshotError` when it is of another sweep, or begun more than `max_age` seconds
+    ago.
     """
     begun = store.get("begun")
-    if not begun:
+    if not begun or not store.pages():  # nothing was had yet: whatever it was to be, it can be this
+        store.clear()
         store.put(begun=f"{time.time():.3f}", cores_token="", cores_done=int(scope.cores is not None), **scope.meta())
         if scope.cores is not None:
             store.add(1, [CoreDevice(name) for name in scope.cores])
@@ -110,5 +112,5 @@ def _told(key: str, value: str) -> str:
         return "these named cores" if value else "all cores"
     if key == "filters":
         given = {name: what for name, what in json.loads(value or "{}").items() if what}
-        return f"the filters {given}" if given else "no filters"
+        return " and ".join(f"{name.replace('_', ' ')} {what}" for name, what in given.items()) or "no filters"
     return f"{key} {value or '(unknown)'}"

@@ -32,6 +32,11 @@ class Store:
             "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(key, str(value)) for key, value in values.items()]
         )
 
+    def clear(self) -> None:
+        """Forget everything."""
+        for table in ("meta", "core", "association"):
+            self._execute(f"DELETE FROM {table}")  # noqa: S608 - ours
+
     def add(self, first: int, cores: Sequence[CoreDevice]) -> None:
         """Note new cores, which get the numbers from `first` on."""
         self._connection.executemany(

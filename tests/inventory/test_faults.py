@@ -39,7 +39,7 @@ def of(core: str, result: Any) -> Callable[[str, str], Any]:
 FAULTS = ("500=10%", "reset-after=10%", "reset-before=5%", "garbage=10%", "half=5%", "hang=3%", "429=5%", "503=5%")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     sizes=st.lists(st.one_of(st.integers(0, 3), st.integers(98, 102), st.integers(195, 305)), max_size=25),
     faults=st.sets(st.sampled_from(FAULTS), max_size=4),

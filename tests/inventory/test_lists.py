@@ -93,7 +93,7 @@ Cores = dict[str, set[str]]
 fleets = st.dictionaries(st.sampled_from("abcd"), st.sets(st.sampled_from("uvwxyz")))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(before=fleets, after=fleets, lost=st.sampled_from(["", "a", "b"]))
 def test_the_difference_is_that_of_the_sets(before: Cores, after: Cores, lost: str) -> None:
     """What appeared and what vanished, of cores and of associations, is what the sets say; a core that could not be

@@ -18,7 +18,7 @@ from asyncgg.inventory import Origin, Snapshot, SweepOptions, minimum, sweep
 from asyncgg.inventory.books import Books
 from asyncgg.inventory.opening import Scope
 from asyncgg.inventory.writer import SnapshotWriter
-from asyncgg.model import RunState
+from asyncgg.model import RunState, Unanswered
 from asyncgg.simulator import FleetPlan
 from asyncgg.transport.reads import CoreFilter
 
@@ -135,7 +135,7 @@ OTHERS: dict[str, tuple[dict[str, Any], str]] = {
     "account": ({"origin": Origin("999999999999", EUROPE.region, EUROPE.endpoint)}, "account 123456789012, this one"),
     "region": ({"origin": Origin("123456789012", "us-east-1", EUROPE.endpoint)}, "region eu-west-1, this one"),
     "endpoint": ({"origin": Origin("123456789012", "eu-west-1", "http://x")}, "endpoint https://greengrass"),
-    "filters": ({"filters": CoreFilter(status="HEALTHY")}, "no filters, this one is of the filters {'status'"),
+    "filters": ({"filters": CoreFilter(status="HEALTHY")}, "no filters, this one is of status HEALTHY"),
     "cores": ({"cores": ["core-001"]}, "all cores, this one is of these named cores"),
 }
 
@@ -191,6 +191,17 @@ async def test_one_process_at_a_time(tmp_path: Path) -> None:
         await bench.start()
     writer.close()
     assert (await bench.start()).state is RunState.COMPLETE
+
+
+async def test_one_that_had_nothing_yet_may_become_any(tmp_path: Path) -> None:
+    """A start that got no page (a wrong endpoint, say) leaves nothing that would refuse the right one."""
+    bench = Bench(tmp_path / "fleet.db", fleet([1]))
+    bench.reads.before = lambda core, token: Unanswered("connect", "nobody there", sent=False)
+    assert (await bench.start(origin=EUROPE, cores=["core-000"])).state is RunState.ABORTED
+    bench.reads.before = lambda core, token: None
+    swept = await bench.start()
+    assert (swept.state, swept.sent) == (RunState.COMPLETE, 2)
+    bench.check()
 
 
 async def test_an_empty_file_is_a_new_one(tmp_path: Path) -> None:

@@ -1,0 +1,180 @@
+"""`inventory`, `where` and `diff`, against a simulator beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from asyncgg.inventory import Snapshot
+from asyncgg.simulator import FleetPlan
+from tests.cli.conftest import Serve
+from tests.cli.support import Cli, fleet
+
+FAST = ("--rate", 500, "--quiet")
+
+
+def test_a_snapshot_of_the_region(cli: Cli, serve: Serve) -> None:
+    """`inventory` makes fleet.db, as one JSON object says; asked for again it refuses, unless it may replace it."""
+    serve(fleet(3, 4))
+    told = cli("inventory", *FAST, "--json").json
+    assert (told["schema"], told["state"], told["exit"]) == ("asyncgg.inventory/1", "complete", 0)
+    assert (told["out"], told["snapshot"], told["resumed"]) == ("fleet.db", "fleet.db", False)
+    assert (told["cores"]["total"], told["associations"], told["failed_share"]) == (3, 12, 0.0)
+    assert told["requests"] == {"sent": 4, "minimum": 4, "throttled": 0, "retried": 0}
+    before = Path("fleet.db").read_bytes()
+    refused = cli("inventory", *FAST)
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == "error: snapshot fleet.db: it is finished; give --replace to sweep anew, or another --out\n"
+    assert Path("fleet.db").read_bytes() == before
+    assert cli("inventory", *FAST, "--replace").code == 0
+    assert Path("fleet.db").read_bytes() != before
+    assert [file.name for file in sorted(Path().iterdir())] == ["fleet.csv", "fleet.db"]
+
+
+def test_a_person_sees_how_it_goes(cli: Cli, serve: Serve) -> None:
+    """Without --quiet progress goes to standard error, the end to standard output; a denied core is told: exit 3."""
+    serve(fleet(3, 4), fault=("deny@core-2",))
+    ended = cli("inventory", "--rate", 500)
+    assert ended.code == 3
+    assert ended.out.splitlines()[:3] == [
+        "partial: some cores could not be listed",
+        "  cores      3 known, 2 listed, 1 denied",
+        "  things     8 associations",
+    ]
+    assert "core core-2 denied: AccessDeniedException" in ended.err
+    assert "3/3 cores, 8 associations, 4 requests" in ended.err
+
+
+def test_an_export_is_a_manifest(cli: Cli, serve: Serve) -> None:
+    """--out x.csv leaves just that, and `plan` takes it as it is; one that is there is not overwritten unasked."""
+    serve(fleet(3, 4))
+    told = cli("inventory", *FAST, "--out", "list.csv", "--json").json
+    assert (told["out"], told["snapshot"]) == ("list.csv", None)
+    assert cli("plan", "list.csv", "--json").json["things"]["total"] == 12
+    refused = cli("inventory", *FAST, "--out", "list.csv")
+    assert (refused.code, "give --replace" in refused.err) == (2, True)
+    assert [file.name for file in sorted(Path().iterdir())] == ["fleet.csv", "list.csv"]
+
+
+def test_interrupted_then_on(cli: Cli, serve: Serve) -> None:
+    """SIGTERM lets what is in flight end: exit 130, and the same command goes on where it was; another one does not."""
+    simulator = serve(fleet(30, 1))
+    service = simulator.service
+    handle = service.handle
+
+    def interrupting(*arguments: Any) -> Any:
+        if len(service.counters.log) == 10:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return handle(*arguments)
+
+    service.handle = interrupting  # type: ignore[method-assign,assignment]  # the tenth request is when it comes
+    ended = cli("inventory", "--rate", 200, "--json")
+    service.handle = handle  # type: ignore[method-assign]  # as it was
+    assert (ended.code, ended.json["state"]) == (130, "interrupted")
+    assert ended.json["cores"]["waiting"] > 0
+    assert "the same command goes on where it was" in ended.err
+    other = cli("inventory", *FAST, "--status", "HEALTHY")
+    assert other.code == 2
+    assert "unfinished sweep of no filters, this one is of status HEALTHY" in other.err
+    assert "its sweep is not finished" in cli("where", "thing-1-1", "--inventory", "fleet.db").err
+    told = cli("inventory", *FAST, "--json").json
+    assert (told["resumed"], told["state"], told["requests"]["sent"]) == (True, "complete", 31)
+
+
+def test_where(cli: Cli, serve: Serve) -> None:
+    """Each thing with its cores and since when, from a snapshot or a sweep; exit 3 when one is on no core."""
+    simulator = serve(FleetPlan.of({"a": ["x", "y"], "b": ["x"]}, now=1_700_000_000.0))
+    assert cli("inventory", *FAST).code == 0
+    sent = len(simulator.service.counters.log)
+    found = cli("where", "x", "--inventory", "fleet.db")
+    since = "since 2023-11-14T22:13:20.000Z"
+    assert (found.code, found.out) == (0, f"x  a  {since}\nx  b  {since}\n")
+    Path("list.txt").write_text("y\nnobody\n", encoding="utf-8")
+    told = cli("where", "x", "--things", "list.txt", "--inventory", "fleet.db", "--json")
+    assert told.code == told.json["exit"] == 3
+    assert {thing: [at["core"] for at in cores] for thing, cores in told.json["things"].items()} == {
+        "x": ["a", "b"],
+        "y": ["a"],
+        "nobody": [],
+    }
+    assert (told.json["missing"], told.json["found"], told.json["sweep"]) == (["nobody"], 2, None)
+    assert len(simulator.service.counters.log) == sent
+    swept = cli("where", "y", *FAST, "--json")
+    assert swept.code == 0
+    assert swept.json["sweep"]["requests"]["sent"] == 3
+    assert "which takes a request for every core at least, 500 a second at most" in swept.err
+
+
+def test_diff(cli: Cli, serve: Serve) -> None:
+    """What appeared and vanished, as lines, as JSON and as a list; snapshots of different fleets are not compared."""
+    simulator = serve(FleetPlan.of({"a": ["x", "y"], "b": ["x"]}, now=1_700_000_000.0))
+    assert cli("inventory", *FAST, "--out", "old.db").code == 0
+    simulator.service.fleet.disassociate("a", "x")
+    simulator.service.fleet.associate("b", "z", 1_700_000_000.0)
+    assert cli("inventory", *FAST, "--out", "new.db").code == 0
+    shown = cli("diff", "old.db", "new.db", "--out", "changes.csv")
+    assert shown.out.splitlines() == [
+        "0 cores appeared",
+        "1 associations appeared",
+        "  + b,z",
+        "0 cores vanished",
+        "1 associations vanished",
+        "  - a,x",
+    ]
+    since = "2023-11-14T22:13:20.000Z"
+    assert Path("changes.csv").read_text(encoding="utf-8") == (
+        f"core,thing,change,associated_at\nb,z,appeared,{since}\na,x,vanished,{since}\n"
+    )
+    told = cli("diff", "old.db", "new.db", "--json").json
+    assert (told["schema"], told["truncated"]) == ("asyncgg.diff/1", False)
+    assert told["counts"] == {
+        "cores_appeared": 0,
+        "cores_vanished": 0,
+        "appeared": 1,
+        "vanished": 1,
+        "not_compared": 0,
+    }
+    assert [pair["thing"] for pair in told["appeared"]] == ["z"]
+    assert cli("inventory", *FAST, "--out", "some.db", "--status", "HEALTHY").code == 0
+    refused = cli("diff", "old.db", "some.db")
+    assert (refused.code, "different filters; give two others, or --anyway" in refused.err) == (2, True)
+    assert "the first one is the later one" in cli("diff", "new.db", "old.db").err
+    assert "warning: they were taken with different filters" in cli("diff", "old.db", "some.db", "--anyway").err
+
+
+WRONG = {
+    ("where",): "no thing is named: give names, or --things FILE",
+    ("where", "a b"): "'a b' is no thing's name: it has characters outside a-z A-Z 0-9 : _ -",
+    ("where", "a", "--inventory", "fleet.csv"): "snapshot fleet.csv: it is not an asyncgg snapshot",
+    ("inventory", "--status", "ILL"): "--status ILL: give HEALTHY or UNHEALTHY",
+    ("inventory", "--max-age", "soon"): "--max-age: 'soon' is no duration; write it like 90s, 15m, 2h or 1h30m",
+    ("inventory", "--out", "x.parquet.gz"): "x.parquet.gz: Parquet is compressed already: name it .parquet",
+    ("inventory", "--out", "fleet.csv"): "fleet.csv: there is such a file already; give --replace, or another --out",
+    ("inventory", "--out", "other.txt"): "snapshot other.txt: it is not an asyncgg snapshot",
+    ("diff", "a.db", "b.db"): "snapshot a.db: there is no such file",
+}
+
+
+def test_wrong_usage(cli: Cli, serve: Serve) -> None:
+    """One line on standard error, nothing on standard output, nothing asked, nothing overwritten: exit 2."""
+    simulator = serve()
+    Path("other.txt").write_text("mine", encoding="utf-8")
+    for arguments, words in WRONG.items():
+        ended = cli(*arguments, *(FAST if arguments[0] != "diff" else ()))
+        assert (ended.code, ended.out, ended.err) == (2, "", f"error: {words}\n")
+    assert not simulator.service.counters.log
+    assert Path("other.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_json_log_lines(cli: Cli, serve: Serve) -> None:
+    """With --log-format json standard error is one JSON object a line, the last progress among them."""
+    serve(fleet(3, 4))
+    ended = cli("inventory", "--rate", 500, "--log-format", "json")
+    lines = [json.loads(line) for line in ended.err.splitlines()]
+    assert lines[-1]["event"] == "progress"
+    assert (lines[-1]["cores"], lines[-1]["requests_left"], lines[-1]["open_ended"]) == (3, 0, False)
+    with Snapshot("fleet.db") as snapshot:
+        assert snapshot.finished

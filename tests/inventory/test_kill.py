@@ -1,0 +1,72 @@
+"""Rule: kill -9 in the midst of a sweep, with the writer's own thread, and then on, is tested here.
+
+The service is in the killed process too: no socket, no start of a program, so that many kills cost little. The files
+are what survives, as they would with any other service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from asyncgg.engine import Lane
+from asyncgg.inventory import Snapshot, minimum, sweep
+from asyncgg.ratelimit import FixedRate
+from asyncgg.simulator.config import SimulatorConfig
+from asyncgg.simulator.service import Service
+
+from .support import DirectReads, fleet, held
+
+SIZES = [0, 1, 120, 250, 99] * 30
+PLAN = fleet(SIZES)
+KILLS = 12
+
+
+def be_a_sweep(path: Path) -> NoReturn:
+    """Sweep until the end, in a process of its own; exit code 0 when it came to it."""
+
+    async def run() -> None:
+        service = Service(SimulatorConfig(rate=float("inf"), latency_ms=1.0), plan=PLAN, now=time.time())
+        reads = DirectReads(service)
+        lane = Lane(reads, FixedRate(1500.0, burst=10.0))
+        assert (await sweep(path, lane, reads)).finished
+
+    try:
+        asyncio.run(run())
+    except BaseException:  # noqa: BLE001 - a forked child must never return into the test
+        os._exit(1)
+    os._exit(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
+def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Killed at a dozen moments, it leaves a sound file each time, and in the end the whole fleet, each page once."""
+    path, dice = tmp_path / "fleet.db", random.Random(1)
+    kills, midway, code = 0, 0, -1
+    while code != 0:
+        child = os.fork()
+        if not child:
+            be_a_sweep(path)
+        if kills < KILLS:
+            time.sleep(dice.uniform(0.005, 0.06))  # a real process is what is killed: no virtual clock has it
+            os.kill(child, signal.SIGKILL)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code in {0, -signal.SIGKILL}, f"exit {code} after {kills} kills"
+        if code and path.exists() and path.stat().st_size:
+            kills += 1
+            with Snapshot(path) as snapshot:
+                counts = snapshot.counts()
+                midway += 0 < counts.listed < len(SIZES)
+                assert counts.associations == sum(1 for _ in snapshot.associations())
+    assert midway >= 3
+    assert held(path) == {(core, thing): 7.0 for core, things in PLAN.things.items() for thing in things}
+    with Snapshot(path) as snapshot:
+        assert sum(core.pages for core in snapshot.cores()) + 2 == minimum(SIZES)
+    assert {file.name for file in tmp_path.iterdir()} == {"fleet.db"}
