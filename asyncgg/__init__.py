@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from asyncgg.journal import JournalReader
     from asyncgg.manifest import Manifest, open_manifest
     from asyncgg.model import Association, Outcome, RunState, Summary, ThingState
-    from asyncgg.runs import Plan, Run, disassociate, disassociate_sync, resume, retry, undo
+    from asyncgg.runs import Plan, Run, Verification, disassociate, disassociate_sync, resume, retry, undo, verify
     from asyncgg.settings import Settings, load_settings
 
 __version__ = "0.1.0"
@@ -57,6 +57,7 @@ __all__ = [
     "Summary",
     "ThingState",
     "UsageError",
+    "Verification",
     "disassociate",
     "disassociate_sync",
     "load_settings",
@@ -64,6 +65,7 @@ __all__ = [
     "resume",
     "retry",
     "undo",
+    "verify",
 ]
 
 _HOMES = {
@@ -100,11 +102,13 @@ _HOMES = {
     "asyncgg.runs": (
         "Plan",
         "Run",
+        "Verification",
         "disassociate",
         "disassociate_sync",
         "resume",
         "retry",
         "undo",
+        "verify",
     ),
     "asyncgg.settings": (
         "Settings",

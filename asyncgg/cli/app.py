@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "diff": "What appeared and what vanished between two snapshots.",
     "resume": "Go on where a stopped run was.",
     "retry": "Only what failed, in a new pass of the same journal.",
+    "verify": "List a run's cores again: is everything gone that it disassociated?",
     "undo": "Associate again what a run is known to have disassociated.",
     "status": "Counts, rate, time left; works while a run is going.",
     "report": "The summary, failures by code, and lists as CSV, JSONL or HTML.",

@@ -12,12 +12,13 @@ from asyncgg.cli.options import JournalPath, Opt, with_options
 from asyncgg.cli.output import Output
 from asyncgg.cli.signals import interrupting
 from asyncgg.errors import UsageError
-from asyncgg.journal import JournalReader
+from asyncgg.journal import JournalReader, last_request_at
 from asyncgg.manifest.writing import written
 from asyncgg.model import ThingState
 from asyncgg.report import summary_lines, summary_object
 from asyncgg.report.html import html_page
 from asyncgg.report.outcomes import check_ending, write_outcomes
+from asyncgg.report.verified import proof_line, proof_of
 
 __all__ = ["EXAMPLES", "command"]
 
@@ -65,6 +66,7 @@ def command(
     with interrupting(), JournalReader(journal) as reader:
         meta, summary = reader.meta(), reader.summary()
         reason = "" if reader.running() else meta.get("reason", "")
+        proof = proof_of(journal, summary.run, last_request_at(reader))
         if failures is not None:
             count = write_outcomes(failures, reader.outcomes(ThingState.FAILED), journal)
             output.say(f"{failures}: {count:,} failed things")
@@ -73,9 +75,13 @@ def command(
             output.say(f"{outcomes}: {count:,} things")
         if html is not None:
             failed = reader.outcomes(ThingState.FAILED)
-            page = html_page(summary, meta, failed, made=time.time(), reason=reason)
+            page = html_page(summary, meta, failed, made=time.time(), reason=reason, proof=proof)
             with written(html, journal) as file:
                 file.write(page)
             output.say(f"{html}: written")
-        output.result(summary_object(summary, reason=reason), summary_lines(summary, reason=reason))
+        document, lines = summary_object(summary, reason=reason), summary_lines(summary, reason=reason)
+        if proof is not None:
+            document["verified"] = proof
+            lines.append(f"  verified   {proof_line(proof)}")
+        output.result(document, lines)
     return 0

@@ -4,7 +4,7 @@ from asyncgg.journal.importer import Imported, Importer
 from asyncgg.journal.lock import RunLock, running
 from asyncgg.journal.operation import operation_of
 from asyncgg.journal.reader import JournalReader, OutcomeRow
-from asyncgg.journal.removed import Change, Sureness, changes
+from asyncgg.journal.removed import Change, Sureness, changes, last_request_at
 from asyncgg.journal.store import Answer, Counts, Store
 from asyncgg.journal.writer import Journal
 
@@ -21,6 +21,7 @@ __all__ = [
     "Store",
     "Sureness",
     "changes",
+    "last_request_at",
     "operation_of",
     "running",
 ]

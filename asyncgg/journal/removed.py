@@ -12,7 +12,7 @@ from enum import Enum
 from asyncgg.journal.reader import JournalReader
 from asyncgg.model import ThingState
 
-__all__ = ["Change", "Sureness", "changes"]
+__all__ = ["Change", "Sureness", "changes", "last_request_at"]
 
 _DONE = int(ThingState.DISASSOCIATED)
 _FAILED = int(ThingState.FAILED)
@@ -52,6 +52,12 @@ def changes(reader: JournalReader) -> Iterator[Change]:
     )
     for core, thing, state, code, ambiguous in rows:
         yield Change(core, thing, _sureness(state, code, ambiguous=bool(ambiguous)))
+
+
+def last_request_at(reader: JournalReader) -> float | None:
+    """When the run sent or was answered last, in seconds since 1970; None when it sent nothing. Raises `JournalError`."""
+    ((at,),) = reader._guard("SELECT max(coalesce(answered_at, claimed_at)) FROM request")
+    return None if at is None else float(at)
 
 
 def _sureness(state: int, code: str, *, ambiguous: bool) -> Sureness:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from asyncgg.journal import OutcomeRow
 from asyncgg.model import Operation, Summary
 from asyncgg.report.outcomes import timestamp
 from asyncgg.report.summary import duration, summary_lines
+from asyncgg.report.verified import proof_line
 
 __all__ = ["ROWS", "html_page"]
 
@@ -37,9 +38,16 @@ footer { margin-top: 3rem; font-size: .85rem; opacity: .7; }
 
 
 def html_page(
-    summary: Summary, meta: Mapping[str, str], failures: Iterable[OutcomeRow], *, made: float, reason: str = ""
+    summary: Summary,
+    meta: Mapping[str, str],
+    failures: Iterable[OutcomeRow],
+    *,
+    made: float,
+    reason: str = "",
+    proof: Mapping[str, Any] | None = None,
 ) -> str:
-    """The page; `made` is now, in seconds since 1970. Of `failures` only the first `ROWS` are taken."""
+    """The page; `made` is now, in seconds since 1970. Of `failures` only the first `ROWS` are taken. `proof` is that of
+    a verification (see `asyncgg.report.verified`)."""
     title = _TITLES[summary.operation]
     return "\n".join(
         [
@@ -53,7 +61,7 @@ def html_page(
             _figures(summary),
             _bar(summary),
             "<h2>The run</h2>",
-            _table((), _facts(summary, meta)),
+            _table((), [*_facts(summary, meta), *([("Verified", proof_line(proof))] if proof else [])]),
             *_codes(summary),
             *_list(summary, failures),
             f"<footer>Made by asyncgg on {escape(timestamp(made))} from {escape(summary.journal)}.</footer>",

@@ -9,12 +9,15 @@ from asyncgg.runs.library import Run, disassociate, disassociate_sync, resume, r
 from asyncgg.runs.plan import Plan, quota_rate, seconds_at_quota
 from asyncgg.runs.prepare import Preparation, default_journal
 from asyncgg.runs.undo_run import undo
+from asyncgg.runs.verification import Verification
+from asyncgg.runs.verify_run import verify
 
 __all__ = [
     "Mode",
     "Plan",
     "Preparation",
     "Run",
+    "Verification",
     "confirm_account",
     "default_journal",
     "disassociate",
@@ -27,4 +30,5 @@ __all__ = [
     "retry",
     "seconds_at_quota",
     "undo",
+    "verify",
 ]

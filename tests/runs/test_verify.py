@@ -1,0 +1,237 @@
+"""Rule: what a verification finds, counts, waits for and proves."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from asyncgg.backoff import RetryPolicy
+from asyncgg.engine import Lane, Stop
+from asyncgg.inventory import SweepOptions
+from asyncgg.journal import JournalReader, Sureness, changes
+from asyncgg.model import Operation, RunState
+from asyncgg.ratelimit import FixedRate
+from asyncgg.report.verified import proof_line, proof_of, proof_path
+from asyncgg.runs.verification import Verification, verification_lines, verification_object
+from asyncgg.runs.verifier import Verifier
+from asyncgg.runs.verifying import Finding, finding_of
+from asyncgg.simulator import Service
+from asyncgg.testing import run_virtual
+from tests.inventory.support import DirectReads
+from tests.journal.support import beside, quick_folder
+from tests.runs.support import a_service, associated, prepared, removed, run, undone
+
+FLEET = {"core-1": ["a", "b", "c"], "core-2": ["a", "d"], "core-3": []}
+PAIRS = [(core, thing) for core, things in FLEET.items() for thing in things]
+
+
+def verifier(journal: Path, service: Service, *, attempts: int = 3, **how: Any) -> Verifier:
+    """One that looks at the service in this process."""
+    reads = DirectReads(service, timeout=1.0)
+    options = SweepOptions(retry=RetryPolicy(attempts, attempts), patience=1e9)
+    return Verifier(journal, Lane(reads, FixedRate(100.0)), reads, options, threaded=False, **how)
+
+
+async def looked(journal: Path, service: Service, **how: Any) -> Verification:
+    """What one verification came to."""
+    return await verifier(journal, service, **how).run()
+
+
+@pytest.mark.parametrize("operation", Operation)
+@pytest.mark.parametrize("sureness", Sureness)
+def test_findings(sureness: Sureness, operation: Operation) -> None:
+    """Only what the journal calls done can be left or unseen; the operation says which way is right."""
+    wanted = operation is Operation.ASSOCIATE
+    claimed = sureness in {Sureness.ACCEPTED, Sureness.PROVEN, Sureness.BEFORE}
+    found = [finding_of(sureness, operation, present) for present in (wanted, not wanted, None)]
+    if claimed:
+        assert found == [Finding.SO, Finding.LEFT, Finding.UNSEEN]
+    else:
+        assert found == [Finding.SO_ANYWAY, Finding.OPEN, Finding.OPEN]
+
+
+FAULTS = ("500", "500-after", "reset-after", "garbage", "entry", "429")
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    things=st.lists(st.sets(st.sampled_from("abcdefgh")), min_size=1, max_size=4),
+    faults=st.lists(st.sampled_from(FAULTS), max_size=3, unique=True),
+    back=st.sets(st.tuples(st.integers(0, 3), st.sampled_from("abcdefgh")), max_size=3),
+    seed=st.integers(0, 1000),
+)
+def test_it_finds_exactly_what_is_not_as_said(
+    things: list[set[str]], faults: list[str], back: set[tuple[int, str]], seed: int
+) -> None:
+    """Whatever failed on the way, a verification finds all done things gone; and after somebody associated some again,
+    exactly those; the undo of the run is verified likewise."""
+    fleet = {f"c{number}": sorted(names) for number, names in enumerate(things)}
+
+    async def scenario(folder: Path) -> None:
+        service = a_service(fleet, *(f"{kind}=10%" for kind in faults), seed=seed)
+        before = associated(service)
+        if not before:
+            return
+        how: dict[str, Any] = {"attempts": 1_000}
+        first = await removed(folder / "run", service, before)
+        assert (await looked(first, service, out=folder / "1.db", **how)).exit_code == 0
+        undo = undone(first, folder / "undo")
+        await run(undo, service)
+        assert (await looked(undo, service, out=folder / "2.db", **how)).exit_code == 0
+        again = await looked(first, service, out=folder / "3.db", **how)
+        assert (again.exit_code, again.tally.findings[Finding.LEFT]) == (3, len(before))
+        await run(undone(undo, folder / "again"), service)
+        returned = {(f"c{core}", thing) for core, thing in back} & before
+        for core, thing in returned:
+            service.fleet.associate(core, thing, 2e9)
+        last = await looked(first, service, failures=folder / "left.csv", out=folder / "4.db", **how)
+        with (folder / "left.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert {(row["core"], row["thing"]) for row in rows} == returned
+        assert {row["found"] for row in rows} <= {"there again"}
+        assert last.tally.again == len(returned)
+        assert last.exit_code == (3 if returned else 0)
+
+    with quick_folder() as folder:
+        run_virtual(scenario(folder))
+
+
+@pytest.mark.virtual
+async def test_only_touched_cores_are_listed(tmp_path: Path) -> None:
+    """Cores of which nothing was changed cost no request: denied ones, missing ones, ones never reached."""
+    service = a_service(FLEET, "deny@core-2")
+    first = await removed(tmp_path / "run", service, [*PAIRS, ("ghost", "x")])
+    service.set_faults(())
+    done = await looked(first, service)
+    assert (done.exit_code, done.figures.sent, done.cores["listed"]) == (0, 1, 1)
+    assert done.tally.findings == {Finding.SO: 3, Finding.OPEN: 3}
+    assert verification_lines(done)[:3] == [
+        "verified: everything the run disassociated is gone",
+        "  things     3 of 3 gone",
+        "  not done   3 that failed or were not sent, not counted",
+    ]
+
+
+@pytest.mark.virtual
+async def test_a_core_that_vanished_holds_nothing(tmp_path: Path) -> None:
+    """A core that is no more has no client devices: its things are gone; what was associated with it is missing."""
+    service = a_service(FLEET)
+    first = await removed(tmp_path / "run", service, PAIRS)
+    undo = undone(first, tmp_path / "undo")
+    await run(undo, service)
+    del service.fleet.cores["core-2"], service.fleet.things["core-2"]
+    del service.fleet.things["core-1"]["a"]
+    done = await looked(first, service)
+    assert (done.cores["vanished"], done.tally.findings[Finding.SO]) == (1, 3)
+    missing = await looked(undo, service, failures=tmp_path / "left.csv")
+    assert (missing.exit_code, missing.tally.findings[Finding.LEFT]) == (3, 3)
+    assert (tmp_path / "left.csv").read_text().splitlines()[1:] == [
+        "core-1,a,missing,",
+        "core-2,a,missing,",
+        "core-2,d,missing,",
+    ]
+
+
+@pytest.mark.virtual
+async def test_what_could_not_be_seen_is_not_verified(tmp_path: Path) -> None:
+    """A denied core leaves its things unseen: exit 4, however good the rest; something left elsewhere makes it 3."""
+    service = a_service(FLEET)
+    first = await removed(tmp_path / "run", service, PAIRS)
+    service.set_faults(["deny@core-2"])
+    done = await looked(first, service)
+    assert (done.state, done.exit_code) == (RunState.PARTIAL, 4)
+    assert done.tally.findings == {Finding.SO: 3, Finding.UNSEEN: 2}
+    assert "2 not seen" in verification_lines(done)[1]
+    service.fleet.associate("core-1", "b", 1.0)
+    assert (await looked(first, service)).exit_code == 3
+
+
+@pytest.mark.virtual
+async def test_a_run_that_changed_nothing(tmp_path: Path) -> None:
+    """There is nothing to look at: no request, exit 0."""
+    done = await looked(prepared(tmp_path / "run", PAIRS), a_service(FLEET))
+    assert (done.exit_code, done.figures.sent) == (0, 0)
+    assert verification_lines(done)[0] == "nothing to verify: the run changed nothing"
+
+
+@pytest.mark.virtual
+async def test_doubtful_things_may_be_gone_all_the_same(tmp_path: Path) -> None:
+    """What failed after lost replies is not counted, but told when it is gone."""
+    service = a_service(FLEET, "reset-after@core-2")
+    first = prepared(tmp_path / "run", PAIRS)
+    await run(first, service, attempts=1)
+    service.set_faults(())
+    done = await looked(first, service)
+    assert (done.exit_code, done.tally.findings) == (0, {Finding.SO: 3, Finding.SO_ANYWAY: 2})
+    assert "2 of them gone all the same" in verification_lines(done)[2]
+
+
+# --- waiting ---
+
+
+@pytest.mark.virtual
+@pytest.mark.parametrize(("after", "wait", "code"), [(5.0, 60.0, 0), (5.0, 2.0, 3), (5.0, 0.0, 3), (1e9, 60.0, 3)])
+async def test_waiting(tmp_path: Path, after: float, wait: float, code: int) -> None:
+    """Cores in doubt are looked at again, and only those, until all is well or the time is over."""
+    service = a_service(FLEET)
+    first = await removed(tmp_path / "run", service, PAIRS)
+    service.fleet.associate("core-2", "d", 1.0)
+    loop = asyncio.get_running_loop()
+    loop.call_later(after, service.fleet.disassociate, "core-2", "d")
+    begun = loop.time()
+    done = await looked(first, service, wait=wait, out=tmp_path / "after.db")
+    assert done.exit_code == code
+    assert done.figures.sent == 1 + done.figures.looks  # the second core in each look, the first one once
+    assert loop.time() - begun <= wait + 0.5
+    assert (done.figures.looks > 1) == (wait > 0)
+    kept = sorted(path.name for path in done.snapshots)
+    assert kept == [name for name in beside(first) if name.startswith("after")]
+    assert len(kept) == done.figures.looks
+
+
+@pytest.mark.virtual
+async def test_a_stop_ends_the_waiting(tmp_path: Path) -> None:
+    """Stopped between two looks it ends at once, as interrupted, and proves nothing."""
+    service = a_service(FLEET)
+    first = await removed(tmp_path / "run", service, PAIRS)
+    service.fleet.associate("core-2", "d", 1.0)
+    one = verifier(first, service, wait=3600.0)
+    begun = asyncio.get_running_loop().time()
+    asyncio.get_running_loop().call_later(100.0, one.stop, Stop(RunState.INTERRUPTED, "stopped by Ctrl-C"))
+    done = await one.run()
+    assert asyncio.get_running_loop().time() - begun <= 100.5
+    assert (done.state, done.exit_code, done.finished) == (RunState.INTERRUPTED, 130, False)
+    assert verification_lines(done)[0] == "not verified, the looking ended early (interrupted): stopped by Ctrl-C"
+
+
+# --- the proof ---
+
+
+@pytest.mark.virtual
+async def test_the_proof_is_believed_only_while_it_is_true(tmp_path: Path) -> None:
+    """A proof counts for its own run, while nothing was sent since, and when it can be read."""
+    service = a_service(FLEET)
+    first = await removed(tmp_path / "run", service, PAIRS)
+    document = verification_object(await looked(first, service))
+    with JournalReader(first) as reader:
+        name = reader.summary().run
+        assert len(list(changes(reader))) == 5
+    proof_path(first).write_text(json.dumps(document))
+    assert proof_of(first, name, None) == document
+    assert proof_of(first, name, 1.0) == document
+    assert proof_line(document).endswith(": 5 of 5 as the journal says")
+    assert proof_of(first, "another", 1.0) is None
+    assert proof_of(first, name, 4e9) is None
+    broken = [document | {"at": "noon"}, document | {"schema": "x"}, document | {"things": {}}, [document], 7, None]
+    for text in ("", "{", "\xff", *map(json.dumps, broken)):
+        proof_path(first).write_text(text, encoding="latin-1")
+        assert proof_of(first, name, None) is None
+    proof_path(first).unlink()
+    assert proof_of(first, name, None) is None
