@@ -27,7 +27,19 @@ if TYPE_CHECKING:
     from asyncgg.journal import JournalReader
     from asyncgg.manifest import Manifest, open_manifest
     from asyncgg.model import Association, Outcome, RunState, Summary, ThingState
-    from asyncgg.runs import Plan, Run, Verification, disassociate, disassociate_sync, resume, retry, undo, verify
+    from asyncgg.runs import (
+        Plan,
+        Run,
+        Verification,
+        disassociate,
+        disassociate_cores,
+        disassociate_sync,
+        disassociate_things,
+        resume,
+        retry,
+        undo,
+        verify,
+    )
     from asyncgg.settings import Settings, load_settings
 
 __version__ = "0.1.0"
@@ -59,7 +71,9 @@ __all__ = [
     "UsageError",
     "Verification",
     "disassociate",
+    "disassociate_cores",
     "disassociate_sync",
+    "disassociate_things",
     "load_settings",
     "open_manifest",
     "resume",
@@ -104,7 +118,9 @@ _HOMES = {
         "Run",
         "Verification",
         "disassociate",
+        "disassociate_cores",
         "disassociate_sync",
+        "disassociate_things",
         "resume",
         "retry",
         "undo",

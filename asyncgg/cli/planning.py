@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
+from asyncgg.manifest.writing import timestamp
 from asyncgg.report.summary import duration
-from asyncgg.runs import Plan
+from asyncgg.runs import Plan, discovery
+from asyncgg.runs.plan import Absence, Absent
 from asyncgg.runs.undoing import WORDS
 
 __all__ = ["SCHEMA", "plan_lines", "plan_object", "where"]
@@ -17,7 +20,8 @@ _LEFT_OUT: Final = {fate.value: words for fate, words in WORDS.items()}
 
 def plan_object(plan: Plan) -> dict[str, Any]:
     """The plan as `asyncgg.plan/1`."""
-    target = plan.target
+    target, lookup = plan.target, plan.lookup
+    absent = lookup.absent if lookup else {}
     return {
         "schema": SCHEMA,
         "operation": plan.operation.value,
@@ -27,8 +31,12 @@ def plan_object(plan: Plan) -> dict[str, Any]:
             "rejected": plan.rejected,
             "duplicates": plan.duplicates,
             "protected": plan.protected,
+            "nowhere": _number(absent, Absence.NOWHERE),
         },
         "cores": plan.cores,
+        "cores_unknown": _number(absent, Absence.UNKNOWN),
+        "cores_empty": _number(absent, Absence.EMPTY),
+        "cores_unlisted": _number(absent, Absence.UNLISTED),
         "largest_core": plan.largest_core,
         "requests": plan.requests,
         "rate": plan.rate,
@@ -41,6 +49,9 @@ def plan_object(plan: Plan) -> dict[str, Any]:
         "account": plan.account or None,
         "arn": plan.arn or None,
         "left_out": dict(plan.left_out),
+        "inventory": lookup.inventory if lookup else None,
+        "taken": timestamp(lookup.taken_at) if lookup else None,
+        "absent": {absence.value: list(names.first) for absence, names in absent.items()},
     }
 
 
@@ -67,12 +78,23 @@ def plan_lines(plan: Plan) -> list[str]:
         for number, name in ((plan.rejected, "bad row"), (plan.duplicates, "duplicate"), (plan.protected, "protected"))
         if number
     ] + [f"{number:,} {_LEFT_OUT.get(name, name)}" for name, number in plan.left_out.items()]
-    if left_out:
-        lines.append(f"  left out   {', '.join(left_out)}")
-        lines += [f"             {row}" for row in plan.bad_rows]
+    told = [", ".join(left_out), *map(str, plan.bad_rows)] if left_out else []
+    if plan.lookup:
+        told += [_absent(absence, names) for absence, names in plan.lookup.absent.items()]
+    lines += [f"  {'left out' if number == 0 else '':<10} {text}" for number, text in enumerate(told)]
     lines.append(f"  requests   {plan.requests:,}, the largest core has {_count(plan.largest_core, 'thing')}")
     lines.append(f"  time       {duration(plan.seconds)} at {plan.rate:g} requests/s")
     return lines
+
+
+def _number(absent: Mapping[Absence, Absent], absence: Absence) -> int:
+    return absent[absence].count if absence in absent else 0
+
+
+def _absent(absence: Absence, names: Absent) -> str:
+    number = _count(names.count, "thing" if absence is Absence.NOWHERE else "core")
+    more = names.count - len(names.first)
+    return f"{number} {discovery.WORDS[absence]}: {', '.join(names.first)}" + (f" and {more:,} more" if more else "")
 
 
 def _count(number: int, name: str) -> str:

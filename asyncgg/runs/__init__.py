@@ -4,6 +4,7 @@ The command line and the library are two faces of what is here; neither knows mo
 """
 
 from asyncgg.runs.execute import Mode, execute, exit_code
+from asyncgg.runs.found_run import disassociate_cores, disassociate_things
 from asyncgg.runs.guarded import confirm_account, recorded_account
 from asyncgg.runs.library import Run, disassociate, disassociate_sync, resume, retry
 from asyncgg.runs.plan import Plan, quota_rate, seconds_at_quota
@@ -21,7 +22,9 @@ __all__ = [
     "confirm_account",
     "default_journal",
     "disassociate",
+    "disassociate_cores",
     "disassociate_sync",
+    "disassociate_things",
     "execute",
     "exit_code",
     "quota_rate",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 from asyncgg.manifest import BadRow
 from asyncgg.model import Operation
@@ -11,7 +12,40 @@ from asyncgg.ratelimit import default_burst, documented_quota
 from asyncgg.settings import Settings
 from asyncgg.transport import Target
 
-__all__ = ["Plan", "quota_rate", "seconds_at_quota"]
+__all__ = ["Absence", "Absent", "Lookup", "Plan", "quota_rate", "seconds_at_quota"]
+
+
+class Absence(Enum):
+    """Why a name that was asked for stands for no association; the values are the words of plans in JSON."""
+
+    NOWHERE = "nowhere"
+    """A thing that is on no core."""
+    UNKNOWN = "cores_unknown"
+    """No such core device, or it vanished while it was to be listed."""
+    EMPTY = "cores_empty"
+    """A core without client devices."""
+    UNLISTED = "cores_unlisted"
+    """A core that was denied or failed: what it holds is not known, or only in part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Names that are absent for one reason."""
+
+    count: int
+    first: tuple[str, ...]
+    """Some of them, as many as a person reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What a look-up in a snapshot of the fleet said beyond the associations it found."""
+
+    inventory: str
+    """The snapshot's path."""
+    taken_at: float
+    """Seconds since 1970, UTC, when its sweep began."""
+    absent: Mapping[Absence, Absent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +82,8 @@ class Plan:
     """What `source` is, for a person."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Things that were looked at and are not to be touched, by the reason in a word or two."""
+    lookup: Lookup | None = None
+    """Where things or cores were looked up, when the source names only these."""
 
 
 def quota_rate(settings: Settings, region: str | None) -> float:
