@@ -19,7 +19,7 @@ __all__ = ["COMMANDS", "root", "run"]
 COMMANDS: Final = {
     "demo": "Watch it work: a simulated fleet, the real pipeline, no AWS account.",
     "plan": "What would be done: things, cores, requests, time. Sends nothing.",
-    "disassociate": "Plan, confirm, run: disassociate every thing of a manifest.",
+    "disassociate": "Plan, confirm, run: disassociate what a manifest, things or cores stand for.",
     "cleanup": "What a policy's rules select, every night; --check reads one.",
     "inventory": "Sweep the Region: every core device and its client devices, into a snapshot.",
     "where": "Which cores hold these things, and since when.",

@@ -10,6 +10,7 @@ from asyncgg.cli.options import (
     GUARDS,
     JOURNAL,
     LIMITS,
+    LOOKUP,
     MANIFEST,
     OUTPUT,
     ManifestSpec,
@@ -24,26 +25,35 @@ __all__ = ["EXAMPLES", "command"]
 EXAMPLES = """
 \b
 Examples:
+  asyncgg disassociate --things gone.txt
+  asyncgg disassociate --things gone.txt --inventory fleet.db --dry-run
+  asyncgg disassociate --core core-berlin-7 --core core-lyon-2
   asyncgg disassociate fleet.csv
-  asyncgg disassociate fleet.csv --dry-run
   asyncgg disassociate fleet.jsonl.gz --rate 10 --protect never.txt --abort-at 10
   asyncgg disassociate - --yes --json < fleet.csv > summary.json
   asyncgg disassociate s3://bucket/fleet.parquet --expect-account 123456789012
+
+\b
+A manifest names cores and things. Things or cores alone are looked up: AWS lists client devices core by
+core, so --things sweeps the whole Region first, --cores and --core just those cores. The sweep is kept
+beside the journal; with --inventory it is used again, or gone on with after it was stopped.
 """
 
 
-@with_options(GUARDS, CONNECTION, LIMITS, MANIFEST, JOURNAL, OUTPUT, (CONFIG,))
+@with_options(LOOKUP, GUARDS, CONNECTION, LIMITS, MANIFEST, JOURNAL, OUTPUT, (CONFIG,))
 def command(
-    manifest: ManifestSpec,
+    manifest: ManifestSpec = None,
     **given: Any,
 ) -> int:
-    """Plan, confirm, run: disassociate every thing of a manifest."""
+    """Plan, confirm, run: disassociate what a manifest names, or all that some things or cores have."""
+    from asyncgg.cli.finding import asked_of
     from asyncgg.cli.order import Order, disassociate
     from asyncgg.cli.running import finish
 
     settings = load_settings(given_settings(given), config=given["config"])
     order = Order(
-        manifest=manifest,
+        manifest=manifest or "",
+        asked=asked_of(manifest, given),
         yes=bool(given["yes"]),
         dry_run=bool(given["dry_run"]),
         format=given["format"],

@@ -22,6 +22,7 @@ __all__ = [
     "GUARDS",
     "JOURNAL",
     "LIMITS",
+    "LOOKUP",
     "MANIFEST",
     "OUTPUT",
     "YES",
@@ -35,7 +36,7 @@ __all__ = [
 _UNIT: Final = {"DURATION": " s"}
 
 ManifestSpec = Annotated[
-    str,
+    str | None,
     typer.Argument(
         metavar="MANIFEST",
         help="columns core,thing: .csv, .jsonl (also .gz), .parquet, s3://bucket/key, or - for standard input",
@@ -125,6 +126,25 @@ MANIFEST: Final = (
     Opt("format", "FORMAT", "csv, jsonl or parquet, whatever the manifest's name says", "Manifest"),
     *_settings("Manifest", skip_bad_rows=""),
     Opt("rejects", "FILE", "write the bad rows here, as CSV", "Manifest", Path),
+)
+_NAMES: Final = "one a line, or a CSV with such a column; - for standard input"
+LOOKUP: Final = (
+    Opt("things", "FILE", f"every association of these things, whichever the cores: {_NAMES}", "Instead of a manifest"),
+    Opt("cores", "FILE", f"all client devices of these cores: {_NAMES}", "Instead of a manifest"),
+    Opt("core", "NAME", "all client devices of this core; repeatable", "Instead of a manifest", list[str]),
+    Opt(
+        "inventory",
+        "FILE",
+        "look there instead of sweeping; one that is missing or unfinished is swept first",
+        "Instead of a manifest",
+        Path,
+    ),
+    Opt("max_age", "DURATION", "refuse an inventory begun longer ago (24h)", "Instead of a manifest"),
+    Opt(
+        "allow_unlisted",
+        help="go on though cores could not be listed; what was not seen of them stays",
+        panel="Instead of a manifest",
+    ),
 )
 JOURNAL: Final = _settings("Output", journal="PATH")
 OUTPUT: Final = (

@@ -9,6 +9,7 @@ from asyncgg.cli.options import (
     CONNECTION,
     GUARDS,
     LIMITS,
+    LOOKUP,
     MANIFEST,
     OUTPUT,
     ManifestSpec,
@@ -26,19 +27,27 @@ Examples:
   asyncgg plan fleet.csv
   asyncgg plan fleet.csv --quota-share 0.5 --protect never.txt
   asyncgg plan fleet.csv --skip-bad-rows --rejects bad.csv --json
+  asyncgg plan --things gone.txt --inventory fleet.db
+
+\b
+It does not sweep: --things, --cores and --core need a finished --inventory, which `asyncgg inventory` makes.
 """
 
 _GUARDS = [option for option in GUARDS if option.name not in {"yes", "dry_run"}]
 
 
-@with_options(_GUARDS, CONNECTION, LIMITS, MANIFEST, OUTPUT, (CONFIG,))
+@with_options(LOOKUP, _GUARDS, CONNECTION, LIMITS, MANIFEST, OUTPUT, (CONFIG,))
 def command(
-    manifest: ManifestSpec,
+    manifest: ManifestSpec = None,
     **given: Any,
 ) -> int:
     """Say what would be done: things, cores, requests, time at the quota. Sends nothing."""
-    from asyncgg.cli.planned import planned
+    from asyncgg.cli.finding import asked_of
+    from asyncgg.cli.planned import planned, planned_of_snapshot
 
     settings = load_settings(given_settings(given), config=given["config"])
     output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
-    return planned(manifest, settings, output, format=given["format"], rejects=given["rejects"])
+    asked = asked_of(manifest, given)
+    if asked is not None:
+        return planned_of_snapshot(asked, settings, output)
+    return planned(manifest or "", settings, output, format=given["format"], rejects=given["rejects"])

@@ -39,7 +39,7 @@ def test_some_failed_is_3(cli: Cli, serve: Serve) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["disassociate"], "Missing argument"),
+        (["disassociate"], "nothing says what is to go: give one of MANIFEST"),
         (["disassociate", "fleet.csv", "--nosuch"], "No such option: --nosuch; see asyncgg disassociate --help"),
         (["disasociate", "fleet.csv"], "No such command 'disasociate'"),
         (["disassociate", "none.csv", "--yes"], "none.csv: no such file"),
