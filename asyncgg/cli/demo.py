@@ -103,13 +103,14 @@ def _simulator() -> Iterator[str]:
     """A simulator on a free port, as long as the block runs; its URL."""
     options = [f"--{name}={value}" for name, value in _FLEET.items()]
     process = subprocess.Popen(  # noqa: S603 - our own module, with fixed arguments
-        [sys.executable, "-m", "asyncgg.simulator", "--port=0", *options],
-        stdin=subprocess.DEVNULL,
+        [sys.executable, "-m", "asyncgg.simulator", "--port=0", "--until-eof", *options],
+        stdin=subprocess.PIPE,  # it ends with us, even when we are killed
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
         start_new_session=True,  # Ctrl-C is for the run: it ends what is in flight, which the simulator must answer
     )
+    assert process.stdin is not None
     assert process.stdout is not None
     try:
         url = process.stdout.readline().strip()
@@ -124,6 +125,7 @@ def _simulator() -> Iterator[str]:
             process.kill()
             process.wait()
         process.stdout.close()
+        process.stdin.close()
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -19,32 +20,36 @@ __all__ = ["main", "run"]
 _TYPES: Final[dict[Any, type]] = {int: int, float: float, str: str, str | None: str, float | None: float}
 
 
-def run(config: SimulatorConfig, *, port: int = DEFAULT_PORT, host: str = "127.0.0.1") -> int:
+def run(config: SimulatorConfig, *, port: int = DEFAULT_PORT, host: str = "127.0.0.1", until_eof: bool = False) -> int:
     """Serve until SIGTERM or SIGINT, then return 0; the URL is the first line of standard output.
+
+    With `until_eof` also until standard input ends: a pipe does when whoever holds its other end dies, even by kill -9.
 
     Raises UsageError when the port or the record file cannot be had.
     """
     if not 0 <= port <= 65535:
         raise UsageError(f"port {port}: give 0 to 65535, 0 for any free one")
-    return asyncio.run(_serve(config, port, host))
+    return asyncio.run(_serve(config, port, host, until_eof))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m asyncgg.simulator`: the exit code, 2 for a usage error told on standard error in one line."""
     parser = _parser()
     given = vars(parser.parse_args(arguments))
-    port, host = given.pop("port"), given.pop("host")
+    place = {name: given.pop(name) for name in ("port", "host", "until_eof")}
     try:
-        return run(SimulatorConfig(**given | {"fault": tuple(given["fault"])}), port=port, host=host)
+        return run(SimulatorConfig(**given | {"fault": tuple(given["fault"])}), **place)
     except UsageError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
 
 
-async def _serve(config: SimulatorConfig, port: int, host: str) -> int:
+async def _serve(config: SimulatorConfig, port: int, host: str, until_eof: bool) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if until_eof:
+        asyncio.get_running_loop().add_reader(0, lambda: None if os.read(0, 4096) else stop.set())
     async with Simulator(config, host=host, port=port) as simulator:
         sys.stdout.write(f"{simulator.url}\n")
         sys.stdout.flush()
@@ -65,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, metavar="P", help="0 for any free one (%(default)s)")
     parser.add_argument("--host", default="127.0.0.1", metavar="H", help="address to serve at (%(default)s)")
+    parser.add_argument("--until-eof", action="store_true", help="also end when standard input does")
     hints = get_type_hints(SimulatorConfig)
     for option in fields(SimulatorConfig):
         _add(parser, option, hints[option.name])

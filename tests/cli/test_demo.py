@@ -106,3 +106,15 @@ def test_the_simulator_serves_until_sigterm() -> None:
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=10)
     assert process.returncode == 0
+
+
+def test_the_simulator_of_a_killed_demo_ends() -> None:
+    """Nobody can clean up after kill -9, so the simulator ends when the pipe from the one who started it does."""
+    command = [sys.executable, "-m", "asyncgg.simulator", "--port=0", "--cores=1", "--until-eof"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"http://127.0.0.1:")
+        assert process.poll() is None
+        process.stdin.close()
+        assert process.wait(10) == 0
