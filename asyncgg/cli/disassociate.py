@@ -12,6 +12,7 @@ from asyncgg.cli.options import (
     LIMITS,
     LOOKUP,
     MANIFEST,
+    NOTIFY,
     OUTPUT,
     ManifestSpec,
     given_settings,
@@ -40,7 +41,7 @@ beside the journal; with --inventory it is used again, or gone on with after it 
 """
 
 
-@with_options(LOOKUP, GUARDS, CONNECTION, LIMITS, MANIFEST, JOURNAL, OUTPUT, (CONFIG,))
+@with_options(LOOKUP, GUARDS, CONNECTION, LIMITS, MANIFEST, JOURNAL, NOTIFY, OUTPUT, (CONFIG,))
 def command(
     manifest: ManifestSpec = None,
     **given: Any,
@@ -49,6 +50,7 @@ def command(
     from asyncgg.cli.finding import asked_of
     from asyncgg.cli.order import Order, disassociate
     from asyncgg.cli.running import finish
+    from asyncgg.cli.telling import Telling
 
     settings = load_settings(given_settings(given), config=given["config"])
     order = Order(
@@ -60,5 +62,6 @@ def command(
         rejects=given["rejects"],
     )
     output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
-    ended = disassociate(order, settings, output)
-    return 0 if ended is None else finish(output, *ended)
+    with Telling(given["notify"], settings, output) as telling:
+        ended = disassociate(order, settings, output)
+        return 0 if ended is None else finish(output, *telling.ended(*ended))

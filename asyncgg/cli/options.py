@@ -24,6 +24,7 @@ __all__ = [
     "LIMITS",
     "LOOKUP",
     "MANIFEST",
+    "NOTIFY",
     "OUTPUT",
     "YES",
     "JournalPath",
@@ -144,6 +145,15 @@ LOOKUP: Final = (
         "allow_unlisted",
         help="go on though cores could not be listed; what was not seen of them stays",
         panel="Instead of a manifest",
+    ),
+)
+NOTIFY: Final = (
+    Opt(
+        "notify",
+        "URL|ARN",
+        "tell a webhook (or env:NAME, which holds its URL) or an SNS topic how it ended; repeatable",
+        "Output",
+        list[str],
     ),
 )
 JOURNAL: Final = _settings("Output", journal="PATH")

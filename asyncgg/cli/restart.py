@@ -14,6 +14,7 @@ from asyncgg.cli.options import given_settings
 from asyncgg.cli.output import Output
 from asyncgg.cli.running import finish, run_journal, run_loop
 from asyncgg.cli.signals import interrupting
+from asyncgg.cli.telling import Telling
 from asyncgg.errors import JournalError
 from asyncgg.journal import Journal, JournalReader
 from asyncgg.model import RunState, Summary
@@ -24,7 +25,7 @@ from asyncgg.runs.execute import connection_of
 from asyncgg.runs.plan import quota_burst
 from asyncgg.runs.stored import inherited, target_of
 from asyncgg.settings import Settings
-from asyncgg.transport import Target
+from asyncgg.transport import Identity, Target
 
 __all__ = ["restart"]
 
@@ -37,26 +38,42 @@ def restart(path: Path, mode: Mode, given: Mapping[str, Any]) -> int:
             things, requests = reader.left(failed=mode is Mode.RETRY)
             settings = inherited(reader.settings(), meta, given_settings(given))
         output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
-        if busy:
-            raise JournalError(
-                f"journal {path}: another process is running it; wait for it or stop it"
-                " (status and report work meanwhile)"
-            )
-        if not things:
-            return _nothing_to_do(path, mode, summary, output)
-        if not given["yes"]:
-            confirm.must_be_able_to_ask(stdin_is_taken=False)
-        target = target_of(settings, meta, given)
-        recorded = meta.get("account", "")
-        account, unknown = run_loop(confirm_account(connection_of(settings), target, settings, recorded=recorded))
-        if not (output.quiet and given["yes"]):
-            said = f"{account.account} ({account.arn})" if account else f"unknown: {unknown}"
-            event = {"event": mode.value, "run": summary.run, "things": things, "requests": requests}
-            output.tell(event, *_lines(summary, mode, things, requests, settings, target, said))
-        if not given["yes"]:
-            confirm.ask(output, things, f"{mode.value} them", stdin_is_taken=False)
-        ended = run_journal(path, settings, output, mode=mode, region=target.region, account=account)
-    return finish(output, *ended)
+        with Telling(given["notify"], settings, output) as telling:
+            if busy:
+                raise JournalError(
+                    f"journal {path}: another process is running it; wait for it or stop it"
+                    " (status and report work meanwhile)"
+                )
+            if not things:
+                return _nothing_to_do(path, mode, summary, output)
+            target, account = _consented(mode, settings, output, meta, given, summary, things, requests)
+            ended = run_journal(path, settings, output, mode=mode, region=target.region, account=account)
+            return finish(output, *telling.ended(*ended))
+
+
+def _consented(
+    mode: Mode,
+    settings: Settings,
+    output: Output,
+    meta: Mapping[str, str],
+    given: Mapping[str, Any],
+    summary: Summary,
+    things: int,
+    requests: int,
+) -> tuple[Target, Identity | None]:
+    """Where to go and as whom, once the person has seen it and agreed."""
+    if not given["yes"]:
+        confirm.must_be_able_to_ask(stdin_is_taken=False)
+    target = target_of(settings, meta, given_settings(given))
+    recorded = meta.get("account", "")
+    account, unknown = run_loop(confirm_account(connection_of(settings), target, settings, recorded=recorded))
+    if not (output.quiet and given["yes"]):
+        said = f"{account.account} ({account.arn})" if account else f"unknown: {unknown}"
+        event = {"event": mode.value, "run": summary.run, "things": things, "requests": requests}
+        output.tell(event, *_lines(summary, mode, things, requests, settings, target, said))
+    if not given["yes"]:
+        confirm.ask(output, things, f"{mode.value} them", stdin_is_taken=False)
+    return target, account
 
 
 def _lines(

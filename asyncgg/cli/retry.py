@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from asyncgg.cli.options import CONNECTION, LIMITS, OUTPUT, YES, JournalPath, with_options
+from asyncgg.cli.options import CONNECTION, LIMITS, NOTIFY, OUTPUT, YES, JournalPath, with_options
 
 __all__ = ["EXAMPLES", "command"]
 
@@ -16,7 +16,7 @@ Examples:
 """
 
 
-@with_options((YES,), CONNECTION, LIMITS, OUTPUT)
+@with_options((YES,), CONNECTION, LIMITS, NOTIFY, OUTPUT)
 def command(
     journal: JournalPath,
     **given: Any,

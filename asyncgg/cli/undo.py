@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncgg.cli.options import CONNECTION, GUARDS, JOURNAL, LIMITS, OUTPUT, JournalPath, given_settings, with_options
+from asyncgg.cli.options import (
+    CONNECTION,
+    GUARDS,
+    JOURNAL,
+    LIMITS,
+    NOTIFY,
+    OUTPUT,
+    JournalPath,
+    given_settings,
+    with_options,
+)
 from asyncgg.cli.output import Output
 
 if TYPE_CHECKING:
@@ -31,7 +41,7 @@ run with a journal of its own: it can be resumed, retried, verified and undone.
 """
 
 
-@with_options(GUARDS, CONNECTION, LIMITS, JOURNAL, OUTPUT)
+@with_options(GUARDS, CONNECTION, LIMITS, JOURNAL, NOTIFY, OUTPUT)
 def command(
     run: JournalPath,
     *,
@@ -70,6 +80,7 @@ def command(
     """
     from asyncgg.cli.errand import Errand, carry_out
     from asyncgg.cli.running import finish
+    from asyncgg.cli.telling import Telling
     from asyncgg.journal import JournalReader
     from asyncgg.manifest.only import load_only
     from asyncgg.runs import default_journal
@@ -96,5 +107,6 @@ def command(
         dry_run=bool(given["dry_run"]),
         recorded=meta.get("account", ""),
     )
-    ended = carry_out(errand, settings, output)
-    return 0 if ended is None else finish(output, *ended)
+    with Telling(given["notify"], settings, output) as telling:
+        ended = carry_out(errand, settings, output)
+        return 0 if ended is None else finish(output, *telling.ended(*ended))

@@ -1,0 +1,69 @@
+"""Rule: telling those named by `--notify` how a command ended; whatever comes of that, the exit code stays."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+from asyncgg.cli.output import Output
+from asyncgg.cli.running import run_loop
+from asyncgg.engine import Result
+from asyncgg.errors import AsyncggError, GuardError
+from asyncgg.model import Summary
+from asyncgg.notify import Message, Occasion, notify, occasion_of, parse_target, text_of
+from asyncgg.report import summary_object
+from asyncgg.runs import exit_code
+from asyncgg.runs.execute import connection_of
+from asyncgg.settings import Settings
+
+__all__ = ["Telling"]
+
+
+class Telling:
+    """A block around a command: when it is left, the targets `wanted` are told what `ended` was given, or the error.
+
+    Nobody is told of a dry run, or of an interruption before the first request. Raises `UsageError` at once for what is
+    no target.
+    """
+
+    def __init__(self, wanted: Sequence[str], settings: Settings, output: Output) -> None:
+        self._targets = [parse_target(text) for text in wanted]
+        self._settings = settings
+        self._output = output
+        self._message: Message | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def ended(self, result: Result, summary: Summary) -> tuple[Result, Summary]:
+        """Note how the run ended; gives it back."""
+        if self._targets:
+            document = summary_object(
+                replace(summary, state=result.state), exit_code=exit_code(result), reason=result.reason
+            )
+            occasion = occasion_of(result.state, credentials=result.credentials)
+            text = text_of(replace(summary, state=result.state), reason=result.reason)
+            self._message = _message(occasion, text, document)
+        return result, summary
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._targets and isinstance(error, AsyncggError):
+            occasion = Occasion.GUARD if isinstance(error, GuardError) else Occasion.FAILURE
+            self._message = _message(occasion, f"asyncgg: {str(error).splitlines()[0]}", {"exit": error.exit_code})
+        if self._message is None:
+            return
+        try:
+            faults = run_loop(notify(self._targets, self._message, connection=connection_of(self._settings)))
+        except KeyboardInterrupt:
+            faults = ["interrupted while telling"]
+        for fault in faults:
+            self._output.tell({"event": "not-told", "reason": fault}, fault)
+
+
+def _message(occasion: Occasion, text: str, document: dict[str, Any]) -> Message:
+    return Message(occasion, text, document, socket.gethostname())

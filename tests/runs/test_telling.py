@@ -1,0 +1,108 @@
+"""Rule: who is told by `--notify`, of what, and that it changes nothing else."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Serve
+from tests.cli.support import Cli
+
+HOW = ("--rate", "500", "--yes", "--quiet", "--json")
+
+
+class Hook:
+    """A webhook in a thread, and what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, Any]] = []
+        self.status = 200
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                hook.told.append(json.loads(body))
+                self.send_response(hook.status)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/secret"
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    """A running webhook."""
+    made = Hook()
+    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()
+
+
+def test_the_end_is_told(cli: Cli, serve: Serve, hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """disassociate, retry and undo tell how they ended, with their summary; the URL may be in a variable."""
+    simulator = serve(fault=("entry:AccessDeniedException@thing-2-1",))
+    monkeypatch.setenv("HOOK", hook.url)
+    how = (*HOW, "--notify", "env:HOOK")
+    first = cli("disassociate", "fleet.csv", *how, "--journal", "run.journal")
+    simulator.service.set_faults(())
+    second = cli("retry", "run.journal", *how)
+    third = cli("undo", "run.journal", *how, "--assume-associated")
+    assert [first.code, second.code, third.code] == [3, 0, 0]
+    assert [told["event"] for told in hook.told] == ["end"] * 3
+    assert [told["summary"] for told in hook.told] == [first.json, second.json, third.json]
+    assert hook.told[0]["text"].startswith("asyncgg disassociate: partial: 11 of 12 things disassociated, 1 failed")
+    assert hook.told[0]["host"]
+    assert hook.told[0]["policy"] is None
+
+
+def test_guards_and_failures_are_told(cli: Cli, serve: Serve, hook: Hook) -> None:
+    """A guard that keeps a run from beginning, an error before it, and a run without permission: each has its event."""
+    simulator = serve()
+    how = (*HOW, "--notify", hook.url)
+    assert cli("disassociate", "fleet.csv", *how, "--max-things", 3).code == 4
+    assert cli("disassociate", "none.csv", *how).code == 2
+    simulator.service.set_faults(["deny-all"])
+    assert cli("disassociate", "fleet.csv", *how).code == 5
+    assert [told["event"] for told in hook.told] == ["guard", "failure", "failure"]
+    assert hook.told[0]["text"].startswith("asyncgg: fleet.csv: 12 things, --max-things allows 3")
+    assert hook.told[0]["summary"] == {"exit": 4}
+    assert hook.told[2]["summary"]["state"] == "aborted"
+
+
+def test_a_dry_run_is_nobodys_business(cli: Cli, serve: Serve, hook: Hook) -> None:
+    """Nothing happened, so nobody is told."""
+    serve()
+    assert cli("disassociate", "fleet.csv", "--dry-run", "--notify", hook.url).code == 0
+    assert hook.told == []
+
+
+def test_what_cannot_be_told_changes_nothing(cli: Cli, serve: Serve, hook: Hook) -> None:
+    """A target that refuses is a line on standard error without the URL; exit code and result are the run's."""
+    serve()
+    hook.status = 404
+    ended = cli("disassociate", "fleet.csv", "--rate", "500", "--yes", "--json", "--notify", hook.url)
+    assert (ended.code, ended.json["state"]) == (0, "complete")
+    assert f"webhook http://127.0.0.1:{hook.server.server_port} was not told: it answers HTTP 404\n" in ended.err
+    assert "secret" not in ended.err
+
+
+@pytest.mark.parametrize("target", ["nowhere", "arn:aws:sns:x", "env:NOT_SET"])
+def test_no_target_stops_it_before_anything_is_sent(cli: Cli, serve: Serve, target: str) -> None:
+    """A target that is none is found out before the run."""
+    simulator = serve()
+    ended = cli("disassociate", "fleet.csv", *HOW, "--notify", target)
+    assert (ended.code, ended.out) == (2, "")
+    assert "notify: " in ended.err
+    assert simulator.service.counters.requests.total() == 0
