@@ -1,0 +1,141 @@
+"""Rule: what a scripted service does with its script: quota, burst, latency, steps, faults, others."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from asyncgg.engine import Lane
+from asyncgg.errors import UsageError
+from asyncgg.model import Accepted, Refused, Reply, Unanswered
+from asyncgg.ratelimit import AdaptiveRate
+from asyncgg.testing import Fault, RecordedLatency, Script, ScriptedService, Spread, Step, run_virtual
+
+pytestmark = pytest.mark.virtual
+
+
+async def volley(service: ScriptedService, number: int) -> list[Reply]:
+    """So many requests at once."""
+    return list(await asyncio.gather(*(service.send("core", ["thing"]) for _ in range(number))))
+
+
+def throttled(replies: list[Reply]) -> int:
+    """How many of them were."""
+    return sum(isinstance(reply, Refused) and reply.status == 429 for reply in replies)
+
+
+async def test_the_burst_is_there_at_once_and_comes_back_with_the_quota() -> None:
+    """A full bucket of 5 takes five; after a second at 3/s it takes three."""
+    service = ScriptedService(Script(quota=3, burst=5, latency=Spread(0.0)))
+    assert throttled(await volley(service, 9)) == 4
+    await asyncio.sleep(1)
+    assert throttled(await volley(service, 9)) == 6
+    assert (service.sent, service.throttled) == (18, 10)
+    assert [one.throttled for one in service.log].count(True) == 10
+
+
+async def test_an_answer_takes_its_latency_and_the_service_decides_half_way() -> None:
+    """A request of 80 ms is decided on after 40."""
+    service = ScriptedService(Script(latency=Spread(0.08)))
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    await service.send("core", ["a", "b"])
+    assert loop.time() - begun == pytest.approx(0.08)
+    (arrival,) = service.log
+    assert arrival.at - begun == pytest.approx(0.04)
+    assert (arrival.core, arrival.things) == ("core", 2)
+
+
+async def test_a_step_changes_what_it_names_when_it_is_due() -> None:
+    """The tokens until the step come at the old quota, those after it at the new one, less what others take."""
+    steps = (Step(10, quota=20, burst=100), Step(20, others=15), Step(30, latency=Spread(1.0)))
+    service = ScriptedService(Script(quota=2, burst=10, latency=Spread(0.0), steps=steps))
+    await volley(service, 10)
+    await asyncio.sleep(12)  # 10 (not 20: the burst) and then 2 s at 20/s
+    assert 60 - throttled(await volley(service, 60)) == 50
+    await asyncio.sleep(10)  # 8 s at 20/s would be 160, the burst 100
+    assert 150 - throttled(await volley(service, 150)) == 100
+    await asyncio.sleep(4)
+    assert 50 - throttled(await volley(service, 50)) == 20
+    await asyncio.sleep(6)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    await volley(service, 1)
+    assert loop.time() - begun == pytest.approx(1.0)
+
+
+async def test_faults_come_by_number_and_by_share() -> None:
+    """The second arrival is reset, and about a tenth of the others fails."""
+    lost = Unanswered("reset", "connection reset", sent=True)
+    faults = (Fault(lost, arrivals=frozenset({2})), Fault(share=0.1))
+    service = ScriptedService(Script(quota=float("inf"), latency=Spread(0.0), faults=faults))
+    replies = await volley(service, 1000)
+    assert replies[1] == lost
+    failed = sum(isinstance(reply, Refused) for reply in replies)
+    assert 70 < failed < 130
+    assert service.faulty == failed + 1
+    assert sum(isinstance(reply, Accepted) for reply in replies) == 999 - failed
+
+
+async def test_throttles_say_when_to_come_again_if_they_are_told_to() -> None:
+    """`retry_after` stands in the throttle's reply."""
+    service = ScriptedService(Script(burst=1, retry_after=2.0))
+    _, second = await volley(service, 2)
+    assert isinstance(second, Refused)
+    assert second.retry_after == 2.0
+
+
+def test_the_same_seed_plays_the_same() -> None:
+    """Latencies of one seed are the same again; of another they are others."""
+
+    async def played(seed: int) -> list[float]:
+        service = ScriptedService(Script(latency=Spread(0.01, 0.05)), seed=seed)
+        await volley(service, 20)
+        return [one.at for one in service.log]
+
+    assert run_virtual(played(1)) == run_virtual(played(1)) != run_virtual(played(2))
+
+
+async def test_recorded_latencies_are_drawn_and_no_others() -> None:
+    """Only times that were seen come again."""
+    service = ScriptedService(Script(latency=RecordedLatency((0.1, 0.3))))
+    loop = asyncio.get_running_loop()
+    seen = set()
+    for _ in range(30):
+        begun = loop.time()
+        await service.send("core", ["thing"])
+        seen.add(round(loop.time() - begun, 6))
+    assert seen == {0.1, 0.3}
+
+
+async def test_it_carries_a_lane() -> None:
+    """The real lane and its bucket run against it: ten requests at 5/s, with 2 at once, take 1.6 s."""
+    service = ScriptedService(Script(quota=5, burst=5, latency=Spread(0.0)))
+    lane = Lane(service, AdaptiveRate(5.0, burst=2))
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    for _ in range(10):
+        await lane.token()
+        assert isinstance(await lane.transport.send("core", ["thing"]), Accepted)
+    assert loop.time() - begun == pytest.approx(1.6)
+    assert service.most_in_flight == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"quota": 0},
+        {"burst": 0.5},
+        {"others": -1},
+        {"steps": (Step(-1.0),)},
+        {"steps": (Step(1.0, quota=float("nan")),)},
+    ],
+)
+def test_impossible_scripts_are_refused(wrong: dict[str, object]) -> None:
+    """A quota of nothing, a bucket for less than one request and the like are the caller's mistake."""
+    with pytest.raises(UsageError):
+        Script(**wrong)  # type: ignore[arg-type]  # wrong on purpose
+    for make in (lambda: Spread(-1), lambda: RecordedLatency(()), lambda: Fault(share=2)):
+        with pytest.raises(UsageError):
+            make()
