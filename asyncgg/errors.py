@@ -21,6 +21,7 @@ __all__ = [
     "SettingsError",
     "SnapshotError",
     "SnapshotWriteError",
+    "StateWriteError",
     "UsageError",
     "redacted",
 ]
@@ -99,3 +100,7 @@ class JournalWriteError(AsyncggError):
 
 class SnapshotWriteError(AsyncggError):
     """The snapshot could not be written (full disk, failing disk): nothing further is asked, the sweep is resumable."""
+
+
+class StateWriteError(AsyncggError):
+    """What a clean-up keeps of a night could not be written (full disk, failing disk)."""

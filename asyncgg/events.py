@@ -168,6 +168,8 @@ class RunEnded:
 
     state: RunState
     reason: str
+    first_only: bool = False
+    """Whether only the first things were to go in this start, and they have: nothing was interrupted."""
 
 
 Event = (

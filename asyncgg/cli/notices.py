@@ -65,6 +65,8 @@ class Notices:
                 )
             case Stopping(reason):
                 return _notice("stopping", f"stopping ({reason}): what is in flight ends", reason=reason)
+            case RunEnded(state, reason, first_only=True):
+                return _notice("ended", reason, state=state.value, reason=reason)
             case RunEnded(state, reason):
                 return _notice("ended", f"run ended: {state}", state=state.value, reason=reason)
             case RateChanged(old, new):

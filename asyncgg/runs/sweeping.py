@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Protocol
 
 from asyncgg.backoff import RetryPolicy
 from asyncgg.engine import Lane
@@ -13,9 +15,14 @@ from asyncgg.ratelimit import AdaptiveRate, documented_quota
 from asyncgg.runs.execute import connection_of
 from asyncgg.runs.plan import quota_rate
 from asyncgg.settings import Settings
-from asyncgg.transport import CoreFilter, Identity, Target, open_transport
+from asyncgg.transport import CoreFilter, Identity, Target, Transport, open_transport
+from asyncgg.transport.reads import Reads
 
-__all__ = ["sweep_options", "sweep_rate", "take_inventory"]
+__all__ = ["BothWays", "sweep_options", "sweep_rate", "take_inventory"]
+
+
+class BothWays(Transport, Reads, Protocol):
+    """What sends and reads, as every transport does that is made from settings."""
 
 
 def sweep_options(settings: Settings, *, max_age: float = LONGEST_SWEEP) -> SweepOptions:
@@ -47,15 +54,20 @@ async def take_inventory(
     filters: CoreFilter | None = None,
     cores: Sequence[str] | None = None,
     max_age: float = LONGEST_SWEEP,
+    transport: BothWays | None = None,
     listeners: Sequence[Listener] = (),
     on_sweep: Callable[[Sweep], object] | None = None,
 ) -> Swept:
     """Sweep the fleet of `target`, or just `cores`, into the snapshot at `path`; see `asyncgg.inventory.sweep`.
 
+    `transport` replaces the one made from the settings.
+
     Raises what that raises, and `CredentialsError` when there are no credentials.
     """
     options = sweep_options(settings, max_age=max_age)
-    async with open_transport(connection_of(settings), settings.transport) as transport:
+    async with AsyncExitStack() as stack:
+        if transport is None:
+            transport = await stack.enter_async_context(open_transport(connection_of(settings), settings.transport))
         lane = Lane(transport, sweep_rate(settings, target.region), retry=options.retry)
         return await sweep(
             path,
