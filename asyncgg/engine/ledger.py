@@ -63,9 +63,9 @@ class Ledger:
         run, self.before, self._earlier_seconds, works = await self._journal.call(load)
         return run, works
 
-    def settle(self, batch: Batch, settlement: Settlement, reply: Reply) -> None:
-        """Hand the outcome to the journal, and count it; listeners learn of it once it is committed."""
-        answer = replies.answer(reply, settlement, time.time())
+    def settle(self, batch: Batch, settlement: Settlement, reply: Reply, seconds: float) -> None:
+        """Hand the outcome, which took `seconds`, to the journal; count it; listeners learn of it once committed."""
+        answer = replies.answer(reply, settlement, time.time(), seconds)
         self._journal.post(
             lambda store: store.settle(batch, settlement, answer), partial(self._committed, batch, settlement)
         )

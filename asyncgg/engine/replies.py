@@ -44,10 +44,10 @@ def words(reply: Reply) -> str:
     return ": ".join(word for word in code_and_message(reply) if word)
 
 
-def answer(reply: Reply, settlement: Settlement, at: float) -> Answer:
-    """What the journal keeps of `reply`, which came `at` (seconds since 1970)."""
+def answer(reply: Reply, settlement: Settlement, at: float, seconds: float) -> Answer:
+    """What the journal keeps of `reply`, which came `at` (seconds since 1970), `seconds` after its request went out."""
     said = code_and_message(reply)[0]
     if isinstance(reply, Unanswered):
-        return Answer(at, settlement.verdict.value, None, said, "")
+        return Answer(at, settlement.verdict.value, None, said, "", at - seconds)
     status = reply.status if isinstance(reply, Refused) else 200
-    return Answer(at, settlement.verdict.value, status, said, reply.request_id)
+    return Answer(at, settlement.verdict.value, status, said, reply.request_id, at - seconds)

@@ -184,7 +184,7 @@ class Engine:
         self._heed(verdict, reply, batch, started)
         settlement = settle(batch, reply, verdict, self._options.codes, self._options.retry)
         del self._in_flight[batch.request]
-        self._ledger.settle(batch, settlement, reply)
+        self._ledger.settle(batch, settlement, reply, self._clock() - started)
         if settlement.gives_up_core:
             self._supply.give_up(claim.work)
         back = settlement.returned or settlement.parts

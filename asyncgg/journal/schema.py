@@ -57,6 +57,7 @@ CREATE TABLE request (
     things INTEGER NOT NULL,              -- all it carried
     again INTEGER NOT NULL,               -- 1: carries a thing that was sent before
     claimed_at REAL NOT NULL,             -- seconds since 1970, UTC
+    sent_at REAL,                         -- its first byte; claimed a little before, the limiter between
     answered_at REAL,
     verdict TEXT,                         -- NULL: claimed, no answer written yet
     status INTEGER,                       -- HTTP

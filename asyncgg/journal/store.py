@@ -37,6 +37,8 @@ class Answer:
     status: int | None
     code: str
     aws_request_id: str
+    sent_at: float | None = None
+    """When its request went out; None when nobody knows. With `at` it gives the latency that `tune` goes by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +219,11 @@ class Store:
     def settle(self, batch: Batch, settlement: Settlement, answer: Answer) -> None:
         """Write down what became of a claimed batch."""
         plainly_done = settlement.state is ThingState.DISASSOCIATED and settlement.counted and not settlement.ambiguous
-        answered = (answer.at, answer.verdict, answer.status, answer.code, answer.aws_request_id)
+        answered = (answer.sent_at, answer.at, answer.verdict, answer.status, answer.code, answer.aws_request_id)
         if plainly_done and not settlement.deviations:
             done = self._execute(
-                "UPDATE request SET state = ?, answered_at = ?, verdict = ?, status = ?, code = ?, aws_request_id = ?"
-                " WHERE id = ? AND verdict IS NULL AND plain = ?",
+                "UPDATE request SET state = ?, sent_at = ?, answered_at = ?, verdict = ?, status = ?, code = ?,"
+                " aws_request_id = ? WHERE id = ? AND verdict IS NULL AND plain = ?",
                 (_DONE, *answered, batch.request, len(batch.ids)),
             ).rowcount
             if done:  # nothing in it was odd: the common way
@@ -241,7 +243,7 @@ class Store:
             plain -= sum(batch.ids[odd.index] >= low for odd in settlement.deviations) if plain else 0
             self._deviate(batch, settlement)
         self._execute(
-            "UPDATE request SET state = ?, plain = ?, answered_at = ?, verdict = ?, status = ?, code = ?,"
+            "UPDATE request SET state = ?, plain = ?, sent_at = ?, answered_at = ?, verdict = ?, status = ?, code = ?,"
             " aws_request_id = ? WHERE id = ?",
             (_DONE, plain, *answered, batch.request),
         )
