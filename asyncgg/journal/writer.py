@@ -43,15 +43,19 @@ class Journal:
     """A journal opened to be run: the lock is held, what a dead process had claimed is ambiguous.
 
     Raises `JournalError` when it cannot be used. With `threaded=False` calls are carried out where they are made, on
-    the event loop: for tests on a virtual clock, which must not run ahead of a thread.
+    the event loop: for tests on a virtual clock, which must not run ahead of a thread. With `durable=False` nothing is
+    synced and a crash leaves rubbish: for trials whose journal is thrown away.
     """
 
-    def __init__(self, path: Path, *, threaded: bool = True) -> None:
+    def __init__(self, path: Path, *, threaded: bool = True, durable: bool = True) -> None:
         self.path = path
         schema.require_file(path)  # before a lock file is put beside what is not there
         self._lock = RunLock(path)
         try:
             self._connection = schema.open_existing(path, "rw")
+            if not durable:
+                self._connection.execute("PRAGMA synchronous = OFF")
+                self._connection.execute("PRAGMA journal_mode = MEMORY")
             self.recovered = self._recover()
         except BaseException:
             self._lock.release()
