@@ -5,10 +5,10 @@ Profiles, SSO, assumed roles, endpoints of the rule set, proxies and CA bundles 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore import xform_name
@@ -18,13 +18,7 @@ from asyncgg.transport.connection import Connection, Target, resolve
 from asyncgg.transport.credentials import CredentialSource
 from asyncgg.transport.session import SERVICE, client_config, new_session
 
-__all__ = ["API_NAMES", "Opened", "open_client"]
-
-API_NAMES: Final[Mapping[Operation, str]] = {
-    Operation.DISASSOCIATE: "BatchDisassociateClientDeviceFromCoreDevice",
-    Operation.ASSOCIATE: "BatchAssociateClientDeviceWithCoreDevice",
-}
-"""[service model greengrassv2/2020-11-30]"""
+__all__ = ["Opened", "open_client"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +31,7 @@ class Opened:
 
     def call(self, operation: Operation) -> Any:
         """The client's own method for `operation`."""
-        return getattr(self.client, xform_name(API_NAMES[operation]))
+        return getattr(self.client, xform_name(operation.api))
 
 
 @asynccontextmanager

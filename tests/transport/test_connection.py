@@ -12,7 +12,6 @@ from botocore.awsrequest import AWSPreparedRequest
 from asyncgg.errors import CredentialsError, UsageError
 from asyncgg.model import Accepted, Operation
 from asyncgg.transport import Connection, Target, open_transport, resolve
-from asyncgg.transport.client import API_NAMES
 
 from .conftest import THINGS
 from .server import Server, answer
@@ -129,9 +128,7 @@ async def test_the_endpoint_told_is_the_one_called(
         return AioAWSResponse("", 200, {}, Raw())
 
     async with open_transport(Connection()) as transport:
-        transport._call.__self__.meta.events.register(
-            f"before-send.greengrassv2.{API_NAMES[Operation.DISASSOCIATE]}", instead
-        )
+        transport._call.__self__.meta.events.register(f"before-send.greengrassv2.{Operation.DISASSOCIATE.api}", instead)
         assert await transport.send("core", THINGS) == Accepted()
     assert called == [f"{url}/greengrass/v2/coreDevices/core/disassociateClientDevices"]
 
