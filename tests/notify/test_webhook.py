@@ -80,7 +80,7 @@ async def test_it_gives_up(mocked: aioresponses) -> None:
     assert faults == [
         "webhook http://hooks.example was not told: gave up after 30 s; the last try: it answers HTTP 503"
     ]
-    assert seconds == 30.0
+    assert seconds == pytest.approx(30.0)
 
 
 @pytest.mark.virtual

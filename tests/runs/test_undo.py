@@ -65,7 +65,7 @@ def doubtful(journal: Path) -> set[Pair]:
         return {(c.core, c.thing) for c in changes(reader) if c.sureness is Sureness.DOUBTFUL}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     fleet=fleets(),
     faults=st.lists(st.sampled_from(FAULTS), max_size=4, unique=True),

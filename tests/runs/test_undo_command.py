@@ -72,25 +72,27 @@ def test_dry_run(cli: Cli, serve: Serve, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("*.journal")] == ["run.journal"]
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("only.csv", "core,thing\ncore-1,thing-1-1\ncore-9,x\n", "only.csv: 1 entry is not in run"),
-        ("only.csv", "core,thing\ncore-1,\n", "only.csv:2: thing is empty"),
-        ("only.txt", "a b\n", "only.txt:1: `a b` is no thing's name"),
-        ("only.txt", "", "only.txt: the list holds no names"),
-        ("only.jsonl", "{}\n", "only.jsonl:1:"),
-        ("only.csv", "core,thing,thing\n", "is there twice"),
-    ],
-)
-def test_lists_that_are_no_good(cli: Cli, serve: Serve, tmp_path: Path, name: str, content: str, words: str) -> None:
+NO_LISTS = [
+    ("only.csv", "core,thing\ncore-1,thing-1-1\ncore-9,x\n", "only.csv: 1 entry is not in run"),
+    ("only.csv", "core,thing\ncore-1,\n", "only.csv:2: thing is empty"),
+    ("only.csv", "core,thing,thing\n", "is there twice"),
+    ("only.csv", "core\ncore-1,\n", "only.csv:"),
+    ("only.txt", "a b\n", "only.txt:1: `a b` is no thing's name"),
+    ("only.txt", "", "only.txt: the list holds no names"),
+    ("only.jsonl", "{}\n", "only.jsonl:1:"),
+]
+
+
+def test_lists_that_are_no_good(cli: Cli, serve: Serve, tmp_path: Path) -> None:
     """A list with strangers or faults stops the undo before anything is sent, naming file and line."""
-    serve()
+    simulator = serve()
     _begin(cli)
-    (tmp_path / name).write_text(content)
-    ended = cli("undo", "run.journal", *HOW, "--assume-associated", "--only", name)
-    assert (ended.code, ended.out) == (2, "")
-    assert words in ended.err
+    for name, content, words in NO_LISTS:
+        (tmp_path / name).write_text(content)
+        ended = cli("undo", "run.journal", *HOW, "--assume-associated", "--only", name)
+        assert (ended.code, ended.out) == (2, ""), content
+        assert words in ended.err
+    assert not held(simulator)
 
 
 def test_a_list_of_failures_is_a_list(cli: Cli, serve: Serve, tmp_path: Path) -> None:
