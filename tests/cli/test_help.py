@@ -16,6 +16,7 @@ OPTIONS = """
     --yes --dry-run --max-things --expect-account --protect --abort-at --abort-after --deadline --json --quiet
     --log-format --format --rejects --skip-bad-rows --config --debug --request-timeout --transport --connect-timeout
     --unknown-attempts --patience --things --cores --core --inventory --max-age --allow-unlisted
+    --notify
 """
 
 
