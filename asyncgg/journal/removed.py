@@ -55,7 +55,7 @@ def changes(reader: JournalReader) -> Iterator[Change]:
 
 
 def last_request_at(reader: JournalReader) -> float | None:
-    """When the run sent or was answered last, in seconds since 1970; None when it sent nothing. Raises `JournalError`."""
+    """When the run sent or was answered last, in seconds since 1970; None when it sent nothing."""
     ((at,),) = reader._guard("SELECT max(coalesce(answered_at, claimed_at)) FROM request")
     return None if at is None else float(at)
 
