@@ -6,18 +6,16 @@ Nothing says how soon a list shows what was changed, so one that still shows a t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Final
 
+from asyncgg.cleanup.means import Means
 from asyncgg.cleanup.nights import Night
+from asyncgg.cleanup.reins import StoppedError
+from asyncgg.engine import Stop
 from asyncgg.errors import GuardError
-from asyncgg.events import Listener
-from asyncgg.inventory import Snapshot
+from asyncgg.inventory import Snapshot, Swept
 from asyncgg.journal import Journal, JournalReader
 from asyncgg.model import RunState, ThingState
-from asyncgg.runs.sweeping import take_inventory
-from asyncgg.settings import Settings
-from asyncgg.transport import Identity, Target
 
 __all__ = ["has_passed", "note_failed", "note_passed", "still_listed"]
 
@@ -25,34 +23,21 @@ _WAITS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds between two listings."""
 _KEY: Final = "canary"
 _PASSED: Final = "passed"
+_STOPPED: Final = frozenset({RunState.INTERRUPTED, RunState.DEADLINE})
 
 
-async def still_listed(
-    night: Night,
-    first: int,
-    settings: Settings,
-    target: Target,
-    account: Identity | None,
-    listeners: Sequence[Listener],
-) -> int:
+async def still_listed(night: Night, first: int, means: Means) -> int:
     """How many of the night's `first` things that were disassociated their cores still list, a minute later at most.
 
-    Raises `GuardError` when a core cannot be listed, and whatever a sweep raises.
+    Raises:
+        GuardError: a core could not be listed, so that nobody knows.
+        StoppedError: the listing was stopped, or is not permitted.
     """
     doubtful = _done(night, first)
     for wait in (*_WAITS, None):
         night.remove(night.canary)
-        swept = await take_inventory(
-            night.canary,
-            settings,
-            target,
-            account=account,
-            cores=sorted(doubtful),
-            listeners=listeners,
-        )
-        if swept.failed_share:
-            said = f": {swept.reason}" if swept.reason else ""
-            raise GuardError(f"the canary cannot be verified, its cores could not all be listed{said}")
+        swept = await means.sweep(night.canary, cores=sorted(doubtful), seen=False)
+        _must_be_whole(swept)
         doubtful = _left(night, doubtful)
         if not doubtful or wait is None:
             break
@@ -82,6 +67,14 @@ async def _put(night: Night, **values: object) -> None:
         await journal.call(lambda store: store.put(**values))
     finally:
         journal.close()
+
+
+def _must_be_whole(swept: Swept) -> None:
+    if swept.credentials or swept.state in _STOPPED:
+        raise StoppedError(Stop(swept.state, f"the canary was being verified: {swept.reason}", swept.credentials))
+    if swept.failed_share:
+        said = f": {swept.reason}" if swept.reason else ""
+        raise GuardError(f"the canary cannot be verified, its cores could not all be listed{said}")
 
 
 def _done(night: Night, first: int) -> dict[str, set[str]]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Final
 
+from asyncgg.cleanup.nights import Night
 from asyncgg.cleanup.policy import Policy
 from asyncgg.cleanup.questions import Questions
 from asyncgg.cleanup.rules import Candidate
-from asyncgg.cleanup.select import select
+from asyncgg.cleanup.select import Verdict, select
 from asyncgg.cleanup.tally import Tally
 from asyncgg.inventory import Snapshot
-from asyncgg.manifest.writing import written
 from asyncgg.runs.prepare import Preparation
 
 __all__ = ["candidates", "choose"]
@@ -32,30 +31,27 @@ def candidates(snapshot: Snapshot) -> Iterator[list[Candidate]]:
 
 
 async def choose(
-    policy: Policy, snapshot: Snapshot, questions: Questions, now: float, preparation: Preparation, decisions: Path
+    policy: Policy, snapshot: Snapshot, questions: Questions, now: float, preparation: Preparation, night: Night
 ) -> Tally:
-    """Decide about everything in `snapshot`: what goes into `preparation`, every decision into the file `decisions`.
+    """Decide about everything in `snapshot`: what goes into `preparation`, every decision into the night's file.
 
-    Raises as `select`, and `UsageError` when the file cannot be written.
+    Raises as `select`, and `StateWriteError` when the file cannot be written.
     """
     tally = Tally()
-    with written(decisions, snapshot.path, "snapshot") as file:
+    with night.writing(night.decisions, snapshot.path, "snapshot") as file:
         rows = csv.writer(file)
         rows.writerow(("core", "thing", "verdict", "reason"))
         chosen: list[tuple[str, str, str]] = []
+        protected = 0
         async for decision in select(policy, candidates(snapshot), questions, now):
             tally.add(decision)
             rows.writerow((decision.core, decision.thing, decision.verdict, decision.reason))
             if decision.selected:
                 chosen.append((decision.core, decision.thing, decision.reason))
+            protected += decision.verdict is Verdict.PROTECTED
             if tally.verdicts.total() % _CHUNK == 0:
-                _hand_over(preparation, chosen)
+                preparation.add_chosen(chosen, protected=protected)
+                chosen, protected = [], 0
                 await asyncio.sleep(0)  # signals and the deadline want their turn
-        _hand_over(preparation, chosen)
+        preparation.add_chosen(chosen, protected=protected)
     return tally
-
-
-def _hand_over(preparation: Preparation, chosen: list[tuple[str, str, str]]) -> None:
-    things: Sequence[tuple[str, str, str]] = chosen[:]
-    preparation.add_chosen(things)
-    chosen.clear()

@@ -1,15 +1,17 @@
 """Rule: what stays from one night to the next lives here: a folder for each, one process at a time, the oldest removed.
 
     STATE/tonight.lock            while a clean-up is going
-    STATE/20260131T020000Z/       one night: fleet.db, run.journal, decisions.csv.gz, canary.db, report.json
+    STATE/20260131T020000Z/       one night: fleet.db, decisions.csv.gz, run.journal, canary.db, report.json
     STATE/dry-run/                the same of the last dry run
 
-A night without a report was killed. A night whose journal has something pending can be gone on with.
+A night without a report was killed. A journal is made under another name and gets its own when it is whole: where there
+is a run.journal, everything was decided.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import re
 import shutil
@@ -17,19 +19,17 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
-from asyncgg.errors import AsyncggError, GuardError, UsageError
-from asyncgg.journal import JournalReader, RunLock, running
+from asyncgg.errors import AsyncggError, GuardError, JournalError, StateWriteError, UsageError
+from asyncgg.journal import RunLock, running
 from asyncgg.manifest.writing import written
-from asyncgg.model import RunState
 
 __all__ = ["Night", "Nights", "newest_snapshot"]
 
 _NAME: Final = re.compile(r"\d{8}T\d{6}Z(?:-\d+)?\Z")
 _DRY_RUN: Final = "dry-run"
-_RESUMABLE: Final = frozenset({RunState.PLANNED, RunState.INTERRUPTED, RunState.DEADLINE})
-"""A run that a guard stopped is not among them: what smelt then is for a person to look at."""
+_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,11 @@ class Night:
     def snapshot(self) -> Path:
         """What the sweep found."""
         return self.folder / "fleet.db"
+
+    @property
+    def draft(self) -> Path:
+        """The run, while it is being decided what goes."""
+        return self.folder / "draft.journal"
 
     @property
     def journal(self) -> Path:
@@ -69,97 +74,123 @@ class Night:
         return self.folder / "report.json"
 
     @property
-    def reported(self) -> bool:
-        """Whether it came to an end of its own."""
-        return self.report.is_file()
+    def decided(self) -> bool:
+        """Whether it had been decided what goes, and something did."""
+        return self.journal.exists()
 
-    @property
-    def prepared(self) -> bool:
-        """Whether its journal is whole: it had been decided what goes."""
+    def told(self) -> dict[str, Any]:
+        """Its report; empty when there is none, or none that can be read."""
         try:
-            with JournalReader(self.journal):
-                return True
-        except AsyncggError:
-            return False
+            document = json.loads(self.report.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return document if isinstance(document, dict) else {}
 
-    def unfinished_run(self, policy: str) -> bool:
-        """Whether its run was stopped or killed, with something left, under the policy whose digest this is."""
-        try:
-            with JournalReader(self.journal) as reader:
-                same = reader.meta().get("policy") == policy
-                return same and reader.state() in _RESUMABLE and reader.counts().pending > 0
-        except AsyncggError:
-            return False
+    def state(self) -> str:
+        """How it ended by its report, empty when there is none."""
+        return str(self.told().get("state", ""))
 
     def write_report(self, document: Mapping[str, Any]) -> None:
-        """Put the report in its place. Raises `UsageError` when it cannot be written."""
-        with written(self.report, self.journal) as file:
+        """Put the report in its place. Raises `StateWriteError`."""
+        with self.writing(self.report, self.journal, "journal") as file:
             json.dump(document, file, indent=1)
             file.write("\n")
 
-    def forget(self) -> None:
-        """Remove the run and what was decided; the snapshot stays."""
-        for path in (self.report, self.decisions, self.canary, self.journal):
+    @contextlib.contextmanager
+    def writing(self, path: Path, source: Path, kind: str) -> Iterator[IO[str]]:
+        """As `written`, for one of its files. Raises `StateWriteError`: what fails is the disk, and nobody's usage."""
+        try:
+            with written(path, source, kind) as file:
+                yield file
+        except UsageError as error:
+            if type(error) is not UsageError:  # a damaged snapshot, say, that is read meanwhile
+                raise
+            raise StateWriteError(str(error)) from None
+
+    def begin_deciding(self) -> None:
+        """Remove what an earlier start decided without having sent any of it; the snapshot stays."""
+        for path in (self.report, self.decisions, self.canary, self.draft):
             self.remove(path)
 
+    def end_deciding(self) -> None:
+        """The draft is whole: from here on it is the run. Raises `StateWriteError`."""
+        try:
+            self.draft.rename(self.journal)
+        except OSError as error:
+            raise _trouble(self.journal, error) from None
+
     def remove(self, path: Path) -> None:
-        """Remove one of its files, and what SQLite put beside it."""
-        for ending in ("", "-wal", "-shm", "-journal"):
-            path.with_name(path.name + ending).unlink(missing_ok=True)
+        """Remove one of its files, and what SQLite put beside it. Raises `StateWriteError`."""
+        try:
+            for ending in ("", "-wal", "-shm", "-journal"):
+                path.with_name(path.name + ending).unlink(missing_ok=True)
+        except OSError as error:
+            raise _trouble(path, error) from None
 
 
 class Nights:
-    """The state of one policy. Raises `UsageError` when its folder cannot be used."""
+    """The state of one policy. Raises `UsageError` when its folder cannot be used, `StateWriteError` on a full disk."""
 
     def __init__(self, folder: Path, keep: int) -> None:
-        self.folder = folder
+        self.folder = folder.absolute()  # journals name their snapshot, and may be asked from another directory
         self._keep = keep
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"{folder}: the policy's state cannot be kept there: {error.strerror}") from None
+            raise _trouble(self.folder, error) from None
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Nobody else runs this policy within the block. Raises `GuardError` when somebody does."""
-        tonight = self.folder / "tonight"
-        if running(tonight):
-            raise GuardError(
-                f"{self.folder}: this policy is being run by another process already; nothing was sent by this one"
-            )
-        lock = RunLock(tonight)
+        try:
+            lock = RunLock(self.folder / "tonight")
+        except JournalError as error:
+            if isinstance(error.__context__, BlockingIOError):
+                raise GuardError(
+                    f"{self.folder}: this policy is being run by another process already; nothing was sent by this one"
+                ) from None
+            if isinstance(error.__context__, OSError):
+                raise _trouble(self.folder, error.__context__) from None
+            raise
         try:
             yield
         finally:
             lock.release()
 
     def all(self) -> list[Night]:
-        """Every night there is, the oldest first."""
-        return _nights(self.folder)
+        """Every night there is, in the order they were begun."""
+        try:
+            return _nights(self.folder)
+        except OSError as error:
+            raise _trouble(self.folder, error) from None
 
     def last(self) -> Night | None:
-        """The newest."""
+        """The one begun last."""
         nights = self.all()
         return nights[-1] if nights else None
 
     def begin(self, now: float) -> Night:
-        """A new night; `now` in seconds since 1970."""
-        stem = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-        name, number = stem, 1
-        while (self.folder / name).exists():
+        """A new night; `now` in seconds since 1970. Names never go back, even if the clock does."""
+        stem, number, last = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now)), 1, self.last()
+        if last is not None and _order(last.name) >= (stem, 1):
+            stem, number = _order(last.name)
             number += 1
-            name = f"{stem}-{number}"
-        return self._made(name)
+        return self._made(stem if number == 1 else f"{stem}-{number}")
 
     def rehearse(self) -> Night:
         """The folder of dry runs, empty."""
         shutil.rmtree(self.folder / _DRY_RUN, ignore_errors=True)
         return self._made(_DRY_RUN)
 
-    def rotate(self) -> list[str]:
-        """Remove the oldest nights but `keep`; their names. One that cannot be removed stays."""
+    def rotate(self, but: Night | None) -> list[str]:
+        """Remove the oldest nights until `keep` are left; their names.
+
+        Never `but`, nor one whose run somebody runs; and one that cannot be removed stays.
+        """
         removed = []
         for night in self.all()[: -self._keep]:
+            if night == but or running(night.journal):
+                continue
             shutil.rmtree(night.folder, ignore_errors=True)
             if not night.folder.exists():
                 removed.append(night.name)
@@ -170,7 +201,7 @@ class Nights:
         try:
             folder.mkdir()
         except OSError as error:
-            raise UsageError(f"{folder}: the policy's state cannot be kept there: {error.strerror}") from None
+            raise _trouble(folder, error) from None
         return Night(folder)
 
 
@@ -190,3 +221,8 @@ def _nights(folder: Path) -> list[Night]:
 def _order(name: str) -> tuple[str, int]:
     stem, _, number = name.partition("-")
     return stem, int(number or 1)
+
+
+def _trouble(path: Path, error: OSError) -> AsyncggError:
+    kind = StateWriteError if error.errno in _DISK else UsageError
+    return kind(f"{path}: the policy's state cannot be kept there: {error.strerror}")

@@ -8,10 +8,14 @@ from typing import Any, Final
 
 from asyncgg.cleanup.nights import Night
 from asyncgg.cleanup.questions import QuestionStatistics
+from asyncgg.cleanup.select import Verdict
 from asyncgg.cleanup.tally import Tally
+from asyncgg.engine import Result
+from asyncgg.errors import AsyncggError
 from asyncgg.inventory import Swept
 from asyncgg.model import RunState, Summary
 from asyncgg.report import summary_object
+from asyncgg.runs import exit_code
 
 __all__ = ["SCHEMA", "Canary", "NightReport"]
 
@@ -26,6 +30,7 @@ class Canary:
     left: int
     """Of them, still listed on their core after they had been disassociated."""
     failed: int
+    """Failed so far; more than `things` when a core was denied, whose other things fail with them."""
 
     @property
     def passed(self) -> bool:
@@ -35,8 +40,12 @@ class Canary:
     @property
     def words(self) -> str:
         """Why it did not."""
-        what = f"{self.failed:,} failed" if self.failed else f"{self.left:,} are still listed on their core"
-        return f"of the canary's {self.things:,} things {what}; the others were not sent"
+        if self.failed:
+            return f"{self.failed:,} things failed with the canary's {self.things:,}; the others were not sent"
+        return (
+            f"of the canary's {self.things:,} things {self.left:,} are still listed on their core; the others were not"
+            " sent"
+        )
 
 
 @dataclass(slots=True)
@@ -61,6 +70,23 @@ class NightReport:
     removed: list[str] = field(default_factory=list)
     """Old nights that were removed."""
     warnings: list[str] = field(default_factory=list)
+
+    def end(self, result: Result) -> None:
+        """It ended as a sweep or a run ends."""
+        self.state, self.reason, self.exit = result.state, result.reason, exit_code(result)
+
+    def fail(self, error: AsyncggError) -> None:
+        """It was broken off."""
+        self.state, self.reason, self.exit = RunState.ABORTED, str(error), error.exit_code
+
+    def admit_doubt(self) -> None:
+        """What looks complete is not, where a question without an answer kept things that might have to go."""
+        doubtful = self.tally.verdicts[Verdict.DOUBTFUL] if self.tally else 0
+        if self.exit == 0 and not self.dry_run and doubtful and self.asked and self.asked.unanswered:
+            self.state, self.exit = RunState.PARTIAL, 3
+            self.reason = (
+                f"{self.asked.unanswered:,} questions to AWS IoT had no answer, {doubtful:,} things are kept in doubt"
+            )
 
     def document(self) -> dict[str, Any]:
         """As JSON says it."""

@@ -51,11 +51,6 @@ class QuestionStatistics:
     unanswered: int
     """Questions of both kinds without an answer."""
 
-    @property
-    def strange(self) -> bool:
-        """Whether the registry knew not a single one of many things: rather another Region's than full of orphans."""
-        return self.things >= 10 and self.missing == self.things
-
 
 class Questions:
     """Asks a registry for what the rules need, and keeps what it said.
@@ -112,6 +107,14 @@ class Questions:
                     group.create_task(work())
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
+
+    async def confirms_one_of(self, things: Iterable[str]) -> bool:
+        """Whether the registry has one of these for sure; asked in turn until it has. Raises `CredentialsError`."""
+        for thing in things:
+            answer = await self._thing(thing)
+            if isinstance(answer, Described) and answer.exists:
+                return True
+        return False
 
     def make_room(self) -> None:
         """Forget the things when they are many; between two chunks of candidates, never within one."""

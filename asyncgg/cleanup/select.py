@@ -98,10 +98,10 @@ async def _decided(policy: Policy, chunk: Sequence[Candidate], questions: Questi
 def _kept(policy: Policy, candidate: Candidate) -> Decision | None:
     """The decision that no rule can change, if there is one."""
     core, thing = candidate.core.name, candidate.thing
+    if not policy.sources.takes(candidate.core):  # first: what is outside counts in no percentage
+        return Decision(core, thing, Verdict.OUTSIDE, f"the core {core} is outside [sources]")
     if entry := policy.protect.blocks(core, thing):
         return Decision(core, thing, Verdict.PROTECTED, f"protected by {entry}")
-    if not policy.sources.takes(candidate.core):
-        return Decision(core, thing, Verdict.OUTSIDE, f"the core {core} is outside [sources]")
     return None
 
 

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from asyncgg.cleanup import Candidate, Explanation, Policy, Questions, explain, select
-from asyncgg.cleanup.beginning import lists_of
+from asyncgg.cleanup.beginning import lists_of, stricter
 from asyncgg.cleanup.nights import newest_snapshot
 from asyncgg.cli.night import checked
 from asyncgg.cli.output import Output
@@ -30,7 +30,7 @@ def explain_thing(path: Path, thing: str, settings: Settings, output: Output, *,
 
     Raises `UsageError` when there is no snapshot to look at, and what asking raises.
     """
-    policy = checked(path, output)
+    policy = stricter(checked(path, output), settings)
     source = inventory or newest_snapshot(policy.folder)
     if source is None:
         raise UsageError(

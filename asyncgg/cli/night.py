@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncgg.cleanup import Policy, Verdict, check_policy
-from asyncgg.cleanup.beginning import digest_of, lists_of
-from asyncgg.cleanup.clean_up import CleanUp, guarded
+from asyncgg.cleanup.beginning import digest_of, guarded, lists_of, stricter
+from asyncgg.cleanup.clean_up import CleanUp
 from asyncgg.cleanup.outcome import NightReport
 from asyncgg.cleanup.telling import targets_of, tell
 from asyncgg.cli.notices import Notice
@@ -18,7 +18,7 @@ from asyncgg.cli.progress import Display, Form, picture, progress_line, progress
 from asyncgg.cli.running import NotBegunError, run_loop
 from asyncgg.cli.signals import interrupting, stopping
 from asyncgg.cli.sweeping import FORM as SWEEP
-from asyncgg.errors import AsyncggError, SettingsError
+from asyncgg.errors import AsyncggError, InternalError, SettingsError
 from asyncgg.inventory import SweepProgress
 from asyncgg.model import Operation, RunState
 from asyncgg.report import summary_lines
@@ -51,7 +51,7 @@ def run_policy(path: Path, settings: Settings, output: Output, *, dry_run: bool)
 
     Raises an `AsyncggError` when it could not begin, or KeyboardInterrupt when it was cut off.
     """
-    policy = checked(path, output)
+    policy = stricter(checked(path, output), settings)
     targets = targets_of(policy)
     settings = guarded(settings, policy)
     connection = connection_of(settings)
@@ -60,9 +60,10 @@ def run_policy(path: Path, settings: Settings, output: Output, *, dry_run: bool)
             target = resolve(connection)
             lists = lists_of(policy, settings, target)
         report = run_loop(_Start(policy, settings, output, target, lists, dry_run).run())
-    except AsyncggError as error:  # before there was a night: who waits for its report should hear of that, too
-        report = NightReport(policy.name, dry_run=dry_run, state=RunState.ABORTED, exit=error.exit_code)
-        report.reason = str(error)
+    except Exception as error:  # who waits for the night's report should hear that there is none
+        known = error if isinstance(error, AsyncggError) else InternalError(f"{type(error).__name__}: {error}")
+        report = NightReport(policy.name, dry_run=dry_run)
+        report.fail(known)
         _warn(output, *run_loop(tell(policy, targets, report, connection)))
         raise
     untold = run_loop(tell(policy, targets, report, connection))

@@ -86,7 +86,7 @@ class Engine:
         finally:
             if deadline is not None:
                 deadline.cancel()
-        self._control.emit(RunEnded(result.state, result.reason))
+        self._control.emit(RunEnded(result.state, result.reason, result.first_only))
         return result
 
     def stop(self, stop: Stop) -> None:

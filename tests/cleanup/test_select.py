@@ -154,13 +154,14 @@ async def test_without_a_registry_nothing_is_known() -> None:
     assert found[0].verdict is Verdict.DOUBTFUL
 
 
-async def test_a_registry_that_knows_nobody_is_strange() -> None:
-    """When not one of many things exists, the statistics say so: another Region is likelier than a fleet of orphans."""
-    questions = Questions(PlainRegistry({"a3": Described(True)}))
-    await questions.ask_things([f"x{n}" for n in range(10)])
-    assert questions.statistics().strange
-    await questions.ask_things(["a3"])
-    assert not questions.statistics().strange
+async def test_a_registry_confirms_one_of_many() -> None:
+    """It is asked in turn until it has one; an answer that fails confirms nothing; and none of it counts as asked."""
+    registry = PlainRegistry({"a3": Described(True)}, fails=lambda subject: subject == "a1")
+    questions = Questions(registry)
+    assert await questions.confirms_one_of(["a1", "a2", "a3", "a4"])
+    assert registry.asked == ["a1", "a2", "a3"]
+    assert not await questions.confirms_one_of(["a1", "a2"])
+    assert questions.statistics().things == 0
 
 
 async def test_lost_credentials_end_it() -> None:

@@ -1,0 +1,87 @@
+"""Rule: what a night works with, and its two ways to Greengrass (a sweep, a run), live here; no order of steps does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asyncgg.cleanup.policy import Policy
+from asyncgg.cleanup.reins import Reins
+from asyncgg.engine import Result
+from asyncgg.events import Listener
+from asyncgg.inventory import Origin, Swept
+from asyncgg.model import Summary
+from asyncgg.ratelimit import RampPlan
+from asyncgg.runs import execute
+from asyncgg.runs.sweeping import BothWays, take_inventory
+from asyncgg.settings import Settings
+from asyncgg.transport import CoreFilter, Identity, Target
+
+__all__ = ["FRESH", "Means", "filters_of"]
+
+FRESH = 6 * 3600.0
+"""Seconds for which a sweep may still be gone on with and decided by: no clean-up goes by an older view."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What one start of a policy works with; `transport` replaces the one made from the settings."""
+
+    settings: Settings
+    """Under the policy's guards."""
+    target: Target
+    account: Identity | None
+    reins: Reins
+    listeners: Sequence[Listener] = ()
+    on_step: Callable[[str], None] = lambda words: None
+    transport: BothWays | None = None
+
+    @property
+    def origin(self) -> Origin:
+        """Whose fleet it is about."""
+        return Origin(self.account.account if self.account else "", self.target.region, self.target.endpoint_url)
+
+    async def sweep(
+        self,
+        path: Path,
+        *,
+        filters: CoreFilter | None = None,
+        cores: Sequence[str] | None = None,
+        seen: bool = True,
+    ) -> Swept:
+        """As `take_inventory`; `seen`: whether it is stopped and watched by itself, and not as a part of something."""
+        return await take_inventory(
+            path,
+            self.reins.timed(self.settings),
+            self.target,
+            account=self.account,
+            filters=filters,
+            cores=cores,
+            max_age=FRESH,
+            transport=self.transport,
+            listeners=self.listeners,
+            on_sweep=self.reins.begun if seen else None,
+        )
+
+    async def execute(
+        self, journal: Path, *, first: int | None = None, ramp: RampPlan | None = None
+    ) -> tuple[Result, Summary]:
+        """As `asyncgg.runs.execute`."""
+        return await execute(
+            journal,
+            self.reins.timed(self.settings),
+            region=self.target.region,
+            account=self.account,
+            transport=self.transport,
+            listeners=self.listeners,
+            on_engine=self.reins.begun,
+            first=first,
+            ramp=ramp,
+        )
+
+
+def filters_of(policy: Policy) -> CoreFilter:
+    """What of the policy's sources the service itself can filter by."""
+    sources = policy.sources
+    return CoreFilter(sources.thing_group or "", sources.status or "", sources.runtime or "")

@@ -1,0 +1,269 @@
+"""Rule: whole nights in this process live here: a fleet with its registry, what is right by its facts, each start.
+
+The facts say of every association why it must go or stay; that is the oracle, and it knows nothing of rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import gzip
+import inspect
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from asyncgg.cleanup import load_lists, load_policy
+from asyncgg.cleanup.beginning import digest_of, stricter
+from asyncgg.cleanup.clean_up import CleanUp
+from asyncgg.cleanup.nights import Night
+from asyncgg.cleanup.outcome import NightReport
+from asyncgg.cleanup.rules import Described, NoAnswer
+from asyncgg.journal import JournalReader
+from asyncgg.model import Reply
+from asyncgg.settings import Settings
+from asyncgg.simulator import DirectTransport, FleetPlan, Service, SimulatorConfig
+from asyncgg.simulator.fleet import Core
+from asyncgg.transport import Identity, Target
+from asyncgg.transport.reads import CoreFilter
+from tests.inventory.support import DirectReads
+
+Pair = tuple[str, str]
+DAY = 86_400.0
+TARGET = Target("eu-west-1", "http://direct", True, "aws", "test")
+SETTINGS = Settings(rate=10_000.0, burst=1_000.0, max_attempts=3, unknown_attempts=1)
+RULES = """
+[[rule]]
+id = "orphan"
+thing-missing = true
+associated-before = "7d"
+
+[[rule]]
+id = "retired"
+thing-group = "retired"
+
+[[rule]]
+id = "unlisted"
+name = "tmp-*"
+not-in = "keep.txt"
+
+[sources]
+name = "core-*"
+"""
+GUARDS = """
+[guards]
+protect-names = ["precious-*", "core:core-holy"]
+"""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One association, and what is true of it."""
+
+    core: str
+    thing: str
+    goes: bool
+    registered: bool = True
+    retired: bool = False
+    age: float = 30 * DAY
+
+
+def facts(cores: int = 4, things: int = 30) -> list[Fact]:
+    """A fleet in which everything occurs: each thing of a core is another case, in turn."""
+    made = []
+    for core in [*(f"core-{number}" for number in range(cores)), "core-holy", "other-1"]:
+        taken = core.startswith("core-") and core != "core-holy"
+        for number in range(things):
+            name = f"{core}-{number:03}"
+            made.append(
+                {
+                    0: Fact(core, f"{name}-orphan", taken, registered=False),
+                    1: Fact(core, f"{name}-young", False, registered=False, age=DAY),
+                    2: Fact(core, f"{name}-retired", taken, retired=True),
+                    3: Fact(core, f"precious-{name}-orphan", False, registered=False),
+                    4: Fact(core, f"precious-{name}-retired", False, retired=True),
+                    5: Fact(core, f"tmp-{name}", taken),
+                    6: Fact(core, f"tmp-keep-{name}", False),
+                }.get(number % 10, Fact(core, f"{name}-fine", False))
+            )
+    return made
+
+
+@dataclass
+class Both(DirectReads):
+    """Sends and reads, telling the house of each step."""
+
+    house: Any = None
+
+    async def send(self, core: str, things: Sequence[str]) -> Reply:
+        """One request; it is written down what the service took, for whoever outlives this process."""
+        await self.house.step("send")
+        before = set(self.service.fleet.things.get(core, ()))
+        reply = await DirectTransport(self.service, now=time.time).send(core, things)
+        gone = before - set(self.service.fleet.things.get(core, ()))
+        with self.house.log.open("a") as log:
+            log.writelines(f"{core} {thing} {thing in gone:d}\n" for thing in things)
+        await self.house.step("sent")
+        return reply
+
+    async def cores(self, token: str, filters: CoreFilter) -> Any:
+        """A page of cores."""
+        await self.house.step("read")
+        return await super().cores(token, filters)
+
+    async def devices(self, core: str, token: str) -> Any:
+        """A page of client devices."""
+        await self.house.step("read")
+        return await super().devices(core, token)
+
+
+@dataclass
+class Registry:
+    """AWS IoT, by the facts."""
+
+    house: Any
+    fails: Callable[[str], bool] = lambda subject: False
+    knows: Callable[[str], bool] = lambda subject: True
+
+    async def describe(self, thing: str) -> Described | NoAnswer:
+        """One thing."""
+        await self.house.step("ask")
+        if self.fails(thing):
+            return NoAnswer("it cannot be reached")
+        return Described(self.knows(thing) and thing not in self.house.unregistered)
+
+    async def members(self, group: str, recursive: bool) -> frozenset[str] | NoAnswer:
+        """One group."""
+        await self.house.step("ask")
+        return NoAnswer("it cannot be reached") if self.fails(group) else frozenset(self.house.retired)
+
+    async def search(self, query: str) -> frozenset[str] | NoAnswer:
+        """Nobody searches."""
+        raise NotImplementedError
+
+
+@dataclass
+class House:
+    """A fleet, its registry, and a policy with its state in `folder`."""
+
+    folder: Path
+    known: list[Fact] = field(default_factory=facts)
+    rules: str = RULES
+    guards: str = GUARDS
+    state: str = "[state]\nresume-unfinished = true\n"
+    on: dict[tuple[str, int], Callable[[], Any]] = field(default_factory=dict)
+    """What happens at the n-th step of a kind: read, ask, send, sent."""
+
+    def __post_init__(self) -> None:
+        """Make the service, the policy and its list."""
+        now = time.time()
+        names = list(dict.fromkeys(one.core for one in self.known))
+        things: dict[str, dict[str, float]] = {name: {} for name in names}
+        for one in self.known:
+            things[one.core][one.thing] = now - one.age
+        plan = FleetPlan(tuple(Core(name, last_status_update=now) for name in names), things)
+        self.service = Service(SimulatorConfig(rate=float("inf"), latency_ms=0.0), plan=plan, now=now)
+        self.unregistered = {one.thing for one in self.known if not one.registered}
+        self.retired = {one.thing for one in self.known if one.retired}
+        self.goes: set[Pair] = {(one.core, one.thing) for one in self.known if one.goes}
+        self.all: set[Pair] = {(one.core, one.thing) for one in self.known}
+        self.log = self.folder / "sent.log"
+        self.log.touch()
+        kept = ["something", *(one.thing for one in self.known if "keep" in one.thing)]
+        (self.folder / "keep.txt").write_text("\n".join(kept) + "\n")
+        self.write()
+        self.steps: Counter[str] = Counter()
+        self.registry = Registry(self)
+        self.warnings: list[str] = []
+        self.events: list[Any] = []
+        self.running: CleanUp | None = None
+
+    def write(self, more: str = "") -> None:
+        """Write the policy, with `more` at its end."""
+        (self.folder / "night.toml").write_text(f"{self.rules}\n{self.guards}\n{more}\n{self.state}")
+
+    async def night(
+        self, *, dry_run: bool = False, target: Target = TARGET, account: str = "", **settings: Any
+    ) -> NightReport:
+        """One start."""
+        mine = SETTINGS.model_copy(update=settings)
+        policy = stricter(load_policy(self.folder / "night.toml"), mine)
+        lists = load_lists(policy)
+        self.steps.clear()
+        self.warnings.clear()
+        self.running = CleanUp(
+            policy,
+            mine,
+            target,
+            digest=digest_of(policy, lists),
+            lists=lists,
+            account=Identity(account, "arn", "sts") if account else None,
+            transport=Both(self.service, house=self),
+            registry=self.registry,
+            listeners=[self.events.append],
+            on_warning=self.warnings.append,
+        )
+        return await self.running.run(dry_run=dry_run)
+
+    def start(self, **how: Any) -> NightReport:
+        """The same from where no loop is running."""
+        return asyncio.run(self.night(**how))
+
+    def killed(self, kind: str, number: int) -> bool:
+        """One start in a process of its own, killed -9 at its n-th step of a kind; whether it came to that."""
+        child = os.fork()
+        if not child:
+            try:
+                self.on = {(kind, number): lambda: os.kill(os.getpid(), signal.SIGKILL)}
+                self.start()
+            finally:
+                os._exit(0)
+        _, status = os.waitpid(child, 0)
+        for core, thing, _ in self.sent():
+            self.service.fleet.disassociate(core, thing)
+        return os.WIFSIGNALED(status)
+
+    async def step(self, kind: str) -> None:
+        """Something is about to happen, or (`sent`) has."""
+        self.steps[kind] += 1
+        if (act := self.on.get((kind, self.steps[kind]))) is not None:
+            done = act()
+            if inspect.isawaitable(done):
+                await done
+
+    # --- what became of it ---
+
+    def sent(self) -> list[tuple[str, str, bool]]:
+        """Core and thing of everything that was ever sent, and whether it was associated."""
+        rows = [line.split() for line in self.log.read_text().splitlines()]
+        return [(core, thing, was == "1") for core, thing, was in rows]
+
+    @property
+    def gone(self) -> set[Pair]:
+        """What is not associated any more."""
+        things = self.service.fleet.things
+        return self.all - {(core, thing) for core, names in things.items() for thing in names}
+
+    def nights(self) -> list[Night]:
+        """The folders there are."""
+        return [Night(path) for path in sorted((self.folder / "night.state").glob("2*"))]
+
+
+def decisions(night: Night) -> dict[Pair, tuple[str, str]]:
+    """Verdict and reason of everything, each decided on once."""
+    with gzip.open(night.decisions, "rt", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {(row["core"], row["thing"]): (row["verdict"], row["reason"]) for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def reasons(night: Night) -> dict[Pair, str]:
+    """Why each thing of the run was chosen."""
+    with JournalReader(night.journal) as reader:
+        return {(row.core, row.thing): row.reason for row in reader.outcomes()}

@@ -1,0 +1,305 @@
+"""Rule: whole nights live here: that exactly the right ones go, that guards and doubt send nothing, what is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from asyncgg.cleanup.select import Verdict
+from asyncgg.events import RunEnded
+from asyncgg.journal import JournalReader
+from asyncgg.model import RunState
+from asyncgg.transport import Target
+from tests.cleanup.nightly import DAY, GUARDS, Fact, House, decisions, facts, reasons
+
+
+async def test_exactly_the_right_ones_go(tmp_path: Path) -> None:
+    """What the facts say must go goes, nothing else, and decisions, outcomes and report explain it."""
+    house = House(tmp_path)
+    report = await house.night()
+    assert (report.state, report.exit, report.reason) == (RunState.COMPLETE, 0, "")
+    assert house.gone == house.goes
+    assert report.night is not None
+    told = decisions(report.night)
+    assert set(told) == house.all
+    assert {pair for pair, (verdict, _) in told.items() if verdict == "selected"} == house.goes
+    assert {pair: why for pair, (verdict, why) in told.items() if verdict == "selected"} == reasons(report.night)
+    assert set(reasons(report.night).values()) == {
+        "orphan: thing-missing, associated-before 7d",
+        "retired: thing-group retired",
+        "unlisted: name tmp-*, not-in keep.txt",
+    }
+    assert told["core-0", "precious-core-0-003-orphan"] == ("protected", "protected by precious-*")
+    assert told["core-holy", "core-holy-000-orphan"] == ("protected", "protected by core:core-holy")
+    assert told["other-1", "other-1-000-orphan"][0] == "outside"
+    assert told["core-0", "core-0-001-young"][0] == "kept"
+    document = json.loads(report.night.report.read_text())
+    protected = sum(verdict == "protected" for verdict, _ in told.values())
+    assert document["decisions"]["protected"] == protected
+    assert report.summary is not None
+    assert report.summary.protected == protected
+    assert document["run"]["things"]["disassociated"] == len(house.goes)
+    assert sum(document["decisions"]["reasons"].values()) == len(house.goes)
+
+
+async def test_a_dry_run_sends_nothing(tmp_path: Path) -> None:
+    """It sweeps and decides, leaves the decisions to be read and no run, and begins no night."""
+    house = House(tmp_path)
+    report = await house.night(dry_run=True)
+    assert (report.state, report.exit) == (RunState.PLANNED, 0)
+    assert house.sent() == []
+    assert house.nights() == []
+    assert report.night is not None
+    assert not report.night.journal.exists()
+    assert not report.night.draft.exists()
+    assert {pair for pair, (verdict, _) in decisions(report.night).items() if verdict == "selected"} == house.goes
+
+
+@pytest.mark.parametrize(
+    ("guard", "words"),
+    [
+        ("max-things = 35", "36 things are selected, max-things allows 35"),
+        ("max-percent = 20", "36 of 150 things are selected (24.0 %), max-percent allows 20 %"),
+        ("max-percent-per-core = 29", "allows 29 % of a core's things; more are selected of core-0 (9 of 30), core-1"),
+    ],
+)
+async def test_too_many_send_nothing(tmp_path: Path, guard: str, words: str) -> None:
+    """Each guard of amounts stops the night before its first request, and leaves the decisions to be looked at."""
+    house = House(tmp_path, guards=f"{GUARDS}{guard}\n")
+    report = await house.night()
+    assert (report.state, report.exit) == (RunState.ABORTED, 4)
+    assert words in report.reason
+    assert house.sent() == []
+    assert report.night is not None
+    assert report.night.decisions.exists()
+    assert not report.night.journal.exists()
+    assert json.loads(report.night.report.read_text())["exit"] == 4
+
+
+@pytest.mark.parametrize("guard", ["max-things = 36", "max-percent = 24", "max-percent-per-core = 30"])
+async def test_just_not_too_many_go(tmp_path: Path, guard: str) -> None:
+    """What a guard allows to the last is no reason to stop."""
+    house = House(tmp_path, guards=f"{GUARDS}{guard}\n")
+    assert (await house.night()).exit == 0
+    assert house.gone == house.goes
+
+
+@pytest.mark.parametrize(("denied", "code"), [(1, 4), (0, 0)])
+async def test_an_incomplete_view_is_no_small_fleet(tmp_path: Path, denied: int, code: int) -> None:
+    """Two percent of the cores that cannot be listed stop the night where one is allowed."""
+    house = House(tmp_path, known=facts(cores=48, things=3))
+    house.service.set_faults(["deny@core-7"] if denied else [])
+    report = await house.night()
+    assert report.exit == code
+    if denied:
+        assert "2.0% of the cores could not be listed, max-failed-share allows 1.0%" in report.reason
+        assert house.sent() == []
+
+
+async def test_cores_that_may_be_missing_keep_what_they_hold(tmp_path: Path) -> None:
+    """Within the allowed share the others are cleaned up, and a warning tells of the rest."""
+    house = House(tmp_path, guards=f"{GUARDS}max-failed-share = 0.5\n")
+    house.service.set_faults(["deny@core-2"])
+    report = await house.night()
+    assert report.exit == 0
+    assert house.gone == {pair for pair in house.goes if pair[0] != "core-2"}
+    assert house.warnings == ["1 of 6 cores could not be listed; what they hold stays"]
+
+
+async def test_doubt_keeps_and_is_told(tmp_path: Path) -> None:
+    """What AWS IoT does not answer selects nothing, the rest goes, and the night does not pass for complete."""
+    house = House(tmp_path)
+    house.registry.fails = lambda subject: subject == "core-1-000-orphan"
+    report = await house.night()
+    assert house.gone == house.goes - {("core-1", "core-1-000-orphan")}
+    assert (report.state, report.exit) == (RunState.PARTIAL, 3)
+    assert report.reason == "1 questions to AWS IoT had no answer, 1 things are kept in doubt"
+    assert report.tally is not None
+    assert report.tally.verdicts[Verdict.DOUBTFUL] == 1
+
+
+async def test_a_registry_that_answers_nothing(tmp_path: Path) -> None:
+    """When nobody can be asked, what needs no asking goes, and exit 3 says that this was not all."""
+    house = House(tmp_path)
+    house.registry.fails = lambda subject: True
+    report = await house.night()
+    assert report.exit == 3
+    assert house.gone == {pair for pair in house.goes if pair[1].startswith("tmp-")}
+
+
+async def test_another_registry_removes_nothing(tmp_path: Path) -> None:
+    """A registry that knows not even the core devices is another one: its missing things are not ours."""
+    house = House(tmp_path)
+    house.registry.knows = lambda subject: False
+    report = await house.night()
+    assert report.exit == 4
+    assert "AWS IoT does not have one of the core devices core-0, core-1" in report.reason
+    assert house.sent() == []
+
+
+async def test_only_orphans_may_be_asked_for(tmp_path: Path) -> None:
+    """A narrow rule may ask for nothing but missing things; their core devices prove that it is the right registry."""
+    known = [Fact("core-1", f"gone-{number}", True, registered=False) for number in range(20)]
+    known += [Fact("core-1", f"fine-{number}", False) for number in range(20)]
+    house = House(tmp_path, known=known, rules="[[rule]]\nid = 'narrow'\nthing-missing = true\nname = 'gone-*'\n")
+    report = await house.night()
+    assert report.asked is not None
+    assert (report.asked.things, report.asked.missing) == (20, 20)
+    assert report.exit == 0
+    assert house.gone == house.goes
+
+
+async def test_another_operator_was_faster(tmp_path: Path) -> None:
+    """What somebody else removes between sweep and run is no failure, and is reported as found so already."""
+    house = House(tmp_path)
+    taken = sorted(house.goes)[:5]
+
+    def remove() -> None:
+        for core, thing in taken:
+            house.service.fleet.disassociate(core, thing)
+
+    house.on["send", 1] = remove
+    report = await house.night()
+    assert (report.exit, house.gone) == (0, house.goes)
+    assert report.summary is not None
+    assert (report.summary.already, report.summary.failed) == (5, 0)
+
+
+async def test_a_core_that_went_takes_its_things_along(tmp_path: Path) -> None:
+    """A core that vanishes between sweep and run holds nothing any more: no failure either."""
+    house = House(tmp_path)
+    house.on["send", 1] = lambda: house.service.fleet.cores.pop("core-2")
+    report = await house.night()
+    assert report.exit == 0
+    assert report.summary is not None
+    assert (report.summary.disassociated, report.summary.failed) == (36, 0)
+
+
+async def test_an_empty_fleet_is_no_fault(tmp_path: Path) -> None:
+    """Cores without things, or nothing that a rule selects: complete, and no run is left."""
+    house = House(tmp_path, known=[Fact("core-1", "fine", False)])
+    report = await house.night()
+    assert (report.state, report.exit, report.reason) == (RunState.COMPLETE, 0, "nothing is selected")
+    assert report.night is not None
+    assert not report.night.journal.exists()
+
+
+# --- the canary ---
+
+CANARY = f"{GUARDS}canary = 10\n"
+
+
+async def test_the_canary_goes_first(tmp_path: Path) -> None:
+    """So many go, their core is listed, then the rest goes; and nobody is told that anything was interrupted."""
+    house = House(tmp_path, guards=CANARY)
+    seen: list[int] = []
+    house.on["read", 8] = lambda: seen.append(len(house.gone))  # 1 list of cores, 6 cores, then the canary's
+    report = await house.night()
+    assert (report.exit, house.gone, seen) == (0, house.goes, [10])
+    assert report.canary is not None
+    assert (report.canary.things, report.canary.passed) == (10, True)
+    ends = [event for event in house.events if isinstance(event, RunEnded)]
+    assert [(end.first_only, end.reason) for end in ends] == [
+        (True, "the first 10 things have gone, the others wait"),
+        (False, ""),
+    ]
+
+
+async def test_a_canary_that_is_still_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the list still shows the first things after its last look, the others are not sent, tonight or tomorrow."""
+    monkeypatch.setattr("asyncgg.cleanup.canary._WAITS", (0.0, 0.0))
+    house = House(tmp_path, guards=CANARY)
+    house.on["sent", 1] = lambda: house.service.fleet.associate("core-0", house.sent()[0][1], 0.0)
+    report = await house.night()
+    assert (report.state, report.exit) == (RunState.ABORTED, 4)
+    assert report.reason == "of the canary's 10 things 1 are still listed on their core; the others were not sent"
+    assert len(house.sent()) == 10
+    again = await house.night()
+    assert again.resumed is None
+    assert again.night != report.night
+
+
+async def test_a_canary_that_is_slow_to_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that lags is asked again, and the rest goes once it shows the change."""
+    monkeypatch.setattr("asyncgg.cleanup.canary._WAITS", (0.0, 0.0))
+    house = House(tmp_path, guards=CANARY)
+    first: list[str] = []
+
+    def lag() -> None:
+        first.append(house.sent()[0][1])
+        house.service.fleet.associate("core-0", first[0], 0.0)
+
+    house.on["sent", 1] = lag
+    house.on["read", 10] = lambda: house.service.fleet.disassociate("core-0", first[0])
+    report = await house.night()
+    assert (report.exit, house.gone) == (0, house.goes)
+
+
+async def test_a_canary_that_fails(tmp_path: Path) -> None:
+    """One of the first things that fails keeps the others from being sent, and the run from being gone on with."""
+    house = House(tmp_path, guards=CANARY)
+    house.service.set_faults(["entry:Odd@core-0-000-orphan"])
+    report = await house.night()
+    assert (report.state, report.exit) == (RunState.ABORTED, 4)
+    assert report.reason == "1 things failed with the canary's 10; the others were not sent"
+    assert len({thing for _, thing, _ in house.sent()}) == 10
+    house.service.set_faults([])
+    again = await house.night()
+    assert (again.exit, again.resumed, house.gone) == (0, None, house.goes)
+
+
+async def test_a_canary_nobody_can_look_at(tmp_path: Path) -> None:
+    """Where the cores cannot be listed again nothing more is sent; the next night looks again before it goes on."""
+    house = House(tmp_path, guards=CANARY)
+    house.on["sent", 2] = lambda: house.service.set_faults(["validation"])
+    report = await house.night()
+    assert report.exit == 4
+    assert "the canary cannot be verified" in report.reason
+    assert report.summary is not None
+    assert report.summary.disassociated == 10
+    house.on.clear()
+    house.service.set_faults([])
+    again = await house.night()
+    assert again.resumed is not None
+    assert (again.resumed.exit, again.exit, house.gone) == (0, 0, house.goes)
+
+
+async def test_a_small_run_is_no_canary(tmp_path: Path) -> None:
+    """With no more things than the canary has, there is nothing to hold back."""
+    house = House(tmp_path, guards=f"{GUARDS}canary = 36\n")
+    report = await house.night()
+    assert (report.exit, report.canary, house.gone) == (0, None, house.goes)
+
+
+# --- guards of the settings ---
+
+
+async def test_a_guard_of_the_settings_holds_too(tmp_path: Path) -> None:
+    """A guard that is set for all of asyncgg is not off because the policy does not name it."""
+    (tmp_path / "never.txt").write_text("thing:*-retired\n")
+    house = House(tmp_path)
+    report = await house.night(protect=tmp_path / "never.txt")
+    assert report.exit == 0
+    assert house.gone == {pair for pair in house.goes if not pair[1].endswith("-retired")}
+    report = await house.night(max_things=3)
+    assert (report.exit, "max-things allows 3" in report.reason) == (4, True)
+
+
+async def test_a_night_needs_its_own_target(tmp_path: Path) -> None:
+    """The journal knows account, Region and evidence, so that undo and resume go where the night went."""
+    house = House(tmp_path)
+    report = await house.night(account="123456789012", target=Target("eu-west-1", "http://direct", True, "aws", "t"))
+    assert report.night is not None
+    with JournalReader(report.night.journal) as reader:
+        meta = reader.meta()
+    assert (meta["account"], meta["region"], meta["endpoint"]) == ("123456789012", "eu-west-1", "http://direct")
+    assert json.loads(meta["evidence"])["path"] == str(report.night.snapshot.absolute())
+
+
+def test_the_facts_are_worth_it() -> None:
+    """The fleet of these tests has every case: going and staying, by every reason."""
+    known = facts()
+    assert sum(one.goes for one in known) == 36
+    assert any(not one.registered and not one.goes and one.age > 7 * DAY for one in known)
