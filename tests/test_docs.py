@@ -96,7 +96,7 @@ def test_ci_finds_the_tests_in_the_readme() -> None:
     awk = re.search(r"awk '(.*?)' README.md", script).group(1)  # type: ignore[union-attr]
     found = subprocess.run(["awk", awk, "README.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert len(found.splitlines()) == 1
-    assert found.rstrip().endswith("-m pytest")
+    assert " -m pytest" in found
 
 
 def test_python_in_the_readme_compiles() -> None:
