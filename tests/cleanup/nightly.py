@@ -9,12 +9,14 @@ import asyncio
 import csv
 import gzip
 import inspect
+import json
 import os
 import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from asyncgg.cleanup.clean_up import CleanUp
 from asyncgg.cleanup.nights import Night
 from asyncgg.cleanup.outcome import NightReport
 from asyncgg.cleanup.rules import Described, NoAnswer
+from asyncgg.errors import CredentialsError
 from asyncgg.journal import JournalReader
 from asyncgg.model import Reply
 from asyncgg.settings import Settings
@@ -106,8 +109,7 @@ class Both(DirectReads):
         before = set(self.service.fleet.things.get(core, ()))
         reply = await DirectTransport(self.service, now=time.time).send(core, things)
         gone = before - set(self.service.fleet.things.get(core, ()))
-        with self.house.log.open("a") as log:
-            log.writelines(f"{core} {thing} {thing in gone:d}\n" for thing in things)
+        self.house.tell("".join(f"{core} {thing} {thing in gone:d}\n" for thing in things).encode())
         await self.house.step("sent")
         return reply
 
@@ -129,10 +131,13 @@ class Registry:
     house: Any
     fails: Callable[[str], bool] = lambda subject: False
     knows: Callable[[str], bool] = lambda subject: True
+    expired: bool = False
 
     async def describe(self, thing: str) -> Described | NoAnswer:
         """One thing."""
         await self.house.step("ask")
+        if self.expired:
+            raise CredentialsError("log in again")
         if self.fails(thing):
             return NoAnswer("it cannot be reached")
         return Described(self.knows(thing) and thing not in self.house.unregistered)
@@ -172,8 +177,8 @@ class House:
         self.retired = {one.thing for one in self.known if one.retired}
         self.goes: set[Pair] = {(one.core, one.thing) for one in self.known if one.goes}
         self.all: set[Pair] = {(one.core, one.thing) for one in self.known}
-        self.log = self.folder / "sent.log"
-        self.log.touch()
+        self.log = bytearray()
+        self.tell: Callable[[bytes], Any] = self.log.extend
         kept = ["something", *(one.thing for one in self.known if "keep" in one.thing)]
         (self.folder / "keep.txt").write_text("\n".join(kept) + "\n")
         self.write()
@@ -203,7 +208,7 @@ class House:
             digest=digest_of(policy, lists),
             lists=lists,
             account=Identity(account, "arn", "sts") if account else None,
-            transport=Both(self.service, house=self),
+            transport=Both(self.service, house=self, on_refresh=self.refresh),
             registry=self.registry,
             listeners=[self.events.append],
             on_warning=self.warnings.append,
@@ -214,19 +219,46 @@ class House:
         """The same from where no loop is running."""
         return asyncio.run(self.night(**how))
 
-    def killed(self, kind: str, number: int) -> bool:
-        """One start in a process of its own, killed -9 at its n-th step of a kind; whether it came to that."""
+    async def refresh(self) -> None:
+        """There are no other credentials."""
+        raise CredentialsError("log in again")
+
+    def apart(self, kind: str, number: int, act: Callable[[], Any], **how: Any) -> tuple[int, str, list[str]] | None:
+        """One start in a process of its own, which `act` befalls at its n-th step of a kind.
+
+        Its exit code, reason and warnings; None when it did not live to tell them.
+        """
+        ours, theirs = os.pipe()
         child = os.fork()
         if not child:
             try:
-                self.on = {(kind, number): lambda: os.kill(os.getpid(), signal.SIGKILL)}
-                self.start()
+                self.tell = partial(os.write, theirs)  # a disk may be full
+                self.on = {(kind, number): act}
+                report = self.start(**how)
+                self.tell(json.dumps([report.exit, report.reason, report.warnings]).encode())
             finally:
                 os._exit(0)
-        _, status = os.waitpid(child, 0)
-        for core, thing, _ in self.sent():
+        os.close(theirs)
+        with os.fdopen(ours, "rb") as pipe:
+            *sent, last = pipe.read().decode().split("\n")
+        os.waitpid(child, 0)
+        for line in sent:
+            core, thing, _ = line.split()
             self.service.fleet.disassociate(core, thing)
-        return os.WIFSIGNALED(status)
+            self.tell(f"{line}\n".encode())
+        if not last:
+            return None
+        code, reason, warnings = json.loads(last)
+        return code, reason, warnings
+
+    def killed(self, kind: str, number: int, **how: Any) -> bool:
+        """The same, killed -9 at that step; whether it came to that."""
+        return self.apart(kind, number, lambda: os.kill(os.getpid(), signal.SIGKILL), **how) is None
+
+    def stop(self) -> None:
+        """The first signal."""
+        assert self.running is not None
+        self.running.stop("stopped by Ctrl-C")
 
     async def step(self, kind: str) -> None:
         """Something is about to happen, or (`sent`) has."""
@@ -240,7 +272,7 @@ class House:
 
     def sent(self) -> list[tuple[str, str, bool]]:
         """Core and thing of everything that was ever sent, and whether it was associated."""
-        rows = [line.split() for line in self.log.read_text().splitlines()]
+        rows = [line.split() for line in self.log.decode().splitlines()]
         return [(core, thing, was == "1") for core, thing, was in rows]
 
     @property

@@ -14,6 +14,8 @@ from asyncgg.model import RunState
 from asyncgg.transport import Target
 from tests.cleanup.nightly import DAY, GUARDS, Fact, House, decisions, facts, reasons
 
+pytestmark = pytest.mark.usefixtures("unsynced")
+
 
 async def test_exactly_the_right_ones_go(tmp_path: Path) -> None:
     """What the facts say must go goes, nothing else, and decisions, outcomes and report explain it."""
