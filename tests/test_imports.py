@@ -24,7 +24,7 @@ ORDER: list[set[str]] = [
     {"inventory"},
     {"report", "notify"},
     {"runs"},
-    {"cleanup"},
+    {"cleanup", "tuning"},
     {"cli"},
 ]
 """A part imports from the sets above its own only."""
@@ -76,7 +76,8 @@ def allowed(part: str) -> set[str]:
         return {"errors", "model", part}
     for number, tier in enumerate(ORDER):
         if part in tier:
-            return {part}.union(*ORDER[:number])
+            tried = {"testing"} if part == "tuning" else set()  # it tries settings out in virtual time
+            return {part}.union(tried, *ORDER[:number])
     raise AssertionError(f"{part} has no place in the order: give it one, in docs/design.md too")
 
 

@@ -1,0 +1,93 @@
+"""Rule: settings become a block of TOML here, and an existing settings file gets them without losing a word of its own.
+
+A file is changed line by line, its comments kept; what comes out must say exactly what it said before but for the
+settings written, else nothing is touched.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from asyncgg.errors import UsageError
+from asyncgg.manifest.writing import written
+from asyncgg.tuning.values import Point
+
+__all__ = ["changed", "settings_block", "settings_of", "write_settings"]
+
+_TABLE: Final = re.compile(r"\s*\[")
+_KEY: Final = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=""")
+
+
+def settings_of(point: Point) -> dict[str, float | int]:
+    """The point as settings; an automatic burst is none: that is the default."""
+    values: dict[str, float | int] = {"rate": point.rate}
+    if point.burst is not None:
+        values["burst"] = point.burst
+    return values | {"concurrency": point.concurrency, "per_core": point.per_core}
+
+
+def settings_block(point: Point, comment: str) -> str:
+    """The lines for an asyncgg.toml, which has its settings at its top, without a table."""
+    return f"# {comment}\n" + "".join(f"{name} = {value!r}\n" for name, value in settings_of(point).items())
+
+
+def write_settings(path: Path, point: Point, comment: str, *, replace: bool) -> None:
+    """Write the block to `path`; a file that is there gets it in place of its own values of these settings.
+
+    Raises:
+        UsageError: there is a file and `replace` is not given, it cannot be written, or it cannot be changed without
+            changing its meaning.
+    """
+    try:
+        before = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        before = None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"{path}: it cannot be read: {reason}") from None
+    if before is not None and not replace:
+        raise UsageError(f"{path}: it is there already; --replace puts the settings into it, its other lines stay")
+    text = settings_block(point, comment) if before is None else changed(before, point, comment, path)
+    with written(path, path.parent, "folder") as file:
+        file.write(text)
+
+
+def changed(text: str, point: Point, comment: str, path: Path) -> str:
+    """The text of a settings file with the point's settings in it. Raises `UsageError` when that cannot be done."""
+    try:
+        old = _plain(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: {error}; correct it first") from None
+    lines = text.splitlines(keepends=True)
+    top = next((number for number, line in enumerate(lines) if _TABLE.match(line)), len(lines))
+    own = [line for line in lines[:top] if not _ours(line)]
+    if own and not own[-1].endswith("\n"):
+        own[-1] += "\n"
+    block = settings_block(point, comment)
+    new = "".join([*own, block, *(["\n"] if top < len(lines) else []), *lines[top:]])
+    wanted = {name: value for name, value in old.items() if name not in _NAMES} | settings_of(point)
+    try:
+        same = _plain(tomllib.loads(new)) == wanted
+    except tomllib.TOMLDecodeError:
+        same = False
+    if not same:
+        raise UsageError(f"{path}: its lines cannot be changed safely; put the settings into it by hand")
+    return new
+
+
+_NAMES: Final = frozenset({"rate", "burst", "concurrency", "per_core"})
+_MARK: Final = "# asyncgg tune"
+
+
+def _ours(line: str) -> bool:
+    """Whether the line sets one of the settings, or is the comment that stood over them."""
+    found = _KEY.match(line)
+    return bool(found and found[1].replace("-", "_") in _NAMES) or line.startswith(_MARK)
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.replace("-", "_"): value for name, value in values.items()}

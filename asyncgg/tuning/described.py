@@ -1,0 +1,125 @@
+"""Rule: a service as a person describes it, by options or in a file, becomes a `Script` here; each fault is named.
+
+Times are durations as everywhere (`80ms`, `1.5s`), rates requests a second, shares percent.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from asyncgg.errors import SettingsError, UsageError
+from asyncgg.ratelimit import DOCUMENTED_QUOTA
+from asyncgg.settings import parse_duration
+from asyncgg.testing import Fault, Script, Spread, Step
+
+__all__ = ["KEYS", "described", "read_service"]
+
+_LATENCY: Final = 0.08
+_JITTER: Final = 0.04
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool):
+        raise ValueError("is no number")
+    try:
+        return float(value)  # type: ignore[arg-type]  # what is no number at all raises
+    except (TypeError, ValueError):
+        raise ValueError("is no number") from None
+
+
+def _time(value: object) -> float:
+    return 0.0 if str(value).strip() in {"0", "0ms", "0s", "0.0"} else parse_duration(value)
+
+
+def _percent(value: object) -> float:
+    share = _number(str(value).strip().removesuffix("%"))
+    if not 0 <= share <= 100:
+        raise ValueError("must be from 0 to 100 percent")
+    return share / 100
+
+
+KEYS: Final[Mapping[str, Callable[[object], float]]] = {
+    "quota": _number,
+    "burst": _number,
+    "latency": _time,
+    "jitter": _time,
+    "others": _number,
+    "retry_after": _time,
+    "errors": _percent,
+}
+"""What can be said of a service, by an option or by a key of its file, and how it is read."""
+
+_STEP_KEYS: Final = {"at", "quota", "burst", "others", "latency", "jitter"}
+
+
+def read_service(path: Path) -> dict[str, Any]:
+    """The members of a service's file. Raises `SettingsError` when it cannot be read or has a key nobody knows."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: there is no such file of a service") from None
+    except OSError as error:
+        raise SettingsError(f"{path}: it cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: it is no TOML: {error}") from None
+    plain = {key.replace("-", "_"): value for key, value in values.items()}
+    if unknown := sorted(plain.keys() - KEYS.keys() - {"step"}):
+        known = ", ".join(sorted(KEYS))
+        raise SettingsError(f"{path}: {unknown[0]}: a service has no such member; it has {known} and [[step]]")
+    return plain
+
+
+def described(given: Mapping[str, Any], filed: Mapping[str, Any] | None = None, place: str = "") -> Script:
+    """The service that `given` options (None: not given) say, over what its file at `place` says, over the defaults.
+
+    Without a burst it is one second's worth of the quota. Raises `SettingsError`, which names what is wrong.
+    """
+    filed = filed or {}
+    values = {name: _read(name, filed[name], f"{place}: ") for name in KEYS if name in filed}
+    values |= {name: _read(name, given[name], "--") for name in KEYS if given.get(name) is not None}
+    quota = values.get("quota", DOCUMENTED_QUOTA)
+    errors = values.get("errors", 0.0)
+    try:
+        return Script(
+            quota=quota,
+            burst=values.get("burst", max(1.0, quota)),
+            latency=Spread(values.get("latency", _LATENCY), values.get("jitter", _JITTER)),
+            others=values.get("others", 0.0),
+            retry_after=values.get("retry_after") or None,
+            faults=(Fault(share=errors),) if errors else (),
+            steps=_steps(filed.get("step", []), f"{place}: "),
+        )
+    except SettingsError:
+        raise
+    except UsageError as error:
+        raise SettingsError(f"{place + ': ' if place else ''}{error}") from None
+
+
+def _steps(items: object, place: str) -> tuple[Step, ...]:
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise SettingsError(f"{place}step: write each one as a table [[step]]")
+    return tuple(_step({key.replace("-", "_"): value for key, value in item.items()}, place) for item in items)
+
+
+def _step(item: Mapping[str, Any], place: str) -> Step:
+    if unknown := sorted(item.keys() - _STEP_KEYS):
+        raise SettingsError(f"{place}step.{unknown[0]}: a step has no such member")
+    if "at" not in item:
+        raise SettingsError(f"{place}step: it needs `at`, the time after the first request")
+    values = {name: _read(name, value, f"{place}step.") for name, value in item.items() if name != "at"}
+    latency = None
+    if "latency" in values or "jitter" in values:
+        latency = Spread(values.get("latency", _LATENCY), values.get("jitter", 0.0))
+    at = _read("latency", item["at"], f"{place}step.at, read as ")
+    return Step(at, values.get("quota"), values.get("burst"), values.get("others"), latency)
+
+
+def _read(name: str, value: object, place: str) -> float:
+    try:
+        return KEYS[name](value)
+    except ValueError as error:
+        shown = name.replace("_", "-") if place == "--" else name
+        raise SettingsError(f"{place}{shown}: {value!r} {error}") from None

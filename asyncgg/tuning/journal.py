@@ -1,0 +1,77 @@
+"""Rule: the journal of a trial is made here: the real thing, but for names nobody has and syncs nobody needs.
+
+Importing ten million names would take a minute. A pack of a hundred equal ones is as good for a trial: what reads them
+does the same work, and the scripted service does not look at them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from asyncgg.journal import Journal, schema
+from asyncgg.model import MAX_BATCH, RunState
+from asyncgg.tuning.values import Work
+
+__all__ = ["Bench"]
+
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it, by mkdtemp
+_NAMES: Final = " ".join("x" * MAX_BATCH)
+
+
+class Bench:
+    """A folder for trials of one `work`, in memory where the system has such a place; use it as a block."""
+
+    def __init__(self, work: Work) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="asyncgg-tune-", dir=_MEMORY if _MEMORY.is_dir() else None))
+        self._template = self._folder / "template.journal"
+        try:
+            _make(self._template, work)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove everything."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @contextmanager
+    def journal(self) -> Iterator[Journal]:
+        """A fresh journal of the whole work, gone after the block."""
+        path = self._folder / "trial.journal"
+        shutil.copyfile(self._template, path)
+        journal = Journal(path, threaded=False, durable=False)
+        try:
+            yield journal
+        finally:
+            journal.close()
+            path.unlink(missing_ok=True)
+
+
+def _make(path: Path, work: Work) -> None:
+    with closing(schema.create(path)) as connection:
+        connection.execute("BEGIN")
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", [("run", "trial"), ("state", RunState.PLANNED.value)])
+        first = 1
+        for number in range(work.cores):
+            batches = work.of_core(number)
+            last = first + batches * MAX_BATCH - 1
+            if not batches:
+                break
+            connection.execute("INSERT INTO core VALUES (?, ?, ?, ?)", (number + 1, f"core-{number + 1}", first, last))
+            connection.executemany(
+                "INSERT INTO pack VALUES (?, ?)", [(low, _NAMES) for low in range(first, last, MAX_BATCH)]
+            )
+            first = last + 1
+        connection.execute("COMMIT")
+        schema.finish_import(connection)

@@ -1,0 +1,55 @@
+"""Rule: one point is tried out here: the real engine, lane, limiter, policy and journal on the virtual clock.
+
+Left out are the network (a scripted service answers), the disk's syncs, and signals. What a request costs the machine
+takes no virtual time: a rate that the machine itself cannot reach looks reachable here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from asyncgg.engine import Engine, EngineOptions, Lane
+from asyncgg.journal import Journal, Store
+from asyncgg.model import RunState
+from asyncgg.ratelimit import DOCUMENTED_QUOTA, AdaptiveRate
+from asyncgg.testing import Script, ScriptedService, run_virtual
+from asyncgg.tuning.journal import Bench
+from asyncgg.tuning.values import Point, Trial, Work
+
+__all__ = ["Setup", "try_out"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What all trials of a sweep have in common."""
+
+    script: Script
+    work: Work
+    documented: float = DOCUMENTED_QUOTA
+    """Where the rate policy begins: the quota that AWS documents for the Region, not the described one."""
+
+
+def try_out(point: Point, setup: Setup, bench: Bench, seed: int = 0) -> Trial:
+    """Run the whole work at this point, with the dice of this seed; the same seed gives the same trial."""
+    with bench.journal() as journal:
+        return run_virtual(_run(point, setup, journal, seed))
+
+
+async def _run(point: Point, setup: Setup, journal: Journal, seed: int) -> Trial:
+    await journal.call(Store.begin_resume)
+    service = ScriptedService(setup.script, seed=seed, keep_log=False)
+    policy = AdaptiveRate(point.rate, documented=setup.documented, burst=point.burst)
+    options = EngineOptions(concurrency=point.concurrency, per_core=point.per_core)
+    engine = Engine(journal, Lane(service, policy), options)
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    result = await engine.run()
+    return Trial(
+        point,
+        clock() - begun,
+        service.sent,
+        service.throttled,
+        service.most_in_flight,
+        result.state in {RunState.COMPLETE, RunState.PARTIAL},
+    )

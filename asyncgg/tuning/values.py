@@ -1,0 +1,56 @@
+"""Rule: what is tried out and what came of it, as values; nothing here runs anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from asyncgg.errors import UsageError
+
+__all__ = ["Point", "Trial", "Work"]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Settings to be tried out: four that decide how a quota is used, named as in `asyncgg.settings`."""
+
+    rate: float
+    """Requests a second at most."""
+    burst: float | None
+    """Requests that may start at once; None: small, follows the rate."""
+    concurrency: int
+    per_core: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What there is to do in a trial: `batches` full requests, spread evenly over `cores` core devices."""
+
+    batches: int
+    cores: int
+
+    def __post_init__(self) -> None:
+        if self.batches < 1 or self.cores < 1:
+            raise UsageError(f"a trial needs 1 batch and 1 core at least, not {self.batches} and {self.cores}")
+
+    def of_core(self, number: int) -> int:
+        """Batches of core `number`, counted from 0."""
+        return self.batches // self.cores + (number < self.batches % self.cores)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of one point."""
+
+    point: Point
+    seconds: float
+    """The run's makespan, in the time of its service."""
+    sent: int
+    throttled: int
+    most_in_flight: int
+    complete: bool
+    """Whether everything was done; else the run stopped itself, throttled without end."""
+
+    @property
+    def throttled_share(self) -> float:
+        """Of the requests sent."""
+        return self.throttled / self.sent if self.sent else 0.0
