@@ -12,7 +12,7 @@ __all__ = ["PAGE", "CoreFilter", "Page", "Reads"]
 T = TypeVar("T")
 
 PAGE: Final = 100
-"""Items of a page at most [service model: maxResults, 1 to 100]; always asked for, since each page costs a request."""
+"""Items of a page at most [service model: maxResults, 1 to 100]; asked for unless told, since each page costs a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,10 @@ class Reads(Protocol):
     request with (it was not sent), and `asyncio.CancelledError`.
     """
 
-    async def cores(self, token: str, filters: CoreFilter) -> Page[CoreDevice] | Refused | Unanswered:
-        """A page of ListCoreDevices; `token` is empty for the first."""
+    async def cores(
+        self, token: str, filters: CoreFilter, limit: int = PAGE
+    ) -> Page[CoreDevice] | Refused | Unanswered:
+        """A page of ListCoreDevices, `limit` (1 to 100) cores at most; `token` is empty for the first."""
         ...
 
     async def devices(self, core: str, token: str) -> Page[ClientDevice] | Refused | Unanswered:

@@ -55,11 +55,13 @@ class SignedTransport(ABC):
         asking = self._post(exchange, core, things)
         return await self._exchange(exchange, core, things, asking, lambda answer: self._read(answer, things))
 
-    async def cores(self, token: str, filters: CoreFilter) -> Page[CoreDevice] | Refused | Unanswered:
+    async def cores(
+        self, token: str, filters: CoreFilter, limit: int = PAGE
+    ) -> Page[CoreDevice] | Refused | Unanswered:
         """See `Reads.cores`."""
         wanted = {"thingGroupArn": filters.thing_group_arn, "status": filters.status, "runtime": filters.runtime}
         exchange = Exchange()
-        asking = self._get(exchange, None, _parameters(token, wanted))
+        asking = self._get(exchange, None, _parameters(token, wanted, limit))
         return await self._exchange(exchange, "", (), asking, lambda answer: read_cores(answer, self._clock()))
 
     async def devices(self, core: str, token: str) -> Page[ClientDevice] | Refused | Unanswered:
@@ -136,7 +138,7 @@ class SignedTransport(ABC):
         raise error  # a fault of ours: not to be taken for the network's
 
 
-def _parameters(token: str, wanted: Mapping[str, str]) -> dict[str, str]:
+def _parameters(token: str, wanted: Mapping[str, str], limit: int = PAGE) -> dict[str, str]:
     """The parameters of a list's page, by their names in the service model; what is empty is not sent."""
-    given = {"maxResults": str(PAGE), "nextToken": token, **wanted}
+    given = {"maxResults": str(limit), "nextToken": token, **wanted}
     return {name: value for name, value in given.items() if value}

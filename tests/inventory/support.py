@@ -60,9 +60,14 @@ class DirectReads:
         """Get new credentials, as the test wants it."""
         await self.on_refresh()
 
-    async def cores(self, token: str, filters: CoreFilter) -> Page[CoreDevice] | Refused | Unanswered:
+    async def cores(self, token: str, filters: CoreFilter, limit: int = 100) -> Page[CoreDevice] | Refused | Unanswered:
         """A page of cores."""
-        given = {"thingGroupArn": filters.thing_group_arn, "status": filters.status, "runtime": filters.runtime}
+        given = {
+            "thingGroupArn": filters.thing_group_arn,
+            "status": filters.status,
+            "runtime": filters.runtime,
+            "maxResults": f"{limit}",
+        }
         found = await self._get("", token, "/greengrass/v2/coreDevices", given)
         return read_cores(found, 0.0) if isinstance(found, Answer) else found
 

@@ -42,11 +42,13 @@ async def devices(transport: Both, server: Server, step: Step) -> Any:
 
 
 async def test_a_page_of_cores_is_asked_for_as_the_service_model_says(transport: Both, server: Server) -> None:
-    """A hundred at a time, with the token and those filters that are set, encoded, and a signature for greengrass."""
+    """A hundred at a time unless told, with the token and those filters that are set, encoded, and a signature for greengrass."""
     arn = "arn:aws:iot:eu-west-1:123456789012:thinggroup/old site"
     await transport.cores("to/ken+=", CoreFilter(arn, "UNHEALTHY", "aws_nucleus_lite"))
     await transport.cores("", ALL)
-    filtered, plain = server.requests
+    await transport.cores("", ALL, 1)
+    filtered, plain, single = server.requests
+    assert single.path == "/greengrass/v2/coreDevices?maxResults=1"
     assert (plain.method, plain.path) == ("GET", "/greengrass/v2/coreDevices?maxResults=100")
     path, _, query = filtered.path.partition("?")
     assert path == "/greengrass/v2/coreDevices"
