@@ -12,7 +12,7 @@ __all__ = ["PAGE", "CoreFilter", "Page", "Reads"]
 T = TypeVar("T")
 
 PAGE: Final = 100
-"""Items of a page at most [service model: maxResults, 1 to 100]; asked for unless told, since each page costs a request."""
+"""Items of a page at most [service model: maxResults, 1 to 100]; as a rule asked for, since a page costs a request."""
 
 
 @dataclass(frozen=True, slots=True)
