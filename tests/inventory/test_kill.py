@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import time
+import traceback
 from pathlib import Path
 from typing import NoReturn
 
@@ -29,18 +30,19 @@ PLAN = fleet(SIZES)
 KILLS = 12
 
 
-def be_a_sweep(path: Path) -> NoReturn:
-    """Sweep until the end, in a process of its own; exit code 0 when it came to it."""
+def be_a_sweep(path: Path, told: int) -> NoReturn:
+    """Sweep until the end, in a process of its own; exit code 0 when it came to it. A byte to `told` for each page."""
 
     async def run() -> None:
         service = Service(SimulatorConfig(rate=float("inf"), latency_ms=1.0), plan=PLAN, now=time.time())
-        reads = DirectReads(service)
+        reads = DirectReads(service, before=lambda core, token: os.write(told, b".") and None)
         lane = Lane(reads, FixedRate(1500.0, burst=10.0))
         assert (await sweep(path, lane, reads)).finished
 
     try:
         asyncio.run(run())
     except BaseException:  # noqa: BLE001 - a forked child must never return into the test
+        path.with_suffix(".fault").write_text(traceback.format_exc())
         os._exit(1)
     os._exit(0)
 
@@ -51,14 +53,20 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     path, dice = tmp_path / "fleet.db", random.Random(1)
     kills, midway, code = 0, 0, -1
     while code != 0:
+        watched, told = os.pipe()
         child = os.fork()
         if not child:
-            be_a_sweep(path)
+            be_a_sweep(path, told)
         if kills < KILLS:
-            time.sleep(dice.uniform(0.005, 0.06))  # a real process is what is killed: no virtual clock has it
+            pages = dice.randint(1, 40)  # moments that lie in the sweep, however slow the machine is
+            while pages > 0:
+                pages -= len(os.read(watched, pages))
             os.kill(child, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        assert code in {0, -signal.SIGKILL}, f"exit {code} after {kills} kills"
+        os.close(watched)
+        os.close(told)
+        fault = path.with_suffix(".fault")
+        assert code in {0, -signal.SIGKILL}, f"after {kills} kills: {fault.read_text()}"
         if code and path.exists() and path.stat().st_size:
             kills += 1
             with Snapshot(path) as snapshot:
