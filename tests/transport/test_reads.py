@@ -253,7 +253,7 @@ async def test_accidents_of_the_network(transport: Both, server: Server) -> None
 
 async def test_a_page_that_does_not_come_is_given_up(opener: Opener, server: Server, keys: None) -> None:
     """The limit on a whole request holds for reads too."""
-    async with opener(Connection(endpoint_url=server.url, request_timeout=0.1)) as transport:
+    async with opener(Connection(endpoint_url=server.url, request_timeout=0.5)) as transport:
         assert kind_of(await devices(transport, server, hang)) == ("timeout", True)
 
 
