@@ -21,7 +21,7 @@ from tests.cleanup.support import policy_of
         ("keep.csv", b'core,thing,note\nc1,a,x\n\nc2,"b",y\nc3,a,z\n'),
         ("keep.csv", b"ThingName\na\nb\n"),
         ("keep.jsonl", b'{"thingName": "a", "core": "c"}\n\n"b"\n'),
-        ("keep.csv.gz", gzip.compress(b"thing\na\nb\n")),
+        ("keep.csv.gz", gzip.compress(b"thing\na\nb\n", mtime=0)),
     ],
 )
 def test_a_list_names_things(tmp_path: Path, name: str, content: bytes) -> None:
@@ -41,7 +41,7 @@ def test_a_list_names_things(tmp_path: Path, name: str, content: bytes) -> None:
         ("keep.csv", b'thing\n"a\n', ":2: the row cannot be read"),
         ("keep.jsonl", b'{"thing": "a"}\n{"thing": 5}\n', ":2: the line has no `thing`"),
         ("keep.jsonl", b'{"thing": "a"\n', ":1: the line is no JSON"),
-        ("keep.txt.gz", gzip.compress(b"a\n" * 99)[:-9], "the gzip data is broken or cut off"),
+        ("keep.txt.gz", gzip.compress(b"a\n" * 99, mtime=0)[:-9], "the gzip data is broken or cut off"),
         ("keep.txt", b"PAR1", "is Parquet"),
     ],
 )

@@ -58,7 +58,11 @@ def endpoint() -> Iterator[str]:
         client.create_bucket(Bucket="fleet")
         table = io.BytesIO()
         pq.write_table(pa.table({"core": ["a"], "thing": ["b"]}), table)
-        objects = {"big.csv": CSV, "ä b/x.csv.gz": gzip.compress(b"core,thing\na,b\n"), "x.parquet": table.getvalue()}
+        objects = {
+            "big.csv": CSV,
+            "ä b/x.csv.gz": gzip.compress(b"core,thing\na,b\n", mtime=0),
+            "x.parquet": table.getvalue(),
+        }
         for key, body in {**objects, "empty.csv": b""}.items():
             client.put_object(Bucket="fleet", Key=key, Body=body)
         client.close()

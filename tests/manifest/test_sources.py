@@ -29,10 +29,10 @@ AB = [("a", "b")]
         ("FLEET.CSV", CSV),
         ("fleet.jsonl", JSONL),
         ("fleet.ndjson", JSONL),
-        ("fleet.csv.gz", gzip.compress(CSV)),
-        ("fleet.jsonl.gz", gzip.compress(JSONL)),
-        ("fleet.csv", gzip.compress(CSV)),
-        ("fleet.csv.gz", gzip.compress(b"\xef\xbb\xbfcore,th") + gzip.compress(b"ing\na,b")),
+        ("fleet.csv.gz", gzip.compress(CSV, mtime=0)),
+        ("fleet.jsonl.gz", gzip.compress(JSONL, mtime=0)),
+        ("fleet.csv", gzip.compress(CSV, mtime=0)),
+        ("fleet.csv.gz", gzip.compress(b"\xef\xbb\xbfcore,th", mtime=0) + gzip.compress(b"ing\na,b", mtime=0)),
     ],
 )
 def test_the_ending_says_the_format(tmp_path: Path, name: str, data: bytes) -> None:
@@ -42,7 +42,13 @@ def test_the_ending_says_the_format(tmp_path: Path, name: str, data: bytes) -> N
 
 @pytest.mark.parametrize(
     ("data", "chosen"),
-    [(CSV, None), (CSV, "csv"), (gzip.compress(CSV), None), (JSONL, "jsonl"), (gzip.compress(JSONL), "jsonl")],
+    [
+        (CSV, None),
+        (CSV, "csv"),
+        (gzip.compress(CSV, mtime=0), None),
+        (JSONL, "jsonl"),
+        (gzip.compress(JSONL, mtime=0), "jsonl"),
+    ],
 )
 def test_standard_input(data: bytes, chosen: str | None) -> None:
     """Standard input is CSV unless the format says otherwise, gzip is noticed, and it stays open."""
@@ -85,14 +91,18 @@ def test_format_overrules_the_ending(tmp_path: Path) -> None:
     ("name", "data", "sentence"),
     [
         ("fleet.txt", CSV, "fleet.txt: the ending does not say what it is: use .csv, .jsonl, .ndjson or .parquet"),
-        ("fleet.gz", gzip.compress(CSV), "fleet.gz: the ending does not say what it is"),
+        ("fleet.gz", gzip.compress(CSV, mtime=0), "fleet.gz: the ending does not say what it is"),
         ("fleet.csv.gz", CSV, "fleet.csv.gz is not gzip: compress it, or name it without .gz"),
         ("fleet.csv.gz", b"", "fleet.csv.gz has no associations"),
-        ("fleet.csv.gz", gzip.compress(CSV)[:-3], "fleet.csv.gz: the gzip data is broken or cut off"),
-        ("fleet.csv.gz", gzip.compress(CSV)[:4], "fleet.csv.gz: the gzip data is broken or cut off"),
-        ("fleet.csv.gz", gzip.compress(CSV)[:-8] + b"\0" * 8, "fleet.csv.gz: the gzip data is broken or cut off"),
-        ("fleet.csv.gz", gzip.compress(CSV) + b"tail", "fleet.csv.gz: the gzip data is broken or cut off"),
-        ("fleet.csv.gz", gzip.compress("core".encode("utf-16")), "fleet.csv.gz is UTF-16 text"),
+        ("fleet.csv.gz", gzip.compress(CSV, mtime=0)[:-3], "fleet.csv.gz: the gzip data is broken or cut off"),
+        ("fleet.csv.gz", gzip.compress(CSV, mtime=0)[:4], "fleet.csv.gz: the gzip data is broken or cut off"),
+        (
+            "fleet.csv.gz",
+            gzip.compress(CSV, mtime=0)[:-8] + b"\0" * 8,
+            "fleet.csv.gz: the gzip data is broken or cut off",
+        ),
+        ("fleet.csv.gz", gzip.compress(CSV, mtime=0) + b"tail", "fleet.csv.gz: the gzip data is broken or cut off"),
+        ("fleet.csv.gz", gzip.compress("core".encode("utf-16"), mtime=0), "fleet.csv.gz is UTF-16 text"),
         ("fleet.parquet.gz", b"", "fleet.parquet.gz: Parquet is compressed inside: decompress the .gz"),
         ("fleet.csv", b"BZh91AY&SY", "fleet.csv is compressed with bzip2: decompress it, or use gzip"),
     ],
