@@ -61,7 +61,7 @@ name = "{mark}meter-*"
 not-in = "s3://{bucket}/must-stay.csv"
 
 [guards]
-max-percent = 25
+max-percent = 40
 protect-names = ["{mark}precious-*", "core:{holy}"]
 canary = 50
 
@@ -149,7 +149,7 @@ def full(scale: int) -> Scenario:
 def furnish(made: Scenario, moto: str, bucket: str) -> None:
     """Put what they know into moto, which serves in this process: straight, for thousands take long by HTTP."""
     import boto3
-    from moto.core import DEFAULT_ACCOUNT_ID
+    from moto.core.models import DEFAULT_ACCOUNT_ID
     from moto.iot.models import iot_backends
 
     iot = iot_backends[DEFAULT_ACCOUNT_ID][REGION]
@@ -158,8 +158,9 @@ def furnish(made: Scenario, moto: str, bucket: str) -> None:
     things = {name: iot.create_thing(name, "", None) for name in sorted(made.registered)}
     members = iot.thing_groups[next(arn for arn in iot.thing_groups if arn.endswith(f"/{group}"))].things
     members.update({things[name].arn: things[name] for name in sorted(made.retired)})
-    keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
-    s3: Any = boto3.client("s3", endpoint_url=moto, region_name=REGION, **keys)
+    s3: Any = boto3.client(
+        "s3", endpoint_url=moto, region_name=REGION, aws_access_key_id="a", aws_secret_access_key="b"
+    )
     s3.create_bucket(Bucket=bucket)
     s3.put_object(Bucket=bucket, Key="must-stay.csv", Body="\n".join(["thing", *sorted(made.listed)]).encode())
     s3.close()

@@ -33,7 +33,7 @@ from asyncgg.settings import Settings
 from asyncgg.simulator import DirectTransport, FleetPlan, Service, SimulatorConfig
 from asyncgg.simulator.fleet import Core
 from asyncgg.transport import Identity, Target
-from asyncgg.transport.reads import CoreFilter
+from asyncgg.transport.reads import PAGE, CoreFilter
 from tests.inventory.support import DirectReads
 
 Pair = tuple[str, str]
@@ -113,10 +113,10 @@ class Both(DirectReads):
         await self.house.step("sent")
         return reply
 
-    async def cores(self, token: str, filters: CoreFilter) -> Any:
+    async def cores(self, token: str, filters: CoreFilter, limit: int = PAGE) -> Any:
         """A page of cores."""
         await self.house.step("read")
-        return await super().cores(token, filters)
+        return await super().cores(token, filters, limit)
 
     async def devices(self, core: str, token: str) -> Any:
         """A page of client devices."""

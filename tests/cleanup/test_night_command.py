@@ -1,0 +1,211 @@
+"""Rule: `asyncgg cleanup` as it is typed lives here: what it prints, whom it tells, how it ends; services are real."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from asyncgg.simulator import FleetPlan
+from benchmarks.cleanup import faults_of, furnish, policy_text, scenario
+from tests.cli.conftest import Serve, cli, serve
+from tests.cli.support import Cli
+
+__all__ = ["cli", "serve"]
+
+pytestmark = pytest.mark.usefixtures("unsynced")
+
+FLEET = FleetPlan.of({"core-1": ["tmp-1", "tmp-2", "fine-1"], "core-2": ["tmp-3", "fine-2"]}, 1000.0)
+POLICY = "[[rule]]\nid = 'leftovers'\nname = 'tmp-*'\n"
+
+
+class Hook(http.server.BaseHTTPRequestHandler):
+    """A webhook that writes down what it is told, and answers as the test wants."""
+
+    told: ClassVar[list[dict[str, Any]]] = []
+    status: ClassVar[int] = 200
+    delay: ClassVar[float] = 0.0
+
+    def do_POST(self) -> None:
+        self.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        time.sleep(self.delay)
+        self.send_response(self.status)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+    """The webhook, its URL in CLEANUP_WEBHOOK; what it is told."""
+    monkeypatch.setattr(Hook, "told", [])
+    monkeypatch.setattr(Hook, "status", 200)
+    monkeypatch.setattr(Hook, "delay", 0.0)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    monkeypatch.setenv("CLEANUP_WEBHOOK", f"http://127.0.0.1:{server.server_port}/secret-path")
+    yield Hook.told
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def written(folder: Path, more: str = "") -> Path:
+    """A policy that tells the webhook."""
+    path = folder / "night.toml"
+    path.write_text(f"{POLICY}[notify]\nwebhook = 'env:CLEANUP_WEBHOOK'\n{more}")
+    return path
+
+
+def test_the_scenario(cli: Cli, serve: Serve, moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncgg cleanup night.toml --json: against moto and the simulator exactly the right ones go, each explained."""
+    made = scenario(12, 12, orphans=30, retired=12, meters=12, mark="scene-")
+    simulator = serve(made.plan())
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto_url)
+    furnish(made, moto_url, "scene")
+    policy = tmp_path / "night.toml"
+    policy.write_text(policy_text(made, moto_url, "scene"))
+    ended = cli("cleanup", policy, "--json", "--quiet")
+    assert ended.code == 0, ended.err
+    fleet = simulator.service.fleet.things
+    left = {(core, thing) for core, things in fleet.items() for thing in things}
+    report = ended.json
+    assert list(faults_of(made, left, Path(report["files"]["report"]).parent)) == []
+    assert made.protected
+    assert report["schema"] == "asyncgg.cleanup/1"
+    assert report["run"]["things"]["disassociated"] == report["decisions"]["selected"] == len(made.right)
+    assert set(made.right.values()) == {"orphan", "retired", "unlisted"}
+    explained = cli("cleanup", policy, "--explain", min(made.right)[1], "--json")
+    assert explained.code == 0
+    assert explained.json["associations"][0]["verdict"] == "selected"
+
+
+def test_a_night_in_words(cli: Cli, serve: Serve, hook: list[dict[str, Any]], tmp_path: Path) -> None:
+    """asyncgg cleanup night.toml: how it went, where the report lies; the webhook is told of it all."""
+    serve(FLEET)
+    ended = cli("cleanup", written(tmp_path, "[guards]\ncanary = 1\n"))
+    assert ended.code == 0, ended.err
+    night = next((tmp_path / "night.state").glob("2*"))
+    lines = ended.out.splitlines()
+    assert lines[0] == "policy night: complete"
+    assert lines[1].startswith("  sweep      2 cores, 5 associations, 3 requests")
+    assert "  decided    3 selected, 2 kept" in lines
+    assert "  reasons    3: leftovers: name tmp-*" in lines
+    assert "  canary     1 things, verified" in lines
+    assert f"  report     {night}/report.json" in lines
+    assert "the first 1 things have gone, the others wait" in ended.err
+    assert "interrupted" not in ended.err
+    (message,) = hook
+    assert (message["event"], message["policy"]) == ("end", "night")
+    assert message["text"].startswith("asyncgg night: complete: 3 of 3 things disassociated")
+    assert message["summary"]["decisions"]["selected"] == 3
+    assert json.loads((night / "report.json").read_text())["run"]["things"]["disassociated"] == 3
+
+
+def test_a_guard_is_told(cli: Cli, serve: Serve, hook: list[dict[str, Any]], tmp_path: Path) -> None:
+    """asyncgg cleanup night.toml: too many; exit 4, nothing sent, the webhook told of a guard."""
+    simulator = serve(FLEET)
+    ended = cli("cleanup", written(tmp_path, "[guards]\nmax-things = 2\n"))
+    assert ended.code == 4
+    assert ended.out.startswith("policy night: aborted: 3 things are selected, max-things allows 2; nothing was sent\n")
+    assert len(simulator.service.fleet) == 5
+    assert [message["event"] for message in hook] == ["guard"]
+
+
+@pytest.mark.parametrize("fault", ["deny-all", "expired-token"])
+def test_a_failure_is_told(cli: Cli, serve: Serve, hook: list[dict[str, Any]], tmp_path: Path, fault: str) -> None:
+    """asyncgg cleanup night.toml: no permission, or no credentials; exit 5, and the webhook told of a failure."""
+    serve(FLEET, fault=(fault,))
+    ended = cli("cleanup", written(tmp_path))
+    assert ended.code == 5, ended.out
+    assert [message["event"] for message in hook] == ["failure"]
+    assert next((tmp_path / "night.state").glob("2*/report.json")).is_file()
+
+
+def test_before_the_night(cli: Cli, serve: Serve, hook: list[dict[str, Any]], tmp_path: Path) -> None:
+    """asyncgg cleanup night.toml: an account that is not expected; exit 4, told, and no night is begun."""
+    serve(FLEET)
+    ended = cli("cleanup", written(tmp_path, "[guards]\nexpect-account = '999999999999'\n"))
+    assert ended.code == 4
+    assert "expect-account" in ended.err
+    assert [message["event"] for message in hook] == ["guard"]
+    assert not (tmp_path / "night.state").exists()
+
+
+def test_an_empty_list_of_what_must_stay(cli: Cli, serve: Serve, hook: list[dict[str, Any]], tmp_path: Path) -> None:
+    """asyncgg cleanup night.toml: the list is empty, so everything could go; exit 2, told, nothing begun."""
+    serve(FLEET)
+    (tmp_path / "keep.txt").write_text("# nothing\n")
+    policy = written(tmp_path)
+    policy.write_text(policy.read_text().replace("name =", "not-in = 'keep.txt'\nname ="))
+    ended = cli("cleanup", policy)
+    assert (ended.code, "keep.txt: the list of what must stay is empty" in ended.err) == (2, True)
+    assert [message["event"] for message in hook] == ["failure"]
+
+
+@pytest.mark.parametrize(("status", "delay"), [(404, 0.0), (500, 0.0), (200, 0.5)])
+def test_a_webhook_that_fails(
+    cli: Cli,
+    serve: Serve,
+    hook: list[dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    delay: float,
+) -> None:
+    """asyncgg cleanup night.toml --json: a webhook that refuses or hangs is a warning without its URL, and no more."""
+    monkeypatch.setattr(Hook, "status", status)
+    monkeypatch.setattr(Hook, "delay", delay)
+    monkeypatch.setattr("asyncgg.notify.webhook._ATTEMPT_SECONDS", 0.2)
+    monkeypatch.setattr("asyncgg.notify.webhook._ATTEMPTS", 1)
+    serve(FLEET)
+    ended = cli("cleanup", written(tmp_path), "--json")
+    assert ended.code == 0
+    assert len(hook) == 1
+    (warning,) = ended.json["warnings"]
+    assert "was not told" in warning
+    assert "secret-path" not in ended.err + ended.out
+
+
+def test_who_wants_to_be_told(cli: Cli, serve: Serve, hook: list[dict[str, Any]], tmp_path: Path) -> None:
+    """asyncgg cleanup night.toml: only the kinds of ends are told that the policy names, a dry run never."""
+    serve(FLEET)
+    policy = written(tmp_path, "on = ['guard']\n")
+    assert cli("cleanup", policy, "--dry-run").code == 0
+    assert cli("cleanup", policy).code == 0
+    assert hook == []
+
+
+def test_a_dry_run_in_words(cli: Cli, serve: Serve, tmp_path: Path) -> None:
+    """asyncgg cleanup night.toml --dry-run: what would go, with its reasons; nothing is sent."""
+    simulator = serve(FLEET)
+    (tmp_path / "night.toml").write_text(POLICY)
+    ended = cli("cleanup", tmp_path / "night.toml", "--dry-run")
+    assert ended.code == 0
+    assert ended.out.startswith("policy night: dry run: nothing was sent\n")
+    assert "  decided    3 selected, 2 kept" in ended.out
+    assert len(simulator.service.fleet) == 5
+
+
+def test_a_fault_of_ours_is_told(
+    cli: Cli, serve: Serve, hook: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncgg cleanup night.toml: when asyncgg itself fails somebody is told, since no report will be there."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("asyncgg.cleanup.clean_up.choose", broken)
+    serve(FLEET)
+    ended = cli("cleanup", written(tmp_path))
+    assert ended.code == 1
+    assert "this is a fault of asyncgg" in ended.err
+    assert [message["event"] for message in hook] == ["failure"]
