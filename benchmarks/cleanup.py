@@ -1,6 +1,6 @@
 """A whole night of `asyncgg cleanup` against two services: exactly the right ones must go, each with its reason.
 
-`python -m benchmarks.cleanup` (four minutes). 300 cores with 30,000 client devices; 2,000 of them are not in AWS IoT
+`python -m benchmarks.cleanup` (seven minutes). 300 cores with 30,000 client devices; 2,000 of them are not in AWS IoT
 any more, 500 are in a retired thing group, 200 are in no list of what must stay, and among all of these some are
 protected or too young to go. Greengrass is the simulator, a process of its own; AWS IoT and S3 are moto's server, which
 is not our own work. What is right is written down with the fleet, by its facts, and not by anything of asyncgg. Exit
