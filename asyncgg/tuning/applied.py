@@ -1,0 +1,59 @@
+"""Rule: the quota that AWS says applies is asked for here, of Service Quotas, and only where that is not elsewhere."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from botocore import exceptions as aws
+
+from asyncgg.errors import AsyncggError
+from asyncgg.transport import Connection, resolve
+from asyncgg.transport.connection import configured_endpoint
+from asyncgg.transport.credentials import CredentialSource
+from asyncgg.transport.failure import one_line
+from asyncgg.transport.http import WatchedSession
+from asyncgg.transport.session import client_config, new_session
+
+__all__ = ["QUOTA_CODE", "SERVICE_CODE", "applied_quota"]
+
+SERVICE_CODE: Final = "greengrass"
+"""Of AWS IoT Greengrass in Service Quotas."""
+QUOTA_CODE: Final = "L-7A577824"
+"""Of the request rate, probably; a throttle names its own."""
+_TIMEOUT: Final = 10.0
+
+
+async def applied_quota(connection: Connection, quota_code: str = "") -> tuple[float | None, str]:
+    """The value that GetServiceQuota tells, or None and why there is none, in a phrase. Raises nothing of AWS.
+
+    With a custom Greengrass endpoint only an endpoint configured for Service Quotas itself is asked.
+    """
+    target = resolve(connection)
+    session = new_session(connection.profile, target.region)
+    endpoint = None
+    if target.custom:
+        endpoint = configured_endpoint(session, "service_quotas", own_only=True)[1]
+        if endpoint is None:
+            return None, "a custom endpoint is used, so nobody else was asked"
+    source = CredentialSource(connection.profile, target.region)
+    config = client_config(
+        connect_timeout=min(connection.connect_timeout, _TIMEOUT),
+        read_timeout=min(connection.request_timeout, _TIMEOUT),
+        http_session_cls=WatchedSession,
+    )
+    code = quota_code or QUOTA_CODE
+    try:
+        await source.open()
+        session.register_component("credential_provider", source)
+        async with session.create_client(
+            "service-quotas", region_name=target.region, endpoint_url=endpoint, config=config
+        ) as client:
+            answer = await client.get_service_quota(ServiceCode=SERVICE_CODE, QuotaCode=code)
+        return float(answer["Quota"]["Value"]), ""
+    except aws.ClientError as error:
+        said = error.response.get("Error", {})
+        return None, one_line(f"GetServiceQuota of {code}: {said.get('Code', '?')}: {said.get('Message', '')}")
+    except AsyncggError as error:
+        return None, str(error)
+    except Exception as error:  # noqa: BLE001 - it is beside the point; nothing may fail for it
+        return None, one_line(error) if isinstance(error, aws.BotoCoreError) else f"unreadable ({type(error).__name__})"
