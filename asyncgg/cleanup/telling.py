@@ -36,8 +36,12 @@ def occasion_of(report: NightReport) -> Occasion:
 
 
 def words(report: NightReport) -> str:
-    """How the night ended, in one line."""
+    """How the night ended, in one line; a run of an earlier night that was gone on with first is told after it."""
     if report.summary is not None:
-        return text_of(report.summary, reason=report.reason, policy=report.policy)
-    why = f": {' '.join(report.reason.split())}" if report.reason else ""
-    return f"asyncgg {report.policy}: {report.state}{why}"
+        said = text_of(report.summary, reason=report.reason, policy=report.policy)
+    else:
+        why = f": {' '.join(report.reason.split())}" if report.reason else ""
+        said = f"asyncgg {report.policy}: {report.state}{why}"
+    if report.resumed is None or report.resumed.summary is None:
+        return said
+    return f"{said}; before that, {text_of(report.resumed.summary, policy='the earlier run')}"

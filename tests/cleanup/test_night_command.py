@@ -49,7 +49,7 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     monkeypatch.setattr(Hook, "status", 200)
     monkeypatch.setattr(Hook, "delay", 0.0)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     monkeypatch.setenv("CLEANUP_WEBHOOK", f"http://127.0.0.1:{server.server_port}/secret-path")
     yield Hook.told
@@ -67,7 +67,7 @@ def written(folder: Path, more: str = "") -> Path:
 
 def test_the_scenario(cli: Cli, serve: Serve, moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """asyncgg cleanup night.toml --json: against moto and the simulator exactly the right ones go, each explained."""
-    made = scenario(12, 12, orphans=30, retired=12, meters=12, mark="scene-")
+    made = scenario(8, 12, orphans=21, retired=8, meters=9, mark="scene-")
     simulator = serve(made.plan())
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto_url)
     furnish(made, moto_url, "scene")
