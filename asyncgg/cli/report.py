@@ -30,8 +30,9 @@ Examples:
   asyncgg report asyncgg-20260131-120000.journal --outcomes all.jsonl.gz --html report.html
 
 \b
-Lists have the columns core,thing,outcome,code,message,attempts,at,request_id: a list of failures is
-itself a manifest. In CSV a code or message that a spreadsheet could take for a formula begins with '.
+Lists have the columns core,thing,outcome,code,message,attempts,at,request_id,reason: a list of
+failures is itself a manifest. In CSV a code, message or reason that a spreadsheet could take for
+a formula begins with '.
 """
 
 _OPTIONS = (

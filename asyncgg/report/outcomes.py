@@ -1,8 +1,9 @@
 """Rule: lists of outcomes as CSV or JSONL live here: their columns, and what makes a cell harmless; streamed.
 
-`core` and `thing` come first, so that a list of failures is itself a manifest. A `code` or `message` in CSV that a
-spreadsheet could take for a formula (it begins with = + - @, a tab or a carriage return) gets an apostrophe in front;
-JSONL has them word for word. Names are left as they are: nothing but letters, digits, `:`, `_` and `-` is in them.
+`core` and `thing` come first, so that a list of failures is itself a manifest; `reason` says why a clean-up chose the
+thing, and is empty otherwise. A `code`, `message` or `reason` in CSV that a spreadsheet could take for a formula (it
+begins with = + - @, a tab or a carriage return) gets an apostrophe in front; JSONL has them word for word. Names are
+left as they are: nothing but letters, digits, `:`, `_` and `-` is in them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from asyncgg.model import Operation, ThingState
 
 __all__ = ["COLUMNS", "check_ending", "timestamp", "write_outcomes"]
 
-COLUMNS: Final = ("core", "thing", "outcome", "code", "message", "attempts", "at", "request_id")
+COLUMNS: Final = ("core", "thing", "outcome", "code", "message", "attempts", "at", "request_id", "reason")
 
 _OUTCOMES: Final = {
     ThingState.PENDING: "pending",
@@ -60,6 +61,7 @@ def _values(row: OutcomeRow, done: str) -> tuple[Any, ...]:
         row.attempts,
         timestamp(row.answered_at),
         row.aws_request_id,
+        row.reason,
     )
 
 
@@ -69,9 +71,9 @@ def _csv(file: IO[str], rows: Iterable[OutcomeRow], done: str) -> int:
     writer.writerow(COLUMNS)
     count = 0
     for row in rows:
-        core, thing, outcome, code, message, *rest = _values(row, done)
-        cells = (core, thing, outcome, _harmless(code), _harmless(message), *rest)
-        (careful if "\r" in code + message else writer).writerow(cells)
+        core, thing, outcome, code, message, *rest, reason = _values(row, done)
+        cells = (core, thing, outcome, _harmless(code), _harmless(message), *rest, _harmless(reason))
+        (careful if "\r" in code + message + reason else writer).writerow(cells)
         count += 1
     return count
 

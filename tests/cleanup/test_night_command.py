@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import http.server
 import json
 import threading
@@ -108,6 +109,11 @@ def test_a_night_in_words(cli: Cli, serve: Serve, hook: list[dict[str, Any]], tm
     assert message["text"].startswith("asyncgg night: complete: 3 of 3 things disassociated")
     assert message["summary"]["decisions"]["selected"] == 3
     assert json.loads((night / "report.json").read_text())["run"]["things"]["disassociated"] == 3
+    assert cli("report", night / "run.journal", "--outcomes", tmp_path / "outcomes.csv").code == 0
+    rows = list(csv.DictReader((tmp_path / "outcomes.csv").read_text().splitlines()))
+    assert [(row["thing"], row["reason"]) for row in rows] == [
+        (f"tmp-{number}", "leftovers: name tmp-*") for number in (1, 2, 3)
+    ]
 
 
 def test_a_guard_is_told(cli: Cli, serve: Serve, hook: list[dict[str, Any]], tmp_path: Path) -> None:
