@@ -15,7 +15,7 @@ from typing import Final
 
 from asyncgg.cleanup.beginning import guarded
 from asyncgg.cleanup.choosing import choose
-from asyncgg.cleanup.left_over import left_over
+from asyncgg.cleanup.left_over import left_over, refuse_while_running
 from asyncgg.cleanup.means import Means, filters_of
 from asyncgg.cleanup.nights import Night, Nights
 from asyncgg.cleanup.outcome import NightReport
@@ -111,8 +111,10 @@ class CleanUp:
 
     async def _night(self, nights: Nights, dry_run: bool) -> None:
         adopted = None
-        last = None if dry_run or not self._policy.state.resume_unfinished else nights.last()
+        last = None if dry_run else nights.last()
         if last is not None:
+            refuse_while_running(last)
+        if last is not None and self._policy.state.resume_unfinished:
             left = left_over(last, self._digest, self._means.origin, filters_of(self._policy), time.time())
             if left.why_not:
                 self._warn(f"{last.name} is not gone on with: {left.why_not}")

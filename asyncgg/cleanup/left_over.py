@@ -18,7 +18,7 @@ from asyncgg.model import RunState
 from asyncgg.runs.evidence import evidence_of
 from asyncgg.transport import CoreFilter
 
-__all__ = ["LeftOver", "left_over"]
+__all__ = ["LeftOver", "left_over", "refuse_while_running"]
 
 _RECENT: Final = 48 * 3600.0
 """Seconds since its sweep for which a run is gone on with: last night's, though tonight be late."""
@@ -37,13 +37,17 @@ class LeftOver:
     """Why what there is must be left; empty when there is nothing."""
 
 
+def refuse_while_running(night: Night) -> None:
+    """Raise `GuardError` when somebody runs the night's journal now: two limiters would share one quota."""
+    if running(night.journal):
+        raise GuardError(f"{night.journal}: somebody runs it by hand; wait for it or stop it; nothing was sent")
+
+
 def left_over(night: Night, digest: str, origin: Origin, filters: CoreFilter, now: float) -> LeftOver:
     """What of `night` this start goes on with. `digest`: of all that decides; `now`: seconds since 1970.
 
-    Raises `GuardError` when its run is being run, or must not be gone on with from here.
+    Raises `GuardError` when its run must not be gone on with from here.
     """
-    if running(night.journal):
-        raise GuardError(f"{night.journal}: somebody runs it by hand; wait for it or stop it; nothing was sent")
     try:
         if night.decided:
             return _run(night, digest, origin, now)

@@ -251,13 +251,17 @@ def test_a_second_start_refuses(tmp_path: Path) -> None:
     assert house.start().exit == 0
 
 
-def test_a_run_that_somebody_runs_by_hand(tmp_path: Path) -> None:
-    """Last night's run, resumed by hand right now, is waited for by a person and not by a second process."""
+@pytest.mark.parametrize("resume", ["true", "false"])
+def test_a_run_that_somebody_runs_by_hand(tmp_path: Path, resume: str) -> None:
+    """Last night's run, resumed by hand right now, is waited for by a person: two limiters would share one quota."""
     house = stopped(tmp_path)
+    house.state = f"[state]\nresume-unfinished = {resume}\n"
+    house.write()
     lock = RunLock(house.nights()[0].journal)
     report = house.start()
     lock.release()
     assert (report.exit, "somebody runs it by hand" in report.reason) == (4, True)
+    assert house.steps["read"] == 0
 
 
 # --- the folder ---
