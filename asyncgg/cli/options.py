@@ -60,8 +60,8 @@ class Opt:
 
     @property
     def flag(self) -> str:
-        """As it is typed."""
-        return "--" + self.name.replace("_", "-")
+        """As it is typed; a name that is a word of Python ends in `_`."""
+        return "--" + self.name.rstrip("_").replace("_", "-")
 
     def parameter(self) -> inspect.Parameter:
         """What Typer is to see."""

@@ -65,10 +65,9 @@ def changed(text: str, point: Point, comment: str, path: Path) -> str:
     lines = text.splitlines(keepends=True)
     top = next((number for number, line in enumerate(lines) if _TABLE.match(line)), len(lines))
     own = [line for line in lines[:top] if not _ours(line)]
-    if own and not own[-1].endswith("\n"):
-        own[-1] += "\n"
+    above = "".join(own).rstrip("\n")
     block = settings_block(point, comment)
-    new = "".join([*own, block, *(["\n"] if top < len(lines) else []), *lines[top:]])
+    new = "".join([above, "\n\n" if above else "", block, *(["\n"] if top < len(lines) else []), *lines[top:]])
     wanted = {name: value for name, value in old.items() if name not in _NAMES} | settings_of(point)
     try:
         same = _plain(tomllib.loads(new)) == wanted

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final, NamedTuple
 
-__all__ = ["Fit", "Seen", "fit"]
+__all__ = ["Fit", "Seen", "burst_of", "fit"]
 
 _MOST_THROTTLES: Final = 400
 """That are paired with each other; more are thinned out."""
@@ -56,10 +56,16 @@ def fit(seen: Iterable[Seen], *, unsure: float = 0.0) -> Fit | None:
     if found is None:
         return None
     rate, window = found
-    bursts = _bursts(events, rate)
+    burst, times = burst_of(events, rate)
+    return Fit(rate, burst, window, times)
+
+
+def burst_of(seen: Iterable[Seen], rate: float) -> tuple[float | None, int]:
+    """The burst of a bucket whose rate is known, and how often it was seen; None when it never was."""
+    bursts = _bursts(sorted(seen), rate)
     # With the rate a little too high a bucket that was never refilled looks full at times: such bursts are small.
     bursts = [burst for burst in bursts if burst >= _ALIKE * max(bursts)]
-    return Fit(rate, max(1.0, median(bursts)) if bursts else None, window, len(bursts))
+    return (max(1.0, median(bursts)) if bursts else None), len(bursts)
 
 
 def _rate(events: Sequence[Seen], unsure: float) -> tuple[float, float] | None:
@@ -90,7 +96,7 @@ def _bursts(events: Sequence[Seen], rate: float) -> list[float]:
     Less than one request was left; how much less is unknown by what the bucket loses from one request to the next.
     """
     found: list[float] = []
-    debt, last, full = 0.0, events[0].at, True
+    debt, last, full = 0.0, events[0].at if events else 0.0, True
     for at, throttled in events:
         came = (at - last) * rate
         debt -= came

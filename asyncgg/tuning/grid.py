@@ -112,5 +112,6 @@ def mean_latency(script: Script) -> float:
 
 
 def _rounded(value: float) -> float:
-    """To three figures: what a person would write into a file."""
-    return float(f"{value:.3g}")
+    """Down to three figures: what a person would write into a file, and never above the quota."""
+    scale = 10.0 ** (2 - math.floor(math.log10(value)))
+    return float(f"{math.floor(value * scale + 1e-6) / scale:.3g}")

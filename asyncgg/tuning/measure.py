@@ -24,6 +24,7 @@ __all__ = ["Measured", "Meter", "most_requests", "percentile"]
 _FIRST: Final = 2.0
 _STEP: Final = 1.25
 _STEP_SECONDS: Final = 1.0
+"""Of one step, at most: less where the time allowed would not do."""
 _RAMP_SHARE: Final = 0.45
 """Of the whole time, at most, until the first throttle."""
 _ABOVE: Final = 0.7
@@ -93,10 +94,9 @@ def percentile(ascending: list[float], part: float) -> float:
 
 def most_requests(up_to: float, seconds: float) -> int:
     """What a measurement can send at most: it steps up, and stays below the ceiling."""
-    steps = math.ceil(math.log(max(1.0, up_to / _first(up_to)), _STEP))
-    ramp = min(seconds, steps * _STEP_SECONDS)
-    climbing = sum(min(up_to, _first(up_to) * _STEP**step) for step in range(int(ramp / _STEP_SECONDS)))
-    return math.ceil(climbing + up_to * (seconds - ramp))
+    each, steps = _step_seconds(up_to, seconds), _steps(up_to)
+    climbing = sum(_first(up_to) * _STEP**step * each + 1 for step in range(steps))
+    return math.ceil(climbing + up_to * (seconds - steps * each)) + 1
 
 
 class Meter:
@@ -155,11 +155,12 @@ class Meter:
     async def _climb(self) -> bool:
         """Step up; whether something was throttled."""
         pace, until = _first(self._up_to), self._begun + _RAMP_SHARE * self._seconds_allowed
+        each = _step_seconds(self._up_to, self._seconds_allowed)
         while not self._asking.over:
             self.pace = pace
             self._reached = max(self._reached, pace)
             last = pace >= self._up_to
-            if await self._asking.at_pace(pace, max(_STEP_SECONDS, until - self._clock()) if last else _STEP_SECONDS):
+            if await self._asking.at_pace(pace, max(each, until - self._clock()) if last else each):
                 await self._asking.settled()
                 return True
             if last:
@@ -255,3 +256,13 @@ class Meter:
 def _first(up_to: float) -> float:
     """The first pace."""
     return min(_FIRST, up_to)
+
+
+def _steps(up_to: float) -> int:
+    """Steps below the ceiling."""
+    return math.ceil(math.log(up_to / _first(up_to), _STEP))
+
+
+def _step_seconds(up_to: float, seconds: float) -> float:
+    """So long that all steps and a little of the ceiling fit into their share of the time."""
+    return min(_STEP_SECONDS, _RAMP_SHARE * seconds / (_steps(up_to) + 4))

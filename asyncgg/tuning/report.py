@@ -11,10 +11,20 @@ from asyncgg.testing import Latency, Script, Spread
 from asyncgg.tuning.block import settings_of
 from asyncgg.tuning.choose import frontier, shown
 from asyncgg.tuning.confirm import Confirmed
+from asyncgg.tuning.recorded import Recorded
 from asyncgg.tuning.sweep import Swept
 from asyncgg.tuning.values import Point, Trial
 
-__all__ = ["SCHEMA", "slice_of", "swept_lines", "swept_object", "told", "write_csv"]
+__all__ = [
+    "SCHEMA",
+    "replayed_lines",
+    "replayed_object",
+    "slice_of",
+    "swept_lines",
+    "swept_object",
+    "told",
+    "write_csv",
+]
 
 SCHEMA: Final = "asyncgg.tune/1"
 
@@ -36,7 +46,7 @@ _COLUMNS: Final = (
 
 def told(script: Script) -> str:
     """The service in a phrase."""
-    parts = [f"{script.quota:g} requests/s", f"burst {script.burst:g}", f"latency {_latency(script.latency)}"]
+    parts = [f"{script.quota:.4g} requests/s", f"burst {script.burst:.4g}", f"latency {_latency(script.latency)}"]
     if script.others:
         parts.append(f"others send {script.others:g}/s")
     if script.retry_after:
@@ -101,6 +111,49 @@ def swept_object(swept: Swept, confirmed: Sequence[Confirmed]) -> dict[str, Any]
         "service_seconds": round(swept.service_seconds, 3),
         "seconds": round(swept.seconds, 3),
     }
+
+
+def replayed_lines(recorded: Recorded, source: str, swept: Swept) -> list[str]:
+    """What a replay says above its table: what was recorded, and how well the trials tell it again."""
+    own = own_trial(recorded, swept)
+    tried, whole = swept.setup.work.batches, recorded.work.batches
+    lines = [
+        f"recorded   {recorded.sent:,} requests in {duration(recorded.seconds)}, {recorded.throttled:,} throttled",
+        f"           with {shown(recorded.point)}",
+        f"quota      {swept.setup.script.quota:.4g}/s, burst {swept.setup.script.burst:.4g}: {source}",
+    ]
+    if own is not None:
+        scaled = own.seconds * whole / tried
+        lines.append(f"replayed   the same settings take {scaled:.1f} s in a trial, {own.throttled:,} throttled")
+    if tried < whole:
+        lines.append(
+            f"           trials are of {tried:,} of its {whole:,} batches; the whole takes {whole / tried:.1f} x"
+        )
+    return lines
+
+
+def replayed_object(recorded: Recorded, source: str, swept: Swept) -> dict[str, Any]:
+    """The same as members of the JSON object."""
+    own = own_trial(recorded, swept)
+    return {
+        "mode": "replay",
+        "recorded": {
+            "journal": str(recorded.journal),
+            "batches": recorded.work.batches,
+            "cores": recorded.work.cores,
+            "seconds": round(recorded.seconds, 3),
+            "sent": recorded.sent,
+            "throttled": recorded.throttled,
+            "settings": _point_object(recorded.point),
+            "quota_known": source,
+            "replayed": None if own is None else trial_object(own),
+        },
+    }
+
+
+def own_trial(recorded: Recorded, swept: Swept) -> Trial | None:
+    """The trial of the settings that the run was begun with."""
+    return next((trial for trial in swept.trials if trial.point == recorded.point), None)
 
 
 def trial_object(trial: Trial) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from asyncgg.tuning.choose import Choice, candidates, choose, ideal_seconds
 from asyncgg.tuning.grid import Grid, mean_latency
 from asyncgg.tuning.pool import run_trials
 from asyncgg.tuning.trial import Setup
-from asyncgg.tuning.values import Trial
+from asyncgg.tuning.values import Point, Trial
 
 __all__ = ["Swept", "default_batches", "sweep"]
 
@@ -53,14 +53,15 @@ def sweep(
     *,
     jobs: int | None = None,
     seed: int = 0,
+    extra: Sequence[Point] = (),
     on_trial: Callable[[int, int], object] = lambda done, total: None,
 ) -> Swept:
-    """Try out every point of the grid, then the best few with other dice, and choose.
+    """Try out every point of the grid and the `extra` ones, then the best few with other dice, and choose.
 
     `on_trial` is told how many trials are done, and of how many. Raises what `run_trials` and `Grid.points` raise.
     """
     begun = time.monotonic()
-    points = grid.points()
+    points = list(dict.fromkeys([*grid.points(), *extra]))
     total = len(points) + _CANDIDATES * _FURTHER
     trials = run_trials(
         [(point, seed) for point in points], setup, jobs=jobs, on_trial=lambda done: on_trial(done, total)

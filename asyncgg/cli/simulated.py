@@ -1,0 +1,71 @@
+"""Rule: a simulator of our own for a command that needs one: a process beside, and a process without its user's AWS."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from asyncgg.errors import InternalError
+
+__all__ = ["nobody", "simulator"]
+
+_GRACE: Final = 5.0
+"""Seconds the simulator gets to end before it is killed."""
+
+
+@contextlib.contextmanager
+def simulator(settings: Mapping[str, str]) -> Iterator[str]:
+    """A simulator with these options on a free port, as long as the block runs; its URL."""
+    options = [f"--{name}={value}" for name, value in settings.items()]
+    process = subprocess.Popen(  # noqa: S603 - our own module, with options of our own making
+        [sys.executable, "-m", "asyncgg.simulator", "--port=0", "--until-eof", *options],
+        stdin=subprocess.PIPE,  # it ends when we do, however that comes
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for us
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    try:
+        url = process.stdout.readline().strip()
+        if not url:
+            raise InternalError("the simulator did not start; `asyncgg simulator --port 0` shows why")
+        yield url
+    finally:
+        process.stdin.close()
+        try:
+            process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+@contextlib.contextmanager
+def nobody() -> Iterator[None]:
+    """Within the block this process has made-up credentials and no AWS configuration, proxy or settings of its user."""
+    before = dict(os.environ)
+    kept = {
+        name: value
+        for name, value in before.items()
+        if not name.upper().startswith(("AWS_", "ASYNCGG_", "BOTO")) and not name.lower().endswith("_proxy")
+    }
+    made_up = {
+        "AWS_ACCESS_KEY_ID": "AKIASIMULATEDSIMULAT",
+        "AWS_SECRET_ACCESS_KEY": "nobody's",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    os.environ.clear()
+    os.environ.update(kept | made_up)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

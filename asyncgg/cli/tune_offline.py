@@ -1,0 +1,155 @@
+"""Rule: `asyncgg tune` without the service: from options to a sweep, its confirmation, and where its results go."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from asyncgg.cli.output import Output
+from asyncgg.cli.running import run_loop
+from asyncgg.cli.signals import interrupting
+from asyncgg.cli.simulated import nobody, simulator
+from asyncgg.cli.tune_progress import Ticker
+from asyncgg.errors import SettingsError
+from asyncgg.manifest.writing import written
+from asyncgg.ratelimit import documented_quota
+from asyncgg.testing import Script, Spread
+from asyncgg.tuning.block import settings_block, write_settings
+from asyncgg.tuning.confirm import Confirmed, confirm, confirm_work, simulator_settings
+from asyncgg.tuning.described import described, read_service
+from asyncgg.tuning.grid import Grid, grid_for, read_list
+from asyncgg.tuning.picture import draw, kind_of, require_matplotlib
+from asyncgg.tuning.pool import run_trials
+from asyncgg.tuning.recorded import read_recorded, script_of
+from asyncgg.tuning.report import replayed_lines, replayed_object, swept_lines, swept_object, told, write_csv
+from asyncgg.tuning.sweep import Swept, default_batches, sweep
+from asyncgg.tuning.trial import Setup
+from asyncgg.tuning.values import Point, Work
+
+__all__ = ["replay_journal", "try_out"]
+
+_CORES: Final = 50
+_REPLAYED: Final = 1500
+"""Batches of a past run that are tried at most, unless told."""
+_CONFIRMED: Final = 2
+"""Candidates that are tried in real time."""
+
+
+def try_out(given: Mapping[str, Any], output: Output) -> int:
+    """`asyncgg tune` for a described service."""
+    path: Path | None = given["service"]
+    script = described(given, read_service(path) if path else None, str(path or ""))
+    batches = default_batches(script.quota if script.quota < 1e6 else 30.0)
+    setup = Setup(script, _work(given, batches, _CORES), documented_quota(given["region"] or ""))
+    swept = _sweep(given, setup, output)
+    return _finish(given, output, swept, f"for {told(script)}", swept_object, swept_lines)
+
+
+def replay_journal(journal: Path, given: Mapping[str, Any], output: Output) -> int:
+    """`asyncgg tune --replay`."""
+    recorded = read_recorded(journal)
+    asked = described({"quota": given["quota"], "burst": given["burst"]})
+    script, source = script_of(
+        recorded,
+        quota=None if given["quota"] is None else asked.quota,
+        burst=None if given["burst"] is None else asked.burst,
+    )
+    whole = recorded.work
+    work = _work(given, min(whole.batches, _REPLAYED), whole.cores)
+    swept = _sweep(given, Setup(script, work, recorded.documented), output, extra=[recorded.point])
+
+    def document(swept: Swept, confirmed: Sequence[Confirmed]) -> dict[str, Any]:
+        return swept_object(swept, confirmed) | replayed_object(recorded, source, swept)
+
+    def lines(swept: Swept, confirmed: Sequence[Confirmed]) -> list[str]:
+        return [*replayed_lines(recorded, source, swept), *swept_lines(swept, confirmed)]
+
+    return _finish(given, output, swept, f"from {journal.name}", document, lines)
+
+
+def _sweep(given: Mapping[str, Any], setup: Setup, output: Output, *, extra: Sequence[Point] = ()) -> Swept:
+    grid = _grid(given, setup.script)
+    if given["plot"]:  # told now, and not after the work
+        kind_of(given["plot"])
+        require_matplotlib()
+    with interrupting(), Ticker(output) as ticker:
+        return sweep(grid, setup, jobs=given["jobs"], seed=given["seed"] or 0, extra=extra, on_trial=ticker.show)
+
+
+def _finish(
+    given: Mapping[str, Any],
+    output: Output,
+    swept: Swept,
+    what: str,
+    document: Callable[[Swept, Sequence[Confirmed]], dict[str, Any]],
+    told: Callable[[Swept, Sequence[Confirmed]], list[str]],
+) -> int:
+    """Confirm, and put the results where they are wanted."""
+    with interrupting():
+        confirmed = [] if given["no_confirm"] else _confirm(swept, output)
+        lines = told(swept, confirmed)
+        if swept.choice is not None:
+            comment = f"asyncgg tune, {time.strftime('%Y-%m-%d', time.gmtime())}, {what}"
+            lines += ["", settings_block(swept.choice.trial.point, comment).rstrip()]
+            if given["write"]:
+                write_settings(given["write"], swept.choice.trial.point, comment, replace=bool(given["replace"]))
+                lines.append(f"written to {given['write']}")
+        if given["out"]:
+            with written(given["out"], given["out"].parent, "folder") as file:
+                write_csv(file, swept)
+        if given["plot"]:
+            draw(swept, given["plot"])
+        output.result(document(swept, confirmed), lines)
+    return 0 if swept.choice is not None else 3
+
+
+def _work(given: Mapping[str, Any], batches: int, cores: int) -> Work:
+    """The work of a trial; what is not given is as here."""
+    return Work(
+        *(one if one is not None else other for one, other in ((given["batches"], batches), (given["cores"], cores)))
+    )
+
+
+def _grid(given: Mapping[str, Any], script: Script) -> Grid:
+    def values(name: str, **how: bool) -> list[Any]:
+        text = given[name]
+        return [] if text is None else list(read_list(f"--{name.replace('_', '-')}", text, **how))
+
+    bursts = values("bursts", auto=True)
+    if low := [burst for burst in bursts if burst is not None and burst < 1]:
+        raise SettingsError(f"--bursts: {low[0]:g} is less than 1, with which nothing would ever start")
+    return grid_for(
+        script,
+        rates=values("rates"),
+        bursts=bursts,
+        concurrencies=[int(value) for value in values("concurrencies", whole=True)],
+        per_cores=[int(value) for value in values("per_cores", whole=True)],
+    )
+
+
+def _confirm(swept: Swept, output: Output) -> list[Confirmed]:
+    """The best few in real time, each beside the same piece of work on the virtual clock."""
+    script = swept.setup.script
+    work = confirm_work(script, swept.setup.work)
+    settings = simulator_settings(script, work)
+    if settings is None:
+        if isinstance(script.latency, Spread) and not output.quiet:  # a replay does not promise it
+            output.say("not confirmed in real time: the simulator cannot play others or steps")
+        return []
+    setup = Setup(script, work, swept.setup.documented)
+    best = swept.best[:_CONFIRMED]
+    expected = run_trials([(trial.point, 0) for trial in best], setup, jobs=1)
+    found = []
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="asyncgg-tune-")))
+        url = stack.enter_context(simulator(settings))
+        stack.enter_context(nobody())
+        for number, virtual in enumerate(expected):
+            if not output.quiet:
+                output.say(f"in real time, {number + 1} of {len(expected)}: about {virtual.seconds:.0f} s")
+            found.append(Confirmed(run_loop(confirm(virtual.point, url, folder / f"{number}.journal")), virtual))
+    return found

@@ -1,0 +1,142 @@
+"""Rule: the live measurement on virtual time, against services whose quota it is not told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from asyncgg.errors import CredentialsError, ServiceError
+from asyncgg.model import Refused, Unanswered
+from asyncgg.testing import Script, ScriptedService, Spread, run_virtual
+from asyncgg.tuning.asking import Answered, Heard
+from asyncgg.tuning.measure import Measured, Meter, most_requests
+
+pytestmark = pytest.mark.virtual
+
+REAL = Spread(0.06, 0.03)
+
+
+async def measured(
+    script: Script,
+    *,
+    up_to: float = 200,
+    seconds: float = 90,
+    seed: int = 0,
+    watch: Callable[[Meter, ScriptedService], object] = lambda meter, service: None,
+) -> Measured:
+    """A measurement of a service that is played by this script."""
+    service = ScriptedService(script, seed=seed)
+
+    async def ask() -> Heard:
+        reply = await service.send("", ())
+        throttled = isinstance(reply, Refused) and reply.status == 429
+        return Heard(Answered.THROTTLED if throttled else Answered.ACCEPTED, reply if throttled else None)  # type: ignore[arg-type]  # throttled: it is a Refused
+
+    meter = Meter(ask, up_to=up_to, seconds=seconds)
+    watch(meter, service)
+    result = await meter.run()
+    if result.complete:  # else some were still on their way
+        assert (result.sent, result.throttled) == (service.sent, service.throttled)
+    return result
+
+
+@pytest.mark.parametrize("quota", [8, 30, 120])
+@pytest.mark.parametrize("share", [0.25, 1, 3])
+@pytest.mark.parametrize("latency", [REAL, Spread(0.02, 0.005)], ids=["usual", "near"])
+def test_it_finds_a_quota_it_was_not_told(quota: float, share: float, latency: Spread) -> None:
+    """The rate within 5 %, the burst within 20 %, with 30 throttled calls at most, in the time allowed."""
+    burst = max(2.0, quota * share)
+    for seed in range(2):
+        result = run_virtual(measured(Script(quota, burst, latency), seed=seed))
+        assert result.complete
+        assert result.rate == pytest.approx(quota, rel=0.05)
+        assert result.burst == pytest.approx(burst, rel=0.2)
+        assert result.throttled <= 30
+        assert result.seconds <= 90
+
+
+async def test_what_others_use_is_missing() -> None:
+    """Beside somebody who sends 12 of 30 requests a second, 18 are free."""
+    result = await measured(Script(30, 30, REAL, others=12), up_to=60)
+    assert result.rate == pytest.approx(18, rel=0.05)
+
+
+async def test_below_the_quota_nothing_is_claimed() -> None:
+    """A ceiling under the quota is reached and kept, nothing is throttled, and no rate is told."""
+    result = await measured(Script(100, 50, REAL), up_to=40)
+    assert (result.rate, result.burst, result.throttled) == (None, None, 0)
+    assert result.reached == 40
+    assert result.complete
+
+
+@pytest.mark.parametrize("seconds", [1.5, 10, 25])
+async def test_it_is_never_longer_than_allowed(seconds: float) -> None:
+    """It ends in time, what is under way included, what was cut short says so, and the ceiling holds."""
+    seen: list[ScriptedService] = []
+    script = Script(150, 100, Spread(0.3, 0.1))
+    result = await measured(script, up_to=60, seconds=seconds, watch=lambda _, service: seen.append(service))
+    assert result.seconds <= seconds + 0.01
+    times = [one.sent for one in result.log]
+    assert all(sum(begin <= at < begin + 1 for at in times) <= 61 for begin in times)
+    assert result.sent <= most_requests(60, seconds) + 1
+
+
+async def test_it_can_be_stopped() -> None:
+    """A stop ends it at once, with what was known by then."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    result = await measured(Script(8, 8, REAL), watch=lambda meter, _: loop.call_later(4, meter.stop))
+    assert not result.complete
+    assert loop.time() - begun < 5
+
+
+async def test_a_pause_that_is_asked_for_is_kept() -> None:
+    """With Retry-After nothing is sent while it lasts, and a spilling burst makes the rate a lower bound."""
+    result = await measured(Script(8, 2, REAL, retry_after=2.0), up_to=30)
+    back = sorted(one.answered for one in result.log if one.what is Answered.THROTTLED)
+    assert not any(at < one.sent < at + 2.0 - 1e-6 for at in back for one in result.log)
+    assert result.rate is not None
+    assert result.rate <= 8.4
+    assert result.at_least
+    assert result.retry_after == 2.0
+
+
+@pytest.mark.parametrize(
+    ("reply", "error", "words"),
+    [
+        (Refused(403, "AccessDeniedException", "not allowed"), CredentialsError, "greengrass:ListCoreDevices"),
+        (Refused(400, "ValidationException", "no"), ServiceError, "does not accept"),
+        (Unanswered("connect", "connection refused", sent=False), ServiceError, "connection refused"),
+        (Refused(500, "InternalServerException", "oops"), ServiceError, "InternalServerException"),
+    ],
+)
+async def test_a_service_that_cannot_be_measured_is_told(reply: Refused, error: type[Exception], words: str) -> None:
+    """A refused permission, an invalid request and silence each end it with a line that says so, after a few tries."""
+    asked = 0
+
+    async def ask() -> Heard:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.05)
+        return Heard(Answered.FAILED, reply)
+
+    with pytest.raises(error, match=words):
+        await Meter(ask, up_to=50, seconds=30).run()
+    assert asked <= 8
+
+
+async def test_a_failure_now_and_then_does_no_harm() -> None:
+    """One question in fifty fails, and the rate is still found."""
+    service = ScriptedService(Script(30, 15, REAL))
+
+    async def ask() -> Heard:
+        reply = await service.send("", ())
+        if service.sent % 50 == 0:
+            return Heard(Answered.FAILED, Unanswered("reset", "connection reset", sent=True))
+        return Heard(Answered.THROTTLED if isinstance(reply, Refused) else Answered.ACCEPTED)
+
+    result = await Meter(ask, up_to=60, seconds=90).run()
+    assert result.rate == pytest.approx(30, rel=0.05)
+    assert result.failed > 3
