@@ -3,7 +3,7 @@
 from asyncgg.journal.importer import Imported, Importer
 from asyncgg.journal.lock import RunLock, running
 from asyncgg.journal.operation import operation_of
-from asyncgg.journal.reader import JournalReader, OutcomeRow
+from asyncgg.journal.reader import JournalReader, OutcomeRow, SentRequest
 from asyncgg.journal.removed import Change, Sureness, changes, last_request_at
 from asyncgg.journal.store import Answer, Counts, Store
 from asyncgg.journal.writer import Journal
@@ -18,6 +18,7 @@ __all__ = [
     "JournalReader",
     "OutcomeRow",
     "RunLock",
+    "SentRequest",
     "Store",
     "Sureness",
     "changes",

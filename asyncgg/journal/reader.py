@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from asyncgg.journal import schema
 from asyncgg.journal.lock import running
@@ -17,7 +17,7 @@ from asyncgg.journal.operation import operation_of
 from asyncgg.journal.store import Counts, Store
 from asyncgg.model import MAX_BATCH, RunState, Summary, ThingState
 
-__all__ = ["JournalReader", "OutcomeRow"]
+__all__ = ["JournalReader", "OutcomeRow", "SentRequest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,15 @@ class OutcomeRow:
     """The service's id of that request: what AWS Support and CloudTrail know it by."""
     reason: str = ""
     """Why the thing was chosen, where something chose it."""
+
+
+class SentRequest(NamedTuple):
+    """One answered request of a journal; times are seconds since 1970, UTC."""
+
+    sent_at: float
+    answered_at: float
+    verdict: str
+    """A value of `asyncgg.classify.Verdict`."""
 
 
 _ODD_THINGS: Final = """(
@@ -165,6 +174,11 @@ class JournalReader:
     def cores(self) -> Iterator[tuple[str, int]]:
         """Each core's name and number of things."""
         yield from self._guard("SELECT name, last - first + 1 FROM core ORDER BY id")
+
+    def requests(self) -> Iterator[SentRequest]:
+        """Each request that was answered, in the order they were claimed: the run's latencies and throttles."""
+        query = "SELECT sent_at, answered_at, verdict FROM request WHERE sent_at IS NOT NULL ORDER BY id"
+        yield from map(SentRequest._make, self._guard(query))
 
     def left(self, *, failed: bool = False) -> tuple[int, int]:
         """Things, and requests at least, that a resume has before it; with `failed`, that a retry has."""
