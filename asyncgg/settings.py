@@ -80,7 +80,7 @@ class Settings(BaseSettings):
         default=None,
         gt=0,
         allow_inf_nan=False,
-        description="requests per second at most; auto: the Region's documented quota times --quota-share",
+        description="requests per second at most; auto: begin at the quota, then follow the service",
     )
     burst: Automatic = Field(
         default=None,
@@ -88,8 +88,14 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="requests that may start at once; auto: small, follows the rate",
     )
+    quota: Automatic = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="requests per second that the account has in the Region; auto: what AWS documents",
+    )
     quota_share: float = Field(
-        default=1.0, gt=0, le=1, description="part of the quota that --rate auto may use, the rest is left to others"
+        default=1.0, gt=0, le=1, description="part of the quota to use at most, the rest is left to others"
     )
     concurrency: int = Field(default=64, ge=1, le=10_000, description="requests in flight at most")
     per_core: int = Field(default=4, ge=1, le=10_000, description="requests in flight at most for one core")

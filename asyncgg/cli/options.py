@@ -107,6 +107,7 @@ LIMITS: Final = (
         "Speed and limits",
         rate="auto|R",
         burst="auto|B",
+        quota="auto|Q",
         quota_share="F",
         concurrency="K",
         per_core="K",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["DOCUMENTED_QUOTA", "default_burst", "documented_quota"]
+__all__ = ["DOCUMENTED_QUOTA", "SHARE_WINDOW", "default_burst", "documented_quota", "within_share"]
 
 DOCUMENTED_QUOTA: Final = 30.0
 """Control-plane requests a second of one account in one Region, all operations together, not adjustable
@@ -18,6 +18,9 @@ _SMALL_QUOTA: Final = 10.0
 
 _LATENESS: Final = 0.02
 """Seconds by which a busy event loop may be late without costing throughput."""
+
+SHARE_WINDOW: Final = 5.0
+"""Seconds: in no window of this length a share of the quota is overstepped, the burst included."""
 
 
 def documented_quota(region: str) -> float:
@@ -39,3 +42,14 @@ def default_burst(rate: float) -> float:
     jitter each way, takes 2 + 0.06 s x rate, but not more, up to 50/s.
     """
     return 1 + max(1.0, rate * _LATENESS)
+
+
+def within_share(rate: float, burst: float | None = None) -> tuple[float, float]:
+    """The rate and burst at which no window of `SHARE_WINDOW` seconds holds more than `rate` requests a second.
+
+    A burst that would take more than a second's worth of the share is cut to that, and no burst is below 1. A share
+    below 0.4 requests a second is so small that a single request oversteps it; then half of it is the rate.
+    """
+    most = max(1.0, rate)
+    burst = min(default_burst(rate) if burst is None else burst, most)
+    return max(rate - burst / SHARE_WINDOW, rate / 2), burst

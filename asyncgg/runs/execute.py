@@ -16,9 +16,9 @@ from asyncgg.engine import Engine, EngineOptions, Lane, Result
 from asyncgg.events import Listener
 from asyncgg.journal import Journal, JournalReader, Store, operation_of
 from asyncgg.model import Operation, RunState, Summary
-from asyncgg.ratelimit import AdaptiveRate, RampPlan, documented_quota
+from asyncgg.ratelimit import RampPlan
 from asyncgg.runs.guarded import record_account
-from asyncgg.runs.plan import quota_rate
+from asyncgg.runs.pace import rate_policy
 from asyncgg.settings import Settings
 from asyncgg.transport import Connection, Identity, Transport, open_transport
 
@@ -93,9 +93,7 @@ async def execute(
                 opening = open_transport(connection_of(settings), settings.transport, operation)
                 transport = await stack.enter_async_context(opening)
             options = replace(engine_options(settings, operation, listed=listed), first=first, ramp=ramp)
-            documented = documented_quota(region or "")
-            policy = AdaptiveRate(quota_rate(settings, region), documented=documented, burst=settings.burst)
-            lane = Lane(transport, policy, retry=options.retry)
+            lane = Lane(transport, rate_policy(settings, region), retry=options.retry)
             engine = Engine(journal, lane, options, listeners)
             if on_engine is not None:
                 on_engine(engine)

@@ -12,7 +12,7 @@ from asyncgg.ratelimit import default_burst, documented_quota
 from asyncgg.settings import Settings
 from asyncgg.transport import Target
 
-__all__ = ["Absence", "Absent", "Lookup", "Plan", "quota_rate", "seconds_at_quota"]
+__all__ = ["Absence", "Absent", "Lookup", "Plan", "known_quota", "quota_rate", "seconds_at_quota"]
 
 
 class Absence(Enum):
@@ -87,10 +87,16 @@ class Plan:
 
 
 def quota_rate(settings: Settings, region: str | None) -> float:
-    """The most requests per second a run may send: --rate, or the Region's documented quota times --quota-share."""
-    if settings.rate is not None:
-        return settings.rate
-    return documented_quota(region or "") * settings.quota_share
+    """The requests per second a run is expected to send: --rate, or the quota; and no more than --quota-share of it."""
+    quota = known_quota(settings, region)
+    if settings.rate is None:
+        return quota * settings.quota_share
+    return settings.rate if settings.quota_share == 1 else min(settings.rate, quota * settings.quota_share)
+
+
+def known_quota(settings: Settings, region: str | None) -> float:
+    """Requests per second of the account in the Region: --quota, or what is documented."""
+    return documented_quota(region or "") if settings.quota is None else settings.quota
 
 
 def quota_burst(settings: Settings, rate: float) -> float:

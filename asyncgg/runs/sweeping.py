@@ -11,9 +11,10 @@ from asyncgg.backoff import RetryPolicy
 from asyncgg.engine import Lane
 from asyncgg.events import Listener
 from asyncgg.inventory import LONGEST_SWEEP, Origin, Sweep, SweepOptions, Swept, sweep
-from asyncgg.ratelimit import AdaptiveRate, documented_quota
+from asyncgg.ratelimit import AdaptiveRate
 from asyncgg.runs.execute import connection_of
-from asyncgg.runs.plan import quota_rate
+from asyncgg.runs.pace import rate_policy
+from asyncgg.runs.plan import known_quota
 from asyncgg.settings import Settings
 from asyncgg.transport import CoreFilter, Identity, Target, Transport, open_transport
 from asyncgg.transport.reads import Reads
@@ -37,12 +38,14 @@ def sweep_options(settings: Settings, *, max_age: float = LONGEST_SWEEP) -> Swee
 
 
 def sweep_rate(settings: Settings, region: str) -> AdaptiveRate:
-    """The rate of a sweep: a told one is begun at its half at least, where a run feels its way up from the documented.
+    """The rate of a sweep: a told one is begun at its half at least, where a run feels its way up from the quota.
 
     What is read can be read again: a throttle costs a sweep a request, and never an outcome.
     """
-    rate = quota_rate(settings, region)
-    return AdaptiveRate(rate, documented=max(documented_quota(region), rate / 2), burst=settings.burst)
+    if settings.rate is None or settings.quota_share < 1:
+        return rate_policy(settings, region)
+    documented = max(known_quota(settings, region), settings.rate / 2)
+    return AdaptiveRate(settings.rate, documented=documented, burst=settings.burst)
 
 
 async def take_inventory(

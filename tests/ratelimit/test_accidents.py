@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 
 from asyncgg.ratelimit import AdaptiveRate
@@ -61,7 +59,7 @@ def test_a_steady_excess_is_not_doubted_for_ever(retry_after: float | None, burs
     """Told 50/s, given 45/s, so little less that a doubt shows nothing: at most 1 % of what is sent is throttled."""
     got = simulate(Case(45, 50, burst, 2000, retry_after=retry_after, jitter=0.003), AdaptiveRate(50))
     assert 0 < got.share <= 0.01
-    assert got.ratio <= 1.2
+    assert got.ratio <= (1.1 if retry_after is None else 1.3)
 
 
 @pytest.mark.parametrize("ceiling", [30, 100], ids=["ceiling", "opening"])
@@ -80,16 +78,16 @@ def test_a_doubt_ends_with_the_tenth_reply(ceiling: float) -> None:
     assert before <= policy.rate < 1.05 * before
 
 
-@pytest.mark.parametrize(("ceiling", "left"), [(30, 0.9 * 0.74), (100, 0.9 * 0.72)], ids=["ceiling", "opening"])
-def test_a_second_throttle_ends_the_doubt(ceiling: float, left: float) -> None:
-    """A throttle of a request started in doubt is believed: the rate drops to the low and takes long to come back."""
+@pytest.mark.parametrize("ceiling", [30, 100], ids=["ceiling", "opening"])
+def test_a_second_throttle_ends_the_doubt(ceiling: float) -> None:
+    """A throttle of a request started in doubt is believed: the rate drops by a third, and takes long to return."""
     policy = AdaptiveRate(ceiling)
     now = accept(policy, 0, 5)
     before = policy.rate
     policy.on_throttled(now, now + 0.01, None)
     now = accept(policy, now + 0.01, 5)
-    assert policy.on_throttled(now, now + 0.01, None) == pytest.approx(left * before)
-    accept(policy, now + 0.01, 100)
+    assert policy.on_throttled(now, now + 0.01, None) == pytest.approx(0.9 * 0.8 * 0.9 * before)
+    accept(policy, now + 0.01, 80)
     assert policy.rate < 0.9 * before
 
 
@@ -100,13 +98,16 @@ def test_a_throttle_far_above_the_documented_quota_is_doubted_if_that_is_cheap(r
     now = accept(policy, 0, 60)
     before = policy.rate
     assert before > 90
-    left = 0.9 if retry_after is None else 0.72
-    assert policy.on_throttled(now, now + 0.01, retry_after) == pytest.approx(left * before)
+    lowered = policy.on_throttled(now, now + 0.01, retry_after)
+    if retry_after is None:
+        assert lowered == pytest.approx(0.9 * before)
+    else:
+        assert lowered < 0.75 * before
 
 
 def test_a_throttle_before_anything_was_accepted_is_believed() -> None:
     """Where nothing speaks for the rate, there is nothing to doubt with."""
-    assert AdaptiveRate(30).on_throttled(0, 0.06, None) == pytest.approx(30 * 0.74)
+    assert AdaptiveRate(30).on_throttled(0, 0.06, None) == pytest.approx(30 * 0.8 * 0.9)
 
 
 def test_a_ceiling_reached_again_is_doubted_afresh() -> None:
@@ -124,19 +125,10 @@ def test_a_ceiling_reached_again_is_doubted_afresh() -> None:
         assert policy.rate == 4
 
 
-def test_each_probe_that_fails_doubles_the_hold() -> None:
-    """From cut to cut at 10 % above the plateau it takes about 2 s, then 4 s, then 8 s longer."""
-    policy = AdaptiveRate(1000)
-    now = accept(policy, 0, 60)
-    policy.on_throttled(now, now, None)  # doubted
-    policy.on_throttled(now, now, None)
-    waits = []
-    for _ in range(4):
-        now = start = accept(policy, now, 130)
-        plateau = policy.rate
-        for _ in range(1200):
-            if policy.rate < 1.1 * plateau:
-                now = accept(policy, now, 1)
-        waits.append(now - start)
-        policy.on_throttled(now, now, None)
-    assert [later - sooner for sooner, later in pairwise(waits)] == pytest.approx([2, 4, 8], rel=0.25)
+@AFTER
+def test_in_the_long_run_few_are_throttled(retry_after: float | None) -> None:
+    """Told 200/s, given 50/s, of 7,500 requests at most 0.8 % are throttled, in at most 40 episodes."""
+    policy = AdaptiveRate(200)
+    got = simulate(Case(50, 200, 20, 7500, retry_after=retry_after), policy)
+    assert got.share <= 0.008
+    assert policy.statistics().episodes <= 40

