@@ -44,7 +44,7 @@ class Journal:
 
     Raises `JournalError` when it cannot be used. With `threaded=False` calls are carried out where they are made, on
     the event loop: for tests on a virtual clock, which must not run ahead of a thread. With `durable=False` nothing is
-    synced and a crash leaves rubbish: for trials whose journal is thrown away.
+    synced, nobody else can read it, and a crash leaves rubbish: for trials whose journal is thrown away.
     """
 
     def __init__(self, path: Path, *, threaded: bool = True, durable: bool = True) -> None:
@@ -56,6 +56,7 @@ class Journal:
             if not durable:
                 self._connection.execute("PRAGMA synchronous = OFF")
                 self._connection.execute("PRAGMA journal_mode = MEMORY")
+                self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             self.recovered = self._recover()
         except BaseException:
             self._lock.release()
