@@ -214,7 +214,8 @@ class AdaptiveRate:
             return 0.0 if self._age < self._hold else _CLIMB
         surplus = self._estimator.surplus(self._estimate)
         if surplus > 1 and self._age > 1:
-            return _JUMP * min(_JUMP_MOST, surplus)
+            far = max(1.0, self._documented / self._unit())  # it was starved: come back at once
+            return _JUMP * min(_JUMP_MOST, surplus) * far
         if self._age >= self._hold:
             return _CLIMB
         if self._rate < _BELOW * self._estimate:
