@@ -18,7 +18,7 @@ from asyncgg.engine import Result
 from asyncgg.errors import AsyncggError, JournalError, SettingsError, SnapshotError, SnapshotWriteError, UsageError
 from asyncgg.inventory import LONGEST_SWEEP, Swept
 from asyncgg.manifest import load_protect
-from asyncgg.manifest.names import load_names
+from asyncgg.manifest.names import load_names, shown_path
 from asyncgg.report.summary import duration
 from asyncgg.runs import Plan, Preparation, confirm_account, default_journal, exit_code, quota_rate
 from asyncgg.runs.discovery import Search, Wanted, finished_origin, prepare_found
@@ -63,10 +63,12 @@ class Asked:
 
     def _wanted(self) -> Wanted:
         if self.things:
-            return Wanted.of("thing", load_names(self.things, "thing"), f"things of {_shown(self.things)}")
-        listed = load_names(self.cores, "core") if self.cores else []
+            return Wanted.of(
+                "thing", load_names(self.things, "thing", alone=True), f"things of {shown_path(self.things)}"
+            )
+        listed = load_names(self.cores, "core", alone=True) if self.cores else []
         named = f"core {self.core[0]}" if len(self.core) == 1 else f"{len(self.core)} named cores"
-        parts = ([f"cores of {_shown(self.cores)}"] if self.cores else []) + ([named] if self.core else [])
+        parts = ([f"cores of {shown_path(self.cores)}"] if self.cores else []) + ([named] if self.core else [])
         return Wanted.of("core", [*listed, *self.core], " and ".join(parts))
 
 
@@ -204,7 +206,3 @@ def _age(text: str | None) -> float:
         return LONGEST_SWEEP if text is None else parse_duration(text)
     except ValueError as error:
         raise SettingsError(f"--max-age: {text!r} {error}") from None
-
-
-def _shown(path: str | None) -> str:
-    return "standard input" if path == "-" else str(path)

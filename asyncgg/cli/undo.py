@@ -46,11 +46,11 @@ def command(
     run: JournalPath,
     *,
     only: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--only",
             metavar="FILE",
-            help="take back only these: a manifest (core,thing), or one thing a line",
+            help="take back only these: a manifest (core,thing), or one thing a line; - for standard input",
             rich_help_panel="What",
         ),
     ] = None,
@@ -105,6 +105,7 @@ def command(
         prepare=prepare,
         yes=bool(given["yes"]),
         dry_run=bool(given["dry_run"]),
+        stdin_is_taken=only == "-",
         recorded=meta.get("account", ""),
     )
     with Telling(given["notify"], settings, output) as telling:

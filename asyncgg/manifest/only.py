@@ -5,14 +5,16 @@ A bare thing stands for each of its associations. The whole list is held in memo
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from asyncgg.errors import UsageError
-from asyncgg.manifest.names import load_names
-from asyncgg.manifest.reading import open_manifest
+from asyncgg.manifest.names import first_line, names_in, read_list, shown_path
+from asyncgg.manifest.reading import Manifest, open_manifest
 from asyncgg.manifest.rows import find_columns
+from asyncgg.manifest.sources import Source
 
 __all__ = ["Only", "load_only"]
 
@@ -51,35 +53,34 @@ class Only:
         )
 
 
-def load_only(path: Path) -> Only:
-    """Read the list at `path`: a manifest when it is one by its ending or has a column `core`, else a list of things.
+def load_only(path: str | Path) -> Only:
+    """Read the list at `path` (`-`: standard input), once, so that it may be a pipe.
 
-    Raises `UsageError` or `ManifestError` that names file and line.
+    It is a manifest when it is one by its ending or has a column `core`, else a list of things. Raises `UsageError` or
+    `ManifestError` that names file and line.
     """
     name = str(path)
     if name.lower().removesuffix(".gz").endswith(_NOT_TEXT) or name.lower().endswith(".gz"):
-        return Only(name, _pairs(name, None))
-    if _has_cores(path):
-        return Only(name, _pairs(name, "csv"))
-    return Only(name, load_names(path, "thing"))
+        return Only(name, _pairs(open_manifest(name)))
+    data, where = read_list(name), shown_path(name)
+    if not _has_cores(first_line(data), where):
+        return Only(where, names_in(data, where, "thing"))
+    source = Source(where, io.BytesIO(data), owned=True)
+    source.start_text(gzipped=False)
+    return Only(where, _pairs(Manifest(source, "csv")))
 
 
-def _has_cores(path: Path) -> bool:
+def _has_cores(line: str, where: str) -> bool:
     """Whether the first line of a text names the columns of a manifest."""
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            line = next((line for line in file if line.strip()), "")
-    except OSError:
-        return False  # whoever reads it next says why
-    return any(find_columns(str(path), _cells(line, sign)) for sign in ",;\t")
+    return any(find_columns(where, _cells(line, sign)) for sign in ",;\t")
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
     return [cell.strip().strip('"') for cell in line.split(delimiter)]
 
 
-def _pairs(name: str, form: str | None) -> Iterable[tuple[str, str]]:
-    with open_manifest(name, format=form) as manifest:
+def _pairs(opened: Manifest) -> Iterable[tuple[str, str]]:
+    with opened as manifest:
         for chunk in manifest.chunks():
             if chunk.bad:
                 raise UsageError(f"{chunk.bad[0]}; correct the list")

@@ -67,4 +67,4 @@ async def undo(
 def _only(given: str | Path | Iterable[tuple[str, str] | str] | None) -> Only | None:
     if given is None:
         return None
-    return load_only(Path(given)) if isinstance(given, (str, Path)) else Only("<only>", given)
+    return load_only(given) if isinstance(given, (str, Path)) else Only("<only>", given)

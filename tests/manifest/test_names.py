@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -18,6 +19,7 @@ LISTS = {
     "manifest": (b"core,thing\nx,a\ny,b\nx,b\n", ["a", "b"]),
     "semicolons": (b"note;Thing \nold; a\nolder;b\n", ["a", "b"]),
     "after a comment": (b"# core,thing\na\n", ["a"]),
+    "old Macs": (b"a\rb\r", ["a", "b"]),
 }
 
 
@@ -35,6 +37,14 @@ def test_the_column_of_cores(tmp_path: Path) -> None:
     assert load_names(tmp_path / "list", "core") == ["x", "y"]
 
 
+@pytest.mark.parametrize("kind", ["thing", "core"])
+def test_pairs_are_not_all_of_a_thing(tmp_path: Path, kind: Literal["thing", "core"]) -> None:
+    """Where every association of a name is meant, a manifest is refused: its rows are single ones."""
+    (tmp_path / "list").write_text("core,thingName\nx,a\n")
+    with pytest.raises(UsageError, match=r"list:1: there is a column `\w+` too, so each row is one association"):
+        load_names(tmp_path / "list", kind, alone=True)
+
+
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     """`-` reads it, and faults name it."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\nno name\n")))
@@ -48,6 +58,8 @@ FAULTS = {
     "a short row": (b"core,thing\nx,a\ny\n", r"list:3: `` is no thing's name: it is empty"),
     "nothing": (b"# nothing\n\n", "list: the list holds no names"),
     "only a header": (b"thing\n", "list: the list holds no names"),
+    "a comment within a name": (b"sensor-1#old\n", r"list:1: `sensor-1#old` is no thing's name"),
+    "an endless cell": (b"core,thing\nx," + b"a" * 200_000, "list:2: this is no row of a CSV: field larger than"),
     "no text": (b"a\nb\n\xff\xfe\n", "list:3: the list is not UTF-8 text"),
 }
 

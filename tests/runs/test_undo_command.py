@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sqlite3
+import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -55,6 +59,21 @@ def test_the_refusal_is_one_line_and_leaves_nothing(cli: Cli, serve: Serve, tmp_
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
     assert "the 12 things it disassociated" in ended.err
     assert not list(tmp_path.glob("undo.journal*"))
+
+
+def test_a_part_may_come_through_a_pipe(cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A named pipe and standard input are read once, and pairs stay pairs."""
+    serve(FleetPlan.of({"core-1": ["both"], "core-2": ["both"]}, now=1000.0))
+    _begin(cli)
+    os.mkfifo("only.pipe")
+    writer = threading.Thread(target=Path("only.pipe").write_text, args=("core,thing\ncore-1,both\n",))
+    writer.start()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"core;thing\ncore-2;both\n")))
+    for name in ("only.pipe", "-"):
+        ended = cli("undo", "run.journal", "--assume-associated", "--dry-run", "--json", "--only", name)
+        assert ended.code == 0, ended.err
+        assert ended.json["things"]["total"] == 1
+    writer.join(5)
 
 
 def test_dry_run(cli: Cli, serve: Serve, tmp_path: Path) -> None:
