@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "undo": "Associate again what a run is known to have disassociated.",
     "status": "Counts, rate, time left; works while a run is going.",
     "report": "The summary, failures by code, and lists as CSV, JSONL or HTML.",
+    "tune": "Which rate, burst and concurrency suit a quota: tried out, measured, or read off a journal.",
     "simulator": "Greengrass V2 on this machine, for tests.",
 }
 """Every command with its one line of help, in the order of the help."""

@@ -108,7 +108,7 @@ def test_rubbish_is_one_line(cli: Cli, arguments: list[str], words: str) -> None
 def test_live_asks_for_cores_and_for_nothing_else(cli: Cli, serve: Serve, tmp_path: Path) -> None:
     """Whatever it finds, every request the service saw was ListCoreDevices, in the time and at the pace allowed."""
     simulator = serve(rate=20.0, burst=4.0, latency_ms=10.0)
-    ended = cli("tune", "--live", "--yes", "--quiet", "--json", "--for", "3s", "--up-to", 60, "--out", "asked.csv")
+    ended = cli("tune", "--live", "--yes", "--quiet", "--json", "--for", "2s", "--up-to", 60, "--out", "asked.csv")
     assert ended.code == 0
     told: dict[str, Any] = ended.json
     counters = simulator.service.counters.summary()
@@ -116,7 +116,7 @@ def test_live_asks_for_cores_and_for_nothing_else(cli: Cli, serve: Serve, tmp_pa
     assert told["requests"]["sent"] == counters["total"]
     assert told["quota"]["code"] == "L-7A577824"
     assert "nobody else was asked" in told["quota"]["applied_unknown"]
-    assert told["rate"] == pytest.approx(20, rel=0.2)
+    assert told["rate"] == pytest.approx(20, rel=0.3)
     assert told["seconds"] < 5
     with (tmp_path / "asked.csv").open() as file:
         rows = list(csv.DictReader(file))

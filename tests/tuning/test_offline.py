@@ -91,7 +91,7 @@ def test_the_work_is_spread_evenly() -> None:
 
 def test_a_sweep_recommends_the_quota_itself() -> None:
     """The chosen point ends first without a throttle in any run, at no more than the quota, and says why."""
-    setup = Setup(SCRIPT, Work(300, 20))
+    setup = Setup(SCRIPT, Work(180, 20))
     shown: list[tuple[int, int]] = []
     grid = Grid((15.0, 30.0, 45.0), (None, 20.0), (2, 8, 64), (4,))
     swept = sweep(grid, setup, jobs=1, on_trial=lambda done, total: shown.append((done, total)))
@@ -100,7 +100,7 @@ def test_a_sweep_recommends_the_quota_itself() -> None:
     assert swept.choice.clean
     assert swept.choice.trial.point == Point(30.0, 20.0, 8, 4)
     assert len(swept.choice.further) == 4
-    assert swept.ideal == pytest.approx(270 / 30)
+    assert swept.ideal == pytest.approx(150 / 30)
     assert any("rate 45" in reason for reason in swept.choice.reasons)
     assert any("concurrency 2" in reason for reason in swept.choice.reasons)
     assert shown[0] == (1, 34)
