@@ -85,12 +85,13 @@ def command(
     from asyncgg.manifest.only import load_only
     from asyncgg.runs import default_journal
     from asyncgg.runs.known import known_before
-    from asyncgg.runs.stored import inherited, target_of
+    from asyncgg.runs.stored import inherited, refuse_elsewhere, target_of
     from asyncgg.runs.undoing import NOT_INHERITED, prepare_undo
 
     asked = given_settings(given)
     with JournalReader(run) as reader:
         meta = reader.meta()
+        refuse_elsewhere(meta, asked)
         settings = inherited(reader.settings(), meta, asked, without=NOT_INHERITED)
     output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
 

@@ -15,7 +15,7 @@ from asyncgg.runs.execute import connection_of
 from asyncgg.settings import Settings, settings_of_journal
 from asyncgg.transport import Target, resolve
 
-__all__ = ["inherited", "target_of"]
+__all__ = ["inherited", "refuse_elsewhere", "target_of"]
 
 _OF_ONE_START: Final = frozenset({"quiet", "log_format", "journal"})
 """Settings that later starts do not inherit: how the first one showed itself."""
@@ -49,6 +49,18 @@ def target_of(settings: Settings, meta: Mapping[str, str], given: Mapping[str, A
             f" {target.endpoint_url}; unset it, or give --endpoint-url to go there"
         )
     return target
+
+
+def refuse_elsewhere(meta: Mapping[str, str], given: Mapping[str, Any]) -> None:
+    """Raise `UsageError` when another Region is `given` than the journal's run had.
+
+    What a run changed is in its Region: elsewhere its cores look as if they had vanished, or others have their names.
+    """
+    there, here = meta.get("region", ""), given.get("region") or ""
+    if there and here and here != there:
+        raise UsageError(
+            f"this run was begun in {there}, and what it changed is there, not in {here}: leave --region out"
+        )
 
 
 def _custom(meta: Mapping[str, str]) -> bool:

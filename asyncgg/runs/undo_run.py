@@ -14,7 +14,7 @@ from asyncgg.model import Summary
 from asyncgg.runs.known import known_before
 from asyncgg.runs.library import Run
 from asyncgg.runs.prepare import Preparation, default_journal
-from asyncgg.runs.stored import inherited, target_of
+from asyncgg.runs.stored import inherited, refuse_elsewhere, target_of
 from asyncgg.runs.undoing import NOT_INHERITED, prepare_undo
 from asyncgg.transport import Transport
 
@@ -44,6 +44,7 @@ async def undo(
     def prepare() -> Preparation:
         with JournalReader(journal) as reader:
             meta = reader.meta()
+            refuse_elsewhere(meta, keywords)
             settings = inherited(reader.settings(), meta, keywords, without=NOT_INHERITED)
         target = target_of(settings, meta, keywords) if transport is None else None
         path = Path(into) if into is not None else settings.journal or default_journal()
