@@ -13,7 +13,7 @@ from typing import IO, Final, cast
 
 from asyncgg.errors import UsageError
 
-__all__ = ["placed", "timestamp", "written"]
+__all__ = ["place_of", "placed", "timestamp", "written"]
 
 _PARTS: Final = ("", "-wal", "-shm", "-journal", ".lock")
 
@@ -36,7 +36,7 @@ def written(path: Path, source: Path, kind: str = "journal") -> Iterator[IO[str]
 @contextlib.contextmanager
 def placed(path: Path, source: Path, kind: str = "journal") -> Iterator[IO[bytes]]:
     """The same for a binary file, as it is."""
-    target = _checked(path, source, kind)
+    target = place_of(path, source, kind)
     direct = target.exists() and not target.is_file()
     part = target if direct else target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
@@ -58,7 +58,8 @@ def timestamp(at: float | None) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _checked(path: Path, source: Path, kind: str) -> Path:
+def place_of(path: Path, source: Path, kind: str = "journal") -> Path:
+    """The file that writing to `path` would make or replace. Raises `UsageError` when it may not be."""
     target = path.resolve()  # the target of a link is replaced, not the link
     if target.is_dir():
         raise UsageError(f"{path} is a directory: give a file")

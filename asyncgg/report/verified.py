@@ -1,6 +1,7 @@
 """Rule: the proof that a verification left beside a journal is found and believed, or not, here.
 
-It is believed while it is of this run and younger than the run's last request: of what was sent since it knows nothing.
+It is believed while it is of this run and its looking began after the run's last request: of what was sent since it
+knows nothing.
 """
 
 from __future__ import annotations
@@ -28,15 +29,16 @@ def proof_of(journal: Path, run: str, last_request: float | None) -> dict[str, A
     """
     try:
         document = json.loads(proof_path(journal).read_text(encoding="utf-8"))
-        at = datetime.fromisoformat(document["at"]).timestamp()
+        begun = datetime.fromisoformat(document["begun"]).timestamp()
         sound = (
             document["schema"] == _SCHEMA
             and document["run"] == run
+            and isinstance(document["at"], str)
             and all(isinstance(document["things"][key], int) for key in ("checked", "so", "left", "unseen"))
         )
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return document if sound and (last_request is None or at >= last_request) else None
+    return document if sound and (last_request is None or begun >= last_request) else None
 
 
 def proof_line(proof: Mapping[str, Any]) -> str:

@@ -46,6 +46,8 @@ class Verification:
     reason: str
     credentials: bool
     """Whether credentials or permissions ended it."""
+    begun_at: float
+    """Seconds since 1970, UTC: what was sent since then may not have been seen."""
     at: float
     """Seconds since 1970, UTC, when it was over."""
     tally: Tally
@@ -54,6 +56,8 @@ class Verification:
     figures: Figures
     snapshots: tuple[Path, ...] = ()
     """The listings that were kept."""
+    unkept: tuple[str, ...] = ()
+    """What could not be written, the proof or the list of what is left, and why."""
     account: str = ""
     arn: str = ""
     region: str = ""
@@ -90,6 +94,7 @@ def verification_object(done: Verification) -> dict[str, Any]:
         "run": done.run,
         "journal": str(done.journal),
         "operation": done.operation.value,
+        "begun": timestamp(done.begun_at),
         "at": timestamp(done.at),
         "account": done.account or None,
         "arn": done.arn or None,
@@ -119,7 +124,8 @@ def verification_object(done: Verification) -> dict[str, Any]:
         "finished": done.finished,
         "exit": done.exit_code,
     }
-    return document | ({"reason": done.reason} if done.reason else {})
+    more = {"reason": done.reason, "unkept": list(done.unkept)}
+    return document | {name: value for name, value in more.items() if value}
 
 
 def verification_lines(done: Verification) -> list[str]:
@@ -144,7 +150,8 @@ def verification_lines(done: Verification) -> list[str]:
         f"  requests   {figures.sent:,} sent ({figures.minimum:,} pages){looks}, {figures.throttled:,} throttled"
     )
     lines.append(f"  time       {duration(figures.seconds)}")
-    return lines + [f"  snapshot   {path}" for path in done.snapshots]
+    lines += [f"  snapshot   {path}" for path in done.snapshots]
+    return lines + [f"  not kept   {why}" for why in done.unkept]
 
 
 def _sentence(done: Verification) -> str:

@@ -16,9 +16,11 @@ from typing import Any, Final
 
 from asyncgg.backoff import RetryPolicy
 from asyncgg.engine import Lane, Stop
+from asyncgg.errors import JournalError, SnapshotError, UsageError
 from asyncgg.events import Listener
 from asyncgg.inventory import CoreState, Origin, Sweep, SweepOptions, Swept, sweep
 from asyncgg.journal import JournalReader, operation_of
+from asyncgg.manifest.writing import place_of
 from asyncgg.model import Operation, RunState
 from asyncgg.report.left import write_left
 from asyncgg.runs.verification import Figures, Verification
@@ -78,8 +80,10 @@ class Verifier:
     async def run(self) -> Verification:
         """Look, compare, and look again as long as that may help.
 
-        Raises what `sweep` raises, `JournalError`, and `UsageError` when the list of failures cannot be written.
+        Raises what `sweep` raises, `JournalError`, and `UsageError` when the list of failures is in the way.
         """
+        began_looking = time.time()
+        self._refuse_place()
         with ExitStack() as stack:
             reader = stack.enter_context(JournalReader(self._journal))
             sight = stack.enter_context(Sight())
@@ -95,10 +99,18 @@ class Verifier:
                 tally = Tally()
                 await asyncio.to_thread(_compare, reader, operation, sight, tally, began)
                 doubtful = tally.doubtful if self._looks[-1].finished else []
-            done = self._verification(meta, operation, tally, _by_state(sight, cores))
+            since = began_looking if sight.begun_at is None else sight.begun_at
+            done = self._verification(meta, operation, tally, _by_state(sight, cores), since)
             if self._failures is not None:
-                await asyncio.to_thread(self._write_failures, reader, sight, done, began)
+                done = await asyncio.to_thread(self._with_failures, reader, sight, done, began)
             return done
+
+    def _refuse_place(self) -> None:
+        """What is looked at, or kept, must not be written over."""
+        if self._failures is not None:
+            place_of(self._failures, self._journal)
+            if self._out is not None:
+                place_of(self._failures, self._out, "snapshot")
 
     async def _pause(self) -> bool:
         """Wait until the next look is due; False when there is to be none. The first one is due at once."""
@@ -136,7 +148,7 @@ class Verifier:
         return self._out if number == 1 else self._out.with_name(f"{self._out.stem}-{number}{self._out.suffix}")
 
     def _verification(
-        self, meta: dict[str, str], operation: Operation, tally: Tally, cores: dict[str, int]
+        self, meta: dict[str, str], operation: Operation, tally: Tally, cores: dict[str, int], since: float
     ) -> Verification:
         last = self._looks[-1] if self._looks else None
         state, reason = RunState.COMPLETE, ""
@@ -153,6 +165,7 @@ class Verifier:
             state=state,
             reason=reason,
             credentials=last is not None and last.credentials,
+            begun_at=since,
             at=time.time(),
             tally=tally,
             cores=cores,
@@ -167,7 +180,8 @@ class Verifier:
             snapshots=() if self._out is None else tuple(look.path for look in self._looks),
         )
 
-    def _write_failures(self, reader: JournalReader, sight: Sight, done: Verification, began: float) -> None:
+    def _with_failures(self, reader: JournalReader, sight: Sight, done: Verification, began: float) -> Verification:
+        """Write the list; a place that cannot be written must not cost what was found."""
         assert self._failures is not None
         rows = (
             (
@@ -179,7 +193,13 @@ class Verifier:
             for one in check(reader, done.operation, sight.present, Tally(), began=began)
             if one.finding is Finding.LEFT
         )
-        write_left(self._failures, rows, self._journal)
+        try:
+            write_left(self._failures, rows, self._journal)
+        except (JournalError, SnapshotError):
+            raise
+        except UsageError as error:
+            return replace(done, unkept=(*done.unkept, str(error)))
+        return done
 
 
 def _compare(reader: JournalReader, operation: Operation, sight: Sight, tally: Tally, began: float) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.engine import Lane
-from asyncgg.errors import JournalError
+from asyncgg.errors import JournalError, UsageError
 from asyncgg.events import Listener
 from asyncgg.inventory import Origin
 from asyncgg.journal import JournalReader
@@ -18,7 +18,7 @@ from asyncgg.manifest.writing import written
 from asyncgg.report.verified import proof_path
 from asyncgg.runs.execute import connection_of
 from asyncgg.runs.guarded import confirm_account
-from asyncgg.runs.stored import inherited, target_of
+from asyncgg.runs.stored import inherited, refuse_elsewhere, target_of
 from asyncgg.runs.sweeping import sweep_options, sweep_rate
 from asyncgg.runs.undoing import NOT_INHERITED
 from asyncgg.runs.verification import Verification, verification_object
@@ -48,12 +48,13 @@ def origins_of(journal: Path, given: Mapping[str, Any]) -> Origins:
 
     Raises:
         JournalError: it is none, or is being run: two limiters would share one quota.
-        UsageError, SettingsError: as `target_of` and `inherited`.
+        UsageError, SettingsError: as `refuse_elsewhere`, `target_of` and `inherited`.
     """
     with JournalReader(journal) as reader:
         if reader.running():
             raise JournalError(f"journal {journal}: a process is running it; wait for its end, then verify")
         meta = reader.meta()
+        refuse_elsewhere(meta, given)
         settings = inherited(reader.settings(), meta, given, without=_OF_RUNS_ONLY)
     return Origins(journal, settings, target_of(settings, meta, given), meta.get("account", ""))
 
@@ -65,7 +66,7 @@ async def verify_journal(
     on_begin: Callable[[Verifier], object] = lambda verifier: None,
     **how: Any,
 ) -> Verification:
-    """Verify a journal, and write the proof beside it unless the looking was stopped.
+    """Verify a journal, and write the proof beside it unless the looking was stopped; `unkept` says when it could not.
 
     `how` are `Verifier`'s keywords; `on_begin` gets it before the first request, to stop it. Raises as it does, and
     `CredentialsError` when there are no credentials.
@@ -79,9 +80,7 @@ async def verify_journal(
         on_begin(verifier)
         done = await verifier.run()
     done = replace(done, account=whose.account, arn=whose.arn, region=target.region, endpoint=target.endpoint_url)
-    if done.finished:
-        await asyncio.to_thread(_write_proof, done)
-    return done
+    return await asyncio.to_thread(_with_proof, done) if done.finished else done
 
 
 async def verify(
@@ -103,6 +102,11 @@ async def verify(
     return await verify_journal(of, account=account, wait=wait, out=out, failures=failures, listeners=listeners)
 
 
-def _write_proof(done: Verification) -> None:
-    with written(proof_path(done.journal), done.journal) as file:
-        file.write(json.dumps(verification_object(done), ensure_ascii=False, indent=1) + "\n")
+def _with_proof(done: Verification) -> Verification:
+    """Write the proof; a folder that cannot be written must not cost what was found."""
+    try:
+        with written(proof_path(done.journal), done.journal) as file:
+            file.write(json.dumps(verification_object(done), ensure_ascii=False, indent=1) + "\n")
+    except UsageError as error:
+        return replace(done, unkept=(*done.unkept, str(error)))
+    return done

@@ -22,6 +22,7 @@ from asyncgg.model import Operation
 
 __all__ = ["Checked", "Finding", "Sight", "Tally", "check", "finding_of", "touched_cores"]
 
+_SEEN: Final = frozenset({CoreState.DONE, CoreState.VANISHED})
 _CLAIMED_DONE: Final = frozenset({Sureness.ACCEPTED, Sureness.PROVEN, Sureness.BEFORE})
 
 
@@ -111,6 +112,8 @@ class Sight:
     """What snapshots show of cores, the latest one that lists a core counting. Use it as a block."""
 
     def __init__(self) -> None:
+        self.begun_at: float | None = None
+        """Seconds since 1970, UTC, of the first snapshot's beginning: nothing that is seen is older."""
         self._open = contextlib.ExitStack()
         self._latest: dict[str, tuple[Snapshot, CoreState]] = {}
 
@@ -125,8 +128,12 @@ class Sight:
     def add(self, path: Path) -> None:
         """Look at another snapshot, newer than those before. Raises `SnapshotError`."""
         snapshot = self._open.enter_context(Snapshot(path))
+        if self.begun_at is None:
+            self.begun_at = snapshot.begun_at
         for core in snapshot.cores():
-            self._latest[core.device.name] = (snapshot, core.state)
+            # What was seen once is not unseen again by a look that did not get there.
+            if core.state in _SEEN or core.device.name not in self._latest:
+                self._latest[core.device.name] = (snapshot, core.state)
 
     def present(self, core: str) -> Mapping[str, float | None] | None:
         """The things listed of `core`; none of one that has vanished; None when it could not be listed."""

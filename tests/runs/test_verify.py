@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from asyncgg.backoff import RetryPolicy
 from asyncgg.engine import Lane, Stop
 from asyncgg.inventory import SweepOptions
 from asyncgg.journal import JournalReader, Sureness, changes
+from asyncgg.manifest.writing import timestamp
 from asyncgg.model import Operation, RunState
 from asyncgg.ratelimit import FixedRate
 from asyncgg.report.verified import proof_line, proof_of, proof_path
@@ -211,6 +213,22 @@ async def test_a_stop_ends_the_waiting(tmp_path: Path) -> None:
     assert verification_lines(done)[0] == "not verified, the looking ended early (interrupted): stopped by Ctrl-C"
 
 
+@pytest.mark.virtual
+async def test_a_look_that_does_not_get_there_takes_nothing_back(tmp_path: Path) -> None:
+    """What the first look found left stays left, and in the list, though later ones fail or are stopped."""
+    for fault, code in (("500@core-2", 3), ("hang", 130)):
+        service = a_service(FLEET)
+        first = await removed(tmp_path / fault[:4], service, PAIRS)
+        service.fleet.associate("core-2", "d", 1.0)
+        one = verifier(first, service, wait=30.0, failures=tmp_path / "left.csv")
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.5, service.set_faults, [fault])
+        loop.call_later(1.6 if fault == "hang" else 60.0, one.stop, Stop(RunState.INTERRUPTED, "Ctrl-C"))
+        done = await one.run()
+        assert (done.exit_code, done.tally.findings[Finding.LEFT], done.tally.findings[Finding.UNSEEN]) == (code, 1, 0)
+        assert "core-2,d,still there" in (tmp_path / "left.csv").read_text()
+
+
 # --- the proof ---
 
 
@@ -229,7 +247,19 @@ async def test_the_proof_is_believed_only_while_it_is_true(tmp_path: Path) -> No
     assert proof_line(document).endswith(": 5 of 5 as the journal says")
     assert proof_of(first, "another", 1.0) is None
     assert proof_of(first, name, 4e9) is None
-    broken = [document | {"at": "noon"}, document | {"schema": "x"}, document | {"things": {}}, [document], 7, None]
+    before, after = (datetime.fromisoformat(document[key]).timestamp() for key in ("begun", "at"))
+    assert proof_of(first, name, before) == document
+    proof_path(first).write_text(json.dumps(document | {"at": timestamp(after + 60)}))
+    assert proof_of(first, name, after + 30) is None  # sent while somebody looked
+    broken = [
+        document | {"at": 7},
+        document | {"begun": "noon"},
+        document | {"schema": "x"},
+        document | {"things": {}},
+        [document],
+        7,
+        None,
+    ]
     for text in ("", "{", "\xff", *map(json.dumps, broken)):
         proof_path(first).write_text(text, encoding="latin-1")
         assert proof_of(first, name, None) is None

@@ -86,6 +86,37 @@ def test_the_listing_can_be_kept(cli: Cli, serve: Serve) -> None:
     assert "it is finished" in again.err
 
 
+def test_a_folder_that_cannot_be_written_costs_no_finding(
+    cli: Cli, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found is told all the same, with what could not be kept; what is read for it is never written over."""
+    serve()
+    _begin(cli)
+    (tmp_path / "run.journal.verified.json").mkdir()
+    ended = cli("verify", "run.journal", *LOOK, "--json", "--failures", "none/left.csv")
+    assert (ended.code, ended.json["things"]["so"]) == (0, 12)
+    assert [why.rpartition(": ")[0] for why in ended.json["unkept"]] == [
+        "none/left.csv: it cannot be written",
+        "run.journal.verified.json is a directory",
+    ]
+    assert "  not kept   none/left.csv: it cannot be written: No such file or directory\n" in ended.err
+    assert cli("verify", "run.journal", *LOOK, "--failures", "a.csv", "--out", "a.csv").code == 2
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_a_run_is_looked_for_where_it_was(cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another Region its cores seem to have vanished, which proves nothing, and an undo meets others."""
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    simulator = serve()
+    _begin(cli)
+    sent = simulator.service.counters.requests.total()
+    for command in (("verify", "run.journal"), ("undo", "run.journal", "--assume-associated", "--yes")):
+        ended = cli(*command, "--region", "us-east-1")
+        assert (ended.code, ended.err.count("\n")) == (2, 1)
+        assert "this run was begun in eu-west-1, and what it changed is there, not in us-east-1" in ended.err
+    assert simulator.service.counters.requests.total() == sent
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
