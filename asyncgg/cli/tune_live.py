@@ -52,7 +52,7 @@ def measure(given: Mapping[str, Any], output: Output) -> int:
     with interrupting():
         _announce(output, target, up_to, seconds, quiet=bool(output.quiet and given["yes"]))
         if not given["yes"]:
-            confirm.ask(output, most_requests(up_to, seconds), "send up to so many", stdin_is_taken=False)
+            confirm.ask(output, most_requests(up_to, seconds), "send up to so many requests", stdin_is_taken=False)
     start = _Start(settings, target, up_to, seconds, output)
     found = run_loop(start.run())
     if given["out"]:

@@ -21,6 +21,8 @@ __all__ = ["Answered", "Asked", "Asking", "Heard"]
 _SILENT: Final = 5
 """Questions without any answer, one after the other, at which it is given up."""
 _LONGEST_PAUSE: Final = 60.0
+_LAST_WORDS: Final = 5.0
+"""Seconds that what is under way gets once somebody wants to stop."""
 
 
 class Answered(Enum):
@@ -127,8 +129,9 @@ class Asking:
 
     async def settled(self) -> None:
         """Wait until everything is back, and the pause that was asked for is over."""
-        while self._under_way and self._clock() < self.end:
-            await self._until(self.end)
+        left = max(0.0, self.end - self._clock())
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=min(left, _LAST_WORDS) if self.stopping else left)
         self._raise()
         await self.quiet(self._not_before - self._clock())
 

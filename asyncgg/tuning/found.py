@@ -47,7 +47,7 @@ def found_lines(found: Found) -> list[str]:
     measured = found.measured
     lines = [] if measured.complete else ["cut short: what is told below is what was known by then"]
     if measured.rate is None and not measured.throttled:
-        lines.append(f"rate       nothing was throttled up to {measured.reached:g} requests/s; --up-to goes higher")
+        lines.append(f"rate       nothing was throttled up to {measured.reached:.3g} requests/s; --up-to goes higher")
     elif measured.rate is None:
         lines.append("rate       unknown: it ended before a second throttle could tell")
     else:

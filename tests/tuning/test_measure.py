@@ -82,13 +82,15 @@ async def test_it_is_never_longer_than_allowed(seconds: float) -> None:
     assert result.sent <= most_requests(60, seconds) + 1
 
 
-async def test_it_can_be_stopped() -> None:
-    """A stop ends it at once, with what was known by then."""
+@pytest.mark.parametrize(("latency", "ends"), [(0.06, 4.1), (1.0, 5.1), (40.0, 9.1)])
+async def test_it_can_be_stopped(latency: float, ends: float) -> None:
+    """A stop lets what is under way end, for five seconds at most, and tells what was known by then."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    result = await measured(Script(8, 8, REAL), watch=lambda meter, _: loop.call_later(4, meter.stop))
+    result = await measured(Script(8, 8, Spread(latency)), watch=lambda meter, _: loop.call_later(4, meter.stop))
     assert not result.complete
-    assert loop.time() - begun < 5
+    assert result.sent > 5
+    assert loop.time() - begun < ends
 
 
 async def test_a_pause_that_is_asked_for_is_kept() -> None:
