@@ -9,11 +9,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from asyncgg.engine import Engine, EngineOptions, Lane
+from asyncgg.engine import Engine, Lane
 from asyncgg.journal import Journal, Store
 from asyncgg.model import RunState
-from asyncgg.ratelimit import DOCUMENTED_QUOTA, AdaptiveRate
+from asyncgg.ratelimit import DOCUMENTED_QUOTA
+from asyncgg.runs.execute import engine_options
+from asyncgg.runs.pace import rate_policy
+from asyncgg.settings import settings_of_journal
 from asyncgg.testing import Script, ScriptedService, run_virtual
+from asyncgg.tuning.block import settings_of
 from asyncgg.tuning.journal import Bench
 from asyncgg.tuning.values import Point, Trial, Work
 
@@ -39,9 +43,9 @@ def try_out(point: Point, setup: Setup, bench: Bench, seed: int = 0) -> Trial:
 async def _run(point: Point, setup: Setup, journal: Journal, seed: int) -> Trial:
     await journal.call(Store.begin_resume)
     service = ScriptedService(setup.script, seed=seed, keep_log=False)
-    policy = AdaptiveRate(point.rate, documented=setup.documented, burst=point.burst)
-    options = EngineOptions(concurrency=point.concurrency, per_core=point.per_core)
-    engine = Engine(journal, Lane(service, policy), options)
+    settings = settings_of_journal({"quota": setup.documented}, settings_of(point))
+    options = engine_options(settings)
+    engine = Engine(journal, Lane(service, rate_policy(settings, None), retry=options.retry), options)
     clock = asyncio.get_running_loop().time
     begun = clock()
     result = await engine.run()
