@@ -129,6 +129,8 @@ def _answer(output: Output, snapshot: Snapshot, names: list[str], swept: Swept |
     notes = [f"{len(names) - len(missing):,} of {len(names):,} things found, as of {duration(age)} ago"]
     if unknown:
         notes.append(f"{unknown:,} cores are not known: denied or failed in the sweep; what they hold is not seen")
+    if snapshot.partial:
+        notes.append(f"{snapshot.path} holds {snapshot.partial}; what others hold is not seen")
     output.say(*notes)
     document = {
         "schema": "asyncgg.where/1",
@@ -142,6 +144,7 @@ def _answer(output: Output, snapshot: Snapshot, names: list[str], swept: Swept |
         "found": len(names) - len(missing),
         "missing": missing,
         "cores_unknown": unknown,
+        "partial": snapshot.partial or None,
         "sweep": None if swept is None else swept_object(swept),
         "exit": code,
     }

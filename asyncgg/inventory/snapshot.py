@@ -88,6 +88,13 @@ class Snapshot:
         """Whether only cores that were named were listed, and not those the service tells."""
         return bool(self._meta.get("named"))
 
+    @property
+    def partial(self) -> str:
+        """Which cores it holds when these are not all of the Region, for a person; empty when they are."""
+        if self.of_named_cores:
+            return "only cores that were named"
+        return "" if self.filters == CoreFilter() else "only cores that its filters left"
+
     def must_be_finished(self) -> None:
         """Raise `SnapshotError` unless it is."""
         if not self.finished:

@@ -25,7 +25,7 @@ from asyncgg.runs.evidence import EvidenceKind, evidence_fact
 from asyncgg.runs.plan import Absence, Absent, Lookup, Plan
 from asyncgg.runs.prepare import Preparation
 from asyncgg.settings import Settings
-from asyncgg.transport import CoreFilter, Target
+from asyncgg.transport import Target
 
 __all__ = ["WORDS", "Search", "Wanted", "finished_origin", "prepare_found"]
 
@@ -173,7 +173,7 @@ class _Survey:
 
     def refuse(self, snapshot: Snapshot, wanted: Wanted, *, allow_unlisted: bool, swept: bool) -> None:
         """Raise when the snapshot does not see everything that is asked for."""
-        partial = _partial(snapshot)
+        partial = snapshot.partial
         if partial and wanted.kind == "thing":
             raise SnapshotError(f"snapshot {snapshot.path}: it holds {partial}, {_OTHERS}; {_anew(snapshot)}")
         if partial and self.strangers:
@@ -247,14 +247,6 @@ def _refuse_old(snapshot: Snapshot, max_age: float) -> None:
             f"snapshot {snapshot.path}: it was begun {_minute(snapshot.begun_at)}, {duration(age)} ago, --max-age"
             f" allows {duration(max_age)}; {_anew(snapshot)}"
         )
-
-
-def _partial(snapshot: Snapshot) -> str:
-    """Which cores it sees when these are not all of the Region."""
-    if snapshot.of_named_cores:
-        return "only cores that were named"
-    given = snapshot.filters
-    return "" if given == CoreFilter() else "only cores that its filters left"
 
 
 def _anew(snapshot: Snapshot) -> str:
