@@ -1,4 +1,4 @@
-"""Rule: `asyncgg inventory`: its options, and which file the sweep goes into; the sweep is `asyncgg.cli.sweeping`.
+"""Rule: `asyncgg inventory`: its options, and how its end is told; the sweep is `asyncgg.cli.sweeping`.
 
 An export is made from a snapshot that is kept beside it until the export is there: so it is resumable too.
 """
@@ -97,6 +97,7 @@ def command(
     **given: Any,
 ) -> int:
     """Sweep the Region: every core device and its client devices, into a snapshot or a list."""
+    from asyncgg.cli.placing import put_in_place, swept_into
     from asyncgg.cli.signals import interrupting
     from asyncgg.cli.sweeping import sweep_now, swept_lines, swept_object
     from asyncgg.engine import Result
@@ -113,18 +114,18 @@ def command(
     age = _age(max_age)
     if status is not None and status not in {"HEALTHY", "UNHEALTHY"}:
         raise UsageError(f"--status {status}: give HEALTHY or UNHEALTHY")
-    path = _snapshot_of(out, replace=replace, exported=form is not None)
-    with interrupting():
+    exported = form is not None
+    with interrupting(), swept_into(out, replace=replace, exported=exported, max_age=age) as path:
         target = resolve(connection_of(settings))
         filters = CoreFilter(thing_group or "", status or "", runtime or "")
         going_on = path.exists()
         swept = sweep_now(path, settings, output, target, filters=filters, max_age=age)
         with Snapshot(path) as snapshot:
             origin, begun, ended = snapshot.origin, snapshot.begun_at, snapshot.ended_at
-            if swept.finished and form is not None:
+            if swept.finished and exported:
                 export(snapshot, out)
         if swept.finished:
-            _put_in_place(path, out, exported=form is not None)
+            put_in_place(path, out, exported=exported)
     code = exit_code(Result(swept.state, swept.reason, swept.credentials))
     lines = swept_lines(swept)
     lines.append(f"  {'export' if form else 'snapshot':<10} {out if swept.finished else path}")
@@ -155,42 +156,3 @@ def _age(text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise SettingsError(f"--max-age: {text!r} {error}") from None
-
-
-def _snapshot_of(out: Path, *, replace: bool, exported: bool) -> Path:
-    """The snapshot to sweep into. Raises `UsageError` when something finished is in the way and is to stay."""
-    from asyncgg.inventory import Snapshot
-
-    if exported:
-        if out.is_file() and not replace:
-            raise UsageError(f"{out}: there is such a file already; give --replace, or another --out")
-        return _without_leftover(out.with_name(f"{out.name}.sweep"))
-    if not out.is_file() or not out.stat().st_size:
-        return out
-    with Snapshot(out) as snapshot:  # what is none is never replaced
-        finished = snapshot.finished
-    if finished and not replace:
-        raise UsageError(f"snapshot {out}: it is finished; give --replace to sweep anew, or another --out")
-    return _without_leftover(out.with_name(f"{out.name}.new")) if finished else out
-
-
-def _without_leftover(path: Path) -> Path:
-    """`path`, from which a finished snapshot is removed: its start was ended before it could put that in its place."""
-    from asyncgg.inventory import Snapshot
-
-    if path.is_file() and path.stat().st_size:
-        with Snapshot(path) as snapshot:
-            finished = snapshot.finished
-        if finished:
-            path.unlink()
-    return path
-
-
-def _put_in_place(path: Path, out: Path, *, exported: bool) -> None:
-    try:
-        if exported:
-            path.unlink()
-        elif path != out:
-            path.replace(out)
-    except OSError as error:
-        raise UsageError(f"{out}: the snapshot {path} cannot take its place: {error.strerror}") from None

@@ -6,8 +6,10 @@ snapshot of a fleet that never was.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import sqlite3
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -22,7 +24,7 @@ from asyncgg.inventory.values import Origin
 from asyncgg.model import CoreDevice, name_fault
 from asyncgg.transport.reads import CoreFilter
 
-__all__ = ["LONGEST_SWEEP", "Scope", "begin_or_resume", "refuse_finished"]
+__all__ = ["LONGEST_SWEEP", "Scope", "begin_or_resume", "fold", "refuse_finished", "reopen"]
 
 LONGEST_SWEEP: Final = 86_400.0
 """Seconds after which an unfinished sweep is too old to be gone on with, unless told otherwise."""
@@ -101,6 +103,36 @@ def begin_or_resume(store: Store, path: Path, scope: Scope, max_age: float) -> b
     store.put(account=scope.origin.account or store.get("account"))
     store.reopen()
     return True
+
+
+def reopen(path: Path) -> None:
+    """Make the finished snapshot at `path` a sweep to be gone on with: asked for is only what was denied or failed.
+
+    Nobody else may be sweeping into it. Raises `SnapshotError`, or `SnapshotWriteError` when the disk is full.
+    """
+    try:
+        with closing(schema.open_existing(path, "rw")) as connection:
+            connection.execute("DELETE FROM meta WHERE key IN ('finished', 'ended')")
+    except sqlite3.Error as error:
+        raise schema.explain(error, path, writing=True) from None
+
+
+def fold(path: Path) -> None:
+    """Have all of the snapshot at `path` in its one file, so that this can be moved, or another take its place.
+
+    Somebody who reads it leaves a second file beside it, which would then count as the other's. Raises `SnapshotError`
+    while it is being read.
+    """
+    beside = path.with_name(f"{path.name}-wal")
+    if not beside.exists():
+        return
+    with contextlib.suppress(sqlite3.Error), closing(schema.open_existing(path, "rw")) as connection:
+        connection.execute("PRAGMA busy_timeout = 0")
+        connection.execute("PRAGMA journal_mode = DELETE")
+    if beside.exists():
+        raise SnapshotError(
+            f"snapshot {path}: another program has it open; when that is closed, the same command goes on"
+        )
 
 
 def _digest(cores: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from asyncgg.inventory import schema
 from asyncgg.inventory.store import Store
 from asyncgg.journal.lock import RunLock
 
-__all__ = ["SnapshotWriter"]
+__all__ = ["SnapshotWriter", "snapshot_lock"]
 
 _BACKLOG: Final = 200
 """Changes that may wait to be written: some 20,000 associations."""
@@ -39,7 +39,7 @@ class SnapshotWriter:
     def __init__(self, path: Path, *, threaded: bool = True) -> None:
         self.path = path
         self._loop = asyncio.get_running_loop()
-        self._lock = _locked(path)
+        self._lock = snapshot_lock(path)
         try:
             new = not path.exists() or (path.is_file() and not path.stat().st_size)
             self._connection = schema.create(path) if new else schema.open_existing(path, "rw")
@@ -153,7 +153,8 @@ class SnapshotWriter:
             self.failed(error)
 
 
-def _locked(path: Path) -> RunLock:
+def snapshot_lock(path: Path) -> RunLock:
+    """The right to sweep into `path`, until it is released. Raises `SnapshotError` when another process has it."""
     try:
         return RunLock(path)
     except JournalError as error:

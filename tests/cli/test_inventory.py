@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import errno
 import json
 import os
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
+
+import pytest
 
 from asyncgg.inventory import Snapshot
+from asyncgg.inventory.writer import snapshot_lock
 from asyncgg.simulator import FleetPlan
 from tests.cli.conftest import Serve
 from tests.cli.support import Cli, fleet
@@ -106,6 +114,73 @@ def test_where(cli: Cli, serve: Serve) -> None:
     assert swept.code == 0
     assert swept.json["sweep"]["requests"]["sent"] == 3
     assert "which takes a request for every core at least, 500 a second at most" in swept.err
+
+
+def test_a_part_of_the_fleet_says_so(cli: Cli, serve: Serve) -> None:
+    """A snapshot of some cores does not know where else a thing is, and says so."""
+    serve(fleet(3, 4))
+    assert cli("inventory", *FAST, "--out", "some.db", "--status", "UNHEALTHY").code == 0
+    told = cli("where", "thing-1-1", "--inventory", "some.db", "--json")
+    assert (told.code, told.json["partial"]) == (3, "only cores that its filters left")
+    assert "some.db holds only cores that its filters left; what others hold is not seen" in told.err
+    assert cli("inventory", *FAST).code == 0
+    assert cli("where", "thing-1-1", "--inventory", "fleet.db", "--json").json["partial"] is None
+
+
+def test_a_sweep_that_could_not_take_its_place_is_not_made_again(
+    cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an export that failed nothing is asked for again; a sweep too old for that is made anew."""
+    simulator = serve(fleet(3, 4))
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with monkeypatch.context() as patched:
+        patched.setattr(csv, "writer", Mock(side_effect=full))
+        ended = cli("inventory", *FAST, "--out", "list.csv")
+    assert (ended.code, ended.out) == (2, "")
+    assert "list.csv: it cannot be written: No space left on device" in ended.err
+    sent = len(simulator.service.counters.log)
+    told = cli("inventory", *FAST, "--out", "list.csv", "--json").json
+    assert (told["state"], told["resumed"], told["associations"]) == ("complete", True, 12)
+    assert len(simulator.service.counters.log) == sent
+    assert [file.name for file in sorted(Path().iterdir())] == ["fleet.csv", "list.csv"]
+    assert cli("inventory", *FAST, "--out", "next.csv.sweep").code == 0
+    assert cli("inventory", *FAST, "--out", "next.csv", "--max-age", "1ms").code == 0
+    assert len(simulator.service.counters.log) == sent + 2 * 4
+
+
+def test_who_reads_a_snapshot_does_not_spoil_the_next(cli: Cli, serve: Serve) -> None:
+    """What a reader of the old one left beside it must not count as the new one's: replaced is when it is closed."""
+    simulator = serve(fleet(3, 4))
+    assert cli("inventory", *FAST).code == 0
+    with closing(sqlite3.connect("fleet.db")) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("INSERT OR REPLACE INTO meta VALUES ('note', 'of another program')")
+        other.commit()
+        ended = cli("inventory", *FAST, "--replace")
+        assert (ended.code, ended.out) == (2, "")
+        assert "snapshot fleet.db: another program has it open; when that is closed, the same command" in ended.err
+    sent = len(simulator.service.counters.log)
+    assert cli("inventory", *FAST, "--replace").code == 0
+    assert len(simulator.service.counters.log) == sent
+    assert [file.name for file in sorted(Path().iterdir())] == ["fleet.csv", "fleet.db"]
+    with Snapshot("fleet.db") as snapshot:
+        assert snapshot.counts().associations == 12
+
+
+def test_two_at_once_for_one_place(cli: Cli, serve: Serve) -> None:
+    """Who replaces or exports has the place to himself, until it is taken."""
+    simulator = serve(fleet(3, 4))
+    assert cli("inventory", *FAST).code == 0
+    sent = len(simulator.service.counters.log)
+    for out in ("fleet.db", "fleet.csv"):
+        lock = snapshot_lock(Path(out))
+        ended = cli("inventory", *FAST, "--out", out, "--replace")
+        lock.release()
+        assert (ended.code, ended.err) == (
+            2,
+            f"error: snapshot {out}: another process is sweeping into it; wait for it or stop it\n",
+        )
+    assert len(simulator.service.counters.log) == sent
 
 
 def test_diff(cli: Cli, serve: Serve) -> None:
