@@ -1,7 +1,7 @@
-"""All comparisons in turn, or those named: quota, throughput, overhead, scale. `--quick` shows only that they work.
+"""All comparisons in turn, or those named, quota and adaptive first. `--quick` shows only that they work.
 
-`python -m benchmarks` wants a quiet machine and some twenty minutes (`quota` half of them). Tables go to the
-screen, figures (JSON) and a picture of each table (SVG) to benchmarks/results/, with `--quick` to its folder quick/.
+`python -m benchmarks` wants a quiet machine and some thirty minutes, two thirds of them for `quota` and `adaptive`.
+Tables go to the screen, figures (JSON) and pictures (SVG) to benchmarks/results/, with `--quick` to its folder quick/.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import argparse
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks import overhead, quota, scale, throughput
+from benchmarks import adaptive, overhead, quota, scale, throughput
 
 _ALL: Final[dict[str, Callable[[bool, int | None], None]]] = {
     "quota": quota.run,
+    "adaptive": adaptive.run,
     "throughput": throughput.run,
     "overhead": overhead.run,
     "scale": scale.run,
