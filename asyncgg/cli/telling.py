@@ -52,9 +52,9 @@ class Telling:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._targets and isinstance(error, AsyncggError):
+        if self._targets and isinstance(error, Exception):
             occasion = Occasion.GUARD if isinstance(error, GuardError) else Occasion.FAILURE
-            self._message = _message(occasion, f"asyncgg: {str(error).splitlines()[0]}", {"exit": error.exit_code})
+            self._message = _message(occasion, f"asyncgg: {_words(error)}", {"exit": getattr(error, "exit_code", 1)})
         if self._message is None:
             return
         try:
@@ -63,6 +63,13 @@ class Telling:
             faults = ["interrupted while telling"]
         for fault in faults:
             self._output.tell({"event": "not-told", "reason": fault}, fault)
+
+
+def _words(error: Exception) -> str:
+    """One line; of what is not ours only the kind, for nobody knows what else its words hold."""
+    if isinstance(error, AsyncggError):
+        return str(error).split("\n", 1)[0]
+    return f"the system reports: {error.strerror}" if isinstance(error, OSError) else f"a fault: {type(error).__name__}"
 
 
 def _message(occasion: Occasion, text: str, document: dict[str, Any]) -> Message:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -51,6 +52,10 @@ class Message:
             "host": self.host,
             "policy": self.policy,
         }
+
+    def body(self) -> str:
+        """The document as JSON that is UTF-8 in any case; a journal's name may hold bytes that are not."""
+        return json.dumps(self.document(), ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
 def occasion_of(state: RunState, *, credentials: bool = False) -> Occasion:

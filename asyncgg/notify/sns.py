@@ -6,7 +6,6 @@ With a custom endpoint for Greengrass nothing is called elsewhere, unless SNS ha
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import replace
 from typing import Final
 
@@ -53,7 +52,7 @@ async def _publish(target: Topic, message: Message, connection: Connection) -> N
         use_fips_endpoint=connection.use_fips,
         use_dualstack_endpoint=connection.use_dualstack,
     )
-    body = json.dumps(message.document(), ensure_ascii=False)
+    body = message.body()
     subject = " ".join(message.text.encode("ascii", "replace").decode().split())[:_SUBJECT]
     request = {"TopicArn": target.arn, "Message": body, "Subject": subject}
     if target.arn.endswith(".fifo"):

@@ -6,7 +6,6 @@ TLS is verified as for AWS itself, proxies are the environment's, and no redirec
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Final
 
 import aiohttp
@@ -39,7 +38,7 @@ class _PassingError(NotToldError):
 
 async def tell_webhook(target: Webhook, message: Message, said: list[str]) -> None:
     """Post `message`; what each try came to is added to `said`. Raises `NotToldError`."""
-    body = json.dumps(message.document(), ensure_ascii=False).encode()
+    body = message.body().encode()
     trying = AsyncRetrying(
         retry=retry_if_exception_type(_PassingError),
         stop=stop_after_attempt(_ATTEMPTS),

@@ -17,7 +17,7 @@ SECRET = "https://user:pw@hooks.example:8443/services/T0/B0/secret?key=secret"
 def test_the_object() -> None:
     """The JSON object has its schema, the event, one line of text, the summary, the host and the policy."""
     message = Message(Occasion.END, "done", {"schema": "asyncgg.summary/1"}, host="box", policy="nightly")
-    assert json.loads(json.dumps(message.document())) == {
+    assert json.loads(message.body()) == {
         "schema": "asyncgg.notification/1",
         "event": "end",
         "text": "done",
@@ -25,6 +25,12 @@ def test_the_object() -> None:
         "host": "box",
         "policy": "nightly",
     }
+
+
+def test_bytes_that_are_no_text() -> None:
+    """A journal whose name is no UTF-8 is no reason not to tell."""
+    message = Message(Occasion.END, "käse; journal odd\udcff.journal", {"journal": "odd\udcff.journal"})
+    assert json.loads(message.body().encode())["text"] == "käse; journal odd?.journal"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -65,6 +66,19 @@ def test_the_end_is_told(cli: Cli, serve: Serve, hook: Hook, monkeypatch: pytest
     assert hook.told[0]["text"].startswith("asyncgg disassociate: partial: 11 of 12 things disassociated, 1 failed")
     assert hook.told[0]["host"]
     assert hook.told[0]["policy"] is None
+
+
+def test_what_is_no_error_of_ours_is_told(cli: Cli, serve: Serve, hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failing system and a fault of asyncgg are failures like others; of a fault only the kind is told."""
+    serve()
+    how = (*HOW, "--notify", hook.url)
+    for error in (OSError(5, "Input/output error"), RuntimeError("token=secret")):
+        monkeypatch.setattr("asyncgg.cli.order.carry_out", Mock(side_effect=error))
+        assert cli("disassociate", "fleet.csv", *how).code == 1
+    assert [(told["event"], told["text"], told["summary"]) for told in hook.told] == [
+        ("failure", "asyncgg: the system reports: Input/output error", {"exit": 1}),
+        ("failure", "asyncgg: a fault: RuntimeError", {"exit": 1}),
+    ]
 
 
 def test_guards_and_failures_are_told(cli: Cli, serve: Serve, hook: Hook) -> None:
