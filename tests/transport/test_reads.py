@@ -42,7 +42,7 @@ async def devices(transport: Both, server: Server, step: Step) -> Any:
 
 
 async def test_a_page_of_cores_is_asked_for_as_the_service_model_says(transport: Both, server: Server) -> None:
-    """A hundred at a time unless told, with the token and those filters that are set, encoded, signed for greengrass."""
+    """A hundred at a time unless told, with the token and the filters that are set, encoded, signed for greengrass."""
     arn = "arn:aws:iot:eu-west-1:123456789012:thinggroup/old site"
     await transport.cores("to/ken+=", CoreFilter(arn, "UNHEALTHY", "aws_nucleus_lite"))
     await transport.cores("", ALL)
