@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from asyncgg.cli.notices import Notice
 from asyncgg.cli.output import Output
 from asyncgg.cli.progress import Display
-from asyncgg.cli.signals import stopping
+from asyncgg.cli.signals import cancelling, stopping
 from asyncgg.engine import Engine, Result, Stop
 from asyncgg.errors import AsyncggError
 from asyncgg.events import Event, RunStarted
@@ -34,7 +34,10 @@ class NotBegunError(KeyboardInterrupt):
 
 
 def run_loop(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` on uvloop where that is installed, else on asyncio's own loop."""
+    """Run `work` on uvloop where that is installed, else on asyncio's own loop.
+
+    Raises KeyboardInterrupt when a signal cancelled it; where `stopping` is in force, that decides.
+    """
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     try:
         import uvloop
@@ -42,8 +45,30 @@ def run_loop(work: Coroutine[Any, Any, T]) -> T:
         factory = uvloop.new_event_loop
     except ImportError:
         pass
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(work)
+    task: asyncio.Task[Any] | None = None
+    signalled = False
+
+    async def noted() -> T:
+        nonlocal task
+        task = asyncio.current_task()
+        if signalled:
+            work.close()
+            raise asyncio.CancelledError
+        return await work
+
+    def cancel() -> None:
+        nonlocal signalled
+        signalled = True
+        if task is not None and not task.done():
+            task.get_loop().call_soon_threadsafe(task.cancel)
+
+    with cancelling(cancel), asyncio.Runner(loop_factory=factory) as runner:
+        try:
+            return runner.run(noted())
+        except asyncio.CancelledError:
+            if not signalled:
+                raise
+            raise KeyboardInterrupt from None
 
 
 def run_journal(

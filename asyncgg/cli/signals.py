@@ -1,7 +1,8 @@
 """Rule: what Ctrl-C, SIGTERM and a closed terminal do is decided here.
 
 While a manifest is read they interrupt it. While a run is going the first one lets what is in flight end, the second
-one cuts it off.
+one cuts it off. Where a loop runs without either they cancel its task: an exception amid a loop's own code would break
+the loop.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Final
 
-__all__ = ["Terminated", "interrupting", "stopping"]
+__all__ = ["Terminated", "cancelling", "interrupting", "stopping"]
 
 _NAMES: Final = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGHUP": "the terminal closing"}
+
+
+_PATIENT: Final = 2
+"""Signals that only cancel; one more gives up on a loop that does not come to its end."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -36,16 +41,43 @@ def interrupting() -> Iterator[None]:
     """Within the block these signals raise KeyboardInterrupt in the main thread; what was set before comes back."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            signal.default_int_handler(number, frame)
         raise Terminated
 
+    with _handled(interrupt):
+        yield
+
+
+@contextlib.contextmanager
+def cancelling(cancel: Callable[[], object]) -> Iterator[None]:
+    """Within the block these signals call `cancel` from the main thread, between any two of its instructions, and raise
+    nothing; from the third one on they raise KeyboardInterrupt.
+    """
+    seen = 0
+
+    def arrived(number: int, frame: FrameType | None) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > _PATIENT:
+            raise KeyboardInterrupt
+        cancel()
+
+    with _handled(arrived):
+        yield
+
+
+@contextlib.contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Within the block `handler` gets these signals; what was set before comes back."""
     before = {one: signal.getsignal(one) for one in _signals()}
     try:
         for one in before:
-            signal.signal(one, signal.default_int_handler if one is signal.SIGINT else interrupt)
+            signal.signal(one, handler)
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler if handler is not None else signal.SIG_DFL)
+        for one, old in before.items():
+            signal.signal(one, old if old is not None else signal.SIG_DFL)
 
 
 @contextlib.contextmanager

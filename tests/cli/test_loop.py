@@ -1,0 +1,76 @@
+"""Rule: a loop of the command line and signals that come while no run is going, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from asyncgg.cli.running import run_loop
+from asyncgg.cli.signals import interrupting
+
+
+def send(*signals: signal.Signals) -> None:
+    """Signals to ourselves."""
+    for one in signals:
+        os.kill(os.getpid(), one)
+
+
+def test_a_signal_while_the_loop_is_closed_breaks_nothing() -> None:
+    """What the work came to counts, however often somebody presses Ctrl-C while its loop tidies up."""
+    tidied = []
+
+    async def numbers() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+        finally:
+            send(signal.SIGINT, signal.SIGTERM)
+            await asyncio.sleep(0)
+            tidied.append(True)
+
+    async def work() -> int:
+        kept.append(numbers())
+        return await anext(kept[0]) + 6
+
+    kept: list[AsyncGenerator[int, None]] = []
+    with interrupting():
+        assert run_loop(work()) == 7
+    assert tidied == [True]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_cancels_the_work(number: signal.Signals) -> None:
+    """It ends in order, and what called it sees a KeyboardInterrupt; what was set before is back."""
+    tidied = []
+
+    async def work() -> None:
+        try:
+            send(number)
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0)
+            tidied.append(True)
+
+    before = signal.getsignal(number)
+    with interrupting(), pytest.raises(KeyboardInterrupt):
+        run_loop(work())
+    assert tidied == [True]
+    assert signal.getsignal(number) is before
+
+
+def test_work_that_does_not_end_is_given_up() -> None:
+    """Who swallows two cancellations is cut off by the third signal."""
+
+    async def work() -> None:
+        for _ in range(3):
+            send(signal.SIGINT)
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                continue
+
+    with interrupting(), pytest.raises(KeyboardInterrupt):
+        run_loop(work())
