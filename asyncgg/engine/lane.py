@@ -10,8 +10,11 @@ from collections.abc import Callable
 from typing import Final
 
 from asyncgg.backoff import RetryPolicy
+from asyncgg.classify import Verdict
+from asyncgg.engine.guards import Stop
 from asyncgg.errors import CredentialsError
-from asyncgg.events import Event, LanePaused, RateChanged
+from asyncgg.events import Event, LanePaused, RateChanged, Throttled
+from asyncgg.model import RunState
 from asyncgg.ratelimit import RatePolicy, TokenBucket
 from asyncgg.transport.base import Refreshable, Transport
 
@@ -69,6 +72,27 @@ class Lane:
             if self._refreshing is not None:
                 await asyncio.shield(self._refreshing)
         await self.bucket.acquire()
+
+    def heed(self, verdict: Verdict, core: str, started: float, said: str, retry_after: float | None) -> Stop | None:
+        """What the answer to a request about `core`, begun at `started`, says of quota, way and credentials.
+
+        Returns why to stop, if that is a reason; expired credentials are for `refresh`.
+        """
+        match verdict:
+            case Verdict.ACCEPTED:
+                self.accepted(started)
+            case Verdict.THROTTLED:
+                self.emit(Throttled(core, retry_after))
+                self.throttled(started, retry_after)
+            case Verdict.NOT_SENT:
+                self.unreachable(said)
+            case Verdict.CREDENTIALS_REJECTED:
+                return Stop(RunState.ABORTED, f"the credentials are not accepted: {said}", credentials=True)
+            case Verdict.LOST | Verdict.CREDENTIALS_EXPIRED:
+                pass  # says nothing about the quota
+            case _:
+                self.within_quota(started)
+        return None
 
     def accepted(self, started: float) -> None:
         """A request that was begun at `started` was accepted: its credentials are good."""

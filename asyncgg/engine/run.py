@@ -20,7 +20,7 @@ from asyncgg.engine.ledger import Ledger
 from asyncgg.engine.options import EngineOptions, Result
 from asyncgg.engine.supply import Supply
 from asyncgg.errors import AsyncggError, CredentialsError
-from asyncgg.events import Listener, Progress, RequestFailed, RunEnded, RunStarted, Throttled
+from asyncgg.events import Listener, Progress, RequestFailed, RunEnded, RunStarted
 from asyncgg.journal import Counts, Journal
 from asyncgg.model import Refused, Reply, RunState, Unanswered
 from asyncgg.ratelimit import Ramp
@@ -199,23 +199,10 @@ class Engine:
         said = ""
         if verdict is not Verdict.ACCEPTED:
             self._last_words = said = replies.words(reply)
-        match verdict:
-            case Verdict.ACCEPTED:
-                self._lane.accepted(started)
-            case Verdict.THROTTLED:
-                retry_after = reply.retry_after if isinstance(reply, Refused) else None
-                self._ledger.throttled += 1
-                self._control.emit(Throttled(batch.core, retry_after))
-                self._lane.throttled(started, retry_after)
-            case Verdict.NOT_SENT:
-                self._lane.unreachable(said)
-            case Verdict.CREDENTIALS_REJECTED:
-                reason = f"the credentials are not accepted: {said}"
-                self.stop(Stop(RunState.ABORTED, reason, credentials=True))
-            case Verdict.LOST | Verdict.CREDENTIALS_EXPIRED:
-                pass  # says nothing about the quota
-            case _:
-                self._lane.within_quota(started)
+        self._ledger.throttled += verdict is Verdict.THROTTLED
+        retry_after = reply.retry_after if isinstance(reply, Refused) else None
+        if stop := self._lane.heed(verdict, batch.core, started, said, retry_after):
+            self.stop(stop)
         if verdict not in {Verdict.ACCEPTED, Verdict.THROTTLED}:
             self._control.emit(RequestFailed(batch.core, len(batch.ids), *code_and_message(reply), verdict.value))
         if stop := self._guards.answered(verdict, batch.core, said, self._clock()):

@@ -17,7 +17,7 @@ from asyncgg.engine import Guards, Lane, Stop
 from asyncgg.engine.control import Control
 from asyncgg.engine.replies import fit_to_keep, words
 from asyncgg.errors import AsyncggError, CredentialsError
-from asyncgg.events import Listener, PageFailed, Throttled
+from asyncgg.events import Listener, PageFailed
 from asyncgg.inventory.agenda import Agenda, Listing
 from asyncgg.inventory.books import Books
 from asyncgg.inventory.lists import Lists
@@ -192,23 +192,10 @@ class Sweep:
         """What one reply means for the lane and the guards."""
         said = "" if isinstance(found, Page) else words(found)
         self._last_words = said or self._last_words
-        match verdict:
-            case Verdict.ACCEPTED:
-                self._lane.accepted(started)
-            case Verdict.THROTTLED:
-                retry_after = found.retry_after if isinstance(found, Refused) else None
-                self._books.throttled += 1
-                self._control.emit(Throttled(listing.core, retry_after))
-                self._lane.throttled(started, retry_after)
-            case Verdict.NOT_SENT:
-                self._lane.unreachable(said)
-            case Verdict.CREDENTIALS_REJECTED:
-                reason = f"the credentials are not accepted: {said}"
-                self.stop(Stop(RunState.ABORTED, reason, credentials=True))
-            case Verdict.LOST | Verdict.CREDENTIALS_EXPIRED:
-                pass  # says nothing about the quota
-            case _:
-                self._lane.within_quota(started)
+        self._books.throttled += verdict is Verdict.THROTTLED
+        retry_after = found.retry_after if isinstance(found, Refused) else None
+        if stop := self._lane.heed(verdict, listing.core, started, said, retry_after):
+            self.stop(stop)
         if not isinstance(found, Page) and verdict not in {Verdict.THROTTLED, Verdict.CORE_MISSING}:
             self._control.emit(PageFailed(listing.core, *code_and_message(found)))
         if stop := self._guards[listing.of_cores].answered(verdict, listing.core, said, self._clock()):
