@@ -14,7 +14,7 @@ from asyncgg.model import Summary
 from asyncgg.runs.discovery import Search, Wanted, finished_origin, prepare_found
 from asyncgg.runs.execute import connection_of
 from asyncgg.runs.guarded import confirm_account
-from asyncgg.runs.library import Run
+from asyncgg.runs.library import run_prepared
 from asyncgg.runs.prepare import Preparation, default_journal
 from asyncgg.runs.sweeping import take_inventory
 from asyncgg.settings import Settings, settings_of_journal
@@ -73,15 +73,7 @@ async def _run(
     search: Search, settings: Settings, transport: Transport | None, listeners: Sequence[Listener]
 ) -> Summary:
     preparation = await _prepared(search, settings, transport is None)
-    run = Run.of_journal(preparation.path, transport=transport, listeners=listeners)
-    try:
-        async with run:
-            pass
-    except BaseException:
-        preparation.discard()  # which leaves it alone once something was sent
-        raise
-    assert run.summary is not None
-    return run.summary
+    return await run_prepared(preparation, transport, listeners)
 
 
 async def _prepared(search: Search, settings: Settings, at_aws: bool) -> Preparation:

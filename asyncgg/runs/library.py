@@ -28,7 +28,7 @@ from asyncgg.runs.prepare import Preparation, default_journal
 from asyncgg.settings import Settings, settings_of_journal
 from asyncgg.transport import Identity, Target, Transport, resolve
 
-__all__ = ["Rows", "Run", "disassociate", "disassociate_sync", "resume", "retry"]
+__all__ = ["Rows", "Run", "disassociate", "disassociate_sync", "resume", "retry", "run_prepared"]
 
 Rows = Iterable[Row] | AsyncIterable[Row]
 """(core, thing) pairs, `Association`s, or mappings with the columns of a manifest."""
@@ -239,3 +239,16 @@ async def retry(journal: str | Path, **keywords: Any) -> Summary:
 def disassociate_sync(rows: Iterable[Row], **keywords: Any) -> Summary:
     """The same as `disassociate`, for a program without an event loop."""
     return asyncio.run(disassociate(rows, **keywords))
+
+
+async def run_prepared(preparation: Preparation, transport: Transport | None, listeners: Sequence[Listener]) -> Summary:
+    """Run a journal that was just made, to its end; one from which nothing was sent does not stay."""
+    run = Run.of_journal(preparation.path, transport=transport, listeners=listeners)
+    try:
+        async with run:
+            pass
+    except BaseException:
+        preparation.discard()  # which leaves it alone once something was sent
+        raise
+    assert run.summary is not None
+    return run.summary

@@ -12,7 +12,7 @@ from asyncgg.journal import JournalReader
 from asyncgg.manifest.only import Only, load_only
 from asyncgg.model import Summary
 from asyncgg.runs.known import known_before
-from asyncgg.runs.library import Run
+from asyncgg.runs.library import run_prepared
 from asyncgg.runs.prepare import Preparation, default_journal
 from asyncgg.runs.stored import inherited, refuse_elsewhere, target_of
 from asyncgg.runs.undoing import NOT_INHERITED, prepare_undo
@@ -54,15 +54,7 @@ async def undo(
             )[0]
 
     preparation = await asyncio.to_thread(prepare)
-    run = Run.of_journal(preparation.path, transport=transport, listeners=listeners)
-    try:
-        async with run:
-            pass
-    except BaseException:
-        preparation.discard()  # which leaves it alone once something was sent
-        raise
-    assert run.summary is not None
-    return run.summary
+    return await run_prepared(preparation, transport, listeners)
 
 
 def _only(given: str | Path | Iterable[tuple[str, str] | str] | None) -> Only | None:
