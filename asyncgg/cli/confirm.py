@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
 import sys
 from pathlib import Path
+from typing import IO, Final
 
 from asyncgg.cli.output import Output
 from asyncgg.errors import UsageError
@@ -11,6 +14,8 @@ from asyncgg.errors import UsageError
 __all__ = ["ask", "must_be_able_to_ask"]
 
 _TERMINAL = Path("/dev/tty")
+_GLANCE: Final = 0.2
+"""Seconds in which a signal is noticed."""
 
 
 def must_be_able_to_ask(*, stdin_is_taken: bool) -> None:
@@ -35,10 +40,18 @@ def ask(output: Output, number: int, action: str, *, stdin_is_taken: bool) -> No
     output.errors.flush()
     if stdin_is_taken:
         with _TERMINAL.open("r") as terminal:
-            answer = terminal.readline()
+            answer = _line(terminal)
     else:
-        answer = sys.stdin.readline()
+        answer = _line(sys.stdin)
     if not answer.endswith("\n"):
         output.say("")
     if answer.strip().replace(",", "") != str(number):
         raise UsageError("not confirmed, nothing was sent")
+
+
+def _line(stream: IO[str]) -> str:
+    """The next line. Ctrl-C just before a read begins does not end it: so none begins before there is something."""
+    with contextlib.suppress(OSError, ValueError):  # nothing that can be waited for
+        while not select.select([stream], [], [], _GLANCE)[0]:
+            pass
+    return stream.readline()

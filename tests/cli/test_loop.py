@@ -1,14 +1,18 @@
-"""Rule: a loop of the command line and signals that come while no run is going, in this process."""
+"""Rule: signals that come while no run is going, in a loop of the command line or at its question, in this process."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import sys
+import threading
 from collections.abc import AsyncGenerator
 
 import pytest
 
+from asyncgg.cli import confirm
+from asyncgg.cli.output import Output
 from asyncgg.cli.running import run_loop
 from asyncgg.cli.signals import interrupting
 
@@ -74,3 +78,32 @@ def test_work_that_does_not_end_is_given_up() -> None:
 
     with interrupting(), pytest.raises(KeyboardInterrupt):
         run_loop(work())
+
+
+def test_a_signal_at_the_question_is_never_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends the question also when it interrupts no read, since it came just before one."""
+    ours, theirs = os.pipe()
+    asked = threading.Event()
+    missed: list[int] = []
+
+    def press() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        asked.wait(0.05)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)  # the main thread runs its handler, not its end
+        if not asked.wait(2):
+            missed.append(os.write(theirs, b"12\n"))
+
+    presser = threading.Thread(target=press)
+    with os.fdopen(ours) as stdin, interrupting():
+        monkeypatch.setattr(sys, "stdin", stdin)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            presser.start()
+            with pytest.raises(KeyboardInterrupt):
+                confirm.ask(Output(), 12, "disassociate them", stdin_is_taken=False)
+        finally:
+            asked.set()
+            presser.join()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            os.close(theirs)
+    assert not missed
