@@ -35,8 +35,8 @@ class Choice:
 
 
 def ideal_seconds(work: Work, quota: float, burst: float) -> float:
-    """What the quota itself takes until it has let in the last request."""
-    return 0.0 if math.isinf(quota) else max(0.0, (work.batches - burst) / quota)
+    """What the quota itself takes until it has let in the last request; 0 when there is none, or others use it all."""
+    return 0.0 if math.isinf(quota) or quota <= 0 else max(0.0, (work.batches - burst) / quota)
 
 
 def candidates(trials: Iterable[Trial], number: int, in_flight: float, free: float) -> list[Trial]:

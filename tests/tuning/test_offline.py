@@ -215,3 +215,11 @@ def test_a_wrong_service_is_named(tmp_path: Path, text: str, words: str) -> None
     with pytest.raises(SettingsError, match=words) as caught:
         described({}, read_service(path), str(path))
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("others", [20.0, 30.0])
+def test_others_may_use_all_of_the_quota(others: float) -> None:
+    """Then nothing is recommended when nothing gets through; it is no division by zero."""
+    script = Script(20, 1, Spread(0.05, 0.0), others=others)
+    swept = sweep(Grid((5.0,), (1.0,), (2,), (2,)), Setup(script, Work(5, 1), 30.0), jobs=1)
+    assert swept.ideal == 0.0
