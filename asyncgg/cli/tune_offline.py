@@ -14,11 +14,11 @@ from asyncgg.cli.running import run_loop
 from asyncgg.cli.signals import interrupting
 from asyncgg.cli.simulated import nobody, simulator
 from asyncgg.cli.tune_progress import Ticker
-from asyncgg.errors import SettingsError
-from asyncgg.manifest.writing import written
+from asyncgg.errors import SettingsError, UsageError
+from asyncgg.manifest.writing import place_of, written
 from asyncgg.ratelimit import documented_quota
 from asyncgg.testing import Script, Spread
-from asyncgg.tuning.block import settings_block, write_settings
+from asyncgg.tuning.block import existing, settings_block, write_settings
 from asyncgg.tuning.confirm import Confirmed, confirm, confirm_work, simulator_settings
 from asyncgg.tuning.described import described, read_service
 from asyncgg.tuning.grid import Grid, grid_for, read_list
@@ -42,6 +42,7 @@ _CONFIRMED: Final = 2
 def try_out(given: Mapping[str, Any], output: Output) -> int:
     """`asyncgg tune` for a described service."""
     path: Path | None = given["service"]
+    _check_places(given, path, "service's file")
     script = described(given, read_service(path) if path else None, str(path or ""))
     batches = default_batches(script.quota if script.quota < 1e6 else 30.0)
     setup = Setup(script, _work(given, batches, _CORES), documented_quota(given["region"] or ""))
@@ -51,6 +52,7 @@ def try_out(given: Mapping[str, Any], output: Output) -> int:
 
 def replay_journal(journal: Path, given: Mapping[str, Any], output: Output) -> int:
     """`asyncgg tune --replay`."""
+    _check_places(given, journal, "journal")
     recorded = read_recorded(journal)
     asked = described({"quota": given["quota"], "burst": given["burst"]})
     script, source = script_of(
@@ -71,11 +73,31 @@ def replay_journal(journal: Path, given: Mapping[str, Any], output: Output) -> i
     return _finish(given, output, swept, f"from {journal.name}", document, lines)
 
 
-def _sweep(given: Mapping[str, Any], setup: Setup, output: Output, *, extra: Sequence[Point] = ()) -> Swept:
-    grid = _grid(given, setup.script)
-    if given["plot"]:  # told now, and not after the work
+def _check_places(given: Mapping[str, Any], source: Path | None, kind: str) -> None:
+    """Refuse results that have no place to go, or one that is taken: now, and not after the work.
+
+    `source` is the `kind` of file that the results are made from, if there is one.
+    """
+    places: dict[Path, str] = {}
+    for name in ("write", "out", "plot"):
+        path: Path | None = given[name]
+        if path is None:
+            continue
+        place = place_of(path, *((source, kind) if source else (path.parent, "folder")))
+        if not place.parent.is_dir():
+            raise UsageError(f"{path}: it cannot be written: there is no such directory")
+        if place in places and (place.is_file() or not place.exists()):
+            raise UsageError(f"{path}: --{places[place]} goes there already; give --{name} another file")
+        places[place] = name
+    if given["write"]:
+        existing(given["write"], replace=bool(given["replace"]))
+    if given["plot"]:
         kind_of(given["plot"])
         require_matplotlib()
+
+
+def _sweep(given: Mapping[str, Any], setup: Setup, output: Output, *, extra: Sequence[Point] = ()) -> Swept:
+    grid = _grid(given, setup.script)
     with interrupting(), Ticker(output) as ticker:
         return sweep(grid, setup, jobs=given["jobs"], seed=given["seed"] or 0, extra=extra, on_trial=ticker.show)
 
@@ -119,12 +141,13 @@ def _grid(given: Mapping[str, Any], script: Script) -> Grid:
         text = given[name]
         return [] if text is None else list(read_list(f"--{name.replace('_', '-')}", text, **how))
 
+    rates = values("rates")
     bursts = values("bursts", auto=True)
     if low := [burst for burst in bursts if burst is not None and burst < 1]:
         raise SettingsError(f"--bursts: {low[0]:g} is less than 1, with which nothing would ever start")
     return grid_for(
         script,
-        rates=values("rates"),
+        rates=rates,
         bursts=bursts,
         concurrencies=[int(value) for value in values("concurrencies", whole=True)],
         per_cores=[int(value) for value in values("per_cores", whole=True)],

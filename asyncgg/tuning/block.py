@@ -16,7 +16,7 @@ from asyncgg.errors import UsageError
 from asyncgg.manifest.writing import written
 from asyncgg.tuning.values import Point
 
-__all__ = ["changed", "settings_block", "settings_of", "write_settings"]
+__all__ = ["changed", "existing", "settings_block", "settings_of", "write_settings"]
 
 _TABLE: Final = re.compile(r"\s*\[")
 _KEY: Final = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=""")
@@ -39,21 +39,37 @@ def write_settings(path: Path, point: Point, comment: str, *, replace: bool) -> 
     """Write the block to `path`; a file that is there gets it in place of its own values of these settings.
 
     Raises:
-        UsageError: there is a file and `replace` is not given, it cannot be written, or it cannot be changed without
-            changing its meaning.
+        UsageError: as of `existing`, it cannot be written, or it cannot be changed without changing its meaning.
     """
-    try:
-        before = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        before = None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise UsageError(f"{path}: it cannot be read: {reason}") from None
-    if before is not None and not replace:
-        raise UsageError(f"{path}: it is there already; --replace puts the settings into it, its other lines stay")
+    before = existing(path, replace=replace)
     text = settings_block(point, comment) if before is None else changed(before, point, comment, path)
     with written(path, path.parent, "folder") as file:
         file.write(text)
+
+
+def existing(path: Path, *, replace: bool) -> str | None:
+    """The text of a settings file that is there already; None without one.
+
+    Raises:
+        UsageError: `replace` is not given, it cannot be read, or it is no TOML.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a device may have no end
+        raise UsageError(f"{path}: it is a device or a pipe; give a file")
+    try:
+        before = path.read_text(encoding="utf-8")
+        if replace:
+            tomllib.loads(before)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UsageError(f"{path}: it cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: it cannot be read: it is not UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: {error}; correct it first") from None
+    if not replace:
+        raise UsageError(f"{path}: it is there already; --replace puts the settings into it, its other lines stay")
+    return before
 
 
 def changed(text: str, point: Point, comment: str, path: Path) -> str:

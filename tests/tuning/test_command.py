@@ -82,6 +82,9 @@ def test_without_matplotlib_one_line_says_how(cli: Cli, monkeypatch: pytest.Monk
         (["--rates", "1,x"], "--rates: 'x' is not a number above 0"),
         (["--bursts", "0.5"], "--bursts: 0.5 is less than 1"),
         (["--batches", "0"], "1 batch"),
+        (["--write", "/dev/zero", "--replace"], "/dev/zero: it is a device"),
+        (["--out", "none/t.csv"], "none/t.csv: it cannot be written: there is no such directory"),
+        (["--out", "same.toml", "--write", "same.toml"], "same.toml: --write goes there already"),
         (["--service", "none.toml"], "none.toml: there is no such file"),
         (["--replace"], "--replace goes with --write FILE only"),
         (["--up-to", "5"], "--up-to goes with --live only"),
@@ -103,6 +106,20 @@ def test_rubbish_is_one_line(cli: Cli, arguments: list[str], words: str) -> None
     assert words in ended.err
     assert ended.err.count("\n") == 1
     assert ended.out == ""
+
+
+@pytest.mark.parametrize("way", ["--replay", "--service"])
+@pytest.mark.parametrize("option", ["--out", "--write", "--plot"])
+def test_results_never_go_over_what_they_are_made_from(cli: Cli, tmp_path: Path, way: str, option: str) -> None:
+    """A journal and a service's file stay as they are, also behind a link."""
+    source = tmp_path / "source"
+    source.write_text("quota = 20\n")
+    (tmp_path / "link.svg").symlink_to(source)
+    replace = ("--replace",) if option == "--write" else ()
+    ended = cli("tune", *SMALL, "--no-confirm", way, "source", option, "link.svg", *replace)
+    assert ended.code == 2
+    assert "link.svg: that would overwrite the" in ended.err
+    assert source.read_text() == "quota = 20\n"
 
 
 def test_live_asks_for_cores_and_for_nothing_else(cli: Cli, serve: Serve, tmp_path: Path) -> None:
