@@ -102,6 +102,8 @@ def command(
 
         return measure(given, output)
     _refuse(given, ["up_to", "for_", "yes"], "--live", wants=True)
+    if given["jobs"] is not None and given["jobs"] < 1:
+        raise UsageError(f"--jobs: 1 process or more, not {given['jobs']}")
     if given["replace"] and not given["write"]:
         raise UsageError("--replace goes with --write FILE only; leave it out")
     from asyncgg.cli.tune_offline import replay_journal, try_out

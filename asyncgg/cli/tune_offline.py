@@ -37,6 +37,8 @@ _REPLAYED: Final = 1500
 """Batches of a past run that are tried at most, unless told."""
 _CONFIRMED: Final = 2
 """Candidates that are tried in real time."""
+_SLOWEST: Final = 0.001
+"""Requests a second. The virtual clock has too few digits for much less, and would stand still."""
 
 
 def try_out(given: Mapping[str, Any], output: Output) -> int:
@@ -44,6 +46,8 @@ def try_out(given: Mapping[str, Any], output: Output) -> int:
     path: Path | None = given["service"]
     _check_places(given, path, "service's file")
     script = described(given, read_service(path) if path else None, str(path or ""))
+    if script.quota < _SLOWEST:
+        raise SettingsError(f"--quota: {script.quota:g} is less than {_SLOWEST:g} requests a second")
     batches = default_batches(script.quota if script.quota < 1e6 else 30.0)
     setup = Setup(script, _work(given, batches, _CORES), documented_quota(given["region"] or ""))
     swept = _sweep(given, setup, output)
@@ -142,6 +146,8 @@ def _grid(given: Mapping[str, Any], script: Script) -> Grid:
         return [] if text is None else list(read_list(f"--{name.replace('_', '-')}", text, **how))
 
     rates = values("rates")
+    if slow := [rate for rate in rates if rate < _SLOWEST]:
+        raise SettingsError(f"--rates: {slow[0]:g} is less than {_SLOWEST:g} requests a second")
     bursts = values("bursts", auto=True)
     if low := [burst for burst in bursts if burst is not None and burst < 1]:
         raise SettingsError(f"--bursts: {low[0]:g} is less than 1, with which nothing would ever start")

@@ -26,6 +26,8 @@ def _number(value: object) -> float:
         raise ValueError("is no number")
     try:
         return float(value)  # type: ignore[arg-type]  # what is no number at all raises
+    except OverflowError:
+        raise ValueError("is too large") from None
     except (TypeError, ValueError):
         raise ValueError("is no number") from None
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from asyncgg.errors import UsageError
 
 __all__ = ["Point", "Trial", "Work"]
+
+_MOST: Final = 10_000_000
+"""Batches of a trial: a thousand million things; more would run for days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ class Work:
     def __post_init__(self) -> None:
         if self.batches < 1 or self.cores < 1:
             raise UsageError(f"a trial needs 1 batch and 1 core at least, not {self.batches} and {self.cores}")
+        if self.batches > _MOST:
+            raise UsageError(f"a trial has {_MOST:,} batches at most, not {self.batches:,}")
 
     def of_core(self, number: int) -> int:
         """Batches of core `number`, counted from 0."""

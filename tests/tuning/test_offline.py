@@ -201,6 +201,7 @@ def test_a_service_is_described_by_options_over_its_file(tmp_path: Path) -> None
         ("quota = ", "no TOML"),
         ("quota = 'many'", "quota: 'many' is no number"),
         ("quota = 0", "above 0"),
+        ("quota = " + "9" * 400, "too large"),
         ("latency = 'soon'", "latency: 'soon'"),
         ("errors = 101", "percent"),
         ("step = 3", "step"),
