@@ -12,6 +12,8 @@ import random
 import shutil
 import sqlite3
 import time
+from collections.abc import Mapping
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +21,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Stories
 from tests.e2e.journals import CLAIMED, DONE, PENDING, assert_agreement, imported, states
 from tests.e2e.support import Pair, Program, Simulator, asyncgg
 
@@ -160,22 +161,22 @@ STORIES = {"blind": partial(_tell_blindly, seed=99)} | {f"killed-{seed}": partia
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_killed_again_and_again(stories: Stories, seed: int) -> None:
+def test_killed_again_and_again(stories: Mapping[str, Future[Told]], seed: int) -> None:
     """After kills in the import, in mid-run and at the end, resume brings journal and service to the same truth."""
-    told = stories[f"killed-{seed}"]
+    told = stories[f"killed-{seed}"].result()
     assert told.hit_import
     assert told.kills == KILLS + 2
     assert told.midway >= KILLS // 2, "too few kills hit a run in its midst"
 
 
-def test_killed_at_any_time(stories: Stories) -> None:
+def test_killed_at_any_time(stories: Mapping[str, Future[Told]]) -> None:
     """The same holds for kills at moments that know nothing of the run."""
-    assert stories["blind"].kills == BLIND_KILLS
+    assert stories["blind"].result().kills == BLIND_KILLS
 
 
-def test_the_closing_phase_was_hit(stories: Stories) -> None:
+def test_the_closing_phase_was_hit(stories: Mapping[str, Future[Told]]) -> None:
     """At least one story was killed between its last answer and its process's end."""
-    assert sum(stories[f"killed-{seed}"].hit_close for seed in SEEDS) >= 1
+    assert sum(stories[f"killed-{seed}"].result().hit_close for seed in SEEDS) >= 1
 
 
 @pytest.mark.parametrize("command", [("status",), ("report",), ("resume", "--yes")])
