@@ -6,14 +6,10 @@ The simulator is a process of its own, as the service is a machine of its own, a
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import signal
-import subprocess
-import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -22,7 +18,7 @@ import typer
 from asyncgg.cli.options import OUTPUT, given_settings, with_options
 from asyncgg.cli.output import Output
 from asyncgg.cli.signals import interrupting
-from asyncgg.errors import InternalError
+from asyncgg.cli.simulated import nobody, simulator
 from asyncgg.model import RunState
 from asyncgg.report.summary import next_commands
 from asyncgg.settings import settings_of_journal
@@ -48,8 +44,6 @@ _FLEET: Final = {
     "seed": "7",
 }
 _MANIFEST: Final = "demo-fleet.csv"
-_GRACE: Final = 5.0
-"""Seconds the simulator gets to end before it is killed."""
 
 
 @with_options(OUTPUT)
@@ -69,12 +63,12 @@ def command(
     from asyncgg.runs import default_journal
 
     output = Output(as_json=bool(given["json"]), quiet=bool(given["quiet"]), log_json=given["log_format"] == "json")
-    with interrupting(), tempfile.TemporaryDirectory(prefix="asyncgg-demo-") as folder, _simulator() as url:
+    with interrupting(), tempfile.TemporaryDirectory(prefix="asyncgg-demo-") as folder, simulator(_FLEET) as url:
         manifest = Path(folder) / _MANIFEST
         _fetch(f"{url}/_sim/manifest.csv", manifest)
         path = journal or default_journal()
         asked = given_settings(given) | {"endpoint_url": url, "region": "us-east-1", "journal": path}
-        with _nobody():
+        with nobody():
             ended = disassociate(Order(manifest=str(manifest), yes=True), settings_of_journal({}, asked), output)
         assert ended is not None
         result, summary = ended
@@ -96,61 +90,6 @@ def _advice(journal: str) -> list[str]:
         f"  asyncgg report {journal} --failures failures.csv",
         f"  asyncgg report {journal} --html report.html",
     ]
-
-
-@contextlib.contextmanager
-def _simulator() -> Iterator[str]:
-    """A simulator on a free port, as long as the block runs; its URL."""
-    options = [f"--{name}={value}" for name, value in _FLEET.items()]
-    process = subprocess.Popen(  # noqa: S603 - our own module, with fixed arguments
-        [sys.executable, "-m", "asyncgg.simulator", "--port=0", "--until-eof", *options],
-        stdin=subprocess.PIPE,  # it ends with us, even when we are killed
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,  # Ctrl-C is for the run: it ends what is in flight, which the simulator must answer
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        url = process.stdout.readline().strip()
-        if not url:
-            raise InternalError("the simulator did not start; `asyncgg simulator --port 0` shows why")
-        yield url
-    finally:
-        process.terminate()
-        try:
-            process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
-        process.stdin.close()
-
-
-@contextlib.contextmanager
-def _nobody() -> Iterator[None]:
-    """Within the block this process has made-up credentials and no AWS configuration, proxy or settings of its user."""
-    before = dict(os.environ)
-    kept = {
-        name: value
-        for name, value in before.items()
-        if not name.upper().startswith(("AWS_", "ASYNCGG_", "BOTO")) and not name.lower().endswith("_proxy")
-    }
-    made_up = {
-        "AWS_ACCESS_KEY_ID": "AKIADEMODEMODEMODEMO",
-        "AWS_SECRET_ACCESS_KEY": "demo",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    os.environ.clear()
-    os.environ.update(kept | made_up)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def _fetch(url: str, path: Path) -> None:

@@ -29,7 +29,7 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[str]]:
         return process  # type: ignore[no-any-return]  # of an overload mypy could not choose
 
     monkeypatch.setattr(demo, "_FLEET", SMALL)
-    monkeypatch.setattr("asyncgg.cli.demo.subprocess.Popen", popen)
+    monkeypatch.setattr("asyncgg.cli.simulated.subprocess.Popen", popen)
     return started
 
 
