@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asyncgg.engine import Result
+    from asyncgg.engine import RunResult
     from asyncgg.errors import (
         AsyncggError,
         CredentialsError,
@@ -60,7 +60,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "Progress",
-    "Result",
+    "RunResult",
     "Run",
     "RunState",
     "ServiceError",
@@ -82,7 +82,7 @@ __all__ = [
     "verify",
 ]
 
-_HOMES = {
+_EXPORTS = {
     "asyncgg.engine": ("Result",),
     "asyncgg.errors": (
         "AsyncggError",
@@ -131,13 +131,13 @@ _HOMES = {
         "load_settings",
     ),
 }
-_HOME = {name: home for home, names in _HOMES.items() for name in names}
+_MODULE_BY_NAME = {name: home for home, names in _EXPORTS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULE_BY_NAME:
         raise AttributeError(f"module 'asyncgg' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(_MODULE_BY_NAME[name]), name)
 
 
 def __dir__() -> list[str]:

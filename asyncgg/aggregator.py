@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from asyncgg.backoff import RetryPolicy
-from asyncgg.classify import CodeTable, EntryAction, Verdict, code_and_message
-from asyncgg.model import Accepted, EntryError, Outcome, Refused, Reply, ThingState
+from asyncgg.classify import CodeTable, EntryAction, ReplyVerdict, code_and_message
+from asyncgg.model import Accepted, EntryError, ErrorResponse, Outcome, Reply, ThingState
 
-__all__ = ["Batch", "Deviation", "Settlement", "settle"]
+__all__ = ["Batch", "ThingResult", "BatchResult", "resolve_batch"]
 
-_BACK = ThingState.PENDING
+_REQUEUE = ThingState.PENDING
 _DONE = ThingState.DISASSOCIATED
 _FAILED = ThingState.FAILED
 
@@ -34,12 +34,12 @@ class Batch:
     """Counted requests before this one."""
     ambiguous: tuple[bool, ...]
     """Whether an earlier request for the thing may have been applied without a clear answer."""
-    again: bool = False
+    is_resend: bool = False
     """Whether it carries a thing that was sent before, in this pass or an earlier one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Deviation:
+class ThingResult:
     """A thing of a batch whose fate differs from the batch's."""
 
     index: int
@@ -49,140 +49,144 @@ class Deviation:
 
 
 @dataclass(frozen=True, slots=True)
-class Settlement:
+class BatchResult:
     """What becomes of a batch."""
 
-    verdict: Verdict
+    verdict: ReplyVerdict
     state: ThingState
     """Of every thing without an deviation."""
-    counted: bool
+    counts_as_attempt: bool
     """Whether this request counts as an attempt of its things."""
     ambiguous: bool = False
     """Whether the request may have been applied to the things that go back."""
-    deviations: tuple[Deviation, ...] = ()
-    returned: int = 0
+    overrides: tuple[ThingResult, ...] = ()
+    requeued: int = 0
     """How many things go back to the queue."""
     delay: float = 0.0
     """Seconds until they may be sent again."""
-    parts: tuple[tuple[int, int, int], ...] = ()
+    split: tuple[tuple[int, int, int], ...] = ()
     """When the batch is split: (lowest id, highest id, things) of each part; they go back without a delay."""
-    gives_up_core: bool = False
+    skips_core: bool = False
     """Whether the core's other pending things get this batch's state and code without another request."""
 
     def outcomes(self, batch: Batch) -> Iterator[Outcome]:
         """The final outcomes among the batch's things."""
-        odd = {deviation.index: deviation for deviation in self.deviations}
+        overrides = {override.index: override for override in self.overrides}
         for index, thing in enumerate(batch.things):
-            deviation = odd.get(index)
-            state = deviation.state if deviation else self.state
+            override = overrides.get(index)
+            state = override.state if override else self.state
             if state is _DONE or state is _FAILED:
-                code, message = (deviation.code, deviation.message) if deviation else ("", "")
-                yield Outcome(batch.core, thing, state, code, message, batch.attempts[index] + self.counted)
+                code, message = (override.code, override.message) if override else ("", "")
+                yield Outcome(batch.core, thing, state, code, message, batch.attempts[index] + self.counts_as_attempt)
 
 
-_ALL_DONE: Final = Settlement(Verdict.ACCEPTED, _DONE, counted=True)
+_ALL_SUCCEEDED: Final = BatchResult(ReplyVerdict.ACCEPTED, _DONE, counts_as_attempt=True)
 
 
-def settle(batch: Batch, reply: Reply, verdict: Verdict, table: CodeTable, retry: RetryPolicy) -> Settlement:
+def resolve_batch(
+    batch: Batch, reply: Reply, verdict: ReplyVerdict, table: CodeTable, retry: RetryPolicy
+) -> BatchResult:
     """The fate of every thing of `batch`, given the `reply` and its `verdict` (see `asyncgg.classify`)."""
     match verdict:
-        case Verdict.ACCEPTED:
+        case ReplyVerdict.ACCEPTED:
             assert isinstance(reply, Accepted)
             return _accepted(batch, reply, table, retry)
-        case Verdict.LOST | Verdict.TRANSIENT:
-            return _tried_in_vain(batch, reply, verdict, retry)
-        case Verdict.INVALID if len(batch.ids) > 1:
-            return _halved(batch)
-        case Verdict.THING_NAMED:
-            return _all_but_one(batch, reply, table)
-        case Verdict.CORE_MISSING | Verdict.CORE_DENIED | Verdict.CORE_INVALID:
-            gone = verdict is Verdict.CORE_MISSING and table.missing_is_gone
-            return _all_alike(batch, reply, verdict, _DONE if gone else _FAILED, gives_up_core=True)
-        case Verdict.INVALID | Verdict.REFUSED:
-            return _all_alike(batch, reply, verdict, _FAILED)
-        case Verdict.THROTTLED | Verdict.NOT_SENT:
+        case ReplyVerdict.LOST | ReplyVerdict.TRANSIENT:
+            return _unknown_outcome(batch, reply, verdict, retry)
+        case ReplyVerdict.INVALID if len(batch.ids) > 1:
+            return _bisected(batch)
+        case ReplyVerdict.THING_NAMED:
+            return _named_thing_failed(batch, reply, table)
+        case ReplyVerdict.CORE_MISSING | ReplyVerdict.CORE_DENIED | ReplyVerdict.CORE_INVALID:
+            is_done = verdict is ReplyVerdict.CORE_MISSING and table.missing_is_done
+            return _uniform(batch, reply, verdict, _DONE if is_done else _FAILED, skips_core=True)
+        case ReplyVerdict.INVALID | ReplyVerdict.REFUSED:
+            return _uniform(batch, reply, verdict, _FAILED)
+        case ReplyVerdict.THROTTLED | ReplyVerdict.NOT_SENT:
             delay = retry.delay(1, _retry_after(reply))
-            return Settlement(verdict, _BACK, counted=False, returned=len(batch.ids), delay=delay)
-        case Verdict.CREDENTIALS_EXPIRED | Verdict.CREDENTIALS_REJECTED:
-            return Settlement(verdict, _BACK, counted=False, returned=len(batch.ids))
+            return BatchResult(verdict, _REQUEUE, counts_as_attempt=False, requeued=len(batch.ids), delay=delay)
+        case ReplyVerdict.CREDENTIALS_EXPIRED | ReplyVerdict.CREDENTIALS_REJECTED:
+            return BatchResult(verdict, _REQUEUE, counts_as_attempt=False, requeued=len(batch.ids))
 
 
-def _accepted(batch: Batch, reply: Accepted, table: CodeTable, retry: RetryPolicy) -> Settlement:
+def _accepted(batch: Batch, reply: Accepted, table: CodeTable, retry: RetryPolicy) -> BatchResult:
     if not reply.errors:
-        return _ALL_DONE
-    place = {thing: index for index, thing in enumerate(batch.things)}
-    deviations: dict[int, Deviation] = {}
-    tried_most = 0
+        return _ALL_SUCCEEDED
+    positions = {thing: index for index, thing in enumerate(batch.things)}
+    overrides: dict[int, ThingResult] = {}
+    most_attempts = 0
     for error in reply.errors:
-        index = place[error.thing]
+        index = positions[error.thing]
         state = _entry_state(error, batch.attempts[index] + 1, batch.ambiguous[index], table, retry)
-        deviations[index] = Deviation(index, state, error.code, error.message)
-        if state is _BACK:
-            tried_most = max(tried_most, batch.attempts[index] + 1)
-    back = sum(deviation.state is _BACK for deviation in deviations.values())
-    return Settlement(
-        Verdict.ACCEPTED,
+        overrides[index] = ThingResult(index, state, error.code, error.message)
+        if state is _REQUEUE:
+            most_attempts = max(most_attempts, batch.attempts[index] + 1)
+    requeued = sum(deviation.state is _REQUEUE for deviation in overrides.values())
+    return BatchResult(
+        ReplyVerdict.ACCEPTED,
         _DONE,
-        counted=True,
-        deviations=tuple(deviations.values()),
-        returned=back,
-        delay=retry.delay(tried_most) if back else 0.0,
+        counts_as_attempt=True,
+        overrides=tuple(overrides.values()),
+        requeued=requeued,
+        delay=retry.delay(most_attempts) if requeued else 0.0,
     )
 
 
 def _entry_state(error: EntryError, attempts: int, ambiguous: bool, table: CodeTable, retry: RetryPolicy) -> ThingState:
     action = table.action(error.code)
-    if action in {EntryAction.GONE, EntryAction.ALREADY} or (ambiguous and table.proves_done(error.code)):
+    if action in {EntryAction.ALREADY_DISASSOCIATED, EntryAction.ALREADY_ASSOCIATED} or (
+        ambiguous and table.confirms_done(error.code)
+    ):
         return _DONE
     if action is EntryAction.RETRY or action is EntryAction.UNKNOWN:
-        return _FAILED if retry.exhausted(attempts, unknown=action is EntryAction.UNKNOWN) else _BACK
+        return _FAILED if retry.exhausted(attempts, unknown=action is EntryAction.UNKNOWN) else _REQUEUE
     return _FAILED
 
 
-def _tried_in_vain(batch: Batch, reply: Reply, verdict: Verdict, retry: RetryPolicy) -> Settlement:
+def _unknown_outcome(batch: Batch, reply: Reply, verdict: ReplyVerdict, retry: RetryPolicy) -> BatchResult:
     code, message = code_and_message(reply)
-    deviations = tuple(
-        Deviation(index, _FAILED, code, message)
+    overrides = tuple(
+        ThingResult(index, _FAILED, code, message)
         for index, attempts in enumerate(batch.attempts)
         if retry.exhausted(attempts + 1)
     )
-    returned = len(batch.ids) - len(deviations)
-    delay = retry.delay(max(batch.attempts) + 1, _retry_after(reply)) if returned else 0.0
-    return Settlement(
-        verdict, _BACK, counted=True, ambiguous=True, deviations=deviations, returned=returned, delay=delay
+    requeued = len(batch.ids) - len(overrides)
+    delay = retry.delay(max(batch.attempts) + 1, _retry_after(reply)) if requeued else 0.0
+    return BatchResult(
+        verdict, _REQUEUE, counts_as_attempt=True, ambiguous=True, overrides=overrides, requeued=requeued, delay=delay
     )
 
 
-def _halved(batch: Batch) -> Settlement:
+def _bisected(batch: Batch) -> BatchResult:
     middle = len(batch.ids) // 2
     parts = (
         (batch.ids[0], batch.ids[middle - 1], middle),
         (batch.ids[middle], batch.ids[-1], len(batch.ids) - middle),
     )
-    return Settlement(Verdict.INVALID, _BACK, counted=False, parts=parts)
+    return BatchResult(ReplyVerdict.INVALID, _REQUEUE, counts_as_attempt=False, split=parts)
 
 
-def _all_but_one(batch: Batch, reply: Reply, table: CodeTable) -> Settlement:
-    assert isinstance(reply, Refused)
+def _named_thing_failed(batch: Batch, reply: Reply, table: CodeTable) -> BatchResult:
+    assert isinstance(reply, ErrorResponse)
     index = batch.things.index(reply.resource_id)
-    believed = batch.ambiguous[index] or table.missing_is_gone
-    state = _DONE if believed and table.proves_done(reply.code) else _FAILED
-    return Settlement(
-        Verdict.THING_NAMED,
-        _BACK,
-        counted=False,
-        deviations=(Deviation(index, state, reply.code, reply.message),),
-        returned=len(batch.ids) - 1,
+    confirmed = batch.ambiguous[index] or table.missing_is_done
+    state = _DONE if confirmed and table.confirms_done(reply.code) else _FAILED
+    return BatchResult(
+        ReplyVerdict.THING_NAMED,
+        _REQUEUE,
+        counts_as_attempt=False,
+        overrides=(ThingResult(index, state, reply.code, reply.message),),
+        requeued=len(batch.ids) - 1,
     )
 
 
-def _all_alike(
-    batch: Batch, reply: Reply, verdict: Verdict, state: ThingState, *, gives_up_core: bool = False
-) -> Settlement:
+def _uniform(
+    batch: Batch, reply: Reply, verdict: ReplyVerdict, state: ThingState, *, skips_core: bool = False
+) -> BatchResult:
     code, message = code_and_message(reply)
-    deviations = tuple(Deviation(index, state, code, message) for index in range(len(batch.ids)))
-    return Settlement(verdict, state, counted=True, deviations=deviations, gives_up_core=gives_up_core)
+    overrides = tuple(ThingResult(index, state, code, message) for index in range(len(batch.ids)))
+    return BatchResult(verdict, state, counts_as_attempt=True, overrides=overrides, skips_core=skips_core)
 
 
 def _retry_after(reply: Reply) -> float | None:
-    return reply.retry_after if isinstance(reply, Refused) else None
+    return reply.retry_after if isinstance(reply, ErrorResponse) else None

@@ -15,17 +15,17 @@ from tenacity.wait import wait_base
 
 __all__ = ["RetryPolicy", "equal_jitter"]
 
-_LONGEST_RETRY_AFTER: Final = 300.0
+_MAX_RETRY_AFTER: Final = 300.0
 """Seconds; a longer Retry-After is cut to this, so that one odd header cannot stop a night's run."""
 
 
-def equal_jitter(base: float, longest: float) -> wait_base:
+def equal_jitter(base_delay: float, max_delay: float) -> wait_base:
     """A wait of half the exponential step plus a random part of the other half: spread out, and never near zero.
 
     The first step is `base` seconds, each further one twice as long, none longer than `longest`.
     """
-    half = wait_exponential(multiplier=base / 2, max=longest / 2)
-    return half + wait_random_exponential(multiplier=base / 2, max=longest / 2)
+    half = wait_exponential(multiplier=base_delay / 2, max=max_delay / 2)
+    return half + wait_random_exponential(multiplier=base_delay / 2, max=max_delay / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,34 +34,34 @@ class RetryPolicy:
 
     max_attempts: int = 10
     """Requests that carry one thing before it fails; throttled ones do not count, they are no fault of the thing."""
-    unknown_attempts: int = 3
+    max_attempts_unknown: int = 3
     """The same for a per-entry code that is in no table."""
-    base: float = 0.5
-    longest: float = 20.0
+    base_delay: float = 0.5
+    max_delay: float = 20.0
     _state: RetryCallState = field(init=False, repr=False, compare=False)
     _wait: wait_base = field(init=False, repr=False, compare=False)
     _stop: stop_base = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1 or self.unknown_attempts < 1:
+        if self.max_attempts < 1 or self.max_attempts_unknown < 1:
             raise ValueError("max_attempts and unknown_attempts must be at least 1")
         state = RetryCallState(AsyncRetrying(), None, (), {})
         object.__setattr__(self, "_state", state)
-        object.__setattr__(self, "_wait", equal_jitter(self.base, self.longest))
+        object.__setattr__(self, "_wait", equal_jitter(self.base_delay, self.max_delay))
         object.__setattr__(self, "_stop", stop_after_attempt(self.max_attempts))
 
     def exhausted(self, attempts: int, *, unknown: bool = False) -> bool:
         """Whether a thing that has been tried `attempts` times gets no further try."""
-        if unknown and attempts >= self.unknown_attempts:
+        if unknown and attempts >= self.max_attempts_unknown:
             return True
-        return bool(self._stop(self._at(attempts)))
+        return bool(self._stop(self._state_for(attempts)))
 
     def delay(self, attempts: int, retry_after: float | None = None) -> float:
         """Seconds until the next try after `attempts` tries; what the service asked for wins."""
         if retry_after is not None:
-            return min(max(retry_after, 0.0), _LONGEST_RETRY_AFTER)
-        return self._wait(self._at(max(attempts, 1)))
+            return min(max(retry_after, 0.0), _MAX_RETRY_AFTER)
+        return self._wait(self._state_for(max(attempts, 1)))
 
-    def _at(self, attempts: int) -> RetryCallState:
+    def _state_for(self, attempts: int) -> RetryCallState:
         self._state.attempt_number = attempts
         return self._state

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from enum import Enum
 
 from asyncgg.errors import SettingsError
-from asyncgg.model import Accepted, Operation, Refused, Reply, Unanswered
+from asyncgg.model import Accepted, ErrorResponse, NoResponse, Operation, Reply
 
-__all__ = ["CodeTable", "EntryAction", "Verdict", "classify", "code_and_message"]
+__all__ = ["CodeTable", "EntryAction", "ReplyVerdict", "classify", "code_and_message"]
 
 
-class Verdict(Enum):
+class ReplyVerdict(Enum):
     """What one reply says about its request."""
 
     ACCEPTED = "accepted"
@@ -50,13 +50,13 @@ class EntryAction(Enum):
     """A passing reason: tried again, up to `max_attempts`."""
     FAIL = "fail"
     """Final."""
-    GONE = "gone"
+    ALREADY_DISASSOCIATED = "gone"
     """Not associated any more: counts as done, with its code kept. By default no code says this, unless the
     associations had been listed."""
     MISSING = "missing"
     """Says that the thing or the association is not there: final. When disassociating, done for a thing that was sent
     before without a clear answer."""
-    ALREADY = "already"
+    ALREADY_ASSOCIATED = "already"
     """Associated before this request: done when associating, with its code kept. Says nothing when disassociating."""
     UNKNOWN = "unknown"
     """In no table: tried again a few times, then final."""
@@ -119,7 +119,7 @@ _ENTRY_DEFAULTS: Mapping[EntryAction, frozenset[str]] = {
     ),
 }
 
-_ALREADY = frozenset(
+_ALREADY_ASSOCIATED = frozenset(
     {
         "alreadyassociated",
         "clientdevicealreadyassociated",
@@ -130,14 +130,14 @@ _ALREADY = frozenset(
     }
 )
 
-_NOISE = re.compile(r"[^a-z0-9]")
+_NON_ALPHANUMERIC = re.compile(r"[^a-z0-9]")
 
 
-def _plain(code: str) -> str:
-    key = _NOISE.sub("", code.lower())
-    for ending in ("exception", "error"):
-        if key != ending:
-            key = key.removesuffix(ending)
+def _normalize_code(code: str) -> str:
+    key = _NON_ALPHANUMERIC.sub("", code.lower())
+    for suffix in ("exception", "error"):
+        if key != suffix:
+            key = key.removesuffix(suffix)
     return key
 
 
@@ -154,79 +154,81 @@ class CodeTable:
 
     def __init__(
         self,
-        user: Mapping[str, str] | None = None,
+        overrides: Mapping[str, str] | None = None,
         operation: Operation = Operation.DISASSOCIATE,
         *,
-        listed: bool = False,
+        associations_verified: bool = False,
     ) -> None:
         self.operation = operation
         associating = operation is Operation.ASSOCIATE
-        self.missing_is_gone = listed and not associating
+        self.missing_is_done = associations_verified and not associating
         """Whether what is not there counts as done, its code kept."""
         self._actions = {code: action for action, codes in _ENTRY_DEFAULTS.items() for code in codes}
         if associating:
-            self._actions |= dict.fromkeys(_ALREADY, EntryAction.ALREADY)
-        if self.missing_is_gone:
-            self._actions |= dict.fromkeys(_ENTRY_DEFAULTS[EntryAction.MISSING], EntryAction.GONE)
-        self._proofs = set(_ALREADY if associating else _ENTRY_DEFAULTS[EntryAction.MISSING])
-        for code, word in (user or {}).items():
+            self._actions |= dict.fromkeys(_ALREADY_ASSOCIATED, EntryAction.ALREADY_ASSOCIATED)
+        if self.missing_is_done:
+            self._actions |= dict.fromkeys(_ENTRY_DEFAULTS[EntryAction.MISSING], EntryAction.ALREADY_DISASSOCIATED)
+        self._confirming_codes = set(_ALREADY_ASSOCIATED if associating else _ENTRY_DEFAULTS[EntryAction.MISSING])
+        for code, action_name in (overrides or {}).items():
             allowed = ("retry", "fail", "gone")
-            if word not in allowed:
-                raise SettingsError(f"codes.{code}: {word!r} is not one of {', '.join(allowed)}")
-            if not _plain(code):
+            if action_name not in allowed:
+                raise SettingsError(f"codes.{code}: {action_name!r} is not one of {', '.join(allowed)}")
+            if not _normalize_code(code):
                 raise SettingsError(f"codes: {code!r} is not an error code")
-            action = EntryAction(word)
-            if action is EntryAction.GONE and associating:
+            action = EntryAction(action_name)
+            if action is EntryAction.ALREADY_DISASSOCIATED and associating:
                 action = EntryAction.MISSING
-            self._actions[_plain(code)] = action
-            if action is EntryAction.GONE:
-                self._proofs.add(_plain(code))
+            self._actions[_normalize_code(code)] = action
+            if action is EntryAction.ALREADY_DISASSOCIATED:
+                self._confirming_codes.add(_normalize_code(code))
 
     def action(self, code: str) -> EntryAction:
         """What to do about a thing with this code."""
-        return self._actions.get(_plain(code), EntryAction.UNKNOWN)
+        return self._actions.get(_normalize_code(code), EntryAction.UNKNOWN)
 
-    def proves_done(self, code: str) -> bool:
+    def confirms_done(self, code: str) -> bool:
         """Whether this code, said of a thing that was sent before without a clear answer, proves that it is done."""
-        return _plain(code) in self._proofs
+        return _normalize_code(code) in self._confirming_codes
 
 
-def classify(reply: Reply, core: str, things: tuple[str, ...]) -> Verdict:
+def classify(reply: Reply, core: str, things: tuple[str, ...]) -> ReplyVerdict:
     """What `reply` says about a request for `things` of `core`.
 
     [errors and their statuses: Greengrass V2 service model; a bare 429 and IoT's 400 with a throttling code too]
     """
     if isinstance(reply, Accepted):
-        return Verdict.ACCEPTED
-    if isinstance(reply, Unanswered):
-        return Verdict.LOST if reply.sent else Verdict.NOT_SENT
-    return _refusal(reply, core, things)
+        return ReplyVerdict.ACCEPTED
+    if isinstance(reply, NoResponse):
+        return ReplyVerdict.LOST if reply.sent else ReplyVerdict.NOT_SENT
+    return _classify_error(reply, core, things)
 
 
-def _refusal(reply: Refused, core: str, things: tuple[str, ...]) -> Verdict:
-    code = _plain(reply.code)
+def _classify_error(reply: ErrorResponse, core: str, things: tuple[str, ...]) -> ReplyVerdict:
+    code = _normalize_code(reply.code)
     if reply.status == 429 or code in _THROTTLING:
-        return Verdict.THROTTLED
+        return ReplyVerdict.THROTTLED
     if code in _EXPIRED:
-        return Verdict.CREDENTIALS_EXPIRED
+        return ReplyVerdict.CREDENTIALS_EXPIRED
     if code in _REJECTED:
-        return Verdict.CREDENTIALS_REJECTED
+        return ReplyVerdict.CREDENTIALS_REJECTED
     if reply.status >= 500 or reply.status in {408, 409} or code in _TRANSIENT:
-        return Verdict.TRANSIENT
+        return ReplyVerdict.TRANSIENT
     if code == "resourcenotfound":
-        named = reply.resource_id
-        return Verdict.THING_NAMED if named != core and named in things else Verdict.CORE_MISSING
+        resource = reply.resource_id
+        return ReplyVerdict.THING_NAMED if resource != core and resource in things else ReplyVerdict.CORE_MISSING
     if code in _DENIED:
-        return Verdict.CORE_DENIED
+        return ReplyVerdict.CORE_DENIED
     if code in _INVALID:
-        return Verdict.CORE_INVALID if any("core" in name.lower() for name in reply.fields) else Verdict.INVALID
-    return Verdict.REFUSED
+        return (
+            ReplyVerdict.CORE_INVALID if any("core" in name.lower() for name in reply.fields) else ReplyVerdict.INVALID
+        )
+    return ReplyVerdict.REFUSED
 
 
 def code_and_message(reply: Reply) -> tuple[str, str]:
     """What a failed request says of itself; both empty for an accepted one."""
-    if isinstance(reply, Refused):
+    if isinstance(reply, ErrorResponse):
         return reply.code or str(reply.status), reply.message
-    if isinstance(reply, Unanswered):
+    if isinstance(reply, NoResponse):
         return reply.kind, reply.detail
     return "", ""

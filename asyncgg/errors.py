@@ -23,16 +23,16 @@ __all__ = [
     "SnapshotWriteError",
     "StateWriteError",
     "UsageError",
-    "redacted",
+    "redact_secrets",
 ]
 
 # AWS answers a wrong signature with the whole canonical request it expected, the session token's header among it.
-_TOKEN: Final = re.compile(r"(x-amz-security-token\s*[:=]\s*)[^\s&;,'\"\\]+", re.IGNORECASE)
+_SESSION_TOKEN: Final = re.compile(r"(x-amz-security-token\s*[:=]\s*)[^\s&;,'\"\\]+", re.IGNORECASE)
 
 
-def redacted(text: str) -> str:
+def redact_secrets(text: str) -> str:
     """`text`, which a service said, without a session token."""
-    return _TOKEN.sub(r"\1***", text) if "-token" in text.lower() else text
+    return _SESSION_TOKEN.sub(r"\1***", text) if "-token" in text.lower() else text
 
 
 class AsyncggError(Exception):

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from asyncgg.model import Outcome, RunState
 
 __all__ = [
-    "CoreGivenUp",
-    "CoreNotListed",
+    "CoreSkipped",
+    "CoreScanFailed",
     "Event",
-    "LanePaused",
+    "SendingPaused",
     "Listener",
-    "OddNames",
+    "InvalidNames",
     "PageFailed",
     "Progress",
     "RateChanged",
@@ -51,7 +51,7 @@ class Progress:
     """Since this start."""
     seconds_left: float | None
     """By the quota's arithmetic: requests still to be sent ÷ rate; None when nothing is known."""
-    note: str = ""
+    status: str = ""
     """Why the run is not simply going on: paused, refreshing credentials, stopping."""
 
     @property
@@ -85,7 +85,7 @@ class RequestFailed:
     things: int
     code: str
     message: str
-    then: str
+    verdict: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +106,19 @@ class RateChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class CoreGivenUp:
+class CoreSkipped:
     """A core is missing or denied: its remaining things got that outcome without another request."""
 
     core: str
     code: str
     message: str
     things: int
-    gone: bool = False
+    counts_as_done: bool = False
     """Whether they count as done: they had been listed, and went with their core."""
 
 
 @dataclass(frozen=True, slots=True)
-class LanePaused:
+class SendingPaused:
     """The whole lane waits, in seconds: Retry-After, an unreachable service, credentials to be refreshed."""
 
     reason: str
@@ -136,18 +136,18 @@ class PageFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class CoreNotListed:
+class CoreScanFailed:
     """A core's client devices are not known to the last."""
 
     core: str
-    why: str
+    reason: str
     """`vanished` (then it has none), `denied` or `failed`."""
     code: str
     message: str
 
 
 @dataclass(frozen=True, slots=True)
-class OddNames:
+class InvalidNames:
     """A list told names that are none; they are not used."""
 
     core: str
@@ -168,7 +168,7 @@ class RunEnded:
 
     state: RunState
     reason: str
-    first_only: bool = False
+    limit_reached: bool = False
     """Whether only the first things were to go in this start, and they have: nothing was interrupted."""
 
 
@@ -178,11 +178,11 @@ Event = (
     | RequestFailed
     | Throttled
     | RateChanged
-    | CoreGivenUp
-    | LanePaused
+    | CoreSkipped
+    | SendingPaused
     | PageFailed
-    | CoreNotListed
-    | OddNames
+    | CoreScanFailed
+    | InvalidNames
     | Stopping
     | RunEnded
 )

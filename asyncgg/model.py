@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 __all__ = [
     "MAX_BATCH",
-    "MAX_NAME",
+    "MAX_NAME_LENGTH",
     "Accepted",
     "Association",
     "ClientDevice",
@@ -20,19 +20,19 @@ __all__ = [
     "EntryError",
     "Operation",
     "Outcome",
-    "Refused",
+    "ErrorResponse",
     "Reply",
     "RunState",
     "Summary",
     "ThingState",
-    "Unanswered",
-    "name_fault",
+    "NoResponse",
+    "invalid_name_reason",
 ]
 
 MAX_BATCH: Final = 100
 """Most entries of one BatchDisassociateClientDeviceFromCoreDevice call [service model: entries, 1 to 100]."""
 
-MAX_NAME: Final = 128
+MAX_NAME_LENGTH: Final = 128
 """Most characters of a thing's name [service model: IoTThingName, 1 to 128]."""
 
 _NAME = re.compile(r"[a-zA-Z0-9:_-]{1,128}\Z")
@@ -64,7 +64,7 @@ class Operation(StrEnum):
         return "BatchDisassociateClientDeviceFromCoreDevice"
 
     @property
-    def done(self) -> str:
+    def past_participle(self) -> str:
         """What its things are once it succeeded; also the key of their number in JSON."""
         return f"{self}d"
 
@@ -74,7 +74,7 @@ class Operation(StrEnum):
         return "with" if self is Operation.ASSOCIATE else "from"
 
     @property
-    def opposite(self) -> Operation:
+    def inverse(self) -> Operation:
         """The operation that takes it back."""
         return Operation.DISASSOCIATE if self is Operation.ASSOCIATE else Operation.ASSOCIATE
 
@@ -101,7 +101,7 @@ class ClientDevice(NamedTuple):
     """Seconds since 1970, UTC."""
 
 
-def name_fault(name: str) -> str | None:
+def invalid_name_reason(name: str) -> str | None:
     """Why `name` is no thing name, as a phrase to follow the field's name, or None when it is one.
 
     [AWS IoT: thing names match `[a-zA-Z0-9:_-]+`, 1 to 128 characters]
@@ -110,8 +110,8 @@ def name_fault(name: str) -> str | None:
         return None
     if not name:
         return "is empty"
-    if len(name) > MAX_NAME:
-        return f"has {len(name)} characters, {MAX_NAME} are allowed"
+    if len(name) > MAX_NAME_LENGTH:
+        return f"has {len(name)} characters, {MAX_NAME_LENGTH} are allowed"
     return "has characters outside a-z A-Z 0-9 : _ -"
 
 
@@ -166,7 +166,7 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class ErrorResponse:
     """The service answered and did not accept the request (any HTTP status but 200); the error's members as sent."""
 
     status: int
@@ -186,7 +186,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered:
+class NoResponse:
     """No readable answer came. `sent` is False only when it is certain that the service never saw the request."""
 
     kind: str
@@ -195,7 +195,7 @@ class Unanswered:
     sent: bool
 
 
-Reply = Accepted | Refused | Unanswered
+Reply = Accepted | ErrorResponse | NoResponse
 """What became of one request. Transports return it and raise only `CredentialsError` and cancellation."""
 
 

@@ -26,16 +26,16 @@ from pydantic_settings.exceptions import SettingsError as SourceError
 from asyncgg.classify import CodeTable
 from asyncgg.errors import SettingsError
 
-__all__ = ["FILE_NAME", "Settings", "load_settings", "parse_duration", "settings_of_journal"]
+__all__ = ["FILE_NAME", "Settings", "load_settings", "parse_duration", "build_settings"]
 
 FILE_NAME: Final = "asyncgg.toml"
-_PREFIX: Final = "ASYNCGG_"
-_CONFIG: Final = "ASYNCGG_CONFIG"
-_NOT_SETTINGS: Final = "ASYNCGG_TEST_"
+_ENV_PREFIX: Final = "ASYNCGG_"
+_CONFIG_VARIABLE: Final = "ASYNCGG_CONFIG"
+_RESERVED_PREFIX: Final = "ASYNCGG_TEST_"
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+\Z")
-_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
 def parse_duration(value: object) -> float:
@@ -47,7 +47,7 @@ def parse_duration(value: object) -> float:
         if re.fullmatch(r"\d+(?:\.\d+)?", text):
             seconds = float(text)
         elif _DURATION.match(text):
-            seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+            seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
         else:
             raise ValueError("is no duration; write it like 90s, 15m, 2h or 1h30m")
     if not math.isfinite(seconds):
@@ -57,18 +57,18 @@ def parse_duration(value: object) -> float:
     return seconds
 
 
-def _automatic(value: object) -> object:
+def _parse_auto(value: object) -> object:
     return None if isinstance(value, str) and value.strip().lower() == "auto" else value
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
-Automatic = Annotated[float | None, BeforeValidator(_automatic)]
+AutoFloat = Annotated[float | None, BeforeValidator(_parse_auto)]
 
 
 class Settings(BaseSettings):
     """The settings of a run. Times in seconds; `None` for `rate` and `burst` is `auto`."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True, validate_default=True)
+    model_config = SettingsConfigDict(env_prefix=_ENV_PREFIX, extra="forbid", frozen=True, validate_default=True)
 
     profile: str | None = Field(default=None, description="AWS profile")
     region: str | None = Field(default=None, description="AWS Region")
@@ -76,19 +76,19 @@ class Settings(BaseSettings):
         default=None, description="endpoint instead of AWS's own; nothing is called elsewhere"
     )
 
-    rate: Automatic = Field(
+    rate: AutoFloat = Field(
         default=None,
         gt=0,
         allow_inf_nan=False,
         description="requests per second at most; auto: begin at the quota, then follow the service",
     )
-    burst: Automatic = Field(
+    burst: AutoFloat = Field(
         default=None,
         ge=1,
         allow_inf_nan=False,
         description="requests that may start at once; auto: small, follows the rate",
     )
-    quota: Automatic = Field(
+    quota: AutoFloat = Field(
         default=None,
         gt=0,
         allow_inf_nan=False,
@@ -105,7 +105,7 @@ class Settings(BaseSettings):
         le=1_000,
         description="requests that carry a thing before it fails; throttled ones do not count",
     )
-    unknown_attempts: int = Field(
+    max_attempts_unknown: int = Field(
         default=3, ge=1, le=1_000, description="the same for a per-thing error code nobody knows"
     )
     connect_timeout: Duration = Field(default=5.0, description="until a connection stands")
@@ -114,7 +114,7 @@ class Settings(BaseSettings):
         default="fast",
         description="fast: signed and posted by asyncgg, configured like the SDK; sdk: through its client",
     )
-    patience: Duration = Field(
+    stall_timeout: Duration = Field(
         default=300.0, description="without an accepted request before a throttled or unanswered run stops itself"
     )
 
@@ -140,18 +140,18 @@ class Settings(BaseSettings):
 
     @field_validator("expect_account")
     @classmethod
-    def _account(cls, value: str | None) -> str | None:
+    def _validate_account(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"\d{12}", value):
             raise ValueError("is no AWS account id (12 digits)")
         return value
 
     @field_validator("profile", "region", "endpoint_url")
     @classmethod
-    def _not_blank(cls, value: str | None) -> str | None:
+    def _blank_to_none(cls, value: str | None) -> str | None:
         return value or None
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def _validate_codes(self) -> Self:
         CodeTable(self.codes)
         return self
 
@@ -168,7 +168,7 @@ class Settings(BaseSettings):
         return (init_settings,)
 
 
-def load_settings(given: Mapping[str, Any] | None = None, *, config: Path | None = None) -> Settings:
+def load_settings(arguments: Mapping[str, Any] | None = None, *, config: Path | None = None) -> Settings:
     """The settings from `given` (command line or keywords; None means not given), the environment and the file.
 
     The file is `config`, else the one ASYNCGG_CONFIG names, else asyncgg.toml in the current directory if it is there.
@@ -176,64 +176,66 @@ def load_settings(given: Mapping[str, Any] | None = None, *, config: Path | None
     Raises:
         SettingsError: an unknown name or an impossible value, with where it stands.
     """
-    asked = {key: value for key, value in (given or {}).items() if value is not None}
-    path = config or (Path(os.environ[_CONFIG]) if os.environ.get(_CONFIG) else None)
-    filed, file_name = _from_file(path)
+    explicit = {key: value for key, value in (arguments or {}).items() if value is not None}
+    path = config or (Path(os.environ[_CONFIG_VARIABLE]) if os.environ.get(_CONFIG_VARIABLE) else None)
+    file_values, file_name = _from_file(path)
     variables = _from_environment()
-    places = dict.fromkeys(filed, file_name)
-    places |= {key: _PREFIX + key.upper() for key in variables}
-    places |= {key: _option(key) for key in asked}
-    return _build({**filed, **variables, **asked}, places)
+    origins = dict.fromkeys(file_values, file_name)
+    origins |= {key: _ENV_PREFIX + key.upper() for key in variables}
+    origins |= {key: _option_name(key) for key in explicit}
+    return _build({**file_values, **variables, **explicit}, origins)
 
 
-def settings_of_journal(stored: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Settings:
+def build_settings(stored: Mapping[str, Any], arguments: Mapping[str, Any] | None = None) -> Settings:
     """The settings a run was started with, overruled by what is `given` now; environment and file do not count again.
 
     Raises:
         SettingsError: an impossible value.
     """
-    asked = {key: value for key, value in (given or {}).items() if value is not None}
-    places = dict.fromkeys(stored, "the journal") | {key: _option(key) for key in asked}
-    known = {key: value for key, value in stored.items() if key in Settings.model_fields}
-    return _build({**known, **asked}, places)
+    explicit = {key: value for key, value in (arguments or {}).items() if value is not None}
+    origins = dict.fromkeys(stored, "the journal") | {key: _option_name(key) for key in explicit}
+    recognized = {key: value for key, value in stored.items() if key in Settings.model_fields}
+    return _build({**recognized, **explicit}, origins)
 
 
-def _build(values: Mapping[str, Any], places: Mapping[str, str]) -> Settings:
+def _build(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
     # Before pydantic sees them: it would take RATE for a second rate, and then choose one of the two.
     if unknown := [key for key in values if key not in Settings.model_fields]:
-        raise SettingsError("\n".join(f"{_name((key,), places)}: there is no such setting" for key in unknown))
+        raise SettingsError("\n".join(f"{_display_name((key,), origins)}: there is no such setting" for key in unknown))
     try:
         return Settings(**values)
     except SettingsError as error:  # the table of codes speaks for itself, but not of where it stands
-        raise SettingsError(f"{places.get('codes', 'settings')}: {error}") from None
+        raise SettingsError(f"{origins.get('codes', 'settings')}: {error}") from None
     except ValidationError as error:
-        raise SettingsError("\n".join(_words(item, places) for item in error.errors(include_url=False))) from None
+        raise SettingsError(
+            "\n".join(_format_error(item, origins) for item in error.errors(include_url=False))
+        ) from None
 
 
-def _words(item: Any, places: Mapping[str, str]) -> str:
-    name = _name(item["loc"], places)
+def _format_error(item: Any, origins: Mapping[str, str]) -> str:
+    name = _display_name(item["loc"], origins)
     message = str(item["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     return f"{name}: {item['input']!r} {message}" if message.startswith(("is ", "must ")) else f"{name}: {message}"
 
 
-def _name(location: tuple[int | str, ...], places: Mapping[str, str]) -> str:
+def _display_name(location: tuple[int | str, ...], origins: Mapping[str, str]) -> str:
     """A setting as the person knows it who gave it: an option, a variable, or a file and a key."""
-    place = places.get(str(location[0]), "settings") if location else "settings"
-    return place if place.startswith(("--", _PREFIX)) else f"{place}: {'.'.join(map(str, location))}"
+    origin = origins.get(str(location[0]), "settings") if location else "settings"
+    return origin if origin.startswith(("--", _ENV_PREFIX)) else f"{origin}: {'.'.join(map(str, location))}"
 
 
-def _option(key: str) -> str:
+def _option_name(key: str) -> str:
     return "--" + key.replace("_", "-")
 
 
 def _from_file(path: Path | None) -> tuple[dict[str, Any], str]:
-    named = path is not None
+    explicit = path is not None
     path = path or Path(FILE_NAME)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        if named:
+        if explicit:
             raise SettingsError(f"{path}: there is no such settings file") from None
         return {}, str(path)
     except (OSError, UnicodeDecodeError) as error:
@@ -243,24 +245,24 @@ def _from_file(path: Path | None) -> tuple[dict[str, Any], str]:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: {error}") from None
-    plain: dict[str, Any] = {}
+    normalized: dict[str, Any] = {}
     for key, value in values.items():
         name = key.replace("-", "_")
-        if name in plain:
+        if name in normalized:
             raise SettingsError(f"{path}: {name}: it is given twice")
-        plain[name] = value
-    return plain, str(path)
+        normalized[name] = value
+    return normalized, str(path)
 
 
 def _from_environment() -> dict[str, Any]:
-    known = set(Settings.model_fields)
+    setting_names = set(Settings.model_fields)
     for name in os.environ:
         upper = name.upper()
-        if not upper.startswith(_PREFIX) or upper == _CONFIG or upper.startswith(_NOT_SETTINGS):
+        if not upper.startswith(_ENV_PREFIX) or upper == _CONFIG_VARIABLE or upper.startswith(_RESERVED_PREFIX):
             continue
-        if upper.removeprefix(_PREFIX).lower() not in known:
+        if upper.removeprefix(_ENV_PREFIX).lower() not in setting_names:
             raise SettingsError(f"{name}: there is no such setting")
     try:
-        return EnvSettingsSource(Settings, env_prefix=_PREFIX, env_ignore_empty=True)()
+        return EnvSettingsSource(Settings, env_prefix=_ENV_PREFIX, env_ignore_empty=True)()
     except SourceError as error:
-        raise SettingsError(f"{_PREFIX}CODES: {error.__cause__ or error}") from None
+        raise SettingsError(f"{_ENV_PREFIX}CODES: {error.__cause__ or error}") from None

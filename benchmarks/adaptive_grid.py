@@ -27,7 +27,7 @@ Make = Callable[[float], RatePolicy]
 CANDIDATES: Final[Mapping[str, Make]] = {
     "AIMD": lambda told: Aimd(math.inf, documented=told),
     "CUBIC": lambda told: Cubic(math.inf, documented=told),
-    "AdaptiveRate": lambda told: AdaptiveRate(1000 * told, documented=told, patience=2.0),
+    "AdaptiveRate": lambda told: AdaptiveRate(1000 * told, documented=told, probe_after=2.0),
 }
 _HIGH_IS_BAD: Final = ("ratio", "throttled")
 

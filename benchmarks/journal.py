@@ -24,9 +24,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from asyncgg.aggregator import Batch, Settlement
-from asyncgg.batching import Claim, Schedule
-from asyncgg.classify import Verdict
+from asyncgg.aggregator import Batch, BatchResult
+from asyncgg.batching import BatchScheduler, Claim
+from asyncgg.classify import ReplyVerdict
 from asyncgg.journal import Answer, Importer, Journal, Store
 from asyncgg.model import ThingState
 
@@ -34,7 +34,7 @@ RESULTS = Path(__file__).parent / "results" / "journal.json"
 THINGS_OF_A_CORE = 500
 CHUNK = 10_000
 COMMITS = 200
-DONE = Settlement(Verdict.ACCEPTED, ThingState.DISASSOCIATED, counted=True)
+DONE = BatchResult(ReplyVerdict.ACCEPTED, ThingState.DISASSOCIATED, counts_as_attempt=True)
 ANSWER = Answer(0.0, "accepted", 200, "", "0" * 36)
 
 
@@ -87,17 +87,17 @@ def peak() -> float:
 async def run_all(path: Path, group: int) -> None:
     """Claim and settle everything, `group` batches in a call: the memory of a run without its network."""
     journal = Journal(path)
-    schedule = Schedule(per_core=4)
+    schedule = BatchScheduler(per_core=4)
     for work in await journal.call(lambda store: list(store.work())):
         schedule.add(work)
     while True:
-        claims = [claim for _ in range(group) if (claim := schedule.take(0.0))]
+        claims = [claim for _ in range(group) if (claim := schedule.next_claim(0.0))]
         if not claims:
             break
         batches = await journal.call(lambda store, claims=claims: claim_and_settle(store, claims))  # type: ignore[misc]  # a lambda with a default
         for claim, batch in zip(claims, batches, strict=True):
-            schedule.claimed(claim, batch.ids[-1])
-            schedule.settle(claim.work)
+            schedule.advance_cursor(claim, batch.ids[-1])
+            schedule.complete(claim.queue)
     journal.close()
 
 

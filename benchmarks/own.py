@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from asyncgg.aggregator import Batch, settle
+from asyncgg.aggregator import Batch, resolve_batch
 from asyncgg.backoff import RetryPolicy
 from asyncgg.classify import CodeTable, classify
 from asyncgg.cli.running import run_loop
@@ -48,14 +48,14 @@ async def up_to_aggregator(url: str, layer: str, batches: Sequence[Batch]) -> Me
         async def work() -> None:
             for batch in items:
                 if limited:
-                    await lane.token()
+                    await lane.acquire()
                 started = clock()
                 reply = await transport.send(batch.core, batch.things)
                 if limited:
-                    lane.accepted(started)
+                    lane.on_accepted(started)
                 if aggregated:
                     verdict = classify(reply, batch.core, batch.things)
-                    assert settle(batch, reply, verdict, table, retry).state is ThingState.DISASSOCIATED
+                    assert resolve_batch(batch, reply, verdict, table, retry).state is ThingState.DISASSOCIATED
                 else:
                     assert isinstance(reply, Accepted)
 

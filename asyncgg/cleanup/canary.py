@@ -11,7 +11,7 @@ from typing import Final
 from asyncgg.cleanup.means import Means
 from asyncgg.cleanup.nights import Night
 from asyncgg.cleanup.reins import StoppedError
-from asyncgg.engine import Stop
+from asyncgg.engine import StopReason
 from asyncgg.errors import GuardError
 from asyncgg.inventory import Snapshot, Swept
 from asyncgg.journal import Journal, JournalReader
@@ -71,7 +71,7 @@ async def _put(night: Night, **values: object) -> None:
 
 def _must_be_whole(swept: Swept) -> None:
     if swept.credentials or swept.state in _STOPPED:
-        raise StoppedError(Stop(swept.state, f"the canary was being verified: {swept.reason}", swept.credentials))
+        raise StoppedError(StopReason(swept.state, f"the canary was being verified: {swept.reason}", swept.credentials))
     if swept.failed_share:
         said = f": {swept.reason}" if swept.reason else ""
         raise GuardError(f"the canary cannot be verified, its cores could not all be listed{said}")

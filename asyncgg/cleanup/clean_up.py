@@ -24,7 +24,7 @@ from asyncgg.cleanup.questions import Questions, Registry
 from asyncgg.cleanup.reins import Reins, StoppedError, Work
 from asyncgg.cleanup.sending import send, summary_of
 from asyncgg.cleanup.tally import Tally
-from asyncgg.engine import Result, Stop
+from asyncgg.engine import RunResult, StopReason
 from asyncgg.errors import AsyncggError, GuardError, SnapshotError
 from asyncgg.events import Listener
 from asyncgg.inventory import CoreState, Snapshot, Swept
@@ -79,7 +79,7 @@ class CleanUp:
 
     def stop(self, reason: str) -> None:
         """Begin nothing new and let what is in flight end; resumable."""
-        self._reins.stop(Stop(RunState.INTERRUPTED, reason))
+        self._reins.stop(StopReason(RunState.INTERRUPTED, reason))
 
     async def run(self, *, dry_run: bool = False) -> NightReport:
         """Do it; also what went wrong is in the report. Nothing but a fault of ours or a cancellation is raised."""
@@ -101,7 +101,7 @@ class CleanUp:
             await self._night(nights, dry_run)
             report.admit_doubt()
         except StoppedError as stopped:
-            report.end(Result(stopped.stop.state, stopped.stop.reason, stopped.stop.credentials))
+            report.end(RunResult(stopped.stop.state, stopped.stop.message, stopped.stop.is_auth_error))
         except AsyncggError as error:
             report.fail(error)
         if not dry_run:
@@ -160,7 +160,7 @@ class CleanUp:
         swept = self.report.swept
         assert swept is not None
         if not swept.finished:
-            self.report.end(Result(swept.state, f"the sweep: {swept.reason}", swept.credentials))
+            self.report.end(RunResult(swept.state, f"the sweep: {swept.reason}", swept.credentials))
             return False
         share, allowed = swept.failed_share, self._policy.guards.max_failed_share
         if share > allowed:

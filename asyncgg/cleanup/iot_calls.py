@@ -14,10 +14,10 @@ from typing import Any, Final, Protocol
 from botocore import exceptions as aws
 
 from asyncgg.backoff import RetryPolicy
-from asyncgg.classify import Verdict, classify
+from asyncgg.classify import ReplyVerdict, classify
 from asyncgg.cleanup.rules import Api
 from asyncgg.errors import AsyncggError
-from asyncgg.model import Refused
+from asyncgg.model import ErrorResponse
 from asyncgg.ratelimit import AdaptiveRate, TokenBucket
 from asyncgg.transport.answer import read_retry_after
 from asyncgg.transport.failure import one_line
@@ -116,7 +116,7 @@ class Calls:
         except AsyncggError:
             raise
         except Exception as error:  # noqa: BLE001 - botocore's parsers raise anything at an answer that is not AWS's
-            return _Failed(Verdict.LOST, "", f"no readable answer ({one_line(error) or type(error).__name__})")
+            return _Failed(ReplyVerdict.LOST, "", f"no readable answer ({one_line(error) or type(error).__name__})")
         self._answered = True
         self._given_up = 0
         self._accepted(started)
@@ -128,9 +128,9 @@ class Calls:
         headers = {str(name).lower(): str(value) for name, value in meta.get("HTTPHeaders", {}).items()}
         code, status = str(said.get("Code", "")), int(meta.get("HTTPStatusCode", 0))
         retry_after = read_retry_after(headers, time.time())
-        verdict = classify(Refused(status, code, str(said.get("Message", "")), retry_after=retry_after), "", ())
+        verdict = classify(ErrorResponse(status, code, str(said.get("Message", "")), retry_after=retry_after), "", ())
         words = one_line(f"{code}: {said.get('Message', '')}").rstrip(".")
-        if verdict is Verdict.THROTTLED:
+        if verdict is ReplyVerdict.THROTTLED:
             self.throttled += 1
             self._policy.on_throttled(started, self._clock(), retry_after)
             if retry_after:
@@ -166,8 +166,8 @@ class Calls:
             self._bucket.set_rate(self._policy.rate, self._policy.burst)
 
 
-_PASSING: Final = frozenset({Verdict.THROTTLED, Verdict.TRANSIENT, Verdict.LOST, Verdict.NOT_SENT})
-_CREDENTIALS: Final = frozenset({Verdict.CREDENTIALS_EXPIRED, Verdict.CREDENTIALS_REJECTED})
+_PASSING: Final = frozenset({ReplyVerdict.THROTTLED, ReplyVerdict.TRANSIENT, ReplyVerdict.LOST, ReplyVerdict.NOT_SENT})
+_CREDENTIALS: Final = frozenset({ReplyVerdict.CREDENTIALS_EXPIRED, ReplyVerdict.CREDENTIALS_REJECTED})
 
 
 class _Failed:
@@ -175,7 +175,7 @@ class _Failed:
 
     __slots__ = ("code", "retry_after", "verdict", "words")
 
-    def __init__(self, verdict: Verdict, code: str, words: str, retry_after: float | None = None) -> None:
+    def __init__(self, verdict: ReplyVerdict, code: str, words: str, retry_after: float | None = None) -> None:
         self.verdict = verdict
         self.code = code
         self.words = words

@@ -19,7 +19,7 @@ from asyncgg.cleanup.policy import Policy
 from asyncgg.errors import ManifestError
 from asyncgg.manifest import S3Opener
 from asyncgg.manifest.sources import Source, open_source
-from asyncgg.model import name_fault
+from asyncgg.model import invalid_name_reason
 
 __all__ = ["load_lists", "local_file", "read_list"]
 
@@ -82,7 +82,7 @@ def _lines(source: Source) -> Iterator[str]:
 
 def _checked(spec: str, rows: Iterable[tuple[int, str]]) -> Iterator[str]:
     for line, name in rows:
-        if fault := name_fault(name):
+        if fault := invalid_name_reason(name):
             raise ManifestError(f"{spec}:{line}: {name[:200]!a} is no thing's name: it {fault}")
         yield name
 

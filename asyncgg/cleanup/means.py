@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asyncgg.cleanup.policy import Policy
 from asyncgg.cleanup.reins import Reins
-from asyncgg.engine import Result
+from asyncgg.engine import RunResult
 from asyncgg.events import Listener
 from asyncgg.inventory import Origin, Swept
 from asyncgg.model import Summary
@@ -66,7 +66,7 @@ class Means:
 
     async def execute(
         self, journal: Path, *, first: int | None = None, ramp: RampPlan | None = None
-    ) -> tuple[Result, Summary]:
+    ) -> tuple[RunResult, Summary]:
         """As `asyncgg.runs.execute`."""
         return await execute(
             journal,

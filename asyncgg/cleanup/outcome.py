@@ -10,7 +10,7 @@ from asyncgg.cleanup.nights import Night
 from asyncgg.cleanup.questions import QuestionStatistics
 from asyncgg.cleanup.select import Verdict
 from asyncgg.cleanup.tally import Tally
-from asyncgg.engine import Result
+from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError
 from asyncgg.inventory import Swept
 from asyncgg.model import RunState, Summary
@@ -71,7 +71,7 @@ class NightReport:
     """Old nights that were removed."""
     warnings: list[str] = field(default_factory=list)
 
-    def end(self, result: Result) -> None:
+    def end(self, result: RunResult) -> None:
         """It ended as a sweep or a run ends."""
         self.state, self.reason, self.exit = result.state, result.reason, exit_code(result)
 

@@ -22,7 +22,7 @@ from asyncgg.cleanup.rules import (
     ThingMissing,
     ThingType,
 )
-from asyncgg.model import name_fault
+from asyncgg.model import invalid_name_reason
 from asyncgg.settings import parse_duration
 
 __all__ = ["CONDITIONS"]
@@ -204,7 +204,7 @@ def _thing_name(value: object, at: At, what: str) -> str | None:
     if not isinstance(value, str):
         at.wrong(f"{value!r} must be a {what}'s name, in quotes")
         return None
-    if fault := name_fault(value):
+    if fault := invalid_name_reason(value):
         at.wrong(f"{value!r} is no {what}'s name: it {fault}")
         return None
     return value

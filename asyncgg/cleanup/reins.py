@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
-from asyncgg.engine import Stop
+from asyncgg.engine import StopReason
 from asyncgg.model import RunState
 from asyncgg.settings import Settings
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 class Work(Protocol):
     """A sweep or a run: it can be stopped, and tells how it stands."""
 
-    def stop(self, stop: Stop) -> None:
+    def stop(self, stop: StopReason) -> None:
         """Begin nothing new."""
         ...
 
@@ -30,8 +30,8 @@ class Work(Protocol):
 class StoppedError(Exception):
     """What was going on was stopped, or its time was over."""
 
-    def __init__(self, stop: Stop) -> None:
-        super().__init__(stop.reason)
+    def __init__(self, stop: StopReason) -> None:
+        super().__init__(stop.message)
         self.stop = stop
 
 
@@ -42,11 +42,11 @@ class Reins:
         self._clock = asyncio.get_running_loop().time
         self._over_at = None if deadline is None else self._clock() + deadline
         self._on_work = on_work
-        self._stop: Stop | None = None
+        self._stop: StopReason | None = None
         self._work: Work | None = None
         self._task: asyncio.Task[Any] | None = None
 
-    def stop(self, stop: Stop) -> None:
+    def stop(self, stop: StopReason) -> None:
         """Begin nothing new, let what is in flight end; the first reason counts."""
         self._stop = self._stop or stop
         if self._task is not None:
@@ -77,7 +77,7 @@ class Reins:
             async with asyncio.timeout_at(self._over_at):
                 return await task
         except TimeoutError:
-            raise StoppedError(Stop(RunState.DEADLINE, "the deadline came")) from None
+            raise StoppedError(StopReason(RunState.DEADLINE, "the deadline came")) from None
         except asyncio.CancelledError:
             if self._stop is None or not task.cancelled():
                 raise

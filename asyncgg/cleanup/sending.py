@@ -14,7 +14,7 @@ from asyncgg.cleanup.nights import Night
 from asyncgg.cleanup.outcome import Canary
 from asyncgg.cleanup.policy import Guards
 from asyncgg.cleanup.reins import StoppedError
-from asyncgg.engine import Result
+from asyncgg.engine import RunResult
 from asyncgg.journal import JournalReader
 from asyncgg.model import RunState, Summary
 from asyncgg.ratelimit import RampPlan
@@ -26,7 +26,7 @@ __all__ = ["Sent", "send", "summary_of"]
 class Sent:
     """What the sending came to."""
 
-    result: Result
+    result: RunResult
     summary: Summary
     canary: Canary | None = None
 
@@ -40,16 +40,16 @@ async def send(night: Night, guards: Guards, means: Means) -> Sent:
         left = first - before.disassociated - before.failed
         if left > 0:
             result, summary = await means.execute(night.journal, first=left)
-            if not result.first_only:
+            if not result.limit_reached:
                 return Sent(result, summary)
         try:
             canary = await _verified(night, first, means)
         except StoppedError as stopped:
             stop = stopped.stop
-            return Sent(Result(stop.state, stop.reason, stop.credentials), summary_of(night))
+            return Sent(RunResult(stop.state, stop.message, stop.is_auth_error), summary_of(night))
         if not canary.passed:
             await note_failed(night, canary.words)
-            return Sent(Result(RunState.ABORTED, canary.words), summary_of(night), canary)
+            return Sent(RunResult(RunState.ABORTED, canary.words), summary_of(night), canary)
         await note_passed(night)
     result, summary = await means.execute(night.journal, ramp=_ramp(guards))
     return Sent(result, summary, canary)

@@ -21,7 +21,7 @@ from asyncgg.cli.signals import interrupting
 from asyncgg.cli.simulated import nobody, simulator
 from asyncgg.model import RunState
 from asyncgg.report.summary import next_commands
-from asyncgg.settings import settings_of_journal
+from asyncgg.settings import build_settings
 
 __all__ = ["EXAMPLES", "command"]
 
@@ -69,7 +69,7 @@ def command(
         path = journal or default_journal()
         asked = given_settings(given) | {"endpoint_url": url, "region": "us-east-1", "journal": path}
         with nobody():
-            ended = disassociate(Order(manifest=str(manifest), yes=True), settings_of_journal({}, asked), output)
+            ended = disassociate(Order(manifest=str(manifest), yes=True), build_settings({}, asked), output)
         assert ended is not None
         result, summary = ended
         code = finish(output, result, summary, advise=False)

@@ -12,7 +12,7 @@ from asyncgg.cli.output import Output
 from asyncgg.cli.planning import plan_lines, plan_object
 from asyncgg.cli.running import NotBegunError, run_journal
 from asyncgg.cli.signals import interrupting
-from asyncgg.engine import Result
+from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError
 from asyncgg.model import Summary
 from asyncgg.runs import Mode, Plan, Preparation
@@ -38,7 +38,7 @@ class Errand:
     """The account it must be, if that is known."""
 
 
-def carry_out(errand: Errand, settings: Settings, output: Output) -> tuple[Result, Summary] | None:
+def carry_out(errand: Errand, settings: Settings, output: Output) -> tuple[RunResult, Summary] | None:
     """Do it; None after a dry run.
 
     Raises an `AsyncggError`, or KeyboardInterrupt. When it says that nothing was sent there is no journal either; an
@@ -64,7 +64,7 @@ def carry_out(errand: Errand, settings: Settings, output: Output) -> tuple[Resul
 
 def _carry_out(
     errand: Errand, settings: Settings, output: Output, on_begin: Callable[[], None]
-) -> tuple[Result, Summary] | None:
+) -> tuple[RunResult, Summary] | None:
     if not (errand.yes or errand.dry_run):
         confirm.must_be_able_to_ask(stdin_is_taken=errand.stdin_is_taken)
     with contextlib.ExitStack() as until_sent, interrupting():

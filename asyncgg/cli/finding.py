@@ -14,7 +14,7 @@ from typing import Any, Final
 from asyncgg.cli.output import Output
 from asyncgg.cli.running import NotBegunError, run_loop
 from asyncgg.cli.sweeping import sweep_now, swept_object
-from asyncgg.engine import Result
+from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError, JournalError, SettingsError, SnapshotError, SnapshotWriteError, UsageError
 from asyncgg.inventory import LONGEST_SWEEP, Swept
 from asyncgg.manifest import load_protect
@@ -122,7 +122,7 @@ class Finder:
             return look_up(search, self.journal, self._settings, target, must_act=self._must_act)
         swept = self._sweep(search, target)
         if not swept.finished:
-            code = exit_code(Result(swept.state, swept.reason, swept.credentials))
+            code = exit_code(RunResult(swept.state, swept.reason, swept.credentials))
             why = f"{swept.state}: {swept.reason}" if swept.reason else swept.state.value
             raise UnfinishedSweepError(f"the sweep is not over ({why}); {self._unfinished}", code)
         self._swept = True

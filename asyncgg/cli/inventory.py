@@ -100,7 +100,7 @@ def command(
     from asyncgg.cli.placing import put_in_place, swept_into
     from asyncgg.cli.signals import interrupting
     from asyncgg.cli.sweeping import sweep_now, swept_lines, swept_object
-    from asyncgg.engine import Result
+    from asyncgg.engine import RunResult
     from asyncgg.inventory import Snapshot
     from asyncgg.inventory.export import export, export_format
     from asyncgg.manifest.writing import timestamp
@@ -126,7 +126,7 @@ def command(
                 export(snapshot, out)
         if swept.finished:
             put_in_place(path, out, exported=exported)
-    code = exit_code(Result(swept.state, swept.reason, swept.credentials))
+    code = exit_code(RunResult(swept.state, swept.reason, swept.credentials))
     lines = swept_lines(swept)
     lines.append(f"  {'export' if form else 'snapshot':<10} {out if swept.finished else path}")
     if not swept.finished:

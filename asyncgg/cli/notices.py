@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from asyncgg.events import (
-    CoreGivenUp,
-    CoreNotListed,
+    CoreScanFailed,
+    CoreSkipped,
     Event,
-    LanePaused,
-    OddNames,
+    InvalidNames,
     PageFailed,
     RateChanged,
     RequestFailed,
     RunEnded,
     RunStarted,
+    SendingPaused,
     Stopping,
     Throttled,
 )
@@ -65,7 +65,7 @@ class Notices:
                 )
             case Stopping(reason):
                 return _notice("stopping", f"stopping ({reason}): what is in flight ends", reason=reason)
-            case RunEnded(state, reason, first_only=True):
+            case RunEnded(state, reason, limit_reached=True):
                 return _notice("ended", reason, state=state.value, reason=reason)
             case RunEnded(state, reason):
                 return _notice("ended", f"run ended: {state}", state=state.value, reason=reason)
@@ -75,10 +75,10 @@ class Notices:
                 wait = f"; it asks to wait {retry_after:g} s" if retry_after else ""
                 notice = _notice("throttled", f"throttled (core {core}){wait}", core=core, retry_after=retry_after)
                 return self._sparing("throttled", notice, now)
-            case LanePaused(reason, seconds):
+            case SendingPaused(reason, seconds):
                 notice = _notice("paused", f"paused for {seconds:.1f} s: {reason}", reason=reason, seconds=seconds)
                 return self._sparing("paused", notice, now)
-            case CoreGivenUp(core, code, message, things, gone):
+            case CoreSkipped(core, code, message, things, gone):
                 fate = "gone since it was listed" if gone else "given up"
                 text = f"core {core} {fate}, {things:,} things {'with it' if gone else 'failed'}: {code}: {message}"
                 notice = _notice("core-given-up", text, core=core, code=code, message=message, things=things, gone=gone)
@@ -89,17 +89,17 @@ class Notices:
                     "page-failed", f"{what} failed: {code}: {message}", core=core, code=code, message=message
                 )
                 return self._sparing(f"page {code}", notice, now)
-            case CoreNotListed(core, why, code, message):
+            case CoreScanFailed(core, why, code, message):
                 fields = {"core": core, "why": why, "code": code, "message": message}
                 said = f": {code}: {message}" if code else ""
                 return self._sparing(
                     f"core {why}", _notice("core-not-listed", f"core {core} {why}{said}", **fields), now
                 )
-            case OddNames(core, names):
+            case InvalidNames(core, names):
                 where = f"core {core}" if core else "the list of cores"
                 text = f"{where} told {names[0]}, which is no name, and is not used"
                 return self._sparing("odd names", _notice("odd-names", text, core=core, names=list(names)), now)
-            case RequestFailed(then="core missing" | "core denied"):
+            case RequestFailed(verdict="core missing" | "core denied"):
                 return None  # CoreGivenUp follows and says more
             case RequestFailed(core, things, code, message, then):
                 text = f"request for core {core} failed ({things:,} things): {code}: {message}"

@@ -13,7 +13,7 @@ from asyncgg.cli.finding import Asked, Finder
 from asyncgg.cli.importing import import_manifest
 from asyncgg.cli.output import Output
 from asyncgg.cli.running import NotBegunError
-from asyncgg.engine import Result
+from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError
 from asyncgg.model import Summary
 from asyncgg.runs import Plan, Preparation, default_journal
@@ -38,7 +38,7 @@ class Order:
     """What a manifest `-` reads instead of standard input."""
 
 
-def disassociate(order: Order, settings: Settings, output: Output) -> tuple[Result, Summary] | None:
+def disassociate(order: Order, settings: Settings, output: Output) -> tuple[RunResult, Summary] | None:
     """Do it; None after a dry run. Raises as `carry_out`."""
     if order.asked is not None:
         return _found(order, order.asked, settings, output)
@@ -65,7 +65,7 @@ def disassociate(order: Order, settings: Settings, output: Output) -> tuple[Resu
     return carry_out(errand, settings, output)
 
 
-def _found(order: Order, asked: Asked, settings: Settings, output: Output) -> tuple[Result, Summary] | None:
+def _found(order: Order, asked: Asked, settings: Settings, output: Output) -> tuple[RunResult, Summary] | None:
     """The same without a manifest; a sweep that nothing came of is kept, and the person is told."""
     finder = Finder(asked, settings, output, must_act=not order.dry_run)
     errand = Errand(

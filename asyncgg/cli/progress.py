@@ -66,8 +66,8 @@ def _parts(progress: Progress, rate: float) -> list[str]:
         parts.append(f"{progress.throttled:,} throttled")
     if progress.seconds_left is not None and not over:
         parts.append(f"{duration(progress.seconds_left)} left")
-    if progress.note:
-        parts.append(progress.note)
+    if progress.status:
+        parts.append(progress.status)
     return parts
 
 
@@ -77,7 +77,7 @@ def progress_record(progress: Progress, rate: float, operation: Operation) -> di
     return {
         "event": "progress",
         "total": progress.total,
-        operation.done: progress.disassociated,
+        operation.past_participle: progress.disassociated,
         "failed": progress.failed,
         "pending": progress.pending,
         "in_flight": progress.in_flight,
@@ -89,7 +89,7 @@ def progress_record(progress: Progress, rate: float, operation: Operation) -> di
         "ceiling": round(progress.ceiling, 2),
         "seconds": round(progress.seconds, 2),
         "seconds_left": None if left is None else round(left, 2),
-        "note": progress.note,
+        "note": progress.status,
     }
 
 

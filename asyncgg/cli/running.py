@@ -13,7 +13,7 @@ from asyncgg.cli.notices import Notice
 from asyncgg.cli.output import Output
 from asyncgg.cli.progress import Display
 from asyncgg.cli.signals import cancelling, stopping
-from asyncgg.engine import Engine, Result, Stop
+from asyncgg.engine import Engine, RunResult, StopReason
 from asyncgg.errors import AsyncggError
 from asyncgg.events import Event, RunStarted
 from asyncgg.journal import JournalReader, operation_of
@@ -80,7 +80,7 @@ def run_journal(
     region: str | None,
     account: Identity | None,
     on_begin: Callable[[], object] = lambda: None,
-) -> tuple[Result, Summary]:
+) -> tuple[RunResult, Summary]:
     """Run the journal to its end, showing it, stoppable by signals. `on_begin` is called before the first request.
 
     Raises `NotBegunError` when a signal came before that, and whatever `execute` raises; in the midst of the run
@@ -122,7 +122,7 @@ class _Start:
         self._engine: Engine | None = None
         self._begun = False
 
-    async def run(self) -> tuple[Result, Summary]:
+    async def run(self) -> tuple[RunResult, Summary]:
         task = asyncio.create_task(
             execute(
                 self._path,
@@ -141,7 +141,7 @@ class _Start:
         if not self._begun:
             raise NotBegunError("interrupted; nothing was sent")
         with JournalReader(self._path) as reader:
-            return Result(RunState.INTERRUPTED, "cut off by a second signal"), reader.summary()
+            return RunResult(RunState.INTERRUPTED, "cut off by a second signal"), reader.summary()
 
     def _watch(self, engine: Engine) -> None:
         self._engine = engine
@@ -156,7 +156,7 @@ class _Start:
         if self._engine is None or not self._begun:
             task.cancel()
         else:
-            self._engine.stop(Stop(RunState.INTERRUPTED, reason))
+            self._engine.stop(StopReason(RunState.INTERRUPTED, reason))
             self._display.notice(Notice("a second signal cuts off what is in flight", {"event": "hint"}))
 
 
@@ -169,7 +169,7 @@ def _wreck(path: Path, output: Output, error: AsyncggError) -> None:
         output.result(summary_object(summary, exit_code=error.exit_code, reason=str(error)), lines)
 
 
-def finish(output: Output, result: Result, summary: Summary, *, advise: bool = True) -> int:
+def finish(output: Output, result: RunResult, summary: Summary, *, advise: bool = True) -> int:
     """Write the summary; the exit code."""
     summary = replace(summary, state=result.state)
     code = exit_code(result)

@@ -14,7 +14,7 @@ from asyncgg.cli.signals import interrupting
 from asyncgg.journal import JournalReader
 from asyncgg.report import summary_lines, summary_object
 from asyncgg.report.summary import duration, next_commands
-from asyncgg.settings import settings_of_journal
+from asyncgg.settings import build_settings
 
 __all__ = ["EXAMPLES", "command"]
 
@@ -64,7 +64,7 @@ def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
         running, meta, summary = reader.running(), reader.meta(), reader.summary()
         rate = reader.rate(_WINDOW, time.time())
         _, requests = reader.left()
-        settings = settings_of_journal(reader.settings())
+        settings = build_settings(reader.settings())
     going = rate if running and rate else quota_rate(settings, meta.get("region"))
     left = requests / going if going else None
     reason = "" if running else meta.get("reason", "")

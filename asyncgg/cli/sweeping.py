@@ -12,7 +12,7 @@ from asyncgg.cli.output import Output
 from asyncgg.cli.progress import Display, Form
 from asyncgg.cli.running import NotBegunError, run_loop
 from asyncgg.cli.signals import stopping
-from asyncgg.engine import Stop
+from asyncgg.engine import StopReason
 from asyncgg.inventory import LONGEST_SWEEP, Sweep, SweepProgress, Swept
 from asyncgg.model import RunState
 from asyncgg.report.summary import duration
@@ -89,7 +89,7 @@ class _Start:
         if self._sweep is None:
             task.cancel()
         else:
-            self._sweep.stop(Stop(RunState.INTERRUPTED, reason))
+            self._sweep.stop(StopReason(RunState.INTERRUPTED, reason))
             self._display.notice(Notice("a second signal cuts off what is in flight", {"event": "hint"}))
 
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from asyncgg.cli.output import Output
 from asyncgg.cli.running import run_loop
-from asyncgg.engine import Result
+from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError, GuardError
 from asyncgg.model import Summary
 from asyncgg.notify import Message, Occasion, notify, occasion_of, parse_target, text_of
@@ -38,13 +38,13 @@ class Telling:
     def __enter__(self) -> Self:
         return self
 
-    def ended(self, result: Result, summary: Summary) -> tuple[Result, Summary]:
+    def ended(self, result: RunResult, summary: Summary) -> tuple[RunResult, Summary]:
         """Note how the run ended; gives it back."""
         if self._targets:
             document = summary_object(
                 replace(summary, state=result.state), exit_code=exit_code(result), reason=result.reason
             )
-            occasion = occasion_of(result.state, credentials=result.credentials)
+            occasion = occasion_of(result.state, credentials=result.is_auth_error)
             text = text_of(replace(summary, state=result.state), reason=result.reason)
             self._message = _message(occasion, text, document)
         return result, summary

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from asyncgg.classify import Verdict, classify
+from asyncgg.classify import ReplyVerdict, classify
 from asyncgg.cli import confirm
 from asyncgg.cli.options import given_settings
 from asyncgg.cli.output import Output
@@ -69,7 +69,7 @@ def asker(reads: Reads) -> Any:
         reply = await reads.cores("", _ALL, 1)
         if isinstance(reply, Page):
             return Heard(Answered.ACCEPTED)
-        if classify(reply, "", ()) is Verdict.THROTTLED:
+        if classify(reply, "", ()) is ReplyVerdict.THROTTLED:
             return Heard(Answered.THROTTLED, reply)
         return Heard(Answered.FAILED, reply)
 

@@ -14,7 +14,7 @@ from asyncgg.cli.progress import Display
 from asyncgg.cli.running import NotBegunError, run_loop
 from asyncgg.cli.signals import interrupting, stopping
 from asyncgg.cli.sweeping import FORM
-from asyncgg.engine import Stop
+from asyncgg.engine import StopReason
 from asyncgg.model import RunState
 from asyncgg.runs import confirm_account
 from asyncgg.runs.execute import connection_of
@@ -81,5 +81,5 @@ class _Start:
         if self._verifier is None:
             task.cancel()
         else:
-            self._verifier.stop(Stop(RunState.INTERRUPTED, reason))
+            self._verifier.stop(StopReason(RunState.INTERRUPTED, reason))
             self._display.notice(Notice("a second signal cuts off what is in flight", {"event": "hint"}))

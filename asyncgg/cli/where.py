@@ -59,7 +59,7 @@ def command(
 ) -> int:
     """Tell which cores hold these things, and since when."""
     from asyncgg.cli.signals import interrupting
-    from asyncgg.engine import Result
+    from asyncgg.engine import RunResult
     from asyncgg.inventory import Snapshot
     from asyncgg.runs import exit_code
 
@@ -76,17 +76,17 @@ def command(
             swept = _sweep(path, settings, output)
             if not swept.finished:
                 output.say(f"the sweep is unfinished, so there is no answer: {swept.state}: {swept.reason}")
-                return exit_code(Result(swept.state, swept.reason, swept.credentials))
+                return exit_code(RunResult(swept.state, swept.reason, swept.credentials))
             with Snapshot(path) as snapshot:
                 return _answer(output, snapshot, names, swept, None)
 
 
 def _names(given: list[str], file: str | None) -> list[str]:
     from asyncgg.manifest.names import load_names
-    from asyncgg.model import name_fault
+    from asyncgg.model import invalid_name_reason
 
     for name in given:
-        if fault := name_fault(name):
+        if fault := invalid_name_reason(name):
             raise UsageError(f"{name[:200]!a} is no thing's name: it {fault}")
     names = list(dict.fromkeys([*given, *(load_names(file, "thing") if file else [])]))
     if not names:

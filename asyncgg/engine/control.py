@@ -4,44 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from asyncgg.engine.guards import Stop
+from asyncgg.engine.guards import StopReason
 from asyncgg.events import Event, Listener, Stopping
 from asyncgg.model import RunState
 
-__all__ = ["Control"]
+__all__ = ["RunControl"]
 
 
-class Control:
+class RunControl:
     """The switch of one start. `on_stop` are called once, when it is thrown."""
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = tuple(listeners)
         self.on_stop: list[Callable[[], None]] = []
-        self.stop: Stop | None = None
+        self.stop_reason: StopReason | None = None
         self.failure: BaseException | None = None
 
     @property
-    def stopping(self) -> bool:
+    def is_stopping(self) -> bool:
         """Whether nothing new is to be claimed or sent."""
-        return self.stop is not None
+        return self.stop_reason is not None
 
     @property
-    def heard(self) -> bool:
+    def has_listeners(self) -> bool:
         """Whether anyone listens."""
         return bool(self._listeners)
 
-    def stop_for(self, stop: Stop) -> None:
+    def request_stop(self, reason: StopReason) -> None:
         """Claim and send nothing new, let what is in flight end; the first reason given counts."""
-        if self.stop is None:
-            self.stop = stop
-            for call in self.on_stop:
-                call()
-            self.emit(Stopping(stop.reason))
+        if self.stop_reason is None:
+            self.stop_reason = reason
+            for callback in self.on_stop:
+                callback()
+            self.emit(Stopping(reason.message))
 
     def fail(self, error: BaseException) -> None:
         """Something of ours broke: stop; the engine raises `error` when what is in flight has ended."""
         self.failure = self.failure or error
-        self.stop_for(Stop(RunState.ABORTED, str(error)))
+        self.request_stop(StopReason(RunState.ABORTED, str(error)))
 
     def emit(self, event: Event) -> None:
         """Tell the listeners; one that raises ends the run."""

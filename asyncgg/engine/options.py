@@ -9,7 +9,7 @@ from asyncgg.classify import CodeTable
 from asyncgg.model import RunState
 from asyncgg.ratelimit import RampPlan
 
-__all__ = ["EngineOptions", "Result"]
+__all__ = ["EngineOptions", "RunResult"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +25,21 @@ class EngineOptions:
     abort_at: float | None = None
     abort_after: int = 1
     deadline: float | None = None
-    patience: float = 300.0
+    stall_timeout: float = 300.0
     """Without a single accepted request, before a throttled or unanswered run stops itself."""
-    first: int | None = None
+    limit: int | None = None
     """Only so many things in this start, of those pending the first: a canary. The others wait for the next start."""
     ramp: RampPlan | None = None
     """Things a minute that grow with success; None for as many as the quota allows."""
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class RunResult:
     """How one start of a run ended."""
 
     state: RunState
     reason: str = ""
-    credentials: bool = False
+    is_auth_error: bool = False
     """Whether credentials or permissions ended it."""
-    first_only: bool = False
+    limit_reached: bool = False
     """Whether it ended because only the first things were to go, and they have."""

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from asyncgg.engine import Stop
+from asyncgg.engine import StopReason
 from asyncgg.errors import AsyncggError
 from asyncgg.inventory.agenda import Agenda, Listing
 from asyncgg.inventory.chain import Chain
@@ -97,7 +97,7 @@ class Books:
         """The core's list is given up."""
         self._writer.post(lambda store: store.end(core, state, code, message))
 
-    async def finish(self, done: bool, stop: Stop) -> Swept:
+    async def finish(self, done: bool, stop: StopReason) -> Swept:
         """Write the end of this start: of the sweep itself when it is `done`, else why it stopped."""
 
         def end(store: Store) -> tuple[Counts, dict[str, float], int]:
@@ -108,7 +108,7 @@ class Books:
             return store.counts(), _figures(store), store.pages()
 
         counts, figures, pages = await self._writer.do(end)
-        state, reason = stop.state, stop.reason
+        state, reason = stop.state, stop.message
         if done:
             lacking = counts.denied + counts.failed
             state, reason = (RunState.PARTIAL, "some cores could not be listed") if lacking else (RunState.COMPLETE, "")
@@ -116,7 +116,7 @@ class Books:
             path=self._path,
             state=state,
             reason=reason,
-            credentials=stop.credentials and not done,
+            credentials=stop.is_auth_error and not done,
             counts=counts,
             sent=int(figures["sent"]),
             minimum=pages,

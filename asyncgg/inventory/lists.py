@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import Final, cast
 
 from asyncgg.backoff import RetryPolicy
-from asyncgg.classify import Verdict, code_and_message
-from asyncgg.engine import Stop
-from asyncgg.engine.control import Control
-from asyncgg.events import CoreNotListed, OddNames
+from asyncgg.classify import ReplyVerdict, code_and_message
+from asyncgg.engine import StopReason
+from asyncgg.engine.control import RunControl
+from asyncgg.events import CoreScanFailed, InvalidNames
 from asyncgg.inventory.agenda import Agenda, Listing
 from asyncgg.inventory.books import Books
 from asyncgg.inventory.values import CoreState
-from asyncgg.model import ClientDevice, CoreDevice, Refused, RunState, Unanswered
+from asyncgg.model import ClientDevice, CoreDevice, ErrorResponse, NoResponse, RunState
 from asyncgg.transport.reads import Page
 
 __all__ = ["Lists"]
@@ -29,7 +29,7 @@ Pages = Page[CoreDevice] | Page[ClientDevice]
 class Lists:
     """The lists of one start. Raises `SnapshotWriteError` when the snapshot can no longer be written."""
 
-    def __init__(self, agenda: Agenda, books: Books, control: Control, retry: RetryPolicy) -> None:
+    def __init__(self, agenda: Agenda, books: Books, control: RunControl, retry: RetryPolicy) -> None:
         self._agenda = agenda
         self._books = books
         self._control = control
@@ -40,7 +40,7 @@ class Lists:
         listing.attempts, listing.tried = 0, False
         if page.odd:
             self._books.odd(len(page.odd))
-            self._control.emit(OddNames(listing.core, page.odd))
+            self._control.emit(InvalidNames(listing.core, page.odd))
         if page.token and not listing.chain.goes_on(_names(page), page.token):
             self._begin_anew(listing, "RepeatedPages", "the list turns in circles: a page or its token comes again")
             return
@@ -57,26 +57,26 @@ class Lists:
         else:
             self._agenda.end(listing)
 
-    def settle(self, listing: Listing, verdict: Verdict, reply: Refused | Unanswered) -> None:
+    def settle(self, listing: Listing, verdict: ReplyVerdict, reply: ErrorResponse | NoResponse) -> None:
         """What becomes of a list whose page was not had."""
         code, message = code_and_message(reply)
-        retry_after = reply.retry_after if isinstance(reply, Refused) else None
+        retry_after = reply.retry_after if isinstance(reply, ErrorResponse) else None
         match verdict:
-            case Verdict.THROTTLED | Verdict.NOT_SENT:
+            case ReplyVerdict.THROTTLED | ReplyVerdict.NOT_SENT:
                 self._agenda.put_back(listing, self._retry.delay(1, retry_after))
-            case Verdict.CREDENTIALS_EXPIRED | Verdict.CREDENTIALS_REJECTED:
+            case ReplyVerdict.CREDENTIALS_EXPIRED | ReplyVerdict.CREDENTIALS_REJECTED:
                 self._agenda.put_back(listing)
-            case Verdict.TRANSIENT | Verdict.LOST:
+            case ReplyVerdict.TRANSIENT | ReplyVerdict.LOST:
                 listing.attempts += 1
                 if self._retry.exhausted(listing.attempts):
                     self._give_up(listing, CoreState.FAILED, code, message)
                 else:
                     self._agenda.put_back(listing, self._retry.delay(listing.attempts, retry_after))
-            case Verdict.CORE_MISSING:
+            case ReplyVerdict.CORE_MISSING:
                 self._give_up(listing, CoreState.VANISHED, code, message)
-            case Verdict.CORE_DENIED:
+            case ReplyVerdict.CORE_DENIED:
                 self._give_up(listing, CoreState.DENIED, code, message)
-            case Verdict.INVALID if listing.token:
+            case ReplyVerdict.INVALID if listing.token:
                 self._begin_anew(listing, code, message)  # its token is not accepted any more
             case _:
                 self._give_up(listing, CoreState.FAILED, code, message)
@@ -95,11 +95,11 @@ class Lists:
             denied = state is CoreState.DENIED
             advice = "; grant greengrass:ListCoreDevices" if denied else ""
             reason = f"the core devices cannot be listed: {code}: {message}{advice}"
-            self._control.stop_for(Stop(RunState.ABORTED, reason, credentials=denied))
+            self._control.request_stop(StopReason(RunState.ABORTED, reason, is_auth_error=denied))
             return
         self._books.end(listing.number, state, code, message)
         self._agenda.end(listing)
-        self._control.emit(CoreNotListed(listing.core, state.name.lower(), code, message))
+        self._control.emit(CoreScanFailed(listing.core, state.name.lower(), code, message))
 
 
 def _names(page: Pages) -> list[str]:

@@ -21,7 +21,7 @@ from asyncgg.errors import SnapshotError, UsageError
 from asyncgg.inventory import schema
 from asyncgg.inventory.store import Store
 from asyncgg.inventory.values import Origin
-from asyncgg.model import CoreDevice, name_fault
+from asyncgg.model import CoreDevice, invalid_name_reason
 from asyncgg.transport.reads import CoreFilter
 
 __all__ = ["LONGEST_SWEEP", "Scope", "begin_or_resume", "fold", "refuse_finished", "reopen"]
@@ -47,7 +47,7 @@ class Scope:
         if self.filters != CoreFilter():
             raise UsageError("filters choose among all cores: give either them or the cores' names")
         for name in self.cores:
-            if fault := name_fault(name):
+            if fault := invalid_name_reason(name):
                 raise UsageError(f"core {name[:200]!a} {fault}")
 
     @classmethod

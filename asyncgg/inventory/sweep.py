@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from asyncgg.backoff import RetryPolicy
-from asyncgg.classify import Verdict, classify, code_and_message
-from asyncgg.engine import Guards, Lane, Stop
-from asyncgg.engine.control import Control
-from asyncgg.engine.replies import fit_to_keep, words
+from asyncgg.classify import ReplyVerdict, classify, code_and_message
+from asyncgg.engine import AbortRules, Lane, StopReason
+from asyncgg.engine.control import RunControl
+from asyncgg.engine.replies import describe_failure, sanitize_reply
 from asyncgg.errors import AsyncggError, CredentialsError
 from asyncgg.events import Listener, PageFailed
 from asyncgg.inventory.agenda import Agenda, Listing
@@ -23,7 +23,7 @@ from asyncgg.inventory.books import Books
 from asyncgg.inventory.lists import Lists
 from asyncgg.inventory.opening import LONGEST_SWEEP, Scope
 from asyncgg.inventory.values import Origin, SweepProgress, Swept
-from asyncgg.model import ClientDevice, CoreDevice, Refused, RunState, Unanswered
+from asyncgg.model import ClientDevice, CoreDevice, ErrorResponse, NoResponse, RunState
 from asyncgg.transport.reads import CoreFilter, Page, Reads
 
 __all__ = ["Sweep", "SweepOptions", "sweep"]
@@ -33,7 +33,7 @@ _ALONE: Final = 1.0
 
 _PERMISSION: Final = "greengrass:ListClientDevicesAssociatedWithCoreDevice"
 
-Answer = Page[CoreDevice] | Page[ClientDevice] | Refused | Unanswered
+Answer = Page[CoreDevice] | Page[ClientDevice] | ErrorResponse | NoResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,11 @@ class Sweep:
         self._filters = filters
         self._options = options
         self._clock = asyncio.get_running_loop().time
-        self._control = Control(listeners)
+        self._control = RunControl(listeners)
         self._news = asyncio.Event()
         self._agenda = Agenda(self._news.set)
         self._lists = Lists(self._agenda, books, self._control, options.retry)
-        self._guards = {of_cores: Guards(patience=options.patience) for of_cores in (True, False)}
+        self._guards = {of_cores: AbortRules(stall_timeout=options.patience) for of_cores in (True, False)}
         self._feeder: asyncio.Task[None] | None = None
         self._alone = True
         self._in_flight = 0
@@ -94,7 +94,7 @@ class Sweep:
         loop = asyncio.get_running_loop()
         timers = [loop.call_later(_ALONE, self._no_more_alone)]
         if self._options.deadline is not None:
-            late = Stop(RunState.DEADLINE, "the deadline came")
+            late = StopReason(RunState.DEADLINE, "the deadline came")
             timers.append(loop.call_later(self._options.deadline, self.stop, late))
         emit, self._lane.emit = self._lane.emit, self._control.emit
         try:
@@ -105,15 +105,15 @@ class Sweep:
             for timer in timers:
                 timer.cancel()
 
-    def stop(self, stop: Stop) -> None:
+    def stop(self, stop: StopReason) -> None:
         """Ask for nothing new, let what is in flight end; the first reason given counts."""
-        self._control.stop_for(stop)
+        self._control.request_stop(stop)
 
     def progress(self) -> SweepProgress:
         """How the sweep stands now."""
-        books, agenda, note = self._books, self._agenda, self._lane.note
-        if self._control.stop is not None:
-            note = f"stopping: {self._control.stop.reason}"
+        books, agenda, note = self._books, self._agenda, self._lane.status
+        if self._control.stop_reason is not None:
+            note = f"stopping: {self._control.stop_reason.message}"
         return SweepProgress(
             cores=books.cores,
             finished=books.cores - agenda.unfinished + agenda.cores_left,
@@ -141,20 +141,20 @@ class Sweep:
 
     async def _feed(self, group: asyncio.TaskGroup) -> None:
         """Take a token for each page, then choose the list: what has come meanwhile is chosen from too."""
-        while not self._control.stopping:
+        while not self._control.is_stopping:
             await self._books.room()
             while not (self._agenda.ready and self._in_flight < (1 if self._alone else self._options.concurrency)):
                 if not self._agenda.unfinished:
                     return
                 self._news.clear()
                 await self._news.wait()
-            if not self._lane.try_token():
-                await self._lane.token()
+            if not self._lane.try_acquire():
+                await self._lane.acquire()
             self._in_flight += 1
             group.create_task(self._ask(self._agenda.take()))
 
     async def _ask(self, listing: Listing) -> None:
-        started, credentials = self._clock(), self._lane.credentials
+        started, credentials = self._clock(), self._lane.credential_generation
         self._books.sent += 1
         self._books.retried += listing.tried
         listing.tried = True
@@ -171,59 +171,59 @@ class Sweep:
                 self._lists.settle(listing, verdict, found)
         except AsyncggError as error:  # the snapshot cannot be written
             self._control.fail(error)
-        if verdict is Verdict.CREDENTIALS_EXPIRED:
+        if verdict is ReplyVerdict.CREDENTIALS_EXPIRED:
             await self._refresh(credentials)
 
-    async def _page_of(self, listing: Listing) -> tuple[Answer, Verdict]:
+    async def _page_of(self, listing: Listing) -> tuple[Answer, ReplyVerdict]:
         try:
             if listing.of_cores:
                 found: Answer = await self._reads.cores(listing.token, self._filters)
             else:
                 found = await self._reads.devices(listing.core, listing.token)
         except CredentialsError as error:
-            return Unanswered("credentials", str(error), sent=False), Verdict.CREDENTIALS_EXPIRED
+            return NoResponse("credentials", str(error), sent=False), ReplyVerdict.CREDENTIALS_EXPIRED
         if isinstance(found, Page):
-            return found, Verdict.ACCEPTED
-        kept = fit_to_keep(found)
-        assert isinstance(kept, Refused | Unanswered)
+            return found, ReplyVerdict.ACCEPTED
+        kept = sanitize_reply(found)
+        assert isinstance(kept, ErrorResponse | NoResponse)
         return kept, classify(kept, listing.core, ())
 
-    def _heed(self, verdict: Verdict, found: Answer, listing: Listing, started: float) -> None:
+    def _heed(self, verdict: ReplyVerdict, found: Answer, listing: Listing, started: float) -> None:
         """What one reply means for the lane and the guards."""
-        said = "" if isinstance(found, Page) else words(found)
+        said = "" if isinstance(found, Page) else describe_failure(found)
         self._last_words = said or self._last_words
-        self._books.throttled += verdict is Verdict.THROTTLED
-        retry_after = found.retry_after if isinstance(found, Refused) else None
-        if stop := self._lane.heed(verdict, listing.core, started, said, retry_after):
+        self._books.throttled += verdict is ReplyVerdict.THROTTLED
+        retry_after = found.retry_after if isinstance(found, ErrorResponse) else None
+        if stop := self._lane.handle_reply(verdict, listing.core, started, said, retry_after):
             self.stop(stop)
-        if not isinstance(found, Page) and verdict not in {Verdict.THROTTLED, Verdict.CORE_MISSING}:
+        if not isinstance(found, Page) and verdict not in {ReplyVerdict.THROTTLED, ReplyVerdict.CORE_MISSING}:
             self._control.emit(PageFailed(listing.core, *code_and_message(found)))
-        if stop := self._guards[listing.of_cores].answered(verdict, listing.core, said, self._clock()):
+        if stop := self._guards[listing.of_cores].record_reply(verdict, listing.core, said, self._clock()):
             self.stop(self._denied(stop, said))
 
-    def _denied(self, stop: Stop, said: str) -> Stop:
+    def _denied(self, stop: StopReason, said: str) -> StopReason:
         """A guard's reason in the words of a sweep."""
-        if not stop.credentials:
+        if not stop.is_auth_error:
             return stop
         reason = f"every core is denied: {said}; grant {_PERMISSION}, then sweep again"
-        return Stop(stop.state, reason, credentials=True)
+        return StopReason(stop.state, reason, is_auth_error=True)
 
     # --- around it ---
 
     async def _finish(self) -> Swept:
         if self._control.failure is not None:
             raise self._control.failure
-        if stop := self._guards[False].at_end(self._last_words):
+        if stop := self._guards[False].check_at_end(self._last_words):
             self.stop(self._denied(stop, self._last_words))
-        stop = self._control.stop
-        done = not self._agenda.unfinished and not (stop and stop.credentials)
-        return await self._books.finish(done, stop or Stop(RunState.COMPLETE, ""))
+        stop = self._control.stop_reason
+        done = not self._agenda.unfinished and not (stop and stop.is_auth_error)
+        return await self._books.finish(done, stop or StopReason(RunState.COMPLETE, ""))
 
     async def _refresh(self, used: int) -> None:
         try:
             await self._lane.refresh(used)
         except CredentialsError as error:
-            self.stop(Stop(RunState.ABORTED, str(error), credentials=True))
+            self.stop(StopReason(RunState.ABORTED, str(error), is_auth_error=True))
 
     def _no_more_alone(self) -> None:
         self._alone = False

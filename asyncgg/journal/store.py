@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from asyncgg.aggregator import Batch, Settlement
-from asyncgg.batching import Claim, CoreWork
+from asyncgg.aggregator import Batch, BatchResult
+from asyncgg.batching import Claim, CoreQueue
 from asyncgg.errors import InternalError
 from asyncgg.model import MAX_BATCH, Outcome, ThingState
 
@@ -140,7 +140,7 @@ class Store:
         ).fetchone()
         return Counts(total - done - failed, done, failed, sent, throttled, retried)
 
-    def work(self) -> Iterator[CoreWork]:
+    def work(self) -> Iterator[CoreQueue]:
         """The cores with pending things in the scope of this start."""
         for core, name, first, last, odd in self._execute(
             "SELECT id, name, first, last,"
@@ -149,7 +149,7 @@ class Store:
         ).fetchall():
             pending = odd + (last - self._look_reached(first, last) if self._scope <= 1 else 0)
             if pending:
-                yield CoreWork(core, name, first, last, pending)
+                yield CoreQueue(core, name, first, last, pending)
 
     def pending_by_core(self) -> Iterator[int]:
         """How many things each core has that are pending or claimed, whatever the scope."""
@@ -171,7 +171,7 @@ class Store:
 
     def claim(self, claim: Claim, now: float) -> Batch:
         """Take the claim's pending things for a request, whose number is new. `now` is in seconds since 1970."""
-        work = claim.work
+        work = claim.queue
         rows = self._odd_pending(claim.low, claim.high, claim.limit) if self._any_odd else []
         wanted = claim.limit - len(rows)
         low = high = None
@@ -196,7 +196,7 @@ class Store:
         self._execute(
             "INSERT INTO request (id, core, low, high, plain, state, things, again, claimed_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (number, work.id, low, high, wanted, _CLAIMED, claim.limit, batch.again, now),
+            (number, work.id, low, high, wanted, _CLAIMED, claim.limit, batch.is_resend, now),
         )
         if rows:
             self._execute(
@@ -216,11 +216,13 @@ class Store:
         for (number,) in self._execute("SELECT id FROM request WHERE verdict IS NULL ORDER BY id DESC").fetchall():
             self._not_sent(number)
 
-    def settle(self, batch: Batch, settlement: Settlement, answer: Answer) -> None:
+    def settle(self, batch: Batch, settlement: BatchResult, answer: Answer) -> None:
         """Write down what became of a claimed batch."""
-        plainly_done = settlement.state is ThingState.DISASSOCIATED and settlement.counted and not settlement.ambiguous
+        plainly_done = (
+            settlement.state is ThingState.DISASSOCIATED and settlement.counts_as_attempt and not settlement.ambiguous
+        )
         answered = (answer.sent_at, answer.at, answer.verdict, answer.status, answer.code, answer.aws_request_id)
-        if plainly_done and not settlement.deviations:
+        if plainly_done and not settlement.overrides:
             done = self._execute(
                 "UPDATE request SET state = ?, sent_at = ?, answered_at = ?, verdict = ?, status = ?, code = ?,"
                 " aws_request_id = ? WHERE id = ? AND verdict IS NULL AND plain = ?",
@@ -237,10 +239,10 @@ class Store:
         if len(batch.ids) > plain:
             self._settle_odd(batch, settlement, len(batch.ids) - plain)
         if plain and not plainly_done:
-            self._make_odd(batch.request, int(settlement.state), settlement.counted, settlement.ambiguous)
+            self._make_odd(batch.request, int(settlement.state), settlement.counts_as_attempt, settlement.ambiguous)
             plain = 0
-        if settlement.deviations:
-            plain -= sum(batch.ids[odd.index] >= low for odd in settlement.deviations) if plain else 0
+        if settlement.overrides:
+            plain -= sum(batch.ids[odd.index] >= low for odd in settlement.overrides) if plain else 0
             self._deviate(batch, settlement)
         self._execute(
             "UPDATE request SET state = ?, plain = ?, sent_at = ?, answered_at = ?, verdict = ?, status = ?, code = ?,"
@@ -249,7 +251,7 @@ class Store:
         )
 
     def decide_pending(
-        self, work: CoreWork, state: ThingState, code: str, message: str, request: int, limit: int
+        self, work: CoreQueue, state: ThingState, code: str, message: str, request: int, limit: int
     ) -> list[Outcome]:
         """Give up to `limit` pending things of one core the outcome that `request` was answered with."""
         if self._scope <= 1:
@@ -283,7 +285,7 @@ class Store:
         first, names = rows[0][0], self._names(rows[0][0], rows[-1][0])
         return [(thing, names[thing - first], *rest) for thing, *rest in rows]
 
-    def _reached(self, work: CoreWork) -> int:
+    def _reached(self, work: CoreQueue) -> int:
         """The same as `_look_reached`, remembered."""
         known = self._claimed_up_to.get(work.id)
         return self._look_reached(work.first, work.last) if known is None else known
@@ -324,13 +326,13 @@ class Store:
             [(thing, state, attempts, ambiguous, number) for thing in range(low, high + 1)],
         )
 
-    def _settle_odd(self, batch: Batch, settlement: Settlement, count: int) -> None:
+    def _settle_odd(self, batch: Batch, settlement: BatchResult, count: int) -> None:
         marked = self._execute(
             "UPDATE odd SET state = ?, attempts = attempts + ?, ambiguous = max(ambiguous, ?)"
             " WHERE id BETWEEN ? AND ? AND state = ? AND request = ?",
             (
                 int(settlement.state),
-                settlement.counted,
+                settlement.counts_as_attempt,
                 settlement.ambiguous,
                 batch.ids[0],
                 batch.ids[count - 1],
@@ -344,7 +346,7 @@ class Store:
                 " please report this"
             )
 
-    def _deviate(self, batch: Batch, settlement: Settlement) -> None:
+    def _deviate(self, batch: Batch, settlement: BatchResult) -> None:
         self._any_odd = True
         self._connection.executemany(
             "INSERT INTO odd (id, state, attempts, ambiguous, pass, request, code, message)"
@@ -354,12 +356,12 @@ class Store:
                 (
                     batch.ids[odd.index],
                     int(odd.state),
-                    settlement.counted,
+                    settlement.counts_as_attempt,
                     settlement.ambiguous,
                     batch.request,
                     *((None, None) if odd.state is ThingState.PENDING else (odd.code, odd.message)),
                 )
-                for odd in settlement.deviations
+                for odd in settlement.overrides
             ],
         )
 

@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 from asyncgg.errors import UsageError
 from asyncgg.manifest.rows import shown
-from asyncgg.model import name_fault
+from asyncgg.model import invalid_name_reason
 
 __all__ = ["first_line", "load_names", "names_in", "read_list", "shown_path"]
 
@@ -50,7 +50,7 @@ def names_in(data: bytes, where: str, kind: Kind, *, alone: bool = False) -> lis
     entries = _column(every, delimiter, kind, where, alone=alone) if delimiter else _bare(every, kind)
     names: dict[str, None] = {}
     for number, entry in entries:
-        if fault := name_fault(entry):
+        if fault := invalid_name_reason(entry):
             raise UsageError(f"{where}:{number}: `{shown(entry[:200])}` is no {kind}'s name: it {fault}")
         names[entry] = None
     if not names:

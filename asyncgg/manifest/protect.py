@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from asyncgg.errors import UsageError
-from asyncgg.model import name_fault
+from asyncgg.model import invalid_name_reason
 
 __all__ = ["Protect", "load_protect"]
 
@@ -118,7 +118,7 @@ def _entry_fault(entry: str) -> str | None:
     if not pattern:
         return f"names nothing after `{kind}:`"
     if not _is_glob(pattern):
-        fault = name_fault(pattern)
+        fault = invalid_name_reason(pattern)
         return f"{fault}: it could never protect anything" if fault else None
     plain = _SET.sub("?", pattern)
     if not _GLOB.match(plain) or _NEVER in fnmatch.translate(pattern):

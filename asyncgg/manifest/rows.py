@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from asyncgg.errors import ManifestError
-from asyncgg.model import name_fault
+from asyncgg.model import invalid_name_reason
 
 __all__ = ["KEPT", "NAME", "BadRow", "Chunk", "Columns", "all_names", "find_columns", "row_fault", "shown"]
 
@@ -83,7 +83,12 @@ def find_columns(where: str, names: Sequence[str]) -> Columns | None:
 
 def row_fault(core: object, thing: object) -> str | None:
     """Why the two values name no association, or None when they do."""
-    if isinstance(core, str) and isinstance(thing, str) and name_fault(core) is None and name_fault(thing) is None:
+    if (
+        isinstance(core, str)
+        and isinstance(thing, str)
+        and invalid_name_reason(core) is None
+        and invalid_name_reason(thing) is None
+    ):
         return None
     faults = [
         f"{column} {fault}" for column, value in (("core", core), ("thing", thing)) if (fault := _value_fault(value))
@@ -96,7 +101,7 @@ def _value_fault(value: object) -> str | None:
         return "is null"
     if not isinstance(value, str):
         return "is not text"
-    return name_fault(value)
+    return invalid_name_reason(value)
 
 
 def shown(raw: bytes | str) -> str:

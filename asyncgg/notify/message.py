@@ -67,7 +67,7 @@ def occasion_of(state: RunState, *, credentials: bool = False) -> Occasion:
 
 def text_of(summary: Summary, *, reason: str = "", policy: str | None = None) -> str:
     """How a run ended, in one line."""
-    done = f"{summary.disassociated:,} of {summary.total:,} things {summary.operation.done}"
+    done = f"{summary.disassociated:,} of {summary.total:,} things {summary.operation.past_participle}"
     counts = [done, f"{summary.failed:,} failed"] + ([f"{summary.pending:,} pending"] if summary.pending else [])
     why = f" ({' '.join(reason.split())})" if reason else ""
     return (

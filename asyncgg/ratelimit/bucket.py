@@ -53,13 +53,13 @@ class TokenBucket:
 
     __slots__ = (
         "_burst",
-        "_enough",
+        "_token_threshold",
         "_granted",
         "_loop",
         "_paused_until",
         "_queue",
         "_rate",
-        "_stamp",
+        "_updated_at",
         "_time",
         "_timer",
         "_tokens",
@@ -73,9 +73,9 @@ class TokenBucket:
         self._time = self._loop.time
         self._rate = rate
         self._burst = burst
-        self._enough = _enough(rate)
+        self._token_threshold = _token_threshold(rate)
         self._tokens = burst
-        self._stamp = self._time()
+        self._updated_at = self._time()
         self._paused_until = -math.inf
         # Those cancelled stay in the queue until they are reached; `_waiting` counts the others.
         self._queue: deque[tuple[asyncio.Future[None], float]] = deque()
@@ -112,7 +112,7 @@ class TokenBucket:
         if self._waiting:
             return False
         now = self._refill()
-        if self._tokens < self._enough or now < self._paused_until:
+        if self._tokens < self._token_threshold or now < self._paused_until:
             return False
         self._tokens -= 1
         self._granted += 1
@@ -125,27 +125,27 @@ class TokenBucket:
         """
         if self.try_acquire():
             return
-        ticket = self._loop.create_future()
-        self._queue.append((ticket, self._time()))
+        waiter = self._loop.create_future()
+        self._queue.append((waiter, self._time()))
         self._waiting += 1
         if self._timer is None:
-            self._serve()
-        taken = False
+            self._grant_tokens()
+        acquired = False
         try:
-            await ticket
-            taken = True
+            await waiter
+            acquired = True
         finally:
-            if not taken:
-                self._withdraw(ticket)
+            if not acquired:
+                self._cancel(waiter)
 
-    def give_back(self) -> None:
+    def refund(self) -> None:
         """Put back a token that was taken and then not used; whoever waits gets it.
 
         Meant for right after `acquire`. A token held back for d seconds can cost the window's bound `rate` x d tokens.
         """
         self._granted -= 1
         self._tokens += 1  # the next refill cuts it to the burst
-        self._serve()
+        self._grant_tokens()
 
     def set_rate(self, rate: float, burst: float | None = None) -> None:
         """Change the rate, and the burst if given, from now on; the time until now counts at the old rate.
@@ -157,8 +157,8 @@ class TokenBucket:
         self._refill()
         self._rate = rate
         self._burst = burst
-        self._enough = _enough(rate)
-        self._serve()
+        self._token_threshold = _token_threshold(rate)
+        self._grant_tokens()
 
     def pause_until(self, when: float) -> None:
         """Grant nothing before the loop's time `when` (seconds). Extends a pause, never shortens one.
@@ -176,47 +176,47 @@ class TokenBucket:
         if self._rate == math.inf:
             self._tokens = self._burst
         else:
-            self._tokens = min(self._burst, self._tokens + (now - self._stamp) * self._rate)
-        self._stamp = now
+            self._tokens = min(self._burst, self._tokens + (now - self._updated_at) * self._rate)
+        self._updated_at = now
         return now
 
-    def _serve(self) -> None:
+    def _grant_tokens(self) -> None:
         """Grant what is due, in order, and set the timer for the next one."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         while self._queue:
-            ticket, since = self._queue[0]
-            if ticket.done():  # cancelled; its own task counts it out
+            waiter, queued_at = self._queue[0]
+            if waiter.done():  # cancelled; its own task counts it out
                 self._queue.popleft()
                 continue
             now = self._refill()
-            due = now if self._tokens >= self._enough else now + (1 - self._tokens) / self._rate
-            due = max(due, self._paused_until)
+            grant_at = now if self._tokens >= self._token_threshold else now + (1 - self._tokens) / self._rate
+            grant_at = max(grant_at, self._paused_until)
             # Equal to `now` although a token is short: less is missing than the clock can show.
-            if due > now:
-                self._timer = self._loop.call_at(due, self._serve)
+            if grant_at > now:
+                self._timer = self._loop.call_at(grant_at, self._grant_tokens)
                 return
             self._queue.popleft()
             self._waiting -= 1
             self._tokens -= 1
             self._granted += 1
-            self._waited += now - since
-            ticket.set_result(None)
+            self._waited += now - queued_at
+            waiter.set_result(None)
 
-    def _withdraw(self, ticket: asyncio.Future[None]) -> None:
+    def _cancel(self, waiter: asyncio.Future[None]) -> None:
         """The caller with this ticket went away."""
-        if ticket.done() and not ticket.cancelled():
-            self.give_back()
+        if waiter.done() and not waiter.cancelled():
+            self.refund()
             return
-        ticket.cancel()
+        waiter.cancel()
         self._waiting -= 1
         if not self._waiting:
             self._queue.clear()
-            self._serve()  # nobody is left: no timer either
+            self._grant_tokens()  # nobody is left: no timer either
 
 
-def _enough(rate: float) -> float:
+def _token_threshold(rate: float) -> float:
     """Tokens that count as one: a nanosecond's worth may be missing."""
     return 1 - min(0.5, _SLACK * rate)
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from asyncgg.errors import UsageError
 from asyncgg.ratelimit.quota import default_burst
 
-__all__ = ["FixedRate", "RatePolicy", "RateStatistics", "positive"]
+__all__ = ["FixedRate", "RatePolicy", "RateStatistics", "require_positive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class RateStatistics:
     rate: float
     burst: float
     ceiling: float
-    episodes: int
+    throttle_events: int
     """How often throttles lowered the rate; those of requests already under way at that time count once together."""
 
 
@@ -55,7 +55,7 @@ class FixedRate:
     __slots__ = ("_burst", "_rate")
 
     def __init__(self, rate: float, *, burst: float | None = None) -> None:
-        self._rate = positive("rate", rate)
+        self._rate = require_positive("rate", rate)
         self._burst = default_burst(rate) if burst is None else burst
 
     @property
@@ -81,7 +81,7 @@ class FixedRate:
         return RateStatistics(self._rate, self._burst, self._rate, 0)
 
 
-def positive(name: str, value: float) -> float:
+def require_positive(name: str, value: float) -> float:
     """The value, if it can be a rate; `UsageError` otherwise, which names it."""
     if not value > 0:  # so put, it refuses NaN as well
         raise UsageError(f"the {name} must be above 0 requests a second, not {value}")

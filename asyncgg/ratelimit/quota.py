@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["DOCUMENTED_QUOTA", "SHARE_WINDOW", "default_burst", "documented_quota", "within_share"]
+__all__ = ["DOCUMENTED_QUOTA", "SHARE_WINDOW", "default_burst", "documented_quota", "limits_for_share"]
 
 DOCUMENTED_QUOTA: Final = 30.0
 """Control-plane requests a second of one account in one Region, all operations together, not adjustable
 [AWS General Reference, AWS IoT Greengrass V2 endpoints and quotas]."""
 
-_SMALL_QUOTA: Final = 10.0
+_REDUCED_QUOTA: Final = 10.0
 """The same in China (Beijing) and the AWS GovCloud Regions [ibid.]."""
 
-_LATENESS: Final = 0.02
+_TIMER_SLACK: Final = 0.02
 """Seconds by which a busy event loop may be late without costing throughput."""
 
 SHARE_WINDOW: Final = 5.0
@@ -30,7 +30,7 @@ def documented_quota(region: str) -> float:
     [AWS General Reference, AWS IoT Greengrass V2 endpoints and quotas].
     """
     if region == "cn-north-1" or region.startswith("us-gov-"):
-        return _SMALL_QUOTA
+        return _REDUCED_QUOTA
     return DOCUMENTED_QUOTA
 
 
@@ -41,15 +41,15 @@ def default_burst(rate: float) -> float:
     gain fractions of a second once, and cost throttles: a service of the same rate with a burst of 5, and 30 ms of
     jitter each way, takes 2 + 0.06 s x rate, but not more, up to 50/s.
     """
-    return 1 + max(1.0, rate * _LATENESS)
+    return 1 + max(1.0, rate * _TIMER_SLACK)
 
 
-def within_share(rate: float, burst: float | None = None) -> tuple[float, float]:
+def limits_for_share(rate: float, burst: float | None = None) -> tuple[float, float]:
     """The rate and burst at which no window of `SHARE_WINDOW` seconds holds more than `rate` requests a second.
 
     A burst that would take more than a second's worth of the share is cut to that, and no burst is below 1. A share
     below 0.4 requests a second is so small that a single request oversteps it; then half of it is the rate.
     """
-    most = max(1.0, rate)
-    burst = min(default_burst(rate) if burst is None else burst, most)
+    max_burst = max(1.0, rate)
+    burst = min(default_burst(rate) if burst is None else burst, max_burst)
     return max(rate - burst / SHARE_WINDOW, rate / 2), burst

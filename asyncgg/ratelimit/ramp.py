@@ -31,10 +31,12 @@ class RampPlan:
 
     def per_minute(self, done: int) -> float:
         """Things a minute after `done` things."""
-        most = max(self.maximum_per_minute, self.base_per_minute)
+        maximum = max(self.maximum_per_minute, self.base_per_minute)
         steps = done // self.increase_after
-        if steps * math.log(self.factor) >= math.log(most / self.base_per_minute):  # also when the power would overflow
-            return most
+        if steps * math.log(self.factor) >= math.log(
+            maximum / self.base_per_minute
+        ):  # also when the power would overflow
+            return maximum
         return self.base_per_minute * float(self.factor**steps)
 
 
@@ -44,7 +46,7 @@ class Ramp:
     def __init__(self, plan: RampPlan) -> None:
         self.plan = plan
         self._done = 0
-        self._free_at = -math.inf
+        self._next_send_at = -math.inf
 
     @property
     def per_minute(self) -> float:
@@ -52,18 +54,18 @@ class Ramp:
         return self.plan.per_minute(self._done)
 
     @property
-    def largest_batch(self) -> float:
+    def max_batch(self) -> float:
         """Most things of one request: no more than a minute's worth at the beginning, so that this too is slow."""
         return max(1.0, self.plan.base_per_minute)
 
-    def free_at(self) -> float:
+    def next_send_at(self) -> float:
         """When the next batch may go, on the clock of `sent`."""
-        return self._free_at
+        return self._next_send_at
 
-    def sent(self, things: int, now: float) -> None:
+    def record_sent(self, things: int, now: float) -> None:
         """A batch of `things` goes at `now` (seconds)."""
-        self._free_at = max(self._free_at, now) + 60.0 * things / self.per_minute
+        self._next_send_at = max(self._next_send_at, now) + 60.0 * things / self.per_minute
 
-    def succeeded(self, things: int) -> None:
+    def record_success(self, things: int) -> None:
         """So many more things are done."""
         self._done += things

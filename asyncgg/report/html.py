@@ -79,7 +79,7 @@ def _sentence(summary: Summary, reason: str) -> str:
 def _figures(summary: Summary) -> str:
     figures = [
         ("things", summary.total),
-        (summary.operation.done, summary.disassociated),
+        (summary.operation.past_participle, summary.disassociated),
         ("failed", summary.failed),
         ("pending", summary.pending),
     ]

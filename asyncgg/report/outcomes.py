@@ -48,7 +48,7 @@ def write_outcomes(
     not possible."""
     write = _csv if check_ending(path) == "csv" else _jsonl
     with written(path, journal) as file:
-        return write(file, rows, operation.done)
+        return write(file, rows, operation.past_participle)
 
 
 def _values(row: OutcomeRow, done: str) -> tuple[Any, ...]:

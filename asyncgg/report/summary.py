@@ -45,7 +45,7 @@ def summary_object(summary: Summary, *, exit_code: int | None = None, reason: st
         "state": summary.state.value,
         "things": {
             "total": summary.total,
-            summary.operation.done: summary.disassociated,
+            summary.operation.past_participle: summary.disassociated,
             "failed": summary.failed,
             "pending": summary.pending,
             "rejected": summary.rejected,
@@ -71,7 +71,7 @@ def summary_object(summary: Summary, *, exit_code: int | None = None, reason: st
 
 def summary_lines(summary: Summary, *, reason: str = "") -> list[str]:
     """The summary for a person."""
-    done = summary.operation.done
+    done = summary.operation.past_participle
     lines = [f"{_SENTENCES[summary.state].format(done=done)}{f': {reason}' if reason else ''}"]
     already = f" ({summary.already:,} found so already)" if summary.already else ""
     things = f"{summary.disassociated:,} of {summary.total:,} {done}{already}, {summary.failed:,} failed"

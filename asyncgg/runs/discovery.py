@@ -19,7 +19,7 @@ from asyncgg.errors import GuardError, SnapshotError, UsageError
 from asyncgg.inventory import LONGEST_SWEEP, CoreState, Found, Origin, Snapshot
 from asyncgg.manifest import Chunk, load_protect
 from asyncgg.manifest.rows import shown
-from asyncgg.model import name_fault
+from asyncgg.model import invalid_name_reason
 from asyncgg.report.summary import duration
 from asyncgg.runs.evidence import EvidenceKind, evidence_fact
 from asyncgg.runs.plan import Absence, Absent, Lookup, Plan
@@ -59,7 +59,7 @@ class Wanted:
         """The same from names as they come. Raises `UsageError` for what is no name, and when there is none."""
         distinct = tuple(dict.fromkeys(names))
         for name in distinct:
-            if fault := name_fault(name):
+            if fault := invalid_name_reason(name):
                 raise UsageError(f"`{shown(name[:200])}` is no {kind}'s name: it {fault}")
         if not distinct:
             raise UsageError(f"{source}: there are no names")

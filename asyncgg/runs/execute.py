@@ -12,7 +12,7 @@ from pathlib import Path
 
 from asyncgg.backoff import RetryPolicy
 from asyncgg.classify import CodeTable
-from asyncgg.engine import Engine, EngineOptions, Lane, Result
+from asyncgg.engine import Engine, EngineOptions, Lane, RunResult
 from asyncgg.events import Listener
 from asyncgg.journal import Journal, JournalReader, Store, operation_of
 from asyncgg.model import Operation, RunState, Summary
@@ -53,12 +53,12 @@ def engine_options(
     return EngineOptions(
         concurrency=settings.concurrency,
         per_core=settings.per_core,
-        retry=RetryPolicy(settings.max_attempts, settings.unknown_attempts),
-        codes=CodeTable(settings.codes, operation, listed=listed),
+        retry=RetryPolicy(settings.max_attempts, settings.max_attempts_unknown),
+        codes=CodeTable(settings.codes, operation, associations_verified=listed),
         abort_at=settings.abort_at,
         abort_after=settings.abort_after,
         deadline=settings.deadline,
-        patience=settings.patience,
+        stall_timeout=settings.stall_timeout,
     )
 
 
@@ -74,7 +74,7 @@ async def execute(
     on_engine: Callable[[Engine], None] | None = None,
     first: int | None = None,
     ramp: RampPlan | None = None,
-) -> tuple[Result, Summary]:
+) -> tuple[RunResult, Summary]:
     """Run what is pending in the journal at `path` (or what failed, by `mode`) to its end.
 
     The journal says which operation it is about. `region` decides the documented quota. `transport` replaces the one
@@ -130,10 +130,10 @@ async def _begin(journal: Journal, mode: Mode) -> tuple[Operation, bool]:
     return operation_of(operation, journal.path), listed
 
 
-def exit_code(result: Result) -> int:
+def exit_code(result: RunResult) -> int:
     """What the command line ends with (a contract): 0 complete, 3 some failed, 4 guard, 5 credentials, 10 deadline,
     130 interrupted."""
-    if result.credentials:
+    if result.is_auth_error:
         return 5
     return {
         RunState.COMPLETE: 0,

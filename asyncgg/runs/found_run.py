@@ -17,7 +17,7 @@ from asyncgg.runs.guarded import confirm_account
 from asyncgg.runs.library import run_prepared
 from asyncgg.runs.prepare import Preparation, default_journal
 from asyncgg.runs.sweeping import take_inventory
-from asyncgg.settings import Settings, settings_of_journal
+from asyncgg.settings import Settings, build_settings
 from asyncgg.transport import Target, Transport, resolve
 
 __all__ = ["disassociate_cores", "disassociate_things"]
@@ -47,7 +47,7 @@ async def disassociate_things(
         CredentialsError: there are none, or they do not allow listing.
     """
     search = Search(Wanted.of("thing", things, "things"), Path(inventory), max_age, allow_unlisted)
-    return await _run(search, settings or settings_of_journal({}, keywords), transport, listeners)
+    return await _run(search, settings or build_settings({}, keywords), transport, listeners)
 
 
 async def disassociate_cores(
@@ -66,7 +66,7 @@ async def disassociate_cores(
     Keywords and errors as for `disassociate_things`; a sweep lists just these cores.
     """
     search = Search(Wanted.of("core", cores, "cores"), Path(inventory), max_age, allow_unlisted)
-    return await _run(search, settings or settings_of_journal({}, keywords), transport, listeners)
+    return await _run(search, settings or build_settings({}, keywords), transport, listeners)
 
 
 async def _run(

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from asyncgg.engine import Engine, Result, Stop
+from asyncgg.engine import Engine, RunResult, StopReason
 from asyncgg.errors import AsyncggError, InternalError
 from asyncgg.events import Event, Listener, Progress, ThingsFinished
 from asyncgg.journal import JournalReader
@@ -25,7 +25,7 @@ from asyncgg.runs.execute import Mode, connection_of, execute
 from asyncgg.runs.guarded import confirm_account, recorded_account
 from asyncgg.runs.plan import Plan
 from asyncgg.runs.prepare import Preparation, default_journal
-from asyncgg.settings import Settings, settings_of_journal
+from asyncgg.settings import Settings, build_settings
 from asyncgg.transport import Identity, Target, Transport, resolve
 
 __all__ = ["Rows", "Run", "disassociate", "disassociate_sync", "resume", "retry", "run_prepared"]
@@ -61,7 +61,7 @@ class Run:
     ) -> None:
         self._rows: Rows | None = rows
         self._mode = Mode.RESUME
-        self._settings = settings or settings_of_journal({}, keywords)
+        self._settings = settings or build_settings({}, keywords)
         self.journal = self._settings.journal or default_journal()
         self._setup(transport, listeners)
 
@@ -81,7 +81,7 @@ class Run:
         run._mode = mode
         run.journal = Path(journal)
         with JournalReader(run.journal) as reader:
-            run._settings = settings_of_journal(reader.settings(), keywords)
+            run._settings = build_settings(reader.settings(), keywords)
         run._setup(transport, listeners)
         return run
 
@@ -91,9 +91,9 @@ class Run:
         self._outcomes: deque[Outcome] | None = None
         self._more = asyncio.Event()
         self._engine: Engine | None = None
-        self._task: asyncio.Task[tuple[Result, Summary]] | None = None
+        self._task: asyncio.Task[tuple[RunResult, Summary]] | None = None
         self.plan: Plan | None = None
-        self.result: Result | None = None
+        self.result: RunResult | None = None
         self.summary: Summary | None = None
 
     async def __aenter__(self) -> Self:
@@ -129,7 +129,7 @@ class Run:
         assert self._task is not None
         self._outcomes = None  # nobody fetches any more
         if self._engine is not None:
-            self._engine.release()
+            self._engine.resume()
         if error is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -153,7 +153,7 @@ class Run:
             while self._outcomes:
                 yield self._outcomes.popleft()
                 if self._engine is not None and len(self._outcomes or ()) < _HIGH // 2:
-                    self._engine.release()
+                    self._engine.resume()
                 if self._outcomes is None:
                     return
             if self._task.done():
@@ -165,7 +165,7 @@ class Run:
         """Send nothing new, let what is in flight end; the run is resumable."""
         if self._engine is None:
             raise InternalError("stop() before the run was begun")
-        self._engine.stop(Stop(RunState.INTERRUPTED, reason))
+        self._engine.stop(StopReason(RunState.INTERRUPTED, reason))
 
     @property
     def progress(self) -> Progress | None:
@@ -180,7 +180,7 @@ class Run:
             self._outcomes.extend(event.outcomes)
             self._more.set()
             if len(self._outcomes) > _HIGH and self._engine is not None:
-                self._engine.hold()
+                self._engine.pause()
 
     async def _target(self) -> Target | None:
         if self._transport is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from asyncgg.ratelimit import AdaptiveRate, within_share
+from asyncgg.ratelimit import AdaptiveRate, limits_for_share
 from asyncgg.runs.plan import known_quota, quota_rate
 from asyncgg.settings import Settings
 
@@ -27,8 +27,8 @@ def rate_policy(settings: Settings, region: str | None) -> AdaptiveRate:
     """
     rate, quota = quota_rate(settings, region), known_quota(settings, region)
     if settings.quota_share < 1:
-        ceiling, burst = within_share(rate, settings.burst)
+        ceiling, burst = limits_for_share(rate, settings.burst)
         return AdaptiveRate(ceiling, documented=ceiling, burst=burst, share=settings.quota_share)
     if settings.rate is not None:
         return AdaptiveRate(rate, documented=quota, burst=settings.burst)
-    return AdaptiveRate(_MOST * quota, documented=quota, burst=settings.burst, patience=_PATIENCE)
+    return AdaptiveRate(_MOST * quota, documented=quota, burst=settings.burst, probe_after=_PATIENCE)

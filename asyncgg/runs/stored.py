@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from asyncgg.errors import UsageError
 from asyncgg.runs.execute import connection_of
-from asyncgg.settings import Settings, settings_of_journal
+from asyncgg.settings import Settings, build_settings
 from asyncgg.transport import Target, resolve
 
 __all__ = ["inherited", "refuse_elsewhere", "target_of"]
@@ -37,7 +37,7 @@ def inherited(
         own["region"] = meta["region"]
     if _custom(meta):
         own["endpoint_url"] = meta["endpoint"]
-    return settings_of_journal(own, given)
+    return build_settings(own, given)
 
 
 def target_of(settings: Settings, meta: Mapping[str, str], given: Mapping[str, Any]) -> Target:

@@ -30,8 +30,8 @@ def sweep_options(settings: Settings, *, max_age: float = LONGEST_SWEEP) -> Swee
     """How a sweep is to behave with these settings."""
     return SweepOptions(
         concurrency=settings.concurrency,
-        retry=RetryPolicy(settings.max_attempts, settings.unknown_attempts),
-        patience=settings.patience,
+        retry=RetryPolicy(settings.max_attempts, settings.max_attempts_unknown),
+        patience=settings.stall_timeout,
         deadline=settings.deadline,
         max_age=max_age,
     )

@@ -134,7 +134,7 @@ def prepare_undo(
             settings,
             source=source.name,
             protect=protect,
-            operation=source.operation.opposite,
+            operation=source.operation.inverse,
             facts=_facts(source),
         )
         try:
@@ -211,14 +211,14 @@ def _refuse(source: _Source, tally: Counter[Fate], *, snapshot: bool) -> None:
     if unknown and not snapshot:
         began = timestamp(float(source.meta["created"])) if source.meta.get("created") else "it began"
         raise UsageError(
-            f"{source.name}: nothing says that the {_things(unknown)} it {source.operation.done} were associated"
+            f"{source.name}: nothing says that the {_things(unknown)} it {source.operation.past_participle} were associated"
             " before, and the service may accept what was not; nothing was sent; give --inventory OLD.db, a snapshot"
             f" from before {began}, or say --assume-associated"
         )
     if not tally[Fate.TAKEN_BACK]:
         reasons = [f"{count:,} {WORDS[fate]}" for fate, count in tally.items() if count]
         raise UsageError(
-            f"{source.name}: there is nothing that it is known to have {source.operation.done}"
+            f"{source.name}: there is nothing that it is known to have {source.operation.past_participle}"
             f" ({', '.join(reasons) or 'it has no things'}); nothing was sent"
         )
 

@@ -164,4 +164,4 @@ def _sentence(done: Verification) -> str:
         return "not as the journal says"
     if done.tally.findings[Finding.UNSEEN]:
         return "not fully verified: some cores could not be listed"
-    return f"verified: everything the run {done.operation.done} is {_SO[done.operation]}"
+    return f"verified: everything the run {done.operation.past_participle} is {_SO[done.operation]}"

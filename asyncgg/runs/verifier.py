@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.backoff import RetryPolicy
-from asyncgg.engine import Lane, Stop
+from asyncgg.engine import Lane, StopReason
 from asyncgg.errors import JournalError, SnapshotError, UsageError
 from asyncgg.events import Listener
 from asyncgg.inventory import CoreState, Origin, Sweep, SweepOptions, Swept, sweep
@@ -29,7 +29,7 @@ from asyncgg.transport import Reads
 
 __all__ = ["Verifier"]
 
-_PAUSES: Final = RetryPolicy(base=1.0, longest=20.0)
+_PAUSES: Final = RetryPolicy(base_delay=1.0, max_delay=20.0)
 
 
 class Verifier:
@@ -65,12 +65,12 @@ class Verifier:
         self._on_sweep = on_sweep
         self._clock = asyncio.get_running_loop().time
         self._begun = self._clock()
-        self._stop: Stop | None = None
+        self._stop: StopReason | None = None
         self._stopped = asyncio.Event()
         self._sweep: Sweep | None = None
         self._looks: list[Swept] = []
 
-    def stop(self, stop: Stop) -> None:
+    def stop(self, stop: StopReason) -> None:
         """Ask for nothing new, let what is in flight end."""
         self._stop = self._stop or stop
         self._stopped.set()
@@ -155,7 +155,7 @@ class Verifier:
         if last is not None and not last.finished:
             state, reason = last.state, last.reason
         elif self._stop is not None and tally.doubtful:
-            state, reason = self._stop.state, self._stop.reason
+            state, reason = self._stop.state, self._stop.message
         elif tally.findings[Finding.UNSEEN]:
             state = RunState.PARTIAL
         return Verification(

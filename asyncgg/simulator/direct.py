@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-from asyncgg.model import Accepted, EntryError, Operation, Refused, Reply, Unanswered
+from asyncgg.model import Accepted, EntryError, ErrorResponse, NoResponse, Operation, Reply
 from asyncgg.simulator.service import Service
 from asyncgg.simulator.wire import Answer, Fate, Request
 
@@ -51,7 +51,7 @@ class DirectTransport:
             rest = answer.delay - way
             if answer.fate is Fate.HANG or answer.delay > self.timeout:
                 await asyncio.sleep(max(0.0, self.timeout - way))
-                return Unanswered("timeout", f"no answer within {self.timeout:g} s", sent=True)
+                return NoResponse("timeout", f"no answer within {self.timeout:g} s", sent=True)
             await asyncio.sleep(rest)
         return to_reply(answer)
 
@@ -71,19 +71,19 @@ class DirectTransport:
 def to_reply(answer: Answer) -> Reply:
     """An answer as the client of it would understand it; one that hangs is not for here."""
     if answer.fate is Fate.RESET:
-        return Unanswered("reset", "connection reset by peer", sent=True)
+        return NoResponse("reset", "connection reset by peer", sent=True)
     if answer.fate is Fate.HALF:
-        return Unanswered("garbage", "the body ended early", sent=True)
+        return NoResponse("garbage", "the body ended early", sent=True)
     try:
         document: dict[str, Any] = json.loads(answer.body)
     except ValueError:
-        return Unanswered("garbage", "the body is not JSON", sent=True)
+        return NoResponse("garbage", "the body is not JSON", sent=True)
     request_id = answer.headers.get("x-amzn-RequestId", "")
     if answer.status == 200:
         errors = tuple(EntryError(e["thingName"], e["code"], e["message"]) for e in document.get("errorEntries", ()))
         return Accepted(errors, request_id)
     after = answer.headers.get("Retry-After")
-    return Refused(
+    return ErrorResponse(
         status=answer.status,
         code=answer.headers.get("x-amzn-ErrorType", ""),
         message=document.get("message", ""),

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from asyncgg.model import MAX_BATCH, name_fault
+from asyncgg.model import MAX_BATCH, invalid_name_reason
 from asyncgg.simulator.wire import RefusalError
 
 __all__ = ["check_core", "page_size", "read_entries", "read_token", "thing_group", "validation_error", "write_token"]
@@ -34,7 +34,7 @@ def validation_error(fields: Mapping[str, str], reason: str = "FIELD_VALIDATION_
 
 def check_core(name: str) -> None:
     """Raise RefusalError unless `name` can be the name of a core device."""
-    why = name_fault(name)
+    why = invalid_name_reason(name)
     if why:
         raise validation_error({"coreDeviceThingName": why})
 
@@ -106,4 +106,4 @@ def _entry_fault(entry: Any) -> str | None:
         return "is missing"
     if not isinstance(name, str):
         return "is not a string"
-    return name_fault(name)
+    return invalid_name_reason(name)

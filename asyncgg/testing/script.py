@@ -9,7 +9,7 @@ from random import Random
 from typing import Protocol
 
 from asyncgg.errors import UsageError
-from asyncgg.model import Refused, Reply
+from asyncgg.model import ErrorResponse, Reply
 
 __all__ = ["Fault", "Latency", "RecordedLatency", "Script", "Spread", "Step"]
 
@@ -72,7 +72,7 @@ class Fault:
     A part of them, `share` (0 to 1), by the dice; and those numbered in `arrivals`, counted from 1 as they arrive.
     """
 
-    reply: Reply = field(default_factory=lambda: Refused(500, "InternalServerException", "scripted"))
+    reply: Reply = field(default_factory=lambda: ErrorResponse(500, "InternalServerException", "scripted"))
     share: float = 0.0
     arrivals: frozenset[int] = frozenset()
 

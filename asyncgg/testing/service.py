@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Final, NamedTuple
 
-from asyncgg.model import Accepted, Refused, Reply
+from asyncgg.model import Accepted, ErrorResponse, Reply
 from asyncgg.testing.script import Script
 
 __all__ = ["Arrival", "ScriptedService"]
@@ -80,7 +80,7 @@ class ScriptedService:
             self.log.append(Arrival(now, core, things, throttled))
         if throttled:
             self.throttled += 1
-            return Refused(429, "ThrottlingException", "Rate exceeded", retry_after=self.script.retry_after)
+            return ErrorResponse(429, "ThrottlingException", "Rate exceeded", retry_after=self.script.retry_after)
         self._tokens -= 1
         for fault in self.script.faults:
             if self.sent in fault.arrivals or (fault.share and self._dice.random() < fault.share):

@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from http.client import responses as _phrases
 from typing import Any, Final
 
-from asyncgg.model import Accepted, EntryError, Refused, Reply, Unanswered
+from asyncgg.model import Accepted, EntryError, ErrorResponse, NoResponse, Reply
 
 __all__ = ["Answer", "read_answer", "read_date", "read_refusal", "read_retry_after"]
 
@@ -45,10 +45,10 @@ def read_answer(answer: Answer, things: Collection[str], now: float) -> Reply:
         try:
             return Accepted(_entry_errors(answer, things), _request_id(answer))
         except _UnreadableError as error:
-            return Unanswered("garbage", f"HTTP 200, but {error}", sent=True)
+            return NoResponse("garbage", f"HTTP 200, but {error}", sent=True)
     if 200 <= answer.status < 300:
         # The service model knows no other 2xx, so nobody can tell what was done.
-        return Unanswered("garbage", f"HTTP {answer.status}, which the service does not use", sent=True)
+        return NoResponse("garbage", f"HTTP {answer.status}, which the service does not use", sent=True)
     return read_refusal(answer, now)
 
 
@@ -110,14 +110,14 @@ def _json(body: bytes) -> Any:
 # --- everything else ---
 
 
-def read_refusal(answer: Answer, now: float) -> Refused:
+def read_refusal(answer: Answer, now: float) -> ErrorResponse:
     """The error that an answer with any status outside 2xx tells; `now` as for `read_answer`."""
     try:
         parsed = _json(answer.body)
     except _UnreadableError:
         parsed = None
     members: Mapping[str, Any] = parsed if isinstance(parsed, dict) else {}
-    return Refused(
+    return ErrorResponse(
         status=answer.status,
         code=_code(answer, members),
         message=_first(members, "message", "Message") or ("" if members else _excerpt(answer)),

@@ -13,8 +13,8 @@ import aiohttp
 from aiohttp.http_exceptions import BadStatusLine
 from botocore import exceptions as aws
 
-from asyncgg.errors import redacted
-from asyncgg.model import Unanswered
+from asyncgg.errors import redact_secrets
+from asyncgg.model import NoResponse
 
 __all__ = ["one_line", "unanswered"]
 
@@ -29,16 +29,16 @@ _BROKEN: Final = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, Bad
 
 def one_line(text: object) -> str:
     """`text` on one line, printable and of readable length, without a URL's user and password or a session token."""
-    line = redacted(_SECRET.sub("//***@", " ".join(str(text).split())))[:_LONGEST]
+    line = redact_secrets(_SECRET.sub("//***@", " ".join(str(text).split())))[:_LONGEST]
     return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
-def unanswered(error: Exception, *, sent: bool) -> Unanswered:
+def unanswered(error: Exception, *, sent: bool) -> NoResponse:
     """The exchange that ended with `error`, aiohttp's or botocore's; `sent` as `Unanswered` means it."""
     # botocore wraps what the HTTP library raised.
     cause = getattr(error, "kwargs", {}).get("error") or error
     sent = sent and not isinstance(cause, _BEFORE_SENDING)
-    return Unanswered(_kind(error, cause, sent=sent), one_line(cause) or type(cause).__name__, sent=sent)
+    return NoResponse(_kind(error, cause, sent=sent), one_line(cause) or type(cause).__name__, sent=sent)
 
 
 def _kind(error: Exception, cause: object, *, sent: bool) -> str:

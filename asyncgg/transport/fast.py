@@ -14,7 +14,7 @@ import aiohttp
 from botocore import exceptions as aws
 
 from asyncgg.errors import CredentialsError, InternalError, UsageError
-from asyncgg.model import Accepted, Operation, Refused
+from asyncgg.model import Accepted, ErrorResponse, Operation
 from asyncgg.transport.answer import Answer
 from asyncgg.transport.client import Opened, open_client
 from asyncgg.transport.connection import Connection
@@ -97,7 +97,7 @@ class FastTransport(SignedTransport):
             raise InternalError("aiohttp writes requests in a way unknown to asyncgg; use the transport `sdk`")
         return answered
 
-    def _not_accepted(self, reply: Refused, exchange: Exchange, generation: int) -> Refused:
+    def _not_accepted(self, reply: ErrorResponse, exchange: Exchange, generation: int) -> ErrorResponse:
         """Correct the clock where that was the reason; otherwise as for every transport.
 
         One call is one request, so the refused one is not sent again here. `RequestExpired` leads the engine to ask for
@@ -110,7 +110,7 @@ class FastTransport(SignedTransport):
         if exchange.offset == self._offset:  # otherwise another request's answer has corrected it meanwhile
             self._offset, self._clock_was_wrong = offset, True
         said = f"{reply.code}: {reply.message}; this machine's clock is {abs(offset):.0f} s {_side(offset)}"
-        return Refused(reply.status, CLOCK_CODE, f"{said}, corrected for this run", reply.request_id)
+        return ErrorResponse(reply.status, CLOCK_CODE, f"{said}, corrected for this run", reply.request_id)
 
 
 def _answer(response: aiohttp.ClientResponse, content: bytes) -> Answer:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-from asyncgg.model import ClientDevice, CoreDevice, Refused, Unanswered, name_fault
+from asyncgg.model import ClientDevice, CoreDevice, ErrorResponse, NoResponse, invalid_name_reason
 from asyncgg.transport.answer import Answer, read_refusal
 from asyncgg.transport.reads import Page
 
@@ -30,26 +30,26 @@ class _UnreadableError(ValueError):
     """The body is not what the service model says; the message is a phrase about the answer."""
 
 
-def read_cores(answer: Answer, now: float) -> Page[CoreDevice] | Refused | Unanswered:
+def read_cores(answer: Answer, now: float) -> Page[CoreDevice] | ErrorResponse | NoResponse:
     """The page of ListCoreDevices in `answer`; `now` is the Unix time in seconds, as for `read_answer`."""
     return _read(answer, now, "coreDevices", _core)
 
 
-def read_devices(answer: Answer, now: float) -> Page[ClientDevice] | Refused | Unanswered:
+def read_devices(answer: Answer, now: float) -> Page[ClientDevice] | ErrorResponse | NoResponse:
     """The page of ListClientDevicesAssociatedWithCoreDevice in `answer`; `now` as for `read_cores`."""
     return _read(answer, now, "associatedClientDevices", _device)
 
 
 def _read(
     answer: Answer, now: float, member: str, read: Callable[[Mapping[str, Any], list[str]], T | None]
-) -> Page[T] | Refused | Unanswered:
+) -> Page[T] | ErrorResponse | NoResponse:
     if answer.status == 200:
         try:
             return _page(answer, member, read)
         except _UnreadableError as error:
-            return Unanswered("garbage", f"HTTP 200, but {error}", sent=True)
+            return NoResponse("garbage", f"HTTP 200, but {error}", sent=True)
     if 200 <= answer.status < 300:
-        return Unanswered("garbage", f"HTTP {answer.status}, which the service does not use", sent=True)
+        return NoResponse("garbage", f"HTTP {answer.status}, which the service does not use", sent=True)
     return read_refusal(answer, now)
 
 
@@ -112,7 +112,7 @@ def _device(item: Mapping[str, Any], odd: list[str]) -> ClientDevice | None:
 
 
 def _name(value: object, odd: list[str]) -> str | None:
-    if isinstance(value, str) and name_fault(value) is None:
+    if isinstance(value, str) and invalid_name_reason(value) is None:
         return value
     odd.append(ascii(value)[:_ODD_LENGTH])
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
-from asyncgg.model import ClientDevice, CoreDevice, Refused, Unanswered
+from asyncgg.model import ClientDevice, CoreDevice, ErrorResponse, NoResponse
 
 __all__ = ["PAGE", "CoreFilter", "Page", "Reads"]
 
@@ -51,10 +51,10 @@ class Reads(Protocol):
 
     async def cores(
         self, token: str, filters: CoreFilter, limit: int = PAGE
-    ) -> Page[CoreDevice] | Refused | Unanswered:
+    ) -> Page[CoreDevice] | ErrorResponse | NoResponse:
         """A page of ListCoreDevices, `limit` (1 to 100) cores at most; `token` is empty for the first."""
         ...
 
-    async def devices(self, core: str, token: str) -> Page[ClientDevice] | Refused | Unanswered:
+    async def devices(self, core: str, token: str) -> Page[ClientDevice] | ErrorResponse | NoResponse:
         """A page of ListClientDevicesAssociatedWithCoreDevice of a valid name; `token` is empty for the first."""
         ...

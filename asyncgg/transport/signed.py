@@ -10,9 +10,9 @@ from typing import Any, Final, TypeVar
 
 from botocore import exceptions as aws
 
-from asyncgg.classify import Verdict, classify
+from asyncgg.classify import ReplyVerdict, classify
 from asyncgg.errors import CredentialsError
-from asyncgg.model import Accepted, ClientDevice, CoreDevice, Refused, Reply, Unanswered
+from asyncgg.model import Accepted, ClientDevice, CoreDevice, ErrorResponse, NoResponse, Reply
 from asyncgg.transport.answer import Answer, read_answer
 from asyncgg.transport.connection import Target
 from asyncgg.transport.credentials import CredentialSource, SourceUnreachableError
@@ -25,7 +25,7 @@ __all__ = ["SignedTransport"]
 
 T = TypeVar("T")
 
-_NOT_ACCEPTED: Final = frozenset({Verdict.CREDENTIALS_EXPIRED, Verdict.CREDENTIALS_REJECTED})
+_NOT_ACCEPTED: Final = frozenset({ReplyVerdict.CREDENTIALS_EXPIRED, ReplyVerdict.CREDENTIALS_REJECTED})
 
 
 class SignedTransport(ABC):
@@ -57,14 +57,14 @@ class SignedTransport(ABC):
 
     async def cores(
         self, token: str, filters: CoreFilter, limit: int = PAGE
-    ) -> Page[CoreDevice] | Refused | Unanswered:
+    ) -> Page[CoreDevice] | ErrorResponse | NoResponse:
         """See `Reads.cores`."""
         wanted = {"thingGroupArn": filters.thing_group_arn, "status": filters.status, "runtime": filters.runtime}
         exchange = Exchange()
         asking = self._get(exchange, None, _parameters(token, wanted, limit))
         return await self._exchange(exchange, "", (), asking, lambda answer: read_cores(answer, self._clock()))
 
-    async def devices(self, core: str, token: str) -> Page[ClientDevice] | Refused | Unanswered:
+    async def devices(self, core: str, token: str) -> Page[ClientDevice] | ErrorResponse | NoResponse:
         """See `Reads.devices`."""
         exchange = Exchange()
         asking = self._get(exchange, core, _parameters(token, {}))
@@ -82,7 +82,7 @@ class SignedTransport(ABC):
     async def _get(self, exchange: Exchange, core: str | None, parameters: Mapping[str, str]) -> None:
         """Ask for a page of a core's client devices, or of all cores; the answer goes to `exchange.answer`."""
 
-    def _not_accepted(self, reply: Refused, exchange: Exchange, generation: int) -> Refused:
+    def _not_accepted(self, reply: ErrorResponse, exchange: Exchange, generation: int) -> ErrorResponse:
         """The reply to a request whose signature of credentials `generation` was refused."""
         self._source.refused(generation)
         return reply
@@ -93,12 +93,12 @@ class SignedTransport(ABC):
         core: str,
         things: Sequence[str],
         asking: Coroutine[Any, Any, T | None],
-        read: Callable[[Answer], T | Refused | Unanswered],
-    ) -> T | Refused | Unanswered:
+        read: Callable[[Answer], T | ErrorResponse | NoResponse],
+    ) -> T | ErrorResponse | NoResponse:
         """What becomes of the request that `asking` sends; `core` and `things` are those it speaks of."""
         generation = self._source.generation
         reply = await self._answered(exchange, asking, read)
-        if isinstance(reply, Refused) and classify(reply, core, tuple(things)) in _NOT_ACCEPTED:
+        if isinstance(reply, ErrorResponse) and classify(reply, core, tuple(things)) in _NOT_ACCEPTED:
             return self._not_accepted(reply, exchange, generation)
         return reply
 
@@ -106,8 +106,8 @@ class SignedTransport(ABC):
         self,
         exchange: Exchange,
         asking: Coroutine[Any, Any, T | None],
-        read: Callable[[Answer], T | Refused | Unanswered],
-    ) -> T | Refused | Unanswered:
+        read: Callable[[Answer], T | ErrorResponse | NoResponse],
+    ) -> T | ErrorResponse | NoResponse:
         token = EXCHANGE.set(exchange)
         try:
             async with asyncio.timeout(self._request_timeout):
@@ -122,19 +122,19 @@ class SignedTransport(ABC):
         finally:
             EXCHANGE.reset(token)
         if exchange.answer is None:
-            return Unanswered("garbage", "the call ended without an answer", sent=True)
+            return NoResponse("garbage", "the call ended without an answer", sent=True)
         return read(exchange.answer)
 
     def _read(self, answer: Answer, things: Sequence[str]) -> Reply:
         return read_answer(answer, things, self._clock())
 
-    def _no_answer(self, error: Exception, exchange: Exchange) -> Unanswered:
+    def _no_answer(self, error: Exception, exchange: Exchange) -> NoResponse:
         if isinstance(error, aws.BotoCoreError):
             return unanswered(error, sent=exchange.perhaps_sent)
         if isinstance(error, TimeoutError):
-            return Unanswered("timeout", f"no answer within {self._request_timeout:g} s", sent=exchange.perhaps_sent)
+            return NoResponse("timeout", f"no answer within {self._request_timeout:g} s", sent=exchange.perhaps_sent)
         if isinstance(error, SourceUnreachableError):
-            return Unanswered("credentials", str(error), sent=False)
+            return NoResponse("credentials", str(error), sent=False)
         raise error  # a fault of ours: not to be taken for the network's
 
 

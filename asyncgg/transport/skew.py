@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from asyncgg.model import Refused
+from asyncgg.model import ErrorResponse
 from asyncgg.transport.answer import read_date
 
 __all__ = ["CLOCK_CODE", "service_ahead"]
@@ -30,7 +30,7 @@ _WORTH: Final = 60.0
 """Seconds; a smaller difference is the way of the answer, and never the reason of a refusal."""
 
 
-def service_ahead(reply: Refused, headers: Mapping[str, str], now: float, offset: float) -> float | None:
+def service_ahead(reply: ErrorResponse, headers: Mapping[str, str], now: float, offset: float) -> float | None:
     """Seconds to add to this machine's clock to have the service's, when that may be why it refused the signature.
 
     `now` is this machine's time at the answer, and `offset` what was added to it for the request's date: when the

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from asyncgg.errors import AsyncggError, CredentialsError, ServiceError
-from asyncgg.model import Refused, Unanswered
+from asyncgg.model import ErrorResponse, NoResponse
 from asyncgg.tuning.fit import Seen
 
 __all__ = ["Answered", "Asked", "Asking", "Heard"]
@@ -52,7 +52,7 @@ class Heard:
     """What one question came to."""
 
     what: Answered
-    reply: Refused | Unanswered | None = None
+    reply: ErrorResponse | NoResponse | None = None
     """What it was refused with."""
 
 
@@ -175,7 +175,7 @@ class Asking:
         self.log.append(Asked(sent, self._clock(), heard.what))
         if heard.what is Answered.THROTTLED:
             self.throttled += 1
-            if isinstance(heard.reply, Refused):
+            if isinstance(heard.reply, ErrorResponse):
                 self.quota_code = self.quota_code or heard.reply.quota_code
                 pause = min(heard.reply.retry_after or 0.0, _LONGEST_PAUSE)
                 self.retry_after = max(self.retry_after, pause)
@@ -185,9 +185,9 @@ class Asking:
         if heard.what is not Answered.FAILED:
             self._silent = 0
 
-    def _failed(self, reply: Refused | Unanswered | None) -> None:
+    def _failed(self, reply: ErrorResponse | NoResponse | None) -> None:
         self.failed += 1
-        if isinstance(reply, Refused) and 400 <= reply.status < 500:
+        if isinstance(reply, ErrorResponse) and 400 <= reply.status < 500:
             said = f"{reply.code}: {reply.message}"
             if reply.status == 403 or "xpired" in reply.code or "oken" in reply.code:
                 raise CredentialsError(
@@ -197,7 +197,7 @@ class Asking:
             raise ServiceError(f"the service does not accept ListCoreDevices: {said}")
         self._silent += 1
         if self._silent >= _SILENT:
-            why = reply.detail if isinstance(reply, Unanswered) else reply.code if reply else ""
+            why = reply.detail if isinstance(reply, NoResponse) else reply.code if reply else ""
             raise ServiceError(f"{self._silent} questions in a row failed ({why}); nothing can be measured")
 
     def _raise(self) -> None:

@@ -12,7 +12,7 @@ import aiohttp
 
 from asyncgg.errors import InternalError
 from asyncgg.runs.library import Run
-from asyncgg.settings import settings_of_journal
+from asyncgg.settings import build_settings
 from asyncgg.testing import Script, Spread
 from asyncgg.tuning.block import settings_of
 from asyncgg.tuning.values import Point, Trial, Work
@@ -70,7 +70,7 @@ async def confirm(point: Point, url: str, journal: Path) -> Trial:
         async with http.get(f"{url}/_sim/manifest.csv") as answer:
             rows = list(csv.DictReader(io.StringIO(await answer.text())))
         own = {"endpoint_url": url, "region": "us-east-1", "journal": journal}
-        async with Run(rows, settings=settings_of_journal(own, settings_of(point))) as run:
+        async with Run(rows, settings=build_settings(own, settings_of(point))) as run:
             pass
         async with http.get(f"{url}/_sim/counters") as answer:
             seen = await answer.json()

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from asyncgg.classify import Verdict
+from asyncgg.classify import ReplyVerdict
 from asyncgg.errors import UsageError
 from asyncgg.journal import JournalReader
 from asyncgg.ratelimit import documented_quota
 from asyncgg.runs import quota_rate
-from asyncgg.settings import settings_of_journal
+from asyncgg.settings import build_settings
 from asyncgg.testing import Fault, RecordedLatency, Script
 from asyncgg.tuning.fit import Fit, Seen, burst_of, fit
 from asyncgg.tuning.values import Point, Work
@@ -28,7 +28,7 @@ _LATENCIES: Final = 5000
 _SEEN: Final = 20_000
 """Requests that the quota is read off at most: the first ones."""
 _WINDOW: Final = 5.0
-_LOST: Final = frozenset({Verdict.LOST.value, Verdict.NOT_SENT.value, "unknown"})
+_LOST: Final = frozenset({ReplyVerdict.LOST.value, ReplyVerdict.NOT_SENT.value, "unknown"})
 _SHARE: Final = 0.0005
 """Errors below this share are chance."""
 
@@ -62,13 +62,13 @@ def read_recorded(path: Path) -> Recorded:
     """Raises `JournalError`, and `UsageError` when the journal has no answered request with its time."""
     with JournalReader(path) as reader:
         meta, summary = reader.meta(), reader.summary()
-        settings = settings_of_journal(reader.settings())
+        settings = build_settings(reader.settings())
         requests = [one for one in reader.requests() if one.verdict not in _LOST]
         cores = sum(1 for _ in reader.cores())
     if not requests:
         raise UsageError(f"journal {path}: no request in it was answered, so there is nothing to replay")
-    throttled = [one.verdict == Verdict.THROTTLED.value for one in requests]
-    errors = sum(one.verdict == Verdict.TRANSIENT.value for one in requests) / len(requests)
+    throttled = [one.verdict == ReplyVerdict.THROTTLED.value for one in requests]
+    errors = sum(one.verdict == ReplyVerdict.TRANSIENT.value for one in requests) / len(requests)
     latencies = sorted(max(0.0, one.answered_at - one.sent_at) for one in requests[:: 1 + len(requests) // _LATENCIES])
     seen = [
         Seen((one.sent_at + one.answered_at) / 2, refused) for one, refused in zip(requests, throttled, strict=True)

@@ -15,7 +15,7 @@ from asyncgg.model import RunState
 from asyncgg.ratelimit import DOCUMENTED_QUOTA
 from asyncgg.runs.execute import engine_options
 from asyncgg.runs.pace import rate_policy
-from asyncgg.settings import settings_of_journal
+from asyncgg.settings import build_settings
 from asyncgg.testing import Script, ScriptedService, run_virtual
 from asyncgg.tuning.block import settings_of
 from asyncgg.tuning.journal import Bench
@@ -43,7 +43,7 @@ def try_out(point: Point, setup: Setup, bench: Bench, seed: int = 0) -> Trial:
 async def _run(point: Point, setup: Setup, journal: Journal, seed: int) -> Trial:
     await journal.call(Store.begin_resume)
     service = ScriptedService(setup.script, seed=seed, keep_log=False)
-    settings = settings_of_journal({"quota": setup.documented}, settings_of(point))
+    settings = build_settings({"quota": setup.documented}, settings_of(point))
     options = engine_options(settings)
     engine = Engine(journal, Lane(service, rate_policy(settings, None), retry=options.retry), options)
     clock = asyncio.get_running_loop().time

@@ -39,7 +39,7 @@ from tests.inventory.support import DirectReads
 Pair = tuple[str, str]
 DAY = 86_400.0
 TARGET = Target("eu-west-1", "http://direct", True, "aws", "test")
-SETTINGS = Settings(rate=10_000.0, burst=1_000.0, max_attempts=3, unknown_attempts=1)
+SETTINGS = Settings(rate=10_000.0, burst=1_000.0, max_attempts=3, max_attempts_unknown=1)
 RULES = """
 [[rule]]
 id = "orphan"

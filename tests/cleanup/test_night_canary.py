@@ -25,7 +25,7 @@ async def test_the_canary_goes_first(tmp_path: Path) -> None:
     assert report.canary is not None
     assert (report.canary.things, report.canary.passed) == (10, True)
     ends = [event for event in house.events if isinstance(event, RunEnded)]
-    assert [(end.first_only, end.reason) for end in ends] == [
+    assert [(end.limit_reached, end.reason) for end in ends] == [
         (True, "the first 10 things have gone, the others wait"),
         (False, ""),
     ]

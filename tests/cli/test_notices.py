@@ -10,7 +10,7 @@ from rich.console import Console
 
 from asyncgg.cli.notices import Notices
 from asyncgg.cli.progress import RateMeter, picture, progress_line, progress_record
-from asyncgg.events import CoreGivenUp, Progress, RateChanged, RequestFailed, Stopping, ThingsFinished, Throttled
+from asyncgg.events import CoreSkipped, Progress, RateChanged, RequestFailed, Stopping, ThingsFinished, Throttled
 from asyncgg.model import Operation
 
 MOMENT = Progress(
@@ -26,7 +26,7 @@ MOMENT = Progress(
     ceiling=30.0,
     seconds=2.0,
     seconds_left=75.0,
-    note="paused for 2 s",
+    status="paused for 2 s",
 )
 
 
@@ -72,7 +72,7 @@ def test_a_core_that_is_given_up_is_told_once() -> None:
     """The failed request that led to it is not told besides."""
     notices = Notices()
     assert notices.take(RequestFailed("c", 5, "ResourceNotFoundException", "no", "core missing"), 0.0) is None
-    notice = notices.take(CoreGivenUp("c", "ResourceNotFoundException", "no", 5), 0.0)
+    notice = notices.take(CoreSkipped("c", "ResourceNotFoundException", "no", 5), 0.0)
     assert notice is not None
     assert notice.text == "core c given up, 5 things failed: ResourceNotFoundException: no"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from asyncgg.engine import Engine, EngineOptions, Lane, Result
+from asyncgg.engine import Engine, EngineOptions, Lane, RunResult
 from asyncgg.events import Event, ThingsFinished
 from asyncgg.journal import Importer, Journal, JournalReader, OutcomeRow
 from asyncgg.model import Outcome, Reply, ThingState
@@ -81,7 +81,7 @@ class Bench:
         adaptive: bool = True,
         retry: bool = False,
         options: EngineOptions | None = None,
-    ) -> Result:
+    ) -> RunResult:
         """One start: opens the journal, runs the engine to its end, closes."""
         journal = Journal(self.path, threaded=False)
         journal._connection.execute("PRAGMA synchronous = OFF")  # no power is lost here, and syncs are most of the time

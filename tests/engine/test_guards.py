@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from asyncgg.classify import Verdict
-from asyncgg.engine import Guards
+from asyncgg.classify import ReplyVerdict
+from asyncgg.engine import AbortRules
 from asyncgg.model import Operation, RunState
 
 
-def throttle(guards: Guards, *times: float) -> list[str]:
+def throttle(guards: AbortRules, *times: float) -> list[str]:
     """The reasons to stop that throttles at these times give."""
-    stops = [guards.answered(Verdict.THROTTLED, "core", "slow down", time) for time in times]
+    stops = [guards.record_reply(ReplyVerdict.THROTTLED, "core", "slow down", time) for time in times]
     assert all(stop is None or stop.state is RunState.ABORTED for stop in stops)
-    return [stop.reason for stop in stops if stop]
+    return [stop.message for stop in stops if stop]
 
 
 @pytest.mark.parametrize("pause", [0.5, 60.0, 300.0])
 def test_patience_counts_when_the_service_asks_for_long_pauses(pause: float) -> None:
     """Throttled without end, a run ends with its patience, or with the fifth pause if that is later."""
-    guards = Guards(patience=240.0)
+    guards = AbortRules(stall_timeout=240.0)
     ended = max(240.0, 4 * pause)
     before = [number * pause for number in range(2000) if number * pause < ended]
     assert throttle(guards, *before) == []
@@ -30,23 +30,23 @@ def test_patience_counts_when_the_service_asks_for_long_pauses(pause: float) -> 
 
 def test_an_accepted_request_renews_the_patience() -> None:
     """One accepted request, and the time without one begins anew."""
-    guards = Guards(patience=10.0)
+    guards = AbortRules(stall_timeout=10.0)
     assert throttle(guards, *range(10)) == []
-    assert guards.answered(Verdict.ACCEPTED, "core", "", 9.5) is None
+    assert guards.record_reply(ReplyVerdict.ACCEPTED, "core", "", 9.5) is None
     assert throttle(guards, *range(11, 21)) == []
     assert len(throttle(guards, 21.0)) == 1
 
 
 def test_a_sleep_is_no_patience() -> None:
     """Two throttles with an hour between them, in which the machine slept, say nothing of the service."""
-    assert throttle(Guards(patience=300.0), 0.0, 3600.0) == []
+    assert throttle(AbortRules(stall_timeout=300.0), 0.0, 3600.0) == []
 
 
 @pytest.mark.parametrize("operation", Operation)
 def test_the_permission_that_is_missing_is_named(operation: Operation) -> None:
     """A run that is denied everywhere says which permission its own operation needs."""
-    guards = Guards(operation=operation)
-    guards.answered(Verdict.CORE_DENIED, "core", "AccessDenied", 0.0)
-    stop = guards.at_end("AccessDenied")
+    guards = AbortRules(operation=operation)
+    guards.record_reply(ReplyVerdict.CORE_DENIED, "core", "AccessDenied", 0.0)
+    stop = guards.check_at_end("AccessDenied")
     assert stop is not None
-    assert f"grant greengrass:{operation.api}, then resume" in stop.reason
+    assert f"grant greengrass:{operation.api}, then resume" in stop.message

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asyncgg.backoff import RetryPolicy
-from asyncgg.engine import EngineOptions, Stop
+from asyncgg.engine import EngineOptions, StopReason
 from asyncgg.model import RunState, ThingState
 from asyncgg.simulator.config import SimulatorConfig
 from asyncgg.testing import VirtualLoop, run_virtual
@@ -204,7 +204,7 @@ def test_stopped_at_every_moment(millis: float) -> None:
         async def scenario(bench: Bench, rounds: int = rounds) -> None:
             def stop(_: asyncio.Task[object]) -> None:
                 assert bench.engine is not None
-                bench.engine.stop(Stop(RunState.INTERRUPTED, "test"))
+                bench.engine.stop(StopReason(RunState.INTERRUPTED, "test"))
                 told.append(len(bench.transport.starts))
 
             told: list[int] = []
@@ -287,7 +287,7 @@ def test_credentials_that_stay_expired_end_the_run() -> None:
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench(Path(folder) / "j", SimulatorConfig(cores=5, things=100, fault=("expired-token=100000",)))
             result = await bench.start()
-            assert (result.state, result.credentials) == (RunState.ABORTED, True)
+            assert (result.state, result.is_auth_error) == (RunState.ABORTED, True)
             assert all(row.state is ThingState.PENDING for row in bench.rows())
             bench.service.set_faults([])
             assert (await bench.start()).state is RunState.COMPLETE

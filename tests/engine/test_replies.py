@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from asyncgg.engine import Engine, EngineOptions, Lane
-from asyncgg.engine.replies import fit_to_keep
+from asyncgg.engine.replies import sanitize_reply
 from asyncgg.events import Event
 from asyncgg.journal import Journal
-from asyncgg.model import Accepted, EntryError, Refused, Reply, RunState, Unanswered
+from asyncgg.model import Accepted, EntryError, ErrorResponse, NoResponse, Reply, RunState
 from asyncgg.ratelimit import FixedRate
 from tests.engine.support import journal_of
 
@@ -44,9 +44,9 @@ class Answering:
 def test_words_are_made_fit(said: str, kept: str) -> None:
     """Tokens, control characters, line ends and endless texts do not pass, whichever member of a reply holds them."""
     error = EntryError("t", said, said)
-    assert fit_to_keep(Accepted((error,), "r")) == Accepted((EntryError("t", kept, kept),), "r")
-    assert fit_to_keep(Refused(403, said, said, "r", 1.0)) == Refused(403, kept, kept, "r", 1.0)
-    assert fit_to_keep(Unanswered("reset", said, sent=True)) == Unanswered("reset", kept, sent=True)
+    assert sanitize_reply(Accepted((error,), "r")) == Accepted((EntryError("t", kept, kept),), "r")
+    assert sanitize_reply(ErrorResponse(403, said, said, "r", 1.0)) == ErrorResponse(403, kept, kept, "r", 1.0)
+    assert sanitize_reply(NoResponse("reset", said, sent=True)) == NoResponse("reset", kept, sent=True)
 
 
 @pytest.mark.virtual
@@ -57,7 +57,7 @@ async def test_a_wrong_signature_gives_no_token_away(tmp_path: Path) -> None:
     journal = Journal(path, threaded=False)
     try:
         await journal.call(lambda store: store.begin_resume())
-        transport = Answering(Refused(403, "InvalidSignatureException", CANONICAL))
+        transport = Answering(ErrorResponse(403, "InvalidSignatureException", CANONICAL))
         lane = Lane(transport, FixedRate(10.0))
         result = await Engine(journal, lane, EngineOptions(), [events.append]).run()
     finally:

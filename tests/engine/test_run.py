@@ -10,7 +10,7 @@ import pytest
 from asyncgg.backoff import RetryPolicy
 from asyncgg.classify import CodeTable
 from asyncgg.engine import EngineOptions
-from asyncgg.events import CoreGivenUp, Throttled
+from asyncgg.events import CoreSkipped, Throttled
 from asyncgg.journal import JournalReader
 from asyncgg.model import RunState, ThingState
 from asyncgg.simulator.config import SimulatorConfig
@@ -82,7 +82,7 @@ async def test_missing_core_costs_one_request(tmp_path: Path) -> None:
     assert sum(core == "core-gone" for _, core, _ in bench.transport.starts) == 1
     assert {row.code for row in bench.rows(FAILED)} == {"ResourceNotFoundException"}
     assert len(bench.rows(FAILED)) == 950
-    assert [event.things for event in bench.events if isinstance(event, CoreGivenUp)] == [950]
+    assert [event.things for event in bench.events if isinstance(event, CoreSkipped)] == [950]
     bench.check()
     bench.check_announced()
 
@@ -114,7 +114,7 @@ async def test_denied_everywhere_stops_the_run(tmp_path: Path) -> None:
     """When the first cores are all denied and nothing was accepted, the run stops for its permissions, resumable."""
     bench = Bench(tmp_path / "j", config(cores=200, fault=("deny",)))
     result = await bench.start()
-    assert (result.state, result.credentials) == (RunState.ABORTED, True)
+    assert (result.state, result.is_auth_error) == (RunState.ABORTED, True)
     assert "denied" in result.reason
     assert len(bench.transport.starts) < 60
     assert bench.rows(PENDING)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncgg.engine import EngineOptions, Result
+from asyncgg.engine import EngineOptions, RunResult
 from asyncgg.errors import UsageError
 from asyncgg.model import RunState, ThingState
 from asyncgg.ratelimit import Ramp, RampPlan
@@ -30,9 +30,9 @@ def config(**settings: object) -> SimulatorConfig:
 async def test_a_canary_is_exactly_the_first_things(tmp_path: Path, first: int) -> None:
     """So many go, the first by core and name, no others even when some are sent again; a resume goes on."""
     bench = Bench(tmp_path / "j", config(fault=("500=30%", "reset-after=20%")))
-    result = await bench.start(options=EngineOptions(first=first))
+    result = await bench.start(options=EngineOptions(limit=first))
     reason = f"the first {first} things have gone, the others wait"
-    assert result == Result(RunState.INTERRUPTED, reason, first_only=True)
+    assert result == RunResult(RunState.INTERRUPTED, reason, limit_reached=True)
     rows = bench.rows()
     assert [row.state for row in rows] == [DONE] * first + [PENDING] * (750 - first)
     assert len(bench.associated()) == 750 - first
@@ -46,7 +46,7 @@ async def test_a_canary_is_exactly_the_first_things(tmp_path: Path, first: int) 
 async def test_a_canary_of_more_than_there_is(tmp_path: Path) -> None:
     """Then it is a whole run, and is told as one."""
     bench = Bench(tmp_path / "j", config())
-    assert (await bench.start(options=EngineOptions(first=10_000))).state is RunState.COMPLETE
+    assert (await bench.start(options=EngineOptions(limit=10_000))).state is RunState.COMPLETE
 
 
 @pytest.mark.virtual
@@ -95,11 +95,11 @@ def test_a_plan_grows_to_its_maximum_and_never_above(
 def test_a_ramp_counts_from_when_it_may_go() -> None:
     """A batch sent late does not let the next one go earlier than its own things allow."""
     ramp = Ramp(RampPlan(60, 2, 10))
-    ramp.sent(30, 100.0)
-    assert ramp.free_at() == 130.0
-    ramp.succeeded(10)
-    ramp.sent(60, 200.0)
-    assert ramp.free_at() == 230.0
+    ramp.record_sent(30, 100.0)
+    assert ramp.next_send_at() == 130.0
+    ramp.record_success(10)
+    ramp.record_sent(60, 200.0)
+    assert ramp.next_send_at() == 230.0
 
 
 @pytest.mark.parametrize("figures", [(0, 2, 1), (-1, 2, 1), (float("nan"), 2, 1), (1, 0.5, 1), (1, 2, 0)])

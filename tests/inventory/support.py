@@ -14,7 +14,7 @@ from asyncgg.backoff import RetryPolicy
 from asyncgg.engine import Lane
 from asyncgg.events import Event
 from asyncgg.inventory import Snapshot, Sweep, SweepOptions, Swept, sweep
-from asyncgg.model import ClientDevice, CoreDevice, Refused, Reply, Unanswered
+from asyncgg.model import ClientDevice, CoreDevice, ErrorResponse, NoResponse, Reply
 from asyncgg.ratelimit import AdaptiveRate, FixedRate
 from asyncgg.simulator import FleetPlan
 from asyncgg.simulator.config import SimulatorConfig
@@ -60,7 +60,9 @@ class DirectReads:
         """Get new credentials, as the test wants it."""
         await self.on_refresh()
 
-    async def cores(self, token: str, filters: CoreFilter, limit: int = 100) -> Page[CoreDevice] | Refused | Unanswered:
+    async def cores(
+        self, token: str, filters: CoreFilter, limit: int = 100
+    ) -> Page[CoreDevice] | ErrorResponse | NoResponse:
         """A page of cores."""
         given = {
             "thingGroupArn": filters.thing_group_arn,
@@ -71,7 +73,7 @@ class DirectReads:
         found = await self._get("", token, "/greengrass/v2/coreDevices", given)
         return read_cores(found, 0.0) if isinstance(found, Answer) else found
 
-    async def devices(self, core: str, token: str) -> Page[ClientDevice] | Refused | Unanswered:
+    async def devices(self, core: str, token: str) -> Page[ClientDevice] | ErrorResponse | NoResponse:
         """A page of client devices."""
         found = await self._get(
             core, token, f"/greengrass/v2/coreDevices/{quote(core, safe='')}/associatedClientDevices"
@@ -93,10 +95,10 @@ class DirectReads:
         rest = answer.delay - way
         if answer.fate is Fate.HANG or answer.delay > self.timeout:
             await asyncio.sleep(max(0.0, self.timeout - way))
-            return Unanswered("timeout", "no answer", sent=True)
+            return NoResponse("timeout", "no answer", sent=True)
         await asyncio.sleep(rest)
         if answer.fate is not Fate.REPLY:
-            return Unanswered("reset", "connection reset by peer", sent=True)
+            return NoResponse("reset", "connection reset by peer", sent=True)
         headers = {name.lower(): value for name, value in answer.headers.items()}
         return Answer(answer.status, headers, answer.body)
 

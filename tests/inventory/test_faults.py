@@ -14,19 +14,19 @@ from hypothesis import strategies as st
 
 from asyncgg.backoff import RetryPolicy
 from asyncgg.errors import CredentialsError
-from asyncgg.events import CoreNotListed, OddNames, PageFailed, Throttled
+from asyncgg.events import CoreScanFailed, InvalidNames, PageFailed, Throttled
 from asyncgg.inventory import CoreState, Snapshot, SweepOptions, Swept, minimum
-from asyncgg.model import ClientDevice, CoreDevice, Refused, RunState, Unanswered
+from asyncgg.model import ClientDevice, CoreDevice, ErrorResponse, NoResponse, RunState
 from asyncgg.testing import run_virtual
 from asyncgg.transport.reads import Page
 
 from .support import Bench, fleet, held
 
-DENIED = Refused(403, "AccessDeniedException", "not yours")
-MISSING = Refused(404, "ResourceNotFoundException", "no such core", resource_type="coreDevice")
-INVALID = Refused(400, "ValidationException", "the token is not valid", fields=("nextToken",))
-EXPIRED = Refused(403, "ExpiredTokenException", "expired")
-BROKEN = Refused(500, "InternalServerException", "oops")
+DENIED = ErrorResponse(403, "AccessDeniedException", "not yours")
+MISSING = ErrorResponse(404, "ResourceNotFoundException", "no such core", resource_type="coreDevice")
+INVALID = ErrorResponse(400, "ValidationException", "the token is not valid", fields=("nextToken",))
+EXPIRED = ErrorResponse(403, "ExpiredTokenException", "expired")
+BROKEN = ErrorResponse(500, "InternalServerException", "oops")
 
 
 def of(core: str, result: Any) -> Callable[[str, str], Any]:
@@ -113,8 +113,8 @@ async def test_a_core_that_vanishes_is_told_and_is_no_failure(tmp_path: Path) ->
     assert swept.state is RunState.COMPLETE
     assert (swept.counts.listed, swept.counts.vanished, swept.counts.associations) == (2, 1, 253)
     assert not [core for core, _ in held(bench.path) if core == "core-002"]
-    assert bench.told(CoreNotListed) == [
-        CoreNotListed("core-002", "vanished", "ResourceNotFoundException", "no such core")
+    assert bench.told(CoreScanFailed) == [
+        CoreScanFailed("core-002", "vanished", "ResourceNotFoundException", "no such core")
     ]
     assert bench.told(PageFailed) == []
 
@@ -208,7 +208,7 @@ async def test_a_list_that_turns_in_circles_ends(tmp_path: Path, name: str) -> N
     swept = await bench.start()
     assert (swept.state, swept.counts.failed, swept.counts.listed) == (RunState.PARTIAL, 1, 1)
     assert swept.sent < 60
-    assert [event.code for event in bench.told(CoreNotListed)] == ["RepeatedPages"]
+    assert [event.code for event in bench.told(CoreScanFailed)] == ["RepeatedPages"]
     held(bench.path)
 
 
@@ -253,7 +253,7 @@ async def test_odd_names_are_told(tmp_path: Path) -> None:
     bench.reads.before = lambda core, token: Page(THINGS, odd=("'x/y'", "None")) if core else None
     swept = await bench.start()
     assert (swept.counts.associations, swept.counts.odd) == (3, 2)
-    assert bench.told(OddNames) == [OddNames("core-000", ("'x/y'", "None"))]
+    assert bench.told(InvalidNames) == [InvalidNames("core-000", ("'x/y'", "None"))]
 
 
 async def test_expired_credentials_are_refreshed_once(tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ async def test_credentials_that_cannot_be_refreshed_end_it(tmp_path: Path) -> No
 async def test_an_endpoint_that_never_answers_is_given_up(tmp_path: Path) -> None:
     """Nobody there: a few tries, then a reason."""
     bench = Bench(tmp_path / "fleet.db", fleet([1]))
-    bench.reads.before = lambda core, token: Unanswered("connect", "connection refused", sent=False)
+    bench.reads.before = lambda core, token: NoResponse("connect", "connection refused", sent=False)
     swept = await bench.start()
     assert swept.state is RunState.ABORTED
     assert "connection refused" in swept.reason

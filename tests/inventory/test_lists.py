@@ -16,13 +16,13 @@ from asyncgg.inventory import Found, Origin, Snapshot
 from asyncgg.inventory.difference import Change, Difference, differences
 from asyncgg.inventory.export import COLUMNS, export, export_format
 from asyncgg.manifest import open_manifest
-from asyncgg.model import Refused
+from asyncgg.model import ErrorResponse
 from asyncgg.simulator import FleetPlan
 from asyncgg.testing import run_virtual
 
 from .support import Bench, fleet
 
-DENIED = Refused(403, "AccessDeniedException", "no")
+DENIED = ErrorResponse(403, "AccessDeniedException", "no")
 
 
 def taken(path: Path, plan: FleetPlan, *, denied: str = "", **how: object) -> Path:

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from asyncgg.engine import Stop
+from asyncgg.engine import StopReason
 from asyncgg.errors import SnapshotError, SnapshotWriteError, UsageError
 from asyncgg.events import Event, Stopping
 from asyncgg.inventory import Origin, Snapshot, SweepOptions, minimum, sweep
 from asyncgg.inventory.books import Books
 from asyncgg.inventory.opening import Scope
 from asyncgg.inventory.writer import SnapshotWriter
-from asyncgg.model import RunState, Unanswered
+from asyncgg.model import NoResponse, RunState
 from asyncgg.simulator import FleetPlan
 from asyncgg.transport.reads import CoreFilter
 
@@ -44,7 +44,7 @@ def at_request(bench: Bench, number: int, act: Any) -> None:
 def interrupt(bench: Bench) -> None:
     """Stop the sweep as Ctrl-C does."""
     assert bench.sweep is not None
-    bench.sweep.stop(Stop(RunState.INTERRUPTED, "stopped by Ctrl-C"))
+    bench.sweep.stop(StopReason(RunState.INTERRUPTED, "stopped by Ctrl-C"))
 
 
 async def test_a_stopped_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ async def test_one_process_at_a_time(tmp_path: Path) -> None:
 async def test_one_that_had_nothing_yet_may_become_any(tmp_path: Path) -> None:
     """A start that got no page (a wrong endpoint, say) leaves nothing that would refuse the right one."""
     bench = Bench(tmp_path / "fleet.db", fleet([1]))
-    bench.reads.before = lambda core, token: Unanswered("connect", "nobody there", sent=False)
+    bench.reads.before = lambda core, token: NoResponse("connect", "nobody there", sent=False)
     assert (await bench.start(origin=EUROPE, cores=["core-000"])).state is RunState.ABORTED
     bench.reads.before = lambda core, token: None
     swept = await bench.start()

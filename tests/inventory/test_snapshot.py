@@ -14,7 +14,7 @@ import pytest_asyncio
 from asyncgg.errors import SnapshotError
 from asyncgg.inventory import CoreState, Found, Origin, Snapshot
 from asyncgg.journal import Importer
-from asyncgg.model import CoreDevice, Refused
+from asyncgg.model import CoreDevice, ErrorResponse
 from asyncgg.simulator import FleetPlan
 
 from .support import Bench
@@ -30,7 +30,7 @@ async def path(tmp_path: Path) -> Path:
     """A finished snapshot of PLAN, in which core d was denied."""
     plan = FleetPlan.of({**PLAN.things, "d": ["w"]}, now=7.0)
     bench = Bench(tmp_path / "fleet.db", plan)
-    bench.reads.before = lambda core, token: Refused(403, "AccessDeniedException", "no") if core == "d" else None
+    bench.reads.before = lambda core, token: ErrorResponse(403, "AccessDeniedException", "no") if core == "d" else None
     await bench.start(origin=Origin("123456789012", "eu-west-1", "https://x"))
     return bench.path
 

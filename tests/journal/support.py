@@ -12,14 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from asyncgg.aggregator import Batch, Deviation, Settlement
-from asyncgg.batching import Claim, CoreWork
-from asyncgg.classify import Verdict
+from asyncgg.aggregator import Batch, BatchResult, ThingResult
+from asyncgg.batching import Claim, CoreQueue
+from asyncgg.classify import ReplyVerdict
 from asyncgg.journal import Answer, Imported, Importer, Journal, Store
 from asyncgg.model import ThingState
 
 ANSWER = Answer(1234.5, "accepted", 200, "", "aws-1")
-DONE = Settlement(Verdict.ACCEPTED, ThingState.DISASSOCIATED, counted=True)
+DONE = BatchResult(ReplyVerdict.ACCEPTED, ThingState.DISASSOCIATED, counts_as_attempt=True)
 _SHM = Path("/dev/shm")
 
 
@@ -37,9 +37,9 @@ def make(
     return importer.finish(meta or {})
 
 
-def claim_all(store: Store, work: CoreWork) -> list[Batch]:
+def claim_all(store: Store, work: CoreQueue) -> list[Batch]:
     """Claim everything pending of one core in full batches."""
-    batches, left = [], work.fresh
+    batches, left = [], work.unsent
     while left:
         limit = min(100, left)
         batches.append(store.claim(Claim(work, work.first, work.last, limit), now=1000.0))
@@ -47,10 +47,10 @@ def claim_all(store: Store, work: CoreWork) -> list[Batch]:
     return batches
 
 
-def failed(batch: Batch, code: str = "AccessDenied", message: str = "no") -> Settlement:
+def failed(batch: Batch, code: str = "AccessDenied", message: str = "no") -> BatchResult:
     """The settlement in which every thing of `batch` fails."""
-    odd = tuple(Deviation(index, ThingState.FAILED, code, message) for index in range(len(batch.ids)))
-    return Settlement(Verdict.ACCEPTED, ThingState.DISASSOCIATED, counted=True, deviations=odd)
+    odd = tuple(ThingResult(index, ThingState.FAILED, code, message) for index in range(len(batch.ids)))
+    return BatchResult(ReplyVerdict.ACCEPTED, ThingState.DISASSOCIATED, counts_as_attempt=True, overrides=odd)
 
 
 def look(path: Path, query: str, *values: object) -> list[Any]:

@@ -111,7 +111,7 @@ async def test_a_write_that_does_not_fit(tmp_path: Path) -> None:
     journal = Journal(path)
     assert journal.recovered >= 100  # the batch without an outcome is in doubt, not lost and not invented
     works = await journal.call(lambda store: list(store.work()))
-    assert [work.fresh for work in works] == [100, 100]
+    assert [work.unsent for work in works] == [100, 100]
     (again,) = await journal.call(lambda store: claim_all(store, works[0]))
     assert (again.things, again.ambiguous) == (second.things, (True,) * 100)
     await journal.call(lambda store: store.settle(again, verbose, ANSWER))

@@ -15,7 +15,7 @@ def some_ways(store: Store) -> None:
     """Of every core one batch done, one failed, one never sent."""
     for work in list(store.work()):
         for limit, settled in ((100, DONE), (37, None)):
-            batch = store.claim(Claim(work, work.first, work.last, min(limit, work.fresh)), 1.0)
+            batch = store.claim(Claim(work, work.first, work.last, min(limit, work.unsent)), 1.0)
             store.settle(batch, settled or failed(batch), ANSWER)
 
 

@@ -14,14 +14,14 @@ def claim(store: Store) -> list[str]:
     return [
         thing
         for work in store.work()
-        for thing in store.claim(Claim(work, work.first, work.last, work.fresh), 1.0).things
+        for thing in store.claim(Claim(work, work.first, work.last, work.unsent), 1.0).things
     ]
 
 
 def answer(store: Store, limit: int, good: bool) -> None:
     """Claim `limit` things and write their success or failure."""
     for work in list(store.work()) if limit else ():
-        batch = store.claim(Claim(work, work.first, work.last, min(limit, work.fresh)), 1.0)
+        batch = store.claim(Claim(work, work.first, work.last, min(limit, work.unsent)), 1.0)
         store.settle(batch, DONE if good else failed(batch), ANSWER)
 
 

@@ -14,9 +14,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from asyncgg.aggregator import Batch, Deviation, Settlement
+from asyncgg.aggregator import Batch, BatchResult, ThingResult
 from asyncgg.batching import Claim
-from asyncgg.classify import Verdict
+from asyncgg.classify import ReplyVerdict
 from asyncgg.journal import Answer, Journal, JournalReader, Store
 from asyncgg.model import ThingState
 from tests.journal.support import make, memory
@@ -89,12 +89,12 @@ class JournalMachine(RuleBasedStateMachine):
     def claim(self, pick: int, most: int) -> None:
         """A claim takes the first pending things of its core, tells their past, and has a number of its own."""
         works = self.call(lambda store: list(store.work()))
-        assert sum(work.fresh for work in works) == sum(map(self.in_scope, self.model))
+        assert sum(work.unsent for work in works) == sum(map(self.in_scope, self.model))
         if not works:
             return
         work = works[pick % len(works)]
         ids = [number for number in range(work.first, work.last + 1) if self.in_scope(number)]
-        assert len(ids) == work.fresh
+        assert len(ids) == work.unsent
         ids = ids[:most]
         batch = self.call(lambda store: store.claim(Claim(work, work.first, work.last, len(ids)), 1000.0))
         assert batch.core == work.name
@@ -119,9 +119,11 @@ class JournalMachine(RuleBasedStateMachine):
         """Each thing gets the batch's mark or its deviation, with code and message when that is final."""
         batch = self.flying.pop(pick % len(self.flying))
         deviations = tuple(
-            Deviation(index, state, f"code-{state}", "words") for index, state in odd.items() if index < len(batch.ids)
+            ThingResult(index, state, f"code-{state}", "words")
+            for index, state in odd.items()
+            if index < len(batch.ids)
         )
-        settlement = Settlement(Verdict.LOST, mark, counted, doubt, deviations)
+        settlement = BatchResult(ReplyVerdict.LOST, mark, counted, doubt, deviations)
         self.call(lambda store: store.settle(batch, settlement, Answer(1.0, "lost", None, "timeout", "aws")))
         self.requests[batch.request] = "lost"
         states = dict(enumerate([mark] * len(batch.ids))) | odd

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from asyncgg.aggregator import Batch
-from asyncgg.batching import CoreWork
+from asyncgg.batching import CoreQueue
 from asyncgg.errors import InternalError, JournalError, JournalWriteError
 from asyncgg.journal import Journal, JournalReader, Store
 from asyncgg.model import RunState, ThingState
@@ -36,7 +36,7 @@ def opened(path: Path, *, threaded: bool = True) -> Iterator[Journal]:
         journal.close()
 
 
-def first_core(store: Store) -> CoreWork:
+def first_core(store: Store) -> CoreQueue:
     """The first core with work."""
     return next(store.work())
 
@@ -236,7 +236,7 @@ async def test_a_second_run_settles_no_first_one(path: Path, threaded: bool) -> 
 async def test_a_claim_for_things_that_are_not_there(path: Path) -> None:
     """A schedule that promises more than the journal holds is found out before anything is sent."""
     with opened(path) as journal:
-        work = CoreWork(1, "core-000", 1, 150, 151)
+        work = CoreQueue(1, "core-000", 1, 150, 151)
         with pytest.raises(InternalError, match=r"core-000: 51 pending things expected in 1\.\.150, 50 found"):
             await journal.call(lambda store: claim_all(store, work))
     assert look(path, "SELECT count(*) FROM thing WHERE state <> 0") == [(0,)]

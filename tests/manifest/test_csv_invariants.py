@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from asyncgg.errors import ManifestError
 from asyncgg.manifest import BadRow, csv_rows
 from asyncgg.manifest.csv_rows import csv_chunks
-from asyncgg.model import name_fault
+from asyncgg.model import invalid_name_reason
 from tests.manifest.reading import read_bytes
 
 NAMES = st.from_regex(r"[a-zA-Z0-9:_-]{1,128}", fullmatch=True)
@@ -95,7 +95,7 @@ def test_every_line_is_accounted_for(noise: bytes) -> None:
     data = noise.replace(b'"', b"")
     good, bad = read_bytes(csv_chunks, b"core,thing\n" + data)
     assert len(good) + len(bad) == sum(1 for line in data.split(b"\n") if line.strip())
-    assert not [name for pair in good for name in pair if name_fault(name)]
+    assert not [name for pair in good for name in pair if invalid_name_reason(name)]
 
 
 @given(st.binary(max_size=300))

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncgg.aggregator import Batch, Settlement, settle
+from asyncgg.aggregator import Batch, BatchResult, resolve_batch
 from asyncgg.backoff import RetryPolicy
-from asyncgg.classify import CodeTable, Verdict, classify
-from asyncgg.model import Accepted, EntryError, Operation, Outcome, Refused, Reply, ThingState, Unanswered
+from asyncgg.classify import CodeTable, ReplyVerdict, classify
+from asyncgg.model import Accepted, EntryError, ErrorResponse, NoResponse, Operation, Outcome, Reply, ThingState
 
 BACK, DONE, FAILED = ThingState.PENDING, ThingState.DISASSOCIATED, ThingState.FAILED
 CORE = "gateway"
@@ -32,7 +32,7 @@ CODES = [
 USER = {"AlreadyGone": "gone", "Hopeless": "fail"}
 TABLE = CodeTable(USER)
 TABLES = {operation: CodeTable(USER, operation) for operation in Operation}
-POLICY = RetryPolicy(max_attempts=4, unknown_attempts=2)
+POLICY = RetryPolicy(max_attempts=4, max_attempts_unknown=2)
 
 
 def batch_of(size: int, attempts: int = 0, ambiguous: bool = False) -> Batch:
@@ -66,7 +66,7 @@ def replies(batch: Batch) -> st.SearchStrategy[Reply]:
         Accepted, st.lists(st.builds(EntryError, st.sampled_from(batch.things), codes, texts), max_size=30).map(tuple)
     )
     refused = st.builds(
-        Refused,
+        ErrorResponse,
         st.sampled_from([301, 400, 401, 403, 404, 408, 409, 413, 429, 500, 503]),
         codes,
         texts,
@@ -75,15 +75,15 @@ def replies(batch: Batch) -> st.SearchStrategy[Reply]:
         resource_id=st.sampled_from(["", CORE, "stranger", *batch.things]),
     )
     unanswered = st.builds(
-        Unanswered, st.sampled_from(["timeout", "reset", "connect", "garbage"]), texts, st.booleans()
+        NoResponse, st.sampled_from(["timeout", "reset", "connect", "garbage"]), texts, st.booleans()
     )
     return st.one_of(accepted, refused, unanswered)
 
 
-def fates(batch: Batch, settlement: Settlement) -> list[ThingState]:
+def fates(batch: Batch, settlement: BatchResult) -> list[ThingState]:
     """Each thing's state, as the journal reads a settlement: the mark, and the deviations over it."""
     states = [settlement.state] * len(batch.ids)
-    for deviation in settlement.deviations:
+    for deviation in settlement.overrides:
         states[deviation.index] = deviation.state
     return states
 
@@ -94,22 +94,22 @@ def test_every_thing_has_one_fate(data: st.DataObject) -> None:
     batch = data.draw(batches())
     reply = data.draw(replies(batch))
     verdict = classify(reply, batch.core, batch.things)
-    settlement = settle(batch, reply, verdict, TABLE, POLICY)
+    settlement = resolve_batch(batch, reply, verdict, TABLE, POLICY)
     states = fates(batch, settlement)
-    indexes = [deviation.index for deviation in settlement.deviations]
+    indexes = [deviation.index for deviation in settlement.overrides]
     assert len(set(indexes)) == len(indexes)
     assert set(states) <= {BACK, DONE, FAILED}
     back = states.count(BACK)
-    if settlement.parts:
-        in_parts = [number for low, high, _ in settlement.parts for number in batch.ids if low <= number <= high]
+    if settlement.split:
+        in_parts = [number for low, high, _ in settlement.split for number in batch.ids if low <= number <= high]
         assert in_parts == list(batch.ids)
-        assert [sum(low <= n <= high for n in batch.ids) for low, high, _ in settlement.parts] == [
-            count for _, _, count in settlement.parts
+        assert [sum(low <= n <= high for n in batch.ids) for low, high, _ in settlement.split] == [
+            count for _, _, count in settlement.split
         ]
-        assert all(count for _, _, count in settlement.parts)
-        assert (back, settlement.returned, settlement.deviations) == (len(batch.ids), 0, ())
+        assert all(count for _, _, count in settlement.split)
+        assert (back, settlement.requeued, settlement.overrides) == (len(batch.ids), 0, ())
     else:
-        assert settlement.returned == back
+        assert settlement.requeued == back
     finals = list(settlement.outcomes(batch))
     assert [(o.thing, o.state) for o in finals] == [
         (thing, state) for thing, state in zip(batch.things, states, strict=True) if state is not BACK
@@ -126,26 +126,26 @@ def test_promises_of_a_settlement(data: st.DataObject) -> None:
     batch = data.draw(batches())
     reply = data.draw(replies(batch))
     verdict = classify(reply, batch.core, batch.things)
-    settlement = settle(batch, reply, verdict, table, POLICY)
+    settlement = resolve_batch(batch, reply, verdict, table, POLICY)
     plainly_done = {Operation.DISASSOCIATE: "AlreadyGone", Operation.ASSOCIATE: "AlreadyAssociated"}
     reported = {error.thing for error in reply.errors} if isinstance(reply, Accepted) else set(batch.things)
     for index, state in enumerate(fates(batch, settlement)):
         if state is DONE and batch.things[index] in reported:
-            (code,) = (odd.code for odd in settlement.deviations if odd.index == index)
-            assert code == plainly_done[operation] or (batch.ambiguous[index] and table.proves_done(code))
-        if state is BACK and settlement.counted:
+            (code,) = (odd.code for odd in settlement.overrides if odd.index == index)
+            assert code == plainly_done[operation] or (batch.ambiguous[index] and table.confirms_done(code))
+        if state is BACK and settlement.counts_as_attempt:
             assert batch.attempts[index] + 1 < POLICY.max_attempts
-    may_be_applied = verdict in {Verdict.LOST, Verdict.TRANSIENT}
+    may_be_applied = verdict in {ReplyVerdict.LOST, ReplyVerdict.TRANSIENT}
     assert settlement.ambiguous == may_be_applied
-    if settlement.gives_up_core:
-        assert verdict in {Verdict.CORE_MISSING, Verdict.CORE_DENIED, Verdict.CORE_INVALID}
-        assert settlement.returned == 0
+    if settlement.skips_core:
+        assert verdict in {ReplyVerdict.CORE_MISSING, ReplyVerdict.CORE_DENIED, ReplyVerdict.CORE_INVALID}
+        assert settlement.requeued == 0
 
 
 def outcomes(batch: Batch, reply: Reply) -> list[Outcome]:
     """The final outcomes that `reply` gives the things of `batch`."""
     verdict = classify(reply, batch.core, batch.things)
-    return list(settle(batch, reply, verdict, TABLE, POLICY).outcomes(batch))
+    return list(resolve_batch(batch, reply, verdict, TABLE, POLICY).outcomes(batch))
 
 
 def test_plain_success() -> None:
@@ -165,10 +165,10 @@ def test_not_found(ambiguous: bool, state: ThingState) -> None:
 def test_a_named_thing(ambiguous: bool, state: ThingState) -> None:
     """A refusal that names one missing thing decides that one and sends the others again at once, uncounted."""
     batch = batch_of(3, 1, ambiguous)
-    reply = Refused(404, "ResourceNotFoundException", "no thing t1", resource_id="t1")
-    settlement = settle(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
+    reply = ErrorResponse(404, "ResourceNotFoundException", "no thing t1", resource_id="t1")
+    settlement = resolve_batch(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
     assert fates(batch, settlement) == [BACK, state, BACK]
-    assert (settlement.returned, settlement.counted, settlement.delay) == (2, False, 0.0)
+    assert (settlement.requeued, settlement.counts_as_attempt, settlement.delay) == (2, False, 0.0)
 
 
 @pytest.mark.parametrize("ambiguous", [True, False])
@@ -187,7 +187,7 @@ def test_associating(ambiguous: bool, code: str, state: ThingState) -> None:
     already is done, and its code is kept."""
     batch = batch_of(2, 1, ambiguous)
     reply = Accepted((EntryError("t0", code, "words"),))
-    settlement = settle(batch, reply, Verdict.ACCEPTED, TABLES[Operation.ASSOCIATE], POLICY)
+    settlement = resolve_batch(batch, reply, ReplyVerdict.ACCEPTED, TABLES[Operation.ASSOCIATE], POLICY)
     (outcome, _) = settlement.outcomes(batch)
     assert outcome == Outcome(CORE, "t0", state, code, "words", 2)
 
@@ -196,8 +196,8 @@ def test_associating(ambiguous: bool, code: str, state: ThingState) -> None:
 def test_a_named_thing_when_associating(ambiguous: bool) -> None:
     """A refusal that names a missing thing fails it, also where an earlier request for it got no answer."""
     batch = batch_of(3, 1, ambiguous)
-    reply = Refused(404, "ResourceNotFoundException", "no thing t1", resource_id="t1")
-    settlement = settle(batch, reply, classify(reply, CORE, batch.things), TABLES[Operation.ASSOCIATE], POLICY)
+    reply = ErrorResponse(404, "ResourceNotFoundException", "no thing t1", resource_id="t1")
+    settlement = resolve_batch(batch, reply, classify(reply, CORE, batch.things), TABLES[Operation.ASSOCIATE], POLICY)
     assert fates(batch, settlement) == [BACK, FAILED, BACK]
 
 
@@ -216,39 +216,39 @@ def test_entry_limits(code: str, tried: int, state: ThingState) -> None:
     """A passing code is retried to the last attempt, an unknown one less often, a final one never."""
     batch = batch_of(2, tried)
     reply = Accepted((EntryError("t1", code, "words"),))
-    settlement = settle(batch, reply, Verdict.ACCEPTED, TABLE, POLICY)
+    settlement = resolve_batch(batch, reply, ReplyVerdict.ACCEPTED, TABLE, POLICY)
     assert fates(batch, settlement) == [DONE, state]
     assert (settlement.delay > 0) == (state is BACK)
 
 
 @pytest.mark.parametrize(
-    "reply", [Unanswered("timeout", "60 s", sent=True), Refused(500, "InternalServerException", "oops")]
+    "reply", [NoResponse("timeout", "60 s", sent=True), ErrorResponse(500, "InternalServerException", "oops")]
 )
 def test_requests_in_vain(reply: Reply) -> None:
     """Without an answer the things with a try left go back in doubt, the others fail with the request's words."""
     batch = Batch(1, CORE, (1, 2), ("a", "b"), (3, 0), (False, False))
-    settlement = settle(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
+    settlement = resolve_batch(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
     (outcome,) = settlement.outcomes(batch)
     assert (outcome.thing, outcome.state, outcome.attempts) == ("a", FAILED, 4)
     assert outcome.code in {"timeout", "InternalServerException"}
-    assert (settlement.returned, settlement.ambiguous, settlement.counted) == (1, True, True)
+    assert (settlement.requeued, settlement.ambiguous, settlement.counts_as_attempt) == (1, True, True)
 
 
 @pytest.mark.parametrize(
     "reply",
     [
-        Refused(429, "ThrottlingException", "slow down", retry_after=9.0),
-        Unanswered("connect", "refused", sent=False),
-        Refused(403, "ExpiredTokenException", "expired"),
-        Refused(403, "InvalidSignatureException", "whose?"),
+        ErrorResponse(429, "ThrottlingException", "slow down", retry_after=9.0),
+        NoResponse("connect", "refused", sent=False),
+        ErrorResponse(403, "ExpiredTokenException", "expired"),
+        ErrorResponse(403, "InvalidSignatureException", "whose?"),
     ],
 )
 def test_no_fault_of_the_things(reply: Reply) -> None:
     """Throttled, unsent and unsigned requests cost their things no attempt, even the last one, and leave no doubt."""
     batch = batch_of(3, attempts=3)
-    settlement = settle(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
-    assert (settlement.returned, settlement.counted, settlement.ambiguous) == (3, False, False)
-    if isinstance(reply, Refused) and reply.retry_after:
+    settlement = resolve_batch(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
+    assert (settlement.requeued, settlement.counts_as_attempt, settlement.ambiguous) == (3, False, False)
+    if isinstance(reply, ErrorResponse) and reply.retry_after:
         assert settlement.delay == 9.0
 
 
@@ -266,9 +266,9 @@ def test_bisection_finds_the_bad_ones(size: int, bad: st.DataObject) -> None:
         ids, things = tuple(whole.ids[i] for i in indexes), tuple(whole.things[i] for i in indexes)
         batch = Batch(requests, CORE, ids, things, (0,) * len(indexes), (False,) * len(indexes))
         invalid = wrong.intersection(indexes)
-        reply = Refused(400, "ValidationException", "bad name") if invalid else Accepted()
-        settlement = settle(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
-        for low, high, count in settlement.parts:
+        reply = ErrorResponse(400, "ValidationException", "bad name") if invalid else Accepted()
+        settlement = resolve_batch(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
+        for low, high, count in settlement.split:
             part = tuple(i for i in indexes if low <= whole.ids[i] <= high)
             assert len(part) == count
             todo.append(part)
@@ -281,21 +281,23 @@ def test_bisection_finds_the_bad_ones(size: int, bad: st.DataObject) -> None:
 
 def test_what_was_listed_and_is_missing_has_gone() -> None:
     """An association that had been listed is done when it, its thing or its core is not there, never when denied."""
-    listed = CodeTable(listed=True)
+    listed = CodeTable(associations_verified=True)
 
     def states(reply: Reply) -> list[ThingState]:
         batch = batch_of(2)
         verdict = classify(reply, batch.core, batch.things)
-        return [outcome.state for outcome in settle(batch, reply, verdict, listed, POLICY).outcomes(batch)]
+        return [outcome.state for outcome in resolve_batch(batch, reply, verdict, listed, POLICY).outcomes(batch)]
 
     assert states(Accepted((EntryError("t0", "ThingNotFoundException", "no"),))) == [DONE, DONE]
     assert states(Accepted((EntryError("t0", "AccessDenied", "no"),))) == [FAILED, DONE]
-    missing = Refused(404, "ResourceNotFoundException", "no", resource_id=CORE, resource_type="CoreDevice")
+    missing = ErrorResponse(404, "ResourceNotFoundException", "no", resource_id=CORE, resource_type="CoreDevice")
     assert states(missing) == [DONE, DONE]
-    assert states(Refused(403, "AccessDeniedException", "no")) == [FAILED, FAILED]
-    assert states(Refused(404, "ResourceNotFoundException", "no", resource_id="t1", resource_type="Thing")) == [DONE]
-    again = CodeTable(operation=Operation.ASSOCIATE, listed=True)
+    assert states(ErrorResponse(403, "AccessDeniedException", "no")) == [FAILED, FAILED]
+    assert states(ErrorResponse(404, "ResourceNotFoundException", "no", resource_id="t1", resource_type="Thing")) == [
+        DONE
+    ]
+    again = CodeTable(operation=Operation.ASSOCIATE, associations_verified=True)
     batch = batch_of(1)
     reply = Accepted((EntryError("t0", "ThingNotFoundException", "no"),))
-    (outcome,) = settle(batch, reply, Verdict.ACCEPTED, again, POLICY).outcomes(batch)
+    (outcome,) = resolve_batch(batch, reply, ReplyVerdict.ACCEPTED, again, POLICY).outcomes(batch)
     assert outcome.state is FAILED

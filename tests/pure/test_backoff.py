@@ -16,7 +16,7 @@ from asyncgg.backoff import RetryPolicy
 )
 def test_equal_jitter(attempts: int, base: float, longest: float) -> None:
     """Each wait lies in the upper half of its exponential step: never near zero, never beyond the longest."""
-    policy = RetryPolicy(base=base, longest=longest)
+    policy = RetryPolicy(base_delay=base, max_delay=longest)
     step = min(base * 2.0 ** min(max(attempts, 1) - 1, 100), longest)
     delay = policy.delay(attempts)
     assert step / 2 * 0.999 <= delay <= step * 1.001

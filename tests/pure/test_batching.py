@@ -9,22 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from asyncgg.batching import Claim, CoreWork, Schedule, requests_needed
+from asyncgg.batching import BatchScheduler, Claim, CoreQueue, requests_needed
 from asyncgg.model import MAX_BATCH
 
 FAR = 1_000_000.0
 
 
-def core(number: int, things: int, first: int = 1) -> CoreWork:
+def core(number: int, things: int, first: int = 1) -> CoreQueue:
     """A core whose things are `first` and those after it."""
-    return CoreWork(number, f"core-{number}", first, first + things - 1, things)
+    return CoreQueue(number, f"core-{number}", first, first + things - 1, things)
 
 
 @dataclass
 class Model:
     """Where each thing of one core stands, by what the schedule's rules say in words."""
 
-    work: CoreWork
+    work: CoreQueue
     fresh: list[int]
     back: list[int] = field(default_factory=list)
     parts: list[list[int]] = field(default_factory=list)
@@ -65,7 +65,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         """Cores of random sizes."""
         self.now = 1000.0
         self.per_core = per_core
-        self.schedule = Schedule(per_core)
+        self.schedule = BatchScheduler(per_core)
         self.cores: dict[int, Model] = {}
         first = 1
         for number, size in enumerate(sizes):
@@ -84,17 +84,17 @@ class ScheduleMachine(RuleBasedStateMachine):
         for model in self.cores.values():
             model.begin_wave(self.now)
         able = [model for model in self.cores.values() if self.able(model)]
-        claim = self.schedule.take(self.now)
+        claim = self.schedule.next_claim(self.now)
         assert (claim is None) == (not able)
         if claim is None:
             return
-        model = self.cores[claim.work.id]
+        model = self.cores[claim.queue.id]
         assert model in able
         expected = model.expected()
         given_ids = sorted(number for number in model.pending if claim.low <= number <= claim.high)[: claim.limit]
         assert given_ids == expected
         assert 1 <= len(given_ids) == claim.limit <= MAX_BATCH
-        self.schedule.claimed(claim, given_ids[-1])
+        self.schedule.advance_cursor(claim, given_ids[-1])
         if model.parts:
             model.parts.pop(0)
         else:
@@ -126,7 +126,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         """Of a request's things none, all or some come back."""
         model, claim, ids = self.land(pick)
         back = {"none": [], "all": ids, "some": ids[::every]}[keep]
-        self.schedule.settle(claim.work, returned=len(back), due=self.now + delay)
+        self.schedule.complete(claim.queue, requeued=len(back), retry_at=self.now + delay)
         if back and not model.given_up:
             model.back += back
             model.due = max(model.due, self.now + delay)
@@ -139,7 +139,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         model, index = flying[pick % len(flying)]
         claim, ids = model.flying.pop(index)
         halves = [ids[: len(ids) // 2], ids[len(ids) // 2 :]]
-        self.schedule.split(claim.work, [(half[0], half[-1], len(half)) for half in halves])
+        self.schedule.split(claim.queue, [(half[0], half[-1], len(half)) for half in halves])
         if not model.given_up:
             model.parts += halves
 
@@ -148,7 +148,7 @@ class ScheduleMachine(RuleBasedStateMachine):
     def give_up(self, pick: int) -> None:
         """A core turns out to be missing."""
         model = list(self.cores.values())[pick % len(self.cores)]
-        self.schedule.give_up(model.work)
+        self.schedule.skip(model.work)
         model.given_up = True
         model.fresh, model.back, model.parts = [], [], []
 
@@ -164,13 +164,13 @@ class ScheduleMachine(RuleBasedStateMachine):
             return
         models = self.cores.values()
         assert self.schedule.requests_left == sum(model.requests for model in models)
-        assert self.schedule.exhausted == (not any(model.pending or model.flying for model in models))
+        assert self.schedule.is_done == (not any(model.pending or model.flying for model in models))
         for model in models:
-            assert model.work.left == len(model.pending)
+            assert model.work.remaining == len(model.pending)
             assert model.work.in_flight == len(model.flying) <= self.per_core
         resting = [m.due for m in models if m.back and not (m.fresh or m.parts or m.flying) and m.due > self.now]
         if resting and not any(m.back and m.due <= self.now for m in models):
-            assert self.schedule.next_due() == min(resting)
+            assert self.schedule.next_retry_at() == min(resting)
 
     def teardown(self) -> None:
         """Whatever happened, accepting everything from here on brings the schedule to its end."""
@@ -181,9 +181,9 @@ class ScheduleMachine(RuleBasedStateMachine):
             self.claim()
             if self.flying():
                 self.answer(0, "none", 2, 0.0)
-        assert self.schedule.exhausted
+        assert self.schedule.is_done
         assert self.schedule.requests_left == 0
-        assert self.schedule.take(self.now) is None
+        assert self.schedule.next_claim(self.now) is None
 
 
 ScheduleMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
@@ -193,14 +193,14 @@ TestSchedule = ScheduleMachine.TestCase
 @given(sizes=st.lists(st.integers(1, 450), min_size=1, max_size=6))
 def test_cores_take_turns(sizes: list[int]) -> None:
     """With room for all, the first requests of all cores go before any second one, and so on."""
-    schedule = Schedule(per_core=100)
+    schedule = BatchScheduler(per_core=100)
     for number, size in enumerate(sizes):
         schedule.add(core(number, size))
     order: list[tuple[int, int]] = []
     rounds = dict.fromkeys(range(len(sizes)), 0)
-    while claim := schedule.take(0.0):
-        order.append((rounds[claim.work.id], claim.work.id))
-        rounds[claim.work.id] += 1
+    while claim := schedule.next_claim(0.0):
+        order.append((rounds[claim.queue.id], claim.queue.id))
+        rounds[claim.queue.id] += 1
     assert order == sorted(order)
     assert [rounds[number] for number in range(len(sizes))] == [requests_needed(size) for size in sizes]
 
@@ -208,35 +208,35 @@ def test_cores_take_turns(sizes: list[int]) -> None:
 @given(total=st.integers(1, 1200), returns=st.lists(st.integers(0, 100), min_size=12, max_size=12))
 def test_what_returned_is_repacked(total: int, returns: list[int]) -> None:
     """k things of one core that come back one here and one there go out again in ceil(k / 100) requests."""
-    schedule = Schedule(per_core=3)
+    schedule = BatchScheduler(per_core=3)
     schedule.add(core(1, total))
     came_back = requests = 0
-    while claim := schedule.take(0.0):
+    while claim := schedule.next_claim(0.0):
         back = min(returns[requests], claim.limit)
-        schedule.settle(claim.work, returned=back, due=7.0)
+        schedule.complete(claim.queue, requeued=back, retry_at=7.0)
         came_back += back
         requests += 1
     assert requests == requests_needed(total)
-    assert schedule.take(6.9) is None
+    assert schedule.next_claim(6.9) is None
     second = 0
-    while claim := schedule.take(7.0):
-        schedule.settle(claim.work)
+    while claim := schedule.next_claim(7.0):
+        schedule.complete(claim.queue)
         second += 1
     assert second == requests_needed(came_back)
-    assert schedule.exhausted
+    assert schedule.is_done
 
 
 def test_a_wave_waits_for_the_answers_of_the_last() -> None:
     """Things that came back are not sent again while their core's other requests are still in flight."""
-    schedule = Schedule(per_core=4)
+    schedule = BatchScheduler(per_core=4)
     schedule.add(core(1, 200))
-    first, second = schedule.take(0.0), schedule.take(0.0)
+    first, second = schedule.next_claim(0.0), schedule.next_claim(0.0)
     assert first is not None
     assert second is not None
-    schedule.settle(first.work, returned=50, due=0.0)
-    assert schedule.take(99.0) is None
-    schedule.settle(second.work, returned=50, due=0.0)
-    again = schedule.take(99.0)
+    schedule.complete(first.queue, requeued=50, retry_at=0.0)
+    assert schedule.next_claim(99.0) is None
+    schedule.complete(second.queue, requeued=50, retry_at=0.0)
+    again = schedule.next_claim(99.0)
     assert again is not None
     assert (again.low, again.high, again.limit) == (1, 200, 100)
 
@@ -244,53 +244,53 @@ def test_a_wave_waits_for_the_answers_of_the_last() -> None:
 @pytest.mark.parametrize("dues", [(5.0, 9.0), (9.0, 5.0)])
 def test_the_longest_wait_counts(dues: tuple[float, float]) -> None:
     """A core's next wave begins when the last of its waits is over, whichever answer came first."""
-    schedule = Schedule(per_core=2)
+    schedule = BatchScheduler(per_core=2)
     schedule.add(core(1, 200))
-    claims = [schedule.take(0.0), schedule.take(0.0)]
+    claims = [schedule.next_claim(0.0), schedule.next_claim(0.0)]
     for claim, due in zip(claims, dues, strict=True):
         assert claim is not None
-        schedule.settle(claim.work, returned=1, due=due)
-    assert schedule.next_due() == 9.0
-    assert schedule.take(8.9) is None
-    assert schedule.take(9.0) is not None
+        schedule.complete(claim.queue, requeued=1, retry_at=due)
+    assert schedule.next_retry_at() == 9.0
+    assert schedule.next_claim(8.9) is None
+    assert schedule.next_claim(9.0) is not None
 
 
 def test_parts_go_before_the_rest() -> None:
     """The parts of a refused batch go out one by one, before fresh things of that core."""
-    schedule = Schedule(per_core=1)
+    schedule = BatchScheduler(per_core=1)
     schedule.add(core(1, 150))
-    claim = schedule.take(0.0)
+    claim = schedule.next_claim(0.0)
     assert claim is not None
-    schedule.claimed(claim, 100)
-    schedule.split(claim.work, [(1, 50, 50), (51, 100, 50)])
+    schedule.advance_cursor(claim, 100)
+    schedule.split(claim.queue, [(1, 50, 50), (51, 100, 50)])
     seen = []
-    while claim := schedule.take(0.0):
+    while claim := schedule.next_claim(0.0):
         seen.append((claim.low, claim.high, claim.limit))
-        schedule.settle(claim.work)
+        schedule.complete(claim.queue)
     assert seen == [(1, 50, 50), (51, 100, 50), (101, 150, 50)]
 
 
 def test_a_core_given_up_while_it_waits_is_forgotten() -> None:
     """A core given up during its backoff keeps the schedule neither busy nor waiting."""
-    schedule = Schedule(per_core=1)
+    schedule = BatchScheduler(per_core=1)
     works = [core(1, 5), core(2, 5, first=6)]
     for work in works:
         schedule.add(work)
     for due in (50.0, 60.0):
-        claim = schedule.take(0.0)
+        claim = schedule.next_claim(0.0)
         assert claim is not None
-        schedule.settle(claim.work, returned=5, due=due)
-    schedule.give_up(works[0])
-    assert (schedule.next_due(), schedule.requests_left, schedule.exhausted) == (60.0, 1, False)
-    schedule.give_up(works[1])
-    assert (schedule.next_due(), schedule.requests_left, schedule.exhausted) == (None, 0, True)
+        schedule.complete(claim.queue, requeued=5, retry_at=due)
+    schedule.skip(works[0])
+    assert (schedule.next_retry_at(), schedule.requests_left, schedule.is_done) == (60.0, 1, False)
+    schedule.skip(works[1])
+    assert (schedule.next_retry_at(), schedule.requests_left, schedule.is_done) == (None, 0, True)
 
 
 def test_nothing_to_do_is_exhausted() -> None:
     """A schedule without cores is at its end from the beginning."""
-    schedule = Schedule(per_core=1)
-    assert schedule.exhausted
-    assert schedule.take(0.0) is None
+    schedule = BatchScheduler(per_core=1)
+    assert schedule.is_done
+    assert schedule.next_claim(0.0) is None
 
 
 @pytest.mark.parametrize(("things", "requests"), [(0, 0), (1, 1), (99, 1), (100, 1), (101, 2), (200, 2), (201, 3)])
@@ -302,4 +302,4 @@ def test_requests_needed(things: int, requests: int) -> None:
 def test_no_place_for_requests() -> None:
     """A schedule that may never send anything cannot be made."""
     with pytest.raises(ValueError, match="per_core must be at least 1"):
-        Schedule(0)
+        BatchScheduler(0)

@@ -8,75 +8,75 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncgg.classify import CodeTable, EntryAction, Verdict, classify
+from asyncgg.classify import CodeTable, EntryAction, ReplyVerdict, classify
 from asyncgg.errors import SettingsError
-from asyncgg.model import Accepted, EntryError, Operation, Refused, Reply, Unanswered
+from asyncgg.model import Accepted, EntryError, ErrorResponse, NoResponse, Operation, Reply
 
 CORE = "gateway"
 THINGS = ("a", "b", "c")
 
 
-def refused(status: int, code: str, **members: Any) -> Refused:
+def refused(status: int, code: str, **members: Any) -> ErrorResponse:
     """A refusal with a message nobody looks at."""
-    return Refused(status, code, "words", **members)
+    return ErrorResponse(status, code, "words", **members)
 
 
-REPLIES: list[tuple[Reply, Verdict]] = [
-    (Accepted(), Verdict.ACCEPTED),
-    (Accepted((EntryError("a", "Whatever", ""),)), Verdict.ACCEPTED),
-    (Unanswered("timeout", "", sent=True), Verdict.LOST),
-    (Unanswered("connect", "", sent=False), Verdict.NOT_SENT),
+REPLIES: list[tuple[Reply, ReplyVerdict]] = [
+    (Accepted(), ReplyVerdict.ACCEPTED),
+    (Accepted((EntryError("a", "Whatever", ""),)), ReplyVerdict.ACCEPTED),
+    (NoResponse("timeout", "", sent=True), ReplyVerdict.LOST),
+    (NoResponse("connect", "", sent=False), ReplyVerdict.NOT_SENT),
     # over the quota, in each of its forms
-    (refused(429, "ThrottlingException"), Verdict.THROTTLED),
-    (refused(429, "429"), Verdict.THROTTLED),
-    (refused(429, "AccessDeniedException"), Verdict.THROTTLED),
-    (refused(400, "ThrottlingException"), Verdict.THROTTLED),
-    (refused(400, "Throttling"), Verdict.THROTTLED),
-    (refused(400, "TooManyRequestsException"), Verdict.THROTTLED),
-    (refused(503, "SlowDown"), Verdict.THROTTLED),
-    (refused(400, "RequestLimitExceeded"), Verdict.THROTTLED),
+    (refused(429, "ThrottlingException"), ReplyVerdict.THROTTLED),
+    (refused(429, "429"), ReplyVerdict.THROTTLED),
+    (refused(429, "AccessDeniedException"), ReplyVerdict.THROTTLED),
+    (refused(400, "ThrottlingException"), ReplyVerdict.THROTTLED),
+    (refused(400, "Throttling"), ReplyVerdict.THROTTLED),
+    (refused(400, "TooManyRequestsException"), ReplyVerdict.THROTTLED),
+    (refused(503, "SlowDown"), ReplyVerdict.THROTTLED),
+    (refused(400, "RequestLimitExceeded"), ReplyVerdict.THROTTLED),
     # credentials
-    (refused(403, "ExpiredTokenException"), Verdict.CREDENTIALS_EXPIRED),
-    (refused(400, "ExpiredToken"), Verdict.CREDENTIALS_EXPIRED),
-    (refused(403, "RequestExpired"), Verdict.CREDENTIALS_EXPIRED),
-    (refused(403, "UnrecognizedClientException"), Verdict.CREDENTIALS_REJECTED),
-    (refused(403, "InvalidSignatureException"), Verdict.CREDENTIALS_REJECTED),
-    (refused(403, "SignatureDoesNotMatch"), Verdict.CREDENTIALS_REJECTED),
-    (refused(403, "MissingAuthenticationTokenException"), Verdict.CREDENTIALS_REJECTED),
-    (refused(403, "MissingAuthenticationToken"), Verdict.CREDENTIALS_REJECTED),
-    (refused(403, "OptInRequired"), Verdict.CREDENTIALS_REJECTED),
+    (refused(403, "ExpiredTokenException"), ReplyVerdict.CREDENTIALS_EXPIRED),
+    (refused(400, "ExpiredToken"), ReplyVerdict.CREDENTIALS_EXPIRED),
+    (refused(403, "RequestExpired"), ReplyVerdict.CREDENTIALS_EXPIRED),
+    (refused(403, "UnrecognizedClientException"), ReplyVerdict.CREDENTIALS_REJECTED),
+    (refused(403, "InvalidSignatureException"), ReplyVerdict.CREDENTIALS_REJECTED),
+    (refused(403, "SignatureDoesNotMatch"), ReplyVerdict.CREDENTIALS_REJECTED),
+    (refused(403, "MissingAuthenticationTokenException"), ReplyVerdict.CREDENTIALS_REJECTED),
+    (refused(403, "MissingAuthenticationToken"), ReplyVerdict.CREDENTIALS_REJECTED),
+    (refused(403, "OptInRequired"), ReplyVerdict.CREDENTIALS_REJECTED),
     # passing
-    (refused(500, "InternalServerException"), Verdict.TRANSIENT),
-    (refused(500, "InternalFailure"), Verdict.TRANSIENT),
-    (refused(502, "502"), Verdict.TRANSIENT),
-    (refused(503, "ServiceUnavailable"), Verdict.TRANSIENT),
-    (refused(504, ""), Verdict.TRANSIENT),
-    (refused(599, "NeverHeardOf"), Verdict.TRANSIENT),
-    (refused(408, "408"), Verdict.TRANSIENT),
-    (refused(400, "RequestTimeoutException"), Verdict.TRANSIENT),
-    (refused(409, "ConflictException"), Verdict.TRANSIENT),
+    (refused(500, "InternalServerException"), ReplyVerdict.TRANSIENT),
+    (refused(500, "InternalFailure"), ReplyVerdict.TRANSIENT),
+    (refused(502, "502"), ReplyVerdict.TRANSIENT),
+    (refused(503, "ServiceUnavailable"), ReplyVerdict.TRANSIENT),
+    (refused(504, ""), ReplyVerdict.TRANSIENT),
+    (refused(599, "NeverHeardOf"), ReplyVerdict.TRANSIENT),
+    (refused(408, "408"), ReplyVerdict.TRANSIENT),
+    (refused(400, "RequestTimeoutException"), ReplyVerdict.TRANSIENT),
+    (refused(409, "ConflictException"), ReplyVerdict.TRANSIENT),
     # the core, or one thing
-    (refused(404, "ResourceNotFoundException", resource_id=CORE), Verdict.CORE_MISSING),
-    (refused(404, "ResourceNotFoundException"), Verdict.CORE_MISSING),
-    (refused(404, "ResourceNotFoundException", resource_id="somebody"), Verdict.CORE_MISSING),
-    (refused(404, "ResourceNotFoundException", resource_id="b"), Verdict.THING_NAMED),
-    (refused(403, "AccessDeniedException"), Verdict.CORE_DENIED),
-    (refused(403, "AccessDenied"), Verdict.CORE_DENIED),
-    (refused(400, "ValidationException"), Verdict.INVALID),
-    (refused(400, "ValidationException", fields=("entries",)), Verdict.INVALID),
-    (refused(400, "ValidationException", fields=("coreDeviceThingName",)), Verdict.CORE_INVALID),
-    (refused(400, "ValidationException", fields=("entries", "CoreDeviceThingName")), Verdict.CORE_INVALID),
-    (refused(400, "SerializationException"), Verdict.INVALID),
+    (refused(404, "ResourceNotFoundException", resource_id=CORE), ReplyVerdict.CORE_MISSING),
+    (refused(404, "ResourceNotFoundException"), ReplyVerdict.CORE_MISSING),
+    (refused(404, "ResourceNotFoundException", resource_id="somebody"), ReplyVerdict.CORE_MISSING),
+    (refused(404, "ResourceNotFoundException", resource_id="b"), ReplyVerdict.THING_NAMED),
+    (refused(403, "AccessDeniedException"), ReplyVerdict.CORE_DENIED),
+    (refused(403, "AccessDenied"), ReplyVerdict.CORE_DENIED),
+    (refused(400, "ValidationException"), ReplyVerdict.INVALID),
+    (refused(400, "ValidationException", fields=("entries",)), ReplyVerdict.INVALID),
+    (refused(400, "ValidationException", fields=("coreDeviceThingName",)), ReplyVerdict.CORE_INVALID),
+    (refused(400, "ValidationException", fields=("entries", "CoreDeviceThingName")), ReplyVerdict.CORE_INVALID),
+    (refused(400, "SerializationException"), ReplyVerdict.INVALID),
     # outside the service model
-    (refused(404, "404"), Verdict.REFUSED),
-    (refused(403, "403"), Verdict.REFUSED),
-    (refused(301, ""), Verdict.REFUSED),
-    (refused(400, "SomethingNew"), Verdict.REFUSED),
+    (refused(404, "404"), ReplyVerdict.REFUSED),
+    (refused(403, "403"), ReplyVerdict.REFUSED),
+    (refused(301, ""), ReplyVerdict.REFUSED),
+    (refused(400, "SomethingNew"), ReplyVerdict.REFUSED),
 ]
 
 
 @pytest.mark.parametrize(("reply", "verdict"), REPLIES, ids=lambda value: str(value)[:60])
-def test_verdicts(reply: Reply, verdict: Verdict) -> None:
+def test_verdicts(reply: Reply, verdict: ReplyVerdict) -> None:
     """Each kind of reply has its verdict."""
     assert classify(reply, CORE, THINGS) is verdict
 
@@ -84,7 +84,7 @@ def test_verdicts(reply: Reply, verdict: Verdict) -> None:
 def test_a_thing_named_like_its_core() -> None:
     """When a thing has its core's name, "not found" is about the core."""
     reply = refused(404, "ResourceNotFoundException", resource_id=CORE)
-    assert classify(reply, CORE, (CORE, "a")) is Verdict.CORE_MISSING
+    assert classify(reply, CORE, (CORE, "a")) is ReplyVerdict.CORE_MISSING
 
 
 @pytest.mark.parametrize(
@@ -112,22 +112,22 @@ def test_a_thing_named_like_its_core() -> None:
 def test_default_actions(code: str, action: EntryAction) -> None:
     """Per-entry codes the table knows have an action, in whatever spelling; the others are unknown."""
     assert CodeTable().action(code) is action
-    assert CodeTable().proves_done(code) == (action is EntryAction.MISSING)
+    assert CodeTable().confirms_done(code) == (action is EntryAction.MISSING)
 
 
 @pytest.mark.parametrize("code", ["AlreadyAssociated", "RESOURCE_ALREADY_EXISTS", "EntityAlreadyExistsException"])
 def test_already_there_is_known_only_when_associating(code: str) -> None:
     """What is there already is what an association wanted; to a disassociation such a code says nothing."""
     table = CodeTable(operation=Operation.ASSOCIATE)
-    assert (table.action(code), table.proves_done(code)) == (EntryAction.ALREADY, True)
-    assert (CodeTable().action(code), CodeTable().proves_done(code)) == (EntryAction.UNKNOWN, False)
+    assert (table.action(code), table.confirms_done(code)) == (EntryAction.ALREADY_ASSOCIATED, True)
+    assert (CodeTable().action(code), CodeTable().confirms_done(code)) == (EntryAction.UNKNOWN, False)
 
 
 def test_gone_is_no_success_of_an_association() -> None:
     """What the user calls gone cannot be associated: final, and no proof of anything."""
     table = CodeTable({"DeviceDeleted": "gone"}, Operation.ASSOCIATE)
-    assert (table.action("DeviceDeleted"), table.proves_done("DeviceDeleted")) == (EntryAction.MISSING, False)
-    assert not table.proves_done("ResourceNotFoundException")
+    assert (table.action("DeviceDeleted"), table.confirms_done("DeviceDeleted")) == (EntryAction.MISSING, False)
+    assert not table.confirms_done("ResourceNotFoundException")
 
 
 @given(
@@ -139,7 +139,7 @@ def test_gone_is_no_success_of_an_association() -> None:
 def test_spelling_does_not_matter(words: list[str], joint: str, ending: str, spell: Any) -> None:
     """A code of the user's table is found whatever its case, punctuation and ending."""
     table = CodeTable({"".join(words): "gone"})
-    assert table.action(spell(joint.join(words) + ending)) is EntryAction.GONE
+    assert table.action(spell(joint.join(words) + ending)) is EntryAction.ALREADY_DISASSOCIATED
 
 
 @pytest.mark.parametrize(("word", "action"), [("retry", "RETRY"), ("fail", "FAIL"), ("gone", "GONE")])
@@ -148,7 +148,7 @@ def test_the_user_overrules(word: str, action: str) -> None:
     table = CodeTable({"ThrottlingException": word, "DeviceBusy": word})
     assert table.action("Throttling") is EntryAction[action]
     assert table.action("DEVICE_BUSY") is EntryAction[action]
-    assert table.proves_done("devicebusy") == (word == "gone")
+    assert table.confirms_done("devicebusy") == (word == "gone")
 
 
 @pytest.mark.parametrize("word", ["missing", "unknown", "Retry", "", "ignore"])

@@ -27,7 +27,7 @@ def main() -> None:
                 policy = AdaptiveRate(ceiling)
                 count = max(1000, 20 * quota)
                 got = simulate(Case(quota, ceiling, burst, count, retry_after=after, jitter=jitter), policy)
-                cells.append(f" {got.ratio:.3f} {got.share:.1%} {policy.statistics().episodes} |")
+                cells.append(f" {got.ratio:.3f} {got.share:.1%} {policy.statistics().throttle_events} |")
             out(f"| {quota} | {ceiling} | {burst} |{''.join(cells)}\n")
 
 

@@ -73,7 +73,7 @@ def test_a_doubt_ends_with_the_tenth_reply(ceiling: float) -> None:
         policy.on_accepted(now - 0.01, now + 0.01)
     now = accept(policy, now + 0.01, 9)
     assert policy.rate == pytest.approx(0.9 * before)
-    assert policy.burst == policy.statistics().episodes == 1
+    assert policy.burst == policy.statistics().throttle_events == 1
     accept(policy, now, 1)
     assert before <= policy.rate < 1.05 * before
 
@@ -131,4 +131,4 @@ def test_in_the_long_run_few_are_throttled(retry_after: float | None) -> None:
     policy = AdaptiveRate(200)
     got = simulate(Case(50, 200, 20, 7500, retry_after=retry_after), policy)
     assert got.share <= 0.008
-    assert policy.statistics().episodes <= 40
+    assert policy.statistics().throttle_events <= 40

@@ -217,10 +217,10 @@ async def test_a_token_given_back_goes_to_the_one_who_waits() -> None:
     await bucket.acquire()
     task = asyncio.create_task(starts(bucket, 1))
     await asyncio.sleep(0.01)
-    bucket.give_back()
+    bucket.refund()
     assert await task == pytest.approx([0.01])
     await asyncio.sleep(10)
-    bucket.give_back()
+    bucket.refund()
     assert bucket.statistics().tokens == 1
 
 

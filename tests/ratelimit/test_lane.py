@@ -41,7 +41,7 @@ def test_a_known_quota_is_used_to_the_full(quota: float, burst: float) -> None:
     got = simulate(Case(quota, quota, burst), policy)
     assert got.ratio <= 1.01
     assert got.throttled == 0
-    assert policy.statistics().episodes == 0
+    assert policy.statistics().throttle_events == 0
 
 
 @pytest.mark.parametrize("seed", range(5))

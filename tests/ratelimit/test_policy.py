@@ -54,9 +54,9 @@ def test_one_episode_lowers_once() -> None:
     for step in range(1, 11):
         assert policy.on_accepted(now - 0.04, now + step / 1000) == lowered
         assert policy.on_throttled(now - 0.04, now + step / 1000, None) == lowered
-    assert policy.statistics().episodes == 1
+    assert policy.statistics().throttle_events == 1
     assert policy.on_throttled(now + 0.02, now + 0.08, None) < lowered
-    assert policy.statistics().episodes == 2
+    assert policy.statistics().throttle_events == 2
 
 
 def test_a_throttle_after_a_quiet_time_means_a_little() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncgg.ratelimit import AdaptiveRate, within_share
+from asyncgg.ratelimit import AdaptiveRate, limits_for_share
 from benchmarks.adaptive_world import Legacy, Paced, Service, World, share_of
 
 SEED = pytest.mark.parametrize("seed", range(3))
@@ -22,7 +22,7 @@ def jain(values: list[int]) -> float:
 
 def auto(documented: float) -> AdaptiveRate:
     """The policy of `--rate auto`."""
-    return AdaptiveRate(10 * documented, documented=documented, patience=2.0)
+    return AdaptiveRate(10 * documented, documented=documented, probe_after=2.0)
 
 
 @SEED
@@ -62,7 +62,7 @@ def test_two_runs_that_know_nothing_of_each_other(documented: float, later: floa
 @pytest.mark.parametrize("quota", [50, 20], ids=["as-said", "lower"])
 def test_a_share_is_never_overstepped(quota: float) -> None:
     """Half of 50/s in no window of 5 s more; where the quota is 20/s, half of that from the first seconds on."""
-    ceiling, burst = within_share(25)
+    ceiling, burst = limits_for_share(25)
     run = Paced("run", policy=AdaptiveRate(ceiling, documented=ceiling, burst=burst, share=0.5))
     World(Service([(0, quota)], quota), [run], until=60).run()
     assert run.most_in(5) <= 25

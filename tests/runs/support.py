@@ -8,7 +8,7 @@ from typing import Any
 
 from asyncgg.backoff import RetryPolicy
 from asyncgg.classify import CodeTable
-from asyncgg.engine import Engine, EngineOptions, Lane, Result
+from asyncgg.engine import Engine, EngineOptions, Lane, RunResult
 from asyncgg.journal import Journal, operation_of
 from asyncgg.manifest import Chunk
 from asyncgg.manifest.only import Only
@@ -46,7 +46,7 @@ def prepared(path: Path, pairs: Iterable[Pair], facts: dict[str, str] | None = N
 
 async def run(
     path: Path, service: Service, *, retry: bool = False, attempts: int = 1_000, gone: str | None = None
-) -> Result:
+) -> RunResult:
     """One start of the journal on virtual time, of whichever operation it is about, to its end; `gone` is a code that
     the user calls so."""
     journal = Journal(path, threaded=False)
@@ -56,7 +56,9 @@ async def run(
         operation = operation_of(await journal.call(lambda store: store.get("operation")), path)
         transport = DirectTransport(service, operation=operation, timeout=1.0)
         retries = RetryPolicy(attempts, attempts)
-        options = EngineOptions(retry=retries, codes=CodeTable({gone: "gone"} if gone else {}, operation), patience=1e9)
+        options = EngineOptions(
+            retry=retries, codes=CodeTable({gone: "gone"} if gone else {}, operation), stall_timeout=1e9
+        )
         return await Engine(journal, Lane(transport, FixedRate(100.0), retry=retries), options).run()
     finally:
         journal.close()

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import asyncgg
-from asyncgg.batching import Claim, CoreWork
+from asyncgg.batching import Claim, CoreQueue
 from asyncgg.errors import GuardError, JournalError, UsageError
 from asyncgg.journal import Journal, JournalReader, Sureness, changes
 from asyncgg.manifest.only import Only
@@ -181,9 +181,9 @@ async def test_what_is_not_decided_must_be_decided_first(tmp_path: Path) -> None
     assert things_of(undone(first, tmp_path / "undo")) == set(PAIRS)
 
 
-def claim_of(work: CoreWork) -> Claim:
+def claim_of(work: CoreQueue) -> Claim:
     """All of a core in one batch."""
-    return Claim(work, work.first, work.last, work.fresh)
+    return Claim(work, work.first, work.last, work.unsent)
 
 
 # --- what is wanted ---

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asyncgg.backoff import RetryPolicy
-from asyncgg.engine import Lane, Stop
+from asyncgg.engine import Lane, StopReason
 from asyncgg.inventory import SweepOptions
 from asyncgg.journal import JournalReader, Sureness, changes
 from asyncgg.manifest.writing import timestamp
@@ -206,7 +206,7 @@ async def test_a_stop_ends_the_waiting(tmp_path: Path) -> None:
     service.fleet.associate("core-2", "d", 1.0)
     one = verifier(first, service, wait=3600.0)
     begun = asyncio.get_running_loop().time()
-    asyncio.get_running_loop().call_later(100.0, one.stop, Stop(RunState.INTERRUPTED, "stopped by Ctrl-C"))
+    asyncio.get_running_loop().call_later(100.0, one.stop, StopReason(RunState.INTERRUPTED, "stopped by Ctrl-C"))
     done = await one.run()
     assert asyncio.get_running_loop().time() - begun <= 100.5
     assert (done.state, done.exit_code, done.finished) == (RunState.INTERRUPTED, 130, False)
@@ -223,7 +223,7 @@ async def test_a_look_that_does_not_get_there_takes_nothing_back(tmp_path: Path)
         one = verifier(first, service, wait=30.0, failures=tmp_path / "left.csv")
         loop = asyncio.get_running_loop()
         loop.call_later(0.5, service.set_faults, [fault])
-        loop.call_later(1.6 if fault == "hang" else 60.0, one.stop, Stop(RunState.INTERRUPTED, "Ctrl-C"))
+        loop.call_later(1.6 if fault == "hang" else 60.0, one.stop, StopReason(RunState.INTERRUPTED, "Ctrl-C"))
         done = await one.run()
         assert (done.exit_code, done.tally.findings[Finding.LEFT], done.tally.findings[Finding.UNSEEN]) == (code, 1, 0)
         assert "core-2,d,still there" in (tmp_path / "left.csv").read_text()

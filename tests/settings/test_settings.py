@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncgg.errors import SettingsError
-from asyncgg.settings import FILE_NAME, Settings, load_settings, parse_duration, settings_of_journal
+from asyncgg.settings import FILE_NAME, Settings, build_settings, load_settings, parse_duration
 
 DEFAULTS = Settings.model_validate({})
 
@@ -227,15 +227,15 @@ def test_a_journal_brings_its_own_settings(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("ASYNCGG_NONSENSE", "2")
     begun = Settings.model_validate({"rate": 5.0, "codes": {"A": "gone"}, "deadline": "2h"})
     stored = json.loads(begun.model_dump_json())
-    assert settings_of_journal(stored) == begun
-    again = settings_of_journal(stored, {"burst": 3, "deadline": "1h", "rate": None})
+    assert build_settings(stored) == begun
+    again = build_settings(stored, {"burst": 3, "deadline": "1h", "rate": None})
     assert (again.rate, again.burst, again.deadline, again.per_core) == (5.0, 3.0, 3600.0, 4)
     assert again.codes == {"A": "gone"}
 
 
 def test_what_a_journal_holds_is_checked() -> None:
     """A journal's settings of another version are left out if unknown, and refused by place if impossible."""
-    assert settings_of_journal({"rate": 5.0, "abolished": 1}).rate == 5.0
+    assert build_settings({"rate": 5.0, "abolished": 1}).rate == 5.0
     for stored, given_values, sentence in (
         ({"rate": -1}, None, "the journal: rate: input should be greater than 0"),
         ({"codes": {"A": "b"}}, None, "the journal: codes.A: 'b' is not one of retry, fail, gone"),
@@ -243,7 +243,7 @@ def test_what_a_journal_holds_is_checked() -> None:
         ({}, {"ratee": 1}, "--ratee: there is no such setting"),
     ):
         with pytest.raises(SettingsError) as caught:
-            settings_of_journal(stored, given_values)
+            build_settings(stored, given_values)
         assert str(caught.value) == sentence
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asyncgg.model import Accepted, EntryError, Refused, Unanswered
+from asyncgg.model import Accepted, EntryError, ErrorResponse, NoResponse
 from asyncgg.simulator import DirectTransport
 
 from .support import service
@@ -23,13 +23,13 @@ async def test_refused() -> None:
     """Errors carry status, code and the members of their kind."""
     transport = DirectTransport(service(rate=0.001, burst=2.0, retry_after="5"), now=lambda: 1000.0)
     missing = await transport.send("no:where", ["a"])
-    assert isinstance(missing, Refused)
+    assert isinstance(missing, ErrorResponse)
     assert (missing.status, missing.code, missing.resource_id) == (404, "ResourceNotFoundException", "no:where")
     invalid = await transport.send("core-1", ["a b"])
-    assert isinstance(invalid, Refused)
+    assert isinstance(invalid, ErrorResponse)
     assert (invalid.reason, invalid.fields) == ("FIELD_VALIDATION_FAILED", ("entries[0].thingName",))
     throttled = await transport.send("core-1", ["a"])
-    assert isinstance(throttled, Refused)
+    assert isinstance(throttled, ErrorResponse)
     assert (throttled.status, throttled.retry_after, throttled.quota_code) == (429, 5.0, "L-7A577824")
 
 
@@ -49,7 +49,7 @@ async def test_unanswered(fault: str, kind: str, applied: bool) -> None:
     """A lost reply says how it was lost, and that the request was sent."""
     simulated = service(fault=(fault,))
     reply = await DirectTransport(simulated, timeout=0.0).send("core-1", ["a"])
-    assert isinstance(reply, Unanswered)
+    assert isinstance(reply, NoResponse)
     assert (reply.kind, reply.sent) == (kind, True)
     assert ("a" not in simulated.fleet.things["core-1"]) is applied
     assert simulated.counters.in_flight == 0
@@ -59,7 +59,7 @@ async def test_another_key_cures_an_expired_token() -> None:
     """The access key id can be exchanged between two requests."""
     transport = DirectTransport(service(fault=("expired-token@OLD",)), access_key="OLD")
     refused = await transport.send("core-1", ["a"])
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, ErrorResponse)
     assert refused.code == "ExpiredTokenException"
     transport.access_key = "NEW"
     assert isinstance(await transport.send("core-1", ["a"]), Accepted)

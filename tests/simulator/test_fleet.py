@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncgg.model import name_fault
+from asyncgg.model import invalid_name_reason
 from asyncgg.simulator import Fleet, FleetPlan
 from asyncgg.simulator.generate import core_sizes, plan_fleet
 
@@ -29,7 +29,7 @@ def test_a_fleet_has_what_was_asked_for(
     assert len(fleet.cores) == cores
     assert len(fleet) == cores * things
     assert len({thing for _, thing in pairs}) == len(pairs)
-    assert not any(name_fault(name) for pair in pairs for name in pair)
+    assert not any(invalid_name_reason(name) for pair in pairs for name in pair)
     nowhere = [thing for core, thing in pairs if core in fleet.cores and thing not in fleet.things[core]]
     assert len(nowhere) == ghosts
     assert len({core for core, _ in pairs} - fleet.cores.keys()) == ghost_cores

@@ -8,7 +8,7 @@ import pytest
 
 from asyncgg.engine import Lane
 from asyncgg.errors import UsageError
-from asyncgg.model import Accepted, Refused, Reply, Unanswered
+from asyncgg.model import Accepted, ErrorResponse, NoResponse, Reply
 from asyncgg.ratelimit import AdaptiveRate
 from asyncgg.testing import Fault, RecordedLatency, Script, ScriptedService, Spread, Step, run_virtual
 
@@ -22,7 +22,7 @@ async def volley(service: ScriptedService, number: int) -> list[Reply]:
 
 def throttled(replies: list[Reply]) -> int:
     """How many of them were."""
-    return sum(isinstance(reply, Refused) and reply.status == 429 for reply in replies)
+    return sum(isinstance(reply, ErrorResponse) and reply.status == 429 for reply in replies)
 
 
 async def test_the_burst_is_there_at_once_and_comes_back_with_the_quota() -> None:
@@ -67,12 +67,12 @@ async def test_a_step_changes_what_it_names_when_it_is_due() -> None:
 
 async def test_faults_come_by_number_and_by_share() -> None:
     """The second arrival is reset, and about a tenth of the others fails."""
-    lost = Unanswered("reset", "connection reset", sent=True)
+    lost = NoResponse("reset", "connection reset", sent=True)
     faults = (Fault(lost, arrivals=frozenset({2})), Fault(share=0.1))
     service = ScriptedService(Script(quota=float("inf"), latency=Spread(0.0), faults=faults))
     replies = await volley(service, 1000)
     assert replies[1] == lost
-    failed = sum(isinstance(reply, Refused) for reply in replies)
+    failed = sum(isinstance(reply, ErrorResponse) for reply in replies)
     assert 70 < failed < 130
     assert service.faulty == failed + 1
     assert sum(isinstance(reply, Accepted) for reply in replies) == 999 - failed
@@ -82,7 +82,7 @@ async def test_throttles_say_when_to_come_again_if_they_are_told_to() -> None:
     """`retry_after` stands in the throttle's reply."""
     service = ScriptedService(Script(burst=1, retry_after=2.0))
     _, second = await volley(service, 2)
-    assert isinstance(second, Refused)
+    assert isinstance(second, ErrorResponse)
     assert second.retry_after == 2.0
 
 
@@ -116,7 +116,7 @@ async def test_it_carries_a_lane() -> None:
     loop = asyncio.get_running_loop()
     begun = loop.time()
     for _ in range(10):
-        await lane.token()
+        await lane.acquire()
         assert isinstance(await lane.transport.send("core", ["thing"]), Accepted)
     assert loop.time() - begun == pytest.approx(1.6)
     assert service.most_in_flight == 1

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from asyncgg.model import Reply, Unanswered
+from asyncgg.model import NoResponse, Reply
 from asyncgg.transport import Connection, Transport, open_transport
 
 from .server import Server, Step, serving
@@ -36,12 +36,12 @@ async def reply_to(transport: Transport, server: Server, step: Step) -> Reply:
 
 def kind_of(reply: Reply) -> object:
     """The kind of an unanswered request and whether it was perhaps sent; any other reply as it is."""
-    return (reply.kind, reply.sent) if isinstance(reply, Unanswered) else reply
+    return (reply.kind, reply.sent) if isinstance(reply, NoResponse) else reply
 
 
 def is_one_line(reply: Reply) -> bool:
     """Whether an unanswered request says why, on one line."""
-    return isinstance(reply, Unanswered) and bool(reply.detail) and "\n" not in reply.detail
+    return isinstance(reply, NoResponse) and bool(reply.detail) and "\n" not in reply.detail
 
 
 @pytest.fixture(autouse=True)

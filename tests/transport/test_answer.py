@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncgg.model import Accepted, Refused, Unanswered
+from asyncgg.model import Accepted, ErrorResponse, NoResponse
 from asyncgg.transport.answer import Answer, read_answer, read_retry_after
 
 THINGS = ("a", "b")
@@ -45,12 +45,12 @@ def test_any_answer_is_read_and_none_is_flattered(status: int, headers: dict[str
         assert isinstance(members, dict)
         assert len(reply.errors) == len(members.get("errorEntries") or ())
         assert {error.thing for error in reply.errors} <= set(THINGS)
-    elif isinstance(reply, Refused):
+    elif isinstance(reply, ErrorResponse):
         assert reply.status == status >= 300
         assert reply.code
         assert reply.retry_after is None or 0 <= reply.retry_after < float("inf")
     else:
-        assert isinstance(reply, Unanswered)
+        assert isinstance(reply, NoResponse)
         assert status in {200, 201}
         assert (reply.kind, reply.sent) == ("garbage", True)
 
@@ -93,5 +93,5 @@ def test_what_no_file_can_hold_is_escaped() -> None:
         "a\\udc80",
     )
     refused = read_answer(Answer(500, {}, b'{"message":"\\ud800"}'), ["t"], 0.0)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, ErrorResponse)
     assert refused.message == "\\ud800"

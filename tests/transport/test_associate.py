@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from asyncgg.model import Accepted, EntryError, Operation, Refused, Reply
+from asyncgg.model import Accepted, EntryError, ErrorResponse, Operation, Reply
 from asyncgg.simulator import FleetPlan, Simulator, SimulatorConfig
 from asyncgg.transport import Connection, Transport, open_transport
 from asyncgg.transport.opening import Kind
@@ -54,13 +54,13 @@ ANSWERS: list[tuple[Step, object]] = [
     (answer(200, b'{"errorEntries": [', length=99), ("reset", True)),
     (
         answer(429, {"message": "m"}, {"x-amzn-ErrorType": "ThrottlingException", "Retry-After": "2"}),
-        Refused(429, "ThrottlingException", "m", retry_after=2.0),
+        ErrorResponse(429, "ThrottlingException", "m", retry_after=2.0),
     ),
     (
         answer(404, {"message": "m", "resourceId": "core"}, {"x-amzn-ErrorType": "ResourceNotFoundException"}),
-        Refused(404, "ResourceNotFoundException", "m", resource_id="core"),
+        ErrorResponse(404, "ResourceNotFoundException", "m", resource_id="core"),
     ),
-    (answer(500, {"message": "m"}), Refused(500, "500", "m")),
+    (answer(500, {"message": "m"}), ErrorResponse(500, "500", "m")),
     (reset, ("reset", True)),
     (hang_up, ("reset", True)),
     (hang, ("timeout", True)),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asyncgg.model import Accepted, EntryError, Refused
+from asyncgg.model import Accepted, EntryError, ErrorResponse
 from asyncgg.transport import Transport
 
 from .conftest import ACCESS_KEY, THINGS, is_one_line, kind_of, reply_to
@@ -31,7 +31,7 @@ async def test_one_request_as_the_service_model_says(transport: Transport, serve
 async def test_nothing_is_sent_twice(transport: Transport, server: Server, status: int) -> None:
     """A refusal that SDKs like to retry reaches the caller after one request."""
     server.play(answer(status, {"message": "no"}))
-    assert isinstance(await transport.send("core", THINGS), Refused)
+    assert isinstance(await transport.send("core", THINGS), ErrorResponse)
     assert len(server.requests) == 1
 
 
@@ -101,33 +101,33 @@ async def test_an_unreadable_answer_is_no_success(transport: Transport, server: 
 
 # --- refusals ---
 
-REFUSALS: list[tuple[int, str, dict[str, Any], Refused]] = [
+REFUSALS: list[tuple[int, str, dict[str, Any], ErrorResponse]] = [
     (
         400,
         "ValidationException",
         {"message": "m", "reason": "FIELD_VALIDATION_FAILED", "fields": [{"name": "entries.1", "message": "bad"}]},
-        Refused(400, "ValidationException", "m", reason="FIELD_VALIDATION_FAILED", fields=("entries.1",)),
+        ErrorResponse(400, "ValidationException", "m", reason="FIELD_VALIDATION_FAILED", fields=("entries.1",)),
     ),
-    (403, "AccessDeniedException", {"message": "no: arn"}, Refused(403, "AccessDeniedException", "no: arn")),
+    (403, "AccessDeniedException", {"message": "no: arn"}, ErrorResponse(403, "AccessDeniedException", "no: arn")),
     (
         404,
         "ResourceNotFoundException",
         {"message": "m", "resourceId": "core", "resourceType": "coreDevice"},
-        Refused(404, "ResourceNotFoundException", "m", resource_id="core", resource_type="coreDevice"),
+        ErrorResponse(404, "ResourceNotFoundException", "m", resource_id="core", resource_type="coreDevice"),
     ),
     (
         409,
         "ConflictException",
         {"message": "m", "resourceId": "core", "resourceType": "coreDevice"},
-        Refused(409, "ConflictException", "m", resource_id="core", resource_type="coreDevice"),
+        ErrorResponse(409, "ConflictException", "m", resource_id="core", resource_type="coreDevice"),
     ),
     (
         429,
         "ThrottlingException",
         {"message": "m", "quotaCode": "L-1", "serviceCode": "greengrass"},
-        Refused(429, "ThrottlingException", "m", quota_code="L-1", service_code="greengrass"),
+        ErrorResponse(429, "ThrottlingException", "m", quota_code="L-1", service_code="greengrass"),
     ),
-    (500, "InternalServerException", {"message": "m"}, Refused(500, "InternalServerException", "m")),
+    (500, "InternalServerException", {"message": "m"}, ErrorResponse(500, "InternalServerException", "m")),
 ]
 
 
@@ -160,7 +160,7 @@ STRANGERS: list[tuple[int, bytes, str, str]] = [
 async def test_a_refusal_that_is_not_the_services(transport: Transport, server: Server) -> None:
     """Gateways' pages and broken bodies still give a refusal with the status as its code and a readable message."""
     seen = [await reply_to(transport, server, answer(status, body)) for status, body, *_ in STRANGERS]
-    assert seen == [Refused(status, code, message) for status, _, code, message in STRANGERS]
+    assert seen == [ErrorResponse(status, code, message) for status, _, code, message in STRANGERS]
 
 
 async def test_a_redirect_is_a_refusal_and_is_not_followed(transport: Transport, server: Server) -> None:
@@ -169,7 +169,7 @@ async def test_a_redirect_is_a_refusal_and_is_not_followed(transport: Transport,
         server.requests.clear()
         server.play(answer(status, b"", {"Location": f"{server.url}/elsewhere"}), answer(200, {}))
         reply = await transport.send("core", THINGS)
-        assert isinstance(reply, Refused)
+        assert isinstance(reply, ErrorResponse)
         assert reply.status == status
         assert len(server.requests) == 1
 
@@ -183,4 +183,4 @@ async def test_retry_after(transport: Transport, server: Server, status: int, co
     for value, seconds in cases.items():
         headers = {"Retry-After": value, "Date": "Thu, 01 Jan 2026 00:00:00 GMT", "x-amzn-errortype": code}
         reply = await reply_to(transport, server, answer(status, {"message": "m"}, headers))
-        assert reply == Refused(status, code or str(status), "m", retry_after=seconds)
+        assert reply == ErrorResponse(status, code or str(status), "m", retry_after=seconds)

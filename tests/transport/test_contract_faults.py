@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from asyncgg.errors import CredentialsError
-from asyncgg.model import Accepted, Refused, Unanswered
+from asyncgg.model import Accepted, ErrorResponse, NoResponse
 from asyncgg.transport import Connection, Refreshable, Transport
 
 from .conftest import SECRET_KEY, THINGS, Opener, kind_of, reply_to
@@ -47,7 +47,7 @@ async def test_a_call_that_hangs_is_cut(opener: Opener, server: Server, keys: No
     async with opener(Connection(endpoint_url=server.url, request_timeout=0.3)) as transport:
         await transport.send("core", THINGS)  # the first call also pays for the TLS context
         reply = await transport.send("core", THINGS)
-        assert isinstance(reply, Unanswered)
+        assert isinstance(reply, NoResponse)
         assert (reply.kind, reply.sent) == ("timeout", True)
         await asyncio.wait_for(server.idle.wait(), 2)
 
@@ -65,7 +65,7 @@ async def test_a_slow_drip_is_cut_too(opener: Opener, server: Server, keys: None
     async with opener(Connection(endpoint_url=server.url, request_timeout=0.3)) as transport:
         await transport.send("core", THINGS)
         reply = await asyncio.wait_for(transport.send("core", THINGS), 2)
-    assert isinstance(reply, Unanswered)
+    assert isinstance(reply, NoResponse)
     assert (reply.kind, reply.sent) == ("timeout", True)
 
 
@@ -76,7 +76,7 @@ async def test_connection_refused_is_not_sent(opener: Opener, keys: None) -> Non
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         async with opener(Connection(endpoint_url=url)) as transport:
             reply = await transport.send("core", THINGS)
-    assert isinstance(reply, Unanswered)
+    assert isinstance(reply, NoResponse)
     assert (reply.kind, reply.sent) == ("connect", False)
 
 
@@ -99,7 +99,7 @@ async def test_no_connection_in_time_is_not_sent(
     connection = Connection(endpoint_url=server.url, connect_timeout=connect_timeout, request_timeout=request_timeout)
     async with opener(connection) as transport:
         reply = await asyncio.wait_for(transport.send("core", THINGS), 2)
-    assert isinstance(reply, Unanswered)
+    assert isinstance(reply, NoResponse)
     assert (reply.kind, reply.sent) == (kind, False)
 
 
@@ -112,7 +112,7 @@ async def test_an_unknown_host_is_not_sent(opener: Opener, keys: None, monkeypat
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
     async with opener(Connection(endpoint_url="http://nowhere.invalid")) as transport:
         reply = await transport.send("core", THINGS)
-    assert isinstance(reply, Unanswered)
+    assert isinstance(reply, NoResponse)
     assert (reply.kind, reply.sent) == ("dns", False)
 
 
@@ -125,7 +125,7 @@ async def test_a_failed_tls_handshake_is_not_sent(opener: Opener, server: Server
         for writer in list(server.open):
             writer.write(b"this is no TLS\r\n\r\n")
         reply = await sending
-    assert isinstance(reply, Unanswered)
+    assert isinstance(reply, NoResponse)
     assert (reply.kind, reply.sent) == ("tls", False)
 
 
@@ -138,7 +138,7 @@ async def test_a_proxy_that_is_down_is_not_sent(
         monkeypatch.setenv("HTTP_PROXY", f"http://me:hunter2@127.0.0.1:{unused.getsockname()[1]}")
         async with opener(Connection(endpoint_url=server.url)) as transport:
             reply = await transport.send("core", THINGS)
-    assert isinstance(reply, Unanswered)
+    assert isinstance(reply, NoResponse)
     assert (reply.kind, reply.sent) == ("proxy", False)
     assert "hunter2" not in repr(reply)
     assert server.requests == []
@@ -209,7 +209,7 @@ async def test_expired_then_refreshed(opener: Opener, server: Server, home: Path
     async with opener(Connection(endpoint_url=server.url)) as transport:
         refreshable: Refreshable = transport
         reply = await transport.send("core", THINGS)
-        assert isinstance(reply, Refused)
+        assert isinstance(reply, ErrorResponse)
         assert reply.code == "ExpiredTokenException"
         _write_keys(home, "AKIANEW")
         await refreshable.refresh()
@@ -250,7 +250,7 @@ async def test_a_late_refusal_does_not_condemn_new_credentials(opener: Opener, s
         _write_keys(home, "AKIANEW")
         await transport.refresh()
         late.set()
-        assert isinstance(await sending, Refused)
+        assert isinstance(await sending, ErrorResponse)
         await transport.refresh()
 
 

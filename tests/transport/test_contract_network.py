@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from asyncgg.model import Accepted, Refused
+from asyncgg.model import Accepted, ErrorResponse
 from asyncgg.simulator import FleetPlan, Simulator, SimulatorConfig
 from asyncgg.transport import Connection
 
@@ -134,7 +134,7 @@ async def test_the_signature_is_right(opener: Opener, keys: None, monkeypatch: p
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
         async with opener(Connection(endpoint_url=simulator.url)) as transport:
             reply = await transport.send("core-2", ("d",))
-            assert isinstance(reply, Refused)
+            assert isinstance(reply, ErrorResponse)
             assert (reply.status, reply.code) == (403, "InvalidSignatureException")
         assert {core: set(things) for core, things in simulator.service.fleet.things.items()} == {
             "core:1": set(),

@@ -11,7 +11,7 @@ from botocore import exceptions as aws
 from botocore.credentials import ReadOnlyCredentials
 
 from asyncgg.errors import CredentialsError
-from asyncgg.model import Accepted, Unanswered
+from asyncgg.model import Accepted, NoResponse
 from asyncgg.transport import Connection
 from asyncgg.transport.credentials import CredentialSource
 
@@ -64,7 +64,7 @@ async def test_a_passing_fault_of_the_source(opener: Opener, server: Server, key
         source = _source(transport)
         good, source._held = source._held, Held(error)
         reply = await transport.send("core", THINGS)
-        assert isinstance(reply, Unanswered)
+        assert isinstance(reply, NoResponse)
         assert (reply.kind, reply.sent) == ("credentials", False)
         source._held = good
         assert await transport.send("core", THINGS) == Accepted()

@@ -15,9 +15,9 @@ from aioresponses import aioresponses
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from asyncgg.classify import Verdict, classify
+from asyncgg.classify import ReplyVerdict, classify
 from asyncgg.errors import CredentialsError, InternalError, UsageError
-from asyncgg.model import Accepted, Refused
+from asyncgg.model import Accepted, ErrorResponse
 from asyncgg.simulator import FleetPlan, Simulator, SimulatorConfig
 from asyncgg.transport import Connection, open_transport
 from asyncgg.transport.credentials import CredentialSource, SourceUnreachableError
@@ -148,8 +148,8 @@ async def test_an_aiohttp_that_writes_in_another_way(
 # --- the clock ---
 
 
-def _refused(code: str = "InvalidSignatureException", status: int = 403) -> Refused:
-    return Refused(status, code, "m")
+def _refused(code: str = "InvalidSignatureException", status: int = 403) -> ErrorResponse:
+    return ErrorResponse(status, code, "m")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def _refused(code: str = "InvalidSignatureException", status: int = 403) -> Refu
         (_refused(status=400), DATE, 0.0, None),
     ],
 )
-def test_when_the_clock_is_the_reason(reply: Refused, date: str, offset: float, expected: float | None) -> None:
+def test_when_the_clock_is_the_reason(reply: ErrorResponse, date: str, offset: float, expected: float | None) -> None:
     """Only a 403 for the signature whose own date is far from the request's is a matter of the clock."""
     assert service_ahead(reply, {"date": date}, now=0.0, offset=offset) == expected
 
@@ -186,14 +186,14 @@ async def test_a_wrong_clock_is_corrected(keys: None, ahead: float) -> None:
         open_fast(Connection(endpoint_url=simulator.url), clock=_clock(ahead)) as transport,
     ):
         reply = await transport.send("core", ("a",))
-        assert isinstance(reply, Refused)
+        assert isinstance(reply, ErrorResponse)
         assert (reply.status, reply.code) == (403, CLOCK_CODE)
         assert "InvalidSignatureException: Signature" in reply.message
         told = re.search(r"(\d+) s (ahead|behind)", reply.message)
         assert told is not None
         assert int(told[1]) == pytest.approx(abs(ahead), abs=5)
         assert told[2] == ("ahead" if ahead > 0 else "behind")
-        assert classify(reply, "core", ("a",)) is Verdict.CREDENTIALS_EXPIRED
+        assert classify(reply, "core", ("a",)) is ReplyVerdict.CREDENTIALS_EXPIRED
         generation = transport._source.generation
         await transport.refresh()
         assert transport._source.generation == generation
@@ -219,7 +219,7 @@ async def test_a_late_refusal_for_the_clock(server: Server, keys: None) -> None:
         await transport.refresh()
         late.set()
         replies.append(await sending)
-        assert [reply.code for reply in replies if isinstance(reply, Refused)] == [CLOCK_CODE] * 2
+        assert [reply.code for reply in replies if isinstance(reply, ErrorResponse)] == [CLOCK_CODE] * 2
         assert await transport.send("core", THINGS) == Accepted()
         await transport.refresh()
         assert transport._source.generation == 1
@@ -231,7 +231,7 @@ async def test_the_clock_is_not_blamed_twice(server: Server, keys: None) -> None
     server.play(refusal)
     async with open_fast(Connection(endpoint_url=server.url), clock=lambda: 0.0) as transport:
         codes = [await transport.send("core", THINGS) for _ in range(3)]
-    assert [reply.code for reply in codes if isinstance(reply, Refused)] == [
+    assert [reply.code for reply in codes if isinstance(reply, ErrorResponse)] == [
         CLOCK_CODE,
         "InvalidSignatureException",
         "InvalidSignatureException",

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aioresponses import aioresponses
 
-from asyncgg.model import Accepted, EntryError, Unanswered
+from asyncgg.model import Accepted, EntryError, NoResponse
 from asyncgg.transport import Connection
 
 from .conftest import THINGS, Opener, kind_of
@@ -51,7 +51,7 @@ async def test_without_proof_a_request_is_perhaps_sent(opener: Opener, keys: Non
         mocked.post(URL, exception=error)
         async with opener(Connection(endpoint_url="http://mocked.example")) as transport:
             reply = await transport.send("core", THINGS)
-    assert isinstance(reply, Unanswered)
+    assert isinstance(reply, NoResponse)
     assert (reply.kind, reply.sent) == (kind, True)
 
 

@@ -14,7 +14,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from asyncgg.errors import CredentialsError
-from asyncgg.model import ClientDevice, CoreDevice, Refused, Unanswered
+from asyncgg.model import ClientDevice, CoreDevice, ErrorResponse, NoResponse
 from asyncgg.transport import AwsTransport, Connection, CoreFilter, FastTransport, Page
 from asyncgg.transport.answer import Answer
 from asyncgg.transport.pages import read_devices
@@ -95,7 +95,7 @@ def _signature(request: Request, url: str) -> str:
 async def test_nothing_is_asked_twice(transport: Both, server: Server) -> None:
     """Refusals that SDKs like to retry reach the caller after one request each."""
     for status in (429, 500, 503):
-        assert isinstance(await devices(transport, server, answer(status, {"message": "no"})), Refused)
+        assert isinstance(await devices(transport, server, answer(status, {"message": "no"})), ErrorResponse)
     assert len(server.requests) == 3
 
 
@@ -180,7 +180,7 @@ def test_garbage_is_no_page(name: str) -> None:
     """A 200 that is not what the service model says is no empty list but a lost answer, with a reason on one line."""
     body = GARBAGE[name]
     found = read_devices(Answer(200, {}, body if isinstance(body, bytes) else json.dumps(body).encode()), 0.0)
-    assert isinstance(found, Unanswered)
+    assert isinstance(found, NoResponse)
     assert (found.kind, found.sent) == ("garbage", True)
     assert found.detail.isprintable()
 
@@ -193,14 +193,14 @@ async def test_garbage_from_a_server(transport: Both, server: Server) -> None:
 
 # --- everything else ---
 
-ERRORS: dict[str, tuple[Step, Refused]] = {
+ERRORS: dict[str, tuple[Step, ErrorResponse]] = {
     "throttled": (
         answer(
             429,
             {"message": "slow", "quotaCode": "L-1", "serviceCode": "greengrass"},
             {"x-amzn-ErrorType": "ThrottlingException", "Retry-After": "7"},
         ),
-        Refused(429, "ThrottlingException", "slow", retry_after=7.0, quota_code="L-1", service_code="greengrass"),
+        ErrorResponse(429, "ThrottlingException", "slow", retry_after=7.0, quota_code="L-1", service_code="greengrass"),
     ),
     "missing": (
         answer(
@@ -208,7 +208,7 @@ ERRORS: dict[str, tuple[Step, Refused]] = {
             {"message": "no such core", "resourceId": "core", "resourceType": "coreDevice"},
             {"x-amzn-ErrorType": "ResourceNotFoundException"},
         ),
-        Refused(404, "ResourceNotFoundException", "no such core", resource_id="core", resource_type="coreDevice"),
+        ErrorResponse(404, "ResourceNotFoundException", "no such core", resource_id="core", resource_type="coreDevice"),
     ),
     "invalid": (
         answer(
@@ -216,17 +216,17 @@ ERRORS: dict[str, tuple[Step, Refused]] = {
             {"message": "bad token", "reason": "FIELD_VALIDATION_FAILED", "fields": [{"name": "nextToken"}]},
             {"x-amzn-ErrorType": "ValidationException"},
         ),
-        Refused(400, "ValidationException", "bad token", reason="FIELD_VALIDATION_FAILED", fields=("nextToken",)),
+        ErrorResponse(400, "ValidationException", "bad token", reason="FIELD_VALIDATION_FAILED", fields=("nextToken",)),
     ),
     "denied": (
         answer(403, {"Message": "no"}, {"x-amzn-ErrorType": "AccessDeniedException"}),
-        Refused(403, "AccessDeniedException", "no"),
+        ErrorResponse(403, "AccessDeniedException", "no"),
     ),
     "broken": (
         answer(500, {"message": "oops"}, {"x-amzn-ErrorType": "InternalServerException", "Retry-After": "2"}),
-        Refused(500, "InternalServerException", "oops", retry_after=2.0),
+        ErrorResponse(500, "InternalServerException", "oops", retry_after=2.0),
     ),
-    "markup": (answer(502, b"<html>"), Refused(502, "502", "Bad Gateway")),
+    "markup": (answer(502, b"<html>"), ErrorResponse(502, "502", "Bad Gateway")),
 }
 
 
@@ -266,7 +266,7 @@ async def test_nobody_there(opener: Opener, server: Server, keys: None) -> None:
 async def test_a_redirect_is_not_followed(transport: Both, server: Server) -> None:
     """The session token goes to no other host, for a GET either."""
     found = await cores(transport, server, answer(302, b"", {"Location": f"{server.url}/elsewhere"}))
-    assert isinstance(found, Refused)
+    assert isinstance(found, ErrorResponse)
     assert found.status == 302
     assert len(server.requests) == 1
 
@@ -275,7 +275,7 @@ async def test_expired_then_refreshed(transport: Both, server: Server, monkeypat
     """Reads and batches share their credentials: after one refresh both are signed with the new ones."""
     expired = answer(403, {"message": "expired"}, {"x-amzn-ErrorType": "ExpiredTokenException"})
     found = await devices(transport, server, expired)
-    assert isinstance(found, Refused)
+    assert isinstance(found, ErrorResponse)
     assert found.code == "ExpiredTokenException"
     with pytest.raises(CredentialsError, match="still gives the same"):
         await transport.refresh()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from asyncgg.errors import CredentialsError, ServiceError
-from asyncgg.model import Refused, Unanswered
+from asyncgg.model import ErrorResponse, NoResponse
 from asyncgg.testing import Script, ScriptedService, Spread, run_virtual
 from asyncgg.tuning.asking import Answered, Heard
 from asyncgg.tuning.measure import Measured, Meter, most_requests
@@ -31,7 +31,7 @@ async def measured(
 
     async def ask() -> Heard:
         reply = await service.send("", ())
-        throttled = isinstance(reply, Refused) and reply.status == 429
+        throttled = isinstance(reply, ErrorResponse) and reply.status == 429
         return Heard(Answered.THROTTLED if throttled else Answered.ACCEPTED, reply if throttled else None)  # type: ignore[arg-type]  # throttled: it is a Refused
 
     meter = Meter(ask, up_to=up_to, seconds=seconds)
@@ -107,13 +107,15 @@ async def test_a_pause_that_is_asked_for_is_kept() -> None:
 @pytest.mark.parametrize(
     ("reply", "error", "words"),
     [
-        (Refused(403, "AccessDeniedException", "not allowed"), CredentialsError, "greengrass:ListCoreDevices"),
-        (Refused(400, "ValidationException", "no"), ServiceError, "does not accept"),
-        (Unanswered("connect", "connection refused", sent=False), ServiceError, "connection refused"),
-        (Refused(500, "InternalServerException", "oops"), ServiceError, "InternalServerException"),
+        (ErrorResponse(403, "AccessDeniedException", "not allowed"), CredentialsError, "greengrass:ListCoreDevices"),
+        (ErrorResponse(400, "ValidationException", "no"), ServiceError, "does not accept"),
+        (NoResponse("connect", "connection refused", sent=False), ServiceError, "connection refused"),
+        (ErrorResponse(500, "InternalServerException", "oops"), ServiceError, "InternalServerException"),
     ],
 )
-async def test_a_service_that_cannot_be_measured_is_told(reply: Refused, error: type[Exception], words: str) -> None:
+async def test_a_service_that_cannot_be_measured_is_told(
+    reply: ErrorResponse, error: type[Exception], words: str
+) -> None:
     """A refused permission, an invalid request and silence each end it with a line that says so, after a few tries."""
     asked = 0
 
@@ -135,8 +137,8 @@ async def test_a_failure_now_and_then_does_no_harm() -> None:
     async def ask() -> Heard:
         reply = await service.send("", ())
         if service.sent % 50 == 0:
-            return Heard(Answered.FAILED, Unanswered("reset", "connection reset", sent=True))
-        return Heard(Answered.THROTTLED if isinstance(reply, Refused) else Answered.ACCEPTED)
+            return Heard(Answered.FAILED, NoResponse("reset", "connection reset", sent=True))
+        return Heard(Answered.THROTTLED if isinstance(reply, ErrorResponse) else Answered.ACCEPTED)
 
     result = await Meter(ask, up_to=60, seconds=90).run()
     assert result.rate == pytest.approx(30, rel=0.05)
