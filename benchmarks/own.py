@@ -23,7 +23,7 @@ from asyncgg.engine import Engine, EngineOptions, Lane
 from asyncgg.journal import Importer, Journal
 from asyncgg.model import Accepted, RunState, ThingState
 from asyncgg.ratelimit import FixedRate
-from asyncgg.transport import Connection, open_transport
+from asyncgg.transport import ConnectionConfig, open_transport
 from benchmarks.peers import read_batches
 from benchmarks.processes import Meter
 
@@ -42,7 +42,7 @@ async def up_to_aggregator(url: str, layer: str, batches: Sequence[Batch]) -> Me
     table, retry = CodeTable(), RetryPolicy()
     limited, aggregated = layer != "transport", layer == "aggregator"
     items = iter(batches)
-    async with open_transport(Connection(endpoint_url=url, pool=WORKERS), "fast") as transport:
+    async with open_transport(ConnectionConfig(endpoint_url=url, max_connections=WORKERS), "fast") as transport:
         lane, clock = Lane(transport, _unlimited()), asyncio.get_running_loop().time
 
         async def work() -> None:
@@ -69,7 +69,7 @@ async def whole_engine(url: str, path: Path) -> tuple[Meter, int]:
     journal = Journal(path)
     try:
         await journal.call(lambda store: store.begin_resume())
-        async with open_transport(Connection(endpoint_url=url, pool=WORKERS), "fast") as transport:
+        async with open_transport(ConnectionConfig(endpoint_url=url, max_connections=WORKERS), "fast") as transport:
             engine = Engine(journal, Lane(transport, _unlimited()), EngineOptions(concurrency=WORKERS))
             with Meter() as meter:
                 result = await engine.run()

@@ -25,7 +25,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 
 from asyncgg.model import Accepted
-from asyncgg.transport import Connection, open_transport
+from asyncgg.transport import ConnectionConfig, open_transport
 from benchmarks.loopback import server, server_cpu
 from benchmarks.simulated import ENVIRONMENT
 
@@ -63,7 +63,7 @@ async def bare(url: str) -> AsyncIterator[Send]:
 @asynccontextmanager
 async def ours(url: str, kind: Any) -> AsyncIterator[Send]:
     """One of our transports."""
-    async with open_transport(Connection(endpoint_url=url, pool=WORKERS), kind) as transport:
+    async with open_transport(ConnectionConfig(endpoint_url=url, max_connections=WORKERS), kind) as transport:
 
         async def send(core: str) -> None:
             assert isinstance(await transport.send(core, THINGS), Accepted)

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from asyncgg.testing import Script, Spread
+from asyncgg.testing import JitteredLatency, Scenario
 from asyncgg.tuning.journal import Bench
 from asyncgg.tuning.trial import Setup, try_out
 from asyncgg.tuning.values import Point, Work
@@ -66,7 +66,7 @@ class Live:
 
 def hour(batches: int) -> Hour:
     """Try one point out on so many batches."""
-    setup = Setup(Script(QUOTA, QUOTA, Spread(0.08, 0.04)), Work(batches, 1000))
+    setup = Setup(Scenario(QUOTA, QUOTA, JitteredLatency(0.08, 0.04)), Work(batches, 1000))
     begun = time.perf_counter()
     with Bench(setup.work) as bench:
         trial = try_out(Point(QUOTA, None, 64, 4), setup, bench)

@@ -16,7 +16,7 @@ import typer
 
 from asyncgg.cli.app import COMMANDS, root
 from asyncgg.model import RunState, Summary
-from asyncgg.report.summary import summary_object
+from asyncgg.report.summary import summary_to_dict
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -83,7 +83,7 @@ def test_the_contract_is_there() -> None:
 def test_readme_shows_the_summary_as_it_is() -> None:
     """The JSON summary in the README has the keys of the real one (which may have more)."""
     shown = json.loads(re.search(r"```json\n(\{\"schema\".*?)\n```", README, re.DOTALL).group(1))  # type: ignore[union-attr]
-    real = summary_object(Summary("run", "journal", RunState.COMPLETE, 1, 1, 0, 0))
+    real = summary_to_dict(Summary("run", "journal", RunState.COMPLETE, 1, 1, 0, 0))
     assert shown["schema"] == real["schema"]
     assert set(shown) <= set(real)
     for part in ("things", "requests"):

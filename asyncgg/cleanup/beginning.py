@@ -14,7 +14,7 @@ from asyncgg.errors import SettingsError
 from asyncgg.manifest import Protect, load_protect
 from asyncgg.runs.buckets import s3_opener
 from asyncgg.settings import Settings
-from asyncgg.transport import Target
+from asyncgg.transport import Endpoint
 
 __all__ = ["digest_of", "guarded", "lists_of", "stricter"]
 
@@ -68,7 +68,7 @@ def guarded(settings: Settings, policy: Policy) -> Settings:
     )
 
 
-def lists_of(policy: Policy, settings: Settings, target: Target) -> dict[str, frozenset[str]]:
+def lists_of(policy: Policy, settings: Settings, target: Endpoint) -> dict[str, frozenset[str]]:
     """The policy's lists, read; blocking. Raises as `load_lists`."""
     wanted = any(one.file.startswith("s3://") for one in policy.lists)
     return load_lists(policy, s3_opener(settings, target) if wanted else None)

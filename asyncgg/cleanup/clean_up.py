@@ -34,7 +34,7 @@ from asyncgg.runs.evidence import EvidenceKind, evidence_fact
 from asyncgg.runs.execute import connection_of
 from asyncgg.runs.sweeping import BothWays
 from asyncgg.settings import Settings
-from asyncgg.transport import Identity, Target
+from asyncgg.transport import CallerIdentity, Endpoint
 
 __all__ = ["CleanUp"]
 
@@ -55,11 +55,11 @@ class CleanUp:
         self,
         policy: Policy,
         settings: Settings,
-        target: Target,
+        target: Endpoint,
         *,
         digest: str,
         lists: Mapping[str, frozenset[str]],
-        account: Identity | None = None,
+        account: CallerIdentity | None = None,
         transport: BothWays | None = None,
         registry: Registry | None = None,
         listeners: Sequence[Listener] = (),

@@ -13,7 +13,7 @@ from asyncgg.backoff import RetryPolicy
 from asyncgg.cleanup.iot_calls import Calls, Credentials, NotAnsweredError
 from asyncgg.cleanup.policy import IotLimits
 from asyncgg.cleanup.rules import Api, Described, NoAnswer
-from asyncgg.transport.failure import one_line
+from asyncgg.transport.failure import sanitize
 
 __all__ = ["IotRegistry"]
 
@@ -69,7 +69,7 @@ class IotRegistry:
         if described.get("thingGroupName") != group:
             return NoAnswer(f"{what}: the answer describes another one")
         if described.get("status", "ACTIVE") != "ACTIVE":
-            return NoAnswer(f"{what}: it is still being built ({one_line(described['status'])})")
+            return NoAnswer(f"{what}: it is still being built ({sanitize(described['status'])})")
 
         def page(token: Mapping[str, str]) -> Any:
             return self._client.list_things_in_thing_group(
@@ -87,7 +87,7 @@ class IotRegistry:
         def names(answer: Mapping[str, Any]) -> Any:
             return [document["thingName"] for document in answer.get("things", [])]
 
-        what = f"the index cannot be searched for {one_line(query)!r}"
+        what = f"the index cannot be searched for {sanitize(query)!r}"
         return await _pages(self.calls[Api.SEARCH_INDEX], page, names, what)
 
 

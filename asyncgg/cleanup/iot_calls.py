@@ -19,8 +19,8 @@ from asyncgg.cleanup.rules import Api
 from asyncgg.errors import AsyncggError
 from asyncgg.model import ErrorResponse
 from asyncgg.ratelimit import AdaptiveRate, TokenBucket
-from asyncgg.transport.answer import read_retry_after
-from asyncgg.transport.failure import one_line
+from asyncgg.transport.answer import parse_retry_after
+from asyncgg.transport.failure import sanitize
 
 __all__ = ["Calls", "Credentials", "NotAnsweredError"]
 
@@ -116,7 +116,7 @@ class Calls:
         except AsyncggError:
             raise
         except Exception as error:  # noqa: BLE001 - botocore's parsers raise anything at an answer that is not AWS's
-            return _Failed(ReplyVerdict.LOST, "", f"no readable answer ({one_line(error) or type(error).__name__})")
+            return _Failed(ReplyVerdict.LOST, "", f"no readable answer ({sanitize(error) or type(error).__name__})")
         self._answered = True
         self._given_up = 0
         self._accepted(started)
@@ -127,9 +127,9 @@ class Calls:
         meta = error.response.get("ResponseMetadata", {})
         headers = {str(name).lower(): str(value) for name, value in meta.get("HTTPHeaders", {}).items()}
         code, status = str(said.get("Code", "")), int(meta.get("HTTPStatusCode", 0))
-        retry_after = read_retry_after(headers, time.time())
+        retry_after = parse_retry_after(headers, time.time())
         verdict = classify(ErrorResponse(status, code, str(said.get("Message", "")), retry_after=retry_after), "", ())
-        words = one_line(f"{code}: {said.get('Message', '')}").rstrip(".")
+        words = sanitize(f"{code}: {said.get('Message', '')}").rstrip(".")
         if verdict is ReplyVerdict.THROTTLED:
             self.throttled += 1
             self._policy.on_throttled(started, self._clock(), retry_after)

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from asyncgg.cleanup.iot import IotRegistry
 from asyncgg.cleanup.policy import IotLimits
 from asyncgg.errors import UsageError
-from asyncgg.transport.connection import Connection, configured_endpoint, resolve
+from asyncgg.transport.connection import ConnectionConfig, configured_endpoint, resolve_endpoint
 from asyncgg.transport.credentials import CredentialSource
-from asyncgg.transport.http import WatchedSession
+from asyncgg.transport.http import TracingSession
 from asyncgg.transport.session import client_config, new_session
 
 __all__ = ["iot_endpoint", "open_registry"]
@@ -18,7 +18,7 @@ __all__ = ["iot_endpoint", "open_registry"]
 _SERVICE = "iot"
 
 
-def iot_endpoint(connection: Connection, limits: IotLimits) -> str | None:
+def iot_endpoint(connection: ConnectionConfig, limits: IotLimits) -> str | None:
     """The endpoint of AWS IoT, None for AWS's own; nothing is sent.
 
     In this order: the policy's `iot.endpoint-url`, AWS_ENDPOINT_URL_IOT or the profile's section for `iot`; and, unless
@@ -28,9 +28,9 @@ def iot_endpoint(connection: Connection, limits: IotLimits) -> str | None:
         UsageError: as `resolve`; or Greengrass has an endpoint of its own and AWS IoT has none, so that its questions
             would go to AWS.
     """
-    target = resolve(connection)
+    target = resolve_endpoint(connection)
     session = new_session(connection.profile, target.region)
-    own = limits.endpoint_url or configured_endpoint(session, _SERVICE, own_only=True)[1]
+    own = limits.endpoint_url or configured_endpoint(session, _SERVICE, service_specific_only=True)[1]
     if own is not None or not target.custom:
         return own
     for_all = None if connection.endpoint_url else configured_endpoint(session, _SERVICE)[1]
@@ -43,7 +43,7 @@ def iot_endpoint(connection: Connection, limits: IotLimits) -> str | None:
 
 
 @asynccontextmanager
-async def open_registry(connection: Connection, limits: IotLimits) -> AsyncIterator[IotRegistry]:
+async def open_registry(connection: ConnectionConfig, limits: IotLimits) -> AsyncIterator[IotRegistry]:
     """The registry for as long as the block runs; its credentials are got first, nothing is asked.
 
     Raises:
@@ -51,7 +51,7 @@ async def open_registry(connection: Connection, limits: IotLimits) -> AsyncItera
         CredentialsError: there are no credentials.
     """
     endpoint = iot_endpoint(connection, limits)
-    region = resolve(connection).region
+    region = resolve_endpoint(connection).region
     source = CredentialSource(connection.profile, region)
     await source.open()
     session = new_session(connection.profile, region)
@@ -60,7 +60,7 @@ async def open_registry(connection: Connection, limits: IotLimits) -> AsyncItera
         connect_timeout=connection.connect_timeout,
         read_timeout=connection.request_timeout,
         max_pool_connections=limits.concurrency,
-        http_session_cls=WatchedSession,
+        http_session_cls=TracingSession,
         use_fips_endpoint=connection.use_fips,
         use_dualstack_endpoint=connection.use_dualstack,
         parameter_validation=False,  # names were checked where they entered

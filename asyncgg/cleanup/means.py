@@ -16,7 +16,7 @@ from asyncgg.ratelimit import RampPlan
 from asyncgg.runs import execute
 from asyncgg.runs.sweeping import BothWays, take_inventory
 from asyncgg.settings import Settings
-from asyncgg.transport import CoreFilter, Identity, Target
+from asyncgg.transport import CallerIdentity, CoreFilter, Endpoint
 
 __all__ = ["FRESH", "Means", "filters_of"]
 
@@ -30,8 +30,8 @@ class Means:
 
     settings: Settings
     """Under the policy's guards."""
-    target: Target
-    account: Identity | None
+    target: Endpoint
+    account: CallerIdentity | None
     reins: Reins
     listeners: Sequence[Listener] = ()
     on_step: Callable[[str], None] = lambda words: None
@@ -40,7 +40,7 @@ class Means:
     @property
     def origin(self) -> Origin:
         """Whose fleet it is about."""
-        return Origin(self.account.account if self.account else "", self.target.region, self.target.endpoint_url)
+        return Origin(self.account.account if self.account else "", self.target.region, self.target.url)
 
     async def sweep(
         self,

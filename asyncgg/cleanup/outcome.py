@@ -14,7 +14,7 @@ from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError
 from asyncgg.inventory import Swept
 from asyncgg.model import RunState, Summary
-from asyncgg.report import summary_object
+from asyncgg.report import summary_to_dict
 from asyncgg.runs import exit_code
 
 __all__ = ["SCHEMA", "Canary", "NightReport"]
@@ -105,7 +105,7 @@ class NightReport:
             "canary": {"things": self.canary.things, "left": self.canary.left, "failed": self.canary.failed}
             if self.canary
             else None,
-            "run": summary_object(self.summary) if self.summary else None,
+            "run": summary_to_dict(self.summary) if self.summary else None,
             "resumed": self.resumed.document() if self.resumed else None,
             "removed": self.removed,
             "warnings": self.warnings,

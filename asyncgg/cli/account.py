@@ -9,20 +9,20 @@ from asyncgg.errors import GuardError
 from asyncgg.runs import Plan, confirm_account
 from asyncgg.runs.execute import connection_of
 from asyncgg.settings import Settings
-from asyncgg.transport import Identity, Target
+from asyncgg.transport import CallerIdentity, Endpoint
 
 __all__ = ["with_account"]
 
 
 def with_account(
     plan: Plan,
-    target: Target | None,
+    target: Endpoint | None,
     settings: Settings,
     *,
     must_act: bool,
     unknown: str = "",
     recorded: str = "",
-) -> tuple[Plan, Identity | None]:
+) -> tuple[Plan, CallerIdentity | None]:
     """The plan with the account in it, and the account when it is known; errors as of `confirm_account`.
 
     Without a `target` nobody is asked, and the plan says `unknown`.

@@ -17,7 +17,7 @@ from asyncgg.errors import AsyncggError
 from asyncgg.model import Summary
 from asyncgg.runs import Mode, Plan, Preparation
 from asyncgg.settings import Settings
-from asyncgg.transport import Target
+from asyncgg.transport import Endpoint
 
 __all__ = ["Errand", "carry_out"]
 
@@ -26,9 +26,9 @@ __all__ = ["Errand", "carry_out"]
 class Errand:
     """Something to be planned, confirmed and run."""
 
-    target: Callable[[], Target]
+    target: Callable[[], Endpoint]
     """Where requests will go."""
-    prepare: Callable[[Target], tuple[Preparation, Plan]]
+    prepare: Callable[[Endpoint], tuple[Preparation, Plan]]
     """Makes the journal."""
     yes: bool = False
     dry_run: bool = False

@@ -18,7 +18,7 @@ from asyncgg.inventory import Snapshot
 from asyncgg.manifest.writing import timestamp
 from asyncgg.runs.execute import connection_of
 from asyncgg.settings import Settings
-from asyncgg.transport import resolve
+from asyncgg.transport import resolve_endpoint
 
 __all__ = ["explain_thing"]
 
@@ -66,7 +66,7 @@ def explain_thing(path: Path, thing: str, settings: Settings, output: Output, *,
 
 async def _explained(policy: Policy, candidates: list[Candidate], settings: Settings) -> list[Explanation]:
     connection, now = connection_of(settings), time.time()
-    lists = lists_of(policy, settings, resolve(connection))
+    lists = lists_of(policy, settings, resolve_endpoint(connection))
     async with AsyncExitStack() as stack:
         registry = None
         if policy.asks:

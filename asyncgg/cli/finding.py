@@ -19,12 +19,12 @@ from asyncgg.errors import AsyncggError, JournalError, SettingsError, SnapshotEr
 from asyncgg.inventory import LONGEST_SWEEP, Swept
 from asyncgg.manifest import load_protect
 from asyncgg.manifest.names import load_names, shown_path
-from asyncgg.report.summary import duration
+from asyncgg.report.summary import format_duration
 from asyncgg.runs import Plan, Preparation, confirm_account, default_journal, exit_code, quota_rate
 from asyncgg.runs.discovery import Search, Wanted, finished_origin, prepare_found
 from asyncgg.runs.execute import connection_of
 from asyncgg.settings import Settings, parse_duration
-from asyncgg.transport import Target
+from asyncgg.transport import Endpoint
 
 __all__ = ["Asked", "Finder", "UnfinishedSweepError", "asked_of", "look_up"]
 
@@ -110,7 +110,7 @@ class Finder:
         """How the snapshot may be used when nothing came of this start; empty when it made none."""
         return f"the sweep is kept; to use it: --inventory {shlex.quote(str(self.inventory))}" if self._swept else ""
 
-    def prepare(self, target: Target) -> tuple[Preparation, Plan]:
+    def prepare(self, target: Endpoint) -> tuple[Preparation, Plan]:
         """Sweep if need be, then look up.
 
         Raises `UnfinishedSweepError` when the sweep was stopped, what `sweep_now` and `prepare_found` raise otherwise.
@@ -133,7 +133,7 @@ class Finder:
         where = shlex.quote(str(self.inventory))
         return f"nothing was sent but its questions; to go on with it: --inventory {where}"
 
-    def _sweep(self, search: Search, target: Target) -> Swept:
+    def _sweep(self, search: Search, target: Endpoint) -> Swept:
         cores = search.wanted.names if search.wanted.kind == "core" else None
         self._tell_begin(target, cores)
         try:
@@ -150,23 +150,23 @@ class Finder:
             self._output.tell(
                 {"event": "swept", "inventory": str(self.inventory), **swept_object(swept)},
                 f"swept {counts.cores:,} cores with {counts.associations:,} associations: {swept.sent:,} requests,"
-                f" {duration(swept.seconds)}",
+                f" {format_duration(swept.seconds)}",
             )
         return swept
 
-    def _tell_begin(self, target: Target, cores: tuple[str, ...] | None) -> None:
+    def _tell_begin(self, target: Endpoint, cores: tuple[str, ...] | None) -> None:
         if self._output.quiet:
             return
         rate = quota_rate(self._settings, target.region)
         what = "every core" if cores is None else "these cores" if len(cores) > 1 else "this core"
         self._output.tell(
-            {"event": "sweep", "inventory": str(self.inventory), "endpoint": target.endpoint_url, "rate": rate},
+            {"event": "sweep", "inventory": str(self.inventory), "endpoint": target.url, "rate": rate},
             f"listing the client devices of {what} into {self.inventory}, {rate:g} requests a second at most",
         )
 
 
 def look_up(
-    search: Search, journal: Path, settings: Settings, target: Target | None, *, must_act: bool
+    search: Search, journal: Path, settings: Settings, target: Endpoint | None, *, must_act: bool
 ) -> tuple[Preparation, Plan]:
     """Look up in a snapshot that is there already; errors as of `prepare_found` and `confirm_account`."""
     origin, account = finished_origin(search.inventory), ""

@@ -13,7 +13,7 @@ from asyncgg.manifest import RejectsWriter, load_protect, open_manifest
 from asyncgg.runs import Plan, Preparation
 from asyncgg.runs.buckets import s3_opener
 from asyncgg.settings import Settings
-from asyncgg.transport import Target
+from asyncgg.transport import Endpoint
 
 __all__ = ["import_manifest"]
 
@@ -25,7 +25,7 @@ def import_manifest(
     spec: str,
     journal: Path,
     settings: Settings,
-    target: Target | None,
+    target: Endpoint | None,
     output: Output,
     *,
     format: str | None = None,  # noqa: A002 - named as the option is

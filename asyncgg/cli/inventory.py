@@ -106,7 +106,7 @@ def command(
     from asyncgg.manifest.writing import timestamp
     from asyncgg.runs import exit_code
     from asyncgg.runs.execute import connection_of
-    from asyncgg.transport import CoreFilter, resolve
+    from asyncgg.transport import CoreFilter, resolve_endpoint
 
     settings = load_settings(given_settings(given), config=given["config"])
     output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
@@ -116,7 +116,7 @@ def command(
         raise UsageError(f"--status {status}: give HEALTHY or UNHEALTHY")
     exported = form is not None
     with interrupting(), swept_into(out, replace=replace, exported=exported, max_age=age) as path:
-        target = resolve(connection_of(settings))
+        target = resolve_endpoint(connection_of(settings))
         filters = CoreFilter(thing_group or "", status or "", runtime or "")
         going_on = path.exists()
         swept = sweep_now(path, settings, output, target, filters=filters, max_age=age)

@@ -21,12 +21,12 @@ from asyncgg.cli.sweeping import FORM as SWEEP
 from asyncgg.errors import AsyncggError, InternalError, SettingsError
 from asyncgg.inventory import SweepProgress
 from asyncgg.model import Operation, RunState
-from asyncgg.report import summary_lines
-from asyncgg.report.summary import duration
+from asyncgg.report import format_summary
+from asyncgg.report.summary import format_duration
 from asyncgg.runs import confirm_account
 from asyncgg.runs.execute import connection_of
 from asyncgg.settings import Settings
-from asyncgg.transport import Target, resolve
+from asyncgg.transport import Endpoint, resolve_endpoint
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -57,7 +57,7 @@ def run_policy(path: Path, settings: Settings, output: Output, *, dry_run: bool)
     connection = connection_of(settings)
     try:
         with interrupting():
-            target = resolve(connection)
+            target = resolve_endpoint(connection)
             lists = lists_of(policy, settings, target)
         report = run_loop(_Start(policy, settings, output, target, lists, dry_run).run())
     except Exception as error:  # who waits for the night's report should hear that there is none
@@ -82,7 +82,7 @@ class _Start:
         policy: Policy,
         settings: Settings,
         output: Output,
-        target: Target,
+        target: Endpoint,
         lists: dict[str, frozenset[str]],
         dry_run: bool,
     ) -> None:
@@ -170,19 +170,19 @@ def night_lines(report: NightReport) -> list[str]:
     if report.resumed is not None and report.resumed.summary is not None:
         night = report.resumed.night
         lines.append(f"  before     the run of {night.name if night else '?'} was gone on with:")
-        lines += [f"  {line}" for line in summary_lines(report.resumed.summary, reason=report.resumed.reason)]
+        lines += [f"  {line}" for line in format_summary(report.resumed.summary, reason=report.resumed.reason)]
     if report.swept is not None:
         counts = report.swept.counts
         lines.append(
             f"  sweep      {counts.cores:,} cores, {counts.associations:,} associations,"
-            f" {report.swept.sent:,} requests, {duration(report.swept.seconds)}"
+            f" {report.swept.sent:,} requests, {format_duration(report.swept.seconds)}"
         )
     lines += _decisions(report)
     if report.canary is not None:
         said = "verified" if report.canary.passed else "not passed"
         lines.append(f"  canary     {report.canary.things:,} things, {said}")
     if report.summary is not None:
-        lines += summary_lines(report.summary)[1:]
+        lines += format_summary(report.summary)[1:]
     lines += [f"  removed    the night {name}" for name in report.removed]
     if report.night is not None:
         lines.append(f"  report     {report.night.report}")

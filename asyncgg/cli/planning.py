@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from asyncgg.manifest.writing import timestamp
-from asyncgg.report.summary import duration
+from asyncgg.report.summary import format_duration
 from asyncgg.runs import Plan, discovery
 from asyncgg.runs.plan import Absence, Absent
 from asyncgg.runs.undoing import WORDS
@@ -45,7 +45,7 @@ def plan_object(plan: Plan) -> dict[str, Any]:
         "per_core": plan.per_core,
         "seconds": round(plan.seconds, 3),
         "region": target.region if target else None,
-        "endpoint": target.endpoint_url if target else None,
+        "endpoint": target.url if target else None,
         "account": plan.account or None,
         "arn": plan.arn or None,
         "left_out": dict(plan.left_out),
@@ -64,7 +64,7 @@ def where(plan: Plan) -> list[str]:
     if plan.target is None:
         return [*lines, "  region     unknown: the documented quota of most Regions is assumed"]
     if plan.target.custom:
-        return [*lines, f"  endpoint   {plan.target.endpoint_url} (custom, nothing is called elsewhere)"]
+        return [*lines, f"  endpoint   {plan.target.url} (custom, nothing is called elsewhere)"]
     return [*lines, f"  region     {plan.target.region}"]
 
 
@@ -83,7 +83,7 @@ def plan_lines(plan: Plan) -> list[str]:
         told += [_absent(absence, names) for absence, names in plan.lookup.absent.items()]
     lines += [f"  {'left out' if number == 0 else '':<10} {text}" for number, text in enumerate(told)]
     lines.append(f"  requests   {plan.requests:,}, the largest core has {_count(plan.largest_core, 'thing')}")
-    lines.append(f"  time       {duration(plan.seconds)} at {plan.rate:g} requests/s")
+    lines.append(f"  time       {format_duration(plan.seconds)} at {plan.rate:g} requests/s")
     return lines
 
 

@@ -17,7 +17,7 @@ from asyncgg.cli.notices import Notice, Notices
 from asyncgg.cli.output import Output
 from asyncgg.events import Event, Progress, RunEnded
 from asyncgg.model import Operation
-from asyncgg.report.summary import duration
+from asyncgg.report.summary import format_duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -65,7 +65,7 @@ def _parts(progress: Progress, rate: float) -> list[str]:
     if progress.throttled:
         parts.append(f"{progress.throttled:,} throttled")
     if progress.seconds_left is not None and not over:
-        parts.append(f"{duration(progress.seconds_left)} left")
+        parts.append(f"{format_duration(progress.seconds_left)} left")
     if progress.status:
         parts.append(progress.status)
     return parts

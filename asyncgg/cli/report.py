@@ -15,10 +15,10 @@ from asyncgg.errors import UsageError
 from asyncgg.journal import JournalReader, last_request_at
 from asyncgg.manifest.writing import written
 from asyncgg.model import ThingState
-from asyncgg.report import summary_lines, summary_object
-from asyncgg.report.html import html_page
-from asyncgg.report.outcomes import check_ending, write_outcomes
-from asyncgg.report.verified import proof_line, proof_of
+from asyncgg.report import format_summary, summary_to_dict
+from asyncgg.report.html import render_html
+from asyncgg.report.outcomes import format_from_suffix, write_outcomes
+from asyncgg.report.verified import format_verification_record, load_verification_record
 
 __all__ = ["EXAMPLES", "command"]
 
@@ -60,14 +60,14 @@ def command(
     output = Output(as_json=bool(given["json"]))
     lists = [path for path in (failures, outcomes) if path is not None]
     for path in lists:
-        check_ending(path)
+        format_from_suffix(path)
     every = [*lists, *([html] if html else [])]
     if len({path.resolve() for path in every}) < len(every):
         raise UsageError("two of the files to write are the same one; give each its own")
     with interrupting(), JournalReader(journal) as reader:
         meta, summary = reader.meta(), reader.summary()
         reason = "" if reader.running() else meta.get("reason", "")
-        proof = proof_of(journal, summary.run, last_request_at(reader))
+        proof = load_verification_record(journal, summary.run, last_request_at(reader))
         if failures is not None:
             count = write_outcomes(failures, reader.outcomes(ThingState.FAILED), journal)
             output.say(f"{failures}: {count:,} failed things")
@@ -76,13 +76,13 @@ def command(
             output.say(f"{outcomes}: {count:,} things")
         if html is not None:
             failed = reader.outcomes(ThingState.FAILED)
-            page = html_page(summary, meta, failed, made=time.time(), reason=reason, proof=proof)
+            page = render_html(summary, meta, failed, generated_at=time.time(), reason=reason, verification=proof)
             with written(html, journal) as file:
                 file.write(page)
             output.say(f"{html}: written")
-        document, lines = summary_object(summary, reason=reason), summary_lines(summary, reason=reason)
+        document, lines = summary_to_dict(summary, reason=reason), format_summary(summary, reason=reason)
         if proof is not None:
             document["verified"] = proof
-            lines.append(f"  verified   {proof_line(proof)}")
+            lines.append(f"  verified   {format_verification_record(proof)}")
         output.result(document, lines)
     return 0

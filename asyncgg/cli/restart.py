@@ -18,14 +18,14 @@ from asyncgg.cli.telling import Telling
 from asyncgg.errors import JournalError
 from asyncgg.journal import Journal, JournalReader
 from asyncgg.model import RunState, Summary
-from asyncgg.report import EXIT_BY_STATE, summary_lines, summary_object
-from asyncgg.report.summary import duration, next_commands
+from asyncgg.report import EXIT_CODES, format_summary, summary_to_dict
+from asyncgg.report.summary import format_duration, next_commands
 from asyncgg.runs import Mode, confirm_account, quota_rate, seconds_at_quota
 from asyncgg.runs.execute import connection_of
 from asyncgg.runs.plan import quota_burst
 from asyncgg.runs.stored import inherited, target_of
 from asyncgg.settings import Settings
-from asyncgg.transport import Identity, Target
+from asyncgg.transport import CallerIdentity, Endpoint
 
 __all__ = ["restart"]
 
@@ -60,7 +60,7 @@ def _consented(
     summary: Summary,
     things: int,
     requests: int,
-) -> tuple[Target, Identity | None]:
+) -> tuple[Endpoint, CallerIdentity | None]:
     """Where to go and as whom, once the person has seen it and agreed."""
     if not given["yes"]:
         confirm.must_be_able_to_ask(stdin_is_taken=False)
@@ -77,18 +77,18 @@ def _consented(
 
 
 def _lines(
-    summary: Summary, mode: Mode, things: int, requests: int, settings: Settings, target: Target, account: str
+    summary: Summary, mode: Mode, things: int, requests: int, settings: Settings, target: Endpoint, account: str
 ) -> list[str]:
     rate = quota_rate(settings, target.region)
     seconds = seconds_at_quota(requests, rate, quota_burst(settings, rate))
-    where = f"endpoint   {target.endpoint_url} (custom)" if target.custom else f"region     {target.region}"
+    where = f"endpoint   {target.url} (custom)" if target.custom else f"region     {target.region}"
     what = "failed" if mode is Mode.RETRY else "pending"
     return [
         f"{mode.value}: {summary.operation} the {things:,} {what} of {summary.total:,} things of run {summary.run}",
         f"  account    {account}",
         f"  {where}",
         f"  requests   {requests:,}",
-        f"  time       {duration(seconds)} at {rate:g} requests/s",
+        f"  time       {format_duration(seconds)} at {rate:g} requests/s",
     ]
 
 
@@ -98,11 +98,11 @@ def _nothing_to_do(path: Path, mode: Mode, summary: Summary, output: Output) -> 
     else:
         words, summary = "nothing is pending", _concluded(path, summary)
     output.say(f"{words}, so there is nothing to {mode.value}")
-    code = EXIT_BY_STATE[summary.state]
-    lines = summary_lines(summary)
+    code = EXIT_CODES[summary.state]
+    lines = format_summary(summary)
     if commands := next_commands(summary):
         lines += ["next:", *(f"  {command}" for command in commands)]
-    output.result(summary_object(summary, exit_code=code), lines)
+    output.result(summary_to_dict(summary, exit_code=code), lines)
     return code
 
 

@@ -18,11 +18,11 @@ from asyncgg.errors import AsyncggError
 from asyncgg.events import Event, RunStarted
 from asyncgg.journal import JournalReader, operation_of
 from asyncgg.model import RunState, Summary
-from asyncgg.report import summary_lines, summary_object
+from asyncgg.report import format_summary, summary_to_dict
 from asyncgg.report.summary import next_commands
 from asyncgg.runs import Mode, execute, exit_code
 from asyncgg.settings import Settings
-from asyncgg.transport import Identity
+from asyncgg.transport import CallerIdentity
 
 __all__ = ["NotBegunError", "finish", "run_journal", "run_loop"]
 
@@ -78,7 +78,7 @@ def run_journal(
     *,
     mode: Mode,
     region: str | None,
-    account: Identity | None,
+    account: CallerIdentity | None,
     on_begin: Callable[[], object] = lambda: None,
 ) -> tuple[RunResult, Summary]:
     """Run the journal to its end, showing it, stoppable by signals. `on_begin` is called before the first request.
@@ -111,7 +111,7 @@ class _Start:
         display: Display,
         mode: Mode,
         region: str | None,
-        account: Identity | None,
+        account: CallerIdentity | None,
         on_begin: Callable[[], object],
     ) -> None:
         self._path = path
@@ -164,19 +164,19 @@ def _wreck(path: Path, output: Output, error: AsyncggError) -> None:
     """Write what is known of a run that `error` broke off (a full disk, say): its outcomes count none the less."""
     with contextlib.suppress(AsyncggError), JournalReader(path) as reader:
         summary = reader.summary()
-        lines = summary_lines(summary)
+        lines = format_summary(summary)
         lines += ["next:", *(f"  {command}" for command in next_commands(summary))]
-        output.result(summary_object(summary, exit_code=error.exit_code, reason=str(error)), lines)
+        output.result(summary_to_dict(summary, exit_code=error.exit_code, reason=str(error)), lines)
 
 
 def finish(output: Output, result: RunResult, summary: Summary, *, advise: bool = True) -> int:
     """Write the summary; the exit code."""
     summary = replace(summary, state=result.state)
     code = exit_code(result)
-    lines = summary_lines(summary, reason=result.reason)
+    lines = format_summary(summary, reason=result.reason)
     if advise and (commands := next_commands(summary)):
         lines += ["next:", *(f"  {command}" for command in commands)]
     if output.as_json and not output.quiet:
         output.say(*lines)
-    output.result(summary_object(summary, exit_code=code, reason=result.reason), lines)
+    output.result(summary_to_dict(summary, exit_code=code, reason=result.reason), lines)
     return code

@@ -12,8 +12,8 @@ from asyncgg.cli.options import JournalPath, Opt, with_options
 from asyncgg.cli.output import Output
 from asyncgg.cli.signals import interrupting
 from asyncgg.journal import JournalReader
-from asyncgg.report import summary_lines, summary_object
-from asyncgg.report.summary import duration, next_commands
+from asyncgg.report import format_summary, summary_to_dict
+from asyncgg.report.summary import format_duration, next_commands
 from asyncgg.settings import build_settings
 
 __all__ = ["EXAMPLES", "command"]
@@ -68,18 +68,20 @@ def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
     going = rate if running and rate else quota_rate(settings, meta.get("region"))
     left = requests / going if going else None
     reason = "" if running else meta.get("reason", "")
-    document = summary_object(summary, reason=reason) | {
+    document = summary_to_dict(summary, reason=reason) | {
         "running": running,
         "rate": round(rate, 2),
         "requests_left": requests,
         "seconds_left": None if left is None else round(left, 1),
     }
-    lines = summary_lines(summary, reason=reason)
+    lines = format_summary(summary, reason=reason)
     if running:
         lines.append(f"  rate       {rate:.1f} requests/s in the last {_WINDOW:g} s")
     if requests and left is not None:
         when = "left" if running else "needed"
-        lines.append(f"  left       {requests:,} requests at least, {duration(left)} {when} at {going:.1f} requests/s")
+        lines.append(
+            f"  left       {requests:,} requests at least, {format_duration(left)} {when} at {going:.1f} requests/s"
+        )
     if not running and (commands := next_commands(summary)):
         lines += ["next:", *(f"  {command}" for command in commands)]
     return document, lines
@@ -90,4 +92,4 @@ def _line(document: dict[str, Any]) -> str:
     finished = things["total"] - things["pending"]
     parts = [f"{finished:,}/{things['total']:,} things", f"{things['failed']:,} failed"]
     parts.append(f"{document['rate']:.1f} requests/s")
-    return ", ".join(parts if left is None else [*parts, f"{duration(left)} left"])
+    return ", ".join(parts if left is None else [*parts, f"{format_duration(left)} left"])

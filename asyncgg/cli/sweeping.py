@@ -15,12 +15,12 @@ from asyncgg.cli.signals import stopping
 from asyncgg.engine import StopReason
 from asyncgg.inventory import LONGEST_SWEEP, Sweep, SweepProgress, Swept
 from asyncgg.model import RunState
-from asyncgg.report.summary import duration
+from asyncgg.report.summary import format_duration
 from asyncgg.runs import confirm_account
 from asyncgg.runs.execute import connection_of
 from asyncgg.runs.sweeping import take_inventory
 from asyncgg.settings import Settings
-from asyncgg.transport import CoreFilter, Target
+from asyncgg.transport import CoreFilter, Endpoint
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,7 +32,7 @@ def sweep_now(
     path: Path,
     settings: Settings,
     output: Output,
-    target: Target,
+    target: Endpoint,
     *,
     filters: CoreFilter | None = None,
     cores: Sequence[str] | None = None,
@@ -48,7 +48,7 @@ def sweep_now(
 
 
 class _Start:
-    def __init__(self, path: Path, settings: Settings, output: Output, target: Target, how: dict[str, Any]) -> None:
+    def __init__(self, path: Path, settings: Settings, output: Output, target: Endpoint, how: dict[str, Any]) -> None:
         self._path = path
         self._settings = settings
         self._display = Display(output, form=FORM)
@@ -114,7 +114,7 @@ def _parts(progress: SweepProgress, rate: float) -> list[str]:
         if progress.open_ended:  # nobody knows how many cores are still to come
             parts.append(f"{progress.left:,} requests left at least")
         else:
-            parts.append(f"about {progress.left:,} requests, {duration(progress.seconds_left)} left")
+            parts.append(f"about {progress.left:,} requests, {format_duration(progress.seconds_left)} left")
     if progress.throttled:
         parts.append(f"{progress.throttled:,} throttled")
     return [*parts, progress.note] if progress.note else parts
@@ -198,7 +198,7 @@ def swept_lines(swept: Swept) -> list[str]:
         f" {swept.retried:,} retried"
     )
     rate = f", {swept.sent / swept.seconds:.1f} requests/s" if swept.seconds >= 1 else ""
-    lines.append(f"  time       {duration(swept.seconds)}{rate}")
+    lines.append(f"  time       {format_duration(swept.seconds)}{rate}")
     return lines
 
 

@@ -13,8 +13,8 @@ from asyncgg.cli.running import run_loop
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError, GuardError
 from asyncgg.model import Summary
-from asyncgg.notify import Message, Occasion, notify, occasion_of, parse_target, text_of
-from asyncgg.report import summary_object
+from asyncgg.notify import Message, NotificationEvent, event_for_state, format_text, notify, parse_target
+from asyncgg.report import summary_to_dict
 from asyncgg.runs import exit_code
 from asyncgg.runs.execute import connection_of
 from asyncgg.settings import Settings
@@ -41,11 +41,11 @@ class Telling:
     def ended(self, result: RunResult, summary: Summary) -> tuple[RunResult, Summary]:
         """Note how the run ended; gives it back."""
         if self._targets:
-            document = summary_object(
+            document = summary_to_dict(
                 replace(summary, state=result.state), exit_code=exit_code(result), reason=result.reason
             )
-            occasion = occasion_of(result.state, credentials=result.is_auth_error)
-            text = text_of(replace(summary, state=result.state), reason=result.reason)
+            occasion = event_for_state(result.state, is_auth_error=result.is_auth_error)
+            text = format_text(replace(summary, state=result.state), reason=result.reason)
             self._message = _message(occasion, text, document)
         return result, summary
 
@@ -53,7 +53,7 @@ class Telling:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._targets and isinstance(error, Exception):
-            occasion = Occasion.GUARD if isinstance(error, GuardError) else Occasion.FAILURE
+            occasion = NotificationEvent.GUARD if isinstance(error, GuardError) else NotificationEvent.FAILURE
             self._message = _message(occasion, f"asyncgg: {_words(error)}", {"exit": getattr(error, "exit_code", 1)})
         if self._message is None:
             return
@@ -72,5 +72,5 @@ def _words(error: Exception) -> str:
     return f"the system reports: {error.strerror}" if isinstance(error, OSError) else f"a fault: {type(error).__name__}"
 
 
-def _message(occasion: Occasion, text: str, document: dict[str, Any]) -> Message:
+def _message(occasion: NotificationEvent, text: str, document: dict[str, Any]) -> Message:
     return Message(occasion, text, document, socket.gethostname())

@@ -17,11 +17,11 @@ from asyncgg.cli.signals import interrupting, stopping
 from asyncgg.errors import SettingsError
 from asyncgg.manifest.writing import written
 from asyncgg.ratelimit import documented_quota
-from asyncgg.report.summary import duration
+from asyncgg.report.summary import format_duration
 from asyncgg.runs import confirm_account
 from asyncgg.runs.execute import connection_of
 from asyncgg.settings import Settings, load_settings, parse_duration
-from asyncgg.transport import CoreFilter, Page, Reads, Target, open_transport, resolve
+from asyncgg.transport import CoreFilter, Endpoint, ListingTransport, Page, open_transport, resolve_endpoint
 from asyncgg.tuning.applied import applied_quota
 from asyncgg.tuning.asking import Answered, Heard
 from asyncgg.tuning.found import Found, found_lines, found_object, write_requests
@@ -45,7 +45,7 @@ def measure(given: Mapping[str, Any], output: Output) -> int:
     )
     if not given["yes"]:
         confirm.must_be_able_to_ask(stdin_is_taken=False)
-    target = resolve(connection_of(settings))
+    target = resolve_endpoint(connection_of(settings))
     documented = documented_quota(target.region)
     up_to = _up_to(given["up_to"]) or _OF_DOCUMENTED * documented
     seconds = _seconds(given["for_"])
@@ -62,11 +62,11 @@ def measure(given: Mapping[str, Any], output: Output) -> int:
     return 130 if start.interrupted else 0
 
 
-def asker(reads: Reads) -> Any:
+def asker(reads: ListingTransport) -> Any:
     """The one question: a page of one core device. What it says of cores is not looked at."""
 
     async def ask() -> Heard:
-        reply = await reads.cores("", _ALL, 1)
+        reply = await reads.list_cores("", _ALL, 1)
         if isinstance(reply, Page):
             return Heard(Answered.ACCEPTED)
         if classify(reply, "", ()) is ReplyVerdict.THROTTLED:
@@ -76,7 +76,7 @@ def asker(reads: Reads) -> Any:
     return ask
 
 
-def _announce(output: Output, target: Target, up_to: float, seconds: float, *, quiet: bool) -> None:
+def _announce(output: Output, target: Endpoint, up_to: float, seconds: float, *, quiet: bool) -> None:
     if quiet:
         return
     most = most_requests(up_to, seconds)
@@ -85,15 +85,15 @@ def _announce(output: Output, target: Target, up_to: float, seconds: float, *, q
         {
             "event": "plan",
             "region": target.region,
-            "endpoint": target.endpoint_url,
+            "endpoint": target.url,
             "up_to": up_to,
             "seconds": seconds,
             "most_requests": most,
         },
-        f"measure the quota of {target.region} at {target.endpoint_url}{custom}",
+        f"measure the quota of {target.region} at {target.url}{custom}",
         "  sends      ListCoreDevices with one result a page, and nothing else: nothing is changed",
         f"  pace       stepping up to {up_to:g} requests/s until the service throttles, then close to what it lets in",
-        f"  costs      {duration(seconds)} and {most:,} requests at most, about 25 of them throttled",
+        f"  costs      {format_duration(seconds)} and {most:,} requests at most, about 25 of them throttled",
         "  others     consoles, CI and jobs in this account and Region share the quota: they may be throttled too",
     )
 
@@ -113,7 +113,7 @@ class _Progress:
 class _Start:
     """One measurement, shown while it goes, stoppable by signals."""
 
-    def __init__(self, settings: Settings, target: Target, up_to: float, seconds: float, output: Output) -> None:
+    def __init__(self, settings: Settings, target: Endpoint, up_to: float, seconds: float, output: Output) -> None:
         self._settings = settings
         self._target = target
         self._up_to = up_to
@@ -163,7 +163,7 @@ class _Start:
 def _line(progress: _Progress, rate: float) -> str:
     return (
         f"{progress.step}: {rate:.1f} of {progress.pace:.1f} requests/s, {progress.sent:,} sent,"
-        f" {progress.throttled} throttled, {duration(max(0.0, progress.allowed - progress.seconds))} left at most"
+        f" {progress.throttled} throttled, {format_duration(max(0.0, progress.allowed - progress.seconds))} left at most"
     )
 
 

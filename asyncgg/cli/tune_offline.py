@@ -17,7 +17,7 @@ from asyncgg.cli.tune_progress import Ticker
 from asyncgg.errors import SettingsError, UsageError
 from asyncgg.manifest.writing import place_of, written
 from asyncgg.ratelimit import documented_quota
-from asyncgg.testing import Script, Spread
+from asyncgg.testing import JitteredLatency, Scenario
 from asyncgg.tuning.block import existing, settings_block, write_settings
 from asyncgg.tuning.confirm import Confirmed, confirm, confirm_work, simulator_settings
 from asyncgg.tuning.described import described, read_service
@@ -140,7 +140,7 @@ def _work(given: Mapping[str, Any], batches: int, cores: int) -> Work:
     )
 
 
-def _grid(given: Mapping[str, Any], script: Script) -> Grid:
+def _grid(given: Mapping[str, Any], script: Scenario) -> Grid:
     def values(name: str, **how: bool) -> list[Any]:
         text = given[name]
         return [] if text is None else list(read_list(f"--{name.replace('_', '-')}", text, **how))
@@ -166,7 +166,7 @@ def _confirm(swept: Swept, output: Output) -> list[Confirmed]:
     work = confirm_work(script, swept.setup.work)
     settings = simulator_settings(script, work)
     if settings is None:
-        if isinstance(script.latency, Spread) and not output.quiet:  # a replay does not promise it
+        if isinstance(script.latency, JitteredLatency) and not output.quiet:  # a replay does not promise it
             output.say("not confirmed in real time: the simulator cannot play others or steps")
         return []
     setup = Setup(script, work, swept.setup.documented)

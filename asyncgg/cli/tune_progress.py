@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from asyncgg.cli.output import Output
-from asyncgg.report.summary import duration
+from asyncgg.report.summary import format_duration
 
 __all__ = ["Ticker"]
 
@@ -40,7 +40,7 @@ class Ticker:
             return
         self._shown = now
         left = (now - self._begun) / done * (total - done)
-        text = f"{done:,} of {total:,} settings tried, {duration(left)} left"
+        text = f"{done:,} of {total:,} settings tried, {format_duration(left)} left"
         if not self._in_place:
             self._output.tell({"event": "progress", "done": done, "total": total, "seconds_left": round(left, 1)}, text)
             return

@@ -22,7 +22,7 @@ from asyncgg.cli.output import Output
 
 if TYPE_CHECKING:
     from asyncgg.runs import Plan, Preparation
-    from asyncgg.transport import Target
+    from asyncgg.transport import Endpoint
 
 __all__ = ["EXAMPLES", "command"]
 
@@ -95,7 +95,7 @@ def command(
         settings = inherited(reader.settings(), meta, asked, without=NOT_INHERITED)
     output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
 
-    def prepare(target: Target) -> tuple[Preparation, Plan]:
+    def prepare(target: Endpoint) -> tuple[Preparation, Plan]:
         wanted = load_only(only) if only else None
         path = settings.journal or default_journal()
         with known_before(inventory, run, meta) as known:

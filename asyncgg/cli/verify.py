@@ -10,7 +10,7 @@ import typer
 from asyncgg.cli.inventory import READING
 from asyncgg.cli.options import CONNECTION, OUTPUT, JournalPath, with_options
 from asyncgg.errors import SettingsError
-from asyncgg.report.left import check_left_ending
+from asyncgg.report.left import require_csv_suffix
 from asyncgg.settings import parse_duration
 
 __all__ = ["EXAMPLES", "command"]
@@ -65,7 +65,7 @@ def command(
     from asyncgg.cli.verifying import verify
 
     if failures is not None:
-        check_left_ending(failures)
+        require_csv_suffix(failures)
     return verify(journal, given, wait=_seconds(wait), failures=failures, out=out)
 
 

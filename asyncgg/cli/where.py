@@ -98,13 +98,13 @@ def _sweep(path: Path, settings: Settings, output: Output) -> Swept:
     from asyncgg.cli.sweeping import sweep_now
     from asyncgg.runs import quota_rate
     from asyncgg.runs.execute import connection_of
-    from asyncgg.transport import resolve
+    from asyncgg.transport import resolve_endpoint
 
-    target = resolve(connection_of(settings))
+    target = resolve_endpoint(connection_of(settings))
     rate = quota_rate(settings, target.region)
     output.tell(
-        {"event": "sweep", "region": target.region, "endpoint": target.endpoint_url, "rate": rate},
-        f"no --inventory: sweeping {target.region} ({target.endpoint_url}), which takes a request for every core at"
+        {"event": "sweep", "region": target.region, "endpoint": target.url, "rate": rate},
+        f"no --inventory: sweeping {target.region} ({target.url}), which takes a request for every core at"
         f" least, {rate:g} a second at most: {60 * rate:,.0f} cores a minute",
     )
     return sweep_now(path, settings, output, target)
@@ -113,7 +113,7 @@ def _sweep(path: Path, settings: Settings, output: Output) -> Swept:
 def _answer(output: Output, snapshot: Snapshot, names: list[str], swept: Swept | None, inventory: str | None) -> int:
     from asyncgg.cli.sweeping import swept_object
     from asyncgg.manifest.writing import timestamp
-    from asyncgg.report.summary import duration
+    from asyncgg.report.summary import format_duration
 
     found = snapshot.where(names)
     missing = [name for name, pairs in found.items() if not pairs]
@@ -126,7 +126,7 @@ def _answer(output: Output, snapshot: Snapshot, names: list[str], swept: Swept |
         if not pairs:
             lines.append(f"{name}  on no core")
     age = max(0.0, time.time() - snapshot.begun_at)
-    notes = [f"{len(names) - len(missing):,} of {len(names):,} things found, as of {duration(age)} ago"]
+    notes = [f"{len(names) - len(missing):,} of {len(names):,} things found, as of {format_duration(age)} ago"]
     if unknown:
         notes.append(f"{unknown:,} cores are not known: denied or failed in the sweep; what they hold is not seen")
     if snapshot.partial:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from asyncgg.transport.reads import PAGE
+from asyncgg.transport.reads import MAX_PAGE_SIZE
 
 __all__ = ["minimum", "requests_left"]
 
@@ -17,7 +17,9 @@ def minimum(things: Iterable[int]) -> int:
     sends a token with a last page which is full makes it one more for each such list.
     """
     sizes = list(things)
-    return max(1, math.ceil(len(sizes) / PAGE)) + sum(max(1, math.ceil(size / PAGE)) for size in sizes)
+    return max(1, math.ceil(len(sizes) / MAX_PAGE_SIZE)) + sum(
+        max(1, math.ceil(size / MAX_PAGE_SIZE)) for size in sizes
+    )
 
 
 def requests_left(*, waiting: int, begun: int, begun_pages: int, ended: int, ended_pages: int, cores_left: bool) -> int:

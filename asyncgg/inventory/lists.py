@@ -38,21 +38,21 @@ class Lists:
     def take(self, listing: Listing, page: Pages) -> None:
         """Keep a page; its list goes on or ends."""
         listing.attempts, listing.tried = 0, False
-        if page.odd:
-            self._books.odd(len(page.odd))
-            self._control.emit(InvalidNames(listing.core, page.odd))
-        if page.token and not listing.chain.goes_on(_names(page), page.token):
+        if page.invalid_names:
+            self._books.odd(len(page.invalid_names))
+            self._control.emit(InvalidNames(listing.core, page.invalid_names))
+        if page.next_token and not listing.chain.goes_on(_names(page), page.next_token):
             self._begin_anew(listing, "RepeatedPages", "the list turns in circles: a page or its token comes again")
             return
-        listing.token = page.token
+        listing.token = page.next_token
         listing.pages += 1
         if listing.of_cores:
             cores = cast("Page[CoreDevice]", page).items
-            for number, name in self._books.cores_page(cores, page.token):
+            for number, name in self._books.cores_page(cores, page.next_token):
                 self._agenda.add(Listing(number, name))
         else:
-            self._books.devices_page(listing.number, cast("Page[ClientDevice]", page).items, page.token)
-        if page.token:
+            self._books.devices_page(listing.number, cast("Page[ClientDevice]", page).items, page.next_token)
+        if page.next_token:
             self._agenda.go_on(listing)
         else:
             self._agenda.end(listing)

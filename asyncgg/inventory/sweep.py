@@ -24,7 +24,7 @@ from asyncgg.inventory.lists import Lists
 from asyncgg.inventory.opening import LONGEST_SWEEP, Scope
 from asyncgg.inventory.values import Origin, SweepProgress, Swept
 from asyncgg.model import ClientDevice, CoreDevice, ErrorResponse, NoResponse, RunState
-from asyncgg.transport.reads import CoreFilter, Page, Reads
+from asyncgg.transport.reads import CoreFilter, ListingTransport, Page
 
 __all__ = ["Sweep", "SweepOptions", "sweep"]
 
@@ -61,7 +61,7 @@ class Sweep:
         self,
         books: Books,
         lane: Lane,
-        reads: Reads,
+        reads: ListingTransport,
         filters: CoreFilter,
         options: SweepOptions,
         listeners: Sequence[Listener] = (),
@@ -177,9 +177,9 @@ class Sweep:
     async def _page_of(self, listing: Listing) -> tuple[Answer, ReplyVerdict]:
         try:
             if listing.of_cores:
-                found: Answer = await self._reads.cores(listing.token, self._filters)
+                found: Answer = await self._reads.list_cores(listing.token, self._filters)
             else:
-                found = await self._reads.devices(listing.core, listing.token)
+                found = await self._reads.list_client_devices(listing.core, listing.token)
         except CredentialsError as error:
             return NoResponse("credentials", str(error), sent=False), ReplyVerdict.CREDENTIALS_EXPIRED
         if isinstance(found, Page):
@@ -237,7 +237,7 @@ class Sweep:
 async def sweep(
     path: Path,
     lane: Lane,
-    reads: Reads,
+    reads: ListingTransport,
     *,
     origin: Origin | None = None,
     filters: CoreFilter | None = None,

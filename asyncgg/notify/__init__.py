@@ -3,20 +3,20 @@
 Rule: the names the rest of asyncgg may use of notifications are listed here; nothing is defined here.
 """
 
-from asyncgg.notify.message import Message, Occasion, occasion_of, text_of
+from asyncgg.notify.message import Message, NotificationEvent, event_for_state, format_text
 from asyncgg.notify.sending import TOTAL_SECONDS, notify
-from asyncgg.notify.targets import Target, Topic, Webhook, parse_target, secret_headers
+from asyncgg.notify.targets import NotificationTarget, SnsTopic, Webhook, parse_target, resolve_headers
 
 __all__ = [
     "TOTAL_SECONDS",
     "Message",
-    "Occasion",
-    "Target",
-    "Topic",
+    "NotificationEvent",
+    "NotificationTarget",
+    "SnsTopic",
     "Webhook",
     "notify",
-    "occasion_of",
+    "event_for_state",
     "parse_target",
-    "secret_headers",
-    "text_of",
+    "resolve_headers",
+    "format_text",
 ]

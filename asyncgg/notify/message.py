@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from asyncgg.model import RunState, Summary
 
-__all__ = ["SCHEMA", "Message", "Occasion", "occasion_of", "text_of"]
+__all__ = ["SCHEMA", "Message", "NotificationEvent", "event_for_state", "format_text"]
 
 SCHEMA: Final = "asyncgg.notification/1"
 
 
-class Occasion(StrEnum):
+class NotificationEvent(StrEnum):
     """Why somebody is told; the values are part of the JSON object's contract."""
 
     END = "end"
@@ -33,7 +33,7 @@ class Occasion(StrEnum):
 class Message:
     """One notification."""
 
-    occasion: Occasion
+    event: NotificationEvent
     text: str
     """One line for a person."""
     summary: Mapping[str, Any] = field(default_factory=dict)
@@ -42,34 +42,32 @@ class Message:
     policy: str | None = None
     """The name of the clean-up policy, None for a run without one."""
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The message as `asyncgg.notification/1`."""
         return {
             "schema": SCHEMA,
-            "event": self.occasion.value,
+            "event": self.event.value,
             "text": self.text,
             "summary": dict(self.summary),
             "host": self.host,
             "policy": self.policy,
         }
 
-    def body(self) -> str:
+    def to_json(self) -> str:
         """The document as JSON that is UTF-8 in any case; a journal's name may hold bytes that are not."""
-        return json.dumps(self.document(), ensure_ascii=False).encode("utf-8", "replace").decode()
+        return json.dumps(self.to_dict(), ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
-def occasion_of(state: RunState, *, credentials: bool = False) -> Occasion:
+def event_for_state(state: RunState, *, is_auth_error: bool = False) -> NotificationEvent:
     """What kind of end `state` is; `credentials`: whether credentials or permissions brought it."""
-    if credentials or state in {RunState.INTERRUPTED, RunState.RUNNING, RunState.PLANNED}:
-        return Occasion.FAILURE
-    return Occasion.GUARD if state is RunState.ABORTED else Occasion.END
+    if is_auth_error or state in {RunState.INTERRUPTED, RunState.RUNNING, RunState.PLANNED}:
+        return NotificationEvent.FAILURE
+    return NotificationEvent.GUARD if state is RunState.ABORTED else NotificationEvent.END
 
 
-def text_of(summary: Summary, *, reason: str = "", policy: str | None = None) -> str:
+def format_text(summary: Summary, *, reason: str = "", policy: str | None = None) -> str:
     """How a run ended, in one line."""
-    done = f"{summary.disassociated:,} of {summary.total:,} things {summary.operation.past_participle}"
-    counts = [done, f"{summary.failed:,} failed"] + ([f"{summary.pending:,} pending"] if summary.pending else [])
-    why = f" ({' '.join(reason.split())})" if reason else ""
-    return (
-        f"asyncgg {policy or summary.operation}: {summary.state}{why}: {', '.join(counts)}; journal {summary.journal}"
-    )
+    progress = f"{summary.disassociated:,} of {summary.total:,} things {summary.operation.past_participle}"
+    counts = [progress, f"{summary.failed:,} failed"] + ([f"{summary.pending:,} pending"] if summary.pending else [])
+    reason_suffix = f" ({' '.join(reason.split())})" if reason else ""
+    return f"asyncgg {policy or summary.operation}: {summary.state}{reason_suffix}: {', '.join(counts)}; journal {summary.journal}"

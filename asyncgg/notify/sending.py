@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from asyncgg.notify.message import Message
-from asyncgg.notify.sns import tell_topic
-from asyncgg.notify.targets import Target, Webhook
-from asyncgg.notify.webhook import NotToldError, tell_webhook
-from asyncgg.transport import Connection
+from asyncgg.notify.sns import publish_to_sns
+from asyncgg.notify.targets import NotificationTarget, Webhook
+from asyncgg.notify.webhook import DeliveryError, post_webhook
+from asyncgg.transport import ConnectionConfig
 
 __all__ = ["TOTAL_SECONDS", "notify"]
 
@@ -19,34 +19,38 @@ TOTAL_SECONDS: Final = 30.0
 
 
 async def notify(
-    targets: Sequence[Target],
+    targets: Sequence[NotificationTarget],
     message: Message,
     *,
-    connection: Connection | None = None,
-    seconds: float = TOTAL_SECONDS,
+    connection: ConnectionConfig | None = None,
+    timeout: float = TOTAL_SECONDS,
 ) -> list[str]:
     """Tell all `targets`; what went wrong, a line for each that was not told. Raises nothing but cancellation.
 
     `connection` says whose credentials SNS is asked with.
     """
-    told = await asyncio.gather(*(_tell(target, message, connection or Connection(), seconds) for target in targets))
-    return [f"{target.shown} was not told: {fault}" for target, fault in zip(targets, told, strict=True) if fault]
+    errors = await asyncio.gather(
+        *(_deliver(target, message, connection or ConnectionConfig(), timeout) for target in targets)
+    )
+    return [
+        f"{target.display_name} was not told: {error}" for target, error in zip(targets, errors, strict=True) if error
+    ]
 
 
-async def _tell(target: Target, message: Message, connection: Connection, seconds: float) -> str:
+async def _deliver(target: NotificationTarget, message: Message, connection: ConnectionConfig, timeout: float) -> str:
     """What went wrong; empty when nothing did."""
-    said: list[str] = []
+    attempt_errors: list[str] = []
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(timeout):
             if isinstance(target, Webhook):
-                await tell_webhook(target, message, said)
+                await post_webhook(target, message, attempt_errors)
             else:
-                await tell_topic(target, message, connection)
-    except NotToldError as error:
+                await publish_to_sns(target, message, connection)
+    except DeliveryError as error:
         return str(error)
     except TimeoutError:
-        last = f"; the last try: {said[-1]}" if said else ""
-        return f"gave up after {seconds:g} s{last}"
+        last_error = f"; the last try: {attempt_errors[-1]}" if attempt_errors else ""
+        return f"gave up after {timeout:g} s{last_error}"
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not fail the run; its words may hold a secret
         return f"a fault of asyncgg ({type(error).__name__})"
     return ""

@@ -13,34 +13,34 @@ from botocore import exceptions as aws
 
 from asyncgg.errors import AsyncggError
 from asyncgg.notify.message import Message
-from asyncgg.notify.targets import Topic
-from asyncgg.notify.webhook import NotToldError
-from asyncgg.transport.connection import Connection, configured_endpoint, resolve
+from asyncgg.notify.targets import SnsTopic
+from asyncgg.notify.webhook import DeliveryError
+from asyncgg.transport.connection import ConnectionConfig, configured_endpoint, resolve_endpoint
 from asyncgg.transport.credentials import CredentialSource, SourceUnreachableError
-from asyncgg.transport.failure import one_line
+from asyncgg.transport.failure import sanitize
 from asyncgg.transport.session import client_config, new_session
 
-__all__ = ["tell_topic"]
+__all__ = ["publish_to_sns"]
 
 _ATTEMPTS: Final = 4
 _ATTEMPT_SECONDS: Final = 10.0
-_SUBJECT: Final = 100
+_MAX_SUBJECT_LENGTH: Final = 100
 """Most characters of a subject; ASCII, one line [SNS API reference, Publish]."""
 
 
-async def tell_topic(target: Topic, message: Message, connection: Connection) -> None:
+async def publish_to_sns(target: SnsTopic, message: Message, connection: ConnectionConfig) -> None:
     """Publish `message` with the credentials of `connection`'s profile. Raises `NotToldError`."""
     try:
         await _publish(target, message, connection)
     except aws.ClientError as error:
-        said = error.response.get("Error", {})
-        raise NotToldError(one_line(f"SNS answers {said.get('Code', '?')}: {said.get('Message', '')}")) from None
+        details = error.response.get("Error", {})
+        raise DeliveryError(sanitize(f"SNS answers {details.get('Code', '?')}: {details.get('Message', '')}")) from None
     except (aws.BotoCoreError, SourceUnreachableError, AsyncggError) as error:
-        raise NotToldError(one_line(error)) from None
+        raise DeliveryError(sanitize(error)) from None
 
 
-async def _publish(target: Topic, message: Message, connection: Connection) -> None:
-    endpoint = _endpoint(connection)
+async def _publish(target: SnsTopic, message: Message, connection: ConnectionConfig) -> None:
+    endpoint = _endpoint_url(connection)
     source = CredentialSource(connection.profile, target.region)
     await source.open()
     session = new_session(connection.profile, target.region)
@@ -52,8 +52,8 @@ async def _publish(target: Topic, message: Message, connection: Connection) -> N
         use_fips_endpoint=connection.use_fips,
         use_dualstack_endpoint=connection.use_dualstack,
     )
-    body = message.body()
-    subject = " ".join(message.text.encode("ascii", "replace").decode().split())[:_SUBJECT]
+    body = message.to_json()
+    subject = " ".join(message.text.encode("ascii", "replace").decode().split())[:_MAX_SUBJECT_LENGTH]
     request = {"TopicArn": target.arn, "Message": body, "Subject": subject}
     if target.arn.endswith(".fifo"):
         digest = hashlib.sha256(body.encode()).hexdigest()
@@ -62,19 +62,19 @@ async def _publish(target: Topic, message: Message, connection: Connection) -> N
         await client.publish(**request)
 
 
-def _endpoint(connection: Connection) -> str | None:
+def _endpoint_url(connection: ConnectionConfig) -> str | None:
     """Where SNS is asked, None for AWS's own."""
     session = new_session(connection.profile)
-    own = configured_endpoint(session, "sns", own_only=True)[1]
-    if own is not None:
-        return own
+    sns_url = configured_endpoint(session, "sns", service_specific_only=True)[1]
+    if sns_url is not None:
+        return sns_url
     if connection.endpoint_url is None:
-        for_all = configured_endpoint(session, "sns")[1]
-        if for_all is not None:
-            return for_all
+        global_url = configured_endpoint(session, "sns")[1]
+        if global_url is not None:
+            return global_url
     # The Region is of no matter here, but without one nothing can be resolved.
-    if resolve(replace(connection, region=connection.region or "us-east-1")).custom:
-        raise NotToldError(
+    if resolve_endpoint(replace(connection, region=connection.region or "us-east-1")).custom:
+        raise DeliveryError(
             "a custom endpoint is set for Greengrass and none for SNS, and nothing is called elsewhere then;"
             " set AWS_ENDPOINT_URL_SNS"
         )

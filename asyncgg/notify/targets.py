@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from asyncgg.errors import UsageError
 
-__all__ = ["Target", "Topic", "Webhook", "parse_target", "secret_headers"]
+__all__ = ["NotificationTarget", "SnsTopic", "Webhook", "parse_target", "resolve_headers"]
 
-_TOPIC: Final = re.compile(r"arn:[a-z0-9-]+:sns:([a-z0-9-]+):\d{12}:[a-zA-Z0-9_-]{1,256}(?:\.fifo)?\Z")
-_VARIABLE: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)\Z")
-_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_TOPIC_ARN: Final = re.compile(r"arn:[a-z0-9-]+:sns:([a-z0-9-]+):\d{12}:[a-zA-Z0-9_-]{1,256}(?:\.fifo)?\Z")
+_ENV_REFERENCE: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)\Z")
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Webhook:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
-    def shown(self) -> str:
+    def display_name(self) -> str:
         """What messages call it: scheme and host."""
         parts = urlsplit(self.url)
         port = f":{parts.port}" if parts.port else ""
@@ -37,7 +37,7 @@ class Webhook:
 
 
 @dataclass(frozen=True, slots=True)
-class Topic:
+class SnsTopic:
     """An SNS topic."""
 
     arn: str
@@ -48,50 +48,50 @@ class Topic:
         return self.arn.split(":")[3]
 
     @property
-    def shown(self) -> str:
+    def display_name(self) -> str:
         """What messages call it."""
         return f"topic {self.arn}"
 
 
-Target = Webhook | Topic
+NotificationTarget = Webhook | SnsTopic
 
 
 def parse_target(
     text: str, headers: Mapping[str, str] | None = None, environment: Mapping[str, str] | None = None
-) -> Target:
+) -> NotificationTarget:
     """The target that `text` names: an SNS topic's ARN, an http(s) URL, or `env:NAME`, whose variable holds the URL.
 
     `headers` (see `secret_headers`) are for a webhook. Raises `UsageError` that does not repeat the text.
     """
     if text.startswith("arn:"):
-        if not _TOPIC.match(text):
+        if not _TOPIC_ARN.match(text):
             raise UsageError(f"notify: {text[:200]!a} is no SNS topic's ARN: arn:aws:sns:REGION:ACCOUNT:NAME")
-        return Topic(text)
-    url = _of_variable(text, environment) if text.startswith("env:") else text
+        return SnsTopic(text)
+    url = _from_environment(text, environment) if text.startswith("env:") else text
     if not _is_url(url):
-        whose = f"what {text} holds" if text.startswith("env:") else "what is given (not shown, it may hold a secret)"
-        raise UsageError(f"notify: {whose} is no target: use https://..., env:NAME or an SNS topic's ARN")
+        subject = f"what {text} holds" if text.startswith("env:") else "what is given (not shown, it may hold a secret)"
+        raise UsageError(f"notify: {subject} is no target: use https://..., env:NAME or an SNS topic's ARN")
     return Webhook(url, headers or {})
 
 
-def secret_headers(named: Mapping[str, str], environment: Mapping[str, str] | None = None) -> dict[str, str]:
+def resolve_headers(references: Mapping[str, str], environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """The headers of a webhook, each written `env:NAME`, with what their variables hold.
 
     Raises `UsageError` for a header that cannot be sent, or a variable that is not set.
     """
     headers = {}
-    for name, text in named.items():
-        if not _HEADER.match(name):
+    for name, reference in references.items():
+        if not _HEADER_NAME.match(name):
             raise UsageError(f"notify: {name[:100]!a} is no name of an HTTP header")
-        value = _of_variable(text, environment)
+        value = _from_environment(reference, environment)
         if not value.isprintable():
-            raise UsageError(f"notify: what {text} holds cannot be sent in the header {name}: it is not one line")
+            raise UsageError(f"notify: what {reference} holds cannot be sent in the header {name}: it is not one line")
         headers[name] = value
     return headers
 
 
-def _of_variable(text: str, environment: Mapping[str, str] | None) -> str:
-    match = _VARIABLE.match(text)
+def _from_environment(reference: str, environment: Mapping[str, str] | None) -> str:
+    match = _ENV_REFERENCE.match(reference)
     if match is None:
         raise UsageError("notify: a secret is written env:NAME, and the variable holds it")
     value = (os.environ if environment is None else environment).get(match[1], "").strip()

@@ -14,33 +14,33 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from asyncgg.backoff import equal_jitter
 from asyncgg.notify.message import Message
 from asyncgg.notify.targets import Webhook
-from asyncgg.transport.answer import read_retry_after
+from asyncgg.transport.answer import parse_retry_after
 
-__all__ = ["NotToldError", "tell_webhook"]
+__all__ = ["DeliveryError", "post_webhook"]
 
 _ATTEMPTS: Final = 5
 _ATTEMPT_SECONDS: Final = 10.0
-_WAIT: Final = equal_jitter(0.5, 8.0)
-_PASSING: Final = frozenset({408, 425, 429})
+_BACKOFF: Final = equal_jitter(0.5, 8.0)
+_RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
 
 
-class NotToldError(Exception):
+class DeliveryError(Exception):
     """The target did not take the message; the text says why, without a secret."""
 
 
-class _PassingError(NotToldError):
+class RetryableDeliveryError(DeliveryError):
     """The same, and another try may help."""
 
-    def __init__(self, words: str, retry_after: float | None = None) -> None:
-        super().__init__(words)
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
         self.retry_after = retry_after
 
 
-async def tell_webhook(target: Webhook, message: Message, said: list[str]) -> None:
+async def post_webhook(target: Webhook, message: Message, attempt_errors: list[str]) -> None:
     """Post `message`; what each try came to is added to `said`. Raises `NotToldError`."""
-    body = message.body().encode()
-    trying = AsyncRetrying(
-        retry=retry_if_exception_type(_PassingError),
+    body = message.to_json().encode()
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(RetryableDeliveryError),
         stop=stop_after_attempt(_ATTEMPTS),
         wait=_wait,
         sleep=asyncio.sleep,
@@ -49,31 +49,31 @@ async def tell_webhook(target: Webhook, message: Message, said: list[str]) -> No
     async with aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=_ATTEMPT_SECONDS), trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
     ) as session:
-        async for attempt in trying:
+        async for attempt in retrying:
             with attempt:
                 try:
                     await _post(session, target, body)
-                except NotToldError as error:
-                    said.append(str(error))
+                except DeliveryError as error:
+                    attempt_errors.append(str(error))
                     raise
 
 
 async def _post(session: aiohttp.ClientSession, target: Webhook, body: bytes) -> None:
     headers = {"Content-Type": "application/json", "User-Agent": "asyncgg", **target.headers}
     try:
-        async with session.post(target.url, data=body, headers=headers, allow_redirects=False) as answer:
-            status = answer.status
-            told = {name.lower(): value for name, value in answer.headers.items()}
+        async with session.post(target.url, data=body, headers=headers, allow_redirects=False) as response:
+            status = response.status
+            response_headers = {name.lower(): value for name, value in response.headers.items()}
     except aiohttp.ClientSSLError:
-        raise NotToldError("its TLS certificate is not trusted") from None
+        raise DeliveryError("its TLS certificate is not trusted") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         # The kind only: aiohttp's words may quote the URL.
-        raise _PassingError(f"it cannot be reached ({_kind(error)})") from None
+        raise RetryableDeliveryError(f"it cannot be reached ({_kind(error)})") from None
     if 200 <= status < 300:
         return
-    if status >= 500 or status in _PASSING:
-        raise _PassingError(f"it answers HTTP {status}", read_retry_after(told, 0.0))
-    raise NotToldError(f"it answers HTTP {status}")
+    if status >= 500 or status in _RETRYABLE_STATUSES:
+        raise RetryableDeliveryError(f"it answers HTTP {status}", parse_retry_after(response_headers, 0.0))
+    raise DeliveryError(f"it answers HTTP {status}")
 
 
 def _kind(error: Exception) -> str:
@@ -85,5 +85,5 @@ def _kind(error: Exception) -> str:
 
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    asked = error.retry_after if isinstance(error, _PassingError) else None
-    return _WAIT(state) if asked is None else asked
+    retry_after = error.retry_after if isinstance(error, RetryableDeliveryError) else None
+    return _BACKOFF(state) if retry_after is None else retry_after

@@ -10,12 +10,12 @@ from typing import Any, Final
 from asyncgg.journal import OutcomeRow
 from asyncgg.model import Operation, Summary
 from asyncgg.report.outcomes import timestamp
-from asyncgg.report.summary import duration, summary_lines
-from asyncgg.report.verified import proof_line
+from asyncgg.report.summary import format_duration, format_summary
+from asyncgg.report.verified import format_verification_record
 
-__all__ = ["ROWS", "html_page"]
+__all__ = ["MAX_ROWS", "render_html"]
 
-ROWS: Final = 500
+MAX_ROWS: Final = 500
 """Failures the page lists; `--failures` lists them all."""
 
 _TITLES: Final = {
@@ -37,14 +37,14 @@ footer { margin-top: 3rem; font-size: .85rem; opacity: .7; }
 """
 
 
-def html_page(
+def render_html(
     summary: Summary,
     meta: Mapping[str, str],
     failures: Iterable[OutcomeRow],
     *,
-    made: float,
+    generated_at: float,
     reason: str = "",
-    proof: Mapping[str, Any] | None = None,
+    verification: Mapping[str, Any] | None = None,
 ) -> str:
     """The page; `made` is now, in seconds since 1970. Of `failures` only the first `ROWS` are taken. `proof` is that of
     a verification (see `asyncgg.report.verified`)."""
@@ -57,23 +57,29 @@ def html_page(
             "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
             f"<title>{title}: {escape(summary.run)}</title><style>{_STYLE}</style></head><body>",
             f"<h1>{title}</h1>",
-            f"<p>{escape(_sentence(summary, reason))}</p>",
+            f"<p>{escape(_headline(summary, reason))}</p>",
             _figures(summary),
             _bar(summary),
             "<h2>The run</h2>",
-            _table((), [*_facts(summary, meta), *([("Verified", proof_line(proof))] if proof else [])]),
-            *_codes(summary),
-            *_list(summary, failures),
-            f"<footer>Made by asyncgg on {escape(timestamp(made))} from {escape(summary.journal)}.</footer>",
+            _table(
+                (),
+                [
+                    *_details(summary, meta),
+                    *([("Verified", format_verification_record(verification))] if verification else []),
+                ],
+            ),
+            *_codes_table(summary),
+            *_failures_table(summary, failures),
+            f"<footer>Made by asyncgg on {escape(timestamp(generated_at))} from {escape(summary.journal)}.</footer>",
             "</body></html>",
             "",
         ]
     )
 
 
-def _sentence(summary: Summary, reason: str) -> str:
-    words = summary_lines(summary, reason=reason)[0]
-    return f"{words[:1].upper()}{words[1:]}."
+def _headline(summary: Summary, reason: str) -> str:
+    text = format_summary(summary, reason=reason)[0]
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _figures(summary: Summary) -> str:
@@ -95,17 +101,17 @@ def _bar(summary: Summary) -> str:
     )
 
 
-def _facts(summary: Summary, meta: Mapping[str, str]) -> list[tuple[str, str]]:
-    began = meta.get("created", "")
-    facts = [
+def _details(summary: Summary, meta: Mapping[str, str]) -> list[tuple[str, str]]:
+    created = meta.get("created", "")
+    details = [
         ("Run", summary.run),
         ("Undo of" if "undo_of" in meta else "Manifest", meta.get("source", "")),
-        ("Begun", timestamp(float(began)) if began else ""),
+        ("Begun", timestamp(float(created)) if created else ""),
         ("Account", meta.get("account", "")),
         ("Acted as", meta.get("arn", "")),
         ("Region", meta.get("region", "")),
         ("Endpoint", meta.get("endpoint", "")),
-        ("Running time", duration(summary.seconds)),
+        ("Running time", format_duration(summary.seconds)),
         ("Requests", f"{summary.sent:,} sent ({summary.minimum:,} at least)"),
         ("Throttled", f"{summary.throttled:,}"),
         ("Sent again", f"{summary.retried:,}"),
@@ -113,29 +119,29 @@ def _facts(summary: Summary, meta: Mapping[str, str]) -> list[tuple[str, str]]:
         ("Duplicates left out", f"{summary.duplicates:,}"),
         ("Protected, left out", f"{summary.protected:,}"),
     ]
-    return [(name, value) for name, value in facts if value]
+    return [(name, value) for name, value in details if value]
 
 
-def _codes(summary: Summary) -> list[str]:
+def _codes_table(summary: Summary) -> list[str]:
     if not summary.failures:
         return []
     rows = [(code or "(no code)", f"{count:,}") for code, count in summary.failures.items()]
     return ["<h2>Failures by code</h2>", _table(("Code", "Things"), rows)]
 
 
-def _list(summary: Summary, failures: Iterable[OutcomeRow]) -> list[str]:
+def _failures_table(summary: Summary, failures: Iterable[OutcomeRow]) -> list[str]:
     rows = [
         (row.core, row.thing, row.code, row.message, timestamp(row.answered_at), row.aws_request_id)
-        for row in islice(failures, ROWS)
+        for row in islice(failures, MAX_ROWS)
     ]
     if not rows:
         return []
-    whole = summary.failed <= len(rows)
-    head = "Failed things" if whole else f"The first {len(rows):,} of {summary.failed:,} failed things"
-    return [f"<h2>{head}</h2>", _table(("Core", "Thing", "Code", "Message", "Answered", "Request"), rows)]
+    complete = summary.failed <= len(rows)
+    heading = "Failed things" if complete else f"The first {len(rows):,} of {summary.failed:,} failed things"
+    return [f"<h2>{heading}</h2>", _table(("Core", "Thing", "Code", "Message", "Answered", "Request"), rows)]
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    top = f"<tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr>" if head else ""
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    header = f"<tr>{''.join(f'<th>{escape(cell)}</th>' for cell in columns)}</tr>" if columns else ""
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table>{top}{body}</table>"
+    return f"<table>{header}{body}</table>"

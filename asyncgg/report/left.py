@@ -10,24 +10,24 @@ from typing import Final
 from asyncgg.errors import UsageError
 from asyncgg.manifest.writing import timestamp, written
 
-__all__ = ["LEFT_COLUMNS", "check_left_ending", "write_left"]
+__all__ = ["MISMATCH_COLUMNS", "require_csv_suffix", "write_mismatches"]
 
-LEFT_COLUMNS: Final = ("core", "thing", "found", "associated_at")
+MISMATCH_COLUMNS: Final = ("core", "thing", "found", "associated_at")
 
 
-def check_left_ending(path: Path) -> None:
+def require_csv_suffix(path: Path) -> None:
     """Raise `UsageError` unless the name ends in .csv or .csv.gz."""
     if not path.name.lower().removesuffix(".gz").endswith(".csv"):
         raise UsageError(f"{path}: the list is a CSV: name it .csv (also .gz)")
 
 
-def write_left(path: Path, rows: Iterable[tuple[str, str, str, float | None]], journal: Path) -> int:
+def write_mismatches(path: Path, rows: Iterable[tuple[str, str, str, float | None]], journal: Path) -> int:
     """Write (core, thing, found, associated at) to `path`; how many there were. Raises `UsageError`."""
     count = 0
     with written(path, journal) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(LEFT_COLUMNS)
-        for core, thing, found, at in rows:
-            writer.writerow((core, thing, found, timestamp(at)))
+        writer.writerow(MISMATCH_COLUMNS)
+        for core, thing, result, associated_at in rows:
+            writer.writerow((core, thing, result, timestamp(associated_at)))
             count += 1
     return count

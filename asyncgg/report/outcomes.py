@@ -19,7 +19,7 @@ from asyncgg.journal import OutcomeRow
 from asyncgg.manifest.writing import timestamp, written
 from asyncgg.model import Operation, ThingState
 
-__all__ = ["COLUMNS", "check_ending", "timestamp", "write_outcomes"]
+__all__ = ["COLUMNS", "format_from_suffix", "timestamp", "write_outcomes"]
 
 COLUMNS: Final = ("core", "thing", "outcome", "code", "message", "attempts", "at", "request_id", "reason")
 
@@ -28,16 +28,16 @@ _OUTCOMES: Final = {
     ThingState.CLAIMED: "pending",
     ThingState.FAILED: "failed",
 }
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-_ENDINGS: Final = (".csv", ".jsonl", ".ndjson")
+_FORMULA_PREFIXES: Final = ("=", "+", "-", "@", "\t", "\r")
+_SUFFIXES: Final = (".csv", ".jsonl", ".ndjson")
 
 
-def check_ending(path: Path) -> str:
+def format_from_suffix(path: Path) -> str:
     """`csv` or `jsonl`, by the name's ending; raises `UsageError` for any other."""
     name = path.name.lower().removesuffix(".gz")
-    for ending in _ENDINGS:
-        if name.endswith(ending):
-            return "csv" if ending == ".csv" else "jsonl"
+    for suffix in _SUFFIXES:
+        if name.endswith(suffix):
+            return "csv" if suffix == ".csv" else "jsonl"
     raise UsageError(f"{path}: the ending does not say the format: use .csv or .jsonl (also .gz)")
 
 
@@ -46,16 +46,16 @@ def write_outcomes(
 ) -> int:
     """Write `rows` of `journal`, a run of `operation`, to `path`; how many there were. Raises `UsageError` when that is
     not possible."""
-    write = _csv if check_ending(path) == "csv" else _jsonl
+    write = _write_csv if format_from_suffix(path) == "csv" else _write_jsonl
     with written(path, journal) as file:
         return write(file, rows, operation.past_participle)
 
 
-def _values(row: OutcomeRow, done: str) -> tuple[Any, ...]:
+def _values(row: OutcomeRow, done_label: str) -> tuple[Any, ...]:
     return (
         row.core,
         row.thing,
-        _OUTCOMES.get(row.state, done),
+        _OUTCOMES.get(row.state, done_label),
         row.code,
         row.message,
         row.attempts,
@@ -65,26 +65,26 @@ def _values(row: OutcomeRow, done: str) -> tuple[Any, ...]:
     )
 
 
-def _csv(file: IO[str], rows: Iterable[OutcomeRow], done: str) -> int:
+def _write_csv(file: IO[str], rows: Iterable[OutcomeRow], done_label: str) -> int:
     writer = csv.writer(file, lineterminator="\n")
-    careful = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)  # the other overlooks a lone \\r
+    quoting_writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)  # the other overlooks a lone \\r
     writer.writerow(COLUMNS)
     count = 0
     for row in rows:
-        core, thing, outcome, code, message, *rest, reason = _values(row, done)
-        cells = (core, thing, outcome, _harmless(code), _harmless(message), *rest, _harmless(reason))
-        (careful if "\r" in code + message + reason else writer).writerow(cells)
+        core, thing, outcome, code, message, *rest, reason = _values(row, done_label)
+        cells = (core, thing, outcome, _escape_formula(code), _escape_formula(message), *rest, _escape_formula(reason))
+        (quoting_writer if "\r" in code + message + reason else writer).writerow(cells)
         count += 1
     return count
 
 
-def _jsonl(file: IO[str], rows: Iterable[OutcomeRow], done: str) -> int:
+def _write_jsonl(file: IO[str], rows: Iterable[OutcomeRow], done_label: str) -> int:
     count = 0
     for row in rows:
-        file.write(json.dumps(dict(zip(COLUMNS, _values(row, done), strict=True)), ensure_ascii=False) + "\n")
+        file.write(json.dumps(dict(zip(COLUMNS, _values(row, done_label), strict=True)), ensure_ascii=False) + "\n")
         count += 1
     return count
 
 
-def _harmless(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+def _escape_formula(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(_FORMULA_PREFIXES) else cell

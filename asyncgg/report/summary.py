@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from asyncgg.model import RunState, Summary
 
-__all__ = ["EXIT_BY_STATE", "SCHEMA", "duration", "next_commands", "summary_lines", "summary_object"]
+__all__ = ["EXIT_CODES", "SCHEMA", "format_duration", "next_commands", "format_summary", "summary_to_dict"]
 
 SCHEMA: Final = "asyncgg.summary/1"
 
-EXIT_BY_STATE: Final[Mapping[RunState, int]] = {
+EXIT_CODES: Final[Mapping[RunState, int]] = {
     RunState.PLANNED: 130,
     RunState.RUNNING: 130,
     RunState.COMPLETE: 0,
@@ -23,7 +23,7 @@ EXIT_BY_STATE: Final[Mapping[RunState, int]] = {
 }
 """The exit code a journal's state stands for."""
 
-_SENTENCES: Final[Mapping[RunState, str]] = {
+_STATE_LABELS: Final[Mapping[RunState, str]] = {
     RunState.PLANNED: "not started",
     RunState.RUNNING: "running",
     RunState.COMPLETE: "complete: every thing is {done}",
@@ -32,10 +32,10 @@ _SENTENCES: Final[Mapping[RunState, str]] = {
     RunState.DEADLINE: "stopped at the deadline",
     RunState.INTERRUPTED: "interrupted",
 }
-_CODES_SHOWN: Final = 10
+_MAX_CODES: Final = 10
 
 
-def summary_object(summary: Summary, *, exit_code: int | None = None, reason: str = "") -> dict[str, Any]:
+def summary_to_dict(summary: Summary, *, exit_code: int | None = None, reason: str = "") -> dict[str, Any]:
     """The summary as `asyncgg.summary/1`; `exit` and `reason` are there when they are known."""
     document: dict[str, Any] = {
         "schema": SCHEMA,
@@ -69,16 +69,16 @@ def summary_object(summary: Summary, *, exit_code: int | None = None, reason: st
     return document
 
 
-def summary_lines(summary: Summary, *, reason: str = "") -> list[str]:
+def format_summary(summary: Summary, *, reason: str = "") -> list[str]:
     """The summary for a person."""
-    done = summary.operation.past_participle
-    lines = [f"{_SENTENCES[summary.state].format(done=done)}{f': {reason}' if reason else ''}"]
+    participle = summary.operation.past_participle
+    lines = [f"{_STATE_LABELS[summary.state].format(done=participle)}{f': {reason}' if reason else ''}"]
     already = f" ({summary.already:,} found so already)" if summary.already else ""
-    things = f"{summary.disassociated:,} of {summary.total:,} {done}{already}, {summary.failed:,} failed"
+    things = f"{summary.disassociated:,} of {summary.total:,} {participle}{already}, {summary.failed:,} failed"
     if summary.pending:
         things += f", {summary.pending:,} pending"
     lines.append(f"  things     {things}")
-    left_out = [
+    excluded = [
         f"{count:,} {name}"
         for name, count in (
             ("bad rows", summary.rejected),
@@ -87,15 +87,15 @@ def summary_lines(summary: Summary, *, reason: str = "") -> list[str]:
         )
         if count
     ]
-    if left_out:
-        lines.append(f"  left out   {', '.join(left_out)}")
+    if excluded:
+        lines.append(f"  left out   {', '.join(excluded)}")
     lines.append(
         f"  requests   {summary.sent:,} sent ({summary.minimum:,} at least),"
         f" {summary.throttled:,} throttled, {summary.retried:,} retried"
     )
     rate = f", {summary.sent / summary.seconds:.1f} requests/s" if summary.seconds >= 1 else ""
-    lines.append(f"  time       {duration(summary.seconds)}{rate}")
-    lines += _failures(summary.failures)
+    lines.append(f"  time       {format_duration(summary.seconds)}{rate}")
+    lines += _format_failures(summary.failures)
     lines.append(f"  journal    {summary.journal}")
     return lines
 
@@ -113,24 +113,24 @@ def next_commands(summary: Summary) -> list[str]:
     return commands
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds as a person reads them: 8.4 s, 2 min 05 s, 3 h 20 min."""
     if seconds < 60:
         return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
+    rounded = round(seconds)
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60:02d} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _failures(failures: Mapping[str, int]) -> list[str]:
+def _format_failures(failures: Mapping[str, int]) -> list[str]:
     lines = []
     width = max((len(code) for code in failures), default=0)
     for number, (code, count) in enumerate(failures.items()):
-        head = "failures" if number == 0 else ""
-        if number == _CODES_SHOWN:
-            lines.append(f"  {head:<10} and {len(failures) - number} more codes")
+        label = "failures" if number == 0 else ""
+        if number == _MAX_CODES:
+            lines.append(f"  {label:<10} and {len(failures) - number} more codes")
             break
-        lines.append(f"  {head:<10} {code or '(no code)':<{width}}  {count:,}")
+        lines.append(f"  {label:<10} {code or '(no code)':<{width}}  {count:,}")
     return lines

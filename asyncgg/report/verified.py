@@ -12,25 +12,25 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-__all__ = ["proof_line", "proof_of", "proof_path"]
+__all__ = ["format_verification_record", "load_verification_record", "verification_record_path"]
 
 _SCHEMA = "asyncgg.verify/1"
 
 
-def proof_path(journal: Path) -> Path:
+def verification_record_path(journal: Path) -> Path:
     """Where the proof of a verification is kept: beside the journal."""
     return journal.with_name(f"{journal.name}.verified.json")
 
 
-def proof_of(journal: Path, run: str, last_request: float | None) -> dict[str, Any] | None:
+def load_verification_record(journal: Path, run: str, last_request_at: float | None) -> dict[str, Any] | None:
     """The proof for `run` of `journal`; None when there is none that may be believed.
 
     `last_request` is when the run sent or was answered last, in seconds since 1970; None when it never sent any.
     """
     try:
-        document = json.loads(proof_path(journal).read_text(encoding="utf-8"))
-        begun = datetime.fromisoformat(document["begun"]).timestamp()
-        sound = (
+        document = json.loads(verification_record_path(journal).read_text(encoding="utf-8"))
+        started_at = datetime.fromisoformat(document["begun"]).timestamp()
+        valid = (
             document["schema"] == _SCHEMA
             and document["run"] == run
             and isinstance(document["at"], str)
@@ -38,13 +38,13 @@ def proof_of(journal: Path, run: str, last_request: float | None) -> dict[str, A
         )
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return document if sound and (last_request is None or begun >= last_request) else None
+    return document if valid and (last_request_at is None or started_at >= last_request_at) else None
 
 
-def proof_line(proof: Mapping[str, Any]) -> str:
+def format_verification_record(record: Mapping[str, Any]) -> str:
     """The proof in a few words."""
-    things = proof["things"]
-    words = [f"{things['so']:,} of {things['checked']:,} as the journal says"]
-    words += [f"{things[key]:,} {name}" for key, name in (("left", "not"), ("unseen", "not seen")) if things[key]]
-    who = f" by {proof['arn']}" if proof.get("arn") else ""
-    return f"{proof['at']}{who}: {', '.join(words)}"
+    things = record["things"]
+    parts = [f"{things['so']:,} of {things['checked']:,} as the journal says"]
+    parts += [f"{things[key]:,} {name}" for key, name in (("left", "not"), ("unseen", "not seen")) if things[key]]
+    actor = f" by {record['arn']}" if record.get("arn") else ""
+    return f"{record['at']}{actor}: {', '.join(parts)}"

@@ -20,12 +20,12 @@ from asyncgg.inventory import LONGEST_SWEEP, CoreState, Found, Origin, Snapshot
 from asyncgg.manifest import Chunk, load_protect
 from asyncgg.manifest.rows import shown
 from asyncgg.model import invalid_name_reason
-from asyncgg.report.summary import duration
+from asyncgg.report.summary import format_duration
 from asyncgg.runs.evidence import EvidenceKind, evidence_fact
 from asyncgg.runs.plan import Absence, Absent, Lookup, Plan
 from asyncgg.runs.prepare import Preparation
 from asyncgg.settings import Settings
-from asyncgg.transport import Target
+from asyncgg.transport import Endpoint
 
 __all__ = ["WORDS", "Search", "Wanted", "finished_origin", "prepare_found"]
 
@@ -90,7 +90,7 @@ def finished_origin(inventory: Path) -> Origin | None:
 
 
 def prepare_found(
-    search: Search, into: Path, settings: Settings, target: Target | None, *, swept: bool, account: str = ""
+    search: Search, into: Path, settings: Settings, target: Endpoint | None, *, swept: bool, account: str = ""
 ) -> tuple[Preparation, Plan]:
     """Make the journal `into` of all that the snapshot holds of what is wanted. Blocking.
 
@@ -227,10 +227,10 @@ def _chunks(found: Iterator[Found]) -> Iterator[Chunk]:
 # --- whether it may speak ---
 
 
-def _refuse_others(snapshot: Snapshot, target: Target | None, account: str) -> None:
+def _refuse_others(snapshot: Snapshot, target: Endpoint | None, account: str) -> None:
     ours = {"account": account}
     if target is not None:
-        ours |= {"region": target.region, "endpoint": target.endpoint_url}
+        ours |= {"region": target.region, "endpoint": target.url}
     for name, here in ours.items():
         there = getattr(snapshot.origin, name)
         if there and here and there != here:
@@ -244,8 +244,8 @@ def _refuse_old(snapshot: Snapshot, max_age: float) -> None:
     age = time.time() - snapshot.begun_at
     if age > max_age:
         raise SnapshotError(
-            f"snapshot {snapshot.path}: it was begun {_minute(snapshot.begun_at)}, {duration(age)} ago, --max-age"
-            f" allows {duration(max_age)}; {_anew(snapshot)}"
+            f"snapshot {snapshot.path}: it was begun {_minute(snapshot.begun_at)}, {format_duration(age)} ago, --max-age"
+            f" allows {format_duration(max_age)}; {_anew(snapshot)}"
         )
 
 

@@ -20,7 +20,7 @@ from asyncgg.ratelimit import RampPlan
 from asyncgg.runs.guarded import record_account
 from asyncgg.runs.pace import rate_policy
 from asyncgg.settings import Settings
-from asyncgg.transport import Connection, Identity, Transport, open_transport
+from asyncgg.transport import CallerIdentity, ConnectionConfig, Transport, open_transport
 
 __all__ = ["Mode", "connection_of", "engine_options", "execute", "exit_code"]
 
@@ -34,15 +34,15 @@ class Mode(Enum):
     """Only what failed."""
 
 
-def connection_of(settings: Settings) -> Connection:
+def connection_of(settings: Settings) -> ConnectionConfig:
     """How to reach AWS with these settings."""
-    return Connection(
+    return ConnectionConfig(
         profile=settings.profile,
         region=settings.region,
         endpoint_url=settings.endpoint_url,
         connect_timeout=settings.connect_timeout,
         request_timeout=settings.request_timeout,
-        pool=settings.concurrency,
+        max_connections=settings.concurrency,
     )
 
 
@@ -68,7 +68,7 @@ async def execute(
     *,
     mode: Mode = Mode.RESUME,
     region: str | None = None,
-    account: Identity | None = None,
+    account: CallerIdentity | None = None,
     transport: Transport | None = None,
     listeners: Sequence[Listener] = (),
     on_engine: Callable[[Engine], None] | None = None,

@@ -18,7 +18,7 @@ from asyncgg.runs.library import run_prepared
 from asyncgg.runs.prepare import Preparation, default_journal
 from asyncgg.runs.sweeping import take_inventory
 from asyncgg.settings import Settings, build_settings
-from asyncgg.transport import Target, Transport, resolve
+from asyncgg.transport import Endpoint, Transport, resolve_endpoint
 
 __all__ = ["disassociate_cores", "disassociate_things"]
 
@@ -77,7 +77,7 @@ async def _run(
 
 
 async def _prepared(search: Search, settings: Settings, at_aws: bool) -> Preparation:
-    target = await asyncio.to_thread(resolve, connection_of(settings)) if at_aws else None
+    target = await asyncio.to_thread(resolve_endpoint, connection_of(settings)) if at_aws else None
     origin = await asyncio.to_thread(finished_origin, search.inventory)
     account = ""
     if target is not None:
@@ -89,7 +89,7 @@ async def _prepared(search: Search, settings: Settings, at_aws: bool) -> Prepara
     return preparation
 
 
-async def _asked(search: Search, settings: Settings, target: Target, *, sweep: bool) -> str:
+async def _asked(search: Search, settings: Settings, target: Endpoint, *, sweep: bool) -> str:
     """The account, empty when it is not known; after a sweep, where one is needed."""
     found, _ = await confirm_account(connection_of(settings), target, settings)
     if sweep:

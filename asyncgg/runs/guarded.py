@@ -7,14 +7,14 @@ from pathlib import Path
 from asyncgg.errors import AsyncggError, CredentialsError, GuardError, ServiceError
 from asyncgg.journal import Journal, JournalReader
 from asyncgg.settings import Settings
-from asyncgg.transport import Connection, Identity, Target, identity
+from asyncgg.transport import CallerIdentity, ConnectionConfig, Endpoint, get_caller_identity
 
 __all__ = ["confirm_account", "recorded_account"]
 
 
 async def confirm_account(
-    connection: Connection, target: Target, settings: Settings, *, recorded: str = "", must_act: bool = True
-) -> tuple[Identity | None, str]:
+    connection: ConnectionConfig, target: Endpoint, settings: Settings, *, recorded: str = "", must_act: bool = True
+) -> tuple[CallerIdentity | None, str]:
     """Whose account it is, or None and why that is not known.
 
     With a custom endpoint nobody is asked unless an account is expected. `recorded` is the account a journal was begun
@@ -28,7 +28,7 @@ async def confirm_account(
     if target.custom and expected is None:
         return None, "a custom endpoint is used, so nobody else was asked"
     try:
-        found = await identity(connection)
+        found = await get_caller_identity(connection)
     except AsyncggError as error:
         if expected is not None and (not isinstance(error, CredentialsError) or not must_act):
             raise GuardError(f"--expect-account {expected} cannot be checked: {error}") from None
@@ -52,7 +52,7 @@ def recorded_account(path: Path) -> str:
         return reader.meta().get("account", "")
 
 
-async def record_account(journal: Journal, found: Identity | None) -> None:
+async def record_account(journal: Journal, found: CallerIdentity | None) -> None:
     """Write the account into the journal, so that a later start cannot act in another one."""
     if found is not None:
         await journal.call(lambda store: store.put(account=found.account, arn=found.arn))

@@ -26,7 +26,7 @@ from asyncgg.runs.guarded import confirm_account, recorded_account
 from asyncgg.runs.plan import Plan
 from asyncgg.runs.prepare import Preparation, default_journal
 from asyncgg.settings import Settings, build_settings
-from asyncgg.transport import Identity, Target, Transport, resolve
+from asyncgg.transport import CallerIdentity, Endpoint, Transport, resolve_endpoint
 
 __all__ = ["Rows", "Run", "disassociate", "disassociate_sync", "resume", "retry", "run_prepared"]
 
@@ -182,18 +182,18 @@ class Run:
             if len(self._outcomes) > _HIGH and self._engine is not None:
                 self._engine.pause()
 
-    async def _target(self) -> Target | None:
+    async def _target(self) -> Endpoint | None:
         if self._transport is not None:
             return None
-        return await asyncio.to_thread(resolve, connection_of(self._settings))
+        return await asyncio.to_thread(resolve_endpoint, connection_of(self._settings))
 
-    async def _account(self, target: Target | None) -> Identity | None:
+    async def _account(self, target: Endpoint | None) -> CallerIdentity | None:
         if target is None:
             return None
         recorded = "" if self._rows is not None else recorded_account(self.journal)
         return (await confirm_account(connection_of(self._settings), target, self._settings, recorded=recorded))[0]
 
-    async def _prepare(self, rows: Rows, target: Target | None) -> tuple[Preparation, Plan]:
+    async def _prepare(self, rows: Rows, target: Endpoint | None) -> tuple[Preparation, Plan]:
         protect = load_protect(str(self._settings.protect)) if self._settings.protect else None
         preparation = Preparation(self.journal, self._settings, source="<iterable>", protect=protect)
         try:

@@ -10,7 +10,7 @@ from asyncgg.manifest import BadRow
 from asyncgg.model import Operation
 from asyncgg.ratelimit import default_burst, documented_quota
 from asyncgg.settings import Settings
-from asyncgg.transport import Target
+from asyncgg.transport import Endpoint
 
 __all__ = ["Absence", "Absent", "Lookup", "Plan", "known_quota", "quota_rate", "seconds_at_quota"]
 
@@ -72,7 +72,7 @@ class Plan:
     per_core: int
     seconds: float
     """Expected, by the quota's arithmetic."""
-    target: Target | None = None
+    target: Endpoint | None = None
     """Where requests would go; None when no Region is known."""
     account: str = ""
     arn: str = ""

@@ -15,7 +15,7 @@ from asyncgg.manifest import BadRow, Chunk, Protect, RejectsWriter
 from asyncgg.model import Operation, RunState
 from asyncgg.runs.plan import Plan, quota_burst, quota_rate, seconds_at_quota
 from asyncgg.settings import Settings
-from asyncgg.transport import Target
+from asyncgg.transport import Endpoint
 
 __all__ = ["Preparation", "default_journal"]
 
@@ -83,7 +83,7 @@ class Preparation:
         self._importer.add_chosen(chosen)
         self._protected += protected
 
-    def finish(self, target: Target | None) -> Plan:
+    def finish(self, target: Endpoint | None) -> Plan:
         """Complete the journal, not yet guarded by an account; returns the plan.
 
         Raises:
@@ -103,7 +103,7 @@ class Preparation:
         """Remove the journal, unless another start of it has sent something meanwhile."""
         self._importer.discard()
 
-    def plan(self, target: Target | None) -> Plan:
+    def plan(self, target: Endpoint | None) -> Plan:
         """The plan of the finished journal."""
         imported = self._imported
         assert imported is not None
@@ -128,7 +128,7 @@ class Preparation:
             target=target,
         )
 
-    def _meta(self, target: Target | None) -> dict[str, str]:
+    def _meta(self, target: Endpoint | None) -> dict[str, str]:
         meta = {
             "run": f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}",
             "created": f"{time.time():.3f}",
@@ -141,7 +141,7 @@ class Preparation:
         if self._operation is not Operation.DISASSOCIATE:
             meta["operation"] = self._operation.value
         if target is not None:
-            meta |= {"region": target.region, "endpoint": target.endpoint_url, "custom": json.dumps(target.custom)}
+            meta |= {"region": target.region, "endpoint": target.url, "custom": json.dumps(target.custom)}
         return {**meta, **self._facts}
 
     def _refuse_bad_rows(self) -> None:

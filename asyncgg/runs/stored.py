@@ -13,7 +13,7 @@ from typing import Any, Final
 from asyncgg.errors import UsageError
 from asyncgg.runs.execute import connection_of
 from asyncgg.settings import Settings, build_settings
-from asyncgg.transport import Target, resolve
+from asyncgg.transport import Endpoint, resolve_endpoint
 
 __all__ = ["inherited", "refuse_elsewhere", "target_of"]
 
@@ -40,13 +40,13 @@ def inherited(
     return build_settings(own, given)
 
 
-def target_of(settings: Settings, meta: Mapping[str, str], given: Mapping[str, Any]) -> Target:
+def target_of(settings: Settings, meta: Mapping[str, str], given: Mapping[str, Any]) -> Endpoint:
     """Where requests go. Raises `UsageError` when the environment alone would lead them away from AWS."""
-    target = resolve(connection_of(settings))
+    target = resolve_endpoint(connection_of(settings))
     if target.custom and not _custom(meta) and not given.get("endpoint_url"):
         raise UsageError(
             f"this run was begun at {meta.get('endpoint', 'AWS itself')}, but {target.source} now names"
-            f" {target.endpoint_url}; unset it, or give --endpoint-url to go there"
+            f" {target.url}; unset it, or give --endpoint-url to go there"
         )
     return target
 

@@ -16,13 +16,13 @@ from asyncgg.runs.execute import connection_of
 from asyncgg.runs.pace import rate_policy
 from asyncgg.runs.plan import known_quota
 from asyncgg.settings import Settings
-from asyncgg.transport import CoreFilter, Identity, Target, Transport, open_transport
-from asyncgg.transport.reads import Reads
+from asyncgg.transport import CallerIdentity, CoreFilter, Endpoint, Transport, open_transport
+from asyncgg.transport.reads import ListingTransport
 
 __all__ = ["BothWays", "sweep_options", "sweep_rate", "take_inventory"]
 
 
-class BothWays(Transport, Reads, Protocol):
+class BothWays(Transport, ListingTransport, Protocol):
     """What sends and reads, as every transport does that is made from settings."""
 
 
@@ -51,9 +51,9 @@ def sweep_rate(settings: Settings, region: str) -> AdaptiveRate:
 async def take_inventory(
     path: Path,
     settings: Settings,
-    target: Target,
+    target: Endpoint,
     *,
-    account: Identity | None = None,
+    account: CallerIdentity | None = None,
     filters: CoreFilter | None = None,
     cores: Sequence[str] | None = None,
     max_age: float = LONGEST_SWEEP,
@@ -76,7 +76,7 @@ async def take_inventory(
             path,
             lane,
             transport,
-            origin=Origin(account.account if account else "", target.region, target.endpoint_url),
+            origin=Origin(account.account if account else "", target.region, target.url),
             filters=filters,
             cores=cores,
             options=options,

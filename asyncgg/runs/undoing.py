@@ -28,7 +28,7 @@ from asyncgg.runs.evidence import EvidenceKind, evidence_fact, evidence_of
 from asyncgg.runs.plan import Plan
 from asyncgg.runs.prepare import Preparation
 from asyncgg.settings import Settings
-from asyncgg.transport import Target
+from asyncgg.transport import Endpoint
 
 __all__ = ["NOT_INHERITED", "WORDS", "Fate", "KnownBefore", "fate_of", "prepare_undo"]
 
@@ -110,7 +110,7 @@ def prepare_undo(
     journal: Path,
     into: Path,
     settings: Settings,
-    target: Target | None,
+    target: Endpoint | None,
     *,
     only: Only | None = None,
     known_before: KnownBefore | None = None,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from asyncgg.manifest.writing import timestamp
 from asyncgg.model import Operation, RunState
-from asyncgg.report.summary import duration
+from asyncgg.report.summary import format_duration
 from asyncgg.runs.verifying import Finding, Tally
 
 __all__ = ["SCHEMA", "Figures", "Verification", "verification_lines", "verification_object"]
@@ -149,7 +149,7 @@ def verification_lines(done: Verification) -> list[str]:
     lines.append(
         f"  requests   {figures.sent:,} sent ({figures.minimum:,} pages){looks}, {figures.throttled:,} throttled"
     )
-    lines.append(f"  time       {duration(figures.seconds)}")
+    lines.append(f"  time       {format_duration(figures.seconds)}")
     lines += [f"  snapshot   {path}" for path in done.snapshots]
     return lines + [f"  not kept   {why}" for why in done.unkept]
 

@@ -22,10 +22,10 @@ from asyncgg.inventory import CoreState, Origin, Sweep, SweepOptions, Swept, swe
 from asyncgg.journal import JournalReader, operation_of
 from asyncgg.manifest.writing import place_of
 from asyncgg.model import Operation, RunState
-from asyncgg.report.left import write_left
+from asyncgg.report.left import write_mismatches
 from asyncgg.runs.verification import Figures, Verification
 from asyncgg.runs.verifying import Finding, Sight, Tally, check, touched_cores
-from asyncgg.transport import Reads
+from asyncgg.transport import ListingTransport
 
 __all__ = ["Verifier"]
 
@@ -43,7 +43,7 @@ class Verifier:
         self,
         journal: Path,
         lane: Lane,
-        reads: Reads,
+        reads: ListingTransport,
         options: SweepOptions,
         *,
         origin: Origin | None = None,
@@ -194,7 +194,7 @@ class Verifier:
             if one.finding is Finding.LEFT
         )
         try:
-            write_left(self._failures, rows, self._journal)
+            write_mismatches(self._failures, rows, self._journal)
         except (JournalError, SnapshotError):
             raise
         except UsageError as error:

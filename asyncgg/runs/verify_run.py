@@ -15,7 +15,7 @@ from asyncgg.events import Listener
 from asyncgg.inventory import Origin
 from asyncgg.journal import JournalReader
 from asyncgg.manifest.writing import written
-from asyncgg.report.verified import proof_path
+from asyncgg.report.verified import verification_record_path
 from asyncgg.runs.execute import connection_of
 from asyncgg.runs.guarded import confirm_account
 from asyncgg.runs.stored import inherited, refuse_elsewhere, target_of
@@ -24,7 +24,7 @@ from asyncgg.runs.undoing import NOT_INHERITED
 from asyncgg.runs.verification import Verification, verification_object
 from asyncgg.runs.verifier import Verifier
 from asyncgg.settings import Settings
-from asyncgg.transport import Identity, Target, open_transport
+from asyncgg.transport import CallerIdentity, Endpoint, open_transport
 
 __all__ = ["Origins", "Verifier", "origins_of", "verify", "verify_journal"]
 
@@ -38,7 +38,7 @@ class Origins:
 
     journal: Path
     settings: Settings
-    target: Target
+    target: Endpoint
     account: str
     """The account the run was begun in; empty when it was not known."""
 
@@ -62,7 +62,7 @@ def origins_of(journal: Path, given: Mapping[str, Any]) -> Origins:
 async def verify_journal(
     of: Origins,
     *,
-    account: Identity | None = None,
+    account: CallerIdentity | None = None,
     on_begin: Callable[[Verifier], object] = lambda verifier: None,
     **how: Any,
 ) -> Verification:
@@ -72,14 +72,14 @@ async def verify_journal(
     `CredentialsError` when there are no credentials.
     """
     options, target = sweep_options(of.settings), of.target
-    whose = account or Identity("", "", "")
-    origin = Origin(whose.account, target.region, target.endpoint_url)
+    whose = account or CallerIdentity("", "", "")
+    origin = Origin(whose.account, target.region, target.url)
     async with open_transport(connection_of(of.settings), of.settings.transport) as transport:
         lane = Lane(transport, sweep_rate(of.settings, target.region), retry=options.retry)
         verifier = Verifier(of.journal, lane, transport, options, origin=origin, **how)
         on_begin(verifier)
         done = await verifier.run()
-    done = replace(done, account=whose.account, arn=whose.arn, region=target.region, endpoint=target.endpoint_url)
+    done = replace(done, account=whose.account, arn=whose.arn, region=target.region, endpoint=target.url)
     return await asyncio.to_thread(_with_proof, done) if done.finished else done
 
 
@@ -105,7 +105,7 @@ async def verify(
 def _with_proof(done: Verification) -> Verification:
     """Write the proof; a folder that cannot be written must not cost what was found."""
     try:
-        with written(proof_path(done.journal), done.journal) as file:
+        with written(verification_record_path(done.journal), done.journal) as file:
             file.write(json.dumps(verification_object(done), ensure_ascii=False, indent=1) + "\n")
     except UsageError as error:
         return replace(done, unkept=(*done.unkept, str(error)))

@@ -4,19 +4,19 @@ Rule: nothing else of the package may import them, but for what is about trials 
 """
 
 from asyncgg.testing.clock import DeadlockError, VirtualLoop, run_virtual
-from asyncgg.testing.script import Fault, Latency, RecordedLatency, Script, Spread, Step
-from asyncgg.testing.service import Arrival, ScriptedService
+from asyncgg.testing.script import JitteredLatency, Latency, RecordedLatency, Scenario, ScenarioFault, ScheduledChange
+from asyncgg.testing.service import FakeService, ReceivedRequest
 
 __all__ = [
-    "Arrival",
+    "ReceivedRequest",
     "DeadlockError",
-    "Fault",
+    "ScenarioFault",
     "Latency",
     "RecordedLatency",
-    "Script",
-    "ScriptedService",
-    "Spread",
-    "Step",
+    "Scenario",
+    "FakeService",
+    "JitteredLatency",
+    "ScheduledChange",
     "VirtualLoop",
     "run_virtual",
 ]

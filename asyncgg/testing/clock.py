@@ -28,7 +28,7 @@ START: Final = 1_000.0
 _GRACE: Final = 5.0
 """Real seconds that a thread or socket unknown to the loop gets to wake it, before all waiting counts as a deadlock."""
 
-_NAMED: Final = 5
+_MAX_TASKS_NAMED: Final = 5
 """Most waiting tasks a deadlock's message names."""
 
 
@@ -45,7 +45,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         ready = super().select(0)
         if ready or timeout == 0:
             return ready
-        if self.loop._held:
+        if self.loop._freeze_count:
             return super().select(None)
         if timeout is not None:
             self.loop._now += timeout
@@ -54,7 +54,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         if len(self.get_map()) > 1 or threading.active_count() > 1:
             ready = super().select(_GRACE)
         if not ready:
-            raise DeadlockError(self.loop._deadlock())
+            raise DeadlockError(self.loop._deadlock_message())
         return ready
 
 
@@ -66,7 +66,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._now = START
-        self._held = 0
+        self._freeze_count = 0
         selector = _JumpingSelector()
         selector.loop = self
         super().__init__(selector)
@@ -76,47 +76,47 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._now
 
     @contextmanager
-    def standing_still(self) -> Iterator[None]:
+    def frozen(self) -> Iterator[None]:
         """Virtual time stands still within: the loop really waits, for instance for a thread of the test's own."""
-        self._held += 1
+        self._freeze_count += 1
         try:
             yield
         finally:
-            self._held -= 1
+            self._freeze_count -= 1
 
     def run_in_executor(  # type: ignore[override]  # typeshed spells the variadic arguments with TypeVarTuple
         self, executor: Executor | None, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
         """As in asyncio; virtual time stands still until the call is back or given up."""
         future = super().run_in_executor(executor, func, *args)
-        self._held += 1
-        future.add_done_callback(self._let_go)
+        self._freeze_count += 1
+        future.add_done_callback(self._resume_clock)
         return future
 
     async def shutdown_default_executor(self, *args: Any) -> None:
         """As in asyncio, which uses a thread of its own for it: virtual time stands still meanwhile."""
-        with self.standing_still():
+        with self.frozen():
             await super().shutdown_default_executor(*args)
 
-    def _let_go(self, _: asyncio.Future[Any]) -> None:
-        self._held -= 1
+    def _resume_clock(self, _: asyncio.Future[Any]) -> None:
+        self._freeze_count -= 1
 
-    def _deadlock(self) -> str:
+    def _deadlock_message(self) -> str:
         tasks = sorted(asyncio.all_tasks(self), key=lambda task: task.get_name())
-        named = [_whereabouts(task) for task in tasks[:_NAMED]]
-        if len(tasks) > _NAMED:
-            named.append(f"and {len(tasks) - _NAMED} more")
+        descriptions = [_describe_task(task) for task in tasks[:_MAX_TASKS_NAMED]]
+        if len(tasks) > _MAX_TASKS_NAMED:
+            descriptions.append(f"and {len(tasks) - _MAX_TASKS_NAMED} more")
         return (
             f"deadlock at virtual time {self._now:g}: nothing is ready, no timer is set, yet these wait: "
-            f"{'; '.join(named) or 'a future without a task'}"
+            f"{'; '.join(descriptions) or 'a future without a task'}"
         )
 
 
-def _whereabouts(task: asyncio.Task[Any]) -> str:
+def _describe_task(task: asyncio.Task[Any]) -> str:
     """A task's name and the line of its own coroutine at which it waits."""
     stack = task.get_stack(limit=1)
-    where = f" at {stack[-1].f_code.co_filename}:{stack[-1].f_lineno}" if stack else ""
-    return f"{task.get_name()}{where}"
+    location = f" at {stack[-1].f_code.co_filename}:{stack[-1].f_lineno}" if stack else ""
+    return f"{task.get_name()}{location}"
 
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:

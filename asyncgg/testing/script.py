@@ -11,19 +11,19 @@ from typing import Protocol
 from asyncgg.errors import UsageError
 from asyncgg.model import ErrorResponse, Reply
 
-__all__ = ["Fault", "Latency", "RecordedLatency", "Script", "Spread", "Step"]
+__all__ = ["ScenarioFault", "Latency", "RecordedLatency", "Scenario", "JitteredLatency", "ScheduledChange"]
 
 
 class Latency(Protocol):
     """How long requests take."""
 
-    def draw(self, dice: Random) -> float:
+    def sample(self, rng: Random) -> float:
         """Seconds from the first byte sent to the last one received, for one request; half of it each way."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class JitteredLatency:
     """`base` seconds and an exponential time of `jitter` seconds on average on top: most are quick, a few are late."""
 
     base: float
@@ -34,9 +34,9 @@ class Spread:
             if not (value >= 0 and math.isfinite(value)):
                 raise UsageError(f"a {name} must be 0 seconds or more, not {value}")
 
-    def draw(self, dice: Random) -> float:
+    def sample(self, rng: Random) -> float:
         """See `Latency`."""
-        return self.base + dice.expovariate(1 / self.jitter) if self.jitter else self.base
+        return self.base + rng.expovariate(1 / self.jitter) if self.jitter else self.base
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +49,24 @@ class RecordedLatency:
         if not self.seconds or not all(0 <= one < math.inf for one in self.seconds):
             raise UsageError("recorded latencies must be one or more times of 0 seconds or more")
 
-    def draw(self, dice: Random) -> float:
+    def sample(self, rng: Random) -> float:
         """See `Latency`."""
-        return dice.choice(self.seconds)
+        return rng.choice(self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ScheduledChange:
     """A change `at` so many seconds after the first request; what is None stays as it is."""
 
     at: float
     quota: float | None = None
     burst: float | None = None
-    others: float | None = None
+    background_rate: float | None = None
     latency: Latency | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ScenarioFault:
     """Some requests get `reply`, whatever they ask, though they took their token of the quota.
 
     A part of them, `share` (0 to 1), by the dice; and those numbered in `arrivals`, counted from 1 as they arrive.
@@ -74,7 +74,7 @@ class Fault:
 
     reply: Reply = field(default_factory=lambda: ErrorResponse(500, "InternalServerException", "scripted"))
     share: float = 0.0
-    arrivals: frozenset[int] = frozenset()
+    request_numbers: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
@@ -82,28 +82,28 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
+class Scenario:
     """A service to be played. Rates in requests a second, times in seconds."""
 
     quota: float = 30.0
     """Tokens that come in a second; infinity for no quota."""
     burst: float = 30.0
     """Tokens that can be saved up; the bucket is full at first."""
-    latency: Latency = Spread(0.08)
-    others: float = 0.0
+    latency: Latency = JitteredLatency(0.08)
+    background_rate: float = 0.0
     """Requests a second that somebody else sends, evenly: their tokens never get to us."""
     retry_after: float | None = None
     """What throttles say of when to come again; None: nothing."""
-    faults: Sequence[Fault] = ()
-    steps: Sequence[Step] = ()
+    faults: Sequence[ScenarioFault] = ()
+    changes: Sequence[ScheduledChange] = ()
 
     def __post_init__(self) -> None:
-        for step in (Step(0.0, self.quota, self.burst, self.others), *self.steps):
-            if not step.at >= 0:
-                raise UsageError(f"a step is 0 seconds or more after the first request, not {step.at}")
-            if step.quota is not None and not step.quota > 0:
-                raise UsageError(f"a quota must be above 0 requests a second, not {step.quota}")
-            if step.burst is not None and not 1 <= step.burst < math.inf:
-                raise UsageError(f"a burst must be 1 request or more, not {step.burst}")
-            if step.others is not None and not 0 <= step.others < math.inf:
-                raise UsageError(f"others send 0 requests a second or more, not {step.others}")
+        for change in (ScheduledChange(0.0, self.quota, self.burst, self.background_rate), *self.changes):
+            if not change.at >= 0:
+                raise UsageError(f"a step is 0 seconds or more after the first request, not {change.at}")
+            if change.quota is not None and not change.quota > 0:
+                raise UsageError(f"a quota must be above 0 requests a second, not {change.quota}")
+            if change.burst is not None and not 1 <= change.burst < math.inf:
+                raise UsageError(f"a burst must be 1 request or more, not {change.burst}")
+            if change.background_rate is not None and not 0 <= change.background_rate < math.inf:
+                raise UsageError(f"others send 0 requests a second or more, not {change.background_rate}")

@@ -13,16 +13,16 @@ from random import Random
 from typing import Final, NamedTuple
 
 from asyncgg.model import Accepted, ErrorResponse, Reply
-from asyncgg.testing.script import Script
+from asyncgg.testing.script import Scenario
 
-__all__ = ["Arrival", "ScriptedService"]
+__all__ = ["ReceivedRequest", "FakeService"]
 
 _ACCEPTED: Final = Accepted()
-_SLACK: Final = 1e-9
+_TOKEN_TOLERANCE: Final = 1e-9
 """Of a token: sums of floating-point times may lack that much."""
 
 
-class Arrival(NamedTuple):
+class ReceivedRequest(NamedTuple):
     """One request as the service saw it."""
 
     at: float
@@ -32,7 +32,7 @@ class Arrival(NamedTuple):
     throttled: bool
 
 
-class ScriptedService:
+class FakeService:
     """A transport whose service is played on the running loop's clock; `send` is as of `asyncgg.transport.Transport`.
 
     Half of a request's latency passes before the service decides on it, half after. The same `seed` gives the same
@@ -40,34 +40,34 @@ class ScriptedService:
     `keep_log` false `log` stays empty, for long runs.
     """
 
-    def __init__(self, script: Script | None = None, *, seed: int = 0, keep_log: bool = True) -> None:
-        self.script = script = script or Script()
-        self.log: list[Arrival] = []
-        self.sent = self.throttled = self.faulty = 0
+    def __init__(self, scenario: Scenario | None = None, *, seed: int = 0, record_log: bool = True) -> None:
+        self.scenario = scenario = scenario or Scenario()
+        self.log: list[ReceivedRequest] = []
+        self.sent = self.throttled = self.injected_faults = 0
         """Requests that arrived; of them throttled, and answered with a scripted fault."""
         self.in_flight = self.most_in_flight = 0
-        self._keep_log = keep_log
-        self._dice = Random(f"scripted {seed}")
-        self._steps = sorted(script.steps, key=lambda step: step.at, reverse=True)
-        self._quota, self._burst, self._others = script.quota, script.burst, script.others
-        self._latency = script.latency
-        self._tokens = script.burst
-        self._begun = self._refilled = -math.inf
+        self._record_log = record_log
+        self._rng = Random(f"scripted {seed}")
+        self._changes = sorted(scenario.changes, key=lambda step: step.at, reverse=True)
+        self._quota, self._burst, self._background_rate = scenario.quota, scenario.burst, scenario.background_rate
+        self._latency = scenario.latency
+        self._tokens = scenario.burst
+        self._started_at = self._refilled_at = -math.inf
 
     async def send(self, core: str, things: Sequence[str]) -> Reply:
         """Answer one request for `things` of `core`."""
         now = asyncio.get_running_loop().time
-        if self._begun == -math.inf:
-            self._begun = self._refilled = now()
-        if self._steps:
+        if self._started_at == -math.inf:
+            self._started_at = self._refilled_at = now()
+        if self._changes:
             self._refill(now())
-        way = self._latency.draw(self._dice) / 2
+        half_latency = self._latency.sample(self._rng) / 2
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            await asyncio.sleep(way)
+            await asyncio.sleep(half_latency)
             reply = self._decide(core, len(things), now())
-            await asyncio.sleep(way)
+            await asyncio.sleep(half_latency)
         finally:
             self.in_flight -= 1
         return reply
@@ -75,34 +75,34 @@ class ScriptedService:
     def _decide(self, core: str, things: int, now: float) -> Reply:
         self.sent += 1
         self._refill(now)
-        throttled = self._tokens < 1 - _SLACK
-        if self._keep_log:
-            self.log.append(Arrival(now, core, things, throttled))
+        throttled = self._tokens < 1 - _TOKEN_TOLERANCE
+        if self._record_log:
+            self.log.append(ReceivedRequest(now, core, things, throttled))
         if throttled:
             self.throttled += 1
-            return ErrorResponse(429, "ThrottlingException", "Rate exceeded", retry_after=self.script.retry_after)
+            return ErrorResponse(429, "ThrottlingException", "Rate exceeded", retry_after=self.scenario.retry_after)
         self._tokens -= 1
-        for fault in self.script.faults:
-            if self.sent in fault.arrivals or (fault.share and self._dice.random() < fault.share):
-                self.faulty += 1
+        for fault in self.scenario.faults:
+            if self.sent in fault.request_numbers or (fault.share and self._rng.random() < fault.share):
+                self.injected_faults += 1
                 return fault.reply
         return _ACCEPTED
 
     def _refill(self, now: float) -> None:
-        while self._steps and self._begun + self._steps[-1].at <= now:
-            step = self._steps.pop()
-            self._let_in(max(self._refilled, self._begun + step.at))
-            self._quota = self._quota if step.quota is None else step.quota
-            self._burst = self._burst if step.burst is None else step.burst
-            self._others = self._others if step.others is None else step.others
-            self._latency = step.latency or self._latency
+        while self._changes and self._started_at + self._changes[-1].at <= now:
+            change = self._changes.pop()
+            self._add_tokens(max(self._refilled_at, self._started_at + change.at))
+            self._quota = self._quota if change.quota is None else change.quota
+            self._burst = self._burst if change.burst is None else change.burst
+            self._background_rate = self._background_rate if change.background_rate is None else change.background_rate
+            self._latency = change.latency or self._latency
             self._tokens = min(self._tokens, self._burst)
-        self._let_in(now)
+        self._add_tokens(now)
 
-    def _let_in(self, now: float) -> None:
-        free = max(0.0, self._quota - self._others)
-        if math.isinf(free):
+    def _add_tokens(self, now: float) -> None:
+        refill_rate = max(0.0, self._quota - self._background_rate)
+        if math.isinf(refill_rate):
             self._tokens = self._burst
         else:
-            self._tokens = min(self._burst, self._tokens + (now - self._refilled) * free)
-        self._refilled = now
+            self._tokens = min(self._burst, self._tokens + (now - self._refilled_at) * refill_rate)
+        self._refilled_at = now

@@ -1,26 +1,26 @@
 """Rule: how a batch becomes an HTTP request, and its answer a Reply, lives here; no retry, no limit."""
 
-from asyncgg.transport.aws import AwsTransport
+from asyncgg.transport.aws import SdkTransport
 from asyncgg.transport.base import Refreshable, Transport
-from asyncgg.transport.caller import Identity, identity
-from asyncgg.transport.connection import Connection, Target, resolve
-from asyncgg.transport.fast import FastTransport
-from asyncgg.transport.opening import Kind, open_transport
-from asyncgg.transport.reads import CoreFilter, Page, Reads
+from asyncgg.transport.caller import CallerIdentity, get_caller_identity
+from asyncgg.transport.connection import ConnectionConfig, Endpoint, resolve_endpoint
+from asyncgg.transport.fast import NativeTransport
+from asyncgg.transport.opening import TransportKind, open_transport
+from asyncgg.transport.reads import CoreFilter, ListingTransport, Page
 
 __all__ = [
-    "AwsTransport",
-    "Connection",
+    "SdkTransport",
+    "ConnectionConfig",
     "CoreFilter",
-    "FastTransport",
-    "Identity",
-    "Kind",
+    "NativeTransport",
+    "CallerIdentity",
+    "TransportKind",
     "Page",
-    "Reads",
+    "ListingTransport",
     "Refreshable",
-    "Target",
+    "Endpoint",
     "Transport",
-    "identity",
+    "get_caller_identity",
     "open_transport",
-    "resolve",
+    "resolve_endpoint",
 ]

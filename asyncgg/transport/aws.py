@@ -7,48 +7,48 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from asyncgg.model import Operation
-from asyncgg.transport.answer import Answer
-from asyncgg.transport.client import Opened, open_client
-from asyncgg.transport.connection import Connection
-from asyncgg.transport.exchange import EXCHANGE, Exchange
-from asyncgg.transport.http import WatchedSession
+from asyncgg.transport.answer import HttpResponse
+from asyncgg.transport.client import OpenClient, open_client
+from asyncgg.transport.connection import ConnectionConfig
+from asyncgg.transport.exchange import RequestTrace, current_trace
+from asyncgg.transport.http import TracingSession
 from asyncgg.transport.session import SERVICE
-from asyncgg.transport.signed import SignedTransport
+from asyncgg.transport.signed import BaseTransport
 
-__all__ = ["AwsTransport", "open_aws"]
+__all__ = ["SdkTransport", "open_sdk_transport"]
 
 
-class AwsTransport(SignedTransport):
+class SdkTransport(BaseTransport):
     """Sends through an open aiobotocore client; made by `open_transport`."""
 
-    def __init__(self, opened: Opened, request_timeout: float, operation: Operation) -> None:
-        super().__init__(opened.source, opened.target, request_timeout)
-        self._call = opened.call(operation)
-        self._client = opened.client
+    def __init__(self, sdk_client: OpenClient, request_timeout: float, operation: Operation) -> None:
+        super().__init__(sdk_client.source, sdk_client.endpoint, request_timeout)
+        self._send_batch = sdk_client.method_for(operation)
+        self._client = sdk_client.client
 
-    async def _post(self, exchange: Exchange, core: str, things: Sequence[str]) -> None:
-        await self._call(coreDeviceThingName=core, entries=[{"thingName": thing} for thing in things])
+    async def _post(self, trace: RequestTrace, core: str, things: Sequence[str]) -> None:
+        await self._send_batch(coreDeviceThingName=core, entries=[{"thingName": thing} for thing in things])
 
-    async def _get(self, exchange: Exchange, core: str | None, parameters: Mapping[str, str]) -> None:
+    async def _get(self, trace: RequestTrace, core: str | None, parameters: Mapping[str, str]) -> None:
         if core is None:
             await self._client.list_core_devices(**parameters)
         else:
             await self._client.list_client_devices_associated_with_core_device(coreDeviceThingName=core, **parameters)
 
 
-def _answered(response_dict: dict[str, Any], **_: Any) -> None:
+def _capture_response(response_dict: dict[str, Any], **_: Any) -> None:
     """Keep the raw answer, and spare botocore the reading of it: its own would not be used, and costs time."""
-    EXCHANGE.get(Exchange()).answer = Answer(
+    current_trace.get(RequestTrace()).response = HttpResponse(
         response_dict["status_code"], response_dict["headers"], response_dict["body"]
     )
     response_dict["headers"], response_dict["body"] = {}, b"{}"
 
 
 @asynccontextmanager
-async def open_aws(
-    connection: Connection, operation: Operation = Operation.DISASSOCIATE
-) -> AsyncIterator[AwsTransport]:
+async def open_sdk_transport(
+    connection: ConnectionConfig, operation: Operation = Operation.DISASSOCIATE
+) -> AsyncIterator[SdkTransport]:
     """See `open_transport`."""
-    async with open_client(connection, WatchedSession) as opened:
-        opened.client.meta.events.register(f"before-parse.{SERVICE}", _answered)
-        yield AwsTransport(opened, connection.request_timeout, operation)
+    async with open_client(connection, TracingSession) as sdk_client:
+        sdk_client.client.meta.events.register(f"before-parse.{SERVICE}", _capture_response)
+        yield SdkTransport(sdk_client, connection.request_timeout, operation)

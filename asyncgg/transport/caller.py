@@ -8,13 +8,13 @@ from typing import Final
 from botocore import exceptions as aws
 
 from asyncgg.errors import AsyncggError, CredentialsError, ServiceError
-from asyncgg.transport.connection import Connection, configured_endpoint, resolve
+from asyncgg.transport.connection import ConnectionConfig, configured_endpoint, resolve_endpoint
 from asyncgg.transport.credentials import CredentialSource, SourceUnreachableError
-from asyncgg.transport.failure import one_line
-from asyncgg.transport.http import WatchedSession
+from asyncgg.transport.failure import sanitize
+from asyncgg.transport.http import TracingSession
 from asyncgg.transport.session import client_config, new_session
 
-__all__ = ["Identity", "identity"]
+__all__ = ["CallerIdentity", "get_caller_identity"]
 
 _ATTEMPTS: Final = 3
 
@@ -22,12 +22,12 @@ _TIMEOUT: Final = 20.0
 """Most seconds for the answer; the caller's own limits hold when they are shorter."""
 
 
-_SPEAKING: Final = (aws.BotoCoreError, SourceUnreachableError)
+_DESCRIPTIVE_ERRORS: Final = (aws.BotoCoreError, SourceUnreachableError)
 """Errors whose own words say what happened."""
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class CallerIdentity:
     """Whose credentials these are."""
 
     account: str
@@ -36,7 +36,7 @@ class Identity:
     """The STS endpoint that said so."""
 
 
-async def identity(connection: Connection) -> Identity:
+async def get_caller_identity(connection: ConnectionConfig) -> CallerIdentity:
     """The account and the principal of the credentials, from STS.
 
     With a custom Greengrass endpoint STS is asked at AWS_ENDPOINT_URL_STS (or the profile's) where that is set, else at
@@ -47,48 +47,50 @@ async def identity(connection: Connection) -> Identity:
         CredentialsError: there are no credentials, or they are not accepted.
         ServiceError: STS could not be reached or gave no readable answer.
     """
-    target = resolve(connection)
-    source = CredentialSource(connection.profile, target.region)
+    endpoint = resolve_endpoint(connection)
+    source = CredentialSource(connection.profile, endpoint.region)
     await source.open()
-    session = new_session(connection.profile, target.region)
-    endpoint = None
-    if target.custom:
-        endpoint = configured_endpoint(session, "sts", own_only=True)[1] or target.endpoint_url
+    session = new_session(connection.profile, endpoint.region)
+    custom_url = None
+    if endpoint.custom:
+        custom_url = configured_endpoint(session, "sts", service_specific_only=True)[1] or endpoint.url
     session.register_component("credential_provider", source)
     config = client_config(
         attempts=_ATTEMPTS,
         connect_timeout=connection.connect_timeout,
         read_timeout=min(connection.request_timeout, _TIMEOUT),
-        http_session_cls=WatchedSession,
+        http_session_cls=TracingSession,
         use_fips_endpoint=connection.use_fips,
         use_dualstack_endpoint=connection.use_dualstack,
     )
     try:
         async with session.create_client(
-            "sts", region_name=target.region, endpoint_url=endpoint, config=config
+            "sts", region_name=endpoint.region, endpoint_url=custom_url, config=config
         ) as client:
-            asked = str(client.meta.endpoint_url)
-            answer = await client.get_caller_identity()
+            sts_url = str(client.meta.endpoint_url)
+            response = await client.get_caller_identity()
     except aws.ClientError as error:
-        raise _refusal(error) from None
+        raise _translate_error(error) from None
     except AsyncggError:
         raise
     except Exception as error:  # noqa: BLE001 - botocore's parsers raise anything at an answer that is not STS's
-        reason = one_line(error) if isinstance(error, _SPEAKING) else f"unreadable answer ({type(error).__name__})"
-        where = f" at {endpoint}" if endpoint else ""
-        raise ServiceError(f"STS{where} did not tell whose credentials these are: {reason}") from None
-    account, arn = answer.get("Account"), answer.get("Arn")
+        reason = (
+            sanitize(error) if isinstance(error, _DESCRIPTIVE_ERRORS) else f"unreadable answer ({type(error).__name__})"
+        )
+        location = f" at {custom_url}" if custom_url else ""
+        raise ServiceError(f"STS{location} did not tell whose credentials these are: {reason}") from None
+    account, arn = response.get("Account"), response.get("Arn")
     if not account or not arn:
-        raise ServiceError(f"STS at {asked} gave an answer without account and ARN")
-    return Identity(account, arn, asked)
+        raise ServiceError(f"STS at {sts_url} gave an answer without account and ARN")
+    return CallerIdentity(account, arn, sts_url)
 
 
-def _refusal(error: aws.ClientError) -> CredentialsError | ServiceError:
-    said = error.response.get("Error", {})
+def _translate_error(error: aws.ClientError) -> CredentialsError | ServiceError:
+    details = error.response.get("Error", {})
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    words = one_line(f"STS answered {said.get('Code', '?')}: {said.get('Message', '')}")
+    reason = sanitize(f"STS answered {details.get('Code', '?')}: {details.get('Message', '')}")
     if status in {400, 401, 403}:
         return CredentialsError(
-            f"the AWS credentials are not accepted: {words}; renew them, or choose another --profile"
+            f"the AWS credentials are not accepted: {reason}; renew them, or choose another --profile"
         )
-    return ServiceError(f"whose credentials these are is unknown: {words}")
+    return ServiceError(f"whose credentials these are is unknown: {reason}")

@@ -14,43 +14,43 @@ from aiobotocore.httpsession import AIOHTTPSession
 from botocore import xform_name
 
 from asyncgg.model import Operation
-from asyncgg.transport.connection import Connection, Target, resolve
+from asyncgg.transport.connection import ConnectionConfig, Endpoint, resolve_endpoint
 from asyncgg.transport.credentials import CredentialSource
 from asyncgg.transport.session import SERVICE, client_config, new_session
 
-__all__ = ["Opened", "open_client"]
+__all__ = ["OpenClient", "open_client"]
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenClient:
     """An open client and what it was made of."""
 
     client: Any
     source: CredentialSource
-    target: Target
+    endpoint: Endpoint
 
-    def call(self, operation: Operation) -> Any:
+    def method_for(self, operation: Operation) -> Any:
         """The client's own method for `operation`."""
         return getattr(self.client, xform_name(operation.api))
 
 
 @asynccontextmanager
-async def open_client(connection: Connection, http_session: type[AIOHTTPSession]) -> AsyncIterator[Opened]:
+async def open_client(connection: ConnectionConfig, http_session: type[AIOHTTPSession]) -> AsyncIterator[OpenClient]:
     """A client for as long as the block runs, its HTTP done by `http_session`; its credentials are got first.
 
     Raises:
         UsageError: as `resolve`.
         CredentialsError: there are no credentials.
     """
-    target = resolve(connection)
-    source = CredentialSource(connection.profile, target.region)
+    endpoint = resolve_endpoint(connection)
+    source = CredentialSource(connection.profile, endpoint.region)
     await source.open()
-    session = new_session(connection.profile, target.region)
+    session = new_session(connection.profile, endpoint.region)
     session.register_component("credential_provider", source)
     config = client_config(
         connect_timeout=connection.connect_timeout,
         read_timeout=connection.request_timeout,
-        max_pool_connections=connection.pool,
+        max_pool_connections=connection.max_connections,
         http_session_cls=http_session,
         use_fips_endpoint=connection.use_fips,
         use_dualstack_endpoint=connection.use_dualstack,
@@ -58,8 +58,8 @@ async def open_client(connection: Connection, http_session: type[AIOHTTPSession]
     )
     async with session.create_client(
         SERVICE,
-        region_name=target.region,
-        endpoint_url=target.endpoint_url if target.custom else None,
+        region_name=endpoint.region,
+        endpoint_url=endpoint.url if endpoint.custom else None,
         config=config,
     ) as client:
-        yield Opened(client, source, target)
+        yield OpenClient(client, source, endpoint)

@@ -14,17 +14,17 @@ from botocore.endpoint_provider import EndpointProvider
 from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url, validate_region_name
 
 from asyncgg.errors import UsageError
-from asyncgg.transport.failure import one_line
+from asyncgg.transport.failure import sanitize
 from asyncgg.transport.session import SERVICE, check_ca_bundle, new_session
 
-__all__ = ["Connection", "Target", "configured_endpoint", "resolve"]
+__all__ = ["ConnectionConfig", "Endpoint", "configured_endpoint", "resolve_endpoint"]
 
 DEFAULT_CUSTOM_REGION: Final = "us-east-1"
 """Signs requests to a custom endpoint when no Region was named; the endpoint decides whether it cares."""
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class ConnectionConfig:
     """How to reach AWS; None leaves it to the AWS configuration, where proxies and CA bundles always come from."""
 
     profile: str | None = None
@@ -34,18 +34,18 @@ class Connection:
     """Seconds until a connection stands."""
     request_timeout: float = 60.0
     """Seconds for a whole request; one that takes longer is cut and counts as perhaps sent."""
-    pool: int = 10
+    max_connections: int = 10
     """Most connections at the same time."""
     use_fips: bool | None = None
     use_dualstack: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Endpoint:
     """Where requests go."""
 
     region: str
-    endpoint_url: str
+    url: str
     custom: bool
     """The endpoint was named by the caller or the configuration; then nothing is called elsewhere."""
     partition: str
@@ -54,7 +54,7 @@ class Target:
     """What named the endpoint: `endpoint_url`, an environment variable, `profile`, or `aws`."""
 
 
-def resolve(connection: Connection) -> Target:
+def resolve_endpoint(connection: ConnectionConfig) -> Endpoint:
     """The Region and the endpoint by which `connection` reaches Greengrass V2; nothing is sent.
 
     Region: the one given, AWS_REGION, AWS_DEFAULT_REGION, the profile's; with a custom endpoint us-east-1 after these.
@@ -67,8 +67,8 @@ def resolve(connection: Connection) -> Target:
     """
     session = new_session(connection.profile)
     check_ca_bundle(session)
-    given = connection.endpoint_url or None
-    source, url = ("endpoint_url", given) if given else configured_endpoint(session, SERVICE)
+    explicit_url = connection.endpoint_url or None
+    source, url = ("endpoint_url", explicit_url) if explicit_url else configured_endpoint(session, SERVICE)
     if url is not None:
         _check_url(url, source)
     region = _region(connection, session, custom=url is not None)
@@ -76,11 +76,11 @@ def resolve(connection: Connection) -> Target:
         partition = str(session.get_partition_for_region(region))
     except aws.UnknownRegionError:
         partition = ""
-    endpoint = _by_rules(connection, session, region, url)
-    return Target(region, endpoint if url is None else url, url is not None, partition, source)
+    aws_url = _from_ruleset(connection, session, region, url)
+    return Endpoint(region, aws_url if url is None else url, url is not None, partition, source)
 
 
-def _region(connection: Connection, session: AioSession, *, custom: bool) -> str:
+def _region(connection: ConnectionConfig, session: AioSession, *, custom: bool) -> str:
     # botocore itself does not know AWS_REGION.
     region = connection.region or os.environ.get("AWS_REGION") or session.get_config_variable("region")
     if not region and custom:
@@ -94,7 +94,9 @@ def _region(connection: Connection, session: AioSession, *, custom: bool) -> str
     return str(region)
 
 
-def configured_endpoint(session: AioSession, service: str, *, own_only: bool = False) -> tuple[str, str | None]:
+def configured_endpoint(
+    session: AioSession, service: str, *, service_specific_only: bool = False
+) -> tuple[str, str | None]:
     """What the configuration names as the endpoint of `service`: (where it stands, URL), or (`aws`, None).
 
     With `own_only` the settings for all services together do not count.
@@ -102,15 +104,19 @@ def configured_endpoint(session: AioSession, service: str, *, own_only: bool = F
     if session.get_config_variable("ignore_configured_endpoint_urls"):
         return "aws", None
     profile: Mapping[str, Any] = session.get_scoped_config()
-    own = f"AWS_ENDPOINT_URL_{service.upper()}"
-    places = (
-        (True, own, os.environ.get(own)),
+    variable = f"AWS_ENDPOINT_URL_{service.upper()}"
+    candidates = (
+        (True, variable, os.environ.get(variable)),
         (False, "AWS_ENDPOINT_URL", os.environ.get("AWS_ENDPOINT_URL")),
         (True, "profile", _services_section(session, profile).get(service, {}).get("endpoint_url")),
         (False, "profile", profile.get("endpoint_url")),
     )
-    found = ((place, str(url)) for is_own, place, url in places if url and (is_own or not own_only))
-    return next(found, ("aws", None))
+    matches = (
+        (origin, str(url))
+        for service_specific, origin, url in candidates
+        if url and (service_specific or not service_specific_only)
+    )
+    return next(matches, ("aws", None))
 
 
 def _services_section(session: AioSession, profile: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -128,20 +134,20 @@ def _check_url(url: str, source: str) -> None:
         parts = urlsplit(url)
         _ = parts.port  # raises for one that is no number
     except ValueError as error:
-        raise UsageError(f"the endpoint URL (from {source}) cannot be read: {one_line(error)}") from None
+        raise UsageError(f"the endpoint URL (from {source}) cannot be read: {sanitize(error)}") from None
     if parts.username or parts.password:
         raise UsageError(f"the endpoint URL (from {source}) must not hold a user name or password")
-    sound = is_valid_endpoint_url(url) or is_valid_ipv6_endpoint_url(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not sound or parts.query or parts.fragment:
-        raise UsageError(f"{one_line(url)!r} (from {source}) is no endpoint URL; wanted: http(s)://host[:port]")
+    valid = is_valid_endpoint_url(url) or is_valid_ipv6_endpoint_url(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not valid or parts.query or parts.fragment:
+        raise UsageError(f"{sanitize(url)!r} (from {source}) is no endpoint URL; wanted: http(s)://host[:port]")
 
 
-def _by_rules(connection: Connection, session: AioSession, region: str, url: str | None) -> str:
+def _from_ruleset(connection: ConnectionConfig, session: AioSession, region: str, url: str | None) -> str:
     loader = session.get_component("data_loader")
-    rules = loader.load_service_model(SERVICE, "endpoint-rule-set-1")
+    ruleset = loader.load_service_model(SERVICE, "endpoint-rule-set-1")
     flags = {
-        name: session.get_config_variable(variable) if wish is None else wish
-        for name, variable, wish in (
+        name: session.get_config_variable(variable) if override is None else override
+        for name, variable, override in (
             ("UseFIPS", "use_fips_endpoint", connection.use_fips),
             ("UseDualStack", "use_dualstack_endpoint", connection.use_dualstack),
         )
@@ -150,6 +156,6 @@ def _by_rules(connection: Connection, session: AioSession, region: str, url: str
     if url is not None:
         parameters["Endpoint"] = url
     try:
-        return str(EndpointProvider(rules, loader.load_data("partitions")).resolve_endpoint(**parameters).url)
+        return str(EndpointProvider(ruleset, loader.load_data("partitions")).resolve_endpoint(**parameters).url)
     except aws.EndpointProviderError as error:
-        raise UsageError(f"AWS has no such endpoint for Region {region}: {one_line(error)}") from None
+        raise UsageError(f"AWS has no such endpoint for Region {region}: {sanitize(error)}") from None

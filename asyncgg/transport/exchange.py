@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextvars import ContextVar
 from enum import Enum
 
-from asyncgg.transport.answer import Answer
+from asyncgg.transport.answer import HttpResponse
 
-__all__ = ["EXCHANGE", "Exchange", "Phase"]
+__all__ = ["current_trace", "RequestTrace", "Phase"]
 
 
 class Phase(Enum):
@@ -23,22 +23,22 @@ class Phase(Enum):
     """About to be written, or written: the service may have it."""
 
 
-class Exchange:
+class RequestTrace:
     """What is observed of one request while it is under way."""
 
-    __slots__ = ("answer", "offset", "phase")
+    __slots__ = ("answer", "clock_offset", "phase")
 
     def __init__(self) -> None:
         self.phase = Phase.PREPARED
-        self.answer: Answer | None = None
-        self.offset = 0.0
+        self.response: HttpResponse | None = None
+        self.clock_offset = 0.0
         """Seconds added to this machine's clock for the request's date."""
 
     @property
-    def perhaps_sent(self) -> bool:
+    def may_have_been_sent(self) -> bool:
         """False only when it is certain that no byte of the request left this machine."""
         return self.phase in {Phase.HANDED_OVER, Phase.WRITTEN}
 
 
-EXCHANGE: ContextVar[Exchange] = ContextVar("asyncgg_exchange")
+current_trace: ContextVar[RequestTrace] = ContextVar("asyncgg_exchange")
 """The exchange of the running `send`: the hooks of botocore and aiohttp are called in its task but are not given it."""

@@ -16,41 +16,46 @@ from botocore import exceptions as aws
 from asyncgg.errors import redact_secrets
 from asyncgg.model import NoResponse
 
-__all__ = ["one_line", "unanswered"]
+__all__ = ["sanitize", "from_exception"]
 
-_SECRET: Final = re.compile(r"//[^/@\s]*@")
-_LONGEST: Final = 300
+_URL_USERINFO: Final = re.compile(r"//[^/@\s]*@")
+_MAX_LENGTH: Final = 300
 
-_PROXY: Final = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)
-_BEFORE_SENDING: Final = (*_PROXY, aiohttp.ClientConnectorError, aiohttp.ClientSSLError, aiohttp.ConnectionTimeoutError)
+_PROXY_ERRORS: Final = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)
+_BEFORE_SENDING: Final = (
+    *_PROXY_ERRORS,
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientSSLError,
+    aiohttp.ConnectionTimeoutError,
+)
 """Only raised while a connection is being made (to the proxy, or through it)."""
-_BROKEN: Final = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, BadStatusLine, socket.gaierror)
+_CONNECTION_LOST: Final = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, BadStatusLine, socket.gaierror)
 
 
-def one_line(text: object) -> str:
+def sanitize(text: object) -> str:
     """`text` on one line, printable and of readable length, without a URL's user and password or a session token."""
-    line = redact_secrets(_SECRET.sub("//***@", " ".join(str(text).split())))[:_LONGEST]
+    line = redact_secrets(_URL_USERINFO.sub("//***@", " ".join(str(text).split())))[:_MAX_LENGTH]
     return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
-def unanswered(error: Exception, *, sent: bool) -> NoResponse:
+def from_exception(error: Exception, *, sent: bool) -> NoResponse:
     """The exchange that ended with `error`, aiohttp's or botocore's; `sent` as `Unanswered` means it."""
     # botocore wraps what the HTTP library raised.
     cause = getattr(error, "kwargs", {}).get("error") or error
     sent = sent and not isinstance(cause, _BEFORE_SENDING)
-    return NoResponse(_kind(error, cause, sent=sent), one_line(cause) or type(cause).__name__, sent=sent)
+    return NoResponse(_kind(error, cause, sent=sent), sanitize(cause) or type(cause).__name__, sent=sent)
 
 
 def _kind(error: Exception, cause: object, *, sent: bool) -> str:
     kinds: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
-        (_PROXY, "proxy"),
+        (_PROXY_ERRORS, "proxy"),
         (aiohttp.ClientSSLError, "tls"),
         (aiohttp.ClientConnectorDNSError, "dns"),
         (aiohttp.ConnectionTimeoutError, "connect"),
         (TimeoutError, "timeout"),
         (aiohttp.ClientResponseError, "garbage"),  # an answer that is no HTTP
-        (_BROKEN, "reset" if sent else "connect"),
+        (_CONNECTION_LOST, "reset" if sent else "connect"),
         (aws.HTTPClientError, "http"),
         (aws.BotoCoreError, "request"),
     )
-    return next((word for types, word in kinds if isinstance(cause, types)), "http")
+    return next((kind for types, kind in kinds if isinstance(cause, types)), "http")

@@ -15,131 +15,144 @@ from botocore import exceptions as aws
 
 from asyncgg.errors import CredentialsError, InternalError, UsageError
 from asyncgg.model import Accepted, ErrorResponse, Operation
-from asyncgg.transport.answer import Answer
-from asyncgg.transport.client import Opened, open_client
-from asyncgg.transport.connection import Connection
+from asyncgg.transport.answer import HttpResponse
+from asyncgg.transport.client import OpenClient, open_client
+from asyncgg.transport.connection import ConnectionConfig
 from asyncgg.transport.credentials import SourceUnreachableError
-from asyncgg.transport.exchange import Exchange, Phase
-from asyncgg.transport.failure import one_line
-from asyncgg.transport.posting import Host, PostingSession
-from asyncgg.transport.prepared import PLACEHOLDER, Prepared, body_of, query_of, read_prepared
-from asyncgg.transport.signed import SignedTransport
+from asyncgg.transport.exchange import Phase, RequestTrace
+from asyncgg.transport.failure import sanitize
+from asyncgg.transport.posting import CapturingSession, HttpEndpoint
+from asyncgg.transport.prepared import PLACEHOLDER, RequestTemplate, encode_body, encode_query, from_signed_request
+from asyncgg.transport.signed import BaseTransport
 from asyncgg.transport.sigv4 import sign
-from asyncgg.transport.skew import CLOCK_CODE, service_ahead
+from asyncgg.transport.skew import REQUEST_EXPIRED, clock_offset
 
-__all__ = ["FastTransport", "open_fast"]
+__all__ = ["NativeTransport", "open_native_transport"]
 
-_PLAIN_SUCCESSES: Final = frozenset({b'{"errorEntries":[]}', b'{"errorEntries": []}', b"{}"})
+_EMPTY_SUCCESS_BODIES: Final = frozenset({b'{"errorEntries":[]}', b'{"errorEntries": []}', b"{}"})
 
-Sending = Coroutine[Any, Any, tuple[aiohttp.ClientResponse, bytes]]
+PendingResponse = Coroutine[Any, Any, tuple[aiohttp.ClientResponse, bytes]]
 
 
-class FastTransport(SignedTransport):
+class NativeTransport(BaseTransport):
     """Sends requests that it signs itself; made by `open_transport`. `clock` gives seconds since 1970."""
 
     def __init__(
         self,
-        opened: Opened,
-        batch: Prepared,
-        listing: Prepared,
-        host: Host,
+        sdk_client: OpenClient,
+        batch_template: RequestTemplate,
+        list_template: RequestTemplate,
+        http: HttpEndpoint,
         request_timeout: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(opened.source, opened.target, request_timeout, clock)
-        self._batch = batch
-        self._list = listing
-        self._host = host
-        self._offset = 0.0
-        self._clock_was_wrong = False
+        super().__init__(sdk_client.source, sdk_client.endpoint, request_timeout, clock)
+        self._batch_template = batch_template
+        self._list_template = list_template
+        self._http = http
+        self._clock_offset = 0.0
+        self._clock_corrected = False
 
     async def refresh(self) -> None:
         """See `Refreshable.refresh`; after a refusal for the clock alone the credentials are kept."""
-        if self._clock_was_wrong:
-            self._clock_was_wrong = False
+        if self._clock_corrected:
+            self._clock_corrected = False
             return
         await super().refresh()
 
-    async def _post(self, exchange: Exchange, core: str, things: Sequence[str]) -> Accepted | None:
-        keys = await self._source.get_frozen_credentials()
-        fixed = self._batch
-        path, body = fixed.path(core), body_of(things)
-        exchange.offset = self._offset
-        added = sign(
-            keys, fixed.region, fixed.service, "POST", path, fixed.signed, body, self._clock() + exchange.offset
+    async def _post(self, trace: RequestTrace, core: str, things: Sequence[str]) -> Accepted | None:
+        credentials = await self._source.get_frozen_credentials()
+        template = self._batch_template
+        path, body = template.path(core), encode_body(things)
+        trace.clock_offset = self._clock_offset
+        signature_headers = sign(
+            credentials,
+            template.region,
+            template.service,
+            "POST",
+            path,
+            template.signed_headers,
+            body,
+            self._clock() + trace.clock_offset,
         )
-        sending = self._host.post(path, {**fixed.unsigned, **fixed.signed, **added}, body)
-        response, content = await self._sent(exchange, sending)
+        pending = self._http.post(
+            path, {**template.unsigned_headers, **template.signed_headers, **signature_headers}, body
+        )
+        response, content = await self._send(trace, pending)
         # The plain success, by far the most frequent answer, needs neither JSON nor a mapping of the headers.
-        if response.status == 200 and content in _PLAIN_SUCCESSES:
+        if response.status == 200 and content in _EMPTY_SUCCESS_BODIES:
             return Accepted((), response.headers.get("x-amzn-RequestId", ""))
-        exchange.answer = _answer(response, content)
+        trace.response = _to_http_response(response, content)
         return None
 
-    async def _get(self, exchange: Exchange, core: str | None, parameters: Mapping[str, str]) -> None:
-        keys = await self._source.get_frozen_credentials()
-        fixed = self._list
-        path, query = fixed.all_cores if core is None else fixed.path(core), query_of(parameters)
-        exchange.offset = self._offset
-        date = self._clock() + exchange.offset
-        added = sign(keys, fixed.region, fixed.service, "GET", path, fixed.signed, b"", date, query)
-        sending = self._host.get(path, query, {**fixed.unsigned, **fixed.signed, **added})
-        exchange.answer = _answer(*await self._sent(exchange, sending))
+    async def _get(self, trace: RequestTrace, core: str | None, parameters: Mapping[str, str]) -> None:
+        credentials = await self._source.get_frozen_credentials()
+        template = self._list_template
+        path, query = template.cores_path if core is None else template.path(core), encode_query(parameters)
+        trace.clock_offset = self._clock_offset
+        date = self._clock() + trace.clock_offset
+        signature_headers = sign(
+            credentials, template.region, template.service, "GET", path, template.signed_headers, b"", date, query
+        )
+        pending = self._http.get(
+            path, query, {**template.unsigned_headers, **template.signed_headers, **signature_headers}
+        )
+        trace.response = _to_http_response(*await self._send(trace, pending))
 
-    async def _sent(self, exchange: Exchange, sending: Sending) -> tuple[aiohttp.ClientResponse, bytes]:
-        exchange.phase = Phase.HANDED_OVER
+    async def _send(self, trace: RequestTrace, pending: PendingResponse) -> tuple[aiohttp.ClientResponse, bytes]:
+        trace.phase = Phase.HANDED_OVER
         try:
-            answered = await sending
+            result = await pending
         except Exception as error:
             # As aiobotocore does it: from here on whatever is raised is the HTTP client's, and none of our own faults.
             raise aws.HTTPClientError(error=error) from error
-        if exchange.phase is Phase.CONNECTING:
+        if trace.phase is Phase.CONNECTING:
             raise InternalError("aiohttp writes requests in a way unknown to asyncgg; use the transport `sdk`")
-        return answered
+        return result
 
-    def _not_accepted(self, reply: ErrorResponse, exchange: Exchange, generation: int) -> ErrorResponse:
+    def _on_auth_error(self, reply: ErrorResponse, trace: RequestTrace, generation: int) -> ErrorResponse:
         """Correct the clock where that was the reason; otherwise as for every transport.
 
         One call is one request, so the refused one is not sent again here. `RequestExpired` leads the engine to ask for
         a refresh, which is then none, and to send the same things again at once, at no attempt's cost.
         """
-        headers = exchange.answer.headers if exchange.answer else {}
-        offset = service_ahead(reply, headers, self._clock(), exchange.offset)
+        headers = trace.response.headers if trace.response else {}
+        offset = clock_offset(reply, headers, self._clock(), trace.clock_offset)
         if offset is None:
-            return super()._not_accepted(reply, exchange, generation)
-        if exchange.offset == self._offset:  # otherwise another request's answer has corrected it meanwhile
-            self._offset, self._clock_was_wrong = offset, True
-        said = f"{reply.code}: {reply.message}; this machine's clock is {abs(offset):.0f} s {_side(offset)}"
-        return ErrorResponse(reply.status, CLOCK_CODE, f"{said}, corrected for this run", reply.request_id)
+            return super()._on_auth_error(reply, trace, generation)
+        if trace.clock_offset == self._clock_offset:  # otherwise another request's answer has corrected it meanwhile
+            self._clock_offset, self._clock_corrected = offset, True
+        message = f"{reply.code}: {reply.message}; this machine's clock is {abs(offset):.0f} s {_direction(offset)}"
+        return ErrorResponse(reply.status, REQUEST_EXPIRED, f"{message}, corrected for this run", reply.request_id)
 
 
-def _answer(response: aiohttp.ClientResponse, content: bytes) -> Answer:
+def _to_http_response(response: aiohttp.ClientResponse, content: bytes) -> HttpResponse:
     headers = {name.decode().lower(): value.decode("utf-8", "replace") for name, value in response.raw_headers}
-    return Answer(response.status, headers, content)
+    return HttpResponse(response.status, headers, content)
 
 
-def _side(offset: float) -> str:
+def _direction(offset: float) -> str:
     return "behind the service's" if offset > 0 else "ahead of the service's"
 
 
 @asynccontextmanager
-async def open_fast(
-    connection: Connection,
+async def open_native_transport(
+    connection: ConnectionConfig,
     operation: Operation = Operation.DISASSOCIATE,
     clock: Callable[[], float] = time.time,
-) -> AsyncIterator[FastTransport]:
+) -> AsyncIterator[NativeTransport]:
     """See `open_transport`."""
-    async with open_client(connection, PostingSession) as opened:
-        session = opened.client._endpoint.http_session
-        core = {"coreDeviceThingName": PLACEHOLDER}
+    async with open_client(connection, CapturingSession) as sdk_client:
+        session = sdk_client.client._endpoint.http_session
+        core_argument = {"coreDeviceThingName": PLACEHOLDER}
         try:
-            await opened.client.list_client_devices_associated_with_core_device(**core)
-            listing = read_prepared(session.kept.url, dict(session.kept.headers.items()))
-            await opened.call(operation)(**core, entries=[{"thingName": PLACEHOLDER}])
-            batch = read_prepared(session.kept.url, dict(session.kept.headers.items()))
-            host = await session.host_of(session.kept.url)
+            await sdk_client.client.list_client_devices_associated_with_core_device(**core_argument)
+            list_template = from_signed_request(session.kept.url, dict(session.kept.headers.items()))
+            await sdk_client.method_for(operation)(**core_argument, entries=[{"thingName": PLACEHOLDER}])
+            batch_template = from_signed_request(session.kept.url, dict(session.kept.headers.items()))
+            http = await session.host_of(session.kept.url)
         except SourceUnreachableError as error:
             raise CredentialsError(f"no AWS credentials: {error}") from None
         except (ValueError, aws.BotoCoreError) as error:
-            raise UsageError(f"the transport `fast` cannot be used here: {one_line(error)}; use `sdk`") from None
-        yield FastTransport(opened, batch, listing, host, connection.request_timeout, clock)
+            raise UsageError(f"the transport `fast` cannot be used here: {sanitize(error)}; use `sdk`") from None
+        yield NativeTransport(sdk_client, batch_template, list_template, http, connection.request_timeout, clock)

@@ -11,47 +11,47 @@ from typing import Any
 import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
 
-from asyncgg.transport.answer import Answer
-from asyncgg.transport.exchange import EXCHANGE, Exchange, Phase
+from asyncgg.transport.answer import HttpResponse
+from asyncgg.transport.exchange import Phase, RequestTrace, current_trace
 
-__all__ = ["WatchedSession"]
+__all__ = ["TracingSession"]
 
 
 class RedirectRefusedError(Exception):
     """Ends a call that was answered with a redirect; the exchange holds the answer."""
 
 
-async def _connecting(_session: object, _context: object, _params: object) -> None:
-    EXCHANGE.get(Exchange()).phase = Phase.CONNECTING
+async def _on_request_start(_session: object, _context: object, _params: object) -> None:
+    current_trace.get(RequestTrace()).phase = Phase.CONNECTING
 
 
-async def _writing(_session: object, _context: object, _params: object) -> None:
-    EXCHANGE.get(Exchange()).phase = Phase.WRITTEN
+async def _on_headers_sent(_session: object, _context: object, _params: object) -> None:
+    current_trace.get(RequestTrace()).phase = Phase.WRITTEN
 
 
-async def _redirected(_session: object, _context: object, params: aiohttp.TraceRequestRedirectParams) -> None:
+async def _on_redirect(_session: object, _context: object, params: aiohttp.TraceRequestRedirectParams) -> None:
     response = params.response
     headers = {name.lower(): value for name, value in response.headers.items()}
-    EXCHANGE.get(Exchange()).answer = Answer(response.status, headers, b"")
+    current_trace.get(RequestTrace()).response = HttpResponse(response.status, headers, b"")
     response.close()
     raise RedirectRefusedError(f"HTTP {response.status}")
 
 
-def _watch() -> aiohttp.TraceConfig:
-    watch = aiohttp.TraceConfig()
-    watch.on_request_start.append(_connecting)
-    watch.on_request_headers_sent.append(_writing)
-    watch.on_request_redirect.append(_redirected)
-    watch.freeze()
-    return watch
+def _trace_config() -> aiohttp.TraceConfig:
+    config = aiohttp.TraceConfig()
+    config.on_request_start.append(_on_request_start)
+    config.on_request_headers_sent.append(_on_headers_sent)
+    config.on_request_redirect.append(_on_redirect)
+    config.freeze()
+    return config
 
 
-class WatchedSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore publishes no types
+class TracingSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore publishes no types
     """aiobotocore's HTTP session whose requests report to `EXCHANGE`."""
 
     async def _get_session(self, proxy_url: str | None) -> Any:
         session = await super()._get_session(proxy_url)
         if not session.trace_configs:
-            session.trace_configs.append(_watch())
-        EXCHANGE.get(Exchange()).phase = Phase.HANDED_OVER
+            session.trace_configs.append(_trace_config())
+        current_trace.get(RequestTrace()).phase = Phase.HANDED_OVER
         return session

@@ -6,31 +6,31 @@ from contextlib import AbstractAsyncContextManager
 from typing import Literal, overload
 
 from asyncgg.model import Operation
-from asyncgg.transport.aws import AwsTransport, open_aws
-from asyncgg.transport.connection import Connection
-from asyncgg.transport.fast import FastTransport, open_fast
+from asyncgg.transport.aws import SdkTransport, open_sdk_transport
+from asyncgg.transport.connection import ConnectionConfig
+from asyncgg.transport.fast import NativeTransport, open_native_transport
 
-__all__ = ["Kind", "open_transport"]
+__all__ = ["TransportKind", "open_transport"]
 
-Kind = Literal["sdk", "fast"]
+TransportKind = Literal["sdk", "fast"]
 """`sdk`: through the aiobotocore client's own call; `fast`: signed and posted by us, configured by the same client."""
 
 
 @overload
 def open_transport(
-    connection: Connection, kind: Literal["sdk"] = "sdk", operation: Operation = ...
-) -> AbstractAsyncContextManager[AwsTransport]: ...
+    connection: ConnectionConfig, kind: Literal["sdk"] = "sdk", operation: Operation = ...
+) -> AbstractAsyncContextManager[SdkTransport]: ...
 @overload
 def open_transport(
-    connection: Connection, kind: Literal["fast"], operation: Operation = ...
-) -> AbstractAsyncContextManager[FastTransport]: ...
+    connection: ConnectionConfig, kind: Literal["fast"], operation: Operation = ...
+) -> AbstractAsyncContextManager[NativeTransport]: ...
 @overload
 def open_transport(
-    connection: Connection, kind: Kind, operation: Operation = ...
-) -> AbstractAsyncContextManager[AwsTransport] | AbstractAsyncContextManager[FastTransport]: ...
+    connection: ConnectionConfig, kind: TransportKind, operation: Operation = ...
+) -> AbstractAsyncContextManager[SdkTransport] | AbstractAsyncContextManager[NativeTransport]: ...
 def open_transport(
-    connection: Connection, kind: Kind = "sdk", operation: Operation = Operation.DISASSOCIATE
-) -> AbstractAsyncContextManager[AwsTransport] | AbstractAsyncContextManager[FastTransport]:
+    connection: ConnectionConfig, kind: TransportKind = "sdk", operation: Operation = Operation.DISASSOCIATE
+) -> AbstractAsyncContextManager[SdkTransport] | AbstractAsyncContextManager[NativeTransport]:
     """A transport of `operation` for as long as the block runs; its credentials are got first, nothing is sent to
     Greengrass.
 
@@ -38,4 +38,4 @@ def open_transport(
         UsageError: as `resolve`; also, with `fast`, a proxy that cannot be used.
         CredentialsError: there are no credentials.
     """
-    return open_fast(connection, operation) if kind == "fast" else open_aws(connection, operation)
+    return open_native_transport(connection, operation) if kind == "fast" else open_sdk_transport(connection, operation)

@@ -13,57 +13,61 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from asyncgg.model import ClientDevice, CoreDevice, ErrorResponse, NoResponse, invalid_name_reason
-from asyncgg.transport.answer import Answer, read_refusal
+from asyncgg.transport.answer import HttpResponse, parse_error_response
 from asyncgg.transport.reads import Page
 
-__all__ = ["read_cores", "read_devices"]
+__all__ = ["parse_core_page", "parse_device_page"]
 
 T = TypeVar("T")
 
-_ODD_LENGTH: Final = 200
+_EXCERPT_LENGTH: Final = 200
 """Most characters kept of what is no name."""
-_LATEST: Final = 253_402_300_800.0
+_MAX_TIMESTAMP: Final = 253_402_300_800.0
 """The year 10000 in seconds since 1970: no timestamp of ours lies there, and it is the last that can be written out."""
 
 
-class _UnreadableError(ValueError):
+class MalformedResponseError(ValueError):
     """The body is not what the service model says; the message is a phrase about the answer."""
 
 
-def read_cores(answer: Answer, now: float) -> Page[CoreDevice] | ErrorResponse | NoResponse:
+def parse_core_page(response: HttpResponse, now: float) -> Page[CoreDevice] | ErrorResponse | NoResponse:
     """The page of ListCoreDevices in `answer`; `now` is the Unix time in seconds, as for `read_answer`."""
-    return _read(answer, now, "coreDevices", _core)
+    return _parse(response, now, "coreDevices", _core)
 
 
-def read_devices(answer: Answer, now: float) -> Page[ClientDevice] | ErrorResponse | NoResponse:
+def parse_device_page(response: HttpResponse, now: float) -> Page[ClientDevice] | ErrorResponse | NoResponse:
     """The page of ListClientDevicesAssociatedWithCoreDevice in `answer`; `now` as for `read_cores`."""
-    return _read(answer, now, "associatedClientDevices", _device)
+    return _parse(response, now, "associatedClientDevices", _device)
 
 
-def _read(
-    answer: Answer, now: float, member: str, read: Callable[[Mapping[str, Any], list[str]], T | None]
+def _parse(
+    response: HttpResponse, now: float, member: str, parse_item: Callable[[Mapping[str, Any], list[str]], T | None]
 ) -> Page[T] | ErrorResponse | NoResponse:
-    if answer.status == 200:
+    if response.status == 200:
         try:
-            return _page(answer, member, read)
-        except _UnreadableError as error:
+            return _parse_page(response, member, parse_item)
+        except MalformedResponseError as error:
             return NoResponse("garbage", f"HTTP 200, but {error}", sent=True)
-    if 200 <= answer.status < 300:
-        return NoResponse("garbage", f"HTTP {answer.status}, which the service does not use", sent=True)
-    return read_refusal(answer, now)
+    if 200 <= response.status < 300:
+        return NoResponse("garbage", f"HTTP {response.status}, which the service does not use", sent=True)
+    return parse_error_response(response, now)
 
 
-def _page(answer: Answer, member: str, read: Callable[[Mapping[str, Any], list[str]], T | None]) -> Page[T]:
+def _parse_page(
+    response: HttpResponse, member: str, parse_item: Callable[[Mapping[str, Any], list[str]], T | None]
+) -> Page[T]:
     try:
-        members = json.loads(answer.body)
+        members = json.loads(response.body)
     except (ValueError, RecursionError):
-        raise _UnreadableError("the body is no JSON") from None
+        raise MalformedResponseError("the body is no JSON") from None
     if not isinstance(members, dict):
-        raise _UnreadableError("the body is no JSON object")
-    request_id = answer.headers.get("x-amzn-requestid", "")
-    odd: list[str] = []
-    found = [read(_object(item, member), odd) for item in _items(members, member, request_id)]
-    return Page(tuple(item for item in found if item is not None), _token(members), tuple(odd), request_id)
+        raise MalformedResponseError("the body is no JSON object")
+    request_id = response.headers.get("x-amzn-requestid", "")
+    invalid_names: list[str] = []
+    parsed = [parse_item(_object(item, member), invalid_names) for item in _items(members, member, request_id)]
+    return Page(
+        tuple(item for item in parsed if item is not None), _next_token(members), tuple(invalid_names), request_id
+    )
 
 
 def _items(members: Mapping[str, Any], member: str, request_id: str) -> Sequence[object]:
@@ -73,27 +77,27 @@ def _items(members: Mapping[str, Any], member: str, request_id: str) -> Sequence
     if items is None and request_id and members.keys() <= {member, "nextToken"}:
         return ()
     if not isinstance(items, list):
-        raise _UnreadableError(f"{member} is {'missing' if items is None else 'no list'}")
+        raise MalformedResponseError(f"{member} is {'missing' if items is None else 'no list'}")
     return items
 
 
 def _object(item: object, member: str) -> Mapping[str, Any]:
     if not isinstance(item, dict):
-        raise _UnreadableError(f"an item of {member} is no object")
+        raise MalformedResponseError(f"an item of {member} is no object")
     return item
 
 
-def _token(members: Mapping[str, Any]) -> str:
+def _next_token(members: Mapping[str, Any]) -> str:
     token = members.get("nextToken")
     if token is None:
         return ""
     if not isinstance(token, str):
-        raise _UnreadableError("nextToken is no string")
+        raise MalformedResponseError("nextToken is no string")
     return token
 
 
-def _core(item: Mapping[str, Any], odd: list[str]) -> CoreDevice | None:
-    name = _name(item.get("coreDeviceThingName"), odd)
+def _core(item: Mapping[str, Any], invalid_names: list[str]) -> CoreDevice | None:
+    name = _name(item.get("coreDeviceThingName"), invalid_names)
     if name is None:
         return None
     return CoreDevice(
@@ -106,15 +110,15 @@ def _core(item: Mapping[str, Any], odd: list[str]) -> CoreDevice | None:
     )
 
 
-def _device(item: Mapping[str, Any], odd: list[str]) -> ClientDevice | None:
-    name = _name(item.get("thingName"), odd)
+def _device(item: Mapping[str, Any], invalid_names: list[str]) -> ClientDevice | None:
+    name = _name(item.get("thingName"), invalid_names)
     return None if name is None else ClientDevice(name, _time(item, "associationTimestamp"))
 
 
-def _name(value: object, odd: list[str]) -> str | None:
+def _name(value: object, invalid_names: list[str]) -> str | None:
     if isinstance(value, str) and invalid_name_reason(value) is None:
         return value
-    odd.append(ascii(value)[:_ODD_LENGTH])
+    invalid_names.append(ascii(value)[:_EXCERPT_LENGTH])
     return None
 
 
@@ -123,7 +127,7 @@ def _text(item: Mapping[str, Any], member: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise _UnreadableError(f"{member} is no string")
+        raise MalformedResponseError(f"{member} is no string")
     return value if value.isprintable() else ascii(value)[1:-1]
 
 
@@ -133,13 +137,13 @@ def _time(item: Mapping[str, Any], member: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, str):
-        value = _from_text(value)
-    if not isinstance(value, float | int) or isinstance(value, bool) or not 0 <= value < _LATEST:  # NaN too
-        raise _UnreadableError(f"{member} is no time")
+        value = _parse_iso_time(value)
+    if not isinstance(value, float | int) or isinstance(value, bool) or not 0 <= value < _MAX_TIMESTAMP:  # NaN too
+        raise MalformedResponseError(f"{member} is no time")
     return float(value)
 
 
-def _from_text(value: str) -> float | None:
+def _parse_iso_time(value: str) -> float | None:
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:

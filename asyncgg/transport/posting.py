@@ -15,29 +15,29 @@ from aiobotocore.httpsession import AIOHTTPSession
 from botocore.awsrequest import AWSPreparedRequest
 from yarl import URL
 
-from asyncgg.transport.exchange import EXCHANGE, Exchange, Phase
+from asyncgg.transport.exchange import Phase, RequestTrace, current_trace
 
-__all__ = ["Host", "PostingSession"]
+__all__ = ["HttpEndpoint", "CapturingSession"]
 
 
-class PostingSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore publishes no types
+class CapturingSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore publishes no types
     """Keeps the request that the client wants to send, and lets others be sent instead."""
 
-    kept: AWSPreparedRequest | None = None
+    captured_request: AWSPreparedRequest | None = None
 
     async def send(self, request: AWSPreparedRequest) -> AioAWSResponse:
         """Be asked by the client to send, keep the request back, and pretend a success."""
-        self.kept = request
-        return AioAWSResponse(request.url, 200, {}, _Nothing())
+        self.captured_request = request
+        return AioAWSResponse(request.url, 200, {}, _EmptyBody())
 
-    async def host_of(self, url: str) -> Host:
+    async def endpoint_for(self, url: str) -> HttpEndpoint:
         """The way to the host of `url`, with the proxy for it, if there is one.
 
         Raises ValueError when the proxy's URL cannot be used.
         """
         proxy = self._proxy_config.proxy_url_for(url)
         session = await self._get_session(proxy)
-        return Host(session, URL(url), URL(proxy) if proxy else None, self._proxy_config.proxy_headers_for(url))
+        return HttpEndpoint(session, URL(url), URL(proxy) if proxy else None, self._proxy_config.proxy_headers_for(url))
 
     async def _get_session(self, proxy_url: str | None) -> Any:
         connector = await self._create_connector(proxy_url)
@@ -46,14 +46,14 @@ class PostingSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore publi
                 connector=connector,
                 # The limit on the whole request is `send`'s own. A second one on reading would cost a timer per packet.
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeout.sock_connect),
-                request_class=_WatchedRequest,
+                request_class=_TracedRequest,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
             )
         )
 
 
-class Host:
+class HttpEndpoint:
     """Sends to the host of `url`. One call is one request, no redirect is followed; paths and queries are encoded."""
 
     __slots__ = ("_proxy", "_proxy_headers", "_session", "_url")
@@ -93,20 +93,20 @@ class Host:
         return response, await response.read()
 
 
-class _WatchedRequest(aiohttp.ClientRequest):
+class _TracedRequest(aiohttp.ClientRequest):
     """aiohttp's request that reports to `EXCHANGE`; its trace hooks do the same for 12 microseconds more a request."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        EXCHANGE.get(Exchange()).phase = Phase.CONNECTING
+        current_trace.get(RequestTrace()).phase = Phase.CONNECTING
 
     async def send(self, conn: Any) -> aiohttp.ClientResponse:
         """Be given a connection and write."""
-        EXCHANGE.get(Exchange()).phase = Phase.WRITTEN
+        current_trace.get(RequestTrace()).phase = Phase.WRITTEN
         return await super().send(conn)
 
 
-class _Nothing:
+class _EmptyBody:
     """The body of the pretended success."""
 
     async def read(self) -> bytes:

@@ -7,11 +7,11 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from asyncgg.model import ClientDevice, CoreDevice, ErrorResponse, NoResponse
 
-__all__ = ["PAGE", "CoreFilter", "Page", "Reads"]
+__all__ = ["MAX_PAGE_SIZE", "CoreFilter", "Page", "ListingTransport"]
 
 T = TypeVar("T")
 
-PAGE: Final = 100
+MAX_PAGE_SIZE: Final = 100
 """Items of a page at most [service model: maxResults, 1 to 100]; as a rule asked for, since a page costs a request."""
 
 
@@ -34,14 +34,14 @@ class Page(Generic[T]):
     """One page of a list."""
 
     items: tuple[T, ...]
-    token: str = ""
+    next_token: str = ""
     """What the next page is asked with; empty after the last one, which may itself be empty."""
-    odd: tuple[str, ...] = ()
+    invalid_names: tuple[str, ...] = ()
     """What stood where a name should be and is none, fit to be shown; such items are not among `items`."""
     request_id: str = ""
 
 
-class Reads(Protocol):
+class ListingTransport(Protocol):
     """One way to ask for pages: one call is one HTTP request, never repeated.
 
     Whatever the network or the service does is a value. A `Page` is only made of a 200 whose body could be read whole
@@ -49,12 +49,12 @@ class Reads(Protocol):
     request with (it was not sent), and `asyncio.CancelledError`.
     """
 
-    async def cores(
-        self, token: str, filters: CoreFilter, limit: int = PAGE
+    async def list_cores(
+        self, token: str, filters: CoreFilter, limit: int = MAX_PAGE_SIZE
     ) -> Page[CoreDevice] | ErrorResponse | NoResponse:
         """A page of ListCoreDevices, `limit` (1 to 100) cores at most; `token` is empty for the first."""
         ...
 
-    async def devices(self, core: str, token: str) -> Page[ClientDevice] | ErrorResponse | NoResponse:
+    async def list_client_devices(self, core: str, token: str) -> Page[ClientDevice] | ErrorResponse | NoResponse:
         """A page of ListClientDevicesAssociatedWithCoreDevice of a valid name; `token` is empty for the first."""
         ...

@@ -16,7 +16,7 @@ from botocore import exceptions as aws
 from botocore.loaders import Loader, create_loader
 
 from asyncgg.errors import UsageError
-from asyncgg.transport.failure import one_line
+from asyncgg.transport.failure import sanitize
 
 __all__ = ["SERVICE", "check_ca_bundle", "client_config", "new_session"]
 
@@ -36,12 +36,12 @@ def new_session(profile: str | None, region: str | None = None) -> AioSession:
     try:
         session.get_scoped_config()
     except aws.ProfileNotFound as error:
-        known = ", ".join(sorted(_profiles(session))) or "none"
+        profiles = ", ".join(sorted(_profiles(session))) or "none"
         raise UsageError(
-            f"no AWS profile {error.kwargs['profile']!r} in the AWS configuration; known: {known}"
+            f"no AWS profile {error.kwargs['profile']!r} in the AWS configuration; known: {profiles}"
         ) from None
     except aws.BotoCoreError as error:
-        raise UsageError(f"the AWS configuration cannot be read: {one_line(error)}") from None
+        raise UsageError(f"the AWS configuration cannot be read: {sanitize(error)}") from None
     except OSError as error:
         raise UsageError(f"the AWS configuration cannot be read: {error.filename}: {error.strerror}") from None
     session.register_component("data_loader", _loader(session.get_config_variable("data_path")))

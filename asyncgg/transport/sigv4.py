@@ -15,13 +15,13 @@ from time import gmtime, strftime
 from typing import Final, Protocol
 from urllib.parse import quote
 
-__all__ = ["Keys", "canonical_path", "sign"]
+__all__ = ["SigningCredentials", "canonical_path", "sign"]
 
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
-_PIECE: Final = 2_000
+_CHUNK_SIZE: Final = 2_000
 
 
-class Keys(Protocol):
+class SigningCredentials(Protocol):
     """What signs; botocore's frozen credentials are such keys, whose source sees to it that no half is None."""
 
     @property
@@ -41,7 +41,7 @@ class Keys(Protocol):
 
 
 def sign(
-    keys: Keys,
+    credentials: SigningCredentials,
     region: str,
     service: str,
     method: str,
@@ -56,33 +56,35 @@ def sign(
     `path` and `query` are the ones on the wire, already encoded, the query's parameters in the order of their names;
     `headers` are those to sign and must hold Host; `time` is the request's date in seconds since 1970.
     """
-    stamp = strftime("%Y%m%dT%H%M%SZ", gmtime(time))
-    added = {"X-Amz-Date": stamp}
-    if keys.token:
-        added["X-Amz-Security-Token"] = keys.token
-    names, lines = _canonical_headers(tuple(headers.items()), tuple(added))
-    signed = lines.format(*[_trimmed(value) for value in added.values()])
-    canonical = f"{method}\n{canonical_path(path)}\n{query}\n{signed}\n{names}\n{_sha256(body)}"
-    scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
-    text = f"{_ALGORITHM}\n{stamp}\n{scope}\n{_sha256(canonical.encode())}"
-    # A copy and not hmac.digest, which lets other threads run: beside the journal's thread 30 microseconds against 2.
-    code = _signing_key(keys.secret_key, stamp[:8], region, service).copy()
-    code.update(text.encode())
-    signature = code.hexdigest()
-    added["Authorization"] = (
-        f"{_ALGORITHM} Credential={keys.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
+    amz_date = strftime("%Y%m%dT%H%M%SZ", gmtime(time))
+    signature_headers = {"X-Amz-Date": amz_date}
+    if credentials.token:
+        signature_headers["X-Amz-Security-Token"] = credentials.token
+    signed_names, header_format = _canonical_headers(tuple(headers.items()), tuple(signature_headers))
+    canonical_headers = header_format.format(*[_trim_spaces(value) for value in signature_headers.values()])
+    canonical_request = (
+        f"{method}\n{canonical_path(path)}\n{query}\n{canonical_headers}\n{signed_names}\n{_sha256(body)}"
     )
-    return added
+    scope = f"{amz_date[:8]}/{region}/{service}/aws4_request"
+    string_to_sign = f"{_ALGORITHM}\n{amz_date}\n{scope}\n{_sha256(canonical_request.encode())}"
+    # A copy and not hmac.digest, which lets other threads run: beside the journal's thread 30 microseconds against 2.
+    mac = _signing_key(credentials.secret_key, amz_date[:8], region, service).copy()
+    mac.update(string_to_sign.encode())
+    signature = mac.hexdigest()
+    signature_headers["Authorization"] = (
+        f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={signed_names}, Signature={signature}"
+    )
+    return signature_headers
 
 
 def canonical_path(path: str) -> str:
     """`path` as it enters the signature: without dot segments and double slashes, and encoded once more."""
     if "//" in path or "/." in path:
-        path = _without_dots(path)
+        path = _remove_dot_segments(path)
     return quote(path, safe="/~") or "/"
 
 
-def _without_dots(path: str) -> str:
+def _remove_dot_segments(path: str) -> str:
     segments: list[str] = []
     for segment in path.split("/"):
         if segment == "..":
@@ -94,15 +96,15 @@ def _without_dots(path: str) -> str:
 
 # The same few headers in every request but for what is added: sorted once, which saves 5 of 14 microseconds.
 @lru_cache(maxsize=64)
-def _canonical_headers(fixed: tuple[tuple[str, str], ...], added: tuple[str, ...]) -> tuple[str, str]:
+def _canonical_headers(fixed: tuple[tuple[str, str], ...], variable_names: tuple[str, ...]) -> tuple[str, str]:
     """The names of all headers, and a format of their lines that takes the values of those `added`."""
-    braces = [(name, _trimmed(value).replace("{", "{{").replace("}", "}}")) for name, value in fixed]
-    places = [(name, f"{{{place}}}") for place, name in enumerate(added)]
-    lines = sorted((name.lower(), value) for name, value in (*braces, *places))
+    fixed_values = [(name, _trim_spaces(value).replace("{", "{{").replace("}", "}}")) for name, value in fixed]
+    placeholders = [(name, f"{{{index}}}") for index, name in enumerate(variable_names)]
+    lines = sorted((name.lower(), value) for name, value in (*fixed_values, *placeholders))
     return ";".join(name for name, _ in lines), "".join(f"{name}:{value}\n" for name, value in lines)
 
 
-def _trimmed(value: str) -> str:
+def _trim_spaces(value: str) -> str:
     return " ".join(value.split())
 
 
@@ -121,6 +123,6 @@ def _sha256(data: bytes) -> str:
     its turn again: beside the journal's thread 9 microseconds for a body of 3,000 bytes, in two pieces 3.
     """
     digest = sha256()
-    for start in range(0, len(data), _PIECE):
-        digest.update(data[start : start + _PIECE])
+    for start in range(0, len(data), _CHUNK_SIZE):
+        digest.update(data[start : start + _CHUNK_SIZE])
     return digest.hexdigest()

@@ -9,36 +9,36 @@ from collections.abc import Mapping
 from typing import Final
 
 from asyncgg.model import ErrorResponse
-from asyncgg.transport.answer import read_date
+from asyncgg.transport.answer import parse_http_date
 
-__all__ = ["CLOCK_CODE", "service_ahead"]
+__all__ = ["REQUEST_EXPIRED", "clock_offset"]
 
-CLOCK_CODE: Final = "RequestExpired"
+REQUEST_EXPIRED: Final = "RequestExpired"
 """AWS's code for a request that is refused for its date alone. [AWS: common errors]"""
 
-_CODES: Final = frozenset(
+_SIGNATURE_ERROR_CODES: Final = frozenset(
     {
         "InvalidSignatureException",
         "SignatureDoesNotMatch",
         "RequestTimeTooSkewed",
         "RequestInTheFuture",
         "AuthFailure",
-        CLOCK_CODE,
+        REQUEST_EXPIRED,
     }
 )
-_WORTH: Final = 60.0
+_MIN_OFFSET: Final = 60.0
 """Seconds; a smaller difference is the way of the answer, and never the reason of a refusal."""
 
 
-def service_ahead(reply: ErrorResponse, headers: Mapping[str, str], now: float, offset: float) -> float | None:
+def clock_offset(reply: ErrorResponse, headers: Mapping[str, str], now: float, offset: float) -> float | None:
     """Seconds to add to this machine's clock to have the service's, when that may be why it refused the signature.
 
     `now` is this machine's time at the answer, and `offset` what was added to it for the request's date: when the
     answer's own date (header Date) is close to that sum, the clock is not the reason, and the result is None.
     """
-    if reply.status != 403 or reply.code not in _CODES:
+    if reply.status != 403 or reply.code not in _SIGNATURE_ERROR_CODES:
         return None
-    there = read_date(headers.get("date", ""))
-    if there is None or abs(there - now - offset) < _WORTH:
+    service_time = parse_http_date(headers.get("date", ""))
+    if service_time is None or abs(service_time - now - offset) < _MIN_OFFSET:
         return None
-    return there - now
+    return service_time - now

@@ -7,11 +7,11 @@ from typing import Final
 from botocore import exceptions as aws
 
 from asyncgg.errors import AsyncggError
-from asyncgg.transport import Connection, resolve
+from asyncgg.transport import ConnectionConfig, resolve_endpoint
 from asyncgg.transport.connection import configured_endpoint
 from asyncgg.transport.credentials import CredentialSource
-from asyncgg.transport.failure import one_line
-from asyncgg.transport.http import WatchedSession
+from asyncgg.transport.failure import sanitize
+from asyncgg.transport.http import TracingSession
 from asyncgg.transport.session import client_config, new_session
 
 __all__ = ["QUOTA_CODE", "SERVICE_CODE", "applied_quota"]
@@ -23,23 +23,23 @@ QUOTA_CODE: Final = "L-7A577824"
 _TIMEOUT: Final = 10.0
 
 
-async def applied_quota(connection: Connection, quota_code: str = "") -> tuple[float | None, str]:
+async def applied_quota(connection: ConnectionConfig, quota_code: str = "") -> tuple[float | None, str]:
     """The value that GetServiceQuota tells, or None and why there is none, in a phrase. Raises nothing of AWS.
 
     With a custom Greengrass endpoint only an endpoint configured for Service Quotas itself is asked.
     """
-    target = resolve(connection)
+    target = resolve_endpoint(connection)
     session = new_session(connection.profile, target.region)
     endpoint = None
     if target.custom:
-        endpoint = configured_endpoint(session, "service_quotas", own_only=True)[1]
+        endpoint = configured_endpoint(session, "service_quotas", service_specific_only=True)[1]
         if endpoint is None:
             return None, "a custom endpoint is used, so nobody else was asked"
     source = CredentialSource(connection.profile, target.region)
     config = client_config(
         connect_timeout=min(connection.connect_timeout, _TIMEOUT),
         read_timeout=min(connection.request_timeout, _TIMEOUT),
-        http_session_cls=WatchedSession,
+        http_session_cls=TracingSession,
     )
     code = quota_code or QUOTA_CODE
     try:
@@ -52,8 +52,8 @@ async def applied_quota(connection: Connection, quota_code: str = "") -> tuple[f
         return float(answer["Quota"]["Value"]), ""
     except aws.ClientError as error:
         said = error.response.get("Error", {})
-        return None, one_line(f"GetServiceQuota of {code}: {said.get('Code', '?')}: {said.get('Message', '')}")
+        return None, sanitize(f"GetServiceQuota of {code}: {said.get('Code', '?')}: {said.get('Message', '')}")
     except AsyncggError as error:
         return None, str(error)
     except Exception as error:  # noqa: BLE001 - it is beside the point; nothing may fail for it
-        return None, one_line(error) if isinstance(error, aws.BotoCoreError) else f"unreadable ({type(error).__name__})"
+        return None, sanitize(error) if isinstance(error, aws.BotoCoreError) else f"unreadable ({type(error).__name__})"

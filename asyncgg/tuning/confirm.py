@@ -13,7 +13,7 @@ import aiohttp
 from asyncgg.errors import InternalError
 from asyncgg.runs.library import Run
 from asyncgg.settings import build_settings
-from asyncgg.testing import Script, Spread
+from asyncgg.testing import JitteredLatency, Scenario
 from asyncgg.tuning.block import settings_of
 from asyncgg.tuning.values import Point, Trial, Work
 
@@ -33,17 +33,17 @@ class Confirmed:
     virtual: Trial
 
 
-def confirm_work(script: Script, work: Work) -> Work:
+def confirm_work(script: Scenario, work: Work) -> Work:
     """A short piece of the work: the whole of it would take its time."""
     batches = int(min(_MOST, work.batches, max(20.0, _SECONDS * script.quota + script.burst)))
     cores = max(1, min(work.cores, batches))
     return Work(cores * max(1, batches // cores), cores)  # the simulator's cores are all alike
 
 
-def simulator_settings(script: Script, work: Work) -> dict[str, str] | None:
+def simulator_settings(script: Scenario, work: Work) -> dict[str, str] | None:
     """The simulator's options for this service; None when it cannot play it: others, steps, recorded latencies."""
     latency = script.latency
-    if script.steps or script.others or not isinstance(latency, Spread):
+    if script.changes or script.background_rate or not isinstance(latency, JitteredLatency):
         return None
     settings = {
         "rate": f"{script.quota!r}",

@@ -13,7 +13,7 @@ from typing import Any, Final
 from asyncgg.errors import SettingsError, UsageError
 from asyncgg.ratelimit import DOCUMENTED_QUOTA
 from asyncgg.settings import parse_duration
-from asyncgg.testing import Fault, Script, Spread, Step
+from asyncgg.testing import JitteredLatency, Scenario, ScenarioFault, ScheduledChange
 
 __all__ = ["KEYS", "described", "read_service"]
 
@@ -74,7 +74,7 @@ def read_service(path: Path) -> dict[str, Any]:
     return plain
 
 
-def described(given: Mapping[str, Any], filed: Mapping[str, Any] | None = None, place: str = "") -> Script:
+def described(given: Mapping[str, Any], filed: Mapping[str, Any] | None = None, place: str = "") -> Scenario:
     """The service that `given` options (None: not given) say, over what its file at `place` says, over the defaults.
 
     Without a burst it is one second's worth of the quota. Raises `SettingsError`, which names what is wrong.
@@ -85,14 +85,14 @@ def described(given: Mapping[str, Any], filed: Mapping[str, Any] | None = None, 
     quota = values.get("quota", DOCUMENTED_QUOTA)
     errors = values.get("errors", 0.0)
     try:
-        return Script(
+        return Scenario(
             quota=quota,
             burst=values.get("burst", max(1.0, quota)),
-            latency=Spread(values.get("latency", _LATENCY), values.get("jitter", _JITTER)),
-            others=values.get("others", 0.0),
+            latency=JitteredLatency(values.get("latency", _LATENCY), values.get("jitter", _JITTER)),
+            background_rate=values.get("others", 0.0),
             retry_after=values.get("retry_after") or None,
-            faults=(Fault(share=errors),) if errors else (),
-            steps=_steps(filed.get("step", []), f"{place}: "),
+            faults=(ScenarioFault(share=errors),) if errors else (),
+            changes=_steps(filed.get("step", []), f"{place}: "),
         )
     except SettingsError:
         raise
@@ -100,13 +100,13 @@ def described(given: Mapping[str, Any], filed: Mapping[str, Any] | None = None, 
         raise SettingsError(f"{place + ': ' if place else ''}{error}") from None
 
 
-def _steps(items: object, place: str) -> tuple[Step, ...]:
+def _steps(items: object, place: str) -> tuple[ScheduledChange, ...]:
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise SettingsError(f"{place}step: write each one as a table [[step]]")
     return tuple(_step({key.replace("-", "_"): value for key, value in item.items()}, place) for item in items)
 
 
-def _step(item: Mapping[str, Any], place: str) -> Step:
+def _step(item: Mapping[str, Any], place: str) -> ScheduledChange:
     if unknown := sorted(item.keys() - _STEP_KEYS):
         raise SettingsError(f"{place}step.{unknown[0]}: a step has no such member")
     if "at" not in item:
@@ -114,9 +114,9 @@ def _step(item: Mapping[str, Any], place: str) -> Step:
     values = {name: _read(name, value, f"{place}step.") for name, value in item.items() if name != "at"}
     latency = None
     if "latency" in values or "jitter" in values:
-        latency = Spread(values.get("latency", _LATENCY), values.get("jitter", 0.0))
+        latency = JitteredLatency(values.get("latency", _LATENCY), values.get("jitter", 0.0))
     at = _read("latency", item["at"], f"{place}step.at, read as ")
-    return Step(at, values.get("quota"), values.get("burst"), values.get("others"), latency)
+    return ScheduledChange(at, values.get("quota"), values.get("burst"), values.get("others"), latency)
 
 
 def _read(name: str, value: object, place: str) -> float:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
-from asyncgg.report.summary import duration
-from asyncgg.transport import Target
+from asyncgg.report.summary import format_duration
+from asyncgg.transport import Endpoint
 from asyncgg.tuning.measure import Measured, percentile
 from asyncgg.tuning.report import SCHEMA
 
@@ -24,7 +24,7 @@ class Found:
     """A measurement and what is known beside it."""
 
     measured: Measured
-    target: Target
+    target: Endpoint
     documented: float
     applied: float | None = None
     """What Service Quotas says."""
@@ -65,7 +65,7 @@ def found_lines(found: Found) -> list[str]:
         lines.append(f"pauses     throttles ask for up to {measured.retry_after:g} s (Retry-After), which were kept")
     lines.append(
         f"cost       {measured.sent:,} ListCoreDevices, {measured.throttled} throttled, {measured.failed} failed,"
-        f" {duration(measured.seconds)}"
+        f" {format_duration(measured.seconds)}"
     )
     return [*lines, *_next(measured)]
 
@@ -77,7 +77,7 @@ def found_object(found: Found) -> dict[str, Any]:
         "schema": SCHEMA,
         "mode": "live",
         "region": found.target.region,
-        "endpoint": found.target.endpoint_url,
+        "endpoint": found.target.url,
         "complete": measured.complete,
         "rate": _rounded(measured.rate),
         "rate_error": _rounded(measured.rate_error),

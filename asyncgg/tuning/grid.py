@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from asyncgg.errors import SettingsError
-from asyncgg.testing import Script, Spread
+from asyncgg.testing import JitteredLatency, Scenario
 from asyncgg.tuning.values import Point
 
 __all__ = ["Grid", "grid_for", "mean_latency", "read_list"]
@@ -47,7 +47,7 @@ class Grid:
 
 
 def grid_for(
-    script: Script,
+    script: Scenario,
     *,
     rates: Sequence[float] = (),
     bursts: Sequence[float | None] = (),
@@ -55,7 +55,7 @@ def grid_for(
     per_cores: Sequence[int] = (),
 ) -> Grid:
     """The grid for a service: what is given, and for what is not, values around what its quota and latency suggest."""
-    free = max(script.quota - script.others, script.quota / 100)
+    free = max(script.quota - script.background_rate, script.quota / 100)
     if math.isinf(free):
         if not rates:
             raise SettingsError("without a quota there is no rate to look for; give --rates")
@@ -102,10 +102,10 @@ def _concurrencies(in_flight: float) -> tuple[int, ...]:
     return tuple(sorted({max(1, tight // 2), tight, 2 * tight, 4 * tight, max(_PLENTY, 8 * tight)}))
 
 
-def mean_latency(script: Script) -> float:
+def mean_latency(script: Scenario) -> float:
     """Seconds that a request of this service takes on average, at first."""
     latency = script.latency
-    if isinstance(latency, Spread):
+    if isinstance(latency, JitteredLatency):
         return latency.base + latency.jitter
     seconds: Sequence[float] = getattr(latency, "seconds", (0.1,))
     return sum(seconds) / len(seconds)

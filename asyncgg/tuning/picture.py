@@ -132,7 +132,7 @@ def _plane(axes: Any, swept: Swept, title: str, colors: str, value: Callable[[Tr
 
 def _mark_quota(axes: Any, swept: Swept, rates: list[float]) -> None:
     """A line where the quota lies among the rates."""
-    free = swept.setup.script.quota - swept.setup.script.others
+    free = swept.setup.script.quota - swept.setup.script.background_rate
     below = sum(rate <= free for rate in rates)
     if 0 < below < len(rates):
         axes.axvline(below - 0.5, color=_BAD, linewidth=1.5, linestyle="--")

@@ -17,7 +17,7 @@ from asyncgg.journal import JournalReader
 from asyncgg.ratelimit import documented_quota
 from asyncgg.runs import quota_rate
 from asyncgg.settings import build_settings
-from asyncgg.testing import Fault, RecordedLatency, Script
+from asyncgg.testing import RecordedLatency, Scenario, ScenarioFault
 from asyncgg.tuning.fit import Fit, Seen, burst_of, fit
 from asyncgg.tuning.values import Point, Work
 
@@ -92,7 +92,7 @@ def read_recorded(path: Path) -> Recorded:
     )
 
 
-def script_of(recorded: Recorded, *, quota: float | None = None, burst: float | None = None) -> tuple[Script, str]:
+def script_of(recorded: Recorded, *, quota: float | None = None, burst: float | None = None) -> tuple[Scenario, str]:
     """The service it met, and where its quota is known from; a `quota` or a `burst` given counts instead."""
     found = recorded.fit
     if quota is not None:
@@ -106,11 +106,11 @@ def script_of(recorded: Recorded, *, quota: float | None = None, burst: float | 
     else:
         quota = max(recorded.documented, recorded.highest)
         source = "assumed, since nothing was throttled: the documented one, or what was used; --quota tells another"
-    script = Script(
+    script = Scenario(
         quota=quota,
         burst=max(1.0, quota if burst is None else burst),
         latency=RecordedLatency(tuple(recorded.latencies)),
-        faults=(Fault(share=recorded.errors),) if recorded.errors > _SHARE else (),
+        faults=(ScenarioFault(share=recorded.errors),) if recorded.errors > _SHARE else (),
     )
     return script, source
 

@@ -6,8 +6,8 @@ import csv
 from collections.abc import Iterable, Sequence
 from typing import IO, Any, Final
 
-from asyncgg.report.summary import duration
-from asyncgg.testing import Latency, Script, Spread
+from asyncgg.report.summary import format_duration
+from asyncgg.testing import JitteredLatency, Latency, Scenario
 from asyncgg.tuning.block import settings_of
 from asyncgg.tuning.choose import frontier, shown
 from asyncgg.tuning.confirm import Confirmed
@@ -44,17 +44,17 @@ _COLUMNS: Final = (
 )
 
 
-def told(script: Script) -> str:
+def told(script: Scenario) -> str:
     """The service in a phrase."""
     parts = [f"{script.quota:.4g} requests/s", f"burst {script.burst:.4g}", f"latency {_latency(script.latency)}"]
-    if script.others:
-        parts.append(f"others send {script.others:g}/s")
+    if script.background_rate:
+        parts.append(f"others send {script.background_rate:g}/s")
     if script.retry_after:
         parts.append(f"Retry-After {script.retry_after:g} s")
     if script.faults:
         parts.append(f"{100 * script.faults[0].share:g} % errors")
-    if script.steps:
-        parts.append(f"{len(script.steps)} changes on the way")
+    if script.changes:
+        parts.append(f"{len(script.changes)} changes on the way")
     return ", ".join(parts)
 
 
@@ -75,11 +75,11 @@ def slice_of(swept: Swept) -> list[Trial]:
 
 def swept_lines(swept: Swept, confirmed: Sequence[Confirmed]) -> list[str]:
     """The table and the recommendation for a person."""
-    work, took = swept.setup.work, duration(swept.seconds)
+    work, took = swept.setup.work, format_duration(swept.seconds)
     lines = [
         f"service    {told(swept.setup.script)}",
         f"work       {work.batches:,} batches on {work.cores:,} cores; the quota itself takes {swept.ideal:.1f} s",
-        f"tried      {len(swept.trials):,} settings, {duration(swept.service_seconds)} of service time in {took}",
+        f"tried      {len(swept.trials):,} settings, {format_duration(swept.service_seconds)} of service time in {took}",
         "",
         *_matrix(swept),
     ]
@@ -118,7 +118,7 @@ def replayed_lines(recorded: Recorded, source: str, swept: Swept) -> list[str]:
     own = own_trial(recorded, swept)
     tried, whole = swept.setup.work.batches, recorded.work.batches
     lines = [
-        f"recorded   {recorded.sent:,} requests in {duration(recorded.seconds)}, {recorded.throttled:,} throttled",
+        f"recorded   {recorded.sent:,} requests in {format_duration(recorded.seconds)}, {recorded.throttled:,} throttled",
         f"           with {shown(recorded.point)}",
         f"quota      {swept.setup.script.quota:.4g}/s, burst {swept.setup.script.burst:.4g}: {source}",
     ]
@@ -169,18 +169,18 @@ def trial_object(trial: Trial) -> dict[str, Any]:
     }
 
 
-def script_object(script: Script) -> dict[str, Any]:
+def script_object(script: Scenario) -> dict[str, Any]:
     """A service as a JSON object; no quota is null."""
     latency = script.latency
-    own = {"latency": latency.base, "jitter": latency.jitter} if isinstance(latency, Spread) else {}
+    own = {"latency": latency.base, "jitter": latency.jitter} if isinstance(latency, JitteredLatency) else {}
     return {
         "quota": None if script.quota == float("inf") else script.quota,
         "burst": script.burst,
         **own,
-        "others": script.others,
+        "others": script.background_rate,
         "retry_after": script.retry_after,
         "errors": script.faults[0].share if script.faults else 0.0,
-        "steps": len(script.steps),
+        "steps": len(script.changes),
     }
 
 
@@ -200,7 +200,7 @@ def _point_object(point: Point) -> dict[str, Any]:
 
 
 def _latency(latency: Latency) -> str:
-    if isinstance(latency, Spread):
+    if isinstance(latency, JitteredLatency):
         more = f" + {latency.jitter * 1000:g} ms at random" if latency.jitter else ""
         return f"{latency.base * 1000:g} ms{more}"
     return "as recorded"

@@ -67,7 +67,7 @@ def sweep(
         [(point, seed) for point in points], setup, jobs=jobs, on_trial=lambda done: on_trial(done, total)
     )
     script = setup.script
-    free = script.quota - script.others
+    free = script.quota - script.background_rate
     in_flight = min(free, max(grid.rates)) * mean_latency(script)
     best = candidates(trials, _CANDIDATES, in_flight, free)
     orders = [(trial.point, seed + number) for trial in best for number in range(1, _FURTHER + 1)]

@@ -16,7 +16,7 @@ from asyncgg.ratelimit import DOCUMENTED_QUOTA
 from asyncgg.runs.execute import engine_options
 from asyncgg.runs.pace import rate_policy
 from asyncgg.settings import build_settings
-from asyncgg.testing import Script, ScriptedService, run_virtual
+from asyncgg.testing import FakeService, Scenario, run_virtual
 from asyncgg.tuning.block import settings_of
 from asyncgg.tuning.journal import Bench
 from asyncgg.tuning.values import Point, Trial, Work
@@ -28,7 +28,7 @@ __all__ = ["Setup", "try_out"]
 class Setup:
     """What all trials of a sweep have in common."""
 
-    script: Script
+    script: Scenario
     work: Work
     documented: float = DOCUMENTED_QUOTA
     """Where the rate policy begins: the quota that AWS documents for the Region, not the described one."""
@@ -42,7 +42,7 @@ def try_out(point: Point, setup: Setup, bench: Bench, seed: int = 0) -> Trial:
 
 async def _run(point: Point, setup: Setup, journal: Journal, seed: int) -> Trial:
     await journal.call(Store.begin_resume)
-    service = ScriptedService(setup.script, seed=seed, keep_log=False)
+    service = FakeService(setup.script, seed=seed, record_log=False)
     settings = build_settings({"quota": setup.documented}, settings_of(point))
     options = engine_options(settings)
     engine = Engine(journal, Lane(service, rate_policy(settings, None), retry=options.retry), options)

@@ -32,13 +32,13 @@ from asyncgg.model import Reply
 from asyncgg.settings import Settings
 from asyncgg.simulator import DirectTransport, FleetPlan, Service, SimulatorConfig
 from asyncgg.simulator.fleet import Core
-from asyncgg.transport import Identity, Target
-from asyncgg.transport.reads import PAGE, CoreFilter
+from asyncgg.transport import CallerIdentity, Endpoint
+from asyncgg.transport.reads import MAX_PAGE_SIZE, CoreFilter
 from tests.inventory.support import DirectReads
 
 Pair = tuple[str, str]
 DAY = 86_400.0
-TARGET = Target("eu-west-1", "http://direct", True, "aws", "test")
+TARGET = Endpoint("eu-west-1", "http://direct", True, "aws", "test")
 SETTINGS = Settings(rate=10_000.0, burst=1_000.0, max_attempts=3, max_attempts_unknown=1)
 RULES = """
 [[rule]]
@@ -113,15 +113,15 @@ class Both(DirectReads):
         await self.house.step("sent")
         return reply
 
-    async def cores(self, token: str, filters: CoreFilter, limit: int = PAGE) -> Any:
+    async def list_cores(self, token: str, filters: CoreFilter, limit: int = MAX_PAGE_SIZE) -> Any:
         """A page of cores."""
         await self.house.step("read")
-        return await super().cores(token, filters, limit)
+        return await super().list_cores(token, filters, limit)
 
-    async def devices(self, core: str, token: str) -> Any:
+    async def list_client_devices(self, core: str, token: str) -> Any:
         """A page of client devices."""
         await self.house.step("read")
-        return await super().devices(core, token)
+        return await super().list_client_devices(core, token)
 
 
 @dataclass
@@ -193,7 +193,7 @@ class House:
         (self.folder / "night.toml").write_text(f"{self.rules}\n{self.guards}\n{more}\n{self.state}")
 
     async def night(
-        self, *, dry_run: bool = False, target: Target = TARGET, account: str = "", **settings: Any
+        self, *, dry_run: bool = False, target: Endpoint = TARGET, account: str = "", **settings: Any
     ) -> NightReport:
         """One start."""
         mine = SETTINGS.model_copy(update=settings)
@@ -207,7 +207,7 @@ class House:
             target,
             digest=digest_of(policy, lists),
             lists=lists,
-            account=Identity(account, "arn", "sts") if account else None,
+            account=CallerIdentity(account, "arn", "sts") if account else None,
             transport=Both(self.service, house=self, on_refresh=self.refresh),
             registry=self.registry,
             listeners=[self.events.append],

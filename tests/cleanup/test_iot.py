@@ -16,7 +16,7 @@ from asyncgg.cleanup.iot import IotRegistry
 from asyncgg.cleanup.iot_open import iot_endpoint
 from asyncgg.cleanup.rules import Api, Described, NoAnswer
 from asyncgg.errors import CredentialsError, UsageError
-from asyncgg.transport import Connection
+from asyncgg.transport import ConnectionConfig
 
 Step = Mapping[str, Any] | Exception | Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -262,7 +262,7 @@ def test_where_iot_is_asked(
     """The policy's own endpoint wins, then the one for IoT, then the one for all services."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert iot_endpoint(Connection(endpoint_url=given), IotLimits(endpoint_url=limit)) == endpoint
+    assert iot_endpoint(ConnectionConfig(endpoint_url=given), IotLimits(endpoint_url=limit)) == endpoint
 
 
 @pytest.mark.parametrize(
@@ -280,4 +280,4 @@ def test_nothing_is_asked_elsewhere(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match="set AWS_ENDPOINT_URL_IOT or the policy's"):
-        iot_endpoint(Connection(endpoint_url=given), IotLimits())
+        iot_endpoint(ConnectionConfig(endpoint_url=given), IotLimits())

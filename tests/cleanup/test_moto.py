@@ -28,7 +28,7 @@ from asyncgg.cleanup.rules import (
     ThingMissing,
     ThingType,
 )
-from asyncgg.transport import Connection
+from asyncgg.transport import ConnectionConfig
 from tests.cleanup.support import NOW, candidate, policy_of
 
 
@@ -53,7 +53,7 @@ def fleet(moto_url: str) -> str:
 @pytest_asyncio.fixture
 async def iot(fleet: str) -> AsyncIterator[IotRegistry]:
     """A registry open to moto; Greengrass is elsewhere."""
-    connection = Connection(endpoint_url="http://127.0.0.1:9")
+    connection = ConnectionConfig(endpoint_url="http://127.0.0.1:9")
     async with open_registry(connection, IotLimits(endpoint_url=fleet)) as registry:
         yield registry
 
@@ -110,7 +110,7 @@ async def test_an_explanation_shows_every_answer(iot: IotRegistry) -> None:
 async def test_another_services_404_is_no_missing_thing(moto_url: str) -> None:
     """A 404 that does not come from AWS IoT's DescribeThing, here of an address under it, says nothing of the thing."""
     limits = IotLimits(endpoint_url=f"{moto_url}/nothing/here")
-    async with open_registry(Connection(), limits) as registry:
+    async with open_registry(ConnectionConfig(), limits) as registry:
         answer = await registry.describe("pump-1")
     assert isinstance(answer, NoAnswer)
     assert registry.calls[Api.DESCRIBE_THING].sent >= 1

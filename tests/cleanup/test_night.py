@@ -10,7 +10,7 @@ import pytest
 from asyncgg.cleanup.select import Verdict
 from asyncgg.journal import JournalReader
 from asyncgg.model import RunState
-from asyncgg.transport import Target
+from asyncgg.transport import Endpoint
 from tests.cleanup.nightly import DAY, GUARDS, Fact, House, decisions, facts, reasons
 
 pytestmark = pytest.mark.usefixtures("unsynced")
@@ -204,7 +204,7 @@ async def test_a_guard_of_the_settings_holds_too(tmp_path: Path) -> None:
 async def test_a_night_needs_its_own_target(tmp_path: Path) -> None:
     """The journal knows account, Region and evidence, so that undo and resume go where the night went."""
     house = House(tmp_path)
-    report = await house.night(account="123456789012", target=Target("eu-west-1", "http://direct", True, "aws", "t"))
+    report = await house.night(account="123456789012", target=Endpoint("eu-west-1", "http://direct", True, "aws", "t"))
     assert report.night is not None
     with JournalReader(report.night.journal) as reader:
         meta = reader.meta()

@@ -11,13 +11,13 @@ import pytest
 from asyncgg.cleanup.telling import words
 from asyncgg.journal import JournalReader, RunLock
 from asyncgg.model import RunState
-from asyncgg.transport import Target
+from asyncgg.transport import Endpoint
 from tests.cleanup.nightly import GUARDS, House
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 
 CANARY = f"{GUARDS}canary = 10\n"
-ELSEWHERE = Target("us-east-1", "http://direct", True, "aws", "test")
+ELSEWHERE = Endpoint("us-east-1", "http://direct", True, "aws", "test")
 KILLS = [
     *(("read", number) for number in (1, 4)),  # in the sweep
     *(("ask", number) for number in (1, 9)),  # while deciding

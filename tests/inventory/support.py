@@ -20,8 +20,8 @@ from asyncgg.simulator import FleetPlan
 from asyncgg.simulator.config import SimulatorConfig
 from asyncgg.simulator.service import Service
 from asyncgg.simulator.wire import Fate, Request
-from asyncgg.transport.answer import Answer
-from asyncgg.transport.pages import read_cores, read_devices
+from asyncgg.transport.answer import HttpResponse
+from asyncgg.transport.pages import parse_core_page, parse_device_page
 from asyncgg.transport.reads import CoreFilter, Page
 
 __all__ = ["Bench", "DirectReads", "fleet", "held"]
@@ -60,7 +60,7 @@ class DirectReads:
         """Get new credentials, as the test wants it."""
         await self.on_refresh()
 
-    async def cores(
+    async def list_cores(
         self, token: str, filters: CoreFilter, limit: int = 100
     ) -> Page[CoreDevice] | ErrorResponse | NoResponse:
         """A page of cores."""
@@ -71,14 +71,14 @@ class DirectReads:
             "maxResults": f"{limit}",
         }
         found = await self._get("", token, "/greengrass/v2/coreDevices", given)
-        return read_cores(found, 0.0) if isinstance(found, Answer) else found
+        return parse_core_page(found, 0.0) if isinstance(found, HttpResponse) else found
 
-    async def devices(self, core: str, token: str) -> Page[ClientDevice] | ErrorResponse | NoResponse:
+    async def list_client_devices(self, core: str, token: str) -> Page[ClientDevice] | ErrorResponse | NoResponse:
         """A page of client devices."""
         found = await self._get(
             core, token, f"/greengrass/v2/coreDevices/{quote(core, safe='')}/associatedClientDevices"
         )
-        return read_devices(found, 0.0) if isinstance(found, Answer) else found
+        return parse_device_page(found, 0.0) if isinstance(found, HttpResponse) else found
 
     async def _get(self, core: str, token: str, path: str, given: Mapping[str, str] | None = None) -> Any:
         self.asked.append((core, token))
@@ -100,7 +100,7 @@ class DirectReads:
         if answer.fate is not Fate.REPLY:
             return NoResponse("reset", "connection reset by peer", sent=True)
         headers = {name.lower(): value for name, value in answer.headers.items()}
-        return Answer(answer.status, headers, answer.body)
+        return HttpResponse(answer.status, headers, answer.body)
 
 
 class Bench:

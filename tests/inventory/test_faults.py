@@ -250,7 +250,7 @@ async def test_a_last_page_that_is_empty_ends_the_list(tmp_path: Path) -> None:
 async def test_odd_names_are_told(tmp_path: Path) -> None:
     """Names that are none are counted and told, and in no list."""
     bench = Bench(tmp_path / "fleet.db", fleet([1]))
-    bench.reads.before = lambda core, token: Page(THINGS, odd=("'x/y'", "None")) if core else None
+    bench.reads.before = lambda core, token: Page(THINGS, invalid_names=("'x/y'", "None")) if core else None
     swept = await bench.start()
     assert (swept.counts.associations, swept.counts.odd) == (3, 2)
     assert bench.told(InvalidNames) == [InvalidNames("core-000", ("'x/y'", "None"))]

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from aiobotocore.session import get_session
 
-from asyncgg.notify import Message, Occasion, Topic, notify
-from asyncgg.transport import Connection
+from asyncgg.notify import Message, NotificationEvent, SnsTopic, notify
+from asyncgg.transport import ConnectionConfig
 
-MESSAGE = Message(Occasion.GUARD, "stopped: ü " + "x" * 200, {"state": "aborted"}, "box")
-MISSING = Topic("arn:aws:sns:eu-west-1:123456789012:nobody-made-this")
+MESSAGE = Message(NotificationEvent.GUARD, "stopped: ü " + "x" * 200, {"state": "aborted"}, "box")
+MISSING = SnsTopic("arn:aws:sns:eu-west-1:123456789012:nobody-made-this")
 
 
 async def published(moto_url: str, name: str) -> dict[str, Any]:
@@ -26,7 +26,7 @@ async def published(moto_url: str, name: str) -> dict[str, Any]:
         queue = (await sqs.create_queue(QueueName=name, Attributes=queued))["QueueUrl"]
         wanted = await sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
         await sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=wanted["Attributes"]["QueueArn"])
-        assert await notify([Topic(topic)], MESSAGE) == []
+        assert await notify([SnsTopic(topic)], MESSAGE) == []
         (received,) = (await sqs.receive_message(QueueUrl=queue))["Messages"]
         found: dict[str, Any] = json.loads(received["Body"])
         return found
@@ -37,7 +37,7 @@ async def test_a_topic_gets_the_object(moto_url: str, monkeypatch: pytest.Monkey
     """Subscribers get the whole object, and a subject that SNS allows; a FIFO topic too."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", moto_url)
     found = await published(moto_url, name)
-    assert json.loads(found["Message"]) == MESSAGE.document()
+    assert json.loads(found["Message"]) == MESSAGE.to_dict()
     assert found["Subject"] == ("stopped: ? " + "x" * 200)[:100]
 
 
@@ -51,16 +51,16 @@ async def test_a_topic_that_is_not_there(moto_url: str, monkeypatch: pytest.Monk
 
 async def test_nothing_is_called_elsewhere() -> None:
     """With a custom endpoint for Greengrass only, SNS is not asked at AWS, and the line says what to set."""
-    (fault,) = await notify([MISSING], MESSAGE, connection=Connection(endpoint_url="http://127.0.0.1:1"))
+    (fault,) = await notify([MISSING], MESSAGE, connection=ConnectionConfig(endpoint_url="http://127.0.0.1:1"))
     assert "set AWS_ENDPOINT_URL_SNS" in fault
 
 
 async def test_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     """Missing credentials, an unknown profile, a silent endpoint: one line each, and no error."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", "http://127.0.0.1:1")
-    (unreachable,) = await notify([MISSING], MESSAGE, seconds=0.5)
+    (unreachable,) = await notify([MISSING], MESSAGE, timeout=0.5)
     assert unreachable
-    (unknown,) = await notify([MISSING], MESSAGE, connection=Connection(profile="nobody"))
+    (unknown,) = await notify([MISSING], MESSAGE, connection=ConnectionConfig(profile="nobody"))
     assert "no AWS profile 'nobody'" in unknown
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")

@@ -14,12 +14,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from aioresponses import aioresponses
 
-from asyncgg.notify import Message, Occasion, Webhook, notify
+from asyncgg.notify import Message, NotificationEvent, Webhook, notify
 from tests.transport.test_mocked import Response
 
 URL = "http://hooks.example/services/secret?token=secret"
 TARGET = Webhook(URL, {"Authorization": "Bearer secret"})
-MESSAGE = Message(Occasion.END, "done: ü", {"schema": "asyncgg.summary/1"}, "box", "nightly")
+MESSAGE = Message(NotificationEvent.END, "done: ü", {"schema": "asyncgg.summary/1"}, "box", "nightly")
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ async def test_what_is_sent(receiver: tuple[Receiver, str]) -> None:
     """One POST of the object as JSON in UTF-8, with the headers of the target, to each of several targets."""
     kept, url = receiver
     assert await notify([Webhook(url, {"X-Token": "t"}), Webhook(url)], MESSAGE) == []
-    assert [body for _, body in kept.got] == [MESSAGE.document()] * 2
+    assert [body for _, body in kept.got] == [MESSAGE.to_dict()] * 2
     assert {headers.get("x-token") for headers, _ in kept.got} == {"t", None}
     assert {headers["content-type"] for headers, _ in kept.got} == {"application/json"}
     assert json.loads(json.dumps(kept.got[0][1]))["text"] == "done: ü"
@@ -154,7 +154,7 @@ async def test_the_time_is_bounded(receiver: tuple[Receiver, str]) -> None:
     kept.hang = True
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    faults = await notify([Webhook(url), Webhook("http://127.0.0.1:1/")], MESSAGE, seconds=0.3)
+    faults = await notify([Webhook(url), Webhook("http://127.0.0.1:1/")], MESSAGE, timeout=0.3)
     assert loop.time() - begun < 1.5
     assert len(faults) == 2
     assert all("gave up after 0.3 s" in fault for fault in faults)

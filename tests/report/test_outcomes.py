@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from asyncgg.errors import UsageError
 from asyncgg.journal import OutcomeRow
 from asyncgg.model import RunState, Summary, ThingState
-from asyncgg.report.html import ROWS, html_page
+from asyncgg.report.html import MAX_ROWS, render_html
 from asyncgg.report.outcomes import COLUMNS, timestamp, write_outcomes
 
 
@@ -81,7 +81,7 @@ def test_the_page_escapes_everything() -> None:
     evil = "<script>alert('x')</script>"
     summary = Summary(evil, evil, RunState.PARTIAL, 1, 0, 1, 0, failures={evil: 1})
     meta = dict.fromkeys(("source", "account", "arn", "region", "endpoint"), evil)
-    page = html_page(summary, meta, [_row(evil, evil, evil)], made=0.0, reason=evil)
+    page = render_html(summary, meta, [_row(evil, evil, evil)], generated_at=0.0, reason=evil)
     assert "<script" not in page
     assert page.count("&lt;script&gt;") >= 10
 
@@ -89,6 +89,6 @@ def test_the_page_escapes_everything() -> None:
 def test_the_page_lists_a_bounded_number_of_failures() -> None:
     """Beyond the limit the page says how many there are."""
     summary = Summary("r", "j", RunState.PARTIAL, 9_000, 0, 9_000, 0, failures={"C": 9_000})
-    page = html_page(summary, {}, (_row(f"thing-{n}") for n in range(9_000)), made=0.0)
-    assert f"The first {ROWS} of 9,000 failed things" in page
-    assert page.count("<td>thing-") == ROWS
+    page = render_html(summary, {}, (_row(f"thing-{n}") for n in range(9_000)), generated_at=0.0)
+    assert f"The first {MAX_ROWS} of 9,000 failed things" in page
+    assert page.count("<td>thing-") == MAX_ROWS

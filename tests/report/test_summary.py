@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from asyncgg.model import Operation, RunState, Summary
-from asyncgg.report import EXIT_BY_STATE, summary_lines, summary_object
-from asyncgg.report.summary import duration, next_commands
+from asyncgg.report import EXIT_CODES, format_summary, summary_to_dict
+from asyncgg.report.summary import format_duration, next_commands
 
 SUMMARY = Summary(
     run="r",
@@ -26,7 +26,7 @@ SUMMARY = Summary(
 
 def test_the_lines_have_every_figure() -> None:
     """A person sees things, what was left out, requests, time with the rate, failures by code, and the journal."""
-    assert summary_lines(SUMMARY, reason="because") == [
+    assert format_summary(SUMMARY, reason="because") == [
         "partial: every thing has an outcome, some failed: because",
         "  things     1,990 of 2,000 disassociated, 10 failed",
         "  left out   1 bad rows",
@@ -40,15 +40,15 @@ def test_the_lines_have_every_figure() -> None:
 
 def test_many_codes_are_cut() -> None:
     """Beyond ten codes only their number is told."""
-    many = summary_lines(Summary("r", "j", RunState.PARTIAL, 1, 0, 1, 0, failures={f"C{n:02}": 1 for n in range(15)}))
+    many = format_summary(Summary("r", "j", RunState.PARTIAL, 1, 0, 1, 0, failures={f"C{n:02}": 1 for n in range(15)}))
     assert "             and 5 more codes" in many
 
 
 def test_the_object_says_exit_and_reason_only_when_known() -> None:
     """`exit` and `reason` are left out where nothing ended."""
-    assert "exit" not in summary_object(SUMMARY)
-    assert "reason" not in summary_object(SUMMARY, exit_code=3)
-    assert summary_object(SUMMARY, exit_code=3, reason="x")["exit"] == 3
+    assert "exit" not in summary_to_dict(SUMMARY)
+    assert "reason" not in summary_to_dict(SUMMARY, exit_code=3)
+    assert summary_to_dict(SUMMARY, exit_code=3, reason="x")["exit"] == 3
 
 
 def test_the_next_commands_can_be_pasted() -> None:
@@ -67,21 +67,21 @@ def test_the_next_commands_can_be_pasted() -> None:
 def test_every_state_has_an_exit_code_and_a_sentence() -> None:
     """No state is forgotten in either table."""
     for state in RunState:
-        assert EXIT_BY_STATE[state] in {0, 3, 4, 10, 130}
-        assert summary_lines(Summary("r", "j", state, 0, 0, 0, 0))[0]
+        assert EXIT_CODES[state] in {0, 3, 4, 10, 130}
+        assert format_summary(Summary("r", "j", state, 0, 0, 0, 0))[0]
 
 
 def test_an_associating_run_speaks_of_association() -> None:
     """Its sentence, its figures and the key of its number say "associated"; the rest is as for any run."""
     summary = Summary("r", "j", RunState.COMPLETE, 2, 2, 0, 0, operation=Operation.ASSOCIATE)
-    assert summary_lines(summary)[:2] == [
+    assert format_summary(summary)[:2] == [
         "complete: every thing is associated",
         "  things     2 of 2 associated, 0 failed",
     ]
-    document = summary_object(summary)
+    document = summary_to_dict(summary)
     assert (document["operation"], document["things"]["associated"]) == ("associate", 2)
     assert "disassociated" not in document["things"]
-    assert summary_object(SUMMARY)["operation"] == "disassociate"
+    assert summary_to_dict(SUMMARY)["operation"] == "disassociate"
 
 
 @pytest.mark.parametrize(
@@ -90,4 +90,4 @@ def test_an_associating_run_speaks_of_association() -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     """Tenths below a minute, seconds below an hour, minutes beyond; never sixty of anything."""
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text

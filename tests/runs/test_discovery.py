@@ -26,10 +26,10 @@ from asyncgg.runs.found_run import disassociate_cores, disassociate_things
 from asyncgg.runs.plan import Absence, Absent
 from asyncgg.settings import Settings
 from asyncgg.simulator import DirectTransport
-from asyncgg.transport import CoreFilter, Target
+from asyncgg.transport import CoreFilter, Endpoint
 from tests.runs.support import a_service, associated
 
-HERE = Target("eu-west-1", "https://greengrass.example", True, "aws", "endpoint_url")
+HERE = Endpoint("eu-west-1", "https://greengrass.example", True, "aws", "endpoint_url")
 FLEET = {"core-1": ["a", "b"], "core-2": ["b", "c"], "core-3": []}
 
 
@@ -39,7 +39,7 @@ def a_snapshot(
     *,
     states: Mapping[str, CoreState] | None = None,
     age: float = 60.0,
-    origin: Origin = Origin("", HERE.region, HERE.endpoint_url),  # noqa: B008 - frozen
+    origin: Origin = Origin("", HERE.region, HERE.url),  # noqa: B008 - frozen
     **meta: object,
 ) -> Path:
     """A finished snapshot of `fleet`, unless `states` of cores or `meta` say otherwise."""
@@ -132,7 +132,7 @@ def refused(error: type[AsyncggError], words: str, snapshot: Path, *asked: Any, 
     [
         ({"finished": ""}, "not finished"),
         ({"age": 90_000.0}, "begun .* 25 h 00 min ago, --max-age allows 24 h 00 min; sweep anew: asyncgg inventory"),
-        ({"origin": Origin("", "us-east-1", HERE.endpoint_url)}, "of region us-east-1, this run goes to eu-west-1"),
+        ({"origin": Origin("", "us-east-1", HERE.url)}, "of region us-east-1, this run goes to eu-west-1"),
         ({"origin": Origin("", HERE.region, "https://other")}, "of endpoint https://other"),
         ({"origin": Origin("1" * 12, HERE.region, "")}, f"of account {'1' * 12}, this run goes to {'2' * 12}"),
         ({"named": "digest"}, "only cores that were named, and the things may be on others"),
@@ -211,7 +211,7 @@ def test_a_sweep_is_needed_until_it_is_finished(tmp_path: Path) -> None:
     other.write_text("x" * 200)
     unfinished = a_snapshot(tmp_path / "half.db", FLEET, finished="")
     assert [finished_origin(path) for path in (tmp_path / "none.db", empty, unfinished)] == [None] * 3
-    assert finished_origin(a_snapshot(tmp_path / "fleet.db", FLEET)) == Origin("", HERE.region, HERE.endpoint_url)
+    assert finished_origin(a_snapshot(tmp_path / "fleet.db", FLEET)) == Origin("", HERE.region, HERE.url)
     with pytest.raises(SnapshotError):
         finished_origin(other)
 

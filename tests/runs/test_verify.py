@@ -20,7 +20,7 @@ from asyncgg.journal import JournalReader, Sureness, changes
 from asyncgg.manifest.writing import timestamp
 from asyncgg.model import Operation, RunState
 from asyncgg.ratelimit import FixedRate
-from asyncgg.report.verified import proof_line, proof_of, proof_path
+from asyncgg.report.verified import format_verification_record, load_verification_record, verification_record_path
 from asyncgg.runs.verification import Verification, verification_lines, verification_object
 from asyncgg.runs.verifier import Verifier
 from asyncgg.runs.verifying import Finding, finding_of
@@ -241,16 +241,16 @@ async def test_the_proof_is_believed_only_while_it_is_true(tmp_path: Path) -> No
     with JournalReader(first) as reader:
         name = reader.summary().run
         assert len(list(changes(reader))) == 5
-    proof_path(first).write_text(json.dumps(document))
-    assert proof_of(first, name, None) == document
-    assert proof_of(first, name, 1.0) == document
-    assert proof_line(document).endswith(": 5 of 5 as the journal says")
-    assert proof_of(first, "another", 1.0) is None
-    assert proof_of(first, name, 4e9) is None
+    verification_record_path(first).write_text(json.dumps(document))
+    assert load_verification_record(first, name, None) == document
+    assert load_verification_record(first, name, 1.0) == document
+    assert format_verification_record(document).endswith(": 5 of 5 as the journal says")
+    assert load_verification_record(first, "another", 1.0) is None
+    assert load_verification_record(first, name, 4e9) is None
     before, after = (datetime.fromisoformat(document[key]).timestamp() for key in ("begun", "at"))
-    assert proof_of(first, name, before) == document
-    proof_path(first).write_text(json.dumps(document | {"at": timestamp(after + 60)}))
-    assert proof_of(first, name, after + 30) is None  # sent while somebody looked
+    assert load_verification_record(first, name, before) == document
+    verification_record_path(first).write_text(json.dumps(document | {"at": timestamp(after + 60)}))
+    assert load_verification_record(first, name, after + 30) is None  # sent while somebody looked
     broken = [
         document | {"at": 7},
         document | {"begun": "noon"},
@@ -261,7 +261,7 @@ async def test_the_proof_is_believed_only_while_it_is_true(tmp_path: Path) -> No
         None,
     ]
     for text in ("", "{", "\xff", *map(json.dumps, broken)):
-        proof_path(first).write_text(text, encoding="latin-1")
-        assert proof_of(first, name, None) is None
-    proof_path(first).unlink()
-    assert proof_of(first, name, None) is None
+        verification_record_path(first).write_text(text, encoding="latin-1")
+        assert load_verification_record(first, name, None) is None
+    verification_record_path(first).unlink()
+    assert load_verification_record(first, name, None) is None

@@ -134,7 +134,7 @@ def test_time_stands_still_on_request() -> None:
         assert isinstance(loop, VirtualLoop)
         done = asyncio.Event()
         threading.Timer(0.02, loop.call_soon_threadsafe, [done.set]).start()
-        with loop.standing_still():
+        with loop.frozen():
             async with asyncio.timeout(60):
                 await done.wait()
         await asyncio.sleep(1)

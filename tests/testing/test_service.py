@@ -10,12 +10,20 @@ from asyncgg.engine import Lane
 from asyncgg.errors import UsageError
 from asyncgg.model import Accepted, ErrorResponse, NoResponse, Reply
 from asyncgg.ratelimit import AdaptiveRate
-from asyncgg.testing import Fault, RecordedLatency, Script, ScriptedService, Spread, Step, run_virtual
+from asyncgg.testing import (
+    FakeService,
+    JitteredLatency,
+    RecordedLatency,
+    Scenario,
+    ScenarioFault,
+    ScheduledChange,
+    run_virtual,
+)
 
 pytestmark = pytest.mark.virtual
 
 
-async def volley(service: ScriptedService, number: int) -> list[Reply]:
+async def volley(service: FakeService, number: int) -> list[Reply]:
     """So many requests at once."""
     return list(await asyncio.gather(*(service.send("core", ["thing"]) for _ in range(number))))
 
@@ -27,7 +35,7 @@ def throttled(replies: list[Reply]) -> int:
 
 async def test_the_burst_is_there_at_once_and_comes_back_with_the_quota() -> None:
     """A full bucket of 5 takes five; after a second at 3/s it takes three."""
-    service = ScriptedService(Script(quota=3, burst=5, latency=Spread(0.0)))
+    service = FakeService(Scenario(quota=3, burst=5, latency=JitteredLatency(0.0)))
     assert throttled(await volley(service, 9)) == 4
     await asyncio.sleep(1)
     assert throttled(await volley(service, 9)) == 6
@@ -37,7 +45,7 @@ async def test_the_burst_is_there_at_once_and_comes_back_with_the_quota() -> Non
 
 async def test_an_answer_takes_its_latency_and_the_service_decides_half_way() -> None:
     """A request of 80 ms is decided on after 40."""
-    service = ScriptedService(Script(latency=Spread(0.08)))
+    service = FakeService(Scenario(latency=JitteredLatency(0.08)))
     loop = asyncio.get_running_loop()
     begun = loop.time()
     await service.send("core", ["a", "b"])
@@ -49,8 +57,12 @@ async def test_an_answer_takes_its_latency_and_the_service_decides_half_way() ->
 
 async def test_a_step_changes_what_it_names_when_it_is_due() -> None:
     """The tokens until the step come at the old quota, those after it at the new one, less what others take."""
-    steps = (Step(10, quota=20, burst=100), Step(20, others=15), Step(30, latency=Spread(1.0)))
-    service = ScriptedService(Script(quota=2, burst=10, latency=Spread(0.0), steps=steps))
+    steps = (
+        ScheduledChange(10, quota=20, burst=100),
+        ScheduledChange(20, background_rate=15),
+        ScheduledChange(30, latency=JitteredLatency(1.0)),
+    )
+    service = FakeService(Scenario(quota=2, burst=10, latency=JitteredLatency(0.0), changes=steps))
     await volley(service, 10)
     await asyncio.sleep(12)  # 10 (not 20: the burst) and then 2 s at 20/s
     assert 60 - throttled(await volley(service, 60)) == 50
@@ -68,19 +80,19 @@ async def test_a_step_changes_what_it_names_when_it_is_due() -> None:
 async def test_faults_come_by_number_and_by_share() -> None:
     """The second arrival is reset, and about a tenth of the others fails."""
     lost = NoResponse("reset", "connection reset", sent=True)
-    faults = (Fault(lost, arrivals=frozenset({2})), Fault(share=0.1))
-    service = ScriptedService(Script(quota=float("inf"), latency=Spread(0.0), faults=faults))
+    faults = (ScenarioFault(lost, request_numbers=frozenset({2})), ScenarioFault(share=0.1))
+    service = FakeService(Scenario(quota=float("inf"), latency=JitteredLatency(0.0), faults=faults))
     replies = await volley(service, 1000)
     assert replies[1] == lost
     failed = sum(isinstance(reply, ErrorResponse) for reply in replies)
     assert 70 < failed < 130
-    assert service.faulty == failed + 1
+    assert service.injected_faults == failed + 1
     assert sum(isinstance(reply, Accepted) for reply in replies) == 999 - failed
 
 
 async def test_throttles_say_when_to_come_again_if_they_are_told_to() -> None:
     """`retry_after` stands in the throttle's reply."""
-    service = ScriptedService(Script(burst=1, retry_after=2.0))
+    service = FakeService(Scenario(burst=1, retry_after=2.0))
     _, second = await volley(service, 2)
     assert isinstance(second, ErrorResponse)
     assert second.retry_after == 2.0
@@ -90,7 +102,7 @@ def test_the_same_seed_plays_the_same() -> None:
     """Latencies of one seed are the same again; of another they are others."""
 
     async def played(seed: int) -> list[float]:
-        service = ScriptedService(Script(latency=Spread(0.01, 0.05)), seed=seed)
+        service = FakeService(Scenario(latency=JitteredLatency(0.01, 0.05)), seed=seed)
         await volley(service, 20)
         return [one.at for one in service.log]
 
@@ -99,7 +111,7 @@ def test_the_same_seed_plays_the_same() -> None:
 
 async def test_recorded_latencies_are_drawn_and_no_others() -> None:
     """Only times that were seen come again."""
-    service = ScriptedService(Script(latency=RecordedLatency((0.1, 0.3))))
+    service = FakeService(Scenario(latency=RecordedLatency((0.1, 0.3))))
     loop = asyncio.get_running_loop()
     seen = set()
     for _ in range(30):
@@ -111,7 +123,7 @@ async def test_recorded_latencies_are_drawn_and_no_others() -> None:
 
 async def test_it_carries_a_lane() -> None:
     """The real lane and its bucket run against it: ten requests at 5/s, with 2 at once, take 1.6 s."""
-    service = ScriptedService(Script(quota=5, burst=5, latency=Spread(0.0)))
+    service = FakeService(Scenario(quota=5, burst=5, latency=JitteredLatency(0.0)))
     lane = Lane(service, AdaptiveRate(5.0, burst=2))
     loop = asyncio.get_running_loop()
     begun = loop.time()
@@ -128,14 +140,14 @@ async def test_it_carries_a_lane() -> None:
         {"quota": 0},
         {"burst": 0.5},
         {"others": -1},
-        {"steps": (Step(-1.0),)},
-        {"steps": (Step(1.0, quota=float("nan")),)},
+        {"steps": (ScheduledChange(-1.0),)},
+        {"steps": (ScheduledChange(1.0, quota=float("nan")),)},
     ],
 )
 def test_impossible_scripts_are_refused(wrong: dict[str, object]) -> None:
     """A quota of nothing, a bucket for less than one request and the like are the caller's mistake."""
     with pytest.raises(UsageError):
-        Script(**wrong)  # type: ignore[arg-type]  # wrong on purpose
-    for make in (lambda: Spread(-1), lambda: RecordedLatency(()), lambda: Fault(share=2)):
+        Scenario(**wrong)  # type: ignore[arg-type]  # wrong on purpose
+    for make in (lambda: JitteredLatency(-1), lambda: RecordedLatency(()), lambda: ScenarioFault(share=2)):
         with pytest.raises(UsageError):
             make()

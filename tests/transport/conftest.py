@@ -13,11 +13,11 @@ import pytest
 import pytest_asyncio
 
 from asyncgg.model import NoResponse, Reply
-from asyncgg.transport import Connection, Transport, open_transport
+from asyncgg.transport import ConnectionConfig, Transport, open_transport
 
 from .server import Server, Step, serving
 
-Opener = Callable[[Connection], AbstractAsyncContextManager[Any]]
+Opener = Callable[[ConnectionConfig], AbstractAsyncContextManager[Any]]
 
 IMPLEMENTATIONS: dict[str, Opener] = {"aws": open_transport, "fast": partial(open_transport, kind="fast")}
 """Each must fulfil the whole of test_contract.py."""
@@ -80,5 +80,5 @@ def opener(request: pytest.FixtureRequest) -> Opener:
 @pytest_asyncio.fixture
 async def transport(opener: Opener, server: Server, keys: None) -> AsyncIterator[Transport]:
     """An open transport to the server, with short limits."""
-    async with opener(Connection(endpoint_url=server.url, request_timeout=2.0, connect_timeout=1.0)) as opened:
+    async with opener(ConnectionConfig(endpoint_url=server.url, request_timeout=2.0, connect_timeout=1.0)) as opened:
         yield opened

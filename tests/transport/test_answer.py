@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncgg.model import Accepted, ErrorResponse, NoResponse
-from asyncgg.transport.answer import Answer, read_answer, read_retry_after
+from asyncgg.transport.answer import HttpResponse, parse_batch_response, parse_retry_after
 
 THINGS = ("a", "b")
 
@@ -38,7 +38,7 @@ headers = st.dictionaries(
 )
 def test_any_answer_is_read_and_none_is_flattered(status: int, headers: dict[str, str], body: bytes) -> None:
     """No bytes raise; a success is always a 200 with a JSON object (or stated emptiness) about our things."""
-    reply = read_answer(Answer(status, headers, body), THINGS, now=0.0)
+    reply = parse_batch_response(HttpResponse(status, headers, body), THINGS, now=0.0)
     if isinstance(reply, Accepted):
         assert status == 200
         members: Any = json.loads(body) if body else {}
@@ -72,13 +72,13 @@ def test_any_answer_is_read_and_none_is_flattered(status: int, headers: dict[str
 )
 def test_retry_after_forms(value: str, date: str, expected: float | None) -> None:
     """Seconds and dates are read; a date counts from the answer's own Date, else from now (here 10)."""
-    assert read_retry_after({"retry-after": value, "date": date}, now=10.0) == expected
+    assert parse_retry_after({"retry-after": value, "date": date}, now=10.0) == expected
 
 
 def test_what_no_file_can_hold_is_escaped() -> None:
     """Lone surrogates in a service's words reach nobody as such: the journal could not write them."""
-    entry = read_answer(
-        Answer(
+    entry = parse_batch_response(
+        HttpResponse(
             200,
             {"x-amzn-requestid": "a\udc80"},
             b'{"errorEntries":[{"thingName":"t","code":"X\\ud800","message":"\\udfff \xc3\xa4"}]}',
@@ -92,6 +92,6 @@ def test_what_no_file_can_hold_is_escaped() -> None:
         "\\udfff \u00e4",
         "a\\udc80",
     )
-    refused = read_answer(Answer(500, {}, b'{"message":"\\ud800"}'), ["t"], 0.0)
+    refused = parse_batch_response(HttpResponse(500, {}, b'{"message":"\\ud800"}'), ["t"], 0.0)
     assert isinstance(refused, ErrorResponse)
     assert refused.message == "\\ud800"

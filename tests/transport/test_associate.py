@@ -10,26 +10,26 @@ import pytest_asyncio
 
 from asyncgg.model import Accepted, EntryError, ErrorResponse, Operation, Reply
 from asyncgg.simulator import FleetPlan, Simulator, SimulatorConfig
-from asyncgg.transport import Connection, Transport, open_transport
-from asyncgg.transport.opening import Kind
+from asyncgg.transport import ConnectionConfig, Transport, open_transport
+from asyncgg.transport.opening import TransportKind
 
 from .conftest import SECRET_KEY, THINGS, kind_of, reply_to
 from .server import Server, Step, answer, hang, hang_up, reset
 
-KINDS: tuple[Kind, ...] = ("sdk", "fast")
+KINDS: tuple[TransportKind, ...] = ("sdk", "fast")
 
 
 @pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
+def kind(request: pytest.FixtureRequest) -> TransportKind:
     """Each implementation in turn."""
-    found: Kind = request.param
+    found: TransportKind = request.param
     return found
 
 
 @pytest_asyncio.fixture
-async def transport(kind: Kind, server: Server, keys: None) -> AsyncIterator[Transport]:
+async def transport(kind: TransportKind, server: Server, keys: None) -> AsyncIterator[Transport]:
     """An open transport that associates, to the server."""
-    connection = Connection(endpoint_url=server.url, request_timeout=0.2, connect_timeout=1.0)
+    connection = ConnectionConfig(endpoint_url=server.url, request_timeout=0.2, connect_timeout=1.0)
     async with open_transport(connection, kind, Operation.ASSOCIATE) as opened:
         yield opened
 
@@ -74,11 +74,11 @@ async def test_answers_are_read_as_the_twins(transport: Transport, server: Serve
     assert len(server.requests) == len(ANSWERS)
 
 
-async def test_a_fleet_is_put_back(kind: Kind, keys: None) -> None:
+async def test_a_fleet_is_put_back(kind: TransportKind, keys: None) -> None:
     """A service that checks signatures takes it: what one operation ended the other one begins again."""
     config = SimulatorConfig(latency_ms=0.0, rate=float("inf"), secret_key=SECRET_KEY)
     async with Simulator(config, plan=FleetPlan.of({"core:1": ["a", "b"]})) as simulator:
-        connection = Connection(endpoint_url=simulator.url)
+        connection = ConnectionConfig(endpoint_url=simulator.url)
         for operation, left in ((Operation.DISASSOCIATE, set()), (Operation.ASSOCIATE, {"a", "b"})):
             async with open_transport(connection, kind, operation) as transport:
                 reply = await transport.send("core:1", ["a", "b"])

@@ -10,7 +10,7 @@ from moto.server import ThreadedMotoServer
 
 from asyncgg.errors import CredentialsError, ServiceError
 from asyncgg.model import Accepted
-from asyncgg.transport import Connection, identity, open_transport
+from asyncgg.transport import ConnectionConfig, get_caller_identity, open_transport
 
 from .conftest import THINGS
 from .server import Server, Step, answer, hang_up
@@ -31,7 +31,7 @@ def moto() -> Iterator[str]:
 
 async def test_who_am_i(moto: str, keys: None) -> None:
     """Account and ARN are those STS gives; with a custom endpoint STS is asked there."""
-    who = await identity(Connection(endpoint_url=moto))
+    who = await get_caller_identity(ConnectionConfig(endpoint_url=moto))
     assert (who.account, who.endpoint) == ("123456789012", moto)
     assert who.arn.startswith("arn:aws:")
 
@@ -42,9 +42,9 @@ async def test_sts_may_have_its_own_endpoint(
     """AWS_ENDPOINT_URL_STS says where STS is asked; AWS_ENDPOINT_URL does not lead away from a given endpoint."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", moto)
-    assert (await identity(Connection())).endpoint == moto
+    assert (await get_caller_identity(ConnectionConfig())).endpoint == moto
     monkeypatch.delenv("AWS_ENDPOINT_URL_STS")
-    assert (await identity(Connection(endpoint_url=moto))).endpoint == moto
+    assert (await get_caller_identity(ConnectionConfig(endpoint_url=moto))).endpoint == moto
     assert server.requests == []
 
 
@@ -53,8 +53,8 @@ async def test_an_assumed_role_signs(moto: str, home: Path, server: Server, monk
     (home / "config").write_text(ROLE)
     (home / "credentials").write_text(KEYS)
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", moto)
-    connection = Connection(profile="role", endpoint_url=server.url)
-    assert (await identity(connection)).arn.startswith("arn:aws:sts::210987654321:assumed-role/operator/")
+    connection = ConnectionConfig(profile="role", endpoint_url=server.url)
+    assert (await get_caller_identity(connection)).arn.startswith("arn:aws:sts::210987654321:assumed-role/operator/")
     async with open_transport(connection) as transport:
         assert await transport.send("core", THINGS) == Accepted()
         await transport.refresh()
@@ -71,7 +71,7 @@ async def test_a_role_that_may_not_be_assumed(home: Path, server: Server, monkey
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
     server.play(_sts_error(403, "AccessDenied", "not authorized to perform: sts:AssumeRole"))
     with pytest.raises(CredentialsError, match="AssumeRole was refused: AccessDenied: not authorized") as told:
-        async with open_transport(Connection(profile="role", endpoint_url=server.url)):
+        async with open_transport(ConnectionConfig(profile="role", endpoint_url=server.url)):
             pass
     assert "hunter2" not in str(told.value)
 
@@ -101,12 +101,12 @@ async def test_an_identity_that_is_not_told(
     monkeypatch.setattr("asyncgg.transport.caller._ATTEMPTS", 1)
     server.play(step)
     with pytest.raises(error, match=words) as told:
-        await identity(Connection(endpoint_url=server.url))
+        await get_caller_identity(ConnectionConfig(endpoint_url=server.url))
     assert "\n" not in str(told.value)
 
 
 async def test_no_credentials_no_question(server: Server) -> None:
     """Without credentials nobody is asked."""
     with pytest.raises(CredentialsError, match="no AWS credentials"):
-        await identity(Connection(endpoint_url=server.url))
+        await get_caller_identity(ConnectionConfig(endpoint_url=server.url))
     assert server.requests == []

@@ -11,7 +11,7 @@ from botocore.awsrequest import AWSPreparedRequest
 
 from asyncgg.errors import CredentialsError, UsageError
 from asyncgg.model import Accepted, Operation
-from asyncgg.transport import Connection, Target, open_transport, resolve
+from asyncgg.transport import ConnectionConfig, Endpoint, open_transport, resolve_endpoint
 
 from .conftest import THINGS
 from .server import Server, answer
@@ -69,15 +69,15 @@ def test_region_precedence(
     """The option wins over AWS_REGION, that over AWS_DEFAULT_REGION, that over the profile."""
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    assert resolve(Connection(region=given)).region == expected
+    assert resolve_endpoint(ConnectionConfig(region=given)).region == expected
 
 
 def test_a_custom_endpoint_needs_no_region() -> None:
     """Only with a custom endpoint there is a Region to fall back on, and a configured one still wins."""
     with pytest.raises(UsageError, match="no AWS Region: give --region"):
-        resolve(Connection(profile="bare"))
-    assert resolve(Connection(profile="bare", endpoint_url="http://h:1")).region == "us-east-1"
-    assert resolve(Connection(endpoint_url="http://h:1")).region == "eu-west-1"
+        resolve_endpoint(ConnectionConfig(profile="bare"))
+    assert resolve_endpoint(ConnectionConfig(profile="bare", endpoint_url="http://h:1")).region == "us-east-1"
+    assert resolve_endpoint(ConnectionConfig(endpoint_url="http://h:1")).region == "eu-west-1"
 
 
 # --- endpoint ---
@@ -115,8 +115,8 @@ async def test_the_endpoint_told_is_the_one_called(
     """What `resolve` says before the run is the address to which the client then addresses its request."""
     for name, value in (env | ({"AWS_PROFILE": profile} if profile else {})).items():
         monkeypatch.setenv(name, value)
-    target = resolve(Connection())
-    assert (target.source, target.endpoint_url, target.custom) == (source, url, source != "aws")
+    target = resolve_endpoint(ConnectionConfig())
+    assert (target.source, target.url, target.custom) == (source, url, source != "aws")
     called: list[str] = []
 
     class Raw:
@@ -127,8 +127,10 @@ async def test_the_endpoint_told_is_the_one_called(
         called.append(request.url)
         return AioAWSResponse("", 200, {}, Raw())
 
-    async with open_transport(Connection()) as transport:
-        transport._call.__self__.meta.events.register(f"before-send.greengrassv2.{Operation.DISASSOCIATE.api}", instead)
+    async with open_transport(ConnectionConfig()) as transport:
+        transport._send_batch.__self__.meta.events.register(
+            f"before-send.greengrassv2.{Operation.DISASSOCIATE.api}", instead
+        )
         assert await transport.send("core", THINGS) == Accepted()
     assert called == [f"{url}/greengrass/v2/coreDevices/core/disassociateClientDevices"]
 
@@ -138,15 +140,15 @@ def test_given_endpoint_and_flags_win(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_GREENGRASSV2", "http://gg.example")
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
     monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "true")
-    given = resolve(Connection(endpoint_url="https://[::1]:8443", use_fips=False))
-    assert given == Target("eu-west-1", "https://[::1]:8443", True, "aws", "endpoint_url")
-    assert "fips" not in resolve(Connection(use_fips=False)).endpoint_url
+    given = resolve_endpoint(ConnectionConfig(endpoint_url="https://[::1]:8443", use_fips=False))
+    assert given == Endpoint("eu-west-1", "https://[::1]:8443", True, "aws", "endpoint_url")
+    assert "fips" not in resolve_endpoint(ConnectionConfig(use_fips=False)).url
 
 
 @pytest.mark.parametrize(("region", "partition"), [("cn-northwest-1", "aws-cn"), ("us-gov-east-1", "aws-us-gov")])
 def test_partition(region: str, partition: str) -> None:
     """The partition follows the Region: the quota differs in China and GovCloud."""
-    assert resolve(Connection(region=region)).partition == partition
+    assert resolve_endpoint(ConnectionConfig(region=region)).partition == partition
 
 
 BAD_URLS = ["ftp://h", "h:8080", "http://", "http://h:port", "http://h:99999", "http://h?x=1", "http://u:hunter2@h"]
@@ -156,7 +158,7 @@ BAD_URLS = ["ftp://h", "h:8080", "http://", "http://h:port", "http://h:99999", "
 def test_a_bad_url_is_one_sentence(url: str) -> None:
     """What is no endpoint URL is refused with where it came from, and no password in it is repeated."""
     with pytest.raises(UsageError, match="endpoint") as told:
-        resolve(Connection(endpoint_url=url))
+        resolve_endpoint(ConnectionConfig(endpoint_url=url))
     assert "\n" not in str(told.value)
     assert "hunter2" not in str(told.value)
 
@@ -164,16 +166,16 @@ def test_a_bad_url_is_one_sentence(url: str) -> None:
 @pytest.mark.parametrize(
     ("connection", "words"),
     [
-        (Connection(profile="nobody"), "no AWS profile 'nobody'.*known: all, bare"),
-        (Connection(profile="dangling"), r"\[services nowhere\]"),
-        (Connection(region="eu west"), "'eu west' is no AWS Region"),
-        (Connection(endpoint_url="http://h:1", use_fips=True), "(?i)fips and custom endpoint"),
+        (ConnectionConfig(profile="nobody"), "no AWS profile 'nobody'.*known: all, bare"),
+        (ConnectionConfig(profile="dangling"), r"\[services nowhere\]"),
+        (ConnectionConfig(region="eu west"), "'eu west' is no AWS Region"),
+        (ConnectionConfig(endpoint_url="http://h:1", use_fips=True), "(?i)fips and custom endpoint"),
     ],
 )
-def test_what_cannot_be_meant(connection: Connection, words: str) -> None:
+def test_what_cannot_be_meant(connection: ConnectionConfig, words: str) -> None:
     """Unknown profiles, dangling sections, impossible Regions and combinations are usage errors of one line."""
     with pytest.raises(UsageError, match=words) as told:
-        resolve(connection)
+        resolve_endpoint(connection)
     assert "\n" not in str(told.value)
 
 
@@ -183,23 +185,23 @@ def test_a_broken_configuration_names_its_file(home: Path, name: str, content: b
     """A configuration that cannot be parsed is a usage error with the file's name and none of its content."""
     (home / name).write_bytes(content)
     with pytest.raises(UsageError, match=name):
-        resolve(Connection())
+        resolve_endpoint(ConnectionConfig())
 
 
 def test_ca_bundle(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A CA bundle that is missing or holds no certificates is told before the first request."""
     monkeypatch.setenv("AWS_CA_BUNDLE", str(home / "none.pem"))
     with pytest.raises(UsageError, match=r"none\.pem.*No such file"):
-        resolve(Connection())
+        resolve_endpoint(ConnectionConfig())
     (home / "none.pem").write_text("nothing")
     with pytest.raises(UsageError, match="holds no certificates"):
-        resolve(Connection())
+        resolve_endpoint(ConnectionConfig())
 
 
 # --- credentials ---
 
 
-async def _key_used(server: Server, connection: Connection) -> str:
+async def _key_used(server: Server, connection: ConnectionConfig) -> str:
     server.play(answer())
     async with open_transport(connection) as transport:
         await transport.send("core", THINGS)
@@ -214,9 +216,9 @@ async def test_which_credentials_sign(server: Server, home: Path, keys: None) ->
     process.chmod(0o700)
     with (home / "config").open("a") as file:
         file.write(f"[profile process]\ncredential_process = {process}\n")
-    assert await _key_used(server, Connection(endpoint_url=server.url)) == "AKIAIOSFODNN7EXAMPLE"
-    assert await _key_used(server, Connection(endpoint_url=server.url, profile="china")) == "AKIACHINA"
-    assert await _key_used(server, Connection(endpoint_url=server.url, profile="process")) == "AKIAPROC"
+    assert await _key_used(server, ConnectionConfig(endpoint_url=server.url)) == "AKIAIOSFODNN7EXAMPLE"
+    assert await _key_used(server, ConnectionConfig(endpoint_url=server.url, profile="china")) == "AKIACHINA"
+    assert await _key_used(server, ConnectionConfig(endpoint_url=server.url, profile="process")) == "AKIAPROC"
 
 
 SSO = """
@@ -249,7 +251,7 @@ async def test_why_there_are_no_credentials(home: Path, profile: str, credential
         file.write("[profile absent]\ncredential_process = /nonexistent/helper\n")
     (home / "credentials").write_text(credentials)
     with pytest.raises(CredentialsError, match=words) as told:
-        async with open_transport(Connection(profile=profile, endpoint_url="http://127.0.0.1:1")):
+        async with open_transport(ConnectionConfig(profile=profile, endpoint_url="http://127.0.0.1:1")):
             pass
     assert "\n" not in str(told.value)
     assert "hunter2" not in str(told.value)

@@ -11,7 +11,7 @@ import pytest
 
 from asyncgg.errors import CredentialsError
 from asyncgg.model import Accepted, ErrorResponse, NoResponse
-from asyncgg.transport import Connection, Refreshable, Transport
+from asyncgg.transport import ConnectionConfig, Refreshable, Transport
 
 from .conftest import SECRET_KEY, THINGS, Opener, kind_of, reply_to
 from .server import Server, Step, answer, hang, hang_up, raw, reset
@@ -44,7 +44,7 @@ async def test_a_lost_answer_is_perhaps_sent(transport: Transport, server: Serve
 async def test_a_call_that_hangs_is_cut(opener: Opener, server: Server, keys: None, step: Step) -> None:
     """After the request timeout the request counts as perhaps sent, and its connection is not kept."""
     server.play(answer(), step)
-    async with opener(Connection(endpoint_url=server.url, request_timeout=0.3)) as transport:
+    async with opener(ConnectionConfig(endpoint_url=server.url, request_timeout=0.3)) as transport:
         await transport.send("core", THINGS)  # the first call also pays for the TLS context
         reply = await transport.send("core", THINGS)
         assert isinstance(reply, NoResponse)
@@ -62,7 +62,7 @@ async def test_a_slow_drip_is_cut_too(opener: Opener, server: Server, keys: None
             await asyncio.sleep(0.05)
 
     server.play(answer(), drip)
-    async with opener(Connection(endpoint_url=server.url, request_timeout=0.3)) as transport:
+    async with opener(ConnectionConfig(endpoint_url=server.url, request_timeout=0.3)) as transport:
         await transport.send("core", THINGS)
         reply = await asyncio.wait_for(transport.send("core", THINGS), 2)
     assert isinstance(reply, NoResponse)
@@ -74,7 +74,7 @@ async def test_connection_refused_is_not_sent(opener: Opener, keys: None) -> Non
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        async with opener(Connection(endpoint_url=url)) as transport:
+        async with opener(ConnectionConfig(endpoint_url=url)) as transport:
             reply = await transport.send("core", THINGS)
     assert isinstance(reply, NoResponse)
     assert (reply.kind, reply.sent) == ("connect", False)
@@ -96,7 +96,9 @@ async def test_no_connection_in_time_is_not_sent(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", silence)
-    connection = Connection(endpoint_url=server.url, connect_timeout=connect_timeout, request_timeout=request_timeout)
+    connection = ConnectionConfig(
+        endpoint_url=server.url, connect_timeout=connect_timeout, request_timeout=request_timeout
+    )
     async with opener(connection) as transport:
         reply = await asyncio.wait_for(transport.send("core", THINGS), 2)
     assert isinstance(reply, NoResponse)
@@ -110,7 +112,7 @@ async def test_an_unknown_host_is_not_sent(opener: Opener, keys: None, monkeypat
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
-    async with opener(Connection(endpoint_url="http://nowhere.invalid")) as transport:
+    async with opener(ConnectionConfig(endpoint_url="http://nowhere.invalid")) as transport:
         reply = await transport.send("core", THINGS)
     assert isinstance(reply, NoResponse)
     assert (reply.kind, reply.sent) == ("dns", False)
@@ -119,7 +121,9 @@ async def test_an_unknown_host_is_not_sent(opener: Opener, keys: None, monkeypat
 async def test_a_failed_tls_handshake_is_not_sent(opener: Opener, server: Server, keys: None) -> None:
     """A peer that does not speak TLS has not seen the request."""
     server.play(raw(b"no TLS here\r\n\r\n"))
-    async with opener(Connection(endpoint_url=server.url.replace("http:", "https:"), request_timeout=2)) as transport:
+    async with opener(
+        ConnectionConfig(endpoint_url=server.url.replace("http:", "https:"), request_timeout=2)
+    ) as transport:
         sending = asyncio.create_task(transport.send("core", THINGS))
         await asyncio.wait_for(server.accepted.wait(), 2)
         for writer in list(server.open):
@@ -136,7 +140,7 @@ async def test_a_proxy_that_is_down_is_not_sent(
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HTTP_PROXY", f"http://me:hunter2@127.0.0.1:{unused.getsockname()[1]}")
-        async with opener(Connection(endpoint_url=server.url)) as transport:
+        async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
             reply = await transport.send("core", THINGS)
     assert isinstance(reply, NoResponse)
     assert (reply.kind, reply.sent) == ("proxy", False)
@@ -162,7 +166,7 @@ async def test_cancelling_leaks_no_connection(transport: Transport, server: Serv
 async def test_cancelling_frees_the_pool(opener: Opener, server: Server, keys: None) -> None:
     """With one connection allowed, cancelled calls, whether they held it or waited for it, leave it to the next."""
     server.play(hang, answer())
-    async with opener(Connection(endpoint_url=server.url, pool=1, request_timeout=2)) as transport:
+    async with opener(ConnectionConfig(endpoint_url=server.url, max_connections=1, request_timeout=2)) as transport:
         sending = [asyncio.create_task(transport.send("core", THINGS)) for _ in range(3)]
         await asyncio.wait_for(server.asked.wait(), 2)
         for task in sending:
@@ -175,7 +179,7 @@ async def test_cancelling_frees_the_pool(opener: Opener, server: Server, keys: N
 
 async def test_closing_ends_every_connection(opener: Opener, server: Server, keys: None) -> None:
     """After the block no connection is left."""
-    async with opener(Connection(endpoint_url=server.url)) as transport:
+    async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
         await asyncio.gather(*(transport.send("core", THINGS) for _ in range(4)))
         assert server.open
     await asyncio.wait_for(server.idle.wait(), 2)
@@ -197,7 +201,7 @@ def _write_keys(home: Path, key: str) -> None:
 async def test_no_credentials(opener: Opener, server: Server) -> None:
     """Without credentials opening fails with what to do, and nothing is asked."""
     with pytest.raises(CredentialsError, match=r"no AWS credentials.*aws sso login"):
-        async with opener(Connection(endpoint_url=server.url)):
+        async with opener(ConnectionConfig(endpoint_url=server.url)):
             pass
     assert server.requests == []
 
@@ -206,7 +210,7 @@ async def test_expired_then_refreshed(opener: Opener, server: Server, home: Path
     """A refusal for expired credentials is an ordinary Refused; after a refresh the file's new ones sign."""
     _write_keys(home, "AKIAOLD")
     server.play(EXPIRED, answer())
-    async with opener(Connection(endpoint_url=server.url)) as transport:
+    async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
         refreshable: Refreshable = transport
         reply = await transport.send("core", THINGS)
         assert isinstance(reply, ErrorResponse)
@@ -222,7 +226,7 @@ async def test_refresh_without_new_credentials(opener: Opener, server: Server, h
     """When the source still gives what was refused, or nothing, refresh says so in one sentence without the secret."""
     _write_keys(home, "AKIAOLD")
     server.play(EXPIRED)
-    async with opener(Connection(endpoint_url=server.url)) as transport:
+    async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
         await transport.send("core", THINGS)
         with pytest.raises(CredentialsError, match="still gives the same") as told:
             await transport.refresh()
@@ -244,7 +248,7 @@ async def test_a_late_refusal_does_not_condemn_new_credentials(opener: Opener, s
         await EXPIRED(request, writer)
 
     server.play(slowly)
-    async with opener(Connection(endpoint_url=server.url)) as transport:
+    async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
         sending = asyncio.create_task(transport.send("core", THINGS))
         await asyncio.wait_for(server.asked.wait(), 2)
         _write_keys(home, "AKIANEW")

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from asyncgg.model import Accepted, ErrorResponse
 from asyncgg.simulator import FleetPlan, Simulator, SimulatorConfig
-from asyncgg.transport import Connection
+from asyncgg.transport import ConnectionConfig
 
 from .conftest import SECRET_KEY, THINGS, Opener, kind_of
 from .server import Request, Server, answer, serving
@@ -35,7 +35,7 @@ async def test_never_more_connections_than_allowed(opener: Opener, server: Serve
         await answer()(request, writer)
 
     server.play(held)
-    async with opener(Connection(endpoint_url=server.url, pool=2)) as transport:
+    async with opener(ConnectionConfig(endpoint_url=server.url, max_connections=2)) as transport:
         sending = [asyncio.create_task(transport.send("core", THINGS)) for _ in range(5)]
         await asyncio.wait_for(full.wait(), 2)
         await asyncio.sleep(0.05)  # time in which a third connection would be made
@@ -51,7 +51,7 @@ async def test_never_more_connections_than_allowed(opener: Opener, server: Serve
 async def test_the_proxy_is_used(opener: Opener, server: Server, keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy of the environment gets the request with the whole address, and the user of its URL."""
     monkeypatch.setenv("HTTP_PROXY", server.url.replace("http://", "http://me:hunter2@"))
-    async with opener(Connection(endpoint_url="http://greengrass.example")) as transport:
+    async with opener(ConnectionConfig(endpoint_url="http://greengrass.example")) as transport:
         assert await transport.send("core", THINGS) == Accepted()
     (request,) = server.requests
     assert request.path == "http://greengrass.example/greengrass/v2/coreDevices/core/disassociateClientDevices"
@@ -65,7 +65,7 @@ async def test_a_proxy_may_be_left_out(
     """An endpoint that NO_PROXY names is reached directly."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    async with opener(Connection(endpoint_url=server.url)) as transport:
+    async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
         assert await transport.send("core", THINGS) == Accepted()
 
 
@@ -75,7 +75,7 @@ async def test_a_proxy_that_refuses_the_tunnel(
     """A proxy that makes no way to an https endpoint is told as such: nothing was sent."""
     monkeypatch.setenv("HTTPS_PROXY", server.url)
     server.play(answer(407, b""))
-    async with opener(Connection(endpoint_url="https://greengrass.example")) as transport:
+    async with opener(ConnectionConfig(endpoint_url="https://greengrass.example")) as transport:
         assert kind_of(await transport.send("core", THINGS)) == ("proxy", False)
     assert [request.method for request in server.requests] == ["CONNECT"]
 
@@ -108,11 +108,11 @@ def _certificate(folder: Path) -> ssl.SSLContext:
 async def test_a_private_ca(opener: Opener, keys: None, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server is believed only with the CA bundle that vouches for it; without, nothing was sent."""
     async with serving(_certificate(home)) as server:
-        async with opener(Connection(endpoint_url=server.url)) as transport:
+        async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
             assert kind_of(await transport.send("core", THINGS)) == ("tls", False)
         assert server.requests == []
         monkeypatch.setenv("AWS_CA_BUNDLE", str(home / "ca.pem"))
-        async with opener(Connection(endpoint_url=server.url)) as transport:
+        async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
             assert await transport.send("core", THINGS) == Accepted()
 
 
@@ -127,12 +127,12 @@ async def test_the_signature_is_right(opener: Opener, keys: None, monkeypatch: p
     plan = FleetPlan.of({"core:1": ["a", "b:c"], "core-2": ["d"]}, now=0.0)
     config = SimulatorConfig(latency_ms=0, rate=float("inf"), secret_key=SECRET_KEY, max_skew=60)
     async with Simulator(config, plan=plan) as simulator:
-        async with opener(Connection(endpoint_url=simulator.url)) as transport:
+        async with opener(ConnectionConfig(endpoint_url=simulator.url)) as transport:
             reply = await transport.send("core:1", ("a", "b:c", "never-there"))
             assert isinstance(reply, Accepted)
             assert [error.thing for error in reply.errors] == ["never-there"]
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
-        async with opener(Connection(endpoint_url=simulator.url)) as transport:
+        async with opener(ConnectionConfig(endpoint_url=simulator.url)) as transport:
             reply = await transport.send("core-2", ("d",))
             assert isinstance(reply, ErrorResponse)
             assert (reply.status, reply.code) == (403, "InvalidSignatureException")

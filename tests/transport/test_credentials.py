@@ -12,7 +12,7 @@ from botocore.credentials import ReadOnlyCredentials
 
 from asyncgg.errors import CredentialsError
 from asyncgg.model import Accepted, NoResponse
-from asyncgg.transport import Connection
+from asyncgg.transport import ConnectionConfig
 from asyncgg.transport.credentials import CredentialSource
 
 from .conftest import SECRET_KEY, THINGS, Opener
@@ -60,7 +60,7 @@ LASTING = [
 @pytest.mark.parametrize("error", PASSING, ids=repr)
 async def test_a_passing_fault_of_the_source(opener: Opener, server: Server, keys: None, error: Exception) -> None:
     """When the source cannot be reached at a renewal in the run, the request was not sent and may be tried again."""
-    async with opener(Connection(endpoint_url=server.url)) as transport:
+    async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
         source = _source(transport)
         good, source._held = source._held, Held(error)
         reply = await transport.send("core", THINGS)
@@ -74,7 +74,7 @@ async def test_a_passing_fault_of_the_source(opener: Opener, server: Server, key
 @pytest.mark.parametrize("error", LASTING, ids=lambda error: type(error).__name__)
 async def test_a_lasting_fault_of_the_source(opener: Opener, server: Server, keys: None, error: Exception) -> None:
     """When the source refuses at a renewal in the run, send raises one line with what to do, and sends nothing."""
-    async with opener(Connection(endpoint_url=server.url)) as transport:
+    async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
         _source(transport)._held = Held(error)
         with pytest.raises(CredentialsError, match="aws sso login") as told:
             await transport.send("core", THINGS)

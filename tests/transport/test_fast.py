@@ -19,12 +19,12 @@ from asyncgg.classify import ReplyVerdict, classify
 from asyncgg.errors import CredentialsError, InternalError, UsageError
 from asyncgg.model import Accepted, ErrorResponse
 from asyncgg.simulator import FleetPlan, Simulator, SimulatorConfig
-from asyncgg.transport import Connection, open_transport
+from asyncgg.transport import ConnectionConfig, open_transport
 from asyncgg.transport.credentials import CredentialSource, SourceUnreachableError
-from asyncgg.transport.fast import open_fast
-from asyncgg.transport.posting import _WatchedRequest
-from asyncgg.transport.prepared import PLACEHOLDER, body_of, read_prepared
-from asyncgg.transport.skew import CLOCK_CODE, service_ahead
+from asyncgg.transport.fast import open_native_transport
+from asyncgg.transport.posting import _TracedRequest
+from asyncgg.transport.prepared import PLACEHOLDER, encode_body, from_signed_request
+from asyncgg.transport.skew import REQUEST_EXPIRED, clock_offset
 
 from .conftest import SECRET_KEY, THINGS
 from .server import Request, Server, answer
@@ -42,13 +42,13 @@ HOUR = 3600.0
 @example(things=["x" * 128] * 100)
 def test_the_body_is_json_of_whatever_names(things: list[str]) -> None:
     """Even names that no thing can have come out as they went in, so that no name can write a request's body."""
-    assert json.loads(body_of(things)) == {"entries": [{"thingName": thing} for thing in things]}
+    assert json.loads(encode_body(things)) == {"entries": [{"thingName": thing} for thing in things]}
 
 
 async def test_the_wire_is_the_sdks(server: Server, keys: None) -> None:
     """Both transports send the same request: only the numbering of the SDK's own tries and the date may differ."""
     for kind in ("sdk", "fast"):
-        async with open_transport(Connection(endpoint_url=f"{server.url}/base"), kind=kind) as transport:
+        async with open_transport(ConnectionConfig(endpoint_url=f"{server.url}/base"), kind=kind) as transport:
             await transport.send("core:1", THINGS)
     sdk, fast = server.requests
     assert (fast.method, fast.path) == (sdk.method, sdk.path)
@@ -82,7 +82,7 @@ async def test_address_and_region_are_the_sdks(
 ) -> None:
     """Requests go to the endpoint of the rule set, the profile or the variable, and are signed for its Region."""
     (home / "config").write_text(CONFIG)
-    connection = Connection(use_fips="use_fips" in env or None)
+    connection = ConnectionConfig(use_fips="use_fips" in env or None)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     address = f"{url}/greengrass/v2/coreDevices/core/disassociateClientDevices"
@@ -110,14 +110,14 @@ SIGNED = "AWS4-HMAC-SHA256 Credential=K/20260101/r/greengrass/aws4_request, Sign
 def test_a_request_we_could_not_repeat(url: str, authorization: str, words: str) -> None:
     """When the SDK signs or addresses in a way that is not ours, nothing is guessed."""
     with pytest.raises(ValueError, match=words):
-        read_prepared(url, {"Authorization": authorization})
+        from_signed_request(url, {"Authorization": authorization})
 
 
 async def test_a_proxy_that_is_no_url(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that cannot be used is a usage error of one line at opening, without its password."""
     monkeypatch.setenv("HTTP_PROXY", "http://me:hunter2@[bad")
     with pytest.raises(UsageError, match=r"`fast` cannot be used here.*use `sdk`") as told:
-        async with open_fast(Connection(endpoint_url="http://h.example")):
+        async with open_native_transport(ConnectionConfig(endpoint_url="http://h.example")):
             pass
     assert "\n" not in str(told.value)
     assert "hunter2" not in str(told.value)
@@ -131,7 +131,7 @@ async def test_credentials_that_end_while_opening(keys: None, monkeypatch: pytes
 
     monkeypatch.setattr(CredentialSource, "get_frozen_credentials", gone)
     with pytest.raises(CredentialsError, match="could not be reached"):
-        async with open_fast(Connection(endpoint_url="http://h.example")):
+        async with open_native_transport(ConnectionConfig(endpoint_url="http://h.example")):
             pass
 
 
@@ -139,8 +139,8 @@ async def test_an_aiohttp_that_writes_in_another_way(
     server: Server, keys: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If aiohttp no longer told us that it writes, that is noticed, and nothing is ever taken for unsent."""
-    monkeypatch.setattr(_WatchedRequest, "send", aiohttp.ClientRequest.send)
-    async with open_transport(Connection(endpoint_url=server.url), kind="fast") as transport:
+    monkeypatch.setattr(_TracedRequest, "send", aiohttp.ClientRequest.send)
+    async with open_transport(ConnectionConfig(endpoint_url=server.url), kind="fast") as transport:
         with pytest.raises(InternalError, match="`sdk`"):
             await transport.send("core", THINGS)
 
@@ -169,7 +169,7 @@ def _refused(code: str = "InvalidSignatureException", status: int = 403) -> Erro
 )
 def test_when_the_clock_is_the_reason(reply: ErrorResponse, date: str, offset: float, expected: float | None) -> None:
     """Only a 403 for the signature whose own date is far from the request's is a matter of the clock."""
-    assert service_ahead(reply, {"date": date}, now=0.0, offset=offset) == expected
+    assert clock_offset(reply, {"date": date}, now=0.0, offset=offset) == expected
 
 
 def _clock(ahead: float) -> Callable[[], float]:
@@ -183,11 +183,11 @@ async def test_a_wrong_clock_is_corrected(keys: None, ahead: float) -> None:
     config = SimulatorConfig(latency_ms=0, rate=float("inf"), secret_key=SECRET_KEY, max_skew=300)
     async with (
         Simulator(config, plan=plan) as simulator,
-        open_fast(Connection(endpoint_url=simulator.url), clock=_clock(ahead)) as transport,
+        open_native_transport(ConnectionConfig(endpoint_url=simulator.url), clock=_clock(ahead)) as transport,
     ):
         reply = await transport.send("core", ("a",))
         assert isinstance(reply, ErrorResponse)
-        assert (reply.status, reply.code) == (403, CLOCK_CODE)
+        assert (reply.status, reply.code) == (403, REQUEST_EXPIRED)
         assert "InvalidSignatureException: Signature" in reply.message
         told = re.search(r"(\d+) s (ahead|behind)", reply.message)
         assert told is not None
@@ -212,14 +212,14 @@ async def test_a_late_refusal_for_the_clock(server: Server, keys: None) -> None:
         await refusal(request, writer)
 
     server.play(slowly, refusal, answer())
-    async with open_fast(Connection(endpoint_url=server.url), clock=lambda: 0.0) as transport:
+    async with open_native_transport(ConnectionConfig(endpoint_url=server.url), clock=lambda: 0.0) as transport:
         sending = asyncio.create_task(transport.send("core", THINGS))
         await asyncio.wait_for(server.asked.wait(), 2)
         replies = [await transport.send("core", THINGS)]
         await transport.refresh()
         late.set()
         replies.append(await sending)
-        assert [reply.code for reply in replies if isinstance(reply, ErrorResponse)] == [CLOCK_CODE] * 2
+        assert [reply.code for reply in replies if isinstance(reply, ErrorResponse)] == [REQUEST_EXPIRED] * 2
         assert await transport.send("core", THINGS) == Accepted()
         await transport.refresh()
         assert transport._source.generation == 1
@@ -229,10 +229,10 @@ async def test_the_clock_is_not_blamed_twice(server: Server, keys: None) -> None
     """When the service still refuses the corrected date, its refusal comes through unchanged."""
     refusal = answer(403, {"message": "m"}, {"x-amzn-errortype": "InvalidSignatureException", "Date": DATE})
     server.play(refusal)
-    async with open_fast(Connection(endpoint_url=server.url), clock=lambda: 0.0) as transport:
+    async with open_native_transport(ConnectionConfig(endpoint_url=server.url), clock=lambda: 0.0) as transport:
         codes = [await transport.send("core", THINGS) for _ in range(3)]
     assert [reply.code for reply in codes if isinstance(reply, ErrorResponse)] == [
-        CLOCK_CODE,
+        REQUEST_EXPIRED,
         "InvalidSignatureException",
         "InvalidSignatureException",
     ]

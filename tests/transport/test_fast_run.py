@@ -8,8 +8,8 @@ from pathlib import Path
 import asyncgg
 from asyncgg.model import RunState
 from asyncgg.simulator import FleetPlan, Simulator, SimulatorConfig
-from asyncgg.transport import Connection
-from asyncgg.transport.fast import open_fast
+from asyncgg.transport import ConnectionConfig
+from asyncgg.transport.fast import open_native_transport
 
 from .conftest import SECRET_KEY
 
@@ -21,7 +21,9 @@ async def test_a_run_with_a_wrong_clock(keys: None, tmp_path: Path) -> None:
     rows = [(core, thing) for core, things in fleet.items() for thing in things]
     async with (
         Simulator(config, plan=FleetPlan.of(fleet, now=0.0)) as simulator,
-        open_fast(Connection(endpoint_url=simulator.url), clock=lambda: time.time() - 3600) as transport,
+        open_native_transport(
+            ConnectionConfig(endpoint_url=simulator.url), clock=lambda: time.time() - 3600
+        ) as transport,
     ):
         journal = tmp_path / "run.journal"
         async with asyncgg.Run(rows, transport=transport, journal=journal, rate=500, endpoint_url=simulator.url) as run:

@@ -10,7 +10,7 @@ import pytest
 from aioresponses import aioresponses
 
 from asyncgg.model import Accepted, EntryError, NoResponse
-from asyncgg.transport import Connection
+from asyncgg.transport import ConnectionConfig
 
 from .conftest import THINGS, Opener, kind_of
 
@@ -28,7 +28,7 @@ async def test_one_mocked_exchange(opener: Opener, keys: None) -> None:
     """One call is one POST to the operation's URL, and its answer is read."""
     with aioresponses() as mocked:
         mocked.post(URL, payload={"errorEntries": [{"thingName": "thing-1", "code": "X"}]}, response_class=Response)
-        async with opener(Connection(endpoint_url="http://mocked.example")) as transport:
+        async with opener(ConnectionConfig(endpoint_url="http://mocked.example")) as transport:
             assert await transport.send("core", THINGS) == Accepted((EntryError("thing-1", "X", ""),))
     assert [len(calls) for calls in mocked.requests.values()] == [1]
 
@@ -49,7 +49,7 @@ async def test_without_proof_a_request_is_perhaps_sent(opener: Opener, keys: Non
     """Where nothing was observed of the connection, the transport does not claim that nothing was sent."""
     with aioresponses() as mocked:
         mocked.post(URL, exception=error)
-        async with opener(Connection(endpoint_url="http://mocked.example")) as transport:
+        async with opener(ConnectionConfig(endpoint_url="http://mocked.example")) as transport:
             reply = await transport.send("core", THINGS)
     assert isinstance(reply, NoResponse)
     assert (reply.kind, reply.sent) == (kind, True)
@@ -67,5 +67,5 @@ async def test_without_a_connection_nothing_was_sent(opener: Opener, keys: None,
     """An error that is only raised while a connection is being made proves that nothing was sent."""
     with aioresponses() as mocked:
         mocked.post(URL, exception=error)
-        async with opener(Connection(endpoint_url="http://mocked.example")) as transport:
+        async with opener(ConnectionConfig(endpoint_url="http://mocked.example")) as transport:
             assert kind_of(await transport.send("core", THINGS)) == ("connect", False)

@@ -15,27 +15,27 @@ from botocore.credentials import Credentials
 
 from asyncgg.errors import CredentialsError
 from asyncgg.model import ClientDevice, CoreDevice, ErrorResponse, NoResponse
-from asyncgg.transport import AwsTransport, Connection, CoreFilter, FastTransport, Page
-from asyncgg.transport.answer import Answer
-from asyncgg.transport.pages import read_devices
+from asyncgg.transport import ConnectionConfig, CoreFilter, NativeTransport, Page, SdkTransport
+from asyncgg.transport.answer import HttpResponse
+from asyncgg.transport.pages import parse_device_page
 
 from .conftest import ACCESS_KEY, SECRET_KEY, Opener, kind_of
 from .server import Request, Server, Step, answer, hang, hang_up, raw, reset
 
-Both = AwsTransport | FastTransport
+Both = SdkTransport | NativeTransport
 ALL = CoreFilter()
 
 
 async def cores(transport: Both, server: Server, step: Step) -> Any:
     """What ListCoreDevices becomes when the server plays this step."""
     server.play(step)
-    return await transport.cores("", ALL)
+    return await transport.list_cores("", ALL)
 
 
 async def devices(transport: Both, server: Server, step: Step) -> Any:
     """The same for the client devices of a core."""
     server.play(step)
-    return await transport.devices("core", "")
+    return await transport.list_client_devices("core", "")
 
 
 # --- the request ---
@@ -44,9 +44,9 @@ async def devices(transport: Both, server: Server, step: Step) -> Any:
 async def test_a_page_of_cores_is_asked_for_as_the_service_model_says(transport: Both, server: Server) -> None:
     """A hundred at a time unless told, with the token and the filters that are set, encoded, signed for greengrass."""
     arn = "arn:aws:iot:eu-west-1:123456789012:thinggroup/old site"
-    await transport.cores("to/ken+=", CoreFilter(arn, "UNHEALTHY", "aws_nucleus_lite"))
-    await transport.cores("", ALL)
-    await transport.cores("", ALL, 1)
+    await transport.list_cores("to/ken+=", CoreFilter(arn, "UNHEALTHY", "aws_nucleus_lite"))
+    await transport.list_cores("", ALL)
+    await transport.list_cores("", ALL, 1)
     filtered, plain, single = server.requests
     assert single.path == "/greengrass/v2/coreDevices?maxResults=1"
     assert (plain.method, plain.path) == ("GET", "/greengrass/v2/coreDevices?maxResults=100")
@@ -67,7 +67,7 @@ async def test_a_page_of_cores_is_asked_for_as_the_service_model_says(transport:
 
 async def test_a_page_of_devices_is_asked_for_as_the_service_model_says(transport: Both, server: Server) -> None:
     """The path holds the core's name escaped, the query the token."""
-    await transport.devices("core:1", "t")
+    await transport.list_client_devices("core:1", "t")
     (request,) = server.requests
     path, _, query = request.path.partition("?")
     assert (request.method, path) == ("GET", "/greengrass/v2/coreDevices/core%3A1/associatedClientDevices")
@@ -76,8 +76,8 @@ async def test_a_page_of_devices_is_asked_for_as_the_service_model_says(transpor
 
 async def test_the_signature_is_botocores(transport: Both, server: Server) -> None:
     """What was received, query and all, signed again by botocore's SigV4Auth, has the same signature."""
-    await transport.cores("a b/c=+&%~é", CoreFilter(status="HEALTHY", runtime="x y"))
-    await transport.devices("core:1", "é=")
+    await transport.list_cores("a b/c=+&%~é", CoreFilter(status="HEALTHY", runtime="x y"))
+    await transport.list_client_devices("core:1", "é=")
     assert len(server.requests) == 2
     for request in server.requests:
         assert request.headers["authorization"].endswith(f"Signature={_signature(request, server.url)}")
@@ -179,7 +179,9 @@ GARBAGE: dict[str, Any] = {
 def test_garbage_is_no_page(name: str) -> None:
     """A 200 that is not what the service model says is no empty list but a lost answer, with a reason on one line."""
     body = GARBAGE[name]
-    found = read_devices(Answer(200, {}, body if isinstance(body, bytes) else json.dumps(body).encode()), 0.0)
+    found = parse_device_page(
+        HttpResponse(200, {}, body if isinstance(body, bytes) else json.dumps(body).encode()), 0.0
+    )
     assert isinstance(found, NoResponse)
     assert (found.kind, found.sent) == ("garbage", True)
     assert found.detail.isprintable()
@@ -253,13 +255,13 @@ async def test_accidents_of_the_network(transport: Both, server: Server) -> None
 
 async def test_a_page_that_does_not_come_is_given_up(opener: Opener, server: Server, keys: None) -> None:
     """The limit on a whole request holds for reads too."""
-    async with opener(Connection(endpoint_url=server.url, request_timeout=0.5)) as transport:
+    async with opener(ConnectionConfig(endpoint_url=server.url, request_timeout=0.5)) as transport:
         assert kind_of(await devices(transport, server, hang)) == ("timeout", True)
 
 
 async def test_nobody_there(opener: Opener, server: Server, keys: None) -> None:
     """A page that could not be asked for was not sent."""
-    async with opener(Connection(endpoint_url="http://127.0.0.1:9", connect_timeout=1.0)) as transport:
+    async with opener(ConnectionConfig(endpoint_url="http://127.0.0.1:9", connect_timeout=1.0)) as transport:
         assert kind_of(await transport.cores("", ALL)) == ("connect", False)
 
 
@@ -282,7 +284,7 @@ async def test_expired_then_refreshed(transport: Both, server: Server, monkeypat
     monkeypatch.setitem(os.environ, "AWS_ACCESS_KEY_ID", "AKIDSECOND")
     await transport.refresh()
     server.play(answer(200, {"coreDevices": []}))
-    assert await transport.cores("", ALL) == Page(())
+    assert await transport.list_cores("", ALL) == Page(())
     await transport.send("core", ["thing"])
     assert all("Credential=AKIDSECOND/" in request.headers["authorization"] for request in server.requests[1:])
 
@@ -290,7 +292,7 @@ async def test_expired_then_refreshed(transport: Both, server: Server, monkeypat
 async def test_cancelling_a_read_ends_it(transport: Both, server: Server) -> None:
     """Whoever is cancelled while a page is under way is cancelled, and the transport goes on."""
     server.play(hang)
-    task = asyncio.create_task(transport.devices("core", ""))
+    task = asyncio.create_task(transport.list_client_devices("core", ""))
     await server.asked.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from asyncgg.transport import sigv4
-from asyncgg.transport.prepared import PLACEHOLDER, Prepared, body_of, read_prepared
+from asyncgg.transport.prepared import PLACEHOLDER, RequestTemplate, encode_body, from_signed_request
 from asyncgg.transport.sigv4 import canonical_path, sign
 
 KEYS = ReadOnlyCredentials("AKIDEXAMPLE", "a secret of nobody", None)
@@ -64,10 +64,10 @@ def _by_botocore(keys: ReadOnlyCredentials, region: str, url: str, extra: str, b
 
 
 @cache
-def _prepared(origin: str, region: str, extra: str) -> Prepared:
+def _prepared(origin: str, region: str, extra: str) -> RequestTemplate:
     url = f"{origin}/greengrass/v2/coreDevices/{PLACEHOLDER}/disassociateClientDevices"
     first = _by_botocore(KEYS, region, url, extra, b"{}")
-    return read_prepared(url, dict(first.headers.items()))
+    return from_signed_request(url, dict(first.headers.items()))
 
 
 @settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
@@ -99,11 +99,11 @@ def test_every_signature_is_botocores(
     prepared = _prepared(origin, region, extra)
     clock.now = time
     keys = ReadOnlyCredentials("AKIA" + core[:4], secret, token)
-    body, path = body_of(things), prepared.path(core)
+    body, path = encode_body(things), prepared.path(core)
     url = f"{origin}/greengrass/v2/coreDevices/{core.replace(':', '%3A')}/disassociateClientDevices"
     theirs = _by_botocore(keys, region, url, extra, body)
-    added = sign(keys, prepared.region, prepared.service, "POST", path, prepared.signed, body, time)
-    ours = {**prepared.unsigned, **prepared.signed, **added}
+    added = sign(keys, prepared.region, prepared.service, "POST", path, prepared.signed_headers, body, time)
+    ours = {**prepared.unsigned_headers, **prepared.signed_headers, **added}
     assert ours.pop("Accept-Encoding") == "identity"
     host = ours.pop("Host")
     assert ours == dict(theirs.headers.items())

@@ -10,13 +10,13 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from asyncgg.transport import Connection
+from asyncgg.transport import ConnectionConfig
 from asyncgg.tuning.applied import applied_quota
 from tests.cli.conftest import surroundings
 
 __all__ = ["surroundings"]  # an autouse fixture: an empty folder, no AWS configuration of the user
 
-CUSTOM = Connection(region="eu-west-1", endpoint_url="http://127.0.0.1:9")
+CUSTOM = ConnectionConfig(region="eu-west-1", endpoint_url="http://127.0.0.1:9")
 
 
 class Stub:

@@ -9,25 +9,25 @@ import pytest
 
 from asyncgg.errors import CredentialsError, ServiceError
 from asyncgg.model import ErrorResponse, NoResponse
-from asyncgg.testing import Script, ScriptedService, Spread, run_virtual
+from asyncgg.testing import FakeService, JitteredLatency, Scenario, run_virtual
 from asyncgg.tuning.asking import Answered, Heard
 from asyncgg.tuning.measure import Measured, Meter, most_requests
 
 pytestmark = pytest.mark.virtual
 
-REAL = Spread(0.06, 0.03)
+REAL = JitteredLatency(0.06, 0.03)
 
 
 async def measured(
-    script: Script,
+    script: Scenario,
     *,
     up_to: float = 200,
     seconds: float = 90,
     seed: int = 0,
-    watch: Callable[[Meter, ScriptedService], object] = lambda meter, service: None,
+    watch: Callable[[Meter, FakeService], object] = lambda meter, service: None,
 ) -> Measured:
     """A measurement of a service that is played by this script."""
-    service = ScriptedService(script, seed=seed)
+    service = FakeService(script, seed=seed)
 
     async def ask() -> Heard:
         reply = await service.send("", ())
@@ -44,11 +44,11 @@ async def measured(
 
 @pytest.mark.parametrize("quota", [8, 30, 120])
 @pytest.mark.parametrize("share", [0.25, 1, 3])
-@pytest.mark.parametrize("latency", [REAL, Spread(0.02, 0.005)], ids=["usual", "near"])
-def test_it_finds_a_quota_it_was_not_told(quota: float, share: float, latency: Spread) -> None:
+@pytest.mark.parametrize("latency", [REAL, JitteredLatency(0.02, 0.005)], ids=["usual", "near"])
+def test_it_finds_a_quota_it_was_not_told(quota: float, share: float, latency: JitteredLatency) -> None:
     """The rate within 5 %, the burst within 20 %, with 30 throttled calls at most, in the time allowed."""
     burst = max(2.0, quota * share)
-    result = run_virtual(measured(Script(quota, burst, latency)))
+    result = run_virtual(measured(Scenario(quota, burst, latency)))
     assert result.complete
     assert result.rate == pytest.approx(quota, rel=0.05)
     assert result.burst == pytest.approx(burst, rel=0.2)
@@ -58,13 +58,13 @@ def test_it_finds_a_quota_it_was_not_told(quota: float, share: float, latency: S
 
 async def test_what_others_use_is_missing() -> None:
     """Beside somebody who sends 12 of 30 requests a second, 18 are free."""
-    result = await measured(Script(30, 30, REAL, others=12), up_to=60)
+    result = await measured(Scenario(30, 30, REAL, background_rate=12), up_to=60)
     assert result.rate == pytest.approx(18, rel=0.05)
 
 
 async def test_below_the_quota_nothing_is_claimed() -> None:
     """A ceiling under the quota is reached and kept, nothing is throttled, and no rate is told."""
-    result = await measured(Script(100, 50, REAL), up_to=40)
+    result = await measured(Scenario(100, 50, REAL), up_to=40)
     assert (result.rate, result.burst, result.throttled) == (None, None, 0)
     assert result.reached == 40
     assert result.complete
@@ -73,8 +73,8 @@ async def test_below_the_quota_nothing_is_claimed() -> None:
 @pytest.mark.parametrize("seconds", [1.5, 10, 25])
 async def test_it_is_never_longer_than_allowed(seconds: float) -> None:
     """It ends in time, what is under way included, what was cut short says so, and the ceiling holds."""
-    seen: list[ScriptedService] = []
-    script = Script(150, 100, Spread(0.3, 0.1))
+    seen: list[FakeService] = []
+    script = Scenario(150, 100, JitteredLatency(0.3, 0.1))
     result = await measured(script, up_to=60, seconds=seconds, watch=lambda _, service: seen.append(service))
     assert result.seconds <= seconds + 0.01
     times = [one.sent for one in result.log]
@@ -87,7 +87,9 @@ async def test_it_can_be_stopped(latency: float, ends: float) -> None:
     """A stop lets what is under way end, for five seconds at most, and tells what was known by then."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    result = await measured(Script(8, 8, Spread(latency)), watch=lambda meter, _: loop.call_later(4, meter.stop))
+    result = await measured(
+        Scenario(8, 8, JitteredLatency(latency)), watch=lambda meter, _: loop.call_later(4, meter.stop)
+    )
     assert not result.complete
     assert result.sent > 5
     assert loop.time() - begun < ends
@@ -95,7 +97,7 @@ async def test_it_can_be_stopped(latency: float, ends: float) -> None:
 
 async def test_a_pause_that_is_asked_for_is_kept() -> None:
     """With Retry-After nothing is sent while it lasts, and a spilling burst makes the rate a lower bound."""
-    result = await measured(Script(8, 2, REAL, retry_after=2.0), up_to=30)
+    result = await measured(Scenario(8, 2, REAL, retry_after=2.0), up_to=30)
     back = sorted(one.answered for one in result.log if one.what is Answered.THROTTLED)
     assert not any(at < one.sent < at + 2.0 - 1e-6 for at in back for one in result.log)
     assert result.rate is not None
@@ -132,7 +134,7 @@ async def test_a_service_that_cannot_be_measured_is_told(
 
 async def test_a_failure_now_and_then_does_no_harm() -> None:
     """One question in fifty fails, and the rate is still found."""
-    service = ScriptedService(Script(30, 15, REAL))
+    service = FakeService(Scenario(30, 15, REAL))
 
     async def ask() -> Heard:
         reply = await service.send("", ())

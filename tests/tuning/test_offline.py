@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from asyncgg.errors import SettingsError, UsageError
-from asyncgg.testing import Fault, Script, Spread, Step
+from asyncgg.testing import JitteredLatency, Scenario, ScenarioFault, ScheduledChange
 from asyncgg.tuning.choose import candidates, choose, frontier, ideal_seconds
 from asyncgg.tuning.described import described, read_service
 from asyncgg.tuning.grid import Grid, grid_for, read_list
@@ -17,10 +17,10 @@ from asyncgg.tuning.sweep import sweep
 from asyncgg.tuning.trial import Setup, try_out
 from asyncgg.tuning.values import Point, Trial, Work
 
-SCRIPT = Script(30, 30, Spread(0.08, 0.04))
+SCRIPT = Scenario(30, 30, JitteredLatency(0.08, 0.04))
 
 
-def tried(point: Point, script: Script = SCRIPT, batches: int = 200, cores: int = 20) -> Trial:
+def tried(point: Point, script: Scenario = SCRIPT, batches: int = 200, cores: int = 20) -> Trial:
     """One trial."""
     setup = Setup(script, Work(batches, cores))
     with Bench(setup.work) as bench:
@@ -62,9 +62,9 @@ def test_a_rate_above_the_quota_is_throttled_and_survives() -> None:
 
 def test_a_script_reaches_the_trial() -> None:
     """Errors are sent again, and a quota that is halved on the way takes its time."""
-    failing = tried(Point(30, None, 64, 4), Script(30, 30, faults=(Fault(share=0.1),)))
+    failing = tried(Point(30, None, 64, 4), Scenario(30, 30, faults=(ScenarioFault(share=0.1),)))
     assert failing.sent > 210
-    halved = tried(Point(30, None, 64, 4), Script(30, 5, steps=(Step(2, quota=15),)), batches=300)
+    halved = tried(Point(30, None, 64, 4), Scenario(30, 5, changes=(ScheduledChange(2, quota=15),)), batches=300)
     assert halved.seconds > 1.5 * 300 / 30
     assert halved.complete
 
@@ -150,7 +150,7 @@ def test_the_frontier_holds_what_nobody_beats() -> None:
 
 def test_the_grid_follows_the_service() -> None:
     """Rates around the quota, none of them above it by rounding; concurrency around rate times latency."""
-    grid = grid_for(Script(19.763, 15, Spread(0.1, 0.1)))
+    grid = grid_for(Scenario(19.763, 15, JitteredLatency(0.1, 0.1)))
     assert max(rate for rate in grid.rates if rate < 20) == 19.7
     assert grid.bursts == (None, 8.0, 14.0)
     assert grid.concurrencies[:2] == (2, 4)
@@ -159,7 +159,7 @@ def test_the_grid_follows_the_service() -> None:
         Point(7, None, 3, 1)
     ]
     with pytest.raises(SettingsError, match="--rates"):
-        grid_for(Script(float("inf")))
+        grid_for(Scenario(float("inf")))
 
 
 def test_too_many_combinations_are_refused() -> None:
@@ -187,10 +187,10 @@ def test_a_service_is_described_by_options_over_its_file(tmp_path: Path) -> None
     path = tmp_path / "service.toml"
     path.write_text('quota = 20\nlatency = "100ms"\nretry-after = 2\nerrors = "1%"\n[[step]]\nat = "1m"\nquota = 5\n')
     script = described({"quota": "40", "jitter": "0"}, read_service(path), str(path))
-    assert (script.quota, script.burst, script.latency) == (40, 40, Spread(0.1, 0.0))
+    assert (script.quota, script.burst, script.latency) == (40, 40, JitteredLatency(0.1, 0.0))
     assert script.retry_after == 2
     assert script.faults[0].share == 0.01
-    assert script.steps == (Step(60, quota=5),)
+    assert script.changes == (ScheduledChange(60, quota=5),)
     assert described({}).quota == 30
 
 
@@ -221,6 +221,6 @@ def test_a_wrong_service_is_named(tmp_path: Path, text: str, words: str) -> None
 @pytest.mark.parametrize("others", [20.0, 30.0])
 def test_others_may_use_all_of_the_quota(others: float) -> None:
     """Then nothing is recommended when nothing gets through; it is no division by zero."""
-    script = Script(20, 1, Spread(0.05, 0.0), others=others)
+    script = Scenario(20, 1, JitteredLatency(0.05, 0.0), background_rate=others)
     swept = sweep(Grid((5.0,), (1.0,), (2,), (2,)), Setup(script, Work(5, 1), 30.0), jobs=1)
     assert swept.ideal == 0.0

@@ -13,16 +13,16 @@ from asyncgg.engine import Engine, EngineOptions, Lane
 from asyncgg.errors import JournalError, UsageError
 from asyncgg.journal import Importer, Journal, JournalReader, Store
 from asyncgg.ratelimit import AdaptiveRate
-from asyncgg.testing import Script, ScriptedService, Spread, run_virtual
+from asyncgg.testing import FakeService, JitteredLatency, Scenario, run_virtual
 from asyncgg.tuning.grid import Grid
 from asyncgg.tuning.recorded import Recorded, read_recorded, script_of
 from asyncgg.tuning.sweep import sweep
 from asyncgg.tuning.trial import Setup
 
-SCRIPT = Script(20, 15, Spread(0.06, 0.02))
+SCRIPT = Scenario(20, 15, JitteredLatency(0.06, 0.02))
 
 
-def a_run(path: Path, rate: float, script: Script = SCRIPT, batches: int = 300) -> None:
+def a_run(path: Path, rate: float, script: Scenario = SCRIPT, batches: int = 300) -> None:
     """A run against this service, recorded as its clock, the virtual one, had it."""
     importer = Importer(path)
     importer.add([(f"core-{n % 30}", f"thing-{n}") for n in range(100 * batches)])
@@ -32,7 +32,7 @@ def a_run(path: Path, rate: float, script: Script = SCRIPT, batches: int = 300) 
         journal = Journal(path, threaded=False, durable=False)
         try:
             await journal.call(Store.begin_resume)
-            lane = Lane(ScriptedService(script), AdaptiveRate(rate))
+            lane = Lane(FakeService(script), AdaptiveRate(rate))
             await Engine(journal, lane, EngineOptions()).run()
         finally:
             journal.close()
