@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from asyncgg.inventory import Snapshot, minimum
+from asyncgg.inventory import Snapshot, minimum_requests
 from asyncgg.simulator import FleetPlan, Simulator, SimulatorConfig
 from benchmarks.processes import measured
 from benchmarks.simulated import ask
@@ -107,7 +107,7 @@ def sweep(kind: str, scale: int) -> Sweep:
         megabytes = path.stat().st_size / 1e6
     if held != sizes:
         raise RuntimeError("the snapshot is not the fleet")
-    formula = minimum(sizes)
+    formula = minimum_requests(sizes)
     return Sweep(
         cores=len(sizes),
         associations=sum(sizes),

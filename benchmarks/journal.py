@@ -27,7 +27,7 @@ from pathlib import Path
 from asyncgg.aggregator import Batch, BatchResult
 from asyncgg.batching import BatchScheduler, Claim
 from asyncgg.classify import ReplyVerdict
-from asyncgg.journal import Answer, Importer, Journal, Store
+from asyncgg.journal import Importer, JournalStore, JournalWriter, RecordedReply
 from asyncgg.model import ThingState
 
 RESULTS = Path(__file__).parent / "results" / "journal.json"
@@ -35,7 +35,7 @@ THINGS_OF_A_CORE = 500
 CHUNK = 10_000
 COMMITS = 200
 DONE = BatchResult(ReplyVerdict.ACCEPTED, ThingState.DISASSOCIATED, counts_as_attempt=True)
-ANSWER = Answer(0.0, "accepted", 200, "", "0" * 36)
+ANSWER = RecordedReply(0.0, "accepted", 200, "", "0" * 36)
 
 
 @dataclass(frozen=True)
@@ -86,26 +86,26 @@ def peak() -> float:
 
 async def run_all(path: Path, group: int) -> None:
     """Claim and settle everything, `group` batches in a call: the memory of a run without its network."""
-    journal = Journal(path)
+    journal = JournalWriter(path)
     schedule = BatchScheduler(per_core=4)
-    for work in await journal.call(lambda store: list(store.work())):
+    for work in await journal.submit(lambda store: list(store.pending_cores())):
         schedule.add(work)
     while True:
         claims = [claim for _ in range(group) if (claim := schedule.next_claim(0.0))]
         if not claims:
             break
-        batches = await journal.call(lambda store, claims=claims: claim_and_settle(store, claims))  # type: ignore[misc]  # a lambda with a default
+        batches = await journal.submit(lambda store, claims=claims: claim_and_settle(store, claims))  # type: ignore[misc]  # a lambda with a default
         for claim, batch in zip(claims, batches, strict=True):
             schedule.advance_cursor(claim, batch.ids[-1])
             schedule.complete(claim.queue)
     journal.close()
 
 
-def claim_and_settle(store: Store, claims: list[Claim]) -> list[Batch]:
+def claim_and_settle(store: JournalStore, claims: list[Claim]) -> list[Batch]:
     """Claim batches and write their success."""
     batches = [store.claim(claim, 0.0) for claim in claims]
     for batch in batches:
-        store.settle(batch, DONE, ANSWER)
+        store.record_batch(batch, DONE, ANSWER)
     return batches
 
 
@@ -125,9 +125,9 @@ def imports(things: int) -> list[Row]:
 def marking() -> list[Row]:
     """What a full batch costs inside a transaction: the claim, and the outcome."""
     with journal_of(100_000) as path:
-        journal = Journal(path, threaded=False)
+        journal = JournalWriter(path, threaded=False)
         store, connection = journal._store, journal._connection
-        works = list(store.work())
+        works = list(store.pending_cores())
         claiming, settling = [], []
         connection.execute("BEGIN IMMEDIATE")
         for work in works:
@@ -135,7 +135,7 @@ def marking() -> list[Row]:
                 before = time.perf_counter()
                 batch = store.claim(Claim(work, work.cursor + 1, work.last, 100), 0.0)
                 between = time.perf_counter()
-                store.settle(batch, DONE, ANSWER)
+                store.record_batch(batch, DONE, ANSWER)
                 after = time.perf_counter()
                 work.cursor = batch.ids[-1]
                 claiming.append(between - before)
@@ -183,8 +183,8 @@ def sharing(callers: int) -> list[Row]:
 
 async def share(path: Path, callers: int, batches: int) -> tuple[float, int]:
     """Seconds and transactions for `batches` batches."""
-    journal = Journal(path)
-    works = iter(await journal.call(lambda store: list(store.work())))
+    journal = JournalWriter(path)
+    works = iter(await journal.submit(lambda store: list(store.pending_cores())))
     claims = iter([Claim(work, work.first, work.last, 100) for work in works for _ in range(THINGS_OF_A_CORE // 100)])
     statements: list[str] = []
     journal._connection.set_trace_callback(statements.append)
@@ -201,10 +201,10 @@ async def share(path: Path, callers: int, batches: int) -> tuple[float, int]:
     return seconds, statements.count("COMMIT")
 
 
-async def one(journal: Journal, claim: Claim) -> None:
+async def one(journal: JournalWriter, claim: Claim) -> None:
     """One batch: claimed, committed, settled, committed."""
-    batch = await journal.call(lambda store: store.claim(claim, 0.0))
-    await journal.call(lambda store: store.settle(batch, DONE, ANSWER))
+    batch = await journal.submit(lambda store: store.claim(claim, 0.0))
+    await journal.submit(lambda store: store.record_batch(batch, DONE, ANSWER))
 
 
 def main() -> None:

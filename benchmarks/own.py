@@ -20,7 +20,7 @@ from asyncgg.backoff import RetryPolicy
 from asyncgg.classify import CodeTable, classify
 from asyncgg.cli.running import run_loop
 from asyncgg.engine import Engine, EngineOptions, Lane
-from asyncgg.journal import Importer, Journal
+from asyncgg.journal import Importer, JournalWriter
 from asyncgg.model import Accepted, RunState, ThingState
 from asyncgg.ratelimit import FixedRate
 from asyncgg.transport import ConnectionConfig, open_transport
@@ -66,9 +66,9 @@ async def up_to_aggregator(url: str, layer: str, batches: Sequence[Batch]) -> Me
 
 async def whole_engine(url: str, path: Path) -> tuple[Meter, int]:
     """The engine with its journal, as the command line runs it."""
-    journal = Journal(path)
+    journal = JournalWriter(path)
     try:
-        await journal.call(lambda store: store.begin_resume())
+        await journal.submit(lambda store: store.begin_resume())
         async with open_transport(ConnectionConfig(endpoint_url=url, max_connections=WORKERS), "fast") as transport:
             engine = Engine(journal, Lane(transport, _unlimited()), EngineOptions(concurrency=WORKERS))
             with Meter() as meter:

@@ -13,8 +13,8 @@ from asyncgg.cleanup.nights import Night
 from asyncgg.cleanup.reins import StoppedError
 from asyncgg.engine import StopReason
 from asyncgg.errors import GuardError
-from asyncgg.inventory import Snapshot, Swept
-from asyncgg.journal import Journal, JournalReader
+from asyncgg.inventory import ScanResult, Snapshot
+from asyncgg.journal import JournalReader, JournalWriter
 from asyncgg.model import RunState, ThingState
 
 __all__ = ["has_passed", "note_failed", "note_passed", "still_listed"]
@@ -62,16 +62,18 @@ async def note_failed(night: Night, reason: str) -> None:
 
 
 async def _put(night: Night, **values: object) -> None:
-    journal = Journal(night.journal, threaded=False)
+    journal = JournalWriter(night.journal, threaded=False)
     try:
-        await journal.call(lambda store: store.put(**values))
+        await journal.submit(lambda store: store.put(**values))
     finally:
         journal.close()
 
 
-def _must_be_whole(swept: Swept) -> None:
-    if swept.credentials or swept.state in _STOPPED:
-        raise StoppedError(StopReason(swept.state, f"the canary was being verified: {swept.reason}", swept.credentials))
+def _must_be_whole(swept: ScanResult) -> None:
+    if swept.is_auth_error or swept.state in _STOPPED:
+        raise StoppedError(
+            StopReason(swept.state, f"the canary was being verified: {swept.reason}", swept.is_auth_error)
+        )
     if swept.failed_share:
         said = f": {swept.reason}" if swept.reason else ""
         raise GuardError(f"the canary cannot be verified, its cores could not all be listed{said}")

@@ -27,7 +27,7 @@ from asyncgg.cleanup.tally import Tally
 from asyncgg.engine import RunResult, StopReason
 from asyncgg.errors import AsyncggError, GuardError, SnapshotError
 from asyncgg.events import Listener
-from asyncgg.inventory import CoreState, Snapshot, Swept
+from asyncgg.inventory import CoreState, ScanResult, Snapshot
 from asyncgg.model import RunState
 from asyncgg.runs import Preparation
 from asyncgg.runs.evidence import EvidenceKind, evidence_fact
@@ -160,7 +160,7 @@ class CleanUp:
         swept = self.report.swept
         assert swept is not None
         if not swept.finished:
-            self.report.end(RunResult(swept.state, f"the sweep: {swept.reason}", swept.credentials))
+            self.report.end(RunResult(swept.state, f"the sweep: {swept.reason}", swept.is_auth_error))
             return False
         share, allowed = swept.failed_share, self._policy.guards.max_failed_share
         if share > allowed:
@@ -201,7 +201,7 @@ class CleanUp:
             "policy": self._digest,
             "policy_name": self._policy.name,
             "account": self._means.origin.account,
-            **evidence_fact(EvidenceKind.LISTING, night.snapshot, snapshot.begun_at),
+            **evidence_fact(EvidenceKind.LISTING, night.snapshot, snapshot.started_at),
         }
         return Preparation(night.draft, self._means.settings, source=f"policy {self._policy.name}", facts=facts)
 
@@ -270,9 +270,9 @@ def _lately_seen(snapshot: Snapshot) -> list[str]:
     return [core.name for core in nlargest(_CORES_ASKED_FOR, listed, key=lambda core: core.last_status_at or 0.0)]
 
 
-def _as_swept(snapshot: Snapshot) -> Swept:
+def _as_swept(snapshot: Snapshot) -> ScanResult:
     """What a sweep came to that an earlier start has finished; its requests are not of this one."""
     counts = snapshot.counts()
     lacking = counts.denied + counts.failed
     state, reason = (RunState.PARTIAL, "some cores could not be listed") if lacking else (RunState.COMPLETE, "")
-    return Swept(snapshot.path, state, reason, False, counts, 0, 0, 0, 0, 0.0)
+    return ScanResult(snapshot.path, state, reason, False, counts, 0, 0, 0, 0, 0.0)

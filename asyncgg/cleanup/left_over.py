@@ -13,7 +13,7 @@ from asyncgg.cleanup.means import FRESH
 from asyncgg.cleanup.nights import Night
 from asyncgg.errors import AsyncggError, GuardError
 from asyncgg.inventory import Origin, Snapshot
-from asyncgg.journal import JournalReader, running
+from asyncgg.journal import JournalReader, is_locked
 from asyncgg.model import RunState
 from asyncgg.runs.evidence import evidence_of
 from asyncgg.transport import CoreFilter
@@ -39,7 +39,7 @@ class LeftOver:
 
 def refuse_while_running(night: Night) -> None:
     """Raise `GuardError` when somebody runs the night's journal now: two limiters would share one quota."""
-    if running(night.journal):
+    if is_locked(night.journal):
         raise GuardError(f"{night.journal}: somebody runs it by hand; wait for it or stop it; nothing was sent")
 
 
@@ -83,9 +83,9 @@ def _sweep(night: Night, origin: Origin, filters: CoreFilter, now: float) -> Lef
     with Snapshot(night.snapshot) as snapshot:
         if snapshot.origin != origin:
             return LeftOver(why_not=f"its sweep is of {_told(snapshot.origin)}")
-        if snapshot.filters != filters or snapshot.of_named_cores:
+        if snapshot.filters != filters or snapshot.lists_named_cores_only:
             return LeftOver(why_not="its sweep is of other core devices")
-        if not 0 <= now - snapshot.begun_at <= FRESH:
+        if not 0 <= now - snapshot.started_at <= FRESH:
             return LeftOver(why_not=f"its sweep was not begun in the last {FRESH / 3600:.0f} hours")
     return LeftOver(sweep=True)
 

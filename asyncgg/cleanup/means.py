@@ -10,7 +10,7 @@ from asyncgg.cleanup.policy import Policy
 from asyncgg.cleanup.reins import Reins
 from asyncgg.engine import RunResult
 from asyncgg.events import Listener
-from asyncgg.inventory import Origin, Swept
+from asyncgg.inventory import Origin, ScanResult
 from asyncgg.model import Summary
 from asyncgg.ratelimit import RampPlan
 from asyncgg.runs import execute
@@ -49,7 +49,7 @@ class Means:
         filters: CoreFilter | None = None,
         cores: Sequence[str] | None = None,
         seen: bool = True,
-    ) -> Swept:
+    ) -> ScanResult:
         """As `take_inventory`; `seen`: whether it is stopped and watched by itself, and not as a part of something."""
         return await take_inventory(
             path,

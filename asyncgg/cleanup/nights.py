@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from asyncgg.errors import AsyncggError, GuardError, JournalError, StateWriteError, UsageError
-from asyncgg.journal import RunLock, running
+from asyncgg.journal import FileLock, is_locked
 from asyncgg.manifest.writing import written
 
 __all__ = ["Night", "Nights", "newest_snapshot"]
@@ -143,7 +143,7 @@ class Nights:
     def alone(self) -> Iterator[None]:
         """Nobody else runs this policy within the block. Raises `GuardError` when somebody does."""
         try:
-            lock = RunLock(self.folder / "tonight")
+            lock = FileLock(self.folder / "tonight")
         except JournalError as error:
             if isinstance(error.__context__, BlockingIOError):
                 raise GuardError(
@@ -189,7 +189,7 @@ class Nights:
         """
         removed = []
         for night in self.all()[: -self._keep]:
-            if night == but or running(night.journal):
+            if night == but or is_locked(night.journal):
                 continue
             shutil.rmtree(night.folder, ignore_errors=True)
             if not night.folder.exists():

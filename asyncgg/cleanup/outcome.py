@@ -12,7 +12,7 @@ from asyncgg.cleanup.select import Verdict
 from asyncgg.cleanup.tally import Tally
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError
-from asyncgg.inventory import Swept
+from asyncgg.inventory import ScanResult
 from asyncgg.model import RunState, Summary
 from asyncgg.report import summary_to_dict
 from asyncgg.runs import exit_code
@@ -60,7 +60,7 @@ class NightReport:
     """PLANNED after a dry run."""
     exit: int = 1
     reason: str = ""
-    swept: Swept | None = None
+    swept: ScanResult | None = None
     asked: QuestionStatistics | None = None
     tally: Tally | None = None
     canary: Canary | None = None
@@ -113,7 +113,7 @@ class NightReport:
         }
 
 
-def _sweep(swept: Swept) -> dict[str, Any]:
+def _sweep(swept: ScanResult) -> dict[str, Any]:
     counts = swept.counts
     return {
         "state": swept.state.value,

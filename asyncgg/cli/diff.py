@@ -15,8 +15,8 @@ from asyncgg.cli.signals import interrupting
 from asyncgg.errors import UsageError
 
 if TYPE_CHECKING:
-    from asyncgg.inventory.difference import Difference
-    from asyncgg.inventory.values import Found
+    from asyncgg.inventory.difference import SnapshotDiff
+    from asyncgg.inventory.values import AssociationRecord
 
 __all__ = ["EXAMPLES", "command"]
 
@@ -70,21 +70,21 @@ def command(
     from dataclasses import asdict
 
     from asyncgg.inventory import Snapshot
-    from asyncgg.inventory.difference import Difference, differences
+    from asyncgg.inventory.difference import SnapshotDiff, incompatibilities
     from asyncgg.inventory.export import write_list
     from asyncgg.manifest.writing import timestamp
 
     output = Output(as_json=bool(given["json"]))
     with interrupting():
         with Snapshot(old) as one, Snapshot(new) as other:
-            warnings = differences(one, other)
-            if other.begun_at < one.begun_at:
+            warnings = incompatibilities(one, other)
+            if other.started_at < one.started_at:
                 warnings.append("the first one is the later one")
-            times = {"old": timestamp(one.begun_at), "new": timestamp(other.begun_at)}
+            times = {"old": timestamp(one.started_at), "new": timestamp(other.started_at)}
         if warnings and not anyway:
             raise UsageError(f"{old} and {new} cannot be compared: {'; '.join(warnings)}; give two others, or --anyway")
         output.say(*(f"warning: {warning}" for warning in warnings))
-        with Difference(old, new) as difference:
+        with SnapshotDiff(old, new) as difference:
             counts = asdict(difference.counts())
             if out is not None:
                 if out.exists() and out.samefile(old):
@@ -108,7 +108,7 @@ def command(
     return 0
 
 
-def _rows(difference: Difference) -> Iterator[tuple[str, str, str, str]]:
+def _rows(difference: SnapshotDiff) -> Iterator[tuple[str, str, str, str]]:
     from asyncgg.manifest.writing import timestamp
 
     for change, pairs in (("appeared", difference.appeared()), ("vanished", difference.vanished())):
@@ -116,13 +116,13 @@ def _rows(difference: Difference) -> Iterator[tuple[str, str, str, str]]:
             yield core, thing, change, timestamp(at)
 
 
-def _told(pair: Found) -> dict[str, Any]:
+def _told(pair: AssociationRecord) -> dict[str, Any]:
     from asyncgg.manifest.writing import timestamp
 
     return {"core": pair.core, "thing": pair.thing, "associated_at": timestamp(pair.associated_at) or None}
 
 
-def _lines(difference: Difference, counts: dict[str, int]) -> Iterator[str]:
+def _lines(difference: SnapshotDiff, counts: dict[str, int]) -> Iterator[str]:
     pairs = {"appeared": difference.appeared, "vanished": difference.vanished}
     for word, sign in (("appeared", "+"), ("vanished", "-")):
         cores = difference.cores_appeared if word == "appeared" else difference.cores_vanished

@@ -42,7 +42,7 @@ def explain_thing(path: Path, thing: str, settings: Settings, output: Output, *,
         found = list(snapshot.pairs_of_things([thing]))
         names = {pair.core for pair in found}
         devices = {core.device.name: core.device for core in snapshot.cores() if core.device.name in names}
-        taken = timestamp(snapshot.begun_at)
+        taken = timestamp(snapshot.started_at)
         candidates = [Candidate(devices[core], name, since) for core, name, since in found]
         explanations = run_loop(_explained(policy, candidates, settings)) if candidates else []
     lines = [f"by {source}, taken {taken}:"]

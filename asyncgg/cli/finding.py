@@ -16,7 +16,7 @@ from asyncgg.cli.running import NotBegunError, run_loop
 from asyncgg.cli.sweeping import sweep_now, swept_object
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError, JournalError, SettingsError, SnapshotError, SnapshotWriteError, UsageError
-from asyncgg.inventory import LONGEST_SWEEP, Swept
+from asyncgg.inventory import MAX_SCAN_AGE, ScanResult
 from asyncgg.manifest import load_protect
 from asyncgg.manifest.names import load_names, shown_path
 from asyncgg.report.summary import format_duration
@@ -49,7 +49,7 @@ class Asked:
     cores: str | None = None
     core: tuple[str, ...] = ()
     inventory: Path | None = None
-    max_age: float = LONGEST_SWEEP
+    max_age: float = MAX_SCAN_AGE
     allow_unlisted: bool = False
 
     @property
@@ -122,7 +122,7 @@ class Finder:
             return look_up(search, self.journal, self._settings, target, must_act=self._must_act)
         swept = self._sweep(search, target)
         if not swept.finished:
-            code = exit_code(RunResult(swept.state, swept.reason, swept.credentials))
+            code = exit_code(RunResult(swept.state, swept.reason, swept.is_auth_error))
             why = f"{swept.state}: {swept.reason}" if swept.reason else swept.state.value
             raise UnfinishedSweepError(f"the sweep is not over ({why}); {self._unfinished}", code)
         self._swept = True
@@ -133,7 +133,7 @@ class Finder:
         where = shlex.quote(str(self.inventory))
         return f"nothing was sent but its questions; to go on with it: --inventory {where}"
 
-    def _sweep(self, search: Search, target: Endpoint) -> Swept:
+    def _sweep(self, search: Search, target: Endpoint) -> ScanResult:
         cores = search.wanted.names if search.wanted.kind == "core" else None
         self._tell_begin(target, cores)
         try:
@@ -203,6 +203,6 @@ def _beside(journal: Path) -> Path:
 
 def _age(text: str | None) -> float:
     try:
-        return LONGEST_SWEEP if text is None else parse_duration(text)
+        return MAX_SCAN_AGE if text is None else parse_duration(text)
     except ValueError as error:
         raise SettingsError(f"--max-age: {text!r} {error}") from None

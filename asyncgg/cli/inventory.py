@@ -121,12 +121,12 @@ def command(
         going_on = path.exists()
         swept = sweep_now(path, settings, output, target, filters=filters, max_age=age)
         with Snapshot(path) as snapshot:
-            origin, begun, ended = snapshot.origin, snapshot.begun_at, snapshot.ended_at
+            origin, begun, ended = snapshot.origin, snapshot.started_at, snapshot.ended_at
             if swept.finished and exported:
                 export(snapshot, out)
         if swept.finished:
             put_in_place(path, out, exported=exported)
-    code = exit_code(RunResult(swept.state, swept.reason, swept.credentials))
+    code = exit_code(RunResult(swept.state, swept.reason, swept.is_auth_error))
     lines = swept_lines(swept)
     lines.append(f"  {'export' if form else 'snapshot':<10} {out if swept.finished else path}")
     if not swept.finished:

@@ -19,7 +19,7 @@ from asyncgg.cli.running import NotBegunError, run_loop
 from asyncgg.cli.signals import interrupting, stopping
 from asyncgg.cli.sweeping import FORM as SWEEP
 from asyncgg.errors import AsyncggError, InternalError, SettingsError
-from asyncgg.inventory import SweepProgress
+from asyncgg.inventory import ScanProgress
 from asyncgg.model import Operation, RunState
 from asyncgg.report import format_summary
 from asyncgg.report.summary import format_duration
@@ -143,17 +143,17 @@ def _warn(output: Output, *lines: str) -> None:
 
 
 def _line(progress: Any, rate: float) -> str:
-    return SWEEP.line(progress, rate) if isinstance(progress, SweepProgress) else progress_line(progress, rate)
+    return SWEEP.line(progress, rate) if isinstance(progress, ScanProgress) else progress_line(progress, rate)
 
 
 def _record(progress: Any, rate: float) -> dict[str, Any]:
-    if isinstance(progress, SweepProgress):
+    if isinstance(progress, ScanProgress):
         return SWEEP.record(progress, rate)
     return progress_record(progress, rate, Operation.DISASSOCIATE)
 
 
 def _picture(progress: Any, rate: float) -> RenderableType:
-    return SWEEP.picture(progress, rate) if isinstance(progress, SweepProgress) else picture(progress, rate)
+    return SWEEP.picture(progress, rate) if isinstance(progress, ScanProgress) else picture(progress, rate)
 
 
 _FORM: Final = Form(_line, _record, _picture)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from asyncgg.errors import UsageError
 from asyncgg.inventory import Snapshot
-from asyncgg.inventory.opening import fold, reopen
+from asyncgg.inventory.opening import checkpoint, reopen_failed
 from asyncgg.inventory.writer import snapshot_lock
 
 __all__ = ["put_in_place", "swept_into"]
@@ -48,7 +48,7 @@ def put_in_place(path: Path, out: Path, *, exported: bool) -> None:
             path.unlink()
         elif path != out:
             for file in (path, out):
-                fold(file)
+                checkpoint(file)
             path.replace(out)
     except OSError as error:
         raise UsageError(f"{out}: the snapshot {path} cannot take its place: {error.strerror}") from None
@@ -73,8 +73,8 @@ def _go_on(path: Path, max_age: float) -> None:
     if not path.is_file() or not path.stat().st_size:
         return
     with Snapshot(path) as snapshot:
-        finished, age = snapshot.finished, time.time() - snapshot.begun_at
+        finished, age = snapshot.finished, time.time() - snapshot.started_at
     if finished and age <= max_age:
-        reopen(path)
+        reopen_failed(path)
     elif finished:
         path.unlink()

@@ -66,7 +66,7 @@ def command(
         raise UsageError("two of the files to write are the same one; give each its own")
     with interrupting(), JournalReader(journal) as reader:
         meta, summary = reader.meta(), reader.summary()
-        reason = "" if reader.running() else meta.get("reason", "")
+        reason = "" if reader.is_running() else meta.get("reason", "")
         proof = load_verification_record(journal, summary.run, last_request_at(reader))
         if failures is not None:
             count = write_outcomes(failures, reader.outcomes(ThingState.FAILED), journal)

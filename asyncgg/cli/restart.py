@@ -16,7 +16,7 @@ from asyncgg.cli.running import finish, run_journal, run_loop
 from asyncgg.cli.signals import interrupting
 from asyncgg.cli.telling import Telling
 from asyncgg.errors import JournalError
-from asyncgg.journal import Journal, JournalReader
+from asyncgg.journal import JournalReader, JournalWriter
 from asyncgg.model import RunState, Summary
 from asyncgg.report import EXIT_CODES, format_summary, summary_to_dict
 from asyncgg.report.summary import format_duration, next_commands
@@ -34,8 +34,8 @@ def restart(path: Path, mode: Mode, given: Mapping[str, Any]) -> int:
     """Go on with the journal at `path`; the exit code."""
     with interrupting():
         with JournalReader(path) as reader:
-            meta, summary, busy = reader.meta(), reader.summary(), reader.running()
-            things, requests = reader.left(failed=mode is Mode.RETRY)
+            meta, summary, busy = reader.meta(), reader.summary(), reader.is_running()
+            things, requests = reader.remaining(failed=mode is Mode.RETRY)
             settings = inherited(reader.settings(), meta, given_settings(given))
         output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
         with Telling(given["notify"], settings, output) as telling:
@@ -113,9 +113,9 @@ def _concluded(path: Path, summary: Summary) -> Summary:
         return summary
 
     async def conclude() -> None:
-        journal = Journal(path)
+        journal = JournalWriter(path)
         try:
-            await journal.call(lambda store: store.put(state=state, reason=""))
+            await journal.submit(lambda store: store.put(state=state, reason=""))
         finally:
             journal.close()
 

@@ -16,7 +16,7 @@ from asyncgg.cli.signals import cancelling, stopping
 from asyncgg.engine import Engine, RunResult, StopReason
 from asyncgg.errors import AsyncggError
 from asyncgg.events import Event, RunStarted
-from asyncgg.journal import JournalReader, operation_of
+from asyncgg.journal import JournalReader, parse_operation
 from asyncgg.model import RunState, Summary
 from asyncgg.report import format_summary, summary_to_dict
 from asyncgg.report.summary import next_commands
@@ -95,7 +95,7 @@ def run_journal(
 
     try:
         with JournalReader(path) as reader:
-            display = Display(output, operation_of(reader.meta().get("operation", ""), path))
+            display = Display(output, parse_operation(reader.meta().get("operation", ""), path))
         return run_loop(_Start(path, settings, display, mode, region, account, begin).run())
     except AsyncggError as error:
         if begun:

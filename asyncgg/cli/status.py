@@ -61,9 +61,9 @@ def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
     from asyncgg.runs import quota_rate  # imports all of aiobotocore, which help need not wait for
 
     with JournalReader(path) as reader:
-        running, meta, summary = reader.running(), reader.meta(), reader.summary()
+        running, meta, summary = reader.is_running(), reader.meta(), reader.summary()
         rate = reader.rate(_WINDOW, time.time())
-        _, requests = reader.left()
+        _, requests = reader.remaining()
         settings = build_settings(reader.settings())
     going = rate if running and rate else quota_rate(settings, meta.get("region"))
     left = requests / going if going else None

@@ -13,7 +13,7 @@ from asyncgg.cli.progress import Display, Form
 from asyncgg.cli.running import NotBegunError, run_loop
 from asyncgg.cli.signals import stopping
 from asyncgg.engine import StopReason
-from asyncgg.inventory import LONGEST_SWEEP, Sweep, SweepProgress, Swept
+from asyncgg.inventory import MAX_SCAN_AGE, FleetScan, ScanProgress, ScanResult
 from asyncgg.model import RunState
 from asyncgg.report.summary import format_duration
 from asyncgg.runs import confirm_account
@@ -36,8 +36,8 @@ def sweep_now(
     *,
     filters: CoreFilter | None = None,
     cores: Sequence[str] | None = None,
-    max_age: float = LONGEST_SWEEP,
-) -> Swept:
+    max_age: float = MAX_SCAN_AGE,
+) -> ScanResult:
     """Sweep into the snapshot at `path`, showing it, stoppable by signals; the account is made sure first.
 
     Raises `NotBegunError` when a signal came before the first request, what `confirm_account` and `take_inventory`
@@ -54,9 +54,9 @@ class _Start:
         self._display = Display(output, form=FORM)
         self._target = target
         self._how = how
-        self._sweep: Sweep | None = None
+        self._sweep: FleetScan | None = None
 
-    async def run(self) -> Swept:
+    async def run(self) -> ScanResult:
         task = asyncio.create_task(self._take(), name="asyncgg-inventory")
         async with self._display.shown():
             with stopping(lambda reason: self._stop(task, reason), task.cancel):
@@ -69,7 +69,7 @@ class _Start:
             raise NotBegunError("interrupted; nothing was sent")
         raise KeyboardInterrupt("cut off by a second signal; the same command goes on with the sweep")
 
-    async def _take(self) -> Swept:
+    async def _take(self) -> ScanResult:
         account, _ = await confirm_account(connection_of(self._settings), self._target, self._settings)
         return await take_inventory(
             self._path,
@@ -81,7 +81,7 @@ class _Start:
             **self._how,
         )
 
-    def _watch(self, sweep: Sweep) -> None:
+    def _watch(self, sweep: FleetScan) -> None:
         self._sweep = sweep
         self._display.watch(sweep)
 
@@ -96,7 +96,7 @@ class _Start:
 # --- how it goes ---
 
 
-def _line(progress: SweepProgress, rate: float) -> str:
+def _line(progress: ScanProgress, rate: float) -> str:
     more = "+" if progress.open_ended else ""
     parts = [
         f"{progress.finished:,}/{progress.cores:,}{more} cores",
@@ -106,21 +106,21 @@ def _line(progress: SweepProgress, rate: float) -> str:
     return ", ".join([*parts, *_parts(progress, rate)])
 
 
-def _parts(progress: SweepProgress, rate: float) -> list[str]:
-    if not progress.left:
+def _parts(progress: ScanProgress, rate: float) -> list[str]:
+    if not progress.requests_left:
         parts = [f"{progress.sent / progress.seconds:.1f} requests/s"] if progress.seconds else []
     else:
         parts = [f"{rate:.1f} of {progress.rate:.1f} requests/s"]
         if progress.open_ended:  # nobody knows how many cores are still to come
-            parts.append(f"{progress.left:,} requests left at least")
+            parts.append(f"{progress.requests_left:,} requests left at least")
         else:
-            parts.append(f"about {progress.left:,} requests, {format_duration(progress.seconds_left)} left")
+            parts.append(f"about {progress.requests_left:,} requests, {format_duration(progress.seconds_left)} left")
     if progress.throttled:
         parts.append(f"{progress.throttled:,} throttled")
-    return [*parts, progress.note] if progress.note else parts
+    return [*parts, progress.status] if progress.status else parts
 
 
-def _record(progress: SweepProgress, rate: float) -> dict[str, Any]:
+def _record(progress: ScanProgress, rate: float) -> dict[str, Any]:
     return {
         "event": "progress",
         "cores": progress.cores,
@@ -130,18 +130,18 @@ def _record(progress: SweepProgress, rate: float) -> dict[str, Any]:
         "sent": progress.sent,
         "throttled": progress.throttled,
         "retried": progress.retried,
-        "requests_left": progress.left,
+        "requests_left": progress.requests_left,
         "open_ended": progress.open_ended,
         "rate_now": round(rate, 2),
         "rate": round(progress.rate, 2),
         "ceiling": round(progress.ceiling, 2),
         "seconds": round(progress.seconds, 2),
         "seconds_left": round(progress.seconds_left, 2),
-        "note": progress.note,
+        "note": progress.status,
     }
 
 
-def _picture(progress: SweepProgress, rate: float) -> RenderableType:
+def _picture(progress: ScanProgress, rate: float) -> RenderableType:
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -151,7 +151,9 @@ def _picture(progress: SweepProgress, rate: float) -> RenderableType:
     head = Table.grid(padding=(0, 1), expand=True)
     head.add_column(ratio=1)
     head.add_column(justify="right", no_wrap=True)
-    bar = ProgressBar(total=max(done + progress.left, 1), completed=done, complete_style="cyan", finished_style="green")
+    bar = ProgressBar(
+        total=max(done + progress.requests_left, 1), completed=done, complete_style="cyan", finished_style="green"
+    )
     head.add_row(bar, Text(f"{progress.finished:,}/{progress.cores:,}{more} cores"))
     line = Text(" | ").join([Text(f"{progress.associations:,} associations"), *map(Text, _parts(progress, rate))])
     line.no_wrap, line.overflow = True, "ellipsis"
@@ -173,7 +175,7 @@ _SENTENCES: Final = {
 }
 
 
-def swept_lines(swept: Swept) -> list[str]:
+def swept_lines(swept: ScanResult) -> list[str]:
     """A sweep's end for a person."""
     counts = swept.counts
     why = f": {swept.reason}" if swept.reason and not swept.finished else ""
@@ -188,10 +190,10 @@ def swept_lines(swept: Swept) -> list[str]:
             cores.append(f"{number:,} {word}")
     lines = [f"{_SENTENCES[swept.state]}{why}", f"  cores      {', '.join(cores)}"]
     told = [f"{counts.associations:,} associations"]
-    if counts.repeated:
-        told.append(f"{counts.repeated:,} told more than once")
-    if counts.odd:
-        told.append(f"{counts.odd:,} names that are none left out")
+    if counts.duplicates:
+        told.append(f"{counts.duplicates:,} told more than once")
+    if counts.invalid_names:
+        told.append(f"{counts.invalid_names:,} names that are none left out")
     lines.append(f"  things     {', '.join(told)}")
     lines.append(
         f"  requests   {swept.sent:,} sent ({swept.minimum:,} pages), {swept.throttled:,} throttled,"
@@ -202,7 +204,7 @@ def swept_lines(swept: Swept) -> list[str]:
     return lines
 
 
-def swept_object(swept: Swept) -> dict[str, Any]:
+def swept_object(swept: ScanResult) -> dict[str, Any]:
     """A sweep's end as members of a JSON object."""
     counts = swept.counts
     return {
@@ -217,8 +219,8 @@ def swept_object(swept: Swept) -> dict[str, Any]:
             "waiting": counts.waiting,
         },
         "associations": counts.associations,
-        "repeated": counts.repeated,
-        "odd_names": counts.odd,
+        "repeated": counts.duplicates,
+        "odd_names": counts.invalid_names,
         "failed_share": round(swept.failed_share, 6),
         "requests": {
             "sent": swept.sent,

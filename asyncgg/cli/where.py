@@ -16,7 +16,7 @@ from asyncgg.errors import UsageError
 from asyncgg.settings import load_settings
 
 if TYPE_CHECKING:
-    from asyncgg.inventory import Snapshot, Swept
+    from asyncgg.inventory import ScanResult, Snapshot
     from asyncgg.settings import Settings
 
 __all__ = ["EXAMPLES", "command"]
@@ -69,14 +69,14 @@ def command(
     with interrupting():
         if inventory is not None:
             with Snapshot(inventory) as snapshot:
-                snapshot.must_be_finished()
+                snapshot.require_finished()
                 return _answer(output, snapshot, names, None, str(inventory))
         with tempfile.TemporaryDirectory(prefix="asyncgg-where-") as folder:
             path = Path(folder) / "fleet.db"
             swept = _sweep(path, settings, output)
             if not swept.finished:
                 output.say(f"the sweep is unfinished, so there is no answer: {swept.state}: {swept.reason}")
-                return exit_code(RunResult(swept.state, swept.reason, swept.credentials))
+                return exit_code(RunResult(swept.state, swept.reason, swept.is_auth_error))
             with Snapshot(path) as snapshot:
                 return _answer(output, snapshot, names, swept, None)
 
@@ -94,7 +94,7 @@ def _names(given: list[str], file: str | None) -> list[str]:
     return names
 
 
-def _sweep(path: Path, settings: Settings, output: Output) -> Swept:
+def _sweep(path: Path, settings: Settings, output: Output) -> ScanResult:
     from asyncgg.cli.sweeping import sweep_now
     from asyncgg.runs import quota_rate
     from asyncgg.runs.execute import connection_of
@@ -110,12 +110,14 @@ def _sweep(path: Path, settings: Settings, output: Output) -> Swept:
     return sweep_now(path, settings, output, target)
 
 
-def _answer(output: Output, snapshot: Snapshot, names: list[str], swept: Swept | None, inventory: str | None) -> int:
+def _answer(
+    output: Output, snapshot: Snapshot, names: list[str], swept: ScanResult | None, inventory: str | None
+) -> int:
     from asyncgg.cli.sweeping import swept_object
     from asyncgg.manifest.writing import timestamp
     from asyncgg.report.summary import format_duration
 
-    found = snapshot.where(names)
+    found = snapshot.find_things(names)
     missing = [name for name, pairs in found.items() if not pairs]
     counts = snapshot.counts()
     unknown = counts.denied + counts.failed
@@ -125,17 +127,17 @@ def _answer(output: Output, snapshot: Snapshot, names: list[str], swept: Swept |
         lines += [f"{name}  {pair.core}  since {timestamp(pair.associated_at) or 'an unknown time'}" for pair in pairs]
         if not pairs:
             lines.append(f"{name}  on no core")
-    age = max(0.0, time.time() - snapshot.begun_at)
+    age = max(0.0, time.time() - snapshot.started_at)
     notes = [f"{len(names) - len(missing):,} of {len(names):,} things found, as of {format_duration(age)} ago"]
     if unknown:
         notes.append(f"{unknown:,} cores are not known: denied or failed in the sweep; what they hold is not seen")
-    if snapshot.partial:
-        notes.append(f"{snapshot.path} holds {snapshot.partial}; what others hold is not seen")
+    if snapshot.coverage_note:
+        notes.append(f"{snapshot.path} holds {snapshot.coverage_note}; what others hold is not seen")
     output.say(*notes)
     document = {
         "schema": "asyncgg.where/1",
         "inventory": inventory,
-        "begun": timestamp(snapshot.begun_at),
+        "begun": timestamp(snapshot.started_at),
         "ended": timestamp(snapshot.ended_at) or None,
         "things": {
             name: [{"core": pair.core, "associated_at": timestamp(pair.associated_at) or None} for pair in pairs]
@@ -144,7 +146,7 @@ def _answer(output: Output, snapshot: Snapshot, names: list[str], swept: Swept |
         "found": len(names) - len(missing),
         "missing": missing,
         "cores_unknown": unknown,
-        "partial": snapshot.partial or None,
+        "partial": snapshot.coverage_note or None,
         "sweep": None if swept is None else swept_object(swept),
         "exit": code,
     }

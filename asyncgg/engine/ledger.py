@@ -15,7 +15,7 @@ from asyncgg.engine import replies
 from asyncgg.engine.control import RunControl
 from asyncgg.engine.guards import AbortRules
 from asyncgg.events import CoreSkipped, ThingsFinished
-from asyncgg.journal import Counts, Journal, Store
+from asyncgg.journal import JournalCounts, JournalStore, JournalWriter
 from asyncgg.model import Reply, RunState, ThingState
 from asyncgg.ratelimit import Ramp
 
@@ -30,7 +30,7 @@ class RunRecorder:
     """The books of one start."""
 
     def __init__(
-        self, journal: Journal, control: RunControl, abort_rules: AbortRules, ramp: Ramp | None = None
+        self, journal: JournalWriter, control: RunControl, abort_rules: AbortRules, ramp: Ramp | None = None
     ) -> None:
         self._journal = journal
         self._control = control
@@ -40,7 +40,7 @@ class RunRecorder:
         self._started = self._saved = self._clock()
         self._earlier_seconds = 0.0
         self._skipped_cores: dict[int, tuple[ThingState, str, str, int]] = {}
-        self.initial_counts = Counts(0, 0, 0, 0, 0, 0)
+        self.initial_counts = JournalCounts(0, 0, 0, 0, 0, 0)
         """As this start found the journal."""
         self.done = self.failed = self.sent = self.throttled = self.retried = 0
         """Of this start."""
@@ -58,18 +58,18 @@ class RunRecorder:
     async def start(self) -> tuple[str, list[CoreQueue]]:
         """Mark the run as running; its id and the work there is."""
 
-        def load(store: Store) -> tuple[str, Counts, float, list[CoreQueue]]:
+        def load(store: JournalStore) -> tuple[str, JournalCounts, float, list[CoreQueue]]:
             store.put(state=RunState.RUNNING, reason="")  # the reason of an earlier end is none of this start
-            return store.get("run"), store.counts(), float(store.get("seconds", "0")), list(store.work())
+            return store.get("run"), store.counts(), float(store.get("seconds", "0")), list(store.pending_cores())
 
-        run_id, self.initial_counts, self._earlier_seconds, queues = await self._journal.call(load)
+        run_id, self.initial_counts, self._earlier_seconds, queues = await self._journal.submit(load)
         return run_id, queues
 
     def record_batch(self, batch: Batch, result: BatchResult, reply: Reply, seconds: float) -> None:
         """Hand the outcome, which took `seconds`, to the journal; count it; listeners learn of it once committed."""
         record = replies.to_record(reply, result, time.time(), seconds)
-        self._journal.post(
-            lambda store: store.settle(batch, result, record), partial(self._on_committed, batch, result)
+        self._journal.submit_nowait(
+            lambda store: store.record_batch(batch, result, record), partial(self._on_committed, batch, result)
         )
         finished = len(batch.ids) - result.requeued - sum(part[2] for part in result.split)
         failed = sum(odd.state is ThingState.FAILED for odd in result.overrides)
@@ -87,8 +87,9 @@ class RunRecorder:
         done = state is ThingState.DISASSOCIATED
         things = 0
         while True:
-            outcomes = await self._journal.call(
-                lambda store: store.decide_pending(queue, state, code, message, request, _SKIP_CHUNK), keep=True
+            outcomes = await self._journal.submit(
+                lambda store: store.apply_outcome_to_pending(queue, state, code, message, request, _SKIP_CHUNK),
+                retry_alone=True,
             )
             things += len(outcomes)
             self._count(len(outcomes) if done else 0, 0 if done else len(outcomes))
@@ -103,30 +104,32 @@ class RunRecorder:
         """Whether this core was given up."""
         return queue.id in self._skipped_cores
 
-    async def release_unsent(self, unsent: list[Batch]) -> Counts:
+    async def release_unsent(self, unsent: list[Batch]) -> JournalCounts:
         """Release what was claimed and not sent; the final counts. Everything handed over before is committed then."""
 
-        def release(store: Store) -> Counts:
+        def release(store: JournalStore) -> JournalCounts:
             for batch in unsent:
                 store.release(batch)
             return store.counts()
 
-        return await self._journal.call(release)
+        return await self._journal.submit(release)
 
     async def record_end(self, state: RunState, reason: str) -> None:
         """Write how the run ended."""
         seconds = self._total_seconds()
-        await self._journal.call(lambda store: store.put(state=state, reason=reason, seconds=seconds), keep=True)
+        await self._journal.submit(
+            lambda store: store.put(state=state, reason=reason, seconds=seconds), retry_alone=True
+        )
 
     def interrupt(self, in_flight: list[Batch]) -> None:
         """Cancelled, or broken: leave the journal resumable without waiting for anything."""
         seconds = self._total_seconds()
 
-        def mark_interrupted(store: Store) -> None:
-            store.abandon(in_flight)
+        def mark_interrupted(store: JournalStore) -> None:
+            store.mark_interrupted(in_flight)
             store.put(state=RunState.INTERRUPTED, reason="it was cut off", seconds=seconds)
 
-        self._journal.call(mark_interrupted, keep=True).add_done_callback(_ignore_result)
+        self._journal.submit(mark_interrupted, retry_alone=True).add_done_callback(_ignore_result)
 
     def _on_committed(self, batch: Batch, result: BatchResult, error: BaseException | None) -> None:
         if error is not None:
@@ -149,7 +152,7 @@ class RunRecorder:
         if now - self._saved >= _SAVE_INTERVAL:
             self._saved = now
             seconds = self._total_seconds()
-            self._journal.call(lambda store: store.put(seconds=seconds)).add_done_callback(_ignore_result)
+            self._journal.submit(lambda store: store.put(seconds=seconds)).add_done_callback(_ignore_result)
 
     def _total_seconds(self) -> float:
         return round(self._earlier_seconds + self.seconds, 3)

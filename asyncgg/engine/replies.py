@@ -8,7 +8,7 @@ from typing import Final
 from asyncgg.aggregator import BatchResult
 from asyncgg.classify import code_and_message
 from asyncgg.errors import redact_secrets
-from asyncgg.journal import Answer
+from asyncgg.journal import RecordedReply
 from asyncgg.model import Accepted, ErrorResponse, NoResponse, Reply
 
 __all__ = ["to_record", "sanitize_reply", "describe_failure"]
@@ -44,10 +44,10 @@ def describe_failure(reply: Reply) -> str:
     return ": ".join(word for word in code_and_message(reply) if word)
 
 
-def to_record(reply: Reply, result: BatchResult, at: float, seconds: float) -> Answer:
+def to_record(reply: Reply, result: BatchResult, at: float, seconds: float) -> RecordedReply:
     """What the journal keeps of `reply`, which came `at` (seconds since 1970), `seconds` after its request went out."""
     code = code_and_message(reply)[0]
     if isinstance(reply, NoResponse):
-        return Answer(at, result.verdict.value, None, code, "", at - seconds)
+        return RecordedReply(at, result.verdict.value, None, code, "", at - seconds)
     status = reply.status if isinstance(reply, ErrorResponse) else 200
-    return Answer(at, result.verdict.value, status, code, reply.request_id, at - seconds)
+    return RecordedReply(at, result.verdict.value, status, code, reply.request_id, at - seconds)

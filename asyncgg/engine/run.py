@@ -21,7 +21,7 @@ from asyncgg.engine.options import EngineOptions, RunResult
 from asyncgg.engine.supply import Dispatcher
 from asyncgg.errors import AsyncggError, CredentialsError
 from asyncgg.events import Listener, Progress, RequestFailed, RunEnded, RunStarted
-from asyncgg.journal import Counts, Journal
+from asyncgg.journal import JournalCounts, JournalWriter
 from asyncgg.model import ErrorResponse, NoResponse, Reply, RunState
 from asyncgg.ratelimit import Ramp
 
@@ -36,7 +36,11 @@ class Engine:
     """
 
     def __init__(
-        self, journal: Journal, lane: Lane, options: EngineOptions | None = None, listeners: Sequence[Listener] = ()
+        self,
+        journal: JournalWriter,
+        lane: Lane,
+        options: EngineOptions | None = None,
+        listeners: Sequence[Listener] = (),
     ) -> None:
         self._lane = lane
         self._options = options = options or EngineOptions()
@@ -151,7 +155,7 @@ class Engine:
         await self._recorder.record_end(result.state, result.reason)
         return result
 
-    def _result(self, counts: Counts) -> RunResult:
+    def _result(self, counts: JournalCounts) -> RunResult:
         stop = self._control.stop_reason or self._abort_rules.check_at_end(self._last_error)
         done_anyway = not counts.pending and stop and stop.state in {RunState.INTERRUPTED, RunState.DEADLINE}
         if stop and not done_anyway:

@@ -18,7 +18,7 @@ from asyncgg.batching import BatchScheduler, Claim, CoreQueue
 from asyncgg.engine.control import RunControl
 from asyncgg.engine.lane import Lane
 from asyncgg.errors import AsyncggError
-from asyncgg.journal import Journal
+from asyncgg.journal import JournalWriter
 from asyncgg.ratelimit import Ramp
 
 __all__ = ["Dispatcher"]
@@ -35,7 +35,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: JournalWriter,
         lane: Lane,
         control: RunControl,
         *,
@@ -112,7 +112,7 @@ class Dispatcher:
 
     async def _claim(self, claims: list[Claim]) -> None:
         at = time.time()
-        batches = await self._journal.call(lambda store: [store.claim(claim, at) for claim in claims])
+        batches = await self._journal.submit(lambda store: [store.claim(claim, at) for claim in claims])
         for claim, batch in zip(claims, batches, strict=True):
             self.scheduler.advance_cursor(claim, batch.ids[-1])
             self.ready.append((claim, batch))

@@ -11,24 +11,32 @@ at any moment: the same call goes on where it was. `Swept.failed_share` says how
 Rule: the names the rest of asyncgg may use of inventories are listed here; nothing is defined here.
 """
 
-from asyncgg.inventory.estimate import minimum
-from asyncgg.inventory.opening import LONGEST_SWEEP
+from asyncgg.inventory.estimate import minimum_requests
+from asyncgg.inventory.opening import MAX_SCAN_AGE
 from asyncgg.inventory.snapshot import Snapshot
-from asyncgg.inventory.sweep import Sweep, SweepOptions, sweep
-from asyncgg.inventory.values import CoreState, Counts, Found, Origin, SweepProgress, Swept, SweptCore
+from asyncgg.inventory.sweep import FleetScan, ScanOptions, scan_fleet
+from asyncgg.inventory.values import (
+    AssociationRecord,
+    CoreState,
+    Origin,
+    ScannedCore,
+    ScanProgress,
+    ScanResult,
+    SnapshotCounts,
+)
 
 __all__ = [
-    "LONGEST_SWEEP",
+    "MAX_SCAN_AGE",
     "CoreState",
-    "Counts",
-    "Found",
+    "SnapshotCounts",
+    "AssociationRecord",
     "Origin",
     "Snapshot",
-    "Sweep",
-    "SweepOptions",
-    "SweepProgress",
-    "Swept",
-    "SweptCore",
-    "minimum",
-    "sweep",
+    "FleetScan",
+    "ScanOptions",
+    "ScanProgress",
+    "ScanResult",
+    "ScannedCore",
+    "minimum_requests",
+    "scan_fleet",
 ]

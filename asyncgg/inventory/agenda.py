@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from asyncgg.inventory.chain import Chain
+from asyncgg.inventory.chain import PageLoopDetector
 from asyncgg.inventory.estimate import requests_left
 
-__all__ = ["Agenda", "Listing"]
+__all__ = ["ListingQueue", "Listing"]
 
 
 @dataclass(slots=True, eq=False)
@@ -30,33 +30,33 @@ class Listing:
     """Of them had in this start."""
     attempts: int = 0
     """Counted ones, for the next page."""
-    anew: int = 0
+    restarts: int = 0
     """How often it was begun again."""
-    tried: bool = False
+    is_retry: bool = False
     """Whether the next page was asked for before."""
-    chain: Chain = field(default_factory=Chain)
+    loop_detector: PageLoopDetector = field(default_factory=PageLoopDetector)
 
     @property
-    def of_cores(self) -> bool:
+    def is_core_list(self) -> bool:
         """Whether it is the list of cores."""
         return not self.number
 
-    def begin_anew(self) -> None:
+    def restart(self) -> None:
         """Go back to the first page."""
-        self.token, self.pages, self.attempts, self.chain = "", 0, 0, Chain()
-        self.anew += 1
+        self.token, self.pages, self.attempts, self.loop_detector = "", 0, 0, PageLoopDetector()
+        self.restarts += 1
 
 
-class Agenda:
+class ListingQueue:
     """The lists that have not come to their end. `on_news` is called when something can be asked for or has ended."""
 
-    def __init__(self, on_news: Callable[[], object]) -> None:
-        self._on_news = on_news
+    def __init__(self, on_change: Callable[[], object]) -> None:
+        self._on_change = on_change
         self._ready: deque[Listing] = deque()
-        self._begun: dict[int, int] = {}  # pages of the lists that have begun, by core
+        self._started_pages: dict[int, int] = {}  # pages of the lists that have begun, by core
         self._ended = 0
         self._ended_pages = 0
-        self.cores_left = False
+        self.core_list_pending = False
         """Whether the list of cores is among them."""
         self.unfinished = 0
         """Lists that have not ended, those under way and those that wait for another try included."""
@@ -69,47 +69,47 @@ class Agenda:
     def add(self, listing: Listing) -> None:
         """A list to be read."""
         self.unfinished += 1
-        self.cores_left |= listing.of_cores
+        self.core_list_pending |= listing.is_core_list
         self._ready.append(listing)
-        self._on_news()
+        self._on_change()
 
     def take(self) -> Listing:
         """The list whose page is to be asked for; there must be one `ready`."""
         return self._ready.popleft()
 
-    def go_on(self, listing: Listing) -> None:
+    def requeue_next_page(self, listing: Listing) -> None:
         """A page was had and another follows."""
-        if not listing.of_cores:
-            self._begun[listing.number] = listing.pages
+        if not listing.is_core_list:
+            self._started_pages[listing.number] = listing.pages
         self._ready.appendleft(listing)
-        self._on_news()
+        self._on_change()
 
-    def put_back(self, listing: Listing, delay: float = 0.0) -> None:
+    def requeue(self, listing: Listing, delay: float = 0.0) -> None:
         """The page was not had; it is asked for again after `delay` seconds."""
         if delay > 0:
-            asyncio.get_running_loop().call_later(delay, self.put_back, listing)
+            asyncio.get_running_loop().call_later(delay, self.requeue, listing)
             return
         self._ready.appendleft(listing)
-        self._on_news()
+        self._on_change()
 
     def end(self, listing: Listing) -> None:
         """The list has come to its end, or is given up."""
         self.unfinished -= 1
-        if listing.of_cores:
-            self.cores_left = False
+        if listing.is_core_list:
+            self.core_list_pending = False
         else:
-            self._begun.pop(listing.number, None)
+            self._started_pages.pop(listing.number, None)
             self._ended += 1
             self._ended_pages += listing.pages
-        self._on_news()
+        self._on_change()
 
     def requests_left(self) -> int:
         """Requests that are still needed, as far as can be told."""
         return requests_left(
-            waiting=self.unfinished - len(self._begun) - self.cores_left,
-            begun=len(self._begun),
-            begun_pages=sum(self._begun.values()),
+            waiting=self.unfinished - len(self._started_pages) - self.core_list_pending,
+            started=len(self._started_pages),
+            started_pages=sum(self._started_pages.values()),
             ended=self._ended,
             ended_pages=self._ended_pages,
-            cores_left=self.cores_left,
+            core_list_pending=self.core_list_pending,
         )

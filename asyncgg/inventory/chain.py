@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["Chain"]
+__all__ = ["PageLoopDetector"]
 
-_EMPTY: Final = 20
+_MAX_EMPTY_PAGES: Final = 20
 """Empty pages in a row that a list may have before its end: a filter may leave some, but not so many."""
 
 
-class Chain:
+class PageLoopDetector:
     """The pages of one list in their order; `token` is what the first of them is asked with."""
 
     __slots__ = ("_empty", "_pages", "_tokens")
@@ -25,14 +25,14 @@ class Chain:
         self._pages: set[int] = set()
         self._empty = 0
 
-    def goes_on(self, names: Iterable[str], token: str) -> bool:
+    def accept(self, names: Iterable[str], token: str) -> bool:
         """Note a page of these names that another is to follow; False when the list turns in circles.
 
         The last page of a list, which has no token, ends it whatever it holds, and need not be noted.
         """
         content = tuple(names)
         self._empty = 0 if content else self._empty + 1
-        if token in self._tokens or self._empty > _EMPTY or (content and hash(content) in self._pages):
+        if token in self._tokens or self._empty > _MAX_EMPTY_PAGES or (content and hash(content) in self._pages):
             return False
         self._tokens.add(token)
         self._pages.add(hash(content))

@@ -16,12 +16,12 @@ from typing import Any, Final, Self
 
 from asyncgg.inventory import schema
 from asyncgg.inventory.snapshot import Snapshot
-from asyncgg.inventory.values import CoreState, Found
+from asyncgg.inventory.values import AssociationRecord, CoreState
 
-__all__ = ["Change", "Difference", "differences"]
+__all__ = ["DiffCounts", "SnapshotDiff", "incompatibilities"]
 
 _DONE, _VANISHED = int(CoreState.DONE), int(CoreState.VANISHED)
-_UNKNOWN: Final = f"({int(CoreState.WAITING)}, {int(CoreState.DENIED)}, {int(CoreState.FAILED)})"
+_INCOMPLETE_STATES: Final = f"({int(CoreState.WAITING)}, {int(CoreState.DENIED)}, {int(CoreState.FAILED)})"
 
 # `here` has it and `there` has not: for what appeared here is the new one, for what vanished the old one.
 _CORES: Final = """
@@ -33,12 +33,12 @@ LEFT JOIN {there}.core AS there ON there.name = here.name
 JOIN {here}.association AS a ON a.core = here.id
 WHERE here.state = {done} AND (there.id IS NULL OR there.state NOT IN {unknown})
 AND NOT EXISTS (SELECT 1 FROM {there}.association AS b WHERE b.core = there.id AND b.thing = a.thing)"""
-_NOT_KNOWN: Final = """
+_NOT_COMPARED: Final = """
 SELECT name FROM old.core WHERE state IN {unknown} UNION SELECT name FROM main.core WHERE state IN {unknown}"""
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class DiffCounts:
     """How much is different."""
 
     cores_appeared: int
@@ -50,27 +50,27 @@ class Change:
     """Cores that were not listed to their end in one of the two."""
 
 
-def differences(old: Snapshot, new: Snapshot) -> list[str]:
+def incompatibilities(old: Snapshot, new: Snapshot) -> list[str]:
     """Why the two are no two looks at the same fleet, as sentences; empty when they are."""
-    found = []
+    reasons = []
     for name in ("account", "region", "endpoint"):
         before, now = getattr(old.origin, name), getattr(new.origin, name)
         if before != now and not (name == "account" and not (before and now)):
-            found.append(f"{name}: {before or '(unknown)'} in the old one, {now or '(unknown)'} in the new one")
+            reasons.append(f"{name}: {before or '(unknown)'} in the old one, {now or '(unknown)'} in the new one")
     if old.filters != new.filters:
-        found.append("they were taken with different filters")
-    if old.of_named_cores or new.of_named_cores:
-        found.append("not all cores were listed, but named ones")
-    return found
+        reasons.append("they were taken with different filters")
+    if old.lists_named_cores_only or new.lists_named_cores_only:
+        reasons.append("not all cores were listed, but named ones")
+    return reasons
 
 
-class Difference:
+class SnapshotDiff:
     """The difference of two finished snapshots. Raises `SnapshotError` when one is none, or is not finished."""
 
     def __init__(self, old: Path, new: Path) -> None:
         for path in (old, new):
             with Snapshot(path) as snapshot:
-                snapshot.must_be_finished()
+                snapshot.require_finished()
         self._path = new
         self._connection = schema.open_existing(new, "ro")
         try:
@@ -78,7 +78,7 @@ class Difference:
             self._connection.execute("ATTACH ? AS old", (f"{old.absolute().as_uri()}?mode=ro",))
         except sqlite3.Error as error:
             self._connection.close()
-            raise schema.explain(error, old) from None
+            raise schema.translate_error(error, old) from None
 
     def __enter__(self) -> Self:
         return self
@@ -92,16 +92,16 @@ class Difference:
         """Close the files."""
         self._connection.close()
 
-    def counts(self) -> Change:
+    def counts(self) -> DiffCounts:
         """How much is different."""
         queries = (
             _query(_CORES, "main", "old"),
             _query(_CORES, "old", "main"),
             _query(_ASSOCIATIONS, "main", "old"),
             _query(_ASSOCIATIONS, "old", "main"),
-            _NOT_KNOWN.format(unknown=_UNKNOWN),
+            _NOT_COMPARED.format(unknown=_INCOMPLETE_STATES),
         )
-        return Change(*(next(iter(self._rows(f"SELECT count(*) FROM ({query})")))[0] for query in queries))  # noqa: S608 - ours
+        return DiffCounts(*(next(iter(self._rows(f"SELECT count(*) FROM ({query})")))[0] for query in queries))  # noqa: S608 - ours
 
     def cores_appeared(self) -> Generator[str, None, None]:
         """Cores that only the new one has, in its order."""
@@ -111,22 +111,22 @@ class Difference:
         """Cores that only the old one has, in its order."""
         yield from self._names(_query(_CORES, "old", "main") + " ORDER BY here.id")
 
-    def appeared(self) -> Generator[Found, None, None]:
+    def appeared(self) -> Generator[AssociationRecord, None, None]:
         """Associations that only the new one has, core by core."""
-        yield from self._found("main", "old")
+        yield from self._iter_associations("main", "old")
 
-    def vanished(self) -> Generator[Found, None, None]:
+    def vanished(self) -> Generator[AssociationRecord, None, None]:
         """Associations that only the old one has, core by core."""
-        yield from self._found("old", "main")
+        yield from self._iter_associations("old", "main")
 
     def not_compared(self) -> Generator[str, None, None]:
         """Cores of which one of the two does not know all."""
-        yield from self._names(_NOT_KNOWN.format(unknown=_UNKNOWN) + " ORDER BY name")
+        yield from self._names(_NOT_COMPARED.format(unknown=_INCOMPLETE_STATES) + " ORDER BY name")
 
-    def _found(self, here: str, there: str) -> Generator[Found, None, None]:
+    def _iter_associations(self, here: str, there: str) -> Generator[AssociationRecord, None, None]:
         with closing(self._rows(_query(_ASSOCIATIONS, here, there) + " ORDER BY here.id, a.thing")) as rows:
             for row in rows:
-                yield Found(*row)
+                yield AssociationRecord(*row)
 
     def _names(self, query: str) -> Generator[str, None, None]:
         with closing(self._rows(query)) as rows:
@@ -139,8 +139,8 @@ class Difference:
                 while rows := cursor.fetchmany(1000):
                     yield from rows
         except (sqlite3.Error, ValueError) as error:
-            raise schema.explain(error, self._path) from None
+            raise schema.translate_error(error, self._path) from None
 
 
 def _query(query: str, here: str, there: str) -> str:
-    return query.format(here=here, there=there, done=_DONE, vanished=_VANISHED, unknown=_UNKNOWN)
+    return query.format(here=here, there=there, done=_DONE, vanished=_VANISHED, unknown=_INCOMPLETE_STATES)

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from asyncgg.transport.reads import MAX_PAGE_SIZE
 
-__all__ = ["minimum", "requests_left"]
+__all__ = ["minimum_requests", "requests_left"]
 
 
-def minimum(things: Iterable[int]) -> int:
+def minimum_requests(things: Iterable[int]) -> int:
     """The fewest requests that list a fleet whose cores have so many client devices each.
 
     ceil(C / 100) pages of cores, one at least, and max(1, ceil(n / 100)) of each core's client devices. A service that
@@ -22,7 +22,9 @@ def minimum(things: Iterable[int]) -> int:
     )
 
 
-def requests_left(*, waiting: int, begun: int, begun_pages: int, ended: int, ended_pages: int, cores_left: bool) -> int:
+def requests_left(
+    *, waiting: int, started: int, started_pages: int, ended: int, ended_pages: int, core_list_pending: bool
+) -> int:
     """Requests a sweep still needs, as far as can be told.
 
     `waiting` cores have no page yet and take the mean of the `ended` ones; `begun` cores, which have `begun_pages`
@@ -30,4 +32,4 @@ def requests_left(*, waiting: int, begun: int, begun_pages: int, ended: int, end
     (`cores_left`) it takes one more at least, and nobody knows how many cores will come.
     """
     mean = max(1.0, ended_pages / ended) if ended else 1.0
-    return math.ceil(waiting * mean + max(begun, begun * mean - begun_pages)) + cores_left
+    return math.ceil(waiting * mean + max(started, started * mean - started_pages)) + core_list_pending

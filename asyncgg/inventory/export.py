@@ -21,7 +21,7 @@ __all__ = ["COLUMNS", "export", "export_format", "write_list"]
 
 COLUMNS: Final = ("core", "thing", "associated_at", "core_status", "core_last_status_at")
 
-_ROWS: Final = 20_000
+_ROW_GROUP_SIZE: Final = 20_000
 """Of a Parquet row group: what is held in memory."""
 _FORMATS: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
@@ -32,13 +32,13 @@ def export_format(path: Path) -> str | None:
     Raises `UsageError` for a gzipped Parquet, which nobody could read, and without pyarrow.
     """
     name = path.name.lower()
-    plain = name.removesuffix(".gz")
-    found = next((form for ending, form in _FORMATS.items() if plain.endswith(ending)), None)
-    if found == "parquet":
-        if plain != name:
+    uncompressed = name.removesuffix(".gz")
+    file_format = next((candidate for ending, candidate in _FORMATS.items() if uncompressed.endswith(ending)), None)
+    if file_format == "parquet":
+        if uncompressed != name:
             raise UsageError(f"{path}: Parquet is compressed already: name it .parquet")
         _pyarrow(path)
-    return found
+    return file_format
 
 
 def export(snapshot: Snapshot, path: Path) -> int:
@@ -46,13 +46,13 @@ def export(snapshot: Snapshot, path: Path) -> int:
 
     Raises `UsageError` when that is not possible; then nothing is left at `path` that was not there before.
     """
-    form = export_format(path)
-    if form is None:
+    file_format = export_format(path)
+    if file_format is None:
         raise UsageError(f"{path}: the ending does not say the format: use .csv, .jsonl or .parquet")
-    if form == "parquet":
+    if file_format == "parquet":
         with placed(path, snapshot.path, "snapshot") as file:
             return _parquet(file, snapshot, path)
-    return write_list(path, snapshot.path, COLUMNS, _told(_rows(snapshot)))
+    return write_list(path, snapshot.path, COLUMNS, _format_rows(_rows(snapshot)))
 
 
 def write_list(path: Path, source: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
@@ -60,11 +60,11 @@ def write_list(path: Path, source: Path, columns: Sequence[str], rows: Iterable[
 
     Raises `UsageError` as `export`.
     """
-    form = export_format(path)
-    if form not in {"csv", "jsonl"}:
+    file_format = export_format(path)
+    if file_format not in {"csv", "jsonl"}:
         raise UsageError(f"{path}: the ending does not say the format: use .csv or .jsonl (also .gz)")
     with written(path, source, "snapshot") as file:
-        return (_csv if form == "csv" else _jsonl)(file, columns, rows)
+        return (_csv if file_format == "csv" else _jsonl)(file, columns, rows)
 
 
 def _rows(snapshot: Snapshot) -> Iterator[tuple[str, str, float | None, str, float | None]]:
@@ -75,7 +75,7 @@ def _rows(snapshot: Snapshot) -> Iterator[tuple[str, str, float | None, str, flo
         yield name, thing, at, core.status, core.last_status_at
 
 
-def _told(rows: Iterator[tuple[str, str, float | None, str, float | None]]) -> Iterator[tuple[str, ...]]:
+def _format_rows(rows: Iterator[tuple[str, str, float | None, str, float | None]]) -> Iterator[tuple[str, ...]]:
     for core, thing, at, status, last in rows:
         yield core, thing, timestamp(at), status, timestamp(last)
 
@@ -100,19 +100,21 @@ def _jsonl(file: IO[str], columns: Sequence[str], rows: Iterable[Sequence[str]])
 
 def _parquet(file: IO[bytes], snapshot: Snapshot, path: Path) -> int:
     arrow, parquet = _pyarrow(path)
-    text, moment = arrow.string(), arrow.timestamp("ms", tz="UTC")
-    kinds = (text, text, moment, text, moment)
-    schema = arrow.schema(list(zip(COLUMNS, kinds, strict=True)))
+    string_type, timestamp_type = arrow.string(), arrow.timestamp("ms", tz="UTC")
+    column_types = (string_type, string_type, timestamp_type, string_type, timestamp_type)
+    schema = arrow.schema(list(zip(COLUMNS, column_types, strict=True)))
     rows, count = _rows(snapshot), 0
     with parquet.ParquetWriter(file, schema) as writer:
-        while piece := list(islice(rows, _ROWS)):
+        while chunk := list(islice(rows, _ROW_GROUP_SIZE)):
             columns = [
-                [_milliseconds(value) for value in column] if kind is moment else list(column)
-                for column, kind in zip(zip(*piece, strict=True), kinds, strict=True)
+                [_milliseconds(value) for value in column] if column_type is timestamp_type else list(column)
+                for column, column_type in zip(zip(*chunk, strict=True), column_types, strict=True)
             ]
-            arrays = [arrow.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+            arrays = [
+                arrow.array(column, column_type) for column, column_type in zip(columns, column_types, strict=True)
+            ]
             writer.write_table(arrow.Table.from_arrays(arrays, schema=schema))
-            count += len(piece)
+            count += len(chunk)
     return count
 
 

@@ -19,19 +19,19 @@ from typing import Final
 
 from asyncgg.errors import SnapshotError, UsageError
 from asyncgg.inventory import schema
-from asyncgg.inventory.store import Store
+from asyncgg.inventory.store import SnapshotStore
 from asyncgg.inventory.values import Origin
 from asyncgg.model import CoreDevice, invalid_name_reason
 from asyncgg.transport.reads import CoreFilter
 
-__all__ = ["LONGEST_SWEEP", "Scope", "begin_or_resume", "fold", "refuse_finished", "reopen"]
+__all__ = ["MAX_SCAN_AGE", "ScanScope", "begin_or_resume", "checkpoint", "require_unfinished", "reopen_failed"]
 
-LONGEST_SWEEP: Final = 86_400.0
+MAX_SCAN_AGE: Final = 86_400.0
 """Seconds after which an unfinished sweep is too old to be gone on with, unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class ScanScope:
     """What a sweep is to list: the cores the service tells by `filters`, or just the named ones.
 
     Raises `UsageError` for a name that is none, and for filters beside names.
@@ -47,11 +47,11 @@ class Scope:
         if self.filters != CoreFilter():
             raise UsageError("filters choose among all cores: give either them or the cores' names")
         for name in self.cores:
-            if fault := invalid_name_reason(name):
-                raise UsageError(f"core {name[:200]!a} {fault}")
+            if problem := invalid_name_reason(name):
+                raise UsageError(f"core {name[:200]!a} {problem}")
 
     @classmethod
-    def of(cls, origin: Origin, filters: CoreFilter | None, cores: Sequence[str] | None) -> Scope:
+    def of(cls, origin: Origin, filters: CoreFilter | None, cores: Sequence[str] | None) -> ScanScope:
         """The same from what callers have; names that come twice count once."""
         return cls(origin, filters or CoreFilter(), None if cores is None else tuple(dict.fromkeys(cores)))
 
@@ -64,48 +64,48 @@ class Scope:
         }
 
 
-def refuse_finished(path: Path) -> None:
+def require_unfinished(path: Path) -> None:
     """Raise `SnapshotError` when the snapshot at `path` is finished; it is only read for that, and stays as it is."""
     if not path.is_file() or not path.stat().st_size:
         return
     with closing(schema.open_existing(path, "ro")) as connection:
-        if Store(connection).get("finished"):
+        if SnapshotStore(connection).get("finished"):
             raise SnapshotError(f"snapshot {path}: it is finished; give another file, or replace this one")
 
 
-def begin_or_resume(store: Store, path: Path, scope: Scope, max_age: float) -> bool:
+def begin_or_resume(store: SnapshotStore, path: Path, scope: ScanScope, max_age: float) -> bool:
     """Make the snapshot ready to be swept into; whether that goes on with an earlier start.
 
     It must not be finished. Raises `SnapshotError` when it is of another sweep, or begun more than `max_age` seconds
     ago.
     """
-    begun = store.get("begun")
-    if not begun or not store.pages():  # nothing was had yet: whatever it was to be, it can be this
+    started = store.get("begun")
+    if not started or not store.page_count():  # nothing was had yet: whatever it was to be, it can be this
         store.clear()
         store.put(begun=f"{time.time():.3f}", cores_token="", cores_done=int(scope.cores is not None), **scope.meta())
         if scope.cores is not None:
-            store.add(1, [CoreDevice(name) for name in scope.cores])
+            store.add_cores(1, [CoreDevice(name) for name in scope.cores])
         return False
     for key, now in scope.meta().items():
         before = store.get(key)
         # An account that is not known (a custom endpoint) may be any.
         if before != now and not (key == "account" and not (before and now)):
             raise SnapshotError(
-                f"snapshot {path}: it is an unfinished sweep of {_told(key, before)}, this one is of"
-                f" {_told(key, now)}; give another file, or delete it"
+                f"snapshot {path}: it is an unfinished sweep of {_describe(key, before)}, this one is of"
+                f" {_describe(key, now)}; give another file, or delete it"
             )
-    age = time.time() - float(begun)
+    age = time.time() - float(started)
     if age > max_age:
         raise SnapshotError(
             f"snapshot {path}: it is an unfinished sweep begun {age / 3600:.0f} hours ago, too long to be gone on with;"
             " delete it and sweep anew"
         )
     store.put(account=scope.origin.account or store.get("account"))
-    store.reopen()
+    store.reopen_failed()
     return True
 
 
-def reopen(path: Path) -> None:
+def reopen_failed(path: Path) -> None:
     """Make the finished snapshot at `path` a sweep to be gone on with: asked for is only what was denied or failed.
 
     Nobody else may be sweeping into it. Raises `SnapshotError`, or `SnapshotWriteError` when the disk is full.
@@ -114,22 +114,22 @@ def reopen(path: Path) -> None:
         with closing(schema.open_existing(path, "rw")) as connection:
             connection.execute("DELETE FROM meta WHERE key IN ('finished', 'ended')")
     except sqlite3.Error as error:
-        raise schema.explain(error, path, writing=True) from None
+        raise schema.translate_error(error, path, writing=True) from None
 
 
-def fold(path: Path) -> None:
+def checkpoint(path: Path) -> None:
     """Have all of the snapshot at `path` in its one file, so that this can be moved, or another take its place.
 
     Somebody who reads it leaves a second file beside it, which would then count as the other's. Raises `SnapshotError`
     while it is being read.
     """
-    beside = path.with_name(f"{path.name}-wal")
-    if not beside.exists():
+    wal_path = path.with_name(f"{path.name}-wal")
+    if not wal_path.exists():
         return
     with contextlib.suppress(sqlite3.Error), closing(schema.open_existing(path, "rw")) as connection:
         connection.execute("PRAGMA busy_timeout = 0")
         connection.execute("PRAGMA journal_mode = DELETE")
-    if beside.exists():
+    if wal_path.exists():
         raise SnapshotError(
             f"snapshot {path}: another program has it open; when that is closed, the same command goes on"
         )
@@ -139,10 +139,12 @@ def _digest(cores: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(sorted(cores)).encode()).hexdigest()
 
 
-def _told(key: str, value: str) -> str:
+def _describe(key: str, value: str) -> str:
     if key == "named":
         return "these named cores" if value else "all cores"
     if key == "filters":
-        given = {name: what for name, what in json.loads(value or "{}").items() if what}
-        return " and ".join(f"{name.replace('_', ' ')} {what}" for name, what in given.items()) or "no filters"
+        filters = {name: criterion for name, criterion in json.loads(value or "{}").items() if criterion}
+        return (
+            " and ".join(f"{name.replace('_', ' ')} {criterion}" for name, criterion in filters.items()) or "no filters"
+        )
     return f"{key} {value or '(unknown)'}"

@@ -15,7 +15,7 @@ from typing import Final
 from asyncgg.errors import AsyncggError, JournalError, JournalWriteError, SnapshotError, SnapshotWriteError
 from asyncgg.journal import schema as journal
 
-__all__ = ["APPLICATION_ID", "VERSION", "create", "explain", "open_existing"]
+__all__ = ["APPLICATION_ID", "VERSION", "create", "translate_error", "open_existing"]
 
 APPLICATION_ID: Final = 0x61676769
 """SQLite's application_id of a snapshot: the letters `aggi`."""
@@ -49,16 +49,16 @@ _TABLES: Final = (
 )
 
 
-def explain(error: sqlite3.Error | ValueError, path: Path, *, writing: bool = False) -> AsyncggError:
+def translate_error(error: sqlite3.Error | ValueError, path: Path, *, writing: bool = False) -> AsyncggError:
     """SQLite's `error` about the snapshot at `path`, or one about a value in it, as one of ours."""
-    return _reworded(journal.explain(error, path, writing=writing), path)
+    return _as_snapshot_error(journal.translate_error(error, path, writing=writing), path)
 
 
-def _reworded(error: AsyncggError, path: Path) -> AsyncggError:
+def _as_snapshot_error(error: AsyncggError, path: Path) -> AsyncggError:
     """What was said of a journal, said of a snapshot."""
-    words = str(error).removeprefix(f"journal {path}: ").replace("journal", "snapshot")
-    kind = SnapshotWriteError if isinstance(error, JournalWriteError) else SnapshotError
-    return kind(f"snapshot {path}: {words}")
+    reason = str(error).removeprefix(f"journal {path}: ").replace("journal", "snapshot")
+    error_type = SnapshotWriteError if isinstance(error, JournalWriteError) else SnapshotError
+    return error_type(f"snapshot {path}: {reason}")
 
 
 def create(path: Path) -> sqlite3.Connection:
@@ -69,7 +69,7 @@ def create(path: Path) -> sqlite3.Connection:
     except OSError as error:
         raise SnapshotError(f"snapshot {path}: it cannot be created: {error.strerror}") from None
     except sqlite3.Error as error:
-        raise explain(error, path) from None
+        raise translate_error(error, path) from None
     try:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -80,7 +80,7 @@ def create(path: Path) -> sqlite3.Connection:
         _set_up(connection)
     except sqlite3.Error as error:
         connection.close()
-        raise explain(error, path) from None
+        raise translate_error(error, path) from None
     return connection
 
 
@@ -92,7 +92,7 @@ def open_existing(path: Path, mode: str) -> sqlite3.Connection:
     try:
         journal.require_file(path)
     except JournalError as error:
-        raise _reworded(error, path) from None
+        raise _as_snapshot_error(error, path) from None
     try:
         try:
             return _open(path, mode)
@@ -103,7 +103,7 @@ def open_existing(path: Path, mode: str) -> sqlite3.Connection:
                 connection.execute("PRAGMA user_version").fetchone()
             return _open(path, mode)
     except (sqlite3.Error, ValueError) as error:
-        raise explain(error, path) from None
+        raise translate_error(error, path) from None
 
 
 def _open(path: Path, mode: str) -> sqlite3.Connection:
@@ -112,8 +112,10 @@ def _open(path: Path, mode: str) -> sqlite3.Connection:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if application != APPLICATION_ID:
-            what = "a journal, not a snapshot" if application == journal.APPLICATION_ID else "not an asyncgg snapshot"
-            raise SnapshotError(f"snapshot {path}: it is {what}")
+            file_kind = (
+                "a journal, not a snapshot" if application == journal.APPLICATION_ID else "not an asyncgg snapshot"
+            )
+            raise SnapshotError(f"snapshot {path}: it is {file_kind}")
         if version > VERSION:
             raise SnapshotError(
                 f"snapshot {path}: a newer asyncgg wrote it (format {version}, this one knows {VERSION});"

@@ -15,14 +15,14 @@ from typing import Any, Self
 
 from asyncgg.errors import SnapshotError
 from asyncgg.inventory import schema
-from asyncgg.inventory.store import count
-from asyncgg.inventory.values import CoreState, Counts, Found, Origin, SweptCore
+from asyncgg.inventory.store import snapshot_counts
+from asyncgg.inventory.values import AssociationRecord, CoreState, Origin, ScannedCore, SnapshotCounts
 from asyncgg.model import CoreDevice
 from asyncgg.transport.reads import CoreFilter
 
 __all__ = ["Snapshot"]
 
-_FOUND = "SELECT core.name, association.thing, association.associated_at FROM"
+_SELECT_ASSOCIATIONS = "SELECT core.name, association.thing, association.associated_at FROM"
 
 
 class Snapshot:
@@ -61,15 +61,15 @@ class Snapshot:
         return self._meta.get("finished") == "1"
 
     @property
-    def begun_at(self) -> float:
+    def started_at(self) -> float:
         """Seconds since 1970, UTC, of the sweep's first start: what is in it may be as old as this."""
-        with self._explained():
+        with self._translate_errors():
             return float(self._meta.get("begun") or 0)
 
     @property
     def ended_at(self) -> float | None:
         """Seconds since 1970, UTC; None when it is not finished."""
-        with self._explained():
+        with self._translate_errors():
             return float(self._meta["ended"]) if "ended" in self._meta else None
 
     @property
@@ -80,32 +80,32 @@ class Snapshot:
     @property
     def filters(self) -> CoreFilter:
         """Which core devices were asked for."""
-        with self._explained():
+        with self._translate_errors():
             return CoreFilter(**json.loads(self._meta.get("filters") or "{}"))
 
     @property
-    def of_named_cores(self) -> bool:
+    def lists_named_cores_only(self) -> bool:
         """Whether only cores that were named were listed, and not those the service tells."""
         return bool(self._meta.get("named"))
 
     @property
-    def partial(self) -> str:
+    def coverage_note(self) -> str:
         """Which cores it holds when these are not all of the Region, for a person; empty when they are."""
-        if self.of_named_cores:
+        if self.lists_named_cores_only:
             return "only cores that were named"
         return "" if self.filters == CoreFilter() else "only cores that its filters left"
 
-    def must_be_finished(self) -> None:
+    def require_finished(self) -> None:
         """Raise `SnapshotError` unless it is."""
         if not self.finished:
             raise SnapshotError(
                 f"snapshot {self.path}: its sweep is not finished; go on with it: asyncgg inventory --out {self.path}"
             )
 
-    def counts(self) -> Counts:
+    def counts(self) -> SnapshotCounts:
         """What it holds."""
-        with self._explained():
-            return count(self._connection)
+        with self._translate_errors():
+            return snapshot_counts(self._connection)
 
     @property
     def failed_share(self) -> float:
@@ -115,50 +115,50 @@ class Snapshot:
 
     # --- what is in it ---
 
-    def cores(self) -> Iterator[SweptCore]:
+    def cores(self) -> Iterator[ScannedCore]:
         """Every core, in the order the service told them."""
         for name, status, last, platform, architecture, runtime, state, things, pages, code, message in self._rows(
             "SELECT name, status, last_status_at, platform, architecture, runtime, state, things, pages, code, message"
             " FROM core ORDER BY id"
         ):
             device = CoreDevice(name, status, last, platform, architecture, runtime)
-            yield SweptCore(device, CoreState(state), things, pages, code, message)
+            yield ScannedCore(device, CoreState(state), things, pages, code, message)
 
-    def associations(self, core: str | None = None) -> Iterator[Found]:
+    def associations(self, core: str | None = None) -> Iterator[AssociationRecord]:
         """Every association, or those of one core; core by core, each core's things by name."""
-        where, values = ("", ()) if core is None else ("WHERE core.name = ?", (core,))
-        query = f"{_FOUND} core JOIN association ON association.core = core.id {where} ORDER BY core.id, thing"
-        yield from map(Found._make, self._rows(query, *values))
+        where_clause, values = ("", ()) if core is None else ("WHERE core.name = ?", (core,))
+        query = f"{_SELECT_ASSOCIATIONS} core JOIN association ON association.core = core.id {where_clause} ORDER BY core.id, thing"
+        yield from map(AssociationRecord._make, self._rows(query, *values))
 
-    def pairs_of_things(self, things: Iterable[str]) -> Iterator[Found]:
+    def pairs_of_things(self, things: Iterable[str]) -> Iterator[AssociationRecord]:
         """Every association of these things, core by core; a thing may have several, or none.
 
         `things` is read to its end before the first association is given, and may be as long as it likes. Iterate to
         the end, or close it, before asking for names again.
         """
-        yield from self._found(
+        yield from self._query_associations(
             "temp.wanted CROSS JOIN association ON association.thing = wanted.name"
             " JOIN core ON core.id = association.core",
             things,
         )
 
-    def pairs_of_cores(self, cores: Iterable[str]) -> Iterator[Found]:
+    def pairs_of_cores(self, cores: Iterable[str]) -> Iterator[AssociationRecord]:
         """Every association of these cores, core by core; as `pairs_of_things`."""
-        yield from self._found(
+        yield from self._query_associations(
             "temp.wanted CROSS JOIN core ON core.name = wanted.name JOIN association ON association.core = core.id",
             cores,
         )
 
-    def where(self, things: Iterable[str]) -> dict[str, list[Found]]:
+    def find_things(self, things: Iterable[str]) -> dict[str, list[AssociationRecord]]:
         """Of each thing its associations, in the order of `things`; an empty list for one that has none."""
-        found: dict[str, list[Found]] = {thing: [] for thing in things}
-        for pair in self.pairs_of_things(found):
-            found[pair.thing].append(pair)
-        return found
+        by_thing: dict[str, list[AssociationRecord]] = {thing: [] for thing in things}
+        for pair in self.pairs_of_things(by_thing):
+            by_thing[pair.thing].append(pair)
+        return by_thing
 
     def unknown_cores(self, cores: Iterable[str]) -> Iterator[str]:
         """Those of the names that no listed core has: not in the snapshot, vanished, denied or failed."""
-        with self._wanted(cores):
+        with self._temp_names(cores):
             rows = self._rows(
                 "SELECT wanted.name FROM temp.wanted LEFT JOIN core ON core.name = wanted.name AND core.state = ?"
                 " WHERE core.id IS NULL ORDER BY wanted.name",
@@ -170,16 +170,16 @@ class Snapshot:
 
     # --- within ---
 
-    def _found(self, join: str, names: Iterable[str]) -> Iterator[Found]:
-        query = f"{_FOUND} {join} ORDER BY core.id, association.thing"
-        with self._wanted(names), contextlib.closing(self._rows(query)) as rows:
+    def _query_associations(self, join: str, names: Iterable[str]) -> Iterator[AssociationRecord]:
+        query = f"{_SELECT_ASSOCIATIONS} {join} ORDER BY core.id, association.thing"
+        with self._temp_names(names), contextlib.closing(self._rows(query)) as rows:
             for row in rows:
-                yield Found(*row)
+                yield AssociationRecord(*row)
 
     @contextlib.contextmanager
-    def _wanted(self, names: Iterable[str]) -> Iterator[None]:
+    def _temp_names(self, names: Iterable[str]) -> Iterator[None]:
         """The names as a table; it lives in a file of its own, since ours is only read."""
-        with self._explained():
+        with self._translate_errors():
             self._connection.execute("CREATE TEMP TABLE wanted (name TEXT PRIMARY KEY) WITHOUT ROWID")
             try:
                 self._connection.execute("BEGIN")
@@ -192,7 +192,7 @@ class Snapshot:
                 self._connection.execute("DROP TABLE IF EXISTS temp.wanted")
 
     def _rows(self, query: str, *values: object) -> Generator[Any, None, None]:
-        with self._explained():
+        with self._translate_errors():
             # In small pieces, and not the cursor itself: left half read, it would outlive its connection.
             cursor = self._connection.execute(query, values)
             try:
@@ -202,8 +202,8 @@ class Snapshot:
                 cursor.close()
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, ValueError) as error:  # a damaged file may also hold values that are none of ours
-            raise schema.explain(error, self.path) from None
+            raise schema.translate_error(error, self.path) from None

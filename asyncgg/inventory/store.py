@@ -8,13 +8,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from asyncgg.inventory.values import CoreState, Counts
+from asyncgg.inventory.values import CoreState, SnapshotCounts
 from asyncgg.model import ClientDevice, CoreDevice
 
-__all__ = ["Store", "count"]
+__all__ = ["SnapshotStore", "snapshot_counts"]
 
 
-class Store:
+class SnapshotStore:
     """A snapshot's changes over an open connection. Raises `sqlite3.Error` as it comes."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -37,7 +37,7 @@ class Store:
         for table in ("meta", "core", "association"):
             self._execute(f"DELETE FROM {table}")  # noqa: S608 - ours
 
-    def add(self, first: int, cores: Sequence[CoreDevice]) -> None:
+    def add_cores(self, first: int, cores: Sequence[CoreDevice]) -> None:
         """Note new cores, which get the numbers from `first` on."""
         self._connection.executemany(
             "INSERT INTO core VALUES (?, ?, ?, ?, ?, ?, ?, 0, '', 0, 0, '', '')",
@@ -47,7 +47,7 @@ class Store:
             ],
         )
 
-    def page(self, core: int, devices: Sequence[ClientDevice], token: str) -> None:
+    def record_page(self, core: int, devices: Sequence[ClientDevice], token: str) -> None:
         """Keep a page of the core; its list goes on at `token`, or has come to its end when that is empty."""
         before = self._connection.total_changes
         self._connection.executemany(
@@ -61,59 +61,59 @@ class Store:
             (new, token, int(CoreState.WAITING if token else CoreState.DONE), core),
         )
         if new < len(devices):
-            self._add(repeated=len(devices) - new)
+            self._increment(repeated=len(devices) - new)
 
-    def odd(self, number: int) -> None:
+    def count_invalid_names(self, number: int) -> None:
         """Count items whose name was none."""
-        self._add(odd=number)
+        self._increment(odd=number)
 
-    def begin_anew(self, core: int) -> None:
+    def restart_listing(self, core: int) -> None:
         """Forget what was listed of the core: its list is read from the first page again."""
         self._execute("DELETE FROM association WHERE core = ?", (core,))
         self._execute("UPDATE core SET next_token = '', things = 0, state = 0 WHERE id = ?", (core,))
 
-    def end(self, core: int, state: CoreState, code: str, message: str) -> None:
+    def abandon_listing(self, core: int, state: CoreState, code: str, message: str) -> None:
         """The core will not be listed to its end; what is known of one that is denied or failed stays."""
         if state is CoreState.VANISHED:
-            self.begin_anew(core)
+            self.restart_listing(core)
         self._execute("UPDATE core SET state = ?, code = ?, message = ? WHERE id = ?", (state, code, message, core))
 
-    def reopen(self) -> None:
+    def reopen_failed(self) -> None:
         """What was denied or failed in an earlier start is tried again."""
         self._execute("UPDATE core SET state = 0 WHERE state IN (?, ?)", (CoreState.DENIED, CoreState.FAILED))
 
-    def names(self) -> Iterator[str]:
+    def core_names(self) -> Iterator[str]:
         """The cores' names by number, which has no gaps."""
         yield from (name for (name,) in self._execute("SELECT name FROM core ORDER BY id"))
 
-    def waiting(self) -> list[tuple[int, str, str]]:
+    def unfinished_cores(self) -> list[tuple[int, str, str]]:
         """Number, name and next token of the cores that are still to be listed."""
         return self._execute("SELECT id, name, next_token FROM core WHERE state = 0 ORDER BY id").fetchall()
 
-    def finish(self) -> None:
+    def create_index(self) -> None:
         """Make the index by thing."""
         self._execute("CREATE INDEX IF NOT EXISTS association_thing ON association (thing)")
 
-    def counts(self) -> Counts:
+    def counts(self) -> SnapshotCounts:
         """What the snapshot holds."""
-        return count(self._connection)
+        return snapshot_counts(self._connection)
 
-    def pages(self) -> int:
+    def page_count(self) -> int:
         """Pages that were kept: of the list of cores and of all their lists."""
         (pages,) = self._execute("SELECT coalesce(sum(pages), 0) FROM core").fetchone()
         return int(self.get("cores_pages", "0")) + int(pages)
 
-    def _add(self, **amounts: int) -> None:
+    def _increment(self, **amounts: int) -> None:
         for key, amount in amounts.items():
             self.put(**{key: int(self.get(key, "0")) + amount})
 
 
-def count(connection: sqlite3.Connection) -> Counts:
+def snapshot_counts(connection: sqlite3.Connection) -> SnapshotCounts:
     """What the snapshot behind `connection` holds."""
     states = dict(connection.execute("SELECT state, count(*) FROM core GROUP BY state"))
     (associations,) = connection.execute("SELECT coalesce(sum(things), 0) FROM core").fetchone()
-    kept = dict(connection.execute("SELECT key, value FROM meta WHERE key IN ('odd', 'repeated')"))
-    return Counts(
+    counters = dict(connection.execute("SELECT key, value FROM meta WHERE key IN ('odd', 'repeated')"))
+    return SnapshotCounts(
         cores=sum(states.values()),
         waiting=states.get(CoreState.WAITING, 0),
         listed=states.get(CoreState.DONE, 0),
@@ -121,6 +121,6 @@ def count(connection: sqlite3.Connection) -> Counts:
         denied=states.get(CoreState.DENIED, 0),
         failed=states.get(CoreState.FAILED, 0),
         associations=associations,
-        odd=int(kept.get("odd", 0)),
-        repeated=int(kept.get("repeated", 0)),
+        invalid_names=int(counters.get("odd", 0)),
+        duplicates=int(counters.get("repeated", 0)),
     )

@@ -18,39 +18,39 @@ from asyncgg.engine.control import RunControl
 from asyncgg.engine.replies import describe_failure, sanitize_reply
 from asyncgg.errors import AsyncggError, CredentialsError
 from asyncgg.events import Listener, PageFailed
-from asyncgg.inventory.agenda import Agenda, Listing
-from asyncgg.inventory.books import Books
-from asyncgg.inventory.lists import Lists
-from asyncgg.inventory.opening import LONGEST_SWEEP, Scope
-from asyncgg.inventory.values import Origin, SweepProgress, Swept
+from asyncgg.inventory.agenda import Listing, ListingQueue
+from asyncgg.inventory.books import ScanState
+from asyncgg.inventory.lists import PageHandler
+from asyncgg.inventory.opening import MAX_SCAN_AGE, ScanScope
+from asyncgg.inventory.values import Origin, ScanProgress, ScanResult
 from asyncgg.model import ClientDevice, CoreDevice, ErrorResponse, NoResponse, RunState
 from asyncgg.transport.reads import CoreFilter, ListingTransport, Page
 
-__all__ = ["Sweep", "SweepOptions", "sweep"]
+__all__ = ["FleetScan", "ScanOptions", "scan_fleet"]
 
-_ALONE: Final = 1.0
+_WARMUP_TIMEOUT: Final = 1.0
 """Seconds that the first request goes alone: it finds wrong credentials before others do."""
 
 _PERMISSION: Final = "greengrass:ListClientDevicesAssociatedWithCoreDevice"
 
-Answer = Page[CoreDevice] | Page[ClientDevice] | ErrorResponse | NoResponse
+PageReply = Page[CoreDevice] | Page[ClientDevice] | ErrorResponse | NoResponse
 
 
 @dataclass(frozen=True, slots=True)
-class SweepOptions:
+class ScanOptions:
     """How a sweep is to behave; times in seconds."""
 
     concurrency: int = 64
     """Requests in flight at most."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    patience: float = 300.0
+    stall_timeout: float = 300.0
     """Without an accepted request before a throttled or unanswered sweep stops itself."""
     deadline: float | None = None
-    max_age: float = LONGEST_SWEEP
+    max_age: float = MAX_SCAN_AGE
     """Since the sweep was begun; an unfinished one that is older is refused."""
 
 
-class Sweep:
+class FleetScan:
     """Asks for what `books` say is left to be listed. One object, one start; made inside a running loop.
 
     `reads` and the lane's transport should be the same object: then a refresh of the lane's credentials is one of the
@@ -59,46 +59,46 @@ class Sweep:
 
     def __init__(
         self,
-        books: Books,
+        scan_state: ScanState,
         lane: Lane,
-        reads: ListingTransport,
+        transport: ListingTransport,
         filters: CoreFilter,
-        options: SweepOptions,
+        options: ScanOptions,
         listeners: Sequence[Listener] = (),
     ) -> None:
-        self._books = books
+        self._scan_state = scan_state
         self._lane = lane
-        self._reads = reads
+        self._transport = transport
         self._filters = filters
         self._options = options
         self._clock = asyncio.get_running_loop().time
         self._control = RunControl(listeners)
-        self._news = asyncio.Event()
-        self._agenda = Agenda(self._news.set)
-        self._lists = Lists(self._agenda, books, self._control, options.retry)
-        self._guards = {of_cores: AbortRules(stall_timeout=options.patience) for of_cores in (True, False)}
-        self._feeder: asyncio.Task[None] | None = None
-        self._alone = True
+        self._changed = asyncio.Event()
+        self._queue = ListingQueue(self._changed.set)
+        self._page_handler = PageHandler(self._queue, scan_state, self._control, options.retry)
+        self._abort_rules = {of_cores: AbortRules(stall_timeout=options.stall_timeout) for of_cores in (True, False)}
+        self._dispatcher: asyncio.Task[None] | None = None
+        self._warming_up = True
         self._in_flight = 0
-        self._last_words = ""
-        self._control.on_stop.append(self._stop_feeding)
-        books.begin(self._agenda, self._control.fail)
+        self._last_error = ""
+        self._control.on_stop.append(self._cancel_dispatcher)
+        scan_state.restore_queue(self._queue, self._control.fail)
 
     # --- from outside ---
 
-    async def run(self) -> Swept:
+    async def run(self) -> ScanResult:
         """Sweep; returns when everything is listed, or when a guard, the deadline or `stop` ended it.
 
         Raises `SnapshotWriteError` when the snapshot can no longer be written, and what a listener raises.
         """
         loop = asyncio.get_running_loop()
-        timers = [loop.call_later(_ALONE, self._no_more_alone)]
+        timers = [loop.call_later(_WARMUP_TIMEOUT, self._end_warmup)]
         if self._options.deadline is not None:
-            late = StopReason(RunState.DEADLINE, "the deadline came")
-            timers.append(loop.call_later(self._options.deadline, self.stop, late))
+            deadline_stop = StopReason(RunState.DEADLINE, "the deadline came")
+            timers.append(loop.call_later(self._options.deadline, self.stop, deadline_stop))
         emit, self._lane.emit = self._lane.emit, self._control.emit
         try:
-            await self._work()
+            await self._run_tasks()
             return await self._finish()
         finally:
             self._lane.emit = emit
@@ -109,144 +109,144 @@ class Sweep:
         """Ask for nothing new, let what is in flight end; the first reason given counts."""
         self._control.request_stop(stop)
 
-    def progress(self) -> SweepProgress:
+    def progress(self) -> ScanProgress:
         """How the sweep stands now."""
-        books, agenda, note = self._books, self._agenda, self._lane.status
+        scan_state, queue, status = self._scan_state, self._queue, self._lane.status
         if self._control.stop_reason is not None:
-            note = f"stopping: {self._control.stop_reason.message}"
-        return SweepProgress(
-            cores=books.cores,
-            finished=books.cores - agenda.unfinished + agenda.cores_left,
-            associations=books.associations,
-            sent=books.sent,
-            throttled=books.throttled,
-            retried=books.retried,
+            status = f"stopping: {self._control.stop_reason.message}"
+        return ScanProgress(
+            cores=scan_state.cores,
+            finished=scan_state.cores - queue.unfinished + queue.core_list_pending,
+            associations=scan_state.associations,
+            sent=scan_state.sent,
+            throttled=scan_state.throttled,
+            retried=scan_state.retried,
             in_flight=self._in_flight,
-            left=agenda.requests_left(),
-            open_ended=agenda.cores_left,
+            requests_left=queue.requests_left(),
+            open_ended=queue.core_list_pending,
             rate=self._lane.bucket.rate,
             ceiling=self._lane.ceiling,
-            seconds=books.seconds,
-            note=note,
+            seconds=scan_state.seconds,
+            status=status,
         )
 
     # --- the sweep ---
 
-    async def _work(self) -> None:
+    async def _run_tasks(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                self._feeder = group.create_task(self._feed(group), name="asyncgg-sweep")
+                self._dispatcher = group.create_task(self._dispatch_loop(group), name="asyncgg-sweep")
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None  # the first is the cause, the others its consequence
 
-    async def _feed(self, group: asyncio.TaskGroup) -> None:
+    async def _dispatch_loop(self, group: asyncio.TaskGroup) -> None:
         """Take a token for each page, then choose the list: what has come meanwhile is chosen from too."""
         while not self._control.is_stopping:
-            await self._books.room()
-            while not (self._agenda.ready and self._in_flight < (1 if self._alone else self._options.concurrency)):
-                if not self._agenda.unfinished:
+            await self._scan_state.wait_for_capacity()
+            while not (self._queue.ready and self._in_flight < (1 if self._warming_up else self._options.concurrency)):
+                if not self._queue.unfinished:
                     return
-                self._news.clear()
-                await self._news.wait()
+                self._changed.clear()
+                await self._changed.wait()
             if not self._lane.try_acquire():
                 await self._lane.acquire()
             self._in_flight += 1
-            group.create_task(self._ask(self._agenda.take()))
+            group.create_task(self._request_page(self._queue.take()))
 
-    async def _ask(self, listing: Listing) -> None:
-        started, credentials = self._clock(), self._lane.credential_generation
-        self._books.sent += 1
-        self._books.retried += listing.tried
-        listing.tried = True
+    async def _request_page(self, listing: Listing) -> None:
+        started, generation = self._clock(), self._lane.credential_generation
+        self._scan_state.sent += 1
+        self._scan_state.retried += listing.is_retry
+        listing.is_retry = True
         try:
-            found, verdict = await self._page_of(listing)
+            reply, verdict = await self._fetch_page(listing)
         finally:
             self._in_flight -= 1
-            self._no_more_alone()
+            self._end_warmup()
         try:
-            self._heed(verdict, found, listing, started)
-            if isinstance(found, Page):
-                self._lists.take(listing, found)
+            self._handle_reply(verdict, reply, listing, started)
+            if isinstance(reply, Page):
+                self._page_handler.handle_page(listing, reply)
             else:
-                self._lists.settle(listing, verdict, found)
+                self._page_handler.handle_failure(listing, verdict, reply)
         except AsyncggError as error:  # the snapshot cannot be written
             self._control.fail(error)
         if verdict is ReplyVerdict.CREDENTIALS_EXPIRED:
-            await self._refresh(credentials)
+            await self._refresh(generation)
 
-    async def _page_of(self, listing: Listing) -> tuple[Answer, ReplyVerdict]:
+    async def _fetch_page(self, listing: Listing) -> tuple[PageReply, ReplyVerdict]:
         try:
-            if listing.of_cores:
-                found: Answer = await self._reads.list_cores(listing.token, self._filters)
+            if listing.is_core_list:
+                reply: PageReply = await self._transport.list_cores(listing.token, self._filters)
             else:
-                found = await self._reads.list_client_devices(listing.core, listing.token)
+                reply = await self._transport.list_client_devices(listing.core, listing.token)
         except CredentialsError as error:
             return NoResponse("credentials", str(error), sent=False), ReplyVerdict.CREDENTIALS_EXPIRED
-        if isinstance(found, Page):
-            return found, ReplyVerdict.ACCEPTED
-        kept = sanitize_reply(found)
-        assert isinstance(kept, ErrorResponse | NoResponse)
-        return kept, classify(kept, listing.core, ())
+        if isinstance(reply, Page):
+            return reply, ReplyVerdict.ACCEPTED
+        sanitized = sanitize_reply(reply)
+        assert isinstance(sanitized, ErrorResponse | NoResponse)
+        return sanitized, classify(sanitized, listing.core, ())
 
-    def _heed(self, verdict: ReplyVerdict, found: Answer, listing: Listing, started: float) -> None:
+    def _handle_reply(self, verdict: ReplyVerdict, reply: PageReply, listing: Listing, started: float) -> None:
         """What one reply means for the lane and the guards."""
-        said = "" if isinstance(found, Page) else describe_failure(found)
-        self._last_words = said or self._last_words
-        self._books.throttled += verdict is ReplyVerdict.THROTTLED
-        retry_after = found.retry_after if isinstance(found, ErrorResponse) else None
-        if stop := self._lane.handle_reply(verdict, listing.core, started, said, retry_after):
+        message = "" if isinstance(reply, Page) else describe_failure(reply)
+        self._last_error = message or self._last_error
+        self._scan_state.throttled += verdict is ReplyVerdict.THROTTLED
+        retry_after = reply.retry_after if isinstance(reply, ErrorResponse) else None
+        if stop := self._lane.handle_reply(verdict, listing.core, started, message, retry_after):
             self.stop(stop)
-        if not isinstance(found, Page) and verdict not in {ReplyVerdict.THROTTLED, ReplyVerdict.CORE_MISSING}:
-            self._control.emit(PageFailed(listing.core, *code_and_message(found)))
-        if stop := self._guards[listing.of_cores].record_reply(verdict, listing.core, said, self._clock()):
-            self.stop(self._denied(stop, said))
+        if not isinstance(reply, Page) and verdict not in {ReplyVerdict.THROTTLED, ReplyVerdict.CORE_MISSING}:
+            self._control.emit(PageFailed(listing.core, *code_and_message(reply)))
+        if stop := self._abort_rules[listing.is_core_list].record_reply(verdict, listing.core, message, self._clock()):
+            self.stop(self._scan_stop_reason(stop, message))
 
-    def _denied(self, stop: StopReason, said: str) -> StopReason:
+    def _scan_stop_reason(self, stop: StopReason, message: str) -> StopReason:
         """A guard's reason in the words of a sweep."""
         if not stop.is_auth_error:
             return stop
-        reason = f"every core is denied: {said}; grant {_PERMISSION}, then sweep again"
+        reason = f"every core is denied: {message}; grant {_PERMISSION}, then sweep again"
         return StopReason(stop.state, reason, is_auth_error=True)
 
     # --- around it ---
 
-    async def _finish(self) -> Swept:
+    async def _finish(self) -> ScanResult:
         if self._control.failure is not None:
             raise self._control.failure
-        if stop := self._guards[False].check_at_end(self._last_words):
-            self.stop(self._denied(stop, self._last_words))
+        if stop := self._abort_rules[False].check_at_end(self._last_error):
+            self.stop(self._scan_stop_reason(stop, self._last_error))
         stop = self._control.stop_reason
-        done = not self._agenda.unfinished and not (stop and stop.is_auth_error)
-        return await self._books.finish(done, stop or StopReason(RunState.COMPLETE, ""))
+        done = not self._queue.unfinished and not (stop and stop.is_auth_error)
+        return await self._scan_state.finish(done, stop or StopReason(RunState.COMPLETE, ""))
 
-    async def _refresh(self, used: int) -> None:
+    async def _refresh(self, generation: int) -> None:
         try:
-            await self._lane.refresh(used)
+            await self._lane.refresh(generation)
         except CredentialsError as error:
             self.stop(StopReason(RunState.ABORTED, str(error), is_auth_error=True))
 
-    def _no_more_alone(self) -> None:
-        self._alone = False
-        self._news.set()
+    def _end_warmup(self) -> None:
+        self._warming_up = False
+        self._changed.set()
 
-    def _stop_feeding(self) -> None:
-        if self._feeder is not None:
-            self._feeder.cancel()
+    def _cancel_dispatcher(self) -> None:
+        if self._dispatcher is not None:
+            self._dispatcher.cancel()
 
 
-async def sweep(
+async def scan_fleet(
     path: Path,
     lane: Lane,
-    reads: ListingTransport,
+    transport: ListingTransport,
     *,
     origin: Origin | None = None,
     filters: CoreFilter | None = None,
     cores: Sequence[str] | None = None,
-    options: SweepOptions | None = None,
+    options: ScanOptions | None = None,
     listeners: Sequence[Listener] = (),
-    on_sweep: Callable[[Sweep], object] | None = None,
+    on_scan: Callable[[FleetScan], object] | None = None,
     threaded: bool = True,
-) -> Swept:
+) -> ScanResult:
     """List the client devices of all cores that `filters` leave, or just of `cores`, into the snapshot at `path`.
 
     An unfinished sweep of the same `origin`, filters and cores that is there is gone on with, anything else is refused.
@@ -258,13 +258,13 @@ async def sweep(
         SnapshotError: the file cannot be used for this sweep.
         SnapshotWriteError: it can no longer be written; what was written is resumable.
     """
-    scope = Scope.of(origin or Origin(), filters, cores)
-    options = options or SweepOptions()
-    books = Books(path, scope, options.max_age, threaded=threaded)
+    scope = ScanScope.of(origin or Origin(), filters, cores)
+    options = options or ScanOptions()
+    scan_state = ScanState(path, scope, options.max_age, threaded=threaded)
     try:
-        begun = Sweep(books, lane, reads, scope.filters, options, listeners)
-        if on_sweep is not None:
-            on_sweep(begun)
-        return await begun.run()
+        scan = FleetScan(scan_state, lane, transport, scope.filters, options, listeners)
+        if on_scan is not None:
+            on_scan(scan)
+        return await scan.run()
     finally:
-        books.close()
+        scan_state.close()

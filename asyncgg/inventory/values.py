@@ -11,12 +11,12 @@ from asyncgg.model import CoreDevice, RunState
 
 __all__ = [
     "CoreState",
-    "Counts",
-    "Found",
+    "SnapshotCounts",
+    "AssociationRecord",
     "Origin",
-    "SweepProgress",
-    "Swept",
-    "SweptCore",
+    "ScanProgress",
+    "ScanResult",
+    "ScannedCore",
 ]
 
 
@@ -41,7 +41,7 @@ class Origin:
     endpoint: str = ""
 
 
-class Found(NamedTuple):
+class AssociationRecord(NamedTuple):
     """One association as a sweep found it."""
 
     core: str
@@ -51,7 +51,7 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class SweptCore:
+class ScannedCore:
     """One core device and what its listing came to."""
 
     device: CoreDevice
@@ -66,7 +66,7 @@ class SweptCore:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class SnapshotCounts:
     """What a snapshot holds."""
 
     cores: int
@@ -76,14 +76,14 @@ class Counts:
     denied: int
     failed: int
     associations: int
-    odd: int
+    invalid_names: int
     """Items whose name was none; they are in no list."""
-    repeated: int
+    duplicates: int
     """Associations that were told more than once."""
 
 
 @dataclass(frozen=True, slots=True)
-class SweepProgress:
+class ScanProgress:
     """How a sweep stands at one moment: cores and associations of the whole sweep, requests of this start."""
 
     cores: int
@@ -95,7 +95,7 @@ class SweepProgress:
     throttled: int
     retried: int
     in_flight: int
-    left: int
+    requests_left: int
     """Requests still needed, as far as can be told: those of cores not listed yet by the mean of the others."""
     open_ended: bool
     """The list of cores has not come to its end: there may be more than is known."""
@@ -104,17 +104,17 @@ class SweepProgress:
     ceiling: float
     seconds: float
     """Since this start."""
-    note: str = ""
+    status: str = ""
     """Why it is not simply going on."""
 
     @property
     def seconds_left(self) -> float:
         """Seconds for what is left, at the present rate."""
-        return self.left / self.rate
+        return self.requests_left / self.rate
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class ScanResult:
     """How one start of a sweep ended."""
 
     path: Path
@@ -122,9 +122,9 @@ class Swept:
     """COMPLETE: every core was listed or has vanished. PARTIAL: the sweep is over, but cores were denied or failed.
     Otherwise it is unfinished and can be resumed."""
     reason: str
-    credentials: bool
+    is_auth_error: bool
     """Whether credentials or permissions ended it."""
-    counts: Counts
+    counts: SnapshotCounts
     sent: int
     """Requests, all starts of this sweep together; those of a start that was killed as far as its file knows."""
     minimum: int

@@ -17,16 +17,16 @@ from typing import Any, Final, TypeVar, cast
 
 from asyncgg.errors import AsyncggError, JournalError, SnapshotError, SnapshotWriteError
 from asyncgg.inventory import schema
-from asyncgg.inventory.store import Store
-from asyncgg.journal.lock import RunLock
+from asyncgg.inventory.store import SnapshotStore
+from asyncgg.journal.lock import FileLock
 
 __all__ = ["SnapshotWriter", "snapshot_lock"]
 
-_BACKLOG: Final = 200
+_MAX_BACKLOG: Final = 200
 """Changes that may wait to be written: some 20,000 associations."""
 
 T = TypeVar("T")
-_Change = tuple[Callable[[Store], Any], "asyncio.Future[Any] | None"]
+_Change = tuple[Callable[[SnapshotStore], Any], "asyncio.Future[Any] | None"]
 
 
 class SnapshotWriter:
@@ -46,40 +46,40 @@ class SnapshotWriter:
         except BaseException:
             self._lock.release()
             raise
-        self._store = Store(self._connection)
-        self.failed: Callable[[AsyncggError], None] = lambda error: None
+        self._store = SnapshotStore(self._connection)
+        self.on_failure: Callable[[AsyncggError], None] = lambda error: None
         """Called on the loop, once, when changes could not be written."""
-        self.at_commit: Callable[[Store], None] = lambda store: None
+        self.before_commit: Callable[[SnapshotStore], None] = lambda store: None
         """Called in each transaction, after its changes."""
         self._error: AsyncggError | None = None
         self._backlog = 0
-        self._room = asyncio.Event()
-        self._room.set()
+        self._has_capacity = asyncio.Event()
+        self._has_capacity.set()
         self._changes: queue.SimpleQueue[_Change | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="asyncgg-snapshot", daemon=True) if threaded else None
         if self._thread is not None:
             self._thread.start()
 
-    def at_once(self, change: Callable[[Store], T]) -> T:
+    def run_now(self, change: Callable[[SnapshotStore], T]) -> T:
         """Make `change` where it is asked for; only before the first `post`. Raises what it fails with."""
         results, error = self._transact([(change, None)])
         if error is not None:
             raise error
         return cast("T", results[0])
 
-    def post(self, change: Callable[[Store], None]) -> None:
+    def submit_nowait(self, change: Callable[[SnapshotStore], None]) -> None:
         """Have `change` made in the next transaction. Raises what an earlier one failed with."""
-        self._put(change, None)
+        self._enqueue(change, None)
 
-    def do(self, change: Callable[[Store], T]) -> asyncio.Future[T]:
+    def submit(self, change: Callable[[SnapshotStore], T]) -> asyncio.Future[T]:
         """The same; the future is done once `change` is committed, or could not be."""
         future: asyncio.Future[T] = self._loop.create_future()
-        self._put(change, future)
+        self._enqueue(change, future)
         return future
 
-    async def room(self) -> None:
+    async def wait_for_capacity(self) -> None:
         """Wait while more changes wait than may."""
-        await self._room.wait()
+        await self._has_capacity.wait()
 
     def close(self) -> None:
         """Write what was posted, leave one self-contained file where that is possible, release the lock. Blocking."""
@@ -93,15 +93,15 @@ class SnapshotWriter:
         self._connection.close()
         self._lock.release()
 
-    def _put(self, change: Callable[[Store], Any], future: asyncio.Future[Any] | None) -> None:
+    def _enqueue(self, change: Callable[[SnapshotStore], Any], future: asyncio.Future[Any] | None) -> None:
         if self._error is not None:
             raise self._error
         self._backlog += 1
         if self._thread is None:
-            self._told([(change, future)], *self._transact([(change, future)]))
+            self._resolve([(change, future)], *self._transact([(change, future)]))
             return
-        if self._backlog >= _BACKLOG:
-            self._room.clear()
+        if self._backlog >= _MAX_BACKLOG:
+            self._has_capacity.clear()
         self._changes.put((change, future))
 
     def _write(self) -> None:
@@ -115,7 +115,7 @@ class SnapshotWriter:
             if changes:
                 results, error = self._transact(changes)
                 with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                    self._loop.call_soon_threadsafe(self._told, changes, results, error)
+                    self._loop.call_soon_threadsafe(self._resolve, changes, results, error)
 
     def _transact(self, changes: list[_Change]) -> tuple[list[Any], AsyncggError | None]:
         """Make the changes: their results, or why they could not be made; after a failure none ever is."""
@@ -124,25 +124,25 @@ class SnapshotWriter:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             results = [change(self._store) for change, _ in changes]
-            self.at_commit(self._store)
+            self.before_commit(self._store)
             self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - whatever it is, the sweep must learn of it
             if self._connection.in_transaction:
                 with contextlib.suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
-            self._error = self._words(error)
+            self._error = self._translate(error)
             return [], self._error
         return results, None
 
-    def _words(self, error: Exception) -> AsyncggError:
+    def _translate(self, error: Exception) -> AsyncggError:
         if isinstance(error, sqlite3.Error):
-            return schema.explain(error, self.path, writing=True)
+            return schema.translate_error(error, self.path, writing=True)
         return error if isinstance(error, AsyncggError) else SnapshotWriteError(f"snapshot {self.path}: {error!r}")
 
-    def _told(self, changes: list[_Change], results: list[Any], error: AsyncggError | None) -> None:
+    def _resolve(self, changes: list[_Change], results: list[Any], error: AsyncggError | None) -> None:
         self._backlog -= len(changes)
-        if self._backlog < _BACKLOG or error is not None:
-            self._room.set()
+        if self._backlog < _MAX_BACKLOG or error is not None:
+            self._has_capacity.set()
         for number, (_, future) in enumerate(changes):
             if future is not None and not future.done():
                 if error is None:
@@ -150,13 +150,13 @@ class SnapshotWriter:
                 else:
                     future.set_exception(error)
         if error is not None:
-            self.failed(error)
+            self.on_failure(error)
 
 
-def snapshot_lock(path: Path) -> RunLock:
+def snapshot_lock(path: Path) -> FileLock:
     """The right to sweep into `path`, until it is released. Raises `SnapshotError` when another process has it."""
     try:
-        return RunLock(path)
+        return FileLock(path)
     except JournalError as error:
         if "running it" in str(error):
             raise SnapshotError(

@@ -1,28 +1,28 @@
 """Rule: the durable queue of a run: one SQLite file, one writer (tables: `schema`, promises: `writer`)."""
 
-from asyncgg.journal.importer import Imported, Importer
-from asyncgg.journal.lock import RunLock, running
-from asyncgg.journal.operation import operation_of
+from asyncgg.journal.importer import Importer, ImportSummary
+from asyncgg.journal.lock import FileLock, is_locked
+from asyncgg.journal.operation import parse_operation
 from asyncgg.journal.reader import JournalReader, OutcomeRow, SentRequest
-from asyncgg.journal.removed import Change, Sureness, changes, last_request_at
-from asyncgg.journal.store import Answer, Counts, Store
-from asyncgg.journal.writer import Journal
+from asyncgg.journal.removed import Certainty, ThingEffect, iter_effects, last_request_at
+from asyncgg.journal.store import JournalCounts, JournalStore, RecordedReply
+from asyncgg.journal.writer import JournalWriter
 
 __all__ = [
-    "Answer",
-    "Change",
-    "Counts",
-    "Imported",
+    "RecordedReply",
+    "ThingEffect",
+    "JournalCounts",
+    "ImportSummary",
     "Importer",
-    "Journal",
+    "JournalWriter",
     "JournalReader",
     "OutcomeRow",
-    "RunLock",
+    "FileLock",
     "SentRequest",
-    "Store",
-    "Sureness",
-    "changes",
+    "JournalStore",
+    "Certainty",
+    "iter_effects",
     "last_request_at",
-    "operation_of",
-    "running",
+    "parse_operation",
+    "is_locked",
 ]

@@ -17,17 +17,17 @@ from typing import Final
 
 from asyncgg.errors import AsyncggError, JournalError
 from asyncgg.journal import schema
-from asyncgg.journal.lock import RunLock
+from asyncgg.journal.lock import FileLock
 from asyncgg.journal.reader import JournalReader
 from asyncgg.model import MAX_BATCH
 
-__all__ = ["Imported", "Importer"]
+__all__ = ["ImportSummary", "Importer"]
 
-_REASONS_REMEMBERED: Final = 10_000
+_REASON_CACHE_SIZE: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportSummary:
     """What an import came to."""
 
     total: int
@@ -36,7 +36,7 @@ class Imported:
     cores: int
     minimum: int
     """The fewest requests: the sum over the cores of ceil(n / 100)."""
-    largest: int
+    largest_core: int
     """Things of the core that has most."""
 
 
@@ -52,7 +52,7 @@ class Importer:
         self.path = path
         self._added = 0
         self._finished = False
-        self._reasons: dict[str, int] = {}
+        self._reason_ids: dict[str, int] = {}
         self._connection = schema.create(path)
         try:
             self._connection.execute("PRAGMA cache_size = -65536")
@@ -64,33 +64,33 @@ class Importer:
         except BaseException as error:
             self.discard()
             if isinstance(error, sqlite3.Error):
-                raise schema.explain(error, path) from None
+                raise schema.translate_error(error, path) from None
             raise
 
     def add(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Take in (core, thing) pairs that are valid names."""
-        with self._explained():
+        with self._translate_errors():
             self._connection.executemany("INSERT INTO staging (core, name) VALUES (?, ?)", pairs)
         self._added += len(pairs)
 
-    def add_chosen(self, chosen: Sequence[tuple[str, str, str]]) -> None:
+    def add_with_reasons(self, selected: Sequence[tuple[str, str, str]]) -> None:
         """Take in (core, thing, reason): valid names, and why the thing was chosen."""
-        with self._explained():
-            rows = [(core, thing, self._reason(reason)) for core, thing, reason in chosen]
+        with self._translate_errors():
+            rows = [(core, thing, self._reason_id(reason)) for core, thing, reason in selected]
             self._connection.executemany("INSERT INTO staging VALUES (?, ?, ?)", rows)
-        self._added += len(chosen)
+        self._added += len(selected)
 
-    def finish(self, meta: Mapping[str, str]) -> Imported:
+    def finish(self, meta: Mapping[str, str]) -> ImportSummary:
         """Sort, drop duplicates, write `meta` and close: from here on the journal can be run."""
         try:
-            with self._explained():
-                imported = self._finish(meta)
+            with self._translate_errors():
+                summary = self._finish(meta)
         except AsyncggError:
             self.discard()
             raise
         self._connection.close()
         self._finished = True
-        return imported
+        return summary
 
     def discard(self) -> None:
         """Remove the journal, unless it is finished and another start has got hold of it since: then it is not ours."""
@@ -100,7 +100,7 @@ class Importer:
             return
         with contextlib.suppress(JournalError):  # it is gone, or being run
             schema.require_file(self.path)
-            lock = RunLock(self.path)
+            lock = FileLock(self.path)
             try:
                 with JournalReader(self.path) as reader:
                     sent = reader.counts().sent
@@ -110,65 +110,65 @@ class Importer:
                 lock.release()
 
     def _remove(self) -> None:
-        for ending in ("", "-wal", "-shm", "-journal"):
-            self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 
-    def _reason(self, text: str) -> int:
+    def _reason_id(self, text: str) -> int:
         """The number of a reason; 0 for none."""
         if not text:
             return 0
-        number = self._reasons.get(text)
+        number = self._reason_ids.get(text)
         if number is None:
             execute = self._connection.execute
             execute("INSERT OR IGNORE INTO reason (text) VALUES (?)", (text,))
             (number,) = execute("SELECT id FROM reason WHERE text = ?", (text,)).fetchone()
-            if len(self._reasons) >= _REASONS_REMEMBERED:
-                self._reasons.clear()
-            self._reasons[text] = number
+            if len(self._reason_ids) >= _REASON_CACHE_SIZE:
+                self._reason_ids.clear()
+            self._reason_ids[text] = number
         return number
 
-    def _packed(self, rows: Iterable[tuple[str, str, int]]) -> Iterator[tuple[int, str]]:
+    def _name_blocks(self, rows: Iterable[tuple[str, str, int]]) -> Iterator[tuple[int, str]]:
         """The things of sorted `rows` in their order, which gives them their ids; writes the rest on the way."""
         first = 1
-        for core, of_core in groupby(rows, itemgetter(0)):
+        for core, core_rows in groupby(rows, itemgetter(0)):
             next_id = first
-            while pack := list(islice(of_core, MAX_BATCH)):
-                _, names, reasons = zip(*pack, strict=True)
+            while block := list(islice(core_rows, MAX_BATCH)):
+                _, names, reasons = zip(*block, strict=True)
                 if any(reasons):
                     self._write_reasons(next_id, reasons)
                 yield next_id, " ".join(names)
-                next_id += len(pack)
+                next_id += len(block)
             self._write_core(core, first, next_id - 1)
             first = next_id
 
     def _write_reasons(self, first: int, reasons: Sequence[int]) -> None:
-        chosen = [(number, reason) for number, reason in enumerate(reasons, first) if reason]
-        self._connection.executemany("INSERT INTO chosen VALUES (?, ?)", chosen)
+        rows = [(number, reason) for number, reason in enumerate(reasons, first) if reason]
+        self._connection.executemany("INSERT INTO chosen VALUES (?, ?)", rows)
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            raise schema.explain(error, self.path) from None
+            raise schema.translate_error(error, self.path) from None
 
     def _write_core(self, name: str, first: int, last: int) -> None:
         self._connection.execute("INSERT INTO core (name, first, last) VALUES (?, ?, ?)", (name, first, last))
 
-    def _finish(self, meta: Mapping[str, str]) -> Imported:
+    def _finish(self, meta: Mapping[str, str]) -> ImportSummary:
         execute = self._connection.execute
         # GROUP BY sorts, on the disk if need be; DISTINCT would build an index in random order.
         rows = execute("SELECT core, name, coalesce(max(reason), 0) FROM staging GROUP BY core, name")
-        self._connection.executemany("INSERT INTO pack VALUES (?, ?)", self._packed(rows))
+        self._connection.executemany("INSERT INTO pack VALUES (?, ?)", self._name_blocks(rows))
         cores, total, minimum, largest = execute(
             "SELECT count(*), coalesce(sum(last - first + 1), 0), coalesce(sum((last - first + ?1) / ?1), 0),"
             " coalesce(max(last - first + 1), 0) FROM core",
             (MAX_BATCH,),
         ).fetchone()
-        imported = Imported(total, self._added - total, cores, minimum, largest)
-        figures = {
+        summary = ImportSummary(total, self._added - total, cores, minimum, largest)
+        initial_meta = {
             "total": total,
-            "duplicates": imported.duplicates,
+            "duplicates": summary.duplicates,
             "cores": cores,
             "minimum": minimum,
             "pass": 1,
@@ -177,9 +177,9 @@ class Importer:
         }
         self._connection.executemany(
             "INSERT OR REPLACE INTO meta VALUES (?, ?)",
-            [(key, str(value)) for key, value in figures.items()] + list(meta.items()),
+            [(key, str(value)) for key, value in initial_meta.items()] + list(meta.items()),
         )
         execute("COMMIT")
         execute("DROP TABLE staging")
         schema.finish_import(self._connection)
-        return imported
+        return summary

@@ -18,50 +18,50 @@ try:
 except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]  # a platform without it has no lock: one run at a time is the user's care
 
-__all__ = ["RunLock", "running"]
+__all__ = ["FileLock", "is_locked"]
 
-_GLANCES: Final = 5
-_GLANCE: Final = 0.02
+_RETRIES: Final = 5
+_RETRY_INTERVAL: Final = 0.02
 """Seconds between attempts: `running` holds the lock for an instant, which must not look like a run."""
 
 
-def _lock_path(journal: Path) -> Path:
-    real = Path(os.path.realpath(journal))  # a run is found by every link to its journal
+def _lock_path(path: Path) -> Path:
+    real = Path(os.path.realpath(path))  # a run is found by every link to its journal
     return real.with_name(real.name + ".lock")
 
 
-class RunLock:
+class FileLock:
     """The right to run one journal, from construction to `release`. Raises `JournalError` when another has it."""
 
-    def __init__(self, journal: Path) -> None:
-        self._path = _lock_path(journal)
+    def __init__(self, path: Path) -> None:
+        self._path = _lock_path(path)
         self._handle: int | None = None
-        glances = _GLANCES
+        attempts = _RETRIES
         try:
             while self._handle is None:
                 try:
-                    self._handle = self._attempt()
-                except BlockingIOError as taken:
-                    glances -= 1
-                    if not glances:
+                    self._handle = self._try_lock()
+                except BlockingIOError as blocked:
+                    attempts -= 1
+                    if not attempts:
                         raise JournalError(
-                            f"journal {journal}: process {taken.strerror or 'unknown'} is running it; "
+                            f"journal {path}: process {blocked.strerror or 'unknown'} is running it; "
                             "wait for it or stop it (status and report work meanwhile)"
                         ) from None
-                    time.sleep(_GLANCE)
+                    time.sleep(_RETRY_INTERVAL)
         except OSError as error:
             raise JournalError(
-                f"journal {journal}: its lock file {self._path.name}, which belongs beside it, cannot be made:"
+                f"journal {path}: its lock file {self._path.name}, which belongs beside it, cannot be made:"
                 f" {error.strerror}"
             ) from None
 
-    def _attempt(self) -> int | None:
+    def _try_lock(self) -> int | None:
         """The locked file; None when it was removed meanwhile. Raises `BlockingIOError` with its holder's id."""
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if fcntl is not None:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not self._is_mine(handle):
+            if not self._still_linked(handle):
                 os.close(handle)
                 return None
             os.ftruncate(handle, 0)
@@ -75,7 +75,7 @@ class RunLock:
             raise
         return handle
 
-    def _is_mine(self, handle: int) -> bool:
+    def _still_linked(self, handle: int) -> bool:
         """Whether the file still has its name: its last holder may have removed it between our open and our lock."""
         try:
             return os.fstat(handle).st_ino == self._path.stat().st_ino
@@ -90,10 +90,10 @@ class RunLock:
             self._handle = None
 
 
-def running(journal: Path) -> bool:
+def is_locked(path: Path) -> bool:
     """Whether some process runs `journal` now."""
     try:
-        handle = os.open(_lock_path(journal), os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(_lock_path(path), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:

@@ -7,10 +7,10 @@ from pathlib import Path
 from asyncgg.errors import JournalError
 from asyncgg.model import Operation
 
-__all__ = ["operation_of"]
+__all__ = ["parse_operation"]
 
 
-def operation_of(value: str, path: Path) -> Operation:
+def parse_operation(value: str, path: Path) -> Operation:
     """The operation that `value`, the journal's own word for it, names; none at all means disassociation.
 
     Raises `JournalError` for one this program does not know.

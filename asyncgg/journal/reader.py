@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from asyncgg.journal import schema
-from asyncgg.journal.lock import running
-from asyncgg.journal.operation import operation_of
-from asyncgg.journal.store import Counts, Store
+from asyncgg.journal.lock import is_locked
+from asyncgg.journal.operation import parse_operation
+from asyncgg.journal.store import JournalCounts, JournalStore
 from asyncgg.model import MAX_BATCH, RunState, Summary, ThingState
 
 __all__ = ["JournalReader", "OutcomeRow", "SentRequest"]
@@ -47,7 +47,7 @@ class SentRequest(NamedTuple):
     """A value of `asyncgg.classify.Verdict`."""
 
 
-_ODD_THINGS: Final = """(
+_OVERRIDES_SQL: Final = """(
     SELECT odd.*, core.id AS core, reason.text AS reason,
         (SELECT value FROM json_each('["' || replace(names, ' ', '","') || '"]') WHERE key = odd.id - pack.id) AS name
     FROM odd
@@ -67,10 +67,10 @@ class JournalReader:
         self._connection = schema.open_existing(path, "ro")
         try:
             self._connection.execute("PRAGMA query_only = ON")
-            self._store = Store(self._connection)
+            self._store = JournalStore(self._connection)
         except (sqlite3.Error, ValueError) as error:
             self._connection.close()
-            raise schema.explain(error, path) from None
+            raise schema.translate_error(error, path) from None
 
     def __enter__(self) -> Self:
         return self
@@ -86,42 +86,42 @@ class JournalReader:
 
     def meta(self) -> dict[str, str]:
         """The run's own facts: id, settings, target, figures of the import."""
-        return dict(self._guard("SELECT key, value FROM meta"))
+        return dict(self._query("SELECT key, value FROM meta"))
 
     def settings(self) -> Mapping[str, Any]:
         """The settings the run was started with."""
-        with self._explained():
+        with self._translate_errors():
             return dict(json.loads(self.meta().get("settings", "{}")))
 
-    def counts(self) -> Counts:
+    def counts(self) -> JournalCounts:
         """Things by state, requests by fate."""
-        with self._explained():
+        with self._translate_errors():
             return self._store.counts()
 
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         """Whether a process runs it now."""
-        return running(self.path)
+        return is_locked(self.path)
 
     def state(self) -> RunState:
         """How the run stands; one that says it is running while nobody runs it was interrupted."""
-        with self._explained():
+        with self._translate_errors():
             state = RunState(self.meta().get("state", RunState.PLANNED.value))
-        if state is RunState.RUNNING and not self.running():
+        if state is RunState.RUNNING and not self.is_running():
             return RunState.INTERRUPTED
         return state
 
     def failures(self) -> dict[str, int]:
         """Failed things by code, most frequent first."""
-        rows = self._guard(
+        rows = self._query(
             "SELECT coalesce(code, ''), count(*) FROM odd WHERE state = ? GROUP BY 1 ORDER BY 2 DESC, 1",
             int(ThingState.FAILED),
         )
         return dict(rows)
 
-    def gone(self) -> dict[str, int]:
+    def already_done(self) -> dict[str, int]:
         """Done things of which an answer said that they were so already, by code."""
         return dict(
-            self._guard(
+            self._query(
                 "SELECT code, count(*) FROM odd WHERE state = ? AND code IS NOT NULL GROUP BY 1 ORDER BY 2 DESC",
                 int(ThingState.DISASSOCIATED),
             )
@@ -130,7 +130,7 @@ class JournalReader:
     def summary(self) -> Summary:
         """The figures of the JSON summary."""
         meta, counts = self.meta(), self.counts()
-        with self._explained():
+        with self._translate_errors():
             return Summary(
                 run=meta.get("run", ""),
                 journal=str(self.path),
@@ -147,25 +147,25 @@ class JournalReader:
                 throttled=counts.throttled,
                 retried=counts.retried,
                 seconds=float(meta.get("seconds", 0.0)),
-                already=sum(self.gone().values()),
+                already=sum(self.already_done().values()),
                 failures=self.failures(),
-                operation=operation_of(meta.get("operation", ""), self.path),
+                operation=parse_operation(meta.get("operation", ""), self.path),
             )
 
     def outcomes(self, *states: ThingState) -> Iterator[OutcomeRow]:
         """Every thing, or those in `states`, by core and name; streamed."""
         source = "thing"
-        where = f"WHERE thing.state IN ({','.join(str(int(state)) for state in states)})" if states else ""
+        where_clause = f"WHERE thing.state IN ({','.join(str(int(state)) for state in states)})" if states else ""
         if set(states) == {ThingState.FAILED}:  # all in `odd`: the others need not be looked at
-            source = _ODD_THINGS
+            source = _OVERRIDES_SQL
         # In the order of the view, which is that of the ids; ORDER BY would sort millions of rows first.
-        rows = self._guard(
+        rows = self._query(
             "SELECT core.name, thing.name, thing.state, thing.code, thing.message, thing.attempts,"  # noqa: S608 - numbers
             " request.answered_at, request.aws_request_id, thing.reason"
             f" FROM {source} AS thing CROSS JOIN core ON core.id = thing.core"
-            f" LEFT JOIN request ON request.id = thing.request {where}"
+            f" LEFT JOIN request ON request.id = thing.request {where_clause}"
         )
-        with self._explained():
+        with self._translate_errors():
             for core, thing, state, code, message, attempts, at, aws, reason in rows:
                 yield OutcomeRow(
                     core, thing, ThingState(state), code or "", message or "", attempts, at, aws or "", reason or ""
@@ -173,34 +173,34 @@ class JournalReader:
 
     def cores(self) -> Iterator[tuple[str, int]]:
         """Each core's name and number of things."""
-        yield from self._guard("SELECT name, last - first + 1 FROM core ORDER BY id")
+        yield from self._query("SELECT name, last - first + 1 FROM core ORDER BY id")
 
     def requests(self) -> Iterator[SentRequest]:
         """Each request that was answered, in the order they were claimed: the run's latencies and throttles."""
         query = "SELECT sent_at, answered_at, verdict FROM request WHERE sent_at IS NOT NULL ORDER BY id"
-        yield from map(SentRequest._make, self._guard(query))
+        yield from map(SentRequest._make, self._query(query))
 
-    def left(self, *, failed: bool = False) -> tuple[int, int]:
+    def remaining(self, *, failed: bool = False) -> tuple[int, int]:
         """Things, and requests at least, that a resume has before it; with `failed`, that a retry has."""
-        with self._explained():
+        with self._translate_errors():
             amounts = list(self._store.failed_by_core() if failed else self._store.pending_by_core())
         return sum(amounts), sum(-(-amount // MAX_BATCH) for amount in amounts)
 
     def rate(self, seconds: float, now: float) -> float:
         """Requests per second claimed in the last `seconds` before `now` (since 1970), or since the first of them."""
         query = "SELECT count(*), min(claimed_at) FROM request WHERE claimed_at > ?"
-        ((count, first),) = self._guard(query, now - seconds)
+        ((count, first),) = self._query(query, now - seconds)
         return count / max(now - first, 1.0) if count else 0.0
 
-    def _guard(self, query: str, *values: object) -> Iterator[Any]:
-        with self._explained():
+    def _query(self, query: str, *values: object) -> Iterator[Any]:
+        with self._translate_errors():
             rows = self._connection.execute(query, values)
             # Not the cursor itself: left half read, it would be closed after its connection, which is an error.
             yield from iter(rows.fetchone, None)
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, ValueError) as error:  # a damaged file may also hold values that are none of ours
-            raise schema.explain(error, self.path) from None
+            raise schema.translate_error(error, self.path) from None

@@ -12,22 +12,22 @@ from enum import Enum
 from asyncgg.journal.reader import JournalReader
 from asyncgg.model import ThingState
 
-__all__ = ["Change", "Sureness", "changes", "last_request_at"]
+__all__ = ["ThingEffect", "Certainty", "iter_effects", "last_request_at"]
 
 _DONE = int(ThingState.DISASSOCIATED)
 _FAILED = int(ThingState.FAILED)
 
 
-class Sureness(Enum):
+class Certainty(Enum):
     """What a run knows of its own effect on one thing."""
 
     ACCEPTED = "accepted"
     """The service took it without a word about this thing."""
-    PROVEN = "proven"
+    CONFIRMED = "proven"
     """A reply was lost, and when it was sent again the service said that it is so already."""
-    BEFORE = "before"
+    ALREADY_DONE = "before"
     """The service said so at once: it was like that before this run."""
-    DOUBTFUL = "doubtful"
+    UNCERTAIN = "doubtful"
     """It failed after a request whose reply was lost: perhaps done, perhaps not."""
     UNRESOLVED = "unresolved"
     """In a request that was sent perhaps, and still to be decided."""
@@ -36,35 +36,35 @@ class Sureness(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ThingEffect:
     """One thing of a run and how sure its effect is."""
 
     core: str
     thing: str
-    sureness: Sureness
+    certainty: Certainty
 
 
-def changes(reader: JournalReader) -> Iterator[Change]:
+def iter_effects(reader: JournalReader) -> Iterator[ThingEffect]:
     """Every thing of the journal, by core and name; streamed. Raises `JournalError`."""
-    rows = reader._guard(
+    rows = reader._query(
         "SELECT core.name, thing.name, thing.state, coalesce(thing.code, ''), thing.ambiguous"
         " FROM thing CROSS JOIN core ON core.id = thing.core"
     )
     for core, thing, state, code, ambiguous in rows:
-        yield Change(core, thing, _sureness(state, code, ambiguous=bool(ambiguous)))
+        yield ThingEffect(core, thing, _certainty_of(state, code, ambiguous=bool(ambiguous)))
 
 
 def last_request_at(reader: JournalReader) -> float | None:
     """When the run sent or was answered last, in seconds since 1970; None when it sent nothing."""
-    ((at,),) = reader._guard("SELECT max(coalesce(answered_at, claimed_at)) FROM request")
+    ((at,),) = reader._query("SELECT max(coalesce(answered_at, claimed_at)) FROM request")
     return None if at is None else float(at)
 
 
-def _sureness(state: int, code: str, *, ambiguous: bool) -> Sureness:
+def _certainty_of(state: int, code: str, *, ambiguous: bool) -> Certainty:
     if state == _DONE:
         if not code:
-            return Sureness.ACCEPTED
-        return Sureness.PROVEN if ambiguous else Sureness.BEFORE
+            return Certainty.ACCEPTED
+        return Certainty.CONFIRMED if ambiguous else Certainty.ALREADY_DONE
     if state == _FAILED:
-        return Sureness.DOUBTFUL if ambiguous else Sureness.UNCHANGED
-    return Sureness.UNRESOLVED if ambiguous or state == int(ThingState.CLAIMED) else Sureness.UNCHANGED
+        return Certainty.UNCERTAIN if ambiguous else Certainty.UNCHANGED
+    return Certainty.UNRESOLVED if ambiguous or state == int(ThingState.CLAIMED) else Certainty.UNCHANGED

@@ -22,7 +22,7 @@ __all__ = [
     "VERSION",
     "connect",
     "create",
-    "explain",
+    "translate_error",
     "finish_import",
     "open_existing",
     "require_file",
@@ -105,17 +105,17 @@ _ADVICE = {
 }
 
 
-_DISK = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+_DISK_ERRORS = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 
 
-def explain(error: sqlite3.Error | ValueError, path: Path, *, writing: bool = False) -> AsyncggError:
+def translate_error(error: sqlite3.Error | ValueError, path: Path, *, writing: bool = False) -> AsyncggError:
     """SQLite's `error` about the journal at `path`, or one about a value in it, as one of ours.
 
     `JournalWriteError` when `writing`, and whenever the disk is at fault, which is nobody's wrong usage.
     """
     number = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the lower byte is the kind, the rest says more
-    kind = JournalWriteError if writing or number in _DISK else JournalError
-    return kind(f"journal {path}: {_ADVICE.get(number, f'it is not as a journal should be: {error}')}")
+    error_type = JournalWriteError if writing or number in _DISK_ERRORS else JournalError
+    return error_type(f"journal {path}: {_ADVICE.get(number, f'it is not as a journal should be: {error}')}")
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -151,7 +151,7 @@ def create(path: Path) -> sqlite3.Connection:
             connection.close()
         path.unlink(missing_ok=True)
         if isinstance(error, sqlite3.Error):
-            raise explain(error, path) from None
+            raise translate_error(error, path) from None
         raise
     return connection
 
@@ -197,7 +197,7 @@ def open_existing(path: Path, mode: str) -> sqlite3.Connection:
                 connection.execute("PRAGMA user_version").fetchone()
             return _open(path, mode)
     except (sqlite3.Error, ValueError) as error:
-        raise explain(error, path) from None
+        raise translate_error(error, path) from None
 
 
 def _open(path: Path, mode: str) -> sqlite3.Connection:
@@ -205,9 +205,9 @@ def _open(path: Path, mode: str) -> sqlite3.Connection:
     try:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        fault = _fault(application, version)
-        if fault is not None:
-            raise JournalError(f"journal {path}: {fault}")
+        problem = _format_problem(application, version)
+        if problem is not None:
+            raise JournalError(f"journal {path}: {problem}")
         connection.execute("SELECT count(*) FROM meta").fetchone()
         connection.execute("SELECT max(id) FROM pack").fetchone()
         if mode != "ro":
@@ -219,7 +219,7 @@ def _open(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def _fault(application: int, version: int) -> str | None:
+def _format_problem(application: int, version: int) -> str | None:
     if application != APPLICATION_ID:
         return "it is not an asyncgg journal"
     if version == 0:

@@ -20,7 +20,7 @@ from asyncgg.batching import Claim, CoreQueue
 from asyncgg.errors import InternalError
 from asyncgg.model import MAX_BATCH, Outcome, ThingState
 
-__all__ = ["Answer", "Counts", "Store"]
+__all__ = ["RecordedReply", "JournalCounts", "JournalStore"]
 
 _PENDING = int(ThingState.PENDING)
 _CLAIMED = int(ThingState.CLAIMED)
@@ -29,10 +29,10 @@ _DONE = int(ThingState.DISASSOCIATED)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RecordedReply:
     """What the journal keeps of one reply. `at` is in seconds since 1970, UTC."""
 
-    at: float
+    answered_at: float
     verdict: str
     status: int | None
     code: str
@@ -42,7 +42,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class JournalCounts:
     """Things by state and requests by fate, over the whole journal."""
 
     pending: int
@@ -53,30 +53,32 @@ class Counts:
     retried: int
 
 
-_Odd = tuple[int, str, int, int, int]
+_Override = tuple[int, str, int, int, int]
 """A row of `odd` with its name: id, name, attempts, ambiguous, pass."""
 # Sliced for each batch of things that were never sent before; to build them anew takes longer.
 _ZEROS: Final = (0,) * MAX_BATCH
 _NONE_AMBIGUOUS: Final = (False,) * MAX_BATCH
 
 
-def _with_odd(number: int, core: str, rows: Sequence[_Odd], ids: Sequence[int], things: tuple[str, ...]) -> Batch:
+def _batch_with_overrides(
+    number: int, core: str, rows: Sequence[_Override], ids: Sequence[int], things: tuple[str, ...]
+) -> Batch:
     """A batch of odd things, which come first, and of some never sent before."""
-    odd_ids, names, attempts, ambiguous, passes = zip(*rows, strict=True)
-    again = any(attempts) or any(ambiguous) or max(passes) > 1
-    fresh = len(ids)
+    override_ids, names, attempts, ambiguous, passes = zip(*rows, strict=True)
+    is_resend = any(attempts) or any(ambiguous) or max(passes) > 1
+    unsent_count = len(ids)
     return Batch(
         number,
         core,
-        (*odd_ids, *ids),
+        (*override_ids, *ids),
         (*names, *things),
-        (*attempts, *_ZEROS[:fresh]),
-        (*map(bool, ambiguous), *_NONE_AMBIGUOUS[:fresh]),
-        again,
+        (*attempts, *_ZEROS[:unsent_count]),
+        (*map(bool, ambiguous), *_NONE_AMBIGUOUS[:unsent_count]),
+        is_resend,
     )
 
 
-class Store:
+class JournalStore:
     """A journal's changes over an open connection. Raises `sqlite3.Error` as it comes."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -84,10 +86,10 @@ class Store:
         self._execute = connection.execute
         (last,) = self._execute("SELECT coalesce(max(id), 0) FROM request").fetchone()
         self._last_request: int = last
-        self._scope = int(self.get("scope", "1"))  # the lowest pass this start works on
+        self._min_pass = int(self.get("scope", "1"))  # the lowest pass this start works on
         # Two memories of what the file says, because asking it for every batch costs a third of a claim.
         self._claimed_up_to: dict[int, int] = {}  # by core; forgotten whenever it may shrink
-        self._any_odd = self._execute("SELECT 1 FROM odd LIMIT 1").fetchone() is not None  # may be true too often
+        self._has_overrides = self._execute("SELECT 1 FROM odd LIMIT 1").fetchone() is not None  # may be true too often
 
     # --- the run ---
 
@@ -106,58 +108,58 @@ class Store:
         """What a dead process had claimed was sent perhaps: it becomes pending and ambiguous. Returns how many."""
         claimed = self._execute("SELECT id, things FROM request WHERE verdict IS NULL").fetchall()
         for number, _ in claimed:
-            self._sent_perhaps(number)
+            self._mark_ambiguous(number)
         return sum(things for _, things in claimed)
 
     def begin_retry(self) -> int:
         """Begin a new pass with what failed, and with what an earlier retry left pending. Returns how many things."""
         number = int(self.get("pass", "1")) + 1
-        taken = self._execute(
+        requeued = self._execute(
             "UPDATE odd SET state = ?, attempts = 0, pass = ?, code = NULL, message = NULL"
             " WHERE state = ? OR (state = ? AND pass > 1)",
             (_PENDING, number, _FAILED, _PENDING),
         ).rowcount
-        if taken:
+        if requeued:
             self.put(**{"pass": number})
         # Without anything failed the scope is an empty pass: what was never sent is not this start's business.
         self.put(scope=number)
-        self._scope = number
-        return taken
+        self._min_pass = number
+        return requeued
 
     def begin_resume(self) -> None:
         """Everything pending is to be done, of whichever pass."""
         self.put(scope=1)
-        self._scope = 1
+        self._min_pass = 1
 
-    def counts(self) -> Counts:
+    def counts(self) -> JournalCounts:
         """Count things and requests; reads all but the names."""
         (total,) = self._execute("SELECT coalesce(sum(last - first + 1), 0) FROM core").fetchone()
-        plain = dict(self._execute("SELECT state, sum(plain) FROM request GROUP BY state").fetchall())
-        odd = dict(self._execute("SELECT state, count(*) FROM odd GROUP BY state").fetchall())
-        done, failed = plain.get(_DONE, 0) + odd.get(_DONE, 0), odd.get(_FAILED, 0)
+        default_counts = dict(self._execute("SELECT state, sum(plain) FROM request GROUP BY state").fetchall())
+        override_counts = dict(self._execute("SELECT state, count(*) FROM odd GROUP BY state").fetchall())
+        done, failed = default_counts.get(_DONE, 0) + override_counts.get(_DONE, 0), override_counts.get(_FAILED, 0)
         sent, throttled, retried = self._execute(
             "SELECT count(*), coalesce(sum(verdict = 'throttled'), 0), coalesce(sum(again), 0) FROM request"
         ).fetchone()
-        return Counts(total - done - failed, done, failed, sent, throttled, retried)
+        return JournalCounts(total - done - failed, done, failed, sent, throttled, retried)
 
-    def work(self) -> Iterator[CoreQueue]:
+    def pending_cores(self) -> Iterator[CoreQueue]:
         """The cores with pending things in the scope of this start."""
-        for core, name, first, last, odd in self._execute(
+        for core, name, first, last, override_count in self._execute(
             "SELECT id, name, first, last,"
             " (SELECT count(*) FROM odd WHERE id BETWEEN first AND last AND state = 0 AND pass >= ?) FROM core",
-            (self._scope,),
+            (self._min_pass,),
         ).fetchall():
-            pending = odd + (last - self._look_reached(first, last) if self._scope <= 1 else 0)
+            pending = override_count + (last - self._query_high_water_mark(first, last) if self._min_pass <= 1 else 0)
             if pending:
                 yield CoreQueue(core, name, first, last, pending)
 
     def pending_by_core(self) -> Iterator[int]:
         """How many things each core has that are pending or claimed, whatever the scope."""
-        for first, last, odd, plain in self._execute(
+        for first, last, override_count, default_count in self._execute(
             "SELECT first, last, (SELECT count(*) FROM odd WHERE id BETWEEN first AND last AND state IN (0, 1)),"
             " (SELECT coalesce(sum(plain), 0) FROM request WHERE low BETWEEN first AND last AND state = 1) FROM core"
         ).fetchall():
-            yield odd + plain + last - self._look_reached(first, last)
+            yield override_count + default_count + last - self._query_high_water_mark(first, last)
 
     def failed_by_core(self) -> Iterator[int]:
         """How many things of each core a retry would take."""
@@ -171,62 +173,60 @@ class Store:
 
     def claim(self, claim: Claim, now: float) -> Batch:
         """Take the claim's pending things for a request, whose number is new. `now` is in seconds since 1970."""
-        work = claim.queue
-        rows = self._odd_pending(claim.low, claim.high, claim.limit) if self._any_odd else []
-        wanted = claim.limit - len(rows)
+        queue = claim.queue
+        rows = self._pending_overrides(claim.low, claim.high, claim.limit) if self._has_overrides else []
+        unsent_count = claim.limit - len(rows)
         low = high = None
         ids: Sequence[int] = range(0)
         things: tuple[str, ...] = ()
-        if wanted and self._scope <= 1:
-            low = max(self._reached(work) + 1, claim.low)
-            high = min(low + wanted - 1, claim.high)
-            self._claimed_up_to[work.id] = high
-            ids, things = range(low, high + 1), tuple(self._names(low, high))
-        if not len(ids) == len(things) == wanted:
+        if unsent_count and self._min_pass <= 1:
+            low = max(self._high_water_mark(queue) + 1, claim.low)
+            high = min(low + unsent_count - 1, claim.high)
+            self._claimed_up_to[queue.id] = high
+            ids, things = range(low, high + 1), tuple(self._read_names(low, high))
+        if not len(ids) == len(things) == unsent_count:
             raise InternalError(
-                f"core {work.name}: {claim.limit} pending things expected in {claim.low}..{claim.high},"
+                f"core {queue.name}: {claim.limit} pending things expected in {claim.low}..{claim.high},"
                 f" {len(rows) + len(things)} found; please report this"
             )
         self._last_request += 1
         number = self._last_request
         if rows:
-            batch = _with_odd(number, work.name, rows, ids, things)
+            batch = _batch_with_overrides(number, queue.name, rows, ids, things)
         else:
-            batch = Batch(number, work.name, ids, things, _ZEROS[:wanted], _NONE_AMBIGUOUS[:wanted])
+            batch = Batch(number, queue.name, ids, things, _ZEROS[:unsent_count], _NONE_AMBIGUOUS[:unsent_count])
         self._execute(
             "INSERT INTO request (id, core, low, high, plain, state, things, again, claimed_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (number, work.id, low, high, wanted, _CLAIMED, claim.limit, batch.is_resend, now),
+            (number, queue.id, low, high, unsent_count, _CLAIMED, claim.limit, batch.is_resend, now),
         )
         if rows:
             self._execute(
                 "UPDATE odd SET state = ?, request = ? WHERE id BETWEEN ? AND ? AND state = 0 AND pass >= ?",
-                (_CLAIMED, number, rows[0][0], rows[-1][0], self._scope),
+                (_CLAIMED, number, rows[0][0], rows[-1][0], self._min_pass),
             )
         return batch
 
     def release(self, batch: Batch) -> None:
         """Undo the claim of a batch that was certainly not sent."""
-        self._not_sent(batch.request)
+        self._unclaim(batch.request)
 
-    def abandon(self, in_flight: Sequence[Batch]) -> None:
+    def mark_interrupted(self, in_flight: Sequence[Batch]) -> None:
         """This start is being cut off: what is in flight was sent perhaps, every other claim was not sent."""
         for batch in in_flight:
-            self._sent_perhaps(batch.request)
+            self._mark_ambiguous(batch.request)
         for (number,) in self._execute("SELECT id FROM request WHERE verdict IS NULL ORDER BY id DESC").fetchall():
-            self._not_sent(number)
+            self._unclaim(number)
 
-    def settle(self, batch: Batch, settlement: BatchResult, answer: Answer) -> None:
+    def record_batch(self, batch: Batch, result: BatchResult, reply: RecordedReply) -> None:
         """Write down what became of a claimed batch."""
-        plainly_done = (
-            settlement.state is ThingState.DISASSOCIATED and settlement.counts_as_attempt and not settlement.ambiguous
-        )
-        answered = (answer.sent_at, answer.at, answer.verdict, answer.status, answer.code, answer.aws_request_id)
-        if plainly_done and not settlement.overrides:
+        succeeded = result.state is ThingState.DISASSOCIATED and result.counts_as_attempt and not result.ambiguous
+        reply_values = (reply.sent_at, reply.answered_at, reply.verdict, reply.status, reply.code, reply.aws_request_id)
+        if succeeded and not result.overrides:
             done = self._execute(
                 "UPDATE request SET state = ?, sent_at = ?, answered_at = ?, verdict = ?, status = ?, code = ?,"
                 " aws_request_id = ? WHERE id = ? AND verdict IS NULL AND plain = ?",
-                (_DONE, *answered, batch.request, len(batch.ids)),
+                (_DONE, *reply_values, batch.request, len(batch.ids)),
             ).rowcount
             if done:  # nothing in it was odd: the common way
                 return
@@ -235,143 +235,151 @@ class Store:
         ).fetchone()
         if row is None:
             raise InternalError(f"core {batch.core}: request {batch.request} is not claimed; please report this")
-        low, _, plain = row
-        if len(batch.ids) > plain:
-            self._settle_odd(batch, settlement, len(batch.ids) - plain)
-        if plain and not plainly_done:
-            self._make_odd(batch.request, int(settlement.state), settlement.counts_as_attempt, settlement.ambiguous)
-            plain = 0
-        if settlement.overrides:
-            plain -= sum(batch.ids[odd.index] >= low for odd in settlement.overrides) if plain else 0
-            self._deviate(batch, settlement)
+        low, _, default_count = row
+        if len(batch.ids) > default_count:
+            self._update_overrides(batch, result, len(batch.ids) - default_count)
+        if default_count and not succeeded:
+            self._create_overrides(batch.request, int(result.state), result.counts_as_attempt, result.ambiguous)
+            default_count = 0
+        if result.overrides:
+            default_count -= (
+                sum(batch.ids[thing_result.index] >= low for thing_result in result.overrides) if default_count else 0
+            )
+            self._apply_results(batch, result)
         self._execute(
             "UPDATE request SET state = ?, plain = ?, sent_at = ?, answered_at = ?, verdict = ?, status = ?, code = ?,"
             " aws_request_id = ? WHERE id = ?",
-            (_DONE, plain, *answered, batch.request),
+            (_DONE, default_count, *reply_values, batch.request),
         )
 
-    def decide_pending(
-        self, work: CoreQueue, state: ThingState, code: str, message: str, request: int, limit: int
+    def apply_outcome_to_pending(
+        self, queue: CoreQueue, state: ThingState, code: str, message: str, request: int, limit: int
     ) -> list[Outcome]:
         """Give up to `limit` pending things of one core the outcome that `request` was answered with."""
-        if self._scope <= 1:
-            low = self._reached(work) + 1
-            self._claimed_up_to[work.id] = min(work.last, low + limit - 1)
-            self._any_odd = True
+        if self._min_pass <= 1:
+            low = self._high_water_mark(queue) + 1
+            self._claimed_up_to[queue.id] = min(queue.last, low + limit - 1)
+            self._has_overrides = True
             self._connection.executemany(
                 "INSERT INTO odd (id, state, attempts, ambiguous, pass) VALUES (?, 0, 0, 0, 1)",
-                [(thing,) for thing in range(low, min(work.last, low + limit - 1) + 1)],
+                [(thing,) for thing in range(low, min(queue.last, low + limit - 1) + 1)],
             )
-        rows = self._odd_pending(work.first, work.last, limit)
+        rows = self._pending_overrides(queue.first, queue.last, limit)
         if rows:
             self._execute(
                 "UPDATE odd SET state = ?, code = ?, message = ?, request = ?"
                 " WHERE id BETWEEN ? AND ? AND state = 0 AND pass >= ?",
-                (int(state), code, message, request, rows[0][0], rows[-1][0], self._scope),
+                (int(state), code, message, request, rows[0][0], rows[-1][0], self._min_pass),
             )
-        return [Outcome(work.name, name, state, code, message, attempts) for _, name, attempts, *_ in rows]
+        return [Outcome(queue.name, name, state, code, message, attempts) for _, name, attempts, *_ in rows]
 
     # --- how a batch is kept ---
 
-    def _odd_pending(self, low: int, high: int, limit: int) -> list[_Odd]:
+    def _pending_overrides(self, low: int, high: int, limit: int) -> list[_Override]:
         """The first pending things among the odd ones: id, name, attempts, ambiguous, pass."""
         rows = self._execute(
             "SELECT id, attempts, ambiguous, pass FROM odd"
             " WHERE id BETWEEN ? AND ? AND state = 0 AND pass >= ? ORDER BY id LIMIT ?",
-            (low, high, self._scope, limit),
+            (low, high, self._min_pass, limit),
         ).fetchall()
         if not rows:
             return []
-        first, names = rows[0][0], self._names(rows[0][0], rows[-1][0])
+        first, names = rows[0][0], self._read_names(rows[0][0], rows[-1][0])
         return [(thing, names[thing - first], *rest) for thing, *rest in rows]
 
-    def _reached(self, work: CoreQueue) -> int:
+    def _high_water_mark(self, queue: CoreQueue) -> int:
         """The same as `_look_reached`, remembered."""
-        known = self._claimed_up_to.get(work.id)
-        return self._look_reached(work.first, work.last) if known is None else known
+        cached = self._claimed_up_to.get(queue.id)
+        return self._query_high_water_mark(queue.first, queue.last) if cached is None else cached
 
-    def _look_reached(self, first: int, last: int) -> int:
+    def _query_high_water_mark(self, first: int, last: int) -> int:
         """The highest id of a core's things that was ever claimed or decided; those above it are its rest."""
-        batch = self._execute(
+        row = self._execute(
             "SELECT high FROM request WHERE low BETWEEN ? AND ? ORDER BY low DESC LIMIT 1", (first, last)
         ).fetchone()
-        (odd,) = self._execute("SELECT max(id) FROM odd WHERE id BETWEEN ? AND ?", (first, last)).fetchone()
-        return max(first - 1, batch[0] if batch else 0, odd or 0)
+        (highest_override,) = self._execute(
+            "SELECT max(id) FROM odd WHERE id BETWEEN ? AND ?", (first, last)
+        ).fetchone()
+        return max(first - 1, row[0] if row else 0, highest_override or 0)
 
-    def _names(self, low: int, high: int) -> Sequence[str]:
+    def _read_names(self, low: int, high: int) -> Sequence[str]:
         """The names of a range of things of one core."""
         row = self._execute("SELECT names FROM pack WHERE id = ?", (low,)).fetchone()
         if row is not None:
             names: list[str] = row[0].split(" ")
             if len(names) == high - low + 1:  # a whole pack: the common way
                 return names
-        packs = self._execute(
+        blocks = self._execute(
             "SELECT id, names FROM pack WHERE id BETWEEN (SELECT max(id) FROM pack WHERE id <= ?1) AND ?2 ORDER BY id",
             (low, high),
         ).fetchall()
-        if not packs:
+        if not blocks:
             return ()
-        first = packs[0][0]
-        names = " ".join(packed for _, packed in packs).split(" ")
+        first = blocks[0][0]
+        names = " ".join(block_names for _, block_names in blocks).split(" ")
         return names[low - first : high - first + 1]
 
-    def _make_odd(self, number: int, state: int, attempts: int, ambiguous: bool) -> None:
+    def _create_overrides(self, number: int, state: int, attempts: int, ambiguous: bool) -> None:
         """Give each plain thing of a request a row of its own."""
         low, high = self._execute("SELECT low, high FROM request WHERE id = ?", (number,)).fetchone()
         if low is None:
             return
-        self._any_odd = True
+        self._has_overrides = True
         self._connection.executemany(
             "INSERT INTO odd (id, state, attempts, ambiguous, pass, request) VALUES (?, ?, ?, ?, 1, ?)",
             [(thing, state, attempts, ambiguous, number) for thing in range(low, high + 1)],
         )
 
-    def _settle_odd(self, batch: Batch, settlement: BatchResult, count: int) -> None:
-        marked = self._execute(
+    def _update_overrides(self, batch: Batch, result: BatchResult, count: int) -> None:
+        updated = self._execute(
             "UPDATE odd SET state = ?, attempts = attempts + ?, ambiguous = max(ambiguous, ?)"
             " WHERE id BETWEEN ? AND ? AND state = ? AND request = ?",
             (
-                int(settlement.state),
-                settlement.counts_as_attempt,
-                settlement.ambiguous,
+                int(result.state),
+                result.counts_as_attempt,
+                result.ambiguous,
                 batch.ids[0],
                 batch.ids[count - 1],
                 _CLAIMED,
                 batch.request,
             ),
         ).rowcount
-        if marked != count:
+        if updated != count:
             raise InternalError(
-                f"core {batch.core}: request {batch.request} holds {marked} things, {count} were answered;"
+                f"core {batch.core}: request {batch.request} holds {updated} things, {count} were answered;"
                 " please report this"
             )
 
-    def _deviate(self, batch: Batch, settlement: BatchResult) -> None:
-        self._any_odd = True
+    def _apply_results(self, batch: Batch, result: BatchResult) -> None:
+        self._has_overrides = True
         self._connection.executemany(
             "INSERT INTO odd (id, state, attempts, ambiguous, pass, request, code, message)"
             " VALUES (?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
             " state = excluded.state, code = excluded.code, message = excluded.message",
             [
                 (
-                    batch.ids[odd.index],
-                    int(odd.state),
-                    settlement.counts_as_attempt,
-                    settlement.ambiguous,
+                    batch.ids[thing_result.index],
+                    int(thing_result.state),
+                    result.counts_as_attempt,
+                    result.ambiguous,
                     batch.request,
-                    *((None, None) if odd.state is ThingState.PENDING else (odd.code, odd.message)),
+                    *(
+                        (None, None)
+                        if thing_result.state is ThingState.PENDING
+                        else (thing_result.code, thing_result.message)
+                    ),
                 )
-                for odd in settlement.overrides
+                for thing_result in result.overrides
             ],
         )
 
-    def _sent_perhaps(self, number: int) -> None:
+    def _mark_ambiguous(self, number: int) -> None:
         """A claimed request whose fate nobody knows: its things become pending and ambiguous."""
         self._execute("UPDATE odd SET state = 0, ambiguous = 1 WHERE request = ? AND state = ?", (number, _CLAIMED))
-        self._make_odd(number, _PENDING, 0, True)
+        self._create_overrides(number, _PENDING, 0, True)
         self._execute("UPDATE request SET state = ?, plain = 0, verdict = 'unknown' WHERE id = ?", (_DONE, number))
 
-    def _not_sent(self, number: int) -> None:
+    def _unclaim(self, number: int) -> None:
         """A claimed request that was not sent: as if it had never been."""
         low, high, last = self._execute(
             "SELECT low, high, core.last FROM request JOIN core ON core.id = request.core WHERE request.id = ?",
@@ -381,8 +389,8 @@ class Store:
         self._execute("UPDATE odd SET state = 0, request = NULL WHERE request = ? AND state = ?", (number, _CLAIMED))
         self._claimed_up_to.clear()
         if (
-            low is not None and self._look_reached(low, last) > high
+            low is not None and self._query_high_water_mark(low, last) > high
         ):  # not the end of what was claimed: no rest any more
-            self._make_odd(number, _PENDING, 0, False)
+            self._create_overrides(number, _PENDING, 0, False)
             self._execute("UPDATE odd SET request = NULL WHERE id BETWEEN ? AND ?", (low, high))
         self._execute("DELETE FROM request WHERE id = ?", (number,))

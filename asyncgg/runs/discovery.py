@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Literal, Self
 
 from asyncgg.errors import GuardError, SnapshotError, UsageError
-from asyncgg.inventory import LONGEST_SWEEP, CoreState, Found, Origin, Snapshot
+from asyncgg.inventory import MAX_SCAN_AGE, AssociationRecord, CoreState, Origin, Snapshot
 from asyncgg.manifest import Chunk, load_protect
 from asyncgg.manifest.rows import shown
 from asyncgg.model import invalid_name_reason
@@ -72,7 +72,7 @@ class Search:
 
     wanted: Wanted
     inventory: Path
-    max_age: float = LONGEST_SWEEP
+    max_age: float = MAX_SCAN_AGE
     """Seconds since a snapshot that was there already was begun."""
     allow_unlisted: bool = False
     """Go on though some cores were denied or failed in the sweep."""
@@ -106,15 +106,15 @@ def prepare_found(
     wanted = search.wanted
     protect = load_protect(str(settings.protect)) if settings.protect else None
     with Snapshot(search.inventory) as snapshot:
-        snapshot.must_be_finished()
+        snapshot.require_finished()
         if not swept:
             _refuse_others(snapshot, target, account)
             _refuse_old(snapshot, search.max_age)
         survey = _surveyed(snapshot, wanted)
         survey.refuse(snapshot, wanted, allow_unlisted=search.allow_unlisted, swept=swept)
-        source = f"{wanted.source}, found in {snapshot.path} taken {_minute(snapshot.begun_at)}"
+        source = f"{wanted.source}, found in {snapshot.path} taken {_minute(snapshot.started_at)}"
         kind = EvidenceKind.LISTING if swept else EvidenceKind.INVENTORY
-        facts = evidence_fact(kind, search.inventory.absolute(), snapshot.begun_at)
+        facts = evidence_fact(kind, search.inventory.absolute(), snapshot.started_at)
         preparation = Preparation(into, settings, source=source, protect=protect, facts=facts)
         try:
             # Whatever of them is not met is on no core; cores have been surveyed already.
@@ -134,7 +134,7 @@ def prepare_found(
         except BaseException:
             preparation.discard()
             raise
-        lookup = Lookup(str(snapshot.path), snapshot.begun_at, survey.absent())
+        lookup = Lookup(str(snapshot.path), snapshot.started_at, survey.absent())
     return preparation, replace(plan, origin="source", lookup=lookup)
 
 
@@ -173,7 +173,7 @@ class _Survey:
 
     def refuse(self, snapshot: Snapshot, wanted: Wanted, *, allow_unlisted: bool, swept: bool) -> None:
         """Raise when the snapshot does not see everything that is asked for."""
-        partial = snapshot.partial
+        partial = snapshot.coverage_note
         if partial and wanted.kind == "thing":
             raise SnapshotError(f"snapshot {snapshot.path}: it holds {partial}, {_OTHERS}; {_anew(snapshot)}")
         if partial and self.strangers:
@@ -213,13 +213,13 @@ def _surveyed(snapshot: Snapshot, wanted: Wanted) -> _Survey:
     return survey
 
 
-def _pairs(snapshot: Snapshot, wanted: Wanted) -> Generator[Found, None, None]:
+def _pairs(snapshot: Snapshot, wanted: Wanted) -> Generator[AssociationRecord, None, None]:
     """Every association of what is wanted, core by core; to be closed before the snapshot is."""
     ask = snapshot.pairs_of_things if wanted.kind == "thing" else snapshot.pairs_of_cores
     yield from ask(wanted.names)
 
 
-def _chunks(found: Iterator[Found]) -> Iterator[Chunk]:
+def _chunks(found: Iterator[AssociationRecord]) -> Iterator[Chunk]:
     while good := [(pair.core, pair.thing) for pair in islice(found, _CHUNK)]:
         yield Chunk(good=good)
 
@@ -241,10 +241,10 @@ def _refuse_others(snapshot: Snapshot, target: Endpoint | None, account: str) ->
 
 
 def _refuse_old(snapshot: Snapshot, max_age: float) -> None:
-    age = time.time() - snapshot.begun_at
+    age = time.time() - snapshot.started_at
     if age > max_age:
         raise SnapshotError(
-            f"snapshot {snapshot.path}: it was begun {_minute(snapshot.begun_at)}, {format_duration(age)} ago, --max-age"
+            f"snapshot {snapshot.path}: it was begun {_minute(snapshot.started_at)}, {format_duration(age)} ago, --max-age"
             f" allows {format_duration(max_age)}; {_anew(snapshot)}"
         )
 

@@ -14,7 +14,7 @@ from asyncgg.backoff import RetryPolicy
 from asyncgg.classify import CodeTable
 from asyncgg.engine import Engine, EngineOptions, Lane, RunResult
 from asyncgg.events import Listener
-from asyncgg.journal import Journal, JournalReader, Store, operation_of
+from asyncgg.journal import JournalReader, JournalStore, JournalWriter, parse_operation
 from asyncgg.model import Operation, RunState, Summary
 from asyncgg.ratelimit import RampPlan
 from asyncgg.runs.guarded import record_account
@@ -104,10 +104,10 @@ async def execute(
         return result, reader.summary()
 
 
-async def _open(path: Path) -> Journal:
+async def _open(path: Path) -> JournalWriter:
     """Open the journal in a thread; whoever is cancelled meanwhile leaves no lock behind."""
     with ThreadPoolExecutor(1) as thread:
-        opening = thread.submit(Journal, path)
+        opening = thread.submit(JournalWriter, path)
         try:
             return await asyncio.wrap_future(opening)
         except asyncio.CancelledError:
@@ -116,18 +116,18 @@ async def _open(path: Path) -> Journal:
             raise
 
 
-async def _begin(journal: Journal, mode: Mode) -> tuple[Operation, bool]:
+async def _begin(journal: JournalWriter, mode: Mode) -> tuple[Operation, bool]:
     """Take what the mode is about into this start; which operation it is, and whether its things had been listed."""
 
-    def begin(store: Store) -> tuple[str, bool]:
+    def begin(store: JournalStore) -> tuple[str, bool]:
         if mode is Mode.RETRY:
             store.begin_retry()
         else:
             store.begin_resume()
         return store.get("operation"), bool(store.get("evidence"))
 
-    operation, listed = await journal.call(begin)
-    return operation_of(operation, journal.path), listed
+    operation, listed = await journal.submit(begin)
+    return parse_operation(operation, journal.path), listed
 
 
 def exit_code(result: RunResult) -> int:

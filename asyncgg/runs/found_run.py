@@ -9,7 +9,7 @@ from typing import Any
 
 from asyncgg.errors import CredentialsError, SnapshotError
 from asyncgg.events import Listener
-from asyncgg.inventory import LONGEST_SWEEP
+from asyncgg.inventory import MAX_SCAN_AGE
 from asyncgg.model import Summary
 from asyncgg.runs.discovery import Search, Wanted, finished_origin, prepare_found
 from asyncgg.runs.execute import connection_of
@@ -27,7 +27,7 @@ async def disassociate_things(
     things: Iterable[str],
     *,
     inventory: str | Path,
-    max_age: float = LONGEST_SWEEP,
+    max_age: float = MAX_SCAN_AGE,
     allow_unlisted: bool = False,
     settings: Settings | None = None,
     transport: Transport | None = None,
@@ -54,7 +54,7 @@ async def disassociate_cores(
     cores: Iterable[str],
     *,
     inventory: str | Path,
-    max_age: float = LONGEST_SWEEP,
+    max_age: float = MAX_SCAN_AGE,
     allow_unlisted: bool = False,
     settings: Settings | None = None,
     transport: Transport | None = None,
@@ -98,6 +98,6 @@ async def _asked(search: Search, settings: Settings, target: Endpoint, *, sweep:
             search.inventory, settings, target, account=found, cores=cores, max_age=search.max_age
         )
         if not swept.finished:
-            kind = CredentialsError if swept.credentials else SnapshotError
+            kind = CredentialsError if swept.is_auth_error else SnapshotError
             raise kind(f"snapshot {search.inventory}: its sweep is not over ({swept.state}): {swept.reason}")
     return found.account if found else ""

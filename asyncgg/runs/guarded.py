@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from asyncgg.errors import AsyncggError, CredentialsError, GuardError, ServiceError
-from asyncgg.journal import Journal, JournalReader
+from asyncgg.journal import JournalReader, JournalWriter
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, ConnectionConfig, Endpoint, get_caller_identity
 
@@ -52,7 +52,7 @@ def recorded_account(path: Path) -> str:
         return reader.meta().get("account", "")
 
 
-async def record_account(journal: Journal, found: CallerIdentity | None) -> None:
+async def record_account(journal: JournalWriter, found: CallerIdentity | None) -> None:
     """Write the account into the journal, so that a later start cannot act in another one."""
     if found is not None:
-        await journal.call(lambda store: store.put(account=found.account, arn=found.arn))
+        await journal.submit(lambda store: store.put(account=found.account, arn=found.arn))

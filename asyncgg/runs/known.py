@@ -25,7 +25,7 @@ def known_before(inventory: Path | None, journal: Path, meta: Mapping[str, str])
         yield None
         return
     with Snapshot(inventory) as snapshot:
-        snapshot.must_be_finished()
+        snapshot.require_finished()
         _check(snapshot, journal, meta)
 
         def known(core: str) -> Container[str]:

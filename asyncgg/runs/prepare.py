@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from asyncgg.errors import GuardError, ManifestError
-from asyncgg.journal import Imported, Importer
+from asyncgg.journal import Importer, ImportSummary
 from asyncgg.manifest import BadRow, Chunk, Protect, RejectsWriter
 from asyncgg.model import Operation, RunState
 from asyncgg.runs.plan import Plan, quota_burst, quota_rate, seconds_at_quota
@@ -62,7 +62,7 @@ class Preparation:
         self._bad: list[BadRow] = []
         self._rejected = 0
         self._protected = 0
-        self._imported: Imported | None = None
+        self._imported: ImportSummary | None = None
 
     def add(self, chunk: Chunk) -> None:
         """Take in a manifest's chunk."""
@@ -80,7 +80,7 @@ class Preparation:
 
     def add_chosen(self, chosen: Sequence[tuple[str, str, str]], *, protected: int = 0) -> None:
         """Take in (core, thing, reason) that something chose, having left out `protected` things itself."""
-        self._importer.add_chosen(chosen)
+        self._importer.add_with_reasons(chosen)
         self._protected += protected
 
     def finish(self, target: Endpoint | None) -> Plan:
@@ -115,7 +115,7 @@ class Preparation:
             things=imported.total,
             cores=imported.cores,
             requests=imported.minimum,
-            largest_core=imported.largest,
+            largest_core=imported.largest_core,
             rejected=self._rejected,
             duplicates=imported.duplicates,
             protected=self._protected,
@@ -154,7 +154,7 @@ class Preparation:
                 + "\n".join(lines)
             )
 
-    def _refuse_amounts(self, imported: Imported) -> None:
+    def _refuse_amounts(self, imported: ImportSummary) -> None:
         if not imported.total:
             why = f"{self._protected} are protected" if self._protected else "no row is good"
             raise ManifestError(f"{self._source}: no associations are left to {self._operation} ({why})")

@@ -10,7 +10,7 @@ from typing import Protocol
 from asyncgg.backoff import RetryPolicy
 from asyncgg.engine import Lane
 from asyncgg.events import Listener
-from asyncgg.inventory import LONGEST_SWEEP, Origin, Sweep, SweepOptions, Swept, sweep
+from asyncgg.inventory import MAX_SCAN_AGE, FleetScan, Origin, ScanOptions, ScanResult, scan_fleet
 from asyncgg.ratelimit import AdaptiveRate
 from asyncgg.runs.execute import connection_of
 from asyncgg.runs.pace import rate_policy
@@ -26,12 +26,12 @@ class BothWays(Transport, ListingTransport, Protocol):
     """What sends and reads, as every transport does that is made from settings."""
 
 
-def sweep_options(settings: Settings, *, max_age: float = LONGEST_SWEEP) -> SweepOptions:
+def sweep_options(settings: Settings, *, max_age: float = MAX_SCAN_AGE) -> ScanOptions:
     """How a sweep is to behave with these settings."""
-    return SweepOptions(
+    return ScanOptions(
         concurrency=settings.concurrency,
         retry=RetryPolicy(settings.max_attempts, settings.max_attempts_unknown),
-        patience=settings.stall_timeout,
+        stall_timeout=settings.stall_timeout,
         deadline=settings.deadline,
         max_age=max_age,
     )
@@ -56,11 +56,11 @@ async def take_inventory(
     account: CallerIdentity | None = None,
     filters: CoreFilter | None = None,
     cores: Sequence[str] | None = None,
-    max_age: float = LONGEST_SWEEP,
+    max_age: float = MAX_SCAN_AGE,
     transport: BothWays | None = None,
     listeners: Sequence[Listener] = (),
-    on_sweep: Callable[[Sweep], object] | None = None,
-) -> Swept:
+    on_sweep: Callable[[FleetScan], object] | None = None,
+) -> ScanResult:
     """Sweep the fleet of `target`, or just `cores`, into the snapshot at `path`; see `asyncgg.inventory.sweep`.
 
     `transport` replaces the one made from the settings.
@@ -72,7 +72,7 @@ async def take_inventory(
         if transport is None:
             transport = await stack.enter_async_context(open_transport(connection_of(settings), settings.transport))
         lane = Lane(transport, sweep_rate(settings, target.region), retry=options.retry)
-        return await sweep(
+        return await scan_fleet(
             path,
             lane,
             transport,
@@ -81,5 +81,5 @@ async def take_inventory(
             cores=cores,
             options=options,
             listeners=listeners,
-            on_sweep=on_sweep,
+            on_scan=on_sweep,
         )

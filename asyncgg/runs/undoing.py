@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from asyncgg.errors import JournalError, UsageError
-from asyncgg.journal import Change, JournalReader, Sureness, changes, operation_of
+from asyncgg.journal import Certainty, JournalReader, ThingEffect, iter_effects, parse_operation
 from asyncgg.manifest import Chunk, load_protect
 from asyncgg.manifest.only import Only
 from asyncgg.manifest.writing import timestamp
@@ -57,13 +57,13 @@ class Fate(Enum):
     """Left out by the person."""
 
 
-_BY_SURENESS: Final[Mapping[Sureness, Fate]] = {
-    Sureness.ACCEPTED: Fate.TAKEN_BACK,
-    Sureness.PROVEN: Fate.TAKEN_BACK,
-    Sureness.BEFORE: Fate.AS_BEFORE,
-    Sureness.UNCHANGED: Fate.AS_BEFORE,
-    Sureness.DOUBTFUL: Fate.DOUBTFUL,
-    Sureness.UNRESOLVED: Fate.UNRESOLVED,
+_BY_SURENESS: Final[Mapping[Certainty, Fate]] = {
+    Certainty.ACCEPTED: Fate.TAKEN_BACK,
+    Certainty.CONFIRMED: Fate.TAKEN_BACK,
+    Certainty.ALREADY_DONE: Fate.AS_BEFORE,
+    Certainty.UNCHANGED: Fate.AS_BEFORE,
+    Certainty.UNCERTAIN: Fate.DOUBTFUL,
+    Certainty.UNRESOLVED: Fate.UNRESOLVED,
 }
 
 
@@ -77,7 +77,7 @@ WORDS: Final[Mapping[Fate, str]] = {
 """How a person is told of those that are left out."""
 
 
-def fate_of(sureness: Sureness, *, known: bool) -> Fate:
+def fate_of(sureness: Certainty, *, known: bool) -> Fate:
     """What becomes of a thing whose effect is so sure; `known`: whether it is known how it was before the run."""
     fate = _BY_SURENESS[sureness]
     return Fate.NOT_KNOWN if fate is Fate.TAKEN_BACK and not known else fate
@@ -139,7 +139,7 @@ def prepare_undo(
         )
         try:
             tally: Counter[Fate] = Counter()
-            for chunk in _chunks(_taken_back(changes(reader), known, only, tally)):
+            for chunk in _chunks(_taken_back(iter_effects(reader), known, only, tally)):
                 preparation.add(chunk)
             if only is not None:
                 only.check(source.name)
@@ -153,10 +153,10 @@ def prepare_undo(
 
 
 def _read(reader: JournalReader) -> _Source:
-    if reader.running():
+    if reader.is_running():
         raise JournalError(f"journal {reader.path}: a process is running it; stop it or wait for its end, then undo")
     meta = reader.meta()
-    operation = operation_of(meta.get("operation", ""), reader.path)
+    operation = parse_operation(meta.get("operation", ""), reader.path)
     evident = evidence_of(meta, reader.path) is not None
     return _Source(reader.path, meta.get("run", ""), operation, evident, meta)
 
@@ -177,7 +177,7 @@ def _nothing(_core: str) -> Container[str]:
 
 
 def _taken_back(
-    found: Iterator[Change], known: KnownBefore, only: Only | None, tally: Counter[Fate]
+    found: Iterator[ThingEffect], known: KnownBefore, only: Only | None, tally: Counter[Fate]
 ) -> Iterator[tuple[str, str]]:
     """The pairs to take back; `tally` counts the fate of each thing."""
     for core, group in groupby(found, lambda change: change.core):
@@ -188,7 +188,7 @@ def _taken_back(
                 continue
             if known_things is None:
                 known_things = known(core)
-            fate = fate_of(change.sureness, known=change.thing in known_things)
+            fate = fate_of(change.certainty, known=change.thing in known_things)
             tally[fate] += 1
             if fate is Fate.TAKEN_BACK:
                 yield core, change.thing

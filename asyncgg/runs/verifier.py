@@ -18,8 +18,8 @@ from asyncgg.backoff import RetryPolicy
 from asyncgg.engine import Lane, StopReason
 from asyncgg.errors import JournalError, SnapshotError, UsageError
 from asyncgg.events import Listener
-from asyncgg.inventory import CoreState, Origin, Sweep, SweepOptions, Swept, sweep
-from asyncgg.journal import JournalReader, operation_of
+from asyncgg.inventory import CoreState, FleetScan, Origin, ScanOptions, ScanResult, scan_fleet
+from asyncgg.journal import JournalReader, parse_operation
 from asyncgg.manifest.writing import place_of
 from asyncgg.model import Operation, RunState
 from asyncgg.report.left import write_mismatches
@@ -44,14 +44,14 @@ class Verifier:
         journal: Path,
         lane: Lane,
         reads: ListingTransport,
-        options: SweepOptions,
+        options: ScanOptions,
         *,
         origin: Origin | None = None,
         wait: float = 0.0,
         out: Path | None = None,
         failures: Path | None = None,
         listeners: Sequence[Listener] = (),
-        on_sweep: Callable[[Sweep], object] = lambda sweep: None,
+        on_sweep: Callable[[FleetScan], object] = lambda sweep: None,
         threaded: bool = True,
     ) -> None:
         self._journal = journal
@@ -67,8 +67,8 @@ class Verifier:
         self._begun = self._clock()
         self._stop: StopReason | None = None
         self._stopped = asyncio.Event()
-        self._sweep: Sweep | None = None
-        self._looks: list[Swept] = []
+        self._sweep: FleetScan | None = None
+        self._looks: list[ScanResult] = []
 
     def stop(self, stop: StopReason) -> None:
         """Ask for nothing new, let what is in flight end."""
@@ -89,7 +89,7 @@ class Verifier:
             sight = stack.enter_context(Sight())
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="asyncgg-verify-")))
             meta = reader.meta()
-            operation = operation_of(meta.get("operation", ""), self._journal)
+            operation = parse_operation(meta.get("operation", ""), self._journal)
             began = float(meta.get("created") or 0)
             cores = await asyncio.to_thread(touched_cores, reader)
             doubtful, tally = cores, Tally()
@@ -133,11 +133,13 @@ class Verifier:
         if deadline is not None:
             options = replace(options, deadline=max(0.0, self._begun + deadline - self._clock()))
         self._looks.append(
-            await sweep(path, self._lane, self._reads, cores=cores, options=options, on_sweep=self._watch, **self._how)
+            await scan_fleet(
+                path, self._lane, self._reads, cores=cores, options=options, on_scan=self._watch, **self._how
+            )
         )
         self._sweep = None
 
-    def _watch(self, sweep: Sweep) -> None:
+    def _watch(self, sweep: FleetScan) -> None:
         self._sweep = sweep
         self._on_sweep(sweep)
 
@@ -164,7 +166,7 @@ class Verifier:
             operation=operation,
             state=state,
             reason=reason,
-            credentials=last is not None and last.credentials,
+            credentials=last is not None and last.is_auth_error,
             begun_at=since,
             at=time.time(),
             tally=tally,

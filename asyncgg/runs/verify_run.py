@@ -51,7 +51,7 @@ def origins_of(journal: Path, given: Mapping[str, Any]) -> Origins:
         UsageError, SettingsError: as `refuse_elsewhere`, `target_of` and `inherited`.
     """
     with JournalReader(journal) as reader:
-        if reader.running():
+        if reader.is_running():
             raise JournalError(f"journal {journal}: a process is running it; wait for its end, then verify")
         meta = reader.meta()
         refuse_elsewhere(meta, given)

@@ -17,13 +17,13 @@ from types import TracebackType
 from typing import Final, Self
 
 from asyncgg.inventory import CoreState, Snapshot
-from asyncgg.journal import JournalReader, Sureness, changes
+from asyncgg.journal import Certainty, JournalReader, iter_effects
 from asyncgg.model import Operation
 
 __all__ = ["Checked", "Finding", "Sight", "Tally", "check", "finding_of", "touched_cores"]
 
 _SEEN: Final = frozenset({CoreState.DONE, CoreState.VANISHED})
-_CLAIMED_DONE: Final = frozenset({Sureness.ACCEPTED, Sureness.PROVEN, Sureness.BEFORE})
+_CLAIMED_DONE: Final = frozenset({Certainty.ACCEPTED, Certainty.CONFIRMED, Certainty.ALREADY_DONE})
 
 
 class Finding(Enum):
@@ -66,7 +66,7 @@ Present = Callable[[str], Mapping[str, float | None] | None]
 """By core: the things that were listed and when each was associated; None when the core could not be listed."""
 
 
-def finding_of(sureness: Sureness, operation: Operation, present: bool | None) -> Finding:
+def finding_of(sureness: Certainty, operation: Operation, present: bool | None) -> Finding:
     """What a thing is found to be; `present`: whether the association was listed, None when nobody could see."""
     claimed = sureness in _CLAIMED_DONE
     if present is None:
@@ -80,8 +80,8 @@ def finding_of(sureness: Sureness, operation: Operation, present: bool | None) -
 def touched_cores(reader: JournalReader) -> list[str]:
     """The cores at which the run may have changed something."""
     found: dict[str, None] = {}
-    for change in changes(reader):
-        if change.sureness is not Sureness.UNCHANGED:
+    for change in iter_effects(reader):
+        if change.certainty is not Certainty.UNCHANGED:
             found[change.core] = None
     return list(found)
 
@@ -93,12 +93,12 @@ def check(
 
     `began` is when the run began, in seconds since 1970.
     """
-    for core, group in groupby(changes(reader), lambda change: change.core):
+    for core, group in groupby(iter_effects(reader), lambda change: change.core):
         seen = present(core)
         doubtful = False
         for change in group:
             there = None if seen is None else change.thing in seen
-            found = finding_of(change.sureness, operation, there)
+            found = finding_of(change.certainty, operation, there)
             at = seen.get(change.thing) if seen else None
             tally.findings[found] += 1
             tally.again += found is Finding.LEFT and at is not None and at > began
@@ -129,7 +129,7 @@ class Sight:
         """Look at another snapshot, newer than those before. Raises `SnapshotError`."""
         snapshot = self._open.enter_context(Snapshot(path))
         if self.begun_at is None:
-            self.begun_at = snapshot.begun_at
+            self.begun_at = snapshot.started_at
         for core in snapshot.cores():
             # What was seen once is not unseen again by a look that did not get there.
             if core.state in _SEEN or core.device.name not in self._latest:

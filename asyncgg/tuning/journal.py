@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from asyncgg.journal import Journal, schema
+from asyncgg.journal import JournalWriter, schema
 from asyncgg.model import MAX_BATCH, RunState
 from asyncgg.tuning.values import Work
 
@@ -46,11 +46,11 @@ class Bench:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @contextmanager
-    def journal(self) -> Iterator[Journal]:
+    def journal(self) -> Iterator[JournalWriter]:
         """A fresh journal of the whole work, gone after the block."""
         path = self._folder / "trial.journal"
         shutil.copyfile(self._template, path)
-        journal = Journal(path, threaded=False, durable=False)
+        journal = JournalWriter(path, threaded=False, durable=False)
         try:
             yield journal
         finally:

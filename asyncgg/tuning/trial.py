@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 
 from asyncgg.engine import Engine, Lane
-from asyncgg.journal import Journal, Store
+from asyncgg.journal import JournalStore, JournalWriter
 from asyncgg.model import RunState
 from asyncgg.ratelimit import DOCUMENTED_QUOTA
 from asyncgg.runs.execute import engine_options
@@ -40,8 +40,8 @@ def try_out(point: Point, setup: Setup, bench: Bench, seed: int = 0) -> Trial:
         return run_virtual(_run(point, setup, journal, seed))
 
 
-async def _run(point: Point, setup: Setup, journal: Journal, seed: int) -> Trial:
-    await journal.call(Store.begin_resume)
+async def _run(point: Point, setup: Setup, journal: JournalWriter, seed: int) -> Trial:
+    await journal.submit(JournalStore.begin_resume)
     service = FakeService(setup.script, seed=seed, record_log=False)
     settings = build_settings({"quota": setup.documented}, settings_of(point))
     options = engine_options(settings)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from asyncgg.cleanup.telling import words
-from asyncgg.journal import JournalReader, RunLock
+from asyncgg.journal import FileLock, JournalReader
 from asyncgg.model import RunState
 from asyncgg.transport import Endpoint
 from tests.cleanup.nightly import GUARDS, House
@@ -238,7 +238,7 @@ def test_a_run_that_somebody_runs_by_hand(tmp_path: Path, resume: str) -> None:
     house = stopped(tmp_path)
     house.state = f"[state]\nresume-unfinished = {resume}\n"
     house.write()
-    lock = RunLock(house.nights()[0].journal)
+    lock = FileLock(house.nights()[0].journal)
     report = house.start()
     lock.release()
     assert (report.exit, "somebody runs it by hand" in report.reason) == (4, True)

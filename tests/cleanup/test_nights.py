@@ -11,7 +11,7 @@ import pytest
 
 from asyncgg.cleanup.nights import Nights
 from asyncgg.errors import GuardError
-from asyncgg.journal import Journal, RunLock
+from asyncgg.journal import FileLock, JournalWriter
 from tests.cleanup.nightly import House, decisions, facts
 
 pytestmark = pytest.mark.usefixtures("unsynced")
@@ -50,7 +50,7 @@ def test_a_night_that_is_being_run_is_not_removed(tmp_path: Path) -> None:
     """Rotation leaves what somebody resumes by hand."""
     nights = Nights(tmp_path, 1)
     made = [nights.begin(at) for at in (1.0, 2.0, 3.0)]
-    lock = RunLock(made[0].journal)
+    lock = FileLock(made[0].journal)
     assert nights.rotate(None) == [made[1].name]
     lock.release()
     assert nights.rotate(made[0]) == []
@@ -133,4 +133,4 @@ async def test_the_lock_outlives_no_journal(tmp_path: Path) -> None:
     house = House(tmp_path, known=facts(1, 10))
     report = await house.night()
     assert report.night is not None
-    Journal(report.night.journal, threaded=False).close()
+    JournalWriter(report.night.journal, threaded=False).close()

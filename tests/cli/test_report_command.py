@@ -127,7 +127,7 @@ def test_status_of_a_stopped_run_says_how_long_the_rest_takes(cli: Cli, serve: S
 
 def test_watching_ends_with_the_run(cli: Cli, partial: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """--watch writes a line while the run is going, and the status once it is over."""
-    real = JournalReader.running
+    real = JournalReader.is_running
     going = [True, True, True, True]
     monkeypatch.setattr(JournalReader, "running", lambda self: going.pop() if going else real(self))
     slept: list[float] = []

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from asyncgg.journal import Store
+from asyncgg.journal import JournalStore
 from asyncgg.manifest.s3 import S3Download
 from tests.cli.conftest import Serve
 from tests.cli.support import Cli, fleet
@@ -211,9 +211,9 @@ def test_a_plan_with_bad_rows_is_2_unless_they_may_be_skipped(cli: Cli, serve: S
 def test_a_disk_that_fills_up_ends_it_with_a_summary(cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the journal cannot be written any more: the summary, one sentence, exit 1; the journal can be resumed."""
     simulator = serve(fleet(10, 1))
-    real, settled = Store.settle, 0
+    real, settled = JournalStore.record_batch, 0
 
-    def settle(self: Store, *arguments: Any) -> None:
+    def settle(self: JournalStore, *arguments: Any) -> None:
         nonlocal settled
         settled += 1
         if settled > 3:
@@ -222,7 +222,7 @@ def test_a_disk_that_fills_up_ends_it_with_a_summary(cli: Cli, serve: Serve, mon
             raise full
         real(self, *arguments)
 
-    monkeypatch.setattr(Store, "settle", settle)
+    monkeypatch.setattr(JournalStore, "settle", settle)
     ended = cli("disassociate", "fleet.csv", "--yes", "--quiet", "--rate", 20, "--json", "--journal", "run.journal")
     assert ended.code == 1
     assert ended.err.startswith("error: journal run.journal: the disk is full; free some space")
@@ -230,7 +230,7 @@ def test_a_disk_that_fills_up_ends_it_with_a_summary(cli: Cli, serve: Serve, mon
     assert ended.json["exit"] == 1
     assert ended.json["state"] == "interrupted"
     assert ended.json["things"]["pending"] > 0
-    monkeypatch.setattr(Store, "settle", real)
+    monkeypatch.setattr(JournalStore, "settle", real)
     resumed = cli("resume", "run.journal", *QUICK, "--json", "--quiet")
     assert resumed.code == 0
     assert not any(simulator.service.fleet.things.values())

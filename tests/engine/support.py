@@ -10,7 +10,7 @@ from pathlib import Path
 
 from asyncgg.engine import Engine, EngineOptions, Lane, RunResult
 from asyncgg.events import Event, ThingsFinished
-from asyncgg.journal import Importer, Journal, JournalReader, OutcomeRow
+from asyncgg.journal import Importer, JournalReader, JournalWriter, OutcomeRow
 from asyncgg.model import Outcome, Reply, ThingState
 from asyncgg.ratelimit import AdaptiveRate, FixedRate
 from asyncgg.simulator.config import SimulatorConfig
@@ -83,10 +83,10 @@ class Bench:
         options: EngineOptions | None = None,
     ) -> RunResult:
         """One start: opens the journal, runs the engine to its end, closes."""
-        journal = Journal(self.path, threaded=False)
+        journal = JournalWriter(self.path, threaded=False)
         journal._connection.execute("PRAGMA synchronous = OFF")  # no power is lost here, and syncs are most of the time
         try:
-            await journal.call(lambda store: store.begin_retry() if retry else store.begin_resume())
+            await journal.submit(lambda store: store.begin_retry() if retry else store.begin_resume())
             kind = AdaptiveRate if adaptive else FixedRate
             lane = Lane(self.transport, kind(rate, burst=burst))
             self.engine = Engine(journal, lane, options or EngineOptions(), [self.events.append])

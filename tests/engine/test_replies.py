@@ -10,7 +10,7 @@ import pytest
 from asyncgg.engine import Engine, EngineOptions, Lane
 from asyncgg.engine.replies import sanitize_reply
 from asyncgg.events import Event
-from asyncgg.journal import Journal
+from asyncgg.journal import JournalWriter
 from asyncgg.model import Accepted, EntryError, ErrorResponse, NoResponse, Reply, RunState
 from asyncgg.ratelimit import FixedRate
 from tests.engine.support import journal_of
@@ -54,9 +54,9 @@ async def test_a_wrong_signature_gives_no_token_away(tmp_path: Path) -> None:
     """AWS's answer to a wrong signature quotes the session token; neither reason, events nor journal repeat it."""
     path = journal_of(tmp_path / "j", [("core", "thing")])
     events: list[Event] = []
-    journal = Journal(path, threaded=False)
+    journal = JournalWriter(path, threaded=False)
     try:
-        await journal.call(lambda store: store.begin_resume())
+        await journal.submit(lambda store: store.begin_resume())
         transport = Answering(ErrorResponse(403, "InvalidSignatureException", CANONICAL))
         lane = Lane(transport, FixedRate(10.0))
         result = await Engine(journal, lane, EngineOptions(), [events.append]).run()

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from asyncgg.backoff import RetryPolicy
 from asyncgg.engine import Lane
 from asyncgg.events import Event
-from asyncgg.inventory import Snapshot, Sweep, SweepOptions, Swept, sweep
+from asyncgg.inventory import FleetScan, ScanOptions, ScanResult, Snapshot, scan_fleet
 from asyncgg.model import ClientDevice, CoreDevice, ErrorResponse, NoResponse, Reply
 from asyncgg.ratelimit import AdaptiveRate, FixedRate
 from asyncgg.simulator import FleetPlan
@@ -117,7 +117,7 @@ class Bench:
         self.reads = DirectReads(self.service)
         self.events: list[Event] = []
         self.lane: Lane | None = None
-        self.sweep: Sweep | None = None
+        self.sweep: FleetScan | None = None
 
     async def start(
         self,
@@ -125,24 +125,24 @@ class Bench:
         rate: float = 100.0,
         burst: float = 5.0,
         adaptive: bool = False,
-        options: SweepOptions | None = None,
+        options: ScanOptions | None = None,
         **how: Any,
-    ) -> Swept:
+    ) -> ScanResult:
         """One start of the sweep."""
         kind = AdaptiveRate if adaptive else FixedRate
         self.lane = Lane(self.reads, kind(rate, burst=burst))
-        return await sweep(
+        return await scan_fleet(
             self.path,
             self.lane,
             self.reads,
-            options=options or SweepOptions(retry=RetryPolicy(max_attempts=50)),
+            options=options or ScanOptions(retry=RetryPolicy(max_attempts=50)),
             listeners=[self.events.append],
-            on_sweep=self._watch,
+            on_scan=self._watch,
             threaded=False,
             **how,
         )
 
-    def _watch(self, begun: Sweep) -> None:
+    def _watch(self, begun: FleetScan) -> None:
         self.sweep = begun
 
     def told(self, kind: type) -> list[Any]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncgg.inventory import minimum
-from asyncgg.inventory.chain import Chain
+from asyncgg.inventory import minimum_requests
+from asyncgg.inventory.chain import PageLoopDetector
 from asyncgg.inventory.estimate import requests_left
 
 
 def test_the_formula() -> None:
     """ceil(C / 100), one at least, and max(1, ceil(n / 100)) of each core."""
-    assert minimum([]) == 1
-    assert minimum([0]) == 2
-    assert minimum([0, 100, 101, 300]) == 1 + 1 + 1 + 2 + 3
-    assert minimum([1] * 100) == 101
-    assert minimum([1] * 101) == 103
+    assert minimum_requests([]) == 1
+    assert minimum_requests([0]) == 2
+    assert minimum_requests([0, 100, 101, 300]) == 1 + 1 + 1 + 2 + 3
+    assert minimum_requests([1] * 100) == 101
+    assert minimum_requests([1] * 101) == 103
 
 
 @given(
@@ -32,11 +32,11 @@ def test_an_estimate_is_never_below_what_is_certain(
     """Every list that has not ended needs one request at least; with nothing left the estimate is nothing."""
     left = requests_left(
         waiting=waiting,
-        begun=len(pages),
-        begun_pages=sum(pages),
+        started=len(pages),
+        started_pages=sum(pages),
         ended=ended,
         ended_pages=ended + more if ended else 0,
-        cores_left=cores_left,
+        core_list_pending=cores_left,
     )
     assert left >= waiting + len(pages) + cores_left
     assert bool(left) == bool(waiting or pages or cores_left)
@@ -44,26 +44,28 @@ def test_an_estimate_is_never_below_what_is_certain(
 
 def test_an_estimate_goes_by_the_mean() -> None:
     """Ten cores like the hundred before, of three pages each, and one that has had one of them."""
-    assert requests_left(waiting=10, begun=1, begun_pages=1, ended=100, ended_pages=300, cores_left=False) == 32
+    assert (
+        requests_left(waiting=10, started=1, started_pages=1, ended=100, ended_pages=300, core_list_pending=False) == 32
+    )
 
 
 @given(st.lists(st.sets(st.integers(0, 10_000), min_size=1, max_size=5), max_size=50, unique_by=tuple))
 def test_a_sound_list_goes_on(pages: list[set[int]]) -> None:
     """Different pages with different tokens are never taken for a circle."""
-    chain = Chain()
-    assert all(chain.goes_on(map(str, page), f"token-{number}") for number, page in enumerate(pages))
+    chain = PageLoopDetector()
+    assert all(chain.accept(map(str, page), f"token-{number}") for number, page in enumerate(pages))
 
 
 @given(st.integers(1, 30), st.integers(0, 29))
 def test_every_circle_is_found(length: int, back: int) -> None:
     """A token that leads back to any earlier place is found the first time it comes."""
-    chain, back = Chain(), back % length
+    chain, back = PageLoopDetector(), back % length
     tokens = ["", *(f"token-{number}" for number in range(length - 1))]
     for number, token in enumerate(tokens[1:]):
-        assert chain.goes_on([f"thing-{number}"], token)
-    assert not chain.goes_on(["another"], tokens[back])
+        assert chain.accept([f"thing-{number}"], token)
+    assert not chain.accept(["another"], tokens[back])
 
 
 def test_a_list_that_is_gone_on_with_knows_its_first_token() -> None:
     """After a restart the token it was begun with is one it has seen."""
-    assert not Chain("t").goes_on(["a"], "t")
+    assert not PageLoopDetector("t").accept(["a"], "t")

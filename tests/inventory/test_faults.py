@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from asyncgg.backoff import RetryPolicy
 from asyncgg.errors import CredentialsError
 from asyncgg.events import CoreScanFailed, InvalidNames, PageFailed, Throttled
-from asyncgg.inventory import CoreState, Snapshot, SweepOptions, Swept, minimum
+from asyncgg.inventory import CoreState, ScanOptions, ScanResult, Snapshot, minimum_requests
 from asyncgg.model import ClientDevice, CoreDevice, ErrorResponse, NoResponse, RunState
 from asyncgg.testing import run_virtual
 from asyncgg.transport.reads import Page
@@ -54,7 +54,7 @@ def test_the_snapshot_is_the_fleet_whatever_happens(
     """Any fleet, any passing faults, throttled or not, cut off after any request and gone on with: the snapshot holds
     every association of the fleet once, and no page is asked for twice but for a fault or the cut."""
 
-    async def sweep(path: Path) -> tuple[Swept, Bench]:
+    async def sweep(path: Path) -> tuple[ScanResult, Bench]:
         bench = Bench(path, fleet(sizes), fault=tuple(sorted(faults)), seed=seed, rate=quota, burst=3.0)
         if cut is not None and (early := await _cut_after(bench, cut, rate=40.0, adaptive=adaptive)):
             return early, bench
@@ -65,16 +65,16 @@ def test_the_snapshot_is_the_fleet_whatever_happens(
         swept, bench = run_virtual(sweep(path))
         assert swept.state is RunState.COMPLETE
         bench.check()
-        assert swept.minimum == minimum(sizes)
+        assert swept.minimum == minimum_requests(sizes)
         if not faults and quota == float("inf") and cut is None:
-            assert swept.sent == minimum(sizes)
+            assert swept.sent == minimum_requests(sizes)
 
 
 class _CutError(Exception):
     """What a listener of a test raises to end a start at a given request, as a crash would: nothing is tidied up."""
 
 
-async def _cut_after(bench: Bench, requests: int, **how: Any) -> Swept | None:
+async def _cut_after(bench: Bench, requests: int, **how: Any) -> ScanResult | None:
     """Cut a start at this request; its result when it came to its end before."""
 
     def count(core: str, token: str) -> None:
@@ -98,7 +98,7 @@ pytestmark = pytest.mark.virtual
 async def test_a_throttled_sweep_slows_down_and_loses_nothing(tmp_path: Path) -> None:
     """Throttles cost no core an attempt: with one attempt each, all are listed under a quota of a third of the rate."""
     bench = Bench(tmp_path / "fleet.db", fleet([120] * 40), rate=30.0, burst=2.0, retry_after="auto")
-    swept = await bench.start(rate=90.0, adaptive=True, options=SweepOptions(retry=RetryPolicy(max_attempts=1)))
+    swept = await bench.start(rate=90.0, adaptive=True, options=ScanOptions(retry=RetryPolicy(max_attempts=1)))
     bench.check()
     assert swept.state is RunState.COMPLETE
     assert swept.throttled == len(bench.told(Throttled)) > 0
@@ -136,7 +136,7 @@ async def test_a_core_that_always_fails_is_given_up(tmp_path: Path) -> None:
     """After its attempts are used up a core has failed; what was had of it before stays, and is told as incomplete."""
     bench = Bench(tmp_path / "fleet.db", fleet([250, 1]))
     bench.reads.before = lambda core, token: BROKEN if core == "core-000" and token else None
-    swept = await bench.start(options=SweepOptions(retry=RetryPolicy(max_attempts=4)))
+    swept = await bench.start(options=ScanOptions(retry=RetryPolicy(max_attempts=4)))
     assert (swept.state, swept.counts.failed, swept.counts.associations) == (RunState.PARTIAL, 1, 101)
     assert len(bench.told(PageFailed)) == 4
     assert swept.retried == 3
@@ -147,7 +147,7 @@ async def test_denied_everywhere_ends_the_sweep(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "fleet.db", fleet([1] * 50))
     bench.reads.before = lambda core, token: DENIED if core else None
     swept = await bench.start(rate=10.0)
-    assert (swept.state, swept.credentials, swept.failed_share) == (RunState.ABORTED, True, 1.0)
+    assert (swept.state, swept.is_auth_error, swept.failed_share) == (RunState.ABORTED, True, 1.0)
     assert "greengrass:ListClientDevicesAssociatedWithCoreDevice" in swept.reason
     assert swept.sent < 20
     bench.reads.before = lambda core, token: None
@@ -160,7 +160,7 @@ async def test_a_denied_list_of_cores_names_the_permission(tmp_path: Path) -> No
     bench = Bench(tmp_path / "fleet.db", fleet([1]))
     bench.reads.before = of("", DENIED)
     swept = await bench.start()
-    assert (swept.state, swept.credentials, swept.sent) == (RunState.ABORTED, True, 1)
+    assert (swept.state, swept.is_auth_error, swept.sent) == (RunState.ABORTED, True, 1)
     assert "greengrass:ListCoreDevices" in swept.reason
 
 
@@ -233,7 +233,7 @@ async def test_what_is_told_twice_is_there_once(tmp_path: Path) -> None:
     bench.reads.before = lambda core, token: pages.get((core, token))
     swept = await bench.start()
     assert swept.state is RunState.COMPLETE
-    assert (swept.counts.cores, swept.counts.associations, swept.counts.repeated) == (2, 5, 2)
+    assert (swept.counts.cores, swept.counts.associations, swept.counts.duplicates) == (2, 5, 2)
     assert len(held(bench.path)) == 5
 
 
@@ -252,7 +252,7 @@ async def test_odd_names_are_told(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "fleet.db", fleet([1]))
     bench.reads.before = lambda core, token: Page(THINGS, invalid_names=("'x/y'", "None")) if core else None
     swept = await bench.start()
-    assert (swept.counts.associations, swept.counts.odd) == (3, 2)
+    assert (swept.counts.associations, swept.counts.invalid_names) == (3, 2)
     assert bench.told(InvalidNames) == [InvalidNames("core-000", ("'x/y'", "None"))]
 
 
@@ -267,7 +267,7 @@ async def test_expired_credentials_are_refreshed_once(tmp_path: Path) -> None:
         refreshed.append(bench.loop.time())
 
     bench.reads.on_refresh = refresh
-    swept = await bench.start(options=SweepOptions(retry=RetryPolicy(max_attempts=1)))
+    swept = await bench.start(options=ScanOptions(retry=RetryPolicy(max_attempts=1)))
     bench.check()
     assert swept.state is RunState.COMPLETE
     assert len(refreshed) == 1
@@ -285,7 +285,7 @@ async def test_credentials_that_cannot_be_refreshed_end_it(tmp_path: Path) -> No
 
     bench.reads.on_refresh = refresh
     swept = await bench.start()
-    assert (swept.state, swept.credentials, swept.reason) == (RunState.ABORTED, True, "log in again")
+    assert (swept.state, swept.is_auth_error, swept.reason) == (RunState.ABORTED, True, "log in again")
     bench.reads.before = lambda core, token: None
     assert (await bench.start()).state is RunState.COMPLETE
     bench.check()
@@ -304,6 +304,6 @@ async def test_an_endpoint_that_never_answers_is_given_up(tmp_path: Path) -> Non
 async def test_throttled_without_end_is_given_up(tmp_path: Path) -> None:
     """Nothing accepted for as long as the patience lasts: the sweep stops, resumable."""
     bench = Bench(tmp_path / "fleet.db", fleet([1] * 10), fault=("429@*#2-99999",))
-    swept = await bench.start(adaptive=True, options=SweepOptions(patience=30.0))
+    swept = await bench.start(adaptive=True, options=ScanOptions(stall_timeout=30.0))
     assert swept.state is RunState.ABORTED
     assert "throttled" in swept.reason

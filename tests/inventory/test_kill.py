@@ -18,7 +18,7 @@ from typing import NoReturn
 import pytest
 
 from asyncgg.engine import Lane
-from asyncgg.inventory import Snapshot, minimum, sweep
+from asyncgg.inventory import Snapshot, minimum_requests, scan_fleet
 from asyncgg.ratelimit import FixedRate
 from asyncgg.simulator.config import SimulatorConfig
 from asyncgg.simulator.service import Service
@@ -37,7 +37,7 @@ def be_a_sweep(path: Path, told: int) -> NoReturn:
         service = Service(SimulatorConfig(rate=float("inf"), latency_ms=1.0), plan=PLAN, now=time.time())
         reads = DirectReads(service, before=lambda core, token: os.write(told, b".") and None)
         lane = Lane(reads, FixedRate(1500.0, burst=10.0))
-        assert (await sweep(path, lane, reads)).finished
+        assert (await scan_fleet(path, lane, reads)).finished
 
     try:
         asyncio.run(run())
@@ -76,5 +76,5 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     assert midway >= 3
     assert held(path) == {(core, thing): 7.0 for core, things in PLAN.things.items() for thing in things}
     with Snapshot(path) as snapshot:
-        assert sum(core.pages for core in snapshot.cores()) + 2 == minimum(SIZES)
+        assert sum(core.pages for core in snapshot.cores()) + 2 == minimum_requests(SIZES)
     assert {file.name for file in tmp_path.iterdir()} == {"fleet.db"}

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncgg.errors import SnapshotError, UsageError
-from asyncgg.inventory import Found, Origin, Snapshot
-from asyncgg.inventory.difference import Change, Difference, differences
+from asyncgg.inventory import AssociationRecord, Origin, Snapshot
+from asyncgg.inventory.difference import DiffCounts, SnapshotDiff, incompatibilities
 from asyncgg.inventory.export import COLUMNS, export, export_format
 from asyncgg.manifest import open_manifest
 from asyncgg.model import ErrorResponse
@@ -106,13 +106,13 @@ def test_the_difference_is_that_of_the_sets(before: Cores, after: Cores, lost: s
             return  # denied everywhere: such a sweep is not finished, and not compared
         one = {(core, thing) for core, things in before.items() if core not in unknown for thing in things}
         other = {(core, thing) for core, things in after.items() if core not in unknown for thing in things}
-        with Difference(old, new) as difference:
+        with SnapshotDiff(old, new) as difference:
             assert sorted(difference.cores_appeared()) == sorted(after.keys() - before.keys())
             assert sorted(difference.cores_vanished()) == sorted(before.keys() - after.keys())
             assert sorted(pair[:2] for pair in difference.appeared()) == sorted(other - one)
             assert sorted(pair[:2] for pair in difference.vanished()) == sorted(one - other)
             assert list(difference.not_compared()) == sorted(unknown)
-            assert difference.counts() == Change(
+            assert difference.counts() == DiffCounts(
                 len(after.keys() - before.keys()),
                 len(before.keys() - after.keys()),
                 len(other - one),
@@ -126,9 +126,9 @@ def test_a_core_that_vanished_in_the_sweep_is_gone(tmp_path: Path) -> None:
     what it had."""
     old = taken(tmp_path / "old.db", fleet({"a": 1, "b": 1}))
     new = taken(tmp_path / "new.db", fleet({"a": 1}), cores=["a", "b"])
-    with Difference(old, new) as difference:
+    with SnapshotDiff(old, new) as difference:
         assert list(difference.cores_vanished()) == ["b"]
-        assert list(difference.vanished()) == [Found("b", "b-0000", 7.0)]
+        assert list(difference.vanished()) == [AssociationRecord("b", "b-0000", 7.0)]
 
 
 def test_what_cannot_be_compared(tmp_path: Path) -> None:
@@ -140,8 +140,8 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
         tmp_path / "other.db", fleet([1]), origin=Origin("2" * 12, "us-east-1", "https://x"), cores=["core-000"]
     )
     with Snapshot(old) as one, Snapshot(same) as two, Snapshot(other) as three:
-        assert differences(one, two) == []
-        assert differences(one, three) == [
+        assert incompatibilities(one, two) == []
+        assert incompatibilities(one, three) == [
             "account: 111111111111 in the old one, 222222222222 in the new one",
             "region: eu-west-1 in the old one, us-east-1 in the new one",
             "not all cores were listed, but named ones",
@@ -159,4 +159,4 @@ def test_an_unfinished_snapshot_is_not_compared(tmp_path: Path) -> None:
 
     run_virtual(part())
     with pytest.raises(SnapshotError, match=r"new\.db: its sweep is not finished"):
-        Difference(old, tmp_path / "new.db")
+        SnapshotDiff(old, tmp_path / "new.db")

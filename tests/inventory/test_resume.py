@@ -14,9 +14,9 @@ import pytest
 from asyncgg.engine import StopReason
 from asyncgg.errors import SnapshotError, SnapshotWriteError, UsageError
 from asyncgg.events import Event, Stopping
-from asyncgg.inventory import Origin, Snapshot, SweepOptions, minimum, sweep
-from asyncgg.inventory.books import Books
-from asyncgg.inventory.opening import Scope
+from asyncgg.inventory import Origin, ScanOptions, Snapshot, minimum_requests, scan_fleet
+from asyncgg.inventory.books import ScanState
+from asyncgg.inventory.opening import ScanScope
 from asyncgg.inventory.writer import SnapshotWriter
 from asyncgg.model import NoResponse, RunState
 from asyncgg.simulator import FleetPlan
@@ -57,11 +57,11 @@ async def test_a_stopped_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     with Snapshot(bench.path) as snapshot:
         assert not snapshot.finished
         with pytest.raises(SnapshotError, match="not finished; go on with it"):
-            snapshot.must_be_finished()
+            snapshot.require_finished()
     bench.reads.before = lambda core, token: None
     again = await bench.start()
     assert again.state is RunState.COMPLETE
-    assert again.sent == minimum(SIZES) == len(bench.reads.asked) == len(set(bench.reads.asked))
+    assert again.sent == minimum_requests(SIZES) == len(bench.reads.asked) == len(set(bench.reads.asked))
     bench.check()
 
 
@@ -69,10 +69,10 @@ async def test_the_deadline_leaves_it_resumable(tmp_path: Path) -> None:
     """A sweep that takes longer than it may stops in time and is gone on with."""
     bench = Bench(tmp_path / "fleet.db", fleet(SIZES))
     began = bench.loop.time()
-    swept = await bench.start(options=SweepOptions(deadline=0.3))
+    swept = await bench.start(options=ScanOptions(deadline=0.3))
     assert swept.state is RunState.DEADLINE
     assert bench.loop.time() - began < 0.5
-    assert (await bench.start()).sent == minimum(SIZES)
+    assert (await bench.start()).sent == minimum_requests(SIZES)
     bench.check()
 
 
@@ -93,7 +93,7 @@ async def test_cores_that_came_meanwhile_may_be_missing_but_none_that_was_told(t
     """A fleet that changes between two starts: what the second one still has to list is listed as it is then."""
     bench = Bench(tmp_path / "fleet.db", fleet({"a": 150, "b": 150, "c": 150}))
     at_request(bench, 3, lambda: interrupt(bench))
-    await bench.start(options=SweepOptions(concurrency=1))
+    await bench.start(options=ScanOptions(concurrency=1))
     listed = {core for core, _ in bench.reads.asked if core}
     assert listed == {"a"}
     bench.service.fleet.disassociate("c", "c-0007")
@@ -110,7 +110,7 @@ async def test_a_listener_that_raises_ends_the_sweep(tmp_path: Path) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await sweep(bench.path, await _lane(bench), bench.reads, listeners=[fail], threaded=False)
+        await scan_fleet(bench.path, await _lane(bench), bench.reads, listeners=[fail], threaded=False)
     assert (await bench.start()).state is RunState.COMPLETE
 
 
@@ -169,7 +169,7 @@ async def test_an_old_one_is_refused(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "fleet.db", fleet(SIZES))
     with pytest.raises(SnapshotError, match="begun 28 hours ago"):
         await bench.start(origin=EUROPE)
-    await bench.start(origin=EUROPE, options=SweepOptions(max_age=200_000.0))
+    await bench.start(origin=EUROPE, options=ScanOptions(max_age=200_000.0))
     bench.check()
 
 
@@ -214,9 +214,9 @@ async def test_an_empty_file_is_a_new_one(tmp_path: Path) -> None:
 async def test_a_scope_must_be_sound() -> None:
     """Names that are none, and filters beside names, are refused before anything is made."""
     with pytest.raises(UsageError, match=r"core 'x/y' has characters outside"):
-        Scope.of(EUROPE, None, ["x/y"])
+        ScanScope.of(EUROPE, None, ["x/y"])
     with pytest.raises(UsageError, match="give either them or the cores' names"):
-        Scope.of(EUROPE, CoreFilter(status="HEALTHY"), ["core"])
+        ScanScope.of(EUROPE, CoreFilter(status="HEALTHY"), ["core"])
 
 
 # --- the disk ---
@@ -235,12 +235,12 @@ async def test_a_full_disk_stops_the_asking(tmp_path: Path) -> None:
 
 async def _sweep_in(bench: Bench, pages: int) -> None:
     """Sweep into a file that may grow to so many pages only."""
-    before = Books.begin
+    before = ScanState.restore_queue
 
-    def cramped(self: Books, *arguments: Any) -> None:
+    def cramped(self: ScanState, *arguments: Any) -> None:
         self._writer._connection.execute(f"PRAGMA max_page_count = {pages}")
         before(self, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Books, "begin", cramped)
+        patch.setattr(ScanState, "begin", cramped)
         await bench.start()

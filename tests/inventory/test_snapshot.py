@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from asyncgg.errors import SnapshotError
-from asyncgg.inventory import CoreState, Found, Origin, Snapshot
+from asyncgg.inventory import AssociationRecord, CoreState, Origin, Snapshot
 from asyncgg.journal import Importer
 from asyncgg.model import CoreDevice, ErrorResponse
 from asyncgg.simulator import FleetPlan
@@ -22,7 +22,7 @@ from .support import Bench
 pytestmark = pytest.mark.virtual
 
 PLAN = FleetPlan.of({"a": ["x", "y"], "b": ["x", "z"], "c": []}, now=7.0)
-A_X, A_Y, B_X, B_Z = (Found(core, thing, 7.0) for core, thing in ("ax", "ay", "bx", "bz"))
+A_X, A_Y, B_X, B_Z = (AssociationRecord(core, thing, 7.0) for core, thing in ("ax", "ay", "bx", "bz"))
 
 
 @pytest_asyncio.fixture
@@ -39,8 +39,8 @@ def test_what_it_is(path: Path) -> None:
     """When it was taken, of what, how much it holds; and it is one file."""
     with Snapshot(path) as snapshot:
         assert snapshot.origin == Origin("123456789012", "eu-west-1", "https://x")
-        assert snapshot.begun_at <= (snapshot.ended_at or 0) <= time.time()
-        assert not snapshot.of_named_cores
+        assert snapshot.started_at <= (snapshot.ended_at or 0) <= time.time()
+        assert not snapshot.lists_named_cores_only
         counts = snapshot.counts()
         assert (counts.cores, counts.listed, counts.denied, counts.associations) == (4, 3, 1, 4)
         cores = list(snapshot.cores())
@@ -54,7 +54,7 @@ def test_who_holds_what(path: Path) -> None:
     with Snapshot(path) as snapshot:
         assert list(snapshot.associations()) == [A_X, A_Y, B_X, B_Z]
         assert list(snapshot.associations("b")) == [B_X, B_Z]
-        assert snapshot.where(["z", "x", "nobody"]) == {"z": [B_Z], "x": [A_X, B_X], "nobody": []}
+        assert snapshot.find_things(["z", "x", "nobody"]) == {"z": [B_Z], "x": [A_X, B_X], "nobody": []}
         assert list(snapshot.pairs_of_things(["y", "x", "x"])) == [A_X, A_Y, B_X]
         many = (f"thing-{number}" for number in range(5_000))
         assert list(snapshot.pairs_of_things(itertools.chain(many, ["z"]))) == [B_Z]
@@ -74,7 +74,7 @@ def test_a_stream_may_be_left_early(path: Path) -> None:
 
 def test_things_are_found_by_an_index(path: Path) -> None:
     """A look-up does not read the whole snapshot."""
-    with Snapshot(path) as snapshot, snapshot._wanted(["x"]):
+    with Snapshot(path) as snapshot, snapshot._temp_names(["x"]):
         plan = snapshot._connection.execute(
             "EXPLAIN QUERY PLAN SELECT * FROM temp.wanted CROSS JOIN association ON association.thing = wanted.name"
         ).fetchall()
@@ -85,7 +85,7 @@ def test_it_is_only_read(path: Path) -> None:
     """Asking changes nothing, not even with names in a table."""
     before = path.read_bytes()
     with Snapshot(path) as snapshot:
-        snapshot.where(["x"])
+        snapshot.find_things(["x"])
     assert path.read_bytes() == before
 
 
@@ -137,7 +137,7 @@ def read_all(path: Path) -> None:
     """Ask for everything."""
     with Snapshot(path) as snapshot:
         list(snapshot.associations())
-        snapshot.where(["x"])
+        snapshot.find_things(["x"])
 
 
 def test_damage_is_told(path: Path) -> None:

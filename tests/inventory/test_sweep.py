@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncgg.inventory import CoreState, Snapshot, minimum
+from asyncgg.inventory import CoreState, Snapshot, minimum_requests
 from asyncgg.model import RunState
 from asyncgg.transport.reads import CoreFilter
 
@@ -23,7 +23,7 @@ async def test_the_snapshot_is_the_fleet(tmp_path: Path) -> None:
     swept = await bench.start()
     bench.check()
     assert swept.state is RunState.COMPLETE
-    assert swept.sent == swept.minimum == minimum(SIZES) == len(bench.reads.asked)
+    assert swept.sent == swept.minimum == minimum_requests(SIZES) == len(bench.reads.asked)
     assert swept.counts.cores == swept.counts.listed == len(SIZES)
     assert swept.failed_share == 0
     with Snapshot(bench.path) as snapshot:
@@ -92,14 +92,14 @@ async def test_progress_is_honest(tmp_path: Path) -> None:
     def look(core: str, token: str) -> None:
         assert bench.sweep is not None
         progress = bench.sweep.progress()
-        seen.append((progress.sent, progress.left, progress.open_ended))
-        assert progress.seconds_left == progress.left / progress.rate
+        seen.append((progress.sent, progress.requests_left, progress.open_ended))
+        assert progress.seconds_left == progress.requests_left / progress.rate
 
     bench.reads.before = look
     swept = await bench.start()
     assert bench.sweep is not None
     end = bench.sweep.progress()
-    assert (end.left, end.open_ended, end.cores, end.finished) == (0, False, 120, 120)
+    assert (end.requests_left, end.open_ended, end.cores, end.finished) == (0, False, 120, 120)
     assert end.associations == swept.counts.associations
     assert seen[0][2]
     late = [(sent, left) for sent, left, open_ended in seen if not open_ended and sent > swept.sent / 4]

@@ -15,10 +15,10 @@ from typing import Any
 from asyncgg.aggregator import Batch, BatchResult, ThingResult
 from asyncgg.batching import Claim, CoreQueue
 from asyncgg.classify import ReplyVerdict
-from asyncgg.journal import Answer, Imported, Importer, Journal, Store
+from asyncgg.journal import Importer, ImportSummary, JournalStore, JournalWriter, RecordedReply
 from asyncgg.model import ThingState
 
-ANSWER = Answer(1234.5, "accepted", 200, "", "aws-1")
+ANSWER = RecordedReply(1234.5, "accepted", 200, "", "aws-1")
 DONE = BatchResult(ReplyVerdict.ACCEPTED, ThingState.DISASSOCIATED, counts_as_attempt=True)
 _SHM = Path("/dev/shm")
 
@@ -30,14 +30,14 @@ def fleet(cores: int, things: int) -> list[tuple[str, str]]:
 
 def make(
     path: Path, pairs: Iterable[tuple[str, str]] = (("c", "a"),), meta: Mapping[str, str] | None = None
-) -> Imported:
+) -> ImportSummary:
     """A finished journal at `path`."""
     importer = Importer(path)
     importer.add(list(pairs))
     return importer.finish(meta or {})
 
 
-def claim_all(store: Store, work: CoreQueue) -> list[Batch]:
+def claim_all(store: JournalStore, work: CoreQueue) -> list[Batch]:
     """Claim everything pending of one core in full batches."""
     batches, left = [], work.unsent
     while left:
@@ -80,7 +80,7 @@ def quick_folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def held(journal: Journal) -> Iterator[list[str]]:
+def held(journal: JournalWriter) -> Iterator[list[str]]:
     """The writer's commit stands still within, so that calls gather; the list names what its connection did then."""
     statements: list[str] = []
     inside, free = threading.Event(), threading.Event()
@@ -92,7 +92,7 @@ def held(journal: Journal) -> Iterator[list[str]]:
             assert free.wait(10)
 
     journal._connection.set_trace_callback(note)
-    journal.call(lambda store: None)
+    journal.submit(lambda store: None)
     assert inside.wait(10)
     statements.clear()
     try:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncgg.errors import AsyncggError, JournalError
-from asyncgg.journal import Importer, Journal, JournalReader
+from asyncgg.journal import Importer, JournalReader, JournalWriter
 from tests.journal.support import beside, fleet, look, make, quick_folder
 
 PAGE = 4096
@@ -92,9 +92,9 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("opener", [Journal, JournalReader])
+@pytest.mark.parametrize("opener", [JournalWriter, JournalReader])
 @pytest.mark.parametrize("case", CASES)
-def test_a_bad_journal(tmp_path: Path, case: str, opener: type[Journal | JournalReader]) -> None:
+def test_a_bad_journal(tmp_path: Path, case: str, opener: type[JournalWriter | JournalReader]) -> None:
     """To run or to read what is no usable journal ends in one sentence, and neither changes nor leaves anything."""
     path = tmp_path / "j"
     spoil, sentence = CASES[case]
@@ -139,7 +139,7 @@ def test_any_damage(seed: int, spots: int, kind: str) -> None:
     with quick_folder() as folder:
         path = folder / "j"
         altered(path, lambda content: damage(content, dice, spots, kind))
-        words = [said(lambda: read_all(path)), said(lambda: Journal(path, threaded=False).close())]
+        words = [said(lambda: read_all(path)), said(lambda: JournalWriter(path, threaded=False).close())]
         assert all(word is None or word.startswith(f"journal {path}: ") for word in words)
         assert "j.lock" not in beside(path)
 
@@ -216,7 +216,7 @@ def test_a_journal_of_somebody_else() -> None:
         path = folder / "j"
         make(path)
         path.chmod(0o000)
-        for opener in (Journal, JournalReader):
+        for opener in (JournalWriter, JournalReader):
             with pytest.raises(JournalError) as caught:
                 opener(path)
             assert str(caught.value) == (
@@ -224,7 +224,7 @@ def test_a_journal_of_somebody_else() -> None:
             )
         path.chmod(0o400)
         with pytest.raises(JournalError) as caught:
-            Journal(path)
+            JournalWriter(path)
         assert str(caught.value) == f"journal {path}: it or its folder cannot be written"
         with JournalReader(path) as reader:
             assert reader.summary().total == 1
@@ -235,7 +235,7 @@ def test_a_folder_one_may_not_enter() -> None:
     with unprivileged() as folder:
         make(folder / "j")
         folder.chmod(0o000)
-        for opener in (Journal, JournalReader, Importer):
+        for opener in (JournalWriter, JournalReader, Importer):
             with pytest.raises(JournalError, match=r"j: it cannot be (opened|created): Permission denied$"):
                 opener(folder / "j")
 
@@ -246,14 +246,14 @@ def test_a_folder_one_may_only_read() -> None:
         planned, closed = folder / "planned", folder / "closed"
         make(planned, fleet(1, 3))
         make(closed, fleet(1, 4))
-        Journal(closed).close()
+        JournalWriter(closed).close()
         folder.chmod(0o500)
         for path, things in ((planned, 3), (closed, 4)):
             with JournalReader(path) as reader:
                 assert reader.summary().pending == things
                 assert len(list(reader.outcomes())) == things
             with pytest.raises(JournalError) as caught:
-                Journal(path)
+                JournalWriter(path)
             assert str(caught.value) == (
                 f"journal {path}: its lock file {path.name}.lock, which belongs beside it, cannot be made:"
                 " Permission denied"
@@ -274,7 +274,7 @@ def test_a_journal_another_program_holds(tmp_path: Path, monkeypatch: pytest.Mon
     with closing(genuine(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(JournalError) as caught:
-            Journal(path)
+            JournalWriter(path)
         assert str(caught.value) == f"journal {path}: another program holds it; try again when that is done"
-    Journal(path).close()
+    JournalWriter(path).close()
     assert look(path, "SELECT count(*) FROM thing") == [(1,)]

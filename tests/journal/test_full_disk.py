@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from asyncgg.errors import AsyncggError, JournalWriteError
-from asyncgg.journal import Importer, Journal, JournalReader, Store
+from asyncgg.journal import Importer, JournalReader, JournalStore, JournalWriter
 from tests.journal.support import ANSWER, DONE, beside, claim_all, failed, fleet, held, look, make
 
 FULL = "the disk is full; free some space, then try again"
@@ -78,43 +78,43 @@ def under_a_limit(what: str, path: Path, limit: int) -> Any:
     return json.loads(finished.stdout)
 
 
-async def fill(journal: Journal) -> None:
+async def fill(journal: JournalWriter) -> None:
     """Let the journal's file not grow any more."""
 
-    def stop_growing(store: Store) -> None:
+    def stop_growing(store: JournalStore) -> None:
         (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
         store._connection.execute(f"PRAGMA max_page_count = {pages}")
 
-    await journal.call(stop_growing)
+    await journal.submit(stop_growing)
 
 
 async def test_a_write_that_does_not_fit(tmp_path: Path) -> None:
     """The call that does not fit and every later one fail with one sentence; afterwards all can be done again."""
     path = tmp_path / "j"
     make(path, fleet(3, 100))
-    journal = Journal(path)
-    works = await journal.call(lambda store: list(store.work()))
-    (first,), (second,) = await journal.call(lambda store: [claim_all(store, work) for work in works[:2]])
+    journal = JournalWriter(path)
+    works = await journal.submit(lambda store: list(store.pending_cores()))
+    (first,), (second,) = await journal.submit(lambda store: [claim_all(store, work) for work in works[:2]])
     await fill(journal)
-    await journal.call(lambda store: store.settle(first, DONE, ANSWER))
+    await journal.submit(lambda store: store.record_batch(first, DONE, ANSWER))
     verbose = failed(second, message="m" * 300)
-    outcome = journal.call(lambda store: store.settle(second, verbose, ANSWER), keep=True)
-    claim = journal.call(lambda store: claim_all(store, works[2]))
+    outcome = journal.submit(lambda store: store.record_batch(second, verbose, ANSWER), retry_alone=True)
+    claim = journal.submit(lambda store: claim_all(store, works[2]))
     results = await asyncio.gather(outcome, claim, return_exceptions=True)
     assert [type(result) for result in results] == [JournalWriteError] * 2
     assert {str(result) for result in results} == {f"journal {path}: {FULL}"}
     with pytest.raises(JournalWriteError, match=FULL):
-        await journal.call(lambda store: store.put(later="1"))
+        await journal.submit(lambda store: store.put(later="1"))
     journal.close()
     assert beside(path) == ["j"]
 
-    journal = Journal(path)
+    journal = JournalWriter(path)
     assert journal.recovered >= 100  # the batch without an outcome is in doubt, not lost and not invented
-    works = await journal.call(lambda store: list(store.work()))
+    works = await journal.submit(lambda store: list(store.pending_cores()))
     assert [work.unsent for work in works] == [100, 100]
-    (again,) = await journal.call(lambda store: claim_all(store, works[0]))
+    (again,) = await journal.submit(lambda store: claim_all(store, works[0]))
     assert (again.things, again.ambiguous) == (second.things, (True,) * 100)
-    await journal.call(lambda store: store.settle(again, verbose, ANSWER))
+    await journal.submit(lambda store: store.record_batch(again, verbose, ANSWER))
     journal.close()
     assert look(path, "SELECT state, count(*) FROM thing GROUP BY state ORDER BY state") == [
         (0, 100),
@@ -127,13 +127,13 @@ async def test_an_outcome_that_still_fits_is_kept(tmp_path: Path) -> None:
     """When a claim does not fit any more, the outcome that waits beside it is written all the same."""
     path = tmp_path / "j"
     make(path, fleet(2, 100))
-    journal = Journal(path)
-    works = await journal.call(lambda store: list(store.work()))
-    (batch,) = await journal.call(lambda store: claim_all(store, works[0]))
+    journal = JournalWriter(path)
+    works = await journal.submit(lambda store: list(store.pending_cores()))
+    (batch,) = await journal.submit(lambda store: claim_all(store, works[0]))
     await fill(journal)
     with held(journal):
-        too_much = journal.call(lambda store: store.put(big="m" * 20_000))
-        outcome = journal.call(lambda store: store.settle(batch, DONE, ANSWER), keep=True)
+        too_much = journal.submit(lambda store: store.put(big="m" * 20_000))
+        outcome = journal.submit(lambda store: store.record_batch(batch, DONE, ANSWER), retry_alone=True)
     with pytest.raises(JournalWriteError, match=FULL):
         await too_much
     await outcome
@@ -158,7 +158,7 @@ def test_a_real_limit(tmp_path: Path, room: int) -> None:
         assert counts.failed == told["told"]
         assert counts.pending + counts.failed == 6000
         assert counts.sent == told["claims"]
-    journal = Journal(path)
+    journal = JournalWriter(path)
     assert journal.recovered == 100 * told["claims"] - told["told"]
     journal.close()
     assert beside(path) == ["j"]

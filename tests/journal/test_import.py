@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from asyncgg.batching import requests_needed
 from asyncgg.errors import JournalError
-from asyncgg.journal import Imported, Importer, Journal, JournalReader
+from asyncgg.journal import Importer, ImportSummary, JournalReader, JournalWriter
 from asyncgg.model import RunState, ThingState
 from tests.journal.support import ANSWER, DONE, beside, claim_all, fleet, look, make, quick_folder
 
@@ -31,12 +31,12 @@ def test_any_pairs_in_any_order(chunks: list[list[tuple[str, str]]]) -> None:
         given_pairs = [pair for chunk in chunks for pair in chunk]
         distinct = sorted(set(given_pairs))
         per_core = Counter(core for core, _ in distinct)
-        assert imported == Imported(
+        assert imported == ImportSummary(
             total=len(distinct),
             duplicates=len(given_pairs) - len(distinct),
             cores=len(per_core),
             minimum=sum(map(requests_needed, per_core.values())),
-            largest=max(per_core.values(), default=0),
+            largest_core=max(per_core.values(), default=0),
         )
         with JournalReader(folder / "j") as reader:
             rows = list(reader.outcomes())
@@ -77,7 +77,7 @@ def test_an_unfinished_import_is_no_journal(tmp_path: Path) -> None:
     importer = Importer(tmp_path / "j")
     importer.add([("c", "a")])
     importer._connection.close()
-    for opened in (Journal, JournalReader):
+    for opened in (JournalWriter, JournalReader):
         with pytest.raises(JournalError) as caught:
             opened(tmp_path / "j")
         assert str(caught.value) == (
@@ -104,11 +104,11 @@ def test_discard_leaves_what_another_start_has(tmp_path: Path) -> None:
     importer = Importer(path)
     importer.add(fleet(1, 10))
     importer.finish({})
-    journal = Journal(path, threaded=False)
+    journal = JournalWriter(path, threaded=False)
     importer.discard()
     assert "j" in beside(path)
-    for batch in claim_all(journal._store, next(journal._store.work())):
-        journal._store.settle(batch, DONE, ANSWER)
+    for batch in claim_all(journal._store, next(journal._store.pending_cores())):
+        journal._store.record_batch(batch, DONE, ANSWER)
     journal.close()
     importer.discard()
     assert beside(path) == ["j"]

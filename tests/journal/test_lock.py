@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from asyncgg.errors import JournalError
-from asyncgg.journal import Journal, JournalReader, running
-from asyncgg.journal.lock import RunLock
+from asyncgg.journal import JournalReader, JournalWriter, is_locked
+from asyncgg.journal.lock import FileLock
 from asyncgg.model import RunState
 from tests.journal.support import beside, fleet, make
 
@@ -65,11 +65,11 @@ def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
 def test_a_second_process_is_refused(path: Path, holder: subprocess.Popen[str]) -> None:
     """While one process runs a journal another is told which one; reading works, and shows it running."""
     with pytest.raises(JournalError) as caught:
-        Journal(path)
+        JournalWriter(path)
     assert str(caught.value) == (
         f"journal {path}: process {holder.pid} is running it; wait for it or stop it (status and report work meanwhile)"
     )
-    assert running(path)
+    assert is_locked(path)
     with JournalReader(path) as reader:
         assert reader.state() is RunState.RUNNING
         assert reader.counts().sent == 1
@@ -81,9 +81,9 @@ def test_a_symbolic_link_is_no_way_around(path: Path, holder: subprocess.Popen[s
     folder.mkdir()
     link = folder / "other"
     link.symlink_to(path)
-    assert running(link)
+    assert is_locked(link)
     with pytest.raises(JournalError, match=f"process {holder.pid} is running it"):
-        Journal(link)
+        JournalWriter(link)
     assert beside(link) == ["other"]
 
 
@@ -92,7 +92,7 @@ def test_a_process_that_ends_leaves_no_lock(path: Path, holder: subprocess.Popen
     holder.communicate(input="")
     assert holder.returncode == 0
     assert beside(path) == ["j"]
-    Journal(path).close()
+    JournalWriter(path).close()
 
 
 def test_a_killed_process_leaves_doubt_and_no_lock(path: Path, holder: subprocess.Popen[str]) -> None:
@@ -100,10 +100,10 @@ def test_a_killed_process_leaves_doubt_and_no_lock(path: Path, holder: subproces
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert (path.parent / "j.lock").exists()
-    assert not running(path)
+    assert not is_locked(path)
     with JournalReader(path) as reader:
         assert reader.state() is RunState.INTERRUPTED
-    journal = Journal(path, threaded=False)
+    journal = JournalWriter(path, threaded=False)
     try:
         assert journal.recovered == 7
         (number,) = journal._connection.execute("SELECT count(*) FROM thing WHERE state = 0 AND ambiguous").fetchone()
@@ -117,26 +117,26 @@ def test_a_killed_process_leaves_doubt_and_no_lock(path: Path, holder: subproces
 def test_a_stale_lock_file_is_harmless(path: Path, content: str) -> None:
     """A lock file that nobody holds means nothing, whatever stands in it."""
     (path.parent / "j.lock").write_text(content)
-    assert not running(path)
-    journal = Journal(path)
-    assert running(path)
+    assert not is_locked(path)
+    journal = JournalWriter(path)
+    assert is_locked(path)
     assert (path.parent / "j.lock").read_text() == str(os.getpid())
     journal.close()
-    assert not running(path)
+    assert not is_locked(path)
 
 
 def test_not_twice_in_one_process(path: Path) -> None:
     """A program that opens a journal twice is refused as another process would be."""
-    journal = Journal(path)
+    journal = JournalWriter(path)
     with pytest.raises(JournalError, match=f"process {os.getpid()} is running it"):
-        Journal(path)
+        JournalWriter(path)
     journal.close()
-    Journal(path).close()
+    JournalWriter(path).close()
 
 
 def test_a_look_is_no_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start at the very moment somebody asks whether a run is going is not refused."""
-    asked = RunLock(path)
+    asked = FileLock(path)
     naps: list[float] = []
 
     def nap(seconds: float) -> None:
@@ -144,7 +144,7 @@ def test_a_look_is_no_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         asked.release()
 
     monkeypatch.setattr("asyncgg.journal.lock.time.sleep", nap)
-    RunLock(path).release()
+    FileLock(path).release()
     assert len(naps) == 1
     asked.release()  # the second time it does nothing
 
@@ -166,10 +166,10 @@ def test_a_lock_file_removed_in_between(path: Path, monkeypatch: pytest.MonkeyPa
         return handle
 
     monkeypatch.setattr("asyncgg.journal.lock.os.open", open_and_lose)
-    lock = RunLock(path)
+    lock = FileLock(path)
     monkeypatch.undo()
     assert len(opened) == 3
-    assert running(path)
+    assert is_locked(path)
     lock.release()
     assert not lock_file.exists()
 
@@ -184,7 +184,7 @@ def test_never_two_holders(path: Path) -> None:
         nonlocal inside, worst, got
         for _ in range(40):
             try:
-                lock = RunLock(path)
+                lock = FileLock(path)
             except JournalError as error:
                 if "is running it" not in str(error):
                     faults.append(str(error))
@@ -212,7 +212,7 @@ async def test_a_run_that_is_cancelled_while_closing_lets_go(path: Path) -> None
     """The close blocks instead of waiting, so a task that is being cancelled leaves no lock behind."""
 
     async def run() -> None:
-        journal = Journal(path)
+        journal = JournalWriter(path)
         opened.set()
         try:
             await asyncio.sleep(60)
@@ -225,4 +225,4 @@ async def test_a_run_that_is_cancelled_while_closing_lets_go(path: Path) -> None
     task.cancel()
     await asyncio.wait([task])
     assert task.cancelled()
-    assert not running(path)
+    assert not is_locked(path)

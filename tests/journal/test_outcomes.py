@@ -6,17 +6,17 @@ import random
 from pathlib import Path
 
 from asyncgg.batching import Claim
-from asyncgg.journal import Importer, Journal, JournalReader, Store
+from asyncgg.journal import Importer, JournalReader, JournalStore, JournalWriter
 from asyncgg.model import ThingState
 from tests.journal.support import ANSWER, DONE, failed, fleet
 
 
-def some_ways(store: Store) -> None:
+def some_ways(store: JournalStore) -> None:
     """Of every core one batch done, one failed, one never sent."""
-    for work in list(store.work()):
+    for work in list(store.pending_cores()):
         for limit, settled in ((100, DONE), (37, None)):
             batch = store.claim(Claim(work, work.first, work.last, min(limit, work.unsent)), 1.0)
-            store.settle(batch, settled or failed(batch), ANSWER)
+            store.record_batch(batch, settled or failed(batch), ANSWER)
 
 
 async def test_outcomes_come_in_order_with_their_reasons(tmp_path: Path) -> None:
@@ -25,11 +25,11 @@ async def test_outcomes_come_in_order_with_their_reasons(tmp_path: Path) -> None
     chosen = [(core, thing, f"why {int(thing[-5:]) % 7}" if core != "core-003" else "") for core, thing in pairs]
     random.Random(1).shuffle(chosen)
     importer = Importer(tmp_path / "j")
-    importer.add_chosen(chosen[:900])
-    importer.add_chosen(chosen[900:])
+    importer.add_with_reasons(chosen[:900])
+    importer.add_with_reasons(chosen[900:])
     importer.finish({})
-    journal = Journal(tmp_path / "j", threaded=False)
-    await journal.call(some_ways)
+    journal = JournalWriter(tmp_path / "j", threaded=False)
+    await journal.submit(some_ways)
     journal.close()
     expected = [
         (core, thing, ThingState.DISASSOCIATED if place < 100 else ThingState.FAILED if place < 137 else 0, reason)
@@ -46,7 +46,7 @@ def test_a_thing_chosen_twice_keeps_one_reason(tmp_path: Path) -> None:
     """The same pair with two reasons, or with one and none, is one thing with one of the reasons."""
     importer = Importer(tmp_path / "j")
     importer.add([("c", "a"), ("c", "b")])
-    importer.add_chosen([("c", "a", "old"), ("c", "a", ""), ("c", "a", "lost")])
+    importer.add_with_reasons([("c", "a", "old"), ("c", "a", ""), ("c", "a", "lost")])
     assert importer.finish({}).duplicates == 3
     with JournalReader(tmp_path / "j") as reader:
         assert [(row.thing, row.reason) for row in reader.outcomes()] == [("a", "lost"), ("b", "")]

@@ -5,34 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 
 from asyncgg.batching import Claim
-from asyncgg.journal import Journal, Store
+from asyncgg.journal import JournalStore, JournalWriter
 from tests.journal.support import ANSWER, DONE, failed, make
 
 
-def claim(store: Store) -> list[str]:
+def claim(store: JournalStore) -> list[str]:
     """Claim everything there is to do; the things' names."""
     return [
         thing
-        for work in store.work()
+        for work in store.pending_cores()
         for thing in store.claim(Claim(work, work.first, work.last, work.unsent), 1.0).things
     ]
 
 
-def answer(store: Store, limit: int, good: bool) -> None:
+def answer(store: JournalStore, limit: int, good: bool) -> None:
     """Claim `limit` things and write their success or failure."""
-    for work in list(store.work()) if limit else ():
+    for work in list(store.pending_cores()) if limit else ():
         batch = store.claim(Claim(work, work.first, work.last, min(limit, work.unsent)), 1.0)
-        store.settle(batch, DONE if good else failed(batch), ANSWER)
+        store.record_batch(batch, DONE if good else failed(batch), ANSWER)
 
 
 async def start(path: Path, mode: str, limit: int = 0, *, good: bool = False) -> list[str]:
     """One start, which is cut off after `limit` answers; the things it could have sent."""
-    journal = Journal(path, threaded=False)
-    await journal.call(lambda store: store.begin_retry() if mode == "retry" else store.begin_resume())
-    names = await journal.call(claim)
+    journal = JournalWriter(path, threaded=False)
+    await journal.submit(lambda store: store.begin_retry() if mode == "retry" else store.begin_resume())
+    names = await journal.submit(claim)
     journal.close()
-    journal = Journal(path, threaded=False)
-    await journal.call(lambda store: answer(store, limit, good))
+    journal = JournalWriter(path, threaded=False)
+    await journal.submit(lambda store: answer(store, limit, good))
     journal.close()
     return names
 

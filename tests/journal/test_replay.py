@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from asyncgg.aggregator import Batch, BatchResult, ThingResult
 from asyncgg.batching import Claim
 from asyncgg.classify import ReplyVerdict
-from asyncgg.journal import Answer, Journal, JournalReader, Store
+from asyncgg.journal import JournalReader, JournalStore, JournalWriter, RecordedReply
 from asyncgg.model import ThingState
 from tests.journal.support import make, memory
 
@@ -65,14 +65,14 @@ class JournalMachine(RuleBasedStateMachine):
     def open(self, path: Path) -> None:
         """Run the journal at `path` from here on."""
         self.path = path
-        self.journal = Journal(path, threaded=False)
+        self.journal = JournalWriter(path, threaded=False)
         self.journal._connection.execute("PRAGMA synchronous = OFF")  # a crash here is one of the process only
 
-    def call(self, work: Callable[[Store], T]) -> T:
+    def call(self, work: Callable[[JournalStore], T]) -> T:
         """Have it done in a transaction of its own."""
 
         async def waited() -> T:
-            return await self.journal.call(work)
+            return await self.journal.submit(work)
 
         return self.loop.run_until_complete(waited())
 
@@ -88,7 +88,7 @@ class JournalMachine(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 9), most=st.integers(1, 6))
     def claim(self, pick: int, most: int) -> None:
         """A claim takes the first pending things of its core, tells their past, and has a number of its own."""
-        works = self.call(lambda store: list(store.work()))
+        works = self.call(lambda store: list(store.pending_cores()))
         assert sum(work.unsent for work in works) == sum(map(self.in_scope, self.model))
         if not works:
             return
@@ -124,7 +124,9 @@ class JournalMachine(RuleBasedStateMachine):
             if index < len(batch.ids)
         )
         settlement = BatchResult(ReplyVerdict.LOST, mark, counted, doubt, deviations)
-        self.call(lambda store: store.settle(batch, settlement, Answer(1.0, "lost", None, "timeout", "aws")))
+        self.call(
+            lambda store: store.record_batch(batch, settlement, RecordedReply(1.0, "lost", None, "timeout", "aws"))
+        )
         self.requests[batch.request] = "lost"
         states = dict(enumerate([mark] * len(batch.ids))) | odd
         for index, number in enumerate(batch.ids):
@@ -154,7 +156,7 @@ class JournalMachine(RuleBasedStateMachine):
         """Cut off: what was in flight is in doubt, the claims beside it are undone."""
         batches, others = self.flying[:sent], self.flying[sent:]
         self.flying = []
-        self.call(lambda store: store.abandon(batches))
+        self.call(lambda store: store.mark_interrupted(batches))
         for batch in batches:
             self.requests[batch.request] = "unknown"
             for number in batch.ids:
@@ -167,7 +169,7 @@ class JournalMachine(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 9), limit=st.integers(1, 5))
     def decide_pending(self, pick: int, limit: int) -> None:
         """A core given up decides its pending things and nothing else of it."""
-        works = self.call(lambda store: list(store.work()))
+        works = self.call(lambda store: list(store.pending_cores()))
         if not works:
             return
         work = works[pick % len(works)]
@@ -175,7 +177,9 @@ class JournalMachine(RuleBasedStateMachine):
         deciding = max(self.requests, default=None)
         if deciding is None:
             return
-        outcomes = self.call(lambda store: store.decide_pending(work, FAILED, "Missing", "no core", deciding, limit))
+        outcomes = self.call(
+            lambda store: store.apply_outcome_to_pending(work, FAILED, "Missing", "no core", deciding, limit)
+        )
         assert [outcome.attempts for outcome in outcomes] == [self.model[number].attempts for number in ids]
         for number in ids:
             self.change(number, state=FAILED, code="Missing", message="no core", request=deciding)

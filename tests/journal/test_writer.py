@@ -13,7 +13,7 @@ import pytest
 from asyncgg.aggregator import Batch
 from asyncgg.batching import CoreQueue
 from asyncgg.errors import InternalError, JournalError, JournalWriteError
-from asyncgg.journal import Journal, JournalReader, Store
+from asyncgg.journal import JournalReader, JournalStore, JournalWriter
 from asyncgg.model import RunState, ThingState
 from asyncgg.testing import run_virtual
 from tests.journal.support import ANSWER, DONE, beside, claim_all, failed, fleet, held, look, make
@@ -27,41 +27,41 @@ def path(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def opened(path: Path, *, threaded: bool = True) -> Iterator[Journal]:
+def opened(path: Path, *, threaded: bool = True) -> Iterator[JournalWriter]:
     """A journal that is closed whatever the test does."""
-    journal = Journal(path, threaded=threaded)
+    journal = JournalWriter(path, threaded=threaded)
     try:
         yield journal
     finally:
         journal.close()
 
 
-def first_core(store: Store) -> CoreQueue:
+def first_core(store: JournalStore) -> CoreQueue:
     """The first core with work."""
-    return next(store.work())
+    return next(store.pending_cores())
 
 
-def noting(order: list[int], number: int) -> Callable[[Store], None]:
+def noting(order: list[int], number: int) -> Callable[[JournalStore], None]:
     """A call that says when it is carried out."""
     return lambda store: order.append(number)
 
 
-def saying(result: int) -> Callable[[Store], int]:
+def saying(result: int) -> Callable[[JournalStore], int]:
     """A call with that result."""
     return lambda store: result
 
 
-def putting(key: str) -> Callable[[Store], None]:
+def putting(key: str) -> Callable[[JournalStore], None]:
     """A call that writes a value."""
     return lambda store: store.put(**{key: 1})
 
 
-def settling(batch: Batch) -> Callable[[Store], None]:
+def settling(batch: Batch) -> Callable[[JournalStore], None]:
     """A call that writes a batch's success."""
-    return lambda store: store.settle(batch, DONE, ANSWER)
+    return lambda store: store.record_batch(batch, DONE, ANSWER)
 
 
-def broken(_: Store) -> None:
+def broken(_: JournalStore) -> None:
     """A call that fails."""
     raise InternalError("broken on purpose")
 
@@ -71,7 +71,7 @@ async def test_calls_that_wait_share_a_transaction(path: Path) -> None:
     order: list[int] = []
     with opened(path) as journal:
         with held(journal) as statements:
-            futures = [journal.call(noting(order, n)) for n in range(200)]
+            futures = [journal.submit(noting(order, n)) for n in range(200)]
         await asyncio.gather(*futures)
         assert order == list(range(200))
         assert statements.count("BEGIN IMMEDIATE") == 1
@@ -82,7 +82,7 @@ async def test_each_caller_gets_its_own_result(path: Path) -> None:
     """Results of a shared transaction go to those who asked."""
     with opened(path) as journal:
         with held(journal):
-            futures = [journal.call(saying(n * n)) for n in range(20)]
+            futures = [journal.submit(saying(n * n)) for n in range(20)]
         assert await asyncio.gather(*futures) == [n * n for n in range(20)]
 
 
@@ -90,10 +90,10 @@ async def test_an_idle_writer_does_not_wait_for_more(path: Path) -> None:
     """Calls made one after the other are transactions of their own."""
     with opened(path) as journal:
         statements: list[str] = []
-        await journal.call(lambda store: None)
+        await journal.submit(lambda store: None)
         journal._connection.set_trace_callback(statements.append)
         for _ in range(5):
-            await journal.call(lambda store: None)
+            await journal.submit(lambda store: None)
         assert statements.count("COMMIT") == 5
 
 
@@ -103,11 +103,11 @@ async def test_a_claim_is_committed_before_its_caller_knows(path: Path) -> None:
     with opened(path) as journal:
         during: list[int] = []
 
-        def claim(store: Store) -> None:
+        def claim(store: JournalStore) -> None:
             claim_all(store, first_core(store))
             during.append(look(path, query)[0][0])
 
-        future = journal.call(claim)
+        future = journal.submit(claim)
         seen: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         future.add_done_callback(lambda _: seen.set_result(look(path, query)[0][0]))
         assert await seen == 150
@@ -117,7 +117,7 @@ async def test_a_claim_is_committed_before_its_caller_knows(path: Path) -> None:
 async def test_durability_is_asked_of_sqlite(path: Path) -> None:
     """A run's journal is in WAL mode and syncs each commit, or a power loss would forget what was claimed."""
     with opened(path) as journal:
-        synchronous, mode = await journal.call(
+        synchronous, mode = await journal.submit(
             lambda store: [
                 store._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode")
             ]
@@ -127,9 +127,9 @@ async def test_durability_is_asked_of_sqlite(path: Path) -> None:
 
 async def test_close_carries_out_what_was_asked(path: Path) -> None:
     """Calls made before the close are in the file after it, and their futures are done with their results."""
-    journal = Journal(path)
+    journal = JournalWriter(path)
     with held(journal):
-        futures = [journal.call(putting(f"key-{n}")) for n in range(50)]
+        futures = [journal.submit(putting(f"key-{n}")) for n in range(50)]
     journal.close()
     await asyncio.gather(*futures)
     with JournalReader(path) as reader:
@@ -139,7 +139,7 @@ async def test_close_carries_out_what_was_asked(path: Path) -> None:
 async def test_close_leaves_one_file(path: Path) -> None:
     """After the close the journal is one self-contained file, without a lock, and to close it again does nothing."""
     with opened(path) as journal:
-        await journal.call(lambda store: store.put(state=RunState.RUNNING))
+        await journal.submit(lambda store: store.put(state=RunState.RUNNING))
         assert beside(path) == ["j", "j-shm", "j-wal", "j.lock"]
     assert beside(path) == ["j"]
     journal.close()
@@ -150,23 +150,23 @@ async def test_close_leaves_one_file(path: Path) -> None:
 
 async def test_calls_after_the_close_fail(path: Path) -> None:
     """A closed journal refuses calls, those with `keep` too, and does not hang."""
-    journal = Journal(path)
+    journal = JournalWriter(path)
     journal.close()
     for keep in (False, True):
         with pytest.raises(JournalWriteError, match=r"j: it is closed$"):
-            await journal.call(lambda store: None, keep=keep)
+            await journal.submit(lambda store: None, retry_alone=keep)
 
 
 async def test_a_failed_transaction_fails_all_in_it_and_later_calls(path: Path) -> None:
     """One failure undoes its whole transaction, is told to everyone in it, and nothing is written any more."""
     with opened(path) as journal:
         with held(journal):
-            futures = [journal.call(lambda store: store.put(before="1")), journal.call(broken)]
-            futures += [journal.call(lambda store: store.put(behind="1"))]
+            futures = [journal.submit(lambda store: store.put(before="1")), journal.submit(broken)]
+            futures += [journal.submit(lambda store: store.put(behind="1"))]
         results = await asyncio.gather(*futures, return_exceptions=True)
         assert [str(result) for result in results] == ["broken on purpose"] * 3
         with pytest.raises(InternalError, match="broken on purpose"):
-            await journal.call(lambda store: store.put(later="1"))
+            await journal.submit(lambda store: store.put(later="1"))
     with JournalReader(path) as reader:
         assert not {"before", "behind", "later"} & reader.meta().keys()
 
@@ -174,16 +174,16 @@ async def test_a_failed_transaction_fails_all_in_it_and_later_calls(path: Path) 
 async def test_an_error_that_is_not_ours_is_told_as_one(path: Path) -> None:
     """Whatever a call raises, the caller gets an error of asyncgg that names the journal."""
     with opened(path) as journal, pytest.raises(JournalWriteError, match=r"journal .*j: ZeroDivisionError"):
-        await journal.call(lambda store: 1 // 0)
+        await journal.submit(lambda store: 1 // 0)
 
 
 async def test_outcomes_survive_a_claim_that_fails(path: Path) -> None:
     """Calls with `keep` in a failed transaction are carried out on their own, so a known outcome is written."""
     with opened(path) as journal:
-        first, second = await journal.call(lambda store: claim_all(store, first_core(store)))
+        first, second = await journal.submit(lambda store: claim_all(store, first_core(store)))
         with held(journal):
-            lost = journal.call(broken)
-            kept = [journal.call(settling(batch), keep=True) for batch in (first, second)]
+            lost = journal.submit(broken)
+            kept = [journal.submit(settling(batch), retry_alone=True) for batch in (first, second)]
         results = await asyncio.gather(lost, *kept, return_exceptions=True)
         assert [type(result) for result in results] == [InternalError, type(None), type(None)]
     with JournalReader(path) as reader:
@@ -193,15 +193,15 @@ async def test_outcomes_survive_a_claim_that_fails(path: Path) -> None:
 async def test_nothing_is_kept_after_an_outcome_that_cannot_be(path: Path) -> None:
     """When a kept call fails again, those behind it are not tried: `abandon` must not take its batch for unsent."""
 
-    def settle_in_vain(store: Store) -> None:
-        store.settle(first, DONE, ANSWER)
+    def settle_in_vain(store: JournalStore) -> None:
+        store.record_batch(first, DONE, ANSWER)
         raise InternalError("the disk is full, say")
 
     with opened(path) as journal:
-        first, _ = await journal.call(lambda store: claim_all(store, first_core(store)))
+        first, _ = await journal.submit(lambda store: claim_all(store, first_core(store)))
         with held(journal):
-            outcome = journal.call(settle_in_vain, keep=True)
-            cut_off = journal.call(lambda store: store.abandon([]), keep=True)
+            outcome = journal.submit(settle_in_vain, retry_alone=True)
+            cut_off = journal.submit(lambda store: store.mark_interrupted([]), retry_alone=True)
         results = await asyncio.gather(outcome, cut_off, return_exceptions=True)
         assert [type(result) for result in results] == [InternalError, InternalError]
     with opened(path) as journal:
@@ -213,9 +213,9 @@ async def test_a_cancelled_caller_changes_nothing(path: Path) -> None:
     """A call whose caller gave up is carried out all the same, and the others get their results."""
     with opened(path) as journal:
         with held(journal):
-            gone = journal.call(lambda store: store.put(gone="1"))
+            gone = journal.submit(lambda store: store.put(gone="1"))
             gone.cancel()
-            other = journal.call(lambda store: store.get("gone"))
+            other = journal.submit(lambda store: store.get("gone"))
         assert await other == "1"
         assert gone.cancelled()
 
@@ -224,10 +224,10 @@ async def test_a_cancelled_caller_changes_nothing(path: Path) -> None:
 async def test_a_second_run_settles_no_first_one(path: Path, threaded: bool) -> None:
     """An answer to a batch that is no longer claimed is a fault of ours, and changes no outcome."""
     with opened(path, threaded=threaded) as journal:
-        first, second = await journal.call(lambda store: claim_all(store, first_core(store)))
-        await journal.call(lambda store: store.settle(first, DONE, ANSWER))
+        first, second = await journal.submit(lambda store: claim_all(store, first_core(store)))
+        await journal.submit(lambda store: store.record_batch(first, DONE, ANSWER))
         with pytest.raises(InternalError, match=r"core core-000: request 1 is not claimed"):
-            await journal.call(lambda store: store.settle(first, failed(first), ANSWER))
+            await journal.submit(lambda store: store.record_batch(first, failed(first), ANSWER))
     with JournalReader(path) as reader:
         assert (reader.counts().disassociated, reader.counts().failed) == (100, 0)
         assert second.request == 2
@@ -238,7 +238,7 @@ async def test_a_claim_for_things_that_are_not_there(path: Path) -> None:
     with opened(path) as journal:
         work = CoreQueue(1, "core-000", 1, 150, 151)
         with pytest.raises(InternalError, match=r"core-000: 51 pending things expected in 1\.\.150, 50 found"):
-            await journal.call(lambda store: claim_all(store, work))
+            await journal.submit(lambda store: claim_all(store, work))
     assert look(path, "SELECT count(*) FROM thing WHERE state <> 0") == [(0,)]
 
 
@@ -248,11 +248,11 @@ def test_on_the_loop_without_a_thread(path: Path) -> None:
     async def scenario() -> None:
         with opened(path, threaded=False) as journal:
             before = asyncio.get_running_loop().time()
-            future = journal.call(lambda store: len(claim_all(store, first_core(store))))
+            future = journal.submit(lambda store: len(claim_all(store, first_core(store))))
             assert future.done()
             assert look(path, "SELECT count(*) FROM thing WHERE state = 1") == [(150,)]
             assert await future == 2
-            failing = journal.call(broken)
+            failing = journal.submit(broken)
             with pytest.raises(InternalError):
                 await failing
             assert asyncio.get_running_loop().time() == before
@@ -263,13 +263,13 @@ def test_on_the_loop_without_a_thread(path: Path) -> None:
 async def test_readers_work_during_a_run(path: Path) -> None:
     """Figures and outcomes can be read at any time, show what is committed, and keep the writer waiting for nothing."""
     with opened(path) as journal, JournalReader(path) as reader:
-        await journal.call(lambda store: store.put(state=RunState.RUNNING))
+        await journal.submit(lambda store: store.put(state=RunState.RUNNING))
         assert reader.state() is RunState.RUNNING
         rows = reader.outcomes()
         next(rows)  # a read transaction stands open
-        batches = await journal.call(lambda store: claim_all(store, first_core(store)))
-        await journal.call(lambda store: store.settle(batches[0], DONE, ANSWER))
-        await journal.call(lambda store: store.settle(batches[1], failed(batches[1]), ANSWER))
+        batches = await journal.submit(lambda store: claim_all(store, first_core(store)))
+        await journal.submit(lambda store: store.record_batch(batches[0], DONE, ANSWER))
+        await journal.submit(lambda store: store.record_batch(batches[1], failed(batches[1]), ANSWER))
         assert {row.state for row in rows} == {ThingState.PENDING}  # as it was when the reading began
         summary = reader.summary()
         assert (summary.disassociated, summary.failed, summary.pending, summary.sent) == (100, 50, 300, 2)
@@ -280,8 +280,8 @@ async def test_readers_work_during_a_run(path: Path) -> None:
 async def test_a_reader_does_not_hold_up_the_close(path: Path) -> None:
     """A run ends at once while somebody reads; the reader goes on, and all is there for the next."""
     with JournalReader(path) as reader:
-        journal = Journal(path)
-        await journal.call(lambda store: store.put(state=RunState.COMPLETE))
+        journal = JournalWriter(path)
+        await journal.submit(lambda store: store.put(state=RunState.COMPLETE))
         rows = reader.outcomes()
         next(rows)
         loop = asyncio.get_running_loop()
@@ -296,7 +296,7 @@ async def test_a_reader_does_not_hold_up_the_close(path: Path) -> None:
 def test_a_journal_cannot_be_written_through_a_reader(path: Path) -> None:
     """A reader's connection refuses to write."""
     with JournalReader(path) as reader, pytest.raises(JournalError, match="cannot be written"):
-        list(reader._guard("DELETE FROM pack"))
+        list(reader._query("DELETE FROM pack"))
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("no thread"), KeyboardInterrupt()])
@@ -305,13 +305,13 @@ def test_a_failed_opening_lets_go_of_the_lock(
 ) -> None:
     """Whatever goes wrong at opening, the next attempt is not refused because of it."""
 
-    def fail(_: Store) -> int:
+    def fail(_: JournalStore) -> int:
         raise fault
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "recover", fail)
+        patch.setattr(JournalStore, "recover", fail)
         with pytest.raises(type(fault)):
-            Journal(path)
+            JournalWriter(path)
     with opened(path) as journal:
         assert journal.recovered == 0
 
@@ -341,7 +341,7 @@ def test_a_reader_that_stays_is_not_waited_for(path: Path, monkeypatch: pytest.M
         with opened(path) as journal:
 
             async def put() -> None:
-                await journal.call(lambda store: store.put(state=RunState.ABORTED))
+                await journal.submit(lambda store: store.put(state=RunState.ABORTED))
 
             asyncio.run(put())
             assert reader.state() is RunState.ABORTED

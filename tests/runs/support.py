@@ -9,7 +9,7 @@ from typing import Any
 from asyncgg.backoff import RetryPolicy
 from asyncgg.classify import CodeTable
 from asyncgg.engine import Engine, EngineOptions, Lane, RunResult
-from asyncgg.journal import Journal, operation_of
+from asyncgg.journal import JournalWriter, parse_operation
 from asyncgg.manifest import Chunk
 from asyncgg.manifest.only import Only
 from asyncgg.ratelimit import FixedRate
@@ -49,11 +49,11 @@ async def run(
 ) -> RunResult:
     """One start of the journal on virtual time, of whichever operation it is about, to its end; `gone` is a code that
     the user calls so."""
-    journal = Journal(path, threaded=False)
+    journal = JournalWriter(path, threaded=False)
     journal._connection.execute("PRAGMA synchronous = OFF")  # no power is lost here, and syncs are most of the time
     try:
-        await journal.call(lambda store: store.begin_retry() if retry else store.begin_resume())
-        operation = operation_of(await journal.call(lambda store: store.get("operation")), path)
+        await journal.submit(lambda store: store.begin_retry() if retry else store.begin_resume())
+        operation = parse_operation(await journal.submit(lambda store: store.get("operation")), path)
         transport = DirectTransport(service, operation=operation, timeout=1.0)
         retries = RetryPolicy(attempts, attempts)
         options = EngineOptions(

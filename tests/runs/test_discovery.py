@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from asyncgg.errors import AsyncggError, GuardError, ManifestError, SnapshotError, UsageError
 from asyncgg.inventory import CoreState, Origin, schema
-from asyncgg.inventory.store import Store
+from asyncgg.inventory.store import SnapshotStore
 from asyncgg.journal import JournalReader
 from asyncgg.model import ClientDevice, CoreDevice, RunState
 from asyncgg.runs import Plan
@@ -44,17 +44,17 @@ def a_snapshot(
 ) -> Path:
     """A finished snapshot of `fleet`, unless `states` of cores or `meta` say otherwise."""
     connection = schema.create(path)
-    store = Store(connection)
+    store = SnapshotStore(connection)
     connection.execute("BEGIN")
     now = time.time()
     facts = {"filters": json.dumps(asdict(CoreFilter())), "named": "", "finished": 1, **asdict(origin)}
     store.put(**{**facts, "begun": now - age, "ended": now - age + 1, **meta})
-    store.add(1, [CoreDevice(core) for core in fleet])
+    store.add_cores(1, [CoreDevice(core) for core in fleet])
     for number, (core, things) in enumerate(fleet.items(), 1):
-        store.page(number, [ClientDevice(thing, 1.0) for thing in things], "")
+        store.record_page(number, [ClientDevice(thing, 1.0) for thing in things], "")
         if states and core in states:
-            store.end(number, states[core], "AccessDeniedException", "no")
-    store.finish()
+            store.abandon_listing(number, states[core], "AccessDeniedException", "no")
+    store.create_index()
     connection.execute("COMMIT")
     connection.execute("PRAGMA journal_mode = DELETE")
     connection.close()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import asyncgg
 from asyncgg.batching import Claim, CoreQueue
 from asyncgg.errors import GuardError, JournalError, UsageError
-from asyncgg.journal import Journal, JournalReader, Sureness, changes
+from asyncgg.journal import Certainty, JournalReader, JournalWriter, iter_effects
 from asyncgg.manifest.only import Only
 from asyncgg.model import Operation
 from asyncgg.runs.undoing import Fate, fate_of, prepare_undo
@@ -35,14 +35,14 @@ def meta(path: Path) -> dict[str, str]:
 def things_of(path: Path) -> set[Pair]:
     """The associations that a journal is about."""
     with JournalReader(path) as reader:
-        return {(change.core, change.thing) for change in changes(reader)}
+        return {(change.core, change.thing) for change in iter_effects(reader)}
 
 
-@pytest.mark.parametrize("sureness", Sureness)
+@pytest.mark.parametrize("sureness", Certainty)
 @pytest.mark.parametrize("known", [True, False])
-def test_fates(sureness: Sureness, known: bool) -> None:
+def test_fates(sureness: Certainty, known: bool) -> None:
     """Only what the service took, or proved, and what was known before is taken back."""
-    taken = known and sureness in {Sureness.ACCEPTED, Sureness.PROVEN}
+    taken = known and sureness in {Certainty.ACCEPTED, Certainty.CONFIRMED}
     assert (fate_of(sureness, known=known) is Fate.TAKEN_BACK) == taken
 
 
@@ -62,7 +62,7 @@ def fleets(draw: st.DrawFn) -> dict[str, list[str]]:
 def doubtful(journal: Path) -> set[Pair]:
     """What failed after a lost reply."""
     with JournalReader(journal) as reader:
-        return {(c.core, c.thing) for c in changes(reader) if c.sureness is Sureness.DOUBTFUL}
+        return {(c.core, c.thing) for c in iter_effects(reader) if c.certainty is Certainty.UNCERTAIN}
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -158,7 +158,7 @@ async def test_what_was_there_already_is_left_by_the_second_undo(tmp_path: Path)
     service.set_faults(["entry:AlreadyAssociated@d"])  # the simulator itself takes it without a word
     await run(undo, service)
     with JournalReader(undo) as reader:
-        assert (reader.summary().disassociated, reader.gone()) == (5, {"AlreadyAssociated": 1})
+        assert (reader.summary().disassociated, reader.already_done()) == (5, {"AlreadyAssociated": 1})
     assert things_of(undone(undo, tmp_path / "again")) == set(PAIRS) - {("core-2", "d")}
 
 
@@ -168,9 +168,9 @@ async def test_what_is_not_decided_must_be_decided_first(tmp_path: Path) -> None
     others."""
     service = a_service(FLEET)
     first = prepared(tmp_path / "run", PAIRS, LISTED)
-    journal = Journal(first, threaded=False)
-    (work, *_) = await journal.call(lambda store: list(store.work()))
-    await journal.call(lambda store: store.claim(claim_of(work), 1.0))
+    journal = JournalWriter(first, threaded=False)
+    (work, *_) = await journal.submit(lambda store: list(store.pending_cores()))
+    await journal.submit(lambda store: store.claim(claim_of(work), 1.0))
     journal._connection.close()  # as a kill would leave it
     journal._lock.release()
     with pytest.raises(UsageError, match=r"3 things may have been sent and are not decided.*asyncgg resume"):
@@ -218,7 +218,7 @@ async def test_guards_hold_for_an_undo(tmp_path: Path) -> None:
 
 def test_a_run_that_is_going_is_not_undone(tmp_path: Path) -> None:
     """While a process runs the journal its undo is refused."""
-    journal = Journal(prepared(tmp_path / "run", PAIRS, LISTED), threaded=False)
+    journal = JournalWriter(prepared(tmp_path / "run", PAIRS, LISTED), threaded=False)
     try:
         with pytest.raises(JournalError, match="a process is running it"):
             undone(tmp_path / "run", tmp_path / "undo")

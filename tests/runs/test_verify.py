@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from asyncgg.backoff import RetryPolicy
 from asyncgg.engine import Lane, StopReason
-from asyncgg.inventory import SweepOptions
-from asyncgg.journal import JournalReader, Sureness, changes
+from asyncgg.inventory import ScanOptions
+from asyncgg.journal import Certainty, JournalReader, iter_effects
 from asyncgg.manifest.writing import timestamp
 from asyncgg.model import Operation, RunState
 from asyncgg.ratelimit import FixedRate
@@ -37,7 +37,7 @@ PAIRS = [(core, thing) for core, things in FLEET.items() for thing in things]
 def verifier(journal: Path, service: Service, *, attempts: int = 3, **how: Any) -> Verifier:
     """One that looks at the service in this process."""
     reads = DirectReads(service, timeout=1.0)
-    options = SweepOptions(retry=RetryPolicy(attempts, attempts), patience=1e9)
+    options = ScanOptions(retry=RetryPolicy(attempts, attempts), stall_timeout=1e9)
     return Verifier(journal, Lane(reads, FixedRate(100.0)), reads, options, threaded=False, **how)
 
 
@@ -47,11 +47,11 @@ async def looked(journal: Path, service: Service, **how: Any) -> Verification:
 
 
 @pytest.mark.parametrize("operation", Operation)
-@pytest.mark.parametrize("sureness", Sureness)
-def test_findings(sureness: Sureness, operation: Operation) -> None:
+@pytest.mark.parametrize("sureness", Certainty)
+def test_findings(sureness: Certainty, operation: Operation) -> None:
     """Only what the journal calls done can be left or unseen; the operation says which way is right."""
     wanted = operation is Operation.ASSOCIATE
-    claimed = sureness in {Sureness.ACCEPTED, Sureness.PROVEN, Sureness.BEFORE}
+    claimed = sureness in {Certainty.ACCEPTED, Certainty.CONFIRMED, Certainty.ALREADY_DONE}
     found = [finding_of(sureness, operation, present) for present in (wanted, not wanted, None)]
     if claimed:
         assert found == [Finding.SO, Finding.LEFT, Finding.UNSEEN]
@@ -240,7 +240,7 @@ async def test_the_proof_is_believed_only_while_it_is_true(tmp_path: Path) -> No
     document = verification_object(await looked(first, service))
     with JournalReader(first) as reader:
         name = reader.summary().run
-        assert len(list(changes(reader))) == 5
+        assert len(list(iter_effects(reader))) == 5
     verification_record_path(first).write_text(json.dumps(document))
     assert load_verification_record(first, name, None) == document
     assert load_verification_record(first, name, 1.0) == document

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import asyncgg
-from asyncgg.journal import Journal
+from asyncgg.journal import JournalWriter
 from tests.cli.conftest import Serve
 from tests.cli.support import Cli
 
@@ -145,7 +145,7 @@ def test_no_journal_or_one_that_is_run(cli: Cli, serve: Serve, tmp_path: Path) -
     for name, words in (("none", "there is no such file"), ("text", "not an asyncgg journal")):
         ended = cli("verify", name)
         assert (ended.code, words in ended.err) == (2, True)
-    journal = Journal(tmp_path / "run.journal", threaded=False)
+    journal = JournalWriter(tmp_path / "run.journal", threaded=False)
     try:
         ended = cli("verify", "run.journal")
         assert (ended.code, "a process is running it" in ended.err) == (2, True)

@@ -11,7 +11,7 @@ import pytest
 
 from asyncgg.engine import Engine, EngineOptions, Lane
 from asyncgg.errors import JournalError, UsageError
-from asyncgg.journal import Importer, Journal, JournalReader, Store
+from asyncgg.journal import Importer, JournalReader, JournalStore, JournalWriter
 from asyncgg.ratelimit import AdaptiveRate
 from asyncgg.testing import FakeService, JitteredLatency, Scenario, run_virtual
 from asyncgg.tuning.grid import Grid
@@ -29,9 +29,9 @@ def a_run(path: Path, rate: float, script: Scenario = SCRIPT, batches: int = 300
     importer.finish({"run": "past", "state": "planned", "settings": json.dumps({"rate": rate}), "region": "eu-west-1"})
 
     async def run() -> None:
-        journal = Journal(path, threaded=False, durable=False)
+        journal = JournalWriter(path, threaded=False, durable=False)
         try:
-            await journal.call(Store.begin_resume)
+            await journal.submit(JournalStore.begin_resume)
             lane = Lane(FakeService(script), AdaptiveRate(rate))
             await Engine(journal, lane, EngineOptions()).run()
         finally:
