@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from asyncgg.events import Event, Listener, Progress
     from asyncgg.journal import JournalReader
-    from asyncgg.manifest import Manifest, open_manifest
+    from asyncgg.manifest import ManifestReader, open_manifest
     from asyncgg.model import Association, Outcome, RunState, Summary, ThingState
     from asyncgg.runs import (
         Plan,
@@ -55,7 +55,7 @@ __all__ = [
     "JournalReader",
     "JournalWriteError",
     "Listener",
-    "Manifest",
+    "ManifestReader",
     "ManifestError",
     "Outcome",
     "Plan",

@@ -11,7 +11,7 @@ from typing import TypeVar
 from asyncgg.cleanup.keep import load_lists
 from asyncgg.cleanup.policy import Policy
 from asyncgg.errors import SettingsError
-from asyncgg.manifest import Protect, load_protect
+from asyncgg.manifest import ProtectList, load_protect_list
 from asyncgg.runs.buckets import s3_opener
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
@@ -47,8 +47,8 @@ def stricter(policy: Policy, settings: Settings) -> Policy:
     )
     if settings.protect is None:
         return replace(policy, guards=guards)
-    more = load_protect(str(settings.protect)).entries
-    return replace(policy, guards=guards, protect=Protect(tuple(dict.fromkeys((*policy.protect.entries, *more)))))
+    more = load_protect_list(str(settings.protect)).entries
+    return replace(policy, guards=guards, protect=ProtectList(tuple(dict.fromkeys((*policy.protect.entries, *more)))))
 
 
 def guarded(settings: Settings, policy: Policy) -> Settings:

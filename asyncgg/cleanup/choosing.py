@@ -15,7 +15,7 @@ from asyncgg.cleanup.rules import Candidate
 from asyncgg.cleanup.select import Verdict, select
 from asyncgg.cleanup.tally import Tally
 from asyncgg.inventory import Snapshot
-from asyncgg.runs.prepare import Preparation
+from asyncgg.runs.prepare import JournalBuilder
 
 __all__ = ["candidates", "choose"]
 
@@ -31,7 +31,7 @@ def candidates(snapshot: Snapshot) -> Iterator[list[Candidate]]:
 
 
 async def choose(
-    policy: Policy, snapshot: Snapshot, questions: Questions, now: float, preparation: Preparation, night: Night
+    policy: Policy, snapshot: Snapshot, questions: Questions, now: float, preparation: JournalBuilder, night: Night
 ) -> Tally:
     """Decide about everything in `snapshot`: what goes into `preparation`, every decision into the night's file.
 
@@ -50,8 +50,8 @@ async def choose(
                 chosen.append((decision.core, decision.thing, decision.reason))
             protected += decision.verdict is Verdict.PROTECTED
             if tally.verdicts.total() % _CHUNK == 0:
-                preparation.add_chosen(chosen, protected=protected)
+                preparation.add_with_reasons(chosen, protected=protected)
                 chosen, protected = [], 0
                 await asyncio.sleep(0)  # signals and the deadline want their turn
-        preparation.add_chosen(chosen, protected=protected)
+        preparation.add_with_reasons(chosen, protected=protected)
     return tally

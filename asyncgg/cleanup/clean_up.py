@@ -29,10 +29,10 @@ from asyncgg.errors import AsyncggError, GuardError, SnapshotError
 from asyncgg.events import Listener
 from asyncgg.inventory import CoreState, ScanResult, Snapshot
 from asyncgg.model import RunState
-from asyncgg.runs import Preparation
-from asyncgg.runs.evidence import EvidenceKind, evidence_fact
-from asyncgg.runs.execute import connection_of
-from asyncgg.runs.sweeping import BothWays
+from asyncgg.runs import JournalBuilder
+from asyncgg.runs.evidence import ProvenanceKind, provenance_to_meta
+from asyncgg.runs.execute import connection_from_settings
+from asyncgg.runs.sweeping import FullTransport
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, Endpoint
 
@@ -60,7 +60,7 @@ class CleanUp:
         digest: str,
         lists: Mapping[str, frozenset[str]],
         account: CallerIdentity | None = None,
-        transport: BothWays | None = None,
+        transport: FullTransport | None = None,
         registry: Registry | None = None,
         listeners: Sequence[Listener] = (),
         on_work: Callable[[Work], None] = lambda work: None,
@@ -196,23 +196,23 @@ class CleanUp:
         night.end_deciding()
         await self._send(night, report)
 
-    def _preparation(self, night: Night, snapshot: Snapshot) -> Preparation:
+    def _preparation(self, night: Night, snapshot: Snapshot) -> JournalBuilder:
         facts = {
             "policy": self._digest,
             "policy_name": self._policy.name,
             "account": self._means.origin.account,
-            **evidence_fact(EvidenceKind.LISTING, night.snapshot, snapshot.started_at),
+            **provenance_to_meta(ProvenanceKind.LISTING, night.snapshot, snapshot.started_at),
         }
-        return Preparation(night.draft, self._means.settings, source=f"policy {self._policy.name}", facts=facts)
+        return JournalBuilder(night.draft, self._means.settings, source=f"policy {self._policy.name}", extra_meta=facts)
 
-    async def _decided(self, night: Night, snapshot: Snapshot, preparation: Preparation) -> Tally:
+    async def _decided(self, night: Night, snapshot: Snapshot, preparation: JournalBuilder) -> Tally:
         policy = self._policy
         async with AsyncExitStack() as stack:
             registry = self._registry
             if policy.asks and registry is None:
                 from asyncgg.cleanup.iot_open import open_registry
 
-                opening = open_registry(connection_of(self._means.settings), policy.iot)
+                opening = open_registry(connection_from_settings(self._means.settings), policy.iot)
                 registry = await stack.enter_async_context(opening)
             concurrency = policy.iot.concurrency
             questions = Questions(registry, lists=self._lists, concurrency=concurrency, on_warning=self._warn)
@@ -221,7 +221,9 @@ class CleanUp:
             finally:
                 self.report.asked = questions.statistics()
 
-    async def _checked(self, night: Night, snapshot: Snapshot, preparation: Preparation, questions: Questions) -> Tally:
+    async def _checked(
+        self, night: Night, snapshot: Snapshot, preparation: JournalBuilder, questions: Questions
+    ) -> Tally:
         tally = await choose(self._policy, snapshot, questions, time.time(), preparation, night)
         # Many missing things may be all there is to ask for. Their core devices, things as well, tell whose registry
         # it is that lacks them.

@@ -57,7 +57,7 @@ def read_list(spec: str, s3: S3Opener | None = None) -> frozenset[str]:
     """The names of things in one list: a path or `s3://bucket/key`. Raises as `load_lists`, but for an empty one."""
     ending = spec.lower().removesuffix(".gz")
     with closing(open_source(spec, None, s3)) as source:
-        source.start_text(gzipped=spec.lower().endswith(".gz"))
+        source.open_text(expect_gzip=spec.lower().endswith(".gz"))
         lines = _lines(source)
         if ending.endswith(".csv"):
             rows = _csv(spec, lines)

@@ -15,7 +15,7 @@ from asyncgg.errors import AsyncggError, GuardError
 from asyncgg.inventory import Origin, Snapshot
 from asyncgg.journal import JournalReader, is_locked
 from asyncgg.model import RunState
-from asyncgg.runs.evidence import evidence_of
+from asyncgg.runs.evidence import provenance_from_meta
 from asyncgg.transport import CoreFilter
 
 __all__ = ["LeftOver", "left_over", "refuse_while_running"]
@@ -65,7 +65,7 @@ def _run(night: Night, digest: str, origin: Origin, now: float) -> LeftOver:
         return LeftOver()
     if meta.get("policy") != digest:
         return LeftOver(why_not="since it was decided, the policy, its protect list or its lists have changed")
-    evidence = evidence_of(meta, night.journal)
+    evidence = provenance_from_meta(meta, night.journal)
     if evidence is None or evidence.taken_at is None or not 0 <= now - evidence.taken_at <= _RECENT:
         return LeftOver(why_not=f"its sweep is not of the last {_RECENT / 3600:.0f} hours")
     before = Origin(meta.get("account", ""), meta.get("region", ""), meta.get("endpoint", ""))

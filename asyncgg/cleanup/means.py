@@ -14,7 +14,7 @@ from asyncgg.inventory import Origin, ScanResult
 from asyncgg.model import Summary
 from asyncgg.ratelimit import RampPlan
 from asyncgg.runs import execute
-from asyncgg.runs.sweeping import BothWays, take_inventory
+from asyncgg.runs.sweeping import FullTransport, scan_with_settings
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, CoreFilter, Endpoint
 
@@ -35,7 +35,7 @@ class Means:
     reins: Reins
     listeners: Sequence[Listener] = ()
     on_step: Callable[[str], None] = lambda words: None
-    transport: BothWays | None = None
+    transport: FullTransport | None = None
 
     @property
     def origin(self) -> Origin:
@@ -51,7 +51,7 @@ class Means:
         seen: bool = True,
     ) -> ScanResult:
         """As `take_inventory`; `seen`: whether it is stopped and watched by itself, and not as a part of something."""
-        return await take_inventory(
+        return await scan_with_settings(
             path,
             self.reins.timed(self.settings),
             self.target,
@@ -61,7 +61,7 @@ class Means:
             max_age=FRESH,
             transport=self.transport,
             listeners=self.listeners,
-            on_sweep=self.reins.begun if seen else None,
+            on_scan=self.reins.begun if seen else None,
         )
 
     async def execute(
@@ -76,7 +76,7 @@ class Means:
             transport=self.transport,
             listeners=self.listeners,
             on_engine=self.reins.begun,
-            first=first,
+            limit=first,
             ramp=ramp,
         )
 

@@ -23,7 +23,7 @@ from typing import IO, Any, Final
 
 from asyncgg.errors import AsyncggError, GuardError, JournalError, StateWriteError, UsageError
 from asyncgg.journal import FileLock, is_locked
-from asyncgg.manifest.writing import written
+from asyncgg.manifest.writing import atomic_write_text
 
 __all__ = ["Night", "Nights", "newest_snapshot"]
 
@@ -100,7 +100,7 @@ class Night:
     def writing(self, path: Path, source: Path, kind: str) -> Iterator[IO[str]]:
         """As `written`, for one of its files. Raises `StateWriteError`: what fails is the disk, and nobody's usage."""
         try:
-            with written(path, source, kind) as file:
+            with atomic_write_text(path, source, kind) as file:
                 yield file
         except UsageError as error:
             if type(error) is not UsageError:  # a damaged snapshot, say, that is read meanwhile

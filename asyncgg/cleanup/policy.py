@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict,
 from pydantic import with_config as configured
 
 from asyncgg.cleanup.rules import AnyOf, Api, Condition, Named, NotIn, conditions
-from asyncgg.manifest import Protect
+from asyncgg.manifest import ProtectList
 from asyncgg.model import CoreDevice
 from asyncgg.settings import parse_duration
 
@@ -197,7 +197,7 @@ class Policy:
     name: str
     rules: tuple[Named, ...]
     """At least one; a thing goes when one of them says yes."""
-    protect: Protect
+    protect: ProtectList
     """Both lists of the guards, read."""
     sources: Sources = field(default_factory=Sources)
     guards: Guards = field(default_factory=Guards)

@@ -19,7 +19,7 @@ from asyncgg.cleanup.policy_faults import Fault, Faults, no_such_key
 from asyncgg.cleanup.policy_lines import KeyPath, key_lines
 from asyncgg.cleanup.policy_rules import read_rules
 from asyncgg.errors import SettingsError, UsageError
-from asyncgg.manifest import Protect, load_protect
+from asyncgg.manifest import ProtectList, load_protect_list
 
 __all__ = ["Checked", "check_policy", "load_policy"]
 
@@ -126,20 +126,20 @@ def _keys(kind: Any) -> tuple[str, ...]:
     return tuple(one.name.replace("_", "-") for one in fields(kind)) if isinstance(kind, type) else ()
 
 
-def _protect(guards: object, policy: Path, faults: Faults) -> Protect:
+def _protect(guards: object, policy: Path, faults: Faults) -> ProtectList:
     """Both lists of the guards; from the values as written, so that faults of other guards hide none of theirs."""
     entries: list[str] = []
     for path, file in _texts(guards, "protect"):
         try:
-            entries += load_protect(str(policy.parent / file)).entries
+            entries += load_protect_list(str(policy.parent / file)).entries
         except UsageError as error:
             faults.add(path, str(error).replace("check the path of --protect", "check the path"))
     for path, entry in _texts(guards, "protect-names"):
         try:
-            entries += Protect((entry,)).entries
+            entries += ProtectList((entry,)).entries
         except UsageError as error:
             faults.add(path, str(error))
-    return Protect(tuple(entries))
+    return ProtectList(tuple(entries))
 
 
 def _texts(table: object, key: str) -> Iterator[tuple[KeyPath, str]]:

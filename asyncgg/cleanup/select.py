@@ -100,7 +100,7 @@ def _kept(policy: Policy, candidate: Candidate) -> Decision | None:
     core, thing = candidate.core.name, candidate.thing
     if not policy.sources.takes(candidate.core):  # first: what is outside counts in no percentage
         return Decision(core, thing, Verdict.OUTSIDE, f"the core {core} is outside [sources]")
-    if entry := policy.protect.blocks(core, thing):
+    if entry := policy.protect.match(core, thing):
         return Decision(core, thing, Verdict.PROTECTED, f"protected by {entry}")
     return None
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from asyncgg.cli.running import run_loop
 from asyncgg.errors import GuardError
-from asyncgg.runs import Plan, confirm_account
-from asyncgg.runs.execute import connection_of
+from asyncgg.runs import Plan, verify_account
+from asyncgg.runs.execute import connection_from_settings
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, Endpoint
 
@@ -31,7 +31,9 @@ def with_account(
         if settings.expect_account is not None:
             raise GuardError(f"--expect-account {settings.expect_account} cannot be checked: {unknown}")
         return replace(plan, account_unknown=unknown), None
-    asking = confirm_account(connection_of(settings), target, settings, recorded=recorded, must_act=must_act)
+    asking = verify_account(
+        connection_from_settings(settings), target, settings, expected_from_journal=recorded, required=must_act
+    )
     found, why = run_loop(asking)
     if found is None:
         return replace(plan, account_unknown=why), None

@@ -72,7 +72,7 @@ def command(
     from asyncgg.inventory import Snapshot
     from asyncgg.inventory.difference import SnapshotDiff, incompatibilities
     from asyncgg.inventory.export import write_list
-    from asyncgg.manifest.writing import timestamp
+    from asyncgg.manifest.writing import format_timestamp
 
     output = Output(as_json=bool(given["json"]))
     with interrupting():
@@ -80,7 +80,7 @@ def command(
             warnings = incompatibilities(one, other)
             if other.started_at < one.started_at:
                 warnings.append("the first one is the later one")
-            times = {"old": timestamp(one.started_at), "new": timestamp(other.started_at)}
+            times = {"old": format_timestamp(one.started_at), "new": format_timestamp(other.started_at)}
         if warnings and not anyway:
             raise UsageError(f"{old} and {new} cannot be compared: {'; '.join(warnings)}; give two others, or --anyway")
         output.say(*(f"warning: {warning}" for warning in warnings))
@@ -109,17 +109,17 @@ def command(
 
 
 def _rows(difference: SnapshotDiff) -> Iterator[tuple[str, str, str, str]]:
-    from asyncgg.manifest.writing import timestamp
+    from asyncgg.manifest.writing import format_timestamp
 
     for change, pairs in (("appeared", difference.appeared()), ("vanished", difference.vanished())):
         for core, thing, at in pairs:
-            yield core, thing, change, timestamp(at)
+            yield core, thing, change, format_timestamp(at)
 
 
 def _told(pair: AssociationRecord) -> dict[str, Any]:
-    from asyncgg.manifest.writing import timestamp
+    from asyncgg.manifest.writing import format_timestamp
 
-    return {"core": pair.core, "thing": pair.thing, "associated_at": timestamp(pair.associated_at) or None}
+    return {"core": pair.core, "thing": pair.thing, "associated_at": format_timestamp(pair.associated_at) or None}
 
 
 def _lines(difference: SnapshotDiff, counts: dict[str, int]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from asyncgg.cli.signals import interrupting
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError
 from asyncgg.model import Summary
-from asyncgg.runs import Mode, Plan, Preparation
+from asyncgg.runs import JournalBuilder, Plan, RunMode
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
 
@@ -28,7 +28,7 @@ class Errand:
 
     target: Callable[[], Endpoint]
     """Where requests will go."""
-    prepare: Callable[[Endpoint], tuple[Preparation, Plan]]
+    prepare: Callable[[Endpoint], tuple[JournalBuilder, Plan]]
     """Makes the journal."""
     yes: bool = False
     dry_run: bool = False
@@ -90,7 +90,7 @@ def _carry_out(
             preparation.path,
             settings,
             output,
-            mode=Mode.RESUME,
+            mode=RunMode.RESUME,
             region=target.region,
             account=account,
             on_begin=begin,

@@ -15,8 +15,8 @@ from asyncgg.cli.running import run_loop
 from asyncgg.cli.signals import interrupting
 from asyncgg.errors import UsageError
 from asyncgg.inventory import Snapshot
-from asyncgg.manifest.writing import timestamp
-from asyncgg.runs.execute import connection_of
+from asyncgg.manifest.writing import format_timestamp
+from asyncgg.runs.execute import connection_from_settings
 from asyncgg.settings import Settings
 from asyncgg.transport import resolve_endpoint
 
@@ -42,7 +42,7 @@ def explain_thing(path: Path, thing: str, settings: Settings, output: Output, *,
         found = list(snapshot.pairs_of_things([thing]))
         names = {pair.core for pair in found}
         devices = {core.device.name: core.device for core in snapshot.cores() if core.device.name in names}
-        taken = timestamp(snapshot.started_at)
+        taken = format_timestamp(snapshot.started_at)
         candidates = [Candidate(devices[core], name, since) for core, name, since in found]
         explanations = run_loop(_explained(policy, candidates, settings)) if candidates else []
     lines = [f"by {source}, taken {taken}:"]
@@ -65,7 +65,7 @@ def explain_thing(path: Path, thing: str, settings: Settings, output: Output, *,
 
 
 async def _explained(policy: Policy, candidates: list[Candidate], settings: Settings) -> list[Explanation]:
-    connection, now = connection_of(settings), time.time()
+    connection, now = connection_from_settings(settings), time.time()
     lists = lists_of(policy, settings, resolve_endpoint(connection))
     async with AsyncExitStack() as stack:
         registry = None

@@ -17,12 +17,12 @@ from asyncgg.cli.sweeping import sweep_now, swept_object
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError, JournalError, SettingsError, SnapshotError, SnapshotWriteError, UsageError
 from asyncgg.inventory import MAX_SCAN_AGE, ScanResult
-from asyncgg.manifest import load_protect
-from asyncgg.manifest.names import load_names, shown_path
+from asyncgg.manifest import load_protect_list
+from asyncgg.manifest.names import display_path, read_names
 from asyncgg.report.summary import format_duration
-from asyncgg.runs import Plan, Preparation, confirm_account, default_journal, exit_code, quota_rate
-from asyncgg.runs.discovery import Search, Wanted, finished_origin, prepare_found
-from asyncgg.runs.execute import connection_of
+from asyncgg.runs import JournalBuilder, Plan, default_journal, exit_code, quota_rate, verify_account
+from asyncgg.runs.discovery import LookupRequest, LookupTargets, origin_if_finished, prepare_from_snapshot
+from asyncgg.runs.execute import connection_from_settings
 from asyncgg.settings import Settings, parse_duration
 from asyncgg.transport import Endpoint
 
@@ -57,19 +57,19 @@ class Asked:
         """Whether the list is standard input."""
         return "-" in (self.things, self.cores)
 
-    def search(self, inventory: Path) -> Search:
+    def search(self, inventory: Path) -> LookupRequest:
         """The same with its list read, to be looked up in `inventory`. Raises `UsageError`."""
-        return Search(self._wanted(), inventory, self.max_age, self.allow_unlisted)
+        return LookupRequest(self._wanted(), inventory, self.max_age, self.allow_unlisted)
 
-    def _wanted(self) -> Wanted:
+    def _wanted(self) -> LookupTargets:
         if self.things:
-            return Wanted.of(
-                "thing", load_names(self.things, "thing", alone=True), f"things of {shown_path(self.things)}"
+            return LookupTargets.from_names(
+                "thing", read_names(self.things, "thing", reject_pairs=True), f"things of {display_path(self.things)}"
             )
-        listed = load_names(self.cores, "core", alone=True) if self.cores else []
+        listed = read_names(self.cores, "core", reject_pairs=True) if self.cores else []
         named = f"core {self.core[0]}" if len(self.core) == 1 else f"{len(self.core)} named cores"
-        parts = ([f"cores of {shown_path(self.cores)}"] if self.cores else []) + ([named] if self.core else [])
-        return Wanted.of("core", [*listed, *self.core], " and ".join(parts))
+        parts = ([f"cores of {display_path(self.cores)}"] if self.cores else []) + ([named] if self.core else [])
+        return LookupTargets.from_names("core", [*listed, *self.core], " and ".join(parts))
 
 
 def asked_of(manifest: str | None, given: Mapping[str, Any]) -> Asked | None:
@@ -110,15 +110,15 @@ class Finder:
         """How the snapshot may be used when nothing came of this start; empty when it made none."""
         return f"the sweep is kept; to use it: --inventory {shlex.quote(str(self.inventory))}" if self._swept else ""
 
-    def prepare(self, target: Endpoint) -> tuple[Preparation, Plan]:
+    def prepare(self, target: Endpoint) -> tuple[JournalBuilder, Plan]:
         """Sweep if need be, then look up.
 
         Raises `UnfinishedSweepError` when the sweep was stopped, what `sweep_now` and `prepare_found` raise otherwise.
         """
         search = self._asked.search(self.inventory)
         if self._settings.protect:
-            load_protect(str(self._settings.protect))  # a fault in it is told before the sweep, not after
-        if finished_origin(self.inventory) is not None:
+            load_protect_list(str(self._settings.protect))  # a fault in it is told before the sweep, not after
+        if origin_if_finished(self.inventory) is not None:
             return look_up(search, self.journal, self._settings, target, must_act=self._must_act)
         swept = self._sweep(search, target)
         if not swept.finished:
@@ -126,15 +126,15 @@ class Finder:
             why = f"{swept.state}: {swept.reason}" if swept.reason else swept.state.value
             raise UnfinishedSweepError(f"the sweep is not over ({why}); {self._unfinished}", code)
         self._swept = True
-        return prepare_found(search, self.journal, self._settings, target, swept=True)
+        return prepare_from_snapshot(search, self.journal, self._settings, target, just_scanned=True)
 
     @property
     def _unfinished(self) -> str:
         where = shlex.quote(str(self.inventory))
         return f"nothing was sent but its questions; to go on with it: --inventory {where}"
 
-    def _sweep(self, search: Search, target: Endpoint) -> ScanResult:
-        cores = search.wanted.names if search.wanted.kind == "core" else None
+    def _sweep(self, search: LookupRequest, target: Endpoint) -> ScanResult:
+        cores = search.targets.names if search.targets.kind == "core" else None
         self._tell_begin(target, cores)
         try:
             swept = sweep_now(self.inventory, self._settings, self._output, target, cores=cores, max_age=search.max_age)
@@ -166,15 +166,15 @@ class Finder:
 
 
 def look_up(
-    search: Search, journal: Path, settings: Settings, target: Endpoint | None, *, must_act: bool
-) -> tuple[Preparation, Plan]:
+    search: LookupRequest, journal: Path, settings: Settings, target: Endpoint | None, *, must_act: bool
+) -> tuple[JournalBuilder, Plan]:
     """Look up in a snapshot that is there already; errors as of `prepare_found` and `confirm_account`."""
-    origin, account = finished_origin(search.inventory), ""
+    origin, account = origin_if_finished(search.inventory), ""
     if origin is not None and origin.account and target is not None:
-        asking = confirm_account(connection_of(settings), target, settings, must_act=must_act)
+        asking = verify_account(connection_from_settings(settings), target, settings, required=must_act)
         found, _ = run_loop(asking)
         account = found.account if found else ""
-    return prepare_found(search, journal, settings, target, swept=False, account=account)
+    return prepare_from_snapshot(search, journal, settings, target, just_scanned=False, account=account)
 
 
 def _places(asked: Asked, settings: Settings) -> tuple[Path, Path]:
@@ -191,7 +191,7 @@ def _places(asked: Asked, settings: Settings) -> tuple[Path, Path]:
         number += 1
         journal = journal.with_name(f"{stem}-{number}.journal")
     beside = _beside(journal)
-    if finished_origin(beside) is not None:
+    if origin_if_finished(beside) is not None:
         where = shlex.quote(str(beside))
         raise SnapshotError(f"snapshot {beside}: it is there already; to use it: --inventory {where}; or delete it")
     return journal, beside

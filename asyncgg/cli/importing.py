@@ -9,8 +9,8 @@ from typing import BinaryIO, Final
 
 from asyncgg.cli.output import Output
 from asyncgg.errors import UsageError
-from asyncgg.manifest import RejectsWriter, load_protect, open_manifest
-from asyncgg.runs import Plan, Preparation
+from asyncgg.manifest import RejectsWriter, load_protect_list, open_manifest
+from asyncgg.runs import JournalBuilder, Plan
 from asyncgg.runs.buckets import s3_opener
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
@@ -31,7 +31,7 @@ def import_manifest(
     format: str | None = None,  # noqa: A002 - named as the option is
     rejects: Path | None = None,
     stdin: BinaryIO | None = None,
-) -> tuple[Preparation, Plan]:
+) -> tuple[JournalBuilder, Plan]:
     """Read the manifest into a new journal; on any error, Ctrl-C included, no journal is left.
 
     Raises:
@@ -39,7 +39,7 @@ def import_manifest(
         JournalError: the journal is there already or cannot be made.
         UsageError: the protect list or the file for rejects cannot be used.
     """
-    protect = load_protect(str(settings.protect)) if settings.protect else None
+    protect = load_protect_list(str(settings.protect)) if settings.protect else None
     if rejects is not None and rejects.resolve() == journal.resolve():
         raise UsageError(f"{rejects}: --rejects and --journal are the same file; give each its own")
     with contextlib.ExitStack() as stack:
@@ -47,7 +47,7 @@ def import_manifest(
         manifest = stack.enter_context(open_manifest(spec, format=format, stdin=stdin, s3=s3))
         inputs = [spec, *([str(settings.protect)] if settings.protect else [])]
         writer = stack.enter_context(RejectsWriter(rejects, inputs=inputs)) if rejects else None
-        preparation = Preparation(journal, settings, source=manifest.name, protect=protect, rejects=writer)
+        preparation = JournalBuilder(journal, settings, source=manifest.name, protect=protect, rejects=writer)
         try:
             told = time.monotonic()
             rows = 0

@@ -103,9 +103,9 @@ def command(
     from asyncgg.engine import RunResult
     from asyncgg.inventory import Snapshot
     from asyncgg.inventory.export import export, export_format
-    from asyncgg.manifest.writing import timestamp
+    from asyncgg.manifest.writing import format_timestamp
     from asyncgg.runs import exit_code
-    from asyncgg.runs.execute import connection_of
+    from asyncgg.runs.execute import connection_from_settings
     from asyncgg.transport import CoreFilter, resolve_endpoint
 
     settings = load_settings(given_settings(given), config=given["config"])
@@ -116,7 +116,7 @@ def command(
         raise UsageError(f"--status {status}: give HEALTHY or UNHEALTHY")
     exported = form is not None
     with interrupting(), swept_into(out, replace=replace, exported=exported, max_age=age) as path:
-        target = resolve_endpoint(connection_of(settings))
+        target = resolve_endpoint(connection_from_settings(settings))
         filters = CoreFilter(thing_group or "", status or "", runtime or "")
         going_on = path.exists()
         swept = sweep_now(path, settings, output, target, filters=filters, max_age=age)
@@ -139,8 +139,8 @@ def command(
         "region": origin.region,
         "endpoint": origin.endpoint,
         "filters": {"thing_group": thing_group, "status": status, "runtime": runtime},
-        "begun": timestamp(begun),
-        "ended": timestamp(ended) or None,
+        "begun": format_timestamp(begun),
+        "ended": format_timestamp(ended) or None,
         "resumed": going_on,
         **swept_object(swept),
         "exit": code,

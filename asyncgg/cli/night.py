@@ -23,8 +23,8 @@ from asyncgg.inventory import ScanProgress
 from asyncgg.model import Operation, RunState
 from asyncgg.report import format_summary
 from asyncgg.report.summary import format_duration
-from asyncgg.runs import confirm_account
-from asyncgg.runs.execute import connection_of
+from asyncgg.runs import verify_account
+from asyncgg.runs.execute import connection_from_settings
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint, resolve_endpoint
 
@@ -54,7 +54,7 @@ def run_policy(path: Path, settings: Settings, output: Output, *, dry_run: bool)
     policy = stricter(checked(path, output), settings)
     targets = targets_of(policy)
     settings = guarded(settings, policy)
-    connection = connection_of(settings)
+    connection = connection_from_settings(settings)
     try:
         with interrupting():
             target = resolve_endpoint(connection)
@@ -109,7 +109,7 @@ class _Start:
         raise KeyboardInterrupt("cut off by a second signal; the next start of the policy knows what was sent perhaps")
 
     async def _run(self) -> NightReport:
-        account, _ = await confirm_account(connection_of(self._settings), self._target, self._settings)
+        account, _ = await verify_account(connection_from_settings(self._settings), self._target, self._settings)
         self._clean_up = CleanUp(
             self._policy,
             self._settings,

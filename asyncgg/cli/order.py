@@ -16,8 +16,8 @@ from asyncgg.cli.running import NotBegunError
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError
 from asyncgg.model import Summary
-from asyncgg.runs import Plan, Preparation, default_journal
-from asyncgg.runs.execute import connection_of
+from asyncgg.runs import JournalBuilder, Plan, default_journal
+from asyncgg.runs.execute import connection_from_settings
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint, resolve_endpoint
 
@@ -43,7 +43,7 @@ def disassociate(order: Order, settings: Settings, output: Output) -> tuple[RunR
     if order.asked is not None:
         return _found(order, order.asked, settings, output)
 
-    def prepare(target: Endpoint) -> tuple[Preparation, Plan]:
+    def prepare(target: Endpoint) -> tuple[JournalBuilder, Plan]:
         return import_manifest(
             order.manifest,
             settings.journal or default_journal(),
@@ -56,7 +56,7 @@ def disassociate(order: Order, settings: Settings, output: Output) -> tuple[RunR
         )
 
     errand = Errand(
-        target=lambda: resolve_endpoint(connection_of(settings)),
+        target=lambda: resolve_endpoint(connection_from_settings(settings)),
         prepare=prepare,
         yes=order.yes,
         dry_run=order.dry_run,
@@ -69,7 +69,7 @@ def _found(order: Order, asked: Asked, settings: Settings, output: Output) -> tu
     """The same without a manifest; a sweep that nothing came of is kept, and the person is told."""
     finder = Finder(asked, settings, output, must_act=not order.dry_run)
     errand = Errand(
-        target=lambda: resolve_endpoint(connection_of(settings)),
+        target=lambda: resolve_endpoint(connection_from_settings(settings)),
         prepare=finder.prepare,
         yes=order.yes,
         dry_run=order.dry_run,

@@ -15,8 +15,8 @@ from asyncgg.cli.output import Output
 from asyncgg.cli.planning import plan_lines, plan_object
 from asyncgg.cli.signals import interrupting
 from asyncgg.errors import UsageError
-from asyncgg.runs import Plan, Preparation
-from asyncgg.runs.execute import connection_of
+from asyncgg.runs import JournalBuilder, Plan
+from asyncgg.runs.execute import connection_from_settings
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint, resolve_endpoint
 
@@ -33,7 +33,7 @@ def planned(
 ) -> int:
     """Write the plan of `manifest` as the result; the exit code. Errors as of a run, guards included."""
 
-    def prepare(journal: Path, target: Endpoint | None) -> tuple[Preparation, Plan]:
+    def prepare(journal: Path, target: Endpoint | None) -> tuple[JournalBuilder, Plan]:
         return import_manifest(manifest, journal, settings, target, output, format=format, rejects=rejects)
 
     return _planned(prepare, settings, output)
@@ -48,14 +48,14 @@ def planned_of_snapshot(asked: Asked, settings: Settings, output: Output) -> int
             " (asyncgg inventory --out FILE makes one; asyncgg disassociate --dry-run sweeps by itself)"
         )
 
-    def prepare(journal: Path, target: Endpoint | None) -> tuple[Preparation, Plan]:
+    def prepare(journal: Path, target: Endpoint | None) -> tuple[JournalBuilder, Plan]:
         return look_up(asked.search(inventory), journal, settings, target, must_act=False)
 
     return _planned(prepare, settings, output)
 
 
 def _planned(
-    prepare: Callable[[Path, Endpoint | None], tuple[Preparation, Plan]], settings: Settings, output: Output
+    prepare: Callable[[Path, Endpoint | None], tuple[JournalBuilder, Plan]], settings: Settings, output: Output
 ) -> int:
     with interrupting(), tempfile.TemporaryDirectory(prefix="asyncgg-plan-") as folder:
         target, unknown = _target(settings)
@@ -68,7 +68,7 @@ def _planned(
 def _target(settings: Settings) -> tuple[Endpoint | None, str]:
     """Where it would go, or None and why that is not known; what was asked for by name must be usable."""
     try:
-        return resolve_endpoint(connection_of(settings)), ""
+        return resolve_endpoint(connection_from_settings(settings)), ""
     except UsageError as error:
         if settings.profile or settings.region or settings.endpoint_url:
             raise

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from asyncgg.manifest.writing import timestamp
+from asyncgg.manifest.writing import format_timestamp
 from asyncgg.report.summary import format_duration
 from asyncgg.runs import Plan, discovery
-from asyncgg.runs.plan import Absence, Absent
-from asyncgg.runs.undoing import WORDS
+from asyncgg.runs.plan import MissingNames, MissingReason
+from asyncgg.runs.undoing import DECISION_LABELS
 
 __all__ = ["SCHEMA", "plan_lines", "plan_object", "where"]
 
 SCHEMA: Final = "asyncgg.plan/1"
 
-_LEFT_OUT: Final = {fate.value: words for fate, words in WORDS.items()}
+_LEFT_OUT: Final = {fate.value: words for fate, words in DECISION_LABELS.items()}
 
 
 def plan_object(plan: Plan) -> dict[str, Any]:
     """The plan as `asyncgg.plan/1`."""
     target, lookup = plan.target, plan.lookup
-    absent = lookup.absent if lookup else {}
+    absent = lookup.missing if lookup else {}
     return {
         "schema": SCHEMA,
         "operation": plan.operation.value,
@@ -31,12 +31,12 @@ def plan_object(plan: Plan) -> dict[str, Any]:
             "rejected": plan.rejected,
             "duplicates": plan.duplicates,
             "protected": plan.protected,
-            "nowhere": _number(absent, Absence.NOWHERE),
+            "nowhere": _number(absent, MissingReason.NOT_FOUND),
         },
         "cores": plan.cores,
-        "cores_unknown": _number(absent, Absence.UNKNOWN),
-        "cores_empty": _number(absent, Absence.EMPTY),
-        "cores_unlisted": _number(absent, Absence.UNLISTED),
+        "cores_unknown": _number(absent, MissingReason.UNKNOWN),
+        "cores_empty": _number(absent, MissingReason.EMPTY),
+        "cores_unlisted": _number(absent, MissingReason.INCOMPLETE),
         "largest_core": plan.largest_core,
         "requests": plan.requests,
         "rate": plan.rate,
@@ -48,16 +48,16 @@ def plan_object(plan: Plan) -> dict[str, Any]:
         "endpoint": target.url if target else None,
         "account": plan.account or None,
         "arn": plan.arn or None,
-        "left_out": dict(plan.left_out),
+        "left_out": dict(plan.excluded),
         "inventory": lookup.inventory if lookup else None,
-        "taken": timestamp(lookup.taken_at) if lookup else None,
-        "absent": {absence.value: list(names.first) for absence, names in absent.items()},
+        "taken": format_timestamp(lookup.taken_at) if lookup else None,
+        "absent": {absence.value: list(names.examples) for absence, names in absent.items()},
     }
 
 
 def where(plan: Plan) -> list[str]:
     """Whose things, and where."""
-    account = plan.account or f"unknown: {plan.account_unknown}"
+    account = plan.account or f"unknown: {plan.account_unknown_reason}"
     if plan.account and plan.arn:
         account += f" ({plan.arn})"
     lines = [f"  account    {account}"]
@@ -72,29 +72,31 @@ def plan_lines(plan: Plan) -> list[str]:
     """The plan for a person."""
     things, cores = _count(plan.things, "thing"), _count(plan.cores, "core")
     lines = [f"plan: {plan.operation} {things} {plan.operation.preposition} {cores}", *where(plan)]
-    lines.append(f"  {plan.origin:<10} {plan.source}")
+    lines.append(f"  {plan.source_label:<10} {plan.source}")
     left_out = [
         _count(number, name)
         for number, name in ((plan.rejected, "bad row"), (plan.duplicates, "duplicate"), (plan.protected, "protected"))
         if number
-    ] + [f"{number:,} {_LEFT_OUT.get(name, name)}" for name, number in plan.left_out.items()]
+    ] + [f"{number:,} {_LEFT_OUT.get(name, name)}" for name, number in plan.excluded.items()]
     told = [", ".join(left_out), *map(str, plan.bad_rows)] if left_out else []
     if plan.lookup:
-        told += [_absent(absence, names) for absence, names in plan.lookup.absent.items()]
+        told += [_absent(absence, names) for absence, names in plan.lookup.missing.items()]
     lines += [f"  {'left out' if number == 0 else '':<10} {text}" for number, text in enumerate(told)]
     lines.append(f"  requests   {plan.requests:,}, the largest core has {_count(plan.largest_core, 'thing')}")
     lines.append(f"  time       {format_duration(plan.seconds)} at {plan.rate:g} requests/s")
     return lines
 
 
-def _number(absent: Mapping[Absence, Absent], absence: Absence) -> int:
+def _number(absent: Mapping[MissingReason, MissingNames], absence: MissingReason) -> int:
     return absent[absence].count if absence in absent else 0
 
 
-def _absent(absence: Absence, names: Absent) -> str:
-    number = _count(names.count, "thing" if absence is Absence.NOWHERE else "core")
-    more = names.count - len(names.first)
-    return f"{number} {discovery.WORDS[absence]}: {', '.join(names.first)}" + (f" and {more:,} more" if more else "")
+def _absent(absence: MissingReason, names: MissingNames) -> str:
+    number = _count(names.count, "thing" if absence is MissingReason.NOT_FOUND else "core")
+    more = names.count - len(names.examples)
+    return f"{number} {discovery.MISSING_LABELS[absence]}: {', '.join(names.examples)}" + (
+        f" and {more:,} more" if more else ""
+    )
 
 
 def _count(number: int, name: str) -> str:

@@ -13,7 +13,7 @@ from asyncgg.cli.output import Output
 from asyncgg.cli.signals import interrupting
 from asyncgg.errors import UsageError
 from asyncgg.journal import JournalReader, last_request_at
-from asyncgg.manifest.writing import written
+from asyncgg.manifest.writing import atomic_write_text
 from asyncgg.model import ThingState
 from asyncgg.report import format_summary, summary_to_dict
 from asyncgg.report.html import render_html
@@ -77,7 +77,7 @@ def command(
         if html is not None:
             failed = reader.outcomes(ThingState.FAILED)
             page = render_html(summary, meta, failed, generated_at=time.time(), reason=reason, verification=proof)
-            with written(html, journal) as file:
+            with atomic_write_text(html, journal) as file:
                 file.write(page)
             output.say(f"{html}: written")
         document, lines = summary_to_dict(summary, reason=reason), format_summary(summary, reason=reason)

@@ -20,23 +20,23 @@ from asyncgg.journal import JournalReader, JournalWriter
 from asyncgg.model import RunState, Summary
 from asyncgg.report import EXIT_CODES, format_summary, summary_to_dict
 from asyncgg.report.summary import format_duration, next_commands
-from asyncgg.runs import Mode, confirm_account, quota_rate, seconds_at_quota
-from asyncgg.runs.execute import connection_of
+from asyncgg.runs import RunMode, quota_rate, seconds_at_quota, verify_account
+from asyncgg.runs.execute import connection_from_settings
 from asyncgg.runs.plan import quota_burst
-from asyncgg.runs.stored import inherited, target_of
+from asyncgg.runs.stored import resolve_saved_endpoint, restore_settings
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, Endpoint
 
 __all__ = ["restart"]
 
 
-def restart(path: Path, mode: Mode, given: Mapping[str, Any]) -> int:
+def restart(path: Path, mode: RunMode, given: Mapping[str, Any]) -> int:
     """Go on with the journal at `path`; the exit code."""
     with interrupting():
         with JournalReader(path) as reader:
             meta, summary, busy = reader.meta(), reader.summary(), reader.is_running()
-            things, requests = reader.remaining(failed=mode is Mode.RETRY)
-            settings = inherited(reader.settings(), meta, given_settings(given))
+            things, requests = reader.remaining(failed=mode is RunMode.RETRY)
+            settings = restore_settings(reader.settings(), meta, given_settings(given))
         output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
         with Telling(given["notify"], settings, output) as telling:
             if busy:
@@ -52,7 +52,7 @@ def restart(path: Path, mode: Mode, given: Mapping[str, Any]) -> int:
 
 
 def _consented(
-    mode: Mode,
+    mode: RunMode,
     settings: Settings,
     output: Output,
     meta: Mapping[str, str],
@@ -64,9 +64,11 @@ def _consented(
     """Where to go and as whom, once the person has seen it and agreed."""
     if not given["yes"]:
         confirm.must_be_able_to_ask(stdin_is_taken=False)
-    target = target_of(settings, meta, given_settings(given))
+    target = resolve_saved_endpoint(settings, meta, given_settings(given))
     recorded = meta.get("account", "")
-    account, unknown = run_loop(confirm_account(connection_of(settings), target, settings, recorded=recorded))
+    account, unknown = run_loop(
+        verify_account(connection_from_settings(settings), target, settings, expected_from_journal=recorded)
+    )
     if not (output.quiet and given["yes"]):
         said = f"{account.account} ({account.arn})" if account else f"unknown: {unknown}"
         event = {"event": mode.value, "run": summary.run, "things": things, "requests": requests}
@@ -77,12 +79,12 @@ def _consented(
 
 
 def _lines(
-    summary: Summary, mode: Mode, things: int, requests: int, settings: Settings, target: Endpoint, account: str
+    summary: Summary, mode: RunMode, things: int, requests: int, settings: Settings, target: Endpoint, account: str
 ) -> list[str]:
     rate = quota_rate(settings, target.region)
     seconds = seconds_at_quota(requests, rate, quota_burst(settings, rate))
     where = f"endpoint   {target.url} (custom)" if target.custom else f"region     {target.region}"
-    what = "failed" if mode is Mode.RETRY else "pending"
+    what = "failed" if mode is RunMode.RETRY else "pending"
     return [
         f"{mode.value}: {summary.operation} the {things:,} {what} of {summary.total:,} things of run {summary.run}",
         f"  account    {account}",
@@ -92,8 +94,8 @@ def _lines(
     ]
 
 
-def _nothing_to_do(path: Path, mode: Mode, summary: Summary, output: Output) -> int:
-    if mode is Mode.RETRY:
+def _nothing_to_do(path: Path, mode: RunMode, summary: Summary, output: Output) -> int:
+    if mode is RunMode.RETRY:
         words = "nothing failed"
     else:
         words, summary = "nothing is pending", _concluded(path, summary)

@@ -26,6 +26,6 @@ def command(
     Settings, account, Region and endpoint are the run's own unless an option says otherwise.
     """
     from asyncgg.cli.restart import restart
-    from asyncgg.runs import Mode
+    from asyncgg.runs import RunMode
 
-    return restart(journal, Mode.RETRY, given)
+    return restart(journal, RunMode.RETRY, given)

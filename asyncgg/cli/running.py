@@ -20,7 +20,7 @@ from asyncgg.journal import JournalReader, parse_operation
 from asyncgg.model import RunState, Summary
 from asyncgg.report import format_summary, summary_to_dict
 from asyncgg.report.summary import next_commands
-from asyncgg.runs import Mode, execute, exit_code
+from asyncgg.runs import RunMode, execute, exit_code
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity
 
@@ -76,7 +76,7 @@ def run_journal(
     settings: Settings,
     output: Output,
     *,
-    mode: Mode,
+    mode: RunMode,
     region: str | None,
     account: CallerIdentity | None,
     on_begin: Callable[[], object] = lambda: None,
@@ -109,7 +109,7 @@ class _Start:
         path: Path,
         settings: Settings,
         display: Display,
-        mode: Mode,
+        mode: RunMode,
         region: str | None,
         account: CallerIdentity | None,
         on_begin: Callable[[], object],

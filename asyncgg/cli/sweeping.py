@@ -16,9 +16,9 @@ from asyncgg.engine import StopReason
 from asyncgg.inventory import MAX_SCAN_AGE, FleetScan, ScanProgress, ScanResult
 from asyncgg.model import RunState
 from asyncgg.report.summary import format_duration
-from asyncgg.runs import confirm_account
-from asyncgg.runs.execute import connection_of
-from asyncgg.runs.sweeping import take_inventory
+from asyncgg.runs import verify_account
+from asyncgg.runs.execute import connection_from_settings
+from asyncgg.runs.sweeping import scan_with_settings
 from asyncgg.settings import Settings
 from asyncgg.transport import CoreFilter, Endpoint
 
@@ -70,14 +70,14 @@ class _Start:
         raise KeyboardInterrupt("cut off by a second signal; the same command goes on with the sweep")
 
     async def _take(self) -> ScanResult:
-        account, _ = await confirm_account(connection_of(self._settings), self._target, self._settings)
-        return await take_inventory(
+        account, _ = await verify_account(connection_from_settings(self._settings), self._target, self._settings)
+        return await scan_with_settings(
             self._path,
             self._settings,
             self._target,
             account=account,
             listeners=[self._display.listen],
-            on_sweep=self._watch,
+            on_scan=self._watch,
             **self._how,
         )
 

@@ -16,7 +16,7 @@ from asyncgg.model import Summary
 from asyncgg.notify import Message, NotificationEvent, event_for_state, format_text, notify, parse_target
 from asyncgg.report import summary_to_dict
 from asyncgg.runs import exit_code
-from asyncgg.runs.execute import connection_of
+from asyncgg.runs.execute import connection_from_settings
 from asyncgg.settings import Settings
 
 __all__ = ["Telling"]
@@ -58,7 +58,7 @@ class Telling:
         if self._message is None:
             return
         try:
-            faults = run_loop(notify(self._targets, self._message, connection=connection_of(self._settings)))
+            faults = run_loop(notify(self._targets, self._message, connection=connection_from_settings(self._settings)))
         except KeyboardInterrupt:
             faults = ["interrupted while telling"]
         for fault in faults:

@@ -15,11 +15,11 @@ from asyncgg.cli.progress import Display, Form
 from asyncgg.cli.running import run_loop
 from asyncgg.cli.signals import interrupting, stopping
 from asyncgg.errors import SettingsError
-from asyncgg.manifest.writing import written
+from asyncgg.manifest.writing import atomic_write_text
 from asyncgg.ratelimit import documented_quota
 from asyncgg.report.summary import format_duration
-from asyncgg.runs import confirm_account
-from asyncgg.runs.execute import connection_of
+from asyncgg.runs import verify_account
+from asyncgg.runs.execute import connection_from_settings
 from asyncgg.settings import Settings, load_settings, parse_duration
 from asyncgg.transport import CoreFilter, Endpoint, ListingTransport, Page, open_transport, resolve_endpoint
 from asyncgg.tuning.applied import applied_quota
@@ -45,7 +45,7 @@ def measure(given: Mapping[str, Any], output: Output) -> int:
     )
     if not given["yes"]:
         confirm.must_be_able_to_ask(stdin_is_taken=False)
-    target = resolve_endpoint(connection_of(settings))
+    target = resolve_endpoint(connection_from_settings(settings))
     documented = documented_quota(target.region)
     up_to = _up_to(given["up_to"]) or _OF_DOCUMENTED * documented
     seconds = _seconds(given["for_"])
@@ -56,7 +56,7 @@ def measure(given: Mapping[str, Any], output: Output) -> int:
     start = _Start(settings, target, up_to, seconds, output)
     found = run_loop(start.run())
     if given["out"]:
-        with written(given["out"], given["out"].parent, "folder") as file:
+        with atomic_write_text(given["out"], given["out"].parent, "folder") as file:
             write_requests(file, found.measured)
     output.result(found_object(found), found_lines(found))
     return 130 if start.interrupted else 0
@@ -137,8 +137,8 @@ class _Start:
         return _Progress(meter.seconds, meter.sent, meter.throttled, meter.pace, meter.step, self._seconds)
 
     async def _measure(self) -> Found:
-        connection = connection_of(self._settings)
-        await confirm_account(connection, self._target, self._settings)
+        connection = connection_from_settings(self._settings)
+        await verify_account(connection, self._target, self._settings)
         measured: Measured
         async with open_transport(connection, self._settings.transport) as transport:
             self._meter = Meter(

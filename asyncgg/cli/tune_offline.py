@@ -15,7 +15,7 @@ from asyncgg.cli.signals import interrupting
 from asyncgg.cli.simulated import nobody, simulator
 from asyncgg.cli.tune_progress import Ticker
 from asyncgg.errors import SettingsError, UsageError
-from asyncgg.manifest.writing import place_of, written
+from asyncgg.manifest.writing import atomic_write_text, checked_output_path
 from asyncgg.ratelimit import documented_quota
 from asyncgg.testing import JitteredLatency, Scenario
 from asyncgg.tuning.block import existing, settings_block, write_settings
@@ -87,7 +87,7 @@ def _check_places(given: Mapping[str, Any], source: Path | None, kind: str) -> N
         path: Path | None = given[name]
         if path is None:
             continue
-        place = place_of(path, *((source, kind) if source else (path.parent, "folder")))
+        place = checked_output_path(path, *((source, kind) if source else (path.parent, "folder")))
         if not place.parent.is_dir():
             raise UsageError(f"{path}: it cannot be written: there is no such directory")
         if place in places and (place.is_file() or not place.exists()):
@@ -125,7 +125,7 @@ def _finish(
                 write_settings(given["write"], swept.choice.trial.point, comment, replace=bool(given["replace"]))
                 lines.append(f"written to {given['write']}")
         if given["out"]:
-            with written(given["out"], given["out"].parent, "folder") as file:
+            with atomic_write_text(given["out"], given["out"].parent, "folder") as file:
                 write_csv(file, swept)
         if given["plot"]:
             draw(swept, given["plot"])

@@ -21,7 +21,7 @@ from asyncgg.cli.options import (
 from asyncgg.cli.output import Output
 
 if TYPE_CHECKING:
-    from asyncgg.runs import Plan, Preparation
+    from asyncgg.runs import JournalBuilder, Plan
     from asyncgg.transport import Endpoint
 
 __all__ = ["EXAMPLES", "command"]
@@ -82,27 +82,29 @@ def command(
     from asyncgg.cli.running import finish
     from asyncgg.cli.telling import Telling
     from asyncgg.journal import JournalReader
-    from asyncgg.manifest.only import load_only
+    from asyncgg.manifest.only import load_selection
     from asyncgg.runs import default_journal
-    from asyncgg.runs.known import known_before
-    from asyncgg.runs.stored import inherited, refuse_elsewhere, target_of
+    from asyncgg.runs.known import prior_state_from_snapshot
+    from asyncgg.runs.stored import require_same_region, resolve_saved_endpoint, restore_settings
     from asyncgg.runs.undoing import NOT_INHERITED, prepare_undo
 
     asked = given_settings(given)
     with JournalReader(run) as reader:
         meta = reader.meta()
-        refuse_elsewhere(meta, asked)
-        settings = inherited(reader.settings(), meta, asked, without=NOT_INHERITED)
+        require_same_region(meta, asked)
+        settings = restore_settings(reader.settings(), meta, asked, exclude=NOT_INHERITED)
     output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
 
-    def prepare(target: Endpoint) -> tuple[Preparation, Plan]:
-        wanted = load_only(only) if only else None
+    def prepare(target: Endpoint) -> tuple[JournalBuilder, Plan]:
+        wanted = load_selection(only) if only else None
         path = settings.journal or default_journal()
-        with known_before(inventory, run, meta) as known:
-            return prepare_undo(run, path, settings, target, only=wanted, known_before=known, assume=assume_associated)
+        with prior_state_from_snapshot(inventory, run, meta) as known:
+            return prepare_undo(
+                run, path, settings, target, only=wanted, prior_state=known, assume_associated=assume_associated
+            )
 
     errand = Errand(
-        target=lambda: target_of(settings, meta, asked),
+        target=lambda: resolve_saved_endpoint(settings, meta, asked),
         prepare=prepare,
         yes=bool(given["yes"]),
         dry_run=bool(given["dry_run"]),

@@ -16,11 +16,11 @@ from asyncgg.cli.signals import interrupting, stopping
 from asyncgg.cli.sweeping import FORM
 from asyncgg.engine import StopReason
 from asyncgg.model import RunState
-from asyncgg.runs import confirm_account
-from asyncgg.runs.execute import connection_of
-from asyncgg.runs.verification import Verification, verification_lines, verification_object
+from asyncgg.runs import verify_account
+from asyncgg.runs.execute import connection_from_settings
+from asyncgg.runs.verification import Verification, format_verification, verification_to_dict
 from asyncgg.runs.verifier import Verifier
-from asyncgg.runs.verify_run import Origins, origins_of, verify_journal
+from asyncgg.runs.verify_run import VerifyContext, load_context, verify_with_context
 
 __all__ = ["verify"]
 
@@ -28,23 +28,23 @@ __all__ = ["verify"]
 def verify(journal: Path, given: Mapping[str, Any], **how: Any) -> int:
     """Verify `journal`, telling it; the exit code. `how` as for `verify_journal`."""
     with interrupting():
-        origins = origins_of(journal, given_settings(given))
+        origins = load_context(journal, given_settings(given))
         settings = origins.settings
         output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
         done = run_loop(_Start(origins, Display(output, form=FORM)).run(how))
-    lines = verification_lines(done)
+    lines = format_verification(done)
     if how.get("failures") is not None:
         lines.append(f"  left       {how['failures']}")
     if output.as_json and not output.quiet:
         output.say(*lines)
-    output.result(verification_object(done), lines)
+    output.result(verification_to_dict(done), lines)
     return done.exit_code
 
 
 class _Start:
     """One start, shown and stoppable by signals."""
 
-    def __init__(self, origins: Origins, display: Display) -> None:
+    def __init__(self, origins: VerifyContext, display: Display) -> None:
         self._origins = origins
         self._display = display
         self._verifier: Verifier | None = None
@@ -64,11 +64,13 @@ class _Start:
 
     async def _verify(self, how: Mapping[str, Any]) -> Verification:
         of = self._origins
-        account, _ = await confirm_account(connection_of(of.settings), of.target, of.settings, recorded=of.account)
-        return await verify_journal(
+        account, _ = await verify_account(
+            connection_from_settings(of.settings), of.target, of.settings, expected_from_journal=of.account
+        )
+        return await verify_with_context(
             of,
             account=account,
-            on_begin=self._begin,
+            on_start=self._begin,
             listeners=[self._display.listen],
             on_sweep=self._display.watch,
             **how,

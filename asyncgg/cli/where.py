@@ -82,13 +82,13 @@ def command(
 
 
 def _names(given: list[str], file: str | None) -> list[str]:
-    from asyncgg.manifest.names import load_names
+    from asyncgg.manifest.names import read_names
     from asyncgg.model import invalid_name_reason
 
     for name in given:
         if fault := invalid_name_reason(name):
             raise UsageError(f"{name[:200]!a} is no thing's name: it {fault}")
-    names = list(dict.fromkeys([*given, *(load_names(file, "thing") if file else [])]))
+    names = list(dict.fromkeys([*given, *(read_names(file, "thing") if file else [])]))
     if not names:
         raise UsageError("no thing is named: give names, or --things FILE")
     return names
@@ -97,10 +97,10 @@ def _names(given: list[str], file: str | None) -> list[str]:
 def _sweep(path: Path, settings: Settings, output: Output) -> ScanResult:
     from asyncgg.cli.sweeping import sweep_now
     from asyncgg.runs import quota_rate
-    from asyncgg.runs.execute import connection_of
+    from asyncgg.runs.execute import connection_from_settings
     from asyncgg.transport import resolve_endpoint
 
-    target = resolve_endpoint(connection_of(settings))
+    target = resolve_endpoint(connection_from_settings(settings))
     rate = quota_rate(settings, target.region)
     output.tell(
         {"event": "sweep", "region": target.region, "endpoint": target.url, "rate": rate},
@@ -114,7 +114,7 @@ def _answer(
     output: Output, snapshot: Snapshot, names: list[str], swept: ScanResult | None, inventory: str | None
 ) -> int:
     from asyncgg.cli.sweeping import swept_object
-    from asyncgg.manifest.writing import timestamp
+    from asyncgg.manifest.writing import format_timestamp
     from asyncgg.report.summary import format_duration
 
     found = snapshot.find_things(names)
@@ -124,7 +124,9 @@ def _answer(
     code = 3 if missing else 0
     lines = []
     for name, pairs in found.items():
-        lines += [f"{name}  {pair.core}  since {timestamp(pair.associated_at) or 'an unknown time'}" for pair in pairs]
+        lines += [
+            f"{name}  {pair.core}  since {format_timestamp(pair.associated_at) or 'an unknown time'}" for pair in pairs
+        ]
         if not pairs:
             lines.append(f"{name}  on no core")
     age = max(0.0, time.time() - snapshot.started_at)
@@ -137,10 +139,10 @@ def _answer(
     document = {
         "schema": "asyncgg.where/1",
         "inventory": inventory,
-        "begun": timestamp(snapshot.started_at),
-        "ended": timestamp(snapshot.ended_at) or None,
+        "begun": format_timestamp(snapshot.started_at),
+        "ended": format_timestamp(snapshot.ended_at) or None,
         "things": {
-            name: [{"core": pair.core, "associated_at": timestamp(pair.associated_at) or None} for pair in pairs]
+            name: [{"core": pair.core, "associated_at": format_timestamp(pair.associated_at) or None} for pair in pairs]
             for name, pairs in found.items()
         },
         "found": len(names) - len(missing),

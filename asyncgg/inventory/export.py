@@ -15,7 +15,7 @@ from typing import IO, Any, Final
 
 from asyncgg.errors import UsageError
 from asyncgg.inventory.snapshot import Snapshot
-from asyncgg.manifest.writing import placed, timestamp, written
+from asyncgg.manifest.writing import atomic_write_binary, atomic_write_text, format_timestamp
 
 __all__ = ["COLUMNS", "export", "export_format", "write_list"]
 
@@ -50,7 +50,7 @@ def export(snapshot: Snapshot, path: Path) -> int:
     if file_format is None:
         raise UsageError(f"{path}: the ending does not say the format: use .csv, .jsonl or .parquet")
     if file_format == "parquet":
-        with placed(path, snapshot.path, "snapshot") as file:
+        with atomic_write_binary(path, snapshot.path, "snapshot") as file:
             return _parquet(file, snapshot, path)
     return write_list(path, snapshot.path, COLUMNS, _format_rows(_rows(snapshot)))
 
@@ -63,7 +63,7 @@ def write_list(path: Path, source: Path, columns: Sequence[str], rows: Iterable[
     file_format = export_format(path)
     if file_format not in {"csv", "jsonl"}:
         raise UsageError(f"{path}: the ending does not say the format: use .csv or .jsonl (also .gz)")
-    with written(path, source, "snapshot") as file:
+    with atomic_write_text(path, source, "snapshot") as file:
         return (_csv if file_format == "csv" else _jsonl)(file, columns, rows)
 
 
@@ -77,7 +77,7 @@ def _rows(snapshot: Snapshot) -> Iterator[tuple[str, str, float | None, str, flo
 
 def _format_rows(rows: Iterator[tuple[str, str, float | None, str, float | None]]) -> Iterator[tuple[str, ...]]:
     for core, thing, at, status, last in rows:
-        yield core, thing, timestamp(at), status, timestamp(last)
+        yield core, thing, format_timestamp(at), status, format_timestamp(last)
 
 
 def _csv(file: IO[str], columns: Sequence[str], rows: Iterable[Sequence[str]]) -> int:

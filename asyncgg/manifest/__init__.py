@@ -4,8 +4,8 @@
 """
 
 from asyncgg.manifest.iterables import Row, from_async_iterable, from_iterable
-from asyncgg.manifest.protect import Protect, load_protect
-from asyncgg.manifest.reading import FORMATS, Manifest, open_manifest
+from asyncgg.manifest.protect import ProtectList, load_protect_list
+from asyncgg.manifest.reading import FORMATS, ManifestReader, open_manifest
 from asyncgg.manifest.rejects import RejectsWriter
 from asyncgg.manifest.rows import BadRow, Chunk
 from asyncgg.manifest.sources import S3Opener
@@ -14,13 +14,13 @@ __all__ = [
     "FORMATS",
     "BadRow",
     "Chunk",
-    "Manifest",
-    "Protect",
+    "ManifestReader",
+    "ProtectList",
     "RejectsWriter",
     "Row",
     "S3Opener",
     "from_async_iterable",
     "from_iterable",
-    "load_protect",
+    "load_protect_list",
     "open_manifest",
 ]

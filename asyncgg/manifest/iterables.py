@@ -6,18 +6,18 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Ma
 from typing import Final
 
 from asyncgg.errors import ManifestError
-from asyncgg.manifest.rows import BadRow, Chunk, find_columns, row_fault, shown
+from asyncgg.manifest.rows import BadRow, Chunk, find_columns, invalid_row_reason, printable
 
 __all__ = ["Row", "from_async_iterable", "from_iterable"]
 
 Row = tuple[str, str] | Mapping[str, str]
 """(core, thing), an `Association`, or a mapping with the columns of a manifest."""
 
-_NAME: Final = "<iterable>"
-_CHUNK: Final = 8192
+_DEFAULT_NAME: Final = "<iterable>"
+_CHUNK_SIZE: Final = 8192
 
 
-def from_iterable(rows: Iterable[Row], *, name: str = _NAME) -> Iterator[Chunk]:
+def from_iterable(rows: Iterable[Row], *, name: str = _DEFAULT_NAME) -> Iterator[Chunk]:
     """Check `rows` and give them as a manifest's chunks; a bad row's line is its number in `rows`, from 1.
 
     No rows, no chunks: unlike a manifest, an empty iterable is no error.
@@ -25,21 +25,21 @@ def from_iterable(rows: Iterable[Row], *, name: str = _NAME) -> Iterator[Chunk]:
     chunk = Chunk()
     for number, row in enumerate(rows, 1):
         _add(chunk, name, number, row)
-        if number % _CHUNK == 0:
+        if number % _CHUNK_SIZE == 0:
             yield chunk
             chunk = Chunk()
     if chunk.good or chunk.bad:
         yield chunk
 
 
-async def from_async_iterable(rows: AsyncIterable[Row], *, name: str = _NAME) -> AsyncIterator[Chunk]:
+async def from_async_iterable(rows: AsyncIterable[Row], *, name: str = _DEFAULT_NAME) -> AsyncIterator[Chunk]:
     """The same as `from_iterable`, for an asynchronous iterable."""
     chunk = Chunk()
     number = 0
     async for row in rows:
         number += 1
         _add(chunk, name, number, row)
-        if number % _CHUNK == 0:
+        if number % _CHUNK_SIZE == 0:
             yield chunk
             chunk = Chunk()
     if chunk.good or chunk.bad:
@@ -47,15 +47,15 @@ async def from_async_iterable(rows: AsyncIterable[Row], *, name: str = _NAME) ->
 
 
 def _add(chunk: Chunk, name: str, number: int, row: object) -> None:
-    pair = _pair(row)
-    reason = pair if isinstance(pair, str) else row_fault(*pair)
+    pair = _extract_pair(row)
+    reason = pair if isinstance(pair, str) else invalid_row_reason(*pair)
     if reason is None:
         chunk.good.append((str(pair[0]), str(pair[1])))
     else:
-        chunk.bad.append(BadRow(name, number, reason, shown(repr(row))))
+        chunk.bad.append(BadRow(name, number, reason, printable(repr(row))))
 
 
-def _pair(row: object) -> tuple[object, object] | str:
+def _extract_pair(row: object) -> tuple[object, object] | str:
     if isinstance(row, Mapping):
         keys = [key for key in row if isinstance(key, str)]
         try:

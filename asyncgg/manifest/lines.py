@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from asyncgg.manifest.rows import KEPT
+from asyncgg.manifest.rows import MAX_EXCERPT
 
-__all__ = ["BLOCK", "MAX_LINE", "Block", "blocks"]
+__all__ = ["BLOCK_SIZE", "MAX_LINE", "Block", "blocks"]
 
-BLOCK: Final = 256 * 1024
+BLOCK_SIZE: Final = 256 * 1024
 """Bytes asked for at once: some thousand rows, so that what a block costs is spread over them."""
 
 MAX_LINE: Final = 64 * 1024
@@ -21,16 +21,16 @@ MAX_LINE: Final = 64 * 1024
 class Block:
     """Whole lines, each with its line feed; or, when `long`, only the beginning of one line longer than `MAX_LINE`."""
 
-    first: int
+    first_line: int
     """Number of the first line, from 1."""
     data: bytes
-    long: bool = False
+    too_long: bool = False
 
 
 def blocks(read: Callable[[int], bytes]) -> Iterator[Block]:
     """Cut what `read` gives at line feeds; a last line without one gets one. At most some blocks are in memory."""
     line, tail = 1, b""
-    while chunk := read(BLOCK):
+    while chunk := read(BLOCK_SIZE):
         data = tail + chunk
         cut = data.rfind(b"\n") + 1
         if cut:
@@ -38,13 +38,13 @@ def blocks(read: Callable[[int], bytes]) -> Iterator[Block]:
             line += data.count(b"\n")
         tail = data[cut:]
         if len(tail) > MAX_LINE:
-            head, tail = tail[: KEPT * 4], b""
-            while chunk := read(BLOCK):
+            head, tail = tail[: MAX_EXCERPT * 4], b""
+            while chunk := read(BLOCK_SIZE):
                 end = chunk.find(b"\n")
                 if end >= 0:
                     tail = chunk[end + 1 :]
                     break
-            yield Block(line, head, long=True)
+            yield Block(line, head, too_long=True)
             line += 1
     if tail:
         yield Block(line, tail if tail.endswith(b"\n") else tail + b"\n")

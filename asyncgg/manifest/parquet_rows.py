@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
 from asyncgg.errors import ManifestError, UsageError
-from asyncgg.manifest.rows import BadRow, Chunk, all_names, find_columns, row_fault, shown
+from asyncgg.manifest.rows import BadRow, Chunk, all_valid_names, find_columns, invalid_row_reason, printable
 
 __all__ = ["parquet_chunks"]
 
-_BATCH: Final = 16_384
+_BATCH_SIZE: Final = 16_384
 """Rows decoded at once."""
 
 
@@ -33,56 +33,58 @@ def parquet_chunks(name: str, file: BinaryIO) -> Iterator[Chunk]:
         columns = find_columns(name, names)
         if columns is None:
             raise ManifestError(
-                f"{name} lacks a column: it has {', '.join(f'`{shown(column)}`' for column in names[:20]) or 'none'}; "
+                f"{name} lacks a column: it has {', '.join(f'`{printable(column)}`' for column in names[:20]) or 'none'}; "
                 "it must have `core` and `thing` (or `coreDeviceThingName`, `thingName`)"
             )
-        wanted = [names[columns.core], names[columns.thing]]
-        for column in wanted:
+        selected = [names[columns.core], names[columns.thing]]
+        for column in selected:
             _check_type(name, column, parquet.schema_arrow.field(column).type, pa)
         number = 1
-        for batch in parquet.iter_batches(batch_size=_BATCH, columns=wanted, use_threads=False):
-            cores, things = (batch.column(batch.schema.get_field_index(column)).to_pylist() for column in wanted)
-            yield _chunk(name, number, cores, things)
+        for batch in parquet.iter_batches(batch_size=_BATCH_SIZE, columns=selected, use_threads=False):
+            cores, things = (batch.column(batch.schema.get_field_index(column)).to_pylist() for column in selected)
+            yield _to_chunk(name, number, cores, things)
             number += len(cores)
     except (pa.ArrowException, OSError) as error:
         text = str(error).split("\n", 1)[0]
-        raise ManifestError(f"{name} cannot be read as Parquet ({shown(text)}): write it anew") from None
+        raise ManifestError(f"{name} cannot be read as Parquet ({printable(text)}): write it anew") from None
 
 
-def _check_type(name: str, column: str, found: Any, pa: Any) -> None:
-    plain = found.value_type if pa.types.is_dictionary(found) else found
+def _check_type(name: str, column: str, column_type: Any, pa: Any) -> None:
+    value_type = column_type.value_type if pa.types.is_dictionary(column_type) else column_type
     types = pa.types
     checks = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
     # Some writers leave texts unmarked: bytes are taken as UTF-8.
     binaries = (types.is_binary, types.is_large_binary, types.is_binary_view)
-    if not any(check(plain) for check in (*checks, *binaries)):
-        raise ManifestError(f"{name}: column `{shown(column)}` holds {found}, not text: store the names as strings")
+    if not any(check(value_type) for check in (*checks, *binaries)):
+        raise ManifestError(
+            f"{name}: column `{printable(column)}` holds {column_type}, not text: store the names as strings"
+        )
 
 
-def _chunk(name: str, first: int, cores: list[Any], things: list[Any]) -> Chunk:
+def _to_chunk(name: str, first: int, cores: list[Any], things: list[Any]) -> Chunk:
     try:
-        if all_names(cores) and all_names(things):
+        if all_valid_names(cores) and all_valid_names(things):
             return Chunk(good=list(zip(cores, things, strict=True)))
     except TypeError:  # a null or bytes among them
         pass
     chunk = Chunk()
     for number, (core, thing) in enumerate(zip(cores, things, strict=True), first):
         try:
-            pair = _text(core), _text(thing)
+            pair = _decode(core), _decode(thing)
         except UnicodeDecodeError:
             reason: str | None = "is not UTF-8"
         else:
-            reason = row_fault(*pair)
+            reason = invalid_row_reason(*pair)
             if reason is None:
                 chunk.good.append(pair)
                 continue
-        chunk.bad.append(BadRow(name, number, reason or "", f"{_cell(core)},{_cell(thing)}"))
+        chunk.bad.append(BadRow(name, number, reason or "", f"{_format_cell(core)},{_format_cell(thing)}"))
     return chunk
 
 
-def _text(value: Any) -> Any:
+def _decode(value: Any) -> Any:
     return value.decode("utf-8") if isinstance(value, bytes) else value
 
 
-def _cell(value: Any) -> str:
-    return "null" if value is None else shown(value)
+def _format_cell(value: Any) -> str:
+    return "null" if value is None else printable(value)

@@ -17,16 +17,16 @@ from typing import Final
 from asyncgg.errors import UsageError
 from asyncgg.model import invalid_name_reason
 
-__all__ = ["Protect", "load_protect"]
+__all__ = ["ProtectList", "load_protect_list"]
 
 _KINDS: Final = ("core", "thing")
-_SET: Final = re.compile(r"\[!?[a-zA-Z0-9:_-]+\]")
-_GLOB: Final = re.compile(r"[a-zA-Z0-9:_*?-]+\Z")
-_NEVER: Final = "(?!)"
+_BRACKET_EXPRESSION: Final = re.compile(r"\[!?[a-zA-Z0-9:_-]+\]")
+_VALID_GLOB: Final = re.compile(r"[a-zA-Z0-9:_*?-]+\Z")
+_MATCHES_NOTHING: Final = "(?!)"
 
 
 @dataclass(frozen=True, slots=True)
-class _Guard:
+class _NameMatcher:
     """The entries that hold for one kind of name."""
 
     exact: Mapping[str, str]
@@ -43,31 +43,31 @@ class _Guard:
 
 
 @dataclass(frozen=True, slots=True)
-class Protect:
+class ProtectList:
     """Names and globs of things and cores that are never touched."""
 
     entries: tuple[str, ...] = ()
     """As written, in their order."""
-    _core: _Guard = field(init=False, repr=False, compare=False)
-    _thing: _Guard = field(init=False, repr=False, compare=False)
+    _core: _NameMatcher = field(init=False, repr=False, compare=False)
+    _thing: _NameMatcher = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check and prepare the entries. Raises `UsageError` for one that could never match a name."""
         kinds: dict[str, dict[str, str]] = {kind: {} for kind in _KINDS}
         for entry in self.entries:
-            if fault := _entry_fault(entry):
-                raise UsageError(f"protect entry `{entry}` {fault}")
-            for kind, pattern in _readings(entry):
+            if problem := _invalid_entry_reason(entry):
+                raise UsageError(f"protect entry `{entry}` {problem}")
+            for kind, pattern in _interpretations(entry):
                 kinds[kind].setdefault(pattern, entry)
-        object.__setattr__(self, "_core", _guard(kinds["core"]))
-        object.__setattr__(self, "_thing", _guard(kinds["thing"]))
+        object.__setattr__(self, "_core", _build_matcher(kinds["core"]))
+        object.__setattr__(self, "_thing", _build_matcher(kinds["thing"]))
 
-    def blocks(self, core: str, thing: str) -> str | None:
+    def match(self, core: str, thing: str) -> str | None:
         """The entry, as written, that forbids touching this association, or None."""
         return self._thing.match(thing) or self._core.match(core)
 
 
-def load_protect(path: str) -> Protect:
+def load_protect_list(path: str) -> ProtectList:
     """Read a protect list.
 
     Raises `UsageError` naming file and line when it is missing, empty, not UTF-8, or has an entry that could never
@@ -92,36 +92,36 @@ def load_protect(path: str) -> Protect:
         entry = line_text.split("#", 1)[0].strip()
         if not entry:
             continue
-        if fault := _entry_fault(entry):
-            raise UsageError(f"{path}:{number}: protect entry {entry[:200]!a} {fault}")
+        if problem := _invalid_entry_reason(entry):
+            raise UsageError(f"{path}:{number}: protect entry {entry[:200]!a} {problem}")
         entries.append(entry)
     if not entries:
         raise UsageError(f"{path}: the protect list has no entries: fill it, or leave --protect out")
-    return Protect(tuple(entries))
+    return ProtectList(tuple(entries))
 
 
-def _readings(entry: str) -> Iterable[tuple[str, str]]:
+def _interpretations(entry: str) -> Iterable[tuple[str, str]]:
     """What an entry forbids: kind and pattern."""
     kind, colon, rest = entry.partition(":")
     if colon and kind in _KINDS:
         yield kind, rest.strip()
         if rest != rest.strip():  # blanks stand in no name: the prefix is meant as one
             return
-    for each in _KINDS:
-        yield each, entry
+    for possible_kind in _KINDS:
+        yield possible_kind, entry
 
 
-def _entry_fault(entry: str) -> str | None:
+def _invalid_entry_reason(entry: str) -> str | None:
     """Why an entry could never match a name, to follow the entry; None when it could."""
     kind, colon, rest = entry.partition(":")
     pattern = rest.strip() if colon and kind in _KINDS else entry
     if not pattern:
         return f"names nothing after `{kind}:`"
     if not _is_glob(pattern):
-        fault = invalid_name_reason(pattern)
-        return f"{fault}: it could never protect anything" if fault else None
-    plain = _SET.sub("?", pattern)
-    if not _GLOB.match(plain) or _NEVER in fnmatch.translate(pattern):
+        problem = invalid_name_reason(pattern)
+        return f"{problem}: it could never protect anything" if problem else None
+    simplified = _BRACKET_EXPRESSION.sub("?", pattern)
+    if not _VALID_GLOB.match(simplified) or _MATCHES_NOTHING in fnmatch.translate(pattern):
         return "is no glob of names (a-z A-Z 0-9 : _ - and * ? [...]): it could never protect anything"
     return None
 
@@ -130,9 +130,9 @@ def _is_glob(pattern: str) -> bool:
     return any(sign in pattern for sign in "*?[")
 
 
-def _guard(patterns: Mapping[str, str]) -> _Guard:
+def _build_matcher(patterns: Mapping[str, str]) -> _NameMatcher:
     globs = {fnmatch.translate(pattern): entry for pattern, entry in patterns.items() if _is_glob(pattern)}
-    return _Guard(
+    return _NameMatcher(
         {pattern: entry for pattern, entry in patterns.items() if not _is_glob(pattern)},
         tuple((re.compile(glob), entry) for glob, entry in globs.items()),
         re.compile("|".join(f"(?:{glob})" for glob in globs)) if globs else None,

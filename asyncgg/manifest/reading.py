@@ -13,12 +13,12 @@ from asyncgg.manifest.parquet_rows import parquet_chunks
 from asyncgg.manifest.rows import Chunk
 from asyncgg.manifest.sources import S3Opener, Source, open_source
 
-__all__ = ["FORMATS", "Manifest", "open_manifest"]
+__all__ = ["FORMATS", "ManifestReader", "open_manifest"]
 
 FORMATS: Final = ("csv", "jsonl", "parquet")
 """What `format` (the option `--format`) may be."""
 
-_ENDINGS: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+_FORMAT_BY_SUFFIX: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 
 def open_manifest(
@@ -27,7 +27,7 @@ def open_manifest(
     format: str | None = None,  # noqa: A002 - named as the option is
     stdin: BinaryIO | None = None,
     s3: S3Opener | None = None,
-) -> Manifest:
+) -> ManifestReader:
     """Open a manifest: a path, `-` for standard input, or `s3://bucket/key` (by means of `s3`, else an
     `asyncgg.manifest.s3.S3Download` that takes its settings from the environment).
 
@@ -39,26 +39,26 @@ def open_manifest(
     if format is not None and format not in FORMATS:
         raise UsageError(f"unknown manifest format `{format}`: use one of {', '.join(FORMATS)}")
     if format is None and spec.startswith("s3://"):
-        _by_ending(spec)  # before anything is downloaded
+        _format_from_suffix(spec)  # before anything is downloaded
     source = open_source(spec, stdin, s3)
     try:
         lower = spec.lower()
-        chosen = format or ("csv" if spec == "-" else _by_ending(spec))
-        if chosen == "parquet" and lower.endswith(".gz"):
+        resolved_format = format or ("csv" if spec == "-" else _format_from_suffix(spec))
+        if resolved_format == "parquet" and lower.endswith(".gz"):
             raise ManifestError(f"{spec}: Parquet is compressed inside: decompress the .gz")
-        if chosen != "parquet":
-            source.start_text(gzipped=lower.endswith(".gz"))
+        if resolved_format != "parquet":
+            source.open_text(expect_gzip=lower.endswith(".gz"))
     except BaseException:
         source.close()
         raise
-    return Manifest(source, chosen)
+    return ManifestReader(source, resolved_format)
 
 
-def _by_ending(spec: str) -> str:
+def _format_from_suffix(spec: str) -> str:
     lower = spec.lower()
     stem = lower.removesuffix(".gz")
-    for ending, name in _ENDINGS.items():
-        if stem.endswith(ending):
+    for suffix, name in _FORMAT_BY_SUFFIX.items():
+        if stem.endswith(suffix):
             return name
     raise ManifestError(
         f"{spec}: the ending does not say what it is: use .csv, .jsonl, .ndjson or .parquet (text also .gz), "
@@ -66,7 +66,7 @@ def _by_ending(spec: str) -> str:
     )
 
 
-class Manifest:
+class ManifestReader:
     """One opened manifest, to be read once: `with open_manifest(...) as manifest: for chunk in manifest.chunks()`.
 
     A broken end (a cut gzip, a failing disk) is seen only when the reading gets there: act on rows after the last.
@@ -74,7 +74,7 @@ class Manifest:
 
     def __init__(self, source: Source, format: str) -> None:  # noqa: A002 - named as the option is
         self._source = source
-        self._begun = False
+        self._started = False
         self.format = format
         """One of `FORMATS`."""
 
@@ -89,9 +89,9 @@ class Manifest:
         Raises `ManifestError` when it cannot be read to its end, lacks the columns, or has no row at all, `UsageError`
         when a format needs a package that is not installed.
         """
-        if self._begun:
+        if self._started:
             raise InternalError(f"{self.name} was already read: open it again")
-        self._begun = True
+        self._started = True
         return self._chunks()
 
     def _chunks(self) -> Iterator[Chunk]:
@@ -109,7 +109,7 @@ class Manifest:
     def _read(self) -> Iterator[Chunk]:
         source = self._source
         if self.format == "parquet":
-            return parquet_chunks(source.name, source.seekable())
+            return parquet_chunks(source.name, source.open_seekable())
         return (csv_chunks if self.format == "csv" else jsonl_chunks)(source.name, source.read)
 
     def close(self) -> None:

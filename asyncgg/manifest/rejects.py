@@ -28,11 +28,11 @@ class RejectsWriter:
         self._path = Path(path)
         self.count = 0
         """Rows written so far."""
-        for given in inputs:
-            if _same(self._path, Path(given)):
-                raise UsageError(f"{path}: the rejects would overwrite the input {given}: give another file")
+        for input_path in inputs:
+            if _is_same_file(self._path, Path(input_path)):
+                raise UsageError(f"{path}: the rejects would overwrite the input {input_path}: give another file")
         # A device or a pipe cannot be replaced, only written to; a link's target is replaced, not the link.
-        self._part: Path | None = None
+        self._temp_path: Path | None = None
         try:
             if self._path.exists() and not self._path.is_file() and not self._path.is_dir():
                 self._file: IO[str] = self._path.open("w", encoding="utf-8", newline="")
@@ -40,12 +40,12 @@ class RejectsWriter:
                 self._path = self._path.resolve()
                 if self._path.is_dir():
                     raise UsageError(f"{path} is a directory: give a file for the rejects")
-                self._part = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
-                self._file = self._part.open("w", encoding="utf-8", newline="")
+                self._temp_path = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
+                self._file = self._temp_path.open("w", encoding="utf-8", newline="")
             self._writer = csv.writer(self._file, lineterminator="\n")
             self._writer.writerow(("file", "line", "reason", "raw"))
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise self._write_error(error) from None
 
     def write(self, rows: Iterable[BadRow]) -> None:
         """Add rows. Raises `UsageError` when they cannot be written (full disk)."""
@@ -54,7 +54,7 @@ class RejectsWriter:
                 self._writer.writerow((row.file, row.line, row.reason, row.raw))
                 self.count += 1
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise self._write_error(error) from None
 
     def close(self) -> None:
         """Finish the file and put it in its place; twice does no harm. Raises `UsageError` when that fails."""
@@ -62,14 +62,14 @@ class RejectsWriter:
             return
         try:
             self._file.close()
-            if self._part is not None:
-                self._part.replace(self._path)
+            if self._temp_path is not None:
+                self._temp_path.replace(self._path)
         except OSError as error:
-            if self._part is not None:
-                self._part.unlink(missing_ok=True)
-            raise self._unwritable(error) from None
+            if self._temp_path is not None:
+                self._temp_path.unlink(missing_ok=True)
+            raise self._write_error(error) from None
 
-    def _unwritable(self, error: OSError) -> UsageError:
+    def _write_error(self, error: OSError) -> UsageError:
         return UsageError(f"{self._path}: the rejects cannot be written: {error.strerror or error}")
 
     def __enter__(self) -> Self:
@@ -81,7 +81,7 @@ class RejectsWriter:
         self.close()
 
 
-def _same(one: Path, other: Path) -> bool:
+def _is_same_file(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)
     except (OSError, ValueError):  # one of them does not exist, or is no path (`-`, s3://)

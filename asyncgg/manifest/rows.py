@@ -10,16 +10,26 @@ from typing import Final
 from asyncgg.errors import ManifestError
 from asyncgg.model import invalid_name_reason
 
-__all__ = ["KEPT", "NAME", "BadRow", "Chunk", "Columns", "all_names", "find_columns", "row_fault", "shown"]
+__all__ = [
+    "MAX_EXCERPT",
+    "NAME_PATTERN",
+    "BadRow",
+    "Chunk",
+    "Columns",
+    "all_valid_names",
+    "find_columns",
+    "invalid_row_reason",
+    "printable",
+]
 
-NAME: Final = "[a-zA-Z0-9:_-]{1,128}"
+NAME_PATTERN: Final = "[a-zA-Z0-9:_-]{1,128}"
 """A thing name as a regular expression, for the readers' fast paths; `asyncgg.model.name_fault` is the rule itself."""
 
-KEPT: Final = 1000
+MAX_EXCERPT: Final = 1000
 """Most characters kept of a bad row's text: two names at their longest fit several times."""
 
 _ALIASES: Final = {"core": "core", "coredevicethingname": "core", "thing": "thing", "thingname": "thing"}
-_CONTROLS: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
+_CONTROL_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,7 @@ class Columns:
     thing: int
     count: int
 
-    def shifted(self, fields: Sequence[str]) -> bool:
+    def may_be_shifted(self, fields: Sequence[str]) -> bool:
         """Whether surplus fields may have pushed other values under `core` and `thing`.
 
         Names hold no delimiter, so only a further column in front of them can do that.
@@ -62,26 +72,28 @@ class Columns:
         return max(self.core, self.thing) > 1 and any(text.strip() for text in fields[self.count :])
 
 
-def find_columns(where: str, names: Sequence[str]) -> Columns | None:
+def find_columns(location: str, names: Sequence[str]) -> Columns | None:
     """Find `core` and `thing` (or their aliases, in any case, blanks around them) among the `names` of all columns.
 
     Returns None when one is absent. Raises `ManifestError` when one is there twice.
     """
-    found: dict[str, int] = {}
+    indexes: dict[str, int] = {}
     for index, name in enumerate(names):
         column = _ALIASES.get(name.strip().lower())
         if column is None:
             continue
-        if column in found:
-            first, second = names[found[column]].strip(), name.strip()
-            raise ManifestError(f"{where}: column `{column}` is there twice (`{first}`, `{second}`): keep one of them")
-        found[column] = index
-    if len(found) < 2:
+        if column in indexes:
+            first, second = names[indexes[column]].strip(), name.strip()
+            raise ManifestError(
+                f"{location}: column `{column}` is there twice (`{first}`, `{second}`): keep one of them"
+            )
+        indexes[column] = index
+    if len(indexes) < 2:
         return None
-    return Columns(found["core"], found["thing"], len(names))
+    return Columns(indexes["core"], indexes["thing"], len(names))
 
 
-def row_fault(core: object, thing: object) -> str | None:
+def invalid_row_reason(core: object, thing: object) -> str | None:
     """Why the two values name no association, or None when they do."""
     if (
         isinstance(core, str)
@@ -90,13 +102,15 @@ def row_fault(core: object, thing: object) -> str | None:
         and invalid_name_reason(thing) is None
     ):
         return None
-    faults = [
-        f"{column} {fault}" for column, value in (("core", core), ("thing", thing)) if (fault := _value_fault(value))
+    reasons = [
+        f"{column} {reason}"
+        for column, value in (("core", core), ("thing", thing))
+        if (reason := _invalid_value_reason(value))
     ]
-    return "; ".join(faults)
+    return "; ".join(reasons)
 
 
-def _value_fault(value: object) -> str | None:
+def _invalid_value_reason(value: object) -> str | None:
     if value is None:
         return "is null"
     if not isinstance(value, str):
@@ -104,19 +118,19 @@ def _value_fault(value: object) -> str | None:
     return invalid_name_reason(value)
 
 
-def shown(raw: bytes | str) -> str:
+def printable(raw: bytes | str) -> str:
     """One printable line of at most `KEPT` characters of `raw`: safe for a terminal, a log and a CSV."""
-    text = raw[: KEPT * 4].decode("utf-8", "surrogateescape") if isinstance(raw, bytes) else raw
-    if len(text) > KEPT:
-        text = text[:KEPT] + "…"
+    text = raw[: MAX_EXCERPT * 4].decode("utf-8", "surrogateescape") if isinstance(raw, bytes) else raw
+    if len(text) > MAX_EXCERPT:
+        text = text[:MAX_EXCERPT] + "…"
     if text.isprintable() and "\\" not in text:
         return text
     return "".join(_escape(char) for char in text)
 
 
 def _escape(char: str) -> str:
-    if char in _CONTROLS:
-        return _CONTROLS[char]
+    if char in _CONTROL_ESCAPES:
+        return _CONTROL_ESCAPES[char]
     if char.isprintable():
         return char
     if "\udc80" <= char <= "\udcff":  # a byte that is not UTF-8, carried by surrogateescape
@@ -124,10 +138,10 @@ def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
 
 
-_ALL_NAMES: Final = re.compile(rf"(?:{NAME}\n)*\Z")
+_VALID_NAMES: Final = re.compile(rf"(?:{NAME_PATTERN}\n)*\Z")
 
 
-def all_names(values: Sequence[str]) -> bool:
+def all_valid_names(values: Sequence[str]) -> bool:
     """Whether every one of `values` is a valid name, asked at once: the fast path for columns."""
     text = "\n".join(values) + "\n"
-    return text.count("\n") == len(values) and _ALL_NAMES.match(text) is not None
+    return text.count("\n") == len(values) and _VALID_NAMES.match(text) is not None

@@ -30,11 +30,11 @@ from botocore.exceptions import (
 
 from asyncgg.errors import AsyncggError, CredentialsError, ManifestError
 
-__all__ = ["S3Download"]
+__all__ = ["S3Downloader"]
 
-_PIECE: Final = 1 << 20
-_TRIES: Final = 3
-_DENIED: Final = frozenset(
+_CHUNK_SIZE: Final = 1 << 20
+_ATTEMPTS: Final = 3
+_ACCESS_ERROR_CODES: Final = frozenset(
     {
         "403",
         "AccessDenied",
@@ -51,7 +51,7 @@ _DENIED: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class S3Download:
+class S3Downloader:
     """Opens objects of S3 by downloading them; None leaves a setting to the environment and the AWS configuration."""
 
     profile: str | None = None
@@ -65,79 +65,79 @@ class S3Download:
         such object or it cannot be fetched, `CredentialsError` when credentials are absent or refused.
         """
         file = cast(BinaryIO, tempfile.TemporaryFile(prefix="asyncgg-"))  # noqa: SIM115 - the caller closes it
-        problem: list[BaseException] = []
+        errors: list[BaseException] = []
 
-        def work() -> None:
+        def download() -> None:
             try:
                 asyncio.run(self._download(bucket, key, file))
             except BaseException as error:  # noqa: BLE001 - it is raised again in the calling thread
-                problem.append(error)
+                errors.append(error)
 
         # A loop of its own in a thread of its own: the caller's thread may run a loop already.
-        thread = threading.Thread(target=work, name="asyncgg-s3", daemon=True)
+        thread = threading.Thread(target=download, name="asyncgg-s3", daemon=True)
         thread.start()
         thread.join()
-        if problem:
+        if errors:
             file.close()
-            raise problem[0]
+            raise errors[0]
         file.seek(0)
         return file
 
     async def _download(self, bucket: str, key: str, file: BinaryIO) -> None:
-        where = f"s3://{bucket}/{key}"
+        url = f"s3://{bucket}/{key}"
         try:
             session = AioSession(profile=self.profile)
             config = AioConfig(
                 connect_timeout=10,
                 read_timeout=60,
-                retries={"total_max_attempts": _TRIES, "mode": "standard"},
+                retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
                 # Names of test endpoints seldom resolve with a bucket in front.
                 s3={"addressing_style": "path"} if self.endpoint_url else None,
             )
             async with session.create_client(
                 "s3", region_name=self.region, endpoint_url=self.endpoint_url, config=config
             ) as client:
-                for left in reversed(range(_TRIES)):
+                for attempts_remaining in reversed(range(_ATTEMPTS)):
                     file.seek(0)
                     file.truncate()
                     try:
                         return await _fetch(client, bucket, key, file)
                     # The body was cut; what fails before it, botocore has already tried again.
                     except (aiohttp.ClientError, IncompleteReadError, ResponseStreamingError):
-                        if not left:
+                        if not attempts_remaining:
                             raise
         except ClientError as error:
-            raise _refused(where, bucket, error) from None
+            raise _translate_error(url, bucket, error) from None
         except ProfileNotFound:
-            raise CredentialsError(f"{where}: the profile `{self.profile}` is not in the AWS configuration") from None
+            raise CredentialsError(f"{url}: the profile `{self.profile}` is not in the AWS configuration") from None
         except (NoCredentialsError, PartialCredentialsError):
             raise CredentialsError(
-                f"{where}: no AWS credentials found: sign in, set a profile (--profile) or the AWS_* variables"
+                f"{url}: no AWS credentials found: sign in, set a profile (--profile) or the AWS_* variables"
             ) from None
         except (CredentialRetrievalError, SSOError, TokenRetrievalError) as error:
             raise CredentialsError(
-                f"{where}: no AWS credentials could be had ({type(error).__name__}): sign in again"
+                f"{url}: no AWS credentials could be had ({type(error).__name__}): sign in again"
             ) from None
         except (aiohttp.ClientError, BotoCoreError, TimeoutError, ValueError) as error:
             raise ManifestError(
-                f"{where} cannot be fetched: {' '.join(str(error).split()) or type(error).__name__}"
+                f"{url} cannot be fetched: {' '.join(str(error).split()) or type(error).__name__}"
             ) from None
 
 
 async def _fetch(client: Any, bucket: str, key: str, file: BinaryIO) -> None:
     reply = await client.get_object(Bucket=bucket, Key=key)
     async with reply["Body"] as body:  # aiohttp raises when less comes than was announced
-        while piece := await body.read(_PIECE):
-            await asyncio.to_thread(file.write, piece)
+        while chunk := await body.read(_CHUNK_SIZE):
+            await asyncio.to_thread(file.write, chunk)
 
 
-def _refused(where: str, bucket: str, error: ClientError) -> AsyncggError:
+def _translate_error(url: str, bucket: str, error: ClientError) -> AsyncggError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     message = str(error.response.get("Error", {}).get("Message", "")).split("\n", 1)[0]
     if code in {"NoSuchKey", "404"}:
-        return ManifestError(f"{where}: no such object: check the key")
+        return ManifestError(f"{url}: no such object: check the key")
     if code == "NoSuchBucket":
-        return ManifestError(f"{where}: no such bucket `{bucket}`: check its name")
-    if code in _DENIED:
-        return CredentialsError(f"{where}: S3 refused to give it ({code}): it needs s3:GetObject on this object")
-    return ManifestError(f"{where} cannot be fetched: {code}: {message}")
+        return ManifestError(f"{url}: no such bucket `{bucket}`: check its name")
+    if code in _ACCESS_ERROR_CODES:
+        return CredentialsError(f"{url}: S3 refused to give it ({code}): it needs s3:GetObject on this object")
+    return ManifestError(f"{url} cannot be fetched: {code}: {message}")

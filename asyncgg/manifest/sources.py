@@ -19,9 +19,9 @@ from asyncgg.errors import ManifestError
 
 __all__ = ["S3Opener", "Source", "open_source"]
 
-_GZIP: Final = b"\x1f\x8b"
+_GZIP_MAGIC: Final = b"\x1f\x8b"
 _BOM: Final = b"\xef\xbb\xbf"
-_FOREIGN: Final = (
+_UNSUPPORTED_MAGIC: Final = (
     (b"PAR1", "is Parquet: name it .parquet or give `--format parquet`"),
     (b"\xff\xfe", "is UTF-16 text: save the manifest as UTF-8"),
     (b"\xfe\xff", "is UTF-16 text: save the manifest as UTF-8"),
@@ -43,7 +43,7 @@ class S3Opener(Protocol):
         ...
 
 
-class _Joined:
+class _PrefixedStream:
     """A stream that gives some bytes again which were already read from it."""
 
     def __init__(self, head: bytes, rest: BinaryIO) -> None:
@@ -65,25 +65,25 @@ class Source:
         self._raw = raw
         self._owned = owned
         self._text: BinaryIO | None = None
-        self._spooled: BinaryIO | None = None
+        self._temp_copy: BinaryIO | None = None
 
-    def start_text(self, *, gzipped: bool) -> None:
+    def open_text(self, *, expect_gzip: bool) -> None:
         """Make ready to `read` text: unpack gzip (`gzipped` says the name promised it), drop a byte order mark.
 
         Raises `ManifestError` when the bytes are certainly something else.
         """
-        with readable(self.name):
+        with translate_os_errors(self.name):
             text: BinaryIO = self._raw
             head = text.read(8)
-            if head.startswith(_GZIP):
-                text = cast(BinaryIO, gzip.GzipFile(fileobj=cast(BinaryIO, _Joined(head, text)), mode="rb"))
+            if head.startswith(_GZIP_MAGIC):
+                text = cast(BinaryIO, gzip.GzipFile(fileobj=cast(BinaryIO, _PrefixedStream(head, text)), mode="rb"))
                 head = text.read(8)
-            elif gzipped and head:
+            elif expect_gzip and head:
                 raise ManifestError(f"{self.name} is not gzip: compress it, or name it without .gz")
-            for magic, sentence in _FOREIGN:
+            for magic, reason in _UNSUPPORTED_MAGIC:
                 if head.startswith(magic):
-                    raise ManifestError(f"{self.name} {sentence}")
-            self._text = cast(BinaryIO, _Joined(head.removeprefix(_BOM), text))
+                    raise ManifestError(f"{self.name} {reason}")
+            self._text = cast(BinaryIO, _PrefixedStream(head.removeprefix(_BOM), text))
 
     def read(self, size: int) -> bytes:
         """Read up to `size` bytes of text; empty at the end.
@@ -91,29 +91,29 @@ class Source:
         Raises `ManifestError` when the disk or the gzip stream fails.
         """
         assert self._text is not None, "start_text() comes first"
-        with readable(self.name):
+        with translate_os_errors(self.name):
             return self._text.read(size)
 
-    def seekable(self) -> BinaryIO:
+    def open_seekable(self) -> BinaryIO:
         """The bytes as a file that can seek: the file itself, or a temporary copy of a stream."""
-        with readable(self.name):
+        with translate_os_errors(self.name):
             if self._raw.seekable():
                 return self._raw
-            self._spooled = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - close() closes it
-            shutil.copyfileobj(self._raw, self._spooled, 1 << 20)
-            self._spooled.seek(0)
-            return self._spooled
+            self._temp_copy = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - close() closes it
+            shutil.copyfileobj(self._raw, self._temp_copy, 1 << 20)
+            self._temp_copy.seek(0)
+            return self._temp_copy
 
     def close(self) -> None:
         """Close what was opened here; standard input stays open."""
-        if self._spooled is not None:
-            self._spooled.close()
+        if self._temp_copy is not None:
+            self._temp_copy.close()
         if self._owned:
             self._raw.close()
 
 
 @contextmanager
-def readable(name: str) -> Iterator[None]:
+def translate_os_errors(name: str) -> Iterator[None]:
     """Turn what the system says about reading `name` into one sentence."""
     try:
         yield
@@ -145,12 +145,12 @@ def open_source(spec: str, stdin: BinaryIO | None, s3: S3Opener | None) -> Sourc
         if not bucket or not key or key.endswith("/"):
             raise ManifestError(f"{spec} names no object: write s3://bucket/key")
         if s3 is None:
-            from asyncgg.manifest.s3 import S3Download  # imports all of aiobotocore: only when it is needed
+            from asyncgg.manifest.s3 import S3Downloader  # imports all of aiobotocore: only when it is needed
 
-            s3 = S3Download()
-        with readable(spec):
+            s3 = S3Downloader()
+        with translate_os_errors(spec):
             return Source(spec, s3.open(bucket, key), owned=True)
     if "\0" in spec or not spec:
         raise ManifestError("the manifest's path is empty or holds a NUL byte: give a file")
-    with readable(spec):
+    with translate_os_errors(spec):
         return Source(spec, Path(spec).open("rb"), owned=True)

@@ -13,19 +13,19 @@ from typing import IO, Final, cast
 
 from asyncgg.errors import UsageError
 
-__all__ = ["place_of", "placed", "timestamp", "written"]
+__all__ = ["checked_output_path", "atomic_write_binary", "format_timestamp", "atomic_write_text"]
 
-_PARTS: Final = ("", "-wal", "-shm", "-journal", ".lock")
+_COMPANION_SUFFIXES: Final = ("", "-wal", "-shm", "-journal", ".lock")
 
 
 @contextlib.contextmanager
-def written(path: Path, source: Path, kind: str = "journal") -> Iterator[IO[str]]:
+def atomic_write_text(path: Path, protected_path: Path, kind: str = "journal") -> Iterator[IO[str]]:
     """A UTF-8 text file to write, gzipped when the name ends in .gz; it is put in its place when the block ends well.
 
     A device or a pipe is written directly. Raises `UsageError` when it cannot be written, or belongs to `source`, the
     `kind` of file that is read for it.
     """
-    with placed(path, source, kind) as raw, contextlib.ExitStack() as stack:
+    with atomic_write_binary(path, protected_path, kind) as raw, contextlib.ExitStack() as stack:
         binary = raw
         if path.resolve().name.lower().endswith(".gz"):
             # No name and no time inside: the same rows give the same file.
@@ -34,42 +34,44 @@ def written(path: Path, source: Path, kind: str = "journal") -> Iterator[IO[str]
 
 
 @contextlib.contextmanager
-def placed(path: Path, source: Path, kind: str = "journal") -> Iterator[IO[bytes]]:
+def atomic_write_binary(path: Path, protected_path: Path, kind: str = "journal") -> Iterator[IO[bytes]]:
     """The same for a binary file, as it is."""
-    target = place_of(path, source, kind)
-    direct = target.exists() and not target.is_file()
-    part = target if direct else target.with_name(f"{target.name}.{os.getpid()}.part")
+    target = checked_output_path(path, protected_path, kind)
+    is_special = target.exists() and not target.is_file()
+    temp_path = target if is_special else target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as raw:
+        with temp_path.open("wb") as raw:
             yield raw
-        if not direct:
-            part.replace(target)
+        if not is_special:
+            temp_path.replace(target)
     except OSError as error:
         raise UsageError(f"{path}: it cannot be written: {error.strerror or error}") from None
     finally:
-        if not direct:
-            part.unlink(missing_ok=True)
+        if not is_special:
+            temp_path.unlink(missing_ok=True)
 
 
-def timestamp(at: float | None) -> str:
+def format_timestamp(seconds: float | None) -> str:
     """Seconds since 1970 as ISO 8601 in UTC; empty for None."""
-    if at is None:
+    if seconds is None:
         return ""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def place_of(path: Path, source: Path, kind: str = "journal") -> Path:
+def checked_output_path(path: Path, protected_path: Path, kind: str = "journal") -> Path:
     """The file that writing to `path` would make or replace. Raises `UsageError` when it may not be."""
     target = path.resolve()  # the target of a link is replaced, not the link
     if target.is_dir():
         raise UsageError(f"{path} is a directory: give a file")
-    whole = source.resolve()
-    if target in {whole.with_name(whole.name + ending) for ending in _PARTS} or _same(target, whole):
+    protected = protected_path.resolve()
+    if target in {protected.with_name(protected.name + ending) for ending in _COMPANION_SUFFIXES} or _is_same_file(
+        target, protected
+    ):
         raise UsageError(f"{path}: that would overwrite the {kind}; give another file")
     return target
 
 
-def _same(one: Path, other: Path) -> bool:
+def _is_same_file(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)
     except OSError:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from asyncgg.journal import OutcomeRow
 from asyncgg.model import Operation, Summary
-from asyncgg.report.outcomes import timestamp
+from asyncgg.report.outcomes import format_timestamp
 from asyncgg.report.summary import format_duration, format_summary
 from asyncgg.report.verified import format_verification_record
 
@@ -70,7 +70,7 @@ def render_html(
             ),
             *_codes_table(summary),
             *_failures_table(summary, failures),
-            f"<footer>Made by asyncgg on {escape(timestamp(generated_at))} from {escape(summary.journal)}.</footer>",
+            f"<footer>Made by asyncgg on {escape(format_timestamp(generated_at))} from {escape(summary.journal)}.</footer>",
             "</body></html>",
             "",
         ]
@@ -106,7 +106,7 @@ def _details(summary: Summary, meta: Mapping[str, str]) -> list[tuple[str, str]]
     details = [
         ("Run", summary.run),
         ("Undo of" if "undo_of" in meta else "Manifest", meta.get("source", "")),
-        ("Begun", timestamp(float(created)) if created else ""),
+        ("Begun", format_timestamp(float(created)) if created else ""),
         ("Account", meta.get("account", "")),
         ("Acted as", meta.get("arn", "")),
         ("Region", meta.get("region", "")),
@@ -131,7 +131,7 @@ def _codes_table(summary: Summary) -> list[str]:
 
 def _failures_table(summary: Summary, failures: Iterable[OutcomeRow]) -> list[str]:
     rows = [
-        (row.core, row.thing, row.code, row.message, timestamp(row.answered_at), row.aws_request_id)
+        (row.core, row.thing, row.code, row.message, format_timestamp(row.answered_at), row.aws_request_id)
         for row in islice(failures, MAX_ROWS)
     ]
     if not rows:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from asyncgg.errors import UsageError
-from asyncgg.manifest.writing import timestamp, written
+from asyncgg.manifest.writing import atomic_write_text, format_timestamp
 
 __all__ = ["MISMATCH_COLUMNS", "require_csv_suffix", "write_mismatches"]
 
@@ -24,10 +24,10 @@ def require_csv_suffix(path: Path) -> None:
 def write_mismatches(path: Path, rows: Iterable[tuple[str, str, str, float | None]], journal: Path) -> int:
     """Write (core, thing, found, associated at) to `path`; how many there were. Raises `UsageError`."""
     count = 0
-    with written(path, journal) as file:
+    with atomic_write_text(path, journal) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(MISMATCH_COLUMNS)
         for core, thing, result, associated_at in rows:
-            writer.writerow((core, thing, result, timestamp(associated_at)))
+            writer.writerow((core, thing, result, format_timestamp(associated_at)))
             count += 1
     return count

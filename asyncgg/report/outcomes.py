@@ -16,10 +16,10 @@ from typing import IO, Any, Final
 
 from asyncgg.errors import UsageError
 from asyncgg.journal import OutcomeRow
-from asyncgg.manifest.writing import timestamp, written
+from asyncgg.manifest.writing import atomic_write_text, format_timestamp
 from asyncgg.model import Operation, ThingState
 
-__all__ = ["COLUMNS", "format_from_suffix", "timestamp", "write_outcomes"]
+__all__ = ["COLUMNS", "format_from_suffix", "format_timestamp", "write_outcomes"]
 
 COLUMNS: Final = ("core", "thing", "outcome", "code", "message", "attempts", "at", "request_id", "reason")
 
@@ -47,7 +47,7 @@ def write_outcomes(
     """Write `rows` of `journal`, a run of `operation`, to `path`; how many there were. Raises `UsageError` when that is
     not possible."""
     write = _write_csv if format_from_suffix(path) == "csv" else _write_jsonl
-    with written(path, journal) as file:
+    with atomic_write_text(path, journal) as file:
         return write(file, rows, operation.past_participle)
 
 
@@ -59,7 +59,7 @@ def _values(row: OutcomeRow, done_label: str) -> tuple[Any, ...]:
         row.code,
         row.message,
         row.attempts,
-        timestamp(row.answered_at),
+        format_timestamp(row.answered_at),
         row.aws_request_id,
         row.reason,
     )

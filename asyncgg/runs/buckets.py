@@ -13,10 +13,10 @@ __all__ = ["s3_opener"]
 
 def s3_opener(settings: Settings, target: Endpoint | None) -> S3Opener:
     """How an `s3://` file is fetched: by the same profile; with a custom endpoint, from nowhere else."""
-    from asyncgg.manifest.s3 import S3Download
+    from asyncgg.manifest.s3 import S3Downloader
 
     endpoint = None
     if target is not None and target.custom:
         session = new_session(settings.profile)
         endpoint = configured_endpoint(session, "s3", service_specific_only=True)[1] or target.url
-    return S3Download(settings.profile, target.region if target else settings.region, endpoint)
+    return S3Downloader(settings.profile, target.region if target else settings.region, endpoint)

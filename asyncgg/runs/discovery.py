@@ -17,27 +17,27 @@ from typing import Final, Literal, Self
 
 from asyncgg.errors import GuardError, SnapshotError, UsageError
 from asyncgg.inventory import MAX_SCAN_AGE, AssociationRecord, CoreState, Origin, Snapshot
-from asyncgg.manifest import Chunk, load_protect
-from asyncgg.manifest.rows import shown
+from asyncgg.manifest import Chunk, load_protect_list
+from asyncgg.manifest.rows import printable
 from asyncgg.model import invalid_name_reason
 from asyncgg.report.summary import format_duration
-from asyncgg.runs.evidence import EvidenceKind, evidence_fact
-from asyncgg.runs.plan import Absence, Absent, Lookup, Plan
-from asyncgg.runs.prepare import Preparation
+from asyncgg.runs.evidence import ProvenanceKind, provenance_to_meta
+from asyncgg.runs.plan import LookupResult, MissingNames, MissingReason, Plan
+from asyncgg.runs.prepare import JournalBuilder
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
 
-__all__ = ["WORDS", "Search", "Wanted", "finished_origin", "prepare_found"]
+__all__ = ["MISSING_LABELS", "LookupRequest", "LookupTargets", "origin_if_finished", "prepare_from_snapshot"]
 
-_CHUNK: Final = 5_000
-_SHOWN: Final = 10
+_CHUNK_SIZE: Final = 5_000
+_MAX_LISTED: Final = 10
 """Names that a message or a plan tells."""
-_OTHERS: Final = "and the things may be on others as well"
-WORDS: Final[Mapping[Absence, str]] = {
-    Absence.NOWHERE: "on no core",
-    Absence.UNKNOWN: "not there",
-    Absence.EMPTY: "without client devices",
-    Absence.UNLISTED: "not listed, or only in part",
+_MAY_BE_ON_OTHER_CORES: Final = "and the things may be on others as well"
+MISSING_LABELS: Final[Mapping[MissingReason, str]] = {
+    MissingReason.NOT_FOUND: "on no core",
+    MissingReason.UNKNOWN: "not there",
+    MissingReason.EMPTY: "without client devices",
+    MissingReason.INCOMPLETE: "not listed, or only in part",
 }
 """How a person is told of names that stand for nothing; the first is of things, the others are of cores."""
 
@@ -45,7 +45,7 @@ _NOT_LISTED: Final = frozenset({CoreState.DENIED, CoreState.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LookupTargets:
     """Every association of some things, or of some cores."""
 
     kind: Literal["thing", "core"]
@@ -55,30 +55,30 @@ class Wanted:
     """Where the names are from, for a person."""
 
     @classmethod
-    def of(cls, kind: Literal["thing", "core"], names: Iterable[str], source: str) -> Self:
+    def from_names(cls, kind: Literal["thing", "core"], names: Iterable[str], source: str) -> Self:
         """The same from names as they come. Raises `UsageError` for what is no name, and when there is none."""
         distinct = tuple(dict.fromkeys(names))
         for name in distinct:
-            if fault := invalid_name_reason(name):
-                raise UsageError(f"`{shown(name[:200])}` is no {kind}'s name: it {fault}")
+            if reason := invalid_name_reason(name):
+                raise UsageError(f"`{printable(name[:200])}` is no {kind}'s name: it {reason}")
         if not distinct:
             raise UsageError(f"{source}: there are no names")
         return cls(kind, distinct, source)
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class LookupRequest:
     """What is to be found, in which snapshot, and what may be wrong with that."""
 
-    wanted: Wanted
+    targets: LookupTargets
     inventory: Path
     max_age: float = MAX_SCAN_AGE
     """Seconds since a snapshot that was there already was begun."""
-    allow_unlisted: bool = False
+    allow_incomplete: bool = False
     """Go on though some cores were denied or failed in the sweep."""
 
 
-def finished_origin(inventory: Path) -> Origin | None:
+def origin_if_finished(inventory: Path) -> Origin | None:
     """Whose fleet the snapshot is of; None when it is not there or not finished: then it must be swept first.
 
     Raises `SnapshotError` when the file is none.
@@ -89,9 +89,15 @@ def finished_origin(inventory: Path) -> Origin | None:
         return snapshot.origin if snapshot.finished else None
 
 
-def prepare_found(
-    search: Search, into: Path, settings: Settings, target: Endpoint | None, *, swept: bool, account: str = ""
-) -> tuple[Preparation, Plan]:
+def prepare_from_snapshot(
+    request: LookupRequest,
+    journal: Path,
+    settings: Settings,
+    target: Endpoint | None,
+    *,
+    just_scanned: bool,
+    account: str = "",
+) -> tuple[JournalBuilder, Plan]:
     """Make the journal `into` of all that the snapshot holds of what is wanted. Blocking.
 
     `swept`: the snapshot was taken for this very run; one that was there already must be of the same fleet
@@ -103,155 +109,167 @@ def prepare_found(
         UsageError: nothing is found, or the protect list cannot be used.
         JournalError: the journal cannot be made.
     """
-    wanted = search.wanted
-    protect = load_protect(str(settings.protect)) if settings.protect else None
-    with Snapshot(search.inventory) as snapshot:
+    targets = request.targets
+    protect = load_protect_list(str(settings.protect)) if settings.protect else None
+    with Snapshot(request.inventory) as snapshot:
         snapshot.require_finished()
-        if not swept:
-            _refuse_others(snapshot, target, account)
-            _refuse_old(snapshot, search.max_age)
-        survey = _surveyed(snapshot, wanted)
-        survey.refuse(snapshot, wanted, allow_unlisted=search.allow_unlisted, swept=swept)
-        source = f"{wanted.source}, found in {snapshot.path} taken {_minute(snapshot.started_at)}"
-        kind = EvidenceKind.LISTING if swept else EvidenceKind.INVENTORY
-        facts = evidence_fact(kind, search.inventory.absolute(), snapshot.started_at)
-        preparation = Preparation(into, settings, source=source, protect=protect, facts=facts)
+        if not just_scanned:
+            _require_same_fleet(snapshot, target, account)
+            _require_fresh(snapshot, request.max_age)
+        coverage = _check_coverage(snapshot, targets)
+        coverage.require_complete(
+            snapshot, targets, allow_incomplete=request.allow_incomplete, just_scanned=just_scanned
+        )
+        source = f"{targets.source}, found in {snapshot.path} taken {_format_minute(snapshot.started_at)}"
+        kind = ProvenanceKind.LISTING if just_scanned else ProvenanceKind.INVENTORY
+        extra_meta = provenance_to_meta(kind, request.inventory.absolute(), snapshot.started_at)
+        builder = JournalBuilder(journal, settings, source=source, protect=protect, extra_meta=extra_meta)
         try:
             # Whatever of them is not met is on no core; cores have been surveyed already.
-            left = dict.fromkeys(wanted.names) if wanted.kind == "thing" else {}
-            number = 0
-            with closing(_pairs(snapshot, wanted)) as found:
-                for chunk in _chunks(found):
-                    preparation.add(chunk)
-                    number += len(chunk.good)
-                    for _, thing in chunk.good if left else ():
-                        left.pop(thing, None)
-            for thing in left:
-                survey.note(Absence.NOWHERE, thing)
-            if not number:
-                raise UsageError(f"{source}: there is nothing to do: {survey.words()}")
-            plan = preparation.finish(target)
+            unmatched = dict.fromkeys(targets.names) if targets.kind == "thing" else {}
+            count = 0
+            with closing(_associations(snapshot, targets)) as records:
+                for chunk in _chunks(records):
+                    builder.add(chunk)
+                    count += len(chunk.good)
+                    for _, thing in chunk.good if unmatched else ():
+                        unmatched.pop(thing, None)
+            for thing in unmatched:
+                coverage.add(MissingReason.NOT_FOUND, thing)
+            if not count:
+                raise UsageError(f"{source}: there is nothing to do: {coverage.summary()}")
+            plan = builder.finish(target)
         except BaseException:
-            preparation.discard()
+            builder.discard()
             raise
-        lookup = Lookup(str(snapshot.path), snapshot.started_at, survey.absent())
-    return preparation, replace(plan, origin="source", lookup=lookup)
+        lookup = LookupResult(str(snapshot.path), snapshot.started_at, coverage.missing())
+    return builder, replace(plan, origin="source", lookup=lookup)
 
 
 # --- what the snapshot holds ---
 
 
 @dataclass(slots=True)
-class _Survey:
+class _CoverageReport:
     """What of the names, and of the fleet, cannot be found."""
 
-    counts: dict[Absence, int] = field(default_factory=dict)
-    first: dict[Absence, list[str]] = field(default_factory=dict)
-    codes: set[str] = field(default_factory=set)
+    counts: dict[MissingReason, int] = field(default_factory=dict)
+    examples: dict[MissingReason, list[str]] = field(default_factory=dict)
+    error_codes: set[str] = field(default_factory=set)
     """Why cores were not listed."""
-    strangers: int = 0
+    unknown_cores: int = 0
     """Cores the snapshot never heard of; they are UNKNOWN too."""
 
-    def note(self, absence: Absence, name: str) -> None:
-        self.counts[absence] = self.counts.get(absence, 0) + 1
-        first = self.first.setdefault(absence, [])
-        if len(first) < _SHOWN:
-            first.append(name)
+    def add(self, reason: MissingReason, name: str) -> None:
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        examples = self.examples.setdefault(reason, [])
+        if len(examples) < _MAX_LISTED:
+            examples.append(name)
 
-    def absent(self) -> dict[Absence, Absent]:
-        return {one: Absent(self.counts[one], tuple(self.first[one])) for one in Absence if one in self.counts}
+    def missing(self) -> dict[MissingReason, MissingNames]:
+        return {
+            reason: MissingNames(self.counts[reason], tuple(self.examples[reason]))
+            for reason in MissingReason
+            if reason in self.counts
+        }
 
-    def words(self) -> str:
+    def summary(self) -> str:
         """All of it in one line."""
         return "; ".join(
-            f"{self.counts[one]:,} {WORDS[one]}: {self.told(one)}" for one in Absence if one in self.counts
+            f"{self.counts[reason]:,} {MISSING_LABELS[reason]}: {self.format_names(reason)}"
+            for reason in MissingReason
+            if reason in self.counts
         )
 
-    def told(self, absence: Absence) -> str:
-        more = self.counts[absence] - len(self.first[absence])
-        return ", ".join(self.first[absence]) + (f" and {more:,} more" if more else "")
+    def format_names(self, reason: MissingReason) -> str:
+        omitted = self.counts[reason] - len(self.examples[reason])
+        return ", ".join(self.examples[reason]) + (f" and {omitted:,} more" if omitted else "")
 
-    def refuse(self, snapshot: Snapshot, wanted: Wanted, *, allow_unlisted: bool, swept: bool) -> None:
+    def require_complete(
+        self, snapshot: Snapshot, targets: LookupTargets, *, allow_incomplete: bool, just_scanned: bool
+    ) -> None:
         """Raise when the snapshot does not see everything that is asked for."""
-        partial = snapshot.coverage_note
-        if partial and wanted.kind == "thing":
-            raise SnapshotError(f"snapshot {snapshot.path}: it holds {partial}, {_OTHERS}; {_anew(snapshot)}")
-        if partial and self.strangers:
+        coverage_note = snapshot.coverage_note
+        if coverage_note and targets.kind == "thing":
             raise SnapshotError(
-                f"snapshot {snapshot.path}: it holds {partial}, not {self.told(Absence.UNKNOWN)}; {_anew(snapshot)}"
+                f"snapshot {snapshot.path}: it holds {coverage_note}, {_MAY_BE_ON_OTHER_CORES}; {_rescan_hint(snapshot)}"
             )
-        if Absence.UNLISTED in self.counts and not allow_unlisted:
-            count = self.counts[Absence.UNLISTED]
-            why = f" ({', '.join(sorted(self.codes))})" if self.codes else ""
-            again = "run it again" if swept else _anew(snapshot)
+        if coverage_note and self.unknown_cores:
+            raise SnapshotError(
+                f"snapshot {snapshot.path}: it holds {coverage_note}, not {self.format_names(MissingReason.UNKNOWN)}; {_rescan_hint(snapshot)}"
+            )
+        if MissingReason.INCOMPLETE in self.counts and not allow_incomplete:
+            count = self.counts[MissingReason.INCOMPLETE]
+            codes = f" ({', '.join(sorted(self.error_codes))})" if self.error_codes else ""
+            rerun_hint = "run it again" if just_scanned else _rescan_hint(snapshot)
             raise GuardError(
-                f"{count:,} {'core' if count == 1 else 'cores'} could not be listed{why}, so what they hold is not"
-                f" known: {self.told(Absence.UNLISTED)}; {again}, or go on without that: --allow-unlisted"
+                f"{count:,} {'core' if count == 1 else 'cores'} could not be listed{codes}, so what they hold is not"
+                f" known: {self.format_names(MissingReason.INCOMPLETE)}; {rerun_hint}, or go on without that: --allow-unlisted"
             )
 
 
-def _surveyed(snapshot: Snapshot, wanted: Wanted) -> _Survey:
+def _check_coverage(snapshot: Snapshot, targets: LookupTargets) -> _CoverageReport:
     """One look at every core of the snapshot."""
-    survey = _Survey()
-    left = dict.fromkeys(wanted.names) if wanted.kind == "core" else {}
+    coverage = _CoverageReport()
+    unmatched = dict.fromkeys(targets.names) if targets.kind == "core" else {}
     for core in snapshot.cores():
         name = core.device.name
-        if wanted.kind == "core":
-            if name not in left:
+        if targets.kind == "core":
+            if name not in unmatched:
                 continue
-            del left[name]
+            del unmatched[name]
         if core.state in _NOT_LISTED:
-            survey.note(Absence.UNLISTED, name)
-            survey.codes.update({core.code} - {""})
-        elif wanted.kind == "core" and core.state is CoreState.VANISHED:
-            survey.note(Absence.UNKNOWN, name)
-        elif wanted.kind == "core" and not core.things:
-            survey.note(Absence.EMPTY, name)
-    survey.strangers = len(left)
-    for name in left:
-        survey.note(Absence.UNKNOWN, name)
-    return survey
+            coverage.add(MissingReason.INCOMPLETE, name)
+            coverage.error_codes.update({core.code} - {""})
+        elif targets.kind == "core" and core.state is CoreState.VANISHED:
+            coverage.add(MissingReason.UNKNOWN, name)
+        elif targets.kind == "core" and not core.things:
+            coverage.add(MissingReason.EMPTY, name)
+    coverage.unknown_cores = len(unmatched)
+    for name in unmatched:
+        coverage.add(MissingReason.UNKNOWN, name)
+    return coverage
 
 
-def _pairs(snapshot: Snapshot, wanted: Wanted) -> Generator[AssociationRecord, None, None]:
+def _associations(snapshot: Snapshot, targets: LookupTargets) -> Generator[AssociationRecord, None, None]:
     """Every association of what is wanted, core by core; to be closed before the snapshot is."""
-    ask = snapshot.pairs_of_things if wanted.kind == "thing" else snapshot.pairs_of_cores
-    yield from ask(wanted.names)
+    query = snapshot.pairs_of_things if targets.kind == "thing" else snapshot.pairs_of_cores
+    yield from query(targets.names)
 
 
-def _chunks(found: Iterator[AssociationRecord]) -> Iterator[Chunk]:
-    while good := [(pair.core, pair.thing) for pair in islice(found, _CHUNK)]:
+def _chunks(records: Iterator[AssociationRecord]) -> Iterator[Chunk]:
+    while good := [(record.core, record.thing) for record in islice(records, _CHUNK_SIZE)]:
         yield Chunk(good=good)
 
 
 # --- whether it may speak ---
 
 
-def _refuse_others(snapshot: Snapshot, target: Endpoint | None, account: str) -> None:
-    ours = {"account": account}
+def _require_same_fleet(snapshot: Snapshot, target: Endpoint | None, account: str) -> None:
+    expected = {"account": account}
     if target is not None:
-        ours |= {"region": target.region, "endpoint": target.url}
-    for name, here in ours.items():
-        there = getattr(snapshot.origin, name)
-        if there and here and there != here:
+        expected |= {"region": target.region, "endpoint": target.url}
+    for name, expected_value in expected.items():
+        snapshot_value = getattr(snapshot.origin, name)
+        if snapshot_value and expected_value and snapshot_value != expected_value:
             raise SnapshotError(
-                f"snapshot {snapshot.path}: it is of {name} {there}, this run goes to {here}; give one of the same"
-                f" fleet, or {_anew(snapshot)}"
+                f"snapshot {snapshot.path}: it is of {name} {snapshot_value}, this run goes to {expected_value}; give one of the same"
+                f" fleet, or {_rescan_hint(snapshot)}"
             )
 
 
-def _refuse_old(snapshot: Snapshot, max_age: float) -> None:
+def _require_fresh(snapshot: Snapshot, max_age: float) -> None:
     age = time.time() - snapshot.started_at
     if age > max_age:
         raise SnapshotError(
-            f"snapshot {snapshot.path}: it was begun {_minute(snapshot.started_at)}, {format_duration(age)} ago, --max-age"
-            f" allows {format_duration(max_age)}; {_anew(snapshot)}"
+            f"snapshot {snapshot.path}: it was begun {_format_minute(snapshot.started_at)}, {format_duration(age)} ago, --max-age"
+            f" allows {format_duration(max_age)}; {_rescan_hint(snapshot)}"
         )
 
 
-def _anew(snapshot: Snapshot) -> str:
+def _rescan_hint(snapshot: Snapshot) -> str:
     return f"sweep anew: asyncgg inventory --out {shlex.quote(str(snapshot.path))} --replace"
 
 
-def _minute(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at))
+def _format_minute(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))

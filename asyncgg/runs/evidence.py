@@ -15,12 +15,12 @@ from typing import Final
 
 from asyncgg.errors import JournalError
 
-__all__ = ["Evidence", "EvidenceKind", "evidence_fact", "evidence_of"]
+__all__ = ["Provenance", "ProvenanceKind", "provenance_to_meta", "provenance_from_meta"]
 
-_KEY: Final = "evidence"
+_META_KEY: Final = "evidence"
 
 
-class EvidenceKind(StrEnum):
+class ProvenanceKind(StrEnum):
     """Where the associations of a run were read; the values are written into journals."""
 
     LISTING = "listing"
@@ -35,32 +35,32 @@ class EvidenceKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Provenance:
     """That the associations of a run were as they should be when it began."""
 
-    kind: EvidenceKind
+    kind: ProvenanceKind
     path: str
     """Of the snapshot or journal; it may have been moved since."""
     taken_at: float | None
     """Seconds since 1970, UTC."""
 
 
-def evidence_fact(kind: EvidenceKind, path: Path | str, taken_at: float | None) -> dict[str, str]:
+def provenance_to_meta(kind: ProvenanceKind, path: Path | str, taken_at: float | None) -> dict[str, str]:
     """The evidence as a fact for a journal's meta table (see `Preparation`); `taken_at` in seconds since 1970."""
     text = str(path).encode("utf-8", "backslashreplace").decode()  # a file's name may be no UTF-8
-    return {_KEY: json.dumps({"kind": kind.value, "path": text, "taken_at": taken_at})}
+    return {_META_KEY: json.dumps({"kind": kind.value, "path": text, "taken_at": taken_at})}
 
 
-def evidence_of(meta: Mapping[str, str], journal: Path) -> Evidence | None:
+def provenance_from_meta(meta: Mapping[str, str], journal: Path) -> Provenance | None:
     """What the meta table of `journal` says of it, None when nothing. Raises `JournalError` when it is unreadable."""
-    text = meta.get(_KEY)
+    text = meta.get(_META_KEY)
     if not text:
         return None
     try:
         members = json.loads(text)
         taken_at = members.get("taken_at")
-        return Evidence(
-            EvidenceKind(members["kind"]), str(members.get("path", "")), None if taken_at is None else float(taken_at)
+        return Provenance(
+            ProvenanceKind(members["kind"]), str(members.get("path", "")), None if taken_at is None else float(taken_at)
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         raise JournalError(

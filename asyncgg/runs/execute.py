@@ -22,10 +22,10 @@ from asyncgg.runs.pace import rate_policy
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, ConnectionConfig, Transport, open_transport
 
-__all__ = ["Mode", "connection_of", "engine_options", "execute", "exit_code"]
+__all__ = ["RunMode", "connection_from_settings", "engine_options", "execute", "exit_code"]
 
 
-class Mode(Enum):
+class RunMode(Enum):
     """What of a journal a start is about."""
 
     RESUME = "resume"
@@ -34,7 +34,7 @@ class Mode(Enum):
     """Only what failed."""
 
 
-def connection_of(settings: Settings) -> ConnectionConfig:
+def connection_from_settings(settings: Settings) -> ConnectionConfig:
     """How to reach AWS with these settings."""
     return ConnectionConfig(
         profile=settings.profile,
@@ -47,14 +47,14 @@ def connection_of(settings: Settings) -> ConnectionConfig:
 
 
 def engine_options(
-    settings: Settings, operation: Operation = Operation.DISASSOCIATE, *, listed: bool = False
+    settings: Settings, operation: Operation = Operation.DISASSOCIATE, *, associations_verified: bool = False
 ) -> EngineOptions:
     """How the engine is to behave with these settings, in a run of `operation`; `listed` as of `CodeTable`."""
     return EngineOptions(
         concurrency=settings.concurrency,
         per_core=settings.per_core,
         retry=RetryPolicy(settings.max_attempts, settings.max_attempts_unknown),
-        codes=CodeTable(settings.codes, operation, associations_verified=listed),
+        codes=CodeTable(settings.codes, operation, associations_verified=associations_verified),
         abort_at=settings.abort_at,
         abort_after=settings.abort_after,
         deadline=settings.deadline,
@@ -66,13 +66,13 @@ async def execute(
     path: Path,
     settings: Settings,
     *,
-    mode: Mode = Mode.RESUME,
+    mode: RunMode = RunMode.RESUME,
     region: str | None = None,
     account: CallerIdentity | None = None,
     transport: Transport | None = None,
     listeners: Sequence[Listener] = (),
     on_engine: Callable[[Engine], None] | None = None,
-    first: int | None = None,
+    limit: int | None = None,
     ramp: RampPlan | None = None,
 ) -> tuple[RunResult, Summary]:
     """Run what is pending in the journal at `path` (or what failed, by `mode`) to its end.
@@ -84,15 +84,17 @@ async def execute(
     Raises `JournalError` when the journal cannot be used, `JournalWriteError` when it can no longer be written, and
     whatever a listener raises. Cancelling it leaves the journal resumable.
     """
-    journal = await _open(path)
+    journal = await _open_journal(path)
     try:
-        operation, listed = await _begin(journal, mode)
+        operation, associations_verified = await _start(journal, mode)
         await record_account(journal, account)
         async with AsyncExitStack() as stack:
             if transport is None:
-                opening = open_transport(connection_of(settings), settings.transport, operation)
+                opening = open_transport(connection_from_settings(settings), settings.transport, operation)
                 transport = await stack.enter_async_context(opening)
-            options = replace(engine_options(settings, operation, listed=listed), first=first, ramp=ramp)
+            options = replace(
+                engine_options(settings, operation, associations_verified=associations_verified), first=limit, ramp=ramp
+            )
             lane = Lane(transport, rate_policy(settings, region), retry=options.retry)
             engine = Engine(journal, lane, options, listeners)
             if on_engine is not None:
@@ -104,7 +106,7 @@ async def execute(
         return result, reader.summary()
 
 
-async def _open(path: Path) -> JournalWriter:
+async def _open_journal(path: Path) -> JournalWriter:
     """Open the journal in a thread; whoever is cancelled meanwhile leaves no lock behind."""
     with ThreadPoolExecutor(1) as thread:
         opening = thread.submit(JournalWriter, path)
@@ -116,18 +118,18 @@ async def _open(path: Path) -> JournalWriter:
             raise
 
 
-async def _begin(journal: JournalWriter, mode: Mode) -> tuple[Operation, bool]:
+async def _start(journal: JournalWriter, mode: RunMode) -> tuple[Operation, bool]:
     """Take what the mode is about into this start; which operation it is, and whether its things had been listed."""
 
-    def begin(store: JournalStore) -> tuple[str, bool]:
-        if mode is Mode.RETRY:
+    def start_pass(store: JournalStore) -> tuple[str, bool]:
+        if mode is RunMode.RETRY:
             store.begin_retry()
         else:
             store.begin_resume()
         return store.get("operation"), bool(store.get("evidence"))
 
-    operation, listed = await journal.submit(begin)
-    return parse_operation(operation, journal.path), listed
+    operation, associations_verified = await journal.submit(start_pass)
+    return parse_operation(operation, journal.path), associations_verified
 
 
 def exit_code(result: RunResult) -> int:

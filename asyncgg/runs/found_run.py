@@ -11,12 +11,12 @@ from asyncgg.errors import CredentialsError, SnapshotError
 from asyncgg.events import Listener
 from asyncgg.inventory import MAX_SCAN_AGE
 from asyncgg.model import Summary
-from asyncgg.runs.discovery import Search, Wanted, finished_origin, prepare_found
-from asyncgg.runs.execute import connection_of
-from asyncgg.runs.guarded import confirm_account
+from asyncgg.runs.discovery import LookupRequest, LookupTargets, origin_if_finished, prepare_from_snapshot
+from asyncgg.runs.execute import connection_from_settings
+from asyncgg.runs.guarded import verify_account
 from asyncgg.runs.library import run_prepared
-from asyncgg.runs.prepare import Preparation, default_journal
-from asyncgg.runs.sweeping import take_inventory
+from asyncgg.runs.prepare import JournalBuilder, default_journal
+from asyncgg.runs.sweeping import scan_with_settings
 from asyncgg.settings import Settings, build_settings
 from asyncgg.transport import Endpoint, Transport, resolve_endpoint
 
@@ -28,7 +28,7 @@ async def disassociate_things(
     *,
     inventory: str | Path,
     max_age: float = MAX_SCAN_AGE,
-    allow_unlisted: bool = False,
+    allow_incomplete: bool = False,
     settings: Settings | None = None,
     transport: Transport | None = None,
     listeners: Sequence[Listener] = (),
@@ -46,8 +46,10 @@ async def disassociate_things(
         UsageError, GuardError, JournalError: as of `prepare_found`.
         CredentialsError: there are none, or they do not allow listing.
     """
-    search = Search(Wanted.of("thing", things, "things"), Path(inventory), max_age, allow_unlisted)
-    return await _run(search, settings or build_settings({}, keywords), transport, listeners)
+    request = LookupRequest(
+        LookupTargets.from_names("thing", things, "things"), Path(inventory), max_age, allow_incomplete
+    )
+    return await _run_lookup(request, settings or build_settings({}, keywords), transport, listeners)
 
 
 async def disassociate_cores(
@@ -55,7 +57,7 @@ async def disassociate_cores(
     *,
     inventory: str | Path,
     max_age: float = MAX_SCAN_AGE,
-    allow_unlisted: bool = False,
+    allow_incomplete: bool = False,
     settings: Settings | None = None,
     transport: Transport | None = None,
     listeners: Sequence[Listener] = (),
@@ -65,39 +67,43 @@ async def disassociate_cores(
 
     Keywords and errors as for `disassociate_things`; a sweep lists just these cores.
     """
-    search = Search(Wanted.of("core", cores, "cores"), Path(inventory), max_age, allow_unlisted)
-    return await _run(search, settings or build_settings({}, keywords), transport, listeners)
+    request = LookupRequest(
+        LookupTargets.from_names("core", cores, "cores"), Path(inventory), max_age, allow_incomplete
+    )
+    return await _run_lookup(request, settings or build_settings({}, keywords), transport, listeners)
 
 
-async def _run(
-    search: Search, settings: Settings, transport: Transport | None, listeners: Sequence[Listener]
+async def _run_lookup(
+    request: LookupRequest, settings: Settings, transport: Transport | None, listeners: Sequence[Listener]
 ) -> Summary:
-    preparation = await _prepared(search, settings, transport is None)
-    return await run_prepared(preparation, transport, listeners)
+    builder = await _prepare_lookup(request, settings, transport is None)
+    return await run_prepared(builder, transport, listeners)
 
 
-async def _prepared(search: Search, settings: Settings, at_aws: bool) -> Preparation:
-    target = await asyncio.to_thread(resolve_endpoint, connection_of(settings)) if at_aws else None
-    origin = await asyncio.to_thread(finished_origin, search.inventory)
+async def _prepare_lookup(request: LookupRequest, settings: Settings, use_aws: bool) -> JournalBuilder:
+    target = await asyncio.to_thread(resolve_endpoint, connection_from_settings(settings)) if use_aws else None
+    origin = await asyncio.to_thread(origin_if_finished, request.inventory)
     account = ""
     if target is not None:
-        account = await _asked(search, settings, target, sweep=origin is None)
+        account = await _verify_account_and_scan(request, settings, target, needs_scan=origin is None)
     path = settings.journal or default_journal()
-    preparation, _ = await asyncio.to_thread(
-        prepare_found, search, path, settings, target, swept=origin is None, account=account
+    builder, _ = await asyncio.to_thread(
+        prepare_from_snapshot, request, path, settings, target, swept=origin is None, account=account
     )
-    return preparation
+    return builder
 
 
-async def _asked(search: Search, settings: Settings, target: Endpoint, *, sweep: bool) -> str:
+async def _verify_account_and_scan(
+    request: LookupRequest, settings: Settings, target: Endpoint, *, needs_scan: bool
+) -> str:
     """The account, empty when it is not known; after a sweep, where one is needed."""
-    found, _ = await confirm_account(connection_of(settings), target, settings)
-    if sweep:
-        cores = search.wanted.names if search.wanted.kind == "core" else None
-        swept = await take_inventory(
-            search.inventory, settings, target, account=found, cores=cores, max_age=search.max_age
+    caller, _ = await verify_account(connection_from_settings(settings), target, settings)
+    if needs_scan:
+        cores = request.targets.names if request.targets.kind == "core" else None
+        result = await scan_with_settings(
+            request.inventory, settings, target, account=caller, cores=cores, max_age=request.max_age
         )
-        if not swept.finished:
-            kind = CredentialsError if swept.is_auth_error else SnapshotError
-            raise kind(f"snapshot {search.inventory}: its sweep is not over ({swept.state}): {swept.reason}")
-    return found.account if found else ""
+        if not result.finished:
+            error_type = CredentialsError if result.is_auth_error else SnapshotError
+            raise error_type(f"snapshot {request.inventory}: its sweep is not over ({result.state}): {result.reason}")
+    return caller.account if caller else ""

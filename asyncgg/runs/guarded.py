@@ -9,11 +9,16 @@ from asyncgg.journal import JournalReader, JournalWriter
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, ConnectionConfig, Endpoint, get_caller_identity
 
-__all__ = ["confirm_account", "recorded_account"]
+__all__ = ["verify_account", "recorded_account"]
 
 
-async def confirm_account(
-    connection: ConnectionConfig, target: Endpoint, settings: Settings, *, recorded: str = "", must_act: bool = True
+async def verify_account(
+    connection: ConnectionConfig,
+    target: Endpoint,
+    settings: Settings,
+    *,
+    expected_from_journal: str = "",
+    required: bool = True,
 ) -> tuple[CallerIdentity | None, str]:
     """Whose account it is, or None and why that is not known.
 
@@ -28,22 +33,22 @@ async def confirm_account(
     if target.custom and expected is None:
         return None, "a custom endpoint is used, so nobody else was asked"
     try:
-        found = await get_caller_identity(connection)
+        caller = await get_caller_identity(connection)
     except AsyncggError as error:
-        if expected is not None and (not isinstance(error, CredentialsError) or not must_act):
+        if expected is not None and (not isinstance(error, CredentialsError) or not required):
             raise GuardError(f"--expect-account {expected} cannot be checked: {error}") from None
-        if isinstance(error, ServiceError) or (isinstance(error, CredentialsError) and not must_act):
+        if isinstance(error, ServiceError) or (isinstance(error, CredentialsError) and not required):
             return None, str(error)
         raise
-    if expected is not None and found.account != expected:
+    if expected is not None and caller.account != expected:
         raise GuardError(
-            f"these credentials are of account {found.account}, --expect-account wants {expected}; nothing was sent"
+            f"these credentials are of account {caller.account}, --expect-account wants {expected}; nothing was sent"
         )
-    if recorded and found.account != recorded:
+    if expected_from_journal and caller.account != expected_from_journal:
         raise GuardError(
-            f"this run was begun in account {recorded}, these credentials are of {found.account}; nothing was sent"
+            f"this run was begun in account {expected_from_journal}, these credentials are of {caller.account}; nothing was sent"
         )
-    return found, ""
+    return caller, ""
 
 
 def recorded_account(path: Path) -> str:
@@ -52,7 +57,7 @@ def recorded_account(path: Path) -> str:
         return reader.meta().get("account", "")
 
 
-async def record_account(journal: JournalWriter, found: CallerIdentity | None) -> None:
+async def record_account(journal: JournalWriter, caller: CallerIdentity | None) -> None:
     """Write the account into the journal, so that a later start cannot act in another one."""
-    if found is not None:
-        await journal.submit(lambda store: store.put(account=found.account, arn=found.arn))
+    if caller is not None:
+        await journal.submit(lambda store: store.put(account=caller.account, arn=caller.arn))

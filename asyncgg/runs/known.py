@@ -8,14 +8,16 @@ from pathlib import Path
 
 from asyncgg.errors import UsageError
 from asyncgg.inventory import Snapshot
-from asyncgg.manifest.writing import timestamp
-from asyncgg.runs.undoing import KnownBefore
+from asyncgg.manifest.writing import format_timestamp
+from asyncgg.runs.undoing import PriorState
 
-__all__ = ["known_before"]
+__all__ = ["prior_state_from_snapshot"]
 
 
 @contextlib.contextmanager
-def known_before(inventory: Path | None, journal: Path, meta: Mapping[str, str]) -> Iterator[KnownBefore | None]:
+def prior_state_from_snapshot(
+    inventory: Path | None, journal: Path, meta: Mapping[str, str]
+) -> Iterator[PriorState | None]:
     """What the snapshot `inventory` holds, for as long as the block runs; None without one.
 
     `meta` is that of `journal`. Raises `SnapshotError` when it is no finished snapshot, `UsageError` when it is of
@@ -26,26 +28,26 @@ def known_before(inventory: Path | None, journal: Path, meta: Mapping[str, str])
         return
     with Snapshot(inventory) as snapshot:
         snapshot.require_finished()
-        _check(snapshot, journal, meta)
+        _require_before_run(snapshot, journal, meta)
 
-        def known(core: str) -> Container[str]:
-            return {found.thing for found in snapshot.associations(core)}
+        def things_before(core: str) -> Container[str]:
+            return {record.thing for record in snapshot.associations(core)}
 
-        yield known
+        yield things_before
 
 
-def _check(snapshot: Snapshot, journal: Path, meta: Mapping[str, str]) -> None:
+def _require_before_run(snapshot: Snapshot, journal: Path, meta: Mapping[str, str]) -> None:
     for name in ("account", "region", "endpoint"):
-        theirs, ours = getattr(snapshot.origin, name), meta.get(name, "")
-        if theirs and ours and theirs != ours:
+        snapshot_value, run_value = getattr(snapshot.origin, name), meta.get(name, "")
+        if snapshot_value and run_value and snapshot_value != run_value:
             raise UsageError(
-                f"snapshot {snapshot.path}: it is of {name} {theirs}, the run of {journal} of {ours};"
+                f"snapshot {snapshot.path}: it is of {name} {snapshot_value}, the run of {journal} of {run_value};"
                 " give one of the same fleet"
             )
-    began, ended = float(meta.get("created") or 0), snapshot.ended_at
-    if ended is None or ended > began:
+    run_started_at, scan_ended_at = float(meta.get("created") or 0), snapshot.ended_at
+    if scan_ended_at is None or scan_ended_at > run_started_at:
         raise UsageError(
-            f"snapshot {snapshot.path}: it was taken until {timestamp(ended)}, which is not before the run of {journal}"
-            f" began ({timestamp(began)}): what it lacks the run may have removed, what it has may have come back;"
+            f"snapshot {snapshot.path}: it was taken until {format_timestamp(scan_ended_at)}, which is not before the run of {journal}"
+            f" began ({format_timestamp(run_started_at)}): what it lacks the run may have removed, what it has may have come back;"
             " give an older one"
         )

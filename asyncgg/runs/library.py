@@ -19,12 +19,12 @@ from asyncgg.engine import Engine, RunResult, StopReason
 from asyncgg.errors import AsyncggError, InternalError
 from asyncgg.events import Event, Listener, Progress, ThingsFinished
 from asyncgg.journal import JournalReader
-from asyncgg.manifest import Chunk, Row, from_async_iterable, from_iterable, load_protect
+from asyncgg.manifest import Chunk, Row, from_async_iterable, from_iterable, load_protect_list
 from asyncgg.model import Outcome, RunState, Summary
-from asyncgg.runs.execute import Mode, connection_of, execute
-from asyncgg.runs.guarded import confirm_account, recorded_account
+from asyncgg.runs.execute import RunMode, connection_from_settings, execute
+from asyncgg.runs.guarded import recorded_account, verify_account
 from asyncgg.runs.plan import Plan
-from asyncgg.runs.prepare import Preparation, default_journal
+from asyncgg.runs.prepare import JournalBuilder, default_journal
 from asyncgg.settings import Settings, build_settings
 from asyncgg.transport import CallerIdentity, Endpoint, Transport, resolve_endpoint
 
@@ -33,7 +33,7 @@ __all__ = ["Rows", "Run", "disassociate", "disassociate_sync", "resume", "retry"
 Rows = Iterable[Row] | AsyncIterable[Row]
 """(core, thing) pairs, `Association`s, or mappings with the columns of a manifest."""
 
-_HIGH: Final = 20_000
+_MAX_BUFFERED_OUTCOMES: Final = 20_000
 """Outcomes nobody has fetched yet, at which sending waits for the consumer; it goes on at half of it."""
 
 
@@ -60,17 +60,17 @@ class Run:
         **keywords: Any,
     ) -> None:
         self._rows: Rows | None = rows
-        self._mode = Mode.RESUME
+        self._mode = RunMode.RESUME
         self._settings = settings or build_settings({}, keywords)
         self.journal = self._settings.journal or default_journal()
         self._setup(transport, listeners)
 
     @classmethod
-    def of_journal(
+    def from_journal(
         cls,
         journal: str | Path,
         *,
-        mode: Mode = Mode.RESUME,
+        mode: RunMode = RunMode.RESUME,
         transport: Transport | None = None,
         listeners: Sequence[Listener] = (),
         **keywords: Any,
@@ -87,9 +87,9 @@ class Run:
 
     def _setup(self, transport: Transport | None, listeners: Sequence[Listener]) -> None:
         self._transport = transport
-        self._listeners = (*listeners, self._collect)
+        self._listeners = (*listeners, self._on_event)
         self._outcomes: deque[Outcome] | None = None
-        self._more = asyncio.Event()
+        self._changed = asyncio.Event()
         self._engine: Engine | None = None
         self._task: asyncio.Task[tuple[RunResult, Summary]] | None = None
         self.plan: Plan | None = None
@@ -97,15 +97,15 @@ class Run:
         self.summary: Summary | None = None
 
     async def __aenter__(self) -> Self:
-        target = await self._target()
-        preparation = None
+        target = await self._resolve_endpoint()
+        builder = None
         if self._rows is not None:
-            preparation, self.plan = await self._prepare(self._rows, target)
+            builder, self.plan = await self._build_journal(self._rows, target)
         try:
-            account = await self._account(target)
+            account = await self._verify_account(target)
         except AsyncggError:
-            if preparation is not None:
-                preparation.discard()
+            if builder is not None:
+                builder.discard()
             raise
         self._task = asyncio.create_task(
             execute(
@@ -116,11 +116,11 @@ class Run:
                 account=account,
                 transport=self._transport,
                 listeners=self._listeners,
-                on_engine=self._watch,
+                on_engine=self._set_engine,
             ),
             name="asyncgg-run",
         )
-        self._task.add_done_callback(lambda _: self._more.set())
+        self._task.add_done_callback(lambda _: self._changed.set())
         return self
 
     async def __aexit__(
@@ -152,14 +152,14 @@ class Run:
         while True:
             while self._outcomes:
                 yield self._outcomes.popleft()
-                if self._engine is not None and len(self._outcomes or ()) < _HIGH // 2:
+                if self._engine is not None and len(self._outcomes or ()) < _MAX_BUFFERED_OUTCOMES // 2:
                     self._engine.resume()
                 if self._outcomes is None:
                     return
             if self._task.done():
                 return
-            self._more.clear()
-            await self._more.wait()
+            self._changed.clear()
+            await self._changed.wait()
 
     def stop(self, reason: str = "stopped by the program") -> None:
         """Send nothing new, let what is in flight end; the run is resumable."""
@@ -172,37 +172,41 @@ class Run:
         """How it stands; None before it began."""
         return self._engine.progress() if self._engine else None
 
-    def _watch(self, engine: Engine) -> None:
+    def _set_engine(self, engine: Engine) -> None:
         self._engine = engine
 
-    def _collect(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         if isinstance(event, ThingsFinished) and self._outcomes is not None:
             self._outcomes.extend(event.outcomes)
-            self._more.set()
-            if len(self._outcomes) > _HIGH and self._engine is not None:
+            self._changed.set()
+            if len(self._outcomes) > _MAX_BUFFERED_OUTCOMES and self._engine is not None:
                 self._engine.pause()
 
-    async def _target(self) -> Endpoint | None:
+    async def _resolve_endpoint(self) -> Endpoint | None:
         if self._transport is not None:
             return None
-        return await asyncio.to_thread(resolve_endpoint, connection_of(self._settings))
+        return await asyncio.to_thread(resolve_endpoint, connection_from_settings(self._settings))
 
-    async def _account(self, target: Endpoint | None) -> CallerIdentity | None:
+    async def _verify_account(self, target: Endpoint | None) -> CallerIdentity | None:
         if target is None:
             return None
-        recorded = "" if self._rows is not None else recorded_account(self.journal)
-        return (await confirm_account(connection_of(self._settings), target, self._settings, recorded=recorded))[0]
+        expected = "" if self._rows is not None else recorded_account(self.journal)
+        return (
+            await verify_account(
+                connection_from_settings(self._settings), target, self._settings, expected_from_journal=expected
+            )
+        )[0]
 
-    async def _prepare(self, rows: Rows, target: Endpoint | None) -> tuple[Preparation, Plan]:
-        protect = load_protect(str(self._settings.protect)) if self._settings.protect else None
-        preparation = Preparation(self.journal, self._settings, source="<iterable>", protect=protect)
+    async def _build_journal(self, rows: Rows, target: Endpoint | None) -> tuple[JournalBuilder, Plan]:
+        protect = load_protect_list(str(self._settings.protect)) if self._settings.protect else None
+        builder = JournalBuilder(self.journal, self._settings, source="<iterable>", protect=protect)
         try:
             async for chunk in _chunks(rows):
-                await asyncio.to_thread(preparation.add, chunk)
+                await asyncio.to_thread(builder.add, chunk)
         except BaseException:
-            preparation.discard()
+            builder.discard()
             raise
-        return preparation, await asyncio.to_thread(preparation.finish, target)
+        return builder, await asyncio.to_thread(builder.finish, target)
 
 
 async def _chunks(rows: Rows) -> AsyncIterator[Chunk]:
@@ -214,7 +218,7 @@ async def _chunks(rows: Rows) -> AsyncIterator[Chunk]:
             yield chunk
 
 
-async def _to_the_end(run: Run) -> Summary:
+async def _run_to_completion(run: Run) -> Summary:
     async with run:
         pass
     assert run.summary is not None
@@ -223,17 +227,17 @@ async def _to_the_end(run: Run) -> Summary:
 
 async def disassociate(rows: Rows, **keywords: Any) -> Summary:
     """Disassociate all `rows` and return the summary; keywords and errors as for `Run`."""
-    return await _to_the_end(Run(rows, **keywords))
+    return await _run_to_completion(Run(rows, **keywords))
 
 
 async def resume(journal: str | Path, **keywords: Any) -> Summary:
     """Go on where a stopped run was; keywords and errors as for `Run.of_journal`."""
-    return await _to_the_end(Run.of_journal(journal, mode=Mode.RESUME, **keywords))
+    return await _run_to_completion(Run.from_journal(journal, mode=RunMode.RESUME, **keywords))
 
 
 async def retry(journal: str | Path, **keywords: Any) -> Summary:
     """Try again only what failed, in a new pass of the same journal; keywords and errors as for `Run.of_journal`."""
-    return await _to_the_end(Run.of_journal(journal, mode=Mode.RETRY, **keywords))
+    return await _run_to_completion(Run.from_journal(journal, mode=RunMode.RETRY, **keywords))
 
 
 def disassociate_sync(rows: Iterable[Row], **keywords: Any) -> Summary:
@@ -241,14 +245,14 @@ def disassociate_sync(rows: Iterable[Row], **keywords: Any) -> Summary:
     return asyncio.run(disassociate(rows, **keywords))
 
 
-async def run_prepared(preparation: Preparation, transport: Transport | None, listeners: Sequence[Listener]) -> Summary:
+async def run_prepared(builder: JournalBuilder, transport: Transport | None, listeners: Sequence[Listener]) -> Summary:
     """Run a journal that was just made, to its end; one from which nothing was sent does not stay."""
-    run = Run.of_journal(preparation.path, transport=transport, listeners=listeners)
+    run = Run.from_journal(builder.path, transport=transport, listeners=listeners)
     try:
         async with run:
             pass
     except BaseException:
-        preparation.discard()  # which leaves it alone once something was sent
+        builder.discard()  # which leaves it alone once something was sent
         raise
     assert run.summary is not None
     return run.summary

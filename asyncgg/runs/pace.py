@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from asyncgg.ratelimit import AdaptiveRate, limits_for_share
-from asyncgg.runs.plan import known_quota, quota_rate
+from asyncgg.runs.plan import effective_quota, quota_rate
 from asyncgg.settings import Settings
 
 __all__ = ["rate_policy"]
 
-_PATIENCE: Final = 2.0
+_PROBE_AFTER: Final = 2.0
 """Seconds that everything is accepted at the quota before `auto` looks whether there is more."""
-_MOST: Final = 10.0
+_MAX_MULTIPLE: Final = 10.0
 """Times the quota; further `auto` does not rise, whatever is accepted."""
 
 
@@ -25,10 +25,10 @@ def rate_policy(settings: Settings, region: str | None) -> AdaptiveRate:
     - `--rate auto`: begun at the quota; it rises above it if the service goes on accepting, and when the service
       throttles at the quota after all, the quota is the ceiling.
     """
-    rate, quota = quota_rate(settings, region), known_quota(settings, region)
+    rate, quota = quota_rate(settings, region), effective_quota(settings, region)
     if settings.quota_share < 1:
         ceiling, burst = limits_for_share(rate, settings.burst)
         return AdaptiveRate(ceiling, documented=ceiling, burst=burst, share=settings.quota_share)
     if settings.rate is not None:
         return AdaptiveRate(rate, documented=quota, burst=settings.burst)
-    return AdaptiveRate(_MOST * quota, documented=quota, burst=settings.burst, probe_after=_PATIENCE)
+    return AdaptiveRate(_MAX_MULTIPLE * quota, documented=quota, burst=settings.burst, probe_after=_PROBE_AFTER)

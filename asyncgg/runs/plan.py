@@ -12,40 +12,40 @@ from asyncgg.ratelimit import default_burst, documented_quota
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
 
-__all__ = ["Absence", "Absent", "Lookup", "Plan", "known_quota", "quota_rate", "seconds_at_quota"]
+__all__ = ["MissingReason", "MissingNames", "LookupResult", "Plan", "effective_quota", "quota_rate", "seconds_at_quota"]
 
 
-class Absence(Enum):
+class MissingReason(Enum):
     """Why a name that was asked for stands for no association; the values are the words of plans in JSON."""
 
-    NOWHERE = "nowhere"
+    NOT_FOUND = "nowhere"
     """A thing that is on no core."""
     UNKNOWN = "cores_unknown"
     """No such core device, or it vanished while it was to be listed."""
     EMPTY = "cores_empty"
     """A core without client devices."""
-    UNLISTED = "cores_unlisted"
+    INCOMPLETE = "cores_unlisted"
     """A core that was denied or failed: what it holds is not known, or only in part."""
 
 
 @dataclass(frozen=True, slots=True)
-class Absent:
+class MissingNames:
     """Names that are absent for one reason."""
 
     count: int
-    first: tuple[str, ...]
+    examples: tuple[str, ...]
     """Some of them, as many as a person reads."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lookup:
+class LookupResult:
     """What a look-up in a snapshot of the fleet said beyond the associations it found."""
 
     inventory: str
     """The snapshot's path."""
     taken_at: float
     """Seconds since 1970, UTC, when its sweep began."""
-    absent: Mapping[Absence, Absent]
+    missing: Mapping[MissingReason, MissingNames]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +76,25 @@ class Plan:
     """Where requests would go; None when no Region is known."""
     account: str = ""
     arn: str = ""
-    account_unknown: str = ""
+    account_unknown_reason: str = ""
     """Why the account is not known."""
-    origin: str = "manifest"
+    source_label: str = "manifest"
     """What `source` is, for a person."""
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    excluded: Mapping[str, int] = field(default_factory=dict)
     """Things that were looked at and are not to be touched, by the reason in a word or two."""
-    lookup: Lookup | None = None
+    lookup: LookupResult | None = None
     """Where things or cores were looked up, when the source names only these."""
 
 
 def quota_rate(settings: Settings, region: str | None) -> float:
     """The requests per second a run is expected to send: --rate, or the quota; and no more than --quota-share of it."""
-    quota = known_quota(settings, region)
+    quota = effective_quota(settings, region)
     if settings.rate is None:
         return quota * settings.quota_share
     return settings.rate if settings.quota_share == 1 else min(settings.rate, quota * settings.quota_share)
 
 
-def known_quota(settings: Settings, region: str | None) -> float:
+def effective_quota(settings: Settings, region: str | None) -> float:
     """Requests per second of the account in the Region: --quota, or what is documented."""
     return documented_quota(region or "") if settings.quota is None else settings.quota
 

@@ -11,15 +11,15 @@ from typing import Final
 
 from asyncgg.errors import GuardError, ManifestError
 from asyncgg.journal import Importer, ImportSummary
-from asyncgg.manifest import BadRow, Chunk, Protect, RejectsWriter
+from asyncgg.manifest import BadRow, Chunk, ProtectList, RejectsWriter
 from asyncgg.model import Operation, RunState
 from asyncgg.runs.plan import Plan, quota_burst, quota_rate, seconds_at_quota
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
 
-__all__ = ["Preparation", "default_journal"]
+__all__ = ["JournalBuilder", "default_journal"]
 
-_SHOWN: Final = 10
+_MAX_LISTED: Final = 10
 """Bad rows that a message or a plan names."""
 
 
@@ -33,7 +33,7 @@ def default_journal(now: float | None = None) -> Path:
     return path
 
 
-class Preparation:
+class JournalBuilder:
     """A journal in the making: `add` chunks, then `finish`, or `discard` it. Blocking.
 
     Raises `JournalError` when the journal cannot be made at `path`.
@@ -45,42 +45,42 @@ class Preparation:
         settings: Settings,
         *,
         source: str,
-        protect: Protect | None = None,
+        protect: ProtectList | None = None,
         rejects: RejectsWriter | None = None,
         operation: Operation = Operation.DISASSOCIATE,
-        facts: Mapping[str, str] | None = None,
+        extra_meta: Mapping[str, str] | None = None,
     ) -> None:
         """`facts` go into the journal's meta table beside our own: where the associations are known from, say."""
         self.path = path
         self._settings = settings
         self._source = source
-        self._protect = protect or Protect()
+        self._protect = protect or ProtectList()
         self._rejects = rejects
         self._operation = operation
-        self._facts = facts or {}
+        self._extra_meta = extra_meta or {}
         self._importer = Importer(path)
-        self._bad: list[BadRow] = []
+        self._bad_rows: list[BadRow] = []
         self._rejected = 0
         self._protected = 0
-        self._imported: ImportSummary | None = None
+        self._import_summary: ImportSummary | None = None
 
     def add(self, chunk: Chunk) -> None:
         """Take in a manifest's chunk."""
-        good = chunk.good
+        pairs = chunk.good
         if self._protect.entries:
-            kept = [pair for pair in good if self._protect.blocks(*pair) is None]
-            self._protected += len(good) - len(kept)
-            good = kept
-        self._importer.add(good)
+            unprotected = [pair for pair in pairs if self._protect.match(*pair) is None]
+            self._protected += len(pairs) - len(unprotected)
+            pairs = unprotected
+        self._importer.add(pairs)
         if chunk.bad:
             self._rejected += len(chunk.bad)
-            self._bad.extend(chunk.bad[: _SHOWN - len(self._bad)])
+            self._bad_rows.extend(chunk.bad[: _MAX_LISTED - len(self._bad_rows)])
             if self._rejects is not None:
                 self._rejects.write(chunk.bad)
 
-    def add_chosen(self, chosen: Sequence[tuple[str, str, str]], *, protected: int = 0) -> None:
+    def add_with_reasons(self, rows: Sequence[tuple[str, str, str]], *, protected: int = 0) -> None:
         """Take in (core, thing, reason) that something chose, having left out `protected` things itself."""
-        self._importer.add_with_reasons(chosen)
+        self._importer.add_with_reasons(rows)
         self._protected += protected
 
     def finish(self, target: Endpoint | None) -> Plan:
@@ -91,9 +91,9 @@ class Preparation:
             GuardError: more things than `max_things`.
         """
         try:
-            self._refuse_bad_rows()
-            self._imported = self._importer.finish(self._meta(target))
-            self._refuse_amounts(self._imported)
+            self._check_bad_rows()
+            self._import_summary = self._importer.finish(self._meta(target))
+            self._check_limits(self._import_summary)
         except BaseException:
             self.discard()
             raise
@@ -105,26 +105,26 @@ class Preparation:
 
     def plan(self, target: Endpoint | None) -> Plan:
         """The plan of the finished journal."""
-        imported = self._imported
-        assert imported is not None
+        summary = self._import_summary
+        assert summary is not None
         rate = quota_rate(self._settings, target.region if target else None)
         burst = quota_burst(self._settings, rate)
         return Plan(
             source=self._source,
             operation=self._operation,
-            things=imported.total,
-            cores=imported.cores,
-            requests=imported.minimum,
-            largest_core=imported.largest_core,
+            things=summary.total,
+            cores=summary.cores,
+            requests=summary.minimum,
+            largest_core=summary.largest_core,
             rejected=self._rejected,
-            duplicates=imported.duplicates,
+            duplicates=summary.duplicates,
             protected=self._protected,
-            bad_rows=tuple(self._bad),
+            bad_rows=tuple(self._bad_rows),
             rate=rate,
             burst=burst,
             concurrency=self._settings.concurrency,
             per_core=self._settings.per_core,
-            seconds=seconds_at_quota(imported.minimum, rate, burst),
+            seconds=seconds_at_quota(summary.minimum, rate, burst),
             target=target,
         )
 
@@ -142,22 +142,22 @@ class Preparation:
             meta["operation"] = self._operation.value
         if target is not None:
             meta |= {"region": target.region, "endpoint": target.url, "custom": json.dumps(target.custom)}
-        return {**meta, **self._facts}
+        return {**meta, **self._extra_meta}
 
-    def _refuse_bad_rows(self) -> None:
+    def _check_bad_rows(self) -> None:
         if self._rejected and not self._settings.skip_bad_rows:
-            more = self._rejected - len(self._bad)
-            lines = [str(row) for row in self._bad] + ([f"... and {more} more"] if more else [])
-            what = "1 bad row" if self._rejected == 1 else f"{self._rejected} bad rows"
+            omitted = self._rejected - len(self._bad_rows)
+            lines = [str(row) for row in self._bad_rows] + ([f"... and {omitted} more"] if omitted else [])
+            bad_rows = "1 bad row" if self._rejected == 1 else f"{self._rejected} bad rows"
             raise ManifestError(
-                f"{self._source}: {what}, nothing was sent; correct them, or go on without them: --skip-bad-rows\n"
+                f"{self._source}: {bad_rows}, nothing was sent; correct them, or go on without them: --skip-bad-rows\n"
                 + "\n".join(lines)
             )
 
-    def _refuse_amounts(self, imported: ImportSummary) -> None:
-        if not imported.total:
-            why = f"{self._protected} are protected" if self._protected else "no row is good"
-            raise ManifestError(f"{self._source}: no associations are left to {self._operation} ({why})")
+    def _check_limits(self, summary: ImportSummary) -> None:
+        if not summary.total:
+            reason = f"{self._protected} are protected" if self._protected else "no row is good"
+            raise ManifestError(f"{self._source}: no associations are left to {self._operation} ({reason})")
         limit = self._settings.max_things
-        if limit is not None and imported.total > limit:
-            raise GuardError(f"{self._source}: {imported.total} things, --max-things allows {limit}; nothing was sent")
+        if limit is not None and summary.total > limit:
+            raise GuardError(f"{self._source}: {summary.total} things, --max-things allows {limit}; nothing was sent")

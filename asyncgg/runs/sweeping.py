@@ -12,21 +12,21 @@ from asyncgg.engine import Lane
 from asyncgg.events import Listener
 from asyncgg.inventory import MAX_SCAN_AGE, FleetScan, Origin, ScanOptions, ScanResult, scan_fleet
 from asyncgg.ratelimit import AdaptiveRate
-from asyncgg.runs.execute import connection_of
+from asyncgg.runs.execute import connection_from_settings
 from asyncgg.runs.pace import rate_policy
-from asyncgg.runs.plan import known_quota
+from asyncgg.runs.plan import effective_quota
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, CoreFilter, Endpoint, Transport, open_transport
 from asyncgg.transport.reads import ListingTransport
 
-__all__ = ["BothWays", "sweep_options", "sweep_rate", "take_inventory"]
+__all__ = ["FullTransport", "scan_options", "scan_rate", "scan_with_settings"]
 
 
-class BothWays(Transport, ListingTransport, Protocol):
+class FullTransport(Transport, ListingTransport, Protocol):
     """What sends and reads, as every transport does that is made from settings."""
 
 
-def sweep_options(settings: Settings, *, max_age: float = MAX_SCAN_AGE) -> ScanOptions:
+def scan_options(settings: Settings, *, max_age: float = MAX_SCAN_AGE) -> ScanOptions:
     """How a sweep is to behave with these settings."""
     return ScanOptions(
         concurrency=settings.concurrency,
@@ -37,18 +37,18 @@ def sweep_options(settings: Settings, *, max_age: float = MAX_SCAN_AGE) -> ScanO
     )
 
 
-def sweep_rate(settings: Settings, region: str) -> AdaptiveRate:
+def scan_rate(settings: Settings, region: str) -> AdaptiveRate:
     """The rate of a sweep: a told one is begun at its half at least, where a run feels its way up from the quota.
 
     What is read can be read again: a throttle costs a sweep a request, and never an outcome.
     """
     if settings.rate is None or settings.quota_share < 1:
         return rate_policy(settings, region)
-    documented = max(known_quota(settings, region), settings.rate / 2)
+    documented = max(effective_quota(settings, region), settings.rate / 2)
     return AdaptiveRate(settings.rate, documented=documented, burst=settings.burst)
 
 
-async def take_inventory(
+async def scan_with_settings(
     path: Path,
     settings: Settings,
     target: Endpoint,
@@ -57,9 +57,9 @@ async def take_inventory(
     filters: CoreFilter | None = None,
     cores: Sequence[str] | None = None,
     max_age: float = MAX_SCAN_AGE,
-    transport: BothWays | None = None,
+    transport: FullTransport | None = None,
     listeners: Sequence[Listener] = (),
-    on_sweep: Callable[[FleetScan], object] | None = None,
+    on_scan: Callable[[FleetScan], object] | None = None,
 ) -> ScanResult:
     """Sweep the fleet of `target`, or just `cores`, into the snapshot at `path`; see `asyncgg.inventory.sweep`.
 
@@ -67,11 +67,13 @@ async def take_inventory(
 
     Raises what that raises, and `CredentialsError` when there are no credentials.
     """
-    options = sweep_options(settings, max_age=max_age)
+    options = scan_options(settings, max_age=max_age)
     async with AsyncExitStack() as stack:
         if transport is None:
-            transport = await stack.enter_async_context(open_transport(connection_of(settings), settings.transport))
-        lane = Lane(transport, sweep_rate(settings, target.region), retry=options.retry)
+            transport = await stack.enter_async_context(
+                open_transport(connection_from_settings(settings), settings.transport)
+            )
+        lane = Lane(transport, scan_rate(settings, target.region), retry=options.retry)
         return await scan_fleet(
             path,
             lane,
@@ -81,5 +83,5 @@ async def take_inventory(
             cores=cores,
             options=options,
             listeners=listeners,
-            on_scan=on_sweep,
+            on_scan=on_scan,
         )

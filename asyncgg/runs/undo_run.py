@@ -9,12 +9,12 @@ from typing import Any
 
 from asyncgg.events import Listener
 from asyncgg.journal import JournalReader
-from asyncgg.manifest.only import Only, load_only
+from asyncgg.manifest.only import Selection, load_selection
 from asyncgg.model import Summary
-from asyncgg.runs.known import known_before
+from asyncgg.runs.known import prior_state_from_snapshot
 from asyncgg.runs.library import run_prepared
-from asyncgg.runs.prepare import Preparation, default_journal
-from asyncgg.runs.stored import inherited, refuse_elsewhere, target_of
+from asyncgg.runs.prepare import JournalBuilder, default_journal
+from asyncgg.runs.stored import require_same_region, resolve_saved_endpoint, restore_settings
 from asyncgg.runs.undoing import NOT_INHERITED, prepare_undo
 from asyncgg.transport import Transport
 
@@ -41,23 +41,29 @@ async def undo(
     """
     journal = Path(journal)
 
-    def prepare() -> Preparation:
+    def prepare() -> JournalBuilder:
         with JournalReader(journal) as reader:
             meta = reader.meta()
-            refuse_elsewhere(meta, keywords)
-            settings = inherited(reader.settings(), meta, keywords, without=NOT_INHERITED)
-        target = target_of(settings, meta, keywords) if transport is None else None
+            require_same_region(meta, keywords)
+            settings = restore_settings(reader.settings(), meta, keywords, exclude=NOT_INHERITED)
+        target = resolve_saved_endpoint(settings, meta, keywords) if transport is None else None
         path = Path(into) if into is not None else settings.journal or default_journal()
-        with known_before(None if inventory is None else Path(inventory), journal, meta) as known:
+        with prior_state_from_snapshot(None if inventory is None else Path(inventory), journal, meta) as prior_state:
             return prepare_undo(
-                journal, path, settings, target, only=_only(only), known_before=known, assume=assume_associated
+                journal,
+                path,
+                settings,
+                target,
+                only=_to_selection(only),
+                prior_state=prior_state,
+                assume_associated=assume_associated,
             )[0]
 
-    preparation = await asyncio.to_thread(prepare)
-    return await run_prepared(preparation, transport, listeners)
+    builder = await asyncio.to_thread(prepare)
+    return await run_prepared(builder, transport, listeners)
 
 
-def _only(given: str | Path | Iterable[tuple[str, str] | str] | None) -> Only | None:
-    if given is None:
+def _to_selection(only: str | Path | Iterable[tuple[str, str] | str] | None) -> Selection | None:
+    if only is None:
         return None
-    return load_only(given) if isinstance(given, (str, Path)) else Only("<only>", given)
+    return load_selection(only) if isinstance(only, (str, Path)) else Selection("<only>", only)

@@ -20,70 +20,70 @@ from typing import Final
 
 from asyncgg.errors import JournalError, UsageError
 from asyncgg.journal import Certainty, JournalReader, ThingEffect, iter_effects, parse_operation
-from asyncgg.manifest import Chunk, load_protect
-from asyncgg.manifest.only import Only
-from asyncgg.manifest.writing import timestamp
+from asyncgg.manifest import Chunk, load_protect_list
+from asyncgg.manifest.only import Selection
+from asyncgg.manifest.writing import format_timestamp
 from asyncgg.model import Operation
-from asyncgg.runs.evidence import EvidenceKind, evidence_fact, evidence_of
+from asyncgg.runs.evidence import ProvenanceKind, provenance_from_meta, provenance_to_meta
 from asyncgg.runs.plan import Plan
-from asyncgg.runs.prepare import Preparation
+from asyncgg.runs.prepare import JournalBuilder
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
 
-__all__ = ["NOT_INHERITED", "WORDS", "Fate", "KnownBefore", "fate_of", "prepare_undo"]
+__all__ = ["NOT_INHERITED", "DECISION_LABELS", "UndoDecision", "PriorState", "decide", "prepare_undo"]
 
-KnownBefore = Callable[[str], Container[str]]
+PriorState = Callable[[str], Container[str]]
 """By core: the things that were associated with it before the run."""
 
 NOT_INHERITED: Final = frozenset({"max_things", "protect", "skip_bad_rows"})
 """Settings that were about the list of the run, which an undo does not read again."""
 
-_CHUNK: Final = 5_000
+_CHUNK_SIZE: Final = 5_000
 
 
-class Fate(Enum):
+class UndoDecision(Enum):
     """What becomes of one thing of a run that is taken back; the values are the words of plans in JSON."""
 
-    TAKEN_BACK = "taken_back"
-    NOT_KNOWN = "not_known_before"
+    REVERT = "taken_back"
+    PRIOR_STATE_UNKNOWN = "not_known_before"
     """The run may have changed it, but nothing says how it was before."""
-    AS_BEFORE = "as_before"
+    UNCHANGED = "as_before"
     """The service said that it was so already, or refused each time, or was never asked."""
-    DOUBTFUL = "doubtful"
+    UNCERTAIN = "doubtful"
     """Failed after a lost reply: whether the run changed it is not known."""
     UNRESOLVED = "unresolved"
     """Sent perhaps, and not decided yet."""
-    NOT_WANTED = "not_wanted"
+    NOT_SELECTED = "not_wanted"
     """Left out by the person."""
 
 
-_BY_SURENESS: Final[Mapping[Certainty, Fate]] = {
-    Certainty.ACCEPTED: Fate.TAKEN_BACK,
-    Certainty.CONFIRMED: Fate.TAKEN_BACK,
-    Certainty.ALREADY_DONE: Fate.AS_BEFORE,
-    Certainty.UNCHANGED: Fate.AS_BEFORE,
-    Certainty.UNCERTAIN: Fate.DOUBTFUL,
-    Certainty.UNRESOLVED: Fate.UNRESOLVED,
+_DECISIONS: Final[Mapping[Certainty, UndoDecision]] = {
+    Certainty.ACCEPTED: UndoDecision.REVERT,
+    Certainty.CONFIRMED: UndoDecision.REVERT,
+    Certainty.ALREADY_DONE: UndoDecision.UNCHANGED,
+    Certainty.UNCHANGED: UndoDecision.UNCHANGED,
+    Certainty.UNCERTAIN: UndoDecision.UNCERTAIN,
+    Certainty.UNRESOLVED: UndoDecision.UNRESOLVED,
 }
 
 
-WORDS: Final[Mapping[Fate, str]] = {
-    Fate.NOT_KNOWN: "not known to have been associated before",
-    Fate.AS_BEFORE: "not changed by the run",
-    Fate.DOUBTFUL: "failed after a lost reply, perhaps changed (verify tells)",
-    Fate.UNRESOLVED: "not decided",
-    Fate.NOT_WANTED: "not in the list",
+DECISION_LABELS: Final[Mapping[UndoDecision, str]] = {
+    UndoDecision.PRIOR_STATE_UNKNOWN: "not known to have been associated before",
+    UndoDecision.UNCHANGED: "not changed by the run",
+    UndoDecision.UNCERTAIN: "failed after a lost reply, perhaps changed (verify tells)",
+    UndoDecision.UNRESOLVED: "not decided",
+    UndoDecision.NOT_SELECTED: "not in the list",
 }
 """How a person is told of those that are left out."""
 
 
-def fate_of(sureness: Certainty, *, known: bool) -> Fate:
+def decide(certainty: Certainty, *, prior_state_known: bool) -> UndoDecision:
     """What becomes of a thing whose effect is so sure; `known`: whether it is known how it was before the run."""
-    fate = _BY_SURENESS[sureness]
-    return Fate.NOT_KNOWN if fate is Fate.TAKEN_BACK and not known else fate
+    decision = _DECISIONS[certainty]
+    return UndoDecision.PRIOR_STATE_UNKNOWN if decision is UndoDecision.REVERT and not prior_state_known else decision
 
 
-class _Everything:
+class _ContainsAll:
     """Contains any thing."""
 
     def __contains__(self, thing: object) -> bool:
@@ -91,13 +91,13 @@ class _Everything:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class _OriginalRun:
     """The run that is taken back."""
 
     path: Path
     run: str
     operation: Operation
-    evident: bool
+    has_provenance: bool
     """Whether its own journal says that it was known how things were before."""
     meta: Mapping[str, str]
 
@@ -108,14 +108,14 @@ class _Source:
 
 def prepare_undo(
     journal: Path,
-    into: Path,
+    new_journal: Path,
     settings: Settings,
     target: Endpoint | None,
     *,
-    only: Only | None = None,
-    known_before: KnownBefore | None = None,
-    assume: bool = False,
-) -> tuple[Preparation, Plan]:
+    only: Selection | None = None,
+    prior_state: PriorState | None = None,
+    assume_associated: bool = False,
+) -> tuple[JournalBuilder, Plan]:
     """Make the journal `into` that takes back what the run of `journal` is known to have changed. Blocking.
 
     `known_before` says what a snapshot from before the run holds; `assume`: all of it was as it should be.
@@ -125,107 +125,116 @@ def prepare_undo(
         GuardError: more things than `max_things`.
         JournalError: the journal is none, is being run, or the new one cannot be made.
     """
-    protect = load_protect(str(settings.protect)) if settings.protect else None
+    protect = load_protect_list(str(settings.protect)) if settings.protect else None
     with JournalReader(journal) as reader:
-        source = _read(reader)
-        known: KnownBefore = _everything if assume or source.evident else known_before or _nothing
-        preparation = Preparation(
-            into,
+        original = _read_original_run(reader)
+        things_before: PriorState = (
+            _all_things if assume_associated or original.has_provenance else prior_state or _no_things
+        )
+        builder = JournalBuilder(
+            new_journal,
             settings,
-            source=source.name,
+            source=original.name,
             protect=protect,
-            operation=source.operation.inverse,
-            facts=_facts(source),
+            operation=original.operation.inverse,
+            extra_meta=_metadata(original),
         )
         try:
-            tally: Counter[Fate] = Counter()
-            for chunk in _chunks(_taken_back(iter_effects(reader), known, only, tally)):
-                preparation.add(chunk)
+            counts: Counter[UndoDecision] = Counter()
+            for chunk in _chunks(_select(iter_effects(reader), things_before, only, counts)):
+                builder.add(chunk)
             if only is not None:
-                only.check(source.name)
-            _refuse(source, tally, snapshot=known_before is not None)
-            plan = preparation.finish(target)
+                only.require_all_used(original.name)
+            _require_undoable(original, counts, has_snapshot=prior_state is not None)
+            plan = builder.finish(target)
         except BaseException:
-            preparation.discard()
+            builder.discard()
             raise
-    left_out = {fate.value: tally[fate] for fate in Fate if tally[fate] and fate is not Fate.TAKEN_BACK}
-    return preparation, replace(plan, origin="undo of", left_out=left_out)
+    excluded = {
+        decision.value: counts[decision]
+        for decision in UndoDecision
+        if counts[decision] and decision is not UndoDecision.REVERT
+    }
+    return builder, replace(plan, origin="undo of", left_out=excluded)
 
 
-def _read(reader: JournalReader) -> _Source:
+def _read_original_run(reader: JournalReader) -> _OriginalRun:
     if reader.is_running():
         raise JournalError(f"journal {reader.path}: a process is running it; stop it or wait for its end, then undo")
     meta = reader.meta()
     operation = parse_operation(meta.get("operation", ""), reader.path)
-    evident = evidence_of(meta, reader.path) is not None
-    return _Source(reader.path, meta.get("run", ""), operation, evident, meta)
+    has_provenance = provenance_from_meta(meta, reader.path) is not None
+    return _OriginalRun(reader.path, meta.get("run", ""), operation, has_provenance, meta)
 
 
-def _facts(source: _Source) -> dict[str, str]:
+def _metadata(original: _OriginalRun) -> dict[str, str]:
     """What the new journal says of its origin; the account too, so that no start of it acts in another one."""
-    link = {"run": source.run, "journal": str(source.path.absolute()).encode("utf-8", "backslashreplace").decode()}
-    facts = {"undo_of": json.dumps(link), **evidence_fact(EvidenceKind.UNDO, source.path.absolute(), time.time())}
-    return facts | {name: source.meta[name] for name in ("account",) if source.meta.get(name)}
+    link = {"run": original.run, "journal": str(original.path.absolute()).encode("utf-8", "backslashreplace").decode()}
+    metadata = {
+        "undo_of": json.dumps(link),
+        **provenance_to_meta(ProvenanceKind.UNDO, original.path.absolute(), time.time()),
+    }
+    return metadata | {name: original.meta[name] for name in ("account",) if original.meta.get(name)}
 
 
-def _everything(_core: str) -> Container[str]:
-    return _Everything()
+def _all_things(_core: str) -> Container[str]:
+    return _ContainsAll()
 
 
-def _nothing(_core: str) -> Container[str]:
+def _no_things(_core: str) -> Container[str]:
     return ()
 
 
-def _taken_back(
-    found: Iterator[ThingEffect], known: KnownBefore, only: Only | None, tally: Counter[Fate]
+def _select(
+    effects: Iterator[ThingEffect], things_before: PriorState, only: Selection | None, counts: Counter[UndoDecision]
 ) -> Iterator[tuple[str, str]]:
     """The pairs to take back; `tally` counts the fate of each thing."""
-    for core, group in groupby(found, lambda change: change.core):
-        known_things: Container[str] | None = None
-        for change in group:
-            if only is not None and not only.wants(core, change.thing):
-                tally[Fate.NOT_WANTED] += 1
+    for core, group in groupby(effects, lambda effect: effect.core):
+        prior_things: Container[str] | None = None
+        for effect in group:
+            if only is not None and not only.matches(core, effect.thing):
+                counts[UndoDecision.NOT_SELECTED] += 1
                 continue
-            if known_things is None:
-                known_things = known(core)
-            fate = fate_of(change.certainty, known=change.thing in known_things)
-            tally[fate] += 1
-            if fate is Fate.TAKEN_BACK:
-                yield core, change.thing
+            if prior_things is None:
+                prior_things = things_before(core)
+            decision = decide(effect.certainty, prior_state_known=effect.thing in prior_things)
+            counts[decision] += 1
+            if decision is UndoDecision.REVERT:
+                yield core, effect.thing
 
 
 def _chunks(pairs: Iterator[tuple[str, str]]) -> Iterator[Chunk]:
-    while good := list(islice(pairs, _CHUNK)):
+    while good := list(islice(pairs, _CHUNK_SIZE)):
         yield Chunk(good=good)
 
 
-def _refuse(source: _Source, tally: Counter[Fate], *, snapshot: bool) -> None:
+def _require_undoable(original: _OriginalRun, counts: Counter[UndoDecision], *, has_snapshot: bool) -> None:
     """Raise `UsageError` when the run cannot be taken back as it stands."""
-    journal = shlex.quote(str(source.path))
-    if unresolved := tally[Fate.UNRESOLVED]:
+    journal = shlex.quote(str(original.path))
+    if unresolved := counts[UndoDecision.UNRESOLVED]:
         raise UsageError(
-            f"{source.name}: {_things(unresolved)} may have been sent and {_are(unresolved)} not decided, nothing was"
+            f"{original.name}: {_count_things(unresolved)} may have been sent and {_is_or_are(unresolved)} not decided, nothing was"
             f" sent; first: asyncgg resume {journal}, or name others with --only"
         )
-    unknown = tally[Fate.NOT_KNOWN]
-    if unknown and not snapshot:
-        began = timestamp(float(source.meta["created"])) if source.meta.get("created") else "it began"
+    unknown = counts[UndoDecision.PRIOR_STATE_UNKNOWN]
+    if unknown and not has_snapshot:
+        run_start = format_timestamp(float(original.meta["created"])) if original.meta.get("created") else "it began"
         raise UsageError(
-            f"{source.name}: nothing says that the {_things(unknown)} it {source.operation.past_participle} were associated"
+            f"{original.name}: nothing says that the {_count_things(unknown)} it {original.operation.past_participle} were associated"
             " before, and the service may accept what was not; nothing was sent; give --inventory OLD.db, a snapshot"
-            f" from before {began}, or say --assume-associated"
+            f" from before {run_start}, or say --assume-associated"
         )
-    if not tally[Fate.TAKEN_BACK]:
-        reasons = [f"{count:,} {WORDS[fate]}" for fate, count in tally.items() if count]
+    if not counts[UndoDecision.REVERT]:
+        reasons = [f"{count:,} {DECISION_LABELS[decision]}" for decision, count in counts.items() if count]
         raise UsageError(
-            f"{source.name}: there is nothing that it is known to have {source.operation.past_participle}"
+            f"{original.name}: there is nothing that it is known to have {original.operation.past_participle}"
             f" ({', '.join(reasons) or 'it has no things'}); nothing was sent"
         )
 
 
-def _things(number: int) -> str:
+def _count_things(number: int) -> str:
     return f"{number:,} thing{'' if number == 1 else 's'}"
 
 
-def _are(number: int) -> str:
+def _is_or_are(number: int) -> str:
     return "is" if number == 1 else "are"

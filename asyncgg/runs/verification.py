@@ -6,29 +6,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from asyncgg.manifest.writing import timestamp
+from asyncgg.manifest.writing import format_timestamp
 from asyncgg.model import Operation, RunState
 from asyncgg.report.summary import format_duration
-from asyncgg.runs.verifying import Finding, Tally
+from asyncgg.runs.verifying import CheckCounts, CheckResult
 
-__all__ = ["SCHEMA", "Figures", "Verification", "verification_lines", "verification_object"]
+__all__ = ["SCHEMA", "ScanFigures", "Verification", "format_verification", "verification_to_dict"]
 
 SCHEMA: Final = "asyncgg.verify/1"
 
-_SO: Final = {Operation.DISASSOCIATE: "gone", Operation.ASSOCIATE: "there"}
-_LEFT: Final = {Operation.DISASSOCIATE: "still there", Operation.ASSOCIATE: "missing"}
-AGAIN: Final = "there again"
+_AS_EXPECTED: Final = {Operation.DISASSOCIATE: "gone", Operation.ASSOCIATE: "there"}
+_REMAINING: Final = {Operation.DISASSOCIATE: "still there", Operation.ASSOCIATE: "missing"}
+REASSOCIATED: Final = "there again"
 """Found instead of `still there` when the association is younger than the run."""
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class ScanFigures:
     """What the looking took, over all looks."""
 
-    looks: int
+    scans: int
     """How often cores were listed."""
     sent: int
-    minimum: int
+    minimum_requests: int
     throttled: int
     retried: int
     seconds: float
@@ -44,19 +44,19 @@ class Verification:
     state: RunState
     """How the looking ended. COMPLETE: every core was seen; PARTIAL: some could not be; otherwise it was stopped."""
     reason: str
-    credentials: bool
+    is_auth_error: bool
     """Whether credentials or permissions ended it."""
-    begun_at: float
+    started_at: float
     """Seconds since 1970, UTC: what was sent since then may not have been seen."""
-    at: float
+    finished_at: float
     """Seconds since 1970, UTC, when it was over."""
-    tally: Tally
+    counts: CheckCounts
     cores: dict[str, int]
     """The cores the run touched, by how their listing ended: listed, vanished, denied, failed, waiting."""
-    figures: Figures
+    figures: ScanFigures
     snapshots: tuple[Path, ...] = ()
     """The listings that were kept."""
-    unkept: tuple[str, ...] = ()
+    write_errors: tuple[str, ...] = ()
     """What could not be written, the proof or the list of what is left, and why."""
     account: str = ""
     arn: str = ""
@@ -71,97 +71,107 @@ class Verification:
     @property
     def exit_code(self) -> int:
         """0 all is as the journal says, 3 some is not, 4 some could not be seen; 5, 10 and 130 as for a run."""
-        if self.credentials:
+        if self.is_auth_error:
             return 5
         if self.state is RunState.DEADLINE:
             return 10
         if self.state is RunState.INTERRUPTED:
             return 130
-        if self.tally.findings[Finding.LEFT]:
+        if self.counts.results[CheckResult.MISMATCH]:
             return 3
-        return 0 if self.state is RunState.COMPLETE and not self.tally.findings[Finding.UNSEEN] else 4
+        return 0 if self.state is RunState.COMPLETE and not self.counts.results[CheckResult.UNCHECKED] else 4
 
-    def found(self, *, again: bool) -> str:
+    def mismatch_label(self, *, reassociated: bool) -> str:
         """How a thing that is left is called; `again`: associated after the run began."""
-        return AGAIN if again and self.operation is Operation.DISASSOCIATE else _LEFT[self.operation]
+        return REASSOCIATED if reassociated and self.operation is Operation.DISASSOCIATE else _REMAINING[self.operation]
 
 
-def verification_object(done: Verification) -> dict[str, Any]:
+def verification_to_dict(verification: Verification) -> dict[str, Any]:
     """The proof as `asyncgg.verify/1`."""
-    findings = done.tally.findings
+    results = verification.counts.results
     document: dict[str, Any] = {
         "schema": SCHEMA,
-        "run": done.run,
-        "journal": str(done.journal),
-        "operation": done.operation.value,
-        "begun": timestamp(done.begun_at),
-        "at": timestamp(done.at),
-        "account": done.account or None,
-        "arn": done.arn or None,
-        "region": done.region or None,
-        "endpoint": done.endpoint or None,
+        "run": verification.run,
+        "journal": str(verification.journal),
+        "operation": verification.operation.value,
+        "begun": format_timestamp(verification.started_at),
+        "at": format_timestamp(verification.finished_at),
+        "account": verification.account or None,
+        "arn": verification.arn or None,
+        "region": verification.region or None,
+        "endpoint": verification.endpoint or None,
         "things": {
-            "checked": findings[Finding.SO] + findings[Finding.LEFT] + findings[Finding.UNSEEN],
-            "so": findings[Finding.SO],
-            "left": findings[Finding.LEFT],
-            "again": done.tally.again,
-            "unseen": findings[Finding.UNSEEN],
+            "checked": results[CheckResult.CONFIRMED] + results[CheckResult.MISMATCH] + results[CheckResult.UNCHECKED],
+            "so": results[CheckResult.CONFIRMED],
+            "left": results[CheckResult.MISMATCH],
+            "again": verification.counts.reassociated,
+            "unseen": results[CheckResult.UNCHECKED],
         },
         "not_done": {
-            "total": findings[Finding.OPEN] + findings[Finding.SO_ANYWAY],
-            "so_anyway": findings[Finding.SO_ANYWAY],
+            "total": results[CheckResult.NOT_DONE] + results[CheckResult.DONE_ANYWAY],
+            "so_anyway": results[CheckResult.DONE_ANYWAY],
         },
-        "cores": dict(done.cores),
+        "cores": dict(verification.cores),
         "requests": {
-            "sent": done.figures.sent,
-            "minimum": done.figures.minimum,
-            "throttled": done.figures.throttled,
-            "retried": done.figures.retried,
+            "sent": verification.figures.sent,
+            "minimum": verification.figures.minimum_requests,
+            "throttled": verification.figures.throttled,
+            "retried": verification.figures.retried,
         },
-        "looks": done.figures.looks,
-        "seconds": round(done.figures.seconds, 3),
-        "snapshots": [str(path) for path in done.snapshots],
-        "finished": done.finished,
-        "exit": done.exit_code,
+        "looks": verification.figures.scans,
+        "seconds": round(verification.figures.seconds, 3),
+        "snapshots": [str(path) for path in verification.snapshots],
+        "finished": verification.finished,
+        "exit": verification.exit_code,
     }
-    more = {"reason": done.reason, "unkept": list(done.unkept)}
-    return document | {name: value for name, value in more.items() if value}
+    optional = {"reason": verification.reason, "unkept": list(verification.write_errors)}
+    return document | {name: value for name, value in optional.items() if value}
 
 
-def verification_lines(done: Verification) -> list[str]:
+def format_verification(verification: Verification) -> list[str]:
     """The verification for a person."""
-    findings, so = done.tally.findings, _SO[done.operation]
-    checked = findings[Finding.SO] + findings[Finding.LEFT] + findings[Finding.UNSEEN]
-    things = [f"{findings[Finding.SO]:,} of {checked:,} {so}"]
-    if left := findings[Finding.LEFT]:
-        again = f" ({done.tally.again:,} of them {AGAIN}: associated since the run began)" if done.tally.again else ""
-        things.append(f"{left:,} {_LEFT[done.operation]}{again}")
-    if unseen := findings[Finding.UNSEEN]:
-        things.append(f"{unseen:,} not seen")
-    lines = [_sentence(done), f"  things     {', '.join(things)}"]
-    if findings[Finding.OPEN] or findings[Finding.SO_ANYWAY]:
-        anyway = f", {findings[Finding.SO_ANYWAY]:,} of them {so} all the same" if findings[Finding.SO_ANYWAY] else ""
-        total = findings[Finding.OPEN] + findings[Finding.SO_ANYWAY]
-        lines.append(f"  not done   {total:,} that failed or were not sent, not counted{anyway}")
-    lines.append(f"  cores      {', '.join(f'{count:,} {word}' for word, count in done.cores.items() if count) or '0'}")
-    figures = done.figures
-    looks = f" in {figures.looks} looks" if figures.looks > 1 else ""
+    results, expected_label = verification.counts.results, _AS_EXPECTED[verification.operation]
+    checked = results[CheckResult.CONFIRMED] + results[CheckResult.MISMATCH] + results[CheckResult.UNCHECKED]
+    things = [f"{results[CheckResult.CONFIRMED]:,} of {checked:,} {expected_label}"]
+    if mismatches := results[CheckResult.MISMATCH]:
+        reassociated = (
+            f" ({verification.counts.reassociated:,} of them {REASSOCIATED}: associated since the run began)"
+            if verification.counts.reassociated
+            else ""
+        )
+        things.append(f"{mismatches:,} {_REMAINING[verification.operation]}{reassociated}")
+    if unchecked := results[CheckResult.UNCHECKED]:
+        things.append(f"{unchecked:,} not seen")
+    lines = [_headline(verification), f"  things     {', '.join(things)}"]
+    if results[CheckResult.NOT_DONE] or results[CheckResult.DONE_ANYWAY]:
+        done_anyway = (
+            f", {results[CheckResult.DONE_ANYWAY]:,} of them {expected_label} all the same"
+            if results[CheckResult.DONE_ANYWAY]
+            else ""
+        )
+        total = results[CheckResult.NOT_DONE] + results[CheckResult.DONE_ANYWAY]
+        lines.append(f"  not done   {total:,} that failed or were not sent, not counted{done_anyway}")
     lines.append(
-        f"  requests   {figures.sent:,} sent ({figures.minimum:,} pages){looks}, {figures.throttled:,} throttled"
+        f"  cores      {', '.join(f'{count:,} {state}' for state, count in verification.cores.items() if count) or '0'}"
+    )
+    figures = verification.figures
+    scans = f" in {figures.scans} looks" if figures.scans > 1 else ""
+    lines.append(
+        f"  requests   {figures.sent:,} sent ({figures.minimum_requests:,} pages){scans}, {figures.throttled:,} throttled"
     )
     lines.append(f"  time       {format_duration(figures.seconds)}")
-    lines += [f"  snapshot   {path}" for path in done.snapshots]
-    return lines + [f"  not kept   {why}" for why in done.unkept]
+    lines += [f"  snapshot   {path}" for path in verification.snapshots]
+    return lines + [f"  not kept   {error}" for error in verification.write_errors]
 
 
-def _sentence(done: Verification) -> str:
-    why = f": {done.reason}" if done.reason else ""
-    if not done.finished:
-        return f"not verified, the looking ended early ({done.state}){why}"
-    if not done.figures.looks:
+def _headline(verification: Verification) -> str:
+    reason = f": {verification.reason}" if verification.reason else ""
+    if not verification.finished:
+        return f"not verified, the looking ended early ({verification.state}){reason}"
+    if not verification.figures.scans:
         return "nothing to verify: the run changed nothing"
-    if done.tally.findings[Finding.LEFT]:
+    if verification.counts.results[CheckResult.MISMATCH]:
         return "not as the journal says"
-    if done.tally.findings[Finding.UNSEEN]:
+    if verification.counts.results[CheckResult.UNCHECKED]:
         return "not fully verified: some cores could not be listed"
-    return f"verified: everything the run {done.operation.past_participle} is {_SO[done.operation]}"
+    return f"verified: everything the run {verification.operation.past_participle} is {_AS_EXPECTED[verification.operation]}"

@@ -14,26 +14,26 @@ from asyncgg.errors import JournalError, UsageError
 from asyncgg.events import Listener
 from asyncgg.inventory import Origin
 from asyncgg.journal import JournalReader
-from asyncgg.manifest.writing import written
+from asyncgg.manifest.writing import atomic_write_text
 from asyncgg.report.verified import verification_record_path
-from asyncgg.runs.execute import connection_of
-from asyncgg.runs.guarded import confirm_account
-from asyncgg.runs.stored import inherited, refuse_elsewhere, target_of
-from asyncgg.runs.sweeping import sweep_options, sweep_rate
+from asyncgg.runs.execute import connection_from_settings
+from asyncgg.runs.guarded import verify_account
+from asyncgg.runs.stored import require_same_region, resolve_saved_endpoint, restore_settings
+from asyncgg.runs.sweeping import scan_options, scan_rate
 from asyncgg.runs.undoing import NOT_INHERITED
-from asyncgg.runs.verification import Verification, verification_object
+from asyncgg.runs.verification import Verification, verification_to_dict
 from asyncgg.runs.verifier import Verifier
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, Endpoint, open_transport
 
-__all__ = ["Origins", "Verifier", "origins_of", "verify", "verify_journal"]
+__all__ = ["VerifyContext", "Verifier", "load_context", "verify", "verify_with_context"]
 
-_OF_RUNS_ONLY: Final = NOT_INHERITED | {"deadline", "abort_at", "abort_after"}
+_RUN_ONLY_SETTINGS: Final = NOT_INHERITED | {"deadline", "abort_at", "abort_after"}
 """Settings of a run that say nothing of how its things are to be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
-class Origins:
+class VerifyContext:
     """Where and how a journal is to be verified: as its run was begun, unless something else is given now."""
 
     journal: Path
@@ -43,7 +43,7 @@ class Origins:
     """The account the run was begun in; empty when it was not known."""
 
 
-def origins_of(journal: Path, given: Mapping[str, Any]) -> Origins:
+def load_context(journal: Path, overrides: Mapping[str, Any]) -> VerifyContext:
     """What the journal says of it, under the settings `given` now. Blocking.
 
     Raises:
@@ -54,33 +54,35 @@ def origins_of(journal: Path, given: Mapping[str, Any]) -> Origins:
         if reader.is_running():
             raise JournalError(f"journal {journal}: a process is running it; wait for its end, then verify")
         meta = reader.meta()
-        refuse_elsewhere(meta, given)
-        settings = inherited(reader.settings(), meta, given, without=_OF_RUNS_ONLY)
-    return Origins(journal, settings, target_of(settings, meta, given), meta.get("account", ""))
+        require_same_region(meta, overrides)
+        settings = restore_settings(reader.settings(), meta, overrides, exclude=_RUN_ONLY_SETTINGS)
+    return VerifyContext(journal, settings, resolve_saved_endpoint(settings, meta, overrides), meta.get("account", ""))
 
 
-async def verify_journal(
-    of: Origins,
+async def verify_with_context(
+    context: VerifyContext,
     *,
     account: CallerIdentity | None = None,
-    on_begin: Callable[[Verifier], object] = lambda verifier: None,
-    **how: Any,
+    on_start: Callable[[Verifier], object] = lambda verifier: None,
+    **verifier_options: Any,
 ) -> Verification:
     """Verify a journal, and write the proof beside it unless the looking was stopped; `unkept` says when it could not.
 
     `how` are `Verifier`'s keywords; `on_begin` gets it before the first request, to stop it. Raises as it does, and
     `CredentialsError` when there are no credentials.
     """
-    options, target = sweep_options(of.settings), of.target
-    whose = account or CallerIdentity("", "", "")
-    origin = Origin(whose.account, target.region, target.url)
-    async with open_transport(connection_of(of.settings), of.settings.transport) as transport:
-        lane = Lane(transport, sweep_rate(of.settings, target.region), retry=options.retry)
-        verifier = Verifier(of.journal, lane, transport, options, origin=origin, **how)
-        on_begin(verifier)
-        done = await verifier.run()
-    done = replace(done, account=whose.account, arn=whose.arn, region=target.region, endpoint=target.url)
-    return await asyncio.to_thread(_with_proof, done) if done.finished else done
+    options, target = scan_options(context.settings), context.target
+    caller = account or CallerIdentity("", "", "")
+    origin = Origin(caller.account, target.region, target.url)
+    async with open_transport(connection_from_settings(context.settings), context.settings.transport) as transport:
+        lane = Lane(transport, scan_rate(context.settings, target.region), retry=options.retry)
+        verifier = Verifier(context.journal, lane, transport, options, origin=origin, **verifier_options)
+        on_start(verifier)
+        verification = await verifier.run()
+    verification = replace(
+        verification, account=caller.account, arn=caller.arn, region=target.region, endpoint=target.url
+    )
+    return await asyncio.to_thread(_write_verification_record, verification) if verification.finished else verification
 
 
 async def verify(
@@ -97,16 +99,23 @@ async def verify(
     `wait`: seconds in which cores in doubt are listed again. `out` keeps the listing, `failures` (a CSV) what is left.
     Other keywords are settings. Raises as `origins_of`, `verify_journal` and `confirm_account` do.
     """
-    of = await asyncio.to_thread(origins_of, Path(journal), keywords)
-    account, _ = await confirm_account(connection_of(of.settings), of.target, of.settings, recorded=of.account)
-    return await verify_journal(of, account=account, wait=wait, out=out, failures=failures, listeners=listeners)
+    context = await asyncio.to_thread(load_context, Path(journal), keywords)
+    account, _ = await verify_account(
+        connection_from_settings(context.settings),
+        context.target,
+        context.settings,
+        expected_from_journal=context.account,
+    )
+    return await verify_with_context(
+        context, account=account, wait=wait, out=out, failures=failures, listeners=listeners
+    )
 
 
-def _with_proof(done: Verification) -> Verification:
+def _write_verification_record(verification: Verification) -> Verification:
     """Write the proof; a folder that cannot be written must not cost what was found."""
     try:
-        with written(verification_record_path(done.journal), done.journal) as file:
-            file.write(json.dumps(verification_object(done), ensure_ascii=False, indent=1) + "\n")
+        with atomic_write_text(verification_record_path(verification.journal), verification.journal) as file:
+            file.write(json.dumps(verification_to_dict(verification), ensure_ascii=False, indent=1) + "\n")
     except UsageError as error:
-        return replace(done, unkept=(*done.unkept, str(error)))
-    return done
+        return replace(verification, unkept=(*verification.write_errors, str(error)))
+    return verification

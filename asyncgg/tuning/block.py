@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.errors import UsageError
-from asyncgg.manifest.writing import written
+from asyncgg.manifest.writing import atomic_write_text
 from asyncgg.tuning.values import Point
 
 __all__ = ["changed", "existing", "settings_block", "settings_of", "write_settings"]
@@ -43,7 +43,7 @@ def write_settings(path: Path, point: Point, comment: str, *, replace: bool) -> 
     """
     before = existing(path, replace=replace)
     text = settings_block(point, comment) if before is None else changed(before, point, comment, path)
-    with written(path, path.parent, "folder") as file:
+    with atomic_write_text(path, path.parent, "folder") as file:
         file.write(text)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.errors import UsageError
-from asyncgg.manifest.writing import placed
+from asyncgg.manifest.writing import atomic_write_binary
 from asyncgg.tuning.choose import frontier, shown
 from asyncgg.tuning.report import slice_of, told
 from asyncgg.tuning.sweep import Swept
@@ -47,7 +47,7 @@ def require_matplotlib() -> Any:
 def draw(swept: Swept, path: Path) -> None:
     """Draw it into `path`, which is whole or not there. Raises `UsageError` as `require_matplotlib` and `kind_of`."""
     kind = kind_of(path)
-    with placed(path, path.parent, "folder") as file:
+    with atomic_write_binary(path, path.parent, "folder") as file:
         if kind == ".png":
             file.write(_picture(swept, "png"))
         elif kind == ".svg":

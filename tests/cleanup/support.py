@@ -34,7 +34,7 @@ from asyncgg.cleanup.rules import (
     ThingMissing,
     ThingType,
 )
-from asyncgg.manifest import Protect
+from asyncgg.manifest import ProtectList
 from asyncgg.model import CoreDevice
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ def candidate(
 def policy_of(*rules: Node, protect: Iterable[str] = ()) -> Policy:
     """A policy of these rules, named r1, r2 and so on."""
     named = tuple(Named(f"r{number}", rule) for number, rule in enumerate(rules, 1))
-    return Policy(path=Path("policy.toml"), name="policy", rules=named, protect=Protect(tuple(protect)))
+    return Policy(path=Path("policy.toml"), name="policy", rules=named, protect=ProtectList(tuple(protect)))
 
 
 def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:

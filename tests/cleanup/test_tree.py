@@ -84,7 +84,7 @@ def test_protect_never_enlarges(
     policy = policy_of(tree, protect=entries)
     after = decide(policy, one, known, NOW)
     assert before.selected or not after.selected
-    assert not (after.selected and policy.protect.blocks(one.core.name, one.thing))
+    assert not (after.selected and policy.protect.match(one.core.name, one.thing))
 
 
 @FEW

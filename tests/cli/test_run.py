@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from asyncgg.journal import JournalStore
-from asyncgg.manifest.s3 import S3Download
+from asyncgg.manifest.s3 import S3Downloader
 from tests.cli.conftest import Serve
 from tests.cli.support import Cli, fleet
 
@@ -270,20 +270,20 @@ def test_a_manifest_in_s3_is_fetched_where_the_run_goes(
     endpoint: str | None,
 ) -> None:
     """The Region is the run's; with a custom endpoint nothing is fetched elsewhere, but for S3's own endpoint."""
-    asked: list[tuple[S3Download, str, str]] = []
+    asked: list[tuple[S3Downloader, str, str]] = []
 
-    def opened(self: S3Download, bucket: str, key: str) -> io.BytesIO:
+    def opened(self: S3Downloader, bucket: str, key: str) -> io.BytesIO:
         asked.append((self, bucket, key))
         return io.BytesIO(b"core,thing\na,b\n")
 
-    monkeypatch.setattr(S3Download, "open", opened)
+    monkeypatch.setattr(S3Downloader, "open", opened)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     ended = cli("plan", "s3://bucket/folder/fleet.csv", *options, "--json")
     assert ended.code == 0, ended.err
     assert ended.json["things"]["total"] == 1
-    assert asked == [(S3Download(None, "eu-west-1", endpoint), "bucket", "folder/fleet.csv")]
+    assert asked == [(S3Downloader(None, "eu-west-1", endpoint), "bucket", "folder/fleet.csv")]
 
 
 def test_file_names_may_be_no_utf8(cli: Cli, serve: Serve) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from asyncgg.cli import finding
 from asyncgg.journal import JournalReader
-from asyncgg.runs.evidence import EvidenceKind, evidence_of
+from asyncgg.runs.evidence import ProvenanceKind, provenance_from_meta
 from asyncgg.simulator import FleetPlan, Simulator
 from tests.cli.conftest import Serve
 from tests.cli.support import Cli, Ended, environment, start, wait_until
@@ -62,9 +62,9 @@ def test_things_go_from_wherever_they_are(cli: Cli, simulator: Simulator, tmp_pa
     assert "--inventory" not in ended.err
     assert files(tmp_path) == {"run.journal", "run.fleet.db"}
     with JournalReader(tmp_path / "run.journal") as reader:
-        evidence = evidence_of(reader.meta(), reader.path)
+        evidence = provenance_from_meta(reader.meta(), reader.path)
     assert evidence is not None
-    assert (evidence.kind, evidence.path) == (EvidenceKind.LISTING, str(tmp_path / "run.fleet.db"))
+    assert (evidence.kind, evidence.path) == (ProvenanceKind.LISTING, str(tmp_path / "run.fleet.db"))
     undone = cli("undo", "run.journal", *RATE, "--yes", "--quiet")  # the evidence allows it
     assert undone.code == 0, undone.err
     assert len(held(simulator)) == 4

@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from asyncgg.errors import UsageError
-from asyncgg.manifest.names import load_names
+from asyncgg.manifest.names import read_names
 
 LISTS = {
     "plain": (b"a\nb\n\n# all of it\nc # why\na\n", ["a", "b", "c"]),
@@ -28,13 +28,13 @@ def test_lists(tmp_path: Path, name: str) -> None:
     """One name a line, or the column of a CSV; each once, in their order."""
     data, expected = LISTS[name]
     (tmp_path / "list").write_bytes(data)
-    assert load_names(tmp_path / "list", "thing") == expected
+    assert read_names(tmp_path / "list", "thing") == expected
 
 
 def test_the_column_of_cores(tmp_path: Path) -> None:
     """A manifest is a list of its cores too."""
     (tmp_path / "list").write_text("coreDeviceThingName,thingName\nx,a\ny,b\nx,b\n")
-    assert load_names(tmp_path / "list", "core") == ["x", "y"]
+    assert read_names(tmp_path / "list", "core") == ["x", "y"]
 
 
 @pytest.mark.parametrize("kind", ["thing", "core"])
@@ -42,14 +42,14 @@ def test_pairs_are_not_all_of_a_thing(tmp_path: Path, kind: Literal["thing", "co
     """Where every association of a name is meant, a manifest is refused: its rows are single ones."""
     (tmp_path / "list").write_text("core,thingName\nx,a\n")
     with pytest.raises(UsageError, match=r"list:1: there is a column `\w+` too, so each row is one association"):
-        load_names(tmp_path / "list", kind, alone=True)
+        read_names(tmp_path / "list", kind, reject_pairs=True)
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     """`-` reads it, and faults name it."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\nno name\n")))
     with pytest.raises(UsageError, match="standard input:2: `no name` is no thing's name: it has characters outside"):
-        load_names("-", "thing")
+        read_names("-", "thing")
 
 
 FAULTS = {
@@ -70,13 +70,13 @@ def test_faults(tmp_path: Path, name: str) -> None:
     data, words = FAULTS[name]
     (tmp_path / "list").write_bytes(data)
     with pytest.raises(UsageError, match=words) as raised:
-        load_names(tmp_path / "list", "thing")
+        read_names(tmp_path / "list", "thing")
     assert "\n" not in str(raised.value)
 
 
 def test_a_list_that_is_not_there(tmp_path: Path) -> None:
     """A missing file and a folder are named."""
     with pytest.raises(UsageError, match="there is no such list"):
-        load_names(tmp_path / "list", "thing")
+        read_names(tmp_path / "list", "thing")
     with pytest.raises(UsageError, match="cannot be read"):
-        load_names(tmp_path, "thing")
+        read_names(tmp_path, "thing")

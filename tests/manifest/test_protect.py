@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncgg.errors import UsageError
-from asyncgg.manifest import Protect, load_protect
+from asyncgg.manifest import ProtectList, load_protect_list
 
 
-def loaded(path: Path, text: str | bytes) -> Protect:
+def loaded(path: Path, text: str | bytes) -> ProtectList:
     """Write a list and load it."""
     file = path / "keep.txt"
     file.write_bytes(text.encode() if isinstance(text, str) else text)
-    return load_protect(str(file))
+    return load_protect_list(str(file))
 
 
 @pytest.mark.parametrize(
@@ -50,19 +50,19 @@ def loaded(path: Path, text: str | bytes) -> Protect:
 )
 def test_entry_blocks(entry: str, core: str, thing: str, blocked: bool) -> None:
     """Each entry blocks what it names, and only that; the answer is the entry as written."""
-    assert Protect((entry,)).blocks(core, thing) == (entry if blocked else None)
+    assert ProtectList((entry,)).match(core, thing) == (entry if blocked else None)
 
 
 def test_no_entries_block_nothing() -> None:
     """Without a list nothing is protected."""
-    assert Protect().blocks("c", "t") is None
+    assert ProtectList().match("c", "t") is None
 
 
 def test_file_with_all_liberties(tmp_path: Path) -> None:
     """Comments, blank lines, blanks, a byte order mark and CRLF are no entries."""
     protect = loaded(tmp_path, "\ufeff# keep\r\n\r\n  pump-1  \r\nvalve-* # the valves\r\n\tcore:c9\r\n")
     assert protect.entries == ("pump-1", "valve-*", "core:c9")
-    assert protect.blocks("c", "valve-3") == "valve-*"
+    assert protect.match("c", "valve-3") == "valve-*"
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_list_that_cannot_be_read_whole_is_an_error(tmp_path: Path, text: str | 
 def test_list_that_cannot_be_opened_is_an_error(tmp_path: Path, name: str, sentence: str) -> None:
     """A missing list is not an empty one."""
     with pytest.raises(UsageError, match=sentence):
-        load_protect(str(tmp_path / name))
+        load_protect_list(str(tmp_path / name))
 
 
 def test_entries_are_checked_without_a_file() -> None:
     """A program's entries are checked like a file's."""
     with pytest.raises(UsageError, match="protect entry `a b` has characters outside"):
-        Protect(("a", "a b"))
+        ProtectList(("a", "a b"))
 
 
 @given(
@@ -116,6 +116,6 @@ def test_entries_are_checked_without_a_file() -> None:
 )
 def test_the_whole_list_blocks_what_any_entry_blocks(entries: list[str], core: str, thing: str) -> None:
     """A list blocks exactly what one of its entries matches, by the rules of shell globs."""
-    found = Protect(tuple(entries)).blocks(core, thing)
+    found = ProtectList(tuple(entries)).match(core, thing)
     matching = [entry for entry in entries if fnmatchcase(core, entry) or fnmatchcase(thing, entry)]
     assert (found in matching) if matching else (found is None)

@@ -17,7 +17,7 @@ from moto.server import ThreadedMotoServer
 
 from asyncgg.errors import CredentialsError, ManifestError
 from asyncgg.manifest import open_manifest
-from asyncgg.manifest.s3 import S3Download
+from asyncgg.manifest.s3 import S3Downloader
 from tests.manifest.reading import whole
 
 pa = pytest.importorskip("pyarrow")
@@ -72,7 +72,7 @@ def endpoint() -> Iterator[str]:
 
 def read(endpoint: str, spec: str) -> Any:
     """Read a manifest in S3 whole."""
-    return whole(open_manifest(spec, s3=S3Download(endpoint_url=endpoint)).chunks())
+    return whole(open_manifest(spec, s3=S3Downloader(endpoint_url=endpoint)).chunks())
 
 
 def test_objects_are_read_as_files_are(endpoint: str) -> None:
@@ -123,7 +123,7 @@ def test_no_credentials(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unknown_profile() -> None:
     """A profile that does not exist is named."""
     with pytest.raises(CredentialsError, match="the profile `nobody` is not in the AWS configuration"):
-        S3Download(profile="nobody").open("fleet", "x.csv")
+        S3Downloader(profile="nobody").open("fleet", "x.csv")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from asyncgg.errors import UsageError
 from asyncgg.journal import OutcomeRow
 from asyncgg.model import RunState, Summary, ThingState
 from asyncgg.report.html import MAX_ROWS, render_html
-from asyncgg.report.outcomes import COLUMNS, timestamp, write_outcomes
+from asyncgg.report.outcomes import COLUMNS, format_timestamp, write_outcomes
 
 
 def _row(thing: str = "t", code: str = "C", message: str = "m") -> OutcomeRow:
@@ -73,7 +73,7 @@ def test_a_list_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
 
 def test_an_unanswered_thing_has_no_time() -> None:
     """Nothing is made up for a thing that was never answered."""
-    assert timestamp(None) == ""
+    assert format_timestamp(None) == ""
 
 
 def test_the_page_escapes_everything() -> None:

@@ -11,18 +11,18 @@ from asyncgg.classify import CodeTable
 from asyncgg.engine import Engine, EngineOptions, Lane, RunResult
 from asyncgg.journal import JournalWriter, parse_operation
 from asyncgg.manifest import Chunk
-from asyncgg.manifest.only import Only
+from asyncgg.manifest.only import Selection
 from asyncgg.ratelimit import FixedRate
-from asyncgg.runs import Preparation
-from asyncgg.runs.evidence import EvidenceKind, evidence_fact
-from asyncgg.runs.undoing import KnownBefore, prepare_undo
+from asyncgg.runs import JournalBuilder
+from asyncgg.runs.evidence import ProvenanceKind, provenance_to_meta
+from asyncgg.runs.undoing import PriorState, prepare_undo
 from asyncgg.settings import Settings
 from asyncgg.simulator import DirectTransport, FleetPlan, Service, SimulatorConfig
 
 Pair = tuple[str, str]
 
 SETTINGS = Settings(rate=100.0)
-LISTED = evidence_fact(EvidenceKind.LISTING, "fleet.db", 1.0)
+LISTED = provenance_to_meta(ProvenanceKind.LISTING, "fleet.db", 1.0)
 
 
 def a_service(fleet: dict[str, list[str]], *faults: str, **settings: Any) -> Service:
@@ -38,7 +38,7 @@ def associated(service: Service) -> set[Pair]:
 
 def prepared(path: Path, pairs: Iterable[Pair], facts: dict[str, str] | None = None) -> Path:
     """A journal of a disassociation of `pairs`, not begun."""
-    preparation = Preparation(path, SETTINGS, source="fleet.csv", facts=facts)
+    preparation = JournalBuilder(path, SETTINGS, source="fleet.csv", extra_meta=facts)
     preparation.add(Chunk(good=list(pairs)))
     preparation.finish(None)
     return path
@@ -74,11 +74,11 @@ def undone(
     journal: Path,
     into: Path,
     *,
-    only: Only | None = None,
-    known_before: KnownBefore | None = None,
+    only: Selection | None = None,
+    known_before: PriorState | None = None,
     assume: bool = False,
     settings: Settings = SETTINGS,
 ) -> Path:
     """The journal of an undo, not begun."""
-    prepare_undo(journal, into, settings, None, only=only, known_before=known_before, assume=assume)
+    prepare_undo(journal, into, settings, None, only=only, prior_state=known_before, assume_associated=assume)
     return into

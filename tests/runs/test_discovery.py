@@ -20,10 +20,10 @@ from asyncgg.inventory.store import SnapshotStore
 from asyncgg.journal import JournalReader
 from asyncgg.model import ClientDevice, CoreDevice, RunState
 from asyncgg.runs import Plan
-from asyncgg.runs.discovery import Search, Wanted, finished_origin, prepare_found
-from asyncgg.runs.evidence import EvidenceKind, evidence_of
+from asyncgg.runs.discovery import LookupRequest, LookupTargets, origin_if_finished, prepare_from_snapshot
+from asyncgg.runs.evidence import ProvenanceKind, provenance_from_meta
 from asyncgg.runs.found_run import disassociate_cores, disassociate_things
-from asyncgg.runs.plan import Absence, Absent
+from asyncgg.runs.plan import MissingNames, MissingReason
 from asyncgg.settings import Settings
 from asyncgg.simulator import DirectTransport
 from asyncgg.transport import CoreFilter, Endpoint
@@ -72,8 +72,10 @@ def found(
 ) -> tuple[Plan, set[tuple[str, str]], dict[str, str]]:
     """What is prepared: the plan, the associations, and the journal's facts."""
     journal = inventory.with_name("run.journal")
-    search = Search(Wanted.of(kind, names, "the list"), inventory, **how)
-    preparation, plan = prepare_found(search, journal, settings or Settings(), HERE, swept=swept, account=account)
+    search = LookupRequest(LookupTargets.from_names(kind, names, "the list"), inventory, **how)
+    preparation, plan = prepare_from_snapshot(
+        search, journal, settings or Settings(), HERE, just_scanned=swept, account=account
+    )
     with JournalReader(journal) as reader:
         pairs = {(row.core, row.thing) for row in reader.outcomes()}
         meta = reader.meta()
@@ -81,10 +83,10 @@ def found(
     return plan, pairs, meta
 
 
-def absent(plan: Plan) -> dict[Absence, Absent]:
+def absent(plan: Plan) -> dict[MissingReason, MissingNames]:
     """What the look-up of a plan did not find."""
     assert plan.lookup is not None
-    return dict(plan.lookup.absent)
+    return dict(plan.lookup.missing)
 
 
 def test_things_are_found_on_every_core(tmp_path: Path) -> None:
@@ -92,7 +94,7 @@ def test_things_are_found_on_every_core(tmp_path: Path) -> None:
     plan, pairs, _ = found(a_snapshot(tmp_path / "fleet.db", FLEET), "thing", "b", "nobody", "c", "b")
     assert pairs == {("core-1", "b"), ("core-2", "b"), ("core-2", "c")}
     assert (plan.things, plan.cores, plan.duplicates) == (3, 2, 0)
-    assert absent(plan) == {Absence.NOWHERE: Absent(1, ("nobody",))}
+    assert absent(plan) == {MissingReason.NOT_FOUND: MissingNames(1, ("nobody",))}
     assert plan.source.startswith(f"the list, found in {tmp_path}/fleet.db taken 20")
     assert plan.source.endswith(" UTC")
 
@@ -104,17 +106,17 @@ def test_cores_give_all_they_hold(tmp_path: Path) -> None:
     plan, pairs, _ = found(snapshot, "core", "core-1", "core-3", "core-4", "core-9")
     assert {core for core, _ in pairs} == {"core-1"}
     assert absent(plan) == {
-        Absence.UNKNOWN: Absent(2, ("core-4", "core-9")),
-        Absence.EMPTY: Absent(1, ("core-3",)),
+        MissingReason.UNKNOWN: MissingNames(2, ("core-4", "core-9")),
+        MissingReason.EMPTY: MissingNames(1, ("core-3",)),
     }
 
 
-@pytest.mark.parametrize(("swept", "kind"), [(True, EvidenceKind.LISTING), (False, EvidenceKind.INVENTORY)])
-def test_the_journal_knows_its_evidence(tmp_path: Path, swept: bool, kind: EvidenceKind) -> None:
+@pytest.mark.parametrize(("swept", "kind"), [(True, ProvenanceKind.LISTING), (False, ProvenanceKind.INVENTORY)])
+def test_the_journal_knows_its_evidence(tmp_path: Path, swept: bool, kind: ProvenanceKind) -> None:
     """Where the associations were read, absolutely, and when, so that the run can be taken back."""
     snapshot = a_snapshot(tmp_path / "fleet.db", FLEET)
     _, _, meta = found(snapshot, "thing", "a", swept=swept)
-    evidence = evidence_of(meta, snapshot)
+    evidence = provenance_from_meta(meta, snapshot)
     assert evidence is not None
     assert (evidence.kind, evidence.path) == (kind, str(snapshot))
     assert evidence.taken_at == pytest.approx(time.time() - 60, abs=30)
@@ -150,7 +152,7 @@ def test_a_snapshot_of_named_cores_answers_for_these(tmp_path: Path) -> None:
     snapshot = a_snapshot(tmp_path / "fleet.db", {"core-1": ["a"], "core-2": []}, states=states, named="digest")
     plan, pairs, _ = found(snapshot, "core", "core-1", "core-2")
     assert pairs == {("core-1", "a")}
-    assert absent(plan) == {Absence.UNKNOWN: Absent(1, ("core-2",))}
+    assert absent(plan) == {MissingReason.UNKNOWN: MissingNames(1, ("core-2",))}
     refused(SnapshotError, "only cores that were named, not core-7", snapshot, "core", "core-1", "core-7")
 
 
@@ -171,7 +173,7 @@ def test_an_incomplete_view_is_not_a_small_fleet(tmp_path: Path, state: CoreStat
     assert found(snapshot, "core", "core-1")[1] == {("core-1", "a"), ("core-1", "b")}
     plan, pairs, _ = found(snapshot, "thing", "b", allow_unlisted=True)
     assert pairs == {("core-1", "b"), ("core-2", "b")}  # what was seen of it before it failed was asked for
-    assert absent(plan) == {Absence.UNLISTED: Absent(1, ("core-2",))}
+    assert absent(plan) == {MissingReason.INCOMPLETE: MissingNames(1, ("core-2",))}
 
 
 def test_nothing_found_is_no_run(tmp_path: Path) -> None:
@@ -201,7 +203,7 @@ def test_the_guards_of_a_manifest_hold(tmp_path: Path) -> None:
 def test_what_is_no_list(names: list[str], words: str) -> None:
     """A name that cannot be one, and no name at all, are told before anything is looked up."""
     with pytest.raises(UsageError, match=words):
-        Wanted.of("thing", names, "the list")
+        LookupTargets.from_names("thing", names, "the list")
 
 
 def test_a_sweep_is_needed_until_it_is_finished(tmp_path: Path) -> None:
@@ -210,10 +212,10 @@ def test_a_sweep_is_needed_until_it_is_finished(tmp_path: Path) -> None:
     empty.touch()
     other.write_text("x" * 200)
     unfinished = a_snapshot(tmp_path / "half.db", FLEET, finished="")
-    assert [finished_origin(path) for path in (tmp_path / "none.db", empty, unfinished)] == [None] * 3
-    assert finished_origin(a_snapshot(tmp_path / "fleet.db", FLEET)) == Origin("", HERE.region, HERE.url)
+    assert [origin_if_finished(path) for path in (tmp_path / "none.db", empty, unfinished)] == [None] * 3
+    assert origin_if_finished(a_snapshot(tmp_path / "fleet.db", FLEET)) == Origin("", HERE.region, HERE.url)
     with pytest.raises(SnapshotError):
-        finished_origin(other)
+        origin_if_finished(other)
 
 
 NAMES = st.sampled_from([f"t{number}" for number in range(8)])
@@ -235,9 +237,9 @@ def test_exactly_what_is_asked_for(
         return
     plan, pairs, _ = found(snapshot, "thing", *names)
     assert pairs == expected
-    nowhere = absent(plan).get(Absence.NOWHERE, Absent(0, ()))
-    assert set(nowhere.first) == set(names) - {thing for _, thing in expected}
-    assert nowhere.count == len(nowhere.first)
+    nowhere = absent(plan).get(MissingReason.NOT_FOUND, MissingNames(0, ()))
+    assert set(nowhere.examples) == set(names) - {thing for _, thing in expected}
+    assert nowhere.count == len(nowhere.examples)
 
 
 @pytest.mark.virtual

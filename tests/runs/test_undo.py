@@ -13,9 +13,9 @@ import asyncgg
 from asyncgg.batching import Claim, CoreQueue
 from asyncgg.errors import GuardError, JournalError, UsageError
 from asyncgg.journal import Certainty, JournalReader, JournalWriter, iter_effects
-from asyncgg.manifest.only import Only
+from asyncgg.manifest.only import Selection
 from asyncgg.model import Operation
-from asyncgg.runs.undoing import Fate, fate_of, prepare_undo
+from asyncgg.runs.undoing import UndoDecision, decide, prepare_undo
 from asyncgg.settings import Settings
 from asyncgg.simulator import DirectTransport
 from asyncgg.testing import run_virtual
@@ -43,7 +43,7 @@ def things_of(path: Path) -> set[Pair]:
 def test_fates(sureness: Certainty, known: bool) -> None:
     """Only what the service took, or proved, and what was known before is taken back."""
     taken = known and sureness in {Certainty.ACCEPTED, Certainty.CONFIRMED}
-    assert (fate_of(sureness, known=known) is Fate.TAKEN_BACK) == taken
+    assert (decide(sureness, prior_state_known=known) is UndoDecision.REVERT) == taken
 
 
 # --- the whole way ---
@@ -127,10 +127,10 @@ async def test_a_snapshot_speaks_for_what_it_holds(tmp_path: Path) -> None:
     service = a_service(FLEET, not_found="success")
     first = await removed(tmp_path / "run", service, [*PAIRS, ("core-1", "stranger")], facts=None)
     preparation, plan = prepare_undo(
-        first, tmp_path / "undo", SETTINGS, None, known_before=lambda core: FLEET.get(core, ())
+        first, tmp_path / "undo", SETTINGS, None, prior_state=lambda core: FLEET.get(core, ())
     )
     assert things_of(preparation.path) == set(PAIRS)
-    assert plan.left_out == {Fate.NOT_KNOWN.value: 1}
+    assert plan.excluded == {UndoDecision.PRIOR_STATE_UNKNOWN.value: 1}
     await run(preparation.path, service)
     assert associated(service) == set(PAIRS)
 
@@ -145,9 +145,9 @@ async def test_what_was_gone_already_is_not_ours(tmp_path: Path) -> None:
     await run(first, service, gone="ResourceNotFoundException")
     with JournalReader(first) as reader:
         assert reader.summary().disassociated == 5
-    preparation, plan = prepare_undo(first, tmp_path / "undo", SETTINGS, None, assume=True)
+    preparation, plan = prepare_undo(first, tmp_path / "undo", SETTINGS, None, assume_associated=True)
     assert things_of(preparation.path) == set(PAIRS) - {("core-1", "a")}
-    assert plan.left_out == {Fate.AS_BEFORE.value: 1}
+    assert plan.excluded == {UndoDecision.UNCHANGED.value: 1}
 
 
 @pytest.mark.virtual
@@ -176,7 +176,7 @@ async def test_what_is_not_decided_must_be_decided_first(tmp_path: Path) -> None
     with pytest.raises(UsageError, match=r"3 things may have been sent and are not decided.*asyncgg resume"):
         undone(first, tmp_path / "undo")
     with pytest.raises(UsageError, match="nothing that it is known to have disassociated"):
-        undone(first, tmp_path / "undo", only=Only("list", ["d"]))
+        undone(first, tmp_path / "undo", only=Selection("list", ["d"]))
     await run(first, service)
     assert things_of(undone(first, tmp_path / "undo")) == set(PAIRS)
 
@@ -193,14 +193,14 @@ def claim_of(work: CoreQueue) -> Claim:
 async def test_only(tmp_path: Path) -> None:
     """Pairs and bare things choose; what is in none of them is left; strangers are named and stop everything."""
     first = await removed(tmp_path / "run", a_service(FLEET), PAIRS)
-    wanted = Only("list.csv", ["a", ("core-2", "d")])
+    wanted = Selection("list.csv", ["a", ("core-2", "d")])
     assert things_of(undone(first, tmp_path / "undo", only=wanted)) == {
         ("core-1", "a"),
         ("core-2", "a"),
         ("core-2", "d"),
     }
     with pytest.raises(UsageError, match=r"list.csv: 2 entries are not in run .*: core-1,d, zz; take them out"):
-        undone(first, tmp_path / "other", only=Only("list.csv", ["a", "zz", ("core-1", "d")]))
+        undone(first, tmp_path / "other", only=Selection("list.csv", ["a", "zz", ("core-1", "d")]))
     assert not (tmp_path / "other").exists()
 
 

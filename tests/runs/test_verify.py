@@ -17,13 +17,13 @@ from asyncgg.backoff import RetryPolicy
 from asyncgg.engine import Lane, StopReason
 from asyncgg.inventory import ScanOptions
 from asyncgg.journal import Certainty, JournalReader, iter_effects
-from asyncgg.manifest.writing import timestamp
+from asyncgg.manifest.writing import format_timestamp
 from asyncgg.model import Operation, RunState
 from asyncgg.ratelimit import FixedRate
 from asyncgg.report.verified import format_verification_record, load_verification_record, verification_record_path
-from asyncgg.runs.verification import Verification, verification_lines, verification_object
+from asyncgg.runs.verification import Verification, format_verification, verification_to_dict
 from asyncgg.runs.verifier import Verifier
-from asyncgg.runs.verifying import Finding, finding_of
+from asyncgg.runs.verifying import CheckResult, evaluate
 from asyncgg.simulator import Service
 from asyncgg.testing import run_virtual
 from tests.inventory.support import DirectReads
@@ -52,11 +52,11 @@ def test_findings(sureness: Certainty, operation: Operation) -> None:
     """Only what the journal calls done can be left or unseen; the operation says which way is right."""
     wanted = operation is Operation.ASSOCIATE
     claimed = sureness in {Certainty.ACCEPTED, Certainty.CONFIRMED, Certainty.ALREADY_DONE}
-    found = [finding_of(sureness, operation, present) for present in (wanted, not wanted, None)]
+    found = [evaluate(sureness, operation, present) for present in (wanted, not wanted, None)]
     if claimed:
-        assert found == [Finding.SO, Finding.LEFT, Finding.UNSEEN]
+        assert found == [CheckResult.CONFIRMED, CheckResult.MISMATCH, CheckResult.UNCHECKED]
     else:
-        assert found == [Finding.SO_ANYWAY, Finding.OPEN, Finding.OPEN]
+        assert found == [CheckResult.DONE_ANYWAY, CheckResult.NOT_DONE, CheckResult.NOT_DONE]
 
 
 FAULTS = ("500", "500-after", "reset-after", "garbage", "entry", "429")
@@ -88,7 +88,7 @@ def test_it_finds_exactly_what_is_not_as_said(
         await run(undo, service)
         assert (await looked(undo, service, out=folder / "2.db", **how)).exit_code == 0
         again = await looked(first, service, out=folder / "3.db", **how)
-        assert (again.exit_code, again.tally.findings[Finding.LEFT]) == (3, len(before))
+        assert (again.exit_code, again.counts.results[CheckResult.MISMATCH]) == (3, len(before))
         await run(undone(undo, folder / "again"), service)
         returned = {(f"c{core}", thing) for core, thing in back} & before
         for core, thing in returned:
@@ -98,7 +98,7 @@ def test_it_finds_exactly_what_is_not_as_said(
             rows = list(csv.DictReader(file))
         assert {(row["core"], row["thing"]) for row in rows} == returned
         assert {row["found"] for row in rows} <= {"there again"}
-        assert last.tally.again == len(returned)
+        assert last.counts.reassociated == len(returned)
         assert last.exit_code == (3 if returned else 0)
 
     with quick_folder() as folder:
@@ -113,8 +113,8 @@ async def test_only_touched_cores_are_listed(tmp_path: Path) -> None:
     service.set_faults(())
     done = await looked(first, service)
     assert (done.exit_code, done.figures.sent, done.cores["listed"]) == (0, 1, 1)
-    assert done.tally.findings == {Finding.SO: 3, Finding.OPEN: 3}
-    assert verification_lines(done)[:3] == [
+    assert done.counts.results == {CheckResult.CONFIRMED: 3, CheckResult.NOT_DONE: 3}
+    assert format_verification(done)[:3] == [
         "verified: everything the run disassociated is gone",
         "  things     3 of 3 gone",
         "  not done   3 that failed or were not sent, not counted",
@@ -131,9 +131,9 @@ async def test_a_core_that_vanished_holds_nothing(tmp_path: Path) -> None:
     del service.fleet.cores["core-2"], service.fleet.things["core-2"]
     del service.fleet.things["core-1"]["a"]
     done = await looked(first, service)
-    assert (done.cores["vanished"], done.tally.findings[Finding.SO]) == (1, 3)
+    assert (done.cores["vanished"], done.counts.results[CheckResult.CONFIRMED]) == (1, 3)
     missing = await looked(undo, service, failures=tmp_path / "left.csv")
-    assert (missing.exit_code, missing.tally.findings[Finding.LEFT]) == (3, 3)
+    assert (missing.exit_code, missing.counts.results[CheckResult.MISMATCH]) == (3, 3)
     assert (tmp_path / "left.csv").read_text().splitlines()[1:] == [
         "core-1,a,missing,",
         "core-2,a,missing,",
@@ -149,8 +149,8 @@ async def test_what_could_not_be_seen_is_not_verified(tmp_path: Path) -> None:
     service.set_faults(["deny@core-2"])
     done = await looked(first, service)
     assert (done.state, done.exit_code) == (RunState.PARTIAL, 4)
-    assert done.tally.findings == {Finding.SO: 3, Finding.UNSEEN: 2}
-    assert "2 not seen" in verification_lines(done)[1]
+    assert done.counts.results == {CheckResult.CONFIRMED: 3, CheckResult.UNCHECKED: 2}
+    assert "2 not seen" in format_verification(done)[1]
     service.fleet.associate("core-1", "b", 1.0)
     assert (await looked(first, service)).exit_code == 3
 
@@ -160,7 +160,7 @@ async def test_a_run_that_changed_nothing(tmp_path: Path) -> None:
     """There is nothing to look at: no request, exit 0."""
     done = await looked(prepared(tmp_path / "run", PAIRS), a_service(FLEET))
     assert (done.exit_code, done.figures.sent) == (0, 0)
-    assert verification_lines(done)[0] == "nothing to verify: the run changed nothing"
+    assert format_verification(done)[0] == "nothing to verify: the run changed nothing"
 
 
 @pytest.mark.virtual
@@ -171,8 +171,8 @@ async def test_doubtful_things_may_be_gone_all_the_same(tmp_path: Path) -> None:
     await run(first, service, attempts=1)
     service.set_faults(())
     done = await looked(first, service)
-    assert (done.exit_code, done.tally.findings) == (0, {Finding.SO: 3, Finding.SO_ANYWAY: 2})
-    assert "2 of them gone all the same" in verification_lines(done)[2]
+    assert (done.exit_code, done.counts.results) == (0, {CheckResult.CONFIRMED: 3, CheckResult.DONE_ANYWAY: 2})
+    assert "2 of them gone all the same" in format_verification(done)[2]
 
 
 # --- waiting ---
@@ -190,12 +190,12 @@ async def test_waiting(tmp_path: Path, after: float, wait: float, code: int) -> 
     begun = loop.time()
     done = await looked(first, service, wait=wait, out=tmp_path / "after.db")
     assert done.exit_code == code
-    assert done.figures.sent == 1 + done.figures.looks  # the second core in each look, the first one once
+    assert done.figures.sent == 1 + done.figures.scans  # the second core in each look, the first one once
     assert loop.time() - begun <= wait + 0.5
-    assert (done.figures.looks > 1) == (wait > 0)
+    assert (done.figures.scans > 1) == (wait > 0)
     kept = sorted(path.name for path in done.snapshots)
     assert kept == [name for name in beside(first) if name.startswith("after")]
-    assert len(kept) == done.figures.looks
+    assert len(kept) == done.figures.scans
 
 
 @pytest.mark.virtual
@@ -210,7 +210,7 @@ async def test_a_stop_ends_the_waiting(tmp_path: Path) -> None:
     done = await one.run()
     assert asyncio.get_running_loop().time() - begun <= 100.5
     assert (done.state, done.exit_code, done.finished) == (RunState.INTERRUPTED, 130, False)
-    assert verification_lines(done)[0] == "not verified, the looking ended early (interrupted): stopped by Ctrl-C"
+    assert format_verification(done)[0] == "not verified, the looking ended early (interrupted): stopped by Ctrl-C"
 
 
 @pytest.mark.virtual
@@ -225,7 +225,11 @@ async def test_a_look_that_does_not_get_there_takes_nothing_back(tmp_path: Path)
         loop.call_later(0.5, service.set_faults, [fault])
         loop.call_later(1.6 if fault == "hang" else 60.0, one.stop, StopReason(RunState.INTERRUPTED, "Ctrl-C"))
         done = await one.run()
-        assert (done.exit_code, done.tally.findings[Finding.LEFT], done.tally.findings[Finding.UNSEEN]) == (code, 1, 0)
+        assert (
+            done.exit_code,
+            done.counts.results[CheckResult.MISMATCH],
+            done.counts.results[CheckResult.UNCHECKED],
+        ) == (code, 1, 0)
         assert "core-2,d,still there" in (tmp_path / "left.csv").read_text()
 
 
@@ -237,7 +241,7 @@ async def test_the_proof_is_believed_only_while_it_is_true(tmp_path: Path) -> No
     """A proof counts for its own run, while nothing was sent since, and when it can be read."""
     service = a_service(FLEET)
     first = await removed(tmp_path / "run", service, PAIRS)
-    document = verification_object(await looked(first, service))
+    document = verification_to_dict(await looked(first, service))
     with JournalReader(first) as reader:
         name = reader.summary().run
         assert len(list(iter_effects(reader))) == 5
@@ -249,7 +253,7 @@ async def test_the_proof_is_believed_only_while_it_is_true(tmp_path: Path) -> No
     assert load_verification_record(first, name, 4e9) is None
     before, after = (datetime.fromisoformat(document[key]).timestamp() for key in ("begun", "at"))
     assert load_verification_record(first, name, before) == document
-    verification_record_path(first).write_text(json.dumps(document | {"at": timestamp(after + 60)}))
+    verification_record_path(first).write_text(json.dumps(document | {"at": format_timestamp(after + 60)}))
     assert load_verification_record(first, name, after + 30) is None  # sent while somebody looked
     broken = [
         document | {"at": 7},
