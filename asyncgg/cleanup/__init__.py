@@ -4,35 +4,35 @@
 """
 
 from asyncgg.cleanup.explain import Explanation, explain
-from asyncgg.cleanup.keep import load_lists
-from asyncgg.cleanup.policy import Guards, IotLimits, Notify, Policy, Ramp, Sources, State
-from asyncgg.cleanup.policy_faults import Fault
-from asyncgg.cleanup.policy_file import Checked, check_policy, load_policy
-from asyncgg.cleanup.questions import Questions, QuestionStatistics, Registry
+from asyncgg.cleanup.keep import read_keep_lists
+from asyncgg.cleanup.policy import IotLimits, NotifyConfig, Policy, RampConfig, SafetyLimits, Sources, StateConfig
+from asyncgg.cleanup.policy_faults import Diagnostic
+from asyncgg.cleanup.policy_file import PolicyCheck, check_policy, load_policy
+from asyncgg.cleanup.questions import RegistryCache, RegistryStatistics, ThingRegistry
 from asyncgg.cleanup.rules import Candidate
-from asyncgg.cleanup.select import Decision, Verdict, decide, select
+from asyncgg.cleanup.select import Decision, Disposition, decide_candidate, decide_chunks
 
 __all__ = [
     "Candidate",
-    "Checked",
+    "PolicyCheck",
     "Decision",
     "Explanation",
-    "Fault",
-    "Guards",
+    "Diagnostic",
+    "SafetyLimits",
     "IotLimits",
-    "Notify",
+    "NotifyConfig",
     "Policy",
-    "QuestionStatistics",
-    "Questions",
-    "Ramp",
-    "Registry",
+    "RegistryStatistics",
+    "RegistryCache",
+    "RampConfig",
+    "ThingRegistry",
     "Sources",
-    "State",
-    "Verdict",
+    "StateConfig",
+    "Disposition",
     "check_policy",
-    "decide",
+    "decide_candidate",
     "explain",
-    "load_lists",
+    "read_keep_lists",
     "load_policy",
-    "select",
+    "decide_chunks",
 ]

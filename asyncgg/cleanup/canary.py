@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from asyncgg.cleanup.means import Means
-from asyncgg.cleanup.nights import Night
+from asyncgg.cleanup.means import PolicyContext
+from asyncgg.cleanup.nights import RunDirectory
 from asyncgg.cleanup.reins import StoppedError
 from asyncgg.engine import StopReason
 from asyncgg.errors import GuardError
@@ -17,84 +17,82 @@ from asyncgg.inventory import ScanResult, Snapshot
 from asyncgg.journal import JournalReader, JournalWriter
 from asyncgg.model import RunState, ThingState
 
-__all__ = ["has_passed", "note_failed", "note_passed", "still_listed"]
+__all__ = ["is_canary_verified", "mark_canary_failed", "mark_canary_passed", "count_still_associated"]
 
-_WAITS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+_DELAYS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds between two listings."""
-_KEY: Final = "canary"
+_META_KEY: Final = "canary"
 _PASSED: Final = "passed"
-_STOPPED: Final = frozenset({RunState.INTERRUPTED, RunState.DEADLINE})
+_STOPPED_STATES: Final = frozenset({RunState.INTERRUPTED, RunState.DEADLINE})
 
 
-async def still_listed(night: Night, first: int, means: Means) -> int:
+async def count_still_associated(run_dir: RunDirectory, canary_size: int, context: PolicyContext) -> int:
     """How many of the night's `first` things that were disassociated their cores still list, a minute later at most.
 
     Raises:
         GuardError: a core could not be listed, so that nobody knows.
         StoppedError: the listing was stopped, or is not permitted.
     """
-    doubtful = _done(night, first)
-    for wait in (*_WAITS, None):
-        night.remove(night.canary)
-        swept = await means.sweep(night.canary, cores=sorted(doubtful), seen=False)
-        _must_be_whole(swept)
-        doubtful = _left(night, doubtful)
-        if not doubtful or wait is None:
+    unverified = _disassociated(run_dir, canary_size)
+    for delay in (*_DELAYS, None):
+        run_dir.remove(run_dir.canary_snapshot)
+        scan = await context.scan(run_dir.canary_snapshot, cores=sorted(unverified), is_top_level=False)
+        _require_complete(scan)
+        unverified = _remaining(run_dir, unverified)
+        if not unverified or delay is None:
             break
-        await asyncio.sleep(wait)
-    return sum(map(len, doubtful.values()))
+        await asyncio.sleep(delay)
+    return sum(map(len, unverified.values()))
 
 
-def has_passed(night: Night) -> bool:
+def is_canary_verified(run_dir: RunDirectory) -> bool:
     """Whether the canary of this night's run was verified."""
-    with JournalReader(night.journal) as reader:
-        return reader.meta().get(_KEY) == _PASSED
+    with JournalReader(run_dir.journal) as reader:
+        return reader.meta().get(_META_KEY) == _PASSED
 
 
-async def note_passed(night: Night) -> None:
+async def mark_canary_passed(run_dir: RunDirectory) -> None:
     """Write down that it was verified."""
-    await _put(night, **{_KEY: _PASSED})
+    await _write_meta(run_dir, **{_META_KEY: _PASSED})
 
 
-async def note_failed(night: Night, reason: str) -> None:
+async def mark_canary_failed(run_dir: RunDirectory, reason: str) -> None:
     """Write down that a guard stopped the run, which is then not gone on with by itself."""
-    await _put(night, state=RunState.ABORTED, reason=reason)
+    await _write_meta(run_dir, state=RunState.ABORTED, reason=reason)
 
 
-async def _put(night: Night, **values: object) -> None:
-    journal = JournalWriter(night.journal, threaded=False)
+async def _write_meta(run_dir: RunDirectory, **values: object) -> None:
+    journal = JournalWriter(run_dir.journal, threaded=False)
     try:
         await journal.submit(lambda store: store.put(**values))
     finally:
         journal.close()
 
 
-def _must_be_whole(swept: ScanResult) -> None:
-    if swept.is_auth_error or swept.state in _STOPPED:
-        raise StoppedError(
-            StopReason(swept.state, f"the canary was being verified: {swept.reason}", swept.is_auth_error)
-        )
-    if swept.failed_share:
-        said = f": {swept.reason}" if swept.reason else ""
-        raise GuardError(f"the canary cannot be verified, its cores could not all be listed{said}")
+def _require_complete(scan: ScanResult) -> None:
+    if scan.is_auth_error or scan.state in _STOPPED_STATES:
+        raise StoppedError(StopReason(scan.state, f"the canary was being verified: {scan.reason}", scan.is_auth_error))
+    if scan.failed_share:
+        detail = f": {scan.reason}" if scan.reason else ""
+        raise GuardError(f"the canary cannot be verified, its cores could not all be listed{detail}")
 
 
-def _done(night: Night, first: int) -> dict[str, set[str]]:
+def _disassociated(run_dir: RunDirectory, canary_size: int) -> dict[str, set[str]]:
     """The first things that are done, by core. They are the first in the journal's order, too."""
     things: dict[str, set[str]] = {}
-    with JournalReader(night.journal) as reader:
+    with JournalReader(run_dir.journal) as reader:
         for number, row in enumerate(reader.outcomes()):
-            if number >= first:
+            if number >= canary_size:
                 break
             if row.state is ThingState.DISASSOCIATED:
                 things.setdefault(row.core, set()).add(row.thing)
     return things
 
 
-def _left(night: Night, doubtful: dict[str, set[str]]) -> dict[str, set[str]]:
-    left: dict[str, set[str]] = {}
-    with Snapshot(night.canary) as snapshot:
-        for found in snapshot.associations():
-            if found.thing in doubtful.get(found.core, ()):
-                left.setdefault(found.core, set()).add(found.thing)
-    return left
+def _remaining(run_dir: RunDirectory, unverified: dict[str, set[str]]) -> dict[str, set[str]]:
+    remaining: dict[str, set[str]] = {}
+    with Snapshot(run_dir.canary_snapshot) as snapshot:
+        for association in snapshot.associations():
+            if association.thing in unverified.get(association.core, ()):
+                remaining.setdefault(association.core, set()).add(association.thing)
+    return remaining

@@ -13,17 +13,17 @@ from contextlib import AsyncExitStack
 from heapq import nlargest
 from typing import Final
 
-from asyncgg.cleanup.beginning import guarded
-from asyncgg.cleanup.choosing import choose
-from asyncgg.cleanup.left_over import left_over, refuse_while_running
-from asyncgg.cleanup.means import Means, filters_of
-from asyncgg.cleanup.nights import Night, Nights
-from asyncgg.cleanup.outcome import NightReport
+from asyncgg.cleanup.beginning import effective_settings
+from asyncgg.cleanup.choosing import decide_all
+from asyncgg.cleanup.left_over import find_resumable, require_not_running
+from asyncgg.cleanup.means import PolicyContext, core_filter
+from asyncgg.cleanup.nights import RunDirectory, StateDirectory
+from asyncgg.cleanup.outcome import CleanupReport
 from asyncgg.cleanup.policy import Policy
-from asyncgg.cleanup.questions import Questions, Registry
-from asyncgg.cleanup.reins import Reins, StoppedError, Work
-from asyncgg.cleanup.sending import send, summary_of
-from asyncgg.cleanup.tally import Tally
+from asyncgg.cleanup.questions import RegistryCache, ThingRegistry
+from asyncgg.cleanup.reins import StopController, Stoppable, StoppedError
+from asyncgg.cleanup.sending import read_summary, roll_out
+from asyncgg.cleanup.tally import DecisionCounts
 from asyncgg.engine import RunResult, StopReason
 from asyncgg.errors import AsyncggError, GuardError, SnapshotError
 from asyncgg.events import Listener
@@ -36,14 +36,14 @@ from asyncgg.runs.sweeping import FullTransport
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, Endpoint
 
-__all__ = ["CleanUp"]
+__all__ = ["PolicyRunner"]
 
-_CORES_ASKED_FOR: Final = 10
+_REGISTRY_PROBE_CORES: Final = 10
 """Core devices that the registry is asked for, until it has one. [service model: coreDeviceThingName, "also the name of
 the IoT thing"]"""
 
 
-class CleanUp:
+class PolicyRunner:
     """One start of a policy, which should be `stricter`; made within a running loop. One object, one start.
 
     `lists`: the policy's `not-in` lists, read. `digest`: of everything that decides what goes; a run that was decided
@@ -55,16 +55,16 @@ class CleanUp:
         self,
         policy: Policy,
         settings: Settings,
-        target: Endpoint,
+        endpoint: Endpoint,
         *,
         digest: str,
         lists: Mapping[str, frozenset[str]],
         account: CallerIdentity | None = None,
         transport: FullTransport | None = None,
-        registry: Registry | None = None,
+        registry: ThingRegistry | None = None,
         listeners: Sequence[Listener] = (),
-        on_work: Callable[[Work], None] = lambda work: None,
-        on_step: Callable[[str], None] = lambda words: None,
+        on_start: Callable[[Stoppable], None] = lambda work: None,
+        on_stage: Callable[[str], None] = lambda words: None,
         on_warning: Callable[[str], None] = lambda words: None,
     ) -> None:
         self._policy = policy
@@ -72,209 +72,217 @@ class CleanUp:
         self._lists = lists
         self._registry = registry
         self._on_warning = on_warning
-        self._reins = Reins(policy.guards.deadline, on_work)
-        settings = guarded(settings, policy)
-        self._means = Means(settings, target, account, self._reins, listeners, on_step, transport)
-        self.report = NightReport(policy.name)
+        self._stop_controller = StopController(policy.guards.deadline, on_start)
+        settings = effective_settings(settings, policy)
+        self._context = PolicyContext(
+            settings, endpoint, account, self._stop_controller, listeners, on_stage, transport
+        )
+        self.report = CleanupReport(policy.name)
 
     def stop(self, reason: str) -> None:
         """Begin nothing new and let what is in flight end; resumable."""
-        self._reins.stop(StopReason(RunState.INTERRUPTED, reason))
+        self._stop_controller.stop(StopReason(RunState.INTERRUPTED, reason))
 
-    async def run(self, *, dry_run: bool = False) -> NightReport:
+    async def run(self, *, dry_run: bool = False) -> CleanupReport:
         """Do it; also what went wrong is in the report. Nothing but a fault of ours or a cancellation is raised."""
         report = self.report
         report.dry_run = dry_run
         try:
-            nights = Nights(self._policy.folder, self._policy.state.keep)
-            with nights.alone():
-                await self._reported(nights, dry_run)
+            state_dir = StateDirectory(self._policy.state_dir, self._policy.state.keep_runs)
+            with state_dir.lock():
+                await self._run_and_report(state_dir, dry_run)
         except AsyncggError as error:
             report.fail(error)
         return report
 
     # --- the steps ---
 
-    async def _reported(self, nights: Nights, dry_run: bool) -> None:
+    async def _run_and_report(self, state_dir: StateDirectory, dry_run: bool) -> None:
         report = self.report
         try:
-            await self._night(nights, dry_run)
-            report.admit_doubt()
+            await self._execute(state_dir, dry_run)
+            report.downgrade_if_uncertain()
         except StoppedError as stopped:
-            report.end(RunResult(stopped.stop.state, stopped.stop.message, stopped.stop.is_auth_error))
+            report.finish(RunResult(stopped.stop.state, stopped.stop.message, stopped.stop.is_auth_error))
         except AsyncggError as error:
             report.fail(error)
         if not dry_run:
-            report.removed = nights.rotate(report.night)
-        if report.night is not None:
-            self._write(report.night, report)
+            report.pruned = state_dir.prune(report.run_dir)
+        if report.run_dir is not None:
+            self._write_report(report.run_dir, report)
 
-    async def _night(self, nights: Nights, dry_run: bool) -> None:
-        adopted = None
-        last = None if dry_run else nights.last()
-        if last is not None:
-            refuse_while_running(last)
-        if last is not None and self._policy.state.resume_unfinished:
-            left = left_over(last, self._digest, self._means.origin, filters_of(self._policy), time.time())
-            if left.why_not:
-                self._warn(f"{last.name} is not gone on with: {left.why_not}")
-            if left.run and not await self._went_on(last):
+    async def _execute(self, state_dir: StateDirectory, dry_run: bool) -> None:
+        reused_dir = None
+        previous = None if dry_run else state_dir.latest()
+        if previous is not None:
+            require_not_running(previous)
+        if previous is not None and self._policy.state.resume_unfinished:
+            resumable = find_resumable(
+                previous, self._digest, self._context.origin, core_filter(self._policy), time.time()
+            )
+            if resumable.skip_reason:
+                self._warn(f"{previous.name} is not gone on with: {resumable.skip_reason}")
+            if resumable.run and not await self._resume_previous(previous):
                 return
-            adopted = last if left.sweep else None
-        if adopted is not None:
+            reused_dir = previous if resumable.scan else None
+        if reused_dir is not None:
             try:
-                await self._sweep(adopted)
+                await self._scan(reused_dir)
             except SnapshotError as error:
-                self._warn(f"the sweep of {adopted.name} is not gone on with: {error}")
-                adopted = None
-        night = adopted or (nights.rehearse() if dry_run else nights.begin(time.time()))
-        if adopted is None:
-            await self._sweep(night)
-        if self._view_is_complete(night):
-            await self._decide_and_send(night, dry_run)
+                self._warn(f"the sweep of {reused_dir.name} is not gone on with: {error}")
+                reused_dir = None
+        run_dir = reused_dir or (state_dir.dry_run_directory() if dry_run else state_dir.create(time.time()))
+        if reused_dir is None:
+            await self._scan(run_dir)
+        if self._check_coverage(run_dir):
+            await self._decide_and_roll_out(run_dir, dry_run)
 
-    async def _went_on(self, night: Night) -> bool:
+    async def _resume_previous(self, run_dir: RunDirectory) -> bool:
         """Finish an earlier night's run; whether it came to its end."""
-        self._means.on_step(f"going on with the run of {night.name}")
+        self._context.on_stage(f"going on with the run of {run_dir.name}")
         report = self.report
-        report.resumed = resumed = NightReport(self._policy.name, night)
-        await self._send(night, resumed)
-        self._write(night, resumed)
+        report.resumed = resumed = CleanupReport(self._policy.name, run_dir)
+        await self._roll_out(run_dir, resumed)
+        self._write_report(run_dir, resumed)
         if resumed.exit in {0, 3}:
             return True
         report.state, report.exit = resumed.state, resumed.exit
-        report.reason = f"the run of {night.name} did not come to its end: {resumed.reason}"
+        report.reason = f"the run of {run_dir.name} did not come to its end: {resumed.reason}"
         return False
 
-    async def _sweep(self, night: Night) -> None:
-        self.report.night = night
-        if night.snapshot.exists():
-            with Snapshot(night.snapshot) as snapshot:
+    async def _scan(self, run_dir: RunDirectory) -> None:
+        self.report.run_dir = run_dir
+        if run_dir.snapshot.exists():
+            with Snapshot(run_dir.snapshot) as snapshot:
                 if snapshot.finished:
-                    self.report.swept = _as_swept(snapshot)
+                    self.report.scan = _result_from_snapshot(snapshot)
                     return
-            self._means.on_step(f"going on with the sweep of {night.name}")
-        self.report.swept = await self._means.sweep(night.snapshot, filters=filters_of(self._policy))
+            self._context.on_stage(f"going on with the sweep of {run_dir.name}")
+        self.report.scan = await self._context.scan(run_dir.snapshot, filters=core_filter(self._policy))
 
-    def _view_is_complete(self, night: Night) -> bool:
-        swept = self.report.swept
-        assert swept is not None
-        if not swept.finished:
-            self.report.end(RunResult(swept.state, f"the sweep: {swept.reason}", swept.is_auth_error))
+    def _check_coverage(self, run_dir: RunDirectory) -> bool:
+        scan = self.report.scan
+        assert scan is not None
+        if not scan.finished:
+            self.report.finish(RunResult(scan.state, f"the sweep: {scan.reason}", scan.is_auth_error))
             return False
-        share, allowed = swept.failed_share, self._policy.guards.max_failed_share
+        share, allowed = scan.failed_share, self._policy.guards.max_failed_share
         if share > allowed:
             raise GuardError(
                 f"{share:.1%} of the cores could not be listed, max-failed-share allows {allowed:.1%}: an"
                 " incomplete view is no small fleet; nothing was sent"
             )
         if share:
-            lacking = swept.counts.denied + swept.counts.failed
-            self._warn(f"{lacking:,} of {swept.counts.cores:,} cores could not be listed; what they hold stays")
+            incomplete = scan.counts.denied + scan.counts.failed
+            self._warn(f"{incomplete:,} of {scan.counts.cores:,} cores could not be listed; what they hold stays")
         return True
 
-    async def _decide_and_send(self, night: Night, dry_run: bool) -> None:
+    async def _decide_and_roll_out(self, run_dir: RunDirectory, dry_run: bool) -> None:
         report = self.report
-        night.begin_deciding()
-        with Snapshot(night.snapshot) as snapshot:
-            self._means.on_step(f"deciding about {snapshot.counts().associations:,} associations")
-            preparation = self._preparation(night, snapshot)
+        run_dir.reset_decisions()
+        with Snapshot(run_dir.snapshot) as snapshot:
+            self._context.on_stage(f"deciding about {snapshot.counts().associations:,} associations")
+            builder = self._journal_builder(run_dir, snapshot)
             try:
-                report.tally = tally = await self._decided(night, snapshot, preparation)
-                if reasons := list(tally.refusals(self._policy.guards)):
+                report.decision_counts = counts = await self._evaluate(run_dir, snapshot, builder)
+                if reasons := list(counts.limit_violations(self._policy.guards)):
                     raise GuardError(f"{'; '.join(reasons)}; nothing was sent")
             except BaseException:
-                preparation.discard()
+                builder.discard()
                 raise
-        if dry_run or not tally.selected:
-            preparation.discard()
+        if dry_run or not counts.selected:
+            builder.discard()
             report.state = RunState.PLANNED if dry_run else RunState.COMPLETE
             report.exit = 0
             report.reason = "nothing was sent" if dry_run else "nothing is selected"
             return
-        preparation.finish(self._means.target)
-        night.end_deciding()
-        await self._send(night, report)
+        builder.finish(self._context.endpoint)
+        run_dir.commit_decisions()
+        await self._roll_out(run_dir, report)
 
-    def _preparation(self, night: Night, snapshot: Snapshot) -> JournalBuilder:
-        facts = {
+    def _journal_builder(self, run_dir: RunDirectory, snapshot: Snapshot) -> JournalBuilder:
+        metadata = {
             "policy": self._digest,
             "policy_name": self._policy.name,
-            "account": self._means.origin.account,
-            **provenance_to_meta(ProvenanceKind.LISTING, night.snapshot, snapshot.started_at),
+            "account": self._context.origin.account,
+            **provenance_to_meta(ProvenanceKind.LISTING, run_dir.snapshot, snapshot.started_at),
         }
-        return JournalBuilder(night.draft, self._means.settings, source=f"policy {self._policy.name}", extra_meta=facts)
+        return JournalBuilder(
+            run_dir.journal_draft, self._context.settings, source=f"policy {self._policy.name}", extra_meta=metadata
+        )
 
-    async def _decided(self, night: Night, snapshot: Snapshot, preparation: JournalBuilder) -> Tally:
+    async def _evaluate(self, run_dir: RunDirectory, snapshot: Snapshot, builder: JournalBuilder) -> DecisionCounts:
         policy = self._policy
         async with AsyncExitStack() as stack:
             registry = self._registry
-            if policy.asks and registry is None:
+            if policy.required_apis and registry is None:
                 from asyncgg.cleanup.iot_open import open_registry
 
-                opening = open_registry(connection_from_settings(self._means.settings), policy.iot)
-                registry = await stack.enter_async_context(opening)
+                registry_context = open_registry(connection_from_settings(self._context.settings), policy.iot)
+                registry = await stack.enter_async_context(registry_context)
             concurrency = policy.iot.concurrency
-            questions = Questions(registry, lists=self._lists, concurrency=concurrency, on_warning=self._warn)
+            cache = RegistryCache(registry, lists=self._lists, concurrency=concurrency, on_warning=self._warn)
             try:
-                return await self._reins.within(self._checked(night, snapshot, preparation, questions))
+                return await self._stop_controller.run_cancellable(
+                    self._evaluate_and_check_registry(run_dir, snapshot, builder, cache)
+                )
             finally:
-                self.report.asked = questions.statistics()
+                self.report.registry_queries = cache.statistics()
 
-    async def _checked(
-        self, night: Night, snapshot: Snapshot, preparation: JournalBuilder, questions: Questions
-    ) -> Tally:
-        tally = await choose(self._policy, snapshot, questions, time.time(), preparation, night)
+    async def _evaluate_and_check_registry(
+        self, run_dir: RunDirectory, snapshot: Snapshot, builder: JournalBuilder, cache: RegistryCache
+    ) -> DecisionCounts:
+        counts = await decide_all(self._policy, snapshot, cache, time.time(), builder, run_dir)
         # Many missing things may be all there is to ask for. Their core devices, things as well, tell whose registry
         # it is that lacks them.
-        if tally.selected and questions.statistics().missing:
-            cores = _lately_seen(snapshot)
-            if not await questions.confirms_one_of(cores):
+        if counts.selected and cache.statistics().missing:
+            cores = _recently_active_cores(snapshot)
+            if not await cache.any_exists(cores):
                 raise GuardError(
                     f"AWS IoT does not have one of the core devices {', '.join(cores)}, which are things as well: is it"
                     " the registry of another account or Region? nothing was sent"
                 )
-        return tally
+        return counts
 
-    async def _send(self, night: Night, report: NightReport) -> None:
+    async def _roll_out(self, run_dir: RunDirectory, report: CleanupReport) -> None:
         """Send the night's run; how that ended, even if it broke off, goes into `report`."""
         try:
-            sent = await send(night, self._policy.guards, self._means)
+            rollout = await roll_out(run_dir, self._policy.guards, self._context)
         except AsyncggError as error:
             report.fail(error)
             with contextlib.suppress(AsyncggError):  # what has gone has gone, and should be told
-                report.summary = summary_of(night)
+                report.summary = read_summary(run_dir)
         else:
-            report.end(sent.result)
-            report.summary, report.canary = sent.summary, sent.canary
+            report.finish(rollout.result)
+            report.summary, report.canary = rollout.summary, rollout.canary
 
-    def _write(self, night: Night, report: NightReport) -> None:
+    def _write_report(self, run_dir: RunDirectory, report: CleanupReport) -> None:
         """Put the report into its folder; a run that was gone on with keeps what was told of its sweep."""
-        document = report.document()
+        document = report.to_dict()
         if report is self.report.resumed:
-            before = night.told()
-            document = {name: before.get(name) if value is None else value for name, value in document.items()}
+            previous = run_dir.load_report()
+            document = {name: previous.get(name) if value is None else value for name, value in document.items()}
         try:
-            night.write_report(document)
+            run_dir.write_report(document)
         except AsyncggError as error:
             self._warn(str(error))
             if report.exit == 0:
                 report.exit, report.reason = error.exit_code, str(error)
 
-    def _warn(self, words: str) -> None:
-        self.report.warnings.append(words)
-        self._on_warning(words)
+    def _warn(self, message: str) -> None:
+        self.report.warnings.append(message)
+        self._on_warning(message)
 
 
-def _lately_seen(snapshot: Snapshot) -> list[str]:
+def _recently_active_cores(snapshot: Snapshot) -> list[str]:
     """The core devices that said something last."""
-    listed = (core.device for core in snapshot.cores() if core.state is CoreState.DONE)
-    return [core.name for core in nlargest(_CORES_ASKED_FOR, listed, key=lambda core: core.last_status_at or 0.0)]
+    devices = (core.device for core in snapshot.cores() if core.state is CoreState.DONE)
+    return [core.name for core in nlargest(_REGISTRY_PROBE_CORES, devices, key=lambda core: core.last_status_at or 0.0)]
 
 
-def _as_swept(snapshot: Snapshot) -> ScanResult:
+def _result_from_snapshot(snapshot: Snapshot) -> ScanResult:
     """What a sweep came to that an earlier start has finished; its requests are not of this one."""
     counts = snapshot.counts()
-    lacking = counts.denied + counts.failed
-    state, reason = (RunState.PARTIAL, "some cores could not be listed") if lacking else (RunState.COMPLETE, "")
+    incomplete = counts.denied + counts.failed
+    state, reason = (RunState.PARTIAL, "some cores could not be listed") if incomplete else (RunState.COMPLETE, "")
     return ScanResult(snapshot.path, state, reason, False, counts, 0, 0, 0, 0, 0.0)

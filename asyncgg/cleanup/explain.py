@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from asyncgg.cleanup.policy import Policy
-from asyncgg.cleanup.rules import AllOf, AnyOf, Candidate, Condition, Finding, Known, Named, Negation, examine
-from asyncgg.cleanup.select import Decision, decide
+from asyncgg.cleanup.rules import AllOf, AnyOf, Candidate, Condition, Evaluation, Facts, Not, Rule, evaluate
+from asyncgg.cleanup.select import Decision, decide_candidate
 
 __all__ = ["Explanation", "explain"]
 
@@ -21,13 +21,13 @@ class Explanation:
     rules: tuple[dict[str, Any], ...]
     """The rules as a tree: `rule` or `combine` or `condition`, `answer`, and of a condition `detail` and `source`."""
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As JSON says it."""
         return {
             "schema": "asyncgg.explanation/1",
             "core": self.decision.core,
             "thing": self.decision.thing,
-            "verdict": self.decision.verdict.value,
+            "verdict": self.decision.disposition.value,
             "selected": self.decision.selected,
             "reason": self.decision.reason,
             "rules": list(self.rules),
@@ -36,42 +36,42 @@ class Explanation:
     def lines(self) -> list[str]:
         """As people read it."""
         decision = self.decision
-        head = f"{decision.thing} on {decision.core}: {decision.verdict}, {decision.reason}"
-        return [head, *(line for rule in self.rules for line in _lines(rule, 1))]
+        head = f"{decision.thing} on {decision.core}: {decision.disposition}, {decision.reason}"
+        return [head, *(line for rule in self.rules for line in _render(rule, 1))]
 
 
-def explain(policy: Policy, candidate: Candidate, known: Known, now: float) -> Explanation:
+def explain(policy: Policy, candidate: Candidate, facts: Facts, now: float) -> Explanation:
     """What becomes of a candidate by what is known, rule by rule; ask first, for nothing is asked here."""
-    finding = examine(policy.tree, candidate, known, now)
-    rules = tuple(_tree(part, candidate, known, now) for part in finding.parts)
-    return Explanation(decide(policy, candidate, known, now), rules)
+    evaluation = evaluate(policy.tree, candidate, facts, now)
+    rules = tuple(_evaluation_to_dict(child, candidate, facts, now) for child in evaluation.children)
+    return Explanation(decide_candidate(policy, candidate, facts, now), rules)
 
 
-def _tree(finding: Finding, candidate: Candidate, known: Known, now: float) -> dict[str, Any]:
-    node, answer = finding.node, finding.answer.value
+def _evaluation_to_dict(evaluation: Evaluation, candidate: Candidate, facts: Facts, now: float) -> dict[str, Any]:
+    node, result = evaluation.node, evaluation.result.value
     if isinstance(node, Condition):
         return {
             "condition": node.label,
-            "answer": answer,
-            "detail": node.because(candidate, known, now),
+            "answer": result,
+            "detail": node.explain(candidate, facts, now),
             "source": node.source,
         }
-    parts = [_tree(part, candidate, known, now) for part in finding.parts]
-    if isinstance(node, Named):
-        return {"rule": node.id, "answer": answer, "parts": parts}
-    combine = {AllOf: "all", AnyOf: "any", Negation: "not"}[type(node)]
-    return {"combine": combine, "answer": answer, "parts": parts}
+    children = [_evaluation_to_dict(child, candidate, facts, now) for child in evaluation.children]
+    if isinstance(node, Rule):
+        return {"rule": node.id, "answer": result, "parts": children}
+    combine = {AllOf: "all", AnyOf: "any", Not: "not"}[type(node)]
+    return {"combine": combine, "answer": result, "parts": children}
 
 
 _TITLES = {"all": "all of", "any": "any of", "not": "not"}
 
 
-def _lines(part: dict[str, Any], depth: int) -> Iterator[str]:
+def _render(part: dict[str, Any], depth: int) -> Iterator[str]:
     indent = "  " * depth
     if "condition" in part:
         yield f"{indent}{part['answer']:<8}{part['condition']}: {part['detail']} ({part['source']})"
         return
     title = f"rule {part['rule']}" if "rule" in part else _TITLES[part["combine"]]
     yield f"{indent}{part['answer']:<8}{title}"
-    for inner in part["parts"]:
-        yield from _lines(inner, depth + 1)
+    for child in part["parts"]:
+        yield from _render(child, depth + 1)

@@ -10,18 +10,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from asyncgg.backoff import RetryPolicy
-from asyncgg.cleanup.iot_calls import Calls, Credentials, NotAnsweredError
+from asyncgg.cleanup.iot_calls import RateLimitedOperation, RegistryCallError, RenewableCredentials
 from asyncgg.cleanup.policy import IotLimits
-from asyncgg.cleanup.rules import Api, Described, NoAnswer
+from asyncgg.cleanup.rules import Api, QueryFailed, ThingDescription
 from asyncgg.transport.failure import sanitize
 
 __all__ = ["IotRegistry"]
 
-_GROUP_PAGE: Final = 250
+_GROUP_PAGE_SIZE: Final = 250
 """Most things of one page [RegistryMaxResults, 1 to 250]."""
-_SEARCH_PAGE: Final = 100
+_SEARCH_PAGE_SIZE: Final = 100
 """Most things of one page [SearchIndex: maxResults, at most 100]."""
-_MISSING: Final = "ResourceNotFoundException"
+_NOT_FOUND_CODE: Final = "ResourceNotFoundException"
 
 
 class IotRegistry:
@@ -32,96 +32,99 @@ class IotRegistry:
         client: Any,
         limits: IotLimits,
         *,
-        credentials: Credentials | None = None,
+        credentials: RenewableCredentials | None = None,
         retry: RetryPolicy | None = None,
         timeout: float = 60.0,
     ) -> None:
         retry = retry or RetryPolicy(max_attempts=8)
         self._client = client
-        self.calls: Final = {
-            api: Calls(api, limits.rate(api), retry=retry, credentials=credentials, timeout=timeout) for api in Api
+        self.operations: Final = {
+            api: RateLimitedOperation(api, limits.rate(api), retry=retry, credentials=credentials, timeout=timeout)
+            for api in Api
         }
         """What was called how often, by operation."""
 
-    async def describe(self, thing: str) -> Described | NoAnswer:
+    async def describe_thing(self, thing: str) -> ThingDescription | QueryFailed:
         """What DescribeThing says; only AWS IoT's own ResourceNotFoundException means that the thing is missing."""
         try:
-            answer = await self.calls[Api.DESCRIBE_THING].call(lambda: self._client.describe_thing(thingName=thing))
-        except NotAnsweredError as error:
-            return Described(exists=False) if error.code == _MISSING else NoAnswer(str(error))
-        kind, attributes = answer.get("thingTypeName") or "", answer.get("attributes") or {}
-        if answer.get("thingName") != thing or not isinstance(kind, str) or not _texts(attributes):
-            return NoAnswer(f"DescribeThing: the answer does not describe {thing}")
-        return Described(True, kind, attributes)
+            response = await self.operations[Api.DESCRIBE_THING].call(
+                lambda: self._client.describe_thing(thingName=thing)
+            )
+        except RegistryCallError as error:
+            return ThingDescription(exists=False) if error.code == _NOT_FOUND_CODE else QueryFailed(str(error))
+        thing_type, attributes = response.get("thingTypeName") or "", response.get("attributes") or {}
+        if response.get("thingName") != thing or not isinstance(thing_type, str) or not _is_string_map(attributes):
+            return QueryFailed(f"DescribeThing: the answer does not describe {thing}")
+        return ThingDescription(True, thing_type, attributes)
 
-    async def members(self, group: str, recursive: bool) -> frozenset[str] | NoAnswer:
+    async def list_group(self, group: str, recursive: bool) -> frozenset[str] | QueryFailed:
         """All things of a thing group, of the groups within it too when `recursive`.
 
         A dynamic group that is still being built lists only a part of its things: no answer then
         [DescribeThingGroup: status is ACTIVE, BUILDING or REBUILDING for dynamic groups, absent for static ones].
         """
-        calls = self.calls[Api.LIST_THINGS_IN_THING_GROUP]
-        what = f"the thing group {group} cannot be listed"
+        operation = self.operations[Api.LIST_THINGS_IN_THING_GROUP]
+        failure = f"the thing group {group} cannot be listed"
         try:
-            described = await calls.call(lambda: self._client.describe_thing_group(thingGroupName=group))
-        except NotAnsweredError as error:
-            return NoAnswer(f"{what}: {error}")
-        if described.get("thingGroupName") != group:
-            return NoAnswer(f"{what}: the answer describes another one")
-        if described.get("status", "ACTIVE") != "ACTIVE":
-            return NoAnswer(f"{what}: it is still being built ({sanitize(described['status'])})")
+            response = await operation.call(lambda: self._client.describe_thing_group(thingGroupName=group))
+        except RegistryCallError as error:
+            return QueryFailed(f"{failure}: {error}")
+        if response.get("thingGroupName") != group:
+            return QueryFailed(f"{failure}: the answer describes another one")
+        if response.get("status", "ACTIVE") != "ACTIVE":
+            return QueryFailed(f"{failure}: it is still being built ({sanitize(response['status'])})")
 
-        def page(token: Mapping[str, str]) -> Any:
+        def fetch_page(token: Mapping[str, str]) -> Any:
             return self._client.list_things_in_thing_group(
-                thingGroupName=group, recursive=recursive, maxResults=_GROUP_PAGE, **token
+                thingGroupName=group, recursive=recursive, maxResults=_GROUP_PAGE_SIZE, **token
             )
 
-        return await _pages(calls, page, lambda answer: answer.get("things", []), what)
+        return await _fetch_all_pages(operation, fetch_page, lambda answer: answer.get("things", []), failure)
 
-    async def search(self, query: str) -> frozenset[str] | NoAnswer:
+    async def search_index(self, query: str) -> frozenset[str] | QueryFailed:
         """All things that fleet indexing finds by `query`."""
 
-        def page(token: Mapping[str, str]) -> Any:
-            return self._client.search_index(queryString=query, maxResults=_SEARCH_PAGE, **token)
+        def fetch_page(token: Mapping[str, str]) -> Any:
+            return self._client.search_index(queryString=query, maxResults=_SEARCH_PAGE_SIZE, **token)
 
-        def names(answer: Mapping[str, Any]) -> Any:
-            return [document["thingName"] for document in answer.get("things", [])]
+        def extract_names(response: Mapping[str, Any]) -> Any:
+            return [document["thingName"] for document in response.get("things", [])]
 
-        what = f"the index cannot be searched for {sanitize(query)!r}"
-        return await _pages(self.calls[Api.SEARCH_INDEX], page, names, what)
+        failure = f"the index cannot be searched for {sanitize(query)!r}"
+        return await _fetch_all_pages(self.operations[Api.SEARCH_INDEX], fetch_page, extract_names, failure)
 
 
-async def _pages(
-    calls: Calls,
-    page: Callable[[Mapping[str, str]], Any],
-    names: Callable[[Mapping[str, Any]], Any],
-    what: str,
-) -> frozenset[str] | NoAnswer:
+async def _fetch_all_pages(
+    operation: RateLimitedOperation,
+    fetch_page: Callable[[Mapping[str, str]], Any],
+    extract_names: Callable[[Mapping[str, Any]], Any],
+    failure: str,
+) -> frozenset[str] | QueryFailed:
     """Every name of every page, or none of them: half a set is no answer."""
-    found: set[str] = set()
-    seen: set[str] = set()
+    names: set[str] = set()
+    used_tokens: set[str] = set()
     token: dict[str, str] = {}
     while True:
         try:
-            answer = await calls.call(lambda token=token: page(token))  # type: ignore[misc]  # mypy infers no defaults
-            more = names(answer)
-        except NotAnsweredError as error:
-            return NoAnswer(f"{what}: {error}")
+            response = await operation.call(lambda token=token: fetch_page(token))  # type: ignore[misc]  # mypy infers no defaults
+            page_names = extract_names(response)
+        except RegistryCallError as error:
+            return QueryFailed(f"{failure}: {error}")
         except (KeyError, TypeError, AttributeError):
-            more = None
-        if not isinstance(more, list) or not all(isinstance(name, str) for name in more):
-            return NoAnswer(f"{what}: the answer holds something that is no name")
-        found.update(more)
-        following = answer.get("nextToken")
-        if not following:
-            return frozenset(found)
-        if not isinstance(following, str) or following in seen:
-            return NoAnswer(f"{what}: its pages go round in a circle")
-        seen.add(following)
-        token = {"nextToken": following}
+            page_names = None
+        if not isinstance(page_names, list) or not all(isinstance(name, str) for name in page_names):
+            return QueryFailed(f"{failure}: the answer holds something that is no name")
+        names.update(page_names)
+        next_token = response.get("nextToken")
+        if not next_token:
+            return frozenset(names)
+        if not isinstance(next_token, str) or next_token in used_tokens:
+            return QueryFailed(f"{failure}: its pages go round in a circle")
+        used_tokens.add(next_token)
+        token = {"nextToken": next_token}
 
 
-def _texts(attributes: object) -> bool:
+def _is_string_map(attributes: object) -> bool:
     return isinstance(attributes, dict) and all(
         isinstance(key, str) and isinstance(value, str) for key, value in attributes.items()
     )

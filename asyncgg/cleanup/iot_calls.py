@@ -22,18 +22,18 @@ from asyncgg.ratelimit import AdaptiveRate, TokenBucket
 from asyncgg.transport.answer import parse_retry_after
 from asyncgg.transport.failure import sanitize
 
-__all__ = ["Calls", "Credentials", "NotAnsweredError"]
+__all__ = ["RateLimitedOperation", "RenewableCredentials", "RegistryCallError"]
 
-_LONGEST_PAUSE: Final = 60.0
-_REFUSALS: Final = 3
+_MAX_PAUSE: Final = 60.0
+_MAX_REFUSALS: Final = 3
 """Refusals before any answer after which an operation is not called any more: no permission, a wrong endpoint."""
-_GIVEN_UP: Final = 5
+_FAILURE_THRESHOLD: Final = 5
 """Calls in a row that got no answer in all their attempts, after which an operation is not called any more."""
-_RENEWALS: Final = 2
+_MAX_RENEWALS: Final = 2
 """Renewals of the credentials for one call."""
 
 
-class NotAnsweredError(Exception):
+class RegistryCallError(Exception):
     """The call has no answer; the message says why, the code is the service's, empty where it gave none."""
 
     def __init__(self, message: str, code: str = "") -> None:
@@ -41,12 +41,12 @@ class NotAnsweredError(Exception):
         self.code = code
 
 
-class Credentials(Protocol):
+class RenewableCredentials(Protocol):
     """What renews the credentials that calls are signed with; `asyncgg.transport.credentials.CredentialSource` does."""
 
     generation: int
 
-    def refused(self, generation: int) -> None:
+    def mark_rejected(self, generation: int) -> None:
         """The service did not accept the credentials of this generation."""
         ...
 
@@ -55,11 +55,17 @@ class Credentials(Protocol):
         ...
 
 
-class Calls:
+class RateLimitedOperation:
     """Calls one operation, within its quota. `rate`: requests a second; `timeout`: seconds for a whole call."""
 
     def __init__(
-        self, api: Api, rate: float, *, retry: RetryPolicy, credentials: Credentials | None, timeout: float = 60.0
+        self,
+        api: Api,
+        rate: float,
+        *,
+        retry: RetryPolicy,
+        credentials: RenewableCredentials | None,
+        timeout: float = 60.0,
     ) -> None:
         self._api = api
         self._policy = AdaptiveRate(rate, documented=rate)
@@ -68,9 +74,9 @@ class Calls:
         self._retry = retry
         self._credentials = credentials
         self._timeout = timeout
-        self._answered = False
-        self._refusals = self._given_up = 0
-        self._closed = ""
+        self._has_succeeded = False
+        self._refusals = self._consecutive_failures = 0
+        self._circuit_open_reason = ""
         self.sent = 0
         """Requests sent."""
         self.throttled = 0
@@ -85,98 +91,104 @@ class Calls:
         """
         attempts = renewals = 0
         while True:
-            if self._closed:
-                raise NotAnsweredError(self._closed)
+            if self._circuit_open_reason:
+                raise RegistryCallError(self._circuit_open_reason)
             await self._bucket.acquire()
             attempts += 1
             generation = self._credentials.generation if self._credentials else 0
-            outcome = await self._once(send)
-            if not isinstance(outcome, _Failed):
+            outcome = await self._attempt(send)
+            if not isinstance(outcome, _Failure):
                 return outcome
-            if outcome.verdict in _CREDENTIALS and self._credentials and renewals < _RENEWALS:
+            if outcome.verdict in _AUTH_ERRORS and self._credentials and renewals < _MAX_RENEWALS:
                 renewals += 1
                 if generation == self._credentials.generation:
-                    self._credentials.refused(generation)
+                    self._credentials.mark_rejected(generation)
                     await self._credentials.renew()
                 continue
-            passing = outcome.verdict in _PASSING
-            if not passing or self._retry.exhausted(attempts):
-                self._give_up(outcome, passing=passing)
-                raise NotAnsweredError(f"{self._api}: {outcome.words}", outcome.code)
+            retryable = outcome.verdict in _RETRYABLE
+            if not retryable or self._retry.exhausted(attempts):
+                self._record_failure(outcome, retryable=retryable)
+                raise RegistryCallError(f"{self._api}: {outcome.message}", outcome.code)
             await asyncio.sleep(self._retry.delay(attempts, outcome.retry_after))
 
-    async def _once(self, send: Callable[[], Awaitable[Mapping[str, Any]]]) -> Mapping[str, Any] | _Failed:
+    async def _attempt(self, send: Callable[[], Awaitable[Mapping[str, Any]]]) -> Mapping[str, Any] | _Failure:
         started = self._clock()
         self.sent += 1
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await send()
+                response = await send()
         except aws.ClientError as error:
-            return self._refused(error, started)
+            return self._handle_error(error, started)
         except AsyncggError:
             raise
         except Exception as error:  # noqa: BLE001 - botocore's parsers raise anything at an answer that is not AWS's
-            return _Failed(ReplyVerdict.LOST, "", f"no readable answer ({sanitize(error) or type(error).__name__})")
-        self._answered = True
-        self._given_up = 0
-        self._accepted(started)
-        return answer
+            return _Failure(ReplyVerdict.LOST, "", f"no readable answer ({sanitize(error) or type(error).__name__})")
+        self._has_succeeded = True
+        self._consecutive_failures = 0
+        self._record_accepted(started)
+        return response
 
-    def _refused(self, error: aws.ClientError, started: float) -> _Failed:
-        said = error.response.get("Error", {})
+    def _handle_error(self, error: aws.ClientError, started: float) -> _Failure:
+        error_fields = error.response.get("Error", {})
         meta = error.response.get("ResponseMetadata", {})
         headers = {str(name).lower(): str(value) for name, value in meta.get("HTTPHeaders", {}).items()}
-        code, status = str(said.get("Code", "")), int(meta.get("HTTPStatusCode", 0))
+        code, status = str(error_fields.get("Code", "")), int(meta.get("HTTPStatusCode", 0))
         retry_after = parse_retry_after(headers, time.time())
-        verdict = classify(ErrorResponse(status, code, str(said.get("Message", "")), retry_after=retry_after), "", ())
-        words = sanitize(f"{code}: {said.get('Message', '')}").rstrip(".")
+        verdict = classify(
+            ErrorResponse(status, code, str(error_fields.get("Message", "")), retry_after=retry_after), "", ()
+        )
+        message = sanitize(f"{code}: {error_fields.get('Message', '')}").rstrip(".")
         if verdict is ReplyVerdict.THROTTLED:
             self.throttled += 1
             self._policy.on_throttled(started, self._clock(), retry_after)
             if retry_after:
-                self._bucket.pause_until(self._clock() + min(retry_after, _LONGEST_PAUSE))
-            self._follow()
+                self._bucket.pause_until(self._clock() + min(retry_after, _MAX_PAUSE))
+            self._apply_rate()
         else:
-            self._accepted(started)
+            self._record_accepted(started)
         # Not the classification's word: there 404 and 403 speak of a core.
         if status == 404 and code == "ResourceNotFoundException":
-            self._answered = True
-        elif verdict not in _CREDENTIALS | _PASSING:
-            self._note_refusal(words, denied=status in {401, 403})
-        return _Failed(verdict, code, words, retry_after)
+            self._has_succeeded = True
+        elif verdict not in _AUTH_ERRORS | _RETRYABLE:
+            self._record_refusal(message, denied=status in {401, 403})
+        return _Failure(verdict, code, message, retry_after)
 
-    def _give_up(self, outcome: _Failed, *, passing: bool) -> None:
+    def _record_failure(self, outcome: _Failure, *, retryable: bool) -> None:
         """When a call has failed for good: with many in a row, the others would only wait for the same."""
-        self._given_up = self._given_up + 1 if passing else 0
-        if self._given_up >= _GIVEN_UP:
-            self._closed = f"{self._api} is not asked any more, {_GIVEN_UP} calls in a row failed: {outcome.words}"
+        self._consecutive_failures = self._consecutive_failures + 1 if retryable else 0
+        if self._consecutive_failures >= _FAILURE_THRESHOLD:
+            self._circuit_open_reason = (
+                f"{self._api} is not asked any more, {_FAILURE_THRESHOLD} calls in a row failed: {outcome.message}"
+            )
 
-    def _note_refusal(self, words: str, *, denied: bool) -> None:
+    def _record_refusal(self, message: str, *, denied: bool) -> None:
         self._refusals += 1
-        if not self._answered and self._refusals >= _REFUSALS:
+        if not self._has_succeeded and self._refusals >= _MAX_REFUSALS:
             advice = f"allow iot:{self._api}, or leave the rule out" if denied else "is this the endpoint of AWS IoT?"
-            self._closed = f"{self._api} is {'denied' if denied else 'refused'}: {words}; {advice}"
+            self._circuit_open_reason = f"{self._api} is {'denied' if denied else 'refused'}: {message}; {advice}"
 
-    def _accepted(self, started: float) -> None:
+    def _record_accepted(self, started: float) -> None:
         self._policy.on_accepted(started, self._clock())
-        self._follow()
+        self._apply_rate()
 
-    def _follow(self) -> None:
+    def _apply_rate(self) -> None:
         if (self._policy.rate, self._policy.burst) != (self._bucket.rate, self._bucket.burst):
             self._bucket.set_rate(self._policy.rate, self._policy.burst)
 
 
-_PASSING: Final = frozenset({ReplyVerdict.THROTTLED, ReplyVerdict.TRANSIENT, ReplyVerdict.LOST, ReplyVerdict.NOT_SENT})
-_CREDENTIALS: Final = frozenset({ReplyVerdict.CREDENTIALS_EXPIRED, ReplyVerdict.CREDENTIALS_REJECTED})
+_RETRYABLE: Final = frozenset(
+    {ReplyVerdict.THROTTLED, ReplyVerdict.TRANSIENT, ReplyVerdict.LOST, ReplyVerdict.NOT_SENT}
+)
+_AUTH_ERRORS: Final = frozenset({ReplyVerdict.CREDENTIALS_EXPIRED, ReplyVerdict.CREDENTIALS_REJECTED})
 
 
-class _Failed:
+class _Failure:
     """One request without an answer that could be used."""
 
-    __slots__ = ("code", "retry_after", "verdict", "words")
+    __slots__ = ("code", "retry_after", "verdict", "message")
 
-    def __init__(self, verdict: ReplyVerdict, code: str, words: str, retry_after: float | None = None) -> None:
+    def __init__(self, verdict: ReplyVerdict, code: str, message: str, retry_after: float | None = None) -> None:
         self.verdict = verdict
         self.code = code
-        self.words = words
+        self.message = message
         self.retry_after = retry_after

@@ -28,18 +28,18 @@ def iot_endpoint(connection: ConnectionConfig, limits: IotLimits) -> str | None:
         UsageError: as `resolve`; or Greengrass has an endpoint of its own and AWS IoT has none, so that its questions
             would go to AWS.
     """
-    target = resolve_endpoint(connection)
-    session = new_session(connection.profile, target.region)
-    own = limits.endpoint_url or configured_endpoint(session, _SERVICE, service_specific_only=True)[1]
-    if own is not None or not target.custom:
-        return own
-    for_all = None if connection.endpoint_url else configured_endpoint(session, _SERVICE)[1]
-    if for_all is None:
+    greengrass = resolve_endpoint(connection)
+    session = new_session(connection.profile, greengrass.region)
+    iot_url = limits.endpoint_url or configured_endpoint(session, _SERVICE, service_specific_only=True)[1]
+    if iot_url is not None or not greengrass.custom:
+        return iot_url
+    shared_url = None if connection.endpoint_url else configured_endpoint(session, _SERVICE)[1]
+    if shared_url is None:
         raise UsageError(
             "the policy asks AWS IoT, and a custom endpoint is set for Greengrass only: set AWS_ENDPOINT_URL_IOT or the"
             " policy's iot.endpoint-url as well; with a custom endpoint nothing is called elsewhere"
         )
-    return for_all
+    return shared_url
 
 
 @asynccontextmanager
@@ -52,10 +52,10 @@ async def open_registry(connection: ConnectionConfig, limits: IotLimits) -> Asyn
     """
     endpoint = iot_endpoint(connection, limits)
     region = resolve_endpoint(connection).region
-    source = CredentialSource(connection.profile, region)
-    await source.open()
+    credentials = CredentialSource(connection.profile, region)
+    await credentials.open()
     session = new_session(connection.profile, region)
-    session.register_component("credential_provider", source)
+    session.register_component("credential_provider", credentials)
     config = client_config(
         connect_timeout=connection.connect_timeout,
         read_timeout=connection.request_timeout,
@@ -66,4 +66,4 @@ async def open_registry(connection: ConnectionConfig, limits: IotLimits) -> Asyn
         parameter_validation=False,  # names were checked where they entered
     )
     async with session.create_client(_SERVICE, region_name=region, endpoint_url=endpoint, config=config) as client:
-        yield IotRegistry(client, limits, credentials=source, timeout=connection.request_timeout)
+        yield IotRegistry(client, limits, credentials=credentials, timeout=connection.request_timeout)

@@ -21,18 +21,18 @@ from asyncgg.manifest import S3Opener
 from asyncgg.manifest.sources import Source, open_source
 from asyncgg.model import invalid_name_reason
 
-__all__ = ["load_lists", "local_file", "read_list"]
+__all__ = ["read_keep_lists", "resolve_path", "read_keep_list"]
 
-_COLUMNS: Final = frozenset({"thing", "thingname"})
-_PIECE: Final = 1 << 20
+_THING_COLUMNS: Final = frozenset({"thing", "thingname"})
+_CHUNK_SIZE: Final = 1 << 20
 
 
-def local_file(policy: Path, file: str) -> Path | None:
+def resolve_path(policy: Path, file: str) -> Path | None:
     """Where a list of the policy lies, seen from the policy's folder; None when it is in S3."""
     return None if file.startswith("s3://") else policy.parent / file
 
 
-def load_lists(policy: Policy, s3: S3Opener | None = None) -> dict[str, frozenset[str]]:
+def read_keep_lists(policy: Policy, s3: S3Opener | None = None) -> dict[str, frozenset[str]]:
     """Every list of the policy, by the name the policy gives it. Blocking: call it in a worker thread.
 
     Raises:
@@ -40,60 +40,60 @@ def load_lists(policy: Policy, s3: S3Opener | None = None) -> dict[str, frozense
         CredentialsError: S3 refused to give one.
     """
     lists: dict[str, frozenset[str]] = {}
-    for one in policy.lists:
-        file = local_file(policy.path, one.file)
-        spec = one.file if file is None else str(file)
-        names = lists[one.file] if one.file in lists else read_list(spec, s3)
-        if not names and not one.allow_empty:
+    for keep_list in policy.keep_lists:
+        file = resolve_path(policy.path, keep_list.file)
+        spec = keep_list.file if file is None else str(file)
+        names = lists[keep_list.file] if keep_list.file in lists else read_keep_list(spec, s3)
+        if not names and not keep_list.allow_empty:
             raise ManifestError(
                 f"{spec}: the list of what must stay is empty, so everything could go: fill it, or write"
                 " not-in = { file = ..., allow-empty = true }"
             )
-        lists[one.file] = names
+        lists[keep_list.file] = names
     return lists
 
 
-def read_list(spec: str, s3: S3Opener | None = None) -> frozenset[str]:
+def read_keep_list(spec: str, s3: S3Opener | None = None) -> frozenset[str]:
     """The names of things in one list: a path or `s3://bucket/key`. Raises as `load_lists`, but for an empty one."""
-    ending = spec.lower().removesuffix(".gz")
+    base_name = spec.lower().removesuffix(".gz")
     with closing(open_source(spec, None, s3)) as source:
         source.open_text(expect_gzip=spec.lower().endswith(".gz"))
-        lines = _lines(source)
-        if ending.endswith(".csv"):
-            rows = _csv(spec, lines)
-        elif ending.endswith((".jsonl", ".ndjson")):
-            rows = _jsonl(spec, lines)
+        lines = _read_lines(source)
+        if base_name.endswith(".csv"):
+            rows = _parse_csv(spec, lines)
+        elif base_name.endswith((".jsonl", ".ndjson")):
+            rows = _parse_jsonl(spec, lines)
         else:
-            rows = _plain(lines)
-        return frozenset(_checked(spec, rows))
+            rows = _parse_plain(lines)
+        return frozenset(_validate_names(spec, rows))
 
 
-def _lines(source: Source) -> Iterator[str]:
+def _read_lines(source: Source) -> Iterator[str]:
     text = io.BytesIO()  # a list is held as a set of names anyway
-    while piece := source.read(_PIECE):
-        text.write(piece)
+    while chunk := source.read(_CHUNK_SIZE):
+        text.write(chunk)
     try:
-        whole = text.getvalue().decode("utf-8")
+        decoded = text.getvalue().decode("utf-8")
     except UnicodeDecodeError as error:
         line = text.getvalue().count(b"\n", 0, error.start) + 1
         raise ManifestError(f"{source.name}:{line}: the list is not UTF-8 text: save it as UTF-8") from None
-    return iter(io.StringIO(whole, newline=None))
+    return iter(io.StringIO(decoded, newline=None))
 
 
-def _checked(spec: str, rows: Iterable[tuple[int, str]]) -> Iterator[str]:
+def _validate_names(spec: str, rows: Iterable[tuple[int, str]]) -> Iterator[str]:
     for line, name in rows:
-        if fault := invalid_name_reason(name):
-            raise ManifestError(f"{spec}:{line}: {name[:200]!a} is no thing's name: it {fault}")
+        if problem := invalid_name_reason(name):
+            raise ManifestError(f"{spec}:{line}: {name[:200]!a} is no thing's name: it {problem}")
         yield name
 
 
-def _plain(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+def _parse_plain(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(lines, 1):
         if name := line.split("#", 1)[0].strip():
             yield number, name
 
 
-def _csv(spec: str, lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+def _parse_csv(spec: str, lines: Iterable[str]) -> Iterator[tuple[int, str]]:
     rows = csv.reader(lines, strict=True)
     try:
         column = -1
@@ -101,7 +101,7 @@ def _csv(spec: str, lines: Iterable[str]) -> Iterator[tuple[int, str]]:
             if not any(field.strip() for field in row):
                 continue
             if column < 0:
-                column = _column(spec, row)
+                column = _thing_column(spec, row)
             elif len(row) <= column:
                 raise ManifestError(f"{spec}:{rows.line_num}: the row has no thing")
             else:
@@ -110,14 +110,14 @@ def _csv(spec: str, lines: Iterable[str]) -> Iterator[tuple[int, str]]:
         raise ManifestError(f"{spec}:{rows.line_num}: the row cannot be read: {error}") from None
 
 
-def _column(spec: str, header: list[str]) -> int:
-    places = [place for place, title in enumerate(header) if title.strip().lower() in _COLUMNS]
-    if len(places) != 1:
+def _thing_column(spec: str, header: list[str]) -> int:
+    indexes = [index for index, title in enumerate(header) if title.strip().lower() in _THING_COLUMNS]
+    if len(indexes) != 1:
         raise ManifestError(f"{spec}:1: the first line must have one column `thing` (or `thingName`)")
-    return places[0]
+    return indexes[0]
 
 
-def _jsonl(spec: str, lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+def _parse_jsonl(spec: str, lines: Iterable[str]) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -125,7 +125,9 @@ def _jsonl(spec: str, lines: Iterable[str]) -> Iterator[tuple[int, str]]:
             row: Any = json.loads(line)
         except (ValueError, RecursionError):
             raise ManifestError(f"{spec}:{number}: the line is no JSON") from None
-        given = [value for key, value in row.items() if key.lower() in _COLUMNS] if isinstance(row, dict) else [row]
-        if len(given) != 1 or not isinstance(given[0], str):
+        names = (
+            [value for key, value in row.items() if key.lower() in _THING_COLUMNS] if isinstance(row, dict) else [row]
+        )
+        if len(names) != 1 or not isinstance(names[0], str):
             raise ManifestError(f"{spec}:{number}: the line has no `thing` (or `thingName`)")
-        yield number, given[0]
+        yield number, names[0]

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from asyncgg.cleanup.nights import Night
-from asyncgg.cleanup.questions import QuestionStatistics
-from asyncgg.cleanup.select import Verdict
-from asyncgg.cleanup.tally import Tally
+from asyncgg.cleanup.nights import RunDirectory
+from asyncgg.cleanup.questions import RegistryStatistics
+from asyncgg.cleanup.select import Disposition
+from asyncgg.cleanup.tally import DecisionCounts
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError
 from asyncgg.inventory import ScanResult
@@ -17,17 +17,17 @@ from asyncgg.model import RunState, Summary
 from asyncgg.report import summary_to_dict
 from asyncgg.runs import exit_code
 
-__all__ = ["SCHEMA", "Canary", "NightReport"]
+__all__ = ["SCHEMA", "CanaryResult", "CleanupReport"]
 
 SCHEMA: Final = "asyncgg.cleanup/1"
 
 
 @dataclass(frozen=True, slots=True)
-class Canary:
+class CanaryResult:
     """What the first things came to."""
 
     things: int
-    left: int
+    still_associated: int
     """Of them, still listed on their core after they had been disassociated."""
     failed: int
     """Failed so far; more than `things` when a core was denied, whose other things fail with them."""
@@ -35,43 +35,43 @@ class Canary:
     @property
     def passed(self) -> bool:
         """Whether the rest may go."""
-        return not (self.left or self.failed)
+        return not (self.still_associated or self.failed)
 
     @property
-    def words(self) -> str:
+    def failure_reason(self) -> str:
         """Why it did not."""
         if self.failed:
             return f"{self.failed:,} things failed with the canary's {self.things:,}; the others were not sent"
         return (
-            f"of the canary's {self.things:,} things {self.left:,} are still listed on their core; the others were not"
+            f"of the canary's {self.things:,} things {self.still_associated:,} are still listed on their core; the others were not"
             " sent"
         )
 
 
 @dataclass(slots=True)
-class NightReport:
+class CleanupReport:
     """One night; filled in as it goes."""
 
     policy: str
-    night: Night | None = None
+    run_dir: RunDirectory | None = None
     """None when it ended before there was one."""
     dry_run: bool = False
     state: RunState = RunState.RUNNING
     """PLANNED after a dry run."""
     exit: int = 1
     reason: str = ""
-    swept: ScanResult | None = None
-    asked: QuestionStatistics | None = None
-    tally: Tally | None = None
-    canary: Canary | None = None
+    scan: ScanResult | None = None
+    registry_queries: RegistryStatistics | None = None
+    decision_counts: DecisionCounts | None = None
+    canary: CanaryResult | None = None
     summary: Summary | None = None
-    resumed: NightReport | None = None
+    resumed: CleanupReport | None = None
     """The end of an earlier night's run, which was gone on with first."""
-    removed: list[str] = field(default_factory=list)
+    pruned: list[str] = field(default_factory=list)
     """Old nights that were removed."""
     warnings: list[str] = field(default_factory=list)
 
-    def end(self, result: RunResult) -> None:
+    def finish(self, result: RunResult) -> None:
         """It ended as a sweep or a run ends."""
         self.state, self.reason, self.exit = result.state, result.reason, exit_code(result)
 
@@ -79,72 +79,76 @@ class NightReport:
         """It was broken off."""
         self.state, self.reason, self.exit = RunState.ABORTED, str(error), error.exit_code
 
-    def admit_doubt(self) -> None:
+    def downgrade_if_uncertain(self) -> None:
         """What looks complete is not, where a question without an answer kept things that might have to go."""
-        doubtful = self.tally.verdicts[Verdict.DOUBTFUL] if self.tally else 0
-        if self.exit == 0 and not self.dry_run and doubtful and self.asked and self.asked.unanswered:
+        undetermined = self.decision_counts.by_disposition[Disposition.UNDETERMINED] if self.decision_counts else 0
+        if (
+            self.exit == 0
+            and not self.dry_run
+            and undetermined
+            and self.registry_queries
+            and self.registry_queries.failed
+        ):
             self.state, self.exit = RunState.PARTIAL, 3
-            self.reason = (
-                f"{self.asked.unanswered:,} questions to AWS IoT had no answer, {doubtful:,} things are kept in doubt"
-            )
+            self.reason = f"{self.registry_queries.failed:,} questions to AWS IoT had no answer, {undetermined:,} things are kept in doubt"
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As JSON says it."""
-        night, swept = self.night, self.swept
+        run_dir, scan = self.run_dir, self.scan
         return {
             "schema": SCHEMA,
             "policy": self.policy,
-            "night": night.name if night else None,
+            "night": run_dir.name if run_dir else None,
             "dry_run": self.dry_run,
             "state": self.state.value,
             "exit": self.exit,
             "reason": self.reason,
-            "sweep": _sweep(swept) if swept else None,
-            "decisions": self.tally.document() if self.tally else None,
-            "questions": _questions(self.asked) if self.asked else None,
-            "canary": {"things": self.canary.things, "left": self.canary.left, "failed": self.canary.failed}
+            "sweep": _scan_to_dict(scan) if scan else None,
+            "decisions": self.decision_counts.to_dict() if self.decision_counts else None,
+            "questions": _queries_to_dict(self.registry_queries) if self.registry_queries else None,
+            "canary": {"things": self.canary.things, "left": self.canary.still_associated, "failed": self.canary.failed}
             if self.canary
             else None,
             "run": summary_to_dict(self.summary) if self.summary else None,
-            "resumed": self.resumed.document() if self.resumed else None,
-            "removed": self.removed,
+            "resumed": self.resumed.to_dict() if self.resumed else None,
+            "removed": self.pruned,
             "warnings": self.warnings,
-            "files": _files(night),
+            "files": _existing_files(run_dir),
         }
 
 
-def _sweep(swept: ScanResult) -> dict[str, Any]:
-    counts = swept.counts
+def _scan_to_dict(scan: ScanResult) -> dict[str, Any]:
+    counts = scan.counts
     return {
-        "state": swept.state.value,
-        "reason": swept.reason,
+        "state": scan.state.value,
+        "reason": scan.reason,
         "cores": counts.cores,
         "vanished": counts.vanished,
         "denied": counts.denied,
         "failed": counts.failed,
         "associations": counts.associations,
-        "failed_share": round(swept.failed_share, 6),
-        "requests": {"sent": swept.sent, "minimum": swept.minimum, "throttled": swept.throttled},
-        "seconds": round(swept.seconds, 3),
+        "failed_share": round(scan.failed_share, 6),
+        "requests": {"sent": scan.sent, "minimum": scan.minimum, "throttled": scan.throttled},
+        "seconds": round(scan.seconds, 3),
     }
 
 
-def _questions(asked: QuestionStatistics) -> dict[str, int]:
+def _queries_to_dict(queries: RegistryStatistics) -> dict[str, int]:
     return {
-        "things": asked.things,
-        "missing": asked.missing,
-        "sets": asked.sets,
-        "unanswered": asked.unanswered,
+        "things": queries.things,
+        "missing": queries.missing,
+        "sets": queries.sets,
+        "unanswered": queries.failed,
     }
 
 
-def _files(night: Night | None) -> dict[str, str]:
-    if night is None:
+def _existing_files(run_dir: RunDirectory | None) -> dict[str, str]:
+    if run_dir is None:
         return {}
-    names: dict[str, Path] = {
-        "snapshot": night.snapshot,
-        "decisions": night.decisions,
-        "journal": night.journal,
-        "report": night.report,
+    paths: dict[str, Path] = {
+        "snapshot": run_dir.snapshot,
+        "decisions": run_dir.decisions,
+        "journal": run_dir.journal,
+        "report": run_dir.report,
     }
-    return {name: str(path) for name, path in names.items() if path.is_file() or name == "report"}
+    return {name: str(path) for name, path in paths.items() if path.is_file() or name == "report"}

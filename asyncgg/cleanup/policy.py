@@ -15,29 +15,31 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict, StrictBool
 from pydantic import with_config as configured
 
-from asyncgg.cleanup.rules import AnyOf, Api, Condition, Named, NotIn, conditions
+from asyncgg.cleanup.rules import AnyOf, Api, Condition, NotIn, Rule, iter_conditions
 from asyncgg.manifest import ProtectList
 from asyncgg.model import CoreDevice
 from asyncgg.settings import parse_duration
 
-__all__ = ["Guards", "IotLimits", "Notify", "Policy", "Ramp", "Sources", "State"]
+__all__ = ["SafetyLimits", "IotLimits", "NotifyConfig", "Policy", "RampConfig", "Sources", "StateConfig"]
 
-_KEYS: Final = ConfigDict(extra="forbid", alias_generator=lambda name: name.replace("_", "-"), validate_by_name=False)
+_MODEL_CONFIG: Final = ConfigDict(
+    extra="forbid", alias_generator=lambda name: name.replace("_", "-"), validate_by_name=False
+)
 _GROUP_ARN: Final = re.compile(r"arn:[a-z0-9-]+:iot:[a-z0-9-]+:\d{12}:thinggroup/[a-zA-Z0-9:_-]{1,128}\Z")
 _TOPIC_ARN: Final = re.compile(r"arn:[a-z0-9-]+:sns:[a-z0-9-]+:\d{12}:[a-zA-Z0-9_-]{1,256}(?:\.fifo)?\Z")
-_VARIABLE: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*\Z")
+_ENV_REFERENCE: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
-def _matching(pattern: re.Pattern[str], fault: str) -> AfterValidator:
+def _pattern_validator(pattern: re.Pattern[str], message: str) -> AfterValidator:
     def check(value: str) -> str:
         if not pattern.match(value):
-            raise ValueError(fault)
+            raise ValueError(message)
         return value
 
     return AfterValidator(check)
 
 
-def _url(value: str) -> str:
+def _validate_url(value: str) -> str:
     # The value is not quoted in the message: a webhook's URL is a secret.
     try:
         parts = urlsplit(value)
@@ -49,11 +51,11 @@ def _url(value: str) -> str:
     return value
 
 
-def _secret_url(value: str) -> str:
-    return value if _VARIABLE.match(value) else _url(value)
+def _validate_url_or_env(value: str) -> str:
+    return value if _ENV_REFERENCE.match(value) else _validate_url(value)
 
 
-def _listed(value: object) -> object:
+def _as_tuple(value: object) -> object:
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
@@ -62,22 +64,22 @@ Number = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
 Percent = Annotated[Number, Field(le=100)]
 Share = Annotated[Number, Field(le=1)]
 Count = Annotated[int, Strict(), Field(ge=1)]
-Account = Annotated[str, _matching(re.compile(r"\d{12}\Z"), "is no AWS account id (12 digits)")]
-Name = Annotated[
+AccountId = Annotated[str, _pattern_validator(re.compile(r"\d{12}\Z"), "is no AWS account id (12 digits)")]
+PolicyName = Annotated[
     str,
-    _matching(
+    _pattern_validator(
         re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"), "must be 1 to 64 of a-z A-Z 0-9 . _ -: it names a folder"
     ),
 ]
-Event = Literal["end", "failure", "guard"]
+EventName = Literal["end", "failure", "guard"]
 
 
-@configured(_KEYS)
+@configured(_MODEL_CONFIG)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """`[sources]`: which core devices are looked at; what is left out does not restrict."""
 
-    thing_group: Annotated[str, _matching(_GROUP_ARN, "is no thing group's ARN")] | None = None
+    thing_group: Annotated[str, _pattern_validator(_GROUP_ARN, "is no thing group's ARN")] | None = None
     """ARN of the thing group the cores are in [ListCoreDevices: thingGroupArn]."""
     status: Literal["HEALTHY", "UNHEALTHY"] | None = None
     runtime: Literal["aws_nucleus_classic", "aws_nucleus_lite"] | None = None
@@ -85,7 +87,7 @@ class Sources:
     name: str | None = None
     """Glob of the core's name; asyncgg's own, the service has no such filter."""
 
-    def takes(self, core: CoreDevice) -> bool:
+    def matches(self, core: CoreDevice) -> bool:
         """Whether this core is looked at, by what the listing told of it; the thing group only the service can tell."""
         return (
             (self.name is None or fnmatch.fnmatchcase(core.name, self.name))
@@ -94,9 +96,9 @@ class Sources:
         )
 
 
-@configured(_KEYS)
+@configured(_MODEL_CONFIG)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ramp:
+class RampConfig:
     """`[guards.ramp]`: things per minute that grow with success [cf. AWS IoT Jobs: ExponentialRolloutRate]."""
 
     base_per_minute: Number
@@ -107,9 +109,9 @@ class Ramp:
     maximum_per_minute: Number | None = None
 
 
-@configured(_KEYS)
+@configured(_MODEL_CONFIG)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guards:
+class SafetyLimits:
     """`[guards]`: what stops a clean-up, or slows it down. Times in seconds."""
 
     max_things: Count | None = None
@@ -118,10 +120,10 @@ class Guards:
     """Most of the associations that were looked at."""
     max_percent_per_core: Percent | None = None
     """Most of any one core's associations."""
-    protect: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    protect: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
     """Files of a protect list, each a path from the policy's folder; `protect-names` holds entries themselves."""
-    protect_names: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
-    expect_account: Account | None = None
+    protect_names: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
+    expect_account: AccountId | None = None
     abort_at: Percent | None = None
     """Stop when so many percent of the finished things failed."""
     abort_after: Count = 100
@@ -132,38 +134,41 @@ class Guards:
     quota_share: Share = 1.0
     max_failed_share: Annotated[float, Strict(), Field(ge=0, lt=1)] = 0.01
     """Most of a sweep's cores that may not be listed: an incomplete view is not a small fleet."""
-    ramp: Ramp | None = None
+    ramp: RampConfig | None = None
 
 
-@configured(_KEYS)
+@configured(_MODEL_CONFIG)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class StateConfig:
     """`[state]`: what stays from one night to the next."""
 
     folder: str | None = None
     """Path from the policy's folder; NAME.state there unless given."""
-    keep: Count = 30
+    keep_runs: Count = 30
     """Runs whose journals and snapshots are kept."""
     resume_unfinished: StrictBool = False
     """Finish the last run first, when it was stopped."""
 
 
-@configured(_KEYS)
+@configured(_MODEL_CONFIG)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Notify:
+class NotifyConfig:
     """`[notify]`: who is told. A URL may be written `env:NAME`: the variable holds it then, and no file does."""
 
-    webhook: Annotated[tuple[Annotated[str, AfterValidator(_secret_url)], ...], BeforeValidator(_listed)] = ()
+    webhook: Annotated[
+        tuple[Annotated[str, AfterValidator(_validate_url_or_env)], ...], BeforeValidator(_as_tuple)
+    ] = ()
     webhook_headers: dict[
-        str, Annotated[str, _matching(_VARIABLE, "a header is written env:NAME, and the variable holds it")]
+        str,
+        Annotated[str, _pattern_validator(_ENV_REFERENCE, "a header is written env:NAME, and the variable holds it")],
     ] = field(default_factory=dict)
     sns: Annotated[
-        tuple[Annotated[str, _matching(_TOPIC_ARN, "is no SNS topic's ARN")], ...], BeforeValidator(_listed)
+        tuple[Annotated[str, _pattern_validator(_TOPIC_ARN, "is no SNS topic's ARN")], ...], BeforeValidator(_as_tuple)
     ] = ()
-    on: Annotated[tuple[Event, ...], BeforeValidator(_listed)] = ("end", "failure", "guard")
+    on: Annotated[tuple[EventName, ...], BeforeValidator(_as_tuple)] = ("end", "failure", "guard")
 
 
-@configured(_KEYS)
+@configured(_MODEL_CONFIG)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IotLimits:
     """`[iot]`: the account's quotas of AWS IoT in requests a second, and how much of them a clean-up may use.
@@ -171,8 +176,8 @@ class IotLimits:
     Defaults [AWS General Reference, AWS IoT Core endpoints and quotas]; all of these quotas can be raised.
     """
 
-    endpoint_url: Annotated[str, AfterValidator(_url)] | None = None
-    share: Share = 0.5
+    endpoint_url: Annotated[str, AfterValidator(_validate_url)] | None = None
+    quota_share: Share = 0.5
     describe_thing: Annotated[Number, Field(le=100_000)] = 350.0
     search_index: Annotated[Number, Field(le=100_000)] = 15.0
     list_things_in_thing_group: Annotated[Number, Field(le=100_000)] = 25.0
@@ -186,7 +191,7 @@ class IotLimits:
             Api.SEARCH_INDEX: self.search_index,
             Api.LIST_THINGS_IN_THING_GROUP: self.list_things_in_thing_group,
         }
-        return quota[api] * self.share
+        return quota[api] * self.quota_share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,14 +200,14 @@ class Policy:
 
     path: Path
     name: str
-    rules: tuple[Named, ...]
+    rules: tuple[Rule, ...]
     """At least one; a thing goes when one of them says yes."""
     protect: ProtectList
     """Both lists of the guards, read."""
     sources: Sources = field(default_factory=Sources)
-    guards: Guards = field(default_factory=Guards)
-    state: State = field(default_factory=State)
-    notify: Notify = field(default_factory=Notify)
+    guards: SafetyLimits = field(default_factory=SafetyLimits)
+    state: StateConfig = field(default_factory=StateConfig)
+    notify: NotifyConfig = field(default_factory=NotifyConfig)
     iot: IotLimits = field(default_factory=IotLimits)
 
     @property
@@ -213,12 +218,14 @@ class Policy:
     @property
     def conditions(self) -> tuple[Condition, ...]:
         """Every condition of every rule."""
-        return tuple(conditions(self.tree))
+        return tuple(iter_conditions(self.tree))
 
     @property
-    def asks(self) -> tuple[Api, ...]:
+    def required_apis(self) -> tuple[Api, ...]:
         """The operations of AWS IoT that the rules may need, without repetition."""
-        return tuple(dict.fromkeys(one.asks for one in self.conditions if one.asks is not None))
+        return tuple(
+            dict.fromkeys(condition.required_api for condition in self.conditions if condition.required_api is not None)
+        )
 
     @property
     def permissions(self) -> tuple[str, ...]:
@@ -228,15 +235,19 @@ class Policy:
             Api.SEARCH_INDEX: ("iot:SearchIndex",),
             Api.LIST_THINGS_IN_THING_GROUP: ("iot:DescribeThingGroup", "iot:ListThingsInThingGroup"),
         }
-        objects = (f"s3:GetObject on {one.file}" for one in self.lists if one.file.startswith("s3://"))
-        return tuple(dict.fromkeys([action for api in self.asks for action in actions[api]] + list(objects)))
+        s3_objects = (
+            f"s3:GetObject on {keep_list.file}" for keep_list in self.keep_lists if keep_list.file.startswith("s3://")
+        )
+        return tuple(
+            dict.fromkeys([action for api in self.required_apis for action in actions[api]] + list(s3_objects))
+        )
 
     @property
-    def lists(self) -> tuple[NotIn, ...]:
+    def keep_lists(self) -> tuple[NotIn, ...]:
         """The lists of what must stay."""
-        return tuple(one for one in self.conditions if isinstance(one, NotIn))
+        return tuple(condition for condition in self.conditions if isinstance(condition, NotIn))
 
     @property
-    def folder(self) -> Path:
+    def state_dir(self) -> Path:
         """Where the state is kept."""
         return self.path.parent / (self.state.folder or f"{self.name}.state")

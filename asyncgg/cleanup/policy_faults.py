@@ -11,9 +11,9 @@ from pydantic_core import ErrorDetails
 
 from asyncgg.cleanup.policy_lines import KeyPath
 
-__all__ = ["At", "Fault", "Faults", "no_such_key"]
+__all__ = ["Cursor", "Diagnostic", "Diagnostics", "unknown_key_message"]
 
-_WORDS: Final[Mapping[str, str]] = {
+_MESSAGES: Final[Mapping[str, str]] = {
     "missing": "is missing",
     "string_type": "must be text, in quotes",
     "bool_type": "must be true or false",
@@ -29,7 +29,7 @@ _WORDS: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Fault:
+class Diagnostic:
     """One thing that is wrong, or doubtful, in a policy."""
 
     line: int
@@ -37,74 +37,76 @@ class Fault:
     key: str
     message: str
 
-    def at(self, file: str) -> str:
+    def format(self, file: str) -> str:
         """As people read it: file, line, key, what."""
-        place = f"{file}:{self.line}" if self.line else file
-        return f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
+        location = f"{file}:{self.line}" if self.line else file
+        return f"{location}: {self.key}: {self.message}" if self.key else f"{location}: {self.message}"
 
 
 @dataclass(slots=True)
-class Faults:
+class Diagnostics:
     """Gathers what is found while a policy is read, so that all of it is told at once."""
 
     lines: Mapping[KeyPath, int] = field(default_factory=dict)
-    found: list[Fault] = field(default_factory=list)
-    warnings: list[Fault] = field(default_factory=list)
+    errors: list[Diagnostic] = field(default_factory=list)
+    warnings: list[Diagnostic] = field(default_factory=list)
 
-    def add(self, path: KeyPath, message: str) -> None:
+    def add_error(self, path: KeyPath, message: str) -> None:
         """Note a fault of the key at `path`."""
-        self.found.append(Fault(self.line(path), shown(path), message))
+        self.errors.append(Diagnostic(self.line_of(path), format_path(path), message))
 
-    def warn(self, path: KeyPath, message: str) -> None:
+    def add_warning(self, path: KeyPath, message: str) -> None:
         """Note a doubt about the key at `path`."""
-        self.warnings.append(Fault(self.line(path), shown(path), message))
+        self.warnings.append(Diagnostic(self.line_of(path), format_path(path), message))
 
-    def line(self, path: KeyPath) -> int:
+    def line_of(self, path: KeyPath) -> int:
         """The line of the key, or of the nearest table around it that stands in the file; 0 when none does."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 0)
 
-    def add_errors(
-        self, path: KeyPath, errors: Iterable[ErrorDetails], known: Mapping[KeyPath, Collection[str]]
+    def add_validation_errors(
+        self, path: KeyPath, errors: Iterable[ErrorDetails], known_keys: Mapping[KeyPath, Collection[str]]
     ) -> None:
         """Note what pydantic found in the table at `path`; `known` are the keys of it and of its tables."""
         for error in errors:
             inner = tuple(
                 part for part in error["loc"] if not isinstance(part, str) or not part.startswith("function-")
             )
-            whole = (*path, *inner)
+            full_path = (*path, *inner)
             if error["type"] == "unexpected_keyword_argument":
-                self.add(whole, no_such_key(str(inner[-1]), known.get(inner[:-1], ())))
+                self.add_error(full_path, unknown_key_message(str(inner[-1]), known_keys.get(inner[:-1], ())))
             else:
-                self.add(whole, _words(error))
+                self.add_error(full_path, _format_error(error))
 
 
 @dataclass(frozen=True, slots=True)
-class At:
+class Cursor:
     """Where a reader is: a key's path, and where its faults go."""
 
     path: KeyPath
-    faults: Faults
+    diagnostics: Diagnostics
 
-    def __call__(self, *more: str | int) -> At:
+    def __call__(self, *keys: str | int) -> Cursor:
         """Further within."""
-        return At((*self.path, *more), self.faults)
+        return Cursor((*self.path, *keys), self.diagnostics)
 
-    def wrong(self, message: str) -> None:
+    def error(self, message: str) -> None:
         """Note a fault of this key."""
-        self.faults.add(self.path, message)
+        self.diagnostics.add_error(self.path, message)
 
 
-def no_such_key(key: str, known: Collection[str]) -> str:
+def unknown_key_message(key: str, known_keys: Collection[str]) -> str:
     """The words for a key nobody knows."""
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    matches = difflib.get_close_matches(key, known_keys, n=1, cutoff=0.6)
     return (
-        f"there is no such key; did you mean {near[0]}?" if near else f"there is no such key; known: {', '.join(known)}"
+        f"there is no such key; did you mean {matches[0]}?"
+        if matches
+        else f"there is no such key; known: {', '.join(known_keys)}"
     )
 
 
-def shown(path: KeyPath) -> str:
+def format_path(path: KeyPath) -> str:
     """A path as people write it, arrays counted from 1: `rule[2].not.name`."""
     text = ""
     for part in path:
@@ -112,14 +114,14 @@ def shown(path: KeyPath) -> str:
     return text
 
 
-def _words(error: ErrorDetails) -> str:
+def _format_error(error: ErrorDetails) -> str:
     kind, value = error["type"], error["input"]
     if kind == "missing":
-        return _WORDS[kind]
+        return _MESSAGES[kind]
     context: Mapping[str, Any] = error.get("ctx", {})
     if kind == "literal_error":
         return f"{value!r} is none of {context['expected']}"
-    if kind in _WORDS:
-        return f"{value!r} {_WORDS[kind]}" if not isinstance(value, dict | list) else _WORDS[kind]
+    if kind in _MESSAGES:
+        return f"{value!r} {_MESSAGES[kind]}" if not isinstance(value, dict | list) else _MESSAGES[kind]
     message = str(error["msg"]).removeprefix("Value error, ").replace("Input should", "must")
     return f"{value!r} {message}" if message.startswith(("is ", "must ")) else message

@@ -12,37 +12,46 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from asyncgg.cleanup.keep import local_file
-from asyncgg.cleanup.policy import Guards, IotLimits, Name, Notify, Policy, Ramp, Sources, State
-from asyncgg.cleanup.policy_doubts import doubts
-from asyncgg.cleanup.policy_faults import Fault, Faults, no_such_key
+from asyncgg.cleanup.keep import resolve_path
+from asyncgg.cleanup.policy import (
+    IotLimits,
+    NotifyConfig,
+    Policy,
+    PolicyName,
+    RampConfig,
+    SafetyLimits,
+    Sources,
+    StateConfig,
+)
+from asyncgg.cleanup.policy_doubts import lint_policy
+from asyncgg.cleanup.policy_faults import Diagnostic, Diagnostics, unknown_key_message
 from asyncgg.cleanup.policy_lines import KeyPath, key_lines
-from asyncgg.cleanup.policy_rules import read_rules
+from asyncgg.cleanup.policy_rules import parse_rules
 from asyncgg.errors import SettingsError, UsageError
 from asyncgg.manifest import ProtectList, load_protect_list
 
-__all__ = ["Checked", "check_policy", "load_policy"]
+__all__ = ["PolicyCheck", "check_policy", "load_policy"]
 
 _TABLES: Final[Mapping[str, type[Any]]] = {
     "sources": Sources,
-    "guards": Guards,
-    "state": State,
-    "notify": Notify,
+    "guards": SafetyLimits,
+    "state": StateConfig,
+    "notify": NotifyConfig,
     "iot": IotLimits,
 }
-_TOP: Final = ("name", *_TABLES, "rule")
-_PLACE: Final = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)$")
+_TOP_LEVEL_KEYS: Final = ("name", *_TABLES, "rule")
+_TOML_POSITION: Final = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)$")
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class PolicyCheck:
     """A policy's file after it was read."""
 
     policy: Policy | None
     """None when there is any fault."""
-    faults: tuple[Fault, ...]
+    errors: tuple[Diagnostic, ...]
     """By line; all of them, not only the first."""
-    warnings: tuple[Fault, ...]
+    warnings: tuple[Diagnostic, ...]
 
 
 def load_policy(path: Path) -> Policy:
@@ -51,55 +60,59 @@ def load_policy(path: Path) -> Policy:
     Raises:
         SettingsError: it cannot be read, or has faults: a line for each, with file, line and key.
     """
-    checked = check_policy(path)
-    if checked.policy is None:
-        raise SettingsError("\n".join(fault.at(str(path)) for fault in checked.faults))
-    return checked.policy
+    check = check_policy(path)
+    if check.policy is None:
+        raise SettingsError("\n".join(error.format(str(path)) for error in check.errors))
+    return check.policy
 
 
-def check_policy(path: Path) -> Checked:
+def check_policy(path: Path) -> PolicyCheck:
     """The policy in this file, or every fault it has; its lists of names to protect are read too, nothing is asked.
 
     Raises:
         SettingsError: the file cannot be read at all.
     """
-    text = _text(path)
+    text = _read_text(path)
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        return Checked(None, (_not_toml(error, text),), ())
+        return PolicyCheck(None, (_toml_diagnostic(error, text),), ())
     except RecursionError:
-        return Checked(None, (Fault(0, "", "is nested too deeply"),), ())
-    faults = Faults(key_lines(text))
-    for key in values.keys() - set(_TOP):
-        faults.add((key,), no_such_key(key, _TOP))
-    name = _checked(Name, values.get("name", path.stem), ("name",), faults)
-    tables = {key: _checked(kind, values.get(key, {}), (key,), faults) for key, kind in _TABLES.items()}
-    rules = read_rules(values.get("rule"), faults)
-    protect = _protect(values.get("guards"), path, faults)
+        return PolicyCheck(None, (Diagnostic(0, "", "is nested too deeply"),), ())
+    diagnostics = Diagnostics(key_lines(text))
+    for key in values.keys() - set(_TOP_LEVEL_KEYS):
+        diagnostics.add_error((key,), unknown_key_message(key, _TOP_LEVEL_KEYS))
+    name = _validate(PolicyName, values.get("name", path.stem), ("name",), diagnostics)
+    tables = {key: _validate(kind, values.get(key, {}), (key,), diagnostics) for key, kind in _TABLES.items()}
+    rules = parse_rules(values.get("rule"), diagnostics)
+    protect = _load_protect_list(values.get("guards"), path, diagnostics)
     policy = None
-    if not faults.found:
+    if not diagnostics.errors:
         policy = Policy(path=path, name=name, rules=rules, protect=protect, **tables)
-        _look_twice(policy, values, faults)
-    return Checked(None if faults.found else policy, tuple(sorted(faults.found)), tuple(sorted(faults.warnings)))
+        _check_whole_policy(policy, values, diagnostics)
+    return PolicyCheck(
+        None if diagnostics.errors else policy, tuple(sorted(diagnostics.errors)), tuple(sorted(diagnostics.warnings))
+    )
 
 
-def _look_twice(policy: Policy, values: Any, faults: Faults) -> None:
+def _check_whole_policy(policy: Policy, values: Any, diagnostics: Diagnostics) -> None:
     """What only a whole policy shows."""
     ramp = policy.guards.ramp
     if ramp and ramp.maximum_per_minute is not None and ramp.maximum_per_minute < ramp.base_per_minute:
-        faults.add(("guards", "ramp", "maximum-per-minute"), "is less than base-per-minute")
-    for path, message in doubts(policy):
-        faults.warn(path, message)
-    for one in policy.lists:
-        file = local_file(policy.path, one.file)
+        diagnostics.add_error(("guards", "ramp", "maximum-per-minute"), "is less than base-per-minute")
+    for path, message in lint_policy(policy):
+        diagnostics.add_warning(path, message)
+    for keep_list in policy.keep_lists:
+        file = resolve_path(policy.path, keep_list.file)
         if file is not None and not file.is_file():
-            faults.warn(_where(values, one.file, faults), f"{file} is not there now; without it no run will start")
+            diagnostics.add_warning(
+                _locate(values, keep_list.file, diagnostics), f"{file} is not there now; without it no run will start"
+            )
 
 
-def _where(values: Any, file: str, faults: Faults) -> KeyPath:
+def _locate(values: Any, file: str, diagnostics: Diagnostics) -> KeyPath:
     """The first `not-in` that names this file."""
-    for path in faults.lines:
+    for path in diagnostics.lines:
         if path[-1] == "not-in" or path[-2:] == ("not-in", "file"):
             value = values
             for part in path:
@@ -113,44 +126,44 @@ _adapter = cache(TypeAdapter)
 """Of one kind of table; to make one takes 5 ms."""
 
 
-def _checked(kind: Any, value: object, path: KeyPath, faults: Faults) -> Any:
+def _validate(kind: Any, value: object, path: KeyPath, diagnostics: Diagnostics) -> Any:
     try:
         return _adapter(kind).validate_python(value)
     except ValidationError as error:
-        known: dict[KeyPath, tuple[str, ...]] = {(): _keys(kind), ("ramp",): _keys(Ramp)}
-        faults.add_errors(path, error.errors(include_url=False), known)
+        known_keys: dict[KeyPath, tuple[str, ...]] = {(): _toml_keys(kind), ("ramp",): _toml_keys(RampConfig)}
+        diagnostics.add_validation_errors(path, error.errors(include_url=False), known_keys)
         return None
 
 
-def _keys(kind: Any) -> tuple[str, ...]:
-    return tuple(one.name.replace("_", "-") for one in fields(kind)) if isinstance(kind, type) else ()
+def _toml_keys(kind: Any) -> tuple[str, ...]:
+    return tuple(config_field.name.replace("_", "-") for config_field in fields(kind)) if isinstance(kind, type) else ()
 
 
-def _protect(guards: object, policy: Path, faults: Faults) -> ProtectList:
+def _load_protect_list(guards: object, policy: Path, diagnostics: Diagnostics) -> ProtectList:
     """Both lists of the guards; from the values as written, so that faults of other guards hide none of theirs."""
     entries: list[str] = []
-    for path, file in _texts(guards, "protect"):
+    for path, file in _iter_strings(guards, "protect"):
         try:
             entries += load_protect_list(str(policy.parent / file)).entries
         except UsageError as error:
-            faults.add(path, str(error).replace("check the path of --protect", "check the path"))
-    for path, entry in _texts(guards, "protect-names"):
+            diagnostics.add_error(path, str(error).replace("check the path of --protect", "check the path"))
+    for path, entry in _iter_strings(guards, "protect-names"):
         try:
             entries += ProtectList((entry,)).entries
         except UsageError as error:
-            faults.add(path, str(error))
+            diagnostics.add_error(path, str(error))
     return ProtectList(tuple(entries))
 
 
-def _texts(table: object, key: str) -> Iterator[tuple[KeyPath, str]]:
+def _iter_strings(table: object, key: str) -> Iterator[tuple[KeyPath, str]]:
     value = table.get(key) if isinstance(table, dict) else None
     if isinstance(value, str):
         yield ("guards", key), value
     elif isinstance(value, list):
-        yield from ((("guards", key, number), one) for number, one in enumerate(value) if isinstance(one, str))
+        yield from ((("guards", key, number), text) for number, text in enumerate(value) if isinstance(text, str))
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
@@ -162,8 +175,8 @@ def _text(path: Path) -> str:
         raise SettingsError(f"{path}: the policy cannot be read: {reason}") from None
 
 
-def _not_toml(error: tomllib.TOMLDecodeError, text: str) -> Fault:
-    words = str(error)
-    found = _PLACE.search(words)
-    line = int(found.group(1)) if found and found.group(1) else text.count("\n") + 1
-    return Fault(line, "", f"is not TOML: {_PLACE.sub('', words)}")
+def _toml_diagnostic(error: tomllib.TOMLDecodeError, text: str) -> Diagnostic:
+    message = str(error)
+    match = _TOML_POSITION.search(message)
+    line = int(match.group(1)) if match and match.group(1) else text.count("\n") + 1
+    return Diagnostic(line, "", f"is not TOML: {_TOML_POSITION.sub('', message)}")

@@ -11,35 +11,35 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from asyncgg.cleanup.rules import Api, Described, Known, NoAnswer, SetQuestion
+from asyncgg.cleanup.rules import Api, Facts, QueryFailed, SetQuery, ThingDescription
 
-__all__ = ["QuestionStatistics", "Questions", "Registry"]
+__all__ = ["RegistryStatistics", "RegistryCache", "ThingRegistry"]
 
-_HELD: Final = 100_000
+_MAX_CACHED: Final = 100_000
 """Things whose description is held: enough for the things of many cores, little enough for a million."""
 
-_TOLD: Final = 3
+_MAX_WARNINGS: Final = 3
 """Reasons why things could not be asked for that people are told; a fourth would hardly help."""
 
 
-class Registry(Protocol):
+class ThingRegistry(Protocol):
     """Who answers; an answer that could not be had is `NoAnswer`, and only `CredentialsError` is raised."""
 
-    async def describe(self, thing: str) -> Described | NoAnswer:
+    async def describe_thing(self, thing: str) -> ThingDescription | QueryFailed:
         """What the registry says of one thing."""
         ...
 
-    async def members(self, group: str, recursive: bool) -> frozenset[str] | NoAnswer:
+    async def list_group(self, group: str, recursive: bool) -> frozenset[str] | QueryFailed:
         """All things of a thing group."""
         ...
 
-    async def search(self, query: str) -> frozenset[str] | NoAnswer:
+    async def search_index(self, query: str) -> frozenset[str] | QueryFailed:
         """All things that fleet indexing finds."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class QuestionStatistics:
+class RegistryStatistics:
     """What was asked so far."""
 
     things: int
@@ -48,11 +48,11 @@ class QuestionStatistics:
     """Of these: those the registry does not have."""
     sets: int
     """Thing groups and queries asked for."""
-    unanswered: int
+    failed: int
     """Questions of both kinds without an answer."""
 
 
-class Questions:
+class RegistryCache:
     """Asks a registry for what the rules need, and keeps what it said.
 
     `lists`: the names of each `not-in`, read before. `registry`: None where no rule asks AWS IoT. `on_warning`: told
@@ -61,7 +61,7 @@ class Questions:
 
     def __init__(
         self,
-        registry: Registry | None = None,
+        registry: ThingRegistry | None = None,
         *,
         lists: Mapping[str, frozenset[str]] | None = None,
         concurrency: int = 32,
@@ -70,76 +70,76 @@ class Questions:
         self._registry = registry
         self._concurrency = concurrency
         self._warn = on_warning
-        self._sets: dict[SetQuestion, frozenset[str] | NoAnswer] = {}
-        self._things: dict[str, Described | NoAnswer] = {}
-        self._asked = self._missing = self._unanswered = 0
-        self._reasons: set[str] = set()
-        self.known: Final = Known(lists=dict(lists or {}), sets=self._sets, things=self._things)
+        self._sets: dict[SetQuery, frozenset[str] | QueryFailed] = {}
+        self._things: dict[str, ThingDescription | QueryFailed] = {}
+        self._things_queried = self._missing = self._failed = 0
+        self._warned_reasons: set[str] = set()
+        self.facts: Final = Facts(lists=dict(lists or {}), sets=self._sets, things=self._things)
         """Every answer so far; it grows as more is asked."""
 
-    def statistics(self) -> QuestionStatistics:
+    def statistics(self) -> RegistryStatistics:
         """What was asked so far."""
-        return QuestionStatistics(self._asked, self._missing, len(self._sets), self._unanswered)
+        return RegistryStatistics(self._things_queried, self._missing, len(self._sets), self._failed)
 
-    async def ask_sets(self, questions: Iterable[SetQuestion]) -> None:
+    async def fetch_sets(self, queries: Iterable[SetQuery]) -> None:
         """Ask what has not been asked. Raises `CredentialsError`."""
-        for question in dict.fromkeys(questions):
-            if question not in self._sets:
-                answer = self._sets[question] = await self._set(question)
-                if isinstance(answer, NoAnswer):
-                    self._unanswered += 1
-                    self._warn(f"{answer.reason}; a rule that needs this selects nothing")
-                elif not answer and question.api is Api.LIST_THINGS_IN_THING_GROUP:
-                    self._warn(f"the thing group {question.subject} has no things")
+        for query in dict.fromkeys(queries):
+            if query not in self._sets:
+                result = self._sets[query] = await self._query_set(query)
+                if isinstance(result, QueryFailed):
+                    self._failed += 1
+                    self._warn(f"{result.reason}; a rule that needs this selects nothing")
+                elif not result and query.api is Api.LIST_THINGS_IN_THING_GROUP:
+                    self._warn(f"the thing group {query.subject} has no things")
 
-    async def ask_things(self, things: Iterable[str]) -> None:
+    async def fetch_things(self, things: Iterable[str]) -> None:
         """Ask for those that have not been asked for, several at the same time. Raises `CredentialsError`."""
-        wanted = [thing for thing in dict.fromkeys(things) if thing not in self._things]
-        left = iter(wanted)
+        missing = [thing for thing in dict.fromkeys(things) if thing not in self._things]
+        pending = iter(missing)
 
-        async def work() -> None:
-            for thing in left:
-                self._note(thing, await self._thing(thing))
+        async def worker() -> None:
+            for thing in pending:
+                self._record(thing, await self._describe(thing))
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(self._concurrency, len(wanted))):
-                    group.create_task(work())
+                for _ in range(min(self._concurrency, len(missing))):
+                    group.create_task(worker())
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
 
-    async def confirms_one_of(self, things: Iterable[str]) -> bool:
+    async def any_exists(self, things: Iterable[str]) -> bool:
         """Whether the registry has one of these for sure; asked in turn until it has. Raises `CredentialsError`."""
         for thing in things:
-            answer = await self._thing(thing)
-            if isinstance(answer, Described) and answer.exists:
+            result = await self._describe(thing)
+            if isinstance(result, ThingDescription) and result.exists:
                 return True
         return False
 
-    def make_room(self) -> None:
+    def evict(self) -> None:
         """Forget the things when they are many; between two chunks of candidates, never within one."""
-        if len(self._things) > _HELD:
+        if len(self._things) > _MAX_CACHED:
             self._things.clear()
 
-    async def _set(self, question: SetQuestion) -> frozenset[str] | NoAnswer:
+    async def _query_set(self, query: SetQuery) -> frozenset[str] | QueryFailed:
         if self._registry is None:
-            return NoAnswer("AWS IoT is not asked here")
-        if question.api is Api.SEARCH_INDEX:
-            return await self._registry.search(question.subject)
-        return await self._registry.members(question.subject, question.recursive)
+            return QueryFailed("AWS IoT is not asked here")
+        if query.api is Api.SEARCH_INDEX:
+            return await self._registry.search_index(query.subject)
+        return await self._registry.list_group(query.subject, query.recursive)
 
-    async def _thing(self, thing: str) -> Described | NoAnswer:
+    async def _describe(self, thing: str) -> ThingDescription | QueryFailed:
         if self._registry is None:
-            return NoAnswer("AWS IoT is not asked here")
-        return await self._registry.describe(thing)
+            return QueryFailed("AWS IoT is not asked here")
+        return await self._registry.describe_thing(thing)
 
-    def _note(self, thing: str, answer: Described | NoAnswer) -> None:
-        self._things[thing] = answer
-        self._asked += 1
-        if isinstance(answer, NoAnswer):
-            self._unanswered += 1
-            if answer.reason not in self._reasons and len(self._reasons) < _TOLD:
-                self._reasons.add(answer.reason)
-                self._warn(f"{answer.reason}; a thing that cannot be asked for is not selected by a rule that needs it")
-        elif not answer.exists:
+    def _record(self, thing: str, result: ThingDescription | QueryFailed) -> None:
+        self._things[thing] = result
+        self._things_queried += 1
+        if isinstance(result, QueryFailed):
+            self._failed += 1
+            if result.reason not in self._warned_reasons and len(self._warned_reasons) < _MAX_WARNINGS:
+                self._warned_reasons.add(result.reason)
+                self._warn(f"{result.reason}; a thing that cannot be asked for is not selected by a rule that needs it")
+        elif not result.exists:
             self._missing += 1

@@ -10,12 +10,12 @@ from asyncgg.engine import StopReason
 from asyncgg.model import RunState
 from asyncgg.settings import Settings
 
-__all__ = ["Reins", "StoppedError", "Work"]
+__all__ = ["StopController", "StoppedError", "Stoppable"]
 
 T = TypeVar("T")
 
 
-class Work(Protocol):
+class Stoppable(Protocol):
     """A sweep or a run: it can be stopped, and tells how it stands."""
 
     def stop(self, stop: StopReason) -> None:
@@ -35,15 +35,15 @@ class StoppedError(Exception):
         self.stop = stop
 
 
-class Reins:
+class StopController:
     """Of one night. `deadline`: seconds from now; None for as long as it takes. `on_work`: told what is going on."""
 
-    def __init__(self, deadline: float | None, on_work: Callable[[Work], None]) -> None:
+    def __init__(self, deadline: float | None, on_start: Callable[[Stoppable], None]) -> None:
         self._clock = asyncio.get_running_loop().time
-        self._over_at = None if deadline is None else self._clock() + deadline
-        self._on_work = on_work
+        self._deadline_at = None if deadline is None else self._clock() + deadline
+        self._on_start = on_start
         self._stop: StopReason | None = None
-        self._work: Work | None = None
+        self._active: Stoppable | None = None
         self._task: asyncio.Task[Any] | None = None
 
     def stop(self, stop: StopReason) -> None:
@@ -51,30 +51,30 @@ class Reins:
         self._stop = self._stop or stop
         if self._task is not None:
             self._task.cancel()
-        elif self._work is not None:
-            self._work.stop(stop)
+        elif self._active is not None:
+            self._active.stop(stop)
 
-    def begun(self, work: Work) -> None:
+    def attach(self, stoppable: Stoppable) -> None:
         """A sweep or a run begins."""
-        self._work = work
-        self._on_work(work)
+        self._active = stoppable
+        self._on_start(stoppable)
         if self._stop is not None:
-            work.stop(self._stop)
+            stoppable.stop(self._stop)
 
-    def timed(self, settings: Settings) -> Settings:
+    def with_remaining_deadline(self, settings: Settings) -> Settings:
         """The settings with what is left of the night's time as their deadline."""
-        if self._over_at is None:
+        if self._deadline_at is None:
             return settings
-        return settings.model_copy(update={"deadline": max(0.001, self._over_at - self._clock())})
+        return settings.model_copy(update={"deadline": max(0.001, self._deadline_at - self._clock())})
 
-    async def within(self, work: Coroutine[Any, Any, T]) -> T:
+    async def run_cancellable(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Do what has no stop of its own. Raises `StoppedError` when it is cut off, by a stop or at the deadline."""
-        task: asyncio.Task[T] = asyncio.create_task(work)
+        task: asyncio.Task[T] = asyncio.create_task(coroutine)
         self._task = task
         if self._stop is not None:
             task.cancel()
         try:
-            async with asyncio.timeout_at(self._over_at):
+            async with asyncio.timeout_at(self._deadline_at):
                 return await task
         except TimeoutError:
             raise StoppedError(StopReason(RunState.DEADLINE, "the deadline came")) from None

@@ -11,20 +11,29 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from asyncgg.cleanup.policy import Policy
-from asyncgg.cleanup.questions import Questions
-from asyncgg.cleanup.rules import Answer, Candidate, Finding, Known, SetQuestion, deciding, examine, reason
+from asyncgg.cleanup.questions import RegistryCache
+from asyncgg.cleanup.rules import (
+    Candidate,
+    Evaluation,
+    Facts,
+    SetQuery,
+    Ternary,
+    deciding_conditions,
+    evaluate,
+    format_reason,
+)
 from asyncgg.cleanup.rules.asked import SetCondition, ThingCondition
 
-__all__ = ["Decision", "Verdict", "decide", "select"]
+__all__ = ["Decision", "Disposition", "decide_candidate", "decide_chunks"]
 
 
-class Verdict(StrEnum):
+class Disposition(StrEnum):
     """What becomes of one candidate."""
 
     SELECTED = "selected"
     KEPT = "kept"
     """No rule selects it."""
-    DOUBTFUL = "doubtful"
+    UNDETERMINED = "doubtful"
     """It might be selected if an answer were known; kept."""
     PROTECTED = "protected"
     """Kept whatever the rules say."""
@@ -37,20 +46,20 @@ class Decision(NamedTuple):
 
     core: str
     thing: str
-    verdict: Verdict
+    disposition: Disposition
     reason: str
     """The facts that decided, under the ids of their rules."""
 
     @property
     def selected(self) -> bool:
         """Whether it goes."""
-        return self.verdict is Verdict.SELECTED
+        return self.disposition is Disposition.SELECTED
 
 
-async def select(
+async def decide_chunks(
     policy: Policy,
     candidates: Iterable[Sequence[Candidate]] | AsyncIterable[Sequence[Candidate]],
-    questions: Questions,
+    cache: RegistryCache,
     now: float,
 ) -> AsyncIterator[Decision]:
     """Decide about every candidate, in their order; one chunk at a time is held. `now`: seconds since 1970, UTC.
@@ -58,79 +67,86 @@ async def select(
     Raises:
         CredentialsError: AWS IoT does not accept the credentials, and there are no others.
     """
-    async for chunk in _each(candidates):
-        questions.make_room()
-        for decision in await _decided(policy, chunk, questions, now):
+    async for chunk in _aiter_chunks(candidates):
+        cache.evict()
+        for decision in await _decide_chunk(policy, chunk, cache, now):
             yield decision
 
 
-def decide(policy: Policy, candidate: Candidate, known: Known, now: float) -> Decision:
+def decide_candidate(policy: Policy, candidate: Candidate, facts: Facts, now: float) -> Decision:
     """What becomes of one candidate by what is known. Pure."""
-    kept = _kept(policy, candidate)
-    return kept or _judged(candidate, examine(policy.tree, candidate, known, now), known, now)
+    precluded = _precluded(policy, candidate)
+    return precluded or _from_evaluation(candidate, evaluate(policy.tree, candidate, facts, now), facts, now)
 
 
-async def _decided(policy: Policy, chunk: Sequence[Candidate], questions: Questions, now: float) -> list[Decision]:
-    known, tree = questions.known, policy.tree
-    decisions: list[Decision | None] = [_kept(policy, candidate) for candidate in chunk]
-    findings: dict[int, Finding] = {}
+async def _decide_chunk(policy: Policy, chunk: Sequence[Candidate], cache: RegistryCache, now: float) -> list[Decision]:
+    facts, tree = cache.facts, policy.tree
+    decisions: list[Decision | None] = [_precluded(policy, candidate) for candidate in chunk]
+    evaluations: dict[int, Evaluation] = {}
 
-    def judge(places: Iterable[int]) -> list[int]:
+    def evaluate_open(indexes: Iterable[int]) -> list[int]:
         """The places still open after what is known now."""
-        still = []
-        for place in places:
-            finding = findings[place] = examine(tree, chunk[place], known, now)
-            if finding.answer is Answer.UNKNOWN:
-                still.append(place)
-        return still
+        unresolved = []
+        for index in indexes:
+            evaluation = evaluations[index] = evaluate(tree, chunk[index], facts, now)
+            if evaluation.result is Ternary.UNKNOWN:
+                unresolved.append(index)
+        return unresolved
 
-    undecided = judge([place for place, decision in enumerate(decisions) if decision is None])
-    while sets := _open_sets([(chunk[place], findings[place]) for place in undecided], known):
-        await questions.ask_sets(sets)
-        undecided = judge(undecided)
-    things = [chunk[place].thing for place in undecided if _needs_thing(chunk[place], findings[place], known)]
+    undecided = evaluate_open([index for index, decision in enumerate(decisions) if decision is None])
+    while sets := _missing_set_queries([(chunk[index], evaluations[index]) for index in undecided], facts):
+        await cache.fetch_sets(sets)
+        undecided = evaluate_open(undecided)
+    things = [chunk[index].thing for index in undecided if _needs_description(chunk[index], evaluations[index], facts)]
     if things:
-        await questions.ask_things(things)
-        judge(undecided)
-    return [decision or _judged(chunk[place], findings[place], known, now) for place, decision in enumerate(decisions)]
+        await cache.fetch_things(things)
+        evaluate_open(undecided)
+    return [
+        decision or _from_evaluation(chunk[index], evaluations[index], facts, now)
+        for index, decision in enumerate(decisions)
+    ]
 
 
-def _kept(policy: Policy, candidate: Candidate) -> Decision | None:
+def _precluded(policy: Policy, candidate: Candidate) -> Decision | None:
     """The decision that no rule can change, if there is one."""
     core, thing = candidate.core.name, candidate.thing
-    if not policy.sources.takes(candidate.core):  # first: what is outside counts in no percentage
-        return Decision(core, thing, Verdict.OUTSIDE, f"the core {core} is outside [sources]")
+    if not policy.sources.matches(candidate.core):  # first: what is outside counts in no percentage
+        return Decision(core, thing, Disposition.OUTSIDE, f"the core {core} is outside [sources]")
     if entry := policy.protect.match(core, thing):
-        return Decision(core, thing, Verdict.PROTECTED, f"protected by {entry}")
+        return Decision(core, thing, Disposition.PROTECTED, f"protected by {entry}")
     return None
 
 
-_VERDICTS = {Answer.YES: Verdict.SELECTED, Answer.NO: Verdict.KEPT, Answer.UNKNOWN: Verdict.DOUBTFUL}
+_DISPOSITIONS = {
+    Ternary.YES: Disposition.SELECTED,
+    Ternary.NO: Disposition.KEPT,
+    Ternary.UNKNOWN: Disposition.UNDETERMINED,
+}
 
 
-def _judged(candidate: Candidate, finding: Finding, known: Known, now: float) -> Decision:
-    words = reason(finding, candidate, known, now)
-    return Decision(candidate.core.name, candidate.thing, _VERDICTS[finding.answer], words)
+def _from_evaluation(candidate: Candidate, evaluation: Evaluation, facts: Facts, now: float) -> Decision:
+    text = format_reason(evaluation, candidate, facts, now)
+    return Decision(candidate.core.name, candidate.thing, _DISPOSITIONS[evaluation.result], text)
 
 
-def _open_sets(open_ones: Iterable[tuple[Candidate, Finding]], known: Known) -> list[SetQuestion]:
+def _missing_set_queries(unresolved: Iterable[tuple[Candidate, Evaluation]], facts: Facts) -> list[SetQuery]:
     """The sets not yet asked for that could decide one of these."""
-    wanted: dict[SetQuestion, None] = {}
-    for candidate, finding in open_ones:
-        for part in deciding(finding):
-            if isinstance(part.node, SetCondition) and not part.node.asked(candidate, known):
-                wanted[part.node.question] = None
-    return list(wanted)
+    queries: dict[SetQuery, None] = {}
+    for candidate, evaluation in unresolved:
+        for part in deciding_conditions(evaluation):
+            if isinstance(part.node, SetCondition) and not part.node.is_resolved(candidate, facts):
+                queries[part.node.set_query] = None
+    return list(queries)
 
 
-def _needs_thing(candidate: Candidate, finding: Finding, known: Known) -> bool:
+def _needs_description(candidate: Candidate, evaluation: Evaluation, facts: Facts) -> bool:
     """Whether the thing's description, not yet asked for, could decide."""
-    if candidate.thing in known.things:
+    if candidate.thing in facts.things:
         return False
-    return any(isinstance(part.node, ThingCondition) for part in deciding(finding))
+    return any(isinstance(part.node, ThingCondition) for part in deciding_conditions(evaluation))
 
 
-async def _each(
+async def _aiter_chunks(
     candidates: Iterable[Sequence[Candidate]] | AsyncIterable[Sequence[Candidate]],
 ) -> AsyncIterator[Sequence[Candidate]]:
     if isinstance(candidates, AsyncIterable):

@@ -8,67 +8,71 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from asyncgg.cleanup.canary import has_passed, note_failed, note_passed, still_listed
-from asyncgg.cleanup.means import Means
-from asyncgg.cleanup.nights import Night
-from asyncgg.cleanup.outcome import Canary
-from asyncgg.cleanup.policy import Guards
+from asyncgg.cleanup.canary import count_still_associated, is_canary_verified, mark_canary_failed, mark_canary_passed
+from asyncgg.cleanup.means import PolicyContext
+from asyncgg.cleanup.nights import RunDirectory
+from asyncgg.cleanup.outcome import CanaryResult
+from asyncgg.cleanup.policy import SafetyLimits
 from asyncgg.cleanup.reins import StoppedError
 from asyncgg.engine import RunResult
 from asyncgg.journal import JournalReader
 from asyncgg.model import RunState, Summary
 from asyncgg.ratelimit import RampPlan
 
-__all__ = ["Sent", "send", "summary_of"]
+__all__ = ["RolloutResult", "roll_out", "read_summary"]
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class RolloutResult:
     """What the sending came to."""
 
     result: RunResult
     summary: Summary
-    canary: Canary | None = None
+    canary: CanaryResult | None = None
 
 
-async def send(night: Night, guards: Guards, means: Means) -> Sent:
+async def roll_out(run_dir: RunDirectory, guards: SafetyLimits, context: PolicyContext) -> RolloutResult:
     """Send what is pending of the night's run. Raises as `asyncgg.runs.execute`, and `GuardError` as `still_listed`."""
-    first = guards.canary
-    before = summary_of(night)
-    canary: Canary | None = None
-    if first is not None and before.total > first and not has_passed(night):
-        left = first - before.disassociated - before.failed
-        if left > 0:
-            result, summary = await means.execute(night.journal, first=left)
+    canary_size = guards.canary
+    initial = read_summary(run_dir)
+    canary: CanaryResult | None = None
+    if canary_size is not None and initial.total > canary_size and not is_canary_verified(run_dir):
+        remaining = canary_size - initial.disassociated - initial.failed
+        if remaining > 0:
+            result, summary = await context.execute(run_dir.journal, limit=remaining)
             if not result.limit_reached:
-                return Sent(result, summary)
+                return RolloutResult(result, summary)
         try:
-            canary = await _verified(night, first, means)
+            canary = await _verify_canary(run_dir, canary_size, context)
         except StoppedError as stopped:
             stop = stopped.stop
-            return Sent(RunResult(stop.state, stop.message, stop.is_auth_error), summary_of(night))
+            return RolloutResult(RunResult(stop.state, stop.message, stop.is_auth_error), read_summary(run_dir))
         if not canary.passed:
-            await note_failed(night, canary.words)
-            return Sent(RunResult(RunState.ABORTED, canary.words), summary_of(night), canary)
-        await note_passed(night)
-    result, summary = await means.execute(night.journal, ramp=_ramp(guards))
-    return Sent(result, summary, canary)
+            await mark_canary_failed(run_dir, canary.failure_reason)
+            return RolloutResult(RunResult(RunState.ABORTED, canary.failure_reason), read_summary(run_dir), canary)
+        await mark_canary_passed(run_dir)
+    result, summary = await context.execute(run_dir.journal, ramp=_ramp_plan(guards))
+    return RolloutResult(result, summary, canary)
 
 
-def summary_of(night: Night) -> Summary:
+def read_summary(run_dir: RunDirectory) -> Summary:
     """The figures of the night's journal. Raises `JournalError`."""
-    with JournalReader(night.journal) as reader:
+    with JournalReader(run_dir.journal) as reader:
         return reader.summary()
 
 
-async def _verified(night: Night, first: int, means: Means) -> Canary:
-    if failed := summary_of(night).failed:
-        return Canary(first, 0, failed)
-    means.on_step(f"verifying the canary: are its {first:,} things gone?")
-    return Canary(first, await means.reins.within(still_listed(night, first, means)), 0)
+async def _verify_canary(run_dir: RunDirectory, canary_size: int, context: PolicyContext) -> CanaryResult:
+    if failed := read_summary(run_dir).failed:
+        return CanaryResult(canary_size, 0, failed)
+    context.on_stage(f"verifying the canary: are its {canary_size:,} things gone?")
+    return CanaryResult(
+        canary_size,
+        await context.stop_controller.run_cancellable(count_still_associated(run_dir, canary_size, context)),
+        0,
+    )
 
 
-def _ramp(guards: Guards) -> RampPlan | None:
+def _ramp_plan(guards: SafetyLimits) -> RampPlan | None:
     ramp = guards.ramp
     if ramp is None:
         return None

@@ -6,69 +6,73 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
-from asyncgg.cleanup.policy import Guards
-from asyncgg.cleanup.select import Decision, Verdict
+from asyncgg.cleanup.policy import SafetyLimits
+from asyncgg.cleanup.select import Decision, Disposition
 
-__all__ = ["Tally"]
+__all__ = ["DecisionCounts"]
 
-_CORES_SHOWN: Final = 3
+_MAX_CORES_LISTED: Final = 3
 
 
-class Tally:
+class DecisionCounts:
     """The decisions of one night, counted."""
 
     def __init__(self) -> None:
-        self.verdicts: Counter[Verdict] = Counter()
+        self.by_disposition: Counter[Disposition] = Counter()
         self.reasons: Counter[str] = Counter()
         """Why things go."""
-        self._of_core: Counter[str] = Counter()
-        self._chosen_of_core: Counter[str] = Counter()
+        self._examined_by_core: Counter[str] = Counter()
+        self._selected_by_core: Counter[str] = Counter()
 
     def add(self, decision: Decision) -> None:
         """Count one."""
-        self.verdicts[decision.verdict] += 1
-        if decision.verdict is not Verdict.OUTSIDE:
-            self._of_core[decision.core] += 1
+        self.by_disposition[decision.disposition] += 1
+        if decision.disposition is not Disposition.OUTSIDE:
+            self._examined_by_core[decision.core] += 1
         if decision.selected:
             self.reasons[decision.reason] += 1
-            self._chosen_of_core[decision.core] += 1
+            self._selected_by_core[decision.core] += 1
 
     @property
     def selected(self) -> int:
         """How many go."""
-        return self.verdicts[Verdict.SELECTED]
+        return self.by_disposition[Disposition.SELECTED]
 
     @property
-    def looked_at(self) -> int:
+    def examined(self) -> int:
         """Of how many, those on cores outside the sources not counted."""
-        return self.verdicts.total() - self.verdicts[Verdict.OUTSIDE]
+        return self.by_disposition.total() - self.by_disposition[Disposition.OUTSIDE]
 
-    def refusals(self, guards: Guards) -> Iterator[str]:
+    def limit_violations(self, guards: SafetyLimits) -> Iterator[str]:
         """Why these are too many, if they are."""
-        chosen, all_of_them = self.selected, self.looked_at
-        if guards.max_things is not None and chosen > guards.max_things:
-            yield f"{chosen:,} things are selected, max-things allows {guards.max_things:,}"
-        if guards.max_percent is not None and 100 * chosen > guards.max_percent * all_of_them:
+        selected, examined = self.selected, self.examined
+        if guards.max_things is not None and selected > guards.max_things:
+            yield f"{selected:,} things are selected, max-things allows {guards.max_things:,}"
+        if guards.max_percent is not None and 100 * selected > guards.max_percent * examined:
             yield (
-                f"{chosen:,} of {all_of_them:,} things are selected ({_percent(chosen, all_of_them)}),"
+                f"{selected:,} of {examined:,} things are selected ({_percent(selected, examined)}),"
                 f" max-percent allows {guards.max_percent:g} %"
             )
         if guards.max_percent_per_core is not None:
             limit = guards.max_percent_per_core
-            over = [core for core, count in self._chosen_of_core.items() if 100 * count > limit * self._of_core[core]]
-            if over:
-                shown = ", ".join(
-                    f"{core} ({self._chosen_of_core[core]:,} of {self._of_core[core]:,})"
-                    for core in sorted(over)[:_CORES_SHOWN]
+            exceeded = [
+                core
+                for core, count in self._selected_by_core.items()
+                if 100 * count > limit * self._examined_by_core[core]
+            ]
+            if exceeded:
+                listed = ", ".join(
+                    f"{core} ({self._selected_by_core[core]:,} of {self._examined_by_core[core]:,})"
+                    for core in sorted(exceeded)[:_MAX_CORES_LISTED]
                 )
-                more = f" and {len(over) - _CORES_SHOWN:,} more" if len(over) > _CORES_SHOWN else ""
-                yield f"max-percent-per-core allows {limit:g} % of a core's things; more are selected of {shown}{more}"
+                suffix = f" and {len(exceeded) - _MAX_CORES_LISTED:,} more" if len(exceeded) > _MAX_CORES_LISTED else ""
+                yield f"max-percent-per-core allows {limit:g} % of a core's things; more are selected of {listed}{suffix}"
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As JSON says it."""
         return {
-            "looked_at": self.looked_at,
-            **{verdict.value: self.verdicts[verdict] for verdict in Verdict},
+            "looked_at": self.examined,
+            **{disposition.value: self.by_disposition[disposition] for disposition in Disposition},
             "reasons": dict(self.reasons.most_common()),
         }
 

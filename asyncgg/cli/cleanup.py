@@ -99,14 +99,14 @@ def command(
 
 
 def _check(path: Path, output: Output) -> int:
-    from asyncgg.cleanup import Fault, check_policy
+    from asyncgg.cleanup import Diagnostic, check_policy
 
     checked = check_policy(path)
-    output.say(*(f"error: {fault.at(str(path))}" for fault in checked.faults))
-    output.say(*(f"warning: {doubt.at(str(path))}" for doubt in checked.warnings))
+    output.say(*(f"error: {fault.format(str(path))}" for fault in checked.errors))
+    output.say(*(f"warning: {doubt.format(str(path))}" for doubt in checked.warnings))
     policy = checked.policy
 
-    def listed(faults: tuple[Fault, ...]) -> list[dict[str, Any]]:
+    def listed(faults: tuple[Diagnostic, ...]) -> list[dict[str, Any]]:
         return [{"line": fault.line, "key": fault.key, "message": fault.message} for fault in faults]
 
     document: dict[str, Any] = {
@@ -116,11 +116,11 @@ def _check(path: Path, output: Output) -> int:
         "name": policy.name if policy else None,
         "rules": [rule.id for rule in policy.rules] if policy else [],
         "permissions": list(policy.permissions) if policy else [],
-        "errors": listed(checked.faults),
+        "errors": listed(checked.errors),
         "warnings": listed(checked.warnings),
     }
     if policy is None:
-        count = len(checked.faults)
+        count = len(checked.errors)
         lines = [f"{path}: {count} {'fault' if count == 1 else 'faults'}"]
     else:
         lines = [
@@ -128,7 +128,7 @@ def _check(path: Path, output: Output) -> int:
             f"  rules      {', '.join(rule.id for rule in policy.rules)}",
             f"  asks       {', '.join(policy.permissions) or 'nobody but Greengrass'}",
             f"  protects   {len(policy.protect.entries):,} names and globs",
-            f"  state      {policy.folder}",
+            f"  state      {policy.state_dir}",
         ]
     output.result(document, lines)
     return 0 if policy else _USAGE

@@ -6,9 +6,9 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from asyncgg.cleanup import Candidate, Explanation, Policy, Questions, explain, select
-from asyncgg.cleanup.beginning import lists_of, stricter
-from asyncgg.cleanup.nights import newest_snapshot
+from asyncgg.cleanup import Candidate, Explanation, Policy, RegistryCache, decide_chunks, explain
+from asyncgg.cleanup.beginning import load_keep_lists, merge_limits
+from asyncgg.cleanup.nights import latest_snapshot
 from asyncgg.cli.night import checked
 from asyncgg.cli.output import Output
 from asyncgg.cli.running import run_loop
@@ -30,11 +30,11 @@ def explain_thing(path: Path, thing: str, settings: Settings, output: Output, *,
 
     Raises `UsageError` when there is no snapshot to look at, and what asking raises.
     """
-    policy = stricter(checked(path, output), settings)
-    source = inventory or newest_snapshot(policy.folder)
+    policy = merge_limits(checked(path, output), settings)
+    source = inventory or latest_snapshot(policy.state_dir)
     if source is None:
         raise UsageError(
-            f"{policy.folder}: no night has left a snapshot yet: give --inventory fleet.db, or start a --dry-run"
+            f"{policy.state_dir}: no night has left a snapshot yet: give --inventory fleet.db, or start a --dry-run"
         )
     with interrupting(), Snapshot(source) as snapshot:
         if not snapshot.finished:
@@ -57,7 +57,7 @@ def explain_thing(path: Path, thing: str, settings: Settings, output: Output, *,
             "thing": thing,
             "snapshot": str(source),
             "taken": taken,
-            "associations": [explanation.document() for explanation in explanations],
+            "associations": [explanation.to_dict() for explanation in explanations],
         },
         lines,
     )
@@ -66,14 +66,14 @@ def explain_thing(path: Path, thing: str, settings: Settings, output: Output, *,
 
 async def _explained(policy: Policy, candidates: list[Candidate], settings: Settings) -> list[Explanation]:
     connection, now = connection_from_settings(settings), time.time()
-    lists = lists_of(policy, settings, resolve_endpoint(connection))
+    lists = load_keep_lists(policy, settings, resolve_endpoint(connection))
     async with AsyncExitStack() as stack:
         registry = None
-        if policy.asks:
+        if policy.required_apis:
             from asyncgg.cleanup.iot_open import open_registry
 
             registry = await stack.enter_async_context(open_registry(connection, policy.iot))
-        questions = Questions(registry, lists=lists)
-        async for _ in select(policy, [candidates], questions, now):
+        questions = RegistryCache(registry, lists=lists)
+        async for _ in decide_chunks(policy, [candidates], questions, now):
             pass  # for its questions
-        return [explain(policy, candidate, questions.known, now) for candidate in candidates]
+        return [explain(policy, candidate, questions.facts, now) for candidate in candidates]

@@ -7,11 +7,11 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from asyncgg.cleanup import Policy, Verdict, check_policy
-from asyncgg.cleanup.beginning import digest_of, guarded, lists_of, stricter
-from asyncgg.cleanup.clean_up import CleanUp
-from asyncgg.cleanup.outcome import NightReport
-from asyncgg.cleanup.telling import targets_of, tell
+from asyncgg.cleanup import Disposition, Policy, check_policy
+from asyncgg.cleanup.beginning import effective_settings, load_keep_lists, merge_limits, policy_digest
+from asyncgg.cleanup.clean_up import PolicyRunner
+from asyncgg.cleanup.outcome import CleanupReport
+from asyncgg.cleanup.telling import notify_result, parse_targets
 from asyncgg.cli.notices import Notice
 from asyncgg.cli.output import Output
 from asyncgg.cli.progress import Display, Form, picture, progress_line, progress_record
@@ -40,9 +40,9 @@ def checked(path: Path, output: Output) -> Policy:
     """The policy, its doubtful places told. Raises `SettingsError` with every fault of it."""
     found = check_policy(path)
     if found.policy is None:
-        raise SettingsError("\n".join(fault.at(str(path)) for fault in found.faults))
+        raise SettingsError("\n".join(fault.format(str(path)) for fault in found.errors))
     for doubt in found.warnings:
-        output.tell({"event": "warning", "warning": doubt.at(str(path))}, f"warning: {doubt.at(str(path))}")
+        output.tell({"event": "warning", "warning": doubt.format(str(path))}, f"warning: {doubt.format(str(path))}")
     return found.policy
 
 
@@ -51,28 +51,28 @@ def run_policy(path: Path, settings: Settings, output: Output, *, dry_run: bool)
 
     Raises an `AsyncggError` when it could not begin, or KeyboardInterrupt when it was cut off.
     """
-    policy = stricter(checked(path, output), settings)
-    targets = targets_of(policy)
-    settings = guarded(settings, policy)
+    policy = merge_limits(checked(path, output), settings)
+    targets = parse_targets(policy)
+    settings = effective_settings(settings, policy)
     connection = connection_from_settings(settings)
     try:
         with interrupting():
             target = resolve_endpoint(connection)
-            lists = lists_of(policy, settings, target)
+            lists = load_keep_lists(policy, settings, target)
         report = run_loop(_Start(policy, settings, output, target, lists, dry_run).run())
     except Exception as error:  # who waits for the night's report should hear that there is none
         known = error if isinstance(error, AsyncggError) else InternalError(f"{type(error).__name__}: {error}")
-        report = NightReport(policy.name, dry_run=dry_run)
+        report = CleanupReport(policy.name, dry_run=dry_run)
         report.fail(known)
-        _warn(output, *run_loop(tell(policy, targets, report, connection)))
+        _warn(output, *run_loop(notify_result(policy, targets, report, connection)))
         raise
-    untold = run_loop(tell(policy, targets, report, connection))
+    untold = run_loop(notify_result(policy, targets, report, connection))
     _warn(output, *untold)
     report.warnings += untold
     lines = night_lines(report)
     if output.as_json and not output.quiet:
         output.say(*lines)
-    output.result(report.document(), lines)
+    output.result(report.to_dict(), lines)
     return report.exit
 
 
@@ -93,9 +93,9 @@ class _Start:
         self._lists = lists
         self._dry_run = dry_run
         self._display = Display(output, form=_FORM)
-        self._clean_up: CleanUp | None = None
+        self._clean_up: PolicyRunner | None = None
 
-    async def run(self) -> NightReport:
+    async def run(self) -> CleanupReport:
         task = asyncio.create_task(self._run(), name="asyncgg-cleanup")
         async with self._display.shown():
             with stopping(lambda reason: self._stop(task, reason), task.cancel):
@@ -108,18 +108,18 @@ class _Start:
             raise NotBegunError("interrupted; nothing was sent")
         raise KeyboardInterrupt("cut off by a second signal; the next start of the policy knows what was sent perhaps")
 
-    async def _run(self) -> NightReport:
+    async def _run(self) -> CleanupReport:
         account, _ = await verify_account(connection_from_settings(self._settings), self._target, self._settings)
-        self._clean_up = CleanUp(
+        self._clean_up = PolicyRunner(
             self._policy,
             self._settings,
             self._target,
-            digest=digest_of(self._policy, self._lists),
+            digest=policy_digest(self._policy, self._lists),
             lists=self._lists,
             account=account,
             listeners=[self._display.listen],
-            on_work=self._display.watch,
-            on_step=lambda words: self._display.notice(Notice(words, {"event": "step", "step": words})),
+            on_start=self._display.watch,
+            on_stage=lambda words: self._display.notice(Notice(words, {"event": "step", "step": words})),
             on_warning=lambda words: self._display.notice(
                 Notice(f"warning: {words}", {"event": "warning", "warning": words})
             ),
@@ -162,20 +162,20 @@ _FORM: Final = Form(_line, _record, _picture)
 # --- how it ended ---
 
 
-def night_lines(report: NightReport) -> list[str]:
+def night_lines(report: CleanupReport) -> list[str]:
     """A night's end for a person."""
     state = "dry run" if report.dry_run and report.state is RunState.PLANNED else report.state.value
     head = f"policy {report.policy}: {state}{f': {report.reason}' if report.reason else ''}"
     lines = [head]
     if report.resumed is not None and report.resumed.summary is not None:
-        night = report.resumed.night
+        night = report.resumed.run_dir
         lines.append(f"  before     the run of {night.name if night else '?'} was gone on with:")
         lines += [f"  {line}" for line in format_summary(report.resumed.summary, reason=report.resumed.reason)]
-    if report.swept is not None:
-        counts = report.swept.counts
+    if report.scan is not None:
+        counts = report.scan.counts
         lines.append(
             f"  sweep      {counts.cores:,} cores, {counts.associations:,} associations,"
-            f" {report.swept.sent:,} requests, {format_duration(report.swept.seconds)}"
+            f" {report.scan.sent:,} requests, {format_duration(report.scan.seconds)}"
         )
     lines += _decisions(report)
     if report.canary is not None:
@@ -183,19 +183,19 @@ def night_lines(report: NightReport) -> list[str]:
         lines.append(f"  canary     {report.canary.things:,} things, {said}")
     if report.summary is not None:
         lines += format_summary(report.summary)[1:]
-    lines += [f"  removed    the night {name}" for name in report.removed]
-    if report.night is not None:
-        lines.append(f"  report     {report.night.report}")
-        if report.tally is not None:
-            lines.append(f"  decisions  {report.night.decisions}")
+    lines += [f"  removed    the night {name}" for name in report.pruned]
+    if report.run_dir is not None:
+        lines.append(f"  report     {report.run_dir.report}")
+        if report.decision_counts is not None:
+            lines.append(f"  decisions  {report.run_dir.decisions}")
     return lines
 
 
-def _decisions(report: NightReport) -> list[str]:
-    tally = report.tally
+def _decisions(report: CleanupReport) -> list[str]:
+    tally = report.decision_counts
     if tally is None:
         return []
-    said = [f"{tally.verdicts[verdict]:,} {verdict}" for verdict in Verdict if tally.verdicts[verdict]]
+    said = [f"{tally.by_disposition[verdict]:,} {verdict}" for verdict in Disposition if tally.by_disposition[verdict]]
     lines = [f"  decided    {', '.join(said) or 'nothing: there are no associations'}"]
     for number, (reason, count) in enumerate(tally.reasons.most_common()):
         if number == _REASONS_SHOWN:

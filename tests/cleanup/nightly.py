@@ -20,12 +20,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from asyncgg.cleanup import load_lists, load_policy
-from asyncgg.cleanup.beginning import digest_of, stricter
-from asyncgg.cleanup.clean_up import CleanUp
-from asyncgg.cleanup.nights import Night
-from asyncgg.cleanup.outcome import NightReport
-from asyncgg.cleanup.rules import Described, NoAnswer
+from asyncgg.cleanup import load_policy, read_keep_lists
+from asyncgg.cleanup.beginning import merge_limits, policy_digest
+from asyncgg.cleanup.clean_up import PolicyRunner
+from asyncgg.cleanup.nights import RunDirectory
+from asyncgg.cleanup.outcome import CleanupReport
+from asyncgg.cleanup.rules import QueryFailed, ThingDescription
 from asyncgg.errors import CredentialsError
 from asyncgg.journal import JournalReader
 from asyncgg.model import Reply
@@ -133,21 +133,21 @@ class Registry:
     knows: Callable[[str], bool] = lambda subject: True
     expired: bool = False
 
-    async def describe(self, thing: str) -> Described | NoAnswer:
+    async def describe_thing(self, thing: str) -> ThingDescription | QueryFailed:
         """One thing."""
         await self.house.step("ask")
         if self.expired:
             raise CredentialsError("log in again")
         if self.fails(thing):
-            return NoAnswer("it cannot be reached")
-        return Described(self.knows(thing) and thing not in self.house.unregistered)
+            return QueryFailed("it cannot be reached")
+        return ThingDescription(self.knows(thing) and thing not in self.house.unregistered)
 
-    async def members(self, group: str, recursive: bool) -> frozenset[str] | NoAnswer:
+    async def list_group(self, group: str, recursive: bool) -> frozenset[str] | QueryFailed:
         """One group."""
         await self.house.step("ask")
-        return NoAnswer("it cannot be reached") if self.fails(group) else frozenset(self.house.retired)
+        return QueryFailed("it cannot be reached") if self.fails(group) else frozenset(self.house.retired)
 
-    async def search(self, query: str) -> frozenset[str] | NoAnswer:
+    async def search_index(self, query: str) -> frozenset[str] | QueryFailed:
         """Nobody searches."""
         raise NotImplementedError
 
@@ -186,7 +186,7 @@ class House:
         self.registry = Registry(self)
         self.warnings: list[str] = []
         self.events: list[Any] = []
-        self.running: CleanUp | None = None
+        self.running: PolicyRunner | None = None
 
     def write(self, more: str = "") -> None:
         """Write the policy, with `more` at its end."""
@@ -194,18 +194,18 @@ class House:
 
     async def night(
         self, *, dry_run: bool = False, target: Endpoint = TARGET, account: str = "", **settings: Any
-    ) -> NightReport:
+    ) -> CleanupReport:
         """One start."""
         mine = SETTINGS.model_copy(update=settings)
-        policy = stricter(load_policy(self.folder / "night.toml"), mine)
-        lists = load_lists(policy)
+        policy = merge_limits(load_policy(self.folder / "night.toml"), mine)
+        lists = read_keep_lists(policy)
         self.steps.clear()
         self.warnings.clear()
-        self.running = CleanUp(
+        self.running = PolicyRunner(
             policy,
             mine,
             target,
-            digest=digest_of(policy, lists),
+            digest=policy_digest(policy, lists),
             lists=lists,
             account=CallerIdentity(account, "arn", "sts") if account else None,
             transport=Both(self.service, house=self, on_refresh=self.refresh),
@@ -215,7 +215,7 @@ class House:
         )
         return await self.running.run(dry_run=dry_run)
 
-    def start(self, **how: Any) -> NightReport:
+    def start(self, **how: Any) -> CleanupReport:
         """The same from where no loop is running."""
         return asyncio.run(self.night(**how))
 
@@ -281,12 +281,12 @@ class House:
         things = self.service.fleet.things
         return self.all - {(core, thing) for core, names in things.items() for thing in names}
 
-    def nights(self) -> list[Night]:
+    def nights(self) -> list[RunDirectory]:
         """The folders there are."""
-        return [Night(path) for path in sorted((self.folder / "night.state").glob("2*"))]
+        return [RunDirectory(path) for path in sorted((self.folder / "night.state").glob("2*"))]
 
 
-def decisions(night: Night) -> dict[Pair, tuple[str, str]]:
+def decisions(night: RunDirectory) -> dict[Pair, tuple[str, str]]:
     """Verdict and reason of everything, each decided on once."""
     with gzip.open(night.decisions, "rt", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -295,7 +295,7 @@ def decisions(night: Night) -> dict[Pair, tuple[str, str]]:
     return found
 
 
-def reasons(night: Night) -> dict[Pair, str]:
+def reasons(night: RunDirectory) -> dict[Pair, str]:
     """Why each thing of the run was chosen."""
     with JournalReader(night.journal) as reader:
         return {(row.core, row.thing): row.reason for row in reader.outcomes()}

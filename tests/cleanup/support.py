@@ -18,20 +18,20 @@ from asyncgg.cleanup.rules import (
     AssociatedBefore,
     Candidate,
     CoreStatus,
-    Described,
+    Facts,
     IndexQuery,
-    Known,
-    Name,
-    Named,
-    Negation,
-    NoAnswer,
     Node,
+    Not,
     NotIn,
     Pattern,
-    SetQuestion,
+    QueryFailed,
+    Rule,
+    SetQuery,
     ThingAttribute,
+    ThingDescription,
     ThingGroup,
     ThingMissing,
+    ThingName,
     ThingType,
 )
 from asyncgg.manifest import ProtectList
@@ -42,7 +42,7 @@ T = TypeVar("T")
 NOW = 1_800_000_000.0
 DAY = 86400.0
 THINGS = ("a1", "a2", "b1", "b2")
-FAILED = NoAnswer("it failed")
+FAILED = QueryFailed("it failed")
 
 
 def candidate(
@@ -60,7 +60,7 @@ def candidate(
 
 def policy_of(*rules: Node, protect: Iterable[str] = ()) -> Policy:
     """A policy of these rules, named r1, r2 and so on."""
-    named = tuple(Named(f"r{number}", rule) for number, rule in enumerate(rules, 1))
+    named = tuple(Rule(f"r{number}", rule) for number, rule in enumerate(rules, 1))
     return Policy(path=Path("policy.toml"), name="policy", rules=named, protect=ProtectList(tuple(protect)))
 
 
@@ -75,46 +75,47 @@ def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:
 class PlainRegistry:
     """A registry of plain values that counts what it is asked; `fails` says which questions it cannot answer."""
 
-    things: Mapping[str, Described] = field(default_factory=dict)
+    things: Mapping[str, ThingDescription] = field(default_factory=dict)
     groups: Mapping[str, Iterable[str]] = field(default_factory=dict)
     queries: Mapping[str, Iterable[str]] = field(default_factory=dict)
     fails: Callable[[str], bool] = lambda subject: False
     asked: list[str] = field(default_factory=list)
 
-    async def describe(self, thing: str) -> Described | NoAnswer:
+    async def describe_thing(self, thing: str) -> ThingDescription | QueryFailed:
         """One thing."""
         self.asked.append(thing)
-        return FAILED if self.fails(thing) else self.things.get(thing, Described(exists=False))
+        return FAILED if self.fails(thing) else self.things.get(thing, ThingDescription(exists=False))
 
-    async def members(self, group: str, recursive: bool) -> frozenset[str] | NoAnswer:
+    async def list_group(self, group: str, recursive: bool) -> frozenset[str] | QueryFailed:
         """One group."""
         self.asked.append(f"group {group}")
         return FAILED if self.fails(group) else frozenset(self.groups.get(group, ()))
 
-    async def search(self, query: str) -> frozenset[str] | NoAnswer:
+    async def search_index(self, query: str) -> frozenset[str] | QueryFailed:
         """One query."""
         self.asked.append(f"query {query}")
         return FAILED if self.fails(query) else frozenset(self.queries.get(query, ()))
 
-    def known(self, lists: Mapping[str, frozenset[str]]) -> Known:
+    def known(self, lists: Mapping[str, frozenset[str]]) -> Facts:
         """Everything it would answer, at once."""
-        sets: dict[SetQuestion, frozenset[str] | NoAnswer] = {}
+        sets: dict[SetQuery, frozenset[str] | QueryFailed] = {}
         for group, names in self.groups.items():
-            question = SetQuestion(Api.LIST_THINGS_IN_THING_GROUP, group, recursive=True)
+            question = SetQuery(Api.LIST_THINGS_IN_THING_GROUP, group, recursive=True)
             sets[question] = FAILED if self.fails(group) else frozenset(names)
         for query, names in self.queries.items():
-            sets[SetQuestion(Api.SEARCH_INDEX, query)] = FAILED if self.fails(query) else frozenset(names)
-        things: dict[str, Described | NoAnswer] = {
-            thing: FAILED if self.fails(thing) else self.things.get(thing, Described(exists=False)) for thing in THINGS
+            sets[SetQuery(Api.SEARCH_INDEX, query)] = FAILED if self.fails(query) else frozenset(names)
+        things: dict[str, ThingDescription | QueryFailed] = {
+            thing: FAILED if self.fails(thing) else self.things.get(thing, ThingDescription(exists=False))
+            for thing in THINGS
         }
-        return Known(lists, sets, things)
+        return Facts(lists, sets, things)
 
 
 conditions: st.SearchStrategy[Node] = st.sampled_from(
     [
-        Name(Pattern("a*")),
-        Name(Pattern(".1", regex=True)),
-        AssociatedBefore(age=10 * DAY, written="10d"),
+        ThingName(Pattern("a*")),
+        ThingName(Pattern(".1", regex=True)),
+        AssociatedBefore(age=10 * DAY, text="10d"),
         CoreStatus("UNHEALTHY"),
         NotIn("keep.txt"),
         ThingMissing(),
@@ -131,7 +132,7 @@ trees: st.SearchStrategy[Node] = st.recursive(
     lambda inner: st.one_of(
         st.lists(inner, min_size=1, max_size=3).map(lambda rules: AllOf(tuple(rules))),
         st.lists(inner, min_size=1, max_size=3).map(lambda rules: AnyOf(tuple(rules))),
-        inner.map(Negation),
+        inner.map(Not),
     ),
     max_leaves=8,
 )
@@ -144,7 +145,7 @@ candidates = st.builds(
 )
 subsets = st.frozensets(st.sampled_from(THINGS))
 described = st.builds(
-    Described, st.booleans(), st.sampled_from(["", "pump"]), st.sampled_from([{}, {"site": "x"}, {"site": "y"}])
+    ThingDescription, st.booleans(), st.sampled_from(["", "pump"]), st.sampled_from([{}, {"site": "x"}, {"site": "y"}])
 )
 
 

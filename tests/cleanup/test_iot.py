@@ -11,10 +11,10 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from asyncgg.backoff import RetryPolicy
-from asyncgg.cleanup import IotLimits, Questions
+from asyncgg.cleanup import IotLimits, RegistryCache
 from asyncgg.cleanup.iot import IotRegistry
 from asyncgg.cleanup.iot_open import iot_endpoint
-from asyncgg.cleanup.rules import Api, Described, NoAnswer
+from asyncgg.cleanup.rules import Api, QueryFailed, ThingDescription
 from asyncgg.errors import CredentialsError, UsageError
 from asyncgg.transport import ConnectionConfig
 
@@ -60,27 +60,30 @@ def registry(client: Client, *, attempts: int = 3, credentials: Any = None, **li
 @pytest.mark.parametrize(
     ("steps", "answer"),
     [
-        (({"thingName": "t", "thingTypeName": "p", "attributes": {"a": "b"}},), Described(True, "p", {"a": "b"})),
-        (({"thingName": "t"},), Described(True)),
-        ((MISSING,), Described(False)),
-        ((THROTTLED, refusal(503, "ServiceUnavailableException"), MISSING), Described(False)),
-        ((refusal(404, "404"),), NoAnswer("DescribeThing: 404: no way")),
-        ((refusal(404, "UnknownOperationException"),), NoAnswer("DescribeThing: UnknownOperationException: no way")),
-        ((THROTTLED,), NoAnswer("DescribeThing: ThrottlingException: no way")),
-        ((DENIED,), NoAnswer("DescribeThing: AccessDeniedException: no way")),
-        (({"thingName": "another"},), NoAnswer("DescribeThing: the answer does not describe t")),
-        (({},), NoAnswer("DescribeThing: the answer does not describe t")),
-        (({"thingName": "t", "attributes": {"a": 1}},), NoAnswer("DescribeThing: the answer does not describe t")),
-        ((ValueError("garbage"),), NoAnswer("DescribeThing: no readable answer (garbage)")),
+        (
+            ({"thingName": "t", "thingTypeName": "p", "attributes": {"a": "b"}},),
+            ThingDescription(True, "p", {"a": "b"}),
+        ),
+        (({"thingName": "t"},), ThingDescription(True)),
+        ((MISSING,), ThingDescription(False)),
+        ((THROTTLED, refusal(503, "ServiceUnavailableException"), MISSING), ThingDescription(False)),
+        ((refusal(404, "404"),), QueryFailed("DescribeThing: 404: no way")),
+        ((refusal(404, "UnknownOperationException"),), QueryFailed("DescribeThing: UnknownOperationException: no way")),
+        ((THROTTLED,), QueryFailed("DescribeThing: ThrottlingException: no way")),
+        ((DENIED,), QueryFailed("DescribeThing: AccessDeniedException: no way")),
+        (({"thingName": "another"},), QueryFailed("DescribeThing: the answer does not describe t")),
+        (({},), QueryFailed("DescribeThing: the answer does not describe t")),
+        (({"thingName": "t", "attributes": {"a": 1}},), QueryFailed("DescribeThing: the answer does not describe t")),
+        ((ValueError("garbage"),), QueryFailed("DescribeThing: no readable answer (garbage)")),
         (
             (EndpointConnectionError(endpoint_url="http://x"),),
-            NoAnswer('DescribeThing: no readable answer (Could not connect to the endpoint URL: "http://x")'),
+            QueryFailed('DescribeThing: no readable answer (Could not connect to the endpoint URL: "http://x")'),
         ),
     ],
 )
-async def test_only_a_certain_answer_counts(steps: tuple[Step, ...], answer: Described | NoAnswer) -> None:
+async def test_only_a_certain_answer_counts(steps: tuple[Step, ...], answer: ThingDescription | QueryFailed) -> None:
     """A thing is missing only when AWS IoT itself says so; what passes is tried again; all else is no answer."""
-    assert await registry(Client(*steps)).describe("t") == answer
+    assert await registry(Client(*steps)).describe_thing("t") == answer
 
 
 @pytest.mark.virtual
@@ -89,12 +92,12 @@ async def test_pages_are_asked_to_their_end() -> None:
     client = Client(
         GROUP, {"things": ["a"], "nextToken": "1"}, {"things": [], "nextToken": "2"}, {"things": ["b", "a"]}
     )
-    assert await registry(client).members("g", recursive=True) == frozenset({"a", "b"})
+    assert await registry(client).list_group("g", recursive=True) == frozenset({"a", "b"})
     page = {"thingGroupName": "g", "recursive": True, "maxResults": 250}
     tokens: list[dict[str, str]] = [{}, {"nextToken": "1"}, {"nextToken": "2"}]
     assert [given for _, given in client.calls[1:]] == [page | token for token in tokens]
     client = Client({"things": [{"thingName": "a"}], "nextToken": "1"}, {"things": [{"thingName": "b"}]})
-    assert await registry(client).search("q:1") == frozenset({"a", "b"})
+    assert await registry(client).search_index("q:1") == frozenset({"a", "b"})
     query = {"queryString": "q:1", "maxResults": 100}
     assert [given for _, given in client.calls] == [query, query | {"nextToken": "1"}]
 
@@ -115,7 +118,7 @@ async def test_pages_are_asked_to_their_end() -> None:
 )
 async def test_half_a_group_is_none(steps: tuple[Step, ...], words: str) -> None:
     """A group of which one page is missing, or that is not there, has no answer: half of it under `not` deletes."""
-    assert await registry(Client(*steps)).members("g", recursive=True) == NoAnswer(
+    assert await registry(Client(*steps)).list_group("g", recursive=True) == QueryFailed(
         f"the thing group g cannot be listed: {words}"
     )
 
@@ -126,8 +129,8 @@ async def test_half_a_group_is_none(steps: tuple[Step, ...], words: str) -> None
 )
 async def test_garbage_of_the_index_is_no_answer(answer: Mapping[str, Any]) -> None:
     """A document without a name makes the whole query unanswered."""
-    found = await registry(Client(answer)).search("q")
-    assert found == NoAnswer("the index cannot be searched for 'q': the answer holds something that is no name")
+    found = await registry(Client(answer)).search_index("q")
+    assert found == QueryFailed("the index cannot be searched for 'q': the answer holds something that is no name")
 
 
 @pytest.mark.virtual
@@ -135,11 +138,11 @@ async def test_each_operation_keeps_to_its_share() -> None:
     """400 things at 20 % of a quota of 100/s take 20 s: the limiter is asked before every request."""
     client = Client(lambda given: {"thingName": given["thingName"]})
     limited = registry(client, describe_thing=100.0, share=0.2)
-    questions = Questions(limited)
+    questions = RegistryCache(limited)
     started = asyncio.get_running_loop().time()
-    await questions.ask_things(f"t{number}" for number in range(400))
+    await questions.fetch_things(f"t{number}" for number in range(400))
     assert asyncio.get_running_loop().time() - started == pytest.approx(20, rel=0.02)
-    assert questions.statistics().unanswered == 0
+    assert questions.statistics().failed == 0
 
 
 @pytest.mark.virtual
@@ -148,10 +151,10 @@ async def test_throttles_slow_it_down_and_are_waited_out() -> None:
     wait = refusal(400, "ThrottlingException", {"Retry-After": "7"})
     client = Client(wait, wait, {"thingName": "t"})
     limited = registry(client)
-    assert await limited.describe("t") == Described(True)
+    assert await limited.describe_thing("t") == ThingDescription(True)
     times = [at for at, _ in client.calls]
     assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([7, 7], abs=0.1)
-    calls = limited.calls[Api.DESCRIBE_THING]
+    calls = limited.operations[Api.DESCRIBE_THING]
     assert (calls.sent, calls.throttled) == (3, 2)
 
 
@@ -160,11 +163,11 @@ async def test_what_is_denied_for_all_is_not_asked_for_each() -> None:
     """After some denials and no answer the operation is called no more, and people are told what to allow."""
     client = Client(DENIED)
     told: list[str] = []
-    questions = Questions(registry(client), concurrency=1, on_warning=told.append)
-    await questions.ask_things(f"t{number}" for number in range(100))
+    questions = RegistryCache(registry(client), concurrency=1, on_warning=told.append)
+    await questions.fetch_things(f"t{number}" for number in range(100))
     assert len(client.calls) == 3
     assert len(told) == 2
-    assert questions.known.things["t99"] == NoAnswer(
+    assert questions.facts.things["t99"] == QueryFailed(
         "DescribeThing is denied: AccessDeniedException: no way; allow iot:DescribeThing, or leave the rule out"
     )
 
@@ -173,10 +176,10 @@ async def test_what_is_denied_for_all_is_not_asked_for_each() -> None:
 async def test_a_wrong_endpoint_is_found_out() -> None:
     """Where another service answers that it knows no such operation, not every thing is asked for."""
     client = Client(refusal(404, "UnknownOperationException"))
-    questions = Questions(registry(client), concurrency=1)
-    await questions.ask_things(f"t{number}" for number in range(100))
+    questions = RegistryCache(registry(client), concurrency=1)
+    await questions.fetch_things(f"t{number}" for number in range(100))
     assert len(client.calls) == 3
-    assert questions.known.things["t99"] == NoAnswer(
+    assert questions.facts.things["t99"] == QueryFailed(
         "DescribeThing is refused: UnknownOperationException: no way; is this the endpoint of AWS IoT?"
     )
 
@@ -190,9 +193,9 @@ async def test_a_denial_of_one_thing_is_of_that_one() -> None:
             raise DENIED
         return {"thingName": given["thingName"]}
 
-    questions = Questions(registry(Client(answer)), concurrency=1)
-    await questions.ask_things(f"t{number}" for number in range(20))
-    assert questions.statistics().unanswered == 10
+    questions = RegistryCache(registry(Client(answer)), concurrency=1)
+    await questions.fetch_things(f"t{number}" for number in range(20))
+    assert questions.statistics().failed == 10
 
 
 @pytest.mark.virtual
@@ -200,12 +203,12 @@ async def test_a_service_that_is_down_is_not_waited_for_by_each_thing() -> None:
     """When some things got no answer in all their attempts, the others are not asked: a night has an end."""
     down = EndpointConnectionError(endpoint_url="http://x")
     client = Client({"thingName": "t0"}, down)
-    questions = Questions(registry(client), concurrency=1)
-    await questions.ask_things(f"t{number}" for number in range(1000))
+    questions = RegistryCache(registry(client), concurrency=1)
+    await questions.fetch_things(f"t{number}" for number in range(1000))
     assert len(client.calls) == 1 + 5 * 3
-    assert questions.statistics().unanswered == 999
-    last = questions.known.things["t999"]
-    assert isinstance(last, NoAnswer)
+    assert questions.statistics().failed == 999
+    last = questions.facts.things["t999"]
+    assert isinstance(last, QueryFailed)
     assert last.reason.startswith("DescribeThing is not asked any more, 5 calls in a row failed: no readable answer")
 
 
@@ -217,7 +220,7 @@ class Renewing:
         self.good_after = good_after
         self.refusals: list[int] = []
 
-    def refused(self, generation: int) -> None:
+    def mark_rejected(self, generation: int) -> None:
         """Note it."""
         self.refusals.append(generation)
 
@@ -235,10 +238,10 @@ async def test_expired_credentials_are_renewed() -> None:
     expired = refusal(403, "ExpiredTokenException")
     credentials = Renewing(1)
     client = Client(expired, {"thingName": "t"})
-    assert await registry(client, credentials=credentials).describe("t") == Described(True)
+    assert await registry(client, credentials=credentials).describe_thing("t") == ThingDescription(True)
     assert (credentials.generation, credentials.refusals) == (1, [0])
     with pytest.raises(CredentialsError, match="log in again"):
-        await registry(Client(expired), credentials=Renewing(0)).describe("t")
+        await registry(Client(expired), credentials=Renewing(0)).describe_thing("t")
 
 
 @pytest.mark.parametrize(

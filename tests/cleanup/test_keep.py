@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from asyncgg.cleanup import load_lists
-from asyncgg.cleanup.keep import read_list
+from asyncgg.cleanup import read_keep_lists
+from asyncgg.cleanup.keep import read_keep_list
 from asyncgg.cleanup.rules import NotIn
 from asyncgg.errors import CredentialsError, ManifestError
 from tests.cleanup.support import policy_of
@@ -27,7 +27,7 @@ from tests.cleanup.support import policy_of
 def test_a_list_names_things(tmp_path: Path, name: str, content: bytes) -> None:
     """Plain lines, CSV, JSONL, gzip: the things in it, whatever the core."""
     (tmp_path / name).write_bytes(content)
-    assert read_list(str(tmp_path / name)) == {"a", "b"}
+    assert read_keep_list(str(tmp_path / name)) == {"a", "b"}
 
 
 @pytest.mark.parametrize(
@@ -49,18 +49,18 @@ def test_half_a_list_is_none(tmp_path: Path, name: str, content: bytes, words: s
     """A row that cannot be read, or an end that is missing, is an error with file and line."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ManifestError, match=words):
-        read_list(str(tmp_path / name))
+        read_keep_list(str(tmp_path / name))
 
 
 def test_an_empty_or_missing_list_stops_the_clean_up(tmp_path: Path) -> None:
     """With nothing on the list everything could go: refused, unless the policy says that it may be empty."""
     keep = str(tmp_path / "keep.txt")
     with pytest.raises(ManifestError, match="no such file"):
-        load_lists(policy_of(NotIn(keep)))
+        read_keep_lists(policy_of(NotIn(keep)))
     Path(keep).write_text("# none yet\n")
     with pytest.raises(ManifestError, match="the list of what must stay is empty, so everything could go"):
-        load_lists(policy_of(NotIn(keep, allow_empty=True), NotIn(keep)))
-    assert load_lists(policy_of(NotIn(keep, allow_empty=True))) == {keep: frozenset()}
+        read_keep_lists(policy_of(NotIn(keep, allow_empty=True), NotIn(keep)))
+    assert read_keep_lists(policy_of(NotIn(keep, allow_empty=True))) == {keep: frozenset()}
 
 
 def test_a_list_in_s3_that_is_denied_stops_the_clean_up() -> None:
@@ -71,4 +71,4 @@ def test_a_list_in_s3_that_is_denied_stops_the_clean_up() -> None:
             raise CredentialsError(f"s3://{bucket}/{key}: S3 refused to give it")
 
     with pytest.raises(CredentialsError, match=r"s3://b/keep\.csv"):
-        load_lists(policy_of(NotIn("s3://b/keep.csv")), Denying())  # type: ignore[arg-type]  # it gives nothing
+        read_keep_lists(policy_of(NotIn("s3://b/keep.csv")), Denying())  # type: ignore[arg-type]  # it gives nothing

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from asyncgg.cleanup import Decision, Questions, explain, select
+from asyncgg.cleanup import Decision, RegistryCache, decide_chunks, explain
 from asyncgg.cleanup.iot import IotRegistry
 from asyncgg.cleanup.iot_open import open_registry
 from asyncgg.cleanup.policy import IotLimits
@@ -20,9 +20,9 @@ from asyncgg.cleanup.rules import (
     AllOf,
     Api,
     IndexQuery,
-    Negation,
-    NoAnswer,
     Node,
+    Not,
+    QueryFailed,
     ThingAttribute,
     ThingGroup,
     ThingMissing,
@@ -65,31 +65,31 @@ FLEET = [candidate(name) for name in ("pump-1", "pump-2", "valve-1", "gone-1")]
     ("rule", "selected"),
     [
         (ThingMissing(), {"gone-1"}),
-        (Negation(ThingMissing()), {"pump-1", "pump-2", "valve-1"}),
+        (Not(ThingMissing()), {"pump-1", "pump-2", "valve-1"}),
         (ThingType("pump"), {"pump-1", "pump-2"}),
-        (Negation(ThingType("pump")), {"valve-1"}),
+        (Not(ThingType("pump")), {"valve-1"}),
         (ThingAttribute("site", equals="berlin"), {"pump-1"}),
         (ThingAttribute("site", exists=False), {"pump-2", "valve-1"}),
         (ThingGroup("retired"), {"pump-2"}),
         (ThingGroup("no-such-group"), set()),
-        (Negation(ThingGroup("no-such-group")), set()),
+        (Not(ThingGroup("no-such-group")), set()),
         (IndexQuery("thingTypeName:pump"), {"pump-1", "pump-2"}),
-        (AllOf((ThingType("pump"), Negation(ThingGroup("retired")))), {"pump-1"}),
+        (AllOf((ThingType("pump"), Not(ThingGroup("retired")))), {"pump-1"}),
     ],
 )
 async def test_rules_meet_a_real_client(iot: IotRegistry, rule: Node, selected: set[str]) -> None:
     """Each rule that asks AWS IoT selects what moto holds, and nothing on a group that is not there."""
-    found: list[Decision] = [one async for one in select(policy_of(rule), [FLEET], Questions(iot), NOW)]
+    found: list[Decision] = [one async for one in decide_chunks(policy_of(rule), [FLEET], RegistryCache(iot), NOW)]
     assert {one.thing for one in found if one.selected} == selected
 
 
 async def test_an_explanation_shows_every_answer(iot: IotRegistry) -> None:
     """What is asked for one thing is shown as a tree, each answer with what it rests on and where it is from."""
-    policy = policy_of(AllOf((ThingMissing(), Negation(ThingGroup("retired")))), ThingType("pump"))
-    questions = Questions(iot)
+    policy = policy_of(AllOf((ThingMissing(), Not(ThingGroup("retired")))), ThingType("pump"))
+    questions = RegistryCache(iot)
     orphan = FLEET[3]
-    [_ async for _ in select(policy, [[orphan]], questions, NOW)]
-    explanation = explain(policy, orphan, questions.known, NOW)
+    [_ async for _ in decide_chunks(policy, [[orphan]], questions, NOW)]
+    explanation = explain(policy, orphan, questions.facts, NOW)
     assert explanation.lines() == [
         "gone-1 on core-1: selected, r1: thing-missing, not thing-group retired",
         "  yes     rule r1",
@@ -100,7 +100,7 @@ async def test_an_explanation_shows_every_answer(iot: IotRegistry) -> None:
         "  unknown rule r2",
         "    unknown thing-type pump: there is no such thing, so nobody knows its type (AWS IoT, DescribeThing)",
     ]
-    document = explanation.document()
+    document = explanation.to_dict()
     assert document["schema"] == "asyncgg.explanation/1"
     assert (document["thing"], document["verdict"], document["selected"]) == ("gone-1", "selected", True)
     assert document["rules"][0]["parts"][0]["combine"] == "all"
@@ -111,6 +111,6 @@ async def test_another_services_404_is_no_missing_thing(moto_url: str) -> None:
     """A 404 that does not come from AWS IoT's DescribeThing, here of an address under it, says nothing of the thing."""
     limits = IotLimits(endpoint_url=f"{moto_url}/nothing/here")
     async with open_registry(ConnectionConfig(), limits) as registry:
-        answer = await registry.describe("pump-1")
-    assert isinstance(answer, NoAnswer)
-    assert registry.calls[Api.DESCRIBE_THING].sent >= 1
+        answer = await registry.describe_thing("pump-1")
+    assert isinstance(answer, QueryFailed)
+    assert registry.operations[Api.DESCRIBE_THING].sent >= 1

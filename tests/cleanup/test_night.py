@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncgg.cleanup.select import Verdict
+from asyncgg.cleanup.select import Disposition
 from asyncgg.journal import JournalReader
 from asyncgg.model import RunState
 from asyncgg.transport import Endpoint
@@ -22,12 +22,12 @@ async def test_exactly_the_right_ones_go(tmp_path: Path) -> None:
     report = await house.night()
     assert (report.state, report.exit, report.reason) == (RunState.COMPLETE, 0, "")
     assert house.gone == house.goes
-    assert report.night is not None
-    told = decisions(report.night)
+    assert report.run_dir is not None
+    told = decisions(report.run_dir)
     assert set(told) == house.all
     assert {pair for pair, (verdict, _) in told.items() if verdict == "selected"} == house.goes
-    assert {pair: why for pair, (verdict, why) in told.items() if verdict == "selected"} == reasons(report.night)
-    assert set(reasons(report.night).values()) == {
+    assert {pair: why for pair, (verdict, why) in told.items() if verdict == "selected"} == reasons(report.run_dir)
+    assert set(reasons(report.run_dir).values()) == {
         "orphan: thing-missing, associated-before 7d",
         "retired: thing-group retired",
         "unlisted: name tmp-*, not-in keep.txt",
@@ -36,7 +36,7 @@ async def test_exactly_the_right_ones_go(tmp_path: Path) -> None:
     assert told["core-holy", "core-holy-000-orphan"] == ("protected", "protected by core:core-holy")
     assert told["other-1", "other-1-000-orphan"][0] == "outside"
     assert told["core-0", "core-0-001-young"][0] == "kept"
-    document = json.loads(report.night.report.read_text())
+    document = json.loads(report.run_dir.report.read_text())
     protected = sum(verdict == "protected" for verdict, _ in told.values())
     assert document["decisions"]["protected"] == protected
     assert report.summary is not None
@@ -52,10 +52,10 @@ async def test_a_dry_run_sends_nothing(tmp_path: Path) -> None:
     assert (report.state, report.exit) == (RunState.PLANNED, 0)
     assert house.sent() == []
     assert house.nights() == []
-    assert report.night is not None
-    assert not report.night.journal.exists()
-    assert not report.night.draft.exists()
-    assert {pair for pair, (verdict, _) in decisions(report.night).items() if verdict == "selected"} == house.goes
+    assert report.run_dir is not None
+    assert not report.run_dir.journal.exists()
+    assert not report.run_dir.journal_draft.exists()
+    assert {pair for pair, (verdict, _) in decisions(report.run_dir).items() if verdict == "selected"} == house.goes
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,10 @@ async def test_too_many_send_nothing(tmp_path: Path, guard: str, words: str) -> 
     assert (report.state, report.exit) == (RunState.ABORTED, 4)
     assert words in report.reason
     assert house.sent() == []
-    assert report.night is not None
-    assert report.night.decisions.exists()
-    assert not report.night.journal.exists()
-    assert json.loads(report.night.report.read_text())["exit"] == 4
+    assert report.run_dir is not None
+    assert report.run_dir.decisions.exists()
+    assert not report.run_dir.journal.exists()
+    assert json.loads(report.run_dir.report.read_text())["exit"] == 4
 
 
 @pytest.mark.parametrize("guard", ["max-things = 36", "max-percent = 24", "max-percent-per-core = 30"])
@@ -117,8 +117,8 @@ async def test_doubt_keeps_and_is_told(tmp_path: Path) -> None:
     assert house.gone == house.goes - {("core-1", "core-1-000-orphan")}
     assert (report.state, report.exit) == (RunState.PARTIAL, 3)
     assert report.reason == "1 questions to AWS IoT had no answer, 1 things are kept in doubt"
-    assert report.tally is not None
-    assert report.tally.verdicts[Verdict.DOUBTFUL] == 1
+    assert report.decision_counts is not None
+    assert report.decision_counts.by_disposition[Disposition.UNDETERMINED] == 1
 
 
 async def test_a_registry_that_answers_nothing(tmp_path: Path) -> None:
@@ -146,8 +146,8 @@ async def test_only_orphans_may_be_asked_for(tmp_path: Path) -> None:
     known += [Fact("core-1", f"fine-{number}", False) for number in range(20)]
     house = House(tmp_path, known=known, rules="[[rule]]\nid = 'narrow'\nthing-missing = true\nname = 'gone-*'\n")
     report = await house.night()
-    assert report.asked is not None
-    assert (report.asked.things, report.asked.missing) == (20, 20)
+    assert report.registry_queries is not None
+    assert (report.registry_queries.things, report.registry_queries.missing) == (20, 20)
     assert report.exit == 0
     assert house.gone == house.goes
 
@@ -183,8 +183,8 @@ async def test_an_empty_fleet_is_no_fault(tmp_path: Path) -> None:
     house = House(tmp_path, known=[Fact("core-1", "fine", False)])
     report = await house.night()
     assert (report.state, report.exit, report.reason) == (RunState.COMPLETE, 0, "nothing is selected")
-    assert report.night is not None
-    assert not report.night.journal.exists()
+    assert report.run_dir is not None
+    assert not report.run_dir.journal.exists()
 
 
 # --- guards of the settings ---
@@ -205,11 +205,11 @@ async def test_a_night_needs_its_own_target(tmp_path: Path) -> None:
     """The journal knows account, Region and evidence, so that undo and resume go where the night went."""
     house = House(tmp_path)
     report = await house.night(account="123456789012", target=Endpoint("eu-west-1", "http://direct", True, "aws", "t"))
-    assert report.night is not None
-    with JournalReader(report.night.journal) as reader:
+    assert report.run_dir is not None
+    with JournalReader(report.run_dir.journal) as reader:
         meta = reader.meta()
     assert (meta["account"], meta["region"], meta["endpoint"]) == ("123456789012", "eu-west-1", "http://direct")
-    assert json.loads(meta["evidence"])["path"] == str(report.night.snapshot.absolute())
+    assert json.loads(meta["evidence"])["path"] == str(report.run_dir.snapshot.absolute())
 
 
 def test_the_facts_are_worth_it() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncgg.cleanup.telling import words
+from asyncgg.cleanup.telling import summary_line
 from asyncgg.journal import FileLock, JournalReader
 from asyncgg.model import RunState
 from asyncgg.transport import Endpoint
@@ -46,14 +46,14 @@ def test_killed_at_any_step(tmp_path: Path, kind: str, number: int) -> None:
     assert len(twice) <= 18  # of the two requests whose answers were not written down yet
     nights = house.nights()
     if report.resumed is not None:  # something had been decided: that is ended first, then this night looks for itself
-        assert [night.name for night in nights] == [report.resumed.night.name, report.night.name]  # type: ignore[union-attr]
+        assert [night.name for night in nights] == [report.resumed.run_dir.name, report.run_dir.name]  # type: ignore[union-attr]
         assert report.reason == "nothing is selected"
         with JournalReader(nights[0].journal) as reader:
             assert reader.state() is RunState.COMPLETE
             assert {(row.core, row.thing) for row in reader.outcomes()} == house.goes
             assert reader.summary().already == len(twice)
     else:
-        assert nights == [report.night]
+        assert nights == [report.run_dir]
     assert all(night.state() == "complete" for night in nights)
 
 
@@ -97,7 +97,7 @@ def test_a_stopped_run_is_gone_on_with(tmp_path: Path) -> None:
     assert document["decisions"]["selected"] == len(house.goes)
     assert document["sweep"]["cores"] == 6
     assert document["run"]["things"]["pending"] == 0
-    assert words(report).startswith(
+    assert summary_line(report).startswith(
         "asyncgg night: complete: nothing is selected; before that, asyncgg the earlier run"
     )
 
@@ -134,7 +134,7 @@ def test_an_old_run_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hou
     report = house.start()
     assert (report.resumed, report.exit) == (None, 0)
     assert house.warnings == [f"{house.nights()[0].name} is not gone on with: its sweep is not of the last 48 hours"]
-    assert house.nights()[-1] == report.night
+    assert house.nights()[-1] == report.run_dir
 
 
 @pytest.mark.parametrize(
@@ -169,8 +169,8 @@ def test_an_aborted_run_is_not_gone_on_with(tmp_path: Path) -> None:
     house.service.set_faults([])
     again = house.start()
     assert (again.exit, again.resumed, house.gone) == (0, None, house.goes)
-    assert report.night is not None
-    with JournalReader(report.night.journal) as reader:
+    assert report.run_dir is not None
+    with JournalReader(report.run_dir.journal) as reader:
         assert reader.state() is RunState.ABORTED
 
 
@@ -183,8 +183,8 @@ def test_a_killed_sweep_is_gone_on_with(tmp_path: Path) -> None:
     assert house.killed("ask", 1)
     report = house.start()
     assert (report.exit, house.gone, house.steps["read"]) == (0, house.goes, 0)
-    assert report.swept is not None
-    assert (report.swept.counts.cores, report.swept.sent) == (6, 0)
+    assert report.scan is not None
+    assert (report.scan.counts.cores, report.scan.sent) == (6, 0)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ async def test_a_canary_that_is_still_listed(tmp_path: Path, monkeypatch: pytest
     assert len(house.sent()) == 10
     again = await house.night()
     assert again.resumed is None
-    assert again.night != report.night
+    assert again.run_dir != report.run_dir
 
 
 async def test_a_canary_that_is_slow_to_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

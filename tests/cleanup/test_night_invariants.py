@@ -60,8 +60,8 @@ def test_what_the_facts_say_goes(fleet: tuple[list[Fact], set[str]], fault: str 
         report = house.start(max_attempts=1000)
         assert report.exit in {0, 3}, report.reason
         assert house.gone == house.goes
-        assert report.night is not None
-        told = decisions(report.night)
+        assert report.run_dir is not None
+        told = decisions(report.run_dir)
         assert set(told) == house.all
         assert {pair for pair, (verdict, _) in told.items() if verdict == "selected"} == house.goes
         assert {(core, thing) for core, thing, _ in house.sent()} == house.goes

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncgg.cleanup.outcome import NightReport
+from asyncgg.cleanup.outcome import CleanupReport
 from asyncgg.model import RunState
 from tests.cleanup.nightly import GUARDS, House
 
@@ -28,11 +28,11 @@ SENT = {"sweep": 0, "deciding": 0}
 """Things that may have gone when it was over; in the later stages there are some."""
 
 
-def settled(house: House, report: NightReport, code: int, state: RunState, stage: str) -> None:
+def settled(house: House, report: CleanupReport, code: int, state: RunState, stage: str) -> None:
     """It ended so, its report says it, what had gone is told, and the next start ends everything well."""
     assert (report.exit, report.state) == (code, state), report.reason
-    assert report.night is not None
-    document = json.loads(report.night.report.read_text())
+    assert report.run_dir is not None
+    document = json.loads(report.run_dir.report.read_text())
     assert (document["exit"], document["state"], document["reason"]) == (code, state.value, report.reason)
     assert len(report.reason.splitlines()) == 1
     assert bool(house.sent()) == (stage not in SENT)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncgg.cleanup.nights import Nights
+from asyncgg.cleanup.nights import StateDirectory
 from asyncgg.errors import GuardError
 from asyncgg.journal import FileLock, JournalWriter
 from tests.cleanup.nightly import House, decisions, facts
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.usefixtures("unsynced")
 def test_a_second_start_refuses(tmp_path: Path) -> None:
     """While one process has the policy another one ends with exit 4, having sent and begun nothing."""
     house = House(tmp_path)
-    nights = Nights(tmp_path / "night.state", 30)
-    with nights.alone():
+    nights = StateDirectory(tmp_path / "night.state", 30)
+    with nights.lock():
         report = house.start()
     assert report.exit == 4
     assert "this policy is being run by another process already" in report.reason
@@ -37,32 +37,32 @@ def test_nights_rotate(tmp_path: Path) -> None:
     house = House(tmp_path, state="[state]\nkeep = 2\n")
     (tmp_path / "night.state" / "20990101T000000Z").mkdir(parents=True)
     (tmp_path / "night.state" / "notes").mkdir()
-    names = [house.start().night.name for _ in range(3)]  # type: ignore[union-attr]
+    names = [house.start().run_dir.name for _ in range(3)]  # type: ignore[union-attr]
     assert names == ["20990101T000000Z-2", "20990101T000000Z-3", "20990101T000000Z-4"]
     assert [night.name for night in house.nights()] == names[1:]
     assert (tmp_path / "night.state" / "notes").is_dir()
     report = house.start(dry_run=True)
-    assert report.removed == []
+    assert report.pruned == []
     assert len(house.nights()) == 2
 
 
 def test_a_night_that_is_being_run_is_not_removed(tmp_path: Path) -> None:
     """Rotation leaves what somebody resumes by hand."""
-    nights = Nights(tmp_path, 1)
-    made = [nights.begin(at) for at in (1.0, 2.0, 3.0)]
+    nights = StateDirectory(tmp_path, 1)
+    made = [nights.create(at) for at in (1.0, 2.0, 3.0)]
     lock = FileLock(made[0].journal)
-    assert nights.rotate(None) == [made[1].name]
+    assert nights.prune(None) == [made[1].name]
     lock.release()
-    assert nights.rotate(made[0]) == []
-    assert nights.rotate(made[2]) == [made[0].name]
+    assert nights.prune(made[0]) == []
+    assert nights.prune(made[2]) == [made[0].name]
 
 
 def test_names_do_not_go_back(tmp_path: Path) -> None:
     """Nights are in the order they were begun, whatever the clock says."""
-    nights = Nights(tmp_path, 30)
-    names = [nights.begin(at).name for at in (86_400.0, 86_400.0, 0.0, 172_800.0)]
+    nights = StateDirectory(tmp_path, 30)
+    names = [nights.create(at).name for at in (86_400.0, 86_400.0, 0.0, 172_800.0)]
     assert names == ["19700102T000000Z", "19700102T000000Z-2", "19700102T000000Z-3", "19700103T000000Z"]
-    last = nights.last()
+    last = nights.latest()
     assert last is not None
     assert last.name == names[-1]
 
@@ -74,9 +74,9 @@ def test_the_state_does_not_depend_on_the_directory(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     house.folder, folder = Path("policies"), house.folder
     report = house.start()
-    assert report.night is not None
-    assert report.night.folder.is_absolute()
-    assert report.night.folder.parent == folder / "night.state"
+    assert report.run_dir is not None
+    assert report.run_dir.folder.is_absolute()
+    assert report.run_dir.folder.parent == folder / "night.state"
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EACCES, 2), (errno.ENOSPC, 1)])
@@ -100,16 +100,16 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     house = House(tmp_path)
     (tmp_path / "night.state").write_text("")
     report = house.start()
-    assert (report.exit, report.night) == (2, None)
+    assert (report.exit, report.run_dir) == (2, None)
     assert report.reason.endswith("night.state: the policy's state cannot be kept there: File exists")
 
 
 def test_alone_is_alone(tmp_path: Path) -> None:
     """Two in one process exclude each other, too, and the second may begin when the first has ended."""
-    nights = Nights(tmp_path, 30)
-    with nights.alone(), pytest.raises(GuardError, match="another process"), nights.alone():
+    nights = StateDirectory(tmp_path, 30)
+    with nights.lock(), pytest.raises(GuardError, match="another process"), nights.lock():
         pass
-    with nights.alone():
+    with nights.lock():
         pass
 
 
@@ -123,8 +123,8 @@ def test_every_night_is_decided_by_itself(tmp_path: Path) -> None:
     assert report.exit == 0
     assert report.summary is not None
     assert report.summary.disassociated == 1
-    assert report.night is not None
-    assert decisions(report.night)["core-1", "tmp-new"][0] == "selected"
+    assert report.run_dir is not None
+    assert decisions(report.run_dir)["core-1", "tmp-new"][0] == "selected"
     assert len(house.nights()) == 2
 
 
@@ -132,5 +132,5 @@ async def test_the_lock_outlives_no_journal(tmp_path: Path) -> None:
     """Nothing of a finished night is locked: a person can retry or undo it in the morning."""
     house = House(tmp_path, known=facts(1, 10))
     report = await house.night()
-    assert report.night is not None
-    JournalWriter(report.night.journal, threaded=False).close()
+    assert report.run_dir is not None
+    JournalWriter(report.run_dir.journal, threaded=False).close()

@@ -11,12 +11,12 @@ from asyncgg.cleanup.rules import (
     AllOf,
     AnyOf,
     AssociatedBefore,
-    Name,
-    Negation,
+    Not,
     NotIn,
     Pattern,
     ThingGroup,
     ThingMissing,
+    ThingName,
 )
 from asyncgg.errors import SettingsError
 from asyncgg.model import CoreDevice
@@ -39,14 +39,14 @@ def write(tmp_path: Path, text: str) -> Path:
 
 def faults(tmp_path: Path, text: str) -> list[str]:
     """What is wrong with a policy, without the file's name."""
-    return [fault.at("")[1:] for fault in check_policy(write(tmp_path, text)).faults]
+    return [fault.format("")[1:] for fault in check_policy(write(tmp_path, text)).errors]
 
 
 def warnings(tmp_path: Path, rule: str) -> list[str]:
     """The keys and lines that are doubted in a policy of one bounded rule."""
     checked = check_policy(write(tmp_path, f"{GUARD}[[rule]]\n{rule}\n"))
-    assert checked.faults == ()
-    return [warning.at("")[1:] for warning in checked.warnings]
+    assert checked.errors == ()
+    return [warning.format("")[1:] for warning in checked.warnings]
 
 
 def test_a_whole_policy(tmp_path: Path) -> None:
@@ -81,26 +81,26 @@ not-in = { file = "keep.txt", allow-empty = true }
         )
     )
     assert policy.name == "night"
-    assert policy.folder == tmp_path / "night.state"
+    assert policy.state_dir == tmp_path / "night.state"
     assert (policy.guards.max_percent, policy.guards.deadline) == (5, 5400)
     assert policy.guards.ramp is not None
     assert policy.guards.ramp.factor == 2
     assert policy.protect.entries == ("gateway-*", "core:core-1")
     assert policy.notify.webhook == ("env:HOOK",)
-    assert policy.iot.rate(policy.asks[0]) == pytest.approx(35)
+    assert policy.iot.rate(policy.required_apis[0]) == pytest.approx(35)
     assert [rule.id for rule in policy.rules] == ["rule 1", "old"]
-    assert policy.rules[0].rule == ThingMissing()
-    assert policy.rules[1].rule == AllOf(
+    assert policy.rules[0].child == ThingMissing()
+    assert policy.rules[1].child == AllOf(
         (
-            AssociatedBefore(before=1769817600, written="2026-01-31"),
-            AnyOf((Name(Pattern("a*")), Negation(ThingGroup("keep", recursive=False)))),
+            AssociatedBefore(before=1769817600, text="2026-01-31"),
+            AnyOf((ThingName(Pattern("a*")), Not(ThingGroup("keep", recursive=False)))),
             NotIn("keep.txt", allow_empty=True),
         )
     )
     assert policy.permissions == ("iot:DescribeThing", "iot:DescribeThingGroup", "iot:ListThingsInThingGroup")
-    assert policy.sources.takes(CoreDevice("core-1", "HEALTHY"))
-    assert not policy.sources.takes(CoreDevice("core-1"))
-    assert not policy.sources.takes(CoreDevice("other", "HEALTHY"))
+    assert policy.sources.matches(CoreDevice("core-1", "HEALTHY"))
+    assert not policy.sources.matches(CoreDevice("core-1"))
+    assert not policy.sources.matches(CoreDevice("other", "HEALTHY"))
 
 
 def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_other_doubts(tmp_path: Path) -> None:
 def test_the_examples_are_sound(name: str) -> None:
     """The annotated policies have neither faults nor doubts."""
     checked = check_policy(EXAMPLES / f"{name}.toml")
-    assert (checked.faults, checked.warnings) == ((), ())
+    assert (checked.errors, checked.warnings) == ((), ())
     assert isinstance(checked.policy, Policy)
 
 

@@ -5,74 +5,74 @@ from __future__ import annotations
 import pytest
 
 from asyncgg.cleanup.rules import (
-    Answer,
     Api,
     AssociatedBefore,
     Candidate,
     Condition,
-    CoreSilentFor,
+    CoreOfflineFor,
     CoreStatus,
-    Described,
+    Facts,
     IndexQuery,
-    Known,
-    Name,
-    NoAnswer,
     NotIn,
     Pattern,
-    SetQuestion,
+    QueryFailed,
+    SetQuery,
+    Ternary,
     ThingAttribute,
+    ThingDescription,
     ThingGroup,
     ThingMissing,
+    ThingName,
     ThingType,
 )
 from tests.cleanup.support import DAY, NOW, candidate
 
-PUMP = Known(things={"a1": Described(True, "pump", {"site": "berlin-2"})})
-GONE = Known(things={"a1": Described(False)})
-FAILED = Known(
-    things={"a1": NoAnswer("DescribeThing: it failed")},
-    sets={SetQuestion(Api.LIST_THINGS_IN_THING_GROUP, "g", recursive=True): NoAnswer("cannot be listed")},
+PUMP = Facts(things={"a1": ThingDescription(True, "pump", {"site": "berlin-2"})})
+GONE = Facts(things={"a1": ThingDescription(False)})
+FAILED = Facts(
+    things={"a1": QueryFailed("DescribeThing: it failed")},
+    sets={SetQuery(Api.LIST_THINGS_IN_THING_GROUP, "g", recursive=True): QueryFailed("cannot be listed")},
 )
-IN_GROUP = Known(sets={SetQuestion(Api.LIST_THINGS_IN_THING_GROUP, "g", recursive=True): frozenset({"a1"})})
-FOUND = Known(sets={SetQuestion(Api.SEARCH_INDEX, "q"): frozenset({"a1"})})
-YES, NO, UNKNOWN = Answer
+IN_GROUP = Facts(sets={SetQuery(Api.LIST_THINGS_IN_THING_GROUP, "g", recursive=True): frozenset({"a1"})})
+FOUND = Facts(sets={SetQuery(Api.SEARCH_INDEX, "q"): frozenset({"a1"})})
+YES, NO, UNKNOWN = Ternary
 
 
 @pytest.mark.parametrize(
     ("condition", "one", "known", "answer", "because"),
     [
-        (Name(Pattern("a?")), candidate("a1"), Known(), YES, "the name is a1"),
-        (Name(Pattern("A?")), candidate("a1"), Known(), NO, "the name is a1"),
-        (Name(Pattern("a", regex=True)), candidate("a1"), Known(), NO, "the name is a1"),
-        (AssociatedBefore(age=DAY), candidate(age=DAY + 1), Known(), YES, "associated 2027-01-14, 1.0 days ago"),
-        (AssociatedBefore(age=DAY), candidate(age=DAY), Known(), NO, "associated 2027-01-14, 1.0 days ago"),
-        (AssociatedBefore(age=DAY), candidate(age=None), Known(), UNKNOWN, "the listing did not say since when"),
-        (AssociatedBefore(age=DAY), candidate(age=-DAY), Known(), NO, "associated 2027-01-16, which is to come"),
+        (ThingName(Pattern("a?")), candidate("a1"), Facts(), YES, "the name is a1"),
+        (ThingName(Pattern("A?")), candidate("a1"), Facts(), NO, "the name is a1"),
+        (ThingName(Pattern("a", regex=True)), candidate("a1"), Facts(), NO, "the name is a1"),
+        (AssociatedBefore(age=DAY), candidate(age=DAY + 1), Facts(), YES, "associated 2027-01-14, 1.0 days ago"),
+        (AssociatedBefore(age=DAY), candidate(age=DAY), Facts(), NO, "associated 2027-01-14, 1.0 days ago"),
+        (AssociatedBefore(age=DAY), candidate(age=None), Facts(), UNKNOWN, "the listing did not say since when"),
+        (AssociatedBefore(age=DAY), candidate(age=-DAY), Facts(), NO, "associated 2027-01-16, which is to come"),
         (
             AssociatedBefore(before=NOW - DAY),
             candidate(age=2 * DAY),
-            Known(),
+            Facts(),
             YES,
             "associated 2027-01-13, 2.0 days ago",
         ),
-        (CoreStatus("UNHEALTHY"), candidate(status="UNHEALTHY"), Known(), YES, "the core is UNHEALTHY"),
-        (CoreStatus("UNHEALTHY"), candidate(), Known(), NO, "the core is HEALTHY"),
-        (CoreStatus("UNHEALTHY"), candidate(status=""), Known(), UNKNOWN, "the listing did not tell the core's status"),
-        (CoreSilentFor(DAY), candidate(silent=DAY + 1), Known(), YES, "last status 2027-01-14, 1.0 days ago"),
-        (CoreSilentFor(DAY), candidate(silent=-1), Known(), NO, "last status 2027-01-15, which is to come"),
+        (CoreStatus("UNHEALTHY"), candidate(status="UNHEALTHY"), Facts(), YES, "the core is UNHEALTHY"),
+        (CoreStatus("UNHEALTHY"), candidate(), Facts(), NO, "the core is HEALTHY"),
+        (CoreStatus("UNHEALTHY"), candidate(status=""), Facts(), UNKNOWN, "the listing did not tell the core's status"),
+        (CoreOfflineFor(DAY), candidate(silent=DAY + 1), Facts(), YES, "last status 2027-01-14, 1.0 days ago"),
+        (CoreOfflineFor(DAY), candidate(silent=-1), Facts(), NO, "last status 2027-01-15, which is to come"),
         (
-            CoreSilentFor(DAY),
+            CoreOfflineFor(DAY),
             candidate(silent=None),
-            Known(),
+            Facts(),
             UNKNOWN,
             "the listing did not say when the core reported last",
         ),
-        (NotIn("k"), candidate(), Known(lists={"k": frozenset({"b"})}), YES, "is not in k (1 names)"),
-        (NotIn("k"), candidate(), Known(lists={"k": frozenset({"a1"})}), NO, "is in k (1 names)"),
-        (NotIn("k"), candidate(), Known(), UNKNOWN, "k was not read"),
+        (NotIn("k"), candidate(), Facts(lists={"k": frozenset({"b"})}), YES, "is not in k (1 names)"),
+        (NotIn("k"), candidate(), Facts(lists={"k": frozenset({"a1"})}), NO, "is in k (1 names)"),
+        (NotIn("k"), candidate(), Facts(), UNKNOWN, "k was not read"),
         (ThingMissing(), candidate(), GONE, YES, "there is no such thing"),
         (ThingMissing(), candidate(), PUMP, NO, "the thing exists"),
-        (ThingMissing(), candidate(), Known(), UNKNOWN, "it was not asked"),
+        (ThingMissing(), candidate(), Facts(), UNKNOWN, "it was not asked"),
         (ThingMissing(), candidate(), FAILED, UNKNOWN, "DescribeThing: it failed"),
         (ThingType("pump"), candidate(), PUMP, YES, "its type is pump"),
         (ThingType("valve"), candidate(), PUMP, NO, "its type is pump"),
@@ -97,7 +97,7 @@ YES, NO, UNKNOWN = Answer
         (IndexQuery("q2"), candidate(), FOUND, UNKNOWN, "it was not asked"),
     ],
 )
-def test_condition(condition: Condition, one: Candidate, known: Known, answer: Answer, because: str) -> None:
+def test_condition(condition: Condition, one: Candidate, known: Facts, answer: Ternary, because: str) -> None:
     """A condition says yes or no only where it is known, and what its answer rests on."""
-    assert condition.answer(one, known, NOW) is answer
-    assert condition.because(one, known, NOW) == because
+    assert condition.evaluate(one, known, NOW) is answer
+    assert condition.explain(one, known, NOW) == because

@@ -9,20 +9,20 @@ from hypothesis import strategies as st
 
 from asyncgg.cleanup.rules import (
     AllOf,
-    Answer,
     AnyOf,
     Candidate,
-    Known,
-    Name,
-    Negation,
+    Facts,
     Node,
+    Not,
     NotIn,
     Pattern,
-    deciding,
-    examine,
-    reason,
+    Ternary,
+    ThingName,
+    deciding_conditions,
+    evaluate,
+    format_reason,
 )
-from asyncgg.cleanup.select import decide
+from asyncgg.cleanup.select import decide_candidate
 from tests.cleanup.support import (
     NOW,
     PlainRegistry,
@@ -38,9 +38,9 @@ from tests.cleanup.support import (
 FEW = settings(max_examples=100, deadline=None)
 
 
-def says(tree: Node, one: Candidate, known: Known) -> Answer:
+def says(tree: Node, one: Candidate, known: Facts) -> Ternary:
     """The tree's answer."""
-    return examine(tree, one, known, NOW).answer
+    return evaluate(tree, one, known, NOW).result
 
 
 @FEW
@@ -56,7 +56,7 @@ def test_a_missing_answer_never_selects(
     """Whatever answers are lost, a definite answer that is left is the one that all answers together give."""
     whole = says(tree, one, registry.known(names))
     less = says(tree, one, replace(registry, fails=lost.__contains__).known(names if read else {}))
-    assert less in {whole, Answer.UNKNOWN}
+    assert less in {whole, Ternary.UNKNOWN}
 
 
 @FEW
@@ -67,10 +67,10 @@ def test_combining_goes_one_way(
     """A further condition under `all` only takes away, one under `any` only adds, and nothing is both x and not x."""
     known = registry.known(names)
     alone = says(one_tree, one, known)
-    assert says(AllOf((one_tree, other)), one, known) is not Answer.YES or alone is Answer.YES
-    assert alone is not Answer.YES or says(AnyOf((one_tree, other)), one, known) is Answer.YES
-    assert says(AllOf((one_tree, Negation(one_tree))), one, known) is not Answer.YES
-    assert says(Negation(Negation(one_tree)), one, known) is alone
+    assert says(AllOf((one_tree, other)), one, known) is not Ternary.YES or alone is Ternary.YES
+    assert alone is not Ternary.YES or says(AnyOf((one_tree, other)), one, known) is Ternary.YES
+    assert says(AllOf((one_tree, Not(one_tree))), one, known) is not Ternary.YES
+    assert says(Not(Not(one_tree)), one, known) is alone
 
 
 @FEW
@@ -80,9 +80,9 @@ def test_protect_never_enlarges(
 ) -> None:
     """With more entries to protect, nothing is selected that was not before, and what they name never is."""
     known = registry.known(names)
-    before = decide(policy_of(tree), one, known, NOW)
+    before = decide_candidate(policy_of(tree), one, known, NOW)
     policy = policy_of(tree, protect=entries)
-    after = decide(policy, one, known, NOW)
+    after = decide_candidate(policy, one, known, NOW)
     assert before.selected or not after.selected
     assert not (after.selected and policy.protect.match(one.core.name, one.thing))
 
@@ -94,19 +94,24 @@ def test_what_decided_is_enough(
 ) -> None:
     """Something is always named as the reason, and of an undecided tree only what has no answer."""
     known = replace(registry, fails=lost.__contains__).known(names)
-    finding = examine(tree, one, known, NOW)
-    parts = list(deciding(finding))
+    finding = evaluate(tree, one, known, NOW)
+    parts = list(deciding_conditions(finding))
     assert parts
-    assert reason(finding, one, known, NOW)
-    if finding.answer is Answer.UNKNOWN:
-        assert {part.answer for part in parts} == {Answer.UNKNOWN}
+    assert format_reason(finding, one, known, NOW)
+    if finding.result is Ternary.UNKNOWN:
+        assert {part.result for part in parts} == {Ternary.UNKNOWN}
 
 
 def test_a_reason_names_rule_and_facts() -> None:
     """The facts stand under the ids of the rules that decided, told as they are and not as the rule negates them."""
     policy = policy_of(
-        AllOf((Name(Pattern("a*")), Negation(Name(Pattern("*9"))))), Name(Pattern("b*")), NotIn("keep.txt")
+        AllOf((ThingName(Pattern("a*")), Not(ThingName(Pattern("*9"))))), ThingName(Pattern("b*")), NotIn("keep.txt")
     )
-    known = Known(lists={"keep.txt": frozenset({"b2"})})
-    assert decide(policy, candidate("a1"), known, NOW).reason == "r1: name a*, not name *9; r3: not-in keep.txt"
-    assert decide(policy, candidate("c1"), Known(), NOW).reason == "r3: not-in keep.txt unknown (keep.txt was not read)"
+    known = Facts(lists={"keep.txt": frozenset({"b2"})})
+    assert (
+        decide_candidate(policy, candidate("a1"), known, NOW).reason == "r1: name a*, not name *9; r3: not-in keep.txt"
+    )
+    assert (
+        decide_candidate(policy, candidate("c1"), Facts(), NOW).reason
+        == "r3: not-in keep.txt unknown (keep.txt was not read)"
+    )

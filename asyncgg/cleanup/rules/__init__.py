@@ -3,52 +3,61 @@
 The whole folder is pure: a rule is a function of a candidate, of what is known, and of the time it is given.
 """
 
-from asyncgg.cleanup.rules.answer import Answer
+from asyncgg.cleanup.rules.answer import Ternary
 from asyncgg.cleanup.rules.asked import IndexQuery, ThingAttribute, ThingGroup, ThingMissing, ThingType
-from asyncgg.cleanup.rules.base import Api, Candidate, Condition, Described, Ground, Known, NoAnswer, SetQuestion
-from asyncgg.cleanup.rules.offline import AssociatedBefore, CoreSilentFor, CoreStatus, Name, NotIn, Pattern
+from asyncgg.cleanup.rules.base import (
+    Api,
+    Candidate,
+    Condition,
+    ConditionKind,
+    Facts,
+    QueryFailed,
+    SetQuery,
+    ThingDescription,
+)
+from asyncgg.cleanup.rules.offline import AssociatedBefore, CoreOfflineFor, CoreStatus, NotIn, Pattern, ThingName
 from asyncgg.cleanup.rules.tree import (
     AllOf,
     AnyOf,
-    Finding,
-    Named,
-    Negation,
+    Evaluation,
     Node,
-    conditions,
-    deciding,
-    examine,
-    reason,
+    Not,
+    Rule,
+    deciding_conditions,
+    evaluate,
+    format_reason,
+    iter_conditions,
 )
 
 __all__ = [
     "AllOf",
-    "Answer",
+    "Ternary",
     "AnyOf",
     "Api",
     "AssociatedBefore",
     "Candidate",
     "Condition",
-    "CoreSilentFor",
+    "CoreOfflineFor",
     "CoreStatus",
-    "Described",
-    "Finding",
-    "Ground",
+    "ThingDescription",
+    "Evaluation",
+    "ConditionKind",
     "IndexQuery",
-    "Known",
-    "Name",
-    "Named",
-    "Negation",
-    "NoAnswer",
+    "Facts",
+    "ThingName",
+    "Rule",
+    "Not",
+    "QueryFailed",
     "Node",
     "NotIn",
     "Pattern",
-    "SetQuestion",
+    "SetQuery",
     "ThingAttribute",
     "ThingGroup",
     "ThingMissing",
     "ThingType",
-    "conditions",
-    "deciding",
-    "examine",
-    "reason",
+    "iter_conditions",
+    "deciding_conditions",
+    "evaluate",
+    "format_reason",
 ]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
-__all__ = ["Answer"]
+__all__ = ["Ternary"]
 
 
-class Answer(Enum):
+class Ternary(Enum):
     """What a rule says of one candidate; only a definite YES ever selects."""
 
     YES = "yes"
@@ -20,28 +20,28 @@ class Answer(Enum):
     UNKNOWN = "unknown"
     """The answer could not be had, or has not been asked for yet."""
 
-    def negated(self) -> Answer:
+    def negated(self) -> Ternary:
         """The answer of `not`: doubt stays doubt."""
         return _NEGATED[self]
 
     @staticmethod
-    def all_of(answers: Iterable[Answer]) -> Answer:
+    def all_of(values: Iterable[Ternary]) -> Ternary:
         """NO if one says so, else UNKNOWN if one says so, else YES."""
-        return _settled(answers, Answer.NO, Answer.YES)
+        return _combine(values, Ternary.NO, Ternary.YES)
 
     @staticmethod
-    def any_of(answers: Iterable[Answer]) -> Answer:
+    def any_of(values: Iterable[Ternary]) -> Ternary:
         """YES if one says so, else UNKNOWN if one says so, else NO."""
-        return _settled(answers, Answer.YES, Answer.NO)
+        return _combine(values, Ternary.YES, Ternary.NO)
 
 
-_NEGATED = {Answer.YES: Answer.NO, Answer.NO: Answer.YES, Answer.UNKNOWN: Answer.UNKNOWN}
+_NEGATED = {Ternary.YES: Ternary.NO, Ternary.NO: Ternary.YES, Ternary.UNKNOWN: Ternary.UNKNOWN}
 
 
-def _settled(answers: Iterable[Answer], final: Answer, otherwise: Answer) -> Answer:
-    doubt = False
-    for answer in answers:
-        if answer is final:
-            return final
-        doubt = doubt or answer is Answer.UNKNOWN
-    return Answer.UNKNOWN if doubt else otherwise
+def _combine(values: Iterable[Ternary], absorbing: Ternary, default: Ternary) -> Ternary:
+    has_unknown = False
+    for value in values:
+        if value is absorbing:
+            return absorbing
+        has_unknown = has_unknown or value is Ternary.UNKNOWN
+    return Ternary.UNKNOWN if has_unknown else default

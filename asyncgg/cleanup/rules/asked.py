@@ -6,13 +6,22 @@ import re
 from abc import abstractmethod
 from dataclasses import dataclass
 
-from asyncgg.cleanup.rules.answer import Answer
-from asyncgg.cleanup.rules.base import Api, Candidate, Condition, Described, Ground, Known, NoAnswer, SetQuestion
+from asyncgg.cleanup.rules.answer import Ternary
+from asyncgg.cleanup.rules.base import (
+    Api,
+    Candidate,
+    Condition,
+    ConditionKind,
+    Facts,
+    QueryFailed,
+    SetQuery,
+    ThingDescription,
+)
 from asyncgg.cleanup.rules.offline import Pattern
 
 __all__ = ["IndexQuery", "SetCondition", "ThingAttribute", "ThingCondition", "ThingGroup", "ThingMissing", "ThingType"]
 
-_UNASKED = "it was not asked"
+_NOT_QUERIED = "it was not asked"
 
 
 class ThingCondition(Condition):
@@ -20,28 +29,28 @@ class ThingCondition(Condition):
 
     __slots__ = ()
     source = "AWS IoT, DescribeThing"
-    asks = Api.DESCRIBE_THING
+    required_api = Api.DESCRIBE_THING
 
     @abstractmethod
-    def _of(self, described: Described) -> Answer:
+    def _evaluate_description(self, description: ThingDescription) -> Ternary:
         """The answer, from the registry's."""
 
     @abstractmethod
-    def _phrase(self, described: Described) -> str:
+    def _explain_description(self, description: ThingDescription) -> str:
         """What it rests on, from the registry's answer."""
 
-    def _answer(self, candidate: Candidate, known: Known, now: float) -> Answer:
-        described = known.things.get(candidate.thing)
-        return self._of(described) if isinstance(described, Described) else Answer.UNKNOWN
+    def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
+        description = facts.things.get(candidate.thing)
+        return self._evaluate_description(description) if isinstance(description, ThingDescription) else Ternary.UNKNOWN
 
-    def _because(self, candidate: Candidate, known: Known, now: float) -> str:
-        described = known.things.get(candidate.thing)
-        if isinstance(described, Described):
-            return self._phrase(described)
-        return described.reason if described else _UNASKED
+    def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
+        description = facts.things.get(candidate.thing)
+        if isinstance(description, ThingDescription):
+            return self._explain_description(description)
+        return description.reason if description else _NOT_QUERIED
 
-    def _asked(self, candidate: Candidate, known: Known) -> bool:
-        return candidate.thing in known.things
+    def _is_resolved(self, candidate: Candidate, facts: Facts) -> bool:
+        return candidate.thing in facts.things
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +58,16 @@ class ThingMissing(ThingCondition):
     """The registry has no such thing: an orphan."""
 
     key = "thing-missing"
-    ground = Ground.EVIDENCE
+    default_kind = ConditionKind.EVIDENCE
 
     def _label(self) -> str:
         return "thing-missing"
 
-    def _of(self, described: Described) -> Answer:
-        return Answer.NO if described.exists else Answer.YES
+    def _evaluate_description(self, description: ThingDescription) -> Ternary:
+        return Ternary.NO if description.exists else Ternary.YES
 
-    def _phrase(self, described: Described) -> str:
-        return "the thing exists" if described.exists else "there is no such thing"
+    def _explain_description(self, description: ThingDescription) -> str:
+        return "the thing exists" if description.exists else "there is no such thing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +77,20 @@ class ThingType(ThingCondition):
     type: str
 
     key = "thing-type"
-    ground = Ground.SCOPE
+    default_kind = ConditionKind.SCOPE
 
     def _label(self) -> str:
         return f"thing-type {self.type}"
 
-    def _of(self, described: Described) -> Answer:
-        if not described.exists:
-            return Answer.UNKNOWN
-        return Answer.YES if described.type == self.type else Answer.NO
+    def _evaluate_description(self, description: ThingDescription) -> Ternary:
+        if not description.exists:
+            return Ternary.UNKNOWN
+        return Ternary.YES if description.type == self.type else Ternary.NO
 
-    def _phrase(self, described: Described) -> str:
-        if not described.exists:
+    def _explain_description(self, description: ThingDescription) -> str:
+        if not description.exists:
             return "there is no such thing, so nobody knows its type"
-        return f"its type is {described.type}" if described.type else "it has no type"
+        return f"its type is {description.type}" if description.type else "it has no type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,7 @@ class ThingAttribute(ThingCondition):
     exists: bool | None = None
 
     key = "thing-attribute"
-    ground = Ground.EVIDENCE
+    default_kind = ConditionKind.EVIDENCE
 
     def _label(self) -> str:
         if self.equals is not None:
@@ -103,22 +112,22 @@ class ThingAttribute(ThingCondition):
             return f"thing-attribute {self.name}~{self.glob}"
         return f"thing-attribute {self.name} {'exists' if self.exists else 'is absent'}"
 
-    def _of(self, described: Described) -> Answer:
-        if not described.exists:
-            return Answer.UNKNOWN
-        value = described.attributes.get(self.name)
+    def _evaluate_description(self, description: ThingDescription) -> Ternary:
+        if not description.exists:
+            return Ternary.UNKNOWN
+        value = description.attributes.get(self.name)
         if self.exists is not None:
             holds = (value is not None) is self.exists
         elif self.glob is not None:
             holds = value is not None and self.glob.matches(value)
         else:
             holds = value == self.equals
-        return Answer.YES if holds else Answer.NO
+        return Ternary.YES if holds else Ternary.NO
 
-    def _phrase(self, described: Described) -> str:
-        if not described.exists:
+    def _explain_description(self, description: ThingDescription) -> str:
+        if not description.exists:
             return "there is no such thing, so nobody knows its attributes"
-        value = described.attributes.get(self.name)
+        value = description.attributes.get(self.name)
         return f"it has no attribute {self.name}" if value is None else f"{self.name} is {value!r}"
 
 
@@ -128,29 +137,29 @@ class SetCondition(Condition):
     __slots__ = ()
 
     @property
-    def question(self) -> SetQuestion:
+    def set_query(self) -> SetQuery:
         """What to ask."""
-        return self._question()
+        return self._set_query()
 
     @abstractmethod
-    def _question(self) -> SetQuestion: ...
+    def _set_query(self) -> SetQuery: ...
 
-    def _answer(self, candidate: Candidate, known: Known, now: float) -> Answer:
-        names = known.sets.get(self.question)
-        if names is None or isinstance(names, NoAnswer):
-            return Answer.UNKNOWN
-        return Answer.YES if candidate.thing in names else Answer.NO
+    def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
+        names = facts.sets.get(self.set_query)
+        if names is None or isinstance(names, QueryFailed):
+            return Ternary.UNKNOWN
+        return Ternary.YES if candidate.thing in names else Ternary.NO
 
-    def _because(self, candidate: Candidate, known: Known, now: float) -> str:
-        names = known.sets.get(self.question)
+    def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
+        names = facts.sets.get(self.set_query)
         if names is None:
-            return _UNASKED
-        if isinstance(names, NoAnswer):
+            return _NOT_QUERIED
+        if isinstance(names, QueryFailed):
             return names.reason
         return f"{'among' if candidate.thing in names else 'not among'} the {len(names):,} things of the answer"
 
-    def _asked(self, candidate: Candidate, known: Known) -> bool:
-        return self.question in known.sets
+    def _is_resolved(self, candidate: Candidate, facts: Facts) -> bool:
+        return self.set_query in facts.sets
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +171,14 @@ class ThingGroup(SetCondition):
 
     key = "thing-group"
     source = "AWS IoT, ListThingsInThingGroup"
-    ground = Ground.EVIDENCE
-    asks = Api.LIST_THINGS_IN_THING_GROUP
+    default_kind = ConditionKind.EVIDENCE
+    required_api = Api.LIST_THINGS_IN_THING_GROUP
 
     def _label(self) -> str:
         return f"thing-group {self.group}"
 
-    def _question(self) -> SetQuestion:
-        return SetQuestion(Api.LIST_THINGS_IN_THING_GROUP, self.group, self.recursive)
+    def _set_query(self) -> SetQuery:
+        return SetQuery(Api.LIST_THINGS_IN_THING_GROUP, self.group, self.recursive)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,22 +189,22 @@ class IndexQuery(SetCondition):
 
     key = "index-query"
     source = "AWS IoT, SearchIndex"
-    asks = Api.SEARCH_INDEX
+    required_api = Api.SEARCH_INDEX
 
     def _label(self) -> str:
         return f"index-query {self.query!r}"
 
-    def _question(self) -> SetQuestion:
-        return SetQuestion(Api.SEARCH_INDEX, self.query)
+    def _set_query(self) -> SetQuery:
+        return SetQuery(Api.SEARCH_INDEX, self.query)
 
     @property
-    def grounds(self) -> Ground:
+    def kind(self) -> ConditionKind:
         """Connectivity, when its terms speak of nothing else but of which things are meant."""
         fields = {term.lower() for term in re.findall(r"([A-Za-z][\w.$-]*)\s*:", _without_quotes(self.query))}
         connectivity = {name for name in fields if name.startswith("connectivity.")}
         if connectivity and all(name in connectivity or name in _SCOPE_FIELDS for name in fields):
-            return Ground.CONNECTIVITY
-        return Ground.EVIDENCE
+            return ConditionKind.CONNECTIVITY
+        return ConditionKind.EVIDENCE
 
 
 _SCOPE_FIELDS = frozenset({"thingname", "thingtypename", "thingid"})

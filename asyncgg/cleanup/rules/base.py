@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import ClassVar, NamedTuple
 
-from asyncgg.cleanup.rules.answer import Answer
+from asyncgg.cleanup.rules.answer import Ternary
 from asyncgg.model import CoreDevice
 
-__all__ = ["Api", "Candidate", "Condition", "Described", "Ground", "Known", "NoAnswer", "SetQuestion"]
+__all__ = ["Api", "Candidate", "Condition", "ThingDescription", "ConditionKind", "Facts", "QueryFailed", "SetQuery"]
 
 
 class Candidate(NamedTuple):
@@ -31,7 +31,7 @@ class Api(StrEnum):
     LIST_THINGS_IN_THING_GROUP = "ListThingsInThingGroup"
 
 
-class Ground(Enum):
+class ConditionKind(Enum):
     """What a condition says about a thing being of no use any more."""
 
     EVIDENCE = "evidence"
@@ -42,14 +42,14 @@ class Ground(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class NoAnswer:
+class QueryFailed:
     """A question that was asked and not answered."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class ThingDescription:
     """What the registry says of one thing."""
 
     exists: bool
@@ -58,7 +58,7 @@ class Described:
 
 
 @dataclass(frozen=True, slots=True)
-class SetQuestion:
+class SetQuery:
     """A question whose answer is a set of things: asked once, whatever the number of candidates."""
 
     api: Api
@@ -68,13 +68,13 @@ class SetQuestion:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Facts:
     """Every answer had so far; what is absent has not been asked."""
 
     lists: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Names of things by the file or S3 object they stand in."""
-    sets: Mapping[SetQuestion, frozenset[str] | NoAnswer] = field(default_factory=dict)
-    things: Mapping[str, Described | NoAnswer] = field(default_factory=dict)
+    sets: Mapping[SetQuery, frozenset[str] | QueryFailed] = field(default_factory=dict)
+    things: Mapping[str, ThingDescription | QueryFailed] = field(default_factory=dict)
 
 
 class Condition(ABC):
@@ -86,39 +86,39 @@ class Condition(ABC):
     """As it is written in a policy."""
     source: ClassVar[str]
     """Where its answer comes from, for people."""
-    ground: ClassVar[Ground] = Ground.EVIDENCE
-    asks: ClassVar[Api | None] = None
+    default_kind: ClassVar[ConditionKind] = ConditionKind.EVIDENCE
+    required_api: ClassVar[Api | None] = None
 
     @property
     def label(self) -> str:
         """The condition in a few words, as the reason of an outcome shows it."""
         return self._label()
 
-    def answer(self, candidate: Candidate, known: Known, now: float) -> Answer:
+    def evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
         """The answer; `now` in seconds since 1970, UTC."""
-        return self._answer(candidate, known, now)
+        return self._evaluate(candidate, facts, now)
 
-    def because(self, candidate: Candidate, known: Known, now: float) -> str:
+    def explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
         """What the answer rests on, as a phrase."""
-        return self._because(candidate, known, now)
+        return self._explain(candidate, facts, now)
 
-    def asked(self, candidate: Candidate, known: Known) -> bool:
+    def is_resolved(self, candidate: Candidate, facts: Facts) -> bool:
         """Whether no further question could change the answer."""
-        return self._asked(candidate, known)
+        return self._is_resolved(candidate, facts)
 
     @property
-    def grounds(self) -> Ground:
+    def kind(self) -> ConditionKind:
         """What its answer says about the thing."""
-        return self.ground
+        return self.default_kind
 
     @abstractmethod
     def _label(self) -> str: ...
 
     @abstractmethod
-    def _answer(self, candidate: Candidate, known: Known, now: float) -> Answer: ...
+    def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary: ...
 
     @abstractmethod
-    def _because(self, candidate: Candidate, known: Known, now: float) -> str: ...
+    def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str: ...
 
-    def _asked(self, candidate: Candidate, known: Known) -> bool:
+    def _is_resolved(self, candidate: Candidate, facts: Facts) -> bool:
         return True

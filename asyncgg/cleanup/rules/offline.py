@@ -7,10 +7,10 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from asyncgg.cleanup.rules.answer import Answer
-from asyncgg.cleanup.rules.base import Candidate, Condition, Ground, Known
+from asyncgg.cleanup.rules.answer import Ternary
+from asyncgg.cleanup.rules.base import Candidate, Condition, ConditionKind, Facts
 
-__all__ = ["AssociatedBefore", "CoreSilentFor", "CoreStatus", "Name", "NotIn", "Pattern"]
+__all__ = ["AssociatedBefore", "CoreOfflineFor", "CoreStatus", "ThingName", "NotIn", "Pattern"]
 
 _DAY = 86400.0
 
@@ -37,22 +37,22 @@ class Pattern:
 
 
 @dataclass(frozen=True, slots=True)
-class Name(Condition):
+class ThingName(Condition):
     """The thing's name matches."""
 
     pattern: Pattern
 
     key = "name"
     source = "the name itself"
-    ground = Ground.SCOPE
+    default_kind = ConditionKind.SCOPE
 
     def _label(self) -> str:
         return f"name {self.pattern}"
 
-    def _answer(self, candidate: Candidate, known: Known, now: float) -> Answer:
-        return Answer.YES if self.pattern.matches(candidate.thing) else Answer.NO
+    def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
+        return Ternary.YES if self.pattern.matches(candidate.thing) else Ternary.NO
 
-    def _because(self, candidate: Candidate, known: Known, now: float) -> str:
+    def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
         return f"the name is {candidate.thing}"
 
 
@@ -64,26 +64,26 @@ class AssociatedBefore(Condition):
     """Seconds before now."""
     before: float | None = None
     """Seconds since 1970, UTC; where there is no age."""
-    written: str = ""
+    text: str = ""
 
     key = "associated-before"
     source = "inventory"
-    ground = Ground.SCOPE
+    default_kind = ConditionKind.SCOPE
 
     def _label(self) -> str:
-        return f"associated-before {self.written}"
+        return f"associated-before {self.text}"
 
-    def _answer(self, candidate: Candidate, known: Known, now: float) -> Answer:
+    def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
         at = candidate.associated_at
         if at is None:
-            return Answer.UNKNOWN
+            return Ternary.UNKNOWN
         limit = self.before if self.age is None else now - self.age
-        return Answer.YES if limit is not None and at < limit else Answer.NO
+        return Ternary.YES if limit is not None and at < limit else Ternary.NO
 
-    def _because(self, candidate: Candidate, known: Known, now: float) -> str:
+    def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
         if candidate.associated_at is None:
             return "the listing did not say since when"
-        return f"associated {_moment(candidate.associated_at, now)}"
+        return f"associated {_format_time(candidate.associated_at, now)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,46 +95,48 @@ class CoreStatus(Condition):
 
     key = "core-status"
     source = "inventory"
-    ground = Ground.EVIDENCE
+    default_kind = ConditionKind.EVIDENCE
 
     def _label(self) -> str:
         return f"core-status {self.status}"
 
-    def _answer(self, candidate: Candidate, known: Known, now: float) -> Answer:
+    def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
         if not candidate.core.status:
-            return Answer.UNKNOWN
-        return Answer.YES if candidate.core.status == self.status else Answer.NO
+            return Ternary.UNKNOWN
+        return Ternary.YES if candidate.core.status == self.status else Ternary.NO
 
-    def _because(self, candidate: Candidate, known: Known, now: float) -> str:
+    def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
         if not candidate.core.status:
             return "the listing did not tell the core's status"
         return f"the core is {candidate.core.status}"
 
 
 @dataclass(frozen=True, slots=True)
-class CoreSilentFor(Condition):
+class CoreOfflineFor(Condition):
     """The core device has not reported its status for longer than `seconds`."""
 
     seconds: float
-    written: str = ""
+    text: str = ""
 
     key = "core-silent-for"
     source = "inventory"
-    ground = Ground.EVIDENCE
+    default_kind = ConditionKind.EVIDENCE
 
     def _label(self) -> str:
-        return f"core-silent-for {self.written}"
+        return f"core-silent-for {self.text}"
 
-    def _answer(self, candidate: Candidate, known: Known, now: float) -> Answer:
+    def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
         at = candidate.core.last_status_at
         if at is None:
-            return Answer.UNKNOWN
-        return Answer.YES if now - at > self.seconds else Answer.NO
+            return Ternary.UNKNOWN
+        return Ternary.YES if now - at > self.seconds else Ternary.NO
 
-    def _because(self, candidate: Candidate, known: Known, now: float) -> str:
+    def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
         at = candidate.core.last_status_at
         return (
-            "the listing did not say when the core reported last" if at is None else f"last status {_moment(at, now)}"
+            "the listing did not say when the core reported last"
+            if at is None
+            else f"last status {_format_time(at, now)}"
         )
 
 
@@ -148,26 +150,26 @@ class NotIn(Condition):
 
     key = "not-in"
     source = "the list"
-    ground = Ground.EVIDENCE
+    default_kind = ConditionKind.EVIDENCE
 
     def _label(self) -> str:
         return f"not-in {self.file}"
 
-    def _answer(self, candidate: Candidate, known: Known, now: float) -> Answer:
-        names = known.lists.get(self.file)
+    def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
+        names = facts.lists.get(self.file)
         if names is None:
-            return Answer.UNKNOWN
-        return Answer.NO if candidate.thing in names else Answer.YES
+            return Ternary.UNKNOWN
+        return Ternary.NO if candidate.thing in names else Ternary.YES
 
-    def _because(self, candidate: Candidate, known: Known, now: float) -> str:
-        names = known.lists.get(self.file)
+    def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
+        names = facts.lists.get(self.file)
         if names is None:
             return f"{self.file} was not read"
-        where = "is in" if candidate.thing in names else "is not in"
-        return f"{where} {self.file} ({len(names):,} names)"
+        membership = "is in" if candidate.thing in names else "is not in"
+        return f"{membership} {self.file} ({len(names):,} names)"
 
 
-def _moment(at: float, now: float) -> str:
+def _format_time(at: float, now: float) -> str:
     try:
         date = f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
     except (ValueError, OverflowError, OSError):  # a time no calendar has

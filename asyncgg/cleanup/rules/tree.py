@@ -6,118 +6,131 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
-from asyncgg.cleanup.rules.answer import Answer
-from asyncgg.cleanup.rules.base import Candidate, Condition, Known
+from asyncgg.cleanup.rules.answer import Ternary
+from asyncgg.cleanup.rules.base import Candidate, Condition, Facts
 
-__all__ = ["AllOf", "AnyOf", "Finding", "Named", "Negation", "Node", "conditions", "deciding", "examine", "reason"]
+__all__ = [
+    "AllOf",
+    "AnyOf",
+    "Evaluation",
+    "Rule",
+    "Not",
+    "Node",
+    "iter_conditions",
+    "deciding_conditions",
+    "evaluate",
+    "format_reason",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class AllOf:
     """Every one of them; at least one."""
 
-    rules: tuple[Node, ...]
+    children: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
     """One of them at least."""
 
-    rules: tuple[Node, ...]
+    children: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Negation:
+class Not:
     """Definitely not this one: doubt about it does not select."""
 
-    rule: Node
+    child: Node
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class Rule:
     """One `[[rule]]` of a policy, by whose id a selection is explained."""
 
     id: str
-    rule: Node
+    child: Node
 
 
-Node = Condition | AllOf | AnyOf | Negation | Named
+Node = Condition | AllOf | AnyOf | Not | Rule
 
-_COMBINED = (AllOf, AnyOf)
-_WRAPPED = (Negation, Named)
+_NARY = (AllOf, AnyOf)
+_UNARY = (Not, Rule)
 
 
-class Finding(NamedTuple):
+class Evaluation(NamedTuple):
     """What one node says of one candidate, and what the nodes below it say."""
 
     node: Node
-    answer: Answer
-    parts: tuple[Finding, ...] = ()
+    result: Ternary
+    children: tuple[Evaluation, ...] = ()
 
 
-def examine(node: Node, candidate: Candidate, known: Known, now: float) -> Finding:
+def evaluate(node: Node, candidate: Candidate, facts: Facts, now: float) -> Evaluation:
     """What the whole tree says; no node is skipped, so that it can be shown whole. `now`: seconds since 1970, UTC."""
     # Conditions come last: to recognize an abstract class is slow, and this runs for every candidate.
-    if isinstance(node, _COMBINED):
-        parts = tuple([examine(rule, candidate, known, now) for rule in node.rules])
-        combine = Answer.all_of if isinstance(node, AllOf) else Answer.any_of
-        return Finding(node, combine([part.answer for part in parts]), parts)
-    if isinstance(node, _WRAPPED):
-        part = examine(node.rule, candidate, known, now)
-        return Finding(node, part.answer.negated() if isinstance(node, Negation) else part.answer, (part,))
-    return Finding(node, node.answer(candidate, known, now))
+    if isinstance(node, _NARY):
+        children = tuple([evaluate(operand, candidate, facts, now) for operand in node.children])
+        combine = Ternary.all_of if isinstance(node, AllOf) else Ternary.any_of
+        return Evaluation(node, combine([child.result for child in children]), children)
+    if isinstance(node, _UNARY):
+        child = evaluate(node.child, candidate, facts, now)
+        return Evaluation(node, child.result.negated() if isinstance(node, Not) else child.result, (child,))
+    return Evaluation(node, node.evaluate(candidate, facts, now))
 
 
-def deciding(finding: Finding) -> Iterator[Finding]:
+def deciding_conditions(evaluation: Evaluation) -> Iterator[Evaluation]:
     """The conditions that make the finding what it is: with one of them otherwise, it could be otherwise.
 
     Of an unknown finding these are the conditions whose answers are missing and would matter.
     """
-    if not finding.parts:
-        yield finding
+    if not evaluation.children:
+        yield evaluation
         return
-    wanted = finding.answer.negated() if isinstance(finding.node, Negation) else finding.answer
-    for part in finding.parts:
-        if part.answer is wanted:
-            yield from deciding(part)
+    decisive = evaluation.result.negated() if isinstance(evaluation.node, Not) else evaluation.result
+    for child in evaluation.children:
+        if child.result is decisive:
+            yield from deciding_conditions(child)
 
 
-def reason(finding: Finding, candidate: Candidate, known: Known, now: float) -> str:
+def format_reason(evaluation: Evaluation, candidate: Candidate, facts: Facts, now: float) -> str:
     """The facts that decided, under the ids of their rules: `orphans: thing-missing; old: not name gateway-*`."""
     groups: list[str] = []
-    for identity, part in _by_rule(finding):
-        facts = dict.fromkeys(_fact(one, candidate, known, now) for one in deciding(part))
-        groups.append(f"{identity}: {', '.join(facts)}" if identity else ", ".join(facts))
+    for rule_id, rule_evaluation in _deciding_rules(evaluation):
+        statements = dict.fromkeys(
+            _format_fact(condition, candidate, facts, now) for condition in deciding_conditions(rule_evaluation)
+        )
+        groups.append(f"{rule_id}: {', '.join(statements)}" if rule_id else ", ".join(statements))
     return "; ".join(groups)
 
 
-def _by_rule(finding: Finding) -> Iterator[tuple[str, Finding]]:
+def _deciding_rules(evaluation: Evaluation) -> Iterator[tuple[str, Evaluation]]:
     """The findings of the named rules that decided; the finding itself where none is named."""
-    if isinstance(finding.node, Named):
-        yield finding.node.id, finding
-    elif isinstance(finding.node, AnyOf) and all(isinstance(part.node, Named) for part in finding.parts):
-        for part in finding.parts:
-            if part.answer is finding.answer:
-                yield from _by_rule(part)
+    if isinstance(evaluation.node, Rule):
+        yield evaluation.node.id, evaluation
+    elif isinstance(evaluation.node, AnyOf) and all(isinstance(child.node, Rule) for child in evaluation.children):
+        for child in evaluation.children:
+            if child.result is evaluation.result:
+                yield from _deciding_rules(child)
     else:
-        yield "", finding
+        yield "", evaluation
 
 
-def _fact(finding: Finding, candidate: Candidate, known: Known, now: float) -> str:
-    condition = cast(Condition, finding.node)  # `deciding` gives nothing else
-    if finding.answer is Answer.YES:
+def _format_fact(evaluation: Evaluation, candidate: Candidate, facts: Facts, now: float) -> str:
+    condition = cast(Condition, evaluation.node)  # `deciding` gives nothing else
+    if evaluation.result is Ternary.YES:
         return condition.label
-    if finding.answer is Answer.NO:
+    if evaluation.result is Ternary.NO:
         return f"not {condition.label}"
-    return f"{condition.label} unknown ({condition.because(candidate, known, now)})"
+    return f"{condition.label} unknown ({condition.explain(candidate, facts, now)})"
 
 
-def conditions(node: Node) -> Iterator[Condition]:
+def iter_conditions(node: Node) -> Iterator[Condition]:
     """Every condition of the tree, in its order."""
     if isinstance(node, Condition):
         yield node
     elif isinstance(node, AllOf | AnyOf):
-        for rule in node.rules:
-            yield from conditions(rule)
+        for rule in node.children:
+            yield from iter_conditions(rule)
     else:
-        yield from conditions(node.rule)
+        yield from iter_conditions(node.child)
