@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.journal import JournalReader
-from asyncgg.simulator import FleetPlan, Simulator, SimulatorConfig
+from asyncgg.simulator import FleetSpec, Simulator, SimulatorConfig
 from asyncgg.simulator.fleet import Core
 from benchmarks.processes import measured
 from benchmarks.simulated import ENVIRONMENT, ask
@@ -87,10 +87,10 @@ class Scenario:
     protected: set[Pair] = field(default_factory=set)
     """What a rule would select, were it not protected."""
 
-    def plan(self) -> FleetPlan:
+    def plan(self) -> FleetSpec:
         """The fleet for the simulator."""
         now = time.time()
-        return FleetPlan(tuple(Core(name, last_status_update=now) for name in self.things), self.things)
+        return FleetSpec(tuple(Core(name, last_status_update=now) for name in self.things), self.things)
 
     @property
     def pairs(self) -> set[Pair]:
@@ -234,7 +234,7 @@ async def serve(scale: int) -> None:
     """Be that simulator."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with Simulator(SimulatorConfig(rate=30.0, burst=10.0), plan=full(scale).plan()) as simulator:
+    async with Simulator(SimulatorConfig(rate=30.0, burst=10.0), fleet_spec=full(scale).plan()) as simulator:
         print(simulator.url, flush=True)
         await stop.wait()
 

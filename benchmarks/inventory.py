@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.inventory import Snapshot, minimum_requests
-from asyncgg.simulator import FleetPlan, Simulator, SimulatorConfig
+from asyncgg.simulator import FleetSpec, Simulator, SimulatorConfig
 from benchmarks.processes import measured
 from benchmarks.simulated import ask
 
@@ -85,10 +85,12 @@ async def serve(kind: str, scale: int) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     names = ((f"core-{core:05}", size) for core, size in enumerate(sizes_of(kind, scale)))
-    plan = FleetPlan.of({core: [f"{core}-device-{n:05}" for n in range(size)] for core, size in names}, time.time())
+    plan = FleetSpec.from_things(
+        {core: [f"{core}-device-{n:05}" for n in range(size)] for core, size in names}, time.time()
+    )
     # A burst of 50 ms of the rate: what comes 10 ms late because both processes share two CPUs is no excess.
     quota = {"rate": RATE, "burst": 10.0} if kind == "time" else {"rate": float("inf"), "latency_ms": 5.0}
-    async with Simulator(SimulatorConfig(**quota), plan=plan) as simulator:  # type: ignore[arg-type]  # a table of floats
+    async with Simulator(SimulatorConfig(**quota), fleet_spec=plan) as simulator:  # type: ignore[arg-type]  # a table of floats
         print(simulator.url, flush=True)
         await stop.wait()
 

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from asyncgg.simulator import FleetPlan, Simulator, SimulatorConfig
+from asyncgg.simulator import FleetSpec, Simulator, SimulatorConfig
 from benchmarks.simulated import ENVIRONMENT, ask
 
 RESULTS: Final = Path(__file__).parent / "results" / "things.json"
@@ -60,12 +60,12 @@ class Result:
     """Of the whole command."""
 
 
-def fleet() -> FleetPlan:
+def fleet() -> FleetSpec:
     """The fleet; names are unique but for the things that have two cores."""
     cores = {f"core-{c:03}": [f"thing-{c:03}-{t:02}" for t in range(THINGS)] for c in range(CORES)}
     for number in range(TOUCHED):
         cores[f"core-{(number + 1) % TOUCHED:03}"].append(f"thing-{number:03}-00")
-    return FleetPlan.of(cores)
+    return FleetSpec.from_things(cores)
 
 
 async def serve() -> None:
@@ -73,7 +73,7 @@ async def serve() -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     config = SimulatorConfig(rate=RATE, burst=50.0, latency_ms=20.0)
-    async with Simulator(config, plan=fleet()) as simulator:
+    async with Simulator(config, fleet_spec=fleet()) as simulator:
         print(simulator.url, flush=True)
         await stop.wait()
 

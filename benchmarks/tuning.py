@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.testing import JitteredLatency, Scenario
-from asyncgg.tuning.journal import Bench
-from asyncgg.tuning.trial import Setup, try_out
-from asyncgg.tuning.values import Point, Work
+from asyncgg.tuning.journal import TrialJournals
+from asyncgg.tuning.trial import TrialSetup, run_trial
+from asyncgg.tuning.values import Configuration, Workload
 from benchmarks.processes import measured
 
 RESULTS: Final = Path(__file__).parent / "results" / "tuning.json"
@@ -66,10 +66,10 @@ class Live:
 
 def hour(batches: int) -> Hour:
     """Try one point out on so many batches."""
-    setup = Setup(Scenario(QUOTA, QUOTA, JitteredLatency(0.08, 0.04)), Work(batches, 1000))
+    setup = TrialSetup(Scenario(QUOTA, QUOTA, JitteredLatency(0.08, 0.04)), Workload(batches, 1000))
     begun = time.perf_counter()
-    with Bench(setup.work) as bench:
-        trial = try_out(Point(QUOTA, None, 64, 4), setup, bench)
+    with TrialJournals(setup.workload) as bench:
+        trial = run_trial(Configuration(QUOTA, None, 64, 4), setup, bench)
     return Hour(batches, round(trial.seconds, 1), round(time.perf_counter() - begun, 1), trial.throttled)
 
 

@@ -23,10 +23,10 @@ from asyncgg.runs.execute import connection_from_settings
 from asyncgg.settings import Settings, load_settings, parse_duration
 from asyncgg.transport import CoreFilter, Endpoint, ListingTransport, Page, open_transport, resolve_endpoint
 from asyncgg.tuning.applied import applied_quota
-from asyncgg.tuning.asking import Answered, Heard
-from asyncgg.tuning.found import Found, found_lines, found_object, write_requests
-from asyncgg.tuning.grid import read_list
-from asyncgg.tuning.measure import Measured, Meter, most_requests
+from asyncgg.tuning.asking import ProbeOutcome, ProbeReply
+from asyncgg.tuning.found import ProbeReport, format_probe, probe_to_dict, write_requests
+from asyncgg.tuning.grid import parse_numbers
+from asyncgg.tuning.measure import ProbeResult, QuotaProbe, max_requests
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -52,26 +52,26 @@ def measure(given: Mapping[str, Any], output: Output) -> int:
     with interrupting():
         _announce(output, target, up_to, seconds, quiet=bool(output.quiet and given["yes"]))
         if not given["yes"]:
-            confirm.ask(output, most_requests(up_to, seconds), "send up to so many requests", stdin_is_taken=False)
+            confirm.ask(output, max_requests(up_to, seconds), "send up to so many requests", stdin_is_taken=False)
     start = _Start(settings, target, up_to, seconds, output)
     found = run_loop(start.run())
     if given["out"]:
         with atomic_write_text(given["out"], given["out"].parent, "folder") as file:
-            write_requests(file, found.measured)
-    output.result(found_object(found), found_lines(found))
+            write_requests(file, found.result)
+    output.result(probe_to_dict(found), format_probe(found))
     return 130 if start.interrupted else 0
 
 
 def asker(reads: ListingTransport) -> Any:
     """The one question: a page of one core device. What it says of cores is not looked at."""
 
-    async def ask() -> Heard:
+    async def ask() -> ProbeReply:
         reply = await reads.list_cores("", _ALL, 1)
         if isinstance(reply, Page):
-            return Heard(Answered.ACCEPTED)
+            return ProbeReply(ProbeOutcome.ACCEPTED)
         if classify(reply, "", ()) is ReplyVerdict.THROTTLED:
-            return Heard(Answered.THROTTLED, reply)
-        return Heard(Answered.FAILED, reply)
+            return ProbeReply(ProbeOutcome.THROTTLED, reply)
+        return ProbeReply(ProbeOutcome.FAILED, reply)
 
     return ask
 
@@ -79,7 +79,7 @@ def asker(reads: ListingTransport) -> Any:
 def _announce(output: Output, target: Endpoint, up_to: float, seconds: float, *, quiet: bool) -> None:
     if quiet:
         return
-    most = most_requests(up_to, seconds)
+    most = max_requests(up_to, seconds)
     custom = ", custom: nothing is called elsewhere" if target.custom else ""
     output.tell(
         {
@@ -119,10 +119,10 @@ class _Start:
         self._up_to = up_to
         self._seconds = seconds
         self._display = Display(output, form=Form(_line, _record, _picture))
-        self._meter: Meter | None = None
+        self._meter: QuotaProbe | None = None
         self.interrupted = False
 
-    async def run(self) -> Found:
+    async def run(self) -> ProbeReport:
         task = asyncio.create_task(self._measure(), name="asyncgg-tune")
         async with self._display.shown():
             with stopping(lambda reason: self._stop(task), task.cancel):
@@ -134,23 +134,23 @@ class _Start:
     def progress(self) -> _Progress:
         meter = self._meter
         assert meter is not None
-        return _Progress(meter.seconds, meter.sent, meter.throttled, meter.pace, meter.step, self._seconds)
+        return _Progress(meter.seconds, meter.sent, meter.throttled, meter.target_rate, meter.step, self._seconds)
 
-    async def _measure(self) -> Found:
+    async def _measure(self) -> ProbeReport:
         connection = connection_from_settings(self._settings)
         await verify_account(connection, self._target, self._settings)
-        measured: Measured
+        measured: ProbeResult
         async with open_transport(connection, self._settings.transport) as transport:
-            self._meter = Meter(
+            self._meter = QuotaProbe(
                 asker(transport),
-                up_to=self._up_to,
+                max_rate=self._up_to,
                 seconds=self._seconds,
                 concurrency=self._settings.concurrency,
             )
             self._display.watch(self)
             measured = await self._meter.run()
         applied, why = await applied_quota(connection, measured.quota_code)
-        return Found(measured, self._target, documented_quota(self._target.region), applied, why)
+        return ProbeReport(measured, self._target, documented_quota(self._target.region), applied, why)
 
     def _stop(self, task: asyncio.Task[Any]) -> None:
         self.interrupted = True
@@ -188,7 +188,7 @@ def _picture(progress: _Progress, rate: float) -> RenderableType:
 def _up_to(text: str | None) -> float | None:
     if text is None:
         return None
-    values = read_list("--up-to", text)
+    values = parse_numbers("--up-to", text)
     if len(values) != 1 or values[0] is None or values[0] < 1:
         raise SettingsError(f"--up-to: {text!r} is not a number of 1 or more requests a second")
     return values[0]

@@ -18,17 +18,24 @@ from asyncgg.errors import SettingsError, UsageError
 from asyncgg.manifest.writing import atomic_write_text, checked_output_path
 from asyncgg.ratelimit import documented_quota
 from asyncgg.testing import JitteredLatency, Scenario
-from asyncgg.tuning.block import existing, settings_block, write_settings
-from asyncgg.tuning.confirm import Confirmed, confirm, confirm_work, simulator_settings
-from asyncgg.tuning.described import described, read_service
-from asyncgg.tuning.grid import Grid, grid_for, read_list
-from asyncgg.tuning.picture import draw, kind_of, require_matplotlib
+from asyncgg.tuning.block import read_existing, render_settings, write_settings
+from asyncgg.tuning.confirm import ConfirmedTrial, confirm, confirmation_workload, simulator_settings
+from asyncgg.tuning.described import build_scenario, read_service
+from asyncgg.tuning.grid import Grid, build_grid, parse_numbers
+from asyncgg.tuning.picture import image_format, plot_sweep, require_matplotlib
 from asyncgg.tuning.pool import run_trials
-from asyncgg.tuning.recorded import read_recorded, script_of
-from asyncgg.tuning.report import replayed_lines, replayed_object, swept_lines, swept_object, told, write_csv
-from asyncgg.tuning.sweep import Swept, default_batches, sweep
-from asyncgg.tuning.trial import Setup
-from asyncgg.tuning.values import Point, Work
+from asyncgg.tuning.recorded import load_run, scenario_from_run
+from asyncgg.tuning.report import (
+    describe_scenario,
+    format_replay,
+    format_sweep,
+    replay_to_dict,
+    sweep_to_dict,
+    write_csv,
+)
+from asyncgg.tuning.sweep import SweepResult, default_batches, run_sweep
+from asyncgg.tuning.trial import TrialSetup
+from asyncgg.tuning.values import Configuration, Workload
 
 __all__ = ["replay_journal", "try_out"]
 
@@ -45,34 +52,34 @@ def try_out(given: Mapping[str, Any], output: Output) -> int:
     """`asyncgg tune` for a described service."""
     path: Path | None = given["service"]
     _check_places(given, path, "service's file")
-    script = described(given, read_service(path) if path else None, str(path or ""))
+    script = build_scenario(given, read_service(path) if path else None, str(path or ""))
     if script.quota < _SLOWEST:
         raise SettingsError(f"--quota: {script.quota:g} is less than {_SLOWEST:g} requests a second")
     batches = default_batches(script.quota if script.quota < 1e6 else 30.0)
-    setup = Setup(script, _work(given, batches, _CORES), documented_quota(given["region"] or ""))
+    setup = TrialSetup(script, _work(given, batches, _CORES), documented_quota(given["region"] or ""))
     swept = _sweep(given, setup, output)
-    return _finish(given, output, swept, f"for {told(script)}", swept_object, swept_lines)
+    return _finish(given, output, swept, f"for {describe_scenario(script)}", sweep_to_dict, format_sweep)
 
 
 def replay_journal(journal: Path, given: Mapping[str, Any], output: Output) -> int:
     """`asyncgg tune --replay`."""
     _check_places(given, journal, "journal")
-    recorded = read_recorded(journal)
-    asked = described({"quota": given["quota"], "burst": given["burst"]})
-    script, source = script_of(
+    recorded = load_run(journal)
+    asked = build_scenario({"quota": given["quota"], "burst": given["burst"]})
+    script, source = scenario_from_run(
         recorded,
         quota=None if given["quota"] is None else asked.quota,
         burst=None if given["burst"] is None else asked.burst,
     )
-    whole = recorded.work
+    whole = recorded.workload
     work = _work(given, min(whole.batches, _REPLAYED), whole.cores)
-    swept = _sweep(given, Setup(script, work, recorded.documented), output, extra=[recorded.point])
+    swept = _sweep(given, TrialSetup(script, work, recorded.documented), output, extra=[recorded.config])
 
-    def document(swept: Swept, confirmed: Sequence[Confirmed]) -> dict[str, Any]:
-        return swept_object(swept, confirmed) | replayed_object(recorded, source, swept)
+    def document(swept: SweepResult, confirmed: Sequence[ConfirmedTrial]) -> dict[str, Any]:
+        return sweep_to_dict(swept, confirmed) | replay_to_dict(recorded, source, swept)
 
-    def lines(swept: Swept, confirmed: Sequence[Confirmed]) -> list[str]:
-        return [*replayed_lines(recorded, source, swept), *swept_lines(swept, confirmed)]
+    def lines(swept: SweepResult, confirmed: Sequence[ConfirmedTrial]) -> list[str]:
+        return [*format_replay(recorded, source, swept), *format_sweep(swept, confirmed)]
 
     return _finish(given, output, swept, f"from {journal.name}", document, lines)
 
@@ -94,48 +101,52 @@ def _check_places(given: Mapping[str, Any], source: Path | None, kind: str) -> N
             raise UsageError(f"{path}: --{places[place]} goes there already; give --{name} another file")
         places[place] = name
     if given["write"]:
-        existing(given["write"], replace=bool(given["replace"]))
+        read_existing(given["write"], replace=bool(given["replace"]))
     if given["plot"]:
-        kind_of(given["plot"])
+        image_format(given["plot"])
         require_matplotlib()
 
 
-def _sweep(given: Mapping[str, Any], setup: Setup, output: Output, *, extra: Sequence[Point] = ()) -> Swept:
-    grid = _grid(given, setup.script)
+def _sweep(
+    given: Mapping[str, Any], setup: TrialSetup, output: Output, *, extra: Sequence[Configuration] = ()
+) -> SweepResult:
+    grid = _grid(given, setup.scenario)
     with interrupting(), Ticker(output) as ticker:
-        return sweep(grid, setup, jobs=given["jobs"], seed=given["seed"] or 0, extra=extra, on_trial=ticker.show)
+        return run_sweep(grid, setup, jobs=given["jobs"], seed=given["seed"] or 0, extra=extra, on_trial=ticker.show)
 
 
 def _finish(
     given: Mapping[str, Any],
     output: Output,
-    swept: Swept,
+    swept: SweepResult,
     what: str,
-    document: Callable[[Swept, Sequence[Confirmed]], dict[str, Any]],
-    told: Callable[[Swept, Sequence[Confirmed]], list[str]],
+    document: Callable[[SweepResult, Sequence[ConfirmedTrial]], dict[str, Any]],
+    told: Callable[[SweepResult, Sequence[ConfirmedTrial]], list[str]],
 ) -> int:
     """Confirm, and put the results where they are wanted."""
     with interrupting():
         confirmed = [] if given["no_confirm"] else _confirm(swept, output)
         lines = told(swept, confirmed)
-        if swept.choice is not None:
+        if swept.recommendation is not None:
             comment = f"asyncgg tune, {time.strftime('%Y-%m-%d', time.gmtime())}, {what}"
-            lines += ["", settings_block(swept.choice.trial.point, comment).rstrip()]
+            lines += ["", render_settings(swept.recommendation.trial.config, comment).rstrip()]
             if given["write"]:
-                write_settings(given["write"], swept.choice.trial.point, comment, replace=bool(given["replace"]))
+                write_settings(
+                    given["write"], swept.recommendation.trial.config, comment, replace=bool(given["replace"])
+                )
                 lines.append(f"written to {given['write']}")
         if given["out"]:
             with atomic_write_text(given["out"], given["out"].parent, "folder") as file:
                 write_csv(file, swept)
         if given["plot"]:
-            draw(swept, given["plot"])
+            plot_sweep(swept, given["plot"])
         output.result(document(swept, confirmed), lines)
-    return 0 if swept.choice is not None else 3
+    return 0 if swept.recommendation is not None else 3
 
 
-def _work(given: Mapping[str, Any], batches: int, cores: int) -> Work:
+def _work(given: Mapping[str, Any], batches: int, cores: int) -> Workload:
     """The work of a trial; what is not given is as here."""
-    return Work(
+    return Workload(
         *(one if one is not None else other for one, other in ((given["batches"], batches), (given["cores"], cores)))
     )
 
@@ -143,7 +154,7 @@ def _work(given: Mapping[str, Any], batches: int, cores: int) -> Work:
 def _grid(given: Mapping[str, Any], script: Scenario) -> Grid:
     def values(name: str, **how: bool) -> list[Any]:
         text = given[name]
-        return [] if text is None else list(read_list(f"--{name.replace('_', '-')}", text, **how))
+        return [] if text is None else list(parse_numbers(f"--{name.replace('_', '-')}", text, **how))
 
     rates = values("rates")
     if slow := [rate for rate in rates if rate < _SLOWEST]:
@@ -151,7 +162,7 @@ def _grid(given: Mapping[str, Any], script: Scenario) -> Grid:
     bursts = values("bursts", auto=True)
     if low := [burst for burst in bursts if burst is not None and burst < 1]:
         raise SettingsError(f"--bursts: {low[0]:g} is less than 1, with which nothing would ever start")
-    return grid_for(
+    return build_grid(
         script,
         rates=rates,
         bursts=bursts,
@@ -160,18 +171,18 @@ def _grid(given: Mapping[str, Any], script: Scenario) -> Grid:
     )
 
 
-def _confirm(swept: Swept, output: Output) -> list[Confirmed]:
+def _confirm(swept: SweepResult, output: Output) -> list[ConfirmedTrial]:
     """The best few in real time, each beside the same piece of work on the virtual clock."""
-    script = swept.setup.script
-    work = confirm_work(script, swept.setup.work)
+    script = swept.setup.scenario
+    work = confirmation_workload(script, swept.setup.workload)
     settings = simulator_settings(script, work)
     if settings is None:
         if isinstance(script.latency, JitteredLatency) and not output.quiet:  # a replay does not promise it
             output.say("not confirmed in real time: the simulator cannot play others or steps")
         return []
-    setup = Setup(script, work, swept.setup.documented)
-    best = swept.best[:_CONFIRMED]
-    expected = run_trials([(trial.point, 0) for trial in best], setup, jobs=1)
+    setup = TrialSetup(script, work, swept.setup.documented)
+    best = swept.candidates[:_CONFIRMED]
+    expected = run_trials([(trial.config, 0) for trial in best], setup, jobs=1)
     found = []
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="asyncgg-tune-")))
@@ -180,5 +191,5 @@ def _confirm(swept: Swept, output: Output) -> list[Confirmed]:
         for number, virtual in enumerate(expected):
             if not output.quiet:
                 output.say(f"in real time, {number + 1} of {len(expected)}: about {virtual.seconds:.0f} s")
-            found.append(Confirmed(run_loop(confirm(virtual.point, url, folder / f"{number}.journal")), virtual))
+            found.append(ConfirmedTrial(run_loop(confirm(virtual.config, url, folder / f"{number}.journal")), virtual))
     return found

@@ -5,20 +5,20 @@ Rule: this file names what others may use; `Service` has neither socket nor cloc
 
 from asyncgg.simulator.command import run
 from asyncgg.simulator.config import DEFAULT_PORT, SimulatorConfig
-from asyncgg.simulator.direct import DirectTransport
-from asyncgg.simulator.fleet import Core, Fleet, FleetPlan
+from asyncgg.simulator.direct import InProcessTransport
+from asyncgg.simulator.fleet import Core, Fleet, FleetSpec
 from asyncgg.simulator.server import Simulator
 from asyncgg.simulator.service import Service
-from asyncgg.simulator.wire import Answer, Fate, Request
+from asyncgg.simulator.wire import Delivery, Request, Response
 
 __all__ = [
     "DEFAULT_PORT",
-    "Answer",
+    "Response",
     "Core",
-    "DirectTransport",
-    "Fate",
+    "InProcessTransport",
+    "Delivery",
     "Fleet",
-    "FleetPlan",
+    "FleetSpec",
     "Request",
     "Service",
     "Simulator",

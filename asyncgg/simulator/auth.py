@@ -13,84 +13,86 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import parse_qsl, quote
 
-from asyncgg.simulator.wire import RefusalError, Request
+from asyncgg.simulator.wire import ApiError, Request
 
-__all__ = ["Signed", "check_date", "check_signature", "read_signature"]
+__all__ = ["RequestSignature", "check_date", "check_signature", "parse_signature"]
 
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _SCOPE: Final = re.compile(r"(?P<key>[^/]+)/(?P<day>\d{8})/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class RequestSignature:
     """The parts of an Authorization header and the date that goes with it."""
 
     access_key: str
     day: str
     region: str
     service: str
-    headers: tuple[str, ...]
+    signed_headers: tuple[str, ...]
     """Names of the signed headers."""
-    signature: str
+    hexdigest: str
     date: str
     """X-Amz-Date, as sent."""
 
 
-def read_signature(request: Request, service: str) -> Signed:
+def parse_signature(request: Request, service: str) -> RequestSignature:
     """The signature's parts; raises RefusalError (403) unless the request is signed, in form, for `service`."""
     scheme, _, rest = request.headers.get("authorization", "").partition(" ")
     if scheme != _ALGORITHM:
-        raise RefusalError(403, "MissingAuthenticationTokenException", "Missing Authentication Token")
+        raise ApiError(403, "MissingAuthenticationTokenException", "Missing Authentication Token")
     parts = dict(part.strip().partition("=")[::2] for part in rest.split(","))
     for name in ("Credential", "SignedHeaders", "Signature"):
         if not parts.get(name):
-            raise _invalid(f"Authorization header requires '{name}' parameter.")
+            raise _invalid_signature(f"Authorization header requires '{name}' parameter.")
     scope = _SCOPE.fullmatch(parts["Credential"])
     if scope is None:
-        raise _invalid("Credential must have the form KEY/DATE/REGION/SERVICE/aws4_request.")
+        raise _invalid_signature("Credential must have the form KEY/DATE/REGION/SERVICE/aws4_request.")
     date = request.headers.get("x-amz-date", "")
     if not re.fullmatch(r"\d{8}T\d{6}Z", date):
-        raise _invalid("X-Amz-Date is missing or has not the form YYYYMMDDTHHMMSSZ.")
+        raise _invalid_signature("X-Amz-Date is missing or has not the form YYYYMMDDTHHMMSSZ.")
     if scope["service"] != service:
-        raise _invalid(f"Credential should be scoped to correct service: '{service}'.")
+        raise _invalid_signature(f"Credential should be scoped to correct service: '{service}'.")
     if scope["day"] != date[:8]:
-        raise _invalid("The date of the Credential is not that of X-Amz-Date.")
-    names = tuple(parts["SignedHeaders"].split(";"))
-    if not {"host", "x-amz-date"} <= set(names):
-        raise _invalid("'Host' and 'X-Amz-Date' must be signed headers.")
+        raise _invalid_signature("The date of the Credential is not that of X-Amz-Date.")
+    signed_headers = tuple(parts["SignedHeaders"].split(";"))
+    if not {"host", "x-amz-date"} <= set(signed_headers):
+        raise _invalid_signature("'Host' and 'X-Amz-Date' must be signed headers.")
     if not re.fullmatch(r"[0-9a-f]{64}", parts["Signature"]):
-        raise _invalid("Signature is not 64 hexadecimal digits.")
-    return Signed(scope["key"], scope["day"], scope["region"], service, names, parts["Signature"], date)
+        raise _invalid_signature("Signature is not 64 hexadecimal digits.")
+    return RequestSignature(
+        scope["key"], scope["day"], scope["region"], service, signed_headers, parts["Signature"], date
+    )
 
 
-def check_date(signed: Signed, now: float, most: float) -> None:
+def check_date(signature: RequestSignature, now: float, max_clock_skew: float) -> None:
     """Raise RefusalError (403) when the request is dated more than `most` seconds away from `now` (since 1970)."""
     try:
-        dated = datetime.strptime(signed.date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+        timestamp = datetime.strptime(signature.date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
     except ValueError:
-        raise _invalid("X-Amz-Date is no date.") from None
-    if dated < now - most:
-        raise _invalid(f"Signature expired: {signed.date} is earlier than the server allows.")
-    if dated > now + most:
-        raise _invalid(f"Signature not yet current: {signed.date} is still later than the server allows.")
+        raise _invalid_signature("X-Amz-Date is no date.") from None
+    if timestamp < now - max_clock_skew:
+        raise _invalid_signature(f"Signature expired: {signature.date} is earlier than the server allows.")
+    if timestamp > now + max_clock_skew:
+        raise _invalid_signature(f"Signature not yet current: {signature.date} is still later than the server allows.")
 
 
-def check_signature(signed: Signed, request: Request, secret: str) -> None:
+def check_signature(signature: RequestSignature, request: Request, secret: str) -> None:
     """Raise RefusalError (403) unless the signature was made with `secret` for exactly this request."""
-    missing = [name for name in signed.headers if name not in request.headers]
+    missing = [name for name in signature.signed_headers if name not in request.headers]
     if missing:
-        raise _invalid(f"Signed header {missing[0]!r} is not in the request.")
-    scope = f"{signed.day}/{signed.region}/{signed.service}/aws4_request"
-    digest = hashlib.sha256(_canonical(signed, request).encode()).hexdigest()
+        raise _invalid_signature(f"Signed header {missing[0]!r} is not in the request.")
+    scope = f"{signature.day}/{signature.region}/{signature.service}/aws4_request"
+    digest = hashlib.sha256(_canonical_request(signature, request).encode()).hexdigest()
     key = f"AWS4{secret}".encode()
     for step in scope.split("/"):
         key = hmac.digest(key, step.encode(), "sha256")
-    expected = hmac.digest(key, f"{_ALGORITHM}\n{signed.date}\n{scope}\n{digest}".encode(), "sha256").hex()
-    if not hmac.compare_digest(expected, signed.signature):
-        raise _invalid("The request signature we calculated does not match the signature you provided.")
+    expected = hmac.digest(key, f"{_ALGORITHM}\n{signature.date}\n{scope}\n{digest}".encode(), "sha256").hex()
+    if not hmac.compare_digest(expected, signature.hexdigest):
+        raise _invalid_signature("The request signature we calculated does not match the signature you provided.")
 
 
-def _canonical(signed: Signed, request: Request) -> str:
+def _canonical_request(signature: RequestSignature, request: Request) -> str:
     pairs = sorted(
         (quote(name, safe="-_.~"), quote(value, safe="-_.~"))
         # A plus sign is a plus sign here: SigV4 writes a blank as %20.
@@ -100,14 +102,14 @@ def _canonical(signed: Signed, request: Request) -> str:
         request.method,
         quote(request.path, safe="/-_.~"),  # the path as it is on the wire, encoded once more
         "&".join(f"{name}={value}" for name, value in pairs),
-        *(f"{name}:{' '.join(request.headers[name].split())}" for name in signed.headers),
+        *(f"{name}:{' '.join(request.headers[name].split())}" for name in signature.signed_headers),
         "",
-        ";".join(signed.headers),
+        ";".join(signature.signed_headers),
         # Always of the body that came: a payload left out of the signature is not accepted.
         hashlib.sha256(request.body).hexdigest(),
     ]
     return "\n".join(lines)
 
 
-def _invalid(why: str) -> RefusalError:
-    return RefusalError(403, "InvalidSignatureException", why)
+def _invalid_signature(reason: str) -> ApiError:
+    return ApiError(403, "InvalidSignatureException", reason)

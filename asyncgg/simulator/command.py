@@ -35,10 +35,10 @@ def run(config: SimulatorConfig, *, port: int = DEFAULT_PORT, host: str = "127.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m asyncgg.simulator`: the exit code, 2 for a usage error told on standard error in one line."""
     parser = _parser()
-    given = vars(parser.parse_args(arguments))
-    place = {name: given.pop(name) for name in ("port", "host", "until_eof")}
+    options = vars(parser.parse_args(arguments))
+    server_options = {name: options.pop(name) for name in ("port", "host", "until_eof")}
     try:
-        return run(SimulatorConfig(**given | {"fault": tuple(given["fault"])}), **place)
+        return run(SimulatorConfig(**options | {"fault": tuple(options["fault"])}), **server_options)
     except UsageError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
@@ -46,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _serve(config: SimulatorConfig, port: int, host: str, until_eof: bool) -> int:
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     if until_eof:
         asyncio.get_running_loop().add_reader(0, lambda: None if os.read(0, 4096) else stop.set())
     async with Simulator(config, host=host, port=port) as simulator:
@@ -73,15 +73,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--until-eof", action="store_true", help="also end when standard input does")
     hints = get_type_hints(SimulatorConfig)
     for option in fields(SimulatorConfig):
-        _add(parser, option, hints[option.name])
+        _add_option(parser, option, hints[option.name])
     return parser
 
 
-def _add(parser: argparse.ArgumentParser, option: Field[Any], hint: Any) -> None:
+def _add_option(parser: argparse.ArgumentParser, option: Field[Any], hint: Any) -> None:
     flag, metavar = f"--{option.name.replace('_', '-')}", option.metadata["metavar"]
-    text = option.metadata["help"].replace("%", "%%")
+    help_text = option.metadata["help"].replace("%", "%%")
     if hint == tuple[str, ...]:
-        parser.add_argument(flag, action="append", default=[], metavar=metavar, help=text)
+        parser.add_argument(flag, action="append", default=[], metavar=metavar, help=help_text)
         return
-    shown = "" if option.default is None else f" ({option.default})"
-    parser.add_argument(flag, type=_TYPES[hint], default=option.default, metavar=metavar, help=f"{text}{shown}")
+    default_text = "" if option.default is None else f" ({option.default})"
+    parser.add_argument(
+        flag, type=_TYPES[hint], default=option.default, metavar=metavar, help=f"{help_text}{default_text}"
+    )

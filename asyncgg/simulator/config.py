@@ -39,7 +39,7 @@ class SimulatorConfig:
     )
     cores: int = _option(250, "core devices of the fleet", "N")
     things: int = _option(100, "client devices per core, on average", "N")
-    skew: float = _option(0.0, "0: all cores alike; 1: sizes fall as 1/rank; more: steeper", "S")
+    size_skew: float = _option(0.0, "0: all cores alike; 1: sizes fall as 1/rank; more: steeper", "S")
     seed: int = _option(0, "the same seed gives the same fleet and the same dice", "N")
     missing_things: int = _option(0, "manifest rows of things that are associated with no core", "N")
     missing_cores: int = _option(0, "manifest cores that do not exist", "N")
@@ -53,7 +53,7 @@ class SimulatorConfig:
     secret_key: str | None = _option(
         None, "verify each signature with this secret key (without it: form only)", "SECRET", secret=True
     )
-    max_skew: float | None = _option(None, "refuse requests dated further away than this many seconds", "S")
+    max_clock_skew: float | None = _option(None, "refuse requests dated further away than this many seconds", "S")
     hang_seconds: float = _option(600.0, "longest time a hanging request is held", "S")
     record: str | None = _option(None, "append one JSON line per request to this file", "FILE")
 
@@ -61,12 +61,12 @@ class SimulatorConfig:
         check_quota(self.rate, self.burst)
         parse_faults(self.fault)
         for name in ("latency_ms", "jitter_ms", "skew", "hang_seconds"):
-            _require(name, getattr(self, name), 0.0)
+            _require_at_least(name, getattr(self, name), 0.0)
         for name in ("things", "missing_things", "missing_cores"):
-            _require(name, getattr(self, name), 0)
-        _require("cores", self.cores, 1)
-        if self.max_skew is not None:
-            _require("max_skew", self.max_skew, 0.0)
+            _require_at_least(name, getattr(self, name), 0)
+        _require_at_least("cores", self.cores, 1)
+        if self.max_clock_skew is not None:
+            _require_at_least("max_skew", self.max_clock_skew, 0.0)
         if not re.fullmatch(r"none|auto|\d{1,6}", self.retry_after):
             raise UsageError(f"retry-after {self.retry_after!r}: give none, auto, or whole seconds")
         if not re.fullmatch(r"\d{12}", self.account):
@@ -75,6 +75,6 @@ class SimulatorConfig:
             raise UsageError(f"not-found {self.not_found!r}: give an error code, or success")
 
 
-def _require(name: str, value: float, least: float) -> None:
-    if not (math.isfinite(value) and value >= least):
-        raise UsageError(f"{name.replace('_', '-')} {value}: must be {least:g} or more")
+def _require_at_least(name: str, value: float, minimum: float) -> None:
+    if not (math.isfinite(value) and value >= minimum):
+        raise UsageError(f"{name.replace('_', '-')} {value}: must be {minimum:g} or more")

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-__all__ = ["Counters", "Row"]
+__all__ = ["Counters", "RequestLogEntry"]
 
 _LOG_LENGTH: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class RequestLogEntry:
     """One request of the log."""
 
     time: float
@@ -23,7 +23,7 @@ class Row:
     core: str
     entries: int
     status: int
-    fate: str
+    delivery: str
     code: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -51,45 +51,45 @@ class Counters:
         self.associated = 0
         self.identity = 0
         """GetCallerIdentity requests; not in the quota."""
-        self.log: deque[Row] = deque(maxlen=_LOG_LENGTH)
+        self.log: deque[RequestLogEntry] = deque(maxlen=_LOG_LENGTH)
         self.carried: dict[str, dict[str, int]] = {}
         """Core → thing → admitted disassociate requests that carried it."""
         self.resent: dict[str, dict[str, int]] = {}
         """Core → thing → those of them that came after its association had been ended by an earlier one."""
         self.in_flight = 0
-        self.most_in_flight = 0
-        self.most_in_flight_per_core = 0
+        self.max_in_flight = 0
+        self.max_in_flight_per_core = 0
         self._in_flight: Counter[str] = Counter()
-        self._ended: dict[str, set[str]] = {}
+        self._disassociated_by_core: dict[str, set[str]] = {}
 
-    def carry(self, core: str, things: Iterable[str]) -> None:
+    def record_batch(self, core: str, things: Iterable[str]) -> None:
         """Note that an admitted disassociate request for `core` carries these things."""
         carried = self.carried.setdefault(core, {})
-        ended = self._ended.get(core, ())
+        disassociated = self._disassociated_by_core.get(core, ())
         for thing in things:
             carried[thing] = carried.get(thing, 0) + 1
-            if thing in ended:
+            if thing in disassociated:
                 resent = self.resent.setdefault(core, {})
                 resent[thing] = resent.get(thing, 0) + 1
 
-    def end(self, core: str, thing: str) -> None:
+    def record_disassociated(self, core: str, thing: str) -> None:
         """Note that this association ended now."""
         self.disassociated += 1
-        self._ended.setdefault(core, set()).add(thing)
+        self._disassociated_by_core.setdefault(core, set()).add(thing)
 
-    def begin(self, core: str, thing: str) -> None:
+    def record_associated(self, core: str, thing: str) -> None:
         """Note that the thing was associated (again): sending it once more is no mistake any longer."""
         self.associated += 1
-        self._ended.get(core, set()).discard(thing)
+        self._disassociated_by_core.get(core, set()).discard(thing)
 
     @contextmanager
-    def flight(self, core: str) -> Iterator[None]:
+    def track_in_flight(self, core: str) -> Iterator[None]:
         """Count one request for `core` as being answered, for as long as the block runs."""
         self.in_flight += 1
         self._in_flight[core] += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
         if core:
-            self.most_in_flight_per_core = max(self.most_in_flight_per_core, self._in_flight[core])
+            self.max_in_flight_per_core = max(self.max_in_flight_per_core, self._in_flight[core])
         try:
             yield
         finally:
@@ -113,8 +113,8 @@ class Counters:
             "entry_codes": dict(self.entry_codes),
             "disassociated": self.disassociated,
             "associated": self.associated,
-            "most_in_flight": self.most_in_flight,
-            "most_in_flight_per_core": self.most_in_flight_per_core,
+            "most_in_flight": self.max_in_flight,
+            "most_in_flight_per_core": self.max_in_flight_per_core,
             "things": {
                 "carried": len(counts),
                 "most_times_carried": max(counts, default=0),
@@ -125,8 +125,8 @@ class Counters:
 
     def things(self) -> dict[str, Any]:
         """The things that were carried more than once, and those sent again after a success, with their counts."""
-        again = {core: {t: n for t, n in things.items() if n > 1} for core, things in self.carried.items()}
+        repeated = {core: {t: n for t, n in things.items() if n > 1} for core, things in self.carried.items()}
         return {
-            "carried_more_than_once": {core: things for core, things in again.items() if things},
+            "carried_more_than_once": {core: things for core, things in repeated.items() if things},
             "resent_after_success": self.resent,
         }

@@ -10,14 +10,14 @@ from urllib.parse import quote
 
 from asyncgg.model import Accepted, EntryError, ErrorResponse, NoResponse, Operation, Reply
 from asyncgg.simulator.service import Service
-from asyncgg.simulator.wire import Answer, Fate, Request
+from asyncgg.simulator.wire import Delivery, Request, Response
 
-__all__ = ["DirectTransport", "to_reply"]
+__all__ = ["InProcessTransport", "to_reply"]
 
 _DATE: Final = "20260101T000000Z"
 
 
-class DirectTransport:
+class InProcessTransport:
     """`send(core, things)` as an engine's transport has it, asking a Service in this process.
 
     The delay of an answer passes on the running loop's clock: half of it before the service sees the request, half
@@ -43,17 +43,17 @@ class DirectTransport:
 
     async def send(self, core: str, things: Sequence[str]) -> Reply:
         """What became of one request."""
-        way = self.service.config.latency_ms / 2000
-        await asyncio.sleep(way)
+        half_latency = self.service.config.latency_ms / 2000
+        await asyncio.sleep(half_latency)
         now = self._now() if self._now else asyncio.get_running_loop().time()
-        answer = self.service.handle(self._request(core, things), now)
-        with self.service.counters.flight(core):
-            rest = answer.delay - way
-            if answer.fate is Fate.HANG or answer.delay > self.timeout:
-                await asyncio.sleep(max(0.0, self.timeout - way))
+        response = self.service.handle(self._request(core, things), now)
+        with self.service.counters.track_in_flight(core):
+            remaining_delay = response.delay - half_latency
+            if response.delivery is Delivery.HANG or response.delay > self.timeout:
+                await asyncio.sleep(max(0.0, self.timeout - half_latency))
                 return NoResponse("timeout", f"no answer within {self.timeout:g} s", sent=True)
-            await asyncio.sleep(rest)
-        return to_reply(answer)
+            await asyncio.sleep(remaining_delay)
+        return to_reply(response)
 
     def _request(self, core: str, things: Sequence[str]) -> Request:
         credential = f"{self.access_key}/{_DATE[:8]}/us-east-1/greengrass/aws4_request"
@@ -68,27 +68,27 @@ class DirectTransport:
         return Request("POST", target, headers, body)
 
 
-def to_reply(answer: Answer) -> Reply:
+def to_reply(response: Response) -> Reply:
     """An answer as the client of it would understand it; one that hangs is not for here."""
-    if answer.fate is Fate.RESET:
+    if response.delivery is Delivery.RESET:
         return NoResponse("reset", "connection reset by peer", sent=True)
-    if answer.fate is Fate.HALF:
+    if response.delivery is Delivery.TRUNCATED:
         return NoResponse("garbage", "the body ended early", sent=True)
     try:
-        document: dict[str, Any] = json.loads(answer.body)
+        document: dict[str, Any] = json.loads(response.body)
     except ValueError:
         return NoResponse("garbage", "the body is not JSON", sent=True)
-    request_id = answer.headers.get("x-amzn-RequestId", "")
-    if answer.status == 200:
+    request_id = response.headers.get("x-amzn-RequestId", "")
+    if response.status == 200:
         errors = tuple(EntryError(e["thingName"], e["code"], e["message"]) for e in document.get("errorEntries", ()))
         return Accepted(errors, request_id)
-    after = answer.headers.get("Retry-After")
+    retry_after = response.headers.get("Retry-After")
     return ErrorResponse(
-        status=answer.status,
-        code=answer.headers.get("x-amzn-ErrorType", ""),
+        status=response.status,
+        code=response.headers.get("x-amzn-ErrorType", ""),
         message=document.get("message", ""),
         request_id=request_id,
-        retry_after=None if after is None else float(after),
+        retry_after=None if retry_after is None else float(retry_after),
         reason=document.get("reason", ""),
         fields=tuple(field["name"] for field in document.get("fields", ())),
         resource_id=document.get("resourceId", ""),

@@ -7,27 +7,27 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from asyncgg.simulator.faultspec import Effect, Fault, Subject
+from asyncgg.simulator.faultspec import FaultEffect, FaultSpec, FaultSubject
 
-__all__ = ["Faults", "Strike"]
+__all__ = ["FaultInjector", "InjectedFault"]
 
 
 @dataclass(frozen=True, slots=True)
-class Strike:
+class InjectedFault:
     """What strikes one request as a whole: at most one fault, and seconds of delay on top of the latency."""
 
-    fault: Fault | None = None
-    slow: float = 0.0
+    spec: FaultSpec | None = None
+    extra_delay: float = 0.0
 
 
-_NOTHING = Strike()
+_NO_FAULT = InjectedFault()
 
 
-class Faults:
+class FaultInjector:
     """The faults of one simulator and how often each of them struck."""
 
-    def __init__(self, faults: Sequence[Fault], rng: random.Random) -> None:
-        self.faults = tuple(faults)
+    def __init__(self, specs: Sequence[FaultSpec], rng: random.Random) -> None:
+        self.specs = tuple(specs)
         self.fired: Counter[str] = Counter()
         """How often each spec struck; entries are counted one by one."""
         self._rng = rng
@@ -35,82 +35,83 @@ class Faults:
         self._used_by_thing: Counter[tuple[str, str]] = Counter()
         self._arrived = 0
         self._admitted = 0
-        whole = [f for f in self.faults if f.kind.effect is not Effect.ENTRY]
-        self._keys = [f for f in whole if f.kind.subject is Subject.ACCESS_KEY]
-        self._slow = [f for f in whole if f.kind.effect is Effect.SLOW]
-        rest = [f for f in whole if f not in self._keys and f not in self._slow]
-        self._sure = [f for f in rest if f.share is None]
-        self._diced = [f for f in rest if f.share is not None]
-        self._entries = [f for f in self.faults if f.kind.effect is Effect.ENTRY]
+        request_faults = [f for f in self.specs if f.kind.effect is not FaultEffect.ENTRY]
+        self._credential_faults = [f for f in request_faults if f.kind.subject is FaultSubject.ACCESS_KEY]
+        self._delays = [f for f in request_faults if f.kind.effect is FaultEffect.SLOW]
+        remaining = [f for f in request_faults if f not in self._credential_faults and f not in self._delays]
+        self._deterministic = [f for f in remaining if f.share is None]
+        self._probabilistic = [f for f in remaining if f.share is not None]
+        self._entry_faults = [f for f in self.specs if f.kind.effect is FaultEffect.ENTRY]
 
-    def strike_credentials(self, access_key: str) -> Fault | None:
+    def draw_for_credentials(self, access_key: str) -> FaultSpec | None:
         """The fault that makes the service not accept this access key id now, if any; call once per request."""
         self._arrived += 1
-        for fault in self._keys:
-            if _meant(fault, (access_key,)) and self._due(fault, self._arrived) and self._rolled(fault):
-                return self._struck(fault)
+        for fault in self._credential_faults:
+            if _matches_any(fault, (access_key,)) and self._in_range(fault, self._arrived) and self._sampled(fault):
+                return self._record(fault)
         return None
 
     def refuses_key(self, access_key: str) -> bool:
         """Whether the key is refused by name, with no end: also for services whose requests are not counted."""
         return any(
-            f.count is None and f.share is None and f.first is None and _meant(f, (access_key,)) for f in self._keys
+            f.count is None and f.share is None and f.first is None and _matches_any(f, (access_key,))
+            for f in self._credential_faults
         )
 
-    def strike(self, core: str, things: Sequence[str]) -> Strike:
+    def draw_for_request(self, core: str, things: Sequence[str]) -> InjectedFault:
         """What strikes a request that was admitted; call once per request.
 
         Named and counted faults come first, in their order. The others share one roll of the dice, so that the
         share of each is what its spec says.
         """
-        if not self.faults:
-            return _NOTHING
+        if not self.specs:
+            return _NO_FAULT
         self._admitted += 1
-        slow = sum(
-            self._struck(f).seconds
-            for f in self._slow
-            if self._meant(f, core, things) and self._due(f, self._admitted) and self._rolled(f)
+        extra_delay = sum(
+            self._record(f).seconds
+            for f in self._delays
+            if self._matches(f, core, things) and self._in_range(f, self._admitted) and self._sampled(f)
         )
-        for fault in self._sure:
-            if self._meant(fault, core, things) and self._due(fault, self._admitted):
-                return Strike(self._struck(fault), slow)
-        dice = self._rng.random() if self._diced else 1.0
-        for fault in self._diced:
-            if self._meant(fault, core, things) and self._due(fault, self._admitted):
-                dice -= fault.share or 0.0
-                if dice < 0.0:
-                    return Strike(self._struck(fault), slow)
-        return Strike(None, slow)
+        for fault in self._deterministic:
+            if self._matches(fault, core, things) and self._in_range(fault, self._admitted):
+                return InjectedFault(self._record(fault), extra_delay)
+        roll = self._rng.random() if self._probabilistic else 1.0
+        for fault in self._probabilistic:
+            if self._matches(fault, core, things) and self._in_range(fault, self._admitted):
+                roll -= fault.share or 0.0
+                if roll < 0.0:
+                    return InjectedFault(self._record(fault), extra_delay)
+        return InjectedFault(None, extra_delay)
 
-    def strike_entry(self, thing: str) -> Fault | None:
+    def draw_for_entry(self, thing: str) -> FaultSpec | None:
         """The fault this one entry meets, if any."""
-        for fault in self._entries:
-            if not _meant(fault, (thing,)):
+        for fault in self._entry_faults:
+            if not _matches_any(fault, (thing,)):
                 continue
             if fault.count is not None:
-                if self._used_by_thing[fault.spec, thing] >= fault.count:
+                if self._used_by_thing[fault.text, thing] >= fault.count:
                     continue
-                self._used_by_thing[fault.spec, thing] += 1
-            if self._rolled(fault):
-                return self._struck(fault)
+                self._used_by_thing[fault.text, thing] += 1
+            if self._sampled(fault):
+                return self._record(fault)
         return None
 
-    def _meant(self, fault: Fault, core: str, things: Sequence[str]) -> bool:
-        return _meant(fault, things if fault.kind.subject is Subject.THING else (core,))
+    def _matches(self, fault: FaultSpec, core: str, things: Sequence[str]) -> bool:
+        return _matches_any(fault, things if fault.kind.subject is FaultSubject.THING else (core,))
 
-    def _due(self, fault: Fault, number: int) -> bool:
-        if fault.first is not None and fault.last is not None and not fault.first <= number <= fault.last:
+    def _in_range(self, fault: FaultSpec, request_number: int) -> bool:
+        if fault.first is not None and fault.last is not None and not fault.first <= request_number <= fault.last:
             return False
-        return fault.count is None or self._used[fault.spec] < fault.count
+        return fault.count is None or self._used[fault.text] < fault.count
 
-    def _rolled(self, fault: Fault) -> bool:
+    def _sampled(self, fault: FaultSpec) -> bool:
         return fault.share is None or self._rng.random() < fault.share
 
-    def _struck(self, fault: Fault) -> Fault:
-        self._used[fault.spec] += 1
-        self.fired[fault.spec] += 1
+    def _record(self, fault: FaultSpec) -> FaultSpec:
+        self._used[fault.text] += 1
+        self.fired[fault.text] += 1
         return fault
 
 
-def _meant(fault: Fault, names: Sequence[str]) -> bool:
+def _matches_any(fault: FaultSpec, names: Sequence[str]) -> bool:
     return fault.matches is None or any(fault.matches(name) for name in names)

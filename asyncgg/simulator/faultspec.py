@@ -22,22 +22,22 @@ from typing import Final
 
 from asyncgg.errors import UsageError
 
-__all__ = ["KINDS", "Effect", "Fault", "Kind", "Subject", "parse_fault", "parse_faults"]
+__all__ = ["FAULT_KINDS", "FaultEffect", "FaultSpec", "FaultKind", "FaultSubject", "parse_fault", "parse_faults"]
 
 
-class Effect(Enum):
+class FaultEffect(Enum):
     """What a fault does."""
 
     ERROR = "error"
     RESET = "reset"
     HANG = "hang"
     GARBAGE = "garbage"
-    HALF = "half"
+    TRUNCATED = "half"
     SLOW = "slow"
     ENTRY = "entry"
 
 
-class Subject(Enum):
+class FaultSubject(Enum):
     """What the GLOB of a fault is matched with."""
 
     CORE = "core"
@@ -46,62 +46,66 @@ class Subject(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FaultKind:
     """One kind of fault. `applied`: the change is made before the fault strikes."""
 
-    effect: Effect
+    effect: FaultEffect
     applied: bool = False
     status: int = 0
     code: str = ""
-    subject: Subject = Subject.CORE
+    subject: FaultSubject = FaultSubject.CORE
 
 
-_EXPIRED = Kind(Effect.ERROR, False, 403, "ExpiredTokenException", Subject.ACCESS_KEY)
-_DENY = Kind(Effect.ERROR, False, 403, "AccessDeniedException")
-_RESET = Kind(Effect.RESET)
-_HANG = Kind(Effect.HANG)
+_EXPIRED = FaultKind(FaultEffect.ERROR, False, 403, "ExpiredTokenException", FaultSubject.ACCESS_KEY)
+_DENY = FaultKind(FaultEffect.ERROR, False, 403, "AccessDeniedException")
+_RESET = FaultKind(FaultEffect.RESET)
+_HANG = FaultKind(FaultEffect.HANG)
 
-KINDS: Final[dict[str, Kind]] = {
-    "500": Kind(Effect.ERROR, False, 500, "InternalServerException"),
-    "500-after": Kind(Effect.ERROR, True, 500, "InternalServerException"),
-    "503": Kind(Effect.ERROR, False, 503, "ServiceUnavailableException"),
-    "404": Kind(Effect.ERROR, False, 404, "ResourceNotFoundException"),
-    "429": Kind(Effect.ERROR, False, 429, "ThrottlingException"),
+FAULT_KINDS: Final[dict[str, FaultKind]] = {
+    "500": FaultKind(FaultEffect.ERROR, False, 500, "InternalServerException"),
+    "500-after": FaultKind(FaultEffect.ERROR, True, 500, "InternalServerException"),
+    "503": FaultKind(FaultEffect.ERROR, False, 503, "ServiceUnavailableException"),
+    "404": FaultKind(FaultEffect.ERROR, False, 404, "ResourceNotFoundException"),
+    "429": FaultKind(FaultEffect.ERROR, False, 429, "ThrottlingException"),
     # IoT's own ThrottlingException comes with HTTP 400 [AWS IoT API reference].
-    "throttling-400": Kind(Effect.ERROR, False, 400, "ThrottlingException"),
+    "throttling-400": FaultKind(FaultEffect.ERROR, False, 400, "ThrottlingException"),
     "deny": _DENY,
     "deny-all": _DENY,
-    "validation": Kind(Effect.ERROR, False, 400, "ValidationException", Subject.THING),
+    "validation": FaultKind(FaultEffect.ERROR, False, 400, "ValidationException", FaultSubject.THING),
     "expired-token": _EXPIRED,
     "reset": _RESET,
     "reset-before": _RESET,
-    "reset-after": Kind(Effect.RESET, True),
+    "reset-after": FaultKind(FaultEffect.RESET, True),
     "hang": _HANG,
     "hang-before": _HANG,
-    "hang-after": Kind(Effect.HANG, True),
+    "hang-after": FaultKind(FaultEffect.HANG, True),
     # A spoiled 200 means, first of all, that the service did its work.
-    "garbage": Kind(Effect.GARBAGE, True, 200),
-    "garbage-before": Kind(Effect.GARBAGE, False, 200),
-    "half": Kind(Effect.HALF, True, 200),
-    "half-before": Kind(Effect.HALF, False, 200),
-    "slow": Kind(Effect.SLOW),
-    "entry": Kind(Effect.ENTRY, False, 200, "InternalServerException", Subject.THING),
+    "garbage": FaultKind(FaultEffect.GARBAGE, True, 200),
+    "garbage-before": FaultKind(FaultEffect.GARBAGE, False, 200),
+    "half": FaultKind(FaultEffect.TRUNCATED, True, 200),
+    "half-before": FaultKind(FaultEffect.TRUNCATED, False, 200),
+    "slow": FaultKind(FaultEffect.SLOW),
+    "entry": FaultKind(FaultEffect.ENTRY, False, 200, "InternalServerException", FaultSubject.THING),
 }
 
 _SPEC = re.compile(
     r"(?P<name>[a-z0-9-]+)(?::(?P<argument>[^@#=]+))?(?:@(?P<glob>[^#=]+))?"
     r"(?:#(?P<first>\d+)(?:-(?P<last>\d+))?)?(?:=(?P<amount>[^=]+))?"
 )
-_TAKES_ARGUMENT: Final = {Effect.ERROR: "an error code", Effect.ENTRY: "an error code", Effect.SLOW: "seconds"}
+_TAKES_ARGUMENT: Final = {
+    FaultEffect.ERROR: "an error code",
+    FaultEffect.ENTRY: "an error code",
+    FaultEffect.SLOW: "seconds",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FaultSpec:
     """One parsed spec."""
 
-    spec: str
+    text: str
     name: str
-    kind: Kind
+    kind: FaultKind
     code: str = ""
     seconds: float = 0.0
     """Of `slow`."""
@@ -117,36 +121,38 @@ class Fault:
     """Whether a name is meant; None when the spec has no glob."""
 
 
-def parse_faults(specs: Iterable[str]) -> tuple[Fault, ...]:
+def parse_faults(specs: Iterable[str]) -> tuple[FaultSpec, ...]:
     """All specs as faults, in their order; raises UsageError naming the first spec that is wrong."""
     faults = tuple(parse_fault(spec) for spec in specs)
-    certain = sum(f.share or 0.0 for f in faults if not f.glob and f.kind.effect not in (Effect.ENTRY, Effect.SLOW))
-    if certain > 1.0 + 1e-9:
-        raise UsageError(f"faults of whole requests add up to {certain:.0%}: 100% is all there is")
+    total_share = sum(
+        f.share or 0.0 for f in faults if not f.glob and f.kind.effect not in (FaultEffect.ENTRY, FaultEffect.SLOW)
+    )
+    if total_share > 1.0 + 1e-9:
+        raise UsageError(f"faults of whole requests add up to {total_share:.0%}: 100% is all there is")
     return faults
 
 
-def parse_fault(spec: str) -> Fault:
+def parse_fault(spec: str) -> FaultSpec:
     """The fault `spec` describes; raises UsageError naming the spec and what is wrong with it."""
     match = _SPEC.fullmatch(spec.strip())
     if match is None:
-        raise _bad(spec, "a fault reads KIND[:ARGUMENT][@GLOB][#N[-M]][=P%|=COUNT]")
+        raise _invalid_spec(spec, "a fault reads KIND[:ARGUMENT][@GLOB][#N[-M]][=P%|=COUNT]")
     name, argument, glob = match["name"], match["argument"] or "", match["glob"] or ""
-    kind = KINDS.get(name)
+    kind = FAULT_KINDS.get(name)
     if kind is None:
-        raise _bad(spec, f"no fault is called {name!r}; there are {', '.join(KINDS)}")
+        raise _invalid_spec(spec, f"no fault is called {name!r}; there are {', '.join(FAULT_KINDS)}")
     if name == "deny-all" and (glob or match["amount"] or match["first"]):
-        raise _bad(spec, "deny-all means all; use deny for a part")
-    share, count = _amount(spec, match["amount"])
-    first, last = _numbers(spec, match["first"], match["last"])
-    if first is not None and kind.effect is Effect.ENTRY:
-        raise _bad(spec, "#N counts requests; an entry takes @GLOB, =P% or =COUNT")
-    return Fault(
-        spec=spec,
+        raise _invalid_spec(spec, "deny-all means all; use deny for a part")
+    share, count = _parse_amount(spec, match["amount"])
+    first, last = _parse_range(spec, match["first"], match["last"])
+    if first is not None and kind.effect is FaultEffect.ENTRY:
+        raise _invalid_spec(spec, "#N counts requests; an entry takes @GLOB, =P% or =COUNT")
+    return FaultSpec(
+        text=spec,
         name=name,
         kind=kind,
-        code=_code(spec, kind, argument),
-        seconds=_seconds(spec, kind, argument),
+        code=_resolve_code(spec, kind, argument),
+        seconds=_parse_seconds(spec, kind, argument),
         glob=glob,
         share=share,
         count=count,
@@ -156,11 +162,11 @@ def parse_fault(spec: str) -> Fault:
     )
 
 
-def _bad(spec: str, why: str) -> UsageError:
-    return UsageError(f"fault {spec!r}: {why}")
+def _invalid_spec(spec: str, reason: str) -> UsageError:
+    return UsageError(f"fault {spec!r}: {reason}")
 
 
-def _amount(spec: str, text: str | None) -> tuple[float | None, int | None]:
+def _parse_amount(spec: str, text: str | None) -> tuple[float | None, int | None]:
     if text is None:
         return None, None
     if text.isascii() and text.isdigit() and int(text) > 0:
@@ -170,32 +176,32 @@ def _amount(spec: str, text: str | None) -> tuple[float | None, int | None]:
     except ValueError:
         share = -1.0
     if not 0.0 <= share <= 1.0:
-        raise _bad(spec, f"{text!r} is neither a share such as 5% (0% to 100%) nor a count such as 2")
+        raise _invalid_spec(spec, f"{text!r} is neither a share such as 5% (0% to 100%) nor a count such as 2")
     return share, None
 
 
-def _numbers(spec: str, first: str | None, last: str | None) -> tuple[int | None, int | None]:
+def _parse_range(spec: str, first: str | None, last: str | None) -> tuple[int | None, int | None]:
     if first is None:
         return None, None
-    begin, end = int(first), int(last or first)
-    if not 1 <= begin <= end:
-        raise _bad(spec, "requests are counted from 1, the lower number first")
-    return begin, end
+    start, end = int(first), int(last or first)
+    if not 1 <= start <= end:
+        raise _invalid_spec(spec, "requests are counted from 1, the lower number first")
+    return start, end
 
 
-def _code(spec: str, kind: Kind, argument: str) -> str:
+def _resolve_code(spec: str, kind: FaultKind, argument: str) -> str:
     if argument and kind.effect not in _TAKES_ARGUMENT:
-        raise _bad(spec, f"this kind takes no argument ({argument!r})")
-    return kind.code if kind.effect is Effect.SLOW else argument or kind.code
+        raise _invalid_spec(spec, f"this kind takes no argument ({argument!r})")
+    return kind.code if kind.effect is FaultEffect.SLOW else argument or kind.code
 
 
-def _seconds(spec: str, kind: Kind, argument: str) -> float:
-    if kind.effect is not Effect.SLOW:
+def _parse_seconds(spec: str, kind: FaultKind, argument: str) -> float:
+    if kind.effect is not FaultEffect.SLOW:
         return 0.0
     try:
         seconds = float(argument)
     except ValueError:
         seconds = -1.0
     if not 0.0 <= seconds <= 3600.0:
-        raise _bad(spec, "slow needs its seconds, as in slow:2.5=10%")
+        raise _invalid_spec(spec, "slow needs its seconds, as in slow:2.5=10%")
     return seconds

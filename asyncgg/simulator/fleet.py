@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from asyncgg.model import Association
 
-__all__ = ["Core", "Fleet", "FleetPlan"]
+__all__ = ["Core", "Fleet", "FleetSpec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Core:
 
 
 @dataclass(frozen=True, slots=True)
-class FleetPlan:
+class FleetSpec:
     """A fleet as it is at first, and the manifest rows that point at nothing."""
 
     cores: tuple[Core, ...]
@@ -41,7 +41,7 @@ class FleetPlan:
     """Names that are no core device → thing names."""
 
     @classmethod
-    def of(cls, things: Mapping[str, Iterable[str]], now: float = 0.0) -> FleetPlan:
+    def from_things(cls, things: Mapping[str, Iterable[str]], now: float = 0.0) -> FleetSpec:
         """A fleet written out by hand: core name → thing names, all healthy and associated at `now`."""
         cores = tuple(Core(name, last_status_update=now) for name in things)
         return cls(cores, {core: dict.fromkeys(names, now) for core, names in things.items()})
@@ -61,12 +61,12 @@ class FleetPlan:
 class Fleet:
     """The fleet as it is now."""
 
-    def __init__(self, plan: FleetPlan) -> None:
-        self.cores: dict[str, Core] = {core.name: core for core in plan.cores}
-        self.things: dict[str, dict[str, float]] = {name: dict(plan.things[name]) for name in self.cores}
-        self._no_things = frozenset(thing for things in plan.missing_things.values() for thing in things)
+    def __init__(self, spec: FleetSpec) -> None:
+        self.cores: dict[str, Core] = {core.name: core for core in spec.cores}
+        self.things: dict[str, dict[str, float]] = {name: dict(spec.things[name]) for name in self.cores}
+        self._nonexistent_things = frozenset(thing for things in spec.missing_things.values() for thing in things)
         self._core_names = sorted(self.cores)
-        self._sorted: dict[str, list[str]] = {}
+        self._sorted_things: dict[str, list[str]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self.things.values()))
@@ -75,39 +75,39 @@ class Fleet:
         """End the association; False when there was none. The core must exist."""
         if self.things[core].pop(thing, None) is None:
             return False
-        self._sorted.pop(core, None)
+        self._sorted_things.pop(core, None)
         return True
 
     def associate(self, core: str, thing: str, now: float) -> bool:
         """Associate the thing, again if it is; False when no such thing exists. The core must exist."""
-        if thing in self._no_things:
+        if thing in self._nonexistent_things:
             return False
         if thing not in self.things[core]:
             self.things[core][thing] = now
-            self._sorted.pop(core, None)
+            self._sorted_things.pop(core, None)
         return True
 
     def page_of_cores(
         self, after: str, limit: int, *, status: str = "", runtime: str = "", group: str = ""
     ) -> tuple[list[Core], bool]:
         """Up to `limit` matching cores whose names follow `after`, and whether there are more."""
-        found: list[Core] = []
+        page: list[Core] = []
         for name in self._core_names[bisect_right(self._core_names, after) :]:
             core = self.cores[name]
             if (status and core.status != status) or (runtime and core.runtime != runtime):
                 continue
             if group and group not in core.groups:
                 continue
-            if len(found) == limit:
-                return found, True
-            found.append(core)
-        return found, False
+            if len(page) == limit:
+                return page, True
+            page.append(core)
+        return page, False
 
     def page_of_things(self, core: str, after: str, limit: int) -> tuple[list[tuple[str, float]], bool]:
         """Up to `limit` client devices of the core whose names follow `after`, and whether there are more."""
         things = self.things[core]
-        names = self._sorted.get(core)
+        names = self._sorted_things.get(core)
         if names is None:
-            names = self._sorted[core] = sorted(things)
-        begin = bisect_right(names, after)
-        return [(name, things[name]) for name in names[begin : begin + limit]], begin + limit < len(names)
+            names = self._sorted_things[core] = sorted(things)
+        start = bisect_right(names, after)
+        return [(name, things[name]) for name in names[start : start + limit]], start + limit < len(names)

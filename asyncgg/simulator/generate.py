@@ -6,9 +6,9 @@ import random
 from itertools import count, islice
 from typing import Final
 
-from asyncgg.simulator.fleet import Core, FleetPlan
+from asyncgg.simulator.fleet import Core, FleetSpec
 
-__all__ = ["core_sizes", "plan_fleet"]
+__all__ = ["core_sizes", "generate_fleet"]
 
 _DAY: Final = 86_400.0
 _UNHEALTHY_SHARE: Final = 0.05
@@ -17,45 +17,50 @@ _MISSING_CORE_THINGS: Final = 10
 _PLATFORMS: Final = (("linux", "amd64"), ("linux", "aarch64"), ("linux", "arm"), ("windows", "amd64"))
 
 
-def plan_fleet(
+def generate_fleet(
     cores: int,
     things: int,
     *,
-    skew: float = 0.0,
+    size_skew: float = 0.0,
     seed: int = 0,
     missing_things: int = 0,
     missing_cores: int = 0,
     now: float = 0.0,
-) -> FleetPlan:
+) -> FleetSpec:
     """`cores` core devices with `things` client devices each on average; names are unique over the fleet.
 
     Thing groups are `all-cores` and `site-1` to `site-4`. Timestamps lie before `now`: a healthy core reported
     within its 24-hour interval, an unhealthy one 1 to 60 days ago.
     """
     rng = random.Random(seed)
-    planned = tuple(_core(number, rng, now) for number in range(1, cores + 1))
+    core_devices = tuple(_make_core(number, rng, now) for number in range(1, cores + 1))
     names = (f"device-{number:06d}" for number in count(1))
     ghosts = (f"ghost-{number:06d}" for number in count(1))
     associated = {
         core.name: {name: round(now - rng.uniform(1, 400) * _DAY, 3) for name in islice(names, size)}
-        for core, size in zip(planned, core_sizes(cores, things, skew, rng), strict=True)
+        for core, size in zip(core_devices, core_sizes(cores, things, size_skew, rng), strict=True)
     }
-    ghosts_of: dict[str, list[str]] = {}
+    missing_by_core: dict[str, list[str]] = {}
     for number, ghost in enumerate(islice(ghosts, missing_things)):
-        ghosts_of.setdefault(planned[number % cores].name, []).append(ghost)
-    nowhere = {
+        missing_by_core.setdefault(core_devices[number % cores].name, []).append(ghost)
+    things_of_missing_cores = {
         f"ghost-core-{number:05d}": tuple(islice(names, min(max(things, 1), _MISSING_CORE_THINGS)))
         for number in range(1, missing_cores + 1)
     }
-    return FleetPlan(planned, associated, {core: tuple(found) for core, found in ghosts_of.items()}, nowhere)
+    return FleetSpec(
+        core_devices,
+        associated,
+        {core: tuple(missing) for core, missing in missing_by_core.items()},
+        things_of_missing_cores,
+    )
 
 
-def core_sizes(cores: int, things: int, skew: float, rng: random.Random) -> list[int]:
+def core_sizes(cores: int, things: int, size_skew: float, rng: random.Random) -> list[int]:
     """Client devices of each core: `cores * things` in all, sizes falling as 1 / rank**skew, ranks dealt at random."""
     total = cores * things
-    if skew == 0 or things == 0:
+    if size_skew == 0 or things == 0:
         return [things] * cores
-    weights = [(rank + 1) ** -skew for rank in range(cores)]
+    weights = [(rank + 1) ** -size_skew for rank in range(cores)]
     scale = (total - cores) / sum(weights)  # each core keeps one thing
     sizes = [1 + int(weight * scale) for weight in weights]
     sizes[0] += total - sum(sizes)
@@ -63,7 +68,7 @@ def core_sizes(cores: int, things: int, skew: float, rng: random.Random) -> list
     return sizes
 
 
-def _core(number: int, rng: random.Random, now: float) -> Core:
+def _make_core(number: int, rng: random.Random, now: float) -> Core:
     healthy = rng.random() >= _UNHEALTHY_SHARE
     age = rng.uniform(0, 1) if healthy else rng.uniform(1, 60)
     platform, architecture = rng.choice(_PLATFORMS)

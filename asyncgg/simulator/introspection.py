@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from asyncgg.errors import UsageError
 from asyncgg.simulator.service import Service
-from asyncgg.simulator.wire import Answer, Request, json_answer
+from asyncgg.simulator.wire import Request, Response, json_response
 
-__all__ = ["PREFIX", "introspect", "manifest_csv"]
+__all__ = ["PREFIX", "handle_control_request", "manifest_csv"]
 
 PREFIX: Final = "/_sim"
 
@@ -33,12 +33,12 @@ _PATHS: Final = {
 }
 
 
-def introspect(service: Service, request: Request, now: float) -> Answer:
+def handle_control_request(service: Service, request: Request, now: float) -> Response:
     """The answer to a request under /_sim; a wrong one gets 400 or 404 and a sentence as `message`."""
     try:
-        return _answer(service, request, now)
+        return _dispatch(service, request, now)
     except UsageError as error:
-        return json_answer({"message": str(error)}, 400)
+        return json_response({"message": str(error)}, 400)
 
 
 def manifest_csv(service: Service) -> str:
@@ -46,51 +46,51 @@ def manifest_csv(service: Service) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("core", "thing"))
-    writer.writerows(service.plan.pairs())
+    writer.writerows(service.fleet_spec.pairs())
     return text.getvalue()
 
 
-def _answer(service: Service, request: Request, now: float) -> Answer:
+def _dispatch(service: Service, request: Request, now: float) -> Response:
     match f"{request.method} {request.path.rstrip('/')}":
         case "GET /_sim":
-            return json_answer(_PATHS)
+            return json_response(_PATHS)
         case "GET /_sim/state":
-            return json_answer({core: list(things) for core, things in service.fleet.things.items()})
+            return json_response({core: list(things) for core, things in service.fleet.things.items()})
         case "GET /_sim/counters":
-            quota = {"rate": _number(service.quota.rate), "burst": service.quota.burst}
+            quota = {"rate": _encode_rate(service.quota.rate), "burst": service.quota.burst}
             summary = service.counters.summary()
-            return json_answer({**summary, "faults": dict(service.faults.fired), "quota": quota})
+            return json_response({**summary, "faults": dict(service.faults.fired), "quota": quota})
         case "GET /_sim/things":
-            return json_answer(service.counters.things())
+            return json_response(service.counters.things())
         case "GET /_sim/requests":
             rows = list(service.counters.log)
-            last = _whole("last", request.parameters.get("last", str(len(rows))))
-            return json_answer([row.as_dict() for row in rows[len(rows) - min(last, len(rows)) :]])
+            last = _parse_integer("last", request.parameters.get("last", str(len(rows))))
+            return json_response([row.as_dict() for row in rows[len(rows) - min(last, len(rows)) :]])
         case "GET /_sim/config":
             config = asdict(service.config) | {"secret_key": "set" if service.config.secret_key else None}
-            return json_answer(config | {"rate": _number(service.config.rate)})
+            return json_response(config | {"rate": _encode_rate(service.config.rate)})
         case "GET /_sim/manifest.csv":
-            return Answer(200, manifest_csv(service).encode(), {"Content-Type": "text/csv; charset=utf-8"})
+            return Response(200, manifest_csv(service).encode(), {"Content-Type": "text/csv; charset=utf-8"})
         case "POST /_sim/faults":
-            faults = _document(request).get("faults")
+            faults = _parse_object(request).get("faults")
             if not (isinstance(faults, list) and all(isinstance(spec, str) for spec in faults)):
                 raise UsageError('faults: give {"faults": [SPEC, ...]}')
             service.set_faults(faults)
-            return json_answer({"faults": faults})
+            return json_response({"faults": faults})
         case "POST /_sim/quota":
-            document = _document(request)
-            rate = _float("rate", document.get("rate", service.quota.rate))
-            burst = _float("burst", document.get("burst", service.quota.burst))
-            service.quota.change(rate, burst, now)
-            return json_answer({"rate": _number(rate), "burst": burst})
+            document = _parse_object(request)
+            rate = _parse_float("rate", document.get("rate", service.quota.rate))
+            burst = _parse_float("burst", document.get("burst", service.quota.burst))
+            service.quota.set_limits(rate, burst, now)
+            return json_response({"rate": _encode_rate(rate), "burst": burst})
         case "POST /_sim/reset":
             service.reset(now)
-            return json_answer({})
+            return json_response({})
         case _:
-            return json_answer({"message": f"no such path; GET {PREFIX} lists them"}, 404)
+            return json_response({"message": f"no such path; GET {PREFIX} lists them"}, 404)
 
 
-def _document(request: Request) -> Mapping[str, Any]:
+def _parse_object(request: Request) -> Mapping[str, Any]:
     try:
         document = json.loads(request.body)
     except ValueError:
@@ -100,18 +100,18 @@ def _document(request: Request) -> Mapping[str, Any]:
     return document
 
 
-def _float(name: str, value: Any) -> float:
+def _parse_float(name: str, value: Any) -> float:
     try:
         return float(value)  # also of a text, since JSON has no infinity
     except (TypeError, ValueError):
         raise UsageError(f"{name}: {value!r} is no number") from None
 
 
-def _whole(name: str, text: str) -> int:
+def _parse_integer(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise UsageError(f"{name}: {text!r} is no whole number")
     return int(text)
 
 
-def _number(value: float) -> float | str:
+def _encode_rate(value: float) -> float | str:
     return value if value != float("inf") else "inf"

@@ -9,10 +9,10 @@ import math
 
 from asyncgg.errors import UsageError
 
-__all__ = ["Quota"]
+__all__ = ["QuotaBucket"]
 
 
-class Quota:
+class QuotaBucket:
     """One token bucket for all operations together, full at the start.
 
     [AWS General Reference, Greengrass V2 quotas: all control-plane operations of a Region draw on one rate; the
@@ -26,9 +26,9 @@ class Quota:
         self.burst = burst
         """Most requests in one instant."""
         self._tokens = burst
-        self._at = now
+        self._updated_at = now
 
-    def take(self, now: float) -> bool:
+    def try_acquire(self, now: float) -> bool:
         """Admit one request at `now` (seconds), or refuse it; a refused one costs nothing."""
         self._refill(now)
         if self._tokens < 1.0:
@@ -36,12 +36,12 @@ class Quota:
         self._tokens -= 1.0
         return True
 
-    def wait(self, now: float) -> float:
+    def seconds_until_admitted(self, now: float) -> float:
         """Seconds from `now` until the next request would be admitted."""
         self._refill(now)
         return max(0.0, (1.0 - self._tokens) / self.rate)
 
-    def change(self, rate: float, burst: float, now: float) -> None:
+    def set_limits(self, rate: float, burst: float, now: float) -> None:
         """Use another rate and burst from `now` on; what was saved up at the old rate stays, up to the new burst.
 
         Raises UsageError for an impossible rate or burst.
@@ -52,9 +52,9 @@ class Quota:
         self._tokens = min(self._tokens, burst)
 
     def _refill(self, now: float) -> None:
-        elapsed = now - self._at
+        elapsed = now - self._updated_at
         if elapsed > 0:
-            self._at = now
+            self._updated_at = now
             self._tokens = min(self.burst, self._tokens + elapsed * self.rate)
         if math.isinf(self.rate):  # full again at once, also within one instant
             self._tokens = self.burst

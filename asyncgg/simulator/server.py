@@ -16,15 +16,15 @@ from aiohttp import web
 
 from asyncgg.errors import UsageError
 from asyncgg.simulator.config import SimulatorConfig
-from asyncgg.simulator.counters import Row
-from asyncgg.simulator.fleet import FleetPlan
-from asyncgg.simulator.introspection import PREFIX, introspect
+from asyncgg.simulator.counters import RequestLogEntry
+from asyncgg.simulator.fleet import FleetSpec
+from asyncgg.simulator.introspection import PREFIX, handle_control_request
 from asyncgg.simulator.service import Service
-from asyncgg.simulator.wire import Answer, Fate, Request
+from asyncgg.simulator.wire import Delivery, Request, Response
 
 __all__ = ["Simulator"]
 
-_LINGER_NOT = struct.pack("ii", 1, 0)
+_LINGER_ZERO = struct.pack("ii", 1, 0)
 """SO_LINGER on, zero seconds: closing sends RST instead of FIN."""
 _SHUTDOWN_SECONDS = 0.5
 
@@ -40,20 +40,20 @@ class Simulator:
         self,
         config: SimulatorConfig | None = None,
         *,
-        plan: FleetPlan | None = None,
+        fleet_spec: FleetSpec | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
         """`plan` replaces the generated fleet; port 0 takes any free port."""
         self.config = config or SimulatorConfig()
-        self.service = Service(self.config, plan=plan, now=time.time())
+        self.service = Service(self.config, fleet_spec=fleet_spec, now=time.time())
         self.url = ""
         """Where it serves, such as http://127.0.0.1:8765; empty before it does."""
         self._host, self._port = host, port
         self._epoch = 0.0
         self._runner: web.ServerRunner | None = None
         self._hanging: set[asyncio.Future[None]] = set()
-        self._record: IO[str] | None = None
+        self._record_file: IO[str] | None = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -76,21 +76,21 @@ class Simulator:
             await web.TCPSite(self._runner, self._host, self._port, backlog=1024).start()
         except OSError as error:
             await self.stop()
-            raise UsageError(_no_port(self._host, self._port, error)) from None
+            raise UsageError(_bind_error(self._host, self._port, error)) from None
         host = f"[{self._host}]" if ":" in self._host else self._host
         self.url = f"http://{host}:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:
         """Let go of all connections, held ones too, and of the port."""
-        for held in self._hanging:
-            if not held.done():
-                held.set_result(None)
+        for release in self._hanging:
+            if not release.done():
+                release.set_result(None)
         if self._runner:
             await self._runner.cleanup()
             self._runner = None
-        if self._record:
-            self._record.close()
-            self._record = None
+        if self._record_file:
+            self._record_file.close()
+            self._record_file = None
 
     def now(self) -> float:
         """The service's time: seconds since 1970, never going back. Call it in the loop that serves."""
@@ -102,66 +102,66 @@ class Simulator:
         )
         now = self.now()
         if request.path == PREFIX or request.path.startswith(f"{PREFIX}/"):
-            answer = introspect(self.service, request, now)
-            return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
-        answer = self.service.handle(request, now)
-        with self.service.counters.flight(answer.core):
-            await asyncio.sleep(answer.delay)
-            match answer.fate:
-                case Fate.HANG:
-                    await self._hold()
-                    return _reset(http, answer)
-                case Fate.RESET:
-                    return _reset(http, answer)
-                case Fate.HALF:
-                    return await _halve(http, answer)
+            response = handle_control_request(self.service, request, now)
+            return web.Response(status=response.status, body=response.body, headers=response.headers)
+        response = self.service.handle(request, now)
+        with self.service.counters.track_in_flight(response.core):
+            await asyncio.sleep(response.delay)
+            match response.delivery:
+                case Delivery.HANG:
+                    await self._hang()
+                    return _reset_connection(http, response)
+                case Delivery.RESET:
+                    return _reset_connection(http, response)
+                case Delivery.TRUNCATED:
+                    return await _truncate(http, response)
                 case _:
-                    return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+                    return web.Response(status=response.status, body=response.body, headers=response.headers)
 
-    async def _hold(self) -> None:
+    async def _hang(self) -> None:
         """Wait until the server stops or the longest hang is over; a client that leaves cancels it."""
-        held: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._hanging.add(held)
+        release: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._hanging.add(release)
         try:
-            await asyncio.wait((held,), timeout=self.config.hang_seconds)
+            await asyncio.wait((release,), timeout=self.config.hang_seconds)
         finally:
-            self._hanging.discard(held)
+            self._hanging.discard(release)
 
     def _open_record(self) -> None:
         if self.config.record is None:
             return
         try:
-            self._record = Path(self.config.record).open("a", encoding="utf-8")  # noqa: SIM115 - stop() closes it
+            self._record_file = Path(self.config.record).open("a", encoding="utf-8")  # noqa: SIM115 - stop() closes it
         except OSError as error:
             raise UsageError(f"record file {self.config.record}: {error.strerror}; choose another --record") from None
-        self.service.on_row = self._write_row
+        self.service.on_log_entry = self._write_log_entry
 
-    def _write_row(self, row: Row) -> None:
-        if self._record:
-            self._record.write(json.dumps(row.as_dict(), separators=(",", ":")) + "\n")
+    def _write_log_entry(self, entry: RequestLogEntry) -> None:
+        if self._record_file:
+            self._record_file.write(json.dumps(entry.as_dict(), separators=(",", ":")) + "\n")
 
 
-def _reset(http: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+def _reset_connection(http: web.BaseRequest, response: Response) -> web.StreamResponse:
     transport = http.transport
     if transport is not None:
-        peer = transport.get_extra_info("socket")
-        if peer is not None:
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+        connection = transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
         transport.abort()
-    return web.Response(status=answer.status)  # goes nowhere
+    return web.Response(status=response.status)  # goes nowhere
 
 
-async def _halve(http: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-    response = web.StreamResponse(status=answer.status, headers=answer.headers)
-    response.content_length = len(answer.body)
+async def _truncate(http: web.BaseRequest, full_response: Response) -> web.StreamResponse:
+    response = web.StreamResponse(status=full_response.status, headers=full_response.headers)
+    response.content_length = len(full_response.body)
     await response.prepare(http)
-    await response.write(answer.body[: len(answer.body) // 2])
+    await response.write(full_response.body[: len(full_response.body) // 2])
     if http.transport is not None:
         http.transport.close()
     return response
 
 
-def _no_port(host: str, port: int, error: OSError) -> str:
+def _bind_error(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"port {port} of {host} is taken by another program: choose another with --port, or --port 0 for a free one"

@@ -13,139 +13,147 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
-from asyncgg.simulator.auth import Signed, check_date, check_signature, read_signature
+from asyncgg.simulator.auth import RequestSignature, check_date, check_signature, parse_signature
 from asyncgg.simulator.config import SimulatorConfig
-from asyncgg.simulator.counters import Counters, Row
-from asyncgg.simulator.faults import Faults
-from asyncgg.simulator.faultspec import Effect, Fault, parse_faults
-from asyncgg.simulator.fleet import Fleet, FleetPlan
-from asyncgg.simulator.generate import plan_fleet
+from asyncgg.simulator.counters import Counters, RequestLogEntry
+from asyncgg.simulator.faults import FaultInjector
+from asyncgg.simulator.faultspec import FaultEffect, FaultSpec, parse_faults
+from asyncgg.simulator.fleet import Fleet, FleetSpec
+from asyncgg.simulator.generate import generate_fleet
 from asyncgg.simulator.listing import list_cores, list_devices
-from asyncgg.simulator.quota import Quota
-from asyncgg.simulator.sts import identity_answer, is_identity_request, sts_error
+from asyncgg.simulator.quota import QuotaBucket
+from asyncgg.simulator.sts import identity_response, is_identity_request, sts_error
 from asyncgg.simulator.validation import check_core, read_entries
-from asyncgg.simulator.wire import Answer, Call, Fate, Operation, RefusalError, Request, json_answer, route
+from asyncgg.simulator.wire import ApiError, ApiOperation, Call, Delivery, Request, Response, json_response, route
 
 __all__ = ["QUOTA_CODE", "Service"]
 
 QUOTA_CODE: Final = "L-7A577824"
 """Of the request rate, probably; told in ThrottlingException."""
 
-_FATES: Final = {Effect.RESET: Fate.RESET, Effect.HANG: Fate.HANG, Effect.HALF: Fate.HALF}
-_GARBAGE: Final = b"<html><body>This is not the answer you are looking for.</body></html>"
+_DELIVERIES: Final = {
+    FaultEffect.RESET: Delivery.RESET,
+    FaultEffect.HANG: Delivery.HANG,
+    FaultEffect.TRUNCATED: Delivery.TRUNCATED,
+}
+_GARBAGE_BODY: Final = b"<html><body>This is not the answer you are looking for.</body></html>"
 
 
 class Service:
     """A simulated Greengrass V2 (and STS GetCallerIdentity) of one account and Region."""
 
-    def __init__(self, config: SimulatorConfig | None = None, *, plan: FleetPlan | None = None, now: float = 0.0):
+    def __init__(self, config: SimulatorConfig | None = None, *, fleet_spec: FleetSpec | None = None, now: float = 0.0):
         """The fleet is `plan`, or generated as `config` says; `now` is in seconds since 1970, as in every call."""
         self.config = config or SimulatorConfig()
-        self.plan = plan or _plan(self.config, now)
-        self.on_row: Callable[[Row], None] | None = None
+        self.fleet_spec = fleet_spec or _generate_from_config(self.config, now)
+        self.on_log_entry: Callable[[RequestLogEntry], None] | None = None
         """Called with each row of the log as it is written."""
         self.reset(now)
 
     def reset(self, now: float) -> None:
         """Everything as at the start: fleet, quota, faults, dice, counters."""
-        self.fleet = Fleet(self.plan)
+        self.fleet = Fleet(self.fleet_spec)
         self.counters = Counters()
-        self.quota = Quota(self.config.rate, self.config.burst, now)
-        self._dice = random.Random(f"service {self.config.seed}")
+        self.quota = QuotaBucket(self.config.rate, self.config.burst, now)
+        self._rng = random.Random(f"service {self.config.seed}")
         self.set_faults(self.config.fault)
 
     def set_faults(self, specs: Iterable[str]) -> None:
         """Replace all faults; their counts begin anew. Raises UsageError naming the spec that is wrong."""
         faults = parse_faults(specs)
-        self.faults = Faults(faults, random.Random(f"faults {self.config.seed}"))
+        self.faults = FaultInjector(faults, random.Random(f"faults {self.config.seed}"))
 
-    def handle(self, request: Request, now: float) -> Answer:
+    def handle(self, request: Request, now: float) -> Response:
         """The answer to one request that arrives at `now`; all changes are made at once, whatever its delay."""
-        request_id = str(uuid.UUID(int=self._dice.getrandbits(128), version=4))
-        to_sts = request.path in ("/", "")
-        answer = self._identify(request, now, request_id) if to_sts else self._serve(request, now)
-        delay = answer.delay + self.config.latency_ms / 1000
+        request_id = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
+        is_sts = request.path in ("/", "")
+        response = self._handle_sts(request, now, request_id) if is_sts else self._handle_greengrass(request, now)
+        delay = response.delay + self.config.latency_ms / 1000
         if self.config.jitter_ms:
-            delay += self._dice.expovariate(1000 / self.config.jitter_ms)
-        return replace(answer, delay=delay, headers={**answer.headers, "x-amzn-RequestId": request_id})
+            delay += self._rng.expovariate(1000 / self.config.jitter_ms)
+        return replace(response, delay=delay, headers={**response.headers, "x-amzn-RequestId": request_id})
 
-    def _serve(self, request: Request, now: float) -> Answer:
+    def _handle_greengrass(self, request: Request, now: float) -> Response:
         call = route(request.method, request.path)
         if call is None:
             self.counters.requests["unknown"] += 1
-            return RefusalError(404, "UnknownOperationException", "There is no such operation.").answer()
+            return ApiError(404, "UnknownOperationException", "There is no such operation.").to_response()
 
-        return self._counted(call, request, now)
+        return self._handle_and_log(call, request, now)
 
-    def _counted(self, call: Call, request: Request, now: float) -> Answer:
+    def _handle_and_log(self, call: Call, request: Request, now: float) -> Response:
         """Answer, and write the request into counters and log."""
         code = ""
         try:
-            signed = self._authenticate(request, now, "greengrass")
-            answer = self._admit(call, request, signed.access_key, now)
-        except RefusalError as refusal:
-            code = refusal.code
-            answer = refusal.answer(self._retry_after(now) if code == "ThrottlingException" else None)
+            signature = self._authenticate(request, now, "greengrass")
+            response = self._process(call, request, signature.access_key, now)
+        except ApiError as error:
+            code = error.code
+            response = error.to_response(self._retry_after_header(now) if code == "ThrottlingException" else None)
         entries = request.body.count(b'"thingName"')
-        row = Row(now, call.operation.value, call.core, entries, answer.status, answer.fate.value, code)
+        entry = RequestLogEntry(
+            now, call.operation.value, call.core, entries, response.status, response.delivery.value, code
+        )
         counters = self.counters
-        counters.requests[row.operation] += 1
-        counters.statuses[row.status] += 1
+        counters.requests[entry.operation] += 1
+        counters.statuses[entry.status] += 1
         if code:
             counters.codes[code] += 1
             counters.throttled += code == "ThrottlingException"
-        counters.log.append(row)
-        if self.on_row:
-            self.on_row(row)
-        return replace(answer, core=call.core)
+        counters.log.append(entry)
+        if self.on_log_entry:
+            self.on_log_entry(entry)
+        return replace(response, core=call.core)
 
-    def _admit(self, call: Call, request: Request, access_key: str, now: float) -> Answer:
-        expired = self.faults.strike_credentials(access_key)
+    def _process(self, call: Call, request: Request, access_key: str, now: float) -> Response:
+        expired = self.faults.draw_for_credentials(access_key)
         if expired:
-            raise _refusal(expired, call.core)
-        if not self.quota.take(now):
-            raise _throttled()
+            raise _error_for_fault(expired, call.core)
+        if not self.quota.try_acquire(now):
+            raise _throttling_error()
         self.counters.admitted += 1
-        if call.operation is not Operation.LIST_CORES:
+        if call.operation is not ApiOperation.LIST_CORES:
             check_core(call.core)
-        batch = call.operation in (Operation.DISASSOCIATE, Operation.ASSOCIATE)
-        things = read_entries(request.body) if batch else []
-        if call.operation is Operation.DISASSOCIATE:
-            self.counters.carry(call.core, things)
-        strike = self.faults.strike(call.core, things)
+        is_batch = call.operation in (ApiOperation.DISASSOCIATE, ApiOperation.ASSOCIATE)
+        things = read_entries(request.body) if is_batch else []
+        if call.operation is ApiOperation.DISASSOCIATE:
+            self.counters.record_batch(call.core, things)
+        injected = self.faults.draw_for_request(call.core, things)
         try:
-            answer = self._strike(strike.fault, call, request, things, now)
-        except RefusalError as refusal:
-            refusal.delay = strike.slow
+            response = self._apply_fault(injected.spec, call, request, things, now)
+        except ApiError as error:
+            error.delay = injected.extra_delay
             raise
-        return replace(answer, delay=strike.slow)
+        return replace(response, delay=injected.extra_delay)
 
-    def _strike(self, fault: Fault | None, call: Call, request: Request, things: list[str], now: float) -> Answer:
+    def _apply_fault(
+        self, fault: FaultSpec | None, call: Call, request: Request, things: list[str], now: float
+    ) -> Response:
         if fault is None:
             return self._perform(call, request, things, now)
-        answer = self._perform(call, request, things, now) if fault.kind.applied else json_answer({})
+        response = self._perform(call, request, things, now) if fault.kind.applied else json_response({})
         effect = fault.kind.effect
-        if effect is Effect.ERROR:
-            raise _refusal(fault, call.core)
-        if effect is Effect.GARBAGE:
-            return replace(answer, body=_GARBAGE)
-        return replace(answer, fate=_FATES[effect])
+        if effect is FaultEffect.ERROR:
+            raise _error_for_fault(fault, call.core)
+        if effect is FaultEffect.GARBAGE:
+            return replace(response, body=_GARBAGE_BODY)
+        return replace(response, fate=_DELIVERIES[effect])
 
-    def _perform(self, call: Call, request: Request, things: list[str], now: float) -> Answer:
-        if call.operation is Operation.LIST_CORES:
-            return json_answer(list_cores(self.fleet, request.parameters))
+    def _perform(self, call: Call, request: Request, things: list[str], now: float) -> Response:
+        if call.operation is ApiOperation.LIST_CORES:
+            return json_response(list_cores(self.fleet, request.parameters))
         if call.core not in self.fleet.cores:
-            raise _no_core(call.core)
-        if call.operation is Operation.LIST_DEVICES:
-            return json_answer(list_devices(self.fleet, call.core, request.parameters))
-        apply = self._end if call.operation is Operation.DISASSOCIATE else self._begin
-        errors = [error for thing in things if (error := self._entry(call.core, thing, now, apply))]
-        return json_answer({"errorEntries": errors})
+            raise _core_not_found(call.core)
+        if call.operation is ApiOperation.LIST_DEVICES:
+            return json_response(list_devices(self.fleet, call.core, request.parameters))
+        apply = self._disassociate if call.operation is ApiOperation.DISASSOCIATE else self._associate
+        errors = [error for thing in things if (error := self._process_entry(call.core, thing, now, apply))]
+        return json_response({"errorEntries": errors})
 
-    def _entry(
+    def _process_entry(
         self, core: str, thing: str, now: float, apply: Callable[[str, str, float], tuple[str, str] | None]
     ) -> dict[str, str] | None:
-        fault = self.faults.strike_entry(thing)
+        fault = self.faults.draw_for_entry(thing)
         failure = (fault.code, f"Simulated failure of this entry: {fault.code}") if fault else apply(core, thing, now)
         if failure is None:
             return None
@@ -153,62 +161,60 @@ class Service:
         self.counters.entry_codes[code] += 1
         return {"thingName": thing, "code": code, "message": message}
 
-    def _end(self, core: str, thing: str, now: float) -> tuple[str, str] | None:
+    def _disassociate(self, core: str, thing: str, now: float) -> tuple[str, str] | None:
         if self.fleet.disassociate(core, thing):
-            self.counters.end(core, thing)
+            self.counters.record_disassociated(core, thing)
             return None
         return self._not_found(f"Client device {thing} is not associated with core device {core}.")
 
-    def _begin(self, core: str, thing: str, now: float) -> tuple[str, str] | None:
+    def _associate(self, core: str, thing: str, now: float) -> tuple[str, str] | None:
         if self.fleet.associate(core, thing, now):
-            self.counters.begin(core, thing)
+            self.counters.record_associated(core, thing)
             return None
         return self._not_found(f"Thing {thing} does not exist.")
 
     def _not_found(self, message: str) -> tuple[str, str] | None:
         return None if self.config.not_found == "success" else (self.config.not_found, message)
 
-    def _authenticate(self, request: Request, now: float, service: str) -> Signed:
+    def _authenticate(self, request: Request, now: float, service: str) -> RequestSignature:
         try:
-            signed = read_signature(request, service)
-            if self.config.max_skew is not None:
-                check_date(signed, now, self.config.max_skew)
+            signature = parse_signature(request, service)
+            if self.config.max_clock_skew is not None:
+                check_date(signature, now, self.config.max_clock_skew)
             if self.config.secret_key is not None:
-                check_signature(signed, request, self.config.secret_key)
-        except RefusalError:
+                check_signature(signature, request, self.config.secret_key)
+        except ApiError:
             self.counters.unsigned += 1
             raise
-        return signed
+        return signature
 
-    def _identify(self, request: Request, now: float, request_id: str) -> Answer:
+    def _handle_sts(self, request: Request, now: float, request_id: str) -> Response:
         self.counters.identity += 1
         try:
             if not is_identity_request(request):
-                raise RefusalError(400, "InvalidAction", "Of STS only GetCallerIdentity is simulated.")
-            signed = self._authenticate(request, now, "sts")
-            if self.faults.refuses_key(signed.access_key):
-                raise RefusalError(
-                    403, "ExpiredTokenException", "The security token included in the request is expired"
-                )
-        except RefusalError as refusal:
-            return sts_error(refusal.status, refusal.code, str(refusal), request_id)
-        return identity_answer(self.config.account, signed.access_key, request_id)
+                raise ApiError(400, "InvalidAction", "Of STS only GetCallerIdentity is simulated.")
+            signature = self._authenticate(request, now, "sts")
+            if self.faults.refuses_key(signature.access_key):
+                raise ApiError(403, "ExpiredTokenException", "The security token included in the request is expired")
+        except ApiError as error:
+            return sts_error(error.status, error.code, str(error), request_id)
+        return identity_response(self.config.account, signature.access_key, request_id)
 
-    def _retry_after(self, now: float) -> dict[str, str]:
+    def _retry_after_header(self, now: float) -> dict[str, str]:
         match self.config.retry_after:
             case "none":
                 return {}
             case "auto":  # whole seconds, and never "at once" [service model: integer]
-                return {"Retry-After": str(max(1, math.ceil(self.quota.wait(now))))}
+                return {"Retry-After": str(max(1, math.ceil(self.quota.seconds_until_admitted(now))))}
             case seconds:
                 return {"Retry-After": seconds}
 
 
-def _plan(config: SimulatorConfig, now: float) -> FleetPlan:
-    return plan_fleet(
+def _generate_from_config(config: SimulatorConfig, now: float) -> FleetSpec:
+    return generate_fleet(
         config.cores,
         config.things,
-        skew=config.skew,
+        size_skew=config.size_skew,
         seed=config.seed,
         missing_things=config.missing_things,
         missing_cores=config.missing_cores,
@@ -216,30 +222,28 @@ def _plan(config: SimulatorConfig, now: float) -> FleetPlan:
     )
 
 
-def _throttled(status: int = 429) -> RefusalError:
-    return RefusalError(
-        status, "ThrottlingException", "Too Many Requests", quotaCode=QUOTA_CODE, serviceCode="greengrass"
-    )
+def _throttling_error(status: int = 429) -> ApiError:
+    return ApiError(status, "ThrottlingException", "Too Many Requests", quotaCode=QUOTA_CODE, serviceCode="greengrass")
 
 
-def _no_core(core: str) -> RefusalError:
+def _core_not_found(core: str) -> ApiError:
     message = f"Core device {core} does not exist."
-    return RefusalError(404, "ResourceNotFoundException", message, resourceId=core, resourceType="CoreDevice")
+    return ApiError(404, "ResourceNotFoundException", message, resourceId=core, resourceType="CoreDevice")
 
 
-def _refusal(fault: Fault, core: str) -> RefusalError:
+def _error_for_fault(fault: FaultSpec, core: str) -> ApiError:
     """The error a fault of a whole request is answered with, with the members its code has in the service model."""
     status = fault.kind.status
     match fault.code:
         case "ThrottlingException":
-            return _throttled(status)
+            return _throttling_error(status)
         case "ResourceNotFoundException":
-            return _no_core(core)
+            return _core_not_found(core)
         case "ValidationException":
-            return RefusalError(400, fault.code, "Simulated fault: not valid.", reason="OTHER", fields=[])
+            return ApiError(400, fault.code, "Simulated fault: not valid.", reason="OTHER", fields=[])
         case "ExpiredTokenException":
-            return RefusalError(status, fault.code, "The security token included in the request is expired")
+            return ApiError(status, fault.code, "The security token included in the request is expired")
         case "AccessDeniedException":
-            return RefusalError(status, fault.code, f"The caller may not do this on coreDevices/{core}.")
+            return ApiError(status, fault.code, f"The caller may not do this on coreDevices/{core}.")
         case _:
-            return RefusalError(status, fault.code, f"Simulated fault: {fault.name}.")
+            return ApiError(status, fault.code, f"Simulated fault: {fault.name}.")

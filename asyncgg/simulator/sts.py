@@ -8,9 +8,9 @@ from __future__ import annotations
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
-from asyncgg.simulator.wire import Answer, Request
+from asyncgg.simulator.wire import Request, Response
 
-__all__ = ["identity_answer", "is_identity_request", "sts_error"]
+__all__ = ["identity_response", "is_identity_request", "sts_error"]
 
 _NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 _HEADERS = {"Content-Type": "text/xml"}
@@ -22,7 +22,7 @@ def is_identity_request(request: Request) -> bool:
     return dict(parse_qsl(form)).get("Action") == "GetCallerIdentity"
 
 
-def identity_answer(account: str, access_key: str, request_id: str) -> Answer:
+def identity_response(account: str, access_key: str, request_id: str) -> Response:
     """Who the caller is: a simulated user of `account`."""
     result = (
         f"<Arn>arn:aws:iam::{account}:user/simulated</Arn>"
@@ -32,13 +32,13 @@ def identity_answer(account: str, access_key: str, request_id: str) -> Answer:
         f'<GetCallerIdentityResponse xmlns="{_NAMESPACE}"><GetCallerIdentityResult>{result}</GetCallerIdentityResult>'
         f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></GetCallerIdentityResponse>"
     )
-    return Answer(200, body.encode(), _HEADERS)
+    return Response(200, body.encode(), _HEADERS)
 
 
-def sts_error(status: int, code: str, message: str, request_id: str) -> Answer:
+def sts_error(status: int, code: str, message: str, request_id: str) -> Response:
     """An error in the form of the query protocol, where codes have no `Exception` at their end."""
     body = (
         f'<ErrorResponse xmlns="{_NAMESPACE}"><Error><Type>Sender</Type><Code>{code.removesuffix("Exception")}</Code>'
         f"<Message>{escape(message)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
     )
-    return Answer(status, body.encode(), _HEADERS)
+    return Response(status, body.encode(), _HEADERS)

@@ -13,20 +13,28 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from asyncgg.model import MAX_BATCH, invalid_name_reason
-from asyncgg.simulator.wire import RefusalError
+from asyncgg.simulator.wire import ApiError
 
-__all__ = ["check_core", "page_size", "read_entries", "read_token", "thing_group", "validation_error", "write_token"]
+__all__ = [
+    "check_core",
+    "parse_page_size",
+    "read_entries",
+    "decode_token",
+    "parse_thing_group",
+    "validation_error",
+    "encode_token",
+]
 
 _GROUP_ARN: Final = re.compile(r"arn:[^:]*:iot:[^:]*:[0-9]+:thinggroup/(.+)")
 
 
-def validation_error(fields: Mapping[str, str], reason: str = "FIELD_VALIDATION_FAILED") -> RefusalError:
+def validation_error(fields: Mapping[str, str], reason: str = "FIELD_VALIDATION_FAILED") -> ApiError:
     """A ValidationException: field name → what is wrong with it; `reason` is of the service model's list."""
-    told = "; ".join(f"{name} {why}" for name, why in fields.items())
-    return RefusalError(
+    summary = "; ".join(f"{name} {why}" for name, why in fields.items())
+    return ApiError(
         400,
         "ValidationException",
-        f"The request is not valid: {told}",
+        f"The request is not valid: {summary}",
         reason=reason,
         fields=[{"name": name, "message": f"{name} {why}"} for name, why in fields.items()],
     )
@@ -34,9 +42,9 @@ def validation_error(fields: Mapping[str, str], reason: str = "FIELD_VALIDATION_
 
 def check_core(name: str) -> None:
     """Raise RefusalError unless `name` can be the name of a core device."""
-    why = invalid_name_reason(name)
-    if why:
-        raise validation_error({"coreDeviceThingName": why})
+    problem = invalid_name_reason(name)
+    if problem:
+        raise validation_error({"coreDeviceThingName": problem})
 
 
 def read_entries(body: bytes) -> list[str]:
@@ -54,13 +62,17 @@ def read_entries(body: bytes) -> list[str]:
         raise validation_error({"entries": "is not a list"}, "CANNOT_PARSE")
     if not 1 <= len(entries) <= MAX_BATCH:
         raise validation_error({"entries": f"has {len(entries)} members, 1 to {MAX_BATCH} are allowed"})
-    bad = {f"entries[{index}].thingName": why for index, entry in enumerate(entries) if (why := _entry_fault(entry))}
-    if bad:
-        raise validation_error(bad)
+    problems = {
+        f"entries[{index}].thingName": problem
+        for index, entry in enumerate(entries)
+        if (problem := _invalid_entry_reason(entry))
+    }
+    if problems:
+        raise validation_error(problems)
     return [entry["thingName"] for entry in entries]
 
 
-def page_size(parameters: Mapping[str, str]) -> int:
+def parse_page_size(parameters: Mapping[str, str]) -> int:
     """maxResults, 1 to 100, which is also what it is without being given; raises RefusalError."""
     text = parameters.get("maxResults", "100")
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 100):
@@ -68,7 +80,7 @@ def page_size(parameters: Mapping[str, str]) -> int:
     return int(text)
 
 
-def thing_group(parameters: Mapping[str, str]) -> str:
+def parse_thing_group(parameters: Mapping[str, str]) -> str:
     """The group's name out of thingGroupArn, empty when it is not given; raises RefusalError."""
     arn = parameters.get("thingGroupArn")
     if arn is None:
@@ -79,12 +91,12 @@ def thing_group(parameters: Mapping[str, str]) -> str:
     return match[1]
 
 
-def write_token(scope: str, after: str) -> str:
+def encode_token(scope: str, after: str) -> str:
     """A nextToken: go on after the name `after`, in the same `scope` (operation, core, filters)."""
     return base64.urlsafe_b64encode(json.dumps([scope, after]).encode()).decode()
 
 
-def read_token(parameters: Mapping[str, str], scope: str) -> str:
+def decode_token(parameters: Mapping[str, str], scope: str) -> str:
     """The name to go on after, empty without a token; raises RefusalError for a token of another scope or of nobody."""
     token = parameters.get("nextToken")
     if token is None:
@@ -98,7 +110,7 @@ def read_token(parameters: Mapping[str, str], scope: str) -> str:
     return value[1]
 
 
-def _entry_fault(entry: Any) -> str | None:
+def _invalid_entry_reason(entry: Any) -> str | None:
     if not isinstance(entry, dict):
         return "is not in an object"
     name = entry.get("thingName")

@@ -13,10 +13,10 @@ from enum import Enum
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
-__all__ = ["Answer", "Call", "Fate", "Operation", "RefusalError", "Request", "json_answer", "route"]
+__all__ = ["Response", "Call", "Delivery", "ApiOperation", "ApiError", "Request", "json_response", "route"]
 
 
-class Operation(Enum):
+class ApiOperation(Enum):
     """The operations that are simulated, by the names of the service model."""
 
     DISASSOCIATE = "BatchDisassociateClientDeviceFromCoreDevice"
@@ -25,7 +25,7 @@ class Operation(Enum):
     LIST_DEVICES = "ListClientDevicesAssociatedWithCoreDevice"
 
 
-class Fate(Enum):
+class Delivery(Enum):
     """What becomes of an answer on its way."""
 
     REPLY = "reply"
@@ -33,7 +33,7 @@ class Fate(Enum):
     """The connection is reset instead."""
     HANG = "hang"
     """Nothing comes until the client gives up."""
-    HALF = "half"
+    TRUNCATED = "half"
     """Half of the body comes, then the connection is closed."""
 
 
@@ -65,14 +65,14 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """One HTTP answer, the seconds it takes, and what becomes of it."""
 
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
-    fate: Fate = Fate.REPLY
+    delivery: Delivery = Delivery.REPLY
     core: str = ""
     """The core device that was asked for, when there was one."""
 
@@ -81,11 +81,11 @@ class Answer:
 class Call:
     """A request that is known by its path, and by nothing else yet."""
 
-    operation: Operation
+    operation: ApiOperation
     core: str = ""
 
 
-class RefusalError(Exception):
+class ApiError(Exception):
     """The service does not accept the request; becomes an answer with this status, code and members."""
 
     def __init__(self, status: int, code: str, message: str, **members: Any) -> None:
@@ -96,23 +96,23 @@ class RefusalError(Exception):
         self.delay = 0.0
         """Seconds on top of the latency."""
 
-    def answer(self, headers: Mapping[str, str] | None = None) -> Answer:
+    def to_response(self, headers: Mapping[str, str] | None = None) -> Response:
         """The error in the form of the rest-json protocol."""
-        answer = json_answer(self.members, self.status, {"x-amzn-ErrorType": self.code, **(headers or {})})
-        return replace(answer, delay=self.delay)
+        response = json_response(self.members, self.status, {"x-amzn-ErrorType": self.code, **(headers or {})})
+        return replace(response, delay=self.delay)
 
 
-def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer whose body is `value` as compact JSON."""
     body = json.dumps(value, separators=(",", ":")).encode()
-    return Answer(status, body, {"Content-Type": "application/json", **(headers or {})})
+    return Response(status, body, {"Content-Type": "application/json", **(headers or {})})
 
 
 _ROOT: Final = "/greengrass/v2/coreDevices"
 _ACTIONS: Final = {
-    ("POST", "disassociateClientDevices"): Operation.DISASSOCIATE,
-    ("POST", "associateClientDevices"): Operation.ASSOCIATE,
-    ("GET", "associatedClientDevices"): Operation.LIST_DEVICES,
+    ("POST", "disassociateClientDevices"): ApiOperation.DISASSOCIATE,
+    ("POST", "associateClientDevices"): ApiOperation.ASSOCIATE,
+    ("GET", "associatedClientDevices"): ApiOperation.LIST_DEVICES,
 }
 
 
@@ -122,7 +122,7 @@ def route(method: str, path: str) -> Call | None:
         return None
     rest = path.removeprefix(_ROOT)
     if rest in ("", "/"):
-        return Call(Operation.LIST_CORES) if method == "GET" else None
+        return Call(ApiOperation.LIST_CORES) if method == "GET" else None
     parts = rest.split("/")
     if len(parts) != 3 or parts[0]:
         return None

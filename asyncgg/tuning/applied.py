@@ -28,14 +28,14 @@ async def applied_quota(connection: ConnectionConfig, quota_code: str = "") -> t
 
     With a custom Greengrass endpoint only an endpoint configured for Service Quotas itself is asked.
     """
-    target = resolve_endpoint(connection)
-    session = new_session(connection.profile, target.region)
-    endpoint = None
-    if target.custom:
-        endpoint = configured_endpoint(session, "service_quotas", service_specific_only=True)[1]
-        if endpoint is None:
+    greengrass_endpoint = resolve_endpoint(connection)
+    session = new_session(connection.profile, greengrass_endpoint.region)
+    quotas_endpoint_url = None
+    if greengrass_endpoint.custom:
+        quotas_endpoint_url = configured_endpoint(session, "service_quotas", service_specific_only=True)[1]
+        if quotas_endpoint_url is None:
             return None, "a custom endpoint is used, so nobody else was asked"
-    source = CredentialSource(connection.profile, target.region)
+    source = CredentialSource(connection.profile, greengrass_endpoint.region)
     config = client_config(
         connect_timeout=min(connection.connect_timeout, _TIMEOUT),
         read_timeout=min(connection.request_timeout, _TIMEOUT),
@@ -46,13 +46,15 @@ async def applied_quota(connection: ConnectionConfig, quota_code: str = "") -> t
         await source.open()
         session.register_component("credential_provider", source)
         async with session.create_client(
-            "service-quotas", region_name=target.region, endpoint_url=endpoint, config=config
+            "service-quotas", region_name=greengrass_endpoint.region, endpoint_url=quotas_endpoint_url, config=config
         ) as client:
-            answer = await client.get_service_quota(ServiceCode=SERVICE_CODE, QuotaCode=code)
-        return float(answer["Quota"]["Value"]), ""
+            response = await client.get_service_quota(ServiceCode=SERVICE_CODE, QuotaCode=code)
+        return float(response["Quota"]["Value"]), ""
     except aws.ClientError as error:
-        said = error.response.get("Error", {})
-        return None, sanitize(f"GetServiceQuota of {code}: {said.get('Code', '?')}: {said.get('Message', '')}")
+        error_details = error.response.get("Error", {})
+        return None, sanitize(
+            f"GetServiceQuota of {code}: {error_details.get('Code', '?')}: {error_details.get('Message', '')}"
+        )
     except AsyncggError as error:
         return None, str(error)
     except Exception as error:  # noqa: BLE001 - it is beside the point; nothing may fail for it

@@ -14,18 +14,18 @@ from typing import Final, NamedTuple
 
 from asyncgg.errors import AsyncggError, CredentialsError, ServiceError
 from asyncgg.model import ErrorResponse, NoResponse
-from asyncgg.tuning.fit import Seen
+from asyncgg.tuning.fit import Observation
 
-__all__ = ["Answered", "Asked", "Asking", "Heard"]
+__all__ = ["ProbeOutcome", "ProbeRequest", "ProbeSender", "ProbeReply"]
 
-_SILENT: Final = 5
+_MAX_CONSECUTIVE_FAILURES: Final = 5
 """Questions without any answer, one after the other, at which it is given up."""
-_LONGEST_PAUSE: Final = 60.0
-_LAST_WORDS: Final = 5.0
+_MAX_RETRY_AFTER: Final = 60.0
+_STOP_TIMEOUT: Final = 5.0
 """Seconds that what is under way gets once somebody wants to stop."""
 
 
-class Answered(Enum):
+class ProbeOutcome(Enum):
     """What a question met."""
 
     ACCEPTED = "accepted"
@@ -34,39 +34,39 @@ class Answered(Enum):
     """Something else went wrong: it may have taken its token or not."""
 
 
-class Asked(NamedTuple):
+class ProbeRequest(NamedTuple):
     """One question; times are the loop's, in seconds."""
 
-    sent: float
-    answered: float
-    what: Answered
+    sent_at: float
+    answered_at: float
+    outcome: ProbeOutcome
 
     @property
-    def arrived(self) -> float:
+    def arrived_at(self) -> float:
         """When the service saw it, as well as one can know."""
-        return (self.sent + self.answered) / 2
+        return (self.sent_at + self.answered_at) / 2
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ProbeReply:
     """What one question came to."""
 
-    what: Answered
-    reply: ErrorResponse | NoResponse | None = None
+    outcome: ProbeOutcome
+    error: ErrorResponse | NoResponse | None = None
     """What it was refused with."""
 
 
 @dataclass
-class Asking:
+class ProbeSender:
     """The questions of one measurement: at most `concurrency` under way, none after the loop's time `end`.
 
     Raises, from `at_pace`, `ServiceError` when nobody answers, `CredentialsError` when reading is not allowed.
     """
 
-    ask: Callable[[], Awaitable[Heard]]
-    end: float
+    send: Callable[[], Awaitable[ProbeReply]]
+    deadline: float
     concurrency: int
-    log: list[Asked] = field(default_factory=list)
+    log: list[ProbeRequest] = field(default_factory=list)
     throttled: int = 0
     failed: int = 0
     sent: int = 0
@@ -77,129 +77,135 @@ class Asking:
 
     def __post_init__(self) -> None:
         self._clock = asyncio.get_running_loop().time
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._in_flight: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
-        self._silent = 0
-        self._not_before = self._last = -math.inf
+        self._consecutive_failures = 0
+        self._not_before = self._last_sent_at = -math.inf
         self._error: AsyncggError | None = None
 
     @property
-    def over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether nothing more may be sent."""
-        return self.stopping or self._clock() >= self.end
+        return self.stopping or self._clock() >= self.deadline
 
-    def seen(self) -> list[Seen]:
+    def observations(self) -> list[Observation]:
         """What was accepted or throttled, for `fit`."""
         return [
-            Seen(one.arrived, one.what is Answered.THROTTLED) for one in self.log if one.what is not Answered.FAILED
+            Observation(request.arrived_at, request.outcome is ProbeOutcome.THROTTLED)
+            for request in self.log
+            if request.outcome is not ProbeOutcome.FAILED
         ]
 
     def latencies(self) -> list[float]:
         """Seconds of each accepted question, ascending."""
-        return sorted(one.answered - one.sent for one in self.log if one.what is Answered.ACCEPTED)
+        return sorted(
+            request.answered_at - request.sent_at for request in self.log if request.outcome is ProbeOutcome.ACCEPTED
+        )
 
-    async def at_pace(self, rate: float, seconds: float) -> bool:
+    async def send_at_rate(self, rate: float, seconds: float) -> bool:
         """Ask `rate` times a second for so long, or until one is throttled: whether one was.
 
         What is under way then goes on: the next call keeps the distance to the last question of this one.
         """
-        before, until = self.throttled, min(self._clock() + seconds, self.end)
-        while not self.stopping and self.throttled == before:
-            due = max(self._last + 1 / rate, self._not_before)
-            if due >= until or self._clock() >= until:
-                await self._until(until)
+        throttled_before, until = self.throttled, min(self._clock() + seconds, self.deadline)
+        while not self.stopping and self.throttled == throttled_before:
+            send_at = max(self._last_sent_at + 1 / rate, self._not_before)
+            if send_at >= until or self._clock() >= until:
+                await self._wait_until(until)
                 if self._clock() >= until:
                     break
-            elif due > self._clock():
-                await self._until(due)
-            elif len(self._under_way) >= self.concurrency:
-                await self._until(until)  # an answer wakes us
+            elif send_at > self._clock():
+                await self._wait_until(send_at)
+            elif len(self._in_flight) >= self.concurrency:
+                await self._wait_until(until)  # an answer wakes us
             else:
                 # A late timer is made up for, an idle time is not.
-                self._last = due if self._clock() - due < 1 / rate else self._clock()
-                self._send()
-        self._raise()
-        return self.throttled != before
+                self._last_sent_at = send_at if self._clock() - send_at < 1 / rate else self._clock()
+                self._start_request()
+        self._raise_error()
+        return self.throttled != throttled_before
 
-    async def quiet(self, seconds: float) -> None:
+    async def idle(self, seconds: float) -> None:
         """Ask nothing for so long."""
-        until = min(self._clock() + seconds, self.end)
+        until = min(self._clock() + seconds, self.deadline)
         while not self.stopping and self._clock() < until:
-            await self._until(until)
+            await self._wait_until(until)
 
-    async def settled(self) -> None:
+    async def drain(self) -> None:
         """Wait until everything is back, and the pause that was asked for is over."""
-        left = max(0.0, self.end - self._clock())
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=min(left, _LAST_WORDS) if self.stopping else left)
-        self._raise()
-        await self.quiet(self._not_before - self._clock())
+        remaining = max(0.0, self.deadline - self._clock())
+        if self._in_flight:
+            await asyncio.wait(self._in_flight, timeout=min(remaining, _STOP_TIMEOUT) if self.stopping else remaining)
+        self._raise_error()
+        await self.idle(self._not_before - self._clock())
 
     async def close(self) -> None:
         """Give up what is still under way."""
-        for task in list(self._under_way):
+        for task in list(self._in_flight):
             task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await asyncio.gather(*self._in_flight, return_exceptions=True)
 
     def stop(self) -> None:
         """Ask nothing more."""
         self.stopping = True
         self._changed.set()
 
-    async def _until(self, when: float) -> None:
+    async def _wait_until(self, when: float) -> None:
         """Wait until then, or until something came back."""
         self._changed.clear()
-        if (left := when - self._clock()) > 0 and not self.stopping:
-            timer = asyncio.get_running_loop().call_later(left, self._changed.set)
+        if (remaining := when - self._clock()) > 0 and not self.stopping:
+            timer = asyncio.get_running_loop().call_later(remaining, self._changed.set)
             try:
                 await self._changed.wait()
             finally:
                 timer.cancel()
 
-    def _send(self) -> None:
+    def _start_request(self) -> None:
         self.sent += 1
-        task = asyncio.create_task(self._one(), name=f"asyncgg-ask-{self.sent}")
-        self._under_way.add(task)
-        task.add_done_callback(self._back)
+        task = asyncio.create_task(self._run_request(), name=f"asyncgg-ask-{self.sent}")
+        self._in_flight.add(task)
+        task.add_done_callback(self._on_done)
 
-    def _back(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
         if not task.cancelled() and isinstance(error := task.exception(), AsyncggError):
             self._error = self._error or error
             self.stopping = True
         self._changed.set()
 
-    async def _one(self) -> None:
-        sent = self._clock()
-        heard = await self.ask()
-        self.log.append(Asked(sent, self._clock(), heard.what))
-        if heard.what is Answered.THROTTLED:
+    async def _run_request(self) -> None:
+        sent_at = self._clock()
+        reply = await self.send()
+        self.log.append(ProbeRequest(sent_at, self._clock(), reply.outcome))
+        if reply.outcome is ProbeOutcome.THROTTLED:
             self.throttled += 1
-            if isinstance(heard.reply, ErrorResponse):
-                self.quota_code = self.quota_code or heard.reply.quota_code
-                pause = min(heard.reply.retry_after or 0.0, _LONGEST_PAUSE)
+            if isinstance(reply.error, ErrorResponse):
+                self.quota_code = self.quota_code or reply.error.quota_code
+                pause = min(reply.error.retry_after or 0.0, _MAX_RETRY_AFTER)
                 self.retry_after = max(self.retry_after, pause)
                 self._not_before = max(self._not_before, self._clock() + pause)
-        elif heard.what is Answered.FAILED:
-            self._failed(heard.reply)
-        if heard.what is not Answered.FAILED:
-            self._silent = 0
+        elif reply.outcome is ProbeOutcome.FAILED:
+            self._handle_failure(reply.error)
+        if reply.outcome is not ProbeOutcome.FAILED:
+            self._consecutive_failures = 0
 
-    def _failed(self, reply: ErrorResponse | NoResponse | None) -> None:
+    def _handle_failure(self, error: ErrorResponse | NoResponse | None) -> None:
         self.failed += 1
-        if isinstance(reply, ErrorResponse) and 400 <= reply.status < 500:
-            said = f"{reply.code}: {reply.message}"
-            if reply.status == 403 or "xpired" in reply.code or "oken" in reply.code:
+        if isinstance(error, ErrorResponse) and 400 <= error.status < 500:
+            message = f"{error.code}: {error.message}"
+            if error.status == 403 or "xpired" in error.code or "oken" in error.code:
                 raise CredentialsError(
-                    f"the service refuses ListCoreDevices, so nothing can be measured: {said};"
+                    f"the service refuses ListCoreDevices, so nothing can be measured: {message};"
                     " it needs the permission greengrass:ListCoreDevices"
                 )
-            raise ServiceError(f"the service does not accept ListCoreDevices: {said}")
-        self._silent += 1
-        if self._silent >= _SILENT:
-            why = reply.detail if isinstance(reply, NoResponse) else reply.code if reply else ""
-            raise ServiceError(f"{self._silent} questions in a row failed ({why}); nothing can be measured")
+            raise ServiceError(f"the service does not accept ListCoreDevices: {message}")
+        self._consecutive_failures += 1
+        if self._consecutive_failures >= _MAX_CONSECUTIVE_FAILURES:
+            reason = error.detail if isinstance(error, NoResponse) else error.code if error else ""
+            raise ServiceError(
+                f"{self._consecutive_failures} questions in a row failed ({reason}); nothing can be measured"
+            )
 
-    def _raise(self) -> None:
+    def _raise_error(self) -> None:
         if self._error is not None:
             raise self._error

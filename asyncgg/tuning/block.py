@@ -14,40 +14,40 @@ from typing import Any, Final
 
 from asyncgg.errors import UsageError
 from asyncgg.manifest.writing import atomic_write_text
-from asyncgg.tuning.values import Point
+from asyncgg.tuning.values import Configuration
 
-__all__ = ["changed", "existing", "settings_block", "settings_of", "write_settings"]
+__all__ = ["update_settings", "read_existing", "render_settings", "to_settings", "write_settings"]
 
-_TABLE: Final = re.compile(r"\s*\[")
-_KEY: Final = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=""")
+_TABLE_HEADER: Final = re.compile(r"\s*\[")
+_KEY_LINE: Final = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=""")
 
 
-def settings_of(point: Point) -> dict[str, float | int]:
+def to_settings(config: Configuration) -> dict[str, float | int]:
     """The point as settings; an automatic burst is none: that is the default."""
-    values: dict[str, float | int] = {"rate": point.rate}
-    if point.burst is not None:
-        values["burst"] = point.burst
-    return values | {"concurrency": point.concurrency, "per_core": point.per_core}
+    values: dict[str, float | int] = {"rate": config.rate}
+    if config.burst is not None:
+        values["burst"] = config.burst
+    return values | {"concurrency": config.concurrency, "per_core": config.per_core}
 
 
-def settings_block(point: Point, comment: str) -> str:
+def render_settings(config: Configuration, comment: str) -> str:
     """The lines for an asyncgg.toml, which has its settings at its top, without a table."""
-    return f"# {comment}\n" + "".join(f"{name} = {value!r}\n" for name, value in settings_of(point).items())
+    return f"# {comment}\n" + "".join(f"{name} = {value!r}\n" for name, value in to_settings(config).items())
 
 
-def write_settings(path: Path, point: Point, comment: str, *, replace: bool) -> None:
+def write_settings(path: Path, config: Configuration, comment: str, *, replace: bool) -> None:
     """Write the block to `path`; a file that is there gets it in place of its own values of these settings.
 
     Raises:
         UsageError: as of `existing`, it cannot be written, or it cannot be changed without changing its meaning.
     """
-    before = existing(path, replace=replace)
-    text = settings_block(point, comment) if before is None else changed(before, point, comment, path)
+    current = read_existing(path, replace=replace)
+    text = render_settings(config, comment) if current is None else update_settings(current, config, comment, path)
     with atomic_write_text(path, path.parent, "folder") as file:
         file.write(text)
 
 
-def existing(path: Path, *, replace: bool) -> str | None:
+def read_existing(path: Path, *, replace: bool) -> str | None:
     """The text of a settings file that is there already; None without one.
 
     Raises:
@@ -56,9 +56,9 @@ def existing(path: Path, *, replace: bool) -> str | None:
     if path.exists() and not (path.is_file() or path.is_dir()):  # a device may have no end
         raise UsageError(f"{path}: it is a device or a pipe; give a file")
     try:
-        before = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
         if replace:
-            tomllib.loads(before)
+            tomllib.loads(text)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -69,40 +69,48 @@ def existing(path: Path, *, replace: bool) -> str | None:
         raise UsageError(f"{path}: {error}; correct it first") from None
     if not replace:
         raise UsageError(f"{path}: it is there already; --replace puts the settings into it, its other lines stay")
-    return before
+    return text
 
 
-def changed(text: str, point: Point, comment: str, path: Path) -> str:
+def update_settings(text: str, config: Configuration, comment: str, path: Path) -> str:
     """The text of a settings file with the point's settings in it. Raises `UsageError` when that cannot be done."""
     try:
-        old = _plain(tomllib.loads(text))
+        old = _normalize_keys(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: {error}; correct it first") from None
     lines = text.splitlines(keepends=True)
-    top = next((number for number, line in enumerate(lines) if _TABLE.match(line)), len(lines))
-    own = [line for line in lines[:top] if not _ours(line)]
-    above = "".join(own).rstrip("\n")
-    block = settings_block(point, comment)
-    new = "".join([above, "\n\n" if above else "", block, *(["\n"] if top < len(lines) else []), *lines[top:]])
-    wanted = {name: value for name, value in old.items() if name not in _NAMES} | settings_of(point)
+    table_start = next((number for number, line in enumerate(lines) if _TABLE_HEADER.match(line)), len(lines))
+    kept_lines = [line for line in lines[:table_start] if not _is_managed_line(line)]
+    preamble = "".join(kept_lines).rstrip("\n")
+    block = render_settings(config, comment)
+    new = "".join(
+        [
+            preamble,
+            "\n\n" if preamble else "",
+            block,
+            *(["\n"] if table_start < len(lines) else []),
+            *lines[table_start:],
+        ]
+    )
+    expected = {name: value for name, value in old.items() if name not in _MANAGED_SETTINGS} | to_settings(config)
     try:
-        same = _plain(tomllib.loads(new)) == wanted
+        matches = _normalize_keys(tomllib.loads(new)) == expected
     except tomllib.TOMLDecodeError:
-        same = False
-    if not same:
+        matches = False
+    if not matches:
         raise UsageError(f"{path}: its lines cannot be changed safely; put the settings into it by hand")
     return new
 
 
-_NAMES: Final = frozenset({"rate", "burst", "concurrency", "per_core"})
-_MARK: Final = "# asyncgg tune"
+_MANAGED_SETTINGS: Final = frozenset({"rate", "burst", "concurrency", "per_core"})
+_COMMENT_PREFIX: Final = "# asyncgg tune"
 
 
-def _ours(line: str) -> bool:
+def _is_managed_line(line: str) -> bool:
     """Whether the line sets one of the settings, or is the comment that stood over them."""
-    found = _KEY.match(line)
-    return bool(found and found[1].replace("-", "_") in _NAMES) or line.startswith(_MARK)
+    match = _KEY_LINE.match(line)
+    return bool(match and match[1].replace("-", "_") in _MANAGED_SETTINGS) or line.startswith(_COMMENT_PREFIX)
 
 
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+def _normalize_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name.replace("-", "_"): value for name, value in values.items()}

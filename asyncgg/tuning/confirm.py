@@ -14,67 +14,69 @@ from asyncgg.errors import InternalError
 from asyncgg.runs.library import Run
 from asyncgg.settings import build_settings
 from asyncgg.testing import JitteredLatency, Scenario
-from asyncgg.tuning.block import settings_of
-from asyncgg.tuning.values import Point, Trial, Work
+from asyncgg.tuning.block import to_settings
+from asyncgg.tuning.values import Configuration, Trial, Workload
 
-__all__ = ["Confirmed", "confirm", "confirm_work", "simulator_settings"]
+__all__ = ["ConfirmedTrial", "confirm", "confirmation_workload", "simulator_settings"]
 
-_SECONDS: Final = 4.0
+_TARGET_SECONDS: Final = 4.0
 """Of the quota, for one confirmation."""
-_MOST: Final = 800
+_MAX_BATCHES: Final = 800
 """Batches: a faster service is gone through sooner."""
 
 
 @dataclass(frozen=True, slots=True)
-class Confirmed:
+class ConfirmedTrial:
     """One point in real time, beside the same on the virtual clock."""
 
-    real: Trial
-    virtual: Trial
+    real_time: Trial
+    virtual_time: Trial
 
 
-def confirm_work(script: Scenario, work: Work) -> Work:
+def confirmation_workload(scenario: Scenario, workload: Workload) -> Workload:
     """A short piece of the work: the whole of it would take its time."""
-    batches = int(min(_MOST, work.batches, max(20.0, _SECONDS * script.quota + script.burst)))
-    cores = max(1, min(work.cores, batches))
-    return Work(cores * max(1, batches // cores), cores)  # the simulator's cores are all alike
+    batches = int(min(_MAX_BATCHES, workload.batches, max(20.0, _TARGET_SECONDS * scenario.quota + scenario.burst)))
+    cores = max(1, min(workload.cores, batches))
+    return Workload(cores * max(1, batches // cores), cores)  # the simulator's cores are all alike
 
 
-def simulator_settings(script: Scenario, work: Work) -> dict[str, str] | None:
+def simulator_settings(scenario: Scenario, workload: Workload) -> dict[str, str] | None:
     """The simulator's options for this service; None when it cannot play it: others, steps, recorded latencies."""
-    latency = script.latency
-    if script.changes or script.background_rate or not isinstance(latency, JitteredLatency):
+    latency = scenario.latency
+    if scenario.changes or scenario.background_rate or not isinstance(latency, JitteredLatency):
         return None
     settings = {
-        "rate": f"{script.quota!r}",
-        "burst": f"{script.burst!r}",
+        "rate": f"{scenario.quota!r}",
+        "burst": f"{scenario.burst!r}",
         "latency-ms": f"{latency.base * 1000!r}",
         "jitter-ms": f"{latency.jitter * 1000!r}",
-        "cores": f"{work.cores}",
-        "things": f"{100 * work.batches // work.cores}",
+        "cores": f"{workload.cores}",
+        "things": f"{100 * workload.batches // workload.cores}",
     }
-    if script.retry_after:
-        settings["retry-after"] = f"{max(1, round(script.retry_after))}"
-    if script.faults:
-        settings["fault"] = f"500={100 * script.faults[0].share:g}%"
+    if scenario.retry_after:
+        settings["retry-after"] = f"{max(1, round(scenario.retry_after))}"
+    if scenario.faults:
+        settings["fault"] = f"500={100 * scenario.faults[0].share:g}%"
     return settings
 
 
-async def confirm(point: Point, url: str, journal: Path) -> Trial:
+async def confirm(config: Configuration, url: str, journal: Path) -> Trial:
     """Run the simulator's whole fleet at this point; `journal` is left.
 
     The environment's credentials are used, whatever they are. Raises what a `Run` raises.
     """
     async with aiohttp.ClientSession(trust_env=False) as http:
         await http.post(f"{url}/_sim/reset")
-        async with http.get(f"{url}/_sim/manifest.csv") as answer:
-            rows = list(csv.DictReader(io.StringIO(await answer.text())))
-        own = {"endpoint_url": url, "region": "us-east-1", "journal": journal}
-        async with Run(rows, settings=build_settings(own, settings_of(point))) as run:
+        async with http.get(f"{url}/_sim/manifest.csv") as response:
+            rows = list(csv.DictReader(io.StringIO(await response.text())))
+        overrides = {"endpoint_url": url, "region": "us-east-1", "journal": journal}
+        async with Run(rows, settings=build_settings(overrides, to_settings(config))) as run:
             pass
-        async with http.get(f"{url}/_sim/counters") as answer:
-            seen = await answer.json()
+        async with http.get(f"{url}/_sim/counters") as response:
+            counters = await response.json()
     if run.summary is None:
         raise InternalError("a run ended without a summary")
     summary = run.summary
-    return Trial(point, summary.seconds, summary.sent, summary.throttled, seen["most_in_flight"], summary.pending == 0)
+    return Trial(
+        config, summary.seconds, summary.sent, summary.throttled, counters["most_in_flight"], summary.pending == 0
+    )

@@ -15,13 +15,13 @@ from asyncgg.ratelimit import DOCUMENTED_QUOTA
 from asyncgg.settings import parse_duration
 from asyncgg.testing import JitteredLatency, Scenario, ScenarioFault, ScheduledChange
 
-__all__ = ["KEYS", "described", "read_service"]
+__all__ = ["KEYS", "build_scenario", "read_service"]
 
 _LATENCY: Final = 0.08
 _JITTER: Final = 0.04
 
 
-def _number(value: object) -> float:
+def _parse_number(value: object) -> float:
     if isinstance(value, bool):
         raise ValueError("is no number")
     try:
@@ -32,25 +32,25 @@ def _number(value: object) -> float:
         raise ValueError("is no number") from None
 
 
-def _time(value: object) -> float:
+def _parse_time(value: object) -> float:
     return 0.0 if str(value).strip() in {"0", "0ms", "0s", "0.0"} else parse_duration(value)
 
 
-def _percent(value: object) -> float:
-    share = _number(str(value).strip().removesuffix("%"))
+def _parse_percent(value: object) -> float:
+    share = _parse_number(str(value).strip().removesuffix("%"))
     if not 0 <= share <= 100:
         raise ValueError("must be from 0 to 100 percent")
     return share / 100
 
 
 KEYS: Final[Mapping[str, Callable[[object], float]]] = {
-    "quota": _number,
-    "burst": _number,
-    "latency": _time,
-    "jitter": _time,
-    "others": _number,
-    "retry_after": _time,
-    "errors": _percent,
+    "quota": _parse_number,
+    "burst": _parse_number,
+    "latency": _parse_time,
+    "jitter": _parse_time,
+    "others": _parse_number,
+    "retry_after": _parse_time,
+    "errors": _parse_percent,
 }
 """What can be said of a service, by an option or by a key of its file, and how it is read."""
 
@@ -67,21 +67,23 @@ def read_service(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: it cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: it is no TOML: {error}") from None
-    plain = {key.replace("-", "_"): value for key, value in values.items()}
-    if unknown := sorted(plain.keys() - KEYS.keys() - {"step"}):
-        known = ", ".join(sorted(KEYS))
-        raise SettingsError(f"{path}: {unknown[0]}: a service has no such member; it has {known} and [[step]]")
-    return plain
+    normalized = {key.replace("-", "_"): value for key, value in values.items()}
+    if unknown := sorted(normalized.keys() - KEYS.keys() - {"step"}):
+        allowed = ", ".join(sorted(KEYS))
+        raise SettingsError(f"{path}: {unknown[0]}: a service has no such member; it has {allowed} and [[step]]")
+    return normalized
 
 
-def described(given: Mapping[str, Any], filed: Mapping[str, Any] | None = None, place: str = "") -> Scenario:
+def build_scenario(
+    options: Mapping[str, Any], file_values: Mapping[str, Any] | None = None, source: str = ""
+) -> Scenario:
     """The service that `given` options (None: not given) say, over what its file at `place` says, over the defaults.
 
     Without a burst it is one second's worth of the quota. Raises `SettingsError`, which names what is wrong.
     """
-    filed = filed or {}
-    values = {name: _read(name, filed[name], f"{place}: ") for name in KEYS if name in filed}
-    values |= {name: _read(name, given[name], "--") for name in KEYS if given.get(name) is not None}
+    file_values = file_values or {}
+    values = {name: _parse_value(name, file_values[name], f"{source}: ") for name in KEYS if name in file_values}
+    values |= {name: _parse_value(name, options[name], "--") for name in KEYS if options.get(name) is not None}
     quota = values.get("quota", DOCUMENTED_QUOTA)
     errors = values.get("errors", 0.0)
     try:
@@ -92,36 +94,36 @@ def described(given: Mapping[str, Any], filed: Mapping[str, Any] | None = None, 
             background_rate=values.get("others", 0.0),
             retry_after=values.get("retry_after") or None,
             faults=(ScenarioFault(share=errors),) if errors else (),
-            changes=_steps(filed.get("step", []), f"{place}: "),
+            changes=_parse_steps(file_values.get("step", []), f"{source}: "),
         )
     except SettingsError:
         raise
     except UsageError as error:
-        raise SettingsError(f"{place + ': ' if place else ''}{error}") from None
+        raise SettingsError(f"{source + ': ' if source else ''}{error}") from None
 
 
-def _steps(items: object, place: str) -> tuple[ScheduledChange, ...]:
+def _parse_steps(items: object, prefix: str) -> tuple[ScheduledChange, ...]:
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise SettingsError(f"{place}step: write each one as a table [[step]]")
-    return tuple(_step({key.replace("-", "_"): value for key, value in item.items()}, place) for item in items)
+        raise SettingsError(f"{prefix}step: write each one as a table [[step]]")
+    return tuple(_parse_step({key.replace("-", "_"): value for key, value in item.items()}, prefix) for item in items)
 
 
-def _step(item: Mapping[str, Any], place: str) -> ScheduledChange:
+def _parse_step(item: Mapping[str, Any], prefix: str) -> ScheduledChange:
     if unknown := sorted(item.keys() - _STEP_KEYS):
-        raise SettingsError(f"{place}step.{unknown[0]}: a step has no such member")
+        raise SettingsError(f"{prefix}step.{unknown[0]}: a step has no such member")
     if "at" not in item:
-        raise SettingsError(f"{place}step: it needs `at`, the time after the first request")
-    values = {name: _read(name, value, f"{place}step.") for name, value in item.items() if name != "at"}
+        raise SettingsError(f"{prefix}step: it needs `at`, the time after the first request")
+    values = {name: _parse_value(name, value, f"{prefix}step.") for name, value in item.items() if name != "at"}
     latency = None
     if "latency" in values or "jitter" in values:
         latency = JitteredLatency(values.get("latency", _LATENCY), values.get("jitter", 0.0))
-    at = _read("latency", item["at"], f"{place}step.at, read as ")
+    at = _parse_value("latency", item["at"], f"{prefix}step.at, read as ")
     return ScheduledChange(at, values.get("quota"), values.get("burst"), values.get("others"), latency)
 
 
-def _read(name: str, value: object, place: str) -> float:
+def _parse_value(name: str, value: object, prefix: str) -> float:
     try:
         return KEYS[name](value)
     except ValueError as error:
-        shown = name.replace("_", "-") if place == "--" else name
-        raise SettingsError(f"{place}{shown}: {value!r} {error}") from None
+        label = name.replace("_", "-") if prefix == "--" else name
+        raise SettingsError(f"{prefix}{label}: {value!r} {error}") from None

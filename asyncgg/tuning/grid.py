@@ -9,16 +9,16 @@ from typing import Final
 
 from asyncgg.errors import SettingsError
 from asyncgg.testing import JitteredLatency, Scenario
-from asyncgg.tuning.values import Point
+from asyncgg.tuning.values import Configuration
 
-__all__ = ["Grid", "grid_for", "mean_latency", "read_list"]
+__all__ = ["Grid", "build_grid", "mean_latency", "parse_numbers"]
 
-_RATES: Final = (0.5, 0.8, 0.9, 0.97, 1.0, 1.1, 1.5)
+_RATE_FACTORS: Final = (0.5, 0.8, 0.9, 0.97, 1.0, 1.1, 1.5)
 """Of what the quota leaves to us."""
-_PLENTY: Final = 64
+_DEFAULT_CONCURRENCY: Final = 64
 """Concurrency of the settings' default: always among those tried."""
 _PER_CORE: Final = 4
-_MOST: Final = 20_000
+_MAX_COMBINATIONS: Final = 20_000
 """Points of a grid: more would run for hours."""
 
 
@@ -31,23 +31,23 @@ class Grid:
     concurrencies: tuple[int, ...]
     per_cores: tuple[int, ...]
 
-    def points(self) -> list[Point]:
+    def configurations(self) -> list[Configuration]:
         """Every combination; more than one request for a core than there are at all is the same as all of them."""
-        number = len(self.rates) * len(self.bursts) * len(self.concurrencies) * len(self.per_cores)
-        if number > _MOST:
-            raise SettingsError(f"{number:,} combinations to try, {_MOST:,} are allowed; give fewer values")
-        found = {
-            Point(rate, burst, concurrency, min(per_core, concurrency)): None
+        count = len(self.rates) * len(self.bursts) * len(self.concurrencies) * len(self.per_cores)
+        if count > _MAX_COMBINATIONS:
+            raise SettingsError(f"{count:,} combinations to try, {_MAX_COMBINATIONS:,} are allowed; give fewer values")
+        unique = {
+            Configuration(rate, burst, concurrency, min(per_core, concurrency)): None
             for rate in self.rates
             for burst in self.bursts
             for concurrency in self.concurrencies
             for per_core in self.per_cores
         }
-        return list(found)
+        return list(unique)
 
 
-def grid_for(
-    script: Scenario,
+def build_grid(
+    scenario: Scenario,
     *,
     rates: Sequence[float] = (),
     bursts: Sequence[float | None] = (),
@@ -55,63 +55,65 @@ def grid_for(
     per_cores: Sequence[int] = (),
 ) -> Grid:
     """The grid for a service: what is given, and for what is not, values around what its quota and latency suggest."""
-    free = max(script.quota - script.background_rate, script.quota / 100)
-    if math.isinf(free):
+    available_rate = max(scenario.quota - scenario.background_rate, scenario.quota / 100)
+    if math.isinf(available_rate):
         if not rates:
             raise SettingsError("without a quota there is no rate to look for; give --rates")
-        free = max(rates)
+        available_rate = max(rates)
     return Grid(
-        tuple(sorted(set(rates))) or tuple(_rounded(free * factor) for factor in _RATES),
-        tuple(dict.fromkeys(bursts)) or _bursts(script.burst),
-        tuple(sorted(set(concurrencies))) or _concurrencies(free * mean_latency(script)),
+        tuple(sorted(set(rates))) or tuple(_round_down(available_rate * factor) for factor in _RATE_FACTORS),
+        tuple(dict.fromkeys(bursts)) or _default_bursts(scenario.burst),
+        tuple(sorted(set(concurrencies))) or _default_concurrencies(available_rate * mean_latency(scenario)),
         tuple(sorted(set(per_cores))) or (_PER_CORE,),
     )
 
 
-def read_list(option: str, text: str, *, auto: bool = False, whole: bool = False) -> list[float | None]:
+def parse_numbers(option: str, text: str, *, auto: bool = False, whole: bool = False) -> list[float | None]:
     """The values of a list like `5,10,20`, all of them at least 1 if `whole`, else above 0; None for `auto`.
 
     Raises `SettingsError`.
     """
     values: list[float | None] = []
-    for word in filter(None, text.replace(" ", "").split(",")):
-        if auto and word == "auto":
+    for item in filter(None, text.replace(" ", "").split(",")):
+        if auto and item == "auto":
             values.append(None)
             continue
         try:
-            value = float(word)
+            value = float(item)
         except ValueError:
             value = math.nan
         if not (0 < value < math.inf) or (whole and value != int(value)):
-            kind = "a whole number of 1 or more" if whole else "a number above 0"
-            raise SettingsError(f"{option}: {word!r} is not {kind}; write them like 5,10,20")
+            expected = "a whole number of 1 or more" if whole else "a number above 0"
+            raise SettingsError(f"{option}: {item!r} is not {expected}; write them like 5,10,20")
         values.append(value)
     if not values:
         raise SettingsError(f"{option}: no value is given; write them like 5,10,20")
     return values
 
 
-def _bursts(service: float) -> tuple[float | None, ...]:
+def _default_bursts(service_burst: float) -> tuple[float | None, ...]:
     """Auto, and a half and nearly all of what the service allows: some of it is needed for jitter."""
-    return (None, *dict.fromkeys(max(1.0, float(round(service * part))) for part in (0.5, 0.9)))
+    return (None, *dict.fromkeys(max(1.0, float(round(service_burst * part))) for part in (0.5, 0.9)))
 
 
-def _concurrencies(in_flight: float) -> tuple[int, ...]:
+def _default_concurrencies(in_flight: float) -> tuple[int, ...]:
     """From too few to plenty around `in_flight`, the requests under way when the quota is used up (Little's law)."""
-    tight = max(1, math.ceil(in_flight))
-    return tuple(sorted({max(1, tight // 2), tight, 2 * tight, 4 * tight, max(_PLENTY, 8 * tight)}))
+    minimum = max(1, math.ceil(in_flight))
+    return tuple(
+        sorted({max(1, minimum // 2), minimum, 2 * minimum, 4 * minimum, max(_DEFAULT_CONCURRENCY, 8 * minimum)})
+    )
 
 
-def mean_latency(script: Scenario) -> float:
+def mean_latency(scenario: Scenario) -> float:
     """Seconds that a request of this service takes on average, at first."""
-    latency = script.latency
+    latency = scenario.latency
     if isinstance(latency, JitteredLatency):
         return latency.base + latency.jitter
     seconds: Sequence[float] = getattr(latency, "seconds", (0.1,))
     return sum(seconds) / len(seconds)
 
 
-def _rounded(value: float) -> float:
+def _round_down(value: float) -> float:
     """Down to three figures: what a person would write into a file, and never above the quota."""
     scale = 10.0 ** (2 - math.floor(math.log10(value)))
     return float(f"{math.floor(value * scale + 1e-6) / scale:.3g}")

@@ -15,27 +15,29 @@ from typing import Final
 
 from asyncgg.journal import JournalWriter, schema
 from asyncgg.model import MAX_BATCH, RunState
-from asyncgg.tuning.values import Work
+from asyncgg.tuning.values import Workload
 
-__all__ = ["Bench"]
+__all__ = ["TrialJournals"]
 
-_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it, by mkdtemp
-_NAMES: Final = " ".join("x" * MAX_BATCH)
+_SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it, by mkdtemp
+_PLACEHOLDER_NAMES: Final = " ".join("x" * MAX_BATCH)
 
 
-class Bench:
+class TrialJournals:
     """A folder for trials of one `work`, in memory where the system has such a place; use it as a block."""
 
-    def __init__(self, work: Work) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="asyncgg-tune-", dir=_MEMORY if _MEMORY.is_dir() else None))
+    def __init__(self, workload: Workload) -> None:
+        self._folder = Path(
+            tempfile.mkdtemp(prefix="asyncgg-tune-", dir=_SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None)
+        )
         self._template = self._folder / "template.journal"
         try:
-            _make(self._template, work)
+            _create_template(self._template, workload)
         except BaseException:
             self.close()
             raise
 
-    def __enter__(self) -> Bench:
+    def __enter__(self) -> TrialJournals:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -46,7 +48,7 @@ class Bench:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @contextmanager
-    def journal(self) -> Iterator[JournalWriter]:
+    def open_journal(self) -> Iterator[JournalWriter]:
         """A fresh journal of the whole work, gone after the block."""
         path = self._folder / "trial.journal"
         shutil.copyfile(self._template, path)
@@ -58,19 +60,19 @@ class Bench:
             path.unlink(missing_ok=True)
 
 
-def _make(path: Path, work: Work) -> None:
+def _create_template(path: Path, workload: Workload) -> None:
     with closing(schema.create(path)) as connection:
         connection.execute("BEGIN")
         connection.executemany("INSERT INTO meta VALUES (?, ?)", [("run", "trial"), ("state", RunState.PLANNED.value)])
         first = 1
-        for number in range(work.cores):
-            batches = work.of_core(number)
+        for number in range(workload.cores):
+            batches = workload.batches_for_core(number)
             last = first + batches * MAX_BATCH - 1
             if not batches:
                 break
             connection.execute("INSERT INTO core VALUES (?, ?, ?, ?)", (number + 1, f"core-{number + 1}", first, last))
             connection.executemany(
-                "INSERT INTO pack VALUES (?, ?)", [(low, _NAMES) for low in range(first, last, MAX_BATCH)]
+                "INSERT INTO pack VALUES (?, ?)", [(low, _PLACEHOLDER_NAMES) for low in range(first, last, MAX_BATCH)]
             )
             first = last + 1
         connection.execute("COMMIT")

@@ -16,43 +16,43 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from asyncgg.tuning.asking import Answered, Asked, Asking, Heard
-from asyncgg.tuning.fit import Fit, fit
+from asyncgg.tuning.asking import ProbeOutcome, ProbeReply, ProbeRequest, ProbeSender
+from asyncgg.tuning.fit import BucketFit, fit_bucket
 
-__all__ = ["Measured", "Meter", "most_requests", "percentile"]
+__all__ = ["ProbeResult", "QuotaProbe", "max_requests", "percentile"]
 
-_FIRST: Final = 2.0
-_STEP: Final = 1.25
-_STEP_SECONDS: Final = 1.0
+_INITIAL_RATE: Final = 2.0
+_STEP_FACTOR: Final = 1.25
+_MAX_STEP_SECONDS: Final = 1.0
 """Of one step, at most: less where the time allowed would not do."""
 _RAMP_SHARE: Final = 0.45
 """Of the whole time, at most, until the first throttle."""
-_ABOVE: Final = 0.7
+_RATE_MARGIN: Final = 0.7
 """Requests a second above the rate found: so many throttles a second it costs."""
-_DOWN: Final = 0.7
+_BACKOFF_FACTOR: Final = 0.7
 """Of the pace that was throttled first: how slowly to begin to look for the rate."""
-_UP: Final = 0.03
+_INCREASE_SHARE: Final = 0.03
 """By what part the pace is raised when nothing was throttled for a while: once, then twice, three times of it."""
-_QUIET_FIRST: Final = 1.0
-_QUIET: Final = 3.0
+_INITIAL_HOLD_SECONDS: Final = 1.0
+_HOLD_SECONDS: Final = 3.0
 """That while, in seconds, before the rate is about known and after."""
-_LOST: Final = 3
+_MAX_UNTHROTTLED_HOLDS: Final = 3
 """Such whiles in a row after which the rate is no longer about known."""
-_WINDOW: Final = 9.0
+_RATE_WINDOW: Final = 9.0
 """Seconds between the throttles that tell the rate, if there is time."""
-_FOR_RATE: Final = 15
+_THROTTLES_FOR_RATE: Final = 15
 """Throttles after which the rate counts as known; the rest is for the burst."""
-_MOST: Final = 21
+_MAX_THROTTLES: Final = 21
 """Throttles after which no further step is begun."""
-_OVERRUN: Final = 4.0
+_MAX_OVERSHOOT: Final = 4.0
 """Requests that are throttled on top while the first throttle is on its way back: the pace of the last step bounds
 them."""
-_FILLS: Final = 3
+_MAX_BURST_MEASUREMENTS: Final = 3
 """Times that the burst is measured, at most."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class ProbeResult:
     """What a measurement found."""
 
     rate: float | None
@@ -61,8 +61,8 @@ class Measured:
     """By so much it may be wrong."""
     burst: float | None
     """Requests that can be saved up; None when they were not seen to run out."""
-    bursts_seen: int
-    reached: float
+    burst_samples: int
+    max_rate_tried: float
     """The highest pace of the first step, requests a second."""
     sent: int
     throttled: int
@@ -71,198 +71,216 @@ class Measured:
     quota_code: str
     retry_after: float
     """The longest pause the service asked for: while it lasts a small burst spills over, and the rate looks lower."""
-    log: tuple[Asked, ...]
+    log: tuple[ProbeRequest, ...]
     complete: bool
     """Whether it came to its end; else the time was up, or somebody stopped it."""
 
     @property
-    def at_least(self) -> bool:
+    def is_lower_bound(self) -> bool:
         """Whether the rate may well be higher than what was found."""
-        spilled = self.retry_after and self.rate and (self.burst or 0.0) < 3 * self.retry_after * self.rate
-        return not self.complete or bool(spilled)
+        overflowed = self.retry_after and self.rate and (self.burst or 0.0) < 3 * self.retry_after * self.rate
+        return not self.complete or bool(overflowed)
 
     @property
     def latencies(self) -> list[float]:
         """Seconds of each accepted question, ascending."""
-        return sorted(one.answered - one.sent for one in self.log if one.what is Answered.ACCEPTED)
+        return sorted(
+            request.answered_at - request.sent_at for request in self.log if request.outcome is ProbeOutcome.ACCEPTED
+        )
 
 
-def percentile(ascending: list[float], part: float) -> float:
+def percentile(sorted_values: list[float], fraction: float) -> float:
     """The value below which this part (0 to 1) of them lies; NaN of none."""
-    return ascending[min(len(ascending) - 1, int(part * len(ascending)))] if ascending else math.nan
+    return sorted_values[min(len(sorted_values) - 1, int(fraction * len(sorted_values)))] if sorted_values else math.nan
 
 
-def most_requests(up_to: float, seconds: float) -> int:
+def max_requests(max_rate: float, seconds: float) -> int:
     """What a measurement can send at most: it steps up, and stays below the ceiling."""
-    each, steps = _step_seconds(up_to, seconds), _steps(up_to)
-    climbing = sum(_first(up_to) * _STEP**step * each + 1 for step in range(steps))
-    return math.ceil(climbing + up_to * (seconds - steps * each)) + 1
+    step_seconds, steps = _step_duration(max_rate, seconds), _step_count(max_rate)
+    ramp_requests = sum(_initial_rate(max_rate) * _STEP_FACTOR**step * step_seconds + 1 for step in range(steps))
+    return math.ceil(ramp_requests + max_rate * (seconds - steps * step_seconds)) + 1
 
 
-class Meter:
+class QuotaProbe:
     """One measurement, within the running loop. `run` does it; `stop` ends it with what is known."""
 
     def __init__(
-        self, ask: Callable[[], Awaitable[Heard]], *, up_to: float, seconds: float, concurrency: int = 64
+        self, send: Callable[[], Awaitable[ProbeReply]], *, max_rate: float, seconds: float, concurrency: int = 64
     ) -> None:
         self._clock = asyncio.get_running_loop().time
-        self._begun = self._clock()
-        self._seconds_allowed = seconds
-        self._up_to = up_to
-        self._asking = Asking(ask, self._begun + seconds, concurrency)
-        self._reached = 0.0
+        self._started_at = self._clock()
+        self._max_seconds = seconds
+        self._max_rate = max_rate
+        self._sender = ProbeSender(send, self._started_at + seconds, concurrency)
+        self._max_rate_tried = 0.0
         self.step = "stepping up"
         """What it does now, for a person."""
-        self.pace = 0.0
+        self.target_rate = 0.0
 
     # --- for whoever watches ---
 
     @property
     def seconds(self) -> float:
         """Since the beginning."""
-        return self._clock() - self._begun
+        return self._clock() - self._started_at
 
     @property
     def sent(self) -> int:
         """Questions so far."""
-        return self._asking.sent
+        return self._sender.sent
 
     @property
     def throttled(self) -> int:
         """Of them, throttled."""
-        return self._asking.throttled
+        return self._sender.throttled
 
     def stop(self) -> None:
         """End it now."""
-        self._asking.stop()
+        self._sender.stop()
 
     # --- the experiment ---
 
-    async def run(self) -> Measured:
+    async def run(self) -> ProbeResult:
         """Measure. Raises what `Asking` raises."""
         complete = False
         try:
-            if await self._climb():
-                await self._stay()
-                complete = await self._empty()
+            if await self._ramp_up():
+                await self._hold()
+                complete = await self._drain_bucket()
             else:
-                complete = not self._asking.over
-            await self._asking.settled()
+                complete = not self._sender.is_finished
+            await self._sender.drain()
         finally:
-            await self._asking.close()
-        return self._measured(complete)
+            await self._sender.close()
+        return self._result(complete)
 
-    async def _climb(self) -> bool:
+    async def _ramp_up(self) -> bool:
         """Step up; whether something was throttled."""
-        pace, until = _first(self._up_to), self._begun + _RAMP_SHARE * self._seconds_allowed
-        each = _step_seconds(self._up_to, self._seconds_allowed)
-        while not self._asking.over:
-            self.pace = pace
-            self._reached = max(self._reached, pace)
-            last = pace >= self._up_to
-            if await self._asking.at_pace(pace, max(each, until - self._clock()) if last else each):
-                await self._asking.settled()
+        rate, until = _initial_rate(self._max_rate), self._started_at + _RAMP_SHARE * self._max_seconds
+        step_seconds = _step_duration(self._max_rate, self._max_seconds)
+        while not self._sender.is_finished:
+            self.target_rate = rate
+            self._max_rate_tried = max(self._max_rate_tried, rate)
+            at_maximum = rate >= self._max_rate
+            if await self._sender.send_at_rate(
+                rate, max(step_seconds, until - self._clock()) if at_maximum else step_seconds
+            ):
+                await self._sender.drain()
                 return True
-            if last:
+            if at_maximum:
                 return False
-            pace = min(self._up_to, pace * _STEP)
+            rate = min(self._max_rate, rate * _STEP_FACTOR)
         return False
 
-    async def _stay(self) -> None:
+    async def _hold(self) -> None:
         """Keep the bucket empty until the rate is known well enough."""
         self.step = "finding the rate"
-        self.pace = self._reached * _DOWN
-        pinned: float | None = None  # since when throttles have followed each other at a pace close above the rate
-        quiet = 0
-        while not self._asking.over and self._asking.throttled < _FOR_RATE:
-            if not await self._asking.at_pace(self.pace, _QUIET if pinned else _QUIET_FIRST):
-                quiet += 1
-                self.pace = min(self._up_to, self.pace + max(_ABOVE, _UP * quiet * self.pace))
-                pinned = pinned if quiet < _LOST else None
+        self.target_rate = self._max_rate_tried * _BACKOFF_FACTOR
+        tracking_since: float | None = (
+            None  # since when throttles have followed each other at a pace close above the rate
+        )
+        unthrottled_holds = 0
+        while not self._sender.is_finished and self._sender.throttled < _THROTTLES_FOR_RATE:
+            if not await self._sender.send_at_rate(
+                self.target_rate, _HOLD_SECONDS if tracking_since else _INITIAL_HOLD_SECONDS
+            ):
+                unthrottled_holds += 1
+                self.target_rate = min(
+                    self._max_rate,
+                    self.target_rate + max(_RATE_MARGIN, _INCREASE_SHARE * unthrottled_holds * self.target_rate),
+                )
+                tracking_since = tracking_since if unthrottled_holds < _MAX_UNTHROTTLED_HOLDS else None
                 continue
             now = self._clock()
-            if pinned is None and not quiet:  # far above: what is on its way will be throttled too
-                await self._asking.settled()
-                found = self._fit()
-                self.pace = min(self.pace * _DOWN, found.rate + _ABOVE) if found else self.pace * _DOWN
-            elif pinned is None:
-                pinned = now
-            elif now - pinned >= _WINDOW:
+            if tracking_since is None and not unthrottled_holds:  # far above: what is on its way will be throttled too
+                await self._sender.drain()
+                estimate = self._fit_bucket()
+                self.target_rate = (
+                    min(self.target_rate * _BACKOFF_FACTOR, estimate.rate + _RATE_MARGIN)
+                    if estimate
+                    else self.target_rate * _BACKOFF_FACTOR
+                )
+            elif tracking_since is None:
+                tracking_since = now
+            elif now - tracking_since >= _RATE_WINDOW:
                 return
-            elif now - pinned >= 1 and (found := self._fit(since=pinned)) is not None:
-                self.pace = min(self._up_to, found.rate + _ABOVE)
-            quiet = 0
+            elif now - tracking_since >= 1 and (estimate := self._fit_bucket(since=tracking_since)) is not None:
+                self.target_rate = min(self._max_rate, estimate.rate + _RATE_MARGIN)
+            unthrottled_holds = 0
 
-    async def _empty(self) -> bool:
+    async def _drain_bucket(self) -> bool:
         """Let it fill and empty it; whether that was done."""
         self.step = "finding the burst"
-        wait, done = 0.0, False
-        for _ in range(_FILLS):
-            found = self._fit()
-            if found is None or self._asking.over or self._asking.throttled >= _MOST:
-                return done
-            held = found.burst or found.rate
-            wait = max(wait, 1.3 * held / found.rate + 0.5)
-            pace = self._pace_to_empty(found.rate)
-            left = self._asking.end - self._clock()
-            if wait + 1.2 * held / (pace - found.rate) > left or pace <= 1.05 * found.rate:
-                return done
-            self.pace = 0.0
-            await self._asking.settled()
-            await self._asking.quiet(wait)
-            self.pace, before = pace, len(self._asking.log)
-            if not await self._asking.at_pace(pace, left):
-                return done
-            await self._asking.settled()
-            done = True
-            fresh = [one for one in self._asking.log[before:] if one.what is Answered.ACCEPTED]
-            gone_in = self._clock() - min((one.sent for one in fresh), default=self._clock())
-            if len(fresh) - found.rate * gone_in > 0.9 * wait * found.rate:
+        wait, measured = 0.0, False
+        for _ in range(_MAX_BURST_MEASUREMENTS):
+            estimate = self._fit_bucket()
+            if estimate is None or self._sender.is_finished or self._sender.throttled >= _MAX_THROTTLES:
+                return measured
+            burst = estimate.burst or estimate.rate
+            wait = max(wait, 1.3 * burst / estimate.rate + 0.5)
+            rate = self._drain_rate(estimate.rate)
+            remaining = self._sender.deadline - self._clock()
+            if wait + 1.2 * burst / (rate - estimate.rate) > remaining or rate <= 1.05 * estimate.rate:
+                return measured
+            self.target_rate = 0.0
+            await self._sender.drain()
+            await self._sender.idle(wait)
+            self.target_rate, log_start = rate, len(self._sender.log)
+            if not await self._sender.send_at_rate(rate, remaining):
+                return measured
+            await self._sender.drain()
+            measured = True
+            accepted = [one for one in self._sender.log[log_start:] if one.outcome is ProbeOutcome.ACCEPTED]
+            drain_seconds = self._clock() - min((one.sent_at for one in accepted), default=self._clock())
+            if len(accepted) - estimate.rate * drain_seconds > 0.9 * wait * estimate.rate:
                 wait *= 2  # it may hold more than came in meanwhile
-        return done
+        return measured
 
-    def _pace_to_empty(self, rate: float) -> float:
+    def _drain_rate(self, rate: float) -> float:
         """Fast, but not so fast that many are under way when the first is throttled."""
-        latency = percentile(self._asking.latencies(), 0.5)
-        return min(self._up_to, rate + max(0.1 * rate, min(rate, _OVERRUN / max(latency, 0.001))))
+        latency = percentile(self._sender.latencies(), 0.5)
+        return min(self._max_rate, rate + max(0.1 * rate, min(rate, _MAX_OVERSHOOT / max(latency, 0.001))))
 
-    def _fit(self, since: float = -math.inf) -> Fit | None:
-        return fit((one for one in self._asking.seen() if one.at >= since), unsure=self._unsure())
+    def _fit_bucket(self, since: float = -math.inf) -> BucketFit | None:
+        return fit_bucket(
+            (observation for observation in self._sender.observations() if observation.at >= since),
+            uncertainty=self._timing_uncertainty(),
+        )
 
-    def _unsure(self) -> float:
+    def _timing_uncertainty(self) -> float:
         """Seconds by which arrivals may be misjudged: a part of what latencies differ by."""
-        latencies = self._asking.latencies()
+        latencies = self._sender.latencies()
         return (percentile(latencies, 0.9) - percentile(latencies, 0.1)) / 4 if latencies else 0.0
 
-    def _measured(self, complete: bool) -> Measured:
-        asking, found = self._asking, self._fit()
-        return Measured(
-            rate=found.rate if found else None,
-            rate_error=found.rate_error if found else 0.0,
-            burst=found.burst if found else None,
-            bursts_seen=found.bursts if found else 0,
-            reached=self._reached,
-            sent=asking.sent,
-            throttled=asking.throttled,
-            failed=asking.failed,
+    def _result(self, complete: bool) -> ProbeResult:
+        sender, estimate = self._sender, self._fit_bucket()
+        return ProbeResult(
+            rate=estimate.rate if estimate else None,
+            rate_error=estimate.rate_error if estimate else 0.0,
+            burst=estimate.burst if estimate else None,
+            burst_samples=estimate.burst_samples if estimate else 0,
+            max_rate_tried=self._max_rate_tried,
+            sent=sender.sent,
+            throttled=sender.throttled,
+            failed=sender.failed,
             seconds=self.seconds,
-            quota_code=asking.quota_code,
-            retry_after=asking.retry_after,
-            log=tuple(asking.log),
+            quota_code=sender.quota_code,
+            retry_after=sender.retry_after,
+            log=tuple(sender.log),
             complete=complete,
         )
 
 
-def _first(up_to: float) -> float:
+def _initial_rate(max_rate: float) -> float:
     """The first pace."""
-    return min(_FIRST, up_to)
+    return min(_INITIAL_RATE, max_rate)
 
 
-def _steps(up_to: float) -> int:
+def _step_count(max_rate: float) -> int:
     """Steps below the ceiling."""
-    return math.ceil(math.log(up_to / _first(up_to), _STEP))
+    return math.ceil(math.log(max_rate / _initial_rate(max_rate), _STEP_FACTOR))
 
 
-def _step_seconds(up_to: float, seconds: float) -> float:
+def _step_duration(max_rate: float, seconds: float) -> float:
     """So long that all steps and a little of the ceiling fit into their share of the time."""
-    return min(_STEP_SECONDS, _RAMP_SHARE * seconds / (_steps(up_to) + 4))
+    return min(_MAX_STEP_SECONDS, _RAMP_SHARE * seconds / (_step_count(max_rate) + 4))

@@ -14,24 +14,24 @@ from typing import Any, Final
 
 from asyncgg.errors import UsageError
 from asyncgg.manifest.writing import atomic_write_binary
-from asyncgg.tuning.choose import frontier, shown
-from asyncgg.tuning.report import slice_of, told
-from asyncgg.tuning.sweep import Swept
+from asyncgg.tuning.choose import describe, pareto_front
+from asyncgg.tuning.report import describe_scenario, visible_slice
+from asyncgg.tuning.sweep import SweepResult
 from asyncgg.tuning.values import Trial
 
-__all__ = ["KINDS", "draw", "kind_of", "require_matplotlib"]
+__all__ = ["IMAGE_FORMATS", "plot_sweep", "image_format", "require_matplotlib"]
 
-KINDS: Final = (".svg", ".png", ".html")
+IMAGE_FORMATS: Final = (".svg", ".png", ".html")
 
-_INK, _PALE, _GOOD, _BAD = "#1f2933", "#616e7c", "#1769c4", "#c0392b"
+_TEXT_COLOR, _MUTED_COLOR, _ACCENT_COLOR, _WARNING_COLOR = "#1f2933", "#616e7c", "#1769c4", "#c0392b"
 
 
-def kind_of(path: Path) -> str:
+def image_format(path: Path) -> str:
     """The picture's kind by its name. Raises `UsageError` for one that cannot be drawn."""
-    kind = path.suffix.lower()
-    if kind not in KINDS:
-        raise UsageError(f"{path}: a picture is {', '.join(KINDS)}; give such a name")
-    return kind
+    suffix = path.suffix.lower()
+    if suffix not in IMAGE_FORMATS:
+        raise UsageError(f"{path}: a picture is {', '.join(IMAGE_FORMATS)}; give such a name")
+    return suffix
 
 
 def require_matplotlib() -> Any:
@@ -44,19 +44,19 @@ def require_matplotlib() -> Any:
     return mpl
 
 
-def draw(swept: Swept, path: Path) -> None:
+def plot_sweep(result: SweepResult, path: Path) -> None:
     """Draw it into `path`, which is whole or not there. Raises `UsageError` as `require_matplotlib` and `kind_of`."""
-    kind = kind_of(path)
+    suffix = image_format(path)
     with atomic_write_binary(path, path.parent, "folder") as file:
-        if kind == ".png":
-            file.write(_picture(swept, "png"))
-        elif kind == ".svg":
-            file.write(_picture(swept, "svg"))
+        if suffix == ".png":
+            file.write(_render(result, "png"))
+        elif suffix == ".svg":
+            file.write(_render(result, "svg"))
         else:
-            file.write(_page(swept).encode())
+            file.write(_html_page(result).encode())
 
 
-def _picture(swept: Swept, kind: str) -> bytes:
+def _render(result: SweepResult, file_format: str) -> bytes:
     mpl = require_matplotlib()
     from matplotlib import pyplot as plt
 
@@ -65,97 +65,126 @@ def _picture(swept: Swept, kind: str) -> bytes:
         "font.size": 10,
         "svg.fonttype": "none",
         "svg.hashsalt": "asyncgg",
-        "text.color": _INK,
-        "axes.edgecolor": _PALE,
-        "axes.labelcolor": _INK,
-        "xtick.color": _INK,
-        "ytick.color": _INK,
+        "text.color": _TEXT_COLOR,
+        "axes.edgecolor": _MUTED_COLOR,
+        "axes.labelcolor": _TEXT_COLOR,
+        "xtick.color": _TEXT_COLOR,
+        "ytick.color": _TEXT_COLOR,
     }
     with mpl.rc_context(style):
         figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14.5, 5.2), layout="constrained")
         try:
-            answer, service = _title(swept)
-            figure.suptitle(answer, fontsize=14, fontweight="bold", ha="left", x=0.01)
-            figure.text(0.99, 0.985, service, color=_PALE, ha="right", va="top")
-            _plane(left, swept, "seconds until the end", "Blues", lambda trial: trial.seconds, "{:.1f}")
-            _plane(middle, swept, "% throttled", "Reds", lambda trial: 100 * trial.throttled_share, "{:.2g}")
-            _frontier(right, swept)
+            headline, service = _title(result)
+            figure.suptitle(headline, fontsize=14, fontweight="bold", ha="left", x=0.01)
+            figure.text(0.99, 0.985, service, color=_MUTED_COLOR, ha="right", va="top")
+            _heatmap(left, result, "seconds until the end", "Blues", lambda trial: trial.seconds, "{:.1f}")
+            _heatmap(middle, result, "% throttled", "Reds", lambda trial: 100 * trial.throttled_share, "{:.2g}")
+            _pareto_plot(right, result)
             file = io.BytesIO()
-            figure.savefig(file, format=kind, dpi=110, metadata={"Date": None} if kind == "svg" else None)
+            figure.savefig(file, format=file_format, dpi=110, metadata={"Date": None} if file_format == "svg" else None)
         finally:
             plt.close(figure)
     return file.getvalue()
 
 
-def _title(swept: Swept) -> tuple[str, str]:
+def _title(result: SweepResult) -> tuple[str, str]:
     """The answer, and of which service."""
-    service = told(swept.setup.script)
-    if swept.choice is None:
+    service = describe_scenario(result.setup.scenario)
+    if result.recommendation is None:
         return "no recommendation", service
-    trial = swept.choice.trial
-    how = "no throttle" if swept.choice.clean else f"{100 * trial.throttled_share:.2g} % throttled"
-    work = f"{swept.setup.work.batches:,} batches on {swept.setup.work.cores:,} cores"
-    return f"use {shown(trial.point)}: {trial.seconds:.1f} s, {how}", f"{service}; {work}"
+    trial = result.recommendation.trial
+    throttling = (
+        "no throttle" if result.recommendation.never_throttled else f"{100 * trial.throttled_share:.2g} % throttled"
+    )
+    workload = f"{result.setup.workload.batches:,} batches on {result.setup.workload.cores:,} cores"
+    return f"use {describe(trial.config)}: {trial.seconds:.1f} s, {throttling}", f"{service}; {workload}"
 
 
-def _plane(axes: Any, swept: Swept, title: str, colors: str, value: Callable[[Trial], float], form: str) -> None:
+def _heatmap(
+    axes: Any, result: SweepResult, title: str, colors: str, value: Callable[[Trial], float], number_format: str
+) -> None:
     """A table as a map: concurrency by rate."""
-    plane = [trial for trial in slice_of(swept) if trial.complete]
-    rates = sorted({trial.point.rate for trial in plane})
-    widths = sorted({trial.point.concurrency for trial in plane})
-    grid = [[float("nan")] * len(rates) for _ in widths]
-    for trial in plane:
-        grid[widths.index(trial.point.concurrency)][rates.index(trial.point.rate)] = value(trial)
-    known = [value(trial) for trial in plane]
-    low, high = (min(known), max(known)) if known else (0.0, 1.0)
-    axes.imshow(grid, origin="lower", aspect="auto", cmap=colors, vmin=low, vmax=high + (high == low), alpha=0.7)
-    for row, values in enumerate(grid):
-        for column, one in enumerate(values):
-            if not math.isnan(one):
-                dark = high > low and (one - low) / (high - low) > 0.6
+    trials = [trial for trial in visible_slice(result) if trial.complete]
+    rates = sorted({trial.config.rate for trial in trials})
+    concurrencies = sorted({trial.config.concurrency for trial in trials})
+    cells = [[float("nan")] * len(rates) for _ in concurrencies]
+    for trial in trials:
+        cells[concurrencies.index(trial.config.concurrency)][rates.index(trial.config.rate)] = value(trial)
+    all_values = [value(trial) for trial in trials]
+    low, high = (min(all_values), max(all_values)) if all_values else (0.0, 1.0)
+    axes.imshow(cells, origin="lower", aspect="auto", cmap=colors, vmin=low, vmax=high + (high == low), alpha=0.7)
+    for row, values in enumerate(cells):
+        for column, number in enumerate(values):
+            if not math.isnan(number):
+                dark = high > low and (number - low) / (high - low) > 0.6
                 axes.text(
-                    column, row, form.format(one), ha="center", va="center", color="white" if dark else _INK, fontsize=9
+                    column,
+                    row,
+                    number_format.format(number),
+                    ha="center",
+                    va="center",
+                    color="white" if dark else _TEXT_COLOR,
+                    fontsize=9,
                 )
     axes.set_title(title, loc="left", fontweight="bold")
     axes.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
-    axes.set_yticks(range(len(widths)), [str(width) for width in widths])
+    axes.set_yticks(range(len(concurrencies)), [str(width) for width in concurrencies])
     axes.set_xlabel("rate, requests/s")
     axes.set_ylabel("concurrency")
-    _mark_quota(axes, swept, rates)
-    if swept.choice is not None:
-        point = swept.choice.trial.point
+    _mark_quota(axes, result, rates)
+    if result.recommendation is not None:
+        config = result.recommendation.trial.config
         from matplotlib.patches import Rectangle
 
-        place = (rates.index(point.rate) - 0.5, widths.index(point.concurrency) - 0.5)
-        axes.add_patch(Rectangle(place, 1, 1, fill=False, edgecolor=_GOOD, linewidth=3))
+        corner = (rates.index(config.rate) - 0.5, concurrencies.index(config.concurrency) - 0.5)
+        axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=_ACCENT_COLOR, linewidth=3))
 
 
-def _mark_quota(axes: Any, swept: Swept, rates: list[float]) -> None:
+def _mark_quota(axes: Any, result: SweepResult, rates: list[float]) -> None:
     """A line where the quota lies among the rates."""
-    free = swept.setup.script.quota - swept.setup.script.background_rate
-    below = sum(rate <= free for rate in rates)
+    available_rate = result.setup.scenario.quota - result.setup.scenario.background_rate
+    below = sum(rate <= available_rate for rate in rates)
     if 0 < below < len(rates):
-        axes.axvline(below - 0.5, color=_BAD, linewidth=1.5, linestyle="--")
-        axes.text(below - 0.5, 1.01, "over the quota →", color=_BAD, fontsize=8, ha="left", transform=_mixed(axes))
+        axes.axvline(below - 0.5, color=_WARNING_COLOR, linewidth=1.5, linestyle="--")
+        axes.text(
+            below - 0.5,
+            1.01,
+            "over the quota →",
+            color=_WARNING_COLOR,
+            fontsize=8,
+            ha="left",
+            transform=_blended_transform(axes),
+        )
 
 
-def _mixed(axes: Any) -> Any:
+def _blended_transform(axes: Any) -> Any:
     """Data along x, the axes' own height along y."""
     from matplotlib.transforms import blended_transform_factory
 
     return blended_transform_factory(axes.transData, axes.transAxes)
 
 
-def _frontier(axes: Any, swept: Swept) -> None:
+def _pareto_plot(axes: Any, result: SweepResult) -> None:
     """All trials, those nobody beats joined, the chosen one marked."""
-    done = [trial for trial in swept.trials if trial.complete]
-    best = frontier(done)
-    axes.scatter(*_places(done), s=18, color=_PALE, alpha=0.45, label="tried", linewidths=0)
-    axes.plot(*_places(best), color=_INK, linewidth=1.2, marker="o", markersize=4, label="nobody beats these")
-    if swept.choice is not None:
-        axes.scatter(*_places([swept.choice.trial]), s=150, marker="*", color=_GOOD, zorder=3, label="recommended")
-    if swept.ideal:
-        axes.axhline(swept.ideal, color=_BAD, linewidth=1, linestyle="--", label="what the quota itself takes")
+    completed = [trial for trial in result.trials if trial.complete]
+    front = pareto_front(completed)
+    axes.scatter(*_coordinates(completed), s=18, color=_MUTED_COLOR, alpha=0.45, label="tried", linewidths=0)
+    axes.plot(
+        *_coordinates(front), color=_TEXT_COLOR, linewidth=1.2, marker="o", markersize=4, label="nobody beats these"
+    )
+    if result.recommendation is not None:
+        axes.scatter(
+            *_coordinates([result.recommendation.trial]),
+            s=150,
+            marker="*",
+            color=_ACCENT_COLOR,
+            zorder=3,
+            label="recommended",
+        )
+    if result.ideal_seconds:
+        axes.axhline(
+            result.ideal_seconds, color=_WARNING_COLOR, linewidth=1, linestyle="--", label="what the quota itself takes"
+        )
     axes.set_title("seconds against % throttled, all settings", loc="left", fontweight="bold")
     axes.set_xlabel("% throttled")
     axes.set_ylabel("seconds until the end")
@@ -163,44 +192,46 @@ def _frontier(axes: Any, swept: Swept) -> None:
     axes.legend(frameon=False, fontsize=9)
 
 
-def _places(trials: Iterable[Trial]) -> tuple[list[float], list[float]]:
+def _coordinates(trials: Iterable[Trial]) -> tuple[list[float], list[float]]:
     pairs = [(100 * trial.throttled_share, trial.seconds) for trial in trials]
     return [one for one, _ in pairs], [two for _, two in pairs]
 
 
-def _page(swept: Swept) -> str:
+def _html_page(result: SweepResult) -> str:
     """A page that needs nothing but itself: the picture, why, and every trial."""
-    svg = _picture(swept, "svg").decode()
+    svg = _render(result, "svg").decode()
     svg = svg[svg.index("<svg") :]
-    reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in (swept.choice.reasons if swept.choice else ()))
-    chosen = swept.choice.trial if swept.choice else None
-    rows = "".join(_row(trial, chosen) for trial in sorted(swept.trials, key=lambda one: one.seconds))
+    reasons = "".join(
+        f"<li>{html.escape(reason)}</li>" for reason in (result.recommendation.reasons if result.recommendation else ())
+    )
+    chosen = result.recommendation.trial if result.recommendation else None
+    rows = "".join(_html_row(trial, chosen) for trial in sorted(result.trials, key=lambda one: one.seconds))
     head = "".join(
         f"<th>{name}</th>" for name in ("rate", "burst", "concurrency", "per core", "seconds", "sent", "throttled")
     )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>asyncgg tune</title>
 <style>
-body {{ font: 15px/1.5 system-ui, sans-serif; color: {_INK}; margin: 2rem auto; max-width: 1150px; padding: 0 1rem }}
+body {{ font: 15px/1.5 system-ui, sans-serif; color: {_TEXT_COLOR}; margin: 2rem auto; max-width: 1150px; padding: 0 1rem }}
 svg {{ width: 100%; height: auto }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums }}
 th, td {{ padding: .15rem .8rem; text-align: right; border-bottom: 1px solid #e4e7eb }}
 tr.chosen {{ background: #dbeafe; font-weight: 600 }}
 </style></head><body>
-<h1>{html.escape(_title(swept)[0])}</h1>
-<p>{html.escape(_title(swept)[1])}</p>
+<h1>{html.escape(_title(result)[0])}</h1>
+<p>{html.escape(_title(result)[1])}</p>
 <ul>{reasons}</ul>
 {svg}
-<h2>All {len(swept.trials):,} settings</h2>
+<h2>All {len(result.trials):,} settings</h2>
 <table><tr>{head}</tr>{rows}</table>
 </body></html>
 """
 
 
-def _row(trial: Trial, chosen: Trial | None) -> str:
-    point = trial.point
-    burst = "auto" if point.burst is None else f"{point.burst:g}"
+def _html_row(trial: Trial, chosen: Trial | None) -> str:
+    config = trial.config
+    burst = "auto" if config.burst is None else f"{config.burst:g}"
     seconds = f"{trial.seconds:.1f}" if trial.complete else "never ended"
-    cells = (f"{point.rate:g}", burst, point.concurrency, point.per_core, seconds, trial.sent, trial.throttled)
+    cells = (f"{config.rate:g}", burst, config.concurrency, config.per_core, seconds, trial.sent, trial.throttled)
     mark = ' class="chosen"' if trial is chosen else ""
     return f"<tr{mark}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"

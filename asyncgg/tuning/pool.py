@@ -13,22 +13,22 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 
 from asyncgg.errors import InternalError
-from asyncgg.tuning.journal import Bench
-from asyncgg.tuning.trial import Setup, try_out
-from asyncgg.tuning.values import Point, Trial
+from asyncgg.tuning.journal import TrialJournals
+from asyncgg.tuning.trial import TrialSetup, run_trial
+from asyncgg.tuning.values import Configuration, Trial
 
-__all__ = ["Order", "run_trials"]
+__all__ = ["TrialSpec", "run_trials"]
 
-Order = tuple[Point, int]
+TrialSpec = tuple[Configuration, int]
 """A point and the seed of its dice."""
 
-_WORTH_A_PROCESS = 8
+_MIN_TRIALS_PER_PROCESS = 8
 """Trials; a process costs about as much as so many short ones."""
 
 
 def run_trials(
-    orders: Sequence[Order],
-    setup: Setup,
+    specs: Sequence[TrialSpec],
+    setup: TrialSetup,
     *,
     jobs: int | None = None,
     on_trial: Callable[[int], object] = lambda done: None,
@@ -37,34 +37,34 @@ def run_trials(
 
     `jobs` processes at most, as many as there are processors unless told. Raises `InternalError` when one dies.
     """
-    jobs = min(jobs or os.cpu_count() or 1, 1 + len(orders) // _WORTH_A_PROCESS)
-    found: dict[int, Trial] = {}
-    results = _alone(orders, setup) if jobs == 1 else _together(orders, setup, jobs)
+    jobs = min(jobs or os.cpu_count() or 1, 1 + len(specs) // _MIN_TRIALS_PER_PROCESS)
+    trials: dict[int, Trial] = {}
+    results = _run_inline(specs, setup) if jobs == 1 else _run_parallel(specs, setup, jobs)
     for number, trial in results:
-        found[number] = trial
-        on_trial(len(found))
-    return [found[number] for number in range(len(orders))]
+        trials[number] = trial
+        on_trial(len(trials))
+    return [trials[number] for number in range(len(specs))]
 
 
-def _alone(orders: Sequence[Order], setup: Setup) -> Iterator[tuple[int, Trial]]:
-    with Bench(setup.work) as bench:
-        for number, (point, seed) in enumerate(orders):
-            yield number, try_out(point, setup, bench, seed)
+def _run_inline(specs: Sequence[TrialSpec], setup: TrialSetup) -> Iterator[tuple[int, Trial]]:
+    with TrialJournals(setup.workload) as journals:
+        for number, (config, seed) in enumerate(specs):
+            yield number, run_trial(config, setup, journals, seed)
 
 
-def _together(orders: Sequence[Order], setup: Setup, jobs: int) -> Iterator[tuple[int, Trial]]:
+def _run_parallel(specs: Sequence[TrialSpec], setup: TrialSetup, jobs: int) -> Iterator[tuple[int, Trial]]:
     children: list[multiprocessing.Process] = []
     pipes: list[Connection] = []
     try:
         for job in range(jobs):
-            ours, theirs = multiprocessing.Pipe(duplex=False)
-            share = list(enumerate(orders))[job::jobs]
-            child = multiprocessing.Process(target=_serve, args=(theirs, share, setup, os.getpid()), daemon=True)
+            receiver, sender = multiprocessing.Pipe(duplex=False)
+            assigned = list(enumerate(specs))[job::jobs]
+            child = multiprocessing.Process(target=_worker, args=(sender, assigned, setup, os.getpid()), daemon=True)
             child.start()
-            theirs.close()
+            sender.close()
             children.append(child)
-            pipes.append(ours)
-        yield from _listen(pipes, len(orders))
+            pipes.append(receiver)
+        yield from _collect(pipes, len(specs))
     finally:
         for child in children:
             child.terminate()
@@ -74,7 +74,7 @@ def _together(orders: Sequence[Order], setup: Setup, jobs: int) -> Iterator[tupl
             pipe.close()
 
 
-def _listen(pipes: Sequence[Connection], expected: int) -> Iterator[tuple[int, Trial]]:
+def _collect(pipes: Sequence[Connection], remaining: int) -> Iterator[tuple[int, Trial]]:
     open_pipes = list(pipes)
     while open_pipes:
         for pipe in wait(open_pipes):
@@ -86,26 +86,26 @@ def _listen(pipes: Sequence[Connection], expected: int) -> Iterator[tuple[int, T
                 continue
             if isinstance(item, Exception):
                 raise item
-            expected -= 1
+            remaining -= 1
             yield item
-    if expected:
-        raise InternalError(f"a process that tried settings out ended with {expected} of them untried")
+    if remaining:
+        raise InternalError(f"a process that tried settings out ended with {remaining} of them untried")
 
 
-def _end(*_: object) -> None:
+def _on_sigterm(*_: object) -> None:
     """Leave, and take the folder along."""
     raise SystemExit(0)
 
 
-def _serve(pipe: Connection, share: Sequence[tuple[int, Order]], setup: Setup, parent: int) -> None:
+def _worker(pipe: Connection, assigned: Sequence[tuple[int, TrialSpec]], setup: TrialSetup, parent_pid: int) -> None:
     """The child."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the parent's, which ends us
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, _on_sigterm)
     try:
-        with Bench(setup.work) as bench:
-            for number, (point, seed) in share:
-                pipe.send((number, try_out(point, setup, bench, seed)))
-                if os.getppid() != parent:
+        with TrialJournals(setup.workload) as journals:
+            for number, (config, seed) in assigned:
+                pipe.send((number, run_trial(config, setup, journals, seed)))
+                if os.getppid() != parent_pid:
                     return
     except BrokenPipeError:
         return

@@ -18,29 +18,29 @@ from asyncgg.ratelimit import documented_quota
 from asyncgg.runs import quota_rate
 from asyncgg.settings import build_settings
 from asyncgg.testing import RecordedLatency, Scenario, ScenarioFault
-from asyncgg.tuning.fit import Fit, Seen, burst_of, fit
-from asyncgg.tuning.values import Point, Work
+from asyncgg.tuning.fit import BucketFit, Observation, estimate_burst, fit_bucket
+from asyncgg.tuning.values import Configuration, Workload
 
-__all__ = ["Recorded", "read_recorded", "script_of"]
+__all__ = ["RecordedRun", "load_run", "scenario_from_run"]
 
-_LATENCIES: Final = 5000
+_MAX_LATENCIES: Final = 5000
 """Latencies kept at most, evenly spread over the run."""
-_SEEN: Final = 20_000
+_MAX_OBSERVATIONS: Final = 20_000
 """Requests that the quota is read off at most: the first ones."""
-_WINDOW: Final = 5.0
-_LOST: Final = frozenset({ReplyVerdict.LOST.value, ReplyVerdict.NOT_SENT.value, "unknown"})
-_SHARE: Final = 0.0005
+_PEAK_WINDOW: Final = 5.0
+_UNANSWERED_VERDICTS: Final = frozenset({ReplyVerdict.LOST.value, ReplyVerdict.NOT_SENT.value, "unknown"})
+_MIN_ERROR_SHARE: Final = 0.0005
 """Errors below this share are chance."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedRun:
     """A past run."""
 
     journal: Path
-    work: Work
+    workload: Workload
     """All of it."""
-    point: Point
+    config: Configuration
     """The settings it was begun with."""
     documented: float
     """Of its Region."""
@@ -49,92 +49,100 @@ class Recorded:
     throttled: int
     latencies: Sequence[float]
     """Ascending, of answered requests."""
-    errors: float
+    error_share: float
     """Share of requests that failed with a 5xx."""
-    fit: Fit | None
-    after: Fit | None
+    fit: BucketFit | None
+    fit_after_first_throttle: BucketFit | None
     """By what was accepted after the first throttle: no more than the quota."""
-    highest: float
+    peak_rate: float
     """The most requests a second it had accepted, over five seconds."""
 
 
-def read_recorded(path: Path) -> Recorded:
+def load_run(path: Path) -> RecordedRun:
     """Raises `JournalError`, and `UsageError` when the journal has no answered request with its time."""
     with JournalReader(path) as reader:
         meta, summary = reader.meta(), reader.summary()
         settings = build_settings(reader.settings())
-        requests = [one for one in reader.requests() if one.verdict not in _LOST]
+        requests = [one for one in reader.requests() if one.verdict not in _UNANSWERED_VERDICTS]
         cores = sum(1 for _ in reader.cores())
     if not requests:
         raise UsageError(f"journal {path}: no request in it was answered, so there is nothing to replay")
     throttled = [one.verdict == ReplyVerdict.THROTTLED.value for one in requests]
-    errors = sum(one.verdict == ReplyVerdict.TRANSIENT.value for one in requests) / len(requests)
-    latencies = sorted(max(0.0, one.answered_at - one.sent_at) for one in requests[:: 1 + len(requests) // _LATENCIES])
-    seen = [
-        Seen((one.sent_at + one.answered_at) / 2, refused) for one, refused in zip(requests, throttled, strict=True)
+    error_share = sum(one.verdict == ReplyVerdict.TRANSIENT.value for one in requests) / len(requests)
+    latencies = sorted(
+        max(0.0, one.answered_at - one.sent_at) for one in requests[:: 1 + len(requests) // _MAX_LATENCIES]
+    )
+    observations = [
+        Observation((one.sent_at + one.answered_at) / 2, is_throttled)
+        for one, is_throttled in zip(requests, throttled, strict=True)
     ]
-    unsure = (latencies[int(0.9 * len(latencies))] - latencies[int(0.1 * len(latencies))]) / 4
+    uncertainty = (latencies[int(0.9 * len(latencies))] - latencies[int(0.1 * len(latencies))]) / 4
     region = meta.get("region")
-    point = Point(quota_rate(settings, region), settings.burst, settings.concurrency, settings.per_core)
-    return Recorded(
+    config = Configuration(quota_rate(settings, region), settings.burst, settings.concurrency, settings.per_core)
+    return RecordedRun(
         journal=path,
-        work=Work(max(1, summary.minimum), max(1, cores)),
-        point=point,
+        workload=Workload(max(1, summary.minimum), max(1, cores)),
+        config=config,
         documented=documented_quota(region or ""),
         seconds=summary.seconds,
         sent=summary.sent,
         throttled=sum(throttled),
         latencies=latencies,
-        errors=errors,
-        fit=fit(seen[:_SEEN], unsure=unsure),
-        after=_after(seen),
-        highest=_highest(one.at for one in seen if not one.throttled),
+        error_share=error_share,
+        fit=fit_bucket(observations[:_MAX_OBSERVATIONS], uncertainty=uncertainty),
+        fit_after_first_throttle=_fit_after_first_throttle(observations),
+        peak_rate=_peak_rate(one.at for one in observations if not one.throttled),
     )
 
 
-def script_of(recorded: Recorded, *, quota: float | None = None, burst: float | None = None) -> tuple[Scenario, str]:
+def scenario_from_run(
+    run: RecordedRun, *, quota: float | None = None, burst: float | None = None
+) -> tuple[Scenario, str]:
     """The service it met, and where its quota is known from; a `quota` or a `burst` given counts instead."""
-    found = recorded.fit
+    full_fit = run.fit
     if quota is not None:
         source = "as told"
-    elif found is not None and found.window >= 1:
-        quota, source = found.rate, f"read off its {recorded.throttled:,} throttles"
-        burst = burst if burst is not None else found.burst
-    elif recorded.after is not None:
-        quota, source = recorded.after.rate, "what it let in after it first throttled; it may be a little more"
-        burst = burst if burst is not None else recorded.after.burst
+    elif full_fit is not None and full_fit.window >= 1:
+        quota, source = full_fit.rate, f"read off its {run.throttled:,} throttles"
+        burst = burst if burst is not None else full_fit.burst
+    elif run.fit_after_first_throttle is not None:
+        quota, source = (
+            run.fit_after_first_throttle.rate,
+            "what it let in after it first throttled; it may be a little more",
+        )
+        burst = burst if burst is not None else run.fit_after_first_throttle.burst
     else:
-        quota = max(recorded.documented, recorded.highest)
+        quota = max(run.documented, run.peak_rate)
         source = "assumed, since nothing was throttled: the documented one, or what was used; --quota tells another"
-    script = Scenario(
+    scenario = Scenario(
         quota=quota,
         burst=max(1.0, quota if burst is None else burst),
-        latency=RecordedLatency(tuple(recorded.latencies)),
-        faults=(ScenarioFault(share=recorded.errors),) if recorded.errors > _SHARE else (),
+        latency=RecordedLatency(tuple(run.latencies)),
+        faults=(ScenarioFault(share=run.error_share),) if run.error_share > _MIN_ERROR_SHARE else (),
     )
-    return script, source
+    return scenario, source
 
 
-def _after(seen: Sequence[Seen]) -> Fit | None:
+def _fit_after_first_throttle(observations: Sequence[Observation]) -> BucketFit | None:
     """The bucket if all that came in after the first throttle was used; None when too little came after it."""
-    first = next((one.at for one in seen if one.throttled), None)
-    if first is None:
+    first_throttle_at = next((one.at for one in observations if one.throttled), None)
+    if first_throttle_at is None:
         return None
-    later = [one.at for one in seen if not one.throttled and one.at > first]
-    window = max(later, default=first) - first
-    if window < _WINDOW / 2:
+    accepted_at = [one.at for one in observations if not one.throttled and one.at > first_throttle_at]
+    window = max(accepted_at, default=first_throttle_at) - first_throttle_at
+    if window < _PEAK_WINDOW / 2:
         return None
-    rate = len(later) / window
-    burst, times = burst_of([one for one in seen if one.at <= first], rate)
-    return Fit(rate, burst, window, times)
+    rate = len(accepted_at) / window
+    burst, samples = estimate_burst([one for one in observations if one.at <= first_throttle_at], rate)
+    return BucketFit(rate, burst, window, samples)
 
 
-def _highest(times: Iterable[float]) -> float:
+def _peak_rate(times: Iterable[float]) -> float:
     ordered = sorted(times)
-    first, most = 0, 0
+    first, peak = 0, 0
     for number, at in enumerate(ordered):
-        while ordered[first] < at - _WINDOW:
+        while ordered[first] < at - _PEAK_WINDOW:
             first += 1
-        most = max(most, number - first + 1)
-    whole = ordered[-1] - ordered[0] if ordered else 0.0
-    return most / min(_WINDOW, max(whole, 1.0))
+        peak = max(peak, number - first + 1)
+    span = ordered[-1] - ordered[0] if ordered else 0.0
+    return peak / min(_PEAK_WINDOW, max(span, 1.0))

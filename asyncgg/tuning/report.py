@@ -8,21 +8,21 @@ from typing import IO, Any, Final
 
 from asyncgg.report.summary import format_duration
 from asyncgg.testing import JitteredLatency, Latency, Scenario
-from asyncgg.tuning.block import settings_of
-from asyncgg.tuning.choose import frontier, shown
-from asyncgg.tuning.confirm import Confirmed
-from asyncgg.tuning.recorded import Recorded
-from asyncgg.tuning.sweep import Swept
-from asyncgg.tuning.values import Point, Trial
+from asyncgg.tuning.block import to_settings
+from asyncgg.tuning.choose import describe, pareto_front
+from asyncgg.tuning.confirm import ConfirmedTrial
+from asyncgg.tuning.recorded import RecordedRun
+from asyncgg.tuning.sweep import SweepResult
+from asyncgg.tuning.values import Configuration, Trial
 
 __all__ = [
     "SCHEMA",
-    "replayed_lines",
-    "replayed_object",
-    "slice_of",
-    "swept_lines",
-    "swept_object",
-    "told",
+    "format_replay",
+    "replay_to_dict",
+    "visible_slice",
+    "format_sweep",
+    "sweep_to_dict",
+    "describe_scenario",
     "write_csv",
 ]
 
@@ -44,197 +44,203 @@ _COLUMNS: Final = (
 )
 
 
-def told(script: Scenario) -> str:
+def describe_scenario(scenario: Scenario) -> str:
     """The service in a phrase."""
-    parts = [f"{script.quota:.4g} requests/s", f"burst {script.burst:.4g}", f"latency {_latency(script.latency)}"]
-    if script.background_rate:
-        parts.append(f"others send {script.background_rate:g}/s")
-    if script.retry_after:
-        parts.append(f"Retry-After {script.retry_after:g} s")
-    if script.faults:
-        parts.append(f"{100 * script.faults[0].share:g} % errors")
-    if script.changes:
-        parts.append(f"{len(script.changes)} changes on the way")
+    parts = [
+        f"{scenario.quota:.4g} requests/s",
+        f"burst {scenario.burst:.4g}",
+        f"latency {_format_latency(scenario.latency)}",
+    ]
+    if scenario.background_rate:
+        parts.append(f"others send {scenario.background_rate:g}/s")
+    if scenario.retry_after:
+        parts.append(f"Retry-After {scenario.retry_after:g} s")
+    if scenario.faults:
+        parts.append(f"{100 * scenario.faults[0].share:g} % errors")
+    if scenario.changes:
+        parts.append(f"{len(scenario.changes)} changes on the way")
     return ", ".join(parts)
 
 
-def slice_of(swept: Swept) -> list[Trial]:
+def visible_slice(result: SweepResult) -> list[Trial]:
     """The trials that share burst and requests per core with the chosen point (or with the first): a plane to look at.
 
     Concurrency bounds requests per core from below, so a smaller one belongs to the plane as well.
     """
-    first = swept.choice.trial if swept.choice else swept.trials[0]
-    burst, per_core = first.point.burst, max(trial.point.per_core for trial in swept.trials)
-    per_core = per_core if first.point.concurrency <= first.point.per_core else first.point.per_core
+    first = result.recommendation.trial if result.recommendation else result.trials[0]
+    burst, per_core = first.config.burst, max(trial.config.per_core for trial in result.trials)
+    per_core = per_core if first.config.concurrency <= first.config.per_core else first.config.per_core
     return [
         trial
-        for trial in swept.trials
-        if trial.point.burst == burst and trial.point.per_core == min(per_core, trial.point.concurrency)
+        for trial in result.trials
+        if trial.config.burst == burst and trial.config.per_core == min(per_core, trial.config.concurrency)
     ]
 
 
-def swept_lines(swept: Swept, confirmed: Sequence[Confirmed]) -> list[str]:
+def format_sweep(result: SweepResult, confirmed: Sequence[ConfirmedTrial]) -> list[str]:
     """The table and the recommendation for a person."""
-    work, took = swept.setup.work, format_duration(swept.seconds)
+    workload, elapsed = result.setup.workload, format_duration(result.seconds)
     lines = [
-        f"service    {told(swept.setup.script)}",
-        f"work       {work.batches:,} batches on {work.cores:,} cores; the quota itself takes {swept.ideal:.1f} s",
-        f"tried      {len(swept.trials):,} settings, {format_duration(swept.service_seconds)} of service time in {took}",
+        f"service    {describe_scenario(result.setup.scenario)}",
+        f"work       {workload.batches:,} batches on {workload.cores:,} cores; the quota itself takes {result.ideal_seconds:.1f} s",
+        f"tried      {len(result.trials):,} settings, {format_duration(result.service_seconds)} of service time in {elapsed}",
         "",
-        *_matrix(swept),
+        *_format_matrix(result),
     ]
     if confirmed:
-        lines += ["", *_confirmed(confirmed)]
-    if swept.choice is None:
+        lines += ["", *_format_confirmed(confirmed)]
+    if result.recommendation is None:
         return [*lines, "", "no recommendation: nothing that was tried came to its end"]
-    lines += ["", f"recommended  {shown(swept.choice.trial.point)}"]
-    lines += [f"  - {reason}" for reason in swept.choice.reasons]
+    lines += ["", f"recommended  {describe(result.recommendation.trial.config)}"]
+    lines += [f"  - {reason}" for reason in result.recommendation.reasons]
     return lines
 
 
-def swept_object(swept: Swept, confirmed: Sequence[Confirmed]) -> dict[str, Any]:
+def sweep_to_dict(result: SweepResult, confirmed: Sequence[ConfirmedTrial]) -> dict[str, Any]:
     """The same as `asyncgg.tune/1`."""
-    choice = swept.choice
+    recommendation = result.recommendation
     return {
         "schema": SCHEMA,
         "mode": "offline",
-        "service": script_object(swept.setup.script),
-        "work": {"batches": swept.setup.work.batches, "cores": swept.setup.work.cores},
-        "chosen": None if choice is None else trial_object(choice.trial),
-        "clean": None if choice is None else choice.clean,
-        "settings": None if choice is None else settings_of(choice.trial.point),
-        "reasons": [] if choice is None else list(choice.reasons),
-        "ideal_seconds": round(swept.ideal, 3),
-        "frontier": [trial_object(trial) for trial in frontier(swept.trials)],
-        "trials": [trial_object(trial) for trial in swept.trials],
-        "confirmed": [{"real": trial_object(one.real), "virtual": trial_object(one.virtual)} for one in confirmed],
-        "service_seconds": round(swept.service_seconds, 3),
-        "seconds": round(swept.seconds, 3),
+        "service": scenario_to_dict(result.setup.scenario),
+        "work": {"batches": result.setup.workload.batches, "cores": result.setup.workload.cores},
+        "chosen": None if recommendation is None else trial_to_dict(recommendation.trial),
+        "clean": None if recommendation is None else recommendation.never_throttled,
+        "settings": None if recommendation is None else to_settings(recommendation.trial.config),
+        "reasons": [] if recommendation is None else list(recommendation.reasons),
+        "ideal_seconds": round(result.ideal_seconds, 3),
+        "frontier": [trial_to_dict(trial) for trial in pareto_front(result.trials)],
+        "trials": [trial_to_dict(trial) for trial in result.trials],
+        "confirmed": [
+            {"real": trial_to_dict(item.real_time), "virtual": trial_to_dict(item.virtual_time)} for item in confirmed
+        ],
+        "service_seconds": round(result.service_seconds, 3),
+        "seconds": round(result.seconds, 3),
     }
 
 
-def replayed_lines(recorded: Recorded, source: str, swept: Swept) -> list[str]:
+def format_replay(run: RecordedRun, source: str, result: SweepResult) -> list[str]:
     """What a replay says above its table: what was recorded, and how well the trials tell it again."""
-    own = own_trial(recorded, swept)
-    tried, whole = swept.setup.work.batches, recorded.work.batches
+    baseline = baseline_trial(run, result)
+    tried_batches, total_batches = result.setup.workload.batches, run.workload.batches
     lines = [
-        f"recorded   {recorded.sent:,} requests in {format_duration(recorded.seconds)}, {recorded.throttled:,} throttled",
-        f"           with {shown(recorded.point)}",
-        f"quota      {swept.setup.script.quota:.4g}/s, burst {swept.setup.script.burst:.4g}: {source}",
+        f"recorded   {run.sent:,} requests in {format_duration(run.seconds)}, {run.throttled:,} throttled",
+        f"           with {describe(run.config)}",
+        f"quota      {result.setup.scenario.quota:.4g}/s, burst {result.setup.scenario.burst:.4g}: {source}",
     ]
-    if own is not None:
-        scaled = own.seconds * whole / tried
-        lines.append(f"replayed   the same settings take {scaled:.1f} s in a trial, {own.throttled:,} throttled")
-    if tried < whole:
+    if baseline is not None:
+        scaled = baseline.seconds * total_batches / tried_batches
+        lines.append(f"replayed   the same settings take {scaled:.1f} s in a trial, {baseline.throttled:,} throttled")
+    if tried_batches < total_batches:
         lines.append(
-            f"           trials are of {tried:,} of its {whole:,} batches; the whole takes {whole / tried:.1f} x"
+            f"           trials are of {tried_batches:,} of its {total_batches:,} batches; the whole takes {total_batches / tried_batches:.1f} x"
         )
     return lines
 
 
-def replayed_object(recorded: Recorded, source: str, swept: Swept) -> dict[str, Any]:
+def replay_to_dict(run: RecordedRun, source: str, result: SweepResult) -> dict[str, Any]:
     """The same as members of the JSON object."""
-    own = own_trial(recorded, swept)
+    baseline = baseline_trial(run, result)
     return {
         "mode": "replay",
         "recorded": {
-            "journal": str(recorded.journal),
-            "batches": recorded.work.batches,
-            "cores": recorded.work.cores,
-            "seconds": round(recorded.seconds, 3),
-            "sent": recorded.sent,
-            "throttled": recorded.throttled,
-            "settings": _point_object(recorded.point),
+            "journal": str(run.journal),
+            "batches": run.workload.batches,
+            "cores": run.workload.cores,
+            "seconds": round(run.seconds, 3),
+            "sent": run.sent,
+            "throttled": run.throttled,
+            "settings": _config_to_dict(run.config),
             "quota_known": source,
-            "replayed": None if own is None else trial_object(own),
+            "replayed": None if baseline is None else trial_to_dict(baseline),
         },
     }
 
 
-def own_trial(recorded: Recorded, swept: Swept) -> Trial | None:
+def baseline_trial(run: RecordedRun, result: SweepResult) -> Trial | None:
     """The trial of the settings that the run was begun with."""
-    return next((trial for trial in swept.trials if trial.point == recorded.point), None)
+    return next((trial for trial in result.trials if trial.config == run.config), None)
 
 
-def trial_object(trial: Trial) -> dict[str, Any]:
+def trial_to_dict(trial: Trial) -> dict[str, Any]:
     """A trial as a JSON object; an automatic burst is null."""
     return {
-        **_point_object(trial.point),
+        **_config_to_dict(trial.config),
         "seconds": round(trial.seconds, 3),
         "sent": trial.sent,
         "throttled": trial.throttled,
         "throttled_share": round(trial.throttled_share, 6),
-        "most_in_flight": trial.most_in_flight,
+        "most_in_flight": trial.max_in_flight,
         "complete": trial.complete,
     }
 
 
-def script_object(script: Scenario) -> dict[str, Any]:
+def scenario_to_dict(scenario: Scenario) -> dict[str, Any]:
     """A service as a JSON object; no quota is null."""
-    latency = script.latency
-    own = {"latency": latency.base, "jitter": latency.jitter} if isinstance(latency, JitteredLatency) else {}
+    latency = scenario.latency
+    latency_fields = {"latency": latency.base, "jitter": latency.jitter} if isinstance(latency, JitteredLatency) else {}
     return {
-        "quota": None if script.quota == float("inf") else script.quota,
-        "burst": script.burst,
-        **own,
-        "others": script.background_rate,
-        "retry_after": script.retry_after,
-        "errors": script.faults[0].share if script.faults else 0.0,
-        "steps": len(script.changes),
+        "quota": None if scenario.quota == float("inf") else scenario.quota,
+        "burst": scenario.burst,
+        **latency_fields,
+        "others": scenario.background_rate,
+        "retry_after": scenario.retry_after,
+        "errors": scenario.faults[0].share if scenario.faults else 0.0,
+        "steps": len(scenario.changes),
     }
 
 
-def write_csv(file: IO[str], swept: Swept) -> None:
+def write_csv(file: IO[str], result: SweepResult) -> None:
     """Every trial as a row, in the order they were tried; an automatic burst is empty."""
-    chosen = swept.choice.trial if swept.choice else None
-    best = frontier(swept.trials)
+    chosen = result.recommendation.trial if result.recommendation else None
+    front = pareto_front(result.trials)
     writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for trial in swept.trials:
-        row = trial_object(trial) | {"frontier": int(trial in best), "chosen": int(trial is chosen)}
+    for trial in result.trials:
+        row = trial_to_dict(trial) | {"frontier": int(trial in front), "chosen": int(trial is chosen)}
         writer.writerow(row | {"complete": int(trial.complete)})
 
 
-def _point_object(point: Point) -> dict[str, Any]:
-    return {name: getattr(point, name) for name in ("rate", "burst", "concurrency", "per_core")}
+def _config_to_dict(config: Configuration) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in ("rate", "burst", "concurrency", "per_core")}
 
 
-def _latency(latency: Latency) -> str:
+def _format_latency(latency: Latency) -> str:
     if isinstance(latency, JitteredLatency):
-        more = f" + {latency.jitter * 1000:g} ms at random" if latency.jitter else ""
-        return f"{latency.base * 1000:g} ms{more}"
+        jitter_note = f" + {latency.jitter * 1000:g} ms at random" if latency.jitter else ""
+        return f"{latency.base * 1000:g} ms{jitter_note}"
     return "as recorded"
 
 
-def _matrix(swept: Swept) -> Iterable[str]:
-    plane = slice_of(swept)
-    rates = sorted({trial.point.rate for trial in plane})
-    widths = sorted({trial.point.concurrency for trial in plane})
-    by_place = {(trial.point.rate, trial.point.concurrency): trial for trial in plane}
-    first = swept.choice.trial.point if swept.choice else plane[0].point
+def _format_matrix(result: SweepResult) -> Iterable[str]:
+    trials = visible_slice(result)
+    rates = sorted({trial.config.rate for trial in trials})
+    concurrencies = sorted({trial.config.concurrency for trial in trials})
+    by_cell = {(trial.config.rate, trial.config.concurrency): trial for trial in trials}
+    first = result.recommendation.trial.config if result.recommendation else trials[0].config
     burst = "auto" if first.burst is None else f"{first.burst:g}"
     yield f"seconds, and what part was throttled; burst {burst}, * the recommendation"
-    yield "   rate/s" + "".join(f"{f'{width} at once':>16}" for width in widths)
+    yield "   rate/s" + "".join(f"{f'{width} at once':>16}" for width in concurrencies)
     for rate in rates:
-        cells = [_cell(by_place.get((rate, width)), first) for width in widths]
+        cells = [_format_cell(by_cell.get((rate, width)), first) for width in concurrencies]
         yield f"{rate:>9g}" + "".join(f"{cell:>16}" for cell in cells)
 
 
-def _cell(trial: Trial | None, chosen: Point) -> str:
+def _format_cell(trial: Trial | None, chosen: Configuration) -> str:
     if trial is None:
         return ""
-    mark = "*" if trial.point == chosen else ""
+    mark = "*" if trial.config == chosen else ""
     if not trial.complete:
         return f"{mark}never ended"
     share = f" {100 * trial.throttled_share:.1f} %" if trial.throttled else ""
     return f"{mark}{trial.seconds:.1f}{share}"
 
 
-def _confirmed(confirmed: Sequence[Confirmed]) -> Iterable[str]:
+def _format_confirmed(confirmed: Sequence[ConfirmedTrial]) -> Iterable[str]:
     yield "in real time, against the simulator, a shorter run"
-    for one in confirmed:
-        gap = 100 * (one.real.seconds / one.virtual.seconds - 1)
+    for item in confirmed:
+        gap = 100 * (item.real_time.seconds / item.virtual_time.seconds - 1)
         yield (
-            f"  {shown(one.real.point)}: {one.real.seconds:.1f} s, {one.real.throttled} throttled"
-            f" (expected {one.virtual.seconds:.1f} s, {one.virtual.throttled}; {gap:+.1f} %)"
+            f"  {describe(item.real_time.config)}: {item.real_time.seconds:.1f} s, {item.real_time.throttled} throttled"
+            f" (expected {item.virtual_time.seconds:.1f} s, {item.virtual_time.throttled}; {gap:+.1f} %)"
         )

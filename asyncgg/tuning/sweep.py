@@ -7,30 +7,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from asyncgg.tuning.choose import Choice, candidates, choose, ideal_seconds
+from asyncgg.tuning.choose import Recommendation, candidates, ideal_seconds, recommend
 from asyncgg.tuning.grid import Grid, mean_latency
 from asyncgg.tuning.pool import run_trials
-from asyncgg.tuning.trial import Setup
-from asyncgg.tuning.values import Point, Trial
+from asyncgg.tuning.trial import TrialSetup
+from asyncgg.tuning.values import Configuration, Trial
 
-__all__ = ["Swept", "default_batches", "sweep"]
+__all__ = ["SweepResult", "default_batches", "run_sweep"]
 
-_CANDIDATES: Final = 4
-_FURTHER: Final = 4
+_CANDIDATE_COUNT: Final = 4
+_REPEATS: Final = 4
 """Runs of each candidate with other dice."""
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweepResult:
     """What a sweep came to."""
 
-    setup: Setup
+    setup: TrialSetup
     grid: Grid
     trials: tuple[Trial, ...]
-    best: tuple[Trial, ...]
+    candidates: tuple[Trial, ...]
     """The candidates, best first, the chosen one before all."""
-    choice: Choice | None
-    ideal: float
+    recommendation: Recommendation | None
+    ideal_seconds: float
     """Seconds that the quota itself takes."""
     seconds: float
     """Real ones, spent on it."""
@@ -38,8 +38,8 @@ class Swept:
     @property
     def service_seconds(self) -> float:
         """Time of the service that was gone through."""
-        further = self.choice.further if self.choice else ()
-        return sum(trial.seconds for trial in (*self.trials, *further))
+        repeats = self.recommendation.repeats if self.recommendation else ()
+        return sum(trial.seconds for trial in (*self.trials, *repeats))
 
 
 def default_batches(quota: float) -> int:
@@ -47,36 +47,36 @@ def default_batches(quota: float) -> int:
     return round(min(3000.0, max(300.0, 15 * quota)))
 
 
-def sweep(
+def run_sweep(
     grid: Grid,
-    setup: Setup,
+    setup: TrialSetup,
     *,
     jobs: int | None = None,
     seed: int = 0,
-    extra: Sequence[Point] = (),
+    extra: Sequence[Configuration] = (),
     on_trial: Callable[[int, int], object] = lambda done, total: None,
-) -> Swept:
+) -> SweepResult:
     """Try out every point of the grid and the `extra` ones, then the best few with other dice, and choose.
 
     `on_trial` is told how many trials are done, and of how many. Raises what `run_trials` and `Grid.points` raise.
     """
-    begun = time.monotonic()
-    points = list(dict.fromkeys([*grid.points(), *extra]))
-    total = len(points) + _CANDIDATES * _FURTHER
+    started_at = time.monotonic()
+    configs = list(dict.fromkeys([*grid.configurations(), *extra]))
+    total = len(configs) + _CANDIDATE_COUNT * _REPEATS
     trials = run_trials(
-        [(point, seed) for point in points], setup, jobs=jobs, on_trial=lambda done: on_trial(done, total)
+        [(point, seed) for point in configs], setup, jobs=jobs, on_trial=lambda done: on_trial(done, total)
     )
-    script = setup.script
-    free = script.quota - script.background_rate
-    in_flight = min(free, max(grid.rates)) * mean_latency(script)
-    best = candidates(trials, _CANDIDATES, in_flight, free)
-    orders = [(trial.point, seed + number) for trial in best for number in range(1, _FURTHER + 1)]
-    again = run_trials(orders, setup, jobs=jobs, on_trial=lambda done: on_trial(len(points) + done, total))
+    scenario = setup.scenario
+    available_rate = scenario.quota - scenario.background_rate
+    in_flight = min(available_rate, max(grid.rates)) * mean_latency(scenario)
+    ranked = candidates(trials, _CANDIDATE_COUNT, in_flight, available_rate)
+    specs = [(trial.config, seed + number) for trial in ranked for number in range(1, _REPEATS + 1)]
+    repeats = run_trials(specs, setup, jobs=jobs, on_trial=lambda done: on_trial(len(configs) + done, total))
     pairs: list[tuple[Trial, Sequence[Trial]]] = [
-        (trial, again[number * _FURTHER : (number + 1) * _FURTHER]) for number, trial in enumerate(best)
+        (trial, repeats[number * _REPEATS : (number + 1) * _REPEATS]) for number, trial in enumerate(ranked)
     ]
-    ideal = ideal_seconds(setup.work, free, script.burst)
-    choice = choose(pairs, trials, ideal, in_flight)
-    if choice is not None:
-        best = [choice.trial, *(trial for trial in best if trial is not choice.trial)]
-    return Swept(setup, grid, tuple(trials), tuple(best), choice, ideal, time.monotonic() - begun)
+    ideal = ideal_seconds(setup.workload, available_rate, scenario.burst)
+    recommendation = recommend(pairs, trials, ideal, in_flight)
+    if recommendation is not None:
+        ranked = [recommendation.trial, *(trial for trial in ranked if trial is not recommendation.trial)]
+    return SweepResult(setup, grid, tuple(trials), tuple(ranked), recommendation, ideal, time.monotonic() - started_at)

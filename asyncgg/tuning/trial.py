@@ -17,41 +17,41 @@ from asyncgg.runs.execute import engine_options
 from asyncgg.runs.pace import rate_policy
 from asyncgg.settings import build_settings
 from asyncgg.testing import FakeService, Scenario, run_virtual
-from asyncgg.tuning.block import settings_of
-from asyncgg.tuning.journal import Bench
-from asyncgg.tuning.values import Point, Trial, Work
+from asyncgg.tuning.block import to_settings
+from asyncgg.tuning.journal import TrialJournals
+from asyncgg.tuning.values import Configuration, Trial, Workload
 
-__all__ = ["Setup", "try_out"]
+__all__ = ["TrialSetup", "run_trial"]
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class TrialSetup:
     """What all trials of a sweep have in common."""
 
-    script: Scenario
-    work: Work
+    scenario: Scenario
+    workload: Workload
     documented: float = DOCUMENTED_QUOTA
     """Where the rate policy begins: the quota that AWS documents for the Region, not the described one."""
 
 
-def try_out(point: Point, setup: Setup, bench: Bench, seed: int = 0) -> Trial:
+def run_trial(config: Configuration, setup: TrialSetup, journals: TrialJournals, seed: int = 0) -> Trial:
     """Run the whole work at this point, with the dice of this seed; the same seed gives the same trial."""
-    with bench.journal() as journal:
-        return run_virtual(_run(point, setup, journal, seed))
+    with journals.open_journal() as journal:
+        return run_virtual(_run(config, setup, journal, seed))
 
 
-async def _run(point: Point, setup: Setup, journal: JournalWriter, seed: int) -> Trial:
+async def _run(config: Configuration, setup: TrialSetup, journal: JournalWriter, seed: int) -> Trial:
     await journal.submit(JournalStore.begin_resume)
-    service = FakeService(setup.script, seed=seed, record_log=False)
-    settings = build_settings({"quota": setup.documented}, settings_of(point))
+    service = FakeService(setup.scenario, seed=seed, record_log=False)
+    settings = build_settings({"quota": setup.documented}, to_settings(config))
     options = engine_options(settings)
     engine = Engine(journal, Lane(service, rate_policy(settings, None), retry=options.retry), options)
     clock = asyncio.get_running_loop().time
-    begun = clock()
+    started_at = clock()
     result = await engine.run()
     return Trial(
-        point,
-        clock() - begun,
+        config,
+        clock() - started_at,
         service.sent,
         service.throttled,
         service.most_in_flight,

@@ -7,14 +7,14 @@ from typing import Final
 
 from asyncgg.errors import UsageError
 
-__all__ = ["Point", "Trial", "Work"]
+__all__ = ["Configuration", "Trial", "Workload"]
 
-_MOST: Final = 10_000_000
+_MAX_BATCHES: Final = 10_000_000
 """Batches of a trial: a thousand million things; more would run for days."""
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class Configuration:
     """Settings to be tried out: four that decide how a quota is used, named as in `asyncgg.settings`."""
 
     rate: float
@@ -26,7 +26,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class Workload:
     """What there is to do in a trial: `batches` full requests, spread evenly over `cores` core devices."""
 
     batches: int
@@ -35,10 +35,10 @@ class Work:
     def __post_init__(self) -> None:
         if self.batches < 1 or self.cores < 1:
             raise UsageError(f"a trial needs 1 batch and 1 core at least, not {self.batches} and {self.cores}")
-        if self.batches > _MOST:
-            raise UsageError(f"a trial has {_MOST:,} batches at most, not {self.batches:,}")
+        if self.batches > _MAX_BATCHES:
+            raise UsageError(f"a trial has {_MAX_BATCHES:,} batches at most, not {self.batches:,}")
 
-    def of_core(self, number: int) -> int:
+    def batches_for_core(self, number: int) -> int:
         """Batches of core `number`, counted from 0."""
         return self.batches // self.cores + (number < self.batches % self.cores)
 
@@ -47,12 +47,12 @@ class Work:
 class Trial:
     """What came of one point."""
 
-    point: Point
+    config: Configuration
     seconds: float
     """The run's makespan, in the time of its service."""
     sent: int
     throttled: int
-    most_in_flight: int
+    max_in_flight: int
     complete: bool
     """Whether everything was done; else the run stopped itself, throttled without end."""
 

@@ -30,7 +30,7 @@ from asyncgg.errors import CredentialsError
 from asyncgg.journal import JournalReader
 from asyncgg.model import Reply
 from asyncgg.settings import Settings
-from asyncgg.simulator import DirectTransport, FleetPlan, Service, SimulatorConfig
+from asyncgg.simulator import FleetSpec, InProcessTransport, Service, SimulatorConfig
 from asyncgg.simulator.fleet import Core
 from asyncgg.transport import CallerIdentity, Endpoint
 from asyncgg.transport.reads import MAX_PAGE_SIZE, CoreFilter
@@ -107,7 +107,7 @@ class Both(DirectReads):
         """One request; it is written down what the service took, for whoever outlives this process."""
         await self.house.step("send")
         before = set(self.service.fleet.things.get(core, ()))
-        reply = await DirectTransport(self.service, now=time.time).send(core, things)
+        reply = await InProcessTransport(self.service, now=time.time).send(core, things)
         gone = before - set(self.service.fleet.things.get(core, ()))
         self.house.tell("".join(f"{core} {thing} {thing in gone:d}\n" for thing in things).encode())
         await self.house.step("sent")
@@ -171,8 +171,8 @@ class House:
         things: dict[str, dict[str, float]] = {name: {} for name in names}
         for one in self.known:
             things[one.core][one.thing] = now - one.age
-        plan = FleetPlan(tuple(Core(name, last_status_update=now) for name in names), things)
-        self.service = Service(SimulatorConfig(rate=float("inf"), latency_ms=0.0), plan=plan, now=now)
+        plan = FleetSpec(tuple(Core(name, last_status_update=now) for name in names), things)
+        self.service = Service(SimulatorConfig(rate=float("inf"), latency_ms=0.0), fleet_spec=plan, now=now)
         self.unregistered = {one.thing for one in self.known if not one.registered}
         self.retired = {one.thing for one in self.known if one.retired}
         self.goes: set[Pair] = {(one.core, one.thing) for one in self.known if one.goes}

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from asyncgg.simulator import FleetPlan
+from asyncgg.simulator import FleetSpec
 from benchmarks.cleanup import faults_of, furnish, policy_text, scenario
 from tests.cli.conftest import Serve, cli, serve
 from tests.cli.support import Cli
@@ -22,7 +22,7 @@ __all__ = ["cli", "serve"]
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 
-FLEET = FleetPlan.of({"core-1": ["tmp-1", "tmp-2", "fine-1"], "core-2": ["tmp-3", "fine-2"]}, 1000.0)
+FLEET = FleetSpec.from_things({"core-1": ["tmp-1", "tmp-2", "fine-1"], "core-2": ["tmp-3", "fine-2"]}, 1000.0)
 POLICY = "[[rule]]\nid = 'leftovers'\nname = 'tmp-*'\n"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from asyncgg.cli import main
-from asyncgg.simulator import FleetPlan, Simulator
+from asyncgg.simulator import FleetSpec, Simulator
 from tests.cli.support import Cli, Ended, environment, fleet, rows
 from tests.simulator.support import beside, quick
 
@@ -46,7 +46,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Serve]:
     """Start a simulator, point AWS_ENDPOINT_URL to it and write its manifest as fleet.csv."""
     with ExitStack() as stack:
 
-        def start(plan: FleetPlan | None = None, **settings: Any) -> Simulator:
+        def start(plan: FleetSpec | None = None, **settings: Any) -> Simulator:
             plan = plan or fleet()
             simulator = stack.enter_context(beside(quick(**settings), plan))
             monkeypatch.setenv("AWS_ENDPOINT_URL", simulator.url)

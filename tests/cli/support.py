@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asyncgg.simulator import FleetPlan
+from asyncgg.simulator import FleetSpec
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "nobody's"}
 
@@ -39,14 +39,14 @@ class Ended:
 Cli = Callable[..., Ended]
 
 
-def fleet(cores: int = 3, things: int = 4) -> FleetPlan:
+def fleet(cores: int = 3, things: int = 4) -> FleetSpec:
     """A small fleet: core-1 with thing-1-1, thing-1-2 and so on."""
-    return FleetPlan.of(
+    return FleetSpec.from_things(
         {f"core-{c}": [f"thing-{c}-{t}" for t in range(1, things + 1)] for c in range(1, cores + 1)}, now=1000.0
     )
 
 
-def rows(plan: FleetPlan) -> str:
+def rows(plan: FleetSpec) -> str:
     """The manifest of a fleet."""
     return "core,thing\n" + "".join(f"{core},{thing}\n" for core, thing in plan.pairs())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncgg.simulator import FleetPlan
+from asyncgg.simulator import FleetSpec
 from tests.cli.conftest import Serve
 from tests.cli.support import Cli, fleet
 
@@ -126,7 +126,7 @@ def test_guards_that_are_content_let_it_pass(cli: Cli, serve: Serve) -> None:
 
 def test_the_abort_rule_is_4(cli: Cli, serve: Serve) -> None:
     """Too many failed things stop the run: exit 4, the reason said, what is left pending and resumable."""
-    serve(FleetPlan.of({f"core-{n}": [] for n in range(1, 41)}, now=1000.0))
+    serve(FleetSpec.from_things({f"core-{n}": [] for n in range(1, 41)}, now=1000.0))
     Path("fleet.csv").write_text("core,thing\n" + "".join(f"core-{n},x\n" for n in range(1, 41)), encoding="utf-8")
     ended = cli(
         "disassociate", "fleet.csv", "--yes", "--rate", 100, "--concurrency", 1, "--abort-at", 50, "--abort-after", 5

@@ -17,7 +17,7 @@ import pytest
 
 from asyncgg.inventory import Snapshot
 from asyncgg.inventory.writer import snapshot_lock
-from asyncgg.simulator import FleetPlan
+from asyncgg.simulator import FleetSpec
 from tests.cli.conftest import Serve
 from tests.cli.support import Cli, fleet
 
@@ -94,7 +94,7 @@ def test_interrupted_then_on(cli: Cli, serve: Serve) -> None:
 
 def test_where(cli: Cli, serve: Serve) -> None:
     """Each thing with its cores and since when, from a snapshot or a sweep; exit 3 when one is on no core."""
-    simulator = serve(FleetPlan.of({"a": ["x", "y"], "b": ["x"]}, now=1_700_000_000.0))
+    simulator = serve(FleetSpec.from_things({"a": ["x", "y"], "b": ["x"]}, now=1_700_000_000.0))
     assert cli("inventory", *FAST).code == 0
     sent = len(simulator.service.counters.log)
     found = cli("where", "x", "--inventory", "fleet.db")
@@ -185,7 +185,7 @@ def test_two_at_once_for_one_place(cli: Cli, serve: Serve) -> None:
 
 def test_diff(cli: Cli, serve: Serve) -> None:
     """What appeared and vanished, as lines, as JSON and as a list; snapshots of different fleets are not compared."""
-    simulator = serve(FleetPlan.of({"a": ["x", "y"], "b": ["x"]}, now=1_700_000_000.0))
+    simulator = serve(FleetSpec.from_things({"a": ["x", "y"], "b": ["x"]}, now=1_700_000_000.0))
     assert cli("inventory", *FAST, "--out", "old.db").code == 0
     simulator.service.fleet.disassociate("a", "x")
     simulator.service.fleet.associate("b", "z", 1_700_000_000.0)

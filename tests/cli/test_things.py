@@ -15,13 +15,13 @@ import pytest
 from asyncgg.cli import finding
 from asyncgg.journal import JournalReader
 from asyncgg.runs.evidence import ProvenanceKind, provenance_from_meta
-from asyncgg.simulator import FleetPlan, Simulator
+from asyncgg.simulator import FleetSpec, Simulator
 from tests.cli.conftest import Serve
 from tests.cli.support import Cli, Ended, environment, start, wait_until
 
 RATE = ("--rate", "500")
 GO = (*RATE, "--yes", "--json", "--journal", "run.journal")
-FLEET = FleetPlan.of({"core-1": ["a", "b"], "core-2": ["b", "c"], "core-3": []}, now=1000.0)
+FLEET = FleetSpec.from_things({"core-1": ["a", "b"], "core-2": ["b", "c"], "core-3": []}, now=1000.0)
 
 
 @pytest.fixture

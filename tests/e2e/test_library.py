@@ -16,7 +16,7 @@ import pytest
 import asyncgg
 from asyncgg import ManifestError, Run, RunState, ThingState
 from asyncgg.manifest import Row
-from asyncgg.simulator import DirectTransport, Service, Simulator, SimulatorConfig
+from asyncgg.simulator import InProcessTransport, Service, Simulator, SimulatorConfig
 from tests.e2e.journals import CLAIMED, DONE, PENDING, of_state
 from tests.simulator.support import beside
 
@@ -51,7 +51,7 @@ def associated(service: Service) -> set[Pair]:
 
 async def streamed(service: Service) -> AsyncIterator[Pair]:
     """The manifest as an asynchronous source."""
-    for pair in service.plan.pairs():
+    for pair in service.fleet_spec.pairs():
         yield pair.core, pair.thing
         await asyncio.sleep(0)
 
@@ -60,7 +60,7 @@ async def test_from_an_async_iterable_to_outcomes_and_summary() -> None:
     """Every pair of the source comes back once as an outcome, over real sockets, and the summary counts them."""
     config = SimulatorConfig(cores=5, things=30, latency_ms=5, rate=1000, missing_things=3)
     async with Simulator(config) as simulator:
-        pairs = {tuple(pair) for pair in simulator.service.plan.pairs()}
+        pairs = {tuple(pair) for pair in simulator.service.fleet_spec.pairs()}
         async with Run(
             streamed(simulator.service), endpoint_url=simulator.url, rate=200, journal=Path("run.journal")
         ) as run:
@@ -92,7 +92,7 @@ def test_one_line_for_a_script() -> None:
 async def test_breaking_out_early_lets_the_run_end() -> None:
     """Who leaves the stream of outcomes and then the block gets a complete run: outcomes nobody fetches are no loss."""
     service = a_service()
-    async with Run(service.plan.pairs(), transport=DirectTransport(service)) as run:
+    async with Run(service.fleet_spec.pairs(), transport=InProcessTransport(service)) as run:
         async for outcome in run.outcomes():
             assert outcome.ok
             break
@@ -104,8 +104,10 @@ async def test_breaking_out_early_lets_the_run_end() -> None:
 async def test_stop_ends_it_resumable_and_resume_ends_it_wholly() -> None:
     """stop() lets what is in flight end; resume, given the journal, sends only the rest."""
     service = a_service(latency_ms=20)
-    transport = DirectTransport(service)
-    async with Run(service.plan.pairs(), transport=transport, rate=50, burst=1, journal=Path("run.journal")) as run:
+    transport = InProcessTransport(service)
+    async with Run(
+        service.fleet_spec.pairs(), transport=transport, rate=50, burst=1, journal=Path("run.journal")
+    ) as run:
         async for _ in run.outcomes():
             run.stop("enough")
             break
@@ -121,8 +123,8 @@ async def test_stop_ends_it_resumable_and_resume_ends_it_wholly() -> None:
 async def test_retry_takes_what_failed() -> None:
     """retry sends the failed things again, and nothing else, until all is done."""
     service = a_service(fault=("entry:ValidationException@device-00001?",))
-    transport = DirectTransport(service)
-    first = await asyncgg.disassociate(service.plan.pairs(), transport=transport, journal=Path("run.journal"))
+    transport = InProcessTransport(service)
+    first = await asyncgg.disassociate(service.fleet_spec.pairs(), transport=transport, journal=Path("run.journal"))
     assert (first.state, first.failed, first.failures) == (RunState.PARTIAL, 10, {"ValidationException": 10})
     service.set_faults(())
     second = await asyncgg.retry("run.journal", transport=transport)
@@ -134,10 +136,12 @@ async def test_retry_takes_what_failed() -> None:
 async def test_an_exception_in_the_body_ends_the_run_resumable() -> None:
     """What the caller's own code raises comes out unchanged, and the journal can be resumed."""
     service = a_service(latency_ms=20)
-    transport = DirectTransport(service)
+    transport = InProcessTransport(service)
 
     async def work() -> None:
-        async with Run(service.plan.pairs(), transport=transport, rate=50, burst=1, journal=Path("run.journal")) as run:
+        async with Run(
+            service.fleet_spec.pairs(), transport=transport, rate=50, burst=1, journal=Path("run.journal")
+        ) as run:
             async for _ in run.outcomes():
                 raise ZeroDivisionError
 
@@ -152,11 +156,13 @@ async def test_an_exception_in_the_body_ends_the_run_resumable() -> None:
 async def test_cancelled_it_leaves_a_resumable_journal() -> None:
     """A cancelled run raises CancelledError, lets go of the journal, and what it had written down is true."""
     service = a_service(latency_ms=20)
-    transport = DirectTransport(service)
+    transport = InProcessTransport(service)
     begun = asyncio.Event()
 
     async def work() -> None:
-        async with Run(service.plan.pairs(), transport=transport, rate=50, burst=1, journal=Path("run.journal")) as run:
+        async with Run(
+            service.fleet_spec.pairs(), transport=transport, rate=50, burst=1, journal=Path("run.journal")
+        ) as run:
             async for _ in run.outcomes():
                 begun.set()
 
@@ -177,7 +183,7 @@ async def test_a_slow_consumer_holds_the_run(monkeypatch: pytest.MonkeyPatch) ->
     """Outcomes nobody fetches do not pile up without end: sending waits, and goes on when they are fetched."""
     monkeypatch.setattr("asyncgg.runs.library._HIGH", 200)
     service = a_service(cores=60)
-    async with Run(service.plan.pairs(), transport=DirectTransport(service), rate=5000, concurrency=2) as run:
+    async with Run(service.fleet_spec.pairs(), transport=InProcessTransport(service), rate=5000, concurrency=2) as run:
         stream = run.outcomes()
         fetched = [await anext(stream)]
         seen = 0
@@ -192,7 +198,7 @@ async def test_a_slow_consumer_holds_the_run(monkeypatch: pytest.MonkeyPatch) ->
 async def test_a_wrong_source_sends_nothing_and_leaves_nothing() -> None:
     """Bad rows, no rows, and a source that breaks: an error before the first request, and no journal."""
     service = a_service()
-    transport = DirectTransport(service)
+    transport = InProcessTransport(service)
 
     def breaking() -> Iterator[Pair]:
         yield ("core-00001", "device-000001")

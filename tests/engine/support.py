@@ -14,7 +14,7 @@ from asyncgg.journal import Importer, JournalReader, JournalWriter, OutcomeRow
 from asyncgg.model import Outcome, Reply, ThingState
 from asyncgg.ratelimit import AdaptiveRate, FixedRate
 from asyncgg.simulator.config import SimulatorConfig
-from asyncgg.simulator.direct import DirectTransport
+from asyncgg.simulator.direct import InProcessTransport
 from asyncgg.simulator.service import Service
 
 __all__ = ["Bench", "Recorder", "journal_of"]
@@ -34,7 +34,7 @@ def journal_of(path: Path, pairs: Pairs) -> Path:
 class Recorder:
     """A transport that notes what passes through it on its way to another."""
 
-    inner: DirectTransport
+    inner: InProcessTransport
     starts: list[tuple[float, str, tuple[str, ...]]] = field(default_factory=list)
     now_in_flight: int = 0
     most_in_flight: int = 0
@@ -67,7 +67,7 @@ class Bench:
         self.path = path
         self.loop = asyncio.get_running_loop()
         self.service = Service(config, now=self.loop.time())
-        self.transport = Recorder(DirectTransport(self.service, timeout=timeout))
+        self.transport = Recorder(InProcessTransport(self.service, timeout=timeout))
         self.pairs = [*(only if only is not None else manifest_of(self.service)), *extra]
         self.events: list[Event] = []
         self.engine: Engine | None = None
@@ -127,4 +127,4 @@ class Bench:
 
 def manifest_of(service: Service) -> list[tuple[str, str]]:
     """The pairs a manifest of the simulated fleet holds, those that do not exist among them."""
-    return list(service.plan.pairs())
+    return list(service.fleet_spec.pairs())

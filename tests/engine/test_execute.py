@@ -11,7 +11,7 @@ from asyncgg.model import RunState
 from asyncgg.runs import execute
 from asyncgg.settings import Settings
 from asyncgg.simulator.config import SimulatorConfig
-from asyncgg.simulator.direct import DirectTransport
+from asyncgg.simulator.direct import InProcessTransport
 from asyncgg.simulator.service import Service
 from tests.engine.support import journal_of
 
@@ -20,8 +20,8 @@ from tests.engine.support import journal_of
 async def test_cancelled_while_it_opens_it_leaves_no_lock(tmp_path: Path, rounds: int) -> None:
     """Cancelled while the journal is being opened, the same program can run it at once."""
     service = Service(SimulatorConfig(cores=2, things=10, latency_ms=0.0))
-    journal_of(tmp_path / "j", list(service.plan.pairs()))
-    settings, transport = Settings(rate=100.0), DirectTransport(service)
+    journal_of(tmp_path / "j", list(service.fleet_spec.pairs()))
+    settings, transport = Settings(rate=100.0), InProcessTransport(service)
     first = asyncio.create_task(execute(tmp_path / "j", settings, transport=transport))
     for _ in range(rounds):
         await asyncio.sleep(0)

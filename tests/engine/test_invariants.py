@@ -37,7 +37,7 @@ def services(draw: st.DrawFn) -> SimulatorConfig:
     return SimulatorConfig(
         cores=draw(st.integers(1, 6)),
         things=draw(st.integers(1, 260)),
-        skew=draw(st.sampled_from([0.0, 1.0])),
+        size_skew=draw(st.sampled_from([0.0, 1.0])),
         seed=draw(st.integers(0, 1000)),
         missing_things=draw(st.integers(0, 4)),
         missing_cores=draw(st.integers(0, 2)),
@@ -73,7 +73,7 @@ def test_every_thing_ends_with_exactly_one_outcome(
         bench.check_announced()
         assert all(row.state in FINAL for row in bench.rows())
         assert bench.transport.most_in_flight <= concurrency
-        assert bench.service.counters.most_in_flight_per_core <= per_core
+        assert bench.service.counters.max_in_flight_per_core <= per_core
         times = [time for time, _, _ in bench.transport.starts]
         for first, last in itertools.combinations(range(0, len(times), max(1, len(times) // 30)), 2):
             assert last - first + 1 <= rate * (times[last] - times[first]) + burst + 1e-6
@@ -140,7 +140,7 @@ def finish_and_compare(bench: Bench) -> None:
 
 def missing(bench: Bench) -> set[tuple[str, str]]:
     """Pairs of the manifest that never existed."""
-    existed = {(core, thing) for core, things in bench.service.plan.things.items() for thing in things}
+    existed = {(core, thing) for core, things in bench.service.fleet_spec.things.items() for thing in things}
     return set(bench.pairs) - existed
 
 

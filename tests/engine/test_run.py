@@ -249,7 +249,7 @@ async def test_per_core_and_concurrency_are_bounds(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "j", config(cores=4, things=1000, latency_ms=500.0))
     await bench.start(rate=1000.0, options=EngineOptions(concurrency=6, per_core=2))
     assert bench.transport.most_in_flight == 6
-    assert bench.service.counters.most_in_flight_per_core <= 2
+    assert bench.service.counters.max_in_flight_per_core <= 2
     bench.check()
 
 

@@ -16,10 +16,10 @@ from asyncgg.events import Event
 from asyncgg.inventory import FleetScan, ScanOptions, ScanResult, Snapshot, scan_fleet
 from asyncgg.model import ClientDevice, CoreDevice, ErrorResponse, NoResponse, Reply
 from asyncgg.ratelimit import AdaptiveRate, FixedRate
-from asyncgg.simulator import FleetPlan
+from asyncgg.simulator import FleetSpec
 from asyncgg.simulator.config import SimulatorConfig
 from asyncgg.simulator.service import Service
-from asyncgg.simulator.wire import Fate, Request
+from asyncgg.simulator.wire import Delivery, Request
 from asyncgg.transport.answer import HttpResponse
 from asyncgg.transport.pages import parse_core_page, parse_device_page
 from asyncgg.transport.reads import CoreFilter, Page
@@ -34,10 +34,12 @@ _HEADERS = {
 }
 
 
-def fleet(sizes: Mapping[str, int] | Sequence[int]) -> FleetPlan:
+def fleet(sizes: Mapping[str, int] | Sequence[int]) -> FleetSpec:
     """Cores of so many things each, names unique over the fleet."""
     named = sizes if isinstance(sizes, Mapping) else {f"core-{number:03}": size for number, size in enumerate(sizes)}
-    return FleetPlan.of({core: [f"{core}-{number:04}" for number in range(size)] for core, size in named.items()}, 7.0)
+    return FleetSpec.from_things(
+        {core: [f"{core}-{number:04}" for number in range(size)] for core, size in named.items()}, 7.0
+    )
 
 
 @dataclass
@@ -93,11 +95,11 @@ class DirectReads:
             Request("GET", f"{path}?{query}", _HEADERS, b""), asyncio.get_running_loop().time()
         )
         rest = answer.delay - way
-        if answer.fate is Fate.HANG or answer.delay > self.timeout:
+        if answer.delivery is Delivery.HANG or answer.delay > self.timeout:
             await asyncio.sleep(max(0.0, self.timeout - way))
             return NoResponse("timeout", "no answer", sent=True)
         await asyncio.sleep(rest)
-        if answer.fate is not Fate.REPLY:
+        if answer.delivery is not Delivery.REPLY:
             return NoResponse("reset", "connection reset by peer", sent=True)
         headers = {name.lower(): value for name, value in answer.headers.items()}
         return HttpResponse(answer.status, headers, answer.body)
@@ -109,11 +111,11 @@ class Bench:
     To be made inside the virtual loop.
     """
 
-    def __init__(self, path: Path, plan: FleetPlan, **config: Any) -> None:
+    def __init__(self, path: Path, plan: FleetSpec, **config: Any) -> None:
         self.path = path
         self.loop = asyncio.get_running_loop()
         settings = SimulatorConfig(**{"rate": float("inf"), "latency_ms": 20.0, **config})
-        self.service = Service(settings, plan=plan, now=self.loop.time())
+        self.service = Service(settings, fleet_spec=plan, now=self.loop.time())
         self.reads = DirectReads(self.service)
         self.events: list[Event] = []
         self.lane: Lane | None = None

@@ -34,7 +34,7 @@ def be_a_sweep(path: Path, told: int) -> NoReturn:
     """Sweep until the end, in a process of its own; exit code 0 when it came to it. A byte to `told` for each page."""
 
     async def run() -> None:
-        service = Service(SimulatorConfig(rate=float("inf"), latency_ms=1.0), plan=PLAN, now=time.time())
+        service = Service(SimulatorConfig(rate=float("inf"), latency_ms=1.0), fleet_spec=PLAN, now=time.time())
         reads = DirectReads(service, before=lambda core, token: os.write(told, b".") and None)
         lane = Lane(reads, FixedRate(1500.0, burst=10.0))
         assert (await scan_fleet(path, lane, reads)).finished

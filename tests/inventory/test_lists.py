@@ -17,7 +17,7 @@ from asyncgg.inventory.difference import DiffCounts, SnapshotDiff, incompatibili
 from asyncgg.inventory.export import COLUMNS, export, export_format
 from asyncgg.manifest import open_manifest
 from asyncgg.model import ErrorResponse
-from asyncgg.simulator import FleetPlan
+from asyncgg.simulator import FleetSpec
 from asyncgg.testing import run_virtual
 
 from .support import Bench, fleet
@@ -25,7 +25,7 @@ from .support import Bench, fleet
 DENIED = ErrorResponse(403, "AccessDeniedException", "no")
 
 
-def taken(path: Path, plan: FleetPlan, *, denied: str = "", **how: object) -> Path:
+def taken(path: Path, plan: FleetSpec, *, denied: str = "", **how: object) -> Path:
     """A finished snapshot of a fleet."""
 
     async def take() -> None:
@@ -54,7 +54,7 @@ def test_an_export_is_a_manifest(tmp_path: Path, name: str) -> None:
 
 def test_the_columns_of_an_export(tmp_path: Path) -> None:
     """Times are ISO 8601 in UTC, in every format the same; what is not known is empty."""
-    path = taken(tmp_path / "fleet.db", FleetPlan.of({"a": ["x"]}, now=1_700_000_000.25))
+    path = taken(tmp_path / "fleet.db", FleetSpec.from_things({"a": ["x"]}, now=1_700_000_000.25))
     when = "2023-11-14T22:13:20.250Z"
     with Snapshot(path) as snapshot:
         for name in ("x.csv", "x.jsonl", "x.csv.gz", "x.parquet"):
@@ -99,8 +99,8 @@ def test_the_difference_is_that_of_the_sets(before: Cores, after: Cores, lost: s
     """What appeared and what vanished, of cores and of associations, is what the sets say; a core that could not be
     listed in the new one is left out, and told."""
     with tempfile.TemporaryDirectory() as folder:
-        old = taken(Path(folder) / "old.db", FleetPlan.of(before))
-        new = taken(Path(folder) / "new.db", FleetPlan.of(after), denied=lost)
+        old = taken(Path(folder) / "old.db", FleetSpec.from_things(before))
+        new = taken(Path(folder) / "new.db", FleetSpec.from_things(after), denied=lost)
         unknown = {lost} & after.keys()
         if unknown == after.keys() and unknown:
             return  # denied everywhere: such a sweep is not finished, and not compared

@@ -19,7 +19,7 @@ from asyncgg.inventory.books import ScanState
 from asyncgg.inventory.opening import ScanScope
 from asyncgg.inventory.writer import SnapshotWriter
 from asyncgg.model import NoResponse, RunState
-from asyncgg.simulator import FleetPlan
+from asyncgg.simulator import FleetSpec
 from asyncgg.transport.reads import CoreFilter
 
 from .support import Bench, fleet
@@ -224,7 +224,9 @@ async def test_a_scope_must_be_sound() -> None:
 
 async def test_a_full_disk_stops_the_asking(tmp_path: Path) -> None:
     """When a page cannot be written nothing further is asked for; with room again the sweep goes on."""
-    bench = Bench(tmp_path / "fleet.db", FleetPlan.of({f"c{n}": [f"{n}-{t}" for t in range(99)] for n in range(99)}))
+    bench = Bench(
+        tmp_path / "fleet.db", FleetSpec.from_things({f"c{n}": [f"{n}-{t}" for t in range(99)] for n in range(99)})
+    )
     with pytest.raises(SnapshotWriteError, match="the disk is full; free some space"):
         await _sweep_in(bench, pages=20)
     asked = len(bench.reads.asked)

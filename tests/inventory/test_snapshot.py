@@ -15,20 +15,20 @@ from asyncgg.errors import SnapshotError
 from asyncgg.inventory import AssociationRecord, CoreState, Origin, Snapshot
 from asyncgg.journal import Importer
 from asyncgg.model import CoreDevice, ErrorResponse
-from asyncgg.simulator import FleetPlan
+from asyncgg.simulator import FleetSpec
 
 from .support import Bench
 
 pytestmark = pytest.mark.virtual
 
-PLAN = FleetPlan.of({"a": ["x", "y"], "b": ["x", "z"], "c": []}, now=7.0)
+PLAN = FleetSpec.from_things({"a": ["x", "y"], "b": ["x", "z"], "c": []}, now=7.0)
 A_X, A_Y, B_X, B_Z = (AssociationRecord(core, thing, 7.0) for core, thing in ("ax", "ay", "bx", "bz"))
 
 
 @pytest_asyncio.fixture
 async def path(tmp_path: Path) -> Path:
     """A finished snapshot of PLAN, in which core d was denied."""
-    plan = FleetPlan.of({**PLAN.things, "d": ["w"]}, now=7.0)
+    plan = FleetSpec.from_things({**PLAN.things, "d": ["w"]}, now=7.0)
     bench = Bench(tmp_path / "fleet.db", plan)
     bench.reads.before = lambda core, token: ErrorResponse(403, "AccessDeniedException", "no") if core == "d" else None
     await bench.start(origin=Origin("123456789012", "eu-west-1", "https://x"))

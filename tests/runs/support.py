@@ -17,7 +17,7 @@ from asyncgg.runs import JournalBuilder
 from asyncgg.runs.evidence import ProvenanceKind, provenance_to_meta
 from asyncgg.runs.undoing import PriorState, prepare_undo
 from asyncgg.settings import Settings
-from asyncgg.simulator import DirectTransport, FleetPlan, Service, SimulatorConfig
+from asyncgg.simulator import FleetSpec, InProcessTransport, Service, SimulatorConfig
 
 Pair = tuple[str, str]
 
@@ -28,7 +28,7 @@ LISTED = provenance_to_meta(ProvenanceKind.LISTING, "fleet.db", 1.0)
 def a_service(fleet: dict[str, list[str]], *faults: str, **settings: Any) -> Service:
     """A service with this fleet, without latency or quota."""
     config = SimulatorConfig(**{"latency_ms": 0.0, "rate": float("inf"), "fault": faults, **settings})
-    return Service(config, plan=FleetPlan.of(fleet))
+    return Service(config, fleet_spec=FleetSpec.from_things(fleet))
 
 
 def associated(service: Service) -> set[Pair]:
@@ -54,7 +54,7 @@ async def run(
     try:
         await journal.submit(lambda store: store.begin_retry() if retry else store.begin_resume())
         operation = parse_operation(await journal.submit(lambda store: store.get("operation")), path)
-        transport = DirectTransport(service, operation=operation, timeout=1.0)
+        transport = InProcessTransport(service, operation=operation, timeout=1.0)
         retries = RetryPolicy(attempts, attempts)
         options = EngineOptions(
             retry=retries, codes=CodeTable({gone: "gone"} if gone else {}, operation), stall_timeout=1e9

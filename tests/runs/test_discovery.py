@@ -25,7 +25,7 @@ from asyncgg.runs.evidence import ProvenanceKind, provenance_from_meta
 from asyncgg.runs.found_run import disassociate_cores, disassociate_things
 from asyncgg.runs.plan import MissingNames, MissingReason
 from asyncgg.settings import Settings
-from asyncgg.simulator import DirectTransport
+from asyncgg.simulator import InProcessTransport
 from asyncgg.transport import CoreFilter, Endpoint
 from tests.runs.support import a_service, associated
 
@@ -248,7 +248,7 @@ async def test_the_library_does_it_too(tmp_path: Path) -> None:
     snapshot = a_snapshot(tmp_path / "fleet.db", FLEET)
     service = a_service(FLEET)
     service.fleet.disassociate("core-1", "b")
-    how: dict[str, Any] = {"inventory": snapshot, "transport": DirectTransport(service, timeout=1.0), "rate": 100.0}
+    how: dict[str, Any] = {"inventory": snapshot, "transport": InProcessTransport(service, timeout=1.0), "rate": 100.0}
     summary = await disassociate_things(["b"], journal=tmp_path / "1.journal", **how)
     assert (summary.state, summary.disassociated, summary.already) == (RunState.COMPLETE, 2, 1)
     assert associated(service) == {("core-1", "a"), ("core-2", "c")}

@@ -17,7 +17,7 @@ from asyncgg.manifest.only import Selection
 from asyncgg.model import Operation
 from asyncgg.runs.undoing import UndoDecision, decide, prepare_undo
 from asyncgg.settings import Settings
-from asyncgg.simulator import DirectTransport
+from asyncgg.simulator import InProcessTransport
 from asyncgg.testing import run_virtual
 from tests.journal.support import quick_folder
 from tests.runs.support import LISTED, SETTINGS, Pair, a_service, associated, prepared, removed, run, undone
@@ -260,9 +260,9 @@ def test_evidence_that_cannot_be_read(tmp_path: Path, damage: str) -> None:
 async def test_the_library_undoes(tmp_path: Path) -> None:
     """One call takes back a run; until the first request is sent nothing is left behind when it is refused."""
     service = a_service(FLEET)
-    await asyncgg.disassociate(PAIRS, transport=DirectTransport(service), journal=tmp_path / "run", rate=10_000)
+    await asyncgg.disassociate(PAIRS, transport=InProcessTransport(service), journal=tmp_path / "run", rate=10_000)
     assert not associated(service)
-    transport = DirectTransport(service, operation=Operation.ASSOCIATE)
+    transport = InProcessTransport(service, operation=Operation.ASSOCIATE)
     with pytest.raises(UsageError, match="--assume-associated"):
         await asyncgg.undo(tmp_path / "run", into=tmp_path / "undo", transport=transport)
     assert not (tmp_path / "undo").exists()

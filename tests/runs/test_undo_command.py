@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncgg.simulator import FleetPlan, Simulator
+from asyncgg.simulator import FleetSpec, Simulator
 from tests.cli.conftest import Serve
 from tests.cli.support import Cli, environment, fleet, start, wait_until
 
@@ -63,7 +63,7 @@ def test_the_refusal_is_one_line_and_leaves_nothing(cli: Cli, serve: Serve, tmp_
 
 def test_a_part_may_come_through_a_pipe(cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """A named pipe and standard input are read once, and pairs stay pairs."""
-    serve(FleetPlan.of({"core-1": ["both"], "core-2": ["both"]}, now=1000.0))
+    serve(FleetSpec.from_things({"core-1": ["both"], "core-2": ["both"]}, now=1000.0))
     _begin(cli)
     os.mkfifo("only.pipe")
     writer = threading.Thread(target=Path("only.pipe").write_text, args=("core,thing\ncore-1,both\n",))
@@ -171,7 +171,7 @@ def test_missing_permission_is_named(cli: Cli, serve: Serve) -> None:
 def test_only_a_snapshot_from_before_speaks(cli: Cli, serve: Serve, tmp_path: Path) -> None:
     """--inventory: a snapshot from before the run is evidence of what it holds; a later one is refused, and so is one
     of another fleet, a journal, or half a sweep."""
-    plan = FleetPlan.of({"core-1": ["a", "b"], "core-2": []}, now=1.0)
+    plan = FleetSpec.from_things({"core-1": ["a", "b"], "core-2": []}, now=1.0)
     simulator = serve(plan, not_found="success")
     (tmp_path / "fleet.csv").write_text("core,thing\ncore-1,a\ncore-1,b\ncore-2,stranger\n")
     assert cli("inventory", "--out", "before.db", "--rate", 500, "--quiet").code == 0

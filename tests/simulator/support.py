@@ -13,12 +13,12 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from asyncgg.simulator import Answer, FleetPlan, Request, Service, Simulator, SimulatorConfig
+from asyncgg.simulator import FleetSpec, Request, Response, Service, Simulator, SimulatorConfig
 
 ROOT = "/greengrass/v2/coreDevices"
 ENDPOINT = "http://127.0.0.1:1"
 SECRET = "a secret of nobody"
-THREE = FleetPlan.of({"core-1": ["a", "b", "c"], "core-2": ["d"], "core:3": []}, now=1000.0)
+THREE = FleetSpec.from_things({"core-1": ["a", "b", "c"], "core-2": ["d"], "core:3": []}, now=1000.0)
 
 
 def signed(
@@ -47,18 +47,18 @@ def batch(core: str, things: Sequence[str], action: str = "disassociateClientDev
     return signed("POST", f"{ROOT}/{core}/{action}", body, **how)
 
 
-def service(plan: FleetPlan = THREE, **settings: Any) -> Service:
+def service(plan: FleetSpec = THREE, **settings: Any) -> Service:
     """A service with a small fleet, no latency and no quota unless `settings` say so."""
     config = SimulatorConfig(**{"latency_ms": 0.0, "rate": float("inf"), **settings})
-    return Service(config, plan=plan, now=1000.0)
+    return Service(config, fleet_spec=plan, now=1000.0)
 
 
-def read(answer: Answer) -> Any:
+def read(answer: Response) -> Any:
     """The JSON of an answer's body."""
     return json.loads(answer.body)
 
 
-def kind(answer: Answer) -> str:
+def kind(answer: Response) -> str:
     """The error's code as a client reads it, empty for none."""
     return answer.headers.get("x-amzn-ErrorType", "")
 
@@ -69,12 +69,12 @@ def quick(**settings: Any) -> SimulatorConfig:
 
 
 @contextmanager
-def beside(config: SimulatorConfig, plan: FleetPlan | None = THREE) -> Iterator[Simulator]:
+def beside(config: SimulatorConfig, plan: FleetSpec | None = THREE) -> Iterator[Simulator]:
     """A simulator that serves in a thread of its own, for clients that are not asynchronous."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    simulator = Simulator(config, plan=plan)
+    simulator = Simulator(config, fleet_spec=plan)
     try:
         asyncio.run_coroutine_threadsafe(simulator.start(), loop).result(10)
         yield simulator

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from asyncgg.model import Accepted, EntryError, ErrorResponse, NoResponse
-from asyncgg.simulator import DirectTransport
+from asyncgg.simulator import InProcessTransport
 
 from .support import service
 
 
 async def test_accepted() -> None:
     """Success carries the error entries word for word; nothing else is in them."""
-    reply = await DirectTransport(service()).send("core-1", ["a", "x"])
+    reply = await InProcessTransport(service()).send("core-1", ["a", "x"])
     assert isinstance(reply, Accepted)
     message = "Client device x is not associated with core device core-1."
     assert reply.errors == (EntryError("x", "ResourceNotFoundException", message),)
@@ -21,7 +21,7 @@ async def test_accepted() -> None:
 
 async def test_refused() -> None:
     """Errors carry status, code and the members of their kind."""
-    transport = DirectTransport(service(rate=0.001, burst=2.0, retry_after="5"), now=lambda: 1000.0)
+    transport = InProcessTransport(service(rate=0.001, burst=2.0, retry_after="5"), now=lambda: 1000.0)
     missing = await transport.send("no:where", ["a"])
     assert isinstance(missing, ErrorResponse)
     assert (missing.status, missing.code, missing.resource_id) == (404, "ResourceNotFoundException", "no:where")
@@ -48,7 +48,7 @@ async def test_refused() -> None:
 async def test_unanswered(fault: str, kind: str, applied: bool) -> None:
     """A lost reply says how it was lost, and that the request was sent."""
     simulated = service(fault=(fault,))
-    reply = await DirectTransport(simulated, timeout=0.0).send("core-1", ["a"])
+    reply = await InProcessTransport(simulated, timeout=0.0).send("core-1", ["a"])
     assert isinstance(reply, NoResponse)
     assert (reply.kind, reply.sent) == (kind, True)
     assert ("a" not in simulated.fleet.things["core-1"]) is applied
@@ -57,7 +57,7 @@ async def test_unanswered(fault: str, kind: str, applied: bool) -> None:
 
 async def test_another_key_cures_an_expired_token() -> None:
     """The access key id can be exchanged between two requests."""
-    transport = DirectTransport(service(fault=("expired-token@OLD",)), access_key="OLD")
+    transport = InProcessTransport(service(fault=("expired-token@OLD",)), access_key="OLD")
     refused = await transport.send("core-1", ["a"])
     assert isinstance(refused, ErrorResponse)
     assert refused.code == "ExpiredTokenException"

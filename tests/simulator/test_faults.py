@@ -8,26 +8,26 @@ from collections import Counter
 import pytest
 
 from asyncgg.errors import UsageError
-from asyncgg.simulator.faults import Faults
-from asyncgg.simulator.faultspec import KINDS, parse_fault, parse_faults
+from asyncgg.simulator.faults import FaultInjector
+from asyncgg.simulator.faultspec import FAULT_KINDS, parse_fault, parse_faults
 
 
-def faults(*specs: str, seed: int = 1) -> Faults:
+def faults(*specs: str, seed: int = 1) -> FaultInjector:
     """The faults of these specs, with seeded dice."""
-    return Faults(parse_faults(specs), random.Random(seed))
+    return FaultInjector(parse_faults(specs), random.Random(seed))
 
 
-def struck(found: Faults, times: int, core: str = "core-1", things: tuple[str, ...] = ("a",)) -> list[str]:
+def struck(found: FaultInjector, times: int, core: str = "core-1", things: tuple[str, ...] = ("a",)) -> list[str]:
     """The names of what strikes `times` requests one after another, empty for nothing."""
-    strikes = [found.strike(core, things).fault for _ in range(times)]
+    strikes = [found.draw_for_request(core, things).spec for _ in range(times)]
     return [fault.name if fault else "" for fault in strikes]
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", FAULT_KINDS)
 def test_every_kind_can_be_named_alone(name: str) -> None:
     """Each kind parses by its bare name (slow needs its seconds), with a share, and with a count."""
     text = f"{name}:1.5" if name == "slow" else name
-    assert parse_fault(text).kind is KINDS[name]
+    assert parse_fault(text).kind is FAULT_KINDS[name]
     if name != "deny-all":
         assert parse_fault(f"{text}=2.5%").share == pytest.approx(0.025)
         assert parse_fault(f"{text}=3").count == 3
@@ -116,29 +116,29 @@ def test_validation_strikes_the_batch_that_holds_the_thing() -> None:
 
 def test_slow_adds_to_whatever_else_happens() -> None:
     """A delay does not exclude another fault."""
-    strike = faults("slow:2.5", "500").strike("core-1", ())
-    assert strike.slow == 2.5
-    assert strike.fault is not None
+    strike = faults("slow:2.5", "500").draw_for_request("core-1", ())
+    assert strike.extra_delay == 2.5
+    assert strike.spec is not None
 
 
 def test_entries_fail_by_share_by_name_and_for_a_while() -> None:
     """An entry fault rolls for each entry, always meets a named thing, and a count is each thing's own."""
     found = faults("entry:X=10%")
-    assert sum(found.strike_entry(f"t{n}") is not None for n in range(5000)) == pytest.approx(500, rel=0.2)
+    assert sum(found.draw_for_entry(f"t{n}") is not None for n in range(5000)) == pytest.approx(500, rel=0.2)
     found = faults("entry:X@a")
-    assert [bool(found.strike_entry(thing)) for thing in ("a", "b", "a")] == [True, False, True]
+    assert [bool(found.draw_for_entry(thing)) for thing in ("a", "b", "a")] == [True, False, True]
     found = faults("entry:X=1")
-    assert [bool(found.strike_entry(thing)) for thing in ("a", "b", "a", "b")] == [True, True, False, False]
+    assert [bool(found.draw_for_entry(thing)) for thing in ("a", "b", "a", "b")] == [True, True, False, False]
     assert found.fired["entry:X=1"] == 2
 
 
 def test_expired_token_by_count_and_by_key() -> None:
     """A token is refused for the next N requests, or as long as the access key id matches."""
     found = faults("expired-token=2")
-    assert [bool(found.strike_credentials("AKID")) for _ in range(3)] == [True, True, False]
+    assert [bool(found.draw_for_credentials("AKID")) for _ in range(3)] == [True, True, False]
     assert not found.refuses_key("AKID")
     found = faults("expired-token@OLD*")
-    assert [bool(found.strike_credentials(key)) for key in ("OLD1", "NEW", "OLD2")] == [True, False, True]
+    assert [bool(found.draw_for_credentials(key)) for key in ("OLD1", "NEW", "OLD2")] == [True, False, True]
     assert found.refuses_key("OLD9")
     assert not found.refuses_key("NEW")
     assert struck(found, 1) == [""]

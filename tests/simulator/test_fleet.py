@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncgg.model import invalid_name_reason
-from asyncgg.simulator import Fleet, FleetPlan
-from asyncgg.simulator.generate import core_sizes, plan_fleet
+from asyncgg.simulator import Fleet, FleetSpec
+from asyncgg.simulator.generate import core_sizes, generate_fleet
 
 
 @given(
@@ -24,7 +24,9 @@ def test_a_fleet_has_what_was_asked_for(
     cores: int, things: int, skew: float, seed: int, ghosts: int, ghost_cores: int
 ) -> None:
     """Sizes add up, names are good and unique, and what is missing is in the manifest but not in the fleet."""
-    plan = plan_fleet(cores, things, skew=skew, seed=seed, missing_things=ghosts, missing_cores=ghost_cores, now=1e9)
+    plan = generate_fleet(
+        cores, things, size_skew=skew, seed=seed, missing_things=ghosts, missing_cores=ghost_cores, now=1e9
+    )
     fleet, pairs = Fleet(plan), list(plan.pairs())
     assert len(fleet.cores) == cores
     assert len(fleet) == cores * things
@@ -38,7 +40,7 @@ def test_a_fleet_has_what_was_asked_for(
 
 def test_the_same_seed_gives_the_same_fleet() -> None:
     """A plan is a function of its numbers."""
-    first, second, other = (plan_fleet(30, 5, skew=1.0, seed=seed, now=5.0) for seed in (3, 3, 4))
+    first, second, other = (generate_fleet(30, 5, size_skew=1.0, seed=seed, now=5.0) for seed in (3, 3, 4))
     assert first == second != other
 
 
@@ -52,8 +54,8 @@ def test_skew_makes_few_cores_large() -> None:
 
 def test_disassociate_and_associate() -> None:
     """A change is made once; what is not there is told; names the plan calls missing are no things."""
-    plan = FleetPlan.of({"c": ["a"]}, now=1.0)
-    fleet = Fleet(FleetPlan(plan.cores, plan.things, {"c": ("ghost",)}))
+    plan = FleetSpec.from_things({"c": ["a"]}, now=1.0)
+    fleet = Fleet(FleetSpec(plan.cores, plan.things, {"c": ("ghost",)}))
     assert fleet.disassociate("c", "a")
     assert not fleet.disassociate("c", "a")
     assert fleet.associate("c", "a", 2.0)
@@ -64,7 +66,7 @@ def test_disassociate_and_associate() -> None:
 
 def test_the_plan_outlives_the_changes() -> None:
     """Changes touch the fleet, never the plan it can be made from again."""
-    plan = FleetPlan.of({"c": ["a"]})
+    plan = FleetSpec.from_things({"c": ["a"]})
     Fleet(plan).disassociate("c", "a")
     assert list(plan.pairs()) == [("c", "a")]
 
@@ -76,7 +78,7 @@ def test_the_plan_outlives_the_changes() -> None:
 )
 def test_pages_hold_everything_once_while_things_leave(names: set[str], limit: int, gone: set[int]) -> None:
     """All that stays is listed exactly once, in order, though things leave between two pages."""
-    fleet = Fleet(FleetPlan.of({"c": names}))
+    fleet = Fleet(FleetSpec.from_things({"c": names}))
     leaving = {name for index, name in enumerate(sorted(names)) if index in gone}
     seen: list[str] = []
     after, more = "", True
@@ -93,7 +95,7 @@ def test_pages_hold_everything_once_while_things_leave(names: set[str], limit: i
 
 def test_cores_are_filtered() -> None:
     """Status, runtime and group narrow the list, and the pages of the narrowed list are full."""
-    plan = plan_fleet(300, 0, seed=1)
+    plan = generate_fleet(300, 0, seed=1)
     fleet = Fleet(plan)
     for filters, wanted in (
         ({"status": "UNHEALTHY"}, [core.name for core in plan.cores if core.status == "UNHEALTHY"]),

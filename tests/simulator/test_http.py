@@ -57,7 +57,7 @@ async def post(http: aiohttp.ClientSession, sim: Simulator, path: str, value: An
 
 async def test_a_real_signature_survives_the_wire(http: aiohttp.ClientSession) -> None:
     """A request signed for this endpoint is accepted by a simulator that verifies signatures."""
-    async with Simulator(quick(secret_key=SECRET, max_skew=300.0), plan=THREE) as sim:
+    async with Simulator(quick(secret_key=SECRET, max_skew=300.0), fleet_spec=THREE) as sim:
         status, body = await send(http, sim, "core-1", "a", "x")
         assert status == 200
         assert [entry["thingName"] for entry in json.loads(body)["errorEntries"]] == ["x"]
@@ -66,7 +66,7 @@ async def test_a_real_signature_survives_the_wire(http: aiohttp.ClientSession) -
 @pytest.mark.parametrize(("fault", "left"), [("reset-before", 3), ("reset-after", 2)])
 async def test_a_reset_breaks_the_connection(http: aiohttp.ClientSession, fault: str, left: int) -> None:
     """The client sees a reset, the change is made or not as the fault says, and the next request is fine."""
-    async with Simulator(quick(fault=(f"{fault}#1",)), plan=THREE) as sim:
+    async with Simulator(quick(fault=(f"{fault}#1",)), fleet_spec=THREE) as sim:
         with pytest.raises((ConnectionResetError, aiohttp.ClientOSError)):
             await send(http, sim, "core-1", "a")
         assert len(sim.service.fleet.things["core-1"]) == left
@@ -75,7 +75,7 @@ async def test_a_reset_breaks_the_connection(http: aiohttp.ClientSession, fault:
 
 async def test_half_an_answer(http: aiohttp.ClientSession) -> None:
     """Headers promise more than comes, and the change was made."""
-    async with Simulator(quick(fault=("half",)), plan=THREE) as sim:
+    async with Simulator(quick(fault=("half",)), fleet_spec=THREE) as sim:
         with pytest.raises(aiohttp.ClientPayloadError):
             await send(http, sim, "core-1", "a", "x")
         assert "a" not in sim.service.fleet.things["core-1"]
@@ -83,7 +83,7 @@ async def test_half_an_answer(http: aiohttp.ClientSession) -> None:
 
 async def test_garbage_comes_with_200(http: aiohttp.ClientSession) -> None:
     """The status says success, the body is no JSON."""
-    async with Simulator(quick(fault=("garbage",)), plan=THREE) as sim:
+    async with Simulator(quick(fault=("garbage",)), fleet_spec=THREE) as sim:
         status, body = await send(http, sim, "core-1", "a")
         assert status == 200
         assert body.startswith(b"<html>")
@@ -91,7 +91,7 @@ async def test_garbage_comes_with_200(http: aiohttp.ClientSession) -> None:
 
 async def test_a_hang_holds_until_the_client_leaves(http: aiohttp.ClientSession) -> None:
     """Nothing comes, other requests are served meanwhile, and a client that left is no longer held."""
-    async with Simulator(quick(fault=("hang-after#1",)), plan=THREE) as sim:
+    async with Simulator(quick(fault=("hang-after#1",)), fleet_spec=THREE) as sim:
         with pytest.raises(TimeoutError):
             await send(http, sim, "core-1", "a", timeout=0.1)
         assert (await send(http, sim, "core-1", "b"))[0] == 200
@@ -102,14 +102,14 @@ async def test_a_hang_holds_until_the_client_leaves(http: aiohttp.ClientSession)
 
 async def test_a_hang_is_bounded(http: aiohttp.ClientSession) -> None:
     """After the longest hang the connection is reset."""
-    async with Simulator(quick(fault=("hang",), hang_seconds=0.05), plan=THREE) as sim:
+    async with Simulator(quick(fault=("hang",), hang_seconds=0.05), fleet_spec=THREE) as sim:
         with pytest.raises((ConnectionResetError, aiohttp.ClientOSError)):
             await send(http, sim, "core-1", "a")
 
 
 async def test_stopping_lets_go_of_what_hangs(http: aiohttp.ClientSession) -> None:
     """The server stops at once although clients are held, and they see it."""
-    async with Simulator(quick(fault=("hang",)), plan=THREE) as sim:
+    async with Simulator(quick(fault=("hang",)), fleet_spec=THREE) as sim:
         waiting = [asyncio.create_task(send(http, sim, "core-1", "a")) for _ in range(3)]
         await arrived(sim, 3)
         begun = asyncio.get_running_loop().time()
@@ -121,7 +121,7 @@ async def test_stopping_lets_go_of_what_hangs(http: aiohttp.ClientSession) -> No
 
 async def test_clients_that_leave_leave_nothing_behind(http: aiohttp.ClientSession) -> None:
     """Fifty requests cancelled in mid-air are counted, and the server goes on."""
-    async with Simulator(quick(latency_ms=50.0), plan=THREE) as sim:
+    async with Simulator(quick(latency_ms=50.0), fleet_spec=THREE) as sim:
         tasks = [asyncio.create_task(send(http, sim, "core-1", f"x{n}")) for n in range(50)]
         await arrived(sim, 50)
         for task in tasks:
@@ -137,7 +137,7 @@ async def test_clients_that_leave_leave_nothing_behind(http: aiohttp.ClientSessi
 
 async def test_broken_http_does_not_stop_it(http: aiohttp.ClientSession) -> None:
     """A client that speaks no HTTP, or leaves within a request, does no harm."""
-    async with Simulator(quick(), plan=THREE) as sim:
+    async with Simulator(quick(), fleet_spec=THREE) as sim:
         port = int(sim.url.rpartition(":")[2])
         for garbage in (
             b"\x16\x03\x01\x00\xff",
@@ -152,7 +152,7 @@ async def test_broken_http_does_not_stop_it(http: aiohttp.ClientSession) -> None
 
 async def test_faults_and_quota_change_live(http: aiohttp.ClientSession) -> None:
     """Faults and quota can be exchanged while it serves, and reset brings back the settings it began with."""
-    async with Simulator(quick(rate=1000.0, burst=100.0), plan=THREE) as sim:
+    async with Simulator(quick(rate=1000.0, burst=100.0), fleet_spec=THREE) as sim:
         assert await post(http, sim, "faults", {"faults": ["500"]}) == 200
         assert (await send(http, sim, "core-1", "a"))[0] == 500
         assert await post(http, sim, "faults", {"faults": []}) == 200
@@ -170,7 +170,7 @@ async def test_faults_and_quota_change_live(http: aiohttp.ClientSession) -> None
 
 async def test_it_tells_about_itself(http: aiohttp.ClientSession) -> None:
     """State, things, log, settings and manifest can be read, unsigned, and are not counted."""
-    async with Simulator(quick(), plan=THREE) as sim:
+    async with Simulator(quick(), fleet_spec=THREE) as sim:
         await send(http, sim, "core-1", "a", "b")
         await send(http, sim, "core-1", "a")
         told: dict[str, Any] = {}
@@ -193,7 +193,7 @@ async def test_requests_can_be_recorded(http: aiohttp.ClientSession, tmp_path: P
     """With a record file, each request leaves one JSON line; a second start appends."""
     path = tmp_path / "requests.jsonl"
     for _ in range(2):
-        async with Simulator(quick(record=str(path)), plan=THREE) as sim:
+        async with Simulator(quick(record=str(path)), fleet_spec=THREE) as sim:
             await send(http, sim, "core-1", "a")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(row["core"], row["status"]) for row in rows] == [("core-1", 200)] * 2

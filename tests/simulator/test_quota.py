@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncgg.errors import UsageError
-from asyncgg.simulator.quota import Quota
+from asyncgg.simulator.quota import QuotaBucket
 
 RATES = st.floats(0.1, 1000.0)
 BURSTS = st.floats(1.0, 50.0)
@@ -19,14 +19,14 @@ GAPS = st.lists(st.floats(0.0, 2.0), min_size=1, max_size=60)
 @given(rate=RATES, burst=BURSTS, gaps=GAPS)
 def test_never_more_than_rate_times_window_plus_burst(rate: float, burst: float, gaps: list[float]) -> None:
     """In any window at most rate * window + burst are admitted, and a refusal happens only where that is reached."""
-    quota, now, admitted = Quota(rate, burst), 0.0, list[float]()
+    quota, now, admitted = QuotaBucket(rate, burst), 0.0, list[float]()
     for gap in gaps:
         now += gap
         full = any(
             len(admitted) - first + 1 > rate * (now - start) + burst - 1e-6
             for first, start in enumerate([*admitted, now])
         )
-        if quota.take(now):
+        if quota.try_acquire(now):
             admitted.append(now)
         else:
             assert full
@@ -38,39 +38,39 @@ def test_never_more_than_rate_times_window_plus_burst(rate: float, burst: float,
 @given(rate=RATES, burst=BURSTS)
 def test_wait_is_how_long_it_takes(rate: float, burst: float) -> None:
     """After the told wait the next request is admitted, and shortly before it is not."""
-    quota = Quota(rate, burst)
-    while quota.take(0.0):
+    quota = QuotaBucket(rate, burst)
+    while quota.try_acquire(0.0):
         pass
-    wait = quota.wait(0.0)
-    assert not quota.take(wait * 0.99)
-    assert quota.take(wait * 1.0001)
+    wait = quota.seconds_until_admitted(0.0)
+    assert not quota.try_acquire(wait * 0.99)
+    assert quota.try_acquire(wait * 1.0001)
 
 
 def test_change_keeps_what_was_saved_at_the_old_rate() -> None:
     """A new rate counts from the change on; the tokens saved before stay, up to the new burst."""
-    quota = Quota(10.0, 20.0)
+    quota = QuotaBucket(10.0, 20.0)
     for _ in range(20):
-        assert quota.take(0.0)
-    quota.change(1.0, 20.0, 0.5)
-    assert [quota.take(0.5) for _ in range(6)] == [True] * 5 + [False]
-    quota.change(1.0, 2.0, 100.0)
-    assert [quota.take(100.0) for _ in range(3)] == [True, True, False]
+        assert quota.try_acquire(0.0)
+    quota.set_limits(1.0, 20.0, 0.5)
+    assert [quota.try_acquire(0.5) for _ in range(6)] == [True] * 5 + [False]
+    quota.set_limits(1.0, 2.0, 100.0)
+    assert [quota.try_acquire(100.0) for _ in range(3)] == [True, True, False]
 
 
 def test_infinite_rate_never_refuses() -> None:
     """Without a quota every request of one instant is admitted."""
-    quota = Quota(math.inf, 1.0)
-    assert all(quota.take(5.0) for _ in range(1000))
-    assert quota.wait(5.0) == 0.0
+    quota = QuotaBucket(math.inf, 1.0)
+    assert all(quota.try_acquire(5.0) for _ in range(1000))
+    assert quota.seconds_until_admitted(5.0) == 0.0
 
 
 def test_a_clock_that_goes_back_gives_nothing() -> None:
     """Time running backwards refills nothing, and does not count twice."""
-    quota = Quota(1.0, 1.0, now=10.0)
-    assert quota.take(10.0)
-    assert not quota.take(5.0)
-    assert not quota.take(10.5)
-    assert quota.take(11.0)
+    quota = QuotaBucket(1.0, 1.0, now=10.0)
+    assert quota.try_acquire(10.0)
+    assert not quota.try_acquire(5.0)
+    assert not quota.try_acquire(10.5)
+    assert quota.try_acquire(11.0)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +79,6 @@ def test_a_clock_that_goes_back_gives_nothing() -> None:
 def test_impossible_quotas_are_refused(rate: float, burst: float) -> None:
     """A quota that is none is a usage error, at the start and when changed."""
     with pytest.raises(UsageError):
-        Quota(rate, burst)
+        QuotaBucket(rate, burst)
     with pytest.raises(UsageError):
-        Quota(1.0, 1.0).change(rate, burst, 0.0)
+        QuotaBucket(1.0, 1.0).set_limits(rate, burst, 0.0)

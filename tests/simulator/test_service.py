@@ -253,4 +253,4 @@ def test_the_generated_fleet_follows_the_settings() -> None:
     simulated.reset(1.0)
     assert len(simulated.fleet) == 20
     assert simulated.counters.admitted == 0
-    assert len(list(simulated.plan.pairs())) == 20 + 3 + 5
+    assert len(list(simulated.fleet_spec.pairs())) == 20 + 3 + 5

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from asyncgg.simulator import Fate
+from asyncgg.simulator import Delivery
 
 from .support import batch, kind, read, service
 
@@ -14,33 +14,33 @@ from .support import batch, kind, read, service
 @pytest.mark.parametrize(
     ("fault", "status", "code", "fate", "applied"),
     [
-        ("500", 500, "InternalServerException", Fate.REPLY, False),
-        ("500-after", 500, "InternalServerException", Fate.REPLY, True),
-        ("503", 503, "ServiceUnavailableException", Fate.REPLY, False),
-        ("404", 404, "ResourceNotFoundException", Fate.REPLY, False),
-        ("429", 429, "ThrottlingException", Fate.REPLY, False),
-        ("throttling-400", 400, "ThrottlingException", Fate.REPLY, False),
-        ("deny-all", 403, "AccessDeniedException", Fate.REPLY, False),
-        ("deny@core-*", 403, "AccessDeniedException", Fate.REPLY, False),
-        ("validation@a", 400, "ValidationException", Fate.REPLY, False),
-        ("expired-token", 403, "ExpiredTokenException", Fate.REPLY, False),
-        ("expired-token:UnrecognizedClientException", 403, "UnrecognizedClientException", Fate.REPLY, False),
-        ("reset-before", 200, "", Fate.RESET, False),
-        ("reset-after", 200, "", Fate.RESET, True),
-        ("hang", 200, "", Fate.HANG, False),
-        ("hang-after", 200, "", Fate.HANG, True),
-        ("half", 200, "", Fate.HALF, True),
-        ("half-before", 200, "", Fate.HALF, False),
-        ("garbage", 200, "", Fate.REPLY, True),
-        ("garbage-before", 200, "", Fate.REPLY, False),
-        ("entry:ThrottlingException", 200, "", Fate.REPLY, False),
+        ("500", 500, "InternalServerException", Delivery.REPLY, False),
+        ("500-after", 500, "InternalServerException", Delivery.REPLY, True),
+        ("503", 503, "ServiceUnavailableException", Delivery.REPLY, False),
+        ("404", 404, "ResourceNotFoundException", Delivery.REPLY, False),
+        ("429", 429, "ThrottlingException", Delivery.REPLY, False),
+        ("throttling-400", 400, "ThrottlingException", Delivery.REPLY, False),
+        ("deny-all", 403, "AccessDeniedException", Delivery.REPLY, False),
+        ("deny@core-*", 403, "AccessDeniedException", Delivery.REPLY, False),
+        ("validation@a", 400, "ValidationException", Delivery.REPLY, False),
+        ("expired-token", 403, "ExpiredTokenException", Delivery.REPLY, False),
+        ("expired-token:UnrecognizedClientException", 403, "UnrecognizedClientException", Delivery.REPLY, False),
+        ("reset-before", 200, "", Delivery.RESET, False),
+        ("reset-after", 200, "", Delivery.RESET, True),
+        ("hang", 200, "", Delivery.HANG, False),
+        ("hang-after", 200, "", Delivery.HANG, True),
+        ("half", 200, "", Delivery.TRUNCATED, True),
+        ("half-before", 200, "", Delivery.TRUNCATED, False),
+        ("garbage", 200, "", Delivery.REPLY, True),
+        ("garbage-before", 200, "", Delivery.REPLY, False),
+        ("entry:ThrottlingException", 200, "", Delivery.REPLY, False),
     ],
 )
-def test_each_fault_does_what_it_says(fault: str, status: int, code: str, fate: Fate, applied: bool) -> None:
+def test_each_fault_does_what_it_says(fault: str, status: int, code: str, fate: Delivery, applied: bool) -> None:
     """Status, code and fate are the fault's, and the change is made exactly when it should be."""
     simulated = service(fault=(fault,))
     answer = simulated.handle(batch("core-1", ["a"]), 1000.0)
-    assert (answer.status, kind(answer), answer.fate) == (status, code, fate)
+    assert (answer.status, kind(answer), answer.delivery) == (status, code, fate)
     assert ("a" not in simulated.fleet.things["core-1"]) is applied
     assert simulated.faults.fired == {fault: 1}
 

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from asyncgg.model import Accepted, EntryError, ErrorResponse, Operation, Reply
-from asyncgg.simulator import FleetPlan, Simulator, SimulatorConfig
+from asyncgg.simulator import FleetSpec, Simulator, SimulatorConfig
 from asyncgg.transport import ConnectionConfig, Transport, open_transport
 from asyncgg.transport.opening import TransportKind
 
@@ -77,7 +77,7 @@ async def test_answers_are_read_as_the_twins(transport: Transport, server: Serve
 async def test_a_fleet_is_put_back(kind: TransportKind, keys: None) -> None:
     """A service that checks signatures takes it: what one operation ended the other one begins again."""
     config = SimulatorConfig(latency_ms=0.0, rate=float("inf"), secret_key=SECRET_KEY)
-    async with Simulator(config, plan=FleetPlan.of({"core:1": ["a", "b"]})) as simulator:
+    async with Simulator(config, fleet_spec=FleetSpec.from_things({"core:1": ["a", "b"]})) as simulator:
         connection = ConnectionConfig(endpoint_url=simulator.url)
         for operation, left in ((Operation.DISASSOCIATE, set()), (Operation.ASSOCIATE, {"a", "b"})):
             async with open_transport(connection, kind, operation) as transport:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from asyncgg.model import Accepted, ErrorResponse
-from asyncgg.simulator import FleetPlan, Simulator, SimulatorConfig
+from asyncgg.simulator import FleetSpec, Simulator, SimulatorConfig
 from asyncgg.transport import ConnectionConfig
 
 from .conftest import SECRET_KEY, THINGS, Opener, kind_of
@@ -124,9 +124,9 @@ async def test_the_signature_is_right(opener: Opener, keys: None, monkeypatch: p
     """A service that knows the secret accepts our requests, of cores with colons too, and no others."""
     if token:
         monkeypatch.setenv("AWS_SESSION_TOKEN", token)
-    plan = FleetPlan.of({"core:1": ["a", "b:c"], "core-2": ["d"]}, now=0.0)
-    config = SimulatorConfig(latency_ms=0, rate=float("inf"), secret_key=SECRET_KEY, max_skew=60)
-    async with Simulator(config, plan=plan) as simulator:
+    plan = FleetSpec.from_things({"core:1": ["a", "b:c"], "core-2": ["d"]}, now=0.0)
+    config = SimulatorConfig(latency_ms=0, rate=float("inf"), secret_key=SECRET_KEY, max_clock_skew=60)
+    async with Simulator(config, fleet_spec=plan) as simulator:
         async with opener(ConnectionConfig(endpoint_url=simulator.url)) as transport:
             reply = await transport.send("core:1", ("a", "b:c", "never-there"))
             assert isinstance(reply, Accepted)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from asyncgg.classify import ReplyVerdict, classify
 from asyncgg.errors import CredentialsError, InternalError, UsageError
 from asyncgg.model import Accepted, ErrorResponse
-from asyncgg.simulator import FleetPlan, Simulator, SimulatorConfig
+from asyncgg.simulator import FleetSpec, Simulator, SimulatorConfig
 from asyncgg.transport import ConnectionConfig, open_transport
 from asyncgg.transport.credentials import CredentialSource, SourceUnreachableError
 from asyncgg.transport.fast import open_native_transport
@@ -179,10 +179,10 @@ def _clock(ahead: float) -> Callable[[], float]:
 @pytest.mark.parametrize("ahead", [-2 * HOUR, 10 * 60.0])
 async def test_a_wrong_clock_is_corrected(keys: None, ahead: float) -> None:
     """The first refusal sets the offset and leads to a retry without a refresh; after it the service accepts."""
-    plan = FleetPlan.of({"core": ["a"]}, now=0.0)
-    config = SimulatorConfig(latency_ms=0, rate=float("inf"), secret_key=SECRET_KEY, max_skew=300)
+    plan = FleetSpec.from_things({"core": ["a"]}, now=0.0)
+    config = SimulatorConfig(latency_ms=0, rate=float("inf"), secret_key=SECRET_KEY, max_clock_skew=300)
     async with (
-        Simulator(config, plan=plan) as simulator,
+        Simulator(config, fleet_spec=plan) as simulator,
         open_native_transport(ConnectionConfig(endpoint_url=simulator.url), clock=_clock(ahead)) as transport,
     ):
         reply = await transport.send("core", ("a",))

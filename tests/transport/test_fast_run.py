@@ -7,7 +7,7 @@ from pathlib import Path
 
 import asyncgg
 from asyncgg.model import RunState
-from asyncgg.simulator import FleetPlan, Simulator, SimulatorConfig
+from asyncgg.simulator import FleetSpec, Simulator, SimulatorConfig
 from asyncgg.transport import ConnectionConfig
 from asyncgg.transport.fast import open_native_transport
 
@@ -17,10 +17,10 @@ from .conftest import SECRET_KEY
 async def test_a_run_with_a_wrong_clock(keys: None, tmp_path: Path) -> None:
     """An hour's wrong clock costs a run the first few requests, and no thing an attempt: all of them end done."""
     fleet = {f"core-{number}": ["a", "b"] for number in range(30)}
-    config = SimulatorConfig(latency_ms=20, rate=float("inf"), secret_key=SECRET_KEY, max_skew=300)
+    config = SimulatorConfig(latency_ms=20, rate=float("inf"), secret_key=SECRET_KEY, max_clock_skew=300)
     rows = [(core, thing) for core, things in fleet.items() for thing in things]
     async with (
-        Simulator(config, plan=FleetPlan.of(fleet, now=0.0)) as simulator,
+        Simulator(config, fleet_spec=FleetSpec.from_things(fleet, now=0.0)) as simulator,
         open_native_transport(
             ConnectionConfig(endpoint_url=simulator.url), clock=lambda: time.time() - 3600
         ) as transport,

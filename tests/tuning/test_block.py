@@ -9,10 +9,10 @@ import pytest
 
 from asyncgg.errors import UsageError
 from asyncgg.settings import load_settings
-from asyncgg.tuning.block import settings_block, write_settings
-from asyncgg.tuning.values import Point
+from asyncgg.tuning.block import render_settings, write_settings
+from asyncgg.tuning.values import Configuration
 
-POINT = Point(29.5, 12.0, 8, 4)
+POINT = Configuration(29.5, 12.0, 8, 4)
 COMMENT = "asyncgg tune, today"
 
 FILE = """\
@@ -37,7 +37,7 @@ def test_the_block_is_a_settings_file(tmp_path: Path) -> None:
 
 def test_an_automatic_burst_is_left_out() -> None:
     """`auto` is the default, so it is no line."""
-    assert tomllib.loads(settings_block(Point(30.0, None, 8, 4), COMMENT)) == {
+    assert tomllib.loads(render_settings(Configuration(30.0, None, 8, 4), COMMENT)) == {
         "rate": 30.0,
         "concurrency": 8,
         "per_core": 4,
@@ -72,7 +72,7 @@ def test_replacing_changes_these_settings_and_no_other_line(tmp_path: Path) -> N
     assert [line for line in once.splitlines() if line in kept] == kept
     write_settings(path, POINT, COMMENT, replace=True)
     assert path.read_text() == once
-    write_settings(path, Point(5.0, None, 1, 1), COMMENT, replace=True)
+    write_settings(path, Configuration(5.0, None, 1, 1), COMMENT, replace=True)
     assert "burst" not in tomllib.loads(path.read_text())
 
 

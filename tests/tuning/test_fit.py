@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncgg.tuning.fit import Fit, Seen, fit
+from asyncgg.tuning.fit import BucketFit, Observation, fit_bucket
 
 
 class Bucket:
@@ -17,7 +17,7 @@ class Bucket:
     def __init__(self, rate: float, burst: float) -> None:
         self.rate, self.burst = rate, burst
         self.tokens, self.at = burst, 0.0
-        self.seen: list[Seen] = []
+        self.seen: list[Observation] = []
 
     def ask(self, at: float, jitter: float = 0.0) -> bool:
         """One request; whether it was throttled. It is noted `jitter` too late."""
@@ -26,7 +26,7 @@ class Bucket:
         throttled = self.tokens < 1
         if not throttled:
             self.tokens -= 1
-        self.seen.append(Seen(at + jitter, throttled))
+        self.seen.append(Observation(at + jitter, throttled))
         return throttled
 
     def ask_until_throttled(self, at: float, pace: float) -> float:
@@ -37,9 +37,9 @@ class Bucket:
                 return at
 
 
-def found(seen: list[Seen], unsure: float = 0.0) -> Fit:
+def found(seen: list[Observation], unsure: float = 0.0) -> BucketFit:
     """The fit, which must be there."""
-    result = fit(seen, unsure=unsure)
+    result = fit_bucket(seen, uncertainty=unsure)
     assert result is not None
     return result
 
@@ -69,7 +69,7 @@ def test_the_rate_is_never_far_too_high(rate: float, burst: float, data: st.Data
     for gap in data.draw(st.lists(st.floats(0, 3 / rate), min_size=5, max_size=200)):
         at += gap
         bucket.ask(at)
-    result = fit(bucket.seen)
+    result = fit_bucket(bucket.seen)
     if result is not None:
         assert result.rate <= rate + result.rate_error + 1e-6
 
@@ -92,7 +92,7 @@ def test_times_that_are_a_little_wrong_do_little_harm() -> None:
     for _ in range(8):
         at = bucket.ask_until_throttled(at, 120.7)
     bucket.ask_until_throttled(at + 2, 200)
-    seen = [Seen(one.at + chance.uniform(-0.02, 0.02), one.throttled) for one in bucket.seen]
+    seen = [Observation(one.at + chance.uniform(-0.02, 0.02), one.throttled) for one in bucket.seen]
     result = found(seen, unsure=0.01)
     assert result.rate == pytest.approx(120, rel=0.02)
     assert result.burst == pytest.approx(60, rel=0.1)
@@ -100,6 +100,6 @@ def test_times_that_are_a_little_wrong_do_little_harm() -> None:
 
 def test_too_little_tells_nothing() -> None:
     """Nothing, nothing throttled, one throttle: no bucket is claimed."""
-    assert fit([]) is None
-    assert fit([Seen(float(at), False) for at in range(9)]) is None
-    assert fit([Seen(0.0, False), Seen(1.0, False), Seen(2.0, True)]) is None
+    assert fit_bucket([]) is None
+    assert fit_bucket([Observation(float(at), False) for at in range(9)]) is None
+    assert fit_bucket([Observation(0.0, False), Observation(1.0, False), Observation(2.0, True)]) is None

@@ -10,8 +10,8 @@ import pytest
 from asyncgg.errors import CredentialsError, ServiceError
 from asyncgg.model import ErrorResponse, NoResponse
 from asyncgg.testing import FakeService, JitteredLatency, Scenario, run_virtual
-from asyncgg.tuning.asking import Answered, Heard
-from asyncgg.tuning.measure import Measured, Meter, most_requests
+from asyncgg.tuning.asking import ProbeOutcome, ProbeReply
+from asyncgg.tuning.measure import ProbeResult, QuotaProbe, max_requests
 
 pytestmark = pytest.mark.virtual
 
@@ -24,17 +24,17 @@ async def measured(
     up_to: float = 200,
     seconds: float = 90,
     seed: int = 0,
-    watch: Callable[[Meter, FakeService], object] = lambda meter, service: None,
-) -> Measured:
+    watch: Callable[[QuotaProbe, FakeService], object] = lambda meter, service: None,
+) -> ProbeResult:
     """A measurement of a service that is played by this script."""
     service = FakeService(script, seed=seed)
 
-    async def ask() -> Heard:
+    async def ask() -> ProbeReply:
         reply = await service.send("", ())
         throttled = isinstance(reply, ErrorResponse) and reply.status == 429
-        return Heard(Answered.THROTTLED if throttled else Answered.ACCEPTED, reply if throttled else None)  # type: ignore[arg-type]  # throttled: it is a Refused
+        return ProbeReply(ProbeOutcome.THROTTLED if throttled else ProbeOutcome.ACCEPTED, reply if throttled else None)  # type: ignore[arg-type]  # throttled: it is a Refused
 
-    meter = Meter(ask, up_to=up_to, seconds=seconds)
+    meter = QuotaProbe(ask, max_rate=up_to, seconds=seconds)
     watch(meter, service)
     result = await meter.run()
     if result.complete:  # else some were still on their way
@@ -66,7 +66,7 @@ async def test_below_the_quota_nothing_is_claimed() -> None:
     """A ceiling under the quota is reached and kept, nothing is throttled, and no rate is told."""
     result = await measured(Scenario(100, 50, REAL), up_to=40)
     assert (result.rate, result.burst, result.throttled) == (None, None, 0)
-    assert result.reached == 40
+    assert result.max_rate_tried == 40
     assert result.complete
 
 
@@ -77,9 +77,9 @@ async def test_it_is_never_longer_than_allowed(seconds: float) -> None:
     script = Scenario(150, 100, JitteredLatency(0.3, 0.1))
     result = await measured(script, up_to=60, seconds=seconds, watch=lambda _, service: seen.append(service))
     assert result.seconds <= seconds + 0.01
-    times = [one.sent for one in result.log]
+    times = [one.sent_at for one in result.log]
     assert all(sum(begin <= at < begin + 1 for at in times) <= 61 for begin in times)
-    assert result.sent <= most_requests(60, seconds) + 1
+    assert result.sent <= max_requests(60, seconds) + 1
 
 
 @pytest.mark.parametrize(("latency", "ends"), [(0.06, 4.1), (1.0, 5.1), (40.0, 9.1)])
@@ -98,11 +98,11 @@ async def test_it_can_be_stopped(latency: float, ends: float) -> None:
 async def test_a_pause_that_is_asked_for_is_kept() -> None:
     """With Retry-After nothing is sent while it lasts, and a spilling burst makes the rate a lower bound."""
     result = await measured(Scenario(8, 2, REAL, retry_after=2.0), up_to=30)
-    back = sorted(one.answered for one in result.log if one.what is Answered.THROTTLED)
-    assert not any(at < one.sent < at + 2.0 - 1e-6 for at in back for one in result.log)
+    back = sorted(one.answered_at for one in result.log if one.outcome is ProbeOutcome.THROTTLED)
+    assert not any(at < one.sent_at < at + 2.0 - 1e-6 for at in back for one in result.log)
     assert result.rate is not None
     assert result.rate <= 8.4
-    assert result.at_least
+    assert result.is_lower_bound
     assert result.retry_after == 2.0
 
 
@@ -121,14 +121,14 @@ async def test_a_service_that_cannot_be_measured_is_told(
     """A refused permission, an invalid request and silence each end it with a line that says so, after a few tries."""
     asked = 0
 
-    async def ask() -> Heard:
+    async def ask() -> ProbeReply:
         nonlocal asked
         asked += 1
         await asyncio.sleep(0.05)
-        return Heard(Answered.FAILED, reply)
+        return ProbeReply(ProbeOutcome.FAILED, reply)
 
     with pytest.raises(error, match=words):
-        await Meter(ask, up_to=50, seconds=30).run()
+        await QuotaProbe(ask, max_rate=50, seconds=30).run()
     assert asked <= 8
 
 
@@ -136,12 +136,12 @@ async def test_a_failure_now_and_then_does_no_harm() -> None:
     """One question in fifty fails, and the rate is still found."""
     service = FakeService(Scenario(30, 15, REAL))
 
-    async def ask() -> Heard:
+    async def ask() -> ProbeReply:
         reply = await service.send("", ())
         if service.sent % 50 == 0:
-            return Heard(Answered.FAILED, NoResponse("reset", "connection reset", sent=True))
-        return Heard(Answered.THROTTLED if isinstance(reply, ErrorResponse) else Answered.ACCEPTED)
+            return ProbeReply(ProbeOutcome.FAILED, NoResponse("reset", "connection reset", sent=True))
+        return ProbeReply(ProbeOutcome.THROTTLED if isinstance(reply, ErrorResponse) else ProbeOutcome.ACCEPTED)
 
-    result = await Meter(ask, up_to=60, seconds=90).run()
+    result = await QuotaProbe(ask, max_rate=60, seconds=90).run()
     assert result.rate == pytest.approx(30, rel=0.05)
     assert result.failed > 3

@@ -8,33 +8,33 @@ import pytest
 
 from asyncgg.errors import SettingsError, UsageError
 from asyncgg.testing import JitteredLatency, Scenario, ScenarioFault, ScheduledChange
-from asyncgg.tuning.choose import candidates, choose, frontier, ideal_seconds
-from asyncgg.tuning.described import described, read_service
-from asyncgg.tuning.grid import Grid, grid_for, read_list
-from asyncgg.tuning.journal import Bench
+from asyncgg.tuning.choose import candidates, ideal_seconds, pareto_front, recommend
+from asyncgg.tuning.described import build_scenario, read_service
+from asyncgg.tuning.grid import Grid, build_grid, parse_numbers
+from asyncgg.tuning.journal import TrialJournals
 from asyncgg.tuning.pool import run_trials
-from asyncgg.tuning.sweep import sweep
-from asyncgg.tuning.trial import Setup, try_out
-from asyncgg.tuning.values import Point, Trial, Work
+from asyncgg.tuning.sweep import run_sweep
+from asyncgg.tuning.trial import TrialSetup, run_trial
+from asyncgg.tuning.values import Configuration, Trial, Workload
 
 SCRIPT = Scenario(30, 30, JitteredLatency(0.08, 0.04))
 
 
-def tried(point: Point, script: Scenario = SCRIPT, batches: int = 200, cores: int = 20) -> Trial:
+def tried(point: Configuration, script: Scenario = SCRIPT, batches: int = 200, cores: int = 20) -> Trial:
     """One trial."""
-    setup = Setup(script, Work(batches, cores))
-    with Bench(setup.work) as bench:
-        return try_out(point, setup, bench)
+    setup = TrialSetup(script, Workload(batches, cores))
+    with TrialJournals(setup.workload) as bench:
+        return run_trial(point, setup, bench)
 
 
 def trial(rate: float, burst: float | None, concurrency: int, seconds: float, throttled: int = 0) -> Trial:
     """A trial as if it had been made."""
-    return Trial(Point(rate, burst, concurrency, 4), seconds, 100, throttled, concurrency, True)
+    return Trial(Configuration(rate, burst, concurrency, 4), seconds, 100, throttled, concurrency, True)
 
 
 def test_a_trial_takes_what_the_quota_takes() -> None:
     """At the quota's rate the makespan is batches over rate, and nothing is throttled."""
-    result = tried(Point(30, None, 64, 4))
+    result = tried(Configuration(30, None, 64, 4))
     assert result.complete
     assert (result.sent, result.throttled) == (200, 0)
     assert result.seconds == pytest.approx(200 / 30, rel=0.05)
@@ -42,19 +42,19 @@ def test_a_trial_takes_what_the_quota_takes() -> None:
 
 @pytest.mark.parametrize(
     ("point", "cores", "limit"),
-    [(Point(30, None, 1, 1), 20, 1 / 0.12), (Point(30, None, 64, 2), 1, 2 / 0.12)],
+    [(Configuration(30, None, 1, 1), 20, 1 / 0.12), (Configuration(30, None, 64, 2), 1, 2 / 0.12)],
     ids=["concurrency", "per-core"],
 )
-def test_concurrency_and_requests_per_core_bound_a_trial(point: Point, cores: int, limit: float) -> None:
+def test_concurrency_and_requests_per_core_bound_a_trial(point: Configuration, cores: int, limit: float) -> None:
     """Too few at once, in all or for the one core there is, and latency decides instead of the quota."""
     result = tried(point, cores=cores)
     assert result.sent / result.seconds == pytest.approx(limit, rel=0.15)
-    assert result.most_in_flight == (1 if cores > 1 else 2)
+    assert result.max_in_flight == (1 if cores > 1 else 2)
 
 
 def test_a_rate_above_the_quota_is_throttled_and_survives() -> None:
     """The real policy finds its way: everything is done, a few are throttled."""
-    result = tried(Point(45, None, 64, 4), batches=400)
+    result = tried(Configuration(45, None, 64, 4), batches=400)
     assert result.complete
     assert 0 < result.throttled < 20
     assert result.sent == 400 + result.throttled
@@ -62,17 +62,19 @@ def test_a_rate_above_the_quota_is_throttled_and_survives() -> None:
 
 def test_a_script_reaches_the_trial() -> None:
     """Errors are sent again, and a quota that is halved on the way takes its time."""
-    failing = tried(Point(30, None, 64, 4), Scenario(30, 30, faults=(ScenarioFault(share=0.1),)))
+    failing = tried(Configuration(30, None, 64, 4), Scenario(30, 30, faults=(ScenarioFault(share=0.1),)))
     assert failing.sent > 210
-    halved = tried(Point(30, None, 64, 4), Scenario(30, 5, changes=(ScheduledChange(2, quota=15),)), batches=300)
+    halved = tried(
+        Configuration(30, None, 64, 4), Scenario(30, 5, changes=(ScheduledChange(2, quota=15),)), batches=300
+    )
     assert halved.seconds > 1.5 * 300 / 30
     assert halved.complete
 
 
 def test_one_seed_one_trial_in_any_process() -> None:
     """Two processes and one tell the same, in the order asked; another seed tells something else."""
-    setup = Setup(SCRIPT, Work(40, 10))
-    orders = [(Point(rate, None, 8, 4), seed) for rate in (20.0, 30.0, 45.0) for seed in range(4)]
+    setup = TrialSetup(SCRIPT, Workload(40, 10))
+    orders = [(Configuration(rate, None, 8, 4), seed) for rate in (20.0, 30.0, 45.0) for seed in range(4)]
     done: list[int] = []
     alone = run_trials(orders, setup, jobs=1, on_trial=done.append)
     assert alone == run_trials(orders, setup, jobs=2)
@@ -82,27 +84,27 @@ def test_one_seed_one_trial_in_any_process() -> None:
 
 def test_the_work_is_spread_evenly() -> None:
     """Seven batches on three cores are 3, 2 and 2, and all are done."""
-    assert [Work(7, 3).of_core(number) for number in range(3)] == [3, 2, 2]
-    assert tried(Point(30, None, 4, 4), batches=7, cores=3).sent == 7
-    assert tried(Point(30, None, 4, 4), batches=2, cores=5).sent == 2
+    assert [Workload(7, 3).batches_for_core(number) for number in range(3)] == [3, 2, 2]
+    assert tried(Configuration(30, None, 4, 4), batches=7, cores=3).sent == 7
+    assert tried(Configuration(30, None, 4, 4), batches=2, cores=5).sent == 2
     with pytest.raises(UsageError):
-        Work(0, 1)
+        Workload(0, 1)
 
 
 def test_a_sweep_recommends_the_quota_itself() -> None:
     """The chosen point ends first without a throttle in any run, at no more than the quota, and says why."""
-    setup = Setup(SCRIPT, Work(180, 20))
+    setup = TrialSetup(SCRIPT, Workload(180, 20))
     shown: list[tuple[int, int]] = []
     grid = Grid((15.0, 30.0, 45.0), (None, 20.0), (2, 8, 64), (4,))
-    swept = sweep(grid, setup, jobs=1, on_trial=lambda done, total: shown.append((done, total)))
+    swept = run_sweep(grid, setup, jobs=1, on_trial=lambda done, total: shown.append((done, total)))
     assert len(swept.trials) == 18
-    assert swept.choice is not None
-    assert swept.choice.clean
-    assert swept.choice.trial.point == Point(30.0, 20.0, 8, 4)
-    assert len(swept.choice.further) == 4
-    assert swept.ideal == pytest.approx(150 / 30)
-    assert any("rate 45" in reason for reason in swept.choice.reasons)
-    assert any("concurrency 2" in reason for reason in swept.choice.reasons)
+    assert swept.recommendation is not None
+    assert swept.recommendation.never_throttled
+    assert swept.recommendation.trial.config == Configuration(30.0, 20.0, 8, 4)
+    assert len(swept.recommendation.repeats) == 4
+    assert swept.ideal_seconds == pytest.approx(150 / 30)
+    assert any("rate 45" in reason for reason in swept.recommendation.reasons)
+    assert any("concurrency 2" in reason for reason in swept.recommendation.reasons)
     assert shown[0] == (1, 34)
     assert shown[-1][0] <= 34
 
@@ -113,36 +115,36 @@ def test_a_sweep_recommends_the_quota_itself() -> None:
 def test_more_than_the_quota_is_never_recommended() -> None:
     """A rate above the quota that a short run did not throttle is passed over while there is another."""
     trials = [trial(33, None, 8, 9.0), trial(30, None, 8, 10.0), trial(20, None, 8, 15.0)]
-    assert candidates(trials, 1, 3.0, 30)[0].point.rate == 30
-    assert candidates(trials[:1], 1, 3.0, 30)[0].point.rate == 33
+    assert candidates(trials, 1, 3.0, 30)[0].config.rate == 30
+    assert candidates(trials[:1], 1, 3.0, 30)[0].config.rate == 33
 
 
 def test_of_equals_the_modest_one_with_headroom_is_taken() -> None:
     """Smallest burst first, then the smallest concurrency that leaves twice what is under way."""
     trials = [trial(30, burst, width, 10.0 + width / 1e4) for burst in (None, 20) for width in (4, 8, 64)]
-    assert candidates(trials, 1, 3.6, 30)[0].point == Point(30, None, 8, 4)
-    assert candidates(trials, 1, 100, 30)[0].point.concurrency == 64
+    assert candidates(trials, 1, 3.6, 30)[0].config == Configuration(30, None, 8, 4)
+    assert candidates(trials, 1, 100, 30)[0].config.concurrency == 64
 
 
 def test_dice_can_throw_a_candidate_out() -> None:
     """The first candidate that no further run throttles is chosen; when each was, the first, and it says so."""
     best = [(trial(30, 20, 8, 9.0), [trial(30, 20, 8, 9.1, 1)]), (trial(29, 20, 8, 9.5), [trial(29, 20, 8, 9.5)])]
-    chosen = choose(best, [one for one, _ in best], 8.0, 3.0)
+    chosen = recommend(best, [one for one, _ in best], 8.0, 3.0)
     assert chosen is not None
-    assert (chosen.trial.point.rate, chosen.clean) == (29, True)
-    worst = choose(best[:1], [best[0][0]], 8.0, 3.0)
+    assert (chosen.trial.config.rate, chosen.never_throttled) == (29, True)
+    worst = recommend(best[:1], [best[0][0]], 8.0, 3.0)
     assert worst is not None
-    assert not worst.clean
+    assert not worst.never_throttled
     assert "nothing that was tried went without a throttle" in worst.reasons[0]
-    assert choose([], [], 8.0, 3.0) is None
+    assert recommend([], [], 8.0, 3.0) is None
 
 
 def test_the_frontier_holds_what_nobody_beats() -> None:
     """Faster only with more throttles: these stay, all others go."""
     trials = [trial(30, None, 8, 10), trial(33, None, 8, 9.5, 2), trial(45, None, 8, 9.8, 5), trial(20, None, 8, 15)]
-    assert [one.point.rate for one in frontier(trials)] == [33, 30]
-    assert ideal_seconds(Work(100, 5), 10, 20) == 8
-    assert ideal_seconds(Work(100, 5), float("inf"), 20) == 0
+    assert [one.config.rate for one in pareto_front(trials)] == [33, 30]
+    assert ideal_seconds(Workload(100, 5), 10, 20) == 8
+    assert ideal_seconds(Workload(100, 5), float("inf"), 20) == 0
 
 
 # --- what to try, and on what ---
@@ -150,48 +152,48 @@ def test_the_frontier_holds_what_nobody_beats() -> None:
 
 def test_the_grid_follows_the_service() -> None:
     """Rates around the quota, none of them above it by rounding; concurrency around rate times latency."""
-    grid = grid_for(Scenario(19.763, 15, JitteredLatency(0.1, 0.1)))
+    grid = build_grid(Scenario(19.763, 15, JitteredLatency(0.1, 0.1)))
     assert max(rate for rate in grid.rates if rate < 20) == 19.7
     assert grid.bursts == (None, 8.0, 14.0)
     assert grid.concurrencies[:2] == (2, 4)
     assert 64 in grid.concurrencies
-    assert grid_for(SCRIPT, rates=[7], bursts=[None], concurrencies=[3], per_cores=[1]).points() == [
-        Point(7, None, 3, 1)
+    assert build_grid(SCRIPT, rates=[7], bursts=[None], concurrencies=[3], per_cores=[1]).configurations() == [
+        Configuration(7, None, 3, 1)
     ]
     with pytest.raises(SettingsError, match="--rates"):
-        grid_for(Scenario(float("inf")))
+        build_grid(Scenario(float("inf")))
 
 
 def test_too_many_combinations_are_refused() -> None:
     """A grid that would run for hours is the caller's mistake."""
     with pytest.raises(SettingsError, match="combinations"):
-        Grid(tuple(range(1, 201)), (None,), tuple(range(1, 201)), (4,)).points()
+        Grid(tuple(range(1, 201)), (None,), tuple(range(1, 201)), (4,)).configurations()
 
 
 @pytest.mark.parametrize("text", ["", "a", "1,,x", "-3", "nan", "inf", "0"])
 def test_lists_of_rubbish_are_refused(text: str) -> None:
     """What is no list of numbers above 0 is told with the option's name."""
     with pytest.raises(SettingsError, match="--rates"):
-        read_list("--rates", text)
+        parse_numbers("--rates", text)
 
 
 def test_lists() -> None:
     """Numbers between commas, `auto` and whole numbers where these are wanted."""
-    assert read_list("--bursts", "auto, 5,2.5", auto=True) == [None, 5, 2.5]
+    assert parse_numbers("--bursts", "auto, 5,2.5", auto=True) == [None, 5, 2.5]
     with pytest.raises(SettingsError, match="whole"):
-        read_list("--concurrencies", "1.5", whole=True)
+        parse_numbers("--concurrencies", "1.5", whole=True)
 
 
 def test_a_service_is_described_by_options_over_its_file(tmp_path: Path) -> None:
     """Options win over the file, the file over the defaults; steps and percentages are read."""
     path = tmp_path / "service.toml"
     path.write_text('quota = 20\nlatency = "100ms"\nretry-after = 2\nerrors = "1%"\n[[step]]\nat = "1m"\nquota = 5\n')
-    script = described({"quota": "40", "jitter": "0"}, read_service(path), str(path))
+    script = build_scenario({"quota": "40", "jitter": "0"}, read_service(path), str(path))
     assert (script.quota, script.burst, script.latency) == (40, 40, JitteredLatency(0.1, 0.0))
     assert script.retry_after == 2
     assert script.faults[0].share == 0.01
     assert script.changes == (ScheduledChange(60, quota=5),)
-    assert described({}).quota == 30
+    assert build_scenario({}).quota == 30
 
 
 @pytest.mark.parametrize(
@@ -214,7 +216,7 @@ def test_a_wrong_service_is_named(tmp_path: Path, text: str, words: str) -> None
     path = tmp_path / "service.toml"
     path.write_text(text)
     with pytest.raises(SettingsError, match=words) as caught:
-        described({}, read_service(path), str(path))
+        build_scenario({}, read_service(path), str(path))
     assert str(path) in str(caught.value)
 
 
@@ -222,5 +224,5 @@ def test_a_wrong_service_is_named(tmp_path: Path, text: str, words: str) -> None
 def test_others_may_use_all_of_the_quota(others: float) -> None:
     """Then nothing is recommended when nothing gets through; it is no division by zero."""
     script = Scenario(20, 1, JitteredLatency(0.05, 0.0), background_rate=others)
-    swept = sweep(Grid((5.0,), (1.0,), (2,), (2,)), Setup(script, Work(5, 1), 30.0), jobs=1)
-    assert swept.ideal == 0.0
+    swept = run_sweep(Grid((5.0,), (1.0,), (2,), (2,)), TrialSetup(script, Workload(5, 1), 30.0), jobs=1)
+    assert swept.ideal_seconds == 0.0

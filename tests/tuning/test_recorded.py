@@ -15,9 +15,9 @@ from asyncgg.journal import Importer, JournalReader, JournalStore, JournalWriter
 from asyncgg.ratelimit import AdaptiveRate
 from asyncgg.testing import FakeService, JitteredLatency, Scenario, run_virtual
 from asyncgg.tuning.grid import Grid
-from asyncgg.tuning.recorded import Recorded, read_recorded, script_of
-from asyncgg.tuning.sweep import sweep
-from asyncgg.tuning.trial import Setup
+from asyncgg.tuning.recorded import RecordedRun, load_run, scenario_from_run
+from asyncgg.tuning.sweep import run_sweep
+from asyncgg.tuning.trial import TrialSetup
 
 SCRIPT = Scenario(20, 15, JitteredLatency(0.06, 0.02))
 
@@ -43,16 +43,16 @@ def a_run(path: Path, rate: float, script: Scenario = SCRIPT, batches: int = 300
 
 
 @pytest.fixture
-def throttled(tmp_path: Path) -> Recorded:
+def throttled(tmp_path: Path) -> RecordedRun:
     """A run that was told 40/s where 20/s were to be had."""
     path = tmp_path / "past.journal"
     a_run(path, 40)
-    return read_recorded(path)
+    return load_run(path)
 
 
-def test_a_run_is_replayed_from_what_it_recorded(throttled: Recorded) -> None:
+def test_a_run_is_replayed_from_what_it_recorded(throttled: RecordedRun) -> None:
     """Quota and latencies are found again, and the run's own settings take as long in a trial as they took."""
-    script, source = script_of(throttled)
+    script, source = scenario_from_run(throttled)
     assert throttled.throttled > 0
     assert "throttle" in source
     assert script.quota == pytest.approx(20, rel=0.05)
@@ -60,18 +60,20 @@ def test_a_run_is_replayed_from_what_it_recorded(throttled: Recorded) -> None:
     latencies = throttled.latencies
     assert 0.06 <= latencies[0] < 0.065
     assert sum(latencies) / len(latencies) == pytest.approx(0.08, rel=0.1)
-    assert (throttled.work.batches, throttled.work.cores) == (300, 30)
+    assert (throttled.workload.batches, throttled.workload.cores) == (300, 30)
     grid = Grid((20.0,), (None,), (64,), (4,))
-    swept = sweep(grid, Setup(script, throttled.work, throttled.documented), jobs=1, extra=[throttled.point])
-    (own,) = (trial for trial in swept.trials if trial.point == throttled.point)
+    swept = run_sweep(
+        grid, TrialSetup(script, throttled.workload, throttled.documented), jobs=1, extra=[throttled.config]
+    )
+    (own,) = (trial for trial in swept.trials if trial.config == throttled.config)
     assert own.seconds == pytest.approx(throttled.seconds, rel=0.1)
-    assert swept.choice is not None
-    assert swept.choice.trial.point.rate == 20.0
+    assert swept.recommendation is not None
+    assert swept.recommendation.trial.config.rate == 20.0
 
 
-def test_a_quota_told_counts_instead(throttled: Recorded) -> None:
+def test_a_quota_told_counts_instead(throttled: RecordedRun) -> None:
     """--quota and --burst overrule what the journal shows."""
-    script, source = script_of(throttled, quota=25.0, burst=9.0)
+    script, source = scenario_from_run(throttled, quota=25.0, burst=9.0)
     assert (script.quota, script.burst, source) == (25.0, 9.0, "as told")
 
 
@@ -79,8 +81,8 @@ def test_a_run_without_throttles_shows_no_quota(tmp_path: Path) -> None:
     """Then the documented quota is assumed, and the line says that it is."""
     path = tmp_path / "past.journal"
     a_run(path, 10, batches=40)
-    recorded = read_recorded(path)
-    script, source = script_of(recorded)
+    recorded = load_run(path)
+    script, source = scenario_from_run(recorded)
     assert (recorded.throttled, recorded.fit, script.quota) == (0, None, 30)
     assert source.startswith("assumed")
 
@@ -99,10 +101,10 @@ def test_journals_keep_when_each_request_went_out(tmp_path: Path) -> None:
 def test_nothing_to_replay_is_told(tmp_path: Path) -> None:
     """No journal, and one that was never run, are one line each."""
     with pytest.raises(JournalError):
-        read_recorded(tmp_path / "none.journal")
+        load_run(tmp_path / "none.journal")
     path = tmp_path / "planned.journal"
     importer = Importer(path)
     importer.add([("core", "thing")])
     importer.finish({"run": "r", "state": "planned"})
     with pytest.raises(UsageError, match="nothing to replay"):
-        read_recorded(path)
+        load_run(path)
