@@ -18,7 +18,7 @@ from typing import Final
 from asyncgg.aggregator import Batch, resolve_batch
 from asyncgg.backoff import RetryPolicy
 from asyncgg.classify import CodeTable, classify
-from asyncgg.cli.running import run_loop
+from asyncgg.cli.running import run_async
 from asyncgg.engine import Engine, EngineOptions, Lane
 from asyncgg.journal import Importer, JournalWriter
 from asyncgg.model import Accepted, RunState, ThingState
@@ -106,10 +106,10 @@ def main() -> None:
     given = parser.parse_args()
     if given.layer == "journal":
         with tempfile.TemporaryDirectory() as folder:
-            meter, sent = run_loop(whole_engine(given.url, _journal_of(given.manifest, Path(folder) / "run.journal")))
+            meter, sent = run_async(whole_engine(given.url, _journal_of(given.manifest, Path(folder) / "run.journal")))
     else:
         batches = _batches_of(given.manifest)
-        meter, sent = run_loop(up_to_aggregator(given.url, given.layer, batches)), len(batches)
+        meter, sent = run_async(up_to_aggregator(given.url, given.layer, batches)), len(batches)
     meter.report(sent=sent, lost=0)
 
 

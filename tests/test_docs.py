@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import typer
 
-from asyncgg.cli.app import COMMANDS, root
+from asyncgg.cli.app import COMMANDS, build_cli
 from asyncgg.model import RunState, Summary
 from asyncgg.report.summary import summary_to_dict
 
@@ -25,7 +25,7 @@ WIDTH = 100
 
 def command(name: str) -> tuple[Any, Any]:
     """A command and the context its help is written in."""
-    group = root()
+    group = build_cli()
     top = typer.Context(group, info_name="asyncgg", terminal_width=WIDTH, max_content_width=WIDTH)
     found = group.get_command(top, name)
     return found, typer.Context(found, info_name=name, parent=top, terminal_width=WIDTH, max_content_width=WIDTH)

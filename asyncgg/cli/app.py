@@ -11,10 +11,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from asyncgg.cli.errors import exit_code_of, flush_standard_output
+from asyncgg.cli.errors import flush_standard_output, run_with_exit_code
 from asyncgg.cli.group import LazyGroup
 
-__all__ = ["COMMANDS", "root", "run"]
+__all__ = ["COMMANDS", "build_cli", "run"]
 
 COMMANDS: Final = {
     "demo": "Watch it work: a simulated fleet, the real pipeline, no AWS account.",
@@ -77,7 +77,7 @@ def _root(
     return 0
 
 
-def root() -> Any:
+def build_cli() -> Any:
     """The command group, made of `COMMANDS`."""
     group = typer.main.get_command(_app)
     assert isinstance(group, LazyGroup)
@@ -87,8 +87,8 @@ def root() -> Any:
 
 def run(arguments: Sequence[str] | None) -> int:
     """Parse and run; the exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    code = exit_code_of(
-        lambda: root().main(args=given, prog_name="asyncgg", standalone_mode=False), debug="--debug" in given
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    code = run_with_exit_code(
+        lambda: build_cli().main(args=argv, prog_name="asyncgg", standalone_mode=False), debug="--debug" in argv
     )
     return flush_standard_output(code)

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from asyncgg.cli.options import CONFIG, CONNECTION, LIMITS, OUTPUT, given_settings, with_options
-from asyncgg.cli.output import Output
+from asyncgg.cli.options import CONFIG, CONNECTION, LIMITS, OUTPUT, extract_settings, with_options
+from asyncgg.cli.output import Console
 from asyncgg.errors import UsageError
 from asyncgg.settings import load_settings
 
@@ -27,13 +27,13 @@ Nobody is asked for a confirmation: the policy's guards decide. Its state folder
 journal, decisions and report.
 """
 
-_USAGE: Final = 2
+_EXIT_INVALID: Final = 2
 
 PolicyPath = Annotated[Path, typer.Argument(metavar="POLICY", help="the policy, a TOML file", show_default=False)]
 
-_OF_THE_POLICY: Final = {"quota_share", "abort_at", "abort_after", "deadline", "expect_account"}
-_CONNECTION: Final = [option for option in CONNECTION if option.name not in _OF_THE_POLICY]
-_LIMITS: Final = [option for option in LIMITS if option.name not in _OF_THE_POLICY]
+_SET_BY_POLICY: Final = {"quota_share", "abort_at", "abort_after", "deadline", "expect_account"}
+_CONNECTION: Final = [option for option in CONNECTION if option.name not in _SET_BY_POLICY]
+_LIMITS: Final = [option for option in LIMITS if option.name not in _SET_BY_POLICY]
 
 
 @with_options(_CONNECTION, _LIMITS, OUTPUT, (CONFIG,))
@@ -78,36 +78,39 @@ def command(
             show_default=False,
         ),
     ] = None,
-    **given: Any,
+    **arguments: Any,
 ) -> int:
     """Disassociate what a policy's rules say, night after night."""
     if check + dry_run + (explain is not None) > 1:
         raise UsageError("give one of --check, --dry-run, --explain")
     if inventory is not None and explain is None:
         raise UsageError("--inventory belongs to --explain: a clean-up decides by a sweep of its own")
-    settings = load_settings(given_settings(given), config=given["config"])
-    output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
+    settings = load_settings(extract_settings(arguments), config=arguments["config"])
+    console = Console(as_json=bool(arguments["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
     if check:
-        return _check(policy, output)
+        return _check(policy, console)
     if explain is not None:
         from asyncgg.cli.explaining import explain_thing
 
-        return explain_thing(policy, explain, settings, output, inventory=inventory)
+        return explain_thing(policy, explain, settings, console, inventory=inventory)
     from asyncgg.cli.night import run_policy
 
-    return run_policy(policy, settings, output, dry_run=dry_run)
+    return run_policy(policy, settings, console, dry_run=dry_run)
 
 
-def _check(path: Path, output: Output) -> int:
+def _check(path: Path, console: Console) -> int:
     from asyncgg.cleanup import Diagnostic, check_policy
 
     checked = check_policy(path)
-    output.say(*(f"error: {fault.format(str(path))}" for fault in checked.errors))
-    output.say(*(f"warning: {doubt.format(str(path))}" for doubt in checked.warnings))
+    console.print(*(f"error: {error.format(str(path))}" for error in checked.errors))
+    console.print(*(f"warning: {warning.format(str(path))}" for warning in checked.warnings))
     policy = checked.policy
 
-    def listed(faults: tuple[Diagnostic, ...]) -> list[dict[str, Any]]:
-        return [{"line": fault.line, "key": fault.key, "message": fault.message} for fault in faults]
+    def to_dicts(diagnostics: tuple[Diagnostic, ...]) -> list[dict[str, Any]]:
+        return [
+            {"line": diagnostic.line, "key": diagnostic.key, "message": diagnostic.message}
+            for diagnostic in diagnostics
+        ]
 
     document: dict[str, Any] = {
         "schema": "asyncgg.cleanup-check/1",
@@ -116,8 +119,8 @@ def _check(path: Path, output: Output) -> int:
         "name": policy.name if policy else None,
         "rules": [rule.id for rule in policy.rules] if policy else [],
         "permissions": list(policy.permissions) if policy else [],
-        "errors": listed(checked.errors),
-        "warnings": listed(checked.warnings),
+        "errors": to_dicts(checked.errors),
+        "warnings": to_dicts(checked.warnings),
     }
     if policy is None:
         count = len(checked.errors)
@@ -130,5 +133,5 @@ def _check(path: Path, output: Output) -> int:
             f"  protects   {len(policy.protect.entries):,} names and globs",
             f"  state      {policy.state_dir}",
         ]
-    output.result(document, lines)
-    return 0 if policy else _USAGE
+    console.write_result(document, lines)
+    return 0 if policy else _EXIT_INVALID

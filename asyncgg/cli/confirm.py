@@ -8,19 +8,19 @@ import sys
 from pathlib import Path
 from typing import IO, Final
 
-from asyncgg.cli.output import Output
+from asyncgg.cli.output import Console
 from asyncgg.errors import UsageError
 
-__all__ = ["ask", "must_be_able_to_ask"]
+__all__ = ["confirm_count", "require_terminal"]
 
 _TERMINAL = Path("/dev/tty")
-_GLANCE: Final = 0.2
+_POLL_INTERVAL: Final = 0.2
 """Seconds in which a signal is noticed."""
 
 
-def must_be_able_to_ask(*, stdin_is_taken: bool) -> None:
+def require_terminal(*, stdin_in_use: bool) -> None:
     """Raise UsageError when there is no terminal to ask on; with `stdin_is_taken` (a manifest) /dev/tty is tried."""
-    if stdin_is_taken:
+    if stdin_in_use:
         try:
             with _TERMINAL.open("r"):
                 return
@@ -31,27 +31,27 @@ def must_be_able_to_ask(*, stdin_is_taken: bool) -> None:
     raise UsageError("there is no terminal to confirm on, so nothing was sent; --yes goes on without being asked")
 
 
-def ask(output: Output, number: int, action: str, *, stdin_is_taken: bool) -> None:
+def confirm_count(console: Console, count: int, action: str, *, stdin_in_use: bool) -> None:
     """Have the person type `number`, which is what `action` is about: a habit does not type it by mistake.
 
     Raises UsageError for anything else, an empty line and the end of input included.
     """
-    output.errors.write(f"Type {number} to {action}: ")
-    output.errors.flush()
-    if stdin_is_taken:
+    console.stderr.write(f"Type {count} to {action}: ")
+    console.stderr.flush()
+    if stdin_in_use:
         with _TERMINAL.open("r") as terminal:
-            answer = _line(terminal)
+            answer = _read_line(terminal)
     else:
-        answer = _line(sys.stdin)
+        answer = _read_line(sys.stdin)
     if not answer.endswith("\n"):
-        output.say("")
-    if answer.strip().replace(",", "") != str(number):
+        console.print("")
+    if answer.strip().replace(",", "") != str(count):
         raise UsageError("not confirmed, nothing was sent")
 
 
-def _line(stream: IO[str]) -> str:
+def _read_line(stream: IO[str]) -> str:
     """The next line. Ctrl-C just before a read begins does not end it: so none begins before there is something."""
     with contextlib.suppress(OSError, ValueError):  # nothing that can be waited for
-        while not select.select([stream], [], [], _GLANCE)[0]:
+        while not select.select([stream], [], [], _POLL_INTERVAL)[0]:
             pass
     return stream.readline()

@@ -15,10 +15,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from asyncgg.cli.options import OUTPUT, given_settings, with_options
-from asyncgg.cli.output import Output
-from asyncgg.cli.signals import interrupting
-from asyncgg.cli.simulated import nobody, simulator
+from asyncgg.cli.options import OUTPUT, extract_settings, with_options
+from asyncgg.cli.output import Console
+from asyncgg.cli.signals import raise_on_signal
+from asyncgg.cli.simulated import isolated_aws_environment, simulator_process
 from asyncgg.model import RunState
 from asyncgg.report.summary import next_commands
 from asyncgg.settings import build_settings
@@ -52,36 +52,44 @@ def command(
     journal: Annotated[
         Path | None, typer.Option("--journal", metavar="PATH", help="where to leave the journal", show_default=False)
     ] = None,
-    keep: Annotated[
+    keep_running: Annotated[
         bool, typer.Option("--keep", help="keep the simulator running afterwards, until Ctrl-C", show_default=False)
     ] = False,
-    **given: Any,
+    **arguments: Any,
 ) -> int:
     """Watch it work: a simulated fleet of 25,000 things, the real pipeline, no AWS account."""
-    from asyncgg.cli.order import Order, disassociate
-    from asyncgg.cli.running import finish
+    from asyncgg.cli.order import DisassociateRequest, disassociate
+    from asyncgg.cli.running import write_summary
     from asyncgg.runs import default_journal
 
-    output = Output(as_json=bool(given["json"]), quiet=bool(given["quiet"]), log_json=given["log_format"] == "json")
-    with interrupting(), tempfile.TemporaryDirectory(prefix="asyncgg-demo-") as folder, simulator(_FLEET) as url:
+    console = Console(
+        as_json=bool(arguments["json"]), quiet=bool(arguments["quiet"]), log_json=arguments["log_format"] == "json"
+    )
+    with (
+        raise_on_signal(),
+        tempfile.TemporaryDirectory(prefix="asyncgg-demo-") as folder,
+        simulator_process(_FLEET) as url,
+    ):
         manifest = Path(folder) / _MANIFEST
-        _fetch(f"{url}/_sim/manifest.csv", manifest)
+        _download(f"{url}/_sim/manifest.csv", manifest)
         path = journal or default_journal()
-        asked = given_settings(given) | {"endpoint_url": url, "region": "us-east-1", "journal": path}
-        with nobody():
-            ended = disassociate(Order(manifest=str(manifest), yes=True), build_settings({}, asked), output)
-        assert ended is not None
-        result, summary = ended
-        code = finish(output, result, summary, advise=False)
+        overrides = extract_settings(arguments) | {"endpoint_url": url, "region": "us-east-1", "journal": path}
+        with isolated_aws_environment():
+            outcome = disassociate(
+                DisassociateRequest(manifest=str(manifest), yes=True), build_settings({}, overrides), console
+            )
+        assert outcome is not None
+        result, summary = outcome
+        code = write_summary(console, result, summary, suggest_next=False)
         expected = result.state is RunState.PARTIAL
         if expected:
-            output.say(*_advice(summary.journal))
-        if keep:
-            _wait(output, url, next_commands(summary))
+            console.print(*_next_steps(summary.journal))
+        if keep_running:
+            _wait_for_interrupt(console, url, next_commands(summary))
     return 0 if expected else code
 
 
-def _advice(journal: str) -> list[str]:
+def _next_steps(journal: str) -> list[str]:
     journal = shlex.quote(journal)
     return [
         "The failures are staged: 40 things and one core of this fleet do not exist.",
@@ -92,14 +100,14 @@ def _advice(journal: str) -> list[str]:
     ]
 
 
-def _fetch(url: str, path: Path) -> None:
+def _download(url: str, path: Path) -> None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=10) as answer:
-        path.write_bytes(answer.read())
+    with opener.open(url, timeout=10) as response:
+        path.write_bytes(response.read())
 
 
-def _wait(output: Output, url: str, commands: list[str]) -> None:
-    output.say(
+def _wait_for_interrupt(console: Console, url: str, commands: list[str]) -> None:
+    console.print(
         f"The simulator goes on at {url} until Ctrl-C.",
         "In another terminal, with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY set to anything:",
         *(f"  {command}" for command in commands),

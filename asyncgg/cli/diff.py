@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from asyncgg.cli.options import Opt, with_options
-from asyncgg.cli.output import Output
-from asyncgg.cli.signals import interrupting
+from asyncgg.cli.output import Console
+from asyncgg.cli.signals import raise_on_signal
 from asyncgg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ Cores that one of the two sweeps could not list to their end are left out: what 
 The list has the columns core,thing,change,associated_at.
 """
 
-_SHOWN: Final = 20
-_TOLD: Final = 1000
+_MAX_TEXT_ITEMS: Final = 20
+_MAX_JSON_ITEMS: Final = 1000
 """Items of a list in the JSON object; --out has all."""
 
 _OPTIONS = (
@@ -55,7 +55,7 @@ def command(
             rich_help_panel="Output",
         ),
     ] = None,
-    anyway: Annotated[
+    force: Annotated[
         bool,
         typer.Option(
             "--anyway",
@@ -64,7 +64,7 @@ def command(
             show_default=False,
         ),
     ] = False,
-    **given: Any,
+    **arguments: Any,
 ) -> int:
     """Tell what appeared and what vanished between two snapshots: cores and associations."""
     from dataclasses import asdict
@@ -74,69 +74,77 @@ def command(
     from asyncgg.inventory.export import write_list
     from asyncgg.manifest.writing import format_timestamp
 
-    output = Output(as_json=bool(given["json"]))
-    with interrupting():
-        with Snapshot(old) as one, Snapshot(new) as other:
-            warnings = incompatibilities(one, other)
-            if other.started_at < one.started_at:
+    console = Console(as_json=bool(arguments["json"]))
+    with raise_on_signal():
+        with Snapshot(old) as old_snapshot, Snapshot(new) as new_snapshot:
+            warnings = incompatibilities(old_snapshot, new_snapshot)
+            if new_snapshot.started_at < old_snapshot.started_at:
                 warnings.append("the first one is the later one")
-            times = {"old": format_timestamp(one.started_at), "new": format_timestamp(other.started_at)}
-        if warnings and not anyway:
+            times = {"old": format_timestamp(old_snapshot.started_at), "new": format_timestamp(new_snapshot.started_at)}
+        if warnings and not force:
             raise UsageError(f"{old} and {new} cannot be compared: {'; '.join(warnings)}; give two others, or --anyway")
-        output.say(*(f"warning: {warning}" for warning in warnings))
-        with SnapshotDiff(old, new) as difference:
-            counts = asdict(difference.counts())
+        console.print(*(f"warning: {warning}" for warning in warnings))
+        with SnapshotDiff(old, new) as diff:
+            counts = asdict(diff.counts())
             if out is not None:
                 if out.exists() and out.samefile(old):
                     raise UsageError(f"{out}: that would overwrite the snapshot; give another file")
-                rows = write_list(out, new, ("core", "thing", "change", "associated_at"), _rows(difference))
-                output.say(f"{out}: {rows:,} associations")
+                rows = write_list(out, new, ("core", "thing", "change", "associated_at"), _rows(diff))
+                console.print(f"{out}: {rows:,} associations")
             document = {
                 "schema": "asyncgg.diff/1",
                 "old": {"snapshot": str(old), "begun": times["old"]},
                 "new": {"snapshot": str(new), "begun": times["new"]},
                 "counts": counts,
                 "warnings": warnings,
-                "cores_appeared": list(islice(difference.cores_appeared(), _TOLD)),
-                "cores_vanished": list(islice(difference.cores_vanished(), _TOLD)),
-                "appeared": [_told(pair) for pair in islice(difference.appeared(), _TOLD)],
-                "vanished": [_told(pair) for pair in islice(difference.vanished(), _TOLD)],
-                "not_compared": list(islice(difference.not_compared(), _TOLD)),
-                "truncated": any(count > _TOLD for count in counts.values()),
+                "cores_appeared": list(islice(diff.cores_appeared(), _MAX_JSON_ITEMS)),
+                "cores_vanished": list(islice(diff.cores_vanished(), _MAX_JSON_ITEMS)),
+                "appeared": [
+                    _association_to_dict(association) for association in islice(diff.appeared(), _MAX_JSON_ITEMS)
+                ],
+                "vanished": [
+                    _association_to_dict(association) for association in islice(diff.vanished(), _MAX_JSON_ITEMS)
+                ],
+                "not_compared": list(islice(diff.not_compared(), _MAX_JSON_ITEMS)),
+                "truncated": any(count > _MAX_JSON_ITEMS for count in counts.values()),
             }
-            output.result(document, [] if output.as_json else list(_lines(difference, counts)))
+            console.write_result(document, [] if console.as_json else list(_format_diff(diff, counts)))
     return 0
 
 
-def _rows(difference: SnapshotDiff) -> Iterator[tuple[str, str, str, str]]:
+def _rows(diff: SnapshotDiff) -> Iterator[tuple[str, str, str, str]]:
     from asyncgg.manifest.writing import format_timestamp
 
-    for change, pairs in (("appeared", difference.appeared()), ("vanished", difference.vanished())):
-        for core, thing, at in pairs:
-            yield core, thing, change, format_timestamp(at)
+    for change, pairs in (("appeared", diff.appeared()), ("vanished", diff.vanished())):
+        for core, thing, associated_at in pairs:
+            yield core, thing, change, format_timestamp(associated_at)
 
 
-def _told(pair: AssociationRecord) -> dict[str, Any]:
+def _association_to_dict(association: AssociationRecord) -> dict[str, Any]:
     from asyncgg.manifest.writing import format_timestamp
 
-    return {"core": pair.core, "thing": pair.thing, "associated_at": format_timestamp(pair.associated_at) or None}
+    return {
+        "core": association.core,
+        "thing": association.thing,
+        "associated_at": format_timestamp(association.associated_at) or None,
+    }
 
 
-def _lines(difference: SnapshotDiff, counts: dict[str, int]) -> Iterator[str]:
-    pairs = {"appeared": difference.appeared, "vanished": difference.vanished}
-    for word, sign in (("appeared", "+"), ("vanished", "-")):
-        cores = difference.cores_appeared if word == "appeared" else difference.cores_vanished
-        yield f"{counts[f'cores_{word}']:,} cores {word}"
-        yield from _some(sign, cores(), counts[f"cores_{word}"])
-        yield f"{counts[word]:,} associations {word}"
-        yield from _some(sign, (f"{pair.core},{pair.thing}" for pair in pairs[word]()), counts[word])
+def _format_diff(diff: SnapshotDiff, counts: dict[str, int]) -> Iterator[str]:
+    pairs = {"appeared": diff.appeared, "vanished": diff.vanished}
+    for change, sign in (("appeared", "+"), ("vanished", "-")):
+        cores = diff.cores_appeared if change == "appeared" else diff.cores_vanished
+        yield f"{counts[f'cores_{change}']:,} cores {change}"
+        yield from _format_items(sign, cores(), counts[f"cores_{change}"])
+        yield f"{counts[change]:,} associations {change}"
+        yield from _format_items(sign, (f"{pair.core},{pair.thing}" for pair in pairs[change]()), counts[change])
     if counts["not_compared"]:
         yield f"{counts['not_compared']:,} cores not compared: one of the sweeps does not know all they hold"
-        yield from _some("?", difference.not_compared(), counts["not_compared"])
+        yield from _format_items("?", diff.not_compared(), counts["not_compared"])
 
 
-def _some(sign: str, names: Iterable[str], count: int) -> Iterator[str]:
-    for name in islice(names, _SHOWN):
-        yield f"  {sign} {name}"
-    if count > _SHOWN:
-        yield f"  ... and {count - _SHOWN:,} more (--out FILE lists associations)"
+def _format_items(sign: str, items: Iterable[str], count: int) -> Iterator[str]:
+    for item in islice(items, _MAX_TEXT_ITEMS):
+        yield f"  {sign} {item}"
+    if count > _MAX_TEXT_ITEMS:
+        yield f"  ... and {count - _MAX_TEXT_ITEMS:,} more (--out FILE lists associations)"

@@ -10,15 +10,15 @@ from asyncgg.cli.options import (
     GUARDS,
     JOURNAL,
     LIMITS,
-    LOOKUP,
+    LOOKUP_OPTIONS,
     MANIFEST,
     NOTIFY,
     OUTPUT,
     ManifestSpec,
-    given_settings,
+    extract_settings,
     with_options,
 )
-from asyncgg.cli.output import Output
+from asyncgg.cli.output import Console
 from asyncgg.settings import load_settings
 
 __all__ = ["EXAMPLES", "command"]
@@ -41,27 +41,27 @@ beside the journal; with --inventory it is used again, or gone on with after it 
 """
 
 
-@with_options(LOOKUP, GUARDS, CONNECTION, LIMITS, MANIFEST, JOURNAL, NOTIFY, OUTPUT, (CONFIG,))
+@with_options(LOOKUP_OPTIONS, GUARDS, CONNECTION, LIMITS, MANIFEST, JOURNAL, NOTIFY, OUTPUT, (CONFIG,))
 def command(
     manifest: ManifestSpec = None,
-    **given: Any,
+    **arguments: Any,
 ) -> int:
     """Plan, confirm, run: disassociate what a manifest names, or all that some things or cores have."""
-    from asyncgg.cli.finding import asked_of
-    from asyncgg.cli.order import Order, disassociate
-    from asyncgg.cli.running import finish
-    from asyncgg.cli.telling import Telling
+    from asyncgg.cli.finding import parse_lookup
+    from asyncgg.cli.order import DisassociateRequest, disassociate
+    from asyncgg.cli.running import write_summary
+    from asyncgg.cli.telling import NotifyOnExit
 
-    settings = load_settings(given_settings(given), config=given["config"])
-    order = Order(
+    settings = load_settings(extract_settings(arguments), config=arguments["config"])
+    request = DisassociateRequest(
         manifest=manifest or "",
-        asked=asked_of(manifest, given),
-        yes=bool(given["yes"]),
-        dry_run=bool(given["dry_run"]),
-        format=given["format"],
-        rejects=given["rejects"],
+        lookup=parse_lookup(manifest, arguments),
+        yes=bool(arguments["yes"]),
+        dry_run=bool(arguments["dry_run"]),
+        format=arguments["format"],
+        rejects=arguments["rejects"],
     )
-    output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
-    with Telling(given["notify"], settings, output) as telling:
-        ended = disassociate(order, settings, output)
-        return 0 if ended is None else finish(output, *telling.ended(*ended))
+    console = Console(as_json=bool(arguments["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
+    with NotifyOnExit(arguments["notify"], settings, console) as notifier:
+        outcome = disassociate(request, settings, console)
+        return 0 if outcome is None else write_summary(console, *notifier.record_result(*outcome))

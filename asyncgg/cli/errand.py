@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from asyncgg.cli import confirm
-from asyncgg.cli.account import with_account
-from asyncgg.cli.output import Output
-from asyncgg.cli.planning import plan_lines, plan_object
-from asyncgg.cli.running import NotBegunError, run_journal
-from asyncgg.cli.signals import interrupting
+from asyncgg.cli.account import attach_account
+from asyncgg.cli.output import Console
+from asyncgg.cli.planning import format_plan, plan_to_dict
+from asyncgg.cli.running import NotStartedError, run_journal
+from asyncgg.cli.signals import raise_on_signal
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError
 from asyncgg.model import Summary
@@ -19,79 +19,81 @@ from asyncgg.runs import JournalBuilder, Plan, RunMode
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
 
-__all__ = ["Errand", "carry_out"]
+__all__ = ["RunRequest", "plan_confirm_run"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
+class RunRequest:
     """Something to be planned, confirmed and run."""
 
-    target: Callable[[], Endpoint]
+    resolve_endpoint: Callable[[], Endpoint]
     """Where requests will go."""
     prepare: Callable[[Endpoint], tuple[JournalBuilder, Plan]]
     """Makes the journal."""
     yes: bool = False
     dry_run: bool = False
-    stdin_is_taken: bool = False
+    stdin_in_use: bool = False
     """Whether standard input is read for it, so that a person must be asked elsewhere."""
-    recorded: str = ""
+    recorded_account: str = ""
     """The account it must be, if that is known."""
 
 
-def carry_out(errand: Errand, settings: Settings, output: Output) -> tuple[RunResult, Summary] | None:
+def plan_confirm_run(request: RunRequest, settings: Settings, console: Console) -> tuple[RunResult, Summary] | None:
     """Do it; None after a dry run.
 
     Raises an `AsyncggError`, or KeyboardInterrupt. When it says that nothing was sent there is no journal either; an
     error in the midst of the run leaves a resumable one.
     """
-    begun = False
+    started = False
 
-    def begin() -> None:
-        nonlocal begun
-        begun = True
+    def mark_started() -> None:
+        nonlocal started
+        started = True
 
     try:
-        return _carry_out(errand, settings, output, begin)
+        return _plan_confirm_run(request, settings, console, mark_started)
     except AsyncggError as error:
-        if not begun and "nothing was sent" not in str(error):
+        if not started and "nothing was sent" not in str(error):
             error.add_note("nothing was sent")
         raise
     except KeyboardInterrupt:
-        if not begun:
-            raise NotBegunError("interrupted; nothing was sent") from None
+        if not started:
+            raise NotStartedError("interrupted; nothing was sent") from None
         raise
 
 
-def _carry_out(
-    errand: Errand, settings: Settings, output: Output, on_begin: Callable[[], None]
+def _plan_confirm_run(
+    request: RunRequest, settings: Settings, console: Console, on_start: Callable[[], None]
 ) -> tuple[RunResult, Summary] | None:
-    if not (errand.yes or errand.dry_run):
-        confirm.must_be_able_to_ask(stdin_is_taken=errand.stdin_is_taken)
-    with contextlib.ExitStack() as until_sent, interrupting():
-        target = errand.target()
-        preparation, plan = errand.prepare(target)
-        until_sent.callback(preparation.discard)
-        plan, account = with_account(plan, target, settings, must_act=not errand.dry_run, recorded=errand.recorded)
-        if not (output.quiet and errand.yes):
-            output.tell({"event": "plan", **plan_object(plan)}, *plan_lines(plan))
-        if errand.dry_run:
-            if output.as_json:
-                output.result(plan_object(plan), [])
-            output.tell({"event": "dry-run"}, "dry run: nothing was sent")
+    if not (request.yes or request.dry_run):
+        confirm.require_terminal(stdin_in_use=request.stdin_in_use)
+    with contextlib.ExitStack() as discard_unless_started, raise_on_signal():
+        endpoint = request.resolve_endpoint()
+        preparation, plan = request.prepare(endpoint)
+        discard_unless_started.callback(preparation.discard)
+        plan, account = attach_account(
+            plan, endpoint, settings, required=not request.dry_run, recorded_account=request.recorded_account
+        )
+        if not (console.quiet and request.yes):
+            console.log_event({"event": "plan", **plan_to_dict(plan)}, *format_plan(plan))
+        if request.dry_run:
+            if console.as_json:
+                console.write_result(plan_to_dict(plan), [])
+            console.log_event({"event": "dry-run"}, "dry run: nothing was sent")
             return None
-        if not errand.yes:
-            confirm.ask(output, plan.things, f"{plan.operation} them", stdin_is_taken=errand.stdin_is_taken)
+        if not request.yes:
+            confirm.confirm_count(console, plan.things, f"{plan.operation} them", stdin_in_use=request.stdin_in_use)
 
-        def begin() -> None:
-            until_sent.pop_all()
-            on_begin()
+        def start() -> None:
+            discard_unless_started.pop_all()
+            on_start()
 
         return run_journal(
             preparation.path,
             settings,
-            output,
+            console,
             mode=RunMode.RESUME,
-            region=target.region,
+            region=endpoint.region,
             account=account,
-            on_begin=begin,
+            on_start=start,
         )

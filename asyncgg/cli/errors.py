@@ -14,65 +14,72 @@ import typer
 
 from asyncgg.errors import AsyncggError
 
-__all__ = ["INTERRUPTED", "InterruptedRunError", "complain", "exit_code_of", "flush_standard_output", "outspoken"]
+__all__ = [
+    "EXIT_INTERRUPTED",
+    "InterruptedRunError",
+    "print_error",
+    "run_with_exit_code",
+    "flush_standard_output",
+    "preserve_interrupt",
+]
 
-INTERRUPTED: Final = 130
+EXIT_INTERRUPTED: Final = 130
 
 # Typer moved these classes from click into itself; their common child is public in both.
-_USAGE: Final = cast("type[Exception]", typer.BadParameter.__base__)
-_FROM_PARSER: Final = cast("type[Exception]", _USAGE.__base__)
+_CLICK_USAGE_ERROR: Final = cast("type[Exception]", typer.BadParameter.__base__)
+_CLICK_ERROR: Final = cast("type[Exception]", _CLICK_USAGE_ERROR.__base__)
 
 
 class InterruptedRunError(Exception):
     """KeyboardInterrupt on its way through Typer, which would take its words from it."""
 
 
-def outspoken(command: Callable[..., int]) -> Callable[..., int]:
+def preserve_interrupt(command: Callable[..., int]) -> Callable[..., int]:
     """`command`, with its KeyboardInterrupt made into an `InterruptedRunError`."""
 
     @wraps(command)
-    def speaking(*arguments: Any, **named: Any) -> int:
+    def wrapper(*args: Any, **kwargs: Any) -> int:
         try:
-            return command(*arguments, **named)
+            return command(*args, **kwargs)
         except KeyboardInterrupt as error:
             raise InterruptedRunError(str(error) or "interrupted") from None
 
-    return speaking
+    return wrapper
 
 
-def exit_code_of(command: Callable[[], Any], *, debug: bool = False) -> int:
+def run_with_exit_code(command: Callable[[], Any], *, debug: bool = False) -> int:
     """Run `command`; its exit code, or the one of what it raises, told on standard error in a line or two."""
     try:
         code = command()
     except AsyncggError as error:
-        _trace(debug)
-        complain("\n".join([str(error), *getattr(error, "__notes__", ())]))
+        _print_traceback(debug)
+        print_error("\n".join([str(error), *getattr(error, "__notes__", ())]))
         return error.exit_code
-    except _FROM_PARSER as error:
-        _trace(debug)
-        return _usage(error)
+    except _CLICK_ERROR as error:
+        _print_traceback(debug)
+        return _print_usage_error(error)
     except (InterruptedRunError, KeyboardInterrupt, typer.Abort) as error:
-        complain(str(error) or "interrupted")
-        return INTERRUPTED
+        print_error(str(error) or "interrupted")
+        return EXIT_INTERRUPTED
     except BrokenPipeError:
-        return _reader_left()
+        return _silence_stdout()
     except OSError as error:
-        _trace(debug)
-        complain(f"the system reports: {error}")
+        _print_traceback(debug)
+        print_error(f"the system reports: {error}")
         return 1
     except Exception as error:  # noqa: BLE001 - the last resort: one line instead of a traceback
-        _trace(debug)
-        words = " ".join(str(error).split()) or "without a message"
-        more = "" if debug else " (--debug shows where)"
-        complain(f"{type(error).__name__}: {words}; this is a fault of asyncgg, please report it{more}")
+        _print_traceback(debug)
+        message = " ".join(str(error).split()) or "without a message"
+        debug_hint = "" if debug else " (--debug shows where)"
+        print_error(f"{type(error).__name__}: {message}; this is a fault of asyncgg, please report it{debug_hint}")
         return 1
     return code if isinstance(code, int) else 0
 
 
-def complain(words: str) -> None:
+def print_error(message: str) -> None:
     """Write an error to standard error; a closed one is no reason to fail."""
     with contextlib.suppress(OSError, ValueError, AttributeError):  # None when it was closed before the start
-        sys.stderr.write(f"error: {words}\n")
+        sys.stderr.write(f"error: {message}\n")
         sys.stderr.flush()
 
 
@@ -81,11 +88,11 @@ def flush_standard_output(code: int) -> int:
     try:
         sys.stdout.flush()
     except (BrokenPipeError, ValueError, AttributeError):  # None when it was closed before the start
-        _reader_left()
+        _silence_stdout()
     except OSError as error:  # a full disk
         if code == 0:  # else it has been told, or something that matters more
-            complain(f"standard output cannot be written: {error.strerror}")
-        _reader_left()
+            print_error(f"standard output cannot be written: {error.strerror}")
+        _silence_stdout()
         code = code or 1
     _flush_standard_error()
     return code
@@ -100,21 +107,21 @@ def _flush_standard_error() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-def _usage(error: Any) -> int:
+def _print_usage_error(error: Any) -> int:
     context = getattr(error, "ctx", None)
     path = getattr(context, "command_path", "asyncgg")
     message = " ".join(str(error.format_message()).split()).rstrip(".")
-    complain(f"{message}; see {path} --help")
+    print_error(f"{message}; see {path} --help")
     return 2
 
 
-def _reader_left() -> int:
+def _silence_stdout() -> int:
     """Whoever read our standard output left; send what Python still wants to flush to nowhere."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1
 
 
-def _trace(debug: bool) -> None:
+def _print_traceback(debug: bool) -> None:
     if debug:
         traceback.print_exc()

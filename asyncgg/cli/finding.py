@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from asyncgg.cli.output import Output
-from asyncgg.cli.running import NotBegunError, run_loop
-from asyncgg.cli.sweeping import sweep_now, swept_object
+from asyncgg.cli.output import Console
+from asyncgg.cli.running import NotStartedError, run_async
+from asyncgg.cli.sweeping import scan_interactively, scan_to_dict
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError, JournalError, SettingsError, SnapshotError, SnapshotWriteError, UsageError
 from asyncgg.inventory import MAX_SCAN_AGE, ScanResult
@@ -26,23 +26,23 @@ from asyncgg.runs.execute import connection_from_settings
 from asyncgg.settings import Settings, parse_duration
 from asyncgg.transport import Endpoint
 
-__all__ = ["Asked", "Finder", "UnfinishedSweepError", "asked_of", "look_up"]
+__all__ = ["LookupArguments", "LookupSource", "ScanIncompleteError", "parse_lookup", "prepare_lookup"]
 
-_OWN: Final = ("things", "cores", "core")
-_WITH_OWN: Final = ("inventory", "max_age", "allow_unlisted")
-_OF_MANIFESTS: Final = ("format", "rejects")
+_LOOKUP_SOURCES: Final = ("things", "cores", "core")
+_LOOKUP_ONLY: Final = ("inventory", "max_age", "allow_unlisted")
+_MANIFEST_ONLY: Final = ("format", "rejects")
 
 
-class UnfinishedSweepError(AsyncggError):
+class ScanIncompleteError(AsyncggError):
     """The sweep ended before it was over, so nothing was done with it; it can be gone on with."""
 
-    def __init__(self, words: str, exit_code: int) -> None:
-        super().__init__(words)
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
         self.exit_code = exit_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class LookupArguments:
     """What is to be found, as a person typed it."""
 
     things: str | None = None
@@ -50,158 +50,168 @@ class Asked:
     core: tuple[str, ...] = ()
     inventory: Path | None = None
     max_age: float = MAX_SCAN_AGE
-    allow_unlisted: bool = False
+    allow_incomplete: bool = False
 
     @property
-    def takes_stdin(self) -> bool:
+    def reads_stdin(self) -> bool:
         """Whether the list is standard input."""
         return "-" in (self.things, self.cores)
 
-    def search(self, inventory: Path) -> LookupRequest:
+    def build_request(self, inventory: Path) -> LookupRequest:
         """The same with its list read, to be looked up in `inventory`. Raises `UsageError`."""
-        return LookupRequest(self._wanted(), inventory, self.max_age, self.allow_unlisted)
+        return LookupRequest(self._load_targets(), inventory, self.max_age, self.allow_incomplete)
 
-    def _wanted(self) -> LookupTargets:
+    def _load_targets(self) -> LookupTargets:
         if self.things:
             return LookupTargets.from_names(
                 "thing", read_names(self.things, "thing", reject_pairs=True), f"things of {display_path(self.things)}"
             )
-        listed = read_names(self.cores, "core", reject_pairs=True) if self.cores else []
-        named = f"core {self.core[0]}" if len(self.core) == 1 else f"{len(self.core)} named cores"
-        parts = ([f"cores of {display_path(self.cores)}"] if self.cores else []) + ([named] if self.core else [])
-        return LookupTargets.from_names("core", [*listed, *self.core], " and ".join(parts))
+        names = read_names(self.cores, "core", reject_pairs=True) if self.cores else []
+        core_label = f"core {self.core[0]}" if len(self.core) == 1 else f"{len(self.core)} named cores"
+        labels = ([f"cores of {display_path(self.cores)}"] if self.cores else []) + ([core_label] if self.core else [])
+        return LookupTargets.from_names("core", [*names, *self.core], " and ".join(labels))
 
 
-def asked_of(manifest: str | None, given: Mapping[str, Any]) -> Asked | None:
+def parse_lookup(manifest: str | None, arguments: Mapping[str, Any]) -> LookupArguments | None:
     """What is to be found, None when it is a manifest. Raises `UsageError` unless it is said in exactly one way."""
-    ways = [bool(manifest), bool(given["things"]), bool(given["cores"] or given["core"])]
-    if sum(ways) != 1:
-        few = "nothing says what is to go" if not any(ways) else "what is to go is said in more than one way"
-        raise UsageError(f"{few}: give one of MANIFEST, --things FILE, --cores FILE (and --core NAME); see --help")
-    wrong = _WITH_OWN if manifest else _OF_MANIFESTS
-    if strange := [f"--{name.replace('_', '-')}" for name in wrong if given[name]]:
-        goes = " and ".join(f"--{name}" for name in _OWN) if manifest else "a manifest"
-        raise UsageError(f"{strange[0]} goes with {goes} only; leave it out")
+    sources = [bool(manifest), bool(arguments["things"]), bool(arguments["cores"] or arguments["core"])]
+    if sum(sources) != 1:
+        problem = "nothing says what is to go" if not any(sources) else "what is to go is said in more than one way"
+        raise UsageError(f"{problem}: give one of MANIFEST, --things FILE, --cores FILE (and --core NAME); see --help")
+    inapplicable = _LOOKUP_ONLY if manifest else _MANIFEST_ONLY
+    if rejected := [f"--{name.replace('_', '-')}" for name in inapplicable if arguments[name]]:
+        allowed_with = " and ".join(f"--{name}" for name in _LOOKUP_SOURCES) if manifest else "a manifest"
+        raise UsageError(f"{rejected[0]} goes with {allowed_with} only; leave it out")
     if manifest:
         return None
-    return Asked(
-        things=given["things"],
-        cores=given["cores"],
-        core=tuple(given["core"]),
-        inventory=given["inventory"],
-        max_age=_age(given["max_age"]),
-        allow_unlisted=bool(given["allow_unlisted"]),
+    return LookupArguments(
+        things=arguments["things"],
+        cores=arguments["cores"],
+        core=tuple(arguments["core"]),
+        inventory=arguments["inventory"],
+        max_age=_parse_max_age(arguments["max_age"]),
+        allow_incomplete=bool(arguments["allow_unlisted"]),
     )
 
 
-class Finder:
+class LookupSource:
     """Finds what is asked for, once. Raises `JournalError` or `SnapshotError` when a file is in the way."""
 
-    def __init__(self, asked: Asked, settings: Settings, output: Output, *, must_act: bool) -> None:
-        self._asked = asked
+    def __init__(
+        self, lookup: LookupArguments, settings: Settings, console: Console, *, account_required: bool
+    ) -> None:
+        self._lookup = lookup
         self._settings = settings
-        self._output = output
-        self._must_act = must_act
-        self._swept = False
-        self.journal, self.inventory = _places(asked, settings)
+        self._console = console
+        self._account_required = account_required
+        self._scanned = False
+        self.journal, self.inventory = _default_paths(lookup, settings)
 
     @property
-    def hint(self) -> str:
+    def reuse_hint(self) -> str:
         """How the snapshot may be used when nothing came of this start; empty when it made none."""
-        return f"the sweep is kept; to use it: --inventory {shlex.quote(str(self.inventory))}" if self._swept else ""
+        return f"the sweep is kept; to use it: --inventory {shlex.quote(str(self.inventory))}" if self._scanned else ""
 
-    def prepare(self, target: Endpoint) -> tuple[JournalBuilder, Plan]:
+    def prepare(self, endpoint: Endpoint) -> tuple[JournalBuilder, Plan]:
         """Sweep if need be, then look up.
 
         Raises `UnfinishedSweepError` when the sweep was stopped, what `sweep_now` and `prepare_found` raise otherwise.
         """
-        search = self._asked.search(self.inventory)
+        request = self._lookup.build_request(self.inventory)
         if self._settings.protect:
             load_protect_list(str(self._settings.protect))  # a fault in it is told before the sweep, not after
         if origin_if_finished(self.inventory) is not None:
-            return look_up(search, self.journal, self._settings, target, must_act=self._must_act)
-        swept = self._sweep(search, target)
-        if not swept.finished:
-            code = exit_code(RunResult(swept.state, swept.reason, swept.is_auth_error))
-            why = f"{swept.state}: {swept.reason}" if swept.reason else swept.state.value
-            raise UnfinishedSweepError(f"the sweep is not over ({why}); {self._unfinished}", code)
-        self._swept = True
-        return prepare_from_snapshot(search, self.journal, self._settings, target, just_scanned=True)
+            return prepare_lookup(
+                request, self.journal, self._settings, endpoint, account_required=self._account_required
+            )
+        scan = self._scan(request, endpoint)
+        if not scan.finished:
+            code = exit_code(RunResult(scan.state, scan.reason, scan.is_auth_error))
+            state = f"{scan.state}: {scan.reason}" if scan.reason else scan.state.value
+            raise ScanIncompleteError(f"the sweep is not over ({state}); {self._resume_hint}", code)
+        self._scanned = True
+        return prepare_from_snapshot(request, self.journal, self._settings, endpoint, just_scanned=True)
 
     @property
-    def _unfinished(self) -> str:
-        where = shlex.quote(str(self.inventory))
-        return f"nothing was sent but its questions; to go on with it: --inventory {where}"
+    def _resume_hint(self) -> str:
+        quoted_path = shlex.quote(str(self.inventory))
+        return f"nothing was sent but its questions; to go on with it: --inventory {quoted_path}"
 
-    def _sweep(self, search: LookupRequest, target: Endpoint) -> ScanResult:
-        cores = search.targets.names if search.targets.kind == "core" else None
-        self._tell_begin(target, cores)
+    def _scan(self, request: LookupRequest, endpoint: Endpoint) -> ScanResult:
+        cores = request.targets.names if request.targets.kind == "core" else None
+        self._log_scan_start(endpoint, cores)
         try:
-            swept = sweep_now(self.inventory, self._settings, self._output, target, cores=cores, max_age=search.max_age)
-        except NotBegunError:
+            scan = scan_interactively(
+                self.inventory, self._settings, self._console, endpoint, cores=cores, max_age=request.max_age
+            )
+        except NotStartedError:
             raise
         except KeyboardInterrupt:
-            raise UnfinishedSweepError(f"the sweep was cut off; {self._unfinished}", 130) from None
+            raise ScanIncompleteError(f"the sweep was cut off; {self._resume_hint}", 130) from None
         except SnapshotWriteError as error:
-            error.add_note(self._unfinished)
+            error.add_note(self._resume_hint)
             raise
-        if swept.finished and not self._output.quiet:
-            counts = swept.counts
-            self._output.tell(
-                {"event": "swept", "inventory": str(self.inventory), **swept_object(swept)},
-                f"swept {counts.cores:,} cores with {counts.associations:,} associations: {swept.sent:,} requests,"
-                f" {format_duration(swept.seconds)}",
+        if scan.finished and not self._console.quiet:
+            counts = scan.counts
+            self._console.log_event(
+                {"event": "swept", "inventory": str(self.inventory), **scan_to_dict(scan)},
+                f"swept {counts.cores:,} cores with {counts.associations:,} associations: {scan.sent:,} requests,"
+                f" {format_duration(scan.seconds)}",
             )
-        return swept
+        return scan
 
-    def _tell_begin(self, target: Endpoint, cores: tuple[str, ...] | None) -> None:
-        if self._output.quiet:
+    def _log_scan_start(self, endpoint: Endpoint, cores: tuple[str, ...] | None) -> None:
+        if self._console.quiet:
             return
-        rate = quota_rate(self._settings, target.region)
-        what = "every core" if cores is None else "these cores" if len(cores) > 1 else "this core"
-        self._output.tell(
-            {"event": "sweep", "inventory": str(self.inventory), "endpoint": target.url, "rate": rate},
-            f"listing the client devices of {what} into {self.inventory}, {rate:g} requests a second at most",
+        rate = quota_rate(self._settings, endpoint.region)
+        scope = "every core" if cores is None else "these cores" if len(cores) > 1 else "this core"
+        self._console.log_event(
+            {"event": "sweep", "inventory": str(self.inventory), "endpoint": endpoint.url, "rate": rate},
+            f"listing the client devices of {scope} into {self.inventory}, {rate:g} requests a second at most",
         )
 
 
-def look_up(
-    search: LookupRequest, journal: Path, settings: Settings, target: Endpoint | None, *, must_act: bool
+def prepare_lookup(
+    request: LookupRequest, journal: Path, settings: Settings, endpoint: Endpoint | None, *, account_required: bool
 ) -> tuple[JournalBuilder, Plan]:
     """Look up in a snapshot that is there already; errors as of `prepare_found` and `confirm_account`."""
-    origin, account = origin_if_finished(search.inventory), ""
-    if origin is not None and origin.account and target is not None:
-        asking = verify_account(connection_from_settings(settings), target, settings, required=must_act)
-        found, _ = run_loop(asking)
-        account = found.account if found else ""
-    return prepare_from_snapshot(search, journal, settings, target, just_scanned=False, account=account)
+    origin, account = origin_if_finished(request.inventory), ""
+    if origin is not None and origin.account and endpoint is not None:
+        account_check = verify_account(
+            connection_from_settings(settings), endpoint, settings, required=account_required
+        )
+        identity, _ = run_async(account_check)
+        account = identity.account if identity else ""
+    return prepare_from_snapshot(request, journal, settings, endpoint, just_scanned=False, account=account)
 
 
-def _places(asked: Asked, settings: Settings) -> tuple[Path, Path]:
+def _default_paths(lookup: LookupArguments, settings: Settings) -> tuple[Path, Path]:
     """The journal, and the snapshot: the given one, else one beside the journal."""
     journal = settings.journal or default_journal()
     if journal.exists():
         raise JournalError(f"journal {journal}: a file is there already; resume or retry it, or give another --journal")
-    if asked.inventory is not None:
-        if asked.inventory.resolve() == journal.resolve():
+    if lookup.inventory is not None:
+        if lookup.inventory.resolve() == journal.resolve():
             raise UsageError(f"{journal}: --inventory and --journal are the same file; give each its own")
-        return journal, asked.inventory
+        return journal, lookup.inventory
     stem, number = journal.stem, 1
-    while settings.journal is None and (journal.exists() or _beside(journal).exists()):
+    while settings.journal is None and (journal.exists() or _default_snapshot(journal).exists()):
         number += 1
         journal = journal.with_name(f"{stem}-{number}.journal")
-    beside = _beside(journal)
-    if origin_if_finished(beside) is not None:
-        where = shlex.quote(str(beside))
-        raise SnapshotError(f"snapshot {beside}: it is there already; to use it: --inventory {where}; or delete it")
-    return journal, beside
+    snapshot = _default_snapshot(journal)
+    if origin_if_finished(snapshot) is not None:
+        quoted_path = shlex.quote(str(snapshot))
+        raise SnapshotError(
+            f"snapshot {snapshot}: it is there already; to use it: --inventory {quoted_path}; or delete it"
+        )
+    return journal, snapshot
 
 
-def _beside(journal: Path) -> Path:
+def _default_snapshot(journal: Path) -> Path:
     return journal.with_name(f"{journal.stem}.fleet.db")
 
 
-def _age(text: str | None) -> float:
+def _parse_max_age(text: str | None) -> float:
     try:
         return MAX_SCAN_AGE if text is None else parse_duration(text)
     except ValueError as error:

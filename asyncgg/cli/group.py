@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from asyncgg.cli.errors import outspoken
+from asyncgg.cli.errors import preserve_interrupt
 
 __all__ = ["Command", "LazyGroup"]
 
@@ -51,7 +51,7 @@ class LazyGroup(TyperGroup):
             cls=Command,
             epilog=module.EXAMPLES,
             context_settings={"help_option_names": ["-h", "--help"]},
-        )(outspoken(module.command))
+        )(preserve_interrupt(module.command))
         return typer.main.get_command(app)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

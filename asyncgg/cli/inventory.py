@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
-from asyncgg.cli.options import CONFIG, CONNECTION, LIMITS, OUTPUT, given_settings, with_options
-from asyncgg.cli.output import Output
+from asyncgg.cli.options import CONFIG, CONNECTION, LIMITS, OUTPUT, extract_settings, with_options
+from asyncgg.cli.output import Console
 from asyncgg.errors import SettingsError, UsageError
 from asyncgg.settings import load_settings, parse_duration
 
-__all__ = ["EXAMPLES", "READING", "command"]
+__all__ = ["EXAMPLES", "READ_OPTIONS", "command"]
 
 EXAMPLES = """
 \b
@@ -31,14 +31,14 @@ for every core. Stopped or killed, the same command goes on with it. An export h
 core,thing,associated_at,core_status,core_last_status_at: it is a manifest.
 """
 
-_NOT_READING = {"per_core", "unknown_attempts", "abort_at", "abort_after"}
-READING = [option for option in LIMITS if option.name not in _NOT_READING]
+_WRITE_ONLY_LIMITS = {"per_core", "unknown_attempts", "abort_at", "abort_after"}
+READ_OPTIONS = [option for option in LIMITS if option.name not in _WRITE_ONLY_LIMITS]
 """The limits that reading has."""
 
-_WHAT = "What"
+_SCOPE_PANEL = "What"
 
 
-@with_options(CONNECTION, READING, OUTPUT, (CONFIG,))
+@with_options(CONNECTION, READ_OPTIONS, OUTPUT, (CONFIG,))
 def command(
     *,
     out: Annotated[
@@ -66,7 +66,7 @@ def command(
             "--max-age",
             metavar="DURATION",
             help="refuse to go on with a sweep begun longer ago (24h)",
-            rich_help_panel=_WHAT,
+            rich_help_panel=_SCOPE_PANEL,
             show_default=False,
         ),
     ] = "24h",
@@ -76,13 +76,13 @@ def command(
             "--thing-group",
             metavar="ARN",
             help="only cores that had a deployment to this thing group",
-            rich_help_panel=_WHAT,
+            rich_help_panel=_SCOPE_PANEL,
         ),
     ] = None,
     status: Annotated[
         str | None,
         typer.Option(
-            "--status", metavar="STATUS", help="only cores that are HEALTHY, or UNHEALTHY", rich_help_panel=_WHAT
+            "--status", metavar="STATUS", help="only cores that are HEALTHY, or UNHEALTHY", rich_help_panel=_SCOPE_PANEL
         ),
     ] = None,
     runtime: Annotated[
@@ -91,15 +91,15 @@ def command(
             "--runtime",
             metavar="RUNTIME",
             help="only cores with it: aws_nucleus_classic or aws_nucleus_lite",
-            rich_help_panel=_WHAT,
+            rich_help_panel=_SCOPE_PANEL,
         ),
     ] = None,
-    **given: Any,
+    **arguments: Any,
 ) -> int:
     """Sweep the Region: every core device and its client devices, into a snapshot or a list."""
-    from asyncgg.cli.placing import put_in_place, swept_into
-    from asyncgg.cli.signals import interrupting
-    from asyncgg.cli.sweeping import sweep_now, swept_lines, swept_object
+    from asyncgg.cli.placing import promote, working_snapshot
+    from asyncgg.cli.signals import raise_on_signal
+    from asyncgg.cli.sweeping import format_scan, scan_interactively, scan_to_dict
     from asyncgg.engine import RunResult
     from asyncgg.inventory import Snapshot
     from asyncgg.inventory.export import export, export_format
@@ -108,50 +108,50 @@ def command(
     from asyncgg.runs.execute import connection_from_settings
     from asyncgg.transport import CoreFilter, resolve_endpoint
 
-    settings = load_settings(given_settings(given), config=given["config"])
-    output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
-    form = export_format(out)
-    age = _age(max_age)
+    settings = load_settings(extract_settings(arguments), config=arguments["config"])
+    console = Console(as_json=bool(arguments["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
+    file_format = export_format(out)
+    age = _parse_max_age(max_age)
     if status is not None and status not in {"HEALTHY", "UNHEALTHY"}:
         raise UsageError(f"--status {status}: give HEALTHY or UNHEALTHY")
-    exported = form is not None
-    with interrupting(), swept_into(out, replace=replace, exported=exported, max_age=age) as path:
-        target = resolve_endpoint(connection_from_settings(settings))
+    is_export = file_format is not None
+    with raise_on_signal(), working_snapshot(out, replace=replace, exported=is_export, max_age=age) as path:
+        endpoint = resolve_endpoint(connection_from_settings(settings))
         filters = CoreFilter(thing_group or "", status or "", runtime or "")
-        going_on = path.exists()
-        swept = sweep_now(path, settings, output, target, filters=filters, max_age=age)
+        resumed = path.exists()
+        scan = scan_interactively(path, settings, console, endpoint, filters=filters, max_age=age)
         with Snapshot(path) as snapshot:
-            origin, begun, ended = snapshot.origin, snapshot.started_at, snapshot.ended_at
-            if swept.finished and exported:
+            origin, started_at, ended_at = snapshot.origin, snapshot.started_at, snapshot.ended_at
+            if scan.finished and is_export:
                 export(snapshot, out)
-        if swept.finished:
-            put_in_place(path, out, exported=exported)
-    code = exit_code(RunResult(swept.state, swept.reason, swept.is_auth_error))
-    lines = swept_lines(swept)
-    lines.append(f"  {'export' if form else 'snapshot':<10} {out if swept.finished else path}")
-    if not swept.finished:
+        if scan.finished:
+            promote(path, out, is_export=is_export)
+    code = exit_code(RunResult(scan.state, scan.reason, scan.is_auth_error))
+    lines = format_scan(scan)
+    lines.append(f"  {'export' if file_format else 'snapshot':<10} {out if scan.finished else path}")
+    if not scan.finished:
         lines.append("the same command goes on where it was")
     document = {
         "schema": "asyncgg.inventory/1",
         "out": str(out),
-        "snapshot": None if form and swept.finished else str(out if swept.finished else path),
+        "snapshot": None if file_format and scan.finished else str(out if scan.finished else path),
         "account": origin.account,
         "region": origin.region,
         "endpoint": origin.endpoint,
         "filters": {"thing_group": thing_group, "status": status, "runtime": runtime},
-        "begun": format_timestamp(begun),
-        "ended": format_timestamp(ended) or None,
-        "resumed": going_on,
-        **swept_object(swept),
+        "begun": format_timestamp(started_at),
+        "ended": format_timestamp(ended_at) or None,
+        "resumed": resumed,
+        **scan_to_dict(scan),
         "exit": code,
     }
-    if output.as_json and not output.quiet:
-        output.say(*lines)
-    output.result(document, lines)
+    if console.as_json and not console.quiet:
+        console.print(*lines)
+    console.write_result(document, lines)
     return code
 
 
-def _age(text: str) -> float:
+def _parse_max_age(text: str) -> float:
     try:
         return parse_duration(text)
     except ValueError as error:

@@ -13,11 +13,11 @@ from asyncgg.cleanup.clean_up import PolicyRunner
 from asyncgg.cleanup.outcome import CleanupReport
 from asyncgg.cleanup.telling import notify_result, parse_targets
 from asyncgg.cli.notices import Notice
-from asyncgg.cli.output import Output
-from asyncgg.cli.progress import Display, Form, picture, progress_line, progress_record
-from asyncgg.cli.running import NotBegunError, run_loop
-from asyncgg.cli.signals import interrupting, stopping
-from asyncgg.cli.sweeping import FORM as SWEEP
+from asyncgg.cli.output import Console
+from asyncgg.cli.progress import ProgressDisplay, ProgressView, format_progress, progress_to_dict, render_live
+from asyncgg.cli.running import NotStartedError, run_async
+from asyncgg.cli.signals import raise_on_signal, stop_on_signal
+from asyncgg.cli.sweeping import SCAN_VIEW as SCAN_VIEW
 from asyncgg.errors import AsyncggError, InternalError, SettingsError
 from asyncgg.inventory import ScanProgress
 from asyncgg.model import Operation, RunState
@@ -31,48 +31,50 @@ from asyncgg.transport import Endpoint, resolve_endpoint
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["checked", "night_lines", "run_policy"]
+__all__ = ["load_checked_policy", "format_cleanup", "run_policy"]
 
-_REASONS_SHOWN: Final = 10
+_MAX_REASONS: Final = 10
 
 
-def checked(path: Path, output: Output) -> Policy:
+def load_checked_policy(path: Path, console: Console) -> Policy:
     """The policy, its doubtful places told. Raises `SettingsError` with every fault of it."""
-    found = check_policy(path)
-    if found.policy is None:
-        raise SettingsError("\n".join(fault.format(str(path)) for fault in found.errors))
-    for doubt in found.warnings:
-        output.tell({"event": "warning", "warning": doubt.format(str(path))}, f"warning: {doubt.format(str(path))}")
-    return found.policy
+    check = check_policy(path)
+    if check.policy is None:
+        raise SettingsError("\n".join(error.format(str(path)) for error in check.errors))
+    for warning in check.warnings:
+        console.log_event(
+            {"event": "warning", "warning": warning.format(str(path))}, f"warning: {warning.format(str(path))}"
+        )
+    return check.policy
 
 
-def run_policy(path: Path, settings: Settings, output: Output, *, dry_run: bool) -> int:
+def run_policy(path: Path, settings: Settings, console: Console, *, dry_run: bool) -> int:
     """Do what the policy says, tell whom it names, write the result; the exit code.
 
     Raises an `AsyncggError` when it could not begin, or KeyboardInterrupt when it was cut off.
     """
-    policy = merge_limits(checked(path, output), settings)
+    policy = merge_limits(load_checked_policy(path, console), settings)
     targets = parse_targets(policy)
     settings = effective_settings(settings, policy)
     connection = connection_from_settings(settings)
     try:
-        with interrupting():
-            target = resolve_endpoint(connection)
-            lists = load_keep_lists(policy, settings, target)
-        report = run_loop(_Start(policy, settings, output, target, lists, dry_run).run())
+        with raise_on_signal():
+            endpoint = resolve_endpoint(connection)
+            keep_lists = load_keep_lists(policy, settings, endpoint)
+        report = run_async(_Start(policy, settings, console, endpoint, keep_lists, dry_run).run())
     except Exception as error:  # who waits for the night's report should hear that there is none
-        known = error if isinstance(error, AsyncggError) else InternalError(f"{type(error).__name__}: {error}")
+        failure = error if isinstance(error, AsyncggError) else InternalError(f"{type(error).__name__}: {error}")
         report = CleanupReport(policy.name, dry_run=dry_run)
-        report.fail(known)
-        _warn(output, *run_loop(notify_result(policy, targets, report, connection)))
+        report.fail(failure)
+        _warn(console, *run_async(notify_result(policy, targets, report, connection)))
         raise
-    untold = run_loop(notify_result(policy, targets, report, connection))
-    _warn(output, *untold)
-    report.warnings += untold
-    lines = night_lines(report)
-    if output.as_json and not output.quiet:
-        output.say(*lines)
-    output.result(report.to_dict(), lines)
+    delivery_errors = run_async(notify_result(policy, targets, report, connection))
+    _warn(console, *delivery_errors)
+    report.warnings += delivery_errors
+    lines = format_cleanup(report)
+    if console.as_json and not console.quiet:
+        console.print(*lines)
+    console.write_result(report.to_dict(), lines)
     return report.exit
 
 
@@ -81,7 +83,7 @@ class _Start:
         self,
         policy: Policy,
         settings: Settings,
-        output: Output,
+        output: Console,
         target: Endpoint,
         lists: dict[str, frozenset[str]],
         dry_run: bool,
@@ -92,20 +94,20 @@ class _Start:
         self._target = target
         self._lists = lists
         self._dry_run = dry_run
-        self._display = Display(output, form=_FORM)
+        self._display = ProgressDisplay(output, view=_CLEANUP_VIEW)
         self._clean_up: PolicyRunner | None = None
 
     async def run(self) -> CleanupReport:
         task = asyncio.create_task(self._run(), name="asyncgg-cleanup")
-        async with self._display.shown():
-            with stopping(lambda reason: self._stop(task, reason), task.cancel):
+        async with self._display.running():
+            with stop_on_signal(lambda reason: self._stop(task, reason), task.cancel):
                 await asyncio.wait((task,))
                 with contextlib.suppress(Exception):  # a look at what may never have begun
-                    self._display.last_look()
+                    self._display.refresh_final()
         if not task.cancelled():
             return task.result()
         if self._clean_up is None:
-            raise NotBegunError("interrupted; nothing was sent")
+            raise NotStartedError("interrupted; nothing was sent")
         raise KeyboardInterrupt("cut off by a second signal; the next start of the policy knows what was sent perhaps")
 
     async def _run(self) -> CleanupReport:
@@ -134,42 +136,44 @@ class _Start:
             self._display.notice(Notice("a second signal cuts off what is in flight", {"event": "hint"}))
 
 
-def _warn(output: Output, *lines: str) -> None:
+def _warn(console: Console, *lines: str) -> None:
     for line in lines:
-        output.tell({"event": "warning", "warning": line}, f"warning: {line}")
+        console.log_event({"event": "warning", "warning": line}, f"warning: {line}")
 
 
 # --- how it goes: a sweep, a run, and a sweep again ---
 
 
-def _line(progress: Any, rate: float) -> str:
-    return SWEEP.line(progress, rate) if isinstance(progress, ScanProgress) else progress_line(progress, rate)
+def _format_line(progress: Any, rate: float) -> str:
+    return (
+        SCAN_VIEW.format_line(progress, rate) if isinstance(progress, ScanProgress) else format_progress(progress, rate)
+    )
 
 
-def _record(progress: Any, rate: float) -> dict[str, Any]:
+def _progress_to_dict(progress: Any, rate: float) -> dict[str, Any]:
     if isinstance(progress, ScanProgress):
-        return SWEEP.record(progress, rate)
-    return progress_record(progress, rate, Operation.DISASSOCIATE)
+        return SCAN_VIEW.to_dict(progress, rate)
+    return progress_to_dict(progress, rate, Operation.DISASSOCIATE)
 
 
-def _picture(progress: Any, rate: float) -> RenderableType:
-    return SWEEP.picture(progress, rate) if isinstance(progress, ScanProgress) else picture(progress, rate)
+def _render_live(progress: Any, rate: float) -> RenderableType:
+    return SCAN_VIEW.render_live(progress, rate) if isinstance(progress, ScanProgress) else render_live(progress, rate)
 
 
-_FORM: Final = Form(_line, _record, _picture)
+_CLEANUP_VIEW: Final = ProgressView(_format_line, _progress_to_dict, _render_live)
 
 
 # --- how it ended ---
 
 
-def night_lines(report: CleanupReport) -> list[str]:
+def format_cleanup(report: CleanupReport) -> list[str]:
     """A night's end for a person."""
     state = "dry run" if report.dry_run and report.state is RunState.PLANNED else report.state.value
-    head = f"policy {report.policy}: {state}{f': {report.reason}' if report.reason else ''}"
-    lines = [head]
+    headline = f"policy {report.policy}: {state}{f': {report.reason}' if report.reason else ''}"
+    lines = [headline]
     if report.resumed is not None and report.resumed.summary is not None:
-        night = report.resumed.run_dir
-        lines.append(f"  before     the run of {night.name if night else '?'} was gone on with:")
+        run = report.resumed.run_dir
+        lines.append(f"  before     the run of {run.name if run else '?'} was gone on with:")
         lines += [f"  {line}" for line in format_summary(report.resumed.summary, reason=report.resumed.reason)]
     if report.scan is not None:
         counts = report.scan.counts
@@ -177,10 +181,10 @@ def night_lines(report: CleanupReport) -> list[str]:
             f"  sweep      {counts.cores:,} cores, {counts.associations:,} associations,"
             f" {report.scan.sent:,} requests, {format_duration(report.scan.seconds)}"
         )
-    lines += _decisions(report)
+    lines += _format_decisions(report)
     if report.canary is not None:
-        said = "verified" if report.canary.passed else "not passed"
-        lines.append(f"  canary     {report.canary.things:,} things, {said}")
+        status = "verified" if report.canary.passed else "not passed"
+        lines.append(f"  canary     {report.canary.things:,} things, {status}")
     if report.summary is not None:
         lines += format_summary(report.summary)[1:]
     lines += [f"  removed    the night {name}" for name in report.pruned]
@@ -191,15 +195,19 @@ def night_lines(report: CleanupReport) -> list[str]:
     return lines
 
 
-def _decisions(report: CleanupReport) -> list[str]:
-    tally = report.decision_counts
-    if tally is None:
+def _format_decisions(report: CleanupReport) -> list[str]:
+    counts = report.decision_counts
+    if counts is None:
         return []
-    said = [f"{tally.by_disposition[verdict]:,} {verdict}" for verdict in Disposition if tally.by_disposition[verdict]]
-    lines = [f"  decided    {', '.join(said) or 'nothing: there are no associations'}"]
-    for number, (reason, count) in enumerate(tally.reasons.most_common()):
-        if number == _REASONS_SHOWN:
-            lines.append(f"             and {len(tally.reasons) - number:,} more reasons")
+    parts = [
+        f"{counts.by_disposition[disposition]:,} {disposition}"
+        for disposition in Disposition
+        if counts.by_disposition[disposition]
+    ]
+    lines = [f"  decided    {', '.join(parts) or 'nothing: there are no associations'}"]
+    for number, (reason, count) in enumerate(counts.reasons.most_common()):
+        if number == _MAX_REASONS:
+            lines.append(f"             and {len(counts.reasons) - number:,} more reasons")
             break
         lines.append(f"  {'reasons' if number == 0 else '':<10} {count:,}: {reason}")
     return lines

@@ -22,7 +22,7 @@ __all__ = [
     "GUARDS",
     "JOURNAL",
     "LIMITS",
-    "LOOKUP",
+    "LOOKUP_OPTIONS",
     "MANIFEST",
     "NOTIFY",
     "OUTPUT",
@@ -30,7 +30,7 @@ __all__ = [
     "JournalPath",
     "ManifestSpec",
     "Opt",
-    "given_settings",
+    "extract_settings",
     "with_options",
 ]
 
@@ -129,10 +129,15 @@ MANIFEST: Final = (
     *_settings("Manifest", skip_bad_rows=""),
     Opt("rejects", "FILE", "write the bad rows here, as CSV", "Manifest", Path),
 )
-_NAMES: Final = "one a line, or a CSV with such a column; - for standard input"
-LOOKUP: Final = (
-    Opt("things", "FILE", f"every association of these things, whichever the cores: {_NAMES}", "Instead of a manifest"),
-    Opt("cores", "FILE", f"all client devices of these cores: {_NAMES}", "Instead of a manifest"),
+_NAME_LIST_FORMATS: Final = "one a line, or a CSV with such a column; - for standard input"
+LOOKUP_OPTIONS: Final = (
+    Opt(
+        "things",
+        "FILE",
+        f"every association of these things, whichever the cores: {_NAME_LIST_FORMATS}",
+        "Instead of a manifest",
+    ),
+    Opt("cores", "FILE", f"all client devices of these cores: {_NAME_LIST_FORMATS}", "Instead of a manifest"),
     Opt("core", "NAME", "all client devices of this core; repeatable", "Instead of a manifest", list[str]),
     Opt(
         "inventory",
@@ -181,6 +186,6 @@ def with_options(*groups: Iterable[Opt]) -> Callable[[Callable[..., int]], Calla
     return decorate
 
 
-def given_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+def extract_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the given options that are settings; None where an option is absent."""
-    return {name: value for name, value in given.items() if name in Settings.model_fields}
+    return {name: value for name, value in arguments.items() if name in Settings.model_fields}

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from asyncgg.cli.errand import Errand, carry_out
-from asyncgg.cli.finding import Asked, Finder
-from asyncgg.cli.importing import import_manifest
-from asyncgg.cli.output import Output
-from asyncgg.cli.running import NotBegunError
+from asyncgg.cli.errand import RunRequest, plan_confirm_run
+from asyncgg.cli.finding import LookupArguments, LookupSource
+from asyncgg.cli.importing import build_from_manifest
+from asyncgg.cli.output import Console
+from asyncgg.cli.running import NotStartedError
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError
 from asyncgg.model import Summary
@@ -21,15 +21,15 @@ from asyncgg.runs.execute import connection_from_settings
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint, resolve_endpoint
 
-__all__ = ["Order", "disassociate"]
+__all__ = ["DisassociateRequest", "disassociate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class DisassociateRequest:
     """What a person asked of `disassociate` beyond the settings: a manifest, or something to be found."""
 
     manifest: str = ""
-    asked: Asked | None = None
+    lookup: LookupArguments | None = None
     yes: bool = False
     dry_run: bool = False
     format: str | None = None
@@ -38,51 +38,55 @@ class Order:
     """What a manifest `-` reads instead of standard input."""
 
 
-def disassociate(order: Order, settings: Settings, output: Output) -> tuple[RunResult, Summary] | None:
+def disassociate(
+    request: DisassociateRequest, settings: Settings, console: Console
+) -> tuple[RunResult, Summary] | None:
     """Do it; None after a dry run. Raises as `carry_out`."""
-    if order.asked is not None:
-        return _found(order, order.asked, settings, output)
+    if request.lookup is not None:
+        return _disassociate_lookup(request, request.lookup, settings, console)
 
-    def prepare(target: Endpoint) -> tuple[JournalBuilder, Plan]:
-        return import_manifest(
-            order.manifest,
+    def prepare(endpoint: Endpoint) -> tuple[JournalBuilder, Plan]:
+        return build_from_manifest(
+            request.manifest,
             settings.journal or default_journal(),
             settings,
-            target,
-            output,
-            format=order.format,
-            rejects=order.rejects,
-            stdin=order.stdin,
+            endpoint,
+            console,
+            format=request.format,
+            rejects=request.rejects,
+            stdin=request.stdin,
         )
 
-    errand = Errand(
-        target=lambda: resolve_endpoint(connection_from_settings(settings)),
+    run_request = RunRequest(
+        resolve_endpoint=lambda: resolve_endpoint(connection_from_settings(settings)),
         prepare=prepare,
-        yes=order.yes,
-        dry_run=order.dry_run,
-        stdin_is_taken=order.manifest == "-" and order.stdin is None,
+        yes=request.yes,
+        dry_run=request.dry_run,
+        stdin_in_use=request.manifest == "-" and request.stdin is None,
     )
-    return carry_out(errand, settings, output)
+    return plan_confirm_run(run_request, settings, console)
 
 
-def _found(order: Order, asked: Asked, settings: Settings, output: Output) -> tuple[RunResult, Summary] | None:
+def _disassociate_lookup(
+    request: DisassociateRequest, lookup: LookupArguments, settings: Settings, console: Console
+) -> tuple[RunResult, Summary] | None:
     """The same without a manifest; a sweep that nothing came of is kept, and the person is told."""
-    finder = Finder(asked, settings, output, must_act=not order.dry_run)
-    errand = Errand(
-        target=lambda: resolve_endpoint(connection_from_settings(settings)),
-        prepare=finder.prepare,
-        yes=order.yes,
-        dry_run=order.dry_run,
-        stdin_is_taken=asked.takes_stdin,
+    source = LookupSource(lookup, settings, console, account_required=not request.dry_run)
+    run_request = RunRequest(
+        resolve_endpoint=lambda: resolve_endpoint(connection_from_settings(settings)),
+        prepare=source.prepare,
+        yes=request.yes,
+        dry_run=request.dry_run,
+        stdin_in_use=lookup.reads_stdin,
     )
     try:
-        ended = carry_out(errand, settings, output)
-    except NotBegunError as error:
-        raise NotBegunError("; ".join(filter(None, (str(error), finder.hint)))) from None
+        outcome = plan_confirm_run(run_request, settings, console)
+    except NotStartedError as error:
+        raise NotStartedError("; ".join(filter(None, (str(error), source.reuse_hint)))) from None
     except AsyncggError as error:
-        if finder.hint and not finder.journal.exists():  # else it has begun, and `resume` is the way
-            error.add_note(finder.hint)
+        if source.reuse_hint and not source.journal.exists():  # else it has begun, and `resume` is the way
+            error.add_note(source.reuse_hint)
         raise
-    if ended is None and finder.hint:
-        output.tell({"event": "kept", "inventory": str(finder.inventory)}, finder.hint)
-    return ended
+    if outcome is None and source.reuse_hint:
+        console.log_event({"event": "kept", "inventory": str(source.inventory)}, source.reuse_hint)
+    return outcome

@@ -15,10 +15,10 @@ from typing import IO, Any
 
 from asyncgg.errors import AsyncggError
 
-__all__ = ["Output", "Tolerant"]
+__all__ = ["Console", "BestEffortStream"]
 
 
-class Tolerant:
+class BestEffortStream:
     """A text stream whose failures are ignored: nobody reading it is no reason to stop disassociating."""
 
     def __init__(self, stream: IO[str] | None) -> None:
@@ -56,35 +56,35 @@ class Tolerant:
         return getattr(self._stream, "encoding", None) or "utf-8"
 
 
-class Output:
+class Console:
     """What one command writes."""
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False, log_json: bool = False) -> None:
         self.as_json = as_json
         self.quiet = quiet
         self.log_json = log_json
-        self.errors = Tolerant(sys.stderr)
+        self.stderr = BestEffortStream(sys.stderr)
 
-    def say(self, *lines: str) -> None:
+    def print(self, *lines: str) -> None:
         """Lines for a person, to standard error."""
-        self.errors.write("".join(f"{line}\n" for line in lines))
-        self.errors.flush()
+        self.stderr.write("".join(f"{line}\n" for line in lines))
+        self.stderr.flush()
 
-    def tell(self, event: Mapping[str, Any], *lines: str) -> None:
+    def log_event(self, event: Mapping[str, Any], *lines: str) -> None:
         """Lines for a person, or with `--log-format json` one JSON line: the `event` and when it was."""
         if not self.log_json:
-            self.say(*lines)
+            self.print(*lines)
             return
-        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self.say(json.dumps({"at": at, **event}))
+        timestamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self.print(json.dumps({"at": timestamp, **event}))
 
-    def result(self, document: Mapping[str, Any], lines: Sequence[str]) -> None:
+    def write_result(self, document: Mapping[str, Any], lines: Sequence[str]) -> None:
         """The command's result: the object with `--json`, else the lines. Raises `AsyncggError` on a full disk."""
         text = json.dumps(document) if self.as_json else "\n".join(lines)
         if sys.stdout is None:
             return
         try:
-            sys.stdout.write(_encodable(text, sys.stdout.encoding) + "\n")
+            sys.stdout.write(_escape_unencodable(text, sys.stdout.encoding) + "\n")
             sys.stdout.flush()
         except BrokenPipeError:
             pass  # nobody wants to know; the exit code says it as well
@@ -92,7 +92,7 @@ class Output:
             raise AsyncggError(f"standard output cannot be written: {error.strerror}") from None
 
 
-def _encodable(text: str, encoding: str | None) -> str:
+def _escape_unencodable(text: str, encoding: str | None) -> str:
     """`text` with what the stream's encoding lacks (a file name's odd bytes, say) written as backslash escapes."""
     encoding = encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)

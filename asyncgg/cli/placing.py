@@ -15,36 +15,36 @@ from asyncgg.inventory import Snapshot
 from asyncgg.inventory.opening import checkpoint, reopen_failed
 from asyncgg.inventory.writer import snapshot_lock
 
-__all__ = ["put_in_place", "swept_into"]
+__all__ = ["promote", "working_snapshot"]
 
 
 @contextmanager
-def swept_into(out: Path, *, replace: bool, exported: bool, max_age: float) -> Generator[Path, None, None]:
+def working_snapshot(out: Path, *, replace: bool, is_export: bool, max_age: float) -> Generator[Path, None, None]:
     """The snapshot to sweep into for `out`, which no other process has until the block ends.
 
     A sweep whose start ended before it took its place is gone on with, unless it was begun more than `max_age` seconds
     ago. Raises `UsageError` when something finished is in the way and is to stay.
     """
-    path = _beside(out, replace=replace, exported=exported)
+    path = _working_path(out, replace=replace, is_export=is_export)
     if path == out:
         yield path  # whoever sweeps into it has its lock
         return
     lock = snapshot_lock(out)
     try:
-        _go_on(path, max_age)
+        _reuse_or_discard(path, max_age)
         yield path
     finally:
         lock.release()
 
 
-def put_in_place(path: Path, out: Path, *, exported: bool) -> None:
+def promote(path: Path, out: Path, *, is_export: bool) -> None:
     """Have the finished snapshot `path` take the place `out`, or go when it was exported there.
 
     Raises `SnapshotError` when another program has one of the two open, `UsageError` when it cannot be done; the same
     command then tries it again.
     """
     try:
-        if exported:
+        if is_export:
             path.unlink()
         elif path != out:
             for file in (path, out):
@@ -54,8 +54,8 @@ def put_in_place(path: Path, out: Path, *, exported: bool) -> None:
         raise UsageError(f"{out}: the snapshot {path} cannot take its place: {error.strerror}") from None
 
 
-def _beside(out: Path, *, replace: bool, exported: bool) -> Path:
-    if exported:
+def _working_path(out: Path, *, replace: bool, is_export: bool) -> Path:
+    if is_export:
         if out.is_file() and not replace:
             raise UsageError(f"{out}: there is such a file already; give --replace, or another --out")
         return out.with_name(f"{out.name}.sweep")
@@ -68,7 +68,7 @@ def _beside(out: Path, *, replace: bool, exported: bool) -> Path:
     return out.with_name(f"{out.name}.new") if finished else out
 
 
-def _go_on(path: Path, max_age: float) -> None:
+def _reuse_or_discard(path: Path, max_age: float) -> None:
     """Make a finished snapshot at `path` one to be gone on with, or remove it when it is too old for that."""
     if not path.is_file() or not path.stat().st_size:
         return

@@ -9,14 +9,14 @@ from asyncgg.cli.options import (
     CONNECTION,
     GUARDS,
     LIMITS,
-    LOOKUP,
+    LOOKUP_OPTIONS,
     MANIFEST,
     OUTPUT,
     ManifestSpec,
-    given_settings,
+    extract_settings,
     with_options,
 )
-from asyncgg.cli.output import Output
+from asyncgg.cli.output import Console
 from asyncgg.settings import load_settings
 
 __all__ = ["EXAMPLES", "command"]
@@ -36,18 +36,18 @@ It does not sweep: --things, --cores and --core need a finished --inventory, whi
 _GUARDS = [option for option in GUARDS if option.name not in {"yes", "dry_run"}]
 
 
-@with_options(LOOKUP, _GUARDS, CONNECTION, LIMITS, MANIFEST, OUTPUT, (CONFIG,))
+@with_options(LOOKUP_OPTIONS, _GUARDS, CONNECTION, LIMITS, MANIFEST, OUTPUT, (CONFIG,))
 def command(
     manifest: ManifestSpec = None,
-    **given: Any,
+    **arguments: Any,
 ) -> int:
     """Say what would be done: things, cores, requests, time at the quota. Sends nothing."""
-    from asyncgg.cli.finding import asked_of
-    from asyncgg.cli.planned import planned, planned_of_snapshot
+    from asyncgg.cli.finding import parse_lookup
+    from asyncgg.cli.planned import plan_lookup, plan_manifest
 
-    settings = load_settings(given_settings(given), config=given["config"])
-    output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
-    asked = asked_of(manifest, given)
-    if asked is not None:
-        return planned_of_snapshot(asked, settings, output)
-    return planned(manifest or "", settings, output, format=given["format"], rejects=given["rejects"])
+    settings = load_settings(extract_settings(arguments), config=arguments["config"])
+    console = Console(as_json=bool(arguments["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
+    lookup = parse_lookup(manifest, arguments)
+    if lookup is not None:
+        return plan_lookup(lookup, settings, console)
+    return plan_manifest(manifest or "", settings, console, format=arguments["format"], rejects=arguments["rejects"])

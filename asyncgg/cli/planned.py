@@ -8,64 +8,64 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from asyncgg.cli.account import with_account
-from asyncgg.cli.finding import Asked, look_up
-from asyncgg.cli.importing import import_manifest
-from asyncgg.cli.output import Output
-from asyncgg.cli.planning import plan_lines, plan_object
-from asyncgg.cli.signals import interrupting
+from asyncgg.cli.account import attach_account
+from asyncgg.cli.finding import LookupArguments, prepare_lookup
+from asyncgg.cli.importing import build_from_manifest
+from asyncgg.cli.output import Console
+from asyncgg.cli.planning import format_plan, plan_to_dict
+from asyncgg.cli.signals import raise_on_signal
 from asyncgg.errors import UsageError
 from asyncgg.runs import JournalBuilder, Plan
 from asyncgg.runs.execute import connection_from_settings
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint, resolve_endpoint
 
-__all__ = ["planned", "planned_of_snapshot"]
+__all__ = ["plan_manifest", "plan_lookup"]
 
 
-def planned(
+def plan_manifest(
     manifest: str,
     settings: Settings,
-    output: Output,
+    console: Console,
     *,
     format: str | None = None,  # noqa: A002 - named as the option is
     rejects: Path | None = None,
 ) -> int:
     """Write the plan of `manifest` as the result; the exit code. Errors as of a run, guards included."""
 
-    def prepare(journal: Path, target: Endpoint | None) -> tuple[JournalBuilder, Plan]:
-        return import_manifest(manifest, journal, settings, target, output, format=format, rejects=rejects)
+    def prepare(journal: Path, endpoint: Endpoint | None) -> tuple[JournalBuilder, Plan]:
+        return build_from_manifest(manifest, journal, settings, endpoint, console, format=format, rejects=rejects)
 
-    return _planned(prepare, settings, output)
+    return _write_plan(prepare, settings, console)
 
 
-def planned_of_snapshot(asked: Asked, settings: Settings, output: Output) -> int:
+def plan_lookup(lookup: LookupArguments, settings: Settings, console: Console) -> int:
     """The same of what is looked up in a snapshot. It must be there and finished: a plan asks the service nothing."""
-    inventory = asked.inventory
+    inventory = lookup.inventory
     if inventory is None:
         raise UsageError(
             "a plan sends nothing, so it cannot sweep: give --inventory FILE, a finished snapshot"
             " (asyncgg inventory --out FILE makes one; asyncgg disassociate --dry-run sweeps by itself)"
         )
 
-    def prepare(journal: Path, target: Endpoint | None) -> tuple[JournalBuilder, Plan]:
-        return look_up(asked.search(inventory), journal, settings, target, must_act=False)
+    def prepare(journal: Path, endpoint: Endpoint | None) -> tuple[JournalBuilder, Plan]:
+        return prepare_lookup(lookup.build_request(inventory), journal, settings, endpoint, account_required=False)
 
-    return _planned(prepare, settings, output)
+    return _write_plan(prepare, settings, console)
 
 
-def _planned(
-    prepare: Callable[[Path, Endpoint | None], tuple[JournalBuilder, Plan]], settings: Settings, output: Output
+def _write_plan(
+    prepare: Callable[[Path, Endpoint | None], tuple[JournalBuilder, Plan]], settings: Settings, console: Console
 ) -> int:
-    with interrupting(), tempfile.TemporaryDirectory(prefix="asyncgg-plan-") as folder:
-        target, unknown = _target(settings)
-        _, plan = prepare(Path(folder) / "plan.journal", target)
-        plan, _ = with_account(plan, target, settings, must_act=False, unknown=unknown)
-    output.result(plan_object(plan), plan_lines(plan))
+    with raise_on_signal(), tempfile.TemporaryDirectory(prefix="asyncgg-plan-") as folder:
+        endpoint, unknown_reason = _try_resolve_endpoint(settings)
+        _, plan = prepare(Path(folder) / "plan.journal", endpoint)
+        plan, _ = attach_account(plan, endpoint, settings, required=False, unknown_reason=unknown_reason)
+    console.write_result(plan_to_dict(plan), format_plan(plan))
     return 0
 
 
-def _target(settings: Settings) -> tuple[Endpoint | None, str]:
+def _try_resolve_endpoint(settings: Settings) -> tuple[Endpoint | None, str]:
     """Where it would go, or None and why that is not known; what was asked for by name must be usable."""
     try:
         return resolve_endpoint(connection_from_settings(settings)), ""

@@ -11,17 +11,17 @@ from asyncgg.runs import Plan, discovery
 from asyncgg.runs.plan import MissingNames, MissingReason
 from asyncgg.runs.undoing import DECISION_LABELS
 
-__all__ = ["SCHEMA", "plan_lines", "plan_object", "where"]
+__all__ = ["SCHEMA", "format_plan", "plan_to_dict", "_format_endpoint"]
 
 SCHEMA: Final = "asyncgg.plan/1"
 
-_LEFT_OUT: Final = {fate.value: words for fate, words in DECISION_LABELS.items()}
+_EXCLUSION_LABELS: Final = {decision.value: label for decision, label in DECISION_LABELS.items()}
 
 
-def plan_object(plan: Plan) -> dict[str, Any]:
+def plan_to_dict(plan: Plan) -> dict[str, Any]:
     """The plan as `asyncgg.plan/1`."""
-    target, lookup = plan.target, plan.lookup
-    absent = lookup.missing if lookup else {}
+    endpoint, lookup = plan.target, plan.lookup
+    missing = lookup.missing if lookup else {}
     return {
         "schema": SCHEMA,
         "operation": plan.operation.value,
@@ -31,12 +31,12 @@ def plan_object(plan: Plan) -> dict[str, Any]:
             "rejected": plan.rejected,
             "duplicates": plan.duplicates,
             "protected": plan.protected,
-            "nowhere": _number(absent, MissingReason.NOT_FOUND),
+            "nowhere": _missing_count(missing, MissingReason.NOT_FOUND),
         },
         "cores": plan.cores,
-        "cores_unknown": _number(absent, MissingReason.UNKNOWN),
-        "cores_empty": _number(absent, MissingReason.EMPTY),
-        "cores_unlisted": _number(absent, MissingReason.INCOMPLETE),
+        "cores_unknown": _missing_count(missing, MissingReason.UNKNOWN),
+        "cores_empty": _missing_count(missing, MissingReason.EMPTY),
+        "cores_unlisted": _missing_count(missing, MissingReason.INCOMPLETE),
         "largest_core": plan.largest_core,
         "requests": plan.requests,
         "rate": plan.rate,
@@ -44,18 +44,18 @@ def plan_object(plan: Plan) -> dict[str, Any]:
         "concurrency": plan.concurrency,
         "per_core": plan.per_core,
         "seconds": round(plan.seconds, 3),
-        "region": target.region if target else None,
-        "endpoint": target.url if target else None,
+        "region": endpoint.region if endpoint else None,
+        "endpoint": endpoint.url if endpoint else None,
         "account": plan.account or None,
         "arn": plan.arn or None,
         "left_out": dict(plan.excluded),
         "inventory": lookup.inventory if lookup else None,
         "taken": format_timestamp(lookup.taken_at) if lookup else None,
-        "absent": {absence.value: list(names.examples) for absence, names in absent.items()},
+        "absent": {reason.value: list(names.examples) for reason, names in missing.items()},
     }
 
 
-def where(plan: Plan) -> list[str]:
+def _format_endpoint(plan: Plan) -> list[str]:
     """Whose things, and where."""
     account = plan.account or f"unknown: {plan.account_unknown_reason}"
     if plan.account and plan.arn:
@@ -68,37 +68,37 @@ def where(plan: Plan) -> list[str]:
     return [*lines, f"  region     {plan.target.region}"]
 
 
-def plan_lines(plan: Plan) -> list[str]:
+def format_plan(plan: Plan) -> list[str]:
     """The plan for a person."""
-    things, cores = _count(plan.things, "thing"), _count(plan.cores, "core")
-    lines = [f"plan: {plan.operation} {things} {plan.operation.preposition} {cores}", *where(plan)]
+    things, cores = _format_count(plan.things, "thing"), _format_count(plan.cores, "core")
+    lines = [f"plan: {plan.operation} {things} {plan.operation.preposition} {cores}", *_format_endpoint(plan)]
     lines.append(f"  {plan.source_label:<10} {plan.source}")
-    left_out = [
-        _count(number, name)
+    excluded = [
+        _format_count(number, name)
         for number, name in ((plan.rejected, "bad row"), (plan.duplicates, "duplicate"), (plan.protected, "protected"))
         if number
-    ] + [f"{number:,} {_LEFT_OUT.get(name, name)}" for name, number in plan.excluded.items()]
-    told = [", ".join(left_out), *map(str, plan.bad_rows)] if left_out else []
+    ] + [f"{number:,} {_EXCLUSION_LABELS.get(name, name)}" for name, number in plan.excluded.items()]
+    details = [", ".join(excluded), *map(str, plan.bad_rows)] if excluded else []
     if plan.lookup:
-        told += [_absent(absence, names) for absence, names in plan.lookup.missing.items()]
-    lines += [f"  {'left out' if number == 0 else '':<10} {text}" for number, text in enumerate(told)]
-    lines.append(f"  requests   {plan.requests:,}, the largest core has {_count(plan.largest_core, 'thing')}")
+        details += [_format_missing(reason, names) for reason, names in plan.lookup.missing.items()]
+    lines += [f"  {'left out' if number == 0 else '':<10} {text}" for number, text in enumerate(details)]
+    lines.append(f"  requests   {plan.requests:,}, the largest core has {_format_count(plan.largest_core, 'thing')}")
     lines.append(f"  time       {format_duration(plan.seconds)} at {plan.rate:g} requests/s")
     return lines
 
 
-def _number(absent: Mapping[MissingReason, MissingNames], absence: MissingReason) -> int:
-    return absent[absence].count if absence in absent else 0
+def _missing_count(missing: Mapping[MissingReason, MissingNames], reason: MissingReason) -> int:
+    return missing[reason].count if reason in missing else 0
 
 
-def _absent(absence: MissingReason, names: MissingNames) -> str:
-    number = _count(names.count, "thing" if absence is MissingReason.NOT_FOUND else "core")
-    more = names.count - len(names.examples)
-    return f"{number} {discovery.MISSING_LABELS[absence]}: {', '.join(names.examples)}" + (
-        f" and {more:,} more" if more else ""
+def _format_missing(reason: MissingReason, names: MissingNames) -> str:
+    count = _format_count(names.count, "thing" if reason is MissingReason.NOT_FOUND else "core")
+    omitted = names.count - len(names.examples)
+    return f"{count} {discovery.MISSING_LABELS[reason]}: {', '.join(names.examples)}" + (
+        f" and {omitted:,} more" if omitted else ""
     )
 
 
-def _count(number: int, name: str) -> str:
-    plural = "" if number == 1 or name == "protected" else "s"
-    return f"{number:,} {name}{plural}"
+def _format_count(count: int, name: str) -> str:
+    plural = "" if count == 1 or name == "protected" else "s"
+    return f"{count:,} {name}{plural}"

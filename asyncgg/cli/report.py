@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from asyncgg.cli.options import JournalPath, Opt, with_options
-from asyncgg.cli.output import Output
-from asyncgg.cli.signals import interrupting
+from asyncgg.cli.output import Console
+from asyncgg.cli.signals import raise_on_signal
 from asyncgg.errors import UsageError
 from asyncgg.journal import JournalReader, last_request_at
 from asyncgg.manifest.writing import atomic_write_text
@@ -54,35 +54,35 @@ def command(
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="one page for people, complete in itself")
     ] = None,
-    **given: Any,
+    **arguments: Any,
 ) -> int:
     """Summary, failures by code, and lists as CSV, JSONL or HTML; works while the run is going."""
-    output = Output(as_json=bool(given["json"]))
+    console = Console(as_json=bool(arguments["json"]))
     lists = [path for path in (failures, outcomes) if path is not None]
     for path in lists:
         format_from_suffix(path)
-    every = [*lists, *([html] if html else [])]
-    if len({path.resolve() for path in every}) < len(every):
+    output_paths = [*lists, *([html] if html else [])]
+    if len({path.resolve() for path in output_paths}) < len(output_paths):
         raise UsageError("two of the files to write are the same one; give each its own")
-    with interrupting(), JournalReader(journal) as reader:
+    with raise_on_signal(), JournalReader(journal) as reader:
         meta, summary = reader.meta(), reader.summary()
         reason = "" if reader.is_running() else meta.get("reason", "")
         proof = load_verification_record(journal, summary.run, last_request_at(reader))
         if failures is not None:
             count = write_outcomes(failures, reader.outcomes(ThingState.FAILED), journal)
-            output.say(f"{failures}: {count:,} failed things")
+            console.print(f"{failures}: {count:,} failed things")
         if outcomes is not None:
             count = write_outcomes(outcomes, reader.outcomes(), journal, summary.operation)
-            output.say(f"{outcomes}: {count:,} things")
+            console.print(f"{outcomes}: {count:,} things")
         if html is not None:
             failed = reader.outcomes(ThingState.FAILED)
             page = render_html(summary, meta, failed, generated_at=time.time(), reason=reason, verification=proof)
             with atomic_write_text(html, journal) as file:
                 file.write(page)
-            output.say(f"{html}: written")
+            console.print(f"{html}: written")
         document, lines = summary_to_dict(summary, reason=reason), format_summary(summary, reason=reason)
         if proof is not None:
             document["verified"] = proof
             lines.append(f"  verified   {format_verification_record(proof)}")
-        output.result(document, lines)
+        console.write_result(document, lines)
     return 0

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from asyncgg.cli import confirm
-from asyncgg.cli.options import given_settings
-from asyncgg.cli.output import Output
-from asyncgg.cli.running import finish, run_journal, run_loop
-from asyncgg.cli.signals import interrupting
-from asyncgg.cli.telling import Telling
+from asyncgg.cli.options import extract_settings
+from asyncgg.cli.output import Console
+from asyncgg.cli.running import run_async, run_journal, write_summary
+from asyncgg.cli.signals import raise_on_signal
+from asyncgg.cli.telling import NotifyOnExit
 from asyncgg.errors import JournalError
 from asyncgg.journal import JournalReader, JournalWriter
 from asyncgg.model import RunState, Summary
@@ -27,99 +27,99 @@ from asyncgg.runs.stored import resolve_saved_endpoint, restore_settings
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, Endpoint
 
-__all__ = ["restart"]
+__all__ = ["restart_run"]
 
 
-def restart(path: Path, mode: RunMode, given: Mapping[str, Any]) -> int:
+def restart_run(path: Path, mode: RunMode, arguments: Mapping[str, Any]) -> int:
     """Go on with the journal at `path`; the exit code."""
-    with interrupting():
+    with raise_on_signal():
         with JournalReader(path) as reader:
-            meta, summary, busy = reader.meta(), reader.summary(), reader.is_running()
+            meta, summary, is_running = reader.meta(), reader.summary(), reader.is_running()
             things, requests = reader.remaining(failed=mode is RunMode.RETRY)
-            settings = restore_settings(reader.settings(), meta, given_settings(given))
-        output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
-        with Telling(given["notify"], settings, output) as telling:
-            if busy:
+            settings = restore_settings(reader.settings(), meta, extract_settings(arguments))
+        console = Console(as_json=bool(arguments["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
+        with NotifyOnExit(arguments["notify"], settings, console) as notifier:
+            if is_running:
                 raise JournalError(
                     f"journal {path}: another process is running it; wait for it or stop it"
                     " (status and report work meanwhile)"
                 )
             if not things:
-                return _nothing_to_do(path, mode, summary, output)
-            target, account = _consented(mode, settings, output, meta, given, summary, things, requests)
-            ended = run_journal(path, settings, output, mode=mode, region=target.region, account=account)
-            return finish(output, *telling.ended(*ended))
+                return _nothing_to_do(path, mode, summary, console)
+            endpoint, account = _confirm(mode, settings, console, meta, arguments, summary, things, requests)
+            outcome = run_journal(path, settings, console, mode=mode, region=endpoint.region, account=account)
+            return write_summary(console, *notifier.record_result(*outcome))
 
 
-def _consented(
+def _confirm(
     mode: RunMode,
     settings: Settings,
-    output: Output,
+    console: Console,
     meta: Mapping[str, str],
-    given: Mapping[str, Any],
+    arguments: Mapping[str, Any],
     summary: Summary,
     things: int,
     requests: int,
 ) -> tuple[Endpoint, CallerIdentity | None]:
     """Where to go and as whom, once the person has seen it and agreed."""
-    if not given["yes"]:
-        confirm.must_be_able_to_ask(stdin_is_taken=False)
-    target = resolve_saved_endpoint(settings, meta, given_settings(given))
-    recorded = meta.get("account", "")
-    account, unknown = run_loop(
-        verify_account(connection_from_settings(settings), target, settings, expected_from_journal=recorded)
+    if not arguments["yes"]:
+        confirm.require_terminal(stdin_in_use=False)
+    endpoint = resolve_saved_endpoint(settings, meta, extract_settings(arguments))
+    recorded_account = meta.get("account", "")
+    account, unknown_reason = run_async(
+        verify_account(connection_from_settings(settings), endpoint, settings, expected_from_journal=recorded_account)
     )
-    if not (output.quiet and given["yes"]):
-        said = f"{account.account} ({account.arn})" if account else f"unknown: {unknown}"
+    if not (console.quiet and arguments["yes"]):
+        account_label = f"{account.account} ({account.arn})" if account else f"unknown: {unknown_reason}"
         event = {"event": mode.value, "run": summary.run, "things": things, "requests": requests}
-        output.tell(event, *_lines(summary, mode, things, requests, settings, target, said))
-    if not given["yes"]:
-        confirm.ask(output, things, f"{mode.value} them", stdin_is_taken=False)
-    return target, account
+        console.log_event(event, *_format_restart(summary, mode, things, requests, settings, endpoint, account_label))
+    if not arguments["yes"]:
+        confirm.confirm_count(console, things, f"{mode.value} them", stdin_in_use=False)
+    return endpoint, account
 
 
-def _lines(
-    summary: Summary, mode: RunMode, things: int, requests: int, settings: Settings, target: Endpoint, account: str
+def _format_restart(
+    summary: Summary, mode: RunMode, things: int, requests: int, settings: Settings, endpoint: Endpoint, account: str
 ) -> list[str]:
-    rate = quota_rate(settings, target.region)
+    rate = quota_rate(settings, endpoint.region)
     seconds = seconds_at_quota(requests, rate, quota_burst(settings, rate))
-    where = f"endpoint   {target.url} (custom)" if target.custom else f"region     {target.region}"
-    what = "failed" if mode is RunMode.RETRY else "pending"
+    endpoint_line = f"endpoint   {endpoint.url} (custom)" if endpoint.custom else f"region     {endpoint.region}"
+    status = "failed" if mode is RunMode.RETRY else "pending"
     return [
-        f"{mode.value}: {summary.operation} the {things:,} {what} of {summary.total:,} things of run {summary.run}",
+        f"{mode.value}: {summary.operation} the {things:,} {status} of {summary.total:,} things of run {summary.run}",
         f"  account    {account}",
-        f"  {where}",
+        f"  {endpoint_line}",
         f"  requests   {requests:,}",
         f"  time       {format_duration(seconds)} at {rate:g} requests/s",
     ]
 
 
-def _nothing_to_do(path: Path, mode: RunMode, summary: Summary, output: Output) -> int:
+def _nothing_to_do(path: Path, mode: RunMode, summary: Summary, console: Console) -> int:
     if mode is RunMode.RETRY:
-        words = "nothing failed"
+        message = "nothing failed"
     else:
-        words, summary = "nothing is pending", _concluded(path, summary)
-    output.say(f"{words}, so there is nothing to {mode.value}")
+        message, summary = "nothing is pending", _mark_complete(path, summary)
+    console.print(f"{message}, so there is nothing to {mode.value}")
     code = EXIT_CODES[summary.state]
     lines = format_summary(summary)
     if commands := next_commands(summary):
         lines += ["next:", *(f"  {command}" for command in commands)]
-    output.result(summary_to_dict(summary, exit_code=code), lines)
+    console.write_result(summary_to_dict(summary, exit_code=code), lines)
     return code
 
 
-def _concluded(path: Path, summary: Summary) -> Summary:
+def _mark_complete(path: Path, summary: Summary) -> Summary:
     """A run that was killed after its last outcome is over; say so in its journal too."""
     state = RunState.PARTIAL if summary.failed else RunState.COMPLETE
     if summary.state is state:
         return summary
 
-    async def conclude() -> None:
-        journal = JournalWriter(path)
+    async def write_state() -> None:
+        writer = JournalWriter(path)
         try:
-            await journal.submit(lambda store: store.put(state=state, reason=""))
+            await writer.submit(lambda store: store.put(state=state, reason=""))
         finally:
-            journal.close()
+            writer.close()
 
-    run_loop(conclude())
+    run_async(write_state())
     return replace(summary, state=state)

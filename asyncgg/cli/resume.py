@@ -19,13 +19,13 @@ Examples:
 @with_options((YES,), CONNECTION, LIMITS, NOTIFY, OUTPUT)
 def command(
     journal: JournalPath,
-    **given: Any,
+    **arguments: Any,
 ) -> int:
     """Go on where a stopped run was: everything that is pending.
 
     Settings, account, Region and endpoint are the run's own unless an option says otherwise.
     """
-    from asyncgg.cli.restart import restart
+    from asyncgg.cli.restart import restart_run
     from asyncgg.runs import RunMode
 
-    return restart(journal, RunMode.RESUME, given)
+    return restart_run(journal, RunMode.RESUME, arguments)

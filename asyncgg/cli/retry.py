@@ -19,13 +19,13 @@ Examples:
 @with_options((YES,), CONNECTION, LIMITS, NOTIFY, OUTPUT)
 def command(
     journal: JournalPath,
-    **given: Any,
+    **arguments: Any,
 ) -> int:
     """Try again what failed, and nothing else, in a new pass of the same journal.
 
     Settings, account, Region and endpoint are the run's own unless an option says otherwise.
     """
-    from asyncgg.cli.restart import restart
+    from asyncgg.cli.restart import restart_run
     from asyncgg.runs import RunMode
 
-    return restart(journal, RunMode.RETRY, given)
+    return restart_run(journal, RunMode.RETRY, arguments)

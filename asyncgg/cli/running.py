@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from asyncgg.cli.notices import Notice
-from asyncgg.cli.output import Output
-from asyncgg.cli.progress import Display
-from asyncgg.cli.signals import cancelling, stopping
+from asyncgg.cli.output import Console
+from asyncgg.cli.progress import ProgressDisplay
+from asyncgg.cli.signals import cancel_on_signal, stop_on_signal
 from asyncgg.engine import Engine, RunResult, StopReason
 from asyncgg.errors import AsyncggError
 from asyncgg.events import Event, RunStarted
@@ -24,16 +24,16 @@ from asyncgg.runs import RunMode, execute, exit_code
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity
 
-__all__ = ["NotBegunError", "finish", "run_journal", "run_loop"]
+__all__ = ["NotStartedError", "write_summary", "run_journal", "run_async"]
 
 T = TypeVar("T")
 
 
-class NotBegunError(KeyboardInterrupt):
+class NotStartedError(KeyboardInterrupt):
     """It was stopped before its first request."""
 
 
-def run_loop(work: Coroutine[Any, Any, T]) -> T:
+def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` on uvloop where that is installed, else on asyncio's own loop.
 
     Raises KeyboardInterrupt when a signal cancelled it; where `stopping` is in force, that decides.
@@ -48,7 +48,7 @@ def run_loop(work: Coroutine[Any, Any, T]) -> T:
     task: asyncio.Task[Any] | None = None
     signalled = False
 
-    async def noted() -> T:
+    async def run_work() -> T:
         nonlocal task
         task = asyncio.current_task()
         if signalled:
@@ -62,9 +62,9 @@ def run_loop(work: Coroutine[Any, Any, T]) -> T:
         if task is not None and not task.done():
             task.get_loop().call_soon_threadsafe(task.cancel)
 
-    with cancelling(cancel), asyncio.Runner(loop_factory=factory) as runner:
+    with cancel_on_signal(cancel), asyncio.Runner(loop_factory=factory) as runner:
         try:
-            return runner.run(noted())
+            return runner.run(run_work())
         except asyncio.CancelledError:
             if not signalled:
                 raise
@@ -74,32 +74,32 @@ def run_loop(work: Coroutine[Any, Any, T]) -> T:
 def run_journal(
     path: Path,
     settings: Settings,
-    output: Output,
+    console: Console,
     *,
     mode: RunMode,
     region: str | None,
     account: CallerIdentity | None,
-    on_begin: Callable[[], object] = lambda: None,
+    on_start: Callable[[], object] = lambda: None,
 ) -> tuple[RunResult, Summary]:
     """Run the journal to its end, showing it, stoppable by signals. `on_begin` is called before the first request.
 
     Raises `NotBegunError` when a signal came before that, and whatever `execute` raises; in the midst of the run
     the summary is written first.
     """
-    begun = False
+    started = False
 
-    def begin() -> None:
-        nonlocal begun
-        begun = True
-        on_begin()
+    def mark_started() -> None:
+        nonlocal started
+        started = True
+        on_start()
 
     try:
         with JournalReader(path) as reader:
-            display = Display(output, parse_operation(reader.meta().get("operation", ""), path))
-        return run_loop(_Start(path, settings, display, mode, region, account, begin).run())
+            display = ProgressDisplay(console, parse_operation(reader.meta().get("operation", ""), path))
+        return run_async(_Start(path, settings, display, mode, region, account, mark_started).run())
     except AsyncggError as error:
-        if begun:
-            _wreck(path, output, error)
+        if started:
+            _write_partial_summary(path, console, error)
         raise
 
 
@@ -108,7 +108,7 @@ class _Start:
         self,
         path: Path,
         settings: Settings,
-        display: Display,
+        display: ProgressDisplay,
         mode: RunMode,
         region: str | None,
         account: CallerIdentity | None,
@@ -133,13 +133,13 @@ class _Start:
             ),
             name="asyncgg-run",
         )
-        async with self._display.shown():
-            with stopping(lambda reason: self._stop(task, reason), task.cancel):
+        async with self._display.running():
+            with stop_on_signal(lambda reason: self._stop(task, reason), task.cancel):
                 await asyncio.wait((task,))
         if not task.cancelled():
             return task.result()
         if not self._begun:
-            raise NotBegunError("interrupted; nothing was sent")
+            raise NotStartedError("interrupted; nothing was sent")
         with JournalReader(self._path) as reader:
             return RunResult(RunState.INTERRUPTED, "cut off by a second signal"), reader.summary()
 
@@ -160,23 +160,23 @@ class _Start:
             self._display.notice(Notice("a second signal cuts off what is in flight", {"event": "hint"}))
 
 
-def _wreck(path: Path, output: Output, error: AsyncggError) -> None:
+def _write_partial_summary(path: Path, console: Console, error: AsyncggError) -> None:
     """Write what is known of a run that `error` broke off (a full disk, say): its outcomes count none the less."""
     with contextlib.suppress(AsyncggError), JournalReader(path) as reader:
         summary = reader.summary()
         lines = format_summary(summary)
         lines += ["next:", *(f"  {command}" for command in next_commands(summary))]
-        output.result(summary_to_dict(summary, exit_code=error.exit_code, reason=str(error)), lines)
+        console.write_result(summary_to_dict(summary, exit_code=error.exit_code, reason=str(error)), lines)
 
 
-def finish(output: Output, result: RunResult, summary: Summary, *, advise: bool = True) -> int:
+def write_summary(console: Console, result: RunResult, summary: Summary, *, suggest_next: bool = True) -> int:
     """Write the summary; the exit code."""
     summary = replace(summary, state=result.state)
     code = exit_code(result)
     lines = format_summary(summary, reason=result.reason)
-    if advise and (commands := next_commands(summary)):
+    if suggest_next and (commands := next_commands(summary)):
         lines += ["next:", *(f"  {command}" for command in commands)]
-    if output.as_json and not output.quiet:
-        output.say(*lines)
-    output.result(summary_to_dict(summary, exit_code=code, reason=result.reason), lines)
+    if console.as_json and not console.quiet:
+        console.print(*lines)
+    console.write_result(summary_to_dict(summary, exit_code=code, reason=result.reason), lines)
     return code

@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Final
 
-__all__ = ["Terminated", "cancelling", "interrupting", "stopping"]
+__all__ = ["Terminated", "cancel_on_signal", "raise_on_signal", "stop_on_signal"]
 
 _NAMES: Final = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGHUP": "the terminal closing"}
 
 
-_PATIENT: Final = 2
+_MAX_SOFT_SIGNALS: Final = 2
 """Signals that only cancel; one more gives up on a loop that does not come to its end."""
 
 
@@ -28,16 +28,16 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, where it must end the main thread's work as Ctrl-C does."""
 
 
-def _signals() -> list[signal.Signals]:
+def _available_signals() -> list[signal.Signals]:
     if threading.current_thread() is not threading.main_thread():
         return []  # only the main thread may handle them
-    found = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    available = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
     # nohup ignores SIGHUP on purpose. An ignored SIGINT only says that a script started us in the background.
-    return [one for one in found if one.name != "SIGHUP" or signal.getsignal(one) is not signal.SIG_IGN]
+    return [signum for signum in available if signum.name != "SIGHUP" or signal.getsignal(signum) is not signal.SIG_IGN]
 
 
 @contextlib.contextmanager
-def interrupting() -> Iterator[None]:
+def raise_on_signal() -> Iterator[None]:
     """Within the block these signals raise KeyboardInterrupt in the main thread; what was set before comes back."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -45,62 +45,62 @@ def interrupting() -> Iterator[None]:
             signal.default_int_handler(number, frame)
         raise Terminated
 
-    with _handled(interrupt):
+    with _install(interrupt):
         yield
 
 
 @contextlib.contextmanager
-def cancelling(cancel: Callable[[], object]) -> Iterator[None]:
+def cancel_on_signal(cancel: Callable[[], object]) -> Iterator[None]:
     """Within the block these signals call `cancel` from the main thread, between any two of its instructions, and raise
     nothing; from the third one on they raise KeyboardInterrupt.
     """
-    seen = 0
+    count = 0
 
-    def arrived(number: int, frame: FrameType | None) -> None:
-        nonlocal seen
-        seen += 1
-        if seen > _PATIENT:
+    def handle_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        if count > _MAX_SOFT_SIGNALS:
             raise KeyboardInterrupt
         cancel()
 
-    with _handled(arrived):
+    with _install(handle_signal):
         yield
 
 
 @contextlib.contextmanager
-def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def _install(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Within the block `handler` gets these signals; what was set before comes back."""
-    before = {one: signal.getsignal(one) for one in _signals()}
+    previous = {signum: signal.getsignal(signum) for signum in _available_signals()}
     try:
-        for one in before:
-            signal.signal(one, handler)
+        for signum in previous:
+            signal.signal(signum, handler)
         yield
     finally:
-        for one, old in before.items():
-            signal.signal(one, old if old is not None else signal.SIG_DFL)
+        for signum, previous_handler in previous.items():
+            signal.signal(signum, previous_handler if previous_handler is not None else signal.SIG_DFL)
 
 
 @contextlib.contextmanager
-def stopping(first: Callable[[str], None], again: Callable[[], object]) -> Iterator[None]:
+def stop_on_signal(on_first: Callable[[str], None], on_repeat: Callable[[], object]) -> Iterator[None]:
     """Within the block the first signal calls `first` with its cause, each later one calls `again`."""
     loop = asyncio.get_running_loop()
-    seen = 0
+    count = 0
 
-    def arrived(name: str) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == 1:
-            first(f"stopped by {_NAMES[name]}")
+    def handle_signal(name: str) -> None:
+        nonlocal count
+        count += 1
+        if count == 1:
+            on_first(f"stopped by {_NAMES[name]}")
         else:
-            again()
+            on_repeat()
 
-    handlers = {one: signal.getsignal(one) for one in _signals()}
-    for one in handlers:
-        loop.add_signal_handler(one, arrived, one.name)
+    previous = {signum: signal.getsignal(signum) for signum in _available_signals()}
+    for signum in previous:
+        loop.add_signal_handler(signum, handle_signal, signum.name)
     try:
         yield
     finally:
-        for one, handler in handlers.items():
-            loop.remove_signal_handler(one)
-            if handler is not None:
-                signal.signal(one, handler)
+        for signum, previous_handler in previous.items():
+            loop.remove_signal_handler(signum)
+            if previous_handler is not None:
+                signal.signal(signum, previous_handler)

@@ -11,14 +11,14 @@ from typing import Final
 
 from asyncgg.errors import InternalError
 
-__all__ = ["nobody", "simulator"]
+__all__ = ["isolated_aws_environment", "simulator_process"]
 
-_GRACE: Final = 5.0
+_SHUTDOWN_TIMEOUT: Final = 5.0
 """Seconds the simulator gets to end before it is killed."""
 
 
 @contextlib.contextmanager
-def simulator(settings: Mapping[str, str]) -> Iterator[str]:
+def simulator_process(settings: Mapping[str, str]) -> Iterator[str]:
     """A simulator with these options on a free port, as long as the block runs; its URL."""
     options = [f"--{name}={value}" for name, value in settings.items()]
     process = subprocess.Popen(  # noqa: S603 - our own module, with options of our own making
@@ -39,7 +39,7 @@ def simulator(settings: Mapping[str, str]) -> Iterator[str]:
     finally:
         process.stdin.close()
         try:
-            process.wait(_GRACE)
+            process.wait(_SHUTDOWN_TIMEOUT)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -47,15 +47,15 @@ def simulator(settings: Mapping[str, str]) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def nobody() -> Iterator[None]:
+def isolated_aws_environment() -> Iterator[None]:
     """Within the block this process has made-up credentials and no AWS configuration, proxy or settings of its user."""
-    before = dict(os.environ)
-    kept = {
+    saved = dict(os.environ)
+    inherited = {
         name: value
-        for name, value in before.items()
+        for name, value in saved.items()
         if not name.upper().startswith(("AWS_", "ASYNCGG_", "BOTO")) and not name.lower().endswith("_proxy")
     }
-    made_up = {
+    simulated = {
         "AWS_ACCESS_KEY_ID": "AKIASIMULATEDSIMULAT",
         "AWS_SECRET_ACCESS_KEY": "nobody's",
         "AWS_CONFIG_FILE": os.devnull,
@@ -63,9 +63,9 @@ def nobody() -> Iterator[None]:
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     os.environ.clear()
-    os.environ.update(kept | made_up)
+    os.environ.update(inherited | simulated)
     try:
         yield
     finally:
         os.environ.clear()
-        os.environ.update(before)
+        os.environ.update(saved)

@@ -46,9 +46,9 @@ def command(
     *,
     port: Annotated[int, typer.Option("--port", metavar="P", help="0 for any free one")] = DEFAULT_PORT,
     host: Annotated[str, typer.Option("--host", metavar="H", help="address to serve at")] = "127.0.0.1",
-    **given: Any,
+    **arguments: Any,
 ) -> int:
     """Serve a simulated Greengrass V2; the URL is the first line of standard output. Runs until SIGTERM or Ctrl-C."""
-    asked = {name: value for name, value in given.items() if value is not None and name in _HINTS}
-    asked["fault"] = tuple(asked.get("fault", ()))
-    return run(SimulatorConfig(**asked), port=port, host=host)
+    config = {name: value for name, value in arguments.items() if value is not None and name in _HINTS}
+    config["fault"] = tuple(config.get("fault", ()))
+    return run(SimulatorConfig(**config), port=port, host=host)

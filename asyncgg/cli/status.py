@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from asyncgg.cli.options import JournalPath, Opt, with_options
-from asyncgg.cli.output import Output
-from asyncgg.cli.signals import interrupting
+from asyncgg.cli.output import Console
+from asyncgg.cli.signals import raise_on_signal
 from asyncgg.journal import JournalReader
 from asyncgg.report import format_summary, summary_to_dict
 from asyncgg.report.summary import format_duration, next_commands
@@ -26,9 +26,9 @@ Examples:
   asyncgg status asyncgg-20260131-120000.journal --json
 """
 
-_WINDOW: Final = 10.0
+_RATE_WINDOW: Final = 10.0
 """Seconds over which the rate is taken."""
-_EVERY: Final = 2.0
+_WATCH_INTERVAL: Final = 2.0
 
 _OPTIONS = (
     Opt("json", help="standard output is one JSON object: the summary, and how it goes", panel="Output"),
@@ -43,53 +43,53 @@ def command(
     watch: Annotated[
         bool, typer.Option("--watch", help="a line every 2 s until the run is over", show_default=False)
     ] = False,
-    **given: Any,
+    **arguments: Any,
 ) -> int:
     """Counts, rate and time left of a run; works while it is going."""
-    output = Output(as_json=bool(given["json"]))
-    with interrupting():
-        document, lines = _read(journal)
+    console = Console(as_json=bool(arguments["json"]))
+    with raise_on_signal():
+        document, lines = _read_status(journal)
         while watch and document["running"]:
-            output.say(_line(document))
-            time.sleep(_EVERY)
-            document, lines = _read(journal)
-        output.result(document, lines)
+            console.print(_format_line(document))
+            time.sleep(_WATCH_INTERVAL)
+            document, lines = _read_status(journal)
+        console.write_result(document, lines)
     return 0
 
 
-def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
+def _read_status(path: Path) -> tuple[dict[str, Any], list[str]]:
     from asyncgg.runs import quota_rate  # imports all of aiobotocore, which help need not wait for
 
     with JournalReader(path) as reader:
         running, meta, summary = reader.is_running(), reader.meta(), reader.summary()
-        rate = reader.rate(_WINDOW, time.time())
+        rate = reader.rate(_RATE_WINDOW, time.time())
         _, requests = reader.remaining()
         settings = build_settings(reader.settings())
-    going = rate if running and rate else quota_rate(settings, meta.get("region"))
-    left = requests / going if going else None
+    expected_rate = rate if running and rate else quota_rate(settings, meta.get("region"))
+    seconds_left = requests / expected_rate if expected_rate else None
     reason = "" if running else meta.get("reason", "")
     document = summary_to_dict(summary, reason=reason) | {
         "running": running,
         "rate": round(rate, 2),
         "requests_left": requests,
-        "seconds_left": None if left is None else round(left, 1),
+        "seconds_left": None if seconds_left is None else round(seconds_left, 1),
     }
     lines = format_summary(summary, reason=reason)
     if running:
-        lines.append(f"  rate       {rate:.1f} requests/s in the last {_WINDOW:g} s")
-    if requests and left is not None:
-        when = "left" if running else "needed"
+        lines.append(f"  rate       {rate:.1f} requests/s in the last {_RATE_WINDOW:g} s")
+    if requests and seconds_left is not None:
+        label = "left" if running else "needed"
         lines.append(
-            f"  left       {requests:,} requests at least, {format_duration(left)} {when} at {going:.1f} requests/s"
+            f"  left       {requests:,} requests at least, {format_duration(seconds_left)} {label} at {expected_rate:.1f} requests/s"
         )
     if not running and (commands := next_commands(summary)):
         lines += ["next:", *(f"  {command}" for command in commands)]
     return document, lines
 
 
-def _line(document: dict[str, Any]) -> str:
-    things, left = document["things"], document["seconds_left"]
+def _format_line(document: dict[str, Any]) -> str:
+    things, seconds_left = document["things"], document["seconds_left"]
     finished = things["total"] - things["pending"]
     parts = [f"{finished:,}/{things['total']:,} things", f"{things['failed']:,} failed"]
     parts.append(f"{document['rate']:.1f} requests/s")
-    return ", ".join(parts if left is None else [*parts, f"{format_duration(left)} left"])
+    return ", ".join(parts if seconds_left is None else [*parts, f"{format_duration(seconds_left)} left"])

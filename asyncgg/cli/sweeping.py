@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncgg.cli.notices import Notice
-from asyncgg.cli.output import Output
-from asyncgg.cli.progress import Display, Form
-from asyncgg.cli.running import NotBegunError, run_loop
-from asyncgg.cli.signals import stopping
+from asyncgg.cli.output import Console
+from asyncgg.cli.progress import ProgressDisplay, ProgressView
+from asyncgg.cli.running import NotStartedError, run_async
+from asyncgg.cli.signals import stop_on_signal
 from asyncgg.engine import StopReason
 from asyncgg.inventory import MAX_SCAN_AGE, FleetScan, ScanProgress, ScanResult
 from asyncgg.model import RunState
@@ -25,14 +25,14 @@ from asyncgg.transport import CoreFilter, Endpoint
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["FORM", "sweep_now", "swept_lines", "swept_object"]
+__all__ = ["SCAN_VIEW", "scan_interactively", "format_scan", "scan_to_dict"]
 
 
-def sweep_now(
+def scan_interactively(
     path: Path,
     settings: Settings,
-    output: Output,
-    target: Endpoint,
+    console: Console,
+    endpoint: Endpoint,
     *,
     filters: CoreFilter | None = None,
     cores: Sequence[str] | None = None,
@@ -43,30 +43,30 @@ def sweep_now(
     Raises `NotBegunError` when a signal came before the first request, what `confirm_account` and `take_inventory`
     raise otherwise. A second signal cuts off what is in flight and raises KeyboardInterrupt; the sweep is resumable.
     """
-    how = {"filters": filters, "cores": cores, "max_age": max_age}
-    return run_loop(_Start(path, settings, output, target, how).run())
+    options = {"filters": filters, "cores": cores, "max_age": max_age}
+    return run_async(_Start(path, settings, console, endpoint, options).run())
 
 
 class _Start:
-    def __init__(self, path: Path, settings: Settings, output: Output, target: Endpoint, how: dict[str, Any]) -> None:
+    def __init__(self, path: Path, settings: Settings, output: Console, target: Endpoint, how: dict[str, Any]) -> None:
         self._path = path
         self._settings = settings
-        self._display = Display(output, form=FORM)
+        self._display = ProgressDisplay(output, view=SCAN_VIEW)
         self._target = target
         self._how = how
         self._sweep: FleetScan | None = None
 
     async def run(self) -> ScanResult:
         task = asyncio.create_task(self._take(), name="asyncgg-inventory")
-        async with self._display.shown():
-            with stopping(lambda reason: self._stop(task, reason), task.cancel):
+        async with self._display.running():
+            with stop_on_signal(lambda reason: self._stop(task, reason), task.cancel):
                 await asyncio.wait((task,))
                 if self._sweep is not None:
-                    self._display.last_look()
+                    self._display.refresh_final()
         if not task.cancelled():
             return task.result()
         if self._sweep is None:
-            raise NotBegunError("interrupted; nothing was sent")
+            raise NotStartedError("interrupted; nothing was sent")
         raise KeyboardInterrupt("cut off by a second signal; the same command goes on with the sweep")
 
     async def _take(self) -> ScanResult:
@@ -96,17 +96,17 @@ class _Start:
 # --- how it goes ---
 
 
-def _line(progress: ScanProgress, rate: float) -> str:
-    more = "+" if progress.open_ended else ""
+def _format_line(progress: ScanProgress, rate: float) -> str:
+    plus = "+" if progress.open_ended else ""
     parts = [
-        f"{progress.finished:,}/{progress.cores:,}{more} cores",
+        f"{progress.finished:,}/{progress.cores:,}{plus} cores",
         f"{progress.associations:,} associations",
         f"{progress.sent:,} requests",
     ]
-    return ", ".join([*parts, *_parts(progress, rate)])
+    return ", ".join([*parts, *_format_parts(progress, rate)])
 
 
-def _parts(progress: ScanProgress, rate: float) -> list[str]:
+def _format_parts(progress: ScanProgress, rate: float) -> list[str]:
     if not progress.requests_left:
         parts = [f"{progress.sent / progress.seconds:.1f} requests/s"] if progress.seconds else []
     else:
@@ -120,7 +120,7 @@ def _parts(progress: ScanProgress, rate: float) -> list[str]:
     return [*parts, progress.status] if progress.status else parts
 
 
-def _record(progress: ScanProgress, rate: float) -> dict[str, Any]:
+def _progress_to_dict(progress: ScanProgress, rate: float) -> dict[str, Any]:
     return {
         "event": "progress",
         "cores": progress.cores,
@@ -141,32 +141,34 @@ def _record(progress: ScanProgress, rate: float) -> dict[str, Any]:
     }
 
 
-def _picture(progress: ScanProgress, rate: float) -> RenderableType:
+def _render_live(progress: ScanProgress, rate: float) -> RenderableType:
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    done, more = progress.sent, "+" if progress.open_ended else ""
-    head = Table.grid(padding=(0, 1), expand=True)
-    head.add_column(ratio=1)
-    head.add_column(justify="right", no_wrap=True)
+    done, plus = progress.sent, "+" if progress.open_ended else ""
+    header = Table.grid(padding=(0, 1), expand=True)
+    header.add_column(ratio=1)
+    header.add_column(justify="right", no_wrap=True)
     bar = ProgressBar(
         total=max(done + progress.requests_left, 1), completed=done, complete_style="cyan", finished_style="green"
     )
-    head.add_row(bar, Text(f"{progress.finished:,}/{progress.cores:,}{more} cores"))
-    line = Text(" | ").join([Text(f"{progress.associations:,} associations"), *map(Text, _parts(progress, rate))])
+    header.add_row(bar, Text(f"{progress.finished:,}/{progress.cores:,}{plus} cores"))
+    line = Text(" | ").join(
+        [Text(f"{progress.associations:,} associations"), *map(Text, _format_parts(progress, rate))]
+    )
     line.no_wrap, line.overflow = True, "ellipsis"
-    return Group(head, line)
+    return Group(header, line)
 
 
-FORM: Final = Form(_line, _record, _picture)
+SCAN_VIEW: Final = ProgressView(_format_line, _progress_to_dict, _render_live)
 """How a sweep's progress is told."""
 
 
 # --- how it ended ---
 
-_SENTENCES: Final = {
+_STATE_LABELS: Final = {
     RunState.COMPLETE: "complete: every core is listed",
     RunState.PARTIAL: "partial: some cores could not be listed",
     RunState.ABORTED: "aborted",
@@ -175,41 +177,41 @@ _SENTENCES: Final = {
 }
 
 
-def swept_lines(swept: ScanResult) -> list[str]:
+def format_scan(scan: ScanResult) -> list[str]:
     """A sweep's end for a person."""
-    counts = swept.counts
-    why = f": {swept.reason}" if swept.reason and not swept.finished else ""
+    counts = scan.counts
+    reason = f": {scan.reason}" if scan.reason and not scan.finished else ""
     cores = [f"{counts.cores:,} known, {counts.listed:,} listed"]
-    for number, word in (
+    for number, label in (
         (counts.vanished, "vanished meanwhile"),
         (counts.denied, "denied"),
         (counts.failed, "failed"),
         (counts.waiting, "not listed yet"),
     ):
         if number:
-            cores.append(f"{number:,} {word}")
-    lines = [f"{_SENTENCES[swept.state]}{why}", f"  cores      {', '.join(cores)}"]
-    told = [f"{counts.associations:,} associations"]
+            cores.append(f"{number:,} {label}")
+    lines = [f"{_STATE_LABELS[scan.state]}{reason}", f"  cores      {', '.join(cores)}"]
+    things = [f"{counts.associations:,} associations"]
     if counts.duplicates:
-        told.append(f"{counts.duplicates:,} told more than once")
+        things.append(f"{counts.duplicates:,} told more than once")
     if counts.invalid_names:
-        told.append(f"{counts.invalid_names:,} names that are none left out")
-    lines.append(f"  things     {', '.join(told)}")
+        things.append(f"{counts.invalid_names:,} names that are none left out")
+    lines.append(f"  things     {', '.join(things)}")
     lines.append(
-        f"  requests   {swept.sent:,} sent ({swept.minimum:,} pages), {swept.throttled:,} throttled,"
-        f" {swept.retried:,} retried"
+        f"  requests   {scan.sent:,} sent ({scan.minimum:,} pages), {scan.throttled:,} throttled,"
+        f" {scan.retried:,} retried"
     )
-    rate = f", {swept.sent / swept.seconds:.1f} requests/s" if swept.seconds >= 1 else ""
-    lines.append(f"  time       {format_duration(swept.seconds)}{rate}")
+    rate = f", {scan.sent / scan.seconds:.1f} requests/s" if scan.seconds >= 1 else ""
+    lines.append(f"  time       {format_duration(scan.seconds)}{rate}")
     return lines
 
 
-def swept_object(swept: ScanResult) -> dict[str, Any]:
+def scan_to_dict(scan: ScanResult) -> dict[str, Any]:
     """A sweep's end as members of a JSON object."""
-    counts = swept.counts
+    counts = scan.counts
     return {
-        "state": swept.state.value,
-        "reason": swept.reason,
+        "state": scan.state.value,
+        "reason": scan.reason,
         "cores": {
             "total": counts.cores,
             "listed": counts.listed,
@@ -221,12 +223,12 @@ def swept_object(swept: ScanResult) -> dict[str, Any]:
         "associations": counts.associations,
         "repeated": counts.duplicates,
         "odd_names": counts.invalid_names,
-        "failed_share": round(swept.failed_share, 6),
+        "failed_share": round(scan.failed_share, 6),
         "requests": {
-            "sent": swept.sent,
-            "minimum": swept.minimum,
-            "throttled": swept.throttled,
-            "retried": swept.retried,
+            "sent": scan.sent,
+            "minimum": scan.minimum,
+            "throttled": scan.throttled,
+            "retried": scan.retried,
         },
-        "seconds": round(swept.seconds, 3),
+        "seconds": round(scan.seconds, 3),
     }

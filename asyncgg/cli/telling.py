@@ -8,8 +8,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from asyncgg.cli.output import Output
-from asyncgg.cli.running import run_loop
+from asyncgg.cli.output import Console
+from asyncgg.cli.running import run_async
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError, GuardError
 from asyncgg.model import Summary
@@ -19,58 +19,62 @@ from asyncgg.runs import exit_code
 from asyncgg.runs.execute import connection_from_settings
 from asyncgg.settings import Settings
 
-__all__ = ["Telling"]
+__all__ = ["NotifyOnExit"]
 
 
-class Telling:
+class NotifyOnExit:
     """A block around a command: when it is left, the targets `wanted` are told what `ended` was given, or the error.
 
     Nobody is told of a dry run, or of an interruption before the first request. Raises `UsageError` at once for what is
     no target.
     """
 
-    def __init__(self, wanted: Sequence[str], settings: Settings, output: Output) -> None:
-        self._targets = [parse_target(text) for text in wanted]
+    def __init__(self, specs: Sequence[str], settings: Settings, console: Console) -> None:
+        self._targets = [parse_target(spec) for spec in specs]
         self._settings = settings
-        self._output = output
+        self._console = console
         self._message: Message | None = None
 
     def __enter__(self) -> Self:
         return self
 
-    def ended(self, result: RunResult, summary: Summary) -> tuple[RunResult, Summary]:
+    def record_result(self, result: RunResult, summary: Summary) -> tuple[RunResult, Summary]:
         """Note how the run ended; gives it back."""
         if self._targets:
             document = summary_to_dict(
                 replace(summary, state=result.state), exit_code=exit_code(result), reason=result.reason
             )
-            occasion = event_for_state(result.state, is_auth_error=result.is_auth_error)
+            event = event_for_state(result.state, is_auth_error=result.is_auth_error)
             text = format_text(replace(summary, state=result.state), reason=result.reason)
-            self._message = _message(occasion, text, document)
+            self._message = _build_message(event, text, document)
         return result, summary
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._targets and isinstance(error, Exception):
-            occasion = NotificationEvent.GUARD if isinstance(error, GuardError) else NotificationEvent.FAILURE
-            self._message = _message(occasion, f"asyncgg: {_words(error)}", {"exit": getattr(error, "exit_code", 1)})
+            event = NotificationEvent.GUARD if isinstance(error, GuardError) else NotificationEvent.FAILURE
+            self._message = _build_message(
+                event, f"asyncgg: {_describe_error(error)}", {"exit": getattr(error, "exit_code", 1)}
+            )
         if self._message is None:
             return
         try:
-            faults = run_loop(notify(self._targets, self._message, connection=connection_from_settings(self._settings)))
+            delivery_errors = run_async(
+                notify(self._targets, self._message, connection=connection_from_settings(self._settings))
+            )
         except KeyboardInterrupt:
-            faults = ["interrupted while telling"]
-        for fault in faults:
-            self._output.tell({"event": "not-told", "reason": fault}, fault)
+            delivery_errors = ["interrupted while telling"]
+        for delivery_error in delivery_errors:
+            self._console.log_event({"event": "not-told", "reason": delivery_error}, delivery_error)
 
 
-def _words(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     """One line; of what is not ours only the kind, for nobody knows what else its words hold."""
     if isinstance(error, AsyncggError):
         return str(error).split("\n", 1)[0]
     return f"the system reports: {error.strerror}" if isinstance(error, OSError) else f"a fault: {type(error).__name__}"
 
 
-def _message(occasion: NotificationEvent, text: str, document: dict[str, Any]) -> Message:
-    return Message(occasion, text, document, socket.gethostname())
+def _build_message(event: NotificationEvent, text: str, document: dict[str, Any]) -> Message:
+    return Message(event, text, document, socket.gethostname())

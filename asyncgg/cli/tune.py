@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from asyncgg.cli.options import CONFIG, CONNECTION, OUTPUT, YES, Opt, with_options
-from asyncgg.cli.output import Output
+from asyncgg.cli.output import Console
 from asyncgg.errors import UsageError
 
 __all__ = ["EXAMPLES", "command"]
@@ -90,32 +90,34 @@ def command(
             show_default=False,
         ),
     ] = None,
-    **given: Any,
+    **arguments: Any,
 ) -> int:
     """Which rate, burst and concurrency suit a quota: tried out, measured, or read off a journal."""
-    output = Output(as_json=bool(given["json"]), quiet=bool(given["quiet"]), log_json=given["log_format"] == "json")
-    if given["live"]:
-        _refuse(given, [*_OFFLINE_ONLY, "service", "write", "replace", "plot"], "--live")
+    console = Console(
+        as_json=bool(arguments["json"]), quiet=bool(arguments["quiet"]), log_json=arguments["log_format"] == "json"
+    )
+    if arguments["live"]:
+        _reject_options(arguments, [*_OFFLINE_ONLY, "service", "write", "replace", "plot"], "--live")
         if replay is not None:
             raise UsageError("--live and --replay are two ways; give one")
-        from asyncgg.cli.tune_live import measure
+        from asyncgg.cli.tune_live import measure_quota
 
-        return measure(given, output)
-    _refuse(given, ["up_to", "for_", "yes"], "--live", wants=True)
-    if given["jobs"] is not None and given["jobs"] < 1:
-        raise UsageError(f"--jobs: 1 process or more, not {given['jobs']}")
-    if given["replace"] and not given["write"]:
+        return measure_quota(arguments, console)
+    _reject_options(arguments, ["up_to", "for_", "yes"], "--live", only_with=True)
+    if arguments["jobs"] is not None and arguments["jobs"] < 1:
+        raise UsageError(f"--jobs: 1 process or more, not {arguments['jobs']}")
+    if arguments["replace"] and not arguments["write"]:
         raise UsageError("--replace goes with --write FILE only; leave it out")
-    from asyncgg.cli.tune_offline import replay_journal, try_out
+    from asyncgg.cli.tune_offline import replay_journal, tune_simulated
 
     if replay is not None:
-        _refuse(given, ["service", "latency", "jitter", "others", "errors", "retry_after"], "--replay")
-        return replay_journal(replay, given, output)
-    return try_out(given, output)
+        _reject_options(arguments, ["service", "latency", "jitter", "others", "errors", "retry_after"], "--replay")
+        return replay_journal(replay, arguments, console)
+    return tune_simulated(arguments, console)
 
 
-def _refuse(given: dict[str, Any], names: list[str], way: str, *, wants: bool = False) -> None:
+def _reject_options(arguments: dict[str, Any], names: list[str], mode: str, *, only_with: bool = False) -> None:
     for name in names:
-        if given[name] not in (None, False):
-            how = f"goes with {way} only" if wants else f"does not go with {way}"
-            raise UsageError(f"--{name.rstrip('_').replace('_', '-')} {how}; leave it out")
+        if arguments[name] not in (None, False):
+            problem = f"goes with {mode} only" if only_with else f"does not go with {mode}"
+            raise UsageError(f"--{name.rstrip('_').replace('_', '-')} {problem}; leave it out")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asyncgg.classify import ReplyVerdict, classify
 from asyncgg.cli import confirm
-from asyncgg.cli.options import given_settings
-from asyncgg.cli.output import Output
-from asyncgg.cli.progress import Display, Form
-from asyncgg.cli.running import run_loop
-from asyncgg.cli.signals import interrupting, stopping
+from asyncgg.cli.options import extract_settings
+from asyncgg.cli.output import Console
+from asyncgg.cli.progress import ProgressDisplay, ProgressView
+from asyncgg.cli.running import run_async
+from asyncgg.cli.signals import raise_on_signal, stop_on_signal
 from asyncgg.errors import SettingsError
 from asyncgg.manifest.writing import atomic_write_text
 from asyncgg.ratelimit import documented_quota
@@ -31,75 +31,78 @@ from asyncgg.tuning.measure import ProbeResult, QuotaProbe, max_requests
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["asker", "measure"]
+__all__ = ["make_probe", "measure_quota"]
 
-_SECONDS: Final = 90.0
-_OF_DOCUMENTED: Final = 2.0
-_ALL: Final = CoreFilter()
+_DEFAULT_DURATION: Final = 90.0
+_DEFAULT_RATE_FACTOR: Final = 2.0
+_NO_FILTER: Final = CoreFilter()
 
 
-def measure(given: Mapping[str, Any], output: Output) -> int:
+def measure_quota(arguments: Mapping[str, Any], console: Console) -> int:
     """`asyncgg tune --live`. Exit code 0, or 130 when a signal ended it, with what was known by then."""
     settings = load_settings(
-        given_settings({name: value for name, value in given.items() if name != "burst"}), config=given["config"]
+        extract_settings({name: value for name, value in arguments.items() if name != "burst"}),
+        config=arguments["config"],
     )
-    if not given["yes"]:
-        confirm.must_be_able_to_ask(stdin_is_taken=False)
-    target = resolve_endpoint(connection_from_settings(settings))
-    documented = documented_quota(target.region)
-    up_to = _up_to(given["up_to"]) or _OF_DOCUMENTED * documented
-    seconds = _seconds(given["for_"])
-    with interrupting():
-        _announce(output, target, up_to, seconds, quiet=bool(output.quiet and given["yes"]))
-        if not given["yes"]:
-            confirm.ask(output, max_requests(up_to, seconds), "send up to so many requests", stdin_is_taken=False)
-    start = _Start(settings, target, up_to, seconds, output)
-    found = run_loop(start.run())
-    if given["out"]:
-        with atomic_write_text(given["out"], given["out"].parent, "folder") as file:
-            write_requests(file, found.result)
-    output.result(probe_to_dict(found), format_probe(found))
+    if not arguments["yes"]:
+        confirm.require_terminal(stdin_in_use=False)
+    endpoint = resolve_endpoint(connection_from_settings(settings))
+    documented = documented_quota(endpoint.region)
+    max_rate = _parse_max_rate(arguments["up_to"]) or _DEFAULT_RATE_FACTOR * documented
+    seconds = _parse_seconds(arguments["for_"])
+    with raise_on_signal():
+        _print_intro(console, endpoint, max_rate, seconds, quiet=bool(console.quiet and arguments["yes"]))
+        if not arguments["yes"]:
+            confirm.confirm_count(
+                console, max_requests(max_rate, seconds), "send up to so many requests", stdin_in_use=False
+            )
+    start = _Start(settings, endpoint, max_rate, seconds, console)
+    report = run_async(start.run())
+    if arguments["out"]:
+        with atomic_write_text(arguments["out"], arguments["out"].parent, "folder") as file:
+            write_requests(file, report.result)
+    console.write_result(probe_to_dict(report), format_probe(report))
     return 130 if start.interrupted else 0
 
 
-def asker(reads: ListingTransport) -> Any:
+def make_probe(transport: ListingTransport) -> Any:
     """The one question: a page of one core device. What it says of cores is not looked at."""
 
-    async def ask() -> ProbeReply:
-        reply = await reads.list_cores("", _ALL, 1)
+    async def probe() -> ProbeReply:
+        reply = await transport.list_cores("", _NO_FILTER, 1)
         if isinstance(reply, Page):
             return ProbeReply(ProbeOutcome.ACCEPTED)
         if classify(reply, "", ()) is ReplyVerdict.THROTTLED:
             return ProbeReply(ProbeOutcome.THROTTLED, reply)
         return ProbeReply(ProbeOutcome.FAILED, reply)
 
-    return ask
+    return probe
 
 
-def _announce(output: Output, target: Endpoint, up_to: float, seconds: float, *, quiet: bool) -> None:
+def _print_intro(console: Console, endpoint: Endpoint, max_rate: float, seconds: float, *, quiet: bool) -> None:
     if quiet:
         return
-    most = max_requests(up_to, seconds)
-    custom = ", custom: nothing is called elsewhere" if target.custom else ""
-    output.tell(
+    request_limit = max_requests(max_rate, seconds)
+    custom = ", custom: nothing is called elsewhere" if endpoint.custom else ""
+    console.log_event(
         {
             "event": "plan",
-            "region": target.region,
-            "endpoint": target.url,
-            "up_to": up_to,
+            "region": endpoint.region,
+            "endpoint": endpoint.url,
+            "up_to": max_rate,
             "seconds": seconds,
-            "most_requests": most,
+            "most_requests": request_limit,
         },
-        f"measure the quota of {target.region} at {target.url}{custom}",
+        f"measure the quota of {endpoint.region} at {endpoint.url}{custom}",
         "  sends      ListCoreDevices with one result a page, and nothing else: nothing is changed",
-        f"  pace       stepping up to {up_to:g} requests/s until the service throttles, then close to what it lets in",
-        f"  costs      {format_duration(seconds)} and {most:,} requests at most, about 25 of them throttled",
+        f"  pace       stepping up to {max_rate:g} requests/s until the service throttles, then close to what it lets in",
+        f"  costs      {format_duration(seconds)} and {request_limit:,} requests at most, about 25 of them throttled",
         "  others     consoles, CI and jobs in this account and Region share the quota: they may be throttled too",
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Progress:
+class _ProbeProgress:
     """How a measurement stands."""
 
     seconds: float
@@ -107,34 +110,34 @@ class _Progress:
     throttled: int
     pace: float
     step: str
-    allowed: float
+    max_seconds: float
 
 
 class _Start:
     """One measurement, shown while it goes, stoppable by signals."""
 
-    def __init__(self, settings: Settings, target: Endpoint, up_to: float, seconds: float, output: Output) -> None:
+    def __init__(self, settings: Settings, target: Endpoint, up_to: float, seconds: float, output: Console) -> None:
         self._settings = settings
         self._target = target
         self._up_to = up_to
         self._seconds = seconds
-        self._display = Display(output, form=Form(_line, _record, _picture))
+        self._display = ProgressDisplay(output, view=ProgressView(_format_line, _progress_to_dict, _render_live))
         self._meter: QuotaProbe | None = None
         self.interrupted = False
 
     async def run(self) -> ProbeReport:
         task = asyncio.create_task(self._measure(), name="asyncgg-tune")
-        async with self._display.shown():
-            with stopping(lambda reason: self._stop(task), task.cancel):
+        async with self._display.running():
+            with stop_on_signal(lambda reason: self._stop(task), task.cancel):
                 await asyncio.wait((task,))
         if task.cancelled():
             raise KeyboardInterrupt("interrupted")
         return task.result()
 
-    def progress(self) -> _Progress:
+    def progress(self) -> _ProbeProgress:
         meter = self._meter
         assert meter is not None
-        return _Progress(meter.seconds, meter.sent, meter.throttled, meter.target_rate, meter.step, self._seconds)
+        return _ProbeProgress(meter.seconds, meter.sent, meter.throttled, meter.target_rate, meter.step, self._seconds)
 
     async def _measure(self) -> ProbeReport:
         connection = connection_from_settings(self._settings)
@@ -142,7 +145,7 @@ class _Start:
         measured: ProbeResult
         async with open_transport(connection, self._settings.transport) as transport:
             self._meter = QuotaProbe(
-                asker(transport),
+                make_probe(transport),
                 max_rate=self._up_to,
                 seconds=self._seconds,
                 concurrency=self._settings.concurrency,
@@ -160,14 +163,14 @@ class _Start:
             self._meter.stop()
 
 
-def _line(progress: _Progress, rate: float) -> str:
+def _format_line(progress: _ProbeProgress, rate: float) -> str:
     return (
         f"{progress.step}: {rate:.1f} of {progress.pace:.1f} requests/s, {progress.sent:,} sent,"
-        f" {progress.throttled} throttled, {format_duration(max(0.0, progress.allowed - progress.seconds))} left at most"
+        f" {progress.throttled} throttled, {format_duration(max(0.0, progress.max_seconds - progress.seconds))} left at most"
     )
 
 
-def _record(progress: _Progress, rate: float) -> dict[str, Any]:
+def _progress_to_dict(progress: _ProbeProgress, rate: float) -> dict[str, Any]:
     return {
         "event": "progress",
         "step": progress.step,
@@ -179,13 +182,13 @@ def _record(progress: _Progress, rate: float) -> dict[str, Any]:
     }
 
 
-def _picture(progress: _Progress, rate: float) -> RenderableType:
+def _render_live(progress: _ProbeProgress, rate: float) -> RenderableType:
     from rich.text import Text
 
-    return Text(_line(progress, rate), no_wrap=True, overflow="ellipsis")
+    return Text(_format_line(progress, rate), no_wrap=True, overflow="ellipsis")
 
 
-def _up_to(text: str | None) -> float | None:
+def _parse_max_rate(text: str | None) -> float | None:
     if text is None:
         return None
     values = parse_numbers("--up-to", text)
@@ -194,8 +197,8 @@ def _up_to(text: str | None) -> float | None:
     return values[0]
 
 
-def _seconds(text: str | None) -> float:
+def _parse_seconds(text: str | None) -> float:
     try:
-        return _SECONDS if text is None else parse_duration(text)
+        return _DEFAULT_DURATION if text is None else parse_duration(text)
     except ValueError as error:
         raise SettingsError(f"--for: {text!r} {error}") from None

@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import Final, Self
 
-from asyncgg.cli.output import Output
+from asyncgg.cli.output import Console
 from asyncgg.report.summary import format_duration
 
 __all__ = ["Ticker"]
@@ -18,9 +18,9 @@ _FRAME: Final = 0.2
 class Ticker:
     """Tells how many trials are done; use it as a block."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Console) -> None:
         self._output = output
-        self._in_place = output.errors.isatty() and not output.log_json
+        self._in_place = output.stderr.isatty() and not output.log_json
         self._begun = self._shown = time.monotonic()
         self._wide = 0
 
@@ -31,7 +31,7 @@ class Ticker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._wide:
-            self._output.errors.write("\r" + " " * self._wide + "\r")
+            self._output.stderr.write("\r" + " " * self._wide + "\r")
 
     def show(self, done: int, total: int) -> None:
         """So many of so many are done."""
@@ -42,8 +42,10 @@ class Ticker:
         left = (now - self._begun) / done * (total - done)
         text = f"{done:,} of {total:,} settings tried, {format_duration(left)} left"
         if not self._in_place:
-            self._output.tell({"event": "progress", "done": done, "total": total, "seconds_left": round(left, 1)}, text)
+            self._output.log_event(
+                {"event": "progress", "done": done, "total": total, "seconds_left": round(left, 1)}, text
+            )
             return
-        self._output.errors.write("\r" + text.ljust(self._wide))
-        self._output.errors.flush()
+        self._output.stderr.write("\r" + text.ljust(self._wide))
+        self._output.stderr.flush()
         self._wide = len(text)

@@ -15,10 +15,10 @@ from asyncgg.cli.options import (
     NOTIFY,
     OUTPUT,
     JournalPath,
-    given_settings,
+    extract_settings,
     with_options,
 )
-from asyncgg.cli.output import Output
+from asyncgg.cli.output import Console
 
 if TYPE_CHECKING:
     from asyncgg.runs import JournalBuilder, Plan
@@ -72,15 +72,15 @@ def command(
             show_default=False,
         ),
     ] = False,
-    **given: Any,
+    **arguments: Any,
 ) -> int:
     """Associate again what a run is known to have disassociated, as a new run; an undo of an undo disassociates.
 
     Settings, account, Region and endpoint are those of the run unless an option says otherwise.
     """
-    from asyncgg.cli.errand import Errand, carry_out
-    from asyncgg.cli.running import finish
-    from asyncgg.cli.telling import Telling
+    from asyncgg.cli.errand import RunRequest, plan_confirm_run
+    from asyncgg.cli.running import write_summary
+    from asyncgg.cli.telling import NotifyOnExit
     from asyncgg.journal import JournalReader
     from asyncgg.manifest.only import load_selection
     from asyncgg.runs import default_journal
@@ -88,29 +88,35 @@ def command(
     from asyncgg.runs.stored import require_same_region, resolve_saved_endpoint, restore_settings
     from asyncgg.runs.undoing import NOT_INHERITED, prepare_undo
 
-    asked = given_settings(given)
+    overrides = extract_settings(arguments)
     with JournalReader(run) as reader:
         meta = reader.meta()
-        require_same_region(meta, asked)
-        settings = restore_settings(reader.settings(), meta, asked, exclude=NOT_INHERITED)
-    output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
+        require_same_region(meta, overrides)
+        settings = restore_settings(reader.settings(), meta, overrides, exclude=NOT_INHERITED)
+    console = Console(as_json=bool(arguments["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
 
-    def prepare(target: Endpoint) -> tuple[JournalBuilder, Plan]:
-        wanted = load_selection(only) if only else None
+    def prepare(endpoint: Endpoint) -> tuple[JournalBuilder, Plan]:
+        selection = load_selection(only) if only else None
         path = settings.journal or default_journal()
-        with prior_state_from_snapshot(inventory, run, meta) as known:
+        with prior_state_from_snapshot(inventory, run, meta) as prior_state:
             return prepare_undo(
-                run, path, settings, target, only=wanted, prior_state=known, assume_associated=assume_associated
+                run,
+                path,
+                settings,
+                endpoint,
+                only=selection,
+                prior_state=prior_state,
+                assume_associated=assume_associated,
             )
 
-    errand = Errand(
-        target=lambda: resolve_saved_endpoint(settings, meta, asked),
+    request = RunRequest(
+        resolve_endpoint=lambda: resolve_saved_endpoint(settings, meta, overrides),
         prepare=prepare,
-        yes=bool(given["yes"]),
-        dry_run=bool(given["dry_run"]),
-        stdin_is_taken=only == "-",
-        recorded=meta.get("account", ""),
+        yes=bool(arguments["yes"]),
+        dry_run=bool(arguments["dry_run"]),
+        stdin_in_use=only == "-",
+        recorded_account=meta.get("account", ""),
     )
-    with Telling(given["notify"], settings, output) as telling:
-        ended = carry_out(errand, settings, output)
-        return 0 if ended is None else finish(output, *telling.ended(*ended))
+    with NotifyOnExit(arguments["notify"], settings, console) as notifier:
+        outcome = plan_confirm_run(request, settings, console)
+        return 0 if outcome is None else write_summary(console, *notifier.record_result(*outcome))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from asyncgg.cli.inventory import READING
+from asyncgg.cli.inventory import READ_OPTIONS
 from asyncgg.cli.options import CONNECTION, OUTPUT, JournalPath, with_options
 from asyncgg.errors import SettingsError
 from asyncgg.report.left import require_csv_suffix
@@ -30,7 +30,7 @@ Exit codes: 0 all as the journal says, 3 some is not, 4 some cores could not be 
 """
 
 
-@with_options(CONNECTION, READING, OUTPUT)
+@with_options(CONNECTION, READ_OPTIONS, OUTPUT)
 def command(
     journal: JournalPath,
     *,
@@ -56,7 +56,7 @@ def command(
         Path | None,
         typer.Option("--out", metavar="SNAPSHOT", help="keep the listing as a snapshot", rich_help_panel="Output"),
     ] = None,
-    **given: Any,
+    **arguments: Any,
 ) -> int:
     """List the cores of a run again: is everything gone that it disassociated?
 
@@ -66,10 +66,10 @@ def command(
 
     if failures is not None:
         require_csv_suffix(failures)
-    return verify(journal, given, wait=_seconds(wait), failures=failures, out=out)
+    return verify(journal, arguments, wait=_parse_wait(wait), failures=failures, out=out)
 
 
-def _seconds(wait: str | None) -> float:
+def _parse_wait(wait: str | None) -> float:
     if wait is None:
         return 0.0
     try:

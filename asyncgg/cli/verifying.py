@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from asyncgg.cli.notices import Notice
-from asyncgg.cli.options import given_settings
-from asyncgg.cli.output import Output
-from asyncgg.cli.progress import Display
-from asyncgg.cli.running import NotBegunError, run_loop
-from asyncgg.cli.signals import interrupting, stopping
-from asyncgg.cli.sweeping import FORM
+from asyncgg.cli.options import extract_settings
+from asyncgg.cli.output import Console
+from asyncgg.cli.progress import ProgressDisplay
+from asyncgg.cli.running import NotStartedError, run_async
+from asyncgg.cli.signals import raise_on_signal, stop_on_signal
+from asyncgg.cli.sweeping import SCAN_VIEW
 from asyncgg.engine import StopReason
 from asyncgg.model import RunState
 from asyncgg.runs import verify_account
@@ -25,26 +25,26 @@ from asyncgg.runs.verify_run import VerifyContext, load_context, verify_with_con
 __all__ = ["verify"]
 
 
-def verify(journal: Path, given: Mapping[str, Any], **how: Any) -> int:
+def verify(journal: Path, arguments: Mapping[str, Any], **options: Any) -> int:
     """Verify `journal`, telling it; the exit code. `how` as for `verify_journal`."""
-    with interrupting():
-        origins = load_context(journal, given_settings(given))
+    with raise_on_signal():
+        origins = load_context(journal, extract_settings(arguments))
         settings = origins.settings
-        output = Output(as_json=bool(given["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
-        done = run_loop(_Start(origins, Display(output, form=FORM)).run(how))
-    lines = format_verification(done)
-    if how.get("failures") is not None:
-        lines.append(f"  left       {how['failures']}")
-    if output.as_json and not output.quiet:
-        output.say(*lines)
-    output.result(verification_to_dict(done), lines)
-    return done.exit_code
+        console = Console(as_json=bool(arguments["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
+        verification = run_async(_Start(origins, ProgressDisplay(console, view=SCAN_VIEW)).run(options))
+    lines = format_verification(verification)
+    if options.get("failures") is not None:
+        lines.append(f"  left       {options['failures']}")
+    if console.as_json and not console.quiet:
+        console.print(*lines)
+    console.write_result(verification_to_dict(verification), lines)
+    return verification.exit_code
 
 
 class _Start:
     """One start, shown and stoppable by signals."""
 
-    def __init__(self, origins: VerifyContext, display: Display) -> None:
+    def __init__(self, origins: VerifyContext, display: ProgressDisplay) -> None:
         self._origins = origins
         self._display = display
         self._verifier: Verifier | None = None
@@ -52,14 +52,14 @@ class _Start:
     async def run(self, how: Mapping[str, Any]) -> Verification:
         """Verify. Raises `NotBegunError` or KeyboardInterrupt when a signal cut it off."""
         task = asyncio.create_task(self._verify(how), name="asyncgg-verify")
-        async with self._display.shown():
-            with stopping(lambda reason: self._stop(task, reason), task.cancel):
+        async with self._display.running():
+            with stop_on_signal(lambda reason: self._stop(task, reason), task.cancel):
                 await asyncio.wait((task,))
-                self._display.last_look()
+                self._display.refresh_final()
         if not task.cancelled():
             return task.result()
         if self._verifier is None:
-            raise NotBegunError("interrupted; nothing was sent")
+            raise NotStartedError("interrupted; nothing was sent")
         raise KeyboardInterrupt("cut off by a second signal")
 
     async def _verify(self, how: Mapping[str, Any]) -> Verification:

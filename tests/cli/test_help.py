@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import asyncgg
-from asyncgg.cli.app import COMMANDS, root
+from asyncgg.cli.app import COMMANDS, build_cli
 from tests.cli.support import Cli
 
 OPTIONS = """
@@ -46,7 +46,7 @@ def test_every_command_has_help_with_examples(cli: Cli, name: str) -> None:
     ended = cli(name, "--help")
     assert ended.code == 0
     assert f"    asyncgg {name}" in ended.out.split("Examples:")[1]
-    command = root().get_command(None, name)
+    command = build_cli().get_command(None, name)
     options = [one for one in command.params if one.param_type_name == "option"]
     assert options
     assert all(one.help and one.opts[0].startswith("--") for one in options)
@@ -54,6 +54,6 @@ def test_every_command_has_help_with_examples(cli: Cli, name: str) -> None:
 
 def test_the_contract_s_options_are_there() -> None:
     """`disassociate` has the options that the contract names."""
-    command = root().get_command(None, "disassociate")
+    command = build_cli().get_command(None, "disassociate")
     options = {one.opts[0] for one in command.params if one.param_type_name == "option"}
     assert options == set(OPTIONS.split())

@@ -12,9 +12,9 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from asyncgg.cli import confirm
-from asyncgg.cli.output import Output
-from asyncgg.cli.running import run_loop
-from asyncgg.cli.signals import interrupting
+from asyncgg.cli.output import Console
+from asyncgg.cli.running import run_async
+from asyncgg.cli.signals import raise_on_signal
 
 
 def send(*signals: signal.Signals) -> None:
@@ -40,8 +40,8 @@ def test_a_signal_while_the_loop_is_closed_breaks_nothing() -> None:
         return await anext(kept[0]) + 6
 
     kept: list[AsyncGenerator[int, None]] = []
-    with interrupting():
-        assert run_loop(work()) == 7
+    with raise_on_signal():
+        assert run_async(work()) == 7
     assert tidied == [True]
 
 
@@ -59,8 +59,8 @@ def test_a_signal_cancels_the_work(number: signal.Signals) -> None:
             tidied.append(True)
 
     before = signal.getsignal(number)
-    with interrupting(), pytest.raises(KeyboardInterrupt):
-        run_loop(work())
+    with raise_on_signal(), pytest.raises(KeyboardInterrupt):
+        run_async(work())
     assert tidied == [True]
     assert signal.getsignal(number) is before
 
@@ -76,8 +76,8 @@ def test_work_that_does_not_end_is_given_up() -> None:
             except asyncio.CancelledError:
                 continue
 
-    with interrupting(), pytest.raises(KeyboardInterrupt):
-        run_loop(work())
+    with raise_on_signal(), pytest.raises(KeyboardInterrupt):
+        run_async(work())
 
 
 def test_a_signal_at_the_question_is_never_missed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,13 +94,13 @@ def test_a_signal_at_the_question_is_never_missed(monkeypatch: pytest.MonkeyPatc
             missed.append(os.write(theirs, b"12\n"))
 
     presser = threading.Thread(target=press)
-    with os.fdopen(ours) as stdin, interrupting():
+    with os.fdopen(ours) as stdin, raise_on_signal():
         monkeypatch.setattr(sys, "stdin", stdin)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             presser.start()
             with pytest.raises(KeyboardInterrupt):
-                confirm.ask(Output(), 12, "disassociate them", stdin_is_taken=False)
+                confirm.confirm_count(Console(), 12, "disassociate them", stdin_in_use=False)
         finally:
             asked.set()
             presser.join()

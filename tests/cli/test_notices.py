@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from asyncgg.cli.notices import Notices
-from asyncgg.cli.progress import RateMeter, picture, progress_line, progress_record
+from asyncgg.cli.notices import EventFormatter
+from asyncgg.cli.progress import RateMeter, format_progress, progress_to_dict, render_live
 from asyncgg.events import CoreSkipped, Progress, RateChanged, RequestFailed, Stopping, ThingsFinished, Throttled
 from asyncgg.model import Operation
 
@@ -32,12 +32,12 @@ MOMENT = Progress(
 
 def test_a_storm_becomes_one_line_and_a_count() -> None:
     """The first throttle is told at once, the next ones with a number ten seconds later."""
-    notices = Notices()
-    first = notices.take(Throttled("core-1", 2.0), 0.0)
+    notices = EventFormatter()
+    first = notices.format(Throttled("core-1", 2.0), 0.0)
     assert first is not None
     assert first.text == "throttled (core core-1); it asks to wait 2 s"
-    assert all(notices.take(Throttled("core-1", None), 0.01 * n) is None for n in range(500))
-    later = notices.take(Throttled("core-2", None), 10.0)
+    assert all(notices.format(Throttled("core-1", None), 0.01 * n) is None for n in range(500))
+    later = notices.format(Throttled("core-2", None), 10.0)
     assert later is not None
     assert later.text == "throttled (core core-2) (and 500 more like it)"
     assert later.fields["untold"] == 500
@@ -46,10 +46,10 @@ def test_a_storm_becomes_one_line_and_a_count() -> None:
 @given(st.lists(st.tuples(st.floats(0, 1), st.sampled_from(["A", "B"])), max_size=200))
 def test_lines_are_bounded(steps: list[tuple[float, str]]) -> None:
     """Whatever happens, there is at most one line for each code in ten seconds, and none is forgotten in the count."""
-    notices, now, told, counted = Notices(), 0.0, dict.fromkeys("AB", 0), 0
+    notices, now, told, counted = EventFormatter(), 0.0, dict.fromkeys("AB", 0), 0
     for step, code in steps:
         now += step
-        notice = notices.take(RequestFailed("core", 1, code, "", "transient"), now)
+        notice = notices.format(RequestFailed("core", 1, code, "", "transient"), now)
         if notice is not None:
             told[code] += 1
             counted += 1 + int(notice.fields.get("untold", 0))
@@ -59,50 +59,50 @@ def test_lines_are_bounded(steps: list[tuple[float, str]]) -> None:
 
 def test_only_large_changes_of_the_rate_are_told() -> None:
     """A rate that creeps is not worth a line; one that falls by a fifth is, and its return too."""
-    notices = Notices()
-    assert notices.take(RateChanged(30.0, 29.0), 0.0) is None
-    low = notices.take(RateChanged(29.0, 15.0), 20.0)
+    notices = EventFormatter()
+    assert notices.format(RateChanged(30.0, 29.0), 0.0) is None
+    low = notices.format(RateChanged(29.0, 15.0), 20.0)
     assert low is not None
     assert low.text == "rate now 15.0 requests/s"
-    assert notices.take(RateChanged(15.0, 16.0), 40.0) is None
-    assert notices.take(RateChanged(16.0, 29.0), 60.0) is not None
+    assert notices.format(RateChanged(15.0, 16.0), 40.0) is None
+    assert notices.format(RateChanged(16.0, 29.0), 60.0) is not None
 
 
 def test_a_core_that_is_given_up_is_told_once() -> None:
     """The failed request that led to it is not told besides."""
-    notices = Notices()
-    assert notices.take(RequestFailed("c", 5, "ResourceNotFoundException", "no", "core missing"), 0.0) is None
-    notice = notices.take(CoreSkipped("c", "ResourceNotFoundException", "no", 5), 0.0)
+    notices = EventFormatter()
+    assert notices.format(RequestFailed("c", 5, "ResourceNotFoundException", "no", "core missing"), 0.0) is None
+    notice = notices.format(CoreSkipped("c", "ResourceNotFoundException", "no", 5), 0.0)
     assert notice is not None
     assert notice.text == "core c given up, 5 things failed: ResourceNotFoundException: no"
 
 
 def test_stopping_is_always_told_and_outcomes_never() -> None:
     """A person who stops a run hears of it; outcomes are shown by the bar."""
-    notices = Notices()
-    assert notices.take(Stopping("x"), 0.0) is not None
-    assert notices.take(Stopping("x"), 0.0) is not None
-    assert notices.take(ThingsFinished(()), 0.0) is None
+    notices = EventFormatter()
+    assert notices.format(Stopping("x"), 0.0) is not None
+    assert notices.format(Stopping("x"), 0.0) is not None
+    assert notices.format(ThingsFinished(()), 0.0) is None
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:
     """A run that speeds up shows its new rate after three seconds, and one that waits shows none."""
     meter = RateMeter(3.0)
-    assert meter.look(0.0, 0) == 0.0
-    assert meter.look(1.0, 10) == 10.0
-    assert [round(meter.look(1.0 + n / 2, 10 + 20 * n), 1) for n in range(1, 9)][-1] == 40.0
-    assert [meter.look(5.0 + n, 170) for n in range(1, 5)][-1] == 0.0
+    assert meter.update(0.0, 0) == 0.0
+    assert meter.update(1.0, 10) == 10.0
+    assert [round(meter.update(1.0 + n / 2, 10 + 20 * n), 1) for n in range(1, 9)][-1] == 40.0
+    assert [meter.update(5.0 + n, 170) for n in range(1, 5)][-1] == 0.0
 
 
 def test_a_line_for_a_log() -> None:
     """Things, failures, the rate against the limit, throttles, the time left, and why it waits."""
-    assert progress_line(MOMENT, 28.0) == (
+    assert format_progress(MOMENT, 28.0) == (
         "5,012/25,000 things (20 %), 12 failed, 28.0 of 29.5 requests/s, 3 throttled, 1 min 15 s left, paused for 2 s"
     )
-    assert progress_record(MOMENT, 28.0, Operation.DISASSOCIATE)["seconds_left"] == 75.0
-    assert progress_record(MOMENT, 28.0, Operation.ASSOCIATE)["associated"] == 5_000
+    assert progress_to_dict(MOMENT, 28.0, Operation.DISASSOCIATE)["seconds_left"] == 75.0
+    assert progress_to_dict(MOMENT, 28.0, Operation.ASSOCIATE)["associated"] == 5_000
     over = replace(MOMENT, disassociated=24_988, pending=0, note="")
-    assert progress_line(over, 0.0) == "25,000/25,000 things (100 %), 12 failed, 30.0 requests/s, 3 throttled"
+    assert format_progress(over, 0.0) == "25,000/25,000 things (100 %), 12 failed, 30.0 requests/s, 3 throttled"
 
 
 def test_the_display_fits_its_width() -> None:
@@ -110,7 +110,7 @@ def test_the_display_fits_its_width() -> None:
     for width in (40, 80, 120):
         console = Console(width=width, force_terminal=True, no_color=True, color_system=None, legacy_windows=False)
         with console.capture() as capture:
-            console.print(picture(MOMENT, 28.0))
+            console.print(render_live(MOMENT, 28.0))
         lines = capture.get().splitlines()
         assert len(lines) == 2
         assert all(len(line) <= width for line in lines)
