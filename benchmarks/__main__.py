@@ -12,7 +12,7 @@ from typing import Final
 
 from benchmarks import adaptive, overhead, quota, scale, throughput
 
-_ALL: Final[dict[str, Callable[[bool, int | None], None]]] = {
+_BENCHMARKS: Final[dict[str, Callable[[bool, int | None], None]]] = {
     "quota": quota.run,
     "adaptive": adaptive.run,
     "throughput": throughput.run,
@@ -24,16 +24,16 @@ _ALL: Final[dict[str, Callable[[bool, int | None], None]]] = {
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(_ALL)} (all)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(_BENCHMARKS)} (all)")
     parser.add_argument("--quick", action="store_true", help="small sizes, one round")
     parser.add_argument("--rounds", type=int, help="rounds of each, instead of its own number")
-    given = parser.parse_args()
-    if unknown := set(given.names) - _ALL.keys():
-        parser.error(f"{', '.join(sorted(unknown))}: there is {', '.join(_ALL)}")
-    if given.rounds is not None and given.rounds < 1:
+    args = parser.parse_args()
+    if unknown := set(args.names) - _BENCHMARKS.keys():
+        parser.error(f"{', '.join(sorted(unknown))}: there is {', '.join(_BENCHMARKS)}")
+    if args.rounds is not None and args.rounds < 1:
         parser.error("--rounds: give 1 or more")
-    for name in given.names or _ALL:
-        _ALL[name](given.quick, given.rounds)
+    for name in args.names or _BENCHMARKS:
+        _BENCHMARKS[name](args.quick, args.rounds)
 
 
 if __name__ == "__main__":

@@ -21,10 +21,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.adaptive_picture import Curve, Plot, plots
-from benchmarks.clients import Client, asyncgg, peer
-from benchmarks.processes import measured
-from benchmarks.simulated import ask, simulator
+from benchmarks.adaptive_picture import Curve, RatePanel, rate_charts
+from benchmarks.clients import BenchmarkClient, asyncgg, baseline
+from benchmarks.processes import run_measured
+from benchmarks.simulated import query_simulator, simulator
 from benchmarks.tables import RESULTS
 
 __all__ = ["run"]
@@ -32,42 +32,46 @@ __all__ = ["run"]
 QUOTA: Final = 50.0
 BATCHES: Final = 3000
 STEPS: Final = ((0.0, 50.0), (25.0, 25.0), (50.0, 50.0))
-SETTLING: Final = 10.0
+SETTLING_SECONDS: Final = 10.0
 """Seconds after a step, from which the use of the quota counts."""
 
 
 @dataclass(frozen=True)
-class Scene:
+class Experiment:
     """Clients that begin together, each with its part of the batches."""
 
     name: str
-    clients: Sequence[Client]
+    clients: Sequence[BenchmarkClient]
     steps: Sequence[tuple[float, float]] = ((0.0, QUOTA),)
-    part: float = 1.0
+    batch_share: float = 1.0
     """Of all batches; the rest is not needed to show it."""
 
 
-def scenes() -> list[Scene]:
+def experiments() -> list[Experiment]:
     """All of them; each of ours followed by the SDK's adaptive mode, where that can be compared."""
     auto = asyncgg("asyncgg, auto", "--quota", str(QUOTA))
-    adaptive = peer("SDK adaptive", "aiobotocore", "--mode", "adaptive")
-    legacy = peer("SDK legacy", "aiobotocore", "--mode", "legacy")
+    adaptive = baseline("SDK adaptive", "aiobotocore", "--mode", "adaptive")
+    legacy = baseline("SDK legacy", "aiobotocore", "--mode", "legacy")
     second = asyncgg("asyncgg, second", "--quota", str(QUOTA))
     return [
-        Scene("told 200/s", [asyncgg("asyncgg --rate 200", "--rate", "200")]),
-        Scene("told 12/s, free to rise", [asyncgg("asyncgg --quota 12", "--quota", "12")]),
-        Scene("told nothing", [adaptive]),
-        Scene("half of the quota", [asyncgg("--quota-share 0.5", "--quota", "50", "--quota-share", "0.5")], part=0.3),
-        Scene("the quota halves and returns", [auto], STEPS),
-        Scene("the quota halves and returns", [adaptive], STEPS),
-        Scene("two runs", [auto, second]),
-        Scene("two runs", [adaptive, peer("SDK adaptive, second", "aiobotocore", "--mode", "adaptive")]),
-        Scene("beside one that ignores throttling", [auto, legacy]),
+        Experiment("told 200/s", [asyncgg("asyncgg --rate 200", "--rate", "200")]),
+        Experiment("told 12/s, free to rise", [asyncgg("asyncgg --quota 12", "--quota", "12")]),
+        Experiment("told nothing", [adaptive]),
+        Experiment(
+            "half of the quota",
+            [asyncgg("--quota-share 0.5", "--quota", "50", "--quota-share", "0.5")],
+            batch_share=0.3,
+        ),
+        Experiment("the quota halves and returns", [auto], STEPS),
+        Experiment("the quota halves and returns", [adaptive], STEPS),
+        Experiment("two runs", [auto, second]),
+        Experiment("two runs", [adaptive, baseline("SDK adaptive, second", "aiobotocore", "--mode", "adaptive")]),
+        Experiment("beside one that ignores throttling", [auto, legacy]),
     ]
 
 
 @dataclass(frozen=True)
-class Track:
+class ClientTrace:
     """What the simulator saw of one client: seconds since the first request of all."""
 
     name: str
@@ -75,64 +79,69 @@ class Track:
     accepted: list[float]
 
     @property
-    def throttled(self) -> float:
+    def throttled_share(self) -> float:
         """Part of what was sent."""
         return 1 - len(self.accepted) / max(1, len(self.sent))
 
-    def most_in(self, window: float) -> float:
+    def peak_rate(self, window: float) -> float:
         """The highest rate of arrivals over any window."""
         return max((bisect_left(self.sent, at + window) - i) / window for i, at in enumerate(self.sent))
 
 
-def measure(scene: Scene, batches: int) -> list[Track]:
+def measure(experiment: Experiment, batches: int) -> list[ClientTrace]:
     """Run the scene against a fresh service."""
-    fleet = {"cores": int(batches * scene.part), "things": 10, "rate": scene.steps[0][1], "burst": QUOTA}
+    fleet = {
+        "cores": int(batches * experiment.batch_share),
+        "things": 10,
+        "rate": experiment.steps[0][1],
+        "burst": QUOTA,
+    }
     with tempfile.TemporaryDirectory() as folder, simulator(**fleet, latency_ms=60, jitter_ms=40) as url:
-        rows = list(csv.reader(io.StringIO(ask(url, "manifest.csv"))))
+        rows = list(csv.reader(io.StringIO(query_simulator(url, "manifest.csv"))))
         cores = sorted({core for core, _ in rows[1:]})
-        owner = {core: number % len(scene.clients) for number, core in enumerate(cores)}
-        with _changing(url, scene.steps[1:]):
+        owner = {core: number % len(experiment.clients) for number, core in enumerate(cores)}
+        with _scheduled_quota_changes(url, experiment.steps[1:]):
             threads = []
-            for number, client in enumerate(scene.clients):
+            for number, client in enumerate(experiment.clients):
                 manifest = Path(folder) / f"{number}.csv"
                 with manifest.open("w", newline="") as file:
                     csv.writer(file).writerows([rows[0], *(row for row in rows[1:] if owner[row[0]] == number)])
-                threads.append(threading.Thread(target=measured, args=(client.command(url, manifest),)))
+                threads.append(threading.Thread(target=run_measured, args=(client.command(url, manifest),)))
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
-        log = [row for row in ask(url, "requests") if row["core"]]
-    begin = log[0]["time"]
-    tracks = [Track(client.name, [], []) for client in scene.clients]
+        log = [row for row in query_simulator(url, "requests") if row["core"]]
+    first_sent_at = log[0]["time"]
+    traces = [ClientTrace(client.name, [], []) for client in experiment.clients]
     for row in log:
-        track = tracks[owner[row["core"]]]
-        track.sent.append(row["time"] - begin)
+        trace = traces[owner[row["core"]]]
+        trace.sent.append(row["time"] - first_sent_at)
         if row["code"] != "ThrottlingException":
-            track.accepted.append(row["time"] - begin)
-    return tracks
+            trace.accepted.append(row["time"] - first_sent_at)
+    return traces
 
 
-def figures(scene: Scene, tracks: Sequence[Track]) -> dict[str, Any]:
+def summarize(experiment: Experiment, traces: Sequence[ClientTrace]) -> dict[str, Any]:
     """What is promised, or compared."""
-    end = max(track.sent[-1] for track in tracks)
-    got = [len(track.accepted) for track in tracks]
-    row: dict[str, Any] = {"scene": scene.name, "clients": [track.name for track in tracks]}
-    row["ratio"] = end / (sum(got) / QUOTA) if len(scene.steps) == 1 else None
-    row["throttled"] = [track.throttled for track in tracks]
-    row["most_in_5_s"] = [track.most_in(5.0) for track in tracks]
-    if len(scene.steps) > 1:
-        bounds = [*(since for since, _ in scene.steps[1:]), end]
+    end = max(track.sent[-1] for track in traces)
+    accepted = [len(track.accepted) for track in traces]
+    row: dict[str, Any] = {"scene": experiment.name, "clients": [track.name for track in traces]}
+    row["ratio"] = end / (sum(accepted) / QUOTA) if len(experiment.steps) == 1 else None
+    row["throttled"] = [track.throttled_share for track in traces]
+    row["most_in_5_s"] = [track.peak_rate(5.0) for track in traces]
+    if len(experiment.steps) > 1:
+        bounds = [*(since for since, _ in experiment.steps[1:]), end]
         row["use_after_steps"] = [
-            _use(tracks, since + SETTLING, until, rate)
-            for (since, rate), until in zip(scene.steps[1:], bounds[1:], strict=True)
-            if until > since + SETTLING
+            _utilization(traces, since + SETTLING_SECONDS, until, rate)
+            for (since, rate), until in zip(experiment.steps[1:], bounds[1:], strict=True)
+            if until > since + SETTLING_SECONDS
         ]
-    if len(tracks) > 1:
-        both = min(track.sent[-1] for track in tracks)
-        parts = [bisect_left(track.accepted, both) / both for track in tracks]
-        row |= {"rates": parts, "use": sum(parts) / QUOTA}
-        row["jain"] = sum(parts) ** 2 / (len(parts) * sum(part**2 for part in parts))
+    if len(traces) > 1:
+        overlap_end = min(track.sent[-1] for track in traces)
+        rates = [bisect_left(track.accepted, overlap_end) / overlap_end for track in traces]
+        row |= {"rates": rates, "use": sum(rates) / QUOTA}
+        row["jain"] = sum(rates) ** 2 / (len(rates) * sum(part**2 for part in rates))
     return row
 
 
@@ -140,31 +149,31 @@ def run(quick: bool, rounds: int | None) -> None:
     """Measure, print, draw, write."""
     rows, panels = [], []
     for _ in range(rounds or 1):
-        for scene in scenes():
-            tracks = measure(scene, 300 if quick else BATCHES)
-            rows.append(figures(scene, tracks))
-            said = _said(rows[-1])
-            print(f"{scene.name}: {', '.join(rows[-1]['clients'])}: {said}", flush=True)
-            seconds = int(max(track.sent[-1] for track in tracks)) + 1
+        for experiment in experiments():
+            traces = measure(experiment, 300 if quick else BATCHES)
+            rows.append(summarize(experiment, traces))
+            summary = _format_row(rows[-1])
+            print(f"{experiment.name}: {', '.join(rows[-1]['clients'])}: {summary}", flush=True)
+            seconds = int(max(track.sent[-1] for track in traces)) + 1
             curves = [
                 Curve(
                     track.name,
                     [bisect_left(track.accepted, s + 1) - bisect_left(track.accepted, s) for s in range(seconds)],
                 )
-                for track in tracks
+                for track in traces
             ]
-            panels.append(Plot(f"{scene.name}: {tracks[0].name}", said, curves, scene.steps))
+            panels.append(RatePanel(f"{experiment.name}: {traces[0].name}", summary, curves, experiment.steps))
     folder = RESULTS / "quick" if quick else RESULTS
     folder.mkdir(parents=True, exist_ok=True)
     date = datetime.now(UTC).strftime("%Y-%m-%d")
     result = {"date": date, "quota": QUOTA, "burst": QUOTA, "batches": BATCHES, "steps": STEPS, "rows": rows}
     (folder / "adaptive.json").write_text(json.dumps(result, indent=1) + "\n")
     subtitle = f"accepted requests in each second; dashed: the quota; burst 50, latency 60 + 40 ms; {date}"
-    (folder / "adaptive.svg").write_text(plots("A quota nobody knows exactly", subtitle, panels))
+    (folder / "adaptive.svg").write_text(rate_charts("A quota nobody knows exactly", subtitle, panels))
     print(f"written: {folder / 'adaptive.json'} and .svg", flush=True)
 
 
-def _said(row: dict[str, Any]) -> str:
+def _format_row(row: dict[str, Any]) -> str:
     parts = []
     if row["ratio"] is not None and len(row["clients"]) == 1:
         parts.append(f"makespan ÷ (N/rate) {row['ratio']:.3f}")
@@ -174,30 +183,30 @@ def _said(row: dict[str, Any]) -> str:
             "used 10 s after each step " + " and ".join(f"{100 * use:.0f} %" for use in row["use_after_steps"])
         )
     if "jain" in row:
-        got = " and ".join(f"{rate:.1f}" for rate in row["rates"])
-        parts.append(f"{got}/s, {100 * row['use']:.0f} % used, Jain {row['jain']:.3f}")
+        rates = " and ".join(f"{rate:.1f}" for rate in row["rates"])
+        parts.append(f"{rates}/s, {100 * row['use']:.0f} % used, Jain {row['jain']:.3f}")
     if len(row["clients"]) == 1:
         parts.append(f"at most {row['most_in_5_s'][0]:.1f}/s in 5 s")
     return ", ".join(parts)
 
 
-def _use(tracks: Sequence[Track], begin: float, end: float, rate: float) -> float:
-    got = sum(bisect_left(track.accepted, end) - bisect_left(track.accepted, begin) for track in tracks)
-    return got / (rate * (end - begin))
+def _utilization(traces: Sequence[ClientTrace], start: float, end: float, rate: float) -> float:
+    accepted = sum(bisect_left(track.accepted, end) - bisect_left(track.accepted, start) for track in traces)
+    return accepted / (rate * (end - start))
 
 
 @contextmanager
-def _changing(url: str, steps: Sequence[tuple[float, float]]) -> Iterator[None]:
+def _scheduled_quota_changes(url: str, steps: Sequence[tuple[float, float]]) -> Iterator[None]:
     """Change the simulator's quota at these times after its first request."""
-    over = threading.Event()
+    stopped = threading.Event()
 
     def change() -> None:
-        while not ask(url, "counters")["total"]:
-            if over.wait(0.02):
+        while not query_simulator(url, "counters")["total"]:
+            if stopped.wait(0.02):
                 return
-        begun = time.monotonic()
+        started_at = time.monotonic()
         for since, rate in steps:
-            if over.wait(max(0.0, begun + since - time.monotonic())):
+            if stopped.wait(max(0.0, started_at + since - time.monotonic())):
                 return
             body = json.dumps({"rate": rate}).encode()
             urllib.request.urlopen(urllib.request.Request(f"{url}/_sim/quota", body), timeout=10).close()
@@ -208,6 +217,6 @@ def _changing(url: str, steps: Sequence[tuple[float, float]]) -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
+        stopped.set()
         if steps:
             thread.join()

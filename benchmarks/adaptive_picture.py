@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-__all__ = ["Curve", "Plot", "plots"]
+__all__ = ["Curve", "RatePanel", "rate_charts"]
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP, _COLUMNS = 520, 150, 56, 70, 70, 2
-_INK, _PALE, _QUOTA = "#1f2933", "#9aa5b1", "#c0392b"
+_TEXT_COLOR, _MUTED, _QUOTA = "#1f2933", "#9aa5b1", "#c0392b"
 _COLORS: Final = ("#1769c4", "#12915a", "#8e5fc7", "#b8860b")
 
 
@@ -23,7 +23,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Plot:
+class RatePanel:
     """One run: its curves, and the quota as (since, requests a second)."""
 
     title: str
@@ -32,36 +32,36 @@ class Plot:
     quota: Sequence[tuple[float, float]]
 
 
-def plots(title: str, subtitle: str, panels: Sequence[Plot]) -> str:
+def rate_charts(title: str, subtitle: str, panels: Sequence[RatePanel]) -> str:
     """An SVG document, two panels in a row."""
     rows = -(-len(panels) // _COLUMNS)
     width, height = _COLUMNS * (_WIDTH + _LEFT) + 30, _TOP + rows * (_HEIGHT + _GAP) + 10
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
-        f'<g font-family="system-ui, sans-serif" font-size="12" fill="{_INK}"><title>{escape(title)}</title>',
+        f'<g font-family="system-ui, sans-serif" font-size="12" fill="{_TEXT_COLOR}"><title>{escape(title)}</title>',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
         f'<text x="16" y="24" font-size="16" font-weight="600">{escape(title)}</text>',
-        f'<text x="16" y="42" fill="{_PALE}">{escape(subtitle)}</text>',
+        f'<text x="16" y="42" fill="{_MUTED}">{escape(subtitle)}</text>',
     ]
     for number, panel in enumerate(panels):
         row, column = divmod(number, _COLUMNS)
-        out += _panel(panel, _LEFT + column * (_WIDTH + _LEFT), _TOP + 30 + row * (_HEIGHT + _GAP))
+        out += _render_rate_panel(panel, _LEFT + column * (_WIDTH + _LEFT), _TOP + 30 + row * (_HEIGHT + _GAP))
     return "\n".join([*out, "</g>", "</svg>", ""])
 
 
-def _panel(panel: Plot, left: int, top: int) -> list[str]:
+def _render_rate_panel(panel: RatePanel, left: int, top: int) -> list[str]:
     seconds = max(len(curve.values) for curve in panel.curves)
-    most = max(rate for _, rate in panel.quota)
-    most = 1.15 * max(most, *(min(2 * most, value) for curve in panel.curves for value in curve.values))
+    y_max = max(rate for _, rate in panel.quota)
+    y_max = 1.15 * max(y_max, *(min(2 * y_max, value) for curve in panel.curves for value in curve.values))
 
     def point(at: float, rate: float) -> str:
-        return f"{left + _WIDTH * at / seconds:.1f},{top + _HEIGHT * (1 - min(rate, most) / most):.1f}"
+        return f"{left + _WIDTH * at / seconds:.1f},{top + _HEIGHT * (1 - min(rate, y_max) / y_max):.1f}"
 
     out = [
         f'<text x="{left}" y="{top - 22}" font-weight="600">{escape(panel.title)}</text>',
-        f'<text x="{left}" y="{top - 7}" fill="{_PALE}">{escape(panel.subtitle)}</text>',
-        f'<path d="M{point(0, most)} L{point(0, 0)} L{point(seconds, 0)}" fill="none" stroke="{_PALE}"/>',
-        f'<text x="{left + _WIDTH}" y="{top + _HEIGHT + 14}" text-anchor="end" fill="{_PALE}">{seconds} s</text>',
+        f'<text x="{left}" y="{top - 7}" fill="{_MUTED}">{escape(panel.subtitle)}</text>',
+        f'<path d="M{point(0, y_max)} L{point(0, 0)} L{point(seconds, 0)}" fill="none" stroke="{_MUTED}"/>',
+        f'<text x="{left + _WIDTH}" y="{top + _HEIGHT + 14}" text-anchor="end" fill="{_MUTED}">{seconds} s</text>',
     ]
     ends = [*(since for since, _ in panel.quota[1:]), float(seconds)]
     for (since, rate), end in zip(panel.quota, ends, strict=True):
@@ -74,7 +74,9 @@ def _panel(panel: Plot, left: int, top: int) -> list[str]:
             )
     for number, curve in enumerate(panel.curves):
         color = _COLORS[number % len(_COLORS)]
-        path = "M" + " L".join(point(at + 0.5, value) for at, value in enumerate(curve.values))
+        path = "M" + " L".join(
+            point(seconds_since_start + 0.5, value) for seconds_since_start, value in enumerate(curve.values)
+        )
         out.append(f'<path d="{path}" stroke="{color}" stroke-width="1.6" fill="none"/>')
         x = left + 8 + 170 * number
         out.append(f'<text x="{x}" y="{top + _HEIGHT + 14}" fill="{color}">{escape(curve.name)}</text>')

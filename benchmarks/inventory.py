@@ -27,27 +27,27 @@ from typing import Any, Final
 
 from asyncgg.inventory import Snapshot, minimum_requests
 from asyncgg.simulator import FleetSpec, Simulator, SimulatorConfig
-from benchmarks.processes import measured
-from benchmarks.simulated import ask
+from benchmarks.processes import run_measured
+from benchmarks.simulated import query_simulator
 
 RESULTS: Final = Path(__file__).parent / "results" / "inventory.json"
 RATE: Final = 200.0
 CORES: Final = 2_000
-MOST: Final = 300
+MAX_THINGS_PER_CORE: Final = 300
 """Things of a core."""
 ROUNDS: Final = 3
 LIMIT_MB: Final = 300.0
-SLOWER: Final = 1.05
+MAX_RATIO: Final = 1.05
 """Of requests / rate: what a sweep may take."""
 
 
 @dataclass(frozen=True)
-class Sweep:
+class ScanMeasurement:
     """One sweep, as its command told it and the simulator saw it."""
 
     cores: int
     associations: int
-    formula: int
+    minimum_requests: int
     requests: int
     throttled: int
     seconds: float
@@ -58,17 +58,17 @@ class Sweep:
     snapshot_mb: float
 
 
-def sizes_of(kind: str, scale: int) -> list[int]:
+def fleet_sizes(kind: str, scale: int) -> list[int]:
     """Things of each core of the fleet of a benchmark."""
     if kind == "time":
-        dice = random.Random(4)
-        return [dice.randint(0, MOST) for _ in range(CORES // scale)]
+        rng = random.Random(4)
+        return [rng.randint(0, MAX_THINGS_PER_CORE) for _ in range(CORES // scale)]
     # Short lists and long ones: half of the associations in cores of 50, half in cores of 10,000.
     return [50] * (10_000 // scale) + [10_000] * (50 // scale)
 
 
 @contextmanager
-def served(kind: str, scale: int) -> Iterator[str]:
+def serve_in_process(kind: str, scale: int) -> Iterator[str]:
     """The simulator with that fleet; gives its URL."""
     command = [sys.executable, "-m", "benchmarks.inventory", "--serve", kind, "--scale", str(scale)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -84,7 +84,7 @@ async def serve(kind: str, scale: int) -> None:
     """Be that simulator."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    names = ((f"core-{core:05}", size) for core, size in enumerate(sizes_of(kind, scale)))
+    names = ((f"core-{core:05}", size) for core, size in enumerate(fleet_sizes(kind, scale)))
     plan = FleetSpec.from_things(
         {core: [f"{core}-device-{n:05}" for n in range(size)] for core, size in names}, time.time()
     )
@@ -95,41 +95,41 @@ async def serve(kind: str, scale: int) -> None:
         await stop.wait()
 
 
-def sweep(kind: str, scale: int) -> Sweep:
+def measure_scan(kind: str, scale: int) -> ScanMeasurement:
     """`asyncgg inventory` of that fleet. Raises RuntimeError when the snapshot is not the fleet."""
-    sizes, rate = sizes_of(kind, scale), RATE if kind == "time" else 5_000.0
-    with served(kind, scale) as url, tempfile.TemporaryDirectory() as folder:
+    sizes, rate = fleet_sizes(kind, scale), RATE if kind == "time" else 5_000.0
+    with serve_in_process(kind, scale) as url, tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fleet.db"
-        words = ["--out", str(path), "--endpoint-url", url, "--rate", f"{rate:g}", "--json", "--quiet"]
-        used = measured(["-m", "asyncgg", "inventory", *words])
-        told: dict[str, Any] = json.loads(used.output)
-        counters = ask(url, "counters")
+        arguments = ["--out", str(path), "--endpoint-url", url, "--rate", f"{rate:g}", "--json", "--quiet"]
+        usage = run_measured(["-m", "asyncgg", "inventory", *arguments])
+        report: dict[str, Any] = json.loads(usage.output)
+        counters = query_simulator(url, "counters")
         with Snapshot(path) as snapshot:
-            held = [core.things for core in snapshot.cores()]
+            recorded_sizes = [core.things for core in snapshot.cores()]
         megabytes = path.stat().st_size / 1e6
-    if held != sizes:
+    if recorded_sizes != sizes:
         raise RuntimeError("the snapshot is not the fleet")
-    formula = minimum_requests(sizes)
-    return Sweep(
+    minimum = minimum_requests(sizes)
+    return ScanMeasurement(
         cores=len(sizes),
         associations=sum(sizes),
-        formula=formula,
+        minimum_requests=minimum,
         requests=sum(counters["requests"].values()),
         throttled=counters["throttled"],
-        seconds=told["seconds"],
-        ratio=round(told["seconds"] / (formula / rate), 3),
-        peak_mb=round(used.peak_mb, 1),
-        cpu_seconds=round(used.cpu_seconds, 2),
+        seconds=report["seconds"],
+        ratio=round(report["seconds"] / (minimum / rate), 3),
+        peak_mb=round(usage.peak_mb, 1),
+        cpu_seconds=round(usage.cpu_seconds, 2),
         snapshot_mb=round(megabytes, 1),
     )
 
 
-def show(kind: str, rows: Sequence[Sweep]) -> None:
+def print_rows(kind: str, rows: Sequence[ScanMeasurement]) -> None:
     """A line for each."""
     for row in rows:
         print(
             f"{kind:7} {row.cores:7,} cores {row.associations:10,} associations  {row.requests:,} requests"
-            f" (formula {row.formula:,}), {row.throttled} throttled, {row.seconds:.1f} s"
+            f" (formula {row.minimum_requests:,}), {row.throttled} throttled, {row.seconds:.1f} s"
             + (f" ({row.ratio:.3f} of requests/rate)" if kind == "time" else "")
             + f", {row.peak_mb:.0f} MB, {row.cpu_seconds:.1f} s CPU",
             flush=True,
@@ -141,17 +141,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--serve", choices=("time", "memory"), help=argparse.SUPPRESS)
     parser.add_argument("--scale", type=int, default=1, help="divide the fleets by this, to see that it works")
-    given = parser.parse_args()
-    if given.serve:
-        asyncio.run(serve(given.serve, given.scale))
+    args = parser.parse_args()
+    if args.serve:
+        asyncio.run(serve(args.serve, args.scale))
         return
     times = []
-    for _ in range(ROUNDS if given.scale == 1 else 1):
-        times.append(sweep("time", given.scale))
-        show("time", times[-1:])
-    memory = sweep("memory", given.scale)
-    show("memory", [memory])
-    if given.scale == 1:
+    for _ in range(ROUNDS if args.scale == 1 else 1):
+        times.append(measure_scan("time", args.scale))
+        print_rows("time", times[-1:])
+    memory = measure_scan("memory", args.scale)
+    print_rows("memory", [memory])
+    if args.scale == 1:
         result = {
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "python": platform.python_version(),
@@ -163,10 +163,10 @@ def main() -> None:
         }
         RESULTS.write_text(json.dumps(result, indent=1) + "\n")
         print(f"written to benchmarks/results/{RESULTS.name}")
-    if any(row.requests - row.throttled != row.formula for row in (*times, memory)):
+    if any(row.requests - row.throttled != row.minimum_requests for row in (*times, memory)):
         sys.exit("more requests than the formula")
-    if given.scale == 1 and min(row.ratio for row in times) > SLOWER:
-        sys.exit(f"slower than {SLOWER} of requests / rate")
+    if args.scale == 1 and min(row.ratio for row in times) > MAX_RATIO:
+        sys.exit(f"slower than {MAX_RATIO} of requests / rate")
     if memory.peak_mb > LIMIT_MB:
         sys.exit(f"more than {LIMIT_MB:g} MB")
 

@@ -31,38 +31,38 @@ from asyncgg.journal import Importer, JournalStore, JournalWriter, RecordedReply
 from asyncgg.model import ThingState
 
 RESULTS = Path(__file__).parent / "results" / "journal.json"
-THINGS_OF_A_CORE = 500
+THINGS_PER_CORE = 500
 CHUNK = 10_000
 COMMITS = 200
-DONE = BatchResult(ReplyVerdict.ACCEPTED, ThingState.DISASSOCIATED, counts_as_attempt=True)
-ANSWER = RecordedReply(0.0, "accepted", 200, "", "0" * 36)
+ALL_DISASSOCIATED = BatchResult(ReplyVerdict.ACCEPTED, ThingState.DISASSOCIATED, counts_as_attempt=True)
+RECORDED_REPLY = RecordedReply(0.0, "accepted", 200, "", "0" * 36)
 
 
 @dataclass(frozen=True)
-class Row:
+class Measurement:
     """One figure."""
 
-    what: str
+    name: str
     value: float
     unit: str
 
 
 @contextlib.contextmanager
-def journal_of(things: int) -> Iterator[Path]:
+def temporary_journal(things: int) -> Iterator[Path]:
     """A finished journal of that many things, removed afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.journal"
-        fill(path, things)
+        import_associations(path, things)
         yield path
 
 
-def fill(path: Path, things: int) -> None:
+def import_associations(path: Path, things: int) -> None:
     """Import `things` associations in an order that is not the journal's own."""
     importer = Importer(path)
     step = 7_919  # a prime: walks over all numbers, out of order
     for start in range(0, things, CHUNK):
         numbers = ((number * step) % things for number in range(start, min(start + CHUNK, things)))
-        importer.add([(f"core-{n // THINGS_OF_A_CORE:06}", f"client-device-{n:09}") for n in numbers])
+        importer.add([(f"core-{n // THINGS_PER_CORE:06}", f"client-device-{n:09}") for n in numbers])
     importer.finish({})
 
 
@@ -71,15 +71,19 @@ def measure_import(things: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.journal"
         started = time.perf_counter()
-        fill(path, things)
+        import_associations(path, things)
         seconds = time.perf_counter() - started
-        imported = peak()
-        bytes_each = path.stat().st_size / things
+        peak_after_import = peak_memory_mb()
+        bytes_per_thing = path.stat().st_size / things
         asyncio.run(run_all(path, group=256))
-    print(json.dumps({"seconds": seconds, "imported": imported, "run": peak(), "bytes": bytes_each}))
+    print(
+        json.dumps(
+            {"seconds": seconds, "imported": peak_after_import, "run": peak_memory_mb(), "bytes": bytes_per_thing}
+        )
+    )
 
 
-def peak() -> float:
+def peak_memory_mb() -> float:
     """Most memory this process ever had, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
@@ -87,68 +91,68 @@ def peak() -> float:
 async def run_all(path: Path, group: int) -> None:
     """Claim and settle everything, `group` batches in a call: the memory of a run without its network."""
     journal = JournalWriter(path)
-    schedule = BatchScheduler(per_core=4)
-    for work in await journal.submit(lambda store: list(store.pending_cores())):
-        schedule.add(work)
+    scheduler = BatchScheduler(per_core=4)
+    for queue in await journal.submit(lambda store: list(store.pending_cores())):
+        scheduler.add(queue)
     while True:
-        claims = [claim for _ in range(group) if (claim := schedule.next_claim(0.0))]
+        claims = [claim for _ in range(group) if (claim := scheduler.next_claim(0.0))]
         if not claims:
             break
-        batches = await journal.submit(lambda store, claims=claims: claim_and_settle(store, claims))  # type: ignore[misc]  # a lambda with a default
+        batches = await journal.submit(lambda store, claims=claims: claim_and_record(store, claims))  # type: ignore[misc]  # a lambda with a default
         for claim, batch in zip(claims, batches, strict=True):
-            schedule.advance_cursor(claim, batch.ids[-1])
-            schedule.complete(claim.queue)
+            scheduler.advance_cursor(claim, batch.ids[-1])
+            scheduler.complete(claim.queue)
     journal.close()
 
 
-def claim_and_settle(store: JournalStore, claims: list[Claim]) -> list[Batch]:
+def claim_and_record(store: JournalStore, claims: list[Claim]) -> list[Batch]:
     """Claim batches and write their success."""
     batches = [store.claim(claim, 0.0) for claim in claims]
     for batch in batches:
-        store.record_batch(batch, DONE, ANSWER)
+        store.record_batch(batch, ALL_DISASSOCIATED, RECORDED_REPLY)
     return batches
 
 
-def imports(things: int) -> list[Row]:
+def measure_imports(things: int) -> list[Measurement]:
     """The import of `things` associations, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.journal", "--child", str(things)]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     name = f"{things:,} associations"
     return [
-        Row(f"import of {name}", round(found["seconds"], 2), "s"),
-        Row(f"peak memory, import of {name}", round(found["imported"]), "MB"),
-        Row(f"peak memory, import and run of {name}", round(found["run"]), "MB"),
-        Row(f"file, {name}", round(found["bytes"], 1), "bytes each"),
+        Measurement(f"import of {name}", round(result["seconds"], 2), "s"),
+        Measurement(f"peak memory, import of {name}", round(result["imported"]), "MB"),
+        Measurement(f"peak memory, import and run of {name}", round(result["run"]), "MB"),
+        Measurement(f"file, {name}", round(result["bytes"], 1), "bytes each"),
     ]
 
 
-def marking() -> list[Row]:
+def measure_claims() -> list[Measurement]:
     """What a full batch costs inside a transaction: the claim, and the outcome."""
-    with journal_of(100_000) as path:
+    with temporary_journal(100_000) as path:
         journal = JournalWriter(path, threaded=False)
         store, connection = journal._store, journal._connection
-        works = list(store.pending_cores())
-        claiming, settling = [], []
+        queues = list(store.pending_cores())
+        claim_seconds, record_seconds = [], []
         connection.execute("BEGIN IMMEDIATE")
-        for work in works:
-            for _ in range(THINGS_OF_A_CORE // 100):
+        for queue in queues:
+            for _ in range(THINGS_PER_CORE // 100):
                 before = time.perf_counter()
-                batch = store.claim(Claim(work, work.cursor + 1, work.last, 100), 0.0)
+                batch = store.claim(Claim(queue, queue.cursor + 1, queue.last, 100), 0.0)
                 between = time.perf_counter()
-                store.record_batch(batch, DONE, ANSWER)
+                store.record_batch(batch, ALL_DISASSOCIATED, RECORDED_REPLY)
                 after = time.perf_counter()
-                work.cursor = batch.ids[-1]
-                claiming.append(between - before)
-                settling.append(after - between)
+                queue.cursor = batch.ids[-1]
+                claim_seconds.append(between - before)
+                record_seconds.append(after - between)
         connection.execute("COMMIT")
         journal.close()
     return [
-        Row("claim of 100 things", round(statistics.median(claiming) * 1e6), "µs"),
-        Row("outcome of 100 things", round(statistics.median(settling) * 1e6), "µs"),
+        Measurement("claim of 100 things", round(statistics.median(claim_seconds) * 1e6), "µs"),
+        Measurement("outcome of 100 things", round(statistics.median(record_seconds) * 1e6), "µs"),
     ]
 
 
-def commits() -> list[Row]:
+def measure_commits() -> list[Measurement]:
     """One commit, synced and not."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -164,34 +168,36 @@ def commits() -> list[Row]:
                 times.append(time.perf_counter() - before)
             connection.close()
             times.sort()
-            rows.append(Row(f"commit, {name}, median", round(statistics.median(times) * 1e3, 3), "ms"))
-            rows.append(Row(f"commit, {name}, 95th percentile", round(times[int(COMMITS * 0.95)] * 1e3, 3), "ms"))
+            rows.append(Measurement(f"commit, {name}, median", round(statistics.median(times) * 1e3, 3), "ms"))
+            rows.append(
+                Measurement(f"commit, {name}, 95th percentile", round(times[int(COMMITS * 0.95)] * 1e3, 3), "ms")
+            )
     return rows
 
 
-def sharing(callers: int) -> list[Row]:
+def measure_shared_commits(callers: int) -> list[Measurement]:
     """Callers that each claim a batch, wait for the commit, write its outcome, and wait again."""
     batches = max(200, min(2000, callers * 50))
-    with journal_of(batches * 100) as path:
-        seconds, transactions = asyncio.run(share(path, callers, batches))
+    with temporary_journal(batches * 100) as path:
+        seconds, transactions = asyncio.run(run_concurrent_callers(path, callers, batches))
     name = "1 caller" if callers == 1 else f"{callers} callers at once"
     return [
-        Row(f"batches, {name}", round(batches / seconds), "per s"),
-        Row(f"calls in a commit, {name}", round(2 * batches / transactions, 1), ""),
+        Measurement(f"batches, {name}", round(batches / seconds), "per s"),
+        Measurement(f"calls in a commit, {name}", round(2 * batches / transactions, 1), ""),
     ]
 
 
-async def share(path: Path, callers: int, batches: int) -> tuple[float, int]:
+async def run_concurrent_callers(path: Path, callers: int, batches: int) -> tuple[float, int]:
     """Seconds and transactions for `batches` batches."""
     journal = JournalWriter(path)
-    works = iter(await journal.submit(lambda store: list(store.pending_cores())))
-    claims = iter([Claim(work, work.first, work.last, 100) for work in works for _ in range(THINGS_OF_A_CORE // 100)])
+    queues = iter(await journal.submit(lambda store: list(store.pending_cores())))
+    claims = iter([Claim(work, work.first, work.last, 100) for work in queues for _ in range(THINGS_PER_CORE // 100)])
     statements: list[str] = []
     journal._connection.set_trace_callback(statements.append)
 
     async def caller() -> None:
         for claim in claims:
-            await one(journal, claim)
+            await run_one_batch(journal, claim)
 
     before = time.perf_counter()
     await asyncio.gather(*(caller() for _ in range(callers)))
@@ -201,10 +207,10 @@ async def share(path: Path, callers: int, batches: int) -> tuple[float, int]:
     return seconds, statements.count("COMMIT")
 
 
-async def one(journal: JournalWriter, claim: Claim) -> None:
+async def run_one_batch(journal: JournalWriter, claim: Claim) -> None:
     """One batch: claimed, committed, settled, committed."""
     batch = await journal.submit(lambda store: store.claim(claim, 0.0))
-    await journal.submit(lambda store: store.record_batch(batch, DONE, ANSWER))
+    await journal.submit(lambda store: store.record_batch(batch, ALL_DISASSOCIATED, RECORDED_REPLY))
 
 
 def main() -> None:
@@ -212,24 +218,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--largest", type=int, default=1_000_000, help="associations of the second import")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        measure_import(options.child)
+    args = parser.parse_args()
+    if args.child:
+        measure_import(args.child)
         return
-    rows = imports(100_000) + imports(options.largest) + marking() + commits()
+    rows = measure_imports(100_000) + measure_imports(args.largest) + measure_claims() + measure_commits()
     for callers in (1, 8, 64):
-        rows += sharing(callers)
+        rows += measure_shared_commits(callers)
     for row in rows:
-        print(f"{row.what:<52} {row.value:>10,} {row.unit}")
+        print(f"{row.name:<52} {row.value:>10,} {row.unit}")
     RESULTS.parent.mkdir(exist_ok=True)
-    facts = {
+    document = {
         "date": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         "cpus": os.cpu_count(),
         "rows": [asdict(row) for row in rows],
     }
-    RESULTS.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    RESULTS.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["server", "server_cpu"]
+__all__ = ["loopback_server", "server_cpu_seconds"]
 
 
 @contextmanager
-def server() -> Iterator[str]:
+def loopback_server() -> Iterator[str]:
     """The fast server; gives its URL and ends it."""
     command = [sys.executable, "-m", "benchmarks.loopback_server"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -26,7 +26,7 @@ def server() -> Iterator[str]:
         process.wait(10)
 
 
-def server_cpu(url: str) -> float:
+def server_cpu_seconds(url: str) -> float:
     """CPU seconds the server has used so far."""
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        return float(json.load(answer)["cpu_seconds"])
+    with urllib.request.urlopen(url, timeout=30) as response:
+        return float(json.load(response)["cpu_seconds"])

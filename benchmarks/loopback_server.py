@@ -27,7 +27,7 @@ _END: Final = b"\r\n\r\n"
 _LENGTH: Final = b"\r\ncontent-length:"
 
 
-class Answering(asyncio.Protocol):
+class LoopbackProtocol(asyncio.Protocol):
     """One connection."""
 
     requests = 0
@@ -44,14 +44,14 @@ class Answering(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer each request that is complete."""
         self._received += data
-        while (size := _size(self._received)) is not None:
-            posted = self._received.startswith(b"POST")
+        while (size := _first_request_length(self._received)) is not None:
+            is_post = self._received.startswith(b"POST")
             self._received = self._received[size:]
-            Answering.requests += posted
-            self._write(_SUCCESS if posted else _used())
+            LoopbackProtocol.requests += is_post
+            self._write(_SUCCESS if is_post else _usage_response())
 
 
-def _size(received: bytes) -> int | None:
+def _first_request_length(received: bytes) -> int | None:
     """Bytes of the first request, None while it is not complete."""
     end = received.find(_END)
     if end < 0:
@@ -63,8 +63,8 @@ def _size(received: bytes) -> int | None:
     return size if len(received) >= size else None
 
 
-def _used() -> bytes:
-    body = json.dumps({"requests": Answering.requests, "cpu_seconds": time.process_time()}).encode()
+def _usage_response() -> bytes:
+    body = json.dumps({"requests": LoopbackProtocol.requests, "cpu_seconds": time.process_time()}).encode()
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
@@ -72,7 +72,7 @@ async def _serve(port: int) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    server = await loop.create_server(Answering, "127.0.0.1", port)
+    server = await loop.create_server(LoopbackProtocol, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await stop.wait()
     server.close()

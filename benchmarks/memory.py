@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.simulated import ENVIRONMENT, Seen, ask, simulator
+from benchmarks.simulated import ENVIRONMENT, ObservedRun, query_simulator, simulator
 
 RESULTS: Final = Path(__file__).parent / "results" / "memory.json"
 LIMIT_MB: Final = 300.0
@@ -34,7 +34,7 @@ print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 @dataclass(frozen=True)
-class Row:
+class MemoryResult:
     """One measurement."""
 
     command: str
@@ -43,9 +43,9 @@ class Row:
     seconds: float
 
 
-def peak(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> float:
+def peak_memory_mb(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> float:
     """Peak resident set of a command's process, in MB (10**6 bytes). Raises RuntimeError when it fails."""
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _LAUNCHER, *command],
         env=env,
         cwd=cwd,
@@ -53,7 +53,7 @@ def peak(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: P
         text=True,
         check=True,
     )
-    code, kibibytes = map(int, done.stdout.split())
+    code, kibibytes = map(int, completed.stdout.split())
     if code:
         raise RuntimeError(f"{' '.join(command)}: exit {code}")
     return kibibytes * 1024 / 1e6
@@ -68,42 +68,42 @@ def write_manifest(path: Path, things: int, per_core: int = 100) -> Path:
     return path
 
 
-def measure_plan(folder: Path, things: int) -> Row:
+def measure_plan(folder: Path, things: int) -> MemoryResult:
     """`asyncgg plan`."""
     manifest = write_manifest(folder / "fleet.csv", things)
     started = time.monotonic()
-    found = peak(
+    peak_mb = peak_memory_mb(
         [sys.executable, "-m", "asyncgg", "plan", str(manifest)],
         env={**os.environ, **ENVIRONMENT, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
     )
-    return Row("plan", things, round(found, 1), round(time.monotonic() - started, 1))
+    return MemoryResult("plan", things, round(peak_mb, 1), round(time.monotonic() - started, 1))
 
 
-def measure_run(folder: Path, things: int) -> Row:
+def measure_run(folder: Path, things: int) -> MemoryResult:
     """`asyncgg disassociate`, import and all requests."""
     with simulator(cores=things // 100, things=100, rate="inf", burst=1000, latency_ms=5) as url:
         manifest, journal = folder / "fleet.csv", folder / "run.journal"
-        manifest.write_text(ask(url, "manifest.csv"))
+        manifest.write_text(query_simulator(url, "manifest.csv"))
         command = ["disassociate", str(manifest), "--yes", "--quiet", "--journal", str(journal)]
         command += ["--endpoint-url", url, "--rate", "5000"]
         started = time.monotonic()
-        found = peak([sys.executable, "-m", "asyncgg", *command], env={**os.environ, **ENVIRONMENT})
+        peak_mb = peak_memory_mb([sys.executable, "-m", "asyncgg", *command], env={**os.environ, **ENVIRONMENT})
         seconds = time.monotonic() - started
-        left = Seen(url).left
-        if left:
-            raise RuntimeError(f"{left} associations are left")
+        remaining = ObservedRun(url).remaining
+        if remaining:
+            raise RuntimeError(f"{remaining} associations are left")
     journal.unlink()
-    return Row("disassociate", things, round(found, 1), round(seconds, 1))
+    return MemoryResult("disassociate", things, round(peak_mb, 1), round(seconds, 1))
 
 
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--things", type=int, default=1_000_000)
-    most = parser.parse_args().things
-    rows: list[Row] = []
+    largest = parser.parse_args().things
+    rows: list[MemoryResult] = []
     for measure in (measure_plan, measure_run):
-        for things in (most // 100, most // 10, most):
+        for things in (largest // 100, largest // 10, largest):
             with tempfile.TemporaryDirectory() as folder:
                 row = measure(Path(folder), things)
             rows.append(row)

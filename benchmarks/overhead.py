@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from benchmarks.clients import own, turns
+from benchmarks.clients import asyncgg_library, interleave
 from benchmarks.own import LAYERS
-from benchmarks.tables import Column, Row, Table, combined
+from benchmarks.tables import Column, Row, Table, median_rows
 from benchmarks.throughput import BATCHES, QUICK, measure
 
 __all__ = ["run"]
@@ -29,9 +29,9 @@ _TABLE: Final = Table(
     "What each layer costs",
     "100 things each, asyncgg as a library, 64 in flight, no quota, zero latency",
     (
-        Column("cpu_ms", "CPU ms/request", "{:.3f}", drawn=True),
-        Column("added_ms", "added ms", "{:+.3f}", drawn=True),
-        Column("requests_per_second", "requests/s", drawn=True),
+        Column("cpu_ms", "CPU ms/request", "{:.3f}", plotted=True),
+        Column("added_ms", "added ms", "{:+.3f}", plotted=True),
+        Column("requests_per_second", "requests/s", plotted=True),
         Column("server_percent", "server CPU", "{:.0f} %"),
     ),
     (_NAMES["journal"],),
@@ -41,15 +41,15 @@ _TABLE: Final = Table(
 def run(quick: bool, rounds: int | None) -> None:
     """Measure, print, write."""
     batches, rounds = QUICK if quick else BATCHES, rounds or (1 if quick else 5)
-    clients = [own(_NAMES[layer], layer) for layer in LAYERS]
-    seen: list[Row] = []
+    clients = [asyncgg_library(_NAMES[layer], layer) for layer in LAYERS]
+    measurements: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        for turn, client in turns(clients, rounds):
-            seen.append(measure(client, Path(folder), batches))
-            print(f"{turn}: {seen[-1]['cpu_ms']:.3f} ms", flush=True)
+        for turn, client in interleave(clients, rounds):
+            measurements.append(measure(client, Path(folder), batches))
+            print(f"{turn}: {measurements[-1]['cpu_ms']:.3f} ms", flush=True)
     rows: list[Row] = []
-    below = 0.0
-    for row in combined(seen):
-        rows.append(dict(row) | {"added_ms": row["cpu_ms"] - below})
-        below = row["cpu_ms"]
-    _TABLE.publish(rows, f"{batches:,} requests", quick=quick, rounds=seen, batches=batches, repeats=rounds)
+    previous_cpu_ms = 0.0
+    for row in median_rows(measurements):
+        rows.append(dict(row) | {"added_ms": row["cpu_ms"] - previous_cpu_ms})
+        previous_cpu_ms = row["cpu_ms"]
+    _TABLE.publish(rows, f"{batches:,} requests", quick=quick, rounds=measurements, batches=batches, repeats=rounds)

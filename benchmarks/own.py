@@ -25,7 +25,7 @@ from asyncgg.model import Accepted, RunState, ThingState
 from asyncgg.ratelimit import FixedRate
 from asyncgg.transport import ConnectionConfig, open_transport
 from benchmarks.peers import read_batches
-from benchmarks.processes import Meter
+from benchmarks.processes import SendMeter
 
 __all__ = ["LAYERS"]
 
@@ -33,19 +33,19 @@ LAYERS: Final = ("transport", "limiter", "aggregator", "journal")
 WORKERS: Final = 64
 
 
-def _unlimited() -> FixedRate:
+def _unlimited_rate() -> FixedRate:
     return FixedRate(math.inf, burst=1e9)
 
 
-async def up_to_aggregator(url: str, layer: str, batches: Sequence[Batch]) -> Meter:
+async def send_batches(url: str, layer: str, batches: Sequence[Batch]) -> SendMeter:
     """Workers that send, with nothing behind them."""
     table, retry = CodeTable(), RetryPolicy()
     limited, aggregated = layer != "transport", layer == "aggregator"
     items = iter(batches)
     async with open_transport(ConnectionConfig(endpoint_url=url, max_connections=WORKERS), "fast") as transport:
-        lane, clock = Lane(transport, _unlimited()), asyncio.get_running_loop().time
+        lane, clock = Lane(transport, _unlimited_rate()), asyncio.get_running_loop().time
 
-        async def work() -> None:
+        async def worker() -> None:
             for batch in items:
                 if limited:
                     await lane.acquire()
@@ -59,19 +59,19 @@ async def up_to_aggregator(url: str, layer: str, batches: Sequence[Batch]) -> Me
                 else:
                     assert isinstance(reply, Accepted)
 
-        with Meter() as meter:
-            await asyncio.gather(*(work() for _ in range(WORKERS)))
+        with SendMeter() as meter:
+            await asyncio.gather(*(worker() for _ in range(WORKERS)))
     return meter
 
 
-async def whole_engine(url: str, path: Path) -> tuple[Meter, int]:
+async def run_engine(url: str, path: Path) -> tuple[SendMeter, int]:
     """The engine with its journal, as the command line runs it."""
     journal = JournalWriter(path)
     try:
         await journal.submit(lambda store: store.begin_resume())
         async with open_transport(ConnectionConfig(endpoint_url=url, max_connections=WORKERS), "fast") as transport:
-            engine = Engine(journal, Lane(transport, _unlimited()), EngineOptions(concurrency=WORKERS))
-            with Meter() as meter:
+            engine = Engine(journal, Lane(transport, _unlimited_rate()), EngineOptions(concurrency=WORKERS))
+            with SendMeter() as meter:
                 result = await engine.run()
             if result.state is not RunState.COMPLETE:
                 raise RuntimeError(f"the run ended {result.state.value}: {result.reason}")
@@ -80,7 +80,7 @@ async def whole_engine(url: str, path: Path) -> tuple[Meter, int]:
         journal.close()
 
 
-def _journal_of(manifest: Path, path: Path) -> Path:
+def _create_journal(manifest: Path, path: Path) -> Path:
     importer = Importer(path)
     with manifest.open() as file:
         next(file)
@@ -90,7 +90,7 @@ def _journal_of(manifest: Path, path: Path) -> Path:
     return path
 
 
-def _batches_of(manifest: Path) -> list[Batch]:
+def _load_batches(manifest: Path) -> list[Batch]:
     return [
         Batch(number, core, tuple(range(len(things))), tuple(things), (0,) * len(things), (False,) * len(things))
         for number, (core, things) in enumerate(read_batches(manifest))
@@ -103,13 +103,13 @@ def main() -> None:
     parser.add_argument("layer", choices=LAYERS)
     parser.add_argument("url")
     parser.add_argument("manifest", type=Path)
-    given = parser.parse_args()
-    if given.layer == "journal":
+    args = parser.parse_args()
+    if args.layer == "journal":
         with tempfile.TemporaryDirectory() as folder:
-            meter, sent = run_async(whole_engine(given.url, _journal_of(given.manifest, Path(folder) / "run.journal")))
+            meter, sent = run_async(run_engine(args.url, _create_journal(args.manifest, Path(folder) / "run.journal")))
     else:
-        batches = _batches_of(given.manifest)
-        meter, sent = run_async(up_to_aggregator(given.url, given.layer, batches)), len(batches)
+        batches = _load_batches(args.manifest)
+        meter, sent = run_async(send_batches(args.url, args.layer, batches)), len(batches)
     meter.report(sent=sent, lost=0)
 
 

@@ -21,16 +21,16 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.processes import Meter
+from benchmarks.processes import SendMeter
 
-__all__ = ["PEERS", "aws_cli", "read_batches"]
+__all__ = ["BASELINES", "aws_cli", "read_batches"]
 
 CONCURRENCY: Final = 50
 CLI_CONCURRENCY: Final = 16
 """A process for each call: already this many are far more than the CPUs of a client can run at the same time."""
 
 Batch = tuple[str, list[str]]
-Peer = Callable[[str, Sequence[Batch], "str | None", float], tuple[Meter, int]]
+Baseline = Callable[[str, Sequence[Batch], "str | None", float], tuple[SendMeter, int]]
 """(URL, batches, retry mode or None for the library's default, quota told) → the sending, batches given up."""
 
 
@@ -43,7 +43,7 @@ def read_batches(manifest: Path) -> list[Batch]:
     return [(core, things[i : i + 100]) for core, things in cores.items() for i in range(0, len(things), 100)]
 
 
-def boto3_threads(url: str, batches: Sequence[Batch], mode: str | None, rate: float) -> tuple[Meter, int]:
+def boto3_threads(url: str, batches: Sequence[Batch], mode: str | None, rate: float) -> tuple[SendMeter, int]:
     """boto3, one client, a pool of threads."""
     import boto3
     from botocore.config import Config
@@ -60,17 +60,17 @@ def boto3_threads(url: str, batches: Sequence[Batch], mode: str | None, rate: fl
             return False
         return True
 
-    with Meter() as meter, ThreadPoolExecutor(CONCURRENCY) as threads:
-        done = sum(threads.map(send, batches))
-    return meter, len(batches) - done
+    with SendMeter() as meter, ThreadPoolExecutor(CONCURRENCY) as threads:
+        succeeded = sum(threads.map(send, batches))
+    return meter, len(batches) - succeeded
 
 
-def aiobotocore_semaphore(url: str, batches: Sequence[Batch], mode: str | None, rate: float) -> tuple[Meter, int]:
+def aiobotocore_semaphore(url: str, batches: Sequence[Batch], mode: str | None, rate: float) -> tuple[SendMeter, int]:
     """aiobotocore, a task for each batch, a semaphore."""
     return asyncio.run(_aiobotocore(url, batches, mode, lambda: None))
 
 
-def aiobotocore_limiter(url: str, batches: Sequence[Batch], mode: str | None, rate: float) -> tuple[Meter, int]:
+def aiobotocore_limiter(url: str, batches: Sequence[Batch], mode: str | None, rate: float) -> tuple[SendMeter, int]:
     """The same, each call through a limiter of aiolimiter's that is told the quota."""
     from aiolimiter import AsyncLimiter
 
@@ -82,12 +82,12 @@ async def _aiobotocore(
     batches: Sequence[Batch],
     mode: str | None,
     make_limiter: Callable[[], AbstractAsyncContextManager[None] | None],
-) -> tuple[Meter, int]:
+) -> tuple[SendMeter, int]:
     from aiobotocore.config import AioConfig
     from aiobotocore.session import get_session
     from botocore.exceptions import BotoCoreError, ClientError
 
-    gate, limiter = asyncio.Semaphore(CONCURRENCY), make_limiter()
+    semaphore, limiter = asyncio.Semaphore(CONCURRENCY), make_limiter()
     async with get_session().create_client(
         "greengrassv2", endpoint_url=url, config=AioConfig(**_settings(mode))
     ) as client:
@@ -97,7 +97,7 @@ async def _aiobotocore(
             await client.batch_disassociate_client_device_from_core_device(coreDeviceThingName=core, entries=entries)
 
         async def send(core: str, things: Sequence[str]) -> bool:
-            async with gate:
+            async with semaphore:
                 try:
                     if limiter is None:
                         await call(core, things)
@@ -108,9 +108,9 @@ async def _aiobotocore(
                     return False
             return True
 
-        with Meter() as meter:
-            done = sum(await asyncio.gather(*(send(core, things) for core, things in batches)))
-    return meter, len(batches) - done
+        with SendMeter() as meter:
+            succeeded = sum(await asyncio.gather(*(send(core, things) for core, things in batches)))
+    return meter, len(batches) - succeeded
 
 
 def aws_cli() -> str | None:
@@ -118,33 +118,38 @@ def aws_cli() -> str | None:
     return os.environ.get("ASYNCGG_TEST_AWSCLI") or shutil.which("aws")
 
 
-def cli_xargs(url: str, batches: Sequence[Batch], mode: str | None, rate: float) -> tuple[Meter, int]:
+def cli_xargs(url: str, batches: Sequence[Batch], mode: str | None, rate: float) -> tuple[SendMeter, int]:
     """The AWS CLI under xargs, a process for each batch, its input in a file."""
     command = aws_cli()
     if command is None:
         raise SystemExit("there is no AWS CLI: set ASYNCGG_TEST_AWSCLI")
     environment = dict(os.environ) | ({"AWS_RETRY_MODE": mode} if mode else {})
-    call = '"$0" greengrassv2 batch-disassociate-client-device-from-core-device --endpoint-url "$1"'
-    call += ' --cli-input-json "file://$2" >/dev/null 2>&1 || echo lost'
+    script = '"$0" greengrassv2 batch-disassociate-client-device-from-core-device --endpoint-url "$1"'
+    script += ' --cli-input-json "file://$2" >/dev/null 2>&1 || echo lost'
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{number}.json" for number in range(len(batches))]
         for file, (core, things) in zip(files, batches, strict=True):
             file.write_text(
                 json.dumps({"coreDeviceThingName": core, "entries": [{"thingName": thing} for thing in things]})
             )
-        words = ["xargs", "-n", "1", "-P", str(CLI_CONCURRENCY), "sh", "-c", call, command, url]
-        with Meter() as meter:
-            done = subprocess.run(
-                words, env=environment, input="\n".join(map(str, files)), stdout=subprocess.PIPE, text=True, check=True
+        xargs_command = ["xargs", "-n", "1", "-P", str(CLI_CONCURRENCY), "sh", "-c", script, command, url]
+        with SendMeter() as meter:
+            completed = subprocess.run(
+                xargs_command,
+                env=environment,
+                input="\n".join(map(str, files)),
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
             )
-    return meter, done.stdout.count("lost")
+    return meter, completed.stdout.count("lost")
 
 
 def _settings(mode: str | None) -> dict[str, Any]:
     return {"max_pool_connections": CONCURRENCY} | ({"retries": {"mode": mode}} if mode else {})
 
 
-PEERS: Final[dict[str, Peer]] = {
+BASELINES: Final[dict[str, Baseline]] = {
     "boto3": boto3_threads,
     "aiobotocore": aiobotocore_semaphore,
     "aiolimiter": aiobotocore_limiter,
@@ -155,14 +160,14 @@ PEERS: Final[dict[str, Peer]] = {
 def main() -> None:
     """Work off the manifest, tell what it took."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=PEERS)
+    parser.add_argument("kind", choices=BASELINES)
     parser.add_argument("url")
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--mode", choices=("legacy", "standard", "adaptive"))
     parser.add_argument("--rate", type=float, default=50.0)
-    given = parser.parse_args()
-    batches = read_batches(given.manifest)
-    meter, lost = PEERS[given.kind](given.url, batches, given.mode, given.rate)
+    args = parser.parse_args()
+    batches = read_batches(args.manifest)
+    meter, lost = BASELINES[args.kind](args.url, batches, args.mode, args.rate)
     meter.report(sent=len(batches), lost=lost)
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from benchmarks.simulated import ENVIRONMENT
 
-__all__ = ["Meter", "Used", "measured"]
+__all__ = ["SendMeter", "ProcessUsage", "run_measured"]
 
 _LAUNCHER: Final = """
 import json, os, sys, threading, time
@@ -46,7 +46,7 @@ print(json.dumps({
 
 
 @dataclass(frozen=True)
-class Used:
+class ProcessUsage:
     """What a process, and what it waited for, took."""
 
     output: str
@@ -58,28 +58,28 @@ class Used:
     """(seconds since its start, MB resident), where asked for and there is /proc."""
 
 
-def measured(command: Sequence[str], *, sample_every: float = 0.0) -> Used:
+def run_measured(command: Sequence[str], *, sample_every: float = 0.0) -> ProcessUsage:
     """Run a Python command line (without the interpreter's name) to its end. Raises RuntimeError when it fails."""
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(sample_every), sys.executable, *command],
         env={**os.environ, **ENVIRONMENT},
         capture_output=True,
         text=True,
         check=True,
     )
-    *output, last = done.stdout.splitlines()
-    told: dict[str, Any] = json.loads(last)
-    if told["code"]:
-        raise RuntimeError(f"{' '.join(command)}: exit {told['code']}\n{done.stderr[-2000:]}")
+    *output, last = completed.stdout.splitlines()
+    usage: dict[str, Any] = json.loads(last)
+    if usage["code"]:
+        raise RuntimeError(f"{' '.join(command)}: exit {usage['code']}\n{completed.stderr[-2000:]}")
     unit = 1 if sys.platform == "darwin" else 1024
-    samples = [(at, size) for at, size in told["samples"]]
-    return Used("\n".join(output), told["seconds"], told["cpu_seconds"], told["peak"] * unit / 1e6, samples)
+    samples = [(at, size) for at, size in usage["samples"]]
+    return ProcessUsage("\n".join(output), usage["seconds"], usage["cpu_seconds"], usage["peak"] * unit / 1e6, samples)
 
 
-class Meter:
+class SendMeter:
     """Held by a client around its sending: imports, reading the manifest and loading models are not sending."""
 
-    def __enter__(self) -> Meter:
+    def __enter__(self) -> SendMeter:
         self._cpu, self._started = _cpu(), time.perf_counter()
         return self
 

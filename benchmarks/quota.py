@@ -12,11 +12,11 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from benchmarks.clients import Client, asyncgg, awscli, peer, turns
+from benchmarks.clients import BenchmarkClient, asyncgg, awscli, baseline, interleave
 from benchmarks.peers import CLI_CONCURRENCY, CONCURRENCY
-from benchmarks.processes import measured
-from benchmarks.simulated import Seen, ask, simulator
-from benchmarks.tables import Column, Row, Table, combined
+from benchmarks.processes import run_measured
+from benchmarks.simulated import ObservedRun, query_simulator, simulator
+from benchmarks.tables import Column, Row, Table, median_rows
 
 __all__ = ["run"]
 
@@ -31,9 +31,9 @@ _TABLE: Final = Table(
     f"Under a quota of {QUOTA} requests/s",
     f"burst {BURST}, latency 60 ms + 40 ms exponential, {CONCURRENCY} calls in flight (CLI {CLI_CONCURRENCY})",
     (
-        Column("ratio", "makespan ÷ (N/rate)", "{:.3f}", drawn=True),
-        Column("throttled_percent", "throttled", "{:.1f} %", drawn=True),
-        Column("batches_lost", "batches lost", drawn=True),
+        Column("ratio", "makespan ÷ (N/rate)", "{:.3f}", plotted=True),
+        Column("throttled_percent", "throttled", "{:.1f} %", plotted=True),
+        Column("batches_lost", "batches lost", plotted=True),
         Column("left", "things left"),
         Column("sent", "sent"),
         Column("batches", "batches"),
@@ -43,22 +43,22 @@ _TABLE: Final = Table(
 )
 
 
-def clients(quick: bool) -> list[Client]:
+def clients(quick: bool) -> list[BenchmarkClient]:
     """All of them, in their order."""
     modes = ("legacy", "standard", "adaptive")
     return [
         asyncgg(f"asyncgg --rate {QUOTA}", "--rate", str(QUOTA)),
         asyncgg("asyncgg --rate 200 (overstated)", "--rate", "200"),
-        *(peer(f"aiobotocore + semaphore, retries {mode}", "aiobotocore", "--mode", mode) for mode in modes),
-        *(peer(f"boto3 + threads, retries {mode}", "boto3", "--mode", mode) for mode in modes),
-        peer(f"aiobotocore + aiolimiter, told {QUOTA}/s", "aiolimiter", "--rate", str(QUOTA)),
+        *(baseline(f"aiobotocore + semaphore, retries {mode}", "aiobotocore", "--mode", mode) for mode in modes),
+        *(baseline(f"boto3 + threads, retries {mode}", "boto3", "--mode", mode) for mode in modes),
+        baseline(f"aiobotocore + aiolimiter, told {QUOTA}/s", "aiolimiter", "--rate", str(QUOTA)),
         *awscli(20 if quick else CLI_BATCHES),
     ]
 
 
-def measure(client: Client, batches: int) -> Row:
+def measure(client: BenchmarkClient, batches: int) -> Row:
     """One client, one fresh service."""
-    batches = min(client.most or batches, batches)
+    batches = min(client.max_batches or batches, batches)
     cores = next(number for number in range(min(250, batches), 0, -1) if batches % number == 0)
     fleet: dict[str, object] = {"cores": cores, "things": 100 * batches // cores}
     with (
@@ -66,31 +66,33 @@ def measure(client: Client, batches: int) -> Row:
         simulator(**fleet, rate=QUOTA, burst=BURST, latency_ms=60, jitter_ms=40) as url,
     ):
         manifest = Path(folder) / "fleet.csv"
-        manifest.write_text(ask(url, "manifest.csv"))
-        used = measured(client.command(url, manifest))
-        seen = Seen(url)
+        manifest.write_text(query_simulator(url, "manifest.csv"))
+        usage = run_measured(client.command(url, manifest))
+        observed = ObservedRun(url)
     return {
         "client": client.name,
-        "ratio": seen.seconds / (batches / QUOTA),
-        "sent": seen.sent,
+        "ratio": observed.seconds / (batches / QUOTA),
+        "sent": observed.sent,
         "batches": batches,
-        "throttled": seen.throttled,
-        "throttled_percent": 100 * seen.throttled / seen.sent,
-        "batches_lost": client.read(json.loads(used.output.splitlines()[-1]))["lost"],
-        "left": seen.left,
-        "cpu_seconds": used.cpu_seconds,
+        "throttled": observed.throttled,
+        "throttled_percent": 100 * observed.throttled / observed.sent,
+        "batches_lost": client.parse_result(json.loads(usage.output.splitlines()[-1]))["lost"],
+        "left": observed.remaining,
+        "cpu_seconds": usage.cpu_seconds,
     }
 
 
 def run(quick: bool, rounds: int | None) -> None:
     """Measure, print, write."""
     batches, rounds = 150 if quick else BATCHES, rounds or 1
-    seen: list[Row] = []
-    for turn, client in turns(clients(quick), rounds):
+    measurements: list[Row] = []
+    for turn, client in interleave(clients(quick), rounds):
         row = measure(client, batches)
-        seen.append(row)
-        said = f"throttled {row['throttled_percent']:.1f} %, lost {row['batches_lost']}"
-        print(f"{turn}: {row['ratio']:.3f}, {said}", flush=True)
-    rows = combined(seen, worst=("batches_lost", "left"))
+        measurements.append(row)
+        summary = f"throttled {row['throttled_percent']:.1f} %, lost {row['batches_lost']}"
+        print(f"{turn}: {row['ratio']:.3f}, {summary}", flush=True)
+    rows = median_rows(measurements, use_maximum=("batches_lost", "left"))
     details = {"quota": QUOTA, "burst": BURST, "latency_ms": 60, "jitter_ms": 40}
-    _TABLE.publish(rows, f"{batches:,} batches", quick=quick, rounds=seen, batches=batches, repeats=rounds, **details)
+    _TABLE.publish(
+        rows, f"{batches:,} batches", quick=quick, rounds=measurements, batches=batches, repeats=rounds, **details
+    )

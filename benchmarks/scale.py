@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.loopback import server
-from benchmarks.processes import measured
-from benchmarks.tables import Column, Row, Table, combined
+from benchmarks.loopback import loopback_server
+from benchmarks.processes import run_measured
+from benchmarks.tables import Column, Row, Table, median_rows
 
-__all__ = ["run", "write_skewed"]
+__all__ = ["run", "write_skewed_manifest"]
 
 _SIZES: Final = (100_000, 1_000_000, 10_000_000)
 _RUN: Final = 1_000_000
@@ -33,10 +33,10 @@ _PLAN: Final = Table(
     "random order, n/100 cores, the largest with about 10·√n things",
     (
         Column("seconds", "seconds", "{:.1f}"),
-        Column("us_per_row", "µs per row", "{:.2f}", drawn=True),
+        Column("us_per_row", "µs per row", "{:.2f}", plotted=True),
         Column("of_million", "÷ second row's", "{:.2f}"),
         Column("cpu_seconds", "CPU s", "{:.1f}"),
-        Column("peak_mb", "peak MB", drawn=True),
+        Column("peak_mb", "peak MB", plotted=True),
     ),
 )
 _END_TO_END: Final = Table(
@@ -48,96 +48,98 @@ _END_TO_END: Final = Table(
         Column("sending_seconds", "of sending", "{:.1f}"),
         Column("requests", "requests"),
         Column("cpu_seconds", "CPU s", "{:.1f}"),
-        Column("first_half_mb", "MB, first half", drawn=True),
-        Column("last_half_mb", "MB, last half", drawn=True),
-        Column("peak_mb", "peak MB", drawn=True),
+        Column("first_half_mb", "MB, first half", plotted=True),
+        Column("last_half_mb", "MB, last half", plotted=True),
+        Column("peak_mb", "peak MB", plotted=True),
     ),
 )
 
 
-def write_skewed(path: Path, associations: int, *, seed: int = 0) -> Path:
+def write_skewed_manifest(path: Path, associations: int, *, seed: int = 0) -> Path:
     """A manifest in random order, each thing of one core; a core's chance falls with the root of its number."""
-    dice = random.Random(seed).random
+    random_value = random.Random(seed).random
     cores = max(1, associations // 100)
     with path.open("w") as file:
         file.write("core,thing\n")
         for start in range(0, associations, 50_000):
             file.writelines(
-                f"core-{int(cores * dice() ** 2):06d},device-{number * _STRIDE % associations:08d}\n"
+                f"core-{int(cores * random_value() ** 2):06d},device-{number * _STRIDE % associations:08d}\n"
                 for number in range(start, min(start + 50_000, associations))
             )
     return path
 
 
-def plan(folder: Path, associations: int) -> Row:
+def measure_plan(folder: Path, associations: int) -> Row:
     """`asyncgg plan`: import, sort, count."""
-    manifest = write_skewed(folder / "fleet.csv", associations)
-    used = measured(["-m", "asyncgg", "plan", str(manifest), "--json", "--endpoint-url", "http://127.0.0.1:9"])
+    manifest = write_skewed_manifest(folder / "fleet.csv", associations)
+    usage = run_measured(["-m", "asyncgg", "plan", str(manifest), "--json", "--endpoint-url", "http://127.0.0.1:9"])
     manifest.unlink()
     return {
         "client": f"plan, {associations:,} associations",
         "associations": associations,
-        "seconds": used.seconds,
-        "cpu_seconds": used.cpu_seconds,
-        "us_per_row": 1e6 * used.seconds / associations,
-        "peak_mb": used.peak_mb,
+        "seconds": usage.seconds,
+        "cpu_seconds": usage.cpu_seconds,
+        "us_per_row": 1e6 * usage.seconds / associations,
+        "peak_mb": usage.peak_mb,
     }
 
 
-def end_to_end(folder: Path, associations: int) -> tuple[Row, list[tuple[float, float]]]:
+def measure_run(folder: Path, associations: int) -> tuple[Row, list[tuple[float, float]]]:
     """`asyncgg disassociate`: import, then all requests; and the memory samples."""
-    manifest = write_skewed(folder / "fleet.csv", associations)
+    manifest = write_skewed_manifest(folder / "fleet.csv", associations)
     options = ["--yes", "--quiet", "--json", "--rate", "100000", "--burst", "1000"]
-    with server() as url:
-        where = ["--endpoint-url", url, "--journal", str(folder / "run.journal")]
-        used = measured(["-m", "asyncgg", "disassociate", str(manifest), *options, *where], sample_every=0.1)
-    told: dict[str, Any] = json.loads(used.output.splitlines()[-1])
-    if told["things"]["disassociated"] != associations:
-        raise RuntimeError(f"of {associations} associations: {told['things']}")
-    begin, middle = used.seconds - told["seconds"], used.seconds - told["seconds"] / 2
+    with loopback_server() as url:
+        connection = ["--endpoint-url", url, "--journal", str(folder / "run.journal")]
+        usage = run_measured(["-m", "asyncgg", "disassociate", str(manifest), *options, *connection], sample_every=0.1)
+    summary: dict[str, Any] = json.loads(usage.output.splitlines()[-1])
+    if summary["things"]["disassociated"] != associations:
+        raise RuntimeError(f"of {associations} associations: {summary['things']}")
+    sending_start, middle = usage.seconds - summary["seconds"], usage.seconds - summary["seconds"] / 2
     row = {
         "client": f"run, {associations:,} associations",
         "associations": associations,
-        "seconds": used.seconds,
-        "sending_seconds": told["seconds"],
-        "requests": told["requests"]["sent"],
-        "cpu_seconds": used.cpu_seconds,
-        "first_half_mb": _most(used.samples, begin, middle),
-        "last_half_mb": _most(used.samples, middle, used.seconds),
-        "peak_mb": used.peak_mb,
+        "seconds": usage.seconds,
+        "sending_seconds": summary["seconds"],
+        "requests": summary["requests"]["sent"],
+        "cpu_seconds": usage.cpu_seconds,
+        "first_half_mb": _peak_between(usage.samples, sending_start, middle),
+        "last_half_mb": _peak_between(usage.samples, middle, usage.seconds),
+        "peak_mb": usage.peak_mb,
     }
-    return row, used.samples
+    return row, usage.samples
 
 
-def _most(samples: Sequence[tuple[float, float]], begin: float, end: float) -> float | None:
-    return max((size for at, size in samples if begin <= at <= end), default=None)
+def _peak_between(samples: Sequence[tuple[float, float]], start: float, end: float) -> float | None:
+    return max((size for at, size in samples if start <= at <= end), default=None)
 
 
 def run(quick: bool, rounds: int | None) -> None:
     """Measure, print, write."""
-    small = 100 if quick else 1
+    divisor = 100 if quick else 1
     rounds = rounds or 1
-    sizes = [size // small for size in _SIZES]
-    seen: list[Row] = []
+    sizes = [size // divisor for size in _SIZES]
+    measurements: list[Row] = []
     for number in range(rounds):
         for associations in sizes:
             with tempfile.TemporaryDirectory() as folder:
-                seen.append(plan(Path(folder), associations))
-            last = seen[-1]
+                measurements.append(measure_plan(Path(folder), associations))
+            last = measurements[-1]
             print(
                 f"{number + 1}/{rounds} {last['client']}: {last['seconds']:.1f} s, {last['peak_mb']:.0f} MB", flush=True
             )
-    plans = combined(seen, worst=("peak_mb",))
+    plans = median_rows(measurements, use_maximum=("peak_mb",))
     base = plans[1]["us_per_row"]
     plans = [dict(row) | {"of_million": row["us_per_row"] / base} for row in plans]
-    _PLAN.publish(plans, f"{sizes[0]:,} to {sizes[-1]:,} associations", quick=quick, rounds=seen, repeats=rounds)
+    _PLAN.publish(
+        plans, f"{sizes[0]:,} to {sizes[-1]:,} associations", quick=quick, rounds=measurements, repeats=rounds
+    )
     with tempfile.TemporaryDirectory() as folder:
-        row, samples = end_to_end(Path(folder), _RUN // small)
-    _END_TO_END.publish([row], f"{_RUN // small:,} associations", quick=quick, samples=samples)
-    _judge([*plans, row], plans[-1])
+        row, samples = measure_run(Path(folder), _RUN // divisor)
+    _END_TO_END.publish([row], f"{_RUN // divisor:,} associations", quick=quick, samples=samples)
+    _print_limits([*plans, row], plans[-1])
 
 
-def _judge(rows: Sequence[Row], largest: Row) -> None:
+def _print_limits(rows: Sequence[Row], largest: Row) -> None:
     peak = max(row["peak_mb"] for row in rows)
     print(
         f"most memory {peak:.0f} MB ({_LIMIT_MB} wanted); the largest plan {largest['seconds']:.0f} s"

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["ENVIRONMENT", "Seen", "ask", "simulator"]
+__all__ = ["ENVIRONMENT", "ObservedRun", "query_simulator", "simulator"]
 
 ENVIRONMENT: Mapping[str, str] = {
     "AWS_ACCESS_KEY_ID": "AKIDBENCHMARK",
@@ -28,8 +28,8 @@ ENVIRONMENT: Mapping[str, str] = {
 @contextmanager
 def simulator(**options: object) -> Iterator[str]:
     """A simulator with these options, in a process of its own; gives its URL and ends it."""
-    words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
-    command = [sys.executable, "-m", "asyncgg.simulator", "--port", "0", *words]
+    arguments = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    command = [sys.executable, "-m", "asyncgg.simulator", "--port", "0", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert process.stdout is not None
@@ -39,22 +39,22 @@ def simulator(**options: object) -> Iterator[str]:
         process.wait(10)
 
 
-def ask(url: str, path: str) -> Any:
+def query_simulator(url: str, path: str) -> Any:
     """What the simulator tells at `path` under /_sim, decoded when it is JSON."""
-    with urllib.request.urlopen(f"{url}/_sim/{path}", timeout=30) as answer:
-        text = answer.read().decode()
+    with urllib.request.urlopen(f"{url}/_sim/{path}", timeout=30) as response:
+        text = response.read().decode()
     return text if path.endswith(".csv") else json.loads(text)
 
 
-class Seen:
+class ObservedRun:
     """One client's run, as the simulator saw it."""
 
     def __init__(self, url: str) -> None:
-        counters = ask(url, "counters")
-        log = [row for row in ask(url, "requests") if "Disassociate" in row["operation"]]
+        counters = query_simulator(url, "counters")
+        log = [row for row in query_simulator(url, "requests") if "Disassociate" in row["operation"]]
         self.sent = len(log)
         self.throttled = int(counters["throttled"])
         self.seconds = log[-1]["time"] - log[0]["time"]
         """Between the arrivals of the first and the last request."""
-        self.left = sum(len(things) for things in ask(url, "state").values())
+        self.remaining = sum(len(things) for things in query_simulator(url, "state").values())
         """Associations that were not ended."""

@@ -23,35 +23,35 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.simulator import FleetSpec, Simulator, SimulatorConfig
-from benchmarks.simulated import ENVIRONMENT, ask
+from benchmarks.simulated import ENVIRONMENT, query_simulator
 
 RESULTS: Final = Path(__file__).parent / "results" / "things.json"
 RATE: Final = 500.0
 CORES: Final = 600
-THINGS: Final = 60
+THINGS_PER_CORE: Final = 60
 """Of each core."""
-TOUCHED: Final = 500
-GONE: Final = 10
+AFFECTED_CORES: Final = 500
+REMOVED_PER_CORE: Final = 10
 """Things of each touched core that are to go; the first of them is on the next core as well."""
 
 Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Result:
+class DecommissionResult:
     """What came of it."""
 
     things: int
     cores: int
     """Cores that held any of them."""
-    wanted: int
+    requested: int
     """Associations of these things."""
-    found: int
-    gone: int
+    planned: int
+    disassociated: int
     """Of the wanted associations, those the service does not hold any more."""
-    touched_wrongly: int
+    wrongly_disassociated: int
     """Other associations that it does not hold any more."""
-    verified: str
+    verify_result: str
     """What `asyncgg verify` said: its exit code, 0 for all as the journal says."""
     listing_requests: int
     requests: int
@@ -62,9 +62,9 @@ class Result:
 
 def fleet() -> FleetSpec:
     """The fleet; names are unique but for the things that have two cores."""
-    cores = {f"core-{c:03}": [f"thing-{c:03}-{t:02}" for t in range(THINGS)] for c in range(CORES)}
-    for number in range(TOUCHED):
-        cores[f"core-{(number + 1) % TOUCHED:03}"].append(f"thing-{number:03}-00")
+    cores = {f"core-{c:03}": [f"thing-{c:03}-{t:02}" for t in range(THINGS_PER_CORE)] for c in range(CORES)}
+    for number in range(AFFECTED_CORES):
+        cores[f"core-{(number + 1) % AFFECTED_CORES:03}"].append(f"thing-{number:03}-00")
     return FleetSpec.from_things(cores)
 
 
@@ -79,7 +79,7 @@ async def serve() -> None:
 
 
 @contextmanager
-def served() -> Iterator[str]:
+def serve_in_process() -> Iterator[str]:
     """The simulator in a process of its own; its URL."""
     command = [sys.executable, "-m", "benchmarks.things", "--serve"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
@@ -90,53 +90,53 @@ def served() -> Iterator[str]:
             process.terminate()
 
 
-def held(url: str) -> set[Pair]:
+def read_associations(url: str) -> set[Pair]:
     """Who is associated with whom now."""
-    return {(core, thing) for core, things in ask(url, "state").items() for thing in things}
+    return {(core, thing) for core, things in query_simulator(url, "state").items() for thing in things}
 
 
-def asyncgg(*arguments: str, folder: Path) -> tuple[int, dict[str, Any]]:
+def run_asyncgg(*arguments: str, folder: Path) -> tuple[int, dict[str, Any]]:
     """A command to its end: exit code and what it wrote."""
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "asyncgg", *arguments, "--quiet", "--json", "--rate", f"{RATE:g}"],
         cwd=folder,
         env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(Path(__file__).parents[1])},
         stdout=subprocess.PIPE,
         check=False,
     )
-    return done.returncode, json.loads(done.stdout)
+    return completed.returncode, json.loads(completed.stdout)
 
 
-def measure(folder: Path) -> Result:
+def measure(folder: Path) -> DecommissionResult:
     """The whole way, once."""
-    names = {f"thing-{core:03}-{number:02}" for core in range(TOUCHED) for number in range(GONE)}
+    names = {f"thing-{core:03}-{number:02}" for core in range(AFFECTED_CORES) for number in range(REMOVED_PER_CORE)}
     (folder / "gone.txt").write_text("".join(f"{name}\n" for name in sorted(names)))
-    with served() as url:
-        before = held(url)
-        wanted = {pair for pair in before if pair[1] in names}
-        began = datetime.now(UTC)
-        where = ("--endpoint-url", url)
-        code, summary = asyncgg(
-            *("disassociate", "--things", "gone.txt", "--yes", "--journal", "run.journal", *where), folder=folder
+    with serve_in_process() as url:
+        before = read_associations(url)
+        requested = {pair for pair in before if pair[1] in names}
+        started_at = datetime.now(UTC)
+        connection = ("--endpoint-url", url)
+        code, summary = run_asyncgg(
+            *("disassociate", "--things", "gone.txt", "--yes", "--journal", "run.journal", *connection), folder=folder
         )
-        seconds = (datetime.now(UTC) - began).total_seconds()
+        seconds = (datetime.now(UTC) - started_at).total_seconds()
         if code:
             raise RuntimeError(f"exit {code}: {summary}")
-        seen = ask(url, "counters")
-        after = held(url)
-        verified, _ = asyncgg("verify", "run.journal", *where, folder=folder)
-    requests = seen["requests"]
-    return Result(
+        counters = query_simulator(url, "counters")
+        after = read_associations(url)
+        verify_code, _ = run_asyncgg("verify", "run.journal", *connection, folder=folder)
+    requests = counters["requests"]
+    return DecommissionResult(
         things=len(names),
-        cores=len({core for core, _ in wanted}),
-        wanted=len(wanted),
-        found=summary["things"]["total"],
-        gone=len(wanted - after),
-        touched_wrongly=len(before - after - wanted),
-        verified=f"exit {verified}",
+        cores=len({core for core, _ in requested}),
+        requested=len(requested),
+        planned=summary["things"]["total"],
+        disassociated=len(requested - after),
+        wrongly_disassociated=len(before - after - requested),
+        verify_result=f"exit {verify_code}",
         listing_requests=sum(count for operation, count in requests.items() if operation.startswith("List")),
         requests=summary["requests"]["sent"],
-        throttled=seen["throttled"],
+        throttled=counters["throttled"],
         seconds=round(seconds, 1),
     )
 
@@ -157,14 +157,16 @@ def main() -> None:
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
         "rate": RATE,
-        "fleet": {"cores": CORES, "associations": CORES * THINGS + TOUCHED},
+        "fleet": {"cores": CORES, "associations": CORES * THINGS_PER_CORE + AFFECTED_CORES},
         **asdict(result),
     }
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(document, indent=1) + "\n")
     print(f"written to benchmarks/results/{RESULTS.name}")
     if not (
-        result.wanted == result.found == result.gone and not result.touched_wrongly and result.verified == "exit 0"
+        result.requested == result.planned == result.disassociated
+        and not result.wrongly_disassociated
+        and result.verify_result == "exit 0"
     ):
         sys.exit("not all was found and gone, or something else went")
 

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.clients import Client, asyncgg, awscli, own, peer, turns
-from benchmarks.loopback import server, server_cpu
+from benchmarks.clients import BenchmarkClient, asyncgg, asyncgg_library, awscli, baseline, interleave
+from benchmarks.loopback import loopback_server, server_cpu_seconds
 from benchmarks.memory import write_manifest
 from benchmarks.peers import CLI_CONCURRENCY, CONCURRENCY
-from benchmarks.processes import measured
-from benchmarks.tables import Column, Row, Table, combined
+from benchmarks.processes import run_measured
+from benchmarks.tables import Column, Row, Table, median_rows
 
 __all__ = ["BATCHES", "QUICK", "measure", "run"]
 
@@ -38,12 +38,12 @@ _TABLE: Final = Table(
     "Throughput without a quota",
     f"100 things each, zero latency; asyncgg 64, the others {CONCURRENCY} in flight (CLI {CLI_CONCURRENCY})",
     (
-        Column("requests_per_second", "requests/s", drawn=True),
+        Column("requests_per_second", "requests/s", plotted=True),
         Column("faster", "times", "{:.1f}x"),
-        Column("cpu_ms", "CPU ms/request", "{:.3f}", drawn=True),
+        Column("cpu_ms", "CPU ms/request", "{:.3f}", plotted=True),
         Column("cpu_part", "of it", "{:.2f}"),
         Column("cpu_ms_all", "CPU ms all", "{:.3f}"),
-        Column("peak_mb", "peak MB", drawn=True),
+        Column("peak_mb", "peak MB", plotted=True),
         Column("server_percent", "server CPU", "{:.0f} %"),
         Column("lost", "lost"),
         Column("requests", "requests"),
@@ -52,32 +52,32 @@ _TABLE: Final = Table(
 )
 
 
-def measure(client: Client, folder: Path, batches: int) -> Row:
+def measure(client: BenchmarkClient, folder: Path, batches: int) -> Row:
     """One client against a fresh server."""
-    batches = min(client.most or batches, batches)
+    batches = min(client.max_batches or batches, batches)
     manifest = folder / f"fleet-{batches}.csv"
     if not manifest.exists():
         write_manifest(manifest, 100 * batches, per_core=400)
-    with server() as url:
-        words = client.command(url, manifest)
-        before = server_cpu(url)
-        used = measured(words)
-        served = server_cpu(url) - before
-    told = client.read(json.loads(used.output.splitlines()[-1]))
-    cpu, seconds, sent = told["cpu_seconds"], told["seconds"], told["sent"]
+    with loopback_server() as url:
+        command = client.command(url, manifest)
+        cpu_before = server_cpu_seconds(url)
+        usage = run_measured(command)
+        server_seconds = server_cpu_seconds(url) - cpu_before
+    result = client.parse_result(json.loads(usage.output.splitlines()[-1]))
+    cpu, seconds, sent = result["cpu_seconds"], result["seconds"], result["sent"]
     return {
         "client": client.name,
         "requests": sent,
         "requests_per_second": sent / seconds,
         "cpu_ms": None if cpu is None else 1000 * cpu / sent,
-        "cpu_ms_all": 1000 * used.cpu_seconds / sent,
-        "peak_mb": used.peak_mb,
-        "server_percent": 100 * served / seconds,
-        "lost": told["lost"],
+        "cpu_ms_all": 1000 * usage.cpu_seconds / sent,
+        "peak_mb": usage.peak_mb,
+        "server_percent": 100 * server_seconds / seconds,
+        "lost": result["lost"],
     }
 
 
-def _against(rows: Sequence[Row], name: str) -> list[Row]:
+def _relative_to(rows: Sequence[Row], name: str) -> list[Row]:
     """The rows with their ratios to the peer of this name."""
     base = next(row for row in rows if row["client"] == name)
     return [
@@ -94,19 +94,19 @@ def run(quick: bool, rounds: int | None) -> None:
     """Measure, print, write."""
     batches, rounds = QUICK if quick else BATCHES, rounds or (1 if quick else 5)
     clients = [
-        own(ENGINE, "journal"),
+        asyncgg_library(ENGINE, "journal"),
         asyncgg(COMMAND, "--rate", "100000", "--burst", "1000", "--concurrency", "64"),
-        peer(SEMAPHORE, "aiobotocore"),
-        peer(THREADS, "boto3"),
+        baseline(SEMAPHORE, "aiobotocore"),
+        baseline(THREADS, "boto3"),
         *awscli(20 if quick else CLI_BATCHES),
     ]
-    seen: list[Row] = []
+    measurements: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        for turn, client in turns(clients, rounds):
-            seen.append(measure(client, Path(folder), batches))
-            print(f"{turn}: {seen[-1]['requests_per_second']:,.0f}/s", flush=True)
-    rows = _against(combined(seen, worst=("lost", "peak_mb")), SEMAPHORE)
-    _TABLE.publish(rows, f"{batches:,} requests", quick=quick, rounds=seen, batches=batches, repeats=rounds)
+        for turn, client in interleave(clients, rounds):
+            measurements.append(measure(client, Path(folder), batches))
+            print(f"{turn}: {measurements[-1]['requests_per_second']:,.0f}/s", flush=True)
+    rows = _relative_to(median_rows(measurements, use_maximum=("lost", "peak_mb")), SEMAPHORE)
+    _TABLE.publish(rows, f"{batches:,} requests", quick=quick, rounds=measurements, batches=batches, repeats=rounds)
     first = rows[0]
     print(
         f"asyncgg's engine ÷ {SEMAPHORE}: {first['faster']:.1f} times the requests/s (4 wanted),"

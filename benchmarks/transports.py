@@ -26,7 +26,7 @@ from aiobotocore.session import get_session
 
 from asyncgg.model import Accepted
 from asyncgg.transport import ConnectionConfig, open_transport
-from benchmarks.loopback import server, server_cpu
+from benchmarks.loopback import loopback_server, server_cpu_seconds
 from benchmarks.simulated import ENVIRONMENT
 
 RESULTS = Path(__file__).parent / "results" / "transports.json"
@@ -38,7 +38,7 @@ Send = Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True)
-class Row:
+class TransportResult:
     """The medians of one client."""
 
     client: str
@@ -48,7 +48,7 @@ class Row:
 
 
 @asynccontextmanager
-async def bare(url: str) -> AsyncIterator[Send]:
+async def aiobotocore_client(url: str) -> AsyncIterator[Send]:
     """The call as one writes it without asyncgg."""
     config = AioConfig(max_pool_connections=WORKERS)
     async with get_session().create_client("greengrassv2", endpoint_url=url, config=config) as client:
@@ -61,7 +61,7 @@ async def bare(url: str) -> AsyncIterator[Send]:
 
 
 @asynccontextmanager
-async def ours(url: str, kind: Any) -> AsyncIterator[Send]:
+async def asyncgg_transport(url: str, kind: Any) -> AsyncIterator[Send]:
     """One of our transports."""
     async with open_transport(ConnectionConfig(endpoint_url=url, max_connections=WORKERS), kind) as transport:
 
@@ -75,33 +75,38 @@ async def run(send: Send, requests: int) -> None:
     """This many requests, each for another core."""
     numbers = iter(range(requests))
 
-    async def work() -> None:
+    async def worker() -> None:
         for number in numbers:
             await send(f"core-device-{number}")
 
-    await asyncio.gather(*(work() for _ in range(WORKERS)))
+    await asyncio.gather(*(worker() for _ in range(WORKERS)))
 
 
 async def measure(send: Send, url: str, requests: int) -> tuple[float, float, float]:
     """Requests per second, CPU milliseconds per request, percent of one CPU that the server used."""
-    before, cpu, started = server_cpu(url), time.process_time(), time.perf_counter()
+    before, cpu, started = server_cpu_seconds(url), time.process_time(), time.perf_counter()
     await run(send, requests)
-    seconds, used = time.perf_counter() - started, time.process_time() - cpu
-    return requests / seconds, 1000 * used / requests, 100 * (server_cpu(url) - before) / seconds
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
+    return requests / seconds, 1000 * cpu_seconds / requests, 100 * (server_cpu_seconds(url) - before) / seconds
 
 
-async def compare(url: str, requests: int) -> list[Row]:
+async def compare(url: str, requests: int) -> list[TransportResult]:
     """All clients, round by round."""
-    async with bare(url) as call, ours(url, "sdk") as sdk, ours(url, "fast") as fast:
-        clients = {"aiobotocore client": call, "transport sdk": sdk, "transport fast": fast}
-        seen: dict[str, list[tuple[float, float, float]]] = {name: [] for name in clients}
+    async with (
+        aiobotocore_client(url) as bare_send,
+        asyncgg_transport(url, "sdk") as sdk,
+        asyncgg_transport(url, "fast") as native,
+    ):
+        clients = {"aiobotocore client": bare_send, "transport sdk": sdk, "transport fast": native}
+        measurements: dict[str, list[tuple[float, float, float]]] = {name: [] for name in clients}
         for send in clients.values():
             await run(send, WORKERS)  # connections, TLS contexts and caches are not what is measured
         for _ in range(ROUNDS):
             for name, send in clients.items():
-                seen[name].append(await measure(send, url, requests))
+                measurements[name].append(await measure(send, url, requests))
     return [
-        Row(name, *(round(median(values), 3) for values in zip(*rounds, strict=True))) for name, rounds in seen.items()
+        TransportResult(name, *(round(median(values), 3) for values in zip(*rounds, strict=True)))
+        for name, rounds in measurements.items()
     ]
 
 
@@ -109,7 +114,7 @@ def main() -> None:
     """Measure, print, write."""
     requests = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     os.environ.update(ENVIRONMENT)
-    with server() as url:
+    with loopback_server() as url:
         rows = asyncio.run(compare(url, requests))
     print(f"{'client':20} {'requests/s':>10} {'CPU ms each':>12} {'of fast':>8} {'server CPU':>11}")
     for row in rows:

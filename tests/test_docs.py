@@ -23,20 +23,22 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 WIDTH = 100
 
 
-def command(name: str) -> tuple[Any, Any]:
+def command_and_context(name: str) -> tuple[Any, Any]:
     """A command and the context its help is written in."""
     group = build_cli()
     top = typer.Context(group, info_name="asyncgg", terminal_width=WIDTH, max_content_width=WIDTH)
-    found = group.get_command(top, name)
-    return found, typer.Context(found, info_name=name, parent=top, terminal_width=WIDTH, max_content_width=WIDTH)
+    click_command = group.get_command(top, name)
+    return click_command, typer.Context(
+        click_command, info_name=name, parent=top, terminal_width=WIDTH, max_content_width=WIDTH
+    )
 
 
-def reference() -> str:
+def render_reference() -> str:
     """The text of docs/cli.md: every command's help."""
     parts = ["# Commands and options\n\nWhat `asyncgg COMMAND --help` says, for all commands.\n"]
     for name in COMMANDS:
-        found, context = command(name)
-        text = "\n".join(line.rstrip() for line in found.get_help(context).splitlines())
+        click_command, context = command_and_context(name)
+        text = "\n".join(line.rstrip() for line in click_command.get_help(context).splitlines())
         parts.append(f"\n## asyncgg {name}\n\n```text\n{text}\n```\n")
     return "".join(parts)
 
@@ -46,13 +48,13 @@ def test_reference_is_current(name: str) -> None:
     """docs/cli.md has every command with every option and what it means, in the program's own words."""
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     section = text.split(f"## asyncgg {name}\n", 1)[1].split("\n## ", 1)[0]
-    words = " ".join(section.split())
-    found, _ = command(name)
-    for parameter in found.params:
+    section_text = " ".join(section.split())
+    click_command, _ = command_and_context(name)
+    for parameter in click_command.params:
         for option in parameter.opts if parameter.param_type_name == "option" else []:
             assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", section), f"{option} is missing"
         if parameter.help:
-            assert " ".join(parameter.help.split()) in words, f"{parameter.name}: the help is another one"
+            assert " ".join(parameter.help.split()) in section_text, f"{parameter.name}: the help is another one"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -68,35 +70,35 @@ def test_the_contract_is_there() -> None:
     run = {"--yes", "--abort-at", "--abort-after", "--deadline", "--json", "--quiet", "--log-format"}
     first = {"--journal", "--dry-run", "--max-things", "--expect-account", "--protect", "--format", "--rejects"}
     report = {"--failures", "--outcomes", "--html"}
-    for name, wanted in {
+    for name, expected in {
         "disassociate": connection | limits | run | first,
         "resume": connection | limits | run,
         "retry": connection | limits | run,
         "report": report,
         "simulator": {"--port", "--rate", "--burst", "--latency-ms", "--fault"},
     }.items():
-        found, _ = command(name)
-        options = {word for parameter in found.params for word in parameter.opts}
-        assert wanted <= options, f"{name} lacks {wanted - options}"
+        click_command, _ = command_and_context(name)
+        options = {word for parameter in click_command.params for word in parameter.opts}
+        assert expected <= options, f"{name} lacks {expected - options}"
 
 
 def test_readme_shows_the_summary_as_it_is() -> None:
     """The JSON summary in the README has the keys of the real one (which may have more)."""
-    shown = json.loads(re.search(r"```json\n(\{\"schema\".*?)\n```", README, re.DOTALL).group(1))  # type: ignore[union-attr]
+    example = json.loads(re.search(r"```json\n(\{\"schema\".*?)\n```", README, re.DOTALL).group(1))  # type: ignore[union-attr]
     real = summary_to_dict(Summary("run", "journal", RunState.COMPLETE, 1, 1, 0, 0))
-    assert shown["schema"] == real["schema"]
-    assert set(shown) <= set(real)
+    assert example["schema"] == real["schema"]
+    assert set(example) <= set(real)
     for part in ("things", "requests"):
-        assert set(shown[part]) <= set(real[part])
+        assert set(example[part]) <= set(real[part])
 
 
 def test_ci_finds_the_tests_in_the_readme() -> None:
     """The test command that CI takes out of the README is there, and is one line that runs pytest."""
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     awk = re.search(r"awk '(.*?)' README.md", script).group(1)  # type: ignore[union-attr]
-    found = subprocess.run(["awk", awk, "README.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert len(found.splitlines()) == 1
-    assert " -m pytest" in found
+    result = subprocess.run(["awk", awk, "README.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert len(result.splitlines()) == 1
+    assert " -m pytest" in result
 
 
 def test_python_in_the_readme_compiles() -> None:
@@ -110,4 +112,4 @@ def test_python_in_the_readme_compiles() -> None:
 
 
 if __name__ == "__main__":
-    (ROOT / "docs" / "cli.md").write_text(reference(), encoding="utf-8")
+    (ROOT / "docs" / "cli.md").write_text(render_reference(), encoding="utf-8")

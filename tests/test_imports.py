@@ -29,7 +29,7 @@ ORDER: list[set[str]] = [
 ]
 """A part imports from the sets above its own only."""
 
-BESIDE = {"simulator", "testing"}
+INDEPENDENT = {"simulator", "testing"}
 """They import errors and model, so that they cannot share the mistakes of what is tested with them."""
 
 PURE = {"errors", "model", "events", "batching", "classify", "backoff", "aggregator"}
@@ -39,7 +39,7 @@ EXEMPT = {"__init__", "__main__"}
 """The package's face names everything; `python -m asyncgg` is the command line."""
 
 
-def part_of(path: Path) -> str:
+def component_of(path: Path) -> str:
     """The part of the package that a file belongs to."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
@@ -50,7 +50,7 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
-def imported(path: Path) -> Iterator[tuple[str, int]]:
+def imported_modules(path: Path) -> Iterator[tuple[str, int]]:
     """Each module a file imports, anywhere in it, with the line; `from x import y` counts as x.y when that is one."""
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
@@ -62,38 +62,42 @@ def imported(path: Path) -> Iterator[tuple[str, int]]:
                 yield (f"asyncgg.{alias.name}" if module == "asyncgg" else module), node.lineno
 
 
-def parts_imported(path: Path) -> Iterator[tuple[str, int]]:
+def imported_components(path: Path) -> Iterator[tuple[str, int]]:
     """Each part of the package that a file imports, with the line."""
-    for module, line in imported(path):
+    for module, line in imported_modules(path):
         names = module.split(".")
         if names[0] == "asyncgg":
             yield (names[1] if len(names) > 1 else "__init__"), line
 
 
-def allowed(part: str) -> set[str]:
+def allowed_components(part: str) -> set[str]:
     """The parts that `part` may import."""
-    if part in BESIDE:
+    if part in INDEPENDENT:
         return {"errors", "model", part}
     for number, tier in enumerate(ORDER):
         if part in tier:
-            tried = {"testing"} if part == "tuning" else set()  # it tries settings out in virtual time
-            return {part}.union(tried, *ORDER[:number])
+            extra = {"testing"} if part == "tuning" else set()  # it tries settings out in virtual time
+            return {part}.union(extra, *ORDER[:number])
     raise AssertionError(f"{part} has no place in the order: give it one, in docs/design.md too")
 
 
-def name(path: Path) -> str:
+def display_path(path: Path) -> str:
     """How a file is shown."""
     return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if part_of(path) not in EXEMPT], ids=name)
+@pytest.mark.parametrize("path", [path for path in FILES if component_of(path) not in EXEMPT], ids=display_path)
 def test_imports_go_one_way(path: Path) -> None:
     """A file imports nothing of the package but what stands before its own part in the order."""
-    part = part_of(path)
-    allowance = allowed(part) | {"__version__"}  # a constant, for --version and the user agent
+    part = component_of(path)
+    allowance = allowed_components(part) | {"__version__"}  # a constant, for --version and the user agent
     if part == "cli":
-        allowance |= BESIDE  # `simulator` and `demo` start it
-    wrong = [f"{name(path)}:{line} imports {found}" for found, line in parts_imported(path) if found not in allowance]
+        allowance |= INDEPENDENT  # `simulator` and `demo` start it
+    wrong = [
+        f"{display_path(path)}:{line} imports {found}"
+        for found, line in imported_components(path)
+        if found not in allowance
+    ]
     assert wrong == []
 
 
@@ -103,10 +107,10 @@ def test_the_pure_tier_waits_for_nothing(part: str) -> None:
     path = PACKAGE / f"{part}.py"
     waiting = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
     assert [node.lineno for node in ast.walk(tree_of(path)) if isinstance(node, waiting)] == []
-    assert {module.split(".")[0] for module, _ in imported(path)} & IMPURE == set()
+    assert {module.split(".")[0] for module, _ in imported_modules(path)} & IMPURE == set()
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path != PACKAGE / "__init__.py"], ids=name)
+@pytest.mark.parametrize("path", [path for path in FILES if path != PACKAGE / "__init__.py"], ids=display_path)
 def test_each_file_begins_with_its_rule(path: Path) -> None:
     """A file's docstring says first what must live in it and what must not; a package may first say what it is."""
     docstring = ast.get_docstring(tree_of(path)) or ""
@@ -115,9 +119,9 @@ def test_each_file_begins_with_its_rule(path: Path) -> None:
 
 def test_the_order_has_no_strangers() -> None:
     """Every part named in the order exists, and no part is named twice."""
-    parts = [part for tier in ORDER for part in tier] + sorted(BESIDE)
+    parts = [part for tier in ORDER for part in tier] + sorted(INDEPENDENT)
     assert len(set(parts)) == len(parts)
-    assert set(parts) | EXEMPT == {part_of(path) for path in FILES}
+    assert set(parts) | EXEMPT == {component_of(path) for path in FILES}
 
 
 def test_the_check_sees_every_kind_of_import(tmp_path: Path) -> None:
@@ -127,4 +131,4 @@ def test_the_check_sees_every_kind_of_import(tmp_path: Path) -> None:
         "import asyncgg.engine.run\nfrom asyncgg import cli\nif True:\n    from asyncgg.journal.store import Store\n"
         "def f():\n    import os, asyncgg.report as r\n"
     )
-    assert [found for found, _ in parts_imported(path)] == ["engine", "cli", "journal", "report"]
+    assert [found for found, _ in imported_components(path)] == ["engine", "cli", "journal", "report"]

@@ -27,7 +27,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(f"AWS_{name}", value)
 
 
-class _Unsynced(sqlite3.Connection):
+class _NoFsyncConnection(sqlite3.Connection):
     """A database whose file is not synced: no power is lost in a test, and a killed process loses nothing by that."""
 
     def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
@@ -37,4 +37,4 @@ class _Unsynced(sqlite3.Connection):
 @pytest.fixture
 def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Journals and snapshots are not synced, which would be most of the time that a night takes here."""
-    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=_Unsynced))
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=_NoFsyncConnection))

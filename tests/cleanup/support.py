@@ -42,7 +42,7 @@ T = TypeVar("T")
 NOW = 1_800_000_000.0
 DAY = 86400.0
 THINGS = ("a1", "a2", "b1", "b2")
-FAILED = QueryFailed("it failed")
+QUERY_FAILED = QueryFailed("it failed")
 
 
 def candidate(
@@ -50,15 +50,15 @@ def candidate(
     core: str = "core-1",
     *,
     status: str = "HEALTHY",
-    silent: float | None = DAY,
+    offline_for: float | None = DAY,
     age: float | None = DAY,
 ) -> Candidate:
     """A candidate; `silent` and `age` in seconds before NOW."""
-    device = CoreDevice(core, status, None if silent is None else NOW - silent)
+    device = CoreDevice(core, status, None if offline_for is None else NOW - offline_for)
     return Candidate(device, thing, None if age is None else NOW - age)
 
 
-def policy_of(*rules: Node, protect: Iterable[str] = ()) -> Policy:
+def make_policy(*rules: Node, protect: Iterable[str] = ()) -> Policy:
     """A policy of these rules, named r1, r2 and so on."""
     named = tuple(Rule(f"r{number}", rule) for number, rule in enumerate(rules, 1))
     return Policy(path=Path("policy.toml"), name="policy", rules=named, protect=ProtectList(tuple(protect)))
@@ -66,46 +66,46 @@ def policy_of(*rules: Node, protect: Iterable[str] = ()) -> Policy:
 
 def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """The items, some at a time."""
-    rest = iter(items)
-    while chunk := list(islice(rest, size)):
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
         yield chunk
 
 
 @dataclass
-class PlainRegistry:
+class FakeRegistry:
     """A registry of plain values that counts what it is asked; `fails` says which questions it cannot answer."""
 
     things: Mapping[str, ThingDescription] = field(default_factory=dict)
     groups: Mapping[str, Iterable[str]] = field(default_factory=dict)
     queries: Mapping[str, Iterable[str]] = field(default_factory=dict)
     fails: Callable[[str], bool] = lambda subject: False
-    asked: list[str] = field(default_factory=list)
+    queries_made: list[str] = field(default_factory=list)
 
     async def describe_thing(self, thing: str) -> ThingDescription | QueryFailed:
         """One thing."""
-        self.asked.append(thing)
-        return FAILED if self.fails(thing) else self.things.get(thing, ThingDescription(exists=False))
+        self.queries_made.append(thing)
+        return QUERY_FAILED if self.fails(thing) else self.things.get(thing, ThingDescription(exists=False))
 
     async def list_group(self, group: str, recursive: bool) -> frozenset[str] | QueryFailed:
         """One group."""
-        self.asked.append(f"group {group}")
-        return FAILED if self.fails(group) else frozenset(self.groups.get(group, ()))
+        self.queries_made.append(f"group {group}")
+        return QUERY_FAILED if self.fails(group) else frozenset(self.groups.get(group, ()))
 
     async def search_index(self, query: str) -> frozenset[str] | QueryFailed:
         """One query."""
-        self.asked.append(f"query {query}")
-        return FAILED if self.fails(query) else frozenset(self.queries.get(query, ()))
+        self.queries_made.append(f"query {query}")
+        return QUERY_FAILED if self.fails(query) else frozenset(self.queries.get(query, ()))
 
-    def known(self, lists: Mapping[str, frozenset[str]]) -> Facts:
+    def all_facts(self, lists: Mapping[str, frozenset[str]]) -> Facts:
         """Everything it would answer, at once."""
         sets: dict[SetQuery, frozenset[str] | QueryFailed] = {}
         for group, names in self.groups.items():
-            question = SetQuery(Api.LIST_THINGS_IN_THING_GROUP, group, recursive=True)
-            sets[question] = FAILED if self.fails(group) else frozenset(names)
+            set_query = SetQuery(Api.LIST_THINGS_IN_THING_GROUP, group, recursive=True)
+            sets[set_query] = QUERY_FAILED if self.fails(group) else frozenset(names)
         for query, names in self.queries.items():
-            sets[SetQuery(Api.SEARCH_INDEX, query)] = FAILED if self.fails(query) else frozenset(names)
+            sets[SetQuery(Api.SEARCH_INDEX, query)] = QUERY_FAILED if self.fails(query) else frozenset(names)
         things: dict[str, ThingDescription | QueryFailed] = {
-            thing: FAILED if self.fails(thing) else self.things.get(thing, ThingDescription(exists=False))
+            thing: QUERY_FAILED if self.fails(thing) else self.things.get(thing, ThingDescription(exists=False))
             for thing in THINGS
         }
         return Facts(lists, sets, things)
@@ -144,16 +144,16 @@ candidates = st.builds(
     age=st.sampled_from([None, DAY, 20 * DAY]),
 )
 subsets = st.frozensets(st.sampled_from(THINGS))
-described = st.builds(
+descriptions = st.builds(
     ThingDescription, st.booleans(), st.sampled_from(["", "pump"]), st.sampled_from([{}, {"site": "x"}, {"site": "y"}])
 )
 
 
 @st.composite
-def registries(draw: st.DrawFn) -> PlainRegistry:
+def registries(draw: st.DrawFn) -> FakeRegistry:
     """A registry that answers everything."""
-    return PlainRegistry(
-        draw(st.fixed_dictionaries(dict.fromkeys(THINGS, described))),
+    return FakeRegistry(
+        draw(st.fixed_dictionaries(dict.fromkeys(THINGS, descriptions))),
         {"g": draw(subsets), "h": draw(subsets)},
         {"q": draw(subsets)},
     )

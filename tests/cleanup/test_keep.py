@@ -11,7 +11,7 @@ from asyncgg.cleanup import read_keep_lists
 from asyncgg.cleanup.keep import read_keep_list
 from asyncgg.cleanup.rules import NotIn
 from asyncgg.errors import CredentialsError, ManifestError
-from tests.cleanup.support import policy_of
+from tests.cleanup.support import make_policy
 
 
 @pytest.mark.parametrize(
@@ -56,19 +56,19 @@ def test_an_empty_or_missing_list_stops_the_clean_up(tmp_path: Path) -> None:
     """With nothing on the list everything could go: refused, unless the policy says that it may be empty."""
     keep = str(tmp_path / "keep.txt")
     with pytest.raises(ManifestError, match="no such file"):
-        read_keep_lists(policy_of(NotIn(keep)))
+        read_keep_lists(make_policy(NotIn(keep)))
     Path(keep).write_text("# none yet\n")
     with pytest.raises(ManifestError, match="the list of what must stay is empty, so everything could go"):
-        read_keep_lists(policy_of(NotIn(keep, allow_empty=True), NotIn(keep)))
-    assert read_keep_lists(policy_of(NotIn(keep, allow_empty=True))) == {keep: frozenset()}
+        read_keep_lists(make_policy(NotIn(keep, allow_empty=True), NotIn(keep)))
+    assert read_keep_lists(make_policy(NotIn(keep, allow_empty=True))) == {keep: frozenset()}
 
 
 def test_a_list_in_s3_that_is_denied_stops_the_clean_up() -> None:
     """What S3 does not give is no empty list."""
 
-    class Denying:
+    class DeniedS3:
         def open(self, bucket: str, key: str) -> object:
             raise CredentialsError(f"s3://{bucket}/{key}: S3 refused to give it")
 
     with pytest.raises(CredentialsError, match=r"s3://b/keep\.csv"):
-        read_keep_lists(policy_of(NotIn("s3://b/keep.csv")), Denying())  # type: ignore[arg-type]  # it gives nothing
+        read_keep_lists(make_policy(NotIn("s3://b/keep.csv")), DeniedS3())  # type: ignore[arg-type]  # it gives nothing

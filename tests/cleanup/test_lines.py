@@ -58,18 +58,18 @@ EXPECTED: dict[KeyPath, int] = {
 }
 
 
-def paths(value: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
+def key_paths(value: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
     """Every path there is, by the values."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in items:
         yield (*path, key)
-        yield from paths(inner, (*path, key))
+        yield from key_paths(inner, (*path, key))
 
 
 def test_every_kind_of_key_has_its_line() -> None:
     """Quoted and dotted keys, inline tables, arrays of tables, and strings that look like any of these."""
     lines = key_lines(TEXT)
-    assert set(lines) == set(paths(tomllib.loads(TEXT)))
+    assert set(lines) == set(key_paths(tomllib.loads(TEXT)))
     assert {path: lines[path] for path in EXPECTED} == EXPECTED
     assert key_lines(TEXT.replace("\n", "\r\n")) == lines
 
@@ -96,36 +96,36 @@ SCALARS = st.sampled_from(
 
 
 @st.composite
-def values(draw: st.DrawFn, depth: int = 2) -> str:
+def toml_values(draw: st.DrawFn, depth: int = 2) -> str:
     """A value as TOML writes it."""
     kind = draw(st.sampled_from(["scalar", "array", "table"] if depth else ["scalar"]))
     if kind == "array":
-        items = draw(st.lists(values(depth - 1), max_size=3))
+        items = draw(st.lists(toml_values(depth - 1), max_size=3))
         return "[" + draw(BREAKS) + "".join(f"{item}{draw(BREAKS)},{draw(BREAKS)}" for item in items) + "]"
     if kind == "table":
         keys = draw(st.lists(KEYS, max_size=3, unique=True))
-        pairs = [f"{draw(BLANKS)}{key}{draw(BLANKS)}={draw(BLANKS)}{draw(values(depth - 1))}" for key in keys]
+        pairs = [f"{draw(BLANKS)}{key}{draw(BLANKS)}={draw(BLANKS)}{draw(toml_values(depth - 1))}" for key in keys]
         return "{" + ",".join(pairs) + draw(BLANKS) + "}"
     return draw(SCALARS)
 
 
 @st.composite
-def texts(draw: st.DrawFn) -> str:
+def toml_texts(draw: st.DrawFn) -> str:
     """A text that is TOML most of the time."""
     text = ""
     for header in draw(st.lists(st.sampled_from(["[t]", "[[u]]", "[u.w]", "[ 'x' . y ]"]), max_size=4)):
         text += f"{header}{draw(st.sampled_from(['', ' # x']))}\n"
         for key in draw(st.lists(KEYS, max_size=2, unique=True)):
-            text += f"{draw(BLANKS)}{key} = {draw(values())}\n{draw(st.sampled_from(['', '# [x]', ' ']))}\n"
+            text += f"{draw(BLANKS)}{key} = {draw(toml_values())}\n{draw(st.sampled_from(['', '# [x]', ' ']))}\n"
     return text
 
 
 @settings(max_examples=80, deadline=None)
-@given(texts())
+@given(toml_texts())
 def test_it_finds_what_tomllib_finds(text: str) -> None:
     """Whatever tomllib accepts is walked to its end, and gives the same paths."""
     try:
         whole = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         reject()
-    assert set(key_lines(text)) == set(paths(whole))
+    assert set(key_lines(text)) == set(key_paths(whole))

@@ -29,7 +29,7 @@ from asyncgg.cleanup.rules import (
     ThingType,
 )
 from asyncgg.transport import ConnectionConfig
-from tests.cleanup.support import NOW, candidate, policy_of
+from tests.cleanup.support import NOW, candidate, make_policy
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +79,13 @@ FLEET = [candidate(name) for name in ("pump-1", "pump-2", "valve-1", "gone-1")]
 )
 async def test_rules_meet_a_real_client(iot: IotRegistry, rule: Node, selected: set[str]) -> None:
     """Each rule that asks AWS IoT selects what moto holds, and nothing on a group that is not there."""
-    found: list[Decision] = [one async for one in decide_chunks(policy_of(rule), [FLEET], RegistryCache(iot), NOW)]
-    assert {one.thing for one in found if one.selected} == selected
+    result: list[Decision] = [one async for one in decide_chunks(make_policy(rule), [FLEET], RegistryCache(iot), NOW)]
+    assert {one.thing for one in result if one.selected} == selected
 
 
 async def test_an_explanation_shows_every_answer(iot: IotRegistry) -> None:
     """What is asked for one thing is shown as a tree, each answer with what it rests on and where it is from."""
-    policy = policy_of(AllOf((ThingMissing(), Not(ThingGroup("retired")))), ThingType("pump"))
+    policy = make_policy(AllOf((ThingMissing(), Not(ThingGroup("retired")))), ThingType("pump"))
     questions = RegistryCache(iot)
     orphan = FLEET[3]
     [_ async for _ in decide_chunks(policy, [[orphan]], questions, NOW)]

@@ -12,21 +12,21 @@ import pytest
 from asyncgg.cleanup.nights import StateDirectory
 from asyncgg.errors import GuardError
 from asyncgg.journal import FileLock, JournalWriter
-from tests.cleanup.nightly import House, decisions, facts
+from tests.cleanup.nightly import CleanupHarness, example_facts, read_decisions
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 
 
 def test_a_second_start_refuses(tmp_path: Path) -> None:
     """While one process has the policy another one ends with exit 4, having sent and begun nothing."""
-    house = House(tmp_path)
-    nights = StateDirectory(tmp_path / "night.state", 30)
-    with nights.lock():
-        report = house.start()
+    harness = CleanupHarness(tmp_path)
+    state = StateDirectory(tmp_path / "night.state", 30)
+    with state.lock():
+        report = harness.run_sync()
     assert report.exit == 4
     assert "this policy is being run by another process already" in report.reason
-    assert (house.steps["read"], house.nights()) == (0, [])
-    assert house.start().exit == 0
+    assert (harness.steps["read"], harness.run_directories()) == (0, [])
+    assert harness.run_sync().exit == 0
 
 
 # --- the folder ---
@@ -34,35 +34,35 @@ def test_a_second_start_refuses(tmp_path: Path) -> None:
 
 def test_nights_rotate(tmp_path: Path) -> None:
     """Only the newest are kept, tonight's always, also when an older one has a name of the future."""
-    house = House(tmp_path, state="[state]\nkeep = 2\n")
+    harness = CleanupHarness(tmp_path, state="[state]\nkeep = 2\n")
     (tmp_path / "night.state" / "20990101T000000Z").mkdir(parents=True)
     (tmp_path / "night.state" / "notes").mkdir()
-    names = [house.start().run_dir.name for _ in range(3)]  # type: ignore[union-attr]
+    names = [harness.run_sync().run_dir.name for _ in range(3)]  # type: ignore[union-attr]
     assert names == ["20990101T000000Z-2", "20990101T000000Z-3", "20990101T000000Z-4"]
-    assert [night.name for night in house.nights()] == names[1:]
+    assert [night.name for night in harness.run_directories()] == names[1:]
     assert (tmp_path / "night.state" / "notes").is_dir()
-    report = house.start(dry_run=True)
+    report = harness.run_sync(dry_run=True)
     assert report.pruned == []
-    assert len(house.nights()) == 2
+    assert len(harness.run_directories()) == 2
 
 
 def test_a_night_that_is_being_run_is_not_removed(tmp_path: Path) -> None:
     """Rotation leaves what somebody resumes by hand."""
-    nights = StateDirectory(tmp_path, 1)
-    made = [nights.create(at) for at in (1.0, 2.0, 3.0)]
-    lock = FileLock(made[0].journal)
-    assert nights.prune(None) == [made[1].name]
+    state = StateDirectory(tmp_path, 1)
+    run_directories = [state.create(at) for at in (1.0, 2.0, 3.0)]
+    lock = FileLock(run_directories[0].journal)
+    assert state.prune(None) == [run_directories[1].name]
     lock.release()
-    assert nights.prune(made[0]) == []
-    assert nights.prune(made[2]) == [made[0].name]
+    assert state.prune(run_directories[0]) == []
+    assert state.prune(run_directories[2]) == [run_directories[0].name]
 
 
 def test_names_do_not_go_back(tmp_path: Path) -> None:
     """Nights are in the order they were begun, whatever the clock says."""
-    nights = StateDirectory(tmp_path, 30)
-    names = [nights.create(at).name for at in (86_400.0, 86_400.0, 0.0, 172_800.0)]
+    state = StateDirectory(tmp_path, 30)
+    names = [state.create(at).name for at in (86_400.0, 86_400.0, 0.0, 172_800.0)]
     assert names == ["19700102T000000Z", "19700102T000000Z-2", "19700102T000000Z-3", "19700103T000000Z"]
-    last = nights.latest()
+    last = state.latest()
     assert last is not None
     assert last.name == names[-1]
 
@@ -70,10 +70,10 @@ def test_names_do_not_go_back(tmp_path: Path) -> None:
 def test_the_state_does_not_depend_on_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A policy given by a relative path has its state beside it; the journal finds its snapshot from anywhere."""
     (tmp_path / "policies").mkdir()
-    house = House(tmp_path / "policies")
+    harness = CleanupHarness(tmp_path / "policies")
     monkeypatch.chdir(tmp_path)
-    house.folder, folder = Path("policies"), house.folder
-    report = house.start()
+    harness.folder, folder = Path("policies"), harness.folder
+    report = harness.run_sync()
     assert report.run_dir is not None
     assert report.run_dir.folder.is_absolute()
     assert report.run_dir.folder.parent == folder / "night.state"
@@ -84,53 +84,53 @@ def test_a_folder_that_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
 ) -> None:
     """A state folder without permission is wrong usage, a full disk is not; each in one line."""
-    house = House(tmp_path)
+    harness = CleanupHarness(tmp_path)
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    report = house.start()
+    report = harness.run_sync()
     assert report.exit == code
     assert report.reason == f"{tmp_path}/night.state: the policy's state cannot be kept there: {os.strerror(number)}"
 
 
 def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     """A state folder that is a file is wrong usage, in one line."""
-    house = House(tmp_path)
+    harness = CleanupHarness(tmp_path)
     (tmp_path / "night.state").write_text("")
-    report = house.start()
+    report = harness.run_sync()
     assert (report.exit, report.run_dir) == (2, None)
     assert report.reason.endswith("night.state: the policy's state cannot be kept there: File exists")
 
 
 def test_alone_is_alone(tmp_path: Path) -> None:
     """Two in one process exclude each other, too, and the second may begin when the first has ended."""
-    nights = StateDirectory(tmp_path, 30)
-    with nights.lock(), pytest.raises(GuardError, match="another process"), nights.lock():
+    state = StateDirectory(tmp_path, 30)
+    with state.lock(), pytest.raises(GuardError, match="another process"), state.lock():
         pass
-    with nights.lock():
+    with state.lock():
         pass
 
 
 def test_every_night_is_decided_by_itself(tmp_path: Path) -> None:
     """Two nights in a row: the second finds what has come since, and only that."""
-    house = House(tmp_path)
-    assert house.start().exit == 0
+    harness = CleanupHarness(tmp_path)
+    assert harness.run_sync().exit == 0
     now = time.time()
-    house.service.fleet.associate("core-1", "tmp-new", now)
-    report = house.start()
+    harness.service.fleet.associate("core-1", "tmp-new", now)
+    report = harness.run_sync()
     assert report.exit == 0
     assert report.summary is not None
     assert report.summary.disassociated == 1
     assert report.run_dir is not None
-    assert decisions(report.run_dir)["core-1", "tmp-new"][0] == "selected"
-    assert len(house.nights()) == 2
+    assert read_decisions(report.run_dir)["core-1", "tmp-new"][0] == "selected"
+    assert len(harness.run_directories()) == 2
 
 
 async def test_the_lock_outlives_no_journal(tmp_path: Path) -> None:
     """Nothing of a finished night is locked: a person can retry or undo it in the morning."""
-    house = House(tmp_path, known=facts(1, 10))
-    report = await house.night()
+    harness = CleanupHarness(tmp_path, facts=example_facts(1, 10))
+    report = await harness.run()
     assert report.run_dir is not None
     JournalWriter(report.run_dir.journal, threaded=False).close()

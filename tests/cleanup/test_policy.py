@@ -30,21 +30,21 @@ BAD_ENTRY = (
 GUARD = "[guards]\nmax-things = 5\n"
 
 
-def write(tmp_path: Path, text: str) -> Path:
+def write_policy(tmp_path: Path, text: str) -> Path:
     """The policy's file."""
     path = tmp_path / "night.toml"
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def faults(tmp_path: Path, text: str) -> list[str]:
+def error_lines(tmp_path: Path, text: str) -> list[str]:
     """What is wrong with a policy, without the file's name."""
-    return [fault.format("")[1:] for fault in check_policy(write(tmp_path, text)).errors]
+    return [fault.format("")[1:] for fault in check_policy(write_policy(tmp_path, text)).errors]
 
 
-def warnings(tmp_path: Path, rule: str) -> list[str]:
+def warning_lines(tmp_path: Path, rule: str) -> list[str]:
     """The keys and lines that are doubted in a policy of one bounded rule."""
-    checked = check_policy(write(tmp_path, f"{GUARD}[[rule]]\n{rule}\n"))
+    checked = check_policy(write_policy(tmp_path, f"{GUARD}[[rule]]\n{rule}\n"))
     assert checked.errors == ()
     return [warning.format("")[1:] for warning in checked.warnings]
 
@@ -53,7 +53,7 @@ def test_a_whole_policy(tmp_path: Path) -> None:
     """Keys become values, durations seconds, tables of conditions trees, and paths start at the policy's folder."""
     (tmp_path / "never.txt").write_text("gateway-*\n")
     policy = load_policy(
-        write(
+        write_policy(
             tmp_path,
             """
 [sources]
@@ -105,7 +105,7 @@ not-in = { file = "keep.txt", allow-empty = true }
 
 def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
     """All faults of a file come in one pass, by line, each with its key; what is near is suggested."""
-    assert faults(
+    assert error_lines(
         tmp_path,
         """nmae = "x"
 [sources]
@@ -206,7 +206,7 @@ any = []
 )
 def test_a_faulty_rule_is_named(tmp_path: Path, rule: str, fault: str) -> None:
     """Each way to write a rule wrongly is one fault, with the key it is about."""
-    (only,) = faults(tmp_path, f"{GUARD}[[rule]]\n{rule}\n")
+    (only,) = error_lines(tmp_path, f"{GUARD}[[rule]]\n{rule}\n")
     assert fault in only
 
 
@@ -231,13 +231,13 @@ def test_a_faulty_rule_is_named(tmp_path: Path, rule: str, fault: str) -> None:
 )
 def test_a_faulty_file_is_named(tmp_path: Path, text: str, fault: str) -> None:
     """A policy that selects everything, is none, or is no TOML is refused with one fault."""
-    (only,) = faults(tmp_path, text)
+    (only,) = error_lines(tmp_path, text)
     assert only.lstrip(" ").startswith(fault)
 
 
 def test_loading_refuses_in_one_line_each(tmp_path: Path) -> None:
     """To load a faulty policy is an error with a line for each fault; so are files that cannot be read."""
-    path = write(tmp_path, "x = 1\ny = 2\n")
+    path = write_policy(tmp_path, "x = 1\ny = 2\n")
     with pytest.raises(SettingsError) as caught:
         load_policy(path)
     assert [line.split(": ")[:2] for line in str(caught.value).splitlines()] == [
@@ -246,12 +246,12 @@ def test_loading_refuses_in_one_line_each(tmp_path: Path) -> None:
         [f"{path}:2", "y"],
     ]
     (tmp_path / "latin.toml").write_bytes(b"name = '\xe4'")
-    for name, words in {
+    for name, message in {
         "none.toml": "there is no such policy",
         "latin.toml": "not UTF-8",
         "": "cannot be read",
     }.items():
-        with pytest.raises(SettingsError, match=words):
+        with pytest.raises(SettingsError, match=message):
             load_policy(tmp_path / name)
 
 
@@ -275,16 +275,16 @@ CONNECTIVITY = "3: rule[1]: connectivity is the only ground"
 )
 def test_connectivity_alone_is_doubted(tmp_path: Path, rule: str, doubted: bool) -> None:
     """A rule that can select on not being connected alone, whatever narrows its scope, is warned of."""
-    assert any(one.startswith(CONNECTIVITY) for one in warnings(tmp_path, rule)) is doubted
+    assert any(one.startswith(CONNECTIVITY) for one in warning_lines(tmp_path, rule)) is doubted
 
 
 def test_other_doubts(tmp_path: Path) -> None:
     """Warned of: an index asked under `not`, no bound at all, a list of what must stay that is not there."""
-    (negated,) = warnings(tmp_path, "not = { index-query = 'x:1' }")
+    (negated,) = warning_lines(tmp_path, "not = { index-query = 'x:1' }")
     assert negated.startswith("3: rule[1]: under `not`, a thing that the index does not know (yet) is selected")
-    (missing,) = warnings(tmp_path, "not-in = 's3://b/k'\nany = [\n{ not-in = { file = 'keep.txt' } }]")
+    (missing,) = warning_lines(tmp_path, "not-in = 's3://b/k'\nany = [\n{ not-in = { file = 'keep.txt' } }]")
     assert missing.startswith(f"6: rule[1].any[1].not-in.file: {tmp_path}/keep.txt is not there now")
-    unbounded = check_policy(write(tmp_path, "[[rule]]\nname = 'x'\n")).warnings
+    unbounded = check_policy(write_policy(tmp_path, "[[rule]]\nname = 'x'\n")).warnings
     assert [warning.key for warning in unbounded] == ["guards"]
 
 

@@ -28,13 +28,13 @@ from asyncgg.cleanup.rules import (
 from tests.cleanup.support import DAY, NOW, candidate
 
 PUMP = Facts(things={"a1": ThingDescription(True, "pump", {"site": "berlin-2"})})
-GONE = Facts(things={"a1": ThingDescription(False)})
+MISSING = Facts(things={"a1": ThingDescription(False)})
 FAILED = Facts(
     things={"a1": QueryFailed("DescribeThing: it failed")},
     sets={SetQuery(Api.LIST_THINGS_IN_THING_GROUP, "g", recursive=True): QueryFailed("cannot be listed")},
 )
 IN_GROUP = Facts(sets={SetQuery(Api.LIST_THINGS_IN_THING_GROUP, "g", recursive=True): frozenset({"a1"})})
-FOUND = Facts(sets={SetQuery(Api.SEARCH_INDEX, "q"): frozenset({"a1"})})
+IN_INDEX = Facts(sets={SetQuery(Api.SEARCH_INDEX, "q"): frozenset({"a1"})})
 YES, NO, UNKNOWN = Ternary
 
 
@@ -58,11 +58,11 @@ YES, NO, UNKNOWN = Ternary
         (CoreStatus("UNHEALTHY"), candidate(status="UNHEALTHY"), Facts(), YES, "the core is UNHEALTHY"),
         (CoreStatus("UNHEALTHY"), candidate(), Facts(), NO, "the core is HEALTHY"),
         (CoreStatus("UNHEALTHY"), candidate(status=""), Facts(), UNKNOWN, "the listing did not tell the core's status"),
-        (CoreOfflineFor(DAY), candidate(silent=DAY + 1), Facts(), YES, "last status 2027-01-14, 1.0 days ago"),
-        (CoreOfflineFor(DAY), candidate(silent=-1), Facts(), NO, "last status 2027-01-15, which is to come"),
+        (CoreOfflineFor(DAY), candidate(offline_for=DAY + 1), Facts(), YES, "last status 2027-01-14, 1.0 days ago"),
+        (CoreOfflineFor(DAY), candidate(offline_for=-1), Facts(), NO, "last status 2027-01-15, which is to come"),
         (
             CoreOfflineFor(DAY),
-            candidate(silent=None),
+            candidate(offline_for=None),
             Facts(),
             UNKNOWN,
             "the listing did not say when the core reported last",
@@ -70,13 +70,13 @@ YES, NO, UNKNOWN = Ternary
         (NotIn("k"), candidate(), Facts(lists={"k": frozenset({"b"})}), YES, "is not in k (1 names)"),
         (NotIn("k"), candidate(), Facts(lists={"k": frozenset({"a1"})}), NO, "is in k (1 names)"),
         (NotIn("k"), candidate(), Facts(), UNKNOWN, "k was not read"),
-        (ThingMissing(), candidate(), GONE, YES, "there is no such thing"),
+        (ThingMissing(), candidate(), MISSING, YES, "there is no such thing"),
         (ThingMissing(), candidate(), PUMP, NO, "the thing exists"),
         (ThingMissing(), candidate(), Facts(), UNKNOWN, "it was not asked"),
         (ThingMissing(), candidate(), FAILED, UNKNOWN, "DescribeThing: it failed"),
         (ThingType("pump"), candidate(), PUMP, YES, "its type is pump"),
         (ThingType("valve"), candidate(), PUMP, NO, "its type is pump"),
-        (ThingType("pump"), candidate(), GONE, UNKNOWN, "there is no such thing, so nobody knows its type"),
+        (ThingType("pump"), candidate(), MISSING, UNKNOWN, "there is no such thing, so nobody knows its type"),
         (ThingAttribute("site", "berlin-2"), candidate(), PUMP, YES, "site is 'berlin-2'"),
         (ThingAttribute("site", glob=Pattern("berlin-*")), candidate(), PUMP, YES, "site is 'berlin-2'"),
         (ThingAttribute("site", exists=False), candidate(), PUMP, NO, "site is 'berlin-2'"),
@@ -85,7 +85,7 @@ YES, NO, UNKNOWN = Ternary
         (
             ThingAttribute("hold", exists=False),
             candidate(),
-            GONE,
+            MISSING,
             UNKNOWN,
             "there is no such thing, so nobody knows its attributes",
         ),
@@ -93,8 +93,8 @@ YES, NO, UNKNOWN = Ternary
         (ThingGroup("g"), candidate("b"), IN_GROUP, NO, "not among the 1 things of the answer"),
         (ThingGroup("g", recursive=False), candidate(), IN_GROUP, UNKNOWN, "it was not asked"),
         (ThingGroup("g"), candidate(), FAILED, UNKNOWN, "cannot be listed"),
-        (IndexQuery("q"), candidate(), FOUND, YES, "among the 1 things of the answer"),
-        (IndexQuery("q2"), candidate(), FOUND, UNKNOWN, "it was not asked"),
+        (IndexQuery("q"), candidate(), IN_INDEX, YES, "among the 1 things of the answer"),
+        (IndexQuery("q2"), candidate(), IN_INDEX, UNKNOWN, "it was not asked"),
     ],
 )
 def test_condition(condition: Condition, one: Candidate, known: Facts, answer: Ternary, because: str) -> None:

@@ -30,13 +30,13 @@ from asyncgg.testing import run_virtual
 from tests.cleanup.support import (
     DAY,
     NOW,
-    PlainRegistry,
+    FakeRegistry,
     candidate,
     candidates,
     chunked,
     failing,
     lists,
-    policy_of,
+    make_policy,
     registries,
     trees,
 )
@@ -44,7 +44,9 @@ from tests.cleanup.support import (
 pytestmark = pytest.mark.virtual
 
 
-async def decisions(policy: Policy, chunks: Iterable[Sequence[Candidate]], questions: RegistryCache) -> list[Decision]:
+async def collect_decisions(
+    policy: Policy, chunks: Iterable[Sequence[Candidate]], questions: RegistryCache
+) -> list[Decision]:
     """All decisions, in their order."""
     return [decision async for decision in decide_chunks(policy, chunks, questions, NOW)]
 
@@ -62,7 +64,7 @@ async def decisions(policy: Policy, chunks: Iterable[Sequence[Candidate]], quest
 def test_asking_little_decides_as_asking_all(
     tree: Node,
     many: list[Candidate],
-    registry: PlainRegistry,
+    registry: FakeRegistry,
     names: dict[str, frozenset[str]],
     lost: frozenset[str],
     size: int,
@@ -72,30 +74,30 @@ def test_asking_little_decides_as_asking_all(
 
     and of an answer that fails, nothing more is selected than with it.
     """
-    policy = policy_of(tree, protect=["b2"])
+    policy = make_policy(tree, protect=["b2"])
     shuffled = list(many)
     random.shuffle(shuffled)  # type: ignore[attr-defined]  # hypothesis gives a Random
     broken = replace(registry, fails=lost.__contains__, asked=[])
 
-    async def run(asked: PlainRegistry) -> dict[Candidate, Disposition]:
+    async def run(asked: FakeRegistry) -> dict[Candidate, Disposition]:
         questions = RegistryCache(asked, lists=names)
-        found = await decisions(policy, chunked(shuffled, size), questions)
-        assert [(one.core, one.thing) for one in found] == [(one.core.name, one.thing) for one in shuffled]
-        return dict(zip(shuffled, (one.disposition for one in found), strict=True))
+        result = await collect_decisions(policy, chunked(shuffled, size), questions)
+        assert [(one.core, one.thing) for one in result] == [(one.core.name, one.thing) for one in shuffled]
+        return dict(zip(shuffled, (one.disposition for one in result), strict=True))
 
     whole, less = run_virtual(run(registry)), run_virtual(run(broken))
-    for one in many:
-        assert whole[one] is decide_candidate(policy, one, registry.known(names), NOW).disposition
-        assert less[one] is decide_candidate(policy, one, broken.known(names), NOW).disposition
-        assert less[one] is not Disposition.SELECTED or whole[one] is Disposition.SELECTED
-    for asked in (registry.asked, broken.asked):
-        assert len(asked) == len(set(asked))
+    for item in many:
+        assert whole[item] is decide_candidate(policy, item, registry.all_facts(names), NOW).disposition
+        assert less[item] is decide_candidate(policy, item, broken.all_facts(names), NOW).disposition
+        assert less[item] is not Disposition.SELECTED or whole[item] is Disposition.SELECTED
+    for queries_made in (registry.queries_made, broken.queries_made):
+        assert len(queries_made) == len(set(queries_made))
 
 
 async def test_it_asks_in_the_order_of_cost() -> None:
     """Name and age first, then the group once, then only the things that are still open, each once for all cores."""
-    registry = PlainRegistry({"b1": ThingDescription(True, "pump")}, {"g": ["b1", "b2"]})
-    policy = policy_of(
+    registry = FakeRegistry({"b1": ThingDescription(True, "pump")}, {"g": ["b1", "b2"]})
+    policy = make_policy(
         AllOf((ThingMissing(), ThingGroup("g"), ThingName(Pattern("b*")), AssociatedBefore(age=5 * DAY)))
     )
     old = 9 * DAY
@@ -108,41 +110,43 @@ async def test_it_asks_in_the_order_of_cost() -> None:
         candidate("b3", age=old),
     ]
     questions = RegistryCache(registry)
-    found = await decisions(policy, chunked(many, 2), questions)
-    assert registry.asked == ["group g", "b1", "b2"]
-    assert [one.selected for one in found] == [False, False, False, True, True, False]
-    assert found[3].reason == "r1: thing-missing, thing-group g, name b*, associated-before "
+    result = await collect_decisions(policy, chunked(many, 2), questions)
+    assert registry.queries_made == ["group g", "b1", "b2"]
+    assert [one.selected for one in result] == [False, False, False, True, True, False]
+    assert result[3].reason == "r1: thing-missing, thing-group g, name b*, associated-before "
     statistics = questions.statistics()
     assert (statistics.things, statistics.missing, statistics.sets, statistics.failed) == (2, 1, 1, 0)
 
 
 async def test_nothing_is_asked_that_cannot_matter() -> None:
     """A rule that is decided either way without AWS IoT costs no question, and protected things never do."""
-    registry = PlainRegistry()
-    policy = policy_of(AnyOf((ThingName(Pattern("a*")), ThingMissing(), IndexQuery("q"))), protect=["thing:c*"])
-    found = await decisions(policy, [[candidate("a1"), candidate("c1")]], RegistryCache(registry))
-    assert registry.asked == []
-    assert [one.disposition for one in found] == [Disposition.SELECTED, Disposition.PROTECTED]
-    assert found[1].reason == "protected by thing:c*"
+    registry = FakeRegistry()
+    policy = make_policy(AnyOf((ThingName(Pattern("a*")), ThingMissing(), IndexQuery("q"))), protect=["thing:c*"])
+    result = await collect_decisions(policy, [[candidate("a1"), candidate("c1")]], RegistryCache(registry))
+    assert registry.queries_made == []
+    assert [one.disposition for one in result] == [Disposition.SELECTED, Disposition.PROTECTED]
+    assert result[1].reason == "protected by thing:c*"
 
 
 async def test_cores_outside_the_sources_are_left_alone() -> None:
     """Candidates of a core that `[sources]` does not take are kept, even when an inventory has them."""
-    policy = replace(policy_of(ThingName(Pattern("a*"))), sources=Sources(name="berlin-*"))
-    found = await decisions(policy, [[candidate("a1", "lyon-1"), candidate("a1", "berlin-1")]], RegistryCache())
-    assert [one.disposition for one in found] == [Disposition.OUTSIDE, Disposition.SELECTED]
+    policy = replace(make_policy(ThingName(Pattern("a*"))), sources=Sources(name="berlin-*"))
+    result = await collect_decisions(
+        policy, [[candidate("a1", "lyon-1"), candidate("a1", "berlin-1")]], RegistryCache()
+    )
+    assert [one.disposition for one in result] == [Disposition.OUTSIDE, Disposition.SELECTED]
 
 
 async def test_what_cannot_be_asked_selects_nothing_and_is_told_once() -> None:
     """A failed question keeps its things, under `not` as well, and people are told once and not for every thing."""
-    registry = PlainRegistry(groups={"empty": []}, fails=lambda subject: subject != "empty")
-    policy = policy_of(ThingType("pump"), Not(ThingType("pump")), Not(ThingGroup("g")), ThingGroup("empty"))
-    told: list[str] = []
-    questions = RegistryCache(registry, on_warning=told.append)
-    found = await decisions(policy, chunked([candidate(f"a{n}") for n in range(6)], 3), questions)
-    assert {one.disposition for one in found} == {Disposition.UNDETERMINED}
-    assert "r2: thing-type pump unknown (it failed)" in found[0].reason
-    assert told == [
+    registry = FakeRegistry(groups={"empty": []}, fails=lambda subject: subject != "empty")
+    policy = make_policy(ThingType("pump"), Not(ThingType("pump")), Not(ThingGroup("g")), ThingGroup("empty"))
+    warnings: list[str] = []
+    questions = RegistryCache(registry, on_warning=warnings.append)
+    result = await collect_decisions(policy, chunked([candidate(f"a{n}") for n in range(6)], 3), questions)
+    assert {one.disposition for one in result} == {Disposition.UNDETERMINED}
+    assert "r2: thing-type pump unknown (it failed)" in result[0].reason
+    assert warnings == [
         "it failed; a rule that needs this selects nothing",
         "the thing group empty has no things",
         "it failed; a thing that cannot be asked for is not selected by a rule that needs it",
@@ -152,16 +156,18 @@ async def test_what_cannot_be_asked_selects_nothing_and_is_told_once() -> None:
 
 async def test_without_a_registry_nothing_is_known() -> None:
     """Questions without anybody to ask keep everything."""
-    found = await decisions(policy_of(ThingMissing(), Not(ThingGroup("g"))), [[candidate()]], RegistryCache())
-    assert found[0].disposition is Disposition.UNDETERMINED
+    result = await collect_decisions(
+        make_policy(ThingMissing(), Not(ThingGroup("g"))), [[candidate()]], RegistryCache()
+    )
+    assert result[0].disposition is Disposition.UNDETERMINED
 
 
 async def test_a_registry_confirms_one_of_many() -> None:
     """It is asked in turn until it has one; an answer that fails confirms nothing; and none of it counts as asked."""
-    registry = PlainRegistry({"a3": ThingDescription(True)}, fails=lambda subject: subject == "a1")
+    registry = FakeRegistry({"a3": ThingDescription(True)}, fails=lambda subject: subject == "a1")
     questions = RegistryCache(registry)
     assert await questions.any_exists(["a1", "a2", "a3", "a4"])
-    assert registry.asked == ["a1", "a2", "a3"]
+    assert registry.queries_made == ["a1", "a2", "a3"]
     assert not await questions.any_exists(["a1", "a2"])
     assert questions.statistics().things == 0
 
@@ -169,12 +175,14 @@ async def test_a_registry_confirms_one_of_many() -> None:
 async def test_lost_credentials_end_it() -> None:
     """No credentials is no answer to a question but the end, as one error and not as a group of them."""
 
-    class Expired(PlainRegistry):
+    class ExpiredRegistry(FakeRegistry):
         async def describe_thing(self, thing: str) -> ThingDescription:
             raise CredentialsError("log in again")
 
     with pytest.raises(CredentialsError, match="log in again"):
-        await decisions(policy_of(ThingMissing()), [[candidate("a1"), candidate("a2")]], RegistryCache(Expired()))
+        await collect_decisions(
+            make_policy(ThingMissing()), [[candidate("a1"), candidate("a2")]], RegistryCache(ExpiredRegistry())
+        )
 
 
 async def test_many_candidates_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +196,7 @@ async def test_many_candidates_are_streamed(monkeypatch: pytest.MonkeyPatch) -> 
             fetched += 1
             yield [candidate(f"t{number}-{n}") for n in range(4)]
 
-    questions = RegistryCache(PlainRegistry())
-    going = decide_chunks(policy_of(ThingMissing()), chunks(), questions, NOW)
-    seen = [(fetched, len(questions.facts.things)) async for decision in going if decision.thing.endswith("-0")]
-    assert seen == [(1, 4), (2, 8), (3, 12), (4, 4)]
+    questions = RegistryCache(FakeRegistry())
+    going = decide_chunks(make_policy(ThingMissing()), chunks(), questions, NOW)
+    observed = [(fetched, len(questions.facts.things)) async for decision in going if decision.thing.endswith("-0")]
+    assert observed == [(1, 4), (2, 8), (3, 12), (4, 4)]

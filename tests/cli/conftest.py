@@ -12,10 +12,10 @@ import pytest
 
 from asyncgg.cli import main
 from asyncgg.simulator import FleetSpec, Simulator
-from tests.cli.support import Cli, Ended, environment, fleet, rows
-from tests.simulator.support import beside, quick
+from tests.cli.support import CommandResult, CommandRunner, isolated_environment, manifest_text, small_fleet
+from tests.simulator.support import fast_config, threaded_simulator
 
-Serve = Callable[..., Simulator]
+StartSimulator = Callable[..., Simulator]
 
 
 @pytest.fixture(autouse=True)
@@ -25,32 +25,32 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):
         if name.startswith(("AWS_", "ASYNCGG_")):
             monkeypatch.delenv(name)
-    for name, value in environment().items():
+    for name, value in isolated_environment().items():
         monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+def cli(capsys: pytest.CaptureFixture[str]) -> CommandRunner:
     """Call the command line in this process."""
 
-    def call(*arguments: object) -> Ended:
+    def run_command(*arguments: object) -> CommandResult:
         capsys.readouterr()
         code = main([str(argument) for argument in arguments])
-        return Ended(code, *capsys.readouterr())
+        return CommandResult(code, *capsys.readouterr())
 
-    return call
+    return run_command
 
 
 @pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Serve]:
+def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StartSimulator]:
     """Start a simulator, point AWS_ENDPOINT_URL to it and write its manifest as fleet.csv."""
     with ExitStack() as stack:
 
-        def start(plan: FleetSpec | None = None, **settings: Any) -> Simulator:
-            plan = plan or fleet()
-            simulator = stack.enter_context(beside(quick(**settings), plan))
+        def start_simulator(plan: FleetSpec | None = None, **settings: Any) -> Simulator:
+            plan = plan or small_fleet()
+            simulator = stack.enter_context(threaded_simulator(fast_config(**settings), plan))
             monkeypatch.setenv("AWS_ENDPOINT_URL", simulator.url)
-            (tmp_path / "fleet.csv").write_text(rows(plan), encoding="utf-8")
+            (tmp_path / "fleet.csv").write_text(manifest_text(plan), encoding="utf-8")
             return simulator
 
-        yield start
+        yield start_simulator

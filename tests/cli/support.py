@@ -17,11 +17,11 @@ from typing import Any
 
 from asyncgg.simulator import FleetSpec
 
-KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "nobody's"}
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "nobody's"}
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     """What a command left."""
 
     code: int
@@ -36,51 +36,51 @@ class Ended:
         return json.loads(self.out)
 
 
-Cli = Callable[..., Ended]
+CommandRunner = Callable[..., CommandResult]
 
 
-def fleet(cores: int = 3, things: int = 4) -> FleetSpec:
+def small_fleet(cores: int = 3, things: int = 4) -> FleetSpec:
     """A small fleet: core-1 with thing-1-1, thing-1-2 and so on."""
     return FleetSpec.from_things(
         {f"core-{c}": [f"thing-{c}-{t}" for t in range(1, things + 1)] for c in range(1, cores + 1)}, now=1000.0
     )
 
 
-def rows(plan: FleetSpec) -> str:
+def manifest_text(plan: FleetSpec) -> str:
     """The manifest of a fleet."""
     return "core,thing\n" + "".join(f"{core},{thing}\n" for core, thing in plan.pairs())
 
 
-def environment(**more: str) -> dict[str, str]:
+def isolated_environment(**overrides: str) -> dict[str, str]:
     """An environment without anything of the user's in it."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "ASYNCGG_"))}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "ASYNCGG_"))}
     isolated = {
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
         "TERM": "xterm",
     }
-    return kept | isolated | KEYS | more
+    return inherited | isolated | CREDENTIALS | overrides
 
 
-def start(*arguments: str, cwd: Path, env: Mapping[str, str], **how: Any) -> subprocess.Popen[str]:
+def start_process(*arguments: str, cwd: Path, env: Mapping[str, str], **options: Any) -> subprocess.Popen[str]:
     """The command as a process of its own, without a terminal."""
     return subprocess.Popen(
         [sys.executable, "-m", "asyncgg", *arguments],
         cwd=cwd,
         env=env,
-        stdin=how.pop("stdin", subprocess.DEVNULL),
+        stdin=options.pop("stdin", subprocess.DEVNULL),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **how,
+        **options,
     )
 
 
-def wait_until(what: Callable[[], object], seconds: float = 15.0) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 15.0) -> None:
     """Wait until `what` is true of a real process or socket; fail after `seconds`."""
     end = time.monotonic() + seconds
-    while not what():
+    while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.02)
 
@@ -91,19 +91,19 @@ class Terminal:
     def __init__(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
         self.process = process
         self._descriptor = descriptor
-        self.text = ""
+        self.screen = ""
 
-    def read_until(self, words: str, seconds: float = 20.0) -> None:
+    def read_until(self, expected: str, seconds: float = 20.0) -> None:
         """Read its screen until `words` are there."""
         end = time.monotonic() + seconds
-        while words not in self.text:
-            assert self._read(end - time.monotonic()), f"{words!r} did not come: {self.text}"
+        while expected not in self.screen:
+            assert self._read(end - time.monotonic()), f"{expected!r} did not come: {self.screen}"
 
     def type(self, text: str) -> None:
         """Type."""
         os.write(self._descriptor, text.encode())
 
-    def end(self) -> int:
+    def read_to_end(self) -> int:
         """Read on to the end; the exit code."""
         while self._read(20.0):
             pass
@@ -115,36 +115,36 @@ class Terminal:
             chunk = os.read(self._descriptor, 65536) if ready else b""
         except OSError:  # its end, on Linux
             chunk = b""
-        self.text += chunk.decode(errors="replace").replace("\r\n", "\n")
+        self.screen += chunk.decode(errors="replace").replace("\r\n", "\n")
         return bool(chunk)
 
 
 # The first terminal that a session leader opens becomes its controlling one: /dev/tty, and who Ctrl-C reaches.
-_TAKE_TERMINAL = (
+_ACQUIRE_TERMINAL = (
     "import os, sys; os.close(os.open(os.ttyname(2), os.O_RDWR));"
     " os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
 )
 
 
 @contextmanager
-def terminal(*arguments: str, cwd: Path, env: Mapping[str, str], stdin: Path | None = None) -> Iterator[Terminal]:
+def open_terminal(*arguments: str, cwd: Path, env: Mapping[str, str], stdin: Path | None = None) -> Iterator[Terminal]:
     """The command on a terminal of its own; with `stdin` its standard input is that file instead."""
-    ours, theirs = pty.openpty()
+    parent_fd, child_fd = pty.openpty()
     with (stdin or Path(os.devnull)).open("rb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-c", _TAKE_TERMINAL, "-m", "asyncgg", *arguments],
+            [sys.executable, "-c", _ACQUIRE_TERMINAL, "-m", "asyncgg", *arguments],
             cwd=cwd,
             env=env,
-            stdin=file if stdin else theirs,
-            stdout=theirs,
-            stderr=theirs,
+            stdin=file if stdin else child_fd,
+            stdout=child_fd,
+            stderr=child_fd,
             start_new_session=True,
         )
-    os.close(theirs)
+    os.close(child_fd)
     try:
-        yield Terminal(process, ours)
+        yield Terminal(process, parent_fd)
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
-        os.close(ours)
+        os.close(parent_fd)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.cli.support import Cli
+from tests.cli.support import CommandRunner
 
 GOOD = "[guards]\nmax-things = 5\n[[rule]]\nid = 'orphan'\nthing-missing = true\nnot-in = 's3://b/keep.csv'\n"
 
 
-def test_a_sound_policy(cli: Cli, tmp_path: Path) -> None:
+def test_a_sound_policy(cli: CommandRunner, tmp_path: Path) -> None:
     """asyncgg cleanup night.toml --check: exit 0, what it will ask, and nobody is asked."""
     (tmp_path / "night.toml").write_text(GOOD)
     ended = cli("cleanup", "night.toml", "--check")
@@ -23,7 +23,7 @@ def test_a_sound_policy(cli: Cli, tmp_path: Path) -> None:
     ]
 
 
-def test_a_faulty_policy(cli: Cli, tmp_path: Path) -> None:
+def test_a_faulty_policy(cli: CommandRunner, tmp_path: Path) -> None:
     """asyncgg cleanup night.toml --check --json: exit 2, each fault with key and line, on both streams."""
     (tmp_path / "night.toml").write_text("[guard]\n[[rule]]\nname = '*'\n")
     ended = cli("cleanup", "night.toml", "--check", "--json")
@@ -37,7 +37,7 @@ def test_a_faulty_policy(cli: Cli, tmp_path: Path) -> None:
     ]
 
 
-def test_a_doubtful_policy(cli: Cli, tmp_path: Path) -> None:
+def test_a_doubtful_policy(cli: CommandRunner, tmp_path: Path) -> None:
     """asyncgg cleanup night.toml --check: what is doubted is told, and is no failure."""
     (tmp_path / "night.toml").write_text("[[rule]]\nindex-query = 'connectivity.connected:false'\n")
     ended = cli("cleanup", "night.toml", "--check", "--json")
@@ -46,7 +46,7 @@ def test_a_doubtful_policy(cli: Cli, tmp_path: Path) -> None:
     assert "warning: night.toml:1: rule[1]: connectivity is the only ground" in ended.err
 
 
-def test_no_policy(cli: Cli) -> None:
+def test_no_policy(cli: CommandRunner) -> None:
     """asyncgg cleanup none.toml --check: exit 2 and one line."""
     ended = cli("cleanup", "none.toml", "--check")
     assert (ended.code, ended.err) == (2, "error: none.toml: there is no such policy: check the path\n")

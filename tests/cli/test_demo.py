@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from asyncgg.cli import demo
-from tests.cli.support import Cli, environment, start
+from tests.cli.support import CommandRunner, isolated_environment, start_process
 
 SMALL = {"cores": "4", "things": "5", "rate": "200", "latency-ms": "1", "missing-things": "2", "missing-cores": "1"}
 
@@ -34,7 +34,7 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[str]]:
 
 
 def test_the_demo_is_a_real_run(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, processes: list[subprocess.Popen[str]]
+    cli: CommandRunner, monkeypatch: pytest.MonkeyPatch, processes: list[subprocess.Popen[str]]
 ) -> None:
     """It ends with 0 and its staged failures, whatever the user's own configuration is, and leaves a journal."""
     monkeypatch.setenv("ASYNCGG_RATE", "nonsense")
@@ -55,24 +55,24 @@ def test_the_demo_is_a_real_run(
 
 
 def test_a_kept_simulator_answers_until_ctrl_c(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, processes: list[subprocess.Popen[str]]
+    cli: CommandRunner, monkeypatch: pytest.MonkeyPatch, processes: list[subprocess.Popen[str]]
 ) -> None:
     """With --keep the journal can be retried meanwhile; Ctrl-C then ends the simulator, and the demo with 0."""
-    seen: list[object] = []
+    observed: list[object] = []
 
     def person() -> None:
-        seen.append(processes[0].poll())
+        observed.append(processes[0].poll())
         raise KeyboardInterrupt
 
     monkeypatch.setattr("asyncgg.cli.demo.signal.pause", person)
     ended = cli("demo", "--journal", "demo.journal", "--keep", "--quiet")
     assert ended.code == 0
-    assert seen == [None]
+    assert observed == [None]
     assert "  asyncgg retry demo.journal" in ended.err
     assert [process.returncode for process in processes] == [0]
 
 
-def test_the_simulator_ends_with_a_demo_that_fails(cli: Cli, processes: list[subprocess.Popen[str]]) -> None:
+def test_the_simulator_ends_with_a_demo_that_fails(cli: CommandRunner, processes: list[subprocess.Popen[str]]) -> None:
     """A journal that is there already stops the demo, exit 2, and its simulator with it."""
     Path("taken").touch()
     assert cli("demo", "--journal", "taken").code == 2
@@ -81,7 +81,7 @@ def test_the_simulator_ends_with_a_demo_that_fails(cli: Cli, processes: list[sub
 
 def test_the_simulator_serves_until_sigterm() -> None:
     """The first line of standard output is the URL, the options are the settings, and SIGTERM ends it with 0."""
-    process = start(
+    process = start_process(
         *(
             "simulator",
             "--port",
@@ -96,7 +96,7 @@ def test_the_simulator_serves_until_sigterm() -> None:
             "deny@core-00001",
         ),
         cwd=Path(),
-        env=environment(),
+        env=isolated_environment(),
     )
     assert process.stdout is not None
     url = process.stdout.readline().strip()

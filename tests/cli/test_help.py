@@ -9,7 +9,7 @@ import pytest
 
 import asyncgg
 from asyncgg.cli.app import COMMANDS, build_cli
-from tests.cli.support import Cli
+from tests.cli.support import CommandRunner
 
 OPTIONS = """
     --profile --region --endpoint-url --rate --burst --quota --quota-share --concurrency --per-core --max-attempts
@@ -33,7 +33,7 @@ def test_help_does_not_wait_for_aws() -> None:
     assert "Exit codes: 0 all done" in done.stdout
 
 
-def test_version(cli: Cli) -> None:
+def test_version(cli: CommandRunner) -> None:
     """`--version` is the package's."""
     ended = cli("--version")
     assert ended.code == 0
@@ -41,7 +41,7 @@ def test_version(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_with_examples(cli: Cli, name: str) -> None:
+def test_every_command_has_help_with_examples(cli: CommandRunner, name: str) -> None:
     """Each command's help ends with examples of itself, and each of its options says what it does."""
     ended = cli(name, "--help")
     assert ended.code == 0

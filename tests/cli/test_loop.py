@@ -17,7 +17,7 @@ from asyncgg.cli.running import run_async
 from asyncgg.cli.signals import raise_on_signal
 
 
-def send(*signals: signal.Signals) -> None:
+def raise_signals(*signals: signal.Signals) -> None:
     """Signals to ourselves."""
     for one in signals:
         os.kill(os.getpid(), one)
@@ -25,43 +25,43 @@ def send(*signals: signal.Signals) -> None:
 
 def test_a_signal_while_the_loop_is_closed_breaks_nothing() -> None:
     """What the work came to counts, however often somebody presses Ctrl-C while its loop tidies up."""
-    tidied = []
+    cleaned_up = []
 
     async def numbers() -> AsyncGenerator[int, None]:
         try:
             yield 1
         finally:
-            send(signal.SIGINT, signal.SIGTERM)
+            raise_signals(signal.SIGINT, signal.SIGTERM)
             await asyncio.sleep(0)
-            tidied.append(True)
+            cleaned_up.append(True)
 
     async def work() -> int:
-        kept.append(numbers())
-        return await anext(kept[0]) + 6
+        generators.append(numbers())
+        return await anext(generators[0]) + 6
 
-    kept: list[AsyncGenerator[int, None]] = []
+    generators: list[AsyncGenerator[int, None]] = []
     with raise_on_signal():
         assert run_async(work()) == 7
-    assert tidied == [True]
+    assert cleaned_up == [True]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_cancels_the_work(number: signal.Signals) -> None:
     """It ends in order, and what called it sees a KeyboardInterrupt; what was set before is back."""
-    tidied = []
+    cleaned_up = []
 
     async def work() -> None:
         try:
-            send(number)
+            raise_signals(number)
             await asyncio.sleep(60)
         finally:
             await asyncio.sleep(0)
-            tidied.append(True)
+            cleaned_up.append(True)
 
     before = signal.getsignal(number)
     with raise_on_signal(), pytest.raises(KeyboardInterrupt):
         run_async(work())
-    assert tidied == [True]
+    assert cleaned_up == [True]
     assert signal.getsignal(number) is before
 
 
@@ -70,7 +70,7 @@ def test_work_that_does_not_end_is_given_up() -> None:
 
     async def work() -> None:
         for _ in range(3):
-            send(signal.SIGINT)
+            raise_signals(signal.SIGINT)
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
@@ -82,19 +82,19 @@ def test_work_that_does_not_end_is_given_up() -> None:
 
 def test_a_signal_at_the_question_is_never_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C ends the question also when it interrupts no read, since it came just before one."""
-    ours, theirs = os.pipe()
-    asked = threading.Event()
+    read_fd, write_fd = os.pipe()
+    finished = threading.Event()
     missed: list[int] = []
 
     def press() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        asked.wait(0.05)
+        finished.wait(0.05)
         signal.pthread_kill(threading.get_ident(), signal.SIGINT)  # the main thread runs its handler, not its end
-        if not asked.wait(2):
-            missed.append(os.write(theirs, b"12\n"))
+        if not finished.wait(2):
+            missed.append(os.write(write_fd, b"12\n"))
 
     presser = threading.Thread(target=press)
-    with os.fdopen(ours) as stdin, raise_on_signal():
+    with os.fdopen(read_fd) as stdin, raise_on_signal():
         monkeypatch.setattr(sys, "stdin", stdin)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -102,8 +102,8 @@ def test_a_signal_at_the_question_is_never_missed(monkeypatch: pytest.MonkeyPatc
             with pytest.raises(KeyboardInterrupt):
                 confirm.confirm_count(Console(), 12, "disassociate them", stdin_in_use=False)
         finally:
-            asked.set()
+            finished.set()
             presser.join()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-            os.close(theirs)
+            os.close(write_fd)
     assert not missed

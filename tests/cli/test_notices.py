@@ -32,12 +32,12 @@ MOMENT = Progress(
 
 def test_a_storm_becomes_one_line_and_a_count() -> None:
     """The first throttle is told at once, the next ones with a number ten seconds later."""
-    notices = EventFormatter()
-    first = notices.format(Throttled("core-1", 2.0), 0.0)
+    formatter = EventFormatter()
+    first = formatter.format(Throttled("core-1", 2.0), 0.0)
     assert first is not None
     assert first.text == "throttled (core core-1); it asks to wait 2 s"
-    assert all(notices.format(Throttled("core-1", None), 0.01 * n) is None for n in range(500))
-    later = notices.format(Throttled("core-2", None), 10.0)
+    assert all(formatter.format(Throttled("core-1", None), 0.01 * n) is None for n in range(500))
+    later = formatter.format(Throttled("core-2", None), 10.0)
     assert later is not None
     assert later.text == "throttled (core core-2) (and 500 more like it)"
     assert later.fields["untold"] == 500
@@ -46,43 +46,43 @@ def test_a_storm_becomes_one_line_and_a_count() -> None:
 @given(st.lists(st.tuples(st.floats(0, 1), st.sampled_from(["A", "B"])), max_size=200))
 def test_lines_are_bounded(steps: list[tuple[float, str]]) -> None:
     """Whatever happens, there is at most one line for each code in ten seconds, and none is forgotten in the count."""
-    notices, now, told, counted = EventFormatter(), 0.0, dict.fromkeys("AB", 0), 0
+    formatter, now, printed, counted = EventFormatter(), 0.0, dict.fromkeys("AB", 0), 0
     for step, code in steps:
         now += step
-        notice = notices.format(RequestFailed("core", 1, code, "", "transient"), now)
+        notice = formatter.format(RequestFailed("core", 1, code, "", "transient"), now)
         if notice is not None:
-            told[code] += 1
+            printed[code] += 1
             counted += 1 + int(notice.fields.get("untold", 0))
-    assert all(count <= now / 10 + 1 for count in told.values())
+    assert all(count <= now / 10 + 1 for count in printed.values())
     assert counted <= len(steps)
 
 
 def test_only_large_changes_of_the_rate_are_told() -> None:
     """A rate that creeps is not worth a line; one that falls by a fifth is, and its return too."""
-    notices = EventFormatter()
-    assert notices.format(RateChanged(30.0, 29.0), 0.0) is None
-    low = notices.format(RateChanged(29.0, 15.0), 20.0)
+    formatter = EventFormatter()
+    assert formatter.format(RateChanged(30.0, 29.0), 0.0) is None
+    low = formatter.format(RateChanged(29.0, 15.0), 20.0)
     assert low is not None
     assert low.text == "rate now 15.0 requests/s"
-    assert notices.format(RateChanged(15.0, 16.0), 40.0) is None
-    assert notices.format(RateChanged(16.0, 29.0), 60.0) is not None
+    assert formatter.format(RateChanged(15.0, 16.0), 40.0) is None
+    assert formatter.format(RateChanged(16.0, 29.0), 60.0) is not None
 
 
 def test_a_core_that_is_given_up_is_told_once() -> None:
     """The failed request that led to it is not told besides."""
-    notices = EventFormatter()
-    assert notices.format(RequestFailed("c", 5, "ResourceNotFoundException", "no", "core missing"), 0.0) is None
-    notice = notices.format(CoreSkipped("c", "ResourceNotFoundException", "no", 5), 0.0)
+    formatter = EventFormatter()
+    assert formatter.format(RequestFailed("c", 5, "ResourceNotFoundException", "no", "core missing"), 0.0) is None
+    notice = formatter.format(CoreSkipped("c", "ResourceNotFoundException", "no", 5), 0.0)
     assert notice is not None
     assert notice.text == "core c given up, 5 things failed: ResourceNotFoundException: no"
 
 
 def test_stopping_is_always_told_and_outcomes_never() -> None:
     """A person who stops a run hears of it; outcomes are shown by the bar."""
-    notices = EventFormatter()
-    assert notices.format(Stopping("x"), 0.0) is not None
-    assert notices.format(Stopping("x"), 0.0) is not None
-    assert notices.format(ThingsFinished(()), 0.0) is None
+    formatter = EventFormatter()
+    assert formatter.format(Stopping("x"), 0.0) is not None
+    assert formatter.format(Stopping("x"), 0.0) is not None
+    assert formatter.format(ThingsFinished(()), 0.0) is None
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:
@@ -101,8 +101,8 @@ def test_a_line_for_a_log() -> None:
     )
     assert progress_to_dict(MOMENT, 28.0, Operation.DISASSOCIATE)["seconds_left"] == 75.0
     assert progress_to_dict(MOMENT, 28.0, Operation.ASSOCIATE)["associated"] == 5_000
-    over = replace(MOMENT, disassociated=24_988, pending=0, note="")
-    assert format_progress(over, 0.0) == "25,000/25,000 things (100 %), 12 failed, 30.0 requests/s, 3 throttled"
+    finished = replace(MOMENT, disassociated=24_988, pending=0, note="")
+    assert format_progress(finished, 0.0) == "25,000/25,000 things (100 %), 12 failed, 30.0 requests/s, 3 throttled"
 
 
 def test_the_display_fits_its_width() -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from asyncgg.journal import JournalReader
-from tests.cli.conftest import Serve
-from tests.cli.support import Cli
+from tests.cli.conftest import StartSimulator
+from tests.cli.support import CommandRunner
 
 
 @pytest.fixture
-def partial(cli: Cli, serve: Serve) -> str:
+def partial(cli: CommandRunner, serve: StartSimulator) -> str:
     """A journal of 12 things done and 2 failed."""
     serve()
     with Path("fleet.csv").open("a", encoding="utf-8") as file:
@@ -24,7 +24,7 @@ def partial(cli: Cli, serve: Serve) -> str:
     return "run.journal"
 
 
-def test_the_list_of_failures_is_a_manifest(cli: Cli, partial: str) -> None:
+def test_the_list_of_failures_is_a_manifest(cli: CommandRunner, partial: str) -> None:
     """--failures has the failed things and why, in a CSV that `plan` takes as it is."""
     ended = cli("report", partial, "--failures", "failures.csv")
     assert ended.code == 0
@@ -40,7 +40,7 @@ def test_the_list_of_failures_is_a_manifest(cli: Cli, partial: str) -> None:
     assert cli("plan", "failures.csv", "--json").json["things"]["total"] == 2
 
 
-def test_the_list_of_outcomes_has_every_thing(cli: Cli, partial: str) -> None:
+def test_the_list_of_outcomes_has_every_thing(cli: CommandRunner, partial: str) -> None:
     """--outcomes in JSONL, compressed by its ending, has each thing once."""
     assert cli("report", partial, "--outcomes", "all.jsonl.gz", "--json").json["state"] == "partial"
     with gzip.open("all.jsonl.gz", "rt", encoding="utf-8") as file:
@@ -49,7 +49,7 @@ def test_the_list_of_outcomes_has_every_thing(cli: Cli, partial: str) -> None:
     assert sum(row["outcome"] == "disassociated" for row in listed) == 12
 
 
-def test_the_page_is_complete_in_itself(cli: Cli, partial: str) -> None:
+def test_the_page_is_complete_in_itself(cli: CommandRunner, partial: str) -> None:
     """--html is one page that loads nothing, with the figures and the failures."""
     assert cli("report", partial, "--html", "report.html").code == 0
     page = Path("report.html").read_text(encoding="utf-8")
@@ -72,7 +72,9 @@ def test_the_page_is_complete_in_itself(cli: Cli, partial: str) -> None:
         (["--failures", "a.csv", "--outcomes", "a.csv"], "two of the files to write are the same one"),
     ],
 )
-def test_files_that_cannot_be_written_are_2(cli: Cli, partial: str, options: list[str], sentence: str) -> None:
+def test_files_that_cannot_be_written_are_2(
+    cli: CommandRunner, partial: str, options: list[str], sentence: str
+) -> None:
     """A wrong file is refused in one sentence; the journal stays as it is and no half file is left."""
     Path("link").symlink_to(partial)
     before = Path(partial).read_bytes()
@@ -83,7 +85,7 @@ def test_files_that_cannot_be_written_are_2(cli: Cli, partial: str, options: lis
     assert not list(Path().glob("*.part"))
 
 
-def test_status_of_a_finished_run(cli: Cli, partial: str) -> None:
+def test_status_of_a_finished_run(cli: CommandRunner, partial: str) -> None:
     """`status` shows the counts and what to do next, and exits 0 although things failed; --watch ends at once."""
     for options in ([], ["--watch"]):
         ended = cli("status", partial, *options)
@@ -93,7 +95,7 @@ def test_status_of_a_finished_run(cli: Cli, partial: str) -> None:
         assert ended.err == ""
 
 
-def test_status_as_json(cli: Cli, partial: str) -> None:
+def test_status_as_json(cli: CommandRunner, partial: str) -> None:
     """--json has the summary's fields and those of the moment."""
     status = cli("status", partial, "--json").json
     assert status["schema"] == "asyncgg.summary/1"
@@ -103,7 +105,7 @@ def test_status_as_json(cli: Cli, partial: str) -> None:
     assert "exit" not in status
 
 
-def test_status_of_a_stopped_run_says_how_long_the_rest_takes(cli: Cli, serve: Serve) -> None:
+def test_status_of_a_stopped_run_says_how_long_the_rest_takes(cli: CommandRunner, serve: StartSimulator) -> None:
     """Requests left and the time they need at the run's own rate; the reason why it stopped."""
     serve()
     cli(
@@ -125,7 +127,7 @@ def test_status_of_a_stopped_run_says_how_long_the_rest_takes(cli: Cli, serve: S
     assert "asyncgg resume run.journal" in ended.out
 
 
-def test_watching_ends_with_the_run(cli: Cli, partial: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watching_ends_with_the_run(cli: CommandRunner, partial: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """--watch writes a line while the run is going, and the status once it is over."""
     real = JournalReader.is_running
     going = [True, True, True, True]

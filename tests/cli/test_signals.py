@@ -10,32 +10,42 @@ from pathlib import Path
 import pytest
 
 from asyncgg.simulator import Simulator
-from tests.cli.conftest import Serve
-from tests.cli.support import Cli, environment, fleet, start, wait_until
+from tests.cli.conftest import StartSimulator
+from tests.cli.support import CommandRunner, isolated_environment, small_fleet, start_process, wait_until
 
-SLOW = ("disassociate", "fleet.csv", "--yes", "--journal", "run.journal", "--rate", "10", "--json", "--log-format=json")
+SLOW_RUN = (
+    "disassociate",
+    "fleet.csv",
+    "--yes",
+    "--journal",
+    "run.journal",
+    "--rate",
+    "10",
+    "--json",
+    "--log-format=json",
+)
 
 
-def _sent(simulator: Simulator) -> int:
+def _request_count(simulator: Simulator) -> int:
     return simulator.service.counters.requests.total()
 
 
-def _left(simulator: Simulator) -> int:
+def _remaining(simulator: Simulator) -> int:
     return sum(map(len, simulator.service.fleet.things.values()))
 
 
-def test_the_first_signal_ends_it_in_order(serve: Serve, cli: Cli) -> None:
+def test_the_first_signal_ends_it_in_order(serve: StartSimulator, cli: CommandRunner) -> None:
     """SIGTERM: nothing new is sent, what is in flight ends, exit 130; a resume does the rest, and nothing twice."""
-    simulator = serve(fleet(20, 1))
-    process = start(*SLOW, cwd=Path(), env=environment(AWS_ENDPOINT_URL=simulator.url))
-    wait_until(lambda: _sent(simulator) >= 3)
+    simulator = serve(small_fleet(20, 1))
+    process = start_process(*SLOW_RUN, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url))
+    wait_until(lambda: _request_count(simulator) >= 3)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=15)
     assert process.returncode == 130, err
     summary = json.loads(out)
     assert summary["state"] == "interrupted"
     assert summary["reason"] == "stopped by SIGTERM"
-    assert summary["things"]["pending"] == _left(simulator) > 0
+    assert summary["things"]["pending"] == _remaining(simulator) > 0
     assert {json.loads(line)["event"] for line in err.splitlines() if line.startswith("{")} >= {"stopping", "ended"}
     ended = cli("resume", "run.journal", "--yes", "--quiet", "--json", "--rate", 500)
     assert ended.code == 0
@@ -43,11 +53,11 @@ def test_the_first_signal_ends_it_in_order(serve: Serve, cli: Cli) -> None:
     assert simulator.service.counters.summary()["things"]["carried_more_than_once"] == 0
 
 
-def test_the_second_signal_cuts_it_off(serve: Serve) -> None:
+def test_the_second_signal_cuts_it_off(serve: StartSimulator) -> None:
     """With a request that hangs, the first signal waits for it and the second does not: exit 130, journal in order."""
-    simulator = serve(fleet(20, 1), latency_ms=30_000.0)
-    process = start(*SLOW, cwd=Path(), env=environment(AWS_ENDPOINT_URL=simulator.url))
-    wait_until(lambda: _sent(simulator) >= 2)
+    simulator = serve(small_fleet(20, 1), latency_ms=30_000.0)
+    process = start_process(*SLOW_RUN, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url))
+    wait_until(lambda: _request_count(simulator) >= 2)
     process.send_signal(signal.SIGTERM)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.3)
@@ -58,11 +68,13 @@ def test_the_second_signal_cuts_it_off(serve: Serve) -> None:
     assert "Traceback" not in err
 
 
-def test_status_and_report_work_beside_a_run_and_a_second_run_does_not(serve: Serve, cli: Cli) -> None:
+def test_status_and_report_work_beside_a_run_and_a_second_run_does_not(
+    serve: StartSimulator, cli: CommandRunner
+) -> None:
     """While a process runs the journal it can be read, and only read."""
-    simulator = serve(fleet(20, 1))
-    process = start(*SLOW, cwd=Path(), env=environment(AWS_ENDPOINT_URL=simulator.url))
-    wait_until(lambda: _sent(simulator) >= 3)
+    simulator = serve(small_fleet(20, 1))
+    process = start_process(*SLOW_RUN, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url))
+    wait_until(lambda: _request_count(simulator) >= 3)
     status = cli("status", "run.journal", "--json")
     refused = [cli(command, "run.journal", "--yes") for command in ("resume", "retry")]
     report = cli("report", "run.journal", "--outcomes", "all.csv", "--json")
@@ -82,11 +94,11 @@ def test_status_and_report_work_beside_a_run_and_a_second_run_does_not(serve: Se
         assert "is running it" in ended.err
 
 
-def test_a_killed_run_is_resumed(serve: Serve, cli: Cli) -> None:
+def test_a_killed_run_is_resumed(serve: StartSimulator, cli: CommandRunner) -> None:
     """After kill -9 the journal says interrupted, and a resume finishes it."""
-    simulator = serve(fleet(20, 1))
-    process = start(*SLOW, cwd=Path(), env=environment(AWS_ENDPOINT_URL=simulator.url))
-    wait_until(lambda: _sent(simulator) >= 3)
+    simulator = serve(small_fleet(20, 1))
+    process = start_process(*SLOW_RUN, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url))
+    wait_until(lambda: _request_count(simulator) >= 3)
     process.kill()
     process.communicate(timeout=15)
     status = cli("status", "run.journal", "--json")
@@ -95,4 +107,4 @@ def test_a_killed_run_is_resumed(serve: Serve, cli: Cli) -> None:
     ended = cli("resume", "run.journal", "--yes", "--quiet", "--json", "--rate", 500)
     assert ended.code == 0
     assert ended.json["things"]["disassociated"] == 20
-    assert _left(simulator) == 0
+    assert _remaining(simulator) == 0

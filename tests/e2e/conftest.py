@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-AT_ONCE = 4
+MAX_PARALLEL = 4
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,16 +35,16 @@ def begun_early(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="package")
 def stories(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Any]]:
     """The long runs by name, as futures of what they came to."""
-    chosen: dict[str, Callable[[Path], Any]] = {}
+    selected: dict[str, Callable[[Path], Any]] = {}
     for item in request.session.items:
-        chosen |= getattr(getattr(item, "module", None), "STORIES", {})
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        begun: dict[str, Future[Any]] = {
+        selected |= getattr(getattr(item, "module", None), "STORIES", {})
+    with ThreadPoolExecutor(MAX_PARALLEL) as pool:
+        futures: dict[str, Future[Any]] = {
             name: pool.submit(story, tmp_path_factory.mktemp(re.sub("[^a-z0-9]+", "-", name.lower())))
-            for name, story in chosen.items()
+            for name, story in selected.items()
         }
         try:
-            yield begun
+            yield futures
         finally:
-            for future in begun.values():
+            for future in futures.values():
                 future.cancel()

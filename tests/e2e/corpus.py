@@ -14,60 +14,82 @@ from typing import Any
 
 from asyncgg.journal import Importer
 
-GOOD = b"core,thing\ncore-1,thing-1\ncore-1,thing-2\n"
-RUN = ("disassociate", "fleet.csv", "--yes", "--json", "--journal", "run.journal")
-ENDPOINT = ("--endpoint-url", "{url}")
+VALID_MANIFEST = b"core,thing\ncore-1,thing-1\ncore-1,thing-2\n"
+RUN_COMMAND = ("disassociate", "fleet.csv", "--yes", "--json", "--journal", "run.journal")
+ENDPOINT_OPTIONS = ("--endpoint-url", "{url}")
 
 
 @dataclass(frozen=True)
-class Case:
+class InvalidInput:
     """One wrong thing. `{url}` in an argument is an endpoint at which nobody may ever call."""
 
     name: str
-    says: str
+    message_pattern: str
     """Regular expression that the message matches."""
-    arguments: tuple[str, ...] = RUN
+    arguments: tuple[str, ...] = RUN_COMMAND
     files: Mapping[str, bytes] = field(default_factory=dict)
-    make: Callable[[Path], Any] = lambda folder: None
+    setup: Callable[[Path], Any] = lambda folder: None
     """Makes what bytes cannot; what it returns is kept alive until the program has ended."""
-    code: int = 2
+    exit_code: int = 2
     env: Mapping[str, str | None] = field(default_factory=dict)
     """Variables besides the usual ones; None takes one away."""
     stdin: bytes = b""
-    lines: int = 2
+    max_lines: int = 2
     """Most lines of the message."""
-    leaves: tuple[str, ...] = ()
+    allowed_files: tuple[str, ...] = ()
     """Files it may leave."""
-    endpoint: bool = True
+    uses_endpoint: bool = True
 
 
-def _manifest(name: str, says: str, content: bytes, file: str = "fleet.csv", *further: str, **how: Any) -> Case:
-    arguments = ("disassociate", file, "--yes", "--json", "--journal", "run.journal", *further)
-    return Case(name, says, arguments, {file: content}, **how)
+def _manifest_case(
+    name: str, message_pattern: str, content: bytes, file: str = "fleet.csv", *extra_arguments: str, **options: Any
+) -> InvalidInput:
+    arguments = ("disassociate", file, "--yes", "--json", "--journal", "run.journal", *extra_arguments)
+    return InvalidInput(name, message_pattern, arguments, {file: content}, **options)
 
 
-def _rows(name: str, says: str, *rows: bytes) -> Case:
+def _row_case(name: str, message_pattern: str, *rows: bytes) -> InvalidInput:
     content = b"core,thing\n" + b"".join(row + b"\n" for row in rows)
-    return _manifest(f"row {name}", rf"1 bad row, nothing was sent.*--skip-bad-rows\nfleet.csv:2: {says}", content)
+    return _manifest_case(
+        f"row {name}", rf"1 bad row, nothing was sent.*--skip-bad-rows\nfleet.csv:2: {message_pattern}", content
+    )
 
 
-def _option(*words: str, says: str = "", **how: Any) -> Case:
-    return Case(f"option {' '.join(words)}", says or words[0], (*RUN, *words), {"fleet.csv": GOOD}, **how)
+def _option_case(*extra_arguments: str, message_pattern: str = "", **options: Any) -> InvalidInput:
+    return InvalidInput(
+        f"option {' '.join(extra_arguments)}",
+        message_pattern or extra_arguments[0],
+        (*RUN_COMMAND, *extra_arguments),
+        {"fleet.csv": VALID_MANIFEST},
+        **options,
+    )
 
 
-def _variable(name: str, value: str, says: str = "") -> Case:
-    return Case(f"{name}={value}", says or name, files={"fleet.csv": GOOD}, env={name: value})
+def _variable_case(name: str, value: str, message_pattern: str = "") -> InvalidInput:
+    return InvalidInput(
+        f"{name}={value}", message_pattern or name, files={"fleet.csv": VALID_MANIFEST}, env={name: value}
+    )
 
 
-def _toml(name: str, text: str, says: str) -> Case:
-    return Case(f"toml {name}", says, files={"fleet.csv": GOOD, "asyncgg.toml": text.encode()})
+def _toml_case(name: str, text: str, message_pattern: str) -> InvalidInput:
+    return InvalidInput(
+        f"toml {name}", message_pattern, files={"fleet.csv": VALID_MANIFEST, "asyncgg.toml": text.encode()}
+    )
 
 
-def _journal(name: str, says: str, make: Callable[[Path], Any], *command: str, **how: Any) -> Case:
-    return Case(f"journal {name}", says, command or ("resume", "run.journal", "--yes", "--json"), make=make, **how)
+def _journal_case(
+    name: str, message_pattern: str, setup: Callable[[Path], Any], *command: str, **options: Any
+) -> InvalidInput:
+    return InvalidInput(
+        f"journal {name}",
+        message_pattern,
+        command or ("resume", "run.journal", "--yes", "--json"),
+        setup=setup,
+        **options,
+    )
 
 
-def journal(folder: Path) -> Path:
+def create_journal(folder: Path) -> Path:
     """A journal ready to be run."""
     path = folder / "run.journal"
     importer = Importer(path)
@@ -76,92 +98,101 @@ def journal(folder: Path) -> Path:
     return path
 
 
-def _changed(statement: str) -> Callable[[Path], None]:
+def _alter_journal(statement: str) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
-        with closing(sqlite3.connect(journal(folder), isolation_level=None)) as connection:
+        with closing(sqlite3.connect(create_journal(folder), isolation_level=None)) as connection:
             connection.execute(statement)
 
     return make
 
 
-def _truncated(folder: Path) -> None:
-    path = journal(folder)
+def _truncate_journal(folder: Path) -> None:
+    path = create_journal(folder)
     os.truncate(path, path.stat().st_size // 2)
 
 
-def _in_use(folder: Path) -> Any:
-    journal(folder)
+def _lock_journal(folder: Path) -> Any:
+    create_journal(folder)
     lock = (folder / "run.journal.lock").open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)
     return lock
 
 
-def _unfinished(folder: Path) -> None:
+def _create_unfinished_journal(folder: Path) -> None:
     importer = Importer(folder / "run.journal")
     importer.add([("core-1", "thing-1")])
     importer._connection.close()
 
 
-def _other_database(folder: Path) -> None:
+def _create_other_database(folder: Path) -> None:
     with closing(sqlite3.connect(folder / "run.journal")) as connection:
         connection.execute("CREATE TABLE other (id)")
 
 
-def _sealed(folder: Path) -> None:
+def _create_read_only_folder(folder: Path) -> None:
     (folder / "sealed").mkdir()
-    journal(folder / "sealed")
+    create_journal(folder / "sealed")
     (folder / "sealed").chmod(0o555)
 
 
-def _unreadable(folder: Path) -> None:
-    (folder / "fleet.csv").write_bytes(GOOD)
+def _create_unreadable_manifest(folder: Path) -> None:
+    (folder / "fleet.csv").write_bytes(VALID_MANIFEST)
     (folder / "fleet.csv").chmod(0)
 
 
 MANIFESTS = (
-    Case("manifest missing", "fleet.csv: no such file"),
-    Case("manifest a directory", "fleet.csv is a directory", make=lambda folder: (folder / "fleet.csv").mkdir()),
-    Case("manifest unreadable", "fleet.csv: no permission", make=_unreadable),
-    _manifest("manifest empty", "fleet.csv has no associations", b""),
-    _manifest("manifest of blank lines", "fleet.csv has no associations", b"\n \n\r\n"),
-    _manifest("manifest without rows", "fleet.csv has no associations", b"core,thing\n"),
-    _manifest("manifest without columns", r"fleet.csv:1: the header `a,b` lacks a column", b"a,b\n1,2\n"),
-    _manifest("manifest with a column twice", "fleet.csv:1: .*twice", b"core,thing,thingName\na,b,c\n"),
-    _manifest("manifest of unknown ending", r"fleet.txt: the ending.*--format", GOOD, "fleet.txt"),
-    _manifest("manifest of unknown format", "unknown manifest format `xml`", GOOD, "fleet.csv", "--format", "xml"),
-    _manifest("manifest in UTF-16", "fleet.csv is UTF-16", GOOD.decode().encode("utf-16")),
-    _manifest("manifest in Latin-1", "fleet.csv:1: the header is not UTF-8", b"core,thing,gr\xf6\xdfe\na,b,1\n"),
-    _manifest("manifest a spreadsheet", "fleet.csv is a ZIP archive or an Excel file", b"PK\x03\x04" + b"x" * 99),
-    _manifest("manifest a JSON array", "fleet.jsonl is a JSON array", b'[{"core":"a","thing":"b"}]', "fleet.jsonl"),
-    _manifest("manifest broken Parquet", "fleet.parquet", b"PAR1 and nothing else", "fleet.parquet"),
-    _manifest(
-        "manifest cut gzip", "fleet.csv.gz: the gzip data is broken", gzip.compress(GOOD, mtime=0)[:-9], "fleet.csv.gz"
+    InvalidInput("manifest missing", "fleet.csv: no such file"),
+    InvalidInput(
+        "manifest a directory", "fleet.csv is a directory", setup=lambda folder: (folder / "fleet.csv").mkdir()
     ),
-    _manifest("manifest no gzip", "fleet.csv.gz is not gzip", GOOD, "fleet.csv.gz"),
-    Case(
+    InvalidInput("manifest unreadable", "fleet.csv: no permission", setup=_create_unreadable_manifest),
+    _manifest_case("manifest empty", "fleet.csv has no associations", b""),
+    _manifest_case("manifest of blank lines", "fleet.csv has no associations", b"\n \n\r\n"),
+    _manifest_case("manifest without rows", "fleet.csv has no associations", b"core,thing\n"),
+    _manifest_case("manifest without columns", r"fleet.csv:1: the header `a,b` lacks a column", b"a,b\n1,2\n"),
+    _manifest_case("manifest with a column twice", "fleet.csv:1: .*twice", b"core,thing,thingName\na,b,c\n"),
+    _manifest_case("manifest of unknown ending", r"fleet.txt: the ending.*--format", VALID_MANIFEST, "fleet.txt"),
+    _manifest_case(
+        "manifest of unknown format", "unknown manifest format `xml`", VALID_MANIFEST, "fleet.csv", "--format", "xml"
+    ),
+    _manifest_case("manifest in UTF-16", "fleet.csv is UTF-16", VALID_MANIFEST.decode().encode("utf-16")),
+    _manifest_case("manifest in Latin-1", "fleet.csv:1: the header is not UTF-8", b"core,thing,gr\xf6\xdfe\na,b,1\n"),
+    _manifest_case("manifest a spreadsheet", "fleet.csv is a ZIP archive or an Excel file", b"PK\x03\x04" + b"x" * 99),
+    _manifest_case(
+        "manifest a JSON array", "fleet.jsonl is a JSON array", b'[{"core":"a","thing":"b"}]', "fleet.jsonl"
+    ),
+    _manifest_case("manifest broken Parquet", "fleet.parquet", b"PAR1 and nothing else", "fleet.parquet"),
+    _manifest_case(
+        "manifest cut gzip",
+        "fleet.csv.gz: the gzip data is broken",
+        gzip.compress(VALID_MANIFEST, mtime=0)[:-9],
+        "fleet.csv.gz",
+    ),
+    _manifest_case("manifest no gzip", "fleet.csv.gz is not gzip", VALID_MANIFEST, "fleet.csv.gz"),
+    InvalidInput(
         "manifest wholly protected",
         "no associations are left.*2 are protected",
-        (*RUN, "--protect", "never.txt"),
-        {"fleet.csv": GOOD, "never.txt": b"core-*\n"},
+        (*RUN_COMMAND, "--protect", "never.txt"),
+        {"fleet.csv": VALID_MANIFEST, "never.txt": b"core-*\n"},
     ),
-    Case("manifest on empty standard input", "<stdin> has no associations", ("disassociate", "-", "--yes")),
-    Case("manifest in no bucket", "s3://bucket/ names no object", ("plan", "s3://bucket/", "--format", "csv")),
-    Case("plan of a missing manifest", "fleet.csv: no such file", ("plan", "fleet.csv", "--json")),
+    InvalidInput("manifest on empty standard input", "<stdin> has no associations", ("disassociate", "-", "--yes")),
+    InvalidInput("manifest in no bucket", "s3://bucket/ names no object", ("plan", "s3://bucket/", "--format", "csv")),
+    InvalidInput("plan of a missing manifest", "fleet.csv: no such file", ("plan", "fleet.csv", "--json")),
 )
 
 ROWS = (
-    _rows("without a column", "column `thing` is missing", b"core-1"),
-    _rows("with an empty name", "thing is empty", b"core-1, "),
-    _rows("over-long", "thing has 129 characters, 128 are allowed", b"core-1," + b"x" * 129),
-    _rows("of bad characters", "thing has characters outside", b"core-1,thing/1"),
-    _rows("not UTF-8", "is not UTF-8", b"core-1,thing-\xff"),
-    _rows("with an open quote", "", b'core-1,"thing'),
-    _manifest("row broken JSON", r"fleet.jsonl:1: is not JSON", b'{"core": "a"', "fleet.jsonl"),
-    _manifest("row JSON without a key", r"fleet.jsonl:1: key `thing` is missing", b'{"core": "a"}', "fleet.jsonl"),
-    _manifest(
+    _row_case("without a column", "column `thing` is missing", b"core-1"),
+    _row_case("with an empty name", "thing is empty", b"core-1, "),
+    _row_case("over-long", "thing has 129 characters, 128 are allowed", b"core-1," + b"x" * 129),
+    _row_case("of bad characters", "thing has characters outside", b"core-1,thing/1"),
+    _row_case("not UTF-8", "is not UTF-8", b"core-1,thing-\xff"),
+    _row_case("with an open quote", "", b'core-1,"thing'),
+    _manifest_case("row broken JSON", r"fleet.jsonl:1: is not JSON", b'{"core": "a"', "fleet.jsonl"),
+    _manifest_case("row JSON without a key", r"fleet.jsonl:1: key `thing` is missing", b'{"core": "a"}', "fleet.jsonl"),
+    _manifest_case(
         "rows by the dozen", r"12 bad rows(.*\n){10}.*:11: .*\n... and 2 more", b"core,thing\n" + b"a,\n" * 12, lines=12
     ),
-    _manifest(
+    _manifest_case(
         "rows written to a file",
         "1 bad row",
         b"core,thing\na,\na,b\n",
@@ -170,76 +201,83 @@ ROWS = (
         "bad.csv",
         leaves=("bad.csv",),
     ),
-    _manifest("rows all bad, skipped", "no row is good", b"core,thing\na,\n", "fleet.csv", "--skip-bad-rows"),
-    _manifest("rows written over the manifest", "fleet.csv", GOOD, "fleet.csv", "--rejects", "fleet.csv"),
+    _manifest_case("rows all bad, skipped", "no row is good", b"core,thing\na,\n", "fleet.csv", "--skip-bad-rows"),
+    _manifest_case(
+        "rows written over the manifest", "fleet.csv", VALID_MANIFEST, "fleet.csv", "--rejects", "fleet.csv"
+    ),
 )
 
 OPTIONS = (
-    _option("--rate", "0"),
-    _option("--rate", "fast"),
-    _option("--quota-share", "2"),
-    _option("--concurrency", "0"),
-    _option("--deadline", "soon"),
-    _option("--abort-at", "101"),
-    _option("--max-things", "-1"),
-    _option("--expect-account", "me", says="--expect-account.*12 digits"),
-    _option("--endpoint-url", "nowhere", says="'nowhere'.* is no endpoint URL", endpoint=False),
-    _option("--profile", "nobody", says="no AWS profile 'nobody'"),
-    _option("--frobnicate", says="--frobnicate.*--help"),
-    _option("--config", "nowhere.toml", says="nowhere.toml: there is no such settings file"),
-    _option("--protect", "nowhere.txt", says="nowhere.txt: no such protect list"),
-    _option("--max-things", "1", says="2 things, --max-things allows 1; nothing was sent", code=4),
-    Case("no manifest", "MANIFEST.*--help", ("disassociate",), endpoint=False),
-    Case("unknown command", "frobnicate.*--help", ("frobnicate",), endpoint=False),
-    Case("no command", "Usage", (), endpoint=False, lines=60),
-    _variable("ASYNCGG_RATE", "fast"),
-    _variable("ASYNCGG_RAET", "3", "ASYNCGG_RAET: there is no such setting"),
-    _variable("ASYNCGG_CODES", "{"),
-    _variable("ASYNCGG_CONFIG", "nowhere.toml", "nowhere.toml: there is no such settings file"),
-    _toml("unknown key", "raet = 3", "asyncgg.toml: raet: there is no such setting"),
-    _toml("wrong value", 'rate = "fast"', "asyncgg.toml: rate"),
-    _toml("broken", "rate = \nburst = 3", "asyncgg.toml: .*line 1"),
-    _toml("unknown action", '[codes]\nBusy = "shrug"', "asyncgg.toml: codes.Busy: 'shrug'"),
-    Case(
+    _option_case("--rate", "0"),
+    _option_case("--rate", "fast"),
+    _option_case("--quota-share", "2"),
+    _option_case("--concurrency", "0"),
+    _option_case("--deadline", "soon"),
+    _option_case("--abort-at", "101"),
+    _option_case("--max-things", "-1"),
+    _option_case("--expect-account", "me", message_pattern="--expect-account.*12 digits"),
+    _option_case("--endpoint-url", "nowhere", message_pattern="'nowhere'.* is no endpoint URL", endpoint=False),
+    _option_case("--profile", "nobody", message_pattern="no AWS profile 'nobody'"),
+    _option_case("--frobnicate", message_pattern="--frobnicate.*--help"),
+    _option_case("--config", "nowhere.toml", message_pattern="nowhere.toml: there is no such settings file"),
+    _option_case("--protect", "nowhere.txt", message_pattern="nowhere.txt: no such protect list"),
+    _option_case("--max-things", "1", message_pattern="2 things, --max-things allows 1; nothing was sent", code=4),
+    InvalidInput("no manifest", "MANIFEST.*--help", ("disassociate",), uses_endpoint=False),
+    InvalidInput("unknown command", "frobnicate.*--help", ("frobnicate",), uses_endpoint=False),
+    InvalidInput("no command", "Usage", (), uses_endpoint=False, max_lines=60),
+    _variable_case("ASYNCGG_RATE", "fast"),
+    _variable_case("ASYNCGG_RAET", "3", "ASYNCGG_RAET: there is no such setting"),
+    _variable_case("ASYNCGG_CODES", "{"),
+    _variable_case("ASYNCGG_CONFIG", "nowhere.toml", "nowhere.toml: there is no such settings file"),
+    _toml_case("unknown key", "raet = 3", "asyncgg.toml: raet: there is no such setting"),
+    _toml_case("wrong value", 'rate = "fast"', "asyncgg.toml: rate"),
+    _toml_case("broken", "rate = \nburst = 3", "asyncgg.toml: .*line 1"),
+    _toml_case("unknown action", '[codes]\nBusy = "shrug"', "asyncgg.toml: codes.Busy: 'shrug'"),
+    InvalidInput(
         "no terminal to confirm on",
         "no terminal.*nothing was sent.*--yes",
         ("disassociate", "fleet.csv", "--journal", "run.journal"),
-        {"fleet.csv": GOOD},
+        {"fleet.csv": VALID_MANIFEST},
     ),
-    Case(
+    InvalidInput(
         "no credentials",
         "no AWS credentials",
-        files={"fleet.csv": GOOD},
-        code=5,
+        files={"fleet.csv": VALID_MANIFEST},
+        exit_code=5,
         env={"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None},
-        lines=9,  # the plan comes first
+        max_lines=9,  # the plan comes first
     ),
-    Case(
+    InvalidInput(
         "no Region",
         "[Rr]egion",
-        files={"fleet.csv": GOOD},
+        files={"fleet.csv": VALID_MANIFEST},
         env={"AWS_DEFAULT_REGION": None},
-        endpoint=False,
+        uses_endpoint=False,
     ),
 )
 
 JOURNALS = (
-    Case("journal there already", "run.journal: a file is there already", files={"fleet.csv": GOOD}, make=journal),
-    Case(
+    InvalidInput(
+        "journal there already",
+        "run.journal: a file is there already",
+        files={"fleet.csv": VALID_MANIFEST},
+        setup=create_journal,
+    ),
+    InvalidInput(
         "journal in a sealed folder",
         "sealed/new.journal: it cannot be created",
         ("disassociate", "fleet.csv", "--yes", "--journal", "sealed/new.journal"),
-        {"fleet.csv": GOOD},
-        _sealed,
+        {"fleet.csv": VALID_MANIFEST},
+        _create_read_only_folder,
     ),
-    Case(
+    InvalidInput(
         "journal in no folder",
         "nowhere/new.journal: it cannot be created",
         ("disassociate", "fleet.csv", "--yes", "--journal", "nowhere/new.journal"),
-        {"fleet.csv": GOOD},
+        {"fleet.csv": VALID_MANIFEST},
     ),
     *(
-        _journal(f"missing, {command[0]}", "run.journal: there is no such file", lambda folder: None, *command)
+        _journal_case(f"missing, {command[0]}", "run.journal: there is no such file", lambda folder: None, *command)
         for command in (
             ("resume", "run.journal", "--yes"),
             ("retry", "run.journal", "--yes"),
@@ -247,23 +285,25 @@ JOURNALS = (
             ("report", "run.journal", "--json"),
         )
     ),
-    _journal("a directory", "is a directory", lambda folder: (folder / "run.journal").mkdir()),
-    _journal("a text", "is not an asyncgg journal", lambda folder: (folder / "run.journal").write_bytes(GOOD)),
-    _journal("another database", "is not an asyncgg journal", _other_database),
-    _journal("newer", "a newer asyncgg wrote it.*upgrade", _changed("PRAGMA user_version = 99")),
-    _journal("cut off", "it is damaged", _truncated),
-    _journal("empty", "is not an asyncgg journal", lambda folder: (folder / "run.journal").touch()),
-    _journal("unfinished", "its import was not finished.*start again", _unfinished),
-    _journal("in use", "is running it; wait for it or stop it", _in_use),
-    _journal("in use, retry", "is running it", _in_use, "retry", "run.journal", "--yes"),
-    _journal(
+    _journal_case("a directory", "is a directory", lambda folder: (folder / "run.journal").mkdir()),
+    _journal_case(
+        "a text", "is not an asyncgg journal", lambda folder: (folder / "run.journal").write_bytes(VALID_MANIFEST)
+    ),
+    _journal_case("another database", "is not an asyncgg journal", _create_other_database),
+    _journal_case("newer", "a newer asyncgg wrote it.*upgrade", _alter_journal("PRAGMA user_version = 99")),
+    _journal_case("cut off", "it is damaged", _truncate_journal),
+    _journal_case("empty", "is not an asyncgg journal", lambda folder: (folder / "run.journal").touch()),
+    _journal_case("unfinished", "its import was not finished.*start again", _create_unfinished_journal),
+    _journal_case("in use", "is running it; wait for it or stop it", _lock_journal),
+    _journal_case("in use, retry", "is running it", _lock_journal, "retry", "run.journal", "--yes"),
+    _journal_case(
         "in a sealed folder, resume",
         "sealed/run.journal: .*cannot be (made|written)",
-        _sealed,
-        *("resume", "sealed/run.journal", "--yes", *ENDPOINT),
+        _create_read_only_folder,
+        *("resume", "sealed/run.journal", "--yes", *ENDPOINT_OPTIONS),
         lines=9,  # the plan comes first
     ),
-    _journal("without a terminal", "no terminal.*--yes", journal, "resume", "run.journal"),
+    _journal_case("without a terminal", "no terminal.*--yes", create_journal, "resume", "run.journal"),
 )
 
 CASES = (*MANIFESTS, *ROWS, *OPTIONS, *JOURNALS)

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds after which something that should have happened counts as never happening."""
 
 Pair = tuple[str, str]
 
 
-def environment(home: Path, **further: str) -> dict[str, str]:
+def program_environment(home: Path, **overrides: str) -> dict[str, str]:
     """The whole environment of a program under test; warnings of any kind are errors there too."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -41,12 +41,12 @@ def environment(home: Path, **further: str) -> dict[str, str]:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
-        **further,
+        **overrides,
     }
 
 
 @dataclass(frozen=True)
-class Ended:
+class ProgramResult:
     """How a program ended."""
 
     code: int
@@ -59,7 +59,7 @@ class Ended:
         document: dict[str, Any] = json.loads(self.out)
         return document
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """Everything, for the message of a failed assertion."""
         return f"exit {self.code}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
 
@@ -74,23 +74,23 @@ class Program:
         env: Mapping[str, str] | None = None,
         stdin: int | IO[bytes] = subprocess.DEVNULL,
         stdout: int = subprocess.PIPE,
-        before: Callable[[], object] | None = None,
-        own_session: bool = False,
+        before_start: Callable[[], object] | None = None,
+        new_session: bool = False,
     ) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "asyncgg", *map(str, arguments)],
             cwd=home,
-            env=environment(home) if env is None else dict(env),
+            env=program_environment(home) if env is None else dict(env),
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
-            preexec_fn=before,
-            start_new_session=own_session,
+            preexec_fn=before_start,
+            start_new_session=new_session,
         )
-        self._texts = {"out": "", "err": ""}
-        self._news = threading.Condition()
+        self._output = {"out": "", "err": ""}
+        self._output_changed = threading.Condition()
         self._readers = [
-            threading.Thread(target=self._gather, args=(name, stream), daemon=True)
+            threading.Thread(target=self._collect_output, args=(name, stream), daemon=True)
             for name, stream in (("out", self.process.stdout), ("err", self.process.stderr))
             if stream is not None
         ]
@@ -104,19 +104,19 @@ class Program:
         self.kill()
         self.wait()
 
-    def _gather(self, name: str, stream: IO[bytes]) -> None:
+    def _collect_output(self, name: str, stream: IO[bytes]) -> None:
         with stream:
-            while piece := os.read(stream.fileno(), 65536):
-                with self._news:
-                    self._texts[name] += piece.decode()
-                    self._news.notify_all()
+            while chunk := os.read(stream.fileno(), 65536):
+                with self._output_changed:
+                    self._output[name] += chunk.decode()
+                    self._output_changed.notify_all()
 
-    def says(self, pattern: str) -> str:
+    def wait_for_message(self, pattern: str) -> str:
         """Wait until standard error holds something that matches; returns that."""
-        with self._news:
-            found = self._news.wait_for(lambda: re.search(pattern, self._texts["err"]), PATIENCE)
-            assert found, f"standard error never said {pattern!r}: {self._texts['err']}"
-            return str(found[0])
+        with self._output_changed:
+            match = self._output_changed.wait_for(lambda: re.search(pattern, self._output["err"]), TIMEOUT)
+            assert match, f"standard error never said {pattern!r}: {self._output['err']}"
+            return str(match[0])
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
@@ -127,34 +127,34 @@ class Program:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
 
-    def wait(self) -> Ended:
+    def wait(self) -> ProgramResult:
         """Wait for its end."""
         try:
-            code = self.process.wait(PATIENCE)
+            code = self.process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"it did not end within {PATIENCE:g} s: {self._texts}") from None
+            raise AssertionError(f"it did not end within {TIMEOUT:g} s: {self._output}") from None
         for reader in self._readers:
-            reader.join(PATIENCE)
-        return Ended(code, self._texts["out"], self._texts["err"])
+            reader.join(TIMEOUT)
+        return ProgramResult(code, self._output["out"], self._output["err"])
 
 
-def asyncgg(*arguments: object, home: Path, **how: Any) -> Ended:
+def run_asyncgg(*arguments: object, home: Path, **options: Any) -> ProgramResult:
     """Run a command to its end."""
-    with Program(*arguments, home=home, **how) as program:
+    with Program(*arguments, home=home, **options) as program:
         return program.wait()
 
 
-class Simulator:
+class SimulatorProcess:
     """`asyncgg simulator` in a process of its own; use it as a block."""
 
     def __init__(self, home: Path, *faults: str, **options: object) -> None:
         self._home = home
-        words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
-        words += [word for fault in faults for word in ("--fault", fault)]
+        arguments = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+        arguments += [word for fault in faults for word in ("--fault", fault)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "asyncgg.simulator", "--port", "0", *words],
-            env=environment(home),
+            [sys.executable, "-m", "asyncgg.simulator", "--port", "0", *arguments],
+            env=program_environment(home),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -163,7 +163,7 @@ class Simulator:
         self.url = self._process.stdout.readline().strip()
         if not self.url:
             self.__exit__()
-            raise AssertionError(f"the simulator did not start: {words}")
+            raise AssertionError(f"the simulator did not start: {arguments}")
 
     def __enter__(self) -> Self:
         return self
@@ -178,51 +178,51 @@ class Simulator:
             self._process.wait(10)
         self._process.stdout.close()
 
-    def ask(self, path: str) -> Any:
+    def query(self, path: str) -> Any:
         """What it tells at this path under /_sim."""
-        with urllib.request.urlopen(f"{self.url}/_sim/{path}", timeout=PATIENCE) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(f"{self.url}/_sim/{path}", timeout=TIMEOUT) as response:
+            return json.load(response)
 
-    def tell(self, path: str, **document: object) -> None:
+    def configure(self, path: str, **document: object) -> None:
         """Change something: faults, quota."""
         body = json.dumps(document).encode()
         urllib.request.urlopen(
-            urllib.request.Request(f"{self.url}/_sim/{path}", data=body, method="POST"), timeout=PATIENCE
+            urllib.request.Request(f"{self.url}/_sim/{path}", data=body, method="POST"), timeout=TIMEOUT
         ).close()
 
-    def manifest(self, name: str = "fleet.csv") -> Path:
+    def write_manifest(self, name: str = "fleet.csv") -> Path:
         """The manifest of the whole fleet, rows that point at nothing among it."""
         path = self._home / name
-        with urllib.request.urlopen(f"{self.url}/_sim/manifest.csv", timeout=PATIENCE) as answer:
-            path.write_bytes(answer.read())
+        with urllib.request.urlopen(f"{self.url}/_sim/manifest.csv", timeout=TIMEOUT) as response:
+            path.write_bytes(response.read())
         return path
 
-    def associated(self) -> set[Pair]:
+    def associations(self) -> set[Pair]:
         """Who is associated with whom now."""
-        return {(core, thing) for core, things in self.ask("state").items() for thing in things}
+        return {(core, thing) for core, things in self.query("state").items() for thing in things}
 
-    def resent(self) -> set[Pair]:
+    def resent_after_success(self) -> set[Pair]:
         """What was sent again after it had succeeded."""
-        things = self.ask("things")["resent_after_success"]
+        things = self.query("things")["resent_after_success"]
         return {(core, thing) for core, names in things.items() for thing in names}
 
-    def sent(self) -> int:
+    def request_count(self) -> int:
         """Disassociate requests that came in."""
-        return int(self.ask("counters")["requests"].get("BatchDisassociateClientDeviceFromCoreDevice", 0))
+        return int(self.query("counters")["requests"].get("BatchDisassociateClientDeviceFromCoreDevice", 0))
 
-    def until(self, reached: Callable[[Mapping[str, Any]], bool], program: Program | None = None) -> bool:
+    def wait_until(self, condition: Callable[[Mapping[str, Any]], bool], program: Program | None = None) -> bool:
         """Wait until its counters are so; False when the program ended before that."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while time.monotonic() < end:
-            if reached(self.ask("counters")):
+            if condition(self.query("counters")):
                 return True
             if program is not None and program.process.poll() is not None:
                 return False
             time.sleep(0.01)
-        raise AssertionError(f"this was never reached; the simulator saw {self.ask('counters')}")
+        raise AssertionError(f"this was never reached; the simulator saw {self.query('counters')}")
 
 
-def powerless() -> None:
+def drop_privileges() -> None:
     """Before a program starts: let permissions bind it even if it is root's."""
     if os.geteuid() == 0:
         libc = ctypes.CDLL(None, use_errno=True)

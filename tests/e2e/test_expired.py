@@ -8,64 +8,68 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.e2e.journals import assert_agreement
-from tests.e2e.support import Program, Simulator, asyncgg, environment
+from tests.e2e.journals import assert_consistent
+from tests.e2e.support import Program, SimulatorProcess, program_environment, run_asyncgg
 
 OPTIONS = {"cores": 60, "things": 10, "rate": "inf", "latency_ms": 50}
 
 
-def _credentials(home: Path, key: str) -> dict[str, str]:
+def _write_credentials(home: Path, key: str) -> dict[str, str]:
     """Write the file; the environment that names it, without any other credentials."""
     path = home / "credentials"
     new = path.with_suffix(".new")
     new.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = secret-of-{key}\n")
     new.replace(path)
-    variables = environment(home, AWS_SHARED_CREDENTIALS_FILE=str(path))
+    variables = program_environment(home, AWS_SHARED_CREDENTIALS_FILE=str(path))
     return {name: value for name, value in variables.items() if "ACCESS_KEY" not in name}
 
 
-def _begin(simulator: Simulator, home: Path) -> Program:
+def _start_run(simulator: SimulatorProcess, home: Path) -> Program:
     return Program(
-        *("disassociate", simulator.manifest(), "--yes", "--json", "--journal", "run.journal"),
+        *("disassociate", simulator.write_manifest(), "--yes", "--json", "--journal", "run.journal"),
         *("--endpoint-url", simulator.url, "--rate", 40),
         home=home,
-        env=_credentials(home, "OLDKEY"),
+        env=_write_credentials(home, "OLDKEY"),
     )
 
 
 def test_new_credentials_are_picked_up(tmp_path: Path) -> None:
     """When the file holds new credentials by the time the old ones expire, the run goes on with them by itself."""
-    with Simulator(tmp_path, **OPTIONS) as simulator:
-        fleet = simulator.associated()
-        with _begin(simulator, tmp_path) as program:
-            simulator.until(lambda seen: seen["admitted"] >= 5)
-            _credentials(tmp_path, "NEWKEY")
-            simulator.tell("faults", faults=["expired-token@OLD*"])
+    with SimulatorProcess(tmp_path, **OPTIONS) as simulator:
+        fleet = simulator.associations()
+        with _start_run(simulator, tmp_path) as program:
+            simulator.wait_until(lambda seen: seen["admitted"] >= 5)
+            _write_credentials(tmp_path, "NEWKEY")
+            simulator.configure("faults", faults=["expired-token@OLD*"])
             ended = program.wait()
-        assert ended.code == 0, ended.told()
-        assert simulator.ask("counters")["codes"].get("ExpiredTokenException", 0) > 0, "nothing expired"
-        assert_agreement(tmp_path / "run.journal", simulator, fleet)
-        assert simulator.resent() == set()
+        assert ended.code == 0, ended.describe()
+        assert simulator.query("counters")["codes"].get("ExpiredTokenException", 0) > 0, "nothing expired"
+        assert_consistent(tmp_path / "run.journal", simulator, fleet)
+        assert simulator.resent_after_success() == set()
     assert "secret-of" not in ended.out + ended.err
 
 
 def test_without_new_credentials_the_run_ends_resumable(tmp_path: Path) -> None:
     """When the source still gives the expired ones: exit 5, one sentence, and resume goes on once there are others."""
-    with Simulator(tmp_path, **OPTIONS) as simulator:
-        fleet = simulator.associated()
-        with _begin(simulator, tmp_path) as program:
-            simulator.until(lambda seen: seen["admitted"] >= 5)
-            simulator.tell("faults", faults=["expired-token@OLD*"])
+    with SimulatorProcess(tmp_path, **OPTIONS) as simulator:
+        fleet = simulator.associations()
+        with _start_run(simulator, tmp_path) as program:
+            simulator.wait_until(lambda seen: seen["admitted"] >= 5)
+            simulator.configure("faults", faults=["expired-token@OLD*"])
             ended = program.wait()
-        assert ended.code == 5, ended.told()
+        assert ended.code == 5, ended.describe()
         assert ended.summary["state"] == "aborted"
         assert ended.summary["things"]["pending"] > 0
-        assert re.search("still gives the same ones; .*aws sso login", ended.err), ended.told()
+        assert re.search("still gives the same ones; .*aws sso login", ended.err), ended.describe()
         assert "asyncgg resume" in ended.err
-        again = asyncgg("resume", "run.journal", "--yes", home=tmp_path, env=_credentials(tmp_path, "OLDKEY"))
-        assert again.code == 5, again.told()
-        resumed = asyncgg("resume", "run.journal", "--yes", home=tmp_path, env=_credentials(tmp_path, "NEWKEY"))
-        assert resumed.code == 0, resumed.told()
-        assert_agreement(tmp_path / "run.journal", simulator, fleet)
-        assert simulator.resent() == set()
+        second = run_asyncgg(
+            "resume", "run.journal", "--yes", home=tmp_path, env=_write_credentials(tmp_path, "OLDKEY")
+        )
+        assert second.code == 5, second.describe()
+        resumed = run_asyncgg(
+            "resume", "run.journal", "--yes", home=tmp_path, env=_write_credentials(tmp_path, "NEWKEY")
+        )
+        assert resumed.code == 0, resumed.describe()
+        assert_consistent(tmp_path / "run.journal", simulator, fleet)
+        assert simulator.resent_after_success() == set()
     assert "secret-of" not in ended.out + ended.err

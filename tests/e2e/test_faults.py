@@ -6,32 +6,32 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
-from benchmarks.faults import EVERY
-from tests.e2e.journals import assert_agreement
-from tests.e2e.support import Simulator, asyncgg
+from benchmarks.faults import ALL_FAULTS
+from tests.e2e.journals import assert_consistent
+from tests.e2e.support import SimulatorProcess, run_asyncgg
 
 
-def _run(home: Path) -> None:
+def _run_with_all_faults(home: Path) -> None:
     options = {"cores": 120, "things": 100, "latency_ms": 20, "rate": "inf", "seed": 7}
-    with Simulator(home, *EVERY, **options) as simulator:
-        fleet = simulator.associated()
-        manifest, journal = simulator.manifest(), home / "run.journal"
+    with SimulatorProcess(home, *ALL_FAULTS, **options) as simulator:
+        fleet = simulator.associations()
+        manifest, journal = simulator.write_manifest(), home / "run.journal"
         connection = ["--endpoint-url", simulator.url, "--rate", 400, "--request-timeout", "1s"]
-        ended = asyncgg("disassociate", manifest, "--yes", "--json", "--journal", journal, *connection, home=home)
-        assert ended.code == 0, ended.told()
-        assert_agreement(journal, simulator, fleet)
-        struck = {spec.partition("=")[0].partition(":")[0] for spec in simulator.ask("counters")["faults"]}
-        sent = simulator.sent()
+        ended = run_asyncgg("disassociate", manifest, "--yes", "--json", "--journal", journal, *connection, home=home)
+        assert ended.code == 0, ended.describe()
+        assert_consistent(journal, simulator, fleet)
+        injected = {spec.partition("=")[0].partition(":")[0] for spec in simulator.query("counters")["faults"]}
+        sent = simulator.request_count()
     summary = ended.summary
     assert summary["state"] == "complete"
     assert summary["things"]["disassociated"] == summary["things"]["total"] == len(fleet) == 12_000
-    assert {"500", "500-after", "reset-before", "reset-after", "garbage", "entry"} <= struck, "too tame"
+    assert {"500", "500-after", "reset-before", "reset-after", "garbage", "entry"} <= injected, "too tame"
     assert summary["requests"]["sent"] == sent
     # 5 failing entries of 100 need a second request for nearly each core, and some a third.
     assert sent <= 4 * summary["requests"]["minimum"], f"{sent} requests"
 
 
-STORIES = {"faults": _run}
+STORIES = {"faults": _run_with_all_faults}
 
 
 def test_a_run_with_every_fault_ends_complete(stories: Mapping[str, Future[None]]) -> None:

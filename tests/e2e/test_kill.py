@@ -21,43 +21,43 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.journals import CLAIMED, DONE, PENDING, assert_agreement, imported, states
-from tests.e2e.support import Pair, Program, Simulator, asyncgg
+from tests.e2e.journals import CLAIMED, DONE, PENDING, assert_consistent, is_import_finished, thing_states
+from tests.e2e.support import Pair, Program, SimulatorProcess, run_asyncgg
 
 SEEDS = (1, 2)
 KILLS = 6
 """Of each story, while things are pending; one in the import and one in the closing phase come on top."""
-BLIND_KILLS = 5
+RANDOM_KILLS = 5
 OPTIONS = {"cores": 110, "things": 20, "latency_ms": 40, "rate": "inf", "missing_things": 30, "missing_cores": 2}
 
 
 @dataclass
-class Told:
+class KillReport:
     """What a story came to."""
 
     kills: int = 0
-    midway: int = 0
+    partial_kills: int = 0
     """Kills that found things both done and pending."""
-    hit_import: bool = False
-    hit_close: int = 0
+    killed_in_import: bool = False
+    killed_in_close: int = 0
     in_flight: set[Pair] = field(default_factory=set)
     """Claimed at some kill."""
 
 
-class Story:
+class KillScenario:
     """One journal and the service it is run against."""
 
-    def __init__(self, home: Path, seed: int, simulator: Simulator) -> None:
+    def __init__(self, home: Path, seed: int, simulator: SimulatorProcess) -> None:
         self.home, self.simulator = home, simulator
-        self.dice = random.Random(seed)
+        self.rng = random.Random(seed)
         self.journal = home / "run.journal"
-        self.manifest = simulator.manifest()
-        self.fleet = simulator.associated()
+        self.manifest = simulator.write_manifest()
+        self.fleet = simulator.associations()
         rows = self.manifest.read_text().splitlines()[1:]
-        self.ghosts = {(core, thing) for core, thing in (row.split(",") for row in rows)} - self.fleet
-        self.told = Told()
+        self.nonexistent = {(core, thing) for core, thing in (row.split(",") for row in rows)} - self.fleet
+        self.report = KillReport()
 
-    def go_on(self) -> Program:
+    def start_or_resume(self) -> Program:
         """The command that the journal's state calls for."""
         if not self.journal.exists():
             return Program(
@@ -67,20 +67,20 @@ class Story:
             )
         return Program("resume", self.journal, "--yes", "--json", home=self.home)
 
-    def killed(self, program: Program) -> None:
+    def kill(self, program: Program) -> None:
         """Kill it and note what it left."""
         program.kill()
         program.wait()
-        self.told.kills += 1
-        if self.journal.exists() and imported(self.journal):
-            found = states(self.journal)
-            self.told.in_flight |= {pair for pair, state in found.items() if state == CLAIMED}
-            self.told.midway += {DONE, PENDING} <= set(found.values())
+        self.report.kills += 1
+        if self.journal.exists() and is_import_finished(self.journal):
+            recorded = thing_states(self.journal)
+            self.report.in_flight |= {pair for pair, state in recorded.items() if state == CLAIMED}
+            self.report.partial_kills += {DONE, PENDING} <= set(recorded.values())
         elif self.journal.exists():  # the message of `resume` says: delete it and start again
-            refused = asyncgg("resume", self.journal, "--yes", home=self.home)
-            assert refused.code == 2, refused.told()
+            refused = run_asyncgg("resume", self.journal, "--yes", home=self.home)
+            assert refused.code == 2, refused.describe()
             assert "import was not finished" in refused.err
-            assert self.simulator.sent() == 0
+            assert self.simulator.request_count() == 0
             self.journal.unlink()
             self.journal.with_name("run.journal-journal").unlink(missing_ok=True)
 
@@ -89,7 +89,7 @@ class Story:
         reading, writing = os.pipe()
         with (
             os.fdopen(reading, "rb") as stdin,
-            os.fdopen(writing, "wb") as half,
+            os.fdopen(writing, "wb") as first_half,
             Program(
                 *("disassociate", "-", "--yes", "--journal", self.journal, "--endpoint-url", self.simulator.url),
                 home=self.home,
@@ -97,97 +97,101 @@ class Story:
             ) as program,
         ):
             text = self.manifest.read_bytes()
-            half.write(text[: len(text) // 2])
-            half.flush()
+            first_half.write(text[: len(text) // 2])
+            first_half.flush()
             while not self.journal.exists() or self.journal.stat().st_size < 4096:
                 assert program.process.poll() is None
                 time.sleep(0.005)
-            self.killed(program)
-        self.told.hit_import = not self.journal.exists()
+            self.kill(program)
+        self.report.killed_in_import = not self.journal.exists()
 
     def kill_midway(self) -> None:
         """Kill it some requests further on."""
-        target = self.simulator.sent() + self.dice.randint(1, 16)
-        with self.go_on() as program:
-            self.simulator.until(lambda seen: seen["admitted"] >= target, program)
-            time.sleep(self.dice.uniform(0, 0.03))
-            self.killed(program)
+        target = self.simulator.request_count() + self.rng.randint(1, 16)
+        with self.start_or_resume() as program:
+            self.simulator.wait_until(lambda seen: seen["admitted"] >= target, program)
+            time.sleep(self.rng.uniform(0, 0.03))
+            self.kill(program)
 
     def kill_close(self) -> None:
         """Kill it when the service has answered everything, before or while or after the journal is closed."""
-        with self.go_on() as program:
-            self.simulator.until(lambda seen: seen["disassociated"] == len(self.fleet), program)
-            time.sleep(self.dice.uniform(0, 0.1))
-            self.told.hit_close += program.process.poll() is None
-            self.killed(program)
+        with self.start_or_resume() as program:
+            self.simulator.wait_until(lambda seen: seen["disassociated"] == len(self.fleet), program)
+            time.sleep(self.rng.uniform(0, 0.1))
+            self.report.killed_in_close += program.process.poll() is None
+            self.kill(program)
 
-    def kill_blindly(self) -> None:
+    def kill_at_random_time(self) -> None:
         """Kill it at any time after its start, the start itself included."""
-        with self.go_on() as program:
-            time.sleep(self.dice.uniform(0.2, 2.0))
-            self.killed(program)
+        with self.start_or_resume() as program:
+            time.sleep(self.rng.uniform(0.2, 2.0))
+            self.kill(program)
 
-    def conclude(self) -> None:
+    def finish_and_compare(self) -> None:
         """Let it end, and compare journal and service."""
-        with self.go_on() as program:
+        with self.start_or_resume() as program:
             ended = program.wait()
-        assert ended.code == 3, ended.told()  # the ghosts fail
+        assert ended.code == 3, ended.describe()  # the ghosts fail
         assert ended.summary["things"]["pending"] == 0
-        assert_agreement(self.journal, self.simulator, self.fleet, self.ghosts, unclear=self.told.in_flight)
-        assert self.simulator.resent() <= self.told.in_flight
+        assert_consistent(self.journal, self.simulator, self.fleet, self.nonexistent, ambiguous=self.report.in_flight)
+        assert self.simulator.resent_after_success() <= self.report.in_flight
 
 
-def _tell(home: Path, seed: int) -> Told:
-    with Simulator(home, seed=seed, **OPTIONS) as simulator:
-        story = Story(home, seed, simulator)
-        story.kill_import()
+def _run_scenario(home: Path, seed: int) -> KillReport:
+    with SimulatorProcess(home, seed=seed, **OPTIONS) as simulator:
+        scenario = KillScenario(home, seed, simulator)
+        scenario.kill_import()
         for _ in range(KILLS):
-            story.kill_midway()
-        story.kill_close()
-        story.conclude()
-        return story.told
+            scenario.kill_midway()
+        scenario.kill_close()
+        scenario.finish_and_compare()
+        return scenario.report
 
 
-def _tell_blindly(home: Path, seed: int) -> Told:
-    with Simulator(home, seed=seed, **OPTIONS) as simulator:
-        story = Story(home, seed, simulator)
-        for _ in range(BLIND_KILLS):
-            story.kill_blindly()
-        story.conclude()
-        return story.told
+def _run_random_scenario(home: Path, seed: int) -> KillReport:
+    with SimulatorProcess(home, seed=seed, **OPTIONS) as simulator:
+        scenario = KillScenario(home, seed, simulator)
+        for _ in range(RANDOM_KILLS):
+            scenario.kill_at_random_time()
+        scenario.finish_and_compare()
+        return scenario.report
 
 
-STORIES = {"blind": partial(_tell_blindly, seed=99)} | {f"killed-{seed}": partial(_tell, seed=seed) for seed in SEEDS}
+STORIES = {"blind": partial(_run_random_scenario, seed=99)} | {
+    f"killed-{seed}": partial(_run_scenario, seed=seed) for seed in SEEDS
+}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_killed_again_and_again(stories: Mapping[str, Future[Told]], seed: int) -> None:
+def test_killed_again_and_again(stories: Mapping[str, Future[KillReport]], seed: int) -> None:
     """After kills in the import, in mid-run and at the end, resume brings journal and service to the same truth."""
-    told = stories[f"killed-{seed}"].result()
-    assert told.hit_import
-    assert told.kills == KILLS + 2
-    assert told.midway >= KILLS // 2, "too few kills hit a run in its midst"
+    report = stories[f"killed-{seed}"].result()
+    assert report.killed_in_import
+    assert report.kills == KILLS + 2
+    assert report.partial_kills >= KILLS // 2, "too few kills hit a run in its midst"
 
 
-def test_killed_at_any_time(stories: Mapping[str, Future[Told]]) -> None:
+def test_killed_at_any_time(stories: Mapping[str, Future[KillReport]]) -> None:
     """The same holds for kills at moments that know nothing of the run."""
-    assert stories["blind"].result().kills == BLIND_KILLS
+    assert stories["blind"].result().kills == RANDOM_KILLS
 
 
-def test_the_closing_phase_was_hit(stories: Mapping[str, Future[Told]]) -> None:
+def test_the_closing_phase_was_hit(stories: Mapping[str, Future[KillReport]]) -> None:
     """At least one story was killed between its last answer and its process's end."""
-    assert sum(stories[f"killed-{seed}"].result().hit_close for seed in SEEDS) >= 1
+    assert sum(stories[f"killed-{seed}"].result().killed_in_close for seed in SEEDS) >= 1
 
 
 @pytest.mark.parametrize("command", [("status",), ("report",), ("resume", "--yes")])
 def test_killed_between_two_journal_modes(command: tuple[str, ...], tmp_path: Path) -> None:
     """A rollback journal that a kill left beside the file is rolled back by whatever command comes first."""
-    with Simulator(tmp_path, cores=3, things=200, rate="inf", latency_ms=0) as simulator:
+    with SimulatorProcess(tmp_path, cores=3, things=200, rate="inf", latency_ms=0) as simulator:
         whole, journal = tmp_path / "whole.journal", tmp_path / "run.journal"
         limits = ["--endpoint-url", simulator.url, "--deadline", "1ms"]
-        begun = asyncgg("disassociate", simulator.manifest(), "--yes", "--journal", whole, *limits, home=tmp_path)
-        assert begun.code == 10, begun.told()
-        before = states(whole)
+        first_run = run_asyncgg(
+            "disassociate", simulator.write_manifest(), "--yes", "--journal", whole, *limits, home=tmp_path
+        )
+        assert first_run.code == 10, first_run.describe()
+        before = thing_states(whole)
         with closing(sqlite3.connect(whole, isolation_level=None)) as connection:
             connection.execute("PRAGMA cache_size = 1")  # so that changed pages reach the file before the commit
             connection.execute("BEGIN IMMEDIATE")
@@ -198,11 +202,11 @@ def test_killed_between_two_journal_modes(command: tuple[str, ...], tmp_path: Pa
             shutil.copy(tmp_path / "whole.journal-journal", tmp_path / "run.journal-journal")
             connection.execute("ROLLBACK")
         assert journal.stat().st_size > whole.stat().st_size, "nothing to roll back"
-        ended = asyncgg(command[0], journal, *command[1:], home=tmp_path)
-    assert "error" not in ended.err, ended.told()
-    after = states(journal)
+        ended = run_asyncgg(command[0], journal, *command[1:], home=tmp_path)
+    assert "error" not in ended.err, ended.describe()
+    after = thing_states(journal)
     if command[0] == "resume":
-        assert ended.code == 10, ended.told()
+        assert ended.code == 10, ended.describe()
     else:
         assert after == before
     assert set(after) == set(before)

@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
-from benchmarks.memory import LIMIT_MB, peak, write_manifest
-from tests.e2e.support import environment
+from benchmarks.memory import LIMIT_MB, peak_memory_mb, write_manifest
+from tests.e2e.support import program_environment
 
 SMALL, LARGE = 100_000, 300_000
 BYTES_PER_THING = 200
 """Growth allowed: SQLite's page cache fills up to its fixed size; two strings in a tuple and a set would take more."""
 
 
-def _peaks(home: Path) -> tuple[float, float]:
+def _measure_peaks(home: Path) -> tuple[float, float]:
     small, large = (
-        peak(
+        peak_memory_mb(
             [sys.executable, "-m", "asyncgg", "plan", str(write_manifest(home / "fleet.csv", things))],
-            env=environment(home, AWS_ENDPOINT_URL="http://127.0.0.1:9"),
+            env=program_environment(home, AWS_ENDPOINT_URL="http://127.0.0.1:9"),
             cwd=home,
         )
         for things in (SMALL, LARGE)
@@ -27,7 +27,7 @@ def _peaks(home: Path) -> tuple[float, float]:
     return small, large
 
 
-STORIES = {"memory": _peaks}
+STORIES = {"memory": _measure_peaks}
 
 
 def test_memory_does_not_grow_with_the_manifest(stories: Mapping[str, Future[tuple[float, float]]]) -> None:

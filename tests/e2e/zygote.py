@@ -18,21 +18,21 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
-from tests.e2e.support import Ended, environment, powerless
+from tests.e2e.support import ProgramResult, drop_privileges, program_environment
 
 
-class Zygote:
+class ForkServer:
     """One of them, seen from the test; use it as a block. What it starts is bound by permissions."""
 
     def __init__(self, home: Path) -> None:
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.e2e.zygote"],
-            env=environment(home),
+            env=program_environment(home),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            preexec_fn=powerless,
+            preexec_fn=drop_privileges,
         )
 
     def __enter__(self) -> Self:
@@ -41,10 +41,10 @@ class Zygote:
     def __exit__(self, *_: object) -> None:
         self._process.communicate(timeout=30)
 
-    def run(self, arguments: Sequence[str], folder: Path, env: Mapping[str, str], stdin: Path) -> Ended:
+    def run(self, arguments: Sequence[str], folder: Path, env: Mapping[str, str], stdin: Path) -> ProgramResult:
         """`asyncgg ARGUMENTS...` in `folder`, to its end."""
         out, err = (folder.parent / f"{folder.name}.{name}" for name in ("out", "err"))
-        order = {
+        request = {
             "arguments": list(arguments),
             "folder": str(folder),
             "env": dict(env),
@@ -53,22 +53,22 @@ class Zygote:
         with self._lock:
             assert self._process.stdin is not None
             assert self._process.stdout is not None
-            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
             code = int(self._process.stdout.readline())
-        return Ended(code, out.read_text(), err.read_text())
+        return ProgramResult(code, out.read_text(), err.read_text())
 
 
-def _become(order: Mapping[str, Any]) -> int:
+def _run_command(request: Mapping[str, Any]) -> int:
     """Be the command, in the child."""
     modes = (os.O_RDONLY, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    for number, (path, mode) in enumerate(zip(order["streams"], modes, strict=True)):
+    for number, (path, mode) in enumerate(zip(request["streams"], modes, strict=True)):
         os.dup2(os.open(path, mode, 0o644), number)
     sys.stdin = os.fdopen(0)
     os.environ.clear()
-    os.environ.update(order["env"])
-    os.chdir(order["folder"])
-    sys.argv = ["asyncgg", *order["arguments"]]
+    os.environ.update(request["env"])
+    os.chdir(request["folder"])
+    sys.argv = ["asyncgg", *request["arguments"]]
     code = int(import_module("asyncgg.cli").main())
     gc.collect()  # what was not closed speaks up now
     sys.stdout.flush()
@@ -85,7 +85,7 @@ def _serve() -> None:
         if not child:
             code = 255
             try:
-                code = _become(json.loads(line))
+                code = _run_command(json.loads(line))
             finally:
                 os._exit(code)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")

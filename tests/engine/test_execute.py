@@ -13,14 +13,14 @@ from asyncgg.settings import Settings
 from asyncgg.simulator.config import SimulatorConfig
 from asyncgg.simulator.direct import InProcessTransport
 from asyncgg.simulator.service import Service
-from tests.engine.support import journal_of
+from tests.engine.support import create_journal
 
 
 @pytest.mark.parametrize("rounds", range(6))
 async def test_cancelled_while_it_opens_it_leaves_no_lock(tmp_path: Path, rounds: int) -> None:
     """Cancelled while the journal is being opened, the same program can run it at once."""
     service = Service(SimulatorConfig(cores=2, things=10, latency_ms=0.0))
-    journal_of(tmp_path / "j", list(service.fleet_spec.pairs()))
+    create_journal(tmp_path / "j", list(service.fleet_spec.pairs()))
     settings, transport = Settings(rate=100.0), InProcessTransport(service)
     first = asyncio.create_task(execute(tmp_path / "j", settings, transport=transport))
     for _ in range(rounds):

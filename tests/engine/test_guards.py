@@ -9,9 +9,9 @@ from asyncgg.engine import AbortRules
 from asyncgg.model import Operation, RunState
 
 
-def throttle(guards: AbortRules, *times: float) -> list[str]:
+def stop_reasons(rules: AbortRules, *times: float) -> list[str]:
     """The reasons to stop that throttles at these times give."""
-    stops = [guards.record_reply(ReplyVerdict.THROTTLED, "core", "slow down", time) for time in times]
+    stops = [rules.record_reply(ReplyVerdict.THROTTLED, "core", "slow down", time) for time in times]
     assert all(stop is None or stop.state is RunState.ABORTED for stop in stops)
     return [stop.message for stop in stops if stop]
 
@@ -22,8 +22,8 @@ def test_patience_counts_when_the_service_asks_for_long_pauses(pause: float) -> 
     guards = AbortRules(stall_timeout=240.0)
     ended = max(240.0, 4 * pause)
     before = [number * pause for number in range(2000) if number * pause < ended]
-    assert throttle(guards, *before) == []
-    assert throttle(guards, ended) == [
+    assert stop_reasons(guards, *before) == []
+    assert stop_reasons(guards, ended) == [
         f"throttled {len(before) + 1} times in {ended:.0f} s, nothing accepted: others use up the quota"
     ]
 
@@ -31,15 +31,15 @@ def test_patience_counts_when_the_service_asks_for_long_pauses(pause: float) -> 
 def test_an_accepted_request_renews_the_patience() -> None:
     """One accepted request, and the time without one begins anew."""
     guards = AbortRules(stall_timeout=10.0)
-    assert throttle(guards, *range(10)) == []
+    assert stop_reasons(guards, *range(10)) == []
     assert guards.record_reply(ReplyVerdict.ACCEPTED, "core", "", 9.5) is None
-    assert throttle(guards, *range(11, 21)) == []
-    assert len(throttle(guards, 21.0)) == 1
+    assert stop_reasons(guards, *range(11, 21)) == []
+    assert len(stop_reasons(guards, 21.0)) == 1
 
 
 def test_a_sleep_is_no_patience() -> None:
     """Two throttles with an hour between them, in which the machine slept, say nothing of the service."""
-    assert throttle(AbortRules(stall_timeout=300.0), 0.0, 3600.0) == []
+    assert stop_reasons(AbortRules(stall_timeout=300.0), 0.0, 3600.0) == []
 
 
 @pytest.mark.parametrize("operation", Operation)

@@ -19,7 +19,7 @@ from asyncgg.engine import EngineOptions, StopReason
 from asyncgg.model import RunState, ThingState
 from asyncgg.simulator.config import SimulatorConfig
 from asyncgg.testing import VirtualLoop, run_virtual
-from tests.engine.support import Bench
+from tests.engine.support import EngineHarness
 
 FINAL = {ThingState.DISASSOCIATED, ThingState.FAILED}
 
@@ -65,16 +65,16 @@ def test_every_thing_ends_with_exactly_one_outcome(
     """Whatever the faults: one outcome a thing, told once; never over 100 entries, the bounds, or the rate."""
 
     async def scenario(folder: Path) -> None:
-        bench = Bench(folder / "j", config)
+        harness = EngineHarness(folder / "j", config)
         options = EngineOptions(concurrency, per_core, RetryPolicy(max_attempts=attempts))
-        result = await bench.start(rate=rate, burst=burst, adaptive=False, options=options)
+        result = await harness.start(rate=rate, burst=burst, adaptive=False, options=options)
         assert result.state in {RunState.COMPLETE, RunState.PARTIAL}
-        bench.check()
-        bench.check_announced()
-        assert all(row.state in FINAL for row in bench.rows())
-        assert bench.transport.most_in_flight <= concurrency
-        assert bench.service.counters.max_in_flight_per_core <= per_core
-        times = [time for time, _, _ in bench.transport.starts]
+        harness.check_consistent()
+        harness.check_reported_outcomes()
+        assert all(row.state in FINAL for row in harness.outcome_rows())
+        assert harness.transport.max_in_flight <= concurrency
+        assert harness.service.counters.max_in_flight_per_core <= per_core
+        times = [time for time, _, _ in harness.transport.starts]
         for first, last in itertools.combinations(range(0, len(times), max(1, len(times) // 30)), 2):
             assert last - first + 1 <= rate * (times[last] - times[first]) + burst + 1e-6
 
@@ -82,7 +82,7 @@ def test_every_thing_ends_with_exactly_one_outcome(
         run_virtual(scenario(Path(folder)))
 
 
-CUT = SimulatorConfig(
+FAULTY_CONFIG = SimulatorConfig(
     cores=3,
     things=150,
     missing_cores=1,
@@ -101,64 +101,66 @@ def moments() -> list[tuple[float, int]]:
     ]
 
 
-async def cut(bench: Bench, moment: tuple[float, int], act: Callable[[asyncio.Task[object]], object]) -> None:
+async def run_and_interrupt(
+    harness: EngineHarness, moment: tuple[float, int], action: Callable[[asyncio.Task[object]], object]
+) -> None:
     """Start the run and do `act` to it at `moment`."""
-    task: asyncio.Task[object] = asyncio.ensure_future(bench.start(rate=100.0, burst=3.0))
+    task: asyncio.Task[object] = asyncio.ensure_future(harness.start(rate=100.0, burst=3.0))
     loop = asyncio.get_running_loop()
 
-    def later(rounds: int) -> None:
+    def run_after_rounds(rounds: int) -> None:
         if task.done():
             return
         if rounds:
-            loop.call_soon(later, rounds - 1)
+            loop.call_soon(run_after_rounds, rounds - 1)
         else:
-            act(task)
+            action(task)
 
-    loop.call_later(moment[0], later, moment[1])
+    loop.call_later(moment[0], run_after_rounds, moment[1])
     with contextlib.suppress(asyncio.CancelledError):
         await task
 
 
-def with_bench(scenario: Callable[[Bench], object]) -> None:
+def run_scenario(scenario: Callable[[EngineHarness], object]) -> None:
     """Run a scenario on a fresh bench of `CUT`."""
 
     async def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            await scenario(Bench(Path(folder) / "j", CUT))  # type: ignore[misc]  # scenarios are coroutines
+            await scenario(EngineHarness(Path(folder) / "j", FAULTY_CONFIG))  # type: ignore[misc]  # scenarios are coroutines
 
     run_virtual(main())
 
 
-def finish_and_compare(bench: Bench) -> None:
+def assert_completed(harness: EngineHarness) -> None:
     """After the last start: everything final and true."""
-    bench.check()
-    rows = bench.rows()
+    harness.check_consistent()
+    rows = harness.outcome_rows()
     assert all(row.state in FINAL for row in rows)
-    assert {(row.core, row.thing) for row in rows if row.state is ThingState.FAILED} <= missing(bench)
-    assert not bench.associated()
+    assert {(row.core, row.thing) for row in rows if row.state is ThingState.FAILED} <= nonexistent_pairs(harness)
+    assert not harness.associations()
 
 
-def missing(bench: Bench) -> set[tuple[str, str]]:
+def nonexistent_pairs(harness: EngineHarness) -> set[tuple[str, str]]:
     """Pairs of the manifest that never existed."""
-    existed = {(core, thing) for core, things in bench.service.fleet_spec.things.items() for thing in things}
-    return set(bench.pairs) - existed
+    existing = {(core, thing) for core, things in harness.service.fleet_spec.things.items() for thing in things}
+    return set(harness.pairs) - existing
 
 
 class _SteppedLoop(VirtualLoop):
     """Virtual time that does something before one of its rounds."""
 
     rounds = 0
-    at = -1
-    act: Callable[[], object]
+    action_round = -1
+    action: Callable[[], object]
 
     def _run_once(self) -> None:
         self.rounds += 1
-        if self.rounds == self.at:
-            self.act()
+        if self.rounds == self.action_round:
+            self.action()
         super()._run_once()  # type: ignore[misc]  # asyncio's own, not in its typing
 
 
-SMALL = SimulatorConfig(
+SMALL_CONFIG = SimulatorConfig(
     cores=2,
     things=4,
     missing_cores=1,
@@ -173,19 +175,19 @@ def test_cancelled_at_every_await() -> None:
     is consistent at once, and the next start completes the run."""
 
     async def scenario(folder: Path, number: int) -> bool:
-        bench = Bench(folder / "j", SMALL)
-        task = asyncio.ensure_future(bench.start(rate=100.0, burst=3.0))
+        harness = EngineHarness(folder / "j", SMALL_CONFIG)
+        task = asyncio.ensure_future(harness.start(rate=100.0, burst=3.0))
         loop = asyncio.get_running_loop()
         assert isinstance(loop, _SteppedLoop)
-        loop.act, loop.at = task.cancel, loop.rounds + number
+        loop.action, loop.action_round = task.cancel, loop.rounds + number
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        loop.at = -1
-        cut_short = task.cancelled()
-        bench.check()
-        await bench.start(rate=100.0, burst=3.0)
-        finish_and_compare(bench)
-        return cut_short
+        loop.action_round = -1
+        was_cancelled = task.cancelled()
+        harness.check_consistent()
+        await harness.start(rate=100.0, burst=3.0)
+        assert_completed(harness)
+        return was_cancelled
 
     number = 0
     missed = 0
@@ -201,21 +203,21 @@ def test_stopped_at_every_moment(millis: float) -> None:
     """Stopped anywhere, nothing more is sent, what is in flight ends with its outcome, and a resume completes."""
     for rounds in range(6):
 
-        async def scenario(bench: Bench, rounds: int = rounds) -> None:
+        async def scenario(harness: EngineHarness, rounds: int = rounds) -> None:
             def stop(_: asyncio.Task[object]) -> None:
-                assert bench.engine is not None
-                bench.engine.stop(StopReason(RunState.INTERRUPTED, "test"))
-                told.append(len(bench.transport.starts))
+                assert harness.engine is not None
+                harness.engine.stop(StopReason(RunState.INTERRUPTED, "test"))
+                sent_counts.append(len(harness.transport.starts))
 
-            told: list[int] = []
-            await cut(bench, (millis, rounds), stop)
-            if told:
-                assert len(bench.transport.starts) == told[0], "something was sent after the stop"
-            bench.check()
-            await bench.start(rate=100.0, burst=3.0)
-            finish_and_compare(bench)
+            sent_counts: list[int] = []
+            await run_and_interrupt(harness, (millis, rounds), stop)
+            if sent_counts:
+                assert len(harness.transport.starts) == sent_counts[0], "something was sent after the stop"
+            harness.check_consistent()
+            await harness.start(rate=100.0, burst=3.0)
+            assert_completed(harness)
 
-        with_bench(scenario)
+        run_scenario(scenario)
 
 
 @pytest.mark.parametrize("millis", sorted({m for m, _ in moments()}))
@@ -224,34 +226,34 @@ def test_killed_at_every_moment(millis: float) -> None:
     sent again."""
     for rounds in range(6):
 
-        async def scenario(bench: Bench, rounds: int = rounds) -> None:
-            image = bench.path.with_name("image")
-            flying: set[tuple[str, str]] = set()
+        async def scenario(harness: EngineHarness, rounds: int = rounds) -> None:
+            image = harness.path.with_name("image")
+            in_flight: set[tuple[str, str]] = set()
 
             def kill(task: asyncio.Task[object]) -> None:
                 for ending in ("", "-wal"):
-                    source = bench.path.with_name(bench.path.name + ending)
+                    source = harness.path.with_name(harness.path.name + ending)
                     if source.exists():
                         shutil.copy(source, image.with_name(image.name + ending))
-                assert bench.engine is not None
-                for batch in bench.engine._in_flight.values():
-                    flying.update((batch.core, thing) for thing in batch.things)
+                assert harness.engine is not None
+                for batch in harness.engine._in_flight.values():
+                    in_flight.update((batch.core, thing) for thing in batch.things)
                 task.cancel()
 
-            await cut(bench, (millis, rounds), kill)
+            await run_and_interrupt(harness, (millis, rounds), kill)
             if image.exists():
                 for ending in ("", "-wal", "-shm"):
-                    bench.path.with_name(bench.path.name + ending).unlink(missing_ok=True)
+                    harness.path.with_name(harness.path.name + ending).unlink(missing_ok=True)
                     if (copy := image.with_name(image.name + ending)).exists():
-                        copy.rename(bench.path.with_name(bench.path.name + ending))
-            done = {(row.core, row.thing) for row in bench.rows(ThingState.DISASSOCIATED)}
-            begun = len(bench.transport.starts)
-            await bench.start(rate=100.0, burst=3.0)
-            again = {(core, thing) for _, core, things in bench.transport.starts[begun:] for thing in things}
-            assert not again & done, "a success was sent a second time"
-            finish_and_compare(bench)
+                        copy.rename(harness.path.with_name(harness.path.name + ending))
+            done = {(row.core, row.thing) for row in harness.outcome_rows(ThingState.DISASSOCIATED)}
+            sent_before = len(harness.transport.starts)
+            await harness.start(rate=100.0, burst=3.0)
+            resent = {(core, thing) for _, core, things in harness.transport.starts[sent_before:] for thing in things}
+            assert not resent & done, "a success was sent a second time"
+            assert_completed(harness)
 
-        with_bench(scenario)
+        run_scenario(scenario)
 
 
 def test_expired_credentials_are_refreshed_once() -> None:
@@ -262,20 +264,20 @@ def test_expired_credentials_are_refreshed_once() -> None:
             config = SimulatorConfig(
                 cores=30, things=100, rate=1000.0, burst=100.0, fault=("expired-token@OLD",), latency_ms=50.0
             )
-            bench = Bench(Path(folder) / "j", config)
-            bench.transport.inner.access_key = "OLD"
+            harness = EngineHarness(Path(folder) / "j", config)
+            harness.transport.inner.access_key = "OLD"
             refreshes: list[float] = []
 
             async def refresh() -> None:
                 await asyncio.sleep(0.5)
                 refreshes.append(asyncio.get_running_loop().time())
-                bench.transport.inner.access_key = "NEW"
+                harness.transport.inner.access_key = "NEW"
 
-            bench.transport.on_refresh = refresh
-            result = await bench.start(rate=200.0, burst=20.0)
+            harness.transport.on_refresh = refresh
+            result = await harness.start(rate=200.0, burst=20.0)
             assert result.state is RunState.COMPLETE
             assert len(refreshes) == 1
-            bench.check()
+            harness.check_consistent()
 
     run_virtual(main())
 
@@ -285,12 +287,14 @@ def test_credentials_that_stay_expired_end_the_run() -> None:
 
     async def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            bench = Bench(Path(folder) / "j", SimulatorConfig(cores=5, things=100, fault=("expired-token=100000",)))
-            result = await bench.start()
+            harness = EngineHarness(
+                Path(folder) / "j", SimulatorConfig(cores=5, things=100, fault=("expired-token=100000",))
+            )
+            result = await harness.start()
             assert (result.state, result.is_auth_error) == (RunState.ABORTED, True)
-            assert all(row.state is ThingState.PENDING for row in bench.rows())
-            bench.service.set_faults([])
-            assert (await bench.start()).state is RunState.COMPLETE
-            bench.check()
+            assert all(row.state is ThingState.PENDING for row in harness.outcome_rows())
+            harness.service.set_faults([])
+            assert (await harness.start()).state is RunState.COMPLETE
+            harness.check_consistent()
 
     run_virtual(main())

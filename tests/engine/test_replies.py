@@ -13,13 +13,13 @@ from asyncgg.events import Event
 from asyncgg.journal import JournalWriter
 from asyncgg.model import Accepted, EntryError, ErrorResponse, NoResponse, Reply, RunState
 from asyncgg.ratelimit import FixedRate
-from tests.engine.support import journal_of
+from tests.engine.support import create_journal
 
 TOKEN = "FwoGZXIvYXdzEXAMPLE/token+=="
 CANONICAL = f"The Canonical String should have been\n'POST\nhost:example\nx-amz-security-token:{TOKEN}\n\nhost'"
 
 
-class Answering:
+class FixedReplyTransport:
     """A transport that gives one answer to everything."""
 
     def __init__(self, reply: Reply) -> None:
@@ -52,12 +52,12 @@ def test_words_are_made_fit(said: str, kept: str) -> None:
 @pytest.mark.virtual
 async def test_a_wrong_signature_gives_no_token_away(tmp_path: Path) -> None:
     """AWS's answer to a wrong signature quotes the session token; neither reason, events nor journal repeat it."""
-    path = journal_of(tmp_path / "j", [("core", "thing")])
+    path = create_journal(tmp_path / "j", [("core", "thing")])
     events: list[Event] = []
     journal = JournalWriter(path, threaded=False)
     try:
         await journal.submit(lambda store: store.begin_resume())
-        transport = Answering(ErrorResponse(403, "InvalidSignatureException", CANONICAL))
+        transport = FixedReplyTransport(ErrorResponse(403, "InvalidSignatureException", CANONICAL))
         lane = Lane(transport, FixedRate(10.0))
         result = await Engine(journal, lane, EngineOptions(), [events.append]).run()
     finally:

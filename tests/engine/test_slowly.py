@@ -14,12 +14,12 @@ from asyncgg.errors import UsageError
 from asyncgg.model import RunState, ThingState
 from asyncgg.ratelimit import Ramp, RampPlan
 from asyncgg.simulator.config import SimulatorConfig
-from tests.engine.support import Bench
+from tests.engine.support import EngineHarness
 
 DONE, PENDING = ThingState.DISASSOCIATED, ThingState.PENDING
 
 
-def config(**settings: object) -> SimulatorConfig:
+def make_config(**settings: object) -> SimulatorConfig:
     """A small fleet behind a generous quota."""
     values: dict[str, object] = {"cores": 3, "things": 250, "rate": 1000.0, "burst": 1000.0, "latency_ms": 60.0}
     return SimulatorConfig(**(values | settings))  # type: ignore[arg-type]  # the fields are checked by it
@@ -29,53 +29,53 @@ def config(**settings: object) -> SimulatorConfig:
 @pytest.mark.parametrize("first", [1, 130, 250, 600])
 async def test_a_canary_is_exactly_the_first_things(tmp_path: Path, first: int) -> None:
     """So many go, the first by core and name, no others even when some are sent again; a resume goes on."""
-    bench = Bench(tmp_path / "j", config(fault=("500=30%", "reset-after=20%")))
-    result = await bench.start(options=EngineOptions(limit=first))
+    harness = EngineHarness(tmp_path / "j", make_config(fault=("500=30%", "reset-after=20%")))
+    result = await harness.start(options=EngineOptions(limit=first))
     reason = f"the first {first} things have gone, the others wait"
     assert result == RunResult(RunState.INTERRUPTED, reason, limit_reached=True)
-    rows = bench.rows()
+    rows = harness.outcome_rows()
     assert [row.state for row in rows] == [DONE] * first + [PENDING] * (750 - first)
-    assert len(bench.associated()) == 750 - first
-    bench.check()
-    result = await bench.start()
+    assert len(harness.associations()) == 750 - first
+    harness.check_consistent()
+    result = await harness.start()
     assert result.state is RunState.COMPLETE
-    bench.check()
+    harness.check_consistent()
 
 
 @pytest.mark.virtual
 async def test_a_canary_of_more_than_there_is(tmp_path: Path) -> None:
     """Then it is a whole run, and is told as one."""
-    bench = Bench(tmp_path / "j", config())
-    assert (await bench.start(options=EngineOptions(limit=10_000))).state is RunState.COMPLETE
+    harness = EngineHarness(tmp_path / "j", make_config())
+    assert (await harness.start(options=EngineOptions(limit=10_000))).state is RunState.COMPLETE
 
 
 @pytest.mark.virtual
 async def test_a_ramp_bounds_the_things_of_every_minute(tmp_path: Path) -> None:
     """At 60 a minute, doubled after every 120 done, up to 240, no batch goes before those ahead of it allow."""
-    bench = Bench(tmp_path / "j", config())
+    harness = EngineHarness(tmp_path / "j", make_config())
     plan = RampPlan(base_per_minute=60, factor=2, increase_after=120, maximum_per_minute=240)
-    assert (await bench.start(options=EngineOptions(ramp=plan))).state is RunState.COMPLETE
-    starts = [(time, len(things)) for time, _, things in bench.transport.starts]
+    assert (await harness.start(options=EngineOptions(ramp=plan))).state is RunState.COMPLETE
+    starts = [(time, len(things)) for time, _, things in harness.transport.starts]
     assert max(things for _, things in starts) <= 60
     sent = 0
     for (time, things), (later, _) in pairwise(starts):
         assert later - time >= 60 * things / plan.per_minute(sent) - 1e-6
         sent += things
     assert 240 < starts[-1][0] - starts[0][0] < 420  # 2 + 1 minutes for the first 240 things, the rest at 240 a minute
-    bench.check()
+    harness.check_consistent()
 
 
 @pytest.mark.virtual
 async def test_a_ramp_that_waits_can_be_stopped(tmp_path: Path) -> None:
     """The deadline does not wait for the next thing that a slow ramp allows."""
-    bench = Bench(tmp_path / "j", config())
-    begun = bench.loop.time()
+    harness = EngineHarness(tmp_path / "j", make_config())
+    started_at = harness.loop.time()
     plan = RampPlan(base_per_minute=0.5, factor=1, increase_after=1)
-    result = await bench.start(options=EngineOptions(ramp=plan, deadline=30.0))
+    result = await harness.start(options=EngineOptions(ramp=plan, deadline=30.0))
     assert result.state is RunState.DEADLINE
-    assert bench.loop.time() - begun < 31
-    assert len(bench.associated()) == 749
-    bench.check()
+    assert harness.loop.time() - started_at < 31
+    assert len(harness.associations()) == 749
+    harness.check_consistent()
 
 
 @given(

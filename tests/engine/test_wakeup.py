@@ -11,27 +11,27 @@ from typing import Any
 from asyncgg.model import RunState
 from asyncgg.simulator.config import SimulatorConfig
 from asyncgg.testing import VirtualLoop
-from tests.engine.support import Bench
+from tests.engine.support import EngineHarness
 
-EARLY = 0.0005
+TIMER_EARLY_SECONDS = 0.0005
 """Seconds by which a timer may come too early: uvloop rounds to milliseconds."""
-LOOK = 0.00013
+CLOCK_STEP_SECONDS = 0.00013
 """Seconds that pass with each look at the clock."""
 
 
-class HastyLoop(VirtualLoop):
+class EarlyTimerLoop(VirtualLoop):
     """Virtual time that creeps on, and timers that do not wait to the end."""
 
     def time(self) -> float:
         """Virtual seconds, a little more each time."""
-        self._now += LOOK
+        self._now += CLOCK_STEP_SECONDS
         return self._now
 
     def call_at(  # type: ignore[override]  # typeshed spells the variadic arguments with TypeVarTuple
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """As in asyncio, but early."""
-        return super().call_at(when - EARLY, callback, *args, context=context)
+        return super().call_at(when - TIMER_EARLY_SECONDS, callback, *args, context=context)
 
 
 def test_no_wave_is_slept_through(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_no_wave_is_slept_through(tmp_path: Path) -> None:
 
     async def run() -> RunState:
         config = SimulatorConfig(cores=40, things=3, rate=1000.0, burst=1000.0, latency_ms=5.0, fault=("500=80",))
-        return (await Bench(tmp_path / "j", config).start(rate=500.0)).state
+        return (await EngineHarness(tmp_path / "j", config).start(rate=500.0)).state
 
-    with asyncio.Runner(loop_factory=HastyLoop) as runner:
+    with asyncio.Runner(loop_factory=EarlyTimerLoop) as runner:
         assert runner.run(run()) is RunState.COMPLETE

@@ -24,7 +24,7 @@ from asyncgg.transport.answer import HttpResponse
 from asyncgg.transport.pages import parse_core_page, parse_device_page
 from asyncgg.transport.reads import CoreFilter, Page
 
-__all__ = ["Bench", "DirectReads", "fleet", "held"]
+__all__ = ["ScanHarness", "InProcessListing", "fleet_of_sizes", "snapshot_associations"]
 
 _HEADERS = {
     "authorization": "AWS4-HMAC-SHA256 Credential=AKIDDIRECT/20260101/us-east-1/greengrass/aws4_request, "
@@ -34,24 +34,26 @@ _HEADERS = {
 }
 
 
-def fleet(sizes: Mapping[str, int] | Sequence[int]) -> FleetSpec:
+def fleet_of_sizes(sizes: Mapping[str, int] | Sequence[int]) -> FleetSpec:
     """Cores of so many things each, names unique over the fleet."""
-    named = sizes if isinstance(sizes, Mapping) else {f"core-{number:03}": size for number, size in enumerate(sizes)}
+    sizes_by_core = (
+        sizes if isinstance(sizes, Mapping) else {f"core-{number:03}": size for number, size in enumerate(sizes)}
+    )
     return FleetSpec.from_things(
-        {core: [f"{core}-{number:04}" for number in range(size)] for core, size in named.items()}, 7.0
+        {core: [f"{core}-{number:04}" for number in range(size)] for core, size in sizes_by_core.items()}, 7.0
     )
 
 
 @dataclass
-class DirectReads:
+class InProcessListing:
     """Reads that ask a Service in this process; the time on the way passes on the loop's clock."""
 
     service: Service
     timeout: float = 5.0
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    requests: list[tuple[str, str]] = field(default_factory=list)
     """Core (empty: the list of cores) and token of each request."""
     on_refresh: Callable[[], Awaitable[None]] = field(default=partial(asyncio.sleep, 0.01))
-    before: Callable[[str, str], Any] = lambda core, token: None
+    intercept: Callable[[str, str], Any] = lambda core, token: None
     """Called before a request reaches the service; what it returns, if anything, is the result."""
 
     async def send(self, core: str, things: Sequence[str]) -> Reply:
@@ -66,46 +68,46 @@ class DirectReads:
         self, token: str, filters: CoreFilter, limit: int = 100
     ) -> Page[CoreDevice] | ErrorResponse | NoResponse:
         """A page of cores."""
-        given = {
+        query = {
             "thingGroupArn": filters.thing_group_arn,
             "status": filters.status,
             "runtime": filters.runtime,
             "maxResults": f"{limit}",
         }
-        found = await self._get("", token, "/greengrass/v2/coreDevices", given)
-        return parse_core_page(found, 0.0) if isinstance(found, HttpResponse) else found
+        response = await self._get("", token, "/greengrass/v2/coreDevices", query)
+        return parse_core_page(response, 0.0) if isinstance(response, HttpResponse) else response
 
     async def list_client_devices(self, core: str, token: str) -> Page[ClientDevice] | ErrorResponse | NoResponse:
         """A page of client devices."""
-        found = await self._get(
+        response = await self._get(
             core, token, f"/greengrass/v2/coreDevices/{quote(core, safe='')}/associatedClientDevices"
         )
-        return parse_device_page(found, 0.0) if isinstance(found, HttpResponse) else found
+        return parse_device_page(response, 0.0) if isinstance(response, HttpResponse) else response
 
-    async def _get(self, core: str, token: str, path: str, given: Mapping[str, str] | None = None) -> Any:
-        self.asked.append((core, token))
-        way = self.service.config.latency_ms / 2000
-        await asyncio.sleep(way)
-        if (instead := self.before(core, token)) is not None:
-            await asyncio.sleep(way)
-            return instead
-        parameters = {"maxResults": "100", "nextToken": token, **(given or {})}
+    async def _get(self, core: str, token: str, path: str, extra: Mapping[str, str] | None = None) -> Any:
+        self.requests.append((core, token))
+        one_way_latency = self.service.config.latency_ms / 2000
+        await asyncio.sleep(one_way_latency)
+        if (replacement := self.intercept(core, token)) is not None:
+            await asyncio.sleep(one_way_latency)
+            return replacement
+        parameters = {"maxResults": "100", "nextToken": token, **(extra or {})}
         query = "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items() if value)
-        answer = self.service.handle(
+        response = self.service.handle(
             Request("GET", f"{path}?{query}", _HEADERS, b""), asyncio.get_running_loop().time()
         )
-        rest = answer.delay - way
-        if answer.delivery is Delivery.HANG or answer.delay > self.timeout:
-            await asyncio.sleep(max(0.0, self.timeout - way))
+        remaining_delay = response.delay - one_way_latency
+        if response.delivery is Delivery.HANG or response.delay > self.timeout:
+            await asyncio.sleep(max(0.0, self.timeout - one_way_latency))
             return NoResponse("timeout", "no answer", sent=True)
-        await asyncio.sleep(rest)
-        if answer.delivery is not Delivery.REPLY:
+        await asyncio.sleep(remaining_delay)
+        if response.delivery is not Delivery.REPLY:
             return NoResponse("reset", "connection reset by peer", sent=True)
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        return HttpResponse(answer.status, headers, answer.body)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return HttpResponse(response.status, headers, response.body)
 
 
-class Bench:
+class ScanHarness:
     """A simulated service and a snapshot to be made of its fleet; each `start` is one start of the sweep.
 
     To be made inside the virtual loop.
@@ -116,10 +118,10 @@ class Bench:
         self.loop = asyncio.get_running_loop()
         settings = SimulatorConfig(**{"rate": float("inf"), "latency_ms": 20.0, **config})
         self.service = Service(settings, fleet_spec=plan, now=self.loop.time())
-        self.reads = DirectReads(self.service)
+        self.transport = InProcessListing(self.service)
         self.events: list[Event] = []
         self.lane: Lane | None = None
-        self.sweep: FleetScan | None = None
+        self.scan: FleetScan | None = None
 
     async def start(
         self,
@@ -128,40 +130,40 @@ class Bench:
         burst: float = 5.0,
         adaptive: bool = False,
         options: ScanOptions | None = None,
-        **how: Any,
+        **extra: Any,
     ) -> ScanResult:
         """One start of the sweep."""
-        kind = AdaptiveRate if adaptive else FixedRate
-        self.lane = Lane(self.reads, kind(rate, burst=burst))
+        policy_class = AdaptiveRate if adaptive else FixedRate
+        self.lane = Lane(self.transport, policy_class(rate, burst=burst))
         return await scan_fleet(
             self.path,
             self.lane,
-            self.reads,
+            self.transport,
             options=options or ScanOptions(retry=RetryPolicy(max_attempts=50)),
             listeners=[self.events.append],
-            on_scan=self._watch,
+            on_scan=self._on_scan,
             threaded=False,
-            **how,
+            **extra,
         )
 
-    def _watch(self, begun: FleetScan) -> None:
-        self.sweep = begun
+    def _on_scan(self, scan: FleetScan) -> None:
+        self.scan = scan
 
-    def told(self, kind: type) -> list[Any]:
+    def events_of(self, kind: type) -> list[Any]:
         """The events of one kind."""
         return [event for event in self.events if isinstance(event, kind)]
 
-    def check(self) -> None:
+    def check_snapshot(self) -> None:
         """The snapshot equals the fleet as it is now, to the association and its time."""
-        assert held(self.path) == {
+        assert snapshot_associations(self.path) == {
             (core, thing): at for core, things in self.service.fleet.things.items() for thing, at in things.items()
         }
 
 
-def held(path: Path) -> dict[tuple[str, str], float | None]:
+def snapshot_associations(path: Path) -> dict[tuple[str, str], float | None]:
     """The associations of a snapshot, which must hold each one once."""
     with Snapshot(path) as snapshot:
         rows = list(snapshot.associations())
-        found = {(core, thing): at for core, thing, at in rows}
-        assert len(found) == len(rows) == snapshot.counts().associations
-    return found
+        result = {(core, thing): at for core, thing, at in rows}
+        assert len(result) == len(rows) == snapshot.counts().associations
+    return result

@@ -30,7 +30,7 @@ def test_an_estimate_is_never_below_what_is_certain(
     waiting: int, pages: list[int], ended: int, more: int, cores_left: bool
 ) -> None:
     """Every list that has not ended needs one request at least; with nothing left the estimate is nothing."""
-    left = requests_left(
+    remaining = requests_left(
         waiting=waiting,
         started=len(pages),
         started_pages=sum(pages),
@@ -38,8 +38,8 @@ def test_an_estimate_is_never_below_what_is_certain(
         ended_pages=ended + more if ended else 0,
         core_list_pending=cores_left,
     )
-    assert left >= waiting + len(pages) + cores_left
-    assert bool(left) == bool(waiting or pages or cores_left)
+    assert remaining >= waiting + len(pages) + cores_left
+    assert bool(remaining) == bool(waiting or pages or cores_left)
 
 
 def test_an_estimate_goes_by_the_mean() -> None:

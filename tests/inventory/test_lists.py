@@ -20,20 +20,20 @@ from asyncgg.model import ErrorResponse
 from asyncgg.simulator import FleetSpec
 from asyncgg.testing import run_virtual
 
-from .support import Bench, fleet
+from .support import ScanHarness, fleet_of_sizes
 
 DENIED = ErrorResponse(403, "AccessDeniedException", "no")
 
 
-def taken(path: Path, plan: FleetSpec, *, denied: str = "", **how: object) -> Path:
+def make_snapshot(path: Path, plan: FleetSpec, *, denied: str = "", **options: object) -> Path:
     """A finished snapshot of a fleet."""
 
-    async def take() -> None:
-        bench = Bench(path, plan)
-        bench.reads.before = lambda core, token: DENIED if denied and core == denied else None
-        await bench.start(**how)  # type: ignore[arg-type]  # what a test gives goes to the sweep
+    async def run_scan() -> None:
+        harness = ScanHarness(path, plan)
+        harness.transport.intercept = lambda core, token: DENIED if denied and core == denied else None
+        await harness.start(**options)  # type: ignore[arg-type]  # what a test gives goes to the sweep
 
-    run_virtual(take())
+    run_virtual(run_scan())
     return path
 
 
@@ -43,7 +43,7 @@ def taken(path: Path, plan: FleetSpec, *, denied: str = "", **how: object) -> Pa
 @pytest.mark.parametrize("name", ["fleet.csv", "fleet.csv.gz", "fleet.jsonl", "fleet.parquet"])
 def test_an_export_is_a_manifest(tmp_path: Path, name: str) -> None:
     """Every association is a row whose core and thing the manifest reader takes; further columns do not disturb it."""
-    path, plan = taken(tmp_path / "fleet.db", fleet([3, 0, 120])), fleet([3, 0, 120])
+    path, plan = make_snapshot(tmp_path / "fleet.db", fleet_of_sizes([3, 0, 120])), fleet_of_sizes([3, 0, 120])
     with Snapshot(path) as snapshot:
         assert export(snapshot, tmp_path / name) == 123
     with open_manifest(str(tmp_path / name)) as manifest:
@@ -54,7 +54,7 @@ def test_an_export_is_a_manifest(tmp_path: Path, name: str) -> None:
 
 def test_the_columns_of_an_export(tmp_path: Path) -> None:
     """Times are ISO 8601 in UTC, in every format the same; what is not known is empty."""
-    path = taken(tmp_path / "fleet.db", FleetSpec.from_things({"a": ["x"]}, now=1_700_000_000.25))
+    path = make_snapshot(tmp_path / "fleet.db", FleetSpec.from_things({"a": ["x"]}, now=1_700_000_000.25))
     when = "2023-11-14T22:13:20.250Z"
     with Snapshot(path) as snapshot:
         for name in ("x.csv", "x.jsonl", "x.csv.gz", "x.parquet"):
@@ -81,7 +81,7 @@ def test_export_formats() -> None:
 
 def test_an_export_never_overwrites_its_snapshot(tmp_path: Path) -> None:
     """Not even by another name."""
-    path = taken(tmp_path / "fleet.db", fleet([1]))
+    path = make_snapshot(tmp_path / "fleet.db", fleet_of_sizes([1]))
     (tmp_path / "link.csv").symlink_to(path)
     with Snapshot(path) as snapshot, pytest.raises(UsageError, match="that would overwrite the snapshot"):
         export(snapshot, tmp_path / "link.csv")
@@ -99,8 +99,8 @@ def test_the_difference_is_that_of_the_sets(before: Cores, after: Cores, lost: s
     """What appeared and what vanished, of cores and of associations, is what the sets say; a core that could not be
     listed in the new one is left out, and told."""
     with tempfile.TemporaryDirectory() as folder:
-        old = taken(Path(folder) / "old.db", FleetSpec.from_things(before))
-        new = taken(Path(folder) / "new.db", FleetSpec.from_things(after), denied=lost)
+        old = make_snapshot(Path(folder) / "old.db", FleetSpec.from_things(before))
+        new = make_snapshot(Path(folder) / "new.db", FleetSpec.from_things(after), denied=lost)
         unknown = {lost} & after.keys()
         if unknown == after.keys() and unknown:
             return  # denied everywhere: such a sweep is not finished, and not compared
@@ -124,8 +124,8 @@ def test_the_difference_is_that_of_the_sets(before: Cores, after: Cores, lost: s
 def test_a_core_that_vanished_in_the_sweep_is_gone(tmp_path: Path) -> None:
     """It was told by the list of cores and not known any more when it was to be listed: it has vanished, and so has
     what it had."""
-    old = taken(tmp_path / "old.db", fleet({"a": 1, "b": 1}))
-    new = taken(tmp_path / "new.db", fleet({"a": 1}), cores=["a", "b"])
+    old = make_snapshot(tmp_path / "old.db", fleet_of_sizes({"a": 1, "b": 1}))
+    new = make_snapshot(tmp_path / "new.db", fleet_of_sizes({"a": 1}), cores=["a", "b"])
     with SnapshotDiff(old, new) as difference:
         assert list(difference.cores_vanished()) == ["b"]
         assert list(difference.vanished()) == [AssociationRecord("b", "b-0000", 7.0)]
@@ -134,10 +134,13 @@ def test_a_core_that_vanished_in_the_sweep_is_gone(tmp_path: Path) -> None:
 def test_what_cannot_be_compared(tmp_path: Path) -> None:
     """Different accounts, Regions, filters and named cores are told; an unknown account is no difference."""
     here = Origin("1" * 12, "eu-west-1", "https://x")
-    old = taken(tmp_path / "old.db", fleet([1]), origin=here)
-    same = taken(tmp_path / "same.db", fleet([1]), origin=Origin("", here.region, here.endpoint))
-    other = taken(
-        tmp_path / "other.db", fleet([1]), origin=Origin("2" * 12, "us-east-1", "https://x"), cores=["core-000"]
+    old = make_snapshot(tmp_path / "old.db", fleet_of_sizes([1]), origin=here)
+    same = make_snapshot(tmp_path / "same.db", fleet_of_sizes([1]), origin=Origin("", here.region, here.endpoint))
+    other = make_snapshot(
+        tmp_path / "other.db",
+        fleet_of_sizes([1]),
+        origin=Origin("2" * 12, "us-east-1", "https://x"),
+        cores=["core-000"],
     )
     with Snapshot(old) as one, Snapshot(same) as two, Snapshot(other) as three:
         assert incompatibilities(one, two) == []
@@ -150,12 +153,12 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
 
 def test_an_unfinished_snapshot_is_not_compared(tmp_path: Path) -> None:
     """A part of a fleet would show the rest as vanished."""
-    old = taken(tmp_path / "old.db", fleet([1, 1, 1]))
+    old = make_snapshot(tmp_path / "old.db", fleet_of_sizes([1, 1, 1]))
 
     async def part() -> None:
-        bench = Bench(tmp_path / "new.db", fleet([1, 1, 1]))
-        bench.reads.before = lambda core, token: DENIED
-        await bench.start()
+        harness = ScanHarness(tmp_path / "new.db", fleet_of_sizes([1, 1, 1]))
+        harness.transport.intercept = lambda core, token: DENIED
+        await harness.start()
 
     run_virtual(part())
     with pytest.raises(SnapshotError, match=r"new\.db: its sweep is not finished"):

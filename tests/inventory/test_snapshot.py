@@ -17,7 +17,7 @@ from asyncgg.journal import Importer
 from asyncgg.model import CoreDevice, ErrorResponse
 from asyncgg.simulator import FleetSpec
 
-from .support import Bench
+from .support import ScanHarness
 
 pytestmark = pytest.mark.virtual
 
@@ -29,10 +29,12 @@ A_X, A_Y, B_X, B_Z = (AssociationRecord(core, thing, 7.0) for core, thing in ("a
 async def path(tmp_path: Path) -> Path:
     """A finished snapshot of PLAN, in which core d was denied."""
     plan = FleetSpec.from_things({**PLAN.things, "d": ["w"]}, now=7.0)
-    bench = Bench(tmp_path / "fleet.db", plan)
-    bench.reads.before = lambda core, token: ErrorResponse(403, "AccessDeniedException", "no") if core == "d" else None
-    await bench.start(origin=Origin("123456789012", "eu-west-1", "https://x"))
-    return bench.path
+    harness = ScanHarness(tmp_path / "fleet.db", plan)
+    harness.transport.intercept = lambda core, token: (
+        ErrorResponse(403, "AccessDeniedException", "no") if core == "d" else None
+    )
+    await harness.start(origin=Origin("123456789012", "eu-west-1", "https://x"))
+    return harness.path
 
 
 def test_what_it_is(path: Path) -> None:
@@ -89,21 +91,21 @@ def test_it_is_only_read(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def foreign(path: Path) -> None:
+def create_other_database(path: Path) -> None:
     """A SQLite file of somebody else."""
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE meta (key, value)")
     connection.close()
 
 
-def journal(path: Path) -> None:
+def create_journal(path: Path) -> None:
     """A journal."""
     importer = Importer(path)
     importer.add([("core", "thing")])
     importer.finish({})
 
 
-def newer(path: Path) -> None:
+def create_newer_snapshot(path: Path) -> None:
     """A snapshot of a later asyncgg."""
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA application_id = 0x61676769")
@@ -111,24 +113,24 @@ def newer(path: Path) -> None:
     connection.close()
 
 
-NONE: dict[str, tuple[Callable[[Path], object], str]] = {
+NOT_SNAPSHOTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda path: None, "there is no such file"),
     "a folder": (Path.mkdir, "this is a directory, not a snapshot"),
     "empty": (Path.touch, "it is not an asyncgg snapshot"),
     "text": (lambda path: path.write_text("core,thing\n" * 100), "it is not an asyncgg snapshot"),
-    "foreign": (foreign, "it is not an asyncgg snapshot"),
-    "a journal": (journal, "it is a journal, not a snapshot"),
-    "newer": (newer, r"a newer asyncgg wrote it \(format 9, this one knows 1\); upgrade asyncgg"),
+    "foreign": (create_other_database, "it is not an asyncgg snapshot"),
+    "a journal": (create_journal, "it is a journal, not a snapshot"),
+    "newer": (create_newer_snapshot, r"a newer asyncgg wrote it \(format 9, this one knows 1\); upgrade asyncgg"),
 }
 
 
-@pytest.mark.parametrize("name", NONE)
+@pytest.mark.parametrize("name", NOT_SNAPSHOTS)
 def test_what_is_no_snapshot(tmp_path: Path, name: str) -> None:
     """One line says why, and which file."""
     path = tmp_path / "x.db"
-    make, words = NONE[name]
+    make, message = NOT_SNAPSHOTS[name]
     make(path)
-    with pytest.raises(SnapshotError, match=f"^snapshot .*x.db: {words}$") as raised:
+    with pytest.raises(SnapshotError, match=f"^snapshot .*x.db: {message}$") as raised:
         Snapshot(path)
     assert "\n" not in str(raised.value)
 

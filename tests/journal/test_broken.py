@@ -17,21 +17,21 @@ from hypothesis import strategies as st
 
 from asyncgg.errors import AsyncggError, JournalError
 from asyncgg.journal import Importer, JournalReader, JournalWriter
-from tests.journal.support import beside, fleet, look, make, quick_folder
+from tests.journal.support import create_journal, folder_entries, make_pairs, query_file, temporary_folder
 
 PAGE = 4096
-NOBODY = 65534
+UNPRIVILEGED_UID = 65534
 
 
-def altered(path: Path, change: Callable[[bytearray], object]) -> None:
+def create_altered_journal(path: Path, change: Callable[[bytearray], object]) -> None:
     """A journal of 600 things, changed byte by byte."""
-    make(path, fleet(2, 300))
+    create_journal(path, make_pairs(2, 300))
     content = bytearray(path.read_bytes())
     change(content)
     path.write_bytes(content)
 
 
-def cut(content: bytearray) -> None:
+def truncate(content: bytearray) -> None:
     """Only the first half."""
     del content[len(content) // 2 :]
 
@@ -41,17 +41,17 @@ def scramble(content: bytearray) -> None:
     content[PAGE:] = random.Random(1).randbytes(len(content) - PAGE)
 
 
-def with_sql(path: Path, *statements: str) -> None:
+def run_sql(path: Path, *statements: str) -> None:
     """A file of SQLite, made by another program, or changed by one."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in statements:
             connection.execute(statement)
 
 
-def journal_with(path: Path, *statements: str) -> None:
+def create_journal_and_run_sql(path: Path, *statements: str) -> None:
     """A good journal, then changed."""
-    make(path, fleet(2, 3))
-    with_sql(path, *statements)
+    create_journal(path, make_pairs(2, 3))
+    run_sql(path, *statements)
 
 
 CASES: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -61,31 +61,31 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty file": (Path.touch, "it is not an asyncgg journal"),
     "text": (lambda path: path.write_text("core,thing\n" * 500), "it is not an asyncgg journal"),
     "short text": (lambda path: path.write_text("hello\n"), "it is not an asyncgg journal"),
-    "foreign SQLite": (lambda path: with_sql(path, "CREATE TABLE song (x)"), "it is not an asyncgg journal"),
+    "foreign SQLite": (lambda path: run_sql(path, "CREATE TABLE song (x)"), "it is not an asyncgg journal"),
     "foreign, same version": (
-        lambda path: with_sql(path, "CREATE TABLE thing (id)", "PRAGMA user_version = 2"),
+        lambda path: run_sql(path, "CREATE TABLE thing (id)", "PRAGMA user_version = 2"),
         "it is not an asyncgg journal",
     ),
     "newer": (
-        lambda path: journal_with(path, "PRAGMA user_version = 99"),
+        lambda path: create_journal_and_run_sql(path, "PRAGMA user_version = 99"),
         "a newer asyncgg wrote it (format 99, this one knows 2); upgrade asyncgg",
     ),
     "older": (
-        lambda path: journal_with(path, "PRAGMA user_version = 1"),
+        lambda path: create_journal_and_run_sql(path, "PRAGMA user_version = 1"),
         "an older asyncgg wrote it (format 1, this one knows 2); use that one for it",
     ),
     "unfinished": (
         lambda path: Importer(path)._connection.close(),
         "its import was not finished, so nothing was sent from it; delete it and start again",
     ),
-    "truncated": (lambda path: altered(path, cut), "it is damaged; restore it from a copy"),
+    "truncated": (lambda path: create_altered_journal(path, truncate), "it is damaged; restore it from a copy"),
     "one page left": (
-        lambda path: altered(path, lambda content: content.__delitem__(slice(PAGE, None))),
+        lambda path: create_altered_journal(path, lambda content: content.__delitem__(slice(PAGE, None))),
         "it is damaged; restore it from a copy",
     ),
-    "scrambled": (lambda path: altered(path, scramble), "it is damaged; restore it from a copy"),
+    "scrambled": (lambda path: create_altered_journal(path, scramble), "it is damaged; restore it from a copy"),
     "a table is gone": (
-        lambda path: journal_with(path, "DROP TABLE request"),
+        lambda path: create_journal_and_run_sql(path, "DROP TABLE request"),
         "it is not as a journal should be: no such table: request",
     ),
     "a link to nothing": (lambda path: path.symlink_to("nowhere"), "there is no such file"),
@@ -100,14 +100,14 @@ def test_a_bad_journal(tmp_path: Path, case: str, opener: type[JournalWriter | J
     spoil, sentence = CASES[case]
     spoil(path)
     before = path.read_bytes() if path.is_file() else None
-    names = beside(path)
+    names = folder_entries(path)
     with pytest.raises(JournalError) as caught:
         opener(path)
     assert str(caught.value) == f"journal {path}: {sentence}"
     assert caught.value.exit_code == 2
     if path.is_file() and case != "a table is gone":  # that one is a journal, and is set to WAL
         assert path.read_bytes() == before
-    assert beside(path) == names
+    assert folder_entries(path) == names
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def test_a_bad_journal(tmp_path: Path, case: str, opener: type[JournalWriter | J
 )
 def test_values_that_are_none(tmp_path: Path, change: str, read: str) -> None:
     """A value that no asyncgg writes is told as a fault of the file, not as one of the program."""
-    make(tmp_path / "j", fleet(2, 3), {"state": "planned", "settings": "{}"})
-    with_sql(tmp_path / "j", change)
+    create_journal(tmp_path / "j", make_pairs(2, 3), {"state": "planned", "settings": "{}"})
+    run_sql(tmp_path / "j", change)
     with JournalReader(tmp_path / "j") as reader, pytest.raises(JournalError, match="is not as a journal should be: "):
         list(getattr(reader, read)())
 
@@ -135,13 +135,16 @@ def test_values_that_are_none(tmp_path: Path, change: str, read: str) -> None:
 )
 def test_any_damage(seed: int, spots: int, kind: str) -> None:
     """Whatever became of its bytes, a journal is read and opened to the end, or refused with an error of ours."""
-    dice = random.Random(seed)
-    with quick_folder() as folder:
+    rng = random.Random(seed)
+    with temporary_folder() as folder:
         path = folder / "j"
-        altered(path, lambda content: damage(content, dice, spots, kind))
-        words = [said(lambda: read_all(path)), said(lambda: JournalWriter(path, threaded=False).close())]
-        assert all(word is None or word.startswith(f"journal {path}: ") for word in words)
-        assert "j.lock" not in beside(path)
+        create_altered_journal(path, lambda content: damage(content, rng, spots, kind))
+        messages = [
+            error_message(lambda: read_all(path)),
+            error_message(lambda: JournalWriter(path, threaded=False).close()),
+        ]
+        assert all(word is None or word.startswith(f"journal {path}: ") for word in messages)
+        assert "j.lock" not in folder_entries(path)
 
 
 def read_all(path: Path) -> None:
@@ -152,31 +155,31 @@ def read_all(path: Path) -> None:
         list(reader.cores())
 
 
-def said(act: Callable[[], object]) -> str | None:
+def error_message(action: Callable[[], object]) -> str | None:
     """The error of ours that `act` ends with, if it does."""
     try:
-        act()
+        action()
     except AsyncggError as error:
         return str(error)
     return None
 
 
-def damage(content: bytearray, dice: random.Random, spots: int, kind: str) -> None:
+def damage(content: bytearray, rng: random.Random, positions: int, kind: str) -> None:
     """Spoil some of a file's bytes."""
-    page = dice.randrange(len(content) // PAGE) * PAGE
+    page = rng.randrange(len(content) // PAGE) * PAGE
     if kind == "bytes":
-        for _ in range(spots):
-            content[dice.randrange(len(content))] = dice.randrange(256)
+        for _ in range(positions):
+            content[rng.randrange(len(content))] = rng.randrange(256)
     elif kind == "cut":
-        del content[dice.randrange(len(content)) :]
+        del content[rng.randrange(len(content)) :]
     else:
-        content[page : page + PAGE] = bytes(PAGE) if kind == "zeros" else dice.randbytes(PAGE)
+        content[page : page + PAGE] = bytes(PAGE) if kind == "zeros" else rng.randbytes(PAGE)
 
 
 def test_cut_off_in_a_transaction(tmp_path: Path) -> None:
     """What a power loss left half-written outside WAL mode is rolled back by whoever comes first, even a reader."""
     before, after = tmp_path / "before", tmp_path / "after"
-    make(before, fleet(20, 500))
+    create_journal(before, make_pairs(20, 500))
     with closing(sqlite3.connect(before, isolation_level=None)) as connection:
         connection.execute("PRAGMA cache_size = 1")  # pages go to the file before the commit
         connection.execute("BEGIN")
@@ -194,14 +197,14 @@ def test_cut_off_in_a_transaction(tmp_path: Path) -> None:
 
 
 @contextmanager
-def unprivileged() -> Iterator[Path]:
+def unprivileged_user() -> Iterator[Path]:
     """A folder that a user without privileges owns, and that user's rights within; as root by the effective id."""
     folder = Path(tempfile.mkdtemp())
     root = os.geteuid() == 0
     try:
         if root:
-            os.chown(folder, NOBODY, NOBODY)
-            os.seteuid(NOBODY)
+            os.chown(folder, UNPRIVILEGED_UID, UNPRIVILEGED_UID)
+            os.seteuid(UNPRIVILEGED_UID)
         yield folder
     finally:
         if root:
@@ -212,9 +215,9 @@ def unprivileged() -> Iterator[Path]:
 
 def test_a_journal_of_somebody_else() -> None:
     """A journal one may not open is refused with a sentence about permission, to run and to read."""
-    with unprivileged() as folder:
+    with unprivileged_user() as folder:
         path = folder / "j"
-        make(path)
+        create_journal(path)
         path.chmod(0o000)
         for opener in (JournalWriter, JournalReader):
             with pytest.raises(JournalError) as caught:
@@ -232,8 +235,8 @@ def test_a_journal_of_somebody_else() -> None:
 
 def test_a_folder_one_may_not_enter() -> None:
     """A journal in a closed folder is refused with the system's reason."""
-    with unprivileged() as folder:
-        make(folder / "j")
+    with unprivileged_user() as folder:
+        create_journal(folder / "j")
         folder.chmod(0o000)
         for opener in (JournalWriter, JournalReader, Importer):
             with pytest.raises(JournalError, match=r"j: it cannot be (opened|created): Permission denied$"):
@@ -242,10 +245,10 @@ def test_a_folder_one_may_not_enter() -> None:
 
 def test_a_folder_one_may_only_read() -> None:
     """In a read-only folder no journal is begun or run, but a closed or planned one can be read."""
-    with unprivileged() as folder:
+    with unprivileged_user() as folder:
         planned, closed = folder / "planned", folder / "closed"
-        make(planned, fleet(1, 3))
-        make(closed, fleet(1, 4))
+        create_journal(planned, make_pairs(1, 3))
+        create_journal(closed, make_pairs(1, 4))
         JournalWriter(closed).close()
         folder.chmod(0o500)
         for path, things in ((planned, 3), (closed, 4)):
@@ -260,7 +263,7 @@ def test_a_folder_one_may_only_read() -> None:
             )
         with pytest.raises(JournalError, match=r"new: it cannot be created: Permission denied$"):
             Importer(folder / "new")
-        assert beside(planned) == ["closed", "planned"]
+        assert folder_entries(planned) == ["closed", "planned"]
 
 
 def test_a_journal_another_program_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,11 +273,11 @@ def test_a_journal_another_program_holds(tmp_path: Path, monkeypatch: pytest.Mon
         "asyncgg.journal.schema.sqlite3.connect", lambda *args, **kwargs: genuine(*args, **kwargs | {"timeout": 0.01})
     )
     path = tmp_path / "j"
-    make(path)
+    create_journal(path)
     with closing(genuine(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(JournalError) as caught:
             JournalWriter(path)
         assert str(caught.value) == f"journal {path}: another program holds it; try again when that is done"
     JournalWriter(path).close()
-    assert look(path, "SELECT count(*) FROM thing") == [(1,)]
+    assert query_file(path, "SELECT count(*) FROM thing") == [(1,)]

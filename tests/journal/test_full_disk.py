@@ -13,11 +13,21 @@ import pytest
 
 from asyncgg.errors import AsyncggError, JournalWriteError
 from asyncgg.journal import Importer, JournalReader, JournalStore, JournalWriter
-from tests.journal.support import ANSWER, DONE, beside, claim_all, failed, fleet, held, look, make
+from tests.journal.support import (
+    ALL_DISASSOCIATED,
+    RECORDED_REPLY,
+    all_failed,
+    blocked_commit,
+    claim_all,
+    create_journal,
+    folder_entries,
+    make_pairs,
+    query_file,
+)
 
-FULL = "the disk is full; free some space, then try again"
+DISK_FULL_MESSAGE = "the disk is full; free some space, then try again"
 
-LIMITED = """
+LIMITED_SCRIPT = """
 import asyncio, json, resource, sys
 from pathlib import Path
 from asyncgg.aggregator import Deviation, Settlement
@@ -64,10 +74,10 @@ asyncio.run(main(path, limit)) if sys.argv[1] == "run" else importing(path, limi
 """
 
 
-def under_a_limit(what: str, path: Path, limit: int) -> Any:
+def run_with_file_limit(mode: str, path: Path, limit: int) -> Any:
     """What a process tells that may not write files beyond `limit` bytes."""
     finished = subprocess.run(
-        [sys.executable, "-c", LIMITED, what, str(path), str(limit)],
+        [sys.executable, "-c", LIMITED_SCRIPT, mode, str(path), str(limit)],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -78,7 +88,7 @@ def under_a_limit(what: str, path: Path, limit: int) -> Any:
     return json.loads(finished.stdout)
 
 
-async def fill(journal: JournalWriter) -> None:
+async def stop_file_growth(journal: JournalWriter) -> None:
     """Let the journal's file not grow any more."""
 
     def stop_growing(store: JournalStore) -> None:
@@ -91,32 +101,32 @@ async def fill(journal: JournalWriter) -> None:
 async def test_a_write_that_does_not_fit(tmp_path: Path) -> None:
     """The call that does not fit and every later one fail with one sentence; afterwards all can be done again."""
     path = tmp_path / "j"
-    make(path, fleet(3, 100))
+    create_journal(path, make_pairs(3, 100))
     journal = JournalWriter(path)
-    works = await journal.submit(lambda store: list(store.pending_cores()))
-    (first,), (second,) = await journal.submit(lambda store: [claim_all(store, work) for work in works[:2]])
-    await fill(journal)
-    await journal.submit(lambda store: store.record_batch(first, DONE, ANSWER))
-    verbose = failed(second, message="m" * 300)
-    outcome = journal.submit(lambda store: store.record_batch(second, verbose, ANSWER), retry_alone=True)
-    claim = journal.submit(lambda store: claim_all(store, works[2]))
+    queues = await journal.submit(lambda store: list(store.pending_cores()))
+    (first,), (second,) = await journal.submit(lambda store: [claim_all(store, work) for work in queues[:2]])
+    await stop_file_growth(journal)
+    await journal.submit(lambda store: store.record_batch(first, ALL_DISASSOCIATED, RECORDED_REPLY))
+    verbose = all_failed(second, message="m" * 300)
+    outcome = journal.submit(lambda store: store.record_batch(second, verbose, RECORDED_REPLY), retry_alone=True)
+    claim = journal.submit(lambda store: claim_all(store, queues[2]))
     results = await asyncio.gather(outcome, claim, return_exceptions=True)
     assert [type(result) for result in results] == [JournalWriteError] * 2
-    assert {str(result) for result in results} == {f"journal {path}: {FULL}"}
-    with pytest.raises(JournalWriteError, match=FULL):
+    assert {str(result) for result in results} == {f"journal {path}: {DISK_FULL_MESSAGE}"}
+    with pytest.raises(JournalWriteError, match=DISK_FULL_MESSAGE):
         await journal.submit(lambda store: store.put(later="1"))
     journal.close()
-    assert beside(path) == ["j"]
+    assert folder_entries(path) == ["j"]
 
     journal = JournalWriter(path)
     assert journal.recovered >= 100  # the batch without an outcome is in doubt, not lost and not invented
-    works = await journal.submit(lambda store: list(store.pending_cores()))
-    assert [work.unsent for work in works] == [100, 100]
-    (again,) = await journal.submit(lambda store: claim_all(store, works[0]))
-    assert (again.things, again.ambiguous) == (second.things, (True,) * 100)
-    await journal.submit(lambda store: store.record_batch(again, verbose, ANSWER))
+    queues = await journal.submit(lambda store: list(store.pending_cores()))
+    assert [work.unsent for work in queues] == [100, 100]
+    (reclaimed,) = await journal.submit(lambda store: claim_all(store, queues[0]))
+    assert (reclaimed.things, reclaimed.ambiguous) == (second.things, (True,) * 100)
+    await journal.submit(lambda store: store.record_batch(reclaimed, verbose, RECORDED_REPLY))
     journal.close()
-    assert look(path, "SELECT state, count(*) FROM thing GROUP BY state ORDER BY state") == [
+    assert query_file(path, "SELECT state, count(*) FROM thing GROUP BY state ORDER BY state") == [
         (0, 100),
         (2, 100),
         (3, 100),
@@ -126,15 +136,17 @@ async def test_a_write_that_does_not_fit(tmp_path: Path) -> None:
 async def test_an_outcome_that_still_fits_is_kept(tmp_path: Path) -> None:
     """When a claim does not fit any more, the outcome that waits beside it is written all the same."""
     path = tmp_path / "j"
-    make(path, fleet(2, 100))
+    create_journal(path, make_pairs(2, 100))
     journal = JournalWriter(path)
-    works = await journal.submit(lambda store: list(store.pending_cores()))
-    (batch,) = await journal.submit(lambda store: claim_all(store, works[0]))
-    await fill(journal)
-    with held(journal):
+    queues = await journal.submit(lambda store: list(store.pending_cores()))
+    (batch,) = await journal.submit(lambda store: claim_all(store, queues[0]))
+    await stop_file_growth(journal)
+    with blocked_commit(journal):
         too_much = journal.submit(lambda store: store.put(big="m" * 20_000))
-        outcome = journal.submit(lambda store: store.record_batch(batch, DONE, ANSWER), retry_alone=True)
-    with pytest.raises(JournalWriteError, match=FULL):
+        outcome = journal.submit(
+            lambda store: store.record_batch(batch, ALL_DISASSOCIATED, RECORDED_REPLY), retry_alone=True
+        )
+    with pytest.raises(JournalWriteError, match=DISK_FULL_MESSAGE):
         await too_much
     await outcome
     journal.close()
@@ -146,49 +158,49 @@ async def test_an_outcome_that_still_fits_is_kept(tmp_path: Path) -> None:
 def test_a_real_limit(tmp_path: Path, room: int) -> None:
     """A process that may not write any further ends in one sentence; what it was told is committed is there."""
     path = tmp_path / "j"
-    make(path, fleet(60, 100))
-    told = under_a_limit("run", path, room)
-    assert told["error"] is not None
-    kind, sentence = told["error"]
+    create_journal(path, make_pairs(60, 100))
+    output = run_with_file_limit("run", path, room)
+    assert output["error"] is not None
+    kind, sentence = output["error"]
     assert kind == "JournalWriteError"
     assert sentence.startswith(f"journal {path}: the disk ")
     assert "\n" not in sentence
     with JournalReader(path) as reader:
         counts = reader.counts()
-        assert counts.failed == told["told"]
+        assert counts.failed == output["told"]
         assert counts.pending + counts.failed == 6000
-        assert counts.sent == told["claims"]
+        assert counts.sent == output["claims"]
     journal = JournalWriter(path)
-    assert journal.recovered == 100 * told["claims"] - told["told"]
+    assert journal.recovered == 100 * output["claims"] - output["told"]
     journal.close()
-    assert beside(path) == ["j"]
+    assert folder_entries(path) == ["j"]
 
 
 @pytest.mark.parametrize("room", [0, 4096, 10_000, 50_000, 700_000])
 def test_an_import_that_does_not_fit(tmp_path: Path, room: int) -> None:
     """An import without enough space fails with one sentence and leaves no file behind."""
-    told = under_a_limit("import", tmp_path / "j", room)
-    kind, sentence = told["error"]
+    output = run_with_file_limit("import", tmp_path / "j", room)
+    kind, sentence = output["error"]
     assert kind == "JournalWriteError"
     assert sentence.startswith(f"journal {tmp_path / 'j'}: the disk ")
-    assert beside(tmp_path / "j") == []
+    assert folder_entries(tmp_path / "j") == []
 
 
 def test_an_import_that_runs_full(tmp_path: Path) -> None:
     """At whatever step an import runs full, the error is ours and the file is gone."""
-    make(tmp_path / "whole", fleet(4, 500))
-    (pages,) = look(tmp_path / "whole", "PRAGMA page_count")[0]
+    create_journal(tmp_path / "whole", make_pairs(4, 500))
+    (pages,) = query_file(tmp_path / "whole", "PRAGMA page_count")[0]
     outcomes = set()
     for limit in range(8, pages + 1):
         path = tmp_path / "j"
         importer = Importer(path)
         importer._connection.execute(f"PRAGMA max_page_count = {limit}")
-        importer.add(fleet(4, 500))
+        importer.add(make_pairs(4, 500))
         try:
             importer.finish({})
             outcomes.add("finished")
             importer.discard()
         except AsyncggError as error:
             outcomes.add(str(error))
-        assert beside(path) == ["whole"]
-    assert outcomes == {"finished", f"journal {path}: {FULL}"}
+        assert folder_entries(path) == ["whole"]
+    assert outcomes == {"finished", f"journal {path}: {DISK_FULL_MESSAGE}"}

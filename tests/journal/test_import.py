@@ -14,7 +14,16 @@ from asyncgg.batching import requests_needed
 from asyncgg.errors import JournalError
 from asyncgg.journal import Importer, ImportSummary, JournalReader, JournalWriter
 from asyncgg.model import RunState, ThingState
-from tests.journal.support import ANSWER, DONE, beside, claim_all, fleet, look, make, quick_folder
+from tests.journal.support import (
+    ALL_DISASSOCIATED,
+    RECORDED_REPLY,
+    claim_all,
+    create_journal,
+    folder_entries,
+    make_pairs,
+    query_file,
+    temporary_folder,
+)
 
 NAMES = st.text("ab:_-Z9", min_size=1, max_size=3)
 
@@ -23,7 +32,7 @@ NAMES = st.text("ab:_-Z9", min_size=1, max_size=3)
 @given(chunks=st.lists(st.lists(st.tuples(NAMES, NAMES), max_size=40), max_size=5))
 def test_any_pairs_in_any_order(chunks: list[list[tuple[str, str]]]) -> None:
     """The journal holds the distinct pairs by core and name, each core as one range of ids, and counts right."""
-    with quick_folder() as folder:
+    with temporary_folder() as folder:
         importer = Importer(folder / "j")
         for chunk in chunks:
             importer.add(chunk)
@@ -48,26 +57,26 @@ def test_any_pairs_in_any_order(chunks: list[list[tuple[str, str]]]) -> None:
             assert {key: int(meta[key]) for key in ("total", "duplicates", "cores", "minimum")} == {
                 key: getattr(imported, key) for key in ("total", "duplicates", "cores", "minimum")
             }
-        extents = look(
+        extents = query_file(
             folder / "j",
             "SELECT core.first, core.last, min(thing.id), max(thing.id), count(*)"
             " FROM core JOIN thing ON thing.core = core.id GROUP BY core.id",
         )
         assert all((first, last) == (low, high) for first, last, low, high, _ in extents)
         assert all(things == last - first + 1 for first, last, _, _, things in extents)
-        assert beside(folder / "j") == ["j"]
+        assert folder_entries(folder / "j") == ["j"]
 
 
 def test_ids_of_a_core_are_one_range(tmp_path: Path) -> None:
     """The things of each core, and no others, have the ids from its first to its last, ascending by name."""
-    make(tmp_path / "j", reversed(fleet(3, 150)))
-    rows = look(
+    create_journal(tmp_path / "j", reversed(make_pairs(3, 150)))
+    rows = query_file(
         tmp_path / "j",
         "SELECT core.name, min(thing.id), max(thing.id), count(*), core.first, core.last"
         " FROM thing JOIN core ON core.id = thing.core GROUP BY core.id ORDER BY core.id",
     )
     assert rows == [(f"core-{n:03}", 150 * n + 1, 150 * n + 150, 150, 150 * n + 1, 150 * n + 150) for n in range(3)]
-    assert look(tmp_path / "j", "SELECT name FROM thing WHERE core = 2 ORDER BY id") == [
+    assert query_file(tmp_path / "j", "SELECT name FROM thing WHERE core = 2 ORDER BY id") == [
         (f"thing-{n:05}",) for n in range(150)
     ]
 
@@ -89,29 +98,29 @@ def test_an_unfinished_import_is_no_journal(tmp_path: Path) -> None:
 def test_discard_leaves_nothing(tmp_path: Path) -> None:
     """A discarded import leaves no file, whether it was finished or not."""
     importer = Importer(tmp_path / "j")
-    importer.add(fleet(2, 2000))
+    importer.add(make_pairs(2, 2000))
     importer.discard()
-    assert beside(tmp_path / "j") == []
+    assert folder_entries(tmp_path / "j") == []
     importer = Importer(tmp_path / "j")
     importer.finish({})
     importer.discard()
-    assert beside(tmp_path / "j") == []
+    assert folder_entries(tmp_path / "j") == []
 
 
 def test_discard_leaves_what_another_start_has(tmp_path: Path) -> None:
     """A finished journal that somebody resumes while its plan waits to be confirmed survives a refusal of the plan."""
     path = tmp_path / "j"
     importer = Importer(path)
-    importer.add(fleet(1, 10))
+    importer.add(make_pairs(1, 10))
     importer.finish({})
     journal = JournalWriter(path, threaded=False)
     importer.discard()
-    assert "j" in beside(path)
+    assert "j" in folder_entries(path)
     for batch in claim_all(journal._store, next(journal._store.pending_cores())):
-        journal._store.record_batch(batch, DONE, ANSWER)
+        journal._store.record_batch(batch, ALL_DISASSOCIATED, RECORDED_REPLY)
     journal.close()
     importer.discard()
-    assert beside(path) == ["j"]
+    assert folder_entries(path) == ["j"]
     with JournalReader(path) as reader:
         assert reader.counts().sent == 1
 
@@ -155,13 +164,13 @@ def test_an_import_that_fails_removes_itself(tmp_path: Path, monkeypatch: pytest
 
 def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
     """A journal names a customer's devices: nobody else on the machine may read it."""
-    make(tmp_path / "j")
+    create_journal(tmp_path / "j")
     assert (tmp_path / "j").stat().st_mode & 0o777 == 0o600
 
 
 def test_meta_of_the_caller_wins_nothing_is_lost(tmp_path: Path) -> None:
     """The caller's facts stand beside the figures of the import; a planned run is shown as planned."""
-    make(tmp_path / "j", fleet(2, 3), {"source": "m.csv", "settings": '{"rate": 5.0}', "rejected": "4"})
+    create_journal(tmp_path / "j", make_pairs(2, 3), {"source": "m.csv", "settings": '{"rate": 5.0}', "rejected": "4"})
     with JournalReader(tmp_path / "j") as reader:
         assert reader.settings() == {"rate": 5.0}
         summary = reader.summary()

@@ -17,9 +17,9 @@ from asyncgg.errors import JournalError
 from asyncgg.journal import JournalReader, JournalWriter, is_locked
 from asyncgg.journal.lock import FileLock
 from asyncgg.model import RunState
-from tests.journal.support import beside, fleet, make
+from tests.journal.support import create_journal, folder_entries, make_pairs
 
-HOLDER = """
+HOLDER_SCRIPT = """
 import asyncio, sys, time
 from pathlib import Path
 from asyncgg.batching import Claim
@@ -43,7 +43,7 @@ asyncio.run(main())
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A journal of one core with 20 things."""
-    make(tmp_path / "j", fleet(1, 20))
+    create_journal(tmp_path / "j", make_pairs(1, 20))
     return tmp_path / "j"
 
 
@@ -52,7 +52,11 @@ def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that runs the journal and has claimed seven things."""
     root = Path(__file__).parents[2]
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
+        [sys.executable, "-c", HOLDER_SCRIPT, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=root,
     ) as process:
         try:
             assert process.stdout is not None
@@ -84,14 +88,14 @@ def test_a_symbolic_link_is_no_way_around(path: Path, holder: subprocess.Popen[s
     assert is_locked(link)
     with pytest.raises(JournalError, match=f"process {holder.pid} is running it"):
         JournalWriter(link)
-    assert beside(link) == ["other"]
+    assert folder_entries(link) == ["other"]
 
 
 def test_a_process_that_ends_leaves_no_lock(path: Path, holder: subprocess.Popen[str]) -> None:
     """After an orderly end the lock file is gone and the next process may run it."""
     holder.communicate(input="")
     assert holder.returncode == 0
-    assert beside(path) == ["j"]
+    assert folder_entries(path) == ["j"]
     JournalWriter(path).close()
 
 
@@ -110,7 +114,7 @@ def test_a_killed_process_leaves_doubt_and_no_lock(path: Path, holder: subproces
         assert number == 7
     finally:
         journal.close()
-    assert beside(path) == ["j"]
+    assert folder_entries(path) == ["j"]
 
 
 @pytest.mark.parametrize("content", ["", "1", "999999999", "not a number\n" * 10])
@@ -136,17 +140,17 @@ def test_not_twice_in_one_process(path: Path) -> None:
 
 def test_a_look_is_no_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start at the very moment somebody asks whether a run is going is not refused."""
-    asked = FileLock(path)
+    lock = FileLock(path)
     naps: list[float] = []
 
     def nap(seconds: float) -> None:
         naps.append(seconds)
-        asked.release()
+        lock.release()
 
     monkeypatch.setattr("asyncgg.journal.lock.time.sleep", nap)
     FileLock(path).release()
     assert len(naps) == 1
-    asked.release()  # the second time it does nothing
+    lock.release()  # the second time it does nothing
 
 
 def test_a_lock_file_removed_in_between(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,23 +180,23 @@ def test_a_lock_file_removed_in_between(path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_never_two_holders(path: Path) -> None:
     """However many threads get and release the lock, at no moment two have it, and none fails for another reason."""
-    inside, worst, got = 0, 0, 0
+    inside, worst, acquired = 0, 0, 0
     guard = threading.Lock()
-    faults: list[str] = []
+    errors: list[str] = []
 
     def contend() -> None:
-        nonlocal inside, worst, got
+        nonlocal inside, worst, acquired
         for _ in range(40):
             try:
                 lock = FileLock(path)
             except JournalError as error:
                 if "is running it" not in str(error):
-                    faults.append(str(error))
+                    errors.append(str(error))
                 continue
             with guard:
                 inside += 1
                 worst = max(worst, inside)
-                got += 1
+                acquired += 1
             with guard:
                 inside -= 1
             lock.release()
@@ -202,9 +206,9 @@ def test_never_two_holders(path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert faults == []
+    assert errors == []
     assert worst == 1
-    assert got >= 40
+    assert acquired >= 40
     assert not (path.parent / "j.lock").exists()
 
 

@@ -8,20 +8,20 @@ from pathlib import Path
 from asyncgg.batching import Claim
 from asyncgg.journal import Importer, JournalReader, JournalStore, JournalWriter
 from asyncgg.model import ThingState
-from tests.journal.support import ANSWER, DONE, failed, fleet
+from tests.journal.support import ALL_DISASSOCIATED, RECORDED_REPLY, all_failed, make_pairs
 
 
-def some_ways(store: JournalStore) -> None:
+def record_mixed_outcomes(store: JournalStore) -> None:
     """Of every core one batch done, one failed, one never sent."""
     for work in list(store.pending_cores()):
-        for limit, settled in ((100, DONE), (37, None)):
+        for limit, results in ((100, ALL_DISASSOCIATED), (37, None)):
             batch = store.claim(Claim(work, work.first, work.last, min(limit, work.unsent)), 1.0)
-            store.record_batch(batch, settled or failed(batch), ANSWER)
+            store.record_batch(batch, results or all_failed(batch), RECORDED_REPLY)
 
 
 async def test_outcomes_come_in_order_with_their_reasons(tmp_path: Path) -> None:
     """All things, and the failed alone, come by core and name, each with its own state and reason, or with none."""
-    pairs = fleet(5, 250)
+    pairs = make_pairs(5, 250)
     chosen = [(core, thing, f"why {int(thing[-5:]) % 7}" if core != "core-003" else "") for core, thing in pairs]
     random.Random(1).shuffle(chosen)
     importer = Importer(tmp_path / "j")
@@ -29,12 +29,12 @@ async def test_outcomes_come_in_order_with_their_reasons(tmp_path: Path) -> None
     importer.add_with_reasons(chosen[900:])
     importer.finish({})
     journal = JournalWriter(tmp_path / "j", threaded=False)
-    await journal.submit(some_ways)
+    await journal.submit(record_mixed_outcomes)
     journal.close()
     expected = [
-        (core, thing, ThingState.DISASSOCIATED if place < 100 else ThingState.FAILED if place < 137 else 0, reason)
+        (core, thing, ThingState.DISASSOCIATED if index < 100 else ThingState.FAILED if index < 137 else 0, reason)
         for core, thing, reason in sorted(chosen)
-        if (place := int(thing[-5:])) is not None
+        if (index := int(thing[-5:])) is not None
     ]
     with JournalReader(tmp_path / "j") as reader:
         assert [(row.core, row.thing, row.state, row.reason) for row in reader.outcomes()] == expected

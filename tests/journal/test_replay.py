@@ -19,14 +19,14 @@ from asyncgg.batching import Claim
 from asyncgg.classify import ReplyVerdict
 from asyncgg.journal import JournalReader, JournalStore, JournalWriter, RecordedReply
 from asyncgg.model import ThingState
-from tests.journal.support import make, memory
+from tests.journal.support import create_journal, memory_folder
 
 PENDING, CLAIMED, DONE, FAILED = ThingState
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class ThingModel:
     """What the model knows of one thing."""
 
     state: ThingState = PENDING
@@ -44,22 +44,24 @@ class JournalMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(mkdtemp(dir=memory()))
+        self.folder = Path(mkdtemp(dir=memory_folder()))
         self.loop = asyncio.new_event_loop()
-        self.opened = 0
+        self.copies = 0
         self.last_pass = 1
         self.scope = 1
-        self.model: dict[int, Thing] = {}
+        self.model: dict[int, ThingModel] = {}
         self.requests: dict[int, str | None] = {}
-        self.flying: list[Batch] = []
+        self.in_flight: list[Batch] = []
         self.done: set[int] = set()
 
     @initialize(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=3))
-    def begin(self, sizes: list[int]) -> None:
+    def start(self, sizes: list[int]) -> None:
         """A journal of a few small cores."""
         path = self.folder / "0"
-        make(path, [(f"core-{core}", f"thing-{thing:02}") for core, size in enumerate(sizes) for thing in range(size)])
-        self.model = {number: Thing() for number in range(1, sum(sizes) + 1)}
+        create_journal(
+            path, [(f"core-{core}", f"thing-{thing:02}") for core, size in enumerate(sizes) for thing in range(size)]
+        )
+        self.model = {number: ThingModel() for number in range(1, sum(sizes) + 1)}
         self.open(path)
 
     def open(self, path: Path) -> None:
@@ -68,19 +70,19 @@ class JournalMachine(RuleBasedStateMachine):
         self.journal = JournalWriter(path, threaded=False)
         self.journal._connection.execute("PRAGMA synchronous = OFF")  # a crash here is one of the process only
 
-    def call(self, work: Callable[[JournalStore], T]) -> T:
+    def run_transaction(self, work: Callable[[JournalStore], T]) -> T:
         """Have it done in a transaction of its own."""
 
-        async def waited() -> T:
+        async def await_call() -> T:
             return await self.journal.submit(work)
 
-        return self.loop.run_until_complete(waited())
+        return self.loop.run_until_complete(await_call())
 
-    def change(self, number: int, **values: Any) -> None:
+    def update_thing(self, number: int, **values: Any) -> None:
         """Change one thing of the model."""
         self.model[number] = replace(self.model[number], **values)
 
-    def in_scope(self, number: int) -> bool:
+    def is_sendable(self, number: int) -> bool:
         """Whether this start may send the thing."""
         thing = self.model[number]
         return thing.state is PENDING and thing.in_pass >= self.scope
@@ -88,24 +90,24 @@ class JournalMachine(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 9), most=st.integers(1, 6))
     def claim(self, pick: int, most: int) -> None:
         """A claim takes the first pending things of its core, tells their past, and has a number of its own."""
-        works = self.call(lambda store: list(store.pending_cores()))
-        assert sum(work.unsent for work in works) == sum(map(self.in_scope, self.model))
-        if not works:
+        queues = self.run_transaction(lambda store: list(store.pending_cores()))
+        assert sum(queue.unsent for queue in queues) == sum(map(self.is_sendable, self.model))
+        if not queues:
             return
-        work = works[pick % len(works)]
-        ids = [number for number in range(work.first, work.last + 1) if self.in_scope(number)]
-        assert len(ids) == work.unsent
+        queue = queues[pick % len(queues)]
+        ids = [number for number in range(queue.first, queue.last + 1) if self.is_sendable(number)]
+        assert len(ids) == queue.unsent
         ids = ids[:most]
-        batch = self.call(lambda store: store.claim(Claim(work, work.first, work.last, len(ids)), 1000.0))
-        assert batch.core == work.name
+        batch = self.run_transaction(lambda store: store.claim(Claim(queue, queue.first, queue.last, len(ids)), 1000.0))
+        assert batch.core == queue.name
         assert list(batch.ids) == ids
         assert batch.attempts == tuple(self.model[number].attempts for number in ids)
         assert batch.ambiguous == tuple(self.model[number].ambiguous for number in ids)
         assert batch.request not in self.requests
         self.requests[batch.request] = None
         for number in ids:
-            self.change(number, state=CLAIMED, request=batch.request)
-        self.flying.append(batch)
+            self.update_thing(number, state=CLAIMED, request=batch.request)
+        self.in_flight.append(batch)
 
     @precondition(lambda self: self.flying)
     @rule(
@@ -115,80 +117,80 @@ class JournalMachine(RuleBasedStateMachine):
         counted=st.booleans(),
         doubt=st.booleans(),
     )
-    def settle(self, pick: int, mark: ThingState, odd: dict[int, ThingState], counted: bool, doubt: bool) -> None:
+    def record_batch(self, pick: int, mark: ThingState, odd: dict[int, ThingState], counted: bool, doubt: bool) -> None:
         """Each thing gets the batch's mark or its deviation, with code and message when that is final."""
-        batch = self.flying.pop(pick % len(self.flying))
-        deviations = tuple(
+        batch = self.in_flight.pop(pick % len(self.in_flight))
+        results = tuple(
             ThingResult(index, state, f"code-{state}", "words")
             for index, state in odd.items()
             if index < len(batch.ids)
         )
-        settlement = BatchResult(ReplyVerdict.LOST, mark, counted, doubt, deviations)
-        self.call(
-            lambda store: store.record_batch(batch, settlement, RecordedReply(1.0, "lost", None, "timeout", "aws"))
+        result = BatchResult(ReplyVerdict.LOST, mark, counted, doubt, results)
+        self.run_transaction(
+            lambda store: store.record_batch(batch, result, RecordedReply(1.0, "lost", None, "timeout", "aws"))
         )
         self.requests[batch.request] = "lost"
         states = dict(enumerate([mark] * len(batch.ids))) | odd
         for index, number in enumerate(batch.ids):
             thing, state = self.model[number], states[index]
-            said = index in odd and state is not PENDING
-            self.change(
+            is_final = index in odd and state is not PENDING
+            self.update_thing(
                 number,
                 state=state,
                 attempts=thing.attempts + counted,
                 ambiguous=thing.ambiguous or doubt,
-                code=f"code-{state}" if said else None,
-                message="words" if said else None,
+                code=f"code-{state}" if is_final else None,
+                message="words" if is_final else None,
             )
 
     @precondition(lambda self: self.flying)
     @rule(pick=st.integers(0, 9))
     def release(self, pick: int) -> None:
         """A claim that was not sent is as if it had not been made."""
-        batch = self.flying.pop(pick % len(self.flying))
-        self.call(lambda store: store.release(batch))
+        batch = self.in_flight.pop(pick % len(self.in_flight))
+        self.run_transaction(lambda store: store.release(batch))
         del self.requests[batch.request]
         for number in batch.ids:
-            self.change(number, state=PENDING, request=None)
+            self.update_thing(number, state=PENDING, request=None)
 
     @rule(sent=st.integers(0, 9))
-    def abandon(self, sent: int) -> None:
+    def mark_interrupted(self, sent: int) -> None:
         """Cut off: what was in flight is in doubt, the claims beside it are undone."""
-        batches, others = self.flying[:sent], self.flying[sent:]
-        self.flying = []
-        self.call(lambda store: store.mark_interrupted(batches))
+        batches, unsent = self.in_flight[:sent], self.in_flight[sent:]
+        self.in_flight = []
+        self.run_transaction(lambda store: store.mark_interrupted(batches))
         for batch in batches:
             self.requests[batch.request] = "unknown"
             for number in batch.ids:
-                self.change(number, state=PENDING, ambiguous=True)
-        for batch in others:
+                self.update_thing(number, state=PENDING, ambiguous=True)
+        for batch in unsent:
             del self.requests[batch.request]
             for number in batch.ids:
-                self.change(number, state=PENDING, request=None)
+                self.update_thing(number, state=PENDING, request=None)
 
     @rule(pick=st.integers(0, 9), limit=st.integers(1, 5))
-    def decide_pending(self, pick: int, limit: int) -> None:
+    def apply_outcome_to_pending(self, pick: int, limit: int) -> None:
         """A core given up decides its pending things and nothing else of it."""
-        works = self.call(lambda store: list(store.pending_cores()))
-        if not works:
+        queues = self.run_transaction(lambda store: list(store.pending_cores()))
+        if not queues:
             return
-        work = works[pick % len(works)]
-        ids = [number for number in range(work.first, work.last + 1) if self.in_scope(number)][:limit]
-        deciding = max(self.requests, default=None)
-        if deciding is None:
+        queue = queues[pick % len(queues)]
+        ids = [number for number in range(queue.first, queue.last + 1) if self.is_sendable(number)][:limit]
+        request = max(self.requests, default=None)
+        if request is None:
             return
-        outcomes = self.call(
-            lambda store: store.apply_outcome_to_pending(work, FAILED, "Missing", "no core", deciding, limit)
+        outcomes = self.run_transaction(
+            lambda store: store.apply_outcome_to_pending(queue, FAILED, "Missing", "no core", request, limit)
         )
         assert [outcome.attempts for outcome in outcomes] == [self.model[number].attempts for number in ids]
         for number in ids:
-            self.change(number, state=FAILED, code="Missing", message="no core", request=deciding)
+            self.update_thing(number, state=FAILED, code="Missing", message="no core", request=request)
 
     @rule()
     def resume(self) -> None:
         """A stopped run goes on with everything pending."""
         self.close_and_open()
-        self.call(lambda store: store.begin_resume())
+        self.run_transaction(lambda store: store.begin_resume())
         self.scope = 1
 
     @rule()
@@ -196,15 +198,15 @@ class JournalMachine(RuleBasedStateMachine):
         """A retry takes what failed, and what an earlier retry left; nothing that was never sent in the first pass."""
         self.close_and_open()
         number = self.last_pass + 1
-        again = [n for n, thing in self.model.items() if thing.state is FAILED or self.again(thing)]
-        assert self.call(lambda store: store.begin_retry()) == len(again)
-        for n in again:
-            self.change(n, state=PENDING, attempts=0, in_pass=number, code=None, message=None)
+        retried = [n for n, thing in self.model.items() if thing.state is FAILED or self.is_left_by_retry(thing)]
+        assert self.run_transaction(lambda store: store.begin_retry()) == len(retried)
+        for n in retried:
+            self.update_thing(n, state=PENDING, attempts=0, in_pass=number, code=None, message=None)
         self.scope = number
-        if again:
+        if retried:
             self.last_pass = number
 
-    def again(self, thing: Thing) -> bool:
+    def is_left_by_retry(self, thing: ThingModel) -> bool:
         """Whether an earlier retry left it pending."""
         return thing.state is PENDING and thing.in_pass > 1
 
@@ -216,8 +218,8 @@ class JournalMachine(RuleBasedStateMachine):
             self.journal._connection.execute(
                 "INSERT OR REPLACE INTO odd SELECT id, 2, 1, 0, 1, NULL, 'invented', 'invented' FROM name"
             )
-        self.opened += 1
-        after = self.folder / str(self.opened)
+        self.copies += 1
+        after = self.folder / str(self.copies)
         for ending in ("", "-wal"):
             before = self.path.with_name(self.path.name + ending)
             if before.exists():
@@ -235,15 +237,15 @@ class JournalMachine(RuleBasedStateMachine):
     def recover(self, path: Path) -> None:
         """Open it again: what was claimed is in doubt."""
         self.open(path)
-        assert self.journal.recovered == sum(len(batch.ids) for batch in self.flying)
-        for batch in self.flying:
+        assert self.journal.recovered == sum(len(batch.ids) for batch in self.in_flight)
+        for batch in self.in_flight:
             self.requests[batch.request] = "unknown"
             for number in batch.ids:
-                self.change(number, state=PENDING, ambiguous=True)
-        self.flying = []
+                self.update_thing(number, state=PENDING, ambiguous=True)
+        self.in_flight = []
 
     @invariant()
-    def replay_equals_written(self) -> None:
+    def file_equals_model(self) -> None:
         """The file says of every thing and request what the model says, and a success stays a success."""
         if not self.model:
             return
@@ -251,7 +253,7 @@ class JournalMachine(RuleBasedStateMachine):
             rows = reader._connection.execute(
                 "SELECT id, state, attempts, ambiguous, pass, code, message, request FROM thing"
             ).fetchall()
-            written = {row[0]: Thing(ThingState(row[1]), row[2], bool(row[3]), *row[4:]) for row in rows}
+            written = {row[0]: ThingModel(ThingState(row[1]), row[2], bool(row[3]), *row[4:]) for row in rows}
             assert written == self.model
             assert dict(reader._connection.execute("SELECT id, verdict FROM request")) == self.requests
             states = [thing.state for thing in self.model.values()]
@@ -272,4 +274,4 @@ class JournalMachine(RuleBasedStateMachine):
 
 
 JournalMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
-TestReplay = JournalMachine.TestCase
+TestJournalModel = JournalMachine.TestCase

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from asyncgg.manifest import BadRow, Chunk, open_manifest
 
-Read = Callable[[int], bytes]
+ReadFunction = Callable[[int], bytes]
 
 
-def whole(chunks: Iterable[Chunk]) -> tuple[list[tuple[str, str]], list[BadRow]]:
+def read_all(chunks: Iterable[Chunk]) -> tuple[list[tuple[str, str]], list[BadRow]]:
     """All good and all bad rows."""
     good: list[tuple[str, str]] = []
     bad: list[BadRow] = []
@@ -22,17 +22,17 @@ def whole(chunks: Iterable[Chunk]) -> tuple[list[tuple[str, str]], list[BadRow]]
 
 
 def read_bytes(
-    read: Callable[[str, Read], Iterator[Chunk]], data: bytes, *, step: int = 1 << 20
+    read: Callable[[str, ReadFunction], Iterator[Chunk]], data: bytes, *, step: int = 1 << 20
 ) -> tuple[list[tuple[str, str]], list[BadRow]]:
     """Give `data` to a reader of text, at most `step` bytes at a time."""
     stream = io.BytesIO(data)
-    return whole(read("fleet", lambda size: stream.read(min(size, step))))
+    return read_all(read("fleet", lambda size: stream.read(min(size, step))))
 
 
 def read_file(path: Path, name: str, data: bytes) -> tuple[list[tuple[str, str]], list[tuple[int, str]]]:
     """Write a file and read it: good rows, and (line, reason) of bad ones."""
     file = path / name
     file.write_bytes(data)
-    good, bad = whole(open_manifest(str(file)).chunks())
+    good, bad = read_all(open_manifest(str(file)).chunks())
     assert all(row.file == str(file) for row in bad)
     return good, [(row.line, row.reason) for row in bad]

@@ -11,37 +11,39 @@ from asyncgg.manifest.csv_rows import csv_chunks
 from asyncgg.manifest.lines import MAX_LINE
 from tests.manifest.reading import read_bytes, read_file
 
-AB = [("a", "b")]
-OUTSIDE = "has characters outside a-z A-Z 0-9 : _ -"
+ONE_PAIR = [("a", "b")]
+INVALID_CHARACTERS = "has characters outside a-z A-Z 0-9 : _ -"
 
 
 @pytest.mark.parametrize(
     ("data", "pairs"),
     [
-        pytest.param(b"core,thing\na,b\n", AB, id="plain"),
-        pytest.param(b"core,thing\na,b", AB, id="no line feed at the end"),
-        pytest.param(b"core,thing\r\na,b\r\n", AB, id="CRLF"),
-        pytest.param(b"\xef\xbb\xbfcore,thing\na,b\n", AB, id="byte order mark"),
-        pytest.param(b"coreDeviceThingName,thingName\na,b\n", AB, id="aliases"),
-        pytest.param(b"THINGNAME, Core \nb,a\n", AB, id="any case, blanks, other order"),
-        pytest.param(b"\n  \ncore,thing\n\n\t\na,b\n\r\n", AB, id="blank lines"),
-        pytest.param(b"core,thing\n  a\t, b \n", AB, id="blanks around values"),
-        pytest.param(b'core,thing\n" a ","b "\n', AB, id="blanks inside quotes"),
-        pytest.param(b'core,thing\n "a" , "b" \n', AB, id="blanks outside quotes"),
-        pytest.param(b'core,thing\n"a",b\n', AB, id="one quoted"),
-        pytest.param(b'core,thing\na\xc2\xa0,"b"\n', AB, id="no-break space"),
-        pytest.param(b'"core";"thing"\n"a";"b"\n', AB, id="semicolons"),
-        pytest.param(b"core\tthing\na\tb\n", AB, id="tabs"),
-        pytest.param(b"note,core,thing\nx,a,b\n", AB, id="further column before"),
-        pytest.param(b"core,note,thing\na,\xc3\xa4 \xe2\x82\xac,b\n", AB, id="further column with other characters"),
-        pytest.param(b'core,thing,note\na,b,"one, ""two"",\nthree"\n', AB, id="further column over two lines"),
-        pytest.param(b"core,thing,note\na,b\n", AB, id="further column left out"),
-        pytest.param(b"core,thing\na,b,surplus\n", AB, id="surplus behind the names"),
-        pytest.param(b"note,core,thing\nx,a,b,,\n", AB, id="empty surplus"),
+        pytest.param(b"core,thing\na,b\n", ONE_PAIR, id="plain"),
+        pytest.param(b"core,thing\na,b", ONE_PAIR, id="no line feed at the end"),
+        pytest.param(b"core,thing\r\na,b\r\n", ONE_PAIR, id="CRLF"),
+        pytest.param(b"\xef\xbb\xbfcore,thing\na,b\n", ONE_PAIR, id="byte order mark"),
+        pytest.param(b"coreDeviceThingName,thingName\na,b\n", ONE_PAIR, id="aliases"),
+        pytest.param(b"THINGNAME, Core \nb,a\n", ONE_PAIR, id="any case, blanks, other order"),
+        pytest.param(b"\n  \ncore,thing\n\n\t\na,b\n\r\n", ONE_PAIR, id="blank lines"),
+        pytest.param(b"core,thing\n  a\t, b \n", ONE_PAIR, id="blanks around values"),
+        pytest.param(b'core,thing\n" a ","b "\n', ONE_PAIR, id="blanks inside quotes"),
+        pytest.param(b'core,thing\n "a" , "b" \n', ONE_PAIR, id="blanks outside quotes"),
+        pytest.param(b'core,thing\n"a",b\n', ONE_PAIR, id="one quoted"),
+        pytest.param(b'core,thing\na\xc2\xa0,"b"\n', ONE_PAIR, id="no-break space"),
+        pytest.param(b'"core";"thing"\n"a";"b"\n', ONE_PAIR, id="semicolons"),
+        pytest.param(b"core\tthing\na\tb\n", ONE_PAIR, id="tabs"),
+        pytest.param(b"note,core,thing\nx,a,b\n", ONE_PAIR, id="further column before"),
+        pytest.param(
+            b"core,note,thing\na,\xc3\xa4 \xe2\x82\xac,b\n", ONE_PAIR, id="further column with other characters"
+        ),
+        pytest.param(b'core,thing,note\na,b,"one, ""two"",\nthree"\n', ONE_PAIR, id="further column over two lines"),
+        pytest.param(b"core,thing,note\na,b\n", ONE_PAIR, id="further column left out"),
+        pytest.param(b"core,thing\na,b,surplus\n", ONE_PAIR, id="surplus behind the names"),
+        pytest.param(b"note,core,thing\nx,a,b,,\n", ONE_PAIR, id="empty surplus"),
         pytest.param(
             b"core,thing\na:1_-Z," + b"b" * 128 + b"\n", [("a:1_-Z", "b" * 128)], id="all characters, longest"
         ),
-        pytest.param(b"core,thing\na,b\na,b\n", AB * 2, id="duplicates stay in"),
+        pytest.param(b"core,thing\na,b\na,b\n", ONE_PAIR * 2, id="duplicates stay in"),
     ],
 )
 def test_good_files_give_their_pairs(tmp_path: Path, data: bytes, pairs: list[tuple[str, str]]) -> None:
@@ -58,9 +60,9 @@ def test_good_files_give_their_pairs(tmp_path: Path, data: bytes, pairs: list[tu
         (b",", 2, "core is empty; thing is empty"),
         (b'"",  ', 2, "core is empty; thing is empty"),
         (b"c," + b"d" * 129, 2, "thing has 129 characters, 128 are allowed"),
-        (b"c c,d", 2, f"core {OUTSIDE}"),
-        (b"c,d\xc3\xa4", 2, f"thing {OUTSIDE}"),
-        (b"c,d\x1f", 2, f"thing {OUTSIDE}"),
+        (b"c c,d", 2, f"core {INVALID_CHARACTERS}"),
+        (b"c,d\xc3\xa4", 2, f"thing {INVALID_CHARACTERS}"),
+        (b"c,d\x1f", 2, f"thing {INVALID_CHARACTERS}"),
         (b"c,d\xff", 2, "is not UTF-8"),
         (b"c,d\0", 2, "holds a NUL byte"),
         (b"c\rx,d", 2, "holds a bare carriage return"),
@@ -75,20 +77,20 @@ def test_bad_row_is_named_and_the_next_is_read(tmp_path: Path, rows: bytes, line
     """A bad row is listed with its line and reason, and the good rows around it are read."""
     good, bad = read_file(tmp_path, "fleet.csv", b"core,thing\n" + rows + b"\na,b\n")
     assert bad == [(line, reason)]
-    assert good == AB
+    assert good == ONE_PAIR
 
 
 def test_very_wide_rows_are_read() -> None:
     """A few hundred further columns are no obstacle."""
     header = b",".join(b"x%d" % at for at in range(300))
     row = b",".join([b"text"] * 300)
-    assert read_bytes(csv_chunks, header + b",core,thing\n" + row + b",a,b\n") == (AB, [])
+    assert read_bytes(csv_chunks, header + b",core,thing\n" + row + b",a,b\n") == (ONE_PAIR, [])
 
 
 def test_line_is_where_the_row_starts() -> None:
     """After a row of several lines the numbers are still those of an editor."""
     good, bad = read_bytes(csv_chunks, b'core,thing,n\na,b,"1\n2\n3"\nc,\n"d","","\n"\n')
-    assert good == AB
+    assert good == ONE_PAIR
     assert [(row.line, row.reason, row.raw) for row in bad] == [
         (5, "thing is empty", "c,"),
         (6, "thing is empty", '"d","","\\n"'),
@@ -133,7 +135,7 @@ def test_quotes_that_reopen_on_every_line_stay_linear() -> None:
 def test_surplus_before_the_names_is_a_bad_row() -> None:
     """An unquoted comma in a column before the names shifts them: such a row is never acted on."""
     good, bad = read_bytes(csv_chunks, b"note,core,thing\nx,y,a,b\nx,a,b\n")
-    assert good == AB
+    assert good == ONE_PAIR
     assert [(row.line, row.reason) for row in bad] == [(2, "has 4 columns, the header has 3")]
 
 

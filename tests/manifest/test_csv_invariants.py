@@ -25,11 +25,11 @@ NOISE = st.lists(
         [b"a", b"b1", b",", b",", b'"', b'""', b"\n", b"\n", b"\r\n", b"\r", b" ", b"\0", b"\xff", b"\xc3\xa4"]
     )
 ).map(b"".join)
-Result = tuple[list[tuple[str, str]], list[BadRow]] | str
+ReadResult = tuple[list[tuple[str, str]], list[BadRow]] | str
 
 
 @st.composite
-def files(draw: st.DrawFn) -> tuple[bytes, list[tuple[str, str]]]:
+def csv_files(draw: st.DrawFn) -> tuple[bytes, list[tuple[str, str]]]:
     """A valid CSV as bytes, and its pairs."""
     pairs = draw(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=5))
     delimiter = draw(st.sampled_from(",;"))
@@ -53,7 +53,7 @@ def files(draw: st.DrawFn) -> tuple[bytes, list[tuple[str, str]]]:
     return out.getvalue().encode("utf-8"), pairs
 
 
-def outcome(data: bytes, step: int = 1 << 20) -> Result:
+def read_or_error(data: bytes, step: int = 1 << 20) -> ReadResult:
     """What reading gives: rows, or the sentence of the error."""
     try:
         return read_bytes(csv_chunks, data, step=step)
@@ -61,7 +61,7 @@ def outcome(data: bytes, step: int = 1 << 20) -> Result:
         return str(error)
 
 
-@given(files(), STEPS)
+@given(csv_files(), STEPS)
 def test_round_trip(file: tuple[bytes, list[tuple[str, str]]], step: int) -> None:
     """Any valid CSV gives the pairs that were written, in their order, and nothing bad."""
     data, pairs = file
@@ -76,7 +76,7 @@ def test_round_trip(file: tuple[bytes, list[tuple[str, str]]], step: int) -> Non
 def test_result_does_not_depend_on_the_cuts(noise: bytes, step: int) -> None:
     """However the bytes arrive, the rows are the same."""
     data = b"core,thing\n" + noise
-    assert outcome(data, step) == outcome(data)
+    assert read_or_error(data, step) == read_or_error(data)
 
 
 @given(NOISE, st.sampled_from([b"core,thing\n", b"thing,core,note\n", b"note,core,thing\n"]))
@@ -84,9 +84,9 @@ def test_result_does_not_depend_on_the_cuts(noise: bytes, step: int) -> None:
 @example(b"a,b\na,b\n", b"core,thing\n")
 def test_fast_path_equals_the_csv_module(noise: bytes, header: bytes) -> None:
     """What the regular expression takes is what the csv module would have given."""
-    fast = outcome(header + noise)
+    fast = read_or_error(header + noise)
     with mock.patch.object(csv_rows, "_shape", return_value=re.compile("(?!)")):
-        assert outcome(header + noise) == fast
+        assert read_or_error(header + noise) == fast
 
 
 @given(NOISE)
@@ -101,5 +101,5 @@ def test_every_line_is_accounted_for(noise: bytes) -> None:
 @given(st.binary(max_size=300))
 def test_garbage_is_a_sentence(data: bytes) -> None:
     """No bytes make the reader fail with anything but its own error."""
-    result = outcome(data)
+    result = read_or_error(data)
     assert isinstance(result, str) or result[0] == []

@@ -9,13 +9,13 @@ import pytest
 
 from asyncgg.manifest import Row, from_async_iterable, from_iterable
 from asyncgg.model import Association
-from tests.manifest.reading import whole
+from tests.manifest.reading import read_all
 
 
 def test_every_kind_of_row() -> None:
     """Pairs, associations and mappings with a manifest's columns give their pair."""
     rows: list[Row] = [("a", "b"), Association("a", "b"), {"thingName": "b", "core": "a", "n": "1"}]
-    assert whole(from_iterable(rows)) == ([("a", "b")] * 3, [])
+    assert read_all(from_iterable(rows)) == ([("a", "b")] * 3, [])
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_every_kind_of_row() -> None:
 )
 def test_bad_rows_are_numbered(row: Any, reason: str) -> None:
     """A bad row is named by its number, and the rows around it are taken."""
-    good, bad = whole(from_iterable([("a", "b"), row, ("a", "b")]))
+    good, bad = read_all(from_iterable([("a", "b"), row, ("a", "b")]))
     assert good == [("a", "b")] * 2
     assert [str(each) for each in bad] == [f"<iterable>:2: {reason}"]
     assert bad[0].raw == repr(row)

@@ -13,9 +13,9 @@ from asyncgg.errors import ManifestError
 from asyncgg.manifest.jsonl_rows import jsonl_chunks
 from tests.manifest.reading import read_bytes, read_file
 
-OUTSIDE = "has characters outside a-z A-Z 0-9 : _ -"
+INVALID_CHARACTERS = "has characters outside a-z A-Z 0-9 : _ -"
 NAMES = st.from_regex(r"[a-zA-Z0-9:_-]{1,128}", fullmatch=True)
-PIECES = [
+FRAGMENTS = [
     b'{"core":"a","thing":"b"}',
     b'{"core": "a"',
     b', "thing": "b"}',
@@ -27,7 +27,7 @@ PIECES = [
     b"\xff",
     b" ",
 ]
-NOISE = st.lists(st.sampled_from(PIECES)).map(b"".join)
+NOISE = st.lists(st.sampled_from(FRAGMENTS)).map(b"".join)
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_good_lines_give_their_pair(tmp_path: Path, row: bytes) -> None:
         (b'{"core":7,"thing":"d"}', "core is not text"),
         (b'{"core":"c","thing":{"name":"d"}}', "thing is not text"),
         (b'{"core":null,"thing":""}', "core is null; thing is empty"),
-        (b'{"core":" c","thing":"d"}', f"core {OUTSIDE}"),
-        (b'{"core":"c","thing":"\\ud800"}', f"thing {OUTSIDE}"),
+        (b'{"core":" c","thing":"d"}', f"core {INVALID_CHARACTERS}"),
+        (b'{"core":"c","thing":"\\ud800"}', f"thing {INVALID_CHARACTERS}"),
         (b'{"core":"c","thing":"' + b"d" * 129 + b'"}', "thing has 129 characters, 128 are allowed"),
         (b'{"core":"c","thing":"d\xff"}', "is not UTF-8"),
         (b'{"core":"c","thing":"' + b"d" * 70_000 + b'"}', "is longer than 65536 bytes"),

@@ -52,7 +52,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         read_names("-", "thing")
 
 
-FAULTS = {
+INVALID_LISTS = {
     "a name that is none": (b"a\nx/y\n", r"list:2: `x/y` is no thing's name: it has characters outside"),
     "no column": (b"core,device\nx,a\n", r"list:1: no column `thing`"),
     "a short row": (b"core,thing\nx,a\ny\n", r"list:3: `` is no thing's name: it is empty"),
@@ -64,12 +64,12 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", INVALID_LISTS)
 def test_faults(tmp_path: Path, name: str) -> None:
     """One line: file, line, what is wrong."""
-    data, words = FAULTS[name]
+    data, message = INVALID_LISTS[name]
     (tmp_path / "list").write_bytes(data)
-    with pytest.raises(UsageError, match=words) as raised:
+    with pytest.raises(UsageError, match=message) as raised:
         read_names(tmp_path / "list", "thing")
     assert "\n" not in str(raised.value)
 

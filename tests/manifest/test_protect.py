@@ -13,7 +13,7 @@ from asyncgg.errors import UsageError
 from asyncgg.manifest import ProtectList, load_protect_list
 
 
-def loaded(path: Path, text: str | bytes) -> ProtectList:
+def write_and_load(path: Path, text: str | bytes) -> ProtectList:
     """Write a list and load it."""
     file = path / "keep.txt"
     file.write_bytes(text.encode() if isinstance(text, str) else text)
@@ -60,7 +60,7 @@ def test_no_entries_block_nothing() -> None:
 
 def test_file_with_all_liberties(tmp_path: Path) -> None:
     """Comments, blank lines, blanks, a byte order mark and CRLF are no entries."""
-    protect = loaded(tmp_path, "\ufeff# keep\r\n\r\n  pump-1  \r\nvalve-* # the valves\r\n\tcore:c9\r\n")
+    protect = write_and_load(tmp_path, "\ufeff# keep\r\n\r\n  pump-1  \r\nvalve-* # the valves\r\n\tcore:c9\r\n")
     assert protect.entries == ("pump-1", "valve-*", "core:c9")
     assert protect.match("c", "valve-3") == "valve-*"
 
@@ -91,7 +91,7 @@ def test_file_with_all_liberties(tmp_path: Path) -> None:
 def test_list_that_cannot_be_read_whole_is_an_error(tmp_path: Path, text: str | bytes, sentence: str) -> None:
     """An entry that could never protect anything stops everything, with file and line."""
     with pytest.raises(UsageError) as caught:
-        loaded(tmp_path, text)
+        write_and_load(tmp_path, text)
     assert str(caught.value).startswith(f"{tmp_path}/{sentence}")
     assert "\n" not in str(caught.value)
 
@@ -116,6 +116,6 @@ def test_entries_are_checked_without_a_file() -> None:
 )
 def test_the_whole_list_blocks_what_any_entry_blocks(entries: list[str], core: str, thing: str) -> None:
     """A list blocks exactly what one of its entries matches, by the rules of shell globs."""
-    found = ProtectList(tuple(entries)).match(core, thing)
+    result = ProtectList(tuple(entries)).match(core, thing)
     matching = [entry for entry in entries if fnmatchcase(core, entry) or fnmatchcase(thing, entry)]
-    assert (found in matching) if matching else (found is None)
+    assert (result in matching) if matching else (result is None)

@@ -12,7 +12,7 @@ from asyncgg.errors import UsageError
 from asyncgg.manifest import BadRow, RejectsWriter
 
 
-def rows_of(path: Path) -> list[list[str]]:
+def read_rows(path: Path) -> list[list[str]]:
     """The file as its rows."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.reader(file))
@@ -25,7 +25,7 @@ def test_rows_come_back(tmp_path: Path) -> None:
         writer.write([BadRow("fleet.csv", 2, "thing is empty", 'a,"ä"\\n')])
         writer.write([BadRow("fleet.csv", 9, "core is empty", ",")])
     assert writer.count == 2
-    assert rows_of(file) == [
+    assert read_rows(file) == [
         ["file", "line", "reason", "raw"],
         ["fleet.csv", "2", "thing is empty", 'a,"ä"\\n'],
         ["fleet.csv", "9", "core is empty", ","],
@@ -38,7 +38,7 @@ def test_an_older_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     file.write_text("old")
     with RejectsWriter(file):
         assert file.read_text() == "old"
-    assert rows_of(file) == [["file", "line", "reason", "raw"]]
+    assert read_rows(file) == [["file", "line", "reason", "raw"]]
     assert list(tmp_path.iterdir()) == [file]
 
 
@@ -53,7 +53,7 @@ def test_an_error_keeps_the_rows(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="bad rows"):
         stopped()
-    assert len(rows_of(file)) == 2
+    assert len(read_rows(file)) == 2
 
 
 def test_inputs_are_not_overwritten(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     link.symlink_to(target)
     RejectsWriter(link).close()
     assert link.is_symlink()
-    assert rows_of(target) == [["file", "line", "reason", "raw"]]
+    assert read_rows(target) == [["file", "line", "reason", "raw"]]
 
 
 def test_a_device_is_written_to_not_replaced(tmp_path: Path) -> None:

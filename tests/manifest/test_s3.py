@@ -18,13 +18,13 @@ from moto.server import ThreadedMotoServer
 from asyncgg.errors import CredentialsError, ManifestError
 from asyncgg.manifest import open_manifest
 from asyncgg.manifest.s3 import S3Downloader
-from tests.manifest.reading import whole
+from tests.manifest.reading import read_all
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
 CSV = b"core,thing\n" + b"".join(b"c,t%d\n" % at for at in range(150_000))
-AB = [("a", "b")]
+ONE_PAIR = [("a", "b")]
 
 
 @pytest.fixture(autouse=True)
@@ -70,28 +70,28 @@ def endpoint() -> Iterator[str]:
     server.stop()
 
 
-def read(endpoint: str, spec: str) -> Any:
+def read_manifest(endpoint: str, spec: str) -> Any:
     """Read a manifest in S3 whole."""
-    return whole(open_manifest(spec, s3=S3Downloader(endpoint_url=endpoint)).chunks())
+    return read_all(open_manifest(spec, s3=S3Downloader(endpoint_url=endpoint)).chunks())
 
 
 def test_objects_are_read_as_files_are(endpoint: str) -> None:
     """CSV over several pieces, gzip under a key with blanks, and Parquet give their pairs."""
-    good, bad = read(endpoint, "s3://fleet/big.csv")
+    good, bad = read_manifest(endpoint, "s3://fleet/big.csv")
     assert (len(good), good[-1], bad) == (150_000, ("c", "t149999"), [])
-    assert read(endpoint, "s3://fleet/ä b/x.csv.gz") == (AB, [])
-    assert read(endpoint, "s3://fleet/x.parquet") == (AB, [])
+    assert read_manifest(endpoint, "s3://fleet/ä b/x.csv.gz") == (ONE_PAIR, [])
+    assert read_manifest(endpoint, "s3://fleet/x.parquet") == (ONE_PAIR, [])
 
 
 async def test_a_running_loop_is_no_obstacle(endpoint: str) -> None:
     """Opening from a thread that runs an event loop works (it blocks it, but it works)."""
-    assert read(endpoint, "s3://fleet/x.parquet") == (AB, [])
+    assert read_manifest(endpoint, "s3://fleet/x.parquet") == (ONE_PAIR, [])
 
 
 def test_the_environment_sets_what_is_not_given(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an opener the endpoint, Region and credentials of the environment are used."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
-    assert whole(open_manifest("s3://fleet/x.parquet").chunks()) == (AB, [])
+    assert read_all(open_manifest("s3://fleet/x.parquet").chunks()) == (ONE_PAIR, [])
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_the_environment_sets_what_is_not_given(endpoint: str, monkeypatch: pyte
 def test_missing_object_is_one_sentence(endpoint: str, spec: str, sentence: str) -> None:
     """What is not there is a fault of the manifest's address, said in one sentence."""
     with pytest.raises(ManifestError) as caught:
-        read(endpoint, spec)
+        read_manifest(endpoint, spec)
     assert str(caught.value).startswith(sentence)
     assert "\n" not in str(caught.value)
 
@@ -117,7 +117,7 @@ def test_no_credentials(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(CredentialsError, match=r"^s3://fleet/x\.csv: no AWS credentials found: sign in"):
-        read(endpoint, "s3://fleet/x.csv")
+        read_manifest(endpoint, "s3://fleet/x.csv")
 
 
 def test_unknown_profile() -> None:
@@ -127,14 +127,14 @@ def test_unknown_profile() -> None:
 
 
 @contextmanager
-def scripted(*replies: tuple[int, bytes, int]) -> Iterator[tuple[str, list[str]]]:
+def scripted_server(*replies: tuple[int, bytes, int]) -> Iterator[tuple[str, list[str]]]:
     """A server that gives (status, body, announced length) in turn, the last for ever; and the paths it was asked."""
-    asked: list[str] = []
+    requested_paths: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            status, body, length = replies[min(len(asked), len(replies) - 1)]
-            asked.append(self.path)
+            status, body, length = replies[min(len(requested_paths), len(replies) - 1)]
+            requested_paths.append(self.path)
             self.send_response(status)
             self.send_header("Content-Length", str(length))
             self.end_headers()
@@ -147,13 +147,13 @@ def scripted(*replies: tuple[int, bytes, int]) -> Iterator[tuple[str, list[str]]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_address[1]}", asked
+            yield f"http://127.0.0.1:{server.server_address[1]}", requested_paths
         finally:
             server.shutdown()
             thread.join()
 
 
-def refusal(code: str) -> bytes:
+def error_body(code: str) -> bytes:
     """The body of an S3 error."""
     return f"<Error><Code>{code}</Code><Message>no\nway</Message></Error>".encode()
 
@@ -169,24 +169,24 @@ def refusal(code: str) -> bytes:
 )
 def test_refusal_is_one_sentence(status: int, code: str, kind: type[Exception], sentence: str) -> None:
     """A refusal of S3 says whose fault it is, in one line."""
-    body = refusal(code)
-    with scripted((status, body, len(body))) as (url, _), pytest.raises(kind, match=sentence):
-        read(url, "s3://fleet/x.csv")
+    body = error_body(code)
+    with scripted_server((status, body, len(body))) as (url, _), pytest.raises(kind, match=sentence):
+        read_manifest(url, "s3://fleet/x.csv")
 
 
 def test_cut_body_is_fetched_again() -> None:
     """A connection lost in the body costs a new try, and no part of the first one is left."""
     data = b"core,thing\na,b\n"
-    with scripted((200, b"core,thing\nx,y\nz", 90), (200, data, len(data))) as (url, asked):
-        assert read(url, "s3://fleet/x.csv") == (AB, [])
-    assert asked == ["/fleet/x.csv"] * 2
+    with scripted_server((200, b"core,thing\nx,y\nz", 90), (200, data, len(data))) as (url, paths):
+        assert read_manifest(url, "s3://fleet/x.csv") == (ONE_PAIR, [])
+    assert paths == ["/fleet/x.csv"] * 2
 
 
 def test_body_that_is_always_cut_is_one_sentence() -> None:
     """An object that never comes whole is not read in part."""
     with (
-        scripted((200, b"core,thing\na,b\n", 90)) as (url, asked),
+        scripted_server((200, b"core,thing\na,b\n", 90)) as (url, paths),
         pytest.raises(ManifestError, match=r"^s3://fleet/x\.csv cannot be fetched: "),
     ):
-        read(url, "s3://fleet/x.csv")
-    assert len(asked) == 3
+        read_manifest(url, "s3://fleet/x.csv")
+    assert len(paths) == 3

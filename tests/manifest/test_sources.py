@@ -15,11 +15,11 @@ import pytest
 
 from asyncgg.errors import InternalError, ManifestError, UsageError
 from asyncgg.manifest import open_manifest
-from tests.manifest.reading import read_file, whole
+from tests.manifest.reading import read_all, read_file
 
 CSV = b"core,thing\na,b\n"
 JSONL = b'{"core":"a","thing":"b"}\n'
-AB = [("a", "b")]
+ONE_PAIR = [("a", "b")]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ AB = [("a", "b")]
 )
 def test_the_ending_says_the_format(tmp_path: Path, name: str, data: bytes) -> None:
     """Each ending is read as its format, packed by gzip or not, in one member or several."""
-    assert read_file(tmp_path, name, data) == (AB, [])
+    assert read_file(tmp_path, name, data) == (ONE_PAIR, [])
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ def test_standard_input(data: bytes, chosen: str | None) -> None:
     """Standard input is CSV unless the format says otherwise, gzip is noticed, and it stays open."""
     stdin = io.BytesIO(data)
     with open_manifest("-", format=chosen, stdin=stdin) as manifest:
-        assert whole(manifest.chunks()) == (AB, [])
+        assert read_all(manifest.chunks()) == (ONE_PAIR, [])
     assert not stdin.closed
 
 
 def test_standard_input_is_named_in_bad_rows() -> None:
     """A bad row of standard input says so instead of a path."""
-    _, bad = whole(open_manifest("-", stdin=io.BytesIO(b"core,thing\na\n")).chunks())
+    _, bad = read_all(open_manifest("-", stdin=io.BytesIO(b"core,thing\na\n")).chunks())
     assert str(bad[0]) == "<stdin>:2: column `thing` is missing"
 
 
@@ -76,7 +76,7 @@ def test_a_pipe_is_read(tmp_path: Path) -> None:
 
     writer = threading.Thread(target=write)
     writer.start()
-    assert whole(open_manifest(str(pipe)).chunks()) == (AB, [])
+    assert read_all(open_manifest(str(pipe)).chunks()) == (ONE_PAIR, [])
     writer.join()
 
 
@@ -84,7 +84,7 @@ def test_format_overrules_the_ending(tmp_path: Path) -> None:
     """With a format given, a file may be called anything."""
     file = tmp_path / "fleet.txt"
     file.write_bytes(CSV)
-    assert whole(open_manifest(str(file), format="csv").chunks()) == (AB, [])
+    assert read_all(open_manifest(str(file), format="csv").chunks()) == (ONE_PAIR, [])
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_no_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         open_manifest("-")
 
 
-class _Generated(io.RawIOBase):
+class _GeneratedFile(io.RawIOBase):
     """A stream that makes its bytes up as they are asked for, and may fail at its end."""
 
     def __init__(self, count: int, error: OSError | None = None) -> None:
@@ -175,14 +175,16 @@ class _Generated(io.RawIOBase):
 
 def test_failing_disk_is_one_sentence() -> None:
     """An error in the middle of reading comes as a sentence after the rows before it."""
-    chunks = open_manifest("-", stdin=cast(BinaryIO, _Generated(10, OSError(errno.EIO, "Input/output error")))).chunks()
+    chunks = open_manifest(
+        "-", stdin=cast(BinaryIO, _GeneratedFile(10, OSError(errno.EIO, "Input/output error")))
+    ).chunks()
     with pytest.raises(ManifestError, match=r"^<stdin> cannot be read: Input/output error$"):
-        whole(chunks)
+        read_all(chunks)
 
 
 def test_memory_does_not_grow_with_the_file() -> None:
     """100,000 rows stream through a few megabytes."""
-    manifest = open_manifest("-", stdin=cast(BinaryIO, _Generated(100_000)))
+    manifest = open_manifest("-", stdin=cast(BinaryIO, _GeneratedFile(100_000)))
     tracemalloc.start()
     try:
         rows = sum(len(chunk.good) for chunk in manifest.chunks())
@@ -196,17 +198,17 @@ def test_memory_does_not_grow_with_the_file() -> None:
 def test_memory_is_bounded_by_one_endless_line() -> None:
     """A file without line feeds is not held whole."""
 
-    class Endless(io.RawIOBase):
+    class EndlessLine(io.RawIOBase):
         left = 400
 
         def read(self, size: int = -1, /) -> bytes:
             self.left -= 1
             return b"x" * size if self.left > 0 else b""
 
-    manifest = open_manifest("-", format="jsonl", stdin=cast(BinaryIO, Endless()))
+    manifest = open_manifest("-", format="jsonl", stdin=cast(BinaryIO, EndlessLine()))
     tracemalloc.start()
     try:
-        _, bad = whole(manifest.chunks())
+        _, bad = read_all(manifest.chunks())
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -219,7 +221,7 @@ def test_raw_text_is_printable(tmp_path: Path) -> None:
     """A bad row's text holds no control characters, and says which bytes were there."""
     file = tmp_path / "fleet.csv"
     file.write_bytes(b"core,thing\n\x1b[31m\\,\xff\t\xc3\xa4\xe2\x80\xae\n")
-    _, bad = whole(open_manifest(str(file)).chunks())
+    _, bad = read_all(open_manifest(str(file)).chunks())
     assert bad[0].raw == r"\x1b[31m\\,\xff\tä\u202e"
 
 
@@ -233,6 +235,6 @@ def test_read_once(tmp_path: Path) -> None:
     """A manifest is a stream: reading it twice is refused, not answered with nothing."""
     (tmp_path / "fleet.csv").write_bytes(CSV)
     manifest = open_manifest(str(tmp_path / "fleet.csv"))
-    whole(manifest.chunks())
+    read_all(manifest.chunks())
     with pytest.raises(InternalError, match="was already read"):
         manifest.chunks()

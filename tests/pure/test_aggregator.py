@@ -11,7 +11,7 @@ from asyncgg.backoff import RetryPolicy
 from asyncgg.classify import CodeTable, ReplyVerdict, classify
 from asyncgg.model import Accepted, EntryError, ErrorResponse, NoResponse, Operation, Outcome, Reply, ThingState
 
-BACK, DONE, FAILED = ThingState.PENDING, ThingState.DISASSOCIATED, ThingState.FAILED
+PENDING, DONE, FAILED = ThingState.PENDING, ThingState.DISASSOCIATED, ThingState.FAILED
 CORE = "gateway"
 CODES = [
     "",
@@ -29,13 +29,13 @@ CODES = [
     "InvalidSignatureException",
     "ConflictException",
 ]
-USER = {"AlreadyGone": "gone", "Hopeless": "fail"}
-TABLE = CodeTable(USER)
-TABLES = {operation: CodeTable(USER, operation) for operation in Operation}
+USER_CODES = {"AlreadyGone": "gone", "Hopeless": "fail"}
+TABLE = CodeTable(USER_CODES)
+TABLES = {operation: CodeTable(USER_CODES, operation) for operation in Operation}
 POLICY = RetryPolicy(max_attempts=4, max_attempts_unknown=2)
 
 
-def batch_of(size: int, attempts: int = 0, ambiguous: bool = False) -> Batch:
+def make_batch(size: int, attempts: int = 0, ambiguous: bool = False) -> Batch:
     """A batch whose things have all the same past; the ids have gaps, as in a second wave."""
     return Batch(
         7,
@@ -80,10 +80,10 @@ def replies(batch: Batch) -> st.SearchStrategy[Reply]:
     return st.one_of(accepted, refused, unanswered)
 
 
-def fates(batch: Batch, settlement: BatchResult) -> list[ThingState]:
+def final_states(batch: Batch, result: BatchResult) -> list[ThingState]:
     """Each thing's state, as the journal reads a settlement: the mark, and the deviations over it."""
-    states = [settlement.state] * len(batch.ids)
-    for deviation in settlement.overrides:
+    states = [result.state] * len(batch.ids)
+    for deviation in result.overrides:
         states[deviation.index] = deviation.state
     return states
 
@@ -95,11 +95,11 @@ def test_every_thing_has_one_fate(data: st.DataObject) -> None:
     reply = data.draw(replies(batch))
     verdict = classify(reply, batch.core, batch.things)
     settlement = resolve_batch(batch, reply, verdict, TABLE, POLICY)
-    states = fates(batch, settlement)
+    states = final_states(batch, settlement)
     indexes = [deviation.index for deviation in settlement.overrides]
     assert len(set(indexes)) == len(indexes)
-    assert set(states) <= {BACK, DONE, FAILED}
-    back = states.count(BACK)
+    assert set(states) <= {PENDING, DONE, FAILED}
+    requeued = states.count(PENDING)
     if settlement.split:
         in_parts = [number for low, high, _ in settlement.split for number in batch.ids if low <= number <= high]
         assert in_parts == list(batch.ids)
@@ -107,12 +107,12 @@ def test_every_thing_has_one_fate(data: st.DataObject) -> None:
             count for _, _, count in settlement.split
         ]
         assert all(count for _, _, count in settlement.split)
-        assert (back, settlement.requeued, settlement.overrides) == (len(batch.ids), 0, ())
+        assert (requeued, settlement.requeued, settlement.overrides) == (len(batch.ids), 0, ())
     else:
-        assert settlement.requeued == back
+        assert settlement.requeued == requeued
     finals = list(settlement.outcomes(batch))
     assert [(o.thing, o.state) for o in finals] == [
-        (thing, state) for thing, state in zip(batch.things, states, strict=True) if state is not BACK
+        (thing, state) for thing, state in zip(batch.things, states, strict=True) if state is not PENDING
     ]
     assert all(outcome.core == CORE and outcome.ok == (outcome.state is DONE) for outcome in finals)
     assert settlement.delay >= 0
@@ -129,11 +129,11 @@ def test_promises_of_a_settlement(data: st.DataObject) -> None:
     settlement = resolve_batch(batch, reply, verdict, table, POLICY)
     plainly_done = {Operation.DISASSOCIATE: "AlreadyGone", Operation.ASSOCIATE: "AlreadyAssociated"}
     reported = {error.thing for error in reply.errors} if isinstance(reply, Accepted) else set(batch.things)
-    for index, state in enumerate(fates(batch, settlement)):
+    for index, state in enumerate(final_states(batch, settlement)):
         if state is DONE and batch.things[index] in reported:
             (code,) = (odd.code for odd in settlement.overrides if odd.index == index)
             assert code == plainly_done[operation] or (batch.ambiguous[index] and table.confirms_done(code))
-        if state is BACK and settlement.counts_as_attempt:
+        if state is PENDING and settlement.counts_as_attempt:
             assert batch.attempts[index] + 1 < POLICY.max_attempts
     may_be_applied = verdict in {ReplyVerdict.LOST, ReplyVerdict.TRANSIENT}
     assert settlement.ambiguous == may_be_applied
@@ -142,7 +142,7 @@ def test_promises_of_a_settlement(data: st.DataObject) -> None:
         assert settlement.requeued == 0
 
 
-def outcomes(batch: Batch, reply: Reply) -> list[Outcome]:
+def final_outcomes(batch: Batch, reply: Reply) -> list[Outcome]:
     """The final outcomes that `reply` gives the things of `batch`."""
     verdict = classify(reply, batch.core, batch.things)
     return list(resolve_batch(batch, reply, verdict, TABLE, POLICY).outcomes(batch))
@@ -150,24 +150,24 @@ def outcomes(batch: Batch, reply: Reply) -> list[Outcome]:
 
 def test_plain_success() -> None:
     """A 200 without errors is a success of every thing, without a code and with one attempt counted."""
-    assert outcomes(batch_of(3), Accepted()) == [Outcome(CORE, f"t{n}", DONE, "", "", 1) for n in range(3)]
+    assert final_outcomes(make_batch(3), Accepted()) == [Outcome(CORE, f"t{n}", DONE, "", "", 1) for n in range(3)]
 
 
 @pytest.mark.parametrize(("ambiguous", "state"), [(True, DONE), (False, FAILED)])
 def test_not_found(ambiguous: bool, state: ThingState) -> None:
     """Not found is a success for a thing that was perhaps disassociated before, else a failure; the code is kept."""
     reply = Accepted((EntryError("t0", "ResourceNotFoundException", "no such thing"),))
-    (outcome, _) = outcomes(batch_of(2, 1, ambiguous), reply)
+    (outcome, _) = final_outcomes(make_batch(2, 1, ambiguous), reply)
     assert outcome == Outcome(CORE, "t0", state, "ResourceNotFoundException", "no such thing", 2)
 
 
 @pytest.mark.parametrize(("ambiguous", "state"), [(True, DONE), (False, FAILED)])
 def test_a_named_thing(ambiguous: bool, state: ThingState) -> None:
     """A refusal that names one missing thing decides that one and sends the others again at once, uncounted."""
-    batch = batch_of(3, 1, ambiguous)
+    batch = make_batch(3, 1, ambiguous)
     reply = ErrorResponse(404, "ResourceNotFoundException", "no thing t1", resource_id="t1")
     settlement = resolve_batch(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
-    assert fates(batch, settlement) == [BACK, state, BACK]
+    assert final_states(batch, settlement) == [PENDING, state, PENDING]
     assert (settlement.requeued, settlement.counts_as_attempt, settlement.delay) == (2, False, 0.0)
 
 
@@ -185,7 +185,7 @@ def test_a_named_thing(ambiguous: bool, state: ThingState) -> None:
 def test_associating(ambiguous: bool, code: str, state: ThingState) -> None:
     """When associating nothing absent is ever done, not even by the user's own word for disassociation; what is there
     already is done, and its code is kept."""
-    batch = batch_of(2, 1, ambiguous)
+    batch = make_batch(2, 1, ambiguous)
     reply = Accepted((EntryError("t0", code, "words"),))
     settlement = resolve_batch(batch, reply, ReplyVerdict.ACCEPTED, TABLES[Operation.ASSOCIATE], POLICY)
     (outcome, _) = settlement.outcomes(batch)
@@ -195,18 +195,18 @@ def test_associating(ambiguous: bool, code: str, state: ThingState) -> None:
 @pytest.mark.parametrize("ambiguous", [True, False])
 def test_a_named_thing_when_associating(ambiguous: bool) -> None:
     """A refusal that names a missing thing fails it, also where an earlier request for it got no answer."""
-    batch = batch_of(3, 1, ambiguous)
+    batch = make_batch(3, 1, ambiguous)
     reply = ErrorResponse(404, "ResourceNotFoundException", "no thing t1", resource_id="t1")
     settlement = resolve_batch(batch, reply, classify(reply, CORE, batch.things), TABLES[Operation.ASSOCIATE], POLICY)
-    assert fates(batch, settlement) == [BACK, FAILED, BACK]
+    assert final_states(batch, settlement) == [PENDING, FAILED, PENDING]
 
 
 @pytest.mark.parametrize(
     ("code", "tried", "state"),
     [
-        ("InternalServerException", 2, BACK),
+        ("InternalServerException", 2, PENDING),
         ("InternalServerException", 3, FAILED),
-        ("NeverHeardOf", 0, BACK),
+        ("NeverHeardOf", 0, PENDING),
         ("NeverHeardOf", 1, FAILED),
         ("Hopeless", 0, FAILED),
         ("AlreadyGone", 0, DONE),
@@ -214,11 +214,11 @@ def test_a_named_thing_when_associating(ambiguous: bool) -> None:
 )
 def test_entry_limits(code: str, tried: int, state: ThingState) -> None:
     """A passing code is retried to the last attempt, an unknown one less often, a final one never."""
-    batch = batch_of(2, tried)
+    batch = make_batch(2, tried)
     reply = Accepted((EntryError("t1", code, "words"),))
     settlement = resolve_batch(batch, reply, ReplyVerdict.ACCEPTED, TABLE, POLICY)
-    assert fates(batch, settlement) == [DONE, state]
-    assert (settlement.delay > 0) == (state is BACK)
+    assert final_states(batch, settlement) == [DONE, state]
+    assert (settlement.delay > 0) == (state is PENDING)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_requests_in_vain(reply: Reply) -> None:
 )
 def test_no_fault_of_the_things(reply: Reply) -> None:
     """Throttled, unsent and unsigned requests cost their things no attempt, even the last one, and leave no doubt."""
-    batch = batch_of(3, attempts=3)
+    batch = make_batch(3, attempts=3)
     settlement = resolve_batch(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
     assert (settlement.requeued, settlement.counts_as_attempt, settlement.ambiguous) == (3, False, False)
     if isinstance(reply, ErrorResponse) and reply.retry_after:
@@ -256,7 +256,7 @@ def test_no_fault_of_the_things(reply: Reply) -> None:
 def test_bisection_finds_the_bad_ones(size: int, bad: st.DataObject) -> None:
     """Halving again and again isolates exactly the invalid entries, in a number of requests logarithmic for each."""
     wrong = bad.draw(st.sets(st.integers(0, size - 1), max_size=4))
-    whole = batch_of(size)
+    whole = make_batch(size)
     todo, requests = [tuple(range(size))], 0
     failed: set[int] = set()
     done: set[int] = set()
@@ -284,7 +284,7 @@ def test_what_was_listed_and_is_missing_has_gone() -> None:
     listed = CodeTable(associations_verified=True)
 
     def states(reply: Reply) -> list[ThingState]:
-        batch = batch_of(2)
+        batch = make_batch(2)
         verdict = classify(reply, batch.core, batch.things)
         return [outcome.state for outcome in resolve_batch(batch, reply, verdict, listed, POLICY).outcomes(batch)]
 
@@ -296,8 +296,8 @@ def test_what_was_listed_and_is_missing_has_gone() -> None:
     assert states(ErrorResponse(404, "ResourceNotFoundException", "no", resource_id="t1", resource_type="Thing")) == [
         DONE
     ]
-    again = CodeTable(operation=Operation.ASSOCIATE, associations_verified=True)
-    batch = batch_of(1)
+    reassociating = CodeTable(operation=Operation.ASSOCIATE, associations_verified=True)
+    batch = make_batch(1)
     reply = Accepted((EntryError("t0", "ThingNotFoundException", "no"),))
-    (outcome,) = resolve_batch(batch, reply, ReplyVerdict.ACCEPTED, again, POLICY).outcomes(batch)
+    (outcome,) = resolve_batch(batch, reply, ReplyVerdict.ACCEPTED, reassociating, POLICY).outcomes(batch)
     assert outcome.state is FAILED

@@ -12,107 +12,107 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from asyncgg.batching import BatchScheduler, Claim, CoreQueue, requests_needed
 from asyncgg.model import MAX_BATCH
 
-FAR = 1_000_000.0
+FAR_FUTURE_SECONDS = 1_000_000.0
 
 
-def core(number: int, things: int, first: int = 1) -> CoreQueue:
+def make_core(number: int, things: int, first: int = 1) -> CoreQueue:
     """A core whose things are `first` and those after it."""
     return CoreQueue(number, f"core-{number}", first, first + things - 1, things)
 
 
 @dataclass
-class Model:
+class CoreModel:
     """Where each thing of one core stands, by what the schedule's rules say in words."""
 
-    work: CoreQueue
-    fresh: list[int]
-    back: list[int] = field(default_factory=list)
+    queue: CoreQueue
+    unsent: list[int]
+    requeued: list[int] = field(default_factory=list)
     parts: list[list[int]] = field(default_factory=list)
-    flying: list[tuple[Claim, list[int]]] = field(default_factory=list)
-    due: float = 0.0
-    given_up: bool = False
-    passed_over: int = 0
+    in_flight: list[tuple[Claim, list[int]]] = field(default_factory=list)
+    retry_at: float = 0.0
+    abandoned: bool = False
+    skipped: int = 0
     """Claims of other cores while this one could have been served."""
 
     @property
     def pending(self) -> set[int]:
         """Its things without an outcome that are not in flight."""
-        return {*self.fresh, *self.back, *(number for part in self.parts for number in part)}
+        return {*self.unsent, *self.requeued, *(number for part in self.parts for number in part)}
 
     @property
     def requests(self) -> int:
         """Requests still to be claimed."""
-        return requests_needed(len(self.fresh)) + requests_needed(len(self.back)) + len(self.parts)
+        return requests_needed(len(self.unsent)) + requests_needed(len(self.requeued)) + len(self.parts)
 
-    def begin_wave(self, now: float) -> None:
+    def start_wave(self, now: float) -> None:
         """Take up what came back, once everything else of the wave is over."""
-        if self.back and not (self.fresh or self.parts or self.flying) and self.due <= now:
-            self.fresh, self.back, self.due = sorted(self.back), [], 0.0
+        if self.requeued and not (self.unsent or self.parts or self.in_flight) and self.retry_at <= now:
+            self.unsent, self.requeued, self.retry_at = sorted(self.requeued), [], 0.0
 
-    def expected(self) -> list[int]:
+    def expected_things(self) -> list[int]:
         """The things its next request has to carry."""
-        return self.parts[0] if self.parts else self.fresh[:MAX_BATCH]
+        return self.parts[0] if self.parts else self.unsent[:MAX_BATCH]
 
 
-class ScheduleMachine(RuleBasedStateMachine):
+class SchedulerMachine(RuleBasedStateMachine):
     """Claims, answers, splits, waits and given-up cores in any order."""
 
     @initialize(
         per_core=st.integers(1, 4),
         sizes=st.lists(st.integers(1, 350) | st.integers(1, 5) | st.sampled_from([99, 100, 101, 200]), max_size=5),
     )
-    def begin(self, per_core: int, sizes: list[int]) -> None:
+    def start(self, per_core: int, sizes: list[int]) -> None:
         """Cores of random sizes."""
         self.now = 1000.0
         self.per_core = per_core
-        self.schedule = BatchScheduler(per_core)
-        self.cores: dict[int, Model] = {}
+        self.scheduler = BatchScheduler(per_core)
+        self.cores: dict[int, CoreModel] = {}
         first = 1
         for number, size in enumerate(sizes):
-            work = core(number, size, first)
-            self.cores[number] = Model(work, list(range(first, first + size)))
-            self.schedule.add(work)
+            queue = make_core(number, size, first)
+            self.cores[number] = CoreModel(queue, list(range(first, first + size)))
+            self.scheduler.add(queue)
             first += size
 
-    def able(self, model: Model) -> bool:
+    def is_ready(self, model: CoreModel) -> bool:
         """Whether a request of this core may be sent now."""
-        return not model.given_up and bool(model.fresh or model.parts) and len(model.flying) < self.per_core
+        return not model.abandoned and bool(model.unsent or model.parts) and len(model.in_flight) < self.per_core
 
     @rule()
     def claim(self) -> None:
         """A claim is for exactly the things the model expects, and no core is passed over for long."""
         for model in self.cores.values():
-            model.begin_wave(self.now)
-        able = [model for model in self.cores.values() if self.able(model)]
-        claim = self.schedule.next_claim(self.now)
-        assert (claim is None) == (not able)
+            model.start_wave(self.now)
+        ready = [model for model in self.cores.values() if self.is_ready(model)]
+        claim = self.scheduler.next_claim(self.now)
+        assert (claim is None) == (not ready)
         if claim is None:
             return
         model = self.cores[claim.queue.id]
-        assert model in able
-        expected = model.expected()
-        given_ids = sorted(number for number in model.pending if claim.low <= number <= claim.high)[: claim.limit]
-        assert given_ids == expected
-        assert 1 <= len(given_ids) == claim.limit <= MAX_BATCH
-        self.schedule.advance_cursor(claim, given_ids[-1])
+        assert model in ready
+        expected = model.expected_things()
+        claimed_ids = sorted(number for number in model.pending if claim.low <= number <= claim.high)[: claim.limit]
+        assert claimed_ids == expected
+        assert 1 <= len(claimed_ids) == claim.limit <= MAX_BATCH
+        self.scheduler.advance_cursor(claim, claimed_ids[-1])
         if model.parts:
             model.parts.pop(0)
         else:
-            model.fresh = model.fresh[len(expected) :]
-        model.flying.append((claim, expected))
-        for other in able:
-            other.passed_over = 0 if other is model else other.passed_over + 1
-            assert other.passed_over < len(self.cores)
+            model.unsent = model.unsent[len(expected) :]
+        model.in_flight.append((claim, expected))
+        for other in ready:
+            other.skipped = 0 if other is model else other.skipped + 1
+            assert other.skipped < len(self.cores)
 
-    def flying(self) -> list[tuple[Model, int]]:
+    def in_flight(self) -> list[tuple[CoreModel, int]]:
         """Every request in flight."""
-        return [(model, index) for model in self.cores.values() for index in range(len(model.flying))]
+        return [(model, index) for model in self.cores.values() for index in range(len(model.in_flight))]
 
-    def land(self, pick: int) -> tuple[Model, Claim, list[int]]:
+    def take_in_flight(self, pick: int) -> tuple[CoreModel, Claim, list[int]]:
         """Take one request out of the air."""
-        flying = self.flying()
-        model, index = flying[pick % len(flying)]
-        claim, ids = model.flying.pop(index)
+        requests = self.in_flight()
+        model, index = requests[pick % len(requests)]
+        claim, ids = model.in_flight.pop(index)
         return model, claim, ids
 
     @precondition(lambda self: self.flying())
@@ -124,33 +124,33 @@ class ScheduleMachine(RuleBasedStateMachine):
     )
     def answer(self, pick: int, keep: str, every: int, delay: float) -> None:
         """Of a request's things none, all or some come back."""
-        model, claim, ids = self.land(pick)
-        back = {"none": [], "all": ids, "some": ids[::every]}[keep]
-        self.schedule.complete(claim.queue, requeued=len(back), retry_at=self.now + delay)
-        if back and not model.given_up:
-            model.back += back
-            model.due = max(model.due, self.now + delay)
+        model, claim, ids = self.take_in_flight(pick)
+        requeued = {"none": [], "all": ids, "some": ids[::every]}[keep]
+        self.scheduler.complete(claim.queue, requeued=len(requeued), retry_at=self.now + delay)
+        if requeued and not model.abandoned:
+            model.requeued += requeued
+            model.retry_at = max(model.retry_at, self.now + delay)
 
     @precondition(lambda self: any(len(model.flying[index][1]) > 1 for model, index in self.flying()))
     @rule(pick=st.integers(0, 50))
-    def halve(self, pick: int) -> None:
+    def bisect(self, pick: int) -> None:
         """A request is refused and goes out again in two parts."""
-        flying = [(model, index) for model, index in self.flying() if len(model.flying[index][1]) > 1]
-        model, index = flying[pick % len(flying)]
-        claim, ids = model.flying.pop(index)
+        requests = [(model, index) for model, index in self.in_flight() if len(model.in_flight[index][1]) > 1]
+        model, index = requests[pick % len(requests)]
+        claim, ids = model.in_flight.pop(index)
         halves = [ids[: len(ids) // 2], ids[len(ids) // 2 :]]
-        self.schedule.split(claim.queue, [(half[0], half[-1], len(half)) for half in halves])
-        if not model.given_up:
+        self.scheduler.split(claim.queue, [(half[0], half[-1], len(half)) for half in halves])
+        if not model.abandoned:
             model.parts += halves
 
     @precondition(lambda self: self.cores)
     @rule(pick=st.integers(0, 50))
-    def give_up(self, pick: int) -> None:
+    def abandon(self, pick: int) -> None:
         """A core turns out to be missing."""
         model = list(self.cores.values())[pick % len(self.cores)]
-        self.schedule.skip(model.work)
-        model.given_up = True
-        model.fresh, model.back, model.parts = [], [], []
+        self.scheduler.skip(model.queue)
+        model.abandoned = True
+        model.unsent, model.requeued, model.parts = [], [], []
 
     @rule(seconds=st.sampled_from([0.5, 1.0, 10.0]))
     def wait(self, seconds: float) -> None:
@@ -158,36 +158,40 @@ class ScheduleMachine(RuleBasedStateMachine):
         self.now += seconds
 
     @invariant()
-    def figures_are_true(self) -> None:
+    def counts_match(self) -> None:
         """Requests left, things left, requests in flight and the end are what the model counts."""
         if not hasattr(self, "schedule"):
             return
         models = self.cores.values()
-        assert self.schedule.requests_left == sum(model.requests for model in models)
-        assert self.schedule.is_done == (not any(model.pending or model.flying for model in models))
+        assert self.scheduler.requests_left == sum(model.requests for model in models)
+        assert self.scheduler.is_done == (not any(model.pending or model.in_flight for model in models))
         for model in models:
-            assert model.work.remaining == len(model.pending)
-            assert model.work.in_flight == len(model.flying) <= self.per_core
-        resting = [m.due for m in models if m.back and not (m.fresh or m.parts or m.flying) and m.due > self.now]
-        if resting and not any(m.back and m.due <= self.now for m in models):
-            assert self.schedule.next_retry_at() == min(resting)
+            assert model.queue.remaining == len(model.pending)
+            assert model.queue.in_flight == len(model.in_flight) <= self.per_core
+        retry_times = [
+            m.retry_at
+            for m in models
+            if m.requeued and not (m.unsent or m.parts or m.in_flight) and m.retry_at > self.now
+        ]
+        if retry_times and not any(m.requeued and m.retry_at <= self.now for m in models):
+            assert self.scheduler.next_retry_at() == min(retry_times)
 
     def teardown(self) -> None:
         """Whatever happened, accepting everything from here on brings the schedule to its end."""
         if not hasattr(self, "schedule"):
             return
-        self.now += FAR
-        for _ in range(sum(len(model.pending) + len(model.flying) for model in self.cores.values()) + 1):
+        self.now += FAR_FUTURE_SECONDS
+        for _ in range(sum(len(model.pending) + len(model.in_flight) for model in self.cores.values()) + 1):
             self.claim()
-            if self.flying():
+            if self.in_flight():
                 self.answer(0, "none", 2, 0.0)
-        assert self.schedule.is_done
-        assert self.schedule.requests_left == 0
-        assert self.schedule.next_claim(self.now) is None
+        assert self.scheduler.is_done
+        assert self.scheduler.requests_left == 0
+        assert self.scheduler.next_claim(self.now) is None
 
 
-ScheduleMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-TestSchedule = ScheduleMachine.TestCase
+SchedulerMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestScheduler = SchedulerMachine.TestCase
 
 
 @given(sizes=st.lists(st.integers(1, 450), min_size=1, max_size=6))
@@ -195,7 +199,7 @@ def test_cores_take_turns(sizes: list[int]) -> None:
     """With room for all, the first requests of all cores go before any second one, and so on."""
     schedule = BatchScheduler(per_core=100)
     for number, size in enumerate(sizes):
-        schedule.add(core(number, size))
+        schedule.add(make_core(number, size))
     order: list[tuple[int, int]] = []
     rounds = dict.fromkeys(range(len(sizes)), 0)
     while claim := schedule.next_claim(0.0):
@@ -209,12 +213,12 @@ def test_cores_take_turns(sizes: list[int]) -> None:
 def test_what_returned_is_repacked(total: int, returns: list[int]) -> None:
     """k things of one core that come back one here and one there go out again in ceil(k / 100) requests."""
     schedule = BatchScheduler(per_core=3)
-    schedule.add(core(1, total))
+    schedule.add(make_core(1, total))
     came_back = requests = 0
     while claim := schedule.next_claim(0.0):
-        back = min(returns[requests], claim.limit)
-        schedule.complete(claim.queue, requeued=back, retry_at=7.0)
-        came_back += back
+        requeued = min(returns[requests], claim.limit)
+        schedule.complete(claim.queue, requeued=requeued, retry_at=7.0)
+        came_back += requeued
         requests += 1
     assert requests == requests_needed(total)
     assert schedule.next_claim(6.9) is None
@@ -229,23 +233,23 @@ def test_what_returned_is_repacked(total: int, returns: list[int]) -> None:
 def test_a_wave_waits_for_the_answers_of_the_last() -> None:
     """Things that came back are not sent again while their core's other requests are still in flight."""
     schedule = BatchScheduler(per_core=4)
-    schedule.add(core(1, 200))
+    schedule.add(make_core(1, 200))
     first, second = schedule.next_claim(0.0), schedule.next_claim(0.0)
     assert first is not None
     assert second is not None
     schedule.complete(first.queue, requeued=50, retry_at=0.0)
     assert schedule.next_claim(99.0) is None
     schedule.complete(second.queue, requeued=50, retry_at=0.0)
-    again = schedule.next_claim(99.0)
-    assert again is not None
-    assert (again.low, again.high, again.limit) == (1, 200, 100)
+    retry_claim = schedule.next_claim(99.0)
+    assert retry_claim is not None
+    assert (retry_claim.low, retry_claim.high, retry_claim.limit) == (1, 200, 100)
 
 
 @pytest.mark.parametrize("dues", [(5.0, 9.0), (9.0, 5.0)])
 def test_the_longest_wait_counts(dues: tuple[float, float]) -> None:
     """A core's next wave begins when the last of its waits is over, whichever answer came first."""
     schedule = BatchScheduler(per_core=2)
-    schedule.add(core(1, 200))
+    schedule.add(make_core(1, 200))
     claims = [schedule.next_claim(0.0), schedule.next_claim(0.0)]
     for claim, due in zip(claims, dues, strict=True):
         assert claim is not None
@@ -258,31 +262,31 @@ def test_the_longest_wait_counts(dues: tuple[float, float]) -> None:
 def test_parts_go_before_the_rest() -> None:
     """The parts of a refused batch go out one by one, before fresh things of that core."""
     schedule = BatchScheduler(per_core=1)
-    schedule.add(core(1, 150))
+    schedule.add(make_core(1, 150))
     claim = schedule.next_claim(0.0)
     assert claim is not None
     schedule.advance_cursor(claim, 100)
     schedule.split(claim.queue, [(1, 50, 50), (51, 100, 50)])
-    seen = []
+    observed = []
     while claim := schedule.next_claim(0.0):
-        seen.append((claim.low, claim.high, claim.limit))
+        observed.append((claim.low, claim.high, claim.limit))
         schedule.complete(claim.queue)
-    assert seen == [(1, 50, 50), (51, 100, 50), (101, 150, 50)]
+    assert observed == [(1, 50, 50), (51, 100, 50), (101, 150, 50)]
 
 
 def test_a_core_given_up_while_it_waits_is_forgotten() -> None:
     """A core given up during its backoff keeps the schedule neither busy nor waiting."""
     schedule = BatchScheduler(per_core=1)
-    works = [core(1, 5), core(2, 5, first=6)]
-    for work in works:
+    queues = [make_core(1, 5), make_core(2, 5, first=6)]
+    for work in queues:
         schedule.add(work)
     for due in (50.0, 60.0):
         claim = schedule.next_claim(0.0)
         assert claim is not None
         schedule.complete(claim.queue, requeued=5, retry_at=due)
-    schedule.skip(works[0])
+    schedule.skip(queues[0])
     assert (schedule.next_retry_at(), schedule.requests_left, schedule.is_done) == (60.0, 1, False)
-    schedule.skip(works[1])
+    schedule.skip(queues[1])
     assert (schedule.next_retry_at(), schedule.requests_left, schedule.is_done) == (None, 0, True)
 
 

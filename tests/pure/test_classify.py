@@ -16,7 +16,7 @@ CORE = "gateway"
 THINGS = ("a", "b", "c")
 
 
-def refused(status: int, code: str, **members: Any) -> ErrorResponse:
+def error_response(status: int, code: str, **members: Any) -> ErrorResponse:
     """A refusal with a message nobody looks at."""
     return ErrorResponse(status, code, "words", **members)
 
@@ -27,51 +27,51 @@ REPLIES: list[tuple[Reply, ReplyVerdict]] = [
     (NoResponse("timeout", "", sent=True), ReplyVerdict.LOST),
     (NoResponse("connect", "", sent=False), ReplyVerdict.NOT_SENT),
     # over the quota, in each of its forms
-    (refused(429, "ThrottlingException"), ReplyVerdict.THROTTLED),
-    (refused(429, "429"), ReplyVerdict.THROTTLED),
-    (refused(429, "AccessDeniedException"), ReplyVerdict.THROTTLED),
-    (refused(400, "ThrottlingException"), ReplyVerdict.THROTTLED),
-    (refused(400, "Throttling"), ReplyVerdict.THROTTLED),
-    (refused(400, "TooManyRequestsException"), ReplyVerdict.THROTTLED),
-    (refused(503, "SlowDown"), ReplyVerdict.THROTTLED),
-    (refused(400, "RequestLimitExceeded"), ReplyVerdict.THROTTLED),
+    (error_response(429, "ThrottlingException"), ReplyVerdict.THROTTLED),
+    (error_response(429, "429"), ReplyVerdict.THROTTLED),
+    (error_response(429, "AccessDeniedException"), ReplyVerdict.THROTTLED),
+    (error_response(400, "ThrottlingException"), ReplyVerdict.THROTTLED),
+    (error_response(400, "Throttling"), ReplyVerdict.THROTTLED),
+    (error_response(400, "TooManyRequestsException"), ReplyVerdict.THROTTLED),
+    (error_response(503, "SlowDown"), ReplyVerdict.THROTTLED),
+    (error_response(400, "RequestLimitExceeded"), ReplyVerdict.THROTTLED),
     # credentials
-    (refused(403, "ExpiredTokenException"), ReplyVerdict.CREDENTIALS_EXPIRED),
-    (refused(400, "ExpiredToken"), ReplyVerdict.CREDENTIALS_EXPIRED),
-    (refused(403, "RequestExpired"), ReplyVerdict.CREDENTIALS_EXPIRED),
-    (refused(403, "UnrecognizedClientException"), ReplyVerdict.CREDENTIALS_REJECTED),
-    (refused(403, "InvalidSignatureException"), ReplyVerdict.CREDENTIALS_REJECTED),
-    (refused(403, "SignatureDoesNotMatch"), ReplyVerdict.CREDENTIALS_REJECTED),
-    (refused(403, "MissingAuthenticationTokenException"), ReplyVerdict.CREDENTIALS_REJECTED),
-    (refused(403, "MissingAuthenticationToken"), ReplyVerdict.CREDENTIALS_REJECTED),
-    (refused(403, "OptInRequired"), ReplyVerdict.CREDENTIALS_REJECTED),
+    (error_response(403, "ExpiredTokenException"), ReplyVerdict.CREDENTIALS_EXPIRED),
+    (error_response(400, "ExpiredToken"), ReplyVerdict.CREDENTIALS_EXPIRED),
+    (error_response(403, "RequestExpired"), ReplyVerdict.CREDENTIALS_EXPIRED),
+    (error_response(403, "UnrecognizedClientException"), ReplyVerdict.CREDENTIALS_REJECTED),
+    (error_response(403, "InvalidSignatureException"), ReplyVerdict.CREDENTIALS_REJECTED),
+    (error_response(403, "SignatureDoesNotMatch"), ReplyVerdict.CREDENTIALS_REJECTED),
+    (error_response(403, "MissingAuthenticationTokenException"), ReplyVerdict.CREDENTIALS_REJECTED),
+    (error_response(403, "MissingAuthenticationToken"), ReplyVerdict.CREDENTIALS_REJECTED),
+    (error_response(403, "OptInRequired"), ReplyVerdict.CREDENTIALS_REJECTED),
     # passing
-    (refused(500, "InternalServerException"), ReplyVerdict.TRANSIENT),
-    (refused(500, "InternalFailure"), ReplyVerdict.TRANSIENT),
-    (refused(502, "502"), ReplyVerdict.TRANSIENT),
-    (refused(503, "ServiceUnavailable"), ReplyVerdict.TRANSIENT),
-    (refused(504, ""), ReplyVerdict.TRANSIENT),
-    (refused(599, "NeverHeardOf"), ReplyVerdict.TRANSIENT),
-    (refused(408, "408"), ReplyVerdict.TRANSIENT),
-    (refused(400, "RequestTimeoutException"), ReplyVerdict.TRANSIENT),
-    (refused(409, "ConflictException"), ReplyVerdict.TRANSIENT),
+    (error_response(500, "InternalServerException"), ReplyVerdict.TRANSIENT),
+    (error_response(500, "InternalFailure"), ReplyVerdict.TRANSIENT),
+    (error_response(502, "502"), ReplyVerdict.TRANSIENT),
+    (error_response(503, "ServiceUnavailable"), ReplyVerdict.TRANSIENT),
+    (error_response(504, ""), ReplyVerdict.TRANSIENT),
+    (error_response(599, "NeverHeardOf"), ReplyVerdict.TRANSIENT),
+    (error_response(408, "408"), ReplyVerdict.TRANSIENT),
+    (error_response(400, "RequestTimeoutException"), ReplyVerdict.TRANSIENT),
+    (error_response(409, "ConflictException"), ReplyVerdict.TRANSIENT),
     # the core, or one thing
-    (refused(404, "ResourceNotFoundException", resource_id=CORE), ReplyVerdict.CORE_MISSING),
-    (refused(404, "ResourceNotFoundException"), ReplyVerdict.CORE_MISSING),
-    (refused(404, "ResourceNotFoundException", resource_id="somebody"), ReplyVerdict.CORE_MISSING),
-    (refused(404, "ResourceNotFoundException", resource_id="b"), ReplyVerdict.THING_NAMED),
-    (refused(403, "AccessDeniedException"), ReplyVerdict.CORE_DENIED),
-    (refused(403, "AccessDenied"), ReplyVerdict.CORE_DENIED),
-    (refused(400, "ValidationException"), ReplyVerdict.INVALID),
-    (refused(400, "ValidationException", fields=("entries",)), ReplyVerdict.INVALID),
-    (refused(400, "ValidationException", fields=("coreDeviceThingName",)), ReplyVerdict.CORE_INVALID),
-    (refused(400, "ValidationException", fields=("entries", "CoreDeviceThingName")), ReplyVerdict.CORE_INVALID),
-    (refused(400, "SerializationException"), ReplyVerdict.INVALID),
+    (error_response(404, "ResourceNotFoundException", resource_id=CORE), ReplyVerdict.CORE_MISSING),
+    (error_response(404, "ResourceNotFoundException"), ReplyVerdict.CORE_MISSING),
+    (error_response(404, "ResourceNotFoundException", resource_id="somebody"), ReplyVerdict.CORE_MISSING),
+    (error_response(404, "ResourceNotFoundException", resource_id="b"), ReplyVerdict.THING_NAMED),
+    (error_response(403, "AccessDeniedException"), ReplyVerdict.CORE_DENIED),
+    (error_response(403, "AccessDenied"), ReplyVerdict.CORE_DENIED),
+    (error_response(400, "ValidationException"), ReplyVerdict.INVALID),
+    (error_response(400, "ValidationException", fields=("entries",)), ReplyVerdict.INVALID),
+    (error_response(400, "ValidationException", fields=("coreDeviceThingName",)), ReplyVerdict.CORE_INVALID),
+    (error_response(400, "ValidationException", fields=("entries", "CoreDeviceThingName")), ReplyVerdict.CORE_INVALID),
+    (error_response(400, "SerializationException"), ReplyVerdict.INVALID),
     # outside the service model
-    (refused(404, "404"), ReplyVerdict.REFUSED),
-    (refused(403, "403"), ReplyVerdict.REFUSED),
-    (refused(301, ""), ReplyVerdict.REFUSED),
-    (refused(400, "SomethingNew"), ReplyVerdict.REFUSED),
+    (error_response(404, "404"), ReplyVerdict.REFUSED),
+    (error_response(403, "403"), ReplyVerdict.REFUSED),
+    (error_response(301, ""), ReplyVerdict.REFUSED),
+    (error_response(400, "SomethingNew"), ReplyVerdict.REFUSED),
 ]
 
 
@@ -83,7 +83,7 @@ def test_verdicts(reply: Reply, verdict: ReplyVerdict) -> None:
 
 def test_a_thing_named_like_its_core() -> None:
     """When a thing has its core's name, "not found" is about the core."""
-    reply = refused(404, "ResourceNotFoundException", resource_id=CORE)
+    reply = error_response(404, "ResourceNotFoundException", resource_id=CORE)
     assert classify(reply, CORE, (CORE, "a")) is ReplyVerdict.CORE_MISSING
 
 

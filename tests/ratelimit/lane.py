@@ -14,16 +14,16 @@ from asyncgg.ratelimit.policy import RatePolicy
 from asyncgg.testing import run_virtual
 
 
-class Quota:
+class ServiceBucket:
     """The service's side: a plain token bucket that refuses what it has no token for; written apart from ours."""
 
     def __init__(self, burst: float) -> None:
-        self.burst, self.tokens, self.at = burst, burst, 0.0
+        self.burst, self.tokens, self.updated_at = burst, burst, 0.0
 
-    def take(self, now: float, rate: float) -> bool:
+    def try_accept(self, now: float, rate: float) -> bool:
         """Whether a request that arrives now is accepted, tokens having come at `rate` since the one before."""
-        self.tokens = min(self.burst, self.tokens + (now - self.at) * rate)
-        self.at = now
+        self.tokens = min(self.burst, self.tokens + (now - self.updated_at) * rate)
+        self.updated_at = now
         if self.tokens < 1 - 1e-9:
             return False
         self.tokens -= 1
@@ -31,7 +31,7 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class RunCase:
     """One simulated run."""
 
     quota: float
@@ -45,26 +45,26 @@ class Case:
     """Each way takes latency / 2 give or take this, seconds."""
     workers: int = 64
     seed: int = 0
-    others: Callable[[float], float] = lambda _: 0.0
+    background_rate: Callable[[float], float] = lambda _: 0.0
     """Requests a second that others take, as a function of the time since the start."""
-    refuse: frozenset[int] = frozenset()
+    refused_arrivals: frozenset[int] = frozenset()
     """Arrivals, counted from 1, that the service refuses whatever its bucket says: accidents."""
 
 
 @dataclass(slots=True)
-class Result:
+class SimulatedRun:
     """What came of it."""
 
     ratio: float = 0.0
     """Makespan over requests / quota."""
     sent: int = 0
     throttled: int = 0
-    lowest: float = math.inf
+    lowest_rate: float = math.inf
     rates: list[tuple[float, float]] = field(default_factory=list)
     """Time since the start and the rate, whenever a reply came."""
 
     @property
-    def share(self) -> float:
+    def throttled_share(self) -> float:
         """Throttled share of what was sent."""
         return self.throttled / self.sent
 
@@ -73,62 +73,62 @@ class Result:
         return next((rate for at, rate in reversed(self.rates) if at <= when), math.nan)
 
 
-def simulate(case: Case, policy: RatePolicy) -> Result:
+def simulate(case: RunCase, policy: RatePolicy) -> SimulatedRun:
     """Run the case to its end; deterministic."""
     return run_virtual(_run(case, policy))
 
 
-async def _run(case: Case, policy: RatePolicy) -> Result:
+async def _run(case: RunCase, policy: RatePolicy) -> SimulatedRun:
     loop = asyncio.get_running_loop()
-    chance = random.Random(case.seed)
-    service = Quota(case.burst)
+    rng = random.Random(case.seed)
+    service = ServiceBucket(case.burst)
     bucket = TokenBucket(policy.rate, policy.burst)
-    result = Result()
+    result = SimulatedRun()
     arrivals = 0
-    began = loop.time()
-    todo = deque([1] * case.requests)  # how often each was tried, this time included
+    started_at = loop.time()
+    attempts = deque([1] * case.requests)  # how often each was tried, this time included
     wake = asyncio.Semaphore(case.requests)
-    left = case.requests
+    remaining = case.requests
 
-    def way() -> float:
-        return max(0.0, case.latency / 2 + chance.uniform(-case.jitter, case.jitter))
+    def one_way_latency() -> float:
+        return max(0.0, case.latency / 2 + rng.uniform(-case.jitter, case.jitter))
 
-    def again(tries: int) -> None:
-        todo.append(tries)
+    def retry(tries: int) -> None:
+        attempts.append(tries)
         wake.release()
 
     async def worker() -> None:
-        nonlocal left, arrivals
-        while left:
+        nonlocal remaining, arrivals
+        while remaining:
             await wake.acquire()
-            if not left:
+            if not remaining:
                 return
-            tries = todo.popleft()
+            tries = attempts.popleft()
             await bucket.acquire()
             started = loop.time()
             result.sent += 1
-            await asyncio.sleep(way())
+            await asyncio.sleep(one_way_latency())
             arrivals += 1
-            accepted = service.take(loop.time(), case.quota - case.others(loop.time() - began))
-            accepted = accepted and arrivals not in case.refuse
-            await asyncio.sleep(way())
+            accepted = service.try_accept(loop.time(), case.quota - case.background_rate(loop.time() - started_at))
+            accepted = accepted and arrivals not in case.refused_arrivals
+            await asyncio.sleep(one_way_latency())
             now = loop.time()
             if accepted:
-                left -= 1
+                remaining -= 1
                 rate = policy.on_accepted(started, now)
             else:
                 result.throttled += 1
                 rate = policy.on_throttled(started, now, case.retry_after)
-                backoff = min(20.0, 0.5 * 2**tries) * chance.uniform(0.5, 1)
+                backoff = min(20.0, 0.5 * 2**tries) * rng.uniform(0.5, 1)
                 if case.retry_after:
                     bucket.pause_until(now + case.retry_after)
                     backoff = case.retry_after
-                loop.call_later(backoff, again, tries + 1)
+                loop.call_later(backoff, retry, tries + 1)
             if rate != bucket.rate or policy.burst != bucket.burst:
                 bucket.set_rate(rate, policy.burst)
-            result.lowest = min(result.lowest, rate)
-            result.rates.append((now - began, rate))
-        result.ratio = (loop.time() - began) / (case.requests / case.quota)
+            result.lowest_rate = min(result.lowest_rate, rate)
+            result.rates.append((now - started_at, rate))
+        result.ratio = (loop.time() - started_at) / (case.requests / case.quota)
         for _ in range(case.workers):
             wake.release()
 

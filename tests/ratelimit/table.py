@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from asyncgg.ratelimit import AdaptiveRate
-from tests.ratelimit.lane import Case, simulate
+from tests.ratelimit.lane import RunCase, simulate
 
-PAIRS = ((50, 200), (50, 50), (30, 30), (20, 30), (30, 200), (100, 200), (200, 200), (10, 1000), (2, 30))
+QUOTAS_AND_CEILINGS = ((50, 200), (50, 50), (30, 30), (20, 30), (30, 200), (100, 200), (200, 200), (10, 1000), (2, 30))
 """Quota and the ceiling that is told, requests a second."""
 
 
@@ -20,14 +20,16 @@ def main() -> None:
         + "".join(f" RA {after or '-'} ±{1000 * jitter:g} ms |" for after, jitter in variants)
     )
     out("\n|---|---|---|" + "---|" * len(variants) + "\n")
-    for quota, ceiling in PAIRS:
+    for quota, ceiling in QUOTAS_AND_CEILINGS:
         for burst in (1, 2, 5, 10, 50, 100):
             cells = []
             for after, jitter in variants:
                 policy = AdaptiveRate(ceiling)
                 count = max(1000, 20 * quota)
-                got = simulate(Case(quota, ceiling, burst, count, retry_after=after, jitter=jitter), policy)
-                cells.append(f" {got.ratio:.3f} {got.share:.1%} {policy.statistics().throttle_events} |")
+                result = simulate(RunCase(quota, ceiling, burst, count, retry_after=after, jitter=jitter), policy)
+                cells.append(
+                    f" {result.ratio:.3f} {result.throttled_share:.1%} {policy.statistics().throttle_events} |"
+                )
             out(f"| {quota} | {ceiling} | {burst} |{''.join(cells)}\n")
 
 

@@ -13,21 +13,21 @@ from asyncgg.ratelimit import TokenBucket
 pytestmark = pytest.mark.virtual
 
 
-async def starts(bucket: TokenBucket, count: int) -> list[float]:
+async def grant_times(bucket: TokenBucket, count: int) -> list[float]:
     """Take `count` tokens from as many tasks; when each came, in seconds from now, in the order they asked."""
     loop = asyncio.get_running_loop()
-    began = loop.time()
+    started_at = loop.time()
 
-    async def one() -> float:
+    async def acquire_and_record() -> float:
         await bucket.acquire()
-        return loop.time() - began
+        return loop.time() - started_at
 
-    return list(await asyncio.gather(*(one() for _ in range(count))))
+    return list(await asyncio.gather(*(acquire_and_record() for _ in range(count))))
 
 
 async def test_the_burst_goes_at_once_and_the_rest_at_the_rate() -> None:
     """A full bucket of 3 at 10/s lets three start together and then one every 0.1 s."""
-    times = await starts(TokenBucket(10, 3), 6)
+    times = await grant_times(TokenBucket(10, 3), 6)
     assert times == pytest.approx([0, 0, 0, 0.1, 0.2, 0.3])
 
 
@@ -48,7 +48,7 @@ async def test_order_is_kept() -> None:
 async def test_a_newcomer_does_not_overtake_a_waiter() -> None:
     """A token that is there but overdue to a waiter, the loop being late, does not go to who asks just then."""
     bucket = TokenBucket(10, 5)
-    await starts(bucket, 5)
+    await grant_times(bucket, 5)
     waiter = asyncio.create_task(bucket.acquire())
     await asyncio.sleep(0)
     asyncio.get_running_loop()._now += 1  # type: ignore[attr-defined]  # the virtual loop's clock: a stall of a second
@@ -69,28 +69,28 @@ async def test_an_idle_bucket_saves_up_no_more_than_its_burst() -> None:
     """After an idle hour a bucket of 2 still lets only two start together."""
     bucket = TokenBucket(10, 2)
     await asyncio.sleep(3600)
-    assert await starts(bucket, 4) == pytest.approx([0, 0, 0.1, 0.2], abs=1e-6)
+    assert await grant_times(bucket, 4) == pytest.approx([0, 0, 0.1, 0.2], abs=1e-6)
 
 
 async def test_late_timers_lose_nothing_within_the_burst() -> None:
     """A loop that is stalled for less than the burst holds catches up: the throughput is the rate, without drift."""
     bucket = TokenBucket(100, 10)
     loop = asyncio.get_running_loop()
-    began = loop.time()
+    started_at = loop.time()
 
     def stall() -> None:
         loop._now += 0.05  # type: ignore[attr-defined]  # the virtual loop's clock: a callback that takes 50 ms
         loop.call_later(0.03, stall)
 
     stall()
-    await starts(bucket, 1010)
-    assert loop.time() - began == pytest.approx(10, abs=0.1)
+    await grant_times(bucket, 1010)
+    assert loop.time() - started_at == pytest.approx(10, abs=0.1)
 
 
 async def test_a_higher_rate_reaches_those_who_wait() -> None:
     """Raising the rate brings the next token forward; what came in before counts at the old rate."""
     bucket = TokenBucket(1, 1)
-    task = asyncio.create_task(starts(bucket, 3))
+    task = asyncio.create_task(grant_times(bucket, 3))
     await asyncio.sleep(0.5)
     bucket.set_rate(10)
     # Half a token came at 1/s, the other half at 10/s.
@@ -100,7 +100,7 @@ async def test_a_higher_rate_reaches_those_who_wait() -> None:
 async def test_a_lower_rate_reaches_those_who_wait() -> None:
     """Lowering the rate puts the next token off; what came in before counts at the old rate."""
     bucket = TokenBucket(10, 1)
-    task = asyncio.create_task(starts(bucket, 2))
+    task = asyncio.create_task(grant_times(bucket, 2))
     await asyncio.sleep(0.05)
     bucket.set_rate(1)
     assert await task == pytest.approx([0, 0.55])
@@ -121,14 +121,14 @@ async def test_a_pause_holds_everybody_and_then_lets_the_burst_go() -> None:
     bucket = TokenBucket(10, 2)
     bucket.pause_until(asyncio.get_running_loop().time() + 5)
     assert not bucket.try_acquire()
-    assert await starts(bucket, 4) == pytest.approx([5, 5, 5.1, 5.2])
+    assert await grant_times(bucket, 4) == pytest.approx([5, 5, 5.1, 5.2])
 
 
 async def test_a_pause_reaches_those_who_wait_and_is_only_extended() -> None:
     """A pause puts off a waiter that had its time; a later, shorter pause changes nothing."""
     bucket = TokenBucket(10, 1)
     now = asyncio.get_running_loop().time()
-    task = asyncio.create_task(starts(bucket, 2))
+    task = asyncio.create_task(grant_times(bucket, 2))
     await asyncio.sleep(0.05)
     bucket.pause_until(now + 2)
     bucket.pause_until(now + 1)
@@ -140,29 +140,29 @@ async def test_a_pause_reaches_those_who_wait_and_is_only_extended() -> None:
 async def test_no_limit_never_waits_but_for_a_pause() -> None:
     """With an infinite rate every acquire is immediate; a pause still holds, and finite rates can follow."""
     bucket = TokenBucket(math.inf, 1)
-    assert await starts(bucket, 1000) == [0.0] * 1000
+    assert await grant_times(bucket, 1000) == [0.0] * 1000
     bucket.pause_until(asyncio.get_running_loop().time() + 1)
-    assert await starts(bucket, 3) == pytest.approx([1, 1, 1])
+    assert await grant_times(bucket, 3) == pytest.approx([1, 1, 1])
     bucket.set_rate(10)
-    assert await starts(bucket, 3) == pytest.approx([0, 0.1, 0.2])
+    assert await grant_times(bucket, 3) == pytest.approx([0, 0.1, 0.2])
 
 
 async def test_an_endless_burst_never_waits() -> None:
     """An infinite burst is allowed and never runs out; a finite one can follow."""
     bucket = TokenBucket(1, math.inf)
-    assert await starts(bucket, 1000) == [0.0] * 1000
+    assert await grant_times(bucket, 1000) == [0.0] * 1000
     bucket.set_rate(1, 1)
-    assert await starts(bucket, 2) == pytest.approx([0, 1])
+    assert await grant_times(bucket, 2) == pytest.approx([0, 1])
 
 
 async def test_a_cancelled_waiter_costs_the_others_nothing() -> None:
     """Cancelling somebody in the queue leaves the places and times of those behind as if they had never asked."""
     bucket = TokenBucket(10, 1)
     await bucket.acquire()
-    gone = [asyncio.create_task(bucket.acquire()) for _ in range(5)]
-    task = asyncio.create_task(starts(bucket, 2))
+    cancelled = [asyncio.create_task(bucket.acquire()) for _ in range(5)]
+    task = asyncio.create_task(grant_times(bucket, 2))
     await asyncio.sleep(0.05)
-    for one in gone:
+    for one in cancelled:
         one.cancel()
     assert await task == pytest.approx([0.1, 0.2])
     assert bucket.statistics().granted == 3
@@ -175,7 +175,7 @@ async def test_a_waiter_cancelled_after_its_grant_gives_the_token_to_the_next() 
     await bucket.acquire()
     loop = asyncio.get_running_loop()
     first = asyncio.create_task(bucket.acquire())
-    second = asyncio.create_task(starts(bucket, 1))
+    second = asyncio.create_task(grant_times(bucket, 1))
     await asyncio.sleep(0)
     # Set after the bucket's own timer for the same moment: runs when `first` is granted but not yet resumed.
     loop.call_at(bucket._timer.when(), first.cancel)  # type: ignore[union-attr]  # somebody waits: a timer is set
@@ -188,34 +188,34 @@ async def test_when_all_go_the_timer_goes() -> None:
     """With its last waiter cancelled the bucket leaves no timer behind, and later callers are served as usual."""
     bucket = TokenBucket(10, 1)
     await bucket.acquire()
-    gone = [asyncio.create_task(bucket.acquire()) for _ in range(3)]
+    cancelled = [asyncio.create_task(bucket.acquire()) for _ in range(3)]
     await asyncio.sleep(0.01)
-    for one in gone:
+    for one in cancelled:
         one.cancel()
-    await asyncio.wait(gone)
+    await asyncio.wait(cancelled)
     assert bucket._timer is None
     assert bucket.statistics().waiting == 0
-    assert await starts(bucket, 2) == pytest.approx([0.09, 0.19])
+    assert await grant_times(bucket, 2) == pytest.approx([0.09, 0.19])
 
 
 async def test_asking_in_the_moment_of_a_cancellation_loses_no_wakeup() -> None:
     """A caller that arrives after a cancellation was asked for, and before it arrived, is served."""
     bucket = TokenBucket(10, 1)
     await bucket.acquire()
-    gone = asyncio.create_task(bucket.acquire())
+    cancelled = asyncio.create_task(bucket.acquire())
     await asyncio.sleep(0.05)
-    gone.cancel()
+    cancelled.cancel()
     bucket.set_rate(10)  # serves the queue: the cancelled one is dropped before its task knows
-    began = asyncio.get_running_loop().time()
+    started_at = asyncio.get_running_loop().time()
     await bucket.acquire()
-    assert asyncio.get_running_loop().time() - began == pytest.approx(0.05)
+    assert asyncio.get_running_loop().time() - started_at == pytest.approx(0.05)
 
 
 async def test_a_token_given_back_goes_to_the_one_who_waits() -> None:
     """`give_back` wakes the first in line, and never fills the bucket above its burst."""
     bucket = TokenBucket(10, 1)
     await bucket.acquire()
-    task = asyncio.create_task(starts(bucket, 1))
+    task = asyncio.create_task(grant_times(bucket, 1))
     await asyncio.sleep(0.01)
     bucket.refund()
     assert await task == pytest.approx([0.01])
@@ -227,7 +227,7 @@ async def test_a_token_given_back_goes_to_the_one_who_waits() -> None:
 async def test_statistics_tell_what_happened() -> None:
     """The snapshot counts grants, those waiting and the seconds spent waiting."""
     bucket = TokenBucket(10, 1)
-    task = asyncio.create_task(starts(bucket, 4))
+    task = asyncio.create_task(grant_times(bucket, 4))
     await asyncio.sleep(0.15)
     middle = bucket.statistics()
     assert (middle.rate, middle.burst, middle.waiting, middle.granted) == (10, 1, 2, 2)

@@ -17,7 +17,7 @@ BURSTS = st.one_of(st.floats(1, 50), st.sampled_from([1, 2, 5, 10]))
 
 
 @dataclass
-class Seen:
+class Observations:
     """What a scenario did."""
 
     grants: list[tuple[int, float]] = field(default_factory=list)
@@ -39,52 +39,54 @@ def worst_excess(times: list[float], rate: float, burst: float) -> float:
     return worst
 
 
-def act(bucket: TokenBucket, loop: asyncio.AbstractEventLoop, seen: Seen, step: tuple[str, float, float]) -> None:
+def apply_step(
+    bucket: TokenBucket, loop: asyncio.AbstractEventLoop, observed: Observations, step: tuple[str, float, float]
+) -> None:
     """Do one thing to the bucket: change its rate, pause it, or stall the loop."""
-    kind, one, two = step
+    kind, first, second = step
     if kind == "rate":
-        bucket.set_rate(one, two)
-        seen.rates.append(one)
-        seen.bursts.append(two)
+        bucket.set_rate(first, second)
+        observed.rates.append(first)
+        observed.bursts.append(second)
     elif kind == "pause":
-        bucket.pause_until(loop.time() + one)
-        seen.pauses.append((loop.time(), loop.time() + one))
+        bucket.pause_until(loop.time() + first)
+        observed.pauses.append((loop.time(), loop.time() + first))
     elif kind == "stall":
-        loop._now += one  # type: ignore[attr-defined]  # the virtual loop's clock: a callback that takes long
+        loop._now += first  # type: ignore[attr-defined]  # the virtual loop's clock: a callback that takes long
 
 
-async def scenario(
-    rate: float, burst: float, arrivals: list[float], patience: list[float], steps: list[tuple[str, float, float]]
-) -> Seen:
+async def run_scenario(
+    rate: float, burst: float, arrivals: list[float], timeouts: list[float], steps: list[tuple[str, float, float]]
+) -> Observations:
     """Callers come at `arrivals`, some give up when their `patience` ends, and `steps` befall the bucket meanwhile."""
     loop = asyncio.get_running_loop()
     bucket = TokenBucket(rate, burst)
-    seen = Seen(rates=[rate], bursts=[burst])
+    observed = Observations(rates=[rate], bursts=[burst])
 
     async def caller(number: int) -> None:
         await bucket.acquire()
-        seen.grants.append((number, loop.time()))
+        observed.grants.append((number, loop.time()))
 
-    async def disturb() -> None:
+    async def apply_steps() -> None:
         for step in steps:
             await asyncio.sleep(step[1] / 3)
-            act(bucket, loop, seen, step)
+            apply_step(bucket, loop, observed, step)
 
-    disturber = asyncio.create_task(disturb())
+    disturber = asyncio.create_task(apply_steps())
     tasks: list[asyncio.Task[None]] = []
     for number, gap in enumerate(arrivals):
         await asyncio.sleep(gap)
         task = asyncio.create_task(caller(number))
         tasks.append(task)
-        if patience[number] >= 0:
-            loop.call_later(patience[number], task.cancel)
+        if timeouts[number] >= 0:
+            loop.call_later(timeouts[number], task.cancel)
     await asyncio.gather(*tasks, return_exceptions=True)  # a lost wake-up is a deadlock here, and that raises
     await disturber
-    seen.cancelled = {number for number, task in enumerate(tasks) if task.cancelled()}
+    observed.cancelled = {number for number, task in enumerate(tasks) if task.cancelled()}
     statistics = bucket.statistics()
-    assert statistics.granted == len(seen.grants)
+    assert statistics.granted == len(observed.grants)
     assert statistics.waiting == 0
-    return seen
+    return observed
 
 
 GAPS = st.lists(st.one_of(st.just(0.0), st.floats(0, 0.5)), min_size=1, max_size=60)
@@ -107,14 +109,14 @@ def test_no_window_holds_more_than_rate_times_window_plus_burst(
     patience = data.draw(
         st.lists(st.one_of(st.just(-1.0), st.floats(0, 1)), min_size=len(gaps), max_size=len(gaps)), label="patience"
     )
-    seen = run_virtual(scenario(rate, burst, gaps, patience, steps))
-    numbers = [number for number, _ in seen.grants]
-    times = [at for _, at in seen.grants]
+    observed = run_virtual(run_scenario(rate, burst, gaps, patience, steps))
+    numbers = [number for number, _ in observed.grants]
+    times = [at for _, at in observed.grants]
     assert numbers == sorted(numbers)
-    assert set(numbers) | seen.cancelled == set(range(len(gaps)))
-    assert worst_excess(times, max(seen.rates), max(seen.bursts)) <= 1e-6
-    for asked, until in seen.pauses:
-        assert not [at for at in times if asked < at < until - 1e-9]
+    assert set(numbers) | observed.cancelled == set(range(len(gaps)))
+    assert worst_excess(times, max(observed.rates), max(observed.bursts)) <= 1e-6
+    for requested_at, until in observed.pauses:
+        assert not [at for at in times if requested_at < at < until - 1e-9]
 
 
 @given(rate=RATES, burst=BURSTS, count=st.integers(1, 300))
@@ -125,7 +127,7 @@ def test_a_saturated_bucket_grants_exactly_its_rate(rate: float, burst: float, c
     async def flood() -> tuple[float, list[float]]:
         loop = asyncio.get_running_loop()
         bucket = TokenBucket(rate, burst)
-        began = loop.time()
+        started_at = loop.time()
         times: list[float] = []
 
         async def one() -> None:
@@ -133,11 +135,11 @@ def test_a_saturated_bucket_grants_exactly_its_rate(rate: float, burst: float, c
             times.append(loop.time())
 
         await asyncio.gather(*(one() for _ in range(count)))
-        return began, times
+        return started_at, times
 
-    began, times = run_virtual(flood())
+    started_at, times = run_virtual(flood())
     for number, at in enumerate(times):
-        assert abs(at - began - max(0.0, (number + 1 - burst) / rate)) < 1e-6
+        assert abs(at - started_at - max(0.0, (number + 1 - burst) / rate)) < 1e-6
 
 
 def test_the_bound_is_measured_right() -> None:

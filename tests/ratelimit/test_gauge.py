@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncgg.ratelimit.gauge import RefillMeter
-from tests.ratelimit.lane import Quota
+from tests.ratelimit.lane import ServiceBucket
 
 
-def fill(gauge: RefillMeter, rate: float, seconds: float) -> None:
+def accept_evenly(gauge: RefillMeter, rate: float, seconds: float) -> None:
     """Accept so many requests a second, evenly, for so long."""
     for _ in range(round(rate * seconds)):
         gauge.advance(1 / rate)
@@ -22,8 +22,8 @@ def fill(gauge: RefillMeter, rate: float, seconds: float) -> None:
 def test_between_two_throttles_the_service_gave_its_rate() -> None:
     """40/s for a second and 60/s for a second, empty before and after: it gives 50/s, whatever its burst."""
     gauge = RefillMeter()
-    fill(gauge, 40, 1)
-    fill(gauge, 60, 1)
+    accept_evenly(gauge, 40, 1)
+    accept_evenly(gauge, 60, 1)
     assert gauge.rate(math.inf) == pytest.approx(50)
     assert gauge.rate(20) == pytest.approx(50, rel=0.02)
 
@@ -31,8 +31,8 @@ def test_between_two_throttles_the_service_gave_its_rate() -> None:
 def test_what_ran_over_is_made_up_for() -> None:
     """10 s at 20/s overfill a bucket of 10 that gets 50/s; then 60/s for a second empty it: 50/s, not the mean."""
     gauge = RefillMeter()
-    fill(gauge, 20, 10)
-    fill(gauge, 60, 1)
+    accept_evenly(gauge, 20, 10)
+    accept_evenly(gauge, 60, 1)
     assert gauge.rate(10) == pytest.approx(50, rel=0.05)
     assert gauge.rate(math.inf) == pytest.approx(260 / 11)
 
@@ -40,7 +40,7 @@ def test_what_ran_over_is_made_up_for() -> None:
 def test_the_burst_is_what_was_taken_beyond_the_rate() -> None:
     """At 80/s for two seconds, with 50/s coming in, 60 were saved up."""
     gauge = RefillMeter()
-    fill(gauge, 80, 2)
+    accept_evenly(gauge, 80, 2)
     assert gauge.burst(50) == pytest.approx(60, abs=1)
     assert gauge.burst(100) == 1
 
@@ -48,7 +48,7 @@ def test_the_burst_is_what_was_taken_beyond_the_rate() -> None:
 def test_a_long_time_takes_little_room_and_stays_exact() -> None:
     """After an hour the record is as short as after a minute, and the rate is still right."""
     gauge = RefillMeter()
-    fill(gauge, 50, 3600)
+    accept_evenly(gauge, 50, 3600)
     assert len(gauge._bins) <= 64
     assert gauge.rate(50) == pytest.approx(50, rel=0.01)
     assert gauge.excess(49) == pytest.approx(3600)
@@ -71,14 +71,14 @@ def test_from_one_throttle_to_the_next_never_more_than_the_rate(
     quota: float, burst: int, paces: list[tuple[float, float]]
 ) -> None:
     """Whatever the pace: what was accepted since the bucket was empty is no more than its rate; a burst only adds."""
-    service, gauge, now = Quota(burst), RefillMeter(), 0.0
+    service, gauge, now = ServiceBucket(burst), RefillMeter(), 0.0
     service.tokens = 0.0
     for factor, seconds in paces:
         end = now + seconds
         while now < end:
             now += 1 / (factor * quota)
             gauge.advance(1 / (factor * quota))
-            if service.take(now, quota):
+            if service.try_accept(now, quota):
                 gauge.record_accepted()
                 continue
             least = gauge.rate(math.inf)

@@ -12,10 +12,10 @@ from asyncgg.errors import UsageError
 from asyncgg.ratelimit import AdaptiveRate, FixedRate, default_burst, documented_quota
 
 
-def accept(policy: AdaptiveRate, begin: float, seconds: float) -> float:
+def accept_steadily(policy: AdaptiveRate, start: float, seconds: float) -> float:
     """Let requests be accepted every 20 ms for so long; the time then."""
-    now = begin
-    while now < begin + seconds:
+    now = start
+    while now < start + seconds:
         now += 0.02
         policy.on_accepted(now - 0.01, now)
     return now
@@ -33,9 +33,9 @@ def test_it_starts_at_the_documented_quota_and_opens_up() -> None:
     """A ceiling above the documentation is reached by acceptance, not at once; then the burst is the default's."""
     policy = AdaptiveRate(100)
     assert (policy.rate, policy.burst) == (30, 1)
-    accept(policy, 0, 0.5)
+    accept_steadily(policy, 0, 0.5)
     assert 30 < policy.rate < 100
-    accept(policy, 0.5, 5)
+    accept_steadily(policy, 0.5, 5)
     assert (policy.rate, policy.burst) == (100, default_burst(100))
 
 
@@ -48,7 +48,7 @@ def test_a_ceiling_below_the_documented_quota_is_used_at_once() -> None:
 def test_one_episode_lowers_once() -> None:
     """Throttles of requests that were under way at the cut change nothing; one started later is a new episode."""
     policy = AdaptiveRate(30)
-    now = accept(policy, 0, 10)
+    now = accept_steadily(policy, 0, 10)
     lowered = policy.on_throttled(now - 0.05, now, None)
     assert lowered < 30
     for step in range(1, 11):
@@ -62,19 +62,19 @@ def test_one_episode_lowers_once() -> None:
 def test_a_throttle_after_a_quiet_time_means_a_little() -> None:
     """After many accepted requests the rate is soon back; a throttle before any takes it down by a fifth and more."""
     policy = AdaptiveRate(30)
-    now = accept(policy, 0, 20)
+    now = accept_steadily(policy, 0, 20)
     policy.on_throttled(now, now + 0.01, None)
-    accept(policy, now + 0.01, 2.5)
+    accept_steadily(policy, now + 0.01, 2.5)
     assert policy.rate == 30
-    again = AdaptiveRate(30)
-    assert again.on_throttled(0, 0.01, None) < 30 * 0.8
+    fresh_policy = AdaptiveRate(30)
+    assert fresh_policy.on_throttled(0, 0.01, None) < 30 * 0.8
 
 
 def test_it_comes_back_after_a_cut() -> None:
     """With nothing but acceptance the rate returns to the ceiling and stays there."""
     policy = AdaptiveRate(30)
     policy.on_throttled(0, 0.05, 1.0)
-    accept(policy, 1.05, 40)
+    accept_steadily(policy, 1.05, 40)
     assert policy.rate == 30
 
 
@@ -100,9 +100,9 @@ def test_probes_are_rarer_when_they_cost_a_pause() -> None:
     rates = []
     for retry_after in (None, 2.0):
         policy = AdaptiveRate(200)
-        now = accept(policy, 0, 2)
+        now = accept_steadily(policy, 0, 2)
         policy.on_throttled(now, now, retry_after)
-        accept(policy, now + (retry_after or 0), 12)
+        accept_steadily(policy, now + (retry_after or 0), 12)
         rates.append(policy.rate)
     assert rates[0] > rates[1] * 1.2
 
@@ -110,11 +110,11 @@ def test_probes_are_rarer_when_they_cost_a_pause() -> None:
 def test_the_burst_is_one_after_a_cut() -> None:
     """A service that has just throttled is not met with a burst; later the chosen burst is back."""
     policy = AdaptiveRate(30, burst=4)
-    now = accept(policy, 0, 5)
+    now = accept_steadily(policy, 0, 5)
     assert policy.burst == 4
     policy.on_throttled(now, now, None)
     assert policy.burst == 1
-    accept(policy, now, 3)
+    accept_steadily(policy, now, 3)
     assert policy.burst == 4
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncgg.ratelimit import AdaptiveRate, limits_for_share
-from benchmarks.adaptive_world import Legacy, Paced, Service, World, share_of
+from benchmarks.adaptive_world import PolicyClient, SdkLegacyClient, Service, Simulation, quota_utilization
 
 SEED = pytest.mark.parametrize("seed", range(3))
 
@@ -20,7 +20,7 @@ def jain(values: list[int]) -> float:
     return sum(values) ** 2 / (len(values) * sum(value**2 for value in values))
 
 
-def auto(documented: float) -> AdaptiveRate:
+def auto_policy(documented: float) -> AdaptiveRate:
     """The policy of `--rate auto`."""
     return AdaptiveRate(10 * documented, documented=documented, probe_after=2.0)
 
@@ -29,8 +29,8 @@ def auto(documented: float) -> AdaptiveRate:
 @pytest.mark.parametrize("told", [200, None], ids=["told-200", "auto-12"])
 def test_a_quota_that_is_not_what_was_said(told: float | None, seed: int) -> None:
     """50/s: 3,000 requests, told 200 or 12 and free to rise, end within 1.10 of the ideal, 2 % throttled at most."""
-    run = Paced("run", work=3000, policy=auto(12) if told is None else AdaptiveRate(told))
-    World(Service([(0, 50)], 50), [run], seed=seed).run()
+    run = PolicyClient("run", work=3000, policy=auto_policy(12) if told is None else AdaptiveRate(told))
+    Simulation(Service([(0, 50)], 50), [run], seed=seed).run()
     assert run.done_at <= 1.10 * 60
     assert run.throttled_share <= 0.02
 
@@ -40,10 +40,10 @@ def test_a_quota_that_is_not_what_was_said(told: float | None, seed: int) -> Non
 def test_a_quota_that_halves_and_returns(documented: float, seed: int) -> None:
     """10 s after each step at least 92 % of the quota is used until the next, and 3 % throttled at most."""
     service = Service([(0, 50), (25, 25), (50, 50)], 50)
-    run = Paced("run", policy=auto(documented))
-    World(service, [run], until=75, seed=seed).run()
-    assert share_of(service, [run], 35, 50) >= 0.92
-    assert share_of(service, [run], 60, 75) >= 0.92
+    run = PolicyClient("run", policy=auto_policy(documented))
+    Simulation(service, [run], until=75, seed=seed).run()
+    assert quota_utilization(service, [run], 35, 50) >= 0.92
+    assert quota_utilization(service, [run], 60, 75) >= 0.92
     assert run.throttled_share <= 0.03
 
 
@@ -52,9 +52,12 @@ def test_a_quota_that_halves_and_returns(documented: float, seed: int) -> None:
 def test_two_runs_that_know_nothing_of_each_other(documented: float, later: float, seed: int) -> None:
     """They use 95 % of the quota together, have a fairness index of 0.95, and are throttled 3 % at most."""
     service = Service([(0, 50)], 50)
-    runs = [Paced("first", policy=auto(documented)), Paced("second", policy=auto(documented), begin=later)]
-    World(service, runs, until=later + 60, seed=seed).run()
-    assert share_of(service, runs, later, later + 60) >= 0.95
+    runs = [
+        PolicyClient("first", policy=auto_policy(documented)),
+        PolicyClient("second", policy=auto_policy(documented), start=later),
+    ]
+    Simulation(service, runs, until=later + 60, seed=seed).run()
+    assert quota_utilization(service, runs, later, later + 60) >= 0.95
     assert jain([sum(at >= later for at in run.accepted) for run in runs]) >= 0.95
     assert sum(len(run.throttled) for run in runs) <= 0.03 * sum(len(run.sent) for run in runs)
 
@@ -63,9 +66,9 @@ def test_two_runs_that_know_nothing_of_each_other(documented: float, later: floa
 def test_a_share_is_never_overstepped(quota: float) -> None:
     """Half of 50/s in no window of 5 s more; where the quota is 20/s, half of that from the first seconds on."""
     ceiling, burst = limits_for_share(25)
-    run = Paced("run", policy=AdaptiveRate(ceiling, documented=ceiling, burst=burst, share=0.5))
-    World(Service([(0, quota)], quota), [run], until=60).run()
-    assert run.most_in(5) <= 25
+    run = PolicyClient("run", policy=AdaptiveRate(ceiling, documented=ceiling, burst=burst, share=0.5))
+    Simulation(Service([(0, quota)], quota), [run], until=60).run()
+    assert run.peak_rate(5) <= 25
     late = run.sent[bisect_left(run.sent, 10.0) :]
     assert max(bisect_left(late, at + 5) - i for i, at in enumerate(late)) <= 5 * quota / 2
 
@@ -73,11 +76,11 @@ def test_a_share_is_never_overstepped(quota: float) -> None:
 def test_a_greedy_neighbour_does_not_stop_it() -> None:
     """Beside a loop that ignores throttling it goes on, little as it gets, and has the quota back afterwards."""
     service = Service([(0, 50)], 50)
-    run = Paced("run", policy=AdaptiveRate(50, documented=50))
-    greedy = Legacy("greedy", workers=50, begin=5, end=25)
-    World(service, [run, greedy], until=90).run()
+    run = PolicyClient("run", policy=AdaptiveRate(50, documented=50))
+    greedy = SdkLegacyClient("greedy", workers=50, start=5, end=25)
+    Simulation(service, [run, greedy], until=90).run()
     assert any(10 <= at < 25 for at in run.sent)
-    assert share_of(service, [run], 75, 90) >= 0.9
+    assert quota_utilization(service, [run], 75, 90) >= 0.9
 
 
 @given(

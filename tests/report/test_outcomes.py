@@ -18,7 +18,7 @@ from asyncgg.report.html import MAX_ROWS, render_html
 from asyncgg.report.outcomes import COLUMNS, format_timestamp, write_outcomes
 
 
-def _row(thing: str = "t", code: str = "C", message: str = "m") -> OutcomeRow:
+def _make_row(thing: str = "t", code: str = "C", message: str = "m") -> OutcomeRow:
     return OutcomeRow("c", thing, ThingState.FAILED, code, message, 1, 0.25, "id")
 
 
@@ -30,7 +30,9 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 def test_csv_cells_are_harmless(rows: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> None:
     """No code or message can begin a formula, and but for that apostrophe each is read back as it was."""
     path = tmp_path_factory.mktemp("csv") / "list.csv"
-    assert write_outcomes(path, [_row(code=code, message=message) for code, message in rows], Path("j")) == len(rows)
+    assert write_outcomes(path, [_make_row(code=code, message=message) for code, message in rows], Path("j")) == len(
+        rows
+    )
     with io.StringIO(path.read_bytes().decode(), newline="") as file:
         head, *read = list(csv.reader(file))
     assert tuple(head) == COLUMNS
@@ -43,7 +45,7 @@ def test_csv_cells_are_harmless(rows: list[tuple[str, str]], tmp_path_factory: p
 
 def test_jsonl_is_word_for_word(tmp_path: Path) -> None:
     """JSONL keeps what CSV has to change."""
-    write_outcomes(tmp_path / "list.jsonl", [_row(message="=1+1\n")], Path("j"))
+    write_outcomes(tmp_path / "list.jsonl", [_make_row(message="=1+1\n")], Path("j"))
     row = json.loads((tmp_path / "list.jsonl").read_text(encoding="utf-8"))
     assert row["message"] == "=1+1\n"
     assert row["at"] == "1970-01-01T00:00:00.250Z"
@@ -52,7 +54,7 @@ def test_jsonl_is_word_for_word(tmp_path: Path) -> None:
 def test_compressed_lists_are_the_same_each_time(tmp_path: Path) -> None:
     """The same rows give the same bytes, whatever the file is called and whenever it is written."""
     for name in ("a.csv.gz", "b.csv.gz"):
-        write_outcomes(tmp_path / name, [_row()], Path("j"))
+        write_outcomes(tmp_path / name, [_make_row()], Path("j"))
     assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
 
 
@@ -62,7 +64,7 @@ def test_a_list_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
     path.write_text("old", encoding="utf-8")
 
     def broken() -> object:
-        yield _row()
+        yield _make_row()
         raise OSError(28, "No space left on device")
 
     with pytest.raises(UsageError, match=r"list\.csv: it cannot be written: No space left on device"):
@@ -81,7 +83,7 @@ def test_the_page_escapes_everything() -> None:
     evil = "<script>alert('x')</script>"
     summary = Summary(evil, evil, RunState.PARTIAL, 1, 0, 1, 0, failures={evil: 1})
     meta = dict.fromkeys(("source", "account", "arn", "region", "endpoint"), evil)
-    page = render_html(summary, meta, [_row(evil, evil, evil)], generated_at=0.0, reason=evil)
+    page = render_html(summary, meta, [_make_row(evil, evil, evil)], generated_at=0.0, reason=evil)
     assert "<script" not in page
     assert page.count("&lt;script&gt;") >= 10
 
@@ -89,6 +91,6 @@ def test_the_page_escapes_everything() -> None:
 def test_the_page_lists_a_bounded_number_of_failures() -> None:
     """Beyond the limit the page says how many there are."""
     summary = Summary("r", "j", RunState.PARTIAL, 9_000, 0, 9_000, 0, failures={"C": 9_000})
-    page = render_html(summary, {}, (_row(f"thing-{n}") for n in range(9_000)), generated_at=0.0)
+    page = render_html(summary, {}, (_make_row(f"thing-{n}") for n in range(9_000)), generated_at=0.0)
     assert f"The first {MAX_ROWS} of 9,000 failed things" in page
     assert page.count("<td>thing-") == MAX_ROWS

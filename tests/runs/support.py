@@ -22,30 +22,30 @@ from asyncgg.simulator import FleetSpec, InProcessTransport, Service, SimulatorC
 Pair = tuple[str, str]
 
 SETTINGS = Settings(rate=100.0)
-LISTED = provenance_to_meta(ProvenanceKind.LISTING, "fleet.db", 1.0)
+LISTING_PROVENANCE = provenance_to_meta(ProvenanceKind.LISTING, "fleet.db", 1.0)
 
 
-def a_service(fleet: dict[str, list[str]], *faults: str, **settings: Any) -> Service:
+def make_service(fleet: dict[str, list[str]], *faults: str, **settings: Any) -> Service:
     """A service with this fleet, without latency or quota."""
     config = SimulatorConfig(**{"latency_ms": 0.0, "rate": float("inf"), "fault": faults, **settings})
     return Service(config, fleet_spec=FleetSpec.from_things(fleet))
 
 
-def associated(service: Service) -> set[Pair]:
+def associations(service: Service) -> set[Pair]:
     """Who is associated with whom now."""
     return {(core, thing) for core, things in service.fleet.things.items() for thing in things}
 
 
-def prepared(path: Path, pairs: Iterable[Pair], facts: dict[str, str] | None = None) -> Path:
+def create_journal(path: Path, pairs: Iterable[Pair], metadata: dict[str, str] | None = None) -> Path:
     """A journal of a disassociation of `pairs`, not begun."""
-    preparation = JournalBuilder(path, SETTINGS, source="fleet.csv", extra_meta=facts)
-    preparation.add(Chunk(good=list(pairs)))
-    preparation.finish(None)
+    builder = JournalBuilder(path, SETTINGS, source="fleet.csv", extra_meta=metadata)
+    builder.add(Chunk(good=list(pairs)))
+    builder.finish(None)
     return path
 
 
-async def run(
-    path: Path, service: Service, *, retry: bool = False, attempts: int = 1_000, gone: str | None = None
+async def run_journal(
+    path: Path, service: Service, *, retry: bool = False, attempts: int = 1_000, missing_code: str | None = None
 ) -> RunResult:
     """One start of the journal on virtual time, of whichever operation it is about, to its end; `gone` is a code that
     the user calls so."""
@@ -57,28 +57,30 @@ async def run(
         transport = InProcessTransport(service, operation=operation, timeout=1.0)
         retries = RetryPolicy(attempts, attempts)
         options = EngineOptions(
-            retry=retries, codes=CodeTable({gone: "gone"} if gone else {}, operation), stall_timeout=1e9
+            retry=retries, codes=CodeTable({missing_code: "gone"} if missing_code else {}, operation), stall_timeout=1e9
         )
         return await Engine(journal, Lane(transport, FixedRate(100.0), retry=retries), options).run()
     finally:
         journal.close()
 
 
-async def removed(path: Path, service: Service, pairs: Iterable[Pair], facts: dict[str, str] | None = LISTED) -> Path:
+async def create_completed_journal(
+    path: Path, service: Service, pairs: Iterable[Pair], metadata: dict[str, str] | None = LISTING_PROVENANCE
+) -> Path:
     """A journal of a disassociation of `pairs` that has been run to its end."""
-    await run(prepared(path, pairs, facts), service)
+    await run_journal(create_journal(path, pairs, metadata), service)
     return path
 
 
-def undone(
+def create_undo_journal(
     journal: Path,
     into: Path,
     *,
     only: Selection | None = None,
-    known_before: PriorState | None = None,
-    assume: bool = False,
+    prior_state: PriorState | None = None,
+    assume_associated: bool = False,
     settings: Settings = SETTINGS,
 ) -> Path:
     """The journal of an undo, not begun."""
-    prepare_undo(journal, into, settings, None, only=only, prior_state=known_before, assume_associated=assume)
+    prepare_undo(journal, into, settings, None, only=only, prior_state=prior_state, assume_associated=assume_associated)
     return into

@@ -26,37 +26,44 @@ from asyncgg.runs.verifier import Verifier
 from asyncgg.runs.verifying import CheckResult, evaluate
 from asyncgg.simulator import Service
 from asyncgg.testing import run_virtual
-from tests.inventory.support import DirectReads
-from tests.journal.support import beside, quick_folder
-from tests.runs.support import a_service, associated, prepared, removed, run, undone
+from tests.inventory.support import InProcessListing
+from tests.journal.support import folder_entries, temporary_folder
+from tests.runs.support import (
+    associations,
+    create_completed_journal,
+    create_journal,
+    create_undo_journal,
+    make_service,
+    run_journal,
+)
 
 FLEET = {"core-1": ["a", "b", "c"], "core-2": ["a", "d"], "core-3": []}
 PAIRS = [(core, thing) for core, things in FLEET.items() for thing in things]
 
 
-def verifier(journal: Path, service: Service, *, attempts: int = 3, **how: Any) -> Verifier:
+def make_verifier(journal: Path, service: Service, *, attempts: int = 3, **extra: Any) -> Verifier:
     """One that looks at the service in this process."""
-    reads = DirectReads(service, timeout=1.0)
+    transport = InProcessListing(service, timeout=1.0)
     options = ScanOptions(retry=RetryPolicy(attempts, attempts), stall_timeout=1e9)
-    return Verifier(journal, Lane(reads, FixedRate(100.0)), reads, options, threaded=False, **how)
+    return Verifier(journal, Lane(transport, FixedRate(100.0)), transport, options, threaded=False, **extra)
 
 
-async def looked(journal: Path, service: Service, **how: Any) -> Verification:
+async def verify_journal(journal: Path, service: Service, **options: Any) -> Verification:
     """What one verification came to."""
-    return await verifier(journal, service, **how).run()
+    return await make_verifier(journal, service, **options).run()
 
 
 @pytest.mark.parametrize("operation", Operation)
 @pytest.mark.parametrize("sureness", Certainty)
 def test_findings(sureness: Certainty, operation: Operation) -> None:
     """Only what the journal calls done can be left or unseen; the operation says which way is right."""
-    wanted = operation is Operation.ASSOCIATE
+    expected = operation is Operation.ASSOCIATE
     claimed = sureness in {Certainty.ACCEPTED, Certainty.CONFIRMED, Certainty.ALREADY_DONE}
-    found = [evaluate(sureness, operation, present) for present in (wanted, not wanted, None)]
+    result = [evaluate(sureness, operation, present) for present in (expected, not expected, None)]
     if claimed:
-        assert found == [CheckResult.CONFIRMED, CheckResult.MISMATCH, CheckResult.UNCHECKED]
+        assert result == [CheckResult.CONFIRMED, CheckResult.MISMATCH, CheckResult.UNCHECKED]
     else:
-        assert found == [CheckResult.DONE_ANYWAY, CheckResult.NOT_DONE, CheckResult.NOT_DONE]
+        assert result == [CheckResult.DONE_ANYWAY, CheckResult.NOT_DONE, CheckResult.NOT_DONE]
 
 
 FAULTS = ("500", "500-after", "reset-after", "garbage", "entry", "429")
@@ -77,23 +84,23 @@ def test_it_finds_exactly_what_is_not_as_said(
     fleet = {f"c{number}": sorted(names) for number, names in enumerate(things)}
 
     async def scenario(folder: Path) -> None:
-        service = a_service(fleet, *(f"{kind}=10%" for kind in faults), seed=seed)
-        before = associated(service)
+        service = make_service(fleet, *(f"{kind}=10%" for kind in faults), seed=seed)
+        before = associations(service)
         if not before:
             return
-        how: dict[str, Any] = {"attempts": 1_000}
-        first = await removed(folder / "run", service, before)
-        assert (await looked(first, service, out=folder / "1.db", **how)).exit_code == 0
-        undo = undone(first, folder / "undo")
-        await run(undo, service)
-        assert (await looked(undo, service, out=folder / "2.db", **how)).exit_code == 0
-        again = await looked(first, service, out=folder / "3.db", **how)
-        assert (again.exit_code, again.counts.results[CheckResult.MISMATCH]) == (3, len(before))
-        await run(undone(undo, folder / "again"), service)
+        options: dict[str, Any] = {"attempts": 1_000}
+        first = await create_completed_journal(folder / "run", service, before)
+        assert (await verify_journal(first, service, out=folder / "1.db", **options)).exit_code == 0
+        undo = create_undo_journal(first, folder / "undo")
+        await run_journal(undo, service)
+        assert (await verify_journal(undo, service, out=folder / "2.db", **options)).exit_code == 0
+        second = await verify_journal(first, service, out=folder / "3.db", **options)
+        assert (second.exit_code, second.counts.results[CheckResult.MISMATCH]) == (3, len(before))
+        await run_journal(create_undo_journal(undo, folder / "again"), service)
         returned = {(f"c{core}", thing) for core, thing in back} & before
         for core, thing in returned:
             service.fleet.associate(core, thing, 2e9)
-        last = await looked(first, service, failures=folder / "left.csv", out=folder / "4.db", **how)
+        last = await verify_journal(first, service, failures=folder / "left.csv", out=folder / "4.db", **options)
         with (folder / "left.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert {(row["core"], row["thing"]) for row in rows} == returned
@@ -101,17 +108,17 @@ def test_it_finds_exactly_what_is_not_as_said(
         assert last.counts.reassociated == len(returned)
         assert last.exit_code == (3 if returned else 0)
 
-    with quick_folder() as folder:
+    with temporary_folder() as folder:
         run_virtual(scenario(folder))
 
 
 @pytest.mark.virtual
 async def test_only_touched_cores_are_listed(tmp_path: Path) -> None:
     """Cores of which nothing was changed cost no request: denied ones, missing ones, ones never reached."""
-    service = a_service(FLEET, "deny@core-2")
-    first = await removed(tmp_path / "run", service, [*PAIRS, ("ghost", "x")])
+    service = make_service(FLEET, "deny@core-2")
+    first = await create_completed_journal(tmp_path / "run", service, [*PAIRS, ("ghost", "x")])
     service.set_faults(())
-    done = await looked(first, service)
+    done = await verify_journal(first, service)
     assert (done.exit_code, done.figures.sent, done.cores["listed"]) == (0, 1, 1)
     assert done.counts.results == {CheckResult.CONFIRMED: 3, CheckResult.NOT_DONE: 3}
     assert format_verification(done)[:3] == [
@@ -124,15 +131,15 @@ async def test_only_touched_cores_are_listed(tmp_path: Path) -> None:
 @pytest.mark.virtual
 async def test_a_core_that_vanished_holds_nothing(tmp_path: Path) -> None:
     """A core that is no more has no client devices: its things are gone; what was associated with it is missing."""
-    service = a_service(FLEET)
-    first = await removed(tmp_path / "run", service, PAIRS)
-    undo = undone(first, tmp_path / "undo")
-    await run(undo, service)
+    service = make_service(FLEET)
+    first = await create_completed_journal(tmp_path / "run", service, PAIRS)
+    undo = create_undo_journal(first, tmp_path / "undo")
+    await run_journal(undo, service)
     del service.fleet.cores["core-2"], service.fleet.things["core-2"]
     del service.fleet.things["core-1"]["a"]
-    done = await looked(first, service)
+    done = await verify_journal(first, service)
     assert (done.cores["vanished"], done.counts.results[CheckResult.CONFIRMED]) == (1, 3)
-    missing = await looked(undo, service, failures=tmp_path / "left.csv")
+    missing = await verify_journal(undo, service, failures=tmp_path / "left.csv")
     assert (missing.exit_code, missing.counts.results[CheckResult.MISMATCH]) == (3, 3)
     assert (tmp_path / "left.csv").read_text().splitlines()[1:] == [
         "core-1,a,missing,",
@@ -144,21 +151,21 @@ async def test_a_core_that_vanished_holds_nothing(tmp_path: Path) -> None:
 @pytest.mark.virtual
 async def test_what_could_not_be_seen_is_not_verified(tmp_path: Path) -> None:
     """A denied core leaves its things unseen: exit 4, however good the rest; something left elsewhere makes it 3."""
-    service = a_service(FLEET)
-    first = await removed(tmp_path / "run", service, PAIRS)
+    service = make_service(FLEET)
+    first = await create_completed_journal(tmp_path / "run", service, PAIRS)
     service.set_faults(["deny@core-2"])
-    done = await looked(first, service)
+    done = await verify_journal(first, service)
     assert (done.state, done.exit_code) == (RunState.PARTIAL, 4)
     assert done.counts.results == {CheckResult.CONFIRMED: 3, CheckResult.UNCHECKED: 2}
     assert "2 not seen" in format_verification(done)[1]
     service.fleet.associate("core-1", "b", 1.0)
-    assert (await looked(first, service)).exit_code == 3
+    assert (await verify_journal(first, service)).exit_code == 3
 
 
 @pytest.mark.virtual
 async def test_a_run_that_changed_nothing(tmp_path: Path) -> None:
     """There is nothing to look at: no request, exit 0."""
-    done = await looked(prepared(tmp_path / "run", PAIRS), a_service(FLEET))
+    done = await verify_journal(create_journal(tmp_path / "run", PAIRS), make_service(FLEET))
     assert (done.exit_code, done.figures.sent) == (0, 0)
     assert format_verification(done)[0] == "nothing to verify: the run changed nothing"
 
@@ -166,11 +173,11 @@ async def test_a_run_that_changed_nothing(tmp_path: Path) -> None:
 @pytest.mark.virtual
 async def test_doubtful_things_may_be_gone_all_the_same(tmp_path: Path) -> None:
     """What failed after lost replies is not counted, but told when it is gone."""
-    service = a_service(FLEET, "reset-after@core-2")
-    first = prepared(tmp_path / "run", PAIRS)
-    await run(first, service, attempts=1)
+    service = make_service(FLEET, "reset-after@core-2")
+    first = create_journal(tmp_path / "run", PAIRS)
+    await run_journal(first, service, attempts=1)
     service.set_faults(())
-    done = await looked(first, service)
+    done = await verify_journal(first, service)
     assert (done.exit_code, done.counts.results) == (0, {CheckResult.CONFIRMED: 3, CheckResult.DONE_ANYWAY: 2})
     assert "2 of them gone all the same" in format_verification(done)[2]
 
@@ -182,33 +189,35 @@ async def test_doubtful_things_may_be_gone_all_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("after", "wait", "code"), [(5.0, 60.0, 0), (5.0, 2.0, 3), (5.0, 0.0, 3), (1e9, 60.0, 3)])
 async def test_waiting(tmp_path: Path, after: float, wait: float, code: int) -> None:
     """Cores in doubt are looked at again, and only those, until all is well or the time is over."""
-    service = a_service(FLEET)
-    first = await removed(tmp_path / "run", service, PAIRS)
+    service = make_service(FLEET)
+    first = await create_completed_journal(tmp_path / "run", service, PAIRS)
     service.fleet.associate("core-2", "d", 1.0)
     loop = asyncio.get_running_loop()
     loop.call_later(after, service.fleet.disassociate, "core-2", "d")
-    begun = loop.time()
-    done = await looked(first, service, wait=wait, out=tmp_path / "after.db")
+    started_at = loop.time()
+    done = await verify_journal(first, service, wait=wait, out=tmp_path / "after.db")
     assert done.exit_code == code
     assert done.figures.sent == 1 + done.figures.scans  # the second core in each look, the first one once
-    assert loop.time() - begun <= wait + 0.5
+    assert loop.time() - started_at <= wait + 0.5
     assert (done.figures.scans > 1) == (wait > 0)
-    kept = sorted(path.name for path in done.snapshots)
-    assert kept == [name for name in beside(first) if name.startswith("after")]
-    assert len(kept) == done.figures.scans
+    snapshot_names = sorted(path.name for path in done.snapshots)
+    assert snapshot_names == [name for name in folder_entries(first) if name.startswith("after")]
+    assert len(snapshot_names) == done.figures.scans
 
 
 @pytest.mark.virtual
 async def test_a_stop_ends_the_waiting(tmp_path: Path) -> None:
     """Stopped between two looks it ends at once, as interrupted, and proves nothing."""
-    service = a_service(FLEET)
-    first = await removed(tmp_path / "run", service, PAIRS)
+    service = make_service(FLEET)
+    first = await create_completed_journal(tmp_path / "run", service, PAIRS)
     service.fleet.associate("core-2", "d", 1.0)
-    one = verifier(first, service, wait=3600.0)
-    begun = asyncio.get_running_loop().time()
-    asyncio.get_running_loop().call_later(100.0, one.stop, StopReason(RunState.INTERRUPTED, "stopped by Ctrl-C"))
-    done = await one.run()
-    assert asyncio.get_running_loop().time() - begun <= 100.5
+    running_verifier = make_verifier(first, service, wait=3600.0)
+    started_at = asyncio.get_running_loop().time()
+    asyncio.get_running_loop().call_later(
+        100.0, running_verifier.stop, StopReason(RunState.INTERRUPTED, "stopped by Ctrl-C")
+    )
+    done = await running_verifier.run()
+    assert asyncio.get_running_loop().time() - started_at <= 100.5
     assert (done.state, done.exit_code, done.finished) == (RunState.INTERRUPTED, 130, False)
     assert format_verification(done)[0] == "not verified, the looking ended early (interrupted): stopped by Ctrl-C"
 
@@ -217,14 +226,16 @@ async def test_a_stop_ends_the_waiting(tmp_path: Path) -> None:
 async def test_a_look_that_does_not_get_there_takes_nothing_back(tmp_path: Path) -> None:
     """What the first look found left stays left, and in the list, though later ones fail or are stopped."""
     for fault, code in (("500@core-2", 3), ("hang", 130)):
-        service = a_service(FLEET)
-        first = await removed(tmp_path / fault[:4], service, PAIRS)
+        service = make_service(FLEET)
+        first = await create_completed_journal(tmp_path / fault[:4], service, PAIRS)
         service.fleet.associate("core-2", "d", 1.0)
-        one = verifier(first, service, wait=30.0, failures=tmp_path / "left.csv")
+        running_verifier = make_verifier(first, service, wait=30.0, failures=tmp_path / "left.csv")
         loop = asyncio.get_running_loop()
         loop.call_later(0.5, service.set_faults, [fault])
-        loop.call_later(1.6 if fault == "hang" else 60.0, one.stop, StopReason(RunState.INTERRUPTED, "Ctrl-C"))
-        done = await one.run()
+        loop.call_later(
+            1.6 if fault == "hang" else 60.0, running_verifier.stop, StopReason(RunState.INTERRUPTED, "Ctrl-C")
+        )
+        done = await running_verifier.run()
         assert (
             done.exit_code,
             done.counts.results[CheckResult.MISMATCH],
@@ -239,9 +250,9 @@ async def test_a_look_that_does_not_get_there_takes_nothing_back(tmp_path: Path)
 @pytest.mark.virtual
 async def test_the_proof_is_believed_only_while_it_is_true(tmp_path: Path) -> None:
     """A proof counts for its own run, while nothing was sent since, and when it can be read."""
-    service = a_service(FLEET)
-    first = await removed(tmp_path / "run", service, PAIRS)
-    document = verification_to_dict(await looked(first, service))
+    service = make_service(FLEET)
+    first = await create_completed_journal(tmp_path / "run", service, PAIRS)
+    document = verification_to_dict(await verify_journal(first, service))
     with JournalReader(first) as reader:
         name = reader.summary().run
         assert len(list(iter_effects(reader))) == 5

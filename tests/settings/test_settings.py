@@ -26,10 +26,10 @@ def nothing_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-def refusal(given_values: dict[str, Any] | None = None, config: Path | None = None) -> str:
+def error_message(values: dict[str, Any] | None = None, config: Path | None = None) -> str:
     """The sentence with which settings are refused."""
     with pytest.raises(SettingsError) as caught:
-        load_settings(given_values, config=config)
+        load_settings(values, config=config)
     assert caught.value.exit_code == 2
     return str(caught.value)
 
@@ -92,7 +92,7 @@ def test_both_spellings_in_a_file() -> None:
     Path(FILE_NAME).write_text("per-core = 3\nskip-bad-rows = true\n")
     assert (load_settings().per_core, load_settings().skip_bad_rows) == (3, True)
     Path(FILE_NAME).write_text("per-core = 3\nper_core = 4\n")
-    assert refusal() == "asyncgg.toml: per_core: it is given twice"
+    assert error_message() == "asyncgg.toml: per_core: it is given twice"
 
 
 def test_variables_of_the_tests_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_variables_of_the_tests_are_no_settings(monkeypatch: pytest.MonkeyPatch)
     assert load_settings() == DEFAULTS
 
 
-WRONG: list[tuple[str, Any, str]] = [
+WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("rate", "0", "input should be greater than 0"),
     ("rate", "abc", "input should be a valid number, unable to parse string as a number"),
     ("rate", "nan", "input should be a finite number"),
@@ -125,21 +125,21 @@ WRONG: list[tuple[str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("key", "value", "sentence"), WRONG)
+@pytest.mark.parametrize(("key", "value", "sentence"), WRONG_VALUES)
 def test_wrong_values(key: str, value: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong value is refused from every source, with the option, the variable or the file and key named."""
-    assert refusal({key: value}) == f"--{key.replace('_', '-')}: {sentence}"
+    assert error_message({key: value}) == f"--{key.replace('_', '-')}: {sentence}"
     Path("s.toml").write_text(f"{key} = {json.dumps(value)}\n")
-    assert refusal(config=Path("s.toml")) == f"s.toml: {key}: {sentence}"
+    assert error_message(config=Path("s.toml")) == f"s.toml: {key}: {sentence}"
     monkeypatch.setenv(f"ASYNCGG_{key.upper()}", value)
-    assert refusal() == f"ASYNCGG_{key.upper()}: {sentence}"
+    assert error_message() == f"ASYNCGG_{key.upper()}: {sentence}"
 
 
 def test_every_wrong_value_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several wrong values are told together, each with its own place."""
     Path(FILE_NAME).write_text('region = 5\nlog_format = "xml"\n')
     monkeypatch.setenv("ASYNCGG_PER_CORE", "0")
-    assert refusal({"rate": -1, "log_format": "text"}).splitlines() == [
+    assert error_message({"rate": -1, "log_format": "text"}).splitlines() == [
         "asyncgg.toml: region: input should be a valid string",
         "--rate: input should be greater than 0",
         "ASYNCGG_PER_CORE: input should be greater than or equal to 1",
@@ -150,11 +150,11 @@ def test_every_wrong_value_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
 def test_unknown_names(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name nobody knows is refused from every source: a misspelt guard would be no guard."""
     Path("s.toml").write_text(f"{key} = 1\n")
-    assert refusal(config=Path("s.toml")) == f"s.toml: {key.replace('-', '_')}: there is no such setting"
-    assert refusal({key: 1}) == f"--{key.replace('_', '-')}: there is no such setting"
+    assert error_message(config=Path("s.toml")) == f"s.toml: {key.replace('-', '_')}: there is no such setting"
+    assert error_message({key: 1}) == f"--{key.replace('_', '-')}: there is no such setting"
     if key != "RATE":  # a variable's name is in capitals
         monkeypatch.setenv(f"ASYNCGG_{key.upper()}", "1")
-        assert refusal() == f"ASYNCGG_{key.upper()}: there is no such setting"
+        assert error_message() == f"ASYNCGG_{key.upper()}: there is no such setting"
 
 
 def test_variables_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +162,7 @@ def test_variables_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("asyncgg_rate", "7")
     assert load_settings().rate == 7.0
     monkeypatch.setenv("asyncgg_ratee", "7")
-    assert refusal() == "asyncgg_ratee: there is no such setting"
+    assert error_message() == "asyncgg_ratee: there is no such setting"
 
 
 @pytest.mark.parametrize(
@@ -179,14 +179,14 @@ def test_variables_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bad_files(content: bytes, sentence: str) -> None:
     """A file that is no settings file is refused by its name, with the place in it."""
     Path(FILE_NAME).write_bytes(content)
-    assert refusal() == f"asyncgg.toml: {sentence}"
+    assert error_message() == f"asyncgg.toml: {sentence}"
 
 
 def test_a_file_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """asyncgg.toml may be missing, a file that was named may not; a directory is none."""
     monkeypatch.setenv("ASYNCGG_CONFIG", "none.toml")
-    assert refusal() == "none.toml: there is no such settings file"
-    assert refusal(config=Path()) == ".: it cannot be read: Is a directory"
+    assert error_message() == "none.toml: there is no such settings file"
+    assert error_message(config=Path()) == ".: it cannot be read: Is a directory"
 
 
 def test_the_table_of_codes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,16 +208,16 @@ def test_a_wrong_code(table: str, sentence: str, monkeypatch: pytest.MonkeyPatch
     """A wrong entry of the table is told with its code and the place of the table."""
     ((code, word),) = json.loads(table).items()
     Path(FILE_NAME).write_text(f'[codes]\n"{code}" = "{word}"\n')
-    assert refusal() == f"asyncgg.toml: {sentence}"
+    assert error_message() == f"asyncgg.toml: {sentence}"
     monkeypatch.setenv("ASYNCGG_CODES", table)
-    assert refusal() == f"ASYNCGG_CODES: {sentence}"
+    assert error_message() == f"ASYNCGG_CODES: {sentence}"
 
 
 @pytest.mark.parametrize("text", ["{bad", "gone", '["x"]'])
 def test_codes_that_are_no_table(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable that holds no table is refused by its name."""
     monkeypatch.setenv("ASYNCGG_CODES", text)
-    assert refusal().startswith("ASYNCGG_CODES: ")
+    assert error_message().startswith("ASYNCGG_CODES: ")
 
 
 def test_a_journal_brings_its_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,12 +225,12 @@ def test_a_journal_brings_its_own_settings(monkeypatch: pytest.MonkeyPatch) -> N
     Path(FILE_NAME).write_text("rate = 1\nper_core = 9\n")
     monkeypatch.setenv("ASYNCGG_RATE", "2")
     monkeypatch.setenv("ASYNCGG_NONSENSE", "2")
-    begun = Settings.model_validate({"rate": 5.0, "codes": {"A": "gone"}, "deadline": "2h"})
-    stored = json.loads(begun.model_dump_json())
-    assert build_settings(stored) == begun
-    again = build_settings(stored, {"burst": 3, "deadline": "1h", "rate": None})
-    assert (again.rate, again.burst, again.deadline, again.per_core) == (5.0, 3.0, 3600.0, 4)
-    assert again.codes == {"A": "gone"}
+    original = Settings.model_validate({"rate": 5.0, "codes": {"A": "gone"}, "deadline": "2h"})
+    stored = json.loads(original.model_dump_json())
+    assert build_settings(stored) == original
+    restored = build_settings(stored, {"burst": 3, "deadline": "1h", "rate": None})
+    assert (restored.rate, restored.burst, restored.deadline, restored.per_core) == (5.0, 3.0, 3600.0, 4)
+    assert restored.codes == {"A": "gone"}
 
 
 def test_what_a_journal_holds_is_checked() -> None:

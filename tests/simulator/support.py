@@ -15,13 +15,13 @@ from botocore.credentials import Credentials
 
 from asyncgg.simulator import FleetSpec, Request, Response, Service, Simulator, SimulatorConfig
 
-ROOT = "/greengrass/v2/coreDevices"
+CORE_DEVICES_PATH = "/greengrass/v2/coreDevices"
 ENDPOINT = "http://127.0.0.1:1"
-SECRET = "a secret of nobody"
-THREE = FleetSpec.from_things({"core-1": ["a", "b", "c"], "core-2": ["d"], "core:3": []}, now=1000.0)
+SECRET_KEY = "a secret of nobody"
+SMALL_FLEET = FleetSpec.from_things({"core-1": ["a", "b", "c"], "core-2": ["d"], "core:3": []}, now=1000.0)
 
 
-def signed(
+def signed_request(
     method: str,
     target: str,
     body: bytes = b"",
@@ -34,42 +34,44 @@ def signed(
 ) -> Request:
     """A request signed by botocore, as the simulator's HTTP part would hand it on."""
     raw: Any = AWSRequest(method=method, url=endpoint + target, data=body, headers=headers or {})
-    SigV4Auth(Credentials(key, SECRET, token), service, "eu-west-1").add_auth(raw)
+    SigV4Auth(Credentials(key, SECRET_KEY, token), service, "eu-west-1").add_auth(raw)
     prepared = raw.prepare()
     sent = {name.lower(): value if isinstance(value, str) else value.decode() for name, value in raw.headers.items()}
     sent.setdefault("host", endpoint.removeprefix("http://"))
     return Request(method, prepared.url.removeprefix(endpoint), sent, body)
 
 
-def batch(core: str, things: Sequence[str], action: str = "disassociateClientDevices", **how: Any) -> Request:
+def batch_request(
+    core: str, things: Sequence[str], action: str = "disassociateClientDevices", **options: Any
+) -> Request:
     """A signed batch request for `core`, which stands in the path as given."""
     body = json.dumps({"entries": [{"thingName": thing} for thing in things]}).encode()
-    return signed("POST", f"{ROOT}/{core}/{action}", body, **how)
+    return signed_request("POST", f"{CORE_DEVICES_PATH}/{core}/{action}", body, **options)
 
 
-def service(plan: FleetSpec = THREE, **settings: Any) -> Service:
+def make_service(plan: FleetSpec = SMALL_FLEET, **settings: Any) -> Service:
     """A service with a small fleet, no latency and no quota unless `settings` say so."""
     config = SimulatorConfig(**{"latency_ms": 0.0, "rate": float("inf"), **settings})
     return Service(config, fleet_spec=plan, now=1000.0)
 
 
-def read(answer: Response) -> Any:
+def response_json(response: Response) -> Any:
     """The JSON of an answer's body."""
-    return json.loads(answer.body)
+    return json.loads(response.body)
 
 
-def kind(answer: Response) -> str:
+def error_code(response: Response) -> str:
     """The error's code as a client reads it, empty for none."""
-    return answer.headers.get("x-amzn-ErrorType", "")
+    return response.headers.get("x-amzn-ErrorType", "")
 
 
-def quick(**settings: Any) -> SimulatorConfig:
+def fast_config(**settings: Any) -> SimulatorConfig:
     """A configuration without latency, and without a quota unless `settings` say so."""
     return SimulatorConfig(**{"latency_ms": 0.0, "rate": float("inf"), **settings})
 
 
 @contextmanager
-def beside(config: SimulatorConfig, plan: FleetSpec | None = THREE) -> Iterator[Simulator]:
+def threaded_simulator(config: SimulatorConfig, plan: FleetSpec | None = SMALL_FLEET) -> Iterator[Simulator]:
     """A simulator that serves in a thread of its own, for clients that are not asynchronous."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)

@@ -14,28 +14,28 @@ from typing import Any
 
 import pytest
 
-from .support import SECRET, beside, quick
+from .support import SECRET_KEY, fast_config, threaded_simulator
 
-GIVEN = os.environ.get("ASYNCGG_TEST_AWSCLI") or None
-AWS = GIVEN or shutil.which("aws")
+CONFIGURED_CLI = os.environ.get("ASYNCGG_TEST_AWSCLI") or None
+CLI_PATH = CONFIGURED_CLI or shutil.which("aws")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _installed() -> None:
     """Skip where there is no AWS CLI that starts; one that was named must start."""
-    if GIVEN is None and (
-        AWS is None or subprocess.run([AWS, "--version"], capture_output=True, check=False).returncode
+    if CONFIGURED_CLI is None and (
+        CLI_PATH is None or subprocess.run([CLI_PATH, "--version"], capture_output=True, check=False).returncode
     ):
         pytest.skip("no AWS CLI: put `aws` on the PATH or its path into ASYNCGG_TEST_AWSCLI")
 
 
-def aws(url: str, home: Path, *arguments: str, attempts: int = 1) -> subprocess.CompletedProcess[str]:
+def run_aws(url: str, home: Path, *arguments: str, attempts: int = 1) -> subprocess.CompletedProcess[str]:
     """One AWS CLI command, cut off from the settings and credentials of this machine."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
         "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_DEFAULT_REGION": "eu-west-1",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -44,32 +44,34 @@ def aws(url: str, home: Path, *arguments: str, attempts: int = 1) -> subprocess.
         "AWS_PAGER": "",
         "NO_PROXY": "127.0.0.1",
     }
-    command = [str(AWS), *arguments, "--endpoint-url", url, "--output", "json"]
+    command = [str(CLI_PATH), *arguments, "--endpoint-url", url, "--output", "json"]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
 
 
-def told(done: subprocess.CompletedProcess[str]) -> Any:
+def parse_output(completed: subprocess.CompletedProcess[str]) -> Any:
     """The JSON of a command that succeeded."""
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert completed.returncode == 0, completed.stderr
+    return json.loads(completed.stdout)
 
 
 def test_a_session_at_the_command_line(tmp_path: Path) -> None:
     """Who am I, which cores, associate, disassociate, list: every answer is understood, every signature verified."""
-    with beside(quick(secret_key=SECRET, max_skew=300.0)) as sim:
-        identity = told(aws(sim.url, tmp_path, "sts", "get-caller-identity"))
+    with threaded_simulator(fast_config(secret_key=SECRET_KEY, max_skew=300.0)) as sim:
+        identity = parse_output(run_aws(sim.url, tmp_path, "sts", "get-caller-identity"))
         assert identity["Account"] == "123456789012"
-        cores = told(aws(sim.url, tmp_path, "greengrassv2", "list-core-devices", "--page-size", "2"))
+        cores = parse_output(run_aws(sim.url, tmp_path, "greengrassv2", "list-core-devices", "--page-size", "2"))
         assert [core["coreDeviceThingName"] for core in cores["coreDevices"]] == ["core-1", "core-2", "core:3"]
         core = ("--core-device-thing-name", "core:3")
         associate = "batch-associate-client-device-with-core-device"
         entries = ("--entries", "thingName=n", "thingName=m")
-        assert told(aws(sim.url, tmp_path, "greengrassv2", associate, *core, *entries)) == {"errorEntries": []}
+        assert parse_output(run_aws(sim.url, tmp_path, "greengrassv2", associate, *core, *entries)) == {
+            "errorEntries": []
+        }
         listing = "list-client-devices-associated-with-core-device"
-        devices = told(aws(sim.url, tmp_path, "greengrassv2", listing, *core))["associatedClientDevices"]
+        devices = parse_output(run_aws(sim.url, tmp_path, "greengrassv2", listing, *core))["associatedClientDevices"]
         assert [device["thingName"] for device in devices] == ["m", "n"]
         disassociate = "batch-disassociate-client-device-from-core-device"
-        ended = told(aws(sim.url, tmp_path, "greengrassv2", disassociate, *core, *entries, "thingName=x"))
+        ended = parse_output(run_aws(sim.url, tmp_path, "greengrassv2", disassociate, *core, *entries, "thingName=x"))
         assert [entry["thingName"] for entry in ended["errorEntries"]] == ["x"]
         assert sim.service.fleet.things["core:3"] == {}
 
@@ -83,8 +85,8 @@ def test_a_session_at_the_command_line(tmp_path: Path) -> None:
 )
 def test_errors_at_the_command_line(tmp_path: Path, settings: dict[str, Any], core: str, word: str) -> None:
     """The CLI ends with an error that names the service's code."""
-    with beside(quick(**settings)) as sim:
-        done = aws(
+    with threaded_simulator(fast_config(**settings)) as sim:
+        done = run_aws(
             sim.url,
             tmp_path,
             "greengrassv2",

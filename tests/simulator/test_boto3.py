@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from asyncgg.simulator import Simulator
 
-from .support import SECRET, beside, quick
+from .support import SECRET_KEY, fast_config, threaded_simulator
 
 Connect = Callable[..., Any]
 
@@ -21,7 +21,7 @@ Connect = Callable[..., Any]
 @pytest.fixture(scope="module")
 def session() -> Any:
     """One boto3 session: service models are read once."""
-    return boto3.Session(aws_access_key_id="AKIDEXAMPLE", aws_secret_access_key=SECRET, region_name="eu-west-1")
+    return boto3.Session(aws_access_key_id="AKIDEXAMPLE", aws_secret_access_key=SECRET_KEY, region_name="eu-west-1")
 
 
 @pytest.fixture
@@ -45,14 +45,14 @@ def connect(session: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
 
 def test_all_four_operations(connect: Connect) -> None:
     """Associate, disassociate and both lists work with verified signatures, also with a colon in a name."""
-    with beside(quick(secret_key=SECRET, max_skew=300.0)) as sim:
+    with threaded_simulator(fast_config(secret_key=SECRET_KEY, max_skew=300.0)) as sim:
         client = connect(sim)
         cores = client.list_core_devices()["coreDevices"]
         assert [core["coreDeviceThingName"] for core in cores] == ["core-1", "core-2", "core:3"]
         assert isinstance(cores[0]["lastStatusUpdateTimestamp"], datetime)
         entries = [{"thingName": "n"}, {"thingName": "m"}]
-        made = client.batch_associate_client_device_with_core_device(coreDeviceThingName="core:3", entries=entries)
-        assert made["errorEntries"] == []
+        response = client.batch_associate_client_device_with_core_device(coreDeviceThingName="core:3", entries=entries)
+        assert response["errorEntries"] == []
         listed = client.list_client_devices_associated_with_core_device(coreDeviceThingName="core:3")
         devices = listed["associatedClientDevices"]
         assert [device["thingName"] for device in devices] == ["m", "n"]
@@ -68,18 +68,20 @@ def test_all_four_operations(connect: Connect) -> None:
 
 def test_paginators_see_everything(connect: Connect) -> None:
     """boto3's paginators walk a large fleet to its end, with and without filters."""
-    config = quick(cores=230, things=1, skew=0.0, seed=2)
-    with beside(config, plan=None) as sim:
+    config = fast_config(cores=230, things=1, skew=0.0, seed=2)
+    with threaded_simulator(config, plan=None) as sim:
         client, fleet = connect(sim), sim.service.fleet
-        found = [core for page in client.get_paginator("list_core_devices").paginate() for core in page["coreDevices"]]
-        assert [core["coreDeviceThingName"] for core in found] == sorted(fleet.cores)
+        core_names = [
+            core for page in client.get_paginator("list_core_devices").paginate() for core in page["coreDevices"]
+        ]
+        assert [core["coreDeviceThingName"] for core in core_names] == sorted(fleet.cores)
         filters = {"status": "UNHEALTHY", "thingGroupArn": "arn:aws:iot:eu-west-1:123456789012:thinggroup/site-1"}
         pages = client.get_paginator("list_core_devices").paginate(**filters, PaginationConfig={"PageSize": 1})
-        some = {core["coreDeviceThingName"] for page in pages for core in page["coreDevices"]}
-        assert some == {
+        paged_names = {core["coreDeviceThingName"] for page in pages for core in page["coreDevices"]}
+        assert paged_names == {
             name for name, core in fleet.cores.items() if core.status == "UNHEALTHY" and "site-1" in core.groups
         }
-        assert some
+        assert paged_names
         core = next(iter(fleet.cores))
         for number in range(250):
             fleet.associate(core, f"more-{number}", 0.0)
@@ -90,7 +92,7 @@ def test_paginators_see_everything(connect: Connect) -> None:
         assert sizes == [100, 100, 51]
 
 
-def batch(client: Any, core: str, *things: str) -> Any:
+def disassociate(client: Any, core: str, *things: str) -> Any:
     """One disassociate call."""
     return client.batch_disassociate_client_device_from_core_device(
         coreDeviceThingName=core, entries=[{"thingName": thing} for thing in things]
@@ -100,26 +102,26 @@ def batch(client: Any, core: str, *things: str) -> Any:
 def test_errors_are_typed_and_whole(connect: Connect) -> None:
     """Each modelled error arrives as its exception class with all its members."""
     faults = ("deny@core-2", "500#3", "expired-token#7")
-    with beside(quick(fault=faults)) as sim:
+    with threaded_simulator(fast_config(fault=faults)) as sim:
         client = connect(sim)
         with pytest.raises(client.exceptions.ResourceNotFoundException) as missing:
-            batch(client, "nowhere", "a")
+            disassociate(client, "nowhere", "a")
         assert missing.value.response["resourceId"] == "nowhere"
         assert missing.value.response["resourceType"]
         with pytest.raises(client.exceptions.AccessDeniedException):
-            batch(client, "core-2", "d")
+            disassociate(client, "core-2", "d")
         with pytest.raises(client.exceptions.InternalServerException):
-            batch(client, "core-1", "a")
+            disassociate(client, "core-1", "a")
         with pytest.raises(client.exceptions.ValidationException) as invalid:
-            batch(client, "core-1", *(f"t{number}" for number in range(101)))
+            disassociate(client, "core-1", *(f"t{number}" for number in range(101)))
         assert invalid.value.response["reason"] == "FIELD_VALIDATION_FAILED"
         assert [field["name"] for field in invalid.value.response["fields"]] == ["entries"]
         with pytest.raises(client.exceptions.ValidationException):
-            batch(client, "core-1", "x" * 129)
+            disassociate(client, "core-1", "x" * 129)
         with pytest.raises(client.exceptions.ValidationException):
             client.batch_disassociate_client_device_from_core_device(coreDeviceThingName="core-1")
         with pytest.raises(ClientError) as expired:
-            batch(client, "core-1", "a")
+            disassociate(client, "core-1", "a")
         assert expired.value.response["Error"]["Code"] == "ExpiredTokenException"
         assert expired.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
         assert expired.value.response["ResponseMetadata"]["RequestId"]
@@ -127,14 +129,14 @@ def test_errors_are_typed_and_whole(connect: Connect) -> None:
 
 def test_throttling_without_retries(connect: Connect) -> None:
     """Over the quota the exception tells quota, service and the seconds to wait, and nothing was changed."""
-    with beside(quick(rate=0.1, burst=1.0, retry_after="auto")) as sim:
+    with threaded_simulator(fast_config(rate=0.1, burst=1.0, retry_after="auto")) as sim:
         client = connect(sim)
-        batch(client, "core-1", "a")
+        disassociate(client, "core-1", "a")
         with pytest.raises(client.exceptions.ThrottlingException) as throttled:
-            batch(client, "core-1", "b")
-        told = throttled.value.response
-        assert (told["quotaCode"], told["serviceCode"]) == ("L-7A577824", "greengrass")
-        assert 8 <= int(told["ResponseMetadata"]["HTTPHeaders"]["retry-after"]) <= 10
+            disassociate(client, "core-1", "b")
+        response = throttled.value.response
+        assert (response["quotaCode"], response["serviceCode"]) == ("L-7A577824", "greengrass")
+        assert 8 <= int(response["ResponseMetadata"]["HTTPHeaders"]["retry-after"]) <= 10
         assert list(sim.service.fleet.things["core-1"]) == ["b", "c"]
 
 
@@ -142,13 +144,16 @@ def test_throttling_without_retries(connect: Connect) -> None:
 def test_throttling_and_faults_with_retries(connect: Connect, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     """With retries on, boto3 gets through throttles, 500 and a reset by itself, and the simulator saw each try."""
     monkeypatch.setattr("time.sleep", lambda _seconds: None)  # botocore's backoff
-    with beside(quick(fault=("429#1", "500#2", "reset-before#3"))) as sim:
-        assert batch(connect(sim, attempts=5, mode=mode), "core-1", "a")["errorEntries"] == []
+    with threaded_simulator(fast_config(fault=("429#1", "500#2", "reset-before#3"))) as sim:
+        assert disassociate(connect(sim, attempts=5, mode=mode), "core-1", "a")["errorEntries"] == []
         assert sim.service.counters.admitted == 4
         assert sim.service.counters.disassociated == 1
 
 
 def test_a_wrong_secret_is_refused(connect: Connect) -> None:
     """A simulator that knows another secret does not accept what boto3 signed."""
-    with beside(quick(secret_key="another")) as sim, pytest.raises(ClientError, match="InvalidSignature"):
+    with (
+        threaded_simulator(fast_config(secret_key="another")) as sim,
+        pytest.raises(ClientError, match="InvalidSignature"),
+    ):
         connect(sim).list_core_devices()

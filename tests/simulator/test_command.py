@@ -20,7 +20,7 @@ from asyncgg.simulator.command import main
 PROGRAM = [sys.executable, "-m", "asyncgg.simulator"]
 
 
-def line(stream: IO[str] | None) -> str:
+def read_line(stream: IO[str] | None) -> str:
     """The next line of a program's output."""
     assert stream is not None
     return stream.readline().rstrip("\n")
@@ -32,7 +32,7 @@ def test_url_first_then_serve_until_the_signal(number: signal.Signals) -> None:
     options = ["--port", "0", "--cores", "2", "--things", "3", "--fault", "500=1%", "--fault", "hang=1%"]
     with subprocess.Popen([*PROGRAM, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
         try:
-            url = line(program.stdout)
+            url = read_line(program.stdout)
             assert url.startswith("http://127.0.0.1:")
             with urllib.request.urlopen(f"{url}/_sim/state", timeout=5) as response:
                 state = json.load(response)
@@ -40,11 +40,11 @@ def test_url_first_then_serve_until_the_signal(number: signal.Signals) -> None:
                 assert json.load(response)["fault"] == ["500=1%", "hang=1%"]
             assert {core: len(things) for core, things in state.items()} == {"core-00001": 3, "core-00002": 3}
             program.send_signal(number)
-            rest, told = program.communicate(timeout=10)
+            rest, stderr = program.communicate(timeout=10)
         finally:
             program.kill()
     assert (program.returncode, rest) == (0, "")
-    assert "/_sim/manifest.csv" in told
+    assert "/_sim/manifest.csv" in stderr
 
 
 def test_a_taken_port_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,9 +81,9 @@ def test_every_setting_is_an_option_with_help(capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit) as done:
         main(["--help"])
     assert done.value.code == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for option in fields(SimulatorConfig):
-        assert f"--{option.name.replace('_', '-')}" in told
+        assert f"--{option.name.replace('_', '-')}" in output
         assert option.metadata["help"]
         assert option.metadata["metavar"]
 

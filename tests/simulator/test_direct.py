@@ -7,12 +7,12 @@ import pytest
 from asyncgg.model import Accepted, EntryError, ErrorResponse, NoResponse
 from asyncgg.simulator import InProcessTransport
 
-from .support import service
+from .support import make_service
 
 
 async def test_accepted() -> None:
     """Success carries the error entries word for word; nothing else is in them."""
-    reply = await InProcessTransport(service()).send("core-1", ["a", "x"])
+    reply = await InProcessTransport(make_service()).send("core-1", ["a", "x"])
     assert isinstance(reply, Accepted)
     message = "Client device x is not associated with core device core-1."
     assert reply.errors == (EntryError("x", "ResourceNotFoundException", message),)
@@ -21,7 +21,7 @@ async def test_accepted() -> None:
 
 async def test_refused() -> None:
     """Errors carry status, code and the members of their kind."""
-    transport = InProcessTransport(service(rate=0.001, burst=2.0, retry_after="5"), now=lambda: 1000.0)
+    transport = InProcessTransport(make_service(rate=0.001, burst=2.0, retry_after="5"), now=lambda: 1000.0)
     missing = await transport.send("no:where", ["a"])
     assert isinstance(missing, ErrorResponse)
     assert (missing.status, missing.code, missing.resource_id) == (404, "ResourceNotFoundException", "no:where")
@@ -47,7 +47,7 @@ async def test_refused() -> None:
 )
 async def test_unanswered(fault: str, kind: str, applied: bool) -> None:
     """A lost reply says how it was lost, and that the request was sent."""
-    simulated = service(fault=(fault,))
+    simulated = make_service(fault=(fault,))
     reply = await InProcessTransport(simulated, timeout=0.0).send("core-1", ["a"])
     assert isinstance(reply, NoResponse)
     assert (reply.kind, reply.sent) == (kind, True)
@@ -57,7 +57,7 @@ async def test_unanswered(fault: str, kind: str, applied: bool) -> None:
 
 async def test_another_key_cures_an_expired_token() -> None:
     """The access key id can be exchanged between two requests."""
-    transport = InProcessTransport(service(fault=("expired-token@OLD",)), access_key="OLD")
+    transport = InProcessTransport(make_service(fault=("expired-token@OLD",)), access_key="OLD")
     refused = await transport.send("core-1", ["a"])
     assert isinstance(refused, ErrorResponse)
     assert refused.code == "ExpiredTokenException"

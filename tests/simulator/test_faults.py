@@ -12,15 +12,17 @@ from asyncgg.simulator.faults import FaultInjector
 from asyncgg.simulator.faultspec import FAULT_KINDS, parse_fault, parse_faults
 
 
-def faults(*specs: str, seed: int = 1) -> FaultInjector:
+def make_faults(*specs: str, seed: int = 1) -> FaultInjector:
     """The faults of these specs, with seeded dice."""
     return FaultInjector(parse_faults(specs), random.Random(seed))
 
 
-def struck(found: FaultInjector, times: int, core: str = "core-1", things: tuple[str, ...] = ("a",)) -> list[str]:
+def injected_names(
+    injector: FaultInjector, times: int, core: str = "core-1", things: tuple[str, ...] = ("a",)
+) -> list[str]:
     """The names of what strikes `times` requests one after another, empty for nothing."""
-    strikes = [found.draw_for_request(core, things).spec for _ in range(times)]
-    return [fault.name if fault else "" for fault in strikes]
+    injected = [injector.draw_for_request(core, things).spec for _ in range(times)]
+    return [fault.name if fault else "" for fault in injected]
 
 
 @pytest.mark.parametrize("name", FAULT_KINDS)
@@ -80,7 +82,7 @@ def test_shares_over_a_hundred_percent_are_refused() -> None:
 
 def test_shares_are_what_they_say() -> None:
     """Each of several faults strikes its own share of the requests, whatever its place in the list."""
-    counts = Counter(struck(faults("500=5%", "reset-after=30%", "hang=10%"), 20_000))
+    counts = Counter(injected_names(make_faults("500=5%", "reset-after=30%", "hang=10%"), 20_000))
     assert counts["500"] == pytest.approx(1000, rel=0.15)
     assert counts["reset-after"] == pytest.approx(6000, rel=0.05)
     assert counts["hang"] == pytest.approx(2000, rel=0.1)
@@ -88,57 +90,57 @@ def test_shares_are_what_they_say() -> None:
 
 def test_the_same_seed_rolls_the_same_dice() -> None:
     """Two simulators of one seed fail alike, those of two seeds do not."""
-    first, second, other = (struck(faults("500=50%", seed=seed), 64) for seed in (7, 7, 8))
+    first, second, other = (injected_names(make_faults("500=50%", seed=seed), 64) for seed in (7, 7, 8))
     assert first == second != other
 
 
 def test_number_count_and_glob() -> None:
     """A number strikes that request, a count the next ones, a glob only cores of that name."""
-    assert struck(faults("500#3"), 4) == ["", "", "500", ""]
-    assert struck(faults("500#2-3"), 4) == ["", "500", "500", ""]
-    assert struck(faults("500=2"), 3) == ["500", "500", ""]
-    found = faults("deny@core-?")
-    assert struck(found, 1, core="core-1") == ["deny"]
-    assert struck(found, 1, core="core-10") == [""]
+    assert injected_names(make_faults("500#3"), 4) == ["", "", "500", ""]
+    assert injected_names(make_faults("500#2-3"), 4) == ["", "500", "500", ""]
+    assert injected_names(make_faults("500=2"), 3) == ["500", "500", ""]
+    injector = make_faults("deny@core-?")
+    assert injected_names(injector, 1, core="core-1") == ["deny"]
+    assert injected_names(injector, 1, core="core-10") == [""]
 
 
 def test_named_faults_come_before_dice() -> None:
     """A fault that is certain is not lost to one that rolls dice, though it stands behind it."""
-    assert struck(faults("reset=100%", "500#2"), 3) == ["reset", "500", "reset"]
+    assert injected_names(make_faults("reset=100%", "500#2"), 3) == ["reset", "500", "reset"]
 
 
 def test_validation_strikes_the_batch_that_holds_the_thing() -> None:
     """The glob of `validation` is matched with the things, not with the core."""
-    found = faults("validation@bad-*")
-    assert struck(found, 1, things=("a", "bad-1")) == ["validation"]
-    assert struck(found, 1, core="bad-core", things=("a",)) == [""]
+    injector = make_faults("validation@bad-*")
+    assert injected_names(injector, 1, things=("a", "bad-1")) == ["validation"]
+    assert injected_names(injector, 1, core="bad-core", things=("a",)) == [""]
 
 
 def test_slow_adds_to_whatever_else_happens() -> None:
     """A delay does not exclude another fault."""
-    strike = faults("slow:2.5", "500").draw_for_request("core-1", ())
+    strike = make_faults("slow:2.5", "500").draw_for_request("core-1", ())
     assert strike.extra_delay == 2.5
     assert strike.spec is not None
 
 
 def test_entries_fail_by_share_by_name_and_for_a_while() -> None:
     """An entry fault rolls for each entry, always meets a named thing, and a count is each thing's own."""
-    found = faults("entry:X=10%")
-    assert sum(found.draw_for_entry(f"t{n}") is not None for n in range(5000)) == pytest.approx(500, rel=0.2)
-    found = faults("entry:X@a")
-    assert [bool(found.draw_for_entry(thing)) for thing in ("a", "b", "a")] == [True, False, True]
-    found = faults("entry:X=1")
-    assert [bool(found.draw_for_entry(thing)) for thing in ("a", "b", "a", "b")] == [True, True, False, False]
-    assert found.fired["entry:X=1"] == 2
+    injector = make_faults("entry:X=10%")
+    assert sum(injector.draw_for_entry(f"t{n}") is not None for n in range(5000)) == pytest.approx(500, rel=0.2)
+    injector = make_faults("entry:X@a")
+    assert [bool(injector.draw_for_entry(thing)) for thing in ("a", "b", "a")] == [True, False, True]
+    injector = make_faults("entry:X=1")
+    assert [bool(injector.draw_for_entry(thing)) for thing in ("a", "b", "a", "b")] == [True, True, False, False]
+    assert injector.fired["entry:X=1"] == 2
 
 
 def test_expired_token_by_count_and_by_key() -> None:
     """A token is refused for the next N requests, or as long as the access key id matches."""
-    found = faults("expired-token=2")
-    assert [bool(found.draw_for_credentials("AKID")) for _ in range(3)] == [True, True, False]
-    assert not found.refuses_key("AKID")
-    found = faults("expired-token@OLD*")
-    assert [bool(found.draw_for_credentials(key)) for key in ("OLD1", "NEW", "OLD2")] == [True, False, True]
-    assert found.refuses_key("OLD9")
-    assert not found.refuses_key("NEW")
-    assert struck(found, 1) == [""]
+    injector = make_faults("expired-token=2")
+    assert [bool(injector.draw_for_credentials("AKID")) for _ in range(3)] == [True, True, False]
+    assert not injector.refuses_key("AKID")
+    injector = make_faults("expired-token@OLD*")
+    assert [bool(injector.draw_for_credentials(key)) for key in ("OLD1", "NEW", "OLD2")] == [True, False, True]
+    assert injector.refuses_key("OLD9")
+    assert not injector.refuses_key("NEW")
+    assert injected_names(injector, 1) == [""]

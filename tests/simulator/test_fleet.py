@@ -80,31 +80,31 @@ def test_pages_hold_everything_once_while_things_leave(names: set[str], limit: i
     """All that stays is listed exactly once, in order, though things leave between two pages."""
     fleet = Fleet(FleetSpec.from_things({"c": names}))
     leaving = {name for index, name in enumerate(sorted(names)) if index in gone}
-    seen: list[str] = []
-    after, more = "", True
-    while more:
-        page, more = fleet.page_of_things("c", after, limit)
-        seen += [name for name, _ in page]
-        after = seen[-1] if seen else ""
+    listed: list[str] = []
+    after, has_more = "", True
+    while has_more:
+        page, has_more = fleet.page_of_things("c", after, limit)
+        listed += [name for name, _ in page]
+        after = listed[-1] if listed else ""
         for name in sorted(leaving)[:1]:
             fleet.disassociate("c", name)
             leaving.discard(name)
-    assert seen == sorted(set(seen))
-    assert set(fleet.things["c"]) <= set(seen) <= names
+    assert listed == sorted(set(listed))
+    assert set(fleet.things["c"]) <= set(listed) <= names
 
 
 def test_cores_are_filtered() -> None:
     """Status, runtime and group narrow the list, and the pages of the narrowed list are full."""
     plan = generate_fleet(300, 0, seed=1)
     fleet = Fleet(plan)
-    for filters, wanted in (
+    for filters, expected in (
         ({"status": "UNHEALTHY"}, [core.name for core in plan.cores if core.status == "UNHEALTHY"]),
         ({"runtime": "aws_nucleus_lite"}, [core.name for core in plan.cores if core.runtime == "aws_nucleus_lite"]),
         ({"group": "site-2"}, [core.name for core in plan.cores if "site-2" in core.groups]),
     ):
-        assert wanted
-        first, more = fleet.page_of_cores("", 10, **filters)
+        assert expected
+        first, has_more = fleet.page_of_cores("", 10, **filters)
         rest, last = fleet.page_of_cores(first[-1].name, 1000, **filters)
-        assert [core.name for core in [*first, *rest]] == sorted(wanted)
-        assert more is (len(wanted) > 10)
+        assert [core.name for core in [*first, *rest]] == sorted(expected)
+        assert has_more is (len(expected) > 10)
         assert not last

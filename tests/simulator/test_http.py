@@ -14,7 +14,7 @@ import pytest
 from asyncgg.errors import UsageError
 from asyncgg.simulator import Simulator
 
-from .support import SECRET, THREE, batch, quick
+from .support import SECRET_KEY, SMALL_FLEET, batch_request, fast_config
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 async def send(http: aiohttp.ClientSession, sim: Simulator, core: str, *things: str, timeout: float = 5.0) -> Any:
     """Status and body of one disassociate request, signed for this simulator."""
-    request = batch(core, things, endpoint=sim.url)
+    request = batch_request(core, things, endpoint=sim.url)
     async with http.post(
         sim.url + request.target,
         data=request.body,
@@ -42,7 +42,7 @@ async def counters(http: aiohttp.ClientSession, sim: Simulator) -> Any:
         return await response.json()
 
 
-async def arrived(sim: Simulator, number: int) -> None:
+async def wait_for_in_flight(sim: Simulator, number: int) -> None:
     """Return when the simulator answers exactly `number` requests at the time."""
     async with asyncio.timeout(5):
         while sim.service.counters.in_flight != number:  # noqa: ASYNC110 - the server has no event to wait for
@@ -57,7 +57,7 @@ async def post(http: aiohttp.ClientSession, sim: Simulator, path: str, value: An
 
 async def test_a_real_signature_survives_the_wire(http: aiohttp.ClientSession) -> None:
     """A request signed for this endpoint is accepted by a simulator that verifies signatures."""
-    async with Simulator(quick(secret_key=SECRET, max_skew=300.0), fleet_spec=THREE) as sim:
+    async with Simulator(fast_config(secret_key=SECRET_KEY, max_skew=300.0), fleet_spec=SMALL_FLEET) as sim:
         status, body = await send(http, sim, "core-1", "a", "x")
         assert status == 200
         assert [entry["thingName"] for entry in json.loads(body)["errorEntries"]] == ["x"]
@@ -66,7 +66,7 @@ async def test_a_real_signature_survives_the_wire(http: aiohttp.ClientSession) -
 @pytest.mark.parametrize(("fault", "left"), [("reset-before", 3), ("reset-after", 2)])
 async def test_a_reset_breaks_the_connection(http: aiohttp.ClientSession, fault: str, left: int) -> None:
     """The client sees a reset, the change is made or not as the fault says, and the next request is fine."""
-    async with Simulator(quick(fault=(f"{fault}#1",)), fleet_spec=THREE) as sim:
+    async with Simulator(fast_config(fault=(f"{fault}#1",)), fleet_spec=SMALL_FLEET) as sim:
         with pytest.raises((ConnectionResetError, aiohttp.ClientOSError)):
             await send(http, sim, "core-1", "a")
         assert len(sim.service.fleet.things["core-1"]) == left
@@ -75,7 +75,7 @@ async def test_a_reset_breaks_the_connection(http: aiohttp.ClientSession, fault:
 
 async def test_half_an_answer(http: aiohttp.ClientSession) -> None:
     """Headers promise more than comes, and the change was made."""
-    async with Simulator(quick(fault=("half",)), fleet_spec=THREE) as sim:
+    async with Simulator(fast_config(fault=("half",)), fleet_spec=SMALL_FLEET) as sim:
         with pytest.raises(aiohttp.ClientPayloadError):
             await send(http, sim, "core-1", "a", "x")
         assert "a" not in sim.service.fleet.things["core-1"]
@@ -83,7 +83,7 @@ async def test_half_an_answer(http: aiohttp.ClientSession) -> None:
 
 async def test_garbage_comes_with_200(http: aiohttp.ClientSession) -> None:
     """The status says success, the body is no JSON."""
-    async with Simulator(quick(fault=("garbage",)), fleet_spec=THREE) as sim:
+    async with Simulator(fast_config(fault=("garbage",)), fleet_spec=SMALL_FLEET) as sim:
         status, body = await send(http, sim, "core-1", "a")
         assert status == 200
         assert body.startswith(b"<html>")
@@ -91,53 +91,53 @@ async def test_garbage_comes_with_200(http: aiohttp.ClientSession) -> None:
 
 async def test_a_hang_holds_until_the_client_leaves(http: aiohttp.ClientSession) -> None:
     """Nothing comes, other requests are served meanwhile, and a client that left is no longer held."""
-    async with Simulator(quick(fault=("hang-after#1",)), fleet_spec=THREE) as sim:
+    async with Simulator(fast_config(fault=("hang-after#1",)), fleet_spec=SMALL_FLEET) as sim:
         with pytest.raises(TimeoutError):
             await send(http, sim, "core-1", "a", timeout=0.1)
         assert (await send(http, sim, "core-1", "b"))[0] == 200
-        await arrived(sim, 0)
+        await wait_for_in_flight(sim, 0)
         assert not sim._hanging
         assert list(sim.service.fleet.things["core-1"]) == ["c"]
 
 
 async def test_a_hang_is_bounded(http: aiohttp.ClientSession) -> None:
     """After the longest hang the connection is reset."""
-    async with Simulator(quick(fault=("hang",), hang_seconds=0.05), fleet_spec=THREE) as sim:
+    async with Simulator(fast_config(fault=("hang",), hang_seconds=0.05), fleet_spec=SMALL_FLEET) as sim:
         with pytest.raises((ConnectionResetError, aiohttp.ClientOSError)):
             await send(http, sim, "core-1", "a")
 
 
 async def test_stopping_lets_go_of_what_hangs(http: aiohttp.ClientSession) -> None:
     """The server stops at once although clients are held, and they see it."""
-    async with Simulator(quick(fault=("hang",)), fleet_spec=THREE) as sim:
+    async with Simulator(fast_config(fault=("hang",)), fleet_spec=SMALL_FLEET) as sim:
         waiting = [asyncio.create_task(send(http, sim, "core-1", "a")) for _ in range(3)]
-        await arrived(sim, 3)
-        begun = asyncio.get_running_loop().time()
+        await wait_for_in_flight(sim, 3)
+        started_at = asyncio.get_running_loop().time()
         await sim.stop()
-        assert asyncio.get_running_loop().time() - begun < 2.0
+        assert asyncio.get_running_loop().time() - started_at < 2.0
         results = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(result, aiohttp.ClientError | OSError) for result in results)
 
 
 async def test_clients_that_leave_leave_nothing_behind(http: aiohttp.ClientSession) -> None:
     """Fifty requests cancelled in mid-air are counted, and the server goes on."""
-    async with Simulator(quick(latency_ms=50.0), fleet_spec=THREE) as sim:
+    async with Simulator(fast_config(latency_ms=50.0), fleet_spec=SMALL_FLEET) as sim:
         tasks = [asyncio.create_task(send(http, sim, "core-1", f"x{n}")) for n in range(50)]
-        await arrived(sim, 50)
+        await wait_for_in_flight(sim, 50)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert (await send(http, sim, "core-1", "a"))[0] == 200
-        told = await counters(http, sim)
-        assert (told["total"], told["admitted"]) == (51, 51)
-        assert told["most_in_flight"] >= 50
-        assert told["most_in_flight_per_core"] >= 50
+        counts = await counters(http, sim)
+        assert (counts["total"], counts["admitted"]) == (51, 51)
+        assert counts["most_in_flight"] >= 50
+        assert counts["most_in_flight_per_core"] >= 50
         assert sim.service.counters.in_flight == 0
 
 
 async def test_broken_http_does_not_stop_it(http: aiohttp.ClientSession) -> None:
     """A client that speaks no HTTP, or leaves within a request, does no harm."""
-    async with Simulator(quick(), fleet_spec=THREE) as sim:
+    async with Simulator(fast_config(), fleet_spec=SMALL_FLEET) as sim:
         port = int(sim.url.rpartition(":")[2])
         for garbage in (
             b"\x16\x03\x01\x00\xff",
@@ -152,37 +152,37 @@ async def test_broken_http_does_not_stop_it(http: aiohttp.ClientSession) -> None
 
 async def test_faults_and_quota_change_live(http: aiohttp.ClientSession) -> None:
     """Faults and quota can be exchanged while it serves, and reset brings back the settings it began with."""
-    async with Simulator(quick(rate=1000.0, burst=100.0), fleet_spec=THREE) as sim:
+    async with Simulator(fast_config(rate=1000.0, burst=100.0), fleet_spec=SMALL_FLEET) as sim:
         assert await post(http, sim, "faults", {"faults": ["500"]}) == 200
         assert (await send(http, sim, "core-1", "a"))[0] == 500
         assert await post(http, sim, "faults", {"faults": []}) == 200
         assert await post(http, sim, "quota", {"rate": 0.001, "burst": 1}) == 200
         assert [(await send(http, sim, "core-1", thing))[0] for thing in "ab"] == [200, 429]
-        told = await counters(http, sim)
-        assert told["quota"] == {"rate": 0.001, "burst": 1.0}
+        counts = await counters(http, sim)
+        assert counts["quota"] == {"rate": 0.001, "burst": 1.0}
         assert await post(http, sim, "quota", {"rate": "inf"}) == 200
         assert (await send(http, sim, "core-1", "c"))[0] == 200
         assert await post(http, sim, "reset", {}) == 200
-        told = await counters(http, sim)
-        assert (told["total"], told["quota"]["rate"]) == (0, 1000.0)
+        counts = await counters(http, sim)
+        assert (counts["total"], counts["quota"]["rate"]) == (0, 1000.0)
         assert len(sim.service.fleet) == 4
 
 
 async def test_it_tells_about_itself(http: aiohttp.ClientSession) -> None:
     """State, things, log, settings and manifest can be read, unsigned, and are not counted."""
-    async with Simulator(quick(), fleet_spec=THREE) as sim:
+    async with Simulator(fast_config(), fleet_spec=SMALL_FLEET) as sim:
         await send(http, sim, "core-1", "a", "b")
         await send(http, sim, "core-1", "a")
-        told: dict[str, Any] = {}
+        responses: dict[str, Any] = {}
         for path in ("", "/state", "/things", "/requests?last=1", "/requests", "/config"):
             async with http.get(f"{sim.url}/_sim{path}") as response:
-                told[path] = await response.json()
-        assert "GET /_sim/state" in told[""]
-        assert told["/state"] == {"core-1": ["c"], "core-2": ["d"], "core:3": []}
-        assert told["/things"]["carried_more_than_once"] == {"core-1": {"a": 2}}
-        assert told["/requests?last=1"] == told["/requests"][1:]
-        assert [row["entries"] for row in told["/requests"]] == [2, 1]
-        assert told["/config"]["rate"] == "inf"
+                responses[path] = await response.json()
+        assert "GET /_sim/state" in responses[""]
+        assert responses["/state"] == {"core-1": ["c"], "core-2": ["d"], "core:3": []}
+        assert responses["/things"]["carried_more_than_once"] == {"core-1": {"a": 2}}
+        assert responses["/requests?last=1"] == responses["/requests"][1:]
+        assert [row["entries"] for row in responses["/requests"]] == [2, 1]
+        assert responses["/config"]["rate"] == "inf"
         async with http.get(f"{sim.url}/_sim/manifest.csv") as response:
             assert response.content_type == "text/csv"
             assert await response.text() == "core,thing\ncore-1,a\ncore-1,b\ncore-1,c\ncore-2,d\n"
@@ -193,7 +193,7 @@ async def test_requests_can_be_recorded(http: aiohttp.ClientSession, tmp_path: P
     """With a record file, each request leaves one JSON line; a second start appends."""
     path = tmp_path / "requests.jsonl"
     for _ in range(2):
-        async with Simulator(quick(record=str(path)), fleet_spec=THREE) as sim:
+        async with Simulator(fast_config(record=str(path)), fleet_spec=SMALL_FLEET) as sim:
             await send(http, sim, "core-1", "a")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(row["core"], row["status"]) for row in rows] == [("core-1", 200)] * 2
@@ -201,11 +201,11 @@ async def test_requests_can_be_recorded(http: aiohttp.ClientSession, tmp_path: P
 
 async def test_what_cannot_be_opened_is_said() -> None:
     """A port in use and a record file that cannot be written are usage errors with a sentence each."""
-    async with Simulator(quick()) as sim:
+    async with Simulator(fast_config()) as sim:
         port = int(sim.url.rpartition(":")[2])
         with pytest.raises(UsageError, match=f"port {port} .*taken.*--port 0"):
-            await Simulator(quick(), port=port).start()
+            await Simulator(fast_config(), port=port).start()
     with pytest.raises(UsageError, match="record"):
-        await Simulator(quick(record="/nowhere/at/all")).start()
+        await Simulator(fast_config(record="/nowhere/at/all")).start()
     with pytest.raises(UsageError, match=r"cannot serve at 192\.0\.2\.1"):
-        await Simulator(quick(), host="192.0.2.1").start()
+        await Simulator(fast_config(), host="192.0.2.1").start()

@@ -8,7 +8,7 @@ import pytest
 
 from asyncgg.simulator import Delivery
 
-from .support import batch, kind, read, service
+from .support import batch_request, error_code, make_service, response_json
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,9 @@ from .support import batch, kind, read, service
 )
 def test_each_fault_does_what_it_says(fault: str, status: int, code: str, fate: Delivery, applied: bool) -> None:
     """Status, code and fate are the fault's, and the change is made exactly when it should be."""
-    simulated = service(fault=(fault,))
-    answer = simulated.handle(batch("core-1", ["a"]), 1000.0)
-    assert (answer.status, kind(answer), answer.delivery) == (status, code, fate)
+    simulated = make_service(fault=(fault,))
+    answer = simulated.handle(batch_request("core-1", ["a"]), 1000.0)
+    assert (answer.status, error_code(answer), answer.delivery) == (status, code, fate)
     assert ("a" not in simulated.fleet.things["core-1"]) is applied
     assert simulated.faults.fired == {fault: 1}
 
@@ -48,22 +48,22 @@ def test_each_fault_does_what_it_says(fault: str, status: int, code: str, fate: 
 def test_garbage_is_not_json() -> None:
     """A spoiled 200 cannot be read as an answer."""
     with pytest.raises(json.JSONDecodeError):
-        read(service(fault=("garbage",)).handle(batch("core-1", ["a"]), 1000.0))
+        response_json(make_service(fault=("garbage",)).handle(batch_request("core-1", ["a"]), 1000.0))
 
 
 def test_entry_faults_leave_the_others_alone() -> None:
     """An entry that fails is not applied, its neighbours are, and the next try succeeds."""
-    simulated = service(fault=("entry:InternalServerException@b=1",))
-    first = read(simulated.handle(batch("core-1", ["a", "b"]), 1000.0))
+    simulated = make_service(fault=("entry:InternalServerException@b=1",))
+    first = response_json(simulated.handle(batch_request("core-1", ["a", "b"]), 1000.0))
     assert [(e["thingName"], e["code"]) for e in first["errorEntries"]] == [("b", "InternalServerException")]
     assert list(simulated.fleet.things["core-1"]) == ["b", "c"]
-    assert read(simulated.handle(batch("core-1", ["b"]), 1000.0)) == {"errorEntries": []}
+    assert response_json(simulated.handle(batch_request("core-1", ["b"]), 1000.0)) == {"errorEntries": []}
     assert simulated.counters.carried == {"core-1": {"a": 1, "b": 2}}
     assert simulated.counters.resent == {}
 
 
 def test_expired_tokens_cost_no_quota_and_can_be_cured() -> None:
     """Requests with the old key are refused before the quota; those with a new one are served."""
-    simulated = service(rate=1.0, burst=1.0, fault=("expired-token@OLD*",))
-    assert kind(simulated.handle(batch("core-1", ["a"], key="OLD1"), 1000.0)) == "ExpiredTokenException"
-    assert simulated.handle(batch("core-1", ["a"], key="NEW1"), 1000.0).status == 200
+    simulated = make_service(rate=1.0, burst=1.0, fault=("expired-token@OLD*",))
+    assert error_code(simulated.handle(batch_request("core-1", ["a"], key="OLD1"), 1000.0)) == "ExpiredTokenException"
+    assert simulated.handle(batch_request("core-1", ["a"], key="NEW1"), 1000.0).status == 200

@@ -10,7 +10,7 @@ from asyncgg.errors import UsageError
 from asyncgg.simulator import Request, SimulatorConfig
 from asyncgg.simulator.introspection import handle_control_request
 
-from .support import read, service
+from .support import make_service, response_json
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_impossible_settings_are_named(settings: dict[str, Any], word: str) -> N
 
 def test_the_secret_is_not_shown() -> None:
     """Neither the settings' text nor the introspection tells the secret key."""
-    simulated = service(secret_key="hush-hush")
+    simulated = make_service(secret_key="hush-hush")
     assert "hush" not in repr(simulated.config)
     assert b"hush" not in handle_control_request(simulated, Request("GET", "/_sim/config", {}), 0.0).body
 
@@ -57,8 +57,8 @@ def test_the_secret_is_not_shown() -> None:
 )
 def test_wrong_questions_get_a_sentence(method: str, path: str, body: bytes, status: int) -> None:
     """What cannot be understood under /_sim is refused with a message, and changes nothing."""
-    simulated = service(rate=30.0, fault=("500",))
+    simulated = make_service(rate=30.0, fault=("500",))
     answer = handle_control_request(simulated, Request(method, path, {}, body), 1000.0)
     assert answer.status == status
-    assert read(answer)["message"]
+    assert response_json(answer)["message"]
     assert (simulated.quota.rate, len(simulated.faults.specs)) == (30.0, 1)

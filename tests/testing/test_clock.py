@@ -23,10 +23,10 @@ async def fixture_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
 @pytest.mark.virtual
 async def test_an_hour_passes_at_once() -> None:
     """Sleeping moves virtual time by exactly what was asked for and takes no real time."""
-    began = time.monotonic()
+    started_at = time.monotonic()
     await asyncio.sleep(3600)
     assert asyncio.get_running_loop().time() == START + 3600
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - started_at < 5
 
 
 @pytest.mark.virtual
@@ -39,17 +39,17 @@ async def test_days_pass_too() -> None:
 @pytest.mark.virtual
 async def test_timers_keep_their_order() -> None:
     """Timers fire in the order of their times, and work that is ready goes before any jump."""
-    seen: list[tuple[str, float]] = []
+    observed: list[tuple[str, float]] = []
     loop = asyncio.get_running_loop()
 
     async def note(name: str, delay: float) -> None:
         await asyncio.sleep(delay)
-        seen.append((name, loop.time() - START))
+        observed.append((name, loop.time() - START))
 
     async with asyncio.TaskGroup() as group:
         for name, delay in (("c", 2.0), ("a", 0.0), ("b", 0.5), ("d", 2.5)):
             group.create_task(note(name, delay))
-    assert seen == [("a", 0.0), ("b", 0.5), ("c", 2.0), ("d", 2.5)]
+    assert observed == [("a", 0.0), ("b", 0.5), ("c", 2.0), ("d", 2.5)]
 
 
 @pytest.mark.virtual

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-TEXT = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
+EXAMPLE_DOCUMENT = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
 
 
 def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """A shorter hour of it gets most of the quota and is hardly throttled."""
-    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", EXAMPLE_DOCUMENT, re.DOTALL)
     for long, short in (("3600", "120"), ("1200", "40"), ("1800", "60")):
         code = code.replace(long, short)
     exec(compile(code, "docs/testing.md", "exec"), {"__name__": "example"})

@@ -15,7 +15,7 @@ import pytest_asyncio
 from asyncgg.model import NoResponse, Reply
 from asyncgg.transport import ConnectionConfig, Transport, open_transport
 
-from .server import Server, Step, serving
+from .server import ScriptedServer, ScriptStep, scripted_server
 
 Opener = Callable[[ConnectionConfig], AbstractAsyncContextManager[Any]]
 
@@ -28,18 +28,18 @@ SECRET_KEY = "wJalrXUtnFEMI-not-a-real-one"
 THINGS = ("thing-1", "thing-2")
 
 
-async def reply_to(transport: Transport, server: Server, step: Step) -> Reply:
+async def reply_to(transport: Transport, server: ScriptedServer, step: ScriptStep) -> Reply:
     """What one request becomes when the server plays this step."""
-    server.play(step)
+    server.set_script(step)
     return await transport.send("core", THINGS)
 
 
-def kind_of(reply: Reply) -> object:
+def outcome_kind(reply: Reply) -> object:
     """The kind of an unanswered request and whether it was perhaps sent; any other reply as it is."""
     return (reply.kind, reply.sent) if isinstance(reply, NoResponse) else reply
 
 
-def is_one_line(reply: Reply) -> bool:
+def has_one_line_detail(reply: Reply) -> bool:
     """Whether an unanswered request says why, on one line."""
     return isinstance(reply, NoResponse) and bool(reply.detail) and "\n" not in reply.detail
 
@@ -65,9 +65,9 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest_asyncio.fixture
-async def server() -> AsyncIterator[Server]:
+async def server() -> AsyncIterator[ScriptedServer]:
     """A scripted server."""
-    async with serving() as running:
+    async with scripted_server() as running:
         yield running
 
 
@@ -78,7 +78,7 @@ def opener(request: pytest.FixtureRequest) -> Opener:
 
 
 @pytest_asyncio.fixture
-async def transport(opener: Opener, server: Server, keys: None) -> AsyncIterator[Transport]:
+async def transport(opener: Opener, server: ScriptedServer, keys: None) -> AsyncIterator[Transport]:
     """An open transport to the server, with short limits."""
     async with opener(ConnectionConfig(endpoint_url=server.url, request_timeout=2.0, connect_timeout=1.0)) as opened:
         yield opened

@@ -11,7 +11,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ReceivedRequest:
     """One request as it came in; header names in lower case."""
 
     method: str
@@ -20,32 +20,32 @@ class Request:
     body: bytes
 
 
-Step = Callable[["Request", asyncio.StreamWriter], Awaitable[None]]
+ScriptStep = Callable[["ReceivedRequest", asyncio.StreamWriter], Awaitable[None]]
 
 
-def answer(
+def respond(
     status: int = 200,
     body: bytes | dict[str, Any] | list[Any] | None = b"{}",
     headers: Mapping[str, str] | None = None,
     *,
     length: int | None = None,
     close: bool = False,
-) -> Step:
+) -> ScriptStep:
     """Answer with this; `length` is stated in place of the body's own, -1 states none."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    stated = len(content) if length is None else length
+    content_length = len(content) if length is None else length
     lines = [f"HTTP/1.1 {status} Something", *(f"{name}: {value}" for name, value in (headers or {}).items())]
-    if stated >= 0:
-        lines.append(f"Content-Length: {stated}")
-    if close or stated < 0:
+    if content_length >= 0:
+        lines.append(f"Content-Length: {content_length}")
+    if close or content_length < 0:
         lines.append("Connection: close")
-    return raw("\r\n".join([*lines, "", ""]).encode() + content, close=close or stated != len(content))
+    return respond_raw("\r\n".join([*lines, "", ""]).encode() + content, close=close or content_length != len(content))
 
 
-def raw(content: bytes, *, close: bool = True) -> Step:
+def respond_raw(content: bytes, *, close: bool = True) -> ScriptStep:
     """Write these bytes, and then perhaps close."""
 
-    async def step(_request: Request, writer: asyncio.StreamWriter) -> None:
+    async def step(_request: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
         writer.write(content)
         await writer.drain()
         if close:
@@ -54,32 +54,32 @@ def raw(content: bytes, *, close: bool = True) -> Step:
     return step
 
 
-async def reset(_request: Request, writer: asyncio.StreamWriter) -> None:
+async def reset_connection(_request: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
     """End the connection hard, with the request read and no byte answered."""
     writer.transport.abort()
 
 
-async def hang_up(_request: Request, writer: asyncio.StreamWriter) -> None:
+async def close_connection(_request: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
     """End the connection politely, without an answer."""
     writer.close()
 
 
-async def hang(_request: Request, _writer: asyncio.StreamWriter) -> None:
+async def never_respond(_request: ReceivedRequest, _writer: asyncio.StreamWriter) -> None:
     """Never answer."""
     await asyncio.Event().wait()
 
 
-class Server:
+class ScriptedServer:
     """A loopback HTTP server that plays one step a request, the last one for all that follow, and keeps requests."""
 
     def __init__(self) -> None:
-        self.steps: list[Step] = [answer()]
-        self.requests: list[Request] = []
-        self.open: set[asyncio.StreamWriter] = set()
+        self.steps: list[ScriptStep] = [respond()]
+        self.requests: list[ReceivedRequest] = []
+        self.open_connections: set[asyncio.StreamWriter] = set()
         """Connections that neither side has ended."""
-        self.asked = asyncio.Event()
+        self.request_received = asyncio.Event()
         """Set by each request that was read whole."""
-        self.accepted = asyncio.Event()
+        self.connection_accepted = asyncio.Event()
         """Set by each connection."""
         self.idle = asyncio.Event()
         """Set while no connection is open."""
@@ -87,24 +87,24 @@ class Server:
         self.url = ""
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def play(self, *steps: Step) -> None:
+    def set_script(self, *steps: ScriptStep) -> None:
         """Replace the script."""
         self.steps = list(steps)
 
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until one side ends it."""
-        self.open.add(writer)
+        self.open_connections.add(writer)
         self.idle.clear()
-        self.accepted.set()
+        self.connection_accepted.set()
         task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._ended(done, writer))
 
     def _ended(self, task: asyncio.Task[None], writer: asyncio.StreamWriter) -> None:
         self._tasks.discard(task)
-        self.open.discard(writer)
+        self.open_connections.discard(writer)
         writer.close()
-        if not self.open:
+        if not self.open_connections:
             self.idle.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -113,11 +113,11 @@ class Server:
             while not writer.is_closing():
                 self.requests.append(request := await _read(reader))
                 step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
-                self.asked.set()
-                playing = asyncio.ensure_future(step(request, writer))
-                while not playing.done() and not reader.at_eof() and reader.exception() is None:
-                    await asyncio.wait({playing}, timeout=0.01)
-                playing.cancel()
+                self.request_received.set()
+                running_step = asyncio.ensure_future(step(request, writer))
+                while not running_step.done() and not reader.at_eof() and reader.exception() is None:
+                    await asyncio.wait({running_step}, timeout=0.01)
+                running_step.cancel()
 
     async def stop(self) -> None:
         """End all connections."""
@@ -126,22 +126,22 @@ class Server:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-async def _read(reader: asyncio.StreamReader) -> Request:
+async def _read(reader: asyncio.StreamReader) -> ReceivedRequest:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     method, path, _ = head[0].split(" ", 2)
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
-    return Request(method, path, headers, await reader.readexactly(int(headers.get("content-length", "0"))))
+    return ReceivedRequest(method, path, headers, await reader.readexactly(int(headers.get("content-length", "0"))))
 
 
 @contextlib.asynccontextmanager
-async def serving(ssl: Any = None) -> AsyncIterator[Server]:
+async def scripted_server(ssl: Any = None) -> AsyncIterator[ScriptedServer]:
     """A server on a free port."""
-    server = Server()
-    listener = await asyncio.start_server(server.connected, "127.0.0.1", 0, ssl=ssl)
-    server.url = f"http{'s' if ssl else ''}://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    server = ScriptedServer()
+    tcp_server = await asyncio.start_server(server.serve_connection, "127.0.0.1", 0, ssl=ssl)
+    server.url = f"http{'s' if ssl else ''}://127.0.0.1:{tcp_server.sockets[0].getsockname()[1]}"
     try:
         yield server
     finally:
-        listener.close()
+        tcp_server.close()
         await server.stop()
-        await listener.wait_closed()
+        await tcp_server.wait_closed()

@@ -13,8 +13,8 @@ from asyncgg.simulator import FleetSpec, Simulator, SimulatorConfig
 from asyncgg.transport import ConnectionConfig, Transport, open_transport
 from asyncgg.transport.opening import TransportKind
 
-from .conftest import SECRET_KEY, THINGS, kind_of, reply_to
-from .server import Server, Step, answer, hang, hang_up, reset
+from .conftest import SECRET_KEY, THINGS, outcome_kind, reply_to
+from .server import ScriptedServer, ScriptStep, close_connection, never_respond, reset_connection, respond
 
 KINDS: tuple[TransportKind, ...] = ("sdk", "fast")
 
@@ -22,19 +22,19 @@ KINDS: tuple[TransportKind, ...] = ("sdk", "fast")
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> TransportKind:
     """Each implementation in turn."""
-    found: TransportKind = request.param
-    return found
+    selected: TransportKind = request.param
+    return selected
 
 
 @pytest_asyncio.fixture
-async def transport(kind: TransportKind, server: Server, keys: None) -> AsyncIterator[Transport]:
+async def transport(kind: TransportKind, server: ScriptedServer, keys: None) -> AsyncIterator[Transport]:
     """An open transport that associates, to the server."""
     connection = ConnectionConfig(endpoint_url=server.url, request_timeout=0.2, connect_timeout=1.0)
     async with open_transport(connection, kind, Operation.ASSOCIATE) as opened:
         yield opened
 
 
-async def test_the_request_is_the_twins(transport: Transport, server: Server) -> None:
+async def test_the_request_is_the_twins(transport: Transport, server: ScriptedServer) -> None:
     """The path ends in the operation's own word; body, signature and number of requests are as for the twin."""
     await transport.send("core:1", THINGS)
     (request,) = server.requests
@@ -43,34 +43,34 @@ async def test_the_request_is_the_twins(transport: Transport, server: Server) ->
     assert "/us-east-1/greengrass/aws4_request" in request.headers["authorization"]
 
 
-ANSWERS: list[tuple[Step, object]] = [
-    (answer(200, {}), Accepted()),
+ANSWERS: list[tuple[ScriptStep, object]] = [
+    (respond(200, {}), Accepted()),
     (
-        answer(200, {"errorEntries": [{"thingName": "thing-2", "code": "X", "message": "é"}]}),
+        respond(200, {"errorEntries": [{"thingName": "thing-2", "code": "X", "message": "é"}]}),
         Accepted((EntryError("thing-2", "X", "é"),)),
     ),
-    (answer(200, {"errorEntries": [{"thingName": "stranger", "code": "X"}]}), ("garbage", True)),
-    (answer(200, b"<html>"), ("garbage", True)),
-    (answer(200, b'{"errorEntries": [', length=99), ("reset", True)),
+    (respond(200, {"errorEntries": [{"thingName": "stranger", "code": "X"}]}), ("garbage", True)),
+    (respond(200, b"<html>"), ("garbage", True)),
+    (respond(200, b'{"errorEntries": [', length=99), ("reset", True)),
     (
-        answer(429, {"message": "m"}, {"x-amzn-ErrorType": "ThrottlingException", "Retry-After": "2"}),
+        respond(429, {"message": "m"}, {"x-amzn-ErrorType": "ThrottlingException", "Retry-After": "2"}),
         ErrorResponse(429, "ThrottlingException", "m", retry_after=2.0),
     ),
     (
-        answer(404, {"message": "m", "resourceId": "core"}, {"x-amzn-ErrorType": "ResourceNotFoundException"}),
+        respond(404, {"message": "m", "resourceId": "core"}, {"x-amzn-ErrorType": "ResourceNotFoundException"}),
         ErrorResponse(404, "ResourceNotFoundException", "m", resource_id="core"),
     ),
-    (answer(500, {"message": "m"}), ErrorResponse(500, "500", "m")),
-    (reset, ("reset", True)),
-    (hang_up, ("reset", True)),
-    (hang, ("timeout", True)),
+    (respond(500, {"message": "m"}), ErrorResponse(500, "500", "m")),
+    (reset_connection, ("reset", True)),
+    (close_connection, ("reset", True)),
+    (never_respond, ("timeout", True)),
 ]
 
 
-async def test_answers_are_read_as_the_twins(transport: Transport, server: Server) -> None:
+async def test_answers_are_read_as_the_twins(transport: Transport, server: ScriptedServer) -> None:
     """Success, entry errors, refusals and lost answers come out as they do for disassociation."""
     replies: list[Reply] = [await reply_to(transport, server, step) for step, _ in ANSWERS]
-    assert [kind_of(reply) for reply in replies] == [wanted for _, wanted in ANSWERS]
+    assert [outcome_kind(reply) for reply in replies] == [wanted for _, wanted in ANSWERS]
     assert len(server.requests) == len(ANSWERS)
 
 
@@ -79,9 +79,9 @@ async def test_a_fleet_is_put_back(kind: TransportKind, keys: None) -> None:
     config = SimulatorConfig(latency_ms=0.0, rate=float("inf"), secret_key=SECRET_KEY)
     async with Simulator(config, fleet_spec=FleetSpec.from_things({"core:1": ["a", "b"]})) as simulator:
         connection = ConnectionConfig(endpoint_url=simulator.url)
-        for operation, left in ((Operation.DISASSOCIATE, set()), (Operation.ASSOCIATE, {"a", "b"})):
+        for operation, remaining in ((Operation.DISASSOCIATE, set()), (Operation.ASSOCIATE, {"a", "b"})):
             async with open_transport(connection, kind, operation) as transport:
                 reply = await transport.send("core:1", ["a", "b"])
             assert isinstance(reply, Accepted)
             assert not reply.errors
-            assert set(simulator.service.fleet.things["core:1"]) == left
+            assert set(simulator.service.fleet.things["core:1"]) == remaining

@@ -13,10 +13,12 @@ from asyncgg.model import Accepted
 from asyncgg.transport import ConnectionConfig, get_caller_identity, open_transport
 
 from .conftest import THINGS
-from .server import Server, Step, answer, hang_up
+from .server import ScriptedServer, ScriptStep, close_connection, respond
 
-ROLE = "[profile role]\nrole_arn = arn:aws:iam::210987654321:role/operator\nsource_profile = base\nregion = eu-west-1\n"
-KEYS = "[base]\naws_access_key_id = AKIABASE\naws_secret_access_key = hunter2\n"
+ROLE_PROFILE = (
+    "[profile role]\nrole_arn = arn:aws:iam::210987654321:role/operator\nsource_profile = base\nregion = eu-west-1\n"
+)
+CREDENTIALS_FILE = "[base]\naws_access_key_id = AKIABASE\naws_secret_access_key = hunter2\n"
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +33,13 @@ def moto() -> Iterator[str]:
 
 async def test_who_am_i(moto: str, keys: None) -> None:
     """Account and ARN are those STS gives; with a custom endpoint STS is asked there."""
-    who = await get_caller_identity(ConnectionConfig(endpoint_url=moto))
-    assert (who.account, who.endpoint) == ("123456789012", moto)
-    assert who.arn.startswith("arn:aws:")
+    caller = await get_caller_identity(ConnectionConfig(endpoint_url=moto))
+    assert (caller.account, caller.endpoint) == ("123456789012", moto)
+    assert caller.arn.startswith("arn:aws:")
 
 
 async def test_sts_may_have_its_own_endpoint(
-    moto: str, keys: None, server: Server, monkeypatch: pytest.MonkeyPatch
+    moto: str, keys: None, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """AWS_ENDPOINT_URL_STS says where STS is asked; AWS_ENDPOINT_URL does not lead away from a given endpoint."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
@@ -48,10 +50,12 @@ async def test_sts_may_have_its_own_endpoint(
     assert server.requests == []
 
 
-async def test_an_assumed_role_signs(moto: str, home: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_assumed_role_signs(
+    moto: str, home: Path, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a role in the profile requests carry the role's session token, and a refresh assumes the role anew."""
-    (home / "config").write_text(ROLE)
-    (home / "credentials").write_text(KEYS)
+    (home / "config").write_text(ROLE_PROFILE)
+    (home / "credentials").write_text(CREDENTIALS_FILE)
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", moto)
     connection = ConnectionConfig(profile="role", endpoint_url=server.url)
     assert (await get_caller_identity(connection)).arn.startswith("arn:aws:sts::210987654321:assumed-role/operator/")
@@ -64,21 +68,23 @@ async def test_an_assumed_role_signs(moto: str, home: Path, server: Server, monk
     assert all("Credential=ASIA" in request.headers["authorization"] for request in server.requests)
 
 
-async def test_a_role_that_may_not_be_assumed(home: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_role_that_may_not_be_assumed(
+    home: Path, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A refused AssumeRole is told with the service's words, and is not taken for an answer of Greengrass."""
-    (home / "config").write_text(ROLE)
-    (home / "credentials").write_text(KEYS)
+    (home / "config").write_text(ROLE_PROFILE)
+    (home / "credentials").write_text(CREDENTIALS_FILE)
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
-    server.play(_sts_error(403, "AccessDenied", "not authorized to perform: sts:AssumeRole"))
-    with pytest.raises(CredentialsError, match="AssumeRole was refused: AccessDenied: not authorized") as told:
+    server.set_script(_sts_error(403, "AccessDenied", "not authorized to perform: sts:AssumeRole"))
+    with pytest.raises(CredentialsError, match="AssumeRole was refused: AccessDenied: not authorized") as caught:
         async with open_transport(ConnectionConfig(profile="role", endpoint_url=server.url)):
             pass
-    assert "hunter2" not in str(told.value)
+    assert "hunter2" not in str(caught.value)
 
 
-def _sts_error(status: int, code: str, message: str) -> Step:
+def _sts_error(status: int, code: str, message: str) -> ScriptStep:
     body = f"<ErrorResponse><Error><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
-    return answer(status, body.encode(), {"Content-Type": "text/xml"})
+    return respond(status, body.encode(), {"Content-Type": "text/xml"})
 
 
 @pytest.mark.parametrize(
@@ -87,25 +93,30 @@ def _sts_error(status: int, code: str, message: str) -> Step:
         (_sts_error(403, "ExpiredToken", "it is expired"), CredentialsError, "not accepted: STS answered ExpiredToken"),
         (_sts_error(403, "InvalidClientTokenId", "invalid"), CredentialsError, "InvalidClientTokenId"),
         (_sts_error(404, "NotFound", "no STS here"), ServiceError, "NotFound"),
-        (answer(200, b"{}"), ServiceError, "STS at http"),
-        (answer(200, b"<GetCallerIdentityResponse/>"), ServiceError, "unreadable answer"),
-        (answer(200, b"<R><GetCallerIdentityResult/></R>"), ServiceError, "without account"),
-        (answer(307, b"", {"Location": "http://127.0.0.1:9/"}), ServiceError, "STS"),
-        (hang_up, ServiceError, "did not tell"),
+        (respond(200, b"{}"), ServiceError, "STS at http"),
+        (respond(200, b"<GetCallerIdentityResponse/>"), ServiceError, "unreadable answer"),
+        (respond(200, b"<R><GetCallerIdentityResult/></R>"), ServiceError, "without account"),
+        (respond(307, b"", {"Location": "http://127.0.0.1:9/"}), ServiceError, "STS"),
+        (close_connection, ServiceError, "did not tell"),
     ],
 )
 async def test_an_identity_that_is_not_told(
-    keys: None, server: Server, monkeypatch: pytest.MonkeyPatch, step: Step, error: type[Exception], words: str
+    keys: None,
+    server: ScriptedServer,
+    monkeypatch: pytest.MonkeyPatch,
+    step: ScriptStep,
+    error: type[Exception],
+    words: str,
 ) -> None:
     """Refused credentials are the caller's to renew; anything else that is no answer is the service's fault."""
     monkeypatch.setattr("asyncgg.transport.caller._ATTEMPTS", 1)
-    server.play(step)
-    with pytest.raises(error, match=words) as told:
+    server.set_script(step)
+    with pytest.raises(error, match=words) as caught:
         await get_caller_identity(ConnectionConfig(endpoint_url=server.url))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
-async def test_no_credentials_no_question(server: Server) -> None:
+async def test_no_credentials_no_question(server: ScriptedServer) -> None:
     """Without credentials nobody is asked."""
     with pytest.raises(CredentialsError, match="no AWS credentials"):
         await get_caller_identity(ConnectionConfig(endpoint_url=server.url))

@@ -14,7 +14,7 @@ from asyncgg.model import Accepted, Operation
 from asyncgg.transport import ConnectionConfig, Endpoint, open_transport, resolve_endpoint
 
 from .conftest import THINGS
-from .server import Server, answer
+from .server import ScriptedServer, respond
 
 CONFIG = """
 [default]
@@ -140,8 +140,8 @@ def test_given_endpoint_and_flags_win(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_GREENGRASSV2", "http://gg.example")
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
     monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "true")
-    given = resolve_endpoint(ConnectionConfig(endpoint_url="https://[::1]:8443", use_fips=False))
-    assert given == Endpoint("eu-west-1", "https://[::1]:8443", True, "aws", "endpoint_url")
+    endpoint = resolve_endpoint(ConnectionConfig(endpoint_url="https://[::1]:8443", use_fips=False))
+    assert endpoint == Endpoint("eu-west-1", "https://[::1]:8443", True, "aws", "endpoint_url")
     assert "fips" not in resolve_endpoint(ConnectionConfig(use_fips=False)).url
 
 
@@ -157,10 +157,10 @@ BAD_URLS = ["ftp://h", "h:8080", "http://", "http://h:port", "http://h:99999", "
 @pytest.mark.parametrize("url", [*BAD_URLS, "http://h#f", "http://[::1", "http://a b"])
 def test_a_bad_url_is_one_sentence(url: str) -> None:
     """What is no endpoint URL is refused with where it came from, and no password in it is repeated."""
-    with pytest.raises(UsageError, match="endpoint") as told:
+    with pytest.raises(UsageError, match="endpoint") as caught:
         resolve_endpoint(ConnectionConfig(endpoint_url=url))
-    assert "\n" not in str(told.value)
-    assert "hunter2" not in str(told.value)
+    assert "\n" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -174,9 +174,9 @@ def test_a_bad_url_is_one_sentence(url: str) -> None:
 )
 def test_what_cannot_be_meant(connection: ConnectionConfig, words: str) -> None:
     """Unknown profiles, dangling sections, impossible Regions and combinations are usage errors of one line."""
-    with pytest.raises(UsageError, match=words) as told:
+    with pytest.raises(UsageError, match=words) as caught:
         resolve_endpoint(connection)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"[default\nregion", b"\xff\xfe\x00[", b"no section = 1\n"])
@@ -201,14 +201,14 @@ def test_ca_bundle(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # --- credentials ---
 
 
-async def _key_used(server: Server, connection: ConnectionConfig) -> str:
-    server.play(answer())
+async def _signing_key_id(server: ScriptedServer, connection: ConnectionConfig) -> str:
+    server.set_script(respond())
     async with open_transport(connection) as transport:
         await transport.send("core", THINGS)
     return server.requests[-1].headers["authorization"].split("Credential=")[1].split("/")[0]
 
 
-async def test_which_credentials_sign(server: Server, home: Path, keys: None) -> None:
+async def test_which_credentials_sign(server: ScriptedServer, home: Path, keys: None) -> None:
     """The environment's keys sign, unless a profile was named: then its own do, those of a credential process too."""
     (home / "credentials").write_text("[china]\naws_access_key_id = AKIACHINA\naws_secret_access_key = x\n")
     process = home / "process"
@@ -216,12 +216,12 @@ async def test_which_credentials_sign(server: Server, home: Path, keys: None) ->
     process.chmod(0o700)
     with (home / "config").open("a") as file:
         file.write(f"[profile process]\ncredential_process = {process}\n")
-    assert await _key_used(server, ConnectionConfig(endpoint_url=server.url)) == "AKIAIOSFODNN7EXAMPLE"
-    assert await _key_used(server, ConnectionConfig(endpoint_url=server.url, profile="china")) == "AKIACHINA"
-    assert await _key_used(server, ConnectionConfig(endpoint_url=server.url, profile="process")) == "AKIAPROC"
+    assert await _signing_key_id(server, ConnectionConfig(endpoint_url=server.url)) == "AKIAIOSFODNN7EXAMPLE"
+    assert await _signing_key_id(server, ConnectionConfig(endpoint_url=server.url, profile="china")) == "AKIACHINA"
+    assert await _signing_key_id(server, ConnectionConfig(endpoint_url=server.url, profile="process")) == "AKIAPROC"
 
 
-SSO = """
+SSO_CONFIG = """
 [profile sso]
 sso_session = s
 sso_account_id = 123456789012
@@ -246,12 +246,12 @@ sso_start_url = https://example.invalid/start
 async def test_why_there_are_no_credentials(home: Path, profile: str, credentials: str, words: str) -> None:
     """Missing, incomplete, ended and broken sources each give one line with what to do, without what they printed."""
     with (home / "config").open("a") as file:
-        file.write(SSO)
+        file.write(SSO_CONFIG)
         file.write("[profile broken]\ncredential_process = echo hunter2\n")
         file.write("[profile absent]\ncredential_process = /nonexistent/helper\n")
     (home / "credentials").write_text(credentials)
-    with pytest.raises(CredentialsError, match=words) as told:
+    with pytest.raises(CredentialsError, match=words) as caught:
         async with open_transport(ConnectionConfig(profile=profile, endpoint_url="http://127.0.0.1:1")):
             pass
-    assert "\n" not in str(told.value)
-    assert "hunter2" not in str(told.value)
+    assert "\n" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)

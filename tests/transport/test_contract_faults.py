@@ -13,37 +13,37 @@ from asyncgg.errors import CredentialsError
 from asyncgg.model import Accepted, ErrorResponse, NoResponse
 from asyncgg.transport import ConnectionConfig, Refreshable, Transport
 
-from .conftest import SECRET_KEY, THINGS, Opener, kind_of, reply_to
-from .server import Server, Step, answer, hang, hang_up, raw, reset
+from .conftest import SECRET_KEY, THINGS, Opener, outcome_kind, reply_to
+from .server import ScriptedServer, ScriptStep, close_connection, never_respond, reset_connection, respond, respond_raw
 
 # --- no answer ---
 
 
-LOST: dict[str, Step] = {
-    "reset": reset,
-    "hang up": hang_up,
-    "half a body": answer(200, b'{"errorEntries": [', length=100),
-    "a whole JSON as half a body": answer(200, b"{}", length=100),
-    "no last chunk": raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"),
-    "half a head": raw(b"HTTP/1.1 200 OK\r\nContent-Le"),
+LOST_RESPONSES: dict[str, ScriptStep] = {
+    "reset": reset_connection,
+    "hang up": close_connection,
+    "half a body": respond(200, b'{"errorEntries": [', length=100),
+    "a whole JSON as half a body": respond(200, b"{}", length=100),
+    "no last chunk": respond_raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"),
+    "half a head": respond_raw(b"HTTP/1.1 200 OK\r\nContent-Le"),
 }
 
 
-async def test_a_lost_answer_is_perhaps_sent(transport: Transport, server: Server) -> None:
+async def test_a_lost_answer_is_perhaps_sent(transport: Transport, server: ScriptedServer) -> None:
     """When the connection ends in or before the answer, the request counts as perhaps sent, and is not repeated."""
-    seen = {name: kind_of(await reply_to(transport, server, step)) for name, step in LOST.items()}
-    assert seen == dict.fromkeys(LOST, ("reset", True))
-    assert len(server.requests) == len(LOST)
+    observed = {name: outcome_kind(await reply_to(transport, server, step)) for name, step in LOST_RESPONSES.items()}
+    assert observed == dict.fromkeys(LOST_RESPONSES, ("reset", True))
+    assert len(server.requests) == len(LOST_RESPONSES)
 
 
 @pytest.mark.parametrize(
     "step",
-    [hang, raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{", close=False)],
+    [never_respond, respond_raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{", close=False)],
     ids=["no answer", "an answer that stops"],
 )
-async def test_a_call_that_hangs_is_cut(opener: Opener, server: Server, keys: None, step: Step) -> None:
+async def test_a_call_that_hangs_is_cut(opener: Opener, server: ScriptedServer, keys: None, step: ScriptStep) -> None:
     """After the request timeout the request counts as perhaps sent, and its connection is not kept."""
-    server.play(answer(), step)
+    server.set_script(respond(), step)
     async with opener(ConnectionConfig(endpoint_url=server.url, request_timeout=0.3)) as transport:
         await transport.send("core", THINGS)  # the first call also pays for the TLS context
         reply = await transport.send("core", THINGS)
@@ -52,7 +52,7 @@ async def test_a_call_that_hangs_is_cut(opener: Opener, server: Server, keys: No
         await asyncio.wait_for(server.idle.wait(), 2)
 
 
-async def test_a_slow_drip_is_cut_too(opener: Opener, server: Server, keys: None) -> None:
+async def test_a_slow_drip_is_cut_too(opener: Opener, server: ScriptedServer, keys: None) -> None:
     """The limit is on the whole request: bytes that keep coming do not extend it."""
 
     async def drip(_request: object, writer: asyncio.StreamWriter) -> None:
@@ -61,7 +61,7 @@ async def test_a_slow_drip_is_cut_too(opener: Opener, server: Server, keys: None
             writer.write(b" ")
             await asyncio.sleep(0.05)
 
-    server.play(answer(), drip)
+    server.set_script(respond(), drip)
     async with opener(ConnectionConfig(endpoint_url=server.url, request_timeout=0.3)) as transport:
         await transport.send("core", THINGS)
         reply = await asyncio.wait_for(transport.send("core", THINGS), 2)
@@ -83,7 +83,7 @@ async def test_connection_refused_is_not_sent(opener: Opener, keys: None) -> Non
 @pytest.mark.parametrize(("connect_timeout", "request_timeout", "kind"), [(0.1, 5.0, "connect"), (5.0, 0.1, "timeout")])
 async def test_no_connection_in_time_is_not_sent(
     opener: Opener,
-    server: Server,
+    server: ScriptedServer,
     keys: None,
     monkeypatch: pytest.MonkeyPatch,
     connect_timeout: float,
@@ -118,15 +118,15 @@ async def test_an_unknown_host_is_not_sent(opener: Opener, keys: None, monkeypat
     assert (reply.kind, reply.sent) == ("dns", False)
 
 
-async def test_a_failed_tls_handshake_is_not_sent(opener: Opener, server: Server, keys: None) -> None:
+async def test_a_failed_tls_handshake_is_not_sent(opener: Opener, server: ScriptedServer, keys: None) -> None:
     """A peer that does not speak TLS has not seen the request."""
-    server.play(raw(b"no TLS here\r\n\r\n"))
+    server.set_script(respond_raw(b"no TLS here\r\n\r\n"))
     async with opener(
         ConnectionConfig(endpoint_url=server.url.replace("http:", "https:"), request_timeout=2)
     ) as transport:
         sending = asyncio.create_task(transport.send("core", THINGS))
-        await asyncio.wait_for(server.accepted.wait(), 2)
-        for writer in list(server.open):
+        await asyncio.wait_for(server.connection_accepted.wait(), 2)
+        for writer in list(server.open_connections):
             writer.write(b"this is no TLS\r\n\r\n")
         reply = await sending
     assert isinstance(reply, NoResponse)
@@ -134,7 +134,7 @@ async def test_a_failed_tls_handshake_is_not_sent(opener: Opener, server: Server
 
 
 async def test_a_proxy_that_is_down_is_not_sent(
-    opener: Opener, server: Server, keys: None, monkeypatch: pytest.MonkeyPatch
+    opener: Opener, server: ScriptedServer, keys: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The proxy of the environment is used; when it is down nothing was sent, and its password is in no message."""
     with socket.socket() as unused:
@@ -151,11 +151,11 @@ async def test_a_proxy_that_is_down_is_not_sent(
 # --- cancellation ---
 
 
-async def test_cancelling_leaks_no_connection(transport: Transport, server: Server) -> None:
+async def test_cancelling_leaks_no_connection(transport: Transport, server: ScriptedServer) -> None:
     """A cancelled call raises CancelledError, its connection ends, and the next call works."""
-    server.play(hang, answer())
+    server.set_script(never_respond, respond())
     sending = asyncio.create_task(transport.send("core", THINGS))
-    await asyncio.wait_for(server.asked.wait(), 2)
+    await asyncio.wait_for(server.request_received.wait(), 2)
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
@@ -163,12 +163,12 @@ async def test_cancelling_leaks_no_connection(transport: Transport, server: Serv
     assert await transport.send("core", THINGS) == Accepted()
 
 
-async def test_cancelling_frees_the_pool(opener: Opener, server: Server, keys: None) -> None:
+async def test_cancelling_frees_the_pool(opener: Opener, server: ScriptedServer, keys: None) -> None:
     """With one connection allowed, cancelled calls, whether they held it or waited for it, leave it to the next."""
-    server.play(hang, answer())
+    server.set_script(never_respond, respond())
     async with opener(ConnectionConfig(endpoint_url=server.url, max_connections=1, request_timeout=2)) as transport:
         sending = [asyncio.create_task(transport.send("core", THINGS)) for _ in range(3)]
-        await asyncio.wait_for(server.asked.wait(), 2)
+        await asyncio.wait_for(server.request_received.wait(), 2)
         for task in sending:
             task.cancel()
         assert all(
@@ -177,17 +177,17 @@ async def test_cancelling_frees_the_pool(opener: Opener, server: Server, keys: N
         assert await transport.send("core", THINGS) == Accepted()
 
 
-async def test_closing_ends_every_connection(opener: Opener, server: Server, keys: None) -> None:
+async def test_closing_ends_every_connection(opener: Opener, server: ScriptedServer, keys: None) -> None:
     """After the block no connection is left."""
     async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
         await asyncio.gather(*(transport.send("core", THINGS) for _ in range(4)))
-        assert server.open
+        assert server.open_connections
     await asyncio.wait_for(server.idle.wait(), 2)
 
 
 # --- credentials ---
 
-EXPIRED = answer(
+EXPIRED = respond(
     403,
     {"message": "The security token included in the request is expired"},
     {"x-amzn-errortype": "ExpiredTokenException"},
@@ -198,7 +198,7 @@ def _write_keys(home: Path, key: str) -> None:
     (home / "credentials").write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {SECRET_KEY}\n")
 
 
-async def test_no_credentials(opener: Opener, server: Server) -> None:
+async def test_no_credentials(opener: Opener, server: ScriptedServer) -> None:
     """Without credentials opening fails with what to do, and nothing is asked."""
     with pytest.raises(CredentialsError, match=r"no AWS credentials.*aws sso login"):
         async with opener(ConnectionConfig(endpoint_url=server.url)):
@@ -206,10 +206,10 @@ async def test_no_credentials(opener: Opener, server: Server) -> None:
     assert server.requests == []
 
 
-async def test_expired_then_refreshed(opener: Opener, server: Server, home: Path) -> None:
+async def test_expired_then_refreshed(opener: Opener, server: ScriptedServer, home: Path) -> None:
     """A refusal for expired credentials is an ordinary Refused; after a refresh the file's new ones sign."""
     _write_keys(home, "AKIAOLD")
-    server.play(EXPIRED, answer())
+    server.set_script(EXPIRED, respond())
     async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
         refreshable: Refreshable = transport
         reply = await transport.send("core", THINGS)
@@ -222,23 +222,25 @@ async def test_expired_then_refreshed(opener: Opener, server: Server, home: Path
     assert "AKIANEW/" in server.requests[1].headers["authorization"]
 
 
-async def test_refresh_without_new_credentials(opener: Opener, server: Server, home: Path) -> None:
+async def test_refresh_without_new_credentials(opener: Opener, server: ScriptedServer, home: Path) -> None:
     """When the source still gives what was refused, or nothing, refresh says so in one sentence without the secret."""
     _write_keys(home, "AKIAOLD")
-    server.play(EXPIRED)
+    server.set_script(EXPIRED)
     async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
         await transport.send("core", THINGS)
-        with pytest.raises(CredentialsError, match="still gives the same") as told:
+        with pytest.raises(CredentialsError, match="still gives the same") as same_error:
             await transport.refresh()
         (home / "credentials").unlink()
-        with pytest.raises(CredentialsError, match="no AWS credentials") as gone:
+        with pytest.raises(CredentialsError, match="no AWS credentials") as missing_error:
             await transport.refresh()
-    for message in (str(told.value), str(gone.value)):
+    for message in (str(same_error.value), str(missing_error.value)):
         assert "\n" not in message
         assert SECRET_KEY not in message
 
 
-async def test_a_late_refusal_does_not_condemn_new_credentials(opener: Opener, server: Server, home: Path) -> None:
+async def test_a_late_refusal_does_not_condemn_new_credentials(
+    opener: Opener, server: ScriptedServer, home: Path
+) -> None:
     """A refusal of the old credentials that arrives after the refresh lets the next refresh keep the new ones."""
     _write_keys(home, "AKIAOLD")
     late = asyncio.Event()
@@ -247,10 +249,10 @@ async def test_a_late_refusal_does_not_condemn_new_credentials(opener: Opener, s
         await late.wait()
         await EXPIRED(request, writer)
 
-    server.play(slowly)
+    server.set_script(slowly)
     async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
         sending = asyncio.create_task(transport.send("core", THINGS))
-        await asyncio.wait_for(server.asked.wait(), 2)
+        await asyncio.wait_for(server.request_received.wait(), 2)
         _write_keys(home, "AKIANEW")
         await transport.refresh()
         late.set()
@@ -258,9 +260,9 @@ async def test_a_late_refusal_does_not_condemn_new_credentials(opener: Opener, s
         await transport.refresh()
 
 
-async def test_no_secret_shows(transport: Transport, server: Server, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_secret_shows(transport: Transport, server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
     """Neither the repr nor the log, at its wordiest, holds the secret key."""
     caplog.set_level("DEBUG")
-    server.play(EXPIRED)
+    server.set_script(EXPIRED)
     reply = await transport.send("core", THINGS)
     assert SECRET_KEY not in repr(transport) + repr(reply) + repr(vars(transport)) + caplog.text

@@ -18,28 +18,28 @@ from asyncgg.model import Accepted, ErrorResponse
 from asyncgg.simulator import FleetSpec, Simulator, SimulatorConfig
 from asyncgg.transport import ConnectionConfig
 
-from .conftest import SECRET_KEY, THINGS, Opener, kind_of
-from .server import Request, Server, answer, serving
+from .conftest import SECRET_KEY, THINGS, Opener, outcome_kind
+from .server import ReceivedRequest, ScriptedServer, respond, scripted_server
 
 # --- connections ---
 
 
-async def test_never_more_connections_than_allowed(opener: Opener, server: Server, keys: None) -> None:
+async def test_never_more_connections_than_allowed(opener: Opener, server: ScriptedServer, keys: None) -> None:
     """Requests beyond the pool wait for a connection, and then go out."""
     go, full = asyncio.Event(), asyncio.Event()
 
-    async def held(request: Request, writer: asyncio.StreamWriter) -> None:
+    async def held(request: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
         if len(server.requests) == 2:
             full.set()
         await go.wait()
-        await answer()(request, writer)
+        await respond()(request, writer)
 
-    server.play(held)
+    server.set_script(held)
     async with opener(ConnectionConfig(endpoint_url=server.url, max_connections=2)) as transport:
         sending = [asyncio.create_task(transport.send("core", THINGS)) for _ in range(5)]
         await asyncio.wait_for(full.wait(), 2)
         await asyncio.sleep(0.05)  # time in which a third connection would be made
-        assert len(server.open) == len(server.requests) == 2
+        assert len(server.open_connections) == len(server.requests) == 2
         go.set()
         assert await asyncio.gather(*sending) == [Accepted()] * 5
     assert len(server.requests) == 5
@@ -48,7 +48,9 @@ async def test_never_more_connections_than_allowed(opener: Opener, server: Serve
 # --- proxies ---
 
 
-async def test_the_proxy_is_used(opener: Opener, server: Server, keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_proxy_is_used(
+    opener: Opener, server: ScriptedServer, keys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A proxy of the environment gets the request with the whole address, and the user of its URL."""
     monkeypatch.setenv("HTTP_PROXY", server.url.replace("http://", "http://me:hunter2@"))
     async with opener(ConnectionConfig(endpoint_url="http://greengrass.example")) as transport:
@@ -60,7 +62,7 @@ async def test_the_proxy_is_used(opener: Opener, server: Server, keys: None, mon
 
 
 async def test_a_proxy_may_be_left_out(
-    opener: Opener, server: Server, keys: None, monkeypatch: pytest.MonkeyPatch
+    opener: Opener, server: ScriptedServer, keys: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An endpoint that NO_PROXY names is reached directly."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
@@ -70,13 +72,13 @@ async def test_a_proxy_may_be_left_out(
 
 
 async def test_a_proxy_that_refuses_the_tunnel(
-    opener: Opener, server: Server, keys: None, monkeypatch: pytest.MonkeyPatch
+    opener: Opener, server: ScriptedServer, keys: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A proxy that makes no way to an https endpoint is told as such: nothing was sent."""
     monkeypatch.setenv("HTTPS_PROXY", server.url)
-    server.play(answer(407, b""))
+    server.set_script(respond(407, b""))
     async with opener(ConnectionConfig(endpoint_url="https://greengrass.example")) as transport:
-        assert kind_of(await transport.send("core", THINGS)) == ("proxy", False)
+        assert outcome_kind(await transport.send("core", THINGS)) == ("proxy", False)
     assert [request.method for request in server.requests] == ["CONNECT"]
 
 
@@ -107,9 +109,9 @@ def _certificate(folder: Path) -> ssl.SSLContext:
 
 async def test_a_private_ca(opener: Opener, keys: None, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server is believed only with the CA bundle that vouches for it; without, nothing was sent."""
-    async with serving(_certificate(home)) as server:
+    async with scripted_server(_certificate(home)) as server:
         async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
-            assert kind_of(await transport.send("core", THINGS)) == ("tls", False)
+            assert outcome_kind(await transport.send("core", THINGS)) == ("tls", False)
         assert server.requests == []
         monkeypatch.setenv("AWS_CA_BUNDLE", str(home / "ca.pem"))
         async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:

@@ -16,10 +16,10 @@ from asyncgg.transport import ConnectionConfig
 from asyncgg.transport.credentials import CredentialSource
 
 from .conftest import SECRET_KEY, THINGS, Opener
-from .server import Server
+from .server import ScriptedServer
 
 
-class Held:
+class FailingCredentials:
     """Credentials whose next reading raises this."""
 
     def __init__(self, error: Exception) -> None:
@@ -30,24 +30,24 @@ class Held:
         raise self.error
 
 
-def _refused(status: int, code: str) -> aws.ClientError:
+def _client_error(status: int, code: str) -> aws.ClientError:
     response: Any = {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": status}}
     return aws.ClientError(response, "AssumeRole")
 
 
-def _source(transport: Any) -> Any:
+def _credential_source(transport: Any) -> Any:
     return transport._source
 
 
-PASSING = [
+TRANSIENT_ERRORS = [
     aws.EndpointConnectionError(endpoint_url="https://sts"),
     aws.ReadTimeoutError(endpoint_url="https://sts"),
-    _refused(500, "InternalFailure"),
-    _refused(400, "Throttling"),
+    _client_error(500, "InternalFailure"),
+    _client_error(400, "Throttling"),
 ]
 
-LASTING = [
-    _refused(403, "AccessDenied"),
+PERMANENT_ERRORS = [
+    _client_error(403, "AccessDenied"),
     aws.UnauthorizedSSOTokenError(),
     aws.SSOTokenLoadError(error_msg="no token"),
     aws.CredentialRetrievalError(provider="custom-process", error_msg="gone"),
@@ -57,12 +57,14 @@ LASTING = [
 ]
 
 
-@pytest.mark.parametrize("error", PASSING, ids=repr)
-async def test_a_passing_fault_of_the_source(opener: Opener, server: Server, keys: None, error: Exception) -> None:
+@pytest.mark.parametrize("error", TRANSIENT_ERRORS, ids=repr)
+async def test_a_passing_fault_of_the_source(
+    opener: Opener, server: ScriptedServer, keys: None, error: Exception
+) -> None:
     """When the source cannot be reached at a renewal in the run, the request was not sent and may be tried again."""
     async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
-        source = _source(transport)
-        good, source._held = source._held, Held(error)
+        source = _credential_source(transport)
+        good, source._held = source._held, FailingCredentials(error)
         reply = await transport.send("core", THINGS)
         assert isinstance(reply, NoResponse)
         assert (reply.kind, reply.sent) == ("credentials", False)
@@ -71,15 +73,17 @@ async def test_a_passing_fault_of_the_source(opener: Opener, server: Server, key
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("error", LASTING, ids=lambda error: type(error).__name__)
-async def test_a_lasting_fault_of_the_source(opener: Opener, server: Server, keys: None, error: Exception) -> None:
+@pytest.mark.parametrize("error", PERMANENT_ERRORS, ids=lambda error: type(error).__name__)
+async def test_a_lasting_fault_of_the_source(
+    opener: Opener, server: ScriptedServer, keys: None, error: Exception
+) -> None:
     """When the source refuses at a renewal in the run, send raises one line with what to do, and sends nothing."""
     async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
-        _source(transport)._held = Held(error)
-        with pytest.raises(CredentialsError, match="aws sso login") as told:
+        _credential_source(transport)._held = FailingCredentials(error)
+        with pytest.raises(CredentialsError, match="aws sso login") as caught:
             await transport.send("core", THINGS)
-    assert "\n" not in str(told.value)
-    assert SECRET_KEY not in str(told.value)
+    assert "\n" not in str(caught.value)
+    assert SECRET_KEY not in str(caught.value)
     assert server.requests == []
 
 
@@ -107,7 +111,7 @@ async def test_renewals_at_the_same_time_are_one(keys: None, monkeypatch: pytest
 async def test_a_source_that_cannot_be_reached_at_first(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Opening and renewing name a source that does not answer in its time."""
 
-    async def never(_session: object) -> Held:
+    async def never(_session: object) -> FailingCredentials:
         await asyncio.Event().wait()
         raise AssertionError
 

@@ -27,9 +27,9 @@ from asyncgg.transport.prepared import PLACEHOLDER, encode_body, from_signed_req
 from asyncgg.transport.skew import REQUEST_EXPIRED, clock_offset
 
 from .conftest import SECRET_KEY, THINGS
-from .server import Request, Server, answer
+from .server import ReceivedRequest, ScriptedServer, respond
 from .test_connection import CONFIG
-from .test_mocked import Response
+from .test_mocked import MockedResponse
 
 DATE = "Thu, 01 Jan 1970 01:00:00 GMT"
 HOUR = 3600.0
@@ -45,7 +45,7 @@ def test_the_body_is_json_of_whatever_names(things: list[str]) -> None:
     assert json.loads(encode_body(things)) == {"entries": [{"thingName": thing} for thing in things]}
 
 
-async def test_the_wire_is_the_sdks(server: Server, keys: None) -> None:
+async def test_the_wire_is_the_sdks(server: ScriptedServer, keys: None) -> None:
     """Both transports send the same request: only the numbering of the SDK's own tries and the date may differ."""
     for kind in ("sdk", "fast"):
         async with open_transport(ConnectionConfig(endpoint_url=f"{server.url}/base"), kind=kind) as transport:
@@ -53,15 +53,15 @@ async def test_the_wire_is_the_sdks(server: Server, keys: None) -> None:
     sdk, fast = server.requests
     assert (fast.method, fast.path) == (sdk.method, sdk.path)
     assert json.loads(fast.body) == json.loads(sdk.body)
-    ours, theirs = dict(fast.headers), dict(sdk.headers)
-    for headers in (ours, theirs):
+    native_headers, sdk_headers = dict(fast.headers), dict(sdk.headers)
+    for headers in (native_headers, sdk_headers):
         signature = headers.pop("authorization").partition(", ")[2].partition(", Signature=")
         headers["signed"] = signature[0]
         for varying in ("x-amz-date", "content-length"):
             assert headers.pop(varying)
-    assert theirs.pop("amz-sdk-request")
-    assert theirs.pop("amz-sdk-invocation-id")
-    assert ours == theirs
+    assert sdk_headers.pop("amz-sdk-request")
+    assert sdk_headers.pop("amz-sdk-invocation-id")
+    assert native_headers == sdk_headers
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ async def test_address_and_region_are_the_sdks(
         monkeypatch.setenv(name, value)
     address = f"{url}/greengrass/v2/coreDevices/core/disassociateClientDevices"
     with aioresponses() as mocked:
-        mocked.post(address, payload={}, response_class=Response)
+        mocked.post(address, payload={}, response_class=MockedResponse)
         async with open_transport(connection, kind="fast") as transport:
             assert await transport.send("core", THINGS) == Accepted()
         ((call,),) = mocked.requests.values()
@@ -116,11 +116,11 @@ def test_a_request_we_could_not_repeat(url: str, authorization: str, words: str)
 async def test_a_proxy_that_is_no_url(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that cannot be used is a usage error of one line at opening, without its password."""
     monkeypatch.setenv("HTTP_PROXY", "http://me:hunter2@[bad")
-    with pytest.raises(UsageError, match=r"`fast` cannot be used here.*use `sdk`") as told:
+    with pytest.raises(UsageError, match=r"`fast` cannot be used here.*use `sdk`") as caught:
         async with open_native_transport(ConnectionConfig(endpoint_url="http://h.example")):
             pass
-    assert "\n" not in str(told.value)
-    assert "hunter2" not in str(told.value)
+    assert "\n" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 async def test_credentials_that_end_while_opening(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ async def test_credentials_that_end_while_opening(keys: None, monkeypatch: pytes
 
 
 async def test_an_aiohttp_that_writes_in_another_way(
-    server: Server, keys: None, monkeypatch: pytest.MonkeyPatch
+    server: ScriptedServer, keys: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If aiohttp no longer told us that it writes, that is noticed, and nothing is ever taken for unsent."""
     monkeypatch.setattr(_TracedRequest, "send", aiohttp.ClientRequest.send)
@@ -148,23 +148,23 @@ async def test_an_aiohttp_that_writes_in_another_way(
 # --- the clock ---
 
 
-def _refused(code: str = "InvalidSignatureException", status: int = 403) -> ErrorResponse:
+def _error_response(code: str = "InvalidSignatureException", status: int = 403) -> ErrorResponse:
     return ErrorResponse(status, code, "m")
 
 
 @pytest.mark.parametrize(
     ("reply", "date", "offset", "expected"),
     [
-        (_refused(), DATE, 0.0, HOUR),
-        (_refused("RequestTimeTooSkewed"), DATE, -HOUR, HOUR),
-        (_refused(), DATE, HOUR, None),
-        (_refused(), DATE, HOUR - 59, None),
-        (_refused(), DATE, HOUR + 61, HOUR),
-        (_refused(), "", 0.0, None),
-        (_refused(), "yesterday", 0.0, None),
-        (_refused("AccessDeniedException"), DATE, 0.0, None),
-        (_refused("ExpiredTokenException"), DATE, 0.0, None),
-        (_refused(status=400), DATE, 0.0, None),
+        (_error_response(), DATE, 0.0, HOUR),
+        (_error_response("RequestTimeTooSkewed"), DATE, -HOUR, HOUR),
+        (_error_response(), DATE, HOUR, None),
+        (_error_response(), DATE, HOUR - 59, None),
+        (_error_response(), DATE, HOUR + 61, HOUR),
+        (_error_response(), "", 0.0, None),
+        (_error_response(), "yesterday", 0.0, None),
+        (_error_response("AccessDeniedException"), DATE, 0.0, None),
+        (_error_response("ExpiredTokenException"), DATE, 0.0, None),
+        (_error_response(status=400), DATE, 0.0, None),
     ],
 )
 def test_when_the_clock_is_the_reason(reply: ErrorResponse, date: str, offset: float, expected: float | None) -> None:
@@ -172,7 +172,7 @@ def test_when_the_clock_is_the_reason(reply: ErrorResponse, date: str, offset: f
     assert clock_offset(reply, {"date": date}, now=0.0, offset=offset) == expected
 
 
-def _clock(ahead: float) -> Callable[[], float]:
+def _fixed_clock(ahead: float) -> Callable[[], float]:
     return lambda: time.time() + ahead
 
 
@@ -183,16 +183,16 @@ async def test_a_wrong_clock_is_corrected(keys: None, ahead: float) -> None:
     config = SimulatorConfig(latency_ms=0, rate=float("inf"), secret_key=SECRET_KEY, max_clock_skew=300)
     async with (
         Simulator(config, fleet_spec=plan) as simulator,
-        open_native_transport(ConnectionConfig(endpoint_url=simulator.url), clock=_clock(ahead)) as transport,
+        open_native_transport(ConnectionConfig(endpoint_url=simulator.url), clock=_fixed_clock(ahead)) as transport,
     ):
         reply = await transport.send("core", ("a",))
         assert isinstance(reply, ErrorResponse)
         assert (reply.status, reply.code) == (403, REQUEST_EXPIRED)
         assert "InvalidSignatureException: Signature" in reply.message
-        told = re.search(r"(\d+) s (ahead|behind)", reply.message)
-        assert told is not None
-        assert int(told[1]) == pytest.approx(abs(ahead), abs=5)
-        assert told[2] == ("ahead" if ahead > 0 else "behind")
+        match = re.search(r"(\d+) s (ahead|behind)", reply.message)
+        assert match is not None
+        assert int(match[1]) == pytest.approx(abs(ahead), abs=5)
+        assert match[2] == ("ahead" if ahead > 0 else "behind")
         assert classify(reply, "core", ("a",)) is ReplyVerdict.CREDENTIALS_EXPIRED
         generation = transport._source.generation
         await transport.refresh()
@@ -202,19 +202,19 @@ async def test_a_wrong_clock_is_corrected(keys: None, ahead: float) -> None:
         assert transport._source.generation == generation + 1
 
 
-async def test_a_late_refusal_for_the_clock(server: Server, keys: None) -> None:
+async def test_a_late_refusal_for_the_clock(server: ScriptedServer, keys: None) -> None:
     """A second request of the old date, refused after the refresh, does not keep the next refresh from renewing."""
     late = asyncio.Event()
-    refusal = answer(403, {"message": "m"}, {"x-amzn-errortype": "InvalidSignatureException", "Date": DATE})
+    refusal = respond(403, {"message": "m"}, {"x-amzn-errortype": "InvalidSignatureException", "Date": DATE})
 
-    async def slowly(request: Request, writer: asyncio.StreamWriter) -> None:
+    async def slowly(request: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
         await late.wait()
         await refusal(request, writer)
 
-    server.play(slowly, refusal, answer())
+    server.set_script(slowly, refusal, respond())
     async with open_native_transport(ConnectionConfig(endpoint_url=server.url), clock=lambda: 0.0) as transport:
         sending = asyncio.create_task(transport.send("core", THINGS))
-        await asyncio.wait_for(server.asked.wait(), 2)
+        await asyncio.wait_for(server.request_received.wait(), 2)
         replies = [await transport.send("core", THINGS)]
         await transport.refresh()
         late.set()
@@ -225,10 +225,10 @@ async def test_a_late_refusal_for_the_clock(server: Server, keys: None) -> None:
         assert transport._source.generation == 1
 
 
-async def test_the_clock_is_not_blamed_twice(server: Server, keys: None) -> None:
+async def test_the_clock_is_not_blamed_twice(server: ScriptedServer, keys: None) -> None:
     """When the service still refuses the corrected date, its refusal comes through unchanged."""
-    refusal = answer(403, {"message": "m"}, {"x-amzn-errortype": "InvalidSignatureException", "Date": DATE})
-    server.play(refusal)
+    refusal = respond(403, {"message": "m"}, {"x-amzn-errortype": "InvalidSignatureException", "Date": DATE})
+    server.set_script(refusal)
     async with open_native_transport(ConnectionConfig(endpoint_url=server.url), clock=lambda: 0.0) as transport:
         codes = [await transport.send("core", THINGS) for _ in range(3)]
     assert [reply.code for reply in codes if isinstance(reply, ErrorResponse)] == [

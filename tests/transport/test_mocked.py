@@ -12,12 +12,12 @@ from aioresponses import aioresponses
 from asyncgg.model import Accepted, EntryError, NoResponse
 from asyncgg.transport import ConnectionConfig
 
-from .conftest import THINGS, Opener, kind_of
+from .conftest import THINGS, Opener, outcome_kind
 
 URL = "http://mocked.example/greengrass/v2/coreDevices/core/disassociateClientDevices"
 
 
-class Response(aiohttp.ClientResponse):
+class MockedResponse(aiohttp.ClientResponse):
     """aioresponses does not know this argument of aiohttp 3.14."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -27,7 +27,9 @@ class Response(aiohttp.ClientResponse):
 async def test_one_mocked_exchange(opener: Opener, keys: None) -> None:
     """One call is one POST to the operation's URL, and its answer is read."""
     with aioresponses() as mocked:
-        mocked.post(URL, payload={"errorEntries": [{"thingName": "thing-1", "code": "X"}]}, response_class=Response)
+        mocked.post(
+            URL, payload={"errorEntries": [{"thingName": "thing-1", "code": "X"}]}, response_class=MockedResponse
+        )
         async with opener(ConnectionConfig(endpoint_url="http://mocked.example")) as transport:
             assert await transport.send("core", THINGS) == Accepted((EntryError("thing-1", "X", ""),))
     assert [len(calls) for calls in mocked.requests.values()] == [1]
@@ -68,4 +70,4 @@ async def test_without_a_connection_nothing_was_sent(opener: Opener, keys: None,
     with aioresponses() as mocked:
         mocked.post(URL, exception=error)
         async with opener(ConnectionConfig(endpoint_url="http://mocked.example")) as transport:
-            assert kind_of(await transport.send("core", THINGS)) == ("connect", False)
+            assert outcome_kind(await transport.send("core", THINGS)) == ("connect", False)

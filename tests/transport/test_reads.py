@@ -19,34 +19,45 @@ from asyncgg.transport import ConnectionConfig, CoreFilter, NativeTransport, Pag
 from asyncgg.transport.answer import HttpResponse
 from asyncgg.transport.pages import parse_device_page
 
-from .conftest import ACCESS_KEY, SECRET_KEY, Opener, kind_of
-from .server import Request, Server, Step, answer, hang, hang_up, raw, reset
+from .conftest import ACCESS_KEY, SECRET_KEY, Opener, outcome_kind
+from .server import (
+    ReceivedRequest,
+    ScriptedServer,
+    ScriptStep,
+    close_connection,
+    never_respond,
+    reset_connection,
+    respond,
+    respond_raw,
+)
 
-Both = SdkTransport | NativeTransport
-ALL = CoreFilter()
+AnyTransport = SdkTransport | NativeTransport
+NO_FILTER = CoreFilter()
 
 
-async def cores(transport: Both, server: Server, step: Step) -> Any:
+async def list_cores(transport: AnyTransport, server: ScriptedServer, step: ScriptStep) -> Any:
     """What ListCoreDevices becomes when the server plays this step."""
-    server.play(step)
-    return await transport.list_cores("", ALL)
+    server.set_script(step)
+    return await transport.list_cores("", NO_FILTER)
 
 
-async def devices(transport: Both, server: Server, step: Step) -> Any:
+async def list_devices(transport: AnyTransport, server: ScriptedServer, step: ScriptStep) -> Any:
     """The same for the client devices of a core."""
-    server.play(step)
+    server.set_script(step)
     return await transport.list_client_devices("core", "")
 
 
 # --- the request ---
 
 
-async def test_a_page_of_cores_is_asked_for_as_the_service_model_says(transport: Both, server: Server) -> None:
+async def test_a_page_of_cores_is_asked_for_as_the_service_model_says(
+    transport: AnyTransport, server: ScriptedServer
+) -> None:
     """A hundred at a time unless told, with the token and the filters that are set, encoded, signed for greengrass."""
     arn = "arn:aws:iot:eu-west-1:123456789012:thinggroup/old site"
     await transport.list_cores("to/ken+=", CoreFilter(arn, "UNHEALTHY", "aws_nucleus_lite"))
-    await transport.list_cores("", ALL)
-    await transport.list_cores("", ALL, 1)
+    await transport.list_cores("", NO_FILTER)
+    await transport.list_cores("", NO_FILTER, 1)
     filtered, plain, single = server.requests
     assert single.path == "/greengrass/v2/coreDevices?maxResults=1"
     assert (plain.method, plain.path) == ("GET", "/greengrass/v2/coreDevices?maxResults=100")
@@ -65,7 +76,9 @@ async def test_a_page_of_cores_is_asked_for_as_the_service_model_says(transport:
     assert filtered.body == b""
 
 
-async def test_a_page_of_devices_is_asked_for_as_the_service_model_says(transport: Both, server: Server) -> None:
+async def test_a_page_of_devices_is_asked_for_as_the_service_model_says(
+    transport: AnyTransport, server: ScriptedServer
+) -> None:
     """The path holds the core's name escaped, the query the token."""
     await transport.list_client_devices("core:1", "t")
     (request,) = server.requests
@@ -74,7 +87,7 @@ async def test_a_page_of_devices_is_asked_for_as_the_service_model_says(transpor
     assert sorted(query.split("&")) == ["maxResults=100", "nextToken=t"]
 
 
-async def test_the_signature_is_botocores(transport: Both, server: Server) -> None:
+async def test_the_signature_is_botocores(transport: AnyTransport, server: ScriptedServer) -> None:
     """What was received, query and all, signed again by botocore's SigV4Auth, has the same signature."""
     await transport.list_cores("a b/c=+&%~é", CoreFilter(status="HEALTHY", runtime="x y"))
     await transport.list_client_devices("core:1", "é=")
@@ -83,7 +96,7 @@ async def test_the_signature_is_botocores(transport: Both, server: Server) -> No
         assert request.headers["authorization"].endswith(f"Signature={_signature(request, server.url)}")
 
 
-def _signature(request: Request, url: str) -> str:
+def _signature(request: ReceivedRequest, url: str) -> str:
     """The signature that botocore gives this request."""
     names = request.headers["authorization"].split("SignedHeaders=")[1].split(",")[0].split(";")
     unsigned = AWSRequest("GET", url + request.path, {name: request.headers[name] for name in names}, b"")
@@ -92,17 +105,17 @@ def _signature(request: Request, url: str) -> str:
     return str(auth.signature(auth.string_to_sign(unsigned, auth.canonical_request(unsigned)), unsigned))
 
 
-async def test_nothing_is_asked_twice(transport: Both, server: Server) -> None:
+async def test_nothing_is_asked_twice(transport: AnyTransport, server: ScriptedServer) -> None:
     """Refusals that SDKs like to retry reach the caller after one request each."""
     for status in (429, 500, 503):
-        assert isinstance(await devices(transport, server, answer(status, {"message": "no"})), ErrorResponse)
+        assert isinstance(await list_devices(transport, server, respond(status, {"message": "no"})), ErrorResponse)
     assert len(server.requests) == 3
 
 
 # --- 200 ---
 
 
-async def test_a_page_of_cores(transport: Both, server: Server) -> None:
+async def test_a_page_of_cores(transport: AnyTransport, server: ScriptedServer) -> None:
     """Every member comes through, an absent one is empty, times are seconds since 1970 whichever way they are told."""
     whole = {
         "coreDeviceThingName": "core-1",
@@ -114,8 +127,8 @@ async def test_a_page_of_cores(transport: Both, server: Server) -> None:
         "later": 1,
     }
     bare = {"coreDeviceThingName": "core-2", "lastStatusUpdateTimestamp": "2023-11-14T22:13:20Z"}
-    step = answer(200, {"coreDevices": [whole, bare], "nextToken": "next"}, {"x-amzn-RequestId": "r-1"})
-    assert await cores(transport, server, step) == Page(
+    step = respond(200, {"coreDevices": [whole, bare], "nextToken": "next"}, {"x-amzn-RequestId": "r-1"})
+    assert await list_cores(transport, server, step) == Page(
         (
             CoreDevice("core-1", "HEALTHY", 1_700_000_000.25, "linux", "amd64", "aws_nucleus_classic"),
             CoreDevice("core-2", last_status_at=1_700_000_000.0),
@@ -126,29 +139,34 @@ async def test_a_page_of_cores(transport: Both, server: Server) -> None:
     )
 
 
-async def test_a_page_of_devices(transport: Both, server: Server) -> None:
+async def test_a_page_of_devices(transport: AnyTransport, server: ScriptedServer) -> None:
     """Names and times come through; a null or an empty token is none."""
     items = [{"thingName": "a", "associationTimestamp": 7}, {"thingName": "b"}]
     for token in (None, ""):
-        step = answer(200, {"associatedClientDevices": items, "nextToken": token})
-        assert await devices(transport, server, step) == Page((ClientDevice("a", 7.0), ClientDevice("b", None)))
+        step = respond(200, {"associatedClientDevices": items, "nextToken": token})
+        assert await list_devices(transport, server, step) == Page((ClientDevice("a", 7.0), ClientDevice("b", None)))
 
 
-async def test_no_name_is_told_and_not_used(transport: Both, server: Server) -> None:
+async def test_no_name_is_told_and_not_used(transport: AnyTransport, server: ScriptedServer) -> None:
     """An item whose name is no thing name is kept apart, fit for a screen; the others of the page count."""
     names = ["a", "", "x/y", "z" * 129, "\x1b[31m", 7, None]
     items = [{"thingName": name} for name in names] + [{}]
-    page = await devices(transport, server, answer(200, {"associatedClientDevices": items}))
+    page = await list_devices(transport, server, respond(200, {"associatedClientDevices": items}))
     assert [device.thing for device in page.items] == ["a"]
     assert page.odd == ("''", "'x/y'", "'" + "z" * 129 + "'", "'\\x1b[31m'", "7", "None", "None")
 
 
-async def test_only_the_service_is_believed_that_a_list_is_missing(transport: Both, server: Server) -> None:
+async def test_only_the_service_is_believed_that_a_list_is_missing(
+    transport: AnyTransport, server: ScriptedServer
+) -> None:
     """A 200 without the list is an empty page with the service's request id, and garbage without."""
-    told = {"x-amzn-RequestId": "r-1"}
-    assert await devices(transport, server, answer(200, {}, told)) == Page((), request_id="r-1")
-    assert kind_of(await devices(transport, server, answer(200, {}))) == ("garbage", True)
-    assert kind_of(await devices(transport, server, answer(200, {"message": "no"}, told))) == ("garbage", True)
+    headers = {"x-amzn-RequestId": "r-1"}
+    assert await list_devices(transport, server, respond(200, {}, headers)) == Page((), request_id="r-1")
+    assert outcome_kind(await list_devices(transport, server, respond(200, {}))) == ("garbage", True)
+    assert outcome_kind(await list_devices(transport, server, respond(200, {"message": "no"}, headers))) == (
+        "garbage",
+        True,
+    )
 
 
 ITEM = {"thingName": "a"}
@@ -179,25 +197,25 @@ GARBAGE: dict[str, Any] = {
 def test_garbage_is_no_page(name: str) -> None:
     """A 200 that is not what the service model says is no empty list but a lost answer, with a reason on one line."""
     body = GARBAGE[name]
-    found = parse_device_page(
+    result = parse_device_page(
         HttpResponse(200, {}, body if isinstance(body, bytes) else json.dumps(body).encode()), 0.0
     )
-    assert isinstance(found, NoResponse)
-    assert (found.kind, found.sent) == ("garbage", True)
-    assert found.detail.isprintable()
+    assert isinstance(result, NoResponse)
+    assert (result.kind, result.sent) == ("garbage", True)
+    assert result.detail.isprintable()
 
 
-async def test_garbage_from_a_server(transport: Both, server: Server) -> None:
+async def test_garbage_from_a_server(transport: AnyTransport, server: ScriptedServer) -> None:
     """Markup with status 200, and a status that the service does not use, are lost answers."""
-    for step in (answer(200, b"<html>hello</html>"), answer(202, {"coreDevices": []})):
-        assert kind_of(await cores(transport, server, step)) == ("garbage", True)
+    for step in (respond(200, b"<html>hello</html>"), respond(202, {"coreDevices": []})):
+        assert outcome_kind(await list_cores(transport, server, step)) == ("garbage", True)
 
 
 # --- everything else ---
 
-ERRORS: dict[str, tuple[Step, ErrorResponse]] = {
+ERROR_RESPONSES: dict[str, tuple[ScriptStep, ErrorResponse]] = {
     "throttled": (
-        answer(
+        respond(
             429,
             {"message": "slow", "quotaCode": "L-1", "serviceCode": "greengrass"},
             {"x-amzn-ErrorType": "ThrottlingException", "Retry-After": "7"},
@@ -205,7 +223,7 @@ ERRORS: dict[str, tuple[Step, ErrorResponse]] = {
         ErrorResponse(429, "ThrottlingException", "slow", retry_after=7.0, quota_code="L-1", service_code="greengrass"),
     ),
     "missing": (
-        answer(
+        respond(
             404,
             {"message": "no such core", "resourceId": "core", "resourceType": "coreDevice"},
             {"x-amzn-ErrorType": "ResourceNotFoundException"},
@@ -213,7 +231,7 @@ ERRORS: dict[str, tuple[Step, ErrorResponse]] = {
         ErrorResponse(404, "ResourceNotFoundException", "no such core", resource_id="core", resource_type="coreDevice"),
     ),
     "invalid": (
-        answer(
+        respond(
             400,
             {"message": "bad token", "reason": "FIELD_VALIDATION_FAILED", "fields": [{"name": "nextToken"}]},
             {"x-amzn-ErrorType": "ValidationException"},
@@ -221,80 +239,84 @@ ERRORS: dict[str, tuple[Step, ErrorResponse]] = {
         ErrorResponse(400, "ValidationException", "bad token", reason="FIELD_VALIDATION_FAILED", fields=("nextToken",)),
     ),
     "denied": (
-        answer(403, {"Message": "no"}, {"x-amzn-ErrorType": "AccessDeniedException"}),
+        respond(403, {"Message": "no"}, {"x-amzn-ErrorType": "AccessDeniedException"}),
         ErrorResponse(403, "AccessDeniedException", "no"),
     ),
     "broken": (
-        answer(500, {"message": "oops"}, {"x-amzn-ErrorType": "InternalServerException", "Retry-After": "2"}),
+        respond(500, {"message": "oops"}, {"x-amzn-ErrorType": "InternalServerException", "Retry-After": "2"}),
         ErrorResponse(500, "InternalServerException", "oops", retry_after=2.0),
     ),
-    "markup": (answer(502, b"<html>"), ErrorResponse(502, "502", "Bad Gateway")),
+    "markup": (respond(502, b"<html>"), ErrorResponse(502, "502", "Bad Gateway")),
 }
 
 
-async def test_errors_of_the_service_model(transport: Both, server: Server) -> None:
+async def test_errors_of_the_service_model(transport: AnyTransport, server: ScriptedServer) -> None:
     """Every error's members come through, of both lists."""
-    for step, expected in ERRORS.values():
-        assert await cores(transport, server, step) == expected
-        assert await devices(transport, server, step) == expected
+    for step, expected in ERROR_RESPONSES.values():
+        assert await list_cores(transport, server, step) == expected
+        assert await list_devices(transport, server, step) == expected
 
 
-ACCIDENTS: dict[str, tuple[Step, str]] = {
-    "reset": (reset, "reset"),
-    "hung up": (hang_up, "reset"),
-    "half a body": (answer(200, b'{"associatedClientDevices": []', length=100), "reset"),
-    "no HTTP": (raw(b"hello\r\n\r\n"), "garbage"),
+NETWORK_FAILURES: dict[str, tuple[ScriptStep, str]] = {
+    "reset": (reset_connection, "reset"),
+    "hung up": (close_connection, "reset"),
+    "half a body": (respond(200, b'{"associatedClientDevices": []', length=100), "reset"),
+    "no HTTP": (respond_raw(b"hello\r\n\r\n"), "garbage"),
 }
 
 
-async def test_accidents_of_the_network(transport: Both, server: Server) -> None:
+async def test_accidents_of_the_network(transport: AnyTransport, server: ScriptedServer) -> None:
     """An answer that does not come whole is lost, and told as such."""
-    found = {name: kind_of(await devices(transport, server, step)) for name, (step, _) in ACCIDENTS.items()}
-    assert found == {name: (kind, True) for name, (_, kind) in ACCIDENTS.items()}
+    result = {
+        name: outcome_kind(await list_devices(transport, server, step)) for name, (step, _) in NETWORK_FAILURES.items()
+    }
+    assert result == {name: (kind, True) for name, (_, kind) in NETWORK_FAILURES.items()}
 
 
-async def test_a_page_that_does_not_come_is_given_up(opener: Opener, server: Server, keys: None) -> None:
+async def test_a_page_that_does_not_come_is_given_up(opener: Opener, server: ScriptedServer, keys: None) -> None:
     """The limit on a whole request holds for reads too."""
     async with opener(ConnectionConfig(endpoint_url=server.url, request_timeout=0.5)) as transport:
-        assert kind_of(await devices(transport, server, hang)) == ("timeout", True)
+        assert outcome_kind(await list_devices(transport, server, never_respond)) == ("timeout", True)
 
 
-async def test_nobody_there(opener: Opener, server: Server, keys: None) -> None:
+async def test_nobody_there(opener: Opener, server: ScriptedServer, keys: None) -> None:
     """A page that could not be asked for was not sent."""
     async with opener(ConnectionConfig(endpoint_url="http://127.0.0.1:9", connect_timeout=1.0)) as transport:
-        assert kind_of(await transport.cores("", ALL)) == ("connect", False)
+        assert outcome_kind(await transport.cores("", NO_FILTER)) == ("connect", False)
 
 
-async def test_a_redirect_is_not_followed(transport: Both, server: Server) -> None:
+async def test_a_redirect_is_not_followed(transport: AnyTransport, server: ScriptedServer) -> None:
     """The session token goes to no other host, for a GET either."""
-    found = await cores(transport, server, answer(302, b"", {"Location": f"{server.url}/elsewhere"}))
-    assert isinstance(found, ErrorResponse)
-    assert found.status == 302
+    result = await list_cores(transport, server, respond(302, b"", {"Location": f"{server.url}/elsewhere"}))
+    assert isinstance(result, ErrorResponse)
+    assert result.status == 302
     assert len(server.requests) == 1
 
 
-async def test_expired_then_refreshed(transport: Both, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_expired_then_refreshed(
+    transport: AnyTransport, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Reads and batches share their credentials: after one refresh both are signed with the new ones."""
-    expired = answer(403, {"message": "expired"}, {"x-amzn-ErrorType": "ExpiredTokenException"})
-    found = await devices(transport, server, expired)
-    assert isinstance(found, ErrorResponse)
-    assert found.code == "ExpiredTokenException"
+    expired = respond(403, {"message": "expired"}, {"x-amzn-ErrorType": "ExpiredTokenException"})
+    result = await list_devices(transport, server, expired)
+    assert isinstance(result, ErrorResponse)
+    assert result.code == "ExpiredTokenException"
     with pytest.raises(CredentialsError, match="still gives the same"):
         await transport.refresh()
     monkeypatch.setitem(os.environ, "AWS_ACCESS_KEY_ID", "AKIDSECOND")
     await transport.refresh()
-    server.play(answer(200, {"coreDevices": []}))
-    assert await transport.list_cores("", ALL) == Page(())
+    server.set_script(respond(200, {"coreDevices": []}))
+    assert await transport.list_cores("", NO_FILTER) == Page(())
     await transport.send("core", ["thing"])
     assert all("Credential=AKIDSECOND/" in request.headers["authorization"] for request in server.requests[1:])
 
 
-async def test_cancelling_a_read_ends_it(transport: Both, server: Server) -> None:
+async def test_cancelling_a_read_ends_it(transport: AnyTransport, server: ScriptedServer) -> None:
     """Whoever is cancelled while a page is under way is cancelled, and the transport goes on."""
-    server.play(hang)
+    server.set_script(never_respond)
     task = asyncio.create_task(transport.list_client_devices("core", ""))
-    await server.asked.wait()
+    await server.request_received.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await devices(transport, server, answer(200, {"associatedClientDevices": []})) == Page(())
+    assert await list_devices(transport, server, respond(200, {"associatedClientDevices": []})) == Page(())

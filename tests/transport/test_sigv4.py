@@ -39,7 +39,7 @@ origins = st.sampled_from(
 
 
 @dataclass
-class Clock:
+class SettableClock:
     """What botocore takes for now."""
 
     now: float = 0.0
@@ -50,13 +50,13 @@ class Clock:
 
 
 @pytest.fixture(scope="module")
-def clock() -> Iterator[Clock]:
+def clock() -> Iterator[SettableClock]:
     """botocore's clock, to be set."""
-    with patch("botocore.auth.get_current_datetime", Clock()) as clock:
+    with patch("botocore.auth.get_current_datetime", SettableClock()) as clock:
         yield clock
 
 
-def _by_botocore(keys: ReadOnlyCredentials, region: str, url: str, extra: str, body: bytes) -> AWSRequest:
+def _sign_with_botocore(keys: ReadOnlyCredentials, region: str, url: str, extra: str, body: bytes) -> AWSRequest:
     headers = {"Content-Type": "application/json", "User-Agent": extra, "X-Amz-Extra": extra, "X-Later": extra}
     request = AWSRequest(method="POST", url=url, data=body, headers=headers)
     SigV4Auth(keys, "greengrass", region).add_auth(request)
@@ -64,9 +64,9 @@ def _by_botocore(keys: ReadOnlyCredentials, region: str, url: str, extra: str, b
 
 
 @cache
-def _prepared(origin: str, region: str, extra: str) -> RequestTemplate:
+def _request_template(origin: str, region: str, extra: str) -> RequestTemplate:
     url = f"{origin}/greengrass/v2/coreDevices/{PLACEHOLDER}/disassociateClientDevices"
-    first = _by_botocore(KEYS, region, url, extra, b"{}")
+    first = _sign_with_botocore(KEYS, region, url, extra, b"{}")
     return from_signed_request(url, dict(first.headers.items()))
 
 
@@ -85,7 +85,7 @@ def _prepared(origin: str, region: str, extra: str) -> RequestTemplate:
     extra=st.sampled_from(["agent/1", " two   blanks ", "{0} {{x}}"]),
 )
 def test_every_signature_is_botocores(
-    clock: Clock,
+    clock: SettableClock,
     core: str,
     things: list[str],
     secret: str,
@@ -96,17 +96,17 @@ def test_every_signature_is_botocores(
     extra: str,
 ) -> None:
     """From a request that botocore prepared once, each further one has the headers and signature botocore gives it."""
-    prepared = _prepared(origin, region, extra)
+    prepared = _request_template(origin, region, extra)
     clock.now = time
     keys = ReadOnlyCredentials("AKIA" + core[:4], secret, token)
     body, path = encode_body(things), prepared.path(core)
     url = f"{origin}/greengrass/v2/coreDevices/{core.replace(':', '%3A')}/disassociateClientDevices"
-    theirs = _by_botocore(keys, region, url, extra, body)
+    botocore_headers = _sign_with_botocore(keys, region, url, extra, body)
     added = sign(keys, prepared.region, prepared.service, "POST", path, prepared.signed_headers, body, time)
-    ours = {**prepared.unsigned_headers, **prepared.signed_headers, **added}
-    assert ours.pop("Accept-Encoding") == "identity"
-    host = ours.pop("Host")
-    assert ours == dict(theirs.headers.items())
+    signed_headers = {**prepared.unsigned_headers, **prepared.signed_headers, **added}
+    assert signed_headers.pop("Accept-Encoding") == "identity"
+    host = signed_headers.pop("Host")
+    assert signed_headers == dict(botocore_headers.headers.items())
     assert url.lower().startswith((f"http://{host}", f"https://{host}"))
     assert url.endswith(path)
 

@@ -15,7 +15,7 @@ from asyncgg.tuning.values import Configuration
 POINT = Configuration(29.5, 12.0, 8, 4)
 COMMENT = "asyncgg tune, today"
 
-FILE = """\
+EXISTING_FILE = """\
 # ours
 region = "eu-west-1"   # where it all is
 rate = 10
@@ -47,16 +47,16 @@ def test_an_automatic_burst_is_left_out() -> None:
 def test_a_file_that_is_there_is_kept_unless_told(tmp_path: Path) -> None:
     """Without --replace nothing is touched, and the message says what would help."""
     path = tmp_path / "asyncgg.toml"
-    path.write_text(FILE)
+    path.write_text(EXISTING_FILE)
     with pytest.raises(UsageError, match="--replace"):
         write_settings(path, POINT, COMMENT, replace=False)
-    assert path.read_text() == FILE
+    assert path.read_text() == EXISTING_FILE
 
 
 def test_replacing_changes_these_settings_and_no_other_line(tmp_path: Path) -> None:
     """Comments, other keys and tables stay as they are; writing twice is the same as once."""
     path = tmp_path / "asyncgg.toml"
-    path.write_text(FILE)
+    path.write_text(EXISTING_FILE)
     write_settings(path, POINT, COMMENT, replace=True)
     once = path.read_text()
     assert tomllib.loads(once) == {
@@ -68,8 +68,10 @@ def test_replacing_changes_these_settings_and_no_other_line(tmp_path: Path) -> N
         "per_core": 4,
         "codes": {"DeviceBusy": "retry"},
     }
-    kept = [line for line in FILE.splitlines() if line and not line.startswith(("rate", "per-core"))]
-    assert [line for line in once.splitlines() if line in kept] == kept
+    unchanged_lines = [
+        line for line in EXISTING_FILE.splitlines() if line and not line.startswith(("rate", "per-core"))
+    ]
+    assert [line for line in once.splitlines() if line in unchanged_lines] == unchanged_lines
     write_settings(path, POINT, COMMENT, replace=True)
     assert path.read_text() == once
     write_settings(path, Configuration(5.0, None, 1, 1), COMMENT, replace=True)

@@ -11,33 +11,33 @@ from typing import Any
 import pytest
 
 from asyncgg.settings import load_settings
-from tests.cli.conftest import Serve, surroundings
-from tests.cli.support import Cli
+from tests.cli.conftest import StartSimulator, surroundings
+from tests.cli.support import CommandRunner
 
 __all__ = ["surroundings"]  # an autouse fixture: an empty folder, no AWS configuration of the user
 
 SMALL = ("--batches", 30, "--cores", 5, "--rates", "15,30", "--bursts", "auto", "--concurrencies", "2,8", "--jobs", 1)
 
 
-def test_offline_with_all_its_results(cli: Cli, tmp_path: Path) -> None:
+def test_offline_with_all_its_results(cli: CommandRunner, tmp_path: Path) -> None:
     """JSON, CSV and the settings' file agree on the point, which was confirmed in real time as well."""
-    where = ("--json", "--out", "t.csv", "--write", "asyncgg.toml")
+    output_options = ("--json", "--out", "t.csv", "--write", "asyncgg.toml")
     fast = ("--quota", 200, "--rates", "100,200", "--latency", "20ms", "--jitter", "0")
-    ended = cli("tune", *SMALL, *fast, "--quiet", *where)
+    ended = cli("tune", *SMALL, *fast, "--quiet", *output_options)
     assert ended.code == 0
-    told = ended.json
-    assert (told["schema"], told["mode"], told["clean"]) == ("asyncgg.tune/1", "offline", True)
-    settings = told["settings"]
+    report = ended.json
+    assert (report["schema"], report["mode"], report["clean"]) == ("asyncgg.tune/1", "offline", True)
+    settings = report["settings"]
     assert settings["concurrency"] == 8
-    assert len(told["trials"]) == 4
-    assert told["confirmed"][0]["real"]["throttled"] == 0
+    assert len(report["trials"]) == 4
+    assert report["confirmed"][0]["real"]["throttled"] == 0
     with (tmp_path / "t.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["rate"] for row in rows if row["chosen"] == "1"] == [str(settings["rate"])]
     assert load_settings(config=tmp_path / "asyncgg.toml").rate == settings["rate"]
 
 
-def test_offline_for_a_person(cli: Cli) -> None:
+def test_offline_for_a_person(cli: CommandRunner) -> None:
     """A table, the recommendation with its reasons, and the block to copy."""
     ended = cli("tune", *SMALL, "--no-confirm")
     assert ended.code == 0
@@ -47,7 +47,7 @@ def test_offline_for_a_person(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("name", ["t.svg", "t.png", "t.html"])
-def test_pictures(cli: Cli, tmp_path: Path, name: str) -> None:
+def test_pictures(cli: CommandRunner, tmp_path: Path, name: str) -> None:
     """Each kind is drawn, and needs nothing but itself."""
     pytest.importorskip("matplotlib")
     ended = cli("tune", *SMALL, "--no-confirm", "--quiet", "--plot", name)
@@ -62,7 +62,9 @@ def test_pictures(cli: Cli, tmp_path: Path, name: str) -> None:
         assert b"src=" not in content
 
 
-def test_without_matplotlib_one_line_says_how(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_matplotlib_one_line_says_how(
+    cli: CommandRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """It is told before the work, and nothing is written."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     ended = cli("tune", *SMALL, "--plot", "t.png")
@@ -103,7 +105,7 @@ def test_without_matplotlib_one_line_says_how(cli: Cli, monkeypatch: pytest.Monk
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_rubbish_is_one_line(cli: Cli, arguments: list[str], words: str) -> None:
+def test_rubbish_is_one_line(cli: CommandRunner, arguments: list[str], words: str) -> None:
     """Exit code 2, and what is wrong in a line; nothing is sent or tried."""
     ended = cli("tune", *arguments)
     assert ended.code == 2
@@ -114,7 +116,9 @@ def test_rubbish_is_one_line(cli: Cli, arguments: list[str], words: str) -> None
 
 @pytest.mark.parametrize("way", ["--replay", "--service"])
 @pytest.mark.parametrize("option", ["--out", "--write", "--plot"])
-def test_results_never_go_over_what_they_are_made_from(cli: Cli, tmp_path: Path, way: str, option: str) -> None:
+def test_results_never_go_over_what_they_are_made_from(
+    cli: CommandRunner, tmp_path: Path, way: str, option: str
+) -> None:
     """A journal and a service's file stay as they are, also behind a link."""
     source = tmp_path / "source"
     source.write_text("quota = 20\n")
@@ -126,26 +130,26 @@ def test_results_never_go_over_what_they_are_made_from(cli: Cli, tmp_path: Path,
     assert source.read_text() == "quota = 20\n"
 
 
-def test_live_asks_for_cores_and_for_nothing_else(cli: Cli, serve: Serve, tmp_path: Path) -> None:
+def test_live_asks_for_cores_and_for_nothing_else(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
     """Whatever it finds, every request the service saw was ListCoreDevices, in the time and at the pace allowed."""
     simulator = serve(rate=20.0, burst=4.0, latency_ms=10.0)
     ended = cli("tune", "--live", "--yes", "--quiet", "--json", "--for", "2s", "--up-to", 60, "--out", "asked.csv")
     assert ended.code == 0
-    told: dict[str, Any] = ended.json
+    report: dict[str, Any] = ended.json
     counters = simulator.service.counters.summary()
     assert list(counters["requests"]) == ["ListCoreDevices"]
-    assert told["requests"]["sent"] == counters["total"]
-    assert told["quota"]["code"] == "L-7A577824"
-    assert "nobody else was asked" in told["quota"]["applied_unknown"]
-    assert told["rate"] == pytest.approx(20, rel=0.3)
-    assert told["seconds"] < 5
+    assert report["requests"]["sent"] == counters["total"]
+    assert report["quota"]["code"] == "L-7A577824"
+    assert "nobody else was asked" in report["quota"]["applied_unknown"]
+    assert report["rate"] == pytest.approx(20, rel=0.3)
+    assert report["seconds"] < 5
     with (tmp_path / "asked.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert 0 <= told["requests"]["sent"] - len(rows) < 5  # at the end some are still under way
+    assert 0 <= report["requests"]["sent"] - len(rows) < 5  # at the end some are still under way
     assert {row["what"] for row in rows} == {"accepted", "throttled"}
 
 
-def test_live_says_that_it_may_not_read(cli: Cli, serve: Serve) -> None:
+def test_live_says_that_it_may_not_read(cli: CommandRunner, serve: StartSimulator) -> None:
     """Without the permission it ends with code 5 and names it."""
     serve(fault=("deny",))
     ended = cli("tune", "--live", "--yes", "--quiet", "--for", "4s")
@@ -153,7 +157,7 @@ def test_live_says_that_it_may_not_read(cli: Cli, serve: Serve) -> None:
     assert "greengrass:ListCoreDevices" in ended.err
 
 
-def test_live_tells_its_plan_as_json_lines(cli: Cli, serve: Serve) -> None:
+def test_live_tells_its_plan_as_json_lines(cli: CommandRunner, serve: StartSimulator) -> None:
     """With --log-format json what it is going to cost is a line a program can read."""
     serve(rate=1000.0, burst=100.0)
     ended = cli("tune", "--live", "--yes", "--for", "1s", "--up-to", 3, "--log-format", "json", "--json")

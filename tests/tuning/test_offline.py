@@ -17,24 +17,26 @@ from asyncgg.tuning.sweep import run_sweep
 from asyncgg.tuning.trial import TrialSetup, run_trial
 from asyncgg.tuning.values import Configuration, Trial, Workload
 
-SCRIPT = Scenario(30, 30, JitteredLatency(0.08, 0.04))
+SCENARIO = Scenario(30, 30, JitteredLatency(0.08, 0.04))
 
 
-def tried(point: Configuration, script: Scenario = SCRIPT, batches: int = 200, cores: int = 20) -> Trial:
+def run_one_trial(
+    configuration: Configuration, scenario: Scenario = SCENARIO, batches: int = 200, cores: int = 20
+) -> Trial:
     """One trial."""
-    setup = TrialSetup(script, Workload(batches, cores))
-    with TrialJournals(setup.workload) as bench:
-        return run_trial(point, setup, bench)
+    setup = TrialSetup(scenario, Workload(batches, cores))
+    with TrialJournals(setup.workload) as journals:
+        return run_trial(configuration, setup, journals)
 
 
-def trial(rate: float, burst: float | None, concurrency: int, seconds: float, throttled: int = 0) -> Trial:
+def make_trial(rate: float, burst: float | None, concurrency: int, seconds: float, throttled: int = 0) -> Trial:
     """A trial as if it had been made."""
     return Trial(Configuration(rate, burst, concurrency, 4), seconds, 100, throttled, concurrency, True)
 
 
 def test_a_trial_takes_what_the_quota_takes() -> None:
     """At the quota's rate the makespan is batches over rate, and nothing is throttled."""
-    result = tried(Configuration(30, None, 64, 4))
+    result = run_one_trial(Configuration(30, None, 64, 4))
     assert result.complete
     assert (result.sent, result.throttled) == (200, 0)
     assert result.seconds == pytest.approx(200 / 30, rel=0.05)
@@ -47,14 +49,14 @@ def test_a_trial_takes_what_the_quota_takes() -> None:
 )
 def test_concurrency_and_requests_per_core_bound_a_trial(point: Configuration, cores: int, limit: float) -> None:
     """Too few at once, in all or for the one core there is, and latency decides instead of the quota."""
-    result = tried(point, cores=cores)
+    result = run_one_trial(point, cores=cores)
     assert result.sent / result.seconds == pytest.approx(limit, rel=0.15)
     assert result.max_in_flight == (1 if cores > 1 else 2)
 
 
 def test_a_rate_above_the_quota_is_throttled_and_survives() -> None:
     """The real policy finds its way: everything is done, a few are throttled."""
-    result = tried(Configuration(45, None, 64, 4), batches=400)
+    result = run_one_trial(Configuration(45, None, 64, 4), batches=400)
     assert result.complete
     assert 0 < result.throttled < 20
     assert result.sent == 400 + result.throttled
@@ -62,9 +64,9 @@ def test_a_rate_above_the_quota_is_throttled_and_survives() -> None:
 
 def test_a_script_reaches_the_trial() -> None:
     """Errors are sent again, and a quota that is halved on the way takes its time."""
-    failing = tried(Configuration(30, None, 64, 4), Scenario(30, 30, faults=(ScenarioFault(share=0.1),)))
+    failing = run_one_trial(Configuration(30, None, 64, 4), Scenario(30, 30, faults=(ScenarioFault(share=0.1),)))
     assert failing.sent > 210
-    halved = tried(
+    halved = run_one_trial(
         Configuration(30, None, 64, 4), Scenario(30, 5, changes=(ScheduledChange(2, quota=15),)), batches=300
     )
     assert halved.seconds > 1.5 * 300 / 30
@@ -73,40 +75,40 @@ def test_a_script_reaches_the_trial() -> None:
 
 def test_one_seed_one_trial_in_any_process() -> None:
     """Two processes and one tell the same, in the order asked; another seed tells something else."""
-    setup = TrialSetup(SCRIPT, Workload(40, 10))
+    setup = TrialSetup(SCENARIO, Workload(40, 10))
     orders = [(Configuration(rate, None, 8, 4), seed) for rate in (20.0, 30.0, 45.0) for seed in range(4)]
     done: list[int] = []
-    alone = run_trials(orders, setup, jobs=1, on_trial=done.append)
-    assert alone == run_trials(orders, setup, jobs=2)
+    inline_trials = run_trials(orders, setup, jobs=1, on_trial=done.append)
+    assert inline_trials == run_trials(orders, setup, jobs=2)
     assert done == list(range(1, 13))
-    assert alone[0] != alone[1]
+    assert inline_trials[0] != inline_trials[1]
 
 
 def test_the_work_is_spread_evenly() -> None:
     """Seven batches on three cores are 3, 2 and 2, and all are done."""
     assert [Workload(7, 3).batches_for_core(number) for number in range(3)] == [3, 2, 2]
-    assert tried(Configuration(30, None, 4, 4), batches=7, cores=3).sent == 7
-    assert tried(Configuration(30, None, 4, 4), batches=2, cores=5).sent == 2
+    assert run_one_trial(Configuration(30, None, 4, 4), batches=7, cores=3).sent == 7
+    assert run_one_trial(Configuration(30, None, 4, 4), batches=2, cores=5).sent == 2
     with pytest.raises(UsageError):
         Workload(0, 1)
 
 
 def test_a_sweep_recommends_the_quota_itself() -> None:
     """The chosen point ends first without a throttle in any run, at no more than the quota, and says why."""
-    setup = TrialSetup(SCRIPT, Workload(180, 20))
-    shown: list[tuple[int, int]] = []
+    setup = TrialSetup(SCENARIO, Workload(180, 20))
+    progress: list[tuple[int, int]] = []
     grid = Grid((15.0, 30.0, 45.0), (None, 20.0), (2, 8, 64), (4,))
-    swept = run_sweep(grid, setup, jobs=1, on_trial=lambda done, total: shown.append((done, total)))
-    assert len(swept.trials) == 18
-    assert swept.recommendation is not None
-    assert swept.recommendation.never_throttled
-    assert swept.recommendation.trial.config == Configuration(30.0, 20.0, 8, 4)
-    assert len(swept.recommendation.repeats) == 4
-    assert swept.ideal_seconds == pytest.approx(150 / 30)
-    assert any("rate 45" in reason for reason in swept.recommendation.reasons)
-    assert any("concurrency 2" in reason for reason in swept.recommendation.reasons)
-    assert shown[0] == (1, 34)
-    assert shown[-1][0] <= 34
+    result = run_sweep(grid, setup, jobs=1, on_trial=lambda done, total: progress.append((done, total)))
+    assert len(result.trials) == 18
+    assert result.recommendation is not None
+    assert result.recommendation.never_throttled
+    assert result.recommendation.trial.config == Configuration(30.0, 20.0, 8, 4)
+    assert len(result.recommendation.repeats) == 4
+    assert result.ideal_seconds == pytest.approx(150 / 30)
+    assert any("rate 45" in reason for reason in result.recommendation.reasons)
+    assert any("concurrency 2" in reason for reason in result.recommendation.reasons)
+    assert progress[0] == (1, 34)
+    assert progress[-1][0] <= 34
 
 
 # --- choosing, without running ---
@@ -114,21 +116,24 @@ def test_a_sweep_recommends_the_quota_itself() -> None:
 
 def test_more_than_the_quota_is_never_recommended() -> None:
     """A rate above the quota that a short run did not throttle is passed over while there is another."""
-    trials = [trial(33, None, 8, 9.0), trial(30, None, 8, 10.0), trial(20, None, 8, 15.0)]
+    trials = [make_trial(33, None, 8, 9.0), make_trial(30, None, 8, 10.0), make_trial(20, None, 8, 15.0)]
     assert candidates(trials, 1, 3.0, 30)[0].config.rate == 30
     assert candidates(trials[:1], 1, 3.0, 30)[0].config.rate == 33
 
 
 def test_of_equals_the_modest_one_with_headroom_is_taken() -> None:
     """Smallest burst first, then the smallest concurrency that leaves twice what is under way."""
-    trials = [trial(30, burst, width, 10.0 + width / 1e4) for burst in (None, 20) for width in (4, 8, 64)]
+    trials = [make_trial(30, burst, width, 10.0 + width / 1e4) for burst in (None, 20) for width in (4, 8, 64)]
     assert candidates(trials, 1, 3.6, 30)[0].config == Configuration(30, None, 8, 4)
     assert candidates(trials, 1, 100, 30)[0].config.concurrency == 64
 
 
 def test_dice_can_throw_a_candidate_out() -> None:
     """The first candidate that no further run throttles is chosen; when each was, the first, and it says so."""
-    best = [(trial(30, 20, 8, 9.0), [trial(30, 20, 8, 9.1, 1)]), (trial(29, 20, 8, 9.5), [trial(29, 20, 8, 9.5)])]
+    best = [
+        (make_trial(30, 20, 8, 9.0), [make_trial(30, 20, 8, 9.1, 1)]),
+        (make_trial(29, 20, 8, 9.5), [make_trial(29, 20, 8, 9.5)]),
+    ]
     chosen = recommend(best, [one for one, _ in best], 8.0, 3.0)
     assert chosen is not None
     assert (chosen.trial.config.rate, chosen.never_throttled) == (29, True)
@@ -141,7 +146,12 @@ def test_dice_can_throw_a_candidate_out() -> None:
 
 def test_the_frontier_holds_what_nobody_beats() -> None:
     """Faster only with more throttles: these stay, all others go."""
-    trials = [trial(30, None, 8, 10), trial(33, None, 8, 9.5, 2), trial(45, None, 8, 9.8, 5), trial(20, None, 8, 15)]
+    trials = [
+        make_trial(30, None, 8, 10),
+        make_trial(33, None, 8, 9.5, 2),
+        make_trial(45, None, 8, 9.8, 5),
+        make_trial(20, None, 8, 15),
+    ]
     assert [one.config.rate for one in pareto_front(trials)] == [33, 30]
     assert ideal_seconds(Workload(100, 5), 10, 20) == 8
     assert ideal_seconds(Workload(100, 5), float("inf"), 20) == 0
@@ -157,7 +167,7 @@ def test_the_grid_follows_the_service() -> None:
     assert grid.bursts == (None, 8.0, 14.0)
     assert grid.concurrencies[:2] == (2, 4)
     assert 64 in grid.concurrencies
-    assert build_grid(SCRIPT, rates=[7], bursts=[None], concurrencies=[3], per_cores=[1]).configurations() == [
+    assert build_grid(SCENARIO, rates=[7], bursts=[None], concurrencies=[3], per_cores=[1]).configurations() == [
         Configuration(7, None, 3, 1)
     ]
     with pytest.raises(SettingsError, match="--rates"):
@@ -224,5 +234,5 @@ def test_a_wrong_service_is_named(tmp_path: Path, text: str, words: str) -> None
 def test_others_may_use_all_of_the_quota(others: float) -> None:
     """Then nothing is recommended when nothing gets through; it is no division by zero."""
     script = Scenario(20, 1, JitteredLatency(0.05, 0.0), background_rate=others)
-    swept = run_sweep(Grid((5.0,), (1.0,), (2,), (2,)), TrialSetup(script, Workload(5, 1), 30.0), jobs=1)
-    assert swept.ideal_seconds == 0.0
+    result = run_sweep(Grid((5.0,), (1.0,), (2,), (2,)), TrialSetup(script, Workload(5, 1), 30.0), jobs=1)
+    assert result.ideal_seconds == 0.0

@@ -19,10 +19,10 @@ from asyncgg.tuning.recorded import RecordedRun, load_run, scenario_from_run
 from asyncgg.tuning.sweep import run_sweep
 from asyncgg.tuning.trial import TrialSetup
 
-SCRIPT = Scenario(20, 15, JitteredLatency(0.06, 0.02))
+SCENARIO = Scenario(20, 15, JitteredLatency(0.06, 0.02))
 
 
-def a_run(path: Path, rate: float, script: Scenario = SCRIPT, batches: int = 300) -> None:
+def record_run(path: Path, rate: float, scenario: Scenario = SCENARIO, batches: int = 300) -> None:
     """A run against this service, recorded as its clock, the virtual one, had it."""
     importer = Importer(path)
     importer.add([(f"core-{n % 30}", f"thing-{n}") for n in range(100 * batches)])
@@ -32,7 +32,7 @@ def a_run(path: Path, rate: float, script: Scenario = SCRIPT, batches: int = 300
         journal = JournalWriter(path, threaded=False, durable=False)
         try:
             await journal.submit(JournalStore.begin_resume)
-            lane = Lane(FakeService(script), AdaptiveRate(rate))
+            lane = Lane(FakeService(scenario), AdaptiveRate(rate))
             await Engine(journal, lane, EngineOptions()).run()
         finally:
             journal.close()
@@ -46,7 +46,7 @@ def a_run(path: Path, rate: float, script: Scenario = SCRIPT, batches: int = 300
 def throttled(tmp_path: Path) -> RecordedRun:
     """A run that was told 40/s where 20/s were to be had."""
     path = tmp_path / "past.journal"
-    a_run(path, 40)
+    record_run(path, 40)
     return load_run(path)
 
 
@@ -62,13 +62,13 @@ def test_a_run_is_replayed_from_what_it_recorded(throttled: RecordedRun) -> None
     assert sum(latencies) / len(latencies) == pytest.approx(0.08, rel=0.1)
     assert (throttled.workload.batches, throttled.workload.cores) == (300, 30)
     grid = Grid((20.0,), (None,), (64,), (4,))
-    swept = run_sweep(
+    result = run_sweep(
         grid, TrialSetup(script, throttled.workload, throttled.documented), jobs=1, extra=[throttled.config]
     )
-    (own,) = (trial for trial in swept.trials if trial.config == throttled.config)
+    (own,) = (trial for trial in result.trials if trial.config == throttled.config)
     assert own.seconds == pytest.approx(throttled.seconds, rel=0.1)
-    assert swept.recommendation is not None
-    assert swept.recommendation.trial.config.rate == 20.0
+    assert result.recommendation is not None
+    assert result.recommendation.trial.config.rate == 20.0
 
 
 def test_a_quota_told_counts_instead(throttled: RecordedRun) -> None:
@@ -80,7 +80,7 @@ def test_a_quota_told_counts_instead(throttled: RecordedRun) -> None:
 def test_a_run_without_throttles_shows_no_quota(tmp_path: Path) -> None:
     """Then the documented quota is assumed, and the line says that it is."""
     path = tmp_path / "past.journal"
-    a_run(path, 10, batches=40)
+    record_run(path, 10, batches=40)
     recorded = load_run(path)
     script, source = scenario_from_run(recorded)
     assert (recorded.throttled, recorded.fit, script.quota) == (0, None, 30)
@@ -90,7 +90,7 @@ def test_a_run_without_throttles_shows_no_quota(tmp_path: Path) -> None:
 def test_journals_keep_when_each_request_went_out(tmp_path: Path) -> None:
     """Sent, then answered, a latency apart; claimed before."""
     path = tmp_path / "past.journal"
-    a_run(path, 10, batches=10)
+    record_run(path, 10, batches=10)
     with JournalReader(path) as reader:
         requests = list(reader.requests())
     assert len(requests) == 30  # thirty cores with fewer than a hundred things each
