@@ -83,7 +83,7 @@ __all__ = [
 ]
 
 _EXPORTS = {
-    "asyncgg.engine": ("Result",),
+    "asyncgg.engine": ("RunResult",),
     "asyncgg.errors": (
         "AsyncggError",
         "CredentialsError",
@@ -103,7 +103,7 @@ _EXPORTS = {
     ),
     "asyncgg.journal": ("JournalReader",),
     "asyncgg.manifest": (
-        "Manifest",
+        "ManifestReader",
         "open_manifest",
     ),
     "asyncgg.model": (

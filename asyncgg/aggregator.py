@@ -1,6 +1,6 @@
 """Rule: from one batch and its reply to the fate of every thing in it: one pure function, nothing forgotten.
 
-Every thing of the batch is either finished (done, failed) or goes back to the queue. `Settlement` says so as
+Every thing of the batch is either finished (done, failed) or goes back to the queue. `BatchResult` says so as
 one mark for the whole batch and the deviations from it, which is also how the journal writes it down.
 """
 

@@ -26,7 +26,7 @@ def requests_needed(things: int, max_batch: int = MAX_BATCH) -> int:
 
 
 def take_first(queues: Sequence[CoreQueue], things: int) -> list[CoreQueue]:
-    """Of `works` no more than `things` things, in their order: what one start is to try out."""
+    """Of `queues` no more than `things` things, in their order: what one start is to try out."""
     selected = []
     for queue in queues:
         if things <= 0:
@@ -104,7 +104,7 @@ class BatchScheduler:
         self._enqueue(queue)
 
     def next_claim(self, now: float) -> Claim | None:
-        """The next claim, or None when nothing can be sent at `now`; see `next_due` for when to ask again."""
+        """The next claim, or None when nothing can be sent at `now`; see `next_retry_at` for when to ask again."""
         self._start_ready_waves(now)
         if not self._ready:
             return None

@@ -79,7 +79,7 @@ class ThingsFinished:
 
 @dataclass(frozen=True, slots=True)
 class RequestFailed:
-    """A request was not accepted as a whole; its things go back to the queue, fail, or are split (`then`)."""
+    """A request was not accepted as a whole; its things go back to the queue, fail, or are split (`verdict`)."""
 
     core: str
     things: int

@@ -104,7 +104,7 @@ def build_scenario(
     """`cores` cores with `things` things each; `orphans`, `retired` and `meters` of all of them, dealt at random.
 
     Of the orphans one in twenty is protected by name and one in twenty too young, of the retired one in twenty is
-    protected, of the meters two in three are listed. Some orphans are on a second core, too. Nothing of `HOLY` goes.
+    protected, of the meters two in three are listed. Some orphans are on a second core, too. Nothing of `PROTECTED_CORE` goes.
     """
     result, rng, now = CleanupScenario(prefix), random.Random(7), time.time()
     names = [f"core-{number:05}" for number in range(1, cores + 1)]

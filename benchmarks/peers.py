@@ -1,7 +1,7 @@
 """The peers: loops as one writes them without asyncgg, each with its library's own defaults and 50 calls at a time.
 
 `python -m benchmarks.peers KIND URL MANIFEST [--mode MODE] [--rate R]` works a manifest off and tells in one line of
-JSON how many batches were given up, the seconds and the CPU of the sending. KIND is a key of `PEERS`.
+JSON how many batches were given up, the seconds and the CPU of the sending. KIND is a key of `BASELINES`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How fast `tune` tries settings out, and how exactly `tune --live` measures a quota that it was not told.
 
-`python -m benchmarks.tuning` (three minutes). `hour`: one trial of an hour of service time, 100,000 batches at a quota
-of 28/s, in one process. `live`: the command against simulators of their own, with bursts of a second and less.
+`python -m benchmarks.tuning` (three minutes). `measure_long_trial`: one trial of an hour of service time, 100,000 batches at a quota
+of 28/s, in one process. `measure_live`: the command against simulators of their own, with bursts of a second and less.
 """
 
 from __future__ import annotations

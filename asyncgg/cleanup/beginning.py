@@ -18,7 +18,7 @@ from asyncgg.transport import Endpoint
 
 __all__ = ["policy_digest", "effective_settings", "load_keep_lists", "merge_limits"]
 
-NumberT = TypeVar("T", int, float)
+NumberT = TypeVar("NumberT", int, float)
 
 
 def merge_limits(policy: Policy, settings: Settings) -> Policy:
@@ -73,7 +73,7 @@ def effective_settings(settings: Settings, policy: Policy) -> Settings:
 
 
 def load_keep_lists(policy: Policy, settings: Settings, endpoint: Endpoint) -> dict[str, frozenset[str]]:
-    """The policy's lists, read; blocking. Raises as `load_lists`."""
+    """The policy's lists, read; blocking. Raises as `read_keep_lists`."""
     needs_s3 = any(keep_list.file.startswith("s3://") for keep_list in policy.keep_lists)
     return read_keep_lists(policy, s3_opener(settings, endpoint) if needs_s3 else None)
 

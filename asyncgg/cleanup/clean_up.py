@@ -44,11 +44,11 @@ the IoT thing"]"""
 
 
 class PolicyRunner:
-    """One start of a policy, which should be `stricter`; made within a running loop. One object, one start.
+    """One start of a policy, which should be `merge_limits`; made within a running loop. One object, one start.
 
     `lists`: the policy's `not-in` lists, read. `digest`: of everything that decides what goes; a run that was decided
     by something else is not gone on with. `transport`, `registry`: instead of those made from the settings. `on_work`,
-    `on_step`, `on_warning`: told what is going on.
+    `on_stage`, `on_warning`: told what is going on.
     """
 
     def __init__(

@@ -54,7 +54,7 @@ def read_keep_lists(policy: Policy, s3: S3Opener | None = None) -> dict[str, fro
 
 
 def read_keep_list(spec: str, s3: S3Opener | None = None) -> frozenset[str]:
-    """The names of things in one list: a path or `s3://bucket/key`. Raises as `load_lists`, but for an empty one."""
+    """The names of things in one list: a path or `s3://bucket/key`. Raises as `read_keep_lists`, but for an empty one."""
     base_name = spec.lower().removesuffix(".gz")
     with closing(open_source(spec, None, s3)) as source:
         source.open_text(expect_gzip=spec.lower().endswith(".gz"))

@@ -50,7 +50,7 @@ class PolicyContext:
         cores: Sequence[str] | None = None,
         is_top_level: bool = True,
     ) -> ScanResult:
-        """As `take_inventory`; `seen`: whether it is stopped and watched by itself, and not as a part of something."""
+        """As `scan_with_settings`; `seen`: whether it is stopped and watched by itself, and not as a part of something."""
         return await scan_with_settings(
             path,
             self.stop_controller.with_remaining_deadline(self.settings),

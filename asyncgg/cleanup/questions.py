@@ -1,7 +1,7 @@
 """Rule: what has been asked of AWS IoT, and what is still to ask, is kept here; how an answer is got is the registry's.
 
 Every question is asked once: a set (a thing group, a query) once for all candidates, a thing once for all its rules and
-cores. What could not be answered is known as such (`NoAnswer`) and not asked again.
+cores. What could not be answered is known as such (`QueryFailed`) and not asked again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MAX_WARNINGS: Final = 3
 
 
 class ThingRegistry(Protocol):
-    """Who answers; an answer that could not be had is `NoAnswer`, and only `CredentialsError` is raised."""
+    """Who answers; an answer that could not be had is `QueryFailed`, and only `CredentialsError` is raised."""
 
     async def describe_thing(self, thing: str) -> ThingDescription | QueryFailed:
         """What the registry says of one thing."""

@@ -32,7 +32,7 @@ class RolloutResult:
 
 
 async def roll_out(run_dir: RunDirectory, guards: SafetyLimits, context: PolicyContext) -> RolloutResult:
-    """Send what is pending of the night's run. Raises as `asyncgg.runs.execute`, and `GuardError` as `still_listed`."""
+    """Send what is pending of the night's run. Raises as `asyncgg.runs.execute`, and `GuardError` as `count_still_associated`."""
     canary_size = guards.canary
     initial = read_summary(run_dir)
     canary: CanaryResult | None = None

@@ -23,14 +23,14 @@ def attach_account(
     unknown_reason: str = "",
     recorded_account: str = "",
 ) -> tuple[Plan, CallerIdentity | None]:
-    """The plan with the account in it, and the account when it is known; errors as of `confirm_account`.
+    """The plan with the account in it, and the account when it is known; errors as of `verify_account`.
 
     Without a `target` nobody is asked, and the plan says `unknown`.
     """
     if endpoint is None:
         if settings.expect_account is not None:
             raise GuardError(f"--expect-account {settings.expect_account} cannot be checked: {unknown_reason}")
-        return replace(plan, account_unknown=unknown_reason), None
+        return replace(plan, account_unknown_reason=unknown_reason), None
     account_check = verify_account(
         connection_from_settings(settings),
         endpoint,
@@ -40,5 +40,5 @@ def attach_account(
     )
     identity, reason = run_async(account_check)
     if identity is None:
-        return replace(plan, account_unknown=reason), None
+        return replace(plan, account_unknown_reason=reason), None
     return replace(plan, account=identity.account, arn=identity.arn), identity

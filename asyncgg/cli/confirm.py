@@ -19,7 +19,7 @@ _POLL_INTERVAL: Final = 0.2
 
 
 def require_terminal(*, stdin_in_use: bool) -> None:
-    """Raise UsageError when there is no terminal to ask on; with `stdin_is_taken` (a manifest) /dev/tty is tried."""
+    """Raise UsageError when there is no terminal to ask on; with `stdin_in_use` (a manifest) /dev/tty is tried."""
     if stdin_in_use:
         try:
             with _TERMINAL.open("r"):

@@ -115,7 +115,7 @@ class LookupSource:
     def prepare(self, endpoint: Endpoint) -> tuple[JournalBuilder, Plan]:
         """Sweep if need be, then look up.
 
-        Raises `UnfinishedSweepError` when the sweep was stopped, what `sweep_now` and `prepare_found` raise otherwise.
+        Raises `ScanIncompleteError` when the sweep was stopped, what `scan_interactively` and `prepare_from_snapshot` raise otherwise.
         """
         request = self._lookup.build_request(self.inventory)
         if self._settings.protect:
@@ -174,7 +174,7 @@ class LookupSource:
 def prepare_lookup(
     request: LookupRequest, journal: Path, settings: Settings, endpoint: Endpoint | None, *, account_required: bool
 ) -> tuple[JournalBuilder, Plan]:
-    """Look up in a snapshot that is there already; errors as of `prepare_found` and `confirm_account`."""
+    """Look up in a snapshot that is there already; errors as of `prepare_from_snapshot` and `verify_account`."""
     origin, account = origin_if_finished(request.inventory), ""
     if origin is not None and origin.account and endpoint is not None:
         account_check = verify_account(

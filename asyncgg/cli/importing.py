@@ -35,7 +35,7 @@ def build_from_manifest(
     """Read the manifest into a new journal; on any error, Ctrl-C included, no journal is left.
 
     Raises:
-        ManifestError, GuardError: as `Preparation.finish`.
+        ManifestError, GuardError: as `JournalBuilder.finish`.
         JournalError: the journal is there already or cannot be made.
         UsageError: the protect list or the file for rejects cannot be used.
     """

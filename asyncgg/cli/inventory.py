@@ -31,7 +31,7 @@ for every core. Stopped or killed, the same command goes on with it. An export h
 core,thing,associated_at,core_status,core_last_status_at: it is a manifest.
 """
 
-_WRITE_ONLY_LIMITS = {"per_core", "unknown_attempts", "abort_at", "abort_after"}
+_WRITE_ONLY_LIMITS = {"per_core", "max_attempts_unknown", "abort_at", "abort_after"}
 READ_OPTIONS = [option for option in LIMITS if option.name not in _WRITE_ONLY_LIMITS]
 """The limits that reading has."""
 

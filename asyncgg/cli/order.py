@@ -41,7 +41,7 @@ class DisassociateRequest:
 def disassociate(
     request: DisassociateRequest, settings: Settings, console: Console
 ) -> tuple[RunResult, Summary] | None:
-    """Do it; None after a dry run. Raises as `carry_out`."""
+    """Do it; None after a dry run. Raises as `plan_confirm_run`."""
     if request.lookup is not None:
         return _disassociate_lookup(request, request.lookup, settings, console)
 

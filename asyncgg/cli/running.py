@@ -83,7 +83,7 @@ def run_journal(
 ) -> tuple[RunResult, Summary]:
     """Run the journal to its end, showing it, stoppable by signals. `on_begin` is called before the first request.
 
-    Raises `NotBegunError` when a signal came before that, and whatever `execute` raises; in the midst of the run
+    Raises `NotStartedError` when a signal came before that, and whatever `execute` raises; in the midst of the run
     the summary is written first.
     """
     started = False

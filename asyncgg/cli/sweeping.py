@@ -40,7 +40,7 @@ def scan_interactively(
 ) -> ScanResult:
     """Sweep into the snapshot at `path`, showing it, stoppable by signals; the account is made sure first.
 
-    Raises `NotBegunError` when a signal came before the first request, what `confirm_account` and `take_inventory`
+    Raises `NotStartedError` when a signal came before the first request, what `verify_account` and `scan_with_settings`
     raise otherwise. A second signal cuts off what is in flight and raises KeyboardInterrupt; the sweep is resumable.
     """
     options = {"filters": filters, "cores": cores, "max_age": max_age}

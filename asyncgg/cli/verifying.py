@@ -50,7 +50,7 @@ class _Start:
         self._verifier: Verifier | None = None
 
     async def run(self, how: Mapping[str, Any]) -> Verification:
-        """Verify. Raises `NotBegunError` or KeyboardInterrupt when a signal cut it off."""
+        """Verify. Raises `NotStartedError` or KeyboardInterrupt when a signal cut it off."""
         task = asyncio.create_task(self._verify(how), name="asyncgg-verify")
         async with self._display.running():
             with stop_on_signal(lambda reason: self._stop(task, reason), task.cancel):
@@ -72,7 +72,7 @@ class _Start:
             account=account,
             on_start=self._begin,
             listeners=[self._display.listen],
-            on_sweep=self._display.watch,
+            on_scan=self._display.watch,
             **how,
         )
 

@@ -27,7 +27,7 @@ def requests_left(
 ) -> int:
     """Requests a sweep still needs, as far as can be told.
 
-    `waiting` cores have no page yet and take the mean of the `ended` ones; `begun` cores, which have `begun_pages`
+    `waiting` cores have no page yet and take the mean of the `ended` ones; `begun` cores, which have `started_pages`
     between them, at least one more each, or what lacks to the mean. While the list of cores itself goes on
     (`cores_left`) it takes one more at least, and nobody knows how many cores will come.
     """

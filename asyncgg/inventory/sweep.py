@@ -51,9 +51,9 @@ class ScanOptions:
 
 
 class FleetScan:
-    """Asks for what `books` say is left to be listed. One object, one start; made inside a running loop.
+    """Asks for what `scan_state` say is left to be listed. One object, one start; made inside a running loop.
 
-    `reads` and the lane's transport should be the same object: then a refresh of the lane's credentials is one of the
+    `transport` and the lane's transport should be the same object: then a refresh of the lane's credentials is one of the
     reads'.
     """
 
@@ -250,7 +250,7 @@ async def scan_fleet(
     """List the client devices of all cores that `filters` leave, or just of `cores`, into the snapshot at `path`.
 
     An unfinished sweep of the same `origin`, filters and cores that is there is gone on with, anything else is refused.
-    `on_sweep` gets the sweep before its first request, to stop it or to watch it. `threaded=False` writes the file on
+    `on_scan` gets the sweep before its first request, to stop it or to watch it. `threaded=False` writes the file on
     the event loop: for virtual clocks. Cancelling leaves the sweep resumable.
 
     Raises:

@@ -1,7 +1,7 @@
 """Rule: everything that changes a journal after its import is here, as plain blocking calls inside one transaction.
 
 Nothing here begins or commits: the writer does, for many calls together. Nothing here decides: the fate of things comes
-in as a `Settlement`.
+in as a `BatchResult`.
 
 The common way is cheap: a batch of things never sent before is a range of ids, its claim one row of `request`, its
 success one update of that row. Everything else is a row of `odd` for each thing. The things of a core that were never
@@ -288,7 +288,7 @@ class JournalStore:
         return [(thing, names[thing - first], *rest) for thing, *rest in rows]
 
     def _high_water_mark(self, queue: CoreQueue) -> int:
-        """The same as `_look_reached`, remembered."""
+        """The same as `_query_high_water_mark`, remembered."""
         cached = self._claimed_up_to.get(queue.id)
         return self._query_high_water_mark(queue.first, queue.last) if cached is None else cached
 

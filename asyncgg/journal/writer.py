@@ -35,8 +35,8 @@ _CLOSE_RETRY_INTERVAL: Final = 0.02
 _MAX_DELAY: Final = 0.005
 """Seconds that outcomes nobody waits for may gather, if no claim takes them along before."""
 _OnCommit = Callable[[BaseException | None], None]
-_Call = tuple[Callable[[JournalStore], Any], "asyncio.Future[Any] | _Told", bool]
-_Completion = tuple["asyncio.Future[Any] | _Told", Any, BaseException | None]
+_Call = tuple[Callable[[JournalStore], Any], "asyncio.Future[Any] | _OnCommit", bool]
+_Completion = tuple["asyncio.Future[Any] | _OnCommit", Any, BaseException | None]
 
 
 class JournalWriter:

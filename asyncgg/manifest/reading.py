@@ -29,7 +29,7 @@ def open_manifest(
     s3: S3Opener | None = None,
 ) -> ManifestReader:
     """Open a manifest: a path, `-` for standard input, or `s3://bucket/key` (by means of `s3`, else an
-    `asyncgg.manifest.s3.S3Download` that takes its settings from the environment).
+    `asyncgg.manifest.s3.S3Downloader` that takes its settings from the environment).
 
     The ending says the format (.csv, .jsonl, .ndjson, .parquet; text also .gz) unless `format` does; standard input
     is CSV. Blocking: from a coroutine, call it and read it in a worker thread.

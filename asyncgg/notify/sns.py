@@ -29,7 +29,7 @@ _MAX_SUBJECT_LENGTH: Final = 100
 
 
 async def publish_to_sns(target: SnsTopic, message: Message, connection: ConnectionConfig) -> None:
-    """Publish `message` with the credentials of `connection`'s profile. Raises `NotToldError`."""
+    """Publish `message` with the credentials of `connection`'s profile. Raises `DeliveryError`."""
     try:
         await _publish(target, message, connection)
     except aws.ClientError as error:

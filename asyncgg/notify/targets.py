@@ -61,7 +61,7 @@ def parse_target(
 ) -> NotificationTarget:
     """The target that `text` names: an SNS topic's ARN, an http(s) URL, or `env:NAME`, whose variable holds the URL.
 
-    `headers` (see `secret_headers`) are for a webhook. Raises `UsageError` that does not repeat the text.
+    `headers` (see `resolve_headers`) are for a webhook. Raises `UsageError` that does not repeat the text.
     """
     if text.startswith("arn:"):
         if not _TOPIC_ARN.match(text):

@@ -37,7 +37,7 @@ class RetryableDeliveryError(DeliveryError):
 
 
 async def post_webhook(target: Webhook, message: Message, attempt_errors: list[str]) -> None:
-    """Post `message`; what each try came to is added to `said`. Raises `NotToldError`."""
+    """Post `message`; what each try came to is added to `said`. Raises `DeliveryError`."""
     body = message.to_json().encode()
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(RetryableDeliveryError),

@@ -12,7 +12,7 @@ from asyncgg.ratelimit.quota import DOCUMENTED_QUOTA, default_burst
 
 __all__ = ["AdaptiveRate"]
 
-# Chosen on the grid of benchmarks/adaptive_grid.py. Slopes are fractions of a common measure (see `_unit`) a second.
+# Chosen on the grid of benchmarks/adaptive_grid.py. Slopes are fractions of a common measure (see `_reference_rate`) a second.
 _RAMP_GROWTH, _RAMP_GROWTH_CONFIGURED = 0.3, 0.95  # growth a second, exponential; where a user vouches for the ceiling
 _VERIFY_FACTOR: Final = 0.9  # of the rate before; cheap if it was an accident, and still too fast if it was not
 _VERIFY_REPLIES: Final = 10  # a service that has nothing saved up shows an excess of a tenth within ten requests
@@ -69,7 +69,7 @@ class AdaptiveRate:
     - **Doubt.** One throttle amid accepted requests can be an accident. As long as nothing was cut since the start (or
       the ceiling), the rate goes down by a tenth for ten replies. A second throttle is believed; otherwise all goes on.
     - **Estimate.** A believed throttle means that the service's bucket is empty. What was accepted since it was empty
-      before is what it gives (`Gauge`): the estimate. Requests sent before a cut say nothing about the rate after it.
+      before is what it gives (`RefillMeter`): the estimate. Requests sent before a cut say nothing about the rate after it.
     - **Riding.** A little below the estimate for a hold, so that the service recovers some requests, then slowly above
       it: where nothing changed a throttle or two say so. More accepted than the estimate explains, and it rises fast.
       Slopes are absolute, cuts relative: so those who share a quota come to equal parts.
@@ -105,7 +105,7 @@ class AdaptiveRate:
         "_saved_state",
         "_round_trip",
         "_stable_estimates",
-        "_seen",
+        "_counted_until",
         "_share",
         "_early_throttles",
     )

@@ -26,7 +26,7 @@ _LOST_FRACTION: Final = 0.4  # of a pause, where the service's burst is not know
 class Estimator:
     """What is known of the service's bucket. Rates are requests a second, times seconds in which requests were sent."""
 
-    __slots__ = ("_first", "best", "burst", "meter", "confident")
+    __slots__ = ("_first_meter", "best", "burst", "meter", "confident")
 
     def __init__(self, expected: float) -> None:
         self.meter = RefillMeter()

@@ -25,7 +25,7 @@ def verification_record_path(journal: Path) -> Path:
 def load_verification_record(journal: Path, run: str, last_request_at: float | None) -> dict[str, Any] | None:
     """The proof for `run` of `journal`; None when there is none that may be believed.
 
-    `last_request` is when the run sent or was answered last, in seconds since 1970; None when it never sent any.
+    `last_request_at` is when the run sent or was answered last, in seconds since 1970; None when it never sent any.
     """
     try:
         document = json.loads(verification_record_path(journal).read_text(encoding="utf-8"))

@@ -143,7 +143,7 @@ def prepare_from_snapshot(
             builder.discard()
             raise
         lookup = LookupResult(str(snapshot.path), snapshot.started_at, coverage.missing())
-    return builder, replace(plan, origin="source", lookup=lookup)
+    return builder, replace(plan, source_label="source", lookup=lookup)
 
 
 # --- what the snapshot holds ---

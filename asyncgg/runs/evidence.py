@@ -46,7 +46,7 @@ class Provenance:
 
 
 def provenance_to_meta(kind: ProvenanceKind, path: Path | str, taken_at: float | None) -> dict[str, str]:
-    """The evidence as a fact for a journal's meta table (see `Preparation`); `taken_at` in seconds since 1970."""
+    """The evidence as a fact for a journal's meta table (see `JournalBuilder`); `taken_at` in seconds since 1970."""
     text = str(path).encode("utf-8", "backslashreplace").decode()  # a file's name may be no UTF-8
     return {_META_KEY: json.dumps({"kind": kind.value, "path": text, "taken_at": taken_at})}
 

@@ -93,7 +93,7 @@ async def execute(
                 opening = open_transport(connection_from_settings(settings), settings.transport, operation)
                 transport = await stack.enter_async_context(opening)
             options = replace(
-                engine_options(settings, operation, associations_verified=associations_verified), first=limit, ramp=ramp
+                engine_options(settings, operation, associations_verified=associations_verified), limit=limit, ramp=ramp
             )
             lane = Lane(transport, rate_policy(settings, region), retry=options.retry)
             engine = Engine(journal, lane, options, listeners)

@@ -37,13 +37,13 @@ async def disassociate_things(
     """Disassociate these things from whichever cores hold them, and return the summary.
 
     They are looked up in the snapshot `inventory`. One that is missing or unfinished is swept first and kept; one that
-    is there must be of the same fleet, and begun no longer than `max_age` seconds ago. `allow_unlisted`: go on though
+    is there must be of the same fleet, and begun no longer than `max_age` seconds ago. `allow_incomplete`: go on though
     some cores were denied or failed in the sweep. `transport` replaces AWS for the run, not for a sweep. Other keywords
     are settings.
 
     Raises:
         SnapshotError: the snapshot cannot be used, or its sweep was not over; then the same call goes on with it.
-        UsageError, GuardError, JournalError: as of `prepare_found`.
+        UsageError, GuardError, JournalError: as of `prepare_from_snapshot`.
         CredentialsError: there are none, or they do not allow listing.
     """
     request = LookupRequest(
@@ -88,7 +88,7 @@ async def _prepare_lookup(request: LookupRequest, settings: Settings, use_aws: b
         account = await _verify_account_and_scan(request, settings, target, needs_scan=origin is None)
     path = settings.journal or default_journal()
     builder, _ = await asyncio.to_thread(
-        prepare_from_snapshot, request, path, settings, target, swept=origin is None, account=account
+        prepare_from_snapshot, request, path, settings, target, just_scanned=origin is None, account=account
     )
     return builder
 

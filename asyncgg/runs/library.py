@@ -231,12 +231,12 @@ async def disassociate(rows: Rows, **keywords: Any) -> Summary:
 
 
 async def resume(journal: str | Path, **keywords: Any) -> Summary:
-    """Go on where a stopped run was; keywords and errors as for `Run.of_journal`."""
+    """Go on where a stopped run was; keywords and errors as for `Run.from_journal`."""
     return await _run_to_completion(Run.from_journal(journal, mode=RunMode.RESUME, **keywords))
 
 
 async def retry(journal: str | Path, **keywords: Any) -> Summary:
-    """Try again only what failed, in a new pass of the same journal; keywords and errors as for `Run.of_journal`."""
+    """Try again only what failed, in a new pass of the same journal; keywords and errors as for `Run.from_journal`."""
     return await _run_to_completion(Run.from_journal(journal, mode=RunMode.RETRY, **keywords))
 
 

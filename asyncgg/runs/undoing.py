@@ -118,7 +118,7 @@ def prepare_undo(
 ) -> tuple[JournalBuilder, Plan]:
     """Make the journal `into` that takes back what the run of `journal` is known to have changed. Blocking.
 
-    `known_before` says what a snapshot from before the run holds; `assume`: all of it was as it should be.
+    `known_before` says what a snapshot from before the run holds; `assume_associated`: all of it was as it should be.
 
     Raises:
         UsageError: things that are not decided, or not known before; nothing to take back; strangers in `only`.
@@ -155,7 +155,7 @@ def prepare_undo(
         for decision in UndoDecision
         if counts[decision] and decision is not UndoDecision.REVERT
     }
-    return builder, replace(plan, origin="undo of", left_out=excluded)
+    return builder, replace(plan, source_label="undo of", excluded=excluded)
 
 
 def _read_original_run(reader: JournalReader) -> _OriginalRun:

@@ -36,7 +36,7 @@ class Verifier:
     """Looks at the cores of one journal until all is as it says, or `wait` seconds are over. One object, one `run`.
 
     `out` keeps the listing (a further one beside it for each further look), and lets a stopped one go on. `failures`
-    lists what is left. `on_sweep` gets each sweep before its first request. `threaded` as for `sweep`.
+    lists what is left. `on_scan` gets each sweep before its first request. `threaded` as for `sweep`.
     """
 
     def __init__(
@@ -216,7 +216,7 @@ class Verifier:
         except (JournalError, SnapshotError):
             raise
         except UsageError as error:
-            return replace(verification, unkept=(*verification.write_errors, str(error)))
+            return replace(verification, write_errors=(*verification.write_errors, str(error)))
         return verification
 
 

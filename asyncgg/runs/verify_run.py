@@ -48,7 +48,7 @@ def load_context(journal: Path, overrides: Mapping[str, Any]) -> VerifyContext:
 
     Raises:
         JournalError: it is none, or is being run: two limiters would share one quota.
-        UsageError, SettingsError: as `refuse_elsewhere`, `target_of` and `inherited`.
+        UsageError, SettingsError: as `require_same_region`, `resolve_saved_endpoint` and `inherited`.
     """
     with JournalReader(journal) as reader:
         if reader.is_running():
@@ -66,7 +66,7 @@ async def verify_with_context(
     on_start: Callable[[Verifier], object] = lambda verifier: None,
     **verifier_options: Any,
 ) -> Verification:
-    """Verify a journal, and write the proof beside it unless the looking was stopped; `unkept` says when it could not.
+    """Verify a journal, and write the proof beside it unless the looking was stopped; `write_errors` says when it could not.
 
     `how` are `Verifier`'s keywords; `on_begin` gets it before the first request, to stop it. Raises as it does, and
     `CredentialsError` when there are no credentials.
@@ -97,7 +97,7 @@ async def verify(
     """List the cores of a run again and hold what its journal calls done against that; the proof is kept beside it.
 
     `wait`: seconds in which cores in doubt are listed again. `out` keeps the listing, `failures` (a CSV) what is left.
-    Other keywords are settings. Raises as `origins_of`, `verify_journal` and `confirm_account` do.
+    Other keywords are settings. Raises as `load_context`, `verify_journal` and `verify_account` do.
     """
     context = await asyncio.to_thread(load_context, Path(journal), keywords)
     account, _ = await verify_account(
@@ -117,5 +117,5 @@ def _write_verification_record(verification: Verification) -> Verification:
         with atomic_write_text(verification_record_path(verification.journal), verification.journal) as file:
             file.write(json.dumps(verification_to_dict(verification), ensure_ascii=False, indent=1) + "\n")
     except UsageError as error:
-        return replace(verification, unkept=(*verification.write_errors, str(error)))
+        return replace(verification, write_errors=(*verification.write_errors, str(error)))
     return verification

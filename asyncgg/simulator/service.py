@@ -137,7 +137,7 @@ class Service:
             raise _error_for_fault(fault, call.core)
         if effect is FaultEffect.GARBAGE:
             return replace(response, body=_GARBAGE_BODY)
-        return replace(response, fate=_DELIVERIES[effect])
+        return replace(response, delivery=_DELIVERIES[effect])
 
     def _perform(self, call: Call, request: Request, things: list[str], now: float) -> Response:
         if call.operation is ApiOperation.LIST_CORES:

@@ -1,6 +1,6 @@
 """Rule: the reading of one HTTP answer of Greengrass V2 lives here: from status, headers and bytes to a Reply. Pure.
 
-No HTTP library: every transport hands its raw answer to `read_answer`, so all of them judge alike.
+No HTTP library: every transport hands its raw answer to `parse_batch_response`, so all of them judge alike.
 botocore's own parser is not asked, because it takes a 200 with an unreadable body for a success without errors and
 fails on a `Retry-After` that is no whole number.
 """
@@ -111,7 +111,7 @@ def _decode_json(body: bytes) -> Any:
 
 
 def parse_error_response(response: HttpResponse, now: float) -> ErrorResponse:
-    """The error that an answer with any status outside 2xx tells; `now` as for `read_answer`."""
+    """The error that an answer with any status outside 2xx tells; `now` as for `parse_batch_response`."""
     try:
         parsed = _decode_json(response.body)
     except MalformedResponseError:

@@ -99,7 +99,7 @@ def configured_endpoint(
 ) -> tuple[str, str | None]:
     """What the configuration names as the endpoint of `service`: (where it stands, URL), or (`aws`, None).
 
-    With `own_only` the settings for all services together do not count.
+    With `service_specific_only` the settings for all services together do not count.
     """
     if session.get_config_variable("ignore_configured_endpoint_urls"):
         return "aws", None

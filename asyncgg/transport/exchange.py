@@ -26,7 +26,7 @@ class Phase(Enum):
 class RequestTrace:
     """What is observed of one request while it is under way."""
 
-    __slots__ = ("answer", "clock_offset", "phase")
+    __slots__ = ("clock_offset", "phase", "response")
 
     def __init__(self) -> None:
         self.phase = Phase.PREPARED

@@ -1,6 +1,6 @@
-"""Rule: the naming of an exchange that brought no answer lives here: from the HTTP library's exception to `Unanswered`.
+"""Rule: the naming of an exchange that brought no answer lives here: from the HTTP library's exception to `NoResponse`.
 
-Pure. Whether the request may have been sent is not guessed from the exception but observed (see `Exchange`).
+Pure. Whether the request may have been sent is not guessed from the exception but observed (see `RequestTrace`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def sanitize(text: object) -> str:
 
 
 def from_exception(error: Exception, *, sent: bool) -> NoResponse:
-    """The exchange that ended with `error`, aiohttp's or botocore's; `sent` as `Unanswered` means it."""
+    """The exchange that ended with `error`, aiohttp's or botocore's; `sent` as `NoResponse` means it."""
     # botocore wraps what the HTTP library raised.
     cause = getattr(error, "kwargs", {}).get("error") or error
     sent = sent and not isinstance(cause, _BEFORE_SENDING)

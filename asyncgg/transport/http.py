@@ -47,7 +47,7 @@ def _trace_config() -> aiohttp.TraceConfig:
 
 
 class TracingSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore publishes no types
-    """aiobotocore's HTTP session whose requests report to `EXCHANGE`."""
+    """aiobotocore's HTTP session whose requests report to `current_trace`."""
 
     async def _get_session(self, proxy_url: str | None) -> Any:
         session = await super()._get_session(proxy_url)

@@ -31,12 +31,12 @@ class MalformedResponseError(ValueError):
 
 
 def parse_core_page(response: HttpResponse, now: float) -> Page[CoreDevice] | ErrorResponse | NoResponse:
-    """The page of ListCoreDevices in `answer`; `now` is the Unix time in seconds, as for `read_answer`."""
+    """The page of ListCoreDevices in `answer`; `now` is the Unix time in seconds, as for `parse_batch_response`."""
     return _parse(response, now, "coreDevices", _core)
 
 
 def parse_device_page(response: HttpResponse, now: float) -> Page[ClientDevice] | ErrorResponse | NoResponse:
-    """The page of ListClientDevicesAssociatedWithCoreDevice in `answer`; `now` as for `read_cores`."""
+    """The page of ListClientDevicesAssociatedWithCoreDevice in `answer`; `now` as for `parse_core_page`."""
     return _parse(response, now, "associatedClientDevices", _device)
 
 

@@ -94,7 +94,7 @@ class HttpEndpoint:
 
 
 class _TracedRequest(aiohttp.ClientRequest):
-    """aiohttp's request that reports to `EXCHANGE`; its trace hooks do the same for 12 microseconds more a request."""
+    """aiohttp's request that reports to `current_trace`; its trace hooks do the same for 12 microseconds more a request."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -58,7 +58,7 @@ class BaseTransport(ABC):
     async def list_cores(
         self, token: str, filters: CoreFilter, limit: int = MAX_PAGE_SIZE
     ) -> Page[CoreDevice] | ErrorResponse | NoResponse:
-        """See `Reads.cores`."""
+        """See `ListingTransport.cores`."""
         filter_parameters = {
             "thingGroupArn": filters.thing_group_arn,
             "status": filters.status,
@@ -69,7 +69,7 @@ class BaseTransport(ABC):
         return await self._request(trace, "", (), pending, lambda answer: parse_core_page(answer, self._clock()))
 
     async def list_client_devices(self, core: str, token: str) -> Page[ClientDevice] | ErrorResponse | NoResponse:
-        """See `Reads.devices`."""
+        """See `ListingTransport.devices`."""
         trace = RequestTrace()
         pending = self._get(trace, core, _parameters(token, {}))
         return await self._request(trace, core, (), pending, lambda answer: parse_device_page(answer, self._clock()))
@@ -99,7 +99,7 @@ class BaseTransport(ABC):
         pending: Coroutine[Any, Any, T | None],
         parse: Callable[[HttpResponse], T | ErrorResponse | NoResponse],
     ) -> T | ErrorResponse | NoResponse:
-        """What becomes of the request that `asking` sends; `core` and `things` are those it speaks of."""
+        """What becomes of the request that `account_check` sends; `core` and `things` are those it speaks of."""
         generation = self._source.generation
         reply = await self._await_response(trace, pending, parse)
         if isinstance(reply, ErrorResponse) and classify(reply, core, tuple(things)) in _AUTH_ERRORS:

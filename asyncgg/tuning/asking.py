@@ -60,7 +60,7 @@ class ProbeReply:
 class ProbeSender:
     """The questions of one measurement: at most `concurrency` under way, none after the loop's time `end`.
 
-    Raises, from `at_pace`, `ServiceError` when nobody answers, `CredentialsError` when reading is not allowed.
+    Raises, from `send_at_rate`, `ServiceError` when nobody answers, `CredentialsError` when reading is not allowed.
     """
 
     send: Callable[[], Awaitable[ProbeReply]]

@@ -1,4 +1,4 @@
-"""Rule: a service as a person describes it, by options or in a file, becomes a `Script` here; each fault is named.
+"""Rule: a service as a person describes it, by options or in a file, becomes a `Scenario` here; each fault is named.
 
 Times are durations as everywhere (`80ms`, `1.5s`), rates requests a second, shares percent.
 """

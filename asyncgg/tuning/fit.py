@@ -49,7 +49,7 @@ class BucketFit:
 def fit_bucket(observations: Iterable[Observation], *, uncertainty: float = 0.0) -> BucketFit | None:
     """The bucket behind these requests, in any order; None unless two throttles have something accepted between them.
 
-    It is taken to have been full before the first request. `unsure`: seconds by which the times may be wrong.
+    It is taken to have been full before the first request. `uncertainty`: seconds by which the times may be wrong.
     """
     events = sorted(observations)
     estimate = _estimate_rate(events, uncertainty)

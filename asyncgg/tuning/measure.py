@@ -56,7 +56,7 @@ class ProbeResult:
     """What a measurement found."""
 
     rate: float | None
-    """Requests a second that can be used; None: nothing was throttled, and the highest pace tried is in `reached`."""
+    """Requests a second that can be used; None: nothing was throttled, and the highest pace tried is in `max_rate_tried`."""
     rate_error: float
     """By so much it may be wrong."""
     burst: float | None
@@ -141,7 +141,7 @@ class QuotaProbe:
     # --- the experiment ---
 
     async def run(self) -> ProbeResult:
-        """Measure. Raises what `Asking` raises."""
+        """Measure. Raises what `ProbeSender` raises."""
         complete = False
         try:
             if await self._ramp_up():

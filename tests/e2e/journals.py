@@ -61,7 +61,7 @@ def assert_consistent(
     """Every thing has one outcome, and it is the truth: done is gone at the service, failed was never there.
 
     `fleet` is what was associated at first, `ghosts` the rows of the manifest that point at nothing. Of a ghost in
-    `unclear`, whose first answer got lost, nobody can tell any more that it was never there: it may count as done.
+    `ambiguous`, whose first answer got lost, nobody can tell any more that it was never there: it may count as done.
     """
     recorded = thing_states(journal)
     done = {pair for pair, state in recorded.items() if state == DONE}

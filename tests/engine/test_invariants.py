@@ -95,7 +95,7 @@ FAULTY_CONFIG = SimulatorConfig(
 
 
 def moments() -> list[tuple[float, int]]:
-    """Moments of a run of `CUT`: milliseconds from its begin, and loop rounds after that."""
+    """Moments of a run of `FAULTY_CONFIG`: milliseconds from its begin, and loop rounds after that."""
     return [
         (millis / 1000, rounds) for millis in (0, 1, 10, 20, 21, 40, 60, 80, 300, 600, 1000) for rounds in range(12)
     ]
@@ -122,7 +122,7 @@ async def run_and_interrupt(
 
 
 def run_scenario(scenario: Callable[[EngineHarness], object]) -> None:
-    """Run a scenario on a fresh bench of `CUT`."""
+    """Run a scenario on a fresh bench of `FAULTY_CONFIG`."""
 
     async def main() -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -212,7 +212,7 @@ async def test_asking_in_the_moment_of_a_cancellation_loses_no_wakeup() -> None:
 
 
 async def test_a_token_given_back_goes_to_the_one_who_waits() -> None:
-    """`give_back` wakes the first in line, and never fills the bucket above its burst."""
+    """`refund` wakes the first in line, and never fills the bucket above its burst."""
     bucket = TokenBucket(10, 1)
     await bucket.acquire()
     task = asyncio.create_task(grant_times(bucket, 1))

@@ -127,7 +127,7 @@ def test_time_stands_still_while_an_executor_works() -> None:
 
 
 def test_time_stands_still_on_request() -> None:
-    """`standing_still` lets a thread that the loop does not know of answer before any timer fires."""
+    """`frozen` lets a thread that the loop does not know of answer before any timer fires."""
 
     async def main() -> float:
         loop = asyncio.get_running_loop()

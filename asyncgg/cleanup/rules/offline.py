@@ -145,7 +145,7 @@ class NotIn(Condition):
     """The thing is not in a list of what must stay."""
 
     file: str
-    """A path or `s3://bucket/key`: the list's key in `Known.lists`."""
+    """A path or `s3://bucket/key`: the list's key in `Facts.lists`."""
     allow_empty: bool = False
 
     key = "not-in"

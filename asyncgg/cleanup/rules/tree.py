@@ -117,7 +117,7 @@ def _deciding_rules(evaluation: Evaluation) -> Iterator[tuple[str, Evaluation]]:
 
 
 def _format_fact(evaluation: Evaluation, candidate: Candidate, facts: Facts, now: float) -> str:
-    condition = cast(Condition, evaluation.node)  # `deciding` gives nothing else
+    condition = cast(Condition, evaluation.node)  # `deciding_conditions` gives nothing else
     if evaluation.result is Ternary.YES:
         return condition.label
     if evaluation.result is Ternary.NO:
