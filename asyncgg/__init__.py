@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from asyncgg.events import Event, Listener, Progress
     from asyncgg.journal import JournalReader
     from asyncgg.manifest import ManifestReader, open_manifest
-    from asyncgg.model import Association, Outcome, RunState, Summary, ThingState
+    from asyncgg.models import Association, Outcome, RunState, Summary, ThingState
     from asyncgg.runs import (
         Plan,
         Run,
@@ -55,13 +55,13 @@ __all__ = [
     "JournalReader",
     "JournalWriteError",
     "Listener",
-    "ManifestReader",
     "ManifestError",
+    "ManifestReader",
     "Outcome",
     "Plan",
     "Progress",
-    "RunResult",
     "Run",
+    "RunResult",
     "RunState",
     "ServiceError",
     "Settings",
@@ -106,7 +106,7 @@ _EXPORTS = {
         "ManifestReader",
         "open_manifest",
     ),
-    "asyncgg.model": (
+    "asyncgg.models": (
         "Association",
         "Outcome",
         "RunState",

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from asyncgg.backoff import RetryPolicy
 from asyncgg.classify import CodeTable, EntryAction, ReplyVerdict, code_and_message
-from asyncgg.model import Accepted, EntryError, ErrorResponse, Outcome, Reply, ThingState
+from asyncgg.models import Accepted, EntryError, ErrorResponse, Outcome, Reply, ThingState
+from asyncgg.retry_policy import RetryPolicy
 
-__all__ = ["Batch", "ThingResult", "BatchResult", "resolve_batch"]
+__all__ = ["Batch", "BatchResult", "ThingResult", "resolve_batch"]
 
 _REQUEUE = ThingState.PENDING
 _DONE = ThingState.DISASSOCIATED

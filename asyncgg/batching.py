@@ -15,9 +15,9 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from asyncgg.model import MAX_BATCH
+from asyncgg.models import MAX_BATCH
 
-__all__ = ["Claim", "CoreQueue", "BatchScheduler", "take_first", "requests_needed"]
+__all__ = ["BatchScheduler", "Claim", "CoreQueue", "requests_needed", "take_first"]
 
 
 def requests_needed(things: int, max_batch: int = MAX_BATCH) -> int:

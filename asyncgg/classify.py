@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from enum import Enum
 
 from asyncgg.errors import SettingsError
-from asyncgg.model import Accepted, ErrorResponse, NoResponse, Operation, Reply
+from asyncgg.models import Accepted, ErrorResponse, NoResponse, Operation, Reply
 
 __all__ = ["CodeTable", "EntryAction", "ReplyVerdict", "classify", "code_and_message"]
 

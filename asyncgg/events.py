@@ -9,21 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from asyncgg.model import Outcome, RunState
+from asyncgg.models import Outcome, RunState
 
 __all__ = [
-    "CoreSkipped",
     "CoreScanFailed",
+    "CoreSkipped",
     "Event",
-    "SendingPaused",
-    "Listener",
     "InvalidNames",
+    "Listener",
     "PageFailed",
     "Progress",
     "RateChanged",
     "RequestFailed",
     "RunEnded",
     "RunStarted",
+    "SendingPaused",
     "Stopping",
     "ThingsFinished",
     "Throttled",

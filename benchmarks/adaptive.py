@@ -24,7 +24,7 @@ from typing import Any, Final
 from benchmarks.adaptive_picture import Curve, RatePanel, rate_charts
 from benchmarks.clients import BenchmarkClient, asyncgg, baseline
 from benchmarks.processes import run_measured
-from benchmarks.simulated import query_simulator, simulator
+from benchmarks.simulator_process import query_simulator, simulator
 from benchmarks.tables import RESULTS
 
 __all__ = ["run"]

@@ -35,7 +35,7 @@ from asyncgg.journal import JournalReader
 from asyncgg.simulator import FleetSpec, Simulator, SimulatorConfig
 from asyncgg.simulator.fleet import Core
 from benchmarks.processes import run_measured
-from benchmarks.simulated import ENVIRONMENT, query_simulator
+from benchmarks.simulator_process import ENVIRONMENT, query_simulator
 
 RESULTS: Final = Path(__file__).parent / "results" / "cleanup.json"
 REGION: Final = "us-east-1"

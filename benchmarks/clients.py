@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import aws_cli
+from benchmarks.baselines import aws_cli
 
-__all__ = ["BenchmarkClient", "asyncgg", "awscli", "asyncgg_library", "baseline", "interleave"]
+__all__ = ["BenchmarkClient", "asyncgg", "asyncgg_library", "awscli", "baseline", "interleave"]
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ def asyncgg(name: str, *options: str) -> BenchmarkClient:
 
 def asyncgg_library(name: str, layer: str) -> BenchmarkClient:
     """asyncgg as a library up to a layer."""
-    return BenchmarkClient(name, lambda url, manifest: ["-m", "benchmarks.own", layer, url, str(manifest)])
+    return BenchmarkClient(name, lambda url, manifest: ["-m", "benchmarks.engine_layers", layer, url, str(manifest)])
 
 
 def baseline(name: str, kind: str, *options: str, max_batches: int | None = None) -> BenchmarkClient:
-    """One of `benchmarks.peers`."""
+    """One of `benchmarks.baselines`."""
     return BenchmarkClient(
         name,
-        lambda url, manifest: ["-m", "benchmarks.peers", kind, url, str(manifest), *options],
+        lambda url, manifest: ["-m", "benchmarks.baselines", kind, url, str(manifest), *options],
         max_batches=max_batches,
     )
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg import JournalReader, ThingState
-from benchmarks.simulated import ENVIRONMENT, query_simulator
+from benchmarks.simulator_process import ENVIRONMENT, query_simulator
 
 RESULTS: Final = Path(__file__).parent / "results" / "faults.json"
 

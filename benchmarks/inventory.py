@@ -28,7 +28,7 @@ from typing import Any, Final
 from asyncgg.inventory import Snapshot, minimum_requests
 from asyncgg.simulator import FleetSpec, Simulator, SimulatorConfig
 from benchmarks.processes import run_measured
-from benchmarks.simulated import query_simulator
+from benchmarks.simulator_process import query_simulator
 
 RESULTS: Final = Path(__file__).parent / "results" / "inventory.json"
 RATE: Final = 200.0

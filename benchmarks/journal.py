@@ -28,7 +28,7 @@ from asyncgg.aggregator import Batch, BatchResult
 from asyncgg.batching import BatchScheduler, Claim
 from asyncgg.classify import ReplyVerdict
 from asyncgg.journal import Importer, JournalStore, JournalWriter, RecordedReply
-from asyncgg.model import ThingState
+from asyncgg.models import ThingState
 
 RESULTS = Path(__file__).parent / "results" / "journal.json"
 THINGS_PER_CORE = 500

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.simulated import ENVIRONMENT, ObservedRun, query_simulator, simulator
+from benchmarks.simulator_process import ENVIRONMENT, ObservedRun, query_simulator, simulator
 
 RESULTS: Final = Path(__file__).parent / "results" / "memory.json"
 LIMIT_MB: Final = 300.0

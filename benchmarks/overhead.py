@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.clients import asyncgg_library, interleave
-from benchmarks.own import LAYERS
+from benchmarks.engine_layers import LAYERS
 from benchmarks.tables import Column, Row, Table, median_rows
 from benchmarks.throughput import BATCHES, QUICK, measure
 

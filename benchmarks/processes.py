@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from benchmarks.simulated import ENVIRONMENT
+from benchmarks.simulator_process import ENVIRONMENT
 
-__all__ = ["SendMeter", "ProcessUsage", "run_measured"]
+__all__ = ["ProcessUsage", "SendMeter", "run_measured"]
 
 _LAUNCHER: Final = """
 import json, os, sys, threading, time

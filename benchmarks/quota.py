@@ -12,10 +12,10 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from benchmarks.baselines import CLI_CONCURRENCY, CONCURRENCY
 from benchmarks.clients import BenchmarkClient, asyncgg, awscli, baseline, interleave
-from benchmarks.peers import CLI_CONCURRENCY, CONCURRENCY
 from benchmarks.processes import run_measured
-from benchmarks.simulated import ObservedRun, query_simulator, simulator
+from benchmarks.simulator_process import ObservedRun, query_simulator, simulator
 from benchmarks.tables import Column, Row, Table, median_rows
 
 __all__ = ["run"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from benchmarks.picture import BarPanel, bar_chart
+from benchmarks.charts import BarPanel, bar_chart
 
 __all__ = ["Column", "Row", "Table", "median_rows"]
 

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from benchmarks.baselines import CLI_CONCURRENCY, CONCURRENCY
 from benchmarks.clients import BenchmarkClient, asyncgg, asyncgg_library, awscli, baseline, interleave
 from benchmarks.loopback import loopback_server, server_cpu_seconds
 from benchmarks.memory import write_manifest
-from benchmarks.peers import CLI_CONCURRENCY, CONCURRENCY
 from benchmarks.processes import run_measured
 from benchmarks.tables import Column, Row, Table, median_rows
 

@@ -24,10 +24,10 @@ from typing import Any
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 
-from asyncgg.model import Accepted
+from asyncgg.models import Accepted
 from asyncgg.transport import ConnectionConfig, open_transport
 from benchmarks.loopback import loopback_server, server_cpu_seconds
-from benchmarks.simulated import ENVIRONMENT
+from benchmarks.simulator_process import ENVIRONMENT
 
 RESULTS = Path(__file__).parent / "results" / "transports.json"
 WORKERS = 16

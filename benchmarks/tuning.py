@@ -22,8 +22,8 @@ from typing import Any, Final
 
 from asyncgg.testing import JitteredLatency, Scenario
 from asyncgg.tuning.journal import TrialJournals
+from asyncgg.tuning.models import Configuration, Workload
 from asyncgg.tuning.trial import TrialSetup, run_trial
-from asyncgg.tuning.values import Configuration, Workload
 from benchmarks.processes import run_measured
 
 RESULTS: Final = Path(__file__).parent / "results" / "tuning.json"
@@ -115,7 +115,7 @@ def main() -> None:
         probes.append(measure_live(quota, burst))
         row = probes[-1]
         print(
-            f"live    {quota:g}/s, burst {burst:g}: {row.rate_found:.4g}/s, burst {row.burst_found:.4g},"
+            f"live    {quota:g}/s, burst {burst:g}: {row.measured_rate:.4g}/s, burst {row.measured_burst:.4g},"
             f" {row.throttled} of {row.sent:,} throttled, {row.seconds:.0f} s",
             flush=True,
         )
@@ -131,7 +131,7 @@ def main() -> None:
         print(f"written to benchmarks/results/{RESULTS.name}")
         if trial.seconds > MAX_TRIAL_SECONDS:
             sys.exit(f"more than {MAX_TRIAL_SECONDS:g} s")
-    if not all(row.kept for row in probes):
+    if not all(row.within_tolerance for row in probes):
         sys.exit("a quota was not measured as exactly as promised")
 
 

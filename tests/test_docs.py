@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from asyncgg.cli.app import COMMANDS, build_cli
-from asyncgg.model import RunState, Summary
+from asyncgg.models import RunState, Summary
 from asyncgg.report.summary import summary_to_dict
 
 ROOT = Path(__file__).parent.parent

@@ -4,35 +4,35 @@
 """
 
 from asyncgg.cleanup.explain import Explanation, explain
-from asyncgg.cleanup.keep import read_keep_lists
-from asyncgg.cleanup.policy import IotLimits, NotifyConfig, Policy, RampConfig, SafetyLimits, Sources, StateConfig
-from asyncgg.cleanup.policy_faults import Diagnostic
-from asyncgg.cleanup.policy_file import PolicyCheck, check_policy, load_policy
-from asyncgg.cleanup.questions import RegistryCache, RegistryStatistics, ThingRegistry
+from asyncgg.cleanup.keep_lists import read_keep_lists
+from asyncgg.cleanup.policy.diagnostics import Diagnostic
+from asyncgg.cleanup.policy.loader import PolicyCheck, check_policy, load_policy
+from asyncgg.cleanup.policy.model import IotLimits, NotifyConfig, Policy, RampConfig, SafetyLimits, Sources, StateConfig
+from asyncgg.cleanup.registry_cache import RegistryCache, RegistryStatistics, ThingRegistry
 from asyncgg.cleanup.rules import Candidate
 from asyncgg.cleanup.select import Decision, Disposition, decide_candidate, decide_chunks
 
 __all__ = [
     "Candidate",
-    "PolicyCheck",
     "Decision",
-    "Explanation",
     "Diagnostic",
-    "SafetyLimits",
+    "Disposition",
+    "Explanation",
     "IotLimits",
     "NotifyConfig",
     "Policy",
-    "RegistryStatistics",
-    "RegistryCache",
+    "PolicyCheck",
     "RampConfig",
-    "ThingRegistry",
+    "RegistryCache",
+    "RegistryStatistics",
+    "SafetyLimits",
     "Sources",
     "StateConfig",
-    "Disposition",
+    "ThingRegistry",
     "check_policy",
     "decide_candidate",
-    "explain",
-    "read_keep_lists",
-    "load_policy",
     "decide_chunks",
+    "explain",
+    "load_policy",
+    "read_keep_lists",
 ]

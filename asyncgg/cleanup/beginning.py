@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from asyncgg.cleanup.keep import read_keep_lists
-from asyncgg.cleanup.policy import Policy
+from asyncgg.cleanup.keep_lists import read_keep_lists
+from asyncgg.cleanup.policy.model import Policy
 from asyncgg.errors import SettingsError
 from asyncgg.manifest import ProtectList, load_protect_list
 from asyncgg.runs.buckets import s3_opener
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
 
-__all__ = ["policy_digest", "effective_settings", "load_keep_lists", "merge_limits"]
+__all__ = ["effective_settings", "load_keep_lists", "merge_limits", "policy_digest"]
 
 NumberT = TypeVar("NumberT", int, float)
 

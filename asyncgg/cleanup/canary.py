@@ -8,16 +8,16 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from asyncgg.cleanup.means import PolicyContext
-from asyncgg.cleanup.nights import RunDirectory
+from asyncgg.cleanup.context import PolicyContext
 from asyncgg.cleanup.reins import StoppedError
+from asyncgg.cleanup.state import RunDirectory
 from asyncgg.engine import StopReason
 from asyncgg.errors import GuardError
 from asyncgg.inventory import ScanResult, Snapshot
 from asyncgg.journal import JournalReader, JournalWriter
-from asyncgg.model import RunState, ThingState
+from asyncgg.models import RunState, ThingState
 
-__all__ = ["is_canary_verified", "mark_canary_failed", "mark_canary_passed", "count_still_associated"]
+__all__ = ["count_still_associated", "is_canary_verified", "mark_canary_failed", "mark_canary_passed"]
 
 _DELAYS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds between two listings."""

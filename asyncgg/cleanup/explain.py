@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from asyncgg.cleanup.policy import Policy
+from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.rules import AllOf, AnyOf, Candidate, Condition, Evaluation, Facts, Not, Rule, evaluate
 from asyncgg.cleanup.select import Decision, decide_candidate
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from asyncgg.cleanup.iot import IotRegistry
-from asyncgg.cleanup.policy import IotLimits
+from asyncgg.cleanup.policy.model import IotLimits
+from asyncgg.cleanup.registry import IotRegistry
 from asyncgg.errors import UsageError
-from asyncgg.transport.connection import ConnectionConfig, configured_endpoint, resolve_endpoint
+from asyncgg.transport.config import ConnectionConfig, configured_endpoint, resolve_endpoint
 from asyncgg.transport.credentials import CredentialSource
 from asyncgg.transport.http import TracingSession
 from asyncgg.transport.session import client_config, new_session

@@ -7,10 +7,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from asyncgg.engine import StopReason
-from asyncgg.model import RunState
+from asyncgg.models import RunState
 from asyncgg.settings import Settings
 
-__all__ = ["StopController", "StoppedError", "Stoppable"]
+__all__ = ["StopController", "Stoppable", "StoppedError"]
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from asyncgg.cleanup.policy import Policy
-from asyncgg.cleanup.questions import RegistryCache
+from asyncgg.cleanup.policy.model import Policy
+from asyncgg.cleanup.registry_cache import RegistryCache
 from asyncgg.cleanup.rules import (
     Candidate,
     Evaluation,
@@ -22,7 +22,7 @@ from asyncgg.cleanup.rules import (
     evaluate,
     format_reason,
 )
-from asyncgg.cleanup.rules.asked import SetCondition, ThingCondition
+from asyncgg.cleanup.rules.registry_conditions import SetCondition, ThingCondition
 
 __all__ = ["Decision", "Disposition", "decide_candidate", "decide_chunks"]
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
-from asyncgg.cleanup.policy import SafetyLimits
+from asyncgg.cleanup.policy.model import SafetyLimits
 from asyncgg.cleanup.select import Decision, Disposition
 
 __all__ = ["DecisionCounts"]

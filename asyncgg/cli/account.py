@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from asyncgg.cli.running import run_async
+from asyncgg.cli.supervisor import run_async
 from asyncgg.errors import GuardError
 from asyncgg.runs import Plan, verify_account
 from asyncgg.runs.execute import connection_from_settings

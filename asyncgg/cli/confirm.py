@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import IO, Final
 
-from asyncgg.cli.output import Console
+from asyncgg.cli.console import Console
 from asyncgg.errors import UsageError
 
 __all__ = ["confirm_count", "require_terminal"]

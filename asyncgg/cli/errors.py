@@ -17,10 +17,10 @@ from asyncgg.errors import AsyncggError
 __all__ = [
     "EXIT_INTERRUPTED",
     "InterruptedRunError",
-    "print_error",
-    "run_with_exit_code",
     "flush_standard_output",
     "preserve_interrupt",
+    "print_error",
+    "run_with_exit_code",
 ]
 
 EXIT_INTERRUPTED: Final = 130

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from asyncgg.cleanup import Candidate, Explanation, Policy, RegistryCache, decide_chunks, explain
 from asyncgg.cleanup.beginning import load_keep_lists, merge_limits
-from asyncgg.cleanup.nights import latest_snapshot
-from asyncgg.cli.night import load_checked_policy
-from asyncgg.cli.output import Console
-from asyncgg.cli.running import run_async
+from asyncgg.cleanup.state import latest_snapshot
+from asyncgg.cli.cleanup_run import load_checked_policy
+from asyncgg.cli.console import Console
 from asyncgg.cli.signals import raise_on_signal
+from asyncgg.cli.supervisor import run_async
 from asyncgg.errors import UsageError
+from asyncgg.formatting import format_timestamp
 from asyncgg.inventory import Snapshot
-from asyncgg.manifest.writing import format_timestamp
 from asyncgg.runs.execute import connection_from_settings
 from asyncgg.settings import Settings
 from asyncgg.transport import resolve_endpoint

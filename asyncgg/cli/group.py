@@ -44,7 +44,7 @@ class LazyGroup(TyperGroup):
         """The command itself, from the file of its name."""
         if cmd_name not in self.commands:
             return None
-        module = import_module(f"asyncgg.cli.{cmd_name}")
+        module = import_module(f"asyncgg.cli.commands.{cmd_name}")
         app = typer.Typer(rich_markup_mode=None, add_completion=False)
         app.command(
             cmd_name,

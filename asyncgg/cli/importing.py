@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from asyncgg.cli.output import Console
+from asyncgg.cli.console import Console
 from asyncgg.errors import UsageError
 from asyncgg.manifest import RejectsWriter, load_protect_list, open_manifest
 from asyncgg.runs import JournalBuilder, Plan

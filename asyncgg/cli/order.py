@@ -1,5 +1,5 @@
 """Rule: what `disassociate` is asked to do lives here, with a manifest or without; how it is done, in
-`asyncgg.cli.errand`.
+`asyncgg.cli.workflow`.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from asyncgg.cli.errand import RunRequest, plan_confirm_run
-from asyncgg.cli.finding import LookupArguments, LookupSource
+from asyncgg.cli.console import Console
 from asyncgg.cli.importing import build_from_manifest
-from asyncgg.cli.output import Console
-from asyncgg.cli.running import NotStartedError
+from asyncgg.cli.sources import LookupArguments, LookupSource
+from asyncgg.cli.supervisor import NotStartedError
+from asyncgg.cli.workflow import RunRequest, plan_confirm_run
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError
-from asyncgg.model import Summary
+from asyncgg.models import Summary
 from asyncgg.runs import JournalBuilder, Plan, default_journal
 from asyncgg.runs.execute import connection_from_settings
 from asyncgg.settings import Settings

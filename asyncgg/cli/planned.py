@@ -9,18 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from asyncgg.cli.account import attach_account
-from asyncgg.cli.finding import LookupArguments, prepare_lookup
+from asyncgg.cli.console import Console
 from asyncgg.cli.importing import build_from_manifest
-from asyncgg.cli.output import Console
-from asyncgg.cli.planning import format_plan, plan_to_dict
+from asyncgg.cli.plan_view import format_plan, plan_to_dict
 from asyncgg.cli.signals import raise_on_signal
+from asyncgg.cli.sources import LookupArguments, prepare_lookup
 from asyncgg.errors import UsageError
 from asyncgg.runs import JournalBuilder, Plan
 from asyncgg.runs.execute import connection_from_settings
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint, resolve_endpoint
 
-__all__ = ["plan_manifest", "plan_lookup"]
+__all__ = ["plan_lookup", "plan_manifest"]
 
 
 def plan_manifest(

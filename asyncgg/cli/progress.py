@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from asyncgg.cli.notices import EventFormatter, Notice
-from asyncgg.cli.output import Console
+from asyncgg.cli.console import Console
+from asyncgg.cli.log_events import EventFormatter, Notice
 from asyncgg.events import Event, Progress, RunEnded
-from asyncgg.model import Operation
-from asyncgg.report.summary import format_duration
+from asyncgg.formatting import format_duration
+from asyncgg.models import Operation
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -159,10 +159,10 @@ class _LiveBackend:
     refresh_interval = _FRAME_INTERVAL
 
     def __init__(self, console: Console, view: ProgressView) -> None:
-        from rich.console import Console
+        from rich.console import Console as RichConsole
         from rich.live import Live
 
-        self._rich_console = Console(file=console.stderr, highlight=False, markup=False, emoji=False)  # type: ignore[arg-type]  # Rich needs no more of a stream
+        self._rich_console = RichConsole(file=console.stderr, highlight=False, markup=False, emoji=False)  # type: ignore[arg-type]  # Rich needs no more of a stream
         self._live = Live(console=self._rich_console, auto_refresh=False, transient=False, redirect_stdout=False)
         self._live.start()
         self._view = view

@@ -10,20 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from asyncgg.cli import confirm
+from asyncgg.cli.console import Console
+from asyncgg.cli.notify import NotifyOnExit
 from asyncgg.cli.options import extract_settings
-from asyncgg.cli.output import Console
-from asyncgg.cli.running import run_async, run_journal, write_summary
 from asyncgg.cli.signals import raise_on_signal
-from asyncgg.cli.telling import NotifyOnExit
+from asyncgg.cli.supervisor import run_async, run_journal, write_summary
 from asyncgg.errors import JournalError
+from asyncgg.formatting import format_duration
 from asyncgg.journal import JournalReader, JournalWriter
-from asyncgg.model import RunState, Summary
+from asyncgg.models import RunState, Summary
 from asyncgg.report import EXIT_CODES, format_summary, summary_to_dict
-from asyncgg.report.summary import format_duration, next_commands
+from asyncgg.report.summary import next_commands
 from asyncgg.runs import RunMode, quota_rate, seconds_at_quota, verify_account
 from asyncgg.runs.execute import connection_from_settings
 from asyncgg.runs.plan import quota_burst
-from asyncgg.runs.stored import resolve_saved_endpoint, restore_settings
+from asyncgg.runs.saved_settings import resolve_saved_endpoint, restore_settings
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, Endpoint
 

@@ -6,8 +6,8 @@ import time
 from types import TracebackType
 from typing import Final, Self
 
-from asyncgg.cli.output import Console
-from asyncgg.report.summary import format_duration
+from asyncgg.cli.console import Console
+from asyncgg.formatting import format_duration
 
 __all__ = ["Ticker"]
 

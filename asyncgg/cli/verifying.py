@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from asyncgg.cli.notices import Notice
+from asyncgg.cli.console import Console
+from asyncgg.cli.log_events import Notice
 from asyncgg.cli.options import extract_settings
-from asyncgg.cli.output import Console
 from asyncgg.cli.progress import ProgressDisplay
-from asyncgg.cli.running import NotStartedError, run_async
+from asyncgg.cli.scan import SCAN_VIEW
 from asyncgg.cli.signals import raise_on_signal, stop_on_signal
-from asyncgg.cli.sweeping import SCAN_VIEW
+from asyncgg.cli.supervisor import NotStartedError, run_async
 from asyncgg.engine import StopReason
-from asyncgg.model import RunState
+from asyncgg.models import RunState
 from asyncgg.runs import verify_account
 from asyncgg.runs.execute import connection_from_settings
-from asyncgg.runs.verification import Verification, format_verification, verification_to_dict
 from asyncgg.runs.verifier import Verifier
+from asyncgg.runs.verify_report import Verification, format_verification, verification_to_dict
 from asyncgg.runs.verify_run import VerifyContext, load_context, verify_with_context
 
 __all__ = ["verify"]

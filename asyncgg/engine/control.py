@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from asyncgg.engine.guards import StopReason
 from asyncgg.events import Event, Listener, Stopping
-from asyncgg.model import RunState
+from asyncgg.models import RunState
 
 __all__ = ["RunControl"]
 

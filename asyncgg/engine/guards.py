@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from asyncgg.classify import ReplyVerdict
-from asyncgg.model import Operation, RunState
+from asyncgg.models import Operation, RunState
 
 __all__ = ["AbortRules", "StopReason"]
 

@@ -9,13 +9,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from asyncgg.backoff import RetryPolicy
 from asyncgg.classify import ReplyVerdict
 from asyncgg.engine.guards import StopReason
 from asyncgg.errors import CredentialsError
 from asyncgg.events import Event, RateChanged, SendingPaused, Throttled
-from asyncgg.model import RunState
+from asyncgg.models import RunState
 from asyncgg.ratelimit import RatePolicy, TokenBucket
+from asyncgg.retry_policy import RetryPolicy
 from asyncgg.transport.base import Refreshable, Transport
 
 __all__ = ["Lane"]

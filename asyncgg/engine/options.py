@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from asyncgg.backoff import RetryPolicy
 from asyncgg.classify import CodeTable
-from asyncgg.model import RunState
+from asyncgg.models import RunState
 from asyncgg.ratelimit import RampPlan
+from asyncgg.retry_policy import RetryPolicy
 
 __all__ = ["EngineOptions", "RunResult"]
 

@@ -9,9 +9,9 @@ from asyncgg.aggregator import BatchResult
 from asyncgg.classify import code_and_message
 from asyncgg.errors import redact_secrets
 from asyncgg.journal import RecordedReply
-from asyncgg.model import Accepted, ErrorResponse, NoResponse, Reply
+from asyncgg.models import Accepted, ErrorResponse, NoResponse, Reply
 
-__all__ = ["to_record", "sanitize_reply", "describe_failure"]
+__all__ = ["describe_failure", "sanitize_reply", "to_record"]
 
 _MAX_TEXT: Final = 1000
 """Characters kept of a code or a message."""

@@ -12,10 +12,7 @@ Rule: the names the rest of asyncgg may use of inventories are listed here; noth
 """
 
 from asyncgg.inventory.estimate import minimum_requests
-from asyncgg.inventory.opening import MAX_SCAN_AGE
-from asyncgg.inventory.snapshot import Snapshot
-from asyncgg.inventory.sweep import FleetScan, ScanOptions, scan_fleet
-from asyncgg.inventory.values import (
+from asyncgg.inventory.models import (
     AssociationRecord,
     CoreState,
     Origin,
@@ -24,19 +21,22 @@ from asyncgg.inventory.values import (
     ScanResult,
     SnapshotCounts,
 )
+from asyncgg.inventory.scanner import FleetScan, ScanOptions, scan_fleet
+from asyncgg.inventory.scope import MAX_SCAN_AGE
+from asyncgg.inventory.snapshot import Snapshot
 
 __all__ = [
     "MAX_SCAN_AGE",
-    "CoreState",
-    "SnapshotCounts",
     "AssociationRecord",
-    "Origin",
-    "Snapshot",
+    "CoreState",
     "FleetScan",
+    "Origin",
     "ScanOptions",
     "ScanProgress",
     "ScanResult",
     "ScannedCore",
+    "Snapshot",
+    "SnapshotCounts",
     "minimum_requests",
     "scan_fleet",
 ]

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from asyncgg.errors import UsageError
+from asyncgg.files import atomic_write_binary, atomic_write_text
+from asyncgg.formatting import format_timestamp
 from asyncgg.inventory.snapshot import Snapshot
-from asyncgg.manifest.writing import atomic_write_binary, atomic_write_text, format_timestamp
 
 __all__ = ["COLUMNS", "export", "export_format", "write_list"]
 

@@ -15,7 +15,7 @@ from typing import Final
 from asyncgg.errors import AsyncggError, JournalError, JournalWriteError, SnapshotError, SnapshotWriteError
 from asyncgg.journal import schema as journal
 
-__all__ = ["APPLICATION_ID", "VERSION", "create", "translate_error", "open_existing"]
+__all__ = ["APPLICATION_ID", "VERSION", "create", "open_existing", "translate_error"]
 
 APPLICATION_ID: Final = 0x61676769
 """SQLite's application_id of a snapshot: the letters `aggi`."""

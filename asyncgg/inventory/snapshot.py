@@ -15,9 +15,9 @@ from typing import Any, Self
 
 from asyncgg.errors import SnapshotError
 from asyncgg.inventory import schema
+from asyncgg.inventory.models import AssociationRecord, CoreState, Origin, ScannedCore, SnapshotCounts
 from asyncgg.inventory.store import snapshot_counts
-from asyncgg.inventory.values import AssociationRecord, CoreState, Origin, ScannedCore, SnapshotCounts
-from asyncgg.model import CoreDevice
+from asyncgg.models import CoreDevice
 from asyncgg.transport.reads import CoreFilter
 
 __all__ = ["Snapshot"]

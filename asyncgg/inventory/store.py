@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from asyncgg.inventory.values import CoreState, SnapshotCounts
-from asyncgg.model import ClientDevice, CoreDevice
+from asyncgg.inventory.models import CoreState, SnapshotCounts
+from asyncgg.models import ClientDevice, CoreDevice
 
 __all__ = ["SnapshotStore", "snapshot_counts"]
 

@@ -19,7 +19,7 @@ from asyncgg.errors import AsyncggError, JournalError
 from asyncgg.journal import schema
 from asyncgg.journal.lock import FileLock
 from asyncgg.journal.reader import JournalReader
-from asyncgg.model import MAX_BATCH
+from asyncgg.models import MAX_BATCH
 
 __all__ = ["ImportSummary", "Importer"]
 

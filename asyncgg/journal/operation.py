@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from asyncgg.errors import JournalError
-from asyncgg.model import Operation
+from asyncgg.models import Operation
 
 __all__ = ["parse_operation"]
 

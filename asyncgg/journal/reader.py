@@ -15,7 +15,7 @@ from asyncgg.journal import schema
 from asyncgg.journal.lock import is_locked
 from asyncgg.journal.operation import parse_operation
 from asyncgg.journal.store import JournalCounts, JournalStore
-from asyncgg.model import MAX_BATCH, RunState, Summary, ThingState
+from asyncgg.models import MAX_BATCH, RunState, Summary, ThingState
 
 __all__ = ["JournalReader", "OutcomeRow", "SentRequest"]
 

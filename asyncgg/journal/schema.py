@@ -22,10 +22,10 @@ __all__ = [
     "VERSION",
     "connect",
     "create",
-    "translate_error",
     "finish_import",
     "open_existing",
     "require_file",
+    "translate_error",
 ]
 
 APPLICATION_ID: Final = 0x61676767
@@ -53,7 +53,7 @@ CREATE TABLE request (
     low INTEGER,                          -- of the things it was the first to carry: the lowest id, and
     high INTEGER,                         -- the highest; NULL when there are none
     plain INTEGER NOT NULL,               -- how many of them have no row in `odd`: `state` is theirs
-    state INTEGER NOT NULL,               -- asyncgg.model.ThingState
+    state INTEGER NOT NULL,               -- asyncgg.models.ThingState
     things INTEGER NOT NULL,              -- all it carried
     again INTEGER NOT NULL,               -- 1: carries a thing that was sent before
     claimed_at REAL NOT NULL,             -- seconds since 1970, UTC

@@ -18,9 +18,9 @@ from typing import Final
 from asyncgg.aggregator import Batch, BatchResult
 from asyncgg.batching import Claim, CoreQueue
 from asyncgg.errors import InternalError
-from asyncgg.model import MAX_BATCH, Outcome, ThingState
+from asyncgg.models import MAX_BATCH, Outcome, ThingState
 
-__all__ = ["RecordedReply", "JournalCounts", "JournalStore"]
+__all__ = ["JournalCounts", "JournalStore", "RecordedReply"]
 
 _PENDING = int(ThingState.PENDING)
 _CLAIMED = int(ThingState.CLAIMED)

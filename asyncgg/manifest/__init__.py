@@ -5,7 +5,7 @@
 
 from asyncgg.manifest.iterables import Row, from_async_iterable, from_iterable
 from asyncgg.manifest.protect import ProtectList, load_protect_list
-from asyncgg.manifest.reading import FORMATS, ManifestReader, open_manifest
+from asyncgg.manifest.reader import FORMATS, ManifestReader, open_manifest
 from asyncgg.manifest.rejects import RejectsWriter
 from asyncgg.manifest.rows import BadRow, Chunk
 from asyncgg.manifest.sources import S3Opener

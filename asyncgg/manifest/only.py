@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from asyncgg.errors import UsageError
-from asyncgg.manifest.names import display_path, first_nonblank_line, parse_names, read_bytes
-from asyncgg.manifest.reading import ManifestReader, open_manifest
+from asyncgg.manifest.name_lists import display_path, first_nonblank_line, parse_names, read_bytes
+from asyncgg.manifest.reader import ManifestReader, open_manifest
 from asyncgg.manifest.rows import find_columns
 from asyncgg.manifest.sources import Source
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from asyncgg.errors import UsageError
-from asyncgg.model import invalid_name_reason
+from asyncgg.models import invalid_name_reason
 
 __all__ = ["ProtectList", "load_protect_list"]
 

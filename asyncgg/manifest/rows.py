@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from asyncgg.errors import ManifestError
-from asyncgg.model import invalid_name_reason
+from asyncgg.models import invalid_name_reason
 
 __all__ = [
     "MAX_EXCERPT",
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 NAME_PATTERN: Final = "[a-zA-Z0-9:_-]{1,128}"
-"""A thing name as a regular expression, for the readers' fast paths; `asyncgg.model.invalid_name_reason` is the rule itself."""
+"""A thing name as a regular expression, for the readers' fast paths; `asyncgg.models.invalid_name_reason` is the rule itself."""
 
 MAX_EXCERPT: Final = 1000
 """Most characters kept of a bad row's text: two names at their longest fit several times."""

@@ -3,8 +3,8 @@
 Rule: the names the rest of asyncgg may use of notifications are listed here; nothing is defined here.
 """
 
+from asyncgg.notify.dispatch import TOTAL_SECONDS, notify
 from asyncgg.notify.message import Message, NotificationEvent, event_for_state, format_text
-from asyncgg.notify.sending import TOTAL_SECONDS, notify
 from asyncgg.notify.targets import NotificationTarget, SnsTopic, Webhook, parse_target, resolve_headers
 
 __all__ = [
@@ -14,9 +14,9 @@ __all__ = [
     "NotificationTarget",
     "SnsTopic",
     "Webhook",
-    "notify",
     "event_for_state",
+    "format_text",
+    "notify",
     "parse_target",
     "resolve_headers",
-    "format_text",
 ]

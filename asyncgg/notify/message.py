@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from asyncgg.model import RunState, Summary
+from asyncgg.models import RunState, Summary
 
 __all__ = ["SCHEMA", "Message", "NotificationEvent", "event_for_state", "format_text"]
 

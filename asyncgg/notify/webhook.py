@@ -11,10 +11,10 @@ from typing import Final
 import aiohttp
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
-from asyncgg.backoff import equal_jitter
 from asyncgg.notify.message import Message
 from asyncgg.notify.targets import Webhook
-from asyncgg.transport.answer import parse_retry_after
+from asyncgg.retry_policy import equal_jitter
+from asyncgg.transport.responses import parse_retry_after
 
 __all__ = ["DeliveryError", "post_webhook"]
 

@@ -6,7 +6,7 @@ import math
 from enum import Enum, auto
 from typing import Final
 
-from asyncgg.ratelimit.estimate import Estimator
+from asyncgg.ratelimit.estimator import Estimator
 from asyncgg.ratelimit.policy import RateStatistics, require_positive
 from asyncgg.ratelimit.quota import DOCUMENTED_QUOTA, default_burst
 
@@ -86,28 +86,28 @@ class AdaptiveRate:
     """
 
     __slots__ = (
-        "_evidence_seconds",
+        "_accepted_since_throttle",
+        "_backed_off_at",
         "_burst",
         "_ceiling",
-        "_backed_off_at",
+        "_counted_until",
         "_documented",
-        "_verifications",
-        "_throttle_events",
+        "_early_throttles",
         "_estimate",
         "_estimator",
-        "_share_overruns",
+        "_evidence_seconds",
         "_floor",
         "_hold",
-        "_accepted_since_throttle",
-        "_probe_after",
         "_phase",
+        "_probe_after",
         "_rate",
-        "_saved_state",
         "_round_trip",
-        "_stable_estimates",
-        "_counted_until",
+        "_saved_state",
         "_share",
-        "_early_throttles",
+        "_share_overruns",
+        "_stable_estimates",
+        "_throttle_events",
+        "_verifications",
     )
 
     def __init__(

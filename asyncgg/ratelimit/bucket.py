@@ -53,16 +53,16 @@ class TokenBucket:
 
     __slots__ = (
         "_burst",
-        "_token_threshold",
         "_granted",
         "_loop",
         "_paused_until",
         "_queue",
         "_rate",
-        "_updated_at",
         "_time",
         "_timer",
+        "_token_threshold",
         "_tokens",
+        "_updated_at",
         "_waited",
         "_waiting",
     )

@@ -23,7 +23,7 @@ _BISECTIONS: Final = 16
 class RefillMeter:
     """What was accepted since the bucket was last seen empty. Times are seconds in which requests were being sent."""
 
-    __slots__ = ("_bins", "_bin_seconds", "accepted", "seconds")
+    __slots__ = ("_bin_seconds", "_bins", "accepted", "seconds")
 
     def __init__(self) -> None:
         self.accepted = 0

@@ -7,10 +7,10 @@ from html import escape
 from itertools import islice
 from typing import Any, Final
 
+from asyncgg.formatting import format_duration, format_timestamp
 from asyncgg.journal import OutcomeRow
-from asyncgg.model import Operation, Summary
-from asyncgg.report.outcomes import format_timestamp
-from asyncgg.report.summary import format_duration, format_summary
+from asyncgg.models import Operation, Summary
+from asyncgg.report.summary import format_summary
 from asyncgg.report.verified import format_verification_record
 
 __all__ = ["MAX_ROWS", "render_html"]

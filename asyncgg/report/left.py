@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from asyncgg.errors import UsageError
-from asyncgg.manifest.writing import atomic_write_text, format_timestamp
+from asyncgg.files import atomic_write_text
+from asyncgg.formatting import format_timestamp
 
 __all__ = ["MISMATCH_COLUMNS", "require_csv_suffix", "write_mismatches"]
 

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from asyncgg.errors import UsageError
+from asyncgg.files import atomic_write_text
+from asyncgg.formatting import format_timestamp
 from asyncgg.journal import OutcomeRow
-from asyncgg.manifest.writing import atomic_write_text, format_timestamp
-from asyncgg.model import Operation, ThingState
+from asyncgg.models import Operation, ThingState
 
-__all__ = ["COLUMNS", "format_from_suffix", "format_timestamp", "write_outcomes"]
+__all__ = ["COLUMNS", "format_from_suffix", "write_outcomes"]
 
 COLUMNS: Final = ("core", "thing", "outcome", "code", "message", "attempts", "at", "request_id", "reason")
 

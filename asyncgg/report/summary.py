@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, Final
 
-from asyncgg.model import RunState, Summary
+from asyncgg.formatting import format_duration
+from asyncgg.models import RunState, Summary
 
-__all__ = ["EXIT_CODES", "SCHEMA", "format_duration", "next_commands", "format_summary", "summary_to_dict"]
+__all__ = ["EXIT_CODES", "SCHEMA", "format_summary", "next_commands", "summary_to_dict"]
 
 SCHEMA: Final = "asyncgg.summary/1"
 
@@ -111,17 +112,6 @@ def next_commands(summary: Summary) -> list[str]:
         if not summary.pending:
             commands.append(f"asyncgg retry {journal}")
     return commands
-
-
-def format_duration(seconds: float) -> str:
-    """Seconds as a person reads them: 8.4 s, 2 min 05 s, 3 h 20 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    rounded = round(seconds)
-    if rounded < 3600:
-        return f"{rounded // 60} min {rounded % 60:02d} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _format_failures(failures: Mapping[str, int]) -> list[str]:

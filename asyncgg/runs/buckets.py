@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncgg.manifest import S3Opener
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
-from asyncgg.transport.connection import configured_endpoint
+from asyncgg.transport.config import configured_endpoint
 from asyncgg.transport.session import new_session
 
 __all__ = ["s3_opener"]

@@ -10,14 +10,14 @@ from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
-from asyncgg.backoff import RetryPolicy
 from asyncgg.classify import CodeTable
 from asyncgg.engine import Engine, EngineOptions, Lane, RunResult
 from asyncgg.events import Listener
 from asyncgg.journal import JournalReader, JournalStore, JournalWriter, parse_operation
-from asyncgg.model import Operation, RunState, Summary
+from asyncgg.models import Operation, RunState, Summary
 from asyncgg.ratelimit import RampPlan
-from asyncgg.runs.guarded import record_account
+from asyncgg.retry_policy import RetryPolicy
+from asyncgg.runs.account import record_account
 from asyncgg.runs.pace import rate_policy
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, ConnectionConfig, Transport, open_transport

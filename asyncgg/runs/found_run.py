@@ -10,13 +10,13 @@ from typing import Any
 from asyncgg.errors import CredentialsError, SnapshotError
 from asyncgg.events import Listener
 from asyncgg.inventory import MAX_SCAN_AGE
-from asyncgg.model import Summary
-from asyncgg.runs.discovery import LookupRequest, LookupTargets, origin_if_finished, prepare_from_snapshot
+from asyncgg.models import Summary
+from asyncgg.runs.account import verify_account
+from asyncgg.runs.api import run_prepared
 from asyncgg.runs.execute import connection_from_settings
-from asyncgg.runs.guarded import verify_account
-from asyncgg.runs.library import run_prepared
+from asyncgg.runs.lookup import LookupRequest, LookupTargets, origin_if_finished, prepare_from_snapshot
 from asyncgg.runs.prepare import JournalBuilder, default_journal
-from asyncgg.runs.sweeping import scan_with_settings
+from asyncgg.runs.scan import scan_with_settings
 from asyncgg.settings import Settings, build_settings
 from asyncgg.transport import Endpoint, Transport, resolve_endpoint
 

@@ -7,9 +7,9 @@ from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 
 from asyncgg.errors import UsageError
+from asyncgg.formatting import format_timestamp
 from asyncgg.inventory import Snapshot
-from asyncgg.manifest.writing import format_timestamp
-from asyncgg.runs.undoing import PriorState
+from asyncgg.runs.undo_plan import PriorState
 
 __all__ = ["prior_state_from_snapshot"]
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from asyncgg.manifest import BadRow
-from asyncgg.model import Operation
+from asyncgg.models import Operation
 from asyncgg.ratelimit import default_burst, documented_quota
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
 
-__all__ = ["MissingReason", "MissingNames", "LookupResult", "Plan", "effective_quota", "quota_rate", "seconds_at_quota"]
+__all__ = ["LookupResult", "MissingNames", "MissingReason", "Plan", "effective_quota", "quota_rate", "seconds_at_quota"]
 
 
 class MissingReason(Enum):

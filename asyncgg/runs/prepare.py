@@ -12,7 +12,7 @@ from typing import Final
 from asyncgg.errors import GuardError, ManifestError
 from asyncgg.journal import Importer, ImportSummary
 from asyncgg.manifest import BadRow, Chunk, ProtectList, RejectsWriter
-from asyncgg.model import Operation, RunState
+from asyncgg.models import Operation, RunState
 from asyncgg.runs.plan import Plan, quota_burst, quota_rate, seconds_at_quota
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint

@@ -10,12 +10,12 @@ from typing import Any
 from asyncgg.events import Listener
 from asyncgg.journal import JournalReader
 from asyncgg.manifest.only import Selection, load_selection
-from asyncgg.model import Summary
+from asyncgg.models import Summary
+from asyncgg.runs.api import run_prepared
 from asyncgg.runs.known import prior_state_from_snapshot
-from asyncgg.runs.library import run_prepared
 from asyncgg.runs.prepare import JournalBuilder, default_journal
-from asyncgg.runs.stored import require_same_region, resolve_saved_endpoint, restore_settings
-from asyncgg.runs.undoing import NOT_INHERITED, prepare_undo
+from asyncgg.runs.saved_settings import require_same_region, resolve_saved_endpoint, restore_settings
+from asyncgg.runs.undo_plan import NOT_INHERITED, prepare_undo
 from asyncgg.transport import Transport
 
 __all__ = ["undo"]

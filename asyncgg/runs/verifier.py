@@ -14,17 +14,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from asyncgg.backoff import RetryPolicy
 from asyncgg.engine import Lane, StopReason
 from asyncgg.errors import JournalError, SnapshotError, UsageError
 from asyncgg.events import Listener
+from asyncgg.files import checked_output_path
 from asyncgg.inventory import CoreState, FleetScan, Origin, ScanOptions, ScanResult, scan_fleet
 from asyncgg.journal import JournalReader, parse_operation
-from asyncgg.manifest.writing import checked_output_path
-from asyncgg.model import Operation, RunState
+from asyncgg.models import Operation, RunState
 from asyncgg.report.left import write_mismatches
-from asyncgg.runs.verification import ScanFigures, Verification
-from asyncgg.runs.verifying import CheckCounts, CheckResult, MergedSnapshots, check_all, touched_cores
+from asyncgg.retry_policy import RetryPolicy
+from asyncgg.runs.verify_check import CheckCounts, CheckResult, MergedSnapshots, check_all, touched_cores
+from asyncgg.runs.verify_report import ScanFigures, Verification
 from asyncgg.transport import ListingTransport
 
 __all__ = ["Verifier"]

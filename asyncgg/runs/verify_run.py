@@ -12,21 +12,21 @@ from typing import Any, Final
 from asyncgg.engine import Lane
 from asyncgg.errors import JournalError, UsageError
 from asyncgg.events import Listener
+from asyncgg.files import atomic_write_text
 from asyncgg.inventory import Origin
 from asyncgg.journal import JournalReader
-from asyncgg.manifest.writing import atomic_write_text
 from asyncgg.report.verified import verification_record_path
+from asyncgg.runs.account import verify_account
 from asyncgg.runs.execute import connection_from_settings
-from asyncgg.runs.guarded import verify_account
-from asyncgg.runs.stored import require_same_region, resolve_saved_endpoint, restore_settings
-from asyncgg.runs.sweeping import scan_options, scan_rate
-from asyncgg.runs.undoing import NOT_INHERITED
-from asyncgg.runs.verification import Verification, verification_to_dict
+from asyncgg.runs.saved_settings import require_same_region, resolve_saved_endpoint, restore_settings
+from asyncgg.runs.scan import scan_options, scan_rate
+from asyncgg.runs.undo_plan import NOT_INHERITED
 from asyncgg.runs.verifier import Verifier
+from asyncgg.runs.verify_report import Verification, verification_to_dict
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, Endpoint, open_transport
 
-__all__ = ["VerifyContext", "Verifier", "load_context", "verify", "verify_with_context"]
+__all__ = ["Verifier", "VerifyContext", "load_context", "verify", "verify_with_context"]
 
 _RUN_ONLY_SETTINGS: Final = NOT_INHERITED | {"deadline", "abort_at", "abort_after"}
 """Settings of a run that say nothing of how its things are to be looked at."""

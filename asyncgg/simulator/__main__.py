@@ -2,6 +2,6 @@
 
 import sys
 
-from asyncgg.simulator.command import main
+from asyncgg.simulator.cli import main
 
 sys.exit(main())

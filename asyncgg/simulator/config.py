@@ -60,13 +60,13 @@ class SimulatorConfig:
     def __post_init__(self) -> None:
         check_quota(self.rate, self.burst)
         parse_faults(self.fault)
-        for name in ("latency_ms", "jitter_ms", "skew", "hang_seconds"):
+        for name in ("latency_ms", "jitter_ms", "size_skew", "hang_seconds"):
             _require_at_least(name, getattr(self, name), 0.0)
         for name in ("things", "missing_things", "missing_cores"):
             _require_at_least(name, getattr(self, name), 0)
         _require_at_least("cores", self.cores, 1)
         if self.max_clock_skew is not None:
-            _require_at_least("max_skew", self.max_clock_skew, 0.0)
+            _require_at_least("max_clock_skew", self.max_clock_skew, 0.0)
         if not re.fullmatch(r"none|auto|\d{1,6}", self.retry_after):
             raise UsageError(f"retry-after {self.retry_after!r}: give none, auto, or whole seconds")
         if not re.fullmatch(r"\d{12}", self.account):

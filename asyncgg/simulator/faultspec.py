@@ -22,7 +22,7 @@ from typing import Final
 
 from asyncgg.errors import UsageError
 
-__all__ = ["FAULT_KINDS", "FaultEffect", "FaultSpec", "FaultKind", "FaultSubject", "parse_fault", "parse_faults"]
+__all__ = ["FAULT_KINDS", "FaultEffect", "FaultKind", "FaultSpec", "FaultSubject", "parse_fault", "parse_faults"]
 
 
 class FaultEffect(Enum):

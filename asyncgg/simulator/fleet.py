@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from asyncgg.model import Association
+from asyncgg.models import Association
 
 __all__ = ["Core", "Fleet", "FleetSpec"]
 

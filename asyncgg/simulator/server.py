@@ -16,9 +16,9 @@ from aiohttp import web
 
 from asyncgg.errors import UsageError
 from asyncgg.simulator.config import SimulatorConfig
+from asyncgg.simulator.control_api import PREFIX, handle_control_request
 from asyncgg.simulator.counters import RequestLogEntry
 from asyncgg.simulator.fleet import FleetSpec
-from asyncgg.simulator.introspection import PREFIX, handle_control_request
 from asyncgg.simulator.service import Service
 from asyncgg.simulator.wire import Delivery, Request, Response
 

@@ -12,17 +12,17 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from asyncgg.model import MAX_BATCH, invalid_name_reason
+from asyncgg.models import MAX_BATCH, invalid_name_reason
 from asyncgg.simulator.wire import ApiError
 
 __all__ = [
     "check_core",
-    "parse_page_size",
-    "read_entries",
     "decode_token",
-    "parse_thing_group",
-    "validation_error",
     "encode_token",
+    "parse_page_size",
+    "parse_thing_group",
+    "read_entries",
+    "validation_error",
 ]
 
 _GROUP_ARN: Final = re.compile(r"arn:[^:]*:iot:[^:]*:[0-9]+:thinggroup/(.+)")

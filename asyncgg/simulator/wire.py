@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
-__all__ = ["Response", "Call", "Delivery", "ApiOperation", "ApiError", "Request", "json_response", "route"]
+__all__ = ["ApiError", "ApiOperation", "Call", "Delivery", "Request", "Response", "json_response", "route"]
 
 
 class ApiOperation(Enum):

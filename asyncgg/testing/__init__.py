@@ -4,18 +4,18 @@ Rule: nothing else of the package may import them, but for what is about trials 
 """
 
 from asyncgg.testing.clock import DeadlockError, VirtualLoop, run_virtual
-from asyncgg.testing.script import JitteredLatency, Latency, RecordedLatency, Scenario, ScenarioFault, ScheduledChange
-from asyncgg.testing.service import FakeService, ReceivedRequest
+from asyncgg.testing.fake_service import FakeService, ReceivedRequest
+from asyncgg.testing.scenario import JitteredLatency, Latency, RecordedLatency, Scenario, ScenarioFault, ScheduledChange
 
 __all__ = [
-    "ReceivedRequest",
     "DeadlockError",
-    "ScenarioFault",
-    "Latency",
-    "RecordedLatency",
-    "Scenario",
     "FakeService",
     "JitteredLatency",
+    "Latency",
+    "ReceivedRequest",
+    "RecordedLatency",
+    "Scenario",
+    "ScenarioFault",
     "ScheduledChange",
     "VirtualLoop",
     "run_virtual",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from asyncgg.model import Reply
+from asyncgg.models import Reply
 
 __all__ = ["Refreshable", "Transport"]
 

@@ -13,8 +13,8 @@ from typing import Any
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore import xform_name
 
-from asyncgg.model import Operation
-from asyncgg.transport.connection import ConnectionConfig, Endpoint, resolve_endpoint
+from asyncgg.models import Operation
+from asyncgg.transport.config import ConnectionConfig, Endpoint, resolve_endpoint
 from asyncgg.transport.credentials import CredentialSource
 from asyncgg.transport.session import SERVICE, client_config, new_session
 

@@ -14,7 +14,7 @@ from botocore import exceptions as aws
 from botocore.credentials import ReadOnlyCredentials
 
 from asyncgg.errors import CredentialsError, UsageError
-from asyncgg.transport.failure import sanitize
+from asyncgg.transport.failures import sanitize
 from asyncgg.transport.session import new_session
 
 __all__ = ["CredentialSource", "SourceUnreachableError"]

@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
 
-from asyncgg.transport.answer import HttpResponse
-from asyncgg.transport.exchange import Phase, RequestTrace, current_trace
+from asyncgg.transport.responses import HttpResponse
+from asyncgg.transport.trace import Phase, RequestTrace, current_trace
 
 __all__ = ["TracingSession"]
 

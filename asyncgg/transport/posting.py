@@ -15,9 +15,9 @@ from aiobotocore.httpsession import AIOHTTPSession
 from botocore.awsrequest import AWSPreparedRequest
 from yarl import URL
 
-from asyncgg.transport.exchange import Phase, RequestTrace, current_trace
+from asyncgg.transport.trace import Phase, RequestTrace, current_trace
 
-__all__ = ["HttpEndpoint", "CapturingSession"]
+__all__ = ["CapturingSession", "HttpEndpoint"]
 
 
 class CapturingSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore publishes no types

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
-from asyncgg.model import ClientDevice, CoreDevice, ErrorResponse, NoResponse
+from asyncgg.models import ClientDevice, CoreDevice, ErrorResponse, NoResponse
 
-__all__ = ["MAX_PAGE_SIZE", "CoreFilter", "Page", "ListingTransport"]
+__all__ = ["MAX_PAGE_SIZE", "CoreFilter", "ListingTransport", "Page"]
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from botocore import exceptions as aws
 from botocore.loaders import Loader, create_loader
 
 from asyncgg.errors import UsageError
-from asyncgg.transport.failure import sanitize
+from asyncgg.transport.failures import sanitize
 
 __all__ = ["SERVICE", "check_ca_bundle", "client_config", "new_session"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from asyncgg.model import ErrorResponse
-from asyncgg.transport.answer import parse_http_date
+from asyncgg.models import ErrorResponse
+from asyncgg.transport.responses import parse_http_date
 
 __all__ = ["REQUEST_EXPIRED", "clock_offset"]
 

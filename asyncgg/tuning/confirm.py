@@ -11,11 +11,11 @@ from typing import Final
 import aiohttp
 
 from asyncgg.errors import InternalError
-from asyncgg.runs.library import Run
+from asyncgg.runs.api import Run
 from asyncgg.settings import build_settings
 from asyncgg.testing import JitteredLatency, Scenario
-from asyncgg.tuning.block import to_settings
-from asyncgg.tuning.values import Configuration, Trial, Workload
+from asyncgg.tuning.models import Configuration, Trial, Workload
+from asyncgg.tuning.settings_file import to_settings
 
 __all__ = ["ConfirmedTrial", "confirm", "confirmation_workload", "simulator_settings"]
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from asyncgg.errors import SettingsError
 from asyncgg.testing import JitteredLatency, Scenario
-from asyncgg.tuning.values import Configuration
+from asyncgg.tuning.models import Configuration
 
 __all__ = ["Grid", "build_grid", "mean_latency", "parse_numbers"]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from asyncgg.journal import JournalWriter, schema
-from asyncgg.model import MAX_BATCH, RunState
-from asyncgg.tuning.values import Workload
+from asyncgg.models import MAX_BATCH, RunState
+from asyncgg.tuning.models import Workload
 
 __all__ = ["TrialJournals"]
 

@@ -6,23 +6,23 @@ import csv
 from collections.abc import Iterable, Sequence
 from typing import IO, Any, Final
 
-from asyncgg.report.summary import format_duration
+from asyncgg.formatting import format_duration
 from asyncgg.testing import JitteredLatency, Latency, Scenario
-from asyncgg.tuning.block import to_settings
-from asyncgg.tuning.choose import describe, pareto_front
 from asyncgg.tuning.confirm import ConfirmedTrial
-from asyncgg.tuning.recorded import RecordedRun
+from asyncgg.tuning.models import Configuration, Trial
+from asyncgg.tuning.recommend import describe, pareto_front
+from asyncgg.tuning.replay import RecordedRun
+from asyncgg.tuning.settings_file import to_settings
 from asyncgg.tuning.sweep import SweepResult
-from asyncgg.tuning.values import Configuration, Trial
 
 __all__ = [
     "SCHEMA",
-    "format_replay",
-    "replay_to_dict",
-    "visible_slice",
-    "format_sweep",
-    "sweep_to_dict",
     "describe_scenario",
+    "format_replay",
+    "format_sweep",
+    "replay_to_dict",
+    "sweep_to_dict",
+    "visible_slice",
     "write_csv",
 ]
 

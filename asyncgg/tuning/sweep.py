@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from asyncgg.tuning.choose import Recommendation, candidates, ideal_seconds, recommend
 from asyncgg.tuning.grid import Grid, mean_latency
-from asyncgg.tuning.pool import run_trials
+from asyncgg.tuning.models import Configuration, Trial
+from asyncgg.tuning.recommend import Recommendation, candidates, ideal_seconds, recommend
 from asyncgg.tuning.trial import TrialSetup
-from asyncgg.tuning.values import Configuration, Trial
+from asyncgg.tuning.workers import run_trials
 
 __all__ = ["SweepResult", "default_batches", "run_sweep"]
 

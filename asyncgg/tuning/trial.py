@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 from asyncgg.engine import Engine, Lane
 from asyncgg.journal import JournalStore, JournalWriter
-from asyncgg.model import RunState
+from asyncgg.models import RunState
 from asyncgg.ratelimit import DOCUMENTED_QUOTA
 from asyncgg.runs.execute import engine_options
 from asyncgg.runs.pace import rate_policy
 from asyncgg.settings import build_settings
 from asyncgg.testing import FakeService, Scenario, run_virtual
-from asyncgg.tuning.block import to_settings
 from asyncgg.tuning.journal import TrialJournals
-from asyncgg.tuning.values import Configuration, Trial, Workload
+from asyncgg.tuning.models import Configuration, Trial, Workload
+from asyncgg.tuning.settings_file import to_settings
 
 __all__ = ["TrialSetup", "run_trial"]
 

@@ -4,7 +4,6 @@ The whole folder is pure: a rule is a function of a candidate, of what is known,
 """
 
 from asyncgg.cleanup.rules.answer import Ternary
-from asyncgg.cleanup.rules.asked import IndexQuery, ThingAttribute, ThingGroup, ThingMissing, ThingType
 from asyncgg.cleanup.rules.base import (
     Api,
     Candidate,
@@ -15,8 +14,7 @@ from asyncgg.cleanup.rules.base import (
     SetQuery,
     ThingDescription,
 )
-from asyncgg.cleanup.rules.offline import AssociatedBefore, CoreOfflineFor, CoreStatus, NotIn, Pattern, ThingName
-from asyncgg.cleanup.rules.tree import (
+from asyncgg.cleanup.rules.expression import (
     AllOf,
     AnyOf,
     Evaluation,
@@ -28,36 +26,45 @@ from asyncgg.cleanup.rules.tree import (
     format_reason,
     iter_conditions,
 )
+from asyncgg.cleanup.rules.local_conditions import (
+    AssociatedBefore,
+    CoreOfflineFor,
+    CoreStatus,
+    NotIn,
+    Pattern,
+    ThingName,
+)
+from asyncgg.cleanup.rules.registry_conditions import IndexQuery, ThingAttribute, ThingGroup, ThingMissing, ThingType
 
 __all__ = [
     "AllOf",
-    "Ternary",
     "AnyOf",
     "Api",
     "AssociatedBefore",
     "Candidate",
     "Condition",
+    "ConditionKind",
     "CoreOfflineFor",
     "CoreStatus",
-    "ThingDescription",
     "Evaluation",
-    "ConditionKind",
-    "IndexQuery",
     "Facts",
-    "ThingName",
-    "Rule",
-    "Not",
-    "QueryFailed",
+    "IndexQuery",
     "Node",
+    "Not",
     "NotIn",
     "Pattern",
+    "QueryFailed",
+    "Rule",
     "SetQuery",
+    "Ternary",
     "ThingAttribute",
+    "ThingDescription",
     "ThingGroup",
     "ThingMissing",
+    "ThingName",
     "ThingType",
-    "iter_conditions",
     "deciding_conditions",
     "evaluate",
     "format_reason",
+    "iter_conditions",
 ]

@@ -9,9 +9,9 @@ from enum import Enum, StrEnum
 from typing import ClassVar, NamedTuple
 
 from asyncgg.cleanup.rules.answer import Ternary
-from asyncgg.model import CoreDevice
+from asyncgg.models import CoreDevice
 
-__all__ = ["Api", "Candidate", "Condition", "ThingDescription", "ConditionKind", "Facts", "QueryFailed", "SetQuery"]
+__all__ = ["Api", "Candidate", "Condition", "ConditionKind", "Facts", "QueryFailed", "SetQuery", "ThingDescription"]
 
 
 class Candidate(NamedTuple):

@@ -1,0 +1,57 @@
+"""Rule: who is told how a night ended, and what, is decided here; a target that fails fails nothing."""
+
+from __future__ import annotations
+
+import socket
+
+from asyncgg.cleanup.policy.model import Policy
+from asyncgg.cleanup.report import CleanupReport
+from asyncgg.notify import (
+    Message,
+    NotificationEvent,
+    NotificationTarget,
+    format_text,
+    notify,
+    parse_target,
+    resolve_headers,
+)
+from asyncgg.transport import ConnectionConfig
+
+__all__ = ["notify_result", "parse_targets"]
+
+
+def parse_targets(policy: Policy) -> list[NotificationTarget]:
+    """Those whom the policy names. Raises `UsageError` when a variable it names is not set."""
+    config = policy.notify
+    headers = resolve_headers(config.webhook_headers)
+    return [parse_target(text, headers) for text in config.webhook] + [parse_target(arn) for arn in config.sns]
+
+
+async def notify_result(
+    policy: Policy, targets: list[NotificationTarget], report: CleanupReport, connection: ConnectionConfig
+) -> list[str]:
+    """Tell them, if the policy wants this kind of end told; a line for each that was not."""
+    event = event_for(report)
+    if report.dry_run or not targets or event.value not in policy.notify.on:
+        return []
+    message = Message(event, summary_line(report), report.to_dict(), socket.gethostname(), policy.name)
+    return await notify(targets, message, connection=connection)
+
+
+def event_for(report: CleanupReport) -> NotificationEvent:
+    """What kind of end it was."""
+    if report.exit in {0, 3, 10}:
+        return NotificationEvent.END
+    return NotificationEvent.GUARD if report.exit == 4 else NotificationEvent.FAILURE
+
+
+def summary_line(report: CleanupReport) -> str:
+    """How the night ended, in one line; a run of an earlier night that was gone on with first is told after it."""
+    if report.summary is not None:
+        text = format_text(report.summary, reason=report.reason, policy=report.policy)
+    else:
+        suffix = f": {' '.join(report.reason.split())}" if report.reason else ""
+        text = f"asyncgg {report.policy}: {report.state}{suffix}"
+    if report.resumed is None or report.resumed.summary is None:
+        return text
+    return f"{text}; before that, {format_text(report.resumed.summary, policy='the earlier run')}"

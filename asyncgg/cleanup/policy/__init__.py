@@ -1,0 +1,1 @@
+"""Clean-up policies: the data model, the TOML loader and its diagnostics."""

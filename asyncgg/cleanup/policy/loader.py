@@ -1,0 +1,182 @@
+"""Rule: a policy is read from its file here, and every fault in it named with key and line in one pass; no network."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from asyncgg.cleanup.keep_lists import resolve_path
+from asyncgg.cleanup.policy.diagnostics import Diagnostic, Diagnostics, unknown_key_message
+from asyncgg.cleanup.policy.lint import lint_policy
+from asyncgg.cleanup.policy.model import (
+    IotLimits,
+    NotifyConfig,
+    Policy,
+    PolicyName,
+    RampConfig,
+    SafetyLimits,
+    Sources,
+    StateConfig,
+)
+from asyncgg.cleanup.policy.parser import parse_rules
+from asyncgg.cleanup.policy.toml_lines import KeyPath, key_lines
+from asyncgg.errors import SettingsError, UsageError
+from asyncgg.manifest import ProtectList, load_protect_list
+
+__all__ = ["PolicyCheck", "check_policy", "load_policy"]
+
+_TABLES: Final[Mapping[str, type[Any]]] = {
+    "sources": Sources,
+    "guards": SafetyLimits,
+    "state": StateConfig,
+    "notify": NotifyConfig,
+    "iot": IotLimits,
+}
+_TOP_LEVEL_KEYS: Final = ("name", *_TABLES, "rule")
+_TOML_POSITION: Final = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyCheck:
+    """A policy's file after it was read."""
+
+    policy: Policy | None
+    """None when there is any fault."""
+    errors: tuple[Diagnostic, ...]
+    """By line; all of them, not only the first."""
+    warnings: tuple[Diagnostic, ...]
+
+
+def load_policy(path: Path) -> Policy:
+    """The policy in this file.
+
+    Raises:
+        SettingsError: it cannot be read, or has faults: a line for each, with file, line and key.
+    """
+    check = check_policy(path)
+    if check.policy is None:
+        raise SettingsError("\n".join(error.format(str(path)) for error in check.errors))
+    return check.policy
+
+
+def check_policy(path: Path) -> PolicyCheck:
+    """The policy in this file, or every fault it has; its lists of names to protect are read too, nothing is asked.
+
+    Raises:
+        SettingsError: the file cannot be read at all.
+    """
+    text = _read_text(path)
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return PolicyCheck(None, (_toml_diagnostic(error, text),), ())
+    except RecursionError:
+        return PolicyCheck(None, (Diagnostic(0, "", "is nested too deeply"),), ())
+    diagnostics = Diagnostics(key_lines(text))
+    for key in values.keys() - set(_TOP_LEVEL_KEYS):
+        diagnostics.add_error((key,), unknown_key_message(key, _TOP_LEVEL_KEYS))
+    name = _validate(PolicyName, values.get("name", path.stem), ("name",), diagnostics)
+    tables = {key: _validate(kind, values.get(key, {}), (key,), diagnostics) for key, kind in _TABLES.items()}
+    rules = parse_rules(values.get("rule"), diagnostics)
+    protect = _load_protect_list(values.get("guards"), path, diagnostics)
+    policy = None
+    if not diagnostics.errors:
+        policy = Policy(path=path, name=name, rules=rules, protect=protect, **tables)
+        _check_whole_policy(policy, values, diagnostics)
+    return PolicyCheck(
+        None if diagnostics.errors else policy, tuple(sorted(diagnostics.errors)), tuple(sorted(diagnostics.warnings))
+    )
+
+
+def _check_whole_policy(policy: Policy, values: Any, diagnostics: Diagnostics) -> None:
+    """What only a whole policy shows."""
+    ramp = policy.guards.ramp
+    if ramp and ramp.maximum_per_minute is not None and ramp.maximum_per_minute < ramp.base_per_minute:
+        diagnostics.add_error(("guards", "ramp", "maximum-per-minute"), "is less than base-per-minute")
+    for path, message in lint_policy(policy):
+        diagnostics.add_warning(path, message)
+    for keep_list in policy.keep_lists:
+        file = resolve_path(policy.path, keep_list.file)
+        if file is not None and not file.is_file():
+            diagnostics.add_warning(
+                _locate(values, keep_list.file, diagnostics), f"{file} is not there now; without it no run will start"
+            )
+
+
+def _locate(values: Any, file: str, diagnostics: Diagnostics) -> KeyPath:
+    """The first `not-in` that names this file."""
+    for path in diagnostics.lines:
+        if path[-1] == "not-in" or path[-2:] == ("not-in", "file"):
+            value = values
+            for part in path:
+                value = value[part]
+            if value == file:
+                return path
+    return ("rule",)
+
+
+_adapter = cache(TypeAdapter)
+"""Of one kind of table; to make one takes 5 ms."""
+
+
+def _validate(kind: Any, value: object, path: KeyPath, diagnostics: Diagnostics) -> Any:
+    try:
+        return _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        known_keys: dict[KeyPath, tuple[str, ...]] = {(): _toml_keys(kind), ("ramp",): _toml_keys(RampConfig)}
+        diagnostics.add_validation_errors(path, error.errors(include_url=False), known_keys)
+        return None
+
+
+def _toml_keys(kind: Any) -> tuple[str, ...]:
+    return tuple(config_field.name.replace("_", "-") for config_field in fields(kind)) if isinstance(kind, type) else ()
+
+
+def _load_protect_list(guards: object, policy: Path, diagnostics: Diagnostics) -> ProtectList:
+    """Both lists of the guards; from the values as written, so that faults of other guards hide none of theirs."""
+    entries: list[str] = []
+    for path, file in _iter_strings(guards, "protect"):
+        try:
+            entries += load_protect_list(str(policy.parent / file)).entries
+        except UsageError as error:
+            diagnostics.add_error(path, str(error).replace("check the path of --protect", "check the path"))
+    for path, entry in _iter_strings(guards, "protect-names"):
+        try:
+            entries += ProtectList((entry,)).entries
+        except UsageError as error:
+            diagnostics.add_error(path, str(error))
+    return ProtectList(tuple(entries))
+
+
+def _iter_strings(table: object, key: str) -> Iterator[tuple[KeyPath, str]]:
+    value = table.get(key) if isinstance(table, dict) else None
+    if isinstance(value, str):
+        yield ("guards", key), value
+    elif isinstance(value, list):
+        yield from ((("guards", key, number), text) for number, text in enumerate(value) if isinstance(text, str))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: there is no such policy: check the path") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path}: the policy is not UTF-8 text: save it as UTF-8") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"{path}: the policy cannot be read: {reason}") from None
+
+
+def _toml_diagnostic(error: tomllib.TOMLDecodeError, text: str) -> Diagnostic:
+    message = str(error)
+    match = _TOML_POSITION.search(message)
+    line = int(match.group(1)) if match and match.group(1) else text.count("\n") + 1
+    return Diagnostic(line, "", f"is not TOML: {_TOML_POSITION.sub('', message)}")

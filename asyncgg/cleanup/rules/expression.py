@@ -1,0 +1,136 @@
+"""Rule: how conditions combine into a tree, and what decided, live here; no condition of its own does. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+from asyncgg.cleanup.rules.answer import Ternary
+from asyncgg.cleanup.rules.base import Candidate, Condition, Facts
+
+__all__ = [
+    "AllOf",
+    "AnyOf",
+    "Evaluation",
+    "Node",
+    "Not",
+    "Rule",
+    "deciding_conditions",
+    "evaluate",
+    "format_reason",
+    "iter_conditions",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """Every one of them; at least one."""
+
+    children: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """One of them at least."""
+
+    children: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Definitely not this one: doubt about it does not select."""
+
+    child: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One `[[rule]]` of a policy, by whose id a selection is explained."""
+
+    id: str
+    child: Node
+
+
+Node = Condition | AllOf | AnyOf | Not | Rule
+
+_NARY = (AllOf, AnyOf)
+_UNARY = (Not, Rule)
+
+
+class Evaluation(NamedTuple):
+    """What one node says of one candidate, and what the nodes below it say."""
+
+    node: Node
+    result: Ternary
+    children: tuple[Evaluation, ...] = ()
+
+
+def evaluate(node: Node, candidate: Candidate, facts: Facts, now: float) -> Evaluation:
+    """What the whole tree says; no node is skipped, so that it can be shown whole. `now`: seconds since 1970, UTC."""
+    # Conditions come last: to recognize an abstract class is slow, and this runs for every candidate.
+    if isinstance(node, _NARY):
+        children = tuple([evaluate(operand, candidate, facts, now) for operand in node.children])
+        combine = Ternary.all_of if isinstance(node, AllOf) else Ternary.any_of
+        return Evaluation(node, combine([child.result for child in children]), children)
+    if isinstance(node, _UNARY):
+        child = evaluate(node.child, candidate, facts, now)
+        return Evaluation(node, child.result.negated() if isinstance(node, Not) else child.result, (child,))
+    return Evaluation(node, node.evaluate(candidate, facts, now))
+
+
+def deciding_conditions(evaluation: Evaluation) -> Iterator[Evaluation]:
+    """The conditions that make the finding what it is: with one of them otherwise, it could be otherwise.
+
+    Of an unknown finding these are the conditions whose answers are missing and would matter.
+    """
+    if not evaluation.children:
+        yield evaluation
+        return
+    decisive = evaluation.result.negated() if isinstance(evaluation.node, Not) else evaluation.result
+    for child in evaluation.children:
+        if child.result is decisive:
+            yield from deciding_conditions(child)
+
+
+def format_reason(evaluation: Evaluation, candidate: Candidate, facts: Facts, now: float) -> str:
+    """The facts that decided, under the ids of their rules: `orphans: thing-missing; old: not name gateway-*`."""
+    groups: list[str] = []
+    for rule_id, rule_evaluation in _deciding_rules(evaluation):
+        statements = dict.fromkeys(
+            _format_fact(condition, candidate, facts, now) for condition in deciding_conditions(rule_evaluation)
+        )
+        groups.append(f"{rule_id}: {', '.join(statements)}" if rule_id else ", ".join(statements))
+    return "; ".join(groups)
+
+
+def _deciding_rules(evaluation: Evaluation) -> Iterator[tuple[str, Evaluation]]:
+    """The findings of the named rules that decided; the finding itself where none is named."""
+    if isinstance(evaluation.node, Rule):
+        yield evaluation.node.id, evaluation
+    elif isinstance(evaluation.node, AnyOf) and all(isinstance(child.node, Rule) for child in evaluation.children):
+        for child in evaluation.children:
+            if child.result is evaluation.result:
+                yield from _deciding_rules(child)
+    else:
+        yield "", evaluation
+
+
+def _format_fact(evaluation: Evaluation, candidate: Candidate, facts: Facts, now: float) -> str:
+    condition = cast(Condition, evaluation.node)  # `deciding_conditions` gives nothing else
+    if evaluation.result is Ternary.YES:
+        return condition.label
+    if evaluation.result is Ternary.NO:
+        return f"not {condition.label}"
+    return f"{condition.label} unknown ({condition.explain(candidate, facts, now)})"
+
+
+def iter_conditions(node: Node) -> Iterator[Condition]:
+    """Every condition of the tree, in its order."""
+    if isinstance(node, Condition):
+        yield node
+    elif isinstance(node, AllOf | AnyOf):
+        for rule in node.children:
+            yield from iter_conditions(rule)
+    else:
+        yield from iter_conditions(node.child)

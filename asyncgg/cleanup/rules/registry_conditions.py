@@ -1,0 +1,214 @@
+"""Rule: conditions that only AWS IoT can answer live here; who asks it, and how, does not. Pure."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from dataclasses import dataclass
+
+from asyncgg.cleanup.rules.answer import Ternary
+from asyncgg.cleanup.rules.base import (
+    Api,
+    Candidate,
+    Condition,
+    ConditionKind,
+    Facts,
+    QueryFailed,
+    SetQuery,
+    ThingDescription,
+)
+from asyncgg.cleanup.rules.local_conditions import Pattern
+
+__all__ = ["IndexQuery", "SetCondition", "ThingAttribute", "ThingCondition", "ThingGroup", "ThingMissing", "ThingType"]
+
+_NOT_QUERIED = "it was not asked"
+
+
+class ThingCondition(Condition):
+    """Answered by what DescribeThing says of the thing: one question serves all of these."""
+
+    __slots__ = ()
+    source = "AWS IoT, DescribeThing"
+    required_api = Api.DESCRIBE_THING
+
+    @abstractmethod
+    def _evaluate_description(self, description: ThingDescription) -> Ternary:
+        """The answer, from the registry's."""
+
+    @abstractmethod
+    def _explain_description(self, description: ThingDescription) -> str:
+        """What it rests on, from the registry's answer."""
+
+    def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
+        description = facts.things.get(candidate.thing)
+        return self._evaluate_description(description) if isinstance(description, ThingDescription) else Ternary.UNKNOWN
+
+    def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
+        description = facts.things.get(candidate.thing)
+        if isinstance(description, ThingDescription):
+            return self._explain_description(description)
+        return description.reason if description else _NOT_QUERIED
+
+    def _is_resolved(self, candidate: Candidate, facts: Facts) -> bool:
+        return candidate.thing in facts.things
+
+
+@dataclass(frozen=True, slots=True)
+class ThingMissing(ThingCondition):
+    """The registry has no such thing: an orphan."""
+
+    key = "thing-missing"
+    default_kind = ConditionKind.EVIDENCE
+
+    def _label(self) -> str:
+        return "thing-missing"
+
+    def _evaluate_description(self, description: ThingDescription) -> Ternary:
+        return Ternary.NO if description.exists else Ternary.YES
+
+    def _explain_description(self, description: ThingDescription) -> str:
+        return "the thing exists" if description.exists else "there is no such thing"
+
+
+@dataclass(frozen=True, slots=True)
+class ThingType(ThingCondition):
+    """The thing is of this type. Of a thing that is not there nobody can tell, so then the answer is unknown."""
+
+    type: str
+
+    key = "thing-type"
+    default_kind = ConditionKind.SCOPE
+
+    def _label(self) -> str:
+        return f"thing-type {self.type}"
+
+    def _evaluate_description(self, description: ThingDescription) -> Ternary:
+        if not description.exists:
+            return Ternary.UNKNOWN
+        return Ternary.YES if description.type == self.type else Ternary.NO
+
+    def _explain_description(self, description: ThingDescription) -> str:
+        if not description.exists:
+            return "there is no such thing, so nobody knows its type"
+        return f"its type is {description.type}" if description.type else "it has no type"
+
+
+@dataclass(frozen=True, slots=True)
+class ThingAttribute(ThingCondition):
+    """An attribute of the thing equals, matches, exists or does not; unknown for a thing that is not there."""
+
+    name: str
+    equals: str | None = None
+    glob: Pattern | None = None
+    exists: bool | None = None
+
+    key = "thing-attribute"
+    default_kind = ConditionKind.EVIDENCE
+
+    def _label(self) -> str:
+        if self.equals is not None:
+            return f"thing-attribute {self.name}={self.equals}"
+        if self.glob is not None:
+            return f"thing-attribute {self.name}~{self.glob}"
+        return f"thing-attribute {self.name} {'exists' if self.exists else 'is absent'}"
+
+    def _evaluate_description(self, description: ThingDescription) -> Ternary:
+        if not description.exists:
+            return Ternary.UNKNOWN
+        value = description.attributes.get(self.name)
+        if self.exists is not None:
+            holds = (value is not None) is self.exists
+        elif self.glob is not None:
+            holds = value is not None and self.glob.matches(value)
+        else:
+            holds = value == self.equals
+        return Ternary.YES if holds else Ternary.NO
+
+    def _explain_description(self, description: ThingDescription) -> str:
+        if not description.exists:
+            return "there is no such thing, so nobody knows its attributes"
+        value = description.attributes.get(self.name)
+        return f"it has no attribute {self.name}" if value is None else f"{self.name} is {value!r}"
+
+
+class SetCondition(Condition):
+    """Answered by a set of things that is asked for once."""
+
+    __slots__ = ()
+
+    @property
+    def set_query(self) -> SetQuery:
+        """What to ask."""
+        return self._set_query()
+
+    @abstractmethod
+    def _set_query(self) -> SetQuery: ...
+
+    def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
+        names = facts.sets.get(self.set_query)
+        if names is None or isinstance(names, QueryFailed):
+            return Ternary.UNKNOWN
+        return Ternary.YES if candidate.thing in names else Ternary.NO
+
+    def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
+        names = facts.sets.get(self.set_query)
+        if names is None:
+            return _NOT_QUERIED
+        if isinstance(names, QueryFailed):
+            return names.reason
+        return f"{'among' if candidate.thing in names else 'not among'} the {len(names):,} things of the answer"
+
+    def _is_resolved(self, candidate: Candidate, facts: Facts) -> bool:
+        return self.set_query in facts.sets
+
+
+@dataclass(frozen=True, slots=True)
+class ThingGroup(SetCondition):
+    """The thing is a member of the thing group, or of a group within it."""
+
+    group: str
+    recursive: bool = True
+
+    key = "thing-group"
+    source = "AWS IoT, ListThingsInThingGroup"
+    default_kind = ConditionKind.EVIDENCE
+    required_api = Api.LIST_THINGS_IN_THING_GROUP
+
+    def _label(self) -> str:
+        return f"thing-group {self.group}"
+
+    def _set_query(self) -> SetQuery:
+        return SetQuery(Api.LIST_THINGS_IN_THING_GROUP, self.group, self.recursive)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexQuery(SetCondition):
+    """Fleet indexing finds the thing by this query. The index lags behind the registry by seconds, sometimes more."""
+
+    query: str
+
+    key = "index-query"
+    source = "AWS IoT, SearchIndex"
+    required_api = Api.SEARCH_INDEX
+
+    def _label(self) -> str:
+        return f"index-query {self.query!r}"
+
+    def _set_query(self) -> SetQuery:
+        return SetQuery(Api.SEARCH_INDEX, self.query)
+
+    @property
+    def kind(self) -> ConditionKind:
+        """Connectivity, when its terms speak of nothing else but of which things are meant."""
+        fields = {term.lower() for term in re.findall(r"([A-Za-z][\w.$-]*)\s*:", _without_quotes(self.query))}
+        connectivity = {name for name in fields if name.startswith("connectivity.")}
+        if connectivity and all(name in connectivity or name in _SCOPE_FIELDS for name in fields):
+            return ConditionKind.CONNECTIVITY
+        return ConditionKind.EVIDENCE
+
+
+_SCOPE_FIELDS = frozenset({"thingname", "thingtypename", "thingid"})
+
+
+def _without_quotes(query: str) -> str:
+    return re.sub(r'"(?:[^"\\]|\\.)*"', '""', query)

@@ -1,0 +1,206 @@
+"""Rule: `asyncgg tune` without the service: from options to a sweep, its confirmation, and where its results go."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from asyncgg.cli.console import Console
+from asyncgg.cli.local_simulator import isolated_aws_environment, simulator_process
+from asyncgg.cli.signals import raise_on_signal
+from asyncgg.cli.supervisor import run_async
+from asyncgg.cli.tune_progress import Ticker
+from asyncgg.errors import SettingsError, UsageError
+from asyncgg.files import atomic_write_text, checked_output_path
+from asyncgg.ratelimit import documented_quota
+from asyncgg.testing import JitteredLatency, Scenario
+from asyncgg.tuning.confirm import ConfirmedTrial, confirm, confirmation_workload, simulator_settings
+from asyncgg.tuning.grid import Grid, build_grid, parse_numbers
+from asyncgg.tuning.models import Configuration, Workload
+from asyncgg.tuning.plot import image_format, plot_sweep, require_matplotlib
+from asyncgg.tuning.replay import load_run, scenario_from_run
+from asyncgg.tuning.report import (
+    describe_scenario,
+    format_replay,
+    format_sweep,
+    replay_to_dict,
+    sweep_to_dict,
+    write_csv,
+)
+from asyncgg.tuning.service_spec import build_scenario, read_service
+from asyncgg.tuning.settings_file import read_existing, render_settings, write_settings
+from asyncgg.tuning.sweep import SweepResult, default_batches, run_sweep
+from asyncgg.tuning.trial import TrialSetup
+from asyncgg.tuning.workers import run_trials
+
+__all__ = ["replay_journal", "tune_simulated"]
+
+_DEFAULT_CORES: Final = 50
+_MAX_REPLAY_BATCHES: Final = 1500
+"""Batches of a past run that are tried at most, unless told."""
+_MAX_CONFIRMED: Final = 2
+"""Candidates that are tried in real time."""
+_MIN_RATE: Final = 0.001
+"""Requests a second. The virtual clock has too few digits for much less, and would stand still."""
+
+
+def tune_simulated(arguments: Mapping[str, Any], console: Console) -> int:
+    """`asyncgg tune` for a described service."""
+    path: Path | None = arguments["service"]
+    _check_output_paths(arguments, path, "service's file")
+    scenario = build_scenario(arguments, read_service(path) if path else None, str(path or ""))
+    if scenario.quota < _MIN_RATE:
+        raise SettingsError(f"--quota: {scenario.quota:g} is less than {_MIN_RATE:g} requests a second")
+    batches = default_batches(scenario.quota if scenario.quota < 1e6 else 30.0)
+    setup = TrialSetup(
+        scenario, _build_workload(arguments, batches, _DEFAULT_CORES), documented_quota(arguments["region"] or "")
+    )
+    result = _run_sweep(arguments, setup, console)
+    return _finish(arguments, console, result, f"for {describe_scenario(scenario)}", sweep_to_dict, format_sweep)
+
+
+def replay_journal(journal: Path, arguments: Mapping[str, Any], console: Console) -> int:
+    """`asyncgg tune --replay`."""
+    _check_output_paths(arguments, journal, "journal")
+    recorded = load_run(journal)
+    overrides = build_scenario({"quota": arguments["quota"], "burst": arguments["burst"]})
+    scenario, source = scenario_from_run(
+        recorded,
+        quota=None if arguments["quota"] is None else overrides.quota,
+        burst=None if arguments["burst"] is None else overrides.burst,
+    )
+    full_workload = recorded.workload
+    workload = _build_workload(arguments, min(full_workload.batches, _MAX_REPLAY_BATCHES), full_workload.cores)
+    result = _run_sweep(
+        arguments, TrialSetup(scenario, workload, recorded.documented), console, extra=[recorded.config]
+    )
+
+    def to_dict(result: SweepResult, confirmed: Sequence[ConfirmedTrial]) -> dict[str, Any]:
+        return sweep_to_dict(result, confirmed) | replay_to_dict(recorded, source, result)
+
+    def format_lines(result: SweepResult, confirmed: Sequence[ConfirmedTrial]) -> list[str]:
+        return [*format_replay(recorded, source, result), *format_sweep(result, confirmed)]
+
+    return _finish(arguments, console, result, f"from {journal.name}", to_dict, format_lines)
+
+
+def _check_output_paths(arguments: Mapping[str, Any], source: Path | None, source_label: str) -> None:
+    """Refuse results that have no place to go, or one that is taken: now, and not after the work.
+
+    `source` is the `kind` of file that the results are made from, if there is one.
+    """
+    options_by_path: dict[Path, str] = {}
+    for name in ("write", "out", "plot"):
+        path: Path | None = arguments[name]
+        if path is None:
+            continue
+        output_path = checked_output_path(path, *((source, source_label) if source else (path.parent, "folder")))
+        if not output_path.parent.is_dir():
+            raise UsageError(f"{path}: it cannot be written: there is no such directory")
+        if output_path in options_by_path and (output_path.is_file() or not output_path.exists()):
+            raise UsageError(f"{path}: --{options_by_path[output_path]} goes there already; give --{name} another file")
+        options_by_path[output_path] = name
+    if arguments["write"]:
+        read_existing(arguments["write"], replace=bool(arguments["replace"]))
+    if arguments["plot"]:
+        image_format(arguments["plot"])
+        require_matplotlib()
+
+
+def _run_sweep(
+    arguments: Mapping[str, Any], setup: TrialSetup, console: Console, *, extra: Sequence[Configuration] = ()
+) -> SweepResult:
+    grid = _build_grid(arguments, setup.scenario)
+    with raise_on_signal(), Ticker(console) as ticker:
+        return run_sweep(
+            grid, setup, jobs=arguments["jobs"], seed=arguments["seed"] or 0, extra=extra, on_trial=ticker.show
+        )
+
+
+def _finish(
+    arguments: Mapping[str, Any],
+    console: Console,
+    result: SweepResult,
+    subject: str,
+    to_dict: Callable[[SweepResult, Sequence[ConfirmedTrial]], dict[str, Any]],
+    format_lines: Callable[[SweepResult, Sequence[ConfirmedTrial]], list[str]],
+) -> int:
+    """Confirm, and put the results where they are wanted."""
+    with raise_on_signal():
+        confirmed = [] if arguments["no_confirm"] else _confirm(result, console)
+        lines = format_lines(result, confirmed)
+        if result.recommendation is not None:
+            comment = f"asyncgg tune, {time.strftime('%Y-%m-%d', time.gmtime())}, {subject}"
+            lines += ["", render_settings(result.recommendation.trial.config, comment).rstrip()]
+            if arguments["write"]:
+                write_settings(
+                    arguments["write"], result.recommendation.trial.config, comment, replace=bool(arguments["replace"])
+                )
+                lines.append(f"written to {arguments['write']}")
+        if arguments["out"]:
+            with atomic_write_text(arguments["out"], arguments["out"].parent, "folder") as file:
+                write_csv(file, result)
+        if arguments["plot"]:
+            plot_sweep(result, arguments["plot"])
+        console.write_result(to_dict(result, confirmed), lines)
+    return 0 if result.recommendation is not None else 3
+
+
+def _build_workload(arguments: Mapping[str, Any], batches: int, cores: int) -> Workload:
+    """The work of a trial; what is not given is as here."""
+    return Workload(
+        *(
+            value if value is not None else default
+            for value, default in ((arguments["batches"], batches), (arguments["cores"], cores))
+        )
+    )
+
+
+def _build_grid(arguments: Mapping[str, Any], scenario: Scenario) -> Grid:
+    def values(name: str, **options: bool) -> list[Any]:
+        text = arguments[name]
+        return [] if text is None else list(parse_numbers(f"--{name.replace('_', '-')}", text, **options))
+
+    rates = values("rates")
+    if slow := [rate for rate in rates if rate < _MIN_RATE]:
+        raise SettingsError(f"--rates: {slow[0]:g} is less than {_MIN_RATE:g} requests a second")
+    bursts = values("bursts", auto=True)
+    if low := [burst for burst in bursts if burst is not None and burst < 1]:
+        raise SettingsError(f"--bursts: {low[0]:g} is less than 1, with which nothing would ever start")
+    return build_grid(
+        scenario,
+        rates=rates,
+        bursts=bursts,
+        concurrencies=[int(value) for value in values("concurrencies", whole=True)],
+        per_cores=[int(value) for value in values("per_cores", whole=True)],
+    )
+
+
+def _confirm(result: SweepResult, console: Console) -> list[ConfirmedTrial]:
+    """The best few in real time, each beside the same piece of work on the virtual clock."""
+    scenario = result.setup.scenario
+    workload = confirmation_workload(scenario, result.setup.workload)
+    settings = simulator_settings(scenario, workload)
+    if settings is None:
+        if isinstance(scenario.latency, JitteredLatency) and not console.quiet:  # a replay does not promise it
+            console.print("not confirmed in real time: the simulator cannot play others or steps")
+        return []
+    setup = TrialSetup(scenario, workload, result.setup.documented)
+    best = result.candidates[:_MAX_CONFIRMED]
+    expected = run_trials([(trial.config, 0) for trial in best], setup, jobs=1)
+    confirmed = []
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="asyncgg-tune-")))
+        url = stack.enter_context(simulator_process(settings))
+        stack.enter_context(isolated_aws_environment())
+        for number, simulated in enumerate(expected):
+            if not console.quiet:
+                console.print(f"in real time, {number + 1} of {len(expected)}: about {simulated.seconds:.0f} s")
+            confirmed.append(
+                ConfirmedTrial(run_async(confirm(simulated.config, url, folder / f"{number}.journal")), simulated)
+            )
+    return confirmed

@@ -1,0 +1,103 @@
+"""Rule: a plan as lines for a person and as one JSON object; nothing is decided or sent here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from asyncgg.formatting import format_duration, format_timestamp
+from asyncgg.runs import Plan, lookup
+from asyncgg.runs.plan import MissingNames, MissingReason
+from asyncgg.runs.undo_plan import DECISION_LABELS
+
+__all__ = ["SCHEMA", "_format_endpoint", "format_plan", "plan_to_dict"]
+
+SCHEMA: Final = "asyncgg.plan/1"
+
+_EXCLUSION_LABELS: Final = {decision.value: label for decision, label in DECISION_LABELS.items()}
+
+
+def plan_to_dict(plan: Plan) -> dict[str, Any]:
+    """The plan as `asyncgg.plan/1`."""
+    endpoint, lookup = plan.target, plan.lookup
+    missing = lookup.missing if lookup else {}
+    return {
+        "schema": SCHEMA,
+        "operation": plan.operation.value,
+        "source": plan.source,
+        "things": {
+            "total": plan.things,
+            "rejected": plan.rejected,
+            "duplicates": plan.duplicates,
+            "protected": plan.protected,
+            "nowhere": _missing_count(missing, MissingReason.NOT_FOUND),
+        },
+        "cores": plan.cores,
+        "cores_unknown": _missing_count(missing, MissingReason.UNKNOWN),
+        "cores_empty": _missing_count(missing, MissingReason.EMPTY),
+        "cores_unlisted": _missing_count(missing, MissingReason.INCOMPLETE),
+        "largest_core": plan.largest_core,
+        "requests": plan.requests,
+        "rate": plan.rate,
+        "burst": plan.burst,
+        "concurrency": plan.concurrency,
+        "per_core": plan.per_core,
+        "seconds": round(plan.seconds, 3),
+        "region": endpoint.region if endpoint else None,
+        "endpoint": endpoint.url if endpoint else None,
+        "account": plan.account or None,
+        "arn": plan.arn or None,
+        "left_out": dict(plan.excluded),
+        "inventory": lookup.inventory if lookup else None,
+        "taken": format_timestamp(lookup.taken_at) if lookup else None,
+        "absent": {reason.value: list(names.examples) for reason, names in missing.items()},
+    }
+
+
+def _format_endpoint(plan: Plan) -> list[str]:
+    """Whose things, and where."""
+    account = plan.account or f"unknown: {plan.account_unknown_reason}"
+    if plan.account and plan.arn:
+        account += f" ({plan.arn})"
+    lines = [f"  account    {account}"]
+    if plan.target is None:
+        return [*lines, "  region     unknown: the documented quota of most Regions is assumed"]
+    if plan.target.custom:
+        return [*lines, f"  endpoint   {plan.target.url} (custom, nothing is called elsewhere)"]
+    return [*lines, f"  region     {plan.target.region}"]
+
+
+def format_plan(plan: Plan) -> list[str]:
+    """The plan for a person."""
+    things, cores = _format_count(plan.things, "thing"), _format_count(plan.cores, "core")
+    lines = [f"plan: {plan.operation} {things} {plan.operation.preposition} {cores}", *_format_endpoint(plan)]
+    lines.append(f"  {plan.source_label:<10} {plan.source}")
+    excluded = [
+        _format_count(number, name)
+        for number, name in ((plan.rejected, "bad row"), (plan.duplicates, "duplicate"), (plan.protected, "protected"))
+        if number
+    ] + [f"{number:,} {_EXCLUSION_LABELS.get(name, name)}" for name, number in plan.excluded.items()]
+    details = [", ".join(excluded), *map(str, plan.bad_rows)] if excluded else []
+    if plan.lookup:
+        details += [_format_missing(reason, names) for reason, names in plan.lookup.missing.items()]
+    lines += [f"  {'left out' if number == 0 else '':<10} {text}" for number, text in enumerate(details)]
+    lines.append(f"  requests   {plan.requests:,}, the largest core has {_format_count(plan.largest_core, 'thing')}")
+    lines.append(f"  time       {format_duration(plan.seconds)} at {plan.rate:g} requests/s")
+    return lines
+
+
+def _missing_count(missing: Mapping[MissingReason, MissingNames], reason: MissingReason) -> int:
+    return missing[reason].count if reason in missing else 0
+
+
+def _format_missing(reason: MissingReason, names: MissingNames) -> str:
+    count = _format_count(names.count, "thing" if reason is MissingReason.NOT_FOUND else "core")
+    omitted = names.count - len(names.examples)
+    return f"{count} {lookup.MISSING_LABELS[reason]}: {', '.join(names.examples)}" + (
+        f" and {omitted:,} more" if omitted else ""
+    )
+
+
+def _format_count(count: int, name: str) -> str:
+    plural = "" if count == 1 or name == "protected" else "s"
+    return f"{count:,} {name}{plural}"

@@ -1,0 +1,163 @@
+"""Rule: what came of every batch goes through here into the journal, the counts and the events, in this order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from functools import partial
+from typing import Final
+
+from asyncgg.aggregator import Batch, BatchResult
+from asyncgg.batching import CoreQueue
+from asyncgg.classify import code_and_message
+from asyncgg.engine import replies
+from asyncgg.engine.control import RunControl
+from asyncgg.engine.guards import AbortRules
+from asyncgg.events import CoreSkipped, ThingsFinished
+from asyncgg.journal import JournalCounts, JournalStore, JournalWriter
+from asyncgg.models import Reply, RunState, ThingState
+from asyncgg.ratelimit import Ramp
+
+__all__ = ["RunRecorder"]
+
+_SKIP_CHUNK: Final = 1000
+_SAVE_INTERVAL: Final = 1.0
+"""How often the running time is written to the journal."""
+
+
+class RunRecorder:
+    """The books of one start."""
+
+    def __init__(
+        self, journal: JournalWriter, control: RunControl, abort_rules: AbortRules, ramp: Ramp | None = None
+    ) -> None:
+        self._journal = journal
+        self._control = control
+        self._abort_rules = abort_rules
+        self._ramp = ramp
+        self._clock = asyncio.get_running_loop().time
+        self._started = self._saved = self._clock()
+        self._earlier_seconds = 0.0
+        self._skipped_cores: dict[int, tuple[ThingState, str, str, int]] = {}
+        self.initial_counts = JournalCounts(0, 0, 0, 0, 0, 0)
+        """As this start found the journal."""
+        self.done = self.failed = self.sent = self.throttled = self.retried = 0
+        """Of this start."""
+
+    @property
+    def seconds(self) -> float:
+        """Since this start."""
+        return self._clock() - self._started
+
+    @property
+    def pending(self) -> int:
+        """Things without a final outcome."""
+        return self.initial_counts.pending - self.done - self.failed
+
+    async def start(self) -> tuple[str, list[CoreQueue]]:
+        """Mark the run as running; its id and the work there is."""
+
+        def load(store: JournalStore) -> tuple[str, JournalCounts, float, list[CoreQueue]]:
+            store.put(state=RunState.RUNNING, reason="")  # the reason of an earlier end is none of this start
+            return store.get("run"), store.counts(), float(store.get("seconds", "0")), list(store.pending_cores())
+
+        run_id, self.initial_counts, self._earlier_seconds, queues = await self._journal.submit(load)
+        return run_id, queues
+
+    def record_batch(self, batch: Batch, result: BatchResult, reply: Reply, seconds: float) -> None:
+        """Hand the outcome, which took `seconds`, to the journal; count it; listeners learn of it once committed."""
+        record = replies.to_record(reply, result, time.time(), seconds)
+        self._journal.submit_nowait(
+            lambda store: store.record_batch(batch, result, record), partial(self._on_committed, batch, result)
+        )
+        finished = len(batch.ids) - result.requeued - sum(part[2] for part in result.split)
+        failed = sum(odd.state is ThingState.FAILED for odd in result.overrides)
+        self._count(finished - failed, failed)
+        self._save_elapsed()
+
+    async def skip_core(self, queue: CoreQueue, batch: Batch, result: BatchResult, reply: Reply) -> None:
+        """Give the pending things of a missing or denied core its outcome, without another request.
+
+        Also for a batch that was in flight when the core was given up, and whose things came back since.
+        """
+        if result.skips_core:
+            self._skipped_cores.setdefault(queue.id, (result.state, *code_and_message(reply), batch.request))
+        state, code, message, request = self._skipped_cores[queue.id]
+        done = state is ThingState.DISASSOCIATED
+        things = 0
+        while True:
+            outcomes = await self._journal.submit(
+                lambda store: store.apply_outcome_to_pending(queue, state, code, message, request, _SKIP_CHUNK),
+                retry_alone=True,
+            )
+            things += len(outcomes)
+            self._count(len(outcomes) if done else 0, 0 if done else len(outcomes))
+            if outcomes:
+                self._control.emit(ThingsFinished(tuple(outcomes)))
+            if len(outcomes) < _SKIP_CHUNK:
+                break
+        if result.skips_core:
+            self._control.emit(CoreSkipped(queue.name, code, message, things + len(batch.ids), counts_as_done=done))
+
+    def is_core_skipped(self, queue: CoreQueue) -> bool:
+        """Whether this core was given up."""
+        return queue.id in self._skipped_cores
+
+    async def release_unsent(self, unsent: list[Batch]) -> JournalCounts:
+        """Release what was claimed and not sent; the final counts. Everything handed over before is committed then."""
+
+        def release(store: JournalStore) -> JournalCounts:
+            for batch in unsent:
+                store.release(batch)
+            return store.counts()
+
+        return await self._journal.submit(release)
+
+    async def record_end(self, state: RunState, reason: str) -> None:
+        """Write how the run ended."""
+        seconds = self._total_seconds()
+        await self._journal.submit(
+            lambda store: store.put(state=state, reason=reason, seconds=seconds), retry_alone=True
+        )
+
+    def interrupt(self, in_flight: list[Batch]) -> None:
+        """Cancelled, or broken: leave the journal resumable without waiting for anything."""
+        seconds = self._total_seconds()
+
+        def mark_interrupted(store: JournalStore) -> None:
+            store.mark_interrupted(in_flight)
+            store.put(state=RunState.INTERRUPTED, reason="it was cut off", seconds=seconds)
+
+        self._journal.submit(mark_interrupted, retry_alone=True).add_done_callback(_ignore_result)
+
+    def _on_committed(self, batch: Batch, result: BatchResult, error: BaseException | None) -> None:
+        if error is not None:
+            self._control.fail(error)
+        elif self._control.has_listeners:
+            outcomes = tuple(result.outcomes(batch))
+            if outcomes:
+                self._control.emit(ThingsFinished(outcomes))
+
+    def _count(self, done: int, failed: int) -> None:
+        self.done += done
+        self.failed += failed
+        if self._ramp is not None:
+            self._ramp.record_success(done)
+        if (done or failed) and (stop := self._abort_rules.record_outcomes(done, failed)):
+            self._control.request_stop(stop)
+
+    def _save_elapsed(self) -> None:
+        now = self._clock()
+        if now - self._saved >= _SAVE_INTERVAL:
+            self._saved = now
+            seconds = self._total_seconds()
+            self._journal.submit(lambda store: store.put(seconds=seconds)).add_done_callback(_ignore_result)
+
+    def _total_seconds(self) -> float:
+        return round(self._earlier_seconds + self.seconds, 3)
+
+
+def _ignore_result(future: asyncio.Future[None]) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        future.exception()

@@ -1,0 +1,106 @@
+"""Rule: what a reply means for its list is decided here: a page is kept, another try is set, or the list ends.
+
+A page that is had is posted together with the token of the next one, so that a killed sweep goes on there.
+"""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+from asyncgg.classify import ReplyVerdict, code_and_message
+from asyncgg.engine import StopReason
+from asyncgg.engine.control import RunControl
+from asyncgg.events import CoreScanFailed, InvalidNames
+from asyncgg.inventory.models import CoreState
+from asyncgg.inventory.queue import Listing, ListingQueue
+from asyncgg.inventory.scan_state import ScanState
+from asyncgg.models import ClientDevice, CoreDevice, ErrorResponse, NoResponse, RunState
+from asyncgg.retry_policy import RetryPolicy
+from asyncgg.transport.reads import Page
+
+__all__ = ["PageHandler"]
+
+_MAX_RESTARTS: Final = 1
+"""How often a list is read again from its beginning: its token is not accepted any more, or it turns in circles."""
+
+ListPage = Page[CoreDevice] | Page[ClientDevice]
+
+
+class PageHandler:
+    """The lists of one start. Raises `SnapshotWriteError` when the snapshot can no longer be written."""
+
+    def __init__(self, queue: ListingQueue, scan_state: ScanState, control: RunControl, retry: RetryPolicy) -> None:
+        self._queue = queue
+        self._scan_state = scan_state
+        self._control = control
+        self._retry = retry
+
+    def handle_page(self, listing: Listing, page: ListPage) -> None:
+        """Keep a page; its list goes on or ends."""
+        listing.attempts, listing.is_retry = 0, False
+        if page.invalid_names:
+            self._scan_state.record_invalid_names(len(page.invalid_names))
+            self._control.emit(InvalidNames(listing.core, page.invalid_names))
+        if page.next_token and not listing.loop_detector.accept(_names(page), page.next_token):
+            self._restart(listing, "RepeatedPages", "the list turns in circles: a page or its token comes again")
+            return
+        listing.token = page.next_token
+        listing.pages += 1
+        if listing.is_core_list:
+            cores = cast("Page[CoreDevice]", page).items
+            for number, name in self._scan_state.record_core_page(cores, page.next_token):
+                self._queue.add(Listing(number, name))
+        else:
+            self._scan_state.record_device_page(listing.number, cast("Page[ClientDevice]", page).items, page.next_token)
+        if page.next_token:
+            self._queue.requeue_next_page(listing)
+        else:
+            self._queue.end(listing)
+
+    def handle_failure(self, listing: Listing, verdict: ReplyVerdict, reply: ErrorResponse | NoResponse) -> None:
+        """What becomes of a list whose page was not had."""
+        code, message = code_and_message(reply)
+        retry_after = reply.retry_after if isinstance(reply, ErrorResponse) else None
+        match verdict:
+            case ReplyVerdict.THROTTLED | ReplyVerdict.NOT_SENT:
+                self._queue.requeue(listing, self._retry.delay(1, retry_after))
+            case ReplyVerdict.CREDENTIALS_EXPIRED | ReplyVerdict.CREDENTIALS_REJECTED:
+                self._queue.requeue(listing)
+            case ReplyVerdict.TRANSIENT | ReplyVerdict.LOST:
+                listing.attempts += 1
+                if self._retry.exhausted(listing.attempts):
+                    self._abandon(listing, CoreState.FAILED, code, message)
+                else:
+                    self._queue.requeue(listing, self._retry.delay(listing.attempts, retry_after))
+            case ReplyVerdict.CORE_MISSING:
+                self._abandon(listing, CoreState.VANISHED, code, message)
+            case ReplyVerdict.CORE_DENIED:
+                self._abandon(listing, CoreState.DENIED, code, message)
+            case ReplyVerdict.INVALID if listing.token:
+                self._restart(listing, code, message)  # its token is not accepted any more
+            case _:
+                self._abandon(listing, CoreState.FAILED, code, message)
+
+    def _restart(self, listing: Listing, code: str, message: str) -> None:
+        if listing.restarts >= _MAX_RESTARTS:
+            self._abandon(listing, CoreState.FAILED, code, message)
+            return
+        listing.restart()
+        self._scan_state.restart_listing(listing.number)
+        self._queue.requeue(listing)
+
+    def _abandon(self, listing: Listing, state: CoreState, code: str, message: str) -> None:
+        if listing.is_core_list:
+            # Nothing can stand in for it: without the list of cores nobody knows what is missing.
+            denied = state is CoreState.DENIED
+            advice = "; grant greengrass:ListCoreDevices" if denied else ""
+            reason = f"the core devices cannot be listed: {code}: {message}{advice}"
+            self._control.request_stop(StopReason(RunState.ABORTED, reason, is_auth_error=denied))
+            return
+        self._scan_state.abandon_listing(listing.number, state, code, message)
+        self._queue.end(listing)
+        self._control.emit(CoreScanFailed(listing.core, state.name.lower(), code, message))
+
+
+def _names(page: ListPage) -> list[str]:
+    return [item.name if isinstance(item, CoreDevice) else item.thing for item in page.items]

@@ -1,0 +1,158 @@
+"""Rule: what one start of a sweep counts and writes down goes through here; it asks for nothing and decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from asyncgg.engine import StopReason
+from asyncgg.errors import AsyncggError
+from asyncgg.inventory.chain import PageLoopDetector
+from asyncgg.inventory.models import CoreState, ScanResult, SnapshotCounts
+from asyncgg.inventory.queue import Listing, ListingQueue
+from asyncgg.inventory.scope import ScanScope, begin_or_resume, require_unfinished
+from asyncgg.inventory.store import SnapshotStore
+from asyncgg.inventory.writer import SnapshotWriter
+from asyncgg.models import ClientDevice, CoreDevice, RunState
+
+__all__ = ["ScanState"]
+
+_COUNTERS: Final = ("sent", "throttled", "retried")
+
+
+class ScanState:
+    """The figures of this start, and the snapshot they are about.
+
+    Raises `SnapshotError` when the file cannot be used for a sweep of `scope`; every call that posts raises
+    `SnapshotWriteError` once it cannot be written.
+    """
+
+    def __init__(self, path: Path, scope: ScanScope, max_age: float, *, threaded: bool = True) -> None:
+        self.sent = self.throttled = self.retried = 0
+        self.cores = 0
+        """Known so far, by all starts."""
+        self.associations = 0
+        """Told so far, by all starts; those told twice count twice until the end."""
+        self._clock = asyncio.get_running_loop().time
+        self._started = self._clock()
+        self._path = path
+        self._core_names: set[str] = set()
+        require_unfinished(path)
+        self._writer = SnapshotWriter(path, threaded=threaded)
+        try:
+            self._writer.run_now(lambda store: begin_or_resume(store, path, scope, max_age))
+            self._previous_counts = self._writer.run_now(_load_counts)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def seconds(self) -> float:
+        """Since this start."""
+        return self._clock() - self._started
+
+    def restore_queue(self, queue: ListingQueue, on_failure: Callable[[AsyncggError], None]) -> None:
+        """Put on the agenda what is still to be listed."""
+        self._writer.on_failure = on_failure
+        self._writer.before_commit = self._save_counts
+        names, waiting, counts, cores_token, core_list_pending = self._writer.run_now(_load_remaining)
+        self._core_names.update(names)
+        self.cores, self.associations = len(self._core_names), counts.associations
+        if core_list_pending:
+            queue.add(Listing(token=cores_token, loop_detector=PageLoopDetector(cores_token)))
+        for number, name, token in waiting:
+            queue.add(Listing(number, name, token, loop_detector=PageLoopDetector(token)))
+
+    async def wait_for_capacity(self) -> None:
+        """Wait while the disk cannot keep up."""
+        await self._writer.wait_for_capacity()
+
+    def record_core_page(self, cores: Sequence[CoreDevice], token: str) -> list[tuple[int, str]]:
+        """Keep a page of cores; number and name of those that were not known."""
+        new = [core for core in {core.name: core for core in cores}.values() if core.name not in self._core_names]
+        self._core_names.update(core.name for core in new)
+        first = self.cores + 1
+        self.cores += len(new)
+        self._writer.submit_nowait(partial(_save_cores, first, new, token))
+        return [(number, core.name) for number, core in enumerate(new, first)]
+
+    def record_device_page(self, core: int, devices: Sequence[ClientDevice], token: str) -> None:
+        """Keep a page of a core's client devices."""
+        self.associations += len(devices)
+        self._writer.submit_nowait(lambda store: store.record_page(core, devices, token))
+
+    def record_invalid_names(self, number: int) -> None:
+        """Count items whose name was none."""
+        self._writer.submit_nowait(lambda store: store.count_invalid_names(number))
+
+    def restart_listing(self, core: int) -> None:
+        """The core's list is read from its first page again; 0: the list of cores."""
+        self._writer.submit_nowait(
+            (lambda store: store.restart_listing(core)) if core else (lambda store: store.put(cores_token=""))
+        )
+
+    def abandon_listing(self, core: int, state: CoreState, code: str, message: str) -> None:
+        """The core's list is given up."""
+        self._writer.submit_nowait(lambda store: store.abandon_listing(core, state, code, message))
+
+    async def finish(self, done: bool, stop: StopReason) -> ScanResult:
+        """Write the end of this start: of the sweep itself when it is `done`, else why it stopped."""
+
+        def record_end(store: SnapshotStore) -> tuple[SnapshotCounts, dict[str, float], int]:
+            if done:
+                store.create_index()
+                store.put(finished=1, ended=f"{time.time():.3f}")
+            self._save_counts(store)
+            return store.counts(), _load_counts(store), store.page_count()
+
+        counts, totals, pages = await self._writer.submit(record_end)
+        state, reason = stop.state, stop.message
+        if done:
+            incomplete = counts.denied + counts.failed
+            state, reason = (
+                (RunState.PARTIAL, "some cores could not be listed") if incomplete else (RunState.COMPLETE, "")
+            )
+        return ScanResult(
+            path=self._path,
+            state=state,
+            reason=reason,
+            is_auth_error=stop.is_auth_error and not done,
+            counts=counts,
+            sent=int(totals["sent"]),
+            minimum=pages,
+            throttled=int(totals["throttled"]),
+            retried=int(totals["retried"]),
+            seconds=totals["seconds"],
+        )
+
+    def close(self) -> None:
+        """Write what was posted and let the file go. Blocking."""
+        self._writer.close()
+
+    def _save_counts(self, store: SnapshotStore) -> None:
+        now = {name: int(self._previous_counts[name]) + int(getattr(self, name)) for name in _COUNTERS}
+        store.put(**now, seconds=f"{self._previous_counts['seconds'] + self.seconds:.3f}")
+
+
+def _load_counts(store: SnapshotStore) -> dict[str, float]:
+    return {name: float(store.get(name, "0")) for name in (*_COUNTERS, "seconds")}
+
+
+def _load_remaining(store: SnapshotStore) -> tuple[list[str], list[tuple[int, str, str]], SnapshotCounts, str, bool]:
+    core_list_pending = store.get("cores_done") != "1"
+    return (
+        list(store.core_names()),
+        store.unfinished_cores(),
+        store.counts(),
+        store.get("cores_token"),
+        core_list_pending,
+    )
+
+
+def _save_cores(first: int, cores: Sequence[CoreDevice], token: str, store: SnapshotStore) -> None:
+    store.add_cores(first, cores)
+    store.put(cores_token=token, cores_done=int(not token), cores_pages=int(store.get("cores_pages", "0")) + 1)

@@ -1,0 +1,211 @@
+"""Rule: questions go out at a given pace here, and what they met is noted; which pace is right is decided elsewhere.
+
+`ask` is the only thing that is ever called: whoever makes it decides what is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, NamedTuple
+
+from asyncgg.errors import AsyncggError, CredentialsError, ServiceError
+from asyncgg.models import ErrorResponse, NoResponse
+from asyncgg.tuning.bucket_fit import Observation
+
+__all__ = ["ProbeOutcome", "ProbeReply", "ProbeRequest", "ProbeSender"]
+
+_MAX_CONSECUTIVE_FAILURES: Final = 5
+"""Questions without any answer, one after the other, at which it is given up."""
+_MAX_RETRY_AFTER: Final = 60.0
+_STOP_TIMEOUT: Final = 5.0
+"""Seconds that what is under way gets once somebody wants to stop."""
+
+
+class ProbeOutcome(Enum):
+    """What a question met."""
+
+    ACCEPTED = "accepted"
+    THROTTLED = "throttled"
+    FAILED = "failed"
+    """Something else went wrong: it may have taken its token or not."""
+
+
+class ProbeRequest(NamedTuple):
+    """One question; times are the loop's, in seconds."""
+
+    sent_at: float
+    answered_at: float
+    outcome: ProbeOutcome
+
+    @property
+    def arrived_at(self) -> float:
+        """When the service saw it, as well as one can know."""
+        return (self.sent_at + self.answered_at) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReply:
+    """What one question came to."""
+
+    outcome: ProbeOutcome
+    error: ErrorResponse | NoResponse | None = None
+    """What it was refused with."""
+
+
+@dataclass
+class ProbeSender:
+    """The questions of one measurement: at most `concurrency` under way, none after the loop's time `end`.
+
+    Raises, from `send_at_rate`, `ServiceError` when nobody answers, `CredentialsError` when reading is not allowed.
+    """
+
+    send: Callable[[], Awaitable[ProbeReply]]
+    deadline: float
+    concurrency: int
+    log: list[ProbeRequest] = field(default_factory=list)
+    throttled: int = 0
+    failed: int = 0
+    sent: int = 0
+    quota_code: str = ""
+    retry_after: float = 0.0
+    """The longest pause that was asked for, seconds."""
+    stopping: bool = False
+
+    def __post_init__(self) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+        self._consecutive_failures = 0
+        self._not_before = self._last_sent_at = -math.inf
+        self._error: AsyncggError | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more may be sent."""
+        return self.stopping or self._clock() >= self.deadline
+
+    def observations(self) -> list[Observation]:
+        """What was accepted or throttled, for `fit`."""
+        return [
+            Observation(request.arrived_at, request.outcome is ProbeOutcome.THROTTLED)
+            for request in self.log
+            if request.outcome is not ProbeOutcome.FAILED
+        ]
+
+    def latencies(self) -> list[float]:
+        """Seconds of each accepted question, ascending."""
+        return sorted(
+            request.answered_at - request.sent_at for request in self.log if request.outcome is ProbeOutcome.ACCEPTED
+        )
+
+    async def send_at_rate(self, rate: float, seconds: float) -> bool:
+        """Ask `rate` times a second for so long, or until one is throttled: whether one was.
+
+        What is under way then goes on: the next call keeps the distance to the last question of this one.
+        """
+        throttled_before, until = self.throttled, min(self._clock() + seconds, self.deadline)
+        while not self.stopping and self.throttled == throttled_before:
+            send_at = max(self._last_sent_at + 1 / rate, self._not_before)
+            if send_at >= until or self._clock() >= until:
+                await self._wait_until(until)
+                if self._clock() >= until:
+                    break
+            elif send_at > self._clock():
+                await self._wait_until(send_at)
+            elif len(self._in_flight) >= self.concurrency:
+                await self._wait_until(until)  # an answer wakes us
+            else:
+                # A late timer is made up for, an idle time is not.
+                self._last_sent_at = send_at if self._clock() - send_at < 1 / rate else self._clock()
+                self._start_request()
+        self._raise_error()
+        return self.throttled != throttled_before
+
+    async def idle(self, seconds: float) -> None:
+        """Ask nothing for so long."""
+        until = min(self._clock() + seconds, self.deadline)
+        while not self.stopping and self._clock() < until:
+            await self._wait_until(until)
+
+    async def drain(self) -> None:
+        """Wait until everything is back, and the pause that was asked for is over."""
+        remaining = max(0.0, self.deadline - self._clock())
+        if self._in_flight:
+            await asyncio.wait(self._in_flight, timeout=min(remaining, _STOP_TIMEOUT) if self.stopping else remaining)
+        self._raise_error()
+        await self.idle(self._not_before - self._clock())
+
+    async def close(self) -> None:
+        """Give up what is still under way."""
+        for task in list(self._in_flight):
+            task.cancel()
+        await asyncio.gather(*self._in_flight, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Ask nothing more."""
+        self.stopping = True
+        self._changed.set()
+
+    async def _wait_until(self, when: float) -> None:
+        """Wait until then, or until something came back."""
+        self._changed.clear()
+        if (remaining := when - self._clock()) > 0 and not self.stopping:
+            timer = asyncio.get_running_loop().call_later(remaining, self._changed.set)
+            try:
+                await self._changed.wait()
+            finally:
+                timer.cancel()
+
+    def _start_request(self) -> None:
+        self.sent += 1
+        task = asyncio.create_task(self._run_request(), name=f"asyncgg-ask-{self.sent}")
+        self._in_flight.add(task)
+        task.add_done_callback(self._on_done)
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        if not task.cancelled() and isinstance(error := task.exception(), AsyncggError):
+            self._error = self._error or error
+            self.stopping = True
+        self._changed.set()
+
+    async def _run_request(self) -> None:
+        sent_at = self._clock()
+        reply = await self.send()
+        self.log.append(ProbeRequest(sent_at, self._clock(), reply.outcome))
+        if reply.outcome is ProbeOutcome.THROTTLED:
+            self.throttled += 1
+            if isinstance(reply.error, ErrorResponse):
+                self.quota_code = self.quota_code or reply.error.quota_code
+                pause = min(reply.error.retry_after or 0.0, _MAX_RETRY_AFTER)
+                self.retry_after = max(self.retry_after, pause)
+                self._not_before = max(self._not_before, self._clock() + pause)
+        elif reply.outcome is ProbeOutcome.FAILED:
+            self._handle_failure(reply.error)
+        if reply.outcome is not ProbeOutcome.FAILED:
+            self._consecutive_failures = 0
+
+    def _handle_failure(self, error: ErrorResponse | NoResponse | None) -> None:
+        self.failed += 1
+        if isinstance(error, ErrorResponse) and 400 <= error.status < 500:
+            message = f"{error.code}: {error.message}"
+            if error.status == 403 or "xpired" in error.code or "oken" in error.code:
+                raise CredentialsError(
+                    f"the service refuses ListCoreDevices, so nothing can be measured: {message};"
+                    " it needs the permission greengrass:ListCoreDevices"
+                )
+            raise ServiceError(f"the service does not accept ListCoreDevices: {message}")
+        self._consecutive_failures += 1
+        if self._consecutive_failures >= _MAX_CONSECUTIVE_FAILURES:
+            reason = error.detail if isinstance(error, NoResponse) else error.code if error else ""
+            raise ServiceError(
+                f"{self._consecutive_failures} questions in a row failed ({reason}); nothing can be measured"
+            )
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error

@@ -1,0 +1,61 @@
+"""Rule: the quota that AWS says applies is asked for here, of Service Quotas, and only where that is not elsewhere."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from botocore import exceptions as aws
+
+from asyncgg.errors import AsyncggError
+from asyncgg.transport import ConnectionConfig, resolve_endpoint
+from asyncgg.transport.config import configured_endpoint
+from asyncgg.transport.credentials import CredentialSource
+from asyncgg.transport.failures import sanitize
+from asyncgg.transport.http import TracingSession
+from asyncgg.transport.session import client_config, new_session
+
+__all__ = ["QUOTA_CODE", "SERVICE_CODE", "applied_quota"]
+
+SERVICE_CODE: Final = "greengrass"
+"""Of AWS IoT Greengrass in Service Quotas."""
+QUOTA_CODE: Final = "L-7A577824"
+"""Of the request rate, probably; a throttle names its own."""
+_TIMEOUT: Final = 10.0
+
+
+async def applied_quota(connection: ConnectionConfig, quota_code: str = "") -> tuple[float | None, str]:
+    """The value that GetServiceQuota tells, or None and why there is none, in a phrase. Raises nothing of AWS.
+
+    With a custom Greengrass endpoint only an endpoint configured for Service Quotas itself is asked.
+    """
+    greengrass_endpoint = resolve_endpoint(connection)
+    session = new_session(connection.profile, greengrass_endpoint.region)
+    quotas_endpoint_url = None
+    if greengrass_endpoint.custom:
+        quotas_endpoint_url = configured_endpoint(session, "service_quotas", service_specific_only=True)[1]
+        if quotas_endpoint_url is None:
+            return None, "a custom endpoint is used, so nobody else was asked"
+    source = CredentialSource(connection.profile, greengrass_endpoint.region)
+    config = client_config(
+        connect_timeout=min(connection.connect_timeout, _TIMEOUT),
+        read_timeout=min(connection.request_timeout, _TIMEOUT),
+        http_session_cls=TracingSession,
+    )
+    code = quota_code or QUOTA_CODE
+    try:
+        await source.open()
+        session.register_component("credential_provider", source)
+        async with session.create_client(
+            "service-quotas", region_name=greengrass_endpoint.region, endpoint_url=quotas_endpoint_url, config=config
+        ) as client:
+            response = await client.get_service_quota(ServiceCode=SERVICE_CODE, QuotaCode=code)
+        return float(response["Quota"]["Value"]), ""
+    except aws.ClientError as error:
+        error_details = error.response.get("Error", {})
+        return None, sanitize(
+            f"GetServiceQuota of {code}: {error_details.get('Code', '?')}: {error_details.get('Message', '')}"
+        )
+    except AsyncggError as error:
+        return None, str(error)
+    except Exception as error:  # noqa: BLE001 - it is beside the point; nothing may fail for it
+        return None, sanitize(error) if isinstance(error, aws.BotoCoreError) else f"unreadable ({type(error).__name__})"

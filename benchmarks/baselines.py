@@ -1,0 +1,175 @@
+"""The peers: loops as one writes them without asyncgg, each with its library's own defaults and 50 calls at a time.
+
+`python -m benchmarks.baselines KIND URL MANIFEST [--mode MODE] [--rate R]` works a manifest off and tells in one line of
+JSON how many batches were given up, the seconds and the CPU of the sending. KIND is a key of `BASELINES`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import csv
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.processes import SendMeter
+
+__all__ = ["BASELINES", "aws_cli", "read_batches"]
+
+CONCURRENCY: Final = 50
+CLI_CONCURRENCY: Final = 16
+"""A process for each call: already this many are far more than the CPUs of a client can run at the same time."""
+
+Batch = tuple[str, list[str]]
+Baseline = Callable[[str, Sequence[Batch], "str | None", float], tuple[SendMeter, int]]
+"""(URL, batches, retry mode or None for the library's default, quota told) → the sending, batches given up."""
+
+
+def read_batches(manifest: Path) -> list[Batch]:
+    """A manifest's batches, core by core."""
+    cores: dict[str, list[str]] = defaultdict(list)
+    with manifest.open(newline="") as file:
+        for row in csv.DictReader(file):
+            cores[row["core"]].append(row["thing"])
+    return [(core, things[i : i + 100]) for core, things in cores.items() for i in range(0, len(things), 100)]
+
+
+def boto3_threads(url: str, batches: Sequence[Batch], mode: str | None, rate: float) -> tuple[SendMeter, int]:
+    """boto3, one client, a pool of threads."""
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    client: Any = boto3.client("greengrassv2", endpoint_url=url, config=Config(**_settings(mode)))
+
+    def send(batch: Batch) -> bool:
+        core, things = batch
+        entries = [{"thingName": thing} for thing in things]
+        try:
+            client.batch_disassociate_client_device_from_core_device(coreDeviceThingName=core, entries=entries)
+        except (BotoCoreError, ClientError):
+            return False
+        return True
+
+    with SendMeter() as meter, ThreadPoolExecutor(CONCURRENCY) as threads:
+        succeeded = sum(threads.map(send, batches))
+    return meter, len(batches) - succeeded
+
+
+def aiobotocore_semaphore(url: str, batches: Sequence[Batch], mode: str | None, rate: float) -> tuple[SendMeter, int]:
+    """aiobotocore, a task for each batch, a semaphore."""
+    return asyncio.run(_aiobotocore(url, batches, mode, lambda: None))
+
+
+def aiobotocore_limiter(url: str, batches: Sequence[Batch], mode: str | None, rate: float) -> tuple[SendMeter, int]:
+    """The same, each call through a limiter of aiolimiter's that is told the quota."""
+    from aiolimiter import AsyncLimiter
+
+    return asyncio.run(_aiobotocore(url, batches, mode, lambda: AsyncLimiter(rate, 1)))
+
+
+async def _aiobotocore(
+    url: str,
+    batches: Sequence[Batch],
+    mode: str | None,
+    make_limiter: Callable[[], AbstractAsyncContextManager[None] | None],
+) -> tuple[SendMeter, int]:
+    from aiobotocore.config import AioConfig
+    from aiobotocore.session import get_session
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    semaphore, limiter = asyncio.Semaphore(CONCURRENCY), make_limiter()
+    async with get_session().create_client(
+        "greengrassv2", endpoint_url=url, config=AioConfig(**_settings(mode))
+    ) as client:
+
+        async def call(core: str, things: Sequence[str]) -> None:
+            entries = [{"thingName": thing} for thing in things]
+            await client.batch_disassociate_client_device_from_core_device(coreDeviceThingName=core, entries=entries)
+
+        async def send(core: str, things: Sequence[str]) -> bool:
+            async with semaphore:
+                try:
+                    if limiter is None:
+                        await call(core, things)
+                    else:
+                        async with limiter:
+                            await call(core, things)
+                except (BotoCoreError, ClientError):
+                    return False
+            return True
+
+        with SendMeter() as meter:
+            succeeded = sum(await asyncio.gather(*(send(core, things) for core, things in batches)))
+    return meter, len(batches) - succeeded
+
+
+def aws_cli() -> str | None:
+    """The AWS CLI to measure: $ASYNCGG_TEST_AWSCLI, else `aws` of the PATH."""
+    return os.environ.get("ASYNCGG_TEST_AWSCLI") or shutil.which("aws")
+
+
+def cli_xargs(url: str, batches: Sequence[Batch], mode: str | None, rate: float) -> tuple[SendMeter, int]:
+    """The AWS CLI under xargs, a process for each batch, its input in a file."""
+    command = aws_cli()
+    if command is None:
+        raise SystemExit("there is no AWS CLI: set ASYNCGG_TEST_AWSCLI")
+    environment = dict(os.environ) | ({"AWS_RETRY_MODE": mode} if mode else {})
+    script = '"$0" greengrassv2 batch-disassociate-client-device-from-core-device --endpoint-url "$1"'
+    script += ' --cli-input-json "file://$2" >/dev/null 2>&1 || echo lost'
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{number}.json" for number in range(len(batches))]
+        for file, (core, things) in zip(files, batches, strict=True):
+            file.write_text(
+                json.dumps({"coreDeviceThingName": core, "entries": [{"thingName": thing} for thing in things]})
+            )
+        xargs_command = ["xargs", "-n", "1", "-P", str(CLI_CONCURRENCY), "sh", "-c", script, command, url]
+        with SendMeter() as meter:
+            completed = subprocess.run(
+                xargs_command,
+                env=environment,
+                input="\n".join(map(str, files)),
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            )
+    return meter, completed.stdout.count("lost")
+
+
+def _settings(mode: str | None) -> dict[str, Any]:
+    return {"max_pool_connections": CONCURRENCY} | ({"retries": {"mode": mode}} if mode else {})
+
+
+BASELINES: Final[dict[str, Baseline]] = {
+    "boto3": boto3_threads,
+    "aiobotocore": aiobotocore_semaphore,
+    "aiolimiter": aiobotocore_limiter,
+    "cli": cli_xargs,
+}
+
+
+def main() -> None:
+    """Work off the manifest, tell what it took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kind", choices=BASELINES)
+    parser.add_argument("url")
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--mode", choices=("legacy", "standard", "adaptive"))
+    parser.add_argument("--rate", type=float, default=50.0)
+    args = parser.parse_args()
+    batches = read_batches(args.manifest)
+    meter, lost = BASELINES[args.kind](args.url, batches, args.mode, args.rate)
+    meter.report(sent=len(batches), lost=lost)
+
+
+if __name__ == "__main__":
+    main()

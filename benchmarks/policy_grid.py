@@ -1,0 +1,157 @@
+"""Rate policies on a grid of services, in virtual time: `python -m benchmarks.policy_grid [CASES]` (60 of each kind).
+
+Quotas of 5 to 300/s, bursts of 1 to 5 s (and, apart, of 1 to 5 requests), latencies of 20 ms to 1.5 s with jitter,
+Retry-After or none, first rates of a quarter to four times the quota; steps to the half and back; two to four runs of
+one kind; a neighbour that ignores throttling. For each figure the mean, and the worst of twenty.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import mean
+from typing import Final
+
+from asyncgg.ratelimit import AdaptiveRate, RatePolicy
+from benchmarks.baseline_policies import Aimd, Cubic
+from benchmarks.simulation import PolicyClient, QuotaStep, SdkLegacyClient, Service, Simulation, quota_utilization
+
+__all__ = ["CANDIDATES", "KINDS", "jain", "scores"]
+
+PolicyFactory = Callable[[float], RatePolicy]
+"""A policy that is told this quota and may rise."""
+
+CANDIDATES: Final[Mapping[str, PolicyFactory]] = {
+    "AIMD": lambda told: Aimd(math.inf, documented=told),
+    "CUBIC": lambda told: Cubic(math.inf, documented=told),
+    "AdaptiveRate": lambda told: AdaptiveRate(1000 * told, documented=told, probe_after=2.0),
+}
+_LOWER_IS_BETTER: Final = ("ratio", "throttled")
+
+
+@dataclass(frozen=True, slots=True)
+class GridCase:
+    """One service."""
+
+    quota: float
+    burst: float
+    latency: float
+    retry_after: float | None
+    factor: float
+    """Of the quota: what the policy is told, where it is told wrong."""
+    seed: int
+
+    def service(self, steps: list[QuotaStep] | None = None) -> Service:
+        """It, afresh."""
+        jitter, constant = 0.4 * self.latency, 0.6 * self.latency
+        return Service(steps or [(0.0, self.quota)], self.burst, constant, jitter, self.retry_after)
+
+    @property
+    def workers(self) -> int:
+        """Enough not to be what limits."""
+        return int(max(64, 3 * self.quota * self.latency))
+
+
+def cases(kind: str, count: int) -> list[GridCase]:
+    """Drawn from the grid, always the same."""
+    rng = random.Random(f"{kind} 5")
+    result = []
+    for seed in range(count):
+        quota = rng.choice([5.0, 12.0, 30.0, 50.0, 120.0, 300.0])
+        burst = rng.choice([1.0, 2.0, 5.0] if kind == "tiny burst" else [quota, 2 * quota, 5 * quota])
+        latency, after = rng.choice([0.02, 0.1, 0.4, 1.5]), rng.choice([None, None, 1.0])
+        result.append(GridCase(quota, burst, latency, after, rng.choice([0.25, 0.5, 1.0, 2.0, 4.0]), seed))
+    return result
+
+
+def measure_unknown_quota(make_policy: PolicyFactory, case: GridCase) -> dict[str, float]:
+    """40 s of work; told a wrong quota."""
+    requests = 40 * case.quota
+    run = PolicyClient("run", work=requests, workers=case.workers, policy=make_policy(case.factor * case.quota))
+    Simulation(case.service(), [run], until=400, seed=case.seed).run()
+    end = run.done_at if math.isfinite(run.done_at) else 400 * requests / max(1, len(run.accepted))
+    return {"ratio": max(1.0, (end - 1.2 * case.latency) / 40), "throttled": run.throttled_share}
+
+
+def measure_quota_steps(make_policy: PolicyFactory, case: GridCase) -> dict[str, float]:
+    """The quota halves at 20 s and returns at 45 s."""
+    quota = case.quota
+    service = case.service([(0.0, quota), (20.0, quota / 2), (45.0, quota)])
+    run = PolicyClient("run", workers=case.workers, policy=make_policy(quota))
+    Simulation(service, [run], until=70, seed=case.seed).run()
+    utilizations = (quota_utilization(service, [run], begin, begin + 15) for begin in (30.0, 55.0))
+    return dict(zip(("halved", "returned"), (min(1.0, part) for part in utilizations), strict=True)) | {
+        "throttled": run.throttled_share
+    }
+
+
+def measure_shared_quota(make_policy: PolicyFactory, case: GridCase) -> dict[str, float]:
+    """Two to four that begin 0, 5 or 10 s apart; counted for a minute from 5 s after the last."""
+    gap = random.Random(case.seed).choice([0.0, 5.0, 10.0])
+    service = case.service()
+    runs = [
+        PolicyClient(f"{n}", gap * n, workers=case.workers, policy=make_policy(case.quota))
+        for n in range(2 + case.seed % 3)
+    ]
+    start = gap * (len(runs) - 1) + 5
+    Simulation(service, runs, until=start + 60, seed=case.seed).run()
+    throttled = sum(len(run.throttled) for run in runs) / sum(len(run.sent) for run in runs)
+    fairness = jain([sum(at >= start for at in run.accepted) for run in runs])
+    return {
+        "use": min(1.0, quota_utilization(service, runs, start, start + 60)),
+        "jain": fairness,
+        "throttled": throttled,
+    }
+
+
+def measure_greedy_neighbour(make_policy: PolicyFactory, case: GridCase) -> dict[str, float]:
+    """Beside a loop of 50 calls that ignores throttling, from 5 to 35 s; and what it has back 10 s after that."""
+    service = case.service()
+    run = PolicyClient("run", workers=case.workers, policy=make_policy(case.quota))
+    neighbour = SdkLegacyClient("legacy", start=5, end=35, workers=50)
+    Simulation(service, [run, neighbour], until=60, seed=case.seed).run()
+    return {
+        "got": quota_utilization(service, [run], 10, 35),
+        "after": min(1.0, quota_utilization(service, [run], 45, 60)),
+        "throttled": run.throttled_share,
+    }
+
+
+KINDS: Final[Mapping[str, Callable[[PolicyFactory, GridCase], dict[str, float]]]] = {
+    "unknown": measure_unknown_quota,
+    "tiny burst": measure_unknown_quota,
+    "step": measure_quota_steps,
+    "shared": measure_shared_quota,
+    "greedy": measure_greedy_neighbour,
+}
+
+
+def jain(parts: list[int]) -> float:
+    """1 for equal parts, 1/n when one has all."""
+    return sum(parts) ** 2 / max(1, len(parts) * sum(part**2 for part in parts))
+
+
+def scores(make_policy: PolicyFactory, kind: str, count: int) -> dict[str, tuple[float, float]]:
+    """Each figure's mean, and the worst of twenty."""
+    rows = [KINDS[kind](make_policy, case) for case in cases(kind, count)]
+    result = {}
+    for key in rows[0]:
+        values = sorted((row[key] for row in rows), reverse=key not in _LOWER_IS_BETTER)
+        result[key] = (mean(values), values[int(0.95 * len(values))])
+    return result
+
+
+def main() -> None:
+    """Print the comparison."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 60
+    for kind in KINDS:
+        for name, make_policy in CANDIDATES.items():
+            cells = (f"{key} {usual:.3f} ({bad:.3f})" for key, (usual, bad) in scores(make_policy, kind, count).items())
+            print(f"{kind:10}  {name:12}  {'   '.join(cells)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

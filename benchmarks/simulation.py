@@ -1,0 +1,259 @@
+"""Rule: a service with a quota and those who share it, as plain events in virtual time: a minute of it in milliseconds.
+
+Made to compare rate policies by the thousand. The pacing is the arithmetic of `asyncgg.ratelimit.TokenBucket` without
+an event loop; `tests/ratelimit/lane.py` runs the real one and agrees. Nothing is drawn, printed or judged here.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from asyncgg.ratelimit import RatePolicy
+
+__all__ = ["Client", "PolicyClient", "QuotaStep", "SdkLegacyClient", "Service", "Simulation", "quota_utilization"]
+
+QuotaStep = tuple[float, float]
+"""(seconds since the start, requests a second from then on)."""
+
+
+@dataclass(slots=True)
+class Service:
+    """What the others talk to: one token bucket, a latency, perhaps a header."""
+
+    steps: Sequence[QuotaStep]
+    """Its quota; the first step begins at 0."""
+    burst: float
+    latency: float = 0.06
+    jitter: float = 0.04
+    """Mean of an exponential time added to the latency."""
+    retry_after: float | None = None
+    arrival_fraction: float = 0.25
+    """Part of a request's time that passes before the service decides."""
+    tokens: float = field(init=False)
+    updated_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.tokens = self.burst
+
+    def quota(self, now: float) -> float:
+        """Requests a second at this time."""
+        return next(rate for since, rate in reversed(self.steps) if since <= now)
+
+    def allowed_requests(self, start: float, end: float) -> float:
+        """Requests that the quota allows between two times, the burst aside."""
+        bounds = [*(since for since, _ in self.steps), math.inf]
+        return sum(
+            rate * max(0.0, min(end, bounds[i + 1]) - max(start, bounds[i])) for i, (_, rate) in enumerate(self.steps)
+        )
+
+    def try_accept(self, now: float) -> bool:
+        """Whether a request that arrives now is accepted."""
+        self.tokens = min(self.burst, self.tokens + self.allowed_requests(self.updated_at, now))
+        self.updated_at = now
+        if self.tokens < 1 - 1e-9:
+            return False
+        self.tokens -= 1
+        return True
+
+
+@dataclass(slots=True)
+class Client:
+    """One client; times of what it did, in seconds since the start."""
+
+    name: str
+    start: float = 0.0
+    work: float = math.inf
+    """Requests to be accepted before it is done."""
+    workers: int = 64
+    end: float = math.inf
+    """When it goes away, done or not."""
+    sent: list[float] = field(default_factory=list)
+    accepted: list[float] = field(default_factory=list)
+    """Arrivals that were accepted."""
+    throttled: list[float] = field(default_factory=list)
+    done_at: float = math.inf
+    remaining: float = field(init=False)
+    """Still to be handed out."""
+    in_flight: int = 0
+
+    def __post_init__(self) -> None:
+        self.remaining = self.work
+
+    @property
+    def throttled_share(self) -> float:
+        """Of what was sent."""
+        return len(self.throttled) / max(1, len(self.sent))
+
+    def peak_rate(self, window: float) -> float:
+        """The highest rate of sending over any window of so many seconds."""
+        times = self.sent
+        return max(((bisect_left(times, at + window) - i) / window for i, at in enumerate(times)), default=0.0)
+
+    def send_delay(self, now: float) -> float | None:
+        """0 if it may send now, seconds to wait, or None when a reply must come first."""
+        raise NotImplementedError
+
+    def on_reply(self, started: float, now: float, *, accepted: bool, retry_after: float | None, tries: int) -> float:
+        """Take in a reply; after a throttle, the seconds until the request is tried again (inf for never)."""
+        raise NotImplementedError
+
+
+@dataclass(slots=True)
+class PolicyClient(Client):
+    """A run of ours: a policy, and the bucket it steers."""
+
+    policy: RatePolicy = field(kw_only=True)
+    rates: list[tuple[float, float]] = field(default_factory=list)
+    rng: random.Random = field(default_factory=lambda: random.Random(1))
+    tokens: float = field(init=False)
+    updated_at: float = field(init=False)
+    paused_until: float = -math.inf
+
+    def __post_init__(self) -> None:
+        self.remaining = self.work
+        self.tokens, self.updated_at = self.policy.burst, self.start
+        self.rates.append((self.start, self.policy.rate))
+        self.rate, self.burst = self.policy.rate, self.policy.burst
+
+    rate: float = field(init=False)
+    burst: float = field(init=False)
+
+    def send_delay(self, now: float) -> float | None:
+        """As the real bucket does it; the token is taken."""
+        self._refill(now)
+        if now < self.paused_until:
+            return self.paused_until - now
+        if self.tokens < 1 - 1e-9:
+            return (1 - self.tokens) / self.rate
+        self.tokens -= 1
+        return 0.0
+
+    def on_reply(self, started: float, now: float, *, accepted: bool, retry_after: float | None, tries: int) -> float:
+        """As the real lane does it."""
+        if accepted:
+            self.policy.on_accepted(started, now)
+            wait = 0.0
+        else:
+            self.policy.on_throttled(started, now, retry_after)
+            wait = min(20.0, 0.5 * 2 ** (tries - 1)) * self.rng.uniform(0.5, 1)
+            if retry_after:
+                self.paused_until = max(self.paused_until, now + retry_after)
+                wait = retry_after
+        if self.policy.rate != self.rate or self.policy.burst != self.burst:
+            self._refill(now)
+            self.rate, self.burst = self.policy.rate, self.policy.burst
+            self.rates.append((now, self.rate))
+        return wait
+
+    def _refill(self, now: float) -> None:
+        self.tokens = min(self.burst, self.tokens + (now - self.updated_at) * self.rate)
+        self.updated_at = now
+
+
+@dataclass(slots=True)
+class SdkLegacyClient(Client):
+    """A loop over the SDK in its legacy mode: as fast as answers come, four retries after up to 1, 2, 4, 8 s."""
+
+    rng: random.Random = field(default_factory=lambda: random.Random(2))
+
+    def send_delay(self, now: float) -> float | None:
+        """Always."""
+        return 0.0
+
+    def on_reply(self, started: float, now: float, *, accepted: bool, retry_after: float | None, tries: int) -> float:
+        """Ignores what it is told."""
+        return 0.0 if accepted else math.inf if tries >= 5 else self.rng.random() * 2.0 ** (tries - 1)
+
+
+class Simulation:
+    """Runs the senders against the service until they are done, or until `until` seconds."""
+
+    def __init__(self, service: Service, clients: Sequence[Client], *, until: float = 3600.0, seed: int = 0) -> None:
+        self.service, self.clients, self.until = service, clients, until
+        self._rng = random.Random(seed)
+        self._events: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
+        self._order = count()
+        self._retries: dict[int, list[int]] = {id(sender): [] for sender in clients}
+        self._wakeups: dict[int, float] = {}
+
+    def run(self) -> float:
+        """All of it; the time of the end."""
+        now = 0.0
+        for client in self.clients:
+            self._schedule(client.start, self._wake, client)
+        open_ended = any(math.isinf(client.work) for client in self.clients)
+        while self._events:
+            now, _, call, arguments = heapq.heappop(self._events)
+            if now > self.until or (not open_ended and all(s.done_at < math.inf for s in self.clients)):
+                break
+            call(now, *arguments)
+        return now
+
+    def _schedule(self, when: float, call: Callable[..., None], *arguments: object) -> None:
+        heapq.heappush(self._events, (when, next(self._order), call, arguments))
+
+    def _wake(self, now: float, client: Client) -> None:
+        self._wakeups.pop(id(client), None)
+        retries = self._retries[id(client)]
+        while (client.remaining > 0 or retries) and client.in_flight < client.workers and now < client.end:
+            wait = client.send_delay(now)
+            if wait is None:
+                return
+            if wait > 0:
+                self._wakeups[id(client)] = now + wait
+                self._schedule(now + wait + 1e-12, self._on_wakeup, client, now + wait)
+                return
+            tries = retries.pop() if retries else 1
+            if tries == 1:
+                client.remaining -= 1
+            client.in_flight += 1
+            client.sent.append(now)
+            time = self.service.latency
+            if self.service.jitter:
+                time += self._rng.expovariate(1 / self.service.jitter)
+            request_time = time * self.service.arrival_fraction
+            self._schedule(now + request_time, self._arrive, client, now, time - request_time, tries)
+
+    def _on_wakeup(self, now: float, client: Client, when: float) -> None:
+        if self._wakeups.get(id(client)) == when:  # else a later one has been set
+            self._wake(now, client)
+
+    def _arrive(self, now: float, client: Client, started: float, reply_time: float, tries: int) -> None:
+        accepted = self.service.try_accept(now)
+        (client.accepted if accepted else client.throttled).append(now)
+        self._schedule(now + reply_time, self._reply, client, started, accepted, tries)
+
+    def _reply(self, now: float, client: Client, started: float, accepted: bool, tries: int) -> None:
+        client.in_flight -= 1
+        after = None if accepted else self.service.retry_after
+        wait = client.on_reply(started, now, accepted=accepted, retry_after=after, tries=tries)
+        if accepted or wait == math.inf:
+            if (
+                client.remaining <= 0
+                and not client.in_flight
+                and not self._retries[id(client)]
+                and self._work_accepted(client)
+            ):
+                client.done_at = now
+        else:
+            self._schedule(now + wait, self._on_retry, client, tries + 1)
+        self._wake(now, client)
+
+    def _work_accepted(self, client: Client) -> bool:
+        return not isinstance(client, PolicyClient) or len(client.accepted) >= client.work
+
+    def _on_retry(self, now: float, client: Client, tries: int) -> None:
+        self._retries[id(client)].append(tries)
+        self._wake(now, client)
+
+
+def quota_utilization(service: Service, clients: Sequence[Client], start: float, end: float) -> float:
+    """What the senders got between two times, over what the quota allowed."""
+    accepted = sum(start <= at < end for sender in clients for at in sender.accepted)
+    return accepted / service.allowed_requests(start, end)

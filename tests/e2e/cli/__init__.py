@@ -1,0 +1,1 @@
+"""Commands whose subject is a process: signals, terminals, child processes."""

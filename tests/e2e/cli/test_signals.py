@@ -1,0 +1,110 @@
+"""Signals, kills and second processes: real processes beside a real simulator."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from asyncgg.simulator import Simulator
+from tests.integration.cli.conftest import StartSimulator
+from tests.support.command_line import CommandRunner, isolated_environment, small_fleet, start_process, wait_until
+
+SLOW_RUN = (
+    "disassociate",
+    "fleet.csv",
+    "--yes",
+    "--journal",
+    "run.journal",
+    "--rate",
+    "10",
+    "--json",
+    "--log-format=json",
+)
+
+
+def _request_count(simulator: Simulator) -> int:
+    return simulator.service.counters.requests.total()
+
+
+def _remaining(simulator: Simulator) -> int:
+    return sum(map(len, simulator.service.fleet.things.values()))
+
+
+def test_the_first_signal_ends_it_in_order(serve: StartSimulator, cli: CommandRunner) -> None:
+    """SIGTERM: nothing new is sent, what is in flight ends, exit 130; a resume does the rest, and nothing twice."""
+    simulator = serve(small_fleet(20, 1))
+    process = start_process(*SLOW_RUN, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url))
+    wait_until(lambda: _request_count(simulator) >= 3)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=15)
+    assert process.returncode == 130, err
+    summary = json.loads(out)
+    assert summary["state"] == "interrupted"
+    assert summary["reason"] == "stopped by SIGTERM"
+    assert summary["things"]["pending"] == _remaining(simulator) > 0
+    assert {json.loads(line)["event"] for line in err.splitlines() if line.startswith("{")} >= {"stopping", "ended"}
+    ended = cli("resume", "run.journal", "--yes", "--quiet", "--json", "--rate", 500)
+    assert ended.code == 0
+    assert ended.json["requests"]["sent"] == 20
+    assert simulator.service.counters.summary()["things"]["carried_more_than_once"] == 0
+
+
+def test_the_second_signal_cuts_it_off(serve: StartSimulator) -> None:
+    """With a request that hangs, the first signal waits for it and the second does not: exit 130, journal in order."""
+    simulator = serve(small_fleet(20, 1), latency_ms=30_000.0)
+    process = start_process(*SLOW_RUN, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url))
+    wait_until(lambda: _request_count(simulator) >= 2)
+    process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=15)
+    assert process.returncode == 130, err
+    assert json.loads(out)["things"]["pending"] == 20
+    assert "Traceback" not in err
+
+
+def test_status_and_report_work_beside_a_run_and_a_second_run_does_not(
+    serve: StartSimulator, cli: CommandRunner
+) -> None:
+    """While a process runs the journal it can be read, and only read."""
+    simulator = serve(small_fleet(20, 1))
+    process = start_process(*SLOW_RUN, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url))
+    wait_until(lambda: _request_count(simulator) >= 3)
+    status = cli("status", "run.journal", "--json")
+    refused = [cli(command, "run.journal", "--yes") for command in ("resume", "retry")]
+    report = cli("report", "run.journal", "--outcomes", "all.csv", "--json")
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=15)
+    assert process.returncode == 130
+    assert status.code == 0
+    assert status.json["running"] is True
+    assert status.json["state"] == "running"
+    assert status.json["things"]["total"] == 20
+    assert status.json["rate"] > 0
+    assert 0 < status.json["seconds_left"] < 30
+    assert report.code == 0
+    assert len(Path("all.csv").read_text(encoding="utf-8").splitlines()) == 21
+    for ended in refused:
+        assert ended.code == 2
+        assert "is running it" in ended.err
+
+
+def test_a_killed_run_is_resumed(serve: StartSimulator, cli: CommandRunner) -> None:
+    """After kill -9 the journal says interrupted, and a resume finishes it."""
+    simulator = serve(small_fleet(20, 1))
+    process = start_process(*SLOW_RUN, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url))
+    wait_until(lambda: _request_count(simulator) >= 3)
+    process.kill()
+    process.communicate(timeout=15)
+    status = cli("status", "run.journal", "--json")
+    assert status.json["state"] == "interrupted"
+    assert status.json["running"] is False
+    ended = cli("resume", "run.journal", "--yes", "--quiet", "--json", "--rate", 500)
+    assert ended.code == 0
+    assert ended.json["things"]["disassociated"] == 20
+    assert _remaining(simulator) == 0

@@ -1,0 +1,93 @@
+"""Rule: every command line that must fail before anything is sent (the table is `corpus`): its code, sentence, silence.
+
+`asyncgg disassociate|plan|resume|retry|status|report` with bad manifests, rows, options, settings and journals.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.support.fork_server import ForkServer
+from tests.support.invalid_inputs import CASES, VALID_MANIFEST, InvalidInput
+from tests.support.programs import SimulatorProcess, program_environment, run_asyncgg
+
+
+@pytest.fixture(scope="module")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """The command line, warm."""
+    with ForkServer(tmp_path_factory.mktemp("home")) as zygote:
+        yield zygote
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_bad_input(case: InvalidInput, zygote: ForkServer, tmp_path: Path) -> None:
+    """It ends with its exit code and its one sentence on standard error, sends nothing and leaves nothing behind."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, content in case.files.items():
+        (folder / name).write_bytes(content)
+    resource = case.setup(folder)
+    before = set(folder.rglob("*"))
+    (stdin := tmp_path / "stdin").write_bytes(case.stdin)
+    with closing(socket.create_server(("127.0.0.1", 0))) as nobody:
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        usual: dict[str, str | None] = {
+            **program_environment(folder),
+            **({"AWS_ENDPOINT_URL": url} if case.uses_endpoint else {}),
+        }
+        variables = {key: value for key, value in {**usual, **case.env}.items() if value is not None}
+        ended = zygote.run([word.replace("{url}", url) for word in case.arguments], folder, variables, stdin)
+        nobody.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody called
+            nobody.accept()
+    if hasattr(resource, "close"):
+        resource.close()
+    changed = sorted(str(path.relative_to(folder)) for path in set(folder.rglob("*")) ^ before)
+    assert ended.code == case.exit_code, ended.describe()
+    assert re.search(case.message_pattern, ended.err), ended.describe()
+    assert "Traceback" not in ended.err, ended.describe()
+    assert len(ended.err.strip().splitlines()) <= case.max_lines, ended.describe()
+    assert ended.out == "" or ("--json" in case.arguments and isinstance(json.loads(ended.out), dict)), ended.describe()
+    assert changed == list(case.allowed_files)
+
+
+def test_bad_rows_may_be_skipped(tmp_path: Path) -> None:
+    """With --skip-bad-rows the good rows are done, the bad ones are counted and written out with --rejects."""
+    content = VALID_MANIFEST + b"core-1,\ncore-1,thing/3\ncore-1,thing-1\n"
+    (tmp_path / "fleet.csv").write_bytes(content)
+    with SimulatorProcess(tmp_path, cores=1, things=1, not_found="success", rate="inf", latency_ms=0) as simulator:
+        simulator.configure("faults", faults=[])
+        ended = run_asyncgg(
+            *("disassociate", "fleet.csv", "--yes", "--json", "--skip-bad-rows", "--rejects", "bad.csv"),
+            *("--endpoint-url", simulator.url),
+            home=tmp_path,
+        )
+        sent = simulator.request_count()
+    assert ended.code == 3, ended.describe()  # the simulator knows no core-1
+    assert {"total": 2, "rejected": 2, "duplicates": 1}.items() <= ended.summary["things"].items()
+    assert sent == 1
+    assert "fleet.csv:4: thing is empty" in ended.err
+    assert len((tmp_path / "bad.csv").read_text().splitlines()) == 3
+
+
+def test_another_account_is_refused(tmp_path: Path) -> None:
+    """With --expect-account STS is asked, and credentials of another account end it before any request."""
+    (tmp_path / "fleet.csv").write_bytes(VALID_MANIFEST)
+    with SimulatorProcess(tmp_path, cores=1, things=1, account="123456789012") as simulator:
+        ended = run_asyncgg(
+            *("disassociate", "fleet.csv", "--yes", "--expect-account", "210987654321"),
+            *("--endpoint-url", simulator.url, "--journal", "run.journal"),
+            home=tmp_path,
+        )
+        counters = simulator.query("counters")
+    assert ended.code == 4, ended.describe()
+    assert re.search("account 123456789012, --expect-account wants 210987654321; nothing was sent", ended.err)
+    assert (counters["identity"], counters["total"]) == (1, 0)
+    assert not list(tmp_path.glob("*journal*"))

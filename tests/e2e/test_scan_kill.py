@@ -1,0 +1,81 @@
+"""Rule: kill -9 in the midst of a sweep, with the writer's own thread, and then on, is tested here.
+
+The service is in the killed process too: no socket, no start of a program, so that many kills cost little. The files
+are what survives, as they would with any other service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from asyncgg.engine import Lane
+from asyncgg.inventory import Snapshot, minimum_requests, scan_fleet
+from asyncgg.ratelimit import FixedRate
+from asyncgg.simulator.config import SimulatorConfig
+from asyncgg.simulator.service import Service
+from tests.support.scan import InProcessListing, fleet_of_sizes, snapshot_associations
+
+SIZES = [0, 1, 120, 250, 99] * 30
+PLAN = fleet_of_sizes(SIZES)
+KILLS = 12
+
+
+def run_scan_process(path: Path, progress_fd: int) -> NoReturn:
+    """Sweep until the end, in a process of its own; exit code 0 when it came to it. A byte to `told` for each page."""
+
+    async def run() -> None:
+        service = Service(SimulatorConfig(rate=float("inf"), latency_ms=1.0), fleet_spec=PLAN, now=time.time())
+        transport = InProcessListing(service, intercept=lambda core, token: os.write(progress_fd, b".") and None)
+        lane = Lane(transport, FixedRate(1500.0, burst=10.0))
+        assert (await scan_fleet(path, lane, transport)).finished
+
+    try:
+        asyncio.run(run())
+    except BaseException:  # noqa: BLE001 - a forked child must never return into the test
+        path.with_suffix(".fault").write_text(traceback.format_exc())
+        os._exit(1)
+    os._exit(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
+def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Killed at a dozen moments, it leaves a sound file each time, and in the end the whole fleet, each page once."""
+    path, rng = tmp_path / "fleet.db", random.Random(1)
+    kills, partial_kills, code = 0, 0, -1
+    while code != 0:
+        read_fd, write_fd = os.pipe()
+        child = os.fork()
+        if not child:
+            run_scan_process(path, write_fd)
+        if kills < KILLS:
+            pages = rng.randint(1, 40)  # moments that lie in the sweep, however slow the machine is
+            while pages > 0:
+                pages -= len(os.read(read_fd, pages))
+            os.kill(child, signal.SIGKILL)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        os.close(read_fd)
+        os.close(write_fd)
+        traceback_file = path.with_suffix(".fault")
+        assert code in {0, -signal.SIGKILL}, f"after {kills} kills: {traceback_file.read_text()}"
+        if code and path.exists() and path.stat().st_size:
+            kills += 1
+            with Snapshot(path) as snapshot:
+                counts = snapshot.counts()
+                partial_kills += 0 < counts.listed < len(SIZES)
+                assert counts.associations == sum(1 for _ in snapshot.associations())
+    assert partial_kills >= 3
+    assert snapshot_associations(path) == {
+        (core, thing): 7.0 for core, things in PLAN.things.items() for thing in things
+    }
+    with Snapshot(path) as snapshot:
+        assert sum(core.pages for core in snapshot.cores()) + 2 == minimum_requests(SIZES)
+    assert {file.name for file in tmp_path.iterdir()} == {"fleet.db"}

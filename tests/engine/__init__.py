@@ -1,1 +1,0 @@
-"""The engine, end to end in one process."""

@@ -1,0 +1,1 @@
+"""Tests of several parts together: files, loopback servers, the command line in this process."""

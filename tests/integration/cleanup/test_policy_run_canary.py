@@ -1,0 +1,99 @@
+"""Rule: the canary of a night lives here: first so many things, then a look whether they have gone, then the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from asyncgg.events import RunEnded
+from asyncgg.models import RunState
+from tests.support.cleanup_harness import GUARDS, CleanupHarness
+
+pytestmark = pytest.mark.usefixtures("unsynced")
+
+CANARY = f"{GUARDS}canary = 10\n"
+
+
+async def test_the_canary_goes_first(tmp_path: Path) -> None:
+    """So many go, their core is listed, then the rest goes; and nobody is told that anything was interrupted."""
+    harness = CleanupHarness(tmp_path, guards=CANARY)
+    observed: list[int] = []
+    harness.step_hooks["read", 8] = lambda: observed.append(
+        len(harness.removed)
+    )  # 1 list of cores, 6 cores, then the canary's
+    report = await harness.run()
+    assert (report.exit, harness.removed, observed) == (0, harness.expected, [10])
+    assert report.canary is not None
+    assert (report.canary.things, report.canary.passed) == (10, True)
+    ends = [event for event in harness.events if isinstance(event, RunEnded)]
+    assert [(end.limit_reached, end.reason) for end in ends] == [
+        (True, "the first 10 things have gone, the others wait"),
+        (False, ""),
+    ]
+
+
+async def test_a_canary_that_is_still_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the list still shows the first things after its last look, the others are not sent, tonight or tomorrow."""
+    monkeypatch.setattr("asyncgg.cleanup.canary._WAITS", (0.0, 0.0))
+    harness = CleanupHarness(tmp_path, guards=CANARY)
+    harness.step_hooks["sent", 1] = lambda: harness.service.fleet.associate("core-0", harness.sent()[0][1], 0.0)
+    report = await harness.run()
+    assert (report.state, report.exit) == (RunState.ABORTED, 4)
+    assert report.reason == "of the canary's 10 things 1 are still listed on their core; the others were not sent"
+    assert len(harness.sent()) == 10
+    second = await harness.run()
+    assert second.resumed is None
+    assert second.run_dir != report.run_dir
+
+
+async def test_a_canary_that_is_slow_to_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that lags is asked again, and the rest goes once it shows the change."""
+    monkeypatch.setattr("asyncgg.cleanup.canary._WAITS", (0.0, 0.0))
+    harness = CleanupHarness(tmp_path, guards=CANARY)
+    first: list[str] = []
+
+    def lag() -> None:
+        first.append(harness.sent()[0][1])
+        harness.service.fleet.associate("core-0", first[0], 0.0)
+
+    harness.step_hooks["sent", 1] = lag
+    harness.step_hooks["read", 10] = lambda: harness.service.fleet.disassociate("core-0", first[0])
+    report = await harness.run()
+    assert (report.exit, harness.removed) == (0, harness.expected)
+
+
+async def test_a_canary_that_fails(tmp_path: Path) -> None:
+    """One of the first things that fails keeps the others from being sent, and the run from being gone on with."""
+    harness = CleanupHarness(tmp_path, guards=CANARY)
+    harness.service.set_faults(["entry:Odd@core-0-000-orphan"])
+    report = await harness.run()
+    assert (report.state, report.exit) == (RunState.ABORTED, 4)
+    assert report.reason == "1 things failed with the canary's 10; the others were not sent"
+    assert len({thing for _, thing, _ in harness.sent()}) == 10
+    harness.service.set_faults([])
+    second = await harness.run()
+    assert (second.exit, second.resumed, harness.removed) == (0, None, harness.expected)
+
+
+async def test_a_canary_nobody_can_look_at(tmp_path: Path) -> None:
+    """Where the cores cannot be listed again nothing more is sent; the next night looks again before it goes on."""
+    harness = CleanupHarness(tmp_path, guards=CANARY)
+    harness.step_hooks["sent", 2] = lambda: harness.service.set_faults(["validation"])
+    report = await harness.run()
+    assert report.exit == 4
+    assert "the canary cannot be verified" in report.reason
+    assert report.summary is not None
+    assert report.summary.disassociated == 10
+    harness.step_hooks.clear()
+    harness.service.set_faults([])
+    second = await harness.run()
+    assert second.resumed is not None
+    assert (second.resumed.exit, second.exit, harness.removed) == (0, 0, harness.expected)
+
+
+async def test_a_small_run_is_no_canary(tmp_path: Path) -> None:
+    """With no more things than the canary has, there is nothing to hold back."""
+    harness = CleanupHarness(tmp_path, guards=f"{GUARDS}canary = 36\n")
+    report = await harness.run()
+    assert (report.exit, report.canary, harness.removed) == (0, None, harness.expected)

@@ -1,0 +1,56 @@
+"""Rule: the surroundings of a command in a test live here: no configuration of the user, a folder and a simulator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncgg.cli import main
+from asyncgg.simulator import FleetSpec, Simulator
+from tests.support.command_line import CommandResult, CommandRunner, isolated_environment, manifest_text, small_fleet
+from tests.support.simulator import fast_config, threaded_simulator
+
+StartSimulator = Callable[..., Simulator]
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty folder, and an environment without the user's AWS and asyncgg variables."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "ASYNCGG_")):
+            monkeypatch.delenv(name)
+    for name, value in isolated_environment().items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> CommandRunner:
+    """Call the command line in this process."""
+
+    def run_command(*arguments: object) -> CommandResult:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return CommandResult(code, *capsys.readouterr())
+
+    return run_command
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StartSimulator]:
+    """Start a simulator, point AWS_ENDPOINT_URL to it and write its manifest as fleet.csv."""
+    with ExitStack() as stack:
+
+        def start_simulator(plan: FleetSpec | None = None, **settings: Any) -> Simulator:
+            plan = plan or small_fleet()
+            simulator = stack.enter_context(threaded_simulator(fast_config(**settings), plan))
+            monkeypatch.setenv("AWS_ENDPOINT_URL", simulator.url)
+            (tmp_path / "fleet.csv").write_text(manifest_text(plan), encoding="utf-8")
+            return simulator
+
+        yield start_simulator

@@ -1,0 +1,126 @@
+"""Rule: who is told by `--notify`, of what, and that it changes nothing else."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from tests.integration.cli.conftest import StartSimulator
+from tests.support.command_line import CommandRunner
+
+RUN_OPTIONS = ("--rate", "500", "--yes", "--quiet", "--json")
+
+
+class Webhook:
+    """A webhook in a thread, and what it was told."""
+
+    def __init__(self) -> None:
+        self.received: list[dict[str, Any]] = []
+        self.status = 200
+        webhook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                webhook.received.append(json.loads(body))
+                self.send_response(webhook.status)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/secret"
+
+
+@pytest.fixture
+def hook() -> Iterator[Webhook]:
+    """A running webhook."""
+    webhook = Webhook()
+    thread = threading.Thread(target=webhook.server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield webhook
+    webhook.server.shutdown()
+    thread.join()
+    webhook.server.server_close()
+
+
+def test_the_end_is_told(
+    cli: CommandRunner, serve: StartSimulator, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """disassociate, retry and undo tell how they ended, with their summary; the URL may be in a variable."""
+    simulator = serve(fault=("entry:AccessDeniedException@thing-2-1",))
+    monkeypatch.setenv("HOOK", hook.url)
+    options = (*RUN_OPTIONS, "--notify", "env:HOOK")
+    first = cli("disassociate", "fleet.csv", *options, "--journal", "run.journal")
+    simulator.service.set_faults(())
+    second = cli("retry", "run.journal", *options)
+    third = cli("undo", "run.journal", *options, "--assume-associated")
+    assert [first.code, second.code, third.code] == [3, 0, 0]
+    assert [told["event"] for told in hook.received] == ["end"] * 3
+    assert [told["summary"] for told in hook.received] == [first.json, second.json, third.json]
+    assert hook.received[0]["text"].startswith("asyncgg disassociate: partial: 11 of 12 things disassociated, 1 failed")
+    assert hook.received[0]["host"]
+    assert hook.received[0]["policy"] is None
+
+
+def test_what_is_no_error_of_ours_is_told(
+    cli: CommandRunner, serve: StartSimulator, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failing system and a fault of asyncgg are failures like others; of a fault only the kind is told."""
+    serve()
+    options = (*RUN_OPTIONS, "--notify", hook.url)
+    for error in (OSError(5, "Input/output error"), RuntimeError("token=secret")):
+        monkeypatch.setattr("asyncgg.cli.order.carry_out", Mock(side_effect=error))
+        assert cli("disassociate", "fleet.csv", *options).code == 1
+    assert [(told["event"], told["text"], told["summary"]) for told in hook.received] == [
+        ("failure", "asyncgg: the system reports: Input/output error", {"exit": 1}),
+        ("failure", "asyncgg: a fault: RuntimeError", {"exit": 1}),
+    ]
+
+
+def test_guards_and_failures_are_told(cli: CommandRunner, serve: StartSimulator, hook: Webhook) -> None:
+    """A guard that keeps a run from beginning, an error before it, and a run without permission: each has its event."""
+    simulator = serve()
+    options = (*RUN_OPTIONS, "--notify", hook.url)
+    assert cli("disassociate", "fleet.csv", *options, "--max-things", 3).code == 4
+    assert cli("disassociate", "none.csv", *options).code == 2
+    simulator.service.set_faults(["deny-all"])
+    assert cli("disassociate", "fleet.csv", *options).code == 5
+    assert [told["event"] for told in hook.received] == ["guard", "failure", "failure"]
+    assert hook.received[0]["text"].startswith("asyncgg: fleet.csv: 12 things, --max-things allows 3")
+    assert hook.received[0]["summary"] == {"exit": 4}
+    assert hook.received[2]["summary"]["state"] == "aborted"
+
+
+def test_a_dry_run_is_nobodys_business(cli: CommandRunner, serve: StartSimulator, hook: Webhook) -> None:
+    """Nothing happened, so nobody is told."""
+    serve()
+    assert cli("disassociate", "fleet.csv", "--dry-run", "--notify", hook.url).code == 0
+    assert hook.received == []
+
+
+def test_what_cannot_be_told_changes_nothing(cli: CommandRunner, serve: StartSimulator, hook: Webhook) -> None:
+    """A target that refuses is a line on standard error without the URL; exit code and result are the run's."""
+    serve()
+    hook.status = 404
+    ended = cli("disassociate", "fleet.csv", "--rate", "500", "--yes", "--json", "--notify", hook.url)
+    assert (ended.code, ended.json["state"]) == (0, "complete")
+    assert f"webhook http://127.0.0.1:{hook.server.server_port} was not told: it answers HTTP 404\n" in ended.err
+    assert "secret" not in ended.err
+
+
+@pytest.mark.parametrize("target", ["nowhere", "arn:aws:sns:x", "env:NOT_SET"])
+def test_no_target_stops_it_before_anything_is_sent(cli: CommandRunner, serve: StartSimulator, target: str) -> None:
+    """A target that is none is found out before the run."""
+    simulator = serve()
+    ended = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--notify", target)
+    assert (ended.code, ended.out) == (2, "")
+    assert "notify: " in ended.err
+    assert simulator.service.counters.requests.total() == 0

@@ -1,0 +1,163 @@
+"""Rule: `asyncgg verify` as a person types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import asyncgg
+from asyncgg.journal import JournalWriter
+from tests.integration.cli.conftest import StartSimulator
+from tests.support.command_line import CommandRunner
+
+RUN_OPTIONS = ("--rate", "500", "--yes", "--quiet", "--json")
+VERIFY_OPTIONS = ("--rate", "500")
+
+
+def _run_first(cli: CommandRunner, *options: object) -> None:
+    assert cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--journal", "run.journal", *options).code in {0, 3}
+
+
+def test_verify_undo_verify(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
+    """disassociate, verify, undo, verify: the fleet is as before, and each step is proven."""
+    simulator = serve()
+    before = {core: dict(things) for core, things in simulator.service.fleet.things.items()}
+    _run_first(cli)
+    verified = cli("verify", "run.journal", *VERIFY_OPTIONS, "--json")
+    assert verified.code == 0, verified.err
+    document = verified.json
+    assert document["things"] == {"checked": 12, "so": 12, "left": 0, "again": 0, "unseen": 0}
+    assert document["requests"]["sent"] == 3
+    assert "verified: everything the run disassociated is gone" in verified.err
+    assert json.loads((tmp_path / "run.journal.verified.json").read_text()) == document
+    assert cli("undo", "run.journal", *RUN_OPTIONS, "--assume-associated", "--journal", "undo.journal").code == 0
+    there = cli("verify", "undo.journal", *VERIFY_OPTIONS)
+    assert there.code == 0, there.err
+    assert "verified: everything the run associated is there" in there.out
+    assert {core: set(things) for core, things in simulator.service.fleet.things.items()} == {
+        core: set(things) for core, things in before.items()
+    }
+    mismatched = cli("verify", "run.journal", *VERIFY_OPTIONS, "--failures", "left.csv")
+    assert mismatched.code == 3
+    assert "12 still there (12 of them there again: associated since the run began)" in mismatched.out
+    assert cli("disassociate", "left.csv", *RUN_OPTIONS).code == 0  # the list is a manifest
+
+
+def test_the_report_mentions_the_proof(cli: CommandRunner, serve: StartSimulator) -> None:
+    """Text, JSON and HTML tell of the verification, until something was sent after it."""
+    simulator = serve(fault=("deny@core-2",))
+    _run_first(cli)
+    assert "verified" not in cli("report", "run.journal", "--json").json
+    assert cli("verify", "run.journal", *VERIFY_OPTIONS, "--quiet").code == 0
+    report = cli("report", "run.journal", "--html", "r.html")
+    assert "  verified   " in report.out
+    assert ": 8 of 8 as the journal says" in report.out
+    assert "<td>Verified</td>" in Path("r.html").read_text()
+    assert cli("report", "run.journal", "--json").json["verified"]["things"]["so"] == 8
+    simulator.service.set_faults(())
+    assert cli("retry", "run.journal", *RUN_OPTIONS).code == 0
+    assert "verified" not in cli("report", "run.journal", "--json").json
+
+
+def test_an_incomplete_view_is_4(cli: CommandRunner, serve: StartSimulator) -> None:
+    """Cores that may not be listed leave their things unproven; when none may be, it is the permission: 5."""
+    simulator = serve()
+    _run_first(cli)
+    simulator.service.set_faults(["deny@core-2"])
+    ended = cli("verify", "run.journal", *VERIFY_OPTIONS, "--json")
+    assert (ended.code, ended.json["things"]["unseen"], ended.json["cores"]["denied"]) == (4, 4, 1)
+    assert "not fully verified" in ended.err
+    simulator.service.set_faults(["deny-all"])
+    denied = cli("verify", "run.journal", *VERIFY_OPTIONS)
+    assert denied.code == 5
+    assert "grant greengrass:ListClientDevicesAssociatedWithCoreDevice" in denied.out
+
+
+def test_the_listing_can_be_kept(cli: CommandRunner, serve: StartSimulator) -> None:
+    """--out keeps a snapshot that other commands read; a second verification does not write over it."""
+    serve()
+    _run_first(cli)
+    assert cli("verify", "run.journal", *VERIFY_OPTIONS, "--quiet", "--out", "after.db").code == 0
+    assert cli("where", "thing-1-1", "--inventory", "after.db").code == 3
+    second = cli("verify", "run.journal", *VERIFY_OPTIONS, "--out", "after.db")
+    assert (second.code, second.out) == (2, "")
+    assert "it is finished" in second.err
+
+
+def test_a_folder_that_cannot_be_written_costs_no_finding(
+    cli: CommandRunner, serve: StartSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found is told all the same, with what could not be kept; what is read for it is never written over."""
+    serve()
+    _run_first(cli)
+    (tmp_path / "run.journal.verified.json").mkdir()
+    ended = cli("verify", "run.journal", *VERIFY_OPTIONS, "--json", "--failures", "none/left.csv")
+    assert (ended.code, ended.json["things"]["so"]) == (0, 12)
+    assert [why.rpartition(": ")[0] for why in ended.json["unkept"]] == [
+        "none/left.csv: it cannot be written",
+        "run.journal.verified.json is a directory",
+    ]
+    assert "  not kept   none/left.csv: it cannot be written: No such file or directory\n" in ended.err
+    assert cli("verify", "run.journal", *VERIFY_OPTIONS, "--failures", "a.csv", "--out", "a.csv").code == 2
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_a_run_is_looked_for_where_it_was(
+    cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In another Region its cores seem to have vanished, which proves nothing, and an undo meets others."""
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    simulator = serve()
+    _run_first(cli)
+    sent = simulator.service.counters.requests.total()
+    for command in (("verify", "run.journal"), ("undo", "run.journal", "--assume-associated", "--yes")):
+        ended = cli(*command, "--region", "us-east-1")
+        assert (ended.code, ended.err.count("\n")) == (2, 1)
+        assert "this run was begun in eu-west-1, and what it changed is there, not in us-east-1" in ended.err
+    assert simulator.service.counters.requests.total() == sent
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--wait", "soon"), "--wait: 'soon' is no duration"),
+        (("--failures", "left.txt"), "name it .csv"),
+        (("--failures", "."), "name it .csv"),
+        (("--rate", "0"), "--rate"),
+    ],
+)
+def test_wrong_options(cli: CommandRunner, serve: StartSimulator, options: tuple[str, ...], words: str) -> None:
+    """A wrong option is one line and exit 2, and nothing is listed."""
+    simulator = serve()
+    _run_first(cli)
+    sent = simulator.service.counters.requests.total()
+    ended = cli("verify", "run.journal", *options)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert words in ended.err
+    assert simulator.service.counters.requests.total() == sent
+
+
+def test_no_journal_or_one_that_is_run(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
+    """What is no journal, and what another process runs, is not verified: two limiters would share one quota."""
+    serve()
+    _run_first(cli)
+    (tmp_path / "text").write_text("no journal")
+    for name, message in (("none", "there is no such file"), ("text", "not an asyncgg journal")):
+        ended = cli("verify", name)
+        assert (ended.code, message in ended.err) == (2, True)
+    journal = JournalWriter(tmp_path / "run.journal", threaded=False)
+    try:
+        ended = cli("verify", "run.journal")
+        assert (ended.code, "a process is running it" in ended.err) == (2, True)
+    finally:
+        journal.close()
+
+
+async def test_the_library_verifies(serve: StartSimulator) -> None:
+    """One call gives the same as a value."""
+    options = {"endpoint_url": serve().url, "region": "eu-west-1", "rate": 500}
+    summary = await asyncgg.disassociate([("core-1", "thing-1-1")], journal="run.journal", **options)
+    done = await asyncgg.verify("run.journal", wait=1.0)
+    assert (done.exit_code, done.run) == (0, summary.run)

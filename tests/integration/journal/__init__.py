@@ -1,0 +1,1 @@
+"""Journal files on a real disk."""

@@ -1,0 +1,206 @@
+"""Rule: a disk that is full ends a run with one clear sentence, loses nothing that was committed, and hangs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncgg.errors import AsyncggError, JournalWriteError
+from asyncgg.journal import Importer, JournalReader, JournalStore, JournalWriter
+from tests.support.journal import (
+    ALL_DISASSOCIATED,
+    RECORDED_REPLY,
+    all_failed,
+    blocked_commit,
+    claim_all,
+    create_journal,
+    folder_entries,
+    make_pairs,
+    query_file,
+)
+
+DISK_FULL_MESSAGE = "the disk is full; free some space, then try again"
+
+LIMITED_SCRIPT = """
+import asyncio, json, resource, sys
+from pathlib import Path
+from asyncgg.aggregator import Deviation, Settlement
+from asyncgg.batching import Claim
+from asyncgg.classify import Verdict
+from asyncgg.errors import AsyncggError
+from asyncgg.journal import Answer, Importer, Journal
+from asyncgg.models import ThingState
+
+async def main(path, limit):
+    journal = Journal(path)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    told, claims, error = 0, 0, None
+    odd = tuple(Deviation(n, ThingState.FAILED, "Denied", "m" * 200) for n in range(100))
+    works = await journal.call(lambda store: list(store.work()))
+    try:
+        for work in works:
+            batch = await journal.call(lambda store: store.claim(Claim(work, work.first, work.last, 100), 1.0))
+            claims += 1
+            settlement = Settlement(Verdict.ACCEPTED, ThingState.DISASSOCIATED, True, deviations=odd)
+            await journal.call(lambda store: store.settle(batch, settlement, Answer(1.0, "x", 200, "", "")), keep=True)
+            told += 100
+    except AsyncggError as caught:
+        error = [type(caught).__name__, str(caught)]
+    journal.close()
+    print(json.dumps({"told": told, "claims": claims, "error": error}))
+
+def importing(path, limit):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    error = importer = None
+    try:
+        importer = Importer(path)
+        for chunk in range(20):
+            importer.add([(f"core-{chunk}", f"thing-{number}" * 5) for number in range(1000)])
+        importer.finish({})
+    except AsyncggError as caught:
+        error = [type(caught).__name__, str(caught)]
+        if importer is not None:
+            importer.discard()
+    print(json.dumps({"error": error}))
+
+path, limit = Path(sys.argv[2]), int(sys.argv[3])
+asyncio.run(main(path, limit)) if sys.argv[1] == "run" else importing(path, limit)
+"""
+
+
+def run_with_file_limit(mode: str, path: Path, limit: int) -> Any:
+    """What a process tells that may not write files beyond `limit` bytes."""
+    finished = subprocess.run(
+        [sys.executable, "-c", LIMITED_SCRIPT, mode, str(path), str(limit)],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return json.loads(finished.stdout)
+
+
+async def stop_file_growth(journal: JournalWriter) -> None:
+    """Let the journal's file not grow any more."""
+
+    def stop_growing(store: JournalStore) -> None:
+        (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
+        store._connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    await journal.submit(stop_growing)
+
+
+async def test_a_write_that_does_not_fit(tmp_path: Path) -> None:
+    """The call that does not fit and every later one fail with one sentence; afterwards all can be done again."""
+    path = tmp_path / "j"
+    create_journal(path, make_pairs(3, 100))
+    journal = JournalWriter(path)
+    queues = await journal.submit(lambda store: list(store.pending_cores()))
+    (first,), (second,) = await journal.submit(lambda store: [claim_all(store, work) for work in queues[:2]])
+    await stop_file_growth(journal)
+    await journal.submit(lambda store: store.record_batch(first, ALL_DISASSOCIATED, RECORDED_REPLY))
+    verbose = all_failed(second, message="m" * 300)
+    outcome = journal.submit(lambda store: store.record_batch(second, verbose, RECORDED_REPLY), retry_alone=True)
+    claim = journal.submit(lambda store: claim_all(store, queues[2]))
+    results = await asyncio.gather(outcome, claim, return_exceptions=True)
+    assert [type(result) for result in results] == [JournalWriteError] * 2
+    assert {str(result) for result in results} == {f"journal {path}: {DISK_FULL_MESSAGE}"}
+    with pytest.raises(JournalWriteError, match=DISK_FULL_MESSAGE):
+        await journal.submit(lambda store: store.put(later="1"))
+    journal.close()
+    assert folder_entries(path) == ["j"]
+
+    journal = JournalWriter(path)
+    assert journal.recovered >= 100  # the batch without an outcome is in doubt, not lost and not invented
+    queues = await journal.submit(lambda store: list(store.pending_cores()))
+    assert [work.unsent for work in queues] == [100, 100]
+    (reclaimed,) = await journal.submit(lambda store: claim_all(store, queues[0]))
+    assert (reclaimed.things, reclaimed.ambiguous) == (second.things, (True,) * 100)
+    await journal.submit(lambda store: store.record_batch(reclaimed, verbose, RECORDED_REPLY))
+    journal.close()
+    assert query_file(path, "SELECT state, count(*) FROM thing GROUP BY state ORDER BY state") == [
+        (0, 100),
+        (2, 100),
+        (3, 100),
+    ]
+
+
+async def test_an_outcome_that_still_fits_is_kept(tmp_path: Path) -> None:
+    """When a claim does not fit any more, the outcome that waits beside it is written all the same."""
+    path = tmp_path / "j"
+    create_journal(path, make_pairs(2, 100))
+    journal = JournalWriter(path)
+    queues = await journal.submit(lambda store: list(store.pending_cores()))
+    (batch,) = await journal.submit(lambda store: claim_all(store, queues[0]))
+    await stop_file_growth(journal)
+    with blocked_commit(journal):
+        too_much = journal.submit(lambda store: store.put(big="m" * 20_000))
+        outcome = journal.submit(
+            lambda store: store.record_batch(batch, ALL_DISASSOCIATED, RECORDED_REPLY), retry_alone=True
+        )
+    with pytest.raises(JournalWriteError, match=DISK_FULL_MESSAGE):
+        await too_much
+    await outcome
+    journal.close()
+    with JournalReader(path) as reader:
+        assert reader.counts().disassociated == 100
+
+
+@pytest.mark.parametrize("room", [40_000, 120_000, 400_000])
+def test_a_real_limit(tmp_path: Path, room: int) -> None:
+    """A process that may not write any further ends in one sentence; what it was told is committed is there."""
+    path = tmp_path / "j"
+    create_journal(path, make_pairs(60, 100))
+    output = run_with_file_limit("run", path, room)
+    assert output["error"] is not None
+    kind, sentence = output["error"]
+    assert kind == "JournalWriteError"
+    assert sentence.startswith(f"journal {path}: the disk ")
+    assert "\n" not in sentence
+    with JournalReader(path) as reader:
+        counts = reader.counts()
+        assert counts.failed == output["told"]
+        assert counts.pending + counts.failed == 6000
+        assert counts.sent == output["claims"]
+    journal = JournalWriter(path)
+    assert journal.recovered == 100 * output["claims"] - output["told"]
+    journal.close()
+    assert folder_entries(path) == ["j"]
+
+
+@pytest.mark.parametrize("room", [0, 4096, 10_000, 50_000, 700_000])
+def test_an_import_that_does_not_fit(tmp_path: Path, room: int) -> None:
+    """An import without enough space fails with one sentence and leaves no file behind."""
+    output = run_with_file_limit("import", tmp_path / "j", room)
+    kind, sentence = output["error"]
+    assert kind == "JournalWriteError"
+    assert sentence.startswith(f"journal {tmp_path / 'j'}: the disk ")
+    assert folder_entries(tmp_path / "j") == []
+
+
+def test_an_import_that_runs_full(tmp_path: Path) -> None:
+    """At whatever step an import runs full, the error is ours and the file is gone."""
+    create_journal(tmp_path / "whole", make_pairs(4, 500))
+    (pages,) = query_file(tmp_path / "whole", "PRAGMA page_count")[0]
+    outcomes = set()
+    for limit in range(8, pages + 1):
+        path = tmp_path / "j"
+        importer = Importer(path)
+        importer._connection.execute(f"PRAGMA max_page_count = {limit}")
+        importer.add(make_pairs(4, 500))
+        try:
+            importer.finish({})
+            outcomes.add("finished")
+            importer.discard()
+        except AsyncggError as error:
+            outcomes.add(str(error))
+        assert folder_entries(path) == ["whole"]
+    assert outcomes == {"finished", f"journal {path}: {DISK_FULL_MESSAGE}"}

@@ -1,0 +1,232 @@
+"""Rule: one process runs a journal at a time, and no dead one stands in the way of the next."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from asyncgg.errors import JournalError
+from asyncgg.journal import JournalReader, JournalWriter, is_locked
+from asyncgg.journal.lock import FileLock
+from asyncgg.models import RunState
+from tests.support.journal import create_journal, folder_entries, make_pairs
+
+HOLDER_SCRIPT = """
+import asyncio, sys, time
+from pathlib import Path
+from asyncgg.batching import Claim
+from asyncgg.journal import Journal
+
+async def main():
+    journal = Journal(Path(sys.argv[1]))
+    def claim(store):
+        store.put(state="running")
+        work = next(store.work())
+        store.claim(Claim(work, work.first, work.last, 7), time.time())
+    await journal.call(claim)
+    print("claimed", flush=True)
+    sys.stdin.read()
+    journal.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A journal of one core with 20 things."""
+    create_journal(tmp_path / "j", make_pairs(1, 20))
+    return tmp_path / "j"
+
+
+@pytest.fixture
+def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that runs the journal and has claimed seven things."""
+    root = Path(__file__).parents[3]
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER_SCRIPT, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=root,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "claimed\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_second_process_is_refused(path: Path, holder: subprocess.Popen[str]) -> None:
+    """While one process runs a journal another is told which one; reading works, and shows it running."""
+    with pytest.raises(JournalError) as caught:
+        JournalWriter(path)
+    assert str(caught.value) == (
+        f"journal {path}: process {holder.pid} is running it; wait for it or stop it (status and report work meanwhile)"
+    )
+    assert is_locked(path)
+    with JournalReader(path) as reader:
+        assert reader.state() is RunState.RUNNING
+        assert reader.counts().sent == 1
+
+
+def test_a_symbolic_link_is_no_way_around(path: Path, holder: subprocess.Popen[str]) -> None:
+    """A journal that is being run is seen as such, and refused, through a symbolic link in another folder too."""
+    folder = path.parent / "elsewhere"
+    folder.mkdir()
+    link = folder / "other"
+    link.symlink_to(path)
+    assert is_locked(link)
+    with pytest.raises(JournalError, match=f"process {holder.pid} is running it"):
+        JournalWriter(link)
+    assert folder_entries(link) == ["other"]
+
+
+def test_a_process_that_ends_leaves_no_lock(path: Path, holder: subprocess.Popen[str]) -> None:
+    """After an orderly end the lock file is gone and the next process may run it."""
+    holder.communicate(input="")
+    assert holder.returncode == 0
+    assert folder_entries(path) == ["j"]
+    JournalWriter(path).close()
+
+
+def test_a_killed_process_leaves_doubt_and_no_lock(path: Path, holder: subprocess.Popen[str]) -> None:
+    """After kill -9 the journal can be run at once; what was claimed is pending and in doubt."""
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert (path.parent / "j.lock").exists()
+    assert not is_locked(path)
+    with JournalReader(path) as reader:
+        assert reader.state() is RunState.INTERRUPTED
+    journal = JournalWriter(path, threaded=False)
+    try:
+        assert journal.recovered == 7
+        (number,) = journal._connection.execute("SELECT count(*) FROM thing WHERE state = 0 AND ambiguous").fetchone()
+        assert number == 7
+    finally:
+        journal.close()
+    assert folder_entries(path) == ["j"]
+
+
+@pytest.mark.parametrize("content", ["", "1", "999999999", "not a number\n" * 10])
+def test_a_stale_lock_file_is_harmless(path: Path, content: str) -> None:
+    """A lock file that nobody holds means nothing, whatever stands in it."""
+    (path.parent / "j.lock").write_text(content)
+    assert not is_locked(path)
+    journal = JournalWriter(path)
+    assert is_locked(path)
+    assert (path.parent / "j.lock").read_text() == str(os.getpid())
+    journal.close()
+    assert not is_locked(path)
+
+
+def test_not_twice_in_one_process(path: Path) -> None:
+    """A program that opens a journal twice is refused as another process would be."""
+    journal = JournalWriter(path)
+    with pytest.raises(JournalError, match=f"process {os.getpid()} is running it"):
+        JournalWriter(path)
+    journal.close()
+    JournalWriter(path).close()
+
+
+def test_a_look_is_no_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start at the very moment somebody asks whether a run is going is not refused."""
+    lock = FileLock(path)
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        lock.release()
+
+    monkeypatch.setattr("asyncgg.journal.lock.time.sleep", nap)
+    FileLock(path).release()
+    assert len(naps) == 1
+    lock.release()  # the second time it does nothing
+
+
+def test_a_lock_file_removed_in_between(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock got on a file that its last holder has just removed is worth nothing, and is got anew on the next."""
+    lock_file = path.parent / "j.lock"
+    genuine = os.open
+    opened: list[int] = []
+
+    def open_and_lose(name: Path, *rest: int) -> int:
+        handle = genuine(name, *rest)
+        if name == lock_file:
+            opened.append(handle)
+            if len(opened) < 3:
+                lock_file.unlink()
+            if len(opened) == 2:
+                lock_file.write_text("1")  # and somebody else has made the next one
+        return handle
+
+    monkeypatch.setattr("asyncgg.journal.lock.os.open", open_and_lose)
+    lock = FileLock(path)
+    monkeypatch.undo()
+    assert len(opened) == 3
+    assert is_locked(path)
+    lock.release()
+    assert not lock_file.exists()
+
+
+def test_never_two_holders(path: Path) -> None:
+    """However many threads get and release the lock, at no moment two have it, and none fails for another reason."""
+    inside, worst, acquired = 0, 0, 0
+    guard = threading.Lock()
+    errors: list[str] = []
+
+    def contend() -> None:
+        nonlocal inside, worst, acquired
+        for _ in range(40):
+            try:
+                lock = FileLock(path)
+            except JournalError as error:
+                if "is running it" not in str(error):
+                    errors.append(str(error))
+                continue
+            with guard:
+                inside += 1
+                worst = max(worst, inside)
+                acquired += 1
+            with guard:
+                inside -= 1
+            lock.release()
+
+    threads = [threading.Thread(target=contend) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert worst == 1
+    assert acquired >= 40
+    assert not (path.parent / "j.lock").exists()
+
+
+async def test_a_run_that_is_cancelled_while_closing_lets_go(path: Path) -> None:
+    """The close blocks instead of waiting, so a task that is being cancelled leaves no lock behind."""
+
+    async def run() -> None:
+        journal = JournalWriter(path)
+        opened.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            journal.close()
+
+    opened = asyncio.Event()
+    task = asyncio.create_task(run())
+    await opened.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert not is_locked(path)

@@ -1,0 +1,192 @@
+"""Rule: manifests in S3, against moto for what S3 does and a scripted server for what seldom happens."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from asyncgg.errors import CredentialsError, ManifestError
+from asyncgg.manifest import open_manifest
+from asyncgg.manifest.s3 import S3Downloader
+from tests.support.manifest import read_all
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+CSV = b"core,thing\n" + b"".join(b"c,t%d\n" % at for at in range(150_000))
+ONE_PAIR = [("a", "b")]
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Fixed credentials, no configuration of the machine, no metadata service."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    nowhere = str(tmp_path_factory.mktemp("aws") / "none")
+    values = {"ACCESS_KEY_ID": "AKIATEST", "SECRET_ACCESS_KEY": "secret", "EC2_METADATA_DISABLED": "true"}
+    values |= {"CONFIG_FILE": nowhere, "SHARED_CREDENTIALS_FILE": nowhere, "DEFAULT_REGION": "eu-central-1"}
+    for name, value in values.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """A moto server with one bucket."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # boto3's own, about its own future
+        client = boto3.client(
+            "s3",
+            endpoint_url=url,
+            region_name="us-east-1",
+            aws_access_key_id="AKIATEST",
+            aws_secret_access_key="secret",
+        )
+        client.create_bucket(Bucket="fleet")
+        table = io.BytesIO()
+        pq.write_table(pa.table({"core": ["a"], "thing": ["b"]}), table)
+        objects = {
+            "big.csv": CSV,
+            "ä b/x.csv.gz": gzip.compress(b"core,thing\na,b\n", mtime=0),
+            "x.parquet": table.getvalue(),
+        }
+        for key, body in {**objects, "empty.csv": b""}.items():
+            client.put_object(Bucket="fleet", Key=key, Body=body)
+        client.close()
+    yield url
+    server.stop()
+
+
+def read_manifest(endpoint: str, spec: str) -> Any:
+    """Read a manifest in S3 whole."""
+    return read_all(open_manifest(spec, s3=S3Downloader(endpoint_url=endpoint)).chunks())
+
+
+def test_objects_are_read_as_files_are(endpoint: str) -> None:
+    """CSV over several pieces, gzip under a key with blanks, and Parquet give their pairs."""
+    good, bad = read_manifest(endpoint, "s3://fleet/big.csv")
+    assert (len(good), good[-1], bad) == (150_000, ("c", "t149999"), [])
+    assert read_manifest(endpoint, "s3://fleet/ä b/x.csv.gz") == (ONE_PAIR, [])
+    assert read_manifest(endpoint, "s3://fleet/x.parquet") == (ONE_PAIR, [])
+
+
+async def test_a_running_loop_is_no_obstacle(endpoint: str) -> None:
+    """Opening from a thread that runs an event loop works (it blocks it, but it works)."""
+    assert read_manifest(endpoint, "s3://fleet/x.parquet") == (ONE_PAIR, [])
+
+
+def test_the_environment_sets_what_is_not_given(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an opener the endpoint, Region and credentials of the environment are used."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+    assert read_all(open_manifest("s3://fleet/x.parquet").chunks()) == (ONE_PAIR, [])
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("s3://fleet/none.csv", "s3://fleet/none.csv: no such object: check the key"),
+        ("s3://nobucket/x.csv", "s3://nobucket/x.csv: no such bucket `nobucket`: check its name"),
+        ("s3://fleet/empty.csv", "s3://fleet/empty.csv has no associations: it needs a row for each thing"),
+        ("s3://no bucket/x.csv", "s3://no bucket/x.csv cannot be fetched: "),
+        ("s3://fleet/folder/", "s3://fleet/folder/: the ending does not say what it is"),
+    ],
+)
+def test_missing_object_is_one_sentence(endpoint: str, spec: str, sentence: str) -> None:
+    """What is not there is a fault of the manifest's address, said in one sentence."""
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(endpoint, spec)
+    assert str(caught.value).startswith(sentence)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_credentials(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without credentials the sentence says how to get some."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(CredentialsError, match=r"^s3://fleet/x\.csv: no AWS credentials found: sign in"):
+        read_manifest(endpoint, "s3://fleet/x.csv")
+
+
+def test_unknown_profile() -> None:
+    """A profile that does not exist is named."""
+    with pytest.raises(CredentialsError, match="the profile `nobody` is not in the AWS configuration"):
+        S3Downloader(profile="nobody").open("fleet", "x.csv")
+
+
+@contextmanager
+def scripted_server(*replies: tuple[int, bytes, int]) -> Iterator[tuple[str, list[str]]]:
+    """A server that gives (status, body, announced length) in turn, the last for ever; and the paths it was asked."""
+    requested_paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body, length = replies[min(len(requested_paths), len(replies) - 1)]
+            requested_paths.append(self.path)
+            self.send_response(status)
+            self.send_header("Content-Length", str(length))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it so
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", requested_paths
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def error_body(code: str) -> bytes:
+    """The body of an S3 error."""
+    return f"<Error><Code>{code}</Code><Message>no\nway</Message></Error>".encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "sentence"),
+    [
+        (403, "AccessDenied", CredentialsError, r"S3 refused to give it \(AccessDenied\): it needs s3:GetObject"),
+        (403, "InvalidAccessKeyId", CredentialsError, r"S3 refused to give it \(InvalidAccessKeyId\)"),
+        (400, "ExpiredToken", CredentialsError, r"S3 refused to give it \(ExpiredToken\)"),
+        (403, "InvalidObjectState", ManifestError, "cannot be fetched: InvalidObjectState: no$"),
+    ],
+)
+def test_refusal_is_one_sentence(status: int, code: str, kind: type[Exception], sentence: str) -> None:
+    """A refusal of S3 says whose fault it is, in one line."""
+    body = error_body(code)
+    with scripted_server((status, body, len(body))) as (url, _), pytest.raises(kind, match=sentence):
+        read_manifest(url, "s3://fleet/x.csv")
+
+
+def test_cut_body_is_fetched_again() -> None:
+    """A connection lost in the body costs a new try, and no part of the first one is left."""
+    data = b"core,thing\na,b\n"
+    with scripted_server((200, b"core,thing\nx,y\nz", 90), (200, data, len(data))) as (url, paths):
+        assert read_manifest(url, "s3://fleet/x.csv") == (ONE_PAIR, [])
+    assert paths == ["/fleet/x.csv"] * 2
+
+
+def test_body_that_is_always_cut_is_one_sentence() -> None:
+    """An object that never comes whole is not read in part."""
+    with (
+        scripted_server((200, b"core,thing\na,b\n", 90)) as (url, paths),
+        pytest.raises(ManifestError, match=r"^s3://fleet/x\.csv cannot be fetched: "),
+    ):
+        read_manifest(url, "s3://fleet/x.csv")
+    assert len(paths) == 3

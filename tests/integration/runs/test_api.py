@@ -1,0 +1,215 @@
+"""Rule: the library as a program uses it: asyncgg.Run, disassociate, disassociate_sync, resume, retry; real loop.
+
+Against the simulator's sockets where credentials and HTTP belong to the matter, else straight against its service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import asyncgg
+from asyncgg import ManifestError, Run, RunState, ThingState
+from asyncgg.manifest import Row
+from asyncgg.simulator import InProcessTransport, Service, Simulator, SimulatorConfig
+from tests.support.journal_queries import CLAIMED, DONE, PENDING, pairs_in_state
+from tests.support.simulator import threaded_simulator
+
+Pair = tuple[str, str]
+DISASSOCIATED = ThingState.DISASSOCIATED
+
+
+@pytest.fixture(autouse=True)
+def _account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nobody's credentials, and a folder of one's own."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "AKIDTEST",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+
+
+def make_service(**settings: Any) -> Service:
+    """A fleet of 12 cores of 50 things, without latency or quota unless told."""
+    return Service(SimulatorConfig(**{"cores": 12, "things": 50, "latency_ms": 0.0, "rate": float("inf"), **settings}))
+
+
+def associations(service: Service) -> set[Pair]:
+    """Who is associated with whom now."""
+    return {(core, thing) for core, things in service.fleet.things.items() for thing in things}
+
+
+async def stream_pairs(service: Service) -> AsyncIterator[Pair]:
+    """The manifest as an asynchronous source."""
+    for pair in service.fleet_spec.pairs():
+        yield pair.core, pair.thing
+        await asyncio.sleep(0)
+
+
+async def test_from_an_async_iterable_to_outcomes_and_summary() -> None:
+    """Every pair of the source comes back once as an outcome, over real sockets, and the summary counts them."""
+    config = SimulatorConfig(cores=5, things=30, latency_ms=5, rate=1000, missing_things=3)
+    async with Simulator(config) as simulator:
+        pairs = {tuple(pair) for pair in simulator.service.fleet_spec.pairs()}
+        async with Run(
+            stream_pairs(simulator.service), endpoint_url=simulator.url, rate=200, journal=Path("run.journal")
+        ) as run:
+            assert run.plan is not None
+            assert (run.plan.things, run.plan.cores) == (153, 5)
+            outcomes = [outcome async for outcome in run.outcomes()]
+        assert associations(simulator.service) == set()
+    assert len(outcomes) == 153
+    assert {(one.core, one.thing) for one in outcomes} == pairs
+    failed = [one for one in outcomes if not one.ok]
+    assert {one.thing for one in failed} == {"ghost-000001", "ghost-000002", "ghost-000003"}
+    assert {one.code for one in failed} == {"ResourceNotFoundException"}
+    assert run.summary is not None
+    assert run.summary.state is RunState.PARTIAL
+    assert (run.summary.disassociated, run.summary.failed, run.summary.pending) == (150, 3, 0)
+    assert run.summary.sent == run.summary.minimum == 5
+
+
+def test_one_line_for_a_script() -> None:
+    """disassociate_sync needs neither a loop nor a journal's name, and takes any iterable of pairs."""
+    with threaded_simulator(SimulatorConfig(latency_ms=0, rate=float("inf"))) as simulator:
+        rows: list[Row] = [{"core": "core-1", "thing": "a"}, ("core-1", "b"), asyncgg.Association("core-2", "d")]
+        summary = asyncgg.disassociate_sync(rows, endpoint_url=simulator.url)
+        assert associations(simulator.service) == {("core-1", "c")}
+    assert (summary.state, summary.total) == (RunState.COMPLETE, 3)
+    assert Path(summary.journal).exists()
+
+
+async def test_breaking_out_early_lets_the_run_end() -> None:
+    """Who leaves the stream of outcomes and then the block gets a complete run: outcomes nobody fetches are no loss."""
+    service = make_service()
+    async with Run(service.fleet_spec.pairs(), transport=InProcessTransport(service)) as run:
+        async for outcome in run.outcomes():
+            assert outcome.ok
+            break
+    assert run.summary is not None
+    assert run.summary.state is RunState.COMPLETE
+    assert associations(service) == set()
+
+
+async def test_stop_ends_it_resumable_and_resume_ends_it_wholly() -> None:
+    """stop() lets what is in flight end; resume, given the journal, sends only the rest."""
+    service = make_service(latency_ms=20)
+    transport = InProcessTransport(service)
+    async with Run(
+        service.fleet_spec.pairs(), transport=transport, rate=50, burst=1, journal=Path("run.journal")
+    ) as run:
+        async for _ in run.outcomes():
+            run.stop("enough")
+            break
+    assert run.result is not None
+    assert (run.result.state, run.result.reason) == (RunState.INTERRUPTED, "enough")
+    assert 0 < len(associations(service)) < 600
+    summary = await asyncgg.resume("run.journal", transport=transport, rate=500)
+    assert (summary.state, summary.disassociated) == (RunState.COMPLETE, 600)
+    assert not service.counters.resent
+    assert associations(service) == set()
+
+
+async def test_retry_takes_what_failed() -> None:
+    """retry sends the failed things again, and nothing else, until all is done."""
+    service = make_service(fault=("entry:ValidationException@device-00001?",))
+    transport = InProcessTransport(service)
+    first = await asyncgg.disassociate(service.fleet_spec.pairs(), transport=transport, journal=Path("run.journal"))
+    assert (first.state, first.failed, first.failures) == (RunState.PARTIAL, 10, {"ValidationException": 10})
+    service.set_faults(())
+    second = await asyncgg.retry("run.journal", transport=transport)
+    assert (second.state, second.failed, second.disassociated) == (RunState.COMPLETE, 0, 600)
+    assert second.sent == first.sent + 1
+    assert not service.counters.resent
+
+
+async def test_an_exception_in_the_body_ends_the_run_resumable() -> None:
+    """What the caller's own code raises comes out unchanged, and the journal can be resumed."""
+    service = make_service(latency_ms=20)
+    transport = InProcessTransport(service)
+
+    async def work() -> None:
+        async with Run(
+            service.fleet_spec.pairs(), transport=transport, rate=50, burst=1, journal=Path("run.journal")
+        ) as run:
+            async for _ in run.outcomes():
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await work()
+    assert not pairs_in_state(Path("run.journal"), CLAIMED)
+    assert 0 < len(pairs_in_state(Path("run.journal"), PENDING)) < 600
+    summary = await asyncgg.resume("run.journal", transport=transport, rate=500)
+    assert (summary.state, summary.disassociated) == (RunState.COMPLETE, 600)
+
+
+async def test_cancelled_it_leaves_a_resumable_journal() -> None:
+    """A cancelled run raises CancelledError, lets go of the journal, and what it had written down is true."""
+    service = make_service(latency_ms=20)
+    transport = InProcessTransport(service)
+    started = asyncio.Event()
+
+    async def work() -> None:
+        async with Run(
+            service.fleet_spec.pairs(), transport=transport, rate=50, burst=1, journal=Path("run.journal")
+        ) as run:
+            async for _ in run.outcomes():
+                started.set()
+
+    task = asyncio.create_task(work())
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    done = pairs_in_state(Path("run.journal"), DONE)
+    assert done
+    assert not done & associations(service)
+    assert not pairs_in_state(Path("run.journal"), CLAIMED)
+    summary = await asyncgg.resume("run.journal", transport=transport, rate=500)
+    assert (summary.state, summary.disassociated) == (RunState.COMPLETE, 600)
+
+
+async def test_a_slow_consumer_holds_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outcomes nobody fetches do not pile up without end: sending waits, and goes on when they are fetched."""
+    monkeypatch.setattr("asyncgg.runs.api._HIGH", 200)
+    service = make_service(cores=60)
+    async with Run(service.fleet_spec.pairs(), transport=InProcessTransport(service), rate=5000, concurrency=2) as run:
+        stream = run.outcomes()
+        fetched = [await anext(stream)]
+        received = 0
+        while received != (received := service.counters.disassociated):  # noqa: ASYNC110 - standing still has no event
+            await asyncio.sleep(0.1)
+        assert 200 < received <= 200 + 50 * 8, "it did not stop near the bound"
+        fetched += [outcome async for outcome in stream]
+    assert len(fetched) == len({(one.core, one.thing) for one in fetched}) == 3000
+    assert associations(service) == set()
+
+
+async def test_a_wrong_source_sends_nothing_and_leaves_nothing() -> None:
+    """Bad rows, no rows, and a source that breaks: an error before the first request, and no journal."""
+    service = make_service()
+    transport = InProcessTransport(service)
+
+    def breaking() -> Iterator[Pair]:
+        yield ("core-00001", "device-000001")
+        raise ZeroDivisionError
+
+    for rows, error in (
+        ([("core-00001", "device-000001"), ("core-00001", "not/a/name")], ManifestError),
+        ([], ManifestError),
+        (breaking(), ZeroDivisionError),
+    ):
+        with pytest.raises(error):
+            await asyncgg.disassociate(rows, transport=transport, journal=Path("run.journal"))
+    assert service.counters.summary()["total"] == 0
+    assert os.listdir() == []  # noqa: PTH208 - a blocking call, which a method of Path must not be in a coroutine

@@ -1,0 +1,210 @@
+"""Rule: what only a socket can show: broken connections, what the simulator tells about itself, clients that leave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from asyncgg.errors import UsageError
+from asyncgg.simulator import Simulator
+from tests.support.simulator import SECRET_KEY, SMALL_FLEET, batch_request, fast_config
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    """A client that gives up after five seconds, so that a test fails instead of hanging."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+        yield session
+
+
+async def send(http: aiohttp.ClientSession, sim: Simulator, core: str, *things: str, timeout: float = 5.0) -> Any:
+    """Status and body of one disassociate request, signed for this simulator."""
+    request = batch_request(core, things, endpoint=sim.url)
+    async with http.post(
+        sim.url + request.target,
+        data=request.body,
+        headers=dict(request.headers),
+        timeout=aiohttp.ClientTimeout(total=timeout),
+    ) as response:
+        return response.status, await response.read()
+
+
+async def counters(http: aiohttp.ClientSession, sim: Simulator) -> Any:
+    """GET /_sim/counters."""
+    async with http.get(f"{sim.url}/_sim/counters") as response:
+        return await response.json()
+
+
+async def wait_for_in_flight(sim: Simulator, number: int) -> None:
+    """Return when the simulator answers exactly `number` requests at the time."""
+    async with asyncio.timeout(5):
+        while sim.service.counters.in_flight != number:  # noqa: ASYNC110 - the server has no event to wait for
+            await asyncio.sleep(0.002)
+
+
+async def post(http: aiohttp.ClientSession, sim: Simulator, path: str, value: Any) -> int:
+    """The status of a POST under /_sim."""
+    async with http.post(f"{sim.url}/_sim/{path}", data=json.dumps(value)) as response:
+        return response.status
+
+
+async def test_a_real_signature_survives_the_wire(http: aiohttp.ClientSession) -> None:
+    """A request signed for this endpoint is accepted by a simulator that verifies signatures."""
+    async with Simulator(fast_config(secret_key=SECRET_KEY, max_skew=300.0), fleet_spec=SMALL_FLEET) as sim:
+        status, body = await send(http, sim, "core-1", "a", "x")
+        assert status == 200
+        assert [entry["thingName"] for entry in json.loads(body)["errorEntries"]] == ["x"]
+
+
+@pytest.mark.parametrize(("fault", "left"), [("reset-before", 3), ("reset-after", 2)])
+async def test_a_reset_breaks_the_connection(http: aiohttp.ClientSession, fault: str, left: int) -> None:
+    """The client sees a reset, the change is made or not as the fault says, and the next request is fine."""
+    async with Simulator(fast_config(fault=(f"{fault}#1",)), fleet_spec=SMALL_FLEET) as sim:
+        with pytest.raises((ConnectionResetError, aiohttp.ClientOSError)):
+            await send(http, sim, "core-1", "a")
+        assert len(sim.service.fleet.things["core-1"]) == left
+        assert (await send(http, sim, "core-1", "b"))[0] == 200
+
+
+async def test_half_an_answer(http: aiohttp.ClientSession) -> None:
+    """Headers promise more than comes, and the change was made."""
+    async with Simulator(fast_config(fault=("half",)), fleet_spec=SMALL_FLEET) as sim:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await send(http, sim, "core-1", "a", "x")
+        assert "a" not in sim.service.fleet.things["core-1"]
+
+
+async def test_garbage_comes_with_200(http: aiohttp.ClientSession) -> None:
+    """The status says success, the body is no JSON."""
+    async with Simulator(fast_config(fault=("garbage",)), fleet_spec=SMALL_FLEET) as sim:
+        status, body = await send(http, sim, "core-1", "a")
+        assert status == 200
+        assert body.startswith(b"<html>")
+
+
+async def test_a_hang_holds_until_the_client_leaves(http: aiohttp.ClientSession) -> None:
+    """Nothing comes, other requests are served meanwhile, and a client that left is no longer held."""
+    async with Simulator(fast_config(fault=("hang-after#1",)), fleet_spec=SMALL_FLEET) as sim:
+        with pytest.raises(TimeoutError):
+            await send(http, sim, "core-1", "a", timeout=0.1)
+        assert (await send(http, sim, "core-1", "b"))[0] == 200
+        await wait_for_in_flight(sim, 0)
+        assert not sim._hanging
+        assert list(sim.service.fleet.things["core-1"]) == ["c"]
+
+
+async def test_a_hang_is_bounded(http: aiohttp.ClientSession) -> None:
+    """After the longest hang the connection is reset."""
+    async with Simulator(fast_config(fault=("hang",), hang_seconds=0.05), fleet_spec=SMALL_FLEET) as sim:
+        with pytest.raises((ConnectionResetError, aiohttp.ClientOSError)):
+            await send(http, sim, "core-1", "a")
+
+
+async def test_stopping_lets_go_of_what_hangs(http: aiohttp.ClientSession) -> None:
+    """The server stops at once although clients are held, and they see it."""
+    async with Simulator(fast_config(fault=("hang",)), fleet_spec=SMALL_FLEET) as sim:
+        waiting = [asyncio.create_task(send(http, sim, "core-1", "a")) for _ in range(3)]
+        await wait_for_in_flight(sim, 3)
+        started_at = asyncio.get_running_loop().time()
+        await sim.stop()
+        assert asyncio.get_running_loop().time() - started_at < 2.0
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(result, aiohttp.ClientError | OSError) for result in results)
+
+
+async def test_clients_that_leave_leave_nothing_behind(http: aiohttp.ClientSession) -> None:
+    """Fifty requests cancelled in mid-air are counted, and the server goes on."""
+    async with Simulator(fast_config(latency_ms=50.0), fleet_spec=SMALL_FLEET) as sim:
+        tasks = [asyncio.create_task(send(http, sim, "core-1", f"x{n}")) for n in range(50)]
+        await wait_for_in_flight(sim, 50)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert (await send(http, sim, "core-1", "a"))[0] == 200
+        counts = await counters(http, sim)
+        assert (counts["total"], counts["admitted"]) == (51, 51)
+        assert counts["most_in_flight"] >= 50
+        assert counts["most_in_flight_per_core"] >= 50
+        assert sim.service.counters.in_flight == 0
+
+
+async def test_broken_http_does_not_stop_it(http: aiohttp.ClientSession) -> None:
+    """A client that speaks no HTTP, or leaves within a request, does no harm."""
+    async with Simulator(fast_config(), fleet_spec=SMALL_FLEET) as sim:
+        port = int(sim.url.rpartition(":")[2])
+        for garbage in (
+            b"\x16\x03\x01\x00\xff",
+            b"POST /greengrass/v2/coreDevices HTTP/1.1\r\nContent-Length: 99\r\n\r\n{",
+        ):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(garbage)
+            await writer.drain()
+            writer.close()
+        assert (await send(http, sim, "core-1", "a"))[0] == 200
+
+
+async def test_faults_and_quota_change_live(http: aiohttp.ClientSession) -> None:
+    """Faults and quota can be exchanged while it serves, and reset brings back the settings it began with."""
+    async with Simulator(fast_config(rate=1000.0, burst=100.0), fleet_spec=SMALL_FLEET) as sim:
+        assert await post(http, sim, "faults", {"faults": ["500"]}) == 200
+        assert (await send(http, sim, "core-1", "a"))[0] == 500
+        assert await post(http, sim, "faults", {"faults": []}) == 200
+        assert await post(http, sim, "quota", {"rate": 0.001, "burst": 1}) == 200
+        assert [(await send(http, sim, "core-1", thing))[0] for thing in "ab"] == [200, 429]
+        counts = await counters(http, sim)
+        assert counts["quota"] == {"rate": 0.001, "burst": 1.0}
+        assert await post(http, sim, "quota", {"rate": "inf"}) == 200
+        assert (await send(http, sim, "core-1", "c"))[0] == 200
+        assert await post(http, sim, "reset", {}) == 200
+        counts = await counters(http, sim)
+        assert (counts["total"], counts["quota"]["rate"]) == (0, 1000.0)
+        assert len(sim.service.fleet) == 4
+
+
+async def test_it_tells_about_itself(http: aiohttp.ClientSession) -> None:
+    """State, things, log, settings and manifest can be read, unsigned, and are not counted."""
+    async with Simulator(fast_config(), fleet_spec=SMALL_FLEET) as sim:
+        await send(http, sim, "core-1", "a", "b")
+        await send(http, sim, "core-1", "a")
+        responses: dict[str, Any] = {}
+        for path in ("", "/state", "/things", "/requests?last=1", "/requests", "/config"):
+            async with http.get(f"{sim.url}/_sim{path}") as response:
+                responses[path] = await response.json()
+        assert "GET /_sim/state" in responses[""]
+        assert responses["/state"] == {"core-1": ["c"], "core-2": ["d"], "core:3": []}
+        assert responses["/things"]["carried_more_than_once"] == {"core-1": {"a": 2}}
+        assert responses["/requests?last=1"] == responses["/requests"][1:]
+        assert [row["entries"] for row in responses["/requests"]] == [2, 1]
+        assert responses["/config"]["rate"] == "inf"
+        async with http.get(f"{sim.url}/_sim/manifest.csv") as response:
+            assert response.content_type == "text/csv"
+            assert await response.text() == "core,thing\ncore-1,a\ncore-1,b\ncore-1,c\ncore-2,d\n"
+        assert (await counters(http, sim))["total"] == 2
+
+
+async def test_requests_can_be_recorded(http: aiohttp.ClientSession, tmp_path: Path) -> None:
+    """With a record file, each request leaves one JSON line; a second start appends."""
+    path = tmp_path / "requests.jsonl"
+    for _ in range(2):
+        async with Simulator(fast_config(record=str(path)), fleet_spec=SMALL_FLEET) as sim:
+            await send(http, sim, "core-1", "a")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(row["core"], row["status"]) for row in rows] == [("core-1", 200)] * 2
+
+
+async def test_what_cannot_be_opened_is_said() -> None:
+    """A port in use and a record file that cannot be written are usage errors with a sentence each."""
+    async with Simulator(fast_config()) as sim:
+        port = int(sim.url.rpartition(":")[2])
+        with pytest.raises(UsageError, match=f"port {port} .*taken.*--port 0"):
+            await Simulator(fast_config(), port=port).start()
+    with pytest.raises(UsageError, match="record"):
+        await Simulator(fast_config(record="/nowhere/at/all")).start()
+    with pytest.raises(UsageError, match=r"cannot serve at 192\.0\.2\.1"):
+        await Simulator(fast_config(), host="192.0.2.1").start()

@@ -1,0 +1,186 @@
+"""Rule: what every transport must do with a request and its answer lives here; no test knows which transport it is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from asyncgg.models import Accepted, EntryError, ErrorResponse
+from asyncgg.transport import Transport
+from tests.support.scripted_server import ScriptedServer, ScriptStep, respond, respond_raw
+
+from .conftest import ACCESS_KEY, THINGS, has_one_line_detail, outcome_kind, reply_to
+
+# --- the request ---
+
+
+async def test_one_request_as_the_service_model_says(transport: Transport, server: ScriptedServer) -> None:
+    """The path holds the core's name escaped, the body the things in order, and the signature is for greengrass."""
+    await transport.send("core:1", THINGS)
+    (request,) = server.requests
+    assert (request.method, request.path) == ("POST", "/greengrass/v2/coreDevices/core%3A1/disassociateClientDevices")
+    assert json.loads(request.body) == {"entries": [{"thingName": "thing-1"}, {"thingName": "thing-2"}]}
+    assert f"Credential={ACCESS_KEY}/" in request.headers["authorization"]
+    assert "/us-east-1/greengrass/aws4_request" in request.headers["authorization"]
+    assert "asyncgg/" in request.headers["user-agent"]
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_nothing_is_sent_twice(transport: Transport, server: ScriptedServer, status: int) -> None:
+    """A refusal that SDKs like to retry reaches the caller after one request."""
+    server.set_script(respond(status, {"message": "no"}))
+    assert isinstance(await transport.send("core", THINGS), ErrorResponse)
+    assert len(server.requests) == 1
+
+
+async def test_connections_are_used_again(transport: Transport, server: ScriptedServer) -> None:
+    """Requests one after the other share a connection."""
+    for _ in range(3):
+        await transport.send("core", THINGS)
+    assert len(server.requests) == 3
+    assert len(server.open_connections) == 1
+
+
+# --- 200 ---
+
+
+async def test_plain_success(transport: Transport, server: ScriptedServer) -> None:
+    """An empty list, a missing one, a null and a whole empty body all say that every thing is disassociated."""
+    bodies: list[Any] = [{}, {"errorEntries": []}, {"errorEntries": None}, {"later": 1}, b"", b" {} \n"]
+    observed = [await reply_to(transport, server, respond(200, body, {"x-amzn-RequestId": "r-1"})) for body in bodies]
+    assert observed == [Accepted((), "r-1")] * len(bodies)
+
+
+async def test_entry_errors_word_for_word(transport: Transport, server: ScriptedServer) -> None:
+    """Codes and messages come through unchanged, absent ones as empty strings."""
+    entries = [{"thingName": "thing-2", "code": "Odd#Code: 1", "message": "Ünglück\n2"}, {"thingName": "thing-1"}]
+    server.set_script(respond(200, {"errorEntries": entries}))
+    assert await transport.send("core", THINGS) == Accepted(
+        (EntryError("thing-2", "Odd#Code: 1", "Ünglück\n2"), EntryError("thing-1", "", ""))
+    )
+
+
+GARBAGE: dict[str, ScriptStep] = {
+    "text": respond(200, b"<html>hello</html>"),
+    "half of a JSON": respond(200, b'{"errorEntries": [{"thingName": "thi'),
+    "null": respond(200, b"null"),
+    "list": respond(200, []),
+    "string": respond(200, b'"ok"'),
+    "number": respond(200, b"7"),
+    "blank": respond(200, b"  "),
+    "no UTF-8": respond(200, b"\xff\xfe\xfa{}"),
+    "deep": respond(200, b"[" * 100_000),
+    "empty without a length": respond(200, b"", length=-1),
+    "an error's body": respond(200, {"message": "Internal failure"}),
+    "a typed error's body": respond(200, {"__type": "ThrottlingException"}),
+    "entries as an object": respond(200, {"errorEntries": {"thingName": "thing-1"}}),
+    "entries as false": respond(200, {"errorEntries": False}),
+    "a null entry": respond(200, {"errorEntries": [None]}),
+    "an entry as a string": respond(200, {"errorEntries": ["thing-1"]}),
+    "an entry without its thing": respond(200, {"errorEntries": [{"code": "X"}]}),
+    "an entry of another request": respond(200, {"errorEntries": [{"thingName": "thing-3", "code": "X"}]}),
+    "a thing as a number": respond(200, {"errorEntries": [{"thingName": 1}]}),
+    "a code as a number": respond(200, {"errorEntries": [{"thingName": "thing-1", "code": 1}]}),
+    "gzip": respond(200, b"\x1f\x8b\x08\x00abc", {"Content-Encoding": "gzip"}),
+    "204": respond(204, b""),
+    "202": respond(202, {}),
+    "no HTTP": respond_raw(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"),
+    "broken header": respond_raw(b"HTTP/1.1 200 OK\r\nConte\x00nt-Length: 2\r\n\r\n{}"),
+    "broken length": respond_raw(b"HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\n{}"),
+}
+
+
+async def test_an_unreadable_answer_is_no_success(transport: Transport, server: ScriptedServer) -> None:
+    """A 200 with anything but the service model's answer leaves the request unanswered, and perhaps sent."""
+    observed = {name: await reply_to(transport, server, step) for name, step in GARBAGE.items()}
+    assert {name: outcome_kind(reply) for name, reply in observed.items()} == dict.fromkeys(GARBAGE, ("garbage", True))
+    assert [reply for reply in observed.values() if not has_one_line_detail(reply)] == []
+
+
+# --- refusals ---
+
+ERROR_RESPONSES: list[tuple[int, str, dict[str, Any], ErrorResponse]] = [
+    (
+        400,
+        "ValidationException",
+        {"message": "m", "reason": "FIELD_VALIDATION_FAILED", "fields": [{"name": "entries.1", "message": "bad"}]},
+        ErrorResponse(400, "ValidationException", "m", reason="FIELD_VALIDATION_FAILED", fields=("entries.1",)),
+    ),
+    (403, "AccessDeniedException", {"message": "no: arn"}, ErrorResponse(403, "AccessDeniedException", "no: arn")),
+    (
+        404,
+        "ResourceNotFoundException",
+        {"message": "m", "resourceId": "core", "resourceType": "coreDevice"},
+        ErrorResponse(404, "ResourceNotFoundException", "m", resource_id="core", resource_type="coreDevice"),
+    ),
+    (
+        409,
+        "ConflictException",
+        {"message": "m", "resourceId": "core", "resourceType": "coreDevice"},
+        ErrorResponse(409, "ConflictException", "m", resource_id="core", resource_type="coreDevice"),
+    ),
+    (
+        429,
+        "ThrottlingException",
+        {"message": "m", "quotaCode": "L-1", "serviceCode": "greengrass"},
+        ErrorResponse(429, "ThrottlingException", "m", quota_code="L-1", service_code="greengrass"),
+    ),
+    (500, "InternalServerException", {"message": "m"}, ErrorResponse(500, "InternalServerException", "m")),
+]
+
+
+@pytest.mark.parametrize("place", ["header", "header with a link", "__type", "code"])
+async def test_each_error_of_the_service_model(transport: Transport, server: ScriptedServer, place: str) -> None:
+    """Every modelled error arrives with all its members, wherever the service puts the code."""
+    observed = []
+    for status, code, body, _ in ERROR_RESPONSES:
+        headers = {}
+        if place.startswith("header"):
+            headers["x-amzn-ErrorType"] = code + ":http://internal.amazon.com/" * ("link" in place)
+        else:
+            body = body | {place: f"com.amazon#{code}" if place == "__type" else code}
+        observed.append(await reply_to(transport, server, respond(status, body, headers)))
+    assert observed == [expected for *_, expected in ERROR_RESPONSES]
+
+
+FOREIGN_ERRORS: list[tuple[int, bytes, str, str]] = [
+    (503, b"<html><body>Service Unavailable</body></html>", "503", "Service Unavailable"),
+    (502, b"", "502", "Bad Gateway"),
+    (400, b"plain\nwords", "400", "plain words"),
+    (403, b"[1]", "403", "Forbidden"),
+    (403, b'{"message": null, "fields": 7, "reason": 1, "code": {}}', "403", ""),
+    (400, b'{"half', "400", "Bad Request"),
+    (404, b"\xff\xfe", "404", "\ufffd\ufffd"),
+    (600, b"{}", "600", ""),
+]
+
+
+async def test_a_refusal_that_is_not_the_services(transport: Transport, server: ScriptedServer) -> None:
+    """Gateways' pages and broken bodies still give a refusal with the status as its code and a readable message."""
+    observed = [await reply_to(transport, server, respond(status, body)) for status, body, *_ in FOREIGN_ERRORS]
+    assert observed == [ErrorResponse(status, code, message) for status, _, code, message in FOREIGN_ERRORS]
+
+
+async def test_a_redirect_is_a_refusal_and_is_not_followed(transport: Transport, server: ScriptedServer) -> None:
+    """No second request is made, here or elsewhere: it would carry the session token, and a GET's 200 means nothing."""
+    for status in (301, 302, 303, 304, 307, 308):
+        server.requests.clear()
+        server.set_script(respond(status, b"", {"Location": f"{server.url}/elsewhere"}), respond(200, {}))
+        reply = await transport.send("core", THINGS)
+        assert isinstance(reply, ErrorResponse)
+        assert reply.status == status
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(429, "ThrottlingException"), (500, "InternalServerException"), (503, "")]
+)
+async def test_retry_after(transport: Transport, server: ScriptedServer, status: int, code: str) -> None:
+    """`Retry-After` is read as whole or decimal seconds or as a date, and an unreadable one breaks nothing."""
+    cases = {"7": 7.0, "0": 0.0, "2.5": 2.5, "-3": 0.0, "Thu, 01 Jan 2026 00:00:30 GMT": 30.0, "soon": None}
+    for value, seconds in cases.items():
+        headers = {"Retry-After": value, "Date": "Thu, 01 Jan 2026 00:00:00 GMT", "x-amzn-errortype": code}
+        reply = await reply_to(transport, server, respond(status, {"message": "m"}, headers))
+        assert reply == ErrorResponse(status, code or str(status), "m", retry_after=seconds)

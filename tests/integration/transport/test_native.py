@@ -1,0 +1,240 @@
+"""Rule: what only the fast transport has is tested here: its prepared request, its clock, its refusals to open."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aioresponses import aioresponses
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from asyncgg.classify import ReplyVerdict, classify
+from asyncgg.errors import CredentialsError, InternalError, UsageError
+from asyncgg.models import Accepted, ErrorResponse
+from asyncgg.simulator import FleetSpec, Simulator, SimulatorConfig
+from asyncgg.transport import ConnectionConfig, open_transport
+from asyncgg.transport.credentials import CredentialSource, SourceUnreachableError
+from asyncgg.transport.native import open_native_transport
+from asyncgg.transport.posting import _TracedRequest
+from asyncgg.transport.request_template import PLACEHOLDER, encode_body, from_signed_request
+from asyncgg.transport.skew import REQUEST_EXPIRED, clock_offset
+from tests.support.scripted_server import ReceivedRequest, ScriptedServer, respond
+
+from .conftest import SECRET_KEY, THINGS
+from .test_config import CONFIG
+from .test_contract_mocked import MockedResponse
+
+DATE = "Thu, 01 Jan 1970 01:00:00 GMT"
+HOUR = 3600.0
+
+# --- the prepared request ---
+
+
+@settings(max_examples=300, deadline=None)
+@given(things=st.lists(st.text(max_size=5) | st.sampled_from(["a:b", 'a"', "a\\", "\n", "é", "\ud800"]), min_size=1))
+@example(things=["x" * 128] * 100)
+def test_the_body_is_json_of_whatever_names(things: list[str]) -> None:
+    """Even names that no thing can have come out as they went in, so that no name can write a request's body."""
+    assert json.loads(encode_body(things)) == {"entries": [{"thingName": thing} for thing in things]}
+
+
+async def test_the_wire_is_the_sdks(server: ScriptedServer, keys: None) -> None:
+    """Both transports send the same request: only the numbering of the SDK's own tries and the date may differ."""
+    for kind in ("sdk", "fast"):
+        async with open_transport(ConnectionConfig(endpoint_url=f"{server.url}/base"), kind=kind) as transport:
+            await transport.send("core:1", THINGS)
+    sdk, fast = server.requests
+    assert (fast.method, fast.path) == (sdk.method, sdk.path)
+    assert json.loads(fast.body) == json.loads(sdk.body)
+    native_headers, sdk_headers = dict(fast.headers), dict(sdk.headers)
+    for headers in (native_headers, sdk_headers):
+        signature = headers.pop("authorization").partition(", ")[2].partition(", Signature=")
+        headers["signed"] = signature[0]
+        for varying in ("x-amz-date", "content-length"):
+            assert headers.pop(varying)
+    assert sdk_headers.pop("amz-sdk-request")
+    assert sdk_headers.pop("amz-sdk-invocation-id")
+    assert native_headers == sdk_headers
+
+
+@pytest.mark.parametrize(
+    ("env", "url", "scope"),
+    [
+        ({"use_fips": "yes"}, "https://greengrass-fips.eu-west-1.amazonaws.com", "eu-west-1"),
+        ({}, "https://greengrass.eu-west-1.amazonaws.com", "eu-west-1"),
+        ({"AWS_USE_FIPS_ENDPOINT": "true"}, "https://greengrass-fips.eu-west-1.amazonaws.com", "eu-west-1"),
+        ({"AWS_USE_DUALSTACK_ENDPOINT": "true"}, "https://greengrass.eu-west-1.api.aws", "eu-west-1"),
+        ({"AWS_PROFILE": "china"}, "https://greengrass.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        ({"AWS_PROFILE": "gov"}, "https://greengrass.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
+        ({"AWS_PROFILE": "own"}, "http://green.example:2", "eu-central-1"),
+        ({"AWS_ENDPOINT_URL": "http://env.example/base"}, "http://env.example/base", "eu-west-1"),
+    ],
+)
+async def test_address_and_region_are_the_sdks(
+    home: Path, keys: None, monkeypatch: pytest.MonkeyPatch, env: dict[str, str], url: str, scope: str
+) -> None:
+    """Requests go to the endpoint of the rule set, the profile or the variable, and are signed for its Region."""
+    (home / "config").write_text(CONFIG)
+    connection = ConnectionConfig(use_fips="use_fips" in env or None)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    address = f"{url}/greengrass/v2/coreDevices/core/disassociateClientDevices"
+    with aioresponses() as mocked:
+        mocked.post(address, payload={}, response_class=MockedResponse)
+        async with open_transport(connection, kind="fast") as transport:
+            assert await transport.send("core", THINGS) == Accepted()
+        ((call,),) = mocked.requests.values()
+    assert f"/{scope}/greengrass/aws4_request" in call.kwargs["headers"]["Authorization"]
+
+
+SIGNED = "AWS4-HMAC-SHA256 Credential=K/20260101/r/greengrass/aws4_request, SignedHeaders=host, Signature=0"
+
+
+@pytest.mark.parametrize(
+    ("url", "authorization", "words"),
+    [
+        (f"http://h/{PLACEHOLDER}", "Bearer token", "Signature Version 4"),
+        (f"http://h/{PLACEHOLDER}", SIGNED.replace("AWS4-HMAC", "AWS4-ECDSA-P256"), "Signature Version 4"),
+        ("http://h/", SIGNED, "addresses"),
+        (f"http://{PLACEHOLDER}.h/", SIGNED, "addresses"),
+        (f"http://h/{PLACEHOLDER}?x=1", SIGNED, "addresses"),
+    ],
+)
+def test_a_request_we_could_not_repeat(url: str, authorization: str, words: str) -> None:
+    """When the SDK signs or addresses in a way that is not ours, nothing is guessed."""
+    with pytest.raises(ValueError, match=words):
+        from_signed_request(url, {"Authorization": authorization})
+
+
+async def test_a_proxy_that_is_no_url(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that cannot be used is a usage error of one line at opening, without its password."""
+    monkeypatch.setenv("HTTP_PROXY", "http://me:hunter2@[bad")
+    with pytest.raises(UsageError, match=r"`fast` cannot be used here.*use `sdk`") as caught:
+        async with open_native_transport(ConnectionConfig(endpoint_url="http://h.example")):
+            pass
+    assert "\n" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_credentials_that_end_while_opening(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that cannot be reached any more when the SDK signs the prepared request is told as at the start."""
+
+    async def gone(_source: object) -> None:
+        raise SourceUnreachableError("their source could not be reached")
+
+    monkeypatch.setattr(CredentialSource, "get_frozen_credentials", gone)
+    with pytest.raises(CredentialsError, match="could not be reached"):
+        async with open_native_transport(ConnectionConfig(endpoint_url="http://h.example")):
+            pass
+
+
+async def test_an_aiohttp_that_writes_in_another_way(
+    server: ScriptedServer, keys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If aiohttp no longer told us that it writes, that is noticed, and nothing is ever taken for unsent."""
+    monkeypatch.setattr(_TracedRequest, "send", aiohttp.ClientRequest.send)
+    async with open_transport(ConnectionConfig(endpoint_url=server.url), kind="fast") as transport:
+        with pytest.raises(InternalError, match="`sdk`"):
+            await transport.send("core", THINGS)
+
+
+# --- the clock ---
+
+
+def _error_response(code: str = "InvalidSignatureException", status: int = 403) -> ErrorResponse:
+    return ErrorResponse(status, code, "m")
+
+
+@pytest.mark.parametrize(
+    ("reply", "date", "offset", "expected"),
+    [
+        (_error_response(), DATE, 0.0, HOUR),
+        (_error_response("RequestTimeTooSkewed"), DATE, -HOUR, HOUR),
+        (_error_response(), DATE, HOUR, None),
+        (_error_response(), DATE, HOUR - 59, None),
+        (_error_response(), DATE, HOUR + 61, HOUR),
+        (_error_response(), "", 0.0, None),
+        (_error_response(), "yesterday", 0.0, None),
+        (_error_response("AccessDeniedException"), DATE, 0.0, None),
+        (_error_response("ExpiredTokenException"), DATE, 0.0, None),
+        (_error_response(status=400), DATE, 0.0, None),
+    ],
+)
+def test_when_the_clock_is_the_reason(reply: ErrorResponse, date: str, offset: float, expected: float | None) -> None:
+    """Only a 403 for the signature whose own date is far from the request's is a matter of the clock."""
+    assert clock_offset(reply, {"date": date}, now=0.0, offset=offset) == expected
+
+
+def _fixed_clock(ahead: float) -> Callable[[], float]:
+    return lambda: time.time() + ahead
+
+
+@pytest.mark.parametrize("ahead", [-2 * HOUR, 10 * 60.0])
+async def test_a_wrong_clock_is_corrected(keys: None, ahead: float) -> None:
+    """The first refusal sets the offset and leads to a retry without a refresh; after it the service accepts."""
+    plan = FleetSpec.from_things({"core": ["a"]}, now=0.0)
+    config = SimulatorConfig(latency_ms=0, rate=float("inf"), secret_key=SECRET_KEY, max_clock_skew=300)
+    async with (
+        Simulator(config, fleet_spec=plan) as simulator,
+        open_native_transport(ConnectionConfig(endpoint_url=simulator.url), clock=_fixed_clock(ahead)) as transport,
+    ):
+        reply = await transport.send("core", ("a",))
+        assert isinstance(reply, ErrorResponse)
+        assert (reply.status, reply.code) == (403, REQUEST_EXPIRED)
+        assert "InvalidSignatureException: Signature" in reply.message
+        match = re.search(r"(\d+) s (ahead|behind)", reply.message)
+        assert match is not None
+        assert int(match[1]) == pytest.approx(abs(ahead), abs=5)
+        assert match[2] == ("ahead" if ahead > 0 else "behind")
+        assert classify(reply, "core", ("a",)) is ReplyVerdict.CREDENTIALS_EXPIRED
+        generation = transport._source.generation
+        await transport.refresh()
+        assert transport._source.generation == generation
+        assert isinstance(await transport.send("core", ("a",)), Accepted)
+        await transport.refresh()
+        assert transport._source.generation == generation + 1
+
+
+async def test_a_late_refusal_for_the_clock(server: ScriptedServer, keys: None) -> None:
+    """A second request of the old date, refused after the refresh, does not keep the next refresh from renewing."""
+    late = asyncio.Event()
+    refusal = respond(403, {"message": "m"}, {"x-amzn-errortype": "InvalidSignatureException", "Date": DATE})
+
+    async def slowly(request: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
+        await late.wait()
+        await refusal(request, writer)
+
+    server.set_script(slowly, refusal, respond())
+    async with open_native_transport(ConnectionConfig(endpoint_url=server.url), clock=lambda: 0.0) as transport:
+        sending = asyncio.create_task(transport.send("core", THINGS))
+        await asyncio.wait_for(server.request_received.wait(), 2)
+        replies = [await transport.send("core", THINGS)]
+        await transport.refresh()
+        late.set()
+        replies.append(await sending)
+        assert [reply.code for reply in replies if isinstance(reply, ErrorResponse)] == [REQUEST_EXPIRED] * 2
+        assert await transport.send("core", THINGS) == Accepted()
+        await transport.refresh()
+        assert transport._source.generation == 1
+
+
+async def test_the_clock_is_not_blamed_twice(server: ScriptedServer, keys: None) -> None:
+    """When the service still refuses the corrected date, its refusal comes through unchanged."""
+    refusal = respond(403, {"message": "m"}, {"x-amzn-errortype": "InvalidSignatureException", "Date": DATE})
+    server.set_script(refusal)
+    async with open_native_transport(ConnectionConfig(endpoint_url=server.url), clock=lambda: 0.0) as transport:
+        codes = [await transport.send("core", THINGS) for _ in range(3)]
+    assert [reply.code for reply in codes if isinstance(reply, ErrorResponse)] == [
+        REQUEST_EXPIRED,
+        "InvalidSignatureException",
+        "InvalidSignatureException",
+    ]
+    dates = [request.headers["x-amz-date"] for request in server.requests]
+    assert dates == ["19700101T000000Z", "19700101T010000Z", "19700101T010000Z"]

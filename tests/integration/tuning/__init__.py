@@ -1,0 +1,1 @@
+"""Tuning with the real engine and service clients."""

@@ -1,1 +1,0 @@
-"""Rule: tests of the journal: what is written is what is read, whatever happens in between."""

@@ -1,1 +1,0 @@
-"""Rule: tests of the decisions: functions of values, without a loop, a clock or a file."""

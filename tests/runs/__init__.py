@@ -1,1 +1,0 @@
-"""Rule: tests of whole runs besides the plain one: undo, verification."""

@@ -1,1 +1,0 @@
-"""Rule: tests of the transport live here, each against real sockets of this machine or one mocked exchange."""

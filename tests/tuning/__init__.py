@@ -1,1 +1,0 @@
-"""Rule: tests of tuning; time is virtual, but for the few that hold a real socket."""

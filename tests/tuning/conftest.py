@@ -1,7 +1,0 @@
-"""Rule: tests of the command `tune` share the surroundings of the command line's own tests."""
-
-from __future__ import annotations
-
-from tests.cli.conftest import cli, serve
-
-__all__ = ["cli", "serve"]

@@ -1,0 +1,118 @@
+"""Which events become lines, how often, and what the display says of a moment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from asyncgg.cli.log_events import EventFormatter
+from asyncgg.cli.progress import RateMeter, format_progress, progress_to_dict, render_live
+from asyncgg.events import CoreSkipped, Progress, RateChanged, RequestFailed, Stopping, ThingsFinished, Throttled
+from asyncgg.models import Operation
+
+MOMENT = Progress(
+    total=25_000,
+    disassociated=5_000,
+    failed=12,
+    pending=19_988,
+    in_flight=4,
+    sent=60,
+    throttled=3,
+    retried=1,
+    rate=29.5,
+    ceiling=30.0,
+    seconds=2.0,
+    seconds_left=75.0,
+    status="paused for 2 s",
+)
+
+
+def test_a_storm_becomes_one_line_and_a_count() -> None:
+    """The first throttle is told at once, the next ones with a number ten seconds later."""
+    formatter = EventFormatter()
+    first = formatter.format(Throttled("core-1", 2.0), 0.0)
+    assert first is not None
+    assert first.text == "throttled (core core-1); it asks to wait 2 s"
+    assert all(formatter.format(Throttled("core-1", None), 0.01 * n) is None for n in range(500))
+    later = formatter.format(Throttled("core-2", None), 10.0)
+    assert later is not None
+    assert later.text == "throttled (core core-2) (and 500 more like it)"
+    assert later.fields["untold"] == 500
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.sampled_from(["A", "B"])), max_size=200))
+def test_lines_are_bounded(steps: list[tuple[float, str]]) -> None:
+    """Whatever happens, there is at most one line for each code in ten seconds, and none is forgotten in the count."""
+    formatter, now, printed, counted = EventFormatter(), 0.0, dict.fromkeys("AB", 0), 0
+    for step, code in steps:
+        now += step
+        notice = formatter.format(RequestFailed("core", 1, code, "", "transient"), now)
+        if notice is not None:
+            printed[code] += 1
+            counted += 1 + int(notice.fields.get("untold", 0))
+    assert all(count <= now / 10 + 1 for count in printed.values())
+    assert counted <= len(steps)
+
+
+def test_only_large_changes_of_the_rate_are_told() -> None:
+    """A rate that creeps is not worth a line; one that falls by a fifth is, and its return too."""
+    formatter = EventFormatter()
+    assert formatter.format(RateChanged(30.0, 29.0), 0.0) is None
+    low = formatter.format(RateChanged(29.0, 15.0), 20.0)
+    assert low is not None
+    assert low.text == "rate now 15.0 requests/s"
+    assert formatter.format(RateChanged(15.0, 16.0), 40.0) is None
+    assert formatter.format(RateChanged(16.0, 29.0), 60.0) is not None
+
+
+def test_a_core_that_is_given_up_is_told_once() -> None:
+    """The failed request that led to it is not told besides."""
+    formatter = EventFormatter()
+    assert formatter.format(RequestFailed("c", 5, "ResourceNotFoundException", "no", "core missing"), 0.0) is None
+    notice = formatter.format(CoreSkipped("c", "ResourceNotFoundException", "no", 5), 0.0)
+    assert notice is not None
+    assert notice.text == "core c given up, 5 things failed: ResourceNotFoundException: no"
+
+
+def test_stopping_is_always_told_and_outcomes_never() -> None:
+    """A person who stops a run hears of it; outcomes are shown by the bar."""
+    formatter = EventFormatter()
+    assert formatter.format(Stopping("x"), 0.0) is not None
+    assert formatter.format(Stopping("x"), 0.0) is not None
+    assert formatter.format(ThingsFinished(()), 0.0) is None
+
+
+def test_the_rate_is_that_of_the_last_seconds() -> None:
+    """A run that speeds up shows its new rate after three seconds, and one that waits shows none."""
+    meter = RateMeter(3.0)
+    assert meter.update(0.0, 0) == 0.0
+    assert meter.update(1.0, 10) == 10.0
+    assert [round(meter.update(1.0 + n / 2, 10 + 20 * n), 1) for n in range(1, 9)][-1] == 40.0
+    assert [meter.update(5.0 + n, 170) for n in range(1, 5)][-1] == 0.0
+
+
+def test_a_line_for_a_log() -> None:
+    """Things, failures, the rate against the limit, throttles, the time left, and why it waits."""
+    assert format_progress(MOMENT, 28.0) == (
+        "5,012/25,000 things (20 %), 12 failed, 28.0 of 29.5 requests/s, 3 throttled, 1 min 15 s left, paused for 2 s"
+    )
+    assert progress_to_dict(MOMENT, 28.0, Operation.DISASSOCIATE)["seconds_left"] == 75.0
+    assert progress_to_dict(MOMENT, 28.0, Operation.ASSOCIATE)["associated"] == 5_000
+    finished = replace(MOMENT, disassociated=24_988, pending=0, status="")
+    assert format_progress(finished, 0.0) == "25,000/25,000 things (100 %), 12 failed, 30.0 requests/s, 3 throttled"
+
+
+def test_the_display_fits_its_width() -> None:
+    """At 80 and at 40 columns the picture is two lines that do not wrap; without colour it has no escapes."""
+    for width in (40, 80, 120):
+        console = Console(width=width, force_terminal=True, no_color=True, color_system=None, legacy_windows=False)
+        with console.capture() as capture:
+            console.print(render_live(MOMENT, 28.0))
+        lines = capture.get().splitlines()
+        assert len(lines) == 2
+        assert all(len(line) <= width for line in lines)
+        assert "5,012/25,000 things 20 %" in lines[0]
+        assert "12 failed" in lines[1]

@@ -1,0 +1,58 @@
+"""Rule: rows that a program hands over."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from asyncgg.manifest import Row, from_async_iterable, from_iterable
+from asyncgg.models import Association
+from tests.support.manifest import read_all
+
+
+def test_every_kind_of_row() -> None:
+    """Pairs, associations and mappings with a manifest's columns give their pair."""
+    rows: list[Row] = [("a", "b"), Association("a", "b"), {"thingName": "b", "core": "a", "n": "1"}]
+    assert read_all(from_iterable(rows)) == ([("a", "b")] * 3, [])
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("ab", "is not a pair of core and thing"),
+        (("a", "b", "c"), "is not a pair of core and thing"),
+        (None, "is not a pair of core and thing"),
+        (("a", 7), "thing is not text"),
+        (("a", None), "thing is null"),
+        (("", "b b"), "core is empty; thing has characters outside a-z A-Z 0-9 : _ -"),
+        ({"core": "a"}, "lacks the key `core` or `thing`"),
+        ({"core": "a", "thing": "b", "Thing": "b"}, "names `core` or `thing` twice"),
+    ],
+)
+def test_bad_rows_are_numbered(row: Any, reason: str) -> None:
+    """A bad row is named by its number, and the rows around it are taken."""
+    good, bad = read_all(from_iterable([("a", "b"), row, ("a", "b")]))
+    assert good == [("a", "b")] * 2
+    assert [str(each) for each in bad] == [f"<iterable>:2: {reason}"]
+    assert bad[0].raw == repr(row)
+
+
+async def test_asynchronous_rows_are_the_same() -> None:
+    """An asynchronous iterable gives the chunks of a synchronous one, none of them large."""
+    rows: list[Any] = [("c", f"t{at}") if at % 7 else None for at in range(20_000)]
+
+    async def source() -> AsyncIterator[Any]:
+        for row in rows:
+            yield row
+
+    chunks = [chunk async for chunk in from_async_iterable(source(), name="fleet")]
+    assert chunks == list(from_iterable(rows, name="fleet"))
+    assert max(len(chunk.good) + len(chunk.bad) for chunk in chunks) <= 8192
+    assert sum(len(chunk.good) for chunk in chunks) == sum(row is not None for row in rows)
+
+
+def test_no_rows_are_no_error() -> None:
+    """A program with nothing to do gets nothing, not an error."""
+    assert list(from_iterable([])) == []

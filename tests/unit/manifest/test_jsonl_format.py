@@ -1,0 +1,116 @@
+"""Rule: JSONL manifests, each input beside what comes of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncgg.errors import ManifestError
+from asyncgg.manifest.jsonl_format import jsonl_chunks
+from tests.support.manifest import read_bytes, read_file
+
+INVALID_CHARACTERS = "has characters outside a-z A-Z 0-9 : _ -"
+NAMES = st.from_regex(r"[a-zA-Z0-9:_-]{1,128}", fullmatch=True)
+FRAGMENTS = [
+    b'{"core":"a","thing":"b"}',
+    b'{"core": "a"',
+    b', "thing": "b"}',
+    b"\n",
+    b"\r\n",
+    b"[]",
+    b'"',
+    b"\\",
+    b"\xff",
+    b" ",
+]
+NOISE = st.lists(st.sampled_from(FRAGMENTS)).map(b"".join)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        b'{"core":"a","thing":"b"}',
+        b'{"thing": "b", "core": "a"}\r',
+        b'{"coreDeviceThingName": "a", "thingName": "b"}',
+        b'  { "CORE" :"a" , "thingname":"b"}  ',
+        b'{"n": {"core": 1}, "core": "a", "thing": "\\u0062", "m": [1, null]}',
+        b'\xef\xbb\xbf{"core":"a","thing":"b"}',
+        b'\n\n \r\n{"core":"a","thing":"b"}\n\n',
+    ],
+)
+def test_good_lines_give_their_pair(tmp_path: Path, row: bytes) -> None:
+    """Whatever form a valid line has, it gives its pair."""
+    assert read_file(tmp_path, "fleet.jsonl", row) == ([("a", "b")], [])
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (b'{"core":"c","thing":', "is not JSON (Expecting value at column 21)"),
+        (b"c,d", "is not JSON (Expecting value at column 1)"),
+        (b'{"core":"c","thing":"d"} {}', "is not JSON (Extra data at column 26)"),
+        (b"[" * 60_000, "is not JSON (nested too deep, or a number too long)"),
+        (b"9" * 60_000, "is not JSON (nested too deep, or a number too long)"),
+        (b'"text"', "is not a JSON object"),
+        (b'[["core","c"],["thing","d"]]', "is not a JSON object"),
+        (b"null", "is not a JSON object"),
+        (b"{}", "key `core` is missing"),
+        (b'{"thing":"d"}', "key `core` is missing"),
+        (b'{"core":"c","name":"d"}', "key `thing` is missing"),
+        (b'{"core":"c","thing":"d","thing":"e"}', "names `core` or `thing` twice"),
+        (b'{"core":"c","thing":"d","coreDeviceThingName":"c"}', "names `core` or `thing` twice"),
+        (b'{"core":7,"thing":"d"}', "core is not text"),
+        (b'{"core":"c","thing":{"name":"d"}}', "thing is not text"),
+        (b'{"core":null,"thing":""}', "core is null; thing is empty"),
+        (b'{"core":" c","thing":"d"}', f"core {INVALID_CHARACTERS}"),
+        (b'{"core":"c","thing":"\\ud800"}', f"thing {INVALID_CHARACTERS}"),
+        (b'{"core":"c","thing":"' + b"d" * 129 + b'"}', "thing has 129 characters, 128 are allowed"),
+        (b'{"core":"c","thing":"d\xff"}', "is not UTF-8"),
+        (b'{"core":"c","thing":"' + b"d" * 70_000 + b'"}', "is longer than 65536 bytes"),
+        (b'{"core":"c","thing":"' + b"d" * 700_000 + b'"}', "is longer than 65536 bytes"),
+    ],
+)
+def test_bad_line_is_named_and_the_next_is_read(tmp_path: Path, row: bytes, reason: str) -> None:
+    """A bad line is listed with its number and reason, and the good lines around it are read."""
+    pair = b'{"core":"a","thing":"b"}\n'
+    good, bad = read_file(tmp_path, "fleet.ndjson", pair + b"\n" + row + b"\n" + pair)
+    assert good == [("a", "b")] * 2
+    assert bad == [(3, reason)]
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "has no associations: it needs a row for each thing"),
+        (b"\n\n", "has no associations: it needs a row for each thing"),
+        (b'\n[\n{"core":"a","thing":"b"}\n]\n', "is a JSON array: write one object a line, without brackets"),
+        ("{}\n".encode("utf-16"), "is UTF-16 text: save the manifest as UTF-8"),
+    ],
+)
+def test_unusable_file_is_one_sentence(tmp_path: Path, data: bytes, sentence: str) -> None:
+    """A file that is no JSONL manifest ends with one sentence that names it."""
+    with pytest.raises(ManifestError) as caught:
+        read_file(tmp_path, "fleet.jsonl", data)
+    assert str(caught.value).startswith(f"{tmp_path}/fleet.jsonl {sentence}")
+
+
+@given(st.lists(st.tuples(NAMES, NAMES), max_size=5), st.booleans(), st.booleans(), st.integers(1, 99))
+def test_round_trip(pairs: list[tuple[str, str]], compact: bool, extra: bool, step: int) -> None:
+    """Whatever json.dumps writes comes back, in its order."""
+    separators = (",", ":") if compact else None
+    rows = [{"core": core, "thing": thing} | ({"n": 1} if extra else {}) for core, thing in pairs]
+    data = "".join(json.dumps(row, separators=separators) + "\n" for row in rows).encode()
+    assert read_bytes(jsonl_chunks, data, step=step) == (pairs, [])
+
+
+@given(NOISE, st.integers(1, 60))
+def test_result_does_not_depend_on_the_cuts(noise: bytes, step: int) -> None:
+    """However the bytes arrive, each line that is not blank is one row, the same one."""
+    data = b'{"core":"a","thing":"b"}\n' + noise
+    good, bad = read_bytes(jsonl_chunks, data)
+    assert read_bytes(jsonl_chunks, data, step=step) == (good, bad)
+    assert len(good) + len(bad) == sum(1 for line in data.split(b"\n") if line.strip())

@@ -1,0 +1,167 @@
+"""Rule: which reply leads to which verdict, as tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncgg.classify import CodeTable, EntryAction, ReplyVerdict, classify
+from asyncgg.errors import SettingsError
+from asyncgg.models import Accepted, EntryError, ErrorResponse, NoResponse, Operation, Reply
+
+CORE = "gateway"
+THINGS = ("a", "b", "c")
+
+
+def error_response(status: int, code: str, **members: Any) -> ErrorResponse:
+    """A refusal with a message nobody looks at."""
+    return ErrorResponse(status, code, "words", **members)
+
+
+REPLIES: list[tuple[Reply, ReplyVerdict]] = [
+    (Accepted(), ReplyVerdict.ACCEPTED),
+    (Accepted((EntryError("a", "Whatever", ""),)), ReplyVerdict.ACCEPTED),
+    (NoResponse("timeout", "", sent=True), ReplyVerdict.LOST),
+    (NoResponse("connect", "", sent=False), ReplyVerdict.NOT_SENT),
+    # over the quota, in each of its forms
+    (error_response(429, "ThrottlingException"), ReplyVerdict.THROTTLED),
+    (error_response(429, "429"), ReplyVerdict.THROTTLED),
+    (error_response(429, "AccessDeniedException"), ReplyVerdict.THROTTLED),
+    (error_response(400, "ThrottlingException"), ReplyVerdict.THROTTLED),
+    (error_response(400, "Throttling"), ReplyVerdict.THROTTLED),
+    (error_response(400, "TooManyRequestsException"), ReplyVerdict.THROTTLED),
+    (error_response(503, "SlowDown"), ReplyVerdict.THROTTLED),
+    (error_response(400, "RequestLimitExceeded"), ReplyVerdict.THROTTLED),
+    # credentials
+    (error_response(403, "ExpiredTokenException"), ReplyVerdict.CREDENTIALS_EXPIRED),
+    (error_response(400, "ExpiredToken"), ReplyVerdict.CREDENTIALS_EXPIRED),
+    (error_response(403, "RequestExpired"), ReplyVerdict.CREDENTIALS_EXPIRED),
+    (error_response(403, "UnrecognizedClientException"), ReplyVerdict.CREDENTIALS_REJECTED),
+    (error_response(403, "InvalidSignatureException"), ReplyVerdict.CREDENTIALS_REJECTED),
+    (error_response(403, "SignatureDoesNotMatch"), ReplyVerdict.CREDENTIALS_REJECTED),
+    (error_response(403, "MissingAuthenticationTokenException"), ReplyVerdict.CREDENTIALS_REJECTED),
+    (error_response(403, "MissingAuthenticationToken"), ReplyVerdict.CREDENTIALS_REJECTED),
+    (error_response(403, "OptInRequired"), ReplyVerdict.CREDENTIALS_REJECTED),
+    # passing
+    (error_response(500, "InternalServerException"), ReplyVerdict.TRANSIENT),
+    (error_response(500, "InternalFailure"), ReplyVerdict.TRANSIENT),
+    (error_response(502, "502"), ReplyVerdict.TRANSIENT),
+    (error_response(503, "ServiceUnavailable"), ReplyVerdict.TRANSIENT),
+    (error_response(504, ""), ReplyVerdict.TRANSIENT),
+    (error_response(599, "NeverHeardOf"), ReplyVerdict.TRANSIENT),
+    (error_response(408, "408"), ReplyVerdict.TRANSIENT),
+    (error_response(400, "RequestTimeoutException"), ReplyVerdict.TRANSIENT),
+    (error_response(409, "ConflictException"), ReplyVerdict.TRANSIENT),
+    # the core, or one thing
+    (error_response(404, "ResourceNotFoundException", resource_id=CORE), ReplyVerdict.CORE_MISSING),
+    (error_response(404, "ResourceNotFoundException"), ReplyVerdict.CORE_MISSING),
+    (error_response(404, "ResourceNotFoundException", resource_id="somebody"), ReplyVerdict.CORE_MISSING),
+    (error_response(404, "ResourceNotFoundException", resource_id="b"), ReplyVerdict.THING_NAMED),
+    (error_response(403, "AccessDeniedException"), ReplyVerdict.CORE_DENIED),
+    (error_response(403, "AccessDenied"), ReplyVerdict.CORE_DENIED),
+    (error_response(400, "ValidationException"), ReplyVerdict.INVALID),
+    (error_response(400, "ValidationException", fields=("entries",)), ReplyVerdict.INVALID),
+    (error_response(400, "ValidationException", fields=("coreDeviceThingName",)), ReplyVerdict.CORE_INVALID),
+    (error_response(400, "ValidationException", fields=("entries", "CoreDeviceThingName")), ReplyVerdict.CORE_INVALID),
+    (error_response(400, "SerializationException"), ReplyVerdict.INVALID),
+    # outside the service model
+    (error_response(404, "404"), ReplyVerdict.REFUSED),
+    (error_response(403, "403"), ReplyVerdict.REFUSED),
+    (error_response(301, ""), ReplyVerdict.REFUSED),
+    (error_response(400, "SomethingNew"), ReplyVerdict.REFUSED),
+]
+
+
+@pytest.mark.parametrize(("reply", "verdict"), REPLIES, ids=lambda value: str(value)[:60])
+def test_verdicts(reply: Reply, verdict: ReplyVerdict) -> None:
+    """Each kind of reply has its verdict."""
+    assert classify(reply, CORE, THINGS) is verdict
+
+
+def test_a_thing_named_like_its_core() -> None:
+    """When a thing has its core's name, "not found" is about the core."""
+    reply = error_response(404, "ResourceNotFoundException", resource_id=CORE)
+    assert classify(reply, CORE, (CORE, "a")) is ReplyVerdict.CORE_MISSING
+
+
+@pytest.mark.parametrize(
+    ("code", "action"),
+    [
+        ("ThrottlingException", EntryAction.RETRY),
+        ("InternalServerException", EntryAction.RETRY),
+        ("InternalServerError", EntryAction.RETRY),
+        ("INTERNAL_ERROR", EntryAction.RETRY),
+        ("503", EntryAction.RETRY),
+        ("ConflictException", EntryAction.RETRY),
+        ("AccessDeniedException", EntryAction.FAIL),
+        ("ValidationException", EntryAction.FAIL),
+        ("UNAUTHORIZED", EntryAction.FAIL),
+        ("403", EntryAction.FAIL),
+        ("ResourceNotFoundException", EntryAction.MISSING),
+        ("resource-not-found", EntryAction.MISSING),
+        ("NOT_FOUND", EntryAction.MISSING),
+        ("404", EntryAction.MISSING),
+        ("", EntryAction.UNKNOWN),
+        ("Error", EntryAction.UNKNOWN),
+        ("DeviceBusy", EntryAction.UNKNOWN),
+    ],
+)
+def test_default_actions(code: str, action: EntryAction) -> None:
+    """Per-entry codes the table knows have an action, in whatever spelling; the others are unknown."""
+    assert CodeTable().action(code) is action
+    assert CodeTable().confirms_done(code) == (action is EntryAction.MISSING)
+
+
+@pytest.mark.parametrize("code", ["AlreadyAssociated", "RESOURCE_ALREADY_EXISTS", "EntityAlreadyExistsException"])
+def test_already_there_is_known_only_when_associating(code: str) -> None:
+    """What is there already is what an association wanted; to a disassociation such a code says nothing."""
+    table = CodeTable(operation=Operation.ASSOCIATE)
+    assert (table.action(code), table.confirms_done(code)) == (EntryAction.ALREADY_ASSOCIATED, True)
+    assert (CodeTable().action(code), CodeTable().confirms_done(code)) == (EntryAction.UNKNOWN, False)
+
+
+def test_gone_is_no_success_of_an_association() -> None:
+    """What the user calls gone cannot be associated: final, and no proof of anything."""
+    table = CodeTable({"DeviceDeleted": "gone"}, Operation.ASSOCIATE)
+    assert (table.action("DeviceDeleted"), table.confirms_done("DeviceDeleted")) == (EntryAction.MISSING, False)
+    assert not table.confirms_done("ResourceNotFoundException")
+
+
+@given(
+    words=st.lists(st.sampled_from(["Device", "Is", "Busy", "2"]), min_size=1, max_size=4),
+    joint=st.sampled_from(["", "_", "-", " ", "."]),
+    ending=st.sampled_from(["", "Exception", "Error", "_EXCEPTION", "-error", "ErrorException"]),
+    spell=st.sampled_from([str, str.upper, str.lower]),
+)
+def test_spelling_does_not_matter(words: list[str], joint: str, ending: str, spell: Any) -> None:
+    """A code of the user's table is found whatever its case, punctuation and ending."""
+    table = CodeTable({"".join(words): "gone"})
+    assert table.action(spell(joint.join(words) + ending)) is EntryAction.ALREADY_DISASSOCIATED
+
+
+@pytest.mark.parametrize(("word", "action"), [("retry", "RETRY"), ("fail", "FAIL"), ("gone", "GONE")])
+def test_the_user_overrules(word: str, action: str) -> None:
+    """The user's word counts before the table's own."""
+    table = CodeTable({"ThrottlingException": word, "DeviceBusy": word})
+    assert table.action("Throttling") is EntryAction[action]
+    assert table.action("DEVICE_BUSY") is EntryAction[action]
+    assert table.confirms_done("devicebusy") == (word == "gone")
+
+
+@pytest.mark.parametrize("word", ["missing", "unknown", "Retry", "", "ignore"])
+def test_bad_words(word: str) -> None:
+    """Another word than the three is refused, with the code and the word named."""
+    with pytest.raises(SettingsError) as caught:
+        CodeTable({"DeviceBusy": word})
+    assert str(caught.value) == f"codes.DeviceBusy: {word!r} is not one of retry, fail, gone"
+
+
+@pytest.mark.parametrize("code", ["", "---", "\u00e9"])
+def test_bad_codes(code: str) -> None:
+    """A code without a letter or digit to know it by is refused."""
+    with pytest.raises(SettingsError) as caught:
+        CodeTable({code: "retry"})
+    assert str(caught.value) == f"codes: {code!r} is not an error code"

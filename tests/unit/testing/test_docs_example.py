@@ -1,0 +1,21 @@
+"""Rule: the example of docs/testing.md is run as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+EXAMPLE_DOCUMENT = (Path(__file__).parents[3] / "docs" / "testing.md").read_text(encoding="utf-8")
+
+
+def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """A shorter hour of it gets most of the quota and is hardly throttled."""
+    (code,) = re.findall(r"```python\n(.*?)```", EXAMPLE_DOCUMENT, re.DOTALL)
+    for long, short in (("3600", "120"), ("1200", "40"), ("1800", "60")):
+        code = code.replace(long, short)
+    exec(compile(code, "docs/testing.md", "exec"), {"__name__": "example"})
+    rate, refused = (float(number) for number in re.findall(r"[\d.]+", capsys.readouterr().out))
+    assert 22 < rate < 30.5
+    assert refused < 5

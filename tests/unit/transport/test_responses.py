@@ -1,0 +1,97 @@
+"""Rule: the pure reading of an answer is tested here: whatever bytes a server may send."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asyncgg.models import Accepted, ErrorResponse, NoResponse
+from asyncgg.transport.responses import HttpResponse, parse_batch_response, parse_retry_after
+
+THINGS = ("a", "b")
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=3) | st.sampled_from(THINGS),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["errorEntries", "thingName", "code", "message", "fields", "name", "__type", "x"]), inner
+        )
+    ),
+    max_leaves=8,
+)
+headers = st.dictionaries(
+    st.sampled_from(["content-length", "retry-after", "date", "x-amzn-errortype", "x-amzn-requestid"]),
+    st.text(max_size=8) | st.sampled_from(["0", "nan", "-1e999", "Thu, 01 Jan 2026 00:00:00 GMT"]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    status=st.sampled_from([200, 201, 301, 400, 429, 500]),
+    headers=headers,
+    body=st.binary(max_size=20) | json_values.map(lambda value: json.dumps(value).encode()),
+)
+def test_any_answer_is_read_and_none_is_flattered(status: int, headers: dict[str, str], body: bytes) -> None:
+    """No bytes raise; a success is always a 200 with a JSON object (or stated emptiness) about our things."""
+    reply = parse_batch_response(HttpResponse(status, headers, body), THINGS, now=0.0)
+    if isinstance(reply, Accepted):
+        assert status == 200
+        members: Any = json.loads(body) if body else {}
+        assert isinstance(members, dict)
+        assert len(reply.errors) == len(members.get("errorEntries") or ())
+        assert {error.thing for error in reply.errors} <= set(THINGS)
+    elif isinstance(reply, ErrorResponse):
+        assert reply.status == status >= 300
+        assert reply.code
+        assert reply.retry_after is None or 0 <= reply.retry_after < float("inf")
+    else:
+        assert isinstance(reply, NoResponse)
+        assert status in {200, 201}
+        assert (reply.kind, reply.sent) == ("garbage", True)
+
+
+@pytest.mark.parametrize(
+    ("value", "date", "expected"),
+    [
+        ("", "", None),
+        ("nan", "", None),
+        ("inf", "", None),
+        (" 4 ", "", 4.0),
+        ("1e2", "", 100.0),
+        ("Thu, 01 Jan 1970 00:00:40 GMT", "", 30.0),
+        ("Thu, 01 Jan 1970 00:00:40 GMT", "Thu, 01 Jan 1970 00:00:15 GMT", 25.0),
+        ("Thu, 01 Jan 1970 00:00:40 GMT", "yesterday", 30.0),
+        ("Thu, 01 Jan 1970 00:00:05 GMT", "", 0.0),
+        ("Thu, 99 Jan 1970 00:00:40 GMT", "", None),
+    ],
+)
+def test_retry_after_forms(value: str, date: str, expected: float | None) -> None:
+    """Seconds and dates are read; a date counts from the answer's own Date, else from now (here 10)."""
+    assert parse_retry_after({"retry-after": value, "date": date}, now=10.0) == expected
+
+
+def test_what_no_file_can_hold_is_escaped() -> None:
+    """Lone surrogates in a service's words reach nobody as such: the journal could not write them."""
+    entry = parse_batch_response(
+        HttpResponse(
+            200,
+            {"x-amzn-requestid": "a\udc80"},
+            b'{"errorEntries":[{"thingName":"t","code":"X\\ud800","message":"\\udfff \xc3\xa4"}]}',
+        ),
+        ["t"],
+        0.0,
+    )
+    assert isinstance(entry, Accepted)
+    assert (entry.errors[0].code, entry.errors[0].message, entry.request_id) == (
+        "X\\ud800",
+        "\\udfff \u00e4",
+        "a\\udc80",
+    )
+    refused = parse_batch_response(HttpResponse(500, {}, b'{"message":"\\ud800"}'), ["t"], 0.0)
+    assert isinstance(refused, ErrorResponse)
+    assert refused.message == "\\ud800"
