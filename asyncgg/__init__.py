@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     )
     from asyncgg.settings import Settings, load_settings
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "Association",
