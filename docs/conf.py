@@ -1,0 +1,33 @@
+"""Configuration of the documentation site (Sphinx, MyST, furo)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import asyncgg
+
+project = "asyncgg"
+author = "the asyncgg developers"
+copyright = author  # noqa: A001  # the name that Sphinx reads
+version = release = asyncgg.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+
+myst_enable_extensions = ["attrs_block", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+nitpick_ignore_regex = [("py:.*", ".*")]  # the API page documents the public names only, signatures mention others
+
+html_theme = "furo"
+html_title = f"asyncgg {release}"
+html_theme_options = {
+    # No font or script comes from another site.
+    "light_css_variables": {"font-stack": "system-ui, sans-serif", "font-stack--monospace": "ui-monospace, monospace"},
+}
