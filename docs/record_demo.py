@@ -73,8 +73,9 @@ def main() -> None:
     console.print(Text.from_ansi("$ asyncgg demo"))
     for line in screen(stream):
         console.print(Text.from_ansi(line), soft_wrap=False)
+    console.print()
     # Without Rich's web fonts: the picture loads nothing from elsewhere.
-    template = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    template = re.sub(r"@font-face \{\{.*?\}\}|<!--.*?-->", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     template = template.replace("Fira Code, monospace", "ui-monospace, DejaVu Sans Mono, Menlo, Consolas, monospace")
     svg = console.export_svg(title="asyncgg demo", theme=MONOKAI, code_format=template, unique_id="demo")
     IMAGE.write_text("\n".join(line.rstrip() for line in svg.splitlines() if line.strip()) + "\n", encoding="utf-8")

@@ -1,115 +1,217 @@
-"""Rule: what the documentation promises is held here against the program: commands, options, the summary's form.
-
-`python -m tests.test_docs` writes docs/cli.md anew.
-"""
+"""Tests of the documentation against the program: commands, options, keys, examples and links."""
 
 from __future__ import annotations
 
+import ast
+import importlib
+import importlib.util
 import json
 import re
 import subprocess
+import sys
+from contextlib import closing
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
-import typer
 
-from asyncgg.cli.app import COMMANDS, build_cli
+import asyncgg
+from asyncgg.inventory import schema as snapshot_schema
+from asyncgg.journal import schema as journal_schema
 from asyncgg.models import RunState, Summary
-from asyncgg.report.summary import summary_to_dict
+from asyncgg.report.summary import EXIT_CODES, summary_to_dict
+from tests.test_imports import BESIDE, ORDER
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-WIDTH = 100
-
-
-def command_and_context(name: str) -> tuple[Any, Any]:
-    """A command and the context its help is written in."""
-    group = build_cli()
-    top = typer.Context(group, info_name="asyncgg", terminal_width=WIDTH, max_content_width=WIDTH)
-    click_command = group.get_command(top, name)
-    return click_command, typer.Context(
-        click_command, info_name=name, parent=top, terminal_width=WIDTH, max_content_width=WIDTH
-    )
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("**/*.md"))]
+PAGES = [page for page in PAGES if "_build" not in page.parts]
+FOREIGN_OPTIONS = {"--editable", "--group", "--user", "--numprocesses", "--dist", "--quick"}
+"""Options of other programs that the pages mention."""
 
 
-def render_reference() -> str:
-    """The text of docs/cli.md: every command's help."""
-    parts = ["# Commands and options\n\nWhat `asyncgg COMMAND --help` says, for all commands.\n"]
-    for name in COMMANDS:
-        click_command, context = command_and_context(name)
-        text = "\n".join(line.rstrip() for line in click_command.get_help(context).splitlines())
-        parts.append(f"\n## asyncgg {name}\n\n```text\n{text}\n```\n")
-    return "".join(parts)
+def page_name(path: Path) -> str:
+    """The path from the repository's root."""
+    return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_reference_is_current(name: str) -> None:
-    """docs/cli.md has every command with every option and what it means, in the program's own words."""
-    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    section = text.split(f"## asyncgg {name}\n", 1)[1].split("\n## ", 1)[0]
-    section_text = " ".join(section.split())
-    click_command, _ = command_and_context(name)
-    for parameter in click_command.params:
-        for option in parameter.opts if parameter.param_type_name == "option" else []:
-            assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", section), f"{option} is missing"
-        if parameter.help:
-            assert " ".join(parameter.help.split()) in section_text, f"{parameter.name}: the help is another one"
+def blocks(text: str, *languages: str) -> list[str]:
+    """The fenced code blocks of a page in these languages."""
+    return re.findall(rf"^```(?:{'|'.join(languages)})\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_in_the_readme(name: str) -> None:
-    """A reader of the README meets every command."""
-    assert re.search(rf"asyncgg {name}\b|`{name}`", README)
+@cache
+def generator() -> ModuleType:
+    """The script docs/generate_reference.py as a module."""
+    spec = importlib.util.spec_from_file_location("generate_reference", DOCS / "generate_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look it up
+    spec.loader.exec_module(module)
+    return module
 
 
-def test_the_contract_is_there() -> None:
+@cache
+def options(command: str) -> frozenset[str]:
+    """The options that the help of a command names."""
+    entries = re.findall(r"^ +(-.*?)(?:  |$)", generator().help_of(*command.split()), re.MULTILINE)
+    return frozenset(flag for entry in entries for flag in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", entry))
+
+
+def shown_commands(text: str) -> list[str]:
+    """The lines of a page's blocks that call asyncgg, with continued lines joined."""
+    lines = "".join(blocks(text, "console", "sh", "text")).replace("\\\n", " ").splitlines()
+    return [line.removeprefix("$ ") for line in lines if re.match(r"(\$ )?asyncgg [a-z]", line)]
+
+
+@pytest.mark.parametrize("name", ["cli.md", "settings.md"])
+def test_generated_page_is_current(name: str) -> None:
+    """The committed page is what the generator writes now."""
+    committed = (DOCS / "reference" / name).read_text(encoding="utf-8")
+    assert committed == generator().PAGES[name](), "run: python docs/generate_reference.py"
+
+
+def test_cli_page_has_every_command_and_option() -> None:
+    """Each option of each command is in its section or in a shared group, and a shared option is there once."""
+    page = generator().cli_page()
+    shared, *sections = page.split("\n## asyncgg ")
+    names = generator().command_names()
+    assert [section.split("\n", 1)[0] for section in sections] == names
+    for name, section in zip(names, sections, strict=True):
+        for flag in options(name) - {"-h", "--help"}:
+            assert f"`{flag}" in section or f"`{flag}" in shared, f"{name} {flag}"
+    rows = re.findall(r"^\| `(.*?)` \|.*", page, re.MULTILINE)
+    assert len(rows) < sum(len(options(name)) for name in names)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_shown_commands_have_options_that_exist(path: Path) -> None:
+    """Every command line in a block names a command and options that the program has."""
+    for line in shown_commands(path.read_text(encoding="utf-8")):
+        command, *words = line.removeprefix("asyncgg ").split()
+        if command == "COMMAND":
+            continue
+        assert command in generator().command_names(), line
+        own = [word.split("=")[0] for word in words if word.startswith("--")]
+        assert set(own) <= options(command), f"{line}: {set(own) - options(command)}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_mentioned_options_exist(path: Path) -> None:
+    """Every option in running text is one of some command."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    mentioned = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", " ".join(re.findall(r"`([^`\n]+)`", text))))
+    if path.name == "changelog.md":
+        return
+    known = {flag for name in generator().command_names() for flag in options(name)} | options("")
+    assert mentioned - FOREIGN_OPTIONS <= known
+
+
+@pytest.mark.parametrize("path", [*PAGES, ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"], ids=page_name)
+def test_relative_links_lead_to_files(path: Path) -> None:
+    """Every link and picture that is no web address leads to a file of the repository."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)#\s]+)", text):
+        if not target.startswith("http"):
+            assert (path.parent / target).exists(), target
+
+
+def test_readme_names_every_command_and_is_short() -> None:
+    """A reader of the README meets every command within 140 lines."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in generator().command_names():
+        assert re.search(rf"asyncgg {name}\b|`{name}`", readme), name
+    assert len(readme.splitlines()) <= 140
+
+
+def test_contract_options_exist() -> None:
     """The options that tools are written against exist, on every command that starts a run."""
     connection = {"--profile", "--region", "--endpoint-url"}
-    limits = {"--rate", "--burst", "--quota-share", "--concurrency", "--per-core", "--max-attempts"}
+    limits = {"--rate", "--burst", "--quota-share", "--concurrency", "--per-core", "--max-attempts", "--stall-timeout"}
     run = {"--yes", "--abort-at", "--abort-after", "--deadline", "--json", "--quiet", "--log-format"}
     first = {"--journal", "--dry-run", "--max-things", "--expect-account", "--protect", "--format", "--rejects"}
-    report = {"--failures", "--outcomes", "--html"}
     for name, expected in {
         "disassociate": connection | limits | run | first,
         "resume": connection | limits | run,
         "retry": connection | limits | run,
-        "report": report,
+        "report": {"--failures", "--outcomes", "--html"},
         "simulator": {"--port", "--rate", "--burst", "--latency-ms", "--fault"},
     }.items():
-        click_command, _ = command_and_context(name)
-        options = {word for parameter in click_command.params for word in parameter.opts}
-        assert expected <= options, f"{name} lacks {expected - options}"
+        assert expected <= options(name), name
 
 
-def test_readme_shows_the_summary_as_it_is() -> None:
-    """The JSON summary in the README has the keys of the real one (which may have more)."""
-    example = json.loads(re.search(r"```json\n(\{\"schema\".*?)\n```", README, re.DOTALL).group(1))  # type: ignore[union-attr]
-    real = summary_to_dict(Summary("run", "journal", RunState.COMPLETE, 1, 1, 0, 0))
-    assert example["schema"] == real["schema"]
-    assert set(example) <= set(real)
-    for part in ("things", "requests"):
-        assert set(example[part]) <= set(real[part])
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_shown_summaries_have_real_keys(path: Path) -> None:
+    """A JSON summary in a page has keys of the real one, which may have more."""
+    real = summary_to_dict(Summary("run", "journal", RunState.COMPLETE, 1, 1, 0, 0), exit_code=0)
+    for block in blocks(path.read_text(encoding="utf-8"), "json"):
+        shown = json.loads(block)
+        if shown.get("schema") != real["schema"]:
+            continue
+        assert set(shown) <= set(real)
+        for part in ("things", "requests"):
+            assert set(shown[part]) <= set(real[part])
 
 
-def test_ci_finds_the_tests_in_the_readme() -> None:
-    """The test command that CI takes out of the README is there, and is one line that runs pytest."""
+def test_exit_codes_page_has_every_code() -> None:
+    """The table lists the codes of all states and errors, and no other."""
+    page = (DOCS / "reference" / "exit-codes.md").read_text(encoding="utf-8")
+    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
+    errors = [value for value in vars(asyncgg.errors).values() if isinstance(value, type)]
+    assert listed == set(EXIT_CODES.values()) | {error.exit_code for error in errors if hasattr(error, "exit_code")}
+
+
+def test_module_table_follows_the_import_order() -> None:
+    """The table of the design page names every module, each below those that it may import."""
+    page = (DOCS / "explanation" / "design.md").read_text(encoding="utf-8")
+    table = page.split("<!-- modules -->", 1)[1].split("\n\n", 1)[0]
+    rows = [re.findall(r"`(\w+)`", row.split("|")[1]) for row in table.splitlines() if row.startswith("| `")]
+    tier = {part: number for number, parts in enumerate([*ORDER, BESIDE]) for part in parts}
+    assert {name for row in rows for name in row} == set(tier)
+    numbers = [tier[name] for row in rows for name in row]
+    assert numbers == sorted(numbers)
+
+
+def test_queries_of_the_journal_page_run(tmp_path: Path) -> None:
+    """Each SQL example runs on an empty journal or snapshot."""
+    page = (DOCS / "reference" / "journal.md").read_text(encoding="utf-8")
+    of_journal, of_snapshot = page.split("## The snapshot")
+    for schema, text in ((journal_schema, of_journal), (snapshot_schema, of_snapshot)):
+        with closing(schema.create(tmp_path / f"{schema.__name__}.db")) as connection:
+            queries = blocks(text, "sql")
+            assert queries
+            for query in queries:
+                connection.execute(query).fetchall()
+
+
+def test_ci_takes_the_test_command_from_the_readme() -> None:
+    """The command that CI takes out of the README is one line that runs pytest."""
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    awk = re.search(r"awk '(.*?)' README.md", script).group(1)  # type: ignore[union-attr]
-    result = subprocess.run(["awk", awk, "README.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert len(result.splitlines()) == 1
-    assert " -m pytest" in result
+    awk = re.search(r"awk '(.*?)' README.md", script)
+    assert awk is not None
+    found = subprocess.run(["awk", awk[1], "README.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert len(found.splitlines()) == 1
+    assert " -m pytest" in found
 
 
-def test_python_in_the_readme_compiles() -> None:
-    """Each Python example of the README is Python, and names only what the package has."""
-    import asyncgg
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_python_examples_name_existing_things(path: Path) -> None:
+    """Each Python example compiles, and what it takes from asyncgg is there."""
+    for block in blocks(path.read_text(encoding="utf-8"), "python"):
+        tree = ast.parse(block, str(path))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("asyncgg"):
+                module: Any = importlib.import_module(node.module)
+                assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "asyncgg":
+                assert hasattr(asyncgg, node.attr), node.attr
 
-    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
-        compile(block, "README.md", "exec")
-        for name in re.findall(r"asyncgg\.(\w+)", block):
-            assert hasattr(asyncgg, name)
 
-
-if __name__ == "__main__":
-    (ROOT / "docs" / "cli.md").write_text(render_reference(), encoding="utf-8")
+def test_api_page_documents_every_public_name() -> None:
+    """Each name of `asyncgg.__all__` is on the page of the Python API."""
+    page = (DOCS / "reference" / "python.md").read_text(encoding="utf-8")
+    for name in asyncgg.__all__:
+        assert re.search(rf"\b{name}\b", page), name
