@@ -17,15 +17,20 @@ version = release = asyncgg.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 
-myst_enable_extensions = ["attrs_block", "colon_fence", "deflist"]
+default_role = "literal"  # docstrings write code in single backticks
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+autodoc_type_aliases = {name: name for name in ("Event", "Listener", "Rows")}
+napoleon_custom_sections = [("Raises when entered", "Raises")]
 nitpick_ignore_regex = [("py:.*", ".*")]  # the API page documents the public names only, signatures mention others
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_title = f"asyncgg {release}"
 html_theme_options = {
     # No font or script comes from another site.
