@@ -22,7 +22,7 @@ from asyncgg.inventory import schema as snapshot_schema
 from asyncgg.journal import schema as journal_schema
 from asyncgg.models import RunState, Summary
 from asyncgg.report.summary import EXIT_CODES, summary_to_dict
-from tests.test_imports import BESIDE, ORDER
+from tests.test_imports import INDEPENDENT, ORDER
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -169,7 +169,7 @@ def test_module_table_follows_the_import_order() -> None:
     page = (DOCS / "explanation" / "design.md").read_text(encoding="utf-8")
     table = page.split("<!-- modules -->", 1)[1].split("\n\n", 1)[0]
     rows = [re.findall(r"`(\w+)`", row.split("|")[1]) for row in table.splitlines() if row.startswith("| `")]
-    tier = {part: number for number, parts in enumerate([*ORDER, BESIDE]) for part in parts}
+    tier = {part: number for number, parts in enumerate([*ORDER, INDEPENDENT]) for part in parts}
     assert {name for row in rows for name in row} == set(tier)
     numbers = [tier[name] for row in rows for name in row]
     assert numbers == sorted(numbers)

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.support import ROOT, Simulator, environment
+from tests.support.programs import ROOT, SimulatorProcess, program_environment
 
 TUTORIALS = sorted(path.stem for path in (ROOT / "docs" / "tutorials").glob("*.md") if path.stem != "index")
 TIMEOUT = 180.0
@@ -97,8 +97,8 @@ def run_tutorial(tutorial: str, folder: Path) -> list[Step]:
     options: dict[str, object] = {key[2:]: value for key, value in given.items() if key not in {"--port", "--fault"}}
     faults = [given["--fault"]] if "--fault" in given else []
     steps = []
-    with Simulator(folder, *faults, **options) as simulator:
-        env = environment(folder, AWS_ENDPOINT_URL=simulator.url, TERM="xterm", COLUMNS="100")
+    with SimulatorProcess(folder, *faults, **options) as simulator:
+        env = program_environment(folder, AWS_ENDPOINT_URL=simulator.url, TERM="xterm", COLUMNS="100")
         env["PATH"] = f"{program.parent}{os.pathsep}{env['PATH']}"
         for note, language, text in blocks(tutorial):
             kind, _, argument = note.partition(": ")

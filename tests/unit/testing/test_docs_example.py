@@ -1,4 +1,4 @@
-"""Rule: the example of docs/testing.md is run as it stands."""
+"""Rule: the example of docs/howto/test-your-code.md is run as it stands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLE_DOCUMENT = (Path(__file__).parents[3] / "docs" / "testing.md").read_text(encoding="utf-8")
+EXAMPLE_DOCUMENT = (Path(__file__).parents[3] / "docs" / "howto" / "test-your-code.md").read_text(encoding="utf-8")
 
 
 def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -15,7 +15,7 @@ def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", EXAMPLE_DOCUMENT, re.DOTALL)
     for long, short in (("3600", "120"), ("1200", "40"), ("1800", "60")):
         code = code.replace(long, short)
-    exec(compile(code, "docs/testing.md", "exec"), {"__name__": "example"})
+    exec(compile(code, "docs/howto/test-your-code.md", "exec"), {"__name__": "example"})
     rate, refused = (float(number) for number in re.findall(r"[\d.]+", capsys.readouterr().out))
     assert 22 < rate < 30.5
     assert refused < 5
