@@ -190,7 +190,7 @@ ROWS = (
     _manifest_case("row broken JSON", r"fleet.jsonl:1: is not JSON", b'{"core": "a"', "fleet.jsonl"),
     _manifest_case("row JSON without a key", r"fleet.jsonl:1: key `thing` is missing", b'{"core": "a"}', "fleet.jsonl"),
     _manifest_case(
-        "rows by the dozen", r"12 bad rows(.*\n){10}.*:11: .*\n... and 2 more", b"core,thing\n" + b"a,\n" * 12, lines=12
+        "rows by the dozen", r"12 bad rows(.*\n){10}.*:11: .*\n... and 2 more", b"core,thing\n" + b"a,\n" * 12, max_lines=12
     ),
     _manifest_case(
         "rows written to a file",
@@ -301,7 +301,7 @@ JOURNALS = (
         "sealed/run.journal: .*cannot be (made|written)",
         _create_read_only_folder,
         *("resume", "sealed/run.journal", "--yes", *ENDPOINT_OPTIONS),
-        lines=9,  # the plan comes first
+        max_lines=9,  # the plan comes first
     ),
     _journal_case("without a terminal", "no terminal.*--yes", create_journal, "resume", "run.journal"),
 )
