@@ -153,10 +153,14 @@ async def open_native_transport(
         core_argument = {"coreDeviceThingName": PLACEHOLDER}
         try:
             await sdk_client.client.list_client_devices_associated_with_core_device(**core_argument)
-            list_template = from_signed_request(session.kept.url, dict(session.kept.headers.items()))
+            list_template = from_signed_request(
+                session.captured_request.url, dict(session.captured_request.headers.items())
+            )
             await sdk_client.method_for(operation)(**core_argument, entries=[{"thingName": PLACEHOLDER}])
-            batch_template = from_signed_request(session.kept.url, dict(session.kept.headers.items()))
-            http = await session.host_of(session.kept.url)
+            batch_template = from_signed_request(
+                session.captured_request.url, dict(session.captured_request.headers.items())
+            )
+            http = await session.endpoint_for(session.captured_request.url)
         except SourceUnreachableError as error:
             raise CredentialsError(f"no AWS credentials: {error}") from None
         except (ValueError, aws.BotoCoreError) as error:

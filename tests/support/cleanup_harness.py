@@ -109,7 +109,7 @@ class RecordingTransport(InProcessListing):
         before = set(self.service.fleet.things.get(core, ()))
         reply = await InProcessTransport(self.service, now=time.time).send(core, things)
         removed = before - set(self.service.fleet.things.get(core, ()))
-        self.harness.tell("".join(f"{core} {thing} {thing in removed:d}\n" for thing in things).encode())
+        self.harness.record_sent("".join(f"{core} {thing} {thing in removed:d}\n" for thing in things).encode())
         await self.harness.step("sent")
         return reply
 

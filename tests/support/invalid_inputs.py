@@ -190,7 +190,10 @@ ROWS = (
     _manifest_case("row broken JSON", r"fleet.jsonl:1: is not JSON", b'{"core": "a"', "fleet.jsonl"),
     _manifest_case("row JSON without a key", r"fleet.jsonl:1: key `thing` is missing", b'{"core": "a"}', "fleet.jsonl"),
     _manifest_case(
-        "rows by the dozen", r"12 bad rows(.*\n){10}.*:11: .*\n... and 2 more", b"core,thing\n" + b"a,\n" * 12, max_lines=12
+        "rows by the dozen",
+        r"12 bad rows(.*\n){10}.*:11: .*\n... and 2 more",
+        b"core,thing\n" + b"a,\n" * 12,
+        max_lines=12,
     ),
     _manifest_case(
         "rows written to a file",

@@ -115,7 +115,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         claim, ids = model.in_flight.pop(index)
         return model, claim, ids
 
-    @precondition(lambda self: self.flying())
+    @precondition(lambda self: self.in_flight())
     @rule(
         pick=st.integers(0, 50),
         keep=st.sampled_from(["none", "all", "some"]),
@@ -131,7 +131,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             model.requeued += requeued
             model.retry_at = max(model.retry_at, self.now + delay)
 
-    @precondition(lambda self: any(len(model.flying[index][1]) > 1 for model, index in self.flying()))
+    @precondition(lambda self: any(len(model.in_flight[index][1]) > 1 for model, index in self.in_flight()))
     @rule(pick=st.integers(0, 50))
     def bisect(self, pick: int) -> None:
         """A request is refused and goes out again in two parts."""
@@ -160,7 +160,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def counts_match(self) -> None:
         """Requests left, things left, requests in flight and the end are what the model counts."""
-        if not hasattr(self, "schedule"):
+        if not hasattr(self, "scheduler"):
             return
         models = self.cores.values()
         assert self.scheduler.requests_left == sum(model.requests for model in models)
@@ -178,7 +178,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Whatever happened, accepting everything from here on brings the schedule to its end."""
-        if not hasattr(self, "schedule"):
+        if not hasattr(self, "scheduler"):
             return
         self.now += FAR_FUTURE_SECONDS
         for _ in range(sum(len(model.pending) + len(model.in_flight) for model in self.cores.values()) + 1):

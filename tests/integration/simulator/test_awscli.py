@@ -56,7 +56,7 @@ def parse_output(completed: subprocess.CompletedProcess[str]) -> Any:
 
 def test_a_session_at_the_command_line(tmp_path: Path) -> None:
     """Who am I, which cores, associate, disassociate, list: every answer is understood, every signature verified."""
-    with threaded_simulator(fast_config(secret_key=SECRET_KEY, max_skew=300.0)) as sim:
+    with threaded_simulator(fast_config(secret_key=SECRET_KEY, max_clock_skew=300.0)) as sim:
         identity = parse_output(run_aws(sim.url, tmp_path, "sts", "get-caller-identity"))
         assert identity["Account"] == "123456789012"
         cores = parse_output(run_aws(sim.url, tmp_path, "greengrassv2", "list-core-devices", "--page-size", "2"))

@@ -44,7 +44,7 @@ def connect(session: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
 
 def test_all_four_operations(connect: Connect) -> None:
     """Associate, disassociate and both lists work with verified signatures, also with a colon in a name."""
-    with threaded_simulator(fast_config(secret_key=SECRET_KEY, max_skew=300.0)) as sim:
+    with threaded_simulator(fast_config(secret_key=SECRET_KEY, max_clock_skew=300.0)) as sim:
         client = connect(sim)
         cores = client.list_core_devices()["coreDevices"]
         assert [core["coreDeviceThingName"] for core in cores] == ["core-1", "core-2", "core:3"]
@@ -67,7 +67,7 @@ def test_all_four_operations(connect: Connect) -> None:
 
 def test_paginators_see_everything(connect: Connect) -> None:
     """boto3's paginators walk a large fleet to its end, with and without filters."""
-    config = fast_config(cores=230, things=1, skew=0.0, seed=2)
+    config = fast_config(cores=230, things=1, size_skew=0.0, seed=2)
     with threaded_simulator(config, plan=None) as sim:
         client, fleet = connect(sim), sim.service.fleet
         core_names = [

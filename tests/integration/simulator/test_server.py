@@ -56,7 +56,7 @@ async def post(http: aiohttp.ClientSession, sim: Simulator, path: str, value: An
 
 async def test_a_real_signature_survives_the_wire(http: aiohttp.ClientSession) -> None:
     """A request signed for this endpoint is accepted by a simulator that verifies signatures."""
-    async with Simulator(fast_config(secret_key=SECRET_KEY, max_skew=300.0), fleet_spec=SMALL_FLEET) as sim:
+    async with Simulator(fast_config(secret_key=SECRET_KEY, max_clock_skew=300.0), fleet_spec=SMALL_FLEET) as sim:
         status, body = await send(http, sim, "core-1", "a", "x")
         assert status == 200
         assert [entry["thingName"] for entry in json.loads(body)["errorEntries"]] == ["x"]

@@ -64,11 +64,11 @@ async def test_a_passing_fault_of_the_source(
     """When the source cannot be reached at a renewal in the run, the request was not sent and may be tried again."""
     async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
         source = _credential_source(transport)
-        good, source._held = source._held, FailingCredentials(error)
+        good, source._credentials = source._credentials, FailingCredentials(error)
         reply = await transport.send("core", THINGS)
         assert isinstance(reply, NoResponse)
         assert (reply.kind, reply.sent) == ("credentials", False)
-        source._held = good
+        source._credentials = good
         assert await transport.send("core", THINGS) == Accepted()
     assert len(server.requests) == 1
 
@@ -79,7 +79,7 @@ async def test_a_lasting_fault_of_the_source(
 ) -> None:
     """When the source refuses at a renewal in the run, send raises one line with what to do, and sends nothing."""
     async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
-        _credential_source(transport)._held = FailingCredentials(error)
+        _credential_source(transport)._credentials = FailingCredentials(error)
         with pytest.raises(CredentialsError, match="aws sso login") as caught:
             await transport.send("core", THINGS)
     assert "\n" not in str(caught.value)

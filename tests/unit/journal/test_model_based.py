@@ -109,7 +109,7 @@ class JournalMachine(RuleBasedStateMachine):
             self.update_thing(number, state=CLAIMED, request=batch.request)
         self.in_flight.append(batch)
 
-    @precondition(lambda self: self.flying)
+    @precondition(lambda self: self.in_flight)
     @rule(
         pick=st.integers(0, 9),
         mark=st.sampled_from([PENDING, DONE, FAILED]),
@@ -143,7 +143,7 @@ class JournalMachine(RuleBasedStateMachine):
                 message="words" if is_final else None,
             )
 
-    @precondition(lambda self: self.flying)
+    @precondition(lambda self: self.in_flight)
     @rule(pick=st.integers(0, 9))
     def release(self, pick: int) -> None:
         """A claim that was not sent is as if it had not been made."""

@@ -150,7 +150,7 @@ def test_surplus_before_the_names_is_a_bad_row() -> None:
         (b"a,b\n", ":1: the header `a,b` lacks a column: the first line must name the columns `core` and `thing`"),
         (b"\ncore,name\na,b\n", ":2: the header `core,name` lacks a column: "),
         (b'"core,thing\na,b\n', ':1: the header `"core,thing` lacks a column: '),
-        (b"core,thing,Thing\n", ":1: column `thing` is there twice (`thing`, `ThingModel`): keep one of them"),
+        (b"core,thing,Thing\n", ":1: column `thing` is there twice (`thing`, `Thing`): keep one of them"),
         (b"coreDeviceThingName,core,thing\n", ":1: column `core` is there twice (`coreDeviceThingName`, `core`)"),
         (b"core,thing\ra,b\r", ":1: lines end with bare carriage returns: save the file with LF or CRLF line ends"),
         (b"\x80core,thing\na,b\n", ":1: the header is not UTF-8 text: save the manifest as CSV in UTF-8"),

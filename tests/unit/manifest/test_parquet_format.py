@@ -66,7 +66,7 @@ def test_a_line_break_does_not_make_two_names(tmp_path: Path) -> None:
     [
         ({"core": ["a"], "name": ["b"]}, " lacks a column: it has `core`, `name`; it must have `core` and `thing`"),
         ({"core": ["a"], "thing": [7]}, ": column `thing` holds int64, not text: store the names as strings"),
-        ({"core": ["a"], "thing": ["b"], "Thing": ["b"]}, ": column `thing` is there twice (`thing`, `ThingModel`)"),
+        ({"core": ["a"], "thing": ["b"], "Thing": ["b"]}, ": column `thing` is there twice (`thing`, `Thing`)"),
         ({"core": pa.array([], pa.string()), "thing": pa.array([], pa.string())}, " has no associations"),
     ],
 )

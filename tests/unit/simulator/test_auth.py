@@ -135,5 +135,5 @@ def test_the_clock_may_be_wrong_by_so_much(late: float, code: str) -> None:
     stamp = "20260102T030405Z"
     changed = request.headers["authorization"].replace(request.headers["x-amz-date"][:8], stamp[:8])
     request = replace(request, headers={**request.headers, "x-amz-date": stamp, "authorization": changed})
-    answer = make_service(max_skew=300.0).handle(request, 1767323045.0 + late)
+    answer = make_service(max_clock_skew=300.0).handle(request, 1767323045.0 + late)
     assert (code in response_json(answer)["message"]) if code else answer.status == 200

@@ -15,7 +15,7 @@ from asyncgg.simulator.generate import core_sizes, generate_fleet
 @given(
     cores=st.integers(1, 40),
     things=st.integers(0, 30),
-    skew=st.floats(0.0, 3.0),
+    size_skew=st.floats(0.0, 3.0),
     seed=st.integers(0, 99),
     ghosts=st.integers(0, 20),
     ghost_cores=st.integers(0, 5),

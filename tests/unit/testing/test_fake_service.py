@@ -139,9 +139,9 @@ async def test_it_carries_a_lane() -> None:
     [
         {"quota": 0},
         {"burst": 0.5},
-        {"others": -1},
-        {"steps": (ScheduledChange(-1.0),)},
-        {"steps": (ScheduledChange(1.0, quota=float("nan")),)},
+        {"background_rate": -1},
+        {"changes": (ScheduledChange(-1.0),)},
+        {"changes": (ScheduledChange(1.0, quota=float("nan")),)},
     ],
 )
 def test_impossible_scripts_are_refused(wrong: dict[str, object]) -> None:

@@ -126,8 +126,8 @@ def test_canonical_path(path: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"keys": ReadOnlyCredentials("AKIDEXAMPLE", "another secret", None)},
-        {"keys": ReadOnlyCredentials("AKIDEXAMPLE", KEYS.secret_key, "token")},
+        {"credentials": ReadOnlyCredentials("AKIDEXAMPLE", "another secret", None)},
+        {"credentials": ReadOnlyCredentials("AKIDEXAMPLE", KEYS.secret_key, "token")},
         {"region": "eu-west-2"},
         {"service": "iot"},
         {"method": "GET"},
@@ -142,7 +142,7 @@ def test_canonical_path(path: str) -> None:
 def test_everything_enters_the_signature(change: dict[str, object]) -> None:
     """No part of a request can be changed, by us or on the way, without another signature; the cached key included."""
     request: dict[str, object] = {
-        "keys": KEYS,
+        "credentials": KEYS,
         "region": "eu-west-1",
         "service": "greengrass",
         "method": "POST",
