@@ -96,7 +96,7 @@ def serve_in_process(quota: float, burst: float) -> Iterator[str]:
 def measure_live(quota: float, burst: float) -> LiveProbe:
     """Measure such a service."""
     with serve_in_process(quota, burst) as url:
-        arguments = ["--live", "--yes", "--quiet", "--json", "--up-to", "200", "--endpoint-url", url]
+        arguments = ["--live", "--yes", "--quiet", "--json", "--max-rate", "200", "--endpoint-url", url]
         report: dict[str, Any] = json.loads(run_measured(["-m", "asyncgg", "tune", *arguments]).output)
     requests = report["requests"]
     rate_and_burst = report["rate"] or 0.0, report["burst"] or 0.0
@@ -124,7 +124,7 @@ def main() -> None:
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "python": platform.python_version(),
             "cpus": os.cpu_count(),
-            "hour": asdict(trial),
+            "long_trial": asdict(trial),
             "live": [asdict(row) for row in probes],
         }
         RESULTS.write_text(json.dumps(result, indent=1) + "\n")

@@ -48,7 +48,7 @@ def format_probe(report: ProbeReport) -> list[str]:
     lines = [] if result.complete else ["cut short: what is told below is what was known by then"]
     if result.rate is None and not result.throttled:
         lines.append(
-            f"rate       nothing was throttled up to {result.max_rate_tried:.3g} requests/s; --up-to goes higher"
+            f"rate       nothing was throttled up to {result.max_rate_tried:.3g} requests/s; --max-rate goes higher"
         )
     elif result.rate is None:
         lines.append("rate       unknown: it ended before a second throttle could tell")
@@ -83,9 +83,9 @@ def probe_to_dict(report: ProbeReport) -> dict[str, Any]:
         "complete": result.complete,
         "rate": _rounded(result.rate),
         "rate_error": _rounded(result.rate_error),
-        "rate_is_at_least": result.is_lower_bound,
+        "rate_is_lower_bound": result.is_lower_bound,
         "burst": _rounded(result.burst),
-        "reached": round(result.max_rate_tried, 3),
+        "max_rate_tried": round(result.max_rate_tried, 3),
         "latency": {
             f"p{part}": round(percentile(result.latencies, part / 100), 4) if result.latencies else None
             for part in _PERCENTILES
@@ -93,10 +93,10 @@ def probe_to_dict(report: ProbeReport) -> dict[str, Any]:
         "quota": {
             "documented": report.documented,
             "applied": report.applied,
-            "applied_unknown": report.applied_unknown_reason,
+            "applied_unknown_reason": report.applied_unknown_reason,
             "code": result.quota_code,
         },
-        "others": _rounded(usage),
+        "background_rate": _rounded(usage),
         "retry_after": result.retry_after or None,
         "requests": {"sent": result.sent, "throttled": result.throttled, "failed": result.failed},
         "seconds": round(result.seconds, 3),
@@ -106,7 +106,7 @@ def probe_to_dict(report: ProbeReport) -> dict[str, Any]:
 def write_requests(file: IO[str], result: ProbeResult) -> None:
     """Every question as a row of CSV, by the time it was sent; times in seconds since the first."""
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("sent", "answered", "what"))
+    writer.writerow(("sent", "answered", "outcome"))
     log = sorted(result.log)
     for request in log:
         writer.writerow(

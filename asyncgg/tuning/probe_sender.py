@@ -162,7 +162,7 @@ class ProbeSender:
 
     def _start_request(self) -> None:
         self.sent += 1
-        task = asyncio.create_task(self._run_request(), name=f"asyncgg-ask-{self.sent}")
+        task = asyncio.create_task(self._run_request(), name=f"asyncgg-probe-{self.sent}")
         self._in_flight.add(task)
         task.add_done_callback(self._on_done)
 

@@ -37,9 +37,9 @@ _COLUMNS: Final = (
     "sent",
     "throttled",
     "throttled_share",
-    "most_in_flight",
+    "max_in_flight",
     "complete",
-    "frontier",
+    "pareto_front",
     "chosen",
 )
 
@@ -105,14 +105,14 @@ def sweep_to_dict(result: SweepResult, confirmed: Sequence[ConfirmedTrial]) -> d
         "service": scenario_to_dict(result.setup.scenario),
         "work": {"batches": result.setup.workload.batches, "cores": result.setup.workload.cores},
         "chosen": None if recommendation is None else trial_to_dict(recommendation.trial),
-        "clean": None if recommendation is None else recommendation.never_throttled,
+        "never_throttled": None if recommendation is None else recommendation.never_throttled,
         "settings": None if recommendation is None else to_settings(recommendation.trial.config),
         "reasons": [] if recommendation is None else list(recommendation.reasons),
         "ideal_seconds": round(result.ideal_seconds, 3),
-        "frontier": [trial_to_dict(trial) for trial in pareto_front(result.trials)],
+        "pareto_front": [trial_to_dict(trial) for trial in pareto_front(result.trials)],
         "trials": [trial_to_dict(trial) for trial in result.trials],
         "confirmed": [
-            {"real": trial_to_dict(item.real_time), "virtual": trial_to_dict(item.virtual_time)} for item in confirmed
+            {"real_time": trial_to_dict(item.real_time), "virtual_time": trial_to_dict(item.virtual_time)} for item in confirmed
         ],
         "service_seconds": round(result.service_seconds, 3),
         "seconds": round(result.seconds, 3),
@@ -151,7 +151,7 @@ def replay_to_dict(run: RecordedRun, source: str, result: SweepResult) -> dict[s
             "sent": run.sent,
             "throttled": run.throttled,
             "settings": _config_to_dict(run.config),
-            "quota_known": source,
+            "quota_source": source,
             "replayed": None if baseline is None else trial_to_dict(baseline),
         },
     }
@@ -170,7 +170,7 @@ def trial_to_dict(trial: Trial) -> dict[str, Any]:
         "sent": trial.sent,
         "throttled": trial.throttled,
         "throttled_share": round(trial.throttled_share, 6),
-        "most_in_flight": trial.max_in_flight,
+        "max_in_flight": trial.max_in_flight,
         "complete": trial.complete,
     }
 
@@ -183,7 +183,7 @@ def scenario_to_dict(scenario: Scenario) -> dict[str, Any]:
         "quota": None if scenario.quota == float("inf") else scenario.quota,
         "burst": scenario.burst,
         **latency_fields,
-        "others": scenario.background_rate,
+        "background_rate": scenario.background_rate,
         "retry_after": scenario.retry_after,
         "errors": scenario.faults[0].share if scenario.faults else 0.0,
         "steps": len(scenario.changes),
@@ -197,7 +197,7 @@ def write_csv(file: IO[str], result: SweepResult) -> None:
     writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     for trial in result.trials:
-        row = trial_to_dict(trial) | {"frontier": int(trial in front), "chosen": int(trial is chosen)}
+        row = trial_to_dict(trial) | {"pareto_front": int(trial in front), "chosen": int(trial is chosen)}
         writer.writerow(row | {"complete": int(trial.complete)})
 
 

@@ -48,13 +48,13 @@ KEYS: Final[Mapping[str, Callable[[object], float]]] = {
     "burst": _parse_number,
     "latency": _parse_time,
     "jitter": _parse_time,
-    "others": _parse_number,
+    "background_rate": _parse_number,
     "retry_after": _parse_time,
     "errors": _parse_percent,
 }
 """What can be said of a service, by an option or by a key of its file, and how it is read."""
 
-_STEP_KEYS: Final = {"at", "quota", "burst", "others", "latency", "jitter"}
+_STEP_KEYS: Final = {"at", "quota", "burst", "background_rate", "latency", "jitter"}
 
 
 def read_service(path: Path) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def build_scenario(
             quota=quota,
             burst=values.get("burst", max(1.0, quota)),
             latency=JitteredLatency(values.get("latency", _LATENCY), values.get("jitter", _JITTER)),
-            background_rate=values.get("others", 0.0),
+            background_rate=values.get("background_rate", 0.0),
             retry_after=values.get("retry_after") or None,
             faults=(ScenarioFault(share=errors),) if errors else (),
             changes=_parse_steps(file_values.get("step", []), f"{source}: "),
@@ -118,7 +118,7 @@ def _parse_step(item: Mapping[str, Any], prefix: str) -> ScheduledChange:
     if "latency" in values or "jitter" in values:
         latency = JitteredLatency(values.get("latency", _LATENCY), values.get("jitter", 0.0))
     at = _parse_value("latency", item["at"], f"{prefix}step.at, read as ")
-    return ScheduledChange(at, values.get("quota"), values.get("burst"), values.get("others"), latency)
+    return ScheduledChange(at, values.get("quota"), values.get("burst"), values.get("background_rate"), latency)
 
 
 def _parse_value(name: str, value: object, prefix: str) -> float:

@@ -18,7 +18,7 @@ EXAMPLES = """
 Examples:
   asyncgg tune --quota 30 --burst 30 --latency 80ms --jitter 40ms --plot tune.png
   asyncgg tune --service greengrass.toml --rates 10,20,30 --concurrencies 4,16 --write asyncgg.toml
-  asyncgg tune --live --up-to 60 --for 90s --region eu-west-1
+  asyncgg tune --live --max-rate 60 --duration 90s --region eu-west-1
   asyncgg tune --replay asyncgg-20260131-120000.journal --out settings.csv
 
 \b
@@ -37,7 +37,7 @@ _SERVICE_OPTIONS: Final = (
     Opt("burst", "B", "requests it accepts at once (a second's worth of the quota)", _SERVICE),
     Opt("latency", "DURATION", "of a request, at least (80ms)", _SERVICE),
     Opt("jitter", "DURATION", "mean of an exponential time on top of it (40ms)", _SERVICE),
-    Opt("others", "R", "requests per second that somebody else sends (0)", _SERVICE),
+    Opt("background_rate", "R", "requests per second that somebody else sends (0)", _SERVICE),
     Opt("retry_after", "DURATION", "what throttles say of when to come again (nothing)", _SERVICE),
     Opt("errors", "PERCENT", "requests that fail with a 500 (0)", _SERVICE),
     Opt(
@@ -63,15 +63,15 @@ _SWEEP_OPTIONS: Final = (
 )
 _LIVE_OPTIONS: Final = (
     Opt("live", help="measure the quota of the service itself, by reading only", panel=_LIVE),
-    Opt("up_to", "R", "requests per second never to exceed (twice the documented quota)", _LIVE),
-    Opt("for_", "DURATION", "never longer than this (90s)", _LIVE),
+    Opt("max_rate", "R", "requests per second never to exceed (twice the documented quota)", _LIVE),
+    Opt("duration", "DURATION", "never longer than this (90s)", _LIVE),
     YES,
 )
 _RESULT_OPTIONS: Final = (
     Opt("write", "FILE", "put the recommended settings into this asyncgg.toml", _RESULT, Path),
     Opt("replace", help="with --write: change a file that is there already; its other lines stay", panel=_RESULT),
     Opt("out", "FILE", "every trial as CSV; with --live every request", _RESULT, Path),
-    Opt("plot", "FILE", "a picture: .svg, .png or .html (needs the extra `rate_charts`)", _RESULT, Path),
+    Opt("plot", "FILE", "a picture: .svg, .png or .html (needs the extra `plots`)", _RESULT, Path),
 )
 
 _OFFLINE_ONLY: Final = [option.name for option in (*_SERVICE_OPTIONS, *_SWEEP_OPTIONS) if option.name != "service"]
@@ -103,7 +103,7 @@ def command(
         from asyncgg.cli.commands.tune_live import measure_quota
 
         return measure_quota(arguments, console)
-    _reject_options(arguments, ["up_to", "for_", "yes"], "--live", only_with=True)
+    _reject_options(arguments, ["max_rate", "duration", "yes"], "--live", only_with=True)
     if arguments["jobs"] is not None and arguments["jobs"] < 1:
         raise UsageError(f"--jobs: 1 process or more, not {arguments['jobs']}")
     if arguments["replace"] and not arguments["write"]:
@@ -111,7 +111,7 @@ def command(
     from asyncgg.cli.commands.tune_simulated import replay_journal, tune_simulated
 
     if replay is not None:
-        _reject_options(arguments, ["service", "latency", "jitter", "others", "errors", "retry_after"], "--replay")
+        _reject_options(arguments, ["service", "latency", "jitter", "background_rate", "errors", "retry_after"], "--replay")
         return replay_journal(replay, arguments, console)
     return tune_simulated(arguments, console)
 
@@ -120,4 +120,4 @@ def _reject_options(arguments: dict[str, Any], names: list[str], mode: str, *, o
     for name in names:
         if arguments[name] not in (None, False):
             problem = f"goes with {mode} only" if only_with else f"does not go with {mode}"
-            raise UsageError(f"--{name.rstrip('_').replace('_', '-')} {problem}; leave it out")
+            raise UsageError(f"--{name.replace('_', '-')} {problem}; leave it out")

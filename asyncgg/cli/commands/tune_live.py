@@ -48,8 +48,8 @@ def measure_quota(arguments: Mapping[str, Any], console: Console) -> int:
         confirm.require_terminal(stdin_in_use=False)
     endpoint = resolve_endpoint(connection_from_settings(settings))
     documented = documented_quota(endpoint.region)
-    max_rate = _parse_max_rate(arguments["up_to"]) or _DEFAULT_RATE_FACTOR * documented
-    seconds = _parse_seconds(arguments["for_"])
+    max_rate = _parse_max_rate(arguments["max_rate"]) or _DEFAULT_RATE_FACTOR * documented
+    seconds = _parse_seconds(arguments["duration"])
     with raise_on_signal():
         _print_intro(console, endpoint, max_rate, seconds, quiet=bool(console.quiet and arguments["yes"]))
         if not arguments["yes"]:
@@ -89,9 +89,9 @@ def _print_intro(console: Console, endpoint: Endpoint, max_rate: float, seconds:
             "event": "plan",
             "region": endpoint.region,
             "endpoint": endpoint.url,
-            "up_to": max_rate,
+            "max_rate": max_rate,
             "seconds": seconds,
-            "most_requests": request_limit,
+            "max_requests": request_limit,
         },
         f"measure the quota of {endpoint.region} at {endpoint.url}{custom}",
         "  sends      ListCoreDevices with one result a page, and nothing else: nothing is changed",
@@ -175,7 +175,7 @@ def _progress_to_dict(progress: _ProbeProgress, rate: float) -> dict[str, Any]:
         "event": "progress",
         "step": progress.step,
         "rate_now": round(rate, 2),
-        "pace": round(progress.pace, 2),
+        "target_rate": round(progress.pace, 2),
         "sent": progress.sent,
         "throttled": progress.throttled,
         "seconds": round(progress.seconds, 2),
@@ -191,9 +191,9 @@ def _render_live(progress: _ProbeProgress, rate: float) -> RenderableType:
 def _parse_max_rate(text: str | None) -> float | None:
     if text is None:
         return None
-    values = parse_numbers("--up-to", text)
+    values = parse_numbers("--max-rate", text)
     if len(values) != 1 or values[0] is None or values[0] < 1:
-        raise SettingsError(f"--up-to: {text!r} is not a number of 1 or more requests a second")
+        raise SettingsError(f"--max-rate: {text!r} is not a number of 1 or more requests a second")
     return values[0]
 
 
@@ -201,4 +201,4 @@ def _parse_seconds(text: str | None) -> float:
     try:
         return _DEFAULT_DURATION if text is None else parse_duration(text)
     except ValueError as error:
-        raise SettingsError(f"--for: {text!r} {error}") from None
+        raise SettingsError(f"--duration: {text!r} {error}") from None

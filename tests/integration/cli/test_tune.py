@@ -26,11 +26,11 @@ def test_offline_with_all_its_results(cli: CommandRunner, tmp_path: Path) -> Non
     ended = cli("tune", *SMALL, *fast, "--quiet", *output_options)
     assert ended.code == 0
     report = ended.json
-    assert (report["schema"], report["mode"], report["clean"]) == ("asyncgg.tune/1", "offline", True)
+    assert (report["schema"], report["mode"], report["never_throttled"]) == ("asyncgg.tune/1", "offline", True)
     settings = report["settings"]
     assert settings["concurrency"] == 8
     assert len(report["trials"]) == 4
-    assert report["confirmed"][0]["real"]["throttled"] == 0
+    assert report["confirmed"][0]["real_time"]["throttled"] == 0
     with (tmp_path / "t.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["rate"] for row in rows if row["chosen"] == "1"] == [str(settings["rate"])]
@@ -93,11 +93,11 @@ def test_without_matplotlib_one_line_says_how(
         (["--out", "same.toml", "--write", "same.toml"], "same.toml: --write goes there already"),
         (["--service", "none.toml"], "none.toml: there is no such file"),
         (["--replace"], "--replace goes with --write FILE only"),
-        (["--up-to", "5"], "--up-to goes with --live only"),
-        (["--for", "5s"], "--for goes with --live only"),
+        (["--max-rate", "5"], "--max-rate goes with --live only"),
+        (["--duration", "5s"], "--duration goes with --live only"),
         (["--live", "--quota", "3"], "--quota does not go with --live"),
-        (["--live", "--yes", "--for", "never", "--region", "eu-west-1"], "--for: 'never' is no duration"),
-        (["--live", "--yes", "--up-to", "x", "--region", "eu-west-1"], "--up-to: 'x'"),
+        (["--live", "--yes", "--duration", "never", "--region", "eu-west-1"], "--duration: 'never' is no duration"),
+        (["--live", "--yes", "--max-rate", "x", "--region", "eu-west-1"], "--max-rate: 'x'"),
         (["--live", "--region", "eu-west-1"], "no terminal to confirm on"),
         (["--replay", "none.journal"], "none.journal: there is no such file"),
         (["--replay", "x", "--live"], "two ways"),
@@ -133,26 +133,26 @@ def test_results_never_go_over_what_they_are_made_from(
 def test_live_asks_for_cores_and_for_nothing_else(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
     """Whatever it finds, every request the service saw was ListCoreDevices, in the time and at the pace allowed."""
     simulator = serve(rate=20.0, burst=4.0, latency_ms=10.0)
-    ended = cli("tune", "--live", "--yes", "--quiet", "--json", "--for", "2s", "--up-to", 60, "--out", "asked.csv")
+    ended = cli("tune", "--live", "--yes", "--quiet", "--json", "--duration", "2s", "--max-rate", 60, "--out", "asked.csv")
     assert ended.code == 0
     report: dict[str, Any] = ended.json
     counters = simulator.service.counters.summary()
     assert list(counters["requests"]) == ["ListCoreDevices"]
     assert report["requests"]["sent"] == counters["total"]
     assert report["quota"]["code"] == "L-7A577824"
-    assert "nobody else was asked" in report["quota"]["applied_unknown"]
+    assert "nobody else was asked" in report["quota"]["applied_unknown_reason"]
     assert report["rate"] == pytest.approx(20, rel=0.3)
     assert report["seconds"] < 5
     with (tmp_path / "asked.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert 0 <= report["requests"]["sent"] - len(rows) < 5  # at the end some are still under way
-    assert {row["what"] for row in rows} == {"accepted", "throttled"}
+    assert {row["outcome"] for row in rows} == {"accepted", "throttled"}
 
 
 def test_live_says_that_it_may_not_read(cli: CommandRunner, serve: StartSimulator) -> None:
     """Without the permission it ends with code 5 and names it."""
     serve(fault=("deny",))
-    ended = cli("tune", "--live", "--yes", "--quiet", "--for", "4s")
+    ended = cli("tune", "--live", "--yes", "--quiet", "--duration", "4s")
     assert ended.code == 5
     assert "greengrass:ListCoreDevices" in ended.err
 
@@ -160,8 +160,8 @@ def test_live_says_that_it_may_not_read(cli: CommandRunner, serve: StartSimulato
 def test_live_tells_its_plan_as_json_lines(cli: CommandRunner, serve: StartSimulator) -> None:
     """With --log-format json what it is going to cost is a line a program can read."""
     serve(rate=1000.0, burst=100.0)
-    ended = cli("tune", "--live", "--yes", "--for", "1s", "--up-to", 3, "--log-format", "json", "--json")
+    ended = cli("tune", "--live", "--yes", "--duration", "1s", "--max-rate", 3, "--log-format", "json", "--json")
     assert ended.code == 0
     plan = json.loads(ended.err.splitlines()[0])
-    assert (plan["event"], plan["up_to"], plan["seconds"]) == ("plan", 3, 1)
+    assert (plan["event"], plan["max_rate"], plan["seconds"]) == ("plan", 3, 1)
     assert ended.json["rate"] is None
