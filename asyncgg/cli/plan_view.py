@@ -30,12 +30,12 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
             "rejected": plan.rejected,
             "duplicates": plan.duplicates,
             "protected": plan.protected,
-            "nowhere": _missing_count(missing, MissingReason.NOT_FOUND),
+            "not_found": _missing_count(missing, MissingReason.NOT_FOUND),
         },
         "cores": plan.cores,
         "cores_unknown": _missing_count(missing, MissingReason.UNKNOWN),
         "cores_empty": _missing_count(missing, MissingReason.EMPTY),
-        "cores_unlisted": _missing_count(missing, MissingReason.INCOMPLETE),
+        "cores_incomplete": _missing_count(missing, MissingReason.INCOMPLETE),
         "largest_core": plan.largest_core,
         "requests": plan.requests,
         "rate": plan.rate,
@@ -47,10 +47,10 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
         "endpoint": endpoint.url if endpoint else None,
         "account": plan.account or None,
         "arn": plan.arn or None,
-        "left_out": dict(plan.excluded),
+        "excluded": dict(plan.excluded),
         "inventory": lookup.inventory if lookup else None,
         "taken": format_timestamp(lookup.taken_at) if lookup else None,
-        "absent": {reason.value: list(names.examples) for reason, names in missing.items()},
+        "missing": {reason.value: list(names.examples) for reason, names in missing.items()},
     }
 
 

@@ -29,12 +29,12 @@ def load_verification_record(journal: Path, run: str, last_request_at: float | N
     """
     try:
         document = json.loads(verification_record_path(journal).read_text(encoding="utf-8"))
-        started_at = datetime.fromisoformat(document["begun"]).timestamp()
+        started_at = datetime.fromisoformat(document["started_at"]).timestamp()
         valid = (
             document["schema"] == _SCHEMA
             and document["run"] == run
-            and isinstance(document["at"], str)
-            and all(isinstance(document["things"][key], int) for key in ("checked", "so", "left", "unseen"))
+            and isinstance(document["finished_at"], str)
+            and all(isinstance(document["things"][key], int) for key in ("checked", "confirmed", "still_associated", "unchecked"))
         )
     except (OSError, ValueError, TypeError, KeyError):
         return None
@@ -44,7 +44,7 @@ def load_verification_record(journal: Path, run: str, last_request_at: float | N
 def format_verification_record(record: Mapping[str, Any]) -> str:
     """The proof in a few words."""
     things = record["things"]
-    parts = [f"{things['so']:,} of {things['checked']:,} as the journal says"]
-    parts += [f"{things[key]:,} {name}" for key, name in (("left", "not"), ("unseen", "not seen")) if things[key]]
+    parts = [f"{things['confirmed']:,} of {things['checked']:,} as the journal says"]
+    parts += [f"{things[key]:,} {name}" for key, name in (("still_associated", "not"), ("unchecked", "not seen")) if things[key]]
     actor = f" by {record['arn']}" if record.get("arn") else ""
-    return f"{record['at']}{actor}: {', '.join(parts)}"
+    return f"{record['finished_at']}{actor}: {', '.join(parts)}"

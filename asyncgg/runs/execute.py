@@ -126,7 +126,7 @@ async def _start(journal: JournalWriter, mode: RunMode) -> tuple[Operation, bool
             store.begin_retry()
         else:
             store.begin_resume()
-        return store.get("operation"), bool(store.get("evidence"))
+        return store.get("operation"), bool(store.get("provenance"))
 
     operation, associations_verified = await journal.submit(start_pass)
     return parse_operation(operation, journal.path), associations_verified

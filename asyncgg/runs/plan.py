@@ -18,13 +18,13 @@ __all__ = ["LookupResult", "MissingNames", "MissingReason", "Plan", "effective_q
 class MissingReason(Enum):
     """Why a name that was asked for stands for no association; the values are the words of plans in JSON."""
 
-    NOT_FOUND = "nowhere"
+    NOT_FOUND = "not_found"
     """A thing that is on no core."""
     UNKNOWN = "cores_unknown"
     """No such core device, or it vanished while it was to be listed."""
     EMPTY = "cores_empty"
     """A core without client devices."""
-    INCOMPLETE = "cores_unlisted"
+    INCOMPLETE = "cores_incomplete"
     """A core that was denied or failed: what it holds is not known, or only in part."""
 
 

@@ -17,7 +17,7 @@ from asyncgg.errors import JournalError
 
 __all__ = ["Provenance", "ProvenanceKind", "provenance_from_meta", "provenance_to_meta"]
 
-_META_KEY: Final = "evidence"
+_META_KEY: Final = "provenance"
 
 
 class ProvenanceKind(StrEnum):

@@ -44,16 +44,16 @@ _CHUNK_SIZE: Final = 5_000
 class UndoDecision(Enum):
     """What becomes of one thing of a run that is taken back; the values are the words of plans in JSON."""
 
-    REVERT = "taken_back"
-    PRIOR_STATE_UNKNOWN = "not_known_before"
+    REVERT = "revert"
+    PRIOR_STATE_UNKNOWN = "prior_state_unknown"
     """The run may have changed it, but nothing says how it was before."""
-    UNCHANGED = "as_before"
+    UNCHANGED = "unchanged"
     """The service said that it was so already, or refused each time, or was never asked."""
-    UNCERTAIN = "doubtful"
+    UNCERTAIN = "uncertain"
     """Failed after a lost reply: whether the run changed it is not known."""
     UNRESOLVED = "unresolved"
     """Sent perhaps, and not decided yet."""
-    NOT_SELECTED = "not_wanted"
+    NOT_SELECTED = "not_selected"
     """Left out by the person."""
 
 

@@ -29,15 +29,15 @@ _REPORTED_DONE: Final = frozenset({Certainty.ACCEPTED, Certainty.CONFIRMED, Cert
 class CheckResult(Enum):
     """What one thing turned out to be."""
 
-    CONFIRMED = "so"
+    CONFIRMED = "confirmed"
     """Done, as the journal says."""
-    MISMATCH = "left"
+    MISMATCH = "mismatch"
     """Done by the journal, and it is not so."""
-    UNCHECKED = "unseen"
+    UNCHECKED = "unchecked"
     """Done by the journal, and its core could not be listed."""
-    NOT_DONE = "open"
+    NOT_DONE = "not_done"
     """Not done by the journal, and it is not so, or nobody looked."""
-    DONE_ANYWAY = "so anyway"
+    DONE_ANYWAY = "done_anyway"
     """Not done by the journal, and it is so all the same."""
 
 

@@ -93,22 +93,22 @@ def verification_to_dict(verification: Verification) -> dict[str, Any]:
         "run": verification.run,
         "journal": str(verification.journal),
         "operation": verification.operation.value,
-        "begun": format_timestamp(verification.started_at),
-        "at": format_timestamp(verification.finished_at),
+        "started_at": format_timestamp(verification.started_at),
+        "finished_at": format_timestamp(verification.finished_at),
         "account": verification.account or None,
         "arn": verification.arn or None,
         "region": verification.region or None,
         "endpoint": verification.endpoint or None,
         "things": {
             "checked": results[CheckResult.CONFIRMED] + results[CheckResult.MISMATCH] + results[CheckResult.UNCHECKED],
-            "so": results[CheckResult.CONFIRMED],
-            "left": results[CheckResult.MISMATCH],
-            "again": verification.counts.reassociated,
-            "unseen": results[CheckResult.UNCHECKED],
+            "confirmed": results[CheckResult.CONFIRMED],
+            "still_associated": results[CheckResult.MISMATCH],
+            "reassociated": verification.counts.reassociated,
+            "unchecked": results[CheckResult.UNCHECKED],
         },
         "not_done": {
             "total": results[CheckResult.NOT_DONE] + results[CheckResult.DONE_ANYWAY],
-            "so_anyway": results[CheckResult.DONE_ANYWAY],
+            "done_anyway": results[CheckResult.DONE_ANYWAY],
         },
         "cores": dict(verification.cores),
         "requests": {
@@ -117,13 +117,13 @@ def verification_to_dict(verification: Verification) -> dict[str, Any]:
             "throttled": verification.figures.throttled,
             "retried": verification.figures.retried,
         },
-        "looks": verification.figures.scans,
+        "scans": verification.figures.scans,
         "seconds": round(verification.figures.seconds, 3),
         "snapshots": [str(path) for path in verification.snapshots],
         "finished": verification.finished,
         "exit": verification.exit_code,
     }
-    optional = {"reason": verification.reason, "unkept": list(verification.write_errors)}
+    optional = {"reason": verification.reason, "write_errors": list(verification.write_errors)}
     return document | {name: value for name, value in optional.items() if value}
 
 

@@ -223,7 +223,7 @@ async def test_a_night_needs_its_own_target(tmp_path: Path) -> None:
     with JournalReader(report.run_dir.journal) as reader:
         meta = reader.meta()
     assert (meta["account"], meta["region"], meta["endpoint"]) == ("123456789012", "eu-west-1", "http://direct")
-    assert json.loads(meta["evidence"])["path"] == str(report.run_dir.snapshot.absolute())
+    assert json.loads(meta["provenance"])["path"] == str(report.run_dir.snapshot.absolute())
 
 
 def test_the_facts_are_worth_it() -> None:

@@ -91,8 +91,8 @@ def test_what_another_operator_removed_is_gone_already(
     )
     assert (ended.code, change_count(simulator)) == (0, 0)
     assert ended.err.endswith("the sweep is kept; to use it: --inventory run.fleet.db\n")
-    assert ended.json["things"] == ended.json["things"] | {"total": 2, "nowhere": 1}
-    assert ended.json["absent"] == {"nowhere": ["nobody"]}
+    assert ended.json["things"] == ended.json["things"] | {"total": 2, "not_found": 1}
+    assert ended.json["missing"] == {"not_found": ["nobody"]}
     assert ended.json["inventory"] == "run.fleet.db"
     assert created_files(tmp_path) == {"run.fleet.db"}
     simulator.service.fleet.disassociate("core-1", "b")

@@ -87,7 +87,7 @@ def test_dry_run(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> N
     ended = cli("undo", "run.journal", *options)
     assert ended.code == 0, ended.err
     assert (ended.json["operation"], ended.json["things"]["total"]) == ("associate", 2)
-    assert ended.json["left_out"] == {"not_wanted": 10}
+    assert ended.json["excluded"] == {"not_selected": 10}
     assert "10 not in the list" in ended.err
     assert not associations(simulator)
     assert [path.name for path in tmp_path.glob("*.journal")] == ["run.journal"]

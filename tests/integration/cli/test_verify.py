@@ -28,7 +28,7 @@ def test_verify_undo_verify(cli: CommandRunner, serve: StartSimulator, tmp_path:
     verified = cli("verify", "run.journal", *VERIFY_OPTIONS, "--json")
     assert verified.code == 0, verified.err
     document = verified.json
-    assert document["things"] == {"checked": 12, "so": 12, "left": 0, "again": 0, "unseen": 0}
+    assert document["things"] == {"checked": 12, "confirmed": 12, "still_associated": 0, "reassociated": 0, "unchecked": 0}
     assert document["requests"]["sent"] == 3
     assert "verified: everything the run disassociated is gone" in verified.err
     assert json.loads((tmp_path / "run.journal.verified.json").read_text()) == document
@@ -55,7 +55,7 @@ def test_the_report_mentions_the_proof(cli: CommandRunner, serve: StartSimulator
     assert "  verified   " in report.out
     assert ": 8 of 8 as the journal says" in report.out
     assert "<td>Verified</td>" in Path("r.html").read_text()
-    assert cli("report", "run.journal", "--json").json["verified"]["things"]["so"] == 8
+    assert cli("report", "run.journal", "--json").json["verified"]["things"]["confirmed"] == 8
     simulator.service.set_faults(())
     assert cli("retry", "run.journal", *RUN_OPTIONS).code == 0
     assert "verified" not in cli("report", "run.journal", "--json").json
@@ -67,7 +67,7 @@ def test_an_incomplete_view_is_4(cli: CommandRunner, serve: StartSimulator) -> N
     _run_first(cli)
     simulator.service.set_faults(["deny@core-2"])
     ended = cli("verify", "run.journal", *VERIFY_OPTIONS, "--json")
-    assert (ended.code, ended.json["things"]["unseen"], ended.json["cores"]["denied"]) == (4, 4, 1)
+    assert (ended.code, ended.json["things"]["unchecked"], ended.json["cores"]["denied"]) == (4, 4, 1)
     assert "not fully verified" in ended.err
     simulator.service.set_faults(["deny-all"])
     denied = cli("verify", "run.journal", *VERIFY_OPTIONS)
@@ -94,8 +94,8 @@ def test_a_folder_that_cannot_be_written_costs_no_finding(
     _run_first(cli)
     (tmp_path / "run.journal.verified.json").mkdir()
     ended = cli("verify", "run.journal", *VERIFY_OPTIONS, "--json", "--failures", "none/left.csv")
-    assert (ended.code, ended.json["things"]["so"]) == (0, 12)
-    assert [why.rpartition(": ")[0] for why in ended.json["unkept"]] == [
+    assert (ended.code, ended.json["things"]["confirmed"]) == (0, 12)
+    assert [why.rpartition(": ")[0] for why in ended.json["write_errors"]] == [
         "none/left.csv: it cannot be written",
         "run.journal.verified.json is a directory",
     ]

@@ -181,7 +181,7 @@ async def test_cancelled_it_leaves_a_resumable_journal() -> None:
 
 async def test_a_slow_consumer_holds_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Outcomes nobody fetches do not pile up without end: sending waits, and goes on when they are fetched."""
-    monkeypatch.setattr("asyncgg.runs.api._HIGH", 200)
+    monkeypatch.setattr("asyncgg.runs.api._MAX_BUFFERED_OUTCOMES", 200)
     service = make_service(cores=60)
     async with Run(service.fleet_spec.pairs(), transport=InProcessTransport(service), rate=5000, concurrency=2) as run:
         stream = run.outcomes()

@@ -171,7 +171,7 @@ def test_an_incomplete_view_is_not_a_small_fleet(tmp_path: Path, state: CoreStat
     snapshot = make_snapshot(tmp_path / "fleet.db", FLEET, states={"core-2": state})
     message = r"^1 core could not be listed \(AccessDeniedException\).*: core-2; sweep anew: .*--allow-unlisted$"
     assert_refused(GuardError, message, snapshot, "thing", "a")
-    assert_refused(GuardError, "core-2; run it again, or", snapshot, "core", "core-1", "core-2", just_scanned=True)
+    assert_refused(GuardError, "core-2; run it again, or", snapshot, "core", "core-1", "core-2", scanned=True)
     assert prepare(snapshot, "core", "core-1")[1] == {("core-1", "a"), ("core-1", "b")}
     plan, pairs, _ = prepare(snapshot, "thing", "b", allow_incomplete=True)
     assert pairs == {("core-1", "b"), ("core-2", "b")}  # what was seen of it before it failed was asked for

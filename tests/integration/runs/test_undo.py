@@ -248,7 +248,7 @@ async def test_the_new_journal_is_linked(tmp_path: Path) -> None:
     metadata = read_meta(create_undo_journal(first, tmp_path / "undo"))
     assert metadata["operation"] == "associate"
     assert json.loads(metadata["undo_of"]) == {"run": read_meta(first)["run"], "journal": str(first)}
-    assert json.loads(metadata["evidence"])["kind"] == "undo"
+    assert json.loads(metadata["provenance"])["kind"] == "undo"
     assert metadata["account"] == "123456789012"
     second = read_meta(create_undo_journal(await run_to_completion(tmp_path / "undo"), tmp_path / "again"))
     assert second.get("operation", "disassociate") == "disassociate"
@@ -264,7 +264,7 @@ async def run_to_completion(journal: Path) -> Path:
 @pytest.mark.parametrize("damage", ["{", "[]", '{"kind": "hearsay"}', '{"kind": "listing", "taken_at": "noon"}'])
 def test_evidence_that_cannot_be_read(tmp_path: Path, damage: str) -> None:
     """Evidence this program does not understand is an error, and never taken for none or for any."""
-    first = create_journal(tmp_path / "run", PAIRS, {"evidence": damage})
+    first = create_journal(tmp_path / "run", PAIRS, {"provenance": damage})
     with pytest.raises(JournalError, match="cannot be understood"):
         create_undo_journal(first, tmp_path / "undo")
 

@@ -262,13 +262,13 @@ async def test_the_proof_is_believed_only_while_it_is_true(tmp_path: Path) -> No
     assert format_verification_record(document).endswith(": 5 of 5 as the journal says")
     assert load_verification_record(first, "another", 1.0) is None
     assert load_verification_record(first, name, 4e9) is None
-    before, after = (datetime.fromisoformat(document[key]).timestamp() for key in ("begun", "at"))
+    before, after = (datetime.fromisoformat(document[key]).timestamp() for key in ("started_at", "finished_at"))
     assert load_verification_record(first, name, before) == document
-    verification_record_path(first).write_text(json.dumps(document | {"at": format_timestamp(after + 60)}))
+    verification_record_path(first).write_text(json.dumps(document | {"finished_at": format_timestamp(after + 60)}))
     assert load_verification_record(first, name, after + 30) is None  # sent while somebody looked
     broken = [
-        document | {"at": 7},
-        document | {"begun": "noon"},
+        document | {"finished_at": 7},
+        document | {"started_at": "noon"},
         document | {"schema": "x"},
         document | {"things": {}},
         [document],
