@@ -110,9 +110,9 @@ class Settings(BaseSettings):
     )
     connect_timeout: Duration = Field(default=5.0, description="until a connection stands")
     request_timeout: Duration = Field(default=60.0, description="for a whole request; cut after it, and sent again")
-    transport: Literal["fast", "sdk"] = Field(
-        default="fast",
-        description="fast: signed and posted by asyncgg, configured like the SDK; sdk: through its client",
+    transport: Literal["native", "sdk"] = Field(
+        default="native",
+        description="native: signed and sent by asyncgg; sdk: sent by the aiobotocore client",
     )
     stall_timeout: Duration = Field(
         default=300.0, description="without an accepted request before a throttled or unanswered run stops itself"

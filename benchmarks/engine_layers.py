@@ -42,7 +42,7 @@ async def send_batches(url: str, layer: str, batches: Sequence[Batch]) -> SendMe
     table, retry = CodeTable(), RetryPolicy()
     limited, aggregated = layer != "transport", layer == "aggregator"
     items = iter(batches)
-    async with open_transport(ConnectionConfig(endpoint_url=url, max_connections=WORKERS), "fast") as transport:
+    async with open_transport(ConnectionConfig(endpoint_url=url, max_connections=WORKERS), "native") as transport:
         lane, clock = Lane(transport, _unlimited_rate()), asyncio.get_running_loop().time
 
         async def worker() -> None:
@@ -69,7 +69,7 @@ async def run_engine(url: str, path: Path) -> tuple[SendMeter, int]:
     journal = JournalWriter(path)
     try:
         await journal.submit(lambda store: store.begin_resume())
-        async with open_transport(ConnectionConfig(endpoint_url=url, max_connections=WORKERS), "fast") as transport:
+        async with open_transport(ConnectionConfig(endpoint_url=url, max_connections=WORKERS), "native") as transport:
             engine = Engine(journal, Lane(transport, _unlimited_rate()), EngineOptions(concurrency=WORKERS))
             with SendMeter() as meter:
                 result = await engine.run()

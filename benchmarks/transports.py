@@ -95,9 +95,9 @@ async def compare(url: str, requests: int) -> list[TransportResult]:
     async with (
         aiobotocore_client(url) as bare_send,
         asyncgg_transport(url, "sdk") as sdk,
-        asyncgg_transport(url, "fast") as native,
+        asyncgg_transport(url, "native") as native,
     ):
-        clients = {"aiobotocore client": bare_send, "transport sdk": sdk, "transport fast": native}
+        clients = {"aiobotocore client": bare_send, "transport sdk": sdk, "transport native": native}
         measurements: dict[str, list[tuple[float, float, float]]] = {name: [] for name in clients}
         for send in clients.values():
             await run(send, WORKERS)  # connections, TLS contexts and caches are not what is measured
@@ -116,11 +116,11 @@ def main() -> None:
     os.environ.update(ENVIRONMENT)
     with loopback_server() as url:
         rows = asyncio.run(compare(url, requests))
-    print(f"{'client':20} {'requests/s':>10} {'CPU ms each':>12} {'of fast':>8} {'server CPU':>11}")
+    print(f"{'client':20} {'requests/s':>10} {'CPU ms each':>12} {'of native':>9} {'server CPU':>11}")
     for row in rows:
         ratio = row.cpu_ms_per_request / rows[-1].cpu_ms_per_request
         print(
-            f"{row.client:20} {row.requests_per_second:10.0f} {row.cpu_ms_per_request:12.3f} {ratio:7.1f}x"
+            f"{row.client:20} {row.requests_per_second:10.0f} {row.cpu_ms_per_request:12.3f} {ratio:8.1f}x"
             f" {row.server_cpu_percent:9.0f} %"
         )
     result = {

@@ -100,7 +100,7 @@ CONNECTION: Final = _settings(
     expect_account="ID",
     connect_timeout="DURATION",
     request_timeout="DURATION",
-    transport="fast|sdk",
+    transport="native|sdk",
 )
 LIMITS: Final = (
     *_settings(

@@ -13,7 +13,7 @@ from asyncgg.formatting import format_timestamp
 
 __all__ = ["MISMATCH_COLUMNS", "require_csv_suffix", "write_mismatches"]
 
-MISMATCH_COLUMNS: Final = ("core", "thing", "found", "associated_at")
+MISMATCH_COLUMNS: Final = ("core", "thing", "result", "associated_at")
 
 
 def require_csv_suffix(path: Path) -> None:

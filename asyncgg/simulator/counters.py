@@ -113,8 +113,8 @@ class Counters:
             "entry_codes": dict(self.entry_codes),
             "disassociated": self.disassociated,
             "associated": self.associated,
-            "most_in_flight": self.max_in_flight,
-            "most_in_flight_per_core": self.max_in_flight_per_core,
+            "max_in_flight": self.max_in_flight,
+            "max_in_flight_per_core": self.max_in_flight_per_core,
             "things": {
                 "carried": len(counts),
                 "most_times_carried": max(counts, default=0),

@@ -45,7 +45,7 @@ class FakeService:
         self.log: list[ReceivedRequest] = []
         self.sent = self.throttled = self.injected_faults = 0
         """Requests that arrived; of them throttled, and answered with a scripted fault."""
-        self.in_flight = self.most_in_flight = 0
+        self.in_flight = self.max_in_flight = 0
         self._record_log = record_log
         self._rng = Random(f"scripted {seed}")
         self._changes = sorted(scenario.changes, key=lambda step: step.at, reverse=True)
@@ -63,7 +63,7 @@ class FakeService:
             self._refill(now())
         half_latency = self._latency.sample(self._rng) / 2
         self.in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:
             await asyncio.sleep(half_latency)
             reply = self._decide(core, len(things), now())

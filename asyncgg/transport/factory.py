@@ -12,8 +12,8 @@ from asyncgg.transport.sdk import SdkTransport, open_sdk_transport
 
 __all__ = ["TransportKind", "open_transport"]
 
-TransportKind = Literal["sdk", "fast"]
-"""`sdk`: through the aiobotocore client's own call; `fast`: signed and posted by us, configured by the same client."""
+TransportKind = Literal["sdk", "native"]
+"""`sdk`: through the aiobotocore client's own call; `native`: signed and posted by us, configured by the same client."""
 
 
 @overload
@@ -22,7 +22,7 @@ def open_transport(
 ) -> AbstractAsyncContextManager[SdkTransport]: ...
 @overload
 def open_transport(
-    connection: ConnectionConfig, kind: Literal["fast"], operation: Operation = ...
+    connection: ConnectionConfig, kind: Literal["native"], operation: Operation = ...
 ) -> AbstractAsyncContextManager[NativeTransport]: ...
 @overload
 def open_transport(
@@ -35,7 +35,9 @@ def open_transport(
     Greengrass.
 
     Raises:
-        UsageError: as `resolve`; also, with `fast`, a proxy that cannot be used.
+        UsageError: as `resolve`; also, with `native`, a proxy that cannot be used.
         CredentialsError: there are no credentials.
     """
-    return open_native_transport(connection, operation) if kind == "fast" else open_sdk_transport(connection, operation)
+    return (
+        open_native_transport(connection, operation) if kind == "native" else open_sdk_transport(connection, operation)
+    )

@@ -164,5 +164,5 @@ async def open_native_transport(
         except SourceUnreachableError as error:
             raise CredentialsError(f"no AWS credentials: {error}") from None
         except (ValueError, aws.BotoCoreError) as error:
-            raise UsageError(f"the transport `fast` cannot be used here: {sanitize(error)}; use `sdk`") from None
+            raise UsageError(f"the transport `native` cannot be used here: {sanitize(error)}; use `sdk`") from None
         yield NativeTransport(sdk_client, batch_template, list_template, http, connection.request_timeout, clock)

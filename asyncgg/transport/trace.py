@@ -40,5 +40,5 @@ class RequestTrace:
         return self.phase in {Phase.HANDED_OVER, Phase.WRITTEN}
 
 
-current_trace: ContextVar[RequestTrace] = ContextVar("asyncgg_exchange")
+current_trace: ContextVar[RequestTrace] = ContextVar("asyncgg_current_trace")
 """The exchange of the running `send`: the hooks of botocore and aiohttp are called in its task but are not given it."""

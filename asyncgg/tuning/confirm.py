@@ -78,5 +78,5 @@ async def confirm(config: Configuration, url: str, journal: Path) -> Trial:
         raise InternalError("a run ended without a summary")
     summary = run.summary
     return Trial(
-        config, summary.seconds, summary.sent, summary.throttled, counters["most_in_flight"], summary.pending == 0
+        config, summary.seconds, summary.sent, summary.throttled, counters["max_in_flight"], summary.pending == 0
     )

@@ -54,6 +54,6 @@ async def _run(config: Configuration, setup: TrialSetup, journal: JournalWriter,
         clock() - started_at,
         service.sent,
         service.throttled,
-        service.most_in_flight,
+        service.max_in_flight,
         result.state in {RunState.COMPLETE, RunState.PARTIAL},
     )

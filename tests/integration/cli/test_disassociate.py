@@ -51,7 +51,7 @@ def test_json_is_one_object_as_in_the_contract(cli: CommandRunner, serve: StartS
     assert "complete: every thing is disassociated" in ended.err
 
 
-@pytest.mark.parametrize("kind", ["fast", "sdk"])
+@pytest.mark.parametrize("kind", ["native", "sdk"])
 def test_both_transports_do_the_whole_run(cli: CommandRunner, serve: StartSimulator, kind: str) -> None:
     """--transport chooses how requests are sent; the service cannot tell the difference in what it does."""
     service = serve()

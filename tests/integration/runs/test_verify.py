@@ -104,7 +104,7 @@ def test_it_finds_exactly_what_is_not_as_said(
         with (folder / "left.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert {(row["core"], row["thing"]) for row in rows} == returned
-        assert {row["found"] for row in rows} <= {"there again"}
+        assert {row["result"] for row in rows} <= {"there again"}
         assert last.counts.reassociated == len(returned)
         assert last.exit_code == (3 if returned else 0)
 

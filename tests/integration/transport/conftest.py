@@ -18,7 +18,7 @@ from tests.support.scripted_server import ScriptedServer, ScriptStep, scripted_s
 
 Opener = Callable[[ConnectionConfig], AbstractAsyncContextManager[Any]]
 
-IMPLEMENTATIONS: dict[str, Opener] = {"aws": open_transport, "fast": partial(open_transport, kind="fast")}
+IMPLEMENTATIONS: dict[str, Opener] = {"sdk": open_transport, "native": partial(open_transport, kind="native")}
 """Each must fulfil the whole of test_contract.py."""
 
 ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"

@@ -23,7 +23,7 @@ from tests.support.scripted_server import (
 
 from .conftest import SECRET_KEY, THINGS, outcome_kind, reply_to
 
-KINDS: tuple[TransportKind, ...] = ("sdk", "fast")
+KINDS: tuple[TransportKind, ...] = ("sdk", "native")
 
 
 @pytest.fixture(params=KINDS)

@@ -153,7 +153,7 @@ async def test_no_name_is_told_and_not_used(transport: AnyTransport, server: Scr
     items = [{"thingName": name} for name in names] + [{}]
     page = await list_devices(transport, server, respond(200, {"associatedClientDevices": items}))
     assert [device.thing for device in page.items] == ["a"]
-    assert page.odd == ("''", "'x/y'", "'" + "z" * 129 + "'", "'\\x1b[31m'", "7", "None", "None")
+    assert page.invalid_names == ("''", "'x/y'", "'" + "z" * 129 + "'", "'\\x1b[31m'", "7", "None", "None")
 
 
 async def test_only_the_service_is_believed_that_a_list_is_missing(
@@ -282,7 +282,7 @@ async def test_a_page_that_does_not_come_is_given_up(opener: Opener, server: Scr
 async def test_nobody_there(opener: Opener, server: ScriptedServer, keys: None) -> None:
     """A page that could not be asked for was not sent."""
     async with opener(ConnectionConfig(endpoint_url="http://127.0.0.1:9", connect_timeout=1.0)) as transport:
-        assert outcome_kind(await transport.cores("", NO_FILTER)) == ("connect", False)
+        assert outcome_kind(await transport.list_cores("", NO_FILTER)) == ("connect", False)
 
 
 async def test_a_redirect_is_not_followed(transport: AnyTransport, server: ScriptedServer) -> None:

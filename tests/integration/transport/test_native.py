@@ -47,13 +47,13 @@ def test_the_body_is_json_of_whatever_names(things: list[str]) -> None:
 
 async def test_the_wire_is_the_sdks(server: ScriptedServer, keys: None) -> None:
     """Both transports send the same request: only the numbering of the SDK's own tries and the date may differ."""
-    for kind in ("sdk", "fast"):
+    for kind in ("sdk", "native"):
         async with open_transport(ConnectionConfig(endpoint_url=f"{server.url}/base"), kind=kind) as transport:
             await transport.send("core:1", THINGS)
-    sdk, fast = server.requests
-    assert (fast.method, fast.path) == (sdk.method, sdk.path)
-    assert json.loads(fast.body) == json.loads(sdk.body)
-    native_headers, sdk_headers = dict(fast.headers), dict(sdk.headers)
+    sdk, native = server.requests
+    assert (native.method, native.path) == (sdk.method, sdk.path)
+    assert json.loads(native.body) == json.loads(sdk.body)
+    native_headers, sdk_headers = dict(native.headers), dict(sdk.headers)
     for headers in (native_headers, sdk_headers):
         signature = headers.pop("authorization").partition(", ")[2].partition(", Signature=")
         headers["signed"] = signature[0]
@@ -88,7 +88,7 @@ async def test_address_and_region_are_the_sdks(
     address = f"{url}/greengrass/v2/coreDevices/core/disassociateClientDevices"
     with aioresponses() as mocked:
         mocked.post(address, payload={}, response_class=MockedResponse)
-        async with open_transport(connection, kind="fast") as transport:
+        async with open_transport(connection, kind="native") as transport:
             assert await transport.send("core", THINGS) == Accepted()
         ((call,),) = mocked.requests.values()
     assert f"/{scope}/greengrass/aws4_request" in call.kwargs["headers"]["Authorization"]
@@ -116,7 +116,7 @@ def test_a_request_we_could_not_repeat(url: str, authorization: str, words: str)
 async def test_a_proxy_that_is_no_url(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that cannot be used is a usage error of one line at opening, without its password."""
     monkeypatch.setenv("HTTP_PROXY", "http://me:hunter2@[bad")
-    with pytest.raises(UsageError, match=r"`fast` cannot be used here.*use `sdk`") as caught:
+    with pytest.raises(UsageError, match=r"`native` cannot be used here.*use `sdk`") as caught:
         async with open_native_transport(ConnectionConfig(endpoint_url="http://h.example")):
             pass
     assert "\n" not in str(caught.value)
@@ -140,7 +140,7 @@ async def test_an_aiohttp_that_writes_in_another_way(
 ) -> None:
     """If aiohttp no longer told us that it writes, that is noticed, and nothing is ever taken for unsent."""
     monkeypatch.setattr(_TracedRequest, "send", aiohttp.ClientRequest.send)
-    async with open_transport(ConnectionConfig(endpoint_url=server.url), kind="fast") as transport:
+    async with open_transport(ConnectionConfig(endpoint_url=server.url), kind="native") as transport:
         with pytest.raises(InternalError, match="`sdk`"):
             await transport.send("core", THINGS)
 

@@ -20,7 +20,7 @@ from tests.support.simulator import make_service, response_json
         ({"cores": 0}, "cores"),
         ({"things": -1}, "things"),
         ({"latency_ms": float("nan")}, "latency-ms"),
-        ({"max_skew": -1.0}, "max-skew"),
+        ({"max_clock_skew": -1.0}, "max-clock-skew"),
         ({"retry_after": "soon"}, "retry-after"),
         ({"account": "12"}, "account"),
         ({"not_found": "two words"}, "not-found"),

@@ -21,11 +21,11 @@ from asyncgg.simulator.generate import core_sizes, generate_fleet
     ghost_cores=st.integers(0, 5),
 )
 def test_a_fleet_has_what_was_asked_for(
-    cores: int, things: int, skew: float, seed: int, ghosts: int, ghost_cores: int
+    cores: int, things: int, size_skew: float, seed: int, ghosts: int, ghost_cores: int
 ) -> None:
     """Sizes add up, names are good and unique, and what is missing is in the manifest but not in the fleet."""
     plan = generate_fleet(
-        cores, things, size_skew=skew, seed=seed, missing_things=ghosts, missing_cores=ghost_cores, now=1e9
+        cores, things, size_skew=size_skew, seed=seed, missing_things=ghosts, missing_cores=ghost_cores, now=1e9
     )
     fleet, pairs = Fleet(plan), list(plan.pairs())
     assert len(fleet.cores) == cores

@@ -131,7 +131,7 @@ async def test_it_carries_a_lane() -> None:
         await lane.acquire()
         assert isinstance(await lane.transport.send("core", ["thing"]), Accepted)
     assert loop.time() - started_at == pytest.approx(1.6)
-    assert service.most_in_flight == 1
+    assert service.max_in_flight == 1
 
 
 @pytest.mark.parametrize(
