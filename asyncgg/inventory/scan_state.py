@@ -105,7 +105,7 @@ class ScanState:
         def record_end(store: SnapshotStore) -> tuple[SnapshotCounts, dict[str, float], int]:
             if done:
                 store.create_index()
-                store.put(finished=1, ended=f"{time.time():.3f}")
+                store.put(finished=1, ended_at=f"{time.time():.3f}")
             self._save_counts(store)
             return store.counts(), _load_counts(store), store.page_count()
 

@@ -20,7 +20,7 @@ __all__ = ["APPLICATION_ID", "VERSION", "create", "open_existing", "translate_er
 APPLICATION_ID: Final = 0x61676769
 """SQLite's application_id of a snapshot: the letters `aggi`."""
 
-VERSION: Final = 1
+VERSION: Final = 2
 """SQLite's user_version. A snapshot of a higher version is refused."""
 
 _TABLES: Final = (
@@ -116,6 +116,8 @@ def _open(path: Path, mode: str) -> sqlite3.Connection:
                 "a journal, not a snapshot" if application == journal.APPLICATION_ID else "not an asyncgg snapshot"
             )
             raise SnapshotError(f"snapshot {path}: it is {file_kind}")
+        if version < VERSION:
+            raise SnapshotError(f"snapshot {path}: older format {version}; delete the file and scan again")
         if version > VERSION:
             raise SnapshotError(
                 f"snapshot {path}: a newer asyncgg wrote it (format {version}, this one knows {VERSION});"

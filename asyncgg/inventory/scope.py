@@ -60,7 +60,7 @@ class ScanScope:
         return {
             **asdict(self.origin),
             "filters": json.dumps(asdict(self.filters)),
-            "named": "" if self.cores is None else _digest(self.cores),
+            "cores_digest": "" if self.cores is None else _digest(self.cores),
         }
 
 
@@ -79,10 +79,12 @@ def begin_or_resume(store: SnapshotStore, path: Path, scope: ScanScope, max_age:
     It must not be finished. Raises `SnapshotError` when it is of another sweep, or begun more than `max_age` seconds
     ago.
     """
-    started = store.get("begun")
+    started = store.get("started_at")
     if not started or not store.page_count():  # nothing was had yet: whatever it was to be, it can be this
         store.clear()
-        store.put(begun=f"{time.time():.3f}", cores_token="", cores_done=int(scope.cores is not None), **scope.meta())
+        store.put(
+            started_at=f"{time.time():.3f}", cores_token="", cores_done=int(scope.cores is not None), **scope.meta()
+        )
         if scope.cores is not None:
             store.add_cores(1, [CoreDevice(name) for name in scope.cores])
         return False
@@ -112,7 +114,7 @@ def reopen_failed(path: Path) -> None:
     """
     try:
         with closing(schema.open_existing(path, "rw")) as connection:
-            connection.execute("DELETE FROM meta WHERE key IN ('finished', 'ended')")
+            connection.execute("DELETE FROM meta WHERE key IN ('finished', 'ended_at')")
     except sqlite3.Error as error:
         raise schema.translate_error(error, path, writing=True) from None
 
@@ -140,7 +142,7 @@ def _digest(cores: Sequence[str]) -> str:
 
 
 def _describe(key: str, value: str) -> str:
-    if key == "named":
+    if key == "cores_digest":
         return "these named cores" if value else "all cores"
     if key == "filters":
         filters = {name: criterion for name, criterion in json.loads(value or "{}").items() if criterion}

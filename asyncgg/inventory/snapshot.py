@@ -64,13 +64,13 @@ class Snapshot:
     def started_at(self) -> float:
         """Seconds since 1970, UTC, of the sweep's first start: what is in it may be as old as this."""
         with self._translate_errors():
-            return float(self._meta.get("begun") or 0)
+            return float(self._meta.get("started_at") or 0)
 
     @property
     def ended_at(self) -> float | None:
         """Seconds since 1970, UTC; None when it is not finished."""
         with self._translate_errors():
-            return float(self._meta["ended"]) if "ended" in self._meta else None
+            return float(self._meta["ended_at"]) if "ended_at" in self._meta else None
 
     @property
     def origin(self) -> Origin:
@@ -86,7 +86,7 @@ class Snapshot:
     @property
     def lists_named_cores_only(self) -> bool:
         """Whether only cores that were named were listed, and not those the service tells."""
-        return bool(self._meta.get("named"))
+        return bool(self._meta.get("cores_digest"))
 
     @property
     def coverage_note(self) -> str:
@@ -137,7 +137,7 @@ class Snapshot:
         the end, or close it, before asking for names again.
         """
         yield from self._query_associations(
-            "temp.wanted CROSS JOIN association ON association.thing = wanted.name"
+            "temp.requested CROSS JOIN association ON association.thing = requested.name"
             " JOIN core ON core.id = association.core",
             things,
         )
@@ -145,7 +145,7 @@ class Snapshot:
     def pairs_of_cores(self, cores: Iterable[str]) -> Iterator[AssociationRecord]:
         """Every association of these cores, core by core; as `pairs_of_things`."""
         yield from self._query_associations(
-            "temp.wanted CROSS JOIN core ON core.name = wanted.name JOIN association ON association.core = core.id",
+            "temp.requested CROSS JOIN core ON core.name = requested.name JOIN association ON association.core = core.id",
             cores,
         )
 
@@ -160,8 +160,8 @@ class Snapshot:
         """Those of the names that no listed core has: not in the snapshot, vanished, denied or failed."""
         with self._temp_names(cores):
             rows = self._rows(
-                "SELECT wanted.name FROM temp.wanted LEFT JOIN core ON core.name = wanted.name AND core.state = ?"
-                " WHERE core.id IS NULL ORDER BY wanted.name",
+                "SELECT requested.name FROM temp.requested LEFT JOIN core ON core.name = requested.name AND core.state = ?"
+                " WHERE core.id IS NULL ORDER BY requested.name",
                 int(CoreState.DONE),
             )
             with contextlib.closing(rows):
@@ -180,16 +180,16 @@ class Snapshot:
     def _temp_names(self, names: Iterable[str]) -> Iterator[None]:
         """The names as a table; it lives in a file of its own, since ours is only read."""
         with self._translate_errors():
-            self._connection.execute("CREATE TEMP TABLE wanted (name TEXT PRIMARY KEY) WITHOUT ROWID")
+            self._connection.execute("CREATE TEMP TABLE requested (name TEXT PRIMARY KEY) WITHOUT ROWID")
             try:
                 self._connection.execute("BEGIN")
-                self._connection.executemany("INSERT OR IGNORE INTO wanted VALUES (?)", ((name,) for name in names))
+                self._connection.executemany("INSERT OR IGNORE INTO requested VALUES (?)", ((name,) for name in names))
                 self._connection.execute("COMMIT")
                 yield
             finally:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-                self._connection.execute("DROP TABLE IF EXISTS temp.wanted")
+                self._connection.execute("DROP TABLE IF EXISTS temp.requested")
 
     def _rows(self, query: str, *values: object) -> Generator[Any, None, None]:
         with self._translate_errors():

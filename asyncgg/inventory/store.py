@@ -61,11 +61,11 @@ class SnapshotStore:
             (new, token, int(CoreState.WAITING if token else CoreState.DONE), core),
         )
         if new < len(devices):
-            self._increment(repeated=len(devices) - new)
+            self._increment(duplicates=len(devices) - new)
 
     def count_invalid_names(self, number: int) -> None:
         """Count items whose name was none."""
-        self._increment(odd=number)
+        self._increment(invalid_names=number)
 
     def restart_listing(self, core: int) -> None:
         """Forget what was listed of the core: its list is read from the first page again."""
@@ -112,7 +112,7 @@ def snapshot_counts(connection: sqlite3.Connection) -> SnapshotCounts:
     """What the snapshot behind `connection` holds."""
     states = dict(connection.execute("SELECT state, count(*) FROM core GROUP BY state"))
     (associations,) = connection.execute("SELECT coalesce(sum(things), 0) FROM core").fetchone()
-    counters = dict(connection.execute("SELECT key, value FROM meta WHERE key IN ('odd', 'repeated')"))
+    counters = dict(connection.execute("SELECT key, value FROM meta WHERE key IN ('invalid_names', 'duplicates')"))
     return SnapshotCounts(
         cores=sum(states.values()),
         waiting=states.get(CoreState.WAITING, 0),
@@ -121,6 +121,6 @@ def snapshot_counts(connection: sqlite3.Connection) -> SnapshotCounts:
         denied=states.get(CoreState.DENIED, 0),
         failed=states.get(CoreState.FAILED, 0),
         associations=associations,
-        invalid_names=int(counters.get("odd", 0)),
-        duplicates=int(counters.get("repeated", 0)),
+        invalid_names=int(counters.get("invalid_names", 0)),
+        duplicates=int(counters.get("duplicates", 0)),
     )

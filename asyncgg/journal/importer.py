@@ -143,7 +143,7 @@ class Importer:
 
     def _write_reasons(self, first: int, reasons: Sequence[int]) -> None:
         rows = [(number, reason) for number, reason in enumerate(reasons, first) if reason]
-        self._connection.executemany("INSERT INTO chosen VALUES (?, ?)", rows)
+        self._connection.executemany("INSERT INTO selection VALUES (?, ?)", rows)
 
     @contextlib.contextmanager
     def _translate_errors(self) -> Iterator[None]:
@@ -159,7 +159,7 @@ class Importer:
         execute = self._connection.execute
         # GROUP BY sorts, on the disk if need be; DISTINCT would build an index in random order.
         rows = execute("SELECT core, name, coalesce(max(reason), 0) FROM staging GROUP BY core, name")
-        self._connection.executemany("INSERT INTO pack VALUES (?, ?)", self._name_blocks(rows))
+        self._connection.executemany("INSERT INTO name_block VALUES (?, ?)", self._name_blocks(rows))
         cores, total, minimum, largest = execute(
             "SELECT count(*), coalesce(sum(last - first + 1), 0), coalesce(sum((last - first + ?1) / ?1), 0),"
             " coalesce(max(last - first + 1), 0) FROM core",
@@ -172,7 +172,7 @@ class Importer:
             "cores": cores,
             "minimum": minimum,
             "pass": 1,
-            "scope": 1,
+            "min_pass": 1,
             "seconds": 0.0,
         }
         self._connection.executemany(

@@ -48,13 +48,13 @@ class SentRequest(NamedTuple):
 
 
 _OVERRIDES_SQL: Final = """(
-    SELECT odd.*, core.id AS core, reason.text AS reason,
-        (SELECT value FROM json_each('["' || replace(names, ' ', '","') || '"]') WHERE key = odd.id - pack.id) AS name
-    FROM odd
-    CROSS JOIN pack ON pack.id = (SELECT max(id) FROM pack WHERE id <= odd.id)
-    CROSS JOIN core ON core.first = (SELECT max(first) FROM core WHERE first <= odd.id)
-    LEFT JOIN chosen ON chosen.id = odd.id
-    LEFT JOIN reason ON reason.id = chosen.reason
+    SELECT override.*, core.id AS core, reason.text AS reason,
+        (SELECT value FROM json_each('["' || replace(names, ' ', '","') || '"]') WHERE key = override.id - name_block.id) AS name
+    FROM override
+    CROSS JOIN name_block ON name_block.id = (SELECT max(id) FROM name_block WHERE id <= override.id)
+    CROSS JOIN core ON core.first = (SELECT max(first) FROM core WHERE first <= override.id)
+    LEFT JOIN selection ON selection.id = override.id
+    LEFT JOIN reason ON reason.id = selection.reason
 )"""
 """As the view `thing`, but only of things that have a row of their own."""
 
@@ -113,7 +113,7 @@ class JournalReader:
     def failures(self) -> dict[str, int]:
         """Failed things by code, most frequent first."""
         rows = self._query(
-            "SELECT coalesce(code, ''), count(*) FROM odd WHERE state = ? GROUP BY 1 ORDER BY 2 DESC, 1",
+            "SELECT coalesce(code, ''), count(*) FROM override WHERE state = ? GROUP BY 1 ORDER BY 2 DESC, 1",
             int(ThingState.FAILED),
         )
         return dict(rows)
@@ -122,7 +122,7 @@ class JournalReader:
         """Done things of which an answer said that they were so already, by code."""
         return dict(
             self._query(
-                "SELECT code, count(*) FROM odd WHERE state = ? AND code IS NOT NULL GROUP BY 1 ORDER BY 2 DESC",
+                "SELECT code, count(*) FROM override WHERE state = ? AND code IS NOT NULL GROUP BY 1 ORDER BY 2 DESC",
                 int(ThingState.DISASSOCIATED),
             )
         )
@@ -156,7 +156,7 @@ class JournalReader:
         """Every thing, or those in `states`, by core and name; streamed."""
         source = "thing"
         where_clause = f"WHERE thing.state IN ({','.join(str(int(state)) for state in states)})" if states else ""
-        if set(states) == {ThingState.FAILED}:  # all in `odd`: the others need not be looked at
+        if set(states) == {ThingState.FAILED}:  # all in `override`: the others need not be looked at
             source = _OVERRIDES_SQL
         # In the order of the view, which is that of the ids; ORDER BY would sort millions of rows first.
         rows = self._query(

@@ -3,7 +3,7 @@
 A run is one SQLite file. Things are numbered by core and name when they are imported, so a core is a range of ids and
 so is a batch of things that are sent for the first time. Their names stand a hundred to a row, as they are sent: one
 row is read for a batch. What became of such a batch is one row, its request's. Only things that go another way (fail,
-come back, were sent perhaps) get a row each, in `odd`, and that row is what counts. The view `thing` shows every thing
+come back, were sent perhaps) get a row each, in `override`, and that row is what counts. The view `thing` shows every thing
 as it stands.
 """
 
@@ -31,31 +31,31 @@ __all__ = [
 APPLICATION_ID: Final = 0x61676767
 """SQLite's application_id of a journal: the letters `aggg`."""
 
-VERSION: Final = 2
+VERSION: Final = 3
 """SQLite's user_version of a journal whose import is finished. A journal of another version is refused."""
 
 _TABLES: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE core (id INTEGER PRIMARY KEY, name TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL);
 CREATE INDEX core_first ON core (first);
-CREATE TABLE pack (                       -- up to 100 things of one core: ids are first, first + 100, ...
+CREATE TABLE name_block (                       -- up to 100 things of one core: ids are first, first + 100, ...
     id INTEGER PRIMARY KEY,               -- of its first thing, the others follow
     names TEXT NOT NULL                   -- ascending, a blank between them
 );
 CREATE TABLE reason (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
-CREATE TABLE chosen (id INTEGER PRIMARY KEY, reason INTEGER NOT NULL);  -- why, of the things that a rule chose
+CREATE TABLE selection (id INTEGER PRIMARY KEY, reason INTEGER NOT NULL);  -- why, of the things that a rule chose
 CREATE VIEW name AS                       -- of things; ascending by core, then name
-SELECT pack.id + each.key AS id, each.value AS name
-FROM pack CROSS JOIN json_each('["' || replace(pack.names, ' ', '","') || '"]') AS each;
+SELECT name_block.id + item.key AS id, item.value AS name
+FROM name_block CROSS JOIN json_each('["' || replace(name_block.names, ' ', '","') || '"]') AS item;
 CREATE TABLE request (
     id INTEGER PRIMARY KEY,
     core INTEGER NOT NULL,
     low INTEGER,                          -- of the things it was the first to carry: the lowest id, and
     high INTEGER,                         -- the highest; NULL when there are none
-    plain INTEGER NOT NULL,               -- how many of them have no row in `odd`: `state` is theirs
+    default_count INTEGER NOT NULL,               -- how many of them have no row in `override`: `state` is theirs
     state INTEGER NOT NULL,               -- asyncgg.models.ThingState
     things INTEGER NOT NULL,              -- all it carried
-    again INTEGER NOT NULL,               -- 1: carries a thing that was sent before
+    is_resend INTEGER NOT NULL,               -- 1: carries a thing that was sent before
     claimed_at REAL NOT NULL,             -- seconds since 1970, UTC
     sent_at REAL,                         -- its first byte; claimed a little before, the limiter between
     answered_at REAL,
@@ -65,7 +65,7 @@ CREATE TABLE request (
     aws_request_id TEXT
 );
 CREATE INDEX request_low ON request (low) WHERE low IS NOT NULL;
-CREATE TABLE odd (                        -- things whose way was not: pending, claimed, done
+CREATE TABLE override (                        -- things whose way was not: pending, claimed, done
     id INTEGER PRIMARY KEY,
     state INTEGER NOT NULL,
     attempts INTEGER NOT NULL,            -- counted requests in this pass
@@ -76,21 +76,21 @@ CREATE TABLE odd (                        -- things whose way was not: pending, 
     message TEXT
 );
 CREATE VIEW thing AS                      -- every thing as it stands; CROSS JOIN keeps the order of ids
-SELECT pack.id + each.key AS id, core.id AS core, each.value AS name,
-    coalesce(odd.state, batch.state, 0) AS state,
-    coalesce(odd.attempts, batch.state = 2, 0) AS attempts,
-    coalesce(odd.ambiguous, 0) AS ambiguous,
-    coalesce(odd.pass, 1) AS pass,
-    CASE WHEN odd.id IS NULL THEN batch.id ELSE odd.request END AS request,
-    odd.code, odd.message, reason.text AS reason
+SELECT name_block.id + item.key AS id, core.id AS core, item.value AS name,
+    coalesce(override.state, batch.state, 0) AS state,
+    coalesce(override.attempts, batch.state = 2, 0) AS attempts,
+    coalesce(override.ambiguous, 0) AS ambiguous,
+    coalesce(override.pass, 1) AS pass,
+    CASE WHEN override.id IS NULL THEN batch.id ELSE override.request END AS request,
+    override.code, override.message, reason.text AS reason
 FROM core
-CROSS JOIN pack ON pack.id BETWEEN core.first AND core.last
-CROSS JOIN json_each('["' || replace(pack.names, ' ', '","') || '"]') AS each
-LEFT JOIN odd ON odd.id = pack.id + each.key
-LEFT JOIN request AS batch ON batch.high >= pack.id + each.key
-    AND batch.low = (SELECT max(low) FROM request WHERE low IS NOT NULL AND low <= pack.id + each.key)
-LEFT JOIN chosen ON chosen.id = pack.id + each.key
-LEFT JOIN reason ON reason.id = chosen.reason;
+CROSS JOIN name_block ON name_block.id BETWEEN core.first AND core.last
+CROSS JOIN json_each('["' || replace(name_block.names, ' ', '","') || '"]') AS item
+LEFT JOIN override ON override.id = name_block.id + item.key
+LEFT JOIN request AS batch ON batch.high >= name_block.id + item.key
+    AND batch.low = (SELECT max(low) FROM request WHERE low IS NOT NULL AND low <= name_block.id + item.key)
+LEFT JOIN selection ON selection.id = name_block.id + item.key
+LEFT JOIN reason ON reason.id = selection.reason;
 """
 
 _ADVICE = {
@@ -209,7 +209,7 @@ def _open(path: Path, mode: str) -> sqlite3.Connection:
         if problem is not None:
             raise JournalError(f"journal {path}: {problem}")
         connection.execute("SELECT count(*) FROM meta").fetchone()
-        connection.execute("SELECT max(id) FROM pack").fetchone()
+        connection.execute("SELECT max(id) FROM name_block").fetchone()
         if mode != "ro":
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")  # a claim must survive a power loss

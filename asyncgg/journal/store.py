@@ -4,7 +4,7 @@ Nothing here begins or commits: the writer does, for many calls together. Nothin
 in as a `BatchResult`.
 
 The common way is cheap: a batch of things never sent before is a range of ids, its claim one row of `request`, its
-success one update of that row. Everything else is a row of `odd` for each thing. The things of a core that were never
+success one update of that row. Everything else is a row of `override` for each thing. The things of a core that were never
 claimed are the ones above everything that was, its *rest*.
 """
 
@@ -54,7 +54,7 @@ class JournalCounts:
 
 
 _Override = tuple[int, str, int, int, int]
-"""A row of `odd` with its name: id, name, attempts, ambiguous, pass."""
+"""A row of `override` with its name: id, name, attempts, ambiguous, pass."""
 # Sliced for each batch of things that were never sent before; to build them anew takes longer.
 _ZEROS: Final = (0,) * MAX_BATCH
 _NONE_AMBIGUOUS: Final = (False,) * MAX_BATCH
@@ -86,10 +86,12 @@ class JournalStore:
         self._execute = connection.execute
         (last,) = self._execute("SELECT coalesce(max(id), 0) FROM request").fetchone()
         self._last_request: int = last
-        self._min_pass = int(self.get("scope", "1"))  # the lowest pass this start works on
+        self._min_pass = int(self.get("min_pass", "1"))  # the lowest pass this start works on
         # Two memories of what the file says, because asking it for every batch costs a third of a claim.
         self._claimed_up_to: dict[int, int] = {}  # by core; forgotten whenever it may shrink
-        self._has_overrides = self._execute("SELECT 1 FROM odd LIMIT 1").fetchone() is not None  # may be true too often
+        self._has_overrides = (
+            self._execute("SELECT 1 FROM override LIMIT 1").fetchone() is not None
+        )  # may be true too often
 
     # --- the run ---
 
@@ -115,30 +117,30 @@ class JournalStore:
         """Begin a new pass with what failed, and with what an earlier retry left pending. Returns how many things."""
         number = int(self.get("pass", "1")) + 1
         requeued = self._execute(
-            "UPDATE odd SET state = ?, attempts = 0, pass = ?, code = NULL, message = NULL"
+            "UPDATE override SET state = ?, attempts = 0, pass = ?, code = NULL, message = NULL"
             " WHERE state = ? OR (state = ? AND pass > 1)",
             (_PENDING, number, _FAILED, _PENDING),
         ).rowcount
         if requeued:
             self.put(**{"pass": number})
         # Without anything failed the scope is an empty pass: what was never sent is not this start's business.
-        self.put(scope=number)
+        self.put(min_pass=number)
         self._min_pass = number
         return requeued
 
     def begin_resume(self) -> None:
         """Everything pending is to be done, of whichever pass."""
-        self.put(scope=1)
+        self.put(min_pass=1)
         self._min_pass = 1
 
     def counts(self) -> JournalCounts:
         """Count things and requests; reads all but the names."""
         (total,) = self._execute("SELECT coalesce(sum(last - first + 1), 0) FROM core").fetchone()
-        default_counts = dict(self._execute("SELECT state, sum(plain) FROM request GROUP BY state").fetchall())
-        override_counts = dict(self._execute("SELECT state, count(*) FROM odd GROUP BY state").fetchall())
+        default_counts = dict(self._execute("SELECT state, sum(default_count) FROM request GROUP BY state").fetchall())
+        override_counts = dict(self._execute("SELECT state, count(*) FROM override GROUP BY state").fetchall())
         done, failed = default_counts.get(_DONE, 0) + override_counts.get(_DONE, 0), override_counts.get(_FAILED, 0)
         sent, throttled, retried = self._execute(
-            "SELECT count(*), coalesce(sum(verdict = 'throttled'), 0), coalesce(sum(again), 0) FROM request"
+            "SELECT count(*), coalesce(sum(verdict = 'throttled'), 0), coalesce(sum(is_resend), 0) FROM request"
         ).fetchone()
         return JournalCounts(total - done - failed, done, failed, sent, throttled, retried)
 
@@ -146,7 +148,7 @@ class JournalStore:
         """The cores with pending things in the scope of this start."""
         for core, name, first, last, override_count in self._execute(
             "SELECT id, name, first, last,"
-            " (SELECT count(*) FROM odd WHERE id BETWEEN first AND last AND state = 0 AND pass >= ?) FROM core",
+            " (SELECT count(*) FROM override WHERE id BETWEEN first AND last AND state = 0 AND pass >= ?) FROM core",
             (self._min_pass,),
         ).fetchall():
             pending = override_count + (last - self._query_high_water_mark(first, last) if self._min_pass <= 1 else 0)
@@ -156,16 +158,16 @@ class JournalStore:
     def pending_by_core(self) -> Iterator[int]:
         """How many things each core has that are pending or claimed, whatever the scope."""
         for first, last, override_count, default_count in self._execute(
-            "SELECT first, last, (SELECT count(*) FROM odd WHERE id BETWEEN first AND last AND state IN (0, 1)),"
-            " (SELECT coalesce(sum(plain), 0) FROM request WHERE low BETWEEN first AND last AND state = 1) FROM core"
+            "SELECT first, last, (SELECT count(*) FROM override WHERE id BETWEEN first AND last AND state IN (0, 1)),"
+            " (SELECT coalesce(sum(default_count), 0) FROM request WHERE low BETWEEN first AND last AND state = 1) FROM core"
         ).fetchall():
             yield override_count + default_count + last - self._query_high_water_mark(first, last)
 
     def failed_by_core(self) -> Iterator[int]:
         """How many things of each core a retry would take."""
         for (amount,) in self._execute(
-            "SELECT count(*) FROM odd WHERE state = 3 OR (state IN (0, 1) AND pass > 1)"
-            " GROUP BY (SELECT max(first) FROM core WHERE first <= odd.id)"
+            "SELECT count(*) FROM override WHERE state = 3 OR (state IN (0, 1) AND pass > 1)"
+            " GROUP BY (SELECT max(first) FROM core WHERE first <= override.id)"
         ):
             yield amount
 
@@ -196,13 +198,13 @@ class JournalStore:
         else:
             batch = Batch(number, queue.name, ids, things, _ZEROS[:unsent_count], _NONE_AMBIGUOUS[:unsent_count])
         self._execute(
-            "INSERT INTO request (id, core, low, high, plain, state, things, again, claimed_at)"
+            "INSERT INTO request (id, core, low, high, default_count, state, things, is_resend, claimed_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (number, queue.id, low, high, unsent_count, _CLAIMED, claim.limit, batch.is_resend, now),
         )
         if rows:
             self._execute(
-                "UPDATE odd SET state = ?, request = ? WHERE id BETWEEN ? AND ? AND state = 0 AND pass >= ?",
+                "UPDATE override SET state = ?, request = ? WHERE id BETWEEN ? AND ? AND state = 0 AND pass >= ?",
                 (_CLAIMED, number, rows[0][0], rows[-1][0], self._min_pass),
             )
         return batch
@@ -225,13 +227,13 @@ class JournalStore:
         if succeeded and not result.overrides:
             done = self._execute(
                 "UPDATE request SET state = ?, sent_at = ?, answered_at = ?, verdict = ?, status = ?, code = ?,"
-                " aws_request_id = ? WHERE id = ? AND verdict IS NULL AND plain = ?",
+                " aws_request_id = ? WHERE id = ? AND verdict IS NULL AND default_count = ?",
                 (_DONE, *reply_values, batch.request, len(batch.ids)),
             ).rowcount
             if done:  # nothing in it was odd: the common way
                 return
         row = self._execute(
-            "SELECT low, high, plain FROM request WHERE id = ? AND verdict IS NULL", (batch.request,)
+            "SELECT low, high, default_count FROM request WHERE id = ? AND verdict IS NULL", (batch.request,)
         ).fetchone()
         if row is None:
             raise InternalError(f"core {batch.core}: request {batch.request} is not claimed; please report this")
@@ -247,7 +249,7 @@ class JournalStore:
             )
             self._apply_results(batch, result)
         self._execute(
-            "UPDATE request SET state = ?, plain = ?, sent_at = ?, answered_at = ?, verdict = ?, status = ?, code = ?,"
+            "UPDATE request SET state = ?, default_count = ?, sent_at = ?, answered_at = ?, verdict = ?, status = ?, code = ?,"
             " aws_request_id = ? WHERE id = ?",
             (_DONE, default_count, *reply_values, batch.request),
         )
@@ -261,13 +263,13 @@ class JournalStore:
             self._claimed_up_to[queue.id] = min(queue.last, low + limit - 1)
             self._has_overrides = True
             self._connection.executemany(
-                "INSERT INTO odd (id, state, attempts, ambiguous, pass) VALUES (?, 0, 0, 0, 1)",
+                "INSERT INTO override (id, state, attempts, ambiguous, pass) VALUES (?, 0, 0, 0, 1)",
                 [(thing,) for thing in range(low, min(queue.last, low + limit - 1) + 1)],
             )
         rows = self._pending_overrides(queue.first, queue.last, limit)
         if rows:
             self._execute(
-                "UPDATE odd SET state = ?, code = ?, message = ?, request = ?"
+                "UPDATE override SET state = ?, code = ?, message = ?, request = ?"
                 " WHERE id BETWEEN ? AND ? AND state = 0 AND pass >= ?",
                 (int(state), code, message, request, rows[0][0], rows[-1][0], self._min_pass),
             )
@@ -278,7 +280,7 @@ class JournalStore:
     def _pending_overrides(self, low: int, high: int, limit: int) -> list[_Override]:
         """The first pending things among the odd ones: id, name, attempts, ambiguous, pass."""
         rows = self._execute(
-            "SELECT id, attempts, ambiguous, pass FROM odd"
+            "SELECT id, attempts, ambiguous, pass FROM override"
             " WHERE id BETWEEN ? AND ? AND state = 0 AND pass >= ? ORDER BY id LIMIT ?",
             (low, high, self._min_pass, limit),
         ).fetchall()
@@ -298,19 +300,19 @@ class JournalStore:
             "SELECT high FROM request WHERE low BETWEEN ? AND ? ORDER BY low DESC LIMIT 1", (first, last)
         ).fetchone()
         (highest_override,) = self._execute(
-            "SELECT max(id) FROM odd WHERE id BETWEEN ? AND ?", (first, last)
+            "SELECT max(id) FROM override WHERE id BETWEEN ? AND ?", (first, last)
         ).fetchone()
         return max(first - 1, row[0] if row else 0, highest_override or 0)
 
     def _read_names(self, low: int, high: int) -> Sequence[str]:
         """The names of a range of things of one core."""
-        row = self._execute("SELECT names FROM pack WHERE id = ?", (low,)).fetchone()
+        row = self._execute("SELECT names FROM name_block WHERE id = ?", (low,)).fetchone()
         if row is not None:
             names: list[str] = row[0].split(" ")
             if len(names) == high - low + 1:  # a whole pack: the common way
                 return names
         blocks = self._execute(
-            "SELECT id, names FROM pack WHERE id BETWEEN (SELECT max(id) FROM pack WHERE id <= ?1) AND ?2 ORDER BY id",
+            "SELECT id, names FROM name_block WHERE id BETWEEN (SELECT max(id) FROM name_block WHERE id <= ?1) AND ?2 ORDER BY id",
             (low, high),
         ).fetchall()
         if not blocks:
@@ -326,13 +328,13 @@ class JournalStore:
             return
         self._has_overrides = True
         self._connection.executemany(
-            "INSERT INTO odd (id, state, attempts, ambiguous, pass, request) VALUES (?, ?, ?, ?, 1, ?)",
+            "INSERT INTO override (id, state, attempts, ambiguous, pass, request) VALUES (?, ?, ?, ?, 1, ?)",
             [(thing, state, attempts, ambiguous, number) for thing in range(low, high + 1)],
         )
 
     def _update_overrides(self, batch: Batch, result: BatchResult, count: int) -> None:
         updated = self._execute(
-            "UPDATE odd SET state = ?, attempts = attempts + ?, ambiguous = max(ambiguous, ?)"
+            "UPDATE override SET state = ?, attempts = attempts + ?, ambiguous = max(ambiguous, ?)"
             " WHERE id BETWEEN ? AND ? AND state = ? AND request = ?",
             (
                 int(result.state),
@@ -353,7 +355,7 @@ class JournalStore:
     def _apply_results(self, batch: Batch, result: BatchResult) -> None:
         self._has_overrides = True
         self._connection.executemany(
-            "INSERT INTO odd (id, state, attempts, ambiguous, pass, request, code, message)"
+            "INSERT INTO override (id, state, attempts, ambiguous, pass, request, code, message)"
             " VALUES (?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
             " state = excluded.state, code = excluded.code, message = excluded.message",
             [
@@ -375,9 +377,13 @@ class JournalStore:
 
     def _mark_ambiguous(self, number: int) -> None:
         """A claimed request whose fate nobody knows: its things become pending and ambiguous."""
-        self._execute("UPDATE odd SET state = 0, ambiguous = 1 WHERE request = ? AND state = ?", (number, _CLAIMED))
+        self._execute(
+            "UPDATE override SET state = 0, ambiguous = 1 WHERE request = ? AND state = ?", (number, _CLAIMED)
+        )
         self._create_overrides(number, _PENDING, 0, True)
-        self._execute("UPDATE request SET state = ?, plain = 0, verdict = 'unknown' WHERE id = ?", (_DONE, number))
+        self._execute(
+            "UPDATE request SET state = ?, default_count = 0, verdict = 'unknown' WHERE id = ?", (_DONE, number)
+        )
 
     def _unclaim(self, number: int) -> None:
         """A claimed request that was not sent: as if it had never been."""
@@ -386,11 +392,13 @@ class JournalStore:
             (number,),
         ).fetchone()
         # The numbers of deleted requests are given again, so no thing may keep one.
-        self._execute("UPDATE odd SET state = 0, request = NULL WHERE request = ? AND state = ?", (number, _CLAIMED))
+        self._execute(
+            "UPDATE override SET state = 0, request = NULL WHERE request = ? AND state = ?", (number, _CLAIMED)
+        )
         self._claimed_up_to.clear()
         if (
             low is not None and self._query_high_water_mark(low, last) > high
         ):  # not the end of what was claimed: no rest any more
             self._create_overrides(number, _PENDING, 0, False)
-            self._execute("UPDATE odd SET request = NULL WHERE id BETWEEN ? AND ?", (low, high))
+            self._execute("UPDATE override SET request = NULL WHERE id BETWEEN ? AND ?", (low, high))
         self._execute("DELETE FROM request WHERE id = ?", (number,))

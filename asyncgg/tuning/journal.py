@@ -72,7 +72,7 @@ def _create_template(path: Path, workload: Workload) -> None:
                 break
             connection.execute("INSERT INTO core VALUES (?, ?, ?, ?)", (number + 1, f"core-{number + 1}", first, last))
             connection.executemany(
-                "INSERT INTO pack VALUES (?, ?)", [(low, _PLACEHOLDER_NAMES) for low in range(first, last, MAX_BATCH)]
+                "INSERT INTO name_block VALUES (?, ?)", [(low, _PLACEHOLDER_NAMES) for low in range(first, last, MAX_BATCH)]
             )
             first = last + 1
         connection.execute("COMMIT")

@@ -196,7 +196,7 @@ def test_killed_between_two_journal_modes(command: tuple[str, ...], tmp_path: Pa
             connection.execute("PRAGMA cache_size = 1")  # so that changed pages reach the file before the commit
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(
-                "INSERT OR REPLACE INTO odd SELECT id, 3, 1, 0, 1, NULL, 'X', printf('%500d', id) FROM name"
+                "INSERT OR REPLACE INTO override SELECT id, 3, 1, 0, 1, NULL, 'X', printf('%500d', id) FROM name"
             )
             shutil.copy(whole, journal)
             shutil.copy(tmp_path / "whole.journal-journal", tmp_path / "run.journal-journal")

@@ -168,7 +168,7 @@ async def test_an_old_one_is_refused(tmp_path: Path) -> None:
     """After a day it would be a snapshot of a fleet that never was; the limit can be told."""
     await start_scan(tmp_path / "fleet.db")
     with sqlite3.connect(tmp_path / "fleet.db") as connection:
-        connection.execute("UPDATE meta SET value = value - 100000 WHERE key = 'begun'")
+        connection.execute("UPDATE meta SET value = value - 100000 WHERE key = 'started_at'")
     connection.close()
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes(SIZES))
     with pytest.raises(SnapshotError, match="begun 28 hours ago"):
@@ -248,5 +248,5 @@ async def _scan_with_page_limit(harness: ScanHarness, pages: int) -> None:
         before(self, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ScanState, "begin", restore_with_page_limit)
+        patch.setattr(ScanState, "restore_queue", restore_with_page_limit)
         await harness.start()

@@ -77,7 +77,7 @@ def test_things_are_found_by_an_index(path: Path) -> None:
     """A look-up does not read the whole snapshot."""
     with Snapshot(path) as snapshot, snapshot._temp_names(["x"]):
         plan = snapshot._connection.execute(
-            "EXPLAIN QUERY PLAN SELECT * FROM temp.wanted CROSS JOIN association ON association.thing = wanted.name"
+            "EXPLAIN QUERY PLAN SELECT * FROM temp.requested CROSS JOIN association ON association.thing = requested.name"
         ).fetchall()
     assert "association_thing" in str(plan)
 
@@ -119,7 +119,7 @@ NOT_SNAPSHOTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "text": (lambda path: path.write_text("core,thing\n" * 100), "it is not an asyncgg snapshot"),
     "foreign": (create_other_database, "it is not an asyncgg snapshot"),
     "a journal": (create_journal, "it is a journal, not a snapshot"),
-    "newer": (create_newer_snapshot, r"a newer asyncgg wrote it \(format 9, this one knows 1\); upgrade asyncgg"),
+    "newer": (create_newer_snapshot, r"a newer asyncgg wrote it \(format 9, this one knows 2\); upgrade asyncgg"),
 }
 
 

@@ -63,16 +63,16 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "short text": (lambda path: path.write_text("hello\n"), "it is not an asyncgg journal"),
     "foreign SQLite": (lambda path: run_sql(path, "CREATE TABLE song (x)"), "it is not an asyncgg journal"),
     "foreign, same version": (
-        lambda path: run_sql(path, "CREATE TABLE thing (id)", "PRAGMA user_version = 2"),
+        lambda path: run_sql(path, "CREATE TABLE thing (id)", "PRAGMA user_version = 3"),
         "it is not an asyncgg journal",
     ),
     "newer": (
         lambda path: create_journal_and_run_sql(path, "PRAGMA user_version = 99"),
-        "a newer asyncgg wrote it (format 99, this one knows 2); upgrade asyncgg",
+        "a newer asyncgg wrote it (format 99, this one knows 3); upgrade asyncgg",
     ),
     "older": (
         lambda path: create_journal_and_run_sql(path, "PRAGMA user_version = 1"),
-        "an older asyncgg wrote it (format 1, this one knows 2); use that one for it",
+        "an older asyncgg wrote it (format 1, this one knows 3); use that one for it",
     ),
     "unfinished": (
         lambda path: Importer(path)._connection.close(),
@@ -116,7 +116,7 @@ def test_a_bad_journal(tmp_path: Path, case: str, opener: type[JournalWriter | J
         ("UPDATE meta SET value = 'dancing' WHERE key = 'state'", "state"),
         ("UPDATE meta SET value = 'many' WHERE key = 'duplicates'", "summary"),
         ("UPDATE meta SET value = '{' WHERE key = 'settings'", "settings"),
-        ("INSERT INTO odd VALUES (2, 9, 0, 0, 1, NULL, NULL, NULL)", "outcomes"),
+        ("INSERT INTO override VALUES (2, 9, 0, 0, 1, NULL, NULL, NULL)", "outcomes"),
     ],
 )
 def test_values_that_are_none(tmp_path: Path, change: str, read: str) -> None:
@@ -183,7 +183,9 @@ def test_cut_off_in_a_transaction(tmp_path: Path) -> None:
     with closing(sqlite3.connect(before, isolation_level=None)) as connection:
         connection.execute("PRAGMA cache_size = 1")  # pages go to the file before the commit
         connection.execute("BEGIN")
-        connection.execute("INSERT OR REPLACE INTO odd SELECT id, 2, 1, 0, 1, NULL, 'invented', 'invented' FROM name")
+        connection.execute(
+            "INSERT OR REPLACE INTO override SELECT id, 2, 1, 0, 1, NULL, 'invented', 'invented' FROM name"
+        )
         for ending in ("", "-journal"):
             shutil.copy(f"{before}{ending}", f"{after}{ending}")
         connection.execute("ROLLBACK")

@@ -30,30 +30,32 @@ DISK_FULL_MESSAGE = "the disk is full; free some space, then try again"
 LIMITED_SCRIPT = """
 import asyncio, json, resource, sys
 from pathlib import Path
-from asyncgg.aggregator import Deviation, Settlement
+from asyncgg.aggregator import BatchResult, ThingResult
 from asyncgg.batching import Claim
-from asyncgg.classify import Verdict
+from asyncgg.classify import ReplyVerdict
 from asyncgg.errors import AsyncggError
-from asyncgg.journal import Answer, Importer, Journal
+from asyncgg.journal import Importer, JournalWriter, RecordedReply
 from asyncgg.models import ThingState
 
 async def main(path, limit):
-    journal = Journal(path)
+    journal = JournalWriter(path)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-    told, claims, error = 0, 0, None
-    odd = tuple(Deviation(n, ThingState.FAILED, "Denied", "m" * 200) for n in range(100))
-    works = await journal.call(lambda store: list(store.work()))
+    recorded, claims, error = 0, 0, None
+    overrides = tuple(ThingResult(n, ThingState.FAILED, "Denied", "m" * 200) for n in range(100))
+    queues = await journal.submit(lambda store: list(store.pending_cores()))
     try:
-        for work in works:
-            batch = await journal.call(lambda store: store.claim(Claim(work, work.first, work.last, 100), 1.0))
+        for queue in queues:
+            claim = Claim(queue, queue.first, queue.last, 100)
+            batch = await journal.submit(lambda store: store.claim(claim, 1.0))
             claims += 1
-            settlement = Settlement(Verdict.ACCEPTED, ThingState.DISASSOCIATED, True, deviations=odd)
-            await journal.call(lambda store: store.settle(batch, settlement, Answer(1.0, "x", 200, "", "")), keep=True)
-            told += 100
+            result = BatchResult(ReplyVerdict.ACCEPTED, ThingState.DISASSOCIATED, True, overrides=overrides)
+            reply = RecordedReply(1.0, "x", 200, "", "")
+            await journal.submit(lambda store: store.record_batch(batch, result, reply), retry_alone=True)
+            recorded += 100
     except AsyncggError as caught:
         error = [type(caught).__name__, str(caught)]
     journal.close()
-    print(json.dumps({"told": told, "claims": claims, "error": error}))
+    print(json.dumps({"recorded": recorded, "claims": claims, "error": error}))
 
 def importing(path, limit):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
@@ -167,11 +169,11 @@ def test_a_real_limit(tmp_path: Path, room: int) -> None:
     assert "\n" not in sentence
     with JournalReader(path) as reader:
         counts = reader.counts()
-        assert counts.failed == output["told"]
+        assert counts.failed == output["recorded"]
         assert counts.pending + counts.failed == 6000
         assert counts.sent == output["claims"]
     journal = JournalWriter(path)
-    assert journal.recovered == 100 * output["claims"] - output["told"]
+    assert journal.recovered == 100 * output["claims"] - output["recorded"]
     journal.close()
     assert folder_entries(path) == ["j"]
 

@@ -23,15 +23,15 @@ HOLDER_SCRIPT = """
 import asyncio, sys, time
 from pathlib import Path
 from asyncgg.batching import Claim
-from asyncgg.journal import Journal
+from asyncgg.journal import JournalWriter
 
 async def main():
-    journal = Journal(Path(sys.argv[1]))
+    journal = JournalWriter(Path(sys.argv[1]))
     def claim(store):
         store.put(state="running")
-        work = next(store.work())
-        store.claim(Claim(work, work.first, work.last, 7), time.time())
-    await journal.call(claim)
+        queue = next(store.pending_cores())
+        store.claim(Claim(queue, queue.first, queue.last, 7), time.time())
+    await journal.submit(claim)
     print("claimed", flush=True)
     sys.stdin.read()
     journal.close()

@@ -47,8 +47,8 @@ def make_snapshot(
     store = SnapshotStore(connection)
     connection.execute("BEGIN")
     now = time.time()
-    metadata = {"filters": json.dumps(asdict(CoreFilter())), "named": "", "finished": 1, **asdict(origin)}
-    store.put(**{**metadata, "begun": now - age, "ended": now - age + 1, **meta})
+    metadata = {"filters": json.dumps(asdict(CoreFilter())), "cores_digest": "", "finished": 1, **asdict(origin)}
+    store.put(**{**metadata, "started_at": now - age, "ended_at": now - age + 1, **meta})
     store.add_cores(1, [CoreDevice(core) for core in fleet])
     for number, (core, things) in enumerate(fleet.items(), 1):
         store.record_page(number, [ClientDevice(thing, 1.0) for thing in things], "")
@@ -137,7 +137,7 @@ def assert_refused(error: type[AsyncggError], message: str, snapshot: Path, *nam
         ({"origin": Origin("", "us-east-1", ENDPOINT.url)}, "of region us-east-1, this run goes to eu-west-1"),
         ({"origin": Origin("", ENDPOINT.region, "https://other")}, "of endpoint https://other"),
         ({"origin": Origin("1" * 12, ENDPOINT.region, "")}, f"of account {'1' * 12}, this run goes to {'2' * 12}"),
-        ({"named": "digest"}, "only cores that were named, and the things may be on others"),
+        ({"cores_digest": "digest"}, "only cores that were named, and the things may be on others"),
         ({"filters": json.dumps({"status": "HEALTHY"})}, "only cores that its filters left"),
     ],
 )
@@ -151,7 +151,7 @@ def test_a_snapshot_that_may_not_answer(tmp_path: Path, made: dict[str, Any], wo
 def test_a_snapshot_of_named_cores_answers_for_these(tmp_path: Path) -> None:
     """It knows its own cores, the vanished ones too, and nothing of another."""
     states = {"core-2": CoreState.VANISHED}
-    snapshot = make_snapshot(tmp_path / "fleet.db", {"core-1": ["a"], "core-2": []}, states=states, named="digest")
+    snapshot = make_snapshot(tmp_path / "fleet.db", {"core-1": ["a"], "core-2": []}, states=states, cores_digest="digest")
     plan, pairs, _ = prepare(snapshot, "core", "core-1", "core-2")
     assert pairs == {("core-1", "a")}
     assert missing_names(plan) == {MissingReason.UNKNOWN: MissingNames(1, ("core-2",))}

@@ -216,7 +216,7 @@ class JournalMachine(RuleBasedStateMachine):
         if open_transaction:
             self.journal._connection.execute("BEGIN IMMEDIATE")
             self.journal._connection.execute(
-                "INSERT OR REPLACE INTO odd SELECT id, 2, 1, 0, 1, NULL, 'invented', 'invented' FROM name"
+                "INSERT OR REPLACE INTO override SELECT id, 2, 1, 0, 1, NULL, 'invented', 'invented' FROM name"
             )
         self.copies += 1
         after = self.folder / str(self.copies)

@@ -306,7 +306,7 @@ async def test_a_reader_does_not_hold_up_the_close(path: Path) -> None:
 def test_a_journal_cannot_be_written_through_a_reader(path: Path) -> None:
     """A reader's connection refuses to write."""
     with JournalReader(path) as reader, pytest.raises(JournalError, match="cannot be written"):
-        list(reader._query("DELETE FROM pack"))
+        list(reader._query("DELETE FROM name_block"))
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("no thread"), KeyboardInterrupt()])
