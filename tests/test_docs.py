@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 import asyncgg
+from asyncgg.cleanup.policy.condition_parsers import CONDITION_PARSERS
+from asyncgg.cleanup.policy.model import IotLimits, NotifyConfig, RampConfig, SafetyLimits, Sources, StateConfig
 from asyncgg.inventory import schema as snapshot_schema
 from asyncgg.journal import schema as journal_schema
 from asyncgg.models import RunState, Summary
@@ -185,6 +187,49 @@ def test_queries_of_the_journal_page_run(tmp_path: Path) -> None:
             assert queries
             for query in queries:
                 connection.execute(query).fetchall()
+
+
+def first_cells(text: str) -> list[str]:
+    """The code in the first cell of each row of a Markdown table."""
+    rows = [row.split("|")[1] for row in text.splitlines() if row.startswith("| `")]
+    return [name for cell in rows for name in re.findall(r"`([^`]+)`", cell)]
+
+
+def test_journal_page_names_the_tables_and_columns(tmp_path: Path) -> None:
+    """The page lists every table and view of a journal and of a snapshot, and the columns of the important ones."""
+    page = (DOCS / "reference" / "journal.md").read_text(encoding="utf-8")
+    of_journal, of_snapshot = page.split("## The snapshot")
+    for schema, text in ((journal_schema, of_journal), (snapshot_schema, of_snapshot)):
+        tables, *details = re.split(r"^### Columns of |^## Lists", text, flags=re.MULTILINE)
+        with closing(schema.create(tmp_path / f"{schema.__name__}.db")) as connection:
+            names = connection.execute("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')").fetchall()
+            assert set(first_cells(tables)) == {name for (name,) in names}
+            for detail in details if schema is journal_schema else []:
+                table = detail.split("`")[1]
+                columns = connection.execute(f"SELECT name FROM pragma_table_info('{table}')").fetchall()
+                described = first_cells(detail.split("### Example", 1)[0])
+                assert set(described) | {"id"} == {name for (name,) in columns}, table
+
+
+def test_policy_page_has_every_key() -> None:
+    """Each condition and each key of a policy is on the page, and no other."""
+    page = (DOCS / "reference" / "policy.md").read_text(encoding="utf-8")
+    rules, *tables = re.split(r"^## `\[(?:\w+)\]`\n", page, flags=re.MULTILINE)
+    assert set(re.findall(r"^\| `(\S+) = ", rules, re.MULTILINE)) == set(CONDITION_PARSERS)
+    for text, model in zip(tables, (Sources, SafetyLimits, StateConfig, NotifyConfig, IotLimits), strict=True):
+        keys = {name.replace("_", "-") for name in model.__dataclass_fields__}
+        if model is SafetyLimits:
+            keys = keys - {"ramp"} | {name.replace("_", "-") for name in RampConfig.__dataclass_fields__}
+        assert set(first_cells(text)) == keys, model.__name__
+
+
+def test_json_page_names_keys_of_the_program() -> None:
+    """Every key and event on the page is a word of the program's source."""
+    page = (DOCS / "reference" / "json.md").read_text(encoding="utf-8")
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "asyncgg").rglob("*.py"))
+    for name in first_cells(page):
+        for word in name.split("."):
+            assert re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", source), name
 
 
 def test_ci_takes_the_test_command_from_the_readme() -> None:
