@@ -23,13 +23,13 @@ _CONTROL = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|\r|\n")
 
 def record(command: list[str], folder: str) -> str:
     """What `command` writes to a terminal of WIDTH columns in `folder`."""
-    ours, theirs = pty.openpty()
+    controller, terminal = pty.openpty()
     env = os.environ | {"COLUMNS": str(WIDTH), "LINES": "40", "TERM": "xterm-256color", "NO_PROXY": "127.0.0.1"}
-    process = subprocess.Popen(command, cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
-    os.close(theirs)
+    process = subprocess.Popen(command, cwd=folder, env=env, stdin=terminal, stdout=terminal, stderr=terminal)
+    os.close(terminal)
     chunks = []
     try:
-        while chunk := os.read(ours, 65536):
+        while chunk := os.read(controller, 65536):
             chunks.append(chunk)
     except OSError:  # end of the terminal, on Linux
         pass

@@ -51,35 +51,35 @@ def commands(text: str) -> list[str]:
 
 def run_on_terminal(line: str, folder: Path, env: Mapping[str, str]) -> tuple[int, str]:
     """Run a shell command on a terminal, typing the number that a confirmation asks for; exit code and screen."""
-    ours, theirs = pty.openpty()
+    controller, terminal = pty.openpty()
     process = subprocess.Popen(
         ["bash", "-o", "pipefail", "-c", line],
         cwd=folder,
         env=env,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
         start_new_session=True,
     )
-    os.close(theirs)
+    os.close(terminal)
     screen, answered, end = "", 0, time.monotonic() + TIMEOUT
     try:
-        while select.select([ours], [], [], max(0.0, end - time.monotonic()))[0]:
+        while select.select([controller], [], [], max(0.0, end - time.monotonic()))[0]:
             try:
-                chunk = os.read(ours, 65536)
+                chunk = os.read(controller, 65536)
             except OSError:  # the end of a terminal, on Linux
                 break
             screen += chunk.decode(errors="replace")
             questions = re.findall(r"Type (\d+) to", screen)
             for number in questions[answered:]:
-                os.write(ours, f"{number}\n".encode())
+                os.write(controller, f"{number}\n".encode())
             answered = len(questions)
         else:
             process.kill()
             raise AssertionError(f"{line} did not end within {TIMEOUT:g} s: {screen}")
         return process.wait(10), screen
     finally:
-        os.close(ours)
+        os.close(controller)
 
 
 def run_tutorial(tutorial: str, folder: Path) -> list[Step]:
