@@ -44,7 +44,7 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if self.max_attempts < 1 or self.max_attempts_unknown < 1:
-            raise ValueError("max_attempts and unknown_attempts must be at least 1")
+            raise ValueError("max_attempts and max_attempts_unknown must be at least 1")
         state = RetryCallState(AsyncRetrying(), None, (), {})
         object.__setattr__(self, "_state", state)
         object.__setattr__(self, "_wait", equal_jitter(self.base_delay, self.max_delay))

@@ -1,7 +1,6 @@
-"""Rule: every setting of a run is declared here once: name, type, bounds, default, meaning; and where it may come from.
+"""The settings of a run and the sources they are read from.
 
-Precedence: command line (or keyword arguments), then ASYNCGG_* variables, then asyncgg.toml, then the defaults.
-A name nobody knows is an error and not ignored: a misspelt guard would be no guard.
+Precedence: command line (or keyword arguments), ASYNCGG_* variables, asyncgg.toml, defaults.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
 def parse_duration(value: object) -> float:
-    """Seconds from `90`, `"90s"`, `"1.5h"` or `"1h30m"`; units ms, s, m, h, d. Raises `ValueError`."""
+    """Seconds of `90`, `"90s"`, `"1.5h"` or `"1h30m"`; units: ms, s, m, h, d. Raises `ValueError`."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         seconds = float(value)
     else:
@@ -49,11 +48,11 @@ def parse_duration(value: object) -> float:
         elif _DURATION.match(text):
             seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
         else:
-            raise ValueError("is no duration; write it like 90s, 15m, 2h or 1h30m")
+            raise ValueError("must be a duration such as 90s, 15m, 2h or 1h30m")
     if not math.isfinite(seconds):
-        raise ValueError("must come to an end")
+        raise ValueError("must be finite")
     if seconds <= 0:
-        raise ValueError("must be longer than nothing")
+        raise ValueError("must be greater than 0")
     return seconds
 
 
@@ -66,83 +65,88 @@ AutoFloat = Annotated[float | None, BeforeValidator(_parse_auto)]
 
 
 class Settings(BaseSettings):
-    """The settings of a run. Times in seconds; `None` for `rate` and `burst` is `auto`."""
+    """The settings of a run; times in seconds; None means `auto` for `rate`, `burst` and `quota`."""
 
     model_config = SettingsConfigDict(env_prefix=_ENV_PREFIX, extra="forbid", frozen=True, validate_default=True)
 
     profile: str | None = Field(default=None, description="AWS profile")
     region: str | None = Field(default=None, description="AWS Region")
-    endpoint_url: str | None = Field(
-        default=None, description="endpoint instead of AWS's own; nothing is called elsewhere"
-    )
+    endpoint_url: str | None = Field(default=None, description="custom endpoint; no other endpoint is called")
 
     rate: AutoFloat = Field(
         default=None,
         gt=0,
         allow_inf_nan=False,
-        description="requests per second at most; auto: begin at the quota, then follow the service",
+        description="maximum requests per second; auto: start at the quota and adapt to throttling",
     )
     burst: AutoFloat = Field(
         default=None,
         ge=1,
         allow_inf_nan=False,
-        description="requests that may start at once; auto: small, follows the rate",
+        description="maximum requests that start at once; auto: derived from the rate",
     )
     quota: AutoFloat = Field(
         default=None,
         gt=0,
         allow_inf_nan=False,
-        description="requests per second that the account has in the Region; auto: what AWS documents",
+        description="quota of the account in the Region, in requests per second; auto: the documented quota",
     )
-    quota_share: float = Field(
-        default=1.0, gt=0, le=1, description="part of the quota to use at most, the rest is left to others"
-    )
-    concurrency: int = Field(default=64, ge=1, le=10_000, description="requests in flight at most")
-    per_core: int = Field(default=4, ge=1, le=10_000, description="requests in flight at most for one core")
+    quota_share: float = Field(default=1.0, gt=0, le=1, description="maximum fraction of the quota to use")
+    concurrency: int = Field(default=64, ge=1, le=10_000, description="maximum requests in flight")
+    per_core: int = Field(default=4, ge=1, le=10_000, description="maximum requests in flight per core")
     max_attempts: int = Field(
         default=10,
         ge=1,
         le=1_000,
-        description="requests that carry a thing before it fails; throttled ones do not count",
+        description="attempts per thing before it fails; throttled attempts do not count",
     )
     max_attempts_unknown: int = Field(
-        default=3, ge=1, le=1_000, description="the same for a per-thing error code nobody knows"
+        default=3, ge=1, le=1_000, description="attempts for unrecognised per-thing error codes"
     )
-    connect_timeout: Duration = Field(default=5.0, description="until a connection stands")
-    request_timeout: Duration = Field(default=60.0, description="for a whole request; cut after it, and sent again")
+    connect_timeout: Duration = Field(default=5.0, description="TCP connect timeout")
+    request_timeout: Duration = Field(default=60.0, description="total request timeout; the request is retried")
     transport: Literal["native", "sdk"] = Field(
         default="native",
         description="native: signed and sent by asyncgg; sdk: sent by the aiobotocore client",
     )
     stall_timeout: Duration = Field(
-        default=300.0, description="without an accepted request before a throttled or unanswered run stops itself"
+        default=300.0,
+        description="stop the run after this time without an accepted request",
     )
 
-    journal: Path | None = Field(default=None, description="the run's journal; named by date and time unless given")
-    max_things: int | None = Field(default=None, ge=1, description="stop before the first request if there are more")
+    journal: Path | None = Field(
+        default=None, description="journal of the run; the default name contains the date and time"
+    )
+    max_things: int | None = Field(
+        default=None, ge=1, description="stop before the first request if there are more things"
+    )
     expect_account: str | None = Field(
-        default=None, description="stop before the first request if it is another AWS account"
+        default=None, description="stop before the first request unless the AWS account has this ID"
     )
-    protect: Path | None = Field(default=None, description="names or globs of things and cores that are never touched")
-    skip_bad_rows: bool = Field(default=False, description="go on with the good rows of a manifest that has bad ones")
+    protect: Path | None = Field(
+        default=None, description="names or globs of things and cores that must not be changed"
+    )
+    skip_bad_rows: bool = Field(default=False, description="skip invalid rows of the manifest")
     abort_at: float | None = Field(
-        default=None, gt=0, le=100, description="stop when so many percent of the finished things failed"
+        default=None, gt=0, le=100, description="stop when this percentage of finished things has failed"
     )
-    abort_after: int = Field(default=100, ge=1, description="finished things before --abort-at applies")
-    deadline: Duration | None = Field(default=None, description="stop after so long; resumable")
+    abort_after: int = Field(default=100, ge=1, description="minimum finished things before --abort-at applies")
+    deadline: Duration | None = Field(default=None, description="stop after this time; the run is resumable")
 
-    quiet: bool = Field(default=False, description="no progress")
-    log_format: Literal["text", "json"] = Field(default="text", description="progress and log lines without a terminal")
+    quiet: bool = Field(default=False, description="do not show progress")
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="format of progress and log lines when there is no terminal"
+    )
 
     codes: dict[str, str] = Field(
-        default_factory=dict, description="per-thing error codes: retry, fail or gone (gone counts as done)"
+        default_factory=dict, description="action per error code of a thing: retry, fail or gone (gone counts as done)"
     )
 
     @field_validator("expect_account")
     @classmethod
     def _validate_account(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"\d{12}", value):
-            raise ValueError("is no AWS account id (12 digits)")
+            raise ValueError("must be an AWS account ID (12 digits)")
         return value
 
     @field_validator("profile", "region", "endpoint_url")
@@ -164,17 +168,17 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Values arrive through `load_settings`, which has ordered them; nothing else is looked up."""
+        """Disable all other sources: `load_settings` passes the values in order of precedence."""
         return (init_settings,)
 
 
 def load_settings(arguments: Mapping[str, Any] | None = None, *, config: Path | None = None) -> Settings:
-    """The settings from `given` (command line or keywords; None means not given), the environment and the file.
+    """Load settings from `arguments` (None means not set), the environment and a TOML file.
 
-    The file is `config`, else the one ASYNCGG_CONFIG names, else asyncgg.toml in the current directory if it is there.
+    The file is `config`, else the file named by ASYNCGG_CONFIG, else ./asyncgg.toml if it exists.
 
     Raises:
-        SettingsError: an unknown name or an impossible value, with where it stands.
+        SettingsError: a name is unknown or a value is invalid; the message names its source.
     """
     explicit = {key: value for key, value in (arguments or {}).items() if value is not None}
     path = config or (Path(os.environ[_CONFIG_VARIABLE]) if os.environ.get(_CONFIG_VARIABLE) else None)
@@ -187,24 +191,24 @@ def load_settings(arguments: Mapping[str, Any] | None = None, *, config: Path | 
 
 
 def build_settings(stored: Mapping[str, Any], arguments: Mapping[str, Any] | None = None) -> Settings:
-    """The settings a run was started with, overruled by what is `given` now; environment and file do not count again.
+    """The `stored` settings of a run with `arguments` on top; environment and file are not read.
 
     Raises:
-        SettingsError: an impossible value.
+        SettingsError: a value is invalid.
     """
     explicit = {key: value for key, value in (arguments or {}).items() if value is not None}
-    origins = dict.fromkeys(stored, "the journal") | {key: _option_name(key) for key in explicit}
+    origins = dict.fromkeys(stored, "journal") | {key: _option_name(key) for key in explicit}
     recognized = {key: value for key, value in stored.items() if key in Settings.model_fields}
     return _build({**recognized, **explicit}, origins)
 
 
 def _build(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
-    # Before pydantic sees them: it would take RATE for a second rate, and then choose one of the two.
+    # Checked here because pydantic would accept RATE as a second spelling of rate.
     if unknown := [key for key in values if key not in Settings.model_fields]:
-        raise SettingsError("\n".join(f"{_display_name((key,), origins)}: there is no such setting" for key in unknown))
+        raise SettingsError("\n".join(f"{_display_name((key,), origins)}: unknown setting" for key in unknown))
     try:
         return Settings(**values)
-    except SettingsError as error:  # the table of codes speaks for itself, but not of where it stands
+    except SettingsError as error:  # raised by `CodeTable`, which does not know the source
         raise SettingsError(f"{origins.get('codes', 'settings')}: {error}") from None
     except ValidationError as error:
         raise SettingsError(
@@ -216,11 +220,11 @@ def _format_error(item: Any, origins: Mapping[str, str]) -> str:
     name = _display_name(item["loc"], origins)
     message = str(item["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    return f"{name}: {item['input']!r} {message}" if message.startswith(("is ", "must ")) else f"{name}: {message}"
+    return f"{name}: {item['input']!r} {message}" if message.startswith("must ") else f"{name}: {message}"
 
 
 def _display_name(location: tuple[int | str, ...], origins: Mapping[str, str]) -> str:
-    """A setting as the person knows it who gave it: an option, a variable, or a file and a key."""
+    """The setting as the user wrote it: an option, a variable, or a file and key."""
     origin = origins.get(str(location[0]), "settings") if location else "settings"
     return origin if origin.startswith(("--", _ENV_PREFIX)) else f"{origin}: {'.'.join(map(str, location))}"
 
@@ -236,11 +240,11 @@ def _from_file(path: Path | None) -> tuple[dict[str, Any], str]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         if explicit:
-            raise SettingsError(f"{path}: there is no such settings file") from None
+            raise SettingsError(f"{path}: settings file not found") from None
         return {}, str(path)
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise SettingsError(f"{path}: it cannot be read: {reason}") from None
+        reason = error.strerror if isinstance(error, OSError) else "not valid UTF-8"
+        raise SettingsError(f"{path}: cannot read the file: {reason}") from None
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -249,7 +253,7 @@ def _from_file(path: Path | None) -> tuple[dict[str, Any], str]:
     for key, value in values.items():
         name = key.replace("-", "_")
         if name in normalized:
-            raise SettingsError(f"{path}: {name}: it is given twice")
+            raise SettingsError(f"{path}: {name}: duplicate key")
         normalized[name] = value
     return normalized, str(path)
 
@@ -261,7 +265,7 @@ def _from_environment() -> dict[str, Any]:
         if not upper.startswith(_ENV_PREFIX) or upper == _CONFIG_VARIABLE or upper.startswith(_RESERVED_PREFIX):
             continue
         if upper.removeprefix(_ENV_PREFIX).lower() not in setting_names:
-            raise SettingsError(f"{name}: there is no such setting")
+            raise SettingsError(f"{name}: unknown setting")
     try:
         return EnvSettingsSource(Settings, env_prefix=_ENV_PREFIX, env_ignore_empty=True)()
     except SourceError as error:

@@ -140,8 +140,8 @@ class Engine:
     async def _run_workers(self, workers: int) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._dispatcher.claim_loop(), name="asyncgg-feeder")
-                group.create_task(self._dispatcher.dispatch_loop(), name="asyncgg-server")
+                group.create_task(self._dispatcher.claim_loop(), name="asyncgg-claimer")
+                group.create_task(self._dispatcher.dispatch_loop(), name="asyncgg-dispatcher")
                 for number in range(workers):
                     group.create_task(self._worker(), name=f"asyncgg-worker-{number}")
         except BaseExceptionGroup as errors:

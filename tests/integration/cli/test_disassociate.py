@@ -169,7 +169,7 @@ def test_settings_have_their_order(cli: CommandRunner, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("rat = 1\n", "asyncgg.toml: rat: there is no such setting"), ("rate = 'x'\n", "asyncgg.toml: rate: ")],
+    [("rat = 1\n", "asyncgg.toml: rat: unknown setting"), ("rate = 'x'\n", "asyncgg.toml: rate: ")],
 )
 def test_a_wrong_setting_is_named(cli: CommandRunner, text: str, sentence: str) -> None:
     """A misspelt name or an impossible value in the file is an error with its place, exit 2."""

@@ -128,7 +128,7 @@ def test_a_plan_asks_nobody(cli: CommandRunner, simulator: Simulator) -> None:
         (["fleet.csv", "--allow-unlisted"], "--allow-unlisted goes with"),
         (["--things", "gone.txt", "--rejects", "bad.csv"], "--rejects goes with a manifest only"),
         (["--things", "none.txt"], "none.txt: there is no such list"),
-        (["--things", "fleet.csv", "--max-age", "soon"], "--max-age: 'soon' is no duration"),
+        (["--things", "fleet.csv", "--max-age", "soon"], "--max-age: 'soon' must be a duration"),
         (["--core", "no name"], "`no name` is no core's name"),
         (["--cores", "gone.txt"], "gone.txt:"),
         (["--things", "gone.txt", "--inventory", "fleet.csv"], "fleet.csv: it is not an asyncgg"),

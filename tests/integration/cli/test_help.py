@@ -15,7 +15,7 @@ OPTIONS = """
     --profile --region --endpoint-url --rate --burst --quota --quota-share --concurrency --per-core --max-attempts
     --journal --yes --dry-run --max-things --expect-account --protect --abort-at --abort-after --deadline --json --quiet
     --log-format --format --rejects --skip-bad-rows --config --debug --request-timeout --transport --connect-timeout
-    --unknown-attempts --patience --things --cores --core --inventory --max-age --allow-unlisted
+    --max-attempts-unknown --stall-timeout --things --cores --core --inventory --max-age --allow-unlisted
     --notify
 """
 

@@ -225,7 +225,7 @@ USAGE_ERRORS = {
     ("where", "a b"): "'a b' is no thing's name: it has characters outside a-z A-Z 0-9 : _ -",
     ("where", "a", "--inventory", "fleet.csv"): "snapshot fleet.csv: it is not an asyncgg snapshot",
     ("inventory", "--status", "ILL"): "--status ILL: give HEALTHY or UNHEALTHY",
-    ("inventory", "--max-age", "soon"): "--max-age: 'soon' is no duration; write it like 90s, 15m, 2h or 1h30m",
+    ("inventory", "--max-age", "soon"): "--max-age: 'soon' must be a duration such as 90s, 15m, 2h or 1h30m",
     ("inventory", "--out", "x.parquet.gz"): "x.parquet.gz: Parquet is compressed already: name it .parquet",
     ("inventory", "--out", "fleet.csv"): "fleet.csv: there is such a file already; give --replace, or another --out",
     ("inventory", "--out", "other.txt"): "snapshot other.txt: it is not an asyncgg snapshot",

@@ -122,7 +122,7 @@ def test_a_run_is_looked_for_where_it_was(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--wait", "soon"), "--wait: 'soon' is no duration"),
+        (("--wait", "soon"), "--wait: 'soon' must be a duration"),
         (("--failures", "left.txt"), "name it .csv"),
         (("--failures", "."), "name it .csv"),
         (("--rate", "0"), "--rate"),
