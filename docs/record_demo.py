@@ -18,7 +18,7 @@ from rich.text import Text
 
 IMAGE = Path(__file__).parent / "images" / "demo.svg"
 WIDTH = 100
-_CONTROL = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|\r|\n")
+_CONTROL = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|\r?\n|\r")
 
 
 def record(command: list[str], folder: str) -> str:
@@ -48,7 +48,9 @@ def screen(stream: str) -> list[str]:
             break
         at = match.end()
         argument, kind = match[1], match[2]
-        if match[0] == "\n":
+        if match[0] == "\r":
+            lines[row] = ""
+        elif match[0].endswith("\n"):
             row += 1
             if row == len(lines):
                 lines.append("")
