@@ -1,10 +1,17 @@
-"""Formats durations and timestamps for people."""
+"""Formats durations, timestamps and texts of other programs for people."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from typing import Final
 
-__all__ = ["format_duration", "format_timestamp"]
+from asyncgg.errors import redact_secrets
+
+__all__ = ["format_duration", "format_timestamp", "sanitize"]
+
+_URL_USERINFO: Final = re.compile(r"//[^/@\s]*@")
+_MAX_LENGTH: Final = 300
 
 
 def format_duration(seconds: float) -> str:
@@ -23,3 +30,9 @@ def format_timestamp(seconds: float | None) -> str:
     if seconds is None:
         return ""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def sanitize(text: object) -> str:
+    """Convert to one printable line of at most 300 characters without session tokens or passwords."""
+    line = redact_secrets(_URL_USERINFO.sub("//***@", " ".join(str(text).split())))[:_MAX_LENGTH]
+    return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)

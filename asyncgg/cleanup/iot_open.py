@@ -10,7 +10,7 @@ from asyncgg.cleanup.registry import IotRegistry
 from asyncgg.errors import UsageError
 from asyncgg.transport.config import ConnectionConfig, configured_endpoint, resolve_endpoint
 from asyncgg.transport.credentials import CredentialSource
-from asyncgg.transport.http import TracingSession
+from asyncgg.transport.sdk import TracingSession
 from asyncgg.transport.session import client_config, new_session
 
 __all__ = ["iot_endpoint", "open_registry"]

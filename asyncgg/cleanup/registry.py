@@ -12,8 +12,8 @@ from typing import Any, Final
 from asyncgg.cleanup.policy.model import IotLimits
 from asyncgg.cleanup.registry_client import RateLimitedOperation, RegistryCallError, RenewableCredentials
 from asyncgg.cleanup.rules import Api, QueryFailed, ThingDescription
+from asyncgg.formatting import sanitize
 from asyncgg.retry_policy import RetryPolicy
-from asyncgg.transport.failures import sanitize
 
 __all__ = ["IotRegistry"]
 

@@ -16,10 +16,10 @@ from botocore import exceptions as aws
 from asyncgg.classify import ReplyVerdict, classify
 from asyncgg.cleanup.rules import Api
 from asyncgg.errors import AsyncggError
+from asyncgg.formatting import sanitize
 from asyncgg.models import ErrorResponse
 from asyncgg.ratelimit import AdaptiveRate, TokenBucket
 from asyncgg.retry_policy import RetryPolicy
-from asyncgg.transport.failures import sanitize
 from asyncgg.transport.responses import parse_retry_after
 
 __all__ = ["RateLimitedOperation", "RegistryCallError", "RenewableCredentials"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from asyncgg.transport.reads import MAX_PAGE_SIZE
+from asyncgg.transport.base import MAX_PAGE_SIZE
 
 __all__ = ["minimum_requests", "requests_left"]
 

@@ -16,7 +16,7 @@ from asyncgg.inventory.queue import Listing, ListingQueue
 from asyncgg.inventory.scan_state import ScanState
 from asyncgg.models import ClientDevice, CoreDevice, ErrorResponse, NoResponse, RunState
 from asyncgg.retry_policy import RetryPolicy
-from asyncgg.transport.reads import Page
+from asyncgg.transport.base import Page
 
 __all__ = ["PageHandler"]
 

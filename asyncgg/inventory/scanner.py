@@ -24,7 +24,7 @@ from asyncgg.inventory.scan_state import ScanState
 from asyncgg.inventory.scope import MAX_SCAN_AGE, ScanScope
 from asyncgg.models import ClientDevice, CoreDevice, ErrorResponse, NoResponse, RunState
 from asyncgg.retry_policy import RetryPolicy
-from asyncgg.transport.reads import CoreFilter, ListingTransport, Page
+from asyncgg.transport.base import CoreFilter, ListingTransport, Page
 
 __all__ = ["FleetScan", "ScanOptions", "scan_fleet"]
 

@@ -22,7 +22,7 @@ from asyncgg.inventory import schema
 from asyncgg.inventory.models import Origin
 from asyncgg.inventory.store import SnapshotStore
 from asyncgg.models import CoreDevice, invalid_name_reason
-from asyncgg.transport.reads import CoreFilter
+from asyncgg.transport.base import CoreFilter
 
 __all__ = ["MAX_SCAN_AGE", "ScanScope", "begin_or_resume", "checkpoint", "reopen_failed", "require_unfinished"]
 

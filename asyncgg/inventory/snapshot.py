@@ -18,7 +18,7 @@ from asyncgg.inventory import schema
 from asyncgg.inventory.models import AssociationRecord, CoreState, Origin, ScannedCore, SnapshotCounts
 from asyncgg.inventory.store import snapshot_counts
 from asyncgg.models import CoreDevice
-from asyncgg.transport.reads import CoreFilter
+from asyncgg.transport.base import CoreFilter
 
 __all__ = ["Snapshot"]
 

@@ -12,12 +12,12 @@ from typing import Final
 from botocore import exceptions as aws
 
 from asyncgg.errors import AsyncggError
+from asyncgg.formatting import sanitize
 from asyncgg.notify.message import Message
 from asyncgg.notify.targets import SnsTopic
 from asyncgg.notify.webhook import DeliveryError
 from asyncgg.transport.config import ConnectionConfig, configured_endpoint, resolve_endpoint
 from asyncgg.transport.credentials import CredentialSource, SourceUnreachableError
-from asyncgg.transport.failures import sanitize
 from asyncgg.transport.session import client_config, new_session
 
 __all__ = ["publish_to_sns"]

@@ -17,7 +17,7 @@ from asyncgg.runs.pace import rate_policy
 from asyncgg.runs.plan import effective_quota
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, CoreFilter, Endpoint, Transport, open_transport
-from asyncgg.transport.reads import ListingTransport
+from asyncgg.transport.base import ListingTransport
 
 __all__ = ["FullTransport", "scan_options", "scan_rate", "scan_with_settings"]
 

@@ -1,29 +1,35 @@
-"""Rule: what every transport promises lives here, and nothing of how one keeps it: no botocore, no aiohttp.
-
-The engine knows transports by these protocols only, so that a second one can take the place of the first.
-"""
+"""The interfaces of all transports, without botocore or aiohttp."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Final, Generic, Protocol, TypeVar, runtime_checkable
 
-from asyncgg.models import Reply
+from asyncgg.models import ClientDevice, CoreDevice, ErrorResponse, NoResponse, Reply
 
-__all__ = ["Refreshable", "Transport"]
+__all__ = ["MAX_PAGE_SIZE", "CoreFilter", "ListingTransport", "Page", "Refreshable", "Transport"]
+
+T = TypeVar("T")
+
+MAX_PAGE_SIZE: Final = 100
+"""Largest page [service model: maxResults, 1 to 100].
+
+It is the default because every page costs a request.
+"""
 
 
 class Transport(Protocol):
-    """One way to send the requests of one `Operation`: one call is one HTTP request, never repeated."""
+    """Sends the batches of one `Operation`. One call is one HTTP request and is never repeated."""
 
     async def send(self, core: str, things: Sequence[str]) -> Reply:
-        """Ask for it for `things` (1 to 100 valid thing names) of `core`, and tell what became of the request.
+        """Send a batch of `things` (1 to 100 valid thing names) for `core` and return the outcome.
 
-        Whatever the network or the service does is a `Reply`. A 200 is `Accepted` only if its body could be read
-        whole and speaks of nothing but things of this request.
+        Every failure of the network or the service is a `Reply`. A 200 becomes `Accepted` only if
+        the whole body is readable and names only things of this request.
 
         Raises:
-            CredentialsError: there was nothing to sign the request with; it was not sent.
+            CredentialsError: there are no credentials to sign with; the request was not sent.
             asyncio.CancelledError: the caller cancelled; the request may have been sent.
         """
         ...
@@ -31,14 +37,60 @@ class Transport(Protocol):
 
 @runtime_checkable
 class Refreshable(Protocol):
-    """A transport whose credentials can be renewed; optional."""
+    """A transport that can renew its credentials; optional."""
 
     async def refresh(self) -> None:
-        """Get new credentials from their source, after the service refused the present ones.
+        """Load new credentials after the service rejected the current ones.
 
-        Calls that wait for a renewal already under way share it. Requests in flight are not disturbed.
+        Concurrent calls share one renewal. Requests in flight are not affected.
 
         Raises:
-            CredentialsError: there are none, or the source still gives the ones that were refused.
+            CredentialsError: no credentials, or the source still returns the rejected ones.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CoreFilter:
+    """Filters of ListCoreDevices; an empty field does not filter.
+
+    A core that left the thing group stays in the list of that group: the service goes by
+    deployments [service model].
+    """
+
+    thing_group_arn: str = ""
+    status: str = ""
+    """HEALTHY or UNHEALTHY."""
+    runtime: str = ""
+    """`aws_nucleus_classic`, `aws_nucleus_lite` or a later value of the service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list."""
+
+    items: tuple[T, ...]
+    next_token: str = ""
+    """Token of the next page; empty on the last page, which can be empty itself."""
+    invalid_names: tuple[str, ...] = ()
+    """Invalid names in printable form; their items are not in `items`."""
+    request_id: str = ""
+
+
+class ListingTransport(Protocol):
+    """Lists cores and client devices. One call is one HTTP request and is never repeated.
+
+    Every failure of the network or the service is a value. A `Page` comes only from a 200 whose
+    whole body is readable and follows the service model. Both methods raise `CredentialsError` if
+    there are no credentials to sign with (the request was not sent), and `asyncio.CancelledError`.
+    """
+
+    async def list_cores(
+        self, token: str, filters: CoreFilter, limit: int = MAX_PAGE_SIZE
+    ) -> Page[CoreDevice] | ErrorResponse | NoResponse:
+        """Get a page of ListCoreDevices with `limit` cores at most; `token` is empty for the first."""
+        ...
+
+    async def list_client_devices(self, core: str, token: str) -> Page[ClientDevice] | ErrorResponse | NoResponse:
+        """Get a page of ListClientDevicesAssociatedWithCoreDevice; `token` as for `list_cores`."""
         ...

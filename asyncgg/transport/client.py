@@ -1,7 +1,7 @@
-"""Rule: the making of the one aiobotocore client that a transport stands on lives here, for every transport alike.
+"""Opens the aiobotocore client that every transport uses."""
 
-Profiles, SSO, assumed roles, endpoints of the rule set, proxies and CA bundles come from it; no request is sent here.
-"""
+# It provides profiles, SSO, assumed roles, endpoint rule sets, proxies and CA bundles. Opening
+# sends no request.
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ __all__ = ["OpenClient", "open_client"]
 
 @dataclass(frozen=True, slots=True)
 class OpenClient:
-    """An open client and what it was made of."""
+    """An open client with its credentials and endpoint."""
 
     client: Any
     source: CredentialSource
     endpoint: Endpoint
 
     def method_for(self, operation: Operation) -> Any:
-        """The client's own method for `operation`."""
+        """Get the method of the client for `operation`."""
         return getattr(self.client, xform_name(operation.api))
 
 
 @asynccontextmanager
 async def open_client(connection: ConnectionConfig, http_session: type[AIOHTTPSession]) -> AsyncIterator[OpenClient]:
-    """A client for as long as the block runs, its HTTP done by `http_session`; its credentials are got first.
+    """Load the credentials and open a client that sends through `http_session`.
 
     Raises:
-        UsageError: as `resolve`.
+        UsageError: see `resolve_endpoint`.
         CredentialsError: there are no credentials.
     """
     endpoint = resolve_endpoint(connection)
@@ -54,7 +54,7 @@ async def open_client(connection: ConnectionConfig, http_session: type[AIOHTTPSe
         http_session_cls=http_session,
         use_fips_endpoint=connection.use_fips,
         use_dualstack_endpoint=connection.use_dualstack,
-        parameter_validation=False,  # names are checked where they enter; botocore's check is weaker and costs time
+        parameter_validation=False,  # names are validated on input; botocore's check is weaker and slow
     )
     async with session.create_client(
         SERVICE,

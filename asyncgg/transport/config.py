@@ -1,4 +1,4 @@
-"""Rule: where requests go is decided here, from the caller's wishes and the AWS configuration, without any network."""
+"""Resolves Region and endpoint from arguments and the AWS configuration, without network access."""
 
 from __future__ import annotations
 
@@ -14,56 +14,56 @@ from botocore.endpoint_provider import EndpointProvider
 from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url, validate_region_name
 
 from asyncgg.errors import UsageError
-from asyncgg.transport.failures import sanitize
+from asyncgg.formatting import sanitize
 from asyncgg.transport.session import SERVICE, check_ca_bundle, new_session
 
 __all__ = ["ConnectionConfig", "Endpoint", "configured_endpoint", "resolve_endpoint"]
 
 DEFAULT_CUSTOM_REGION: Final = "us-east-1"
-"""Signs requests to a custom endpoint when no Region was named; the endpoint decides whether it cares."""
+"""Region of signatures for a custom endpoint if none is configured."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionConfig:
-    """How to reach AWS; None leaves it to the AWS configuration, where proxies and CA bundles always come from."""
+    """How to reach AWS; None means as in the AWS configuration."""
 
     profile: str | None = None
     region: str | None = None
     endpoint_url: str | None = None
     connect_timeout: float = 5.0
-    """Seconds until a connection stands."""
+    """TCP connect timeout, seconds."""
     request_timeout: float = 60.0
-    """Seconds for a whole request; one that takes longer is cut and counts as perhaps sent."""
+    """Total request timeout, seconds; a request that exceeds it counts as possibly sent."""
     max_connections: int = 10
-    """Most connections at the same time."""
+    """Maximum number of concurrent connections."""
     use_fips: bool | None = None
     use_dualstack: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where requests go."""
+    """The resolved destination of requests."""
 
     region: str
     url: str
     custom: bool
-    """The endpoint was named by the caller or the configuration; then nothing is called elsewhere."""
+    """The endpoint comes from the caller or the configuration; no other host is called then."""
     partition: str
-    """`aws`, `aws-cn`, `aws-us-gov`, ...; empty for a Region no partition knows."""
+    """`aws`, `aws-cn`, `aws-us-gov`, ...; empty for an unknown Region."""
     source: str
-    """What named the endpoint: `endpoint_url`, an environment variable, `profile`, or `aws`."""
+    """Origin of the endpoint: `endpoint_url`, an environment variable, `profile` or `aws`."""
 
 
 def resolve_endpoint(connection: ConnectionConfig) -> Endpoint:
-    """The Region and the endpoint by which `connection` reaches Greengrass V2; nothing is sent.
+    """Resolve the Region and the Greengrass V2 endpoint of `connection`.
 
-    Region: the one given, AWS_REGION, AWS_DEFAULT_REGION, the profile's; with a custom endpoint us-east-1 after these.
-    Endpoint: the one given, AWS_ENDPOINT_URL_GREENGRASSV2, AWS_ENDPOINT_URL, the profile's `services` section, the
-    profile's `endpoint_url`, the rules AWS publishes (those of botocore).
-    [AWS SDKs reference guide: service-specific endpoints]
+    Order for the Region: the argument, AWS_REGION, AWS_DEFAULT_REGION, the profile; then us-east-1
+    with a custom endpoint. Order for the endpoint: the argument, AWS_ENDPOINT_URL_GREENGRASSV2,
+    AWS_ENDPOINT_URL, the `services` section of the profile, its `endpoint_url`, the endpoint rule
+    set of AWS in botocore. [AWS SDKs reference guide: service-specific endpoints]
 
     Raises:
-        UsageError: no Region, an unknown profile, a configuration or URL that cannot be used.
+        UsageError: no Region, an unknown profile, or an unusable configuration or URL.
     """
     session = new_session(connection.profile)
     check_ca_bundle(session)
@@ -81,7 +81,7 @@ def resolve_endpoint(connection: ConnectionConfig) -> Endpoint:
 
 
 def _region(connection: ConnectionConfig, session: AioSession, *, custom: bool) -> str:
-    # botocore itself does not know AWS_REGION.
+    # botocore does not read AWS_REGION.
     region = connection.region or os.environ.get("AWS_REGION") or session.get_config_variable("region")
     if not region and custom:
         return DEFAULT_CUSTOM_REGION
@@ -90,16 +90,16 @@ def _region(connection: ConnectionConfig, session: AioSession, *, custom: bool) 
     try:
         validate_region_name(region)
     except aws.InvalidRegionError:
-        raise UsageError(f"{region!r} is no AWS Region's name") from None
+        raise UsageError(f"invalid AWS Region {region!r}") from None
     return str(region)
 
 
 def configured_endpoint(
     session: AioSession, service: str, *, service_specific_only: bool = False
 ) -> tuple[str, str | None]:
-    """What the configuration names as the endpoint of `service`: (where it stands, URL), or (`aws`, None).
+    """Get the configured endpoint of `service` as (origin, URL), or (`aws`, None) without one.
 
-    With `service_specific_only` the settings for all services together do not count.
+    `service_specific_only` ignores endpoints configured for all services.
     """
     if session.get_config_variable("ignore_configured_endpoint_urls"):
         return "aws", None
@@ -125,21 +125,21 @@ def _services_section(session: AioSession, profile: Mapping[str, Any]) -> Mappin
         return {}
     section = session.full_config.get("services", {}).get(name)
     if not isinstance(section, dict):
-        raise UsageError(f"the AWS profile names the section [services {name}], which the configuration does not have")
+        raise UsageError(f"the AWS profile refers to the section [services {name}], which does not exist")
     return {key: value for key, value in section.items() if isinstance(value, dict)}
 
 
 def _check_url(url: str, source: str) -> None:
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises for one that is no number
+        _ = parts.port  # raises if it is not a number
     except ValueError as error:
-        raise UsageError(f"the endpoint URL (from {source}) cannot be read: {sanitize(error)}") from None
+        raise UsageError(f"invalid endpoint URL (from {source}): {sanitize(error)}") from None
     if parts.username or parts.password:
-        raise UsageError(f"the endpoint URL (from {source}) must not hold a user name or password")
+        raise UsageError(f"the endpoint URL (from {source}) must not contain a user name or password")
     valid = is_valid_endpoint_url(url) or is_valid_ipv6_endpoint_url(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or not valid or parts.query or parts.fragment:
-        raise UsageError(f"{sanitize(url)!r} (from {source}) is no endpoint URL; wanted: http(s)://host[:port]")
+        raise UsageError(f"invalid endpoint URL {sanitize(url)!r} (from {source}); expected http(s)://host[:port]")
 
 
 def _from_ruleset(connection: ConnectionConfig, session: AioSession, region: str, url: str | None) -> str:
@@ -158,4 +158,4 @@ def _from_ruleset(connection: ConnectionConfig, session: AioSession, region: str
     try:
         return str(EndpointProvider(ruleset, loader.load_data("partitions")).resolve_endpoint(**parameters).url)
     except aws.EndpointProviderError as error:
-        raise UsageError(f"AWS has no such endpoint for Region {region}: {sanitize(error)}") from None
+        raise UsageError(f"no Greengrass V2 endpoint for Region {region}: {sanitize(error)}") from None

@@ -1,4 +1,4 @@
-"""Rule: which transport a word stands for is said here, and nowhere else."""
+"""Opens the transport of a given kind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from asyncgg.transport.sdk import SdkTransport, open_sdk_transport
 __all__ = ["TransportKind", "open_transport"]
 
 TransportKind = Literal["sdk", "native"]
-"""`sdk`: through the aiobotocore client's own call; `native`: signed and posted by us, configured by the same client."""
+"""`sdk`: sent by the aiobotocore client; `native`: signed and sent by asyncgg."""
 
 
 @overload
@@ -31,13 +31,14 @@ def open_transport(
 def open_transport(
     connection: ConnectionConfig, kind: TransportKind = "sdk", operation: Operation = Operation.DISASSOCIATE
 ) -> AbstractAsyncContextManager[SdkTransport] | AbstractAsyncContextManager[NativeTransport]:
-    """A transport of `operation` for as long as the block runs; its credentials are got first, nothing is sent to
-    Greengrass.
+    """Open a transport of `operation` for the duration of the block.
+
+    Opening loads the credentials. It sends no request to Greengrass.
 
     Raises:
-        UsageError: as `resolve`; also, with `native`, a proxy that cannot be used.
+        UsageError: see `resolve_endpoint`; with `native` also for an unusable proxy.
         CredentialsError: there are no credentials.
     """
-    return (
-        open_native_transport(connection, operation) if kind == "native" else open_sdk_transport(connection, operation)
-    )
+    if kind == "native":
+        return open_native_transport(connection, operation)
+    return open_sdk_transport(connection, operation)

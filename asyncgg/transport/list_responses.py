@@ -1,89 +1,69 @@
-"""Rule: the reading of one page of a list lives here: from an HTTP answer to a `Page`, or to why it is none. Pure.
+"""Parses HTTP responses of Greengrass V2 to list requests."""
 
-What a list holds decides what will be disassociated, so nothing is guessed: a member of the wrong type makes the whole
-answer garbage, which is asked for again. Only a name that is no name is passed over, and told.
-[members and their places: Greengrass V2 service model]
-"""
+# A list decides what is disassociated, so nothing is guessed: a member of the wrong type makes the
+# whole response garbage, and the page is requested again. Only items with an invalid name are
+# skipped and reported. [members: Greengrass V2 service model]
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from asyncgg.models import ClientDevice, CoreDevice, ErrorResponse, NoResponse, invalid_name_reason
-from asyncgg.transport.reads import Page
-from asyncgg.transport.responses import HttpResponse, parse_error_response
+from asyncgg.transport.base import Page
+from asyncgg.transport.responses import HttpResponse, MalformedResponseError, decode_object, parse_error_response
 
 __all__ = ["parse_core_page", "parse_device_page"]
 
 T = TypeVar("T")
 
 _EXCERPT_LENGTH: Final = 200
-"""Most characters kept of what is no name."""
+"""Maximum number of characters kept of an invalid name."""
 _MAX_TIMESTAMP: Final = 253_402_300_800.0
-"""The year 10000 in seconds since 1970: no timestamp of ours lies there, and it is the last that can be written out."""
-
-
-class MalformedResponseError(ValueError):
-    """The body is not what the service model says; the message is a phrase about the answer."""
+"""The year 10000 in seconds since 1970: the first time that `datetime` cannot represent."""
 
 
 def parse_core_page(response: HttpResponse, now: float) -> Page[CoreDevice] | ErrorResponse | NoResponse:
-    """The page of ListCoreDevices in `answer`; `now` is the Unix time in seconds, as for `parse_batch_response`."""
+    """Parse a page of ListCoreDevices; `now` (seconds since 1970) as for `parse_batch_response`."""
     return _parse(response, now, "coreDevices", _core)
 
 
 def parse_device_page(response: HttpResponse, now: float) -> Page[ClientDevice] | ErrorResponse | NoResponse:
-    """The page of ListClientDevicesAssociatedWithCoreDevice in `answer`; `now` as for `parse_core_page`."""
+    """Parse a page of ListClientDevicesAssociatedWithCoreDevice; `now` as for `parse_core_page`."""
     return _parse(response, now, "associatedClientDevices", _device)
 
 
 def _parse(
     response: HttpResponse, now: float, member: str, parse_item: Callable[[Mapping[str, Any], list[str]], T | None]
 ) -> Page[T] | ErrorResponse | NoResponse:
-    if response.status == 200:
-        try:
-            return _parse_page(response, member, parse_item)
-        except MalformedResponseError as error:
-            return NoResponse("garbage", f"HTTP 200, but {error}", sent=True)
-    if 200 <= response.status < 300:
-        return NoResponse("garbage", f"HTTP {response.status}, which the service does not use", sent=True)
-    return parse_error_response(response, now)
-
-
-def _parse_page(
-    response: HttpResponse, member: str, parse_item: Callable[[Mapping[str, Any], list[str]], T | None]
-) -> Page[T]:
-    try:
-        members = json.loads(response.body)
-    except (ValueError, RecursionError):
-        raise MalformedResponseError("the body is no JSON") from None
-    if not isinstance(members, dict):
-        raise MalformedResponseError("the body is no JSON object")
+    if response.status != 200:
+        return parse_error_response(response, now)
     request_id = response.headers.get("x-amzn-requestid", "")
     invalid_names: list[str] = []
-    parsed = [parse_item(_object(item, member), invalid_names) for item in _items(members, member, request_id)]
-    return Page(
-        tuple(item for item in parsed if item is not None), _next_token(members), tuple(invalid_names), request_id
-    )
+    try:
+        members = decode_object(response.body)
+        parsed = [parse_item(_object(item, member), invalid_names) for item in _items(members, member, request_id)]
+        next_token = _next_token(members)
+    except MalformedResponseError as error:
+        return NoResponse("garbage", f"HTTP 200, but {error}", sent=True)
+    return Page(tuple(item for item in parsed if item is not None), next_token, tuple(invalid_names), request_id)
 
 
 def _items(members: Mapping[str, Any], member: str, request_id: str) -> Sequence[object]:
     items = members.get(member)
-    # The list is optional in the model, but a missing one looks like an empty fleet: only the service itself, known by
-    # its request id, is believed that, and not a `{}` of some proxy in between.
+    # The list is optional in the service model, but a missing list looks like an empty fleet. It is
+    # accepted only with the service's request id, so that a `{}` of a proxy is not.
     if items is None and request_id and members.keys() <= {member, "nextToken"}:
         return ()
     if not isinstance(items, list):
-        raise MalformedResponseError(f"{member} is {'missing' if items is None else 'no list'}")
+        raise MalformedResponseError(f"{member} is {'missing' if items is None else 'not a list'}")
     return items
 
 
 def _object(item: object, member: str) -> Mapping[str, Any]:
     if not isinstance(item, dict):
-        raise MalformedResponseError(f"an item of {member} is no object")
+        raise MalformedResponseError(f"an item of {member} is not an object")
     return item
 
 
@@ -92,7 +72,7 @@ def _next_token(members: Mapping[str, Any]) -> str:
     if token is None:
         return ""
     if not isinstance(token, str):
-        raise MalformedResponseError("nextToken is no string")
+        raise MalformedResponseError("nextToken is not a string")
     return token
 
 
@@ -127,19 +107,22 @@ def _text(item: Mapping[str, Any], member: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise MalformedResponseError(f"{member} is no string")
+        raise MalformedResponseError(f"{member} is not a string")
     return value if value.isprintable() else ascii(value)[1:-1]
 
 
 def _time(item: Mapping[str, Any], member: str) -> float | None:
-    """Seconds since 1970: a number on the wire [restJson1 protocol]; the service model's text says ISO 8601."""
+    """Get seconds since 1970.
+
+    The restJson1 protocol sends a number; the text of the service model says ISO 8601.
+    """
     value: object = item.get(member)
     if value is None:
         return None
     if isinstance(value, str):
         value = _parse_iso_time(value)
-    if not isinstance(value, float | int) or isinstance(value, bool) or not 0 <= value < _MAX_TIMESTAMP:  # NaN too
-        raise MalformedResponseError(f"{member} is no time")
+    if not isinstance(value, float | int) or isinstance(value, bool) or not 0 <= value < _MAX_TIMESTAMP:  # or NaN
+        raise MalformedResponseError(f"{member} is not a time")
     return float(value)
 
 

@@ -1,9 +1,8 @@
-"""Rule: the reading of one HTTP answer of Greengrass V2 lives here: from status, headers and bytes to a Reply. Pure.
+"""Parses HTTP responses of Greengrass V2 to batch requests, and errors of all requests."""
 
-No HTTP library: every transport hands its raw answer to `parse_batch_response`, so all of them judge alike.
-botocore's own parser is not asked, because it takes a 200 with an unreadable body for a success without errors and
-fails on a `Retry-After` that is no whole number.
-"""
+# Every transport uses these functions, so all of them agree. botocore's parser is not used: it
+# takes a 200 with an unreadable body for a success, and fails on a `Retry-After` that is not a
+# whole number.
 
 from __future__ import annotations
 
@@ -12,20 +11,28 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from http.client import responses as _phrases
+from http.client import responses as _reason_phrases
 from typing import Any, Final
 
 from asyncgg.models import Accepted, EntryError, ErrorResponse, NoResponse, Reply
 
-__all__ = ["HttpResponse", "parse_batch_response", "parse_error_response", "parse_http_date", "parse_retry_after"]
+__all__ = [
+    "HttpResponse",
+    "MalformedResponseError",
+    "decode_object",
+    "parse_batch_response",
+    "parse_error_response",
+    "parse_http_date",
+    "parse_retry_after",
+]
 
 _EXCERPT_LENGTH: Final = 200
-"""Most characters quoted of a body that is no JSON."""
+"""Maximum number of characters quoted from a body that is not JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """One HTTP answer whose body was received whole; header names in lower case."""
+    """An HTTP response with its whole body; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -33,56 +40,48 @@ class HttpResponse:
 
 
 class MalformedResponseError(ValueError):
-    """The body is not what the service model says; the message is a phrase about the answer."""
+    """The body of a 200 does not follow the service model."""
 
 
 def parse_batch_response(response: HttpResponse, things: Collection[str], now: float) -> Reply:
-    """The Reply to a request for `things`; `now` is the Unix time in seconds, for a `Retry-After` that is a date.
+    """Parse the response to a batch of `things`; `now` (seconds since 1970) is for `Retry-After`.
 
-    [members and their places: Greengrass V2 service model; where the code stands: AWS restJson1 protocol]
+    [members: Greengrass V2 service model; location of the error code: AWS restJson1 protocol]
     """
-    if response.status == 200:
-        try:
-            return Accepted(_entry_errors(response, things), _request_id(response))
-        except MalformedResponseError as error:
-            return NoResponse("garbage", f"HTTP 200, but {error}", sent=True)
-    if 200 <= response.status < 300:
-        # The service model knows no other 2xx, so nobody can tell what was done.
-        return NoResponse("garbage", f"HTTP {response.status}, which the service does not use", sent=True)
-    return parse_error_response(response, now)
-
-
-# --- 200 ---
+    if response.status != 200:
+        return parse_error_response(response, now)
+    try:
+        return Accepted(_entry_errors(response, things), _request_id(response))
+    except MalformedResponseError as error:
+        return NoResponse("garbage", f"HTTP 200, but {error}", sent=True)
 
 
 def _entry_errors(response: HttpResponse, things: Collection[str]) -> tuple[EntryError, ...]:
     if not response.body:
-        # An empty structure may be sent as no body at all, but only a stated length tells that from one that was lost,
-        # and only the service's request id tells it from an empty 200 of some proxy in between.
+        # An empty structure can be sent without a body. A stated length proves that nothing was
+        # lost, and the service's request id proves that no proxy answered.
         if response.headers.get("content-length", "").strip() == "0" and _request_id(response):
             return ()
         raise MalformedResponseError("the body is empty")
-    members = _decode_json(response.body)
-    if not isinstance(members, dict):
-        raise MalformedResponseError("the body is no JSON object")
+    members = decode_object(response.body)
     entries = members.get("errorEntries")
     if entries is None:
         if not members.keys().isdisjoint({"__type", "message", "Message"}):
-            raise MalformedResponseError("the body is an error's")
+            raise MalformedResponseError("the body is an error")
         return ()
     if not isinstance(entries, list):
-        raise MalformedResponseError("errorEntries is no list")
+        raise MalformedResponseError("errorEntries is not a list")
     requested = frozenset(things)
     return tuple(_entry_error(entry, requested) for entry in entries)
 
 
 def _entry_error(entry: object, requested: frozenset[str]) -> EntryError:
     if not isinstance(entry, dict):
-        raise MalformedResponseError("an item of errorEntries is no object")
+        raise MalformedResponseError("an item of errorEntries is not an object")
     thing = entry.get("thingName")
     if not isinstance(thing, str) or thing not in requested:
-        # Which thing failed cannot be told, so no thing of the request may count as done.
-        raise MalformedResponseError("an item of errorEntries names no thing of the request")
+        # The failed thing is unknown, so no thing of the request can count as done.
+        raise MalformedResponseError("an item of errorEntries does not name a thing of the request")
     return EntryError(thing, _text(entry, "code"), _text(entry, "message"))
 
 
@@ -91,32 +90,35 @@ def _text(entry: Mapping[str, Any], member: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise MalformedResponseError(f"{member} of an item of errorEntries is no string")
+        raise MalformedResponseError(f"{member} of an item of errorEntries is not a string")
     return _escape_surrogates(value)
 
 
 def _escape_surrogates(text: str) -> str:
-    """A lone surrogate, which JSON and headers can bring and no file can hold, as a backslash escape."""
+    """Escape lone surrogates, which JSON and headers can contain but files cannot."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _decode_json(body: bytes) -> Any:
+def decode_object(body: bytes) -> dict[str, Any]:
+    """Decode a JSON object. Raises `MalformedResponseError`."""
     try:
-        return json.loads(body)
+        members = json.loads(body)
     except (ValueError, RecursionError):
-        raise MalformedResponseError("the body is no JSON") from None
+        raise MalformedResponseError("the body is not JSON") from None
+    if not isinstance(members, dict):
+        raise MalformedResponseError("the body is not a JSON object")
+    return members
 
 
-# --- everything else ---
-
-
-def parse_error_response(response: HttpResponse, now: float) -> ErrorResponse:
-    """The error that an answer with any status outside 2xx tells; `now` as for `parse_batch_response`."""
+def parse_error_response(response: HttpResponse, now: float) -> ErrorResponse | NoResponse:
+    """Parse a response with any status but 200; `now` as for `parse_batch_response`."""
+    if 200 <= response.status < 300:
+        # The service model has no other 2xx, so the outcome is unknown.
+        return NoResponse("garbage", f"HTTP {response.status}, which the service does not use", sent=True)
     try:
-        parsed = _decode_json(response.body)
+        members = decode_object(response.body)
     except MalformedResponseError:
-        parsed = None
-    members: Mapping[str, Any] = parsed if isinstance(parsed, dict) else {}
+        members = {}
     return ErrorResponse(
         status=response.status,
         code=_code(response, members),
@@ -133,15 +135,14 @@ def parse_error_response(response: HttpResponse, now: float) -> ErrorResponse:
 
 
 def _code(response: HttpResponse, members: Mapping[str, Any]) -> str:
-    """The error's bare name: header first, then the body; without one, the status itself."""
+    """The error code from the header or the body without its namespace; without one, the status."""
     error_type = response.headers.get("x-amzn-errortype", "") or _first_text(members, "code", "Code", "__type")
     return _escape_surrogates(error_type.split(":", 1)[0].rsplit("#", 1)[-1].strip()) or str(response.status)
 
 
 def _first_text(members: Mapping[str, Any], *names: str) -> str:
-    return _escape_surrogates(
-        next((value for name in names if isinstance(value := members.get(name), str) and value), "")
-    )
+    texts = (value for name in names if isinstance(value := members.get(name), str) and value)
+    return _escape_surrogates(next(texts, ""))
 
 
 def _field_names(members: Mapping[str, Any]) -> tuple[str, ...]:
@@ -156,10 +157,10 @@ def _field_names(members: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _excerpt(response: HttpResponse) -> str:
-    """What stands in for a message: the beginning of a plain text, or the status's phrase for markup and silence."""
+    """Get the start of a plain text, or else the reason phrase of the status."""
     text = " ".join(response.body.decode("utf-8", "replace").split())
     if not text or text.startswith(("<", "{", "[")):
-        return _phrases.get(response.status, "")
+        return _reason_phrases.get(response.status, "")
     return text[:_EXCERPT_LENGTH]
 
 
@@ -169,10 +170,11 @@ def _request_id(response: HttpResponse) -> str:
 
 
 def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds to wait by the header `Retry-After`, never negative; None when it is absent or unreadable.
+    """Get the seconds of the `Retry-After` header, at least 0; None if missing or unreadable.
 
-    A number may have decimals. A date is measured against the answer's own `Date`, which the skew of this machine's
-    clock does not touch, or else against `now` (Unix time in seconds). [RFC 9110, 10.2.3]
+    A number can have decimals. A date is compared with the `Date` of the response, which does not
+    depend on the local clock, or else with `now` (seconds since 1970). [RFC 9110,
+    10.2.3]
     """
     value = headers.get("retry-after", "").strip()
     if not value:
@@ -189,7 +191,7 @@ def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def parse_http_date(value: str) -> float | None:
-    """The Unix time of an HTTP date in seconds, None when it cannot be read."""
+    """Convert an HTTP date to seconds since 1970; None if it is unreadable."""
     try:
         return parsedate_to_datetime(value).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):

@@ -1,4 +1,4 @@
-"""Rule: the transport through the aiobotocore client lives here; no exception of botocore or aiohttp leaves it."""
+"""Sends requests with the aiobotocore client."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
+from aiobotocore.httpsession import AIOHTTPSession
+
 from asyncgg.models import Operation
 from asyncgg.transport.client import OpenClient, open_client
 from asyncgg.transport.config import ConnectionConfig
-from asyncgg.transport.http import TracingSession
 from asyncgg.transport.responses import HttpResponse
 from asyncgg.transport.session import SERVICE
 from asyncgg.transport.signed_base import BaseTransport
-from asyncgg.transport.trace import RequestTrace, current_trace
+from asyncgg.transport.trace import Phase, RequestTrace, current_trace
 
-__all__ = ["SdkTransport", "open_sdk_transport"]
+__all__ = ["SdkTransport", "TracingSession", "open_sdk_transport"]
 
 
 class SdkTransport(BaseTransport):
-    """Sends through an open aiobotocore client; made by `open_transport`."""
+    """Sends with an open aiobotocore client; use `open_transport` to create one."""
 
     def __init__(self, sdk_client: OpenClient, request_timeout: float, operation: Operation) -> None:
         super().__init__(sdk_client.source, sdk_client.endpoint, request_timeout)
@@ -36,14 +38,6 @@ class SdkTransport(BaseTransport):
             await self._client.list_client_devices_associated_with_core_device(coreDeviceThingName=core, **parameters)
 
 
-def _capture_response(response_dict: dict[str, Any], **_: Any) -> None:
-    """Keep the raw answer, and spare botocore the reading of it: its own would not be used, and costs time."""
-    current_trace.get(RequestTrace()).response = HttpResponse(
-        response_dict["status_code"], response_dict["headers"], response_dict["body"]
-    )
-    response_dict["headers"], response_dict["body"] = {}, b"{}"
-
-
 @asynccontextmanager
 async def open_sdk_transport(
     connection: ConnectionConfig, operation: Operation = Operation.DISASSOCIATE
@@ -52,3 +46,55 @@ async def open_sdk_transport(
     async with open_client(connection, TracingSession) as sdk_client:
         sdk_client.client.meta.events.register(f"before-parse.{SERVICE}", _capture_response)
         yield SdkTransport(sdk_client, connection.request_timeout, operation)
+
+
+def _capture_response(response_dict: dict[str, Any], **_: Any) -> None:
+    """Keep the raw response and leave botocore an empty one, because its result is not used."""
+    current_trace.get(RequestTrace()).response = HttpResponse(
+        response_dict["status_code"], response_dict["headers"], response_dict["body"]
+    )
+    response_dict["headers"], response_dict["body"] = {}, b"{}"
+
+
+class TracingSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore publishes no types
+    """An HTTP session of aiobotocore that updates `current_trace` and does not follow redirects."""
+
+    # aiobotocore reports a reset connection like one that was never established; the trace tells them apart.
+    # aiohttp would follow a redirect to another host with the session token in its headers, and
+    # would turn a POST into a GET.
+
+    async def _get_session(self, proxy_url: str | None) -> Any:
+        session = await super()._get_session(proxy_url)
+        if not session.trace_configs:
+            session.trace_configs.append(_trace_config())
+        current_trace.get(RequestTrace()).phase = Phase.HANDED_OVER
+        return session
+
+
+class RedirectRefusedError(Exception):
+    """Ends a call that received a redirect; the trace has the response."""
+
+
+async def _on_request_start(_session: object, _context: object, _params: object) -> None:
+    current_trace.get(RequestTrace()).phase = Phase.CONNECTING
+
+
+async def _on_headers_sent(_session: object, _context: object, _params: object) -> None:
+    current_trace.get(RequestTrace()).phase = Phase.WRITTEN
+
+
+async def _on_redirect(_session: object, _context: object, params: aiohttp.TraceRequestRedirectParams) -> None:
+    response = params.response
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    current_trace.get(RequestTrace()).response = HttpResponse(response.status, headers, b"")
+    response.close()
+    raise RedirectRefusedError(f"HTTP {response.status}")
+
+
+def _trace_config() -> aiohttp.TraceConfig:
+    config = aiohttp.TraceConfig()
+    config.on_request_start.append(_on_request_start)
+    config.on_request_headers_sent.append(_on_headers_sent)
+    config.on_request_redirect.append(_on_redirect)
+    config.freeze()
+    return config

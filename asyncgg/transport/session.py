@@ -1,7 +1,4 @@
-"""Rule: the making of aiobotocore sessions lives here: the user's AWS configuration is read and its faults are named.
-
-No request is sent here.
-"""
+"""Creates aiobotocore sessions from the AWS configuration of the user, without network access."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from botocore import exceptions as aws
 from botocore.loaders import Loader, create_loader
 
 from asyncgg.errors import UsageError
-from asyncgg.transport.failures import sanitize
+from asyncgg.formatting import sanitize
 
 __all__ = ["SERVICE", "check_ca_bundle", "client_config", "new_session"]
 
@@ -24,14 +21,14 @@ SERVICE: Final = "greengrassv2"
 
 
 def new_session(profile: str | None, region: str | None = None) -> AioSession:
-    """A session of the profile (None: as the environment says), its configuration read anew from the files.
+    """Create a session of `profile` (None: as in the environment) and read its configuration.
 
     Raises:
         UsageError: the profile is unknown or a configuration file cannot be read.
     """
     session = AioSession(profile=profile)
     if region is not None:
-        # Credentials that need calls of their own (AssumeRole, SSO) are asked for in the same Region.
+        # Credentials that need requests (AssumeRole, SSO) use the same Region.
         session.set_config_variable("region", region)
     try:
         session.get_scoped_config()
@@ -50,7 +47,8 @@ def new_session(profile: str | None, region: str | None = None) -> AioSession:
 
 @cache
 def _loader(data_path: str | None) -> Loader:
-    """The models of AWS's services, read once: sessions are made anew at each refresh, in the midst of a run."""
+    # Cached because each renewal of credentials creates a session, and loading the service models
+    # takes long.
     return create_loader(data_path)
 
 
@@ -59,7 +57,7 @@ def _profiles(session: AioSession) -> list[str]:
 
 
 def check_ca_bundle(session: AioSession) -> None:
-    """Raise UsageError when the CA bundle that the user configured cannot be used; without one, do nothing."""
+    """Raise `UsageError` if a CA bundle is configured but unusable."""
     bundle = session.get_config_variable("ca_bundle")
     if not isinstance(bundle, str) or not bundle:
         return
@@ -67,14 +65,14 @@ def check_ca_bundle(session: AioSession) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(
             **({"capath": bundle} if Path(bundle).is_dir() else {"cafile": bundle})
         )
-    except OSError as error:  # ssl.SSLError is one
-        reason = "holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror
+    except OSError as error:  # includes ssl.SSLError
+        reason = "it contains no certificates" if isinstance(error, ssl.SSLError) else error.strerror
         raise UsageError(f"the CA bundle {bundle} (AWS_CA_BUNDLE or ca_bundle) cannot be used: {reason}") from None
 
 
 def client_config(*, attempts: int = 1, **settings: Any) -> AioConfig:
-    """A client's configuration; one attempt a call unless told, because retries have one owner, and not botocore."""
-    from asyncgg import __version__  # here, for the package may still be in the middle of its own import
+    """Build the configuration of a client; one attempt by default, because the engine retries."""
+    from asyncgg import __version__  # not at the top: `asyncgg` itself may still be importing this module
 
     return AioConfig(
         retries={"total_max_attempts": attempts, "mode": "standard"},

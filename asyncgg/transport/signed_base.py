@@ -1,23 +1,23 @@
-"""Rule: what all transports to AWS do around one exchange lives here: time limit, credentials, failures in words."""
+"""Implements what all transports share: time limit, credentials and error mapping."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, TypeVar
 
 from botocore import exceptions as aws
 
 from asyncgg.classify import ReplyVerdict, classify
 from asyncgg.errors import CredentialsError
 from asyncgg.models import Accepted, ClientDevice, CoreDevice, ErrorResponse, NoResponse, Reply
+from asyncgg.transport.base import MAX_PAGE_SIZE, CoreFilter, Page
 from asyncgg.transport.config import Endpoint
 from asyncgg.transport.credentials import CredentialSource, SourceUnreachableError
 from asyncgg.transport.failures import from_exception
 from asyncgg.transport.list_responses import parse_core_page, parse_device_page
-from asyncgg.transport.reads import MAX_PAGE_SIZE, CoreFilter, Page
 from asyncgg.transport.responses import HttpResponse, parse_batch_response
 from asyncgg.transport.trace import RequestTrace, current_trace
 
@@ -29,9 +29,9 @@ _AUTH_ERRORS: Final = frozenset({ReplyVerdict.CREDENTIALS_EXPIRED, ReplyVerdict.
 
 
 class BaseTransport(ABC):
-    """A transport whose requests are signed with the credentials of a source.
+    """A transport that signs requests with the credentials of a source.
 
-    `request_timeout`: seconds for a whole request; `clock`: this machine's time, in seconds since 1970.
+    `request_timeout` is in seconds for a whole request; `clock` returns seconds since 1970.
     """
 
     def __init__(
@@ -51,28 +51,39 @@ class BaseTransport(ABC):
 
     async def send(self, core: str, things: Sequence[str]) -> Reply:
         """See `Transport.send`."""
-        trace = RequestTrace()
-        pending = self._post(trace, core, things)
-        return await self._request(trace, core, things, pending, lambda answer: self._parse(answer, things))
+        return await self._request(
+            core,
+            things,
+            lambda trace: self._post(trace, core, things),
+            lambda response: parse_batch_response(response, things, self._clock()),
+        )
 
     async def list_cores(
         self, token: str, filters: CoreFilter, limit: int = MAX_PAGE_SIZE
     ) -> Page[CoreDevice] | ErrorResponse | NoResponse:
-        """See `ListingTransport.cores`."""
+        """See `ListingTransport.list_cores`."""
         filter_parameters = {
             "thingGroupArn": filters.thing_group_arn,
             "status": filters.status,
             "runtime": filters.runtime,
         }
-        trace = RequestTrace()
-        pending = self._get(trace, None, _parameters(token, filter_parameters, limit))
-        return await self._request(trace, "", (), pending, lambda answer: parse_core_page(answer, self._clock()))
+        parameters = _parameters(token, filter_parameters, limit)
+        return await self._request(
+            "",
+            (),
+            lambda trace: self._get(trace, None, parameters),
+            lambda response: parse_core_page(response, self._clock()),
+        )
 
     async def list_client_devices(self, core: str, token: str) -> Page[ClientDevice] | ErrorResponse | NoResponse:
-        """See `ListingTransport.devices`."""
-        trace = RequestTrace()
-        pending = self._get(trace, core, _parameters(token, {}))
-        return await self._request(trace, core, (), pending, lambda answer: parse_device_page(answer, self._clock()))
+        """See `ListingTransport.list_client_devices`."""
+        parameters = _parameters(token, {})
+        return await self._request(
+            core,
+            (),
+            lambda trace: self._get(trace, core, parameters),
+            lambda response: parse_device_page(response, self._clock()),
+        )
 
     async def refresh(self) -> None:
         """See `Refreshable.refresh`."""
@@ -80,69 +91,59 @@ class BaseTransport(ABC):
 
     @abstractmethod
     async def _post(self, trace: RequestTrace, core: str, things: Sequence[str]) -> Accepted | None:
-        """Send a batch. What it returns is the reply; None means that it is to be read from `exchange.answer`."""
+        """Send a batch. Return the reply, or None if the response is in `trace.response`."""
 
     @abstractmethod
     async def _get(self, trace: RequestTrace, core: str | None, parameters: Mapping[str, str]) -> None:
-        """Ask for a page of a core's client devices, or of all cores; the answer goes to `exchange.answer`."""
+        """Get a page of the client devices of `core`, or of all cores, into `trace.response`."""
 
     def _on_auth_error(self, reply: ErrorResponse, trace: RequestTrace, generation: int) -> ErrorResponse:
-        """The reply to a request whose signature of credentials `generation` was refused."""
+        """Return the reply for a rejected signature made with credentials of `generation`."""
         self._source.mark_rejected(generation)
         return reply
 
     async def _request(
         self,
-        trace: RequestTrace,
         core: str,
         things: Sequence[str],
-        pending: Coroutine[Any, Any, T | None],
+        call: Callable[[RequestTrace], Awaitable[T | None]],
         parse: Callable[[HttpResponse], T | ErrorResponse | NoResponse],
     ) -> T | ErrorResponse | NoResponse:
-        """What becomes of the request that `account_check` sends; `core` and `things` are those it speaks of."""
+        """Run `call` once and return its result, the parsed response or the failure."""
         generation = self._source.generation
-        reply = await self._await_response(trace, pending, parse)
-        if isinstance(reply, ErrorResponse) and classify(reply, core, tuple(things)) in _AUTH_ERRORS:
-            return self._on_auth_error(reply, trace, generation)
-        return reply
-
-    async def _await_response(
-        self,
-        trace: RequestTrace,
-        pending: Coroutine[Any, Any, T | None],
-        parse: Callable[[HttpResponse], T | ErrorResponse | NoResponse],
-    ) -> T | ErrorResponse | NoResponse:
-        token = current_trace.set(trace)
+        trace = RequestTrace()
+        context = current_trace.set(trace)
         try:
             async with asyncio.timeout(self._request_timeout):
-                reply = await pending
-            if reply is not None:
-                return reply
+                result = await call(trace)
+            if result is not None:
+                return result
         except CredentialsError:
             raise
-        except Exception as error:  # noqa: BLE001 - an answer, once read, counts whatever was made of it afterwards
+        except Exception as error:  # noqa: BLE001 - a received response counts, whatever failed after it
             if trace.response is None:
                 return self._from_exception(error, trace)
         finally:
-            current_trace.reset(token)
+            current_trace.reset(context)
         if trace.response is None:
-            return NoResponse("garbage", "the call ended without an answer", sent=True)
-        return parse(trace.response)
-
-    def _parse(self, response: HttpResponse, things: Sequence[str]) -> Reply:
-        return parse_batch_response(response, things, self._clock())
+            return NoResponse("garbage", "the call returned without a response", sent=True)
+        reply = parse(trace.response)
+        if isinstance(reply, ErrorResponse) and classify(reply, core, tuple(things)) in _AUTH_ERRORS:
+            return self._on_auth_error(reply, trace, generation)
+        return reply
 
     def _from_exception(self, error: Exception, trace: RequestTrace) -> NoResponse:
         if isinstance(error, aws.BotoCoreError):
             return from_exception(error, sent=trace.may_have_been_sent)
         if isinstance(error, TimeoutError):
-            return NoResponse("timeout", f"no answer within {self._request_timeout:g} s", sent=trace.may_have_been_sent)
+            detail = f"no response within {self._request_timeout:g} s"
+            return NoResponse("timeout", detail, sent=trace.may_have_been_sent)
         if isinstance(error, SourceUnreachableError):
             return NoResponse("credentials", str(error), sent=False)
-        raise error  # a fault of ours: not to be taken for the network's
+        raise error  # an internal error, not one of the network
 
 
 def _parameters(token: str, filters: Mapping[str, str], limit: int = MAX_PAGE_SIZE) -> dict[str, str]:
-    """The parameters of a list's page, by their names in the service model; what is empty is not sent."""
+    """Build the non-empty parameters of a list request by their names in the service model."""
     parameters = {"maxResults": str(limit), "nextToken": token, **filters}
     return {name: value for name, value in parameters.items() if value}

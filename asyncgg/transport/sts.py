@@ -1,4 +1,4 @@
-"""Rule: the question "who am I" lives here: one GetCallerIdentity, asked only because the caller wants it."""
+"""Looks up the account and principal of the credentials with STS GetCallerIdentity."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Final
 from botocore import exceptions as aws
 
 from asyncgg.errors import AsyncggError, CredentialsError, ServiceError
+from asyncgg.formatting import sanitize
 from asyncgg.transport.config import ConnectionConfig, configured_endpoint, resolve_endpoint
 from asyncgg.transport.credentials import CredentialSource, SourceUnreachableError
-from asyncgg.transport.failures import sanitize
-from asyncgg.transport.http import TracingSession
+from asyncgg.transport.sdk import TracingSession
 from asyncgg.transport.session import client_config, new_session
 
 __all__ = ["CallerIdentity", "get_caller_identity"]
@@ -19,33 +19,33 @@ __all__ = ["CallerIdentity", "get_caller_identity"]
 _ATTEMPTS: Final = 3
 
 _TIMEOUT: Final = 20.0
-"""Most seconds for the answer; the caller's own limits hold when they are shorter."""
+"""Maximum request timeout, seconds."""
 
 
 _DESCRIPTIVE_ERRORS: Final = (aws.BotoCoreError, SourceUnreachableError)
-"""Errors whose own words say what happened."""
+"""Exceptions with a message for users."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallerIdentity:
-    """Whose credentials these are."""
+    """The owner of the credentials."""
 
     account: str
     arn: str
     endpoint: str
-    """The STS endpoint that said so."""
+    """The STS endpoint that answered."""
 
 
 async def get_caller_identity(connection: ConnectionConfig) -> CallerIdentity:
-    """The account and the principal of the credentials, from STS.
+    """Get the account and the principal of the credentials from STS.
 
-    With a custom Greengrass endpoint STS is asked at AWS_ENDPOINT_URL_STS (or the profile's) where that is set, else at
-    the custom endpoint itself, and nowhere else.
+    With a custom Greengrass endpoint the request goes to the STS endpoint of AWS_ENDPOINT_URL_STS
+    or of the profile, or else to the custom endpoint.
 
     Raises:
-        UsageError: as `resolve`.
-        CredentialsError: there are no credentials, or they are not accepted.
-        ServiceError: STS could not be reached or gave no readable answer.
+        UsageError: see `resolve_endpoint`.
+        CredentialsError: there are no credentials, or STS rejected them.
+        ServiceError: STS is unreachable or its response is unreadable.
     """
     endpoint = resolve_endpoint(connection)
     source = CredentialSource(connection.profile, endpoint.region)
@@ -73,24 +73,21 @@ async def get_caller_identity(connection: ConnectionConfig) -> CallerIdentity:
         raise _translate_error(error) from None
     except AsyncggError:
         raise
-    except Exception as error:  # noqa: BLE001 - botocore's parsers raise anything at an answer that is not STS's
-        reason = (
-            sanitize(error) if isinstance(error, _DESCRIPTIVE_ERRORS) else f"unreadable answer ({type(error).__name__})"
-        )
+    except Exception as error:  # noqa: BLE001 - botocore's parsers can raise anything
+        readable = isinstance(error, _DESCRIPTIVE_ERRORS)
+        reason = sanitize(error) if readable else f"unreadable response ({type(error).__name__})"
         location = f" at {custom_url}" if custom_url else ""
-        raise ServiceError(f"STS{location} did not tell whose credentials these are: {reason}") from None
+        raise ServiceError(f"STS GetCallerIdentity{location} failed: {reason}") from None
     account, arn = response.get("Account"), response.get("Arn")
     if not account or not arn:
-        raise ServiceError(f"STS at {sts_url} gave an answer without account and ARN")
+        raise ServiceError(f"the response of STS at {sts_url} has no account or no ARN")
     return CallerIdentity(account, arn, sts_url)
 
 
 def _translate_error(error: aws.ClientError) -> CredentialsError | ServiceError:
     details = error.response.get("Error", {})
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    reason = sanitize(f"STS answered {details.get('Code', '?')}: {details.get('Message', '')}")
+    reason = sanitize(f"STS: {details.get('Code', '?')}: {details.get('Message', '')}")
     if status in {400, 401, 403}:
-        return CredentialsError(
-            f"the AWS credentials are not accepted: {reason}; renew them, or choose another --profile"
-        )
-    return ServiceError(f"whose credentials these are is unknown: {reason}")
+        return CredentialsError(f"AWS rejected the credentials: {reason}; renew them, or choose another --profile")
+    return ServiceError(f"cannot look up the AWS account: {reason}")

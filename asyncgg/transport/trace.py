@@ -1,4 +1,4 @@
-"""Rule: what is observed of one request while it is under way lives here; who observes, and how, does not."""
+"""Records how far one request has got."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ __all__ = ["Phase", "RequestTrace", "current_trace"]
 
 
 class Phase(Enum):
-    """How far one request went."""
+    """How far one request has got."""
 
     PREPARED = "prepared"
-    """Being built and signed; the TLS context too, once."""
+    """Being built and signed; the first request also builds the TLS context."""
     HANDED_OVER = "handed over"
-    """With the HTTP client; nothing is known of it."""
+    """Passed to the HTTP client; its progress is unknown."""
     CONNECTING = "connecting"
-    """Waiting for a connection; no byte of it was written."""
+    """Waiting for a connection; nothing was written."""
     WRITTEN = "written"
-    """About to be written, or written: the service may have it."""
+    """Written or about to be written: the service may have received it."""
 
 
 class RequestTrace:
-    """What is observed of one request while it is under way."""
+    """The progress and the response of one request."""
 
     __slots__ = ("clock_offset", "phase", "response")
 
@@ -32,13 +32,13 @@ class RequestTrace:
         self.phase = Phase.PREPARED
         self.response: HttpResponse | None = None
         self.clock_offset = 0.0
-        """Seconds added to this machine's clock for the request's date."""
+        """Seconds added to the local clock for the date of the request."""
 
     @property
     def may_have_been_sent(self) -> bool:
-        """False only when it is certain that no byte of the request left this machine."""
+        """False only if it is certain that no byte of the request left this machine."""
         return self.phase in {Phase.HANDED_OVER, Phase.WRITTEN}
 
 
 current_trace: ContextVar[RequestTrace] = ContextVar("asyncgg_current_trace")
-"""The exchange of the running `send`: the hooks of botocore and aiohttp are called in its task but are not given it."""
+"""The trace of the current task, for hooks of botocore and aiohttp."""

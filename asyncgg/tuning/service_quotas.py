@@ -7,11 +7,11 @@ from typing import Final
 from botocore import exceptions as aws
 
 from asyncgg.errors import AsyncggError
+from asyncgg.formatting import sanitize
 from asyncgg.transport import ConnectionConfig, resolve_endpoint
 from asyncgg.transport.config import configured_endpoint
 from asyncgg.transport.credentials import CredentialSource
-from asyncgg.transport.failures import sanitize
-from asyncgg.transport.http import TracingSession
+from asyncgg.transport.sdk import TracingSession
 from asyncgg.transport.session import client_config, new_session
 
 __all__ = ["QUOTA_CODE", "SERVICE_CODE", "applied_quota"]

@@ -33,7 +33,7 @@ from asyncgg.settings import Settings
 from asyncgg.simulator import FleetSpec, InProcessTransport, Service, SimulatorConfig
 from asyncgg.simulator.fleet import Core
 from asyncgg.transport import CallerIdentity, Endpoint
-from asyncgg.transport.reads import MAX_PAGE_SIZE, CoreFilter
+from asyncgg.transport.base import MAX_PAGE_SIZE, CoreFilter
 from tests.support.scan import InProcessListing
 
 Pair = tuple[str, str]

@@ -219,7 +219,7 @@ OPTIONS = (
     _option_case("--abort-at", "101"),
     _option_case("--max-things", "-1"),
     _option_case("--expect-account", "me", message_pattern="--expect-account.*12 digits"),
-    _option_case("--endpoint-url", "nowhere", message_pattern="'nowhere'.* is no endpoint URL", uses_endpoint=False),
+    _option_case("--endpoint-url", "nowhere", message_pattern="endpoint URL 'nowhere'", uses_endpoint=False),
     _option_case("--profile", "nobody", message_pattern="no AWS profile 'nobody'"),
     _option_case("--frobnicate", message_pattern="--frobnicate.*--help"),
     _option_case("--config", "nowhere.toml", message_pattern="nowhere.toml: settings file not found"),

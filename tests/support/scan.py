@@ -20,8 +20,8 @@ from asyncgg.simulator import FleetSpec
 from asyncgg.simulator.config import SimulatorConfig
 from asyncgg.simulator.service import Service
 from asyncgg.simulator.wire import Delivery, Request
+from asyncgg.transport.base import CoreFilter, Page
 from asyncgg.transport.list_responses import parse_core_page, parse_device_page
-from asyncgg.transport.reads import CoreFilter, Page
 from asyncgg.transport.responses import HttpResponse
 
 __all__ = ["InProcessListing", "ScanHarness", "fleet_of_sizes", "snapshot_associations"]

@@ -8,7 +8,7 @@ import pytest
 
 from asyncgg.inventory import CoreState, Snapshot, minimum_requests
 from asyncgg.models import RunState
-from asyncgg.transport.reads import CoreFilter
+from asyncgg.transport.base import CoreFilter
 from tests.support.scan import ScanHarness, fleet_of_sizes
 
 pytestmark = pytest.mark.virtual

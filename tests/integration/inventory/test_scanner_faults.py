@@ -18,7 +18,7 @@ from asyncgg.inventory import CoreState, ScanOptions, ScanResult, Snapshot, mini
 from asyncgg.models import ClientDevice, CoreDevice, ErrorResponse, NoResponse, RunState
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.testing import run_virtual
-from asyncgg.transport.reads import Page
+from asyncgg.transport.base import Page
 from tests.support.scan import ScanHarness, fleet_of_sizes, snapshot_associations
 
 DENIED = ErrorResponse(403, "AccessDeniedException", "not yours")

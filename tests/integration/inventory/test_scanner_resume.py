@@ -20,7 +20,7 @@ from asyncgg.inventory.scope import ScanScope
 from asyncgg.inventory.writer import SnapshotWriter
 from asyncgg.models import NoResponse, RunState
 from asyncgg.simulator import FleetSpec
-from asyncgg.transport.reads import CoreFilter
+from asyncgg.transport.base import CoreFilter
 from tests.support.scan import ScanHarness, fleet_of_sizes
 
 pytestmark = pytest.mark.virtual

@@ -168,7 +168,7 @@ def test_a_bad_url_is_one_sentence(url: str) -> None:
     [
         (ConnectionConfig(profile="nobody"), "no AWS profile 'nobody'.*known: all, bare"),
         (ConnectionConfig(profile="dangling"), r"\[services nowhere\]"),
-        (ConnectionConfig(region="eu west"), "'eu west' is no AWS Region"),
+        (ConnectionConfig(region="eu west"), "AWS Region 'eu west'"),
         (ConnectionConfig(endpoint_url="http://h:1", use_fips=True), "(?i)fips and custom endpoint"),
     ],
 )
@@ -194,7 +194,7 @@ def test_ca_bundle(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"none\.pem.*No such file"):
         resolve_endpoint(ConnectionConfig())
     (home / "none.pem").write_text("nothing")
-    with pytest.raises(UsageError, match="holds no certificates"):
+    with pytest.raises(UsageError, match="contains no certificates"):
         resolve_endpoint(ConnectionConfig())
 
 

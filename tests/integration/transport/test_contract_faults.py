@@ -236,7 +236,7 @@ async def test_refresh_without_new_credentials(opener: Opener, server: ScriptedS
     server.set_script(EXPIRED)
     async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
         await transport.send("core", THINGS)
-        with pytest.raises(CredentialsError, match="still gives the same") as same_error:
+        with pytest.raises(CredentialsError, match="still returns the same") as same_error:
             await transport.refresh()
         (home / "credentials").unlink()
         with pytest.raises(CredentialsError, match="no AWS credentials") as missing_error:

@@ -301,7 +301,7 @@ async def test_expired_then_refreshed(
     result = await list_devices(transport, server, expired)
     assert isinstance(result, ErrorResponse)
     assert result.code == "ExpiredTokenException"
-    with pytest.raises(CredentialsError, match="still gives the same"):
+    with pytest.raises(CredentialsError, match="still returns the same"):
         await transport.refresh()
     monkeypatch.setitem(os.environ, "AWS_ACCESS_KEY_ID", "AKIDSECOND")
     await transport.refresh()

@@ -21,10 +21,9 @@ from asyncgg.models import Accepted, ErrorResponse
 from asyncgg.simulator import FleetSpec, Simulator, SimulatorConfig
 from asyncgg.transport import ConnectionConfig, open_transport
 from asyncgg.transport.credentials import CredentialSource, SourceUnreachableError
-from asyncgg.transport.native import open_native_transport
-from asyncgg.transport.posting import _TracedRequest
+from asyncgg.transport.native import _TracedRequest, open_native_transport
 from asyncgg.transport.request_template import PLACEHOLDER, encode_body, from_signed_request
-from asyncgg.transport.skew import REQUEST_EXPIRED, clock_offset
+from asyncgg.transport.signing import REQUEST_EXPIRED, clock_offset
 from tests.support.scripted_server import ReceivedRequest, ScriptedServer, respond
 
 from .conftest import SECRET_KEY, THINGS
@@ -116,7 +115,7 @@ def test_a_request_we_could_not_repeat(url: str, authorization: str, words: str)
 async def test_a_proxy_that_is_no_url(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that cannot be used is a usage error of one line at opening, without its password."""
     monkeypatch.setenv("HTTP_PROXY", "http://me:hunter2@[bad")
-    with pytest.raises(UsageError, match=r"`native` cannot be used here.*use `sdk`") as caught:
+    with pytest.raises(UsageError, match="--transport native.*use --transport sdk") as caught:
         async with open_native_transport(ConnectionConfig(endpoint_url="http://h.example")):
             pass
     assert "\n" not in str(caught.value)
@@ -141,7 +140,7 @@ async def test_an_aiohttp_that_writes_in_another_way(
     """If aiohttp no longer told us that it writes, that is noticed, and nothing is ever taken for unsent."""
     monkeypatch.setattr(_TracedRequest, "send", aiohttp.ClientRequest.send)
     async with open_transport(ConnectionConfig(endpoint_url=server.url), kind="native") as transport:
-        with pytest.raises(InternalError, match="`sdk`"):
+        with pytest.raises(InternalError, match="--transport sdk"):
             await transport.send("core", THINGS)
 
 

@@ -76,7 +76,7 @@ async def test_a_role_that_may_not_be_assumed(
     (home / "credentials").write_text(CREDENTIALS_FILE)
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
     server.set_script(_sts_error(403, "AccessDenied", "not authorized to perform: sts:AssumeRole"))
-    with pytest.raises(CredentialsError, match="AssumeRole was refused: AccessDenied: not authorized") as caught:
+    with pytest.raises(CredentialsError, match="AssumeRole failed: AccessDenied: not authorized") as caught:
         async with open_transport(ConnectionConfig(profile="role", endpoint_url=server.url)):
             pass
     assert "hunter2" not in str(caught.value)
@@ -90,14 +90,18 @@ def _sts_error(status: int, code: str, message: str) -> ScriptStep:
 @pytest.mark.parametrize(
     ("step", "error", "words"),
     [
-        (_sts_error(403, "ExpiredToken", "it is expired"), CredentialsError, "not accepted: STS answered ExpiredToken"),
+        (
+            _sts_error(403, "ExpiredToken", "it is expired"),
+            CredentialsError,
+            "rejected the credentials: STS: ExpiredToken",
+        ),
         (_sts_error(403, "InvalidClientTokenId", "invalid"), CredentialsError, "InvalidClientTokenId"),
         (_sts_error(404, "NotFound", "no STS here"), ServiceError, "NotFound"),
-        (respond(200, b"{}"), ServiceError, "STS at http"),
-        (respond(200, b"<GetCallerIdentityResponse/>"), ServiceError, "unreadable answer"),
-        (respond(200, b"<R><GetCallerIdentityResult/></R>"), ServiceError, "without account"),
+        (respond(200, b"{}"), ServiceError, "STS GetCallerIdentity at http"),
+        (respond(200, b"<GetCallerIdentityResponse/>"), ServiceError, "unreadable response"),
+        (respond(200, b"<R><GetCallerIdentityResult/></R>"), ServiceError, "has no account"),
         (respond(307, b"", {"Location": "http://127.0.0.1:9/"}), ServiceError, "STS"),
-        (close_connection, ServiceError, "did not tell"),
+        (close_connection, ServiceError, "STS GetCallerIdentity"),
     ],
 )
 async def test_an_identity_that_is_not_told(
