@@ -1,7 +1,4 @@
-"""Telling people how a run ended: a webhook, an SNS topic. What fails here never fails the run.
-
-Rule: the names the rest of asyncgg may use of notifications are listed here; nothing is defined here.
-"""
+"""Notifies webhooks and SNS topics of the end of a run."""
 
 from asyncgg.notify.dispatch import TOTAL_SECONDS, notify
 from asyncgg.notify.message import Message, NotificationEvent, event_for_state, format_text

@@ -1,4 +1,4 @@
-"""Rule: all targets are told at the same time, within one bound, and no failure leaves here but as a line of text."""
+"""Sends a notification to all targets at the same time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asyncgg.transport import ConnectionConfig
 __all__ = ["TOTAL_SECONDS", "notify"]
 
 TOTAL_SECONDS: Final = 30.0
-"""After so many seconds whoever was not told is given up."""
+"""Timeout for all attempts of a target, seconds."""
 
 
 async def notify(
@@ -25,20 +25,22 @@ async def notify(
     connection: ConnectionConfig | None = None,
     timeout: float = TOTAL_SECONDS,
 ) -> list[str]:
-    """Tell all `targets`; what went wrong, a line for each that was not told. Raises nothing but cancellation.
+    """Notify all `targets` and return one line per failure; raises only `asyncio.CancelledError`.
 
-    `connection` says whose credentials SNS is asked with.
+    `timeout` is in seconds per target; `connection` defines the credentials for SNS.
     """
     errors = await asyncio.gather(
         *(_deliver(target, message, connection or ConnectionConfig(), timeout) for target in targets)
     )
     return [
-        f"{target.display_name} was not told: {error}" for target, error in zip(targets, errors, strict=True) if error
+        f"Notification to {target.display_name} failed: {error}"
+        for target, error in zip(targets, errors, strict=True)
+        if error
     ]
 
 
 async def _deliver(target: NotificationTarget, message: Message, connection: ConnectionConfig, timeout: float) -> str:
-    """What went wrong; empty when nothing did."""
+    """Notify `target` and return the error, empty on success."""
     attempt_errors: list[str] = []
     try:
         async with asyncio.timeout(timeout):
@@ -49,8 +51,8 @@ async def _deliver(target: NotificationTarget, message: Message, connection: Con
     except DeliveryError as error:
         return str(error)
     except TimeoutError:
-        last_error = f"; the last try: {attempt_errors[-1]}" if attempt_errors else ""
-        return f"gave up after {timeout:g} s{last_error}"
-    except Exception as error:  # noqa: BLE001 - whatever it is, it must not fail the run; its words may hold a secret
-        return f"a fault of asyncgg ({type(error).__name__})"
+        last_error = f"; last error: {attempt_errors[-1]}" if attempt_errors else ""
+        return f"timed out after {timeout:g} s{last_error}"
+    except Exception as error:  # noqa: BLE001 - must not fail the run; its message may contain a secret
+        return f"internal error ({type(error).__name__}); please report it"
     return ""

@@ -1,4 +1,4 @@
-"""Rule: what is told lives here: the occasion, one line for people, one object for programs; pure."""
+"""The content of a notification: event, text and JSON object."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SCHEMA: Final = "asyncgg.notification/1"
 
 
 class NotificationEvent(StrEnum):
-    """Why somebody is told; the values are part of the JSON object's contract."""
+    """The reason for a notification; the values are part of the JSON contract."""
 
     END = "end"
-    """The run came to its end, or to its deadline, whatever failed in it."""
+    """The run ended or reached its deadline, with or without failed things."""
     FAILURE = "failure"
-    """It broke off: credentials, an error, an interruption."""
+    """The run stopped for credentials, an error or an interruption."""
     GUARD = "guard"
-    """A guard stopped it, or kept it from beginning."""
+    """A guard stopped the run or prevented its start."""
 
     def __str__(self) -> str:
         return self.value
@@ -35,15 +35,15 @@ class Message:
 
     event: NotificationEvent
     text: str
-    """One line for a person."""
+    """One line for people."""
     summary: Mapping[str, Any] = field(default_factory=dict)
-    """The JSON summary of the run; empty when it never began."""
+    """The JSON summary of the run; empty if it never started."""
     host: str = ""
     policy: str | None = None
-    """The name of the clean-up policy, None for a run without one."""
+    """The name of the clean-up policy, if any."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The message as `asyncgg.notification/1`."""
+        """Convert to an object of the schema `asyncgg.notification/1`."""
         return {
             "schema": SCHEMA,
             "event": self.event.value,
@@ -54,20 +54,21 @@ class Message:
         }
 
     def to_json(self) -> str:
-        """The document as JSON that is UTF-8 in any case; a journal's name may hold bytes that are not."""
+        """Convert to JSON in valid UTF-8; the file name of a journal can contain other bytes."""
         return json.dumps(self.to_dict(), ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
 def event_for_state(state: RunState, *, is_auth_error: bool = False) -> NotificationEvent:
-    """What kind of end `state` is; `credentials`: whether credentials or permissions brought it."""
+    """Get the event for `state`; `is_auth_error`: credentials or permissions ended the run."""
     if is_auth_error or state in {RunState.INTERRUPTED, RunState.RUNNING, RunState.PLANNED}:
         return NotificationEvent.FAILURE
     return NotificationEvent.GUARD if state is RunState.ABORTED else NotificationEvent.END
 
 
 def format_text(summary: Summary, *, reason: str = "", policy: str | None = None) -> str:
-    """How a run ended, in one line."""
+    """Describe the end of a run in one line."""
     progress = f"{summary.disassociated:,} of {summary.total:,} things {summary.operation.past_participle}"
     counts = [progress, f"{summary.failed:,} failed"] + ([f"{summary.pending:,} pending"] if summary.pending else [])
     reason_suffix = f" ({' '.join(reason.split())})" if reason else ""
-    return f"asyncgg {policy or summary.operation}: {summary.state}{reason_suffix}: {', '.join(counts)}; journal {summary.journal}"
+    state = f"{summary.state}{reason_suffix}"
+    return f"asyncgg {policy or summary.operation}: {state}: {', '.join(counts)}; journal {summary.journal}"

@@ -1,7 +1,4 @@
-"""Rule: the telling of an SNS topic lives here: one Publish through the aiobotocore client, in the topic's own Region.
-
-With a custom endpoint for Greengrass nothing is called elsewhere, unless SNS has an endpoint of its own.
-"""
+"""Publishes a notification to an SNS topic in the Region of the topic."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ __all__ = ["publish_to_sns"]
 _ATTEMPTS: Final = 4
 _ATTEMPT_SECONDS: Final = 10.0
 _MAX_SUBJECT_LENGTH: Final = 100
-"""Most characters of a subject; ASCII, one line [SNS API reference, Publish]."""
+"""Maximum length of a subject, which must be one line of ASCII [SNS API reference, Publish]."""
 
 
 async def publish_to_sns(target: SnsTopic, message: Message, connection: ConnectionConfig) -> None:
@@ -34,7 +31,7 @@ async def publish_to_sns(target: SnsTopic, message: Message, connection: Connect
         await _publish(target, message, connection)
     except aws.ClientError as error:
         details = error.response.get("Error", {})
-        raise DeliveryError(sanitize(f"SNS answers {details.get('Code', '?')}: {details.get('Message', '')}")) from None
+        raise DeliveryError(sanitize(f"SNS: {details.get('Code', '?')}: {details.get('Message', '')}")) from None
     except (aws.BotoCoreError, SourceUnreachableError, AsyncggError) as error:
         raise DeliveryError(sanitize(error)) from None
 
@@ -63,7 +60,7 @@ async def _publish(target: SnsTopic, message: Message, connection: ConnectionCon
 
 
 def _endpoint_url(connection: ConnectionConfig) -> str | None:
-    """Where SNS is asked, None for AWS's own."""
+    """Get the URL of SNS; None means the endpoint of AWS. Raises `DeliveryError`."""
     session = new_session(connection.profile)
     sns_url = configured_endpoint(session, "sns", service_specific_only=True)[1]
     if sns_url is not None:
@@ -72,10 +69,9 @@ def _endpoint_url(connection: ConnectionConfig) -> str | None:
         global_url = configured_endpoint(session, "sns")[1]
         if global_url is not None:
             return global_url
-    # The Region is of no matter here, but without one nothing can be resolved.
+    # Only `custom` is used, but an endpoint cannot be resolved without a Region.
     if resolve_endpoint(replace(connection, region=connection.region or "us-east-1")).custom:
         raise DeliveryError(
-            "a custom endpoint is set for Greengrass and none for SNS, and nothing is called elsewhere then;"
-            " set AWS_ENDPOINT_URL_SNS"
+            "SNS is not called at AWS, because Greengrass has a custom endpoint; set AWS_ENDPOINT_URL_SNS"
         )
     return None

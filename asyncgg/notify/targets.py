@@ -1,7 +1,7 @@
-"""Rule: who can be told is said here, and how they are written and shown: a webhook's URL and headers are secrets.
+"""Parses and displays notification targets."""
 
-Nothing of a URL but its scheme and host is ever shown, and no value of a header.
-"""
+# The URL and the headers of a webhook are secrets: messages show only the scheme and host of the
+# URL.
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """An address that takes a POST of JSON."""
+    """A URL that accepts a POST of JSON."""
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def display_name(self) -> str:
-        """What messages call it: scheme and host."""
+        """The name in messages: scheme and host."""
         parts = urlsplit(self.url)
         port = f":{parts.port}" if parts.port else ""
         return f"webhook {parts.scheme}://{parts.hostname}{port}"
@@ -44,12 +44,12 @@ class SnsTopic:
 
     @property
     def region(self) -> str:
-        """The Region it is in."""
+        """The Region of the topic."""
         return self.arn.split(":")[3]
 
     @property
     def display_name(self) -> str:
-        """What messages call it."""
+        """The name in messages."""
         return f"topic {self.arn}"
 
 
@@ -59,33 +59,36 @@ NotificationTarget = Webhook | SnsTopic
 def parse_target(
     text: str, headers: Mapping[str, str] | None = None, environment: Mapping[str, str] | None = None
 ) -> NotificationTarget:
-    """The target that `text` names: an SNS topic's ARN, an http(s) URL, or `env:NAME`, whose variable holds the URL.
+    """Parse the ARN of an SNS topic, an http(s) URL, or `env:NAME` for a URL in a variable.
 
-    `headers` (see `resolve_headers`) are for a webhook. Raises `UsageError` that does not repeat the text.
+    `headers` (see `resolve_headers`) are for a webhook. Raises `UsageError`, whose message does not
+    contain secrets.
     """
     if text.startswith("arn:"):
         if not _TOPIC_ARN.match(text):
-            raise UsageError(f"notify: {text[:200]!a} is no SNS topic's ARN: arn:aws:sns:REGION:ACCOUNT:NAME")
+            raise UsageError(f"notify: invalid ARN {text[:200]!a}; expected arn:aws:sns:REGION:ACCOUNT:NAME")
         return SnsTopic(text)
     url = _from_environment(text, environment) if text.startswith("env:") else text
     if not _is_url(url):
-        subject = f"what {text} holds" if text.startswith("env:") else "what is given (not shown, it may hold a secret)"
-        raise UsageError(f"notify: {subject} is no target: use https://..., env:NAME or an SNS topic's ARN")
+        subject = text if text.startswith("env:") else "not shown, may contain a secret"
+        raise UsageError(f"notify: invalid target ({subject}); use https://..., env:NAME or the ARN of an SNS topic")
     return Webhook(url, headers or {})
 
 
 def resolve_headers(references: Mapping[str, str], environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The headers of a webhook, each written `env:NAME`, with what their variables hold.
+    """Replace each reference `env:NAME` by the value of the variable.
 
-    Raises `UsageError` for a header that cannot be sent, or a variable that is not set.
+    Raises `UsageError` for a header that cannot be sent or a variable that is not set.
     """
     headers = {}
     for name, reference in references.items():
         if not _HEADER_NAME.match(name):
-            raise UsageError(f"notify: {name[:100]!a} is no name of an HTTP header")
+            raise UsageError(f"notify: invalid HTTP header name {name[:100]!a}")
         value = _from_environment(reference, environment)
         if not value.isprintable():
-            raise UsageError(f"notify: what {reference} holds cannot be sent in the header {name}: it is not one line")
+            raise UsageError(
+                f"notify: the value of {reference} for the header {name} must be one line of printable characters"
+            )
         headers[name] = value
     return headers
 
@@ -93,7 +96,7 @@ def resolve_headers(references: Mapping[str, str], environment: Mapping[str, str
 def _from_environment(reference: str, environment: Mapping[str, str] | None) -> str:
     match = _ENV_REFERENCE.match(reference)
     if match is None:
-        raise UsageError("notify: a secret is written env:NAME, and the variable holds it")
+        raise UsageError("notify: a secret must be given as env:NAME, the name of an environment variable")
     value = (os.environ if environment is None else environment).get(match[1], "").strip()
     if not value:
         raise UsageError(f"notify: the environment variable {match[1]} is not set")

@@ -1,7 +1,4 @@
-"""Rule: the telling of a webhook lives here: one POST of JSON, tried again while that may help.
-
-TLS is verified as for AWS itself, proxies are the environment's, and no redirect is followed: the headers are secrets.
-"""
+"""Posts a notification to a webhook and retries while that can help."""
 
 from __future__ import annotations
 
@@ -25,11 +22,11 @@ _RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
 
 
 class DeliveryError(Exception):
-    """The target did not take the message; the text says why, without a secret."""
+    """The target did not accept the message; the text contains no secret."""
 
 
 class RetryableDeliveryError(DeliveryError):
-    """The same, and another try may help."""
+    """Another attempt can help."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -37,7 +34,10 @@ class RetryableDeliveryError(DeliveryError):
 
 
 async def post_webhook(target: Webhook, message: Message, attempt_errors: list[str]) -> None:
-    """Post `message`; what each try came to is added to `said`. Raises `DeliveryError`."""
+    """Post `message` and append the error of each attempt to `attempt_errors`.
+
+    Raises `DeliveryError`.
+    """
     body = message.to_json().encode()
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(RetryableDeliveryError),
@@ -59,26 +59,27 @@ async def post_webhook(target: Webhook, message: Message, attempt_errors: list[s
 
 
 async def _post(session: aiohttp.ClientSession, target: Webhook, body: bytes) -> None:
+    # A redirect is not followed, because the headers are secrets.
     headers = {"Content-Type": "application/json", "User-Agent": "asyncgg", **target.headers}
     try:
         async with session.post(target.url, data=body, headers=headers, allow_redirects=False) as response:
             status = response.status
             response_headers = {name.lower(): value for name, value in response.headers.items()}
     except aiohttp.ClientSSLError:
-        raise DeliveryError("its TLS certificate is not trusted") from None
+        raise DeliveryError("the TLS certificate is not trusted") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        # The kind only: aiohttp's words may quote the URL.
-        raise RetryableDeliveryError(f"it cannot be reached ({_kind(error)})") from None
+        # Messages of aiohttp can contain the URL.
+        raise RetryableDeliveryError(f"connection failed ({_kind(error)})") from None
     if 200 <= status < 300:
         return
     if status >= 500 or status in _RETRYABLE_STATUSES:
-        raise RetryableDeliveryError(f"it answers HTTP {status}", parse_retry_after(response_headers, 0.0))
-    raise DeliveryError(f"it answers HTTP {status}")
+        raise RetryableDeliveryError(f"HTTP {status}", parse_retry_after(response_headers, 0.0))
+    raise DeliveryError(f"HTTP {status}")
 
 
 def _kind(error: Exception) -> str:
     if isinstance(error, TimeoutError):
-        return f"no answer within {_ATTEMPT_SECONDS:g} s"
+        return f"no response within {_ATTEMPT_SECONDS:g} s"
     reason = getattr(error, "strerror", None)
     return str(reason) if reason else type(error).__name__
 

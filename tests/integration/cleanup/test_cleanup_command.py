@@ -187,7 +187,7 @@ def test_a_webhook_that_fails(
     assert ended.code == 0
     assert len(hook) == 1
     (warning,) = ended.json["warnings"]
-    assert "was not told" in warning
+    assert "Notification to " in warning
     assert "secret-path" not in ended.err + ended.out
 
 

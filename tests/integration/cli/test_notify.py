@@ -112,7 +112,7 @@ def test_what_cannot_be_told_changes_nothing(cli: CommandRunner, serve: StartSim
     hook.status = 404
     ended = cli("disassociate", "fleet.csv", "--rate", "500", "--yes", "--json", "--notify", hook.url)
     assert (ended.code, ended.json["state"]) == (0, "complete")
-    assert f"webhook http://127.0.0.1:{hook.server.server_port} was not told: it answers HTTP 404\n" in ended.err
+    assert f"Notification to webhook http://127.0.0.1:{hook.server.server_port} failed: HTTP 404\n" in ended.err
     assert "secret" not in ended.err
 
 

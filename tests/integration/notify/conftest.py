@@ -1,4 +1,4 @@
-"""Rule: what the tests of this folder share lives here: no configuration of the user, moto's server, a message."""
+"""Fixtures of the notification tests."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["moto_url"]
 
 
 @pytest.fixture(autouse=True)
-def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment without the user's AWS variables and proxies, with nobody's keys."""
+def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace the AWS variables and proxies of the user by test credentials."""
     for name in list(os.environ):
         if name.startswith("AWS_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)

@@ -1,4 +1,4 @@
-"""Rule: the telling of webhooks: what is sent, what is tried again, and what comes back when it fails."""
+"""Tests of asyncgg.notify.webhook and asyncgg.notify.dispatch."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tests.integration.transport.test_contract_mocked import MockedResponse
 
 URL = "http://hooks.example/services/secret?token=secret"
 TARGET = Webhook(URL, {"Authorization": "Bearer secret"})
+FAILED = "Notification to webhook http://hooks.example failed"
 MESSAGE = Message(NotificationEvent.END, "done: ü", {"schema": "asyncgg.summary/1"}, "box", "nightly")
 
 
@@ -30,18 +31,18 @@ def mocked() -> Iterator[aioresponses]:
 
 
 def queue_responses(mocked: aioresponses, *statuses: int, **headers: str) -> None:
-    """The answers to the next posts, one each."""
+    """Set the responses to the next posts."""
     for status in statuses:
         mocked.post(URL, status=status, headers={"Location": "http://x"} | headers, response_class=MockedResponse)
 
 
 def post_count(mocked: aioresponses) -> int:
-    """How many posts there were."""
+    """Count the posts."""
     return sum(len(calls) for calls in mocked.requests.values())
 
 
 async def notify_and_time() -> tuple[list[str], float]:
-    """What came of telling the target, and the seconds it took."""
+    """Notify the target and return the errors and the seconds it took."""
     loop = asyncio.get_running_loop()
     started_at = loop.time()
     return await notify([TARGET], MESSAGE), loop.time() - started_at
@@ -49,8 +50,8 @@ async def notify_and_time() -> tuple[list[str], float]:
 
 @pytest.mark.virtual
 @pytest.mark.parametrize("first", [(500,), (503, 429), (408, 502, 504), (500, 500, 500, 500)])
-async def test_what_may_pass_is_tried_again(mocked: aioresponses, first: tuple[int, ...]) -> None:
-    """Server errors and throttling are tried again, with waits between, until it is taken."""
+async def test_notify_retryable_status_retries_until_success(mocked: aioresponses, first: tuple[int, ...]) -> None:
+    """Server errors and throttles are retried with waits in between."""
     queue_responses(mocked, *first, 204)
     errors, seconds = await notify_and_time()
     assert errors == []
@@ -60,26 +61,24 @@ async def test_what_may_pass_is_tried_again(mocked: aioresponses, first: tuple[i
 
 @pytest.mark.virtual
 @pytest.mark.parametrize("status", [400, 401, 404, 301, 302])
-async def test_a_refusal_is_final(mocked: aioresponses, status: int) -> None:
-    """A client error or a redirect is told at once: nothing is sent elsewhere, and never again."""
+async def test_notify_client_error_or_redirect_fails_at_once(mocked: aioresponses, status: int) -> None:
+    """Nothing is sent to another host, and nothing is retried."""
     queue_responses(mocked, status, 200)
-    assert await notify_and_time() == ([f"webhook http://hooks.example was not told: it answers HTTP {status}"], 0.0)
+    assert await notify_and_time() == ([f"{FAILED}: HTTP {status}"], 0.0)
     assert post_count(mocked) == 1
 
 
 @pytest.mark.virtual
-async def test_it_gives_up(mocked: aioresponses) -> None:
-    """After five tries, or when the time is over, it is given up, and the last answer is named."""
+async def test_notify_persistent_error_stops_after_limits(mocked: aioresponses) -> None:
+    """Delivery ends after five attempts or the timeout, and the error names the last one."""
     queue_responses(mocked, *[500] * 9)
     errors, seconds = await notify_and_time()
-    assert errors == ["webhook http://hooks.example was not told: it answers HTTP 500"]
+    assert errors == [f"{FAILED}: HTTP 500"]
     assert (post_count(mocked), seconds < 30) == (5, True)
     mocked.clear()
     queue_responses(mocked, 503, **{"Retry-After": "3600"})
     errors, seconds = await notify_and_time()
-    assert errors == [
-        "webhook http://hooks.example was not told: gave up after 30 s; the last try: it answers HTTP 503"
-    ]
+    assert errors == [f"{FAILED}: timed out after 30 s; last error: HTTP 503"]
     assert seconds == pytest.approx(30.0)
 
 
@@ -93,37 +92,35 @@ async def test_it_gives_up(mocked: aioresponses) -> None:
         ConnectionResetError(104, "Connection reset by peer"),
     ],
 )
-async def test_a_broken_connection_is_tried_again(mocked: aioresponses, error: Exception) -> None:
-    """What breaks on the way is tried again, and told without the URL."""
+async def test_notify_broken_connection_retries_and_hides_url(mocked: aioresponses, error: Exception) -> None:
+    """Connection errors are retried, and their message does not contain the URL."""
     for _ in range(5):
         mocked.post(URL, exception=error)
     (delivery_error,) = (await notify_and_time())[0]
     assert post_count(mocked) == 5
-    assert "it cannot be reached" in delivery_error
+    assert "connection failed" in delivery_error
     assert "secret" not in delivery_error
 
 
 @pytest.mark.virtual
-async def test_a_fault_of_ours_is_a_line_too(mocked: aioresponses) -> None:
-    """Even an error nobody thought of does not leave `notify`, and its words are not shown."""
+async def test_notify_unexpected_exception_returns_error_without_its_text(mocked: aioresponses) -> None:
+    """An unexpected exception is an error line that names only its type."""
     mocked.post(URL, exception=RuntimeError("secret"))
-    assert (await notify_and_time())[0] == [
-        "webhook http://hooks.example was not told: a fault of asyncgg (RuntimeError)"
-    ]
+    assert (await notify_and_time())[0] == [f"{FAILED}: internal error (RuntimeError); please report it"]
 
 
 # --- real sockets ---
 
 
 class WebhookReceiver:
-    """A webhook's server that keeps what it is sent."""
+    """A webhook server that stores the received messages."""
 
     def __init__(self) -> None:
         self.received: list[tuple[dict[str, str], Any]] = []
         self.hang = False
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Keep a message."""
+        """Store a message."""
         if self.hang:
             await asyncio.Event().wait()
         self.received.append(({name.lower(): value for name, value in request.headers.items()}, await request.json()))
@@ -132,7 +129,7 @@ class WebhookReceiver:
 
 @pytest_asyncio.fixture
 async def receiver() -> AsyncIterator[tuple[WebhookReceiver, str]]:
-    """A receiver and its address."""
+    """Run a receiver and return it with its URL."""
     webhook = WebhookReceiver()
     app = web.Application()
     app.router.add_post("/hook", webhook.handle)
@@ -140,8 +137,8 @@ async def receiver() -> AsyncIterator[tuple[WebhookReceiver, str]]:
         yield webhook, str(server.make_url("/hook"))
 
 
-async def test_what_is_sent(receiver: tuple[WebhookReceiver, str]) -> None:
-    """One POST of the object as JSON in UTF-8, with the headers of the target, to each of several targets."""
+async def test_notify_webhooks_posts_json_and_headers(receiver: tuple[WebhookReceiver, str]) -> None:
+    """Every target gets one POST of the object as JSON with its own headers."""
     webhook, url = receiver
     assert await notify([Webhook(url, {"X-Token": "t"}), Webhook(url)], MESSAGE) == []
     assert [body for _, body in webhook.received] == [MESSAGE.to_dict()] * 2
@@ -150,8 +147,8 @@ async def test_what_is_sent(receiver: tuple[WebhookReceiver, str]) -> None:
     assert json.loads(json.dumps(webhook.received[0][1]))["text"] == "done: ü"
 
 
-async def test_the_time_is_bounded(receiver: tuple[WebhookReceiver, str]) -> None:
-    """One that never answers, and one that is not there, cost no more than the bound, and spoil nothing for others."""
+async def test_notify_hanging_and_missing_targets_end_at_timeout(receiver: tuple[WebhookReceiver, str]) -> None:
+    """A target that never responds and one that does not exist take no longer than the timeout."""
     webhook, url = receiver
     webhook.hang = True
     loop = asyncio.get_running_loop()
@@ -159,4 +156,4 @@ async def test_the_time_is_bounded(receiver: tuple[WebhookReceiver, str]) -> Non
     errors = await notify([Webhook(url), Webhook("http://127.0.0.1:1/")], MESSAGE, timeout=0.3)
     assert loop.time() - started_at < 1.5
     assert len(errors) == 2
-    assert all("gave up after 0.3 s" in fault for fault in errors)
+    assert all("timed out after 0.3 s" in error for error in errors)
