@@ -12,7 +12,7 @@ from typing import IO, Final, cast
 
 from asyncgg.errors import UsageError
 
-__all__ = ["atomic_write_binary", "atomic_write_text", "checked_output_path", "format_timestamp"]
+__all__ = ["atomic_write_binary", "atomic_write_text", "checked_output_path", "is_same_file"]
 
 _COMPANION_SUFFIXES: Final = ("", "-wal", "-shm", "-journal", ".lock")
 
@@ -56,15 +56,16 @@ def checked_output_path(path: Path, protected_path: Path, kind: str = "journal")
     if target.is_dir():
         raise UsageError(f"{path} is a directory: give a file")
     protected = protected_path.resolve()
-    if target in {protected.with_name(protected.name + ending) for ending in _COMPANION_SUFFIXES} or _is_same_file(
+    if target in {protected.with_name(protected.name + ending) for ending in _COMPANION_SUFFIXES} or is_same_file(
         target, protected
     ):
         raise UsageError(f"{path}: that would overwrite the {kind}; give another file")
     return target
 
 
-def _is_same_file(one: Path, other: Path) -> bool:
+def is_same_file(one: Path, other: Path) -> bool:
+    """Whether both paths are the same existing file."""
     try:
         return one.samefile(other)
-    except OSError:
+    except (OSError, ValueError):  # missing, or not a path (`-`, s3://)
         return False

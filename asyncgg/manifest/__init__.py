@@ -1,7 +1,6 @@
-"""Rule: the names the rest of asyncgg may use of manifests are listed here; nothing is defined here.
+"""Reads manifests, lists of names and protect lists."""
 
-`asyncgg.manifest.s3` is left out: it imports all of aiobotocore, which only an `s3://` manifest needs.
-"""
+# Without `asyncgg.manifest.s3`: it imports aiobotocore, which only an `s3://` manifest needs.
 
 from asyncgg.manifest.iterables import Row, from_async_iterable, from_iterable
 from asyncgg.manifest.protect import ProtectList, load_protect_list

@@ -1,8 +1,7 @@
-"""Rule: what a CSV manifest means lives here: header, delimiter, quotes, rows, their faults; bytes come from outside.
+"""Parses CSV manifests."""
 
-Whole blocks whose every line has the common shape are taken by one regular expression. All else goes row by row
-through the csv module, which decides what a row is; both ways give the same pairs (held by tests).
-"""
+# A block whose lines all have the common shape is parsed by one regular expression. Other blocks go
+# row by row through the csv module. Both ways give the same pairs (test_csv_format_invariants.py).
 
 from __future__ import annotations
 
@@ -12,21 +11,22 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from asyncgg.errors import ManifestError
-from asyncgg.manifest.lines import MAX_LINE, Block, blocks
 from asyncgg.manifest.rows import NAME_PATTERN, BadRow, Chunk, Columns, find_columns, invalid_row_reason, printable
+from asyncgg.manifest.sources import MAX_LINE, Block, blocks
 
 __all__ = ["csv_chunks"]
 
 _BLANKS: Final = " \t\xa0"
 _QUOTING_VARIANTS: Final = ((False, False), (True, True), (False, True), (True, False))
-_UNCLOSED_REASON: Final = "a quote opens here and is not closed"
+_UNCLOSED_REASON: Final = "has an unclosed quote"
 _TOO_LONG_REASON: Final = f"is longer than {MAX_LINE} bytes"
 
 
 def csv_chunks(name: str, read: Callable[[int], bytes]) -> Iterator[Chunk]:
-    """Read the CSV that `read` gives, as chunks of checked rows.
+    """Parse the CSV that `read` returns into chunks of validated rows.
 
-    Raises `ManifestError` for a header that does not name the two columns. A file without any row yields nothing.
+    Raises `ManifestError` if the header does not name the two columns. A file without rows yields
+    nothing.
     """
     parser: _CsvParser | None = None
     for block in blocks(read):
@@ -54,43 +54,46 @@ def _after_header(block: Block) -> Block:
 
 
 def _parse_header(name: str, block: Block) -> _CsvParser:
-    """Read the header: the first line that is not blank."""
+    """Parse the header: the first line that is not blank."""
     location = f"{name}:{block.first_line}"
     line = block.data.split(b"\n", 1)[0].rstrip(b"\r")
     expected = "the first line must name the columns `core` and `thing` (or `coreDeviceThingName`, `thingName`)"
     if block.too_long or len(line) > MAX_LINE:
-        raise ManifestError(f"{location}: the first line {_TOO_LONG_REASON}, this is no CSV manifest: {expected}")
+        raise ManifestError(f"{location}: not a CSV manifest, the first line {_TOO_LONG_REASON}; {expected}")
     if b"\r" in line:
         raise ManifestError(
-            f"{location}: lines end with bare carriage returns: save the file with LF or CRLF line ends"
+            f"{location}: the lines end with bare carriage returns; save the file with LF or CRLF line ends"
         )
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        raise ManifestError(f"{location}: the header is not UTF-8 text: save the manifest as CSV in UTF-8")
+        raise ManifestError(f"{location}: the header is not UTF-8 text; save the manifest as CSV in UTF-8")
     for delimiter in ",;\t":
         try:
             fields = next(csv.reader([text], delimiter=delimiter, strict=True, skipinitialspace=True))
-        except csv.Error:  # quoted for another delimiter, perhaps
+        except csv.Error:  # may be quoted for another delimiter
             continue
         columns = find_columns(location, fields)
         if columns is not None:
             return _CsvParser(name, columns, delimiter)
-    raise ManifestError(f"{location}: the header `{printable(text[:200])}` lacks a column: {expected}")
+    raise ManifestError(f"{location}: the header `{printable(text[:200])}` lacks a column; {expected}")
 
 
-class _RowContinues(Exception):  # noqa: N818 - a signal out of the csv reader, not an error
-    """The row goes on in lines that are not here yet."""
+class _RowContinues(Exception):  # noqa: N818 - control flow through the csv reader, not an error
+    """The row continues in the next block."""
 
 
-class _UnclosedQuote(Exception):  # noqa: N818 - a signal out of the csv reader, not an error
-    """The row goes on where it may not."""
+class _UnclosedQuote(Exception):  # noqa: N818 - control flow through the csv reader, not an error
+    """The row continues where it must end."""
 
 
 class _CsvParser:
-    """The rows of one CSV, block after block; a row that is open at a block's end waits for the next block."""
+    """Parses one CSV block by block.
+
+    A row that is incomplete at the end of a block waits for the next block.
+    """
 
     def __init__(self, name: str, columns: Columns, delimiter: str) -> None:
         self._name = name
@@ -100,13 +103,13 @@ class _CsvParser:
         self._thing_first = columns.thing < columns.core
         self._pending_lines: list[bytes] = []
         self._pending_line_number = 0
-        # Up to this line rows are one line each: a quote in front of them proved to be a stray one.
+        # Up to this line each row is one line: the quote in front of them was a stray one.
         self._single_line_until = 0
         blank = "[ ]+" if delimiter == "\t" else "[ \\t]+"
         self._blank_after_quote = re.compile(f'"{blank}(?=[{re.escape(delimiter)}\\r\\n]|\\Z)')
 
     def feed(self, block: Block) -> Chunk:
-        """Read one more block."""
+        """Parse one block."""
         if block.too_long:
             chunk = self.finish()
             chunk.bad.append(BadRow(self._name, block.first_line, _TOO_LONG_REASON, printable(block.data)))
@@ -114,14 +117,14 @@ class _CsvParser:
         if not self._pending_lines and (pairs := self._parse_block_fast(block.data)) is not None:
             return Chunk(good=pairs)
         lines = block.data.split(b"\n")
-        lines.pop()  # what follows the last line feed: nothing
+        lines.pop()  # empty: the block ends with a line feed
         first = block.first_line
         if self._pending_lines:
             lines, first, self._pending_lines = self._pending_lines + lines, self._pending_line_number, []
         return self._parse_block(first, lines, last=False)
 
     def finish(self) -> Chunk:
-        """Read what was left open; nothing follows it."""
+        """Parse the pending lines at the end of the file."""
         lines, self._pending_lines = self._pending_lines, []
         return self._parse_block(self._pending_line_number, lines, last=True)
 
@@ -138,9 +141,8 @@ class _CsvParser:
             pairs: list[tuple[str, str]] = regex.findall(text)
             if len(pairs) != count:
                 return None
-            self._fast_row_regexes.insert(
-                0, self._fast_row_regexes.pop(index)
-            )  # the next block will look like this one
+            # Try this shape first for the next block.
+            self._fast_row_regexes.insert(0, self._fast_row_regexes.pop(index))
             return [(core, thing) for thing, core in pairs] if self._thing_first else pairs
         return None
 
@@ -163,7 +165,7 @@ class _CsvParser:
         return chunk
 
     def _parse_row(self, chunk: Chunk, number: int, lines: list[bytes], index: int, *, last: bool) -> int:
-        """Read the row that starts at `lines[at]` into `chunk`; returns how many lines it took."""
+        """Parse the row at `lines[index]` into `chunk`; returns the number of its lines."""
         try:
             fast_match = self._fast_row_regexes[0].match(lines[index].decode("utf-8"))
         except UnicodeDecodeError:
@@ -199,8 +201,8 @@ class _CsvParser:
             if line_count == 1 or not self._has_line_break(fields):
                 self._reject(chunk, number, reason, raw)
                 return line_count
-            reason = "a quoted name holds a line break"
-        # A stray quote: only its own line is bad, and the lines it swallowed are rows again.
+            reason = "has a line break in a quoted name"
+        # A stray quote: only its own line is bad. The lines it swallowed are parsed again.
         self._single_line_until = max(self._single_line_until, number + line_count - 1)
         if fields is None and line_count == 1 and (cleaned := self._strip_after_quotes(lines[index])) is not None:
             lines[index] = cleaned
@@ -217,7 +219,7 @@ class _CsvParser:
             return None, _csv_reason(str(error))
 
     def _strip_after_quotes(self, line: bytes) -> bytes | None:
-        """The line without blanks between a closing quote and the delimiter, or None when there are none."""
+        """The line without blanks between closing quote and delimiter, or None without any."""
         text = line.decode("utf-8", "surrogateescape")
         cleaned = self._blank_after_quote.sub('"', text)
         return None if cleaned == text else cleaned.encode("utf-8", "surrogateescape")
@@ -235,7 +237,7 @@ class _CsvParser:
         except UnicodeDecodeError:
             return "is not UTF-8"
         if b"\0" in raw:
-            return "holds a NUL byte"
+            return "contains a NUL byte"
         for column, index in (("core", columns.core), ("thing", columns.thing)):
             if index >= len(fields):
                 return f"column `{column}` is missing"
@@ -254,14 +256,14 @@ def _lines_from(lines: list[bytes], start: int) -> Iterator[bytes]:
 
 def _csv_reason(error: str) -> str:
     if "expected after" in error:
-        return "text stands after a closing quote"
+        return "has text after a closing quote"
     if "new-line" in error:
-        return "holds a bare carriage return"
+        return "contains a bare carriage return"
     return f"is not CSV ({error})"
 
 
 def _fast_row_regex(columns: Columns, delimiter: str, quoted: tuple[bool, bool]) -> re.Pattern[str]:
-    """What a whole common line looks like with core and thing `quoted` or not; further columns either way."""
+    """Matches a line of the common shape. `quoted`: whether core and thing are."""
     blank = "[ ]*" if delimiter == "\t" else "[ \\t]*"
     inner = f"{blank}({NAME_PATTERN}){blank}"
     core, thing = (f'[ ]*"{inner}"' if quote else inner for quote in quoted)

@@ -1,4 +1,4 @@
-"""Rule: rows that a program hands over become checked chunks here, by the same rules as a manifest's."""
+"""Validates the rows that a program passes, by the rules of a manifest."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from asyncgg.manifest.rows import BadRow, Chunk, find_columns, invalid_row_reaso
 __all__ = ["Row", "from_async_iterable", "from_iterable"]
 
 Row = tuple[str, str] | Mapping[str, str]
-"""(core, thing), an `Association`, or a mapping with the columns of a manifest."""
+"""A (core, thing) pair, an `Association`, or a mapping with the columns of a manifest."""
 
 _DEFAULT_NAME: Final = "<iterable>"
 _CHUNK_SIZE: Final = 8192
 
 
 def from_iterable(rows: Iterable[Row], *, name: str = _DEFAULT_NAME) -> Iterator[Chunk]:
-    """Check `rows` and give them as a manifest's chunks; a bad row's line is its number in `rows`, from 1.
+    """Validate `rows` and yield chunks. The line of a bad row is its number in `rows`, from 1.
 
-    No rows, no chunks: unlike a manifest, an empty iterable is no error.
+    Unlike an empty manifest, an empty iterable is not an error.
     """
     chunk = Chunk()
     for number, row in enumerate(rows, 1):
@@ -33,7 +33,7 @@ def from_iterable(rows: Iterable[Row], *, name: str = _DEFAULT_NAME) -> Iterator
 
 
 async def from_async_iterable(rows: AsyncIterable[Row], *, name: str = _DEFAULT_NAME) -> AsyncIterator[Chunk]:
-    """The same as `from_iterable`, for an asynchronous iterable."""
+    """Like `from_iterable`, for an asynchronous iterable."""
     chunk = Chunk()
     number = 0
     async for row in rows:
@@ -61,10 +61,10 @@ def _extract_pair(row: object) -> tuple[object, object] | str:
         try:
             columns = find_columns("", keys)
         except ManifestError:
-            return "names `core` or `thing` twice"
+            return "has `core` or `thing` twice"
         if columns is None:
             return "lacks the key `core` or `thing`"
         return row[keys[columns.core]], row[keys[columns.thing]]
-    if isinstance(row, tuple | list) and len(row) == 2:  # not a text: one of two characters would unpack as well
+    if isinstance(row, tuple | list) and len(row) == 2:  # not str: two characters would unpack as well
         return row[0], row[1]
     return "is not a pair of core and thing"

@@ -1,7 +1,4 @@
-"""Rule: what a JSONL manifest means lives here: one JSON object a line, its keys, its faults; bytes come from outside.
-
-Names are taken as they stand (no trimming): JSON says exactly where a text begins and ends.
-"""
+"""Parses JSONL manifests."""
 
 from __future__ import annotations
 
@@ -9,13 +6,13 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from asyncgg.errors import ManifestError
-from asyncgg.manifest.lines import MAX_LINE, Block, blocks
 from asyncgg.manifest.rows import NAME_PATTERN, BadRow, Chunk, Columns, find_columns, invalid_row_reason, printable
+from asyncgg.manifest.sources import MAX_LINE, Block, blocks
 
-__all__ = ["jsonl_chunks"]
+__all__ = ["JsonObject", "decode_json", "jsonl_chunks"]
 
 _CORE_PATTERN: Final = rf'"core(?:DeviceThingName)?" ?: ?"({NAME_PATTERN})"'
 _THING_PATTERN: Final = rf'"thing(?:Name)?" ?: ?"({NAME_PATTERN})"'
@@ -24,23 +21,21 @@ _FAST_ROW: Final = re.compile(rf"^\{{ ?{_CORE_PATTERN} ?, ?{_THING_PATTERN} ?\}}
 _FAST_ROW_THING_FIRST: Final = re.compile(rf"^\{{ ?{_THING_PATTERN} ?, ?{_CORE_PATTERN} ?\}}\r?$", re.MULTILINE)
 
 
-class _JsonObject(list[tuple[str, object]]):
-    """A JSON object as its members in their order, so that a member given twice is seen."""
+class JsonObject(list[tuple[str, object]]):
+    """The members of a JSON object in order, so that a duplicate key is detected."""
 
 
 def jsonl_chunks(name: str, read: Callable[[int], bytes]) -> Iterator[Chunk]:
-    """Read the JSON lines that `read` gives, as chunks of checked rows.
+    """Parse the JSON lines that `read` returns into chunks of validated rows.
 
-    Raises `ManifestError` when the file is one JSON array instead of lines.
+    Names are not trimmed: JSON delimits strings exactly. Raises `ManifestError` for a JSON array.
     """
     started = False
     for block in blocks(read):
         if not started and (first_byte := block.data.lstrip()[:1]):
             started = True
             if first_byte == b"[":
-                raise ManifestError(
-                    f"{name} is a JSON array: write one object a line, without brackets and commas around"
-                )
+                raise ManifestError(f"{name} is a JSON array; write one object per line, without brackets and commas")
         yield _parse_block(name, block)
 
 
@@ -63,7 +58,7 @@ def _parse_block(name: str, block: Block) -> Chunk:
 
 
 def _parse_block_fast(data: bytes) -> list[tuple[str, str]] | None:
-    """The pairs of a block whose lines hold the two members and nothing else, else None."""
+    """The pairs of a block whose lines have exactly the two members, else None."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -77,35 +72,35 @@ def _parse_block_fast(data: bytes) -> list[tuple[str, str]] | None:
     return pairs if len(pairs) == data.count(b"\n") else None
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # most rows have the same keys
 def _resolve_columns(keys: tuple[str, ...]) -> Columns | str:
-    """Which keys are the wanted ones, or why the row is bad; most rows of a file have the same keys."""
+    """The indexes of the two keys, or why the row is invalid."""
     try:
         columns = find_columns("", keys)
     except ManifestError:
-        return "names `core` or `thing` twice"
+        return "has `core` or `thing` twice"
     if columns is None:
         lowercase_keys = {key.strip().lower() for key in keys}
         return f"key `{'thing' if lowercase_keys & {'core', 'coredevicethingname'} else 'core'}` is missing"
     return columns
 
 
-_decode = json.JSONDecoder(object_pairs_hook=_JsonObject).decode
+decode_json: Callable[[str], Any] = json.JSONDecoder(object_pairs_hook=JsonObject).decode
 
 
 def _parse_line(line: bytes) -> tuple[str, str] | str:
-    """The association in one line, or why there is none."""
+    """The association in one line, or why the line is invalid."""
     if len(line) > MAX_LINE:
         return f"is longer than {MAX_LINE} bytes"
     try:
-        value = _decode(line.decode("utf-8"))
+        value = decode_json(line.decode("utf-8"))
     except UnicodeDecodeError:
         return "is not UTF-8"
     except json.JSONDecodeError as error:
         return f"is not JSON ({error.msg} at column {error.colno})"
-    except (ValueError, RecursionError):  # a number of thousands of digits, thousands of brackets
+    except (ValueError, RecursionError):  # a number with thousands of digits, thousands of brackets
         return "is not JSON (nested too deep, or a number too long)"
-    if not isinstance(value, _JsonObject):
+    if not isinstance(value, JsonObject):
         return "is not a JSON object"
     columns = _resolve_columns(tuple([key for key, _ in value]))
     if isinstance(columns, str):

@@ -1,158 +1,226 @@
-"""Rule: lists of bare names (things, or cores) are read here: one a line, or one column of a CSV with a header.
-
-The whole list is held in memory, without what comes twice; every fault names file and line.
-"""
+"""Reads lists of names: `--things`, `--cores`, `--only`, `--protect`, keep lists of a policy."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-import sys
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
 
-from asyncgg.errors import UsageError
-from asyncgg.manifest.rows import printable
+from asyncgg.errors import ManifestError, UsageError
+from asyncgg.manifest.jsonl_format import JsonObject, decode_json
+from asyncgg.manifest.reader import ManifestReader, open_manifest
+from asyncgg.manifest.rows import COLUMN_ALIASES, find_columns, printable
+from asyncgg.manifest.sources import S3Opener, Source, open_source
 from asyncgg.models import invalid_name_reason
 
-__all__ = ["display_path", "first_nonblank_line", "parse_names", "read_bytes", "read_names"]
+__all__ = ["NameKind", "Selection", "iter_entries", "load_selection", "parse_names", "read_names", "read_text"]
 
 NameKind = Literal["thing", "core"]
 
-_COLUMNS: Final = {"thing": ("thing", "thingname"), "core": ("core", "coredevicethingname")}
-_OTHER_KIND: Final[dict[NameKind, NameKind]] = {"thing": "core", "core": "thing"}
+_DELIMITERS: Final = ",;\t"
+_MAX_LISTED: Final = 10
+_MANIFEST_SUFFIXES: Final = (".jsonl", ".ndjson", ".parquet")
+
+# Only at the start of a line or after white space: a `#` within a word belongs to the word. Cut
+# there, `sensor-1#2` would become the name of another thing.
 _COMMENT: Final = re.compile(r"(?:^|\s)#.*")
-"""A `#` within a word belongs to it: cut there, it would leave the name of something else."""
 
 
-def read_names(path: str | Path, kind: NameKind, *, reject_pairs: bool = False) -> list[str]:
-    """The names in the file at `path` (`-`: standard input), each once, in their order.
+def read_names(
+    spec: str | Path,
+    kind: NameKind,
+    *,
+    reject_pairs: bool = False,
+    allow_empty: bool = False,
+    s3: S3Opener | None = None,
+) -> list[str]:
+    """Read the distinct names of `spec`: a path (also .gz), `-` or `s3://bucket/key`. Blocking.
 
-    Without a delimiter in its first line it is a list: one name a line, blank lines and comments (from `#` on) left
-    out, a first line that is just the column's name too. With one it is a CSV, and the column `kind` counts: a manifest
-    is a list of things and of cores, unless `alone` says that pairs are not meant.
+    - .jsonl, .ndjson: each line is a string, or an object with the key `kind`.
+    - A delimiter in the first line: CSV with the column `kind`.
+    - Otherwise one name per line, with blank lines and `#` comments. The first line can be the
+      column name.
 
-    Raises `UsageError` for what is no name, for a CSV without the column, and when there is no name at all.
+    A manifest is therefore a list of its things and of its cores, unless `reject_pairs`. Raises
+    `ManifestError` with file and line for an invalid name, a missing column or an empty list, and
+    `CredentialsError` if S3 denies access.
     """
-    return parse_names(read_bytes(path), display_path(path), kind, reject_pairs=reject_pairs)
+    return parse_names(*read_text(spec, s3), kind, reject_pairs=reject_pairs, allow_empty=allow_empty)
 
 
-def parse_names(data: bytes, location: str, kind: NameKind, *, reject_pairs: bool = False) -> list[str]:
-    """The same of a list that was read; `where` is what messages call it."""
-    lines = _decode_lines(data, location)
-    head = list(_first_content_lines(lines))
-    first = _strip_comment(head[-1]) if head else ""
-    delimiter = next((candidate for candidate in ",;\t" if candidate in first), "")
-    all_lines = chain(head, lines)
-    entries = (
-        _column_values(all_lines, delimiter, kind, location, reject_pairs=reject_pairs)
-        if delimiter
-        else _plain_lines(all_lines, kind)
-    )
+def parse_names(
+    text: str, location: str, kind: NameKind, *, reject_pairs: bool = False, allow_empty: bool = False
+) -> list[str]:
+    """Parse the text of a list as `read_names` does. `location`: the list's name in messages."""
     names: dict[str, None] = {}
-    for number, entry in entries:
-        if reason := invalid_name_reason(entry):
-            raise UsageError(f"{location}:{number}: `{printable(entry[:200])}` is no {kind}'s name: it {reason}")
-        names[entry] = None
-    if not names:
-        raise UsageError(f"{location}: the list holds no names")
+    for number, name in _iter_names(text, location, kind, reject_pairs=reject_pairs):
+        if reason := invalid_name_reason(name):
+            raise ManifestError(f"{location}:{number}: invalid {kind} name `{printable(name[:200])}`: {reason}")
+        names[name] = None
+    if not names and not allow_empty:
+        raise ManifestError(f"{location}: the list has no names")
     return list(names)
 
 
-def read_bytes(path: str | Path) -> bytes:
-    """What stands at `path` (`-`: standard input), read once: it may be a pipe. Raises `UsageError`."""
-    location = display_path(path)
+def read_text(spec: str | Path, s3: S3Opener | None = None) -> tuple[str, str]:
+    """Read the text of a list; returns also its name for messages. Raises as `read_names`."""
+    path = str(spec)
+    with closing(open_source(path, None, s3)) as source:
+        source.open_text(expect_gzip=path.lower().endswith(".gz"))
+        data = b"".join(iter(partial(source.read, 1 << 20), b""))
     try:
-        if str(path) == "-":
-            return b"" if sys.stdin is None else sys.stdin.buffer.read()
-        return Path(path).read_bytes()
-    except FileNotFoundError:
-        raise UsageError(f"{location}: there is no such list") from None
-    except OSError as error:
-        raise UsageError(f"{location}: the list cannot be read: {error.strerror}") from None
-
-
-def first_nonblank_line(data: bytes) -> str:
-    """The first line that is not blank, whatever its encoding."""
-    lines = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", errors="replace")
-    return next((line for line in lines if line.strip()), "")
-
-
-def display_path(path: str | Path) -> str:
-    """What messages call the list at `path`."""
-    return "standard input" if str(path) == "-" else str(path)
-
-
-def _decode_lines(data: bytes, location: str) -> Iterator[str]:
-    try:
-        yield from io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise UsageError(
-            f"{location}:{_undecodable_line_number(data)}: the list is not UTF-8 text: save it as UTF-8"
-        ) from None
-
-
-def _undecodable_line_number(data: bytes) -> int:
-    """The number of the first line that is no UTF-8."""
-    try:
-        data.decode()
+        return data.decode("utf-8"), source.name
     except UnicodeDecodeError as error:
-        return data.count(b"\n", 0, error.start) + 1
-    return 1
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ManifestError(f"{source.name}:{line}: the list is not UTF-8 text; save the file as UTF-8") from None
 
 
-def _first_content_lines(lines: Iterator[str]) -> Iterator[str]:
-    """The lines up to the first that says something."""
-    for line in lines:
-        yield line
-        if _strip_comment(line):
-            return
-
-
-def _strip_comment(line: str) -> str:
-    return (_COMMENT.sub("", line.strip()) if "#" in line else line).strip()
-
-
-def _plain_lines(lines: Iterable[str], kind: NameKind) -> Iterator[tuple[int, str]]:
-    started = False
-    for number, line in enumerate(lines, 1):
-        if not (entry := _strip_comment(line)):
-            continue
-        if started or entry.lower() not in _COLUMNS[kind]:
+def iter_entries(text: str) -> Iterator[tuple[int, str]]:
+    """Yield line number and content of each line that is not blank, without its comment."""
+    for number, line in enumerate(_lines(text), 1):
+        if entry := (_COMMENT.sub("", line.strip()) if "#" in line else line).strip():
             yield number, entry
-        started = True
 
 
-def _column_values(
-    lines: Iterable[str], delimiter: str, kind: NameKind, location: str, *, reject_pairs: bool
+def _lines(text: str) -> io.StringIO:
+    return io.StringIO(text, newline=None)  # LF, CRLF and CR
+
+
+def _iter_names(text: str, location: str, kind: NameKind, *, reject_pairs: bool) -> Iterator[tuple[int, str]]:
+    if location.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson")):
+        return _json_names(text, location, kind, reject_pairs=reject_pairs)
+    number, first = next(iter_entries(text), (1, ""))
+    if delimiter := next((char for char in _DELIMITERS if char in first), ""):
+        return _csv_names(text, location, number, kind, delimiter, reject_pairs=reject_pairs)
+    return _plain_names(text, location, kind)
+
+
+def _plain_names(text: str, location: str, kind: NameKind) -> Iterator[tuple[int, str]]:
+    for index, (number, entry) in enumerate(iter_entries(text)):
+        name = entry[1:-1] if len(entry) > 1 and entry[0] == entry[-1] == '"' else entry
+        if index == 0 and name.lower() in COLUMN_ALIASES:
+            _column_index([name], kind, f"{location}:{number}")
+        else:
+            yield number, name
+
+
+def _csv_names(
+    text: str, location: str, header: int, kind: NameKind, delimiter: str, *, reject_pairs: bool
 ) -> Iterator[tuple[int, str]]:
-    reader = csv.reader(lines, delimiter=delimiter)
-    index: int | None = None
+    """`header`: number of the header line; only comments and blank lines precede it."""
+    rows = csv.reader(islice(_lines(text), header - 1, None), delimiter=delimiter, strict=True, skipinitialspace=True)
     try:
-        for row in reader:
+        column = _column_index(next(rows), kind, f"{location}:{header}", reject_pairs=reject_pairs)
+        for row in rows:
+            number = header - 1 + rows.line_num
             if not any(cell.strip() for cell in row):
                 continue
-            if index is None:
-                index = _column_index(row, kind, f"{location}:{reader.line_num}", reject_pairs=reject_pairs)
-                continue
-            yield reader.line_num, row[index].strip() if index < len(row) else ""
+            if column >= len(row):
+                raise ManifestError(f"{location}:{number}: the row has no column `{kind}`")
+            # A CSV has no comments: a `#` in the cell makes the name invalid.
+            yield number, row[column].strip()
     except csv.Error as error:
-        raise UsageError(f"{location}:{reader.line_num}: this is no row of a CSV: {error}") from None
+        raise ManifestError(f"{location}:{header - 1 + rows.line_num}: invalid CSV: {error}") from None
 
 
-def _column_index(header: list[str], kind: NameKind, location: str, *, reject_pairs: bool) -> int:
-    """The number of the column `kind`."""
-    names = [cell.strip().lower() for cell in header]
-    index = next((names.index(name) for name in _COLUMNS[kind] if name in names), None)
-    if index is None:
-        raise UsageError(f"{location}: no column `{kind}`: give one name a line, or such a column")
-    other = _OTHER_KIND[kind]
-    if reject_pairs and any(name in names for name in _COLUMNS[other]):
-        raise UsageError(
-            f"{location}: there is a column `{other}` too, so each row is one association and not all of a {kind}: give"
-            f" the list as MANIFEST, or without that column"
+def _json_names(text: str, location: str, kind: NameKind, *, reject_pairs: bool) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(_lines(text), 1):
+        if not line.strip():
+            continue
+        try:
+            value = decode_json(line)
+        except (ValueError, RecursionError):
+            raise ManifestError(f"{location}:{number}: invalid JSON") from None
+        if isinstance(value, JsonObject):
+            keys = [key for key, _ in value]
+            value = value[_column_index(keys, kind, f"{location}:{number}", reject_pairs=reject_pairs)][1]
+        if not isinstance(value, str):
+            raise ManifestError(f"{location}:{number}: the {kind} name must be a string")
+        yield number, value
+
+
+def _column_index(names: Sequence[str], kind: NameKind, location: str, *, reject_pairs: bool = False) -> int:
+    """The index of the only column of `kind`."""
+    columns = [COLUMN_ALIASES.get(name.strip().lower()) for name in names]
+    if columns.count(kind) != 1:
+        problem = "more than one" if kind in columns else "no"
+        raise ManifestError(f"{location}: {problem} column `{kind}`; write one name per line, or one column `{kind}`")
+    if reject_pairs and any(column not in {None, kind} for column in columns):
+        raise ManifestError(
+            f"{location}: the rows are associations of one core and one thing, not names; "
+            f"use the file as MANIFEST, or remove the other column"
         )
-    return index
+    return columns.index(kind)
+
+
+class Selection:
+    """The associations and things of a list, with a record of those that were matched.
+
+    A thing selects each of its associations.
+    """
+
+    def __init__(self, name: str, entries: Iterable[tuple[str, str] | str]) -> None:
+        """`name`: the list's name in messages."""
+        self.name = name
+        self._unused: set[tuple[str, str] | str] = set(entries)
+        self._used: set[tuple[str, str] | str] = set()
+
+    def matches(self, core: str, thing: str) -> bool:
+        """Whether the list selects this association."""
+        is_selected = False
+        for entry in ((core, thing), thing):
+            if entry in self._unused:
+                self._unused.discard(entry)
+                self._used.add(entry)
+            is_selected = is_selected or entry in self._used
+        return is_selected
+
+    def require_all_used(self, location: str) -> None:
+        """Raise `UsageError` for entries that matched nothing in `location`."""
+        if not self._unused:
+            return
+        unused = sorted(entry if isinstance(entry, str) else ",".join(entry) for entry in self._unused)
+        suffix = f" and {len(unused) - _MAX_LISTED} more" if len(unused) > _MAX_LISTED else ""
+        noun = "entry is" if len(unused) == 1 else "entries are"
+        raise UsageError(
+            f"{self.name}: {len(unused)} {noun} not in {location}: {', '.join(unused[:_MAX_LISTED])}{suffix}; "
+            "remove them from the list"
+        )
+
+
+def load_selection(path: str | Path) -> Selection:
+    """Read the list at `path` (`-`: standard input) once, so that the list can be a pipe.
+
+    A file with both columns, or with the suffix of JSONL or Parquet, is a manifest; otherwise the
+    list names things. Raises `UsageError` or `ManifestError` with file and line.
+    """
+    spec = str(path)
+    if spec.lower().removesuffix(".gz").endswith(_MANIFEST_SUFFIXES):
+        return Selection(spec, _read_pairs(open_manifest(spec)))
+    text, location = read_text(spec)
+    number, first = next(iter_entries(text), (1, ""))
+    if not any(find_columns(location, _split_cells(first, delimiter)) for delimiter in _DELIMITERS):
+        return Selection(location, parse_names(text, location, "thing"))
+    # The manifest reader knows no comments: replace those in front of the header by blank lines.
+    lines = "\n" * (number - 1) + "".join(islice(_lines(text), number - 1, None))
+    source = Source(location, io.BytesIO(lines.encode("utf-8")), owned=True)
+    source.open_text(expect_gzip=False)
+    return Selection(location, _read_pairs(ManifestReader(source, "csv")))
+
+
+def _split_cells(line: str, delimiter: str) -> list[str]:
+    return [cell.strip().strip('"') for cell in line.split(delimiter)]
+
+
+def _read_pairs(reader: ManifestReader) -> Iterator[tuple[str, str]]:
+    with reader as manifest:
+        for chunk in manifest.chunks():
+            if chunk.bad:
+                raise UsageError(f"{chunk.bad[0]}; correct the list")
+            yield from chunk.good

@@ -1,4 +1,4 @@
-"""Rule: what a Parquet manifest means lives here; pyarrow is imported here only, and only when it is needed."""
+"""Parses Parquet manifests with pyarrow, which is imported on first use."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from asyncgg.manifest.rows import BadRow, Chunk, all_valid_names, find_columns, 
 __all__ = ["parquet_chunks"]
 
 _BATCH_SIZE: Final = 16_384
-"""Rows decoded at once."""
+"""Rows per batch."""
 
 
 def parquet_chunks(name: str, file: BinaryIO) -> Iterator[Chunk]:
-    """Read the two wanted columns of the Parquet in `file` (seekable), as chunks of checked rows.
+    """Read the columns `core` and `thing` of the seekable `file` into chunks of validated rows.
 
-    Raises `ManifestError` for a broken file or missing columns, `UsageError` when pyarrow is not installed.
+    Raises `ManifestError` for a corrupt file or a missing column, `UsageError` if pyarrow is not
+    installed.
     """
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
         raise UsageError(
-            f"{name}: reading Parquet needs pyarrow: install asyncgg[parquet], or save the manifest as CSV"
+            f"{name}: Parquet requires pyarrow; install asyncgg[parquet], or save the manifest as CSV"
         ) from None
     try:
-        # Without buffering ahead a row group is not held whole.
+        # With pre_buffer a whole row group would be in memory.
         parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
         names = parquet.schema_arrow.names
         columns = find_columns(name, names)
         if columns is None:
             raise ManifestError(
-                f"{name} lacks a column: it has {', '.join(f'`{printable(column)}`' for column in names[:20]) or 'none'}; "
-                "it must have `core` and `thing` (or `coreDeviceThingName`, `thingName`)"
+                f"{name} lacks a column: found {', '.join(f'`{printable(column)}`' for column in names[:20])}; "
+                "name two columns `core` and `thing` (or `coreDeviceThingName`, `thingName`)"
             )
         selected = [names[columns.core], names[columns.thing]]
         for column in selected:
@@ -46,26 +47,26 @@ def parquet_chunks(name: str, file: BinaryIO) -> Iterator[Chunk]:
             number += len(cores)
     except (pa.ArrowException, OSError) as error:
         text = str(error).split("\n", 1)[0]
-        raise ManifestError(f"{name} cannot be read as Parquet ({printable(text)}): write it anew") from None
+        raise ManifestError(
+            f"{name} is not a readable Parquet file ({printable(text)}); write the file again"
+        ) from None
 
 
 def _check_type(name: str, column: str, column_type: Any, pa: Any) -> None:
     value_type = column_type.value_type if pa.types.is_dictionary(column_type) else column_type
     types = pa.types
     checks = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
-    # Some writers leave texts unmarked: bytes are taken as UTF-8.
+    # Some writers do not mark text: bytes are decoded as UTF-8.
     binaries = (types.is_binary, types.is_large_binary, types.is_binary_view)
     if not any(check(value_type) for check in (*checks, *binaries)):
-        raise ManifestError(
-            f"{name}: column `{printable(column)}` holds {column_type}, not text: store the names as strings"
-        )
+        raise ManifestError(f"{name}: column `{printable(column)}` has type {column_type}; store the names as strings")
 
 
 def _to_chunk(name: str, first: int, cores: list[Any], things: list[Any]) -> Chunk:
     try:
         if all_valid_names(cores) and all_valid_names(things):
             return Chunk(good=list(zip(cores, things, strict=True)))
-    except TypeError:  # a null or bytes among them
+    except TypeError:  # a null or bytes
         pass
     chunk = Chunk()
     for number, (core, thing) in enumerate(zip(cores, things, strict=True), first):

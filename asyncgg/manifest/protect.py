@@ -1,9 +1,4 @@
-"""Rule: the protect list (`--protect`) is read and asked here; a list that cannot be read whole protects by an error.
-
-One entry a line: a name, or a glob of `*`, `?` and `[...]`, of things and cores alike; `core:` or `thing:` in front
-restricts it to one kind. Blank lines and what follows `#` are ignored. Case counts. A thing name may itself begin with
-`core:`: such an entry protects in both readings, because protecting one thing too many can be mended.
-"""
+"""The protect list (`--protect`): names and globs of cores and things that must not be changed."""
 
 from __future__ import annotations
 
@@ -11,10 +6,10 @@ import fnmatch
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
-from asyncgg.errors import UsageError
+from asyncgg.errors import ManifestError, UsageError
+from asyncgg.manifest.name_lists import iter_entries, read_text
 from asyncgg.models import invalid_name_reason
 
 __all__ = ["ProtectList", "load_protect_list"]
@@ -27,7 +22,7 @@ _MATCHES_NOTHING: Final = "(?!)"
 
 @dataclass(frozen=True, slots=True)
 class _NameMatcher:
-    """The entries that hold for one kind of name."""
+    """The entries for one kind of name."""
 
     exact: Mapping[str, str]
     """The entry as written, by name."""
@@ -44,90 +39,77 @@ class _NameMatcher:
 
 @dataclass(frozen=True, slots=True)
 class ProtectList:
-    """Names and globs of things and cores that are never touched."""
+    """Names and globs (`*`, `?`, `[...]`) of cores and things that must not be changed.
+
+    Case-sensitive. The prefix `core:` or `thing:` restricts an entry to one kind. A thing name can
+    itself start with `core:`; such an entry protects both.
+    """
 
     entries: tuple[str, ...] = ()
-    """As written, in their order."""
+    """As written, in order."""
     _core: _NameMatcher = field(init=False, repr=False, compare=False)
     _thing: _NameMatcher = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Check and prepare the entries. Raises `UsageError` for one that could never match a name."""
+        """Compile the entries. Raises `UsageError` for an entry that cannot match any name."""
         kinds: dict[str, dict[str, str]] = {kind: {} for kind in _KINDS}
         for entry in self.entries:
             if problem := _invalid_entry_reason(entry):
-                raise UsageError(f"protect entry `{entry}` {problem}")
+                raise UsageError(f"invalid protect entry `{entry}`: {problem}")
             for kind, pattern in _interpretations(entry):
                 kinds[kind].setdefault(pattern, entry)
         object.__setattr__(self, "_core", _build_matcher(kinds["core"]))
         object.__setattr__(self, "_thing", _build_matcher(kinds["thing"]))
 
     def match(self, core: str, thing: str) -> str | None:
-        """The entry, as written, that forbids touching this association, or None."""
+        """The entry, as written, that protects this association, or None."""
         return self._thing.match(thing) or self._core.match(core)
 
 
 def load_protect_list(path: str) -> ProtectList:
-    """Read a protect list.
+    """Read a protect list: one entry per line, with blank lines and `#` comments.
 
-    Raises `UsageError` naming file and line when it is missing, empty, not UTF-8, or has an entry that could never
-    match: nothing may be sent then.
+    Raises `ManifestError` with file and line if the list cannot be read, is empty, or has an entry
+    that cannot match any name.
     """
-    try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such protect list: check the path of --protect") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"{path}: the protect list cannot be read: {reason}") from None
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UsageError(f"{path}: the protect list is UTF-16 text: save it as UTF-8")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{path}:{line}: the protect list is not UTF-8 text: save it as UTF-8") from None
+    text, name = read_text(path)
     entries = []
-    for number, line_text in enumerate(re.split(r"\r\n|\r|\n", text), 1):
-        entry = line_text.split("#", 1)[0].strip()
-        if not entry:
-            continue
+    for number, entry in iter_entries(text):
         if problem := _invalid_entry_reason(entry):
-            raise UsageError(f"{path}:{number}: protect entry {entry[:200]!a} {problem}")
+            raise ManifestError(f"{name}:{number}: invalid protect entry {entry[:200]!a}: {problem}")
         entries.append(entry)
     if not entries:
-        raise UsageError(f"{path}: the protect list has no entries: fill it, or leave --protect out")
+        raise ManifestError(f"{name}: the protect list has no entries; add an entry or omit --protect")
     return ProtectList(tuple(entries))
 
 
 def _interpretations(entry: str) -> Iterable[tuple[str, str]]:
-    """What an entry forbids: kind and pattern."""
+    """The kinds and patterns that an entry protects."""
     kind, colon, rest = entry.partition(":")
     if colon and kind in _KINDS:
         yield kind, rest.strip()
-        if rest != rest.strip():  # blanks stand in no name: the prefix is meant as one
+        if rest != rest.strip():  # no name contains blanks, so this is a prefix
             return
     for possible_kind in _KINDS:
         yield possible_kind, entry
 
 
 def _invalid_entry_reason(entry: str) -> str | None:
-    """Why an entry could never match a name, to follow the entry; None when it could."""
+    """Why an entry cannot match any name, or None."""
     kind, colon, rest = entry.partition(":")
     pattern = rest.strip() if colon and kind in _KINDS else entry
     if not pattern:
-        return f"names nothing after `{kind}:`"
+        return f"no name after `{kind}:`"
     if not _is_glob(pattern):
-        problem = invalid_name_reason(pattern)
-        return f"{problem}: it could never protect anything" if problem else None
+        return invalid_name_reason(pattern)
     simplified = _BRACKET_EXPRESSION.sub("?", pattern)
     if not _VALID_GLOB.match(simplified) or _MATCHES_NOTHING in fnmatch.translate(pattern):
-        return "is no glob of names (a-z A-Z 0-9 : _ - and * ? [...]): it could never protect anything"
+        return "not a glob of names (a-z A-Z 0-9 : _ - and * ? [...])"
     return None
 
 
 def _is_glob(pattern: str) -> bool:
-    return any(sign in pattern for sign in "*?[")
+    return any(char in pattern for char in "*?[")
 
 
 def _build_matcher(patterns: Mapping[str, str]) -> _NameMatcher:

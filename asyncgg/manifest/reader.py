@@ -1,4 +1,4 @@
-"""Rule: choosing the format of a manifest and reading it from end to end live here; formats and bytes live beside."""
+"""Opens a manifest in the right format and reads all of its rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from asyncgg.manifest.sources import S3Opener, Source, open_source
 __all__ = ["FORMATS", "ManifestReader", "open_manifest"]
 
 FORMATS: Final = ("csv", "jsonl", "parquet")
-"""What `format` (the option `--format`) may be."""
+"""Values of `format` (option `--format`)."""
 
 _FORMAT_BY_SUFFIX: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
@@ -28,16 +28,19 @@ def open_manifest(
     stdin: BinaryIO | None = None,
     s3: S3Opener | None = None,
 ) -> ManifestReader:
-    """Open a manifest: a path, `-` for standard input, or `s3://bucket/key` (by means of `s3`, else an
-    `asyncgg.manifest.s3.S3Downloader` that takes its settings from the environment).
+    """Open a manifest: a path, `-` for standard input, or `s3://bucket/key`. Blocking.
 
-    The ending says the format (.csv, .jsonl, .ndjson, .parquet; text also .gz) unless `format` does; standard input
-    is CSV. Blocking: from a coroutine, call it and read it in a worker thread.
-    Raises `ManifestError` when it cannot be opened, `CredentialsError` when S3 refuses us, `UsageError` for an
-    unknown `format`.
+    The format is that of the suffix (.csv, .jsonl, .ndjson, .parquet; text also .gz) unless
+    `format` is given. Standard input is CSV. `s3` opens S3 objects; by default with credentials and
+    Region of the environment.
+
+    Raises:
+        ManifestError: the manifest cannot be opened.
+        CredentialsError: S3 denied access.
+        UsageError: unknown `format`.
     """
     if format is not None and format not in FORMATS:
-        raise UsageError(f"unknown manifest format `{format}`: use one of {', '.join(FORMATS)}")
+        raise UsageError(f"unknown manifest format `{format}`; must be one of: {', '.join(FORMATS)}")
     if format is None and spec.startswith("s3://"):
         _format_from_suffix(spec)  # before anything is downloaded
     source = open_source(spec, stdin, s3)
@@ -45,7 +48,7 @@ def open_manifest(
         lower = spec.lower()
         resolved_format = format or ("csv" if spec == "-" else _format_from_suffix(spec))
         if resolved_format == "parquet" and lower.endswith(".gz"):
-            raise ManifestError(f"{spec}: Parquet is compressed inside: decompress the .gz")
+            raise ManifestError(f"{spec}: Parquet cannot be gzipped; decompress the file")
         if resolved_format != "parquet":
             source.open_text(expect_gzip=lower.endswith(".gz"))
     except BaseException:
@@ -61,15 +64,16 @@ def _format_from_suffix(spec: str) -> str:
         if stem.endswith(suffix):
             return name
     raise ManifestError(
-        f"{spec}: the ending does not say what it is: use .csv, .jsonl, .ndjson or .parquet (text also .gz), "
-        "or give `--format`"
+        f"{spec}: unknown format; name the file .csv, .jsonl, .ndjson or .parquet (text also .gz), or use --format"
     )
 
 
 class ManifestReader:
-    """One opened manifest, to be read once: `with open_manifest(...) as manifest: for chunk in manifest.chunks()`.
+    """An open manifest, which can be read once:
 
-    A broken end (a cut gzip, a failing disk) is seen only when the reading gets there: act on rows after the last.
+    `with open_manifest(...) as manifest: for chunk in manifest.chunks()`.
+
+    A truncated end (gzip, disk) is detected only there: use the rows after the last one was read.
     """
 
     def __init__(self, source: Source, format: str) -> None:  # noqa: A002 - named as the option is
@@ -80,17 +84,17 @@ class ManifestReader:
 
     @property
     def name(self) -> str:
-        """What messages call it: the path or address as given, or `<stdin>`."""
+        """The name in messages: the path or URL as given, or `<stdin>`."""
         return self._source.name
 
     def chunks(self) -> Iterator[Chunk]:
-        """Give all rows, some thousand at a time; memory does not grow with the manifest.
+        """Yield all rows, some thousand at a time, in bounded memory.
 
-        Raises `ManifestError` when it cannot be read to its end, lacks the columns, or has no row at all, `UsageError`
-        when a format needs a package that is not installed.
+        Raises `ManifestError` if the manifest cannot be read to the end, lacks a column or has no
+        rows, and `UsageError` if the format requires a package that is not installed.
         """
         if self._started:
-            raise InternalError(f"{self.name} was already read: open it again")
+            raise InternalError(f"{self.name} was already read; open the manifest again")
         self._started = True
         return self._chunks()
 
@@ -104,7 +108,7 @@ class ManifestReader:
         finally:
             self.close()
         if not any_row:
-            raise ManifestError(f"{self.name} has no associations: it needs a row for each thing")
+            raise ManifestError(f"{self.name} has no associations; write one row per association")
 
     def _read(self) -> Iterator[Chunk]:
         source = self._source
@@ -113,7 +117,7 @@ class ManifestReader:
         return (csv_chunks if self.format == "csv" else jsonl_chunks)(source.name, source.read)
 
     def close(self) -> None:
-        """Close what was opened; twice does no harm."""
+        """Close the manifest. Can be called more than once."""
         self._source.close()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Rule: writing out the refused rows (`--rejects`) lives here; which rows are refused is decided elsewhere."""
+"""Writes the bad rows of a manifest to a CSV (`--rejects`)."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from types import TracebackType
 from typing import IO, Self
 
 from asyncgg.errors import UsageError
+from asyncgg.files import is_same_file
 from asyncgg.manifest.rows import BadRow
 
 __all__ = ["RejectsWriter"]
 
 
 class RejectsWriter:
-    """A CSV of refused rows: `file,line,reason,raw`, UTF-8, `raw` as in `BadRow`.
+    """A CSV of bad rows: `file,line,reason,raw`, UTF-8, `raw` as in `BadRow`.
 
-    Written beside its place and moved there by `close()`, so a file under that name is always whole; without bad rows
-    it holds the header only, so that an older one is not taken for this run's. As a context manager it is closed on
-    an error too: the rows that stopped a run are what its caller wants to see.
+    `close()` moves the complete file to its path. Without bad rows the file has only the header, so
+    that an older file is not mistaken for this run's. The context manager also closes on an error,
+    because the rows that stopped a run are what the user wants to see.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, inputs: Iterable[str] = ()) -> None:
-        """Open it. Raises `UsageError` when it cannot be written or is one of `inputs` (manifest, protect list)."""
+        """Raises `UsageError` if the file cannot be written or is one of `inputs`."""
         self._path = Path(path)
         self.count = 0
-        """Rows written so far."""
+        """Number of rows written."""
         for input_path in inputs:
-            if _is_same_file(self._path, Path(input_path)):
-                raise UsageError(f"{path}: the rejects would overwrite the input {input_path}: give another file")
-        # A device or a pipe cannot be replaced, only written to; a link's target is replaced, not the link.
+            if is_same_file(self._path, Path(input_path)):
+                raise UsageError(f"{path}: the rejects would overwrite the input {input_path}; choose another file")
+        # A device or a pipe can only be written to. Of a link, the target is replaced.
         self._temp_path: Path | None = None
         try:
             if self._path.exists() and not self._path.is_file() and not self._path.is_dir():
@@ -39,7 +40,7 @@ class RejectsWriter:
             else:
                 self._path = self._path.resolve()
                 if self._path.is_dir():
-                    raise UsageError(f"{path} is a directory: give a file for the rejects")
+                    raise UsageError(f"{path} is a directory; give a file for the rejects")
                 self._temp_path = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
                 self._file = self._temp_path.open("w", encoding="utf-8", newline="")
             self._writer = csv.writer(self._file, lineterminator="\n")
@@ -48,7 +49,7 @@ class RejectsWriter:
             raise self._write_error(error) from None
 
     def write(self, rows: Iterable[BadRow]) -> None:
-        """Add rows. Raises `UsageError` when they cannot be written (full disk)."""
+        """Add rows. Raises `UsageError` if they cannot be written (full disk)."""
         try:
             for row in rows:
                 self._writer.writerow((row.file, row.line, row.reason, row.raw))
@@ -57,7 +58,7 @@ class RejectsWriter:
             raise self._write_error(error) from None
 
     def close(self) -> None:
-        """Finish the file and put it in its place; twice does no harm. Raises `UsageError` when that fails."""
+        """Complete the file. Can be called more than once. Raises `UsageError` if that fails."""
         if self._file.closed:
             return
         try:
@@ -70,7 +71,7 @@ class RejectsWriter:
             raise self._write_error(error) from None
 
     def _write_error(self, error: OSError) -> UsageError:
-        return UsageError(f"{self._path}: the rejects cannot be written: {error.strerror or error}")
+        return UsageError(f"{self._path}: cannot write the rejects: {error.strerror or error}")
 
     def __enter__(self) -> Self:
         return self
@@ -79,10 +80,3 @@ class RejectsWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _is_same_file(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except (OSError, ValueError):  # one of them does not exist, or is no path (`-`, s3://)
-        return False

@@ -1,4 +1,4 @@
-"""Rule: what a row of a manifest is lives here: its columns, its faults, how it is shown; no I/O and no file format."""
+"""Rows of a manifest: columns, validation, printable excerpts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from asyncgg.errors import ManifestError
 from asyncgg.models import invalid_name_reason
 
 __all__ = [
+    "COLUMN_ALIASES",
     "MAX_EXCERPT",
     "NAME_PATTERN",
     "BadRow",
@@ -23,25 +24,28 @@ __all__ = [
 ]
 
 NAME_PATTERN: Final = "[a-zA-Z0-9:_-]{1,128}"
-"""A thing name as a regular expression, for the readers' fast paths; `asyncgg.models.invalid_name_reason` is the rule itself."""
+"""A valid name, for the fast paths of the parsers. Must agree with
+`asyncgg.models.invalid_name_reason`."""
 
 MAX_EXCERPT: Final = 1000
-"""Most characters kept of a bad row's text: two names at their longest fit several times."""
+"""Maximum characters kept of the text of a bad row."""
 
-_ALIASES: Final = {"core": "core", "coredevicethingname": "core", "thing": "thing", "thingname": "thing"}
+COLUMN_ALIASES: Final = {"core": "core", "coredevicethingname": "core", "thing": "thing", "thingname": "thing"}
 _CONTROL_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """One row that names no association: where it stands, why, and its text."""
+    """An invalid row: location, reason and text."""
 
     file: str
     line: int
-    """From 1. CSV and JSONL: the physical line where the row starts. Parquet and iterables: the row's number."""
+    """From 1. CSV and JSONL: the physical line where the row starts. Parquet and iterables: the row
+    number."""
     reason: str
     raw: str
-    """The row on one line: at most `KEPT` characters of it, what cannot be printed written as a backslash escape."""
+    """The row on one line, up to `MAX_EXCERPT` characters, with unprintable characters escaped by
+    backslash."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.reason}"
@@ -49,44 +53,42 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some rows of a manifest in their order, the good ones apart from the bad ones."""
+    """Consecutive rows of a manifest, split into valid and bad rows."""
 
     good: list[tuple[str, str]] = field(default_factory=list)
-    """(core, thing), both valid names; duplicates are still in."""
+    """(core, thing), both valid names. Duplicates are included."""
     bad: list[BadRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where the two wanted columns stand among all."""
+    """The indexes of the columns `core` and `thing`."""
 
     core: int
     thing: int
     count: int
 
     def may_be_shifted(self, fields: Sequence[str]) -> bool:
-        """Whether surplus fields may have pushed other values under `core` and `thing`.
+        """Whether surplus fields may have shifted other values into `core` and `thing`.
 
-        Names hold no delimiter, so only a further column in front of them can do that.
+        Names contain no delimiter, so only another column in front of them can do that.
         """
         return max(self.core, self.thing) > 1 and any(text.strip() for text in fields[self.count :])
 
 
 def find_columns(location: str, names: Sequence[str]) -> Columns | None:
-    """Find `core` and `thing` (or their aliases, in any case, blanks around them) among the `names` of all columns.
+    """Find `core` and `thing` among the column `names`, ignoring case and surrounding blanks.
 
-    Returns None when one is absent. Raises `ManifestError` when one is there twice.
+    Returns None if one is missing. Raises `ManifestError` if one occurs twice.
     """
     indexes: dict[str, int] = {}
     for index, name in enumerate(names):
-        column = _ALIASES.get(name.strip().lower())
+        column = COLUMN_ALIASES.get(name.strip().lower())
         if column is None:
             continue
         if column in indexes:
             first, second = names[indexes[column]].strip(), name.strip()
-            raise ManifestError(
-                f"{location}: column `{column}` is there twice (`{first}`, `{second}`): keep one of them"
-            )
+            raise ManifestError(f"{location}: column `{column}` occurs twice (`{first}`, `{second}`); keep one of them")
         indexes[column] = index
     if len(indexes) < 2:
         return None
@@ -94,7 +96,7 @@ def find_columns(location: str, names: Sequence[str]) -> Columns | None:
 
 
 def invalid_row_reason(core: object, thing: object) -> str | None:
-    """Why the two values name no association, or None when they do."""
+    """Why the two values are not an association, or None."""
     if (
         isinstance(core, str)
         and isinstance(thing, str)
@@ -119,7 +121,7 @@ def _invalid_value_reason(value: object) -> str | None:
 
 
 def printable(raw: bytes | str) -> str:
-    """One printable line of at most `KEPT` characters of `raw`: safe for a terminal, a log and a CSV."""
+    """Up to `MAX_EXCERPT` characters of `raw` on one line, safe for a terminal, a log and a CSV."""
     text = raw[: MAX_EXCERPT * 4].decode("utf-8", "surrogateescape") if isinstance(raw, bytes) else raw
     if len(text) > MAX_EXCERPT:
         text = text[:MAX_EXCERPT] + "…"
@@ -133,7 +135,7 @@ def _escape(char: str) -> str:
         return _CONTROL_ESCAPES[char]
     if char.isprintable():
         return char
-    if "\udc80" <= char <= "\udcff":  # a byte that is not UTF-8, carried by surrogateescape
+    if "\udc80" <= char <= "\udcff":  # a byte that is not UTF-8, from surrogateescape
         return f"\\x{ord(char) - 0xDC00:02x}"
     return char.encode("unicode_escape").decode("ascii")
 
@@ -142,6 +144,6 @@ _VALID_NAMES: Final = re.compile(rf"(?:{NAME_PATTERN}\n)*\Z")
 
 
 def all_valid_names(values: Sequence[str]) -> bool:
-    """Whether every one of `values` is a valid name, asked at once: the fast path for columns."""
+    """Whether all `values` are valid names. The fast path for columns."""
     text = "\n".join(values) + "\n"
     return text.count("\n") == len(values) and _VALID_NAMES.match(text) is not None

@@ -1,8 +1,7 @@
-"""Rule: fetching a manifest from S3 lives here: one object into one temporary file; no parsing.
+"""Downloads an S3 object into a temporary file."""
 
-The object is on disk before its first row is read: parsing then needs no connection, Parquet can seek, and memory
-stays small.
-"""
+# The whole object is on disk before its first row is parsed: parsing needs no connection, Parquet
+# can seek, and memory stays small.
 
 from __future__ import annotations
 
@@ -52,17 +51,21 @@ _ACCESS_ERROR_CODES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class S3Downloader:
-    """Opens objects of S3 by downloading them; None leaves a setting to the environment and the AWS configuration."""
+    """Opens S3 objects by downloading them.
+
+    A setting of None is that of the environment or AWS configuration.
+    """
 
     profile: str | None = None
     region: str | None = None
     endpoint_url: str | None = None
 
     def open(self, bucket: str, key: str) -> BinaryIO:
-        """Download the object; the file returned has no name on disk and is gone when it is closed.
+        """Download the object into an unnamed file, which disappears when closed.
 
-        Blocking, and safe to call with or without an event loop in this thread. Raises `ManifestError` when there is no
-        such object or it cannot be fetched, `CredentialsError` when credentials are absent or refused.
+        Blocking; can be called with or without an event loop in this thread. Raises `ManifestError`
+        if the object does not exist or cannot be downloaded, `CredentialsError` if credentials are
+        missing or rejected.
         """
         file = cast(BinaryIO, tempfile.TemporaryFile(prefix="asyncgg-"))  # noqa: SIM115 - the caller closes it
         errors: list[BaseException] = []
@@ -70,10 +73,10 @@ class S3Downloader:
         def download() -> None:
             try:
                 asyncio.run(self._download(bucket, key, file))
-            except BaseException as error:  # noqa: BLE001 - it is raised again in the calling thread
+            except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
                 errors.append(error)
 
-        # A loop of its own in a thread of its own: the caller's thread may run a loop already.
+        # The caller's thread may already run a loop.
         thread = threading.Thread(target=download, name="asyncgg-s3", daemon=True)
         thread.start()
         thread.join()
@@ -91,7 +94,7 @@ class S3Downloader:
                 connect_timeout=10,
                 read_timeout=60,
                 retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
-                # Names of test endpoints seldom resolve with a bucket in front.
+                # Host names of test endpoints rarely resolve with a bucket prefix.
                 s3={"addressing_style": "path"} if self.endpoint_url else None,
             )
             async with session.create_client(
@@ -102,31 +105,31 @@ class S3Downloader:
                     file.truncate()
                     try:
                         return await _fetch(client, bucket, key, file)
-                    # The body was cut; what fails before it, botocore has already tried again.
+                    # The body was cut off. botocore retries earlier failures.
                     except (aiohttp.ClientError, IncompleteReadError, ResponseStreamingError):
                         if not attempts_remaining:
                             raise
         except ClientError as error:
             raise _translate_error(url, bucket, error) from None
         except ProfileNotFound:
-            raise CredentialsError(f"{url}: the profile `{self.profile}` is not in the AWS configuration") from None
+            raise CredentialsError(f"{url}: no profile `{self.profile}` in the AWS configuration") from None
         except (NoCredentialsError, PartialCredentialsError):
             raise CredentialsError(
-                f"{url}: no AWS credentials found: sign in, set a profile (--profile) or the AWS_* variables"
+                f"{url}: no AWS credentials found; sign in, set a profile (--profile) or the AWS_* variables"
             ) from None
         except (CredentialRetrievalError, SSOError, TokenRetrievalError) as error:
             raise CredentialsError(
-                f"{url}: no AWS credentials could be had ({type(error).__name__}): sign in again"
+                f"{url}: cannot load AWS credentials ({type(error).__name__}); sign in again"
             ) from None
         except (aiohttp.ClientError, BotoCoreError, TimeoutError, ValueError) as error:
             raise ManifestError(
-                f"{url} cannot be fetched: {' '.join(str(error).split()) or type(error).__name__}"
+                f"{url}: download failed: {' '.join(str(error).split()) or type(error).__name__}"
             ) from None
 
 
 async def _fetch(client: Any, bucket: str, key: str, file: BinaryIO) -> None:
     reply = await client.get_object(Bucket=bucket, Key=key)
-    async with reply["Body"] as body:  # aiohttp raises when less comes than was announced
+    async with reply["Body"] as body:  # aiohttp raises if the body is shorter than announced
         while chunk := await body.read(_CHUNK_SIZE):
             await asyncio.to_thread(file.write, chunk)
 
@@ -135,9 +138,9 @@ def _translate_error(url: str, bucket: str, error: ClientError) -> AsyncggError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     message = str(error.response.get("Error", {}).get("Message", "")).split("\n", 1)[0]
     if code in {"NoSuchKey", "404"}:
-        return ManifestError(f"{url}: no such object: check the key")
+        return ManifestError(f"{url}: no such object; check the key")
     if code == "NoSuchBucket":
-        return ManifestError(f"{url}: no such bucket `{bucket}`: check its name")
+        return ManifestError(f"{url}: no such bucket `{bucket}`; check the name")
     if code in _ACCESS_ERROR_CODES:
-        return CredentialsError(f"{url}: S3 refused to give it ({code}): it needs s3:GetObject on this object")
-    return ManifestError(f"{url} cannot be fetched: {code}: {message}")
+        return CredentialsError(f"{url}: access denied ({code}); s3:GetObject on this object is required")
+    return ManifestError(f"{url}: download failed: {code}: {message}")

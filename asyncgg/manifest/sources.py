@@ -1,7 +1,4 @@
-"""Rule: getting at a manifest's bytes lives here: files, standard input, S3, gzip, byte order marks; no row does.
-
-Every failure of the system becomes one `ManifestError` with the manifest's name in it.
-"""
+"""Opens manifests and lists (files, standard input, S3) and splits text into blocks of lines."""
 
 from __future__ import annotations
 
@@ -10,41 +7,49 @@ import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, cast
 
 from asyncgg.errors import ManifestError
+from asyncgg.manifest.rows import MAX_EXCERPT
 
-__all__ = ["S3Opener", "Source", "open_source"]
+__all__ = ["BLOCK_SIZE", "MAX_LINE", "Block", "S3Opener", "Source", "blocks", "display_path", "open_source"]
+
+BLOCK_SIZE: Final = 256 * 1024
+"""Bytes read at once: a few thousand rows, which spreads the fixed cost of a block."""
+
+MAX_LINE: Final = 64 * 1024
+"""Maximum bytes of one line, and of one CSV row of several lines. A longer one is a bad row."""
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _BOM: Final = b"\xef\xbb\xbf"
 _UNSUPPORTED_MAGIC: Final = (
-    (b"PAR1", "is Parquet: name it .parquet or give `--format parquet`"),
-    (b"\xff\xfe", "is UTF-16 text: save the manifest as UTF-8"),
-    (b"\xfe\xff", "is UTF-16 text: save the manifest as UTF-8"),
-    (b"PK\x03\x04", "is a ZIP archive or an Excel file: save the manifest as CSV in UTF-8"),
-    (b"\x28\xb5\x2f\xfd", "is compressed with zstd: decompress it, or use gzip"),
-    (b"BZh", "is compressed with bzip2: decompress it, or use gzip"),
-    (b"\xfd7zXZ", "is compressed with xz: decompress it, or use gzip"),
+    (b"PAR1", "is a Parquet file; name the file .parquet or use --format parquet"),
+    (b"\xff\xfe", "is UTF-16 text; save the file as UTF-8"),
+    (b"\xfe\xff", "is UTF-16 text; save the file as UTF-8"),
+    (b"PK\x03\x04", "is a ZIP archive or an Excel file; save the file as CSV in UTF-8"),
+    (b"\x28\xb5\x2f\xfd", "is compressed with zstd; decompress the file or use gzip"),
+    (b"BZh", "is compressed with bzip2; decompress the file or use gzip"),
+    (b"\xfd7zXZ", "is compressed with xz; decompress the file or use gzip"),
 )
 
 
 class S3Opener(Protocol):
-    """Gives an object of S3 as a file."""
+    """Opens S3 objects as files."""
 
     def open(self, bucket: str, key: str) -> BinaryIO:
-        """Open the object for reading, seekable; closing it frees what it took.
+        """Open the object as a seekable file for reading. Closing the file frees its resources.
 
-        Raises `ManifestError` when it cannot be read, `CredentialsError` when we may not.
+        Raises `ManifestError` if the object cannot be read, `CredentialsError` if access is denied.
         """
         ...
 
 
 class _PrefixedStream:
-    """A stream that gives some bytes again which were already read from it."""
+    """A stream preceded by bytes that were already read from it."""
 
     def __init__(self, head: bytes, rest: BinaryIO) -> None:
         self._head = head
@@ -58,7 +63,7 @@ class _PrefixedStream:
 
 
 class Source:
-    """A manifest's bytes, opened."""
+    """The bytes of an opened manifest or list."""
 
     def __init__(self, name: str, raw: BinaryIO, *, owned: bool) -> None:
         self.name = name
@@ -68,9 +73,9 @@ class Source:
         self._temp_copy: BinaryIO | None = None
 
     def open_text(self, *, expect_gzip: bool) -> None:
-        """Make ready to `read` text: unpack gzip (`gzipped` says the name promised it), drop a byte order mark.
+        """Prepare `read`: decompress gzip and skip a byte order mark.
 
-        Raises `ManifestError` when the bytes are certainly something else.
+        `expect_gzip`: the file name ends in .gz. Raises `ManifestError` if the bytes are not text.
         """
         with translate_os_errors(self.name):
             text: BinaryIO = self._raw
@@ -79,7 +84,7 @@ class Source:
                 text = cast(BinaryIO, gzip.GzipFile(fileobj=cast(BinaryIO, _PrefixedStream(head, text)), mode="rb"))
                 head = text.read(8)
             elif expect_gzip and head:
-                raise ManifestError(f"{self.name} is not gzip: compress it, or name it without .gz")
+                raise ManifestError(f"{self.name} is not gzip; compress the file or name it without .gz")
             for magic, reason in _UNSUPPORTED_MAGIC:
                 if head.startswith(magic):
                     raise ManifestError(f"{self.name} {reason}")
@@ -88,14 +93,14 @@ class Source:
     def read(self, size: int) -> bytes:
         """Read up to `size` bytes of text; empty at the end.
 
-        Raises `ManifestError` when the disk or the gzip stream fails.
+        Raises `ManifestError` if the disk or the gzip stream fails.
         """
-        assert self._text is not None, "start_text() comes first"
+        assert self._text is not None, "call open_text() first"
         with translate_os_errors(self.name):
             return self._text.read(size)
 
     def open_seekable(self) -> BinaryIO:
-        """The bytes as a file that can seek: the file itself, or a temporary copy of a stream."""
+        """Return a seekable file: the file itself, or a temporary copy of a stream."""
         with translate_os_errors(self.name):
             if self._raw.seekable():
                 return self._raw
@@ -105,7 +110,7 @@ class Source:
             return self._temp_copy
 
     def close(self) -> None:
-        """Close what was opened here; standard input stays open."""
+        """Close the file and its temporary copy. Standard input stays open."""
         if self._temp_copy is not None:
             self._temp_copy.close()
         if self._owned:
@@ -114,43 +119,81 @@ class Source:
 
 @contextmanager
 def translate_os_errors(name: str) -> Iterator[None]:
-    """Turn what the system says about reading `name` into one sentence."""
+    """Raise a `ManifestError` that names `name` instead of an operating system or gzip error."""
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ManifestError(
-            f"{name}: the gzip data is broken or cut off ({error}): fetch or compress it anew"
+            f"{name}: the gzip data is corrupt or truncated ({error}); restore the file"
         ) from None
     except FileNotFoundError:
-        raise ManifestError(f"{name}: no such file: check the path") from None
+        raise ManifestError(f"{name}: no such file; check the path") from None
     except IsADirectoryError:
-        raise ManifestError(f"{name} is a directory: give one file") from None
+        raise ManifestError(f"{name} is a directory; give a file") from None
     except PermissionError:
-        raise ManifestError(f"{name}: no permission to read it") from None
+        raise ManifestError(f"{name}: permission denied") from None
     except OSError as error:
-        raise ManifestError(f"{name} cannot be read: {error.strerror or error}") from None
+        raise ManifestError(f"{name}: cannot read the file: {error.strerror or error}") from None
+
+
+def display_path(spec: str | Path) -> str:
+    """The name of a manifest or list in messages."""
+    return "<stdin>" if str(spec) == "-" else str(spec)
 
 
 def open_source(spec: str, stdin: BinaryIO | None, s3: S3Opener | None) -> Source:
-    """Open a path, `-` or `s3://bucket/key`.
-
-    Raises `ManifestError` or `CredentialsError` when it cannot be opened.
-    """
+    """Open a path, `-` or `s3://bucket/key`. Raises `ManifestError` or `CredentialsError`."""
     if spec == "-":
         if stdin is None and sys.stdin is None:
-            raise ManifestError("-: there is no standard input: give a file")
-        return Source("<stdin>", stdin if stdin is not None else cast(BinaryIO, sys.stdin.buffer), owned=False)
+            raise ManifestError("-: no standard input; give a file")
+        return Source(display_path(spec), stdin if stdin is not None else cast(BinaryIO, sys.stdin.buffer), owned=False)
     if spec.startswith("s3://"):
         bucket, _, key = spec.removeprefix("s3://").partition("/")
         if not bucket or not key or key.endswith("/"):
-            raise ManifestError(f"{spec} names no object: write s3://bucket/key")
+            raise ManifestError(f"{spec} names no object; write s3://bucket/key")
         if s3 is None:
-            from asyncgg.manifest.s3 import S3Downloader  # imports all of aiobotocore: only when it is needed
+            from asyncgg.manifest.s3 import S3Downloader  # loads aiobotocore
 
             s3 = S3Downloader()
         with translate_os_errors(spec):
             return Source(spec, s3.open(bucket, key), owned=True)
     if "\0" in spec or not spec:
-        raise ManifestError("the manifest's path is empty or holds a NUL byte: give a file")
+        raise ManifestError("the path is empty or contains a NUL byte; give a file")
     with translate_os_errors(spec):
         return Source(spec, Path(spec).open("rb"), owned=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Complete lines, each with its line feed; or, if `too_long`, the start of one line."""
+
+    first_line: int
+    """Number of the first line, from 1."""
+    data: bytes
+    too_long: bool = False
+
+
+def blocks(read: Callable[[int], bytes]) -> Iterator[Block]:
+    """Split the bytes that `read` returns at line feeds, in bounded memory.
+
+    A last line without one gets one.
+    """
+    line, tail = 1, b""
+    while chunk := read(BLOCK_SIZE):
+        data = tail + chunk
+        cut = data.rfind(b"\n") + 1
+        if cut:
+            yield Block(line, data[:cut])
+            line += data.count(b"\n")
+        tail = data[cut:]
+        if len(tail) > MAX_LINE:
+            head, tail = tail[: MAX_EXCERPT * 4], b""
+            while chunk := read(BLOCK_SIZE):
+                end = chunk.find(b"\n")
+                if end >= 0:
+                    tail = chunk[end + 1 :]
+                    break
+            yield Block(line, head, too_long=True)
+            line += 1
+    if tail:
+        yield Block(line, tail if tail.endswith(b"\n") else tail + b"\n")

@@ -22,7 +22,7 @@ from asyncgg.errors import JournalError, UsageError
 from asyncgg.formatting import format_timestamp
 from asyncgg.journal import Certainty, JournalReader, ThingEffect, iter_effects, parse_operation
 from asyncgg.manifest import Chunk, load_protect_list
-from asyncgg.manifest.only import Selection
+from asyncgg.manifest.name_lists import Selection
 from asyncgg.models import Operation
 from asyncgg.runs.plan import Plan
 from asyncgg.runs.prepare import JournalBuilder

@@ -9,7 +9,7 @@ from typing import Any
 
 from asyncgg.events import Listener
 from asyncgg.journal import JournalReader
-from asyncgg.manifest.only import Selection, load_selection
+from asyncgg.manifest.name_lists import Selection, load_selection
 from asyncgg.models import Summary
 from asyncgg.runs.api import run_prepared
 from asyncgg.runs.known import prior_state_from_snapshot

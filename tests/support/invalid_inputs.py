@@ -145,7 +145,7 @@ MANIFESTS = (
     InvalidInput(
         "manifest a directory", "fleet.csv is a directory", setup=lambda folder: (folder / "fleet.csv").mkdir()
     ),
-    InvalidInput("manifest unreadable", "fleet.csv: no permission", setup=_create_unreadable_manifest),
+    InvalidInput("manifest unreadable", "fleet.csv: permission denied", setup=_create_unreadable_manifest),
     _manifest_case("manifest empty", "fleet.csv has no associations", b""),
     _manifest_case("manifest of blank lines", "fleet.csv has no associations", b"\n \n\r\n"),
     _manifest_case("manifest without rows", "fleet.csv has no associations", b"core,thing\n"),
@@ -164,7 +164,7 @@ MANIFESTS = (
     _manifest_case("manifest broken Parquet", "fleet.parquet", b"PAR1 and nothing else", "fleet.parquet"),
     _manifest_case(
         "manifest cut gzip",
-        "fleet.csv.gz: the gzip data is broken",
+        "fleet.csv.gz: the gzip data is corrupt",
         gzip.compress(VALID_MANIFEST, mtime=0)[:-9],
         "fleet.csv.gz",
     ),
@@ -223,7 +223,7 @@ OPTIONS = (
     _option_case("--profile", "nobody", message_pattern="no AWS profile 'nobody'"),
     _option_case("--frobnicate", message_pattern="--frobnicate.*--help"),
     _option_case("--config", "nowhere.toml", message_pattern="nowhere.toml: settings file not found"),
-    _option_case("--protect", "nowhere.txt", message_pattern="nowhere.txt: no such protect list"),
+    _option_case("--protect", "nowhere.txt", message_pattern="nowhere.txt: no such file"),
     _option_case("--max-things", "1", message_pattern="2 things, --max-things allows 1; nothing was sent", exit_code=4),
     InvalidInput("no manifest", "MANIFEST.*--help", ("disassociate",), uses_endpoint=False),
     InvalidInput("unknown command", "frobnicate.*--help", ("frobnicate",), uses_endpoint=False),

@@ -1,4 +1,4 @@
-"""Rule: what the tests of the manifest share: reading one whole, writing one down."""
+"""Helpers of the manifest tests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read_all(chunks: Iterable[Chunk]) -> tuple[list[tuple[str, str]], list[BadRo
 def read_bytes(
     read: Callable[[str, ReadFunction], Iterator[Chunk]], data: bytes, *, step: int = 1 << 20
 ) -> tuple[list[tuple[str, str]], list[BadRow]]:
-    """Give `data` to a reader of text, at most `step` bytes at a time."""
+    """Pass `data` to a text parser, at most `step` bytes at a time."""
     stream = io.BytesIO(data)
     return read_all(read("fleet", lambda size: stream.read(min(size, step))))
 

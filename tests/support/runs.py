@@ -10,7 +10,7 @@ from asyncgg.classify import CodeTable
 from asyncgg.engine import Engine, EngineOptions, Lane, RunResult
 from asyncgg.journal import JournalWriter, parse_operation
 from asyncgg.manifest import Chunk
-from asyncgg.manifest.only import Selection
+from asyncgg.manifest.name_lists import Selection
 from asyncgg.ratelimit import FixedRate
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.runs import JournalBuilder

@@ -146,7 +146,7 @@ def _load_protect_list(guards: object, policy: Path, diagnostics: Diagnostics) -
         try:
             entries += load_protect_list(str(policy.parent / file)).entries
         except UsageError as error:
-            diagnostics.add_error(path, str(error).replace("check the path of --protect", "check the path"))
+            diagnostics.add_error(path, str(error))
     for path, entry in _iter_strings(guards, "protect-names"):
         try:
             entries += ProtectList((entry,)).entries

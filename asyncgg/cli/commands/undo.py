@@ -82,7 +82,7 @@ def command(
     from asyncgg.cli.supervisor import write_summary
     from asyncgg.cli.workflow import RunRequest, plan_confirm_run
     from asyncgg.journal import JournalReader
-    from asyncgg.manifest.only import load_selection
+    from asyncgg.manifest.name_lists import load_selection
     from asyncgg.runs import default_journal
     from asyncgg.runs.known import prior_state_from_snapshot
     from asyncgg.runs.saved_settings import require_same_region, resolve_saved_endpoint, restore_settings

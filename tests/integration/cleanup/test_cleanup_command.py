@@ -163,7 +163,7 @@ def test_an_empty_list_of_what_must_stay(
     policy = write_policy(tmp_path)
     policy.write_text(policy.read_text().replace("name =", "not-in = 'keep.txt'\nname ="))
     ended = cli("cleanup", policy)
-    assert (ended.code, "keep.txt: the list of what must stay is empty" in ended.err) == (2, True)
+    assert (ended.code, "keep.txt: the keep list is empty" in ended.err) == (2, True)
     assert [message["event"] for message in hook] == ["failure"]
 
 

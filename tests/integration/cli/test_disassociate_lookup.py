@@ -127,14 +127,14 @@ def test_a_plan_asks_nobody(cli: CommandRunner, simulator: Simulator) -> None:
         (["fleet.csv", "--inventory", "fleet.db"], "--inventory goes with --things and --cores and --core only"),
         (["fleet.csv", "--allow-unlisted"], "--allow-unlisted goes with"),
         (["--things", "gone.txt", "--rejects", "bad.csv"], "--rejects goes with a manifest only"),
-        (["--things", "none.txt"], "none.txt: there is no such list"),
+        (["--things", "none.txt"], "none.txt: no such file"),
         (["--things", "fleet.csv", "--max-age", "soon"], "--max-age: 'soon' must be a duration"),
         (["--core", "no name"], "`no name` is no core's name"),
         (["--cores", "gone.txt"], "gone.txt:"),
         (["--things", "gone.txt", "--inventory", "fleet.csv"], "fleet.csv: it is not an asyncgg"),
         (["--things", "gone.txt", "--inventory", "x", "--journal", "x"], "are the same file"),
         (["--things", "gone.txt", "--journal", "fleet.csv"], "fleet.csv: a file is there already"),
-        (["--things", "gone.txt", "--protect", "none.txt"], "no such protect list"),
+        (["--things", "gone.txt", "--protect", "none.txt"], "none.txt: no such file"),
     ],
 )
 def test_what_cannot_be_meant(
@@ -155,7 +155,7 @@ def test_a_list_from_standard_input(cli: CommandRunner, simulator: Simulator, mo
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"a\n")))
     ended = cli("disassociate", "--things", "-", *RUN_OPTIONS)
     assert ended.code == 0, ended.err
-    assert "things of standard input, found in" in ended.err
+    assert "things of <stdin>, found in" in ended.err
     assert len(associations(simulator)) == 3
 
 

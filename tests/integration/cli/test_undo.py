@@ -96,10 +96,10 @@ def test_dry_run(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> N
 INVALID_LISTS = [
     ("only.csv", "core,thing\ncore-1,thing-1-1\ncore-9,x\n", "only.csv: 1 entry is not in run"),
     ("only.csv", "core,thing\ncore-1,\n", "only.csv:2: thing is empty"),
-    ("only.csv", "core,thing,thing\n", "is there twice"),
+    ("only.csv", "core,thing,thing\n", "occurs twice"),
     ("only.csv", "core\ncore-1,\n", "only.csv:"),
-    ("only.txt", "a b\n", "only.txt:1: `a b` is no thing's name"),
-    ("only.txt", "", "only.txt: the list holds no names"),
+    ("only.txt", "a b\n", "only.txt:1: invalid thing name `a b`"),
+    ("only.txt", "", "only.txt: the list has no names"),
     ("only.jsonl", "{}\n", "only.jsonl:1:"),
 ]
 

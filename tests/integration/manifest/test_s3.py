@@ -1,4 +1,4 @@
-"""Rule: manifests in S3, against moto for what S3 does and a scripted server for what seldom happens."""
+"""Tests of manifests in S3, with moto and, for rare failures, a scripted server."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
     """Fixed credentials, no configuration of the machine, no metadata service."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
-    nowhere = str(tmp_path_factory.mktemp("aws") / "none")
+    missing = str(tmp_path_factory.mktemp("aws") / "none")
     values = {"ACCESS_KEY_ID": "AKIATEST", "SECRET_ACCESS_KEY": "secret", "EC2_METADATA_DISABLED": "true"}
-    values |= {"CONFIG_FILE": nowhere, "SHARED_CREDENTIALS_FILE": nowhere, "DEFAULT_REGION": "eu-central-1"}
+    values |= {"CONFIG_FILE": missing, "SHARED_CREDENTIALS_FILE": missing, "DEFAULT_REGION": "eu-central-1"}
     for name, value in values.items():
         monkeypatch.setenv(f"AWS_{name}", value)
 
@@ -47,7 +47,7 @@ def endpoint() -> Iterator[str]:
     host, port = server.get_host_and_port()
     url = f"http://{host}:{port}"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # boto3's own, about its own future
+        warnings.simplefilter("ignore")  # deprecations of boto3
         client = boto3.client(
             "s3",
             endpoint_url=url,
@@ -71,64 +71,64 @@ def endpoint() -> Iterator[str]:
 
 
 def read_manifest(endpoint: str, spec: str) -> Any:
-    """Read a manifest in S3 whole."""
+    """Read a manifest in S3."""
     return read_all(open_manifest(spec, s3=S3Downloader(endpoint_url=endpoint)).chunks())
 
 
-def test_objects_are_read_as_files_are(endpoint: str) -> None:
-    """CSV over several pieces, gzip under a key with blanks, and Parquet give their pairs."""
+def test_s3_manifest_is_read_like_a_file(endpoint: str) -> None:
+    """CSV of several chunks, gzip under a key with blanks, and Parquet give their pairs."""
     good, bad = read_manifest(endpoint, "s3://fleet/big.csv")
     assert (len(good), good[-1], bad) == (150_000, ("c", "t149999"), [])
     assert read_manifest(endpoint, "s3://fleet/ä b/x.csv.gz") == (ONE_PAIR, [])
     assert read_manifest(endpoint, "s3://fleet/x.parquet") == (ONE_PAIR, [])
 
 
-async def test_a_running_loop_is_no_obstacle(endpoint: str) -> None:
-    """Opening from a thread that runs an event loop works (it blocks it, but it works)."""
+async def test_s3_manifest_opens_in_a_running_loop(endpoint: str) -> None:
+    """Opening in a thread that runs an event loop blocks the loop, but works."""
     assert read_manifest(endpoint, "s3://fleet/x.parquet") == (ONE_PAIR, [])
 
 
-def test_the_environment_sets_what_is_not_given(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s3_manifest_defaults_to_the_environment(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an opener the endpoint, Region and credentials of the environment are used."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     assert read_all(open_manifest("s3://fleet/x.parquet").chunks()) == (ONE_PAIR, [])
 
 
 @pytest.mark.parametrize(
-    ("spec", "sentence"),
+    ("spec", "message"),
     [
-        ("s3://fleet/none.csv", "s3://fleet/none.csv: no such object: check the key"),
-        ("s3://nobucket/x.csv", "s3://nobucket/x.csv: no such bucket `nobucket`: check its name"),
-        ("s3://fleet/empty.csv", "s3://fleet/empty.csv has no associations: it needs a row for each thing"),
-        ("s3://no bucket/x.csv", "s3://no bucket/x.csv cannot be fetched: "),
-        ("s3://fleet/folder/", "s3://fleet/folder/: the ending does not say what it is"),
+        ("s3://fleet/none.csv", "s3://fleet/none.csv: no such object; check the key"),
+        ("s3://nobucket/x.csv", "s3://nobucket/x.csv: no such bucket `nobucket`; check the name"),
+        ("s3://fleet/empty.csv", "s3://fleet/empty.csv has no associations; write one row per association"),
+        ("s3://no bucket/x.csv", "s3://no bucket/x.csv: download failed: "),
+        ("s3://fleet/folder/", "s3://fleet/folder/: unknown format"),
     ],
 )
-def test_missing_object_is_one_sentence(endpoint: str, spec: str, sentence: str) -> None:
-    """What is not there is a fault of the manifest's address, said in one sentence."""
+def test_s3_manifest_missing_object_raises(endpoint: str, spec: str, message: str) -> None:
+    """A missing object is a `ManifestError` of one line."""
     with pytest.raises(ManifestError) as caught:
         read_manifest(endpoint, spec)
-    assert str(caught.value).startswith(sentence)
+    assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
 
 
-def test_no_credentials(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without credentials the sentence says how to get some."""
+def test_s3_manifest_without_credentials_raises(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says how to get credentials."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(CredentialsError, match=r"^s3://fleet/x\.csv: no AWS credentials found: sign in"):
+    with pytest.raises(CredentialsError, match=r"^s3://fleet/x\.csv: no AWS credentials found; sign in"):
         read_manifest(endpoint, "s3://fleet/x.csv")
 
 
-def test_unknown_profile() -> None:
-    """A profile that does not exist is named."""
-    with pytest.raises(CredentialsError, match="the profile `nobody` is not in the AWS configuration"):
-        S3Downloader(profile="nobody").open("fleet", "x.csv")
+def test_s3_downloader_unknown_profile_raises() -> None:
+    """The error names the profile."""
+    with pytest.raises(CredentialsError, match="no profile `unknown` in the AWS configuration"):
+        S3Downloader(profile="unknown").open("fleet", "x.csv")
 
 
 @contextmanager
 def scripted_server(*replies: tuple[int, bytes, int]) -> Iterator[tuple[str, list[str]]]:
-    """A server that gives (status, body, announced length) in turn, the last for ever; and the paths it was asked."""
+    """A server that returns (status, body, announced length) in turn; and the requested paths."""
     requested_paths: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -140,8 +140,8 @@ def scripted_server(*replies: tuple[int, bytes, int]) -> Iterator[tuple[str, lis
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it so
-            """Say nothing."""
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - name of the base class
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -159,34 +159,34 @@ def error_body(code: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "kind", "sentence"),
+    ("status", "code", "kind", "message"),
     [
-        (403, "AccessDenied", CredentialsError, r"S3 refused to give it \(AccessDenied\): it needs s3:GetObject"),
-        (403, "InvalidAccessKeyId", CredentialsError, r"S3 refused to give it \(InvalidAccessKeyId\)"),
-        (400, "ExpiredToken", CredentialsError, r"S3 refused to give it \(ExpiredToken\)"),
-        (403, "InvalidObjectState", ManifestError, "cannot be fetched: InvalidObjectState: no$"),
+        (403, "AccessDenied", CredentialsError, r"access denied \(AccessDenied\); s3:GetObject"),
+        (403, "InvalidAccessKeyId", CredentialsError, r"access denied \(InvalidAccessKeyId\)"),
+        (400, "ExpiredToken", CredentialsError, r"access denied \(ExpiredToken\)"),
+        (403, "InvalidObjectState", ManifestError, "download failed: InvalidObjectState: no$"),
     ],
 )
-def test_refusal_is_one_sentence(status: int, code: str, kind: type[Exception], sentence: str) -> None:
-    """A refusal of S3 says whose fault it is, in one line."""
+def test_s3_manifest_error_response_raises(status: int, code: str, kind: type[Exception], message: str) -> None:
+    """An S3 error raises the error type of its code, in one line."""
     body = error_body(code)
-    with scripted_server((status, body, len(body))) as (url, _), pytest.raises(kind, match=sentence):
+    with scripted_server((status, body, len(body))) as (url, _), pytest.raises(kind, match=message):
         read_manifest(url, "s3://fleet/x.csv")
 
 
-def test_cut_body_is_fetched_again() -> None:
-    """A connection lost in the body costs a new try, and no part of the first one is left."""
+def test_s3_manifest_truncated_body_is_downloaded_again() -> None:
+    """A connection lost in the body is retried; no part of the first body remains."""
     data = b"core,thing\na,b\n"
     with scripted_server((200, b"core,thing\nx,y\nz", 90), (200, data, len(data))) as (url, paths):
         assert read_manifest(url, "s3://fleet/x.csv") == (ONE_PAIR, [])
     assert paths == ["/fleet/x.csv"] * 2
 
 
-def test_body_that_is_always_cut_is_one_sentence() -> None:
-    """An object that never comes whole is not read in part."""
+def test_s3_manifest_body_that_is_always_truncated_raises() -> None:
+    """An object that is never complete is not read in part."""
     with (
         scripted_server((200, b"core,thing\na,b\n", 90)) as (url, paths),
-        pytest.raises(ManifestError, match=r"^s3://fleet/x\.csv cannot be fetched: "),
+        pytest.raises(ManifestError, match=r"^s3://fleet/x\.csv: download failed: "),
     ):
         read_manifest(url, "s3://fleet/x.csv")
     assert len(paths) == 3

@@ -13,7 +13,7 @@ import asyncgg
 from asyncgg.batching import Claim, CoreQueue
 from asyncgg.errors import GuardError, JournalError, UsageError
 from asyncgg.journal import Certainty, JournalReader, JournalWriter, iter_effects
-from asyncgg.manifest.only import Selection
+from asyncgg.manifest.name_lists import Selection
 from asyncgg.models import Operation
 from asyncgg.runs.undo_plan import UndoDecision, decide, prepare_undo
 from asyncgg.settings import Settings

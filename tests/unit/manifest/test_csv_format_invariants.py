@@ -1,4 +1,4 @@
-"""Rule: what holds for every CSV: what is written comes back, however it is quoted and wherever it is cut."""
+"""Property tests of CSV manifests: quoting, block boundaries, and the fast path."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def csv_files(draw: st.DrawFn) -> tuple[bytes, list[tuple[str, str]]]:
 
 
 def read_or_error(data: bytes, step: int = 1 << 20) -> ReadResult:
-    """What reading gives: rows, or the sentence of the error."""
+    """The rows, or the message of the error."""
     try:
         return read_bytes(csv_chunks, data, step=step)
     except ManifestError as error:
@@ -62,8 +62,8 @@ def read_or_error(data: bytes, step: int = 1 << 20) -> ReadResult:
 
 
 @given(csv_files(), STEPS)
-def test_round_trip(file: tuple[bytes, list[tuple[str, str]]], step: int) -> None:
-    """Any valid CSV gives the pairs that were written, in their order, and nothing bad."""
+def test_csv_chunks_valid_csv_round_trips(file: tuple[bytes, list[tuple[str, str]]], step: int) -> None:
+    """Any valid CSV gives the pairs that were written, in order, and no bad row."""
     data, pairs = file
     good, bad = read_bytes(csv_chunks, data.removeprefix(b"\xef\xbb\xbf"), step=step)
     assert bad == []
@@ -73,8 +73,8 @@ def test_round_trip(file: tuple[bytes, list[tuple[str, str]]], step: int) -> Non
 @given(NOISE, STEPS)
 @example(b'a,"b\n\n\na,b', 1)
 @example(b'a,b,"\n"\n"a" ,b\n', 3)
-def test_result_does_not_depend_on_the_cuts(noise: bytes, step: int) -> None:
-    """However the bytes arrive, the rows are the same."""
+def test_csv_chunks_result_is_independent_of_block_size(noise: bytes, step: int) -> None:
+    """The rows do not depend on how the bytes arrive."""
     data = b"core,thing\n" + noise
     assert read_or_error(data, step) == read_or_error(data)
 
@@ -82,16 +82,16 @@ def test_result_does_not_depend_on_the_cuts(noise: bytes, step: int) -> None:
 @given(NOISE, st.sampled_from([b"core,thing\n", b"thing,core,note\n", b"note,core,thing\n"]))
 @example(b'"a","b","x"\n"a1","b1","x"\n', b"thing,core,note\n")
 @example(b"a,b\na,b\n", b"core,thing\n")
-def test_fast_path_equals_the_csv_module(noise: bytes, header: bytes) -> None:
-    """What the regular expression takes is what the csv module would have given."""
+def test_csv_chunks_fast_path_equals_csv_module(noise: bytes, header: bytes) -> None:
+    """The regular expression gives the same rows as the csv module."""
     fast = read_or_error(header + noise)
     with mock.patch.object(csv_format, "_fast_row_regex", return_value=re.compile("(?!)")):
         assert read_or_error(header + noise) == fast
 
 
 @given(NOISE)
-def test_every_line_is_accounted_for(noise: bytes) -> None:
-    """Without quotes each line that is not blank is one good or one bad row, and good rows hold valid names."""
+def test_csv_chunks_without_quotes_counts_every_line(noise: bytes) -> None:
+    """Without quotes each line that is not blank is one row, and good rows have valid names."""
     data = noise.replace(b'"', b"")
     good, bad = read_bytes(csv_chunks, b"core,thing\n" + data)
     assert len(good) + len(bad) == sum(1 for line in data.split(b"\n") if line.strip())
@@ -99,7 +99,7 @@ def test_every_line_is_accounted_for(noise: bytes) -> None:
 
 
 @given(st.binary(max_size=300))
-def test_garbage_is_a_sentence(data: bytes) -> None:
-    """No bytes make the reader fail with anything but its own error."""
+def test_csv_chunks_random_bytes_raise_only_manifest_error(data: bytes) -> None:
+    """No bytes raise any other error."""
     result = read_or_error(data)
     assert isinstance(result, str) or result[0] == []

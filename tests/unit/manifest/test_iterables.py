@@ -1,4 +1,4 @@
-"""Rule: rows that a program hands over."""
+"""Tests of rows passed by a program."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from asyncgg.models import Association
 from tests.support.manifest import read_all
 
 
-def test_every_kind_of_row() -> None:
-    """Pairs, associations and mappings with a manifest's columns give their pair."""
+def test_from_iterable_accepts_pairs_associations_and_mappings() -> None:
+    """Pairs, associations and mappings with the columns of a manifest give their pair."""
     rows: list[Row] = [("a", "b"), Association("a", "b"), {"thingName": "b", "core": "a", "n": "1"}]
     assert read_all(from_iterable(rows)) == ([("a", "b")] * 3, [])
 
@@ -28,19 +28,19 @@ def test_every_kind_of_row() -> None:
         (("a", None), "thing is null"),
         (("", "b b"), "core is empty; thing has characters outside a-z A-Z 0-9 : _ -"),
         ({"core": "a"}, "lacks the key `core` or `thing`"),
-        ({"core": "a", "thing": "b", "Thing": "b"}, "names `core` or `thing` twice"),
+        ({"core": "a", "thing": "b", "Thing": "b"}, "has `core` or `thing` twice"),
     ],
 )
-def test_bad_rows_are_numbered(row: Any, reason: str) -> None:
-    """A bad row is named by its number, and the rows around it are taken."""
+def test_from_iterable_bad_row_has_its_number(row: Any, reason: str) -> None:
+    """A bad row has its number, and the rows around it are read."""
     good, bad = read_all(from_iterable([("a", "b"), row, ("a", "b")]))
     assert good == [("a", "b")] * 2
-    assert [str(each) for each in bad] == [f"<iterable>:2: {reason}"]
+    assert [str(bad_row) for bad_row in bad] == [f"<iterable>:2: {reason}"]
     assert bad[0].raw == repr(row)
 
 
-async def test_asynchronous_rows_are_the_same() -> None:
-    """An asynchronous iterable gives the chunks of a synchronous one, none of them large."""
+async def test_from_async_iterable_equals_from_iterable() -> None:
+    """An asynchronous iterable gives the same bounded chunks as a synchronous one."""
     rows: list[Any] = [("c", f"t{at}") if at % 7 else None for at in range(20_000)]
 
     async def source() -> AsyncIterator[Any]:
@@ -53,6 +53,6 @@ async def test_asynchronous_rows_are_the_same() -> None:
     assert sum(len(chunk.good) for chunk in chunks) == sum(row is not None for row in rows)
 
 
-def test_no_rows_are_no_error() -> None:
-    """A program with nothing to do gets nothing, not an error."""
+def test_from_iterable_without_rows_is_empty() -> None:
+    """No rows give no chunks and no error."""
     assert list(from_iterable([])) == []

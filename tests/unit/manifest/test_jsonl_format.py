@@ -1,4 +1,4 @@
-"""Rule: JSONL manifests, each input beside what comes of it."""
+"""Tests of JSONL manifests."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ NOISE = st.lists(st.sampled_from(FRAGMENTS)).map(b"".join)
         b'\n\n \r\n{"core":"a","thing":"b"}\n\n',
     ],
 )
-def test_good_lines_give_their_pair(tmp_path: Path, row: bytes) -> None:
-    """Whatever form a valid line has, it gives its pair."""
+def test_jsonl_chunks_valid_line_gives_pair(tmp_path: Path, row: bytes) -> None:
+    """Every form of a valid line gives its pair."""
     assert read_file(tmp_path, "fleet.jsonl", row) == ([("a", "b")], [])
 
 
@@ -61,8 +61,8 @@ def test_good_lines_give_their_pair(tmp_path: Path, row: bytes) -> None:
         (b"{}", "key `core` is missing"),
         (b'{"thing":"d"}', "key `core` is missing"),
         (b'{"core":"c","name":"d"}', "key `thing` is missing"),
-        (b'{"core":"c","thing":"d","thing":"e"}', "names `core` or `thing` twice"),
-        (b'{"core":"c","thing":"d","coreDeviceThingName":"c"}', "names `core` or `thing` twice"),
+        (b'{"core":"c","thing":"d","thing":"e"}', "has `core` or `thing` twice"),
+        (b'{"core":"c","thing":"d","coreDeviceThingName":"c"}', "has `core` or `thing` twice"),
         (b'{"core":7,"thing":"d"}', "core is not text"),
         (b'{"core":"c","thing":{"name":"d"}}', "thing is not text"),
         (b'{"core":null,"thing":""}', "core is null; thing is empty"),
@@ -74,8 +74,8 @@ def test_good_lines_give_their_pair(tmp_path: Path, row: bytes) -> None:
         (b'{"core":"c","thing":"' + b"d" * 700_000 + b'"}', "is longer than 65536 bytes"),
     ],
 )
-def test_bad_line_is_named_and_the_next_is_read(tmp_path: Path, row: bytes, reason: str) -> None:
-    """A bad line is listed with its number and reason, and the good lines around it are read."""
+def test_jsonl_chunks_bad_line_is_reported_and_skipped(tmp_path: Path, row: bytes, reason: str) -> None:
+    """A bad line has its number and reason, and the lines around it are read."""
     pair = b'{"core":"a","thing":"b"}\n'
     good, bad = read_file(tmp_path, "fleet.ndjson", pair + b"\n" + row + b"\n" + pair)
     assert good == [("a", "b")] * 2
@@ -83,24 +83,26 @@ def test_bad_line_is_named_and_the_next_is_read(tmp_path: Path, row: bytes, reas
 
 
 @pytest.mark.parametrize(
-    ("data", "sentence"),
+    ("data", "message"),
     [
-        (b"", "has no associations: it needs a row for each thing"),
-        (b"\n\n", "has no associations: it needs a row for each thing"),
-        (b'\n[\n{"core":"a","thing":"b"}\n]\n', "is a JSON array: write one object a line, without brackets"),
-        ("{}\n".encode("utf-16"), "is UTF-16 text: save the manifest as UTF-8"),
+        (b"", "has no associations; write one row per association"),
+        (b"\n\n", "has no associations; write one row per association"),
+        (b'\n[\n{"core":"a","thing":"b"}\n]\n', "is a JSON array; write one object per line, without brackets"),
+        ("{}\n".encode("utf-16"), "is UTF-16 text; save the file as UTF-8"),
     ],
 )
-def test_unusable_file_is_one_sentence(tmp_path: Path, data: bytes, sentence: str) -> None:
-    """A file that is no JSONL manifest ends with one sentence that names it."""
+def test_jsonl_manifest_unusable_file_raises(tmp_path: Path, data: bytes, message: str) -> None:
+    """A file that is not a JSONL manifest is an error that names the file."""
     with pytest.raises(ManifestError) as caught:
         read_file(tmp_path, "fleet.jsonl", data)
-    assert str(caught.value).startswith(f"{tmp_path}/fleet.jsonl {sentence}")
+    assert str(caught.value).startswith(f"{tmp_path}/fleet.jsonl {message}")
 
 
 @given(st.lists(st.tuples(NAMES, NAMES), max_size=5), st.booleans(), st.booleans(), st.integers(1, 99))
-def test_round_trip(pairs: list[tuple[str, str]], compact: bool, extra: bool, step: int) -> None:
-    """Whatever json.dumps writes comes back, in its order."""
+def test_jsonl_chunks_round_trips_json_dumps(
+    pairs: list[tuple[str, str]], compact: bool, extra: bool, step: int
+) -> None:
+    """The output of json.dumps gives its pairs, in order."""
     separators = (",", ":") if compact else None
     rows = [{"core": core, "thing": thing} | ({"n": 1} if extra else {}) for core, thing in pairs]
     data = "".join(json.dumps(row, separators=separators) + "\n" for row in rows).encode()
@@ -108,8 +110,8 @@ def test_round_trip(pairs: list[tuple[str, str]], compact: bool, extra: bool, st
 
 
 @given(NOISE, st.integers(1, 60))
-def test_result_does_not_depend_on_the_cuts(noise: bytes, step: int) -> None:
-    """However the bytes arrive, each line that is not blank is one row, the same one."""
+def test_jsonl_chunks_result_is_independent_of_block_size(noise: bytes, step: int) -> None:
+    """Each line that is not blank is one row, however the bytes arrive."""
     data = b'{"core":"a","thing":"b"}\n' + noise
     good, bad = read_bytes(jsonl_chunks, data)
     assert read_bytes(jsonl_chunks, data, step=step) == (good, bad)

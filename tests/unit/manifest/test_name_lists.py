@@ -1,82 +1,230 @@
-"""Rule: lists of bare names are tested here."""
+"""Tests of lists of names: `--things`, `--cores`, `--only`, `--protect` and the keep lists of a policy."""
 
 from __future__ import annotations
 
+import gzip
 import io
 import sys
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import pytest
 
-from asyncgg.errors import UsageError
-from asyncgg.manifest.name_lists import read_names
+from asyncgg.cleanup import read_keep_lists
+from asyncgg.cleanup.rules import NotIn
+from asyncgg.errors import ManifestError, UsageError
+from asyncgg.manifest import load_protect_list
+from asyncgg.manifest.name_lists import load_selection, read_names
+from tests.support.cleanup_rules import make_policy
 
-LISTS = {
-    "plain": (b"a\nb\n\n# all of it\nc # why\na\n", ["a", "b", "c"]),
-    "windows": (b"\xef\xbb\xbfa\r\nb\r\n", ["a", "b"]),
-    "headed": (b"thingName\na\n", ["a"]),
-    "manifest": (b"core,thing\nx,a\ny,b\nx,b\n", ["a", "b"]),
-    "semicolons": (b"note;Thing \nold; a\nolder;b\n", ["a", "b"]),
-    "after a comment": (b"# core,thing\na\n", ["a"]),
-    "old Macs": (b"a\rb\r", ["a", "b"]),
+
+def read_keep_list(path: Path) -> frozenset[str]:
+    """Read one keep list of a policy."""
+    return read_keep_lists(make_policy(NotIn(str(path))))[str(path)]
+
+
+def read_selected(path: Path) -> list[str]:
+    """The things of "a" to "c" that a `--only` list selects."""
+    selection = load_selection(path)
+    return [thing for thing in "abc" if selection.matches("core-1", thing)]
+
+
+READERS: dict[str, Callable[[Path], Collection[str]]] = {
+    "--things": lambda path: read_names(path, "thing"),
+    "--cores": lambda path: read_names(path, "core"),
+    "--only": read_selected,
+    "--protect": lambda path: load_protect_list(str(path)).entries,
+    "keep list": read_keep_list,
+}
+
+TEXTS = {
+    "plain": b"a\nb\nc\n",
+    "no line feed at the end": b"a\nb\nc",
+    "blank lines": b"\n a\n\n\tb \n c\n\n",
+    "byte order mark": b"\xef\xbb\xbfa\nb\nc\n",
+    "CRLF": b"a\r\nb\r\nc\r\n",
+    "CR": b"a\rb\rc\r",
+    "comment lines": b"# all\na\n  # two\nb\n#c\nc\n",
+    "comments after white space": b"a # one\nb\t# two\nc  #3\n",
+    "gzip": gzip.compress(b"a\nb\nc\n", mtime=0),
 }
 
 
-@pytest.mark.parametrize("name", LISTS)
-def test_lists(tmp_path: Path, name: str) -> None:
-    """One name a line, or the column of a CSV; each once, in their order."""
-    data, expected = LISTS[name]
+@pytest.mark.parametrize("option", READERS)
+@pytest.mark.parametrize("text", TEXTS)
+def test_every_list_reads_one_name_per_line(tmp_path: Path, option: str, text: str) -> None:
+    """All lists have the same line ends, comments and encodings."""
+    (tmp_path / "list").write_bytes(TEXTS[text])
+    assert sorted(READERS[option](tmp_path / "list")) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("option", READERS)
+@pytest.mark.parametrize("line", [b"sensor-1#2", b"sensor-1#", b"sensor-1#old # new", b"sensor 1", b"s\xc3\xa4"])
+def test_every_list_rejects_an_invalid_name(tmp_path: Path, option: str, line: bytes) -> None:
+    """A `#` within a word does not start a comment: `sensor-1#2` must not become `sensor-1`."""
+    (tmp_path / "list").write_bytes(b"a\n" + line + b"\n")
+    with pytest.raises(ManifestError, match="list:2: ") as raised:
+        READERS[option](tmp_path / "list")
+    assert "\n" not in str(raised.value)
+
+
+INVALID_TEXTS = {
+    "no names": (b"", "list: "),
+    "comments only": (b"# nothing\n\n", "list: "),
+    "not UTF-8": (b"a\nb\n\xe4\n", "list:3: "),
+    "UTF-16": ("a\n".encode("utf-16"), "list is UTF-16"),
+    "Parquet": (b"PAR1", "list is a Parquet file"),
+    "truncated gzip": (gzip.compress(b"a\n" * 99, mtime=0)[:-9], "list: the gzip data is corrupt"),
+}
+
+
+@pytest.mark.parametrize("option", READERS)
+@pytest.mark.parametrize("text", INVALID_TEXTS)
+def test_every_list_rejects_an_unusable_file(tmp_path: Path, option: str, text: str) -> None:
+    """A list that cannot be read completely is an error that names the file."""
+    data, message = INVALID_TEXTS[text]
     (tmp_path / "list").write_bytes(data)
-    assert read_names(tmp_path / "list", "thing") == expected
+    with pytest.raises(ManifestError, match=message):
+        READERS[option](tmp_path / "list")
 
 
-def test_the_column_of_cores(tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", READERS)
+def test_every_list_rejects_a_missing_file(tmp_path: Path, option: str) -> None:
+    """A missing file is not an empty list, and a directory is not a list."""
+    with pytest.raises(ManifestError, match="list: no such file"):
+        READERS[option](tmp_path / "list")
+    with pytest.raises(ManifestError, match="is a directory"):
+        READERS[option](tmp_path)
+
+
+@pytest.mark.parametrize("option", READERS)
+def test_every_list_reads_standard_input(monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    """`-` is standard input, named <stdin> in messages."""
+    if option == "keep list":
+        pytest.skip("a policy names files and S3 objects")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\nb c\n")))
+    with pytest.raises(ManifestError, match=r"^<stdin>:2: "):
+        READERS[option](Path("-"))
+
+
+TABLES = {
+    "CSV": ("list.csv", b'core,thing,note\nx,a,1\n\ny,"b",2\nx,a,3\n'),
+    "header only": ("list.csv", b"ThingName\na\nb\n"),
+    "quoted": ("list.csv", b'"thing"\n"a"\n"b"\n'),
+    "semicolons": ("list", b'note;Thing \nold; a\nolder; "b"\n'),
+    "tabs": ("list", b"note\tthing\nold\ta\nolder\tb\n"),
+    "comment before the header": ("list.csv", b'# see "x", y\n\nnote,thing\n#1,a\n"#2, x",b\n'),
+    "line break in a cell": ("list.csv", b'note,thing\n"1\n# 2",a\n3,b\n'),
+    "comment that looks like a header": ("list", b"# core,thing\na\nb\n"),
+    "gzipped CSV": ("list.csv.gz", gzip.compress(b"thing\na\nb\n", mtime=0)),
+    "JSONL": ("list.jsonl", b'{"thingName": "a", "core": "c"}\n\n"b"\n'),
+    "gzipped JSONL": ("list.ndjson.gz", gzip.compress(b'"a"\n"b"\n', mtime=0)),
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_read_names_reads_the_column_of_a_table(tmp_path: Path, table: str) -> None:
+    """The column of a CSV and the key of JSONL give the names, each once, in order."""
+    name, data = TABLES[table]
+    (tmp_path / name).write_bytes(data)
+    assert read_names(tmp_path / name, "thing") == ["a", "b"]
+    assert read_keep_list(tmp_path / name) == {"a", "b"}
+
+
+def test_read_names_reads_the_cores_of_a_manifest(tmp_path: Path) -> None:
     """A manifest is a list of its cores too."""
     (tmp_path / "list").write_text("coreDeviceThingName,thingName\nx,a\ny,b\nx,b\n")
     assert read_names(tmp_path / "list", "core") == ["x", "y"]
 
 
-@pytest.mark.parametrize("kind", ["thing", "core"])
-def test_pairs_are_not_all_of_a_thing(tmp_path: Path, kind: Literal["thing", "core"]) -> None:
-    """Where every association of a name is meant, a manifest is refused: its rows are single ones."""
-    (tmp_path / "list").write_text("core,thingName\nx,a\n")
-    with pytest.raises(UsageError, match=r"list:1: there is a column `\w+` too, so each row is one association"):
-        read_names(tmp_path / "list", kind, reject_pairs=True)
-
-
-def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`-` reads it, and faults name it."""
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\nno name\n")))
-    with pytest.raises(UsageError, match="standard input:2: `no name` is no thing's name: it has characters outside"):
-        read_names("-", "thing")
-
-
-INVALID_LISTS = {
-    "a name that is none": (b"a\nx/y\n", r"list:2: `x/y` is no thing's name: it has characters outside"),
-    "no column": (b"core,device\nx,a\n", r"list:1: no column `thing`"),
-    "a short row": (b"core,thing\nx,a\ny\n", r"list:3: `` is no thing's name: it is empty"),
-    "nothing": (b"# nothing\n\n", "list: the list holds no names"),
-    "only a header": (b"thing\n", "list: the list holds no names"),
-    "a comment within a name": (b"sensor-1#old\n", r"list:1: `sensor-1#old` is no thing's name"),
-    "an endless cell": (b"core,thing\nx," + b"a" * 200_000, "list:2: this is no row of a CSV: field larger than"),
-    "no text": (b"a\nb\n\xff\xfe\n", "list:3: the list is not UTF-8 text"),
+INVALID_TABLES = {
+    "no column": ("list.csv", b"core,device\nx,a\n", ":1: no column `thing`"),
+    "list of cores": ("list", b"core\nx\n", ":1: no column `thing`"),
+    "two columns": ("list.csv", b"thing,thingName\na,b\n", ":1: more than one column `thing`"),
+    "short row": ("list.csv", b"# x\ncore,thing\nx,a\ny\n", ":4: the row has no column `thing`"),
+    "empty cell": ("list.csv", b"core,thing\nx,\n", ":2: invalid thing name ``"),
+    "comment in a cell": ("list.csv", b"core,thing\nx,a # old\n", ":2: invalid thing name `a # old`"),
+    "comment instead of a cell": ("list.csv", b"thing,core\n# a,x\n", ":2: invalid thing name `# a`"),
+    "unclosed quote": ("list.csv", b'core,thing\nx,"a\n', ":2: invalid CSV"),
+    "text after a quote": ("list.csv", b'core,thing\n"x"y,a\n', ":2: invalid CSV"),
+    "endless cell": ("list.csv", b"core,thing\nx," + b"a" * 200_000, ":2: invalid CSV: field larger than"),
+    "header without rows": ("list.csv", b"core,thing\n", ": the list has no names"),
+    "column name alone": ("list", b"thing\n", ": the list has no names"),
+    "glob": ("list", b"sensor-*\n", ":1: invalid thing name `sensor-\\*`"),
+    "number in JSON": ("list.jsonl", b'{"thing": "a"}\n{"thing": 5}\n', ":2: the thing name must be a string"),
+    "array in JSON": ("list.jsonl", b'[["thing", "a"]]\n', ":1: the thing name must be a string"),
+    "duplicate key": ("list.jsonl", b'{"thing": "a", "thing": "b"}\n', ":1: more than one column `thing`"),
+    "missing key": ("list.jsonl", b'{"core": "a"}\n', ":1: no column `thing`"),
+    "truncated JSON": ("list.jsonl", b'{"thing": "a"\n', ":1: invalid JSON"),
+    "comment in JSON": ("list.jsonl", b'"a" # old\n', ":1: invalid JSON"),
 }
 
 
-@pytest.mark.parametrize("name", INVALID_LISTS)
-def test_faults(tmp_path: Path, name: str) -> None:
-    """One line: file, line, what is wrong."""
-    data, message = INVALID_LISTS[name]
-    (tmp_path / "list").write_bytes(data)
-    with pytest.raises(UsageError, match=message) as raised:
-        read_names(tmp_path / "list", "thing")
+@pytest.mark.parametrize("table", INVALID_TABLES)
+def test_read_names_rejects_an_invalid_table(tmp_path: Path, table: str) -> None:
+    """The error names file and line; no row is skipped."""
+    name, data, message = INVALID_TABLES[table]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ManifestError, match=message) as raised:
+        read_names(tmp_path / name, "thing")
     assert "\n" not in str(raised.value)
 
 
-def test_a_list_that_is_not_there(tmp_path: Path) -> None:
-    """A missing file and a folder are named."""
-    with pytest.raises(UsageError, match="there is no such list"):
-        read_names(tmp_path / "list", "thing")
-    with pytest.raises(UsageError, match="cannot be read"):
-        read_names(tmp_path, "thing")
+@pytest.mark.parametrize("kind", ["thing", "core"])
+@pytest.mark.parametrize(
+    ("name", "text"), [("list", "core,thingName\nx,a\n"), ("list.jsonl", '{"core": "x", "thing": "a"}\n')]
+)
+def test_read_names_with_reject_pairs_rejects_a_manifest(
+    tmp_path: Path, kind: Literal["thing", "core"], name: str, text: str
+) -> None:
+    """Where a name stands for all of its associations, a manifest is an error: its rows are single ones."""
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ManifestError, match=":1: the rows are associations"):
+        read_names(tmp_path / name, kind, reject_pairs=True)
+
+
+def test_read_names_reads_from_s3() -> None:
+    """An S3 object is opened by the given opener, in the format of its suffix."""
+
+    class Bucket:
+        def open(self, bucket: str, key: str) -> BinaryIO:
+            assert (bucket, key) == ("fleet", "keep.jsonl")
+            return io.BytesIO(b'"a"\n')
+
+    assert read_names("s3://fleet/keep.jsonl", "thing", s3=Bucket()) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("only.csv", b"core,thing\nc1,a\nc2,b\n"),
+        ("only", b"\xef\xbb\xbf\n# wrong ones\nthing;core\r\na;c1\r\nb;c2\r\n"),
+        ("only.csv.gz", gzip.compress(b"core,thing\nc1,a\nc2,b\n", mtime=0)),
+        ("only.jsonl", b'{"core": "c1", "thing": "a"}\n{"core": "c2", "thing": "b"}\n'),
+    ],
+)
+def test_load_selection_with_cores_selects_associations(tmp_path: Path, name: str, data: bytes) -> None:
+    """With both columns the list is a manifest: each row selects one association."""
+    (tmp_path / name).write_bytes(data)
+    selection = load_selection(tmp_path / name)
+    assert selection.matches("c1", "a")
+    assert not selection.matches("c2", "a")
+    with pytest.raises(UsageError, match="1 entry is not in the run: c2,b; remove"):
+        selection.require_all_used("the run")
+
+
+def test_load_selection_without_cores_selects_every_association(tmp_path: Path) -> None:
+    """A thing selects its associations with every core."""
+    (tmp_path / "only.csv").write_text("note,thing\nx,a\n")
+    selection = load_selection(tmp_path / "only.csv")
+    assert selection.matches("c1", "a")
+    assert selection.matches("c2", "a")
+    selection.require_all_used("the run")
+
+
+def test_load_selection_with_a_bad_row_names_the_line(tmp_path: Path) -> None:
+    """Comments in front of the header do not shift the line numbers."""
+    (tmp_path / "only.csv").write_text("# one\n# two\ncore,thing\nc1,a#1\n")
+    with pytest.raises(UsageError, match=r"only\.csv:4: thing "):
+        load_selection(tmp_path / "only.csv")

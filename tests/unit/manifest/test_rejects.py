@@ -1,4 +1,4 @@
-"""Rule: the file of refused rows."""
+"""Tests of the file of bad rows."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from asyncgg.manifest import BadRow, RejectsWriter
 
 
 def read_rows(path: Path) -> list[list[str]]:
-    """The file as its rows."""
+    """The rows of the file."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.reader(file))
 
 
-def test_rows_come_back(tmp_path: Path) -> None:
-    """What is written is a CSV with the four columns, quotes and other characters unharmed."""
+def test_rejects_writer_writes_csv(tmp_path: Path) -> None:
+    """The file is a CSV with four columns; quotes and other characters are preserved."""
     file = tmp_path / "rejects.csv"
     with RejectsWriter(file) as writer:
         writer.write([BadRow("fleet.csv", 2, "thing is empty", 'a,"ä"\\n')])
@@ -32,8 +32,8 @@ def test_rows_come_back(tmp_path: Path) -> None:
     ]
 
 
-def test_an_older_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
-    """The name never shows half a file, nothing else stays behind, and no bad rows replace an older run's."""
+def test_rejects_writer_replaces_an_older_file_on_close(tmp_path: Path) -> None:
+    """The path never has a partial file, no other file remains, and the older rows go."""
     file = tmp_path / "rejects.csv"
     file.write_text("old")
     with RejectsWriter(file):
@@ -42,22 +42,22 @@ def test_an_older_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_an_error_keeps_the_rows(tmp_path: Path) -> None:
-    """The rows that stopped a run are written even though it was stopped by an error."""
+def test_rejects_writer_keeps_rows_after_an_error(tmp_path: Path) -> None:
+    """The rows that stopped a run are written although an error is raised."""
     file = tmp_path / "rejects.csv"
 
-    def stopped() -> None:
+    def stop() -> None:
         with RejectsWriter(file) as writer:
             writer.write([BadRow("fleet.csv", 2, "thing is empty", "a,")])
             raise UsageError("bad rows")
 
     with pytest.raises(UsageError, match="bad rows"):
-        stopped()
+        stop()
     assert len(read_rows(file)) == 2
 
 
-def test_inputs_are_not_overwritten(tmp_path: Path) -> None:
-    """The manifest is refused as the place for its rejects, under another name and as a link too."""
+def test_rejects_writer_input_as_path_raises(tmp_path: Path) -> None:
+    """The manifest cannot be the file of its rejects, by another path or a link either."""
     manifest = tmp_path / "fleet.csv"
     manifest.write_text("core,thing\na,b\n")
     link = tmp_path / "link.csv"
@@ -68,8 +68,8 @@ def test_inputs_are_not_overwritten(tmp_path: Path) -> None:
     assert manifest.read_text() == "core,thing\na,b\n"
 
 
-def test_a_link_is_followed(tmp_path: Path) -> None:
-    """A link stays a link, its target gets the rows."""
+def test_rejects_writer_follows_a_link(tmp_path: Path) -> None:
+    """A link remains a link; its target gets the rows."""
     target, link = tmp_path / "target.csv", tmp_path / "rejects.csv"
     link.symlink_to(target)
     RejectsWriter(link).close()
@@ -77,8 +77,8 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     assert read_rows(target) == [["file", "line", "reason", "raw"]]
 
 
-def test_a_device_is_written_to_not_replaced(tmp_path: Path) -> None:
-    """A device such as /dev/null stays what it is, with no file beside it."""
+def test_rejects_writer_writes_to_a_device(tmp_path: Path) -> None:
+    """A device such as /dev/null is not replaced."""
     with RejectsWriter(os.devnull) as writer:
         writer.write([BadRow("fleet.csv", 2, "thing is empty", "a,")])
     assert Path(os.devnull).is_char_device()
@@ -86,25 +86,25 @@ def test_a_device_is_written_to_not_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
 @pytest.mark.parametrize("count", [1, 10_000])
-def test_full_disk_is_one_sentence(count: int) -> None:
-    """A full disk is said, not swallowed, whether it shows while writing or at the end."""
+def test_rejects_writer_full_disk_raises(count: int) -> None:
+    """A full disk is an error, while writing or at the end."""
 
     def fill() -> None:
         with RejectsWriter("/dev/full") as writer:
             writer.write([BadRow("fleet.csv", 2, "thing is empty", "a,")] * count)
 
-    with pytest.raises(UsageError, match=r"^/dev/full: the rejects cannot be written: No space left on device$"):
+    with pytest.raises(UsageError, match=r"^/dev/full: cannot write the rejects: No space left on device$"):
         fill()
 
 
 @pytest.mark.parametrize(
-    ("path", "sentence"),
-    [("none/rejects.csv", "cannot be written: No such file or directory"), (".", "is a directory")],
+    ("path", "message"),
+    [("none/rejects.csv", "cannot write the rejects: No such file or directory"), (".", "is a directory")],
 )
-def test_unwritable_place_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, sentence: str
+def test_rejects_writer_unwritable_path_raises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, message: str
 ) -> None:
-    """A place that cannot be written is said at once, not after the run."""
+    """A path that cannot be written is an error before the run."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=sentence):
+    with pytest.raises(UsageError, match=message):
         RejectsWriter(path)

@@ -23,10 +23,7 @@ from asyncgg.models import CoreDevice
 from asyncgg.settings import load_settings
 
 EXAMPLES = Path(__file__).parents[4] / "examples"
-BAD_ENTRY = (
-    "9: guards.protect-names[2]: protect entry `b d` has characters outside a-z A-Z 0-9 : _ -: "
-    "it could never protect anything"
-)
+BAD_ENTRY = "9: guards.protect-names[2]: invalid protect entry `b d`: has characters outside a-z A-Z 0-9 : _ -"
 GUARD = "[guards]\nmax-things = 5\n"
 
 
@@ -144,7 +141,7 @@ any = []
         "4: sources.thing-group: 'arn:aws:iot:x' is no thing group's ARN",
         "6: guards.max-things: '5' must be a whole number",
         "7: guards.max-percent: nan must be a finite number",
-        f"8: guards.protect: {tmp_path}/never.txt: no such protect list: check the path",
+        f"8: guards.protect: {tmp_path}/never.txt: no such file; check the path",
         BAD_ENTRY,
         "10: guards.deadline: 'soon' must be a duration such as 90s, 15m, 2h or 1h30m",
         "11: guards.canary: True must be a whole number",
