@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.testing import JitteredLatency, Scenario
-from asyncgg.tuning.journal import TrialJournals
 from asyncgg.tuning.models import Configuration, Workload
-from asyncgg.tuning.trial import TrialSetup, run_trial
+from asyncgg.tuning.trial import TrialJournals, TrialSetup, run_trial
 from benchmarks.processes import run_measured
 
 RESULTS: Final = Path(__file__).parent / "results" / "tuning.json"

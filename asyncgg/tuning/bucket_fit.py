@@ -1,27 +1,29 @@
-"""Rule: the token bucket behind what was let in and what was throttled is read off here; pure.
+"""Estimate a token bucket from the requests that it accepted and throttled.
 
-Whoever is throttled has met an empty bucket. Between two such moments no more can have been let in than came in, so
-each pair of throttles bounds the rate from below, and exactly wherever nothing spilled over meanwhile: the largest
-bound is the rate. Once that is known, the debt at the first throttle after the bucket was full is the burst.
+A throttled request found the bucket empty. Between two throttles the bucket accepted at most what
+flowed in, so each pair is a lower bound of the rate, and exact if nothing overflowed in between. The
+largest bound is the rate. With the rate known, the tokens spent from full to the first throttle are
+the burst.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final, NamedTuple
 
-__all__ = ["BucketFit", "Observation", "estimate_burst", "fit_bucket"]
+__all__ = ["BucketFit", "Observation", "estimate_burst", "fit_bucket", "percentile", "timing_uncertainty"]
 
 _MAX_THROTTLES: Final = 400
-"""That are paired with each other; more are thinned out."""
+"""Throttles compared in pairs; more are thinned out."""
 _MIN_BURST_SHARE: Final = 0.7
-"""Part of the largest burst seen that another must have to count as well."""
+"""Burst samples below this share of the largest one are ignored."""
 
 
 class Observation(NamedTuple):
-    """One request: when it reached the service, in seconds, and whether it was throttled."""
+    """One request: its arrival at the service in seconds, and whether it was throttled."""
 
     at: float
     throttled: bool
@@ -29,27 +31,28 @@ class Observation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BucketFit:
-    """A token bucket, as far as it showed itself."""
+    """The token bucket that explains the observations."""
 
     rate: float
-    """Tokens a second."""
+    """Tokens per second."""
     burst: float | None
-    """Tokens that can be saved up; None when it was never seen to go from full to empty."""
+    """Capacity in tokens; None if the bucket was never observed going from full to empty."""
     window: float
-    """Seconds between the two throttles that tell the rate."""
+    """Seconds between the two throttles that determine the rate."""
     burst_samples: int = 0
-    """How many times the burst was seen."""
+    """Number of measurements of the burst."""
 
     @property
     def rate_error(self) -> float:
-        """What the rate may be wrong by: one request in the window."""
+        """Error of the rate: one request in the window."""
         return 1 / self.window
 
 
 def fit_bucket(observations: Iterable[Observation], *, uncertainty: float = 0.0) -> BucketFit | None:
-    """The bucket behind these requests, in any order; None unless two throttles have something accepted between them.
+    """Fit a bucket that is full before the first request; the observations can be in any order.
 
-    It is taken to have been full before the first request. `uncertainty`: seconds by which the times may be wrong.
+    Return None unless two throttles have accepted requests between them. `uncertainty` is the error
+    of the times in seconds.
     """
     events = sorted(observations)
     estimate = _estimate_rate(events, uncertainty)
@@ -61,16 +64,29 @@ def fit_bucket(observations: Iterable[Observation], *, uncertainty: float = 0.0)
 
 
 def estimate_burst(observations: Iterable[Observation], rate: float) -> tuple[float | None, int]:
-    """The burst of a bucket whose rate is known, and how often it was seen; None when it never was."""
+    """Return the burst of a bucket with a known rate and the number of samples; None and 0 without samples."""
     bursts = _burst_samples(sorted(observations), rate)
-    # With the rate a little too high a bucket that was never refilled looks full at times: such bursts are small.
+    # If the rate is slightly too high, a bucket that was never refilled can look full: such samples are small.
     bursts = [burst for burst in bursts if burst >= _MIN_BURST_SHARE * max(bursts)]
     return (max(1.0, median(bursts)) if bursts else None), len(bursts)
 
 
+def percentile(sorted_values: Sequence[float], fraction: float) -> float:
+    """Return the value below which this fraction (0 to 1) of the values lies; NaN without values."""
+    return sorted_values[min(len(sorted_values) - 1, int(fraction * len(sorted_values)))] if sorted_values else math.nan
+
+
+def timing_uncertainty(sorted_latencies: Sequence[float]) -> float:
+    """Return the error of an arrival time estimated as the middle of a request, in seconds."""
+    return (percentile(sorted_latencies, 0.9) - percentile(sorted_latencies, 0.1)) / 4 if sorted_latencies else 0.0
+
+
 def _estimate_rate(events: Sequence[Observation], uncertainty: float) -> tuple[float, float] | None:
-    """The largest lower bound by which it is certain, and its window; a short one is uncertain by a request."""
-    throttles: list[tuple[float, int]] = []  # of throttles, with what was accepted before
+    """Return the rate of the pair with the largest certain lower bound, and its window.
+
+    A pair is uncertain by one request, which counts more in a short window.
+    """
+    throttles: list[tuple[float, int]] = []  # time, requests accepted before
     accepted = 0
     for at, throttled in events:
         if throttled:
@@ -91,21 +107,21 @@ def _estimate_rate(events: Sequence[Observation], uncertainty: float) -> tuple[f
 
 
 def _burst_samples(events: Sequence[Observation], rate: float) -> list[float]:
-    """What was in the bucket at each first throttle after it was full: the debt, and what was left.
+    """Return the capacity seen at each first throttle after the bucket was full: tokens spent plus tokens left.
 
-    Less than one request was left; how much less is unknown by what the bucket loses from one request to the next.
+    Less than one token was left. The inflow since the previous request bounds how much less.
     """
     samples: list[float] = []
-    debt, last_at, was_full = 0.0, events[0].at if events else 0.0, True
+    spent, last_at, was_full = 0.0, events[0].at if events else 0.0, True
     for at, throttled in events:
         refilled = (at - last_at) * rate
-        debt -= refilled
+        spent -= refilled
         last_at = at
-        if debt <= 0:
-            debt, was_full = 0.0, True
+        if spent <= 0:
+            spent, was_full = 0.0, True
         if not throttled:
-            debt += 1
+            spent += 1
         elif was_full:
-            samples.append(debt + (1 + min(1.0, refilled)) / 2)
+            samples.append(spent + (1 + min(1.0, refilled)) / 2)
             was_full = False
     return samples

@@ -1,4 +1,4 @@
-"""Rule: the best few settings are tried once more in real time here: sockets, signatures, a synced journal and all."""
+"""Run a configuration in real time against the simulator: sockets, signatures and a durable journal."""
 
 from __future__ import annotations
 
@@ -20,28 +20,31 @@ from asyncgg.tuning.settings_file import to_settings
 __all__ = ["ConfirmedTrial", "confirm", "confirmation_workload", "simulator_settings"]
 
 _TARGET_SECONDS: Final = 4.0
-"""Of the quota, for one confirmation."""
+"""Duration of one confirmation at the quota."""
 _MAX_BATCHES: Final = 800
-"""Batches: a faster service is gone through sooner."""
+"""Batches of one confirmation: a service with a large quota finishes sooner."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfirmedTrial:
-    """One point in real time, beside the same on the virtual clock."""
+    """The same workload and configuration in real time and on the virtual clock."""
 
     real_time: Trial
     virtual_time: Trial
 
 
 def confirmation_workload(scenario: Scenario, workload: Workload) -> Workload:
-    """A short piece of the work: the whole of it would take its time."""
+    """Return a workload short enough for real time."""
     batches = int(min(_MAX_BATCHES, workload.batches, max(20.0, _TARGET_SECONDS * scenario.quota + scenario.burst)))
     cores = max(1, min(workload.cores, batches))
-    return Workload(cores * max(1, batches // cores), cores)  # the simulator's cores are all alike
+    return Workload(cores * max(1, batches // cores), cores)  # all cores of the simulator have the same size
 
 
 def simulator_settings(scenario: Scenario, workload: Workload) -> dict[str, str] | None:
-    """The simulator's options for this service; None when it cannot play it: others, steps, recorded latencies."""
+    """Return the simulator options for a scenario.
+
+    Return None for what the simulator does not support: background rate, changes, recorded latencies.
+    """
     latency = scenario.latency
     if scenario.changes or scenario.background_rate or not isinstance(latency, JitteredLatency):
         return None
@@ -61,9 +64,9 @@ def simulator_settings(scenario: Scenario, workload: Workload) -> dict[str, str]
 
 
 async def confirm(config: Configuration, url: str, journal: Path) -> Trial:
-    """Run the simulator's whole fleet at this point; `journal` is left.
+    """Disassociate the whole fleet of the simulator at `url` and leave the journal in place.
 
-    The environment's credentials are used, whatever they are. Raises what a `Run` raises.
+    The credentials are those of the environment. Raises the same errors as `Run`.
     """
     async with aiohttp.ClientSession(trust_env=False) as http:
         await http.post(f"{url}/_sim/reset")

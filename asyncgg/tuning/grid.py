@@ -1,4 +1,4 @@
-"""Rule: which settings are worth trying for a service is decided here; pure."""
+"""Choose the configurations that a sweep tries for a scenario."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from asyncgg.tuning.models import Configuration
 __all__ = ["Grid", "build_grid", "mean_latency", "parse_numbers"]
 
 _RATE_FACTORS: Final = (0.5, 0.8, 0.9, 0.97, 1.0, 1.1, 1.5)
-"""Of what the quota leaves to us."""
+"""Factors of the available rate."""
 _DEFAULT_CONCURRENCY: Final = 64
-"""Concurrency of the settings' default: always among those tried."""
+"""The default setting, always among the values tried."""
 _PER_CORE: Final = 4
 _MAX_COMBINATIONS: Final = 20_000
-"""Points of a grid: more would run for hours."""
+"""A larger grid would run for hours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The values to combine; a burst of None is `auto`."""
+    """The values to combine; a burst of None means automatic."""
 
     rates: tuple[float, ...]
     bursts: tuple[float | None, ...]
@@ -32,10 +32,15 @@ class Grid:
     per_cores: tuple[int, ...]
 
     def configurations(self) -> list[Configuration]:
-        """Every combination; more than one request for a core than there are at all is the same as all of them."""
+        """Return every combination without duplicates, `per_core` limited to the concurrency.
+
+        Raises `SettingsError` if there are too many.
+        """
         count = len(self.rates) * len(self.bursts) * len(self.concurrencies) * len(self.per_cores)
         if count > _MAX_COMBINATIONS:
-            raise SettingsError(f"{count:,} combinations to try, {_MAX_COMBINATIONS:,} are allowed; give fewer values")
+            raise SettingsError(
+                f"{count:,} combinations exceed the maximum of {_MAX_COMBINATIONS:,}; give fewer values"
+            )
         unique = {
             Configuration(rate, burst, concurrency, min(per_core, concurrency)): None
             for rate in self.rates
@@ -54,11 +59,14 @@ def build_grid(
     concurrencies: Sequence[int] = (),
     per_cores: Sequence[int] = (),
 ) -> Grid:
-    """The grid for a service: what is given, and for what is not, values around what its quota and latency suggest."""
+    """Build the grid from the given values, and from the quota and latency where none are given.
+
+    Raises `SettingsError` if neither a quota nor rates are given.
+    """
     available_rate = max(scenario.quota - scenario.background_rate, scenario.quota / 100)
     if math.isinf(available_rate):
         if not rates:
-            raise SettingsError("without a quota there is no rate to look for; give --rates")
+            raise SettingsError("the quota is unlimited; give --rates")
         available_rate = max(rates)
     return Grid(
         tuple(sorted(set(rates))) or tuple(_round_down(available_rate * factor) for factor in _RATE_FACTORS),
@@ -69,7 +77,7 @@ def build_grid(
 
 
 def parse_numbers(option: str, text: str, *, auto: bool = False, whole: bool = False) -> list[float | None]:
-    """The values of a list like `5,10,20`, all of them at least 1 if `whole`, else above 0; None for `auto`.
+    """Parse a list such as `5,10,20`: integers if `whole`, otherwise numbers above 0; `auto` becomes None.
 
     Raises `SettingsError`.
     """
@@ -83,21 +91,21 @@ def parse_numbers(option: str, text: str, *, auto: bool = False, whole: bool = F
         except ValueError:
             value = math.nan
         if not (0 < value < math.inf) or (whole and value != int(value)):
-            expected = "a whole number of 1 or more" if whole else "a number above 0"
-            raise SettingsError(f"{option}: {item!r} is not {expected}; write them like 5,10,20")
+            expected = "an integer of 1 or more" if whole else "a number above 0"
+            raise SettingsError(f"{option}: {item!r} is not {expected}; use the form 5,10,20")
         values.append(value)
     if not values:
-        raise SettingsError(f"{option}: no value is given; write them like 5,10,20")
+        raise SettingsError(f"{option}: no values; use the form 5,10,20")
     return values
 
 
 def _default_bursts(service_burst: float) -> tuple[float | None, ...]:
-    """Auto, and a half and nearly all of what the service allows: some of it is needed for jitter."""
-    return (None, *dict.fromkeys(max(1.0, float(round(service_burst * part))) for part in (0.5, 0.9)))
+    """Return automatic, 50 % and 90 % of the service burst; the rest absorbs jitter."""
+    return (None, *dict.fromkeys(max(1.0, float(round(service_burst * share))) for share in (0.5, 0.9)))
 
 
 def _default_concurrencies(in_flight: float) -> tuple[int, ...]:
-    """From too few to plenty around `in_flight`, the requests under way when the quota is used up (Little's law)."""
+    """Return values around `in_flight`, the mean requests in flight at the quota (Little's law)."""
     minimum = max(1, math.ceil(in_flight))
     return tuple(
         sorted({max(1, minimum // 2), minimum, 2 * minimum, 4 * minimum, max(_DEFAULT_CONCURRENCY, 8 * minimum)})
@@ -105,7 +113,7 @@ def _default_concurrencies(in_flight: float) -> tuple[int, ...]:
 
 
 def mean_latency(scenario: Scenario) -> float:
-    """Seconds that a request of this service takes on average, at first."""
+    """Return the mean latency before any scheduled change, in seconds."""
     latency = scenario.latency
     if isinstance(latency, JitteredLatency):
         return latency.base + latency.jitter
@@ -114,6 +122,6 @@ def mean_latency(scenario: Scenario) -> float:
 
 
 def _round_down(value: float) -> float:
-    """Down to three figures: what a person would write into a file, and never above the quota."""
+    """Round down to three significant digits, so that no rate exceeds the quota."""
     scale = 10.0 ** (2 - math.floor(math.log10(value)))
     return float(f"{math.floor(value * scale + 1e-6) / scale:.3g}")

@@ -1,11 +1,11 @@
-"""Rule: the experiment that measures a quota is here: how fast to ask, and for how long. It asks; it never writes.
+"""Measure the rate and burst of a quota with read requests.
 
-1. Step up gently until the first throttle, or the ceiling.
-2. Stay a hair above the rate found, so that the bucket stays empty: throttles then mark exactly what came in between.
-3. Let it fill, then empty it: what it held is the burst.
+1. Raise the rate in small steps until the first throttle or the maximum rate.
+2. Hold the rate just above the estimate, so that the bucket stays empty: two throttles then bound
+   exactly what flowed in between.
+3. Let the bucket fill up, then empty it: the tokens that it held are the burst.
 
-Each step ends at a throttle and backs off; the whole stays below a fixed number of throttles, since they are taken
-from somebody else's patience.
+Each step ends at a throttle. The number of throttles is limited, because other clients share the quota.
 """
 
 from __future__ import annotations
@@ -16,93 +16,84 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from asyncgg.tuning.bucket_fit import BucketFit, fit_bucket
-from asyncgg.tuning.probe_sender import ProbeOutcome, ProbeReply, ProbeRequest, ProbeSender
+from asyncgg.tuning.bucket_fit import BucketFit, fit_bucket, percentile, timing_uncertainty
+from asyncgg.tuning.probe_sender import ProbeOutcome, ProbeReply, ProbeRequest, ProbeSender, accepted_latencies
 
-__all__ = ["ProbeResult", "QuotaProbe", "max_requests", "percentile"]
+__all__ = ["ProbeResult", "QuotaProbe", "max_requests"]
 
 _INITIAL_RATE: Final = 2.0
 _STEP_FACTOR: Final = 1.25
 _MAX_STEP_SECONDS: Final = 1.0
-"""Of one step, at most: less where the time allowed would not do."""
+"""Duration of a step of the ramp, unless the measurement is too short for all steps."""
 _RAMP_SHARE: Final = 0.45
-"""Of the whole time, at most, until the first throttle."""
+"""Share of the measurement that the ramp may take."""
 _RATE_MARGIN: Final = 0.7
-"""Requests a second above the rate found: so many throttles a second it costs."""
+"""Requests per second above the estimate, which is also the number of throttles per second."""
 _BACKOFF_FACTOR: Final = 0.7
-"""Of the pace that was throttled first: how slowly to begin to look for the rate."""
+"""Factor of a rate that was throttled too early."""
 _INCREASE_SHARE: Final = 0.03
-"""By what part the pace is raised when nothing was throttled for a while: once, then twice, three times of it."""
+"""Relative increase after a hold without throttles, multiplied by the number of such holds in a row."""
 _INITIAL_HOLD_SECONDS: Final = 1.0
 _HOLD_SECONDS: Final = 3.0
-"""That while, in seconds, before the rate is about known and after."""
+"""Duration of a hold, before and after the rate is roughly known."""
 _MAX_UNTHROTTLED_HOLDS: Final = 3
-"""Such whiles in a row after which the rate is no longer about known."""
+"""Holds in a row without throttles after which the rate counts as unknown."""
 _RATE_WINDOW: Final = 9.0
-"""Seconds between the throttles that tell the rate, if there is time."""
+"""Seconds between the throttles that determine the rate, if time permits."""
 _THROTTLES_FOR_RATE: Final = 15
-"""Throttles after which the rate counts as known; the rest is for the burst."""
+"""Throttles after which the rate counts as known; the others are for the burst."""
 _MAX_THROTTLES: Final = 21
-"""Throttles after which no further step is begun."""
+"""Throttles after which no further step starts."""
 _MAX_OVERSHOOT: Final = 4.0
-"""Requests that are throttled on top while the first throttle is on its way back: the pace of the last step bounds
-them."""
+"""Requests that may be throttled while the first throttled reply is under way; limits the rate of a drain."""
 _MAX_BURST_MEASUREMENTS: Final = 3
-"""Times that the burst is measured, at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What a measurement found."""
+    """The result of a measurement."""
 
     rate: float | None
-    """Requests a second that can be used; None: nothing was throttled, and the highest pace tried is in `max_rate_tried`."""
+    """Available requests per second; None if too few requests were throttled."""
     rate_error: float
-    """By so much it may be wrong."""
+    """Error of `rate`."""
     burst: float | None
-    """Requests that can be saved up; None when they were not seen to run out."""
+    """Available burst in requests; None if the bucket was never observed going from full to empty."""
     burst_samples: int
     max_rate_tried: float
-    """The highest pace of the first step, requests a second."""
+    """Highest rate of the ramp, in requests per second."""
     sent: int
     throttled: int
     failed: int
     seconds: float
     quota_code: str
     retry_after: float
-    """The longest pause the service asked for: while it lasts a small burst spills over, and the rate looks lower."""
+    """Longest Retry-After in seconds. A small bucket overflows during a pause, so that the rate looks lower."""
     log: tuple[ProbeRequest, ...]
     complete: bool
-    """Whether it came to its end; else the time was up, or somebody stopped it."""
+    """Whether all steps were done before the time limit or a stop."""
 
     @property
     def is_lower_bound(self) -> bool:
-        """Whether the rate may well be higher than what was found."""
+        """Whether the true rate may be higher than `rate`."""
         overflowed = self.retry_after and self.rate and (self.burst or 0.0) < 3 * self.retry_after * self.rate
         return not self.complete or bool(overflowed)
 
     @property
     def latencies(self) -> list[float]:
-        """Seconds of each accepted question, ascending."""
-        return sorted(
-            request.answered_at - request.sent_at for request in self.log if request.outcome is ProbeOutcome.ACCEPTED
-        )
-
-
-def percentile(sorted_values: list[float], fraction: float) -> float:
-    """The value below which this part (0 to 1) of them lies; NaN of none."""
-    return sorted_values[min(len(sorted_values) - 1, int(fraction * len(sorted_values)))] if sorted_values else math.nan
+        """Latencies of accepted requests in seconds, ascending."""
+        return accepted_latencies(self.log)
 
 
 def max_requests(max_rate: float, seconds: float) -> int:
-    """What a measurement can send at most: it steps up, and stays below the ceiling."""
+    """Return the maximum number of requests of a measurement."""
     step_seconds, steps = _step_duration(max_rate, seconds), _step_count(max_rate)
     ramp_requests = sum(_initial_rate(max_rate) * _STEP_FACTOR**step * step_seconds + 1 for step in range(steps))
     return math.ceil(ramp_requests + max_rate * (seconds - steps * step_seconds)) + 1
 
 
 class QuotaProbe:
-    """One measurement, within the running loop. `run` does it; `stop` ends it with what is known."""
+    """One measurement in the running event loop."""
 
     def __init__(
         self, send: Callable[[], Awaitable[ProbeReply]], *, max_rate: float, seconds: float, concurrency: int = 64
@@ -113,35 +104,35 @@ class QuotaProbe:
         self._max_rate = max_rate
         self._sender = ProbeSender(send, self._started_at + seconds, concurrency)
         self._max_rate_tried = 0.0
-        self.step = "stepping up"
-        """What it does now, for a person."""
+        self.step = "ramping up"
+        """Description of the current step."""
         self.target_rate = 0.0
 
-    # --- for whoever watches ---
+    # --- progress ---
 
     @property
     def seconds(self) -> float:
-        """Since the beginning."""
+        """Seconds since the start."""
         return self._clock() - self._started_at
 
     @property
     def sent(self) -> int:
-        """Questions so far."""
+        """Requests sent."""
         return self._sender.sent
 
     @property
     def throttled(self) -> int:
-        """Of them, throttled."""
+        """Requests throttled."""
         return self._sender.throttled
 
     def stop(self) -> None:
-        """End it now."""
+        """End the measurement with partial results."""
         self._sender.stop()
 
-    # --- the experiment ---
+    # --- measurement ---
 
     async def run(self) -> ProbeResult:
-        """Measure. Raises what `ProbeSender` raises."""
+        """Measure the quota. Raises the errors of `ProbeSender`."""
         complete = False
         try:
             if await self._ramp_up():
@@ -155,7 +146,7 @@ class QuotaProbe:
         return self._result(complete)
 
     async def _ramp_up(self) -> bool:
-        """Step up; whether something was throttled."""
+        """Raise the rate step by step; whether a request was throttled."""
         rate, until = _initial_rate(self._max_rate), self._started_at + _RAMP_SHARE * self._max_seconds
         step_seconds = _step_duration(self._max_rate, self._max_seconds)
         while not self._sender.is_finished:
@@ -173,12 +164,10 @@ class QuotaProbe:
         return False
 
     async def _hold(self) -> None:
-        """Keep the bucket empty until the rate is known well enough."""
-        self.step = "finding the rate"
+        """Keep the bucket empty until the rate is known."""
+        self.step = "measuring the rate"
         self.target_rate = self._max_rate_tried * _BACKOFF_FACTOR
-        tracking_since: float | None = (
-            None  # since when throttles have followed each other at a pace close above the rate
-        )
+        tracking_since: float | None = None  # start of a series of throttles at a rate just above the quota
         unthrottled_holds = 0
         while not self._sender.is_finished and self._sender.throttled < _THROTTLES_FOR_RATE:
             if not await self._sender.send_at_rate(
@@ -192,7 +181,7 @@ class QuotaProbe:
                 tracking_since = tracking_since if unthrottled_holds < _MAX_UNTHROTTLED_HOLDS else None
                 continue
             now = self._clock()
-            if tracking_since is None and not unthrottled_holds:  # far above: what is on its way will be throttled too
+            if tracking_since is None and not unthrottled_holds:  # far above: requests in flight are throttled too
                 await self._sender.drain()
                 estimate = self._fit_bucket()
                 self.target_rate = (
@@ -209,8 +198,8 @@ class QuotaProbe:
             unthrottled_holds = 0
 
     async def _drain_bucket(self) -> bool:
-        """Let it fill and empty it; whether that was done."""
-        self.step = "finding the burst"
+        """Let the bucket fill up and empty it; whether the burst was measured."""
+        self.step = "measuring the burst"
         wait, measured = 0.0, False
         for _ in range(_MAX_BURST_MEASUREMENTS):
             estimate = self._fit_bucket()
@@ -233,24 +222,19 @@ class QuotaProbe:
             accepted = [one for one in self._sender.log[log_start:] if one.outcome is ProbeOutcome.ACCEPTED]
             drain_seconds = self._clock() - min((one.sent_at for one in accepted), default=self._clock())
             if len(accepted) - estimate.rate * drain_seconds > 0.9 * wait * estimate.rate:
-                wait *= 2  # it may hold more than came in meanwhile
+                wait *= 2  # the bucket may not have been full
         return measured
 
     def _drain_rate(self, rate: float) -> float:
-        """Fast, but not so fast that many are under way when the first is throttled."""
+        """Return a high rate that leaves few requests in flight at the first throttle."""
         latency = percentile(self._sender.latencies(), 0.5)
         return min(self._max_rate, rate + max(0.1 * rate, min(rate, _MAX_OVERSHOOT / max(latency, 0.001))))
 
     def _fit_bucket(self, since: float = -math.inf) -> BucketFit | None:
         return fit_bucket(
             (observation for observation in self._sender.observations() if observation.at >= since),
-            uncertainty=self._timing_uncertainty(),
+            uncertainty=timing_uncertainty(self._sender.latencies()),
         )
-
-    def _timing_uncertainty(self) -> float:
-        """Seconds by which arrivals may be misjudged: a part of what latencies differ by."""
-        latencies = self._sender.latencies()
-        return (percentile(latencies, 0.9) - percentile(latencies, 0.1)) / 4 if latencies else 0.0
 
     def _result(self, complete: bool) -> ProbeResult:
         sender, estimate = self._sender, self._fit_bucket()
@@ -272,15 +256,14 @@ class QuotaProbe:
 
 
 def _initial_rate(max_rate: float) -> float:
-    """The first pace."""
     return min(_INITIAL_RATE, max_rate)
 
 
 def _step_count(max_rate: float) -> int:
-    """Steps below the ceiling."""
+    """Return the number of steps below the maximum rate."""
     return math.ceil(math.log(max_rate / _initial_rate(max_rate), _STEP_FACTOR))
 
 
 def _step_duration(max_rate: float, seconds: float) -> float:
-    """So long that all steps and a little of the ceiling fit into their share of the time."""
+    """Return the seconds of a step, so that all steps fit into their share of the time."""
     return min(_MAX_STEP_SECONDS, _RAMP_SHARE * seconds / (_step_count(max_rate) + 4))

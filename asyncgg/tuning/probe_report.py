@@ -1,4 +1,4 @@
-"""Rule: what a measurement of the service came to, as lines for a person, as a JSON object and as CSV; pure."""
+"""Format the measurement of a quota as text, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ from typing import IO, Any, Final
 
 from asyncgg.formatting import format_duration
 from asyncgg.transport import Endpoint
-from asyncgg.tuning.probe import ProbeResult, percentile
+from asyncgg.tuning.bucket_fit import percentile
+from asyncgg.tuning.probe import ProbeResult
 from asyncgg.tuning.report import SCHEMA
 
 __all__ = ["ProbeReport", "format_probe", "other_usage", "probe_to_dict", "write_requests"]
 
 _NOISE_SHARE: Final = 0.03
-"""Part of the quota that may be missing without anybody having taken it."""
+"""Share of the quota that measurement noise can hide."""
 _PERCENTILES: Final = (50, 90, 99)
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeReport:
-    """A measurement and what is known beside it."""
+    """A measurement with its endpoint and the known quotas."""
 
     result: ProbeResult
     endpoint: Endpoint
     documented: float
     applied: float | None = None
-    """What Service Quotas says."""
+    """The quota that Service Quotas reports."""
     applied_unknown_reason: str = ""
-    """Why it says nothing."""
+    """Why `applied` is None."""
 
 
 def other_usage(report: ProbeReport) -> float | None:
-    """Requests a second that others seem to use: what is missing of the quota; None when the rate is not known."""
+    """Return the requests per second that other clients seem to use; None if the rate is unknown."""
     rate = report.result.rate
     if rate is None:
         return None
@@ -43,28 +44,26 @@ def other_usage(report: ProbeReport) -> float | None:
 
 
 def format_probe(report: ProbeReport) -> list[str]:
-    """For a person."""
+    """Return the report as lines of text."""
     result = report.result
-    lines = [] if result.complete else ["cut short: what is told below is what was known by then"]
+    lines = [] if result.complete else ["Stopped or out of time; results are partial"]
     if result.rate is None and not result.throttled:
-        lines.append(
-            f"rate       nothing was throttled up to {result.max_rate_tried:.3g} requests/s; --max-rate goes higher"
-        )
+        lines.append(f"rate       no throttles up to {result.max_rate_tried:.3g} requests/s; raise --max-rate")
     elif result.rate is None:
-        lines.append("rate       unknown: it ended before a second throttle could tell")
+        lines.append("rate       unknown: fewer than two throttles")
     else:
         prefix = "at least " if result.is_lower_bound else ""
-        lines.append(f"rate       {prefix}{result.rate:.4g} requests/s can be used (+-{result.rate_error:.2g})")
+        lines.append(f"rate       {prefix}{result.rate:.4g} requests/s available (+/- {result.rate_error:.2g})")
     if result.burst is not None:
-        lines.append(f"burst      {result.burst:.3g} requests, seen {_format_count(result.burst_samples)}")
+        lines.append(f"burst      {result.burst:.3g} requests, measured {_format_count(result.burst_samples)}")
     elif result.rate is not None:
-        lines.append("burst      unknown: it was not seen to run out after it was full")
+        lines.append("burst      unknown: the bucket was not observed going from full to empty")
     if latencies := result.latencies:
         percentiles = ", ".join(f"p{part} {1000 * percentile(latencies, part / 100):.0f} ms" for part in _PERCENTILES)
-        lines.append(f"latency    {percentiles}, at least {1000 * latencies[0]:.0f} ms")
+        lines.append(f"latency    {percentiles}, minimum {1000 * latencies[0]:.0f} ms")
     lines += _context_lines(report)
     if result.retry_after:
-        lines.append(f"pauses     throttles ask for up to {result.retry_after:g} s (Retry-After), which were kept")
+        lines.append(f"pauses     up to {result.retry_after:g} s (Retry-After on throttles)")
     lines.append(
         f"cost       {result.sent:,} ListCoreDevices, {result.throttled} throttled, {result.failed} failed,"
         f" {format_duration(result.seconds)}"
@@ -73,7 +72,7 @@ def format_probe(report: ProbeReport) -> list[str]:
 
 
 def probe_to_dict(report: ProbeReport) -> dict[str, Any]:
-    """The same as `asyncgg.tune/1`."""
+    """Return the report as a JSON object of schema `asyncgg.tune/1`."""
     result, usage = report.result, other_usage(report)
     return {
         "schema": SCHEMA,
@@ -104,7 +103,7 @@ def probe_to_dict(report: ProbeReport) -> dict[str, Any]:
 
 
 def write_requests(file: IO[str], result: ProbeResult) -> None:
-    """Every question as a row of CSV, by the time it was sent; times in seconds since the first."""
+    """Write each request as a CSV row in the order sent; times are seconds since the first request."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(("sent", "answered", "outcome"))
     log = sorted(result.log)
@@ -119,16 +118,16 @@ def write_requests(file: IO[str], result: ProbeResult) -> None:
 
 
 def _context_lines(report: ProbeReport) -> list[str]:
-    applied = f"{report.applied:g}/s by Service Quotas" if report.applied is not None else ""
-    unknown = f"Service Quotas: {report.applied_unknown_reason}" if report.applied_unknown_reason else ""
-    sources = ", ".join(filter(None, (applied, f"{report.documented:g}/s as documented", unknown)))
+    applied = f"{report.applied:g}/s (Service Quotas)" if report.applied is not None else ""
+    unknown = f"Service Quotas unknown ({report.applied_unknown_reason})" if report.applied_unknown_reason else ""
+    sources = ", ".join(filter(None, (applied, f"{report.documented:g}/s (documented)", unknown)))
     code = report.result.quota_code
-    lines = [f"quota      {sources}" + (f"; throttles name {code}" if code else "")]
+    lines = [f"quota      {sources}" + (f"; quota code {code}" if code else "")]
     usage = other_usage(report)
     if usage and not report.result.is_lower_bound:
-        lines.append(f"others     seem to use {usage:.3g} requests/s, or the quota here is another one")
+        lines.append(f"others     {usage:.3g} requests/s appear to be used by other clients (or the quota is lower)")
     elif usage == 0:
-        lines.append("others     use nothing that shows")
+        lines.append("others     no other usage detected")
     return lines
 
 

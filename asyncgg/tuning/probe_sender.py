@@ -1,13 +1,10 @@
-"""Rule: questions go out at a given pace here, and what they met is noted; which pace is right is decided elsewhere.
-
-`ask` is the only thing that is ever called: whoever makes it decides what is sent.
-"""
+"""Send requests at a given rate and log their outcomes."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, NamedTuple
@@ -16,26 +13,26 @@ from asyncgg.errors import AsyncggError, CredentialsError, ServiceError
 from asyncgg.models import ErrorResponse, NoResponse
 from asyncgg.tuning.bucket_fit import Observation
 
-__all__ = ["ProbeOutcome", "ProbeReply", "ProbeRequest", "ProbeSender"]
+__all__ = ["ProbeOutcome", "ProbeReply", "ProbeRequest", "ProbeSender", "accepted_latencies"]
 
 _MAX_CONSECUTIVE_FAILURES: Final = 5
-"""Questions without any answer, one after the other, at which it is given up."""
+"""Consecutive failures that end the measurement."""
 _MAX_RETRY_AFTER: Final = 60.0
 _STOP_TIMEOUT: Final = 5.0
-"""Seconds that what is under way gets once somebody wants to stop."""
+"""Seconds to wait for requests in flight after `stop`."""
 
 
 class ProbeOutcome(Enum):
-    """What a question met."""
+    """How a request ended."""
 
     ACCEPTED = "accepted"
     THROTTLED = "throttled"
     FAILED = "failed"
-    """Something else went wrong: it may have taken its token or not."""
+    """Any other failure: the request may or may not have taken a token."""
 
 
 class ProbeRequest(NamedTuple):
-    """One question; times are the loop's, in seconds."""
+    """One request; times are those of the event loop, in seconds."""
 
     sent_at: float
     answered_at: float
@@ -43,24 +40,30 @@ class ProbeRequest(NamedTuple):
 
     @property
     def arrived_at(self) -> float:
-        """When the service saw it, as well as one can know."""
+        """Estimated arrival at the service."""
         return (self.sent_at + self.answered_at) / 2
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeReply:
-    """What one question came to."""
+    """The outcome of one request."""
 
     outcome: ProbeOutcome
     error: ErrorResponse | NoResponse | None = None
-    """What it was refused with."""
+    """The failed reply."""
+
+
+def accepted_latencies(log: Iterable[ProbeRequest]) -> list[float]:
+    """Return the latencies of accepted requests in seconds, ascending."""
+    return sorted(request.answered_at - request.sent_at for request in log if request.outcome is ProbeOutcome.ACCEPTED)
 
 
 @dataclass
 class ProbeSender:
-    """The questions of one measurement: at most `concurrency` under way, none after the loop's time `end`.
+    """The requests of one measurement: at most `concurrency` in flight, none after the loop time `deadline`.
 
-    Raises, from `send_at_rate`, `ServiceError` when nobody answers, `CredentialsError` when reading is not allowed.
+    `send_at_rate` and `drain` raise `ServiceError` if the service cannot be measured, and
+    `CredentialsError` if ListCoreDevices is denied.
     """
 
     send: Callable[[], Awaitable[ProbeReply]]
@@ -72,7 +75,7 @@ class ProbeSender:
     sent: int = 0
     quota_code: str = ""
     retry_after: float = 0.0
-    """The longest pause that was asked for, seconds."""
+    """The longest requested pause, in seconds."""
     stopping: bool = False
 
     def __post_init__(self) -> None:
@@ -85,11 +88,11 @@ class ProbeSender:
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing more may be sent."""
+        """Whether no more requests can be sent."""
         return self.stopping or self._clock() >= self.deadline
 
     def observations(self) -> list[Observation]:
-        """What was accepted or throttled, for `fit`."""
+        """Return the accepted and throttled requests, for `fit_bucket`."""
         return [
             Observation(request.arrived_at, request.outcome is ProbeOutcome.THROTTLED)
             for request in self.log
@@ -97,15 +100,13 @@ class ProbeSender:
         ]
 
     def latencies(self) -> list[float]:
-        """Seconds of each accepted question, ascending."""
-        return sorted(
-            request.answered_at - request.sent_at for request in self.log if request.outcome is ProbeOutcome.ACCEPTED
-        )
+        """Return the latencies of accepted requests in seconds, ascending."""
+        return accepted_latencies(self.log)
 
     async def send_at_rate(self, rate: float, seconds: float) -> bool:
-        """Ask `rate` times a second for so long, or until one is throttled: whether one was.
+        """Send `rate` requests per second until one is throttled, at most for `seconds`; whether one was.
 
-        What is under way then goes on: the next call keeps the distance to the last question of this one.
+        Requests in flight continue. The next call keeps the distance to the last request of this one.
         """
         throttled_before, until = self.throttled, min(self._clock() + seconds, self.deadline)
         while not self.stopping and self.throttled == throttled_before:
@@ -117,22 +118,22 @@ class ProbeSender:
             elif send_at > self._clock():
                 await self._wait_until(send_at)
             elif len(self._in_flight) >= self.concurrency:
-                await self._wait_until(until)  # an answer wakes us
+                await self._wait_until(until)  # a reply ends the wait
             else:
-                # A late timer is made up for, an idle time is not.
+                # Catch up after a late timer, but not after idle time.
                 self._last_sent_at = send_at if self._clock() - send_at < 1 / rate else self._clock()
                 self._start_request()
         self._raise_error()
         return self.throttled != throttled_before
 
     async def idle(self, seconds: float) -> None:
-        """Ask nothing for so long."""
+        """Send nothing for `seconds`."""
         until = min(self._clock() + seconds, self.deadline)
         while not self.stopping and self._clock() < until:
             await self._wait_until(until)
 
     async def drain(self) -> None:
-        """Wait until everything is back, and the pause that was asked for is over."""
+        """Wait for all requests in flight and for the end of a requested pause."""
         remaining = max(0.0, self.deadline - self._clock())
         if self._in_flight:
             await asyncio.wait(self._in_flight, timeout=min(remaining, _STOP_TIMEOUT) if self.stopping else remaining)
@@ -140,18 +141,18 @@ class ProbeSender:
         await self.idle(self._not_before - self._clock())
 
     async def close(self) -> None:
-        """Give up what is still under way."""
+        """Cancel the requests in flight."""
         for task in list(self._in_flight):
             task.cancel()
         await asyncio.gather(*self._in_flight, return_exceptions=True)
 
     def stop(self) -> None:
-        """Ask nothing more."""
+        """Send no more requests."""
         self.stopping = True
         self._changed.set()
 
     async def _wait_until(self, when: float) -> None:
-        """Wait until then, or until something came back."""
+        """Wait until loop time `when` or the next reply."""
         self._changed.clear()
         if (remaining := when - self._clock()) > 0 and not self.stopping:
             timer = asyncio.get_running_loop().call_later(remaining, self._changed.set)
@@ -195,15 +196,14 @@ class ProbeSender:
             message = f"{error.code}: {error.message}"
             if error.status == 403 or "xpired" in error.code or "oken" in error.code:
                 raise CredentialsError(
-                    f"the service refuses ListCoreDevices, so nothing can be measured: {message};"
-                    " it needs the permission greengrass:ListCoreDevices"
+                    f"ListCoreDevices was denied: {message}; grant the permission greengrass:ListCoreDevices"
                 )
-            raise ServiceError(f"the service does not accept ListCoreDevices: {message}")
+            raise ServiceError(f"ListCoreDevices was rejected: {message}")
         self._consecutive_failures += 1
         if self._consecutive_failures >= _MAX_CONSECUTIVE_FAILURES:
             reason = error.detail if isinstance(error, NoResponse) else error.code if error else ""
             raise ServiceError(
-                f"{self._consecutive_failures} questions in a row failed ({reason}); nothing can be measured"
+                f"cannot measure the quota: {self._consecutive_failures} consecutive requests failed ({reason})"
             )
 
     def _raise_error(self) -> None:

@@ -1,8 +1,4 @@
-"""Rule: what a journal recorded of the service it met becomes a script here: latencies, throttles, errors.
-
-The quota is read off the throttles. When they all came at once, what was let in after them is taken, of which a good
-policy leaves little. A run that was never throttled only shows that the quota is no lower than what it used.
-"""
+"""Build a scenario from the requests that the journal of a run recorded."""
 
 from __future__ import annotations
 
@@ -18,65 +14,64 @@ from asyncgg.ratelimit import documented_quota
 from asyncgg.runs import quota_rate
 from asyncgg.settings import build_settings
 from asyncgg.testing import RecordedLatency, Scenario, ScenarioFault
-from asyncgg.tuning.bucket_fit import BucketFit, Observation, estimate_burst, fit_bucket
+from asyncgg.tuning.bucket_fit import BucketFit, Observation, estimate_burst, fit_bucket, timing_uncertainty
 from asyncgg.tuning.models import Configuration, Workload
 
 __all__ = ["RecordedRun", "load_run", "scenario_from_run"]
 
 _MAX_LATENCIES: Final = 5000
-"""Latencies kept at most, evenly spread over the run."""
+"""Latencies kept, evenly spread over the run."""
 _MAX_OBSERVATIONS: Final = 20_000
-"""Requests that the quota is read off at most: the first ones."""
+"""Requests used to estimate the quota: the first ones of the run."""
 _PEAK_WINDOW: Final = 5.0
+"""Seconds."""
 _UNANSWERED_VERDICTS: Final = frozenset({ReplyVerdict.LOST.value, ReplyVerdict.NOT_SENT.value, "unknown"})
 _MIN_ERROR_SHARE: Final = 0.0005
-"""Errors below this share are chance."""
+"""A smaller share of errors counts as chance."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
-    """A past run."""
+    """A past run and the service that it met."""
 
     journal: Path
     workload: Workload
-    """All of it."""
     config: Configuration
-    """The settings it was begun with."""
+    """The settings at the start of the run."""
     documented: float
-    """Of its Region."""
+    """Documented quota of its Region, in requests per second."""
     seconds: float
     sent: int
     throttled: int
     latencies: Sequence[float]
-    """Ascending, of answered requests."""
+    """Seconds of the answered requests, ascending."""
     error_share: float
-    """Share of requests that failed with a 5xx."""
+    """Share of requests that failed with a transient error."""
     fit: BucketFit | None
     fit_after_first_throttle: BucketFit | None
-    """By what was accepted after the first throttle: no more than the quota."""
+    """Fit to the requests accepted after the first throttle: a lower bound of the quota."""
     peak_rate: float
-    """The most requests a second it had accepted, over five seconds."""
+    """Highest accepted requests per second over any five seconds."""
 
 
 def load_run(path: Path) -> RecordedRun:
-    """Raises `JournalError`, and `UsageError` when the journal has no answered request with its time."""
+    """Read a run. Raises `JournalError`, and `UsageError` if the journal has no answered request."""
     with JournalReader(path) as reader:
         meta, summary = reader.meta(), reader.summary()
         settings = build_settings(reader.settings())
-        requests = [one for one in reader.requests() if one.verdict not in _UNANSWERED_VERDICTS]
+        requests = [request for request in reader.requests() if request.verdict not in _UNANSWERED_VERDICTS]
         cores = sum(1 for _ in reader.cores())
     if not requests:
-        raise UsageError(f"journal {path}: no request in it was answered, so there is nothing to replay")
-    throttled = [one.verdict == ReplyVerdict.THROTTLED.value for one in requests]
-    error_share = sum(one.verdict == ReplyVerdict.TRANSIENT.value for one in requests) / len(requests)
+        raise UsageError(f"{path}: nothing to replay: the journal has no answered request")
+    throttled = [request.verdict == ReplyVerdict.THROTTLED.value for request in requests]
+    error_share = sum(request.verdict == ReplyVerdict.TRANSIENT.value for request in requests) / len(requests)
     latencies = sorted(
-        max(0.0, one.answered_at - one.sent_at) for one in requests[:: 1 + len(requests) // _MAX_LATENCIES]
+        max(0.0, request.answered_at - request.sent_at) for request in requests[:: 1 + len(requests) // _MAX_LATENCIES]
     )
     observations = [
-        Observation((one.sent_at + one.answered_at) / 2, is_throttled)
-        for one, is_throttled in zip(requests, throttled, strict=True)
+        Observation((request.sent_at + request.answered_at) / 2, is_throttled)
+        for request, is_throttled in zip(requests, throttled, strict=True)
     ]
-    uncertainty = (latencies[int(0.9 * len(latencies))] - latencies[int(0.1 * len(latencies))]) / 4
     region = meta.get("region")
     config = Configuration(quota_rate(settings, region), settings.burst, settings.concurrency, settings.per_core)
     return RecordedRun(
@@ -89,31 +84,31 @@ def load_run(path: Path) -> RecordedRun:
         throttled=sum(throttled),
         latencies=latencies,
         error_share=error_share,
-        fit=fit_bucket(observations[:_MAX_OBSERVATIONS], uncertainty=uncertainty),
+        fit=fit_bucket(observations[:_MAX_OBSERVATIONS], uncertainty=timing_uncertainty(latencies)),
         fit_after_first_throttle=_fit_after_first_throttle(observations),
-        peak_rate=_peak_rate(one.at for one in observations if not one.throttled),
+        peak_rate=_peak_rate(request.at for request in observations if not request.throttled),
     )
 
 
 def scenario_from_run(
     run: RecordedRun, *, quota: float | None = None, burst: float | None = None
 ) -> tuple[Scenario, str]:
-    """The service it met, and where its quota is known from; a `quota` or a `burst` given counts instead."""
+    """Return the scenario and the source of its quota; `quota` and `burst` override the estimate."""
     full_fit = run.fit
     if quota is not None:
-        source = "as told"
+        source = "configured"
     elif full_fit is not None and full_fit.window >= 1:
-        quota, source = full_fit.rate, f"read off its {run.throttled:,} throttles"
+        quota, source = full_fit.rate, f"estimated from {run.throttled:,} throttles"
         burst = burst if burst is not None else full_fit.burst
     elif run.fit_after_first_throttle is not None:
         quota, source = (
             run.fit_after_first_throttle.rate,
-            "what it let in after it first throttled; it may be a little more",
+            "lower bound: requests accepted after the first throttle",
         )
         burst = burst if burst is not None else run.fit_after_first_throttle.burst
     else:
         quota = max(run.documented, run.peak_rate)
-        source = "assumed, since nothing was throttled: the documented one, or what was used; --quota tells another"
+        source = "assumed (no throttles recorded): documented quota or highest rate used; override with --quota"
     scenario = Scenario(
         quota=quota,
         burst=max(1.0, quota if burst is None else burst),
@@ -124,7 +119,7 @@ def scenario_from_run(
 
 
 def _fit_after_first_throttle(observations: Sequence[Observation]) -> BucketFit | None:
-    """The bucket if all that came in after the first throttle was used; None when too little came after it."""
+    """Fit a bucket to the requests accepted after the first throttle; None if they span too little time."""
     first_throttle_at = next((one.at for one in observations if one.throttled), None)
     if first_throttle_at is None:
         return None

@@ -1,4 +1,4 @@
-"""Rule: what a sweep came to, as lines for a person, as the JSON object of the contract and as CSV; pure."""
+"""Format the results of a sweep as text, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -45,27 +45,27 @@ _COLUMNS: Final = (
 
 
 def describe_scenario(scenario: Scenario) -> str:
-    """The service in a phrase."""
+    """Return the scenario as text."""
     parts = [
         f"{scenario.quota:.4g} requests/s",
         f"burst {scenario.burst:.4g}",
         f"latency {_format_latency(scenario.latency)}",
     ]
     if scenario.background_rate:
-        parts.append(f"others send {scenario.background_rate:g}/s")
+        parts.append(f"background {scenario.background_rate:g}/s")
     if scenario.retry_after:
         parts.append(f"Retry-After {scenario.retry_after:g} s")
     if scenario.faults:
         parts.append(f"{100 * scenario.faults[0].share:g} % errors")
     if scenario.changes:
-        parts.append(f"{len(scenario.changes)} changes on the way")
+        parts.append(f"{len(scenario.changes)} scheduled changes")
     return ", ".join(parts)
 
 
 def visible_slice(result: SweepResult) -> list[Trial]:
-    """The trials that share burst and requests per core with the chosen point (or with the first): a plane to look at.
+    """Return the trials that differ from the recommended (or first) one only in rate and concurrency.
 
-    Concurrency bounds requests per core from below, so a smaller one belongs to the plane as well.
+    `per_core` is at most the concurrency, so smaller values belong to the same table.
     """
     first = result.recommendation.trial if result.recommendation else result.trials[0]
     burst, per_core = first.config.burst, max(trial.config.per_core for trial in result.trials)
@@ -78,26 +78,27 @@ def visible_slice(result: SweepResult) -> list[Trial]:
 
 
 def format_sweep(result: SweepResult, confirmed: Sequence[ConfirmedTrial]) -> list[str]:
-    """The table and the recommendation for a person."""
-    workload, elapsed = result.setup.workload, format_duration(result.seconds)
+    """Return the table and the recommendation as lines of text."""
+    workload = result.setup.workload
+    service_time, elapsed = format_duration(result.service_seconds), format_duration(result.seconds)
     lines = [
         f"service    {describe_scenario(result.setup.scenario)}",
-        f"work       {workload.batches:,} batches on {workload.cores:,} cores; the quota itself takes {result.ideal_seconds:.1f} s",
-        f"tried      {len(result.trials):,} settings, {format_duration(result.service_seconds)} of service time in {elapsed}",
+        f"workload   {workload.batches:,} batches on {workload.cores:,} cores, at least {result.ideal_seconds:.1f} s",
+        f"trials     {len(result.trials):,} configurations, {service_time} of service time in {elapsed}",
         "",
         *_format_matrix(result),
     ]
     if confirmed:
         lines += ["", *_format_confirmed(confirmed)]
     if result.recommendation is None:
-        return [*lines, "", "no recommendation: nothing that was tried came to its end"]
+        return [*lines, "", "no recommendation: no configuration completed the workload"]
     lines += ["", f"recommended  {describe(result.recommendation.trial.config)}"]
     lines += [f"  - {reason}" for reason in result.recommendation.reasons]
     return lines
 
 
 def sweep_to_dict(result: SweepResult, confirmed: Sequence[ConfirmedTrial]) -> dict[str, Any]:
-    """The same as `asyncgg.tune/1`."""
+    """Return the result as a JSON object of schema `asyncgg.tune/1`."""
     recommendation = result.recommendation
     return {
         "schema": SCHEMA,
@@ -112,7 +113,8 @@ def sweep_to_dict(result: SweepResult, confirmed: Sequence[ConfirmedTrial]) -> d
         "pareto_front": [trial_to_dict(trial) for trial in pareto_front(result.trials)],
         "trials": [trial_to_dict(trial) for trial in result.trials],
         "confirmed": [
-            {"real_time": trial_to_dict(item.real_time), "virtual_time": trial_to_dict(item.virtual_time)} for item in confirmed
+            {"real_time": trial_to_dict(item.real_time), "virtual_time": trial_to_dict(item.virtual_time)}
+            for item in confirmed
         ],
         "service_seconds": round(result.service_seconds, 3),
         "seconds": round(result.seconds, 3),
@@ -120,7 +122,7 @@ def sweep_to_dict(result: SweepResult, confirmed: Sequence[ConfirmedTrial]) -> d
 
 
 def format_replay(run: RecordedRun, source: str, result: SweepResult) -> list[str]:
-    """What a replay says above its table: what was recorded, and how well the trials tell it again."""
+    """Return the recorded run and its reproduction as lines of text, to print above the sweep."""
     baseline = baseline_trial(run, result)
     tried_batches, total_batches = result.setup.workload.batches, run.workload.batches
     lines = [
@@ -130,16 +132,17 @@ def format_replay(run: RecordedRun, source: str, result: SweepResult) -> list[st
     ]
     if baseline is not None:
         scaled = baseline.seconds * total_batches / tried_batches
-        lines.append(f"replayed   the same settings take {scaled:.1f} s in a trial, {baseline.throttled:,} throttled")
+        lines.append(f"replayed   {scaled:.1f} s with the same settings, {baseline.throttled:,} throttled")
     if tried_batches < total_batches:
         lines.append(
-            f"           trials are of {tried_batches:,} of its {total_batches:,} batches; the whole takes {total_batches / tried_batches:.1f} x"
+            f"           trials run {tried_batches:,} of {total_batches:,} batches;"
+            f" all batches take {total_batches / tried_batches:.1f} times as long"
         )
     return lines
 
 
 def replay_to_dict(run: RecordedRun, source: str, result: SweepResult) -> dict[str, Any]:
-    """The same as members of the JSON object."""
+    """Return the members that a replay adds to the JSON object."""
     baseline = baseline_trial(run, result)
     return {
         "mode": "replay",
@@ -158,12 +161,12 @@ def replay_to_dict(run: RecordedRun, source: str, result: SweepResult) -> dict[s
 
 
 def baseline_trial(run: RecordedRun, result: SweepResult) -> Trial | None:
-    """The trial of the settings that the run was begun with."""
+    """Return the trial of the settings of the recorded run."""
     return next((trial for trial in result.trials if trial.config == run.config), None)
 
 
 def trial_to_dict(trial: Trial) -> dict[str, Any]:
-    """A trial as a JSON object; an automatic burst is null."""
+    """Return a trial as a JSON object; an automatic burst is null."""
     return {
         **_config_to_dict(trial.config),
         "seconds": round(trial.seconds, 3),
@@ -176,7 +179,7 @@ def trial_to_dict(trial: Trial) -> dict[str, Any]:
 
 
 def scenario_to_dict(scenario: Scenario) -> dict[str, Any]:
-    """A service as a JSON object; no quota is null."""
+    """Return a scenario as a JSON object; an unlimited quota is null."""
     latency = scenario.latency
     latency_fields = {"latency": latency.base, "jitter": latency.jitter} if isinstance(latency, JitteredLatency) else {}
     return {
@@ -191,7 +194,7 @@ def scenario_to_dict(scenario: Scenario) -> dict[str, Any]:
 
 
 def write_csv(file: IO[str], result: SweepResult) -> None:
-    """Every trial as a row, in the order they were tried; an automatic burst is empty."""
+    """Write each trial as a CSV row in the order of the trials; an automatic burst is empty."""
     chosen = result.recommendation.trial if result.recommendation else None
     front = pareto_front(result.trials)
     writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
@@ -207,9 +210,9 @@ def _config_to_dict(config: Configuration) -> dict[str, Any]:
 
 def _format_latency(latency: Latency) -> str:
     if isinstance(latency, JitteredLatency):
-        jitter_note = f" + {latency.jitter * 1000:g} ms at random" if latency.jitter else ""
+        jitter_note = f" + {latency.jitter * 1000:g} ms random" if latency.jitter else ""
         return f"{latency.base * 1000:g} ms{jitter_note}"
-    return "as recorded"
+    return "recorded"
 
 
 def _format_matrix(result: SweepResult) -> Iterable[str]:
@@ -219,10 +222,10 @@ def _format_matrix(result: SweepResult) -> Iterable[str]:
     by_cell = {(trial.config.rate, trial.config.concurrency): trial for trial in trials}
     first = result.recommendation.trial.config if result.recommendation else trials[0].config
     burst = "auto" if first.burst is None else f"{first.burst:g}"
-    yield f"seconds, and what part was throttled; burst {burst}, * the recommendation"
-    yield "   rate/s" + "".join(f"{f'{width} at once':>16}" for width in concurrencies)
+    yield f"seconds and share throttled, burst {burst} (* recommended)"
+    yield "   rate/s" + "".join(f"{f'concurrency {value}':>16}" for value in concurrencies)
     for rate in rates:
-        cells = [_format_cell(by_cell.get((rate, width)), first) for width in concurrencies]
+        cells = [_format_cell(by_cell.get((rate, value)), first) for value in concurrencies]
         yield f"{rate:>9g}" + "".join(f"{cell:>16}" for cell in cells)
 
 
@@ -231,13 +234,13 @@ def _format_cell(trial: Trial | None, chosen: Configuration) -> str:
         return ""
     mark = "*" if trial.config == chosen else ""
     if not trial.complete:
-        return f"{mark}never ended"
+        return f"{mark}incomplete"
     share = f" {100 * trial.throttled_share:.1f} %" if trial.throttled else ""
     return f"{mark}{trial.seconds:.1f}{share}"
 
 
 def _format_confirmed(confirmed: Sequence[ConfirmedTrial]) -> Iterable[str]:
-    yield "in real time, against the simulator, a shorter run"
+    yield "confirmed in real time against the simulator, with a shorter workload"
     for item in confirmed:
         gap = 100 * (item.real_time.seconds / item.virtual_time.seconds - 1)
         yield (

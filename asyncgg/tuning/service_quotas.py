@@ -1,4 +1,4 @@
-"""Rule: the quota that AWS says applies is asked for here, of Service Quotas, and only where that is not elsewhere."""
+"""Read the applied request quota from AWS Service Quotas."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from asyncgg.transport.session import client_config, new_session
 __all__ = ["QUOTA_CODE", "SERVICE_CODE", "applied_quota"]
 
 SERVICE_CODE: Final = "greengrass"
-"""Of AWS IoT Greengrass in Service Quotas."""
+"""Service code of AWS IoT Greengrass in Service Quotas."""
 QUOTA_CODE: Final = "L-7A577824"
-"""Of the request rate, probably; a throttle names its own."""
+"""Probable code of the request rate quota. AWS does not document it; a throttled response names its own."""
 _TIMEOUT: Final = 10.0
 
 
 async def applied_quota(connection: ConnectionConfig, quota_code: str = "") -> tuple[float | None, str]:
-    """The value that GetServiceQuota tells, or None and why there is none, in a phrase. Raises nothing of AWS.
+    """Return the value of GetServiceQuota and "", or None and the reason. Does not raise AWS errors.
 
-    With a custom Greengrass endpoint only an endpoint configured for Service Quotas itself is asked.
+    With a custom Greengrass endpoint, only a custom endpoint for Service Quotas is called.
     """
     greengrass_endpoint = resolve_endpoint(connection)
     session = new_session(connection.profile, greengrass_endpoint.region)
@@ -34,7 +34,7 @@ async def applied_quota(connection: ConnectionConfig, quota_code: str = "") -> t
     if greengrass_endpoint.custom:
         quotas_endpoint_url = configured_endpoint(session, "service_quotas", service_specific_only=True)[1]
         if quotas_endpoint_url is None:
-            return None, "a custom endpoint is used, so nobody else was asked"
+            return None, "not checked: custom endpoint in use"
     source = CredentialSource(connection.profile, greengrass_endpoint.region)
     config = client_config(
         connect_timeout=min(connection.connect_timeout, _TIMEOUT),
@@ -53,9 +53,11 @@ async def applied_quota(connection: ConnectionConfig, quota_code: str = "") -> t
     except aws.ClientError as error:
         error_details = error.response.get("Error", {})
         return None, sanitize(
-            f"GetServiceQuota of {code}: {error_details.get('Code', '?')}: {error_details.get('Message', '')}"
+            f"GetServiceQuota {code}: {error_details.get('Code', '?')}: {error_details.get('Message', '')}"
         )
     except AsyncggError as error:
         return None, str(error)
-    except Exception as error:  # noqa: BLE001 - it is beside the point; nothing may fail for it
-        return None, sanitize(error) if isinstance(error, aws.BotoCoreError) else f"unreadable ({type(error).__name__})"
+    except Exception as error:  # noqa: BLE001 - the value is only informative, so no failure may end the command
+        return None, sanitize(error) if isinstance(
+            error, aws.BotoCoreError
+        ) else f"unreadable response ({type(error).__name__})"

@@ -1,12 +1,12 @@
-"""Rule: a service as a person describes it, by options or in a file, becomes a `Scenario` here; each fault is named.
+"""Build a `Scenario` from command line options and a service file.
 
-Times are durations as everywhere (`80ms`, `1.5s`), rates requests a second, shares percent.
+Times are durations (`80ms`, `1.5s`), rates are requests per second, shares are percentages.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,14 +22,12 @@ _JITTER: Final = 0.04
 
 
 def _parse_number(value: object) -> float:
-    if isinstance(value, bool):
-        raise ValueError("is no number")
     try:
-        return float(value)  # type: ignore[arg-type]  # what is no number at all raises
+        return float("" if isinstance(value, bool) else value)  # type: ignore[arg-type]  # other types raise TypeError
     except OverflowError:
         raise ValueError("is too large") from None
     except (TypeError, ValueError):
-        raise ValueError("is no number") from None
+        raise ValueError("is not a number") from None
 
 
 def _parse_time(value: object) -> float:
@@ -39,11 +37,13 @@ def _parse_time(value: object) -> float:
 def _parse_percent(value: object) -> float:
     share = _parse_number(str(value).strip().removesuffix("%"))
     if not 0 <= share <= 100:
-        raise ValueError("must be from 0 to 100 percent")
+        raise ValueError("is not a percentage from 0 to 100")
     return share / 100
 
 
-KEYS: Final[Mapping[str, Callable[[object], float]]] = {
+_Parsers = Mapping[str, Callable[[object], float]]
+
+KEYS: Final[_Parsers] = {
     "quota": _parse_number,
     "burst": _parse_number,
     "latency": _parse_time,
@@ -52,38 +52,39 @@ KEYS: Final[Mapping[str, Callable[[object], float]]] = {
     "retry_after": _parse_time,
     "errors": _parse_percent,
 }
-"""What can be said of a service, by an option or by a key of its file, and how it is read."""
+"""Keys of a service file, which are also options, and their parsers."""
 
-_STEP_KEYS: Final = {"at", "quota", "burst", "background_rate", "latency", "jitter"}
+_STEP_KEYS: Final[_Parsers] = {"at": _parse_time} | {
+    name: KEYS[name] for name in ("quota", "burst", "background_rate", "latency", "jitter")
+}
 
 
 def read_service(path: Path) -> dict[str, Any]:
-    """The members of a service's file. Raises `SettingsError` when it cannot be read or has a key nobody knows."""
+    """Return the values of a service file. Raises `SettingsError` if it cannot be read or has an unknown key."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise SettingsError(f"{path}: there is no such file of a service") from None
+        raise SettingsError(f"{path}: service file not found") from None
     except OSError as error:
-        raise SettingsError(f"{path}: it cannot be read: {error.strerror}") from None
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path}: it is no TOML: {error}") from None
+        raise SettingsError(f"{path}: invalid TOML: {error}") from None
     normalized = {key.replace("-", "_"): value for key, value in values.items()}
     if unknown := sorted(normalized.keys() - KEYS.keys() - {"step"}):
-        allowed = ", ".join(sorted(KEYS))
-        raise SettingsError(f"{path}: {unknown[0]}: a service has no such member; it has {allowed} and [[step]]")
+        raise SettingsError(f"{path}: {unknown[0]}: unknown key; must be one of: {_join(KEYS)}, [[step]]")
     return normalized
 
 
 def build_scenario(
     options: Mapping[str, Any], file_values: Mapping[str, Any] | None = None, source: str = ""
 ) -> Scenario:
-    """The service that `given` options (None: not given) say, over what its file at `place` says, over the defaults.
+    """Build the scenario; options other than None override the file, which overrides the defaults.
 
-    Without a burst it is one second's worth of the quota. Raises `SettingsError`, which names what is wrong.
+    The default burst is the quota of one second. Errors of the file name `source`. Raises
+    `SettingsError`.
     """
     file_values = file_values or {}
-    values = {name: _parse_value(name, file_values[name], f"{source}: ") for name in KEYS if name in file_values}
-    values |= {name: _parse_value(name, options[name], "--") for name in KEYS if options.get(name) is not None}
+    values = _parse_values(KEYS, file_values, f"{source}: ") | _parse_values(KEYS, options, "--")
     quota = values.get("quota", DOCUMENTED_QUOTA)
     errors = values.get("errors", 0.0)
     try:
@@ -104,26 +105,34 @@ def build_scenario(
 
 def _parse_steps(items: object, prefix: str) -> tuple[ScheduledChange, ...]:
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise SettingsError(f"{prefix}step: write each one as a table [[step]]")
+        raise SettingsError(f"{prefix}step: must be an array of tables [[step]]")
     return tuple(_parse_step({key.replace("-", "_"): value for key, value in item.items()}, prefix) for item in items)
 
 
 def _parse_step(item: Mapping[str, Any], prefix: str) -> ScheduledChange:
-    if unknown := sorted(item.keys() - _STEP_KEYS):
-        raise SettingsError(f"{prefix}step.{unknown[0]}: a step has no such member")
+    if unknown := sorted(item.keys() - _STEP_KEYS.keys()):
+        raise SettingsError(f"{prefix}step.{unknown[0]}: unknown key; must be one of: {_join(_STEP_KEYS)}")
     if "at" not in item:
-        raise SettingsError(f"{prefix}step: it needs `at`, the time after the first request")
-    values = {name: _parse_value(name, value, f"{prefix}step.") for name, value in item.items() if name != "at"}
+        raise SettingsError(f"{prefix}step: the key `at` is missing: the time after the first request")
+    values = _parse_values(_STEP_KEYS, item, f"{prefix}step.")
     latency = None
     if "latency" in values or "jitter" in values:
         latency = JitteredLatency(values.get("latency", _LATENCY), values.get("jitter", 0.0))
-    at = _parse_value("latency", item["at"], f"{prefix}step.at, read as ")
-    return ScheduledChange(at, values.get("quota"), values.get("burst"), values.get("background_rate"), latency)
+    return ScheduledChange(
+        values["at"], values.get("quota"), values.get("burst"), values.get("background_rate"), latency
+    )
 
 
-def _parse_value(name: str, value: object, prefix: str) -> float:
-    try:
-        return KEYS[name](value)
-    except ValueError as error:
-        label = name.replace("_", "-") if prefix == "--" else name
-        raise SettingsError(f"{prefix}{label}: {value!r} {error}") from None
+def _parse_values(parsers: _Parsers, values: Mapping[str, Any], prefix: str) -> dict[str, float]:
+    parsed = {}
+    for name, parse in parsers.items():
+        if (value := values.get(name)) is not None:
+            try:
+                parsed[name] = parse(value)
+            except ValueError as error:
+                raise SettingsError(f"{prefix}{name.replace('_', '-')}: {value!r} {error}") from None
+    return parsed
+
+
+def _join(names: Iterable[str]) -> str:
+    return ", ".join(sorted(name.replace("_", "-") for name in names))

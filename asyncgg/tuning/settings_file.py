@@ -1,8 +1,4 @@
-"""Rule: settings become a block of TOML here, and an existing settings file gets them without losing a word of its own.
-
-A file is changed line by line, its comments kept; what comes out must say exactly what it said before but for the
-settings written, else nothing is touched.
-"""
+"""Write a configuration into a settings file and keep the other lines of the file."""
 
 from __future__ import annotations
 
@@ -23,7 +19,7 @@ _KEY_LINE: Final = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=""")
 
 
 def to_settings(config: Configuration) -> dict[str, float | int]:
-    """The point as settings; an automatic burst is none: that is the default."""
+    """Return the configuration as settings; an automatic burst is the default and left out."""
     values: dict[str, float | int] = {"rate": config.rate}
     if config.burst is not None:
         values["burst"] = config.burst
@@ -31,15 +27,15 @@ def to_settings(config: Configuration) -> dict[str, float | int]:
 
 
 def render_settings(config: Configuration, comment: str) -> str:
-    """The lines for an asyncgg.toml, which has its settings at its top, without a table."""
+    """Return the lines for the top of an asyncgg.toml, before its first table."""
     return f"# {comment}\n" + "".join(f"{name} = {value!r}\n" for name, value in to_settings(config).items())
 
 
 def write_settings(path: Path, config: Configuration, comment: str, *, replace: bool) -> None:
-    """Write the block to `path`; a file that is there gets it in place of its own values of these settings.
+    """Write the settings to `path`; in an existing file they replace the values of the same settings.
 
     Raises:
-        UsageError: as of `existing`, it cannot be written, or it cannot be changed without changing its meaning.
+        UsageError: as `read_existing` and `update_settings`, or the file cannot be written.
     """
     current = read_existing(path, replace=replace)
     text = render_settings(config, comment) if current is None else update_settings(current, config, comment, path)
@@ -48,13 +44,13 @@ def write_settings(path: Path, config: Configuration, comment: str, *, replace: 
 
 
 def read_existing(path: Path, *, replace: bool) -> str | None:
-    """The text of a settings file that is there already; None without one.
+    """Return the text of an existing settings file, or None without one.
 
     Raises:
-        UsageError: `replace` is not given, it cannot be read, or it is no TOML.
+        UsageError: the file exists and `replace` is false, it cannot be read, or it is invalid TOML.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):  # a device may have no end
-        raise UsageError(f"{path}: it is a device or a pipe; give a file")
+    if path.exists() and not (path.is_file() or path.is_dir()):  # reading a device might never end
+        raise UsageError(f"{path} is not a regular file")
     try:
         text = path.read_text(encoding="utf-8")
         if replace:
@@ -62,22 +58,25 @@ def read_existing(path: Path, *, replace: bool) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise UsageError(f"{path}: it cannot be read: {error.strerror}") from None
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"{path}: it cannot be read: it is not UTF-8") from None
+        raise UsageError(f"{path}: cannot be read: invalid UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: {error}; correct it first") from None
+        raise UsageError(f"{path}: invalid TOML: {error}") from None
     if not replace:
-        raise UsageError(f"{path}: it is there already; --replace puts the settings into it, its other lines stay")
+        raise UsageError(f"{path} already exists; pass --replace to update the settings in the file")
     return text
 
 
 def update_settings(text: str, config: Configuration, comment: str, path: Path) -> str:
-    """The text of a settings file with the point's settings in it. Raises `UsageError` when that cannot be done."""
+    """Return the text of a settings file with the settings replaced and all other lines kept.
+
+    Raises `UsageError` if any other key would change its value.
+    """
     try:
         old = _normalize_keys(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: {error}; correct it first") from None
+        raise UsageError(f"{path}: invalid TOML: {error}") from None
     lines = text.splitlines(keepends=True)
     table_start = next((number for number, line in enumerate(lines) if _TABLE_HEADER.match(line)), len(lines))
     kept_lines = [line for line in lines[:table_start] if not _is_managed_line(line)]
@@ -98,7 +97,7 @@ def update_settings(text: str, config: Configuration, comment: str, path: Path) 
     except tomllib.TOMLDecodeError:
         matches = False
     if not matches:
-        raise UsageError(f"{path}: its lines cannot be changed safely; put the settings into it by hand")
+        raise UsageError(f"{path}: cannot be updated safely; edit the settings in the file yourself")
     return new
 
 
@@ -107,7 +106,7 @@ _COMMENT_PREFIX: Final = "# asyncgg tune"
 
 
 def _is_managed_line(line: str) -> bool:
-    """Whether the line sets one of the settings, or is the comment that stood over them."""
+    """Whether the line sets one of the settings or is the comment above them."""
     match = _KEY_LINE.match(line)
     return bool(match and match[1].replace("-", "_") in _MANAGED_SETTINGS) or line.startswith(_COMMENT_PREFIX)
 

@@ -1,4 +1,4 @@
-"""Rule: a sweep from its grid to its recommendation: what is tried, what is tried again with other dice. Blocking."""
+"""Run a parameter sweep: try a grid of configurations, repeat the best ones, recommend one."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ __all__ = ["SweepResult", "default_batches", "run_sweep"]
 
 _CANDIDATE_COUNT: Final = 4
 _REPEATS: Final = 4
-"""Runs of each candidate with other dice."""
+"""Additional trials of each candidate with other random seeds."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What a sweep came to."""
+    """The result of a sweep."""
 
     setup: TrialSetup
     grid: Grid
     trials: tuple[Trial, ...]
     candidates: tuple[Trial, ...]
-    """The candidates, best first, the chosen one before all."""
+    """The best trials; the recommended one is first."""
     recommendation: Recommendation | None
     ideal_seconds: float
-    """Seconds that the quota itself takes."""
+    """Minimum duration that the quota allows, in seconds."""
     seconds: float
-    """Real ones, spent on it."""
+    """Real time that the sweep took."""
 
     @property
     def service_seconds(self) -> float:
-        """Time of the service that was gone through."""
+        """Simulated service time of all trials."""
         repeats = self.recommendation.repeats if self.recommendation else ()
         return sum(trial.seconds for trial in (*self.trials, *repeats))
 
 
 def default_batches(quota: float) -> int:
-    """Batches of a trial unless told: a quarter of a minute of the quota, enough for its burst to be used up."""
+    """Return the default batches of a trial: 15 seconds at the quota, enough to use up a burst."""
     return round(min(3000.0, max(300.0, 15 * quota)))
 
 
@@ -56,15 +56,16 @@ def run_sweep(
     extra: Sequence[Configuration] = (),
     on_trial: Callable[[int, int], object] = lambda done, total: None,
 ) -> SweepResult:
-    """Try out every point of the grid and the `extra` ones, then the best few with other dice, and choose.
+    """Try every configuration of the grid and the `extra` ones, repeat the best and recommend one. Blocking.
 
-    `on_trial` is told how many trials are done, and of how many. Raises what `run_trials` and `Grid.points` raise.
+    `on_trial` gets the trials done and their total. Raises the errors of `run_trials` and
+    `Grid.configurations`.
     """
     started_at = time.monotonic()
     configs = list(dict.fromkeys([*grid.configurations(), *extra]))
     total = len(configs) + _CANDIDATE_COUNT * _REPEATS
     trials = run_trials(
-        [(point, seed) for point in configs], setup, jobs=jobs, on_trial=lambda done: on_trial(done, total)
+        [(config, seed) for config in configs], setup, jobs=jobs, on_trial=lambda done: on_trial(done, total)
     )
     scenario = setup.scenario
     available_rate = scenario.quota - scenario.background_rate

@@ -1,27 +1,36 @@
-"""Rule: one point is tried out here: the real engine, lane, limiter, policy and journal on the virtual clock.
+"""Run one configuration on the virtual clock with the real engine, limiter, policy and journal.
 
-Left out are the network (a scripted service answers), the disk's syncs, and signals. What a request costs the machine
-takes no virtual time: a rate that the machine itself cannot reach looks reachable here.
+Network, disk syncs and signals are left out, and CPU time costs no virtual time: a rate that the
+machine cannot reach looks reachable.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 from asyncgg.engine import Engine, Lane
-from asyncgg.journal import JournalStore, JournalWriter
-from asyncgg.models import RunState
+from asyncgg.journal import JournalStore, JournalWriter, schema
+from asyncgg.models import MAX_BATCH, RunState
 from asyncgg.ratelimit import DOCUMENTED_QUOTA
 from asyncgg.runs.execute import engine_options
 from asyncgg.runs.pace import rate_policy
 from asyncgg.settings import build_settings
 from asyncgg.testing import FakeService, Scenario, run_virtual
-from asyncgg.tuning.journal import TrialJournals
 from asyncgg.tuning.models import Configuration, Trial, Workload
 from asyncgg.tuning.settings_file import to_settings
 
-__all__ = ["TrialSetup", "run_trial"]
+__all__ = ["TrialJournals", "TrialSetup", "run_trial"]
+
+_SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - mkdtemp creates a private folder in it
+_PLACEHOLDER_NAMES: Final = " ".join("x" * MAX_BATCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +40,48 @@ class TrialSetup:
     scenario: Scenario
     workload: Workload
     documented: float = DOCUMENTED_QUOTA
-    """Where the rate policy begins: the quota that AWS documents for the Region, not the described one."""
+    """First rate of the rate policy: the documented quota of the Region, not that of the scenario."""
+
+
+class TrialJournals:
+    """A temporary folder for the journals of trials of one workload, in memory if possible; a context manager."""
+
+    def __init__(self, workload: Workload) -> None:
+        self._folder = Path(
+            tempfile.mkdtemp(prefix="asyncgg-tune-", dir=_SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None)
+        )
+        self._template = self._folder / "template.journal"
+        try:
+            _create_template(self._template, workload)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> TrialJournals:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @contextmanager
+    def open_journal(self) -> Iterator[JournalWriter]:
+        """Open a new journal with the whole workload; the file is deleted on exit."""
+        path = self._folder / f"trial-{os.getpid()}.journal"
+        shutil.copyfile(self._template, path)
+        journal = JournalWriter(path, threaded=False, durable=False)
+        try:
+            yield journal
+        finally:
+            journal.close()
+            path.unlink(missing_ok=True)
 
 
 def run_trial(config: Configuration, setup: TrialSetup, journals: TrialJournals, seed: int = 0) -> Trial:
-    """Run the whole work at this point, with the dice of this seed; the same seed gives the same trial."""
+    """Run the whole workload; the same seed gives the same trial."""
     with journals.open_journal() as journal:
         return run_virtual(_run(config, setup, journal, seed))
 
@@ -57,3 +103,25 @@ async def _run(config: Configuration, setup: TrialSetup, journal: JournalWriter,
         service.max_in_flight,
         result.state in {RunState.COMPLETE, RunState.PARTIAL},
     )
+
+
+def _create_template(path: Path, workload: Workload) -> None:
+    # Importing 10 million names would take a minute. Equal placeholder names cost a trial the same work, and the
+    # fake service ignores them.
+    with closing(schema.create(path)) as connection:
+        connection.execute("BEGIN")
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", [("run", "trial"), ("state", RunState.PLANNED.value)])
+        first = 1
+        for number in range(workload.cores):
+            batches = workload.batches_for_core(number)
+            last = first + batches * MAX_BATCH - 1
+            if not batches:
+                break
+            connection.execute("INSERT INTO core VALUES (?, ?, ?, ?)", (number + 1, f"core-{number + 1}", first, last))
+            connection.executemany(
+                "INSERT INTO name_block VALUES (?, ?)",
+                [(low, _PLACEHOLDER_NAMES) for low in range(first, last, MAX_BATCH)],
+            )
+            first = last + 1
+        connection.execute("COMMIT")
+        schema.finish_import(connection)

@@ -1,29 +1,29 @@
-"""Rule: many trials over the machine's processors: who runs which, and what happens when somebody dies. No decisions.
-
-Each process gets its share beforehand and tells its trials through a pipe of its own. Children look after each trial
-whether their parent is still there.
-"""
+"""Run many trials on all processors of the machine."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import Connection, wait
+import threading
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from multiprocessing.connection import Connection
+from typing import Final
 
 from asyncgg.errors import InternalError
-from asyncgg.tuning.journal import TrialJournals
 from asyncgg.tuning.models import Configuration, Trial
-from asyncgg.tuning.trial import TrialSetup, run_trial
+from asyncgg.tuning.trial import TrialJournals, TrialSetup, run_trial
 
 __all__ = ["TrialSpec", "run_trials"]
 
 TrialSpec = tuple[Configuration, int]
-"""A point and the seed of its dice."""
+"""A configuration and its random seed."""
 
-_MIN_TRIALS_PER_PROCESS = 8
-"""Trials; a process costs about as much as so many short ones."""
+_MIN_TRIALS_PER_PROCESS: Final = 8
+"""Starting a process costs about as much as this many short trials."""
 
 
 def run_trials(
@@ -33,81 +33,61 @@ def run_trials(
     jobs: int | None = None,
     on_trial: Callable[[int], object] = lambda done: None,
 ) -> list[Trial]:
-    """The trials of all `orders`, in their order; `on_trial` is told how many are done. Blocking.
+    """Run all trials and return them in the order of `specs`. Blocking.
 
-    `jobs` processes at most, as many as there are processors unless told. Raises `InternalError` when one dies.
+    `jobs` is the maximum number of processes, by default one per processor. `on_trial` gets the
+    number of trials done. Raises `InternalError` if a process dies.
     """
     jobs = min(jobs or os.cpu_count() or 1, 1 + len(specs) // _MIN_TRIALS_PER_PROCESS)
     trials: dict[int, Trial] = {}
-    results = _run_inline(specs, setup) if jobs == 1 else _run_parallel(specs, setup, jobs)
-    for number, trial in results:
-        trials[number] = trial
-        on_trial(len(trials))
+    run = _run_inline if jobs == 1 else _run_parallel
+    with TrialJournals(setup.workload) as journals, closing(run(specs, setup, journals, jobs)) as results:
+        for number, trial in results:
+            trials[number] = trial
+            on_trial(len(trials))
     return [trials[number] for number in range(len(specs))]
 
 
-def _run_inline(specs: Sequence[TrialSpec], setup: TrialSetup) -> Iterator[tuple[int, Trial]]:
-    with TrialJournals(setup.workload) as journals:
-        for number, (config, seed) in enumerate(specs):
-            yield number, run_trial(config, setup, journals, seed)
+def _run_inline(
+    specs: Sequence[TrialSpec], setup: TrialSetup, journals: TrialJournals, _jobs: int
+) -> Generator[tuple[int, Trial]]:
+    for number, (config, seed) in enumerate(specs):
+        yield number, run_trial(config, setup, journals, seed)
 
 
-def _run_parallel(specs: Sequence[TrialSpec], setup: TrialSetup, jobs: int) -> Iterator[tuple[int, Trial]]:
-    children: list[multiprocessing.Process] = []
-    pipes: list[Connection] = []
-    try:
-        for job in range(jobs):
-            receiver, sender = multiprocessing.Pipe(duplex=False)
-            assigned = list(enumerate(specs))[job::jobs]
-            child = multiprocessing.Process(target=_worker, args=(sender, assigned, setup, os.getpid()), daemon=True)
-            child.start()
-            sender.close()
-            children.append(child)
-            pipes.append(receiver)
-        yield from _collect(pipes, len(specs))
-    finally:
-        for child in children:
-            child.terminate()
-        for child in children:
-            child.join()
-        for pipe in pipes:
-            pipe.close()
+def _run_parallel(
+    specs: Sequence[TrialSpec], setup: TrialSetup, journals: TrialJournals, jobs: int
+) -> Generator[tuple[int, Trial]]:
+    # The workers exit when `lifeline` closes: at the end, after an exception, and when this process is killed.
+    watched, lifeline = multiprocessing.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(jobs, initializer=_start_worker, initargs=(setup, journals, watched, lifeline))
+    with pool, lifeline:
+        numbers = {pool.submit(_run_in_worker, *spec): number for number, spec in enumerate(specs)}
+        watched.close()
+        try:
+            for future in as_completed(numbers):
+                yield numbers[future], future.result()
+        except BrokenProcessPool:
+            raise InternalError("a worker process ended unexpectedly") from None
 
 
-def _collect(pipes: Sequence[Connection], remaining: int) -> Iterator[tuple[int, Trial]]:
-    open_pipes = list(pipes)
-    while open_pipes:
-        for pipe in wait(open_pipes):
-            assert isinstance(pipe, Connection)
-            try:
-                item = pipe.recv()
-            except EOFError:
-                open_pipes.remove(pipe)
-                continue
-            if isinstance(item, Exception):
-                raise item
-            remaining -= 1
-            yield item
-    if remaining:
-        raise InternalError(f"a process that tried settings out ended with {remaining} of them untried")
+_worker_arguments: tuple[TrialSetup, TrialJournals]
 
 
-def _on_sigterm(*_: object) -> None:
-    """Leave, and take the folder along."""
-    raise SystemExit(0)
+def _start_worker(setup: TrialSetup, journals: TrialJournals, watched: Connection, lifeline: Connection) -> None:
+    global _worker_arguments
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and closes the lifeline
+    lifeline.close()
+    _worker_arguments = setup, journals
+    threading.Thread(target=_exit_with_parent, args=(watched, journals), daemon=True).start()
 
 
-def _worker(pipe: Connection, assigned: Sequence[tuple[int, TrialSpec]], setup: TrialSetup, parent_pid: int) -> None:
-    """The child."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the parent's, which ends us
-    signal.signal(signal.SIGTERM, _on_sigterm)
-    try:
-        with TrialJournals(setup.workload) as journals:
-            for number, (config, seed) in assigned:
-                pipe.send((number, run_trial(config, setup, journals, seed)))
-                if os.getppid() != parent_pid:
-                    return
-    except BrokenPipeError:
-        return
-    except Exception as error:  # noqa: BLE001 - the parent raises it where it belongs
-        pipe.send(error)
+def _exit_with_parent(watched: Connection, journals: TrialJournals) -> None:
+    watched.poll(None)  # returns at the end of the pipe
+    journals.close()
+    os._exit(0)
+
+
+def _run_in_worker(config: Configuration, seed: int) -> Trial:
+    setup, journals = _worker_arguments
+    return run_trial(config, setup, journals, seed)

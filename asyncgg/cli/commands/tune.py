@@ -71,7 +71,7 @@ _RESULT_OPTIONS: Final = (
     Opt("write", "FILE", "put the recommended settings into this asyncgg.toml", _RESULT, Path),
     Opt("replace", help="with --write: change a file that is there already; its other lines stay", panel=_RESULT),
     Opt("out", "FILE", "every trial as CSV; with --live every request", _RESULT, Path),
-    Opt("plot", "FILE", "a picture: .svg, .png or .html (needs the extra `plots`)", _RESULT, Path),
+    Opt("plot", "FILE", "a chart of the trials: .svg or .png (needs the extra `plots`)", _RESULT, Path),
 )
 
 _OFFLINE_ONLY: Final = [option.name for option in (*_SERVICE_OPTIONS, *_SWEEP_OPTIONS) if option.name != "service"]

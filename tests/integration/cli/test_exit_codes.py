@@ -50,7 +50,10 @@ def test_some_failed_is_3(cli: CommandRunner, serve: StartSimulator) -> None:
         (["disassociate", "fleet.csv", "--yes", "--format", "xml"], "unknown manifest format `xml`"),
         (["disassociate", "fleet.csv", "--yes", "--rate", "0"], "--rate: input should be greater than 0"),
         (["disassociate", "fleet.csv", "--yes", "--deadline", "soon"], "--deadline: 'soon' must be a duration"),
-        (["disassociate", "fleet.csv", "--yes", "--expect-account", "12"], "--expect-account: '12' must be an AWS account"),
+        (
+            ["disassociate", "fleet.csv", "--yes", "--expect-account", "12"],
+            "--expect-account: '12' must be an AWS account",
+        ),
         (["disassociate", "fleet.csv", "--yes", "--journal", "taken"], "journal taken: a file is there already"),
         (["disassociate", "fleet.csv", "--yes", "--journal", "no/j"], "journal no/j: it cannot be created"),
         (["disassociate", "fleet.csv", "--yes", "--protect", "none.txt"], "none.txt: no such file"),

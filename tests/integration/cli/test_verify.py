@@ -28,7 +28,13 @@ def test_verify_undo_verify(cli: CommandRunner, serve: StartSimulator, tmp_path:
     verified = cli("verify", "run.journal", *VERIFY_OPTIONS, "--json")
     assert verified.code == 0, verified.err
     document = verified.json
-    assert document["things"] == {"checked": 12, "confirmed": 12, "still_associated": 0, "reassociated": 0, "unchecked": 0}
+    assert document["things"] == {
+        "checked": 12,
+        "confirmed": 12,
+        "still_associated": 0,
+        "reassociated": 0,
+        "unchecked": 0,
+    }
     assert document["requests"]["sent"] == 3
     assert "verified: everything the run disassociated is gone" in verified.err
     assert json.loads((tmp_path / "run.journal.verified.json").read_text()) == document

@@ -151,7 +151,9 @@ def test_a_snapshot_that_may_not_answer(tmp_path: Path, made: dict[str, Any], wo
 def test_a_snapshot_of_named_cores_answers_for_these(tmp_path: Path) -> None:
     """It knows its own cores, the vanished ones too, and nothing of another."""
     states = {"core-2": CoreState.VANISHED}
-    snapshot = make_snapshot(tmp_path / "fleet.db", {"core-1": ["a"], "core-2": []}, states=states, cores_digest="digest")
+    snapshot = make_snapshot(
+        tmp_path / "fleet.db", {"core-1": ["a"], "core-2": []}, states=states, cores_digest="digest"
+    )
     plan, pairs, _ = prepare(snapshot, "core", "core-1", "core-2")
     assert pairs == {("core-1", "a")}
     assert missing_names(plan) == {MissingReason.UNKNOWN: MissingNames(1, ("core-2",))}

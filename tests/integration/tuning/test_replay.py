@@ -1,4 +1,4 @@
-"""Rule: a past run replayed from its journal: the service it met, and what its own settings take in a trial."""
+"""Tests of asyncgg.tuning.replay with journals of real runs on the virtual clock."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCENARIO = Scenario(20, 15, JitteredLatency(0.06, 0.02))
 
 
 def record_run(path: Path, rate: float, scenario: Scenario = SCENARIO, batches: int = 300) -> None:
-    """A run against this service, recorded as its clock, the virtual one, had it."""
+    """Run against a fake service and record the run with times of the virtual clock."""
     importer = Importer(path)
     importer.add([(f"core-{n % 30}", f"thing-{n}") for n in range(100 * batches)])
     importer.finish({"run": "past", "state": "planned", "settings": json.dumps({"rate": rate}), "region": "eu-west-1"})
@@ -43,63 +43,62 @@ def record_run(path: Path, rate: float, scenario: Scenario = SCENARIO, batches: 
 
 
 @pytest.fixture
-def throttled(tmp_path: Path) -> RecordedRun:
-    """A run that was told 40/s where 20/s were to be had."""
+def throttled_run(tmp_path: Path) -> RecordedRun:
+    """A run at 40/s against a quota of 20/s."""
     path = tmp_path / "past.journal"
     record_run(path, 40)
     return load_run(path)
 
 
-def test_a_run_is_replayed_from_what_it_recorded(throttled: RecordedRun) -> None:
-    """Quota and latencies are found again, and the run's own settings take as long in a trial as they took."""
-    script, source = scenario_from_run(throttled)
-    assert throttled.throttled > 0
-    assert "throttle" in source
-    assert script.quota == pytest.approx(20, rel=0.05)
-    assert script.burst == pytest.approx(15, rel=0.2)
-    latencies = throttled.latencies
+def test_scenario_from_run_reproduces_the_run(throttled_run: RecordedRun) -> None:
+    """Quota and latencies are estimated, and a trial with the same settings takes the same time."""
+    scenario, source = scenario_from_run(throttled_run)
+    assert throttled_run.throttled > 0
+    assert source.startswith("estimated")
+    assert scenario.quota == pytest.approx(20, rel=0.05)
+    assert scenario.burst == pytest.approx(15, rel=0.2)
+    latencies = throttled_run.latencies
     assert 0.06 <= latencies[0] < 0.065
     assert sum(latencies) / len(latencies) == pytest.approx(0.08, rel=0.1)
-    assert (throttled.workload.batches, throttled.workload.cores) == (300, 30)
+    assert (throttled_run.workload.batches, throttled_run.workload.cores) == (300, 30)
     grid = Grid((20.0,), (None,), (64,), (4,))
-    result = run_sweep(
-        grid, TrialSetup(script, throttled.workload, throttled.documented), jobs=1, extra=[throttled.config]
-    )
-    (own,) = (trial for trial in result.trials if trial.config == throttled.config)
-    assert own.seconds == pytest.approx(throttled.seconds, rel=0.1)
+    setup = TrialSetup(scenario, throttled_run.workload, throttled_run.documented)
+    result = run_sweep(grid, setup, jobs=1, extra=[throttled_run.config])
+    (baseline,) = (trial for trial in result.trials if trial.config == throttled_run.config)
+    assert baseline.seconds == pytest.approx(throttled_run.seconds, rel=0.1)
     assert result.recommendation is not None
     assert result.recommendation.trial.config.rate == 20.0
 
 
-def test_a_quota_told_counts_instead(throttled: RecordedRun) -> None:
-    """--quota and --burst overrule what the journal shows."""
-    script, source = scenario_from_run(throttled, quota=25.0, burst=9.0)
-    assert (script.quota, script.burst, source) == (25.0, 9.0, "as told")
+def test_scenario_from_run_given_quota_and_burst_override_the_estimate(throttled_run: RecordedRun) -> None:
+    """--quota and --burst have precedence over the journal."""
+    scenario, source = scenario_from_run(throttled_run, quota=25.0, burst=9.0)
+    assert (scenario.quota, scenario.burst, source) == (25.0, 9.0, "configured")
 
 
-def test_a_run_without_throttles_shows_no_quota(tmp_path: Path) -> None:
-    """Then the documented quota is assumed, and the line says that it is."""
+def test_scenario_from_run_without_throttles_assumes_the_documented_quota(tmp_path: Path) -> None:
+    """Without throttles the documented quota is assumed, and the source says so."""
     path = tmp_path / "past.journal"
     record_run(path, 10, batches=40)
     recorded = load_run(path)
-    script, source = scenario_from_run(recorded)
-    assert (recorded.throttled, recorded.fit, script.quota) == (0, None, 30)
+    scenario, source = scenario_from_run(recorded)
+    assert (recorded.throttled, recorded.fit, scenario.quota) == (0, None, 30)
     assert source.startswith("assumed")
 
 
-def test_journals_keep_when_each_request_went_out(tmp_path: Path) -> None:
-    """Sent, then answered, a latency apart; claimed before."""
+def test_journal_records_request_times(tmp_path: Path) -> None:
+    """The times of sending and of the reply differ by the latency."""
     path = tmp_path / "past.journal"
     record_run(path, 10, batches=10)
     with JournalReader(path) as reader:
         requests = list(reader.requests())
-    assert len(requests) == 30  # thirty cores with fewer than a hundred things each
-    assert all(0.05 < one.answered_at - one.sent_at < 1 for one in requests)
-    assert {one.verdict for one in requests} == {"accepted"}
+    assert len(requests) == 30  # 30 cores with fewer than 100 things each
+    assert all(0.05 < row.answered_at - row.sent_at < 1 for row in requests)
+    assert {row.verdict for row in requests} == {"accepted"}
 
 
-def test_nothing_to_replay_is_told(tmp_path: Path) -> None:
-    """No journal, and one that was never run, are one line each."""
+def test_load_run_without_requests_raises(tmp_path: Path) -> None:
+    """A missing journal and a journal that was never run are errors."""
     with pytest.raises(JournalError):
         load_run(tmp_path / "none.journal")
     path = tmp_path / "planned.journal"

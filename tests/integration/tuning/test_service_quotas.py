@@ -1,4 +1,4 @@
-"""Rule: the quota that Service Quotas tells, from a stub of it on loopback; and that nobody else is ever asked."""
+"""Tests of asyncgg.tuning.service_quotas against a stub on loopback."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from asyncgg.transport import ConnectionConfig
 from asyncgg.tuning.service_quotas import applied_quota
 from tests.integration.cli.conftest import surroundings
 
-__all__ = ["surroundings"]  # an autouse fixture: an empty folder, no AWS configuration of the user
+__all__ = ["surroundings"]  # an autouse fixture
 
 CUSTOM = ConnectionConfig(region="eu-west-1", endpoint_url="http://127.0.0.1:9")
 
 
 class ServiceQuotasStub:
-    """What is answered, and what was asked."""
+    """A stub of the GetServiceQuota API."""
 
     def __init__(self) -> None:
         self.status = 200
@@ -28,7 +28,7 @@ class ServiceQuotasStub:
         self.requests: list[dict[str, Any]] = []
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Answer one request."""
+        """Record a request and return the response."""
         self.requests.append({"target": request.headers["x-amz-target"], **await request.json()})
         return web.Response(
             status=self.status, body=json.dumps(self.response), headers={"Content-Type": "application/x-amz-json-1.1"}
@@ -37,7 +37,7 @@ class ServiceQuotasStub:
 
 @pytest_asyncio.fixture
 async def stub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ServiceQuotasStub]:
-    """Service Quotas on loopback, configured as its own endpoint."""
+    """The stub on loopback, configured as the endpoint of Service Quotas."""
     quotas = ServiceQuotasStub()
     app = web.Application()
     app.router.add_post("/", quotas.handle)
@@ -51,34 +51,36 @@ async def stub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ServiceQuotasSt
     await runner.cleanup()
 
 
-async def test_the_applied_quota(stub: ServiceQuotasStub) -> None:
-    """Asked by the code a throttle named, else by the one that is probably right."""
+async def test_applied_quota_uses_given_or_default_code(stub: ServiceQuotasStub) -> None:
+    """The request has the quota code of a throttle, otherwise the probable one."""
     assert await applied_quota(CUSTOM, "L-1") == (30.0, "")
     assert await applied_quota(CUSTOM) == (30.0, "")
-    assert [one["QuotaCode"] for one in stub.requests] == ["L-1", "L-7A577824"]
-    assert {one["ServiceCode"] for one in stub.requests} == {"greengrass"}
-    assert {one["target"] for one in stub.requests} == {"ServiceQuotasV20190624.GetServiceQuota"}
+    assert [request["QuotaCode"] for request in stub.requests] == ["L-1", "L-7A577824"]
+    assert {request["ServiceCode"] for request in stub.requests} == {"greengrass"}
+    assert {request["target"] for request in stub.requests} == {"ServiceQuotasV20190624.GetServiceQuota"}
 
 
 @pytest.mark.parametrize(
-    ("status", "answer", "words"),
+    ("status", "response", "message"),
     [
         (400, {"__type": "AccessDeniedException", "Message": "not allowed"}, "AccessDeniedException"),
         (400, {"__type": "NoSuchResourceException", "Message": "no such quota"}, "NoSuchResourceException"),
         (200, {"Quota": {}}, "unreadable"),
     ],
 )
-async def test_what_cannot_be_known_is_a_phrase(stub: ServiceQuotasStub, status: int, answer: Any, words: str) -> None:
-    """A refusal or rubbish is told in passing, asked once, and fails nothing."""
-    stub.status, stub.response = status, answer
+async def test_applied_quota_error_is_returned_as_reason(
+    stub: ServiceQuotasStub, status: int, response: Any, message: str
+) -> None:
+    """An error and an invalid response are reasons, without a retry."""
+    stub.status, stub.response = status, response
     value, reason = await applied_quota(CUSTOM)
     assert value is None
-    assert words in reason
+    assert message in reason
     assert len(stub.requests) == 1
 
 
-async def test_with_a_custom_endpoint_nobody_else_is_asked() -> None:
-    """Without an endpoint of its own Service Quotas is not asked."""
+async def test_applied_quota_custom_endpoint_is_not_checked() -> None:
+    """With a custom Greengrass endpoint and no endpoint for Service Quotas nothing is called."""
     value, reason = await applied_quota(CUSTOM)
     assert value is None
-    assert "nobody else was asked" in reason
+    assert "custom endpoint" in reason
