@@ -67,7 +67,7 @@ canary = 50
 
 [iot]
 endpoint-url = "{moto}"
-share = 1.0
+quota-share = 1.0
 describe-thing = 2000
 """
 
@@ -274,9 +274,9 @@ def run_policy(scale: int) -> tuple[Mapping[str, Any], list[str]]:
         "protected_touched": len((scenario.pairs - remaining) & scenario.protected),
         "disassociated": report["run"]["things"]["disassociated"],
         "decisions": report["decisions"],
-        "questions": report["questions"],
+        "registry_queries": report["registry_queries"],
         "canary": report["canary"],
-        "requests": {"sweep": report["sweep"]["requests"], "run": report["run"]["requests"]},
+        "requests": {"scan": report["scan"]["requests"], "run": report["run"]["requests"]},
         "seconds": round(usage.seconds, 1),
         "peak_mb": round(usage.peak_mb, 1),
     }

@@ -98,20 +98,20 @@ class CleanupReport:
         return {
             "schema": SCHEMA,
             "policy": self.policy,
-            "night": run_dir.name if run_dir else None,
+            "run_id": run_dir.name if run_dir else None,
             "dry_run": self.dry_run,
             "state": self.state.value,
             "exit": self.exit,
             "reason": self.reason,
-            "sweep": _scan_to_dict(scan) if scan else None,
+            "scan": _scan_to_dict(scan) if scan else None,
             "decisions": self.decision_counts.to_dict() if self.decision_counts else None,
-            "questions": _queries_to_dict(self.registry_queries) if self.registry_queries else None,
-            "canary": {"things": self.canary.things, "left": self.canary.still_associated, "failed": self.canary.failed}
+            "registry_queries": _queries_to_dict(self.registry_queries) if self.registry_queries else None,
+            "canary": {"things": self.canary.things, "still_associated": self.canary.still_associated, "failed": self.canary.failed}
             if self.canary
             else None,
             "run": summary_to_dict(self.summary) if self.summary else None,
             "resumed": self.resumed.to_dict() if self.resumed else None,
-            "removed": self.pruned,
+            "pruned": self.pruned,
             "warnings": self.warnings,
             "files": _existing_files(run_dir),
         }
@@ -138,7 +138,7 @@ def _queries_to_dict(queries: RegistryStatistics) -> dict[str, int]:
         "things": queries.things,
         "missing": queries.missing,
         "sets": queries.sets,
-        "unanswered": queries.failed,
+        "failed": queries.failed,
     }
 
 

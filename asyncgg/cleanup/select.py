@@ -33,7 +33,7 @@ class Disposition(StrEnum):
     SELECTED = "selected"
     KEPT = "kept"
     """No rule selects it."""
-    UNDETERMINED = "doubtful"
+    UNDETERMINED = "undetermined"
     """It might be selected if an answer were known; kept."""
     PROTECTED = "protected"
     """Kept whatever the rules say."""

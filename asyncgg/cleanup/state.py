@@ -1,6 +1,6 @@
 """Rule: what stays from one night to the next lives here: a folder for each, one process at a time, the oldest removed.
 
-    STATE/tonight.lock            while a clean-up is going
+    STATE/cleanup.lock            while a clean-up is going
     STATE/20260131T020000Z/       one night: fleet.db, decisions.csv.gz, run.journal, canary.db, report.json
     STATE/dry-run/                the same of the last dry run
 
@@ -143,7 +143,7 @@ class StateDirectory:
     def lock(self) -> Iterator[None]:
         """Nobody else runs this policy within the block. Raises `GuardError` when somebody does."""
         try:
-            run_lock = FileLock(self.folder / "tonight")
+            run_lock = FileLock(self.folder / "cleanup")
         except JournalError as error:
             if isinstance(error.__context__, BlockingIOError):
                 raise GuardError(

@@ -71,7 +71,7 @@ class DecisionCounts:
     def to_dict(self) -> dict[str, Any]:
         """As JSON says it."""
         return {
-            "looked_at": self.examined,
+            "examined": self.examined,
             **{disposition.value: self.by_disposition[disposition] for disposition in Disposition},
             "reasons": dict(self.reasons.most_common()),
         }

@@ -172,7 +172,7 @@ CONDITION_PARSERS: Final[Mapping[str, Callable[[object, Cursor], Node | None]]] 
     "name": _parse_name,
     "associated-before": _parse_associated_before,
     "core-status": _parse_core_status,
-    "core-silent-for": _parse_core_offline_for,
+    "core-offline-for": _parse_core_offline_for,
     "index-query": _parse_index_query,
     "not-in": _parse_not_in,
 }

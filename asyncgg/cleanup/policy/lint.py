@@ -12,7 +12,7 @@ __all__ = ["lint_policy", "selects_on_connectivity_only"]
 
 _CONNECTIVITY_WARNING = (
     "connectivity is the only ground: AWS IoT Core does not see client devices that talk to their core's broker, so "
-    "healthy ones look dead; add another, like core-silent-for, thing-attribute or not-in"
+    "healthy ones look dead; add another, like core-offline-for, thing-attribute or not-in"
 )
 _NEGATED_QUERY_WARNING = (
     "under `not`, a thing that the index does not know (yet) is selected; put NOT into the query instead, which finds "

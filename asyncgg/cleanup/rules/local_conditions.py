@@ -118,12 +118,12 @@ class CoreOfflineFor(Condition):
     seconds: float
     text: str = ""
 
-    key = "core-silent-for"
+    key = "core-offline-for"
     source = "inventory"
     default_kind = ConditionKind.EVIDENCE
 
     def _label(self) -> str:
-        return f"core-silent-for {self.text}"
+        return f"core-offline-for {self.text}"
 
     def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
         at = candidate.core.last_status_at

@@ -46,7 +46,7 @@ class WebhookHandler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     """The webhook, its URL in CLEANUP_WEBHOOK; what it is told."""
-    monkeypatch.setattr(WebhookHandler, "told", [])
+    monkeypatch.setattr(WebhookHandler, "received", [])
     monkeypatch.setattr(WebhookHandler, "status", 200)
     monkeypatch.setattr(WebhookHandler, "delay", 0.0)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), WebhookHandler)
@@ -225,7 +225,7 @@ def test_a_fault_of_ours_is_told(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("asyncgg.cleanup.runner.choose", broken)
+    monkeypatch.setattr("asyncgg.cleanup.runner.decide_all", broken)
     serve(FLEET)
     ended = cli("cleanup", write_policy(tmp_path))
     assert ended.code == 1

@@ -35,7 +35,7 @@ async def test_the_canary_goes_first(tmp_path: Path) -> None:
 
 async def test_a_canary_that_is_still_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the list still shows the first things after its last look, the others are not sent, tonight or tomorrow."""
-    monkeypatch.setattr("asyncgg.cleanup.canary._WAITS", (0.0, 0.0))
+    monkeypatch.setattr("asyncgg.cleanup.rollout._DELAYS", (0.0, 0.0))
     harness = CleanupHarness(tmp_path, guards=CANARY)
     harness.step_hooks["sent", 1] = lambda: harness.service.fleet.associate("core-0", harness.sent()[0][1], 0.0)
     report = await harness.run()
@@ -49,7 +49,7 @@ async def test_a_canary_that_is_still_listed(tmp_path: Path, monkeypatch: pytest
 
 async def test_a_canary_that_is_slow_to_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A list that lags is asked again, and the rest goes once it shows the change."""
-    monkeypatch.setattr("asyncgg.cleanup.canary._WAITS", (0.0, 0.0))
+    monkeypatch.setattr("asyncgg.cleanup.rollout._DELAYS", (0.0, 0.0))
     harness = CleanupHarness(tmp_path, guards=CANARY)
     first: list[str] = []
 

@@ -95,7 +95,7 @@ def test_a_stopped_run_is_gone_on_with(tmp_path: Path) -> None:
     document = json.loads(first.report.read_text())
     assert (document["state"], document["exit"]) == ("complete", 0)
     assert document["decisions"]["selected"] == len(harness.expected)
-    assert document["sweep"]["cores"] == 6
+    assert document["scan"]["cores"] == 6
     assert document["run"]["things"]["pending"] == 0
     assert summary_line(report).startswith(
         "asyncgg night: complete: nothing is selected; before that, asyncgg the earlier run"

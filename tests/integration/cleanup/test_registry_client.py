@@ -142,7 +142,7 @@ async def test_garbage_of_the_index_is_no_answer(answer: Mapping[str, Any]) -> N
 async def test_each_operation_keeps_to_its_share() -> None:
     """400 things at 20 % of a quota of 100/s take 20 s: the limiter is asked before every request."""
     client = ScriptedIotClient(lambda given: {"thingName": given["thingName"]})
-    limited = make_registry(client, describe_thing=100.0, share=0.2)
+    limited = make_registry(client, describe_thing=100.0, quota_share=0.2)
     questions = RegistryCache(limited)
     started = asyncio.get_running_loop().time()
     await questions.fetch_things(f"t{number}" for number in range(400))

@@ -34,7 +34,7 @@ def test_a_second_start_refuses(tmp_path: Path) -> None:
 
 def test_nights_rotate(tmp_path: Path) -> None:
     """Only the newest are kept, tonight's always, also when an older one has a name of the future."""
-    harness = CleanupHarness(tmp_path, state="[state]\nkeep = 2\n")
+    harness = CleanupHarness(tmp_path, state="[state]\nkeep-runs = 2\n")
     (tmp_path / "night.state" / "20990101T000000Z").mkdir(parents=True)
     (tmp_path / "night.state" / "notes").mkdir()
     names = [harness.run_sync().run_dir.name for _ in range(3)]  # type: ignore[union-attr]

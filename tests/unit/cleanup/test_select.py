@@ -187,7 +187,7 @@ async def test_lost_credentials_end_it() -> None:
 
 async def test_many_candidates_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A chunk is decided before the next is fetched, and what is held of things stays bounded."""
-    monkeypatch.setattr("asyncgg.cleanup.registry_cache._HELD", 10)
+    monkeypatch.setattr("asyncgg.cleanup.registry_cache._MAX_CACHED", 10)
     fetched = 0
 
     async def chunks() -> AsyncIterator[list[Candidate]]:

@@ -66,7 +66,7 @@ ramp = { base-per-minute = 10, increase-after = 100 }
 webhook = "env:HOOK"
 webhook-headers = { Authorization = "env:TOKEN" }
 [iot]
-share = 0.1
+quota-share = 0.1
 [[rule]]
 thing-missing = true
 [[rule]]
@@ -119,7 +119,7 @@ expect-account = 123456789012
 [guards.ramp]
 base-per-minute = 0
 [state]
-keep = 0
+keep-runs = 0
 resume-unfinished = "yes"
 [notify]
 webhook = ["https://x/secret", "secret"]
@@ -143,12 +143,12 @@ any = []
         "7: guards.max-percent: nan must be a finite number",
         f"8: guards.protect: {tmp_path}/never.txt: no such file; check the path",
         BAD_ENTRY,
-        "10: guards.deadline: 'soon' must be a duration such as 90s, 15m, 2h or 1h30m",
+        "10: guards.deadline: 'soon' is no duration; write it like 90s, 15m, 2h or 1h30m",
         "11: guards.canary: True must be a whole number",
         "12: guards.expect-account: 123456789012 must be text, in quotes",
         "13: guards.ramp.increase-after: is missing",
         "14: guards.ramp.base-per-minute: 0 must be greater than 0",
-        "16: state.keep: 0 must be greater than or equal to 1",
+        "16: state.keep-runs: 0 must be greater than or equal to 1",
         "17: state.resume-unfinished: 'yes' must be true or false",
         "19: notify.webhook[2]: this is no URL: write https://...",
         "20: notify.webhook-headers.Authorization: a header is written env:NAME, and the variable holds it",
@@ -182,11 +182,11 @@ any = []
         ("name = { regex = 'a', glob = 'b' }", "name: needs exactly one of glob, regex"),
         ("name = 'a b'", "name: 'a b' is no glob of names"),
         ("name = ['a']", "name: ['a'] must be text, in quotes"),
-        ("associated-before = '0d'", "associated-before: '0d' must be greater than 0"),
-        ("associated-before = 10:00:00", "associated-before: datetime.time(10, 0) must be a duration"),
+        ("associated-before = '0d'", "associated-before: '0d' must be longer than nothing"),
+        ("associated-before = 10:00:00", "associated-before: datetime.time(10, 0) is no duration"),
         ("core-status = 'healthy'", "core-status: 'healthy' is none of 'HEALTHY', 'UNHEALTHY'"),
         ("core-status = ['HEALTHY']", "core-status: ['HEALTHY'] is none of 'HEALTHY', 'UNHEALTHY'"),
-        ("core-silent-for = true", "core-silent-for: True must be a duration"),
+        ("core-offline-for = true", "core-offline-for: True is no duration"),
         ("index-query = ' '", "index-query: ' ' must be a query of fleet indexing, in quotes"),
         ("index-query = '*'", "index-query: '*' is every thing: that would select everything"),
         ("not-in = 's3://bucket'", "not-in: 's3://bucket' names no object: write s3://bucket/key"),
@@ -263,7 +263,7 @@ CONNECTIVITY = "3: rule[1]: connectivity is the only ground"
         ("index-query = 'connectivity.connected:false AND thingTypeName:t'", True),
         ("any = [{ index-query = 'connectivity.connected:false' }, { thing-missing = true }]", True),
         ("not = { index-query = 'connectivity.connected:true' }", True),
-        ("index-query = 'connectivity.connected:false'\ncore-silent-for = '9d'", False),
+        ("index-query = 'connectivity.connected:false'\ncore-offline-for = '9d'", False),
         ("index-query = 'connectivity.connected:false'\nnot-in = 's3://a/b'", False),
         ("index-query = 'connectivity.connected:false AND attributes.retired:true'", False),
         ("index-query = 'attributes.note:\"connectivity.connected:false\"'", False),
