@@ -255,7 +255,7 @@ def run_policy(scale: int) -> tuple[Mapping[str, Any], list[str]]:
     scenario = benchmark_scenario(scale)
     with serve_in_process(scale) as greengrass, moto_server() as moto, tempfile.TemporaryDirectory() as folder:
         populate_moto(scenario, moto, "fleet-inventory")
-        policy = Path(folder) / "night.toml"
+        policy = Path(folder) / "nightly.toml"
         policy.write_text(policy_text(scenario, moto, "fleet-inventory"))
         os.environ["AWS_ENDPOINT_URL_S3"] = moto
         arguments = [str(policy), "--endpoint-url", greengrass, "--json", "--quiet"]

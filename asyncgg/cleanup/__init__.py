@@ -1,7 +1,4 @@
-"""Rule: the names the rest of asyncgg may use of clean-up policies are listed here; nothing is defined here.
-
-`asyncgg.cleanup.iot_open` is left out: it imports all of aiobotocore, which `cleanup --check` does not need.
-"""
+"""Clean-up policies: rules that select associations, and the decisions about them."""
 
 from asyncgg.cleanup.explain import Explanation, explain
 from asyncgg.cleanup.keep_lists import read_keep_lists

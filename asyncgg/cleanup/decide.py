@@ -1,4 +1,4 @@
-"""Rule: from a snapshot to a journal of what goes lives here: every association decided on, written down, counted."""
+"""Decisions about a whole snapshot: into the journal, the decisions file and the counts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Final
 
 from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.registry_cache import RegistryCache
+from asyncgg.cleanup.report import DecisionCounts
 from asyncgg.cleanup.rules import Candidate
 from asyncgg.cleanup.select import Disposition, decide_chunks
 from asyncgg.cleanup.state import RunDirectory
-from asyncgg.cleanup.tally import DecisionCounts
 from asyncgg.inventory import Snapshot
 from asyncgg.runs.prepare import JournalBuilder
 
@@ -23,7 +23,7 @@ _CHUNK: Final = 5000
 
 
 def iter_candidates(snapshot: Snapshot) -> Iterator[list[Candidate]]:
-    """Every association of a snapshot, in chunks."""
+    """All associations of a snapshot, in chunks."""
     devices = {core.device.name: core.device for core in snapshot.cores()}
     associations = snapshot.associations()
     while chunk := [Candidate(devices[core], thing, since) for core, thing, since in islice(associations, _CHUNK)]:
@@ -33,9 +33,9 @@ def iter_candidates(snapshot: Snapshot) -> Iterator[list[Candidate]]:
 async def decide_all(
     policy: Policy, snapshot: Snapshot, cache: RegistryCache, now: float, builder: JournalBuilder, run_dir: RunDirectory
 ) -> DecisionCounts:
-    """Decide about everything in `snapshot`: what goes into `preparation`, every decision into the night's file.
+    """Decide about every association: add the selected ones to `builder`, and write all decisions.
 
-    Raises as `select`, and `StateWriteError` when the file cannot be written.
+    Raises as `decide_chunks`, and `StateWriteError` if the decisions cannot be written.
     """
     counts = DecisionCounts()
     with run_dir.atomic_write(run_dir.decisions, snapshot.path, "snapshot") as file:
@@ -52,6 +52,6 @@ async def decide_all(
             if counts.by_disposition.total() % _CHUNK == 0:
                 builder.add_with_reasons(selected, protected=protected)
                 selected, protected = [], 0
-                await asyncio.sleep(0)  # signals and the deadline want their turn
+                await asyncio.sleep(0)  # lets signals and the deadline in
         builder.add_with_reasons(selected, protected=protected)
     return counts

@@ -1,4 +1,4 @@
-"""Rule: how a decision is shown, as text and as JSON, lives here: every rule with its answer and its source. Pure."""
+"""Explanations of decisions as text and JSON: every rule with its result and source."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["Explanation", "explain"]
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One candidate, what every rule says of it, and what becomes of it."""
+    """The decision about one candidate, with the result of every rule."""
 
     decision: Decision
     rules: tuple[dict[str, Any], ...]
-    """The rules as a tree: `rule` or `combine` or `condition`, `answer`, and of a condition `detail` and `source`."""
+    """Trees of `rule`, `combine` or `condition`, with `answer`; conditions with `detail`, `source`."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON says it."""
+        """The JSON object."""
         return {
             "schema": "asyncgg.explanation/1",
             "core": self.decision.core,
@@ -34,14 +34,14 @@ class Explanation:
         }
 
     def lines(self) -> list[str]:
-        """As people read it."""
+        """The text for people."""
         decision = self.decision
         head = f"{decision.thing} on {decision.core}: {decision.disposition}, {decision.reason}"
         return [head, *(line for rule in self.rules for line in _render(rule, 1))]
 
 
 def explain(policy: Policy, candidate: Candidate, facts: Facts, now: float) -> Explanation:
-    """What becomes of a candidate by what is known, rule by rule; ask first, for nothing is asked here."""
+    """Explain the decision about one candidate. `facts` must contain all lookups."""
     evaluation = evaluate(policy.tree, candidate, facts, now)
     rules = tuple(_evaluation_to_dict(child, candidate, facts, now) for child in evaluation.children)
     return Explanation(decide_candidate(policy, candidate, facts, now), rules)

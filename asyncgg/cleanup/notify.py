@@ -1,4 +1,4 @@
-"""Rule: who is told how a night ended, and what, is decided here; a target that fails fails nothing."""
+"""Notifications about the end of a policy run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["notify_result", "parse_targets"]
 
 
 def parse_targets(policy: Policy) -> list[NotificationTarget]:
-    """Those whom the policy names. Raises `UsageError` when a variable it names is not set."""
+    """The targets of the policy. Raises `UsageError` if an `env:` variable is not set."""
     config = policy.notify
     headers = resolve_headers(config.webhook_headers)
     return [parse_target(text, headers) for text in config.webhook] + [parse_target(arn) for arn in config.sns]
@@ -30,7 +30,7 @@ def parse_targets(policy: Policy) -> list[NotificationTarget]:
 async def notify_result(
     policy: Policy, targets: list[NotificationTarget], report: CleanupReport, connection: ConnectionConfig
 ) -> list[str]:
-    """Tell them, if the policy wants this kind of end told; a line for each that was not."""
+    """Notify the targets if the policy lists this event; a message for each that failed."""
     event = event_for(report)
     if report.dry_run or not targets or event.value not in policy.notify.on:
         return []
@@ -39,14 +39,14 @@ async def notify_result(
 
 
 def event_for(report: CleanupReport) -> NotificationEvent:
-    """What kind of end it was."""
+    """The event of the report."""
     if report.exit in {0, 3, 10}:
         return NotificationEvent.END
     return NotificationEvent.GUARD if report.exit == 4 else NotificationEvent.FAILURE
 
 
 def summary_line(report: CleanupReport) -> str:
-    """How the night ended, in one line; a run of an earlier night that was gone on with first is told after it."""
+    """How the run ended, in one line, followed by the end of the resumed run, if any."""
     if report.summary is not None:
         text = format_text(report.summary, reason=report.reason, policy=report.policy)
     else:
@@ -54,4 +54,4 @@ def summary_line(report: CleanupReport) -> str:
         text = f"asyncgg {report.policy}: {report.state}{suffix}"
     if report.resumed is None or report.resumed.summary is None:
         return text
-    return f"{text}; before that, {format_text(report.resumed.summary, policy='the earlier run')}"
+    return f"{text}; before that, {format_text(report.resumed.summary, policy='resumed run')}"

@@ -1,31 +1,37 @@
-"""Rule: the registry of AWS IoT is asked here, and its answers are checked: what is not as it should be is no answer.
+"""The AWS IoT registry: endpoint, client, lookups and the checks of their responses."""
 
-Facts of the operations [service model: iot/2015-05-28]. An answer decides what is deleted, so none is believed that is
-cut short, that speaks of something else, or that comes from somebody else (a proxy's 404 says nothing of a thing).
-"""
+# This module loads aiobotocore: import it only where lookups are made. Sizes and fields are those
+# of the service model iot/2015-05-28. Responses decide what is removed, so each must be complete,
+# about the requested subject, and from AWS IoT: a proxy's 404 does not mean a missing thing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from asyncgg.cleanup.policy.model import IotLimits
 from asyncgg.cleanup.registry_client import RateLimitedOperation, RegistryCallError, RenewableCredentials
 from asyncgg.cleanup.rules import Api, QueryFailed, ThingDescription
+from asyncgg.errors import UsageError
 from asyncgg.formatting import sanitize
 from asyncgg.retry_policy import RetryPolicy
+from asyncgg.transport.config import ConnectionConfig, configured_endpoint, resolve_endpoint
+from asyncgg.transport.credentials import CredentialSource
+from asyncgg.transport.sdk import TracingSession
+from asyncgg.transport.session import client_config, new_session
 
-__all__ = ["IotRegistry"]
+__all__ = ["IotRegistry", "iot_endpoint", "open_registry"]
 
-_GROUP_PAGE_SIZE: Final = 250
-"""Most things of one page [RegistryMaxResults, 1 to 250]."""
-_SEARCH_PAGE_SIZE: Final = 100
-"""Most things of one page [SearchIndex: maxResults, at most 100]."""
+_SERVICE: Final = "iot"
+
+_GROUP_PAGE_SIZE: Final = 250  # [RegistryMaxResults: 1 to 250]
+_SEARCH_PAGE_SIZE: Final = 100  # [SearchIndex: maxResults, at most 100]
 _NOT_FOUND_CODE: Final = "ResourceNotFoundException"
 
 
 class IotRegistry:
-    """Answers from an open aiobotocore client of the service `iot`; within a running loop."""
+    """Lookups through an open aiobotocore client of the service `iot`. Needs a running loop."""
 
     def __init__(
         self,
@@ -42,10 +48,10 @@ class IotRegistry:
             api: RateLimitedOperation(api, limits.rate(api), retry=retry, credentials=credentials, timeout=timeout)
             for api in Api
         }
-        """What was called how often, by operation."""
+        """The counters of each operation."""
 
     async def describe_thing(self, thing: str) -> ThingDescription | QueryFailed:
-        """What DescribeThing says; only AWS IoT's own ResourceNotFoundException means that the thing is missing."""
+        """Look up one thing; only ResourceNotFoundException means that the thing does not exist."""
         try:
             response = await self.operations[Api.DESCRIBE_THING].call(
                 lambda: self._client.describe_thing(thingName=thing)
@@ -54,35 +60,35 @@ class IotRegistry:
             return ThingDescription(exists=False) if error.code == _NOT_FOUND_CODE else QueryFailed(str(error))
         thing_type, attributes = response.get("thingTypeName") or "", response.get("attributes") or {}
         if response.get("thingName") != thing or not isinstance(thing_type, str) or not _is_string_map(attributes):
-            return QueryFailed(f"DescribeThing: the answer does not describe {thing}")
+            return QueryFailed(f"DescribeThing: the response does not describe {thing}")
         return ThingDescription(True, thing_type, attributes)
 
     async def list_group(self, group: str, recursive: bool) -> frozenset[str] | QueryFailed:
-        """All things of a thing group, of the groups within it too when `recursive`.
+        """List the things of a thing group, with those of nested groups if `recursive`.
 
-        A dynamic group that is still being built lists only a part of its things: no answer then
-        [DescribeThingGroup: status is ACTIVE, BUILDING or REBUILDING for dynamic groups, absent for static ones].
+        A dynamic group that is being built has only a part of its things, so the lookup fails
+        [DescribeThingGroup: status ACTIVE, BUILDING or REBUILDING; absent for static groups].
         """
         operation = self.operations[Api.LIST_THINGS_IN_THING_GROUP]
-        failure = f"the thing group {group} cannot be listed"
+        failure = f"cannot list thing group {group}"
         try:
             response = await operation.call(lambda: self._client.describe_thing_group(thingGroupName=group))
         except RegistryCallError as error:
             return QueryFailed(f"{failure}: {error}")
         if response.get("thingGroupName") != group:
-            return QueryFailed(f"{failure}: the answer describes another one")
+            return QueryFailed(f"{failure}: the response describes another group")
         if response.get("status", "ACTIVE") != "ACTIVE":
-            return QueryFailed(f"{failure}: it is still being built ({sanitize(response['status'])})")
+            return QueryFailed(f"{failure}: the group is being built ({sanitize(response['status'])})")
 
         def fetch_page(token: Mapping[str, str]) -> Any:
             return self._client.list_things_in_thing_group(
                 thingGroupName=group, recursive=recursive, maxResults=_GROUP_PAGE_SIZE, **token
             )
 
-        return await _fetch_all_pages(operation, fetch_page, lambda answer: answer.get("things", []), failure)
+        return await _fetch_all_pages(operation, fetch_page, lambda response: response.get("things", []), failure)
 
     async def search_index(self, query: str) -> frozenset[str] | QueryFailed:
-        """All things that fleet indexing finds by `query`."""
+        """List the things that a fleet indexing query finds."""
 
         def fetch_page(token: Mapping[str, str]) -> Any:
             return self._client.search_index(queryString=query, maxResults=_SEARCH_PAGE_SIZE, **token)
@@ -90,7 +96,7 @@ class IotRegistry:
         def extract_names(response: Mapping[str, Any]) -> Any:
             return [document["thingName"] for document in response.get("things", [])]
 
-        failure = f"the index cannot be searched for {sanitize(query)!r}"
+        failure = f"cannot search the index for {sanitize(query)!r}"
         return await _fetch_all_pages(self.operations[Api.SEARCH_INDEX], fetch_page, extract_names, failure)
 
 
@@ -100,7 +106,7 @@ async def _fetch_all_pages(
     extract_names: Callable[[Mapping[str, Any]], Any],
     failure: str,
 ) -> frozenset[str] | QueryFailed:
-    """Every name of every page, or none of them: half a set is no answer."""
+    """The names of all pages; fails if any page fails."""
     names: set[str] = set()
     used_tokens: set[str] = set()
     token: dict[str, str] = {}
@@ -113,13 +119,13 @@ async def _fetch_all_pages(
         except (KeyError, TypeError, AttributeError):
             page_names = None
         if not isinstance(page_names, list) or not all(isinstance(name, str) for name in page_names):
-            return QueryFailed(f"{failure}: the answer holds something that is no name")
+            return QueryFailed(f"{failure}: the response contains an invalid name")
         names.update(page_names)
         next_token = response.get("nextToken")
         if not next_token:
             return frozenset(names)
         if not isinstance(next_token, str) or next_token in used_tokens:
-            return QueryFailed(f"{failure}: its pages go round in a circle")
+            return QueryFailed(f"{failure}: the pages repeat")
         used_tokens.add(next_token)
         token = {"nextToken": next_token}
 
@@ -128,3 +134,56 @@ def _is_string_map(attributes: object) -> bool:
     return isinstance(attributes, dict) and all(
         isinstance(key, str) and isinstance(value, str) for key, value in attributes.items()
     )
+
+
+# --- opening ---
+
+
+def iot_endpoint(connection: ConnectionConfig, limits: IotLimits) -> str | None:
+    """The endpoint of AWS IoT; None for the default endpoint.
+
+    In this order: the policy's `iot.endpoint-url`; AWS_ENDPOINT_URL_IOT or the profile's section for
+    `iot`; unless `--endpoint-url` is given, AWS_ENDPOINT_URL or the profile's `endpoint_url`.
+
+    Raises:
+        UsageError: as `resolve_endpoint`; or only Greengrass has a custom endpoint.
+    """
+    greengrass = resolve_endpoint(connection)
+    session = new_session(connection.profile, greengrass.region)
+    iot_url = limits.endpoint_url or configured_endpoint(session, _SERVICE, service_specific_only=True)[1]
+    if iot_url is not None or not greengrass.custom:
+        return iot_url
+    shared_url = None if connection.endpoint_url else configured_endpoint(session, _SERVICE)[1]
+    if shared_url is None:
+        raise UsageError(
+            "the policy needs AWS IoT, but only Greengrass has a custom endpoint: set AWS_ENDPOINT_URL_IOT or the"
+            " policy's iot.endpoint-url as well"
+        )
+    return shared_url
+
+
+@asynccontextmanager
+async def open_registry(connection: ConnectionConfig, limits: IotLimits) -> AsyncIterator[IotRegistry]:
+    """Open the registry for the block.
+
+    Raises:
+        UsageError: as `iot_endpoint`.
+        CredentialsError: no credentials were found.
+    """
+    endpoint = iot_endpoint(connection, limits)
+    region = resolve_endpoint(connection).region
+    credentials = CredentialSource(connection.profile, region)
+    await credentials.open()
+    session = new_session(connection.profile, region)
+    session.register_component("credential_provider", credentials)
+    config = client_config(
+        connect_timeout=connection.connect_timeout,
+        read_timeout=connection.request_timeout,
+        max_pool_connections=limits.concurrency,
+        http_session_cls=TracingSession,
+        use_fips_endpoint=connection.use_fips,
+        use_dualstack_endpoint=connection.use_dualstack,
+        parameter_validation=False,  # names are already checked
+    )
+    async with session.create_client(_SERVICE, region_name=region, endpoint_url=endpoint, config=config) as client:
+        yield IotRegistry(client, limits, credentials=credentials, timeout=connection.request_timeout)

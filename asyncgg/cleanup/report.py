@@ -1,15 +1,16 @@
-"""Rule: how a night ended, as values and as one JSON object, is said here."""
+"""The report of a policy run, as values and as JSON."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from asyncgg.cleanup.policy.model import SafetyLimits
 from asyncgg.cleanup.registry_cache import RegistryStatistics
-from asyncgg.cleanup.select import Disposition
+from asyncgg.cleanup.select import Decision, Disposition
 from asyncgg.cleanup.state import RunDirectory
-from asyncgg.cleanup.tally import DecisionCounts
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError
 from asyncgg.inventory import ScanResult
@@ -17,44 +18,103 @@ from asyncgg.models import RunState, Summary
 from asyncgg.report import summary_to_dict
 from asyncgg.runs import exit_code
 
-__all__ = ["SCHEMA", "CanaryResult", "CleanupReport"]
+__all__ = ["SCHEMA", "CanaryResult", "CleanupReport", "DecisionCounts"]
 
 SCHEMA: Final = "asyncgg.cleanup/1"
+_MAX_CORES_LISTED: Final = 3
+
+
+class DecisionCounts:
+    """The number of decisions of one run, by disposition, reason and core."""
+
+    def __init__(self) -> None:
+        self.by_disposition: Counter[Disposition] = Counter()
+        self.reasons: Counter[str] = Counter()
+        """Selected things by reason."""
+        self._examined_by_core: Counter[str] = Counter()
+        self._selected_by_core: Counter[str] = Counter()
+
+    def add(self, decision: Decision) -> None:
+        """Count one decision."""
+        self.by_disposition[decision.disposition] += 1
+        if decision.disposition is not Disposition.OUTSIDE:
+            self._examined_by_core[decision.core] += 1
+        if decision.selected:
+            self.reasons[decision.reason] += 1
+            self._selected_by_core[decision.core] += 1
+
+    @property
+    def selected(self) -> int:
+        """Selected associations."""
+        return self.by_disposition[Disposition.SELECTED]
+
+    @property
+    def examined(self) -> int:
+        """All associations except those on cores outside `[sources]`."""
+        return self.by_disposition.total() - self.by_disposition[Disposition.OUTSIDE]
+
+    def limit_violations(self, guards: SafetyLimits) -> Iterator[str]:
+        """A message for each limit that is exceeded."""
+        selected, examined = self.selected, self.examined
+        if guards.max_things is not None and selected > guards.max_things:
+            yield f"{selected:,} things are selected, max-things allows {guards.max_things:,}"
+        if guards.max_percent is not None and 100 * selected > guards.max_percent * examined:
+            yield (
+                f"{selected:,} of {examined:,} things are selected ({100 * selected / examined:.1f} %),"
+                f" max-percent allows {guards.max_percent:g} %"
+            )
+        if guards.max_percent_per_core is not None:
+            limit = guards.max_percent_per_core
+            exceeded = [
+                f"{core} ({count:,} of {self._examined_by_core[core]:,})"
+                for core, count in sorted(self._selected_by_core.items())
+                if 100 * count > limit * self._examined_by_core[core]
+            ]
+            if exceeded:
+                more = len(exceeded) - _MAX_CORES_LISTED
+                suffix = f" and {more:,} more" if more > 0 else ""
+                listed = ", ".join(exceeded[:_MAX_CORES_LISTED])
+                yield f"max-percent-per-core allows {limit:g} % of a core's things; exceeded on {listed}{suffix}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object."""
+        return {
+            "examined": self.examined,
+            **{disposition.value: self.by_disposition[disposition] for disposition in Disposition},
+            "reasons": dict(self.reasons.most_common()),
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class CanaryResult:
-    """What the first things came to."""
+    """The result of the canary."""
 
     things: int
     still_associated: int
-    """Of them, still listed on their core after they had been disassociated."""
+    """Disassociated things that their cores still list."""
     failed: int
-    """Failed so far; more than `things` when a core was denied, whose other things fail with them."""
+    """Failed things; more than `things` if a core was denied, because all its things fail."""
 
     @property
     def passed(self) -> bool:
-        """Whether the rest may go."""
+        """Whether the run may continue."""
         return not (self.still_associated or self.failed)
 
     @property
     def failure_reason(self) -> str:
-        """Why it did not."""
+        """Why the canary did not pass."""
         if self.failed:
-            return f"{self.failed:,} things failed with the canary's {self.things:,}; the others were not sent"
-        return (
-            f"of the canary's {self.things:,} things {self.still_associated:,} are still listed on their core; the others were not"
-            " sent"
-        )
+            return f"{self.failed:,} things failed during the canary of {self.things:,}; the rest was not sent"
+        return f"{self.still_associated:,} of the {self.things:,} canary things are still listed; the rest was not sent"
 
 
 @dataclass(slots=True)
 class CleanupReport:
-    """One night; filled in as it goes."""
+    """One run; filled in as the run proceeds."""
 
     policy: str
     run_dir: RunDirectory | None = None
-    """None when it ended before there was one."""
+    """None if the run ended before it had a folder."""
     dry_run: bool = False
     state: RunState = RunState.RUNNING
     """PLANNED after a dry run."""
@@ -66,54 +126,46 @@ class CleanupReport:
     canary: CanaryResult | None = None
     summary: Summary | None = None
     resumed: CleanupReport | None = None
-    """The end of an earlier night's run, which was gone on with first."""
+    """The report of an interrupted run that was completed first."""
     pruned: list[str] = field(default_factory=list)
-    """Old nights that were removed."""
+    """Names of old runs that were deleted."""
     warnings: list[str] = field(default_factory=list)
 
     def finish(self, result: RunResult) -> None:
-        """It ended as a sweep or a run ends."""
+        """Set the end of a scan or run."""
         self.state, self.reason, self.exit = result.state, result.reason, exit_code(result)
 
     def fail(self, error: AsyncggError) -> None:
-        """It was broken off."""
+        """Set the error that ended the run."""
         self.state, self.reason, self.exit = RunState.ABORTED, str(error), error.exit_code
 
     def downgrade_if_uncertain(self) -> None:
-        """What looks complete is not, where a question without an answer kept things that might have to go."""
+        """Change a complete run to partial if failed lookups kept things."""
         undetermined = self.decision_counts.by_disposition[Disposition.UNDETERMINED] if self.decision_counts else 0
-        if (
-            self.exit == 0
-            and not self.dry_run
-            and undetermined
-            and self.registry_queries
-            and self.registry_queries.failed
-        ):
+        failed = self.registry_queries.failed if self.registry_queries else 0
+        if self.exit == 0 and not self.dry_run and undetermined and failed:
             self.state, self.exit = RunState.PARTIAL, 3
-            self.reason = f"{self.registry_queries.failed:,} questions to AWS IoT had no answer, {undetermined:,} things are kept in doubt"
+            self.reason = f"{failed:,} AWS IoT lookups failed; {undetermined:,} things kept (undetermined)"
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON says it."""
-        run_dir, scan = self.run_dir, self.scan
+        """The JSON object."""
         return {
             "schema": SCHEMA,
             "policy": self.policy,
-            "run_id": run_dir.name if run_dir else None,
+            "run_id": self.run_dir.name if self.run_dir else None,
             "dry_run": self.dry_run,
             "state": self.state.value,
             "exit": self.exit,
             "reason": self.reason,
-            "scan": _scan_to_dict(scan) if scan else None,
+            "scan": _scan_to_dict(self.scan) if self.scan else None,
             "decisions": self.decision_counts.to_dict() if self.decision_counts else None,
-            "registry_queries": _queries_to_dict(self.registry_queries) if self.registry_queries else None,
-            "canary": {"things": self.canary.things, "still_associated": self.canary.still_associated, "failed": self.canary.failed}
-            if self.canary
-            else None,
+            "registry_queries": asdict(self.registry_queries) if self.registry_queries else None,
+            "canary": asdict(self.canary) if self.canary else None,
             "run": summary_to_dict(self.summary) if self.summary else None,
             "resumed": self.resumed.to_dict() if self.resumed else None,
             "pruned": self.pruned,
             "warnings": self.warnings,
-            "files": _existing_files(run_dir),
+            "files": _existing_files(self.run_dir) if self.run_dir else {},
         }
 
 
@@ -133,19 +185,8 @@ def _scan_to_dict(scan: ScanResult) -> dict[str, Any]:
     }
 
 
-def _queries_to_dict(queries: RegistryStatistics) -> dict[str, int]:
-    return {
-        "things": queries.things,
-        "missing": queries.missing,
-        "sets": queries.sets,
-        "failed": queries.failed,
-    }
-
-
-def _existing_files(run_dir: RunDirectory | None) -> dict[str, str]:
-    if run_dir is None:
-        return {}
-    paths: dict[str, Path] = {
+def _existing_files(run_dir: RunDirectory) -> dict[str, str]:
+    paths = {
         "snapshot": run_dir.snapshot,
         "decisions": run_dir.decisions,
         "journal": run_dir.journal,

@@ -1,8 +1,7 @@
-"""Rule: whether what an earlier start left in its night may be gone on with is decided here; nothing is done with it.
+"""Whether an unfinished policy run can be resumed."""
 
-What was decided is gone on with as it was decided. So that must be recent, by the same policy and lists, in the same
-account and Region; and where a guard stopped it, a person has to look first.
-"""
+# A resumed run sends what was decided before. So the decisions must be recent and made with the
+# same policy, lists, account and Region. A run that a limit stopped needs a person.
 
 from __future__ import annotations
 
@@ -21,32 +20,34 @@ from asyncgg.transport import CoreFilter
 __all__ = ["Resumable", "find_resumable", "require_not_running"]
 
 _MAX_RUN_AGE: Final = 48 * 3600.0
-"""Seconds since its sweep for which a run is gone on with: last night's, though tonight be late."""
+"""Seconds since its scan for which a run can be resumed: two daily runs."""
 _RESUMABLE_STATES: Final = frozenset({RunState.PLANNED, RunState.INTERRUPTED, RunState.DEADLINE})
-"""A run that a guard stopped is not among them: what smelt then is for a person to look at."""
 _STOPPED_STATES: Final = frozenset({"interrupted", "deadline"})
 
 
 @dataclass(frozen=True, slots=True)
 class Resumable:
-    """What there is to go on with: a run, or a sweep that nothing was decided by, or neither."""
+    """What can be resumed: a run, or a scan without decisions, or nothing."""
 
     run: bool = False
     scan: bool = False
     skip_reason: str = ""
-    """Why what there is must be left; empty when there is nothing."""
+    """Why an unfinished run is not resumed; else empty."""
 
 
 def require_not_running(run_dir: RunDirectory) -> None:
-    """Raise `GuardError` when somebody runs the night's journal now: two limiters would share one quota."""
+    """Raise `GuardError` if the run's journal is in use: two limiters would share one quota."""
     if is_locked(run_dir.journal):
-        raise GuardError(f"{run_dir.journal}: somebody runs it by hand; wait for it or stop it; nothing was sent")
+        raise GuardError(
+            f"{run_dir.journal}: the journal is in use; wait for that process or stop it; nothing was sent"
+        )
 
 
 def find_resumable(run_dir: RunDirectory, digest: str, origin: Origin, filters: CoreFilter, now: float) -> Resumable:
-    """What of `night` this start goes on with. `digest`: of all that decides; `now`: seconds since 1970.
+    """What this start can resume. `digest`: see `policy_digest`; `now`: seconds since 1970.
 
-    Raises `GuardError` when its run must not be gone on with from here.
+    Raises:
+        GuardError: the run belongs to another account, Region or endpoint.
     """
     try:
         if run_dir.has_journal:
@@ -54,7 +55,7 @@ def find_resumable(run_dir: RunDirectory, digest: str, origin: Origin, filters: 
         return _resumable_scan(run_dir, origin, filters, now)
     except GuardError:
         raise
-    except AsyncggError as error:  # damaged, or from another version: it is not touched
+    except AsyncggError as error:  # damaged, or another version: left untouched
         return Resumable(skip_reason=str(error))
 
 
@@ -64,15 +65,15 @@ def _resumable_run(run_dir: RunDirectory, digest: str, origin: Origin, now: floa
     if not pending or state not in _RESUMABLE_STATES:
         return Resumable()
     if meta.get("policy") != digest:
-        return Resumable(skip_reason="since it was decided, the policy, its protect list or its lists have changed")
+        return Resumable(skip_reason="policy or lists changed since the run was planned")
     provenance = provenance_from_meta(meta, run_dir.journal)
     if provenance is None or provenance.taken_at is None or not 0 <= now - provenance.taken_at <= _MAX_RUN_AGE:
-        return Resumable(skip_reason=f"its sweep is not of the last {_MAX_RUN_AGE / 3600:.0f} hours")
+        return Resumable(skip_reason=f"the scan is older than {_MAX_RUN_AGE / 3600:.0f} hours or in the future")
     recorded = Origin(meta.get("account", ""), meta.get("region", ""), meta.get("endpoint", ""))
     if recorded != origin:
         raise GuardError(
-            f"{run_dir.journal}: this run was begun in {_format_origin(recorded)}, now it would go on in {_format_origin(origin)}; nothing"
-            " was sent. Start the policy as it was started then, finish it with asyncgg resume, or move its folder away"
+            f"{run_dir.journal}: started in {_format_origin(recorded)}, now in {_format_origin(origin)}; nothing was"
+            " sent. Run the policy where it was started, complete the journal with asyncgg resume, or move its folder"
         )
     return Resumable(run=True)
 
@@ -82,11 +83,11 @@ def _resumable_scan(run_dir: RunDirectory, origin: Origin, filters: CoreFilter, 
         return Resumable()
     with Snapshot(run_dir.snapshot) as snapshot:
         if snapshot.origin != origin:
-            return Resumable(skip_reason=f"its sweep is of {_format_origin(snapshot.origin)}")
+            return Resumable(skip_reason=f"the scan is of {_format_origin(snapshot.origin)}")
         if snapshot.filters != filters or snapshot.lists_named_cores_only:
-            return Resumable(skip_reason="its sweep is of other core devices")
+            return Resumable(skip_reason="the scan is of other core devices")
         if not 0 <= now - snapshot.started_at <= MAX_SCAN_AGE:
-            return Resumable(skip_reason=f"its sweep was not begun in the last {MAX_SCAN_AGE / 3600:.0f} hours")
+            return Resumable(skip_reason=f"the scan is older than {MAX_SCAN_AGE / 3600:.0f} hours or in the future")
     return Resumable(scan=True)
 
 

@@ -1,8 +1,4 @@
-"""Rule: one night from its beginning to its end: sweep, decide, guard, send. Each step is somebody else's.
-
-The order is the safety: nothing is sent before the view is complete enough, everything is decided, and the guards have
-counted it. What one step leaves behind is in the night's folder, so that the next start can go on with it.
-"""
+"""One run of a policy: scan, check, decide, send, report."""
 
 from __future__ import annotations
 
@@ -13,18 +9,22 @@ from contextlib import AsyncExitStack
 from heapq import nlargest
 from typing import Final
 
-from asyncgg.cleanup.beginning import effective_settings
-from asyncgg.cleanup.context import PolicyContext, core_filter
+from asyncgg.cleanup.context import (
+    PolicyContext,
+    StopController,
+    Stoppable,
+    StoppedError,
+    core_filter,
+    effective_settings,
+)
 from asyncgg.cleanup.decide import decide_all
 from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.registry_cache import RegistryCache, ThingRegistry
-from asyncgg.cleanup.reins import StopController, Stoppable, StoppedError
-from asyncgg.cleanup.report import CleanupReport
+from asyncgg.cleanup.report import CleanupReport, DecisionCounts
 from asyncgg.cleanup.resume import find_resumable, require_not_running
 from asyncgg.cleanup.rollout import read_summary, roll_out
 from asyncgg.cleanup.state import RunDirectory, StateDirectory
-from asyncgg.cleanup.tally import DecisionCounts
-from asyncgg.engine import RunResult, StopReason
+from asyncgg.engine import StopReason
 from asyncgg.errors import AsyncggError, GuardError, SnapshotError
 from asyncgg.events import Listener
 from asyncgg.inventory import CoreState, ScanResult, Snapshot
@@ -39,16 +39,15 @@ from asyncgg.transport import CallerIdentity, Endpoint
 __all__ = ["PolicyRunner"]
 
 _REGISTRY_PROBE_CORES: Final = 10
-"""Core devices that the registry is asked for, until it has one. [service model: coreDeviceThingName, "also the name of
-the IoT thing"]"""
+"""Core devices that are looked up in the registry, until one is found."""
 
 
 class PolicyRunner:
-    """One start of a policy, which should be `merge_limits`; made within a running loop. One object, one start.
+    """Runs a policy once. Needs a running loop.
 
-    `lists`: the policy's `not-in` lists, read. `digest`: of everything that decides what goes; a run that was decided
-    by something else is not gone on with. `transport`, `registry`: instead of those made from the settings. `on_work`,
-    `on_stage`, `on_warning`: told what is going on.
+    `policy`: as `merge_limits`. `digest`: as `policy_digest`. `lists`: the `not-in` lists.
+    `transport` and `registry` replace those made from the settings. `on_start` gets each scan and
+    run, `on_stage` the name of each step, `on_warning` each warning.
     """
 
     def __init__(
@@ -63,9 +62,9 @@ class PolicyRunner:
         transport: FullTransport | None = None,
         registry: ThingRegistry | None = None,
         listeners: Sequence[Listener] = (),
-        on_start: Callable[[Stoppable], None] = lambda work: None,
-        on_stage: Callable[[str], None] = lambda words: None,
-        on_warning: Callable[[str], None] = lambda words: None,
+        on_start: Callable[[Stoppable], None] = lambda stoppable: None,
+        on_stage: Callable[[str], None] = lambda message: None,
+        on_warning: Callable[[str], None] = lambda message: None,
     ) -> None:
         self._policy = policy
         self._digest = digest
@@ -80,11 +79,11 @@ class PolicyRunner:
         self.report = CleanupReport(policy.name)
 
     def stop(self, reason: str) -> None:
-        """Begin nothing new and let what is in flight end; resumable."""
+        """Start nothing new and wait for in-flight requests; the run can be resumed."""
         self._stop_controller.stop(StopReason(RunState.INTERRUPTED, reason))
 
     async def run(self, *, dry_run: bool = False) -> CleanupReport:
-        """Do it; also what went wrong is in the report. Nothing but a fault of ours or a cancellation is raised."""
+        """Run the policy. Raises only internal errors and cancellation; the report has all others."""
         report = self.report
         report.dry_run = dry_run
         try:
@@ -95,15 +94,13 @@ class PolicyRunner:
             report.fail(error)
         return report
 
-    # --- the steps ---
-
     async def _run_and_report(self, state_dir: StateDirectory, dry_run: bool) -> None:
         report = self.report
         try:
             await self._execute(state_dir, dry_run)
             report.downgrade_if_uncertain()
         except StoppedError as stopped:
-            report.finish(RunResult(stopped.stop.state, stopped.stop.message, stopped.stop.is_auth_error))
+            report.finish(stopped.result)
         except AsyncggError as error:
             report.fail(error)
         if not dry_run:
@@ -112,34 +109,36 @@ class PolicyRunner:
             self._write_report(report.run_dir, report)
 
     async def _execute(self, state_dir: StateDirectory, dry_run: bool) -> None:
-        reused_dir = None
-        previous = None if dry_run else state_dir.latest()
+        # Nothing is sent before the scan is complete, everything is decided and all limits are checked.
+        run_dir = state_dir.dry_run_directory() if dry_run else await self._resume_or_create(state_dir)
+        if run_dir is None:
+            return
+        scan = self.report.scan or await self._scan(run_dir)
+        self._check_coverage(scan)
+        if await self._decide(run_dir, dry_run):
+            await self._roll_out(run_dir, self.report)
+
+    # --- resuming ---
+
+    async def _resume_or_create(self, state_dir: StateDirectory) -> RunDirectory | None:
+        """Resume the previous run or scan; the folder of this run, None if the resumed run failed."""
+        previous = state_dir.latest()
         if previous is not None:
             require_not_running(previous)
         if previous is not None and self._policy.state.resume_unfinished:
-            resumable = find_resumable(
-                previous, self._digest, self._context.origin, core_filter(self._policy), time.time()
-            )
+            origin, filters = self._context.origin, core_filter(self._policy)
+            resumable = find_resumable(previous, self._digest, origin, filters, time.time())
             if resumable.skip_reason:
-                self._warn(f"{previous.name} is not gone on with: {resumable.skip_reason}")
-            if resumable.run and not await self._resume_previous(previous):
-                return
-            reused_dir = previous if resumable.scan else None
-        if reused_dir is not None:
-            try:
-                await self._scan(reused_dir)
-            except SnapshotError as error:
-                self._warn(f"the sweep of {reused_dir.name} is not gone on with: {error}")
-                reused_dir = None
-        run_dir = reused_dir or (state_dir.dry_run_directory() if dry_run else state_dir.create(time.time()))
-        if reused_dir is None:
-            await self._scan(run_dir)
-        if self._check_coverage(run_dir):
-            await self._decide_and_roll_out(run_dir, dry_run)
+                self._warn(f"Not resuming {previous.name}: {resumable.skip_reason}")
+            if resumable.run and not await self._resume_run(previous):
+                return None
+            if resumable.scan and await self._resume_scan(previous):
+                return previous
+        return state_dir.create(time.time())
 
-    async def _resume_previous(self, run_dir: RunDirectory) -> bool:
-        """Finish an earlier night's run; whether it came to its end."""
-        self._context.on_stage(f"going on with the run of {run_dir.name}")
+    async def _resume_run(self, run_dir: RunDirectory) -> bool:
+        """Send the rest of an interrupted run; whether it completed."""
+        self._context.on_stage(f"resuming run {run_dir.name}")
         report = self.report
         report.resumed = resumed = CleanupReport(self._policy.name, run_dir)
         await self._roll_out(run_dir, resumed)
@@ -147,37 +146,47 @@ class PolicyRunner:
         if resumed.exit in {0, 3}:
             return True
         report.state, report.exit = resumed.state, resumed.exit
-        report.reason = f"the run of {run_dir.name} did not come to its end: {resumed.reason}"
+        report.reason = f"run {run_dir.name} did not complete: {resumed.reason}"
         return False
 
-    async def _scan(self, run_dir: RunDirectory) -> None:
+    async def _resume_scan(self, run_dir: RunDirectory) -> bool:
+        """Complete an interrupted scan; whether its snapshot can be used."""
+        try:
+            await self._scan(run_dir)
+        except SnapshotError as error:
+            self._warn(f"Not resuming {run_dir.name}: {error}")
+            return False
+        return True
+
+    # --- scan, check, decide, send ---
+
+    async def _scan(self, run_dir: RunDirectory) -> ScanResult:
         self.report.run_dir = run_dir
         if run_dir.snapshot.exists():
             with Snapshot(run_dir.snapshot) as snapshot:
                 if snapshot.finished:
                     self.report.scan = _result_from_snapshot(snapshot)
-                    return
-            self._context.on_stage(f"going on with the sweep of {run_dir.name}")
+                    return self.report.scan
+            self._context.on_stage(f"resuming the scan of {run_dir.name}")
         self.report.scan = await self._context.scan(run_dir.snapshot, filters=core_filter(self._policy))
+        return self.report.scan
 
-    def _check_coverage(self, run_dir: RunDirectory) -> bool:
-        scan = self.report.scan
-        assert scan is not None
+    def _check_coverage(self, scan: ScanResult) -> None:
+        """Raise an error if too much of the fleet is missing: that distorts the limits."""
         if not scan.finished:
-            self.report.finish(RunResult(scan.state, f"the sweep: {scan.reason}", scan.is_auth_error))
-            return False
+            raise StoppedError(StopReason(scan.state, f"scan: {scan.reason}", scan.is_auth_error))
         share, allowed = scan.failed_share, self._policy.guards.max_failed_share
         if share > allowed:
             raise GuardError(
-                f"{share:.1%} of the cores could not be listed, max-failed-share allows {allowed:.1%}: an"
-                " incomplete view is no small fleet; nothing was sent"
+                f"the scan is incomplete: {share:.1%} of the cores could not be listed, max-failed-share allows"
+                f" {allowed:.1%}; nothing was sent"
             )
         if share:
             incomplete = scan.counts.denied + scan.counts.failed
-            self._warn(f"{incomplete:,} of {scan.counts.cores:,} cores could not be listed; what they hold stays")
-        return True
+            self._warn(f"{incomplete:,} of {scan.counts.cores:,} cores could not be listed; their things are kept")
 
-    async def _decide_and_roll_out(self, run_dir: RunDirectory, dry_run: bool) -> None:
+    async def _decide(self, run_dir: RunDirectory, dry_run: bool) -> bool:
+        """Write the decisions and the journal; whether the journal must be sent."""
         report = self.report
         run_dir.reset_decisions()
         with Snapshot(run_dir.snapshot) as snapshot:
@@ -185,8 +194,8 @@ class PolicyRunner:
             builder = self._journal_builder(run_dir, snapshot)
             try:
                 report.decision_counts = counts = await self._evaluate(run_dir, snapshot, builder)
-                if reasons := list(counts.limit_violations(self._policy.guards)):
-                    raise GuardError(f"{'; '.join(reasons)}; nothing was sent")
+                if violations := list(counts.limit_violations(self._policy.guards)):
+                    raise GuardError(f"{'; '.join(violations)}; nothing was sent")
             except BaseException:
                 builder.discard()
                 raise
@@ -195,10 +204,10 @@ class PolicyRunner:
             report.state = RunState.PLANNED if dry_run else RunState.COMPLETE
             report.exit = 0
             report.reason = "nothing was sent" if dry_run else "nothing is selected"
-            return
+            return False
         builder.finish(self._context.endpoint)
         run_dir.commit_decisions()
-        await self._roll_out(run_dir, report)
+        return True
 
     def _journal_builder(self, run_dir: RunDirectory, snapshot: Snapshot) -> JournalBuilder:
         metadata = {
@@ -216,7 +225,7 @@ class PolicyRunner:
         async with AsyncExitStack() as stack:
             registry = self._registry
             if policy.required_apis and registry is None:
-                from asyncgg.cleanup.iot_open import open_registry
+                from asyncgg.cleanup.registry import open_registry
 
                 registry_context = open_registry(connection_from_settings(self._context.settings), policy.iot)
                 registry = await stack.enter_async_context(registry_context)
@@ -233,31 +242,33 @@ class PolicyRunner:
         self, run_dir: RunDirectory, snapshot: Snapshot, builder: JournalBuilder, cache: RegistryCache
     ) -> DecisionCounts:
         counts = await decide_all(self._policy, snapshot, cache, time.time(), builder, run_dir)
-        # Many missing things may be all there is to ask for. Their core devices, things as well, tell whose registry
-        # it is that lacks them.
+        # In the registry of another account or Region, all things are missing. The right registry
+        # contains the core devices, which are things [service model: coreDeviceThingName].
         if counts.selected and cache.statistics().missing:
             cores = _recently_active_cores(snapshot)
             if not await cache.any_exists(cores):
                 raise GuardError(
-                    f"AWS IoT does not have one of the core devices {', '.join(cores)}, which are things as well: is it"
-                    " the registry of another account or Region? nothing was sent"
+                    f"AWS IoT contains none of the core devices {', '.join(cores)}: check account and Region of the"
+                    " AWS IoT endpoint; nothing was sent"
                 )
         return counts
 
     async def _roll_out(self, run_dir: RunDirectory, report: CleanupReport) -> None:
-        """Send the night's run; how that ended, even if it broke off, goes into `report`."""
+        """Send the journal; its end, also after an error, goes into `report`."""
         try:
             rollout = await roll_out(run_dir, self._policy.guards, self._context)
         except AsyncggError as error:
             report.fail(error)
-            with contextlib.suppress(AsyncggError):  # what has gone has gone, and should be told
+            with contextlib.suppress(AsyncggError):  # report what was sent before the error
                 report.summary = read_summary(run_dir)
         else:
             report.finish(rollout.result)
             report.summary, report.canary = rollout.summary, rollout.canary
 
+    # --- reporting ---
+
     def _write_report(self, run_dir: RunDirectory, report: CleanupReport) -> None:
-        """Put the report into its folder; a run that was gone on with keeps what was told of its sweep."""
+        """Write the report; that of a resumed run keeps the values of its earlier start."""
         document = report.to_dict()
         if report is self.report.resumed:
             previous = run_dir.load_report()
@@ -275,13 +286,13 @@ class PolicyRunner:
 
 
 def _recently_active_cores(snapshot: Snapshot) -> list[str]:
-    """The core devices that said something last."""
+    """The core devices with the latest status."""
     devices = (core.device for core in snapshot.cores() if core.state is CoreState.DONE)
     return [core.name for core in nlargest(_REGISTRY_PROBE_CORES, devices, key=lambda core: core.last_status_at or 0.0)]
 
 
 def _result_from_snapshot(snapshot: Snapshot) -> ScanResult:
-    """What a sweep came to that an earlier start has finished; its requests are not of this one."""
+    """The result of a scan that an earlier start completed, without its requests."""
     counts = snapshot.counts()
     incomplete = counts.denied + counts.failed
     state, reason = (RunState.PARTIAL, "some cores could not be listed") if incomplete else (RunState.COMPLETE, "")

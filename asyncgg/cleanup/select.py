@@ -1,8 +1,7 @@
-"""Rule: which candidates go is decided here, chunk by chunk, asking AWS IoT only for what is still open.
+"""The selection of candidates, chunk by chunk, with as few AWS IoT lookups as possible."""
 
-Questions come in the order of their cost: none at first, then sets (one for all candidates), then one for each thing.
-After each step the whole tree is asked again; who has a definite answer then takes no part in the next.
-"""
+# Lookups are made in the order of their cost: none at first, then sets (once for all candidates),
+# then single things. Each step evaluates only candidates that are still undecided.
 
 from __future__ import annotations
 
@@ -28,31 +27,31 @@ __all__ = ["Decision", "Disposition", "decide_candidate", "decide_chunks"]
 
 
 class Disposition(StrEnum):
-    """What becomes of one candidate."""
+    """The kinds of decisions."""
 
     SELECTED = "selected"
     KEPT = "kept"
-    """No rule selects it."""
+    """No rule selects the candidate."""
     UNDETERMINED = "undetermined"
-    """It might be selected if an answer were known; kept."""
+    """Kept: the result depends on a lookup that failed."""
     PROTECTED = "protected"
-    """Kept whatever the rules say."""
+    """Kept: on the protect list."""
     OUTSIDE = "outside"
-    """On a core that `[sources]` leaves out; kept."""
+    """Kept: on a core outside `[sources]`."""
 
 
 class Decision(NamedTuple):
-    """What becomes of one candidate, and why."""
+    """The decision about one candidate."""
 
     core: str
     thing: str
     disposition: Disposition
     reason: str
-    """The facts that decided, under the ids of their rules."""
+    """See `format_reason`."""
 
     @property
     def selected(self) -> bool:
-        """Whether it goes."""
+        """Whether the association will be removed."""
         return self.disposition is Disposition.SELECTED
 
 
@@ -62,10 +61,10 @@ async def decide_chunks(
     cache: RegistryCache,
     now: float,
 ) -> AsyncIterator[Decision]:
-    """Decide about every candidate, in their order; one chunk at a time is held. `now`: seconds since 1970, UTC.
+    """Decide about all candidates in order, holding one chunk. `now`: seconds since 1970, UTC.
 
     Raises:
-        CredentialsError: AWS IoT does not accept the credentials, and there are no others.
+        CredentialsError: AWS IoT rejects the credentials, and they cannot be renewed.
     """
     async for chunk in _aiter_chunks(candidates):
         cache.evict()
@@ -74,7 +73,7 @@ async def decide_chunks(
 
 
 def decide_candidate(policy: Policy, candidate: Candidate, facts: Facts, now: float) -> Decision:
-    """What becomes of one candidate by what is known. Pure."""
+    """The decision about one candidate without further lookups. Pure."""
     precluded = _precluded(policy, candidate)
     return precluded or _from_evaluation(candidate, evaluate(policy.tree, candidate, facts, now), facts, now)
 
@@ -85,7 +84,7 @@ async def _decide_chunk(policy: Policy, chunk: Sequence[Candidate], cache: Regis
     evaluations: dict[int, Evaluation] = {}
 
     def evaluate_open(indexes: Iterable[int]) -> list[int]:
-        """The places still open after what is known now."""
+        """Evaluate these candidates; the indexes of the undecided ones."""
         unresolved = []
         for index in indexes:
             evaluation = evaluations[index] = evaluate(tree, chunk[index], facts, now)
@@ -108,10 +107,10 @@ async def _decide_chunk(policy: Policy, chunk: Sequence[Candidate], cache: Regis
 
 
 def _precluded(policy: Policy, candidate: Candidate) -> Decision | None:
-    """The decision that no rule can change, if there is one."""
+    """The decision that needs no rule, if any."""
     core, thing = candidate.core.name, candidate.thing
-    if not policy.sources.matches(candidate.core):  # first: what is outside counts in no percentage
-        return Decision(core, thing, Disposition.OUTSIDE, f"the core {core} is outside [sources]")
+    if not policy.sources.matches(candidate.core):  # first: these candidates are not examined
+        return Decision(core, thing, Disposition.OUTSIDE, f"core {core} is outside [sources]")
     if entry := policy.protect.match(core, thing):
         return Decision(core, thing, Disposition.PROTECTED, f"protected by {entry}")
     return None
@@ -130,7 +129,7 @@ def _from_evaluation(candidate: Candidate, evaluation: Evaluation, facts: Facts,
 
 
 def _missing_set_queries(unresolved: Iterable[tuple[Candidate, Evaluation]], facts: Facts) -> list[SetQuery]:
-    """The sets not yet asked for that could decide one of these."""
+    """The sets, not yet looked up, that could decide one of these candidates."""
     queries: dict[SetQuery, None] = {}
     for candidate, evaluation in unresolved:
         for part in deciding_conditions(evaluation):
@@ -140,7 +139,7 @@ def _missing_set_queries(unresolved: Iterable[tuple[Candidate, Evaluation]], fac
 
 
 def _needs_description(candidate: Candidate, evaluation: Evaluation, facts: Facts) -> bool:
-    """Whether the thing's description, not yet asked for, could decide."""
+    """Whether the thing's description, not yet looked up, could decide."""
     if candidate.thing in facts.things:
         return False
     return any(isinstance(part.node, ThingCondition) for part in deciding_conditions(evaluation))

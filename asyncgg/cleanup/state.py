@@ -1,12 +1,11 @@
-"""Rule: what stays from one night to the next lives here: a folder for each, one process at a time, the oldest removed.
+"""The state folder of a policy: one folder per run, a lock, deletion of old runs."""
 
-    STATE/cleanup.lock            while a clean-up is going
-    STATE/20260131T020000Z/       one night: fleet.db, decisions.csv.gz, run.journal, canary.db, report.json
-    STATE/dry-run/                the same of the last dry run
-
-A night without a report was killed. A journal is made under another name and gets its own when it is whole: where there
-is a run.journal, everything was decided.
-"""
+# STATE/cleanup.lock         exists during a run
+# STATE/20260131T020000Z/    a run: fleet.db, decisions.csv.gz, run.journal, canary.db, report.json
+# STATE/dry-run/             the last dry run
+#
+# A run without a report was killed. The journal is renamed from its draft once everything is
+# decided, so a run.journal is always complete.
 
 from __future__ import annotations
 
@@ -34,52 +33,52 @@ _DISK_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """One night's folder."""
+    """The folder of one run."""
 
     folder: Path
 
     @property
     def name(self) -> str:
-        """When it began, in UTC."""
+        """The id of the run: its start in UTC."""
         return self.folder.name
 
     @property
     def snapshot(self) -> Path:
-        """What the sweep found."""
+        """The snapshot of the fleet."""
         return self.folder / "fleet.db"
 
     @property
     def journal_draft(self) -> Path:
-        """The run, while it is being decided what goes."""
+        """The journal while decisions are made."""
         return self.folder / "draft.journal"
 
     @property
     def journal(self) -> Path:
-        """The run."""
+        """The journal of the run."""
         return self.folder / "run.journal"
 
     @property
     def decisions(self) -> Path:
-        """What became of every association that was looked at, and why."""
+        """The decision about every association, with its reason."""
         return self.folder / "decisions.csv.gz"
 
     @property
     def canary_snapshot(self) -> Path:
-        """The listing that verifies the first things."""
+        """The snapshot that verifies the canary."""
         return self.folder / "canary.db"
 
     @property
     def report(self) -> Path:
-        """How it ended."""
+        """The report."""
         return self.folder / "report.json"
 
     @property
     def has_journal(self) -> bool:
-        """Whether it had been decided what goes, and something did."""
+        """Whether everything was decided and something was selected."""
         return self.journal.exists()
 
     def load_report(self) -> dict[str, Any]:
-        """Its report; empty when there is none, or none that can be read."""
+        """The report; empty if missing or unreadable."""
         try:
             document = json.loads(self.report.read_bytes())
         except (OSError, ValueError):
@@ -87,40 +86,40 @@ class RunDirectory:
         return document if isinstance(document, dict) else {}
 
     def state(self) -> str:
-        """How it ended by its report, empty when there is none."""
+        """The state in the report; empty if there is no report."""
         return str(self.load_report().get("state", ""))
 
     def write_report(self, document: Mapping[str, Any]) -> None:
-        """Put the report in its place. Raises `StateWriteError`."""
+        """Write the report. Raises `StateWriteError`."""
         with self.atomic_write(self.report, self.journal, "journal") as file:
             json.dump(document, file, indent=1)
             file.write("\n")
 
     @contextlib.contextmanager
     def atomic_write(self, path: Path, source: Path, kind: str) -> Iterator[IO[str]]:
-        """As `written`, for one of its files. Raises `StateWriteError`: what fails is the disk, and nobody's usage."""
+        """As `atomic_write_text`, but raises `StateWriteError`, because no user input is wrong."""
         try:
             with atomic_write_text(path, source, kind) as file:
                 yield file
         except UsageError as error:
-            if type(error) is not UsageError:  # a damaged snapshot, say, that is read meanwhile
+            if type(error) is not UsageError:  # a subclass comes from the block, like a damaged snapshot
                 raise
             raise StateWriteError(str(error)) from None
 
     def reset_decisions(self) -> None:
-        """Remove what an earlier start decided without having sent any of it; the snapshot stays."""
+        """Delete the decisions of an earlier start that sent nothing; keep the snapshot."""
         for path in (self.report, self.decisions, self.canary_snapshot, self.journal_draft):
             self.remove(path)
 
     def commit_decisions(self) -> None:
-        """The draft is whole: from here on it is the run. Raises `StateWriteError`."""
+        """Make the complete draft the journal of the run. Raises `StateWriteError`."""
         try:
             self.journal_draft.rename(self.journal)
         except OSError as error:
             raise _write_error(self.journal, error) from None
 
     def remove(self, path: Path) -> None:
-        """Remove one of its files, and what SQLite put beside it. Raises `StateWriteError`."""
+        """Delete one file and its SQLite side files. Raises `StateWriteError`."""
         try:
             for suffix in ("", "-wal", "-shm", "-journal"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -129,10 +128,15 @@ class RunDirectory:
 
 
 class StateDirectory:
-    """The state of one policy. Raises `UsageError` when its folder cannot be used, `StateWriteError` on a full disk."""
+    """The state folder of one policy.
+
+    Raises:
+        UsageError: the folder cannot be used.
+        StateWriteError: the disk is full or fails.
+    """
 
     def __init__(self, folder: Path, keep_runs: int) -> None:
-        self.folder = folder.absolute()  # journals name their snapshot, and may be asked from another directory
+        self.folder = folder.absolute()  # journals contain the path of their snapshot
         self._keep_runs = keep_runs
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -141,14 +145,16 @@ class StateDirectory:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Nobody else runs this policy within the block. Raises `GuardError` when somebody does."""
+        """Exclude other runs of this policy within the block.
+
+        Raises:
+            GuardError: another process runs this policy.
+        """
         try:
             run_lock = FileLock(self.folder / "cleanup")
         except JournalError as error:
             if isinstance(error.__context__, BlockingIOError):
-                raise GuardError(
-                    f"{self.folder}: this policy is being run by another process already; nothing was sent by this one"
-                ) from None
+                raise GuardError(f"{self.folder} is in use by another run of this policy; nothing was sent") from None
             if isinstance(error.__context__, OSError):
                 raise _write_error(self.folder, error.__context__) from None
             raise
@@ -158,19 +164,19 @@ class StateDirectory:
             run_lock.release()
 
     def run_directories(self) -> list[RunDirectory]:
-        """Every night there is, in the order they were begun."""
+        """All runs, oldest first."""
         try:
             return _list_run_directories(self.folder)
         except OSError as error:
             raise _write_error(self.folder, error) from None
 
     def latest(self) -> RunDirectory | None:
-        """The one begun last."""
+        """The last run."""
         run_dirs = self.run_directories()
         return run_dirs[-1] if run_dirs else None
 
     def create(self, now: float) -> RunDirectory:
-        """A new night; `now` in seconds since 1970. Names never go back, even if the clock does."""
+        """Create the folder of a new run; `now` in seconds since 1970. Names always ascend."""
         stem, number, latest = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now)), 1, self.latest()
         if latest is not None and _sort_key(latest.name) >= (stem, 1):
             stem, number = _sort_key(latest.name)
@@ -178,14 +184,14 @@ class StateDirectory:
         return self._create(stem if number == 1 else f"{stem}-{number}")
 
     def dry_run_directory(self) -> RunDirectory:
-        """The folder of dry runs, empty."""
+        """Create the folder of a dry run, replacing the last one."""
         shutil.rmtree(self.folder / _DRY_RUN, ignore_errors=True)
         return self._create(_DRY_RUN)
 
     def prune(self, exclude: RunDirectory | None) -> list[str]:
-        """Remove the oldest nights until `keep` are left; their names.
+        """Delete the oldest runs until `keep_runs` remain, and return their names.
 
-        Never `but`, nor one whose run somebody runs; and one that cannot be removed stays.
+        Runs that are in use or cannot be deleted stay, as does `exclude`.
         """
         removed = []
         for run_dir in self.run_directories()[: -self._keep_runs]:
@@ -206,7 +212,7 @@ class StateDirectory:
 
 
 def latest_snapshot(folder: Path) -> Path | None:
-    """The newest snapshot in a policy's state `folder`, dry runs' among them; None when there is none."""
+    """The newest snapshot of all runs and dry runs in a state folder, if any."""
     if not folder.is_dir():
         return None
     paths = [
@@ -229,4 +235,4 @@ def _sort_key(name: str) -> tuple[str, int]:
 
 def _write_error(path: Path, error: OSError) -> AsyncggError:
     kind = StateWriteError if error.errno in _DISK_ERRORS else UsageError
-    return kind(f"{path}: the policy's state cannot be kept there: {error.strerror}")
+    return kind(f"{path}: cannot write the state of the policy: {error.strerror}")

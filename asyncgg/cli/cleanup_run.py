@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncgg.cleanup import Disposition, Policy, check_policy
-from asyncgg.cleanup.beginning import effective_settings, load_keep_lists, merge_limits, policy_digest
+from asyncgg.cleanup.context import effective_settings, load_keep_lists, merge_limits, policy_digest
 from asyncgg.cleanup.notify import notify_result, parse_targets
 from asyncgg.cleanup.report import CleanupReport
 from asyncgg.cleanup.runner import PolicyRunner

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from asyncgg.cleanup import Candidate, Explanation, Policy, RegistryCache, decide_chunks, explain
-from asyncgg.cleanup.beginning import load_keep_lists, merge_limits
+from asyncgg.cleanup.context import load_keep_lists, merge_limits
 from asyncgg.cleanup.state import latest_snapshot
 from asyncgg.cli.cleanup_run import load_checked_policy
 from asyncgg.cli.console import Console
@@ -72,7 +72,7 @@ async def _explain_candidates(policy: Policy, candidates: list[Candidate], setti
     async with AsyncExitStack() as stack:
         registry = None
         if policy.required_apis:
-            from asyncgg.cleanup.iot_open import open_registry
+            from asyncgg.cleanup.registry import open_registry
 
             registry = await stack.enter_async_context(open_registry(connection, policy.iot))
         registry_cache = RegistryCache(registry, lists=keep_lists)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from asyncgg.cleanup import load_policy, read_keep_lists
-from asyncgg.cleanup.beginning import merge_limits, policy_digest
+from asyncgg.cleanup.context import merge_limits, policy_digest
 from asyncgg.cleanup.report import CleanupReport
 from asyncgg.cleanup.rules import QueryFailed, ThingDescription
 from asyncgg.cleanup.runner import PolicyRunner
@@ -190,14 +190,14 @@ class CleanupHarness:
 
     def write_policy(self, extra: str = "") -> None:
         """Write the policy, with `more` at its end."""
-        (self.folder / "night.toml").write_text(f"{self.rules}\n{self.guards}\n{extra}\n{self.state}")
+        (self.folder / "nightly.toml").write_text(f"{self.rules}\n{self.guards}\n{extra}\n{self.state}")
 
     async def run(
         self, *, dry_run: bool = False, target: Endpoint = TARGET, account: str = "", **settings: Any
     ) -> CleanupReport:
         """One start."""
         settings_used = SETTINGS.model_copy(update=settings)
-        policy = merge_limits(load_policy(self.folder / "night.toml"), settings_used)
+        policy = merge_limits(load_policy(self.folder / "nightly.toml"), settings_used)
         lists = read_keep_lists(policy)
         self.steps.clear()
         self.warnings.clear()
@@ -285,7 +285,7 @@ class CleanupHarness:
 
     def run_directories(self) -> list[RunDirectory]:
         """The folders there are."""
-        return [RunDirectory(path) for path in sorted((self.folder / "night.state").glob("2*"))]
+        return [RunDirectory(path) for path in sorted((self.folder / "nightly.state").glob("2*"))]
 
 
 def read_decisions(run_directory: RunDirectory) -> dict[Pair, tuple[str, str]]:

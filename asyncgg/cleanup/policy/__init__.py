@@ -1,1 +1,1 @@
-"""Clean-up policies: the data model, the TOML loader and its diagnostics."""
+"""Clean-up policies: data model, TOML loader, diagnostics."""

@@ -1,4 +1,4 @@
-"""Rule: a policy is read from its file here, and every fault in it named with key and line in one pass; no network."""
+"""The loader of policy files, which reports every error in one pass and offline."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ _TOML_POSITION: Final = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of do
 
 @dataclass(frozen=True, slots=True)
 class PolicyCheck:
-    """A policy's file after it was read."""
+    """The result of checking a policy file."""
 
     policy: Policy | None
-    """None when there is any fault."""
+    """None if there are errors."""
     errors: tuple[Diagnostic, ...]
-    """By line; all of them, not only the first."""
+    """All errors, by line."""
     warnings: tuple[Diagnostic, ...]
 
 
 def load_policy(path: Path) -> Policy:
-    """The policy in this file.
+    """The policy in a file.
 
     Raises:
-        SettingsError: it cannot be read, or has faults: a line for each, with file, line and key.
+        SettingsError: the file cannot be read, or has errors: one line for each.
     """
     check = check_policy(path)
     if check.policy is None:
@@ -67,10 +67,10 @@ def load_policy(path: Path) -> Policy:
 
 
 def check_policy(path: Path) -> PolicyCheck:
-    """The policy in this file, or every fault it has; its lists of names to protect are read too, nothing is asked.
+    """The policy in a file, or every error in the file and its protect lists.
 
     Raises:
-        SettingsError: the file cannot be read at all.
+        SettingsError: the file cannot be read.
     """
     text = _read_text(path)
     try:
@@ -78,7 +78,7 @@ def check_policy(path: Path) -> PolicyCheck:
     except tomllib.TOMLDecodeError as error:
         return PolicyCheck(None, (_toml_diagnostic(error, text),), ())
     except RecursionError:
-        return PolicyCheck(None, (Diagnostic(0, "", "is nested too deeply"),), ())
+        return PolicyCheck(None, (Diagnostic(0, "", "nested too deeply"),), ())
     diagnostics = Diagnostics(key_lines(text))
     for key in values.keys() - set(_TOP_LEVEL_KEYS):
         diagnostics.add_error((key,), unknown_key_message(key, _TOP_LEVEL_KEYS))
@@ -96,22 +96,22 @@ def check_policy(path: Path) -> PolicyCheck:
 
 
 def _check_whole_policy(policy: Policy, values: Any, diagnostics: Diagnostics) -> None:
-    """What only a whole policy shows."""
+    """Checks that need the whole policy."""
     ramp = policy.guards.ramp
     if ramp and ramp.maximum_per_minute is not None and ramp.maximum_per_minute < ramp.base_per_minute:
-        diagnostics.add_error(("guards", "ramp", "maximum-per-minute"), "is less than base-per-minute")
+        diagnostics.add_error(("guards", "ramp", "maximum-per-minute"), "must be at least base-per-minute")
     for path, message in lint_policy(policy):
         diagnostics.add_warning(path, message)
     for keep_list in policy.keep_lists:
         file = resolve_path(policy.path, keep_list.file)
         if file is not None and not file.is_file():
             diagnostics.add_warning(
-                _locate(values, keep_list.file, diagnostics), f"{file} is not there now; without it no run will start"
+                _locate(values, keep_list.file, diagnostics), f"{file} not found; a run needs this file"
             )
 
 
 def _locate(values: Any, file: str, diagnostics: Diagnostics) -> KeyPath:
-    """The first `not-in` that names this file."""
+    """The first `not-in` with this file."""
     for path in diagnostics.lines:
         if path[-1] == "not-in" or path[-2:] == ("not-in", "file"):
             value = values
@@ -122,8 +122,7 @@ def _locate(values: Any, file: str, diagnostics: Diagnostics) -> KeyPath:
     return ("rule",)
 
 
-_adapter = cache(TypeAdapter)
-"""Of one kind of table; to make one takes 5 ms."""
+_adapter = cache(TypeAdapter)  # creating one takes 5 ms
 
 
 def _validate(kind: Any, value: object, path: KeyPath, diagnostics: Diagnostics) -> Any:
@@ -140,7 +139,7 @@ def _toml_keys(kind: Any) -> tuple[str, ...]:
 
 
 def _load_protect_list(guards: object, policy: Path, diagnostics: Diagnostics) -> ProtectList:
-    """Both lists of the guards; from the values as written, so that faults of other guards hide none of theirs."""
+    # Reads the raw values, so that other errors in `[guards]` do not hide errors of protect lists.
     entries: list[str] = []
     for path, file in _iter_strings(guards, "protect"):
         try:
@@ -167,16 +166,16 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise SettingsError(f"{path}: there is no such policy: check the path") from None
+        raise SettingsError(f"{path}: policy not found; check the path") from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{path}: the policy is not UTF-8 text: save it as UTF-8") from None
+        raise SettingsError(f"{path}: invalid UTF-8; save the policy as UTF-8") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise SettingsError(f"{path}: the policy cannot be read: {reason}") from None
+        raise SettingsError(f"{path}: cannot read the policy: {reason}") from None
 
 
 def _toml_diagnostic(error: tomllib.TOMLDecodeError, text: str) -> Diagnostic:
     message = str(error)
     match = _TOML_POSITION.search(message)
     line = int(match.group(1)) if match and match.group(1) else text.count("\n") + 1
-    return Diagnostic(line, "", f"is not TOML: {_TOML_POSITION.sub('', message)}")
+    return Diagnostic(line, "", f"invalid TOML: {_TOML_POSITION.sub('', message)}")

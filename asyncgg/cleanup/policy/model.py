@@ -1,7 +1,4 @@
-"""Rule: what a clean-up policy is lives here, key by key: name, type, bounds, default, meaning; no file is read.
-
-A key's name in the file is the field's with `-` for `_`. Every key is known or it is an error (`policy_file`).
-"""
+"""The data model of a clean-up policy: tables, keys, types, bounds and defaults."""
 
 from __future__ import annotations
 
@@ -12,8 +9,8 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict, StrictBool
-from pydantic import with_config as configured
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict, StrictBool, with_config
+from pydantic_core import PydanticCustomError
 
 from asyncgg.cleanup.rules import AnyOf, Api, Condition, NotIn, Rule, iter_conditions
 from asyncgg.manifest import ProtectList
@@ -22,6 +19,7 @@ from asyncgg.settings import parse_duration
 
 __all__ = ["IotLimits", "NotifyConfig", "Policy", "RampConfig", "SafetyLimits", "Sources", "StateConfig"]
 
+# A TOML key is the name of its field with `-` for `_`.
 _MODEL_CONFIG: Final = ConfigDict(
     extra="forbid", alias_generator=lambda name: name.replace("_", "-"), validate_by_name=False
 )
@@ -30,24 +28,28 @@ _TOPIC_ARN: Final = re.compile(r"arn:[a-z0-9-]+:sns:[a-z0-9-]+:\d{12}:[a-zA-Z0-9
 _ENV_REFERENCE: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
-def _pattern_validator(pattern: re.Pattern[str], message: str) -> AfterValidator:
+def _pattern_validator(pattern: re.Pattern[str], message: str, *, secret: bool = False) -> AfterValidator:
     def check(value: str) -> str:
         if not pattern.match(value):
-            raise ValueError(message)
+            raise _secret_error(message) if secret else ValueError(message)
         return value
 
     return AfterValidator(check)
 
 
+def _secret_error(message: str) -> PydanticCustomError:
+    """An error that does not quote the value: URL and headers of a webhook are secrets."""
+    return PydanticCustomError("secret", message)
+
+
 def _validate_url(value: str) -> str:
-    # The value is not quoted in the message: a webhook's URL is a secret.
     try:
         parts = urlsplit(value)
         _ = parts.port
     except ValueError:
-        raise ValueError("this is no URL") from None
+        raise _secret_error("invalid URL") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("this is no URL: write https://...")
+        raise _secret_error("invalid URL: write https://...")
     return value
 
 
@@ -64,31 +66,32 @@ Number = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
 Percent = Annotated[Number, Field(le=100)]
 Share = Annotated[Number, Field(le=1)]
 Count = Annotated[int, Strict(), Field(ge=1)]
-AccountId = Annotated[str, _pattern_validator(re.compile(r"\d{12}\Z"), "is no AWS account id (12 digits)")]
+AccountId = Annotated[str, _pattern_validator(re.compile(r"\d{12}\Z"), "must be an AWS account id (12 digits)")]
 PolicyName = Annotated[
     str,
     _pattern_validator(
-        re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"), "must be 1 to 64 of a-z A-Z 0-9 . _ -: it names a folder"
+        re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"),
+        "must be 1 to 64 of a-z A-Z 0-9 . _ - and start with a letter or digit",
     ),
 ]
 EventName = Literal["end", "failure", "guard"]
 
 
-@configured(_MODEL_CONFIG)
+@with_config(_MODEL_CONFIG)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """`[sources]`: which core devices are looked at; what is left out does not restrict."""
+    """`[sources]`: restricts the core devices that are examined."""
 
-    thing_group: Annotated[str, _pattern_validator(_GROUP_ARN, "is no thing group's ARN")] | None = None
-    """ARN of the thing group the cores are in [ListCoreDevices: thingGroupArn]."""
+    thing_group: Annotated[str, _pattern_validator(_GROUP_ARN, "must be the ARN of a thing group")] | None = None
+    """ARN of the thing group of the cores [ListCoreDevices: thingGroupArn]."""
     status: Literal["HEALTHY", "UNHEALTHY"] | None = None
     runtime: Literal["aws_nucleus_classic", "aws_nucleus_lite"] | None = None
     """[Greengrass V2 service model: CoreDeviceRuntime]"""
     name: str | None = None
-    """Glob of the core's name; asyncgg's own, the service has no such filter."""
+    """Glob of the core's name, applied by asyncgg: the service has no such filter."""
 
     def matches(self, core: CoreDevice) -> bool:
-        """Whether this core is looked at, by what the listing told of it; the thing group only the service can tell."""
+        """Whether the core is examined; the thing group is left to the service."""
         return (
             (self.name is None or fnmatch.fnmatchcase(core.name, self.name))
             and (self.status is None or core.status == self.status)
@@ -96,84 +99,89 @@ class Sources:
         )
 
 
-@configured(_MODEL_CONFIG)
+@with_config(_MODEL_CONFIG)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RampConfig:
-    """`[guards.ramp]`: things per minute that grow with success [cf. AWS IoT Jobs: ExponentialRolloutRate]."""
+    """`[guards.ramp]`: growing things per minute [cf. AWS IoT Jobs: ExponentialRolloutRate]."""
 
     base_per_minute: Number
     factor: Annotated[Number, Field(gt=1, le=10)] = 2.0
-    """By which the rate grows each time."""
+    """Growth of the rate at each increase."""
     increase_after: Count
-    """Things done between two increases."""
+    """Finished things between two increases."""
     maximum_per_minute: Number | None = None
 
 
-@configured(_MODEL_CONFIG)
+@with_config(_MODEL_CONFIG)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafetyLimits:
-    """`[guards]`: what stops a clean-up, or slows it down. Times in seconds."""
+    """`[guards]`: limits that stop or slow down a clean-up. Times in seconds."""
 
     max_things: Count | None = None
-    """Most things of one run."""
+    """Maximum things of one run."""
     max_percent: Percent | None = None
-    """Most of the associations that were looked at."""
+    """Maximum percentage of the examined associations."""
     max_percent_per_core: Percent | None = None
-    """Most of any one core's associations."""
+    """Maximum percentage of the associations of any one core."""
     protect: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
-    """Files of a protect list, each a path from the policy's folder; `protect-names` holds entries themselves."""
+    """Protect list files, relative to the policy's folder."""
     protect_names: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
+    """Entries of a protect list."""
     expect_account: AccountId | None = None
     abort_at: Percent | None = None
-    """Stop when so many percent of the finished things failed."""
+    """Stop when this percentage of the finished things failed."""
     abort_after: Count = 100
-    """Finished things before `abort-at` applies."""
+    """Minimum finished things before `abort-at` applies."""
     canary: Count | None = None
-    """Things to begin with, verified by listing before the rest goes."""
+    """Things that are removed first, and verified by listing before the rest is removed."""
     deadline: Duration | None = None
     quota_share: Share = 1.0
     max_failed_share: Annotated[float, Strict(), Field(ge=0, lt=1)] = 0.01
-    """Most of a sweep's cores that may not be listed: an incomplete view is not a small fleet."""
+    """Maximum part of the cores that could not be listed."""
     ramp: RampConfig | None = None
 
 
-@configured(_MODEL_CONFIG)
+@with_config(_MODEL_CONFIG)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateConfig:
-    """`[state]`: what stays from one night to the next."""
+    """`[state]`: where runs are kept, and how many."""
 
     folder: str | None = None
-    """Path from the policy's folder; NAME.state there unless given."""
+    """Relative to the policy's folder; default: NAME.state."""
     keep_runs: Count = 30
     """Runs whose journals and snapshots are kept."""
     resume_unfinished: StrictBool = False
-    """Finish the last run first, when it was stopped."""
+    """Complete the last run first if it was interrupted."""
 
 
-@configured(_MODEL_CONFIG)
+@with_config(_MODEL_CONFIG)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifyConfig:
-    """`[notify]`: who is told. A URL may be written `env:NAME`: the variable holds it then, and no file does."""
+    """`[notify]`: notification targets. `env:NAME` as URL names a variable that contains it."""
 
     webhook: Annotated[
         tuple[Annotated[str, AfterValidator(_validate_url_or_env)], ...], BeforeValidator(_as_tuple)
     ] = ()
     webhook_headers: dict[
         str,
-        Annotated[str, _pattern_validator(_ENV_REFERENCE, "a header is written env:NAME, and the variable holds it")],
+        Annotated[
+            str,
+            _pattern_validator(_ENV_REFERENCE, "must be env:NAME, the variable that contains the header", secret=True),
+        ],
     ] = field(default_factory=dict)
     sns: Annotated[
-        tuple[Annotated[str, _pattern_validator(_TOPIC_ARN, "is no SNS topic's ARN")], ...], BeforeValidator(_as_tuple)
+        tuple[Annotated[str, _pattern_validator(_TOPIC_ARN, "must be the ARN of an SNS topic")], ...],
+        BeforeValidator(_as_tuple),
     ] = ()
     on: Annotated[tuple[EventName, ...], BeforeValidator(_as_tuple)] = ("end", "failure", "guard")
 
 
-@configured(_MODEL_CONFIG)
+@with_config(_MODEL_CONFIG)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IotLimits:
-    """`[iot]`: the account's quotas of AWS IoT in requests a second, and how much of them a clean-up may use.
+    """`[iot]`: the AWS IoT quotas of the account, in requests per second, and the part to use.
 
-    Defaults [AWS General Reference, AWS IoT Core endpoints and quotas]; all of these quotas can be raised.
+    Defaults and adjustable: [AWS General Reference, AWS IoT Core endpoints and quotas].
     """
 
     endpoint_url: Annotated[str, AfterValidator(_validate_url)] | None = None
@@ -182,10 +190,10 @@ class IotLimits:
     search_index: Annotated[Number, Field(le=100_000)] = 15.0
     list_things_in_thing_group: Annotated[Number, Field(le=100_000)] = 25.0
     concurrency: Annotated[Count, Field(le=1000)] = 32
-    """Questions under way at the same time."""
+    """Maximum lookups in flight."""
 
     def rate(self, api: Api) -> float:
-        """Requests a second of one operation that a clean-up may use."""
+        """The requests per second of one operation that a clean-up may use."""
         quota = {
             Api.DESCRIBE_THING: self.describe_thing,
             Api.SEARCH_INDEX: self.search_index,
@@ -196,14 +204,14 @@ class IotLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """A whole policy, checked."""
+    """A valid policy."""
 
     path: Path
     name: str
     rules: tuple[Rule, ...]
-    """At least one; a thing goes when one of them says yes."""
+    """At least one; a thing is selected if any rule says yes."""
     protect: ProtectList
-    """Both lists of the guards, read."""
+    """The entries of `protect` and `protect-names`."""
     sources: Sources = field(default_factory=Sources)
     guards: SafetyLimits = field(default_factory=SafetyLimits)
     state: StateConfig = field(default_factory=StateConfig)
@@ -212,7 +220,7 @@ class Policy:
 
     @property
     def tree(self) -> AnyOf:
-        """All rules as one."""
+        """All rules as one expression."""
         return AnyOf(self.rules)
 
     @property
@@ -222,14 +230,14 @@ class Policy:
 
     @property
     def required_apis(self) -> tuple[Api, ...]:
-        """The operations of AWS IoT that the rules may need, without repetition."""
+        """The distinct AWS IoT operations that the rules may need."""
         return tuple(
             dict.fromkeys(condition.required_api for condition in self.conditions if condition.required_api is not None)
         )
 
     @property
     def permissions(self) -> tuple[str, ...]:
-        """The IAM actions that the rules need, besides those for the cores and the associations."""
+        """The IAM actions that the rules need in addition to those for Greengrass."""
         actions = {
             Api.DESCRIBE_THING: ("iot:DescribeThing",),
             Api.SEARCH_INDEX: ("iot:SearchIndex",),
@@ -244,10 +252,10 @@ class Policy:
 
     @property
     def keep_lists(self) -> tuple[NotIn, ...]:
-        """The lists of what must stay."""
+        """The `not-in` conditions of all rules."""
         return tuple(condition for condition in self.conditions if isinstance(condition, NotIn))
 
     @property
     def state_dir(self) -> Path:
-        """Where the state is kept."""
+        """The folder of the policy's runs."""
         return self.path.parent / (self.state.folder or f"{self.name}.state")

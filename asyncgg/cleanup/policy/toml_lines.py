@@ -1,7 +1,4 @@
-"""Rule: where each key of a TOML text stands is found here; what the keys mean, and whether TOML is valid, is not.
-
-tomllib gives values and no lines. It goes first: a text it has accepted can be walked by these few rules.
-"""
+"""Line numbers of the keys of a TOML text, which tomllib does not provide."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from typing import Final
 __all__ = ["KeyPath", "key_lines"]
 
 KeyPath = tuple[str | int, ...]
-"""Keys and places in arrays from the top: `("rule", 0, "name")`."""
+"""Keys and array indexes from the top: `("rule", 0, "name")`."""
 
 _BLANKS_AND_COMMENTS: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _SPACE: Final = re.compile(r"[ \t]*")
@@ -25,7 +22,10 @@ _SCALAR: Final = re.compile(r"[^,\]}#\n]+")
 
 
 def key_lines(text: str) -> dict[KeyPath, int]:
-    """The line, from 1, on which each key, table and array item of a valid TOML text stands for the first time."""
+    """The line, from 1, where each key, table and array item of a TOML text first appears.
+
+    The text must be valid: tomllib must have accepted it.
+    """
     return _KeyScanner(text.replace("\r\n", "\n")).scan()
 
 
@@ -35,7 +35,7 @@ class _KeyScanner:
         self._position = 0
         self._line_ends = [index for index, char in enumerate(text) if char == "\n"]
         self._key_lines: dict[KeyPath, int] = {}
-        self._table_counts: dict[KeyPath, int] = {}  # how many `[[...]]` of an array of tables there were
+        self._table_counts: dict[KeyPath, int] = {}  # `[[...]]` headers so far
 
     def scan(self) -> dict[KeyPath, int]:
         table: KeyPath = ()
@@ -131,7 +131,7 @@ class _KeyScanner:
 
     def _consume(self, pattern: re.Pattern[str]) -> None:
         match = pattern.match(self._text, self._position)
-        assert match is not None, "tomllib has accepted this text"
+        assert match is not None, "tomllib accepted this text"
         self._position = match.end()
 
     def _current_line(self) -> int:

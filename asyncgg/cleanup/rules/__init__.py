@@ -1,9 +1,5 @@
-"""Rule: the names the rest of asyncgg may use of clean-up rules are listed here; nothing is defined here.
+"""Rules of clean-up policies: pure functions of a candidate, lookup results and a point in time."""
 
-The whole folder is pure: a rule is a function of a candidate, of what is known, and of the time it is given.
-"""
-
-from asyncgg.cleanup.rules.answer import Ternary
 from asyncgg.cleanup.rules.base import (
     Api,
     Candidate,
@@ -12,6 +8,7 @@ from asyncgg.cleanup.rules.base import (
     Facts,
     QueryFailed,
     SetQuery,
+    Ternary,
     ThingDescription,
 )
 from asyncgg.cleanup.rules.expression import (

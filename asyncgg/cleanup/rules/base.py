@@ -1,30 +1,77 @@
-"""Rule: what every condition is made of lives here: the candidate, what is known about it, the questions. Pure."""
+"""Values that every condition uses: candidates, lookup results, three-valued results."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import ClassVar, NamedTuple
 
-from asyncgg.cleanup.rules.answer import Ternary
 from asyncgg.models import CoreDevice
 
-__all__ = ["Api", "Candidate", "Condition", "ConditionKind", "Facts", "QueryFailed", "SetQuery", "ThingDescription"]
+__all__ = [
+    "Api",
+    "Candidate",
+    "Condition",
+    "ConditionKind",
+    "Facts",
+    "QueryFailed",
+    "SetQuery",
+    "Ternary",
+    "ThingDescription",
+]
+
+
+class Ternary(Enum):
+    """The result of a rule for one candidate, in Kleene's three-valued logic. Only YES selects."""
+
+    # A result that becomes known never changes a combination that was already YES or NO. So an
+    # early decision stays right, and a lookup that fails can only reduce the selection.
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+    """The lookup failed, or has not been made yet."""
+
+    def negated(self) -> Ternary:
+        """The result of `not`: unknown stays unknown."""
+        return _NEGATED[self]
+
+    @staticmethod
+    def all_of(values: Iterable[Ternary]) -> Ternary:
+        """NO if any value is NO, else UNKNOWN if any is UNKNOWN, else YES."""
+        return _combine(values, Ternary.NO, Ternary.YES)
+
+    @staticmethod
+    def any_of(values: Iterable[Ternary]) -> Ternary:
+        """YES if any value is YES, else UNKNOWN if any is UNKNOWN, else NO."""
+        return _combine(values, Ternary.YES, Ternary.NO)
+
+
+_NEGATED = {Ternary.YES: Ternary.NO, Ternary.NO: Ternary.YES, Ternary.UNKNOWN: Ternary.UNKNOWN}
+
+
+def _combine(values: Iterable[Ternary], absorbing: Ternary, default: Ternary) -> Ternary:
+    has_unknown = False
+    for value in values:
+        if value is absorbing:
+            return absorbing
+        has_unknown = has_unknown or value is Ternary.UNKNOWN
+    return Ternary.UNKNOWN if has_unknown else default
 
 
 class Candidate(NamedTuple):
-    """One association that may go, as the inventory tells it."""
+    """One association that a policy decides about."""
 
     core: CoreDevice
     thing: str
     associated_at: float | None
-    """Seconds since 1970, UTC; None when the listing did not say."""
+    """Seconds since 1970, UTC; None if the listing did not report it."""
 
 
 class Api(StrEnum):
-    """The operations of AWS IoT by which conditions are answered [service model: iot/2015-05-28]."""
+    """The AWS IoT operations that conditions use [service model: iot/2015-05-28]."""
 
     DESCRIBE_THING = "DescribeThing"
     SEARCH_INDEX = "SearchIndex"
@@ -32,25 +79,25 @@ class Api(StrEnum):
 
 
 class ConditionKind(Enum):
-    """What a condition says about a thing being of no use any more."""
+    """What a condition proves about a thing being obsolete."""
 
     EVIDENCE = "evidence"
     SCOPE = "scope"
-    """Nothing: it narrows down which things are meant; every healthy thing in scope fulfils it as well."""
+    """Nothing: the condition only narrows the scope, and holds for healthy things as well."""
     CONNECTIVITY = "connectivity"
-    """Only that it is not connected to AWS IoT Core, which is usual for a healthy client device."""
+    """Only that the thing is not connected to AWS IoT Core, like most healthy client devices."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryFailed:
-    """A question that was asked and not answered."""
+    """The result of a lookup that failed."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class ThingDescription:
-    """What the registry says of one thing."""
+    """What the registry contains about one thing."""
 
     exists: bool
     type: str = ""
@@ -59,56 +106,56 @@ class ThingDescription:
 
 @dataclass(frozen=True, slots=True)
 class SetQuery:
-    """A question whose answer is a set of things: asked once, whatever the number of candidates."""
+    """A lookup that returns a set of things, made once for all candidates."""
 
     api: Api
     subject: str
-    """A thing group's name, or a query."""
+    """The name of a thing group, or a query."""
     recursive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Every answer had so far; what is absent has not been asked."""
+    """All lookup results so far; what is missing has not been looked up."""
 
     lists: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Names of things by the file or S3 object they stand in."""
+    """Thing names, by the file or S3 object that lists them."""
     sets: Mapping[SetQuery, frozenset[str] | QueryFailed] = field(default_factory=dict)
     things: Mapping[str, ThingDescription | QueryFailed] = field(default_factory=dict)
 
 
 class Condition(ABC):
-    """A leaf of the tree of rules: one question about one candidate."""
+    """A leaf of a rule: one test of one candidate. Pure."""
 
     __slots__ = ()
 
     key: ClassVar[str]
-    """As it is written in a policy."""
+    """The key in a policy."""
     source: ClassVar[str]
-    """Where its answer comes from, for people."""
+    """The source of the result, as `--explain` shows it."""
     default_kind: ClassVar[ConditionKind] = ConditionKind.EVIDENCE
     required_api: ClassVar[Api | None] = None
 
     @property
     def label(self) -> str:
-        """The condition in a few words, as the reason of an outcome shows it."""
+        """The condition as the reason of a decision shows it."""
         return self._label()
 
     def evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
-        """The answer; `now` in seconds since 1970, UTC."""
+        """The result; `now` in seconds since 1970, UTC."""
         return self._evaluate(candidate, facts, now)
 
     def explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
-        """What the answer rests on, as a phrase."""
+        """The fact behind the result, as a phrase."""
         return self._explain(candidate, facts, now)
 
     def is_resolved(self, candidate: Candidate, facts: Facts) -> bool:
-        """Whether no further question could change the answer."""
+        """Whether no further lookup can change the result."""
         return self._is_resolved(candidate, facts)
 
     @property
     def kind(self) -> ConditionKind:
-        """What its answer says about the thing."""
+        """What the condition proves about the thing."""
         return self.default_kind
 
     @abstractmethod

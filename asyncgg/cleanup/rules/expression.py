@@ -1,4 +1,4 @@
-"""Rule: how conditions combine into a tree, and what decided, live here; no condition of its own does. Pure."""
+"""Expression trees of conditions: evaluation, and the conditions that decided the result."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
-from asyncgg.cleanup.rules.answer import Ternary
-from asyncgg.cleanup.rules.base import Candidate, Condition, Facts
+from asyncgg.cleanup.rules.base import Candidate, Condition, Facts, Ternary
 
 __all__ = [
     "AllOf",
@@ -25,28 +24,28 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class AllOf:
-    """Every one of them; at least one."""
+    """Holds if every child holds; has at least one child."""
 
     children: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """One of them at least."""
+    """Holds if any child holds; has at least one child."""
 
     children: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """Definitely not this one: doubt about it does not select."""
+    """Holds only if the child definitely does not."""
 
     child: Node
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One `[[rule]]` of a policy, by whose id a selection is explained."""
+    """One `[[rule]]` of a policy; its id stands in the reason of each decision."""
 
     id: str
     child: Node
@@ -59,7 +58,7 @@ _UNARY = (Not, Rule)
 
 
 class Evaluation(NamedTuple):
-    """What one node says of one candidate, and what the nodes below it say."""
+    """The result of one node for one candidate, with the results of its children."""
 
     node: Node
     result: Ternary
@@ -67,8 +66,8 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(node: Node, candidate: Candidate, facts: Facts, now: float) -> Evaluation:
-    """What the whole tree says; no node is skipped, so that it can be shown whole. `now`: seconds since 1970, UTC."""
-    # Conditions come last: to recognize an abstract class is slow, and this runs for every candidate.
+    """Evaluate every node, as `--explain` shows the whole tree. `now`: seconds since 1970, UTC."""
+    # Conditions come last: isinstance() of an abstract class is slow, and this runs per candidate.
     if isinstance(node, _NARY):
         children = tuple([evaluate(operand, candidate, facts, now) for operand in node.children])
         combine = Ternary.all_of if isinstance(node, AllOf) else Ternary.any_of
@@ -80,9 +79,9 @@ def evaluate(node: Node, candidate: Candidate, facts: Facts, now: float) -> Eval
 
 
 def deciding_conditions(evaluation: Evaluation) -> Iterator[Evaluation]:
-    """The conditions that make the finding what it is: with one of them otherwise, it could be otherwise.
+    """The conditions that decide the result: if one of them changed, the result could change.
 
-    Of an unknown finding these are the conditions whose answers are missing and would matter.
+    For an unknown result, these are the conditions whose lookups are missing and matter.
     """
     if not evaluation.children:
         yield evaluation
@@ -94,7 +93,7 @@ def deciding_conditions(evaluation: Evaluation) -> Iterator[Evaluation]:
 
 
 def format_reason(evaluation: Evaluation, candidate: Candidate, facts: Facts, now: float) -> str:
-    """The facts that decided, under the ids of their rules: `orphans: thing-missing; old: not name gateway-*`."""
+    """The deciding facts by rule id, like `orphans: thing-missing; old: not name gateway-*`."""
     groups: list[str] = []
     for rule_id, rule_evaluation in _deciding_rules(evaluation):
         statements = dict.fromkeys(
@@ -105,7 +104,7 @@ def format_reason(evaluation: Evaluation, candidate: Candidate, facts: Facts, no
 
 
 def _deciding_rules(evaluation: Evaluation) -> Iterator[tuple[str, Evaluation]]:
-    """The findings of the named rules that decided; the finding itself where none is named."""
+    """The deciding rules by id; without rules, the evaluation itself."""
     if isinstance(evaluation.node, Rule):
         yield evaluation.node.id, evaluation
     elif isinstance(evaluation.node, AnyOf) and all(isinstance(child.node, Rule) for child in evaluation.children):
@@ -117,7 +116,7 @@ def _deciding_rules(evaluation: Evaluation) -> Iterator[tuple[str, Evaluation]]:
 
 
 def _format_fact(evaluation: Evaluation, candidate: Candidate, facts: Facts, now: float) -> str:
-    condition = cast(Condition, evaluation.node)  # `deciding_conditions` gives nothing else
+    condition = cast(Condition, evaluation.node)  # `deciding_conditions` yields conditions only
     if evaluation.result is Ternary.YES:
         return condition.label
     if evaluation.result is Ternary.NO:
@@ -126,11 +125,11 @@ def _format_fact(evaluation: Evaluation, candidate: Candidate, facts: Facts, now
 
 
 def iter_conditions(node: Node) -> Iterator[Condition]:
-    """Every condition of the tree, in its order."""
+    """Every condition of the tree, in order."""
     if isinstance(node, Condition):
         yield node
     elif isinstance(node, AllOf | AnyOf):
-        for rule in node.children:
-            yield from iter_conditions(rule)
+        for child in node.children:
+            yield from iter_conditions(child)
     else:
         yield from iter_conditions(node.child)

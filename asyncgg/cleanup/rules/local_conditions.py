@@ -1,4 +1,4 @@
-"""Rule: conditions that the inventory and lists at hand can answer live here: nothing of AWS IoT. Pure."""
+"""Conditions that need only the snapshot and the lists, no AWS IoT lookup."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from asyncgg.cleanup.rules.answer import Ternary
-from asyncgg.cleanup.rules.base import Candidate, Condition, ConditionKind, Facts
+from asyncgg.cleanup.rules.base import Candidate, Condition, ConditionKind, Facts, Ternary
 
 __all__ = ["AssociatedBefore", "CoreOfflineFor", "CoreStatus", "NotIn", "Pattern", "ThingName"]
 
@@ -17,19 +16,19 @@ _DAY = 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A glob (`*`, `?`, `[...]`) or a regular expression that has to match the whole text; case counts."""
+    """A case-sensitive glob (`*`, `?`, `[...]`) or regular expression, for a whole text."""
 
     text: str
     regex: bool = False
     _compiled: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Compile. Raises `re.error`."""
+        """Compile the pattern. Raises `re.error`."""
         source = self.text if self.regex else fnmatch.translate(self.text)
         object.__setattr__(self, "_compiled", re.compile(source))
 
     def matches(self, text: str) -> bool:
-        """Whether the whole of `text` is meant."""
+        """Whether the pattern matches the whole text."""
         return self._compiled.fullmatch(text) is not None
 
     def __str__(self) -> str:
@@ -58,12 +57,12 @@ class ThingName(Condition):
 
 @dataclass(frozen=True, slots=True)
 class AssociatedBefore(Condition):
-    """The association is older than `age`, or than the moment `before`."""
+    """The association is older than `age`, or was made before the time `before`."""
 
     age: float | None = None
     """Seconds before now."""
     before: float | None = None
-    """Seconds since 1970, UTC; where there is no age."""
+    """Seconds since 1970, UTC; used if `age` is None."""
     text: str = ""
 
     key = "associated-before"
@@ -82,20 +81,19 @@ class AssociatedBefore(Condition):
 
     def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
         if candidate.associated_at is None:
-            return "the listing did not say since when"
+            return "the listing has no association time"
         return f"associated {_format_time(candidate.associated_at, now)}"
 
 
 @dataclass(frozen=True, slots=True)
 class CoreStatus(Condition):
-    """The core device reports this status."""
+    """The core device has this status."""
 
     status: str
     """HEALTHY or UNHEALTHY [Greengrass V2 service model: CoreDeviceStatus]."""
 
     key = "core-status"
     source = "inventory"
-    default_kind = ConditionKind.EVIDENCE
 
     def _label(self) -> str:
         return f"core-status {self.status}"
@@ -107,7 +105,7 @@ class CoreStatus(Condition):
 
     def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
         if not candidate.core.status:
-            return "the listing did not tell the core's status"
+            return "the listing has no status of the core"
         return f"the core is {candidate.core.status}"
 
 
@@ -120,7 +118,6 @@ class CoreOfflineFor(Condition):
 
     key = "core-offline-for"
     source = "inventory"
-    default_kind = ConditionKind.EVIDENCE
 
     def _label(self) -> str:
         return f"core-offline-for {self.text}"
@@ -134,7 +131,7 @@ class CoreOfflineFor(Condition):
     def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
         at = candidate.core.last_status_at
         return (
-            "the listing did not say when the core reported last"
+            "the listing has no time of the core's last status"
             if at is None
             else f"last status {_format_time(at, now)}"
         )
@@ -142,15 +139,14 @@ class CoreOfflineFor(Condition):
 
 @dataclass(frozen=True, slots=True)
 class NotIn(Condition):
-    """The thing is not in a list of what must stay."""
+    """The thing is not in a list of things to keep."""
 
     file: str
-    """A path or `s3://bucket/key`: the list's key in `Facts.lists`."""
+    """A path or `s3://bucket/key`; the key in `Facts.lists`."""
     allow_empty: bool = False
 
     key = "not-in"
     source = "the list"
-    default_kind = ConditionKind.EVIDENCE
 
     def _label(self) -> str:
         return f"not-in {self.file}"
@@ -164,7 +160,7 @@ class NotIn(Condition):
     def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
         names = facts.lists.get(self.file)
         if names is None:
-            return f"{self.file} was not read"
+            return f"{self.file} not read"
         membership = "is in" if candidate.thing in names else "is not in"
         return f"{membership} {self.file} ({len(names):,} names)"
 
@@ -172,6 +168,6 @@ class NotIn(Condition):
 def _format_time(at: float, now: float) -> str:
     try:
         date = f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
-    except (ValueError, OverflowError, OSError):  # a time no calendar has
+    except (ValueError, OverflowError, OSError):  # outside the range of datetime
         return f"at {at:g}"
-    return f"{date}, {(now - at) / _DAY:,.1f} days ago" if at <= now else f"{date}, which is to come"
+    return f"{date}, {(now - at) / _DAY:,.1f} days ago" if at <= now else f"{date}, in the future"

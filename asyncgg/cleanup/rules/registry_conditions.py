@@ -1,4 +1,4 @@
-"""Rule: conditions that only AWS IoT can answer live here; who asks it, and how, does not. Pure."""
+"""Conditions that need AWS IoT lookups."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from abc import abstractmethod
 from dataclasses import dataclass
 
-from asyncgg.cleanup.rules.answer import Ternary
 from asyncgg.cleanup.rules.base import (
     Api,
     Candidate,
@@ -15,17 +14,18 @@ from asyncgg.cleanup.rules.base import (
     Facts,
     QueryFailed,
     SetQuery,
+    Ternary,
     ThingDescription,
 )
 from asyncgg.cleanup.rules.local_conditions import Pattern
 
 __all__ = ["IndexQuery", "SetCondition", "ThingAttribute", "ThingCondition", "ThingGroup", "ThingMissing", "ThingType"]
 
-_NOT_QUERIED = "it was not asked"
+_NOT_QUERIED = "not looked up"
 
 
 class ThingCondition(Condition):
-    """Answered by what DescribeThing says of the thing: one question serves all of these."""
+    """A condition on the result of DescribeThing; one call serves all of them."""
 
     __slots__ = ()
     source = "AWS IoT, DescribeThing"
@@ -33,11 +33,11 @@ class ThingCondition(Condition):
 
     @abstractmethod
     def _evaluate_description(self, description: ThingDescription) -> Ternary:
-        """The answer, from the registry's."""
+        """The result, from the description of the thing."""
 
     @abstractmethod
     def _explain_description(self, description: ThingDescription) -> str:
-        """What it rests on, from the registry's answer."""
+        """The fact behind the result, from the description of the thing."""
 
     def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
         description = facts.things.get(candidate.thing)
@@ -55,10 +55,9 @@ class ThingCondition(Condition):
 
 @dataclass(frozen=True, slots=True)
 class ThingMissing(ThingCondition):
-    """The registry has no such thing: an orphan."""
+    """The registry does not contain the thing."""
 
     key = "thing-missing"
-    default_kind = ConditionKind.EVIDENCE
 
     def _label(self) -> str:
         return "thing-missing"
@@ -67,12 +66,12 @@ class ThingMissing(ThingCondition):
         return Ternary.NO if description.exists else Ternary.YES
 
     def _explain_description(self, description: ThingDescription) -> str:
-        return "the thing exists" if description.exists else "there is no such thing"
+        return "the thing exists" if description.exists else "the thing does not exist"
 
 
 @dataclass(frozen=True, slots=True)
 class ThingType(ThingCondition):
-    """The thing is of this type. Of a thing that is not there nobody can tell, so then the answer is unknown."""
+    """The thing has this type; unknown if the thing does not exist."""
 
     type: str
 
@@ -89,13 +88,13 @@ class ThingType(ThingCondition):
 
     def _explain_description(self, description: ThingDescription) -> str:
         if not description.exists:
-            return "there is no such thing, so nobody knows its type"
-        return f"its type is {description.type}" if description.type else "it has no type"
+            return "the thing does not exist, so its type is unknown"
+        return f"the type is {description.type}" if description.type else "the thing has no type"
 
 
 @dataclass(frozen=True, slots=True)
 class ThingAttribute(ThingCondition):
-    """An attribute of the thing equals, matches, exists or does not; unknown for a thing that is not there."""
+    """An attribute equals a value, matches a glob, or exists; unknown if the thing is missing."""
 
     name: str
     equals: str | None = None
@@ -103,7 +102,6 @@ class ThingAttribute(ThingCondition):
     exists: bool | None = None
 
     key = "thing-attribute"
-    default_kind = ConditionKind.EVIDENCE
 
     def _label(self) -> str:
         if self.equals is not None:
@@ -126,19 +124,19 @@ class ThingAttribute(ThingCondition):
 
     def _explain_description(self, description: ThingDescription) -> str:
         if not description.exists:
-            return "there is no such thing, so nobody knows its attributes"
+            return "the thing does not exist, so its attributes are unknown"
         value = description.attributes.get(self.name)
-        return f"it has no attribute {self.name}" if value is None else f"{self.name} is {value!r}"
+        return f"the thing has no attribute {self.name}" if value is None else f"{self.name} is {value!r}"
 
 
 class SetCondition(Condition):
-    """Answered by a set of things that is asked for once."""
+    """A condition on a set of things that is looked up once for all candidates."""
 
     __slots__ = ()
 
     @property
     def set_query(self) -> SetQuery:
-        """What to ask."""
+        """The lookup that the condition needs."""
         return self._set_query()
 
     @abstractmethod
@@ -156,7 +154,7 @@ class SetCondition(Condition):
             return _NOT_QUERIED
         if isinstance(names, QueryFailed):
             return names.reason
-        return f"{'among' if candidate.thing in names else 'not among'} the {len(names):,} things of the answer"
+        return f"{'in' if candidate.thing in names else 'not in'} the result ({len(names):,} things)"
 
     def _is_resolved(self, candidate: Candidate, facts: Facts) -> bool:
         return self.set_query in facts.sets
@@ -164,14 +162,13 @@ class SetCondition(Condition):
 
 @dataclass(frozen=True, slots=True)
 class ThingGroup(SetCondition):
-    """The thing is a member of the thing group, or of a group within it."""
+    """The thing is a member of the thing group, or of a nested group."""
 
     group: str
     recursive: bool = True
 
     key = "thing-group"
     source = "AWS IoT, ListThingsInThingGroup"
-    default_kind = ConditionKind.EVIDENCE
     required_api = Api.LIST_THINGS_IN_THING_GROUP
 
     def _label(self) -> str:
@@ -183,7 +180,7 @@ class ThingGroup(SetCondition):
 
 @dataclass(frozen=True, slots=True)
 class IndexQuery(SetCondition):
-    """Fleet indexing finds the thing by this query. The index lags behind the registry by seconds, sometimes more."""
+    """A fleet indexing query finds the thing. The index may lag behind the registry."""
 
     query: str
 
@@ -199,7 +196,7 @@ class IndexQuery(SetCondition):
 
     @property
     def kind(self) -> ConditionKind:
-        """Connectivity, when its terms speak of nothing else but of which things are meant."""
+        """CONNECTIVITY if the query has only connectivity and scope fields, else EVIDENCE."""
         fields = {term.lower() for term in re.findall(r"([A-Za-z][\w.$-]*)\s*:", _without_quotes(self.query))}
         connectivity = {name for name in fields if name.startswith("connectivity.")}
         if connectivity and all(name in connectivity or name in _SCOPE_FIELDS for name in fields):

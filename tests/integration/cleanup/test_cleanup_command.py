@@ -61,7 +61,7 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
 
 def write_policy(folder: Path, extra: str = "") -> Path:
     """A policy that tells the webhook."""
-    path = folder / "night.toml"
+    path = folder / "nightly.toml"
     path.write_text(f"{POLICY}[notify]\nwebhook = 'env:CLEANUP_WEBHOOK'\n{extra}")
     return path
 
@@ -69,12 +69,12 @@ def write_policy(folder: Path, extra: str = "") -> Path:
 def test_the_scenario(
     cli: CommandRunner, serve: StartSimulator, moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """asyncgg cleanup night.toml --json: against moto and the simulator exactly the right ones go, each explained."""
+    """asyncgg cleanup nightly.toml --json: against moto and the simulator exactly the right ones go, each explained."""
     cleanup_scenario = build_scenario(8, 12, orphans=21, retired=8, meters=9, prefix="scene-")
     simulator = serve(cleanup_scenario.plan())
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto_url)
     populate_moto(cleanup_scenario, moto_url, "scene")
-    policy = tmp_path / "night.toml"
+    policy = tmp_path / "nightly.toml"
     policy.write_text(policy_text(cleanup_scenario, moto_url, "scene"))
     ended = cli("cleanup", policy, "--json", "--quiet")
     assert ended.code == 0, ended.err
@@ -94,13 +94,13 @@ def test_the_scenario(
 def test_a_night_in_words(
     cli: CommandRunner, serve: StartSimulator, hook: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    """asyncgg cleanup night.toml: how it went, where the report lies; the webhook is told of it all."""
+    """asyncgg cleanup nightly.toml: how it went, where the report lies; the webhook is told of it all."""
     serve(FLEET)
     ended = cli("cleanup", write_policy(tmp_path, "[guards]\ncanary = 1\n"))
     assert ended.code == 0, ended.err
-    run_directory = next((tmp_path / "night.state").glob("2*"))
+    run_directory = next((tmp_path / "nightly.state").glob("2*"))
     lines = ended.out.splitlines()
-    assert lines[0] == "policy night: complete"
+    assert lines[0] == "policy nightly: complete"
     assert lines[1].startswith("  sweep      2 cores, 5 associations, 3 requests")
     assert "  decided    3 selected, 2 kept" in lines
     assert "  reasons    3: leftovers: name tmp-*" in lines
@@ -109,8 +109,8 @@ def test_a_night_in_words(
     assert "the first 1 things have gone, the others wait" in ended.err
     assert "interrupted" not in ended.err
     (message,) = hook
-    assert (message["event"], message["policy"]) == ("end", "night")
-    assert message["text"].startswith("asyncgg night: complete: 3 of 3 things disassociated")
+    assert (message["event"], message["policy"]) == ("end", "nightly")
+    assert message["text"].startswith("asyncgg nightly: complete: 3 of 3 things disassociated")
     assert message["summary"]["decisions"]["selected"] == 3
     assert json.loads((run_directory / "report.json").read_text())["run"]["things"]["disassociated"] == 3
     assert cli("report", run_directory / "run.journal", "--outcomes", tmp_path / "outcomes.csv").code == 0
@@ -121,11 +121,13 @@ def test_a_night_in_words(
 
 
 def test_a_guard_is_told(cli: CommandRunner, serve: StartSimulator, hook: list[dict[str, Any]], tmp_path: Path) -> None:
-    """asyncgg cleanup night.toml: too many; exit 4, nothing sent, the webhook told of a guard."""
+    """asyncgg cleanup nightly.toml: too many; exit 4, nothing sent, the webhook told of a guard."""
     simulator = serve(FLEET)
     ended = cli("cleanup", write_policy(tmp_path, "[guards]\nmax-things = 2\n"))
     assert ended.code == 4
-    assert ended.out.startswith("policy night: aborted: 3 things are selected, max-things allows 2; nothing was sent\n")
+    assert ended.out.startswith(
+        "policy nightly: aborted: 3 things are selected, max-things allows 2; nothing was sent\n"
+    )
     assert len(simulator.service.fleet) == 5
     assert [message["event"] for message in hook] == ["guard"]
 
@@ -134,30 +136,30 @@ def test_a_guard_is_told(cli: CommandRunner, serve: StartSimulator, hook: list[d
 def test_a_failure_is_told(
     cli: CommandRunner, serve: StartSimulator, hook: list[dict[str, Any]], tmp_path: Path, fault: str
 ) -> None:
-    """asyncgg cleanup night.toml: no permission, or no credentials; exit 5, and the webhook told of a failure."""
+    """asyncgg cleanup nightly.toml: no permission, or no credentials; exit 5, and the webhook told of a failure."""
     serve(FLEET, fault=(fault,))
     ended = cli("cleanup", write_policy(tmp_path))
     assert ended.code == 5, ended.out
     assert [message["event"] for message in hook] == ["failure"]
-    assert next((tmp_path / "night.state").glob("2*/report.json")).is_file()
+    assert next((tmp_path / "nightly.state").glob("2*/report.json")).is_file()
 
 
 def test_before_the_night(
     cli: CommandRunner, serve: StartSimulator, hook: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    """asyncgg cleanup night.toml: an account that is not expected; exit 4, told, and no night is begun."""
+    """asyncgg cleanup nightly.toml: an account that is not expected; exit 4, told, and no night is begun."""
     serve(FLEET)
     ended = cli("cleanup", write_policy(tmp_path, "[guards]\nexpect-account = '999999999999'\n"))
     assert ended.code == 4
     assert "expect-account" in ended.err
     assert [message["event"] for message in hook] == ["guard"]
-    assert not (tmp_path / "night.state").exists()
+    assert not (tmp_path / "nightly.state").exists()
 
 
 def test_an_empty_list_of_what_must_stay(
     cli: CommandRunner, serve: StartSimulator, hook: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    """asyncgg cleanup night.toml: the list is empty, so everything could go; exit 2, told, nothing begun."""
+    """asyncgg cleanup nightly.toml: the list is empty, so everything could go; exit 2, told, nothing begun."""
     serve(FLEET)
     (tmp_path / "keep.txt").write_text("# nothing\n")
     policy = write_policy(tmp_path)
@@ -177,7 +179,7 @@ def test_a_webhook_that_fails(
     status: int,
     delay: float,
 ) -> None:
-    """asyncgg cleanup night.toml --json: a webhook that refuses or hangs is a warning without its URL, and no more."""
+    """asyncgg cleanup nightly.toml --json: a webhook that refuses or hangs is a warning without its URL, and no more."""
     monkeypatch.setattr(WebhookHandler, "status", status)
     monkeypatch.setattr(WebhookHandler, "delay", delay)
     monkeypatch.setattr("asyncgg.notify.webhook._ATTEMPT_SECONDS", 0.2)
@@ -194,7 +196,7 @@ def test_a_webhook_that_fails(
 def test_who_wants_to_be_told(
     cli: CommandRunner, serve: StartSimulator, hook: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    """asyncgg cleanup night.toml: only the kinds of ends are told that the policy names, a dry run never."""
+    """asyncgg cleanup nightly.toml: only the kinds of ends are told that the policy names, a dry run never."""
     serve(FLEET)
     policy = write_policy(tmp_path, "on = ['guard']\n")
     assert cli("cleanup", policy, "--dry-run").code == 0
@@ -203,12 +205,12 @@ def test_who_wants_to_be_told(
 
 
 def test_a_dry_run_in_words(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
-    """asyncgg cleanup night.toml --dry-run: what would go, with its reasons; nothing is sent."""
+    """asyncgg cleanup nightly.toml --dry-run: what would go, with its reasons; nothing is sent."""
     simulator = serve(FLEET)
-    (tmp_path / "night.toml").write_text(POLICY)
-    ended = cli("cleanup", tmp_path / "night.toml", "--dry-run")
+    (tmp_path / "nightly.toml").write_text(POLICY)
+    ended = cli("cleanup", tmp_path / "nightly.toml", "--dry-run")
     assert ended.code == 0
-    assert ended.out.startswith("policy night: dry run: nothing was sent\n")
+    assert ended.out.startswith("policy nightly: dry run: nothing was sent\n")
     assert "  decided    3 selected, 2 kept" in ended.out
     assert len(simulator.service.fleet) == 5
 
@@ -220,7 +222,7 @@ def test_a_fault_of_ours_is_told(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """asyncgg cleanup night.toml: when asyncgg itself fails somebody is told, since no report will be there."""
+    """asyncgg cleanup nightly.toml: when asyncgg itself fails somebody is told, since no report will be there."""
 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")

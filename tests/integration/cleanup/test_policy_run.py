@@ -75,7 +75,7 @@ async def test_a_dry_run_sends_nothing(tmp_path: Path) -> None:
     [
         ("max-things = 35", "36 things are selected, max-things allows 35"),
         ("max-percent = 20", "36 of 150 things are selected (24.0 %), max-percent allows 20 %"),
-        ("max-percent-per-core = 29", "allows 29 % of a core's things; more are selected of core-0 (9 of 30), core-1"),
+        ("max-percent-per-core = 29", "allows 29 % of a core's things; exceeded on core-0 (9 of 30), core-1"),
     ],
 )
 async def test_too_many_send_nothing(tmp_path: Path, guard: str, words: str) -> None:
@@ -118,7 +118,7 @@ async def test_cores_that_may_be_missing_keep_what_they_hold(tmp_path: Path) -> 
     report = await harness.run()
     assert report.exit == 0
     assert harness.removed == {pair for pair in harness.expected if pair[0] != "core-2"}
-    assert harness.warnings == ["1 of 6 cores could not be listed; what they hold stays"]
+    assert harness.warnings == ["1 of 6 cores could not be listed; their things are kept"]
 
 
 async def test_doubt_keeps_and_is_told(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ async def test_doubt_keeps_and_is_told(tmp_path: Path) -> None:
     report = await harness.run()
     assert harness.removed == harness.expected - {("core-1", "core-1-000-orphan")}
     assert (report.state, report.exit) == (RunState.PARTIAL, 3)
-    assert report.reason == "1 questions to AWS IoT had no answer, 1 things are kept in doubt"
+    assert report.reason == "1 AWS IoT lookups failed; 1 things kept (undetermined)"
     assert report.decision_counts is not None
     assert report.decision_counts.by_disposition[Disposition.UNDETERMINED] == 1
 
@@ -148,7 +148,7 @@ async def test_another_registry_removes_nothing(tmp_path: Path) -> None:
     harness.registry.is_registered = lambda subject: False
     report = await harness.run()
     assert report.exit == 4
-    assert "AWS IoT does not have one of the core devices core-0, core-1" in report.reason
+    assert "AWS IoT contains none of the core devices core-0, core-1" in report.reason
     assert harness.sent() == []
 
 

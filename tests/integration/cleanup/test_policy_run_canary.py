@@ -40,7 +40,7 @@ async def test_a_canary_that_is_still_listed(tmp_path: Path, monkeypatch: pytest
     harness.step_hooks["sent", 1] = lambda: harness.service.fleet.associate("core-0", harness.sent()[0][1], 0.0)
     report = await harness.run()
     assert (report.state, report.exit) == (RunState.ABORTED, 4)
-    assert report.reason == "of the canary's 10 things 1 are still listed on their core; the others were not sent"
+    assert report.reason == "1 of the 10 canary things are still listed; the rest was not sent"
     assert len(harness.sent()) == 10
     second = await harness.run()
     assert second.resumed is None
@@ -69,7 +69,7 @@ async def test_a_canary_that_fails(tmp_path: Path) -> None:
     harness.service.set_faults(["entry:Odd@core-0-000-orphan"])
     report = await harness.run()
     assert (report.state, report.exit) == (RunState.ABORTED, 4)
-    assert report.reason == "1 things failed with the canary's 10; the others were not sent"
+    assert report.reason == "1 things failed during the canary of 10; the rest was not sent"
     assert len({thing for _, thing, _ in harness.sent()}) == 10
     harness.service.set_faults([])
     second = await harness.run()
@@ -82,7 +82,7 @@ async def test_a_canary_nobody_can_look_at(tmp_path: Path) -> None:
     harness.step_hooks["sent", 2] = lambda: harness.service.set_faults(["validation"])
     report = await harness.run()
     assert report.exit == 4
-    assert "the canary cannot be verified" in report.reason
+    assert "cannot verify the canary" in report.reason
     assert report.summary is not None
     assert report.summary.disassociated == 10
     harness.step_hooks.clear()

@@ -46,7 +46,7 @@ def test_killed_at_any_step(tmp_path: Path, kind: str, number: int) -> None:
     assert len(twice) <= 18  # of the two requests whose answers were not written down yet
     run_directories = harness.run_directories()
     if report.resumed is not None:  # something had been decided: that is ended first, then this night looks for itself
-        assert [night.name for night in run_directories] == [report.resumed.run_dir.name, report.run_dir.name]  # type: ignore[union-attr]
+        assert [run_dir.name for run_dir in run_directories] == [report.resumed.run_dir.name, report.run_dir.name]  # type: ignore[union-attr]
         assert report.reason == "nothing is selected"
         with JournalReader(run_directories[0].journal) as reader:
             assert reader.state() is RunState.COMPLETE
@@ -54,7 +54,7 @@ def test_killed_at_any_step(tmp_path: Path, kind: str, number: int) -> None:
             assert reader.summary().already == len(twice)
     else:
         assert run_directories == [report.run_dir]
-    assert all(night.state() == "complete" for night in run_directories)
+    assert all(run_dir.state() == "complete" for run_dir in run_directories)
 
 
 def test_killed_twice(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_stopped_run_is_gone_on_with(tmp_path: Path) -> None:
     assert document["scan"]["cores"] == 6
     assert document["run"]["things"]["pending"] == 0
     assert summary_line(report).startswith(
-        "asyncgg night: complete: nothing is selected; before that, asyncgg the earlier run"
+        "asyncgg nightly: complete: nothing is selected; before that, asyncgg resumed run"
     )
 
 
@@ -112,9 +112,7 @@ def test_a_changed_policy_decides_anew(tmp_path: Path) -> None:
     assert (report.exit, report.resumed) == (0, None)
     assert harness.removed == before | {pair for pair in harness.expected if not pair[1].endswith("-retired")}
     (warning,) = harness.warnings
-    assert warning.startswith(
-        f"{harness.run_directories()[0].name} is not gone on with: since it was decided, the policy"
-    )
+    assert warning.startswith(f"Not resuming {harness.run_directories()[0].name}: policy or lists changed")
 
 
 def test_a_changed_list_decides_anew(tmp_path: Path) -> None:
@@ -136,7 +134,7 @@ def test_an_old_run_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hou
     report = harness.run_sync()
     assert (report.resumed, report.exit) == (None, 0)
     assert harness.warnings == [
-        f"{harness.run_directories()[0].name} is not gone on with: its sweep is not of the last 48 hours"
+        f"Not resuming {harness.run_directories()[0].name}: the scan is older than 48 hours or in the future"
     ]
     assert harness.run_directories()[-1] == report.run_dir
 
@@ -221,7 +219,7 @@ def test_a_sweep_of_something_else_is_left(
     assert harness.steps["read"] == 7
     assert len(harness.run_directories()) == 2
     assert len(harness.warnings) == 1
-    assert harness.warnings[0].startswith(f"{harness.run_directories()[0].name} is not gone on with: its sweep ")
+    assert harness.warnings[0].startswith(f"Not resuming {harness.run_directories()[0].name}: the scan ")
 
 
 def test_a_damaged_night_is_left_as_it_is(tmp_path: Path) -> None:
@@ -245,5 +243,5 @@ def test_a_run_that_somebody_runs_by_hand(tmp_path: Path, resume: str) -> None:
     lock = FileLock(harness.run_directories()[0].journal)
     report = harness.run_sync()
     lock.release()
-    assert (report.exit, "somebody runs it by hand" in report.reason) == (4, True)
+    assert (report.exit, "the journal is in use" in report.reason) == (4, True)
     assert harness.steps["read"] == 0

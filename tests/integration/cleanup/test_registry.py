@@ -13,9 +13,8 @@ import pytest
 import pytest_asyncio
 
 from asyncgg.cleanup import Decision, RegistryCache, decide_chunks, explain
-from asyncgg.cleanup.iot_open import open_registry
 from asyncgg.cleanup.policy.model import IotLimits
-from asyncgg.cleanup.registry import IotRegistry
+from asyncgg.cleanup.registry import IotRegistry, open_registry
 from asyncgg.cleanup.rules import (
     AllOf,
     Api,
@@ -94,11 +93,11 @@ async def test_an_explanation_shows_every_answer(iot: IotRegistry) -> None:
         "gone-1 on core-1: selected, r1: thing-missing, not thing-group retired",
         "  yes     rule r1",
         "    yes     all of",
-        "      yes     thing-missing: there is no such thing (AWS IoT, DescribeThing)",
+        "      yes     thing-missing: the thing does not exist (AWS IoT, DescribeThing)",
         "      yes     not",
-        "        no      thing-group retired: not among the 1 things of the answer (AWS IoT, ListThingsInThingGroup)",
+        "        no      thing-group retired: not in the result (1 things) (AWS IoT, ListThingsInThingGroup)",
         "  unknown rule r2",
-        "    unknown thing-type pump: there is no such thing, so nobody knows its type (AWS IoT, DescribeThing)",
+        "    unknown thing-type pump: the thing does not exist, so its type is unknown (AWS IoT, DescribeThing)",
     ]
     document = explanation.to_dict()
     assert document["schema"] == "asyncgg.explanation/1"

@@ -11,8 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from asyncgg.cleanup import IotLimits, RegistryCache
-from asyncgg.cleanup.iot_open import iot_endpoint
-from asyncgg.cleanup.registry import IotRegistry
+from asyncgg.cleanup.registry import IotRegistry, iot_endpoint
 from asyncgg.cleanup.rules import Api, QueryFailed, ThingDescription
 from asyncgg.errors import CredentialsError, UsageError
 from asyncgg.retry_policy import RetryPolicy
@@ -76,9 +75,9 @@ def make_registry(
         ),
         ((THROTTLED,), QueryFailed("DescribeThing: ThrottlingException: no way")),
         ((DENIED,), QueryFailed("DescribeThing: AccessDeniedException: no way")),
-        (({"thingName": "another"},), QueryFailed("DescribeThing: the answer does not describe t")),
-        (({},), QueryFailed("DescribeThing: the answer does not describe t")),
-        (({"thingName": "t", "attributes": {"a": 1}},), QueryFailed("DescribeThing: the answer does not describe t")),
+        (({"thingName": "another"},), QueryFailed("DescribeThing: the response does not describe t")),
+        (({},), QueryFailed("DescribeThing: the response does not describe t")),
+        (({"thingName": "t", "attributes": {"a": 1}},), QueryFailed("DescribeThing: the response does not describe t")),
         ((ValueError("garbage"),), QueryFailed("DescribeThing: no readable answer (garbage)")),
         (
             (EndpointConnectionError(endpoint_url="http://x"),),
@@ -109,22 +108,22 @@ async def test_pages_are_asked_to_their_end() -> None:
 
 @pytest.mark.virtual
 @pytest.mark.parametrize(
-    ("steps", "words"),
+    ("steps", "reason"),
     [
         ((MISSING,), "ListThingsInThingGroup: ResourceNotFoundException: no way"),
-        ((GROUP | {"status": "BUILDING"},), "it is still being built (BUILDING)"),
-        (({"thingGroupName": "h"},), "the answer describes another one"),
+        ((GROUP | {"status": "BUILDING"},), "the group is being built (BUILDING)"),
+        (({"thingGroupName": "h"},), "the response describes another group"),
         ((GROUP, {"things": ["a"], "nextToken": "1"}, DENIED), "ListThingsInThingGroup: AccessDeniedException: no way"),
-        ((GROUP, {"things": ["a"], "nextToken": "1"}), "its pages go round in a circle"),
-        ((GROUP, {"things": ["a"], "nextToken": 5}), "its pages go round in a circle"),
-        ((GROUP, {"things": ["a", 5]}), "the answer holds something that is no name"),
-        ((GROUP, {"things": "ab"}), "the answer holds something that is no name"),
+        ((GROUP, {"things": ["a"], "nextToken": "1"}), "the pages repeat"),
+        ((GROUP, {"things": ["a"], "nextToken": 5}), "the pages repeat"),
+        ((GROUP, {"things": ["a", 5]}), "the response contains an invalid name"),
+        ((GROUP, {"things": "ab"}), "the response contains an invalid name"),
     ],
 )
-async def test_half_a_group_is_none(steps: tuple[Step, ...], words: str) -> None:
+async def test_half_a_group_is_none(steps: tuple[Step, ...], reason: str) -> None:
     """A group of which one page is missing, or that is not there, has no answer: half of it under `not` deletes."""
     assert await make_registry(ScriptedIotClient(*steps)).list_group("g", recursive=True) == QueryFailed(
-        f"the thing group g cannot be listed: {words}"
+        f"cannot list thing group g: {reason}"
     )
 
 
@@ -135,7 +134,7 @@ async def test_half_a_group_is_none(steps: tuple[Step, ...], words: str) -> None
 async def test_garbage_of_the_index_is_no_answer(answer: Mapping[str, Any]) -> None:
     """A document without a name makes the whole query unanswered."""
     result = await make_registry(ScriptedIotClient(answer)).search_index("q")
-    assert result == QueryFailed("the index cannot be searched for 'q': the answer holds something that is no name")
+    assert result == QueryFailed("cannot search the index for 'q': the response contains an invalid name")
 
 
 @pytest.mark.virtual

@@ -20,11 +20,11 @@ pytestmark = pytest.mark.usefixtures("unsynced")
 def test_a_second_start_refuses(tmp_path: Path) -> None:
     """While one process has the policy another one ends with exit 4, having sent and begun nothing."""
     harness = CleanupHarness(tmp_path)
-    state = StateDirectory(tmp_path / "night.state", 30)
+    state = StateDirectory(tmp_path / "nightly.state", 30)
     with state.lock():
         report = harness.run_sync()
     assert report.exit == 4
-    assert "this policy is being run by another process already" in report.reason
+    assert "in use by another run" in report.reason
     assert (harness.steps["read"], harness.run_directories()) == (0, [])
     assert harness.run_sync().exit == 0
 
@@ -35,12 +35,12 @@ def test_a_second_start_refuses(tmp_path: Path) -> None:
 def test_nights_rotate(tmp_path: Path) -> None:
     """Only the newest are kept, tonight's always, also when an older one has a name of the future."""
     harness = CleanupHarness(tmp_path, state="[state]\nkeep-runs = 2\n")
-    (tmp_path / "night.state" / "20990101T000000Z").mkdir(parents=True)
-    (tmp_path / "night.state" / "notes").mkdir()
+    (tmp_path / "nightly.state" / "20990101T000000Z").mkdir(parents=True)
+    (tmp_path / "nightly.state" / "notes").mkdir()
     names = [harness.run_sync().run_dir.name for _ in range(3)]  # type: ignore[union-attr]
     assert names == ["20990101T000000Z-2", "20990101T000000Z-3", "20990101T000000Z-4"]
     assert [night.name for night in harness.run_directories()] == names[1:]
-    assert (tmp_path / "night.state" / "notes").is_dir()
+    assert (tmp_path / "nightly.state" / "notes").is_dir()
     report = harness.run_sync(dry_run=True)
     assert report.pruned == []
     assert len(harness.run_directories()) == 2
@@ -76,7 +76,7 @@ def test_the_state_does_not_depend_on_the_directory(tmp_path: Path, monkeypatch:
     report = harness.run_sync()
     assert report.run_dir is not None
     assert report.run_dir.folder.is_absolute()
-    assert report.run_dir.folder.parent == folder / "night.state"
+    assert report.run_dir.folder.parent == folder / "nightly.state"
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EACCES, 2), (errno.ENOSPC, 1)])
@@ -92,22 +92,22 @@ def test_a_folder_that_cannot_be_written(
     monkeypatch.setattr(Path, "mkdir", refuse)
     report = harness.run_sync()
     assert report.exit == code
-    assert report.reason == f"{tmp_path}/night.state: the policy's state cannot be kept there: {os.strerror(number)}"
+    assert report.reason == f"{tmp_path}/nightly.state: cannot write the state of the policy: {os.strerror(number)}"
 
 
 def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     """A state folder that is a file is wrong usage, in one line."""
     harness = CleanupHarness(tmp_path)
-    (tmp_path / "night.state").write_text("")
+    (tmp_path / "nightly.state").write_text("")
     report = harness.run_sync()
     assert (report.exit, report.run_dir) == (2, None)
-    assert report.reason.endswith("night.state: the policy's state cannot be kept there: File exists")
+    assert report.reason.endswith("nightly.state: cannot write the state of the policy: File exists")
 
 
 def test_alone_is_alone(tmp_path: Path) -> None:
     """Two in one process exclude each other, too, and the second may begin when the first has ended."""
     state = StateDirectory(tmp_path, 30)
-    with state.lock(), pytest.raises(GuardError, match="another process"), state.lock():
+    with state.lock(), pytest.raises(GuardError, match="in use"), state.lock():
         pass
     with state.lock():
         pass

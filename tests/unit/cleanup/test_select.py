@@ -147,9 +147,9 @@ async def test_what_cannot_be_asked_selects_nothing_and_is_told_once() -> None:
     assert {one.disposition for one in result} == {Disposition.UNDETERMINED}
     assert "r2: thing-type pump unknown (it failed)" in result[0].reason
     assert warnings == [
-        "it failed; a rule that needs this selects nothing",
-        "the thing group empty has no things",
-        "it failed; a thing that cannot be asked for is not selected by a rule that needs it",
+        "it failed; rules that need this select nothing",
+        "thing group empty is empty",
+        "it failed; rules that need a failed lookup do not select the thing",
     ]
     assert questions.statistics().failed == 7
 

@@ -113,5 +113,5 @@ def test_a_reason_names_rule_and_facts() -> None:
     )
     assert (
         decide_candidate(policy, candidate("c1"), Facts(), NOW).reason
-        == "r3: not-in keep.txt unknown (keep.txt was not read)"
+        == "r3: not-in keep.txt unknown (keep.txt not read)"
     )
