@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 import asyncgg
-from asyncgg.cleanup.policy.condition_parsers import CONDITION_PARSERS
 from asyncgg.cleanup.policy.model import IotLimits, NotifyConfig, RampConfig, SafetyLimits, Sources, StateConfig
+from asyncgg.cleanup.policy.parser import CONDITION_PARSERS
 from asyncgg.inventory import schema as snapshot_schema
 from asyncgg.journal import schema as journal_schema
 from asyncgg.models import RunState, Summary
@@ -217,7 +217,7 @@ def test_policy_page_has_every_key() -> None:
     rules, *tables = re.split(r"^## `\[(?:\w+)\]`\n", page, flags=re.MULTILINE)
     assert set(re.findall(r"^\| `(\S+) = ", rules, re.MULTILINE)) == set(CONDITION_PARSERS)
     for text, model in zip(tables, (Sources, SafetyLimits, StateConfig, NotifyConfig, IotLimits), strict=True):
-        keys = {name.replace("_", "-") for name in model.__dataclass_fields__}
+        keys = {name.replace("_", "-") for name in model.__annotations__}
         if model is SafetyLimits:
             keys = keys - {"ramp"} | {name.replace("_", "-") for name in RampConfig.__dataclass_fields__}
         assert set(first_cells(text)) == keys, model.__name__

@@ -29,7 +29,7 @@ from asyncgg.cleanup.rules import (
 from asyncgg.models import invalid_name_reason
 from asyncgg.settings import parse_duration
 
-__all__ = ["parse_rules"]
+__all__ = ["CONDITION_PARSERS", "parse_rules"]
 
 T = TypeVar("T")
 
@@ -102,9 +102,9 @@ def _parse_entry(key: str, value: object, cursor: Cursor) -> Node | None:
         return None if inner is None else Not(inner)
     if key in {"any", "all"}:
         return _parse_list(value, cursor, AnyOf if key == "any" else AllOf)
-    if key in _CONDITION_PARSERS:
-        return _CONDITION_PARSERS[key](value, cursor)
-    cursor.error(unknown_key_message(key, (*_CONDITION_PARSERS, *_COMBINATORS)))
+    if key in CONDITION_PARSERS:
+        return CONDITION_PARSERS[key](value, cursor)
+    cursor.error(unknown_key_message(key, (*CONDITION_PARSERS, *_COMBINATORS)))
     return None
 
 
@@ -253,7 +253,7 @@ def _parse_not_in(value: object, cursor: Cursor) -> Node | None:
     return NotIn(value, bool(allow_empty))
 
 
-_CONDITION_PARSERS: Final[Mapping[str, Callable[[object, Cursor], Node | None]]] = {
+CONDITION_PARSERS: Final[Mapping[str, Callable[[object, Cursor], Node | None]]] = {
     "thing-missing": _parse_thing_missing,
     "thing-group": _parse_thing_group,
     "thing-type": _parse_thing_type,
@@ -265,6 +265,7 @@ _CONDITION_PARSERS: Final[Mapping[str, Callable[[object, Cursor], Node | None]]]
     "index-query": _parse_index_query,
     "not-in": _parse_not_in,
 }
+"""The parser of each condition, by its key."""
 
 
 # --- values ---
