@@ -79,7 +79,7 @@ def load_protect_list(path: str) -> ProtectList:
             raise ManifestError(f"{name}:{number}: invalid protect entry {entry[:200]!a}: {problem}")
         entries.append(entry)
     if not entries:
-        raise ManifestError(f"{name}: the protect list has no entries; add an entry or omit --protect")
+        raise ManifestError(f"{name}: the protect list has no entries; add an entry or omit the list")
     return ProtectList(tuple(entries))
 
 

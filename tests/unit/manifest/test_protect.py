@@ -68,7 +68,7 @@ def test_load_protect_list_ignores_comments_and_blanks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "keep.txt: the protect list has no entries; add an entry or omit --protect"),
+        ("", "keep.txt: the protect list has no entries; add an entry or omit the list"),
         ("pump\nsensor-1#2\n", "keep.txt:2: "),
         ("sensor-*#2\n", "keep.txt:1: "),
         ("pump\nvalve 1\n", "keep.txt:2: invalid protect entry 'valve 1': has characters outside"),
