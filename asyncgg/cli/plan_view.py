@@ -80,7 +80,7 @@ def format_plan(plan: Plan) -> list[str]:
     details = [", ".join(excluded), *map(str, plan.bad_rows)] if excluded else []
     if plan.lookup:
         details += [_format_missing(reason, names) for reason, names in plan.lookup.missing.items()]
-    lines += [f"  {'left out' if number == 0 else '':<10} {text}" for number, text in enumerate(details)]
+    lines += [f"  {'excluded' if number == 0 else '':<10} {text}" for number, text in enumerate(details)]
     lines.append(f"  requests   {plan.requests:,}, the largest core has {_format_count(plan.largest_core, 'thing')}")
     lines.append(f"  time       {format_duration(plan.seconds)} at {plan.rate:g} requests/s")
     return lines

@@ -1,4 +1,4 @@
-"""Rule: what a journal says about a run, for people and programs: summary, lists of outcomes, one page of HTML."""
+"""Reports of a run: summary, lists of outcomes, HTML page."""
 
 from asyncgg.report.summary import EXIT_CODES, format_summary, summary_to_dict
 

@@ -1,10 +1,4 @@
-"""Rule: lists of outcomes as CSV or JSONL live here: their columns, and what makes a cell harmless; streamed.
-
-`core` and `thing` come first, so that a list of failures is itself a manifest; `reason` says why a clean-up chose the
-thing, and is empty otherwise. A `code`, `message` or `reason` in CSV that a spreadsheet could take for a formula (it
-begins with = + - @, a tab or a carriage return) gets an apostrophe in front; JSONL has them word for word. Names are
-left as they are: nothing but letters, digits, `:`, `_` and `-` is in them.
-"""
+"""Writes lists of outcomes as CSV or JSONL."""
 
 from __future__ import annotations
 
@@ -23,6 +17,7 @@ from asyncgg.models import Operation, ThingState
 __all__ = ["COLUMNS", "format_from_suffix", "write_outcomes"]
 
 COLUMNS: Final = ("core", "thing", "outcome", "code", "message", "attempts", "at", "request_id", "reason")
+"""`core` and `thing` come first, so that a list is a manifest; only clean-ups have a `reason`."""
 
 _OUTCOMES: Final = {
     ThingState.PENDING: "pending",
@@ -34,19 +29,21 @@ _SUFFIXES: Final = (".csv", ".jsonl", ".ndjson")
 
 
 def format_from_suffix(path: Path) -> str:
-    """`csv` or `jsonl`, by the name's ending; raises `UsageError` for any other."""
+    """Get `csv` or `jsonl` from the suffix of the name; raises `UsageError` for other suffixes."""
     name = path.name.lower().removesuffix(".gz")
     for suffix in _SUFFIXES:
         if name.endswith(suffix):
             return "csv" if suffix == ".csv" else "jsonl"
-    raise UsageError(f"{path}: the ending does not say the format: use .csv or .jsonl (also .gz)")
+    raise UsageError(f"{path}: unknown suffix; use .csv or .jsonl, optionally followed by .gz")
 
 
 def write_outcomes(
     path: Path, rows: Iterable[OutcomeRow], journal: Path, operation: Operation = Operation.DISASSOCIATE
 ) -> int:
-    """Write `rows` of `journal`, a run of `operation`, to `path`; how many there were. Raises `UsageError` when that is
-    not possible."""
+    """Write `rows` of `journal`, a run of `operation`, to `path` and return their number.
+
+    Raises `UsageError`.
+    """
     write = _write_csv if format_from_suffix(path) == "csv" else _write_jsonl
     with atomic_write_text(path, journal) as file:
         return write(file, rows, operation.past_participle)
@@ -68,7 +65,7 @@ def _values(row: OutcomeRow, done_label: str) -> tuple[Any, ...]:
 
 def _write_csv(file: IO[str], rows: Iterable[OutcomeRow], done_label: str) -> int:
     writer = csv.writer(file, lineterminator="\n")
-    quoting_writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)  # the other overlooks a lone \\r
+    quoting_writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)  # the other one ignores a lone \\r
     writer.writerow(COLUMNS)
     count = 0
     for row in rows:
@@ -88,4 +85,7 @@ def _write_jsonl(file: IO[str], rows: Iterable[OutcomeRow], done_label: str) -> 
 
 
 def _escape_formula(cell: str) -> str:
+    """Put an apostrophe before a text that a spreadsheet would run as a formula."""
+    # Names need none: they have only letters, digits, `:`, `_` and `-`. JSONL keeps the original
+    # text.
     return f"'{cell}" if cell.startswith(_FORMULA_PREFIXES) else cell

@@ -1,4 +1,4 @@
-"""Rule: the summary of a run as the JSON object of the contract, and as lines for a person; pure."""
+"""Formats the summary of a run as a JSON object and as text."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ EXIT_CODES: Final[Mapping[RunState, int]] = {
     RunState.DEADLINE: 10,
     RunState.INTERRUPTED: 130,
 }
-"""The exit code a journal's state stands for."""
+"""The exit code of each state."""
 
 _STATE_LABELS: Final[Mapping[RunState, str]] = {
     RunState.PLANNED: "not started",
     RunState.RUNNING: "running",
     RunState.COMPLETE: "complete: every thing is {done}",
-    RunState.PARTIAL: "partial: every thing has an outcome, some failed",
+    RunState.PARTIAL: "completed with failures",
     RunState.ABORTED: "aborted",
     RunState.DEADLINE: "stopped at the deadline",
     RunState.INTERRUPTED: "interrupted",
@@ -37,7 +37,7 @@ _MAX_CODES: Final = 10
 
 
 def summary_to_dict(summary: Summary, *, exit_code: int | None = None, reason: str = "") -> dict[str, Any]:
-    """The summary as `asyncgg.summary/1`; `exit` and `reason` are there when they are known."""
+    """Convert to an object of the schema `asyncgg.summary/1`; `exit` and `reason` are optional."""
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "run": summary.run,
@@ -71,10 +71,10 @@ def summary_to_dict(summary: Summary, *, exit_code: int | None = None, reason: s
 
 
 def format_summary(summary: Summary, *, reason: str = "") -> list[str]:
-    """The summary for a person."""
+    """Format the summary as lines of text."""
     participle = summary.operation.past_participle
     lines = [f"{_STATE_LABELS[summary.state].format(done=participle)}{f': {reason}' if reason else ''}"]
-    already = f" ({summary.already:,} found so already)" if summary.already else ""
+    already = f" ({summary.already:,} already {participle})" if summary.already else ""
     things = f"{summary.disassociated:,} of {summary.total:,} {participle}{already}, {summary.failed:,} failed"
     if summary.pending:
         things += f", {summary.pending:,} pending"
@@ -89,9 +89,9 @@ def format_summary(summary: Summary, *, reason: str = "") -> list[str]:
         if count
     ]
     if excluded:
-        lines.append(f"  left out   {', '.join(excluded)}")
+        lines.append(f"  excluded   {', '.join(excluded)}")
     lines.append(
-        f"  requests   {summary.sent:,} sent ({summary.minimum:,} at least),"
+        f"  requests   {summary.sent:,} sent ({summary.minimum:,} minimum),"
         f" {summary.throttled:,} throttled, {summary.retried:,} retried"
     )
     rate = f", {summary.sent / summary.seconds:.1f} requests/s" if summary.seconds >= 1 else ""
@@ -102,7 +102,7 @@ def format_summary(summary: Summary, *, reason: str = "") -> list[str]:
 
 
 def next_commands(summary: Summary) -> list[str]:
-    """What can be done next with the journal, as commands."""
+    """Get the commands that can follow for the journal."""
     journal = shlex.quote(summary.journal)
     commands = []
     if summary.pending:

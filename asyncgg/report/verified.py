@@ -34,7 +34,10 @@ def load_verification_record(journal: Path, run: str, last_request_at: float | N
             document["schema"] == _SCHEMA
             and document["run"] == run
             and isinstance(document["finished_at"], str)
-            and all(isinstance(document["things"][key], int) for key in ("checked", "confirmed", "still_associated", "unchecked"))
+            and all(
+                isinstance(document["things"][key], int)
+                for key in ("checked", "confirmed", "still_associated", "unchecked")
+            )
         )
     except (OSError, ValueError, TypeError, KeyError):
         return None
@@ -45,6 +48,10 @@ def format_verification_record(record: Mapping[str, Any]) -> str:
     """The proof in a few words."""
     things = record["things"]
     parts = [f"{things['confirmed']:,} of {things['checked']:,} as the journal says"]
-    parts += [f"{things[key]:,} {name}" for key, name in (("still_associated", "not"), ("unchecked", "not seen")) if things[key]]
+    parts += [
+        f"{things[key]:,} {name}"
+        for key, name in (("still_associated", "not"), ("unchecked", "not seen"))
+        if things[key]
+    ]
     actor = f" by {record['arn']}" if record.get("arn") else ""
     return f"{record['finished_at']}{actor}: {', '.join(parts)}"

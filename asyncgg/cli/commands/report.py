@@ -67,7 +67,8 @@ def command(
     with raise_on_signal(), JournalReader(journal) as reader:
         meta, summary = reader.meta(), reader.summary()
         reason = "" if reader.is_running() else meta.get("reason", "")
-        proof = load_verification_record(journal, summary.run, last_request_at(reader))
+        record = load_verification_record(journal, summary.run, last_request_at(reader))
+        verification = "" if record is None else format_verification_record(record)
         if failures is not None:
             count = write_outcomes(failures, reader.outcomes(ThingState.FAILED), journal)
             console.print(f"{failures}: {count:,} failed things")
@@ -76,13 +77,15 @@ def command(
             console.print(f"{outcomes}: {count:,} things")
         if html is not None:
             failed = reader.outcomes(ThingState.FAILED)
-            page = render_html(summary, meta, failed, generated_at=time.time(), reason=reason, verification=proof)
+            page = render_html(
+                summary, meta, failed, generated_at=time.time(), reason=reason, verification=verification
+            )
             with atomic_write_text(html, journal) as file:
                 file.write(page)
             console.print(f"{html}: written")
         document, lines = summary_to_dict(summary, reason=reason), format_summary(summary, reason=reason)
-        if proof is not None:
-            document["verified"] = proof
-            lines.append(f"  verified   {format_verification_record(proof)}")
+        if record is not None:
+            document["verified"] = record
+            lines.append(f"  verified   {verification}")
         console.write_result(document, lines)
     return 0

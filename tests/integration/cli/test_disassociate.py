@@ -188,7 +188,7 @@ def test_a_plan_needs_neither_region_nor_credentials(cli: CommandRunner, monkeyp
     assert ended.code == 0
     assert "plan: disassociate 301 things from 2 cores" in ended.out
     assert "account    unknown: no AWS Region" in ended.out
-    assert "left out   1 duplicate" in ended.out
+    assert "excluded   1 duplicate" in ended.out
     assert "requests   4, the largest core has 151 things" in ended.out
     assert [path.name for path in Path().iterdir()] == ["fleet.csv"]
 
@@ -212,7 +212,7 @@ def test_a_plan_with_bad_rows_is_2_unless_they_may_be_skipped(cli: CommandRunner
     assert "fleet.csv:3: thing has characters outside" in ended.err
     skipped = cli("plan", "fleet.csv", "--skip-bad-rows")
     assert skipped.code == 0
-    assert "left out   1 bad row" in skipped.out
+    assert "excluded   1 bad row" in skipped.out
     assert "fleet.csv:3: thing has characters outside" in skipped.out
 
 

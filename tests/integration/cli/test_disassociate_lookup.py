@@ -58,7 +58,7 @@ def test_things_go_from_wherever_they_are(cli: CommandRunner, simulator: Simulat
     assert ended.json["things"] == ended.json["things"] | {"total": 2, "disassociated": 2, "already": 0}
     assert associations(simulator) == {("core-1", "a"), ("core-2", "c")}
     assert "  source     things of gone.txt, found in run.fleet.db taken 20" in ended.err
-    assert "  left out   1 thing on no core: nobody\n" in ended.err
+    assert "  excluded   1 thing on no core: nobody\n" in ended.err
     assert "--inventory" not in ended.err
     assert created_files(tmp_path) == {"run.journal", "run.fleet.db"}
     with JournalReader(tmp_path / "run.journal") as reader:
@@ -77,7 +77,7 @@ def test_cores_lose_all_and_only_they_are_listed(cli: CommandRunner, simulator: 
     assert ended.code == 0, ended.err
     assert associations(simulator) == {("core-2", "b"), ("core-2", "c")}
     assert "cores of retired.csv and 2 named cores, found in run.fleet.db" in ended.err
-    assert "  left out   1 core not there: core-9\n             1 core without client devices: core-3\n" in ended.err
+    assert "  excluded   1 core not there: core-9\n             1 core without client devices: core-3\n" in ended.err
     assert request_count(simulator, "ListCoreDevices") == 0
     assert request_count(simulator, "ListClientDevicesAssociatedWithCoreDevice") == 3
 

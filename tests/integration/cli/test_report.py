@@ -63,7 +63,7 @@ def test_the_page_is_complete_in_itself(cli: CommandRunner, partial: str) -> Non
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--failures", "f.txt"], "f.txt: the ending does not say the format"),
+        (["--failures", "f.txt"], "f.txt: unknown suffix"),
         (["--html", "run.journal"], "run.journal: that would overwrite the journal"),
         (["--html", "link"], "link: that would overwrite the journal"),
         (["--html", "run.journal.lock"], "that would overwrite the journal"),
@@ -131,7 +131,7 @@ def test_watching_ends_with_the_run(cli: CommandRunner, partial: str, monkeypatc
     """--watch writes a line while the run is going, and the status once it is over."""
     real = JournalReader.is_running
     going = [True, True, True, True]
-    monkeypatch.setattr(JournalReader, "running", lambda self: going.pop() if going else real(self))
+    monkeypatch.setattr(JournalReader, "is_running", lambda self: going.pop() if going else real(self))
     slept: list[float] = []
     monkeypatch.setattr("asyncgg.cli.commands.status.time.sleep", slept.append)
     ended = cli("status", partial, "--watch")

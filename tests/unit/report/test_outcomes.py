@@ -1,4 +1,4 @@
-"""Lists of outcomes: harmless, round, whole or not there."""
+"""Tests of asyncgg.report.outcomes and asyncgg.report.html."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ def _make_row(thing: str = "t", code: str = "C", message: str = "m") -> OutcomeR
     return OutcomeRow("c", thing, ThingState.FAILED, code, message, 1, 0.25, "id")
 
 
-WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 
 
 @settings(max_examples=50)
-@given(rows=st.lists(st.tuples(WORDS, WORDS), max_size=5))
-def test_csv_cells_are_harmless(rows: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No code or message can begin a formula, and but for that apostrophe each is read back as it was."""
+@given(rows=st.lists(st.tuples(TEXTS, TEXTS), max_size=5))
+def test_write_outcomes_csv_escapes_formulas_only(
+    rows: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """No cell starts a formula, and without the apostrophe every cell is unchanged."""
     path = tmp_path_factory.mktemp("csv") / "list.csv"
     assert write_outcomes(path, [_make_row(code=code, message=message) for code, message in rows], Path("j")) == len(
         rows
     )
     with io.StringIO(path.read_bytes().decode(), newline="") as file:
-        head, *read = list(csv.reader(file))
-    assert tuple(head) == COLUMNS
+        header, *read = list(csv.reader(file))
+    assert tuple(header) == COLUMNS
     assert len(read) == len(rows)
     for (code, message), cells in zip(rows, read, strict=True):
         for given_text, cell in ((code, cells[3]), (message, cells[4])):
@@ -44,23 +46,23 @@ def test_csv_cells_are_harmless(rows: list[tuple[str, str]], tmp_path_factory: p
             assert cell == given_text or (cell == f"'{given_text}" and given_text[0] in "=+-@\t\r")
 
 
-def test_jsonl_is_word_for_word(tmp_path: Path) -> None:
-    """JSONL keeps what CSV has to change."""
+def test_write_outcomes_jsonl_keeps_text(tmp_path: Path) -> None:
+    """JSONL keeps texts that CSV escapes."""
     write_outcomes(tmp_path / "list.jsonl", [_make_row(message="=1+1\n")], Path("j"))
     row = json.loads((tmp_path / "list.jsonl").read_text(encoding="utf-8"))
     assert row["message"] == "=1+1\n"
     assert row["at"] == "1970-01-01T00:00:00.250Z"
 
 
-def test_compressed_lists_are_the_same_each_time(tmp_path: Path) -> None:
-    """The same rows give the same bytes, whatever the file is called and whenever it is written."""
+def test_write_outcomes_gzip_is_deterministic(tmp_path: Path) -> None:
+    """The same rows give the same bytes for any file name and time."""
     for name in ("a.csv.gz", "b.csv.gz"):
         write_outcomes(tmp_path / name, [_make_row()], Path("j"))
     assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
 
 
-def test_a_list_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
-    """An error in the midst leaves neither a half file nor a part of one."""
+def test_write_outcomes_error_keeps_old_file(tmp_path: Path) -> None:
+    """An error after the first row leaves no partial and no temporary file."""
     path = tmp_path / "list.csv"
     path.write_text("old", encoding="utf-8")
 
@@ -74,23 +76,23 @@ def test_a_list_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_unanswered_thing_has_no_time() -> None:
-    """Nothing is made up for a thing that was never answered."""
+def test_format_timestamp_none_is_empty() -> None:
+    """A thing without a reply has no time."""
     assert format_timestamp(None) == ""
 
 
-def test_the_page_escapes_everything() -> None:
-    """Whatever a service or a file name says, it is text on the page."""
-    evil = "<script>alert('x')</script>"
-    summary = Summary(evil, evil, RunState.PARTIAL, 1, 0, 1, 0, failures={evil: 1})
-    meta = dict.fromkeys(("source", "account", "arn", "region", "endpoint"), evil)
-    page = render_html(summary, meta, [_make_row(evil, evil, evil)], generated_at=0.0, reason=evil)
+def test_render_html_escapes_every_value() -> None:
+    """Values of the service and file names are text on the page."""
+    markup = "<script>alert('x')</script>"
+    summary = Summary(markup, markup, RunState.PARTIAL, 1, 0, 1, 0, failures={markup: 1})
+    meta = dict.fromkeys(("source", "account", "arn", "region", "endpoint"), markup)
+    page = render_html(summary, meta, [_make_row(markup, markup, markup)], generated_at=0.0, reason=markup)
     assert "<script" not in page
     assert page.count("&lt;script&gt;") >= 10
 
 
-def test_the_page_lists_a_bounded_number_of_failures() -> None:
-    """Beyond the limit the page says how many there are."""
+def test_render_html_many_failures_lists_first_rows() -> None:
+    """Above the limit the page shows the total number."""
     summary = Summary("r", "j", RunState.PARTIAL, 9_000, 0, 9_000, 0, failures={"C": 9_000})
     page = render_html(summary, {}, (_make_row(f"thing-{n}") for n in range(9_000)), generated_at=0.0)
     assert f"The first {MAX_ROWS} of 9,000 failed things" in page

@@ -1,4 +1,4 @@
-"""The summary as an object and as lines."""
+"""Tests of asyncgg.report.summary and asyncgg.formatting."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ SUMMARY = Summary(
 )
 
 
-def test_the_lines_have_every_figure() -> None:
-    """A person sees things, what was left out, requests, time with the rate, failures by code, and the journal."""
+def test_format_summary_has_all_counts() -> None:
+    """The lines have things, excluded rows, requests, time, failures by code and the journal."""
     assert format_summary(SUMMARY, reason="because") == [
-        "partial: every thing has an outcome, some failed: because",
+        "completed with failures: because",
         "  things     1,990 of 2,000 disassociated, 10 failed",
-        "  left out   1 bad rows",
-        "  requests   25 sent (20 at least), 0 throttled, 0 retried",
+        "  excluded   1 bad rows",
+        "  requests   25 sent (20 minimum), 0 throttled, 0 retried",
         "  time       2.0 s, 12.5 requests/s",
         "  failures   AnException  9",
         "             (no code)    1",
@@ -39,21 +39,21 @@ def test_the_lines_have_every_figure() -> None:
     ]
 
 
-def test_many_codes_are_cut() -> None:
-    """Beyond ten codes only their number is told."""
+def test_format_summary_many_codes_shows_ten() -> None:
+    """Above ten codes only their number is shown."""
     many = format_summary(Summary("r", "j", RunState.PARTIAL, 1, 0, 1, 0, failures={f"C{n:02}": 1 for n in range(15)}))
     assert "             and 5 more codes" in many
 
 
-def test_the_object_says_exit_and_reason_only_when_known() -> None:
-    """`exit` and `reason` are left out where nothing ended."""
+def test_summary_to_dict_exit_and_reason_are_optional() -> None:
+    """`exit` and `reason` are missing if they are unknown."""
     assert "exit" not in summary_to_dict(SUMMARY)
     assert "reason" not in summary_to_dict(SUMMARY, exit_code=3)
     assert summary_to_dict(SUMMARY, exit_code=3, reason="x")["exit"] == 3
 
 
-def test_the_next_commands_can_be_pasted() -> None:
-    """A journal's path is quoted for the shell; pending things are resumed before failed ones are retried."""
+def test_next_commands_quote_journal_and_resume_first() -> None:
+    """The path is quoted for the shell, and `resume` comes before `retry`."""
     assert next_commands(SUMMARY) == [
         "asyncgg report 'my run.journal' --failures failures.csv",
         "asyncgg retry 'my run.journal'",
@@ -65,15 +65,15 @@ def test_the_next_commands_can_be_pasted() -> None:
     assert next_commands(Summary("r", "j", RunState.COMPLETE, 1, 1, 0, 0)) == []
 
 
-def test_every_state_has_an_exit_code_and_a_sentence() -> None:
-    """No state is forgotten in either table."""
+def test_every_state_has_exit_code_and_label() -> None:
+    """Both tables have all states."""
     for state in RunState:
         assert EXIT_CODES[state] in {0, 3, 4, 10, 130}
         assert format_summary(Summary("r", "j", state, 0, 0, 0, 0))[0]
 
 
-def test_an_associating_run_speaks_of_association() -> None:
-    """Its sentence, its figures and the key of its number say "associated"; the rest is as for any run."""
+def test_format_summary_associate_uses_its_participle() -> None:
+    """Text and JSON key of an associating run say "associated"."""
     summary = Summary("r", "j", RunState.COMPLETE, 2, 2, 0, 0, operation=Operation.ASSOCIATE)
     assert format_summary(summary)[:2] == [
         "complete: every thing is associated",
@@ -89,6 +89,6 @@ def test_an_associating_run_speaks_of_association() -> None:
     ("seconds", "text"),
     [(0.04, "0.0 s"), (59.94, "59.9 s"), (60.0, "1 min 00 s"), (3599.6, "1 h 00 min"), (45_000, "12 h 30 min")],
 )
-def test_durations(seconds: float, text: str) -> None:
-    """Tenths below a minute, seconds below an hour, minutes beyond; never sixty of anything."""
+def test_format_duration(seconds: float, text: str) -> None:
+    """Tenths of seconds below a minute, seconds below an hour, then minutes; no value of 60."""
     assert format_duration(seconds) == text
