@@ -1,7 +1,4 @@
-"""Aids for testing code and settings that are built on asyncgg: virtual time, and a service that plays a script.
-
-Rule: nothing else of the package may import them, but for what is about trials itself (`asyncgg.tuning`).
-"""
+"""Test tools for programs that use asyncgg: virtual time and a fake service."""
 
 from asyncgg.testing.clock import DeadlockError, VirtualLoop, run_virtual
 from asyncgg.testing.fake_service import FakeService, ReceivedRequest

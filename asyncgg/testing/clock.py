@@ -1,10 +1,4 @@
-"""Rule: virtual time lives here: an event loop whose clock jumps to the next timer instead of waiting for it.
-
-Nothing here knows what is being tested. What is supported: timers, tasks, locks, queues, and calls handed to
-`run_in_executor` (virtual time stands still until they are back). What is not: real sockets, subprocesses and threads
-that the loop does not know of; time would jump while their answer is still under way. Use the ordinary loop for these,
-or `VirtualLoop.standing_still()` around the wait.
-"""
+"""An event loop with virtual time: its clock jumps to the next timer instead of waiting for it."""
 
 from __future__ import annotations
 
@@ -23,21 +17,21 @@ __all__ = ["START", "DeadlockError", "VirtualLoop", "run_virtual"]
 T = TypeVar("T")
 
 START: Final = 1_000.0
-"""What a new loop's clock shows, in seconds; not zero, so that code which takes 0 for "never" is found out."""
+"""Initial time of a loop, seconds; not 0, to find code that takes 0 for "never"."""
 
 _GRACE: Final = 5.0
-"""Real seconds that a thread or socket unknown to the loop gets to wake it, before all waiting counts as a deadlock."""
+"""Real seconds for unknown threads and sockets to wake the loop before it is a deadlock."""
 
 _MAX_TASKS_NAMED: Final = 5
-"""Most waiting tasks a deadlock's message names."""
+"""Maximum number of waiting tasks in the message of a deadlock."""
 
 
 class DeadlockError(AsyncggError):
-    """Everything waits and nothing is left that could wake it; the message names the waiting tasks."""
+    """All tasks wait, and nothing can wake them; the message names them."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Asks the system what is ready without waiting; when nothing is, it moves the loop's time instead."""
+    """Polls without waiting and advances the time of the loop if nothing is ready."""
 
     loop: VirtualLoop
 
@@ -50,7 +44,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         if timeout is not None:
             self.loop._now += timeout
             return ready
-        # The one file registered by the loop itself is its wake-up pipe.
+        # The loop itself registers one file, its wake-up pipe.
         if len(self.get_map()) > 1 or threading.active_count() > 1:
             ready = super().select(_GRACE)
         if not ready:
@@ -59,9 +53,12 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop that never sleeps: `time()` starts at `START` and moves only when nothing is ready to run.
+    """An event loop that never sleeps: `time()` advances only if nothing is ready.
 
-    Running it raises `DeadlockError` where an ordinary loop would hang for ever.
+    It raises `DeadlockError` where an ordinary loop would wait forever. Timers, tasks, locks,
+    queues and `run_in_executor` are supported. Real sockets, subprocesses and other threads are
+    not, because the time advances while the loop waits for them: use an ordinary loop, or wait
+    inside `frozen`.
     """
 
     def __init__(self) -> None:
@@ -72,12 +69,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(selector)
 
     def time(self) -> float:
-        """Virtual seconds; equal to `START` in a new loop."""
+        """Get the virtual time in seconds."""
         return self._now
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Virtual time stands still within: the loop really waits, for instance for a thread of the test's own."""
+        """Stop virtual time in the block: the loop really waits, for example for a thread."""
         self._freeze_count += 1
         try:
             yield
@@ -87,14 +84,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def run_in_executor(  # type: ignore[override]  # typeshed spells the variadic arguments with TypeVarTuple
         self, executor: Executor | None, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
-        """As in asyncio; virtual time stands still until the call is back or given up."""
+        """As in asyncio; virtual time stops until the call returns or is cancelled."""
         future = super().run_in_executor(executor, func, *args)
         self._freeze_count += 1
         future.add_done_callback(self._resume_clock)
         return future
 
     async def shutdown_default_executor(self, *args: Any) -> None:
-        """As in asyncio, which uses a thread of its own for it: virtual time stands still meanwhile."""
+        """As in asyncio; virtual time stops meanwhile, because asyncio uses a thread."""
         with self.frozen():
             await super().shutdown_default_executor(*args)
 
@@ -107,23 +104,25 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if len(tasks) > _MAX_TASKS_NAMED:
             descriptions.append(f"and {len(tasks) - _MAX_TASKS_NAMED} more")
         return (
-            f"deadlock at virtual time {self._now:g}: nothing is ready, no timer is set, yet these wait: "
+            f"deadlock at virtual time {self._now:g}: nothing is ready, no timer is set, waiting tasks: "
             f"{'; '.join(descriptions) or 'a future without a task'}"
         )
 
 
 def _describe_task(task: asyncio.Task[Any]) -> str:
-    """A task's name and the line of its own coroutine at which it waits."""
+    """Get the name of a task and the line of its coroutine at which it waits."""
     stack = task.get_stack(limit=1)
     location = f" at {stack[-1].f_code.co_filename}:{stack[-1].f_lineno}" if stack else ""
     return f"{task.get_name()}{location}"
 
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:
-    """Run `main` to its end in a new `VirtualLoop` and return its result: what `asyncio.run` is to real time.
+    """Run `main` in a new `VirtualLoop` and return its result, like `asyncio.run` in real time.
 
-    Made for property-based tests, where every example needs a loop of its own. Raises what `main` raises, and
-    `DeadlockError`.
+    Each example of a property-based test needs its own loop.
+
+    Raises:
+        DeadlockError: all tasks wait, and nothing can wake them.
     """
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)

@@ -1,8 +1,7 @@
-"""Rule: a service played by a script lives here: a quota, latencies and faults, and no idea of a fleet.
+"""A fake service with a quota, latencies and faults, but without a fleet or HTTP."""
 
-It accepts whatever is not throttled or faulty. Whoever needs a fleet, HTTP or signatures takes `asyncgg.simulator`.
-Made to be cheap: two timers a request, so that an hour of it passes in seconds on a `VirtualLoop`.
-"""
+# It accepts every request that is neither throttled nor faulty. `asyncgg.simulator` has a fleet,
+# HTTP and signatures. A request costs two timers, so that an hour takes seconds on a `VirtualLoop`.
 
 from __future__ import annotations
 
@@ -19,43 +18,43 @@ __all__ = ["FakeService", "ReceivedRequest"]
 
 _ACCEPTED: Final = Accepted()
 _TOKEN_TOLERANCE: Final = 1e-9
-"""Of a token: sums of floating-point times may lack that much."""
+"""Tolerance for rounding errors in sums of times, tokens."""
 
 
 class ReceivedRequest(NamedTuple):
-    """One request as the service saw it."""
+    """A request in the log of the service."""
 
     at: float
-    """Loop time, seconds."""
+    """Loop time of arrival, seconds."""
     core: str
     things: int
     throttled: bool
 
 
 class FakeService:
-    """A transport whose service is played on the running loop's clock; `send` is as of `asyncgg.transport.Transport`.
+    """An `asyncgg.transport.Transport` that simulates its service on the running loop.
 
-    Half of a request's latency passes before the service decides on it, half after. The same `seed` gives the same
-    latencies and faults, as long as requests arrive in the same order. Time counts from the first request. With
-    `keep_log` false `log` stays empty, for long runs.
+    The service decides on a request after half of its latency. The same `seed` gives the same
+    latencies and faults if requests arrive in the same order. The time of `scenario` starts with
+    the first request. Set `record_log` to False for long runs; `log` then stays empty.
     """
 
     def __init__(self, scenario: Scenario | None = None, *, seed: int = 0, record_log: bool = True) -> None:
         self.scenario = scenario = scenario or Scenario()
         self.log: list[ReceivedRequest] = []
         self.sent = self.throttled = self.injected_faults = 0
-        """Requests that arrived; of them throttled, and answered with a scripted fault."""
+        """Numbers of received requests, of throttled ones and of injected faults."""
         self.in_flight = self.max_in_flight = 0
         self._record_log = record_log
         self._rng = Random(f"scripted {seed}")
-        self._changes = sorted(scenario.changes, key=lambda step: step.at, reverse=True)
+        self._changes = sorted(scenario.changes, key=lambda change: change.at, reverse=True)
         self._quota, self._burst, self._background_rate = scenario.quota, scenario.burst, scenario.background_rate
         self._latency = scenario.latency
         self._tokens = scenario.burst
         self._started_at = self._refilled_at = -math.inf
 
     async def send(self, core: str, things: Sequence[str]) -> Reply:
-        """Answer one request for `things` of `core`."""
+        """See `Transport.send`."""
         now = asyncio.get_running_loop().time
         if self._started_at == -math.inf:
             self._started_at = self._refilled_at = now()

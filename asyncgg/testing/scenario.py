@@ -1,4 +1,4 @@
-"""Rule: what a scripted service is to be like lives here: values only; what it does with them is in `service`."""
+"""Describes the behaviour of a `FakeService`."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["JitteredLatency", "Latency", "RecordedLatency", "Scenario", "Scenari
 
 
 class Latency(Protocol):
-    """How long requests take."""
+    """A distribution of latencies."""
 
     def sample(self, rng: Random) -> float:
-        """Seconds from the first byte sent to the last one received, for one request; half of it each way."""
+        """Draw the seconds from the first byte sent to the last one received."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class JitteredLatency:
-    """`base` seconds and an exponential time of `jitter` seconds on average on top: most are quick, a few are late."""
+    """`base` seconds plus an exponentially distributed time with a mean of `jitter` seconds."""
 
     base: float
     jitter: float = 0.0
@@ -32,7 +32,7 @@ class JitteredLatency:
     def __post_init__(self) -> None:
         for name, value in (("latency", self.base), ("jitter", self.jitter)):
             if not (value >= 0 and math.isfinite(value)):
-                raise UsageError(f"a {name} must be 0 seconds or more, not {value}")
+                raise UsageError(f"{name} {value}: must be 0 seconds or more")
 
     def sample(self, rng: Random) -> float:
         """See `Latency`."""
@@ -41,13 +41,13 @@ class JitteredLatency:
 
 @dataclass(frozen=True, slots=True)
 class RecordedLatency:
-    """As it was seen: each request takes one of these times (seconds), drawn at random. At least one is needed."""
+    """Random choices from measured latencies (seconds, at least one)."""
 
     seconds: Sequence[float]
 
     def __post_init__(self) -> None:
-        if not self.seconds or not all(0 <= one < math.inf for one in self.seconds):
-            raise UsageError("recorded latencies must be one or more times of 0 seconds or more")
+        if not self.seconds or not all(0 <= value < math.inf for value in self.seconds):
+            raise UsageError("recorded latencies: give at least one, each 0 seconds or more")
 
     def sample(self, rng: Random) -> float:
         """See `Latency`."""
@@ -56,7 +56,7 @@ class RecordedLatency:
 
 @dataclass(frozen=True, slots=True)
 class ScheduledChange:
-    """A change `at` so many seconds after the first request; what is None stays as it is."""
+    """A change `at` seconds after the first request; None keeps a value."""
 
     at: float
     quota: float | None = None
@@ -67,9 +67,10 @@ class ScheduledChange:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioFault:
-    """Some requests get `reply`, whatever they ask, though they took their token of the quota.
+    """Some requests take their token of the quota but get `reply`.
 
-    A part of them, `share` (0 to 1), by the dice; and those numbered in `arrivals`, counted from 1 as they arrive.
+    They are a random `share` (0 to 1) and the numbers `request_numbers`, counted from 1 in order of
+    arrival.
     """
 
     reply: Reply = field(default_factory=lambda: ErrorResponse(500, "InternalServerException", "scripted"))
@@ -78,32 +79,32 @@ class ScenarioFault:
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
-            raise UsageError(f"the share of a fault is from 0 to 1, not {self.share}")
+            raise UsageError(f"fault share {self.share}: must be from 0 to 1")
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A service to be played. Rates in requests a second, times in seconds."""
+    """The behaviour of a service. Rates are in requests per second, times in seconds."""
 
     quota: float = 30.0
-    """Tokens that come in a second; infinity for no quota."""
+    """Tokens per second; infinity for no quota."""
     burst: float = 30.0
-    """Tokens that can be saved up; the bucket is full at first."""
+    """Capacity of the token bucket, which is full at the start."""
     latency: Latency = JitteredLatency(0.08)
     background_rate: float = 0.0
-    """Requests a second that somebody else sends, evenly: their tokens never get to us."""
+    """Evenly spaced requests per second of other clients, which use up tokens."""
     retry_after: float | None = None
-    """What throttles say of when to come again; None: nothing."""
+    """Retry-After of throttles, seconds; None for no Retry-After."""
     faults: Sequence[ScenarioFault] = ()
     changes: Sequence[ScheduledChange] = ()
 
     def __post_init__(self) -> None:
         for change in (ScheduledChange(0.0, self.quota, self.burst, self.background_rate), *self.changes):
             if not change.at >= 0:
-                raise UsageError(f"a step is 0 seconds or more after the first request, not {change.at}")
+                raise UsageError(f"change at {change.at}: must be 0 seconds or more")
             if change.quota is not None and not change.quota > 0:
-                raise UsageError(f"a quota must be above 0 requests a second, not {change.quota}")
+                raise UsageError(f"quota {change.quota}: must be above 0 requests per second")
             if change.burst is not None and not 1 <= change.burst < math.inf:
-                raise UsageError(f"a burst must be 1 request or more, not {change.burst}")
+                raise UsageError(f"burst {change.burst}: must be 1 request or more")
             if change.background_rate is not None and not 0 <= change.background_rate < math.inf:
-                raise UsageError(f"others send 0 requests a second or more, not {change.background_rate}")
+                raise UsageError(f"background rate {change.background_rate}: must be 0 requests per second or more")

@@ -1,4 +1,4 @@
-"""Rule: what the virtual clock promises, and that pytest hands it to the tests that ask for it."""
+"""Tests of asyncgg.testing.clock and of the pytest marker `virtual`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from asyncgg.testing.clock import START
 
 @pytest_asyncio.fixture
 async def fixture_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
-    """The loop that an async fixture runs in."""
+    """Get the loop of an async fixture."""
     yield asyncio.get_running_loop()
 
 
 @pytest.mark.virtual
-async def test_an_hour_passes_at_once() -> None:
-    """Sleeping moves virtual time by exactly what was asked for and takes no real time."""
+async def test_sleep_advances_virtual_time_only() -> None:
+    """Sleeping advances virtual time exactly and takes no real time."""
     started_at = time.monotonic()
     await asyncio.sleep(3600)
     assert asyncio.get_running_loop().time() == START + 3600
@@ -30,15 +30,15 @@ async def test_an_hour_passes_at_once() -> None:
 
 
 @pytest.mark.virtual
-async def test_days_pass_too() -> None:
-    """A timer farther away than asyncio's longest single wait is reached as well."""
+async def test_sleep_ten_days_is_reached() -> None:
+    """A timer beyond the longest single wait of asyncio fires."""
     await asyncio.sleep(10 * 24 * 3600)
     assert asyncio.get_running_loop().time() == START + 10 * 24 * 3600
 
 
 @pytest.mark.virtual
-async def test_timers_keep_their_order() -> None:
-    """Timers fire in the order of their times, and work that is ready goes before any jump."""
+async def test_timers_fire_in_order() -> None:
+    """Timers fire in the order of their times, after all ready callbacks."""
     observed: list[tuple[str, float]] = []
     loop = asyncio.get_running_loop()
 
@@ -53,8 +53,8 @@ async def test_timers_keep_their_order() -> None:
 
 
 @pytest.mark.virtual
-async def test_timeouts_work() -> None:
-    """`asyncio.timeout` cuts a wait at its virtual time."""
+async def test_timeout_fires_at_virtual_time() -> None:
+    """`asyncio.timeout` ends a wait at its virtual time."""
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(30):
             await asyncio.Event().wait()
@@ -62,20 +62,20 @@ async def test_timeouts_work() -> None:
 
 
 @pytest.mark.virtual
-async def test_the_marker_reaches_fixtures(fixture_loop: asyncio.AbstractEventLoop) -> None:
+async def test_virtual_marker_applies_to_fixtures(fixture_loop: asyncio.AbstractEventLoop) -> None:
     """A marked test and its async fixtures share one virtual loop."""
     assert isinstance(fixture_loop, VirtualLoop)
     assert fixture_loop is asyncio.get_running_loop()
 
 
-async def test_without_the_marker_time_is_real(fixture_loop: asyncio.AbstractEventLoop) -> None:
-    """An unmarked test, and its fixtures, get asyncio's own loop."""
+async def test_unmarked_test_has_ordinary_loop(fixture_loop: asyncio.AbstractEventLoop) -> None:
+    """An unmarked test and its fixtures get the loop of asyncio."""
     assert not isinstance(asyncio.get_running_loop(), VirtualLoop)
     assert fixture_loop is asyncio.get_running_loop()
 
 
-def test_a_deadlock_is_an_error_that_names_the_waiting() -> None:
-    """Waiting for what nothing can bring raises at once, with the task's name and line."""
+def test_deadlock_raises_with_task_name_and_line() -> None:
+    """A wait that nothing can end raises at once."""
 
     async def stuck() -> None:
         asyncio.current_task().set_name("stuck-one")  # type: ignore[union-attr]  # a task runs this
@@ -85,8 +85,8 @@ def test_a_deadlock_is_an_error_that_names_the_waiting() -> None:
         run_virtual(stuck())
 
 
-def test_a_deadlock_names_few_of_many() -> None:
-    """A deadlock of many tasks stays one readable line."""
+def test_deadlock_of_many_tasks_names_five() -> None:
+    """The message of a deadlock of many tasks stays short."""
 
     async def stuck() -> None:
         await asyncio.gather(*(asyncio.Event().wait() for _ in range(50)))
@@ -95,10 +95,10 @@ def test_a_deadlock_names_few_of_many() -> None:
         run_virtual(stuck())
 
 
-def test_results_and_errors_come_through() -> None:
-    """`run_virtual` returns what the coroutine returns and raises what it raises, each time in a new loop."""
+def test_run_virtual_returns_result_and_raises() -> None:
+    """`run_virtual` returns the result or raises the error, each time in a new loop."""
 
-    async def answer() -> float:
+    async def get_time() -> float:
         await asyncio.sleep(1)
         return asyncio.get_running_loop().time()
 
@@ -106,13 +106,13 @@ def test_results_and_errors_come_through() -> None:
         await asyncio.sleep(1)
         raise KeyError("mine")
 
-    assert run_virtual(answer()) == run_virtual(answer()) == START + 1
+    assert run_virtual(get_time()) == run_virtual(get_time()) == START + 1
     with pytest.raises(KeyError, match="mine"):
         run_virtual(fail())
 
 
-def test_time_stands_still_while_an_executor_works() -> None:
-    """A timer does not overtake a call in a thread, and the executor is shut down without virtual time passing."""
+def test_executor_call_stops_virtual_time() -> None:
+    """No timer fires during a call in a thread or the shutdown of the executor."""
     release = threading.Event()
 
     async def main() -> float:
@@ -126,8 +126,8 @@ def test_time_stands_still_while_an_executor_works() -> None:
     assert run_virtual(main()) == START
 
 
-def test_time_stands_still_on_request() -> None:
-    """`frozen` lets a thread that the loop does not know of answer before any timer fires."""
+def test_frozen_stops_virtual_time() -> None:
+    """In `frozen` an unknown thread wakes the loop before any timer fires."""
 
     async def main() -> float:
         loop = asyncio.get_running_loop()
@@ -143,8 +143,8 @@ def test_time_stands_still_on_request() -> None:
     assert run_virtual(main()) == START + 1
 
 
-def test_an_unknown_thread_is_no_deadlock() -> None:
-    """Without timers, a thread that the loop does not know of still gets its chance to wake it."""
+def test_unknown_thread_without_timers_is_not_a_deadlock() -> None:
+    """Without timers the loop waits for an unknown thread before it reports a deadlock."""
 
     async def main() -> None:
         done = asyncio.Event()

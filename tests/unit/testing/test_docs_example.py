@@ -1,4 +1,4 @@
-"""Rule: the example of docs/howto/test-your-code.md is run as it stands."""
+"""Runs the example of docs/howto/test-your-code.md."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 EXAMPLE_DOCUMENT = (Path(__file__).parents[3] / "docs" / "howto" / "test-your-code.md").read_text(encoding="utf-8")
 
 
-def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    """A shorter hour of it gets most of the quota and is hardly throttled."""
+def test_docs_example_reaches_quota(capsys: pytest.CaptureFixture[str]) -> None:
+    """A shortened run uses most of the quota and is rarely throttled."""
     (code,) = re.findall(r"```python\n(.*?)```", EXAMPLE_DOCUMENT, re.DOTALL)
     for long, short in (("3600", "120"), ("1200", "40"), ("1800", "60")):
         code = code.replace(long, short)
     exec(compile(code, "docs/howto/test-your-code.md", "exec"), {"__name__": "example"})
-    rate, refused = (float(number) for number in re.findall(r"[\d.]+", capsys.readouterr().out))
+    rate, throttled = (float(number) for number in re.findall(r"[\d.]+", capsys.readouterr().out))
     assert 22 < rate < 30.5
-    assert refused < 5
+    assert throttled < 5

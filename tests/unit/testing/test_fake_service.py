@@ -1,4 +1,4 @@
-"""Rule: what a scripted service does with its script: quota, burst, latency, steps, faults, others."""
+"""Tests of asyncgg.testing.fake_service and asyncgg.testing.scenario."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ pytestmark = pytest.mark.virtual
 
 
 async def send_concurrently(service: FakeService, number: int) -> list[Reply]:
-    """So many requests at once."""
+    """Send `number` requests at the same time."""
     return list(await asyncio.gather(*(service.send("core", ["thing"]) for _ in range(number))))
 
 
 def throttled_count(replies: list[Reply]) -> int:
-    """How many of them were."""
+    """Count the throttled replies."""
     return sum(isinstance(reply, ErrorResponse) and reply.status == 429 for reply in replies)
 
 
-async def test_the_burst_is_there_at_once_and_comes_back_with_the_quota() -> None:
+async def test_send_beyond_burst_is_throttled_until_refill() -> None:
     """A full bucket of 5 takes five; after a second at 3/s it takes three."""
     service = FakeService(Scenario(quota=3, burst=5, latency=JitteredLatency(0.0)))
     assert throttled_count(await send_concurrently(service, 9)) == 4
     await asyncio.sleep(1)
     assert throttled_count(await send_concurrently(service, 9)) == 6
     assert (service.sent, service.throttled) == (18, 10)
-    assert [one.throttled for one in service.log].count(True) == 10
+    assert [request.throttled for request in service.log].count(True) == 10
 
 
-async def test_an_answer_takes_its_latency_and_the_service_decides_half_way() -> None:
-    """A request of 80 ms is decided on after 40."""
+async def test_send_takes_latency_and_is_decided_half_way() -> None:
+    """The service decides on a request of 80 ms after 40 ms."""
     service = FakeService(Scenario(latency=JitteredLatency(0.08)))
     loop = asyncio.get_running_loop()
     started_at = loop.time()
@@ -55,14 +55,14 @@ async def test_an_answer_takes_its_latency_and_the_service_decides_half_way() ->
     assert (arrival.core, arrival.things) == ("core", 2)
 
 
-async def test_a_step_changes_what_it_names_when_it_is_due() -> None:
-    """The tokens until the step come at the old quota, those after it at the new one, less what others take."""
-    steps = (
+async def test_scheduled_changes_apply_at_their_time() -> None:
+    """Tokens refill at the old quota until a change, then at the new one."""
+    changes = (
         ScheduledChange(10, quota=20, burst=100),
         ScheduledChange(20, background_rate=15),
         ScheduledChange(30, latency=JitteredLatency(1.0)),
     )
-    service = FakeService(Scenario(quota=2, burst=10, latency=JitteredLatency(0.0), changes=steps))
+    service = FakeService(Scenario(quota=2, burst=10, latency=JitteredLatency(0.0), changes=changes))
     await send_concurrently(service, 10)
     await asyncio.sleep(12)  # 10 (not 20: the burst) and then 2 s at 20/s
     assert 60 - throttled_count(await send_concurrently(service, 60)) == 50
@@ -77,8 +77,8 @@ async def test_a_step_changes_what_it_names_when_it_is_due() -> None:
     assert loop.time() - started_at == pytest.approx(1.0)
 
 
-async def test_faults_come_by_number_and_by_share() -> None:
-    """The second arrival is reset, and about a tenth of the others fails."""
+async def test_faults_apply_by_number_and_share() -> None:
+    """The second request is reset, and about a tenth of the others fail."""
     lost = NoResponse("reset", "connection reset", sent=True)
     faults = (ScenarioFault(lost, request_numbers=frozenset({2})), ScenarioFault(share=0.1))
     service = FakeService(Scenario(quota=float("inf"), latency=JitteredLatency(0.0), faults=faults))
@@ -90,27 +90,27 @@ async def test_faults_come_by_number_and_by_share() -> None:
     assert sum(isinstance(reply, Accepted) for reply in replies) == 999 - failed
 
 
-async def test_throttles_say_when_to_come_again_if_they_are_told_to() -> None:
-    """`retry_after` stands in the throttle's reply."""
+async def test_throttle_has_retry_after() -> None:
+    """The reply of a throttle has the configured Retry-After."""
     service = FakeService(Scenario(burst=1, retry_after=2.0))
     _, second = await send_concurrently(service, 2)
     assert isinstance(second, ErrorResponse)
     assert second.retry_after == 2.0
 
 
-def test_the_same_seed_plays_the_same() -> None:
-    """Latencies of one seed are the same again; of another they are others."""
+def test_same_seed_gives_same_latencies() -> None:
+    """One seed repeats its latencies, another seed has different ones."""
 
-    async def played(seed: int) -> list[float]:
+    async def arrival_times(seed: int) -> list[float]:
         service = FakeService(Scenario(latency=JitteredLatency(0.01, 0.05)), seed=seed)
         await send_concurrently(service, 20)
-        return [one.at for one in service.log]
+        return [request.at for request in service.log]
 
-    assert run_virtual(played(1)) == run_virtual(played(1)) != run_virtual(played(2))
+    assert run_virtual(arrival_times(1)) == run_virtual(arrival_times(1)) != run_virtual(arrival_times(2))
 
 
-async def test_recorded_latencies_are_drawn_and_no_others() -> None:
-    """Only times that were seen come again."""
+async def test_recorded_latency_draws_recorded_values() -> None:
+    """Only recorded latencies occur."""
     service = FakeService(Scenario(latency=RecordedLatency((0.1, 0.3))))
     loop = asyncio.get_running_loop()
     observed = set()
@@ -121,8 +121,8 @@ async def test_recorded_latencies_are_drawn_and_no_others() -> None:
     assert observed == {0.1, 0.3}
 
 
-async def test_it_carries_a_lane() -> None:
-    """The real lane and its bucket run against it: ten requests at 5/s, with 2 at once, take 1.6 s."""
+async def test_lane_sends_at_its_rate() -> None:
+    """A lane needs 1.6 s for ten requests at 5/s with a burst of 2."""
     service = FakeService(Scenario(quota=5, burst=5, latency=JitteredLatency(0.0)))
     lane = Lane(service, AdaptiveRate(5.0, burst=2))
     loop = asyncio.get_running_loop()
@@ -135,7 +135,7 @@ async def test_it_carries_a_lane() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "invalid",
     [
         {"quota": 0},
         {"burst": 0.5},
@@ -144,10 +144,10 @@ async def test_it_carries_a_lane() -> None:
         {"changes": (ScheduledChange(1.0, quota=float("nan")),)},
     ],
 )
-def test_impossible_scripts_are_refused(wrong: dict[str, object]) -> None:
-    """A quota of nothing, a bucket for less than one request and the like are the caller's mistake."""
+def test_scenario_invalid_value_raises(invalid: dict[str, object]) -> None:
+    """Invalid values are usage errors."""
     with pytest.raises(UsageError):
-        Scenario(**wrong)  # type: ignore[arg-type]  # wrong on purpose
+        Scenario(**invalid)  # type: ignore[arg-type]  # invalid on purpose
     for make in (lambda: JitteredLatency(-1), lambda: RecordedLatency(()), lambda: ScenarioFault(share=2)):
         with pytest.raises(UsageError):
             make()
