@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from asyncgg.errors import AsyncggError, GuardError, JournalError, StateWriteError, UsageError
+from asyncgg.errors import AsyncggError, GuardError, StateWriteError, UsageError
 from asyncgg.files import atomic_write_text
-from asyncgg.journal import FileLock, is_locked
+from asyncgg.storage import FileLock, LockHeldError, is_locked
 
 __all__ = ["RunDirectory", "StateDirectory", "latest_snapshot"]
 
@@ -152,16 +152,12 @@ class StateDirectory:
         """
         try:
             run_lock = FileLock(self.folder / "cleanup")
-        except JournalError as error:
-            if isinstance(error.__context__, BlockingIOError):
-                raise GuardError(f"{self.folder} is in use by another run of this policy; nothing was sent") from None
-            if isinstance(error.__context__, OSError):
-                raise _write_error(self.folder, error.__context__) from None
-            raise
-        try:
+        except LockHeldError:
+            raise GuardError(f"{self.folder} is in use by another run of this policy; nothing was sent") from None
+        except OSError as error:
+            raise _write_error(self.folder, error) from None
+        with run_lock:
             yield
-        finally:
-            run_lock.release()
 
     def run_directories(self) -> list[RunDirectory]:
         """All runs, oldest first."""

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from asyncgg.errors import UsageError
 from asyncgg.inventory import Snapshot
+from asyncgg.inventory.schema import FORMAT
 from asyncgg.inventory.scope import checkpoint, reopen_failed
-from asyncgg.inventory.writer import snapshot_lock
 
 __all__ = ["promote", "working_snapshot"]
 
@@ -29,12 +29,9 @@ def working_snapshot(out: Path, *, replace: bool, is_export: bool, max_age: floa
     if path == out:
         yield path  # whoever sweeps into it has its lock
         return
-    lock = snapshot_lock(out)
-    try:
+    with FORMAT.lock(out):
         _reuse_or_discard(path, max_age)
         yield path
-    finally:
-        lock.release()
 
 
 def promote(path: Path, out: Path, *, is_export: bool) -> None:

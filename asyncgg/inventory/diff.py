@@ -1,29 +1,25 @@
-"""Rule: what appeared and what vanished between two snapshots is found here, by SQL over both files; nothing is held.
-
-Only what both sweeps know is compared: of a core that was denied or failed in one of them nobody can tell what it had,
-so its associations are neither new nor gone.
-"""
+"""Compare two snapshots: what appeared and what vanished, by SQL over both files, streamed."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Generator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final
 
-from asyncgg.inventory import schema
 from asyncgg.inventory.models import AssociationRecord, CoreState
+from asyncgg.inventory.schema import FORMAT
 from asyncgg.inventory.snapshot import Snapshot
+from asyncgg.storage import SqliteReader
 
 __all__ = ["DiffCounts", "SnapshotDiff", "incompatibilities"]
 
 _DONE, _VANISHED = int(CoreState.DONE), int(CoreState.VANISHED)
 _INCOMPLETE_STATES: Final = f"({int(CoreState.WAITING)}, {int(CoreState.DENIED)}, {int(CoreState.FAILED)})"
 
-# `here` has it and `there` has not: for what appeared here is the new one, for what vanished the old one.
+# What is in `here` and not in `there`: `here` is the new snapshot for what appeared, the old one
+# for what vanished. The associations of a core that was denied or failed in one of them are
+# unknown, hence neither new nor vanished.
 _CORES: Final = """
 SELECT here.name FROM {here}.core AS here LEFT JOIN {there}.core AS there ON there.name = here.name
 WHERE here.state != {vanished} AND (there.id IS NULL OR there.state = {vanished})"""
@@ -39,61 +35,49 @@ SELECT name FROM old.core WHERE state IN {unknown} UNION SELECT name FROM main.c
 
 @dataclass(frozen=True, slots=True)
 class DiffCounts:
-    """How much is different."""
+    """The counts of a comparison."""
 
     cores_appeared: int
     cores_vanished: int
     appeared: int
-    """Associations, those of cores that appeared among them."""
+    """Associations, including those of new cores."""
     vanished: int
     not_compared: int
-    """Cores that were not listed to their end in one of the two."""
+    """Cores that one of the scans could not list."""
 
 
 def incompatibilities(old: Snapshot, new: Snapshot) -> list[str]:
-    """Why the two are no two looks at the same fleet, as sentences; empty when they are."""
+    """Why the snapshots do not cover the same fleet, as phrases; empty when they do."""
     reasons = []
     for name in ("account", "region", "endpoint"):
         before, now = getattr(old.origin, name), getattr(new.origin, name)
         if before != now and not (name == "account" and not (before and now)):
-            reasons.append(f"{name}: {before or '(unknown)'} in the old one, {now or '(unknown)'} in the new one")
+            reasons.append(f"different {name}s: {before or '(unknown)'} (old), {now or '(unknown)'} (new)")
     if old.filters != new.filters:
-        reasons.append("they were taken with different filters")
+        reasons.append("different filters")
     if old.lists_named_cores_only or new.lists_named_cores_only:
-        reasons.append("not all cores were listed, but named ones")
+        reasons.append("only named cores were listed")
     return reasons
 
 
-class SnapshotDiff:
-    """The difference of two finished snapshots. Raises `SnapshotError` when one is none, or is not finished."""
+class SnapshotDiff(SqliteReader):
+    """A comparison of two snapshots. Raises `SnapshotError` when one is unfinished or unusable."""
 
     def __init__(self, old: Path, new: Path) -> None:
         for path in (old, new):
             with Snapshot(path) as snapshot:
                 snapshot.require_finished()
-        self._path = new
-        self._connection = schema.open_existing(new, "ro")
+        super().__init__(FORMAT, new)
         try:
-            self._connection.execute("PRAGMA temp_store = FILE")
-            self._connection.execute("ATTACH ? AS old", (f"{old.absolute().as_uri()}?mode=ro",))
-        except sqlite3.Error as error:
-            self._connection.close()
-            raise schema.translate_error(error, old) from None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the files."""
-        self._connection.close()
+            with FORMAT.translate_errors(old):
+                self._connection.execute("PRAGMA temp_store = FILE")
+                self._connection.execute("ATTACH ? AS old", (f"{old.absolute().as_uri()}?mode=ro",))
+        except BaseException:
+            self.close()
+            raise
 
     def counts(self) -> DiffCounts:
-        """How much is different."""
+        """The counts of the comparison."""
         queries = (
             _query(_CORES, "main", "old"),
             _query(_CORES, "old", "main"),
@@ -101,45 +85,34 @@ class SnapshotDiff:
             _query(_ASSOCIATIONS, "old", "main"),
             _NOT_COMPARED.format(unknown=_INCOMPLETE_STATES),
         )
-        return DiffCounts(*(next(iter(self._rows(f"SELECT count(*) FROM ({query})")))[0] for query in queries))  # noqa: S608 - ours
+        return DiffCounts(*(next(iter(self._rows(f"SELECT count(*) FROM ({query})")))[0] for query in queries))  # noqa: S608 - constants
 
     def cores_appeared(self) -> Generator[str, None, None]:
-        """Cores that only the new one has, in its order."""
+        """Cores of only the new snapshot, in its order."""
         yield from self._names(_query(_CORES, "main", "old") + " ORDER BY here.id")
 
     def cores_vanished(self) -> Generator[str, None, None]:
-        """Cores that only the old one has, in its order."""
+        """Cores of only the old snapshot, in its order."""
         yield from self._names(_query(_CORES, "old", "main") + " ORDER BY here.id")
 
     def appeared(self) -> Generator[AssociationRecord, None, None]:
-        """Associations that only the new one has, core by core."""
+        """Associations of only the new snapshot, by core."""
         yield from self._iter_associations("main", "old")
 
     def vanished(self) -> Generator[AssociationRecord, None, None]:
-        """Associations that only the old one has, core by core."""
+        """Associations of only the old snapshot, by core."""
         yield from self._iter_associations("old", "main")
 
     def not_compared(self) -> Generator[str, None, None]:
-        """Cores of which one of the two does not know all."""
+        """Cores that one of the scans could not list."""
         yield from self._names(_NOT_COMPARED.format(unknown=_INCOMPLETE_STATES) + " ORDER BY name")
 
     def _iter_associations(self, here: str, there: str) -> Generator[AssociationRecord, None, None]:
-        with closing(self._rows(_query(_ASSOCIATIONS, here, there) + " ORDER BY here.id, a.thing")) as rows:
-            for row in rows:
-                yield AssociationRecord(*row)
+        rows = self._rows(_query(_ASSOCIATIONS, here, there) + " ORDER BY here.id, a.thing")
+        yield from map(AssociationRecord._make, rows)
 
     def _names(self, query: str) -> Generator[str, None, None]:
-        with closing(self._rows(query)) as rows:
-            for (name,) in rows:
-                yield name
-
-    def _rows(self, query: str) -> Generator[Any, None, None]:
-        try:
-            with closing(self._connection.execute(query)) as cursor:
-                while rows := cursor.fetchmany(1000):
-                    yield from rows
-        except (sqlite3.Error, ValueError) as error:
-            raise schema.translate_error(error, self._path) from None
+        yield from (name for (name,) in self._rows(query))
 
 
 def _query(query: str, here: str, there: str) -> str:

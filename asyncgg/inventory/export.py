@@ -1,8 +1,4 @@
-"""Rule: a snapshot's associations as CSV, JSONL or Parquet live here: their columns, streamed.
-
-`core` and `thing` come first, so that an export is itself a manifest. No cell needs a guard against spreadsheets: names
-hold only letters, digits, `:`, `_` and `-`, and one that begins with `-` must stay the name it is.
-"""
+"""Export the associations of a snapshot as CSV, JSONL or Parquet, streamed."""
 
 from __future__ import annotations
 
@@ -20,36 +16,39 @@ from asyncgg.inventory.snapshot import Snapshot
 
 __all__ = ["COLUMNS", "export", "export_format", "write_list"]
 
+# `core` and `thing` come first, so that an export is a manifest. Cells are not escaped for
+# spreadsheets: names have only letters, digits, `:`, `_` and `-`, and a name that starts with `-`
+# must not change.
 COLUMNS: Final = ("core", "thing", "associated_at", "core_status", "core_last_status_at")
 
 _ROW_GROUP_SIZE: Final = 20_000
-"""Of a Parquet row group: what is held in memory."""
+"""Rows of a Parquet row group, which are held in memory."""
 _FORMATS: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 
 def export_format(path: Path) -> str | None:
-    """`csv`, `jsonl` or `parquet` by the name's ending, None for any other: then a snapshot is meant.
+    """`csv`, `jsonl` or `parquet` by the suffix; None for another one, which means a snapshot.
 
-    Raises `UsageError` for a gzipped Parquet, which nobody could read, and without pyarrow.
+    Raises `UsageError` for gzipped Parquet, and for Parquet without pyarrow.
     """
     name = path.name.lower()
     uncompressed = name.removesuffix(".gz")
     file_format = next((candidate for ending, candidate in _FORMATS.items() if uncompressed.endswith(ending)), None)
     if file_format == "parquet":
         if uncompressed != name:
-            raise UsageError(f"{path}: Parquet is compressed already: name it .parquet")
+            raise UsageError(f"{path}: Parquet is already compressed; use the suffix .parquet")
         _pyarrow(path)
     return file_format
 
 
 def export(snapshot: Snapshot, path: Path) -> int:
-    """Write every association of `snapshot` to `path`, in the format of its ending; how many there are.
+    """Write the associations to `path`, in the format of its suffix; returns their number.
 
-    Raises `UsageError` when that is not possible; then nothing is left at `path` that was not there before.
+    Raises `UsageError` when that fails; `path` is then unchanged.
     """
     file_format = export_format(path)
     if file_format is None:
-        raise UsageError(f"{path}: the ending does not say the format: use .csv, .jsonl or .parquet")
+        raise UsageError(f"{path}: unknown format; use the suffix .csv, .jsonl or .parquet")
     if file_format == "parquet":
         with atomic_write_binary(path, snapshot.path, "snapshot") as file:
             return _parquet(file, snapshot, path)
@@ -57,19 +56,19 @@ def export(snapshot: Snapshot, path: Path) -> int:
 
 
 def write_list(path: Path, source: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
-    """Write `rows`, made from the snapshot `source`, to a .csv or .jsonl (also .gz); how many there are.
+    """Write `rows` of the snapshot `source` to .csv or .jsonl (also .gz); returns their number.
 
     Raises `UsageError` as `export`.
     """
     file_format = export_format(path)
     if file_format not in {"csv", "jsonl"}:
-        raise UsageError(f"{path}: the ending does not say the format: use .csv or .jsonl (also .gz)")
+        raise UsageError(f"{path}: unknown format; use the suffix .csv or .jsonl (also .gz)")
     with atomic_write_text(path, source, "snapshot") as file:
         return (_csv if file_format == "csv" else _jsonl)(file, columns, rows)
 
 
 def _rows(snapshot: Snapshot) -> Iterator[tuple[str, str, float | None, str, float | None]]:
-    """Every association with what is known of its core."""
+    """Every association, with the status of its core."""
     cores = {core.device.name: core.device for core in snapshot.cores()}
     for name, thing, at in snapshot.associations():
         core = cores[name]
@@ -128,5 +127,5 @@ def _pyarrow(path: Path) -> tuple[Any, Any]:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise UsageError(f"{path}: Parquet needs pyarrow: pip install 'asyncgg[parquet]'") from None
+        raise UsageError(f"{path}: Parquet requires pyarrow; install it with: pip install 'asyncgg[parquet]'") from None
     return pyarrow, pyarrow.parquet

@@ -1,4 +1,4 @@
-"""Rule: the values that the inventory takes and gives live here: frozen, needing neither a loop nor a file."""
+"""The values of fleet scans and snapshots."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ __all__ = [
 
 
 class CoreState(IntEnum):
-    """Where the listing of one core stands; the numbers are written into snapshots and never change their meaning."""
+    """State of the listing of one core. The numbers are stored in snapshots: never change one."""
 
     WAITING = 0
-    """Not listed to its end yet."""
+    """Not completely listed yet."""
     DONE = 1
     VANISHED = 2
-    """The service did not know it any more when it was to be listed: it has no client devices."""
+    """The core no longer existed when it was listed: it has no client devices."""
     DENIED = 3
     FAILED = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Whose fleet it is. An unknown account is empty."""
+    """The account, Region and endpoint of a fleet. An unknown account is empty."""
 
     account: str = ""
     region: str = ""
@@ -42,7 +42,7 @@ class Origin:
 
 
 class AssociationRecord(NamedTuple):
-    """One association as a sweep found it."""
+    """One association found by a scan."""
 
     core: str
     thing: str
@@ -52,22 +52,22 @@ class AssociationRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ScannedCore:
-    """One core device and what its listing came to."""
+    """One core device and the result of its listing."""
 
     device: CoreDevice
-    """In a sweep of named cores only the name is known."""
+    """In a scan of named cores only the name is known."""
     state: CoreState
     things: int
     pages: int
-    """Accepted requests that its list took."""
+    """Accepted requests for its list."""
     code: str = ""
-    """Why it was not listed to its end."""
+    """Why its list is incomplete."""
     message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotCounts:
-    """What a snapshot holds."""
+    """The counts of a snapshot."""
 
     cores: int
     waiting: int
@@ -77,73 +77,76 @@ class SnapshotCounts:
     failed: int
     associations: int
     invalid_names: int
-    """Items whose name was none; they are in no list."""
+    """Items with an invalid name; they are in no list."""
     duplicates: int
-    """Associations that were told more than once."""
+    """Associations that the service returned more than once."""
+
+    @property
+    def failed_share(self) -> float:
+        """Share of the cores that were denied or failed, 0 to 1."""
+        return (self.denied + self.failed) / max(self.cores, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class ScanProgress:
-    """How a sweep stands at one moment: cores and associations of the whole sweep, requests of this start."""
+    """Progress of a scan: cores and associations of all starts, requests of this start."""
 
     cores: int
-    """Known so far."""
+    """Cores known so far."""
     finished: int
-    """Of them, listed to their end or given up."""
+    """Cores completed or abandoned."""
     associations: int
     sent: int
     throttled: int
     retried: int
     in_flight: int
     requests_left: int
-    """Requests still needed, as far as can be told: those of cores not listed yet by the mean of the others."""
+    """Estimated requests still needed: unlisted cores count as the mean of the others."""
     open_ended: bool
-    """The list of cores has not come to its end: there may be more than is known."""
+    """The list of cores is unfinished: more cores may follow."""
     rate: float
-    """Requests per second the limiter grants now."""
+    """Requests per second that the limiter grants now."""
     ceiling: float
     seconds: float
-    """Since this start."""
+    """Seconds since this start."""
     status: str = ""
-    """Why it is not simply going on."""
+    """Why the scan is paused or stopping; else empty."""
 
     @property
     def seconds_left(self) -> float:
-        """Seconds for what is left, at the present rate."""
+        """Seconds for `requests_left` at the current rate."""
         return self.requests_left / self.rate
 
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
-    """How one start of a sweep ended."""
+    """Result of one start of a scan."""
 
     path: Path
     state: RunState
-    """COMPLETE: every core was listed or has vanished. PARTIAL: the sweep is over, but cores were denied or failed.
-    Otherwise it is unfinished and can be resumed."""
+    """COMPLETE: every core is listed or has vanished. PARTIAL: some cores were denied or failed.
+    Any other state: unfinished, can be resumed."""
     reason: str
     is_auth_error: bool
-    """Whether credentials or permissions ended it."""
+    """Whether credentials or permissions ended the scan."""
     counts: SnapshotCounts
     sent: int
-    """Requests, all starts of this sweep together; those of a start that was killed as far as its file knows."""
+    """Requests of all starts of this scan; of a killed start, those recorded in the file."""
     minimum: int
-    """Pages that were accepted: the requests it would have taken without any failure."""
+    """Accepted pages: the requests needed without any failure."""
     throttled: int
     retried: int
     seconds: float
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to be listed."""
+        """Whether nothing remains to be listed."""
         return self.state in {RunState.COMPLETE, RunState.PARTIAL}
 
     @property
     def failed_share(self) -> float:
-        """Part of the cores whose client devices are not known, 0 to 1; 1 while the sweep is unfinished.
+        """Share of the cores that could not be listed, 0 to 1; 1 while the scan is unfinished.
 
-        An incomplete view is no small fleet: whoever removes what is *not* in a snapshot must ask for this.
+        Check it before removing anything because it is *not* in a snapshot.
         """
-        if not self.finished:
-            return 1.0
-        return (self.counts.denied + self.counts.failed) / max(self.counts.cores, 1)
+        return self.counts.failed_share if self.finished else 1.0

@@ -1,7 +1,4 @@
-"""Rule: what a reply means for its list is decided here: a page is kept, another try is set, or the list ends.
-
-A page that is had is posted together with the token of the next one, so that a killed sweep goes on there.
-"""
+"""What a reply means for its list: record a page, retry, restart or end the list."""
 
 from __future__ import annotations
 
@@ -21,13 +18,13 @@ from asyncgg.transport.base import Page
 __all__ = ["PageHandler"]
 
 _MAX_RESTARTS: Final = 1
-"""How often a list is read again from its beginning: its token is not accepted any more, or it turns in circles."""
+"""Restarts of a list from its first page: its token is no longer accepted, or its pages repeat."""
 
 ListPage = Page[CoreDevice] | Page[ClientDevice]
 
 
 class PageHandler:
-    """The lists of one start. Raises `SnapshotWriteError` when the snapshot can no longer be written."""
+    """The lists of one start. Raises `SnapshotWriteError` when the snapshot cannot be written."""
 
     def __init__(self, queue: ListingQueue, scan_state: ScanState, control: RunControl, retry: RetryPolicy) -> None:
         self._queue = queue
@@ -36,13 +33,13 @@ class PageHandler:
         self._retry = retry
 
     def handle_page(self, listing: Listing, page: ListPage) -> None:
-        """Keep a page; its list goes on or ends."""
+        """Record a page; its list continues or ends."""
         listing.attempts, listing.is_retry = 0, False
         if page.invalid_names:
             self._scan_state.record_invalid_names(len(page.invalid_names))
             self._control.emit(InvalidNames(listing.core, page.invalid_names))
         if page.next_token and not listing.loop_detector.accept(_names(page), page.next_token):
-            self._restart(listing, "RepeatedPages", "the list turns in circles: a page or its token comes again")
+            self._restart(listing, "RepeatedPages", "the service returned a page or its token twice")
             return
         listing.token = page.next_token
         listing.pages += 1
@@ -58,7 +55,7 @@ class PageHandler:
             self._queue.end(listing)
 
     def handle_failure(self, listing: Listing, verdict: ReplyVerdict, reply: ErrorResponse | NoResponse) -> None:
-        """What becomes of a list whose page was not had."""
+        """Retry, restart or abandon a list whose page was not received."""
         code, message = code_and_message(reply)
         retry_after = reply.retry_after if isinstance(reply, ErrorResponse) else None
         match verdict:
@@ -77,7 +74,7 @@ class PageHandler:
             case ReplyVerdict.CORE_DENIED:
                 self._abandon(listing, CoreState.DENIED, code, message)
             case ReplyVerdict.INVALID if listing.token:
-                self._restart(listing, code, message)  # its token is not accepted any more
+                self._restart(listing, code, message)  # its token is no longer accepted
             case _:
                 self._abandon(listing, CoreState.FAILED, code, message)
 
@@ -91,10 +88,10 @@ class PageHandler:
 
     def _abandon(self, listing: Listing, state: CoreState, code: str, message: str) -> None:
         if listing.is_core_list:
-            # Nothing can stand in for it: without the list of cores nobody knows what is missing.
+            # Without the list of cores it is unknown what is missing.
             denied = state is CoreState.DENIED
             advice = "; grant greengrass:ListCoreDevices" if denied else ""
-            reason = f"the core devices cannot be listed: {code}: {message}{advice}"
+            reason = f"cannot list the core devices: {code}: {message}{advice}"
             self._control.request_stop(StopReason(RunState.ABORTED, reason, is_auth_error=denied))
             return
         self._scan_state.abandon_listing(listing.number, state, code, message)

@@ -1,91 +1,116 @@
-"""Rule: which list is asked next, and how much is left, is known here; no request, no file, no clock of its own.
-
-A list that has begun goes on before another begins: a core with many pages is the one that would end last. The list of
-cores is itself such a list, so its pages come early and the others are read while it still goes on.
-"""
+"""The lists still to be read: which page is requested next, and how many requests remain."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
-from asyncgg.inventory.chain import PageLoopDetector
-from asyncgg.inventory.estimate import requests_left
+from asyncgg.transport.base import MAX_PAGE_SIZE
 
-__all__ = ["Listing", "ListingQueue"]
+__all__ = ["Listing", "ListingQueue", "PageLoopDetector", "minimum_requests", "requests_left"]
+
+_MAX_EMPTY_PAGES: Final = 20
+"""Consecutive empty pages that a list may have: a filter may leave some, but not this many."""
+
+
+# A list ends only when a page has no token, so a repeated token or a repeated page would continue
+# for ever.
+class PageLoopDetector:
+    """Detects a list whose pages repeat. `token` is the token of its first page."""
+
+    __slots__ = ("_empty", "_pages", "_tokens")
+
+    def __init__(self, token: str = "") -> None:
+        self._tokens = {token}
+        self._pages: set[int] = set()
+        self._empty = 0
+
+    def accept(self, names: Iterable[str], token: str) -> bool:
+        """Add a page that another page follows; False when the list repeats itself."""
+        content = tuple(names)
+        self._empty = 0 if content else self._empty + 1
+        if token in self._tokens or self._empty > _MAX_EMPTY_PAGES or (content and hash(content) in self._pages):
+            return False
+        self._tokens.add(token)
+        self._pages.add(hash(content))
+        return True
 
 
 @dataclass(slots=True, eq=False)
 class Listing:
-    """One list under way: a core's client devices, or the cores themselves."""
+    """A list being read: the client devices of a core, or the cores."""
 
     number: int = 0
-    """The core's number in the snapshot; 0: the list of cores."""
+    """The number of the core in the snapshot; 0: the list of cores."""
     core: str = ""
     token: str = ""
-    """What its next page is asked with."""
+    """Token of the next page."""
     pages: int = 0
-    """Of them had in this start."""
+    """Pages received in this start."""
     attempts: int = 0
-    """Counted ones, for the next page."""
+    """Counted attempts for the next page."""
     restarts: int = 0
-    """How often it was begun again."""
     is_retry: bool = False
-    """Whether the next page was asked for before."""
+    """Whether the next page was requested before."""
     loop_detector: PageLoopDetector = field(default_factory=PageLoopDetector)
 
     @property
     def is_core_list(self) -> bool:
-        """Whether it is the list of cores."""
+        """Whether this is the list of cores."""
         return not self.number
 
     def restart(self) -> None:
-        """Go back to the first page."""
+        """Return to the first page."""
         self.token, self.pages, self.attempts, self.loop_detector = "", 0, 0, PageLoopDetector()
         self.restarts += 1
 
 
+# A started list is finished before another one starts: a core with many pages would otherwise end
+# last. The list of cores is one of the lists, so its pages come early, and client devices are
+# listed while it continues.
 class ListingQueue:
-    """The lists that have not come to their end. `on_news` is called when something can be asked for or has ended."""
+    """The unfinished lists. `on_change` is called when a page can be requested or a list ends."""
 
     def __init__(self, on_change: Callable[[], object]) -> None:
         self._on_change = on_change
         self._ready: deque[Listing] = deque()
-        self._started_pages: dict[int, int] = {}  # pages of the lists that have begun, by core
+        self._started_pages: dict[int, int] = {}  # pages of the started lists, by core
         self._ended = 0
         self._ended_pages = 0
         self.core_list_pending = False
-        """Whether the list of cores is among them."""
+        """Whether the list of cores is unfinished."""
         self.unfinished = 0
-        """Lists that have not ended, those under way and those that wait for another try included."""
+        """Unfinished lists, including those in flight and those waiting for a retry."""
 
     @property
     def ready(self) -> bool:
-        """Whether a page can be asked for now."""
+        """Whether a page can be requested now."""
         return bool(self._ready)
 
     def add(self, listing: Listing) -> None:
-        """A list to be read."""
+        """Add a list."""
         self.unfinished += 1
         self.core_list_pending |= listing.is_core_list
         self._ready.append(listing)
         self._on_change()
 
     def take(self) -> Listing:
-        """The list whose page is to be asked for; there must be one `ready`."""
+        """Remove the list whose page is requested next; one must be `ready`."""
         return self._ready.popleft()
 
     def requeue_next_page(self, listing: Listing) -> None:
-        """A page was had and another follows."""
+        """Return a list of which a page was received and another follows."""
         if not listing.is_core_list:
             self._started_pages[listing.number] = listing.pages
         self._ready.appendleft(listing)
         self._on_change()
 
     def requeue(self, listing: Listing, delay: float = 0.0) -> None:
-        """The page was not had; it is asked for again after `delay` seconds."""
+        """Return a list whose page was not received, to be requested after `delay` seconds."""
         if delay > 0:
             asyncio.get_running_loop().call_later(delay, self.requeue, listing)
             return
@@ -93,7 +118,7 @@ class ListingQueue:
         self._on_change()
 
     def end(self, listing: Listing) -> None:
-        """The list has come to its end, or is given up."""
+        """Mark a list as completed or abandoned."""
         self.unfinished -= 1
         if listing.is_core_list:
             self.core_list_pending = False
@@ -104,7 +129,7 @@ class ListingQueue:
         self._on_change()
 
     def requests_left(self) -> int:
-        """Requests that are still needed, as far as can be told."""
+        """Estimated requests still needed."""
         return requests_left(
             waiting=self.unfinished - len(self._started_pages) - self.core_list_pending,
             started=len(self._started_pages),
@@ -113,3 +138,26 @@ class ListingQueue:
             ended_pages=self._ended_pages,
             core_list_pending=self.core_list_pending,
         )
+
+
+def minimum_requests(things: Iterable[int]) -> int:
+    """Minimum requests that list a fleet; `things`: the number of client devices of each core.
+
+    max(1, ceil(C / 100)) pages of cores, and max(1, ceil(n / 100)) pages of each core's client
+    devices. A service that sends a token with a full last page needs one more for each such list.
+    """
+    sizes = list(things)
+    return sum(max(1, math.ceil(size / MAX_PAGE_SIZE)) for size in (len(sizes), *sizes))
+
+
+def requests_left(
+    *, waiting: int, started: int, started_pages: int, ended: int, ended_pages: int, core_list_pending: bool
+) -> int:
+    """Estimated requests that a scan still needs.
+
+    `waiting` cores have no page yet and count as the mean of the `ended` ones. `started` cores,
+    with `started_pages` in all, need the rest of the mean, at least one each. An unfinished list of
+    cores needs at least one, and the number of further cores is unknown.
+    """
+    mean = max(1.0, ended_pages / ended) if ended else 1.0
+    return math.ceil(waiting * mean + max(started, started * mean - started_pages)) + core_list_pending

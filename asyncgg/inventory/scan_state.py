@@ -1,4 +1,4 @@
-"""Rule: what one start of a sweep counts and writes down goes through here; it asks for nothing and decides nothing."""
+"""The counts of one start of a scan, and the snapshot that it writes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import Final
 
 from asyncgg.engine import StopReason
 from asyncgg.errors import AsyncggError
-from asyncgg.inventory.chain import PageLoopDetector
 from asyncgg.inventory.models import CoreState, ScanResult, SnapshotCounts
-from asyncgg.inventory.queue import Listing, ListingQueue
+from asyncgg.inventory.queue import Listing, ListingQueue, PageLoopDetector
 from asyncgg.inventory.scope import ScanScope, begin_or_resume, require_unfinished
 from asyncgg.inventory.store import SnapshotStore
 from asyncgg.inventory.writer import SnapshotWriter
@@ -25,18 +24,18 @@ _COUNTERS: Final = ("sent", "throttled", "retried")
 
 
 class ScanState:
-    """The figures of this start, and the snapshot they are about.
+    """Counts this start and records pages in the snapshot.
 
-    Raises `SnapshotError` when the file cannot be used for a sweep of `scope`; every call that posts raises
-    `SnapshotWriteError` once it cannot be written.
+    Raises `SnapshotError` when the file cannot be used for a scan of `scope`; every call that
+    writes raises `SnapshotWriteError` after a failed write.
     """
 
     def __init__(self, path: Path, scope: ScanScope, max_age: float, *, threaded: bool = True) -> None:
         self.sent = self.throttled = self.retried = 0
         self.cores = 0
-        """Known so far, by all starts."""
+        """Cores known so far, by all starts."""
         self.associations = 0
-        """Told so far, by all starts; those told twice count twice until the end."""
+        """Associations received so far, by all starts; duplicates count until the end."""
         self._clock = asyncio.get_running_loop().time
         self._started = self._clock()
         self._path = path
@@ -52,11 +51,11 @@ class ScanState:
 
     @property
     def seconds(self) -> float:
-        """Since this start."""
+        """Seconds since this start."""
         return self._clock() - self._started
 
     def restore_queue(self, queue: ListingQueue, on_failure: Callable[[AsyncggError], None]) -> None:
-        """Put on the agenda what is still to be listed."""
+        """Add what remains to be listed to `queue`."""
         self._writer.on_failure = on_failure
         self._writer.before_commit = self._save_counts
         names, waiting, counts, cores_token, core_list_pending = self._writer.run_now(_load_remaining)
@@ -72,7 +71,7 @@ class ScanState:
         await self._writer.wait_for_capacity()
 
     def record_core_page(self, cores: Sequence[CoreDevice], token: str) -> list[tuple[int, str]]:
-        """Keep a page of cores; number and name of those that were not known."""
+        """Record a page of cores; the number and name of each new core."""
         new = [core for core in {core.name: core for core in cores}.values() if core.name not in self._core_names]
         self._core_names.update(core.name for core in new)
         first = self.cores + 1
@@ -81,26 +80,26 @@ class ScanState:
         return [(number, core.name) for number, core in enumerate(new, first)]
 
     def record_device_page(self, core: int, devices: Sequence[ClientDevice], token: str) -> None:
-        """Keep a page of a core's client devices."""
+        """Record a page of a core's client devices."""
         self.associations += len(devices)
         self._writer.submit_nowait(lambda store: store.record_page(core, devices, token))
 
     def record_invalid_names(self, number: int) -> None:
-        """Count items whose name was none."""
+        """Count items with an invalid name."""
         self._writer.submit_nowait(lambda store: store.count_invalid_names(number))
 
     def restart_listing(self, core: int) -> None:
-        """The core's list is read from its first page again; 0: the list of cores."""
+        """Restart the list of a core from its first page; 0: the list of cores."""
         self._writer.submit_nowait(
             (lambda store: store.restart_listing(core)) if core else (lambda store: store.put(cores_token=""))
         )
 
     def abandon_listing(self, core: int, state: CoreState, code: str, message: str) -> None:
-        """The core's list is given up."""
+        """Abandon the list of a core."""
         self._writer.submit_nowait(lambda store: store.abandon_listing(core, state, code, message))
 
     async def finish(self, done: bool, stop: StopReason) -> ScanResult:
-        """Write the end of this start: of the sweep itself when it is `done`, else why it stopped."""
+        """Record the end of this start; with `done`, the end of the scan."""
 
         def record_end(store: SnapshotStore) -> tuple[SnapshotCounts, dict[str, float], int]:
             if done:
@@ -130,7 +129,7 @@ class ScanState:
         )
 
     def close(self) -> None:
-        """Write what was posted and let the file go. Blocking."""
+        """Write what is queued and close the file. Blocking."""
         self._writer.close()
 
     def _save_counts(self, store: SnapshotStore) -> None:

@@ -1,8 +1,4 @@
-"""Rule: what a sweep is about, and whether a file that is there already is a part of it, is decided here.
-
-A sweep that is resumed must be the same sweep: another account, Region or filter, or a day in between, would make a
-snapshot of a fleet that never was.
-"""
+"""What a scan covers, and whether an existing snapshot file can be resumed, reopened or moved."""
 
 from __future__ import annotations
 
@@ -18,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from asyncgg.errors import SnapshotError, UsageError
-from asyncgg.inventory import schema
 from asyncgg.inventory.models import Origin
+from asyncgg.inventory.schema import FORMAT
 from asyncgg.inventory.store import SnapshotStore
 from asyncgg.models import CoreDevice, invalid_name_reason
 from asyncgg.transport.base import CoreFilter
@@ -27,14 +23,14 @@ from asyncgg.transport.base import CoreFilter
 __all__ = ["MAX_SCAN_AGE", "ScanScope", "begin_or_resume", "checkpoint", "reopen_failed", "require_unfinished"]
 
 MAX_SCAN_AGE: Final = 86_400.0
-"""Seconds after which an unfinished sweep is too old to be gone on with, unless told otherwise."""
+"""Default age in seconds after which an unfinished scan is too old to resume."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScanScope:
-    """What a sweep is to list: the cores the service tells by `filters`, or just the named ones.
+    """What a scan lists: the cores that match `filters`, or only the named `cores`.
 
-    Raises `UsageError` for a name that is none, and for filters beside names.
+    Raises `UsageError` for an invalid name, and for filters together with names.
     """
 
     origin: Origin
@@ -45,18 +41,18 @@ class ScanScope:
         if self.cores is None:
             return
         if self.filters != CoreFilter():
-            raise UsageError("filters choose among all cores: give either them or the cores' names")
+            raise UsageError("filters apply to all cores: give either filters or core names")
         for name in self.cores:
             if problem := invalid_name_reason(name):
-                raise UsageError(f"core {name[:200]!a} {problem}")
+                raise UsageError(f"invalid core name {name[:200]!a}: {problem}")
 
     @classmethod
     def of(cls, origin: Origin, filters: CoreFilter | None, cores: Sequence[str] | None) -> ScanScope:
-        """The same from what callers have; names that come twice count once."""
+        """Create a scope; duplicate names count once."""
         return cls(origin, filters or CoreFilter(), None if cores is None else tuple(dict.fromkeys(cores)))
 
     def meta(self) -> dict[str, str]:
-        """As it is kept in the snapshot."""
+        """The scope as metadata of the snapshot."""
         return {
             **asdict(self.origin),
             "filters": json.dumps(asdict(self.filters)),
@@ -65,22 +61,22 @@ class ScanScope:
 
 
 def require_unfinished(path: Path) -> None:
-    """Raise `SnapshotError` when the snapshot at `path` is finished; it is only read for that, and stays as it is."""
+    """Raise `SnapshotError` when the snapshot at `path` is complete; the file is only read."""
     if not path.is_file() or not path.stat().st_size:
         return
-    with closing(schema.open_existing(path, "ro")) as connection:
+    with closing(FORMAT.open(path, read_only=True)) as connection:
         if SnapshotStore(connection).get("finished"):
-            raise SnapshotError(f"snapshot {path}: it is finished; give another file, or replace this one")
+            raise SnapshotError(f"{path} already contains a complete scan; choose another file or pass --replace")
 
 
 def begin_or_resume(store: SnapshotStore, path: Path, scope: ScanScope, max_age: float) -> bool:
-    """Make the snapshot ready to be swept into; whether that goes on with an earlier start.
+    """Prepare an unfinished snapshot for a scan of `scope`; True when it resumes an earlier start.
 
-    It must not be finished. Raises `SnapshotError` when it is of another sweep, or begun more than `max_age` seconds
-    ago.
+    Raises `SnapshotError` when the file belongs to another scan, or that scan started more than
+    `max_age` seconds ago.
     """
     started = store.get("started_at")
-    if not started or not store.page_count():  # nothing was had yet: whatever it was to be, it can be this
+    if not started or not store.page_count():  # nothing was recorded: any scan can use it
         store.clear()
         store.put(
             started_at=f"{time.time():.3f}", cores_token="", cores_done=int(scope.cores is not None), **scope.meta()
@@ -90,17 +86,17 @@ def begin_or_resume(store: SnapshotStore, path: Path, scope: ScanScope, max_age:
         return False
     for key, now in scope.meta().items():
         before = store.get(key)
-        # An account that is not known (a custom endpoint) may be any.
+        # An unknown account (custom endpoint) matches every account.
         if before != now and not (key == "account" and not (before and now)):
             raise SnapshotError(
-                f"snapshot {path}: it is an unfinished sweep of {_describe(key, before)}, this one is of"
-                f" {_describe(key, now)}; give another file, or delete it"
+                f"{path} contains an unfinished scan of {_describe(key, before)}, this scan is of"
+                f" {_describe(key, now)}; choose another file or delete it"
             )
     age = time.time() - float(started)
     if age > max_age:
         raise SnapshotError(
-            f"snapshot {path}: it is an unfinished sweep begun {age / 3600:.0f} hours ago, too long to be gone on with;"
-            " delete it and sweep anew"
+            f"{path} contains an unfinished scan, started {age / 3600:.0f} hours ago: too old to resume;"
+            " delete it and scan again"
         )
     store.put(account=scope.origin.account or store.get("account"))
     store.reopen_failed()
@@ -108,33 +104,29 @@ def begin_or_resume(store: SnapshotStore, path: Path, scope: ScanScope, max_age:
 
 
 def reopen_failed(path: Path) -> None:
-    """Make the finished snapshot at `path` a sweep to be gone on with: asked for is only what was denied or failed.
+    """Make a complete snapshot unfinished again: a scan then lists only what was denied or failed.
 
-    Nobody else may be sweeping into it. Raises `SnapshotError`, or `SnapshotWriteError` when the disk is full.
+    No other process may write the file. Raises `SnapshotError`, or `SnapshotWriteError` when the
+    disk is full.
     """
-    try:
-        with closing(schema.open_existing(path, "rw")) as connection:
-            connection.execute("DELETE FROM meta WHERE key IN ('finished', 'ended_at')")
-    except sqlite3.Error as error:
-        raise schema.translate_error(error, path, writing=True) from None
+    with FORMAT.translate_errors(path, writing=True), closing(FORMAT.open(path, read_only=False)) as connection:
+        connection.execute("DELETE FROM meta WHERE key IN ('finished', 'ended_at')")
 
 
 def checkpoint(path: Path) -> None:
-    """Have all of the snapshot at `path` in its one file, so that this can be moved, or another take its place.
+    """Merge the WAL file of a snapshot into it, so that it can be moved or replaced.
 
-    Somebody who reads it leaves a second file beside it, which would then count as the other's. Raises `SnapshotError`
-    while it is being read.
+    Raises `SnapshotError` while another process reads it: its WAL file would then belong to the
+    wrong snapshot.
     """
     wal_path = path.with_name(f"{path.name}-wal")
     if not wal_path.exists():
         return
-    with contextlib.suppress(sqlite3.Error), closing(schema.open_existing(path, "rw")) as connection:
+    with contextlib.suppress(sqlite3.Error), closing(FORMAT.open(path, read_only=False)) as connection:
         connection.execute("PRAGMA busy_timeout = 0")
         connection.execute("PRAGMA journal_mode = DELETE")
     if wal_path.exists():
-        raise SnapshotError(
-            f"snapshot {path}: another program has it open; when that is closed, the same command goes on"
-        )
+        raise SnapshotError(f"{path} is open in another program; close that program and run the same command again")
 
 
 def _digest(cores: Sequence[str]) -> str:

@@ -1,16 +1,14 @@
-"""Rule: the durable queue of a run: one SQLite file, one writer (tables: `schema`, promises: `writer`)."""
+"""The journal: the SQLite file that is the durable queue of one run."""
 
 from asyncgg.journal.effects import Certainty, ThingEffect, iter_effects, last_request_at
 from asyncgg.journal.importer import Importer, ImportSummary
-from asyncgg.journal.lock import FileLock, is_locked
-from asyncgg.journal.operation import parse_operation
 from asyncgg.journal.reader import JournalReader, OutcomeRow, SentRequest
+from asyncgg.journal.schema import parse_operation
 from asyncgg.journal.store import JournalCounts, JournalStore, RecordedReply
 from asyncgg.journal.writer import JournalWriter
 
 __all__ = [
     "Certainty",
-    "FileLock",
     "ImportSummary",
     "Importer",
     "JournalCounts",
@@ -21,7 +19,6 @@ __all__ = [
     "RecordedReply",
     "SentRequest",
     "ThingEffect",
-    "is_locked",
     "iter_effects",
     "last_request_at",
     "parse_operation",

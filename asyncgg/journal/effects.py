@@ -1,7 +1,4 @@
-"""Rule: what a journal knows of what its run changed at the service is read here: how sure it is of each thing.
-
-Whether that is enough to take it back is decided elsewhere.
-"""
+"""What a run changed at the service, and how certain its journal is of each thing."""
 
 from __future__ import annotations
 
@@ -19,25 +16,25 @@ _FAILED = int(ThingState.FAILED)
 
 
 class Certainty(Enum):
-    """What a run knows of its own effect on one thing."""
+    """What the journal proves about the effect of a run on one thing."""
 
     ACCEPTED = "accepted"
-    """The service took it without a word about this thing."""
+    """The service accepted the request without an error for this thing."""
     CONFIRMED = "confirmed"
-    """A reply was lost, and when it was sent again the service said that it is so already."""
+    """A reply was lost, and the resent request found the thing already in the desired state."""
     ALREADY_DONE = "already-done"
-    """The service said so at once: it was like that before this run."""
+    """The first request found the thing already in the desired state."""
     UNCERTAIN = "uncertain"
-    """It failed after a request whose reply was lost: perhaps done, perhaps not."""
+    """The thing failed after a request whose reply was lost: its state is unknown."""
     UNRESOLVED = "unresolved"
-    """In a request that was sent perhaps, and still to be decided."""
+    """Pending, in a request that was possibly sent."""
     UNCHANGED = "unchanged"
-    """Never sent, or refused each time."""
+    """Never sent, or rejected each time."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThingEffect:
-    """One thing of a run and how sure its effect is."""
+    """One thing of a run and the certainty of its effect."""
 
     core: str
     thing: str
@@ -46,7 +43,7 @@ class ThingEffect:
 
 def iter_effects(reader: JournalReader) -> Iterator[ThingEffect]:
     """Every thing of the journal, by core and name; streamed. Raises `JournalError`."""
-    rows = reader._query(
+    rows = reader._rows(
         "SELECT core.name, thing.name, thing.state, coalesce(thing.code, ''), thing.ambiguous"
         " FROM thing CROSS JOIN core ON core.id = thing.core"
     )
@@ -55,8 +52,8 @@ def iter_effects(reader: JournalReader) -> Iterator[ThingEffect]:
 
 
 def last_request_at(reader: JournalReader) -> float | None:
-    """When the run sent or was answered last, in seconds since 1970; None when it sent nothing."""
-    ((at,),) = reader._query("SELECT max(coalesce(answered_at, claimed_at)) FROM request")
+    """Time of the last request or reply, in seconds since 1970, UTC; None when nothing was sent."""
+    ((at,),) = reader._rows("SELECT max(coalesce(answered_at, claimed_at)) FROM request")
     return None if at is None else float(at)
 
 

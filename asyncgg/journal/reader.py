@@ -1,28 +1,24 @@
-"""Rule: reading a journal without disturbing whoever runs it: figures, outcomes, requests; nothing here writes."""
+"""Read a journal, also while another process runs it."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
-from asyncgg.journal import schema
-from asyncgg.journal.lock import is_locked
-from asyncgg.journal.operation import parse_operation
+from asyncgg.journal.schema import FORMAT, parse_operation
 from asyncgg.journal.store import JournalCounts, JournalStore
 from asyncgg.models import MAX_BATCH, RunState, Summary, ThingState
+from asyncgg.storage import SqliteReader, is_locked
 
 __all__ = ["JournalReader", "OutcomeRow", "SentRequest"]
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeRow:
-    """One thing of a journal, as reports show it."""
+    """One thing of a journal, as shown in reports."""
 
     core: str
     thing: str
@@ -31,11 +27,11 @@ class OutcomeRow:
     message: str
     attempts: int
     answered_at: float | None
-    """Seconds since 1970, UTC, of the answer that decided (or was the last)."""
+    """Time of the last reply that included the thing, in seconds since 1970, UTC."""
     aws_request_id: str
-    """The service's id of that request: what AWS Support and CloudTrail know it by."""
+    """The id of that request, known to AWS Support and CloudTrail."""
     reason: str = ""
-    """Why the thing was chosen, where something chose it."""
+    """Why a policy selected the thing; empty without a policy."""
 
 
 class SentRequest(NamedTuple):
@@ -44,49 +40,38 @@ class SentRequest(NamedTuple):
     sent_at: float
     answered_at: float
     verdict: str
-    """A value of `asyncgg.classify.Verdict`."""
+    """A value of `asyncgg.classify.ReplyVerdict`."""
 
 
 _OVERRIDES_SQL: Final = """(
     SELECT override.*, core.id AS core, reason.text AS reason,
-        (SELECT value FROM json_each('["' || replace(names, ' ', '","') || '"]') WHERE key = override.id - name_block.id) AS name
+        (SELECT value FROM json_each('["' || replace(names, ' ', '","') || '"]')
+            WHERE key = override.id - name_block.id) AS name
     FROM override
     CROSS JOIN name_block ON name_block.id = (SELECT max(id) FROM name_block WHERE id <= override.id)
     CROSS JOIN core ON core.first = (SELECT max(first) FROM core WHERE first <= override.id)
     LEFT JOIN selection ON selection.id = override.id
     LEFT JOIN reason ON reason.id = selection.reason
 )"""
-"""As the view `thing`, but only of things that have a row of their own."""
+"""The view `thing`, limited to things with a row in `override`."""
 
 
-class JournalReader:
-    """A journal opened for reading, at any time, also while it is being run. Raises `JournalError` when it is none."""
+class JournalReader(SqliteReader):
+    """A journal opened for reading. Raises `JournalError` when the file is not a usable journal."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._connection = schema.open_existing(path, "ro")
+        super().__init__(FORMAT, path)
         try:
-            self._connection.execute("PRAGMA query_only = ON")
-            self._store = JournalStore(self._connection)
-        except (sqlite3.Error, ValueError) as error:
-            self._connection.close()
-            raise schema.translate_error(error, path) from None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+            with self._translate_errors():
+                self._connection.execute("PRAGMA query_only = ON")
+                self._store = JournalStore(self._connection)
+        except BaseException:
+            self.close()
+            raise
 
     def meta(self) -> dict[str, str]:
-        """The run's own facts: id, settings, target, figures of the import."""
-        return dict(self._query("SELECT key, value FROM meta"))
+        """The metadata of the run: id, settings, target, counts of the import."""
+        return dict(self._rows("SELECT key, value FROM meta"))
 
     def settings(self) -> Mapping[str, Any]:
         """The settings the run was started with."""
@@ -94,16 +79,16 @@ class JournalReader:
             return dict(json.loads(self.meta().get("settings", "{}")))
 
     def counts(self) -> JournalCounts:
-        """Things by state, requests by fate."""
+        """Things by state, requests by result."""
         with self._translate_errors():
             return self._store.counts()
 
     def is_running(self) -> bool:
-        """Whether a process runs it now."""
+        """Whether a process runs the journal now."""
         return is_locked(self.path)
 
     def state(self) -> RunState:
-        """How the run stands; one that says it is running while nobody runs it was interrupted."""
+        """The state of the run; INTERRUPTED when its process ended without recording a state."""
         with self._translate_errors():
             state = RunState(self.meta().get("state", RunState.PLANNED.value))
         if state is RunState.RUNNING and not self.is_running():
@@ -112,23 +97,23 @@ class JournalReader:
 
     def failures(self) -> dict[str, int]:
         """Failed things by code, most frequent first."""
-        rows = self._query(
+        rows = self._rows(
             "SELECT coalesce(code, ''), count(*) FROM override WHERE state = ? GROUP BY 1 ORDER BY 2 DESC, 1",
             int(ThingState.FAILED),
         )
         return dict(rows)
 
     def already_done(self) -> dict[str, int]:
-        """Done things of which an answer said that they were so already, by code."""
+        """Done things that the service reported as already in the desired state, by code."""
         return dict(
-            self._query(
+            self._rows(
                 "SELECT code, count(*) FROM override WHERE state = ? AND code IS NOT NULL GROUP BY 1 ORDER BY 2 DESC",
                 int(ThingState.DISASSOCIATED),
             )
         )
 
     def summary(self) -> Summary:
-        """The figures of the JSON summary."""
+        """The values of the JSON summary."""
         meta, counts = self.meta(), self.counts()
         with self._translate_errors():
             return Summary(
@@ -156,10 +141,10 @@ class JournalReader:
         """Every thing, or those in `states`, by core and name; streamed."""
         source = "thing"
         where_clause = f"WHERE thing.state IN ({','.join(str(int(state)) for state in states)})" if states else ""
-        if set(states) == {ThingState.FAILED}:  # all in `override`: the others need not be looked at
+        if set(states) == {ThingState.FAILED}:  # failed things are all in `override`
             source = _OVERRIDES_SQL
-        # In the order of the view, which is that of the ids; ORDER BY would sort millions of rows first.
-        rows = self._query(
+        # The view yields ids in order; ORDER BY would first sort millions of rows.
+        rows = self._rows(
             "SELECT core.name, thing.name, thing.state, thing.code, thing.message, thing.attempts,"  # noqa: S608 - numbers
             " request.answered_at, request.aws_request_id, thing.reason"
             f" FROM {source} AS thing CROSS JOIN core ON core.id = thing.core"
@@ -172,35 +157,22 @@ class JournalReader:
                 )
 
     def cores(self) -> Iterator[tuple[str, int]]:
-        """Each core's name and number of things."""
-        yield from self._query("SELECT name, last - first + 1 FROM core ORDER BY id")
+        """The name and number of things of each core."""
+        yield from self._rows("SELECT name, last - first + 1 FROM core ORDER BY id")
 
     def requests(self) -> Iterator[SentRequest]:
-        """Each request that was answered, in the order they were claimed: the run's latencies and throttles."""
+        """Every answered request, in the order of the claims."""
         query = "SELECT sent_at, answered_at, verdict FROM request WHERE sent_at IS NOT NULL ORDER BY id"
-        yield from map(SentRequest._make, self._query(query))
+        yield from map(SentRequest._make, self._rows(query))
 
     def remaining(self, *, failed: bool = False) -> tuple[int, int]:
-        """Things, and requests at least, that a resume has before it; with `failed`, that a retry has."""
+        """Things and minimum requests that a resume has left; with `failed`, that a retry has."""
         with self._translate_errors():
             amounts = list(self._store.failed_by_core() if failed else self._store.pending_by_core())
         return sum(amounts), sum(-(-amount // MAX_BATCH) for amount in amounts)
 
     def rate(self, seconds: float, now: float) -> float:
-        """Requests per second claimed in the last `seconds` before `now` (since 1970), or since the first of them."""
+        """Requests per second claimed in the `seconds` before `now` (seconds since 1970)."""
         query = "SELECT count(*), min(claimed_at) FROM request WHERE claimed_at > ?"
-        ((count, first),) = self._query(query, now - seconds)
+        ((count, first),) = self._rows(query, now - seconds)
         return count / max(now - first, 1.0) if count else 0.0
-
-    def _query(self, query: str, *values: object) -> Iterator[Any]:
-        with self._translate_errors():
-            rows = self._connection.execute(query, values)
-            # Not the cursor itself: left half read, it would be closed after its connection, which is an error.
-            yield from iter(rows.fetchone, None)
-
-    @contextlib.contextmanager
-    def _translate_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, ValueError) as error:  # a damaged file may also hold values that are none of ours
-            raise schema.translate_error(error, self.path) from None

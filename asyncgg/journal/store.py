@@ -1,12 +1,4 @@
-"""Rule: everything that changes a journal after its import is here, as plain blocking calls inside one transaction.
-
-Nothing here begins or commits: the writer does, for many calls together. Nothing here decides: the fate of things comes
-in as a `BatchResult`.
-
-The common way is cheap: a batch of things never sent before is a range of ids, its claim one row of `request`, its
-success one update of that row. Everything else is a row of `override` for each thing. The things of a core that were never
-claimed are the ones above everything that was, its *rest*.
-"""
+"""Every change of a journal after its import, as calls within a transaction of the writer."""
 
 from __future__ import annotations
 
@@ -19,6 +11,7 @@ from asyncgg.aggregator import Batch, BatchResult
 from asyncgg.batching import Claim, CoreQueue
 from asyncgg.errors import InternalError
 from asyncgg.models import MAX_BATCH, Outcome, ThingState
+from asyncgg.storage import MetaStore
 
 __all__ = ["JournalCounts", "JournalStore", "RecordedReply"]
 
@@ -30,20 +23,21 @@ _DONE = int(ThingState.DISASSOCIATED)
 
 @dataclass(frozen=True, slots=True)
 class RecordedReply:
-    """What the journal keeps of one reply. `at` is in seconds since 1970, UTC."""
+    """What the journal records of one reply."""
 
     answered_at: float
+    """Seconds since 1970, UTC."""
     verdict: str
     status: int | None
     code: str
     aws_request_id: str
     sent_at: float | None = None
-    """When its request went out; None when nobody knows. With `at` it gives the latency that `tune` goes by."""
+    """When the request was sent; None when unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class JournalCounts:
-    """Things by state and requests by fate, over the whole journal."""
+    """Things by state and requests by result, over the whole journal."""
 
     pending: int
     disassociated: int
@@ -54,8 +48,8 @@ class JournalCounts:
 
 
 _Override = tuple[int, str, int, int, int]
-"""A row of `override` with its name: id, name, attempts, ambiguous, pass."""
-# Sliced for each batch of things that were never sent before; to build them anew takes longer.
+"""A row of `override` and the thing's name: id, name, attempts, ambiguous, pass."""
+# Sliced for each batch of unsent things, which is faster than building new tuples.
 _ZEROS: Final = (0,) * MAX_BATCH
 _NONE_AMBIGUOUS: Final = (False,) * MAX_BATCH
 
@@ -63,7 +57,7 @@ _NONE_AMBIGUOUS: Final = (False,) * MAX_BATCH
 def _batch_with_overrides(
     number: int, core: str, rows: Sequence[_Override], ids: Sequence[int], things: tuple[str, ...]
 ) -> Batch:
-    """A batch of odd things, which come first, and of some never sent before."""
+    """A batch of things with overrides, which come first, and of unsent things."""
     override_ids, names, attempts, ambiguous, passes = zip(*rows, strict=True)
     is_resend = any(attempts) or any(ambiguous) or max(passes) > 1
     unsent_count = len(ids)
@@ -78,43 +72,33 @@ def _batch_with_overrides(
     )
 
 
-class JournalStore:
-    """A journal's changes over an open connection. Raises `sqlite3.Error` as it comes."""
+# A batch of unsent things is a range of ids: its claim inserts one row of `request`, its success
+# updates that row. Every other change writes a row of `override` per thing. The things of a core
+# that were never claimed are those above its high-water mark.
+class JournalStore(MetaStore):
+    """The changes of a journal over an open connection. Raises `sqlite3.Error`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._execute = connection.execute
+        super().__init__(connection)
         (last,) = self._execute("SELECT coalesce(max(id), 0) FROM request").fetchone()
         self._last_request: int = last
         self._min_pass = int(self.get("min_pass", "1"))  # the lowest pass this start works on
-        # Two memories of what the file says, because asking it for every batch costs a third of a claim.
-        self._claimed_up_to: dict[int, int] = {}  # by core; forgotten whenever it may shrink
-        self._has_overrides = (
-            self._execute("SELECT 1 FROM override LIMIT 1").fetchone() is not None
-        )  # may be true too often
+        # Two caches: to query the file for every batch costs a third of a claim.
+        self._claimed_up_to: dict[int, int] = {}  # high-water mark by core; cleared whenever one may shrink
+        # May stay True after the last override is gone.
+        self._has_overrides = self._execute("SELECT 1 FROM override LIMIT 1").fetchone() is not None
 
     # --- the run ---
 
-    def get(self, key: str, default: str = "") -> str:
-        """A value of the run's meta table."""
-        row = self._execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return default if row is None else str(row[0])
-
-    def put(self, **values: object) -> None:
-        """Set values of the run's meta table."""
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(key, str(value)) for key, value in values.items()]
-        )
-
     def recover(self) -> int:
-        """What a dead process had claimed was sent perhaps: it becomes pending and ambiguous. Returns how many."""
+        """Make the claims of a dead process pending and ambiguous; returns the number of things."""
         claimed = self._execute("SELECT id, things FROM request WHERE verdict IS NULL").fetchall()
         for number, _ in claimed:
             self._mark_ambiguous(number)
         return sum(things for _, things in claimed)
 
     def begin_retry(self) -> int:
-        """Begin a new pass with what failed, and with what an earlier retry left pending. Returns how many things."""
+        """Start a pass of what failed and what an earlier retry left. Returns the things."""
         number = int(self.get("pass", "1")) + 1
         requeued = self._execute(
             "UPDATE override SET state = ?, attempts = 0, pass = ?, code = NULL, message = NULL"
@@ -123,18 +107,18 @@ class JournalStore:
         ).rowcount
         if requeued:
             self.put(**{"pass": number})
-        # Without anything failed the scope is an empty pass: what was never sent is not this start's business.
+        # When nothing failed this is an empty pass: a retry never sends unsent things.
         self.put(min_pass=number)
         self._min_pass = number
         return requeued
 
     def begin_resume(self) -> None:
-        """Everything pending is to be done, of whichever pass."""
+        """Include everything pending, of every pass."""
         self.put(min_pass=1)
         self._min_pass = 1
 
     def counts(self) -> JournalCounts:
-        """Count things and requests; reads all but the names."""
+        """Count things and requests; reads all tables but the names."""
         (total,) = self._execute("SELECT coalesce(sum(last - first + 1), 0) FROM core").fetchone()
         default_counts = dict(self._execute("SELECT state, sum(default_count) FROM request GROUP BY state").fetchall())
         override_counts = dict(self._execute("SELECT state, count(*) FROM override GROUP BY state").fetchall())
@@ -145,7 +129,7 @@ class JournalStore:
         return JournalCounts(total - done - failed, done, failed, sent, throttled, retried)
 
     def pending_cores(self) -> Iterator[CoreQueue]:
-        """The cores with pending things in the scope of this start."""
+        """The cores with pending things in the passes of this start."""
         for core, name, first, last, override_count in self._execute(
             "SELECT id, name, first, last,"
             " (SELECT count(*) FROM override WHERE id BETWEEN first AND last AND state = 0 AND pass >= ?) FROM core",
@@ -156,15 +140,16 @@ class JournalStore:
                 yield CoreQueue(core, name, first, last, pending)
 
     def pending_by_core(self) -> Iterator[int]:
-        """How many things each core has that are pending or claimed, whatever the scope."""
+        """The number of pending and claimed things of each core, in every pass."""
         for first, last, override_count, default_count in self._execute(
             "SELECT first, last, (SELECT count(*) FROM override WHERE id BETWEEN first AND last AND state IN (0, 1)),"
-            " (SELECT coalesce(sum(default_count), 0) FROM request WHERE low BETWEEN first AND last AND state = 1) FROM core"
+            " (SELECT coalesce(sum(default_count), 0) FROM request WHERE low BETWEEN first AND last AND state = 1)"
+            " FROM core"
         ).fetchall():
             yield override_count + default_count + last - self._query_high_water_mark(first, last)
 
     def failed_by_core(self) -> Iterator[int]:
-        """How many things of each core a retry would take."""
+        """The number of things of each core that a retry would requeue."""
         for (amount,) in self._execute(
             "SELECT count(*) FROM override WHERE state = 3 OR (state IN (0, 1) AND pass > 1)"
             " GROUP BY (SELECT max(first) FROM core WHERE first <= override.id)"
@@ -174,7 +159,7 @@ class JournalStore:
     # --- batches ---
 
     def claim(self, claim: Claim, now: float) -> Batch:
-        """Take the claim's pending things for a request, whose number is new. `now` is in seconds since 1970."""
+        """Claim pending things for a new request. `now` is in seconds since 1970, UTC."""
         queue = claim.queue
         rows = self._pending_overrides(claim.low, claim.high, claim.limit) if self._has_overrides else []
         unsent_count = claim.limit - len(rows)
@@ -188,8 +173,8 @@ class JournalStore:
             ids, things = range(low, high + 1), tuple(self._read_names(low, high))
         if not len(ids) == len(things) == unsent_count:
             raise InternalError(
-                f"core {queue.name}: {claim.limit} pending things expected in {claim.low}..{claim.high},"
-                f" {len(rows) + len(things)} found; please report this"
+                f"core {queue.name}: expected {claim.limit} pending things in {claim.low}..{claim.high},"
+                f" found {len(rows) + len(things)}; internal error, please report it"
             )
         self._last_request += 1
         number = self._last_request
@@ -214,14 +199,14 @@ class JournalStore:
         self._unclaim(batch.request)
 
     def mark_interrupted(self, in_flight: Sequence[Batch]) -> None:
-        """This start is being cut off: what is in flight was sent perhaps, every other claim was not sent."""
+        """Record an interruption: batches in flight were possibly sent, other claims were not."""
         for batch in in_flight:
             self._mark_ambiguous(batch.request)
         for (number,) in self._execute("SELECT id FROM request WHERE verdict IS NULL ORDER BY id DESC").fetchall():
             self._unclaim(number)
 
     def record_batch(self, batch: Batch, result: BatchResult, reply: RecordedReply) -> None:
-        """Write down what became of a claimed batch."""
+        """Record the result of a claimed batch."""
         succeeded = result.state is ThingState.DISASSOCIATED and result.counts_as_attempt and not result.ambiguous
         reply_values = (reply.sent_at, reply.answered_at, reply.verdict, reply.status, reply.code, reply.aws_request_id)
         if succeeded and not result.overrides:
@@ -230,13 +215,15 @@ class JournalStore:
                 " aws_request_id = ? WHERE id = ? AND verdict IS NULL AND default_count = ?",
                 (_DONE, *reply_values, batch.request, len(batch.ids)),
             ).rowcount
-            if done:  # nothing in it was odd: the common way
+            if done:  # no overrides: the common case
                 return
         row = self._execute(
             "SELECT low, high, default_count FROM request WHERE id = ? AND verdict IS NULL", (batch.request,)
         ).fetchone()
         if row is None:
-            raise InternalError(f"core {batch.core}: request {batch.request} is not claimed; please report this")
+            raise InternalError(
+                f"core {batch.core}: request {batch.request} is not claimed; internal error, please report it"
+            )
         low, _, default_count = row
         if len(batch.ids) > default_count:
             self._update_overrides(batch, result, len(batch.ids) - default_count)
@@ -249,15 +236,15 @@ class JournalStore:
             )
             self._apply_results(batch, result)
         self._execute(
-            "UPDATE request SET state = ?, default_count = ?, sent_at = ?, answered_at = ?, verdict = ?, status = ?, code = ?,"
-            " aws_request_id = ? WHERE id = ?",
+            "UPDATE request SET state = ?, default_count = ?, sent_at = ?, answered_at = ?, verdict = ?, status = ?,"
+            " code = ?, aws_request_id = ? WHERE id = ?",
             (_DONE, default_count, *reply_values, batch.request),
         )
 
     def apply_outcome_to_pending(
         self, queue: CoreQueue, state: ThingState, code: str, message: str, request: int, limit: int
     ) -> list[Outcome]:
-        """Give up to `limit` pending things of one core the outcome that `request` was answered with."""
+        """Apply the outcome of `request` to up to `limit` pending things of its core."""
         if self._min_pass <= 1:
             low = self._high_water_mark(queue) + 1
             self._claimed_up_to[queue.id] = min(queue.last, low + limit - 1)
@@ -275,10 +262,10 @@ class JournalStore:
             )
         return [Outcome(queue.name, name, state, code, message, attempts) for _, name, attempts, *_ in rows]
 
-    # --- how a batch is kept ---
+    # --- rows ---
 
     def _pending_overrides(self, low: int, high: int, limit: int) -> list[_Override]:
-        """The first pending things among the odd ones: id, name, attempts, ambiguous, pass."""
+        """The first pending overrides in a range of ids."""
         rows = self._execute(
             "SELECT id, attempts, ambiguous, pass FROM override"
             " WHERE id BETWEEN ? AND ? AND state = 0 AND pass >= ? ORDER BY id LIMIT ?",
@@ -290,12 +277,12 @@ class JournalStore:
         return [(thing, names[thing - first], *rest) for thing, *rest in rows]
 
     def _high_water_mark(self, queue: CoreQueue) -> int:
-        """The same as `_query_high_water_mark`, remembered."""
+        """`_query_high_water_mark`, cached."""
         cached = self._claimed_up_to.get(queue.id)
         return self._query_high_water_mark(queue.first, queue.last) if cached is None else cached
 
     def _query_high_water_mark(self, first: int, last: int) -> int:
-        """The highest id of a core's things that was ever claimed or decided; those above it are its rest."""
+        """The highest id among a core's things that was ever claimed or has an outcome."""
         row = self._execute(
             "SELECT high FROM request WHERE low BETWEEN ? AND ? ORDER BY low DESC LIMIT 1", (first, last)
         ).fetchone()
@@ -309,10 +296,11 @@ class JournalStore:
         row = self._execute("SELECT names FROM name_block WHERE id = ?", (low,)).fetchone()
         if row is not None:
             names: list[str] = row[0].split(" ")
-            if len(names) == high - low + 1:  # a whole pack: the common way
+            if len(names) == high - low + 1:  # a whole block: the common case
                 return names
         blocks = self._execute(
-            "SELECT id, names FROM name_block WHERE id BETWEEN (SELECT max(id) FROM name_block WHERE id <= ?1) AND ?2 ORDER BY id",
+            "SELECT id, names FROM name_block"
+            " WHERE id BETWEEN (SELECT max(id) FROM name_block WHERE id <= ?1) AND ?2 ORDER BY id",
             (low, high),
         ).fetchall()
         if not blocks:
@@ -322,7 +310,7 @@ class JournalStore:
         return names[low - first : high - first + 1]
 
     def _create_overrides(self, number: int, state: int, attempts: int, ambiguous: bool) -> None:
-        """Give each plain thing of a request a row of its own."""
+        """Create an override for each thing of a request that has none."""
         low, high = self._execute("SELECT low, high FROM request WHERE id = ?", (number,)).fetchone()
         if low is None:
             return
@@ -348,8 +336,8 @@ class JournalStore:
         ).rowcount
         if updated != count:
             raise InternalError(
-                f"core {batch.core}: request {batch.request} holds {updated} things, {count} were answered;"
-                " please report this"
+                f"core {batch.core}: request {batch.request} has {updated} things, the result has {count};"
+                " internal error, please report it"
             )
 
     def _apply_results(self, batch: Batch, result: BatchResult) -> None:
@@ -376,7 +364,7 @@ class JournalStore:
         )
 
     def _mark_ambiguous(self, number: int) -> None:
-        """A claimed request whose fate nobody knows: its things become pending and ambiguous."""
+        """Make the things of a claimed request with an unknown outcome pending and ambiguous."""
         self._execute(
             "UPDATE override SET state = 0, ambiguous = 1 WHERE request = ? AND state = ?", (number, _CLAIMED)
         )
@@ -386,19 +374,18 @@ class JournalStore:
         )
 
     def _unclaim(self, number: int) -> None:
-        """A claimed request that was not sent: as if it had never been."""
+        """Remove a claimed request that was not sent."""
         low, high, last = self._execute(
             "SELECT low, high, core.last FROM request JOIN core ON core.id = request.core WHERE request.id = ?",
             (number,),
         ).fetchone()
-        # The numbers of deleted requests are given again, so no thing may keep one.
+        # The ids of deleted requests are used again, so no override may keep one.
         self._execute(
             "UPDATE override SET state = 0, request = NULL WHERE request = ? AND state = ?", (number, _CLAIMED)
         )
         self._claimed_up_to.clear()
-        if (
-            low is not None and self._query_high_water_mark(low, last) > high
-        ):  # not the end of what was claimed: no rest any more
+        # Below the high-water mark only overrides are pending.
+        if low is not None and self._query_high_water_mark(low, last) > high:
             self._create_overrides(number, _PENDING, 0, False)
             self._execute("UPDATE override SET request = NULL WHERE id BETWEEN ? AND ?", (low, high))
         self._execute("DELETE FROM request WHERE id = ?", (number,))

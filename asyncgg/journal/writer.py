@@ -1,13 +1,4 @@
-"""Rule: the one writer of a journal: calls from the event loop, one transaction for all that wait, a thread to sync it.
-
-While one transaction is being synced to the disk the next calls gather, and then share the next sync: the cost
-of a sync is spread over as many calls as the load brings, and an idle run pays one for each. Calls are carried out in
-the order they were made, so a claim sees everything that was settled before it.
-
-The statements of a call take some microseconds and run on the event loop; only the commit, which waits for the disk,
-is the thread's. With the statements in the thread too, both threads would pass the GIL to and fro at every statement,
-which costs more than the statements do.
-"""
+"""The single writer of a journal: it commits changes of the event loop in groups, in a thread."""
 
 from __future__ import annotations
 
@@ -22,37 +13,43 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from asyncgg.errors import AsyncggError, JournalWriteError
-from asyncgg.journal import schema
-from asyncgg.journal.lock import FileLock
+from asyncgg.journal.schema import FORMAT
 from asyncgg.journal.store import JournalStore
+from asyncgg.storage.sqlite import rollback
 
 __all__ = ["JournalWriter"]
 
 T = TypeVar("T")
 _CLOSE_RETRIES: Final = 25
 _CLOSE_RETRY_INTERVAL: Final = 0.02
-"""Seconds between looks whether those who read the journal have closed it: a status takes a few milliseconds."""
+"""Seconds between checks for remaining readers: a status takes a few milliseconds."""
 _MAX_DELAY: Final = 0.005
-"""Seconds that outcomes nobody waits for may gather, if no claim takes them along before."""
+"""Seconds that `submit_nowait` may delay a call."""
 _OnCommit = Callable[[BaseException | None], None]
 _Call = tuple[Callable[[JournalStore], Any], "asyncio.Future[Any] | _OnCommit", bool]
 _Completion = tuple["asyncio.Future[Any] | _OnCommit", Any, BaseException | None]
 
 
+# While one transaction is synced to the disk, further calls are queued and share the next one, so
+# that the cost of a sync is spread over the load. Calls execute in order: a claim sees every result
+# that was recorded before it. The statements of a call take microseconds and run on the event loop;
+# only the commit, which waits for the disk, runs in the thread. With the statements in the thread,
+# passing the GIL for each one would cost more than they do.
 class JournalWriter:
-    """A journal opened to be run: the lock is held, what a dead process had claimed is ambiguous.
+    """A journal opened to be run: it is locked, and claims of a dead process are ambiguous.
 
-    Raises `JournalError` when it cannot be used. With `threaded=False` calls are carried out where they are made, on
-    the event loop: for tests on a virtual clock, which must not run ahead of a thread. With `durable=False` nothing is
-    synced, nobody else can read it, and a crash leaves rubbish: for trials whose journal is thrown away.
+    With `threaded=False` calls are committed where they are made, for virtual clocks, which must
+    not run ahead of a thread. With `durable=False` nothing is synced, the file cannot be read by
+    others and a crash corrupts it: for temporary journals. Raises `JournalError` when the file
+    cannot be used.
     """
 
     def __init__(self, path: Path, *, threaded: bool = True, durable: bool = True) -> None:
         self.path = path
-        schema.require_file(path)  # before a lock file is put beside what is not there
-        self._lock = FileLock(path)
+        FORMAT.require_file(path)  # first: creates no lock file next to a missing journal
+        self._lock = FORMAT.lock(path)
         try:
-            self._connection = schema.open_existing(path, "rw")
+            self._connection = FORMAT.open(path, read_only=False)
             if not durable:
                 self._connection.execute("PRAGMA synchronous = OFF")
                 self._connection.execute("PRAGMA journal_mode = MEMORY")
@@ -63,10 +60,11 @@ class JournalWriter:
             raise
         self._error: AsyncggError | None = None
         self._queued: list[_Call] = []
-        self._flush_again = False  # whether one of them waits for the present transaction only
+        self._flush_again = False  # whether to flush after the current commit
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        # Carried out, being committed by the thread; until it is done nobody else touches the connection.
+        # Executed, and being committed by the thread, which alone uses the connection until it is
+        # done.
         self._committing: list[_Call] = []
         self._results: list[Any] = []
         self._commit_error: Exception | None = None
@@ -78,11 +76,11 @@ class JournalWriter:
             self._thread.start()
 
     def submit(self, work: Callable[[JournalStore], T], *, retry_alone: bool = False) -> asyncio.Future[T]:
-        """Have `work` carried out in the next transaction; the future is done once that is committed.
+        """Execute `work` in the next transaction; the future is done once that is committed.
 
-        A failed transaction fails every call in it and every later one with `JournalWriteError`. Calls with `keep`
-        are then tried once more, each on its own, until one fails again: an outcome that is known should not be lost to
-        a claim that failed.
+        A failed transaction fails every call in it and every later one with `JournalWriteError`.
+        Calls with `retry_alone` are then retried one by one until one fails again, so that a failed
+        claim does not lose a known outcome.
         """
         self._loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = self._loop.create_future()
@@ -96,8 +94,10 @@ class JournalWriter:
         return future
 
     def submit_nowait(self, work: Callable[[JournalStore], None], on_commit: _OnCommit) -> None:
-        """The same with `keep`, for whoever does not wait: `told` is called with None once `work` is committed, or with
-        the error. Such calls gather for 5 ms, or until the next `call`, which then shares its transaction with them.
+        """`submit` with `retry_alone` and a callback instead of a future.
+
+        `on_commit` is called with None after the commit, or with the error. Such calls are queued
+        for up to 5 ms, or until the next `submit`, which shares its transaction with them.
         """
         self._loop = asyncio.get_running_loop()
         if self._error is not None:
@@ -110,10 +110,11 @@ class JournalWriter:
                 self._timer = self._loop.call_later(_MAX_DELAY, self._flush)
 
     def close(self) -> None:
-        """Carry out what was asked, then leave one self-contained file and release the lock. Safe to call again.
+        """Execute what is queued, leave one self-contained file and release the lock.
 
-        Blocks for as long as the last transaction takes, and half a second more while others read the journal, so that
-        it also works where a task is being cancelled.
+        A second call does nothing. Blocks, so that it also works in a task that is being cancelled:
+        for the last transaction, and up to half a second more while other processes read the
+        journal.
         """
         if self._thread is not None:
             self._commit_requests.put(False)
@@ -121,18 +122,18 @@ class JournalWriter:
             self._thread = None
             if self._timer is not None:
                 self._timer.cancel()
-            completions = self._collect_results(self._commit_error)  # the thread's own word of it may come too late
+            completions = self._collect_results(self._commit_error)  # the thread's callback may come too late
             completions += self._transact(self._queued)
             if completions and self._loop is not None:
-                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                with contextlib.suppress(RuntimeError):  # the loop is closed
                     self._loop.call_soon(_resolve, completions)
-        self._error = self._error or JournalWriteError(f"journal {self.path}: it is closed")
+        self._error = self._error or JournalWriteError(f"{self.path} is closed")
         self._checkpoint()
         self._connection.close()
         self._lock.release()
 
     def _flush(self) -> None:
-        """Carry out what has gathered; what comes while a transaction is being synced goes with the next one."""
+        """Execute the queued calls, unless a commit is in progress."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -146,14 +147,14 @@ class JournalWriter:
             return
         try:
             self._results = self._execute(calls)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the callers must learn of it
+        except Exception as error:  # noqa: BLE001 - the callers get every error
             self._resolve_later(self._on_failure(calls, error))
         else:
             self._committing = calls
             self._commit_requests.put(True)
 
     def _commit_loop(self) -> None:
-        """The thread: commit whenever it is asked for, until told to end."""
+        """Run the thread: commit at each request, until the request is to stop."""
         while self._commit_requests.get():
             try:
                 self._connection.execute("COMMIT")
@@ -161,7 +162,7 @@ class JournalWriter:
             except Exception as error:  # noqa: BLE001 - as above
                 self._commit_error = error
             assert self._loop is not None
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._on_committed, self._commit_error)
 
     def _on_committed(self, error: Exception | None) -> None:
@@ -170,7 +171,7 @@ class JournalWriter:
             self._flush()
 
     def _collect_results(self, error: Exception | None) -> list[_Completion]:
-        """What to tell of the transaction that was synced, or was not; nothing when it has been told."""
+        """The results of the commit; empty when they are collected already."""
         calls, self._committing = self._committing, []
         if error is not None and calls:
             return self._on_failure(calls, error)
@@ -181,7 +182,7 @@ class JournalWriter:
         self._loop.call_soon(_resolve, completions)
 
     def _checkpoint(self) -> None:
-        """End WAL mode. A full disk, or a reader that stays, leaves a WAL file; as much as can be is in the journal."""
+        """End WAL mode. With a full disk or a remaining reader a WAL file stays."""
         for _ in range(_CLOSE_RETRIES):
             try:
                 self._connection.execute("PRAGMA journal_mode = DELETE")
@@ -190,25 +191,24 @@ class JournalWriter:
                     return
             else:
                 return
-            time.sleep(_CLOSE_RETRY_INTERVAL)  # SQLite itself does not wait here
+            time.sleep(_CLOSE_RETRY_INTERVAL)  # SQLite does not wait here
         with contextlib.suppress(sqlite3.Error):
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _recover(self) -> int:
         try:
-            self._store = JournalStore(self._connection)
-            self._connection.execute("BEGIN IMMEDIATE")
-            recovered = self._store.recover()
-            self._connection.execute("COMMIT")
-        except BaseException as error:
+            with FORMAT.translate_errors(self.path):
+                self._store = JournalStore(self._connection)
+                self._connection.execute("BEGIN IMMEDIATE")
+                recovered = self._store.recover()
+                self._connection.execute("COMMIT")
+        except BaseException:
             self._connection.close()
-            if isinstance(error, (sqlite3.Error, ValueError)):
-                raise schema.translate_error(error, self.path) from None
             raise
         return recovered
 
     def _transact(self, calls: list[_Call]) -> list[_Completion]:
-        """One transaction from its beginning to its end."""
+        """Execute and commit one transaction."""
         if not calls or self._error is not None:
             return self._reject(calls)
         try:
@@ -226,43 +226,28 @@ class JournalWriter:
         return [(waiter, None, self._error) for _, waiter, _ in calls]
 
     def _on_failure(self, calls: list[_Call], error: Exception) -> list[_Completion]:
-        self._error = self._translate(error)
-        return self._retry_alone(calls)
-
-    def _retry_alone(self, calls: list[_Call]) -> list[_Completion]:
+        rollback(self._connection)
+        self._error = FORMAT.translate(error, self.path, writing=True)
         completions: list[_Completion] = []
-        retry_failed = False  # then later calls would build on what is not there: `abandon` on an outcome not written
-        for work, future, retry_alone in calls:
-            result, error = None, self._error
+        retry_failed = False  # after that no call is retried: `mark_interrupted` relies on the outcomes before it
+        for work, waiter, retry_alone in calls:
+            completion: _Completion = (waiter, None, self._error)
             if retry_alone and not retry_failed:
                 try:
-                    self._connection.execute("BEGIN IMMEDIATE")
-                    result = work(self._store)
+                    completion = (waiter, self._execute([(work, waiter, True)])[0], None)
                     self._connection.execute("COMMIT")
-                    error = None
-                except Exception:  # noqa: BLE001 - the first error is the one to tell
-                    self._rollback()
-                    result, retry_failed = None, True
-            completions.append((future, result, error))
+                except Exception:  # noqa: BLE001 - the first error is reported
+                    rollback(self._connection)
+                    completion, retry_failed = (waiter, None, self._error), True
+            completions.append(completion)
         return completions
-
-    def _rollback(self) -> None:
-        if self._connection.in_transaction:
-            with contextlib.suppress(sqlite3.Error):
-                self._connection.execute("ROLLBACK")
-
-    def _translate(self, error: Exception) -> AsyncggError:
-        self._rollback()
-        if isinstance(error, sqlite3.Error):
-            return schema.translate_error(error, self.path, writing=True)
-        return error if isinstance(error, AsyncggError) else JournalWriteError(f"journal {self.path}: {error!r}")
 
 
 def _resolve(completions: list[_Completion]) -> None:
     for waiter, result, error in completions:
         if not isinstance(waiter, asyncio.Future):
             waiter(error)
-        elif waiter.done():  # cancelled meanwhile
+        elif waiter.done():  # cancelled
             continue
         elif error is None:
             waiter.set_result(result)

@@ -79,7 +79,7 @@ class KillScenario:
         elif self.journal.exists():  # the message of `resume` says: delete it and start again
             refused = run_asyncgg("resume", self.journal, "--yes", home=self.home)
             assert refused.code == 2, refused.describe()
-            assert "import was not finished" in refused.err
+            assert "is incomplete" in refused.err
             assert self.simulator.request_count() == 0
             self.journal.unlink()
             self.journal.with_name("run.journal-journal").unlink(missing_ok=True)

@@ -262,25 +262,25 @@ OPTIONS = (
 JOURNALS = (
     InvalidInput(
         "journal there already",
-        "run.journal: a file is there already",
+        "run.journal already exists",
         files={"fleet.csv": VALID_MANIFEST},
         setup=create_journal,
     ),
     InvalidInput(
         "journal in a sealed folder",
-        "sealed/new.journal: it cannot be created",
+        "sealed/new.journal: cannot create",
         ("disassociate", "fleet.csv", "--yes", "--journal", "sealed/new.journal"),
         {"fleet.csv": VALID_MANIFEST},
         _create_read_only_folder,
     ),
     InvalidInput(
         "journal in no folder",
-        "nowhere/new.journal: it cannot be created",
+        "nowhere/new.journal: cannot create",
         ("disassociate", "fleet.csv", "--yes", "--journal", "nowhere/new.journal"),
         {"fleet.csv": VALID_MANIFEST},
     ),
     *(
-        _journal_case(f"missing, {command[0]}", "run.journal: there is no such file", lambda folder: None, *command)
+        _journal_case(f"missing, {command[0]}", "run.journal: no such file", lambda folder: None, *command)
         for command in (
             ("resume", "run.journal", "--yes"),
             ("retry", "run.journal", "--yes"),
@@ -293,15 +293,15 @@ JOURNALS = (
         "a text", "is not an asyncgg journal", lambda folder: (folder / "run.journal").write_bytes(VALID_MANIFEST)
     ),
     _journal_case("another database", "is not an asyncgg journal", _create_other_database),
-    _journal_case("newer", "a newer asyncgg wrote it.*upgrade", _alter_journal("PRAGMA user_version = 99")),
-    _journal_case("cut off", "it is damaged", _truncate_journal),
+    _journal_case("newer", "uses format 99.*Upgrade asyncgg", _alter_journal("PRAGMA user_version = 99")),
+    _journal_case("cut off", "is corrupt", _truncate_journal),
     _journal_case("empty", "is not an asyncgg journal", lambda folder: (folder / "run.journal").touch()),
-    _journal_case("unfinished", "its import was not finished.*start again", _create_unfinished_journal),
-    _journal_case("in use", "is running it; wait for it or stop it", _lock_journal),
-    _journal_case("in use, retry", "is running it", _lock_journal, "retry", "run.journal", "--yes"),
+    _journal_case("unfinished", "is incomplete.*start again", _create_unfinished_journal),
+    _journal_case("in use", "in use by another process.*stop it", _lock_journal),
+    _journal_case("in use, retry", "in use by another process", _lock_journal, "retry", "run.journal", "--yes"),
     _journal_case(
         "in a sealed folder, resume",
-        "sealed/run.journal: .*cannot be (made|written)",
+        "sealed/run.journal: .*(cannot create|not writable)",
         _create_read_only_folder,
         *("resume", "sealed/run.journal", "--yes", *ENDPOINT_OPTIONS),
         max_lines=9,  # the plan comes first

@@ -91,7 +91,7 @@ def test_status_and_report_work_beside_a_run_and_a_second_run_does_not(
     assert len(Path("all.csv").read_text(encoding="utf-8").splitlines()) == 21
     for ended in refused:
         assert ended.code == 2
-        assert "is running it" in ended.err
+        assert "in use by another process" in ended.err
 
 
 def test_a_killed_run_is_resumed(serve: StartSimulator, cli: CommandRunner) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from asyncgg.cleanup.notify import summary_line
-from asyncgg.journal import FileLock, JournalReader
+from asyncgg.journal import JournalReader
 from asyncgg.models import RunState
+from asyncgg.storage import FileLock
 from asyncgg.transport import Endpoint
 from tests.support.cleanup_harness import GUARDS, CleanupHarness
 
@@ -231,7 +232,7 @@ def test_a_damaged_night_is_left_as_it_is(tmp_path: Path) -> None:
     report = harness.run_sync()
     assert (report.exit, harness.removed) == (0, harness.expected)
     assert journal.read_bytes() == b"no journal"
-    assert "it is not an asyncgg journal" in harness.warnings[0]
+    assert "is not an asyncgg journal" in harness.warnings[0]
 
 
 @pytest.mark.parametrize("resume", ["true", "false"])

@@ -11,7 +11,8 @@ import pytest
 
 from asyncgg.cleanup.state import StateDirectory
 from asyncgg.errors import GuardError
-from asyncgg.journal import FileLock, JournalWriter
+from asyncgg.journal import JournalWriter
+from asyncgg.storage import FileLock
 from tests.support.cleanup_harness import CleanupHarness, example_facts, read_decisions
 
 pytestmark = pytest.mark.usefixtures("unsynced")

@@ -235,7 +235,7 @@ def test_a_disk_that_fills_up_ends_it_with_a_summary(
     monkeypatch.setattr(JournalStore, "settle", settle)
     ended = cli("disassociate", "fleet.csv", "--yes", "--quiet", "--rate", 20, "--json", "--journal", "run.journal")
     assert ended.code == 1
-    assert ended.err.startswith("error: journal run.journal: the disk is full; free some space")
+    assert ended.err.startswith("error: run.journal: no space left on the disk; free some space")
     assert ended.err.count("\n") == 1
     assert ended.json["exit"] == 1
     assert ended.json["state"] == "interrupted"

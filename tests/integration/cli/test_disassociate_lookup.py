@@ -109,7 +109,7 @@ def test_a_plan_asks_nobody(cli: CommandRunner, simulator: Simulator) -> None:
     refused = cli("plan", "--things", "gone.txt")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "a plan sends nothing, so it cannot sweep: give --inventory FILE" in refused.err
-    assert "fleet.db: there is no such file" in cli("plan", "--core", "core-1", "--inventory", "fleet.db").err
+    assert "fleet.db: no such file" in cli("plan", "--core", "core-1", "--inventory", "fleet.db").err
     assert cli("inventory", *RATE_OPTIONS, "--quiet").code == 0
     request_total = len(simulator.service.counters.log)
     ended = cli("plan", "--core", "core-1", "--core", "core-3", "--inventory", "fleet.db", "--json")
@@ -131,7 +131,7 @@ def test_a_plan_asks_nobody(cli: CommandRunner, simulator: Simulator) -> None:
         (["--things", "fleet.csv", "--max-age", "soon"], "--max-age: 'soon' must be a duration"),
         (["--core", "no name"], "`no name` is no core's name"),
         (["--cores", "gone.txt"], "gone.txt:"),
-        (["--things", "gone.txt", "--inventory", "fleet.csv"], "fleet.csv: it is not an asyncgg"),
+        (["--things", "gone.txt", "--inventory", "fleet.csv"], "fleet.csv is not an asyncgg"),
         (["--things", "gone.txt", "--inventory", "x", "--journal", "x"], "are the same file"),
         (["--things", "gone.txt", "--journal", "fleet.csv"], "fleet.csv: a file is there already"),
         (["--things", "gone.txt", "--protect", "none.txt"], "none.txt: no such file"),

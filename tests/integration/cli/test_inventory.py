@@ -16,8 +16,8 @@ from unittest.mock import Mock
 import pytest
 
 from asyncgg.inventory import Snapshot
-from asyncgg.inventory.writer import snapshot_lock
 from asyncgg.simulator import FleetSpec
+from asyncgg.storage import FileLock
 from tests.integration.cli.conftest import StartSimulator
 from tests.support.command_line import CommandRunner, small_fleet
 
@@ -86,8 +86,8 @@ def test_interrupted_then_on(cli: CommandRunner, serve: StartSimulator) -> None:
     assert "the same command goes on where it was" in ended.err
     other = cli("inventory", *SCAN_OPTIONS, "--status", "HEALTHY")
     assert other.code == 2
-    assert "unfinished sweep of no filters, this one is of status HEALTHY" in other.err
-    assert "its sweep is not finished" in cli("where", "thing-1-1", "--inventory", "fleet.db").err
+    assert "unfinished scan of no filters, this scan is of status HEALTHY" in other.err
+    assert "contains an unfinished scan" in cli("where", "thing-1-1", "--inventory", "fleet.db").err
     report = cli("inventory", *SCAN_OPTIONS, "--json").json
     assert (report["resumed"], report["state"], report["requests"]["sent"]) == (True, "complete", 31)
 
@@ -121,8 +121,8 @@ def test_a_part_of_the_fleet_says_so(cli: CommandRunner, serve: StartSimulator) 
     serve(small_fleet(3, 4))
     assert cli("inventory", *SCAN_OPTIONS, "--out", "some.db", "--status", "UNHEALTHY").code == 0
     result = cli("where", "thing-1-1", "--inventory", "some.db", "--json")
-    assert (result.code, result.json["partial"]) == (3, "only cores that its filters left")
-    assert "some.db holds only cores that its filters left; what others hold is not seen" in result.err
+    assert (result.code, result.json["partial"]) == (3, "only cores that match its filters")
+    assert "some.db holds only cores that match its filters; what others hold is not seen" in result.err
     assert cli("inventory", *SCAN_OPTIONS).code == 0
     assert cli("where", "thing-1-1", "--inventory", "fleet.db", "--json").json["partial"] is None
 
@@ -158,7 +158,7 @@ def test_who_reads_a_snapshot_does_not_spoil_the_next(cli: CommandRunner, serve:
         other.commit()
         ended = cli("inventory", *SCAN_OPTIONS, "--replace")
         assert (ended.code, ended.out) == (2, "")
-        assert "snapshot fleet.db: another program has it open; when that is closed, the same command" in ended.err
+        assert "fleet.db is open in another program; close that program" in ended.err
     sent = len(simulator.service.counters.log)
     assert cli("inventory", *SCAN_OPTIONS, "--replace").code == 0
     assert len(simulator.service.counters.log) == sent
@@ -173,13 +173,10 @@ def test_two_at_once_for_one_place(cli: CommandRunner, serve: StartSimulator) ->
     assert cli("inventory", *SCAN_OPTIONS).code == 0
     sent = len(simulator.service.counters.log)
     for out in ("fleet.db", "fleet.csv"):
-        lock = snapshot_lock(Path(out))
+        lock = FileLock(Path(out))
         ended = cli("inventory", *SCAN_OPTIONS, "--out", out, "--replace")
         lock.release()
-        assert (ended.code, ended.err) == (
-            2,
-            f"error: snapshot {out}: another process is sweeping into it; wait for it or stop it\n",
-        )
+        assert (ended.code, f"{out} is in use by another process" in ended.err) == (2, True)
     assert len(simulator.service.counters.log) == sent
 
 
@@ -217,19 +214,19 @@ def test_diff(cli: CommandRunner, serve: StartSimulator) -> None:
     refused = cli("diff", "old.db", "some.db")
     assert (refused.code, "different filters; give two others, or --anyway" in refused.err) == (2, True)
     assert "the first one is the later one" in cli("diff", "new.db", "old.db").err
-    assert "warning: they were taken with different filters" in cli("diff", "old.db", "some.db", "--anyway").err
+    assert "warning: different filters" in cli("diff", "old.db", "some.db", "--anyway").err
 
 
 USAGE_ERRORS = {
     ("where",): "no thing is named: give names, or --things FILE",
     ("where", "a b"): "'a b' is no thing's name: it has characters outside a-z A-Z 0-9 : _ -",
-    ("where", "a", "--inventory", "fleet.csv"): "snapshot fleet.csv: it is not an asyncgg snapshot",
+    ("where", "a", "--inventory", "fleet.csv"): "fleet.csv is not an asyncgg snapshot",
     ("inventory", "--status", "ILL"): "--status ILL: give HEALTHY or UNHEALTHY",
     ("inventory", "--max-age", "soon"): "--max-age: 'soon' must be a duration such as 90s, 15m, 2h or 1h30m",
-    ("inventory", "--out", "x.parquet.gz"): "x.parquet.gz: Parquet is compressed already: name it .parquet",
+    ("inventory", "--out", "x.parquet.gz"): "x.parquet.gz: Parquet is already compressed; use the suffix .parquet",
     ("inventory", "--out", "fleet.csv"): "fleet.csv: there is such a file already; give --replace, or another --out",
-    ("inventory", "--out", "other.txt"): "snapshot other.txt: it is not an asyncgg snapshot",
-    ("diff", "a.db", "b.db"): "snapshot a.db: there is no such file",
+    ("inventory", "--out", "other.txt"): "other.txt is not an asyncgg snapshot",
+    ("diff", "a.db", "b.db"): "a.db: no such file",
 }
 
 

@@ -94,7 +94,7 @@ def test_tune_plot_without_matplotlib_is_a_usage_error(
         (["--live", "--yes", "--duration", "never", "--region", "eu-west-1"], "--duration: 'never'"),
         (["--live", "--yes", "--max-rate", "x", "--region", "eu-west-1"], "--max-rate: 'x'"),
         (["--live", "--region", "eu-west-1"], "no terminal to confirm on"),
-        (["--replay", "none.journal"], "none.journal: there is no such file"),
+        (["--replay", "none.journal"], "none.journal: no such file"),
         (["--replay", "x", "--live"], "two ways"),
         (["--replay", "x", "--jitter", "1s"], "--jitter does not go with --replay"),
     ],

@@ -89,7 +89,7 @@ def test_the_listing_can_be_kept(cli: CommandRunner, serve: StartSimulator) -> N
     assert cli("where", "thing-1-1", "--inventory", "after.db").code == 3
     second = cli("verify", "run.journal", *VERIFY_OPTIONS, "--out", "after.db")
     assert (second.code, second.out) == (2, "")
-    assert "it is finished" in second.err
+    assert "already contains a complete scan" in second.err
 
 
 def test_a_folder_that_cannot_be_written_costs_no_finding(
@@ -150,7 +150,7 @@ def test_no_journal_or_one_that_is_run(cli: CommandRunner, serve: StartSimulator
     serve()
     _run_first(cli)
     (tmp_path / "text").write_text("no journal")
-    for name, message in (("none", "there is no such file"), ("text", "not an asyncgg journal")):
+    for name, message in (("none", "no such file"), ("text", "not an asyncgg journal")):
         ended = cli("verify", name)
         assert (ended.code, message in ended.err) == (2, True)
     journal = JournalWriter(tmp_path / "run.journal", threaded=False)

@@ -74,7 +74,7 @@ def test_export_formats() -> None:
     """The ending decides; what is no list's ending means a snapshot."""
     names = ["a.csv", "a.CSV.gz", "a.jsonl", "a.ndjson", "a.parquet", "a.db", "a"]
     assert [export_format(Path(name)) for name in names] == ["csv", "csv", "jsonl", "jsonl", "parquet", None, None]
-    with pytest.raises(UsageError, match=r"name it \.parquet"):
+    with pytest.raises(UsageError, match=r"use the suffix \.parquet"):
         export_format(Path("a.parquet.gz"))
 
 
@@ -144,9 +144,9 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
     with Snapshot(old) as one, Snapshot(same) as two, Snapshot(other) as three:
         assert incompatibilities(one, two) == []
         assert incompatibilities(one, three) == [
-            "account: 111111111111 in the old one, 222222222222 in the new one",
-            "region: eu-west-1 in the old one, us-east-1 in the new one",
-            "not all cores were listed, but named ones",
+            "different accounts: 111111111111 (old), 222222222222 (new)",
+            "different regions: eu-west-1 (old), us-east-1 (new)",
+            "only named cores were listed",
         ]
 
 
@@ -160,5 +160,5 @@ def test_an_unfinished_snapshot_is_not_compared(tmp_path: Path) -> None:
         await harness.start()
 
     run_virtual(part())
-    with pytest.raises(SnapshotError, match=r"new\.db: its sweep is not finished"):
+    with pytest.raises(SnapshotError, match=r"new\.db contains an unfinished scan"):
         SnapshotDiff(old, tmp_path / "new.db")

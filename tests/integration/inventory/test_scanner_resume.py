@@ -55,7 +55,7 @@ async def test_a_stopped_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     assert harness.events_of(Stopping) == [Stopping("stopped by Ctrl-C")]
     with Snapshot(harness.path) as snapshot:
         assert not snapshot.finished
-        with pytest.raises(SnapshotError, match="not finished; go on with it"):
+        with pytest.raises(SnapshotError, match="unfinished scan; complete it with"):
             snapshot.require_finished()
     harness.transport.intercept = lambda core, token: None
     second = await harness.start()
@@ -136,11 +136,11 @@ async def start_scan(path: Path, **options: Any) -> None:
 
 
 INCOMPATIBLE_SCANS: dict[str, tuple[dict[str, Any], str]] = {
-    "account": ({"origin": Origin("999999999999", EUROPE.region, EUROPE.endpoint)}, "account 123456789012, this one"),
-    "region": ({"origin": Origin("123456789012", "us-east-1", EUROPE.endpoint)}, "region eu-west-1, this one"),
+    "account": ({"origin": Origin("999999999999", EUROPE.region, EUROPE.endpoint)}, "account 123456789012, this scan"),
+    "region": ({"origin": Origin("123456789012", "us-east-1", EUROPE.endpoint)}, "region eu-west-1, this scan"),
     "endpoint": ({"origin": Origin("123456789012", "eu-west-1", "http://x")}, "endpoint https://greengrass"),
-    "filters": ({"filters": CoreFilter(status="HEALTHY")}, "no filters, this one is of status HEALTHY"),
-    "cores": ({"cores": ["core-001"]}, "all cores, this one is of these named cores"),
+    "filters": ({"filters": CoreFilter(status="HEALTHY")}, "no filters, this scan is of status HEALTHY"),
+    "cores": ({"cores": ["core-001"]}, "all cores, this scan is of these named cores"),
 }
 
 
@@ -150,7 +150,7 @@ async def test_another_sweep_is_refused(tmp_path: Path, name: str) -> None:
     await start_scan(tmp_path / "fleet.db")
     other, message = INCOMPATIBLE_SCANS[name]
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes(SIZES))
-    with pytest.raises(SnapshotError, match=f"unfinished sweep of {re.escape(message)}"):
+    with pytest.raises(SnapshotError, match=f"unfinished scan of {re.escape(message)}"):
         await harness.start(**{"origin": EUROPE, **other})
     assert harness.transport.requests == []
 
@@ -171,7 +171,7 @@ async def test_an_old_one_is_refused(tmp_path: Path) -> None:
         connection.execute("UPDATE meta SET value = value - 100000 WHERE key = 'started_at'")
     connection.close()
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes(SIZES))
-    with pytest.raises(SnapshotError, match="begun 28 hours ago"):
+    with pytest.raises(SnapshotError, match="started 28 hours ago"):
         await harness.start(origin=EUROPE)
     await harness.start(origin=EUROPE, options=ScanOptions(max_age=200_000.0))
     harness.check_snapshot()
@@ -182,7 +182,7 @@ async def test_a_finished_one_is_refused(tmp_path: Path) -> None:
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([1]))
     await harness.start()
     before = harness.path.read_bytes()
-    with pytest.raises(SnapshotError, match="it is finished"):
+    with pytest.raises(SnapshotError, match="already contains a complete scan"):
         await harness.start()
     assert harness.path.read_bytes() == before
 
@@ -191,7 +191,7 @@ async def test_one_process_at_a_time(tmp_path: Path) -> None:
     """A second sweep into the same file is refused while the first one goes on."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([1]))
     writer = SnapshotWriter(harness.path, threaded=False)
-    with pytest.raises(SnapshotError, match="another process is sweeping into it"):
+    with pytest.raises(SnapshotError, match="in use by another process"):
         await harness.start()
     writer.close()
     assert (await harness.start()).state is RunState.COMPLETE
@@ -217,9 +217,9 @@ async def test_an_empty_file_is_a_new_one(tmp_path: Path) -> None:
 
 async def test_a_scope_must_be_sound() -> None:
     """Names that are none, and filters beside names, are refused before anything is made."""
-    with pytest.raises(UsageError, match=r"core 'x/y' has characters outside"):
+    with pytest.raises(UsageError, match=r"invalid core name 'x/y': has characters outside"):
         ScanScope.of(EUROPE, None, ["x/y"])
-    with pytest.raises(UsageError, match="give either them or the cores' names"):
+    with pytest.raises(UsageError, match="give either filters or core names"):
         ScanScope.of(EUROPE, CoreFilter(status="HEALTHY"), ["core"])
 
 
@@ -231,7 +231,7 @@ async def test_a_full_disk_stops_the_asking(tmp_path: Path) -> None:
     harness = ScanHarness(
         tmp_path / "fleet.db", FleetSpec.from_things({f"c{n}": [f"{n}-{t}" for t in range(99)] for n in range(99)})
     )
-    with pytest.raises(SnapshotWriteError, match="the disk is full; free some space"):
+    with pytest.raises(SnapshotWriteError, match="no space left on the disk"):
         await _scan_with_page_limit(harness, pages=20)
     request_total = len(harness.transport.requests)
     assert request_total < 90

@@ -77,7 +77,8 @@ def test_things_are_found_by_an_index(path: Path) -> None:
     """A look-up does not read the whole snapshot."""
     with Snapshot(path) as snapshot, snapshot._temp_names(["x"]):
         plan = snapshot._connection.execute(
-            "EXPLAIN QUERY PLAN SELECT * FROM temp.requested CROSS JOIN association ON association.thing = requested.name"
+            "EXPLAIN QUERY PLAN SELECT * FROM temp.requested"
+            " CROSS JOIN association ON association.thing = requested.name"
         ).fetchall()
     assert "association_thing" in str(plan)
 
@@ -113,13 +114,13 @@ def create_newer_snapshot(path: Path) -> None:
 
 
 NOT_SNAPSHOTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing": (lambda path: None, "there is no such file"),
-    "a folder": (Path.mkdir, "this is a directory, not a snapshot"),
-    "empty": (Path.touch, "it is not an asyncgg snapshot"),
-    "text": (lambda path: path.write_text("core,thing\n" * 100), "it is not an asyncgg snapshot"),
-    "foreign": (create_other_database, "it is not an asyncgg snapshot"),
-    "a journal": (create_journal, "it is a journal, not a snapshot"),
-    "newer": (create_newer_snapshot, r"a newer asyncgg wrote it \(format 9, this one knows 2\); upgrade asyncgg"),
+    "missing": (lambda path: None, ": no such file"),
+    "a folder": (Path.mkdir, " is a directory, not a snapshot"),
+    "empty": (Path.touch, " is not an asyncgg snapshot"),
+    "text": (lambda path: path.write_text("core,thing\n" * 100), " is not an asyncgg snapshot"),
+    "foreign": (create_other_database, " is not an asyncgg snapshot"),
+    "a journal": (create_journal, " is a journal, not a snapshot"),
+    "newer": (create_newer_snapshot, r" uses format 9; this version supports up to 2. Upgrade asyncgg\."),
 }
 
 
@@ -129,7 +130,7 @@ def test_what_is_no_snapshot(tmp_path: Path, name: str) -> None:
     path = tmp_path / "x.db"
     make, message = NOT_SNAPSHOTS[name]
     make(path)
-    with pytest.raises(SnapshotError, match=f"^snapshot .*x.db: {message}$") as raised:
+    with pytest.raises(SnapshotError, match=f"/x.db{message}$") as raised:
         Snapshot(path)
     assert "\n" not in str(raised.value)
 
@@ -146,5 +147,5 @@ def test_damage_is_told(path: Path) -> None:
     whole = path.read_bytes()
     for broken in (whole[: len(whole) // 2], whole[:4096] + b"\xff" * (len(whole) - 4096)):
         path.write_bytes(broken)
-        with pytest.raises(SnapshotError, match="it is damaged"):
+        with pytest.raises(SnapshotError, match="is corrupt"):
             read_all(path)

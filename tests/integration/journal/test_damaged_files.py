@@ -21,6 +21,7 @@ from tests.support.journal import create_journal, folder_entries, make_pairs, qu
 
 PAGE = 4096
 UNPRIVILEGED_UID = 65534
+CORRUPT = "{path} is corrupt: database disk image is malformed; restore it from a copy"
 
 
 def create_altered_journal(path: Path, change: Callable[[bytearray], object]) -> None:
@@ -55,40 +56,40 @@ def create_journal_and_run_sql(path: Path, *statements: str) -> None:
 
 
 CASES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing": (lambda path: None, "there is no such file"),
-    "directory": (Path.mkdir, "this is a directory, not a journal"),
-    "pipe": (os.mkfifo, "this is no regular file, hence no journal"),
-    "empty file": (Path.touch, "it is not an asyncgg journal"),
-    "text": (lambda path: path.write_text("core,thing\n" * 500), "it is not an asyncgg journal"),
-    "short text": (lambda path: path.write_text("hello\n"), "it is not an asyncgg journal"),
-    "foreign SQLite": (lambda path: run_sql(path, "CREATE TABLE song (x)"), "it is not an asyncgg journal"),
+    "missing": (lambda path: None, "{path}: no such file"),
+    "directory": (Path.mkdir, "{path} is a directory, not a journal"),
+    "pipe": (os.mkfifo, "{path} is not a regular file"),
+    "empty file": (Path.touch, "{path} is not an asyncgg journal"),
+    "text": (lambda path: path.write_text("core,thing\n" * 500), "{path} is not an asyncgg journal"),
+    "short text": (lambda path: path.write_text("hello\n"), "{path} is not an asyncgg journal"),
+    "foreign SQLite": (lambda path: run_sql(path, "CREATE TABLE song (x)"), "{path} is not an asyncgg journal"),
     "foreign, same version": (
         lambda path: run_sql(path, "CREATE TABLE thing (id)", "PRAGMA user_version = 3"),
-        "it is not an asyncgg journal",
+        "{path} is not an asyncgg journal",
     ),
     "newer": (
         lambda path: create_journal_and_run_sql(path, "PRAGMA user_version = 99"),
-        "a newer asyncgg wrote it (format 99, this one knows 3); upgrade asyncgg",
+        "{path} uses format 99; this version supports up to 3. Upgrade asyncgg.",
     ),
     "older": (
         lambda path: create_journal_and_run_sql(path, "PRAGMA user_version = 1"),
-        "an older asyncgg wrote it (format 1, this one knows 3); use that one for it",
+        "{path} uses format 1; this version requires 3. Use the asyncgg version that created it.",
     ),
     "unfinished": (
         lambda path: Importer(path)._connection.close(),
-        "its import was not finished, so nothing was sent from it; delete it and start again",
+        "{path} is incomplete and nothing was sent from it; delete the file and start again",
     ),
-    "truncated": (lambda path: create_altered_journal(path, truncate), "it is damaged; restore it from a copy"),
+    "truncated": (lambda path: create_altered_journal(path, truncate), CORRUPT),
     "one page left": (
         lambda path: create_altered_journal(path, lambda content: content.__delitem__(slice(PAGE, None))),
-        "it is damaged; restore it from a copy",
+        CORRUPT,
     ),
-    "scrambled": (lambda path: create_altered_journal(path, scramble), "it is damaged; restore it from a copy"),
+    "scrambled": (lambda path: create_altered_journal(path, scramble), CORRUPT),
     "a table is gone": (
         lambda path: create_journal_and_run_sql(path, "DROP TABLE request"),
-        "it is not as a journal should be: no such table: request",
+        "{path} is corrupt: no such table: request",
     ),
-    "a link to nothing": (lambda path: path.symlink_to("nowhere"), "there is no such file"),
+    "a link to nothing": (lambda path: path.symlink_to("nowhere"), "{path}: no such file"),
 }
 
 
@@ -97,13 +98,13 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_bad_journal(tmp_path: Path, case: str, opener: type[JournalWriter | JournalReader]) -> None:
     """To run or to read what is no usable journal ends in one sentence, and neither changes nor leaves anything."""
     path = tmp_path / "j"
-    spoil, sentence = CASES[case]
-    spoil(path)
+    create, message = CASES[case]
+    create(path)
     before = path.read_bytes() if path.is_file() else None
     names = folder_entries(path)
     with pytest.raises(JournalError) as caught:
         opener(path)
-    assert str(caught.value) == f"journal {path}: {sentence}"
+    assert str(caught.value) == message.format(path=path)
     assert caught.value.exit_code == 2
     if path.is_file() and case != "a table is gone":  # that one is a journal, and is set to WAL
         assert path.read_bytes() == before
@@ -123,7 +124,7 @@ def test_values_that_are_none(tmp_path: Path, change: str, read: str) -> None:
     """A value that no asyncgg writes is told as a fault of the file, not as one of the program."""
     create_journal(tmp_path / "j", make_pairs(2, 3), {"state": "planned", "settings": "{}"})
     run_sql(tmp_path / "j", change)
-    with JournalReader(tmp_path / "j") as reader, pytest.raises(JournalError, match="is not as a journal should be: "):
+    with JournalReader(tmp_path / "j") as reader, pytest.raises(JournalError, match="j is corrupt: "):
         list(getattr(reader, read)())
 
 
@@ -143,7 +144,7 @@ def test_any_damage(seed: int, spots: int, kind: str) -> None:
             error_message(lambda: read_all(path)),
             error_message(lambda: JournalWriter(path, threaded=False).close()),
         ]
-        assert all(word is None or word.startswith(f"journal {path}: ") for word in messages)
+        assert all(message is None or message.startswith(str(path)) for message in messages)
         assert "j.lock" not in folder_entries(path)
 
 
@@ -224,13 +225,11 @@ def test_a_journal_of_somebody_else() -> None:
         for opener in (JournalWriter, JournalReader):
             with pytest.raises(JournalError) as caught:
                 opener(path)
-            assert str(caught.value) == (
-                f"journal {path}: it cannot be opened; is its folder there, and may you write to it?"
-            )
+            assert str(caught.value) == (f"{path}: cannot open the file; check that its folder exists and is writable")
         path.chmod(0o400)
         with pytest.raises(JournalError) as caught:
             JournalWriter(path)
-        assert str(caught.value) == f"journal {path}: it or its folder cannot be written"
+        assert str(caught.value) == f"{path}: the file or its folder is not writable"
         with JournalReader(path) as reader:
             assert reader.summary().total == 1
 
@@ -241,7 +240,7 @@ def test_a_folder_one_may_not_enter() -> None:
         create_journal(folder / "j")
         folder.chmod(0o000)
         for opener in (JournalWriter, JournalReader, Importer):
-            with pytest.raises(JournalError, match=r"j: it cannot be (opened|created): Permission denied$"):
+            with pytest.raises(JournalError, match=r"j: cannot (open|create) the file: Permission denied$"):
                 opener(folder / "j")
 
 
@@ -259,11 +258,8 @@ def test_a_folder_one_may_only_read() -> None:
                 assert len(list(reader.outcomes())) == things
             with pytest.raises(JournalError) as caught:
                 JournalWriter(path)
-            assert str(caught.value) == (
-                f"journal {path}: its lock file {path.name}.lock, which belongs beside it, cannot be made:"
-                " Permission denied"
-            )
-        with pytest.raises(JournalError, match=r"new: it cannot be created: Permission denied$"):
+            assert str(caught.value) == f"{path}: cannot create the lock file {path.name}.lock: Permission denied"
+        with pytest.raises(JournalError, match=r"new: cannot create the file: Permission denied$"):
             Importer(folder / "new")
         assert folder_entries(planned) == ["closed", "planned"]
 
@@ -272,7 +268,7 @@ def test_a_journal_another_program_holds(tmp_path: Path, monkeypatch: pytest.Mon
     """A journal that some other program has locked is refused after a short wait, with that reason."""
     genuine = sqlite3.connect
     monkeypatch.setattr(
-        "asyncgg.journal.schema.sqlite3.connect", lambda *args, **kwargs: genuine(*args, **kwargs | {"timeout": 0.01})
+        "asyncgg.storage.sqlite.sqlite3.connect", lambda *args, **kwargs: genuine(*args, **kwargs | {"timeout": 0.01})
     )
     path = tmp_path / "j"
     create_journal(path)
@@ -280,6 +276,6 @@ def test_a_journal_another_program_holds(tmp_path: Path, monkeypatch: pytest.Mon
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(JournalError) as caught:
             JournalWriter(path)
-        assert str(caught.value) == f"journal {path}: another program holds it; try again when that is done"
+        assert str(caught.value) == f"{path} is locked by another program; try again later"
     JournalWriter(path).close()
     assert query_file(path, "SELECT count(*) FROM thing") == [(1,)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ from tests.support.journal import (
     query_file,
 )
 
-DISK_FULL_MESSAGE = "the disk is full; free some space, then try again"
+DISK_FULL_MESSAGE = "no space left on the disk; free some space and try again"
 
 LIMITED_SCRIPT = """
 import asyncio, json, resource, sys
@@ -114,7 +115,7 @@ async def test_a_write_that_does_not_fit(tmp_path: Path) -> None:
     claim = journal.submit(lambda store: claim_all(store, queues[2]))
     results = await asyncio.gather(outcome, claim, return_exceptions=True)
     assert [type(result) for result in results] == [JournalWriteError] * 2
-    assert {str(result) for result in results} == {f"journal {path}: {DISK_FULL_MESSAGE}"}
+    assert {str(result) for result in results} == {f"{path}: {DISK_FULL_MESSAGE}"}
     with pytest.raises(JournalWriteError, match=DISK_FULL_MESSAGE):
         await journal.submit(lambda store: store.put(later="1"))
     journal.close()
@@ -165,7 +166,7 @@ def test_a_real_limit(tmp_path: Path, room: int) -> None:
     assert output["error"] is not None
     kind, sentence = output["error"]
     assert kind == "JournalWriteError"
-    assert sentence.startswith(f"journal {path}: the disk ")
+    assert re.match(f"{path}: (no space left|disk I/O error)", sentence)
     assert "\n" not in sentence
     with JournalReader(path) as reader:
         counts = reader.counts()
@@ -184,7 +185,7 @@ def test_an_import_that_does_not_fit(tmp_path: Path, room: int) -> None:
     output = run_with_file_limit("import", tmp_path / "j", room)
     kind, sentence = output["error"]
     assert kind == "JournalWriteError"
-    assert sentence.startswith(f"journal {tmp_path / 'j'}: the disk ")
+    assert re.match(f"{tmp_path / 'j'}: (no space left|disk I/O error)", sentence)
     assert folder_entries(tmp_path / "j") == []
 
 
@@ -205,4 +206,4 @@ def test_an_import_that_runs_full(tmp_path: Path) -> None:
         except AsyncggError as error:
             outcomes.add(str(error))
         assert folder_entries(path) == ["whole"]
-    assert outcomes == {"finished", f"journal {path}: {DISK_FULL_MESSAGE}"}
+    assert outcomes == {"finished", f"{path}: {DISK_FULL_MESSAGE}"}

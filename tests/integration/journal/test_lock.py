@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from asyncgg.errors import JournalError
-from asyncgg.journal import JournalReader, JournalWriter, is_locked
-from asyncgg.journal.lock import FileLock
+from asyncgg.journal import JournalReader, JournalWriter
 from asyncgg.models import RunState
+from asyncgg.storage import FileLock, LockHeldError, is_locked
 from tests.support.journal import create_journal, folder_entries, make_pairs
 
 HOLDER_SCRIPT = """
@@ -70,9 +70,9 @@ def test_a_second_process_is_refused(path: Path, holder: subprocess.Popen[str]) 
     """While one process runs a journal another is told which one; reading works, and shows it running."""
     with pytest.raises(JournalError) as caught:
         JournalWriter(path)
-    assert str(caught.value) == (
-        f"journal {path}: process {holder.pid} is running it; wait for it or stop it (status and report work meanwhile)"
-    )
+    assert str(caught.value) == f"{path} is in use by another process ({holder.pid}); wait until it exits, or stop it"
+    assert isinstance(caught.value.__cause__, LockHeldError)
+    assert caught.value.__cause__.pid == holder.pid
     assert is_locked(path)
     with JournalReader(path) as reader:
         assert reader.state() is RunState.RUNNING
@@ -86,7 +86,7 @@ def test_a_symbolic_link_is_no_way_around(path: Path, holder: subprocess.Popen[s
     link = folder / "other"
     link.symlink_to(path)
     assert is_locked(link)
-    with pytest.raises(JournalError, match=f"process {holder.pid} is running it"):
+    with pytest.raises(JournalError, match=rf"in use by another process \({holder.pid}\)"):
         JournalWriter(link)
     assert folder_entries(link) == ["other"]
 
@@ -132,7 +132,7 @@ def test_a_stale_lock_file_is_harmless(path: Path, content: str) -> None:
 def test_not_twice_in_one_process(path: Path) -> None:
     """A program that opens a journal twice is refused as another process would be."""
     journal = JournalWriter(path)
-    with pytest.raises(JournalError, match=f"process {os.getpid()} is running it"):
+    with pytest.raises(JournalError, match=rf"in use by another process \({os.getpid()}\)"):
         JournalWriter(path)
     journal.close()
     JournalWriter(path).close()
@@ -147,7 +147,7 @@ def test_a_look_is_no_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         naps.append(seconds)
         lock.release()
 
-    monkeypatch.setattr("asyncgg.journal.lock.time.sleep", nap)
+    monkeypatch.setattr("asyncgg.storage.lock.time.sleep", nap)
     FileLock(path).release()
     assert len(naps) == 1
     lock.release()  # the second time it does nothing
@@ -169,7 +169,7 @@ def test_a_lock_file_removed_in_between(path: Path, monkeypatch: pytest.MonkeyPa
                 lock_file.write_text("1")  # and somebody else has made the next one
         return handle
 
-    monkeypatch.setattr("asyncgg.journal.lock.os.open", open_and_lose)
+    monkeypatch.setattr("asyncgg.storage.lock.os.open", open_and_lose)
     lock = FileLock(path)
     monkeypatch.undo()
     assert len(opened) == 3
@@ -189,9 +189,10 @@ def test_never_two_holders(path: Path) -> None:
         for _ in range(40):
             try:
                 lock = FileLock(path)
-            except JournalError as error:
-                if "is running it" not in str(error):
-                    errors.append(str(error))
+            except LockHeldError:
+                continue
+            except OSError as error:
+                errors.append(str(error))
                 continue
             with guard:
                 inside += 1

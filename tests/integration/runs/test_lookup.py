@@ -132,13 +132,13 @@ def assert_refused(error: type[AsyncggError], message: str, snapshot: Path, *nam
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        ({"finished": ""}, "not finished"),
+        ({"finished": ""}, "unfinished scan"),
         ({"age": 90_000.0}, "begun .* 25 h 00 min ago, --max-age allows 24 h 00 min; sweep anew: asyncgg inventory"),
         ({"origin": Origin("", "us-east-1", ENDPOINT.url)}, "of region us-east-1, this run goes to eu-west-1"),
         ({"origin": Origin("", ENDPOINT.region, "https://other")}, "of endpoint https://other"),
         ({"origin": Origin("1" * 12, ENDPOINT.region, "")}, f"of account {'1' * 12}, this run goes to {'2' * 12}"),
-        ({"cores_digest": "digest"}, "only cores that were named, and the things may be on others"),
-        ({"filters": json.dumps({"status": "HEALTHY"})}, "only cores that its filters left"),
+        ({"cores_digest": "digest"}, "only named cores, and the things may be on others"),
+        ({"filters": json.dumps({"status": "HEALTHY"})}, "only cores that match its filters"),
     ],
 )
 def test_a_snapshot_that_may_not_answer(tmp_path: Path, made: dict[str, Any], words: str) -> None:
@@ -157,7 +157,7 @@ def test_a_snapshot_of_named_cores_answers_for_these(tmp_path: Path) -> None:
     plan, pairs, _ = prepare(snapshot, "core", "core-1", "core-2")
     assert pairs == {("core-1", "a")}
     assert missing_names(plan) == {MissingReason.UNKNOWN: MissingNames(1, ("core-2",))}
-    assert_refused(SnapshotError, "only cores that were named, not core-7", snapshot, "core", "core-1", "core-7")
+    assert_refused(SnapshotError, "only named cores, not core-7", snapshot, "core", "core-1", "core-7")
 
 
 def test_an_old_snapshot_is_young_enough_when_told_so(tmp_path: Path) -> None:

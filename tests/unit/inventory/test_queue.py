@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncgg.inventory import minimum_requests
-from asyncgg.inventory.chain import PageLoopDetector
-from asyncgg.inventory.estimate import requests_left
+from asyncgg.inventory.queue import PageLoopDetector, requests_left
 
 
 def test_the_formula() -> None:

@@ -90,8 +90,7 @@ def test_an_unfinished_import_is_no_journal(tmp_path: Path) -> None:
         with pytest.raises(JournalError) as caught:
             opened(tmp_path / "j")
         assert str(caught.value) == (
-            f"journal {tmp_path / 'j'}: its import was not finished, so nothing was sent from it;"
-            " delete it and start again"
+            f"{tmp_path / 'j'} is incomplete and nothing was sent from it; delete the file and start again"
         )
 
 
@@ -131,15 +130,13 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     path.write_bytes(b"precious")
     with pytest.raises(JournalError) as caught:
         Importer(path)
-    assert str(caught.value) == (
-        f"journal {path}: a file is there already; resume or retry it, or give another --journal"
-    )
+    assert str(caught.value) == f"{path} already exists; resume or retry it, or choose another --journal"
     assert path.read_bytes() == b"precious"
 
 
 def test_no_folder(tmp_path: Path) -> None:
     """A journal in a folder that does not exist is refused with the system's reason."""
-    with pytest.raises(JournalError, match=r"j: it cannot be created: No such file or directory$"):
+    with pytest.raises(JournalError, match=r"j: cannot create the file: No such file or directory$"):
         Importer(tmp_path / "nowhere" / "j")
 
 

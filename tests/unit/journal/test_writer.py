@@ -163,7 +163,7 @@ async def test_calls_after_the_close_fail(path: Path) -> None:
     journal = JournalWriter(path)
     journal.close()
     for keep in (False, True):
-        with pytest.raises(JournalWriteError, match=r"j: it is closed$"):
+        with pytest.raises(JournalWriteError, match=r"j is closed$"):
             await journal.submit(lambda store: None, retry_alone=keep)
 
 
@@ -183,7 +183,7 @@ async def test_a_failed_transaction_fails_all_in_it_and_later_calls(path: Path) 
 
 async def test_an_error_that_is_not_ours_is_told_as_one(path: Path) -> None:
     """Whatever a call raises, the caller gets an error of asyncgg that names the journal."""
-    with open_journal(path) as journal, pytest.raises(JournalWriteError, match=r"journal .*j: ZeroDivisionError"):
+    with open_journal(path) as journal, pytest.raises(JournalWriteError, match=r"/j: ZeroDivisionError"):
         await journal.submit(lambda store: 1 // 0)
 
 
@@ -247,7 +247,7 @@ async def test_a_claim_for_things_that_are_not_there(path: Path) -> None:
     """A schedule that promises more than the journal holds is found out before anything is sent."""
     with open_journal(path) as journal:
         work = CoreQueue(1, "core-000", 1, 150, 151)
-        with pytest.raises(InternalError, match=r"core-000: 51 pending things expected in 1\.\.150, 50 found"):
+        with pytest.raises(InternalError, match=r"core-000: expected 51 pending things in 1\.\.150, found 50"):
             await journal.submit(lambda store: claim_all(store, work))
     assert query_file(path, "SELECT count(*) FROM thing WHERE state <> 0") == [(0,)]
 
@@ -305,8 +305,8 @@ async def test_a_reader_does_not_hold_up_the_close(path: Path) -> None:
 
 def test_a_journal_cannot_be_written_through_a_reader(path: Path) -> None:
     """A reader's connection refuses to write."""
-    with JournalReader(path) as reader, pytest.raises(JournalError, match="cannot be written"):
-        list(reader._query("DELETE FROM name_block"))
+    with JournalReader(path) as reader, pytest.raises(JournalError, match="not writable"):
+        list(reader._rows("DELETE FROM name_block"))
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("no thread"), KeyboardInterrupt()])

@@ -1,0 +1,6 @@
+"""What journals and snapshots have in common: SQLite files and the lock beside them."""
+
+from asyncgg.storage.lock import FileLock, LockHeldError, is_locked
+from asyncgg.storage.sqlite import MetaStore, SqliteFormat, SqliteReader
+
+__all__ = ["FileLock", "LockHeldError", "MetaStore", "SqliteFormat", "SqliteReader", "is_locked"]

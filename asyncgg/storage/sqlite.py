@@ -1,0 +1,209 @@
+"""Open SQLite files, check their format and report their errors as errors of asyncgg."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import stat
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from asyncgg.errors import AsyncggError
+from asyncgg.storage.lock import FileLock, LockHeldError
+
+__all__ = ["MetaStore", "SqliteFormat", "SqliteReader", "rollback"]
+
+_APPLICATION_IDS: Final = {"journal": 0x61676767, "snapshot": 0x61676769}  # the letters `aggg` and `aggi`
+_LABELS: Final = {number: label for label, number in _APPLICATION_IDS.items()}
+
+_ADVICE: Final = {
+    sqlite3.SQLITE_FULL: "{path}: no space left on the disk; free some space and try again",
+    sqlite3.SQLITE_READONLY: "{path}: the file or its folder is not writable",
+    sqlite3.SQLITE_CANTOPEN: "{path}: cannot open the file; check that its folder exists and is writable",
+    sqlite3.SQLITE_PERM: "{path}: cannot open the file; check its permissions",
+    sqlite3.SQLITE_NOTADB: "{path} is not an asyncgg {label}",
+    sqlite3.SQLITE_CORRUPT: "{path} is corrupt: {error}; restore it from a copy",
+    sqlite3.SQLITE_BUSY: "{path} is locked by another program; try again later",
+    sqlite3.SQLITE_IOERR: "{path}: disk I/O error; check the free space and the disk quota",
+}
+_DISK_ERRORS: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+_FETCH_SIZE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteFormat:
+    """One kind of SQLite file: its header, its connection settings and its errors."""
+
+    label: str
+    """`journal` or `snapshot`."""
+    version: int
+    """SQLite's user_version of a complete file; other versions are refused."""
+    older_advice: str
+    """What to do with a file of an older version."""
+    error: type[AsyncggError]
+    """Raised when the file cannot be used."""
+    write_error: type[AsyncggError]
+    """Raised when the file cannot be written, and for every disk error."""
+    probes: tuple[str, ...]
+    """Queries that fail when tables are missing."""
+    pragmas: tuple[str, ...]
+    """Settings of a connection that writes."""
+
+    def mark(self, connection: sqlite3.Connection) -> None:
+        """Set the application id, which tells journals and snapshots from other SQLite files."""
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_IDS[self.label]}")
+
+    def set_up(self, connection: sqlite3.Connection) -> None:
+        """Apply the settings of a connection that writes."""
+        for pragma in self.pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+
+    def require_file(self, path: Path) -> None:
+        """Raise `error` unless `path` is a regular file; opening a pipe would block for ever."""
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError:
+            raise self.error(f"{path}: no such file") from None
+        except OSError as error:
+            raise self.error(f"{path}: cannot open the file: {error.strerror}") from None
+        if stat.S_ISDIR(mode):
+            raise self.error(f"{path} is a directory, not a {self.label}")
+        if not stat.S_ISREG(mode):
+            raise self.error(f"{path} is not a regular file")
+
+    def open(self, path: Path, *, read_only: bool) -> sqlite3.Connection:
+        """Open the file at `path` after checking its format. Raises `error`."""
+        self.require_file(path)
+        with self.translate_errors(path):
+            try:
+                return self._open(path, read_only=read_only)
+            except sqlite3.Error as error:
+                if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_READONLY_ROLLBACK:
+                    raise
+                # A process was killed outside WAL mode. Only a connection that may write can roll
+                # back.
+                with contextlib.closing(self.connect(path)) as connection:
+                    connection.execute("PRAGMA user_version").fetchone()
+                return self._open(path, read_only=read_only)
+
+    def connect(self, path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+        """Connect in autocommit mode to an existing file, for one thread at a time."""
+        uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
+        connection.execute("PRAGMA trusted_schema = OFF")
+        return connection
+
+    def lock(self, path: Path) -> FileLock:
+        """Lock the file at `path`. Raises `error` when another process holds the lock."""
+        try:
+            return FileLock(path)
+        except LockHeldError as error:
+            raise self.error(f"{error}; wait until it exits, or stop it") from error
+        except OSError as error:
+            raise self.error(f"{path}: cannot create the lock file {path.name}.lock: {error.strerror}") from None
+
+    def translate(self, error: Exception, path: Path, *, writing: bool = False) -> AsyncggError:
+        """`error`, raised while the file at `path` was used, as an error of asyncgg."""
+        if isinstance(error, AsyncggError):
+            return error
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the lower byte is the primary result code
+        error_type = self.write_error if writing or code in _DISK_ERRORS else self.error
+        if not isinstance(error, (sqlite3.Error, ValueError)):
+            return error_type(f"{path}: {error!r}")
+        message = _ADVICE.get(code, "{path} is corrupt: {error}")
+        return error_type(message.format(path=path, label=self.label, error=error))
+
+    @contextlib.contextmanager
+    def translate_errors(self, path: Path, *, writing: bool = False) -> Iterator[None]:
+        """Translate SQLite's errors, and `ValueError`: a damaged file may hold any value."""
+        try:
+            yield
+        except (sqlite3.Error, ValueError) as error:
+            raise self.translate(error, path, writing=writing) from None
+
+    def _open(self, path: Path, *, read_only: bool) -> sqlite3.Connection:
+        connection = self.connect(path, read_only=read_only)
+        try:
+            (application,) = connection.execute("PRAGMA application_id").fetchone()
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            self._check_header(path, application, version)
+            for probe in self.probes:
+                connection.execute(probe).fetchone()
+            if not read_only:
+                self.set_up(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check_header(self, path: Path, application: int, version: int) -> None:
+        if application != _APPLICATION_IDS[self.label]:
+            other = _LABELS.get(application)
+            raise self.error(f"{path} is {f'a {other}, not a' if other else 'not an asyncgg'} {self.label}")
+        if version == 0:
+            raise self.error(f"{path} is incomplete and nothing was sent from it; delete the file and start again")
+        if version < self.version:
+            raise self.error(f"{path} uses format {version}; this version requires {self.version}. {self.older_advice}")
+        if version > self.version:
+            raise self.error(
+                f"{path} uses format {version}; this version supports up to {self.version}. Upgrade asyncgg."
+            )
+
+
+def rollback(connection: sqlite3.Connection) -> None:
+    """Roll back the current transaction, if there is one; a failure is ignored."""
+    if connection.in_transaction:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+
+
+class MetaStore:
+    """The table `meta` of a connection: keys and values as text. Raises `sqlite3.Error`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._execute = connection.execute
+
+    def get(self, key: str, default: str = "") -> str:
+        """The value of `key`."""
+        row = self._execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return default if row is None else str(row[0])
+
+    def put(self, **values: object) -> None:
+        """Set values."""
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(key, str(value)) for key, value in values.items()]
+        )
+
+
+class SqliteReader:
+    """A file opened for reading. Every query raises the `error` of the format."""
+
+    def __init__(self, file_format: SqliteFormat, path: Path) -> None:
+        self.path = path
+        self._format = file_format
+        self._connection = file_format.open(path, read_only=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def _translate_errors(self) -> contextlib.AbstractContextManager[None]:
+        return self._format.translate_errors(self.path)
+
+    def _rows(self, query: str, *values: object) -> Generator[Any, None, None]:
+        """The rows of a query, streamed."""
+        with self._translate_errors():
+            cursor = self._connection.execute(query, values)
+            # `yield from cursor` would close the cursor of a half-read generator after its
+            # connection: an error.
+            while rows := cursor.fetchmany(_FETCH_SIZE):
+                yield from rows
