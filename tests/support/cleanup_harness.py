@@ -1,7 +1,6 @@
-"""Rule: whole nights in this process live here: a fleet with its registry, what is right by its facts, each start.
+"""Complete policy runs in this process: a fleet, its registry, and the expected result."""
 
-The facts say of every association why it must go or stay; that is the oracle, and it knows nothing of rules.
-"""
+# The facts give the expected result of each association without using any rule.
 
 from __future__ import annotations
 
@@ -38,7 +37,7 @@ from tests.support.scan import InProcessListing
 
 Pair = tuple[str, str]
 DAY = 86_400.0
-TARGET = Endpoint("eu-west-1", "http://direct", True, "aws", "test")
+ENDPOINT = Endpoint("eu-west-1", "http://direct", True, "aws", "test")
 SETTINGS = Settings(rate=10_000.0, burst=1_000.0, max_attempts=3, max_attempts_unknown=1)
 RULES = """
 [[rule]]
@@ -60,13 +59,13 @@ name = "core-*"
 """
 GUARDS = """
 [guards]
-protect-names = ["precious-*", "core:core-holy"]
+protect-names = ["precious-*", "core:core-protected"]
 """
 
 
 @dataclass(frozen=True)
 class AssociationFact:
-    """One association, and what is true of it."""
+    """One association with its properties, and whether it must be removed."""
 
     core: str
     thing: str
@@ -77,10 +76,10 @@ class AssociationFact:
 
 
 def example_facts(cores: int = 4, things: int = 30) -> list[AssociationFact]:
-    """A fleet in which everything occurs: each thing of a core is another case, in turn."""
+    """A fleet in which the things of a core take all cases in turn."""
     result = []
-    for core in [*(f"core-{number}" for number in range(cores)), "core-holy", "other-1"]:
-        is_in_scope = core.startswith("core-") and core != "core-holy"
+    for core in [*(f"core-{number}" for number in range(cores)), "core-protected", "other-1"]:
+        is_in_scope = core.startswith("core-") and core != "core-protected"
         for number in range(things):
             name = f"{core}-{number:03}"
             result.append(
@@ -99,12 +98,12 @@ def example_facts(cores: int = 4, things: int = 30) -> list[AssociationFact]:
 
 @dataclass
 class RecordingTransport(InProcessListing):
-    """Sends and reads, telling the house of each step."""
+    """Calls the service in this process and reports each step to the harness."""
 
     harness: Any = None
 
     async def send(self, core: str, things: Sequence[str]) -> Reply:
-        """One request; it is written down what the service took, for whoever outlives this process."""
+        """Send one request and record what the service removed, for a parent process."""
         await self.harness.step("send")
         before = set(self.service.fleet.things.get(core, ()))
         reply = await InProcessTransport(self.service, now=time.time).send(core, things)
@@ -114,19 +113,19 @@ class RecordingTransport(InProcessListing):
         return reply
 
     async def list_cores(self, token: str, filters: CoreFilter, limit: int = MAX_PAGE_SIZE) -> Any:
-        """A page of cores."""
+        """Return a page of cores."""
         await self.harness.step("read")
         return await super().list_cores(token, filters, limit)
 
     async def list_client_devices(self, core: str, token: str) -> Any:
-        """A page of client devices."""
+        """Return a page of client devices."""
         await self.harness.step("read")
         return await super().list_client_devices(core, token)
 
 
 @dataclass
 class FactRegistry:
-    """AWS IoT, by the facts."""
+    """An AWS IoT registry with the facts of the harness."""
 
     harness: Any
     fails: Callable[[str], bool] = lambda subject: False
@@ -134,8 +133,8 @@ class FactRegistry:
     expired: bool = False
 
     async def describe_thing(self, thing: str) -> ThingDescription | QueryFailed:
-        """One thing."""
-        await self.harness.step("ask")
+        """Look up one thing."""
+        await self.harness.step("look-up")
         if self.expired:
             raise CredentialsError("log in again")
         if self.fails(thing):
@@ -143,12 +142,12 @@ class FactRegistry:
         return ThingDescription(self.is_registered(thing) and thing not in self.harness.unregistered)
 
     async def list_group(self, group: str, recursive: bool) -> frozenset[str] | QueryFailed:
-        """One group."""
-        await self.harness.step("ask")
+        """List one group."""
+        await self.harness.step("look-up")
         return QueryFailed("it cannot be reached") if self.fails(group) else frozenset(self.harness.retired)
 
     async def search_index(self, query: str) -> frozenset[str] | QueryFailed:
-        """Nobody searches."""
+        """Not used."""
         raise NotImplementedError
 
 
@@ -162,10 +161,10 @@ class CleanupHarness:
     guards: str = GUARDS
     state: str = "[state]\nresume-unfinished = true\n"
     step_hooks: dict[tuple[str, int], Callable[[], Any]] = field(default_factory=dict)
-    """What happens at the n-th step of a kind: read, ask, send, sent."""
+    """Actions at the n-th step of a kind: read, look-up, send, sent."""
 
     def __post_init__(self) -> None:
-        """Make the service, the policy and its list."""
+        """Create service, policy and list."""
         now = time.time()
         names = list(dict.fromkeys(fact.core for fact in self.facts))
         things: dict[str, dict[str, float]] = {name: {} for name in names}
@@ -189,13 +188,13 @@ class CleanupHarness:
         self.runner: PolicyRunner | None = None
 
     def write_policy(self, extra: str = "") -> None:
-        """Write the policy, with `more` at its end."""
+        """Write the policy, with `extra` before `[state]`."""
         (self.folder / "nightly.toml").write_text(f"{self.rules}\n{self.guards}\n{extra}\n{self.state}")
 
     async def run(
-        self, *, dry_run: bool = False, target: Endpoint = TARGET, account: str = "", **settings: Any
+        self, *, dry_run: bool = False, endpoint: Endpoint = ENDPOINT, account: str = "", **settings: Any
     ) -> CleanupReport:
-        """One start."""
+        """Run the policy once."""
         settings_used = SETTINGS.model_copy(update=settings)
         policy = merge_limits(load_policy(self.folder / "nightly.toml"), settings_used)
         lists = read_keep_lists(policy)
@@ -204,7 +203,7 @@ class CleanupHarness:
         self.runner = PolicyRunner(
             policy,
             settings_used,
-            target,
+            endpoint,
             digest=policy_digest(policy, lists),
             lists=lists,
             account=CallerIdentity(account, "arn", "sts") if account else None,
@@ -216,25 +215,25 @@ class CleanupHarness:
         return await self.runner.run(dry_run=dry_run)
 
     def run_sync(self, **options: Any) -> CleanupReport:
-        """The same from where no loop is running."""
+        """As `run`, without a running loop."""
         return asyncio.run(self.run(**options))
 
     async def refresh(self) -> None:
-        """There are no other credentials."""
+        """Fail to renew credentials."""
         raise CredentialsError("log in again")
 
     def run_forked(
         self, kind: str, number: int, action: Callable[[], Any], **options: Any
     ) -> tuple[int, str, list[str]] | None:
-        """One start in a process of its own, which `act` befalls at its n-th step of a kind.
+        """Run once in a child process, and call `action` there at the n-th step of a kind.
 
-        Its exit code, reason and warnings; None when it did not live to tell them.
+        Returns exit code, reason and warnings; None if the child was killed.
         """
         read_fd, write_fd = os.pipe()
         child = os.fork()
         if not child:
             try:
-                self.record_sent = partial(os.write, write_fd)  # a disk may be full
+                self.record_sent = partial(os.write, write_fd)  # the disk may be full
                 self.step_hooks = {(kind, number): action}
                 report = self.run_sync(**options)
                 self.record_sent(json.dumps([report.exit, report.reason, report.warnings]).encode())
@@ -254,42 +253,42 @@ class CleanupHarness:
         return code, reason, warnings
 
     def run_killed(self, kind: str, number: int, **options: Any) -> bool:
-        """The same, killed -9 at that step; whether it came to that."""
+        """As `run_forked`, with kill -9 as action; whether the step was reached."""
         return self.run_forked(kind, number, lambda: os.kill(os.getpid(), signal.SIGKILL), **options) is None
 
     def stop(self) -> None:
-        """The first signal."""
+        """Stop as the first signal does."""
         assert self.runner is not None
         self.runner.stop("stopped by Ctrl-C")
 
     async def step(self, kind: str) -> None:
-        """Something is about to happen, or (`sent`) has."""
+        """Call the hook before a step, or for `sent` after one."""
         self.steps[kind] += 1
         if (action := self.step_hooks.get((kind, self.steps[kind]))) is not None:
             done = action()
             if inspect.isawaitable(done):
                 await done
 
-    # --- what became of it ---
+    # --- results ---
 
     def sent(self) -> list[tuple[str, str, bool]]:
-        """Core and thing of everything that was ever sent, and whether it was associated."""
+        """Core and thing of everything sent, and whether it was associated."""
         rows = [line.split() for line in self.sent_log.decode().splitlines()]
         return [(core, thing, was == "1") for core, thing, was in rows]
 
     @property
     def removed(self) -> set[Pair]:
-        """What is not associated any more."""
+        """Associations that no longer exist."""
         things = self.service.fleet.things
         return self.all_pairs - {(core, thing) for core, names in things.items() for thing in names}
 
     def run_directories(self) -> list[RunDirectory]:
-        """The folders there are."""
+        """The folders of all runs."""
         return [RunDirectory(path) for path in sorted((self.folder / "nightly.state").glob("2*"))]
 
 
 def read_decisions(run_directory: RunDirectory) -> dict[Pair, tuple[str, str]]:
-    """Verdict and reason of everything, each decided on once."""
+    """Disposition and reason of each association; each has one decision."""
     with gzip.open(run_directory.decisions, "rt", newline="") as file:
         rows = list(csv.DictReader(file))
     result = {(row["core"], row["thing"]): (row["verdict"], row["reason"]) for row in rows}
@@ -298,6 +297,6 @@ def read_decisions(run_directory: RunDirectory) -> dict[Pair, tuple[str, str]]:
 
 
 def read_reasons(run_directory: RunDirectory) -> dict[Pair, str]:
-    """Why each thing of the run was chosen."""
+    """The reason of each thing in the journal."""
     with JournalReader(run_directory.journal) as reader:
         return {(row.core, row.thing): row.reason for row in reader.outcomes()}

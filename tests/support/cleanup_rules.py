@@ -1,4 +1,4 @@
-"""Rule: what the tests of this folder share lives here: candidates, policies, a plain registry, strategies."""
+"""Shared helpers of clean-up tests: candidates, policies, a fake registry, strategies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from asyncgg.cleanup import Policy
+from asyncgg.cleanup import Policy, check_policy
 from asyncgg.cleanup.rules import (
     AllOf,
     AnyOf,
@@ -43,6 +43,8 @@ NOW = 1_800_000_000.0
 DAY = 86400.0
 THINGS = ("a1", "a2", "b1", "b2")
 QUERY_FAILED = QueryFailed("it failed")
+LIMIT = "[guards]\nmax-things = 5\n"
+"""Keeps policies from having the warning about missing limits."""
 
 
 def candidate(
@@ -53,19 +55,38 @@ def candidate(
     offline_for: float | None = DAY,
     age: float | None = DAY,
 ) -> Candidate:
-    """A candidate; `silent` and `age` in seconds before NOW."""
+    """A candidate; `offline_for` and `age` in seconds before NOW."""
     device = CoreDevice(core, status, None if offline_for is None else NOW - offline_for)
     return Candidate(device, thing, None if age is None else NOW - age)
 
 
 def make_policy(*rules: Node, protect: Iterable[str] = ()) -> Policy:
-    """A policy of these rules, named r1, r2 and so on."""
+    """A policy with these rules, with ids r1, r2 and so on."""
     named = tuple(Rule(f"r{number}", rule) for number, rule in enumerate(rules, 1))
     return Policy(path=Path("policy.toml"), name="policy", rules=named, protect=ProtectList(tuple(protect)))
 
 
+def write_policy(folder: Path, text: str) -> Path:
+    """Write a policy file."""
+    path = folder / "nightly.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def error_lines(folder: Path, text: str) -> list[str]:
+    """The errors of a policy, without the file name."""
+    return [error.format("")[1:].lstrip() for error in check_policy(write_policy(folder, text)).errors]
+
+
+def warning_lines(folder: Path, rule: str) -> list[str]:
+    """The warnings of a valid policy with one rule and a limit."""
+    check = check_policy(write_policy(folder, f"{LIMIT}[[rule]]\n{rule}\n"))
+    assert check.errors == ()
+    return [warning.format("")[1:] for warning in check.warnings]
+
+
 def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The items, some at a time."""
+    """The items in lists of `size`."""
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk
@@ -73,7 +94,7 @@ def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 @dataclass
 class FakeRegistry:
-    """A registry of plain values that counts what it is asked; `fails` says which questions it cannot answer."""
+    """A registry of plain values that records lookups; those for which `fails` is true fail."""
 
     things: Mapping[str, ThingDescription] = field(default_factory=dict)
     groups: Mapping[str, Iterable[str]] = field(default_factory=dict)
@@ -82,22 +103,22 @@ class FakeRegistry:
     queries_made: list[str] = field(default_factory=list)
 
     async def describe_thing(self, thing: str) -> ThingDescription | QueryFailed:
-        """One thing."""
+        """Look up one thing."""
         self.queries_made.append(thing)
         return QUERY_FAILED if self.fails(thing) else self.things.get(thing, ThingDescription(exists=False))
 
     async def list_group(self, group: str, recursive: bool) -> frozenset[str] | QueryFailed:
-        """One group."""
+        """List one group."""
         self.queries_made.append(f"group {group}")
         return QUERY_FAILED if self.fails(group) else frozenset(self.groups.get(group, ()))
 
     async def search_index(self, query: str) -> frozenset[str] | QueryFailed:
-        """One query."""
+        """Run one query."""
         self.queries_made.append(f"query {query}")
         return QUERY_FAILED if self.fails(query) else frozenset(self.queries.get(query, ()))
 
     def all_facts(self, lists: Mapping[str, frozenset[str]]) -> Facts:
-        """Everything it would answer, at once."""
+        """The results of all lookups."""
         sets: dict[SetQuery, frozenset[str] | QueryFailed] = {}
         for group, names in self.groups.items():
             set_query = SetQuery(Api.LIST_THINGS_IN_THING_GROUP, group, recursive=True)
@@ -151,7 +172,7 @@ descriptions = st.builds(
 
 @st.composite
 def registries(draw: st.DrawFn) -> FakeRegistry:
-    """A registry that answers everything."""
+    """A registry without failures."""
     return FakeRegistry(
         draw(st.fixed_dictionaries(dict.fromkeys(THINGS, descriptions))),
         {"g": draw(subsets), "h": draw(subsets)},

@@ -1,4 +1,4 @@
-"""Rule: `asyncgg cleanup` as it is typed lives here: what it prints, whom it tells, how it ends; services are real."""
+"""`asyncgg cleanup` against real services: output, notifications, exit codes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.support.command_line import CommandRunner
 
 __all__ = ["cli", "serve"]
 
-pytestmark = pytest.mark.usefixtures("unsynced")
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 FLEET = FleetSpec.from_things({"core-1": ["tmp-1", "tmp-2", "fine-1"], "core-2": ["tmp-3", "fine-2"]}, 1000.0)
 POLICY = "[[rule]]\nid = 'leftovers'\nname = 'tmp-*'\n"
 
 
 class WebhookHandler(http.server.BaseHTTPRequestHandler):
-    """A webhook that writes down what it is told, and answers as the test wants."""
+    """A webhook that records messages and replies as the test configures."""
 
     received: ClassVar[list[dict[str, Any]]] = []
     status: ClassVar[int] = 200
@@ -40,12 +40,12 @@ class WebhookHandler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """The webhook, its URL in CLEANUP_WEBHOOK; what it is told."""
+    """The messages to a webhook whose URL is in CLEANUP_WEBHOOK."""
     monkeypatch.setattr(WebhookHandler, "received", [])
     monkeypatch.setattr(WebhookHandler, "status", 200)
     monkeypatch.setattr(WebhookHandler, "delay", 0.0)
@@ -60,27 +60,27 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
 
 
 def write_policy(folder: Path, extra: str = "") -> Path:
-    """A policy that tells the webhook."""
+    """A policy that notifies the webhook."""
     path = folder / "nightly.toml"
     path.write_text(f"{POLICY}[notify]\nwebhook = 'env:CLEANUP_WEBHOOK'\n{extra}")
     return path
 
 
-def test_the_scenario(
+def test_cleanup_benchmark_scenario_removes_expected_things(
     cli: CommandRunner, serve: StartSimulator, moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """asyncgg cleanup nightly.toml --json: against moto and the simulator exactly the right ones go, each explained."""
+    """asyncgg cleanup nightly.toml --json: exactly the expected things are removed, each with a reason."""
     cleanup_scenario = build_scenario(8, 12, orphans=21, retired=8, meters=9, prefix="scene-")
     simulator = serve(cleanup_scenario.plan())
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto_url)
     populate_moto(cleanup_scenario, moto_url, "scene")
     policy = tmp_path / "nightly.toml"
     policy.write_text(policy_text(cleanup_scenario, moto_url, "scene"))
-    ended = cli("cleanup", policy, "--json", "--quiet")
-    assert ended.code == 0, ended.err
+    result = cli("cleanup", policy, "--json", "--quiet")
+    assert result.code == 0, result.err
     fleet = simulator.service.fleet.things
     remaining = {(core, thing) for core, things in fleet.items() for thing in things}
-    report = ended.json
+    report = result.json
     assert list(check_result(cleanup_scenario, remaining, Path(report["files"]["report"]).parent)) == []
     assert cleanup_scenario.protected
     assert report["schema"] == "asyncgg.cleanup/1"
@@ -91,23 +91,23 @@ def test_the_scenario(
     assert explained.json["associations"][0]["verdict"] == "selected"
 
 
-def test_a_night_in_words(
+def test_cleanup_prints_result_and_notifies(
     cli: CommandRunner, serve: StartSimulator, hook: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    """asyncgg cleanup nightly.toml: how it went, where the report lies; the webhook is told of it all."""
+    """asyncgg cleanup nightly.toml: prints the result, writes the report, notifies the webhook."""
     serve(FLEET)
-    ended = cli("cleanup", write_policy(tmp_path, "[guards]\ncanary = 1\n"))
-    assert ended.code == 0, ended.err
+    result = cli("cleanup", write_policy(tmp_path, "[guards]\ncanary = 1\n"))
+    assert result.code == 0, result.err
     run_directory = next((tmp_path / "nightly.state").glob("2*"))
-    lines = ended.out.splitlines()
+    lines = result.out.splitlines()
     assert lines[0] == "policy nightly: complete"
     assert lines[1].startswith("  sweep      2 cores, 5 associations, 3 requests")
     assert "  decided    3 selected, 2 kept" in lines
     assert "  reasons    3: leftovers: name tmp-*" in lines
     assert "  canary     1 things, verified" in lines
     assert f"  report     {run_directory}/report.json" in lines
-    assert "the first 1 things have gone, the others wait" in ended.err
-    assert "interrupted" not in ended.err
+    assert "the first 1 things have gone, the others wait" in result.err
+    assert "interrupted" not in result.err
     (message,) = hook
     assert (message["event"], message["policy"]) == ("end", "nightly")
     assert message["text"].startswith("asyncgg nightly: complete: 3 of 3 things disassociated")
@@ -120,12 +120,14 @@ def test_a_night_in_words(
     ]
 
 
-def test_a_guard_is_told(cli: CommandRunner, serve: StartSimulator, hook: list[dict[str, Any]], tmp_path: Path) -> None:
-    """asyncgg cleanup nightly.toml: too many; exit 4, nothing sent, the webhook told of a guard."""
+def test_cleanup_over_limit_notifies_guard(
+    cli: CommandRunner, serve: StartSimulator, hook: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """asyncgg cleanup nightly.toml: over a limit; exit 4, nothing sent, event `guard`."""
     simulator = serve(FLEET)
-    ended = cli("cleanup", write_policy(tmp_path, "[guards]\nmax-things = 2\n"))
-    assert ended.code == 4
-    assert ended.out.startswith(
+    result = cli("cleanup", write_policy(tmp_path, "[guards]\nmax-things = 2\n"))
+    assert result.code == 4
+    assert result.out.startswith(
         "policy nightly: aborted: 3 things are selected, max-things allows 2; nothing was sent\n"
     )
     assert len(simulator.service.fleet) == 5
@@ -133,44 +135,44 @@ def test_a_guard_is_told(cli: CommandRunner, serve: StartSimulator, hook: list[d
 
 
 @pytest.mark.parametrize("fault", ["deny-all", "expired-token"])
-def test_a_failure_is_told(
+def test_cleanup_auth_error_notifies_failure(
     cli: CommandRunner, serve: StartSimulator, hook: list[dict[str, Any]], tmp_path: Path, fault: str
 ) -> None:
-    """asyncgg cleanup nightly.toml: no permission, or no credentials; exit 5, and the webhook told of a failure."""
+    """asyncgg cleanup nightly.toml: denied or expired; exit 5, event `failure`."""
     serve(FLEET, fault=(fault,))
-    ended = cli("cleanup", write_policy(tmp_path))
-    assert ended.code == 5, ended.out
+    result = cli("cleanup", write_policy(tmp_path))
+    assert result.code == 5, result.out
     assert [message["event"] for message in hook] == ["failure"]
     assert next((tmp_path / "nightly.state").glob("2*/report.json")).is_file()
 
 
-def test_before_the_night(
+def test_cleanup_unexpected_account_notifies_guard(
     cli: CommandRunner, serve: StartSimulator, hook: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    """asyncgg cleanup nightly.toml: an account that is not expected; exit 4, told, and no night is begun."""
+    """asyncgg cleanup nightly.toml: unexpected account; exit 4, event `guard`, no state folder."""
     serve(FLEET)
-    ended = cli("cleanup", write_policy(tmp_path, "[guards]\nexpect-account = '999999999999'\n"))
-    assert ended.code == 4
-    assert "expect-account" in ended.err
+    result = cli("cleanup", write_policy(tmp_path, "[guards]\nexpect-account = '999999999999'\n"))
+    assert result.code == 4
+    assert "expect-account" in result.err
     assert [message["event"] for message in hook] == ["guard"]
     assert not (tmp_path / "nightly.state").exists()
 
 
-def test_an_empty_list_of_what_must_stay(
+def test_cleanup_empty_keep_list_exits_2(
     cli: CommandRunner, serve: StartSimulator, hook: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    """asyncgg cleanup nightly.toml: the list is empty, so everything could go; exit 2, told, nothing begun."""
+    """asyncgg cleanup nightly.toml: empty `not-in` list; exit 2, event `failure`."""
     serve(FLEET)
     (tmp_path / "keep.txt").write_text("# nothing\n")
     policy = write_policy(tmp_path)
     policy.write_text(policy.read_text().replace("name =", "not-in = 'keep.txt'\nname ="))
-    ended = cli("cleanup", policy)
-    assert (ended.code, "keep.txt: the keep list is empty" in ended.err) == (2, True)
+    result = cli("cleanup", policy)
+    assert (result.code, "keep.txt: the keep list is empty" in result.err) == (2, True)
     assert [message["event"] for message in hook] == ["failure"]
 
 
 @pytest.mark.parametrize(("status", "delay"), [(404, 0.0), (500, 0.0), (200, 0.5)])
-def test_a_webhook_that_fails(
+def test_cleanup_failed_webhook_is_warning(
     cli: CommandRunner,
     serve: StartSimulator,
     hook: list[dict[str, Any]],
@@ -179,24 +181,24 @@ def test_a_webhook_that_fails(
     status: int,
     delay: float,
 ) -> None:
-    """asyncgg cleanup nightly.toml --json: a webhook that refuses or hangs is a warning without its URL, and no more."""
+    """asyncgg cleanup nightly.toml --json: a failed webhook is a warning without its URL."""
     monkeypatch.setattr(WebhookHandler, "status", status)
     monkeypatch.setattr(WebhookHandler, "delay", delay)
     monkeypatch.setattr("asyncgg.notify.webhook._ATTEMPT_SECONDS", 0.2)
     monkeypatch.setattr("asyncgg.notify.webhook._ATTEMPTS", 1)
     serve(FLEET)
-    ended = cli("cleanup", write_policy(tmp_path), "--json")
-    assert ended.code == 0
+    result = cli("cleanup", write_policy(tmp_path), "--json")
+    assert result.code == 0
     assert len(hook) == 1
-    (warning,) = ended.json["warnings"]
+    (warning,) = result.json["warnings"]
     assert "Notification to " in warning
-    assert "secret-path" not in ended.err + ended.out
+    assert "secret-path" not in result.err + result.out
 
 
-def test_who_wants_to_be_told(
+def test_cleanup_notifies_listed_events_only(
     cli: CommandRunner, serve: StartSimulator, hook: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    """asyncgg cleanup nightly.toml: only the kinds of ends are told that the policy names, a dry run never."""
+    """asyncgg cleanup nightly.toml: only listed events are notified, a dry run never is."""
     serve(FLEET)
     policy = write_policy(tmp_path, "on = ['guard']\n")
     assert cli("cleanup", policy, "--dry-run").code == 0
@@ -204,32 +206,32 @@ def test_who_wants_to_be_told(
     assert hook == []
 
 
-def test_a_dry_run_in_words(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
-    """asyncgg cleanup nightly.toml --dry-run: what would go, with its reasons; nothing is sent."""
+def test_cleanup_dry_run_prints_decisions(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
+    """asyncgg cleanup nightly.toml --dry-run: prints what would be removed; nothing is sent."""
     simulator = serve(FLEET)
     (tmp_path / "nightly.toml").write_text(POLICY)
-    ended = cli("cleanup", tmp_path / "nightly.toml", "--dry-run")
-    assert ended.code == 0
-    assert ended.out.startswith("policy nightly: dry run: nothing was sent\n")
-    assert "  decided    3 selected, 2 kept" in ended.out
+    result = cli("cleanup", tmp_path / "nightly.toml", "--dry-run")
+    assert result.code == 0
+    assert result.out.startswith("policy nightly: dry run: nothing was sent\n")
+    assert "  decided    3 selected, 2 kept" in result.out
     assert len(simulator.service.fleet) == 5
 
 
-def test_a_fault_of_ours_is_told(
+def test_cleanup_internal_error_notifies_failure(
     cli: CommandRunner,
     serve: StartSimulator,
     hook: list[dict[str, Any]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """asyncgg cleanup nightly.toml: when asyncgg itself fails somebody is told, since no report will be there."""
+    """asyncgg cleanup nightly.toml: internal error; exit 1, event `failure`."""
 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr("asyncgg.cleanup.runner.decide_all", broken)
     serve(FLEET)
-    ended = cli("cleanup", write_policy(tmp_path))
-    assert ended.code == 1
-    assert "this is a fault of asyncgg" in ended.err
+    result = cli("cleanup", write_policy(tmp_path))
+    assert result.code == 1
+    assert "this is a fault of asyncgg" in result.err
     assert [message["event"] for message in hook] == ["failure"]

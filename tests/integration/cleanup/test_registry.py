@@ -1,8 +1,7 @@
-"""Rule: rules against moto's AWS IoT, through the real client, live here.
+"""Rules with AWS IoT lookups against moto, through the real client."""
 
-moto knows things, types, attributes, thing groups (members of the group itself only, one page) and a plain SearchIndex
-(one page); pages and recursion are in test_iot.py, against a scripted client.
-"""
+# moto supports direct members of thing groups and a simple SearchIndex, one page each. Pages and
+# nested groups are tested with a scripted client in test_registry_client.py.
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ from tests.support.cleanup_rules import NOW, candidate, make_policy
 
 @pytest.fixture(scope="module")
 def fleet(moto_url: str) -> str:
-    """moto with pump-1 in Berlin, pump-2 in the group `retired`, and valve-1 without a type; its address."""
+    """moto with pump-1 in Berlin, pump-2 in the group `retired`, valve-1 without type; its URL."""
     import boto3
 
     client: Any = boto3.client(
@@ -51,7 +50,7 @@ def fleet(moto_url: str) -> str:
 
 @pytest_asyncio.fixture
 async def iot(fleet: str) -> AsyncIterator[IotRegistry]:
-    """A registry open to moto; Greengrass is elsewhere."""
+    """An open registry of moto."""
     connection = ConnectionConfig(endpoint_url="http://127.0.0.1:9")
     async with open_registry(connection, IotLimits(endpoint_url=fleet)) as registry:
         yield registry
@@ -76,19 +75,21 @@ FLEET = [candidate(name) for name in ("pump-1", "pump-2", "valve-1", "gone-1")]
         (AllOf((ThingType("pump"), Not(ThingGroup("retired")))), {"pump-1"}),
     ],
 )
-async def test_rules_meet_a_real_client(iot: IotRegistry, rule: Node, selected: set[str]) -> None:
-    """Each rule that asks AWS IoT selects what moto holds, and nothing on a group that is not there."""
-    result: list[Decision] = [one async for one in decide_chunks(make_policy(rule), [FLEET], RegistryCache(iot), NOW)]
-    assert {one.thing for one in result if one.selected} == selected
+async def test_rule_selects_things_of_registry(iot: IotRegistry, rule: Node, selected: set[str]) -> None:
+    """Each rule with lookups selects the right things, and none for an unknown group."""
+    result: list[Decision] = [
+        decision async for decision in decide_chunks(make_policy(rule), [FLEET], RegistryCache(iot), NOW)
+    ]
+    assert {decision.thing for decision in result if decision.selected} == selected
 
 
-async def test_an_explanation_shows_every_answer(iot: IotRegistry) -> None:
-    """What is asked for one thing is shown as a tree, each answer with what it rests on and where it is from."""
+async def test_explanation_shows_every_lookup(iot: IotRegistry) -> None:
+    """An explanation has each condition with its result, fact and source."""
     policy = make_policy(AllOf((ThingMissing(), Not(ThingGroup("retired")))), ThingType("pump"))
-    questions = RegistryCache(iot)
+    cache = RegistryCache(iot)
     orphan = FLEET[3]
-    [_ async for _ in decide_chunks(policy, [[orphan]], questions, NOW)]
-    explanation = explain(policy, orphan, questions.facts, NOW)
+    [_ async for _ in decide_chunks(policy, [[orphan]], cache, NOW)]
+    explanation = explain(policy, orphan, cache.facts, NOW)
     assert explanation.lines() == [
         "gone-1 on core-1: selected, r1: thing-missing, not thing-group retired",
         "  yes     rule r1",
@@ -106,10 +107,10 @@ async def test_an_explanation_shows_every_answer(iot: IotRegistry) -> None:
     assert document["rules"][1]["parts"][0]["source"] == "AWS IoT, DescribeThing"
 
 
-async def test_another_services_404_is_no_missing_thing(moto_url: str) -> None:
-    """A 404 that does not come from AWS IoT's DescribeThing, here of an address under it, says nothing of the thing."""
+async def test_foreign_404_is_failed_lookup(moto_url: str) -> None:
+    """A 404 that is not of DescribeThing does not mean a missing thing."""
     limits = IotLimits(endpoint_url=f"{moto_url}/nothing/here")
     async with open_registry(ConnectionConfig(), limits) as registry:
-        answer = await registry.describe_thing("pump-1")
-    assert isinstance(answer, QueryFailed)
+        result = await registry.describe_thing("pump-1")
+    assert isinstance(result, QueryFailed)
     assert registry.operations[Api.DESCRIBE_THING].sent >= 1

@@ -1,4 +1,4 @@
-"""Rule: asking AWS IoT lives here, against a scripted client on virtual time: its faults, pages, throttles, denials."""
+"""AWS IoT lookups of a scripted client on virtual time: errors, pages, throttles, denials."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GROUP = {"thingGroupName": "g"}
 
 
 class ScriptedIotClient:
-    """Plays its steps, one a call, the last for ever, and notes when and with what it was called."""
+    """Plays one step per call, repeats the last one, and records time and parameters."""
 
     def __init__(self, *steps: Step) -> None:
         self.steps = list(steps)
@@ -52,14 +52,14 @@ class ScriptedIotClient:
 def make_registry(
     client: ScriptedIotClient, *, attempts: int = 3, credentials: Any = None, **limits: Any
 ) -> IotRegistry:
-    """A registry that plays this client."""
+    """A registry with this client."""
     retry = RetryPolicy(max_attempts=attempts)
     return IotRegistry(client, IotLimits(**limits), credentials=credentials, retry=retry)
 
 
 @pytest.mark.virtual
 @pytest.mark.parametrize(
-    ("steps", "answer"),
+    ("steps", "expected"),
     [
         (
             ({"thingName": "t", "thingTypeName": "p", "attributes": {"a": "b"}},),
@@ -85,14 +85,14 @@ def make_registry(
         ),
     ],
 )
-async def test_only_a_certain_answer_counts(steps: tuple[Step, ...], answer: ThingDescription | QueryFailed) -> None:
-    """A thing is missing only when AWS IoT itself says so; what passes is tried again; all else is no answer."""
-    assert await make_registry(ScriptedIotClient(*steps)).describe_thing("t") == answer
+async def test_describe_thing_outcomes(steps: tuple[Step, ...], expected: ThingDescription | QueryFailed) -> None:
+    """Only ResourceNotFoundException means a missing thing; transient errors are retried."""
+    assert await make_registry(ScriptedIotClient(*steps)).describe_thing("t") == expected
 
 
 @pytest.mark.virtual
-async def test_pages_are_asked_to_their_end() -> None:
-    """A group is listed recursively, 250 a page, a query 100 a page, until no token is left."""
+async def test_lists_fetch_all_pages() -> None:
+    """Groups have pages of 250, queries of 100, until there is no token."""
     client = ScriptedIotClient(
         GROUP, {"things": ["a"], "nextToken": "1"}, {"things": [], "nextToken": "2"}, {"things": ["b", "a"]}
     )
@@ -120,8 +120,8 @@ async def test_pages_are_asked_to_their_end() -> None:
         ((GROUP, {"things": "ab"}), "the response contains an invalid name"),
     ],
 )
-async def test_half_a_group_is_none(steps: tuple[Step, ...], reason: str) -> None:
-    """A group of which one page is missing, or that is not there, has no answer: half of it under `not` deletes."""
+async def test_list_group_incomplete_fails(steps: tuple[Step, ...], reason: str) -> None:
+    """A group with a failed page or an invalid response is a failed lookup."""
     assert await make_registry(ScriptedIotClient(*steps)).list_group("g", recursive=True) == QueryFailed(
         f"cannot list thing group g: {reason}"
     )
@@ -129,95 +129,95 @@ async def test_half_a_group_is_none(steps: tuple[Step, ...], reason: str) -> Non
 
 @pytest.mark.virtual
 @pytest.mark.parametrize(
-    "answer", [{"things": [{}]}, {"things": [5]}, {"things": None}, {"things": [{"thingName": 1}]}]
+    "response", [{"things": [{}]}, {"things": [5]}, {"things": None}, {"things": [{"thingName": 1}]}]
 )
-async def test_garbage_of_the_index_is_no_answer(answer: Mapping[str, Any]) -> None:
-    """A document without a name makes the whole query unanswered."""
-    result = await make_registry(ScriptedIotClient(answer)).search_index("q")
+async def test_search_index_invalid_response_fails(response: Mapping[str, Any]) -> None:
+    """A document without a valid name fails the whole query."""
+    result = await make_registry(ScriptedIotClient(response)).search_index("q")
     assert result == QueryFailed("cannot search the index for 'q': the response contains an invalid name")
 
 
 @pytest.mark.virtual
-async def test_each_operation_keeps_to_its_share() -> None:
-    """400 things at 20 % of a quota of 100/s take 20 s: the limiter is asked before every request."""
+async def test_operation_keeps_quota_share() -> None:
+    """400 lookups at 20 % of a quota of 100/s take 20 s."""
     client = ScriptedIotClient(lambda given: {"thingName": given["thingName"]})
-    limited = make_registry(client, describe_thing=100.0, quota_share=0.2)
-    questions = RegistryCache(limited)
+    registry = make_registry(client, describe_thing=100.0, quota_share=0.2)
+    cache = RegistryCache(registry)
     started = asyncio.get_running_loop().time()
-    await questions.fetch_things(f"t{number}" for number in range(400))
+    await cache.fetch_things(f"t{number}" for number in range(400))
     assert asyncio.get_running_loop().time() - started == pytest.approx(20, rel=0.02)
-    assert questions.statistics().failed == 0
+    assert cache.statistics().failed == 0
 
 
 @pytest.mark.virtual
-async def test_throttles_slow_it_down_and_are_waited_out() -> None:
-    """A 400 ThrottlingException lowers the rate; what the service asks to wait is waited; the answer comes."""
+async def test_throttle_delays_retry() -> None:
+    """A throttled call waits for Retry-After and succeeds."""
     wait = client_error(400, "ThrottlingException", {"Retry-After": "7"})
     client = ScriptedIotClient(wait, wait, {"thingName": "t"})
-    limited = make_registry(client)
-    assert await limited.describe_thing("t") == ThingDescription(True)
+    registry = make_registry(client)
+    assert await registry.describe_thing("t") == ThingDescription(True)
     times = [at for at, _ in client.calls]
     assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([7, 7], abs=0.1)
-    calls = limited.operations[Api.DESCRIBE_THING]
+    calls = registry.operations[Api.DESCRIBE_THING]
     assert (calls.sent, calls.throttled) == (3, 2)
 
 
 @pytest.mark.virtual
-async def test_what_is_denied_for_all_is_not_asked_for_each() -> None:
-    """After some denials and no answer the operation is called no more, and people are told what to allow."""
+async def test_denied_operation_is_not_called_again() -> None:
+    """After some denials without success, the operation is not called any more."""
     client = ScriptedIotClient(DENIED)
     warnings: list[str] = []
-    questions = RegistryCache(make_registry(client), concurrency=1, on_warning=warnings.append)
-    await questions.fetch_things(f"t{number}" for number in range(100))
+    cache = RegistryCache(make_registry(client), concurrency=1, on_warning=warnings.append)
+    await cache.fetch_things(f"t{number}" for number in range(100))
     assert len(client.calls) == 3
     assert len(warnings) == 2
-    assert questions.facts.things["t99"] == QueryFailed(
+    assert cache.facts.things["t99"] == QueryFailed(
         "DescribeThing is denied: AccessDeniedException: no way; allow iot:DescribeThing, or leave the rule out"
     )
 
 
 @pytest.mark.virtual
-async def test_a_wrong_endpoint_is_found_out() -> None:
-    """Where another service answers that it knows no such operation, not every thing is asked for."""
+async def test_wrong_endpoint_is_not_called_again() -> None:
+    """After some unknown operation errors, the operation is not called any more."""
     client = ScriptedIotClient(client_error(404, "UnknownOperationException"))
-    questions = RegistryCache(make_registry(client), concurrency=1)
-    await questions.fetch_things(f"t{number}" for number in range(100))
+    cache = RegistryCache(make_registry(client), concurrency=1)
+    await cache.fetch_things(f"t{number}" for number in range(100))
     assert len(client.calls) == 3
-    assert questions.facts.things["t99"] == QueryFailed(
+    assert cache.facts.things["t99"] == QueryFailed(
         "DescribeThing is refused: UnknownOperationException: no way; is this the endpoint of AWS IoT?"
     )
 
 
 @pytest.mark.virtual
-async def test_a_denial_of_one_thing_is_of_that_one() -> None:
-    """Where others are answered, a policy on single things does not end the questions."""
+async def test_denied_things_do_not_stop_lookups() -> None:
+    """Denials of single things do not stop other lookups."""
 
-    def answer(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    def describe(given: Mapping[str, Any]) -> Mapping[str, Any]:
         if given["thingName"] != "t0" and int(given["thingName"][1:]) % 2:
             raise DENIED
         return {"thingName": given["thingName"]}
 
-    questions = RegistryCache(make_registry(ScriptedIotClient(answer)), concurrency=1)
-    await questions.fetch_things(f"t{number}" for number in range(20))
-    assert questions.statistics().failed == 10
+    cache = RegistryCache(make_registry(ScriptedIotClient(describe)), concurrency=1)
+    await cache.fetch_things(f"t{number}" for number in range(20))
+    assert cache.statistics().failed == 10
 
 
 @pytest.mark.virtual
-async def test_a_service_that_is_down_is_not_waited_for_by_each_thing() -> None:
-    """When some things got no answer in all their attempts, the others are not asked: a night has an end."""
+async def test_unreachable_service_is_not_called_again() -> None:
+    """After some calls failed in all attempts, the operation is not called any more."""
     down = EndpointConnectionError(endpoint_url="http://x")
     client = ScriptedIotClient({"thingName": "t0"}, down)
-    questions = RegistryCache(make_registry(client), concurrency=1)
-    await questions.fetch_things(f"t{number}" for number in range(1000))
+    cache = RegistryCache(make_registry(client), concurrency=1)
+    await cache.fetch_things(f"t{number}" for number in range(1000))
     assert len(client.calls) == 1 + 5 * 3
-    assert questions.statistics().failed == 999
-    last = questions.facts.things["t999"]
+    assert cache.statistics().failed == 999
+    last = cache.facts.things["t999"]
     assert isinstance(last, QueryFailed)
     assert last.reason.startswith("DescribeThing is not asked any more, 5 calls in a row failed: no readable answer")
 
 
 class RenewableCredentials:
-    """Credentials that are good after so many renewals."""
+    """Credentials that are accepted after a number of renewals."""
 
     def __init__(self, good_after: int) -> None:
         self.generation = 0
@@ -225,11 +225,11 @@ class RenewableCredentials:
         self.rejected_generations: list[int] = []
 
     def mark_rejected(self, generation: int) -> None:
-        """Note it."""
+        """Record the generation."""
         self.rejected_generations.append(generation)
 
     async def renew(self) -> None:
-        """One more, or none any more."""
+        """The next generation; raises after the last one."""
         await asyncio.sleep(1)
         if self.generation == self.last_generation:
             raise CredentialsError("log in again")
@@ -238,7 +238,7 @@ class RenewableCredentials:
 
 @pytest.mark.virtual
 async def test_expired_credentials_are_renewed() -> None:
-    """An expired token costs one renewal and no answer; when there are no others, that is the end."""
+    """Expired credentials are renewed once; without new ones, an error is raised."""
     expired = client_error(403, "ExpiredTokenException")
     credentials = RenewableCredentials(1)
     client = ScriptedIotClient(expired, {"thingName": "t"})
@@ -259,14 +259,14 @@ async def test_expired_credentials_are_renewed() -> None:
         (None, {"AWS_ENDPOINT_URL_GREENGRASSV2": "http://gg", "AWS_ENDPOINT_URL": "http://all"}, None, "http://all"),
     ],
 )
-def test_where_iot_is_asked(
+def test_iot_endpoint_precedence(
     monkeypatch: pytest.MonkeyPatch,
     given: str | None,
     variables: dict[str, str],
     limit: str | None,
     endpoint: str | None,
 ) -> None:
-    """The policy's own endpoint wins, then the one for IoT, then the one for all services."""
+    """The policy endpoint wins over that of AWS IoT, and this over that of all services."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert iot_endpoint(ConnectionConfig(endpoint_url=given), IotLimits(endpoint_url=limit)) == endpoint
@@ -280,10 +280,10 @@ def test_where_iot_is_asked(
         (None, {"AWS_ENDPOINT_URL_GREENGRASSV2": "http://gg"}),
     ],
 )
-def test_nothing_is_asked_elsewhere(
+def test_iot_endpoint_custom_greengrass_only_raises(
     monkeypatch: pytest.MonkeyPatch, given: str | None, variables: dict[str, str]
 ) -> None:
-    """With an endpoint for Greengrass only, the questions to AWS IoT are refused and do not go to AWS."""
+    """A custom endpoint of Greengrass alone is an error."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match="set AWS_ENDPOINT_URL_IOT or the policy's"):

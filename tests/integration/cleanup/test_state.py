@@ -1,4 +1,4 @@
-"""Rule: the folder of nights lives here: one start at a time, names, rotation, where it may be and where it cannot."""
+"""The state folder of a policy: locking, names, deletion of old runs, write errors."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from asyncgg.journal import JournalWriter
 from asyncgg.storage import FileLock
 from tests.support.cleanup_harness import CleanupHarness, example_facts, read_decisions
 
-pytestmark = pytest.mark.usefixtures("unsynced")
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
-def test_a_second_start_refuses(tmp_path: Path) -> None:
-    """While one process has the policy another one ends with exit 4, having sent and begun nothing."""
+def test_second_start_aborts(tmp_path: Path) -> None:
+    """A second start of the policy exits 4 without a request or folder."""
     harness = CleanupHarness(tmp_path)
     state = StateDirectory(tmp_path / "nightly.state", 30)
     with state.lock():
@@ -30,25 +30,22 @@ def test_a_second_start_refuses(tmp_path: Path) -> None:
     assert harness.run_sync().exit == 0
 
 
-# --- the folder ---
-
-
-def test_nights_rotate(tmp_path: Path) -> None:
-    """Only the newest are kept, tonight's always, also when an older one has a name of the future."""
+def test_old_runs_are_deleted(tmp_path: Path) -> None:
+    """Only the newest runs are kept, always including the current one."""
     harness = CleanupHarness(tmp_path, state="[state]\nkeep-runs = 2\n")
     (tmp_path / "nightly.state" / "20990101T000000Z").mkdir(parents=True)
     (tmp_path / "nightly.state" / "notes").mkdir()
     names = [harness.run_sync().run_dir.name for _ in range(3)]  # type: ignore[union-attr]
     assert names == ["20990101T000000Z-2", "20990101T000000Z-3", "20990101T000000Z-4"]
-    assert [night.name for night in harness.run_directories()] == names[1:]
+    assert [run_dir.name for run_dir in harness.run_directories()] == names[1:]
     assert (tmp_path / "nightly.state" / "notes").is_dir()
     report = harness.run_sync(dry_run=True)
     assert report.pruned == []
     assert len(harness.run_directories()) == 2
 
 
-def test_a_night_that_is_being_run_is_not_removed(tmp_path: Path) -> None:
-    """Rotation leaves what somebody resumes by hand."""
+def test_prune_keeps_run_in_use(tmp_path: Path) -> None:
+    """A run whose journal is in use is not deleted."""
     state = StateDirectory(tmp_path, 1)
     run_directories = [state.create(at) for at in (1.0, 2.0, 3.0)]
     lock = FileLock(run_directories[0].journal)
@@ -58,8 +55,8 @@ def test_a_night_that_is_being_run_is_not_removed(tmp_path: Path) -> None:
     assert state.prune(run_directories[2]) == [run_directories[0].name]
 
 
-def test_names_do_not_go_back(tmp_path: Path) -> None:
-    """Nights are in the order they were begun, whatever the clock says."""
+def test_run_names_ascend(tmp_path: Path) -> None:
+    """Names of runs ascend even if the clock goes back."""
     state = StateDirectory(tmp_path, 30)
     names = [state.create(at).name for at in (86_400.0, 86_400.0, 0.0, 172_800.0)]
     assert names == ["19700102T000000Z", "19700102T000000Z-2", "19700102T000000Z-3", "19700103T000000Z"]
@@ -68,8 +65,8 @@ def test_names_do_not_go_back(tmp_path: Path) -> None:
     assert last.name == names[-1]
 
 
-def test_the_state_does_not_depend_on_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A policy given by a relative path has its state beside it; the journal finds its snapshot from anywhere."""
+def test_relative_policy_path_state_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state of a relative policy path has an absolute path."""
     (tmp_path / "policies").mkdir()
     harness = CleanupHarness(tmp_path / "policies")
     monkeypatch.chdir(tmp_path)
@@ -81,10 +78,10 @@ def test_the_state_does_not_depend_on_the_directory(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EACCES, 2), (errno.ENOSPC, 1)])
-def test_a_folder_that_cannot_be_written(
+def test_unwritable_state_folder_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
 ) -> None:
-    """A state folder without permission is wrong usage, a full disk is not; each in one line."""
+    """A missing permission is a usage error, a full disk is not."""
     harness = CleanupHarness(tmp_path)
 
     def refuse(*_: object, **__: object) -> None:
@@ -96,8 +93,8 @@ def test_a_folder_that_cannot_be_written(
     assert report.reason == f"{tmp_path}/nightly.state: cannot write the state of the policy: {os.strerror(number)}"
 
 
-def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
-    """A state folder that is a file is wrong usage, in one line."""
+def test_state_folder_is_file_exits_2(tmp_path: Path) -> None:
+    """A file in place of the state folder is a usage error."""
     harness = CleanupHarness(tmp_path)
     (tmp_path / "nightly.state").write_text("")
     report = harness.run_sync()
@@ -105,8 +102,8 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     assert report.reason.endswith("nightly.state: cannot write the state of the policy: File exists")
 
 
-def test_alone_is_alone(tmp_path: Path) -> None:
-    """Two in one process exclude each other, too, and the second may begin when the first has ended."""
+def test_lock_excludes_same_process(tmp_path: Path) -> None:
+    """The lock excludes a second holder in the same process until it is released."""
     state = StateDirectory(tmp_path, 30)
     with state.lock(), pytest.raises(GuardError, match="in use"), state.lock():
         pass
@@ -114,8 +111,8 @@ def test_alone_is_alone(tmp_path: Path) -> None:
         pass
 
 
-def test_every_night_is_decided_by_itself(tmp_path: Path) -> None:
-    """Two nights in a row: the second finds what has come since, and only that."""
+def test_second_run_decides_about_new_associations(tmp_path: Path) -> None:
+    """A second run removes only what was associated since the first."""
     harness = CleanupHarness(tmp_path)
     assert harness.run_sync().exit == 0
     now = time.time()
@@ -129,8 +126,8 @@ def test_every_night_is_decided_by_itself(tmp_path: Path) -> None:
     assert len(harness.run_directories()) == 2
 
 
-async def test_the_lock_outlives_no_journal(tmp_path: Path) -> None:
-    """Nothing of a finished night is locked: a person can retry or undo it in the morning."""
+async def test_finished_run_is_unlocked(tmp_path: Path) -> None:
+    """The journal of a finished run is not locked."""
     harness = CleanupHarness(tmp_path, facts=example_facts(1, 10))
     report = await harness.run()
     assert report.run_dir is not None

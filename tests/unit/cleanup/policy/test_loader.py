@@ -1,4 +1,4 @@
-"""Rule: the policy's file lives here: what it means, how every fault is named, what is doubted, the examples."""
+"""Loading policies: values, errors of every kind, the examples."""
 
 from __future__ import annotations
 
@@ -21,32 +21,13 @@ from asyncgg.cleanup.rules import (
 from asyncgg.errors import SettingsError
 from asyncgg.models import CoreDevice
 from asyncgg.settings import load_settings
+from tests.support.cleanup_rules import error_lines, write_policy
 
 EXAMPLES = Path(__file__).parents[4] / "examples"
-GUARD = "[guards]\nmax-things = 5\n"
 
 
-def write_policy(tmp_path: Path, text: str) -> Path:
-    """The policy's file."""
-    path = tmp_path / "nightly.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def error_lines(tmp_path: Path, text: str) -> list[str]:
-    """What is wrong with a policy, without the file's name."""
-    return [fault.format("")[1:] for fault in check_policy(write_policy(tmp_path, text)).errors]
-
-
-def warning_lines(tmp_path: Path, rule: str) -> list[str]:
-    """The keys and lines that are doubted in a policy of one bounded rule."""
-    checked = check_policy(write_policy(tmp_path, f"{GUARD}[[rule]]\n{rule}\n"))
-    assert checked.errors == ()
-    return [warning.format("")[1:] for warning in checked.warnings]
-
-
-def test_a_whole_policy(tmp_path: Path) -> None:
-    """Keys become values, durations seconds, tables of conditions trees, and paths start at the policy's folder."""
+def test_load_policy_converts_values(tmp_path: Path) -> None:
+    """Durations become seconds, tables become rules, paths are relative to the policy."""
     (tmp_path / "never.txt").write_text("gateway-*\n")
     policy = load_policy(
         write_policy(
@@ -99,8 +80,8 @@ not-in = { file = "keep.txt", allow-empty = true }
     assert not policy.sources.matches(CoreDevice("other", "HEALTHY"))
 
 
-def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
-    """All faults of a file come in one pass, by line, each with its key; what is near is suggested."""
+def test_check_policy_reports_all_errors(tmp_path: Path) -> None:
+    """One pass reports all errors by line, each with its key."""
     lines = error_lines(
         tmp_path,
         """nmae = "x"
@@ -163,56 +144,7 @@ any = []
 
 
 @pytest.mark.parametrize(
-    ("rule", "fault"),
-    [
-        ("thing-missing = false", "thing-missing: must be true; for things that exist, write not = { thing-missing"),
-        ("thing-group = 'a b'", "thing-group: invalid thing group name 'a b': "),
-        ("thing-group = 1", "thing-group: 1 must be the name of a thing group, in quotes"),
-        ("thing-group = { name = 'g', recursiv = true }", "thing-group.recursiv: unknown key; did you mean"),
-        ("thing-group = { name = 'g', recursive = 1 }", "thing-group.recursive: must be true or false"),
-        ("thing-type = ''", "thing-type: invalid thing type name '': "),
-        ("thing-attribute = 'x'", "thing-attribute: must be a table of equals, exists, glob, name"),
-        ("thing-attribute = { equals = 'x' }", "thing-attribute: name is missing"),
-        ("thing-attribute = { name = 'x' }", "thing-attribute: must have exactly one of equals, glob, exists"),
-        ("thing-attribute = { name = 'x', equals = 1 }", "thing-attribute.equals: 1 must be text, in quotes"),
-        ("thing-attribute = { name = 'x', exists = 'no' }", "thing-attribute.exists: 'no' must be true or false"),
-        (
-            "thing-attribute = { name = 'x y', exists = true }",
-            "thing-attribute.name: 'x y' must be the name of an attribute",
-        ),
-        ("name = '*'", "name: '*' would select everything"),
-        ("name = { regex = '.*' }", "name.regex: '.*' would select everything"),
-        ("name = { regex = '(' }", "name.regex: '(' must be a regular expression: missing )"),
-        ("name = { regex = 'a', glob = 'b' }", "name: must have exactly one of glob, regex"),
-        ("name = 'a b'", "name: 'a b' cannot match a name"),
-        ("name = ['a']", "name: ['a'] must be text, in quotes"),
-        ("associated-before = '0d'", "associated-before: '0d' "),
-        ("associated-before = 10:00:00", "associated-before: datetime.time(10, 0) "),
-        ("core-status = 'healthy'", "core-status: 'healthy' must be one of: HEALTHY, UNHEALTHY"),
-        ("core-status = ['HEALTHY']", "core-status: ['HEALTHY'] must be one of: HEALTHY, UNHEALTHY"),
-        ("core-offline-for = true", "core-offline-for: True "),
-        ("index-query = ' '", "index-query: ' ' must be a fleet indexing query, in quotes"),
-        ("index-query = '*'", "index-query: '*' would select everything"),
-        ("not-in = 's3://bucket'", "not-in: 's3://bucket' must name an object: write s3://bucket/key"),
-        ("not-in = { file = '', allow-empty = 1 }", "not-in.allow-empty: must be true or false"),
-        ("all = { name = 'x' }", "all: must be a list of tables"),
-        ("all = ['x']", "all[1]: must be a table of conditions"),
-        (
-            "any = [{ all = [{ not = { nam = 'x' } }] }]",
-            "any[1].all[1].not.nam: unknown key; did you mean name?",
-        ),
-        ("id = ''\nname = 'x'", "id: '' must be 1 to 64 of"),
-        ("", "rule[1]: has no condition and would select everything"),
-    ],
-)
-def test_a_faulty_rule_is_named(tmp_path: Path, rule: str, fault: str) -> None:
-    """Each way to write a rule wrongly is one fault, with the key it is about."""
-    (only,) = error_lines(tmp_path, f"{GUARD}[[rule]]\n{rule}\n")
-    assert fault in only
-
-
-@pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "message"),
     [
         ("name = 'x'\n", "no [[rule]]: a policy must have at least one rule"),
         ("rule = []\n", "1: rule: must have at least one rule"),
@@ -230,14 +162,14 @@ def test_a_faulty_rule_is_named(tmp_path: Path, rule: str, fault: str) -> None:
         ),
     ],
 )
-def test_a_faulty_file_is_named(tmp_path: Path, text: str, fault: str) -> None:
-    """A policy that selects everything, is none, or is no TOML is refused with one fault."""
-    (only,) = error_lines(tmp_path, text)
-    assert only.lstrip(" ").startswith(fault)
+def test_check_policy_invalid_file_has_one_error(tmp_path: Path, text: str, message: str) -> None:
+    """An invalid file or table has one error."""
+    (line,) = error_lines(tmp_path, text)
+    assert line.startswith(message)
 
 
-def test_loading_refuses_in_one_line_each(tmp_path: Path) -> None:
-    """To load a faulty policy is an error with a line for each fault; so are files that cannot be read."""
+def test_load_policy_invalid_raises(tmp_path: Path) -> None:
+    """The exception has one line per error; an unreadable file raises, too."""
     path = write_policy(tmp_path, "x = 1\ny = 2\n")
     with pytest.raises(SettingsError) as caught:
         load_policy(path)
@@ -256,47 +188,14 @@ def test_loading_refuses_in_one_line_each(tmp_path: Path) -> None:
             load_policy(tmp_path / name)
 
 
-CONNECTIVITY = "3: rule[1]: selects on connectivity alone"
-
-
-@pytest.mark.parametrize(
-    ("rule", "doubted"),
-    [
-        ("index-query = 'connectivity.connected:false'", True),
-        ("index-query = 'connectivity.connected:false'\nname = 'a*'\nassociated-before = '9d'\nthing-type = 't'", True),
-        ("index-query = 'connectivity.connected:false AND thingTypeName:t'", True),
-        ("any = [{ index-query = 'connectivity.connected:false' }, { thing-missing = true }]", True),
-        ("not = { index-query = 'connectivity.connected:true' }", True),
-        ("index-query = 'connectivity.connected:false'\ncore-offline-for = '9d'", False),
-        ("index-query = 'connectivity.connected:false'\nnot-in = 's3://a/b'", False),
-        ("index-query = 'connectivity.connected:false AND attributes.retired:true'", False),
-        ("index-query = 'attributes.note:\"connectivity.connected:false\"'", False),
-        ("any = [{ name = 'a*' }, { index-query = 'connectivity.connected:false' }]", False),
-    ],
-)
-def test_connectivity_alone_is_doubted(tmp_path: Path, rule: str, doubted: bool) -> None:
-    """A rule that can select on not being connected alone, whatever narrows its scope, is warned of."""
-    assert any(one.startswith(CONNECTIVITY) for one in warning_lines(tmp_path, rule)) is doubted
-
-
-def test_other_doubts(tmp_path: Path) -> None:
-    """Warned of: an index asked under `not`, no bound at all, a list of what must stay that is not there."""
-    (negated,) = warning_lines(tmp_path, "not = { index-query = 'x:1' }")
-    assert negated.startswith("3: rule[1]: index-query under `not` selects things")
-    (missing,) = warning_lines(tmp_path, "not-in = 's3://b/k'\nany = [\n{ not-in = { file = 'keep.txt' } }]")
-    assert missing.startswith(f"6: rule[1].any[1].not-in.file: {tmp_path}/keep.txt not found")
-    unbounded = check_policy(write_policy(tmp_path, "[[rule]]\nname = 'x'\n")).warnings
-    assert [warning.key for warning in unbounded] == ["guards"]
-
-
 @pytest.mark.parametrize("name", ["nightly-cleanup", "careful-with-quotas"])
-def test_the_examples_are_sound(name: str) -> None:
-    """The annotated policies have neither faults nor doubts."""
+def test_example_policies_are_valid(name: str) -> None:
+    """The example policies have no errors and no warnings."""
     checked = check_policy(EXAMPLES / f"{name}.toml")
     assert (checked.errors, checked.warnings) == ((), ())
     assert isinstance(checked.policy, Policy)
 
 
-def test_the_examples_settings_are_sound() -> None:
-    """The annotated settings of a decommissioning are settings."""
+def test_example_settings_are_valid() -> None:
+    """The example settings are valid."""
     assert load_settings(config=EXAMPLES / "decommission.toml").max_things == 25_000

@@ -1,4 +1,4 @@
-"""Rule: where keys of a TOML text stand lives here, with tomllib as the judge of which keys there are."""
+"""Line numbers of TOML keys, compared with the keys of tomllib."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def key_paths(value: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
         yield from key_paths(inner, (*path, key))
 
 
-def test_every_kind_of_key_has_its_line() -> None:
-    """Quoted and dotted keys, inline tables, arrays of tables, and strings that look like any of these."""
+def test_key_lines_of_all_syntax() -> None:
+    """Quoted and dotted keys, inline tables, arrays of tables and misleading strings."""
     lines = key_lines(TEXT)
     assert set(lines) == set(key_paths(tomllib.loads(TEXT)))
     assert {path: lines[path] for path in EXPECTED} == EXPECTED
@@ -97,7 +97,7 @@ SCALARS = st.sampled_from(
 
 @st.composite
 def toml_values(draw: st.DrawFn, depth: int = 2) -> str:
-    """A value as TOML writes it."""
+    """A TOML value."""
     kind = draw(st.sampled_from(["scalar", "array", "table"] if depth else ["scalar"]))
     if kind == "array":
         items = draw(st.lists(toml_values(depth - 1), max_size=3))
@@ -111,7 +111,7 @@ def toml_values(draw: st.DrawFn, depth: int = 2) -> str:
 
 @st.composite
 def toml_texts(draw: st.DrawFn) -> str:
-    """A text that is TOML most of the time."""
+    """A text that is usually valid TOML."""
     text = ""
     for header in draw(st.lists(st.sampled_from(["[t]", "[[u]]", "[u.w]", "[ 'x' . y ]"]), max_size=4)):
         text += f"{header}{draw(st.sampled_from(['', ' # x']))}\n"
@@ -122,8 +122,8 @@ def toml_texts(draw: st.DrawFn) -> str:
 
 @settings(max_examples=80, deadline=None)
 @given(toml_texts())
-def test_it_finds_what_tomllib_finds(text: str) -> None:
-    """Whatever tomllib accepts is walked to its end, and gives the same paths."""
+def test_key_lines_has_keys_of_tomllib(text: str) -> None:
+    """Every text that tomllib accepts has the same keys."""
     try:
         whole = tomllib.loads(text)
     except tomllib.TOMLDecodeError:

@@ -1,4 +1,4 @@
-"""Rule: each condition by itself lives here: when it says yes, no, and that it does not know."""
+"""The result and explanation of each condition."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ YES, NO, UNKNOWN = Ternary
 
 
 @pytest.mark.parametrize(
-    ("condition", "one", "known", "answer", "because"),
+    ("condition", "item", "facts", "result", "explanation"),
     [
         (ThingName(Pattern("a?")), candidate("a1"), Facts(), YES, "the name is a1"),
         (ThingName(Pattern("A?")), candidate("a1"), Facts(), NO, "the name is a1"),
@@ -97,7 +97,7 @@ YES, NO, UNKNOWN = Ternary
         (IndexQuery("q2"), candidate(), IN_INDEX, UNKNOWN, "not looked up"),
     ],
 )
-def test_condition(condition: Condition, one: Candidate, known: Facts, answer: Ternary, because: str) -> None:
-    """A condition says yes or no only where it is known, and what its answer rests on."""
-    assert condition.evaluate(one, known, NOW) is answer
-    assert condition.explain(one, known, NOW) == because
+def test_condition(condition: Condition, item: Candidate, facts: Facts, result: Ternary, explanation: str) -> None:
+    """A condition is yes or no only if its fact is known, and explains its result."""
+    assert condition.evaluate(item, facts, NOW) is result
+    assert condition.explain(item, facts, NOW) == explanation

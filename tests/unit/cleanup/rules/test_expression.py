@@ -1,4 +1,4 @@
-"""Rule: the laws that hold for every tree of rules live here: what may never enlarge a selection."""
+"""Laws of rule expressions: what must never enlarge a selection."""
 
 from __future__ import annotations
 
@@ -39,71 +39,71 @@ FEWER_EXAMPLES = settings(max_examples=100, deadline=None)
 
 
 def evaluate_tree(tree: Node, item: Candidate, facts: Facts) -> Ternary:
-    """The tree's answer."""
+    """The result of the tree."""
     return evaluate(tree, item, facts, NOW).result
 
 
 @FEWER_EXAMPLES
 @given(trees, candidates, registries(), lists, failing, st.booleans())
-def test_a_missing_answer_never_selects(
+def test_evaluate_missing_fact_is_same_or_unknown(
     tree: Node,
-    one: Candidate,
+    item: Candidate,
     registry: FakeRegistry,
     names: dict[str, frozenset[str]],
-    lost: frozenset[str],
+    failures: frozenset[str],
     read: bool,
 ) -> None:
-    """Whatever answers are lost, a definite answer that is left is the one that all answers together give."""
-    whole = evaluate_tree(tree, one, registry.all_facts(names))
-    less = evaluate_tree(tree, one, replace(registry, fails=lost.__contains__).all_facts(names if read else {}))
-    assert less in {whole, Ternary.UNKNOWN}
+    """Without some facts, a result is the same as with all, or unknown."""
+    complete = evaluate_tree(tree, item, registry.all_facts(names))
+    partial = evaluate_tree(tree, item, replace(registry, fails=failures.__contains__).all_facts(names if read else {}))
+    assert partial in {complete, Ternary.UNKNOWN}
 
 
 @FEWER_EXAMPLES
 @given(trees, trees, candidates, registries(), lists)
-def test_combining_goes_one_way(
-    one_tree: Node, other: Node, one: Candidate, registry: FakeRegistry, names: dict[str, frozenset[str]]
+def test_evaluate_combinations_are_monotonic(
+    first: Node, second: Node, item: Candidate, registry: FakeRegistry, names: dict[str, frozenset[str]]
 ) -> None:
-    """A further condition under `all` only takes away, one under `any` only adds, and nothing is both x and not x."""
+    """`all` only narrows, `any` only widens, and no candidate is both x and not x."""
     facts = registry.all_facts(names)
-    first_result = evaluate_tree(one_tree, one, facts)
-    assert evaluate_tree(AllOf((one_tree, other)), one, facts) is not Ternary.YES or first_result is Ternary.YES
-    assert first_result is not Ternary.YES or evaluate_tree(AnyOf((one_tree, other)), one, facts) is Ternary.YES
-    assert evaluate_tree(AllOf((one_tree, Not(one_tree))), one, facts) is not Ternary.YES
-    assert evaluate_tree(Not(Not(one_tree)), one, facts) is first_result
+    first_result = evaluate_tree(first, item, facts)
+    assert evaluate_tree(AllOf((first, second)), item, facts) is not Ternary.YES or first_result is Ternary.YES
+    assert first_result is not Ternary.YES or evaluate_tree(AnyOf((first, second)), item, facts) is Ternary.YES
+    assert evaluate_tree(AllOf((first, Not(first))), item, facts) is not Ternary.YES
+    assert evaluate_tree(Not(Not(first)), item, facts) is first_result
 
 
 @FEWER_EXAMPLES
 @given(trees, candidates, registries(), lists, st.lists(st.sampled_from(["a1", "b*", "core:core-1", "?2"])))
-def test_protect_never_enlarges(
-    tree: Node, one: Candidate, registry: FakeRegistry, names: dict[str, frozenset[str]], entries: list[str]
+def test_protect_entries_never_select(
+    tree: Node, item: Candidate, registry: FakeRegistry, names: dict[str, frozenset[str]], entries: list[str]
 ) -> None:
-    """With more entries to protect, nothing is selected that was not before, and what they name never is."""
+    """More protect entries never select more, and protected candidates are never selected."""
     facts = registry.all_facts(names)
-    before = decide_candidate(make_policy(tree), one, facts, NOW)
+    before = decide_candidate(make_policy(tree), item, facts, NOW)
     policy = make_policy(tree, protect=entries)
-    after = decide_candidate(policy, one, facts, NOW)
+    after = decide_candidate(policy, item, facts, NOW)
     assert before.selected or not after.selected
-    assert not (after.selected and policy.protect.match(one.core.name, one.thing))
+    assert not (after.selected and policy.protect.match(item.core.name, item.thing))
 
 
 @FEWER_EXAMPLES
 @given(trees, candidates, registries(), lists, failing)
-def test_what_decided_is_enough(
-    tree: Node, one: Candidate, registry: FakeRegistry, names: dict[str, frozenset[str]], lost: frozenset[str]
+def test_deciding_conditions_give_reason(
+    tree: Node, item: Candidate, registry: FakeRegistry, names: dict[str, frozenset[str]], failures: frozenset[str]
 ) -> None:
-    """Something is always named as the reason, and of an undecided tree only what has no answer."""
-    facts = replace(registry, fails=lost.__contains__).all_facts(names)
-    finding = evaluate(tree, one, facts, NOW)
-    parts = list(deciding_conditions(finding))
+    """Every result has deciding conditions; those of an unknown result are unknown."""
+    facts = replace(registry, fails=failures.__contains__).all_facts(names)
+    evaluation = evaluate(tree, item, facts, NOW)
+    parts = list(deciding_conditions(evaluation))
     assert parts
-    assert format_reason(finding, one, facts, NOW)
-    if finding.result is Ternary.UNKNOWN:
+    assert format_reason(evaluation, item, facts, NOW)
+    if evaluation.result is Ternary.UNKNOWN:
         assert {part.result for part in parts} == {Ternary.UNKNOWN}
 
 
-def test_a_reason_names_rule_and_facts() -> None:
-    """The facts stand under the ids of the rules that decided, told as they are and not as the rule negates them."""
+def test_format_reason_lists_facts_by_rule() -> None:
+    """A reason lists the facts by rule id, as they are and not as the rule negates them."""
     policy = make_policy(
         AllOf((ThingName(Pattern("a*")), Not(ThingName(Pattern("*9"))))), ThingName(Pattern("b*")), NotIn("keep.txt")
     )

@@ -1,4 +1,4 @@
-"""Rule: what holds of every night, whatever the fleet, the faults and the policy, lives here, by hypothesis."""
+"""Properties of every policy run, for generated fleets, faults and policies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.cleanup_harness import DAY, AssociationFact, CleanupHarness, read_decisions
 
-pytestmark = pytest.mark.usefixtures("unsynced")
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 POLICY = """
 [[rule]]
@@ -30,34 +30,36 @@ name = "core-*"
 
 @st.composite
 def fleets(draw: st.DrawFn) -> tuple[list[AssociationFact], set[str]]:
-    """A fleet, each association with what must become of it, worked out from its facts alone; and unanswered things."""
-    facts, unanswered = [], set()
-    for core in draw(st.lists(st.sampled_from(["core-a", "core-b", "core-holy", "other"]), min_size=1, unique=True)):
+    """A fleet with the expected result of each association, and the things whose lookups fail."""
+    facts, failing = [], set()
+    for core in draw(
+        st.lists(st.sampled_from(["core-a", "core-b", "core-protected", "other"]), min_size=1, unique=True)
+    ):
         for number in range(draw(st.integers(1, 6))):
             precious, hold = draw(st.booleans()) and number % 2 == 0, draw(st.booleans())
             name = f"{'precious-' if precious else 'hold-' if hold else ''}{core}-{number}"
             registered, retired, old = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
-            has_no_answer = draw(st.integers(0, 5)) == 0
-            if has_no_answer:
-                unanswered.add(name)
-            orphan = not registered and old and not retired and not has_no_answer
+            lookup_fails = draw(st.integers(0, 5)) == 0
+            if lookup_fails:
+                failing.add(name)
+            orphan = not registered and old and not retired and not lookup_fails
             named_hold = name.startswith("hold-")
             is_expected = core in {"core-a", "core-b"} and not precious and (orphan or (retired and not named_hold))
             facts.append(AssociationFact(core, name, is_expected, registered, retired, (30 if old else 1) * DAY))
-    return facts, unanswered
+    return facts, failing
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fleets(), st.sampled_from([None, "500=20%", "reset-after=20%", "429=20%", "garbage=20%"]), st.booleans())
-def test_what_the_facts_say_goes(
+def test_run_removes_expected_things_under_faults(
     fleet: tuple[list[AssociationFact], set[str]], fault: str | None, canary: bool
 ) -> None:
-    """The set removed is the set a plain oracle selects, under faults as well; nothing else is ever even sent."""
-    facts, unanswered = fleet
-    guards = f'[guards]\nprotect-names = ["precious-*", "core:core-holy"]\n{"canary = 2" if canary else ""}\n'
+    """Exactly the expected things are sent and removed, under faults as well."""
+    facts, failing = fleet
+    guards = f'[guards]\nprotect-names = ["precious-*", "core:core-protected"]\n{"canary = 2" if canary else ""}\n'
     with tempfile.TemporaryDirectory() as folder:
         harness = CleanupHarness(Path(folder), facts=facts, rules=POLICY, guards=guards)
-        harness.registry.fails = unanswered.__contains__
+        harness.registry.fails = failing.__contains__
         harness.step_hooks["send", 1] = lambda: harness.service.set_faults([fault] if fault else [])
         report = harness.run_sync(max_attempts=1000)
         assert report.exit in {0, 3}, report.reason

@@ -1,4 +1,4 @@
-"""Rule: what the next start makes of a night that did not end lives here: killed anywhere, stopped, left to rot."""
+"""Starts after an incomplete policy run: killed at any step, stopped, outdated."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from asyncgg.storage import FileLock
 from asyncgg.transport import Endpoint
 from tests.support.cleanup_harness import GUARDS, CleanupHarness
 
-pytestmark = pytest.mark.usefixtures("unsynced")
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 CANARY = f"{GUARDS}canary = 10\n"
 ELSEWHERE = Endpoint("us-east-1", "http://direct", True, "aws", "test")
 KILLS = [
-    *(("read", number) for number in (1, 4)),  # in the sweep
-    *(("ask", number) for number in (1, 9)),  # while deciding
+    *(("read", number) for number in (1, 4)),  # during the scan
+    *(("look-up", number) for number in (1, 9)),  # while deciding
     *(("send", number) for number in (1, 2)),  # in the canary, before the service saw the request
     *(("sent", number) for number in (1, 2)),  # and after it did
     *(("read", number) for number in (8, 9)),  # while the canary is verified
@@ -31,8 +31,8 @@ KILLS = [
 
 
 @pytest.mark.parametrize(("kind", "number"), KILLS)
-def test_killed_at_any_step(tmp_path: Path, kind: str, number: int) -> None:
-    """After kill -9 the next start brings it to the right end: nothing lost, nothing twice but what was in flight."""
+def test_killed_run_is_resumed(tmp_path: Path, kind: str, number: int) -> None:
+    """After kill -9 the next start completes the run, resending only in-flight requests."""
     harness = CleanupHarness(tmp_path, guards=CANARY)
     assert harness.run_killed(kind, number, concurrency=1)
     before = [(core, thing) for core, thing, _ in harness.sent()]
@@ -44,9 +44,9 @@ def test_killed_at_any_step(tmp_path: Path, kind: str, number: int) -> None:
     sent_later = sent[len(before) :]
     assert len(sent_later) == len(set(sent_later))
     twice = set(before) & set(sent_later)
-    assert len(twice) <= 18  # of the two requests whose answers were not written down yet
+    assert len(twice) <= 18  # the things of two requests whose replies were not recorded
     run_directories = harness.run_directories()
-    if report.resumed is not None:  # something had been decided: that is ended first, then this night looks for itself
+    if report.resumed is not None:  # decisions existed: that run is completed first
         assert [run_dir.name for run_dir in run_directories] == [report.resumed.run_dir.name, report.run_dir.name]  # type: ignore[union-attr]
         assert report.reason == "nothing is selected"
         with JournalReader(run_directories[0].journal) as reader:
@@ -58,17 +58,17 @@ def test_killed_at_any_step(tmp_path: Path, kind: str, number: int) -> None:
     assert all(run_dir.state() == "complete" for run_dir in run_directories)
 
 
-def test_killed_twice(tmp_path: Path) -> None:
-    """A start that goes on with a killed one may be killed itself, in sweep, canary and run; the third one ends it."""
+def test_killed_resume_is_resumed(tmp_path: Path) -> None:
+    """A resumed run that is killed itself can be resumed."""
     harness = CleanupHarness(tmp_path, guards=CANARY)
-    for kind, number in (("read", 3), ("ask", 3), ("sent", 1), ("read", 1), ("send", 2)):
+    for kind, number in (("read", 3), ("look-up", 3), ("sent", 1), ("read", 1), ("send", 2)):
         assert harness.run_killed(kind, number)
     assert harness.run_sync().exit == 0
     assert harness.removed == harness.expected
 
 
-def test_killed_without_leave_to_go_on(tmp_path: Path) -> None:
-    """Where the policy does not say so nothing is gone on with: the night looks anew, and that is right as well."""
+def test_killed_run_without_resume_option_starts_new_run(tmp_path: Path) -> None:
+    """Without resume-unfinished, a killed run is not resumed but planned again."""
     harness = CleanupHarness(tmp_path, state="[state]\nresume-unfinished = false\n")
     assert harness.run_killed("sent", 1)
     report = harness.run_sync()
@@ -77,16 +77,16 @@ def test_killed_without_leave_to_go_on(tmp_path: Path) -> None:
 
 
 def interrupted_harness(tmp_path: Path, **options: object) -> CleanupHarness:
-    """A house whose first night was interrupted in its run."""
-    harness = CleanupHarness(tmp_path, **options)  # type: ignore[arg-type]  # a test's own words
+    """A harness whose first run was interrupted while sending."""
+    harness = CleanupHarness(tmp_path, **options)  # type: ignore[arg-type]  # each test passes valid options
     harness.step_hooks["sent", 1] = harness.stop
     harness.run_sync(concurrency=1)
     harness.step_hooks.clear()
     return harness
 
 
-def test_a_stopped_run_is_gone_on_with(tmp_path: Path) -> None:
-    """Its report keeps what was told of sweep and decisions, and tells the new end."""
+def test_stopped_run_is_resumed(tmp_path: Path) -> None:
+    """The report of a resumed run keeps scan and decisions and has the new end."""
     harness = interrupted_harness(tmp_path)
     assert 0 < len(harness.removed) < len(harness.expected)
     first = harness.run_directories()[0]
@@ -103,11 +103,11 @@ def test_a_stopped_run_is_gone_on_with(tmp_path: Path) -> None:
     )
 
 
-def test_a_changed_policy_decides_anew(tmp_path: Path) -> None:
-    """What is protected since is not removed by yesterday's run, and the warning says why that was left."""
+def test_changed_policy_starts_new_run(tmp_path: Path) -> None:
+    """A run is not resumed after a change of the policy, and a warning gives the reason."""
     harness = interrupted_harness(tmp_path)
     before = harness.removed
-    harness.guards = '[guards]\nprotect-names = ["precious-*", "core:core-holy", "thing:*-retired"]\n'
+    harness.guards = '[guards]\nprotect-names = ["precious-*", "core:core-protected", "thing:*-retired"]\n'
     harness.write_policy()
     report = harness.run_sync()
     assert (report.exit, report.resumed) == (0, None)
@@ -116,8 +116,8 @@ def test_a_changed_policy_decides_anew(tmp_path: Path) -> None:
     assert warning.startswith(f"Not resuming {harness.run_directories()[0].name}: policy or lists changed")
 
 
-def test_a_changed_list_decides_anew(tmp_path: Path) -> None:
-    """What the list of what must stay holds since yesterday stays."""
+def test_changed_list_starts_new_run(tmp_path: Path) -> None:
+    """A run is not resumed after a change of a `not-in` list."""
     harness = interrupted_harness(tmp_path)
     before = harness.removed
     with (tmp_path / "keep.txt").open("a") as keep:
@@ -127,8 +127,8 @@ def test_a_changed_list_decides_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("hours", [49, -1])
-def test_an_old_run_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
-    """A run that was decided more than two days ago, or in the future of a clock that went back, is decided anew."""
+def test_old_run_is_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
+    """A run older than two days, or in the future, is not resumed."""
     harness = interrupted_harness(tmp_path)
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + 3600 * hours)
@@ -141,30 +141,30 @@ def test_an_old_run_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hou
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("options", "origin"),
     [
-        ({"target": ELSEWHERE, "account": "1"}, "account 1, us-east-1 (http://direct)"),
+        ({"endpoint": ELSEWHERE, "account": "1"}, "account 1, us-east-1 (http://direct)"),
         ({"account": "2"}, "account 2, eu-west-1"),
         ({}, "account unknown, eu-west-1"),
     ],
 )
-def test_a_run_is_not_gone_on_with_elsewhere(tmp_path: Path, how: dict[str, object], told: str) -> None:
-    """Another account, an unknown one, another Region: nothing is sent, and the run stays for where it belongs."""
+def test_run_of_other_origin_aborts(tmp_path: Path, options: dict[str, object], origin: str) -> None:
+    """A run of another account or Region aborts the start; the original one resumes it."""
     harness = CleanupHarness(tmp_path)
     harness.step_hooks["sent", 1] = harness.stop
     harness.run_sync(concurrency=1, account="1")
     harness.step_hooks.clear()
     sent = harness.sent()
-    report = harness.run_sync(**how)
+    report = harness.run_sync(**options)
     assert (report.exit, harness.sent()) == (4, sent)
-    assert told in report.reason
+    assert origin in report.reason
     assert len(harness.run_directories()) == 1
     assert harness.run_sync(account="1").exit == 0
     assert harness.removed == harness.expected
 
 
-def test_an_aborted_run_is_not_gone_on_with(tmp_path: Path) -> None:
-    """What a guard stopped is for a person; the next night decides anew and keeps the journal."""
+def test_aborted_run_is_not_resumed(tmp_path: Path) -> None:
+    """A run that a limit aborted is not resumed, and its journal is kept."""
     harness = CleanupHarness(tmp_path, guards=f"{GUARDS}abort-at = 5\nabort-after = 5\n")
     harness.service.set_faults(["entry:Odd"])
     report = harness.run_sync()
@@ -177,13 +177,13 @@ def test_an_aborted_run_is_not_gone_on_with(tmp_path: Path) -> None:
         assert reader.state() is RunState.ABORTED
 
 
-# --- a sweep that was left ---
+# --- interrupted scans ---
 
 
-def test_a_killed_sweep_is_gone_on_with(tmp_path: Path) -> None:
-    """Killed after its sweep, a night is gone on with by what that saw: no core is listed twice."""
+def test_complete_scan_of_killed_run_is_reused(tmp_path: Path) -> None:
+    """A run killed after its scan is resumed without another scan."""
     harness = CleanupHarness(tmp_path)
-    assert harness.run_killed("ask", 1)
+    assert harness.run_killed("look-up", 1)
     report = harness.run_sync()
     assert (report.exit, harness.removed, harness.steps["read"]) == (0, harness.expected, 0)
     assert report.scan is not None
@@ -194,21 +194,21 @@ def test_a_killed_sweep_is_gone_on_with(tmp_path: Path) -> None:
     ("kill", "change"),
     [
         (("read", 3), "region"),
-        (("ask", 1), "region"),
-        (("ask", 1), "account"),
+        (("look-up", 1), "region"),
+        (("look-up", 1), "account"),
         (("read", 3), "sources"),
-        (("ask", 1), "sources"),
-        (("ask", 1), "age"),
+        (("look-up", 1), "sources"),
+        (("look-up", 1), "age"),
         (("read", 3), "clock"),
     ],
 )
-def test_a_sweep_of_something_else_is_left(
+def test_scan_of_other_scope_is_not_reused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: tuple[str, int], change: str
 ) -> None:
-    """A sweep of another Region, account or choice of cores, or one too old, finished or not, decides nothing."""
+    """A scan of another Region, account or scope, or one too old, is not reused."""
     harness = CleanupHarness(tmp_path)
     assert harness.run_killed(*kill)
-    options: dict[str, object] = {"region": {"target": ELSEWHERE}, "account": {"account": "2"}}.get(change, {})  # type: ignore[assignment]
+    options: dict[str, object] = {"region": {"endpoint": ELSEWHERE}, "account": {"account": "2"}}.get(change, {})  # type: ignore[assignment]
     if change == "sources":
         harness.rules += 'status = "HEALTHY"\n'
         harness.write_policy()
@@ -223,8 +223,8 @@ def test_a_sweep_of_something_else_is_left(
     assert harness.warnings[0].startswith(f"Not resuming {harness.run_directories()[0].name}: the scan ")
 
 
-def test_a_damaged_night_is_left_as_it_is(tmp_path: Path) -> None:
-    """A journal that cannot be read may hold what was sent: it is told of, not touched."""
+def test_damaged_journal_is_left_untouched(tmp_path: Path) -> None:
+    """A damaged journal is reported and left untouched."""
     harness = CleanupHarness(tmp_path)
     assert harness.run_killed("send", 1)
     journal = harness.run_directories()[0].journal
@@ -236,8 +236,8 @@ def test_a_damaged_night_is_left_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("resume", ["true", "false"])
-def test_a_run_that_somebody_runs_by_hand(tmp_path: Path, resume: str) -> None:
-    """Last night's run, resumed by hand right now, is waited for by a person: two limiters would share one quota."""
+def test_journal_in_use_aborts(tmp_path: Path, resume: str) -> None:
+    """A start aborts while the journal of the last run is in use."""
     harness = interrupted_harness(tmp_path)
     harness.state = f"[state]\nresume-unfinished = {resume}\n"
     harness.write_policy()

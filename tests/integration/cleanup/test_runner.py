@@ -1,4 +1,4 @@
-"""Rule: whole nights live here: that exactly the right ones go, that guards and doubt send nothing, what is told."""
+"""Complete runs of a policy: selection, limits, incomplete scans, failed lookups."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.support.cleanup_harness import (
     read_reasons,
 )
 
-pytestmark = pytest.mark.usefixtures("unsynced")
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
-async def test_exactly_the_right_ones_go(tmp_path: Path) -> None:
-    """What the facts say must go goes, nothing else, and decisions, outcomes and report explain it."""
+async def test_run_removes_exactly_the_expected_things(tmp_path: Path) -> None:
+    """Exactly the expected things are removed; decisions, outcomes and report give reasons."""
     harness = CleanupHarness(tmp_path)
     report = await harness.run()
     assert (report.state, report.exit, report.reason) == (RunState.COMPLETE, 0, "")
@@ -34,16 +34,19 @@ async def test_exactly_the_right_ones_go(tmp_path: Path) -> None:
     decisions_by_pair = read_decisions(report.run_dir)
     assert set(decisions_by_pair) == harness.all_pairs
     assert {pair for pair, (verdict, _) in decisions_by_pair.items() if verdict == "selected"} == harness.expected
-    assert {pair: why for pair, (verdict, why) in decisions_by_pair.items() if verdict == "selected"} == read_reasons(
-        report.run_dir
-    )
+    assert {
+        pair: reason for pair, (verdict, reason) in decisions_by_pair.items() if verdict == "selected"
+    } == read_reasons(report.run_dir)
     assert set(read_reasons(report.run_dir).values()) == {
         "orphan: thing-missing, associated-before 7d",
         "retired: thing-group retired",
         "unlisted: name tmp-*, not-in keep.txt",
     }
     assert decisions_by_pair["core-0", "precious-core-0-003-orphan"] == ("protected", "protected by precious-*")
-    assert decisions_by_pair["core-holy", "core-holy-000-orphan"] == ("protected", "protected by core:core-holy")
+    assert decisions_by_pair["core-protected", "core-protected-000-orphan"] == (
+        "protected",
+        "protected by core:core-protected",
+    )
     assert decisions_by_pair["other-1", "other-1-000-orphan"][0] == "outside"
     assert decisions_by_pair["core-0", "core-0-001-young"][0] == "kept"
     document = json.loads(report.run_dir.report.read_text())
@@ -55,8 +58,8 @@ async def test_exactly_the_right_ones_go(tmp_path: Path) -> None:
     assert sum(document["decisions"]["reasons"].values()) == len(harness.expected)
 
 
-async def test_a_dry_run_sends_nothing(tmp_path: Path) -> None:
-    """It sweeps and decides, leaves the decisions to be read and no run, and begins no night."""
+async def test_dry_run_sends_nothing(tmp_path: Path) -> None:
+    """A dry run scans and decides, but creates no journal and no run folder."""
     harness = CleanupHarness(tmp_path)
     report = await harness.run(dry_run=True)
     assert (report.state, report.exit) == (RunState.PLANNED, 0)
@@ -71,19 +74,19 @@ async def test_a_dry_run_sends_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("guard", "words"),
+    ("guard", "reason"),
     [
         ("max-things = 35", "36 things are selected, max-things allows 35"),
         ("max-percent = 20", "36 of 150 things are selected (24.0 %), max-percent allows 20 %"),
         ("max-percent-per-core = 29", "allows 29 % of a core's things; exceeded on core-0 (9 of 30), core-1"),
     ],
 )
-async def test_too_many_send_nothing(tmp_path: Path, guard: str, words: str) -> None:
-    """Each guard of amounts stops the night before its first request, and leaves the decisions to be looked at."""
+async def test_run_over_limit_sends_nothing(tmp_path: Path, guard: str, reason: str) -> None:
+    """Each limit of amounts aborts before the first request and keeps the decisions."""
     harness = CleanupHarness(tmp_path, guards=f"{GUARDS}{guard}\n")
     report = await harness.run()
     assert (report.state, report.exit) == (RunState.ABORTED, 4)
-    assert words in report.reason
+    assert reason in report.reason
     assert harness.sent() == []
     assert report.run_dir is not None
     assert report.run_dir.decisions.exists()
@@ -92,16 +95,16 @@ async def test_too_many_send_nothing(tmp_path: Path, guard: str, words: str) -> 
 
 
 @pytest.mark.parametrize("guard", ["max-things = 36", "max-percent = 24", "max-percent-per-core = 30"])
-async def test_just_not_too_many_go(tmp_path: Path, guard: str) -> None:
-    """What a guard allows to the last is no reason to stop."""
+async def test_run_at_limit_completes(tmp_path: Path, guard: str) -> None:
+    """A limit that is reached but not exceeded does not abort."""
     harness = CleanupHarness(tmp_path, guards=f"{GUARDS}{guard}\n")
     assert (await harness.run()).exit == 0
     assert harness.removed == harness.expected
 
 
 @pytest.mark.parametrize(("denied", "code"), [(1, 4), (0, 0)])
-async def test_an_incomplete_view_is_no_small_fleet(tmp_path: Path, denied: int, code: int) -> None:
-    """Two percent of the cores that cannot be listed stop the night where one is allowed."""
+async def test_run_incomplete_scan_aborts(tmp_path: Path, denied: int, code: int) -> None:
+    """More unlisted cores than max-failed-share allows abort the run."""
     harness = CleanupHarness(tmp_path, facts=example_facts(cores=48, things=3))
     harness.service.set_faults(["deny@core-7"] if denied else [])
     report = await harness.run()
@@ -111,8 +114,8 @@ async def test_an_incomplete_view_is_no_small_fleet(tmp_path: Path, denied: int,
         assert harness.sent() == []
 
 
-async def test_cores_that_may_be_missing_keep_what_they_hold(tmp_path: Path) -> None:
-    """Within the allowed share the others are cleaned up, and a warning tells of the rest."""
+async def test_run_allowed_incomplete_scan_warns(tmp_path: Path) -> None:
+    """Within max-failed-share, other cores are cleaned up and a warning is given."""
     harness = CleanupHarness(tmp_path, guards=f"{GUARDS}max-failed-share = 0.5\n")
     harness.service.set_faults(["deny@core-2"])
     report = await harness.run()
@@ -121,8 +124,8 @@ async def test_cores_that_may_be_missing_keep_what_they_hold(tmp_path: Path) -> 
     assert harness.warnings == ["1 of 6 cores could not be listed; their things are kept"]
 
 
-async def test_doubt_keeps_and_is_told(tmp_path: Path) -> None:
-    """What AWS IoT does not answer selects nothing, the rest goes, and the night does not pass for complete."""
+async def test_run_failed_lookup_is_partial(tmp_path: Path) -> None:
+    """A failed lookup keeps its thing and makes the run partial."""
     harness = CleanupHarness(tmp_path)
     harness.registry.fails = lambda subject: subject == "core-1-000-orphan"
     report = await harness.run()
@@ -133,8 +136,8 @@ async def test_doubt_keeps_and_is_told(tmp_path: Path) -> None:
     assert report.decision_counts.by_disposition[Disposition.UNDETERMINED] == 1
 
 
-async def test_a_registry_that_answers_nothing(tmp_path: Path) -> None:
-    """When nobody can be asked, what needs no asking goes, and exit 3 says that this was not all."""
+async def test_run_all_lookups_fail_is_partial(tmp_path: Path) -> None:
+    """Without any lookup, only things that need none are removed, with exit 3."""
     harness = CleanupHarness(tmp_path)
     harness.registry.fails = lambda subject: True
     report = await harness.run()
@@ -142,8 +145,8 @@ async def test_a_registry_that_answers_nothing(tmp_path: Path) -> None:
     assert harness.removed == {pair for pair in harness.expected if pair[1].startswith("tmp-")}
 
 
-async def test_another_registry_removes_nothing(tmp_path: Path) -> None:
-    """A registry that knows not even the core devices is another one: its missing things are not ours."""
+async def test_run_wrong_registry_aborts(tmp_path: Path) -> None:
+    """A registry without the core devices is of another account or Region."""
     harness = CleanupHarness(tmp_path)
     harness.registry.is_registered = lambda subject: False
     report = await harness.run()
@@ -152,8 +155,8 @@ async def test_another_registry_removes_nothing(tmp_path: Path) -> None:
     assert harness.sent() == []
 
 
-async def test_only_orphans_may_be_asked_for(tmp_path: Path) -> None:
-    """A narrow rule may ask for nothing but missing things; their core devices prove that it is the right registry."""
+async def test_run_all_looked_up_things_missing_completes(tmp_path: Path) -> None:
+    """Missing things alone do not abort if the registry contains a core device."""
     orphan_facts = [AssociationFact("core-1", f"gone-{number}", True, registered=False) for number in range(20)]
     orphan_facts += [AssociationFact("core-1", f"fine-{number}", False) for number in range(20)]
     harness = CleanupHarness(
@@ -166,8 +169,8 @@ async def test_only_orphans_may_be_asked_for(tmp_path: Path) -> None:
     assert harness.removed == harness.expected
 
 
-async def test_another_operator_was_faster(tmp_path: Path) -> None:
-    """What somebody else removes between sweep and run is no failure, and is reported as found so already."""
+async def test_run_things_removed_elsewhere_are_already(tmp_path: Path) -> None:
+    """Things removed by others between scan and run count as already disassociated."""
     harness = CleanupHarness(tmp_path)
     removed_elsewhere = sorted(harness.expected)[:5]
 
@@ -182,8 +185,8 @@ async def test_another_operator_was_faster(tmp_path: Path) -> None:
     assert (report.summary.already, report.summary.failed) == (5, 0)
 
 
-async def test_a_core_that_went_takes_its_things_along(tmp_path: Path) -> None:
-    """A core that vanishes between sweep and run holds nothing any more: no failure either."""
+async def test_run_vanished_core_completes(tmp_path: Path) -> None:
+    """A core that vanishes between scan and run is no failure."""
     harness = CleanupHarness(tmp_path)
     harness.step_hooks["send", 1] = lambda: harness.service.fleet.cores.pop("core-2")
     report = await harness.run()
@@ -192,8 +195,8 @@ async def test_a_core_that_went_takes_its_things_along(tmp_path: Path) -> None:
     assert (report.summary.disassociated, report.summary.failed) == (36, 0)
 
 
-async def test_an_empty_fleet_is_no_fault(tmp_path: Path) -> None:
-    """Cores without things, or nothing that a rule selects: complete, and no run is left."""
+async def test_run_nothing_selected_completes(tmp_path: Path) -> None:
+    """If nothing is selected, the run is complete and has no journal."""
     harness = CleanupHarness(tmp_path, facts=[AssociationFact("core-1", "fine", False)])
     report = await harness.run()
     assert (report.state, report.exit, report.reason) == (RunState.COMPLETE, 0, "nothing is selected")
@@ -201,11 +204,11 @@ async def test_an_empty_fleet_is_no_fault(tmp_path: Path) -> None:
     assert not report.run_dir.journal.exists()
 
 
-# --- guards of the settings ---
+# --- limits of the settings ---
 
 
-async def test_a_guard_of_the_settings_holds_too(tmp_path: Path) -> None:
-    """A guard that is set for all of asyncgg is not off because the policy does not name it."""
+async def test_run_applies_limits_of_settings(tmp_path: Path) -> None:
+    """Limits of the settings apply in addition to those of the policy."""
     (tmp_path / "never.txt").write_text("thing:*-retired\n")
     harness = CleanupHarness(tmp_path)
     report = await harness.run(protect=tmp_path / "never.txt")
@@ -215,10 +218,12 @@ async def test_a_guard_of_the_settings_holds_too(tmp_path: Path) -> None:
     assert (report.exit, "max-things allows 3" in report.reason) == (4, True)
 
 
-async def test_a_night_needs_its_own_target(tmp_path: Path) -> None:
-    """The journal knows account, Region and evidence, so that undo and resume go where the night went."""
+async def test_run_journal_has_origin(tmp_path: Path) -> None:
+    """The journal has account, Region, endpoint and snapshot for undo and resume."""
     harness = CleanupHarness(tmp_path)
-    report = await harness.run(account="123456789012", target=Endpoint("eu-west-1", "http://direct", True, "aws", "t"))
+    report = await harness.run(
+        account="123456789012", endpoint=Endpoint("eu-west-1", "http://direct", True, "aws", "t")
+    )
     assert report.run_dir is not None
     with JournalReader(report.run_dir.journal) as reader:
         meta = reader.meta()
@@ -226,8 +231,8 @@ async def test_a_night_needs_its_own_target(tmp_path: Path) -> None:
     assert json.loads(meta["provenance"])["path"] == str(report.run_dir.snapshot.absolute())
 
 
-def test_the_facts_are_worth_it() -> None:
-    """The fleet of these tests has every case: going and staying, by every reason."""
+def test_example_facts_cover_all_cases() -> None:
+    """The example fleet has things to keep and to remove for every reason."""
     examples = example_facts()
-    assert sum(one.is_expected for one in examples) == 36
-    assert any(not one.registered and not one.is_expected and one.age > 7 * DAY for one in examples)
+    assert sum(fact.is_expected for fact in examples) == 36
+    assert any(not fact.registered and not fact.is_expected and fact.age > 7 * DAY for fact in examples)

@@ -1,4 +1,4 @@
-"""Rule: the canary of a night lives here: first so many things, then a look whether they have gone, then the rest."""
+"""The canary of a policy run: sent first, verified by listing, then the rest."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from asyncgg.events import RunEnded
 from asyncgg.models import RunState
 from tests.support.cleanup_harness import GUARDS, CleanupHarness
 
-pytestmark = pytest.mark.usefixtures("unsynced")
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 CANARY = f"{GUARDS}canary = 10\n"
 
 
-async def test_the_canary_goes_first(tmp_path: Path) -> None:
-    """So many go, their core is listed, then the rest goes; and nobody is told that anything was interrupted."""
+async def test_canary_is_sent_and_listed_first(tmp_path: Path) -> None:
+    """The canary is sent and its cores are listed before the rest is sent."""
     harness = CleanupHarness(tmp_path, guards=CANARY)
     observed: list[int] = []
     harness.step_hooks["read", 8] = lambda: observed.append(
@@ -33,8 +33,8 @@ async def test_the_canary_goes_first(tmp_path: Path) -> None:
     ]
 
 
-async def test_a_canary_that_is_still_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the list still shows the first things after its last look, the others are not sent, tonight or tomorrow."""
+async def test_canary_still_listed_aborts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A canary that is still listed after the last delay aborts the run and prevents a resume."""
     monkeypatch.setattr("asyncgg.cleanup.rollout._DELAYS", (0.0, 0.0))
     harness = CleanupHarness(tmp_path, guards=CANARY)
     harness.step_hooks["sent", 1] = lambda: harness.service.fleet.associate("core-0", harness.sent()[0][1], 0.0)
@@ -47,8 +47,8 @@ async def test_a_canary_that_is_still_listed(tmp_path: Path, monkeypatch: pytest
     assert second.run_dir != report.run_dir
 
 
-async def test_a_canary_that_is_slow_to_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list that lags is asked again, and the rest goes once it shows the change."""
+async def test_canary_listed_late_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The canary passes once a lagging list shows the change."""
     monkeypatch.setattr("asyncgg.cleanup.rollout._DELAYS", (0.0, 0.0))
     harness = CleanupHarness(tmp_path, guards=CANARY)
     first: list[str] = []
@@ -63,8 +63,8 @@ async def test_a_canary_that_is_slow_to_be_seen(tmp_path: Path, monkeypatch: pyt
     assert (report.exit, harness.removed) == (0, harness.expected)
 
 
-async def test_a_canary_that_fails(tmp_path: Path) -> None:
-    """One of the first things that fails keeps the others from being sent, and the run from being gone on with."""
+async def test_canary_failed_thing_aborts(tmp_path: Path) -> None:
+    """A failed thing of the canary aborts the run and prevents a resume."""
     harness = CleanupHarness(tmp_path, guards=CANARY)
     harness.service.set_faults(["entry:Odd@core-0-000-orphan"])
     report = await harness.run()
@@ -76,8 +76,8 @@ async def test_a_canary_that_fails(tmp_path: Path) -> None:
     assert (second.exit, second.resumed, harness.removed) == (0, None, harness.expected)
 
 
-async def test_a_canary_nobody_can_look_at(tmp_path: Path) -> None:
-    """Where the cores cannot be listed again nothing more is sent; the next night looks again before it goes on."""
+async def test_canary_unlisted_core_aborts_resumable(tmp_path: Path) -> None:
+    """If a core cannot be listed, the run aborts; the next start verifies the canary again."""
     harness = CleanupHarness(tmp_path, guards=CANARY)
     harness.step_hooks["sent", 2] = lambda: harness.service.set_faults(["validation"])
     report = await harness.run()
@@ -92,8 +92,8 @@ async def test_a_canary_nobody_can_look_at(tmp_path: Path) -> None:
     assert (second.resumed.exit, second.exit, harness.removed) == (0, 0, harness.expected)
 
 
-async def test_a_small_run_is_no_canary(tmp_path: Path) -> None:
-    """With no more things than the canary has, there is nothing to hold back."""
+async def test_canary_of_small_run_is_skipped(tmp_path: Path) -> None:
+    """A run with at most the size of the canary has no canary."""
     harness = CleanupHarness(tmp_path, guards=f"{GUARDS}canary = 36\n")
     report = await harness.run()
     assert (report.exit, report.canary, harness.removed) == (0, None, harness.expected)

@@ -1,4 +1,4 @@
-"""Rule: what breaks a night off, in each of its stages, lives here: signals, the deadline, a full disk, credentials."""
+"""Policy runs that are interrupted in each stage: signals, deadline, full disk, credentials."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from asyncgg.cleanup.report import CleanupReport
 from asyncgg.models import RunState
 from tests.support.cleanup_harness import GUARDS, CleanupHarness
 
-pytestmark = pytest.mark.usefixtures("unsynced")
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 CANARY = f"{GUARDS}canary = 10\n"
 STAGES = {
-    "sweep": ("read", 2),
-    "deciding": ("ask", 3),
+    "scan": ("read", 2),
+    "deciding": ("look-up", 3),
     "canary": ("send", 1),
     "verification": ("read", 8),
     "run": ("send", 3),
 }
-NOTHING_SENT = {"sweep": 0, "deciding": 0}
-"""Things that may have gone when it was over; in the later stages there are some."""
+NOTHING_SENT = {"scan", "deciding"}
+"""Stages in which nothing has been sent."""
 
 
 def assert_ended(harness: CleanupHarness, report: CleanupReport, code: int, state: RunState, stage: str) -> None:
-    """It ended so, its report says it, what had gone is told, and the next start ends everything well."""
+    """Check exit code, state and report, and that the report counts everything removed."""
     assert (report.exit, report.state) == (code, state), report.reason
     assert report.run_dir is not None
     document = json.loads(report.run_dir.report.read_text())
@@ -41,7 +41,7 @@ def assert_ended(harness: CleanupHarness, report: CleanupReport, code: int, stat
 
 
 async def assert_next_run_completes(harness: CleanupHarness) -> None:
-    """The next start leaves nothing to be desired."""
+    """Check that the next start removes all remaining things."""
     harness.step_hooks.clear()
     harness.registry.expired = False
     harness.service.set_faults([])
@@ -52,8 +52,8 @@ async def assert_next_run_completes(harness: CleanupHarness) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-async def test_a_first_signal(tmp_path: Path, stage: str) -> None:
-    """In every stage what is in flight ends, exit 130, everything is told; the next start goes on."""
+async def test_stop_finishes_in_flight_requests(tmp_path: Path, stage: str) -> None:
+    """A stop waits for in-flight requests, exits 130, and the next start resumes."""
     harness = CleanupHarness(tmp_path, guards=CANARY)
     harness.step_hooks[STAGES[stage]] = harness.stop
     report = await harness.run(concurrency=1)
@@ -61,14 +61,13 @@ async def test_a_first_signal(tmp_path: Path, stage: str) -> None:
     assert "stopped by Ctrl-C" in report.reason
     harness.step_hooks.clear()
     await assert_next_run_completes(harness)
-    assert len(harness.run_directories()) == (
-        1 if stage in NOTHING_SENT else 2
-    )  # a sweep is gone on with, a run is ended first
+    # An interrupted scan is resumed in its folder; an interrupted run is completed first.
+    assert len(harness.run_directories()) == (1 if stage in NOTHING_SENT else 2)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-async def test_a_second_signal(tmp_path: Path, stage: str) -> None:
-    """Cut off in every stage it leaves no lock, no half file in its place, and the next start goes on."""
+async def test_cancel_leaves_no_lock(tmp_path: Path, stage: str) -> None:
+    """A cancelled start leaves no lock and no partial file; the next start resumes."""
     harness = CleanupHarness(tmp_path, guards=CANARY)
     task = asyncio.create_task(harness.run(concurrency=1))
     harness.step_hooks[STAGES[stage]] = task.cancel
@@ -77,10 +76,10 @@ async def test_a_second_signal(tmp_path: Path, stage: str) -> None:
     await assert_next_run_completes(harness)
 
 
-async def test_the_deadline(tmp_path: Path) -> None:
-    """It is one for the whole night: in every stage it ends what is going on, exit 10, and the next start goes on."""
+async def test_deadline_applies_to_all_stages(tmp_path: Path) -> None:
+    """The deadline covers the whole run, exits 10, and the next start resumes."""
 
-    async def late(stage: str) -> None:
+    async def run_late(stage: str) -> None:
         (tmp_path / stage).mkdir()
         harness = CleanupHarness(tmp_path / stage, guards=f'{CANARY}deadline = "1.5s"\n')
         harness.step_hooks[STAGES[stage]] = lambda: asyncio.sleep(1.6)
@@ -90,12 +89,12 @@ async def test_the_deadline(tmp_path: Path) -> None:
         harness.guards = CANARY
         await assert_next_run_completes(harness)
 
-    await asyncio.gather(*map(late, STAGES))
+    await asyncio.gather(*map(run_late, STAGES))
 
 
 @pytest.mark.parametrize("stage", STAGES)
-async def test_credentials_that_expire(tmp_path: Path, stage: str) -> None:
-    """In every stage exit 5 and the words of whoever gives credentials; what had gone is told, the next start right."""
+async def test_expired_credentials_exit_5(tmp_path: Path, stage: str) -> None:
+    """Expired credentials exit 5 with the reason; the next start resumes."""
     harness = CleanupHarness(tmp_path, guards=CANARY)
 
     def expire() -> None:
@@ -104,7 +103,7 @@ async def test_credentials_that_expire(tmp_path: Path, stage: str) -> None:
 
     harness.step_hooks[STAGES[stage]] = expire
     report = await harness.run(concurrency=1)
-    if stage == "canary":  # its very first request
+    if stage == "canary":  # the first request
         assert not harness.removed
         assert report.exit == 5
     else:
@@ -114,13 +113,13 @@ async def test_credentials_that_expire(tmp_path: Path, stage: str) -> None:
 
 
 def limit_file_size() -> None:
-    """From now on no file of this process can grow past a few bytes."""
+    """Keep files of this process from growing past a few bytes."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_full_disk(tmp_path: Path, stage: str) -> None:
-    """In every stage exit 1, one line that names the file; nothing is lost, and with room again it ends well."""
+def test_full_disk_exits_1(tmp_path: Path, stage: str) -> None:
+    """A full disk exits 1 and names the file; the next start completes the run."""
     harness = CleanupHarness(tmp_path, guards=CANARY)
     forked = harness.run_forked(*STAGES[stage], limit_file_size, concurrency=1)
     assert forked is not None
@@ -128,12 +127,12 @@ def test_a_full_disk(tmp_path: Path, stage: str) -> None:
     assert code == 1, reason
     assert len(reason.splitlines()) == 1
     assert str(tmp_path / "nightly.state") in reason
-    assert any("report.json" in words for words in warnings)
+    assert any("report.json" in warning for warning in warnings)
     asyncio.run(assert_next_run_completes(harness))
 
 
-def test_a_report_that_cannot_be_written(tmp_path: Path) -> None:
-    """When everything went and only the report finds no room, that is told, with exit 1."""
+def test_unwritable_report_exits_1(tmp_path: Path) -> None:
+    """A run whose report cannot be written exits 1, although everything was removed."""
     harness = CleanupHarness(tmp_path)
     forked = harness.run_forked("sent", 4, make_report_directory(harness))
     assert forked is not None
@@ -142,12 +141,12 @@ def test_a_report_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def make_report_directory(harness: CleanupHarness) -> Callable[[], None]:
-    """What makes a report impossible."""
+    """An action that makes the report unwritable."""
     return lambda: harness.run_directories()[0].report.mkdir()
 
 
-async def test_a_ramp_and_a_canary_are_those_of_the_policy_again(tmp_path: Path) -> None:
-    """A run that is gone on with has its guards again: the canary is verified before the rest goes."""
+async def test_resumed_run_verifies_canary(tmp_path: Path) -> None:
+    """A resumed run verifies the canary before it sends the rest."""
     harness = CleanupHarness(tmp_path, guards=CANARY)
     harness.step_hooks["send", 2] = harness.stop
     await harness.run(concurrency=1)
@@ -159,4 +158,4 @@ async def test_a_ramp_and_a_canary_are_those_of_the_policy_again(tmp_path: Path)
     assert report.resumed is not None
     assert report.resumed.canary is not None
     assert report.resumed.canary.passed
-    assert observed == [2]  # both cores of the canary had been listed before anything more went
+    assert observed == [2]  # both cores of the canary were listed before the first request
