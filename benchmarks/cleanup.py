@@ -1,10 +1,9 @@
-"""A whole night of `asyncgg cleanup` against two services: exactly the right ones must go, each with its reason.
+"""A complete run of `asyncgg cleanup`: exactly the expected things must be removed, with reasons.
 
-`python -m benchmarks.cleanup` (seven minutes). 300 cores with 30,000 client devices; 2,000 of them are not in AWS IoT
-any more, 500 are in a retired thing group, 200 are in no list of what must stay, and among all of these some are
-protected or too young to go. Greengrass is the simulator, a process of its own; AWS IoT and S3 are moto's server, which
-is not our own work. What is right is written down with the fleet, by its facts, and not by anything of asyncgg. Exit
-code 1 when a thing that should stay has gone, or the other way round, or when a reason is not the right one.
+`python -m benchmarks.cleanup` takes seven minutes. 300 cores have 30,000 client devices: 2,000 are
+not in AWS IoT, 500 are in a retired thing group, 200 are missing in a list of things to keep; some
+of these are protected or too new. The simulator serves Greengrass, moto serves AWS IoT and S3. The
+fleet itself has the expected result. The exit code is 1 if any thing or reason differs from it.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ RESULTS: Final = Path(__file__).parent / "results" / "cleanup.json"
 REGION: Final = "us-east-1"
 DAY: Final = 86_400.0
 PROTECTED_CORE: Final = "core-00007"
-"""A core that the policy protects with all it has."""
+"""A core that the policy protects."""
 
 Pair = tuple[str, str]
 
@@ -53,16 +52,16 @@ associated-before = "7d"
 
 [[rule]]
 id = "retired"
-thing-group = "{mark}retired"
+thing-group = "{prefix}retired"
 
 [[rule]]
 id = "unlisted"
-name = "{mark}meter-*"
+name = "{prefix}meter-*"
 not-in = "s3://{bucket}/must-stay.csv"
 
 [guards]
 max-percent = 40
-protect-names = ["{mark}precious-*", "core:{holy}"]
+protect-names = ["{prefix}precious-*", "core:{protected_core}"]
 canary = 50
 
 [iot]
@@ -74,18 +73,18 @@ describe-thing = 2000
 
 @dataclass
 class CleanupScenario:
-    """A fleet, what AWS IoT and the list know of it, and what is right."""
+    """A fleet, the contents of AWS IoT and the list, and the expected result."""
 
     prefix: str
-    """In front of every name, so that scenarios do not meet."""
+    """Prefix of all names, so that scenarios do not collide."""
     things: dict[str, dict[str, float]] = field(default_factory=dict)
     registered: set[str] = field(default_factory=set)
     retired: set[str] = field(default_factory=set)
     listed: set[str] = field(default_factory=set)
     expected: dict[Pair, str] = field(default_factory=dict)
-    """What must go, and the rule that says so."""
+    """The associations to remove, with their rules."""
     protected: set[Pair] = field(default_factory=set)
-    """What a rule would select, were it not protected."""
+    """Protected associations that match a rule."""
 
     def plan(self) -> FleetSpec:
         """The fleet for the simulator."""
@@ -94,17 +93,17 @@ class CleanupScenario:
 
     @property
     def pairs(self) -> set[Pair]:
-        """Every association."""
+        """All associations."""
         return {(core, thing) for core, things in self.things.items() for thing in things}
 
 
 def build_scenario(
     cores: int, things: int, *, orphans: int, retired: int, meters: int, prefix: str = ""
 ) -> CleanupScenario:
-    """`cores` cores with `things` things each; `orphans`, `retired` and `meters` of all of them, dealt at random.
+    """`cores` cores with `things` things each, some of which match a rule, at random places.
 
-    Of the orphans one in twenty is protected by name and one in twenty too young, of the retired one in twenty is
-    protected, of the meters two in three are listed. Some orphans are on a second core, too. Nothing of `PROTECTED_CORE` goes.
+    Of the orphans, 5 % are protected by name, 5 % are too new, and some are on two cores. Of the
+    retired, 5 % are protected. Of the meters, two in three are listed. `PROTECTED_CORE` keeps all.
     """
     result, rng, now = CleanupScenario(prefix), random.Random(7), time.time()
     names = [f"core-{number:05}" for number in range(1, cores + 1)]
@@ -146,7 +145,7 @@ def _role(number: int, orphans: int, retired: int, meters: int) -> tuple[str, in
 
 
 def benchmark_scenario(scale: int) -> CleanupScenario:
-    """The scenario of this benchmark, or a `scale`-th of it."""
+    """The scenario of this benchmark, divided by `scale`."""
     return build_scenario(300 // scale, 100, orphans=2000 // scale, retired=500 // scale, meters=600 // scale)
 
 
@@ -154,7 +153,7 @@ def benchmark_scenario(scale: int) -> CleanupScenario:
 
 
 def populate_moto(scenario: CleanupScenario, moto: str, bucket: str) -> None:
-    """Put what they know into moto, which serves in this process: straight, for thousands take long by HTTP."""
+    """Fill moto, which runs in this process, directly: thousands of HTTP calls take too long."""
     import boto3
     from moto.core.models import DEFAULT_ACCOUNT_ID
     from moto.iot.models import iot_backends
@@ -175,12 +174,12 @@ def populate_moto(scenario: CleanupScenario, moto: str, bucket: str) -> None:
 
 def policy_text(scenario: CleanupScenario, moto: str, bucket: str) -> str:
     """The policy of the scenario."""
-    return POLICY.format(mark=scenario.prefix, moto=moto, bucket=bucket, holy=PROTECTED_CORE)
+    return POLICY.format(prefix=scenario.prefix, moto=moto, bucket=bucket, protected_core=PROTECTED_CORE)
 
 
 @contextmanager
 def moto_server() -> Iterator[str]:
-    """moto's server, in a thread; its URL."""
+    """Serve moto in a thread; its URL."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -193,34 +192,35 @@ def moto_server() -> Iterator[str]:
         server.stop()
 
 
-# --- what is right ---
+# --- checks ---
 
 
 def check_result(scenario: CleanupScenario, remaining: set[Pair], run_directory: Path) -> Iterator[str]:
-    """What is wrong after the night in this folder, `left` being what is still associated."""
+    """Each difference from the expected result. `remaining`: what is still associated."""
     disassociated = scenario.pairs - remaining
     if unexpected := disassociated - scenario.expected.keys():
-        yield f"{len(unexpected)} went that should have stayed, {min(unexpected)} among them"
+        yield f"{len(unexpected)} things were removed unexpectedly, like {min(unexpected)}"
     if missing := scenario.expected.keys() - disassociated:
-        yield f"{len(missing)} stayed that should have gone, {min(missing)} among them"
+        yield f"{len(missing)} things were not removed, like {min(missing)}"
     if protected := disassociated & scenario.protected:
-        yield f"{len(protected)} protected ones went"
+        yield f"{len(protected)} protected things were removed"
     with gzip.open(run_directory / "decisions.csv.gz", "rt", newline="") as file:
         decisions = {(row["core"], row["thing"]): row for row in csv.DictReader(file)}
     if decisions.keys() != scenario.pairs:
-        yield "the decisions are not about the fleet"
+        yield "the decisions differ from the fleet"
     if {pair for pair, row in decisions.items() if row["verdict"] == "selected"} != scenario.expected.keys():
-        yield "other things are selected than should go"
+        yield "the selected things differ from the expected ones"
     if {pair for pair, row in decisions.items() if row["verdict"] == "protected"} < scenario.protected:
-        yield "something protected is not said to be"
+        yield "a protected thing is not marked as protected"
     with JournalReader(run_directory / "run.journal") as reader:
         reasons = {(row.core, row.thing): row.reason for row in reader.outcomes()}
     if reasons.keys() != scenario.expected.keys():
-        yield "the run is about other things than should go"
+        yield "the things of the journal differ from the expected ones"
     if wrong_reason := {
         pair for pair, rule in scenario.expected.items() if reasons.get(pair, "").split(":")[0] != rule
     }:
-        yield f"{len(wrong_reason)} have another reason than is right, {min(wrong_reason)} among them: {reasons.get(min(wrong_reason))}"
+        example = min(wrong_reason)
+        yield f"{len(wrong_reason)} things have an unexpected reason, like {example}: {reasons.get(example)}"
 
 
 # --- the command ---
@@ -228,7 +228,7 @@ def check_result(scenario: CleanupScenario, remaining: set[Pair], run_directory:
 
 @contextmanager
 def serve_in_process(scale: int) -> Iterator[str]:
-    """The simulator with that fleet; gives its URL."""
+    """Run the simulator with this fleet in a process; its URL."""
     command = [sys.executable, "-m", "benchmarks.cleanup", "--serve", "--scale", str(scale)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -240,7 +240,7 @@ def serve_in_process(scale: int) -> Iterator[str]:
 
 
 async def serve(scale: int) -> None:
-    """Be that simulator."""
+    """Run the simulator until SIGTERM."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with Simulator(
@@ -251,7 +251,7 @@ async def serve(scale: int) -> None:
 
 
 def run_policy(scale: int) -> tuple[Mapping[str, Any], list[str]]:
-    """One night; its figures, and what is wrong."""
+    """Run the policy once; figures and problems."""
     scenario = benchmark_scenario(scale)
     with serve_in_process(scale) as greengrass, moto_server() as moto, tempfile.TemporaryDirectory() as folder:
         populate_moto(scenario, moto, "fleet-inventory")
@@ -265,12 +265,12 @@ def run_policy(scale: int) -> tuple[Mapping[str, Any], list[str]]:
         resent = query_simulator(greengrass, "things")["resent_after_success"]
         problems = list(check_result(scenario, remaining, Path(report["files"]["report"]).parent))
     if resent:
-        problems.append("something was sent again after it had gone")
+        problems.append("a removed thing was sent again")
     figures = {
         "cores": len(scenario.things),
         "associations": len(scenario.pairs),
-        "right": dict(Counter(scenario.expected.values())),
-        "protected_among_them": len(scenario.protected),
+        "expected": dict(Counter(scenario.expected.values())),
+        "protected": len(scenario.protected),
         "protected_touched": len((scenario.pairs - remaining) & scenario.protected),
         "disassociated": report["run"]["things"]["disassociated"],
         "decisions": report["decisions"],
@@ -284,10 +284,10 @@ def run_policy(scale: int) -> tuple[Mapping[str, Any], list[str]]:
 
 
 def main() -> None:
-    """Do it, print, write; exit code 1 when it is not right."""
+    """Run, print and write the figures; exit code 1 on problems."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--scale", type=int, default=1, help="divide the fleet by this, to see that it works")
+    parser.add_argument("--scale", type=int, default=1, help="divide the size of the fleet by this")
     args = parser.parse_args()
     if args.serve:
         asyncio.run(serve(args.scale))
