@@ -1,7 +1,6 @@
-"""Greengrass V2 on this machine: a fleet, one quota, faults on demand. Imports nothing of the engine.
+"""Simulates Greengrass V2: `Service` without sockets and clock, `Simulator` on a port."""
 
-Rule: this file names what others may use; `Service` has neither socket nor clock, `Simulator` puts it on a port.
-"""
+# It must not import the engine or the limiter, so that it cannot share their errors.
 
 from asyncgg.simulator.cli import run
 from asyncgg.simulator.config import DEFAULT_PORT, SimulatorConfig

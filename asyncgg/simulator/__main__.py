@@ -1,4 +1,4 @@
-"""Rule: only the start of `python -m asyncgg.simulator` lives here."""
+"""Starts `python -m asyncgg.simulator`."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""Rule: Signature Version 4 as the server sees it lives here: the form of a signed request, and its check.
+"""Parses and verifies Signature Version 4 of requests."""
 
-Written from the specification alone and never used for signing by the engine. [AWS: Signature Version 4]
-"""
+# Written from the specification and independent of the signer in asyncgg.transport.
+# [AWS: Signature Version 4]
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SCOPE: Final = re.compile(r"(?P<key>[^/]+)/(?P<day>\d{8})/(?P<region>[^/]+)/(?P
 
 @dataclass(frozen=True, slots=True)
 class RequestSignature:
-    """The parts of an Authorization header and the date that goes with it."""
+    """The parts of an Authorization header and the date of its request."""
 
     access_key: str
     day: str
@@ -33,11 +33,11 @@ class RequestSignature:
     """Names of the signed headers."""
     hexdigest: str
     date: str
-    """X-Amz-Date, as sent."""
+    """The X-Amz-Date header."""
 
 
 def parse_signature(request: Request, service: str) -> RequestSignature:
-    """The signature's parts; raises RefusalError (403) unless the request is signed, in form, for `service`."""
+    """Parse a signature for `service` without verifying it; raises `ApiError` (403)."""
     scheme, _, rest = request.headers.get("authorization", "").partition(" ")
     if scheme != _ALGORITHM:
         raise ApiError(403, "MissingAuthenticationTokenException", "Missing Authentication Token")
@@ -50,11 +50,11 @@ def parse_signature(request: Request, service: str) -> RequestSignature:
         raise _invalid_signature("Credential must have the form KEY/DATE/REGION/SERVICE/aws4_request.")
     date = request.headers.get("x-amz-date", "")
     if not re.fullmatch(r"\d{8}T\d{6}Z", date):
-        raise _invalid_signature("X-Amz-Date is missing or has not the form YYYYMMDDTHHMMSSZ.")
+        raise _invalid_signature("X-Amz-Date is missing or does not have the form YYYYMMDDTHHMMSSZ.")
     if scope["service"] != service:
         raise _invalid_signature(f"Credential should be scoped to correct service: '{service}'.")
     if scope["day"] != date[:8]:
-        raise _invalid_signature("The date of the Credential is not that of X-Amz-Date.")
+        raise _invalid_signature("The date of the Credential differs from X-Amz-Date.")
     signed_headers = tuple(parts["SignedHeaders"].split(";"))
     if not {"host", "x-amz-date"} <= set(signed_headers):
         raise _invalid_signature("'Host' and 'X-Amz-Date' must be signed headers.")
@@ -66,11 +66,11 @@ def parse_signature(request: Request, service: str) -> RequestSignature:
 
 
 def check_date(signature: RequestSignature, now: float, max_clock_skew: float) -> None:
-    """Raise RefusalError (403) when the request is dated more than `most` seconds away from `now` (since 1970)."""
+    """Raise `ApiError` (403) if the date is over `max_clock_skew` seconds from `now`."""
     try:
         timestamp = datetime.strptime(signature.date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
     except ValueError:
-        raise _invalid_signature("X-Amz-Date is no date.") from None
+        raise _invalid_signature("X-Amz-Date is not a valid date.") from None
     if timestamp < now - max_clock_skew:
         raise _invalid_signature(f"Signature expired: {signature.date} is earlier than the server allows.")
     if timestamp > now + max_clock_skew:
@@ -78,7 +78,7 @@ def check_date(signature: RequestSignature, now: float, max_clock_skew: float) -
 
 
 def check_signature(signature: RequestSignature, request: Request, secret: str) -> None:
-    """Raise RefusalError (403) unless the signature was made with `secret` for exactly this request."""
+    """Raise `ApiError` (403) unless the signature matches the request and `secret`."""
     missing = [name for name in signature.signed_headers if name not in request.headers]
     if missing:
         raise _invalid_signature(f"Signed header {missing[0]!r} is not in the request.")
@@ -95,17 +95,17 @@ def check_signature(signature: RequestSignature, request: Request, secret: str) 
 def _canonical_request(signature: RequestSignature, request: Request) -> str:
     pairs = sorted(
         (quote(name, safe="-_.~"), quote(value, safe="-_.~"))
-        # A plus sign is a plus sign here: SigV4 writes a blank as %20.
+        # SigV4 encodes a space as %20, so a plus sign is literal.
         for name, value in parse_qsl(request.query.replace("+", "%2B"), keep_blank_values=True)
     )
     lines = [
         request.method,
-        quote(request.path, safe="/-_.~"),  # the path as it is on the wire, encoded once more
+        quote(request.path, safe="/-_.~"),  # the encoded path is encoded again
         "&".join(f"{name}={value}" for name, value in pairs),
         *(f"{name}:{' '.join(request.headers[name].split())}" for name in signature.signed_headers),
         "",
         ";".join(signature.signed_headers),
-        # Always of the body that came: a payload left out of the signature is not accepted.
+        # Always the received body: unsigned payloads are not accepted.
         hashlib.sha256(request.body).hexdigest(),
     ]
     return "\n".join(lines)

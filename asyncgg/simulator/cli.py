@@ -1,4 +1,4 @@
-"""Rule: the simulator as a program lives here: options made of the settings' fields, a port, signals, an exit code."""
+"""Runs the simulator as a program with one option per field of `SimulatorConfig`."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ _TYPES: Final[dict[Any, type]] = {int: int, float: float, str: str, str | None: 
 
 
 def run(config: SimulatorConfig, *, port: int = DEFAULT_PORT, host: str = "127.0.0.1", until_eof: bool = False) -> int:
-    """Serve until SIGTERM or SIGINT, then return 0; the URL is the first line of standard output.
+    """Serve until SIGTERM or SIGINT and return 0; the first line of standard output is the URL.
 
-    With `until_eof` also until standard input ends: a pipe does when whoever holds its other end dies, even by kill -9.
+    `until_eof` also stops at the end of standard input; a pipe ends even if its writer is killed.
 
-    Raises UsageError when the port or the record file cannot be had.
+    Raises:
+        UsageError: the port or the record file cannot be opened.
     """
     if not 0 <= port <= 65535:
-        raise UsageError(f"port {port}: give 0 to 65535, 0 for any free one")
+        raise UsageError(f"port {port}: must be 0 to 65535 (0: any free port)")
     return asyncio.run(_serve(config, port, host, until_eof))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m asyncgg.simulator`: the exit code, 2 for a usage error told on standard error in one line."""
+    """Run `python -m asyncgg.simulator` and return the exit code."""
     parser = _parser()
     options = vars(parser.parse_args(arguments))
     server_options = {name: options.pop(name) for name in ("port", "host", "until_eof")}
@@ -57,7 +58,7 @@ async def _serve(config: SimulatorConfig, port: int, host: str, until_eof: bool)
         sys.stderr.write(
             f"simulated Greengrass V2: {len(fleet.cores)} cores, {len(fleet)} client devices, "
             f"{config.rate:g} requests/s with a burst of {config.burst:g}\n"
-            f"manifest: {simulator.url}/_sim/manifest.csv   what else it tells: {simulator.url}/_sim\n"
+            f"manifest: {simulator.url}/_sim/manifest.csv   other paths: {simulator.url}/_sim\n"
         )
         sys.stderr.flush()
         await stop.wait()
@@ -66,11 +67,13 @@ async def _serve(config: SimulatorConfig, port: int, host: str, until_eof: bool)
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m asyncgg.simulator", description="AWS IoT Greengrass V2 on this machine, for tests."
+        prog="python -m asyncgg.simulator", description="Simulate AWS IoT Greengrass V2 on this machine."
     )
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, metavar="P", help="0 for any free one (%(default)s)")
-    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="address to serve at (%(default)s)")
-    parser.add_argument("--until-eof", action="store_true", help="also end when standard input does")
+    parser.add_argument(
+        "--port", type=int, default=DEFAULT_PORT, metavar="P", help="port, 0 for any free one (%(default)s)"
+    )
+    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="address to listen on (%(default)s)")
+    parser.add_argument("--until-eof", action="store_true", help="also stop at the end of standard input")
     hints = get_type_hints(SimulatorConfig)
     for option in fields(SimulatorConfig):
         _add_option(parser, option, hints[option.name])

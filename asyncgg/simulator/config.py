@@ -1,7 +1,4 @@
-"""Rule: what can be set on the simulator lives here, once: a field is an option, its metadata is the option's help.
-
-Command lines are derived from these fields; nothing here reads a command line, a file or the environment.
-"""
+"""The settings of the simulator; its command line options derive from the fields."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from asyncgg.errors import UsageError
-from asyncgg.simulator.faultspec import parse_faults
+from asyncgg.simulator.faults import parse_faults
 from asyncgg.simulator.quota import check_quota
 
 __all__ = ["DEFAULT_PORT", "SimulatorConfig"]
@@ -25,37 +22,39 @@ def _option(default: Any, help_text: str, metavar: str, *, secret: bool = False)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorConfig:
-    """All settings of a simulator; raises UsageError when a value is impossible."""
+    """All settings of a simulator; raises `UsageError` for an invalid value."""
 
-    rate: float = _option(30.0, "requests per second of the one quota, inf for none", "R")
-    burst: float = _option(5.0, "requests the quota admits in one instant", "B")
-    latency_ms: float = _option(60.0, "time from a request to its answer", "L")
-    jitter_ms: float = _option(0.0, "mean of an exponential time added to the latency", "J")
+    rate: float = _option(30.0, "quota, requests per second (inf: no quota)", "R")
+    burst: float = _option(5.0, "requests that the quota admits at once", "B")
+    latency_ms: float = _option(60.0, "latency of a request, milliseconds", "L")
+    jitter_ms: float = _option(0.0, "mean of an exponentially distributed addition to the latency, milliseconds", "J")
     fault: tuple[str, ...] = _option(
         (),
-        "a fault, repeatable: KIND[:ARGUMENT][@GLOB][#N[-M]][=P%|=COUNT], such as 500=5%, reset-after=3%, "
+        "fault to inject, repeatable: KIND[:ARGUMENT][@GLOB][#N[-M]][=P%|=COUNT], such as 500=5%, reset-after=3%, "
         "hang=1%, entry:ThrottlingException=5%, entry:CODE@THING, deny@CORE, expired-token=2",
         "SPEC",
     )
-    cores: int = _option(250, "core devices of the fleet", "N")
-    things: int = _option(100, "client devices per core, on average", "N")
-    size_skew: float = _option(0.0, "0: all cores alike; 1: sizes fall as 1/rank; more: steeper", "S")
-    seed: int = _option(0, "the same seed gives the same fleet and the same dice", "N")
-    missing_things: int = _option(0, "manifest rows of things that are associated with no core", "N")
-    missing_cores: int = _option(0, "manifest cores that do not exist", "N")
+    cores: int = _option(250, "number of core devices", "N")
+    things: int = _option(100, "average number of client devices per core", "N")
+    size_skew: float = _option(0.0, "0: all cores have the same size; 1: sizes fall as 1/rank; more: steeper", "S")
+    seed: int = _option(0, "random seed of fleet and faults", "N")
+    missing_things: int = _option(0, "manifest rows with a thing that is not associated with any core", "N")
+    missing_cores: int = _option(0, "cores in the manifest that do not exist", "N")
     not_found: str = _option(
         "ResourceNotFoundException",
-        "code of the error entry for a thing that is not associated, or `success` for no error (AWS documents neither)",
+        "error code for a thing that is not associated, or `success` for no error (AWS documents neither)",
         "CODE",
     )
-    retry_after: str = _option("none", "header Retry-After on throttles: none, auto, or whole seconds", "S")
-    account: str = _option("123456789012", "account id that STS GetCallerIdentity tells", "ID")
+    retry_after: str = _option("none", "Retry-After on throttles: none, auto or whole seconds", "S")
+    account: str = _option("123456789012", "account id returned by STS GetCallerIdentity", "ID")
     secret_key: str | None = _option(
-        None, "verify each signature with this secret key (without it: form only)", "SECRET", secret=True
+        None, "verify signatures with this secret key (default: check their form only)", "SECRET", secret=True
     )
-    max_clock_skew: float | None = _option(None, "refuse requests dated further away than this many seconds", "S")
-    hang_seconds: float = _option(600.0, "longest time a hanging request is held", "S")
-    record: str | None = _option(None, "append one JSON line per request to this file", "FILE")
+    max_clock_skew: float | None = _option(
+        None, "reject requests whose date differs by more than this many seconds", "S"
+    )
+    hang_seconds: float = _option(600.0, "maximum time to hold a hanging request, seconds", "S")
+    record: str | None = _option(None, "append one line of JSON per request to this file", "FILE")
 
     def __post_init__(self) -> None:
         check_quota(self.rate, self.burst)
@@ -68,11 +67,11 @@ class SimulatorConfig:
         if self.max_clock_skew is not None:
             _require_at_least("max_clock_skew", self.max_clock_skew, 0.0)
         if not re.fullmatch(r"none|auto|\d{1,6}", self.retry_after):
-            raise UsageError(f"retry-after {self.retry_after!r}: give none, auto, or whole seconds")
+            raise UsageError(f"retry-after {self.retry_after!r}: must be none, auto or whole seconds")
         if not re.fullmatch(r"\d{12}", self.account):
-            raise UsageError(f"account {self.account!r}: an account id has 12 digits")
+            raise UsageError(f"account {self.account!r}: must be 12 digits")
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", self.not_found):
-            raise UsageError(f"not-found {self.not_found!r}: give an error code, or success")
+            raise UsageError(f"not-found {self.not_found!r}: must be an error code or success")
 
 
 def _require_at_least(name: str, value: float, minimum: float) -> None:

@@ -1,7 +1,6 @@
-"""Rule: what a test or a person may ask the simulator itself, and change on it, lives here: the paths under /_sim.
+"""Handles requests under /_sim, which inspect and change the simulator."""
 
-Unsigned, outside the quota, not in the counters.
-"""
+# They are unsigned, use no quota and are not counted.
 
 from __future__ import annotations
 
@@ -21,20 +20,20 @@ __all__ = ["PREFIX", "handle_control_request", "manifest_csv"]
 PREFIX: Final = "/_sim"
 
 _PATHS: Final = {
-    "GET /_sim/state": "the fleet now: core -> list of its things",
-    "GET /_sim/counters": "what came in and what became of it",
-    "GET /_sim/things": "things carried more than once, and sent again after a success",
-    "GET /_sim/requests": "the log of arrivals, oldest first; ?last=N",
-    "GET /_sim/config": "the settings it runs with",
-    "GET /_sim/manifest.csv": "every pair of the fleet as it was at first, as a manifest",
+    "GET /_sim/state": "the current fleet: core -> list of things",
+    "GET /_sim/counters": "counts of requests and outcomes",
+    "GET /_sim/things": "things in several requests, and things sent again after a success",
+    "GET /_sim/requests": "the log of requests, oldest first; ?last=N",
+    "GET /_sim/config": "the settings",
+    "GET /_sim/manifest.csv": "the initial fleet as a manifest",
     "POST /_sim/faults": '{"faults": ["500=5%", ...]} replaces all faults',
     "POST /_sim/quota": '{"rate": R, "burst": B}, either or both',
-    "POST /_sim/reset": "everything as at the start",
+    "POST /_sim/reset": "restore the initial state",
 }
 
 
 def handle_control_request(service: Service, request: Request, now: float) -> Response:
-    """The answer to a request under /_sim; a wrong one gets 400 or 404 and a sentence as `message`."""
+    """Handle a request under /_sim; an invalid one gets 400 or 404 with a `message`."""
     try:
         return _dispatch(service, request, now)
     except UsageError as error:
@@ -42,7 +41,7 @@ def handle_control_request(service: Service, request: Request, now: float) -> Re
 
 
 def manifest_csv(service: Service) -> str:
-    """The manifest of the fleet as it was at first, rows that point at nothing included: columns core and thing."""
+    """Build the manifest of the initial fleet, including missing things and cores."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("core", "thing"))
@@ -74,7 +73,7 @@ def _dispatch(service: Service, request: Request, now: float) -> Response:
         case "POST /_sim/faults":
             faults = _parse_object(request).get("faults")
             if not (isinstance(faults, list) and all(isinstance(spec, str) for spec in faults)):
-                raise UsageError('faults: give {"faults": [SPEC, ...]}')
+                raise UsageError('faults: expected {"faults": [SPEC, ...]}')
             service.set_faults(faults)
             return json_response({"faults": faults})
         case "POST /_sim/quota":
@@ -87,7 +86,7 @@ def _dispatch(service: Service, request: Request, now: float) -> Response:
             service.reset(now)
             return json_response({})
         case _:
-            return json_response({"message": f"no such path; GET {PREFIX} lists them"}, 404)
+            return json_response({"message": f"unknown path; GET {PREFIX} lists all paths"}, 404)
 
 
 def _parse_object(request: Request) -> Mapping[str, Any]:
@@ -102,14 +101,14 @@ def _parse_object(request: Request) -> Mapping[str, Any]:
 
 def _parse_float(name: str, value: Any) -> float:
     try:
-        return float(value)  # also of a text, since JSON has no infinity
+        return float(value)  # accepts a string, because JSON has no infinity
     except (TypeError, ValueError):
-        raise UsageError(f"{name}: {value!r} is no number") from None
+        raise UsageError(f"{name}: {value!r} is not a number") from None
 
 
 def _parse_integer(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit()):
-        raise UsageError(f"{name}: {text!r} is no whole number")
+        raise UsageError(f"{name}: {text!r} is not a whole number")
     return int(text)
 
 

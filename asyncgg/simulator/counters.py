@@ -1,4 +1,4 @@
-"""Rule: what the service saw is counted here, so that a test can ask for it; nothing is decided by these numbers."""
+"""Counts and logs requests for tests."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _LOG_LENGTH: Final = 200_000
 
 @dataclass(frozen=True, slots=True)
 class RequestLogEntry:
-    """One request of the log."""
+    """A request in the log."""
 
     time: float
-    """Arrival, seconds."""
+    """Time of arrival, seconds."""
     operation: str
     core: str
     entries: int
@@ -27,35 +27,35 @@ class RequestLogEntry:
     code: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """The row as a JSON object."""
+        """Convert to a JSON object."""
         return asdict(self)
 
 
 class Counters:
-    """All counts since the start or the last reset."""
+    """Counts since the start or the last reset."""
 
     def __init__(self) -> None:
         self.requests: Counter[str] = Counter()
-        """By operation: everything that came in, whatever the answer."""
+        """All requests by operation."""
         self.statuses: Counter[int] = Counter()
         self.codes: Counter[str] = Counter()
-        """Request-level errors, by code."""
+        """Errors of whole requests by code."""
         self.entry_codes: Counter[str] = Counter()
         self.admitted = 0
-        """Signed requests that took a token of the quota."""
+        """Signed requests that got a token of the quota."""
         self.throttled = 0
-        """Signed requests that found no token, or met a throttling fault."""
+        """Signed requests that got no token or a throttling fault."""
         self.unsigned = 0
         self.disassociated = 0
-        """Associations that really ended."""
+        """Removed associations."""
         self.associated = 0
         self.identity = 0
-        """GetCallerIdentity requests; not in the quota."""
+        """GetCallerIdentity requests, which use no quota."""
         self.log: deque[RequestLogEntry] = deque(maxlen=_LOG_LENGTH)
         self.carried: dict[str, dict[str, int]] = {}
-        """Core → thing → admitted disassociate requests that carried it."""
+        """Core → thing → number of admitted disassociate requests with the thing."""
         self.resent: dict[str, dict[str, int]] = {}
-        """Core → thing → those of them that came after its association had been ended by an earlier one."""
+        """Core → thing → number of these requests after an earlier one removed the association."""
         self.in_flight = 0
         self.max_in_flight = 0
         self.max_in_flight_per_core = 0
@@ -63,7 +63,7 @@ class Counters:
         self._disassociated_by_core: dict[str, set[str]] = {}
 
     def record_batch(self, core: str, things: Iterable[str]) -> None:
-        """Note that an admitted disassociate request for `core` carries these things."""
+        """Count the things of an admitted disassociate request."""
         carried = self.carried.setdefault(core, {})
         disassociated = self._disassociated_by_core.get(core, ())
         for thing in things:
@@ -73,18 +73,18 @@ class Counters:
                 resent[thing] = resent.get(thing, 0) + 1
 
     def record_disassociated(self, core: str, thing: str) -> None:
-        """Note that this association ended now."""
+        """Count a removed association."""
         self.disassociated += 1
         self._disassociated_by_core.setdefault(core, set()).add(thing)
 
     def record_associated(self, core: str, thing: str) -> None:
-        """Note that the thing was associated (again): sending it once more is no mistake any longer."""
+        """Count an association; sending the thing again is then not a repetition."""
         self.associated += 1
         self._disassociated_by_core.get(core, set()).discard(thing)
 
     @contextmanager
     def track_in_flight(self, core: str) -> Iterator[None]:
-        """Count one request for `core` as being answered, for as long as the block runs."""
+        """Count a request for `core` as in flight during the block."""
         self.in_flight += 1
         self._in_flight[core] += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
@@ -99,7 +99,7 @@ class Counters:
                 del self._in_flight[core]
 
     def summary(self) -> dict[str, Any]:
-        """All counts but the log, as a JSON object."""
+        """Convert all counts to a JSON object."""
         counts = [number for things in self.carried.values() for number in things.values()]
         return {
             "requests": dict(self.requests),
@@ -124,7 +124,7 @@ class Counters:
         }
 
     def things(self) -> dict[str, Any]:
-        """The things that were carried more than once, and those sent again after a success, with their counts."""
+        """Get the things in several requests and the things sent again after a success."""
         repeated = {core: {t: n for t, n in things.items() if n > 1} for core, things in self.carried.items()}
         return {
             "carried_more_than_once": {core: things for core, things in repeated.items() if things},

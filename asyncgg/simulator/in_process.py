@@ -1,4 +1,4 @@
-"""Rule: the short way to the service lives here: no socket, so that a virtual clock can carry the time between."""
+"""A transport that calls a simulated service in the same process, for virtual time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _DATE: Final = "20260101T000000Z"
 
 
 class InProcessTransport:
-    """`send(core, things)` as an engine's transport has it, asking a Service in this process.
+    """A transport to a `Service` in this process.
 
-    The delay of an answer passes on the running loop's clock: half of it before the service sees the request, half
-    after. `timeout` (seconds) cuts what hangs, and then the reply is lost. The request is signed in form only, with
-    the access key id `access_key`, which may be exchanged at any time; a service with a secret key refuses it.
+    The service gets a request after half of its latency. `timeout` is in seconds; a request that
+    exceeds it has no reply. Signatures have only the right form and the changeable `access_key`; a
+    service with a secret key rejects them.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class InProcessTransport:
         operation: Operation = Operation.DISASSOCIATE,
         now: Callable[[], float] | None = None,
     ) -> None:
-        """`now` replaces the running loop's time as the service's time."""
+        """`now` replaces the time of the running loop as the time of the service."""
         self.service = service
         self.timeout = timeout
         self.access_key = access_key
@@ -51,7 +51,7 @@ class InProcessTransport:
             remaining_delay = response.delay - half_latency
             if response.delivery is Delivery.HANG or response.delay > self.timeout:
                 await asyncio.sleep(max(0.0, self.timeout - half_latency))
-                return NoResponse("timeout", f"no answer within {self.timeout:g} s", sent=True)
+                return NoResponse("timeout", f"no response within {self.timeout:g} s", sent=True)
             await asyncio.sleep(remaining_delay)
         return to_reply(response)
 
@@ -69,7 +69,7 @@ class InProcessTransport:
 
 
 def to_reply(response: Response) -> Reply:
-    """An answer as the client of it would understand it; one that hangs is not for here."""
+    """Convert a response, except one that hangs."""
     if response.delivery is Delivery.RESET:
         return NoResponse("reset", "connection reset by peer", sent=True)
     if response.delivery is Delivery.TRUNCATED:

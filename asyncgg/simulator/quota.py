@@ -1,7 +1,6 @@
-"""Rule: the quota as the service counts it lives here: one token bucket, with the time as an argument.
+"""The quota of the simulated service as a token bucket."""
 
-It shares nothing with the limiter of the engine, so that a mistake there cannot hide itself here.
-"""
+# It shares no code with asyncgg.ratelimit, so that an error there is not repeated here.
 
 from __future__ import annotations
 
@@ -13,23 +12,23 @@ __all__ = ["QuotaBucket"]
 
 
 class QuotaBucket:
-    """One token bucket for all operations together, full at the start.
+    """A token bucket for all operations, full at the start.
 
-    [AWS General Reference, Greengrass V2 quotas: all control-plane operations of a Region draw on one rate; the
-    burst is not documented.]
+    [AWS General Reference, Greengrass V2 quotas: all control-plane operations of a Region share one
+    rate; the burst is not documented]
     """
 
     def __init__(self, rate: float, burst: float, now: float = 0.0) -> None:
         check_quota(rate, burst)
         self.rate = rate
-        """Requests per second; infinity for no quota at all."""
+        """Requests per second; infinity for no quota."""
         self.burst = burst
-        """Most requests in one instant."""
+        """Maximum number of requests at once."""
         self._tokens = burst
         self._updated_at = now
 
     def try_acquire(self, now: float) -> bool:
-        """Admit one request at `now` (seconds), or refuse it; a refused one costs nothing."""
+        """Take a token at `now` (seconds); False without one."""
         self._refill(now)
         if self._tokens < 1.0:
             return False
@@ -37,14 +36,14 @@ class QuotaBucket:
         return True
 
     def seconds_until_admitted(self, now: float) -> float:
-        """Seconds from `now` until the next request would be admitted."""
+        """Get the seconds from `now` to the next token."""
         self._refill(now)
         return max(0.0, (1.0 - self._tokens) / self.rate)
 
     def set_limits(self, rate: float, burst: float, now: float) -> None:
-        """Use another rate and burst from `now` on; what was saved up at the old rate stays, up to the new burst.
+        """Change rate and burst at `now`; tokens above the new burst are lost.
 
-        Raises UsageError for an impossible rate or burst.
+        Raises `UsageError`.
         """
         check_quota(rate, burst)
         self._refill(now)
@@ -56,13 +55,13 @@ class QuotaBucket:
         if elapsed > 0:
             self._updated_at = now
             self._tokens = min(self.burst, self._tokens + elapsed * self.rate)
-        if math.isinf(self.rate):  # full again at once, also within one instant
+        if math.isinf(self.rate):  # always full, even without elapsed time
             self._tokens = self.burst
 
 
 def check_quota(rate: float, burst: float) -> None:
-    """Raise UsageError unless rate (requests/s) is above 0 and burst is a finite number of at least 1."""
+    """Raise `UsageError` unless `rate` is above 0 and `burst` is finite and at least 1."""
     if not rate > 0:
-        raise UsageError(f"rate {rate}: a quota is above 0 requests per second (inf for none)")
+        raise UsageError(f"rate {rate}: must be above 0 requests per second (inf: no quota)")
     if not (burst >= 1 and math.isfinite(burst)):
-        raise UsageError(f"burst {burst}: at least 1 request must fit into the bucket")
+        raise UsageError(f"burst {burst}: must be a finite number of at least 1")

@@ -1,4 +1,4 @@
-"""Rule: sockets live here, and only here: requests are read, answers written, and connections ill-treated."""
+"""Serves a simulated service over HTTP."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ from asyncgg.simulator.wire import Delivery, Request, Response
 __all__ = ["Simulator"]
 
 _LINGER_ZERO = struct.pack("ii", 1, 0)
-"""SO_LINGER on, zero seconds: closing sends RST instead of FIN."""
+"""SO_LINGER on with zero seconds: `close` sends RST instead of FIN."""
 _SHUTDOWN_SECONDS = 0.5
 
 
 class Simulator:
-    """The simulated service on a port of this machine; an async context manager.
+    """The simulated service on a local port, as an async context manager.
 
-    `async with Simulator(SimulatorConfig(cores=3)) as sim:` serves at `sim.url` until the block ends; `sim.service`
-    holds the fleet, the counters, the quota and the faults. Raises UsageError when the port cannot be had.
+    `async with Simulator(SimulatorConfig(cores=3)) as sim:` serves at `sim.url` during the block;
+    `sim.service` has the fleet, counters, quota and faults. Raises `UsageError` if the port is not
+    available.
     """
 
     def __init__(
@@ -44,11 +45,11 @@ class Simulator:
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
-        """`plan` replaces the generated fleet; port 0 takes any free port."""
+        """`fleet_spec` replaces the generated fleet; port 0 means any free port."""
         self.config = config or SimulatorConfig()
         self.service = Service(self.config, fleet_spec=fleet_spec, now=time.time())
         self.url = ""
-        """Where it serves, such as http://127.0.0.1:8765; empty before it does."""
+        """URL such as http://127.0.0.1:8765; empty before the start."""
         self._host, self._port = host, port
         self._epoch = 0.0
         self._runner: web.ServerRunner | None = None
@@ -65,8 +66,8 @@ class Simulator:
         await self.stop()
 
     async def start(self) -> None:
-        """Bind the port and serve; raises UsageError when the port or the record file cannot be had."""
-        # Wall time that never jumps: the quota counts by it.
+        """Bind the port and serve; raises `UsageError` if port or record file are not available."""
+        # The quota needs a wall time that never jumps.
         self._epoch = time.time() - asyncio.get_running_loop().time()
         self._open_record()
         server = web.Server(self._respond, handler_cancellation=True, access_log=None)
@@ -81,7 +82,7 @@ class Simulator:
         self.url = f"http://{host}:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:
-        """Let go of all connections, held ones too, and of the port."""
+        """Close all connections, including hanging ones, and the port."""
         for release in self._hanging:
             if not release.done():
                 release.set_result(None)
@@ -93,7 +94,10 @@ class Simulator:
             self._record_file = None
 
     def now(self) -> float:
-        """The service's time: seconds since 1970, never going back. Call it in the loop that serves."""
+        """Get the time of the service: seconds since 1970, monotonic.
+
+        Call it in the serving loop.
+        """
         return self._epoch + asyncio.get_running_loop().time()
 
     async def _respond(self, http: web.BaseRequest) -> web.StreamResponse:
@@ -119,7 +123,7 @@ class Simulator:
                     return web.Response(status=response.status, body=response.body, headers=response.headers)
 
     async def _hang(self) -> None:
-        """Wait until the server stops or the longest hang is over; a client that leaves cancels it."""
+        """Wait for `hang_seconds` or the stop; a client that disconnects cancels this."""
         release: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._hanging.add(release)
         try:
@@ -148,7 +152,7 @@ def _reset_connection(http: web.BaseRequest, response: Response) -> web.StreamRe
         if connection is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
         transport.abort()
-    return web.Response(status=response.status)  # goes nowhere
+    return web.Response(status=response.status)  # not sent: the connection is closed
 
 
 async def _truncate(http: web.BaseRequest, full_response: Response) -> web.StreamResponse:
@@ -163,7 +167,5 @@ async def _truncate(http: web.BaseRequest, full_response: Response) -> web.Strea
 
 def _bind_error(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return (
-            f"port {port} of {host} is taken by another program: choose another with --port, or --port 0 for a free one"
-        )
-    return f"cannot serve at {host}, port {port}: {error.strerror or error}; choose others with --host and --port"
+        return f"port {port} of {host} is in use by another program; choose another --port, or --port 0 for a free one"
+    return f"cannot listen on {host}, port {port}: {error.strerror or error}; choose another --host or --port"

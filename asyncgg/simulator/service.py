@@ -1,57 +1,62 @@
-"""Rule: the service lives here: a request and the time go in, an answer comes out. No socket, no clock, no loop.
+"""Simulates the service: converts a request and a time to a response."""
 
-What comes first when several things are wrong is not documented; here: the signature, the token's age, the quota,
-the form of the request, faults, the core, the entries. What is unsigned or unknown costs no quota.
-"""
+# The order of checks is not documented by AWS. Here: signature, age of the session token, quota,
+# form of the request, faults, core, entries. Unsigned requests and unknown operations use no quota.
 
 from __future__ import annotations
 
 import math
 import random
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from asyncgg.simulator.auth import RequestSignature, check_date, check_signature, parse_signature
 from asyncgg.simulator.config import SimulatorConfig
 from asyncgg.simulator.counters import Counters, RequestLogEntry
-from asyncgg.simulator.faults import FaultInjector
-from asyncgg.simulator.faultspec import FaultEffect, FaultSpec, parse_faults
-from asyncgg.simulator.fleet import Fleet, FleetSpec
-from asyncgg.simulator.generate import generate_fleet
-from asyncgg.simulator.listing import list_cores, list_devices
+from asyncgg.simulator.faults import FaultEffect, FaultInjector, FaultSpec, parse_faults
+from asyncgg.simulator.fleet import Core, Fleet, FleetSpec, generate_fleet
 from asyncgg.simulator.quota import QuotaBucket
 from asyncgg.simulator.sts import identity_response, is_identity_request, sts_error
-from asyncgg.simulator.validation import check_core, read_entries
+from asyncgg.simulator.validation import (
+    check_core,
+    decode_token,
+    encode_token,
+    parse_page_size,
+    parse_thing_group,
+    read_entries,
+    validation_error,
+)
 from asyncgg.simulator.wire import ApiError, ApiOperation, Call, Delivery, Request, Response, json_response, route
 
 __all__ = ["QUOTA_CODE", "Service"]
 
 QUOTA_CODE: Final = "L-7A577824"
-"""Of the request rate, probably; told in ThrottlingException."""
+"""Probable quota code of the request rate, for ThrottlingException."""
 
 _DELIVERIES: Final = {
     FaultEffect.RESET: Delivery.RESET,
     FaultEffect.HANG: Delivery.HANG,
     FaultEffect.TRUNCATED: Delivery.TRUNCATED,
 }
+_STATUSES: Final = ("HEALTHY", "UNHEALTHY")
 _GARBAGE_BODY: Final = b"<html><body>This is not the answer you are looking for.</body></html>"
 
 
 class Service:
-    """A simulated Greengrass V2 (and STS GetCallerIdentity) of one account and Region."""
+    """A simulated Greengrass V2 and STS GetCallerIdentity of one account and Region."""
 
     def __init__(self, config: SimulatorConfig | None = None, *, fleet_spec: FleetSpec | None = None, now: float = 0.0):
-        """The fleet is `plan`, or generated as `config` says; `now` is in seconds since 1970, as in every call."""
+        """`fleet_spec` replaces the generated fleet; `now` is in seconds since 1970."""
         self.config = config or SimulatorConfig()
         self.fleet_spec = fleet_spec or _generate_from_config(self.config, now)
         self.on_log_entry: Callable[[RequestLogEntry], None] | None = None
-        """Called with each row of the log as it is written."""
+        """Called with each log entry."""
         self.reset(now)
 
     def reset(self, now: float) -> None:
-        """Everything as at the start: fleet, quota, faults, dice, counters."""
+        """Restore the initial fleet, quota, faults, random numbers and counters."""
         self.fleet = Fleet(self.fleet_spec)
         self.counters = Counters()
         self.quota = QuotaBucket(self.config.rate, self.config.burst, now)
@@ -59,12 +64,12 @@ class Service:
         self.set_faults(self.config.fault)
 
     def set_faults(self, specs: Iterable[str]) -> None:
-        """Replace all faults; their counts begin anew. Raises UsageError naming the spec that is wrong."""
+        """Replace all faults and reset their counts. Raises `UsageError`."""
         faults = parse_faults(specs)
         self.faults = FaultInjector(faults, random.Random(f"faults {self.config.seed}"))
 
     def handle(self, request: Request, now: float) -> Response:
-        """The answer to one request that arrives at `now`; all changes are made at once, whatever its delay."""
+        """Handle a request that arrives at `now`; changes apply at once, before the delay."""
         request_id = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
         is_sts = request.path in ("/", "")
         response = self._handle_sts(request, now, request_id) if is_sts else self._handle_greengrass(request, now)
@@ -77,12 +82,12 @@ class Service:
         call = route(request.method, request.path)
         if call is None:
             self.counters.requests["unknown"] += 1
-            return ApiError(404, "UnknownOperationException", "There is no such operation.").to_response()
+            return ApiError(404, "UnknownOperationException", "Unknown operation.").to_response()
 
         return self._handle_and_log(call, request, now)
 
     def _handle_and_log(self, call: Call, request: Request, now: float) -> Response:
-        """Answer, and write the request into counters and log."""
+        """Handle a request, count it and log it."""
         code = ""
         try:
             signature = self._authenticate(request, now, "greengrass")
@@ -192,7 +197,7 @@ class Service:
         self.counters.identity += 1
         try:
             if not is_identity_request(request):
-                raise ApiError(400, "InvalidAction", "Of STS only GetCallerIdentity is simulated.")
+                raise ApiError(400, "InvalidAction", "Only GetCallerIdentity of STS is simulated.")
             signature = self._authenticate(request, now, "sts")
             if self.faults.refuses_key(signature.access_key):
                 raise ApiError(403, "ExpiredTokenException", "The security token included in the request is expired")
@@ -204,7 +209,7 @@ class Service:
         match self.config.retry_after:
             case "none":
                 return {}
-            case "auto":  # whole seconds, and never "at once" [service model: integer]
+            case "auto":  # whole seconds, at least 1 [service model: integer]
                 return {"Retry-After": str(max(1, math.ceil(self.quota.seconds_until_admitted(now))))}
             case seconds:
                 return {"Retry-After": seconds}
@@ -232,7 +237,7 @@ def _core_not_found(core: str) -> ApiError:
 
 
 def _error_for_fault(fault: FaultSpec, core: str) -> ApiError:
-    """The error a fault of a whole request is answered with, with the members its code has in the service model."""
+    """Get the error of an injected request fault with the members of the service model."""
     status = fault.kind.status
     match fault.code:
         case "ThrottlingException":
@@ -240,10 +245,46 @@ def _error_for_fault(fault: FaultSpec, core: str) -> ApiError:
         case "ResourceNotFoundException":
             return _core_not_found(core)
         case "ValidationException":
-            return ApiError(400, fault.code, "Simulated fault: not valid.", reason="OTHER", fields=[])
+            return ApiError(400, fault.code, "Simulated fault: invalid.", reason="OTHER", fields=[])
         case "ExpiredTokenException":
             return ApiError(status, fault.code, "The security token included in the request is expired")
         case "AccessDeniedException":
-            return ApiError(status, fault.code, f"The caller may not do this on coreDevices/{core}.")
+            return ApiError(status, fault.code, f"The caller is not authorized for coreDevices/{core}.")
         case _:
             return ApiError(status, fault.code, f"Simulated fault: {fault.name}.")
+
+
+def list_cores(fleet: Fleet, parameters: Mapping[str, str]) -> dict[str, Any]:
+    """Get a page of ListCoreDevices, sorted by name; raises `ApiError` for invalid parameters."""
+    limit, group = parse_page_size(parameters), parse_thing_group(parameters)
+    status, runtime = parameters.get("status", ""), parameters.get("runtime", "")
+    if "status" in parameters and status not in _STATUSES:
+        raise validation_error({"status": f"must be one of: {', '.join(_STATUSES)}"})
+    if "runtime" in parameters and not 1 <= len(runtime) <= 255:
+        raise validation_error({"runtime": "must have 1 to 255 characters"})
+    scope = f"cores {group} {status} {runtime}"
+    after = decode_token(parameters, scope)
+    cores, has_more = fleet.page_of_cores(after, limit, status=status, runtime=runtime, group=group)
+    page: dict[str, Any] = {"coreDevices": [_core_to_dict(core) for core in cores]}
+    return page | ({"nextToken": encode_token(scope, cores[-1].name)} if has_more else {})
+
+
+def list_devices(fleet: Fleet, core: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+    """Get a page of client devices, sorted by name; raises `ApiError`."""
+    limit, scope = parse_page_size(parameters), f"devices {core}"
+    devices, has_more = fleet.page_of_things(core, decode_token(parameters, scope), limit)
+    page: dict[str, Any] = {
+        "associatedClientDevices": [{"thingName": name, "associationTimestamp": time} for name, time in devices]
+    }
+    return page | ({"nextToken": encode_token(scope, devices[-1][0])} if has_more else {})
+
+
+def _core_to_dict(core: Core) -> dict[str, Any]:
+    return {
+        "coreDeviceThingName": core.name,
+        "status": core.status,
+        "lastStatusUpdateTimestamp": core.last_status_update,
+        "platform": core.platform,
+        "architecture": core.architecture,
+        "runtime": core.runtime,
+    }

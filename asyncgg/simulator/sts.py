@@ -1,7 +1,6 @@
-"""Rule: the one operation of AWS STS that is simulated lives here: GetCallerIdentity, outside the quota.
+"""Simulates STS GetCallerIdentity."""
 
-The protocol is `query`: a form as request, XML as answer. [botocore service model sts/2011-06-15]
-"""
+# The query protocol: a form as request, XML as response [botocore service model sts/2011-06-15].
 
 from __future__ import annotations
 
@@ -17,13 +16,13 @@ _HEADERS = {"Content-Type": "text/xml"}
 
 
 def is_identity_request(request: Request) -> bool:
-    """Whether the request asks for GetCallerIdentity, by a form or by its query."""
+    """Check if the form or the query of a request is a GetCallerIdentity."""
     form = request.body.decode("ascii", "replace") if request.method == "POST" else request.query
     return dict(parse_qsl(form)).get("Action") == "GetCallerIdentity"
 
 
 def identity_response(account: str, access_key: str, request_id: str) -> Response:
-    """Who the caller is: a simulated user of `account`."""
+    """Build the response for a simulated user of `account`."""
     result = (
         f"<Arn>arn:aws:iam::{account}:user/simulated</Arn>"
         f"<UserId>{escape(access_key)}</UserId><Account>{account}</Account>"
@@ -36,7 +35,7 @@ def identity_response(account: str, access_key: str, request_id: str) -> Respons
 
 
 def sts_error(status: int, code: str, message: str, request_id: str) -> Response:
-    """An error in the form of the query protocol, where codes have no `Exception` at their end."""
+    """Build an error of the query protocol, whose codes do not end in `Exception`."""
     body = (
         f'<ErrorResponse xmlns="{_NAMESPACE}"><Error><Type>Sender</Type><Code>{code.removesuffix("Exception")}</Code>'
         f"<Message>{escape(message)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"

@@ -1,7 +1,7 @@
-"""Rule: the limits of the service model live here: what a request must hold, or the ValidationException it gets.
+"""Validates requests as the service model does."""
 
-[botocore service model greengrassv2/2020-11-30 for shapes and lengths; AWS IoT for the characters of a name]
-"""
+# [botocore service model greengrassv2/2020-11-30 for shapes and lengths; AWS IoT for the characters
+# of names]
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ _GROUP_ARN: Final = re.compile(r"arn:[^:]*:iot:[^:]*:[0-9]+:thinggroup/(.+)")
 
 
 def validation_error(fields: Mapping[str, str], reason: str = "FIELD_VALIDATION_FAILED") -> ApiError:
-    """A ValidationException: field name → what is wrong with it; `reason` is of the service model's list."""
-    summary = "; ".join(f"{name} {why}" for name, why in fields.items())
+    """Build a ValidationException from field name → problem; `reason` as in the service model."""
+    summary = "; ".join(f"{name} {problem}" for name, problem in fields.items())
     return ApiError(
         400,
         "ValidationException",
-        f"The request is not valid: {summary}",
+        f"Invalid request: {summary}",
         reason=reason,
-        fields=[{"name": name, "message": f"{name} {why}"} for name, why in fields.items()],
+        fields=[{"name": name, "message": f"{name} {problem}"} for name, problem in fields.items()],
     )
 
 
 def check_core(name: str) -> None:
-    """Raise RefusalError unless `name` can be the name of a core device."""
+    """Raise `ApiError` unless `name` is a valid core name."""
     problem = invalid_name_reason(name)
     if problem:
         raise validation_error({"coreDeviceThingName": problem})
 
 
 def read_entries(body: bytes) -> list[str]:
-    """The thing names of a batch; raises RefusalError when the body is no batch of 1 to 100 entries."""
+    """Get the thing names of a batch of 1 to 100 entries; raises `ApiError`."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -73,7 +73,7 @@ def read_entries(body: bytes) -> list[str]:
 
 
 def parse_page_size(parameters: Mapping[str, str]) -> int:
-    """maxResults, 1 to 100, which is also what it is without being given; raises RefusalError."""
+    """Get maxResults (1 to 100, default 100); raises `ApiError`."""
     text = parameters.get("maxResults", "100")
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 100):
         raise validation_error({"maxResults": "is not a whole number from 1 to 100"})
@@ -81,7 +81,7 @@ def parse_page_size(parameters: Mapping[str, str]) -> int:
 
 
 def parse_thing_group(parameters: Mapping[str, str]) -> str:
-    """The group's name out of thingGroupArn, empty when it is not given; raises RefusalError."""
+    """Get the name of the group in thingGroupArn, empty without it; raises `ApiError`."""
     arn = parameters.get("thingGroupArn")
     if arn is None:
         return ""
@@ -92,12 +92,12 @@ def parse_thing_group(parameters: Mapping[str, str]) -> str:
 
 
 def encode_token(scope: str, after: str) -> str:
-    """A nextToken: go on after the name `after`, in the same `scope` (operation, core, filters)."""
+    """Build a nextToken that continues after a name in a scope (operation, core, filters)."""
     return base64.urlsafe_b64encode(json.dumps([scope, after]).encode()).decode()
 
 
 def decode_token(parameters: Mapping[str, str], scope: str) -> str:
-    """The name to go on after, empty without a token; raises RefusalError for a token of another scope or of nobody."""
+    """Get the name to continue after, empty without a token; raises `ApiError` for other scopes."""
     token = parameters.get("nextToken")
     if token is None:
         return ""

@@ -1,8 +1,4 @@
-"""Rule: the forms of requests and answers live here, as values: what came, what goes back, and how.
-
-Errors have the form of the rest-json protocol: the code in a header, the members in the body.
-[botocore service model greengrassv2/2020-11-30]
-"""
+"""Requests and responses of the simulated service as values."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ __all__ = ["ApiError", "ApiOperation", "Call", "Delivery", "Request", "Response"
 
 
 class ApiOperation(Enum):
-    """The operations that are simulated, by the names of the service model."""
+    """The simulated operations by their names in the service model."""
 
     DISASSOCIATE = "BatchDisassociateClientDeviceFromCoreDevice"
     ASSOCIATE = "BatchAssociateClientDeviceWithCoreDevice"
@@ -26,47 +22,47 @@ class ApiOperation(Enum):
 
 
 class Delivery(Enum):
-    """What becomes of an answer on its way."""
+    """How a response is delivered."""
 
     REPLY = "reply"
     RESET = "reset"
-    """The connection is reset instead."""
+    """The connection is reset instead of a response."""
     HANG = "hang"
-    """Nothing comes until the client gives up."""
+    """Nothing is sent until the client disconnects."""
     TRUNCATED = "half"
-    """Half of the body comes, then the connection is closed."""
+    """The connection closes after half of the body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request as it came."""
+    """A received HTTP request."""
 
     method: str
     target: str
-    """Path and query, still percent-encoded."""
+    """Path and query, percent-encoded."""
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes = b""
 
     @property
     def path(self) -> str:
-        """The path, still percent-encoded."""
+        """The path, percent-encoded."""
         return self.target.partition("?")[0]
 
     @property
     def query(self) -> str:
-        """What follows the first question mark, still percent-encoded."""
+        """The query, percent-encoded."""
         return self.target.partition("?")[2]
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The query, decoded; of a repeated name the last one."""
+        """The decoded query; the last value of a repeated name counts."""
         return dict(parse_qsl(self.query, keep_blank_values=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One HTTP answer, the seconds it takes, and what becomes of it."""
+    """An HTTP response with its delay in seconds and its delivery."""
 
     status: int
     body: bytes
@@ -74,19 +70,19 @@ class Response:
     delay: float = 0.0
     delivery: Delivery = Delivery.REPLY
     core: str = ""
-    """The core device that was asked for, when there was one."""
+    """The core device of the request, if any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request that is known by its path, and by nothing else yet."""
+    """The operation and core in the path of a request."""
 
     operation: ApiOperation
     core: str = ""
 
 
 class ApiError(Exception):
-    """The service does not accept the request; becomes an answer with this status, code and members."""
+    """An error response with status, code and members."""
 
     def __init__(self, status: int, code: str, message: str, **members: Any) -> None:
         super().__init__(message)
@@ -94,16 +90,16 @@ class ApiError(Exception):
         self.code = code
         self.members = {"message": message, **members}
         self.delay = 0.0
-        """Seconds on top of the latency."""
+        """Delay in addition to the latency, seconds."""
 
     def to_response(self, headers: Mapping[str, str] | None = None) -> Response:
-        """The error in the form of the rest-json protocol."""
+        """Convert to the restJson1 protocol: the code in a header, the members in the body."""
         response = json_response(self.members, self.status, {"x-amzn-ErrorType": self.code, **(headers or {})})
         return replace(response, delay=self.delay)
 
 
 def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer whose body is `value` as compact JSON."""
+    """Build a response with `value` as compact JSON."""
     body = json.dumps(value, separators=(",", ":")).encode()
     return Response(status, body, {"Content-Type": "application/json", **(headers or {})})
 
@@ -117,7 +113,7 @@ _ACTIONS: Final = {
 
 
 def route(method: str, path: str) -> Call | None:
-    """Which operation the method and the (still encoded) path mean; None when it is none of ours."""
+    """Get the operation of a method and an encoded path; None if unknown."""
     if not path.startswith(_ROOT):
         return None
     rest = path.removeprefix(_ROOT)

@@ -202,7 +202,7 @@ async def test_what_cannot_be_opened_is_said() -> None:
     """A port in use and a record file that cannot be written are usage errors with a sentence each."""
     async with Simulator(fast_config()) as sim:
         port = int(sim.url.rpartition(":")[2])
-        with pytest.raises(UsageError, match=f"port {port} .*taken.*--port 0"):
+        with pytest.raises(UsageError, match=f"port {port} .*in use.*--port 0"):
             await Simulator(fast_config(), port=port).start()
     with pytest.raises(UsageError, match="record"):
         await Simulator(fast_config(record="/nowhere/at/all")).start()

@@ -9,7 +9,7 @@ import pytest
 
 from asyncgg.errors import UsageError
 from asyncgg.simulator.faults import FaultInjector
-from asyncgg.simulator.faultspec import FAULT_KINDS, parse_fault, parse_faults
+from asyncgg.simulator.faults import FAULT_KINDS, parse_fault, parse_faults
 
 
 def make_faults(*specs: str, seed: int = 1) -> FaultInjector:
@@ -46,24 +46,24 @@ def test_all_parts_of_a_spec_are_read() -> None:
 @pytest.mark.parametrize(
     ("spec", "word"),
     [
-        ("", "reads"),
-        ("explode", "no fault is called"),
-        ("500=", "reads"),
-        ("500=x%", "neither a share"),
-        ("500=101%", "neither a share"),
-        ("500=nan%", "neither a share"),
-        ("500=-1%", "neither a share"),
-        ("500=0.05", "neither a share"),
-        ("500=0", "neither a share"),
-        ("500#0", "counted from 1"),
-        ("500#5-3", "counted from 1"),
-        ("500#x", "reads"),
+        ("", "expected KIND"),
+        ("explode", "unknown kind"),
+        ("500=", "expected KIND"),
+        ("500=x%", "must be a share"),
+        ("500=101%", "must be a share"),
+        ("500=nan%", "must be a share"),
+        ("500=-1%", "must be a share"),
+        ("500=0.05", "must be a share"),
+        ("500=0", "must be a share"),
+        ("500#0", "start at 1"),
+        ("500#5-3", "start at 1"),
+        ("500#x", "expected KIND"),
         ("entry#2", "counts requests"),
         ("reset-after:X", "no argument"),
         ("slow", "seconds"),
         ("slow:-1", "seconds"),
         ("slow:nan", "seconds"),
-        ("deny-all@core-1", "means all"),
+        ("deny-all@core-1", "affects all"),
     ],
 )
 def test_a_bad_spec_is_named(spec: str, word: str) -> None:

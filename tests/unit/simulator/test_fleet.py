@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from asyncgg.models import invalid_name_reason
 from asyncgg.simulator import Fleet, FleetSpec
-from asyncgg.simulator.generate import core_sizes, generate_fleet
+from asyncgg.simulator.fleet import core_sizes, generate_fleet
 
 
 @given(
