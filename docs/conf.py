@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -36,3 +38,15 @@ html_theme_options = {
     # No font or script comes from another site.
     "light_css_variables": {"font-stack": "system-ui, sans-serif", "font-stack--monospace": "ui-monospace, monospace"},
 }
+
+
+def plain_aliases(
+    _app: Any, _kind: str, _name: str, _object: Any, _options: Any, *texts: str | None
+) -> tuple[Any, ...]:
+    """Write a type alias within a signature by its name alone."""
+    return tuple(text and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text) for text in texts)
+
+
+def setup(app: Any) -> None:
+    """Connect to autodoc."""
+    app.connect("autodoc-process-signature", plain_aliases)
