@@ -1,8 +1,9 @@
-"""Rule: the engine: `run` moves batches, `supply` gives and `ledger` books them, `lane` is a quota, `guards` stop."""
+"""The engine of a run: claims batches from the journal, sends them and records their outcomes."""
 
 from asyncgg.engine.engine import Engine
 from asyncgg.engine.guards import AbortRules, StopReason
 from asyncgg.engine.lane import Lane
 from asyncgg.engine.options import EngineOptions, RunResult
+from asyncgg.engine.session import WorkSession
 
-__all__ = ["AbortRules", "Engine", "EngineOptions", "Lane", "RunResult", "StopReason"]
+__all__ = ["AbortRules", "Engine", "EngineOptions", "Lane", "RunResult", "StopReason", "WorkSession"]

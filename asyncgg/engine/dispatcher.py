@@ -1,9 +1,8 @@
-"""Rule: batches to be sent come from here, each claimed in the journal and with its token; nothing is decided of them.
+"""The queue between journal and workers: batches that are claimed ahead and handed out with their tokens."""
 
-The feeder claims a few batches ahead; the server gives them with their tokens to idle workers, in the order these came.
-So one batch at most waits at the limiter, and after a crash only the few claimed ahead and those in flight are
-ambiguous. Where tokens abound a whole load goes out in one round of the loop: one by one each would cost a round.
-"""
+# Claiming and token waiting are two loops; workers form a FIFO queue. At most one batch waits for a
+# token, so after a crash only the few batches claimed ahead and those in flight are ambiguous. While
+# tokens are available, `_assign` hands out every batch in one pass of the event loop.
 
 from __future__ import annotations
 
@@ -15,8 +14,7 @@ from typing import Final
 
 from asyncgg.aggregator import Batch, BatchResult
 from asyncgg.batching import BatchScheduler, Claim, CoreQueue
-from asyncgg.engine.control import RunControl
-from asyncgg.engine.lane import Lane
+from asyncgg.engine.session import Phase, WorkSession
 from asyncgg.errors import AsyncggError
 from asyncgg.journal import JournalWriter
 from asyncgg.ratelimit import Ramp
@@ -24,10 +22,7 @@ from asyncgg.ratelimit import Ramp
 __all__ = ["Dispatcher"]
 
 _CLAIM_AHEAD: Final = 0.05
-"""Batches are claimed so far ahead of their tokens: longer than a synced commit takes, short enough to stay few."""
-_WARMUP_TIMEOUT: Final = 1.0
-"""The first request goes alone until it is answered, or for so long: it finds wrong credentials before others do, and
-pays for the cold connection, which would make those behind it arrive at once."""
+"""Seconds that batches are claimed ahead of their tokens: more than a synced commit takes."""
 
 
 class Dispatcher:
@@ -36,8 +31,7 @@ class Dispatcher:
     def __init__(
         self,
         journal: JournalWriter,
-        lane: Lane,
-        control: RunControl,
+        session: WorkSession,
         *,
         concurrency: int,
         per_core: int,
@@ -45,55 +39,47 @@ class Dispatcher:
     ) -> None:
         self.scheduler = BatchScheduler(per_core) if ramp is None else BatchScheduler(per_core, int(ramp.max_batch))
         self.ready: deque[tuple[Claim, Batch]] = deque()
-        """Claimed, not yet taken by a worker."""
+        """Claimed batches that no worker has taken."""
         self._journal = journal
-        self._lane = lane
-        self._control = control
+        self._session = session
+        self._lane = session.lane
         self._ramp = ramp
         self._concurrency = concurrency
         self._clock = asyncio.get_running_loop().time
-        self._changed = asyncio.Event()
-        self._dispatch_event = asyncio.Event()
         self._idle_workers: deque[asyncio.Future[tuple[Claim, Batch] | None]] = deque()
-        self._stopped = False
-        self._first_sent = False
-        self._warmed_up = False
-        self._token_timeout: asyncio.Timeout | None = None
-        self._claiming_done = False
-        self._at_capacity = False  # whether the feeder waits for room; else it waits for something to claim
-        control.on_stop.append(self._wake_waiters)
+        self._claim_wakeup = asyncio.Event()
+        self._token_wakeup = asyncio.Event()
+        self._at_capacity = False
+        """Whether the claim loop waits for capacity; otherwise it waits for something to claim."""
+        session.on_change = self._on_phase_change
 
     @property
     def requests_left(self) -> int:
-        """Requests still to be sent, if nothing more fails."""
+        """Requests still to be sent if no further request fails."""
         return self.scheduler.requests_left + len(self.ready)
 
     def retry_wait(self) -> float | None:
-        """Seconds until the last of the things that wait for their next try may be sent; None when none wait."""
+        """Seconds until the last waiting thing may be sent again; None when no thing waits."""
         retry_at = self.scheduler.latest_retry_at()
         return None if retry_at is None else max(0.0, retry_at - self._clock())
 
-    # --- for the feeder ---
+    # --- claiming ---
 
     async def claim_loop(self) -> None:
-        """Claim batches until none is left, or until the run stops."""
+        """Claim batches until none is left or the session closes; then close the session."""
         try:
-            while not self._control.is_stopping:
+            while self._session.phase is not Phase.CLOSED:
                 now = self._clock()
-                claims = self._next_claims(now)
-                if claims:
+                if claims := self._next_claims(now):
                     await self._claim(claims)
                 elif self.scheduler.is_done:
-                    break
+                    self._session.close()
                 else:
                     await self._wait_for_change(now)
         except AsyncggError as error:
-            self._control.fail(error)
-        self._claiming_done = True
-        self._dispatch_event.set()
+            self._session.fail(error)
 
     def _next_claims(self, now: float) -> list[Claim]:
-        """The claims to make at `now`: as many as are wanted ahead of the limiter."""
         capacity = self._claim_capacity()
         self._at_capacity = not capacity
         claims: list[Claim] = []
@@ -102,11 +88,13 @@ class Dispatcher:
         return claims
 
     def _claim_capacity(self) -> int:
-        """How many batches to claim: none until half a load is wanted, so that at full speed each commit carries dozens
-        of claims and the feeder is woken once for them, not for each."""
+        """How many batches to claim now.
+
+        Zero until half of the target is missing: at full speed each commit then carries dozens of
+        claims, and the claim loop wakes up once for all of them.
+        """
         ahead = self._lane.bucket.rate * _CLAIM_AHEAD
-        target = self._concurrency if math.isinf(ahead) else max(2, math.ceil(ahead))
-        target = min(target, self._concurrency)
+        target = self._concurrency if math.isinf(ahead) else min(max(2, math.ceil(ahead)), self._concurrency)
         capacity = target - len(self.ready)
         return capacity if 2 * capacity >= target else 0
 
@@ -116,123 +104,102 @@ class Dispatcher:
         for claim, batch in zip(claims, batches, strict=True):
             self.scheduler.advance_cursor(claim, batch.ids[-1])
             self.ready.append((claim, batch))
-        self._dispatch_event.set()
+        self._assign()
 
     async def _wait_for_change(self, now: float) -> None:
-        """Wait until a worker took or settled something, or until a core's next wave is due.
+        """Wait for a completed or taken batch, or until a core's next wave may start.
 
-        `now` is when `_take` looked: a wave that came due since then must wake us too, and no later look at the clock
-        may take it for one that only waits for room.
+        `now` must be the time that `_next_claims` used: a wave that became ready since then must
+        wake the loop too.
         """
         retry_at = self.scheduler.next_retry_at()
-        self._changed.clear()
+        self._claim_wakeup.clear()
         loop = asyncio.get_running_loop()
-        timer = loop.call_at(retry_at, self._changed.set) if retry_at is not None and retry_at > now else None
+        timer = loop.call_at(retry_at, self._claim_wakeup.set) if retry_at is not None and retry_at > now else None
         try:
-            await self._changed.wait()
+            await self._claim_wakeup.wait()
         finally:
             if timer is not None:
                 timer.cancel()
 
-    # --- for the workers ---
+    # --- workers ---
 
     async def acquire(self) -> tuple[Claim, Batch] | None:
-        """The next batch together with the token for it; None when this start is over."""
-        if not self._idle_workers and self._ramp is None and self._can_dispatch() and self._lane.try_acquire():
-            return self._pop_ready()
-        if self._stopped:
+        """The next batch together with its token; None when the session has closed."""
+        if self._session.phase is Phase.CLOSED:
             return None
         waiter: asyncio.Future[tuple[Claim, Batch] | None] = asyncio.get_running_loop().create_future()
         self._idle_workers.append(waiter)
-        self._dispatch_event.set()
+        self._assign()
         item = await waiter
-        if item is not None and self._control.is_stopping:  # since it was given
+        if item is not None and self._session.stop_reason is not None:  # stopped since the batch was assigned
             self.ready.appendleft(item)
             self._lane.bucket.refund()
             return None
         return item
 
-    def on_reply(self) -> None:
-        """Some request was answered: the others need not wait for the first one."""
-        self._end_warmup()
-
     def complete(self, claim: Claim, result: BatchResult) -> None:
-        """A claim is over; what of it comes again is in `settlement`."""
+        """End a claim; things that `result` requeues go back to the scheduler."""
         if result.split:
             self.scheduler.split(claim.queue, list(result.split))
         else:
             retry_at = self._clock() + result.delay
             self.scheduler.complete(claim.queue, requeued=result.requeued, retry_at=retry_at)
         if not self._at_capacity:
-            self._changed.set()
+            self._claim_wakeup.set()
 
     def skip_core(self, queue: CoreQueue) -> None:
-        """Nothing more of this core is to be sent."""
+        """Claim no further batch of this core."""
         self.scheduler.skip(queue)
 
-    # --- for the server ---
+    # --- assignment ---
 
-    async def dispatch_loop(self) -> None:
-        """Give out batches with their tokens until this start is over."""
-        while not (self._control.is_stopping or (self._claiming_done and not self.ready)):
-            if not (self._idle_workers and self._can_dispatch()):
-                self._dispatch_event.clear()
-                await self._dispatch_event.wait()
-            elif await self._acquire_token():
-                self._dispatch_one()
-        self._stopped = True
-        for waiter in self._idle_workers:
-            if not waiter.done():
-                waiter.set_result(None)
+    async def token_loop(self) -> None:
+        """Wait for the tokens that `_assign` does not get at once. Cancelled when the session closes."""
+        while self._session.phase is not Phase.CLOSED:
+            if not self._can_assign():
+                self._token_wakeup.clear()
+                await self._token_wakeup.wait()
+                continue
+            if self._ramp is not None:
+                await asyncio.sleep(max(0.0, self._ramp.next_send_at() - self._clock()))
+            await self._lane.acquire()
+            if self._can_assign():
+                self._assign_one()
+            else:
+                self._lane.bucket.refund()
 
-    def _can_dispatch(self) -> bool:
-        """Whether a batch may go out as soon as there is a token."""
-        return bool(self.ready) and not self._control.is_stopping and (not self._first_sent or self._warmed_up)
+    def _can_assign(self) -> bool:
+        """Whether a batch can be assigned as soon as there is a token."""
+        return bool(self.ready and self._idle_workers) and self._session.can_send
 
-    def _dispatch_one(self) -> None:
+    def _assign(self) -> None:
+        """Assign ready batches to idle workers while tokens are available; then wake the token loop."""
+        while self._can_assign():
+            if self._ramp is not None or not self._lane.try_acquire():
+                self._token_wakeup.set()
+                break
+            self._assign_one()
+
+    def _assign_one(self) -> None:
+        """Assign the first ready batch; its token has been taken."""
         waiter = self._idle_workers.popleft()
-        if waiter.done():  # its worker was cancelled, as everyone is now
+        if waiter.done():  # its worker was cancelled
             self._lane.bucket.refund()
-        else:
-            waiter.set_result(self._pop_ready())
-
-    def _pop_ready(self) -> tuple[Claim, Batch]:
-        """The first of the claimed batches; its token has been taken."""
-        if not self._first_sent:
-            self._first_sent = True
-            asyncio.get_running_loop().call_later(_WARMUP_TIMEOUT, self._end_warmup)
+            return
+        self._session.start_request()
         item = self.ready.popleft()
         if self._ramp is not None:
             self._ramp.record_sent(len(item[1].ids), self._clock())
         if self._at_capacity and self._claim_capacity():
-            self._changed.set()
-        return item
+            self._claim_wakeup.set()
+        waiter.set_result(item)
 
-    def _end_warmup(self) -> None:
-        if not self._warmed_up:
-            self._warmed_up = True
-            self._dispatch_event.set()
-
-    async def _acquire_token(self) -> bool:
-        """Wait for a token; False when the run is stopped instead."""
-        if self._ramp is None and self._lane.try_acquire():
-            return True
-        try:
-            async with asyncio.timeout(None) as self._token_timeout:
-                if self._ramp is not None:
-                    await asyncio.sleep(max(0.0, self._ramp.next_send_at() - self._clock()))
-                await self._lane.acquire()
-        except TimeoutError:
-            return False
-        finally:
-            self._token_timeout = None
-        if self._control.is_stopping:
-            self._lane.bucket.refund()
-            return False
-        return True
-
-    def _wake_waiters(self) -> None:
-        self._changed.set()
-        self._dispatch_event.set()
-        if self._token_timeout is not None:
-            self._token_timeout.reschedule(self._clock())
+    def _on_phase_change(self) -> None:
+        if self._session.phase is not Phase.CLOSED:
+            self._assign()
+            return
+        self._claim_wakeup.set()
+        for waiter in self._idle_workers:
+            if not waiter.done():
+                waiter.set_result(None)

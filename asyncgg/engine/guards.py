@@ -1,8 +1,4 @@
-"""Rule: when a run must stop by itself is decided here: a pure record of what happened, times given as arguments.
-
-The abort rule has the semantics of AWS IoT Jobs: at least so many percent of at least so many finished things failed.
-The others need no setting: a run that is denied everywhere, reaches nobody, or is throttled without end does no good.
-"""
+"""The rules that stop a run or scan: too many failures, no permission, no connection, throttling without end."""
 
 from __future__ import annotations
 
@@ -10,53 +6,49 @@ from dataclasses import dataclass
 from typing import Final
 
 from asyncgg.classify import ReplyVerdict
-from asyncgg.models import Operation, RunState
+from asyncgg.models import RunState
 
 __all__ = ["AbortRules", "StopReason"]
 
 _DENIED_CORES: Final = 3
-"""Different cores that must be denied, with nothing accepted, before the permission itself counts as missing."""
+"""Denied cores, with no request accepted, after which the permission itself counts as missing."""
 _MAX_REFUSALS: Final = 3
-"""Refusals outside the service model, with nothing accepted, before the endpoint counts as the wrong one."""
+"""Refusals outside the service model, with no request accepted, after which the endpoint counts as wrong."""
 _INITIAL_FAILURES: Final = 5
 _INITIAL_TIMEOUT: Final = 5.0
-"""Unanswered requests, and seconds, before an endpoint that never answered is given up."""
+"""Unanswered requests, and seconds, after which an endpoint that never replied counts as unreachable."""
 _MIN_THROTTLES: Final = 5
-"""Throttles before `patience` ends a run: few, since each may have brought a pause of minutes; not one, since the time
-may have gone by in a machine that slept."""
+"""Throttles before `stall_timeout` applies. Few, because each can bring a pause of minutes; more than
+one, because the time can also pass while the machine sleeps."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopReason:
-    """Why a run ends before its work does."""
+    """Why a run ends before its work is done."""
 
     state: RunState
     message: str
-    """One line, for a person."""
+    """One line for people."""
     is_auth_error: bool = False
     """Whether credentials or permissions are the reason."""
 
 
 class AbortRules:
-    """The guards of one start of a run. Times in seconds of one monotonic clock.
+    """The abort rules of one start. Times are seconds of one monotonic clock.
 
-    `abort_at`: percent of failed things; None switches the abort rule off. `abort_after`: finished things before it
-    applies. `patience`: seconds without a single accepted request before a throttled or unanswered run stops.
-    `operation`: the one that must be permitted.
+    `abort_at`: percentage of failed things that aborts; None disables the rule.
+    `abort_after`: minimum finished things before `abort_at` applies. [as AbortConfig of AWS IoT Jobs]
+    `stall_timeout`: seconds without an accepted request before a throttled or unanswered run stops.
+    `remedy`: what to do if access is denied.
     """
 
     def __init__(
-        self,
-        *,
-        abort_at: float | None = None,
-        abort_after: int = 1,
-        stall_timeout: float = 300.0,
-        operation: Operation = Operation.DISASSOCIATE,
+        self, *, abort_at: float | None = None, abort_after: int = 1, stall_timeout: float = 300.0, remedy: str = ""
     ) -> None:
         self._abort_at = abort_at
         self._abort_after = max(1, abort_after)
         self._stall_timeout = stall_timeout
-        self._operation = operation
+        self._remedy = remedy
         self._finished = 0
         self._failed = 0
         self._accepted = False
@@ -69,7 +61,7 @@ class AbortRules:
         self._unreachable_since: float | None = None
 
     def record_outcomes(self, done: int, failed: int) -> StopReason | None:
-        """Note things with a final outcome."""
+        """Count things with a final outcome."""
         self._finished += done + failed
         self._failed += failed
         if self._abort_at is None or self._finished < self._abort_after:
@@ -79,12 +71,12 @@ class AbortRules:
             return None
         return StopReason(
             RunState.ABORTED,
-            f"{self._failed} of {self._finished} finished things failed ({percent:.1f} %):"
-            f" the abort rule allows less than {self._abort_at:g} %",
+            f"{self._failed} of {self._finished} finished things failed ({percent:.1f} %);"
+            f" the abort threshold is {self._abort_at:g} %",
         )
 
     def record_reply(self, verdict: ReplyVerdict, core: str, message: str, now: float) -> StopReason | None:
-        """Note what one request came to; `words` says it for a person."""
+        """Record the verdict of one request; `message` describes it for people."""
         if verdict in {ReplyVerdict.NOT_SENT, ReplyVerdict.LOST}:
             return self._unreachable(message, now)
         self._answered = True
@@ -101,21 +93,16 @@ class AbortRules:
         elif verdict is ReplyVerdict.REFUSED:
             self._refusals += 1
             if not self._accepted and self._refusals >= _MAX_REFUSALS:
-                return StopReason(RunState.ABORTED, f"every request is refused: {message}; is the endpoint right?")
+                return StopReason(RunState.ABORTED, f"every request is rejected: {message}; check the endpoint")
         return None
 
     def check_at_end(self, message: str) -> StopReason | None:
-        """The work is over; whether that was only because everything was denied."""
-        if self._denied_cores and not self._accepted:
-            return self._access_denied(message)
-        return None
+        """When the work is done: the reason to stop if every core was denied."""
+        return self._access_denied(message) if self._denied_cores and not self._accepted else None
 
     def _access_denied(self, message: str) -> StopReason:
-        return StopReason(
-            RunState.ABORTED,
-            f"every core is denied: {message}; grant greengrass:{self._operation.api}, then resume and retry",
-            is_auth_error=True,
-        )
+        reason = f"access denied for every core: {message}; {self._remedy}"
+        return StopReason(RunState.ABORTED, reason, is_auth_error=True)
 
     def _throttled_too_long(self, now: float) -> StopReason | None:
         self._throttles += 1
@@ -124,10 +111,10 @@ class AbortRules:
         waited = now - self._throttled_since
         if waited < self._stall_timeout or self._throttles < _MIN_THROTTLES:
             return None
-        return StopReason(
-            RunState.ABORTED,
-            f"throttled {self._throttles} times in {waited:.0f} s, nothing accepted: others use up the quota",
+        reason = (
+            f"throttled {self._throttles} times in {waited:.0f} s, no request accepted: quota used by other clients"
         )
+        return StopReason(RunState.ABORTED, reason)
 
     def _unreachable(self, message: str, now: float) -> StopReason | None:
         self._unreachable_count += 1
@@ -137,6 +124,5 @@ class AbortRules:
         timeout = self._stall_timeout if self._answered else min(_INITIAL_TIMEOUT, self._stall_timeout)
         if waited < timeout or self._unreachable_count < _INITIAL_FAILURES:
             return None
-        return StopReason(
-            RunState.ABORTED, f"no answer to {self._unreachable_count} requests in {waited:.0f} s: {message}"
-        )
+        reason = f"no response to {self._unreachable_count} requests in {waited:.0f} s: {message}"
+        return StopReason(RunState.ABORTED, reason)

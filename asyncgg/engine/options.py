@@ -1,4 +1,4 @@
-"""Rule: how an engine is told to behave, and how it says that it ended: values only."""
+"""The options and the result of a run."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ __all__ = ["EngineOptions", "RunResult"]
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """How a run is to behave; times in seconds."""
+    """The options of a run; times in seconds."""
 
     concurrency: int = 64
-    """Requests in flight at most."""
+    """Maximum requests in flight."""
     per_core: int = 4
-    """Of them, for one core: what parallel calls on one core do is documented nowhere."""
+    """Maximum requests in flight per core; AWS does not document how it handles parallel calls on a core."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     codes: CodeTable = field(default_factory=CodeTable)
     abort_at: float | None = None
     abort_after: int = 1
     deadline: float | None = None
     stall_timeout: float = 300.0
-    """Without a single accepted request, before a throttled or unanswered run stops itself."""
+    """Time without an accepted request after which a throttled or unanswered run stops."""
     limit: int | None = None
-    """Only so many things in this start, of those pending the first: a canary. The others wait for the next start."""
+    """Send only the first N pending things in this start: a canary. The others stay pending."""
     ramp: RampPlan | None = None
-    """Things a minute that grow with success; None for as many as the quota allows."""
+    """Things per minute, growing with success; None means no limit but the quota."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,6 @@ class RunResult:
     state: RunState
     reason: str = ""
     is_auth_error: bool = False
-    """Whether credentials or permissions ended it."""
+    """Whether credentials or permissions ended the run."""
     limit_reached: bool = False
-    """Whether it ended because only the first things were to go, and they have."""
+    """Whether the run ended because `EngineOptions.limit` was reached."""

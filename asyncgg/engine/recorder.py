@@ -1,4 +1,4 @@
-"""Rule: what came of every batch goes through here into the journal, the counts and the events, in this order."""
+"""The record of a run: outcomes go to the journal, the counts and the events."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from asyncgg.aggregator import Batch, BatchResult
 from asyncgg.batching import CoreQueue
 from asyncgg.classify import code_and_message
 from asyncgg.engine import replies
-from asyncgg.engine.control import RunControl
 from asyncgg.engine.guards import AbortRules
+from asyncgg.engine.session import WorkSession
 from asyncgg.events import CoreSkipped, ThingsFinished
 from asyncgg.journal import JournalCounts, JournalStore, JournalWriter
 from asyncgg.models import Reply, RunState, ThingState
@@ -23,17 +23,17 @@ __all__ = ["RunRecorder"]
 
 _SKIP_CHUNK: Final = 1000
 _SAVE_INTERVAL: Final = 1.0
-"""How often the running time is written to the journal."""
+"""Seconds between two writes of the elapsed time."""
 
 
 class RunRecorder:
-    """The books of one start."""
+    """Records one start of a run. Events about things are emitted after the journal has committed them."""
 
     def __init__(
-        self, journal: JournalWriter, control: RunControl, abort_rules: AbortRules, ramp: Ramp | None = None
+        self, journal: JournalWriter, session: WorkSession, abort_rules: AbortRules, ramp: Ramp | None = None
     ) -> None:
         self._journal = journal
-        self._control = control
+        self._session = session
         self._abort_rules = abort_rules
         self._ramp = ramp
         self._clock = asyncio.get_running_loop().time
@@ -41,13 +41,13 @@ class RunRecorder:
         self._earlier_seconds = 0.0
         self._skipped_cores: dict[int, tuple[ThingState, str, str, int]] = {}
         self.initial_counts = JournalCounts(0, 0, 0, 0, 0, 0)
-        """As this start found the journal."""
+        """The journal's counts at this start."""
         self.done = self.failed = self.sent = self.throttled = self.retried = 0
-        """Of this start."""
+        """Counts of this start."""
 
     @property
     def seconds(self) -> float:
-        """Since this start."""
+        """Seconds since this start."""
         return self._clock() - self._started
 
     @property
@@ -56,30 +56,30 @@ class RunRecorder:
         return self.initial_counts.pending - self.done - self.failed
 
     async def start(self) -> tuple[str, list[CoreQueue]]:
-        """Mark the run as running; its id and the work there is."""
+        """Mark the run as running; return its id and the pending work."""
 
         def load(store: JournalStore) -> tuple[str, JournalCounts, float, list[CoreQueue]]:
-            store.put(state=RunState.RUNNING, reason="")  # the reason of an earlier end is none of this start
+            store.put(state=RunState.RUNNING, reason="")  # removes the reason of an earlier end
             return store.get("run"), store.counts(), float(store.get("seconds", "0")), list(store.pending_cores())
 
         run_id, self.initial_counts, self._earlier_seconds, queues = await self._journal.submit(load)
         return run_id, queues
 
     def record_batch(self, batch: Batch, result: BatchResult, reply: Reply, seconds: float) -> None:
-        """Hand the outcome, which took `seconds`, to the journal; count it; listeners learn of it once committed."""
+        """Record the result of a request that took `seconds`."""
         record = replies.to_record(reply, result, time.time(), seconds)
         self._journal.submit_nowait(
             lambda store: store.record_batch(batch, result, record), partial(self._on_committed, batch, result)
         )
         finished = len(batch.ids) - result.requeued - sum(part[2] for part in result.split)
-        failed = sum(odd.state is ThingState.FAILED for odd in result.overrides)
+        failed = sum(override.state is ThingState.FAILED for override in result.overrides)
         self._count(finished - failed, failed)
         self._save_elapsed()
 
     async def skip_core(self, queue: CoreQueue, batch: Batch, result: BatchResult, reply: Reply) -> None:
-        """Give the pending things of a missing or denied core its outcome, without another request.
+        """Give the pending things of a missing or denied core the outcome of `batch` without further requests.
 
-        Also for a batch that was in flight when the core was given up, and whose things came back since.
+        Also called for a batch that was in flight when the core was skipped and whose things were requeued.
         """
         if result.skips_core:
             self._skipped_cores.setdefault(queue.id, (result.state, *code_and_message(reply), batch.request))
@@ -94,18 +94,18 @@ class RunRecorder:
             things += len(outcomes)
             self._count(len(outcomes) if done else 0, 0 if done else len(outcomes))
             if outcomes:
-                self._control.emit(ThingsFinished(tuple(outcomes)))
+                self._session.emit(ThingsFinished(tuple(outcomes)))
             if len(outcomes) < _SKIP_CHUNK:
                 break
         if result.skips_core:
-            self._control.emit(CoreSkipped(queue.name, code, message, things + len(batch.ids), counts_as_done=done))
+            self._session.emit(CoreSkipped(queue.name, code, message, things + len(batch.ids), counts_as_done=done))
 
     def is_core_skipped(self, queue: CoreQueue) -> bool:
-        """Whether this core was given up."""
+        """Whether this core was skipped."""
         return queue.id in self._skipped_cores
 
     async def release_unsent(self, unsent: list[Batch]) -> JournalCounts:
-        """Release what was claimed and not sent; the final counts. Everything handed over before is committed then."""
+        """Release batches that were claimed and not sent; return the final counts after all earlier commits."""
 
         def release(store: JournalStore) -> JournalCounts:
             for batch in unsent:
@@ -115,37 +115,37 @@ class RunRecorder:
         return await self._journal.submit(release)
 
     async def record_end(self, state: RunState, reason: str) -> None:
-        """Write how the run ended."""
+        """Record how the run ended."""
         seconds = self._total_seconds()
         await self._journal.submit(
             lambda store: store.put(state=state, reason=reason, seconds=seconds), retry_alone=True
         )
 
     def interrupt(self, in_flight: list[Batch]) -> None:
-        """Cancelled, or broken: leave the journal resumable without waiting for anything."""
+        """Leave the journal resumable after a cancellation or an error, without waiting."""
         seconds = self._total_seconds()
 
         def mark_interrupted(store: JournalStore) -> None:
             store.mark_interrupted(in_flight)
-            store.put(state=RunState.INTERRUPTED, reason="it was cut off", seconds=seconds)
+            store.put(state=RunState.INTERRUPTED, reason="interrupted", seconds=seconds)
 
         self._journal.submit(mark_interrupted, retry_alone=True).add_done_callback(_ignore_result)
 
     def _on_committed(self, batch: Batch, result: BatchResult, error: BaseException | None) -> None:
         if error is not None:
-            self._control.fail(error)
-        elif self._control.has_listeners:
+            self._session.fail(error)
+        elif self._session.has_listeners:
             outcomes = tuple(result.outcomes(batch))
             if outcomes:
-                self._control.emit(ThingsFinished(outcomes))
+                self._session.emit(ThingsFinished(outcomes))
 
     def _count(self, done: int, failed: int) -> None:
         self.done += done
         self.failed += failed
         if self._ramp is not None:
             self._ramp.record_success(done)
-        if (done or failed) and (stop := self._abort_rules.record_outcomes(done, failed)):
-            self._control.request_stop(stop)
+        if done or failed:
+            self._session.stop(self._abort_rules.record_outcomes(done, failed))
 
     def _save_elapsed(self) -> None:
         now = self._clock()

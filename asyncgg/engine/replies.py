@@ -1,9 +1,9 @@
-"""Rule: a reply in the words that guards, events and the journal keep of it; pure."""
+"""Replies in the form that messages, events and the journal use."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Final, overload
 
 from asyncgg.aggregator import BatchResult
 from asyncgg.classify import code_and_message
@@ -14,12 +14,18 @@ from asyncgg.models import Accepted, ErrorResponse, NoResponse, Reply
 __all__ = ["describe_failure", "sanitize_reply", "to_record"]
 
 _MAX_TEXT: Final = 1000
-"""Characters kept of a code or a message."""
+"""Maximum characters of a code or message."""
 
 
+@overload
+def sanitize_reply(reply: Accepted) -> Accepted: ...
+@overload
+def sanitize_reply(reply: ErrorResponse | NoResponse) -> ErrorResponse | NoResponse: ...
 def sanitize_reply(reply: Reply) -> Reply:
-    """`reply` with codes and messages that may go anywhere: no session token, one line, nothing that steers a terminal,
-    1,000 characters at most. Ordinary ones stay word for word."""
+    """`reply` with codes and messages that are safe to show and store.
+
+    They have no session token, no control characters, one line and at most 1,000 characters.
+    """
     if isinstance(reply, ErrorResponse):
         return replace(reply, code=_sanitize(reply.code), message=_sanitize(reply.message))
     if isinstance(reply, NoResponse):
@@ -40,12 +46,12 @@ def _sanitize(text: str) -> str:
 
 
 def describe_failure(reply: Reply) -> str:
-    """Code and message of a failure as one phrase; empty for an accepted request."""
-    return ": ".join(word for word in code_and_message(reply) if word)
+    """Code and message of a failed request in one phrase; empty for an accepted one."""
+    return ": ".join(part for part in code_and_message(reply) if part)
 
 
 def to_record(reply: Reply, result: BatchResult, at: float, seconds: float) -> RecordedReply:
-    """What the journal keeps of `reply`, which came `at` (seconds since 1970), `seconds` after its request went out."""
+    """The journal's record of `reply`, received `at` (Unix time), `seconds` after its request was sent."""
     code = code_and_message(reply)[0]
     if isinstance(reply, NoResponse):
         return RecordedReply(at, result.verdict.value, None, code, "", at - seconds)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Final, cast
 
 from asyncgg.classify import ReplyVerdict, code_and_message
-from asyncgg.engine import StopReason
-from asyncgg.engine.control import RunControl
+from asyncgg.engine import StopReason, WorkSession
 from asyncgg.events import CoreScanFailed, InvalidNames
 from asyncgg.inventory.models import CoreState
 from asyncgg.inventory.queue import Listing, ListingQueue
@@ -26,10 +25,10 @@ ListPage = Page[CoreDevice] | Page[ClientDevice]
 class PageHandler:
     """The lists of one start. Raises `SnapshotWriteError` when the snapshot cannot be written."""
 
-    def __init__(self, queue: ListingQueue, scan_state: ScanState, control: RunControl, retry: RetryPolicy) -> None:
+    def __init__(self, queue: ListingQueue, scan_state: ScanState, session: WorkSession, retry: RetryPolicy) -> None:
         self._queue = queue
         self._scan_state = scan_state
-        self._control = control
+        self._session = session
         self._retry = retry
 
     def handle_page(self, listing: Listing, page: ListPage) -> None:
@@ -37,7 +36,7 @@ class PageHandler:
         listing.attempts, listing.is_retry = 0, False
         if page.invalid_names:
             self._scan_state.record_invalid_names(len(page.invalid_names))
-            self._control.emit(InvalidNames(listing.core, page.invalid_names))
+            self._session.emit(InvalidNames(listing.core, page.invalid_names))
         if page.next_token and not listing.loop_detector.accept(_names(page), page.next_token):
             self._restart(listing, "RepeatedPages", "the service returned a page or its token twice")
             return
@@ -92,11 +91,11 @@ class PageHandler:
             denied = state is CoreState.DENIED
             advice = "; grant greengrass:ListCoreDevices" if denied else ""
             reason = f"cannot list the core devices: {code}: {message}{advice}"
-            self._control.request_stop(StopReason(RunState.ABORTED, reason, is_auth_error=denied))
+            self._session.stop(StopReason(RunState.ABORTED, reason, is_auth_error=denied))
             return
         self._scan_state.abandon_listing(listing.number, state, code, message)
         self._queue.end(listing)
-        self._control.emit(CoreScanFailed(listing.core, state.name.lower(), code, message))
+        self._session.emit(CoreScanFailed(listing.core, state.name.lower(), code, message))
 
 
 def _names(page: ListPage) -> list[str]:

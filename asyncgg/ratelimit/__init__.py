@@ -1,7 +1,8 @@
-"""Rule: everything that decides when a request may start lives here, mechanism (bucket) apart from policy."""
+"""Rate limiting: the token bucket, the rate policies that set its rate, and the quotas of AWS."""
 
 from asyncgg.ratelimit.adaptive import AdaptiveRate
 from asyncgg.ratelimit.bucket import BucketStatistics, TokenBucket
+from asyncgg.ratelimit.limiter import Limiter
 from asyncgg.ratelimit.policy import FixedRate, RatePolicy, RateStatistics
 from asyncgg.ratelimit.quota import DOCUMENTED_QUOTA, default_burst, documented_quota, limits_for_share
 from asyncgg.ratelimit.ramp import Ramp, RampPlan
@@ -11,6 +12,7 @@ __all__ = [
     "AdaptiveRate",
     "BucketStatistics",
     "FixedRate",
+    "Limiter",
     "Ramp",
     "RampPlan",
     "RatePolicy",

@@ -106,7 +106,7 @@ def test_cleanup_prints_result_and_notifies(
     assert "  reasons    3: leftovers: name tmp-*" in lines
     assert "  canary     1 things, verified" in lines
     assert f"  report     {run_directory}/report.json" in lines
-    assert "the first 1 things have gone, the others wait" in result.err
+    assert "limit of 1 things reached; the others are pending" in result.err
     assert "interrupted" not in result.err
     (message,) = hook
     assert (message["event"], message["policy"]) == ("end", "nightly")

@@ -28,7 +28,7 @@ async def test_canary_is_sent_and_listed_first(tmp_path: Path) -> None:
     assert (report.canary.things, report.canary.passed) == (10, True)
     ends = [event for event in harness.events if isinstance(event, RunEnded)]
     assert [(end.limit_reached, end.reason) for end in ends] == [
-        (True, "the first 10 things have gone, the others wait"),
+        (True, "limit of 10 things reached; the others are pending"),
         (False, ""),
     ]
 

@@ -202,7 +202,7 @@ def test_a_deadline_ends_the_sweep(cli: CommandRunner, serve: StartSimulator, tm
     options = ("--things", "gone.txt", "--inventory", "my fleet.db", *RUN_OPTIONS)
     ended: CommandResult = cli("disassociate", *options, "--deadline", "400ms", "--quiet")
     assert (ended.code, ended.out, change_count(simulator)) == (10, "", 0), ended.err
-    assert ended.err.startswith("error: the sweep is not over (deadline: the deadline came); nothing was sent but its")
+    assert ended.err.startswith("error: the sweep is not over (deadline: deadline reached); nothing was sent but its")
     assert ended.err.endswith("to go on with it: --inventory 'my fleet.db'\n")
     simulator.service.set_faults([])
     once = [row for row in simulator.service.counters.log if row.core == "core-1"]

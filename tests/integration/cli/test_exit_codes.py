@@ -139,7 +139,7 @@ def test_the_abort_rule_is_4(cli: CommandRunner, serve: StartSimulator) -> None:
         "disassociate", "fleet.csv", "--yes", "--rate", 100, "--concurrency", 1, "--abort-at", 50, "--abort-after", 5
     )
     assert ended.code == 4
-    assert "the abort rule allows less than 50 %" in ended.out
+    assert "the abort threshold is 50 %" in ended.out
     assert "asyncgg resume asyncgg-" in ended.out
 
 

@@ -122,7 +122,7 @@ def test_status_of_a_stopped_run_says_how_long_the_rest_takes(cli: CommandRunner
         "run.journal",
     )
     ended = cli("status", "run.journal")
-    assert "stopped at the deadline: the deadline came" in ended.out
+    assert "stopped at the deadline: deadline reached" in ended.out
     assert "2 requests at least, 2.0 s needed at 1.0 requests/s" in ended.out
     assert "asyncgg resume run.journal" in ended.out
 

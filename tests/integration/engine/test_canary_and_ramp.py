@@ -31,7 +31,7 @@ async def test_a_canary_is_exactly_the_first_things(tmp_path: Path, first: int) 
     """So many go, the first by core and name, no others even when some are sent again; a resume goes on."""
     harness = EngineHarness(tmp_path / "j", make_config(fault=("500=30%", "reset-after=20%")))
     result = await harness.start(options=EngineOptions(limit=first))
-    reason = f"the first {first} things have gone, the others wait"
+    reason = f"limit of {first} things reached; the others are pending"
     assert result == RunResult(RunState.INTERRUPTED, reason, limit_reached=True)
     rows = harness.outcome_rows()
     assert [row.state for row in rows] == [DONE] * first + [PENDING] * (750 - first)

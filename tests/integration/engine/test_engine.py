@@ -115,7 +115,7 @@ async def test_denied_everywhere_stops_the_run(tmp_path: Path) -> None:
     harness = EngineHarness(tmp_path / "j", make_config(cores=200, fault=("deny",)))
     result = await harness.start()
     assert (result.state, result.is_auth_error) == (RunState.ABORTED, True)
-    assert "denied" in result.reason
+    assert "grant greengrass:BatchDisassociateClientDeviceFromCoreDevice" in result.reason
     assert len(harness.transport.starts) < 60
     assert harness.outcome_rows(PENDING)
     harness.check_consistent()
@@ -223,7 +223,7 @@ async def test_abort_rule_stops_and_is_resumable(tmp_path: Path) -> None:
     )
     result = await harness.start(rate=20.0, options=EngineOptions(abort_at=20.0, abort_after=100))
     assert result.state is RunState.ABORTED
-    assert "abort rule" in result.reason
+    assert "abort threshold" in result.reason
     assert len(harness.transport.starts) <= 10
     assert harness.outcome_rows(PENDING)
     harness.check_consistent()
@@ -290,7 +290,7 @@ async def test_progress_says_that_it_waits_for_a_retry(tmp_path: Path) -> None:
 
     harness.loop.call_later(0.25, look)
     assert (await harness.start()).state is RunState.COMPLETE
-    assert "to try again" in observed[0].status
+    assert "to retry" in observed[0].status
     assert observed[0].seconds_left is not None
     assert 0.0 < observed[0].seconds_left <= 0.5
 

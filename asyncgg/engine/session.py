@@ -1,0 +1,184 @@
+"""The part of a run and of a fleet scan that sends requests, emits events and decides when to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final, Generic, TypeVar
+
+from asyncgg.classify import ReplyVerdict, classify, code_and_message
+from asyncgg.engine.guards import AbortRules, StopReason
+from asyncgg.engine.lane import Lane
+from asyncgg.engine.replies import describe_failure, sanitize_reply
+from asyncgg.errors import CredentialsError
+from asyncgg.events import Event, Listener, Stopping
+from asyncgg.models import ErrorResponse, NoResponse, RunState
+
+__all__ = ["Attempt", "Phase", "WorkSession"]
+
+_WARMUP_TIMEOUT: Final = 1.0
+"""Seconds after which other requests start although the first one has no reply yet. The first request
+is sent alone: it detects invalid credentials, and a cold connection would bunch those behind it."""
+
+T = TypeVar("T")
+
+
+class Phase(Enum):
+    """Which requests may be sent."""
+
+    COLD = auto()
+    """The first one."""
+    WARMING_UP = auto()
+    """None: the first request has no reply yet."""
+    OPEN = auto()
+    """All."""
+    CLOSED = auto()
+    """None: the work is done or was stopped. Requests in flight still end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt(Generic[T]):
+    """A request and its reply; `T` is the type of a successful reply."""
+
+    reply: T | ErrorResponse | NoResponse
+    verdict: ReplyVerdict
+    started: float
+    """Loop time at which the request was sent."""
+    generation: int
+    """Generation of the credentials that signed the request."""
+
+
+class WorkSession:
+    """One start of a run or a scan on `lane`. `deadline`: seconds after which it stops."""
+
+    def __init__(self, lane: Lane, listeners: Sequence[Listener] = (), deadline: float | None = None) -> None:
+        self.lane = lane
+        self.phase = Phase.COLD
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when the phase becomes `OPEN` or `CLOSED`."""
+        self.stop_reason: StopReason | None = None
+        self.failure: BaseException | None = None
+        """The first error that broke the session; `stop_reason` is set too."""
+        self.last_error = ""
+        """Code and message of the last request that failed."""
+        self._listeners = tuple(listeners)
+        self._deadline = deadline
+        self._clock = asyncio.get_running_loop().time
+        self._sending: asyncio.Task[None] | None = None
+        self.group: asyncio.TaskGroup
+
+    @property
+    def has_listeners(self) -> bool:
+        """Whether events have a receiver."""
+        return bool(self._listeners)
+
+    @property
+    def can_send(self) -> bool:
+        """Whether a request may be sent as soon as there is a token."""
+        return self.phase is Phase.OPEN or self.phase is Phase.COLD
+
+    @property
+    def status(self) -> str:
+        """Why no requests are sent now; empty if they are."""
+        return f"stopping: {self.stop_reason.message}" if self.stop_reason else self.lane.status
+
+    def emit(self, event: Event) -> None:
+        """Pass an event to the listeners. An exception in a listener ends the session."""
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001 - the owner of the session raises it at the end
+                self.fail(error)
+
+    def stop(self, reason: StopReason | None) -> None:
+        """Send no further requests, unless `reason` is None. The first reason is kept."""
+        if reason is not None and self.stop_reason is None:
+            self.stop_reason = reason
+            self.close()
+            self.emit(Stopping(reason.message))
+
+    def fail(self, error: BaseException) -> None:
+        """Stop because of an error; the owner of the session raises `failure` at the end."""
+        self.failure = self.failure or error
+        self.stop(StopReason(RunState.ABORTED, str(error)))
+
+    def close(self) -> None:
+        """Send no further requests."""
+        self.phase = Phase.CLOSED
+        if self._sending is not None:
+            self._sending.cancel()  # it may wait for a token
+        self.on_change()
+
+    @asynccontextmanager
+    async def run(self, sending: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.TaskGroup]:
+        """A task group for the work. `sending` takes the tokens; it is cancelled when the session closes."""
+        loop = asyncio.get_running_loop()
+        deadline: asyncio.TimerHandle | None = None
+        if self._deadline is not None:
+            deadline = loop.call_later(self._deadline, self.stop, StopReason(RunState.DEADLINE, "deadline reached"))
+        emit, self.lane.emit = self.lane.emit, self.emit
+        try:
+            async with asyncio.TaskGroup() as self.group:
+                self._sending = self.group.create_task(sending, name="asyncgg-dispatcher")
+                yield self.group
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None  # the others are consequences of the first
+        finally:
+            self.lane.emit = emit
+            if deadline is not None:
+                deadline.cancel()
+
+    def start_request(self) -> None:
+        """Note that a request is about to be sent."""
+        if self.phase is Phase.COLD:
+            self.phase = Phase.WARMING_UP
+            asyncio.get_running_loop().call_later(_WARMUP_TIMEOUT, self._end_warmup)
+
+    async def request(
+        self,
+        send: Awaitable[T | ErrorResponse | NoResponse],
+        core: str,
+        things: tuple[str, ...],
+        rules: AbortRules,
+        failed: Callable[[ReplyVerdict, str, str], Event | None],
+    ) -> Attempt[T]:
+        """Await the reply of one request and apply it to the lane and the abort rules.
+
+        `failed` makes an event of verdict, code and message if the request was neither accepted nor throttled.
+        """
+        started, generation = self._clock(), self.lane.credential_generation
+        verdict, message, event, retry_after = ReplyVerdict.ACCEPTED, "", None, None
+        try:
+            reply = await send
+        except CredentialsError as error:
+            reply, verdict = NoResponse("credentials", str(error), sent=False), ReplyVerdict.CREDENTIALS_EXPIRED
+        else:
+            if isinstance(reply, ErrorResponse | NoResponse):
+                reply = sanitize_reply(reply)
+                verdict = classify(reply, core, things)
+        if isinstance(reply, ErrorResponse | NoResponse):
+            self.last_error = message = describe_failure(reply)
+            retry_after = reply.retry_after if isinstance(reply, ErrorResponse) else None
+            event = None if verdict is ReplyVerdict.THROTTLED else failed(verdict, *code_and_message(reply))
+        self._end_warmup()
+        self.stop(self.lane.handle_reply(verdict, core, started, message, retry_after))
+        if event is not None:
+            self.emit(event)
+        self.stop(rules.record_reply(verdict, core, message, self._clock()))
+        return Attempt(reply, verdict, started, generation)
+
+    async def refresh(self, attempt: Attempt[Any]) -> None:
+        """Get new credentials if those of `attempt` have expired; stop if there are none."""
+        if attempt.verdict is ReplyVerdict.CREDENTIALS_EXPIRED:
+            try:
+                await self.lane.refresh(attempt.generation)
+            except CredentialsError as error:
+                self.stop(StopReason(RunState.ABORTED, str(error), is_auth_error=True))
+
+    def _end_warmup(self) -> None:
+        if self.phase is Phase.WARMING_UP:
+            self.phase = Phase.OPEN
+            self.on_change()

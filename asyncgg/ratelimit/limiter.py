@@ -1,0 +1,56 @@
+"""A token bucket whose rate and burst follow a rate policy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from asyncgg.events import Event, RateChanged, SendingPaused
+from asyncgg.ratelimit.bucket import TokenBucket
+from asyncgg.ratelimit.policy import RatePolicy
+
+__all__ = ["Limiter"]
+
+_RATE_REPORT_THRESHOLD: Final = 0.05
+"""Relative change of the rate since the last `RateChanged` that causes the next one."""
+
+
+class Limiter:
+    """Grants requests at the rate of `policy`. `max_pause`: most seconds that a Retry-After can pause it."""
+
+    def __init__(self, policy: RatePolicy, *, max_pause: float = 300.0) -> None:
+        self.policy = policy
+        self.ceiling = policy.statistics().ceiling
+        self.bucket = TokenBucket(policy.rate, policy.burst)
+        self.emit: Callable[[Event], None] = lambda event: None
+        self._max_pause = max_pause
+        self._clock = asyncio.get_running_loop().time
+        self._reported_rate = policy.rate
+
+    def on_accepted(self, started: float) -> None:
+        """A request sent at `started` was answered and not throttled."""
+        self.policy.on_accepted(started, self._clock())
+        self._apply_rate()
+
+    def on_throttled(self, started: float, retry_after: float | None) -> None:
+        """A request sent at `started` was throttled."""
+        self.policy.on_throttled(started, self._clock(), retry_after)
+        self._apply_rate()
+        if retry_after:
+            self.pause("throttled, Retry-After received", min(retry_after, self._max_pause))
+
+    def pause(self, reason: str, seconds: float) -> None:
+        """Grant nothing for `seconds`."""
+        was_paused = self.bucket.statistics().paused_until is not None
+        self.bucket.pause_until(self._clock() + seconds)
+        if not was_paused:
+            self.emit(SendingPaused(reason, seconds))
+
+    def _apply_rate(self) -> None:
+        rate, burst = self.policy.rate, self.policy.burst
+        if rate != self.bucket.rate or burst != self.bucket.burst:
+            self.bucket.set_rate(rate, burst)
+        if abs(rate - self._reported_rate) >= _RATE_REPORT_THRESHOLD * self._reported_rate:
+            self.emit(RateChanged(self._reported_rate, rate))
+            self._reported_rate = rate
