@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from asyncgg.classify import ReplyVerdict, classify, code_and_message
 from asyncgg.engine.guards import AbortRules, StopReason
@@ -39,8 +38,7 @@ class Phase(Enum):
     """None: the work is done or was stopped. Requests in flight still end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt(Generic[T]):
+class Attempt(NamedTuple, Generic[T]):
     """A request and its reply; `T` is the type of a successful reply."""
 
     reply: T | ErrorResponse | NoResponse
