@@ -1,4 +1,4 @@
-"""Rule: what several tests of the simulator need lives here: signed requests, and a simulator in a thread."""
+"""Signed requests and simulators for tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asyncgg.simulator import FleetSpec, Request, Response, Service, Simulator, 
 
 CORE_DEVICES_PATH = "/greengrass/v2/coreDevices"
 ENDPOINT = "http://127.0.0.1:1"
-SECRET_KEY = "a secret of nobody"
+SECRET_KEY = "a test secret key"
 SMALL_FLEET = FleetSpec.from_things({"core-1": ["a", "b", "c"], "core-2": ["d"], "core:3": []}, now=1000.0)
 
 
@@ -32,7 +32,7 @@ def signed_request(
     headers: dict[str, str] | None = None,
     token: str | None = None,
 ) -> Request:
-    """A request signed by botocore, as the simulator's HTTP part would hand it on."""
+    """Sign a request with botocore and convert it to a request of the simulator."""
     raw: Any = AWSRequest(method=method, url=endpoint + target, data=body, headers=headers or {})
     SigV4Auth(Credentials(key, SECRET_KEY, token), service, "eu-west-1").add_auth(raw)
     prepared = raw.prepare()
@@ -44,39 +44,39 @@ def signed_request(
 def batch_request(
     core: str, things: Sequence[str], action: str = "disassociateClientDevices", **options: Any
 ) -> Request:
-    """A signed batch request for `core`, which stands in the path as given."""
+    """Sign a batch request; `core` must be encoded for the path."""
     body = json.dumps({"entries": [{"thingName": thing} for thing in things]}).encode()
     return signed_request("POST", f"{CORE_DEVICES_PATH}/{core}/{action}", body, **options)
 
 
-def make_service(plan: FleetSpec = SMALL_FLEET, **settings: Any) -> Service:
-    """A service with a small fleet, no latency and no quota unless `settings` say so."""
+def make_service(fleet_spec: FleetSpec = SMALL_FLEET, **settings: Any) -> Service:
+    """Create a service, by default with a small fleet and without latency and quota."""
     config = SimulatorConfig(**{"latency_ms": 0.0, "rate": float("inf"), **settings})
-    return Service(config, fleet_spec=plan, now=1000.0)
+    return Service(config, fleet_spec=fleet_spec, now=1000.0)
 
 
 def response_json(response: Response) -> Any:
-    """The JSON of an answer's body."""
+    """Parse the body of a response."""
     return json.loads(response.body)
 
 
 def error_code(response: Response) -> str:
-    """The error's code as a client reads it, empty for none."""
+    """Get the error code of a response, empty without an error."""
     return response.headers.get("x-amzn-ErrorType", "")
 
 
 def fast_config(**settings: Any) -> SimulatorConfig:
-    """A configuration without latency, and without a quota unless `settings` say so."""
+    """Create a configuration, by default without latency and quota."""
     return SimulatorConfig(**{"latency_ms": 0.0, "rate": float("inf"), **settings})
 
 
 @contextmanager
-def threaded_simulator(config: SimulatorConfig, plan: FleetSpec | None = SMALL_FLEET) -> Iterator[Simulator]:
-    """A simulator that serves in a thread of its own, for clients that are not asynchronous."""
+def threaded_simulator(config: SimulatorConfig, fleet_spec: FleetSpec | None = SMALL_FLEET) -> Iterator[Simulator]:
+    """Run a simulator in a thread, for synchronous clients."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    simulator = Simulator(config, fleet_spec=plan)
+    simulator = Simulator(config, fleet_spec=fleet_spec)
     try:
         asyncio.run_coroutine_threadsafe(simulator.start(), loop).result(10)
         yield simulator

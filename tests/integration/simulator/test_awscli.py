@@ -1,7 +1,4 @@
-"""Rule: the AWS CLI talks to the simulator as it would to AWS.
-
-aws greengrassv2 ... --endpoint-url URL
-"""
+"""Tests of the simulator with the AWS CLI as its client."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ CLI_PATH = CONFIGURED_CLI or shutil.which("aws")
 
 @pytest.fixture(scope="module", autouse=True)
 def _installed() -> None:
-    """Skip where there is no AWS CLI that starts; one that was named must start."""
+    """Skip without a working AWS CLI, unless ASYNCGG_TEST_AWSCLI names one."""
     if CONFIGURED_CLI is None and (
         CLI_PATH is None or subprocess.run([CLI_PATH, "--version"], capture_output=True, check=False).returncode
     ):
@@ -30,7 +27,7 @@ def _installed() -> None:
 
 
 def run_aws(url: str, home: Path, *arguments: str, attempts: int = 1) -> subprocess.CompletedProcess[str]:
-    """One AWS CLI command, cut off from the settings and credentials of this machine."""
+    """Run the AWS CLI without the settings and credentials of this machine."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
@@ -49,13 +46,13 @@ def run_aws(url: str, home: Path, *arguments: str, attempts: int = 1) -> subproc
 
 
 def parse_output(completed: subprocess.CompletedProcess[str]) -> Any:
-    """The JSON of a command that succeeded."""
+    """Parse the JSON of a successful command."""
     assert completed.returncode == 0, completed.stderr
     return json.loads(completed.stdout)
 
 
-def test_a_session_at_the_command_line(tmp_path: Path) -> None:
-    """Who am I, which cores, associate, disassociate, list: every answer is understood, every signature verified."""
+def test_aws_cli_operations_with_verified_signatures(tmp_path: Path) -> None:
+    """The CLI understands the responses of STS, both lists, associate and disassociate."""
     with threaded_simulator(fast_config(secret_key=SECRET_KEY, max_clock_skew=300.0)) as sim:
         identity = parse_output(run_aws(sim.url, tmp_path, "sts", "get-caller-identity"))
         assert identity["Account"] == "123456789012"
@@ -71,22 +68,24 @@ def test_a_session_at_the_command_line(tmp_path: Path) -> None:
         devices = parse_output(run_aws(sim.url, tmp_path, "greengrassv2", listing, *core))["associatedClientDevices"]
         assert [device["thingName"] for device in devices] == ["m", "n"]
         disassociate = "batch-disassociate-client-device-from-core-device"
-        ended = parse_output(run_aws(sim.url, tmp_path, "greengrassv2", disassociate, *core, *entries, "thingName=x"))
-        assert [entry["thingName"] for entry in ended["errorEntries"]] == ["x"]
+        response = parse_output(
+            run_aws(sim.url, tmp_path, "greengrassv2", disassociate, *core, *entries, "thingName=x")
+        )
+        assert [entry["thingName"] for entry in response["errorEntries"]] == ["x"]
         assert sim.service.fleet.things["core:3"] == {}
 
 
 @pytest.mark.parametrize(
-    ("settings", "core", "word"),
+    ("settings", "core", "code"),
     [
-        ({}, "nowhere", "ResourceNotFoundException"),
+        ({}, "missing", "ResourceNotFoundException"),
         ({"fault": ("429",)}, "core-1", "ThrottlingException"),
     ],
 )
-def test_errors_at_the_command_line(tmp_path: Path, settings: dict[str, Any], core: str, word: str) -> None:
-    """The CLI ends with an error that names the service's code."""
+def test_aws_cli_error_names_code(tmp_path: Path, settings: dict[str, Any], core: str, code: str) -> None:
+    """The CLI fails with the error code of the service."""
     with threaded_simulator(fast_config(**settings)) as sim:
-        done = run_aws(
+        completed = run_aws(
             sim.url,
             tmp_path,
             "greengrassv2",
@@ -94,5 +93,5 @@ def test_errors_at_the_command_line(tmp_path: Path, settings: dict[str, Any], co
             "--core-device-thing-name",
             core,
         )
-    assert done.returncode != 0
-    assert word in done.stderr
+    assert completed.returncode != 0
+    assert code in completed.stderr

@@ -1,4 +1,4 @@
-"""Rule: boto3 talks to the simulator as it would to AWS, and is told nothing about it."""
+"""Tests of the simulator with boto3 as its client."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Connect = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def session() -> Any:
-    """One boto3 session: service models are read once."""
+    """A shared session, because loading service models is slow."""
     return boto3.Session(aws_access_key_id="AKIDEXAMPLE", aws_secret_access_key=SECRET_KEY, region_name="eu-west-1")
 
 
 @pytest.fixture
 def connect(session: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
-    """Makes clients for a simulator, without retries unless told otherwise, and closes them at the end."""
+    """A factory of clients, by default without retries, that are closed after the test."""
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
@@ -42,8 +42,8 @@ def connect(session: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
         client.close()
 
 
-def test_all_four_operations(connect: Connect) -> None:
-    """Associate, disassociate and both lists work with verified signatures, also with a colon in a name."""
+def test_all_operations_with_verified_signatures(connect: Connect) -> None:
+    """Associate, disassociate, both lists and STS work, also with a colon in a name."""
     with threaded_simulator(fast_config(secret_key=SECRET_KEY, max_clock_skew=300.0)) as sim:
         client = connect(sim)
         cores = client.list_core_devices()["coreDevices"]
@@ -65,10 +65,10 @@ def test_all_four_operations(connect: Connect) -> None:
         assert identity["Account"] == "123456789012"
 
 
-def test_paginators_see_everything(connect: Connect) -> None:
-    """boto3's paginators walk a large fleet to its end, with and without filters."""
+def test_paginators_list_whole_fleet(connect: Connect) -> None:
+    """The paginators of boto3 list a large fleet with and without filters."""
     config = fast_config(cores=230, things=1, size_skew=0.0, seed=2)
-    with threaded_simulator(config, plan=None) as sim:
+    with threaded_simulator(config, fleet_spec=None) as sim:
         client, fleet = connect(sim), sim.service.fleet
         core_names = [
             core for page in client.get_paginator("list_core_devices").paginate() for core in page["coreDevices"]
@@ -92,21 +92,21 @@ def test_paginators_see_everything(connect: Connect) -> None:
 
 
 def disassociate(client: Any, core: str, *things: str) -> Any:
-    """One disassociate call."""
+    """Call the batch disassociate operation."""
     return client.batch_disassociate_client_device_from_core_device(
         coreDeviceThingName=core, entries=[{"thingName": thing} for thing in things]
     )
 
 
-def test_errors_are_typed_and_whole(connect: Connect) -> None:
-    """Each modelled error arrives as its exception class with all its members."""
+def test_errors_have_exception_class_and_members(connect: Connect) -> None:
+    """Each modelled error has its exception class and all members."""
     faults = ("deny@core-2", "500#3", "expired-token#7")
     with threaded_simulator(fast_config(fault=faults)) as sim:
         client = connect(sim)
-        with pytest.raises(client.exceptions.ResourceNotFoundException) as missing:
-            disassociate(client, "nowhere", "a")
-        assert missing.value.response["resourceId"] == "nowhere"
-        assert missing.value.response["resourceType"]
+        with pytest.raises(client.exceptions.ResourceNotFoundException) as not_found:
+            disassociate(client, "missing", "a")
+        assert not_found.value.response["resourceId"] == "missing"
+        assert not_found.value.response["resourceType"]
         with pytest.raises(client.exceptions.AccessDeniedException):
             disassociate(client, "core-2", "d")
         with pytest.raises(client.exceptions.InternalServerException):
@@ -126,8 +126,8 @@ def test_errors_are_typed_and_whole(connect: Connect) -> None:
         assert expired.value.response["ResponseMetadata"]["RequestId"]
 
 
-def test_throttling_without_retries(connect: Connect) -> None:
-    """Over the quota the exception tells quota, service and the seconds to wait, and nothing was changed."""
+def test_throttling_without_retries_raises_and_changes_nothing(connect: Connect) -> None:
+    """The exception has quota code, service code and Retry-After."""
     with threaded_simulator(fast_config(rate=0.1, burst=1.0, retry_after="auto")) as sim:
         client = connect(sim)
         disassociate(client, "core-1", "a")
@@ -140,8 +140,10 @@ def test_throttling_without_retries(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("mode", ["legacy", "standard"])
-def test_throttling_and_faults_with_retries(connect: Connect, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
-    """With retries on, boto3 gets through throttles, 500 and a reset by itself, and the simulator saw each try."""
+def test_throttling_and_faults_with_retries_succeeds(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """boto3 retries a throttle, a 500 and a reset, and the simulator counts every attempt."""
     monkeypatch.setattr("time.sleep", lambda _seconds: None)  # botocore's backoff
     with threaded_simulator(fast_config(fault=("429#1", "500#2", "reset-before#3"))) as sim:
         assert disassociate(connect(sim, attempts=5, mode=mode), "core-1", "a")["errorEntries"] == []
@@ -149,8 +151,8 @@ def test_throttling_and_faults_with_retries(connect: Connect, monkeypatch: pytes
         assert sim.service.counters.disassociated == 1
 
 
-def test_a_wrong_secret_is_refused(connect: Connect) -> None:
-    """A simulator that knows another secret does not accept what boto3 signed."""
+def test_wrong_secret_is_rejected(connect: Connect) -> None:
+    """A simulator with another secret key rejects requests of boto3."""
     with (
         threaded_simulator(fast_config(secret_key="another")) as sim,
         pytest.raises(ClientError, match="InvalidSignature"),

@@ -1,4 +1,4 @@
-"""Rule: the simulator as a program: `python -m asyncgg.simulator --port 0 ...`."""
+"""Tests of `python -m asyncgg.simulator`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PROGRAM = [sys.executable, "-m", "asyncgg.simulator"]
 
 
 def read_line(stream: IO[str] | None) -> str:
-    """The next line of a program's output."""
+    """Read the next line of a program."""
     assert stream is not None
     return stream.readline().rstrip("\n")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_url_first_then_serve_until_the_signal(number: signal.Signals) -> None:
-    """The URL is the first line of standard output, it serves there, and a signal ends it with exit code 0."""
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_program_prints_url_and_serves_until_signal(signum: signal.Signals) -> None:
+    """The first line of output is the URL, and a signal ends the program with exit code 0."""
     options = ["--port", "0", "--cores", "2", "--things", "3", "--fault", "500=1%", "--fault", "hang=1%"]
     with subprocess.Popen([*PROGRAM, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
         try:
@@ -39,7 +39,7 @@ def test_url_first_then_serve_until_the_signal(number: signal.Signals) -> None:
             with urllib.request.urlopen(f"{url}/_sim/config", timeout=5) as response:
                 assert json.load(response)["fault"] == ["500=1%", "hang=1%"]
             assert {core: len(things) for core, things in state.items()} == {"core-00001": 3, "core-00002": 3}
-            program.send_signal(number)
+            program.send_signal(signum)
             rest, stderr = program.communicate(timeout=10)
         finally:
             program.kill()
@@ -47,12 +47,12 @@ def test_url_first_then_serve_until_the_signal(number: signal.Signals) -> None:
     assert "/_sim/manifest.csv" in stderr
 
 
-def test_a_taken_port_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    """A port that is in use ends with exit code 2 and one line that says what to do."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        assert main(["--port", str(taken.getsockname()[1])]) == 2
+def test_port_in_use_is_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """A port in use gives exit code 2 and one line with a solution."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        assert main(["--port", str(listener.getsockname()[1])]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
@@ -60,27 +60,29 @@ def test_a_taken_port_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("arguments", "word"),
+    ("arguments", "message_part"),
     [
         (["--fault", "explode=5%"], "explode=5%"),
         (["--rate", "0"], "rate"),
         (["--port", "70000"], "port 70000"),
-        (["--record", "/nowhere/at/all"], "record"),
+        (["--record", "/missing/directory/file"], "record"),
     ],
 )
-def test_wrong_options_are_one_sentence(arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A value that makes no sense ends with exit code 2 and one line that names it."""
+def test_invalid_option_is_usage_error(
+    arguments: list[str], message_part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An invalid value gives exit code 2 and one line that names it."""
     assert main(arguments) == 2
     err = capsys.readouterr().err
-    assert word in err
+    assert message_part in err
     assert err.count("\n") == 1
 
 
 def test_every_setting_is_an_option_with_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """The one list of settings is the list of options, each with its help."""
-    with pytest.raises(SystemExit) as done:
+    """Every field of `SimulatorConfig` is an option with help."""
+    with pytest.raises(SystemExit) as caught:
         main(["--help"])
-    assert done.value.code == 0
+    assert caught.value.code == 0
     output = capsys.readouterr().out
     for option in fields(SimulatorConfig):
         assert f"--{option.name.replace('_', '-')}" in output
@@ -88,7 +90,7 @@ def test_every_setting_is_an_option_with_help(capsys: pytest.CaptureFixture[str]
         assert option.metadata["metavar"]
 
 
-def test_run_refuses_a_port_that_is_none() -> None:
-    """A program that calls `run` gets a usage error, not an exit."""
+def test_run_invalid_port_raises() -> None:
+    """`run` raises a usage error instead of exiting."""
     with pytest.raises(UsageError, match="-1"):
         run(SimulatorConfig(), port=-1)

@@ -1,4 +1,4 @@
-"""Rule: what only a socket can show: broken connections, what the simulator tells about itself, clients that leave."""
+"""Tests of asyncgg.simulator.server over HTTP."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.support.simulator import SECRET_KEY, SMALL_FLEET, batch_request, fast
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    """A client that gives up after five seconds, so that a test fails instead of hanging."""
+    """A client with a timeout of 5 s, so that a test fails instead of hanging."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
         yield session
 
 
 async def send(http: aiohttp.ClientSession, sim: Simulator, core: str, *things: str, timeout: float = 5.0) -> Any:
-    """Status and body of one disassociate request, signed for this simulator."""
+    """Send a signed disassociate request and return status and body."""
     request = batch_request(core, things, endpoint=sim.url)
     async with http.post(
         sim.url + request.target,
@@ -36,25 +36,25 @@ async def send(http: aiohttp.ClientSession, sim: Simulator, core: str, *things: 
 
 
 async def counters(http: aiohttp.ClientSession, sim: Simulator) -> Any:
-    """GET /_sim/counters."""
+    """Get /_sim/counters."""
     async with http.get(f"{sim.url}/_sim/counters") as response:
         return await response.json()
 
 
 async def wait_for_in_flight(sim: Simulator, number: int) -> None:
-    """Return when the simulator answers exactly `number` requests at the time."""
+    """Wait until exactly `number` requests are in flight."""
     async with asyncio.timeout(5):
         while sim.service.counters.in_flight != number:  # noqa: ASYNC110 - the server has no event to wait for
             await asyncio.sleep(0.002)
 
 
 async def post(http: aiohttp.ClientSession, sim: Simulator, path: str, value: Any) -> int:
-    """The status of a POST under /_sim."""
+    """Post to a path under /_sim and return the status."""
     async with http.post(f"{sim.url}/_sim/{path}", data=json.dumps(value)) as response:
         return response.status
 
 
-async def test_a_real_signature_survives_the_wire(http: aiohttp.ClientSession) -> None:
+async def test_signed_request_over_http_is_accepted(http: aiohttp.ClientSession) -> None:
     """A request signed for this endpoint is accepted by a simulator that verifies signatures."""
     async with Simulator(fast_config(secret_key=SECRET_KEY, max_clock_skew=300.0), fleet_spec=SMALL_FLEET) as sim:
         status, body = await send(http, sim, "core-1", "a", "x")
@@ -62,34 +62,34 @@ async def test_a_real_signature_survives_the_wire(http: aiohttp.ClientSession) -
         assert [entry["thingName"] for entry in json.loads(body)["errorEntries"]] == ["x"]
 
 
-@pytest.mark.parametrize(("fault", "left"), [("reset-before", 3), ("reset-after", 2)])
-async def test_a_reset_breaks_the_connection(http: aiohttp.ClientSession, fault: str, left: int) -> None:
-    """The client sees a reset, the change is made or not as the fault says, and the next request is fine."""
+@pytest.mark.parametrize(("fault", "remaining"), [("reset-before", 3), ("reset-after", 2)])
+async def test_reset_fault_resets_connection(http: aiohttp.ClientSession, fault: str, remaining: int) -> None:
+    """The change is applied or not depending on the fault, and the next request succeeds."""
     async with Simulator(fast_config(fault=(f"{fault}#1",)), fleet_spec=SMALL_FLEET) as sim:
         with pytest.raises((ConnectionResetError, aiohttp.ClientOSError)):
             await send(http, sim, "core-1", "a")
-        assert len(sim.service.fleet.things["core-1"]) == left
+        assert len(sim.service.fleet.things["core-1"]) == remaining
         assert (await send(http, sim, "core-1", "b"))[0] == 200
 
 
-async def test_half_an_answer(http: aiohttp.ClientSession) -> None:
-    """Headers promise more than comes, and the change was made."""
+async def test_half_fault_truncates_body(http: aiohttp.ClientSession) -> None:
+    """The body is shorter than its stated length, and the change is applied."""
     async with Simulator(fast_config(fault=("half",)), fleet_spec=SMALL_FLEET) as sim:
         with pytest.raises(aiohttp.ClientPayloadError):
             await send(http, sim, "core-1", "a", "x")
         assert "a" not in sim.service.fleet.things["core-1"]
 
 
-async def test_garbage_comes_with_200(http: aiohttp.ClientSession) -> None:
-    """The status says success, the body is no JSON."""
+async def test_garbage_fault_returns_200_with_html(http: aiohttp.ClientSession) -> None:
+    """The status is 200, but the body is not JSON."""
     async with Simulator(fast_config(fault=("garbage",)), fleet_spec=SMALL_FLEET) as sim:
         status, body = await send(http, sim, "core-1", "a")
         assert status == 200
         assert body.startswith(b"<html>")
 
 
-async def test_a_hang_holds_until_the_client_leaves(http: aiohttp.ClientSession) -> None:
-    """Nothing comes, other requests are served meanwhile, and a client that left is no longer held."""
+async def test_hang_fault_holds_until_client_disconnects(http: aiohttp.ClientSession) -> None:
+    """Other requests are served meanwhile, and the hang ends when the client disconnects."""
     async with Simulator(fast_config(fault=("hang-after#1",)), fleet_spec=SMALL_FLEET) as sim:
         with pytest.raises(TimeoutError):
             await send(http, sim, "core-1", "a", timeout=0.1)
@@ -99,15 +99,15 @@ async def test_a_hang_holds_until_the_client_leaves(http: aiohttp.ClientSession)
         assert list(sim.service.fleet.things["core-1"]) == ["c"]
 
 
-async def test_a_hang_is_bounded(http: aiohttp.ClientSession) -> None:
-    """After the longest hang the connection is reset."""
+async def test_hang_fault_resets_after_hang_seconds(http: aiohttp.ClientSession) -> None:
+    """The connection is reset after the maximum time."""
     async with Simulator(fast_config(fault=("hang",), hang_seconds=0.05), fleet_spec=SMALL_FLEET) as sim:
         with pytest.raises((ConnectionResetError, aiohttp.ClientOSError)):
             await send(http, sim, "core-1", "a")
 
 
-async def test_stopping_lets_go_of_what_hangs(http: aiohttp.ClientSession) -> None:
-    """The server stops at once although clients are held, and they see it."""
+async def test_stop_ends_hanging_requests(http: aiohttp.ClientSession) -> None:
+    """The server stops at once, and hanging clients get an error."""
     async with Simulator(fast_config(fault=("hang",)), fleet_spec=SMALL_FLEET) as sim:
         waiting = [asyncio.create_task(send(http, sim, "core-1", "a")) for _ in range(3)]
         await wait_for_in_flight(sim, 3)
@@ -118,8 +118,8 @@ async def test_stopping_lets_go_of_what_hangs(http: aiohttp.ClientSession) -> No
     assert all(isinstance(result, aiohttp.ClientError | OSError) for result in results)
 
 
-async def test_clients_that_leave_leave_nothing_behind(http: aiohttp.ClientSession) -> None:
-    """Fifty requests cancelled in mid-air are counted, and the server goes on."""
+async def test_cancelled_requests_are_counted_and_released(http: aiohttp.ClientSession) -> None:
+    """Fifty cancelled requests are counted, and the server keeps serving."""
     async with Simulator(fast_config(latency_ms=50.0), fleet_spec=SMALL_FLEET) as sim:
         tasks = [asyncio.create_task(send(http, sim, "core-1", f"x{n}")) for n in range(50)]
         await wait_for_in_flight(sim, 50)
@@ -134,8 +134,8 @@ async def test_clients_that_leave_leave_nothing_behind(http: aiohttp.ClientSessi
         assert sim.service.counters.in_flight == 0
 
 
-async def test_broken_http_does_not_stop_it(http: aiohttp.ClientSession) -> None:
-    """A client that speaks no HTTP, or leaves within a request, does no harm."""
+async def test_malformed_http_does_not_stop_server(http: aiohttp.ClientSession) -> None:
+    """The server survives a client without HTTP and one that disconnects within a request."""
     async with Simulator(fast_config(), fleet_spec=SMALL_FLEET) as sim:
         port = int(sim.url.rpartition(":")[2])
         for garbage in (
@@ -149,8 +149,8 @@ async def test_broken_http_does_not_stop_it(http: aiohttp.ClientSession) -> None
         assert (await send(http, sim, "core-1", "a"))[0] == 200
 
 
-async def test_faults_and_quota_change_live(http: aiohttp.ClientSession) -> None:
-    """Faults and quota can be exchanged while it serves, and reset brings back the settings it began with."""
+async def test_control_api_changes_faults_and_quota(http: aiohttp.ClientSession) -> None:
+    """Faults and quota can change while serving, and reset restores the initial settings."""
     async with Simulator(fast_config(rate=1000.0, burst=100.0), fleet_spec=SMALL_FLEET) as sim:
         assert await post(http, sim, "faults", {"faults": ["500"]}) == 200
         assert (await send(http, sim, "core-1", "a"))[0] == 500
@@ -167,8 +167,8 @@ async def test_faults_and_quota_change_live(http: aiohttp.ClientSession) -> None
         assert len(sim.service.fleet) == 4
 
 
-async def test_it_tells_about_itself(http: aiohttp.ClientSession) -> None:
-    """State, things, log, settings and manifest can be read, unsigned, and are not counted."""
+async def test_control_api_shows_state_log_and_config(http: aiohttp.ClientSession) -> None:
+    """State, things, log, settings and manifest need no signature and are not counted."""
     async with Simulator(fast_config(), fleet_spec=SMALL_FLEET) as sim:
         await send(http, sim, "core-1", "a", "b")
         await send(http, sim, "core-1", "a")
@@ -188,8 +188,8 @@ async def test_it_tells_about_itself(http: aiohttp.ClientSession) -> None:
         assert (await counters(http, sim))["total"] == 2
 
 
-async def test_requests_can_be_recorded(http: aiohttp.ClientSession, tmp_path: Path) -> None:
-    """With a record file, each request leaves one JSON line; a second start appends."""
+async def test_record_appends_json_lines(http: aiohttp.ClientSession, tmp_path: Path) -> None:
+    """Each request adds one line to the record file, also after a second start."""
     path = tmp_path / "requests.jsonl"
     for _ in range(2):
         async with Simulator(fast_config(record=str(path)), fleet_spec=SMALL_FLEET) as sim:
@@ -198,13 +198,13 @@ async def test_requests_can_be_recorded(http: aiohttp.ClientSession, tmp_path: P
     assert [(row["core"], row["status"]) for row in rows] == [("core-1", 200)] * 2
 
 
-async def test_what_cannot_be_opened_is_said() -> None:
-    """A port in use and a record file that cannot be written are usage errors with a sentence each."""
+async def test_start_without_port_or_record_file_raises() -> None:
+    """A port in use, an unwritable record file and a foreign address are usage errors."""
     async with Simulator(fast_config()) as sim:
         port = int(sim.url.rpartition(":")[2])
         with pytest.raises(UsageError, match=f"port {port} .*in use.*--port 0"):
             await Simulator(fast_config(), port=port).start()
     with pytest.raises(UsageError, match="record"):
-        await Simulator(fast_config(record="/nowhere/at/all")).start()
-    with pytest.raises(UsageError, match=r"cannot serve at 192\.0\.2\.1"):
+        await Simulator(fast_config(record="/missing/directory/file")).start()
+    with pytest.raises(UsageError, match=r"cannot listen on 192\.0\.2\.1"):
         await Simulator(fast_config(), host="192.0.2.1").start()

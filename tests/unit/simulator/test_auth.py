@@ -1,4 +1,4 @@
-"""Rule: which signatures the simulator accepts; botocore's signer is the oracle."""
+"""Tests of asyncgg.simulator.auth with the signer of botocore."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ GET = f"{CORE_DEVICES_PATH}?status=HEALTHY&maxResults=3"
     ],
     ids=lambda request: request.target,
 )
-def test_what_botocore_signs_is_accepted(request_: Request) -> None:
-    """With the secret known, every request that botocore signed passes the check of its signature."""
+def test_signature_of_botocore_is_accepted(request_: Request) -> None:
+    """Requests signed by botocore pass the verification."""
     assert error_code(make_service(secret_key=SECRET_KEY).handle(request_, 1000.0)) in (
         "",
         "ValidationException",
@@ -47,7 +47,7 @@ def test_what_botocore_signs_is_accepted(request_: Request) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "alter",
     [
         lambda r: replace(r, body=r.body.replace(b'"a"', b'"b"')),
         lambda r: replace(r, target=r.target.replace("core-1", "core-2")),
@@ -58,18 +58,18 @@ def test_what_botocore_signs_is_accepted(request_: Request) -> None:
     ],
     ids=["body", "path", "method", "query", "host", "no-host"],
 )
-def test_a_changed_request_is_refused(spoil: object) -> None:
-    """A request that differs from what was signed is not accepted, and changes nothing."""
-    assert callable(spoil)
+def test_altered_request_is_rejected(alter: object) -> None:
+    """A request that differs from the signed one is rejected and changes nothing."""
+    assert callable(alter)
     simulated = make_service(secret_key=SECRET_KEY)
-    answer = simulated.handle(spoil(batch_request("core-1", ["a"])), 1000.0)
-    assert (answer.status, error_code(answer)) == (403, "InvalidSignatureException")
+    response = simulated.handle(alter(batch_request("core-1", ["a"])), 1000.0)
+    assert (response.status, error_code(response)) == (403, "InvalidSignatureException")
     assert "a" in simulated.fleet.things["core-1"]
     assert simulated.counters.unsigned == 1
 
 
-def test_another_secret_is_refused() -> None:
-    """A signature of another secret key is not accepted; without a secret set, only the form counts."""
+def test_signature_with_other_secret_is_rejected() -> None:
+    """A wrong secret key is rejected; without a configured secret only the form counts."""
     assert (
         error_code(make_service(secret_key="another").handle(signed_request("GET", GET), 1000.0))
         == "InvalidSignatureException"
@@ -78,7 +78,7 @@ def test_another_secret_is_refused() -> None:
 
 
 def signed_without(part: str) -> Request:
-    """A signed request whose Authorization header lacks one of its parts."""
+    """Sign a request and remove a part of its Authorization header."""
     request = signed_request("GET", GET)
     parts = [p for p in request.headers["authorization"].split(", ") if part not in p]
     return replace(
@@ -87,7 +87,7 @@ def signed_without(part: str) -> Request:
 
 
 def signed_and_altered(old: str, new: str) -> Request:
-    """A signed request with a changed Authorization header."""
+    """Sign a request and change its Authorization header."""
     request = signed_request("GET", GET)
     assert old in request.headers["authorization"]
     return replace(
@@ -96,7 +96,7 @@ def signed_and_altered(old: str, new: str) -> Request:
 
 
 @pytest.mark.parametrize(
-    ("request_", "code", "word"),
+    ("request_", "code", "message_part"),
     [
         (Request("GET", GET, {}), "MissingAuthenticationTokenException", "Missing"),
         (Request("GET", GET, {"authorization": "Bearer x"}), "MissingAuthenticationTokenException", "Missing"),
@@ -109,31 +109,33 @@ def signed_and_altered(old: str, new: str) -> Request:
         (signed_request("GET", GET, service="iot"), "InvalidSignatureException", "correct service: 'greengrass'"),
     ],
 )
-def test_what_is_not_signed_in_form_is_refused(request_: Request, code: str, word: str) -> None:
-    """Each missing or wrong part gets 403 and a sentence, and costs no quota."""
+def test_malformed_signature_is_rejected_without_quota(request_: Request, code: str, message_part: str) -> None:
+    """A missing or malformed part gets 403 with a message and uses no quota."""
     simulated = make_service(rate=1.0, burst=1.0)
-    answer = simulated.handle(request_, 1000.0)
-    assert (answer.status, error_code(answer)) == (403, code)
-    assert word in response_json(answer)["message"]
+    response = simulated.handle(request_, 1000.0)
+    assert (response.status, error_code(response)) == (403, code)
+    assert message_part in response_json(response)["message"]
     assert simulated.counters.admitted == 0
     assert simulated.handle(signed_request("GET", GET), 1000.0).status == 200
 
 
 @pytest.mark.parametrize("value", [None, "yesterday", "20260101", "20260101T000000Z"])
-def test_the_date_must_be_there_and_agree(value: str | None) -> None:
-    """X-Amz-Date in its one form and of the credential's day is needed."""
+def test_missing_or_different_date_is_rejected(value: str | None) -> None:
+    """X-Amz-Date must be valid and match the day of the credential."""
     request = signed_request("GET", GET)
     headers = {name: text for name, text in request.headers.items() if name != "x-amz-date"}
-    answer = make_service().handle(replace(request, headers=headers | ({"x-amz-date": value} if value else {})), 1000.0)
-    assert error_code(answer) == "InvalidSignatureException"
+    response = make_service().handle(
+        replace(request, headers=headers | ({"x-amz-date": value} if value else {})), 1000.0
+    )
+    assert error_code(response) == "InvalidSignatureException"
 
 
-@pytest.mark.parametrize(("late", "code"), [(-400.0, "not yet"), (400.0, "expired"), (200.0, ""), (-200.0, "")])
-def test_the_clock_may_be_wrong_by_so_much(late: float, code: str) -> None:
-    """With a largest skew set, requests dated outside of it are refused with a sentence that says which way."""
+@pytest.mark.parametrize(("late", "message_part"), [(-400.0, "not yet"), (400.0, "expired"), (200.0, ""), (-200.0, "")])
+def test_date_beyond_max_clock_skew_is_rejected(late: float, message_part: str) -> None:
+    """Requests dated outside of the maximum clock skew are rejected."""
     request = signed_request("GET", GET)
-    stamp = "20260102T030405Z"
-    changed = request.headers["authorization"].replace(request.headers["x-amz-date"][:8], stamp[:8])
-    request = replace(request, headers={**request.headers, "x-amz-date": stamp, "authorization": changed})
-    answer = make_service(max_clock_skew=300.0).handle(request, 1767323045.0 + late)
-    assert (code in response_json(answer)["message"]) if code else answer.status == 200
+    amz_date = "20260102T030405Z"
+    changed = request.headers["authorization"].replace(request.headers["x-amz-date"][:8], amz_date[:8])
+    request = replace(request, headers={**request.headers, "x-amz-date": amz_date, "authorization": changed})
+    response = make_service(max_clock_skew=300.0).handle(request, 1767323045.0 + late)
+    assert (message_part in response_json(response)["message"]) if message_part else response.status == 200

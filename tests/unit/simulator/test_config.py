@@ -1,4 +1,4 @@
-"""Rule: how the simulator is set up, and how it refuses settings and questions that make no sense."""
+"""Tests of asyncgg.simulator.config and of invalid requests to the control API."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.simulator import make_service, response_json
 
 
 @pytest.mark.parametrize(
-    ("settings", "word"),
+    ("settings", "name"),
     [
         ({"rate": 0.0}, "rate"),
         ({"burst": 0.0}, "burst"),
@@ -27,14 +27,14 @@ from tests.support.simulator import make_service, response_json
         ({"fault": ("nonsense",)}, "nonsense"),
     ],
 )
-def test_impossible_settings_are_named(settings: dict[str, Any], word: str) -> None:
-    """A setting out of its range is a usage error that names it."""
-    with pytest.raises(UsageError, match=word):
+def test_invalid_setting_raises_with_name(settings: dict[str, Any], name: str) -> None:
+    """An invalid value is a usage error that names the setting."""
+    with pytest.raises(UsageError, match=name):
         SimulatorConfig(**settings)
 
 
-def test_the_secret_is_not_shown() -> None:
-    """Neither the settings' text nor the introspection tells the secret key."""
+def test_secret_key_is_hidden() -> None:
+    """Neither the repr nor the control API shows the secret key."""
     simulated = make_service(secret_key="hush-hush")
     assert "hush" not in repr(simulated.config)
     assert b"hush" not in handle_control_request(simulated, Request("GET", "/_sim/config", {}), 0.0).body
@@ -54,10 +54,10 @@ def test_the_secret_is_not_shown() -> None:
         ("POST", "/_sim/state", b"", 404),
     ],
 )
-def test_wrong_questions_get_a_sentence(method: str, path: str, body: bytes, status: int) -> None:
-    """What cannot be understood under /_sim is refused with a message, and changes nothing."""
+def test_control_api_invalid_request_gets_message(method: str, path: str, body: bytes, status: int) -> None:
+    """An invalid request under /_sim gets a message and changes nothing."""
     simulated = make_service(rate=30.0, fault=("500",))
-    answer = handle_control_request(simulated, Request(method, path, {}, body), 1000.0)
-    assert answer.status == status
-    assert response_json(answer)["message"]
+    response = handle_control_request(simulated, Request(method, path, {}, body), 1000.0)
+    assert response.status == status
+    assert response_json(response)["message"]
     assert (simulated.quota.rate, len(simulated.faults.specs)) == (30.0, 1)

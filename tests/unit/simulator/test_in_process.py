@@ -1,4 +1,4 @@
-"""Rule: the short way to the service gives the replies that an engine's transport would give."""
+"""Tests of asyncgg.simulator.in_process."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from asyncgg.simulator import InProcessTransport
 from tests.support.simulator import make_service
 
 
-async def test_accepted() -> None:
-    """Success carries the error entries word for word; nothing else is in them."""
+async def test_send_returns_accepted_with_errors() -> None:
+    """The reply has the error entries of the service."""
     reply = await InProcessTransport(make_service()).send("core-1", ["a", "x"])
     assert isinstance(reply, Accepted)
     message = "Client device x is not associated with core device core-1."
@@ -18,8 +18,8 @@ async def test_accepted() -> None:
     assert reply.request_id
 
 
-async def test_refused() -> None:
-    """Errors carry status, code and the members of their kind."""
+async def test_send_returns_error_response() -> None:
+    """Errors have status, code and their members."""
     transport = InProcessTransport(make_service(rate=0.001, burst=2.0, retry_after="5"), now=lambda: 1000.0)
     missing = await transport.send("no:where", ["a"])
     assert isinstance(missing, ErrorResponse)
@@ -44,8 +44,8 @@ async def test_refused() -> None:
         ("half", "garbage", True),
     ],
 )
-async def test_unanswered(fault: str, kind: str, applied: bool) -> None:
-    """A lost reply says how it was lost, and that the request was sent."""
+async def test_send_without_response_returns_no_response(fault: str, kind: str, applied: bool) -> None:
+    """A lost response has its kind and counts as sent."""
     simulated = make_service(fault=(fault,))
     reply = await InProcessTransport(simulated, timeout=0.0).send("core-1", ["a"])
     assert isinstance(reply, NoResponse)
@@ -54,11 +54,11 @@ async def test_unanswered(fault: str, kind: str, applied: bool) -> None:
     assert simulated.counters.in_flight == 0
 
 
-async def test_another_key_cures_an_expired_token() -> None:
-    """The access key id can be exchanged between two requests."""
+async def test_send_with_new_access_key_succeeds_after_expiry() -> None:
+    """The access key id can change between two requests."""
     transport = InProcessTransport(make_service(fault=("expired-token@OLD",)), access_key="OLD")
-    refused = await transport.send("core-1", ["a"])
-    assert isinstance(refused, ErrorResponse)
-    assert refused.code == "ExpiredTokenException"
+    rejected = await transport.send("core-1", ["a"])
+    assert isinstance(rejected, ErrorResponse)
+    assert rejected.code == "ExpiredTokenException"
     transport.access_key = "NEW"
     assert isinstance(await transport.send("core-1", ["a"]), Accepted)

@@ -1,4 +1,4 @@
-"""Rule: what the simulator's quota admits, and what it does not."""
+"""Tests of asyncgg.simulator.quota."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ GAPS = st.lists(st.floats(0.0, 2.0), min_size=1, max_size=60)
 
 
 @given(rate=RATES, burst=BURSTS, gaps=GAPS)
-def test_never_more_than_rate_times_window_plus_burst(rate: float, burst: float, gaps: list[float]) -> None:
-    """In any window at most rate * window + burst are admitted, and a refusal happens only where that is reached."""
+def test_admits_at_most_rate_times_window_plus_burst(rate: float, burst: float, gaps: list[float]) -> None:
+    """Any window admits rate * window + burst requests, and no request is throttled below that."""
     quota, now, admitted = QuotaBucket(rate, burst), 0.0, list[float]()
     for gap in gaps:
         now += gap
@@ -36,8 +36,8 @@ def test_never_more_than_rate_times_window_plus_burst(rate: float, burst: float,
 
 
 @given(rate=RATES, burst=BURSTS)
-def test_wait_is_how_long_it_takes(rate: float, burst: float) -> None:
-    """After the told wait the next request is admitted, and shortly before it is not."""
+def test_seconds_until_admitted_is_exact(rate: float, burst: float) -> None:
+    """The next request is admitted after this time and not shortly before."""
     quota = QuotaBucket(rate, burst)
     while quota.try_acquire(0.0):
         pass
@@ -46,8 +46,8 @@ def test_wait_is_how_long_it_takes(rate: float, burst: float) -> None:
     assert quota.try_acquire(wait * 1.0001)
 
 
-def test_change_keeps_what_was_saved_at_the_old_rate() -> None:
-    """A new rate counts from the change on; the tokens saved before stay, up to the new burst."""
+def test_set_limits_keeps_saved_tokens() -> None:
+    """A new rate applies from the change on; saved tokens stay up to the new burst."""
     quota = QuotaBucket(10.0, 20.0)
     for _ in range(20):
         assert quota.try_acquire(0.0)
@@ -57,15 +57,15 @@ def test_change_keeps_what_was_saved_at_the_old_rate() -> None:
     assert [quota.try_acquire(100.0) for _ in range(3)] == [True, True, False]
 
 
-def test_infinite_rate_never_refuses() -> None:
-    """Without a quota every request of one instant is admitted."""
+def test_infinite_rate_admits_every_request() -> None:
+    """Without a quota every request is admitted, also without elapsed time."""
     quota = QuotaBucket(math.inf, 1.0)
     assert all(quota.try_acquire(5.0) for _ in range(1000))
     assert quota.seconds_until_admitted(5.0) == 0.0
 
 
-def test_a_clock_that_goes_back_gives_nothing() -> None:
-    """Time running backwards refills nothing, and does not count twice."""
+def test_clock_going_back_refills_nothing() -> None:
+    """Time that goes back refills nothing and is not counted twice."""
     quota = QuotaBucket(1.0, 1.0, now=10.0)
     assert quota.try_acquire(10.0)
     assert not quota.try_acquire(5.0)
@@ -76,8 +76,8 @@ def test_a_clock_that_goes_back_gives_nothing() -> None:
 @pytest.mark.parametrize(
     ("rate", "burst"), [(0.0, 1.0), (-1.0, 1.0), (math.nan, 1.0), (1.0, 0.5), (1.0, math.inf), (1.0, math.nan)]
 )
-def test_impossible_quotas_are_refused(rate: float, burst: float) -> None:
-    """A quota that is none is a usage error, at the start and when changed."""
+def test_invalid_limits_raise(rate: float, burst: float) -> None:
+    """Invalid limits are a usage error at the start and for a change."""
     with pytest.raises(UsageError):
         QuotaBucket(rate, burst)
     with pytest.raises(UsageError):

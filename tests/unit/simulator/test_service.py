@@ -1,4 +1,4 @@
-"""Rule: what the service answers, as a function of requests and time."""
+"""Tests of asyncgg.simulator.service, validation and counters."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.support.simulator import (
 POST = f"{CORE_DEVICES_PATH}/core-1/disassociateClientDevices"
 
 
-def test_disassociate_ends_what_is_there() -> None:
-    """Associated things are gone afterwards; the others come back as error entries, in their order."""
+def test_disassociate_removes_associated_things() -> None:
+    """Associated things are removed; the others are error entries in their order."""
     simulated = make_service()
-    answer = simulated.handle(batch_request("core-1", ["x", "a", "d", "c"]), 1001.0)
-    assert answer.status == 200
-    assert [(e["thingName"], e["code"]) for e in response_json(answer)["errorEntries"]] == [
+    response = simulated.handle(batch_request("core-1", ["x", "a", "d", "c"]), 1001.0)
+    assert response.status == 200
+    assert [(e["thingName"], e["code"]) for e in response_json(response)["errorEntries"]] == [
         ("x", "ResourceNotFoundException"),
         ("d", "ResourceNotFoundException"),
     ]
@@ -33,34 +33,34 @@ def test_disassociate_ends_what_is_there() -> None:
     assert simulated.counters.disassociated == 2
 
 
-def test_associate_is_the_twin() -> None:
-    """Associating makes the association, now, and is no error when it is there."""
+def test_associate_adds_association() -> None:
+    """The association has the current time; an existing one is not an error."""
     simulated = make_service()
-    answer = simulated.handle(batch_request("core%3A3", ["n", "n"], "associateClientDevices"), 1001.0)
-    assert response_json(answer) == {"errorEntries": []}
+    response = simulated.handle(batch_request("core%3A3", ["n", "n"], "associateClientDevices"), 1001.0)
+    assert response_json(response) == {"errorEntries": []}
     assert simulated.fleet.things["core:3"] == {"n": 1001.0}
 
 
 @pytest.mark.parametrize(("setting", "entries"), [("success", 0), ("NotAssociated", 1)])
-def test_what_is_not_found_may_be_told_otherwise(setting: str, entries: int) -> None:
-    """The code for a thing that is not associated can be chosen, or no error be given."""
+def test_not_found_setting_selects_code(setting: str, entries: int) -> None:
+    """`not_found` sets the error code of a thing that is not associated, or no error."""
     errors = response_json(make_service(not_found=setting).handle(batch_request("core-1", ["x"]), 1000.0))[
         "errorEntries"
     ]
     assert [entry["code"] for entry in errors] == [setting] * entries
 
 
-def test_a_core_that_does_not_exist_is_404() -> None:
-    """Batches and lists for an unknown core get ResourceNotFoundException with its members."""
+def test_unknown_core_is_404() -> None:
+    """Batches and lists of an unknown core get ResourceNotFoundException with its members."""
     for request in (
-        batch_request("nowhere", ["a"]),
-        batch_request("nowhere", ["a"], "associateClientDevices"),
-        signed_request("GET", f"{CORE_DEVICES_PATH}/nowhere/associatedClientDevices"),
+        batch_request("missing", ["a"]),
+        batch_request("missing", ["a"], "associateClientDevices"),
+        signed_request("GET", f"{CORE_DEVICES_PATH}/missing/associatedClientDevices"),
     ):
-        answer = make_service().handle(request, 1000.0)
-        assert (answer.status, error_code(answer)) == (404, "ResourceNotFoundException")
-        assert response_json(answer)["resourceId"] == "nowhere"
-        assert response_json(answer)["resourceType"]
+        response = make_service().handle(request, 1000.0)
+        assert (response.status, error_code(response)) == (404, "ResourceNotFoundException")
+        assert response_json(response)["resourceId"] == "missing"
+        assert response_json(response)["resourceType"]
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,13 @@ def test_a_core_that_does_not_exist_is_404() -> None:
     ],
 )
 def test_unknown_operations_are_404(method: str, path: str) -> None:
-    """A path or method that is no operation gets UnknownOperationException."""
-    answer = make_service().handle(signed_request(method, path), 1000.0)
-    assert (answer.status, error_code(answer)) == (404, "UnknownOperationException")
+    """An unknown path or method gets UnknownOperationException."""
+    response = make_service().handle(signed_request(method, path), 1000.0)
+    assert (response.status, error_code(response)) == (404, "UnknownOperationException")
 
 
 def entries(*names: Any) -> bytes:
-    """A body with these thing names, whatever they are."""
+    """Build a body with these thing names, valid or not."""
     return json.dumps({"entries": [{"thingName": name} for name in names]}).encode()
 
 
@@ -108,28 +108,28 @@ def entries(*names: Any) -> bytes:
         (entries("ä"), "FIELD_VALIDATION_FAILED", ["entries[0].thingName"]),
     ],
 )
-def test_bad_batches_are_refused_whole(body: bytes, reason: str, fields: list[str]) -> None:
-    """What the service model forbids gets ValidationException with reason and fields, and nothing is changed."""
+def test_invalid_batch_is_rejected_whole(body: bytes, reason: str, fields: list[str]) -> None:
+    """An invalid batch gets ValidationException with reason and fields and changes nothing."""
     simulated = make_service()
-    answer = simulated.handle(signed_request("POST", POST, body), 1000.0)
-    assert (answer.status, error_code(answer)) == (400, "ValidationException")
-    assert response_json(answer)["reason"] == reason
-    assert [field["name"] for field in response_json(answer)["fields"]] == fields
-    assert all(field["message"] for field in response_json(answer)["fields"])
+    response = simulated.handle(signed_request("POST", POST, body), 1000.0)
+    assert (response.status, error_code(response)) == (400, "ValidationException")
+    assert response_json(response)["reason"] == reason
+    assert [field["name"] for field in response_json(response)["fields"]] == fields
+    assert all(field["message"] for field in response_json(response)["fields"])
     assert len(simulated.fleet) == 4
 
 
-def test_a_hundred_entries_of_full_length_are_fine() -> None:
-    """The largest batch the service model allows is accepted."""
+def test_largest_batch_is_accepted() -> None:
+    """100 names of 128 characters are accepted."""
     names = [f"{number:0128d}" for number in range(100)]
     assert len(response_json(make_service().handle(batch_request("core-1", names), 1000.0))["errorEntries"]) == 100
 
 
 @pytest.mark.parametrize("core", ["x" * 129, "a%20b", "%C3%A4", ""])
-def test_bad_core_names_are_refused(core: str) -> None:
-    """A core's name outside the limits is not valid, rather than not found."""
-    answer = make_service().handle(batch_request(core, ["a"]), 1000.0)
-    assert (answer.status, response_json(answer)["fields"][0]["name"]) == (400, "coreDeviceThingName")
+def test_invalid_core_name_is_rejected(core: str) -> None:
+    """An invalid core name is a validation error, not a missing core."""
+    response = make_service().handle(batch_request(core, ["a"]), 1000.0)
+    assert (response.status, response_json(response)["fields"][0]["name"]) == (400, "coreDeviceThingName")
 
 
 @pytest.mark.parametrize(
@@ -147,14 +147,14 @@ def test_bad_core_names_are_refused(core: str) -> None:
         ("thingGroupArn=site-1", "thingGroupArn"),
     ],
 )
-def test_bad_list_parameters_are_refused(query: str, field: str) -> None:
-    """Each parameter of ListCoreDevices is held to the service model."""
-    answer = make_service().handle(signed_request("GET", f"{CORE_DEVICES_PATH}?{query}"), 1000.0)
-    assert (answer.status, response_json(answer)["fields"][0]["name"]) == (400, field)
+def test_invalid_list_parameter_is_rejected(query: str, field: str) -> None:
+    """Every parameter of ListCoreDevices is validated as in the service model."""
+    response = make_service().handle(signed_request("GET", f"{CORE_DEVICES_PATH}?{query}"), 1000.0)
+    assert (response.status, response_json(response)["fields"][0]["name"]) == (400, field)
 
 
-def test_lists_go_page_by_page() -> None:
-    """Following nextToken gives every item once; a token of one list is refused by another."""
+def test_pages_list_every_item_once() -> None:
+    """Every item is on one page; a token is valid for its list only."""
     simulated = make_service()
     path, token, listed = f"{CORE_DEVICES_PATH}/core-1/associatedClientDevices", "", []
     for _ in range(3):
@@ -173,26 +173,26 @@ def test_lists_go_page_by_page() -> None:
 
 
 @pytest.mark.parametrize(("setting", "header"), [("none", None), ("auto", "2"), ("7", "7")])
-def test_throttled_requests_change_nothing(setting: str, header: str | None) -> None:
-    """Over the quota: 429 with the quota's code, Retry-After as set, and the fleet as it was; later it is admitted."""
+def test_throttled_request_changes_nothing(setting: str, header: str | None) -> None:
+    """A request over the quota gets 429 with its members and succeeds later."""
     simulated = make_service(rate=0.5, burst=1.0, retry_after=setting)
     assert simulated.handle(signed_request("GET", CORE_DEVICES_PATH), 1000.0).status == 200
-    answer = simulated.handle(batch_request("core-1", ["a"]), 1000.0)
-    assert (answer.status, error_code(answer)) == (429, "ThrottlingException")
-    assert response_json(answer) == {
+    response = simulated.handle(batch_request("core-1", ["a"]), 1000.0)
+    assert (response.status, error_code(response)) == (429, "ThrottlingException")
+    assert response_json(response) == {
         "message": "Too Many Requests",
         "quotaCode": "L-7A577824",
         "serviceCode": "greengrass",
     }
-    assert answer.headers.get("Retry-After") == header
+    assert response.headers.get("Retry-After") == header
     assert len(simulated.fleet) == 4
     assert simulated.counters.carried == {}
     assert (simulated.counters.throttled, simulated.counters.admitted) == (1, 1)
     assert simulated.handle(batch_request("core-1", ["a"]), 1002.0).status == 200
 
 
-def test_what_is_sent_after_a_success_is_told() -> None:
-    """A thing sent again after it was disassociated is counted, unless it was associated in between."""
+def test_things_resent_after_success_are_counted() -> None:
+    """A thing sent again after its removal is counted, unless it was associated in between."""
     simulated = make_service()
     for request in (batch_request("core-1", ["a"]), batch_request("core-1", ["a", "b"])):
         simulated.handle(request, 1000.0)
@@ -205,8 +205,8 @@ def test_what_is_sent_after_a_success_is_told() -> None:
     assert simulated.counters.resent == {"core-1": {"a": 1}}
 
 
-def test_latency_and_jitter() -> None:
-    """The delay is the latency plus a random time of the given mean, also for refusals; `slow` comes on top."""
+def test_delay_has_latency_jitter_and_slow_fault() -> None:
+    """The delay is the latency, a random time with the mean `jitter_ms` and the delay of `slow`."""
     assert make_service(latency_ms=80.0).handle(
         signed_request("GET", CORE_DEVICES_PATH), 1000.0
     ).delay == pytest.approx(0.08)
@@ -217,17 +217,17 @@ def test_latency_and_jitter() -> None:
     assert make_service(fault=("slow:3", "500")).handle(signed_request("GET", CORE_DEVICES_PATH), 1000.0).delay == 3.0
 
 
-def test_identity_is_outside_the_quota() -> None:
-    """GetCallerIdentity tells the account, by form or by query, is signed for sts, and takes no token."""
+def test_identity_uses_no_quota() -> None:
+    """GetCallerIdentity works by form and by query and must be signed for sts."""
     simulated = make_service(rate=1.0, burst=1.0, account="210987654321", fault=("expired-token@OLD",))
     form = b"Action=GetCallerIdentity&Version=2011-06-15"
     for request in (
         signed_request("POST", "/", form, service="sts"),
         signed_request("GET", f"/?{form.decode()}", service="sts"),
     ):
-        answer = simulated.handle(request, 1000.0)
-        assert answer.status == 200
-        assert b"<Account>210987654321</Account>" in answer.body
+        response = simulated.handle(request, 1000.0)
+        assert response.status == 200
+        assert b"<Account>210987654321</Account>" in response.body
     for request, code in (
         (signed_request("POST", "/", form), b"<Code>InvalidSignature</Code>"),
         (signed_request("POST", "/", form, service="sts", key="OLD"), b"<Code>ExpiredToken</Code>"),
@@ -237,8 +237,8 @@ def test_identity_is_outside_the_quota() -> None:
     assert simulated.handle(signed_request("GET", CORE_DEVICES_PATH), 1000.0).status == 200
 
 
-def test_every_answer_has_a_request_id_of_its_own() -> None:
-    """x-amzn-RequestId is on each answer, refused or not, and never the same."""
+def test_every_response_has_unique_request_id() -> None:
+    """Every response has its own x-amzn-RequestId, also errors."""
     simulated = make_service()
     requests = [
         signed_request("GET", CORE_DEVICES_PATH),
@@ -249,12 +249,12 @@ def test_every_answer_has_a_request_id_of_its_own() -> None:
     assert len({simulated.handle(request, 1000.0).headers["x-amzn-RequestId"] for request in requests}) == 4
 
 
-def test_counters_tell_what_came() -> None:
-    """Requests are counted by operation, status and code, and the log holds one row for each."""
+def test_counters_and_log_have_every_request() -> None:
+    """Requests are counted by operation, status and code and have one log entry each."""
     simulated = make_service(rate=1.0, burst=2.0)
     for request in (
         batch_request("core-1", ["a", "x"]),
-        batch_request("gone", ["a"]),
+        batch_request("missing", ["a"]),
         signed_request("GET", CORE_DEVICES_PATH),
         Request("GET", CORE_DEVICES_PATH, {}),
     ):
@@ -268,14 +268,14 @@ def test_counters_tell_what_came() -> None:
     rows = [(row.core, row.entries, row.status, row.code) for row in simulated.counters.log]
     assert rows == [
         ("core-1", 2, 200, ""),
-        ("gone", 1, 404, "ResourceNotFoundException"),
+        ("missing", 1, 404, "ResourceNotFoundException"),
         ("", 0, 429, "ThrottlingException"),
         ("", 0, 403, "MissingAuthenticationTokenException"),
     ]
 
 
-def test_the_generated_fleet_follows_the_settings() -> None:
-    """Without a plan the fleet is invented as the settings say, and reset brings it back as it was."""
+def test_generated_fleet_follows_settings_and_reset() -> None:
+    """The fleet is generated from the settings, and reset restores it."""
     simulated = Service(SimulatorConfig(cores=4, things=5, missing_things=3, missing_cores=1, rate=float("inf")))
     core = next(iter(simulated.fleet.cores))
     simulated.handle(batch_request(core, list(simulated.fleet.things[core])), 0.0)

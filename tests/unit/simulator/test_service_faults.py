@@ -1,4 +1,4 @@
-"""Rule: what each fault does to an answer and to the fleet."""
+"""Tests of the effects of faults on responses and the fleet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.simulator import batch_request, error_code, make_service, res
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "code", "fate", "applied"),
+    ("fault", "status", "code", "delivery", "applied"),
     [
         ("500", 500, "InternalServerException", Delivery.REPLY, False),
         ("500-after", 500, "InternalServerException", Delivery.REPLY, True),
@@ -35,23 +35,25 @@ from tests.support.simulator import batch_request, error_code, make_service, res
         ("entry:ThrottlingException", 200, "", Delivery.REPLY, False),
     ],
 )
-def test_each_fault_does_what_it_says(fault: str, status: int, code: str, fate: Delivery, applied: bool) -> None:
-    """Status, code and fate are the fault's, and the change is made exactly when it should be."""
+def test_fault_sets_status_code_and_delivery(
+    fault: str, status: int, code: str, delivery: Delivery, applied: bool
+) -> None:
+    """Status, code and delivery depend on the fault, and so does the change of the fleet."""
     simulated = make_service(fault=(fault,))
-    answer = simulated.handle(batch_request("core-1", ["a"]), 1000.0)
-    assert (answer.status, error_code(answer), answer.delivery) == (status, code, fate)
+    response = simulated.handle(batch_request("core-1", ["a"]), 1000.0)
+    assert (response.status, error_code(response), response.delivery) == (status, code, delivery)
     assert ("a" not in simulated.fleet.things["core-1"]) is applied
     assert simulated.faults.fired == {fault: 1}
 
 
-def test_garbage_is_not_json() -> None:
-    """A spoiled 200 cannot be read as an answer."""
+def test_garbage_fault_is_not_json() -> None:
+    """The body of a 200 with the fault is not JSON."""
     with pytest.raises(json.JSONDecodeError):
         response_json(make_service(fault=("garbage",)).handle(batch_request("core-1", ["a"]), 1000.0))
 
 
-def test_entry_faults_leave_the_others_alone() -> None:
-    """An entry that fails is not applied, its neighbours are, and the next try succeeds."""
+def test_entry_fault_affects_one_entry() -> None:
+    """The failed entry is not applied, the other one is, and the next attempt succeeds."""
     simulated = make_service(fault=("entry:InternalServerException@b=1",))
     first = response_json(simulated.handle(batch_request("core-1", ["a", "b"]), 1000.0))
     assert [(e["thingName"], e["code"]) for e in first["errorEntries"]] == [("b", "InternalServerException")]
@@ -61,8 +63,8 @@ def test_entry_faults_leave_the_others_alone() -> None:
     assert simulated.counters.resent == {}
 
 
-def test_expired_tokens_cost_no_quota_and_can_be_cured() -> None:
-    """Requests with the old key are refused before the quota; those with a new one are served."""
+def test_expired_token_uses_no_quota_and_new_key_succeeds() -> None:
+    """Requests with the old key are rejected before the quota; those with a new key succeed."""
     simulated = make_service(rate=1.0, burst=1.0, fault=("expired-token@OLD*",))
     assert error_code(simulated.handle(batch_request("core-1", ["a"], key="OLD1"), 1000.0)) == "ExpiredTokenException"
     assert simulated.handle(batch_request("core-1", ["a"], key="NEW1"), 1000.0).status == 200
