@@ -17,7 +17,7 @@ from asyncgg.notify import (
 )
 from asyncgg.transport import ConnectionConfig
 
-__all__ = ["notify_result", "parse_targets"]
+__all__ = ["event_for", "notify_result", "parse_targets", "summary_line"]
 
 
 def parse_targets(policy: Policy) -> list[NotificationTarget]:

@@ -69,7 +69,7 @@ def write_policy(folder: Path, extra: str = "") -> Path:
 def test_cleanup_benchmark_scenario_removes_expected_things(
     cli: CommandRunner, serve: StartSimulator, moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """asyncgg cleanup nightly.toml --json: exactly the expected things are removed, each with a reason."""
+    """asyncgg cleanup nightly.toml --json: removes exactly the expected things, with reasons."""
     cleanup_scenario = build_scenario(8, 12, orphans=21, retired=8, meters=9, prefix="scene-")
     simulator = serve(cleanup_scenario.plan())
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto_url)

@@ -19,9 +19,8 @@ async def test_canary_is_sent_and_listed_first(tmp_path: Path) -> None:
     """The canary is sent and its cores are listed before the rest is sent."""
     harness = CleanupHarness(tmp_path, guards=CANARY)
     observed: list[int] = []
-    harness.step_hooks["read", 8] = lambda: observed.append(
-        len(harness.removed)
-    )  # 1 list of cores, 6 cores, then the canary's
+    # Reads 1 to 7 are the scan: one page of cores, six cores. Read 8 verifies the canary.
+    harness.step_hooks["read", 8] = lambda: observed.append(len(harness.removed))
     report = await harness.run()
     assert (report.exit, harness.removed, observed) == (0, harness.expected, [10])
     assert report.canary is not None

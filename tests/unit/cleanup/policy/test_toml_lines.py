@@ -59,7 +59,7 @@ EXPECTED: dict[KeyPath, int] = {
 
 
 def key_paths(value: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
-    """Every path there is, by the values."""
+    """The paths of all keys and items of parsed TOML."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in items:
         yield (*path, key)
