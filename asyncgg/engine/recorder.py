@@ -89,7 +89,7 @@ class RunRecorder:
         while True:
             outcomes = await self._journal.submit(
                 lambda store: store.apply_outcome_to_pending(queue, state, code, message, request, _SKIP_CHUNK),
-                retry_alone=True,
+                retry_individually=True,
             )
             things += len(outcomes)
             self._count(len(outcomes) if done else 0, 0 if done else len(outcomes))
@@ -118,7 +118,7 @@ class RunRecorder:
         """Record how the run ended."""
         seconds = self._total_seconds()
         await self._journal.submit(
-            lambda store: store.put(state=state, reason=reason, seconds=seconds), retry_alone=True
+            lambda store: store.put(state=state, reason=reason, seconds=seconds), retry_individually=True
         )
 
     def interrupt(self, in_flight: list[Batch]) -> None:
@@ -129,7 +129,7 @@ class RunRecorder:
             store.mark_interrupted(in_flight)
             store.put(state=RunState.INTERRUPTED, reason="interrupted", seconds=seconds)
 
-        self._journal.submit(mark_interrupted, retry_alone=True).add_done_callback(_ignore_result)
+        self._journal.submit(mark_interrupted, retry_individually=True).add_done_callback(_ignore_result)
 
     def _on_committed(self, batch: Batch, result: BatchResult, error: BaseException | None) -> None:
         if error is not None:

@@ -19,7 +19,7 @@ _INCOMPLETE_STATES: Final = f"({int(CoreState.WAITING)}, {int(CoreState.DENIED)}
 
 # What is in `here` and not in `there`: `here` is the new snapshot for what appeared, the old one
 # for what vanished. The associations of a core that was denied or failed in one of them are
-# unknown, hence neither new nor vanished.
+# unknown, so they are neither new nor vanished.
 _CORES: Final = """
 SELECT here.name FROM {here}.core AS here LEFT JOIN {there}.core AS there ON there.name = here.name
 WHERE here.state != {vanished} AND (there.id IS NULL OR there.state = {vanished})"""

@@ -121,8 +121,8 @@ def finish_import(connection: sqlite3.Connection) -> None:
     It is not in WAL mode before it is run, so that a user who can only read its folder can read it.
     """
     connection.execute("PRAGMA synchronous = FULL")
-    # Synced with the rest of the file: a power loss before that leaves the rollback journal, hence
-    # no mark.
+    # Synced with the rest of the file: a power loss before that leaves the rollback journal, and
+    # with it no mark.
     connection.execute(f"PRAGMA user_version = {FORMAT.version}")
 
 

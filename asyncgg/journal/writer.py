@@ -75,26 +75,26 @@ class JournalWriter:
         if self._thread is not None:
             self._thread.start()
 
-    def submit(self, work: Callable[[JournalStore], T], *, retry_alone: bool = False) -> asyncio.Future[T]:
+    def submit(self, work: Callable[[JournalStore], T], *, retry_individually: bool = False) -> asyncio.Future[T]:
         """Execute `work` in the next transaction; the future is done once that is committed.
 
         A failed transaction fails every call in it and every later one with `JournalWriteError`.
-        Calls with `retry_alone` are then retried one by one until one fails again, so that a failed
-        claim does not lose a known outcome.
+        Calls with `retry_individually` are then retried one by one until one fails again, so that a
+        failed claim does not lose a known outcome.
         """
         self._loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = self._loop.create_future()
         if self._error is not None:
             future.set_exception(self._error)
         elif self._thread is None:
-            _resolve(self._transact([(work, future, retry_alone)]))
+            _resolve(self._transact([(work, future, retry_individually)]))
         else:
-            self._queued.append((work, future, retry_alone))
+            self._queued.append((work, future, retry_individually))
             self._flush()
         return future
 
     def submit_nowait(self, work: Callable[[JournalStore], None], on_commit: _OnCommit) -> None:
-        """`submit` with `retry_alone` and a callback instead of a future.
+        """`submit` with `retry_individually` and a callback instead of a future.
 
         `on_commit` is called with None after the commit, or with the error. Such calls are queued
         for up to 5 ms, or until the next `submit`, which shares its transaction with them.
@@ -230,9 +230,9 @@ class JournalWriter:
         self._error = FORMAT.translate(error, self.path, writing=True)
         completions: list[_Completion] = []
         retry_failed = False  # after that no call is retried: `mark_interrupted` relies on the outcomes before it
-        for work, waiter, retry_alone in calls:
+        for work, waiter, retry_individually in calls:
             completion: _Completion = (waiter, None, self._error)
-            if retry_alone and not retry_failed:
+            if retry_individually and not retry_failed:
                 try:
                     completion = (waiter, self._execute([(work, waiter, True)])[0], None)
                     self._connection.execute("COMMIT")

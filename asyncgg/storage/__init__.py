@@ -1,4 +1,4 @@
-"""What journals and snapshots have in common: SQLite files and the lock beside them."""
+"""SQLite files and their locks: what journals and snapshots have in common."""
 
 from asyncgg.storage.lock import FileLock, LockHeldError, is_locked
 from asyncgg.storage.sqlite import MetaStore, SqliteFormat, SqliteReader

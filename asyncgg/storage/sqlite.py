@@ -52,7 +52,7 @@ class SqliteFormat:
     """Settings of a connection that writes."""
 
     def mark(self, connection: sqlite3.Connection) -> None:
-        """Set the application id, which tells journals and snapshots from other SQLite files."""
+        """Set the application id, which identifies journals and snapshots."""
         connection.execute(f"PRAGMA application_id = {_APPLICATION_IDS[self.label]}")
 
     def set_up(self, connection: sqlite3.Connection) -> None:

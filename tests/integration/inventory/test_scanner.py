@@ -1,4 +1,4 @@
-"""Rule: what a sweep asks for and makes of the answers is tested here, on virtual time with in-process reads."""
+"""Scans of a service without faults, in virtual time."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.virtual
 SIZES = [0, 1, 99, 100, 101, 200, 201, 350] * 13
 
 
-async def test_the_snapshot_is_the_fleet(tmp_path: Path) -> None:
-    """Every core and every association is there once, with its time, for as many requests as the formula says."""
+async def test_scan_snapshot_equals_fleet(tmp_path: Path) -> None:
+    """Every core and association is recorded once, with the minimum of requests."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes(SIZES))
     result = await harness.start()
     harness.check_snapshot()
@@ -30,26 +30,26 @@ async def test_the_snapshot_is_the_fleet(tmp_path: Path) -> None:
         assert [core.things for core in snapshot.cores()] == SIZES
 
 
-async def test_an_empty_fleet_takes_one_request(tmp_path: Path) -> None:
-    """One page says that there are no cores; the snapshot is finished and holds nothing."""
+async def test_scan_empty_fleet_needs_one_request(tmp_path: Path) -> None:
+    """The snapshot is complete and empty."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([]))
     result = await harness.start()
     assert (result.state, result.sent, result.counts.cores) == (RunState.COMPLETE, 1, 0)
 
 
-async def test_named_cores_are_listed_without_asking_for_all(tmp_path: Path) -> None:
-    """With names given nobody asks for the list of cores; a name the service does not know has vanished."""
+async def test_scan_named_cores_does_not_list_cores(tmp_path: Path) -> None:
+    """Only the named cores are listed; an unknown name has vanished."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes(SIZES))
-    result = await harness.start(cores=["core-007", "nobody", "core-001", "core-007"])
-    assert {core for core, _ in harness.transport.requests} == {"core-007", "core-001", "nobody"}
+    result = await harness.start(cores=["core-007", "unknown", "core-001", "core-007"])
+    assert {core for core, _ in harness.transport.requests} == {"core-007", "core-001", "unknown"}
     assert result.state is RunState.COMPLETE
     assert (result.counts.listed, result.counts.vanished, result.counts.associations) == (2, 1, 351)
     with Snapshot(harness.path) as snapshot:
         assert [core.state for core in snapshot.cores()] == [CoreState.DONE, CoreState.VANISHED, CoreState.DONE]
 
 
-async def test_filters_reach_the_service(tmp_path: Path) -> None:
-    """Only the cores that the filters leave are listed, and the snapshot says which filters these were."""
+async def test_scan_filters_are_sent_and_recorded(tmp_path: Path) -> None:
+    """The service gets the filters, and the snapshot records them."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes(SIZES))
     result = await harness.start(filters=CoreFilter(status="UNHEALTHY"))
     assert result.counts.cores == 0
@@ -57,16 +57,16 @@ async def test_filters_reach_the_service(tmp_path: Path) -> None:
         assert snapshot.filters == CoreFilter(status="UNHEALTHY")
 
 
-async def test_the_quota_decides_how_long_it_takes(tmp_path: Path) -> None:
-    """Requests leave at the lane's rate from the first page of cores to the last core."""
+async def test_scan_time_is_that_of_the_rate(tmp_path: Path) -> None:
+    """Requests are sent at the rate of the lane from the first to the last."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes(SIZES))
     started_at = harness.loop.time()
     result = await harness.start(rate=50.0, burst=2.0)
     assert harness.loop.time() - started_at <= 1.02 * result.sent / 50.0 + 0.1
 
 
-async def test_the_first_request_goes_alone(tmp_path: Path) -> None:
-    """Named cores are not all asked for at once: one request finds out first whether the credentials are good."""
+async def test_scan_first_request_is_sent_without_others(tmp_path: Path) -> None:
+    """One request checks the credentials before others are sent."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([1] * 20), latency_ms=400.0)
     request_times: list[float] = []
     harness.transport.intercept = lambda core, token: request_times.append(harness.loop.time())
@@ -74,27 +74,26 @@ async def test_the_first_request_goes_alone(tmp_path: Path) -> None:
     assert request_times[1] - request_times[0] >= 0.4
 
 
-async def test_one_lane_for_everything(tmp_path: Path) -> None:
-    """Every request of a sweep takes a token of the lane it was given, however many starts it needs."""
+async def test_scan_every_request_takes_a_token(tmp_path: Path) -> None:
+    """Every request takes a token of the lane, also after failures."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes(SIZES), fault=("500=10%",))
     result = await harness.start()
     assert harness.lane is not None
     assert harness.lane.bucket.statistics().granted == result.sent == len(harness.transport.requests)
 
 
-async def test_progress_is_honest(tmp_path: Path) -> None:
-    """While it goes on, the estimate of what is left is open-ended until all cores are known, then it is within a
-    quarter of the truth; at the end nothing is left."""
+async def test_progress_estimates_requests_left(tmp_path: Path) -> None:
+    """The estimate is within a quarter of the truth once all cores are known, and 0 at the end."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([50, 150, 250] * 40))
     observed: list[tuple[int, int, bool]] = []
 
-    def look(core: str, token: str) -> None:
+    def observe(core: str, token: str) -> None:
         assert harness.scan is not None
         progress = harness.scan.progress()
         observed.append((progress.sent, progress.requests_left, progress.open_ended))
         assert progress.seconds_left == progress.requests_left / progress.rate
 
-    harness.transport.intercept = look
+    harness.transport.intercept = observe
     result = await harness.start()
     assert harness.scan is not None
     end = harness.scan.progress()

@@ -1,4 +1,4 @@
-"""Rule: what a sweep makes of a service and a network that misbehave is tested here, on virtual time."""
+"""Scans of a service and a network with faults, in virtual time."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ BROKEN = ErrorResponse(500, "InternalServerException", "oops")
 
 
 def fail_core(core: str, result: Any) -> Callable[[str, str], Any]:
-    """Answer every request for this core with `result`."""
-    return lambda asked, token: result if asked == core else None
+    """Reply to every request for this core with `result`."""
+    return lambda requested, token: result if requested == core else None
 
 
-# --- any fleet, any faults ---
+# --- any fleet with any faults ---
 
 FAULTS = ("500=10%", "reset-after=10%", "reset-before=5%", "garbage=10%", "half=5%", "hang=3%", "429=5%", "503=5%")
 
@@ -45,38 +45,39 @@ FAULTS = ("500=10%", "reset-after=10%", "reset-before=5%", "garbage=10%", "half=
     seed=st.integers(0, 1000),
     quota=st.sampled_from([20.0, float("inf")]),
     adaptive=st.booleans(),
-    cut=st.one_of(st.none(), st.integers(1, 40)),
+    interrupted_at=st.one_of(st.none(), st.integers(1, 40)),
 )
-def test_the_snapshot_is_the_fleet_whatever_happens(
-    sizes: list[int], faults: set[str], seed: int, quota: float, adaptive: bool, cut: int | None
+def test_scan_any_faults_and_interruption_snapshot_equals_fleet(
+    sizes: list[int], faults: set[str], seed: int, quota: float, adaptive: bool, interrupted_at: int | None
 ) -> None:
-    """Any fleet, any passing faults, throttled or not, cut off after any request and gone on with: the snapshot holds
-    every association of the fleet once, and no page is asked for twice but for a fault or the cut."""
+    """With any transient faults, throttles and an interruption, the snapshot equals the fleet."""
 
-    async def sweep(path: Path) -> tuple[ScanResult, ScanHarness]:
+    async def run_scan(path: Path) -> tuple[ScanResult, ScanHarness]:
         harness = ScanHarness(
             path, fleet_of_sizes(sizes), fault=tuple(sorted(faults)), seed=seed, rate=quota, burst=3.0
         )
-        if cut is not None and (early := await _start_and_interrupt(harness, cut, rate=40.0, adaptive=adaptive)):
+        if interrupted_at is not None and (
+            early := await _start_and_interrupt(harness, interrupted_at, rate=40.0, adaptive=adaptive)
+        ):
             return early, harness
         return await harness.start(rate=40.0, adaptive=adaptive), harness
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fleet.db"
-        result, harness = run_virtual(sweep(path))
+        result, harness = run_virtual(run_scan(path))
         assert result.state is RunState.COMPLETE
         harness.check_snapshot()
         assert result.minimum == minimum_requests(sizes)
-        if not faults and quota == float("inf") and cut is None:
+        if not faults and quota == float("inf") and interrupted_at is None:
             assert result.sent == minimum_requests(sizes)
 
 
 class _InterruptError(Exception):
-    """What a listener of a test raises to end a start at a given request, as a crash would: nothing is tidied up."""
+    """Ends a start at a given request without an orderly stop, as a crash does."""
 
 
 async def _start_and_interrupt(harness: ScanHarness, requests: int, **options: Any) -> ScanResult | None:
-    """Cut a start at this request; its result when it came to its end before."""
+    """Interrupt a start at a request; its result when it ended before."""
 
     def count(core: str, token: str) -> None:
         if len(harness.transport.requests) == requests:
@@ -91,13 +92,13 @@ async def _start_and_interrupt(harness: ScanHarness, requests: int, **options: A
         harness.transport.intercept = lambda core, token: None
 
 
-# --- one by one ---
+# --- single faults ---
 
 pytestmark = pytest.mark.virtual
 
 
-async def test_a_throttled_sweep_slows_down_and_loses_nothing(tmp_path: Path) -> None:
-    """Throttles cost no core an attempt: with one attempt each, all are listed under a quota of a third of the rate."""
+async def test_scan_throttles_count_no_attempt(tmp_path: Path) -> None:
+    """With one attempt per list all cores are listed at a quota of a third of the rate."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([120] * 40), rate=30.0, burst=2.0, retry_after="auto")
     result = await harness.start(rate=90.0, adaptive=True, options=ScanOptions(retry=RetryPolicy(max_attempts=1)))
     harness.check_snapshot()
@@ -106,8 +107,8 @@ async def test_a_throttled_sweep_slows_down_and_loses_nothing(tmp_path: Path) ->
     assert result.sent == result.minimum + result.throttled
 
 
-async def test_a_core_that_vanishes_is_told_and_is_no_failure(tmp_path: Path) -> None:
-    """A 404 in the midst of a core's list: it has no client devices any more, not even those of its first page."""
+async def test_scan_core_not_found_has_vanished(tmp_path: Path) -> None:
+    """After a 404 the core has no client devices, not even those of its first page."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([250, 3, 250]))
     harness.transport.intercept = lambda core, token: MISSING if core == "core-002" and token else None
     result = await harness.start()
@@ -120,8 +121,8 @@ async def test_a_core_that_vanishes_is_told_and_is_no_failure(tmp_path: Path) ->
     assert harness.events_of(PageFailed) == []
 
 
-async def test_a_denied_core_is_told_and_counted(tmp_path: Path) -> None:
-    """A core that is denied costs one request; the sweep ends, and says which part of the fleet it does not know."""
+async def test_scan_denied_core_is_counted(tmp_path: Path) -> None:
+    """A denied core costs one request and counts in `failed_share`."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([3, 3, 3, 3]))
     harness.transport.intercept = fail_core("core-001", DENIED)
     result = await harness.start()
@@ -133,8 +134,8 @@ async def test_a_denied_core_is_told_and_counted(tmp_path: Path) -> None:
     assert [core for core, _ in harness.transport.requests].count("core-001") == 1
 
 
-async def test_a_core_that_always_fails_is_given_up(tmp_path: Path) -> None:
-    """After its attempts are used up a core has failed; what was had of it before stays, and is told as incomplete."""
+async def test_scan_failing_core_is_abandoned_after_attempts(tmp_path: Path) -> None:
+    """A core fails after its attempts; its recorded pages stay."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([250, 1]))
     harness.transport.intercept = lambda core, token: BROKEN if core == "core-000" and token else None
     result = await harness.start(options=ScanOptions(retry=RetryPolicy(max_attempts=4)))
@@ -143,8 +144,8 @@ async def test_a_core_that_always_fails_is_given_up(tmp_path: Path) -> None:
     assert result.retried == 3
 
 
-async def test_denied_everywhere_ends_the_sweep(tmp_path: Path) -> None:
-    """Three denied cores and no accepted one: it is the permission; the sweep is unfinished, not a small fleet."""
+async def test_scan_all_cores_denied_aborts(tmp_path: Path) -> None:
+    """Three denied cores and no accepted one end the scan, which names the permission."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([1] * 50))
     harness.transport.intercept = lambda core, token: DENIED if core else None
     result = await harness.start(rate=10.0)
@@ -156,8 +157,8 @@ async def test_denied_everywhere_ends_the_sweep(tmp_path: Path) -> None:
     harness.check_snapshot()
 
 
-async def test_a_denied_list_of_cores_names_the_permission(tmp_path: Path) -> None:
-    """Without the list of cores there is no sweep; the reason says what to grant."""
+async def test_scan_denied_core_list_aborts(tmp_path: Path) -> None:
+    """The reason names the permission to grant."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([1]))
     harness.transport.intercept = fail_core("", DENIED)
     result = await harness.start()
@@ -165,26 +166,26 @@ async def test_a_denied_list_of_cores_names_the_permission(tmp_path: Path) -> No
     assert "greengrass:ListCoreDevices" in result.reason
 
 
-async def test_a_token_that_is_not_accepted_any_more_begins_its_list_again(tmp_path: Path) -> None:
-    """Once for each list, of a core or of the cores; nothing is there twice."""
+async def test_scan_expired_token_restarts_list(tmp_path: Path) -> None:
+    """A list restarts once, without duplicates."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([250] + [1] * 150))
-    refused: set[str] = set()
+    rejected: set[str] = set()
 
     def expire(core: str, token: str) -> Any:
-        if not token or core in refused:
+        if not token or core in rejected:
             return None
-        refused.add(core)
+        rejected.add(core)
         return INVALID
 
     harness.transport.intercept = expire
     result = await harness.start()
-    assert refused == {"", "core-000"}
+    assert rejected == {"", "core-000"}
     assert result.state is RunState.COMPLETE
     harness.check_snapshot()
 
 
-async def test_a_token_that_is_never_accepted_fails_its_core(tmp_path: Path) -> None:
-    """The second time is the last: no list is begun again for ever."""
+async def test_scan_token_rejected_twice_fails_core(tmp_path: Path) -> None:
+    """A list is not restarted a second time."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([250, 1]))
     harness.transport.intercept = lambda core, token: INVALID if core and token else None
     result = await harness.start()
@@ -194,16 +195,16 @@ async def test_a_token_that_is_never_accepted_fails_its_core(tmp_path: Path) -> 
 
 THINGS = tuple(ClientDevice(f"thing-{number}", 1.0) for number in range(3))
 PAGE_LOOPS: dict[str, Callable[[str], Page[ClientDevice]]] = {
-    "the same token again": lambda token: Page(THINGS, "again"),
-    "a token of before": lambda token: Page((ClientDevice(f"t-{token}", 1.0),), {"": "a", "a": "b"}.get(token, "a")),
-    "the same page again": lambda token: Page(THINGS, token + "x"),
+    "the same token": lambda token: Page(THINGS, "again"),
+    "an earlier token": lambda token: Page((ClientDevice(f"t-{token}", 1.0),), {"": "a", "a": "b"}.get(token, "a")),
+    "the same page": lambda token: Page(THINGS, token + "x"),
     "empty pages": lambda token: Page((), token + "x"),
 }
 
 
 @pytest.mark.parametrize("name", PAGE_LOOPS)
-async def test_a_list_that_turns_in_circles_ends(tmp_path: Path, name: str) -> None:
-    """It is read once more, then its core has failed with a reason: no endless loop, and nothing twice."""
+async def test_scan_repeated_pages_fail_core(tmp_path: Path, name: str) -> None:
+    """The list is restarted once, then its core fails."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([1, 1]))
     harness.transport.intercept = lambda core, token: PAGE_LOOPS[name](token) if core == "core-000" else None
     result = await harness.start()
@@ -213,8 +214,8 @@ async def test_a_list_that_turns_in_circles_ends(tmp_path: Path, name: str) -> N
     snapshot_associations(harness.path)
 
 
-async def test_a_list_of_cores_that_turns_in_circles_is_no_fleet(tmp_path: Path) -> None:
-    """Nobody knows what is missing then: the sweep ends unfinished."""
+async def test_scan_repeated_core_pages_abort(tmp_path: Path) -> None:
+    """Without the list of cores the scan ends unfinished."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([1]))
     harness.transport.intercept = lambda core, token: Page((CoreDevice("core-000"),), "again") if not core else None
     result = await harness.start()
@@ -222,8 +223,8 @@ async def test_a_list_of_cores_that_turns_in_circles_is_no_fleet(tmp_path: Path)
     assert "RepeatedPages" in result.reason
 
 
-async def test_what_is_told_twice_is_there_once(tmp_path: Path) -> None:
-    """Things that come again on a later page, and cores on a later page of cores, are counted and not doubled."""
+async def test_scan_duplicates_are_stored_once(tmp_path: Path) -> None:
+    """Repeated things and cores are stored once; repeated things are counted."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([1, 1]))
     pages: dict[tuple[str, str], Any] = {
         ("", ""): Page((CoreDevice("core-000"), CoreDevice("core-000")), "more"),
@@ -238,8 +239,8 @@ async def test_what_is_told_twice_is_there_once(tmp_path: Path) -> None:
     assert len(snapshot_associations(harness.path)) == 5
 
 
-async def test_a_last_page_that_is_empty_ends_the_list(tmp_path: Path) -> None:
-    """A token behind a full last page leads to an empty one: one request more, and nothing else."""
+async def test_scan_empty_last_page_ends_list(tmp_path: Path) -> None:
+    """A token after a full last page costs one request."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([100]))
     full = Page(tuple(ClientDevice(f"core-000-{number:04}", 7.0) for number in range(100)), "more")
     harness.transport.intercept = lambda core, token: (Page(()) if token else full) if core else None
@@ -248,8 +249,8 @@ async def test_a_last_page_that_is_empty_ends_the_list(tmp_path: Path) -> None:
     assert (result.state, result.sent, result.minimum) == (RunState.COMPLETE, 3, 3)
 
 
-async def test_odd_names_are_told(tmp_path: Path) -> None:
-    """Names that are none are counted and told, and in no list."""
+async def test_scan_invalid_names_are_reported(tmp_path: Path) -> None:
+    """Invalid names are counted, reported and not stored."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([1]))
     harness.transport.intercept = lambda core, token: Page(THINGS, invalid_names=("'x/y'", "None")) if core else None
     result = await harness.start()
@@ -257,8 +258,8 @@ async def test_odd_names_are_told(tmp_path: Path) -> None:
     assert harness.events_of(InvalidNames) == [InvalidNames("core-000", ("'x/y'", "None"))]
 
 
-async def test_expired_credentials_are_refreshed_once(tmp_path: Path) -> None:
-    """A token that expires in mid-sweep costs the requests that were under way, and no attempt of any list."""
+async def test_scan_expired_credentials_are_refreshed_once(tmp_path: Path) -> None:
+    """Requests in flight are repeated; no list loses an attempt."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([1] * 60), latency_ms=100.0)
     refreshed: list[float] = []
     harness.transport.intercept = lambda core, token: (
@@ -278,8 +279,8 @@ async def test_expired_credentials_are_refreshed_once(tmp_path: Path) -> None:
     assert 1 < result.retried < 20
 
 
-async def test_credentials_that_cannot_be_refreshed_end_it(tmp_path: Path) -> None:
-    """The sweep stops, resumable, and says that the credentials are the reason."""
+async def test_scan_failed_refresh_aborts(tmp_path: Path) -> None:
+    """The scan ends, can be resumed, and reports the credentials as the reason."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([1] * 60))
     harness.transport.intercept = lambda core, token: EXPIRED if len(harness.transport.requests) > 20 else None
 
@@ -294,8 +295,8 @@ async def test_credentials_that_cannot_be_refreshed_end_it(tmp_path: Path) -> No
     harness.check_snapshot()
 
 
-async def test_an_endpoint_that_never_answers_is_given_up(tmp_path: Path) -> None:
-    """Nobody there: a few tries, then a reason."""
+async def test_scan_unreachable_endpoint_aborts(tmp_path: Path) -> None:
+    """The scan ends after a few attempts, with the reason."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([1]))
     harness.transport.intercept = lambda core, token: NoResponse("connect", "connection refused", sent=False)
     result = await harness.start()
@@ -304,8 +305,8 @@ async def test_an_endpoint_that_never_answers_is_given_up(tmp_path: Path) -> Non
     assert result.sent < 20
 
 
-async def test_throttled_without_end_is_given_up(tmp_path: Path) -> None:
-    """Nothing accepted for as long as the patience lasts: the sweep stops, resumable."""
+async def test_scan_throttled_beyond_stall_timeout_aborts(tmp_path: Path) -> None:
+    """Without an accepted request for `stall_timeout` the scan ends."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([1] * 10), fault=("429@*#2-99999",))
     result = await harness.start(adaptive=True, options=ScanOptions(stall_timeout=30.0))
     assert result.state is RunState.ABORTED

@@ -1,4 +1,4 @@
-"""Rule: stopping, cancelling and going on with a sweep, and which files it refuses to go on with, are tested here."""
+"""Interrupted and resumed scans, and the files that a scan refuses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EUROPE = Origin("123456789012", "eu-west-1", "https://greengrass.eu-west-1.amazo
 
 
 def at_request(harness: ScanHarness, number: int, action: Any) -> None:
-    """Do something when the service sees this request."""
+    """Call `action` when the service receives the request of this number."""
     request_numbers = itertools.count(1)
 
     def intercept(core: str, token: str) -> None:
@@ -41,13 +41,13 @@ def at_request(harness: ScanHarness, number: int, action: Any) -> None:
 
 
 def interrupt(harness: ScanHarness) -> None:
-    """Stop the sweep as Ctrl-C does."""
+    """Stop the scan as Ctrl-C does."""
     assert harness.scan is not None
     harness.scan.stop(StopReason(RunState.INTERRUPTED, "stopped by Ctrl-C"))
 
 
-async def test_a_stopped_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
-    """What is under way ends and counts; both starts together ask for each page once."""
+async def test_scan_stopped_is_resumed(tmp_path: Path) -> None:
+    """Requests in flight finish and count; both starts request each page once."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes(SIZES))
     at_request(harness, 30, lambda: interrupt(harness))
     result = await harness.start()
@@ -69,8 +69,8 @@ async def test_a_stopped_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     harness.check_snapshot()
 
 
-async def test_the_deadline_leaves_it_resumable(tmp_path: Path) -> None:
-    """A sweep that takes longer than it may stops in time and is gone on with."""
+async def test_scan_deadline_is_resumable(tmp_path: Path) -> None:
+    """A scan stops at its deadline and can be resumed."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes(SIZES))
     started_at = harness.loop.time()
     result = await harness.start(options=ScanOptions(deadline=0.3))
@@ -81,8 +81,8 @@ async def test_the_deadline_leaves_it_resumable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("request_number", [1, 2, 3, 30, 71])
-async def test_a_cancelled_sweep_goes_on_where_it_was(tmp_path: Path, request_number: int) -> None:
-    """Cancelling leaves a file that can be gone on with at once; what was under way is asked for again."""
+async def test_scan_cancelled_is_resumed(tmp_path: Path, request_number: int) -> None:
+    """A cancelled scan can be resumed at once."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes(SIZES))
     task = asyncio.ensure_future(harness.start())
     at_request(harness, request_number, task.cancel)
@@ -93,8 +93,8 @@ async def test_a_cancelled_sweep_goes_on_where_it_was(tmp_path: Path, request_nu
     harness.check_snapshot()
 
 
-async def test_cores_that_came_meanwhile_may_be_missing_but_none_that_was_told(tmp_path: Path) -> None:
-    """A fleet that changes between two starts: what the second one still has to list is listed as it is then."""
+async def test_scan_resumed_lists_remaining_cores_as_they_are(tmp_path: Path) -> None:
+    """The second start lists the remaining cores in their current state."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes({"a": 150, "b": 150, "c": 150}))
     at_request(harness, 3, lambda: interrupt(harness))
     await harness.start(options=ScanOptions(concurrency=1))
@@ -106,8 +106,8 @@ async def test_cores_that_came_meanwhile_may_be_missing_but_none_that_was_told(t
     harness.check_snapshot()
 
 
-async def test_a_listener_that_raises_ends_the_sweep(tmp_path: Path) -> None:
-    """Its error reaches the caller, and the sweep is resumable."""
+async def test_scan_listener_error_is_raised(tmp_path: Path) -> None:
+    """The error of a listener reaches the caller, and the scan can be resumed."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([1, 1]), fault=("500#2",))
 
     def fail(event: Event) -> None:
@@ -125,11 +125,11 @@ async def _lane(harness: ScanHarness) -> Any:
     return Lane(harness.transport, FixedRate(100.0))
 
 
-# --- which file ---
+# --- existing files ---
 
 
 async def start_scan(path: Path, **options: Any) -> None:
-    """An unfinished sweep at `path`."""
+    """Create an unfinished snapshot at `path`."""
     harness = ScanHarness(path, fleet_of_sizes(SIZES))
     at_request(harness, 20, lambda: interrupt(harness))
     await harness.start(**{"origin": EUROPE, **options})
@@ -145,8 +145,8 @@ INCOMPATIBLE_SCANS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", INCOMPATIBLE_SCANS)
-async def test_another_sweep_is_refused(tmp_path: Path, name: str) -> None:
-    """An unfinished sweep of another account, Region, endpoint, filter or of other cores is not gone on with."""
+async def test_scan_file_of_other_scan_fails(tmp_path: Path, name: str) -> None:
+    """An unfinished scan of another account, Region, endpoint, filter or cores is not resumed."""
     await start_scan(tmp_path / "fleet.db")
     other, message = INCOMPATIBLE_SCANS[name]
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes(SIZES))
@@ -155,8 +155,8 @@ async def test_another_sweep_is_refused(tmp_path: Path, name: str) -> None:
     assert harness.transport.requests == []
 
 
-async def test_an_account_nobody_knows_may_be_any(tmp_path: Path) -> None:
-    """With a custom endpoint the account is not asked for; that is no reason to refuse, and the known one stays."""
+async def test_scan_unknown_account_matches_any(tmp_path: Path) -> None:
+    """Without a known account (custom endpoint) the recorded one stays."""
     await start_scan(tmp_path / "fleet.db")
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes(SIZES))
     await harness.start(origin=Origin("", EUROPE.region, EUROPE.endpoint))
@@ -164,8 +164,8 @@ async def test_an_account_nobody_knows_may_be_any(tmp_path: Path) -> None:
         assert snapshot.origin == EUROPE
 
 
-async def test_an_old_one_is_refused(tmp_path: Path) -> None:
-    """After a day it would be a snapshot of a fleet that never was; the limit can be told."""
+async def test_scan_file_older_than_max_age_fails(tmp_path: Path) -> None:
+    """An unfinished scan is refused after a day; `max_age` changes that."""
     await start_scan(tmp_path / "fleet.db")
     with sqlite3.connect(tmp_path / "fleet.db") as connection:
         connection.execute("UPDATE meta SET value = value - 100000 WHERE key = 'started_at'")
@@ -177,8 +177,8 @@ async def test_an_old_one_is_refused(tmp_path: Path) -> None:
     harness.check_snapshot()
 
 
-async def test_a_finished_one_is_refused(tmp_path: Path) -> None:
-    """What is there stays as it is."""
+async def test_scan_file_of_complete_scan_fails(tmp_path: Path) -> None:
+    """A complete snapshot is not changed."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([1]))
     await harness.start()
     before = harness.path.read_bytes()
@@ -187,8 +187,8 @@ async def test_a_finished_one_is_refused(tmp_path: Path) -> None:
     assert harness.path.read_bytes() == before
 
 
-async def test_one_process_at_a_time(tmp_path: Path) -> None:
-    """A second sweep into the same file is refused while the first one goes on."""
+async def test_scan_locked_file_fails(tmp_path: Path) -> None:
+    """A second scan into the same file fails while the first one runs."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([1]))
     writer = SnapshotWriter(harness.path, threaded=False)
     with pytest.raises(SnapshotError, match="in use by another process"):
@@ -197,10 +197,10 @@ async def test_one_process_at_a_time(tmp_path: Path) -> None:
     assert (await harness.start()).state is RunState.COMPLETE
 
 
-async def test_one_that_had_nothing_yet_may_become_any(tmp_path: Path) -> None:
-    """A start that got no page (a wrong endpoint, say) leaves nothing that would refuse the right one."""
+async def test_scan_file_without_pages_is_reused(tmp_path: Path) -> None:
+    """A start without any page (wrong endpoint) does not prevent another scan."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([1]))
-    harness.transport.intercept = lambda core, token: NoResponse("connect", "nobody there", sent=False)
+    harness.transport.intercept = lambda core, token: NoResponse("connect", "connection refused", sent=False)
     assert (await harness.start(origin=EUROPE, cores=["core-000"])).state is RunState.ABORTED
     harness.transport.intercept = lambda core, token: None
     result = await harness.start()
@@ -208,15 +208,15 @@ async def test_one_that_had_nothing_yet_may_become_any(tmp_path: Path) -> None:
     harness.check_snapshot()
 
 
-async def test_an_empty_file_is_a_new_one(tmp_path: Path) -> None:
-    """A crash right after the file was made leaves it empty: that is no reason to refuse it."""
+async def test_scan_empty_file_is_used(tmp_path: Path) -> None:
+    """An empty file, left by a crash, is used."""
     harness = ScanHarness(tmp_path / "fleet.db", fleet_of_sizes([1]))
     harness.path.touch()
     assert (await harness.start()).state is RunState.COMPLETE
 
 
-async def test_a_scope_must_be_sound() -> None:
-    """Names that are none, and filters beside names, are refused before anything is made."""
+async def test_scope_invalid_fails() -> None:
+    """Invalid names, and filters together with names, are rejected."""
     with pytest.raises(UsageError, match=r"invalid core name 'x/y': has characters outside"):
         ScanScope.of(EUROPE, None, ["x/y"])
     with pytest.raises(UsageError, match="give either filters or core names"):
@@ -226,8 +226,8 @@ async def test_a_scope_must_be_sound() -> None:
 # --- the disk ---
 
 
-async def test_a_full_disk_stops_the_asking(tmp_path: Path) -> None:
-    """When a page cannot be written nothing further is asked for; with room again the sweep goes on."""
+async def test_scan_disk_full_stops_requests(tmp_path: Path) -> None:
+    """No page is requested after a failed write; with free space the scan is resumed."""
     harness = ScanHarness(
         tmp_path / "fleet.db", FleetSpec.from_things({f"c{n}": [f"{n}-{t}" for t in range(99)] for n in range(99)})
     )
@@ -240,12 +240,12 @@ async def test_a_full_disk_stops_the_asking(tmp_path: Path) -> None:
 
 
 async def _scan_with_page_limit(harness: ScanHarness, pages: int) -> None:
-    """Sweep into a file that may grow to so many pages only."""
-    before = ScanState.restore_queue
+    """Scan into a file that is limited to `pages` pages of SQLite."""
+    original = ScanState.restore_queue
 
     def restore_with_page_limit(self: ScanState, *arguments: Any) -> None:
         self._writer._connection.execute(f"PRAGMA max_page_count = {pages}")
-        before(self, *arguments)
+        original(self, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ScanState, "restore_queue", restore_with_page_limit)

@@ -1,4 +1,4 @@
-"""Rule: what can be asked of a snapshot, and what is said of files that are none, is tested here."""
+"""Queries of a snapshot, and files that are not usable snapshots."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from asyncgg.errors import SnapshotError
-from asyncgg.inventory import AssociationRecord, CoreState, Origin, Snapshot
+from asyncgg.inventory import AssociationRecord, CoreState, Origin, Snapshot, schema
 from asyncgg.journal import Importer
 from asyncgg.models import CoreDevice, ErrorResponse
 from asyncgg.simulator import FleetSpec
@@ -26,7 +26,7 @@ A_X, A_Y, B_X, B_Z = (AssociationRecord(core, thing, 7.0) for core, thing in ("a
 
 @pytest_asyncio.fixture
 async def path(tmp_path: Path) -> Path:
-    """A finished snapshot of PLAN, in which core d was denied."""
+    """A complete snapshot of PLAN, with a denied core d."""
     plan = FleetSpec.from_things({**PLAN.things, "d": ["w"]}, now=7.0)
     harness = ScanHarness(tmp_path / "fleet.db", plan)
     harness.transport.intercept = lambda core, token: (
@@ -36,8 +36,8 @@ async def path(tmp_path: Path) -> Path:
     return harness.path
 
 
-def test_what_it_is(path: Path) -> None:
-    """When it was taken, of what, how much it holds; and it is one file."""
+def test_snapshot_metadata_and_counts(path: Path) -> None:
+    """Origin, times, counts and cores; the snapshot is one file."""
     with Snapshot(path) as snapshot:
         assert snapshot.origin == Origin("123456789012", "eu-west-1", "https://x")
         assert snapshot.started_at <= (snapshot.ended_at or 0) <= time.time()
@@ -50,31 +50,31 @@ def test_what_it_is(path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["fleet.db"]
 
 
-def test_who_holds_what(path: Path) -> None:
-    """Things and cores are looked up by name, many at once, whatever comes twice or is not there."""
+def test_snapshot_queries_by_name(path: Path) -> None:
+    """Many things and cores are found by name; duplicates and unknown names are ignored."""
     with Snapshot(path) as snapshot:
         assert list(snapshot.associations()) == [A_X, A_Y, B_X, B_Z]
         assert list(snapshot.associations("b")) == [B_X, B_Z]
-        assert snapshot.find_things(["z", "x", "nobody"]) == {"z": [B_Z], "x": [A_X, B_X], "nobody": []}
+        assert snapshot.find_things(["z", "x", "unknown"]) == {"z": [B_Z], "x": [A_X, B_X], "unknown": []}
         assert list(snapshot.pairs_of_things(["y", "x", "x"])) == [A_X, A_Y, B_X]
         many = (f"thing-{number}" for number in range(5_000))
         assert list(snapshot.pairs_of_things(itertools.chain(many, ["z"]))) == [B_Z]
-        assert list(snapshot.pairs_of_cores(["c", "b", "nobody"])) == [B_X, B_Z]
-        assert list(snapshot.unknown_cores(["a", "d", "nobody", "c"])) == ["d", "nobody"]
+        assert list(snapshot.pairs_of_cores(["c", "b", "unknown"])) == [B_X, B_Z]
+        assert list(snapshot.unknown_cores(["a", "d", "unknown", "c"])) == ["d", "unknown"]
 
 
-def test_a_stream_may_be_left_early(path: Path) -> None:
-    """Whoever has seen enough closes the stream, or drops it, and asks anew."""
+def test_snapshot_closed_iterator_allows_next_query(path: Path) -> None:
+    """A closed or dropped iterator does not block the next query."""
     with Snapshot(path) as snapshot:
         stream = snapshot.pairs_of_things(["x"])
         assert next(stream) == A_X
-        stream.close()  # type: ignore[attr-defined]  # a generator, told as what it is for
+        stream.close()  # type: ignore[attr-defined]  # a generator, declared as an iterator
         assert next(snapshot.pairs_of_cores(["b"])) == B_X
         assert list(snapshot.pairs_of_things(["y"])) == [A_Y]
 
 
-def test_things_are_found_by_an_index(path: Path) -> None:
-    """A look-up does not read the whole snapshot."""
+def test_snapshot_query_by_thing_uses_index(path: Path) -> None:
+    """A query by thing does not read the whole snapshot."""
     with Snapshot(path) as snapshot, snapshot._temp_names(["x"]):
         plan = snapshot._connection.execute(
             "EXPLAIN QUERY PLAN SELECT * FROM temp.requested"
@@ -83,8 +83,8 @@ def test_things_are_found_by_an_index(path: Path) -> None:
     assert "association_thing" in str(plan)
 
 
-def test_it_is_only_read(path: Path) -> None:
-    """Asking changes nothing, not even with names in a table."""
+def test_snapshot_queries_do_not_change_file(path: Path) -> None:
+    """Queries by name do not change the file."""
     before = path.read_bytes()
     with Snapshot(path) as snapshot:
         snapshot.find_things(["x"])
@@ -92,7 +92,7 @@ def test_it_is_only_read(path: Path) -> None:
 
 
 def create_other_database(path: Path) -> None:
-    """A SQLite file of somebody else."""
+    """A SQLite file of another program."""
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE meta (key, value)")
     connection.close()
@@ -105,8 +105,16 @@ def create_journal(path: Path) -> None:
     importer.finish({})
 
 
+def create_older_snapshot(path: Path) -> None:
+    """A snapshot of the previous format."""
+    schema.create(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+
+
 def create_newer_snapshot(path: Path) -> None:
-    """A snapshot of a later asyncgg."""
+    """A snapshot of a future format."""
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA application_id = 0x61676769")
         connection.execute("PRAGMA user_version = 9")
@@ -120,13 +128,14 @@ NOT_SNAPSHOTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "text": (lambda path: path.write_text("core,thing\n" * 100), " is not an asyncgg snapshot"),
     "foreign": (create_other_database, " is not an asyncgg snapshot"),
     "a journal": (create_journal, " is a journal, not a snapshot"),
+    "older": (create_older_snapshot, r" uses format 1; this version requires 2. Delete it and scan again\."),
     "newer": (create_newer_snapshot, r" uses format 9; this version supports up to 2. Upgrade asyncgg\."),
 }
 
 
 @pytest.mark.parametrize("name", NOT_SNAPSHOTS)
-def test_what_is_no_snapshot(tmp_path: Path, name: str) -> None:
-    """One line says why, and which file."""
+def test_open_unusable_file_fails(tmp_path: Path, name: str) -> None:
+    """A one-line message says why."""
     path = tmp_path / "x.db"
     make, message = NOT_SNAPSHOTS[name]
     make(path)
@@ -136,14 +145,14 @@ def test_what_is_no_snapshot(tmp_path: Path, name: str) -> None:
 
 
 def read_all(path: Path) -> None:
-    """Ask for everything."""
+    """Read everything."""
     with Snapshot(path) as snapshot:
         list(snapshot.associations())
         snapshot.find_things(["x"])
 
 
-def test_damage_is_told(path: Path) -> None:
-    """A file that lost its second half, or whose pages are overwritten, is called damaged when that is met."""
+def test_read_damaged_file_fails(path: Path) -> None:
+    """A truncated or overwritten file is reported as corrupt."""
     whole = path.read_bytes()
     for broken in (whole[: len(whole) // 2], whole[:4096] + b"\xff" * (len(whole) - 4096)):
         path.write_bytes(broken)

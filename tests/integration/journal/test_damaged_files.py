@@ -1,4 +1,4 @@
-"""Rule: for each way in which a file can be no usable journal, one clear sentence; never a traceback, never a hang."""
+"""Files that are not usable journals: one clear message, no traceback, no hang."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CORRUPT = "{path} is corrupt: database disk image is malformed; restore it from 
 
 
 def create_altered_journal(path: Path, change: Callable[[bytearray], object]) -> None:
-    """A journal of 600 things, changed byte by byte."""
+    """A journal of 600 things with changed bytes."""
     create_journal(path, make_pairs(2, 300))
     content = bytearray(path.read_bytes())
     change(content)
@@ -33,24 +33,24 @@ def create_altered_journal(path: Path, change: Callable[[bytearray], object]) ->
 
 
 def truncate(content: bytearray) -> None:
-    """Only the first half."""
+    """Keep the first half."""
     del content[len(content) // 2 :]
 
 
 def scramble(content: bytearray) -> None:
-    """Nonsense in every page but the first."""
+    """Replace every page but the first."""
     content[PAGE:] = random.Random(1).randbytes(len(content) - PAGE)
 
 
 def run_sql(path: Path, *statements: str) -> None:
-    """A file of SQLite, made by another program, or changed by one."""
+    """Create or change an SQLite file."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in statements:
             connection.execute(statement)
 
 
 def create_journal_and_run_sql(path: Path, *statements: str) -> None:
-    """A good journal, then changed."""
+    """A valid journal, changed by SQL."""
     create_journal(path, make_pairs(2, 3))
     run_sql(path, *statements)
 
@@ -85,18 +85,18 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
         CORRUPT,
     ),
     "scrambled": (lambda path: create_altered_journal(path, scramble), CORRUPT),
-    "a table is gone": (
+    "missing table": (
         lambda path: create_journal_and_run_sql(path, "DROP TABLE request"),
         "{path} is corrupt: no such table: request",
     ),
-    "a link to nothing": (lambda path: path.symlink_to("nowhere"), "{path}: no such file"),
+    "dangling link": (lambda path: path.symlink_to("missing"), "{path}: no such file"),
 }
 
 
 @pytest.mark.parametrize("opener", [JournalWriter, JournalReader])
 @pytest.mark.parametrize("case", CASES)
-def test_a_bad_journal(tmp_path: Path, case: str, opener: type[JournalWriter | JournalReader]) -> None:
-    """To run or to read what is no usable journal ends in one sentence, and neither changes nor leaves anything."""
+def test_open_unusable_file_fails(tmp_path: Path, case: str, opener: type[JournalWriter | JournalReader]) -> None:
+    """The message says why, and the file and its folder are unchanged."""
     path = tmp_path / "j"
     create, message = CASES[case]
     create(path)
@@ -106,7 +106,7 @@ def test_a_bad_journal(tmp_path: Path, case: str, opener: type[JournalWriter | J
         opener(path)
     assert str(caught.value) == message.format(path=path)
     assert caught.value.exit_code == 2
-    if path.is_file() and case != "a table is gone":  # that one is a journal, and is set to WAL
+    if path.is_file() and case != "missing table":  # this one has a valid header, so its mode is set to WAL
         assert path.read_bytes() == before
     assert folder_entries(path) == names
 
@@ -114,14 +114,14 @@ def test_a_bad_journal(tmp_path: Path, case: str, opener: type[JournalWriter | J
 @pytest.mark.parametrize(
     ("change", "read"),
     [
-        ("UPDATE meta SET value = 'dancing' WHERE key = 'state'", "state"),
+        ("UPDATE meta SET value = 'unknown' WHERE key = 'state'", "state"),
         ("UPDATE meta SET value = 'many' WHERE key = 'duplicates'", "summary"),
         ("UPDATE meta SET value = '{' WHERE key = 'settings'", "settings"),
         ("INSERT INTO override VALUES (2, 9, 0, 0, 1, NULL, NULL, NULL)", "outcomes"),
     ],
 )
-def test_values_that_are_none(tmp_path: Path, change: str, read: str) -> None:
-    """A value that no asyncgg writes is told as a fault of the file, not as one of the program."""
+def test_read_invalid_value_fails(tmp_path: Path, change: str, read: str) -> None:
+    """An invalid value is reported as a corrupt file."""
     create_journal(tmp_path / "j", make_pairs(2, 3), {"state": "planned", "settings": "{}"})
     run_sql(tmp_path / "j", change)
     with JournalReader(tmp_path / "j") as reader, pytest.raises(JournalError, match="j is corrupt: "):
@@ -134,8 +134,8 @@ def test_values_that_are_none(tmp_path: Path, change: str, read: str) -> None:
     spots=st.integers(1, 60),
     kind=st.sampled_from(["bytes", "page", "zeros", "cut"]),
 )
-def test_any_damage(seed: int, spots: int, kind: str) -> None:
-    """Whatever became of its bytes, a journal is read and opened to the end, or refused with an error of ours."""
+def test_open_damaged_file_never_crashes(seed: int, spots: int, kind: str) -> None:
+    """A damaged file can be used completely, or fails with an `AsyncggError`."""
     rng = random.Random(seed)
     with temporary_folder() as folder:
         path = folder / "j"
@@ -157,7 +157,7 @@ def read_all(path: Path) -> None:
 
 
 def error_message(action: Callable[[], object]) -> str | None:
-    """The error of ours that `act` ends with, if it does."""
+    """The message of the `AsyncggError` that `action` raises, if any."""
     try:
         action()
     except AsyncggError as error:
@@ -166,7 +166,7 @@ def error_message(action: Callable[[], object]) -> str | None:
 
 
 def damage(content: bytearray, rng: random.Random, positions: int, kind: str) -> None:
-    """Spoil some of a file's bytes."""
+    """Damage some bytes of a file."""
     page = rng.randrange(len(content) // PAGE) * PAGE
     if kind == "bytes":
         for _ in range(positions):
@@ -177,18 +177,18 @@ def damage(content: bytearray, rng: random.Random, positions: int, kind: str) ->
         content[page : page + PAGE] = bytes(PAGE) if kind == "zeros" else rng.randbytes(PAGE)
 
 
-def test_cut_off_in_a_transaction(tmp_path: Path) -> None:
-    """What a power loss left half-written outside WAL mode is rolled back by whoever comes first, even a reader."""
+def test_read_interrupted_transaction_rolls_back(tmp_path: Path) -> None:
+    """A reader rolls back a transaction outside WAL mode that a power loss interrupted."""
     before, after = tmp_path / "before", tmp_path / "after"
     create_journal(before, make_pairs(20, 500))
     with closing(sqlite3.connect(before, isolation_level=None)) as connection:
-        connection.execute("PRAGMA cache_size = 1")  # pages go to the file before the commit
+        connection.execute("PRAGMA cache_size = 1")  # writes pages to the file before the commit
         connection.execute("BEGIN")
         connection.execute(
             "INSERT OR REPLACE INTO override SELECT id, 2, 1, 0, 1, NULL, 'invented', 'invented' FROM name"
         )
-        for ending in ("", "-journal"):
-            shutil.copy(f"{before}{ending}", f"{after}{ending}")
+        for suffix in ("", "-journal"):
+            shutil.copy(f"{before}{suffix}", f"{after}{suffix}")
         connection.execute("ROLLBACK")
     assert before.read_bytes() != after.read_bytes()
     with JournalReader(after) as reader:
@@ -201,7 +201,7 @@ def test_cut_off_in_a_transaction(tmp_path: Path) -> None:
 
 @contextmanager
 def unprivileged_user() -> Iterator[Path]:
-    """A folder that a user without privileges owns, and that user's rights within; as root by the effective id."""
+    """A folder owned by a user without privileges; as root, with that effective user id."""
     folder = Path(tempfile.mkdtemp())
     root = os.geteuid() == 0
     try:
@@ -216,8 +216,8 @@ def unprivileged_user() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def test_a_journal_of_somebody_else() -> None:
-    """A journal one may not open is refused with a sentence about permission, to run and to read."""
+def test_open_without_permission_fails() -> None:
+    """A file without read or write permission is refused with that reason."""
     with unprivileged_user() as folder:
         path = folder / "j"
         create_journal(path)
@@ -225,7 +225,7 @@ def test_a_journal_of_somebody_else() -> None:
         for opener in (JournalWriter, JournalReader):
             with pytest.raises(JournalError) as caught:
                 opener(path)
-            assert str(caught.value) == (f"{path}: cannot open the file; check that its folder exists and is writable")
+            assert str(caught.value) == f"{path}: cannot open the file; check that its folder exists and is writable"
         path.chmod(0o400)
         with pytest.raises(JournalError) as caught:
             JournalWriter(path)
@@ -234,8 +234,8 @@ def test_a_journal_of_somebody_else() -> None:
             assert reader.summary().total == 1
 
 
-def test_a_folder_one_may_not_enter() -> None:
-    """A journal in a closed folder is refused with the system's reason."""
+def test_open_in_inaccessible_folder_fails() -> None:
+    """The message has the reason of the operating system."""
     with unprivileged_user() as folder:
         create_journal(folder / "j")
         folder.chmod(0o000)
@@ -244,8 +244,8 @@ def test_a_folder_one_may_not_enter() -> None:
                 opener(folder / "j")
 
 
-def test_a_folder_one_may_only_read() -> None:
-    """In a read-only folder no journal is begun or run, but a closed or planned one can be read."""
+def test_open_in_read_only_folder_reads_only() -> None:
+    """In a read-only folder a journal can be read, but not created or run."""
     with unprivileged_user() as folder:
         planned, closed = folder / "planned", folder / "closed"
         create_journal(planned, make_pairs(1, 3))
@@ -264,8 +264,8 @@ def test_a_folder_one_may_only_read() -> None:
         assert folder_entries(planned) == ["closed", "planned"]
 
 
-def test_a_journal_another_program_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A journal that some other program has locked is refused after a short wait, with that reason."""
+def test_open_locked_by_other_program_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database lock of another program is reported after a short wait."""
     genuine = sqlite3.connect
     monkeypatch.setattr(
         "asyncgg.storage.sqlite.sqlite3.connect", lambda *args, **kwargs: genuine(*args, **kwargs | {"timeout": 0.01})

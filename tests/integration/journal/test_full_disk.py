@@ -1,4 +1,4 @@
-"""Rule: a disk that is full ends a run with one clear sentence, loses nothing that was committed, and hangs nothing."""
+"""A full disk: one error, no lost outcome, no partial file."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def main(path, limit):
             claims += 1
             result = BatchResult(ReplyVerdict.ACCEPTED, ThingState.DISASSOCIATED, True, overrides=overrides)
             reply = RecordedReply(1.0, "x", 200, "", "")
-            await journal.submit(lambda store: store.record_batch(batch, result, reply), retry_alone=True)
+            await journal.submit(lambda store: store.record_batch(batch, result, reply), retry_individually=True)
             recorded += 100
     except AsyncggError as caught:
         error = [type(caught).__name__, str(caught)]
@@ -78,7 +78,7 @@ asyncio.run(main(path, limit)) if sys.argv[1] == "run" else importing(path, limi
 
 
 def run_with_file_limit(mode: str, path: Path, limit: int) -> Any:
-    """What a process tells that may not write files beyond `limit` bytes."""
+    """The output of a process whose files cannot exceed `limit` bytes."""
     finished = subprocess.run(
         [sys.executable, "-c", LIMITED_SCRIPT, mode, str(path), str(limit)],
         cwd=Path(__file__).parents[3],
@@ -92,7 +92,7 @@ def run_with_file_limit(mode: str, path: Path, limit: int) -> Any:
 
 
 async def stop_file_growth(journal: JournalWriter) -> None:
-    """Let the journal's file not grow any more."""
+    """Limit the journal to its current size."""
 
     def stop_growing(store: JournalStore) -> None:
         (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
@@ -101,17 +101,17 @@ async def stop_file_growth(journal: JournalWriter) -> None:
     await journal.submit(stop_growing)
 
 
-async def test_a_write_that_does_not_fit(tmp_path: Path) -> None:
-    """The call that does not fit and every later one fail with one sentence; afterwards all can be done again."""
+async def test_submit_disk_full_fails(tmp_path: Path) -> None:
+    """The call that does not fit and every later one fail; a later start can record everything."""
     path = tmp_path / "j"
     create_journal(path, make_pairs(3, 100))
     journal = JournalWriter(path)
     queues = await journal.submit(lambda store: list(store.pending_cores()))
-    (first,), (second,) = await journal.submit(lambda store: [claim_all(store, work) for work in queues[:2]])
+    (first,), (second,) = await journal.submit(lambda store: [claim_all(store, queue) for queue in queues[:2]])
     await stop_file_growth(journal)
     await journal.submit(lambda store: store.record_batch(first, ALL_DISASSOCIATED, RECORDED_REPLY))
     verbose = all_failed(second, message="m" * 300)
-    outcome = journal.submit(lambda store: store.record_batch(second, verbose, RECORDED_REPLY), retry_alone=True)
+    outcome = journal.submit(lambda store: store.record_batch(second, verbose, RECORDED_REPLY), retry_individually=True)
     claim = journal.submit(lambda store: claim_all(store, queues[2]))
     results = await asyncio.gather(outcome, claim, return_exceptions=True)
     assert [type(result) for result in results] == [JournalWriteError] * 2
@@ -122,9 +122,9 @@ async def test_a_write_that_does_not_fit(tmp_path: Path) -> None:
     assert folder_entries(path) == ["j"]
 
     journal = JournalWriter(path)
-    assert journal.recovered >= 100  # the batch without an outcome is in doubt, not lost and not invented
+    assert journal.recovered >= 100  # the batch without an outcome is ambiguous
     queues = await journal.submit(lambda store: list(store.pending_cores()))
-    assert [work.unsent for work in queues] == [100, 100]
+    assert [queue.unsent for queue in queues] == [100, 100]
     (reclaimed,) = await journal.submit(lambda store: claim_all(store, queues[0]))
     assert (reclaimed.things, reclaimed.ambiguous) == (second.things, (True,) * 100)
     await journal.submit(lambda store: store.record_batch(reclaimed, verbose, RECORDED_REPLY))
@@ -136,8 +136,8 @@ async def test_a_write_that_does_not_fit(tmp_path: Path) -> None:
     ]
 
 
-async def test_an_outcome_that_still_fits_is_kept(tmp_path: Path) -> None:
-    """When a claim does not fit any more, the outcome that waits beside it is written all the same."""
+async def test_submit_disk_full_retries_outcome(tmp_path: Path) -> None:
+    """The outcome in the transaction of a failed claim is recorded."""
     path = tmp_path / "j"
     create_journal(path, make_pairs(2, 100))
     journal = JournalWriter(path)
@@ -145,29 +145,29 @@ async def test_an_outcome_that_still_fits_is_kept(tmp_path: Path) -> None:
     (batch,) = await journal.submit(lambda store: claim_all(store, queues[0]))
     await stop_file_growth(journal)
     with blocked_commit(journal):
-        too_much = journal.submit(lambda store: store.put(big="m" * 20_000))
+        oversized = journal.submit(lambda store: store.put(big="m" * 20_000))
         outcome = journal.submit(
-            lambda store: store.record_batch(batch, ALL_DISASSOCIATED, RECORDED_REPLY), retry_alone=True
+            lambda store: store.record_batch(batch, ALL_DISASSOCIATED, RECORDED_REPLY), retry_individually=True
         )
     with pytest.raises(JournalWriteError, match=DISK_FULL_MESSAGE):
-        await too_much
+        await oversized
     await outcome
     journal.close()
     with JournalReader(path) as reader:
         assert reader.counts().disassociated == 100
 
 
-@pytest.mark.parametrize("room", [40_000, 120_000, 400_000])
-def test_a_real_limit(tmp_path: Path, room: int) -> None:
-    """A process that may not write any further ends in one sentence; what it was told is committed is there."""
+@pytest.mark.parametrize("limit", [40_000, 120_000, 400_000])
+def test_submit_file_size_limit_keeps_committed(tmp_path: Path, limit: int) -> None:
+    """With a file size limit of the process, what was reported as committed is in the file."""
     path = tmp_path / "j"
     create_journal(path, make_pairs(60, 100))
-    output = run_with_file_limit("run", path, room)
+    output = run_with_file_limit("run", path, limit)
     assert output["error"] is not None
-    kind, sentence = output["error"]
-    assert kind == "JournalWriteError"
-    assert re.match(f"{path}: (no space left|disk I/O error)", sentence)
-    assert "\n" not in sentence
+    error_type, message = output["error"]
+    assert error_type == "JournalWriteError"
+    assert re.match(f"{path}: (no space left|disk I/O error)", message)
+    assert "\n" not in message
     with JournalReader(path) as reader:
         counts = reader.counts()
         assert counts.failed == output["recorded"]
@@ -179,18 +179,18 @@ def test_a_real_limit(tmp_path: Path, room: int) -> None:
     assert folder_entries(path) == ["j"]
 
 
-@pytest.mark.parametrize("room", [0, 4096, 10_000, 50_000, 700_000])
-def test_an_import_that_does_not_fit(tmp_path: Path, room: int) -> None:
-    """An import without enough space fails with one sentence and leaves no file behind."""
-    output = run_with_file_limit("import", tmp_path / "j", room)
-    kind, sentence = output["error"]
-    assert kind == "JournalWriteError"
-    assert re.match(f"{tmp_path / 'j'}: (no space left|disk I/O error)", sentence)
+@pytest.mark.parametrize("limit", [0, 4096, 10_000, 50_000, 700_000])
+def test_import_file_size_limit_removes_file(tmp_path: Path, limit: int) -> None:
+    """An import without enough space fails and leaves no file."""
+    output = run_with_file_limit("import", tmp_path / "j", limit)
+    error_type, message = output["error"]
+    assert error_type == "JournalWriteError"
+    assert re.match(f"{tmp_path / 'j'}: (no space left|disk I/O error)", message)
     assert folder_entries(tmp_path / "j") == []
 
 
-def test_an_import_that_runs_full(tmp_path: Path) -> None:
-    """At whatever step an import runs full, the error is ours and the file is gone."""
+def test_import_disk_full_at_any_step_removes_file(tmp_path: Path) -> None:
+    """Whatever step fails, the error is the same and the file is removed."""
     create_journal(tmp_path / "whole", make_pairs(4, 500))
     (pages,) = query_file(tmp_path / "whole", "PRAGMA page_count")[0]
     outcomes = set()

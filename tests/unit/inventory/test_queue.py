@@ -1,4 +1,4 @@
-"""Rule: the formula, the estimate and the judgement of pages, all pure, are tested here."""
+"""The formula, the estimate and the loop detection of listings."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from asyncgg.inventory import minimum_requests
 from asyncgg.inventory.queue import PageLoopDetector, requests_left
 
 
-def test_the_formula() -> None:
-    """ceil(C / 100), one at least, and max(1, ceil(n / 100)) of each core."""
+def test_minimum_requests_formula() -> None:
+    """max(1, ceil(C / 100)) pages of cores and max(1, ceil(n / 100)) of each core."""
     assert minimum_requests([]) == 1
     assert minimum_requests([0]) == 2
     assert minimum_requests([0, 100, 101, 300]) == 1 + 1 + 1 + 2 + 3
@@ -23,48 +23,48 @@ def test_the_formula() -> None:
     pages=st.lists(st.integers(1, 9), max_size=20),
     ended=st.integers(0, 1000),
     more=st.integers(0, 5000),
-    cores_left=st.booleans(),
+    core_list_pending=st.booleans(),
 )
-def test_an_estimate_is_never_below_what_is_certain(
-    waiting: int, pages: list[int], ended: int, more: int, cores_left: bool
+def test_requests_left_is_at_least_one_per_list(
+    waiting: int, pages: list[int], ended: int, more: int, core_list_pending: bool
 ) -> None:
-    """Every list that has not ended needs one request at least; with nothing left the estimate is nothing."""
+    """Every unfinished list needs one request; without one the estimate is 0."""
     remaining = requests_left(
         waiting=waiting,
         started=len(pages),
         started_pages=sum(pages),
         ended=ended,
         ended_pages=ended + more if ended else 0,
-        core_list_pending=cores_left,
+        core_list_pending=core_list_pending,
     )
-    assert remaining >= waiting + len(pages) + cores_left
-    assert bool(remaining) == bool(waiting or pages or cores_left)
+    assert remaining >= waiting + len(pages) + core_list_pending
+    assert bool(remaining) == bool(waiting or pages or core_list_pending)
 
 
-def test_an_estimate_goes_by_the_mean() -> None:
-    """Ten cores like the hundred before, of three pages each, and one that has had one of them."""
+def test_requests_left_uses_mean_of_ended_lists() -> None:
+    """Ten unlisted cores and one started core, after a hundred cores of three pages each."""
     assert (
         requests_left(waiting=10, started=1, started_pages=1, ended=100, ended_pages=300, core_list_pending=False) == 32
     )
 
 
 @given(st.lists(st.sets(st.integers(0, 10_000), min_size=1, max_size=5), max_size=50, unique_by=tuple))
-def test_a_sound_list_goes_on(pages: list[set[int]]) -> None:
-    """Different pages with different tokens are never taken for a circle."""
-    chain = PageLoopDetector()
-    assert all(chain.accept(map(str, page), f"token-{number}") for number, page in enumerate(pages))
+def test_loop_detector_distinct_pages_are_accepted(pages: list[set[int]]) -> None:
+    """Distinct pages with distinct tokens are not a loop."""
+    detector = PageLoopDetector()
+    assert all(detector.accept(map(str, page), f"token-{number}") for number, page in enumerate(pages))
 
 
 @given(st.integers(1, 30), st.integers(0, 29))
-def test_every_circle_is_found(length: int, back: int) -> None:
-    """A token that leads back to any earlier place is found the first time it comes."""
-    chain, back = PageLoopDetector(), back % length
+def test_loop_detector_repeated_token_is_rejected(length: int, back: int) -> None:
+    """A token that returns to an earlier page is rejected at its first repetition."""
+    detector, back = PageLoopDetector(), back % length
     tokens = ["", *(f"token-{number}" for number in range(length - 1))]
     for number, token in enumerate(tokens[1:]):
-        assert chain.accept([f"thing-{number}"], token)
-    assert not chain.accept(["another"], tokens[back])
+        assert detector.accept([f"thing-{number}"], token)
+    assert not detector.accept(["another"], tokens[back])
 
 
-def test_a_list_that_is_gone_on_with_knows_its_first_token() -> None:
-    """After a restart the token it was begun with is one it has seen."""
+def test_loop_detector_resumed_list_rejects_first_token() -> None:
+    """A resumed list rejects the token it was resumed with."""
     assert not PageLoopDetector("t").accept(["a"], "t")

@@ -1,4 +1,4 @@
-"""Rule: whatever pairs come in, in whatever order, the journal has each once, sorted, and the right figures."""
+"""The importer of journals."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ NAMES = st.text("ab:_-Z9", min_size=1, max_size=3)
 
 @settings(max_examples=60, deadline=None)
 @given(chunks=st.lists(st.lists(st.tuples(NAMES, NAMES), max_size=40), max_size=5))
-def test_any_pairs_in_any_order(chunks: list[list[tuple[str, str]]]) -> None:
-    """The journal holds the distinct pairs by core and name, each core as one range of ids, and counts right."""
+def test_import_any_pairs_stores_each_once_sorted(chunks: list[list[tuple[str, str]]]) -> None:
+    """The journal has the distinct pairs by core and name, each core as one range of ids."""
     with temporary_folder() as folder:
         importer = Importer(folder / "j")
         for chunk in chunks:
             importer.add(chunk)
-        imported = importer.finish({"run": "r-1"})
+        summary = importer.finish({"run": "r-1"})
         given_pairs = [pair for chunk in chunks for pair in chunk]
         distinct = sorted(set(given_pairs))
         per_core = Counter(core for core, _ in distinct)
-        assert imported == ImportSummary(
+        assert summary == ImportSummary(
             total=len(distinct),
             duplicates=len(given_pairs) - len(distinct),
             cores=len(per_core),
@@ -55,7 +55,7 @@ def test_any_pairs_in_any_order(chunks: list[list[tuple[str, str]]]) -> None:
             meta = reader.meta()
             assert meta["run"] == "r-1"
             assert {key: int(meta[key]) for key in ("total", "duplicates", "cores", "minimum")} == {
-                key: getattr(imported, key) for key in ("total", "duplicates", "cores", "minimum")
+                key: getattr(summary, key) for key in ("total", "duplicates", "cores", "minimum")
             }
         extents = query_file(
             folder / "j",
@@ -67,8 +67,8 @@ def test_any_pairs_in_any_order(chunks: list[list[tuple[str, str]]]) -> None:
         assert folder_entries(folder / "j") == ["j"]
 
 
-def test_ids_of_a_core_are_one_range(tmp_path: Path) -> None:
-    """The things of each core, and no others, have the ids from its first to its last, ascending by name."""
+def test_import_numbers_each_core_as_one_range(tmp_path: Path) -> None:
+    """The ids of a core are consecutive and ascend by name."""
     create_journal(tmp_path / "j", reversed(make_pairs(3, 150)))
     rows = query_file(
         tmp_path / "j",
@@ -81,8 +81,8 @@ def test_ids_of_a_core_are_one_range(tmp_path: Path) -> None:
     ]
 
 
-def test_an_unfinished_import_is_no_journal(tmp_path: Path) -> None:
-    """What an import leaves that never came to its end cannot be run or read, and the sentence says why."""
+def test_open_unfinished_import_fails(tmp_path: Path) -> None:
+    """An import that was not finished can be neither run nor read."""
     importer = Importer(tmp_path / "j")
     importer.add([("c", "a")])
     importer._connection.close()
@@ -94,8 +94,8 @@ def test_an_unfinished_import_is_no_journal(tmp_path: Path) -> None:
         )
 
 
-def test_discard_leaves_nothing(tmp_path: Path) -> None:
-    """A discarded import leaves no file, whether it was finished or not."""
+def test_discard_removes_file(tmp_path: Path) -> None:
+    """A discarded import leaves no file, finished or not."""
     importer = Importer(tmp_path / "j")
     importer.add(make_pairs(2, 2000))
     importer.discard()
@@ -106,8 +106,8 @@ def test_discard_leaves_nothing(tmp_path: Path) -> None:
     assert folder_entries(tmp_path / "j") == []
 
 
-def test_discard_leaves_what_another_start_has(tmp_path: Path) -> None:
-    """A finished journal that somebody resumes while its plan waits to be confirmed survives a refusal of the plan."""
+def test_discard_keeps_journal_used_by_another_process(tmp_path: Path) -> None:
+    """A finished journal that another process runs or ran is not removed."""
     path = tmp_path / "j"
     importer = Importer(path)
     importer.add(make_pairs(1, 10))
@@ -124,8 +124,8 @@ def test_discard_leaves_what_another_start_has(tmp_path: Path) -> None:
         assert reader.counts().sent == 1
 
 
-def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    """An import never touches a file that is there, whatever it is."""
+def test_import_existing_file_fails(tmp_path: Path) -> None:
+    """An import does not change an existing file."""
     path = tmp_path / "j"
     path.write_bytes(b"precious")
     with pytest.raises(JournalError) as caught:
@@ -134,14 +134,14 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert path.read_bytes() == b"precious"
 
 
-def test_no_folder(tmp_path: Path) -> None:
-    """A journal in a folder that does not exist is refused with the system's reason."""
+def test_import_missing_folder_fails(tmp_path: Path) -> None:
+    """The message has the reason of the operating system."""
     with pytest.raises(JournalError, match=r"j: cannot create the file: No such file or directory$"):
-        Importer(tmp_path / "nowhere" / "j")
+        Importer(tmp_path / "missing" / "j")
 
 
-def test_an_import_that_fails_removes_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When SQLite fails while the import begins, no half-made file stays and the error is ours."""
+def test_import_sqlite_error_removes_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An SQLite error at the start leaves no partial file."""
     path = tmp_path / "j"
     genuine = sqlite3.connect(tmp_path / "other")
 
@@ -159,14 +159,14 @@ def test_an_import_that_fails_removes_itself(tmp_path: Path, monkeypatch: pytest
     assert not path.exists()
 
 
-def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
-    """A journal names a customer's devices: nobody else on the machine may read it."""
+def test_import_creates_private_file(tmp_path: Path) -> None:
+    """A journal names devices of a customer: only its owner can read it."""
     create_journal(tmp_path / "j")
     assert (tmp_path / "j").stat().st_mode & 0o777 == 0o600
 
 
-def test_meta_of_the_caller_wins_nothing_is_lost(tmp_path: Path) -> None:
-    """The caller's facts stand beside the figures of the import; a planned run is shown as planned."""
+def test_import_stores_metadata_of_caller(tmp_path: Path) -> None:
+    """The metadata of the caller is stored with the counts of the import."""
     create_journal(tmp_path / "j", make_pairs(2, 3), {"source": "m.csv", "settings": '{"rate": 5.0}', "rejected": "4"})
     with JournalReader(tmp_path / "j") as reader:
         assert reader.settings() == {"rate": 5.0}

@@ -1,4 +1,4 @@
-"""Rule: what a journal holds is what it was told, through crashes, resumes and retries, against a plain model."""
+"""The journal against a plain model, through crashes, resumes and retries."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ThingModel:
-    """What the model knows of one thing."""
+    """The state of one thing."""
 
     state: ThingState = PENDING
     attempts: int = 0
     ambiguous: bool = False
     in_pass: int = 1
-    """The pass it belongs to."""
+    """The pass of the thing."""
     code: str | None = None
     message: str | None = None
     request: int | None = None
 
 
 class JournalMachine(RuleBasedStateMachine):
-    """Claims, answers, undone claims, given-up cores, crashes, resumes and retries in any order."""
+    """Claims, replies, released claims, failed cores, crashes, resumes and retries in any order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.copies = 0
         self.last_pass = 1
-        self.scope = 1
+        self.min_pass = 1
         self.model: dict[int, ThingModel] = {}
         self.requests: dict[int, str | None] = {}
         self.in_flight: list[Batch] = []
@@ -65,13 +65,15 @@ class JournalMachine(RuleBasedStateMachine):
         self.open(path)
 
     def open(self, path: Path) -> None:
-        """Run the journal at `path` from here on."""
+        """Open the journal at `path` for the following steps."""
         self.path = path
         self.journal = JournalWriter(path, threaded=False)
-        self.journal._connection.execute("PRAGMA synchronous = OFF")  # a crash here is one of the process only
+        self.journal._connection.execute(
+            "PRAGMA synchronous = OFF"
+        )  # crashes here are of the process, not of the machine
 
     def run_transaction(self, work: Callable[[JournalStore], T]) -> T:
-        """Have it done in a transaction of its own."""
+        """Run `work` in its own transaction."""
 
         async def await_call() -> T:
             return await self.journal.submit(work)
@@ -85,11 +87,11 @@ class JournalMachine(RuleBasedStateMachine):
     def is_sendable(self, number: int) -> bool:
         """Whether this start may send the thing."""
         thing = self.model[number]
-        return thing.state is PENDING and thing.in_pass >= self.scope
+        return thing.state is PENDING and thing.in_pass >= self.min_pass
 
-    @rule(pick=st.integers(0, 9), most=st.integers(1, 6))
-    def claim(self, pick: int, most: int) -> None:
-        """A claim takes the first pending things of its core, tells their past, and has a number of its own."""
+    @rule(pick=st.integers(0, 9), limit=st.integers(1, 6))
+    def claim(self, pick: int, limit: int) -> None:
+        """A claim takes the first pending things of its core, and a new request id."""
         queues = self.run_transaction(lambda store: list(store.pending_cores()))
         assert sum(queue.unsent for queue in queues) == sum(map(self.is_sendable, self.model))
         if not queues:
@@ -97,7 +99,7 @@ class JournalMachine(RuleBasedStateMachine):
         queue = queues[pick % len(queues)]
         ids = [number for number in range(queue.first, queue.last + 1) if self.is_sendable(number)]
         assert len(ids) == queue.unsent
-        ids = ids[:most]
+        ids = ids[:limit]
         batch = self.run_transaction(lambda store: store.claim(Claim(queue, queue.first, queue.last, len(ids)), 1000.0))
         assert batch.core == queue.name
         assert list(batch.ids) == ids
@@ -112,41 +114,43 @@ class JournalMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.in_flight)
     @rule(
         pick=st.integers(0, 9),
-        mark=st.sampled_from([PENDING, DONE, FAILED]),
-        odd=st.dictionaries(st.integers(0, 5), st.sampled_from([PENDING, DONE, FAILED]), max_size=3),
+        default=st.sampled_from([PENDING, DONE, FAILED]),
+        overrides=st.dictionaries(st.integers(0, 5), st.sampled_from([PENDING, DONE, FAILED]), max_size=3),
         counted=st.booleans(),
-        doubt=st.booleans(),
+        ambiguous=st.booleans(),
     )
-    def record_batch(self, pick: int, mark: ThingState, odd: dict[int, ThingState], counted: bool, doubt: bool) -> None:
-        """Each thing gets the batch's mark or its deviation, with code and message when that is final."""
+    def record_batch(
+        self, pick: int, default: ThingState, overrides: dict[int, ThingState], counted: bool, ambiguous: bool
+    ) -> None:
+        """Each thing gets the state of the batch, or its override with code and message."""
         batch = self.in_flight.pop(pick % len(self.in_flight))
         results = tuple(
-            ThingResult(index, state, f"code-{state}", "words")
-            for index, state in odd.items()
+            ThingResult(index, state, f"code-{state}", "message")
+            for index, state in overrides.items()
             if index < len(batch.ids)
         )
-        result = BatchResult(ReplyVerdict.LOST, mark, counted, doubt, results)
+        result = BatchResult(ReplyVerdict.LOST, default, counted, ambiguous, results)
         self.run_transaction(
             lambda store: store.record_batch(batch, result, RecordedReply(1.0, "lost", None, "timeout", "aws"))
         )
         self.requests[batch.request] = "lost"
-        states = dict(enumerate([mark] * len(batch.ids))) | odd
+        states = dict(enumerate([default] * len(batch.ids))) | overrides
         for index, number in enumerate(batch.ids):
             thing, state = self.model[number], states[index]
-            is_final = index in odd and state is not PENDING
+            is_final = index in overrides and state is not PENDING
             self.update_thing(
                 number,
                 state=state,
                 attempts=thing.attempts + counted,
-                ambiguous=thing.ambiguous or doubt,
+                ambiguous=thing.ambiguous or ambiguous,
                 code=f"code-{state}" if is_final else None,
-                message="words" if is_final else None,
+                message="message" if is_final else None,
             )
 
     @precondition(lambda self: self.in_flight)
     @rule(pick=st.integers(0, 9))
     def release(self, pick: int) -> None:
-        """A claim that was not sent is as if it had not been made."""
+        """A released claim leaves no trace."""
         batch = self.in_flight.pop(pick % len(self.in_flight))
         self.run_transaction(lambda store: store.release(batch))
         del self.requests[batch.request]
@@ -155,7 +159,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(sent=st.integers(0, 9))
     def mark_interrupted(self, sent: int) -> None:
-        """Cut off: what was in flight is in doubt, the claims beside it are undone."""
+        """An interruption makes batches in flight ambiguous and releases the other claims."""
         batches, unsent = self.in_flight[:sent], self.in_flight[sent:]
         self.in_flight = []
         self.run_transaction(lambda store: store.mark_interrupted(batches))
@@ -170,7 +174,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(pick=st.integers(0, 9), limit=st.integers(1, 5))
     def apply_outcome_to_pending(self, pick: int, limit: int) -> None:
-        """A core given up decides its pending things and nothing else of it."""
+        """A failed core decides its pending things only."""
         queues = self.run_transaction(lambda store: list(store.pending_cores()))
         if not queues:
             return
@@ -188,31 +192,31 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule()
     def resume(self) -> None:
-        """A stopped run goes on with everything pending."""
+        """A resume includes everything pending."""
         self.close_and_open()
         self.run_transaction(lambda store: store.begin_resume())
-        self.scope = 1
+        self.min_pass = 1
 
     @rule()
     def retry(self) -> None:
-        """A retry takes what failed, and what an earlier retry left; nothing that was never sent in the first pass."""
+        """A retry takes what failed and what an earlier retry left, but no unsent things."""
         self.close_and_open()
         number = self.last_pass + 1
         retried = [n for n, thing in self.model.items() if thing.state is FAILED or self.is_left_by_retry(thing)]
         assert self.run_transaction(lambda store: store.begin_retry()) == len(retried)
         for n in retried:
             self.update_thing(n, state=PENDING, attempts=0, in_pass=number, code=None, message=None)
-        self.scope = number
+        self.min_pass = number
         if retried:
             self.last_pass = number
 
     def is_left_by_retry(self, thing: ThingModel) -> bool:
-        """Whether an earlier retry left it pending."""
+        """Whether an earlier retry left the thing pending."""
         return thing.state is PENDING and thing.in_pass > 1
 
     @rule(open_transaction=st.booleans())
     def crash(self, open_transaction: bool) -> None:
-        """What was committed is there after a crash, what was not is not, and what was claimed is in doubt."""
+        """After a crash only committed changes are there, and claims are ambiguous."""
         if open_transaction:
             self.journal._connection.execute("BEGIN IMMEDIATE")
             self.journal._connection.execute(
@@ -220,22 +224,22 @@ class JournalMachine(RuleBasedStateMachine):
             )
         self.copies += 1
         after = self.folder / str(self.copies)
-        for ending in ("", "-wal"):
-            before = self.path.with_name(self.path.name + ending)
+        for suffix in ("", "-wal"):
+            before = self.path.with_name(self.path.name + suffix)
             if before.exists():
-                shutil.copy(before, after.with_name(after.name + ending))
+                shutil.copy(before, after.with_name(after.name + suffix))
         if open_transaction:
             self.journal._connection.execute("ROLLBACK")
         self.journal.close()
         self.recover(after)
 
     def close_and_open(self) -> None:
-        """Another process goes on."""
+        """Another process opens the journal."""
         self.journal.close()
         self.recover(self.path)
 
     def recover(self, path: Path) -> None:
-        """Open it again: what was claimed is in doubt."""
+        """Open the journal: claims become ambiguous."""
         self.open(path)
         assert self.journal.recovered == sum(len(batch.ids) for batch in self.in_flight)
         for batch in self.in_flight:
@@ -246,7 +250,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @invariant()
     def file_equals_model(self) -> None:
-        """The file says of every thing and request what the model says, and a success stays a success."""
+        """The file equals the model in every thing and request, and a success stays one."""
         if not self.model:
             return
         with JournalReader(self.path) as reader:
@@ -266,7 +270,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.done = now_done
 
     def teardown(self) -> None:
-        """Leave nothing behind."""
+        """Remove the files."""
         if hasattr(self, "journal"):
             self.journal.close()
         self.loop.close()

@@ -1,4 +1,4 @@
-"""Rule: which things a start may send: all that is pending, or only what failed."""
+"""Which things a resume and a retry send."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from tests.support.journal import ALL_DISASSOCIATED, RECORDED_REPLY, all_failed,
 
 
 def claim_pending(store: JournalStore) -> list[str]:
-    """Claim everything there is to do; the things' names."""
+    """Claim everything pending; the names of the things."""
     return [
         thing
-        for work in store.pending_cores()
-        for thing in store.claim(Claim(work, work.first, work.last, work.unsent), 1.0).things
+        for queue in store.pending_cores()
+        for thing in store.claim(Claim(queue, queue.first, queue.last, queue.unsent), 1.0).things
     ]
 
 
 def record_outcomes(store: JournalStore, limit: int, succeed: bool) -> None:
-    """Claim `limit` things and write their success or failure."""
-    for work in list(store.pending_cores()) if limit else ():
-        batch = store.claim(Claim(work, work.first, work.last, min(limit, work.unsent)), 1.0)
+    """Claim `limit` things and record their success or failure."""
+    for queue in list(store.pending_cores()) if limit else ():
+        batch = store.claim(Claim(queue, queue.first, queue.last, min(limit, queue.unsent)), 1.0)
         store.record_batch(batch, ALL_DISASSOCIATED if succeed else all_failed(batch), RECORDED_REPLY)
 
 
 async def run_until_limit(path: Path, mode: str, limit: int = 0, *, succeed: bool = False) -> list[str]:
-    """One start, which is cut off after `limit` answers; the things it could have sent."""
+    """Interrupt a start after `limit` replies; the things that it could have sent."""
     journal = JournalWriter(path, threaded=False)
     await journal.submit(lambda store: store.begin_retry() if mode == "retry" else store.begin_resume())
     names = await journal.submit(claim_pending)
@@ -37,16 +37,14 @@ async def run_until_limit(path: Path, mode: str, limit: int = 0, *, succeed: boo
     return names
 
 
-async def test_passes(tmp_path: Path) -> None:
-    """A retry takes what failed and what an interrupted retry left, again and again; only a resume takes the rest."""
+async def test_store_passes_select_things(tmp_path: Path) -> None:
+    """A retry takes what failed and what an interrupted retry left; a resume takes the rest."""
     path = tmp_path / "j"
     create_journal(path, [("c", name) for name in "abcd"])
     assert await run_until_limit(path, "resume", 2) == ["a", "b", "c", "d"]
-    assert await run_until_limit(path, "retry", 1, succeed=True) == [
-        "a",
-        "b",
-    ]  # c and d were never answered: not a retry's business
-    assert await run_until_limit(path, "retry") == ["b"]  # what the retry before left
+    # c and d have no reply: a retry does not send them.
+    assert await run_until_limit(path, "retry", 1, succeed=True) == ["a", "b"]
+    assert await run_until_limit(path, "retry") == ["b"]  # left by the previous retry
     assert await run_until_limit(path, "retry", 1) == ["b"]
     assert await run_until_limit(path, "resume") == ["c", "d"]  # b has failed in its pass
     assert await run_until_limit(path, "retry", 1, succeed=True) == ["b"]

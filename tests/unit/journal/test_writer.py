@@ -1,4 +1,4 @@
-"""Rule: what the one writer promises: order, shared transactions, durability before an answer, one error for all."""
+"""The writer of journals: order, group commits, durability, errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def path(tmp_path: Path) -> Path:
 
 @contextmanager
 def open_journal(path: Path, *, threaded: bool = True) -> Iterator[JournalWriter]:
-    """A journal that is closed whatever the test does."""
+    """An open journal, closed at the end."""
     journal = JournalWriter(path, threaded=threaded)
     try:
         yield journal
@@ -47,27 +47,27 @@ def open_journal(path: Path, *, threaded: bool = True) -> Iterator[JournalWriter
 
 
 def first_core(store: JournalStore) -> CoreQueue:
-    """The first core with work."""
+    """The first core with pending things."""
     return next(store.pending_cores())
 
 
 def append_call(order: list[int], number: int) -> Callable[[JournalStore], None]:
-    """A call that says when it is carried out."""
+    """A call that records when it is executed."""
     return lambda store: order.append(number)
 
 
 def return_call(result: int) -> Callable[[JournalStore], int]:
-    """A call with that result."""
+    """A call that returns `result`."""
     return lambda store: result
 
 
 def put_call(key: str) -> Callable[[JournalStore], None]:
-    """A call that writes a value."""
+    """A call that sets a value."""
     return lambda store: store.put(**{key: 1})
 
 
 def record_call(batch: Batch) -> Callable[[JournalStore], None]:
-    """A call that writes a batch's success."""
+    """A call that records the success of a batch."""
     return lambda store: store.record_batch(batch, ALL_DISASSOCIATED, RECORDED_REPLY)
 
 
@@ -76,8 +76,8 @@ def failing_call(_: JournalStore) -> None:
     raise InternalError("broken on purpose")
 
 
-async def test_calls_that_wait_share_a_transaction(path: Path) -> None:
-    """Two hundred calls made while a transaction is going on are carried out in one, in the order they were made."""
+async def test_submit_during_commit_shares_next_transaction(path: Path) -> None:
+    """Calls made during a commit are executed in order in one transaction."""
     order: list[int] = []
     with open_journal(path) as journal:
         with blocked_commit(journal) as statements:
@@ -88,16 +88,16 @@ async def test_calls_that_wait_share_a_transaction(path: Path) -> None:
         assert statements.count("COMMIT") == 1
 
 
-async def test_each_caller_gets_its_own_result(path: Path) -> None:
-    """Results of a shared transaction go to those who asked."""
+async def test_submit_in_shared_transaction_returns_own_result(path: Path) -> None:
+    """Each future gets the result of its call."""
     with open_journal(path) as journal:
         with blocked_commit(journal):
             futures = [journal.submit(return_call(n * n)) for n in range(20)]
         assert await asyncio.gather(*futures) == [n * n for n in range(20)]
 
 
-async def test_an_idle_writer_does_not_wait_for_more(path: Path) -> None:
-    """Calls made one after the other are transactions of their own."""
+async def test_submit_when_idle_commits_at_once(path: Path) -> None:
+    """Consecutive calls have their own transactions."""
     with open_journal(path) as journal:
         statements: list[str] = []
         await journal.submit(lambda store: None)
@@ -107,8 +107,8 @@ async def test_an_idle_writer_does_not_wait_for_more(path: Path) -> None:
         assert statements.count("COMMIT") == 5
 
 
-async def test_a_claim_is_committed_before_its_caller_knows(path: Path) -> None:
-    """When a claim's future is done another process already reads it; while it is being made nobody does."""
+async def test_submit_claim_is_committed_before_future_is_done(path: Path) -> None:
+    """Another process can read a claim when its future is done, and not earlier."""
     query = "SELECT count(*) FROM thing WHERE state = 1"
     with open_journal(path) as journal:
         during: list[int] = []
@@ -124,8 +124,8 @@ async def test_a_claim_is_committed_before_its_caller_knows(path: Path) -> None:
         assert during == [0]
 
 
-async def test_durability_is_asked_of_sqlite(path: Path) -> None:
-    """A run's journal is in WAL mode and syncs each commit, or a power loss would forget what was claimed."""
+async def test_writer_syncs_each_commit(path: Path) -> None:
+    """The journal is in WAL mode with synchronous = FULL."""
     with open_journal(path) as journal:
         synchronous, mode = await journal.submit(
             lambda store: [
@@ -135,8 +135,8 @@ async def test_durability_is_asked_of_sqlite(path: Path) -> None:
     assert (synchronous, mode) == (2, "wal")
 
 
-async def test_close_carries_out_what_was_asked(path: Path) -> None:
-    """Calls made before the close are in the file after it, and their futures are done with their results."""
+async def test_close_executes_queued_calls(path: Path) -> None:
+    """Calls made before the close are in the file, and their futures are done."""
     journal = JournalWriter(path)
     with blocked_commit(journal):
         futures = [journal.submit(put_call(f"key-{n}")) for n in range(50)]
@@ -147,7 +147,7 @@ async def test_close_carries_out_what_was_asked(path: Path) -> None:
 
 
 async def test_close_leaves_one_file(path: Path) -> None:
-    """After the close the journal is one self-contained file, without a lock, and to close it again does nothing."""
+    """A closed journal is one self-contained file without a lock."""
     with open_journal(path) as journal:
         await journal.submit(lambda store: store.put(state=RunState.RUNNING))
         assert folder_entries(path) == ["j", "j-shm", "j-wal", "j.lock"]
@@ -155,84 +155,84 @@ async def test_close_leaves_one_file(path: Path) -> None:
     journal.close()
     shutil.move(path, path.with_name("moved"))
     with JournalReader(path.with_name("moved")) as reader:
-        assert reader.state() is RunState.INTERRUPTED  # it says it is running, and nobody runs it
+        assert reader.state() is RunState.INTERRUPTED  # recorded as running, but no process runs it
 
 
-async def test_calls_after_the_close_fail(path: Path) -> None:
-    """A closed journal refuses calls, those with `keep` too, and does not hang."""
+async def test_submit_after_close_fails(path: Path) -> None:
+    """A closed journal rejects every call."""
     journal = JournalWriter(path)
     journal.close()
-    for keep in (False, True):
+    for retry in (False, True):
         with pytest.raises(JournalWriteError, match=r"j is closed$"):
-            await journal.submit(lambda store: None, retry_alone=keep)
+            await journal.submit(lambda store: None, retry_individually=retry)
 
 
-async def test_a_failed_transaction_fails_all_in_it_and_later_calls(path: Path) -> None:
-    """One failure undoes its whole transaction, is told to everyone in it, and nothing is written any more."""
+async def test_submit_in_failed_transaction_fails(path: Path) -> None:
+    """A failure rolls back its transaction and fails every call in it and after it."""
     with open_journal(path) as journal:
         with blocked_commit(journal):
             futures = [journal.submit(lambda store: store.put(before="1")), journal.submit(failing_call)]
-            futures += [journal.submit(lambda store: store.put(behind="1"))]
+            futures += [journal.submit(lambda store: store.put(after="1"))]
         results = await asyncio.gather(*futures, return_exceptions=True)
         assert [str(result) for result in results] == ["broken on purpose"] * 3
         with pytest.raises(InternalError, match="broken on purpose"):
             await journal.submit(lambda store: store.put(later="1"))
     with JournalReader(path) as reader:
-        assert not {"before", "behind", "later"} & reader.meta().keys()
+        assert not {"before", "after", "later"} & reader.meta().keys()
 
 
-async def test_an_error_that_is_not_ours_is_told_as_one(path: Path) -> None:
-    """Whatever a call raises, the caller gets an error of asyncgg that names the journal."""
+async def test_submit_unexpected_error_is_wrapped(path: Path) -> None:
+    """Any exception of a call becomes an error that names the journal."""
     with open_journal(path) as journal, pytest.raises(JournalWriteError, match=r"/j: ZeroDivisionError"):
         await journal.submit(lambda store: 1 // 0)
 
 
-async def test_outcomes_survive_a_claim_that_fails(path: Path) -> None:
-    """Calls with `keep` in a failed transaction are carried out on their own, so a known outcome is written."""
+async def test_submit_retry_individually_survives_failed_claim(path: Path) -> None:
+    """Outcomes in a failed transaction are recorded in their own transactions."""
     with open_journal(path) as journal:
         first, second = await journal.submit(lambda store: claim_all(store, first_core(store)))
         with blocked_commit(journal):
             failing = journal.submit(failing_call)
-            retried = [journal.submit(record_call(batch), retry_alone=True) for batch in (first, second)]
+            retried = [journal.submit(record_call(batch), retry_individually=True) for batch in (first, second)]
         results = await asyncio.gather(failing, *retried, return_exceptions=True)
         assert [type(result) for result in results] == [InternalError, type(None), type(None)]
     with JournalReader(path) as reader:
         assert reader.counts().disassociated == 150
 
 
-async def test_nothing_is_kept_after_an_outcome_that_cannot_be(path: Path) -> None:
-    """When a kept call fails again, those behind it are not tried: `abandon` must not take its batch for unsent."""
+async def test_submit_retry_individually_stops_at_second_failure(path: Path) -> None:
+    """After a second failure an interruption is not recorded: it would release the batch."""
 
-    def settle_in_vain(store: JournalStore) -> None:
+    def record_and_fail(store: JournalStore) -> None:
         store.record_batch(first, ALL_DISASSOCIATED, RECORDED_REPLY)
-        raise InternalError("the disk is full, say")
+        raise InternalError("failed on purpose")
 
     with open_journal(path) as journal:
         first, _ = await journal.submit(lambda store: claim_all(store, first_core(store)))
         with blocked_commit(journal):
-            outcome = journal.submit(settle_in_vain, retry_alone=True)
-            cut_off = journal.submit(lambda store: store.mark_interrupted([]), retry_alone=True)
-        results = await asyncio.gather(outcome, cut_off, return_exceptions=True)
+            outcome = journal.submit(record_and_fail, retry_individually=True)
+            interruption = journal.submit(lambda store: store.mark_interrupted([]), retry_individually=True)
+        results = await asyncio.gather(outcome, interruption, return_exceptions=True)
         assert [type(result) for result in results] == [InternalError, InternalError]
     with open_journal(path) as journal:
         assert journal.recovered == 150
     assert query_file(path, "SELECT count(*), sum(ambiguous) FROM thing WHERE core = 1 AND state = 0") == [(150, 150)]
 
 
-async def test_a_cancelled_caller_changes_nothing(path: Path) -> None:
-    """A call whose caller gave up is carried out all the same, and the others get their results."""
+async def test_submit_cancelled_future_still_executes(path: Path) -> None:
+    """A call is executed although its future is cancelled."""
     with open_journal(path) as journal:
         with blocked_commit(journal):
-            cancelled = journal.submit(lambda store: store.put(gone="1"))
+            cancelled = journal.submit(lambda store: store.put(value="1"))
             cancelled.cancel()
-            other = journal.submit(lambda store: store.get("gone"))
+            other = journal.submit(lambda store: store.get("value"))
         assert await other == "1"
         assert cancelled.cancelled()
 
 
 @pytest.mark.parametrize("threaded", [True, False])
-async def test_a_second_run_settles_no_first_one(path: Path, threaded: bool) -> None:
-    """An answer to a batch that is no longer claimed is a fault of ours, and changes no outcome."""
+async def test_record_batch_not_claimed_fails(path: Path, threaded: bool) -> None:
+    """A result of a batch that is no longer claimed is an internal error and changes nothing."""
     with open_journal(path, threaded=threaded) as journal:
         first, second = await journal.submit(lambda store: claim_all(store, first_core(store)))
         await journal.submit(lambda store: store.record_batch(first, ALL_DISASSOCIATED, RECORDED_REPLY))
@@ -243,17 +243,17 @@ async def test_a_second_run_settles_no_first_one(path: Path, threaded: bool) -> 
         assert second.request == 2
 
 
-async def test_a_claim_for_things_that_are_not_there(path: Path) -> None:
-    """A schedule that promises more than the journal holds is found out before anything is sent."""
+async def test_claim_more_than_pending_fails(path: Path) -> None:
+    """A claim of more things than are pending is an internal error and changes nothing."""
     with open_journal(path) as journal:
-        work = CoreQueue(1, "core-000", 1, 150, 151)
+        queue = CoreQueue(1, "core-000", 1, 150, 151)
         with pytest.raises(InternalError, match=r"core-000: expected 51 pending things in 1\.\.150, found 50"):
-            await journal.submit(lambda store: claim_all(store, work))
+            await journal.submit(lambda store: claim_all(store, queue))
     assert query_file(path, "SELECT count(*) FROM thing WHERE state <> 0") == [(0,)]
 
 
-def test_on_the_loop_without_a_thread(path: Path) -> None:
-    """With `threaded=False` a call is committed before it returns, so virtual time cannot run ahead of it."""
+def test_submit_unthreaded_commits_before_return(path: Path) -> None:
+    """With `threaded=False` a call is committed before it returns."""
 
     async def scenario() -> None:
         with open_journal(path, threaded=False) as journal:
@@ -270,25 +270,25 @@ def test_on_the_loop_without_a_thread(path: Path) -> None:
     run_virtual(scenario())
 
 
-async def test_readers_work_during_a_run(path: Path) -> None:
-    """Figures and outcomes can be read at any time, show what is committed, and keep the writer waiting for nothing."""
+async def test_reader_during_run_reads_committed_state(path: Path) -> None:
+    """A reader sees what is committed and does not block the writer."""
     with open_journal(path) as journal, JournalReader(path) as reader:
         await journal.submit(lambda store: store.put(state=RunState.RUNNING))
         assert reader.state() is RunState.RUNNING
         rows = reader.outcomes()
-        next(rows)  # a read transaction stands open
+        next(rows)  # keeps a read transaction open
         batches = await journal.submit(lambda store: claim_all(store, first_core(store)))
         await journal.submit(lambda store: store.record_batch(batches[0], ALL_DISASSOCIATED, RECORDED_REPLY))
         await journal.submit(lambda store: store.record_batch(batches[1], all_failed(batches[1]), RECORDED_REPLY))
-        assert {row.state for row in rows} == {ThingState.PENDING}  # as it was when the reading began
+        assert {row.state for row in rows} == {ThingState.PENDING}  # as of the start of the read
         summary = reader.summary()
         assert (summary.disassociated, summary.failed, summary.pending, summary.sent) == (100, 50, 300, 2)
         assert summary.failures == {"AccessDenied": 50}
         assert [row.aws_request_id for row in reader.outcomes(ThingState.FAILED)] == ["aws-1"] * 50
 
 
-async def test_a_reader_does_not_hold_up_the_close(path: Path) -> None:
-    """A run ends at once while somebody reads; the reader goes on, and all is there for the next."""
+async def test_close_with_reader_returns_in_time(path: Path) -> None:
+    """A reader delays the close only briefly and can continue."""
     with JournalReader(path) as reader:
         journal = JournalWriter(path)
         await journal.submit(lambda store: store.put(state=RunState.COMPLETE))
@@ -303,50 +303,48 @@ async def test_a_reader_does_not_hold_up_the_close(path: Path) -> None:
         assert reader.state() is RunState.COMPLETE
 
 
-def test_a_journal_cannot_be_written_through_a_reader(path: Path) -> None:
-    """A reader's connection refuses to write."""
+def test_reader_write_fails(path: Path) -> None:
+    """The connection of a reader rejects writes."""
     with JournalReader(path) as reader, pytest.raises(JournalError, match="not writable"):
         list(reader._rows("DELETE FROM name_block"))
 
 
-@pytest.mark.parametrize("fault", [RuntimeError("no thread"), KeyboardInterrupt()])
-def test_a_failed_opening_lets_go_of_the_lock(
-    path: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException
-) -> None:
-    """Whatever goes wrong at opening, the next attempt is not refused because of it."""
+@pytest.mark.parametrize("error", [RuntimeError("no thread"), KeyboardInterrupt()])
+def test_open_failure_releases_lock(path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """After any error the journal can be opened again."""
 
     def fail(_: JournalStore) -> int:
-        raise fault
+        raise error
 
     with monkeypatch.context() as patch:
         patch.setattr(JournalStore, "recover", fail)
-        with pytest.raises(type(fault)):
+        with pytest.raises(type(error)):
             JournalWriter(path)
     with open_journal(path) as journal:
         assert journal.recovered == 0
 
 
-def test_a_brief_reader_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A status in the moment a run ends does not keep it from leaving one self-contained file."""
+def test_close_waits_for_brief_reader(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short read at the end of a run does not leave a WAL file."""
     reader = JournalReader(path)
-    naps: list[float] = []
+    sleeps: list[float] = []
 
-    def nap(seconds: float) -> None:
-        naps.append(seconds)
-        if len(naps) == 3:
+    def sleep(seconds: float) -> None:
+        sleeps.append(seconds)
+        if len(sleeps) == 3:
             reader.close()
 
     with open_journal(path, threaded=False):
         assert reader.counts().pending == 450
-        monkeypatch.setattr("asyncgg.journal.writer.time.sleep", nap)
-    assert len(naps) == 3
+        monkeypatch.setattr("asyncgg.journal.writer.time.sleep", sleep)
+    assert len(sleeps) == 3
     assert folder_entries(path) == ["j"]
 
 
-def test_a_reader_that_stays_is_not_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long report does not hold up the end of a run; what it had written is in the journal file itself by then."""
-    naps: list[float] = []
-    monkeypatch.setattr("asyncgg.journal.writer.time.sleep", naps.append)
+def test_close_with_remaining_reader_checkpoints(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The close does not wait for a long read, but the file has every change."""
+    sleeps: list[float] = []
+    monkeypatch.setattr("asyncgg.journal.writer.time.sleep", sleeps.append)
     with JournalReader(path) as reader:
         with open_journal(path) as journal:
 
@@ -355,7 +353,7 @@ def test_a_reader_that_stays_is_not_waited_for(path: Path, monkeypatch: pytest.M
 
             asyncio.run(put())
             assert reader.state() is RunState.ABORTED
-        assert 0 < sum(naps) <= 1.0
+        assert 0 < sum(sleeps) <= 1.0
         shutil.copy(path, path.with_name("copy"))
     with JournalReader(path.with_name("copy")) as copy:
         assert copy.state() is RunState.ABORTED

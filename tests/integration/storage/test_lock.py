@@ -1,4 +1,4 @@
-"""Rule: one process runs a journal at a time, and no dead one stands in the way of the next."""
+"""The lock of a journal: one process at a time, and none after the process ended."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_a_second_process_is_refused(path: Path, holder: subprocess.Popen[str]) -> None:
-    """While one process runs a journal another is told which one; reading works, and shows it running."""
+def test_lock_held_by_other_process_fails(path: Path, holder: subprocess.Popen[str]) -> None:
+    """The message has the id of the process that runs the journal; reading works."""
     with pytest.raises(JournalError) as caught:
         JournalWriter(path)
     assert str(caught.value) == f"{path} is in use by another process ({holder.pid}); wait until it exits, or stop it"
@@ -79,8 +79,8 @@ def test_a_second_process_is_refused(path: Path, holder: subprocess.Popen[str]) 
         assert reader.counts().sent == 1
 
 
-def test_a_symbolic_link_is_no_way_around(path: Path, holder: subprocess.Popen[str]) -> None:
-    """A journal that is being run is seen as such, and refused, through a symbolic link in another folder too."""
+def test_lock_through_symbolic_link_is_the_same(path: Path, holder: subprocess.Popen[str]) -> None:
+    """The lock is found through a symbolic link in another folder."""
     folder = path.parent / "elsewhere"
     folder.mkdir()
     link = folder / "other"
@@ -91,16 +91,16 @@ def test_a_symbolic_link_is_no_way_around(path: Path, holder: subprocess.Popen[s
     assert folder_entries(link) == ["other"]
 
 
-def test_a_process_that_ends_leaves_no_lock(path: Path, holder: subprocess.Popen[str]) -> None:
-    """After an orderly end the lock file is gone and the next process may run it."""
+def test_lock_of_ended_process_is_removed(path: Path, holder: subprocess.Popen[str]) -> None:
+    """After an orderly end there is no lock file."""
     holder.communicate(input="")
     assert holder.returncode == 0
     assert folder_entries(path) == ["j"]
     JournalWriter(path).close()
 
 
-def test_a_killed_process_leaves_doubt_and_no_lock(path: Path, holder: subprocess.Popen[str]) -> None:
-    """After kill -9 the journal can be run at once; what was claimed is pending and in doubt."""
+def test_lock_of_killed_process_is_released(path: Path, holder: subprocess.Popen[str]) -> None:
+    """After SIGKILL the journal can be run at once; its claims are ambiguous."""
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert (path.parent / "j.lock").exists()
@@ -118,8 +118,8 @@ def test_a_killed_process_leaves_doubt_and_no_lock(path: Path, holder: subproces
 
 
 @pytest.mark.parametrize("content", ["", "1", "999999999", "not a number\n" * 10])
-def test_a_stale_lock_file_is_harmless(path: Path, content: str) -> None:
-    """A lock file that nobody holds means nothing, whatever stands in it."""
+def test_lock_stale_file_is_ignored(path: Path, content: str) -> None:
+    """A lock file without a holder has no effect, whatever its content."""
     (path.parent / "j.lock").write_text(content)
     assert not is_locked(path)
     journal = JournalWriter(path)
@@ -129,8 +129,8 @@ def test_a_stale_lock_file_is_harmless(path: Path, content: str) -> None:
     assert not is_locked(path)
 
 
-def test_not_twice_in_one_process(path: Path) -> None:
-    """A program that opens a journal twice is refused as another process would be."""
+def test_lock_twice_in_one_process_fails(path: Path) -> None:
+    """A second writer in the same process fails as in another process."""
     journal = JournalWriter(path)
     with pytest.raises(JournalError, match=rf"in use by another process \({os.getpid()}\)"):
         JournalWriter(path)
@@ -138,38 +138,38 @@ def test_not_twice_in_one_process(path: Path) -> None:
     JournalWriter(path).close()
 
 
-def test_a_look_is_no_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A start at the very moment somebody asks whether a run is going is not refused."""
+def test_lock_retries_while_checked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A concurrent `is_locked` does not make a start fail."""
     lock = FileLock(path)
-    naps: list[float] = []
+    sleeps: list[float] = []
 
-    def nap(seconds: float) -> None:
-        naps.append(seconds)
+    def sleep(seconds: float) -> None:
+        sleeps.append(seconds)
         lock.release()
 
-    monkeypatch.setattr("asyncgg.storage.lock.time.sleep", nap)
+    monkeypatch.setattr("asyncgg.storage.lock.time.sleep", sleep)
     FileLock(path).release()
-    assert len(naps) == 1
-    lock.release()  # the second time it does nothing
+    assert len(sleeps) == 1
+    lock.release()  # a second call does nothing
 
 
-def test_a_lock_file_removed_in_between(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lock got on a file that its last holder has just removed is worth nothing, and is got anew on the next."""
+def test_lock_file_removed_meanwhile_is_retried(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock on a file that its last holder removed is acquired again."""
     lock_file = path.parent / "j.lock"
     genuine = os.open
     opened: list[int] = []
 
-    def open_and_lose(name: Path, *rest: int) -> int:
+    def open_and_unlink(name: Path, *rest: int) -> int:
         handle = genuine(name, *rest)
         if name == lock_file:
             opened.append(handle)
             if len(opened) < 3:
                 lock_file.unlink()
             if len(opened) == 2:
-                lock_file.write_text("1")  # and somebody else has made the next one
+                lock_file.write_text("1")  # another process has created the next one
         return handle
 
-    monkeypatch.setattr("asyncgg.storage.lock.os.open", open_and_lose)
+    monkeypatch.setattr("asyncgg.storage.lock.os.open", open_and_unlink)
     lock = FileLock(path)
     monkeypatch.undo()
     assert len(opened) == 3
@@ -178,8 +178,8 @@ def test_a_lock_file_removed_in_between(path: Path, monkeypatch: pytest.MonkeyPa
     assert not lock_file.exists()
 
 
-def test_never_two_holders(path: Path) -> None:
-    """However many threads get and release the lock, at no moment two have it, and none fails for another reason."""
+def test_lock_contended_has_one_holder(path: Path) -> None:
+    """Threads that contend for the lock never hold it together."""
     inside, worst, acquired = 0, 0, 0
     guard = threading.Lock()
     errors: list[str] = []
@@ -213,8 +213,8 @@ def test_never_two_holders(path: Path) -> None:
     assert not (path.parent / "j.lock").exists()
 
 
-async def test_a_run_that_is_cancelled_while_closing_lets_go(path: Path) -> None:
-    """The close blocks instead of waiting, so a task that is being cancelled leaves no lock behind."""
+async def test_close_in_cancelled_task_releases_lock(path: Path) -> None:
+    """The close blocks, so a cancelled task releases the lock."""
 
     async def run() -> None:
         journal = JournalWriter(path)

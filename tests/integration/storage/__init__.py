@@ -1,0 +1,1 @@
+"""Lock files on a real disk."""
