@@ -1,143 +1,75 @@
-"""asyncgg: disassociate AWS IoT Greengrass V2 client devices from their core devices, at the quota's limit.
-
-Everything named here is the public interface; the command line is made of the same parts. The names are
-looked up when first used: a program that needs little of it, the simulator for one, does not wait for aiobotocore.
-"""
+"""asyncgg: disassociate AWS IoT Greengrass V2 client devices from their core devices at the quota's limit."""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from asyncgg.engine import RunResult
+    from asyncgg.engine import RunResult as RunResult  # noqa: I001 - isort would split it into one statement a name
     from asyncgg.errors import (
-        AsyncggError,
-        CredentialsError,
-        GuardError,
-        InternalError,
-        JournalError,
-        JournalWriteError,
-        ManifestError,
-        ServiceError,
-        SettingsError,
-        UsageError,
+        AsyncggError as AsyncggError,
+        CredentialsError as CredentialsError,
+        GuardError as GuardError,
+        InternalError as InternalError,
+        JournalError as JournalError,
+        JournalWriteError as JournalWriteError,
+        ManifestError as ManifestError,
+        ServiceError as ServiceError,
+        SettingsError as SettingsError,
+        UsageError as UsageError,
     )
-    from asyncgg.events import Event, Listener, Progress
-    from asyncgg.journal import JournalReader
-    from asyncgg.manifest import ManifestReader, open_manifest
-    from asyncgg.models import Association, Outcome, RunState, Summary, ThingState
+    from asyncgg.events import Event as Event, Listener as Listener, Progress as Progress
+    from asyncgg.journal import JournalReader as JournalReader
+    from asyncgg.manifest import ManifestReader as ManifestReader, open_manifest as open_manifest
+    from asyncgg.models import (
+        Association as Association,
+        Outcome as Outcome,
+        RunState as RunState,
+        Summary as Summary,
+        ThingState as ThingState,
+    )
     from asyncgg.runs import (
-        Plan,
-        Run,
-        Verification,
-        disassociate,
-        disassociate_cores,
-        disassociate_sync,
-        disassociate_things,
-        resume,
-        retry,
-        undo,
-        verify,
+        Plan as Plan,
+        Run as Run,
+        Verification as Verification,
+        disassociate as disassociate,
+        disassociate_cores as disassociate_cores,
+        disassociate_sync as disassociate_sync,
+        disassociate_things as disassociate_things,
+        resume as resume,
+        retry as retry,
+        undo as undo,
+        verify as verify,
     )
-    from asyncgg.settings import Settings, load_settings
+    from asyncgg.settings import Settings as Settings, load_settings as load_settings
 
 __version__ = "0.2.0.dev0"
 
-__all__ = [
-    "Association",
-    "AsyncggError",
-    "CredentialsError",
-    "Event",
-    "GuardError",
-    "InternalError",
-    "JournalError",
-    "JournalReader",
-    "JournalWriteError",
-    "Listener",
-    "ManifestError",
-    "ManifestReader",
-    "Outcome",
-    "Plan",
-    "Progress",
-    "Run",
-    "RunResult",
-    "RunState",
-    "ServiceError",
-    "Settings",
-    "SettingsError",
-    "Summary",
-    "ThingState",
-    "UsageError",
-    "Verification",
-    "disassociate",
-    "disassociate_cores",
-    "disassociate_sync",
-    "disassociate_things",
-    "load_settings",
-    "open_manifest",
-    "resume",
-    "retry",
-    "undo",
-    "verify",
-]
-
-_EXPORTS = {
-    "asyncgg.engine": ("RunResult",),
-    "asyncgg.errors": (
-        "AsyncggError",
-        "CredentialsError",
-        "GuardError",
-        "InternalError",
-        "JournalError",
-        "JournalWriteError",
-        "ManifestError",
-        "ServiceError",
-        "SettingsError",
-        "UsageError",
-    ),
-    "asyncgg.events": (
-        "Event",
-        "Listener",
-        "Progress",
-    ),
-    "asyncgg.journal": ("JournalReader",),
-    "asyncgg.manifest": (
-        "ManifestReader",
-        "open_manifest",
-    ),
-    "asyncgg.models": (
-        "Association",
-        "Outcome",
-        "RunState",
-        "Summary",
-        "ThingState",
-    ),
-    "asyncgg.runs": (
-        "Plan",
-        "Run",
-        "Verification",
-        "disassociate",
-        "disassociate_cores",
-        "disassociate_sync",
-        "disassociate_things",
-        "resume",
-        "retry",
-        "undo",
-        "verify",
-    ),
-    "asyncgg.settings": (
-        "Settings",
-        "load_settings",
-    ),
+# Imported on first use: the simulator, for one, does not have to load aiobotocore.
+_EXPORTS: Final = {
+    name: module
+    for module, names in {
+        "engine": "RunResult",
+        "errors": "AsyncggError CredentialsError GuardError InternalError JournalError JournalWriteError"
+        " ManifestError ServiceError SettingsError UsageError",
+        "events": "Event Listener Progress",
+        "journal": "JournalReader",
+        "manifest": "ManifestReader open_manifest",
+        "models": "Association Outcome RunState Summary ThingState",
+        "runs": "Plan Run Verification disassociate disassociate_cores disassociate_sync disassociate_things"
+        " resume retry undo verify",
+        "settings": "Settings load_settings",
+    }.items()
+    for name in names.split()
 }
-_MODULE_BY_NAME = {name: home for home, names in _EXPORTS.items() for name in names}
+__all__ = sorted(_EXPORTS)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULE_BY_NAME:
+    if name not in _EXPORTS:
         raise AttributeError(f"module 'asyncgg' has no attribute {name!r}")
-    return getattr(import_module(_MODULE_BY_NAME[name]), name)
+    return getattr(import_module(f"asyncgg.{_EXPORTS[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -1,14 +1,11 @@
-"""Rule: how often one operation of AWS IoT is called, and called again, lives here; what it is called with does not.
-
-AWS IoT throttles with HTTP 400 [service model: ThrottlingException, httpStatusCode 400]. Each operation has a quota of
-its own, and so a limiter. Retries have one owner: this file.
-"""
+"""One AWS IoT operation, called within its own quota, with retries and a limit on failures."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from botocore import exceptions as aws
@@ -18,7 +15,7 @@ from asyncgg.cleanup.rules import Api
 from asyncgg.errors import AsyncggError
 from asyncgg.formatting import sanitize
 from asyncgg.models import ErrorResponse
-from asyncgg.ratelimit import AdaptiveRate, TokenBucket
+from asyncgg.ratelimit import AdaptiveRate, Limiter
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.transport.responses import parse_retry_after
 
@@ -26,15 +23,15 @@ __all__ = ["RateLimitedOperation", "RegistryCallError", "RenewableCredentials"]
 
 _MAX_PAUSE: Final = 60.0
 _MAX_REFUSALS: Final = 3
-"""Refusals before any answer after which an operation is not called any more: no permission, a wrong endpoint."""
+"""Refused calls, with none answered, after which an operation is no longer called: permission or endpoint is wrong."""
 _FAILURE_THRESHOLD: Final = 5
-"""Calls in a row that got no answer in all their attempts, after which an operation is not called any more."""
+"""Calls in a row that used up their attempts, after which an operation is no longer called."""
 _MAX_RENEWALS: Final = 2
-"""Renewals of the credentials for one call."""
+"""Renewals of the credentials per call."""
 
 
 class RegistryCallError(Exception):
-    """The call has no answer; the message says why, the code is the service's, empty where it gave none."""
+    """The call failed; `code` is the service's error code, empty if there is none."""
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
@@ -42,21 +39,21 @@ class RegistryCallError(Exception):
 
 
 class RenewableCredentials(Protocol):
-    """What renews the credentials that calls are signed with; `asyncgg.transport.credentials.CredentialSource` does."""
+    """The renewal of the credentials that sign calls, as in `asyncgg.transport.credentials.CredentialSource`."""
 
     generation: int
 
     def mark_rejected(self, generation: int) -> None:
-        """The service did not accept the credentials of this generation."""
+        """Note that the service rejected the credentials of this generation."""
         ...
 
     async def renew(self) -> None:
-        """Get others. Raises `CredentialsError`."""
+        """Get new credentials. Raises `CredentialsError`."""
         ...
 
 
 class RateLimitedOperation:
-    """Calls one operation, within its quota. `rate`: requests a second; `timeout`: seconds for a whole call."""
+    """Calls one operation. `rate`: quota in requests per second; `timeout`: seconds per attempt."""
 
     def __init__(
         self,
@@ -68,8 +65,7 @@ class RateLimitedOperation:
         timeout: float = 60.0,
     ) -> None:
         self._api = api
-        self._policy = AdaptiveRate(rate, documented=rate)
-        self._bucket = TokenBucket(self._policy.rate, self._policy.burst)
+        self._limiter = Limiter(AdaptiveRate(rate, documented=rate), max_pause=_MAX_PAUSE)
         self._clock = asyncio.get_running_loop().time
         self._retry = retry
         self._credentials = credentials
@@ -80,20 +76,20 @@ class RateLimitedOperation:
         self.sent = 0
         """Requests sent."""
         self.throttled = 0
-        """Requests refused for being too many."""
+        """Requests that were throttled."""
 
     async def call(self, send: Callable[[], Awaitable[Mapping[str, Any]]]) -> Mapping[str, Any]:
-        """The answer to `send`, which is called again after what passes.
+        """The response to `send`, which is called again after a transient failure.
 
         Raises:
-            NotAnsweredError: it was refused, or did not succeed in time.
-            CredentialsError: the credentials are not accepted, and there are no others.
+            RegistryCallError: the call was refused or its attempts are used up.
+            CredentialsError: the credentials are rejected and there are no others.
         """
         attempts = renewals = 0
         while True:
             if self._circuit_open_reason:
                 raise RegistryCallError(self._circuit_open_reason)
-            await self._bucket.acquire()
+            await self._limiter.bucket.acquire()
             attempts += 1
             generation = self._credentials.generation if self._credentials else 0
             outcome = await self._attempt(send)
@@ -121,11 +117,11 @@ class RateLimitedOperation:
             return self._handle_error(error, started)
         except AsyncggError:
             raise
-        except Exception as error:  # noqa: BLE001 - botocore's parsers raise anything at an answer that is not AWS's
-            return _Failure(ReplyVerdict.LOST, "", f"no readable answer ({sanitize(error) or type(error).__name__})")
+        except Exception as error:  # noqa: BLE001 - botocore's parsers raise many types
+            return _Failure(ReplyVerdict.LOST, "", f"no valid response ({sanitize(error) or type(error).__name__})")
         self._has_succeeded = True
         self._consecutive_failures = 0
-        self._record_accepted(started)
+        self._limiter.on_accepted(started)
         return response
 
     def _handle_error(self, error: aws.ClientError, started: float) -> _Failure:
@@ -140,13 +136,10 @@ class RateLimitedOperation:
         message = sanitize(f"{code}: {error_fields.get('Message', '')}").rstrip(".")
         if verdict is ReplyVerdict.THROTTLED:
             self.throttled += 1
-            self._policy.on_throttled(started, self._clock(), retry_after)
-            if retry_after:
-                self._bucket.pause_until(self._clock() + min(retry_after, _MAX_PAUSE))
-            self._apply_rate()
+            self._limiter.on_throttled(started, retry_after)
         else:
-            self._record_accepted(started)
-        # Not the classification's word: there 404 and 403 speak of a core.
+            self._limiter.on_accepted(started)
+        # Status instead of verdict, because `classify` reads 404 and 403 as errors of a core.
         if status == 404 and code == "ResourceNotFoundException":
             self._has_succeeded = True
         elif verdict not in _AUTH_ERRORS | _RETRYABLE:
@@ -154,26 +147,18 @@ class RateLimitedOperation:
         return _Failure(verdict, code, message, retry_after)
 
     def _record_failure(self, outcome: _Failure, *, retryable: bool) -> None:
-        """When a call has failed for good: with many in a row, the others would only wait for the same."""
+        """Count a failed call; after many in a row the others fail at once."""
         self._consecutive_failures = self._consecutive_failures + 1 if retryable else 0
         if self._consecutive_failures >= _FAILURE_THRESHOLD:
             self._circuit_open_reason = (
-                f"{self._api} is not asked any more, {_FAILURE_THRESHOLD} calls in a row failed: {outcome.message}"
+                f"{self._api} skipped after {_FAILURE_THRESHOLD} failed calls in a row: {outcome.message}"
             )
 
     def _record_refusal(self, message: str, *, denied: bool) -> None:
         self._refusals += 1
         if not self._has_succeeded and self._refusals >= _MAX_REFUSALS:
-            advice = f"allow iot:{self._api}, or leave the rule out" if denied else "is this the endpoint of AWS IoT?"
-            self._circuit_open_reason = f"{self._api} is {'denied' if denied else 'refused'}: {message}; {advice}"
-
-    def _record_accepted(self, started: float) -> None:
-        self._policy.on_accepted(started, self._clock())
-        self._apply_rate()
-
-    def _apply_rate(self) -> None:
-        if (self._policy.rate, self._policy.burst) != (self._bucket.rate, self._bucket.burst):
-            self._bucket.set_rate(self._policy.rate, self._policy.burst)
+            advice = f"allow iot:{self._api} or remove the rule" if denied else "check the AWS IoT endpoint"
+            self._circuit_open_reason = f"{self._api} {'denied' if denied else 'rejected'}: {message}; {advice}"
 
 
 _RETRYABLE: Final = frozenset(
@@ -182,13 +167,11 @@ _RETRYABLE: Final = frozenset(
 _AUTH_ERRORS: Final = frozenset({ReplyVerdict.CREDENTIALS_EXPIRED, ReplyVerdict.CREDENTIALS_REJECTED})
 
 
+@dataclass(frozen=True, slots=True)
 class _Failure:
-    """One request without an answer that could be used."""
+    """A request without a usable response."""
 
-    __slots__ = ("code", "message", "retry_after", "verdict")
-
-    def __init__(self, verdict: ReplyVerdict, code: str, message: str, retry_after: float | None = None) -> None:
-        self.verdict = verdict
-        self.code = code
-        self.message = message
-        self.retry_after = retry_after
+    verdict: ReplyVerdict
+    code: str
+    message: str
+    retry_after: float | None = None

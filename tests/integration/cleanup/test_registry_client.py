@@ -78,10 +78,10 @@ def make_registry(
         (({"thingName": "another"},), QueryFailed("DescribeThing: the response does not describe t")),
         (({},), QueryFailed("DescribeThing: the response does not describe t")),
         (({"thingName": "t", "attributes": {"a": 1}},), QueryFailed("DescribeThing: the response does not describe t")),
-        ((ValueError("garbage"),), QueryFailed("DescribeThing: no readable answer (garbage)")),
+        ((ValueError("garbage"),), QueryFailed("DescribeThing: no valid response (garbage)")),
         (
             (EndpointConnectionError(endpoint_url="http://x"),),
-            QueryFailed('DescribeThing: no readable answer (Could not connect to the endpoint URL: "http://x")'),
+            QueryFailed('DescribeThing: no valid response (Could not connect to the endpoint URL: "http://x")'),
         ),
     ],
 )
@@ -172,7 +172,7 @@ async def test_denied_operation_is_not_called_again() -> None:
     assert len(client.calls) == 3
     assert len(warnings) == 2
     assert cache.facts.things["t99"] == QueryFailed(
-        "DescribeThing is denied: AccessDeniedException: no way; allow iot:DescribeThing, or leave the rule out"
+        "DescribeThing denied: AccessDeniedException: no way; allow iot:DescribeThing or remove the rule"
     )
 
 
@@ -184,7 +184,7 @@ async def test_wrong_endpoint_is_not_called_again() -> None:
     await cache.fetch_things(f"t{number}" for number in range(100))
     assert len(client.calls) == 3
     assert cache.facts.things["t99"] == QueryFailed(
-        "DescribeThing is refused: UnknownOperationException: no way; is this the endpoint of AWS IoT?"
+        "DescribeThing rejected: UnknownOperationException: no way; check the AWS IoT endpoint"
     )
 
 
@@ -213,7 +213,7 @@ async def test_unreachable_service_is_not_called_again() -> None:
     assert cache.statistics().failed == 999
     last = cache.facts.things["t999"]
     assert isinstance(last, QueryFailed)
-    assert last.reason.startswith("DescribeThing is not asked any more, 5 calls in a row failed: no readable answer")
+    assert last.reason.startswith("DescribeThing skipped after 5 failed calls in a row: no valid response")
 
 
 class RenewableCredentials:
