@@ -1,4 +1,4 @@
-"""Rule: only the start of `python -m asyncgg` lives here."""
+"""The entry point of `python -m asyncgg`."""
 
 import sys
 

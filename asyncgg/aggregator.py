@@ -1,8 +1,4 @@
-"""Rule: from one batch and its reply to the fate of every thing in it: one pure function, nothing forgotten.
-
-Every thing of the batch is either finished (done, failed) or goes back to the queue. `BatchResult` says so as
-one mark for the whole batch and the deviations from it, which is also how the journal writes it down.
-"""
+"""The outcome of every thing of a batch, from the reply to its request."""
 
 from __future__ import annotations
 
@@ -23,24 +19,24 @@ _FAILED = ThingState.FAILED
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Claimed things of one core, as the journal gave them; they run side by side, ids ascending."""
+    """Claimed things of one core. The sequences are parallel; ids ascend."""
 
     request: int
-    """The claim's number in the journal."""
+    """Number of the claim in the journal."""
     core: str
     ids: Sequence[int]
     things: tuple[str, ...]
     attempts: tuple[int, ...]
-    """Counted requests before this one."""
+    """Attempts before this request."""
     ambiguous: tuple[bool, ...]
-    """Whether an earlier request for the thing may have been applied without a clear answer."""
+    """Whether an earlier request for the thing was possibly applied."""
     is_resend: bool = False
-    """Whether it carries a thing that was sent before, in this pass or an earlier one."""
+    """Whether a thing was sent before, in this pass or an earlier one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThingResult:
-    """A thing of a batch whose fate differs from the batch's."""
+    """A thing whose result differs from that of its batch."""
 
     index: int
     state: ThingState
@@ -50,27 +46,27 @@ class ThingResult:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What becomes of a batch."""
+    """The result of a batch: one state for all things, and overrides. The journal stores this form."""
 
     verdict: ReplyVerdict
     state: ThingState
-    """Of every thing without an deviation."""
+    """State of every thing without an override; `PENDING` means requeued."""
     counts_as_attempt: bool
-    """Whether this request counts as an attempt of its things."""
+    """Whether the request counts as an attempt of its things."""
     ambiguous: bool = False
-    """Whether the request may have been applied to the things that go back."""
+    """Whether the request was possibly applied to the requeued things."""
     overrides: tuple[ThingResult, ...] = ()
     requeued: int = 0
-    """How many things go back to the queue."""
+    """Number of requeued things."""
     delay: float = 0.0
-    """Seconds until they may be sent again."""
+    """Seconds until the requeued things can be sent again."""
     split: tuple[tuple[int, int, int], ...] = ()
-    """When the batch is split: (lowest id, highest id, things) of each part; they go back without a delay."""
+    """The parts of a split batch, requeued without delay: (lowest id, highest id, things)."""
     skips_core: bool = False
-    """Whether the core's other pending things get this batch's state and code without another request."""
+    """Whether the core's other pending things get the same state and code without a request."""
 
     def outcomes(self, batch: Batch) -> Iterator[Outcome]:
-        """The final outcomes among the batch's things."""
+        """The final outcomes of the batch's things."""
         overrides = {override.index: override for override in self.overrides}
         for index, thing in enumerate(batch.things):
             override = overrides.get(index)
@@ -86,7 +82,7 @@ _ALL_SUCCEEDED: Final = BatchResult(ReplyVerdict.ACCEPTED, _DONE, counts_as_atte
 def resolve_batch(
     batch: Batch, reply: Reply, verdict: ReplyVerdict, table: CodeTable, retry: RetryPolicy
 ) -> BatchResult:
-    """The fate of every thing of `batch`, given the `reply` and its `verdict` (see `asyncgg.classify`)."""
+    """The result of `batch` for a `reply` with this `verdict` (see `asyncgg.classify`)."""
     match verdict:
         case ReplyVerdict.ACCEPTED:
             assert isinstance(reply, Accepted)
@@ -121,7 +117,7 @@ def _accepted(batch: Batch, reply: Accepted, table: CodeTable, retry: RetryPolic
         overrides[index] = ThingResult(index, state, error.code, error.message)
         if state is _REQUEUE:
             most_attempts = max(most_attempts, batch.attempts[index] + 1)
-    requeued = sum(deviation.state is _REQUEUE for deviation in overrides.values())
+    requeued = sum(override.state is _REQUEUE for override in overrides.values())
     return BatchResult(
         ReplyVerdict.ACCEPTED,
         _DONE,

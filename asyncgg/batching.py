@@ -1,12 +1,10 @@
-"""Rule: which batch is next is decided here and nowhere else: pure bookkeeping over cores, without I/O or clock.
+"""The scheduler: which batch is sent next."""
 
-The journal keeps a core's things as one ascending range of ids. A *wave* goes once over that range, so far up to
-`cursor`. Things that come back for another try are counted in `returned` and wait until the wave is over, its requests
-are answered and their backoff is due. Then the next wave packs them together: a hundred things that failed one by one
-in a hundred requests go out again in a single one.
-
-Cores take turns, so that one slow core does not hold the others up, and each has at most `per_core` requests in flight.
-"""
+# The journal keeps a core's things as one ascending range of ids. A wave is one pass over this range, up
+# to `cursor` so far. Things to be sent again are counted in `requeued` until the wave has ended, its
+# requests have replies and the backoff has passed. The next wave packs them together: a hundred things
+# that failed in a hundred requests are sent again in one. Cores take turns, so that a slow core does not
+# delay the others.
 
 from __future__ import annotations
 
@@ -21,12 +19,12 @@ __all__ = ["BatchScheduler", "Claim", "CoreQueue", "requests_needed", "take_firs
 
 
 def requests_needed(things: int, max_batch: int = MAX_BATCH) -> int:
-    """The fewest requests that carry `things` things of one core, `largest` in each."""
+    """The minimum number of requests for `things` things of one core."""
     return -(-things // max_batch)
 
 
 def take_first(queues: Sequence[CoreQueue], things: int) -> list[CoreQueue]:
-    """Of `queues` no more than `things` things, in their order: what one start is to try out."""
+    """The first `things` things of `queues`, in order."""
     selected = []
     for queue in queues:
         if things <= 0:
@@ -39,28 +37,28 @@ def take_first(queues: Sequence[CoreQueue], things: int) -> list[CoreQueue]:
 
 @dataclass(slots=True, eq=False)
 class CoreQueue:
-    """What is left to do for one core. Equal only to itself: the line is searched for it by identity."""
+    """The remaining work of one core. Compared by identity."""
 
     id: int
     name: str
     first: int
-    """Lowest id of its things."""
+    """Lowest thing id."""
     last: int
-    """Highest id of its things."""
+    """Highest thing id."""
     unsent: int
-    """Things still to be claimed in this wave: the pending ones with ids above `cursor`."""
+    """Things to be claimed in this wave: the pending ones with ids above `cursor`."""
     cursor: int = field(init=False)
     requeued: int = 0
     """Things that wait for the next wave."""
     retry_at: float = 0.0
-    """Loop time before which the next wave does not begin."""
+    """Loop time at which the next wave can start."""
     in_flight: int = 0
     splits: deque[tuple[int, int, int]] = field(default_factory=deque)
-    """Parts of refused batches to be sent on their own: (lowest id, highest id, things)."""
+    """Parts of invalid batches to be sent separately: (lowest id, highest id, things)."""
     is_queued: bool = False
-    """Whether it stands in the schedule's line."""
+    """Whether the core is in the scheduler's ready queue."""
     is_waiting: bool = False
-    """Whether it stands in the schedule's heap of cores that wait for their next wave."""
+    """Whether the core is in the scheduler's heap of cores that wait for their next wave."""
     skipped: bool = False
 
     def __post_init__(self) -> None:
@@ -68,13 +66,13 @@ class CoreQueue:
 
     @property
     def remaining(self) -> int:
-        """Things without a final outcome, those in flight not counted."""
+        """Things without a final outcome, except those in flight."""
         return self.unsent + self.requeued + sum(count for _, _, count in self.splits)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to send one batch: the first `limit` pending things of `work` with ids in `low..high`."""
+    """The right to send one batch: the first `limit` pending things of `queue` with ids in `low..high`."""
 
     queue: CoreQueue
     low: int
@@ -83,9 +81,9 @@ class Claim:
 
 
 class BatchScheduler:
-    """The line of cores with work, at most `per_core` requests for one at a time, each of `largest` things at most.
+    """Cores with work. `per_core`: maximum requests in flight per core; `max_batch`: maximum things per request.
 
-    Times are the caller's loop time, in seconds.
+    Times are the caller's loop time in seconds.
     """
 
     def __init__(self, per_core: int, max_batch: int = MAX_BATCH) -> None:
@@ -99,12 +97,12 @@ class BatchScheduler:
         self._requests_left = 0
 
     def add(self, queue: CoreQueue) -> None:
-        """Take in a core with `fresh` pending things."""
+        """Add a core with `unsent` pending things."""
         self._requests_left += self._requests_needed(queue.unsent)
         self._enqueue(queue)
 
     def next_claim(self, now: float) -> Claim | None:
-        """The next claim, or None when nothing can be sent at `now`; see `next_retry_at` for when to ask again."""
+        """The next claim; None if nothing can be sent at `now` (see `next_retry_at`)."""
         self._start_ready_waves(now)
         if not self._ready:
             return None
@@ -123,11 +121,11 @@ class BatchScheduler:
         return Claim(queue, low, high, limit)
 
     def advance_cursor(self, claim: Claim, highest: int) -> None:
-        """Note the highest id the journal gave for `claim`: later claims of this wave begin after it."""
+        """Set the highest id of `claim`; later claims of this wave start after it."""
         claim.queue.cursor = max(claim.queue.cursor, highest)
 
     def complete(self, queue: CoreQueue, *, requeued: int = 0, retry_at: float = 0.0) -> None:
-        """A claim of `work` is over; `returned` of its things are to be sent again, not before `due`."""
+        """End a claim; `requeued` of its things are to be sent again, not before `retry_at`."""
         queue.in_flight -= 1
         self._in_flight -= 1
         if requeued and not queue.skipped:
@@ -139,7 +137,7 @@ class BatchScheduler:
         self._enqueue(queue)
 
     def split(self, queue: CoreQueue, parts: list[tuple[int, int, int]]) -> None:
-        """A claim of `work` is over; its things go out again as `parts`, before anything else of that core."""
+        """End a claim; its things are sent again as `parts`, before other things of that core."""
         queue.in_flight -= 1
         self._in_flight -= 1
         if not queue.skipped:
@@ -148,7 +146,7 @@ class BatchScheduler:
         self._enqueue(queue)
 
     def skip(self, queue: CoreQueue) -> None:
-        """Nothing more of this core is to be claimed."""
+        """Claim nothing more of this core."""
         self._requests_left -= (
             self._requests_needed(queue.unsent) + self._requests_needed(queue.requeued) + len(queue.splits)
         )
@@ -165,20 +163,20 @@ class BatchScheduler:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is in flight and nothing is left to claim, now or later."""
+        """Whether nothing is in flight and nothing remains to be claimed."""
         return not self._in_flight and not self._ready and not self._waiting
 
     @property
     def requests_left(self) -> int:
-        """Requests that are still to be claimed, if nothing more fails."""
+        """Requests still to be claimed if no further request fails."""
         return self._requests_left
 
     def next_retry_at(self) -> float | None:
-        """Loop time at which a waiting core's next wave may begin; None when no core waits."""
+        """Loop time at which the first waiting core can continue; None if no core waits."""
         return self._waiting[0][0] if self._waiting else None
 
     def latest_retry_at(self) -> float | None:
-        """Loop time at which the last of the waiting cores may go on; None when no core waits."""
+        """Loop time at which the last waiting core can continue; None if no core waits."""
         return max(self._waiting)[0] if self._waiting else None
 
     def _requests_needed(self, things: int) -> int:

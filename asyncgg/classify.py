@@ -1,9 +1,4 @@
-"""Rule: what a reply means is decided here: pure functions from the service's words to a verdict.
-
-What is known of requests comes from the service model; what per-entry codes exist is documented nowhere, so they are a
-table: ours below, and over it the user's `[codes]`. Codes are compared without case, punctuation and the endings
-`Exception` and `Error`, since nothing says which form the service uses.
-"""
+"""The meaning of a reply: from status and error code to a verdict."""
 
 from __future__ import annotations
 
@@ -18,50 +13,52 @@ __all__ = ["CodeTable", "EntryAction", "ReplyVerdict", "classify", "code_and_mes
 
 
 class ReplyVerdict(Enum):
-    """What one reply says about its request."""
+    """The meaning of a reply for its request."""
 
     ACCEPTED = "accepted"
     THROTTLED = "throttled"
-    """Not done, over the quota: goes back, no fault of the things."""
+    """Over the quota and not applied: requeued, and not counted as an attempt."""
     TRANSIENT = "transient"
-    """A 5xx. It may have been applied before it failed, so its things become ambiguous."""
+    """5xx: possibly applied before the failure, so the things become ambiguous."""
     LOST = "lost"
-    """No readable answer: it may have been applied."""
+    """No valid response: possibly applied."""
     NOT_SENT = "not sent"
-    """The service never saw it."""
+    """The request did not reach the service."""
     INVALID = "invalid"
-    """Something in it is not valid: split until the bad entries stand alone."""
+    """An entry is invalid: the batch is split until the invalid entries are alone."""
     CORE_MISSING = "core missing"
     CORE_DENIED = "core denied"
     CORE_INVALID = "core invalid"
-    """The request's own fields name the core as what is not valid."""
+    """The error's `fields` name the core as invalid."""
     THING_NAMED = "thing named"
-    """Refused for one thing that the answer names: that one fails, the others go out again."""
+    """Refused because of one thing that the error names: that thing fails, the others are requeued."""
     CREDENTIALS_EXPIRED = "credentials expired"
     CREDENTIALS_REJECTED = "credentials rejected"
     REFUSED = "refused"
-    """Refused for a reason outside the service model; trying again would not help."""
+    """Refused for a reason outside the service model; a retry would not help."""
 
 
 class EntryAction(Enum):
-    """What becomes of a thing whose entry came back with an error code."""
+    """The action for a thing whose entry has an error code."""
 
     RETRY = "retry"
-    """A passing reason: tried again, up to `max_attempts`."""
+    """Transient: retried up to `max_attempts`."""
     FAIL = "fail"
     """Final."""
     ALREADY_DISASSOCIATED = "gone"
-    """Not associated any more: counts as done, with its code kept. By default no code says this, unless the
-    associations had been listed."""
+    """No longer associated: counts as done. No code has this action by default unless the associations
+    were listed before the run."""
     MISSING = "missing"
-    """Says that the thing or the association is not there: final. When disassociating, done for a thing that was sent
-    before without a clear answer."""
+    """Thing or association not found: final. Counts as done when disassociating an ambiguous thing."""
     ALREADY_ASSOCIATED = "already"
-    """Associated before this request: done when associating, with its code kept. Says nothing when disassociating."""
+    """Associated before this request: counts as done when associating."""
     UNKNOWN = "unknown"
-    """In no table: tried again a few times, then final."""
+    """In no table: retried up to `max_attempts_unknown`."""
 
 
+# Codes are compared without case, punctuation and the suffixes `Exception` and `Error`, because AWS
+# does not document which form it uses. Codes of whole requests come from the service model; those of
+# entries are undocumented, so the tables below are assumptions that `[codes]` can override.
 _THROTTLING = frozenset(
     {"throttling", "throttled", "throttledrequest", "toomanyrequests", "requestlimitexceeded", "slowdown"}
 )
@@ -142,11 +139,10 @@ def _normalize_code(code: str) -> str:
 
 
 class CodeTable:
-    """What each per-entry code leads to in `operation`: the defaults, overruled by the user's own.
+    """The action for each error code of an entry: the defaults and the user's `overrides`.
 
-    A code that the user calls `gone` is a success of disassociation; when associating it says that it cannot be done.
-    `listed`: the associations to be ended were listed before, so one that is missing has gone since, which is no
-    failure either.
+    A code that the user maps to `gone` means success when disassociating and failure when associating.
+    `associations_verified`: the associations were listed before the run, so a missing one counts as done.
 
     >>> CodeTable({"DeviceBusy": "retry"}).action("DEVICE_BUSY")
     <EntryAction.RETRY: 'retry'>
@@ -162,7 +158,7 @@ class CodeTable:
         self.operation = operation
         associating = operation is Operation.ASSOCIATE
         self.missing_is_done = associations_verified and not associating
-        """Whether what is not there counts as done, its code kept."""
+        """Whether a missing association counts as done."""
         self._actions = {code: action for action, codes in _ENTRY_DEFAULTS.items() for code in codes}
         if associating:
             self._actions |= dict.fromkeys(_ALREADY_ASSOCIATED, EntryAction.ALREADY_ASSOCIATED)
@@ -172,7 +168,7 @@ class CodeTable:
         for code, action_name in (overrides or {}).items():
             allowed = ("retry", "fail", "gone")
             if action_name not in allowed:
-                raise SettingsError(f"codes.{code}: {action_name!r} is not one of {', '.join(allowed)}")
+                raise SettingsError(f"codes.{code}: {action_name!r} must be one of: {', '.join(allowed)}")
             if not _normalize_code(code):
                 raise SettingsError(f"codes: {code!r} is not an error code")
             action = EntryAction(action_name)
@@ -183,18 +179,18 @@ class CodeTable:
                 self._confirming_codes.add(_normalize_code(code))
 
     def action(self, code: str) -> EntryAction:
-        """What to do about a thing with this code."""
+        """The action for a thing with this code."""
         return self._actions.get(_normalize_code(code), EntryAction.UNKNOWN)
 
     def confirms_done(self, code: str) -> bool:
-        """Whether this code, said of a thing that was sent before without a clear answer, proves that it is done."""
+        """Whether this code proves that an ambiguous thing is done."""
         return _normalize_code(code) in self._confirming_codes
 
 
 def classify(reply: Reply, core: str, things: tuple[str, ...]) -> ReplyVerdict:
-    """What `reply` says about a request for `things` of `core`.
+    """The verdict on a request for `things` of `core`.
 
-    [errors and their statuses: Greengrass V2 service model; a bare 429 and IoT's 400 with a throttling code too]
+    [errors and statuses: Greengrass V2 service model; also a bare 429, and AWS IoT's 400 with a throttling code]
     """
     if isinstance(reply, Accepted):
         return ReplyVerdict.ACCEPTED
@@ -226,7 +222,7 @@ def _classify_error(reply: ErrorResponse, core: str, things: tuple[str, ...]) ->
 
 
 def code_and_message(reply: Reply) -> tuple[str, str]:
-    """What a failed request says of itself; both empty for an accepted one."""
+    """Code and message of a failed request; both empty for an accepted one."""
     if isinstance(reply, ErrorResponse):
         return reply.code or str(reply.status), reply.message
     if isinstance(reply, NoResponse):

@@ -1,8 +1,6 @@
-"""Rule: every error asyncgg raises is declared here, split by whose fault it is: the caller's, the service's, ours.
+"""The exceptions that asyncgg raises, each with the exit code of the command line."""
 
-A message is one or two lines: what happened, where (file and line), what to do. No message holds a secret.
-`exit_code` is what the command line ends with (a contract, see docs/design.md).
-"""
+# A message has one or two lines: what happened, where (file and line), what to do. It contains no secrets.
 
 from __future__ import annotations
 
@@ -26,81 +24,79 @@ __all__ = [
     "redact_secrets",
 ]
 
-# AWS answers a wrong signature with the whole canonical request it expected, the session token's header among it.
+# For a wrong signature AWS returns the canonical request, which contains the session token's header.
 _SESSION_TOKEN: Final = re.compile(r"(x-amz-security-token\s*[:=]\s*)[^\s&;,'\"\\]+", re.IGNORECASE)
 
 
 def redact_secrets(text: str) -> str:
-    """`text`, which a service said, without a session token."""
+    """`text` of a service, without session tokens."""
     return _SESSION_TOKEN.sub(r"\1***", text) if "-token" in text.lower() else text
 
 
 class AsyncggError(Exception):
-    """The root of all errors raised by asyncgg."""
+    """Base class of all errors raised by asyncgg."""
 
     exit_code = 1
 
 
-# --- the caller's: what was asked cannot be done as it was asked ---
+# --- errors of the caller ---
 
 
 class UsageError(AsyncggError):
-    """What was asked is wrong or incomplete; nothing was sent."""
+    """The request is invalid or incomplete; nothing was sent."""
 
     exit_code = 2
 
 
 class SettingsError(UsageError):
-    """A setting has an unknown name or an impossible value; the message names it and where it stands."""
+    """A setting has an unknown name or an invalid value; the message names the setting and its source."""
 
 
 class ManifestError(UsageError):
-    """The manifest cannot be read, has no usable rows, or has bad rows and nobody allowed skipping them."""
+    """The manifest cannot be read, has no valid rows, or has invalid rows without `skip_bad_rows`."""
 
 
 class JournalError(UsageError):
-    """The journal cannot be used: missing, foreign, broken, newer than this program, read-only, or in use."""
+    """The journal cannot be used: missing, not a journal, corrupt, of a newer format, read-only, or in use."""
 
 
 class SnapshotError(UsageError):
-    """The inventory snapshot cannot be used: missing, foreign, broken, too old, unfinished, or of another fleet."""
+    """The snapshot cannot be used: missing, not a snapshot, corrupt, too old, unfinished, or of another fleet."""
 
 
 class GuardError(AsyncggError):
-    """A guard the caller set (`max_things`, `expect_account`, ...) stopped the run before its first request."""
+    """A guard (`max_things`, `expect_account`, ...) stopped the run before its first request."""
 
     exit_code = 4
 
 
 class CredentialsError(AsyncggError):
-    """There are no credentials, they are not accepted, or they could not be refreshed."""
+    """Credentials are missing, rejected, or cannot be refreshed."""
 
     exit_code = 5
 
 
-# --- the service's ---
+# --- errors of the service ---
 
 
 class ServiceError(AsyncggError):
-    """AWS could not be asked, or answered something that is not in its service model."""
-
-    exit_code = 1
+    """AWS did not respond, or the response is not in the service model."""
 
 
-# --- ours, or the machine's under us ---
+# --- internal errors and errors of the machine ---
 
 
 class InternalError(AsyncggError):
-    """A fault of asyncgg itself; please report it."""
+    """An internal error of asyncgg; please report it."""
 
 
 class JournalWriteError(AsyncggError):
-    """The journal could not be written (full disk, failing disk): nothing further is sent, the journal is resumable."""
+    """The journal cannot be written (disk full or failing). No further request is sent; the run is resumable."""
 
 
 class SnapshotWriteError(AsyncggError):
-    """The snapshot could not be written (full disk, failing disk): nothing further is asked, the sweep is resumable."""
+    """The snapshot cannot be written (disk full or failing). No further request is sent; the scan is resumable."""
 
 
 class StateWriteError(AsyncggError):
-    """What a clean-up keeps of a night could not be written (full disk, failing disk)."""
+    """The state of a policy run cannot be written (disk full or failing)."""

@@ -1,8 +1,4 @@
-"""Rule: what the engine tells whoever listens, as values; nothing here acts, formats or waits.
-
-A listener is a plain callable. It runs on the event loop and must be quick; what it raises ends the run.
-Events about things are sent only after the journal has committed them: what was announced survives a crash.
-"""
+"""The events that a run or a scan passes to its listeners."""
 
 from __future__ import annotations
 
@@ -32,27 +28,27 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How a run stands at one moment. Things are counted over the whole journal, requests over this start."""
+    """Progress of a run. Things are counted over the whole journal, requests over this start."""
 
     total: int
     disassociated: int
     failed: int
     pending: int
     in_flight: int
-    """Requests being sent now."""
+    """Requests in flight."""
     sent: int
     throttled: int
     retried: int
     rate: float
-    """Requests per second the limiter grants now."""
+    """Current rate of the limiter, in requests per second."""
     ceiling: float
-    """Requests per second it may grant at most."""
+    """Maximum rate of the limiter."""
     seconds: float
-    """Since this start."""
+    """Seconds since this start."""
     seconds_left: float | None
-    """By the quota's arithmetic: requests still to be sent ÷ rate; None when nothing is known."""
+    """Remaining requests divided by the rate; None if unknown."""
     status: str = ""
-    """Why the run is not simply going on: paused, refreshing credentials, stopping."""
+    """Why no requests are sent now (paused, refreshing credentials, stopping); else empty."""
 
     @property
     def finished(self) -> int:
@@ -67,19 +63,19 @@ class RunStarted:
     run: str
     pending: int
     requests: int
-    """Requests that are needed at least."""
+    """Minimum number of requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThingsFinished:
-    """Things that got their final outcome, committed to the journal."""
+    """Things with a new final outcome. Emitted after the journal has committed the outcomes."""
 
     outcomes: tuple[Outcome, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFailed:
-    """A request was not accepted as a whole; its things go back to the queue, fail, or are split (`verdict`)."""
+    """A request failed as a whole. Depending on `verdict` its things are requeued, fail, or are split."""
 
     core: str
     things: int
@@ -94,12 +90,12 @@ class Throttled:
 
     core: str
     retry_after: float | None
-    """Seconds the service asked for."""
+    """Seconds from the Retry-After header."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateChanged:
-    """The rate policy set another rate, in requests per second."""
+    """The rate policy changed the rate; requests per second."""
 
     old: float
     new: float
@@ -107,19 +103,19 @@ class RateChanged:
 
 @dataclass(frozen=True, slots=True)
 class CoreSkipped:
-    """A core is missing or denied: its remaining things got that outcome without another request."""
+    """A core is missing or denied. Its remaining things get that outcome without further requests."""
 
     core: str
     code: str
     message: str
     things: int
     counts_as_done: bool = False
-    """Whether they count as done: they had been listed, and went with their core."""
+    """Whether the things count as done: they were listed before and the core no longer exists."""
 
 
 @dataclass(frozen=True, slots=True)
 class SendingPaused:
-    """The whole lane waits, in seconds: Retry-After, an unreachable service, credentials to be refreshed."""
+    """The lane sends nothing for `seconds`: Retry-After, unreachable service, or refresh of credentials."""
 
     reason: str
     seconds: float
@@ -127,49 +123,49 @@ class SendingPaused:
 
 @dataclass(frozen=True, slots=True)
 class PageFailed:
-    """A page of a list was not had; it is asked for again, or its list given up."""
+    """A page request of a scan failed. It is retried, or the listing is abandoned."""
 
     core: str
-    """Empty: the list of core devices itself."""
+    """Empty for the list of core devices."""
     code: str
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class CoreScanFailed:
-    """A core's client devices are not known to the last."""
+    """The listing of a core's client devices is incomplete."""
 
     core: str
     reason: str
-    """`vanished` (then it has none), `denied` or `failed`."""
+    """`vanished` (the core has no client devices any more), `denied` or `failed`."""
     code: str
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class InvalidNames:
-    """A list told names that are none; they are not used."""
+    """A listing returned invalid names. They are ignored."""
 
     core: str
-    """Empty: in the list of core devices itself."""
+    """Empty for the list of core devices."""
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """Nothing new is claimed any more; what is in flight ends."""
+    """No further requests are sent; those in flight still end."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """This start is over; the journal is committed."""
+    """This start ended and the journal is committed."""
 
     state: RunState
     reason: str
     limit_reached: bool = False
-    """Whether only the first things were to go in this start, and they have: nothing was interrupted."""
+    """Whether the start ended because `EngineOptions.limit` was reached."""
 
 
 Event = (
@@ -188,3 +184,4 @@ Event = (
 )
 
 Listener = Callable[[Event], None]
+"""Called on the event loop, so it must be quick. An exception in a listener ends the run."""

@@ -1,4 +1,4 @@
-"""Rule: how lists are written is said here: whole or not at all, never over what they are made from, times as text."""
+"""Output files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ _COMPANION_SUFFIXES: Final = ("", "-wal", "-shm", "-journal", ".lock")
 
 @contextlib.contextmanager
 def atomic_write_text(path: Path, protected_path: Path, kind: str = "journal") -> Iterator[IO[str]]:
-    """A UTF-8 text file to write, gzipped when the name ends in .gz; it is put in its place when the block ends well.
+    """Open a UTF-8 text file that replaces `path` when the block succeeds; gzipped if the name ends in .gz.
 
-    A device or a pipe is written directly. Raises `UsageError` when it cannot be written, or belongs to `source`, the
-    `kind` of file that is read for it.
+    Devices and pipes are written directly.
+
+    Raises:
+        UsageError: the file cannot be written, or is a part of `protected_path`, an input of this `kind`.
     """
     with atomic_write_binary(path, protected_path, kind) as raw, contextlib.ExitStack() as stack:
         binary = raw
         if path.resolve().name.lower().endswith(".gz"):
-            # No name and no time inside: the same rows give the same file.
+            # No name and time inside, so that equal rows give equal files.
             binary = cast("IO[bytes]", stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0)))
         yield stack.enter_context(io.TextIOWrapper(binary, encoding="utf-8", errors="backslashreplace", newline=""))
 
 
 @contextlib.contextmanager
 def atomic_write_binary(path: Path, protected_path: Path, kind: str = "journal") -> Iterator[IO[bytes]]:
-    """The same for a binary file, as it is."""
+    """As `atomic_write_text`, for a binary file without compression."""
     target = checked_output_path(path, protected_path, kind)
     is_special = target.exists() and not target.is_file()
     temp_path = target if is_special else target.with_name(f"{target.name}.{os.getpid()}.part")
@@ -44,22 +46,22 @@ def atomic_write_binary(path: Path, protected_path: Path, kind: str = "journal")
         if not is_special:
             temp_path.replace(target)
     except OSError as error:
-        raise UsageError(f"{path}: it cannot be written: {error.strerror or error}") from None
+        raise UsageError(f"{path}: cannot write the file: {error.strerror or error}") from None
     finally:
         if not is_special:
             temp_path.unlink(missing_ok=True)
 
 
 def checked_output_path(path: Path, protected_path: Path, kind: str = "journal") -> Path:
-    """The file that writing to `path` would make or replace. Raises `UsageError` when it may not be."""
-    target = path.resolve()  # the target of a link is replaced, not the link
+    """The file that writing to `path` creates or replaces. Raises `UsageError` if this is not allowed."""
+    target = path.resolve()  # replaces the target of a link, not the link
     if target.is_dir():
-        raise UsageError(f"{path} is a directory: give a file")
+        raise UsageError(f"{path} is a directory; give a file name")
     protected = protected_path.resolve()
-    if target in {protected.with_name(protected.name + ending) for ending in _COMPANION_SUFFIXES} or is_same_file(
+    if target in {protected.with_name(protected.name + suffix) for suffix in _COMPANION_SUFFIXES} or is_same_file(
         target, protected
     ):
-        raise UsageError(f"{path}: that would overwrite the {kind}; give another file")
+        raise UsageError(f"{path}: would overwrite the {kind}; choose another file")
     return target
 
 

@@ -15,7 +15,7 @@ _MAX_LENGTH: Final = 300
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as a person reads them: 8.4 s, 2 min 05 s, 3 h 20 min."""
+    """Seconds as 8.4 s, 2 min 05 s or 3 h 20 min."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     rounded = round(seconds)
@@ -26,7 +26,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_timestamp(seconds: float | None) -> str:
-    """Seconds since 1970 as ISO 8601 in UTC; empty for None."""
+    """Unix time as ISO 8601 in UTC; empty for None."""
     if seconds is None:
         return ""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

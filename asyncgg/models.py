@@ -1,7 +1,6 @@
-"""Rule: the values that cross module borders live here: frozen, slotted, needing neither a loop nor a clock.
+"""The values that modules exchange."""
 
-Facts of AWS are taken from the Greengrass V2 service model (botocore, greengrassv2/2020-11-30).
-"""
+# Facts of AWS come from the Greengrass V2 service model [botocore, greengrassv2/2020-11-30].
 
 from __future__ import annotations
 
@@ -30,79 +29,79 @@ __all__ = [
 ]
 
 MAX_BATCH: Final = 100
-"""Most entries of one BatchDisassociateClientDeviceFromCoreDevice call [service model: entries, 1 to 100]."""
+"""Maximum entries of a BatchDisassociateClientDeviceFromCoreDevice call [service model: entries, 1 to 100]."""
 
 MAX_NAME_LENGTH: Final = 128
-"""Most characters of a thing's name [service model: IoTThingName, 1 to 128]."""
+"""Maximum characters of a thing name [service model: IoTThingName, 1 to 128]."""
 
 _NAME = re.compile(r"[a-zA-Z0-9:_-]{1,128}\Z")
 
 
 class Association(NamedTuple):
-    """One client device of one core device, both by thing name: what a manifest's row asks to end."""
+    """A client device and its core device, both by thing name; one row of a manifest."""
 
     core: str
     thing: str
 
 
 class Operation(StrEnum):
-    """What a run asks of the service; the values are written into journals."""
+    """The operation of a run; journals contain the values."""
 
     DISASSOCIATE = "disassociate"
     """BatchDisassociateClientDeviceFromCoreDevice."""
     ASSOCIATE = "associate"
-    """BatchAssociateClientDeviceWithCoreDevice, its twin: the same limits, the same shapes."""
+    """BatchAssociateClientDeviceWithCoreDevice; limits and shapes are the same."""
 
     def __str__(self) -> str:
         return self.value
 
     @property
     def api(self) -> str:
-        """Its name in the API and in IAM. [service model greengrassv2/2020-11-30]"""
+        """The name of the API operation and of the IAM action [service model]."""
         if self is Operation.ASSOCIATE:
             return "BatchAssociateClientDeviceWithCoreDevice"
         return "BatchDisassociateClientDeviceFromCoreDevice"
 
     @property
     def past_participle(self) -> str:
-        """What its things are once it succeeded; also the key of their number in JSON."""
+        """The state of things after success; also the JSON key of their count."""
         return f"{self}d"
 
     @property
     def preposition(self) -> str:
-        """What stands between things and cores in a sentence."""
+        """The word between things and cores in a message."""
         return "with" if self is Operation.ASSOCIATE else "from"
 
     @property
     def inverse(self) -> Operation:
-        """The operation that takes it back."""
+        """The operation that reverses this one."""
         return Operation.DISASSOCIATE if self is Operation.ASSOCIATE else Operation.ASSOCIATE
 
 
 @dataclass(frozen=True, slots=True)
 class CoreDevice:
-    """A core device as ListCoreDevices tells it; a member the service left out is empty."""
+    """A core device as returned by ListCoreDevices; missing members are empty."""
 
     name: str
     status: str = ""
-    """HEALTHY or UNHEALTHY, as the core said last."""
+    """HEALTHY or UNHEALTHY, as last reported by the core."""
     last_status_at: float | None = None
-    """Seconds since 1970, UTC: when the core last said anything; every 24 hours at least while it lives."""
+    """Unix time of the last status report. A running core reports at least every 24 hours."""
     platform: str = ""
     architecture: str = ""
     runtime: str = ""
 
 
 class ClientDevice(NamedTuple):
-    """A thing as ListClientDevicesAssociatedWithCoreDevice tells it of one core."""
+    """A client device as returned by ListClientDevicesAssociatedWithCoreDevice."""
 
     thing: str
     associated_at: float | None
-    """Seconds since 1970, UTC."""
+    """Unix time."""
 
 
 def invalid_name_reason(name: str) -> str | None:
-    """Why `name` is no thing name, as a phrase to follow the field's name, or None when it is one.
+    """Why `name` is not a valid thing name, as a predicate ("is empty"); None if it is valid.
 
     [AWS IoT: thing names match `[a-zA-Z0-9:_-]+`, 1 to 128 characters]
     """
@@ -111,38 +110,38 @@ def invalid_name_reason(name: str) -> str | None:
     if not name:
         return "is empty"
     if len(name) > MAX_NAME_LENGTH:
-        return f"has {len(name)} characters, {MAX_NAME_LENGTH} are allowed"
-    return "has characters outside a-z A-Z 0-9 : _ -"
+        return f"has {len(name)} characters (maximum {MAX_NAME_LENGTH})"
+    return "contains characters outside a-z A-Z 0-9 : _ -"
 
 
 class ThingState(IntEnum):
-    """Where one thing of a run stands; the numbers are written into journals and never change their meaning."""
+    """The state of a thing in a run; journals contain the numbers, so they must not change."""
 
     PENDING = 0
-    """Not yet answered for good: never sent, or to be sent again."""
+    """No final outcome: not sent yet, or to be sent again."""
     CLAIMED = 1
-    """In a request that is being sent; after a crash it counts as sent perhaps (ambiguous)."""
+    """In a request in flight. After a crash the thing is ambiguous: possibly sent."""
     DISASSOCIATED = 2
-    """Done: the service accepted it, or says it is gone where we may believe that (see `asyncgg.classify`)."""
+    """Done: accepted, or reported as not associated where `asyncgg.classify` counts this as done."""
     FAILED = 3
-    """Failed for good in this pass; `retry` gives it a new one."""
+    """Final failure of this pass; `retry` starts a new pass."""
 
 
 class RunState(StrEnum):
-    """How a run stands or ended; the values are part of the JSON summary's contract."""
+    """The state of a run; the values are part of the JSON summary."""
 
     PLANNED = "planned"
     RUNNING = "running"
     COMPLETE = "complete"
     """Every thing is done."""
     PARTIAL = "partial"
-    """Every thing has an outcome, some failed."""
+    """Completed with failures."""
     ABORTED = "aborted"
-    """A guard, a refused permission or a fault stopped it; the journal is resumable."""
+    """Stopped by an abort rule, a missing permission or an error; resumable."""
     INTERRUPTED = "interrupted"
-    """A person or the system stopped it (Ctrl-C, SIGTERM, a crash); resumable."""
+    """Stopped by a person or the system (Ctrl-C, SIGTERM, a crash); resumable."""
     DEADLINE = "deadline"
-    """The deadline the caller gave came; resumable."""
+    """Stopped at the deadline; resumable."""
 
     def __str__(self) -> str:
         return self.value
@@ -150,7 +149,7 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EntryError:
-    """One item of `errorEntries`, word for word; a member the service left out is an empty string."""
+    """An item of `errorEntries`, unchanged; missing members are empty strings."""
 
     thing: str
     code: str
@@ -159,7 +158,7 @@ class EntryError:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """HTTP 200: every thing that is not in `errors` is disassociated."""
+    """HTTP 200: every thing that is not in `errors` succeeded."""
 
     errors: tuple[EntryError, ...] = ()
     request_id: str = ""
@@ -167,14 +166,14 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
-    """The service answered and did not accept the request (any HTTP status but 200); the error's members as sent."""
+    """An error response (any HTTP status but 200), with the members that the service sent."""
 
     status: int
     code: str
     message: str
     request_id: str = ""
     retry_after: float | None = None
-    """Seconds, from the header `Retry-After`; None when absent or unreadable."""
+    """Seconds from the Retry-After header; None if it is missing or invalid."""
     reason: str = ""
     """ValidationException `reason`."""
     fields: tuple[str, ...] = ()
@@ -187,40 +186,40 @@ class ErrorResponse:
 
 @dataclass(frozen=True, slots=True)
 class NoResponse:
-    """No readable answer came. `sent` is False only when it is certain that the service never saw the request."""
+    """No valid response was received. `sent` is False only if the request certainly did not reach the service."""
 
     kind: str
-    """A short stable word: `timeout`, `reset`, `connect`, `garbage`, ..."""
+    """A stable identifier: `timeout`, `reset`, `connect`, `garbage`, ..."""
     detail: str
     sent: bool
 
 
 Reply = Accepted | ErrorResponse | NoResponse
-"""What became of one request. Transports return it and raise only `CredentialsError` and cancellation."""
+"""The result of one request. Transports return it; they raise only `CredentialsError` and `CancelledError`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one thing, for good."""
+    """The final outcome of one thing."""
 
     core: str
     thing: str
     state: ThingState
     code: str = ""
-    """The service's or request's code for a failure, or for a thing found gone; empty for a plain success."""
+    """Error code of a failure or of a thing that was already disassociated; empty for other successes."""
     message: str = ""
     attempts: int = 0
-    """Requests that carried this thing and count against `max_attempts`."""
+    """Requests with this thing that count against `max_attempts`."""
 
     @property
     def ok(self) -> bool:
-        """Whether the thing is disassociated."""
+        """Whether the operation succeeded."""
         return self.state is ThingState.DISASSOCIATED
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A run's figures; `asyncgg.report` turns it into the JSON object of the contract."""
+    """The counts of a run; `asyncgg.report` converts it to the JSON summary."""
 
     run: str
     journal: str
@@ -228,22 +227,22 @@ class Summary:
     total: int
     """Distinct accepted associations."""
     disassociated: int
-    """Done: by an associating run, associated."""
+    """Things done; in a run that associates, the associated ones."""
     failed: int
     pending: int
     rejected: int = 0
     duplicates: int = 0
     protected: int = 0
     sent: int = 0
-    """Requests sent, all starts of this journal together."""
+    """Requests sent in all starts of this journal."""
     minimum: int = 0
-    """Sum over the cores of ceil(n / 100)."""
+    """Minimum requests: the sum of ceil(n / 100) over the cores."""
     throttled: int = 0
     retried: int = 0
-    """Requests that carried at least one thing for at least the second time."""
+    """Requests with at least one thing that had been sent before."""
     seconds: float = 0.0
     already: int = 0
-    """Of those done, how many the service found so already when they were sent."""
+    """Things done that the service reported as already in the desired state."""
     failures: dict[str, int] = field(default_factory=dict)
     """Things by final code."""
     operation: Operation = Operation.DISASSOCIATE

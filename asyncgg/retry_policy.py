@@ -1,8 +1,7 @@
-"""Rule: how long a thing waits for its next try, and whether it gets one, is decided here, by tenacity's strategies.
+"""The retry policy: how often a thing is sent and how long it waits, with the strategies of tenacity."""
 
-tenacity is asked only after a failure: a first attempt that succeeds never meets it. It does not sleep for us either:
-whoever waits holds no worker, so the delay goes to the schedule.
-"""
+# tenacity is called only after a failure, and it does not sleep: the delay goes to the scheduler, so
+# that a waiting thing holds no worker.
 
 from __future__ import annotations
 
@@ -16,13 +15,13 @@ from tenacity.wait import wait_base
 __all__ = ["RetryPolicy", "equal_jitter"]
 
 _MAX_RETRY_AFTER: Final = 300.0
-"""Seconds; a longer Retry-After is cut to this, so that one odd header cannot stop a night's run."""
+"""Seconds; limits Retry-After, so that one invalid header cannot stop a whole run."""
 
 
 def equal_jitter(base_delay: float, max_delay: float) -> wait_base:
-    """A wait of half the exponential step plus a random part of the other half: spread out, and never near zero.
+    """A wait of half the exponential step plus a random part of the other half, so never near zero.
 
-    The first step is `base` seconds, each further one twice as long, none longer than `longest`.
+    The first step is `base_delay` seconds. Steps double up to `max_delay`.
     """
     half = wait_exponential(multiplier=base_delay / 2, max=max_delay / 2)
     return half + wait_random_exponential(multiplier=base_delay / 2, max=max_delay / 2)
@@ -30,12 +29,12 @@ def equal_jitter(base_delay: float, max_delay: float) -> wait_base:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Attempts and waits of one run. Times in seconds."""
+    """Attempts and delays of a run; times in seconds."""
 
     max_attempts: int = 10
-    """Requests that carry one thing before it fails; throttled ones do not count, they are no fault of the thing."""
+    """Attempts per thing before it fails; throttled attempts do not count."""
     max_attempts_unknown: int = 3
-    """The same for a per-entry code that is in no table."""
+    """Attempts per thing for error codes that are in no table."""
     base_delay: float = 0.5
     max_delay: float = 20.0
     _state: RetryCallState = field(init=False, repr=False, compare=False)
@@ -51,13 +50,13 @@ class RetryPolicy:
         object.__setattr__(self, "_stop", stop_after_attempt(self.max_attempts))
 
     def exhausted(self, attempts: int, *, unknown: bool = False) -> bool:
-        """Whether a thing that has been tried `attempts` times gets no further try."""
+        """Whether a thing is not sent again after this many attempts."""
         if unknown and attempts >= self.max_attempts_unknown:
             return True
         return bool(self._stop(self._state_for(attempts)))
 
     def delay(self, attempts: int, retry_after: float | None = None) -> float:
-        """Seconds until the next try after `attempts` tries; what the service asked for wins."""
+        """Seconds until the next attempt; `retry_after` takes precedence."""
         if retry_after is not None:
             return min(max(retry_after, 0.0), _MAX_RETRY_AFTER)
         return self._wait(self._state_for(max(attempts, 1)))

@@ -31,7 +31,7 @@ _MAX_RENEWALS: Final = 2
 
 
 class RegistryCallError(Exception):
-    """The call failed; `code` is the service's error code, empty if there is none."""
+    """The call failed; `code` is the error code of the service or empty."""
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)

@@ -169,7 +169,7 @@ class WorkSession:
         return Attempt(reply, verdict, started, generation)
 
     async def refresh(self, attempt: Attempt[Any]) -> None:
-        """Get new credentials if those of `attempt` have expired; stop if there are none."""
+        """Get new credentials if those of `attempt` have expired; stop if this fails."""
         if attempt.verdict is ReplyVerdict.CREDENTIALS_EXPIRED:
             try:
                 await self.lane.refresh(attempt.generation)

@@ -183,8 +183,8 @@ MANIFESTS = (
 ROWS = (
     _row_case("without a column", "column `thing` is missing", b"core-1"),
     _row_case("with an empty name", "thing is empty", b"core-1, "),
-    _row_case("over-long", "thing has 129 characters, 128 are allowed", b"core-1," + b"x" * 129),
-    _row_case("of bad characters", "thing has characters outside", b"core-1,thing/1"),
+    _row_case("over-long", "thing has 129 characters (maximum 128)", b"core-1," + b"x" * 129),
+    _row_case("of bad characters", "thing contains characters outside", b"core-1,thing/1"),
     _row_case("not UTF-8", "is not UTF-8", b"core-1,thing-\xff"),
     _row_case("with an open quote", "", b'core-1,"thing'),
     _manifest_case("row broken JSON", r"fleet.jsonl:1: is not JSON", b'{"core": "a"', "fleet.jsonl"),

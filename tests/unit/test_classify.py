@@ -156,7 +156,7 @@ def test_bad_words(word: str) -> None:
     """Another word than the three is refused, with the code and the word named."""
     with pytest.raises(SettingsError) as caught:
         CodeTable({"DeviceBusy": word})
-    assert str(caught.value) == f"codes.DeviceBusy: {word!r} is not one of retry, fail, gone"
+    assert str(caught.value) == f"codes.DeviceBusy: {word!r} must be one of: retry, fail, gone"
 
 
 @pytest.mark.parametrize("code", ["", "---", "\u00e9"])

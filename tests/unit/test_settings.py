@@ -204,7 +204,7 @@ def test_load_settings_codes_variable_replaces_the_table(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ('{"DeviceBusy": "later"}', "codes.DeviceBusy: 'later' is not one of retry, fail, gone"),
+        ('{"DeviceBusy": "later"}', "codes.DeviceBusy: 'later' must be one of: retry, fail, gone"),
         ('{"--": "fail"}', "codes: '--' is not an error code"),
     ],
 )
@@ -244,7 +244,7 @@ def test_build_settings_validates_stored_values() -> None:
     assert build_settings({"rate": 5.0, "abolished": 1}).rate == 5.0
     for stored, arguments, message in (
         ({"rate": -1}, None, "journal: rate: input should be greater than 0"),
-        ({"codes": {"A": "b"}}, None, "journal: codes.A: 'b' is not one of retry, fail, gone"),
+        ({"codes": {"A": "b"}}, None, "journal: codes.A: 'b' must be one of: retry, fail, gone"),
         ({"rate": 5.0}, {"rate": -1}, "--rate: input should be greater than 0"),
         ({}, {"ratee": 1}, "--ratee: unknown setting"),
     ):

@@ -209,11 +209,11 @@ def test_a_plan_with_bad_rows_is_2_unless_they_may_be_skipped(cli: CommandRunner
         file.write("core-1,no good\n")
     ended = cli("plan", "fleet.csv")
     assert ended.code == 2
-    assert "fleet.csv:3: thing has characters outside" in ended.err
+    assert "fleet.csv:3: thing contains characters outside" in ended.err
     skipped = cli("plan", "fleet.csv", "--skip-bad-rows")
     assert skipped.code == 0
     assert "excluded   1 bad row" in skipped.out
-    assert "fleet.csv:3: thing has characters outside" in skipped.out
+    assert "fleet.csv:3: thing contains characters outside" in skipped.out
 
 
 def test_a_disk_that_fills_up_ends_it_with_a_summary(

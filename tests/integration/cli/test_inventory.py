@@ -137,7 +137,7 @@ def test_a_sweep_that_could_not_take_its_place_is_not_made_again(
         patched.setattr(csv, "writer", Mock(side_effect=full))
         ended = cli("inventory", *SCAN_OPTIONS, "--out", "list.csv")
     assert (ended.code, ended.out) == (2, "")
-    assert "list.csv: it cannot be written: No space left on device" in ended.err
+    assert "list.csv: cannot write the file: No space left on device" in ended.err
     sent = len(simulator.service.counters.log)
     report = cli("inventory", *SCAN_OPTIONS, "--out", "list.csv", "--json").json
     assert (report["state"], report["resumed"], report["associations"]) == ("complete", True, 12)
@@ -219,7 +219,7 @@ def test_diff(cli: CommandRunner, serve: StartSimulator) -> None:
 
 USAGE_ERRORS = {
     ("where",): "no thing is named: give names, or --things FILE",
-    ("where", "a b"): "'a b' is no thing's name: it has characters outside a-z A-Z 0-9 : _ -",
+    ("where", "a b"): "'a b' is no thing's name: it contains characters outside a-z A-Z 0-9 : _ -",
     ("where", "a", "--inventory", "fleet.csv"): "fleet.csv is not an asyncgg snapshot",
     ("inventory", "--status", "ILL"): "--status ILL: give HEALTHY or UNHEALTHY",
     ("inventory", "--max-age", "soon"): "--max-age: 'soon' must be a duration such as 90s, 15m, 2h or 1h30m",

@@ -64,11 +64,11 @@ def test_the_page_is_complete_in_itself(cli: CommandRunner, partial: str) -> Non
     ("options", "sentence"),
     [
         (["--failures", "f.txt"], "f.txt: unknown suffix"),
-        (["--html", "run.journal"], "run.journal: that would overwrite the journal"),
-        (["--html", "link"], "link: that would overwrite the journal"),
-        (["--html", "run.journal.lock"], "that would overwrite the journal"),
+        (["--html", "run.journal"], "run.journal: would overwrite the journal"),
+        (["--html", "link"], "link: would overwrite the journal"),
+        (["--html", "run.journal.lock"], "would overwrite the journal"),
         (["--html", "."], ". is a directory"),
-        (["--html", "no/page.html"], "no/page.html: it cannot be written: No such file or directory"),
+        (["--html", "no/page.html"], "no/page.html: cannot write the file: No such file or directory"),
         (["--failures", "a.csv", "--outcomes", "a.csv"], "two of the files to write are the same one"),
     ],
 )

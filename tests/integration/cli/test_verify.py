@@ -102,10 +102,10 @@ def test_a_folder_that_cannot_be_written_costs_no_finding(
     ended = cli("verify", "run.journal", *VERIFY_OPTIONS, "--json", "--failures", "none/left.csv")
     assert (ended.code, ended.json["things"]["confirmed"]) == (0, 12)
     assert [why.rpartition(": ")[0] for why in ended.json["write_errors"]] == [
-        "none/left.csv: it cannot be written",
+        "none/left.csv: cannot write the file",
         "run.journal.verified.json is a directory",
     ]
-    assert "  not kept   none/left.csv: it cannot be written: No such file or directory\n" in ended.err
+    assert "  not kept   none/left.csv: cannot write the file: No such file or directory\n" in ended.err
     assert cli("verify", "run.journal", *VERIFY_OPTIONS, "--failures", "a.csv", "--out", "a.csv").code == 2
     assert not (tmp_path / "a.csv").exists()
 

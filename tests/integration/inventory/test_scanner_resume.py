@@ -217,7 +217,7 @@ async def test_scan_empty_file_is_used(tmp_path: Path) -> None:
 
 async def test_scope_invalid_fails() -> None:
     """Invalid names, and filters together with names, are rejected."""
-    with pytest.raises(UsageError, match=r"invalid core name 'x/y': has characters outside"):
+    with pytest.raises(UsageError, match=r"invalid core name 'x/y': contains characters outside"):
         ScanScope.of(EUROPE, None, ["x/y"])
     with pytest.raises(UsageError, match="give either filters or core names"):
         ScanScope.of(EUROPE, CoreFilter(status="HEALTHY"), ["core"])

@@ -12,7 +12,7 @@ from asyncgg.manifest.sources import MAX_LINE
 from tests.support.manifest import read_bytes, read_file
 
 ONE_PAIR = [("a", "b")]
-INVALID_CHARACTERS = "has characters outside a-z A-Z 0-9 : _ -"
+INVALID_CHARACTERS = "contains characters outside a-z A-Z 0-9 : _ -"
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_csv_chunks_valid_file_gives_pairs(tmp_path: Path, data: bytes, pairs: l
         (b",d", 2, "core is empty"),
         (b",", 2, "core is empty; thing is empty"),
         (b'"",  ', 2, "core is empty; thing is empty"),
-        (b"c," + b"d" * 129, 2, "thing has 129 characters, 128 are allowed"),
+        (b"c," + b"d" * 129, 2, "thing has 129 characters (maximum 128)"),
         (b"c c,d", 2, f"core {INVALID_CHARACTERS}"),
         (b"c,d\xc3\xa4", 2, f"thing {INVALID_CHARACTERS}"),
         (b"c,d\x1f", 2, f"thing {INVALID_CHARACTERS}"),
@@ -111,7 +111,7 @@ def test_csv_chunks_quoted_name_over_lines_is_a_stray_quote() -> None:
     assert good == [("c", "d"), ("g", "h")]
     assert [(row.line, row.reason) for row in bad] == [
         (2, "has a line break in a quoted name"),
-        (4, "thing has characters outside a-z A-Z 0-9 : _ -"),
+        (4, "thing contains characters outside a-z A-Z 0-9 : _ -"),
     ]
 
 

@@ -26,7 +26,7 @@ def test_from_iterable_accepts_pairs_associations_and_mappings() -> None:
         (None, "is not a pair of core and thing"),
         (("a", 7), "thing is not text"),
         (("a", None), "thing is null"),
-        (("", "b b"), "core is empty; thing has characters outside a-z A-Z 0-9 : _ -"),
+        (("", "b b"), "core is empty; thing contains characters outside a-z A-Z 0-9 : _ -"),
         ({"core": "a"}, "lacks the key `core` or `thing`"),
         ({"core": "a", "thing": "b", "Thing": "b"}, "has `core` or `thing` twice"),
     ],

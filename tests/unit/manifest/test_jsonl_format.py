@@ -13,7 +13,7 @@ from asyncgg.errors import ManifestError
 from asyncgg.manifest.jsonl_format import jsonl_chunks
 from tests.support.manifest import read_bytes, read_file
 
-INVALID_CHARACTERS = "has characters outside a-z A-Z 0-9 : _ -"
+INVALID_CHARACTERS = "contains characters outside a-z A-Z 0-9 : _ -"
 NAMES = st.from_regex(r"[a-zA-Z0-9:_-]{1,128}", fullmatch=True)
 FRAGMENTS = [
     b'{"core":"a","thing":"b"}',
@@ -68,7 +68,7 @@ def test_jsonl_chunks_valid_line_gives_pair(tmp_path: Path, row: bytes) -> None:
         (b'{"core":null,"thing":""}', "core is null; thing is empty"),
         (b'{"core":" c","thing":"d"}', f"core {INVALID_CHARACTERS}"),
         (b'{"core":"c","thing":"\\ud800"}', f"thing {INVALID_CHARACTERS}"),
-        (b'{"core":"c","thing":"' + b"d" * 129 + b'"}', "thing has 129 characters, 128 are allowed"),
+        (b'{"core":"c","thing":"' + b"d" * 129 + b'"}', "thing has 129 characters (maximum 128)"),
         (b'{"core":"c","thing":"d\xff"}', "is not UTF-8"),
         (b'{"core":"c","thing":"' + b"d" * 70_000 + b'"}', "is longer than 65536 bytes"),
         (b'{"core":"c","thing":"' + b"d" * 700_000 + b'"}', "is longer than 65536 bytes"),

@@ -49,7 +49,7 @@ def test_parquet_chunks_bad_row_has_its_number(tmp_path: Path) -> None:
     assert [(row.line, row.reason, row.raw) for row in bad] == [
         (1, "core is null", "null,t"),
         (16_385, "thing is empty", "c,"),
-        (16_386, "thing has characters outside a-z A-Z 0-9 : _ -", r"c,a\nb"),
+        (16_386, "thing contains characters outside a-z A-Z 0-9 : _ -", r"c,a\nb"),
         (20_000, "is not UTF-8", r"c,\xff"),
     ]
 

@@ -71,18 +71,18 @@ def test_load_protect_list_ignores_comments_and_blanks(tmp_path: Path) -> None:
         ("", "keep.txt: the protect list has no entries; add an entry or omit the list"),
         ("pump\nsensor-1#2\n", "keep.txt:2: "),
         ("sensor-*#2\n", "keep.txt:1: "),
-        ("pump\nvalve 1\n", "keep.txt:2: invalid protect entry 'valve 1': has characters outside"),
-        ("c1,t1\n", "keep.txt:1: invalid protect entry 'c1,t1': has characters outside"),
+        ("pump\nvalve 1\n", "keep.txt:2: invalid protect entry 'valve 1': contains characters outside"),
+        ("c1,t1\n", "keep.txt:1: invalid protect entry 'c1,t1': contains characters outside"),
         ("\n" + "p" * 129, "keep.txt:2: invalid protect entry '"),
         ("core:\n", "keep.txt:1: invalid protect entry 'core:': no name after `core:`"),
-        ("core:p q\n", "keep.txt:1: invalid protect entry 'core:p q': has characters outside"),
+        ("core:p q\n", "keep.txt:1: invalid protect entry 'core:p q': contains characters outside"),
         ("pump *\n", "keep.txt:1: invalid protect entry 'pump *': not a glob of names"),
         ("pump-[12\n", "keep.txt:1: invalid protect entry 'pump-[12': not a glob of names"),
         ("pump-[]\n", "keep.txt:1: invalid protect entry 'pump-[]': not a glob of names"),
         ("pump-[9-0]\n", "keep.txt:1: invalid protect entry 'pump-[9-0]': not a glob of names"),
         ("pump-[^a]\n", "keep.txt:1: invalid protect entry 'pump-[^a]': not a glob of names"),
         ("pump/*\n", "keep.txt:1: invalid protect entry 'pump/*': not a glob of names"),
-        ("pümp\n", r"keep.txt:1: invalid protect entry 'p\xfcmp': has characters outside"),
+        ("pümp\n", r"keep.txt:1: invalid protect entry 'p\xfcmp': contains characters outside"),
         ("p\x1b[0m\n", r"keep.txt:1: invalid protect entry 'p\x1b[0m': not a glob of names"),
         (b"pump\nv\xffalve\n", "keep.txt:2: the list is not UTF-8 text; save the file as UTF-8"),
         ("pump\n".encode("utf-16"), "keep.txt is UTF-16 text; save the file as UTF-8"),
@@ -106,7 +106,7 @@ def test_load_protect_list_unreadable_file_raises(tmp_path: Path, name: str, mes
 
 def test_protect_list_invalid_entry_raises() -> None:
     """The entries of a program are validated like those of a file."""
-    with pytest.raises(UsageError, match="invalid protect entry `a b`: has characters outside"):
+    with pytest.raises(UsageError, match="invalid protect entry `a b`: contains characters outside"):
         ProtectList(("a", "a b"))
 
 

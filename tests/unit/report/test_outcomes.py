@@ -70,7 +70,7 @@ def test_write_outcomes_error_keeps_old_file(tmp_path: Path) -> None:
         yield _make_row()
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(UsageError, match=r"list\.csv: it cannot be written: No space left on device"):
+    with pytest.raises(UsageError, match=r"list\.csv: cannot write the file: No space left on device"):
         write_outcomes(path, broken(), Path("j"))  # type: ignore[arg-type]  # a generator of rows, seen as an object
     assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
