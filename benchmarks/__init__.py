@@ -1,4 +1,5 @@
-"""Measurements: `python -m benchmarks [quota throughput overhead scale]`. Results go to benchmarks/results/.
+"""Benchmarks: `python -m benchmarks [NAME ...]`, or `python -m benchmarks.NAME` for a single one.
 
-Apart from these: `python -m benchmarks.journal`, `.memory`, `.faults` and `.transports`, each on its own.
+Comparisons: quota, adaptive, throughput, overhead, scale. Single benchmarks: cleanup, decommission,
+faults, inventory, journal, memory, policy_grid, transports, tuning.
 """

@@ -1,7 +1,8 @@
-"""All comparisons in turn, or those named, quota and adaptive first. `--quick` shows only that they work.
+"""Run the comparisons with other clients, all of them or those named.
 
-`python -m benchmarks` wants a quiet machine and some thirty minutes, two thirds of them for `quota` and `adaptive`.
-Tables go to the screen, figures (JSON) and pictures (SVG) to benchmarks/results/, with `--quick` to its folder quick/.
+`python -m benchmarks` takes about 30 minutes on an idle machine, two thirds of them for `quota` and
+`adaptive`. Tables go to standard output, JSON and SVG files to benchmarks/results/. `--quick` shows
+only that the benchmarks work; its files go to benchmarks/results/quick/.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ _BENCHMARKS: Final[dict[str, Callable[[bool, int | None], None]]] = {
 
 
 def main() -> None:
-    """Run what was asked for."""
+    """Run the benchmarks named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(_BENCHMARKS)} (all)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(_BENCHMARKS)} [default: all]")
     parser.add_argument("--quick", action="store_true", help="small sizes, one round")
-    parser.add_argument("--rounds", type=int, help="rounds of each, instead of its own number")
+    parser.add_argument("--rounds", type=int, help="number of rounds [default: depends on the benchmark]")
     args = parser.parse_args()
     if unknown := set(args.names) - _BENCHMARKS.keys():
-        parser.error(f"{', '.join(sorted(unknown))}: there is {', '.join(_BENCHMARKS)}")
+        parser.error(f"unknown benchmark {', '.join(sorted(unknown))}; must be one of: {', '.join(_BENCHMARKS)}")
     if args.rounds is not None and args.rounds < 1:
-        parser.error("--rounds: give 1 or more")
+        parser.error("--rounds must be at least 1")
     for name in args.names or _BENCHMARKS:
         _BENCHMARKS[name](args.quick, args.rounds)
 

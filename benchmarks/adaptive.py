@@ -1,7 +1,8 @@
-"""A quota that is not what was said, that changes, that is shared: asyncgg, the SDK's adaptive mode, its legacy mode.
+"""Compare clients under a quota that is configured wrong, that changes, or that is shared.
 
-`python -m benchmarks adaptive` (some ten minutes). Real clients in processes of their own against a simulator in its
-own: 50 requests/s, a burst of 50, 60 ms of latency and 40 ms more on average, 3,000 batches of 10 things.
+`python -m benchmarks adaptive` (ten minutes). asyncgg and the adaptive and legacy modes of the SDK in
+separate processes against a simulator: 50 requests/s, burst 50, latency 60 ms + 40 ms on average, 3,000
+batches of 10 things.
 """
 
 from __future__ import annotations
@@ -17,15 +18,13 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.adaptive_picture import Curve, RatePanel, rate_charts
 from benchmarks.clients import BenchmarkClient, asyncgg, baseline
 from benchmarks.processes import run_measured
 from benchmarks.simulator_process import query_simulator, simulator
-from benchmarks.tables import RESULTS
+from benchmarks.tables import results_folder, write_results
 
 __all__ = ["run"]
 
@@ -33,30 +32,30 @@ QUOTA: Final = 50.0
 BATCHES: Final = 3000
 STEPS: Final = ((0.0, 50.0), (25.0, 25.0), (50.0, 50.0))
 SETTLING_SECONDS: Final = 10.0
-"""Seconds after a step, from which the use of the quota counts."""
+"""Seconds after a step that the utilization leaves out."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Clients that begin together, each with its part of the batches."""
+    """Clients that start together, each with a share of the batches."""
 
     name: str
     clients: Sequence[BenchmarkClient]
     steps: Sequence[tuple[float, float]] = ((0.0, QUOTA),)
     batch_share: float = 1.0
-    """Of all batches; the rest is not needed to show it."""
+    """Share of all batches that the experiment needs."""
 
 
 def experiments() -> list[Experiment]:
-    """All of them; each of ours followed by the SDK's adaptive mode, where that can be compared."""
+    """Return all experiments; those of asyncgg are followed by the adaptive mode of the SDK if it can do the same."""
     auto = asyncgg("asyncgg, auto", "--quota", str(QUOTA))
     adaptive = baseline("SDK adaptive", "aiobotocore", "--mode", "adaptive")
     legacy = baseline("SDK legacy", "aiobotocore", "--mode", "legacy")
     second = asyncgg("asyncgg, second", "--quota", str(QUOTA))
     return [
-        Experiment("told 200/s", [asyncgg("asyncgg --rate 200", "--rate", "200")]),
-        Experiment("told 12/s, free to rise", [asyncgg("asyncgg --quota 12", "--quota", "12")]),
-        Experiment("told nothing", [adaptive]),
+        Experiment("configured 200/s", [asyncgg("asyncgg --rate 200", "--rate", "200")]),
+        Experiment("configured 12/s, free to rise", [asyncgg("asyncgg --quota 12", "--quota", "12")]),
+        Experiment("not configured", [adaptive]),
         Experiment(
             "half of the quota",
             [asyncgg("--quota-share 0.5", "--quota", "50", "--quota-share", "0.5")],
@@ -66,13 +65,13 @@ def experiments() -> list[Experiment]:
         Experiment("the quota halves and returns", [adaptive], STEPS),
         Experiment("two runs", [auto, second]),
         Experiment("two runs", [adaptive, baseline("SDK adaptive, second", "aiobotocore", "--mode", "adaptive")]),
-        Experiment("beside one that ignores throttling", [auto, legacy]),
+        Experiment("with a client that ignores throttling", [auto, legacy]),
     ]
 
 
 @dataclass(frozen=True)
 class ClientTrace:
-    """What the simulator saw of one client: seconds since the first request of all."""
+    """The requests of one client, in seconds since the first request of all."""
 
     name: str
     sent: list[float]
@@ -80,16 +79,16 @@ class ClientTrace:
 
     @property
     def throttled_share(self) -> float:
-        """Part of what was sent."""
+        """Share of the requests sent."""
         return 1 - len(self.accepted) / max(1, len(self.sent))
 
     def peak_rate(self, window: float) -> float:
-        """The highest rate of arrivals over any window."""
+        """Return the highest rate over any window of so many seconds."""
         return max((bisect_left(self.sent, at + window) - i) / window for i, at in enumerate(self.sent))
 
 
 def measure(experiment: Experiment, batches: int) -> list[ClientTrace]:
-    """Run the scene against a fresh service."""
+    """Run the experiment against a new simulator."""
     fleet = {
         "cores": int(batches * experiment.batch_share),
         "things": 10,
@@ -123,30 +122,32 @@ def measure(experiment: Experiment, batches: int) -> list[ClientTrace]:
 
 
 def summarize(experiment: Experiment, traces: Sequence[ClientTrace]) -> dict[str, Any]:
-    """What is promised, or compared."""
-    end = max(track.sent[-1] for track in traces)
-    accepted = [len(track.accepted) for track in traces]
-    row: dict[str, Any] = {"scene": experiment.name, "clients": [track.name for track in traces]}
+    """Return the figures of an experiment."""
+    end = max(trace.sent[-1] for trace in traces)
+    accepted = [len(trace.accepted) for trace in traces]
+    row: dict[str, Any] = {"experiment": experiment.name, "clients": [trace.name for trace in traces]}
     row["ratio"] = end / (sum(accepted) / QUOTA) if len(experiment.steps) == 1 else None
-    row["throttled"] = [track.throttled_share for track in traces]
-    row["most_in_5_s"] = [track.peak_rate(5.0) for track in traces]
+    row["throttled"] = [trace.throttled_share for trace in traces]
+    row["peak_rate_5_s"] = [trace.peak_rate(5.0) for trace in traces]
     if len(experiment.steps) > 1:
         bounds = [*(since for since, _ in experiment.steps[1:]), end]
-        row["use_after_steps"] = [
+        row["utilization_after_steps"] = [
             _utilization(traces, since + SETTLING_SECONDS, until, rate)
             for (since, rate), until in zip(experiment.steps[1:], bounds[1:], strict=True)
             if until > since + SETTLING_SECONDS
         ]
     if len(traces) > 1:
-        overlap_end = min(track.sent[-1] for track in traces)
-        rates = [bisect_left(track.accepted, overlap_end) / overlap_end for track in traces]
-        row |= {"rates": rates, "use": sum(rates) / QUOTA}
-        row["jain"] = sum(rates) ** 2 / (len(rates) * sum(part**2 for part in rates))
+        overlap_end = min(trace.sent[-1] for trace in traces)
+        rates = [bisect_left(trace.accepted, overlap_end) / overlap_end for trace in traces]
+        row |= {"rates": rates, "utilization": sum(rates) / QUOTA}
+        row["jain"] = sum(rates) ** 2 / (len(rates) * sum(rate**2 for rate in rates))
     return row
 
 
 def run(quick: bool, rounds: int | None) -> None:
-    """Measure, print, draw, write."""
+    """Run the benchmark."""
+    from benchmarks.charts import Curve, RatePanel, write_rate_chart
+
     rows, panels = [], []
     for _ in range(rounds or 1):
         for experiment in experiments():
@@ -154,50 +155,44 @@ def run(quick: bool, rounds: int | None) -> None:
             rows.append(summarize(experiment, traces))
             summary = _format_row(rows[-1])
             print(f"{experiment.name}: {', '.join(rows[-1]['clients'])}: {summary}", flush=True)
-            seconds = int(max(track.sent[-1] for track in traces)) + 1
+            seconds = int(max(trace.sent[-1] for trace in traces)) + 1
             curves = [
                 Curve(
-                    track.name,
-                    [bisect_left(track.accepted, s + 1) - bisect_left(track.accepted, s) for s in range(seconds)],
+                    trace.name,
+                    [bisect_left(trace.accepted, s + 1) - bisect_left(trace.accepted, s) for s in range(seconds)],
                 )
-                for track in traces
+                for trace in traces
             ]
             panels.append(RatePanel(f"{experiment.name}: {traces[0].name}", summary, curves, experiment.steps))
-    folder = RESULTS / "quick" if quick else RESULTS
-    folder.mkdir(parents=True, exist_ok=True)
-    date = datetime.now(UTC).strftime("%Y-%m-%d")
-    result = {"date": date, "quota": QUOTA, "burst": QUOTA, "batches": BATCHES, "steps": STEPS, "rows": rows}
-    (folder / "adaptive.json").write_text(json.dumps(result, indent=1) + "\n")
-    subtitle = f"accepted requests in each second; dashed: the quota; burst 50, latency 60 + 40 ms; {date}"
-    (folder / "adaptive.svg").write_text(rate_charts("A quota nobody knows exactly", subtitle, panels))
-    print(f"written: {folder / 'adaptive.json'} and .svg", flush=True)
+    write_results("adaptive", quick=quick, quota=QUOTA, burst=QUOTA, batches=BATCHES, steps=STEPS, rows=rows)
+    subtitle = "accepted requests in each second; dashed: the quota; burst 50, latency 60 + 40 ms"
+    write_rate_chart(results_folder(quick=quick) / "adaptive.svg", "Quotas not known exactly", subtitle, panels)
 
 
 def _format_row(row: dict[str, Any]) -> str:
     parts = []
     if row["ratio"] is not None and len(row["clients"]) == 1:
-        parts.append(f"makespan ÷ (N/rate) {row['ratio']:.3f}")
+        parts.append(f"duration ÷ (N/rate) {row['ratio']:.3f}")
     parts.append("throttled " + " and ".join(f"{100 * share:.1f} %" for share in row["throttled"]))
-    if "use_after_steps" in row:
-        parts.append(
-            "used 10 s after each step " + " and ".join(f"{100 * use:.0f} %" for use in row["use_after_steps"])
-        )
+    if "utilization_after_steps" in row:
+        shares = " and ".join(f"{100 * share:.0f} %" for share in row["utilization_after_steps"])
+        parts.append(f"utilization from 10 s after each step {shares}")
     if "jain" in row:
         rates = " and ".join(f"{rate:.1f}" for rate in row["rates"])
-        parts.append(f"{rates}/s, {100 * row['use']:.0f} % used, Jain {row['jain']:.3f}")
+        parts.append(f"{rates}/s, utilization {100 * row['utilization']:.0f} %, Jain {row['jain']:.3f}")
     if len(row["clients"]) == 1:
-        parts.append(f"at most {row['most_in_5_s'][0]:.1f}/s in 5 s")
+        parts.append(f"at most {row['peak_rate_5_s'][0]:.1f}/s in 5 s")
     return ", ".join(parts)
 
 
 def _utilization(traces: Sequence[ClientTrace], start: float, end: float, rate: float) -> float:
-    accepted = sum(bisect_left(track.accepted, end) - bisect_left(track.accepted, start) for track in traces)
+    accepted = sum(bisect_left(trace.accepted, end) - bisect_left(trace.accepted, start) for trace in traces)
     return accepted / (rate * (end - start))
 
 
 @contextmanager
 def _scheduled_quota_changes(url: str, steps: Sequence[tuple[float, float]]) -> Iterator[None]:
-    """Change the simulator's quota at these times after its first request."""
+    """Change the quota of the simulator at these times after its first request."""
     stopped = threading.Event()
 
     def change() -> None:

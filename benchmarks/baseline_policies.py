@@ -1,7 +1,7 @@
-"""Rule: rate policies that lost the comparison, kept so that it can be repeated; nothing of the package uses them.
+"""Rate policies to compare `AdaptiveRate` with: textbook AIMD and the adaptive retry mode of the AWS SDKs.
 
-`Aimd` is the textbook's, `Cubic` what the SDKs' adaptive retry mode does, written anew from its description. Both have
-the package's bounds, so that only their ways of choosing differ.
+`Cubic` is written from the public description of that mode. Both have the bounds of `AdaptiveRate`, so
+that only their ways of choosing a rate differ.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["Aimd", "Cubic"]
 
 
 class _BoundedRate:
-    """A rate between bounds, lowered once for all requests that were under way."""
+    """A rate between bounds, lowered once for all requests in flight."""
 
     def __init__(self, ceiling: float, *, documented: float, floor: float = 0.2) -> None:
         self._ceiling, self._documented, self._floor = ceiling, min(documented, ceiling), floor
@@ -25,20 +25,20 @@ class _BoundedRate:
 
     @property
     def rate(self) -> float:
-        """The rate to use now."""
+        """Requests per second."""
         return self._rate
 
     @property
     def burst(self) -> float:
-        """The burst to use now."""
+        """Requests that can start at once."""
         return default_burst(self._rate)
 
     def statistics(self) -> RateStatistics:
-        """The policy as it stands now."""
+        """Return the current state."""
         return RateStatistics(self._rate, self.burst, self._ceiling, self._throttle_events)
 
     def _elapsed(self, now: float) -> float:
-        """Seconds of evidence since the last reply; a pause is none."""
+        """Return the seconds since the last reply, without pauses."""
         previous, self._last_reply_at = self._last_reply_at, max(now, self._last_reply_at or now)
         return 0.0 if previous is None else min(max(0.0, now - previous), max(0.25, 2 / self._rate))
 
@@ -55,14 +55,14 @@ class _BoundedRate:
 
 
 class Aimd(_BoundedRate):
-    """A fiftieth of the documented quota more each second; three quarters of the rate after a throttle."""
+    """Adds 2 % of the documented quota per second; multiplies the rate by 0.75 after a throttle."""
 
     def on_accepted(self, started: float, now: float) -> float:
-        """Add."""
+        """Increase the rate."""
         return self._set_rate(self._rate + 0.02 * self._documented * self._elapsed(now))
 
     def on_throttled(self, started: float, now: float, retry_after: float | None) -> float:
-        """Multiply."""
+        """Decrease the rate."""
         if self._is_new_event(started, now):
             self._set_rate(0.75 * self._rate)
         self._last_reply_at = max(now + (retry_after or 0.0), self._last_reply_at or now)
@@ -70,8 +70,11 @@ class Aimd(_BoundedRate):
 
 
 class Cubic(_BoundedRate):
-    """rate = 0.4 (t - k)³ + the rate measured at the last throttle, which is left at 0.7 of it; at most twice what is
-    measured, over half seconds smoothed by 0.8. Each throttle counts, those of one moment too."""
+    """rate = 0.4 (t - k)³ + the rate measured at the last throttle; 0.7 of that rate after a throttle.
+
+    The rate is at most twice the measured rate, which is taken over half seconds and smoothed by 0.8.
+    Each throttle counts, even if several arrive together.
+    """
 
     def __init__(self, ceiling: float, *, documented: float, floor: float = 0.5) -> None:
         super().__init__(ceiling, documented=documented, floor=floor)
@@ -79,7 +82,7 @@ class Cubic(_BoundedRate):
         self._measured_rate, self._slot, self._count = self._rate, -math.inf, 0
 
     def on_accepted(self, started: float, now: float) -> float:
-        """Follow the curve, once there is one."""
+        """Follow the curve after the first throttle."""
         self._measure(now)
         if not self._throttle_events:
             return self._rate
@@ -92,7 +95,7 @@ class Cubic(_BoundedRate):
         )
 
     def on_throttled(self, started: float, now: float, retry_after: float | None) -> float:
-        """Begin a new curve."""
+        """Start a new curve."""
         self._measure(now)
         self._rate_at_throttle = min(self._measured_rate, self._rate)
         self._throttled_at = now

@@ -1,7 +1,7 @@
-"""The peers: loops as one writes them without asyncgg, each with its library's own defaults and 50 calls at a time.
+"""Disassociate a manifest without asyncgg: simple loops over other clients, 50 calls at a time.
 
-`python -m benchmarks.baselines KIND URL MANIFEST [--mode MODE] [--rate R]` works a manifest off and tells in one line of
-JSON how many batches were given up, the seconds and the CPU of the sending. KIND is a key of `BASELINES`.
+`python -m benchmarks.baselines KIND URL MANIFEST [--mode MODE] [--rate R]` prints one line of JSON with
+the batches lost, and the seconds and CPU of the sending. KIND is a key of `BASELINES`.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ __all__ = ["BASELINES", "aws_cli", "read_batches"]
 
 CONCURRENCY: Final = 50
 CLI_CONCURRENCY: Final = 16
-"""A process for each call: already this many are far more than the CPUs of a client can run at the same time."""
+"""Each call is a process, so a higher concurrency only makes them wait for a CPU."""
 
 Batch = tuple[str, list[str]]
 Baseline = Callable[[str, Sequence[Batch], "str | None", float], tuple[SendMeter, int]]
-"""(URL, batches, retry mode or None for the library's default, quota told) → the sending, batches given up."""
+"""(URL, batches, retry mode or None for the default, configured rate) → meter of the sending, batches lost."""
 
 
 def read_batches(manifest: Path) -> list[Batch]:
-    """A manifest's batches, core by core."""
+    """Return the batches of a manifest, core by core."""
     cores: dict[str, list[str]] = defaultdict(list)
     with manifest.open(newline="") as file:
         for row in csv.DictReader(file):
@@ -44,7 +44,7 @@ def read_batches(manifest: Path) -> list[Batch]:
 
 
 def boto3_threads(url: str, batches: Sequence[Batch], mode: str | None, rate: float) -> tuple[SendMeter, int]:
-    """boto3, one client, a pool of threads."""
+    """Run boto3: one client, a pool of threads."""
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
@@ -66,12 +66,12 @@ def boto3_threads(url: str, batches: Sequence[Batch], mode: str | None, rate: fl
 
 
 def aiobotocore_semaphore(url: str, batches: Sequence[Batch], mode: str | None, rate: float) -> tuple[SendMeter, int]:
-    """aiobotocore, a task for each batch, a semaphore."""
+    """Run aiobotocore: a task for each batch, a semaphore."""
     return asyncio.run(_aiobotocore(url, batches, mode, lambda: None))
 
 
 def aiobotocore_limiter(url: str, batches: Sequence[Batch], mode: str | None, rate: float) -> tuple[SendMeter, int]:
-    """The same, each call through a limiter of aiolimiter's that is told the quota."""
+    """Run aiobotocore with an aiolimiter at the configured rate."""
     from aiolimiter import AsyncLimiter
 
     return asyncio.run(_aiobotocore(url, batches, mode, lambda: AsyncLimiter(rate, 1)))
@@ -114,15 +114,15 @@ async def _aiobotocore(
 
 
 def aws_cli() -> str | None:
-    """The AWS CLI to measure: $ASYNCGG_TEST_AWSCLI, else `aws` of the PATH."""
+    """Return the path of the AWS CLI: $ASYNCGG_TEST_AWSCLI, otherwise `aws` on the PATH."""
     return os.environ.get("ASYNCGG_TEST_AWSCLI") or shutil.which("aws")
 
 
 def cli_xargs(url: str, batches: Sequence[Batch], mode: str | None, rate: float) -> tuple[SendMeter, int]:
-    """The AWS CLI under xargs, a process for each batch, its input in a file."""
+    """Run the AWS CLI with xargs: a process and an input file for each batch."""
     command = aws_cli()
     if command is None:
-        raise SystemExit("there is no AWS CLI: set ASYNCGG_TEST_AWSCLI")
+        raise SystemExit("AWS CLI not found: set ASYNCGG_TEST_AWSCLI")
     environment = dict(os.environ) | ({"AWS_RETRY_MODE": mode} if mode else {})
     script = '"$0" greengrassv2 batch-disassociate-client-device-from-core-device --endpoint-url "$1"'
     script += ' --cli-input-json "file://$2" >/dev/null 2>&1 || echo lost'
@@ -158,7 +158,7 @@ BASELINES: Final[dict[str, Baseline]] = {
 
 
 def main() -> None:
-    """Work off the manifest, tell what it took."""
+    """Disassociate the manifest and print the measurement."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=BASELINES)
     parser.add_argument("url")

@@ -1,9 +1,9 @@
-"""A complete run of `asyncgg cleanup`: exactly the expected things must be removed, with reasons.
+"""Run `asyncgg cleanup` against the simulator and moto; check that exactly the expected things are removed.
 
-`python -m benchmarks.cleanup` takes seven minutes. 300 cores have 30,000 client devices: 2,000 are
-not in AWS IoT, 500 are in a retired thing group, 200 are missing in a list of things to keep; some
-of these are protected or too new. The simulator serves Greengrass, moto serves AWS IoT and S3. The
-fleet itself has the expected result. The exit code is 1 if any thing or reason differs from it.
+`python -m benchmarks.cleanup [--scale N]` (seven minutes). 300 cores with 30,000 client devices: 2,000
+are missing in AWS IoT, 500 are in a retired thing group, 200 are not in the keep list; some of these
+are protected or too recent. The simulator serves Greengrass, moto serves AWS IoT and S3. The expected
+result is generated with the fleet, without asyncgg. Exit code 1 if an association or a reason is wrong.
 """
 
 from __future__ import annotations
@@ -15,10 +15,7 @@ import gzip
 import json
 import logging
 import os
-import platform
 import random
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,21 +23,20 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.journal import JournalReader
-from asyncgg.simulator import FleetSpec, Simulator, SimulatorConfig
+from asyncgg.simulator import FleetSpec, SimulatorConfig
 from asyncgg.simulator.fleet import Core
-from benchmarks.processes import run_measured
-from benchmarks.simulator_process import ENVIRONMENT, query_simulator
+from benchmarks.processes import ENVIRONMENT, run_measured, server_process
+from benchmarks.simulator_process import query_simulator, read_associations, serve_fleet
+from benchmarks.tables import write_results
 
-RESULTS: Final = Path(__file__).parent / "results" / "cleanup.json"
 REGION: Final = "us-east-1"
 DAY: Final = 86_400.0
 PROTECTED_CORE: Final = "core-00007"
-"""A core that the policy protects."""
+"""A core whose things are all protected."""
 
 Pair = tuple[str, str]
 
@@ -73,21 +69,21 @@ describe-thing = 2000
 
 @dataclass
 class CleanupScenario:
-    """A fleet, the contents of AWS IoT and the list, and the expected result."""
+    """A fleet, its entries in AWS IoT and in the keep list, and the expected result."""
 
     prefix: str
-    """Prefix of all names, so that scenarios do not collide."""
+    """Prefix of every name, so that scenarios do not overlap."""
     things: dict[str, dict[str, float]] = field(default_factory=dict)
     registered: set[str] = field(default_factory=set)
     retired: set[str] = field(default_factory=set)
     listed: set[str] = field(default_factory=set)
     expected: dict[Pair, str] = field(default_factory=dict)
-    """The associations to remove, with their rules."""
+    """Associations to remove, and the rule that selects them."""
     protected: set[Pair] = field(default_factory=set)
-    """Protected associations that match a rule."""
+    """Associations that a rule selects but a protection keeps."""
 
     def plan(self) -> FleetSpec:
-        """The fleet for the simulator."""
+        """Return the fleet for the simulator."""
         now = time.time()
         return FleetSpec(tuple(Core(name, last_status_update=now) for name in self.things), self.things)
 
@@ -100,10 +96,11 @@ class CleanupScenario:
 def build_scenario(
     cores: int, things: int, *, orphans: int, retired: int, meters: int, prefix: str = ""
 ) -> CleanupScenario:
-    """`cores` cores with `things` things each, some of which match a rule, at random places.
+    """Build `cores` cores with `things` things each; `orphans`, `retired` and `meters` of them at random places.
 
-    Of the orphans, 5 % are protected by name, 5 % are too new, and some are on two cores. Of the
-    retired, 5 % are protected. Of the meters, two in three are listed. `PROTECTED_CORE` keeps all.
+    One in twenty orphans and retired things is protected by name, one in twenty orphans is too recent,
+    two in three meters are in the keep list. Some orphans are on a second core as well. All things of
+    `PROTECTED_CORE` are protected.
     """
     result, rng, now = CleanupScenario(prefix), random.Random(7), time.time()
     names = [f"core-{number:05}" for number in range(1, cores + 1)]
@@ -145,7 +142,7 @@ def _role(number: int, orphans: int, retired: int, meters: int) -> tuple[str, in
 
 
 def benchmark_scenario(scale: int) -> CleanupScenario:
-    """The scenario of this benchmark, divided by `scale`."""
+    """Return the scenario of this benchmark, divided by `scale`."""
     return build_scenario(300 // scale, 100, orphans=2000 // scale, retired=500 // scale, meters=600 // scale)
 
 
@@ -153,7 +150,7 @@ def benchmark_scenario(scale: int) -> CleanupScenario:
 
 
 def populate_moto(scenario: CleanupScenario, moto: str, bucket: str) -> None:
-    """Fill moto, which runs in this process, directly: thousands of HTTP calls take too long."""
+    """Fill AWS IoT and S3 of moto, which runs in this process; HTTP would take long for thousands of things."""
     import boto3
     from moto.core.models import DEFAULT_ACCOUNT_ID
     from moto.iot.models import iot_backends
@@ -173,13 +170,13 @@ def populate_moto(scenario: CleanupScenario, moto: str, bucket: str) -> None:
 
 
 def policy_text(scenario: CleanupScenario, moto: str, bucket: str) -> str:
-    """The policy of the scenario."""
+    """Return the policy of the scenario."""
     return POLICY.format(prefix=scenario.prefix, moto=moto, bucket=bucket, protected_core=PROTECTED_CORE)
 
 
 @contextmanager
 def moto_server() -> Iterator[str]:
-    """Serve moto in a thread; its URL."""
+    """Run the server of moto in a thread; yield its URL."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -196,82 +193,59 @@ def moto_server() -> Iterator[str]:
 
 
 def check_result(scenario: CleanupScenario, remaining: set[Pair], run_directory: Path) -> Iterator[str]:
-    """Each difference from the expected result. `remaining`: what is still associated."""
+    """Yield the problems of a policy run; `remaining` are the associations that still exist."""
     disassociated = scenario.pairs - remaining
     if unexpected := disassociated - scenario.expected.keys():
-        yield f"{len(unexpected)} things were removed unexpectedly, like {min(unexpected)}"
+        yield f"{len(unexpected)} wrongly removed, such as {min(unexpected)}"
     if missing := scenario.expected.keys() - disassociated:
-        yield f"{len(missing)} things were not removed, like {min(missing)}"
+        yield f"{len(missing)} not removed, such as {min(missing)}"
     if protected := disassociated & scenario.protected:
-        yield f"{len(protected)} protected things were removed"
+        yield f"{len(protected)} protected associations removed"
     with gzip.open(run_directory / "decisions.csv.gz", "rt", newline="") as file:
         decisions = {(row["core"], row["thing"]): row for row in csv.DictReader(file)}
     if decisions.keys() != scenario.pairs:
-        yield "the decisions differ from the fleet"
+        yield "the decisions do not cover the fleet"
     if {pair for pair, row in decisions.items() if row["verdict"] == "selected"} != scenario.expected.keys():
-        yield "the selected things differ from the expected ones"
+        yield "the selected things are not the expected ones"
     if {pair for pair, row in decisions.items() if row["verdict"] == "protected"} < scenario.protected:
-        yield "a protected thing is not marked as protected"
+        yield "protected things are missing in the decisions"
     with JournalReader(run_directory / "run.journal") as reader:
         reasons = {(row.core, row.thing): row.reason for row in reader.outcomes()}
     if reasons.keys() != scenario.expected.keys():
-        yield "the things of the journal differ from the expected ones"
+        yield "the things of the run are not the expected ones"
     if wrong_reason := {
         pair for pair, rule in scenario.expected.items() if reasons.get(pair, "").split(":")[0] != rule
     }:
-        example = min(wrong_reason)
-        yield f"{len(wrong_reason)} things have an unexpected reason, like {example}: {reasons.get(example)}"
+        first = min(wrong_reason)
+        yield f"{len(wrong_reason)} wrong reasons, such as {first}: {reasons.get(first)}"
 
 
 # --- the command ---
 
 
-@contextmanager
-def serve_in_process(scale: int) -> Iterator[str]:
-    """Run the simulator with this fleet in a process; its URL."""
-    command = [sys.executable, "-m", "benchmarks.cleanup", "--serve", "--scale", str(scale)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-
-
-async def serve(scale: int) -> None:
-    """Run the simulator until SIGTERM."""
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with Simulator(
-        SimulatorConfig(rate=30.0, burst=10.0), fleet_spec=benchmark_scenario(scale).plan()
-    ) as simulator:
-        print(simulator.url, flush=True)
-        await stop.wait()
-
-
 def run_policy(scale: int) -> tuple[Mapping[str, Any], list[str]]:
-    """Run the policy once; figures and problems."""
+    """Run the policy once; return the figures and the problems."""
     scenario = benchmark_scenario(scale)
-    with serve_in_process(scale) as greengrass, moto_server() as moto, tempfile.TemporaryDirectory() as folder:
+    simulator = server_process("-m", "benchmarks.cleanup", "--serve", "--scale", str(scale))
+    with simulator as greengrass, moto_server() as moto, tempfile.TemporaryDirectory() as folder:
         populate_moto(scenario, moto, "fleet-inventory")
-        policy = Path(folder) / "nightly.toml"
+        policy = Path(folder) / "policy.toml"
         policy.write_text(policy_text(scenario, moto, "fleet-inventory"))
         os.environ["AWS_ENDPOINT_URL_S3"] = moto
         arguments = [str(policy), "--endpoint-url", greengrass, "--json", "--quiet"]
         usage = run_measured(["-m", "asyncgg", "cleanup", *arguments])
         report: dict[str, Any] = json.loads(usage.output)
-        remaining = {(core, thing) for core, things in query_simulator(greengrass, "state").items() for thing in things}
+        remaining = read_associations(greengrass)
         resent = query_simulator(greengrass, "things")["resent_after_success"]
         problems = list(check_result(scenario, remaining, Path(report["files"]["report"]).parent))
     if resent:
-        problems.append("a removed thing was sent again")
+        problems.append("disassociated things were sent again")
     figures = {
         "cores": len(scenario.things),
         "associations": len(scenario.pairs),
         "expected": dict(Counter(scenario.expected.values())),
         "protected": len(scenario.protected),
-        "protected_touched": len((scenario.pairs - remaining) & scenario.protected),
+        "protected_removed": len((scenario.pairs - remaining) & scenario.protected),
         "disassociated": report["run"]["things"]["disassociated"],
         "decisions": report["decisions"],
         "registry_queries": report["registry_queries"],
@@ -284,21 +258,20 @@ def run_policy(scale: int) -> tuple[Mapping[str, Any], list[str]]:
 
 
 def main() -> None:
-    """Run, print and write the figures; exit code 1 on problems."""
+    """Run the benchmark; exit code 1 if the result is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--scale", type=int, default=1, help="divide the size of the fleet by this")
+    parser.add_argument("--scale", type=int, default=1, help="divide the size of the fleet")
     args = parser.parse_args()
     if args.serve:
-        asyncio.run(serve(args.scale))
+        config = SimulatorConfig(rate=30.0, burst=10.0)
+        asyncio.run(serve_fleet(config, benchmark_scenario(args.scale).plan()))
         return
     os.environ.update(ENVIRONMENT)
     figures, problems = run_policy(args.scale)
     print(json.dumps(figures, indent=1))
     if args.scale == 1 and not problems:
-        dated = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "python": platform.python_version()}
-        RESULTS.write_text(json.dumps({**dated, "cpus": os.cpu_count(), **figures}, indent=1) + "\n")
-        print(f"written to benchmarks/results/{RESULTS.name}")
+        write_results("cleanup", **figures)
     if problems:
         sys.exit("\n".join(problems))
 

@@ -1,4 +1,4 @@
-"""Who is measured, and how it is started: asyncgg as its user starts it, asyncgg as a library, the peers."""
+"""Command lines of the clients that the benchmarks compare."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["BenchmarkClient", "asyncgg", "asyncgg_library", "awscli", "baseline"
 
 @dataclass(frozen=True)
 class BenchmarkClient:
-    """A Python command line for a URL and a manifest, and what its last line says: sent, lost, seconds, cpu_seconds."""
+    """A Python command for a URL and a manifest; the JSON of its last line has sent, lost, seconds, cpu_seconds."""
 
     name: str
     command: Callable[[str, Path], Sequence[str]]
     parse_result: Callable[[dict[str, Any]], dict[str, Any]] = dict
     max_batches: int | None = None
-    """Batches at most, where a client is too slow for everybody's; then one round is enough, too."""
+    """Maximum batches of a slow client, which runs in the first round only."""
 
 
 def asyncgg(name: str, *options: str) -> BenchmarkClient:
-    """asyncgg as its user starts it; it tells its seconds, but not their share of the process's CPU."""
+    """Return `asyncgg disassociate`, which does not report the CPU of its sending."""
 
     def command(url: str, manifest: Path) -> Sequence[str]:
         journal = manifest.with_suffix(".journal")
@@ -40,12 +40,12 @@ def asyncgg(name: str, *options: str) -> BenchmarkClient:
 
 
 def asyncgg_library(name: str, layer: str) -> BenchmarkClient:
-    """asyncgg as a library up to a layer."""
+    """Return asyncgg as a library up to a layer."""
     return BenchmarkClient(name, lambda url, manifest: ["-m", "benchmarks.engine_layers", layer, url, str(manifest)])
 
 
 def baseline(name: str, kind: str, *options: str, max_batches: int | None = None) -> BenchmarkClient:
-    """One of `benchmarks.baselines`."""
+    """Return a client of `benchmarks.baselines`."""
     return BenchmarkClient(
         name,
         lambda url, manifest: ["-m", "benchmarks.baselines", kind, url, str(manifest), *options],
@@ -54,15 +54,15 @@ def baseline(name: str, kind: str, *options: str, max_batches: int | None = None
 
 
 def awscli(max_batches: int) -> list[BenchmarkClient]:
-    """The AWS CLI, if there is one; for this many batches, since each takes it half a second of CPU and more."""
+    """Return the AWS CLI if it is installed; a batch takes more than half a second of its CPU."""
     if aws_cli() is None:
-        print("there is no AWS CLI: left out (set ASYNCGG_TEST_AWSCLI)")
+        print("skipping the AWS CLI: not found (set ASYNCGG_TEST_AWSCLI)")
         return []
     return [baseline("AWS CLI under xargs", "cli", max_batches=max_batches)]
 
 
 def interleave(clients: Sequence[BenchmarkClient], rounds: int) -> list[tuple[str, BenchmarkClient]]:
-    """Each client in turn, round by round, with what to call that turn."""
+    """Return each client of each round in turn, with a label."""
     return [
         (f"{number}/{rounds} {client.name}", client)
         for number in range(1, rounds + 1)

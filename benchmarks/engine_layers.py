@@ -1,7 +1,8 @@
-"""asyncgg as a library, without a quota, up to a layer: transport, limiter, aggregator, journal (the whole engine).
+"""Disassociate a manifest with asyncgg as a library, without a quota, up to one layer.
 
-`python -m benchmarks.engine_layers LAYER URL MANIFEST` works a manifest off, 64 requests at a time, and tells in one line of JSON
-the seconds and the CPU of the sending. Each layer does what those before it do; up to the aggregator in a plain loop.
+`python -m benchmarks.engine_layers LAYER URL MANIFEST` sends 64 requests at a time and prints one line
+of JSON with the seconds and CPU of the sending. Each layer includes the previous ones; `journal` is the
+whole engine.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def _unlimited_rate() -> FixedRate:
 
 
 async def send_batches(url: str, layer: str, batches: Sequence[Batch]) -> SendMeter:
-    """Workers that send, with nothing behind them."""
+    """Send the batches through the first layers in plain workers, without engine and journal."""
     table, retry = CodeTable(), RetryPolicy()
     limited, aggregated = layer != "transport", layer == "aggregator"
     items = iter(batches)
@@ -65,7 +66,7 @@ async def send_batches(url: str, layer: str, batches: Sequence[Batch]) -> SendMe
 
 
 async def run_engine(url: str, path: Path) -> tuple[SendMeter, int]:
-    """The engine with its journal, as the command line runs it."""
+    """Run the engine with its journal, as the command line does."""
     journal = JournalWriter(path)
     try:
         await journal.submit(lambda store: store.begin_resume())
@@ -74,7 +75,7 @@ async def run_engine(url: str, path: Path) -> tuple[SendMeter, int]:
             with SendMeter() as meter:
                 result = await engine.run()
             if result.state is not RunState.COMPLETE:
-                raise RuntimeError(f"the run ended {result.state.value}: {result.reason}")
+                raise RuntimeError(f"run {result.state.value}: {result.reason}")
             return meter, engine.progress().sent
     finally:
         journal.close()
@@ -98,7 +99,7 @@ def _load_batches(manifest: Path) -> list[Batch]:
 
 
 def main() -> None:
-    """Work off the manifest, tell what it took."""
+    """Disassociate the manifest and print the measurement."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("layer", choices=LAYERS)
     parser.add_argument("url")

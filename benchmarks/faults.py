@@ -1,7 +1,7 @@
-"""What faults cost: requests sent against the fewest, seconds, things lost or invented; one kind at a time, then all.
+"""Measure what injected faults cost, and check that no outcome is lost or false.
 
-`python -m benchmarks.faults` (some four minutes). Each mix gets a fresh simulator in a process of its own: 250 cores of
-100 things, no quota, 20 ms of latency; asyncgg with `--rate 200 --request-timeout 1s`. `--cores N` changes the size.
+`python -m benchmarks.faults [--cores N]` (four minutes). Each mix of faults gets a new simulator: 250
+cores of 100 things, no quota, 20 ms of latency; asyncgg with `--rate 200 --request-timeout 1s`.
 """
 
 from __future__ import annotations
@@ -9,20 +9,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from asyncgg import JournalReader, ThingState
-from benchmarks.simulator_process import ENVIRONMENT, query_simulator
-
-RESULTS: Final = Path(__file__).parent / "results" / "faults.json"
+from benchmarks.processes import ENVIRONMENT, server_process
+from benchmarks.simulator_process import query_simulator, read_associations
+from benchmarks.tables import write_results
 
 ERRORS: Final = ("500=3%", "500-after=2%")
 RESETS: Final = ("reset-before=1.5%", "reset-after=1.5%")
@@ -30,7 +28,7 @@ LOST_REPLIES: Final = ("half=1%", "garbage=2%")
 HANGS: Final = ("hang=0.5%", "hang-after=0.5%")
 ENTRIES: Final = ("entry:InternalServerException=5%",)
 ALL_FAULTS: Final = (*ERRORS, *RESETS, *LOST_REPLIES, *HANGS, *ENTRIES)
-"""5 % of 500, 3 % of resets, 3 % of lost replies, 1 % of hangs, about half of each applied; 5 % of entries fail."""
+"""5 % HTTP 500, 3 % resets, 3 % lost replies, 1 % hangs, about half of them applied; 5 % of entries fail."""
 
 _FAULT_MIXES: Final[dict[str, tuple[str, ...]]] = {
     "none": (),
@@ -45,34 +43,29 @@ _FAULT_MIXES: Final[dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class FaultResult:
-    """One mix."""
+    """The result of one mix of faults."""
 
     faults: str
     exit_code: int
     sent: int
     minimum: int
     ratio: float
-    """Requests sent ÷ the fewest."""
+    """Requests sent relative to the minimum."""
     seconds: float
     lost: int
-    """Things without an outcome, or told as failed."""
+    """Things without an outcome or with the outcome failed."""
     false_outcomes: int
-    """Things told as done that the service still holds, and things nobody asked for."""
+    """Things with the outcome disassociated that still are associated, and things not in the manifest."""
 
 
 def measure(name: str, faults: Sequence[str], cores: int) -> FaultResult:
-    """One run against one fresh service."""
-    command = [sys.executable, "-m", "asyncgg.simulator", "--port", "0", "--rate", "inf", "--latency-ms", "20"]
-    command += ["--cores", str(cores), *(word for fault in faults for word in ("--fault", fault))]
+    """Run asyncgg against a new simulator with these faults."""
+    options = [f"--cores={cores}", "--rate=inf", "--latency-ms=20", *(f"--fault={fault}" for fault in faults)]
     with (
         tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as service,
+        server_process("-m", "asyncgg.simulator", "--port=0", *options) as url,
     ):
-        try:
-            assert service.stdout is not None
-            return _run(name, service.stdout.readline().strip(), Path(folder))
-        finally:
-            service.terminate()
+        return _run(name, url, Path(folder))
 
 
 def _run(name: str, url: str, folder: Path) -> FaultResult:
@@ -85,7 +78,7 @@ def _run(name: str, url: str, folder: Path) -> FaultResult:
     summary = json.loads(completed.stdout)
     with JournalReader(journal) as reader:
         outcomes = {(row.core, row.thing): row.state for row in reader.outcomes()}
-    associated = {(core, thing) for core, things in query_simulator(url, "state").items() for thing in things}
+    associated = read_associations(url)
     disassociated = {pair for pair, state in outcomes.items() if state is ThingState.DISASSOCIATED}
     requests = summary["requests"]
     return FaultResult(
@@ -101,31 +94,23 @@ def _run(name: str, url: str, folder: Path) -> FaultResult:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Run the benchmark; exit code 1 if an outcome was lost or false."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cores", type=int, default=250)
     cores = parser.parse_args().cores
     rows: list[FaultResult] = []
-    print(f"{'faults':18} {'exit':>4} {'sent':>5} {'ratio':>6} {'seconds':>8} {'lost':>5} {'invented':>8}")
+    print(f"{'faults':18} {'exit':>4} {'sent':>5} {'ratio':>6} {'seconds':>8} {'lost':>5} {'false':>5}")
     for name, faults in _FAULT_MIXES.items():
         row = measure(name, faults, cores)
         rows.append(row)
         print(
-            f"{name:18} {row.exit_code:4} {row.sent:5} {row.ratio:6.3f} {row.seconds:8.1f} {row.lost:5} {row.false_outcomes:8}",
+            f"{name:18} {row.exit_code:4} {row.sent:5} {row.ratio:6.3f} {row.seconds:8.1f} {row.lost:5}"
+            f" {row.false_outcomes:5}",
             flush=True,
         )
-    result: dict[str, Any] = {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
-        "things": 100 * cores,
-        "rows": [asdict(row) for row in rows],
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"written to benchmarks/results/{RESULTS.name}")
+    write_results("faults", things=100 * cores, rows=[asdict(row) for row in rows])
     if any(row.lost or row.false_outcomes for row in rows):
-        sys.exit("something was lost or invented")
+        sys.exit("outcomes were lost or false")
 
 
 if __name__ == "__main__":

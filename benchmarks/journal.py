@@ -1,7 +1,7 @@
-"""What the journal costs: imports and their memory, a claim and its outcome, a synced commit, calls that share one.
+"""Measure the journal: imports and their memory, claims and outcomes, commits and calls that share a commit.
 
-`python -m benchmarks.journal` (about half a minute; `--largest N` changes the size of the second import). Everything is
-measured in the folder for temporary files, so on its disk; each import in a process of its own, for its peak memory.
+`python -m benchmarks.journal [--largest N]` (half a minute). The journals are temporary files. Each
+import runs in a separate process, for its peak memory.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
-import platform
 import resource
 import sqlite3
 import statistics
@@ -21,7 +19,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from asyncgg.aggregator import Batch, BatchResult
@@ -29,8 +26,8 @@ from asyncgg.batching import BatchScheduler, Claim
 from asyncgg.classify import ReplyVerdict
 from asyncgg.journal import Importer, JournalStore, JournalWriter, RecordedReply
 from asyncgg.models import ThingState
+from benchmarks.tables import write_results
 
-RESULTS = Path(__file__).parent / "results" / "journal.json"
 THINGS_PER_CORE = 500
 CHUNK = 10_000
 COMMITS = 200
@@ -49,7 +46,7 @@ class Measurement:
 
 @contextlib.contextmanager
 def temporary_journal(things: int) -> Iterator[Path]:
-    """A finished journal of that many things, removed afterwards."""
+    """Create a journal of that many things; it is deleted on exit."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.journal"
         import_associations(path, things)
@@ -57,9 +54,9 @@ def temporary_journal(things: int) -> Iterator[Path]:
 
 
 def import_associations(path: Path, things: int) -> None:
-    """Import `things` associations in an order that is not the journal's own."""
+    """Import `things` associations in an order that differs from that of the journal."""
     importer = Importer(path)
-    step = 7_919  # a prime: walks over all numbers, out of order
+    step = 7_919  # a prime, so that its multiples visit every number out of order
     for start in range(0, things, CHUNK):
         numbers = ((number * step) % things for number in range(start, min(start + CHUNK, things)))
         importer.add([(f"core-{n // THINGS_PER_CORE:06}", f"client-device-{n:09}") for n in numbers])
@@ -67,7 +64,7 @@ def import_associations(path: Path, things: int) -> None:
 
 
 def measure_import(things: int) -> None:
-    """In the child: import, then run all of it batch by batch; prints the times and both peaks."""
+    """Import and run all batches in this process; print the time and both peaks of memory."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.journal"
         started = time.perf_counter()
@@ -84,12 +81,12 @@ def measure_import(things: int) -> None:
 
 
 def peak_memory_mb() -> float:
-    """Most memory this process ever had, in MB."""
+    """Return the peak memory of this process in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 async def run_all(path: Path, group: int) -> None:
-    """Claim and settle everything, `group` batches in a call: the memory of a run without its network."""
+    """Claim and record everything, `group` batches per call, as a run without its network."""
     journal = JournalWriter(path)
     scheduler = BatchScheduler(per_core=4)
     for queue in await journal.submit(lambda store: list(store.pending_cores())):
@@ -106,7 +103,7 @@ async def run_all(path: Path, group: int) -> None:
 
 
 def claim_and_record(store: JournalStore, claims: list[Claim]) -> list[Batch]:
-    """Claim batches and write their success."""
+    """Claim batches and record their success."""
     batches = [store.claim(claim, 0.0) for claim in claims]
     for batch in batches:
         store.record_batch(batch, ALL_DISASSOCIATED, RECORDED_REPLY)
@@ -114,7 +111,7 @@ def claim_and_record(store: JournalStore, claims: list[Claim]) -> list[Batch]:
 
 
 def measure_imports(things: int) -> list[Measurement]:
-    """The import of `things` associations, in a process of its own."""
+    """Measure the import of `things` associations in a separate process."""
     command = [sys.executable, "-m", "benchmarks.journal", "--child", str(things)]
     result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     name = f"{things:,} associations"
@@ -127,7 +124,7 @@ def measure_imports(things: int) -> list[Measurement]:
 
 
 def measure_claims() -> list[Measurement]:
-    """What a full batch costs inside a transaction: the claim, and the outcome."""
+    """Measure the claim and the outcome of a full batch inside a transaction."""
     with temporary_journal(100_000) as path:
         journal = JournalWriter(path, threaded=False)
         store, connection = journal._store, journal._connection
@@ -153,7 +150,7 @@ def measure_claims() -> list[Measurement]:
 
 
 def measure_commits() -> list[Measurement]:
-    """One commit, synced and not."""
+    """Measure a commit with and without a disk sync."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for mode, name in (("FULL", "synced (FULL)"), ("OFF", "not synced (OFF)")):
@@ -176,11 +173,11 @@ def measure_commits() -> list[Measurement]:
 
 
 def measure_shared_commits(callers: int) -> list[Measurement]:
-    """Callers that each claim a batch, wait for the commit, write its outcome, and wait again."""
+    """Measure concurrent callers that claim a batch, wait for the commit, record its outcome and wait again."""
     batches = max(200, min(2000, callers * 50))
     with temporary_journal(batches * 100) as path:
         seconds, transactions = asyncio.run(run_concurrent_callers(path, callers, batches))
-    name = "1 caller" if callers == 1 else f"{callers} callers at once"
+    name = "1 caller" if callers == 1 else f"{callers} concurrent callers"
     return [
         Measurement(f"batches, {name}", round(batches / seconds), "per s"),
         Measurement(f"calls in a commit, {name}", round(2 * batches / transactions, 1), ""),
@@ -188,10 +185,12 @@ def measure_shared_commits(callers: int) -> list[Measurement]:
 
 
 async def run_concurrent_callers(path: Path, callers: int, batches: int) -> tuple[float, int]:
-    """Seconds and transactions for `batches` batches."""
+    """Return the seconds and transactions for `batches` batches."""
     journal = JournalWriter(path)
     queues = iter(await journal.submit(lambda store: list(store.pending_cores())))
-    claims = iter([Claim(work, work.first, work.last, 100) for work in queues for _ in range(THINGS_PER_CORE // 100)])
+    claims = iter(
+        [Claim(queue, queue.first, queue.last, 100) for queue in queues for _ in range(THINGS_PER_CORE // 100)]
+    )
     statements: list[str] = []
     journal._connection.set_trace_callback(statements.append)
 
@@ -208,13 +207,13 @@ async def run_concurrent_callers(path: Path, callers: int, batches: int) -> tupl
 
 
 async def run_one_batch(journal: JournalWriter, claim: Claim) -> None:
-    """One batch: claimed, committed, settled, committed."""
+    """Claim and record one batch, with a commit after each."""
     batch = await journal.submit(lambda store: store.claim(claim, 0.0))
     await journal.submit(lambda store: store.record_batch(batch, ALL_DISASSOCIATED, RECORDED_REPLY))
 
 
 def main() -> None:
-    """Measure, print the table, write the results."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--largest", type=int, default=1_000_000, help="associations of the second import")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
@@ -227,15 +226,7 @@ def main() -> None:
         rows += measure_shared_commits(callers)
     for row in rows:
         print(f"{row.name:<52} {row.value:>10,} {row.unit}")
-    RESULTS.parent.mkdir(exist_ok=True)
-    document = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "python": platform.python_version(),
-        "sqlite": sqlite3.sqlite_version,
-        "cpus": os.cpu_count(),
-        "rows": [asdict(row) for row in rows],
-    }
-    RESULTS.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    write_results("journal", sqlite=sqlite3.sqlite_version, rows=[asdict(row) for row in rows])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
-"""Rule: the server of the throughput measurements lives here: it answers every request at once, and does nothing else.
+"""Serve immediate replies on loopback, with a tenth of the CPU that a client needs per request.
 
-HTTP/1.1 with kept connections, straight on asyncio's protocol: about a tenth of a client's work for the same request,
-so that it is never the bottleneck. POST is answered with the plain success of Greengrass V2, GET with what the server
-itself has used: `{"requests": n, "cpu_seconds": s}`, by which a measurement shows that the server had time to spare.
-
-`python -m benchmarks.loopback_server [PORT]`: the first line of standard output is its URL; SIGTERM ends it.
+The reply to POST is an empty success of Greengrass V2. The reply to GET is the usage of the server,
+`{"requests": n, "cpu_seconds": s}`, which shows whether the server was the bottleneck.
+`python -m benchmarks.loopback_server [PORT]` prints the URL and serves until SIGTERM.
 """
 
 from __future__ import annotations
@@ -15,8 +13,14 @@ import json
 import signal
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Final, cast
+
+from benchmarks.processes import server_process
+
+__all__ = ["loopback_server", "server_cpu_seconds"]
 
 _SUCCESS: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 19\r\n"
@@ -27,22 +31,33 @@ _END: Final = b"\r\n\r\n"
 _LENGTH: Final = b"\r\ncontent-length:"
 
 
+def loopback_server() -> AbstractContextManager[str]:
+    """Run the server in a separate process; the context is its URL."""
+    return server_process("-m", "benchmarks.loopback_server")
+
+
+def server_cpu_seconds(url: str) -> float:
+    """Return the CPU seconds that the server has used so far."""
+    with urllib.request.urlopen(url, timeout=30) as response:
+        return float(json.load(response)["cpu_seconds"])
+
+
 class LoopbackProtocol(asyncio.Protocol):
-    """One connection."""
+    """One connection of the server."""
 
     requests = 0
-    """Of all connections together."""
+    """POST requests of all connections."""
 
     def __init__(self) -> None:
         self._received = b""
         self._write: Callable[[bytes], None]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way back."""
-        self._write = cast("asyncio.Transport", transport).write  # uvloop's is no subclass
+        """Keep the function that writes the reply."""
+        self._write = cast("asyncio.Transport", transport).write  # the class of uvloop is not a subclass
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request that is complete."""
+        """Reply to each complete request."""
         self._received += data
         while (size := _first_request_length(self._received)) is not None:
             is_post = self._received.startswith(b"POST")
@@ -52,7 +67,7 @@ class LoopbackProtocol(asyncio.Protocol):
 
 
 def _first_request_length(received: bytes) -> int | None:
-    """Bytes of the first request, None while it is not complete."""
+    """Return the length of the first request, None while it is incomplete."""
     end = received.find(_END)
     if end < 0:
         return None

@@ -1,31 +1,29 @@
-"""How much memory a run takes: peak resident set of `plan` and of a whole `disassociate`, by the manifest's size.
+"""Measure the peak memory of `plan` and `disassociate` by the size of the manifest.
 
-`python -m benchmarks.memory` (a minute or two). The service is the simulator in a process of its own, without a quota;
-the figure is the kernel's, of the asyncgg process alone. `--things N` changes the largest size.
+`python -m benchmarks.memory [--things N]` (two minutes). The service is the simulator without a quota;
+the figure is the peak resident set of the asyncgg process.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from benchmarks.simulator_process import ENVIRONMENT, ObservedRun, query_simulator, simulator
+from benchmarks.processes import ENVIRONMENT
+from benchmarks.simulator_process import query_simulator, read_associations, simulator
+from benchmarks.tables import write_results
 
-RESULTS: Final = Path(__file__).parent / "results" / "memory.json"
 LIMIT_MB: Final = 300.0
 
-# A program's peak counts from before its exec, when it still was a copy of its parent: so the parent must be small.
+# The peak of a process includes the time before exec, when it is a copy of its parent: the parent must be small.
 _LAUNCHER: Final = """
 import resource, subprocess, sys
 code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
@@ -44,7 +42,7 @@ class MemoryResult:
 
 
 def peak_memory_mb(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> float:
-    """Peak resident set of a command's process, in MB (10**6 bytes). Raises RuntimeError when it fails."""
+    """Return the peak resident set of a command in MB (10**6 bytes). Raises RuntimeError if it fails."""
     completed = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _LAUNCHER, *command],
         env=env,
@@ -60,7 +58,7 @@ def peak_memory_mb(command: Sequence[str], *, env: Mapping[str, str] | None = No
 
 
 def write_manifest(path: Path, things: int, per_core: int = 100) -> Path:
-    """A CSV of `things` associations, `per_core` of each core, at `path`."""
+    """Write a CSV manifest of `things` associations, `per_core` for each core."""
     with path.open("w") as file:
         file.write("core,thing\n")
         for number in range(things):
@@ -69,7 +67,7 @@ def write_manifest(path: Path, things: int, per_core: int = 100) -> Path:
 
 
 def measure_plan(folder: Path, things: int) -> MemoryResult:
-    """`asyncgg plan`."""
+    """Measure `asyncgg plan`."""
     manifest = write_manifest(folder / "fleet.csv", things)
     started = time.monotonic()
     peak_mb = peak_memory_mb(
@@ -80,7 +78,7 @@ def measure_plan(folder: Path, things: int) -> MemoryResult:
 
 
 def measure_run(folder: Path, things: int) -> MemoryResult:
-    """`asyncgg disassociate`, import and all requests."""
+    """Measure `asyncgg disassociate`: import and all requests."""
     with simulator(cores=things // 100, things=100, rate="inf", burst=1000, latency_ms=5) as url:
         manifest, journal = folder / "fleet.csv", folder / "run.journal"
         manifest.write_text(query_simulator(url, "manifest.csv"))
@@ -89,15 +87,14 @@ def measure_run(folder: Path, things: int) -> MemoryResult:
         started = time.monotonic()
         peak_mb = peak_memory_mb([sys.executable, "-m", "asyncgg", *command], env={**os.environ, **ENVIRONMENT})
         seconds = time.monotonic() - started
-        remaining = ObservedRun(url).remaining
-        if remaining:
-            raise RuntimeError(f"{remaining} associations are left")
+        if remaining := read_associations(url):
+            raise RuntimeError(f"{len(remaining)} associations remain")
     journal.unlink()
     return MemoryResult("disassociate", things, round(peak_mb, 1), round(seconds, 1))
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Run the benchmark; exit code 1 above the limit."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--things", type=int, default=1_000_000)
     largest = parser.parse_args().things
@@ -108,18 +105,9 @@ def main() -> None:
                 row = measure(Path(folder), things)
             rows.append(row)
             print(f"{row.command:13} {row.things:9,} things  {row.peak_mb:6.1f} MB  {row.seconds:6.1f} s", flush=True)
-    result: dict[str, Any] = {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
-        "limit_mb": LIMIT_MB,
-        "peak_mb": max(row.peak_mb for row in rows),
-        "rows": [asdict(row) for row in rows],
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"written to benchmarks/results/{RESULTS.name}")
-    if result["peak_mb"] > LIMIT_MB:
+    peak_mb = max(row.peak_mb for row in rows)
+    write_results("memory", limit_mb=LIMIT_MB, peak_mb=peak_mb, rows=[asdict(row) for row in rows])
+    if peak_mb > LIMIT_MB:
         sys.exit(f"more than {LIMIT_MB:g} MB")
 
 

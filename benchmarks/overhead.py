@@ -1,8 +1,8 @@
-"""What each layer of asyncgg costs, in CPU per request: transport, then limiter, aggregator, journal put on top.
+"""Measure the CPU per request that each layer of asyncgg adds.
 
-`python -m benchmarks overhead`. The layers take turns, round by round, each in a process of its own against a fast
-server in another; the last one is the whole engine, with its journal's thread. What a layer adds is its median less
-that of the layer before: of two figures near each other, so within their noise.
+`python -m benchmarks overhead`. The layers take turns, each in a separate process against a loopback
+server; the last one is the whole engine with its journal. The cost of a layer is the difference of two
+similar medians and therefore within their noise.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["run"]
 
 _NAMES: Final = {
     "transport": "transport alone",
-    "limiter": "+ limiter and lane",
+    "limiter": "+ limiter",
     "aggregator": "+ classify, aggregator",
     "journal": "+ engine, journal",
 }
@@ -39,7 +39,7 @@ _TABLE: Final = Table(
 
 
 def run(quick: bool, rounds: int | None) -> None:
-    """Measure, print, write."""
+    """Run the benchmark."""
     batches, rounds = QUICK if quick else BATCHES, rounds or (1 if quick else 5)
     clients = [asyncgg_library(_NAMES[layer], layer) for layer in LAYERS]
     measurements: list[Row] = []

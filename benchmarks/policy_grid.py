@@ -1,8 +1,9 @@
-"""Rate policies on a grid of services, in virtual time: `python -m benchmarks.policy_grid [CASES]` (60 of each kind).
+"""Compare rate policies on a grid of services in virtual time.
 
-Quotas of 5 to 300/s, bursts of 1 to 5 s (and, apart, of 1 to 5 requests), latencies of 20 ms to 1.5 s with jitter,
-Retry-After or none, first rates of a quarter to four times the quota; steps to the half and back; two to four runs of
-one kind; a neighbour that ignores throttling. For each figure the mean, and the worst of twenty.
+`python -m benchmarks.policy_grid [CASES]` (default: 60 of each kind). Quotas of 5 to 300/s, bursts of 1
+to 5 s (or 1 to 5 requests), latencies of 20 ms to 1.5 s with jitter, with and without Retry-After,
+first rates of 0.25 to 4 times the quota; a quota that halves and returns; two to four runs that share a
+quota; a client that ignores throttling. Prints the mean of each figure and its 5 % worst value.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from benchmarks.simulation import PolicyClient, QuotaStep, SdkLegacyClient, Serv
 __all__ = ["CANDIDATES", "KINDS", "jain", "scores"]
 
 PolicyFactory = Callable[[float], RatePolicy]
-"""A policy that is told this quota and may rise."""
+"""Makes a policy from a documented quota, which it may exceed."""
 
 CANDIDATES: Final[Mapping[str, PolicyFactory]] = {
-    "AIMD": lambda told: Aimd(math.inf, documented=told),
-    "CUBIC": lambda told: Cubic(math.inf, documented=told),
-    "AdaptiveRate": lambda told: AdaptiveRate(1000 * told, documented=told, probe_after=2.0),
+    "AIMD": lambda quota: Aimd(math.inf, documented=quota),
+    "CUBIC": lambda quota: Cubic(math.inf, documented=quota),
+    "AdaptiveRate": lambda quota: AdaptiveRate(1000 * quota, documented=quota, probe_after=2.0),
 }
 _LOWER_IS_BETTER: Final = ("ratio", "throttled")
 
@@ -41,22 +42,22 @@ class GridCase:
     latency: float
     retry_after: float | None
     factor: float
-    """Of the quota: what the policy is told, where it is told wrong."""
+    """Documented quota relative to the true one, if the policy does not know it."""
     seed: int
 
     def service(self, steps: list[QuotaStep] | None = None) -> Service:
-        """It, afresh."""
+        """Return the service in its initial state."""
         jitter, constant = 0.4 * self.latency, 0.6 * self.latency
         return Service(steps or [(0.0, self.quota)], self.burst, constant, jitter, self.retry_after)
 
     @property
     def workers(self) -> int:
-        """Enough not to be what limits."""
+        """Enough workers not to limit the rate."""
         return int(max(64, 3 * self.quota * self.latency))
 
 
 def cases(kind: str, count: int) -> list[GridCase]:
-    """Drawn from the grid, always the same."""
+    """Return random cases of the grid, always the same."""
     rng = random.Random(f"{kind} 5")
     result = []
     for seed in range(count):
@@ -68,7 +69,7 @@ def cases(kind: str, count: int) -> list[GridCase]:
 
 
 def measure_unknown_quota(make_policy: PolicyFactory, case: GridCase) -> dict[str, float]:
-    """40 s of work; told a wrong quota."""
+    """Run 40 s of work with a wrong documented quota."""
     requests = 40 * case.quota
     run = PolicyClient("run", work=requests, workers=case.workers, policy=make_policy(case.factor * case.quota))
     Simulation(case.service(), [run], until=400, seed=case.seed).run()
@@ -77,19 +78,19 @@ def measure_unknown_quota(make_policy: PolicyFactory, case: GridCase) -> dict[st
 
 
 def measure_quota_steps(make_policy: PolicyFactory, case: GridCase) -> dict[str, float]:
-    """The quota halves at 20 s and returns at 45 s."""
+    """Halve the quota at 20 s and restore it at 45 s."""
     quota = case.quota
     service = case.service([(0.0, quota), (20.0, quota / 2), (45.0, quota)])
     run = PolicyClient("run", workers=case.workers, policy=make_policy(quota))
     Simulation(service, [run], until=70, seed=case.seed).run()
-    utilizations = (quota_utilization(service, [run], begin, begin + 15) for begin in (30.0, 55.0))
-    return dict(zip(("halved", "returned"), (min(1.0, part) for part in utilizations), strict=True)) | {
+    utilizations = (quota_utilization(service, [run], start, start + 15) for start in (30.0, 55.0))
+    return dict(zip(("halved", "returned"), (min(1.0, share) for share in utilizations), strict=True)) | {
         "throttled": run.throttled_share
     }
 
 
 def measure_shared_quota(make_policy: PolicyFactory, case: GridCase) -> dict[str, float]:
-    """Two to four that begin 0, 5 or 10 s apart; counted for a minute from 5 s after the last."""
+    """Start two to four runs 0, 5 or 10 s apart; measure one minute from 5 s after the last start."""
     gap = random.Random(case.seed).choice([0.0, 5.0, 10.0])
     service = case.service()
     runs = [
@@ -101,20 +102,20 @@ def measure_shared_quota(make_policy: PolicyFactory, case: GridCase) -> dict[str
     throttled = sum(len(run.throttled) for run in runs) / sum(len(run.sent) for run in runs)
     fairness = jain([sum(at >= start for at in run.accepted) for run in runs])
     return {
-        "use": min(1.0, quota_utilization(service, runs, start, start + 60)),
+        "utilization": min(1.0, quota_utilization(service, runs, start, start + 60)),
         "jain": fairness,
         "throttled": throttled,
     }
 
 
 def measure_greedy_neighbour(make_policy: PolicyFactory, case: GridCase) -> dict[str, float]:
-    """Beside a loop of 50 calls that ignores throttling, from 5 to 35 s; and what it has back 10 s after that."""
+    """Share the quota with 50 loops that ignore throttling, from 5 to 35 s; also measure from 10 s after."""
     service = case.service()
     run = PolicyClient("run", workers=case.workers, policy=make_policy(case.quota))
     neighbour = SdkLegacyClient("legacy", start=5, end=35, workers=50)
     Simulation(service, [run, neighbour], until=60, seed=case.seed).run()
     return {
-        "got": quota_utilization(service, [run], 10, 35),
+        "during": quota_utilization(service, [run], 10, 35),
         "after": min(1.0, quota_utilization(service, [run], 45, 60)),
         "throttled": run.throttled_share,
     }
@@ -130,12 +131,12 @@ KINDS: Final[Mapping[str, Callable[[PolicyFactory, GridCase], dict[str, float]]]
 
 
 def jain(parts: list[int]) -> float:
-    """1 for equal parts, 1/n when one has all."""
+    """Return Jain's fairness index: 1 for equal parts, 1/n if one part has everything."""
     return sum(parts) ** 2 / max(1, len(parts) * sum(part**2 for part in parts))
 
 
 def scores(make_policy: PolicyFactory, kind: str, count: int) -> dict[str, tuple[float, float]]:
-    """Each figure's mean, and the worst of twenty."""
+    """Return the mean and the 5 % worst value of each figure."""
     rows = [KINDS[kind](make_policy, case) for case in cases(kind, count)]
     result = {}
     for key in rows[0]:
@@ -145,11 +146,14 @@ def scores(make_policy: PolicyFactory, kind: str, count: int) -> dict[str, tuple
 
 
 def main() -> None:
-    """Print the comparison."""
+    """Run the benchmark."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 60
     for kind in KINDS:
         for name, make_policy in CANDIDATES.items():
-            cells = (f"{key} {usual:.3f} ({bad:.3f})" for key, (usual, bad) in scores(make_policy, kind, count).items())
+            cells = (
+                f"{key} {average:.3f} ({worst:.3f})"
+                for key, (average, worst) in scores(make_policy, kind, count).items()
+            )
             print(f"{kind:10}  {name:12}  {'   '.join(cells)}", flush=True)
 
 

@@ -1,23 +1,32 @@
-"""Each client in a process of its own, whose CPU, memory and words are taken down; and the clock a client holds itself.
-
-A process is started by a small launcher, since a process inherits the peak memory of the one it was forked from.
-"""
+"""Run servers and clients in separate processes and measure their time, CPU and memory."""
 
 from __future__ import annotations
 
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from benchmarks.simulator_process import ENVIRONMENT
+__all__ = ["ENVIRONMENT", "ProcessUsage", "SendMeter", "run_measured", "server_process"]
 
-__all__ = ["ProcessUsage", "SendMeter", "run_measured"]
+ENVIRONMENT: Final[Mapping[str, str]] = {
+    "AWS_ACCESS_KEY_ID": "AKIDBENCHMARK",
+    "AWS_SECRET_ACCESS_KEY": "benchmark",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+"""Environment of all clients: no real credentials."""
+
+# A process inherits the peak memory of the process that forks it, so a small launcher starts each client.
 
 _LAUNCHER: Final = """
 import json, os, sys, threading, time
@@ -47,19 +56,33 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class ProcessUsage:
-    """What a process, and what it waited for, took."""
+    """Output and usage of a process and of the children that it waited for."""
 
     output: str
     seconds: float
     cpu_seconds: float
     peak_mb: float
-    """Resident, in MB (10**6 bytes)."""
+    """Resident memory, in MB (10**6 bytes)."""
     samples: list[tuple[float, float]]
-    """(seconds since its start, MB resident), where asked for and there is /proc."""
+    """(seconds since the start, MB resident), if requested and /proc exists."""
+
+
+@contextmanager
+def server_process(*arguments: str) -> Iterator[str]:
+    """Run a Python command that prints its URL and serves until SIGTERM; yield the URL."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
 
 
 def run_measured(command: Sequence[str], *, sample_every: float = 0.0) -> ProcessUsage:
-    """Run a Python command line (without the interpreter's name) to its end. Raises RuntimeError when it fails."""
+    """Run a Python command, given without the interpreter. Raises RuntimeError if its exit code is not 0."""
     completed = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(sample_every), sys.executable, *command],
         env={**os.environ, **ENVIRONMENT},
@@ -77,21 +100,20 @@ def run_measured(command: Sequence[str], *, sample_every: float = 0.0) -> Proces
 
 
 class SendMeter:
-    """Held by a client around its sending: imports, reading the manifest and loading models are not sending."""
+    """Measures the sending of a client, without imports, reading the manifest and loading service models."""
 
     def __enter__(self) -> SendMeter:
-        self._cpu, self._started = _cpu(), time.perf_counter()
+        self._cpu, self._started = _cpu_seconds(), time.perf_counter()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.seconds, self.cpu_seconds = time.perf_counter() - self._started, _cpu() - self._cpu
+        self.seconds, self.cpu_seconds = time.perf_counter() - self._started, _cpu_seconds() - self._cpu
 
     def report(self, *, sent: int, lost: int) -> None:
-        """Tell it to the benchmark that started this process."""
+        """Print the measurement for the benchmark that started this process."""
         print(json.dumps({"sent": sent, "lost": lost, "seconds": self.seconds, "cpu_seconds": self.cpu_seconds}))
 
 
-def _cpu() -> float:
-    """Of this process and of those it waited for."""
-    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+def _cpu_seconds() -> float:
+    usages = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -1,8 +1,8 @@
-"""How close to the quota: makespan against N/rate, throttled calls, lost batches; asyncgg and its peers.
+"""Compare duration, throttled requests and lost batches under a quota.
 
-`python -m benchmarks quota` (some eight minutes a round). Each client in turn gets a fresh simulator in a process of
-its own: 50 requests/s, a burst of 50, 60 ms of latency and 40 ms more on average, 1,500 full batches on 250 cores. The
-makespan is what the simulator saw, from the first arrival to the last. A client that gives batches up is done sooner.
+`python -m benchmarks quota` (eight minutes per round). Each client gets a new simulator: 50 requests/s,
+burst 50, latency 60 ms + 40 ms on average, 1,500 full batches on 250 cores. The duration is from the
+first to the last arrival at the simulator. A client that loses batches ends sooner.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ QUOTA: Final = 50
 BURST: Final = 50
 BATCHES: Final = 1500
 CLI_BATCHES: Final = 60
-"""At half a second of CPU and more for each call it never comes near the quota."""
+"""With more than half a second of CPU per call, the AWS CLI stays far below the quota."""
 
 _TABLE: Final = Table(
     "quota",
     f"Under a quota of {QUOTA} requests/s",
     f"burst {BURST}, latency 60 ms + 40 ms exponential, {CONCURRENCY} calls in flight (CLI {CLI_CONCURRENCY})",
     (
-        Column("ratio", "makespan ÷ (N/rate)", "{:.3f}", plotted=True),
+        Column("ratio", "duration ÷ (N/rate)", "{:.3f}", plotted=True),
         Column("throttled_percent", "throttled", "{:.1f} %", plotted=True),
         Column("batches_lost", "batches lost", plotted=True),
-        Column("left", "things left"),
+        Column("remaining", "things remaining"),
         Column("sent", "sent"),
         Column("batches", "batches"),
         Column("cpu_seconds", "CPU s", "{:.1f}"),
@@ -44,20 +44,20 @@ _TABLE: Final = Table(
 
 
 def clients(quick: bool) -> list[BenchmarkClient]:
-    """All of them, in their order."""
+    """Return all clients in their order."""
     modes = ("legacy", "standard", "adaptive")
     return [
         asyncgg(f"asyncgg --rate {QUOTA}", "--rate", str(QUOTA)),
         asyncgg("asyncgg --rate 200 (overstated)", "--rate", "200"),
         *(baseline(f"aiobotocore + semaphore, retries {mode}", "aiobotocore", "--mode", mode) for mode in modes),
         *(baseline(f"boto3 + threads, retries {mode}", "boto3", "--mode", mode) for mode in modes),
-        baseline(f"aiobotocore + aiolimiter, told {QUOTA}/s", "aiolimiter", "--rate", str(QUOTA)),
+        baseline(f"aiobotocore + aiolimiter, at {QUOTA}/s", "aiolimiter", "--rate", str(QUOTA)),
         *awscli(20 if quick else CLI_BATCHES),
     ]
 
 
 def measure(client: BenchmarkClient, batches: int) -> Row:
-    """One client, one fresh service."""
+    """Measure one client against a new simulator."""
     batches = min(client.max_batches or batches, batches)
     cores = next(number for number in range(min(250, batches), 0, -1) if batches % number == 0)
     fleet: dict[str, object] = {"cores": cores, "things": 100 * batches // cores}
@@ -77,13 +77,13 @@ def measure(client: BenchmarkClient, batches: int) -> Row:
         "throttled": observed.throttled,
         "throttled_percent": 100 * observed.throttled / observed.sent,
         "batches_lost": client.parse_result(json.loads(usage.output.splitlines()[-1]))["lost"],
-        "left": observed.remaining,
+        "remaining": observed.remaining,
         "cpu_seconds": usage.cpu_seconds,
     }
 
 
 def run(quick: bool, rounds: int | None) -> None:
-    """Measure, print, write."""
+    """Run the benchmark."""
     batches, rounds = 150 if quick else BATCHES, rounds or 1
     measurements: list[Row] = []
     for turn, client in interleave(clients(quick), rounds):
@@ -91,7 +91,7 @@ def run(quick: bool, rounds: int | None) -> None:
         measurements.append(row)
         summary = f"throttled {row['throttled_percent']:.1f} %, lost {row['batches_lost']}"
         print(f"{turn}: {row['ratio']:.3f}, {summary}", flush=True)
-    rows = median_rows(measurements, use_maximum=("batches_lost", "left"))
+    rows = median_rows(measurements, use_maximum=("batches_lost", "remaining"))
     details = {"quota": QUOTA, "burst": BURST, "latency_ms": 60, "jitter_ms": 40}
     _TABLE.publish(
         rows, f"{batches:,} batches", quick=quick, rounds=measurements, batches=batches, repeats=rounds, **details

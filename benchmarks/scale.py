@@ -1,8 +1,8 @@
-"""The cost of an association as the manifest grows: `asyncgg plan` of 10^5, 10^6 and 10^7, a run of 10^6 end to end.
+"""Measure `asyncgg plan` of 10^5, 10^6 and 10^7 associations and a whole run of 10^6.
 
-`python -m benchmarks scale` (some three minutes, 2 GB in the folder for temporary files). Manifests are in random
-order, with n/100 cores of skewed sizes, generated from a seed. The run is `asyncgg disassociate`, journal on, against
-the fast server in a process of its own; its resident memory is sampled, and told for either half of its sending.
+`python -m benchmarks scale` (three minutes, 2 GB of temporary files). Manifests are generated from a
+seed: random order, n/100 cores of skewed sizes. The run is `asyncgg disassociate` with its journal
+against the loopback server; its memory is sampled for each half of the sending.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.loopback import loopback_server
+from benchmarks.loopback_server import loopback_server
 from benchmarks.processes import run_measured
 from benchmarks.tables import Column, Row, Table, median_rows
 
@@ -25,16 +25,16 @@ _RUN: Final = 1_000_000
 _LIMIT_MB: Final = 300
 _LIMIT_SECONDS: Final = 120
 _STRIDE: Final = 7_654_321
-"""Shares no factor with a power of ten: multiplied by it, numbers come in another order, each once."""
+"""Has no factor in common with a power of ten, so that its multiples visit each number once."""
 
 _PLAN: Final = Table(
     "scale",
-    "The cost of an association as the manifest grows: asyncgg plan",
-    "random order, n/100 cores, the largest with about 10·√n things",
+    "Cost per association by manifest size: asyncgg plan",
+    "random order, n/100 cores, the largest core with about 10·√n things",
     (
         Column("seconds", "seconds", "{:.1f}"),
         Column("us_per_row", "µs per row", "{:.2f}", plotted=True),
-        Column("of_million", "÷ second row's", "{:.2f}"),
+        Column("relative_cost", "relative cost", "{:.2f}"),
         Column("cpu_seconds", "CPU s", "{:.1f}"),
         Column("peak_mb", "peak MB", plotted=True),
     ),
@@ -45,7 +45,7 @@ _END_TO_END: Final = Table(
     "random order, no quota, zero latency",
     (
         Column("seconds", "seconds", "{:.1f}"),
-        Column("sending_seconds", "of sending", "{:.1f}"),
+        Column("sending_seconds", "sending", "{:.1f}"),
         Column("requests", "requests"),
         Column("cpu_seconds", "CPU s", "{:.1f}"),
         Column("first_half_mb", "MB, first half", plotted=True),
@@ -56,7 +56,7 @@ _END_TO_END: Final = Table(
 
 
 def write_skewed_manifest(path: Path, associations: int, *, seed: int = 0) -> Path:
-    """A manifest in random order, each thing of one core; a core's chance falls with the root of its number."""
+    """Write a manifest in random order; the size of a core falls with the root of its number."""
     random_value = random.Random(seed).random
     cores = max(1, associations // 100)
     with path.open("w") as file:
@@ -70,7 +70,7 @@ def write_skewed_manifest(path: Path, associations: int, *, seed: int = 0) -> Pa
 
 
 def measure_plan(folder: Path, associations: int) -> Row:
-    """`asyncgg plan`: import, sort, count."""
+    """Measure `asyncgg plan`: import, sort, count."""
     manifest = write_skewed_manifest(folder / "fleet.csv", associations)
     usage = run_measured(["-m", "asyncgg", "plan", str(manifest), "--json", "--endpoint-url", "http://127.0.0.1:9"])
     manifest.unlink()
@@ -85,7 +85,7 @@ def measure_plan(folder: Path, associations: int) -> Row:
 
 
 def measure_run(folder: Path, associations: int) -> tuple[Row, list[tuple[float, float]]]:
-    """`asyncgg disassociate`: import, then all requests; and the memory samples."""
+    """Measure `asyncgg disassociate`: import and all requests; return the row and the memory samples."""
     manifest = write_skewed_manifest(folder / "fleet.csv", associations)
     options = ["--yes", "--quiet", "--json", "--rate", "100000", "--burst", "1000"]
     with loopback_server() as url:
@@ -93,7 +93,7 @@ def measure_run(folder: Path, associations: int) -> tuple[Row, list[tuple[float,
         usage = run_measured(["-m", "asyncgg", "disassociate", str(manifest), *options, *connection], sample_every=0.1)
     summary: dict[str, Any] = json.loads(usage.output.splitlines()[-1])
     if summary["things"]["disassociated"] != associations:
-        raise RuntimeError(f"of {associations} associations: {summary['things']}")
+        raise RuntimeError(f"expected {associations} disassociated things, got {summary['things']}")
     sending_start, middle = usage.seconds - summary["seconds"], usage.seconds - summary["seconds"] / 2
     row = {
         "client": f"run, {associations:,} associations",
@@ -114,7 +114,7 @@ def _peak_between(samples: Sequence[tuple[float, float]], start: float, end: flo
 
 
 def run(quick: bool, rounds: int | None) -> None:
-    """Measure, print, write."""
+    """Run the benchmark."""
     divisor = 100 if quick else 1
     rounds = rounds or 1
     sizes = [size // divisor for size in _SIZES]
@@ -129,7 +129,7 @@ def run(quick: bool, rounds: int | None) -> None:
             )
     plans = median_rows(measurements, use_maximum=("peak_mb",))
     base = plans[1]["us_per_row"]
-    plans = [dict(row) | {"of_million": row["us_per_row"] / base} for row in plans]
+    plans = [dict(row) | {"relative_cost": row["us_per_row"] / base} for row in plans]
     _PLAN.publish(
         plans, f"{sizes[0]:,} to {sizes[-1]:,} associations", quick=quick, rounds=measurements, repeats=rounds
     )
@@ -142,6 +142,6 @@ def run(quick: bool, rounds: int | None) -> None:
 def _print_limits(rows: Sequence[Row], largest: Row) -> None:
     peak = max(row["peak_mb"] for row in rows)
     print(
-        f"most memory {peak:.0f} MB ({_LIMIT_MB} wanted); the largest plan {largest['seconds']:.0f} s"
-        f" ({_LIMIT_SECONDS} wanted), {largest['of_million']:.2f} of the middle one's cost per row (1.5 wanted)"
+        f"peak memory {peak:.0f} MB (target: {_LIMIT_MB}); largest plan {largest['seconds']:.0f} s"
+        f" (target: {_LIMIT_SECONDS}), relative cost {largest['relative_cost']:.2f} (target: 1.5)"
     )

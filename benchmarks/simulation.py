@@ -1,7 +1,7 @@
-"""Rule: a service with a quota and those who share it, as plain events in virtual time: a minute of it in milliseconds.
+"""Simulate clients that share a quota as plain events in virtual time, a minute in milliseconds.
 
-Made to compare rate policies by the thousand. The pacing is the arithmetic of `asyncgg.ratelimit.TokenBucket` without
-an event loop; `tests/ratelimit/lane.py` runs the real one and agrees. Nothing is drawn, printed or judged here.
+The pacing is the arithmetic of `asyncgg.ratelimit.TokenBucket` without an event loop, fast enough for
+thousands of comparisons. `tests/support/rate_simulation.py` does the same with the real classes.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from asyncgg.ratelimit import RatePolicy
 __all__ = ["Client", "PolicyClient", "QuotaStep", "SdkLegacyClient", "Service", "Simulation", "quota_utilization"]
 
 QuotaStep = tuple[float, float]
-"""(seconds since the start, requests a second from then on)."""
+"""(seconds since the start, requests per second from then on)."""
 
 
 @dataclass(slots=True)
 class Service:
-    """What the others talk to: one token bucket, a latency, perhaps a header."""
+    """A service with one token bucket."""
 
     steps: Sequence[QuotaStep]
-    """Its quota; the first step begins at 0."""
+    """The quota; the first step starts at 0."""
     burst: float
     latency: float = 0.06
     jitter: float = 0.04
     """Mean of an exponential time added to the latency."""
     retry_after: float | None = None
     arrival_fraction: float = 0.25
-    """Part of a request's time that passes before the service decides."""
+    """Share of the latency before the service accepts or throttles a request."""
     tokens: float = field(init=False)
     updated_at: float = 0.0
 
@@ -42,18 +42,18 @@ class Service:
         self.tokens = self.burst
 
     def quota(self, now: float) -> float:
-        """Requests a second at this time."""
+        """Return the requests per second at this time."""
         return next(rate for since, rate in reversed(self.steps) if since <= now)
 
     def allowed_requests(self, start: float, end: float) -> float:
-        """Requests that the quota allows between two times, the burst aside."""
+        """Return the requests that the quota allows between two times, without the burst."""
         bounds = [*(since for since, _ in self.steps), math.inf]
         return sum(
             rate * max(0.0, min(end, bounds[i + 1]) - max(start, bounds[i])) for i, (_, rate) in enumerate(self.steps)
         )
 
     def try_accept(self, now: float) -> bool:
-        """Whether a request that arrives now is accepted."""
+        """Accept or throttle a request that arrives now."""
         self.tokens = min(self.burst, self.tokens + self.allowed_requests(self.updated_at, now))
         self.updated_at = now
         if self.tokens < 1 - 1e-9:
@@ -64,22 +64,22 @@ class Service:
 
 @dataclass(slots=True)
 class Client:
-    """One client; times of what it did, in seconds since the start."""
+    """One client; times are in seconds since the start."""
 
     name: str
     start: float = 0.0
     work: float = math.inf
-    """Requests to be accepted before it is done."""
+    """Number of requests to be accepted."""
     workers: int = 64
     end: float = math.inf
-    """When it goes away, done or not."""
+    """Time at which it stops sending."""
     sent: list[float] = field(default_factory=list)
     accepted: list[float] = field(default_factory=list)
-    """Arrivals that were accepted."""
+    """Arrival times of accepted requests."""
     throttled: list[float] = field(default_factory=list)
     done_at: float = math.inf
     remaining: float = field(init=False)
-    """Still to be handed out."""
+    """Requests not sent yet."""
     in_flight: int = 0
 
     def __post_init__(self) -> None:
@@ -87,26 +87,26 @@ class Client:
 
     @property
     def throttled_share(self) -> float:
-        """Of what was sent."""
+        """Share of the requests sent."""
         return len(self.throttled) / max(1, len(self.sent))
 
     def peak_rate(self, window: float) -> float:
-        """The highest rate of sending over any window of so many seconds."""
+        """Return the highest rate over any window of so many seconds."""
         times = self.sent
         return max(((bisect_left(times, at + window) - i) / window for i, at in enumerate(times)), default=0.0)
 
     def send_delay(self, now: float) -> float | None:
-        """0 if it may send now, seconds to wait, or None when a reply must come first."""
+        """Return the seconds until the client can send, or None if it must wait for a reply."""
         raise NotImplementedError
 
     def on_reply(self, started: float, now: float, *, accepted: bool, retry_after: float | None, tries: int) -> float:
-        """Take in a reply; after a throttle, the seconds until the request is tried again (inf for never)."""
+        """Handle a reply; return the seconds until a throttled request is sent again (inf: never)."""
         raise NotImplementedError
 
 
 @dataclass(slots=True)
 class PolicyClient(Client):
-    """A run of ours: a policy, and the bucket it steers."""
+    """A run of asyncgg: a rate policy and its token bucket."""
 
     policy: RatePolicy = field(kw_only=True)
     rates: list[tuple[float, float]] = field(default_factory=list)
@@ -125,7 +125,7 @@ class PolicyClient(Client):
     burst: float = field(init=False)
 
     def send_delay(self, now: float) -> float | None:
-        """As the real bucket does it; the token is taken."""
+        """Take a token if possible, as `TokenBucket` does."""
         self._refill(now)
         if now < self.paused_until:
             return self.paused_until - now
@@ -135,7 +135,7 @@ class PolicyClient(Client):
         return 0.0
 
     def on_reply(self, started: float, now: float, *, accepted: bool, retry_after: float | None, tries: int) -> float:
-        """As the real lane does it."""
+        """Handle a reply as `Lane` does."""
         if accepted:
             self.policy.on_accepted(started, now)
             wait = 0.0
@@ -158,39 +158,39 @@ class PolicyClient(Client):
 
 @dataclass(slots=True)
 class SdkLegacyClient(Client):
-    """A loop over the SDK in its legacy mode: as fast as answers come, four retries after up to 1, 2, 4, 8 s."""
+    """A loop over the SDK in legacy mode: no pacing, four retries after up to 1, 2, 4, 8 s."""
 
     rng: random.Random = field(default_factory=lambda: random.Random(2))
 
     def send_delay(self, now: float) -> float | None:
-        """Always."""
+        """Send at any time."""
         return 0.0
 
     def on_reply(self, started: float, now: float, *, accepted: bool, retry_after: float | None, tries: int) -> float:
-        """Ignores what it is told."""
+        """Retry after a random time."""
         return 0.0 if accepted else math.inf if tries >= 5 else self.rng.random() * 2.0 ** (tries - 1)
 
 
 class Simulation:
-    """Runs the senders against the service until they are done, or until `until` seconds."""
+    """Runs clients against a service until all are done, at most until `until` seconds."""
 
     def __init__(self, service: Service, clients: Sequence[Client], *, until: float = 3600.0, seed: int = 0) -> None:
         self.service, self.clients, self.until = service, clients, until
         self._rng = random.Random(seed)
         self._events: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self._order = count()
-        self._retries: dict[int, list[int]] = {id(sender): [] for sender in clients}
+        self._retries: dict[int, list[int]] = {id(client): [] for client in clients}
         self._wakeups: dict[int, float] = {}
 
     def run(self) -> float:
-        """All of it; the time of the end."""
+        """Run to the end and return its time."""
         now = 0.0
         for client in self.clients:
             self._schedule(client.start, self._wake, client)
         open_ended = any(math.isinf(client.work) for client in self.clients)
         while self._events:
             now, _, call, arguments = heapq.heappop(self._events)
-            if now > self.until or (not open_ended and all(s.done_at < math.inf for s in self.clients)):
+            if now > self.until or (not open_ended and all(client.done_at < math.inf for client in self.clients)):
                 break
             call(now, *arguments)
         return now
@@ -221,7 +221,7 @@ class Simulation:
             self._schedule(now + request_time, self._arrive, client, now, time - request_time, tries)
 
     def _on_wakeup(self, now: float, client: Client, when: float) -> None:
-        if self._wakeups.get(id(client)) == when:  # else a later one has been set
+        if self._wakeups.get(id(client)) == when:  # otherwise a later one is scheduled
             self._wake(now, client)
 
     def _arrive(self, now: float, client: Client, started: float, reply_time: float, tries: int) -> None:
@@ -254,6 +254,6 @@ class Simulation:
 
 
 def quota_utilization(service: Service, clients: Sequence[Client], start: float, end: float) -> float:
-    """What the senders got between two times, over what the quota allowed."""
-    accepted = sum(start <= at < end for sender in clients for at in sender.accepted)
+    """Return the accepted requests between two times relative to the quota."""
+    accepted = sum(start <= at < end for client in clients for at in client.accepted)
     return accepted / service.allowed_requests(start, end)

@@ -1,53 +1,49 @@
-"""Rule: what every benchmark needs of the simulator: a process of its own on loopback, asked for what it saw."""
+"""Run the simulator in a separate process and read what it observed."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
 import signal
-import subprocess
-import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
-__all__ = ["ENVIRONMENT", "ObservedRun", "query_simulator", "simulator"]
+from asyncgg.simulator import FleetSpec, Simulator, SimulatorConfig
+from benchmarks.processes import server_process
 
-ENVIRONMENT: Mapping[str, str] = {
-    "AWS_ACCESS_KEY_ID": "AKIDBENCHMARK",
-    "AWS_SECRET_ACCESS_KEY": "benchmark",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_CONFIG_FILE": os.devnull,
-    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
-"""For whatever talks to the simulator: nobody's real credentials."""
+__all__ = ["ObservedRun", "query_simulator", "read_associations", "serve_fleet", "simulator"]
 
 
-@contextmanager
-def simulator(**options: object) -> Iterator[str]:
-    """A simulator with these options, in a process of its own; gives its URL and ends it."""
+def simulator(**options: object) -> AbstractContextManager[str]:
+    """Run a simulator with these command line options; the context is its URL."""
     arguments = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
-    command = [sys.executable, "-m", "asyncgg.simulator", "--port", "0", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(10)
+    return server_process("-m", "asyncgg.simulator", "--port", "0", *arguments)
+
+
+async def serve_fleet(config: SimulatorConfig, fleet_spec: FleetSpec) -> None:
+    """Serve a fleet in this process until SIGTERM, for `server_process`."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with Simulator(config, fleet_spec=fleet_spec) as server:
+        print(server.url, flush=True)
+        await stop.wait()
 
 
 def query_simulator(url: str, path: str) -> Any:
-    """What the simulator tells at `path` under /_sim, decoded when it is JSON."""
+    """Read `path` of the control API, decoded unless it is CSV."""
     with urllib.request.urlopen(f"{url}/_sim/{path}", timeout=30) as response:
         text = response.read().decode()
     return text if path.endswith(".csv") else json.loads(text)
 
 
+def read_associations(url: str) -> set[tuple[str, str]]:
+    """Return all current associations as (core, thing)."""
+    return {(core, thing) for core, things in query_simulator(url, "state").items() for thing in things}
+
+
 class ObservedRun:
-    """One client's run, as the simulator saw it."""
+    """The disassociate requests of one client."""
 
     def __init__(self, url: str) -> None:
         counters = query_simulator(url, "counters")
@@ -56,5 +52,5 @@ class ObservedRun:
         self.throttled = int(counters["throttled"])
         self.seconds = log[-1]["time"] - log[0]["time"]
         """Between the arrivals of the first and the last request."""
-        self.remaining = sum(len(things) for things in query_simulator(url, "state").values())
-        """Associations that were not ended."""
+        self.remaining = len(read_associations(url))
+        """Associations that still exist."""

@@ -1,4 +1,4 @@
-"""What the comparisons have in common: medians of rounds, a table on the screen, JSON and a picture in results/."""
+"""Medians of rounds, tables on standard output, and result files."""
 
 from __future__ import annotations
 
@@ -12,19 +12,38 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from benchmarks.charts import BarPanel, bar_chart
+__all__ = ["Column", "Row", "Table", "median_rows", "results_folder", "write_results"]
 
-__all__ = ["Column", "Row", "Table", "median_rows"]
-
-RESULTS: Final = Path(__file__).parent / "results"
+_RESULTS: Final = Path(__file__).parent / "results"
 
 Row = Mapping[str, Any]
 """The figures of one client; `client` is its name."""
 
 
+def results_folder(*, quick: bool = False) -> Path:
+    """Return the folder of the result files, which exists."""
+    folder = _RESULTS / "quick" if quick else _RESULTS
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_results(name: str, *, quick: bool = False, **figures: Any) -> None:
+    """Write the figures with date and machine as NAME.json."""
+    document = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+        **figures,
+    }
+    path = results_folder(quick=quick) / f"{name}.json"
+    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    print(f"wrote {path}", flush=True)
+
+
 @dataclass(frozen=True)
 class Column:
-    """A figure of each row, how it is written, and whether the picture shows it."""
+    """A figure of each row, its format, and whether the chart has it."""
 
     key: str
     title: str
@@ -32,14 +51,14 @@ class Column:
     plotted: bool = False
 
     def format_value(self, row: Row) -> str:
-        """The figure for people."""
+        """Return the figure as text."""
         value = row.get(self.key)
         return "-" if value is None else self.format_spec.format(value)
 
 
 @dataclass(frozen=True)
 class Table:
-    """One comparison: what is measured, and how it is shown."""
+    """The presentation of one comparison."""
 
     name: str
     title: str
@@ -48,7 +67,7 @@ class Table:
     highlighted: Collection[str] = ()
 
     def format_rows(self, rows: Sequence[Row]) -> str:
-        """The rows for a screen."""
+        """Return the rows as an aligned table."""
         cells = [[column.title for column in self.columns]]
         cells += [[column.format_value(row) for column in self.columns] for row in rows]
         names = ["", *(str(row["client"]) for row in rows)]
@@ -62,31 +81,26 @@ class Table:
     def publish(
         self, rows: Sequence[Row], workload: str, *, quick: bool, rounds: Sequence[Row] = (), **details: Any
     ) -> None:
-        """Show the rows and write them, the rounds they come from, and their picture; `size` says how much work."""
+        """Print the rows, write them with their rounds as JSON, and draw the chart."""
+        from benchmarks.charts import BarPanel, write_bar_chart  # matplotlib, which most benchmarks do not need
+
         subtitle = f"{workload}, {self.subtitle}"
-        date = datetime.now(UTC).strftime("%Y-%m-%d")
-        machine = f"{date}, {os.cpu_count()} CPUs, {platform.system()} {platform.machine()}"
+        machine = f"{datetime.now(UTC).date()}, {os.cpu_count()} CPUs, {platform.system()} {platform.machine()}"
         machine += f", Python {platform.python_version()}"
         print(f"\n{self.title}\n{subtitle}\n{machine}\n\n{self.format_rows(rows)}\n")
-        result: dict[str, Any] = {"date": date, "python": platform.python_version(), "cpus": os.cpu_count()}
-        result |= {"machine": f"{platform.system()} {platform.machine()}", **details}
-        result |= {"rows": [dict(row) for row in rows], "rounds": [dict(row) for row in rounds]}
-        folder = RESULTS / "quick" if quick else RESULTS
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{self.name}.json").write_text(json.dumps(result, indent=1) + "\n")
+        write_results(self.name, quick=quick, **details, rows=list(rows), rounds=list(rounds))
         panels = [
             BarPanel(column.title, [row.get(column.key) for row in rows], [column.format_value(row) for row in rows])
             for column in self.columns
             if column.plotted
         ]
         names = [str(row["client"]) for row in rows]
-        chart = bar_chart(self.title, f"{subtitle}; {machine}", names, panels, self.highlighted)
-        (folder / f"{self.name}.svg").write_text(chart)
-        print(f"written: {folder / self.name}.json and .svg", flush=True)
+        path = results_folder(quick=quick) / f"{self.name}.svg"
+        write_bar_chart(path, self.title, f"{subtitle}; {machine}", names, panels, self.highlighted)
 
 
 def median_rows(rounds: Sequence[Row], *, use_maximum: Collection[str] = ()) -> list[Row]:
-    """One row for each client, in the order they first came: the medians; of the figures in `worst` the highest."""
+    """Return one row per client with the medians of its rounds, or the maximum of the figures in `use_maximum`."""
     clients: dict[str, list[Row]] = {}
     for row in rounds:
         clients.setdefault(row["client"], []).append(row)

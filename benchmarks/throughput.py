@@ -1,10 +1,10 @@
-"""No quota, zero latency: requests per second, CPU per request, memory; asyncgg whole and the loops beside it.
+"""Compare requests per second, CPU per request and memory without a quota and latency.
 
-`python -m benchmarks throughput`. Every client in turn, round by round, each in a process of its own against a fast
-server of its own in another process; the server's share of a CPU says whether it was the bottleneck. Requests per
-second and CPU per request are those of the sending; `CPU ms all` is the whole process's: start, imports, manifest and
-journal too. `asyncgg disassociate` begins at 30/s as always and finds out that there is no quota; `asyncgg engine`
-is the same engine and journal told so.
+`python -m benchmarks throughput`. The clients take turns, each in a separate process against its own
+loopback server; the CPU share of the server shows whether it was the bottleneck. Requests per second
+and CPU per request are those of the sending; `CPU ms all` is that of the whole process with start,
+imports, manifest and journal. `asyncgg disassociate` starts at 30/s and raises its rate; `asyncgg
+engine` is the same engine and journal without a limit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 
 from benchmarks.baselines import CLI_CONCURRENCY, CONCURRENCY
 from benchmarks.clients import BenchmarkClient, asyncgg, asyncgg_library, awscli, baseline, interleave
-from benchmarks.loopback import loopback_server, server_cpu_seconds
+from benchmarks.loopback_server import loopback_server, server_cpu_seconds
 from benchmarks.memory import write_manifest
 from benchmarks.processes import run_measured
 from benchmarks.tables import Column, Row, Table, median_rows
@@ -36,12 +36,12 @@ THREADS: Final = "boto3 + threads"
 _TABLE: Final = Table(
     "throughput",
     "Throughput without a quota",
-    f"100 things each, zero latency; asyncgg 64, the others {CONCURRENCY} in flight (CLI {CLI_CONCURRENCY})",
+    f"100 things each, zero latency; asyncgg 64, others {CONCURRENCY} in flight (CLI {CLI_CONCURRENCY})",
     (
         Column("requests_per_second", "requests/s", plotted=True),
-        Column("faster", "times", "{:.1f}x"),
+        Column("speedup", "speedup", "{:.1f}x"),
         Column("cpu_ms", "CPU ms/request", "{:.3f}", plotted=True),
-        Column("cpu_part", "of it", "{:.2f}"),
+        Column("cpu_ratio", "CPU ratio", "{:.2f}"),
         Column("cpu_ms_all", "CPU ms all", "{:.3f}"),
         Column("peak_mb", "peak MB", plotted=True),
         Column("server_percent", "server CPU", "{:.0f} %"),
@@ -53,7 +53,7 @@ _TABLE: Final = Table(
 
 
 def measure(client: BenchmarkClient, folder: Path, batches: int) -> Row:
-    """One client against a fresh server."""
+    """Measure one client against a new server."""
     batches = min(client.max_batches or batches, batches)
     manifest = folder / f"fleet-{batches}.csv"
     if not manifest.exists():
@@ -78,20 +78,20 @@ def measure(client: BenchmarkClient, folder: Path, batches: int) -> Row:
 
 
 def _relative_to(rows: Sequence[Row], name: str) -> list[Row]:
-    """The rows with their ratios to the peer of this name."""
+    """Return the rows with their ratios to the client of this name."""
     base = next(row for row in rows if row["client"] == name)
     return [
         dict(row)
         | {
-            "faster": row["requests_per_second"] / base["requests_per_second"],
-            "cpu_part": None if row["cpu_ms"] is None else row["cpu_ms"] / base["cpu_ms"],
+            "speedup": row["requests_per_second"] / base["requests_per_second"],
+            "cpu_ratio": None if row["cpu_ms"] is None else row["cpu_ms"] / base["cpu_ms"],
         }
         for row in rows
     ]
 
 
 def run(quick: bool, rounds: int | None) -> None:
-    """Measure, print, write."""
+    """Run the benchmark."""
     batches, rounds = QUICK if quick else BATCHES, rounds or (1 if quick else 5)
     clients = [
         asyncgg_library(ENGINE, "journal"),
@@ -109,6 +109,6 @@ def run(quick: bool, rounds: int | None) -> None:
     _TABLE.publish(rows, f"{batches:,} requests", quick=quick, rounds=measurements, batches=batches, repeats=rounds)
     first = rows[0]
     print(
-        f"asyncgg's engine ÷ {SEMAPHORE}: {first['faster']:.1f} times the requests/s (4 wanted),"
-        f" {first['cpu_part']:.2f} of the CPU per request (0.25 wanted)"
+        f"{ENGINE} / {SEMAPHORE}: {first['speedup']:.1f} times the requests/s (target: 4),"
+        f" {first['cpu_ratio']:.2f} of the CPU per request (target: 0.25)"
     )

@@ -1,23 +1,19 @@
-"""What one request costs the client: our two transports and the bare aiobotocore call, each in turn on one server.
+"""Measure the CPU per request of both transports and of a plain aiobotocore call.
 
-`python -m benchmarks.transports [REQUESTS]`: requests of 100 things from 16 workers to a server in another process that
-answers at once (benchmarks/loopback_server.py); no quota, no journal, no engine. Five rounds of each, interleaved; the
-medians count. The server's share of a CPU says whether it was the bottleneck.
+`python -m benchmarks.transports [REQUESTS]`: requests of 100 things from 16 workers to the loopback
+server, without quota, journal and engine. Medians of five interleaved rounds. The CPU share of the
+server shows whether it was the bottleneck.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import platform
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -26,10 +22,10 @@ from aiobotocore.session import get_session
 
 from asyncgg.models import Accepted
 from asyncgg.transport import ConnectionConfig, open_transport
-from benchmarks.loopback import loopback_server, server_cpu_seconds
-from benchmarks.simulator_process import ENVIRONMENT
+from benchmarks.loopback_server import loopback_server, server_cpu_seconds
+from benchmarks.processes import ENVIRONMENT
+from benchmarks.tables import write_results
 
-RESULTS = Path(__file__).parent / "results" / "transports.json"
 WORKERS = 16
 ROUNDS = 5
 THINGS = tuple(f"client-device-{number:06}" for number in range(100))
@@ -49,7 +45,7 @@ class TransportResult:
 
 @asynccontextmanager
 async def aiobotocore_client(url: str) -> AsyncIterator[Send]:
-    """The call as one writes it without asyncgg."""
+    """Yield a call of the plain aiobotocore client."""
     config = AioConfig(max_pool_connections=WORKERS)
     async with get_session().create_client("greengrassv2", endpoint_url=url, config=config) as client:
 
@@ -62,7 +58,7 @@ async def aiobotocore_client(url: str) -> AsyncIterator[Send]:
 
 @asynccontextmanager
 async def asyncgg_transport(url: str, kind: Any) -> AsyncIterator[Send]:
-    """One of our transports."""
+    """Yield a call of a transport of asyncgg."""
     async with open_transport(ConnectionConfig(endpoint_url=url, max_connections=WORKERS), kind) as transport:
 
         async def send(core: str) -> None:
@@ -72,7 +68,7 @@ async def asyncgg_transport(url: str, kind: Any) -> AsyncIterator[Send]:
 
 
 async def run(send: Send, requests: int) -> None:
-    """This many requests, each for another core."""
+    """Send this many requests, each for another core."""
     numbers = iter(range(requests))
 
     async def worker() -> None:
@@ -83,7 +79,7 @@ async def run(send: Send, requests: int) -> None:
 
 
 async def measure(send: Send, url: str, requests: int) -> tuple[float, float, float]:
-    """Requests per second, CPU milliseconds per request, percent of one CPU that the server used."""
+    """Return requests per second, CPU milliseconds per request, and the CPU of the server in percent."""
     before, cpu, started = server_cpu_seconds(url), time.process_time(), time.perf_counter()
     await run(send, requests)
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
@@ -91,7 +87,7 @@ async def measure(send: Send, url: str, requests: int) -> tuple[float, float, fl
 
 
 async def compare(url: str, requests: int) -> list[TransportResult]:
-    """All clients, round by round."""
+    """Measure all clients, round by round."""
     async with (
         aiobotocore_client(url) as bare_send,
         asyncgg_transport(url, "sdk") as sdk,
@@ -100,7 +96,7 @@ async def compare(url: str, requests: int) -> list[TransportResult]:
         clients = {"aiobotocore client": bare_send, "transport sdk": sdk, "transport native": native}
         measurements: dict[str, list[tuple[float, float, float]]] = {name: [] for name in clients}
         for send in clients.values():
-            await run(send, WORKERS)  # connections, TLS contexts and caches are not what is measured
+            await run(send, WORKERS)  # warm up connections, TLS contexts and caches
         for _ in range(ROUNDS):
             for name, send in clients.items():
                 measurements[name].append(await measure(send, url, requests))
@@ -111,7 +107,7 @@ async def compare(url: str, requests: int) -> list[TransportResult]:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Run the benchmark."""
     requests = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     os.environ.update(ENVIRONMENT)
     with loopback_server() as url:
@@ -123,17 +119,7 @@ def main() -> None:
             f"{row.client:20} {row.requests_per_second:10.0f} {row.cpu_ms_per_request:12.3f} {ratio:8.1f}x"
             f" {row.server_cpu_percent:9.0f} %"
         )
-    result = {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
-        "requests": requests,
-        "rounds": ROUNDS,
-        "rows": [asdict(row) for row in rows],
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"written to benchmarks/results/{RESULTS.name}")
+    write_results("transports", requests=requests, rounds=ROUNDS, rows=[asdict(row) for row in rows])
 
 
 if __name__ == "__main__":

@@ -1,36 +1,30 @@
-"""How fast `tune` tries settings out, and how exactly `tune --live` measures a quota that it was not told.
+"""Measure the speed of a trial of `tune` and the accuracy of `tune --live`.
 
-`python -m benchmarks.tuning` (three minutes). `measure_long_trial`: one trial of an hour of service time, 100,000 batches at a quota
-of 28/s, in one process. `measure_live`: the command against simulators of their own, with bursts of a second and less.
+`python -m benchmarks.tuning [--scale N]` (three minutes). One trial of an hour of service time, 100,000
+batches at 28/s, in one process; then `tune --live` against simulators with different quotas.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.testing import JitteredLatency, Scenario
 from asyncgg.tuning.models import Configuration, Workload
 from asyncgg.tuning.trial import TrialJournals, TrialSetup, run_trial
 from benchmarks.processes import run_measured
+from benchmarks.simulator_process import simulator
+from benchmarks.tables import write_results
 
-RESULTS: Final = Path(__file__).parent / "results" / "tuning.json"
 BATCHES: Final = 100_000
 QUOTA: Final = 28.0
 MAX_TRIAL_SECONDS: Final = 60.0
 SERVICES: Final = ((8.0, 8.0), (30.0, 20.0), (120.0, 120.0))
-"""Quota and burst that the measurement is not told."""
+"""Quota and burst of each simulator."""
 RATE_TOLERANCE, BURST_TOLERANCE, MAX_THROTTLED = 0.05, 0.2, 30
 
 
@@ -46,7 +40,7 @@ class LongTrial:
 
 @dataclass(frozen=True)
 class LiveProbe:
-    """One measurement of a service."""
+    """One measurement by `tune --live`."""
 
     quota: float
     burst: float
@@ -58,7 +52,7 @@ class LiveProbe:
 
     @property
     def within_tolerance(self) -> bool:
-        """Whether it is as exact and as considerate as promised."""
+        """Whether accuracy and throttles meet the targets."""
         exact = abs(self.measured_rate / self.quota - 1) <= RATE_TOLERANCE
         return (
             exact and abs(self.measured_burst / self.burst - 1) <= BURST_TOLERANCE and self.throttled <= MAX_THROTTLED
@@ -66,7 +60,7 @@ class LiveProbe:
 
 
 def measure_long_trial(batches: int) -> LongTrial:
-    """Try one point out on so many batches."""
+    """Run one configuration on so many batches."""
     setup = TrialSetup(Scenario(QUOTA, QUOTA, JitteredLatency(0.08, 0.04)), Workload(batches, 1000))
     started_at = time.perf_counter()
     with TrialJournals(setup.workload) as journals:
@@ -74,27 +68,9 @@ def measure_long_trial(batches: int) -> LongTrial:
     return LongTrial(batches, round(trial.seconds, 1), round(time.perf_counter() - started_at, 1), trial.throttled)
 
 
-@contextmanager
-def serve_in_process(quota: float, burst: float) -> Iterator[str]:
-    """A simulator in a process of its own; its URL."""
-    options = [f"--rate={quota}", f"--burst={burst}", "--latency-ms=60", "--jitter-ms=20"]
-    command = [sys.executable, "-m", "asyncgg.simulator", "--port=0", "--until-eof", *options]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.stdin.close()
-        process.wait(20)
-        process.stdout.close()
-
-
 def measure_live(quota: float, burst: float) -> LiveProbe:
-    """Measure such a service."""
-    with serve_in_process(quota, burst) as url:
+    """Measure a simulator with this quota."""
+    with simulator(rate=quota, burst=burst, latency_ms=60, jitter_ms=20) as url:
         arguments = ["--live", "--yes", "--quiet", "--json", "--max-rate", "200", "--endpoint-url", url]
         report: dict[str, Any] = json.loads(run_measured(["-m", "asyncgg", "tune", *arguments]).output)
     requests = report["requests"]
@@ -103,12 +79,12 @@ def measure_live(quota: float, burst: float) -> LiveProbe:
 
 
 def main() -> None:
-    """Measure, print, write; exit code 1 when a promise is broken."""
+    """Run the benchmark; exit code 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", type=int, default=1, help="divide the batches by this, to see that it works")
+    parser.add_argument("--scale", type=int, default=1, help="divide the batches of the trial")
     args = parser.parse_args()
     trial = measure_long_trial(BATCHES // args.scale)
-    print(f"hour    {trial.batches:,} batches, {trial.service_seconds:,.0f} s of service time in {trial.seconds:.1f} s")
+    print(f"trial   {trial.batches:,} batches, {trial.service_seconds:,.0f} s of service time in {trial.seconds:.1f} s")
     probes = []
     for quota, burst in SERVICES:
         probes.append(measure_live(quota, burst))
@@ -119,19 +95,11 @@ def main() -> None:
             flush=True,
         )
     if args.scale == 1:
-        result = {
-            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-            "python": platform.python_version(),
-            "cpus": os.cpu_count(),
-            "long_trial": asdict(trial),
-            "live": [asdict(row) for row in probes],
-        }
-        RESULTS.write_text(json.dumps(result, indent=1) + "\n")
-        print(f"written to benchmarks/results/{RESULTS.name}")
+        write_results("tuning", long_trial=asdict(trial), live=[asdict(row) for row in probes])
         if trial.seconds > MAX_TRIAL_SECONDS:
             sys.exit(f"more than {MAX_TRIAL_SECONDS:g} s")
     if not all(row.within_tolerance for row in probes):
-        sys.exit("a quota was not measured as exactly as promised")
+        sys.exit("the accuracy is below the target")
 
 
 if __name__ == "__main__":
