@@ -118,7 +118,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         result = measure(Path(folder))
     for name, value in asdict(result).items():
-        print(f"{name.replace('_', ' '):16} {value}")
+        print(f"{name.replace('_', ' '):22} {value}")
     fleet_size = {"cores": CORES, "associations": CORES * THINGS_PER_CORE + AFFECTED_CORES}
     write_results("decommission", rate=RATE, fleet=fleet_size, **asdict(result))
     if not (
