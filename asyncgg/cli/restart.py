@@ -42,7 +42,7 @@ def restart_run(path: Path, mode: RunMode, arguments: Mapping[str, Any]) -> int:
         with NotifyOnExit(arguments["notify"], settings, console) as notifier:
             if is_running:
                 raise JournalError(
-                    f"journal {path}: another process is running it; wait for it or stop it"
+                    f"{path} is in use by another process; wait until it exits, or stop it"
                     " (status and report work meanwhile)"
                 )
             if not things:
