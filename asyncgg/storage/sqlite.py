@@ -19,7 +19,7 @@ _APPLICATION_IDS: Final = {"journal": 0x61676767, "snapshot": 0x61676769}  # the
 _LABELS: Final = {number: label for label, number in _APPLICATION_IDS.items()}
 
 _ADVICE: Final = {
-    sqlite3.SQLITE_FULL: "{path}: no space left on the disk; free some space and try again",
+    sqlite3.SQLITE_FULL: "{path}: the disk is full; free some space and try again",
     sqlite3.SQLITE_READONLY: "{path}: the file or its folder is not writable",
     sqlite3.SQLITE_CANTOPEN: "{path}: cannot open the file; check that its folder exists and is writable",
     sqlite3.SQLITE_PERM: "{path}: cannot open the file; check its permissions",
@@ -82,8 +82,7 @@ class SqliteFormat:
             except sqlite3.Error as error:
                 if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_READONLY_ROLLBACK:
                     raise
-                # A process was killed outside WAL mode. Only a connection that may write can roll
-                # back.
+                # A process was killed outside WAL mode. Only a writable connection can roll back.
                 with contextlib.closing(self.connect(path)) as connection:
                     connection.execute("PRAGMA user_version").fetchone()
                 return self._open(path, read_only=read_only)
@@ -110,7 +109,7 @@ class SqliteFormat:
             return error
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the lower byte is the primary result code
         error_type = self.write_error if writing or code in _DISK_ERRORS else self.error
-        if not isinstance(error, (sqlite3.Error, ValueError)):
+        if writing and not isinstance(error, sqlite3.Error):
             return error_type(f"{path}: {error!r}")
         message = _ADVICE.get(code, "{path} is corrupt: {error}")
         return error_type(message.format(path=path, label=self.label, error=error))

@@ -221,26 +221,26 @@ def test_a_disk_that_fills_up_ends_it_with_a_summary(
 ) -> None:
     """When the journal cannot be written any more: the summary, one sentence, exit 1; the journal can be resumed."""
     simulator = serve(small_fleet(10, 1))
-    real, settled = JournalStore.record_batch, 0
+    original, calls = JournalStore.record_batch, 0
 
-    def settle(self: JournalStore, *arguments: Any) -> None:
-        nonlocal settled
-        settled += 1
-        if settled > 3:
+    def record_batch(self: JournalStore, *arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 3:
             full = sqlite3.OperationalError("database or disk is full")
             full.sqlite_errorcode = sqlite3.SQLITE_FULL
             raise full
-        real(self, *arguments)
+        original(self, *arguments)
 
-    monkeypatch.setattr(JournalStore, "settle", settle)
+    monkeypatch.setattr(JournalStore, "record_batch", record_batch)
     ended = cli("disassociate", "fleet.csv", "--yes", "--quiet", "--rate", 20, "--json", "--journal", "run.journal")
     assert ended.code == 1
-    assert ended.err.startswith("error: run.journal: no space left on the disk; free some space")
+    assert ended.err.startswith("error: run.journal: the disk is full; free some space")
     assert ended.err.count("\n") == 1
     assert ended.json["exit"] == 1
     assert ended.json["state"] == "interrupted"
     assert ended.json["things"]["pending"] > 0
-    monkeypatch.setattr(JournalStore, "settle", real)
+    monkeypatch.setattr(JournalStore, "record_batch", original)
     resumed = cli("resume", "run.journal", *RUN_OPTIONS, "--json", "--quiet")
     assert resumed.code == 0
     assert not any(simulator.service.fleet.things.values())

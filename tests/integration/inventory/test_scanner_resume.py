@@ -231,7 +231,7 @@ async def test_scan_disk_full_stops_requests(tmp_path: Path) -> None:
     harness = ScanHarness(
         tmp_path / "fleet.db", FleetSpec.from_things({f"c{n}": [f"{n}-{t}" for t in range(99)] for n in range(99)})
     )
-    with pytest.raises(SnapshotWriteError, match="no space left on the disk"):
+    with pytest.raises(SnapshotWriteError, match="the disk is full"):
         await _scan_with_page_limit(harness, pages=20)
     request_total = len(harness.transport.requests)
     assert request_total < 90

@@ -26,7 +26,7 @@ from tests.support.journal import (
     query_file,
 )
 
-DISK_FULL_MESSAGE = "no space left on the disk; free some space and try again"
+DISK_FULL_MESSAGE = "the disk is full; free some space and try again"
 
 LIMITED_SCRIPT = """
 import asyncio, json, resource, sys
@@ -166,7 +166,7 @@ def test_submit_file_size_limit_keeps_committed(tmp_path: Path, limit: int) -> N
     assert output["error"] is not None
     error_type, message = output["error"]
     assert error_type == "JournalWriteError"
-    assert re.match(f"{path}: (no space left|disk I/O error)", message)
+    assert re.match(f"{path}: (the disk is full|disk I/O error)", message)
     assert "\n" not in message
     with JournalReader(path) as reader:
         counts = reader.counts()
@@ -185,7 +185,7 @@ def test_import_file_size_limit_removes_file(tmp_path: Path, limit: int) -> None
     output = run_with_file_limit("import", tmp_path / "j", limit)
     error_type, message = output["error"]
     assert error_type == "JournalWriteError"
-    assert re.match(f"{tmp_path / 'j'}: (no space left|disk I/O error)", message)
+    assert re.match(f"{tmp_path / 'j'}: (the disk is full|disk I/O error)", message)
     assert folder_entries(tmp_path / "j") == []
 
 
