@@ -10,7 +10,7 @@ from pathlib import Path
 from asyncgg.errors import SnapshotError
 from asyncgg.inventory.models import AssociationRecord, CoreState, Origin, ScannedCore, SnapshotCounts
 from asyncgg.inventory.schema import FORMAT
-from asyncgg.inventory.store import snapshot_counts
+from asyncgg.inventory.store import SnapshotStore
 from asyncgg.models import CoreDevice
 from asyncgg.storage import SqliteReader
 from asyncgg.transport.base import CoreFilter
@@ -88,7 +88,7 @@ class Snapshot(SqliteReader):
     def counts(self) -> SnapshotCounts:
         """The counts of the snapshot."""
         with self._translate_errors():
-            return snapshot_counts(self._connection)
+            return SnapshotStore(self._connection).counts()
 
     @property
     def failed_share(self) -> float:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 
 from asyncgg.inventory.models import CoreState, SnapshotCounts
 from asyncgg.models import ClientDevice, CoreDevice
 from asyncgg.storage import MetaStore
 
-__all__ = ["SnapshotStore", "snapshot_counts"]
+__all__ = ["SnapshotStore"]
 
 
 class SnapshotStore(MetaStore):
@@ -79,7 +78,19 @@ class SnapshotStore(MetaStore):
 
     def counts(self) -> SnapshotCounts:
         """The counts of the snapshot."""
-        return snapshot_counts(self._connection)
+        states = dict(self._execute("SELECT state, count(*) FROM core GROUP BY state"))
+        (associations,) = self._execute("SELECT coalesce(sum(things), 0) FROM core").fetchone()
+        return SnapshotCounts(
+            cores=sum(states.values()),
+            waiting=states.get(CoreState.WAITING, 0),
+            listed=states.get(CoreState.DONE, 0),
+            vanished=states.get(CoreState.VANISHED, 0),
+            denied=states.get(CoreState.DENIED, 0),
+            failed=states.get(CoreState.FAILED, 0),
+            associations=associations,
+            invalid_names=int(self.get("invalid_names", "0")),
+            duplicates=int(self.get("duplicates", "0")),
+        )
 
     def page_count(self) -> int:
         """Recorded pages: of the list of cores and of every list of client devices."""
@@ -88,21 +99,3 @@ class SnapshotStore(MetaStore):
 
     def _increment(self, key: str, amount: int) -> None:
         self.put(**{key: int(self.get(key, "0")) + amount})
-
-
-def snapshot_counts(connection: sqlite3.Connection) -> SnapshotCounts:
-    """The counts of the snapshot behind `connection`."""
-    states = dict(connection.execute("SELECT state, count(*) FROM core GROUP BY state"))
-    (associations,) = connection.execute("SELECT coalesce(sum(things), 0) FROM core").fetchone()
-    counters = dict(connection.execute("SELECT key, value FROM meta WHERE key IN ('invalid_names', 'duplicates')"))
-    return SnapshotCounts(
-        cores=sum(states.values()),
-        waiting=states.get(CoreState.WAITING, 0),
-        listed=states.get(CoreState.DONE, 0),
-        vanished=states.get(CoreState.VANISHED, 0),
-        denied=states.get(CoreState.DENIED, 0),
-        failed=states.get(CoreState.FAILED, 0),
-        associations=associations,
-        invalid_names=int(counters.get("invalid_names", 0)),
-        duplicates=int(counters.get("duplicates", 0)),
-    )

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncgg.errors import AsyncggError, JournalError
+from asyncgg.inventory import schema as snapshot_schema
 from asyncgg.journal import Importer, JournalReader, JournalWriter
 from tests.support.journal import create_journal, folder_entries, make_pairs, query_file, temporary_folder
 
@@ -55,6 +56,12 @@ def create_journal_and_run_sql(path: Path, *statements: str) -> None:
     run_sql(path, *statements)
 
 
+def create_snapshot(path: Path) -> None:
+    """An empty snapshot."""
+    with closing(snapshot_schema.create(path)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+
+
 CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda path: None, "{path}: no such file"),
     "directory": (Path.mkdir, "{path} is a directory, not a journal"),
@@ -62,6 +69,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty file": (Path.touch, "{path} is not an asyncgg journal"),
     "text": (lambda path: path.write_text("core,thing\n" * 500), "{path} is not an asyncgg journal"),
     "short text": (lambda path: path.write_text("hello\n"), "{path} is not an asyncgg journal"),
+    "snapshot": (create_snapshot, "{path} is a snapshot, not a journal"),
     "foreign SQLite": (lambda path: run_sql(path, "CREATE TABLE song (x)"), "{path} is not an asyncgg journal"),
     "foreign, same version": (
         lambda path: run_sql(path, "CREATE TABLE thing (id)", "PRAGMA user_version = 3"),
