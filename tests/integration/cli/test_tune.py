@@ -73,7 +73,7 @@ def test_tune_plot_without_matplotlib_is_a_usage_error(
     [
         (["--plot", "t.gif"], "t.gif: unsupported image format"),
         (["--quota", "many"], "--quota: 'many' is not a number"),
-        (["--quota", "0"], "a quota must be above 0"),
+        (["--quota", "0"], "must be above 0"),
         (["--latency", "soon"], "--latency: 'soon'"),
         (["--retry-after", "x"], "--retry-after"),
         (["--rates", "1,x"], "--rates: 'x' is not a number above 0"),
