@@ -1,8 +1,8 @@
 """Compare clients under a quota that is configured wrong, that changes, or that is shared.
 
-`python -m benchmarks adaptive` (ten minutes). asyncgg and the adaptive and legacy modes of the SDK in
-separate processes against a simulator: 50 requests/s, burst 50, latency 60 ms + 40 ms on average, 3,000
-batches of 10 things.
+`python -m benchmarks adaptive` (ten minutes). asyncgg and the adaptive and legacy modes of the SDK
+in separate processes against a simulator: 50 requests/s, burst 50, latency 60 ms + 40 ms on
+average, 3,000 batches of 10 things.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Experiment:
 
 
 def experiments() -> list[Experiment]:
-    """Return all experiments; those of asyncgg are followed by the adaptive mode of the SDK if it can do the same."""
+    """Return all experiments, of asyncgg and of the adaptive mode of the SDK."""
     auto = asyncgg("asyncgg, auto", "--quota", str(QUOTA))
     adaptive = baseline("SDK adaptive", "aiobotocore", "--mode", "adaptive")
     legacy = baseline("SDK legacy", "aiobotocore", "--mode", "legacy")

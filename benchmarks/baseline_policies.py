@@ -1,7 +1,8 @@
-"""Rate policies to compare `AdaptiveRate` with: textbook AIMD and the adaptive retry mode of the AWS SDKs.
+"""Rate policies to compare `AdaptiveRate` with: textbook AIMD and the adaptive retry mode of the
+AWS SDKs.
 
-`Cubic` is written from the public description of that mode. Both have the bounds of `AdaptiveRate`, so
-that only their ways of choosing a rate differ.
+`Cubic` is written from the public description of that mode. Both have the bounds of `AdaptiveRate`,
+so that only their ways of choosing a rate differ.
 """
 
 from __future__ import annotations
@@ -70,10 +71,10 @@ class Aimd(_BoundedRate):
 
 
 class Cubic(_BoundedRate):
-    """rate = 0.4 (t - k)³ + the rate measured at the last throttle; 0.7 of that rate after a throttle.
+    """Sets the rate to 0.4 (t - k)³ + r; r is the rate measured at the last throttle.
 
-    The rate is at most twice the measured rate, which is taken over half seconds and smoothed by 0.8.
-    Each throttle counts, even if several arrive together.
+    A throttle sets the rate to 0.7 r. The rate is at most twice the measured rate, which is taken
+    over half seconds and smoothed by 0.8. Each throttle counts, even if several arrive together.
     """
 
     def __init__(self, ceiling: float, *, documented: float, floor: float = 0.5) -> None:

@@ -1,7 +1,7 @@
 """Disassociate a manifest without asyncgg: simple loops over other clients, 50 calls at a time.
 
-`python -m benchmarks.baselines KIND URL MANIFEST [--mode MODE] [--rate R]` prints one line of JSON with
-the batches lost, and the seconds and CPU of the sending. KIND is a key of `BASELINES`.
+`python -m benchmarks.baselines KIND URL MANIFEST [--mode MODE] [--rate R]` prints one line of JSON
+with the batches lost, and the seconds and CPU of the sending. KIND is a key of `BASELINES`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CLI_CONCURRENCY: Final = 16
 
 Batch = tuple[str, list[str]]
 Baseline = Callable[[str, Sequence[Batch], "str | None", float], tuple[SendMeter, int]]
-"""(URL, batches, retry mode or None for the default, configured rate) → meter of the sending, batches lost."""
+"""(URL, batches, retry mode or None for the default, rate) → meter, batches lost."""
 
 
 def read_batches(manifest: Path) -> list[Batch]:

@@ -61,7 +61,7 @@ def write_bar_chart(
     panels: Sequence[BarPanel],
     highlighted: Collection[str],
 ) -> None:
-    """Draw a horizontal bar for each name in each panel; the highlighted names have another color."""
+    """Draw a bar for each name in each panel; the highlighted names have another color."""
     with mpl.rc_context(_STYLE):
         size = (2.5 + 2.4 * len(panels), 1.1 + 0.26 * len(names))
         figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False, layout="constrained")
@@ -109,7 +109,7 @@ def write_rate_chart(path: Path, title: str, subtitle: str, panels: Sequence[Rat
 
 
 def _bar_maximum(values: Sequence[float]) -> float:
-    """Return the value of the longest bar: the maximum, or less if it would make all other bars too short."""
+    """Return the value of the longest bar: the maximum, unless all other bars would be short."""
     *_, second, largest = [0.0, 0.0, *sorted(values)]
     return min(largest, 1.5 * second) if largest > 3 * second > 0 else largest
 

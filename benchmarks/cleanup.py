@@ -1,9 +1,10 @@
-"""Run `asyncgg cleanup` against the simulator and moto; check that exactly the expected things are removed.
+"""Run `asyncgg cleanup` against the simulator and moto, and check every removed thing.
 
-`python -m benchmarks.cleanup [--scale N]` (seven minutes). 300 cores with 30,000 client devices: 2,000
-are missing in AWS IoT, 500 are in a retired thing group, 200 are not in the keep list; some of these
-are protected or too recent. The simulator serves Greengrass, moto serves AWS IoT and S3. The expected
-result is generated with the fleet, without asyncgg. Exit code 1 if an association or a reason is wrong.
+`python -m benchmarks.cleanup [--scale N]` (seven minutes). 300 cores with 30,000 client devices:
+2,000 are missing in AWS IoT, 500 are in a retired thing group, 200 are not in the keep list; some
+of these are protected or too recent. The simulator serves Greengrass, moto serves AWS IoT and S3.
+The expected result is generated with the fleet, without asyncgg. Exit code 1 if an association or a
+reason is wrong.
 """
 
 from __future__ import annotations
@@ -96,11 +97,11 @@ class CleanupScenario:
 def build_scenario(
     cores: int, things: int, *, orphans: int, retired: int, meters: int, prefix: str = ""
 ) -> CleanupScenario:
-    """Build `cores` cores with `things` things each; `orphans`, `retired` and `meters` of them at random places.
+    """Build `cores` cores with `things` things each, some of which match a rule.
 
-    One in twenty orphans and retired things is protected by name, one in twenty orphans is too recent,
-    two in three meters are in the keep list. Some orphans are on a second core as well. All things of
-    `PROTECTED_CORE` are protected.
+    One in twenty orphans and retired things is protected by name, one in twenty orphans is too
+    recent, two in three meters are in the keep list. Some orphans are on a second core as well. All
+    things of `PROTECTED_CORE` are protected.
     """
     result, rng, now = CleanupScenario(prefix), random.Random(7), time.time()
     names = [f"core-{number:05}" for number in range(1, cores + 1)]
@@ -150,7 +151,7 @@ def benchmark_scenario(scale: int) -> CleanupScenario:
 
 
 def populate_moto(scenario: CleanupScenario, moto: str, bucket: str) -> None:
-    """Fill AWS IoT and S3 of moto, which runs in this process; HTTP would take long for thousands of things."""
+    """Fill AWS IoT and S3 of moto, which runs in this process, without HTTP."""
     import boto3
     from moto.core.models import DEFAULT_ACCOUNT_ID
     from moto.iot.models import iot_backends

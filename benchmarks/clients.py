@@ -14,7 +14,7 @@ __all__ = ["BenchmarkClient", "asyncgg", "asyncgg_library", "awscli", "baseline"
 
 @dataclass(frozen=True)
 class BenchmarkClient:
-    """A Python command for a URL and a manifest; the JSON of its last line has sent, lost, seconds, cpu_seconds."""
+    """A Python command for a URL and a manifest; its last line is JSON for `parse_result`."""
 
     name: str
     command: Callable[[str, Path], Sequence[str]]

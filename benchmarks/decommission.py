@@ -1,7 +1,7 @@
 """Disassociate things by name alone and check every step against the simulator.
 
-`python -m benchmarks.decommission` (half a minute). 600 cores of about 60 things; 5,000 things on 500
-cores are removed, 500 of them also from a second core, at 500 requests/s.
+`python -m benchmarks.decommission` (half a minute). 600 cores of about 60 things; 5,000 things on
+500 cores are removed, 500 of them also from a second core, at 500 requests/s.
 """
 
 from __future__ import annotations

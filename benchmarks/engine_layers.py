@@ -1,8 +1,8 @@
 """Disassociate a manifest with asyncgg as a library, without a quota, up to one layer.
 
-`python -m benchmarks.engine_layers LAYER URL MANIFEST` sends 64 requests at a time and prints one line
-of JSON with the seconds and CPU of the sending. Each layer includes the previous ones; `journal` is the
-whole engine.
+`python -m benchmarks.engine_layers LAYER URL MANIFEST` sends 64 requests at a time and prints one
+line of JSON with the seconds and CPU of the sending. Each layer includes the previous ones;
+`journal` is the whole engine.
 """
 
 from __future__ import annotations

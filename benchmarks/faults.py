@@ -1,7 +1,7 @@
 """Measure what injected faults cost, and check that no outcome is lost or false.
 
-`python -m benchmarks.faults [--cores N]` (four minutes). Each mix of faults gets a new simulator: 250
-cores of 100 things, no quota, 20 ms of latency; asyncgg with `--rate 200 --request-timeout 1s`.
+`python -m benchmarks.faults [--cores N]` (four minutes). Each mix of faults gets a new simulator:
+250 cores of 100 things, no quota, 20 ms of latency; asyncgg with `--rate 200 --request-timeout 1s`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LOST_REPLIES: Final = ("half=1%", "garbage=2%")
 HANGS: Final = ("hang=0.5%", "hang-after=0.5%")
 ENTRIES: Final = ("entry:InternalServerException=5%",)
 ALL_FAULTS: Final = (*ERRORS, *RESETS, *LOST_REPLIES, *HANGS, *ENTRIES)
-"""5 % HTTP 500, 3 % resets, 3 % lost replies, 1 % hangs, about half of them applied; 5 % of entries fail."""
+"""All faults; the service applies about half of the failed requests."""
 
 _FAULT_MIXES: Final[dict[str, tuple[str, ...]]] = {
     "none": (),
@@ -55,7 +55,7 @@ class FaultResult:
     lost: int
     """Things without an outcome or with the outcome failed."""
     false_outcomes: int
-    """Things with the outcome disassociated that still are associated, and things not in the manifest."""
+    """Outcomes of things that still are associated or are not in the manifest."""
 
 
 def measure(name: str, faults: Sequence[str], cores: int) -> FaultResult:

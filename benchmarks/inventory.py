@@ -1,7 +1,7 @@
 """Measure requests, time and memory of a fleet scan.
 
-`python -m benchmarks.inventory [--scale N]` (two minutes). `time`: 2,000 cores with 0 to 300 things at
-200 requests/s with `--rate 200`; the minimum is ceil(C / 100) + the sum of max(1, ceil(n / 100))
+`python -m benchmarks.inventory [--scale N]` (two minutes). `time`: 2,000 cores with 0 to 300 things
+at 200 requests/s with `--rate 200`; the minimum is ceil(C / 100) + the sum of max(1, ceil(n / 100))
 requests. `memory`: peak memory for 1,000,000 associations without a quota.
 """
 

@@ -1,4 +1,4 @@
-"""Measure the journal: imports and their memory, claims and outcomes, commits and calls that share a commit.
+"""Measure the journal: imports, claims, outcomes, commits, and calls that share a commit.
 
 `python -m benchmarks.journal [--largest N]` (half a minute). The journals are temporary files. Each
 import runs in a separate process, for its peak memory.
@@ -173,7 +173,7 @@ def measure_commits() -> list[Measurement]:
 
 
 def measure_shared_commits(callers: int) -> list[Measurement]:
-    """Measure concurrent callers that claim a batch, wait for the commit, record its outcome and wait again."""
+    """Measure concurrent callers that claim and record batches, each with a commit."""
     batches = max(200, min(2000, callers * 50))
     with temporary_journal(batches * 100) as path:
         seconds, transactions = asyncio.run(run_concurrent_callers(path, callers, batches))

@@ -54,7 +54,7 @@ class LoopbackProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the function that writes the reply."""
-        self._write = cast("asyncio.Transport", transport).write  # the class of uvloop is not a subclass
+        self._write = cast("asyncio.Transport", transport).write  # uvloop has its own class
 
     def data_received(self, data: bytes) -> None:
         """Reply to each complete request."""

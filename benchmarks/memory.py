@@ -1,7 +1,7 @@
 """Measure the peak memory of `plan` and `disassociate` by the size of the manifest.
 
-`python -m benchmarks.memory [--things N]` (two minutes). The service is the simulator without a quota;
-the figure is the peak resident set of the asyncgg process.
+`python -m benchmarks.memory [--things N]` (two minutes). The service is the simulator without a
+quota; the figure is the peak resident set of the asyncgg process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.tables import write_results
 
 LIMIT_MB: Final = 300.0
 
-# The peak of a process includes the time before exec, when it is a copy of its parent: the parent must be small.
+# The peak of a process includes its parent before exec, so the parent must be small.
 _LAUNCHER: Final = """
 import resource, subprocess, sys
 code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
@@ -42,7 +42,7 @@ class MemoryResult:
 
 
 def peak_memory_mb(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> float:
-    """Return the peak resident set of a command in MB (10**6 bytes). Raises RuntimeError if it fails."""
+    """Return the peak memory of a command in MB (10**6 bytes). Raises RuntimeError if it fails."""
     completed = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _LAUNCHER, *command],
         env=env,

@@ -1,8 +1,8 @@
 """Measure the CPU per request that each layer of asyncgg adds.
 
-`python -m benchmarks overhead`. The layers take turns, each in a separate process against a loopback
-server; the last one is the whole engine with its journal. The cost of a layer is the difference of two
-similar medians and therefore within their noise.
+`python -m benchmarks overhead`. The layers take turns, each in a separate process against a
+loopback server; the last one is the whole engine with its journal. The cost of a layer is the
+difference of two similar medians and therefore within their noise.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Compare rate policies on a grid of services in virtual time.
 
-`python -m benchmarks.policy_grid [CASES]` (default: 60 of each kind). Quotas of 5 to 300/s, bursts of 1
-to 5 s (or 1 to 5 requests), latencies of 20 ms to 1.5 s with jitter, with and without Retry-After,
-first rates of 0.25 to 4 times the quota; a quota that halves and returns; two to four runs that share a
-quota; a client that ignores throttling. Prints the mean of each figure and its 5 % worst value.
+`python -m benchmarks.policy_grid [CASES]` (default: 60 of each kind). Quotas of 5 to 300/s, bursts
+of 1 to 5 s (or 1 to 5 requests), latencies of 20 ms to 1.5 s with jitter, with and without
+Retry-After, first rates of 0.25 to 4 times the quota; a quota that halves and returns; two to four
+runs that share a quota; a client that ignores throttling. Prints the mean of each figure and its 5
+% worst value.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def measure_quota_steps(make_policy: PolicyFactory, case: GridCase) -> dict[str,
 
 
 def measure_shared_quota(make_policy: PolicyFactory, case: GridCase) -> dict[str, float]:
-    """Start two to four runs 0, 5 or 10 s apart; measure one minute from 5 s after the last start."""
+    """Start two to four runs 0, 5 or 10 s apart; measure one minute after the last start."""
     gap = random.Random(case.seed).choice([0.0, 5.0, 10.0])
     service = case.service()
     runs = [
@@ -109,7 +110,7 @@ def measure_shared_quota(make_policy: PolicyFactory, case: GridCase) -> dict[str
 
 
 def measure_greedy_neighbour(make_policy: PolicyFactory, case: GridCase) -> dict[str, float]:
-    """Share the quota with 50 loops that ignore throttling, from 5 to 35 s; also measure from 10 s after."""
+    """Share the quota from 5 to 35 s with 50 loops that ignore throttling."""
     service = case.service()
     run = PolicyClient("run", workers=case.workers, policy=make_policy(case.quota))
     neighbour = SdkLegacyClient("legacy", start=5, end=35, workers=50)

@@ -26,7 +26,7 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
 }
 """Environment of all clients: no real credentials."""
 
-# A process inherits the peak memory of the process that forks it, so a small launcher starts each client.
+# A process inherits the peak memory of its parent, so a small launcher starts each client.
 
 _LAUNCHER: Final = """
 import json, os, sys, threading, time
@@ -82,7 +82,7 @@ def server_process(*arguments: str) -> Iterator[str]:
 
 
 def run_measured(command: Sequence[str], *, sample_every: float = 0.0) -> ProcessUsage:
-    """Run a Python command, given without the interpreter. Raises RuntimeError if its exit code is not 0."""
+    """Run a Python command, given without the interpreter. Raises RuntimeError if it fails."""
     completed = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(sample_every), sys.executable, *command],
         env={**os.environ, **ENVIRONMENT},
@@ -100,7 +100,7 @@ def run_measured(command: Sequence[str], *, sample_every: float = 0.0) -> Proces
 
 
 class SendMeter:
-    """Measures the sending of a client, without imports, reading the manifest and loading service models."""
+    """Measures the sending of a client, without its start and the reading of the manifest."""
 
     def __enter__(self) -> SendMeter:
         self._cpu, self._started = _cpu_seconds(), time.perf_counter()

@@ -1,8 +1,9 @@
 """Compare duration, throttled requests and lost batches under a quota.
 
-`python -m benchmarks quota` (eight minutes per round). Each client gets a new simulator: 50 requests/s,
-burst 50, latency 60 ms + 40 ms on average, 1,500 full batches on 250 cores. The duration is from the
-first to the last arrival at the simulator. A client that loses batches ends sooner.
+`python -m benchmarks quota` (eight minutes per round). Each client gets a new simulator: 50
+requests/s, burst 50, latency 60 ms + 40 ms on average, 1,500 full batches on 250 cores. The
+duration is from the first to the last arrival at the simulator. A client that loses batches ends
+sooner.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Measure `asyncgg plan` of 10^5, 10^6 and 10^7 associations and a whole run of 10^6.
 
-`python -m benchmarks scale` (three minutes, 2 GB of temporary files). Manifests are generated from a
-seed: random order, n/100 cores of skewed sizes. The run is `asyncgg disassociate` with its journal
-against the loopback server; its memory is sampled for each half of the sending.
+`python -m benchmarks scale` (three minutes, 2 GB of temporary files). Manifests are generated from
+a seed: random order, n/100 cores of skewed sizes. The run is `asyncgg disassociate` with its
+journal against the loopback server; its memory is sampled for each half of the sending.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def measure_plan(folder: Path, associations: int) -> Row:
 
 
 def measure_run(folder: Path, associations: int) -> tuple[Row, list[tuple[float, float]]]:
-    """Measure `asyncgg disassociate`: import and all requests; return the row and the memory samples."""
+    """Measure `asyncgg disassociate`; return the row and the memory samples."""
     manifest = write_skewed_manifest(folder / "fleet.csv", associations)
     options = ["--yes", "--quiet", "--json", "--rate", "100000", "--burst", "1000"]
     with loopback_server() as url:

@@ -1,7 +1,8 @@
 """Simulate clients that share a quota as plain events in virtual time, a minute in milliseconds.
 
-The pacing is the arithmetic of `asyncgg.ratelimit.TokenBucket` without an event loop, fast enough for
-thousands of comparisons. `tests/support/rate_simulation.py` does the same with the real classes.
+The pacing is the arithmetic of `asyncgg.ratelimit.TokenBucket` without an event loop, fast enough
+for thousands of comparisons. `tests/support/rate_simulation.py` does the same with the real
+classes.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class Client:
         raise NotImplementedError
 
     def on_reply(self, started: float, now: float, *, accepted: bool, retry_after: float | None, tries: int) -> float:
-        """Handle a reply; return the seconds until a throttled request is sent again (inf: never)."""
+        """Handle a reply; return the seconds until a retry (inf: never)."""
         raise NotImplementedError
 
 

@@ -82,7 +82,7 @@ class Table:
         self, rows: Sequence[Row], workload: str, *, quick: bool, rounds: Sequence[Row] = (), **details: Any
     ) -> None:
         """Print the rows, write them with their rounds as JSON, and draw the chart."""
-        from benchmarks.charts import BarPanel, write_bar_chart  # matplotlib, which most benchmarks do not need
+        from benchmarks.charts import BarPanel, write_bar_chart  # loads matplotlib
 
         subtitle = f"{workload}, {self.subtitle}"
         machine = f"{datetime.now(UTC).date()}, {os.cpu_count()} CPUs, {platform.system()} {platform.machine()}"
@@ -100,7 +100,7 @@ class Table:
 
 
 def median_rows(rounds: Sequence[Row], *, use_maximum: Collection[str] = ()) -> list[Row]:
-    """Return one row per client with the medians of its rounds, or the maximum of the figures in `use_maximum`."""
+    """Return one row per client with the median or maximum of each figure."""
     clients: dict[str, list[Row]] = {}
     for row in rounds:
         clients.setdefault(row["client"], []).append(row)

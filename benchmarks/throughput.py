@@ -1,10 +1,10 @@
 """Compare requests per second, CPU per request and memory without a quota and latency.
 
-`python -m benchmarks throughput`. The clients take turns, each in a separate process against its own
-loopback server; the CPU share of the server shows whether it was the bottleneck. Requests per second
-and CPU per request are those of the sending; `CPU ms all` is that of the whole process with start,
-imports, manifest and journal. `asyncgg disassociate` starts at 30/s and raises its rate; `asyncgg
-engine` is the same engine and journal without a limit.
+`python -m benchmarks throughput`. The clients take turns, each in a separate process against its
+own loopback server; the CPU share of the server shows whether it was the bottleneck. Requests per
+second and CPU per request are those of the sending; `CPU ms all` is that of the whole process with
+start, imports, manifest and journal. `asyncgg disassociate` starts at 30/s and raises its rate;
+`asyncgg engine` is the same engine and journal without a limit.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ async def run(send: Send, requests: int) -> None:
 
 
 async def measure(send: Send, url: str, requests: int) -> tuple[float, float, float]:
-    """Return requests per second, CPU milliseconds per request, and the CPU of the server in percent."""
+    """Return requests per second, CPU ms per request, and the CPU of the server in percent."""
     before, cpu, started = server_cpu_seconds(url), time.process_time(), time.perf_counter()
     await run(send, requests)
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu

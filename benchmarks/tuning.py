@@ -1,7 +1,8 @@
 """Measure the speed of a trial of `tune` and the accuracy of `tune --live`.
 
-`python -m benchmarks.tuning [--scale N]` (three minutes). One trial of an hour of service time, 100,000
-batches at 28/s, in one process; then `tune --live` against simulators with different quotas.
+`python -m benchmarks.tuning [--scale N]` (three minutes). One trial of an hour of service time,
+100,000 batches at 28/s, in one process; then `tune --live` against simulators with different
+quotas.
 """
 
 from __future__ import annotations

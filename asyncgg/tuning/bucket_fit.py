@@ -1,9 +1,9 @@
 """Estimate a token bucket from the requests that it accepted and throttled.
 
 A throttled request found the bucket empty. Between two throttles the bucket accepted at most what
-flowed in, so each pair is a lower bound of the rate, and exact if nothing overflowed in between. The
-largest bound is the rate. With the rate known, the tokens spent from full to the first throttle are
-the burst.
+flowed in, so each pair is a lower bound of the rate, and exact if nothing overflowed in between.
+The largest bound is the rate. With the rate known, the tokens spent from full to the first throttle
+are the burst.
 """
 
 from __future__ import annotations
@@ -64,15 +64,15 @@ def fit_bucket(observations: Iterable[Observation], *, uncertainty: float = 0.0)
 
 
 def estimate_burst(observations: Iterable[Observation], rate: float) -> tuple[float | None, int]:
-    """Return the burst of a bucket with a known rate and the number of samples; None and 0 without samples."""
+    """Return the burst of a bucket with a known rate (or None) and the number of samples."""
     bursts = _burst_samples(sorted(observations), rate)
-    # If the rate is slightly too high, a bucket that was never refilled can look full: such samples are small.
+    # If the rate is slightly too high, a bucket can look full that is not: such samples are small.
     bursts = [burst for burst in bursts if burst >= _MIN_BURST_SHARE * max(bursts)]
     return (max(1.0, median(bursts)) if bursts else None), len(bursts)
 
 
 def percentile(sorted_values: Sequence[float], fraction: float) -> float:
-    """Return the value below which this fraction (0 to 1) of the values lies; NaN without values."""
+    """Return the value below which a fraction (0 to 1) of the values lies; NaN without values."""
     return sorted_values[min(len(sorted_values) - 1, int(fraction * len(sorted_values)))] if sorted_values else math.nan
 
 
@@ -107,7 +107,7 @@ def _estimate_rate(events: Sequence[Observation], uncertainty: float) -> tuple[f
 
 
 def _burst_samples(events: Sequence[Observation], rate: float) -> list[float]:
-    """Return the capacity seen at each first throttle after the bucket was full: tokens spent plus tokens left.
+    """Return the capacity seen at each first throttle after the bucket was full: spent plus left.
 
     Less than one token was left. The inflow since the previous request bounds how much less.
     """

@@ -1,4 +1,4 @@
-"""Run a configuration in real time against the simulator: sockets, signatures and a durable journal."""
+"""Run a configuration in real time against the simulator, with a durable journal."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ def confirmation_workload(scenario: Scenario, workload: Workload) -> Workload:
     """Return a workload short enough for real time."""
     batches = int(min(_MAX_BATCHES, workload.batches, max(20.0, _TARGET_SECONDS * scenario.quota + scenario.burst)))
     cores = max(1, min(workload.cores, batches))
-    return Workload(cores * max(1, batches // cores), cores)  # all cores of the simulator have the same size
+    # All cores of the simulator have the same size.
+    return Workload(cores * max(1, batches // cores), cores)
 
 
 def simulator_settings(scenario: Scenario, workload: Workload) -> dict[str, str] | None:
     """Return the simulator options for a scenario.
 
-    Return None for what the simulator does not support: background rate, changes, recorded latencies.
+    Return None if the simulator lacks a feature: background rate, changes, recorded latencies.
     """
     latency = scenario.latency
     if scenario.changes or scenario.background_rate or not isinstance(latency, JitteredLatency):

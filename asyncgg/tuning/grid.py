@@ -77,7 +77,7 @@ def build_grid(
 
 
 def parse_numbers(option: str, text: str, *, auto: bool = False, whole: bool = False) -> list[float | None]:
-    """Parse a list such as `5,10,20`: integers if `whole`, otherwise numbers above 0; `auto` becomes None.
+    """Parse a list such as `5,10,20`: numbers above 0, or integers; `auto` becomes None.
 
     Raises `SettingsError`.
     """

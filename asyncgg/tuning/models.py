@@ -54,7 +54,7 @@ class Trial:
     throttled: int
     max_in_flight: int
     complete: bool
-    """Whether every batch was done; otherwise the run aborted because every request was throttled."""
+    """Whether every batch was done; otherwise the run aborted because of throttling."""
 
     @property
     def throttled_share(self) -> float:

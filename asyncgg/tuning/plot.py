@@ -34,7 +34,7 @@ _STYLE: Final = {
 
 
 def image_format(path: Path) -> str:
-    """Return the format of an image file by its suffix. Raises `UsageError` if it is not supported."""
+    """Return the format of an image file by its suffix. Raises `UsageError` if unsupported."""
     suffix = path.suffix.lower()
     if suffix not in IMAGE_FORMATS:
         raise UsageError(f"{path}: unsupported image format; must be one of: {', '.join(IMAGE_FORMATS)}")

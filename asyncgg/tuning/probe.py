@@ -5,7 +5,7 @@
    exactly what flowed in between.
 3. Let the bucket fill up, then empty it: the tokens that it held are the burst.
 
-Each step ends at a throttle. The number of throttles is limited, because other clients share the quota.
+Each step ends at a throttle. The number of throttles is limited: other clients share the quota.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _RATE_MARGIN: Final = 0.7
 _BACKOFF_FACTOR: Final = 0.7
 """Factor of a rate that was throttled too early."""
 _INCREASE_SHARE: Final = 0.03
-"""Relative increase after a hold without throttles, multiplied by the number of such holds in a row."""
+"""Relative increase after a hold without throttles, times the number of such holds in a row."""
 _INITIAL_HOLD_SECONDS: Final = 1.0
 _HOLD_SECONDS: Final = 3.0
 """Duration of a hold, before and after the rate is roughly known."""
@@ -45,7 +45,7 @@ _THROTTLES_FOR_RATE: Final = 15
 _MAX_THROTTLES: Final = 21
 """Throttles after which no further step starts."""
 _MAX_OVERSHOOT: Final = 4.0
-"""Requests that may be throttled while the first throttled reply is under way; limits the rate of a drain."""
+"""Requests in flight at the first throttle of a drain; limits its rate."""
 _MAX_BURST_MEASUREMENTS: Final = 3
 
 
@@ -58,7 +58,7 @@ class ProbeResult:
     rate_error: float
     """Error of `rate`."""
     burst: float | None
-    """Available burst in requests; None if the bucket was never observed going from full to empty."""
+    """Available burst in requests; None if the bucket was not observed going from full to empty."""
     burst_samples: int
     max_rate_tried: float
     """Highest rate of the ramp, in requests per second."""
@@ -68,7 +68,7 @@ class ProbeResult:
     seconds: float
     quota_code: str
     retry_after: float
-    """Longest Retry-After in seconds. A small bucket overflows during a pause, so that the rate looks lower."""
+    """Longest Retry-After in seconds. If a small bucket overflows, the rate looks lower."""
     log: tuple[ProbeRequest, ...]
     complete: bool
     """Whether all steps were done before the time limit or a stop."""
@@ -167,7 +167,7 @@ class QuotaProbe:
         """Keep the bucket empty until the rate is known."""
         self.step = "measuring the rate"
         self.target_rate = self._max_rate_tried * _BACKOFF_FACTOR
-        tracking_since: float | None = None  # start of a series of throttles at a rate just above the quota
+        tracking_since: float | None = None  # first throttle at a rate just above the quota
         unthrottled_holds = 0
         while not self._sender.is_finished and self._sender.throttled < _THROTTLES_FOR_RATE:
             if not await self._sender.send_at_rate(
@@ -181,7 +181,8 @@ class QuotaProbe:
                 tracking_since = tracking_since if unthrottled_holds < _MAX_UNTHROTTLED_HOLDS else None
                 continue
             now = self._clock()
-            if tracking_since is None and not unthrottled_holds:  # far above: requests in flight are throttled too
+            if tracking_since is None and not unthrottled_holds:
+                # The rate is far too high: requests in flight are throttled as well.
                 await self._sender.drain()
                 estimate = self._fit_bucket()
                 self.target_rate = (

@@ -34,7 +34,7 @@ class ProbeReport:
 
 
 def other_usage(report: ProbeReport) -> float | None:
-    """Return the requests per second that other clients seem to use; None if the rate is unknown."""
+    """Return the requests per second that other clients seem to use; None if unknown."""
     rate = report.result.rate
     if rate is None:
         return None
@@ -103,7 +103,7 @@ def probe_to_dict(report: ProbeReport) -> dict[str, Any]:
 
 
 def write_requests(file: IO[str], result: ProbeResult) -> None:
-    """Write each request as a CSV row in the order sent; times are seconds since the first request."""
+    """Write each request as a CSV row; times are seconds since the first request."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(("sent", "answered", "outcome"))
     log = sorted(result.log)

@@ -60,7 +60,7 @@ def accepted_latencies(log: Iterable[ProbeRequest]) -> list[float]:
 
 @dataclass
 class ProbeSender:
-    """The requests of one measurement: at most `concurrency` in flight, none after the loop time `deadline`.
+    """The requests of one measurement; none is sent after the loop time `deadline`.
 
     `send_at_rate` and `drain` raise `ServiceError` if the service cannot be measured, and
     `CredentialsError` if ListCoreDevices is denied.
@@ -104,9 +104,9 @@ class ProbeSender:
         return accepted_latencies(self.log)
 
     async def send_at_rate(self, rate: float, seconds: float) -> bool:
-        """Send `rate` requests per second until one is throttled, at most for `seconds`; whether one was.
+        """Send at this rate for `seconds` or until a request is throttled; whether one was.
 
-        Requests in flight continue. The next call keeps the distance to the last request of this one.
+        Requests in flight continue. The next call keeps the distance to the last request.
         """
         throttled_before, until = self.throttled, min(self._clock() + seconds, self.deadline)
         while not self.stopping and self.throttled == throttled_before:

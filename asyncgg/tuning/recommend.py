@@ -35,12 +35,12 @@ class Recommendation:
 
 
 def ideal_seconds(workload: Workload, quota: float, burst: float) -> float:
-    """Return the minimum duration at `quota`; 0 if the quota is unlimited or fully used by other clients."""
+    """Return the minimum duration at `quota`; 0 if the quota is infinite or not above 0."""
     return 0.0 if math.isinf(quota) or quota <= 0 else max(0.0, (workload.batches - burst) / quota)
 
 
 def candidates(trials: Iterable[Trial], count: int, in_flight: float, available_rate: float) -> list[Trial]:
-    """Return the best trials, best first: the fastest without throttles, otherwise those throttled least.
+    """Return the best trials: the fastest without throttles, otherwise those throttled least.
 
     Rates above `available_rate` are excluded if any other trial completed: a short trial can hide
     the throttles of a long one. Among equally fast trials the smallest burst comes first, then the
@@ -56,7 +56,7 @@ def candidates(trials: Iterable[Trial], count: int, in_flight: float, available_
 def recommend(
     ranked: Sequence[tuple[Trial, Sequence[Trial]]], trials: Sequence[Trial], ideal: float, in_flight: float
 ) -> Recommendation | None:
-    """Return the first of the ranked candidates whose repeats were never throttled, otherwise the first.
+    """Return the first ranked candidate that was never throttled, otherwise the first one.
 
     Each candidate comes with its repeats. `ideal` is the result of `ideal_seconds`. Return None
     without candidates.

@@ -55,7 +55,7 @@ class RecordedRun:
 
 
 def load_run(path: Path) -> RecordedRun:
-    """Read a run. Raises `JournalError`, and `UsageError` if the journal has no answered request."""
+    """Read a run. Raises `JournalError`, and `UsageError` if no request was answered."""
     with JournalReader(path) as reader:
         meta, summary = reader.meta(), reader.summary()
         settings = build_settings(reader.settings())
@@ -93,7 +93,7 @@ def load_run(path: Path) -> RecordedRun:
 def scenario_from_run(
     run: RecordedRun, *, quota: float | None = None, burst: float | None = None
 ) -> tuple[Scenario, str]:
-    """Return the scenario and the source of its quota; `quota` and `burst` override the estimate."""
+    """Return the scenario and the source of its quota; `quota` and `burst` have precedence."""
     full_fit = run.fit
     if quota is not None:
         source = "configured"
@@ -119,7 +119,7 @@ def scenario_from_run(
 
 
 def _fit_after_first_throttle(observations: Sequence[Observation]) -> BucketFit | None:
-    """Fit a bucket to the requests accepted after the first throttle; None if they span too little time."""
+    """Fit a bucket to the requests accepted after the first throttle; None if they are too few."""
     first_throttle_at = next((one.at for one in observations if one.throttled), None)
     if first_throttle_at is None:
         return None

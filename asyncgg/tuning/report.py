@@ -63,7 +63,7 @@ def describe_scenario(scenario: Scenario) -> str:
 
 
 def visible_slice(result: SweepResult) -> list[Trial]:
-    """Return the trials that differ from the recommended (or first) one only in rate and concurrency.
+    """Return the trials that differ from the recommended one only in rate and concurrency.
 
     `per_core` is at most the concurrency, so smaller values belong to the same table.
     """

@@ -19,12 +19,12 @@ __all__ = ["QUOTA_CODE", "SERVICE_CODE", "applied_quota"]
 SERVICE_CODE: Final = "greengrass"
 """Service code of AWS IoT Greengrass in Service Quotas."""
 QUOTA_CODE: Final = "L-7A577824"
-"""Probable code of the request rate quota. AWS does not document it; a throttled response names its own."""
+"""Probable code of the request rate quota, which AWS does not document."""
 _TIMEOUT: Final = 10.0
 
 
 async def applied_quota(connection: ConnectionConfig, quota_code: str = "") -> tuple[float | None, str]:
-    """Return the value of GetServiceQuota and "", or None and the reason. Does not raise AWS errors.
+    """Return the value of GetServiceQuota and "", or None and the reason. AWS errors are reasons.
 
     With a custom Greengrass endpoint, only a custom endpoint for Service Quotas is called.
     """

@@ -32,7 +32,7 @@ def render_settings(config: Configuration, comment: str) -> str:
 
 
 def write_settings(path: Path, config: Configuration, comment: str, *, replace: bool) -> None:
-    """Write the settings to `path`; in an existing file they replace the values of the same settings.
+    """Write the settings to `path`, in an existing file in place of the same settings.
 
     Raises:
         UsageError: as `read_existing` and `update_settings`, or the file cannot be written.
@@ -47,7 +47,7 @@ def read_existing(path: Path, *, replace: bool) -> str | None:
     """Return the text of an existing settings file, or None without one.
 
     Raises:
-        UsageError: the file exists and `replace` is false, it cannot be read, or it is invalid TOML.
+        UsageError: the file exists and `replace` is false, or it cannot be read or parsed.
     """
     if path.exists() and not (path.is_file() or path.is_dir()):  # reading a device might never end
         raise UsageError(f"{path} is not a regular file")

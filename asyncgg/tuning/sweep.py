@@ -56,7 +56,7 @@ def run_sweep(
     extra: Sequence[Configuration] = (),
     on_trial: Callable[[int, int], object] = lambda done, total: None,
 ) -> SweepResult:
-    """Try every configuration of the grid and the `extra` ones, repeat the best and recommend one. Blocking.
+    """Try the grid and the `extra` configurations, repeat the best and recommend one. Blocking.
 
     `on_trial` gets the trials done and their total. Raises the errors of `run_trials` and
     `Grid.configurations`.

@@ -40,11 +40,11 @@ class TrialSetup:
     scenario: Scenario
     workload: Workload
     documented: float = DOCUMENTED_QUOTA
-    """First rate of the rate policy: the documented quota of the Region, not that of the scenario."""
+    """First rate of the rate policy: the documented quota of the Region."""
 
 
 class TrialJournals:
-    """A temporary folder for the journals of trials of one workload, in memory if possible; a context manager."""
+    """A temporary folder, in memory if possible, for journals of one workload."""
 
     def __init__(self, workload: Workload) -> None:
         self._folder = Path(
@@ -106,8 +106,8 @@ async def _run(config: Configuration, setup: TrialSetup, journal: JournalWriter,
 
 
 def _create_template(path: Path, workload: Workload) -> None:
-    # Importing 10 million names would take a minute. Equal placeholder names cost a trial the same work, and the
-    # fake service ignores them.
+    # Importing 10 million names would take a minute. Equal placeholder names cost a trial the same
+    # work, and the fake service ignores them.
     with closing(schema.create(path)) as connection:
         connection.execute("BEGIN")
         connection.executemany("INSERT INTO meta VALUES (?, ?)", [("run", "trial"), ("state", RunState.PLANNED.value)])

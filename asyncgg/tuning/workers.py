@@ -58,7 +58,7 @@ def _run_inline(
 def _run_parallel(
     specs: Sequence[TrialSpec], setup: TrialSetup, journals: TrialJournals, jobs: int
 ) -> Generator[tuple[int, Trial]]:
-    # The workers exit when `lifeline` closes: at the end, after an exception, and when this process is killed.
+    # The workers exit when `lifeline` closes: at the end, after an exception, and after SIGKILL.
     watched, lifeline = multiprocessing.Pipe(duplex=False)
     pool = ProcessPoolExecutor(jobs, initializer=_start_worker, initargs=(setup, journals, watched, lifeline))
     with pool, lifeline:
@@ -76,7 +76,7 @@ _worker_arguments: tuple[TrialSetup, TrialJournals]
 
 def _start_worker(setup: TrialSetup, journals: TrialJournals, watched: Connection, lifeline: Connection) -> None:
     global _worker_arguments
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and closes the lifeline
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     lifeline.close()
     _worker_arguments = setup, journals
     threading.Thread(target=_exit_with_parent, args=(watched, journals), daemon=True).start()

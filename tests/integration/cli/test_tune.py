@@ -20,7 +20,7 @@ SMALL = ("--batches", 30, "--cores", 5, "--rates", "15,30", "--bursts", "auto", 
 
 
 def test_tune_simulated_all_outputs_agree(cli: CommandRunner, tmp_path: Path) -> None:
-    """JSON, CSV and settings file contain the same configuration, which is confirmed in real time."""
+    """JSON, CSV and settings file have the same configuration, which is confirmed."""
     output_options = ("--json", "--out", "t.csv", "--write", "asyncgg.toml")
     fast = ("--quota", 200, "--rates", "100,200", "--latency", "20ms", "--jitter", "0")
     ended = cli("tune", *SMALL, *fast, "--quiet", *output_options)

@@ -87,7 +87,7 @@ def test_write_settings_replace_keeps_other_lines(tmp_path: Path) -> None:
     ],
 )
 def test_write_settings_unsafe_update_raises(tmp_path: Path, text: str, message: str) -> None:
-    """A line that only looks like a setting and invalid TOML are errors; the file stays unchanged."""
+    """A line that only looks like a setting and invalid TOML are errors without a change."""
     path = tmp_path / "asyncgg.toml"
     path.write_text(text)
     with pytest.raises(UsageError, match=message):
