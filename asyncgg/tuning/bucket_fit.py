@@ -1,10 +1,4 @@
-"""Estimate a token bucket from the requests that it accepted and throttled.
-
-A throttled request found the bucket empty. Between two throttles the bucket accepted at most what
-flowed in, so each pair is a lower bound of the rate, and exact if nothing overflowed in between.
-The largest bound is the rate. With the rate known, the tokens spent from full to the first throttle
-are the burst.
-"""
+"""Estimate a token bucket from the requests that it accepted and throttled."""
 
 from __future__ import annotations
 
@@ -82,10 +76,10 @@ def timing_uncertainty(sorted_latencies: Sequence[float]) -> float:
 
 
 def _estimate_rate(events: Sequence[Observation], uncertainty: float) -> tuple[float, float] | None:
-    """Return the rate of the pair with the largest certain lower bound, and its window.
-
-    A pair is uncertain by one request, which counts more in a short window.
-    """
+    """Return the rate and the window of the pair of throttles with the largest lower bound."""
+    # A throttled request found the bucket empty. Between two throttles the bucket accepted at most
+    # what flowed in, so each pair is a lower bound of the rate, and exact if nothing overflowed in
+    # between. A bound is uncertain by one request, which counts more in a short window.
     throttles: list[tuple[float, int]] = []  # time, requests accepted before
     accepted = 0
     for at, throttled in events:
@@ -107,10 +101,8 @@ def _estimate_rate(events: Sequence[Observation], uncertainty: float) -> tuple[f
 
 
 def _burst_samples(events: Sequence[Observation], rate: float) -> list[float]:
-    """Return the capacity seen at each first throttle after the bucket was full: spent plus left.
-
-    Less than one token was left. The inflow since the previous request bounds how much less.
-    """
+    """Return the capacity seen at each first throttle after the bucket was full: spent plus left."""
+    # Less than one token was left. The inflow since the previous request bounds how much less.
     samples: list[float] = []
     spent, last_at, was_full = 0.0, events[0].at if events else 0.0, True
     for at, throttled in events:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from asyncgg.errors import SettingsError
-from asyncgg.testing import JitteredLatency, Scenario
+from asyncgg.testing import JitteredLatency, RecordedLatency, Scenario
 from asyncgg.tuning.models import Configuration
 
 __all__ = ["Grid", "build_grid", "mean_latency", "parse_numbers"]
@@ -117,8 +117,7 @@ def mean_latency(scenario: Scenario) -> float:
     latency = scenario.latency
     if isinstance(latency, JitteredLatency):
         return latency.base + latency.jitter
-    seconds: Sequence[float] = getattr(latency, "seconds", (0.1,))
-    return sum(seconds) / len(seconds)
+    return sum(latency.seconds) / len(latency.seconds) if isinstance(latency, RecordedLatency) else 0.1
 
 
 def _round_down(value: float) -> float:

@@ -1,12 +1,4 @@
-"""Measure the rate and burst of a quota with read requests.
-
-1. Raise the rate in small steps until the first throttle or the maximum rate.
-2. Hold the rate just above the estimate, so that the bucket stays empty: two throttles then bound
-   exactly what flowed in between.
-3. Let the bucket fill up, then empty it: the tokens that it held are the burst.
-
-Each step ends at a throttle. The number of throttles is limited: other clients share the quota.
-"""
+"""Measure the rate and burst of a quota with read requests."""
 
 from __future__ import annotations
 
@@ -93,7 +85,13 @@ def max_requests(max_rate: float, seconds: float) -> int:
 
 
 class QuotaProbe:
-    """One measurement in the running event loop."""
+    """One measurement in the running event loop, with few throttles, since others share the quota.
+
+    1. Raise the rate in small steps until the first throttle or the maximum rate.
+    2. Hold the rate just above the estimate, so that the bucket stays empty: two throttles then
+       bound exactly what flowed in between.
+    3. Let the bucket fill up, then empty it: the tokens that it held are the burst.
+    """
 
     def __init__(
         self, send: Callable[[], Awaitable[ProbeReply]], *, max_rate: float, seconds: float, concurrency: int = 64
@@ -220,8 +218,8 @@ class QuotaProbe:
                 return measured
             await self._sender.drain()
             measured = True
-            accepted = [one for one in self._sender.log[log_start:] if one.outcome is ProbeOutcome.ACCEPTED]
-            drain_seconds = self._clock() - min((one.sent_at for one in accepted), default=self._clock())
+            accepted = [row for row in self._sender.log[log_start:] if row.outcome is ProbeOutcome.ACCEPTED]
+            drain_seconds = self._clock() - min((row.sent_at for row in accepted), default=self._clock())
             if len(accepted) - estimate.rate * drain_seconds > 0.9 * wait * estimate.rate:
                 wait *= 2  # the bucket may not have been full
         return measured

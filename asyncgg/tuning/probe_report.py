@@ -59,7 +59,7 @@ def format_probe(report: ProbeReport) -> list[str]:
     elif result.rate is not None:
         lines.append("burst      unknown: the bucket was not observed going from full to empty")
     if latencies := result.latencies:
-        percentiles = ", ".join(f"p{part} {1000 * percentile(latencies, part / 100):.0f} ms" for part in _PERCENTILES)
+        percentiles = ", ".join(f"p{p} {1000 * percentile(latencies, p / 100):.0f} ms" for p in _PERCENTILES)
         lines.append(f"latency    {percentiles}, minimum {1000 * latencies[0]:.0f} ms")
     lines += _context_lines(report)
     if result.retry_after:
@@ -86,8 +86,7 @@ def probe_to_dict(report: ProbeReport) -> dict[str, Any]:
         "burst": _rounded(result.burst),
         "max_rate_tried": round(result.max_rate_tried, 3),
         "latency": {
-            f"p{part}": round(percentile(result.latencies, part / 100), 4) if result.latencies else None
-            for part in _PERCENTILES
+            f"p{p}": round(percentile(result.latencies, p / 100), 4) if result.latencies else None for p in _PERCENTILES
         },
         "quota": {
             "documented": report.documented,

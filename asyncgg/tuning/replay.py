@@ -120,15 +120,15 @@ def scenario_from_run(
 
 def _fit_after_first_throttle(observations: Sequence[Observation]) -> BucketFit | None:
     """Fit a bucket to the requests accepted after the first throttle; None if they are too few."""
-    first_throttle_at = next((one.at for one in observations if one.throttled), None)
+    first_throttle_at = next((at for at, throttled in observations if throttled), None)
     if first_throttle_at is None:
         return None
-    accepted_at = [one.at for one in observations if not one.throttled and one.at > first_throttle_at]
+    accepted_at = [at for at, throttled in observations if not throttled and at > first_throttle_at]
     window = max(accepted_at, default=first_throttle_at) - first_throttle_at
     if window < _PEAK_WINDOW / 2:
         return None
     rate = len(accepted_at) / window
-    burst, samples = estimate_burst([one for one in observations if one.at <= first_throttle_at], rate)
+    burst, samples = estimate_burst([item for item in observations if item.at <= first_throttle_at], rate)
     return BucketFit(rate, burst, window, samples)
 
 

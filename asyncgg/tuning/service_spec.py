@@ -1,7 +1,4 @@
-"""Build a `Scenario` from command line options and a service file.
-
-Times are durations (`80ms`, `1.5s`), rates are requests per second, shares are percentages.
-"""
+"""Build a `Scenario` from command line options and a service file."""
 
 from __future__ import annotations
 

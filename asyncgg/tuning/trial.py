@@ -1,8 +1,4 @@
-"""Run one configuration on the virtual clock with the real engine, limiter, policy and journal.
-
-Network, disk syncs and signals are left out, and CPU time costs no virtual time: a rate that the
-machine cannot reach looks reachable.
-"""
+"""Run one configuration on the virtual clock with the real engine, limiter, policy and journal."""
 
 from __future__ import annotations
 
@@ -81,7 +77,10 @@ class TrialJournals:
 
 
 def run_trial(config: Configuration, setup: TrialSetup, journals: TrialJournals, seed: int = 0) -> Trial:
-    """Run the whole workload; the same seed gives the same trial."""
+    """Run the whole workload; the same seed gives the same trial.
+
+    CPU time costs no virtual time: a rate that the machine cannot reach looks reachable.
+    """
     with journals.open_journal() as journal:
         return run_virtual(_run(config, setup, journal, seed))
 
