@@ -20,7 +20,7 @@ from asyncgg.manifest import ProtectList, load_protect_list
 from asyncgg.models import RunState, Summary
 from asyncgg.ratelimit import RampPlan
 from asyncgg.runs import execute
-from asyncgg.runs.buckets import s3_opener
+from asyncgg.runs.prepare import s3_opener
 from asyncgg.runs.scan import FullTransport, scan_with_settings
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, CoreFilter, Endpoint

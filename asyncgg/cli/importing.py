@@ -11,7 +11,7 @@ from asyncgg.cli.console import Console
 from asyncgg.errors import UsageError
 from asyncgg.manifest import RejectsWriter, load_protect_list, open_manifest
 from asyncgg.runs import JournalBuilder, Plan
-from asyncgg.runs.buckets import s3_opener
+from asyncgg.runs.prepare import s3_opener
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
 

@@ -18,9 +18,8 @@ from asyncgg.engine import StopReason
 from asyncgg.models import RunState
 from asyncgg.runs import verify_account
 from asyncgg.runs.execute import connection_from_settings
-from asyncgg.runs.verifier import Verifier
+from asyncgg.runs.verifier import Verifier, VerifyContext, load_context, verify_with_context
 from asyncgg.runs.verify_report import Verification, format_verification, verification_to_dict
-from asyncgg.runs.verify_run import VerifyContext, load_context, verify_with_context
 
 __all__ = ["verify"]
 

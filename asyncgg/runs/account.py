@@ -1,4 +1,4 @@
-"""Rule: in whose account a run acts is made sure here, before its first request."""
+"""Verifies the AWS account of a run before its first request."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ async def verify_account(
     expected_from_journal: str = "",
     required: bool = True,
 ) -> tuple[CallerIdentity | None, str]:
-    """Whose account it is, or None and why that is not known.
+    """Get the caller identity, or None and the reason why the account is unknown.
 
-    With a custom endpoint nobody is asked unless an account is expected. `recorded` is the account a journal was begun
-    in. With `must_act` false (a plan) missing credentials are no error.
+    With a custom endpoint, STS is called only if an account is expected. `expected_from_journal`:
+    the account of an earlier start. Unless `required` (a plan), missing credentials are not an
+    error.
 
     Raises:
-        GuardError: another account than expected or recorded, or an expectation that could not be checked.
-        CredentialsError: no usable credentials, and `must_act`.
+        GuardError: the account is not the expected one, or cannot be checked.
+        CredentialsError: there are no usable credentials, and `required`.
     """
     expected = settings.expect_account
     if target.custom and expected is None:
-        return None, "a custom endpoint is used, so nobody else was asked"
+        return None, "not checked: custom endpoint in use"
     try:
         caller = await get_caller_identity(connection)
     except AsyncggError as error:
@@ -42,22 +43,23 @@ async def verify_account(
         raise
     if expected is not None and caller.account != expected:
         raise GuardError(
-            f"these credentials are of account {caller.account}, --expect-account wants {expected}; nothing was sent"
+            f"the credentials are for account {caller.account}, not {expected} (--expect-account); nothing was sent"
         )
     if expected_from_journal and caller.account != expected_from_journal:
         raise GuardError(
-            f"this run was begun in account {expected_from_journal}, these credentials are of {caller.account}; nothing was sent"
+            f"the run was started in account {expected_from_journal}, the credentials are for {caller.account};"
+            " nothing was sent"
         )
     return caller, ""
 
 
 def recorded_account(path: Path) -> str:
-    """The account the journal was begun in; empty when it was not known."""
+    """The account in which the journal was started; empty if unknown."""
     with JournalReader(path) as reader:
         return reader.meta().get("account", "")
 
 
 async def record_account(journal: JournalWriter, caller: CallerIdentity | None) -> None:
-    """Write the account into the journal, so that a later start cannot act in another one."""
+    """Save the account in the journal, so that a later start cannot use another account."""
     if caller is not None:
         await journal.submit(lambda store: store.put(account=caller.account, arn=caller.arn))

@@ -1,4 +1,4 @@
-"""Rule: one start of a journal: open it, build the lane from its settings, let the engine run, sum up."""
+"""Executes a journal: opens the journal, builds the lane, runs the engine, returns the summary."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from asyncgg.models import Operation, RunState, Summary
 from asyncgg.ratelimit import RampPlan
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.runs.account import record_account
-from asyncgg.runs.pace import rate_policy
+from asyncgg.runs.plan import rate_policy
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, ConnectionConfig, Transport, open_transport
 
@@ -26,16 +26,16 @@ __all__ = ["RunMode", "connection_from_settings", "engine_options", "execute", "
 
 
 class RunMode(Enum):
-    """What of a journal a start is about."""
+    """Which things of a journal are sent."""
 
     RESUME = "resume"
-    """Everything pending; the first start too."""
+    """All pending things, in the first start and in later ones."""
     RETRY = "retry"
-    """Only what failed."""
+    """Only failed things."""
 
 
 def connection_from_settings(settings: Settings) -> ConnectionConfig:
-    """How to reach AWS with these settings."""
+    """The connection to AWS for these settings."""
     return ConnectionConfig(
         profile=settings.profile,
         region=settings.region,
@@ -49,7 +49,7 @@ def connection_from_settings(settings: Settings) -> ConnectionConfig:
 def engine_options(
     settings: Settings, operation: Operation = Operation.DISASSOCIATE, *, associations_verified: bool = False
 ) -> EngineOptions:
-    """How the engine is to behave with these settings, in a run of `operation`; `listed` as of `CodeTable`."""
+    """The engine options for these settings. `associations_verified` as for `CodeTable`."""
     return EngineOptions(
         concurrency=settings.concurrency,
         per_core=settings.per_core,
@@ -75,14 +75,14 @@ async def execute(
     limit: int | None = None,
     ramp: RampPlan | None = None,
 ) -> tuple[RunResult, Summary]:
-    """Run what is pending in the journal at `path` (or what failed, by `mode`) to its end.
+    """Run the journal at `path` to completion, for its own operation.
 
-    The journal says which operation it is about. `region` decides the documented quota. `transport` replaces the one
-    made from the settings, and must be one of that operation. `on_engine` gets the
-    engine before its first request, to stop it or to watch it. `first` and `ramp` as of `EngineOptions`.
+    `region` decides the documented quota. `transport` replaces the one built from the settings; its
+    operation must be that of the journal. `on_engine` gets the engine before its first request.
+    `limit` and `ramp` as for `EngineOptions`.
 
-    Raises `JournalError` when the journal cannot be used, `JournalWriteError` when it can no longer be written, and
-    whatever a listener raises. Cancelling it leaves the journal resumable.
+    Raises `JournalError` if the journal cannot be used, `JournalWriteError` if it can no longer be
+    written, and the exceptions of listeners. After cancellation the journal is resumable.
     """
     journal = await _open_journal(path)
     try:
@@ -107,19 +107,19 @@ async def execute(
 
 
 async def _open_journal(path: Path) -> JournalWriter:
-    """Open the journal in a thread; whoever is cancelled meanwhile leaves no lock behind."""
+    """Open the journal in a thread; cancellation leaves no lock."""
     with ThreadPoolExecutor(1) as thread:
         opening = thread.submit(JournalWriter, path)
         try:
             return await asyncio.wrap_future(opening)
         except asyncio.CancelledError:
-            if not opening.cancel() and opening.exception() is None:  # waits for it: a second or so at most
+            if not opening.cancel() and opening.exception() is None:  # waits for the thread, about a second at most
                 opening.result().close()
             raise
 
 
 async def _start(journal: JournalWriter, mode: RunMode) -> tuple[Operation, bool]:
-    """Take what the mode is about into this start; which operation it is, and whether its things had been listed."""
+    """Queue the things of `mode`; returns the operation and whether the things had been listed."""
 
     def start_pass(store: JournalStore) -> tuple[str, bool]:
         if mode is RunMode.RETRY:
@@ -133,8 +133,10 @@ async def _start(journal: JournalWriter, mode: RunMode) -> tuple[Operation, bool
 
 
 def exit_code(result: RunResult) -> int:
-    """What the command line ends with (a contract): 0 complete, 3 some failed, 4 guard, 5 credentials, 10 deadline,
-    130 interrupted."""
+    """The exit code of the command line (a contract).
+
+    0 complete, 3 some things failed, 4 guard, 5 credentials, 10 deadline, 130 interrupted.
+    """
     if result.is_auth_error:
         return 5
     return {

@@ -1,56 +1,72 @@
-"""Rule: what a run will do, said before it does it: figures and the arithmetic of the quota; pure."""
+"""The plan of a run: counts, expected duration, and the rate policy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from asyncgg.manifest import BadRow
 from asyncgg.models import Operation
-from asyncgg.ratelimit import default_burst, documented_quota
+from asyncgg.ratelimit import AdaptiveRate, default_burst, documented_quota, limits_for_share
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
 
-__all__ = ["LookupResult", "MissingNames", "MissingReason", "Plan", "effective_quota", "quota_rate", "seconds_at_quota"]
+__all__ = [
+    "LookupResult",
+    "MissingNames",
+    "MissingReason",
+    "Plan",
+    "effective_quota",
+    "quota_rate",
+    "rate_policy",
+    "seconds_at_quota",
+]
+
+_PROBE_AFTER: Final = 2.0
+"""Seconds without a throttle at the quota before `--rate auto` probes above the quota."""
+
+_MAX_MULTIPLE: Final = 10.0
+"""Upper limit of `--rate auto`, as a multiple of the quota."""
 
 
 class MissingReason(Enum):
-    """Why a name that was asked for stands for no association; the values are the words of plans in JSON."""
+    """Why a requested name has no association. The values are keys of the plan in JSON."""
 
     NOT_FOUND = "not_found"
-    """A thing that is on no core."""
+    """A thing that is not associated with any core."""
     UNKNOWN = "cores_unknown"
-    """No such core device, or it vanished while it was to be listed."""
+    """No such core device, or the core was deleted during the scan."""
     EMPTY = "cores_empty"
     """A core without client devices."""
     INCOMPLETE = "cores_incomplete"
-    """A core that was denied or failed: what it holds is not known, or only in part."""
+    """A core that could not be listed, or only in part."""
 
 
 @dataclass(frozen=True, slots=True)
 class MissingNames:
-    """Names that are absent for one reason."""
+    """The names that are missing for one reason."""
 
     count: int
     examples: tuple[str, ...]
-    """Some of them, as many as a person reads."""
+    """Up to ten of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class LookupResult:
-    """What a look-up in a snapshot of the fleet said beyond the associations it found."""
+    """The result of a lookup in a snapshot, apart from the associations."""
 
     inventory: str
-    """The snapshot's path."""
+    """Path of the snapshot."""
     taken_at: float
-    """Seconds since 1970, UTC, when its sweep began."""
+    """When the scan started, in seconds since 1970."""
     missing: Mapping[MissingReason, MissingNames]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would be done."""
+    """What a run will do."""
 
     source: str
     """Where the associations come from."""
@@ -58,36 +74,36 @@ class Plan:
     things: int
     cores: int
     requests: int
-    """The fewest: the sum over the cores of ceil(n / 100)."""
+    """The minimum: the sum of ceil(n / 100) over the cores."""
     largest_core: int
-    """Things of the core that has most."""
+    """Things of the core with the most things."""
     rejected: int
     duplicates: int
     protected: int
     bad_rows: tuple[BadRow, ...]
-    """The first of the rejected rows."""
+    """The first rejected rows."""
     rate: float
     burst: float
     concurrency: int
     per_core: int
     seconds: float
-    """Expected, by the quota's arithmetic."""
+    """Expected duration: see `seconds_at_quota`."""
     target: Endpoint | None = None
-    """Where requests would go; None when no Region is known."""
+    """Where requests go; None if the Region is unknown."""
     account: str = ""
     arn: str = ""
     account_unknown_reason: str = ""
-    """Why the account is not known."""
+    """Why the account is unknown."""
     source_label: str = "manifest"
-    """What `source` is, for a person."""
+    """What `source` is, in the text form of the plan."""
     excluded: Mapping[str, int] = field(default_factory=dict)
-    """Things that were looked at and are not to be touched, by the reason in a word or two."""
+    """Number of things that an undo leaves unchanged, by `UndoDecision` value."""
     lookup: LookupResult | None = None
-    """Where things or cores were looked up, when the source names only these."""
+    """The lookup, if the source names only things or cores."""
 
 
 def quota_rate(settings: Settings, region: str | None) -> float:
-    """The requests per second a run is expected to send: --rate, or the quota; and no more than --quota-share of it."""
+    """Expected requests per second: `--rate` or the quota, limited by `--quota-share`."""
     quota = effective_quota(settings, region)
     if settings.rate is None:
         return quota * settings.quota_share
@@ -95,15 +111,33 @@ def quota_rate(settings: Settings, region: str | None) -> float:
 
 
 def effective_quota(settings: Settings, region: str | None) -> float:
-    """Requests per second of the account in the Region: --quota, or what is documented."""
+    """Requests per second of the account in the Region: `--quota`, or the documented quota."""
     return documented_quota(region or "") if settings.quota is None else settings.quota
 
 
 def quota_burst(settings: Settings, rate: float) -> float:
-    """How many requests may start at once."""
+    """Requests that can start at once."""
     return default_burst(rate) if settings.burst is None else settings.burst
 
 
 def seconds_at_quota(requests: int, rate: float, burst: float) -> float:
-    """Seconds until the last of `requests` requests may start, when nothing else takes part of the quota."""
+    """Seconds until the last of `requests` can start, if nothing else uses the quota."""
     return max(0.0, (requests - burst) / rate)
+
+
+def rate_policy(settings: Settings, region: str | None) -> AdaptiveRate:
+    """The rate policy of a run.
+
+    - `--quota-share` below 1: that share of the quota is the ceiling, in any window of five
+      seconds. Throttles can lower the quota that the share refers to.
+    - `--rate R`: the ceiling is R. The run starts at the quota if that is lower.
+    - `--rate auto`: the run starts at the quota and probes above it while no request is throttled.
+      If the service throttles at the quota, the quota is the ceiling.
+    """
+    rate, quota = quota_rate(settings, region), effective_quota(settings, region)
+    if settings.quota_share < 1:
+        ceiling, burst = limits_for_share(rate, settings.burst)
+        return AdaptiveRate(ceiling, documented=ceiling, burst=burst, share=settings.quota_share)
+    if settings.rate is not None:
+        return AdaptiveRate(rate, documented=quota, burst=settings.burst)
+    return AdaptiveRate(_MAX_MULTIPLE * quota, documented=quota, burst=settings.burst, probe_after=_PROBE_AFTER)

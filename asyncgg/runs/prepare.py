@@ -1,4 +1,4 @@
-"""Rule: from chunks of a manifest to a journal ready to run: protect, count, refuse bad rows; nothing is sent."""
+"""Builds the journal of a run from the chunks of a manifest."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from asyncgg.errors import GuardError, ManifestError
 from asyncgg.journal import Importer, ImportSummary
-from asyncgg.manifest import BadRow, Chunk, ProtectList, RejectsWriter
+from asyncgg.manifest import BadRow, Chunk, ProtectList, RejectsWriter, S3Opener
 from asyncgg.models import Operation, RunState
 from asyncgg.runs.plan import Plan, quota_burst, quota_rate, seconds_at_quota
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
+from asyncgg.transport.config import configured_endpoint
+from asyncgg.transport.session import new_session
 
-__all__ = ["JournalBuilder", "default_journal"]
+__all__ = ["JournalBuilder", "default_journal", "s3_opener"]
 
 _MAX_LISTED: Final = 10
-"""Bad rows that a message or a plan names."""
+"""Maximum bad rows in a message or a plan."""
 
 
 def default_journal(now: float | None = None) -> Path:
-    """A free name in the current directory: asyncgg-DATE-TIME.journal, in UTC."""
+    """An unused file name in the current directory: asyncgg-DATE-TIME.journal, in UTC."""
     stem = time.strftime("asyncgg-%Y%m%d-%H%M%S", time.gmtime(now))
     path, number = Path(f"{stem}.journal"), 1
     while path.exists():
@@ -34,9 +37,10 @@ def default_journal(now: float | None = None) -> Path:
 
 
 class JournalBuilder:
-    """A journal in the making: `add` chunks, then `finish`, or `discard` it. Blocking.
+    """Builds a journal: `add` chunks, then `finish`, or `discard`. Blocking.
 
-    Raises `JournalError` when the journal cannot be made at `path`.
+    The context manager discards the journal on an exception. Raises `JournalError` if the journal
+    cannot be created at `path`.
     """
 
     def __init__(
@@ -50,7 +54,7 @@ class JournalBuilder:
         operation: Operation = Operation.DISASSOCIATE,
         extra_meta: Mapping[str, str] | None = None,
     ) -> None:
-        """`facts` go into the journal's meta table beside our own: where the associations are known from, say."""
+        """`extra_meta`: further entries of the journal's meta table, such as the provenance."""
         self.path = path
         self._settings = settings
         self._source = source
@@ -64,8 +68,17 @@ class JournalBuilder:
         self._protected = 0
         self._import_summary: ImportSummary | None = None
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.discard()
+
     def add(self, chunk: Chunk) -> None:
-        """Take in a manifest's chunk."""
+        """Add the rows of a chunk, without protected ones."""
         pairs = chunk.good
         if self._protect.entries:
             unprotected = [pair for pair in pairs if self._protect.match(*pair) is None]
@@ -79,28 +92,28 @@ class JournalBuilder:
                 self._rejects.write(chunk.bad)
 
     def add_with_reasons(self, rows: Sequence[tuple[str, str, str]], *, protected: int = 0) -> None:
-        """Take in (core, thing, reason) that something chose, having left out `protected` things itself."""
+        """Add (core, thing, reason) rows.
+
+        `protected`: number of things that the caller left out.
+        """
         self._importer.add_with_reasons(rows)
         self._protected += protected
 
     def finish(self, target: Endpoint | None) -> Plan:
-        """Complete the journal, not yet guarded by an account; returns the plan.
+        """Complete the journal and return the plan. The account is not verified yet.
 
         Raises:
-            ManifestError: bad rows without `skip_bad_rows`, or nothing left to do.
+            ManifestError: bad rows without `skip_bad_rows`, or no associations.
             GuardError: more things than `max_things`.
         """
-        try:
+        with self:
             self._check_bad_rows()
             self._import_summary = self._importer.finish(self._meta(target))
             self._check_limits(self._import_summary)
-        except BaseException:
-            self.discard()
-            raise
         return self.plan(target)
 
     def discard(self) -> None:
-        """Remove the journal, unless another start of it has sent something meanwhile."""
+        """Remove the journal, unless a run has sent something from it."""
         self._importer.discard()
 
     def plan(self, target: Endpoint | None) -> Plan:
@@ -132,7 +145,7 @@ class JournalBuilder:
         meta = {
             "run": f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}",
             "created": f"{time.time():.3f}",
-            "source": self._source.encode("utf-8", "backslashreplace").decode(),  # a file's name may be no UTF-8
+            "source": self._source.encode("utf-8", "backslashreplace").decode(),  # a file name can be invalid UTF-8
             "state": RunState.PLANNED.value,
             "settings": json.dumps(self._settings.model_dump(mode="json", exclude={"journal"})),
             "rejected": str(self._rejected),
@@ -150,14 +163,25 @@ class JournalBuilder:
             lines = [str(row) for row in self._bad_rows] + ([f"... and {omitted} more"] if omitted else [])
             bad_rows = "1 bad row" if self._rejected == 1 else f"{self._rejected} bad rows"
             raise ManifestError(
-                f"{self._source}: {bad_rows}, nothing was sent; correct them, or go on without them: --skip-bad-rows\n"
+                f"{self._source}: {bad_rows}, nothing was sent; correct the rows, or use --skip-bad-rows\n"
                 + "\n".join(lines)
             )
 
     def _check_limits(self, summary: ImportSummary) -> None:
         if not summary.total:
-            reason = f"{self._protected} are protected" if self._protected else "no row is good"
-            raise ManifestError(f"{self._source}: no associations are left to {self._operation} ({reason})")
+            reason = f"{self._protected} protected" if self._protected else "no valid rows"
+            raise ManifestError(f"{self._source}: no associations to {self._operation} ({reason})")
         limit = self._settings.max_things
         if limit is not None and summary.total > limit:
             raise GuardError(f"{self._source}: {summary.total} things, --max-things allows {limit}; nothing was sent")
+
+
+def s3_opener(settings: Settings, target: Endpoint | None) -> S3Opener:
+    """Open S3 objects with the profile of the run; with a custom endpoint only from there."""
+    from asyncgg.manifest.s3 import S3Downloader  # loads the S3 client
+
+    endpoint = None
+    if target is not None and target.custom:
+        session = new_session(settings.profile)
+        endpoint = configured_endpoint(session, "s3", service_specific_only=True)[1] or target.url
+    return S3Downloader(settings.profile, target.region if target else settings.region, endpoint)

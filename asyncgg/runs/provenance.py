@@ -1,8 +1,7 @@
-"""Rule: from where a run knows that its associations were there before it is written and read here; pure but for files.
+"""Provenance: the source that shows that the associations of a run existed before the run."""
 
-A service may take a disassociation of what was never associated without a word. So "accepted" alone does not tell what
-a run removed; a listing from before it does.
-"""
+# The service may accept the disassociation of a thing that was never associated. "Accepted" alone
+# does therefore not prove what a run removed; a listing from before the run does.
 
 from __future__ import annotations
 
@@ -21,14 +20,14 @@ _META_KEY: Final = "provenance"
 
 
 class ProvenanceKind(StrEnum):
-    """Where the associations of a run were read; the values are written into journals."""
+    """The source of the associations of a run. The values are stored in journals."""
 
     LISTING = "listing"
     """Listed from the service for this run."""
     INVENTORY = "inventory"
-    """A snapshot that was there already."""
+    """An existing snapshot."""
     UNDO = "undo"
-    """The journal that this run takes back."""
+    """The journal that this run reverts."""
 
     def __str__(self) -> str:
         return self.value
@@ -36,23 +35,26 @@ class ProvenanceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """That the associations of a run were as they should be when it began."""
+    """Shows the state of the associations when the run started."""
 
     kind: ProvenanceKind
     path: str
-    """Of the snapshot or journal; it may have been moved since."""
+    """Path of the snapshot or journal at that time."""
     taken_at: float | None
-    """Seconds since 1970, UTC."""
+    """Seconds since 1970."""
 
 
 def provenance_to_meta(kind: ProvenanceKind, path: Path | str, taken_at: float | None) -> dict[str, str]:
-    """The evidence as a fact for a journal's meta table (see `JournalBuilder`); `taken_at` in seconds since 1970."""
-    text = str(path).encode("utf-8", "backslashreplace").decode()  # a file's name may be no UTF-8
+    """The entry of a journal's meta table (see `JournalBuilder`).
+
+    `taken_at`: seconds since 1970.
+    """
+    text = str(path).encode("utf-8", "backslashreplace").decode()  # a file name can be invalid UTF-8
     return {_META_KEY: json.dumps({"kind": kind.value, "path": text, "taken_at": taken_at})}
 
 
 def provenance_from_meta(meta: Mapping[str, str], journal: Path) -> Provenance | None:
-    """What the meta table of `journal` says of it, None when nothing. Raises `JournalError` when it is unreadable."""
+    """Parse the entry of the meta table, if any. Raises `JournalError` if it is invalid."""
     text = meta.get(_META_KEY)
     if not text:
         return None
@@ -64,5 +66,5 @@ def provenance_from_meta(meta: Mapping[str, str], journal: Path) -> Provenance |
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         raise JournalError(
-            f"journal {journal}: what it says of where its associations were read cannot be understood; upgrade asyncgg"
+            f"journal {journal}: the provenance of the associations cannot be read; upgrade asyncgg"
         ) from None

@@ -1,8 +1,7 @@
-"""Rule: what another start, or an undo, takes over from a journal lives here: settings, Region, endpoint.
+"""Restores settings, Region and endpoint of a run from its journal."""
 
-A start cannot wander: it goes where the run was begun, whatever the environment says now. Only what is given for this
-very start changes that.
-"""
+# A later start uses the Region and endpoint of the first one, whatever the environment says. Only
+# an explicit option of this start overrides them.
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ from asyncgg.transport import Endpoint, resolve_endpoint
 __all__ = ["require_same_region", "resolve_saved_endpoint", "restore_settings"]
 
 _NOT_SAVED: Final = frozenset({"quiet", "log_format", "journal"})
-"""Settings that later starts do not inherit: how the first one showed itself."""
+"""Settings that later starts do not inherit: output and the journal itself."""
 
 
 def restore_settings(
@@ -28,9 +27,9 @@ def restore_settings(
     *,
     exclude: frozenset[str] = frozenset(),
 ) -> Settings:
-    """The `stored` settings of a journal, its Region and endpoint (from `meta`) among them, under what is `given` now.
+    """The `saved` settings of a journal, its Region and endpoint (from `meta`), and `overrides`.
 
-    Those named in `without` are not inherited. Raises `SettingsError` for an impossible value.
+    Settings in `exclude` are not inherited. Raises `SettingsError` for an invalid value.
     """
     values = {name: value for name, value in saved.items() if name not in _NOT_SAVED | exclude}
     if meta.get("region"):
@@ -41,26 +40,24 @@ def restore_settings(
 
 
 def resolve_saved_endpoint(settings: Settings, meta: Mapping[str, str], overrides: Mapping[str, Any]) -> Endpoint:
-    """Where requests go. Raises `UsageError` when the environment alone would lead them away from AWS."""
+    """Where requests go. Raises `UsageError` if the environment alone selects another endpoint."""
     target = resolve_endpoint(connection_from_settings(settings))
     if target.custom and not _has_custom_endpoint(meta) and not overrides.get("endpoint_url"):
         raise UsageError(
-            f"this run was begun at {meta.get('endpoint', 'AWS itself')}, but {target.source} now names"
-            f" {target.url}; unset it, or give --endpoint-url to go there"
+            f"the run was started at {meta.get('endpoint', 'the AWS endpoint')}, but {target.source} sets {target.url};"
+            f" unset {target.source}, or use --endpoint-url"
         )
     return target
 
 
 def require_same_region(meta: Mapping[str, str], overrides: Mapping[str, Any]) -> None:
-    """Raise `UsageError` when another Region is `given` than the journal's run had.
+    """Raise `UsageError` if `overrides` select another Region than that of the run.
 
-    What a run changed is in its Region: elsewhere its cores look as if they had vanished, or others have their names.
+    In another Region the cores of the run do not exist, or others have their names.
     """
     saved_region, requested_region = meta.get("region", ""), overrides.get("region") or ""
     if saved_region and requested_region and requested_region != saved_region:
-        raise UsageError(
-            f"this run was begun in {saved_region}, and what it changed is there, not in {requested_region}: leave --region out"
-        )
+        raise UsageError(f"the run was started in Region {saved_region}, not {requested_region}; omit --region")
 
 
 def _has_custom_endpoint(meta: Mapping[str, str]) -> bool:

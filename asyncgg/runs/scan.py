@@ -1,4 +1,4 @@
-"""Rule: one start of a sweep as the settings say it: transport, lane, origin; what is listed is the caller's wish."""
+"""Scans the fleet with the transport, lane and origin of the settings."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from asyncgg.inventory import MAX_SCAN_AGE, FleetScan, Origin, ScanOptions, Scan
 from asyncgg.ratelimit import AdaptiveRate
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.runs.execute import connection_from_settings
-from asyncgg.runs.pace import rate_policy
-from asyncgg.runs.plan import effective_quota
+from asyncgg.runs.plan import effective_quota, rate_policy
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, CoreFilter, Endpoint, Transport, open_transport
 from asyncgg.transport.base import ListingTransport
@@ -23,11 +22,11 @@ __all__ = ["FullTransport", "scan_options", "scan_rate", "scan_with_settings"]
 
 
 class FullTransport(Transport, ListingTransport, Protocol):
-    """What sends and reads, as every transport does that is made from settings."""
+    """Sends batches and lists; every transport built from settings does both."""
 
 
 def scan_options(settings: Settings, *, max_age: float = MAX_SCAN_AGE) -> ScanOptions:
-    """How a sweep is to behave with these settings."""
+    """The scan options for these settings."""
     return ScanOptions(
         concurrency=settings.concurrency,
         retry=RetryPolicy(settings.max_attempts, settings.max_attempts_unknown),
@@ -38,9 +37,9 @@ def scan_options(settings: Settings, *, max_age: float = MAX_SCAN_AGE) -> ScanOp
 
 
 def scan_rate(settings: Settings, region: str) -> AdaptiveRate:
-    """The rate of a sweep: a told one is begun at its half at least, where a run feels its way up from the quota.
+    """The rate policy of a scan: a configured rate starts at half of the rate or at the quota.
 
-    What is read can be read again: a throttle costs a sweep a request, and never an outcome.
+    A throttled read costs one request and no outcome, so a scan starts faster than a run.
     """
     if settings.rate is None or settings.quota_share < 1:
         return rate_policy(settings, region)
@@ -61,11 +60,10 @@ async def scan_with_settings(
     listeners: Sequence[Listener] = (),
     on_scan: Callable[[FleetScan], object] | None = None,
 ) -> ScanResult:
-    """Sweep the fleet of `target`, or just `cores`, into the snapshot at `path`; see `asyncgg.inventory.scanner`.
+    """Scan the fleet of `target`, or only `cores`, into the snapshot at `path`; see `scan_fleet`.
 
-    `transport` replaces the one made from the settings.
-
-    Raises what that raises, and `CredentialsError` when there are no credentials.
+    `transport` replaces the one built from the settings. Raises as `scan_fleet`, and
+    `CredentialsError` if there are no credentials.
     """
     options = scan_options(settings, max_age=max_age)
     async with AsyncExitStack() as stack:

@@ -1,12 +1,13 @@
-"""Rule: what of a run may be taken back is decided here, and made into a journal of the opposite operation.
+"""Decides what of a run is undone, and builds the journal of the inverse operation."""
 
-Only what the run is known to have changed is touched: the service took it, and it was known before to be as the run
-found it. A run that took its list from a listing knows that by itself; for others a snapshot from before says it, or
-the person does. Doubt leaves a thing as it is.
-"""
+# Only what the run is known to have changed is reverted: the service accepted the thing, and its
+# state before the run is known. A run of a listing has that provenance itself; for others a
+# snapshot from before the run or the user (--assume-associated) provides it. Otherwise a thing is
+# left unchanged.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import time
@@ -20,6 +21,7 @@ from typing import Final
 
 from asyncgg.errors import JournalError, UsageError
 from asyncgg.formatting import format_timestamp
+from asyncgg.inventory import Snapshot
 from asyncgg.journal import Certainty, JournalReader, ThingEffect, iter_effects, parse_operation
 from asyncgg.manifest import Chunk, load_protect_list
 from asyncgg.manifest.name_lists import Selection
@@ -30,31 +32,39 @@ from asyncgg.runs.provenance import ProvenanceKind, provenance_from_meta, proven
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
 
-__all__ = ["DECISION_LABELS", "NOT_INHERITED", "PriorState", "UndoDecision", "decide", "prepare_undo"]
+__all__ = [
+    "DECISION_LABELS",
+    "NOT_INHERITED",
+    "PriorState",
+    "UndoDecision",
+    "decide",
+    "prepare_undo",
+    "prior_state_from_snapshot",
+]
 
 PriorState = Callable[[str], Container[str]]
-"""By core: the things that were associated with it before the run."""
+"""By core: the things associated before the run."""
 
 NOT_INHERITED: Final = frozenset({"max_things", "protect", "skip_bad_rows"})
-"""Settings that were about the list of the run, which an undo does not read again."""
+"""Settings about the list of a run, which do not apply to its undo."""
 
 _CHUNK_SIZE: Final = 5_000
 
 
 class UndoDecision(Enum):
-    """What becomes of one thing of a run that is taken back; the values are the words of plans in JSON."""
+    """The decision about one thing of a run. The values are keys of the plan in JSON."""
 
     REVERT = "revert"
     PRIOR_STATE_UNKNOWN = "prior_state_unknown"
-    """The run may have changed it, but nothing says how it was before."""
+    """The run may have changed the thing, but its state before is unknown."""
     UNCHANGED = "unchanged"
-    """The service said that it was so already, or refused each time, or was never asked."""
+    """The service reported the state as already present, rejected every request, or got none."""
     UNCERTAIN = "uncertain"
-    """Failed after a lost reply: whether the run changed it is not known."""
+    """Failed after a lost reply: possibly changed."""
     UNRESOLVED = "unresolved"
-    """Sent perhaps, and not decided yet."""
+    """Possibly sent, without a final outcome."""
     NOT_SELECTED = "not_selected"
-    """Left out by the person."""
+    """Not selected by the user."""
 
 
 _DECISIONS: Final[Mapping[Certainty, UndoDecision]] = {
@@ -70,21 +80,24 @@ _DECISIONS: Final[Mapping[Certainty, UndoDecision]] = {
 DECISION_LABELS: Final[Mapping[UndoDecision, str]] = {
     UndoDecision.PRIOR_STATE_UNKNOWN: "not known to have been associated before",
     UndoDecision.UNCHANGED: "not changed by the run",
-    UndoDecision.UNCERTAIN: "failed after a lost reply, perhaps changed (verify tells)",
-    UndoDecision.UNRESOLVED: "not decided",
+    UndoDecision.UNCERTAIN: "failed after a lost reply, possibly changed (use verify)",
+    UndoDecision.UNRESOLVED: "possibly sent",
     UndoDecision.NOT_SELECTED: "not in the list",
 }
-"""How a person is told of those that are left out."""
+"""Labels of the excluded things, in the order of `UndoDecision`."""
 
 
 def decide(certainty: Certainty, *, prior_state_known: bool) -> UndoDecision:
-    """What becomes of a thing whose effect is so sure; `known`: whether it is known how it was before the run."""
+    """The decision for a thing with this effect.
+
+    `prior_state_known`: whether its state before is known.
+    """
     decision = _DECISIONS[certainty]
     return UndoDecision.PRIOR_STATE_UNKNOWN if decision is UndoDecision.REVERT and not prior_state_known else decision
 
 
 class _ContainsAll:
-    """Contains any thing."""
+    """Contains every thing."""
 
     def __contains__(self, thing: object) -> bool:
         return True
@@ -92,13 +105,13 @@ class _ContainsAll:
 
 @dataclass(frozen=True, slots=True)
 class _OriginalRun:
-    """The run that is taken back."""
+    """The run to undo."""
 
     path: Path
     run: str
     operation: Operation
     has_provenance: bool
-    """Whether its own journal says that it was known how things were before."""
+    """Whether the journal proves the state of the things before the run."""
     meta: Mapping[str, str]
 
     @property
@@ -116,51 +129,48 @@ def prepare_undo(
     prior_state: PriorState | None = None,
     assume_associated: bool = False,
 ) -> tuple[JournalBuilder, Plan]:
-    """Make the journal `into` that takes back what the run of `journal` is known to have changed. Blocking.
+    """Build `new_journal`, which reverts what the run of `journal` is known to have changed.
 
-    `known_before` says what a snapshot from before the run holds; `assume_associated`: all of it was as it should be.
+    Blocking.
+
+    `prior_state`: the content of a snapshot from before the run. `assume_associated`: every thing
+    of the run was associated before.
 
     Raises:
-        UsageError: things that are not decided, or not known before; nothing to take back; strangers in `only`.
+        UsageError: things without a final outcome or with unknown prior state; nothing to undo;
+            entries of `only` that are not in the run.
         GuardError: more things than `max_things`.
-        JournalError: the journal is none, is being run, or the new one cannot be made.
+        JournalError: the journal cannot be read or is in use, or the new one cannot be created.
     """
     protect = load_protect_list(str(settings.protect)) if settings.protect else None
+    counts: Counter[UndoDecision] = Counter()
     with JournalReader(journal) as reader:
         original = _read_original_run(reader)
         things_before: PriorState = (
             _all_things if assume_associated or original.has_provenance else prior_state or _no_things
         )
-        builder = JournalBuilder(
+        pairs = _select(iter_effects(reader), things_before, only, counts)
+        with JournalBuilder(
             new_journal,
             settings,
             source=original.name,
             protect=protect,
             operation=original.operation.inverse,
             extra_meta=_metadata(original),
-        )
-        try:
-            counts: Counter[UndoDecision] = Counter()
-            for chunk in _chunks(_select(iter_effects(reader), things_before, only, counts)):
-                builder.add(chunk)
+        ) as builder:
+            while good := list(islice(pairs, _CHUNK_SIZE)):
+                builder.add(Chunk(good=good))
             if only is not None:
                 only.require_all_used(original.name)
             _require_undoable(original, counts, has_snapshot=prior_state is not None)
             plan = builder.finish(target)
-        except BaseException:
-            builder.discard()
-            raise
-    excluded = {
-        decision.value: counts[decision]
-        for decision in UndoDecision
-        if counts[decision] and decision is not UndoDecision.REVERT
-    }
+    excluded = {decision.value: counts[decision] for decision in DECISION_LABELS if counts[decision]}
     return builder, replace(plan, source_label="undo of", excluded=excluded)
 
 
 def _read_original_run(reader: JournalReader) -> _OriginalRun:
     if reader.is_running():
-        raise JournalError(f"journal {reader.path}: a process is running it; stop it or wait for its end, then undo")
+        raise JournalError(f"{reader.path} is in use by another process; stop the run or wait for its end, then undo")
     meta = reader.meta()
     operation = parse_operation(meta.get("operation", ""), reader.path)
     has_provenance = provenance_from_meta(meta, reader.path) is not None
@@ -168,7 +178,7 @@ def _read_original_run(reader: JournalReader) -> _OriginalRun:
 
 
 def _metadata(original: _OriginalRun) -> dict[str, str]:
-    """What the new journal says of its origin; the account too, so that no start of it acts in another one."""
+    """The origin of the undo, and the account, so that no start uses another account."""
     link = {"run": original.run, "journal": str(original.path.absolute()).encode("utf-8", "backslashreplace").decode()}
     metadata = {
         "undo_of": json.dumps(link),
@@ -188,7 +198,7 @@ def _no_things(_core: str) -> Container[str]:
 def _select(
     effects: Iterator[ThingEffect], things_before: PriorState, only: Selection | None, counts: Counter[UndoDecision]
 ) -> Iterator[tuple[str, str]]:
-    """The pairs to take back; `tally` counts the fate of each thing."""
+    """Yield the pairs to revert. `counts` gets the decision about each thing."""
     for core, group in groupby(effects, lambda effect: effect.core):
         prior_things: Container[str] | None = None
         for effect in group:
@@ -203,32 +213,24 @@ def _select(
                 yield core, effect.thing
 
 
-def _chunks(pairs: Iterator[tuple[str, str]]) -> Iterator[Chunk]:
-    while good := list(islice(pairs, _CHUNK_SIZE)):
-        yield Chunk(good=good)
-
-
 def _require_undoable(original: _OriginalRun, counts: Counter[UndoDecision], *, has_snapshot: bool) -> None:
-    """Raise `UsageError` when the run cannot be taken back as it stands."""
-    journal = shlex.quote(str(original.path))
+    """Raise `UsageError` if the run cannot be undone in its present state."""
     if unresolved := counts[UndoDecision.UNRESOLVED]:
         raise UsageError(
-            f"{original.name}: {_count_things(unresolved)} may have been sent and {_is_or_are(unresolved)} not decided, nothing was"
-            f" sent; first: asyncgg resume {journal}, or name others with --only"
+            f"{original.name}: {_count_things(unresolved)} possibly sent, the outcome is unknown; nothing was sent;"
+            f" first run: asyncgg resume {shlex.quote(str(original.path))}, or select others with --only"
         )
     unknown = counts[UndoDecision.PRIOR_STATE_UNKNOWN]
     if unknown and not has_snapshot:
-        run_start = format_timestamp(float(original.meta["created"])) if original.meta.get("created") else "it began"
+        started_at = format_timestamp(float(original.meta["created"])) if original.meta.get("created") else "the run"
         raise UsageError(
-            f"{original.name}: nothing says that the {_count_things(unknown)} it {original.operation.past_participle} were associated"
-            " before, and the service may accept what was not; nothing was sent; give --inventory OLD.db, a snapshot"
-            f" from before {run_start}, or say --assume-associated"
+            f"{original.name}: cannot prove that the {_count_things(unknown)} were associated before the run; nothing"
+            f" was sent; give --inventory OLD.db, a snapshot from before {started_at}, or use --assume-associated"
         )
     if not counts[UndoDecision.REVERT]:
         reasons = [f"{count:,} {DECISION_LABELS[decision]}" for decision, count in counts.items() if count]
         raise UsageError(
-            f"{original.name}: there is nothing that it is known to have {original.operation.past_participle}"
-            f" ({', '.join(reasons) or 'it has no things'}); nothing was sent"
+            f"{original.name}: nothing to undo ({', '.join(reasons) or 'the run has no things'}); nothing was sent"
         )
 
 
@@ -236,5 +238,43 @@ def _count_things(number: int) -> str:
     return f"{number:,} thing{'' if number == 1 else 's'}"
 
 
-def _is_or_are(number: int) -> str:
-    return "is" if number == 1 else "are"
+@contextlib.contextmanager
+def prior_state_from_snapshot(
+    inventory: Path | None, journal: Path, meta: Mapping[str, str]
+) -> Iterator[PriorState | None]:
+    """The associations in the snapshot `inventory`, for the duration of the block;
+
+    None without one.
+
+    `meta` is that of `journal`. Raises `SnapshotError` if the snapshot is unfinished, `UsageError`
+    if it is of another account, Region or endpoint, or not from before the run.
+    """
+    if inventory is None:
+        yield None
+        return
+    with Snapshot(inventory) as snapshot:
+        snapshot.require_finished()
+        _require_before_run(snapshot, journal, meta)
+
+        def things_before(core: str) -> Container[str]:
+            return {record.thing for record in snapshot.associations(core)}
+
+        yield things_before
+
+
+def _require_before_run(snapshot: Snapshot, journal: Path, meta: Mapping[str, str]) -> None:
+    for name in ("account", "region", "endpoint"):
+        snapshot_value, run_value = getattr(snapshot.origin, name), meta.get(name, "")
+        if snapshot_value and run_value and snapshot_value != run_value:
+            raise UsageError(
+                f"{snapshot.path} is of {name} {snapshot_value}, but the run of {journal} used {run_value};"
+                " give a snapshot of the same fleet"
+            )
+    # In a later snapshot, the run may have removed what is missing, and what is there may have come
+    # back.
+    run_started_at, scan_ended_at = float(meta.get("created") or 0), snapshot.ended_at
+    if scan_ended_at is None or scan_ended_at > run_started_at:
+        raise UsageError(
+            f"{snapshot.path} was completed at {format_timestamp(scan_ended_at)}, not before the run of {journal}"
+            f" started ({format_timestamp(run_started_at)}); give an older snapshot"
+        )

@@ -1,42 +1,118 @@
-"""Rule: the looking again of a verification lives here: list the touched cores, compare, repeat what is in doubt.
-
-All listings go through one lane, so that waiting costs no more of the quota than looking once.
-"""
+"""Verifies a run: lists the cores again, compares with the journal, and records the result."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.engine import Lane, StopReason
 from asyncgg.errors import JournalError, SnapshotError, UsageError
 from asyncgg.events import Listener
-from asyncgg.files import checked_output_path
+from asyncgg.files import atomic_write_text, checked_output_path
 from asyncgg.inventory import CoreState, FleetScan, Origin, ScanOptions, ScanResult, scan_fleet
 from asyncgg.journal import JournalReader, parse_operation
 from asyncgg.models import Operation, RunState
 from asyncgg.report.left import write_mismatches
+from asyncgg.report.verified import verification_record_path
 from asyncgg.retry_policy import RetryPolicy
+from asyncgg.runs.execute import connection_from_settings
+from asyncgg.runs.saved_settings import require_same_region, resolve_saved_endpoint, restore_settings
+from asyncgg.runs.scan import scan_options, scan_rate
+from asyncgg.runs.undo_plan import NOT_INHERITED
 from asyncgg.runs.verify_check import CheckCounts, CheckResult, MergedSnapshots, check_all, touched_cores
-from asyncgg.runs.verify_report import ScanFigures, Verification
-from asyncgg.transport import ListingTransport
+from asyncgg.runs.verify_report import ScanFigures, Verification, verification_to_dict
+from asyncgg.settings import Settings
+from asyncgg.transport import CallerIdentity, Endpoint, ListingTransport, open_transport
 
-__all__ = ["Verifier"]
+__all__ = ["Verifier", "VerifyContext", "load_context", "verify_with_context"]
 
 _DELAYS: Final = RetryPolicy(base_delay=1.0, max_delay=20.0)
 
+_RUN_ONLY_SETTINGS: Final = NOT_INHERITED | {"deadline", "abort_at", "abort_after"}
+"""Settings of a run that do not apply to its verification."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyContext:
+    """Where a journal is verified: by default where its run was started."""
+
+    journal: Path
+    settings: Settings
+    target: Endpoint
+    account: str
+    """The account in which the run was started; empty if unknown."""
+
+
+def load_context(journal: Path, overrides: Mapping[str, Any]) -> VerifyContext:
+    """Restore settings and endpoint from the journal, with `overrides`. Blocking.
+
+    Raises:
+        JournalError: the journal cannot be read, or is in use: two limiters would share one quota.
+        UsageError, SettingsError: as `require_same_region`, `resolve_saved_endpoint`,
+            `restore_settings`.
+    """
+    with JournalReader(journal) as reader:
+        if reader.is_running():
+            raise JournalError(f"{journal} is in use by another process; wait for the end of the run, then verify")
+        meta = reader.meta()
+        require_same_region(meta, overrides)
+        settings = restore_settings(reader.settings(), meta, overrides, exclude=_RUN_ONLY_SETTINGS)
+    return VerifyContext(journal, settings, resolve_saved_endpoint(settings, meta, overrides), meta.get("account", ""))
+
+
+async def verify_with_context(
+    context: VerifyContext,
+    *,
+    account: CallerIdentity | None = None,
+    on_start: Callable[[Verifier], object] = lambda verifier: None,
+    **verifier_options: Any,
+) -> Verification:
+    """Verify a journal and, unless stopped, write the record next to the journal.
+
+    `write_errors` of the result says what could not be written. `on_start` gets the verifier before
+    the first request, to stop the verification. `verifier_options` are keywords of `Verifier`.
+
+    Raises as `Verifier.run`, and `CredentialsError` if there are no credentials.
+    """
+    options, target = scan_options(context.settings), context.target
+    caller = account or CallerIdentity("", "", "")
+    origin = Origin(caller.account, target.region, target.url)
+    async with open_transport(connection_from_settings(context.settings), context.settings.transport) as transport:
+        lane = Lane(transport, scan_rate(context.settings, target.region), retry=options.retry)
+        verifier = Verifier(context.journal, lane, transport, options, origin=origin, **verifier_options)
+        on_start(verifier)
+        verification = await verifier.run()
+    verification = replace(
+        verification, account=caller.account, arn=caller.arn, region=target.region, endpoint=target.url
+    )
+    return await asyncio.to_thread(_write_verification_record, verification) if verification.finished else verification
+
+
+def _write_verification_record(verification: Verification) -> Verification:
+    """Write the record. A failure is reported and does not discard the result."""
+    try:
+        with atomic_write_text(verification_record_path(verification.journal), verification.journal) as file:
+            file.write(json.dumps(verification_to_dict(verification), ensure_ascii=False, indent=1) + "\n")
+    except UsageError as error:
+        return replace(verification, write_errors=(*verification.write_errors, str(error)))
+    return verification
+
 
 class Verifier:
-    """Looks at the cores of one journal until all is as it says, or `wait` seconds are over. One object, one `run`.
+    """Scans the cores of one journal until the result matches, or for `wait` seconds.
 
-    `out` keeps the listing (a further one beside it for each further look), and lets a stopped one go on. `failures`
-    lists what is left. `on_scan` gets each sweep before its first request. `threaded` as for `sweep`.
+    Can `run` once.
+
+    `out` keeps the snapshot (and numbered ones for further scans), so that a stopped scan can be
+    resumed. `failures` gets the mismatches. `on_scan` gets each scan before its first request.
+    `threaded` as for `scan_fleet`.
     """
 
     def __init__(
@@ -51,7 +127,7 @@ class Verifier:
         out: Path | None = None,
         failures: Path | None = None,
         listeners: Sequence[Listener] = (),
-        on_scan: Callable[[FleetScan], object] = lambda sweep: None,
+        on_scan: Callable[[FleetScan], object] = lambda scan: None,
         threaded: bool = True,
     ) -> None:
         self._journal = journal
@@ -63,6 +139,7 @@ class Verifier:
         self._out = out
         self._failures = failures
         self._on_scan = on_scan
+        # All scans share the lane, so that waiting does not use more of the quota than one scan.
         self._clock = asyncio.get_running_loop().time
         self._started_at = self._clock()
         self._stop_reason: StopReason | None = None
@@ -71,16 +148,17 @@ class Verifier:
         self._scans: list[ScanResult] = []
 
     def stop(self, reason: StopReason) -> None:
-        """Ask for nothing new, let what is in flight end."""
+        """Send no more requests and wait for those in flight."""
         self._stop_reason = self._stop_reason or reason
         self._stopped.set()
         if self._active_scan is not None:
             self._active_scan.stop(reason)
 
     async def run(self) -> Verification:
-        """Look, compare, and look again as long as that may help.
+        """Scan and compare; scan uncertain cores again while there is time.
 
-        Raises what `sweep` raises, `JournalError`, and `UsageError` when the list of failures is in the way.
+        Raises as `scan_fleet`, `JournalError`, and `UsageError` if `failures` would overwrite an
+        input.
         """
         verify_started_at = time.time()
         self._check_output_paths()
@@ -110,14 +188,14 @@ class Verifier:
             return verification
 
     def _check_output_paths(self) -> None:
-        """What is looked at, or kept, must not be written over."""
+        """The list of mismatches must not overwrite the journal or a snapshot."""
         if self._failures is not None:
             checked_output_path(self._failures, self._journal)
             if self._out is not None:
                 checked_output_path(self._failures, self._out, "snapshot")
 
     async def _wait_for_next_scan(self) -> bool:
-        """Wait until the next look is due; False when there is to be none. The first one is due at once."""
+        """Wait for the next scan (the first one: at once); False without a next scan."""
         if self._stop_reason is not None:
             return False
         if not self._scans:
@@ -195,7 +273,7 @@ class Verifier:
     def _write_mismatches(
         self, reader: JournalReader, snapshots: MergedSnapshots, verification: Verification, run_started_at: float
     ) -> Verification:
-        """Write the list; a place that cannot be written must not cost what was found."""
+        """Write the list. A failure is reported and does not discard the result."""
         assert self._failures is not None
         rows = (
             (

@@ -1,8 +1,7 @@
-"""Rule: what a journal says of its things is held against what was listed since; here, and nowhere is anything sent.
+"""Compares the things of a journal with later snapshots."""
 
-Only what the journal calls done can be refuted. What failed or was never sent is told beside it: a thing of which it is
-not known whether the run changed it may turn out to be so all the same.
-"""
+# Only a thing that the journal reports as done can be a mismatch. Failed and unsent things are
+# counted separately: a thing that the run possibly changed can be in the expected state.
 
 from __future__ import annotations
 
@@ -27,47 +26,47 @@ _REPORTED_DONE: Final = frozenset({Certainty.ACCEPTED, Certainty.CONFIRMED, Cert
 
 
 class CheckResult(Enum):
-    """What one thing turned out to be."""
+    """The result of the check of one thing."""
 
     CONFIRMED = "confirmed"
-    """Done, as the journal says."""
+    """Done according to the journal, and in the expected state."""
     MISMATCH = "mismatch"
-    """Done by the journal, and it is not so."""
+    """Done according to the journal, but not in the expected state."""
     UNCHECKED = "unchecked"
-    """Done by the journal, and its core could not be listed."""
+    """Done according to the journal, but the core could not be listed."""
     NOT_DONE = "not_done"
-    """Not done by the journal, and it is not so, or nobody looked."""
+    """Not done according to the journal, and not in the expected state or not listed."""
     DONE_ANYWAY = "done_anyway"
-    """Not done by the journal, and it is so all the same."""
+    """Not done according to the journal, but in the expected state."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedThing:
-    """One thing of a run, looked at again."""
+    """One thing of a run with its result."""
 
     core: str
     thing: str
     result: CheckResult
     associated_at: float | None
-    """Seconds since 1970, UTC, of the association that is there; None when there is none."""
+    """Time of the present association in seconds since 1970; None without one."""
 
 
 @dataclass(slots=True)
 class CheckCounts:
-    """How many things turned out how; `doubtful` are the cores worth another look."""
+    """Things by result, and the cores to scan again."""
 
     results: Counter[CheckResult] = field(default_factory=Counter)
     reassociated: int = 0
-    """Of the things left: associated after the run began, so somebody associated them again."""
+    """Mismatches associated after the run started, that is, associated again."""
     uncertain_cores: list[str] = field(default_factory=list)
 
 
 ThingsOnCore = Callable[[str], Mapping[str, float | None] | None]
-"""By core: the things that were listed and when each was associated; None when the core could not be listed."""
+"""By core: the listed things with the time of association; None if the core could not be listed."""
 
 
 def evaluate(certainty: Certainty, operation: Operation, is_associated: bool | None) -> CheckResult:
-    """What a thing is found to be; `present`: whether the association was listed, None when nobody could see."""
+    """Check one thing. `is_associated`: None if its core could not be listed."""
     reported_done = certainty in _REPORTED_DONE
     if is_associated is None:
         return CheckResult.UNCHECKED if reported_done else CheckResult.NOT_DONE
@@ -78,7 +77,7 @@ def evaluate(certainty: Certainty, operation: Operation, is_associated: bool | N
 
 
 def touched_cores(reader: JournalReader) -> list[str]:
-    """The cores at which the run may have changed something."""
+    """The cores at which the run possibly changed something."""
     cores: dict[str, None] = {}
     for effect in iter_effects(reader):
         if effect.certainty is not Certainty.UNCHANGED:
@@ -89,9 +88,9 @@ def touched_cores(reader: JournalReader) -> list[str]:
 def check_all(
     reader: JournalReader, operation: Operation, things_on: ThingsOnCore, counts: CheckCounts, *, run_started_at: float
 ) -> Iterator[CheckedThing]:
-    """Every thing of the journal as it turned out, by core and name; `tally` is filled on the way.
+    """Yield every thing of the journal with its result, by core and name. Updates `counts`.
 
-    `began` is when the run began, in seconds since 1970.
+    `run_started_at`: seconds since 1970.
     """
     for core, group in groupby(iter_effects(reader), lambda effect: effect.core):
         listed = things_on(core)
@@ -111,11 +110,14 @@ def check_all(
 
 
 class MergedSnapshots:
-    """What snapshots show of cores, the latest one that lists a core counting. Use it as a block."""
+    """Several snapshots as one: for each core the latest one that lists the core.
+
+    A context manager.
+    """
 
     def __init__(self) -> None:
         self.started_at: float | None = None
-        """Seconds since 1970, UTC, of the first snapshot's beginning: nothing that is seen is older."""
+        """Start of the first snapshot in seconds since 1970."""
         self._exit_stack = contextlib.ExitStack()
         self._latest: dict[str, tuple[Snapshot, CoreState]] = {}
 
@@ -128,17 +130,20 @@ class MergedSnapshots:
         self._exit_stack.close()
 
     def add(self, path: Path) -> None:
-        """Look at another snapshot, newer than those before. Raises `SnapshotError`."""
+        """Add a snapshot newer than the others. Raises `SnapshotError`."""
         snapshot = self._exit_stack.enter_context(Snapshot(path))
         if self.started_at is None:
             self.started_at = snapshot.started_at
         for core in snapshot.cores():
-            # What was seen once is not unseen again by a look that did not get there.
+            # A scan that did not list the core does not replace one that did.
             if core.state in _LISTED or core.device.name not in self._latest:
                 self._latest[core.device.name] = (snapshot, core.state)
 
     def things_on(self, core: str) -> Mapping[str, float | None] | None:
-        """The things listed of `core`; none of one that has vanished; None when it could not be listed."""
+        """The things of `core`; empty if the core was deleted;
+
+        None if the core could not be listed.
+        """
         if core not in self._latest:
             return None
         snapshot, state = self._latest[core]
@@ -149,5 +154,5 @@ class MergedSnapshots:
         return {record.thing: record.associated_at for record in snapshot.associations(core)}
 
     def count_states(self, cores: Iterable[str]) -> Counter[CoreState]:
-        """How the listing of these cores stands."""
+        """Number of these cores by state."""
         return Counter(self._latest[core][1] if core in self._latest else CoreState.WAITING for core in cores)

@@ -1,4 +1,4 @@
-"""Rule: what a verification came to, as a value, as the JSON object that is the proof, and as lines; pure."""
+"""The result of a verification as a value, as JSON and as text."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ __all__ = ["SCHEMA", "ScanFigures", "Verification", "format_verification", "veri
 
 SCHEMA: Final = "asyncgg.verify/1"
 
-_AS_EXPECTED: Final = {Operation.DISASSOCIATE: "gone", Operation.ASSOCIATE: "there"}
-_REMAINING: Final = {Operation.DISASSOCIATE: "still there", Operation.ASSOCIATE: "missing"}
-REASSOCIATED: Final = "there again"
-"""Found instead of `still there` when the association is younger than the run."""
+_REMAINING: Final = {Operation.DISASSOCIATE: "still associated", Operation.ASSOCIATE: "missing"}
+_REASSOCIATED: Final = "associated again"
+"""Instead of "still associated" if the association is newer than the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScanFigures:
-    """What the looking took, over all looks."""
+    """Totals of all scans of a verification."""
 
     scans: int
-    """How often cores were listed."""
+    """Number of scans."""
     sent: int
     minimum_requests: int
     throttled: int
@@ -35,28 +34,28 @@ class ScanFigures:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What a verification came to."""
+    """The result of a verification."""
 
     run: str
     journal: Path
     operation: Operation
     state: RunState
-    """How the looking ended. COMPLETE: every core was seen; PARTIAL: some could not be; otherwise it was stopped."""
+    """COMPLETE: every core was listed; PARTIAL: some could not be listed; otherwise stopped."""
     reason: str
     is_auth_error: bool
-    """Whether credentials or permissions ended it."""
+    """Whether missing credentials or permissions stopped the verification."""
     started_at: float
-    """Seconds since 1970, UTC: what was sent since then may not have been seen."""
+    """Seconds since 1970. Requests sent after this time are not covered."""
     finished_at: float
-    """Seconds since 1970, UTC, when it was over."""
+    """Seconds since 1970."""
     counts: CheckCounts
     cores: dict[str, int]
-    """The cores the run touched, by how their listing ended: listed, vanished, denied, failed, waiting."""
+    """The cores of the run by state: listed, vanished, denied, failed, waiting."""
     figures: ScanFigures
     snapshots: tuple[Path, ...] = ()
-    """The listings that were kept."""
+    """The snapshots that were kept."""
     write_errors: tuple[str, ...] = ()
-    """What could not be written, the proof or the list of what is left, and why."""
+    """Why the record or the list of mismatches could not be written."""
     account: str = ""
     arn: str = ""
     region: str = ""
@@ -64,12 +63,12 @@ class Verification:
 
     @property
     def finished(self) -> bool:
-        """Whether every core was looked at, as far as it can be."""
+        """Whether the verification was not stopped."""
         return self.state in {RunState.COMPLETE, RunState.PARTIAL}
 
     @property
     def exit_code(self) -> int:
-        """0 all is as the journal says, 3 some is not, 4 some could not be seen; 5, 10 and 130 as for a run."""
+        """0 all confirmed, 3 mismatches, 4 some cores not listed; 5, 10 and 130 as for a run."""
         if self.is_auth_error:
             return 5
         if self.state is RunState.DEADLINE:
@@ -81,12 +80,14 @@ class Verification:
         return 0 if self.state is RunState.COMPLETE and not self.counts.results[CheckResult.UNCHECKED] else 4
 
     def mismatch_label(self, *, reassociated: bool) -> str:
-        """How a thing that is left is called; `again`: associated after the run began."""
-        return REASSOCIATED if reassociated and self.operation is Operation.DISASSOCIATE else _REMAINING[self.operation]
+        """The label of a mismatch. `reassociated`: associated after the run started."""
+        return (
+            _REASSOCIATED if reassociated and self.operation is Operation.DISASSOCIATE else _REMAINING[self.operation]
+        )
 
 
 def verification_to_dict(verification: Verification) -> dict[str, Any]:
-    """The proof as `asyncgg.verify/1`."""
+    """The verification as `asyncgg.verify/1`, the record next to the journal."""
     results = verification.counts.results
     document: dict[str, Any] = {
         "schema": SCHEMA,
@@ -128,49 +129,44 @@ def verification_to_dict(verification: Verification) -> dict[str, Any]:
 
 
 def format_verification(verification: Verification) -> list[str]:
-    """The verification for a person."""
-    results, expected_label = verification.counts.results, _AS_EXPECTED[verification.operation]
-    checked = results[CheckResult.CONFIRMED] + results[CheckResult.MISMATCH] + results[CheckResult.UNCHECKED]
-    things = [f"{results[CheckResult.CONFIRMED]:,} of {checked:,} {expected_label}"]
-    if mismatches := results[CheckResult.MISMATCH]:
-        reassociated = (
-            f" ({verification.counts.reassociated:,} of them {REASSOCIATED}: associated since the run began)"
-            if verification.counts.reassociated
-            else ""
-        )
-        things.append(f"{mismatches:,} {_REMAINING[verification.operation]}{reassociated}")
-    if unchecked := results[CheckResult.UNCHECKED]:
-        things.append(f"{unchecked:,} not seen")
+    """The verification as text lines."""
+    results, figures = verification.counts.results, verification.figures
+    confirmed, unchecked = results[CheckResult.CONFIRMED], results[CheckResult.UNCHECKED]
+    mismatches, done_anyway = results[CheckResult.MISMATCH], results[CheckResult.DONE_ANYWAY]
+    things = [f"{confirmed:,} of {confirmed + mismatches + unchecked:,} confirmed"]
+    if mismatches:
+        again = f" ({count:,} {_REASSOCIATED})" if (count := verification.counts.reassociated) else ""
+        things.append(f"{mismatches:,} {_REMAINING[verification.operation]}{again}")
+    if unchecked:
+        things.append(f"{unchecked:,} not checked")
     lines = [_headline(verification), f"  things     {', '.join(things)}"]
-    if results[CheckResult.NOT_DONE] or results[CheckResult.DONE_ANYWAY]:
-        done_anyway = (
-            f", {results[CheckResult.DONE_ANYWAY]:,} of them {expected_label} all the same"
-            if results[CheckResult.DONE_ANYWAY]
-            else ""
-        )
-        total = results[CheckResult.NOT_DONE] + results[CheckResult.DONE_ANYWAY]
-        lines.append(f"  not done   {total:,} that failed or were not sent, not counted{done_anyway}")
-    lines.append(
-        f"  cores      {', '.join(f'{count:,} {state}' for state, count in verification.cores.items() if count) or '0'}"
-    )
-    figures = verification.figures
-    scans = f" in {figures.scans} looks" if figures.scans > 1 else ""
-    lines.append(
-        f"  requests   {figures.sent:,} sent ({figures.minimum_requests:,} pages){scans}, {figures.throttled:,} throttled"
-    )
-    lines.append(f"  time       {format_duration(figures.seconds)}")
-    lines += [f"  snapshot   {path}" for path in verification.snapshots]
-    return lines + [f"  not kept   {error}" for error in verification.write_errors]
+    if not_done := results[CheckResult.NOT_DONE] + done_anyway:
+        suffix = f", {done_anyway:,} already {verification.operation.past_participle}" if done_anyway else ""
+        lines.append(f"  not done   {not_done:,} failed or not sent, not checked{suffix}")
+    cores = ", ".join(f"{count:,} {state}" for state, count in verification.cores.items() if count)
+    scans = f" in {figures.scans} scans" if figures.scans > 1 else ""
+    requests = f"{figures.sent:,} sent ({figures.minimum_requests:,} minimum){scans}, {figures.throttled:,} throttled"
+    lines += [
+        f"  cores      {cores or '0'}",
+        f"  requests   {requests}",
+        f"  time       {format_duration(figures.seconds)}",
+        *(f"  snapshot   {path}" for path in verification.snapshots),
+        *(f"  not saved  {error}" for error in verification.write_errors),
+    ]
+    return lines
 
 
 def _headline(verification: Verification) -> str:
-    reason = f": {verification.reason}" if verification.reason else ""
+    results = verification.counts.results
     if not verification.finished:
-        return f"not verified, the looking ended early ({verification.state}){reason}"
+        reason = f": {verification.reason}" if verification.reason else ""
+        return f"verification incomplete ({verification.state}){reason}"
     if not verification.figures.scans:
         return "nothing to verify: the run changed nothing"
-    if verification.counts.results[CheckResult.MISMATCH]:
-        return "not as the journal says"
-    if verification.counts.results[CheckResult.UNCHECKED]:
-        return "not fully verified: some cores could not be listed"
-    return f"verified: everything the run {verification.operation.past_participle} is {_AS_EXPECTED[verification.operation]}"
+    if mismatches := results[CheckResult.MISMATCH]:
+        return (
+            f"not verified: {mismatches:,} thing{'' if mismatches == 1 else 's'} {_REMAINING[verification.operation]}"
+        )
+    if results[CheckResult.UNCHECKED]:
+        return "partially verified: some cores could not be listed"
+    return "verified: the fleet matches the journal"

@@ -11,7 +11,7 @@ from typing import Final
 import aiohttp
 
 from asyncgg.errors import InternalError
-from asyncgg.runs.api import Run
+from asyncgg.runs.run import Run
 from asyncgg.settings import build_settings
 from asyncgg.testing import JitteredLatency, Scenario
 from asyncgg.tuning.models import Configuration, Trial, Workload

@@ -17,7 +17,7 @@ from asyncgg.journal import JournalStore, JournalWriter, schema
 from asyncgg.models import MAX_BATCH, RunState
 from asyncgg.ratelimit import DOCUMENTED_QUOTA
 from asyncgg.runs.execute import engine_options
-from asyncgg.runs.pace import rate_policy
+from asyncgg.runs.plan import rate_policy
 from asyncgg.settings import build_settings
 from asyncgg.testing import FakeService, Scenario, run_virtual
 from asyncgg.tuning.models import Configuration, Trial, Workload

@@ -171,7 +171,7 @@ MANIFESTS = (
     _manifest_case("manifest no gzip", "fleet.csv.gz is not gzip", VALID_MANIFEST, "fleet.csv.gz"),
     InvalidInput(
         "manifest wholly protected",
-        "no associations are left.*2 are protected",
+        "no associations to disassociate.*2 protected",
         (*RUN_COMMAND, "--protect", "never.txt"),
         {"fleet.csv": VALID_MANIFEST, "never.txt": b"core-*\n"},
     ),
@@ -204,7 +204,7 @@ ROWS = (
         "bad.csv",
         allowed_files=("bad.csv",),
     ),
-    _manifest_case("rows all bad, skipped", "no row is good", b"core,thing\na,\n", "fleet.csv", "--skip-bad-rows"),
+    _manifest_case("rows all bad, skipped", "no valid rows", b"core,thing\na,\n", "fleet.csv", "--skip-bad-rows"),
     _manifest_case(
         "rows written over the manifest", "fleet.csv", VALID_MANIFEST, "fleet.csv", "--rejects", "fleet.csv"
     ),

@@ -1,4 +1,4 @@
-"""Rule: what the tests of this folder share lives here: a simulated service, runs and undos of it in this process."""
+"""A simulated service, runs and undos in this process."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def make_service(fleet: dict[str, list[str]], *faults: str, **settings: Any) -> 
 
 
 def associations(service: Service) -> set[Pair]:
-    """Who is associated with whom now."""
+    """The present associations."""
     return {(core, thing) for core, things in service.fleet.things.items() for thing in things}
 
 
 def create_journal(path: Path, pairs: Iterable[Pair], metadata: dict[str, str] | None = None) -> Path:
-    """A journal of a disassociation of `pairs`, not begun."""
+    """A journal of a disassociation of `pairs`, not started."""
     builder = JournalBuilder(path, SETTINGS, source="fleet.csv", extra_meta=metadata)
     builder.add(Chunk(good=list(pairs)))
     builder.finish(None)
@@ -47,10 +47,9 @@ def create_journal(path: Path, pairs: Iterable[Pair], metadata: dict[str, str] |
 async def run_journal(
     path: Path, service: Service, *, retry: bool = False, attempts: int = 1_000, missing_code: str | None = None
 ) -> RunResult:
-    """One start of the journal on virtual time, of whichever operation it is about, to its end; `gone` is a code that
-    the user calls so."""
+    """Run the journal to completion. `missing_code`: a code that the user maps to "gone"."""
     journal = JournalWriter(path, threaded=False)
-    journal._connection.execute("PRAGMA synchronous = OFF")  # no power is lost here, and syncs are most of the time
+    journal._connection.execute("PRAGMA synchronous = OFF")  # syncs take most of the time
     try:
         await journal.submit(lambda store: store.begin_retry() if retry else store.begin_resume())
         operation = parse_operation(await journal.submit(lambda store: store.get("operation")), path)
@@ -67,7 +66,7 @@ async def run_journal(
 async def create_completed_journal(
     path: Path, service: Service, pairs: Iterable[Pair], metadata: dict[str, str] | None = LISTING_PROVENANCE
 ) -> Path:
-    """A journal of a disassociation of `pairs` that has been run to its end."""
+    """A journal of a completed disassociation of `pairs`."""
     await run_journal(create_journal(path, pairs, metadata), service)
     return path
 
@@ -81,6 +80,6 @@ def create_undo_journal(
     assume_associated: bool = False,
     settings: Settings = SETTINGS,
 ) -> Path:
-    """The journal of an undo, not begun."""
+    """The journal of an undo, not started."""
     prepare_undo(journal, into, settings, None, only=only, prior_state=prior_state, assume_associated=assume_associated)
     return into

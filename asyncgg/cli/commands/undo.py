@@ -84,9 +84,8 @@ def command(
     from asyncgg.journal import JournalReader
     from asyncgg.manifest.name_lists import load_selection
     from asyncgg.runs import default_journal
-    from asyncgg.runs.known import prior_state_from_snapshot
     from asyncgg.runs.saved_settings import require_same_region, resolve_saved_endpoint, restore_settings
-    from asyncgg.runs.undo_plan import NOT_INHERITED, prepare_undo
+    from asyncgg.runs.undo_plan import NOT_INHERITED, prepare_undo, prior_state_from_snapshot
 
     overrides = extract_settings(arguments)
     with JournalReader(run) as reader:

@@ -77,7 +77,7 @@ def test_cores_lose_all_and_only_they_are_listed(cli: CommandRunner, simulator: 
     assert ended.code == 0, ended.err
     assert associations(simulator) == {("core-2", "b"), ("core-2", "c")}
     assert "cores of retired.csv and 2 named cores, found in run.fleet.db" in ended.err
-    assert "  excluded   1 core not there: core-9\n             1 core without client devices: core-3\n" in ended.err
+    assert "  excluded   1 core not found: core-9\n             1 core without client devices: core-3\n" in ended.err
     assert request_count(simulator, "ListCoreDevices") == 0
     assert request_count(simulator, "ListClientDevicesAssociatedWithCoreDevice") == 3
 
@@ -129,7 +129,7 @@ def test_a_plan_asks_nobody(cli: CommandRunner, simulator: Simulator) -> None:
         (["--things", "gone.txt", "--rejects", "bad.csv"], "--rejects goes with a manifest only"),
         (["--things", "none.txt"], "none.txt: no such file"),
         (["--things", "fleet.csv", "--max-age", "soon"], "--max-age: 'soon' must be a duration"),
-        (["--core", "no name"], "`no name` is no core's name"),
+        (["--core", "no name"], "core name `no name`"),
         (["--cores", "gone.txt"], "gone.txt:"),
         (["--things", "gone.txt", "--inventory", "fleet.csv"], "fleet.csv is not an asyncgg"),
         (["--things", "gone.txt", "--inventory", "x", "--journal", "x"], "are the same file"),
@@ -164,13 +164,13 @@ def test_a_denied_core_stops_it_unless_allowed(cli: CommandRunner, simulator: Si
     simulator.service.set_faults(["deny@core-2"])
     ended = cli("disassociate", "--things", "gone.txt", *RUN_OPTIONS)
     assert (ended.code, ended.out, change_count(simulator)) == (4, "", 0)
-    assert "1 core could not be listed (AccessDeniedException), so what they hold is not known: core-2" in ended.err
+    assert "1 core could not be listed (AccessDeniedException): core-2" in ended.err
     assert "to use it: --inventory run.fleet.db" in ended.err
     assert created_files(tmp_path) == {"run.fleet.db"}
     ended = cli("disassociate", "--things", "gone.txt", "--inventory", "run.fleet.db", "--allow-unlisted", *RUN_OPTIONS)
     assert ended.code == 0, ended.err
     assert associations(simulator) == {("core-1", "a"), ("core-2", "b"), ("core-2", "c")}
-    assert "1 core not listed, or only in part: core-2" in ended.err
+    assert "1 core not fully listed: core-2" in ended.err
 
 
 def test_nothing_to_do(cli: CommandRunner, simulator: Simulator, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_nothing_to_do(cli: CommandRunner, simulator: Simulator, tmp_path: Path)
     (tmp_path / "gone.txt").write_text("nobody\n")
     ended = cli("disassociate", "--things", "gone.txt", *RUN_OPTIONS)
     assert (ended.code, ended.out, change_count(simulator)) == (2, "", 0)
-    assert "there is nothing to do: 1 on no core: nobody\n" in ended.err
+    assert "nothing to do: 1 on no core: nobody\n" in ended.err
     assert created_files(tmp_path) == {"run.fleet.db"}
     second = cli("disassociate", "--things", "gone.txt", *RUN_OPTIONS)  # what is kept is not swept over
     assert second.code == 2

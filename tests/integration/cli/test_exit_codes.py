@@ -108,7 +108,7 @@ def test_no_region_is_2(cli: CommandRunner) -> None:
     ("options", "sentence"),
     [
         (["--max-things", "11"], "12 things, --max-things allows 11; nothing was sent"),
-        (["--expect-account", "999999999999"], "of account 123456789012, --expect-account wants 999999999999"),
+        (["--expect-account", "999999999999"], "for account 123456789012, not 999999999999"),
     ],
 )
 def test_a_guard_before_the_first_request_is_4(

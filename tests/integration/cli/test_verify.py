@@ -36,18 +36,18 @@ def test_verify_undo_verify(cli: CommandRunner, serve: StartSimulator, tmp_path:
         "unchecked": 0,
     }
     assert document["requests"]["sent"] == 3
-    assert "verified: everything the run disassociated is gone" in verified.err
+    assert "verified: the fleet matches the journal" in verified.err
     assert json.loads((tmp_path / "run.journal.verified.json").read_text()) == document
     assert cli("undo", "run.journal", *RUN_OPTIONS, "--assume-associated", "--journal", "undo.journal").code == 0
     there = cli("verify", "undo.journal", *VERIFY_OPTIONS)
     assert there.code == 0, there.err
-    assert "verified: everything the run associated is there" in there.out
+    assert "verified: the fleet matches the journal" in there.out
     assert {core: set(things) for core, things in simulator.service.fleet.things.items()} == {
         core: set(things) for core, things in before.items()
     }
     mismatched = cli("verify", "run.journal", *VERIFY_OPTIONS, "--failures", "left.csv")
     assert mismatched.code == 3
-    assert "12 still there (12 of them there again: associated since the run began)" in mismatched.out
+    assert "12 still associated (12 associated again)" in mismatched.out
     assert cli("disassociate", "left.csv", *RUN_OPTIONS).code == 0  # the list is a manifest
 
 
@@ -74,7 +74,7 @@ def test_an_incomplete_view_is_4(cli: CommandRunner, serve: StartSimulator) -> N
     simulator.service.set_faults(["deny@core-2"])
     ended = cli("verify", "run.journal", *VERIFY_OPTIONS, "--json")
     assert (ended.code, ended.json["things"]["unchecked"], ended.json["cores"]["denied"]) == (4, 4, 1)
-    assert "not fully verified" in ended.err
+    assert "partially verified" in ended.err
     simulator.service.set_faults(["deny-all"])
     denied = cli("verify", "run.journal", *VERIFY_OPTIONS)
     assert denied.code == 5
@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_written_costs_no_finding(
         "none/left.csv: cannot write the file",
         "run.journal.verified.json is a directory",
     ]
-    assert "  not kept   none/left.csv: cannot write the file: No such file or directory\n" in ended.err
+    assert "  not saved  none/left.csv: cannot write the file: No such file or directory\n" in ended.err
     assert cli("verify", "run.journal", *VERIFY_OPTIONS, "--failures", "a.csv", "--out", "a.csv").code == 2
     assert not (tmp_path / "a.csv").exists()
 
@@ -121,7 +121,7 @@ def test_a_run_is_looked_for_where_it_was(
     for command in (("verify", "run.journal"), ("undo", "run.journal", "--assume-associated", "--yes")):
         ended = cli(*command, "--region", "us-east-1")
         assert (ended.code, ended.err.count("\n")) == (2, 1)
-        assert "this run was begun in eu-west-1, and what it changed is there, not in us-east-1" in ended.err
+        assert "the run was started in Region eu-west-1, not us-east-1" in ended.err
     assert simulator.service.counters.requests.total() == sent
 
 
@@ -156,7 +156,7 @@ def test_no_journal_or_one_that_is_run(cli: CommandRunner, serve: StartSimulator
     journal = JournalWriter(tmp_path / "run.journal", threaded=False)
     try:
         ended = cli("verify", "run.journal")
-        assert (ended.code, "a process is running it" in ended.err) == (2, True)
+        assert (ended.code, "in use by another process" in ended.err) == (2, True)
     finally:
         journal.close()
 

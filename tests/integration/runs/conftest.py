@@ -1,4 +1,4 @@
-"""Rule: the surroundings of a command are those of the command line's own tests."""
+"""Fixtures of the runs tests: those of the command line tests."""
 
 from tests.integration.cli.conftest import cli, serve, surroundings
 

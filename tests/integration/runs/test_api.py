@@ -1,7 +1,4 @@
-"""Rule: the library as a program uses it: asyncgg.Run, disassociate, disassociate_sync, resume, retry; real loop.
-
-Against the simulator's sockets where credentials and HTTP belong to the matter, else straight against its service.
-"""
+"""Tests of the library: asyncgg.Run, disassociate, disassociate_sync, resume and retry."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ DISASSOCIATED = ThingState.DISASSOCIATED
 
 @pytest.fixture(autouse=True)
 def _account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nobody's credentials, and a folder of one's own."""
+    """Test credentials and an empty working directory."""
     monkeypatch.chdir(tmp_path)
     for name, value in {
         "AWS_ACCESS_KEY_ID": "AKIDTEST",
@@ -40,24 +37,24 @@ def _account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def make_service(**settings: Any) -> Service:
-    """A fleet of 12 cores of 50 things, without latency or quota unless told."""
+    """A fleet of 12 cores of 50 things, by default without latency and quota."""
     return Service(SimulatorConfig(**{"cores": 12, "things": 50, "latency_ms": 0.0, "rate": float("inf"), **settings}))
 
 
 def associations(service: Service) -> set[Pair]:
-    """Who is associated with whom now."""
+    """The present associations."""
     return {(core, thing) for core, things in service.fleet.things.items() for thing in things}
 
 
 async def stream_pairs(service: Service) -> AsyncIterator[Pair]:
-    """The manifest as an asynchronous source."""
+    """The associations of the fleet as an asynchronous iterable."""
     for pair in service.fleet_spec.pairs():
         yield pair.core, pair.thing
         await asyncio.sleep(0)
 
 
-async def test_from_an_async_iterable_to_outcomes_and_summary() -> None:
-    """Every pair of the source comes back once as an outcome, over real sockets, and the summary counts them."""
+async def test_run_yields_each_outcome_once() -> None:
+    """Over real sockets, each pair of an async iterable is one outcome, and the summary counts them."""
     config = SimulatorConfig(cores=5, things=30, latency_ms=5, rate=1000, missing_things=3)
     async with Simulator(config) as simulator:
         pairs = {tuple(pair) for pair in simulator.service.fleet_spec.pairs()}
@@ -69,18 +66,18 @@ async def test_from_an_async_iterable_to_outcomes_and_summary() -> None:
             outcomes = [outcome async for outcome in run.outcomes()]
         assert associations(simulator.service) == set()
     assert len(outcomes) == 153
-    assert {(one.core, one.thing) for one in outcomes} == pairs
-    failed = [one for one in outcomes if not one.ok]
-    assert {one.thing for one in failed} == {"ghost-000001", "ghost-000002", "ghost-000003"}
-    assert {one.code for one in failed} == {"ResourceNotFoundException"}
+    assert {(outcome.core, outcome.thing) for outcome in outcomes} == pairs
+    failed = [outcome for outcome in outcomes if not outcome.ok]
+    assert {outcome.thing for outcome in failed} == {"ghost-000001", "ghost-000002", "ghost-000003"}
+    assert {outcome.code for outcome in failed} == {"ResourceNotFoundException"}
     assert run.summary is not None
     assert run.summary.state is RunState.PARTIAL
     assert (run.summary.disassociated, run.summary.failed, run.summary.pending) == (150, 3, 0)
     assert run.summary.sent == run.summary.minimum == 5
 
 
-def test_one_line_for_a_script() -> None:
-    """disassociate_sync needs neither a loop nor a journal's name, and takes any iterable of pairs."""
+def test_disassociate_sync_accepts_any_iterable() -> None:
+    """No event loop and no journal path are needed."""
     with threaded_simulator(SimulatorConfig(latency_ms=0, rate=float("inf"))) as simulator:
         rows: list[Row] = [{"core": "core-1", "thing": "a"}, ("core-1", "b"), asyncgg.Association("core-2", "d")]
         summary = asyncgg.disassociate_sync(rows, endpoint_url=simulator.url)
@@ -89,8 +86,8 @@ def test_one_line_for_a_script() -> None:
     assert Path(summary.journal).exists()
 
 
-async def test_breaking_out_early_lets_the_run_end() -> None:
-    """Who leaves the stream of outcomes and then the block gets a complete run: outcomes nobody fetches are no loss."""
+async def test_run_completes_after_break_from_outcomes() -> None:
+    """Leaving the stream and then the block completes the run."""
     service = make_service()
     async with Run(service.fleet_spec.pairs(), transport=InProcessTransport(service)) as run:
         async for outcome in run.outcomes():
@@ -101,8 +98,8 @@ async def test_breaking_out_early_lets_the_run_end() -> None:
     assert associations(service) == set()
 
 
-async def test_stop_ends_it_resumable_and_resume_ends_it_wholly() -> None:
-    """stop() lets what is in flight end; resume, given the journal, sends only the rest."""
+async def test_run_stop_is_resumable() -> None:
+    """stop() waits for requests in flight; resume sends only the remaining things."""
     service = make_service(latency_ms=20)
     transport = InProcessTransport(service)
     async with Run(
@@ -120,8 +117,8 @@ async def test_stop_ends_it_resumable_and_resume_ends_it_wholly() -> None:
     assert associations(service) == set()
 
 
-async def test_retry_takes_what_failed() -> None:
-    """retry sends the failed things again, and nothing else, until all is done."""
+async def test_retry_sends_only_failed_things() -> None:
+    """retry sends the failed things again and nothing else."""
     service = make_service(fault=("entry:ValidationException@device-00001?",))
     transport = InProcessTransport(service)
     first = await asyncgg.disassociate(service.fleet_spec.pairs(), transport=transport, journal=Path("run.journal"))
@@ -133,8 +130,8 @@ async def test_retry_takes_what_failed() -> None:
     assert not service.counters.resent
 
 
-async def test_an_exception_in_the_body_ends_the_run_resumable() -> None:
-    """What the caller's own code raises comes out unchanged, and the journal can be resumed."""
+async def test_run_exception_in_the_block_is_resumable() -> None:
+    """An exception of the caller is raised unchanged, and the journal can be resumed."""
     service = make_service(latency_ms=20)
     transport = InProcessTransport(service)
 
@@ -153,8 +150,8 @@ async def test_an_exception_in_the_body_ends_the_run_resumable() -> None:
     assert (summary.state, summary.disassociated) == (RunState.COMPLETE, 600)
 
 
-async def test_cancelled_it_leaves_a_resumable_journal() -> None:
-    """A cancelled run raises CancelledError, lets go of the journal, and what it had written down is true."""
+async def test_run_cancelled_is_resumable() -> None:
+    """A cancelled run raises CancelledError and releases the journal, whose outcomes are correct."""
     service = make_service(latency_ms=20)
     transport = InProcessTransport(service)
     started = asyncio.Event()
@@ -179,35 +176,35 @@ async def test_cancelled_it_leaves_a_resumable_journal() -> None:
     assert (summary.state, summary.disassociated) == (RunState.COMPLETE, 600)
 
 
-async def test_a_slow_consumer_holds_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Outcomes nobody fetches do not pile up without end: sending waits, and goes on when they are fetched."""
-    monkeypatch.setattr("asyncgg.runs.api._MAX_BUFFERED_OUTCOMES", 200)
+async def test_run_slow_consumer_pauses_sending(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The buffer of outcomes is bounded: sending pauses and resumes with the consumer."""
+    monkeypatch.setattr("asyncgg.runs.run._MAX_BUFFERED_OUTCOMES", 200)
     service = make_service(cores=60)
     async with Run(service.fleet_spec.pairs(), transport=InProcessTransport(service), rate=5000, concurrency=2) as run:
         stream = run.outcomes()
         fetched = [await anext(stream)]
         received = 0
-        while received != (received := service.counters.disassociated):  # noqa: ASYNC110 - standing still has no event
+        while received != (received := service.counters.disassociated):  # noqa: ASYNC110 - no event for no progress
             await asyncio.sleep(0.1)
-        assert 200 < received <= 200 + 50 * 8, "it did not stop near the bound"
+        assert 200 < received <= 200 + 50 * 8, "sending did not pause near the limit"
         fetched += [outcome async for outcome in stream]
-    assert len(fetched) == len({(one.core, one.thing) for one in fetched}) == 3000
+    assert len(fetched) == len({(outcome.core, outcome.thing) for outcome in fetched}) == 3000
     assert associations(service) == set()
 
 
-async def test_a_wrong_source_sends_nothing_and_leaves_nothing() -> None:
-    """Bad rows, no rows, and a source that breaks: an error before the first request, and no journal."""
+async def test_disassociate_invalid_source_sends_nothing() -> None:
+    """Bad rows, no rows and a failing iterable are errors before the first request, without a journal."""
     service = make_service()
     transport = InProcessTransport(service)
 
-    def breaking() -> Iterator[Pair]:
+    def failing() -> Iterator[Pair]:
         yield ("core-00001", "device-000001")
         raise ZeroDivisionError
 
     for rows, error in (
         ([("core-00001", "device-000001"), ("core-00001", "not/a/name")], ManifestError),
         ([], ManifestError),
-        (breaking(), ZeroDivisionError),
+        (failing(), ZeroDivisionError),
     ):
         with pytest.raises(error):
             await asyncgg.disassociate(rows, transport=transport, journal=Path("run.journal"))

@@ -1,4 +1,4 @@
-"""Rule: what one start of a journal owes to whoever calls it, on the real loop."""
+"""Tests of the execution of a journal."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.support.engine import create_journal
 
 
 @pytest.mark.parametrize("rounds", range(6))
-async def test_cancelled_while_it_opens_it_leaves_no_lock(tmp_path: Path, rounds: int) -> None:
-    """Cancelled while the journal is being opened, the same program can run it at once."""
+async def test_execute_cancelled_while_opening_releases_the_lock(tmp_path: Path, rounds: int) -> None:
+    """After cancellation during the opening, the same program can run the journal at once."""
     service = Service(SimulatorConfig(cores=2, things=10, latency_ms=0.0))
     create_journal(tmp_path / "j", list(service.fleet_spec.pairs()))
     settings, transport = Settings(rate=100.0), InProcessTransport(service)

@@ -1,4 +1,4 @@
-"""Rule: what things or cores stand for in a snapshot, and whether it may answer; snapshots are written, not swept."""
+"""Tests of the lookup of things and cores in a snapshot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given
-from hypothesis import settings as how
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from asyncgg.errors import AsyncggError, GuardError, ManifestError, SnapshotError, UsageError
@@ -19,8 +19,7 @@ from asyncgg.inventory import CoreState, Origin, schema
 from asyncgg.inventory.store import SnapshotStore
 from asyncgg.journal import JournalReader
 from asyncgg.models import ClientDevice, CoreDevice, RunState
-from asyncgg.runs import Plan
-from asyncgg.runs.found_run import disassociate_cores, disassociate_things
+from asyncgg.runs import Plan, disassociate_cores, disassociate_things
 from asyncgg.runs.lookup import LookupRequest, LookupTargets, origin_if_finished, prepare_from_snapshot
 from asyncgg.runs.plan import MissingNames, MissingReason
 from asyncgg.runs.provenance import ProvenanceKind, provenance_from_meta
@@ -42,7 +41,7 @@ def make_snapshot(
     origin: Origin = Origin("", ENDPOINT.region, ENDPOINT.url),  # noqa: B008 - frozen
     **meta: object,
 ) -> Path:
-    """A finished snapshot of `fleet`, unless `states` of cores or `meta` say otherwise."""
+    """Write a finished snapshot of `fleet`; `states` of cores and `meta` override the defaults."""
     connection = schema.create(path)
     store = SnapshotStore(connection)
     connection.execute("BEGIN")
@@ -70,7 +69,7 @@ def prepare(
     settings: Settings | None = None,
     **options: Any,
 ) -> tuple[Plan, set[tuple[str, str]], dict[str, str]]:
-    """What is prepared: the plan, the associations, and the journal's facts."""
+    """Prepare a run; return the plan, the associations and the meta table of the journal."""
     journal = inventory.with_name("run.journal")
     request = LookupRequest(LookupTargets.from_names(kind, names, "the list"), inventory, **options)
     builder, plan = prepare_from_snapshot(
@@ -84,23 +83,23 @@ def prepare(
 
 
 def missing_names(plan: Plan) -> dict[MissingReason, MissingNames]:
-    """What the look-up of a plan did not find."""
+    """The missing names of a plan."""
     assert plan.lookup is not None
     return dict(plan.lookup.missing)
 
 
-def test_things_are_found_on_every_core(tmp_path: Path) -> None:
-    """Each association of a thing counts; a thing on no core is told, and takes nothing else with it."""
-    plan, pairs, _ = prepare(make_snapshot(tmp_path / "fleet.db", FLEET), "thing", "b", "nobody", "c", "b")
+def test_prepare_from_snapshot_finds_things_on_every_core(tmp_path: Path) -> None:
+    """Each association of a thing is found; a thing on no core is reported and does not stop the run."""
+    plan, pairs, _ = prepare(make_snapshot(tmp_path / "fleet.db", FLEET), "thing", "b", "unknown", "c", "b")
     assert pairs == {("core-1", "b"), ("core-2", "b"), ("core-2", "c")}
     assert (plan.things, plan.cores, plan.duplicates) == (3, 2, 0)
-    assert missing_names(plan) == {MissingReason.NOT_FOUND: MissingNames(1, ("nobody",))}
+    assert missing_names(plan) == {MissingReason.NOT_FOUND: MissingNames(1, ("unknown",))}
     assert plan.source.startswith(f"the list, found in {tmp_path}/fleet.db taken 20")
     assert plan.source.endswith(" UTC")
 
 
-def test_cores_give_all_they_hold(tmp_path: Path) -> None:
-    """Cores that are not there, vanished or empty are told apart from those that have client devices."""
+def test_prepare_from_snapshot_finds_all_things_of_cores(tmp_path: Path) -> None:
+    """Unknown, deleted and empty cores are reported by reason."""
     fleet = {**FLEET, "core-4": ["d"]}
     snapshot = make_snapshot(tmp_path / "fleet.db", fleet, states={"core-4": CoreState.VANISHED})
     plan, pairs, _ = prepare(snapshot, "core", "core-1", "core-3", "core-4", "core-9")
@@ -111,91 +110,90 @@ def test_cores_give_all_they_hold(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize(("swept", "kind"), [(True, ProvenanceKind.LISTING), (False, ProvenanceKind.INVENTORY)])
-def test_the_journal_knows_its_evidence(tmp_path: Path, swept: bool, kind: ProvenanceKind) -> None:
-    """Where the associations were read, absolutely, and when, so that the run can be taken back."""
+@pytest.mark.parametrize(("scanned", "kind"), [(True, ProvenanceKind.LISTING), (False, ProvenanceKind.INVENTORY)])
+def test_prepare_from_snapshot_saves_provenance(tmp_path: Path, scanned: bool, kind: ProvenanceKind) -> None:
+    """The journal has the absolute path and time of the snapshot, so that the run can be undone."""
     snapshot = make_snapshot(tmp_path / "fleet.db", FLEET)
-    _, _, meta = prepare(snapshot, "thing", "a", scanned=swept)
-    evidence = provenance_from_meta(meta, snapshot)
-    assert evidence is not None
-    assert (evidence.kind, evidence.path) == (kind, str(snapshot))
-    assert evidence.taken_at == pytest.approx(time.time() - 60, abs=30)
+    _, _, meta = prepare(snapshot, "thing", "a", scanned=scanned)
+    provenance = provenance_from_meta(meta, snapshot)
+    assert provenance is not None
+    assert (provenance.kind, provenance.path) == (kind, str(snapshot))
+    assert provenance.taken_at == pytest.approx(time.time() - 60, abs=30)
 
 
-def assert_refused(error: type[AsyncggError], message: str, snapshot: Path, *names: Any, **options: Any) -> None:
-    """It is refused with these words, and leaves no journal."""
+def assert_raises(error: type[AsyncggError], message: str, snapshot: Path, *names: Any, **options: Any) -> None:
+    """Assert the error and that no journal remains."""
     with pytest.raises(error, match=message):
         prepare(snapshot, *names, **options)
     assert [path.name for path in snapshot.parent.iterdir()] == [snapshot.name]
 
 
 @pytest.mark.parametrize(
-    ("made", "words"),
+    ("options", "message"),
     [
         ({"finished": ""}, "unfinished scan"),
-        ({"age": 90_000.0}, "begun .* 25 h 00 min ago, --max-age allows 24 h 00 min; sweep anew: asyncgg inventory"),
-        ({"origin": Origin("", "us-east-1", ENDPOINT.url)}, "of region us-east-1, this run goes to eu-west-1"),
+        ({"age": 90_000.0}, "25 h 00 min ago; --max-age allows 24 h 00 min; scan again: asyncgg inventory"),
+        ({"origin": Origin("", "us-east-1", ENDPOINT.url)}, "of region us-east-1, but this run uses eu-west-1"),
         ({"origin": Origin("", ENDPOINT.region, "https://other")}, "of endpoint https://other"),
-        ({"origin": Origin("1" * 12, ENDPOINT.region, "")}, f"of account {'1' * 12}, this run goes to {'2' * 12}"),
-        ({"cores_digest": "digest"}, "only named cores, and the things may be on others"),
-        ({"filters": json.dumps({"status": "HEALTHY"})}, "only cores that match its filters"),
+        ({"origin": Origin("1" * 12, ENDPOINT.region, "")}, f"of account {'1' * 12}, but this run uses {'2' * 12}"),
+        ({"cores_digest": "digest"}, "the things may also be on other cores"),
+        ({"filters": json.dumps({"status": "HEALTHY"})}, "the things may also be on other cores"),
     ],
 )
-def test_a_snapshot_that_may_not_answer(tmp_path: Path, made: dict[str, Any], words: str) -> None:
-    """Unfinished, old, of another fleet, or blind to some cores: refused in a line that says what to do."""
-    assert_refused(
-        SnapshotError, words, make_snapshot(tmp_path / "fleet.db", FLEET, **made), "thing", "a", account="2" * 12
+def test_prepare_from_snapshot_unusable_snapshot_raises(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    """An unfinished, old, foreign or partial snapshot is an error that says what to do."""
+    assert_raises(
+        SnapshotError, message, make_snapshot(tmp_path / "fleet.db", FLEET, **options), "thing", "a", account="2" * 12
     )
 
 
-def test_a_snapshot_of_named_cores_answers_for_these(tmp_path: Path) -> None:
-    """It knows its own cores, the vanished ones too, and nothing of another."""
+def test_prepare_from_snapshot_of_named_cores_covers_only_these(tmp_path: Path) -> None:
+    """The snapshot covers its own cores, also deleted ones, and no others."""
     states = {"core-2": CoreState.VANISHED}
-    snapshot = make_snapshot(
-        tmp_path / "fleet.db", {"core-1": ["a"], "core-2": []}, states=states, cores_digest="digest"
-    )
+    fleet: dict[str, list[str]] = {"core-1": ["a"], "core-2": []}
+    snapshot = make_snapshot(tmp_path / "fleet.db", fleet, states=states, cores_digest="digest")
     plan, pairs, _ = prepare(snapshot, "core", "core-1", "core-2")
     assert pairs == {("core-1", "a")}
     assert missing_names(plan) == {MissingReason.UNKNOWN: MissingNames(1, ("core-2",))}
-    assert_refused(SnapshotError, "only named cores, not core-7", snapshot, "core", "core-1", "core-7")
+    assert_raises(SnapshotError, "only named cores, not core-7", snapshot, "core", "core-1", "core-7")
 
 
-def test_an_old_snapshot_is_young_enough_when_told_so(tmp_path: Path) -> None:
-    """--max-age decides, and a sweep made for this run is never too old for it."""
+def test_prepare_from_snapshot_max_age_allows_an_old_snapshot(tmp_path: Path) -> None:
+    """`max_age` decides; a scan for this run is never too old."""
     snapshot = make_snapshot(tmp_path / "fleet.db", FLEET, age=90_000.0)
     assert prepare(snapshot, "thing", "a", max_age=100_000.0)[1] == {("core-1", "a")}
     assert prepare(snapshot, "thing", "a", scanned=True)[1] == {("core-1", "a")}
 
 
 @pytest.mark.parametrize("state", [CoreState.DENIED, CoreState.FAILED])
-def test_an_incomplete_view_is_not_a_small_fleet(tmp_path: Path, state: CoreState) -> None:
-    """A core that could not be listed stops it, unless that is allowed or its core is not asked about."""
+def test_prepare_from_snapshot_unlisted_core_raises(tmp_path: Path, state: CoreState) -> None:
+    """A core that could not be listed is an error, unless allowed or not a target."""
     snapshot = make_snapshot(tmp_path / "fleet.db", FLEET, states={"core-2": state})
-    message = r"^1 core could not be listed \(AccessDeniedException\).*: core-2; sweep anew: .*--allow-unlisted$"
-    assert_refused(GuardError, message, snapshot, "thing", "a")
-    assert_refused(GuardError, "core-2; run it again, or", snapshot, "core", "core-1", "core-2", scanned=True)
+    message = r"^1 core could not be listed \(AccessDeniedException\): core-2; scan again: .*--allow-incomplete$"
+    assert_raises(GuardError, message, snapshot, "thing", "a")
+    assert_raises(GuardError, "core-2; run the command again, or", snapshot, "core", "core-1", "core-2", scanned=True)
     assert prepare(snapshot, "core", "core-1")[1] == {("core-1", "a"), ("core-1", "b")}
     plan, pairs, _ = prepare(snapshot, "thing", "b", allow_incomplete=True)
-    assert pairs == {("core-1", "b"), ("core-2", "b")}  # what was seen of it before it failed was asked for
+    assert pairs == {("core-1", "b"), ("core-2", "b")}  # listed before the failure
     assert missing_names(plan) == {MissingReason.INCOMPLETE: MissingNames(1, ("core-2",))}
 
 
-def test_nothing_found_is_no_run(tmp_path: Path) -> None:
-    """It says of what there was nothing, ten names at most."""
+def test_prepare_from_snapshot_nothing_found_raises(tmp_path: Path) -> None:
+    """The error lists the missing names by reason, ten at most."""
     snapshot = make_snapshot(tmp_path / "fleet.db", FLEET)
     names = [f"thing-{number:02}" for number in range(12)]
-    assert_refused(
+    assert_raises(
         UsageError, "nothing to do: 12 on no core: thing-00, .*thing-09 and 2 more$", snapshot, "thing", *names
     )
-    assert_refused(
-        UsageError, "1 not there: core-9; 1 without client devices: core-3$", snapshot, "core", "core-3", "core-9"
+    assert_raises(
+        UsageError, "1 not found: core-9; 1 without client devices: core-3$", snapshot, "core", "core-3", "core-9"
     )
 
 
-def test_the_guards_of_a_manifest_hold(tmp_path: Path) -> None:
-    """`protect` takes out and is counted, `max_things` refuses."""
+def test_prepare_from_snapshot_applies_guards(tmp_path: Path) -> None:
+    """`protect` excludes things and counts them, `max_things` is a limit."""
     snapshot = make_snapshot(tmp_path / "fleet.db", FLEET)
-    assert_refused(
+    assert_raises(
         GuardError, "3 things, --max-things allows 2", snapshot, "thing", *"abc"[:2], settings=Settings(max_things=2)
     )
     (tmp_path / "never").mkdir()
@@ -203,19 +201,19 @@ def test_the_guards_of_a_manifest_hold(tmp_path: Path) -> None:
     protect.write_text("core:core-2\n")
     plan, pairs, _ = prepare(snapshot, "thing", "b", settings=Settings(protect=protect))
     assert (pairs, plan.protected) == ({("core-1", "b")}, 1)
-    with pytest.raises(ManifestError, match="1 are protected"):
+    with pytest.raises(ManifestError, match="1 protected"):
         prepare(snapshot, "thing", "c", settings=Settings(protect=protect))
 
 
-@pytest.mark.parametrize(("names", "words"), [(["a", "no name"], "`no name` is no thing's name"), ([], "no names")])
-def test_what_is_no_list(names: list[str], words: str) -> None:
-    """A name that cannot be one, and no name at all, are told before anything is looked up."""
-    with pytest.raises(UsageError, match=words):
+@pytest.mark.parametrize(("names", "message"), [(["a", "no name"], "thing name `no name`"), ([], "no names")])
+def test_lookup_targets_invalid_names_raise(names: list[str], message: str) -> None:
+    """An invalid name, and no name at all, are errors before the lookup."""
+    with pytest.raises(UsageError, match=message):
         LookupTargets.from_names("thing", names, "the list")
 
 
-def test_a_sweep_is_needed_until_it_is_finished(tmp_path: Path) -> None:
-    """A missing, an empty and an unfinished file need one; what is no snapshot is told, not overwritten."""
+def test_origin_if_finished_is_none_without_a_finished_snapshot(tmp_path: Path) -> None:
+    """A missing, an empty and an unfinished file need a scan; another file is an error."""
     empty, other = tmp_path / "empty.db", tmp_path / "other.txt"
     empty.touch()
     other.write_text("x" * 200)
@@ -229,30 +227,30 @@ def test_a_sweep_is_needed_until_it_is_finished(tmp_path: Path) -> None:
 NAMES = st.sampled_from([f"t{number}" for number in range(8)])
 
 
-@how(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     fleet=st.dictionaries(st.sampled_from([f"c{number}" for number in range(5)]), st.sets(NAMES, max_size=5)),
     names=st.lists(NAMES, min_size=1),
 )
-def test_exactly_what_is_asked_for(
+def test_prepare_from_snapshot_selects_exactly_the_targets(
     tmp_path_factory: pytest.TempPathFactory, fleet: dict[str, set[str]], names: list[str]
 ) -> None:
-    """Whatever the fleet: the associations of these things and no other; each name is found or told to be nowhere."""
+    """In any fleet: the associations of these things and no others; each other name is reported."""
     snapshot = make_snapshot(tmp_path_factory.mktemp("fleet") / "fleet.db", {c: sorted(t) for c, t in fleet.items()})
     expected = {(core, thing) for core, things in fleet.items() for thing in things if thing in names}
     if not expected:
-        assert_refused(UsageError, "nothing to do", snapshot, "thing", *names)
+        assert_raises(UsageError, "nothing to do", snapshot, "thing", *names)
         return
     plan, pairs, _ = prepare(snapshot, "thing", *names)
     assert pairs == expected
-    nowhere = missing_names(plan).get(MissingReason.NOT_FOUND, MissingNames(0, ()))
-    assert set(nowhere.examples) == set(names) - {thing for _, thing in expected}
-    assert nowhere.count == len(nowhere.examples)
+    missing = missing_names(plan).get(MissingReason.NOT_FOUND, MissingNames(0, ()))
+    assert set(missing.examples) == set(names) - {thing for _, thing in expected}
+    assert missing.count == len(missing.examples)
 
 
 @pytest.mark.virtual
-async def test_the_library_does_it_too(tmp_path: Path) -> None:
-    """Things and cores go by one call each; what somebody else removed since the snapshot counts as gone."""
+async def test_disassociate_things_and_cores_run_to_completion(tmp_path: Path) -> None:
+    """One call each; an association removed by another client since the scan counts as `already`."""
     snapshot = make_snapshot(tmp_path / "fleet.db", FLEET)
     service = make_service(FLEET)
     service.fleet.disassociate("core-1", "b")

@@ -1,16 +1,15 @@
-"""Rule: which rate policy comes of which settings."""
+"""Tests of the rate policy of a run."""
 
 from __future__ import annotations
 
 import pytest
 
-from asyncgg.runs.pace import rate_policy
-from asyncgg.runs.plan import quota_rate
+from asyncgg.runs.plan import quota_rate, rate_policy
 from asyncgg.settings import load_settings
 
 
 @pytest.mark.parametrize(
-    ("given", "expected", "begun", "ceiling"),
+    ("values", "expected", "initial", "ceiling"),
     [
         ({}, 30, 30, 300),
         ({"quota": 12}, 12, 12, 120),
@@ -24,19 +23,21 @@ from asyncgg.settings import load_settings
         ({"quota_share": 0.5, "burst": 500}, 15, 12, 12),
     ],
 )
-def test_settings_become_a_policy(given: dict[str, float], expected: float, begun: float, ceiling: float) -> None:
-    """What the plan counts on, where the policy begins, and what it never exceeds."""
-    settings = load_settings(given)
+def test_rate_policy_follows_settings(
+    values: dict[str, float], expected: float, initial: float, ceiling: float
+) -> None:
+    """The expected rate of the plan, and the initial rate and ceiling of the policy."""
+    settings = load_settings(values)
     policy = rate_policy(settings, "eu-central-1")
     assert quota_rate(settings, "eu-central-1") == expected
-    assert policy.rate == pytest.approx(begun)
+    assert policy.rate == pytest.approx(initial)
     assert policy.statistics().ceiling == pytest.approx(ceiling)
 
 
-@pytest.mark.parametrize("given", [{"quota_share": 0.5}, {"quota_share": 0.1, "burst": 40}, {"quota_share": 1 / 60}])
-def test_a_share_is_kept_in_every_window_of_five_seconds(given: dict[str, float]) -> None:
-    """The most a token bucket lets start in five seconds is the share of five seconds' quota."""
-    settings = load_settings(given)
+@pytest.mark.parametrize("values", [{"quota_share": 0.5}, {"quota_share": 0.1, "burst": 40}, {"quota_share": 1 / 60}])
+def test_rate_policy_keeps_the_share_in_any_five_seconds(values: dict[str, float]) -> None:
+    """A token bucket starts at most the share of five seconds of quota in five seconds."""
+    settings = load_settings(values)
     policy = rate_policy(settings, "eu-central-1")
-    most = 5 * policy.statistics().ceiling + policy.burst
-    assert most <= max(1.25, 5 * 30 * settings.quota_share) + 1e-9
+    maximum = 5 * policy.statistics().ceiling + policy.burst
+    assert maximum <= max(1.25, 5 * 30 * settings.quota_share) + 1e-9

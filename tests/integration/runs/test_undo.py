@@ -1,4 +1,4 @@
-"""Rule: what an undo takes back, and what it leaves alone."""
+"""Tests of the undo of a run."""
 
 from __future__ import annotations
 
@@ -37,40 +37,40 @@ PAIRS = [(core, thing) for core, things in FLEET.items() for thing in things]
 
 
 def read_meta(path: Path) -> dict[str, str]:
-    """What a journal says of its run."""
+    """The meta table of a journal."""
     with JournalReader(path) as reader:
         return reader.meta()
 
 
 def read_pairs(path: Path) -> set[Pair]:
-    """The associations that a journal is about."""
+    """The associations of a journal."""
     with JournalReader(path) as reader:
-        return {(change.core, change.thing) for change in iter_effects(reader)}
+        return {(effect.core, effect.thing) for effect in iter_effects(reader)}
 
 
-@pytest.mark.parametrize("sureness", Certainty)
+@pytest.mark.parametrize("certainty", Certainty)
 @pytest.mark.parametrize("known", [True, False])
-def test_fates(sureness: Certainty, known: bool) -> None:
-    """Only what the service took, or proved, and what was known before is taken back."""
-    is_selected = known and sureness in {Certainty.ACCEPTED, Certainty.CONFIRMED}
-    assert (decide(sureness, prior_state_known=known) is UndoDecision.REVERT) == is_selected
+def test_decide_reverts_only_confirmed_changes_with_known_prior_state(certainty: Certainty, known: bool) -> None:
+    """A thing is reverted if the service accepted it and its state before the run is known."""
+    is_selected = known and certainty in {Certainty.ACCEPTED, Certainty.CONFIRMED}
+    assert (decide(certainty, prior_state_known=known) is UndoDecision.REVERT) == is_selected
 
 
-# --- the whole way ---
+# --- complete runs ---
 
 FAULTS = ("500", "500-after", "reset-before", "reset-after", "hang-after", "garbage", "429", "entry")
 
 
 @st.composite
 def fleets(draw: st.DrawFn) -> dict[str, list[str]]:
-    """Fleets of up to four cores with up to twelve things each; things are shared between cores."""
+    """Fleets of up to four cores with up to twelve things each, shared between cores."""
     things = [f"t{number}" for number in range(12)]
     cores = draw(st.integers(1, 4))
     return {f"c{n}": draw(st.lists(st.sampled_from(things), unique=True)) for n in range(cores)}
 
 
 def ambiguous_failures(journal: Path) -> set[Pair]:
-    """What failed after a lost reply."""
+    """The things that failed after a lost reply."""
     with JournalReader(journal) as reader:
         return {(c.core, c.thing) for c in iter_effects(reader) if c.certainty is Certainty.UNCERTAIN}
 
@@ -79,22 +79,21 @@ def ambiguous_failures(journal: Path) -> set[Pair]:
 @given(
     fleet=fleets(),
     faults=st.lists(st.sampled_from(FAULTS), max_size=4, unique=True),
-    strangers=st.sets(st.tuples(st.sampled_from(["c0", "c1"]), st.sampled_from(["x1", "x2"])), max_size=2),
+    unknown=st.sets(st.tuples(st.sampled_from(["c0", "c1"]), st.sampled_from(["x1", "x2"])), max_size=2),
     attempts=st.sampled_from([2, 1_000]),
     seed=st.integers(0, 1000),
 )
-def test_the_fleet_is_as_before(
-    fleet: dict[str, list[str]], faults: list[str], strangers: set[Pair], attempts: int, seed: int
+def test_undo_restores_the_fleet(
+    fleet: dict[str, list[str]], faults: list[str], unknown: set[Pair], attempts: int, seed: int
 ) -> None:
-    """Whatever was lost, repeated or refused on the way: what a run removed its undo puts back, and nothing else; and
-    an undo of that undo removes it again."""
+    """With any faults, an undo restores exactly what the run removed, and its undo removes that again."""
 
     async def scenario(folder: Path) -> None:
         service = make_service(fleet, *(f"{kind}=10%" for kind in faults), seed=seed)
         before = associations(service)
         if not before:
             return
-        first = create_journal(folder / "run", before | strangers, None)
+        first = create_journal(folder / "run", before | unknown, None)
         await run_journal(first, service, attempts=attempts)
         middle = associations(service)
         if not before - middle - ambiguous_failures(first):
@@ -114,17 +113,17 @@ def test_the_fleet_is_as_before(
         run_virtual(scenario(folder))
 
 
-# --- what is known ---
+# --- prior state ---
 
 
 @pytest.mark.virtual
-async def test_without_evidence_nothing_is_taken_back(tmp_path: Path) -> None:
-    """A run of a mere list is not undone on its own word: the message counts the things and says what to give."""
+async def test_prepare_undo_without_provenance_raises(tmp_path: Path) -> None:
+    """The run of a manifest proves no prior state: the error says which options to use."""
     first = await create_completed_journal(tmp_path / "run", make_service(FLEET), PAIRS, metadata=None)
     with pytest.raises(UsageError) as caught:
         create_undo_journal(first, tmp_path / "undo")
     message = str(caught.value)
-    assert "nothing says that the 5 things it disassociated were associated before" in message
+    assert "cannot prove that the 5 things were associated before the run" in message
     assert "--inventory OLD.db" in message
     assert "--assume-associated" in message
     assert not (tmp_path / "undo").exists()
@@ -132,40 +131,37 @@ async def test_without_evidence_nothing_is_taken_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.virtual
-async def test_a_snapshot_speaks_for_what_it_holds(tmp_path: Path) -> None:
-    """Of a list with strangers, which the service took without a word, only what the snapshot holds comes back."""
+async def test_prepare_undo_with_a_snapshot_reverts_what_the_snapshot_has(tmp_path: Path) -> None:
+    """A thing that the service accepted but that is not in the snapshot is not reverted."""
     service = make_service(FLEET, not_found="success")
-    first = await create_completed_journal(tmp_path / "run", service, [*PAIRS, ("core-1", "stranger")], metadata=None)
-    preparation, plan = prepare_undo(
-        first, tmp_path / "undo", SETTINGS, None, prior_state=lambda core: FLEET.get(core, ())
-    )
-    assert read_pairs(preparation.path) == set(PAIRS)
+    first = await create_completed_journal(tmp_path / "run", service, [*PAIRS, ("core-1", "unknown")], metadata=None)
+    builder, plan = prepare_undo(first, tmp_path / "undo", SETTINGS, None, prior_state=lambda core: FLEET.get(core, ()))
+    assert read_pairs(builder.path) == set(PAIRS)
     assert plan.excluded == {UndoDecision.PRIOR_STATE_UNKNOWN.value: 1}
-    await run_journal(preparation.path, service)
+    await run_journal(builder.path, service)
     assert associations(service) == set(PAIRS)
 
 
 @pytest.mark.virtual
-async def test_what_was_gone_already_is_not_ours(tmp_path: Path) -> None:
-    """A thing that the service said was not there stays away, even when the run counts it as done, and even by
-    --assume-associated."""
+async def test_prepare_undo_excludes_things_that_were_already_missing(tmp_path: Path) -> None:
+    """A thing that the service reported as missing is not reverted, even with `assume_associated`."""
     service = make_service(FLEET)
     service.fleet.disassociate("core-1", "a")  # another operator, after the listing
     first = create_journal(tmp_path / "run", PAIRS, LISTING_PROVENANCE)
     await run_journal(first, service, missing_code="ResourceNotFoundException")
     with JournalReader(first) as reader:
         assert reader.summary().disassociated == 5
-    preparation, plan = prepare_undo(first, tmp_path / "undo", SETTINGS, None, assume_associated=True)
-    assert read_pairs(preparation.path) == set(PAIRS) - {("core-1", "a")}
+    builder, plan = prepare_undo(first, tmp_path / "undo", SETTINGS, None, assume_associated=True)
+    assert read_pairs(builder.path) == set(PAIRS) - {("core-1", "a")}
     assert plan.excluded == {UndoDecision.UNCHANGED.value: 1}
 
 
 @pytest.mark.virtual
-async def test_what_was_there_already_is_left_by_the_second_undo(tmp_path: Path) -> None:
-    """An undo that finds a thing associated already is complete; undoing that undo leaves this thing alone."""
+async def test_undo_of_an_undo_excludes_things_that_were_already_associated(tmp_path: Path) -> None:
+    """An undo completes if a thing is already associated; the undo of that undo does not change the thing."""
     service = make_service(FLEET)
     undo = create_undo_journal(await create_completed_journal(tmp_path / "run", service, PAIRS), tmp_path / "undo")
-    service.set_faults(["entry:AlreadyAssociated@d"])  # the simulator itself takes it without a word
+    service.set_faults(["entry:AlreadyAssociated@d"])  # the simulator itself accepts the thing
     await run_journal(undo, service)
     with JournalReader(undo) as reader:
         assert (reader.summary().disassociated, reader.already_done()) == (5, {"AlreadyAssociated": 1})
@@ -173,35 +169,34 @@ async def test_what_was_there_already_is_left_by_the_second_undo(tmp_path: Path)
 
 
 @pytest.mark.virtual
-async def test_what_is_not_decided_must_be_decided_first(tmp_path: Path) -> None:
-    """Things of a killed run that were sent perhaps stop an undo with the command that decides them; --only may name
-    others."""
+async def test_prepare_undo_with_possibly_sent_things_raises(tmp_path: Path) -> None:
+    """After a kill, the run must be resumed before the undo, or other things selected."""
     service = make_service(FLEET)
     first = create_journal(tmp_path / "run", PAIRS, LISTING_PROVENANCE)
     journal = JournalWriter(first, threaded=False)
     (work, *_) = await journal.submit(lambda store: list(store.pending_cores()))
     await journal.submit(lambda store: store.claim(claim_all(work), 1.0))
-    journal._connection.close()  # as a kill would leave it
+    journal._connection.close()  # as after a kill
     journal._lock.release()
-    with pytest.raises(UsageError, match=r"3 things may have been sent and are not decided.*asyncgg resume"):
+    with pytest.raises(UsageError, match=r"3 things possibly sent.*asyncgg resume"):
         create_undo_journal(first, tmp_path / "undo")
-    with pytest.raises(UsageError, match="nothing that it is known to have disassociated"):
+    with pytest.raises(UsageError, match="nothing to undo"):
         create_undo_journal(first, tmp_path / "undo", only=Selection("list", ["d"]))
     await run_journal(first, service)
     assert read_pairs(create_undo_journal(first, tmp_path / "undo")) == set(PAIRS)
 
 
 def claim_all(work: CoreQueue) -> Claim:
-    """All of a core in one batch."""
+    """All things of a core in one batch."""
     return Claim(work, work.first, work.last, work.unsent)
 
 
-# --- what is wanted ---
+# --- selection and guards ---
 
 
 @pytest.mark.virtual
-async def test_only(tmp_path: Path) -> None:
-    """Pairs and bare things choose; what is in none of them is left; strangers are named and stop everything."""
+async def test_prepare_undo_only_selects_pairs_and_things(tmp_path: Path) -> None:
+    """Pairs and things are selected; an entry that is not in the run is an error."""
     first = await create_completed_journal(tmp_path / "run", make_service(FLEET), PAIRS)
     selection = Selection("list.csv", ["a", ("core-2", "d")])
     assert read_pairs(create_undo_journal(first, tmp_path / "undo", only=selection)) == {
@@ -209,14 +204,14 @@ async def test_only(tmp_path: Path) -> None:
         ("core-2", "a"),
         ("core-2", "d"),
     }
-    with pytest.raises(UsageError, match=r"list.csv: 2 entries are not in run .*: core-1,d, zz; take them out"):
+    with pytest.raises(UsageError, match=r"list.csv: 2 entries are not in run .*: core-1,d, zz; remove"):
         create_undo_journal(first, tmp_path / "other", only=Selection("list.csv", ["a", "zz", ("core-1", "d")]))
     assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.virtual
-async def test_guards_hold_for_an_undo(tmp_path: Path) -> None:
-    """--max-things stops it, --protect takes names out of it, and neither leaves a journal where it stops."""
+async def test_prepare_undo_applies_guards(tmp_path: Path) -> None:
+    """`max_things` is a limit and `protect` excludes; no journal remains after an error."""
     first = await create_completed_journal(tmp_path / "run", make_service(FLEET), PAIRS)
     with pytest.raises(GuardError, match="5 things, --max-things allows 4"):
         create_undo_journal(first, tmp_path / "undo", settings=Settings(max_things=4))
@@ -226,11 +221,11 @@ async def test_guards_hold_for_an_undo(tmp_path: Path) -> None:
     assert read_pairs(undo) == {("core-2", "a"), ("core-2", "d")}
 
 
-def test_a_run_that_is_going_is_not_undone(tmp_path: Path) -> None:
-    """While a process runs the journal its undo is refused."""
+def test_prepare_undo_of_a_journal_in_use_raises(tmp_path: Path) -> None:
+    """A journal that a process uses cannot be undone."""
     journal = JournalWriter(create_journal(tmp_path / "run", PAIRS, LISTING_PROVENANCE), threaded=False)
     try:
-        with pytest.raises(JournalError, match="a process is running it"):
+        with pytest.raises(JournalError, match="in use by another process"):
             create_undo_journal(tmp_path / "run", tmp_path / "undo")
     finally:
         journal.close()
@@ -240,8 +235,8 @@ def test_a_run_that_is_going_is_not_undone(tmp_path: Path) -> None:
 
 
 @pytest.mark.virtual
-async def test_the_new_journal_is_linked(tmp_path: Path) -> None:
-    """It says which run it takes back, by which operation, on which evidence, and in whose account."""
+async def test_prepare_undo_links_the_new_journal(tmp_path: Path) -> None:
+    """The new journal has the original run, the operation, the provenance and the account."""
     first = await create_completed_journal(
         tmp_path / "run", make_service(FLEET), PAIRS, LISTING_PROVENANCE | {"account": "123456789012"}
     )
@@ -256,21 +251,21 @@ async def test_the_new_journal_is_linked(tmp_path: Path) -> None:
 
 
 async def run_to_completion(journal: Path) -> Path:
-    """The journal after a run at a service that takes everything."""
+    """Run a journal with a service that accepts everything."""
     await run_journal(journal, make_service({core: [] for core in FLEET}))
     return journal
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"kind": "hearsay"}', '{"kind": "listing", "taken_at": "noon"}'])
-def test_evidence_that_cannot_be_read(tmp_path: Path, damage: str) -> None:
-    """Evidence this program does not understand is an error, and never taken for none or for any."""
+def test_prepare_undo_with_invalid_provenance_raises(tmp_path: Path, damage: str) -> None:
+    """A provenance that cannot be read is an error, not a missing one."""
     first = create_journal(tmp_path / "run", PAIRS, {"provenance": damage})
-    with pytest.raises(JournalError, match="cannot be understood"):
+    with pytest.raises(JournalError, match="provenance of the associations cannot be read"):
         create_undo_journal(first, tmp_path / "undo")
 
 
-async def test_the_library_undoes(tmp_path: Path) -> None:
-    """One call takes back a run; until the first request is sent nothing is left behind when it is refused."""
+async def test_undo_runs_to_completion(tmp_path: Path) -> None:
+    """One call undoes a run; after an error before the first request no journal remains."""
     service = make_service(FLEET)
     await asyncgg.disassociate(PAIRS, transport=InProcessTransport(service), journal=tmp_path / "run", rate=10_000)
     assert not associations(service)

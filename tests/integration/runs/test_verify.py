@@ -1,4 +1,4 @@
-"""Rule: what a verification finds, counts, waits for and proves."""
+"""Tests of the verification of a run."""
 
 from __future__ import annotations
 
@@ -42,25 +42,25 @@ PAIRS = [(core, thing) for core, things in FLEET.items() for thing in things]
 
 
 def make_verifier(journal: Path, service: Service, *, attempts: int = 3, **extra: Any) -> Verifier:
-    """One that looks at the service in this process."""
+    """A verifier that lists the in-process service."""
     transport = InProcessListing(service, timeout=1.0)
     options = ScanOptions(retry=RetryPolicy(attempts, attempts), stall_timeout=1e9)
     return Verifier(journal, Lane(transport, FixedRate(100.0)), transport, options, threaded=False, **extra)
 
 
 async def verify_journal(journal: Path, service: Service, **options: Any) -> Verification:
-    """What one verification came to."""
+    """Run one verification."""
     return await make_verifier(journal, service, **options).run()
 
 
 @pytest.mark.parametrize("operation", Operation)
-@pytest.mark.parametrize("sureness", Certainty)
-def test_findings(sureness: Certainty, operation: Operation) -> None:
-    """Only what the journal calls done can be left or unseen; the operation says which way is right."""
+@pytest.mark.parametrize("certainty", Certainty)
+def test_evaluate_reports_mismatches_only_of_done_things(certainty: Certainty, operation: Operation) -> None:
+    """Only a thing reported as done can be a mismatch or unchecked; the operation decides the expected state."""
     expected = operation is Operation.ASSOCIATE
-    claimed = sureness in {Certainty.ACCEPTED, Certainty.CONFIRMED, Certainty.ALREADY_DONE}
-    result = [evaluate(sureness, operation, present) for present in (expected, not expected, None)]
-    if claimed:
+    reported_done = certainty in {Certainty.ACCEPTED, Certainty.CONFIRMED, Certainty.ALREADY_DONE}
+    result = [evaluate(certainty, operation, present) for present in (expected, not expected, None)]
+    if reported_done:
         assert result == [CheckResult.CONFIRMED, CheckResult.MISMATCH, CheckResult.UNCHECKED]
     else:
         assert result == [CheckResult.DONE_ANYWAY, CheckResult.NOT_DONE, CheckResult.NOT_DONE]
@@ -73,14 +73,13 @@ FAULTS = ("500", "500-after", "reset-after", "garbage", "entry", "429")
 @given(
     things=st.lists(st.sets(st.sampled_from("abcdefgh")), min_size=1, max_size=4),
     faults=st.lists(st.sampled_from(FAULTS), max_size=3, unique=True),
-    back=st.sets(st.tuples(st.integers(0, 3), st.sampled_from("abcdefgh")), max_size=3),
+    restored=st.sets(st.tuples(st.integers(0, 3), st.sampled_from("abcdefgh")), max_size=3),
     seed=st.integers(0, 1000),
 )
-def test_it_finds_exactly_what_is_not_as_said(
-    things: list[set[str]], faults: list[str], back: set[tuple[int, str]], seed: int
+def test_verify_reports_exactly_the_mismatches(
+    things: list[set[str]], faults: list[str], restored: set[tuple[int, str]], seed: int
 ) -> None:
-    """Whatever failed on the way, a verification finds all done things gone; and after somebody associated some again,
-    exactly those; the undo of the run is verified likewise."""
+    """With any faults, a run and its undo are confirmed; things associated again are the only mismatches."""
     fleet = {f"c{number}": sorted(names) for number, names in enumerate(things)}
 
     async def scenario(folder: Path) -> None:
@@ -97,14 +96,14 @@ def test_it_finds_exactly_what_is_not_as_said(
         second = await verify_journal(first, service, out=folder / "3.db", **options)
         assert (second.exit_code, second.counts.results[CheckResult.MISMATCH]) == (3, len(before))
         await run_journal(create_undo_journal(undo, folder / "again"), service)
-        returned = {(f"c{core}", thing) for core, thing in back} & before
+        returned = {(f"c{core}", thing) for core, thing in restored} & before
         for core, thing in returned:
             service.fleet.associate(core, thing, 2e9)
-        last = await verify_journal(first, service, failures=folder / "left.csv", out=folder / "4.db", **options)
-        with (folder / "left.csv").open(newline="") as file:
+        last = await verify_journal(first, service, failures=folder / "mismatches.csv", out=folder / "4.db", **options)
+        with (folder / "mismatches.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert {(row["core"], row["thing"]) for row in rows} == returned
-        assert {row["result"] for row in rows} <= {"there again"}
+        assert {row["result"] for row in rows} <= {"associated again"}
         assert last.counts.reassociated == len(returned)
         assert last.exit_code == (3 if returned else 0)
 
@@ -113,35 +112,35 @@ def test_it_finds_exactly_what_is_not_as_said(
 
 
 @pytest.mark.virtual
-async def test_only_touched_cores_are_listed(tmp_path: Path) -> None:
-    """Cores of which nothing was changed cost no request: denied ones, missing ones, ones never reached."""
+async def test_verify_lists_only_changed_cores(tmp_path: Path) -> None:
+    """Denied, missing and unsent cores cost no request."""
     service = make_service(FLEET, "deny@core-2")
     first = await create_completed_journal(tmp_path / "run", service, [*PAIRS, ("ghost", "x")])
     service.set_faults(())
-    done = await verify_journal(first, service)
-    assert (done.exit_code, done.figures.sent, done.cores["listed"]) == (0, 1, 1)
-    assert done.counts.results == {CheckResult.CONFIRMED: 3, CheckResult.NOT_DONE: 3}
-    assert format_verification(done)[:3] == [
-        "verified: everything the run disassociated is gone",
-        "  things     3 of 3 gone",
-        "  not done   3 that failed or were not sent, not counted",
+    verification = await verify_journal(first, service)
+    assert (verification.exit_code, verification.figures.sent, verification.cores["listed"]) == (0, 1, 1)
+    assert verification.counts.results == {CheckResult.CONFIRMED: 3, CheckResult.NOT_DONE: 3}
+    assert format_verification(verification)[:3] == [
+        "verified: the fleet matches the journal",
+        "  things     3 of 3 confirmed",
+        "  not done   3 failed or not sent, not checked",
     ]
 
 
 @pytest.mark.virtual
-async def test_a_core_that_vanished_holds_nothing(tmp_path: Path) -> None:
-    """A core that is no more has no client devices: its things are gone; what was associated with it is missing."""
+async def test_verify_deleted_core_has_no_things(tmp_path: Path) -> None:
+    """The things of a deleted core are disassociated; after an undo they are missing."""
     service = make_service(FLEET)
     first = await create_completed_journal(tmp_path / "run", service, PAIRS)
     undo = create_undo_journal(first, tmp_path / "undo")
     await run_journal(undo, service)
     del service.fleet.cores["core-2"], service.fleet.things["core-2"]
     del service.fleet.things["core-1"]["a"]
-    done = await verify_journal(first, service)
-    assert (done.cores["vanished"], done.counts.results[CheckResult.CONFIRMED]) == (1, 3)
-    missing = await verify_journal(undo, service, failures=tmp_path / "left.csv")
+    verification = await verify_journal(first, service)
+    assert (verification.cores["vanished"], verification.counts.results[CheckResult.CONFIRMED]) == (1, 3)
+    missing = await verify_journal(undo, service, failures=tmp_path / "mismatches.csv")
     assert (missing.exit_code, missing.counts.results[CheckResult.MISMATCH]) == (3, 3)
-    assert (tmp_path / "left.csv").read_text().splitlines()[1:] == [
+    assert (tmp_path / "mismatches.csv").read_text().splitlines()[1:] == [
         "core-1,a,missing,",
         "core-2,a,missing,",
         "core-2,d,missing,",
@@ -149,65 +148,72 @@ async def test_a_core_that_vanished_holds_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.virtual
-async def test_what_could_not_be_seen_is_not_verified(tmp_path: Path) -> None:
-    """A denied core leaves its things unseen: exit 4, however good the rest; something left elsewhere makes it 3."""
+async def test_verify_denied_core_is_unchecked(tmp_path: Path) -> None:
+    """The things of a denied core are unchecked: exit 4; a mismatch elsewhere is exit 3."""
     service = make_service(FLEET)
     first = await create_completed_journal(tmp_path / "run", service, PAIRS)
     service.set_faults(["deny@core-2"])
-    done = await verify_journal(first, service)
-    assert (done.state, done.exit_code) == (RunState.PARTIAL, 4)
-    assert done.counts.results == {CheckResult.CONFIRMED: 3, CheckResult.UNCHECKED: 2}
-    assert "2 not seen" in format_verification(done)[1]
+    verification = await verify_journal(first, service)
+    assert (verification.state, verification.exit_code) == (RunState.PARTIAL, 4)
+    assert verification.counts.results == {CheckResult.CONFIRMED: 3, CheckResult.UNCHECKED: 2}
+    assert "2 not checked" in format_verification(verification)[1]
     service.fleet.associate("core-1", "b", 1.0)
     assert (await verify_journal(first, service)).exit_code == 3
 
 
 @pytest.mark.virtual
-async def test_a_run_that_changed_nothing(tmp_path: Path) -> None:
-    """There is nothing to look at: no request, exit 0."""
-    done = await verify_journal(create_journal(tmp_path / "run", PAIRS), make_service(FLEET))
-    assert (done.exit_code, done.figures.sent) == (0, 0)
-    assert format_verification(done)[0] == "nothing to verify: the run changed nothing"
+async def test_verify_unchanged_run_sends_nothing(tmp_path: Path) -> None:
+    """Without changes there is no request, and exit 0."""
+    verification = await verify_journal(create_journal(tmp_path / "run", PAIRS), make_service(FLEET))
+    assert (verification.exit_code, verification.figures.sent) == (0, 0)
+    assert format_verification(verification)[0] == "nothing to verify: the run changed nothing"
 
 
 @pytest.mark.virtual
-async def test_doubtful_things_may_be_gone_all_the_same(tmp_path: Path) -> None:
-    """What failed after lost replies is not counted, but told when it is gone."""
+async def test_verify_reports_failed_things_that_are_already_disassociated(tmp_path: Path) -> None:
+    """Things that failed after lost replies are not counted, but reported if disassociated."""
     service = make_service(FLEET, "reset-after@core-2")
     first = create_journal(tmp_path / "run", PAIRS)
     await run_journal(first, service, attempts=1)
     service.set_faults(())
-    done = await verify_journal(first, service)
-    assert (done.exit_code, done.counts.results) == (0, {CheckResult.CONFIRMED: 3, CheckResult.DONE_ANYWAY: 2})
-    assert "2 of them gone all the same" in format_verification(done)[2]
+    verification = await verify_journal(first, service)
+    assert (verification.exit_code, verification.counts.results) == (
+        0,
+        {CheckResult.CONFIRMED: 3, CheckResult.DONE_ANYWAY: 2},
+    )
+    assert "2 already disassociated" in format_verification(verification)[2]
 
 
-# --- waiting ---
+# --- repeated scans ---
 
 
 @pytest.mark.virtual
 @pytest.mark.parametrize(("after", "wait", "code"), [(5.0, 60.0, 0), (5.0, 2.0, 3), (5.0, 0.0, 3), (1e9, 60.0, 3)])
-async def test_waiting(tmp_path: Path, after: float, wait: float, code: int) -> None:
-    """Cores in doubt are looked at again, and only those, until all is well or the time is over."""
+async def test_verify_with_wait_scans_uncertain_cores_again(
+    tmp_path: Path, after: float, wait: float, code: int
+) -> None:
+    """Only uncertain cores are scanned again, until they match or the time has passed."""
     service = make_service(FLEET)
     first = await create_completed_journal(tmp_path / "run", service, PAIRS)
     service.fleet.associate("core-2", "d", 1.0)
     loop = asyncio.get_running_loop()
     loop.call_later(after, service.fleet.disassociate, "core-2", "d")
     started_at = loop.time()
-    done = await verify_journal(first, service, wait=wait, out=tmp_path / "after.db")
-    assert done.exit_code == code
-    assert done.figures.sent == 1 + done.figures.scans  # the second core in each look, the first one once
+    verification = await verify_journal(first, service, wait=wait, out=tmp_path / "after.db")
+    assert verification.exit_code == code
+    assert (
+        verification.figures.sent == 1 + verification.figures.scans
+    )  # the second core in each scan, the first one once
     assert loop.time() - started_at <= wait + 0.5
-    assert (done.figures.scans > 1) == (wait > 0)
-    snapshot_names = sorted(path.name for path in done.snapshots)
+    assert (verification.figures.scans > 1) == (wait > 0)
+    snapshot_names = sorted(path.name for path in verification.snapshots)
     assert snapshot_names == [name for name in folder_entries(first) if name.startswith("after")]
-    assert len(snapshot_names) == done.figures.scans
+    assert len(snapshot_names) == verification.figures.scans
 
 
 @pytest.mark.virtual
-async def test_a_stop_ends_the_waiting(tmp_path: Path) -> None:
-    """Stopped between two looks it ends at once, as interrupted, and proves nothing."""
+async def test_verifier_stop_ends_the_wait(tmp_path: Path) -> None:
+    """A stop between two scans ends the verification at once, as interrupted."""
     service = make_service(FLEET)
     first = await create_completed_journal(tmp_path / "run", service, PAIRS)
     service.fleet.associate("core-2", "d", 1.0)
@@ -216,40 +222,40 @@ async def test_a_stop_ends_the_waiting(tmp_path: Path) -> None:
     asyncio.get_running_loop().call_later(
         100.0, running_verifier.stop, StopReason(RunState.INTERRUPTED, "stopped by Ctrl-C")
     )
-    done = await running_verifier.run()
+    verification = await running_verifier.run()
     assert asyncio.get_running_loop().time() - started_at <= 100.5
-    assert (done.state, done.exit_code, done.finished) == (RunState.INTERRUPTED, 130, False)
-    assert format_verification(done)[0] == "not verified, the looking ended early (interrupted): stopped by Ctrl-C"
+    assert (verification.state, verification.exit_code, verification.finished) == (RunState.INTERRUPTED, 130, False)
+    assert format_verification(verification)[0] == "verification incomplete (interrupted): stopped by Ctrl-C"
 
 
 @pytest.mark.virtual
-async def test_a_look_that_does_not_get_there_takes_nothing_back(tmp_path: Path) -> None:
-    """What the first look found left stays left, and in the list, though later ones fail or are stopped."""
+async def test_verify_failed_scan_keeps_earlier_mismatches(tmp_path: Path) -> None:
+    """A mismatch of the first scan remains, also in the list, if later scans fail or are stopped."""
     for fault, code in (("500@core-2", 3), ("hang", 130)):
         service = make_service(FLEET)
         first = await create_completed_journal(tmp_path / fault[:4], service, PAIRS)
         service.fleet.associate("core-2", "d", 1.0)
-        running_verifier = make_verifier(first, service, wait=30.0, failures=tmp_path / "left.csv")
+        running_verifier = make_verifier(first, service, wait=30.0, failures=tmp_path / "mismatches.csv")
         loop = asyncio.get_running_loop()
         loop.call_later(0.5, service.set_faults, [fault])
         loop.call_later(
             1.6 if fault == "hang" else 60.0, running_verifier.stop, StopReason(RunState.INTERRUPTED, "Ctrl-C")
         )
-        done = await running_verifier.run()
+        verification = await running_verifier.run()
         assert (
-            done.exit_code,
-            done.counts.results[CheckResult.MISMATCH],
-            done.counts.results[CheckResult.UNCHECKED],
+            verification.exit_code,
+            verification.counts.results[CheckResult.MISMATCH],
+            verification.counts.results[CheckResult.UNCHECKED],
         ) == (code, 1, 0)
-        assert "core-2,d,still there" in (tmp_path / "left.csv").read_text()
+        assert "core-2,d,still associated" in (tmp_path / "mismatches.csv").read_text()
 
 
-# --- the proof ---
+# --- the record ---
 
 
 @pytest.mark.virtual
-async def test_the_proof_is_believed_only_while_it_is_true(tmp_path: Path) -> None:
-    """A proof counts for its own run, while nothing was sent since, and when it can be read."""
+async def test_verification_record_is_valid_until_the_next_request(tmp_path: Path) -> None:
+    """A record is valid for its own run, while nothing was sent after its start, and if readable."""
     service = make_service(FLEET)
     first = await create_completed_journal(tmp_path / "run", service, PAIRS)
     document = verification_to_dict(await verify_journal(first, service))
@@ -265,7 +271,7 @@ async def test_the_proof_is_believed_only_while_it_is_true(tmp_path: Path) -> No
     before, after = (datetime.fromisoformat(document[key]).timestamp() for key in ("started_at", "finished_at"))
     assert load_verification_record(first, name, before) == document
     verification_record_path(first).write_text(json.dumps(document | {"finished_at": format_timestamp(after + 60)}))
-    assert load_verification_record(first, name, after + 30) is None  # sent while somebody looked
+    assert load_verification_record(first, name, after + 30) is None  # sent during the scan
     broken = [
         document | {"finished_at": 7},
         document | {"started_at": "noon"},

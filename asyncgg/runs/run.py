@@ -1,0 +1,238 @@
+"""`Run`: a run of any iterable of associations, with a stream of outcomes.
+
+>>> async with asyncgg.Run(pairs, region="eu-west-1") as run:   # doctest: +SKIP
+...     async for outcome in run.outcomes():
+...         print(outcome.core, outcome.thing, outcome.state.name)
+... print(run.summary.failed)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from asyncgg.engine import Engine, RunResult, StopReason
+from asyncgg.errors import AsyncggError, InternalError
+from asyncgg.events import Event, Listener, Progress, ThingsFinished
+from asyncgg.journal import JournalReader
+from asyncgg.manifest import Chunk, Row, from_async_iterable, from_iterable, load_protect_list
+from asyncgg.models import Outcome, RunState, Summary
+from asyncgg.runs.account import recorded_account, verify_account
+from asyncgg.runs.execute import RunMode, connection_from_settings, execute
+from asyncgg.runs.plan import Plan
+from asyncgg.runs.prepare import JournalBuilder, default_journal
+from asyncgg.settings import Settings, build_settings
+from asyncgg.transport import CallerIdentity, Endpoint, Transport, resolve_endpoint
+
+__all__ = ["Rows", "Run", "run_prepared", "run_to_completion"]
+
+Rows = Iterable[Row] | AsyncIterable[Row]
+"""(core, thing) pairs, `Association` values, or mappings with the columns of a manifest."""
+
+_MAX_BUFFERED_OUTCOMES: Final = 20_000
+"""Outcomes not yet consumed at which sending pauses. Sending resumes at half of that."""
+
+
+class Run:
+    """One run. Entering reads and validates all rows and starts; leaving waits for the end.
+
+    After that `summary` and `result` are set. An exception in the block, or cancellation, ends the
+    run at once; its journal is resumable. `settings` (or keywords) are those of `asyncgg.Settings`;
+    the environment and files are not read (see `asyncgg.load_settings`). `transport` replaces AWS.
+
+    Raises on entering:
+        ManifestError: bad rows without `skip_bad_rows`, or no rows.
+        GuardError: more things than `max_things`, or not the account `expect_account`.
+        CredentialsError: there are no usable credentials.
+        UsageError: the protect list or the endpoint cannot be used.
+        JournalError: the journal cannot be created or used.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        *,
+        settings: Settings | None = None,
+        transport: Transport | None = None,
+        listeners: Sequence[Listener] = (),
+        **keywords: Any,
+    ) -> None:
+        self._rows: Rows | None = rows
+        self._mode = RunMode.RESUME
+        self._settings = settings or build_settings({}, keywords)
+        self.journal = self._settings.journal or default_journal()
+        self._setup(transport, listeners)
+
+    @classmethod
+    def from_journal(
+        cls,
+        journal: str | Path,
+        *,
+        mode: RunMode = RunMode.RESUME,
+        transport: Transport | None = None,
+        listeners: Sequence[Listener] = (),
+        **keywords: Any,
+    ) -> Self:
+        """Run an existing journal, with its saved settings overridden by `keywords`."""
+        run = cls.__new__(cls)
+        run._rows = None
+        run._mode = mode
+        run.journal = Path(journal)
+        with JournalReader(run.journal) as reader:
+            run._settings = build_settings(reader.settings(), keywords)
+        run._setup(transport, listeners)
+        return run
+
+    def _setup(self, transport: Transport | None, listeners: Sequence[Listener]) -> None:
+        self._transport = transport
+        self._listeners = (*listeners, self._on_event)
+        self._outcomes: deque[Outcome] | None = None
+        self._changed = asyncio.Event()
+        self._engine: Engine | None = None
+        self._task: asyncio.Task[tuple[RunResult, Summary]] | None = None
+        self.plan: Plan | None = None
+        self.result: RunResult | None = None
+        self.summary: Summary | None = None
+
+    async def __aenter__(self) -> Self:
+        target = await self._resolve_endpoint()
+        builder = None
+        if self._rows is not None:
+            builder, self.plan = await self._build_journal(self._rows, target)
+        try:
+            account = await self._verify_account(target)
+        except AsyncggError:
+            if builder is not None:
+                builder.discard()
+            raise
+        self._task = asyncio.create_task(
+            execute(
+                self.journal,
+                self._settings,
+                mode=self._mode,
+                region=target.region if target else None,
+                account=account,
+                transport=self._transport,
+                listeners=self._listeners,
+                on_engine=self._set_engine,
+            ),
+            name="asyncgg-run",
+        )
+        self._task.add_done_callback(lambda _: self._changed.set())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._task is not None
+        self._outcomes = None  # no further consumer
+        if self._engine is not None:
+            self._engine.resume()
+        if error is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            return
+        try:
+            self.result, self.summary = await self._task
+        finally:
+            if not self._task.done():  # cancelled while waiting: the run must end too
+                self._task.cancel()
+                await asyncio.gather(self._task, return_exceptions=True)
+
+    async def outcomes(self) -> AsyncIterator[Outcome]:
+        """Yield each final outcome after its commit. Sending waits for a slow consumer.
+
+        Outcomes from before the first call are not repeated: call this before awaiting anything
+        else.
+        """
+        assert self._task is not None
+        if self._outcomes is None:
+            self._outcomes = deque()
+        while True:
+            while self._outcomes:
+                yield self._outcomes.popleft()
+                if self._engine is not None and len(self._outcomes or ()) < _MAX_BUFFERED_OUTCOMES // 2:
+                    self._engine.resume()
+                if self._outcomes is None:
+                    return
+            if self._task.done():
+                return
+            self._changed.clear()
+            await self._changed.wait()
+
+    def stop(self, reason: str = "stopped by the program") -> None:
+        """Send no more requests and wait for those in flight. The run is resumable."""
+        if self._engine is None:
+            raise InternalError("stop() was called before the run started")
+        self._engine.stop(StopReason(RunState.INTERRUPTED, reason))
+
+    @property
+    def progress(self) -> Progress | None:
+        """The current progress; None before the run started."""
+        return self._engine.progress() if self._engine else None
+
+    def _set_engine(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, ThingsFinished) and self._outcomes is not None:
+            self._outcomes.extend(event.outcomes)
+            self._changed.set()
+            if len(self._outcomes) > _MAX_BUFFERED_OUTCOMES and self._engine is not None:
+                self._engine.pause()
+
+    async def _resolve_endpoint(self) -> Endpoint | None:
+        if self._transport is not None:
+            return None
+        return await asyncio.to_thread(resolve_endpoint, connection_from_settings(self._settings))
+
+    async def _verify_account(self, target: Endpoint | None) -> CallerIdentity | None:
+        if target is None:
+            return None
+        expected = "" if self._rows is not None else recorded_account(self.journal)
+        return (
+            await verify_account(
+                connection_from_settings(self._settings), target, self._settings, expected_from_journal=expected
+            )
+        )[0]
+
+    async def _build_journal(self, rows: Rows, target: Endpoint | None) -> tuple[JournalBuilder, Plan]:
+        protect = load_protect_list(str(self._settings.protect)) if self._settings.protect else None
+        builder = JournalBuilder(self.journal, self._settings, source="<iterable>", protect=protect)
+        with builder:
+            async for chunk in _chunks(rows):
+                await asyncio.to_thread(builder.add, chunk)
+            return builder, await asyncio.to_thread(builder.finish, target)
+
+
+async def _chunks(rows: Rows) -> AsyncIterator[Chunk]:
+    if isinstance(rows, AsyncIterable):
+        async for chunk in from_async_iterable(rows):
+            yield chunk
+    else:
+        for chunk in from_iterable(rows):
+            yield chunk
+
+
+async def run_to_completion(run: Run) -> Summary:
+    """Enter and leave `run`; return its summary."""
+    async with run:
+        pass
+    assert run.summary is not None
+    return run.summary
+
+
+async def run_prepared(builder: JournalBuilder, transport: Transport | None, listeners: Sequence[Listener]) -> Summary:
+    """Run the journal of `builder` to completion.
+
+    On an error before the first request, the journal is removed.
+    """
+    try:
+        return await run_to_completion(Run.from_journal(builder.path, transport=transport, listeners=listeners))
+    except BaseException:
+        builder.discard()  # keeps a journal from which something was sent
+        raise
