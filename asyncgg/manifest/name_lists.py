@@ -40,7 +40,7 @@ def read_names(
     allow_empty: bool = False,
     s3: S3Opener | None = None,
 ) -> list[str]:
-    """Read the distinct names of `spec`: a path (also .gz), `-` or `s3://bucket/key`. Blocking.
+    """Read the distinct names of `spec`: a path (also .gz), `-`, or an object for `s3`. Blocking.
 
     - .jsonl, .ndjson: each line is a string, or an object with the key `kind`.
     - A delimiter in the first line: CSV with the column `kind`.
@@ -71,6 +71,8 @@ def parse_names(
 def read_text(spec: str | Path, s3: S3Opener | None = None) -> tuple[str, str]:
     """Read the text of a list; returns also its name for messages. Raises as `read_names`."""
     path = str(spec)
+    if path.startswith("s3://") and s3 is None:  # the default opener would ignore --profile
+        raise ManifestError(f"{path}: this list cannot be read from S3; download the file")
     with closing(open_source(path, None, s3)) as source:
         source.open_text(expect_gzip=path.lower().endswith(".gz"))
         data = b"".join(iter(partial(source.read, 1 << 20), b""))

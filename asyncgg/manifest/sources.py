@@ -123,9 +123,7 @@ def translate_os_errors(name: str) -> Iterator[None]:
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ManifestError(
-            f"{name}: the gzip data is corrupt or truncated ({error}); restore the file"
-        ) from None
+        raise ManifestError(f"{name}: the gzip data is corrupt or truncated ({error}); restore the file") from None
     except FileNotFoundError:
         raise ManifestError(f"{name}: no such file; check the path") from None
     except IsADirectoryError:

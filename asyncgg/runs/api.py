@@ -189,7 +189,7 @@ async def verify(
     listeners: Sequence[Listener] = (),
     **keywords: Any,
 ) -> Verification:
-    """List the cores of a run again, compare with its journal, and save the result next to the journal.
+    """List the cores of a run again, compare with its journal, and save the result next to it.
 
     `wait`: seconds during which uncertain cores are listed again. `out` keeps the snapshot,
     `failures` (a CSV) gets the mismatches. Other keywords are settings. Raises as `load_context`,

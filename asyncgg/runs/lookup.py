@@ -107,8 +107,8 @@ def prepare_from_snapshot(
 ) -> tuple[JournalBuilder, Plan]:
     """Build the journal of all associations of the targets in the snapshot. Blocking.
 
-    `just_scanned`: the snapshot is from a scan for this run. An existing one must be of the same fleet
-    (`target`, and `account` if known) and recent enough.
+    `just_scanned`: the snapshot is from a scan for this run. An existing one must be of the same
+    fleet (`target`, and `account` if known) and recent enough.
 
     Raises:
         SnapshotError: the snapshot is unfinished, of another fleet, too old, or does not cover the

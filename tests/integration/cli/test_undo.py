@@ -211,7 +211,7 @@ def test_a_journal_of_an_unknown_operation(cli: CommandRunner, serve: StartSimul
     for command in ("resume", "retry", "status", "undo"):
         ended = cli(command, "run.journal", *(JSON_OPTIONS if command != "status" else ()))
         assert ended.code == 2, command
-        assert "its operation 'rename' is unknown; upgrade asyncgg" in ended.err
+        assert "unknown operation 'rename'; upgrade asyncgg" in ended.err
     assert associations(simulator) == before
 
 

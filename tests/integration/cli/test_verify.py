@@ -101,9 +101,9 @@ def test_a_folder_that_cannot_be_written_costs_no_finding(
     (tmp_path / "run.journal.verified.json").mkdir()
     ended = cli("verify", "run.journal", *VERIFY_OPTIONS, "--json", "--failures", "none/left.csv")
     assert (ended.code, ended.json["things"]["confirmed"]) == (0, 12)
-    assert [why.rpartition(": ")[0] for why in ended.json["write_errors"]] == [
+    assert [error.partition(": No")[0] for error in ended.json["write_errors"]] == [
         "none/left.csv: cannot write the file",
-        "run.journal.verified.json is a directory",
+        "run.journal.verified.json is a directory; give a file name",
     ]
     assert "  not saved  none/left.csv: cannot write the file: No such file or directory\n" in ended.err
     assert cli("verify", "run.journal", *VERIFY_OPTIONS, "--failures", "a.csv", "--out", "a.csv").code == 2

@@ -54,7 +54,7 @@ async def stream_pairs(service: Service) -> AsyncIterator[Pair]:
 
 
 async def test_run_yields_each_outcome_once() -> None:
-    """Over real sockets, each pair of an async iterable is one outcome, and the summary counts them."""
+    """Each pair of an async iterable is one outcome, and the summary counts them."""
     config = SimulatorConfig(cores=5, things=30, latency_ms=5, rate=1000, missing_things=3)
     async with Simulator(config) as simulator:
         pairs = {tuple(pair) for pair in simulator.service.fleet_spec.pairs()}
@@ -151,7 +151,7 @@ async def test_run_exception_in_the_block_is_resumable() -> None:
 
 
 async def test_run_cancelled_is_resumable() -> None:
-    """A cancelled run raises CancelledError and releases the journal, whose outcomes are correct."""
+    """A cancelled run raises CancelledError and releases a correct journal."""
     service = make_service(latency_ms=20)
     transport = InProcessTransport(service)
     started = asyncio.Event()
@@ -193,7 +193,7 @@ async def test_run_slow_consumer_pauses_sending(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_disassociate_invalid_source_sends_nothing() -> None:
-    """Bad rows, no rows and a failing iterable are errors before the first request, without a journal."""
+    """Bad rows, no rows and a failing iterable are errors before the first request."""
     service = make_service()
     transport = InProcessTransport(service)
 

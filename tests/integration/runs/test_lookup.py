@@ -89,7 +89,7 @@ def missing_names(plan: Plan) -> dict[MissingReason, MissingNames]:
 
 
 def test_prepare_from_snapshot_finds_things_on_every_core(tmp_path: Path) -> None:
-    """Each association of a thing is found; a thing on no core is reported and does not stop the run."""
+    """Each association of a thing is found; a thing on no core does not stop the run."""
     plan, pairs, _ = prepare(make_snapshot(tmp_path / "fleet.db", FLEET), "thing", "b", "unknown", "c", "b")
     assert pairs == {("core-1", "b"), ("core-2", "b"), ("core-2", "c")}
     assert (plan.things, plan.cores, plan.duplicates) == (3, 2, 0)
@@ -250,7 +250,7 @@ def test_prepare_from_snapshot_selects_exactly_the_targets(
 
 @pytest.mark.virtual
 async def test_disassociate_things_and_cores_run_to_completion(tmp_path: Path) -> None:
-    """One call each; an association removed by another client since the scan counts as `already`."""
+    """An association removed by another client since the scan counts as `already`."""
     snapshot = make_snapshot(tmp_path / "fleet.db", FLEET)
     service = make_service(FLEET)
     service.fleet.disassociate("core-1", "b")

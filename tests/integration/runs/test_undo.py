@@ -86,7 +86,7 @@ def ambiguous_failures(journal: Path) -> set[Pair]:
 def test_undo_restores_the_fleet(
     fleet: dict[str, list[str]], faults: list[str], unknown: set[Pair], attempts: int, seed: int
 ) -> None:
-    """With any faults, an undo restores exactly what the run removed, and its undo removes that again."""
+    """With any faults, an undo restores exactly what the run removed; its undo removes it."""
 
     async def scenario(folder: Path) -> None:
         service = make_service(fleet, *(f"{kind}=10%" for kind in faults), seed=seed)
@@ -144,7 +144,7 @@ async def test_prepare_undo_with_a_snapshot_reverts_what_the_snapshot_has(tmp_pa
 
 @pytest.mark.virtual
 async def test_prepare_undo_excludes_things_that_were_already_missing(tmp_path: Path) -> None:
-    """A thing that the service reported as missing is not reverted, even with `assume_associated`."""
+    """A thing reported as missing is not reverted, even with `assume_associated`."""
     service = make_service(FLEET)
     service.fleet.disassociate("core-1", "a")  # another operator, after the listing
     first = create_journal(tmp_path / "run", PAIRS, LISTING_PROVENANCE)
@@ -158,7 +158,7 @@ async def test_prepare_undo_excludes_things_that_were_already_missing(tmp_path: 
 
 @pytest.mark.virtual
 async def test_undo_of_an_undo_excludes_things_that_were_already_associated(tmp_path: Path) -> None:
-    """An undo completes if a thing is already associated; the undo of that undo does not change the thing."""
+    """The undo of an undo does not change a thing that was already associated."""
     service = make_service(FLEET)
     undo = create_undo_journal(await create_completed_journal(tmp_path / "run", service, PAIRS), tmp_path / "undo")
     service.set_faults(["entry:AlreadyAssociated@d"])  # the simulator itself accepts the thing

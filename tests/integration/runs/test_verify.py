@@ -56,7 +56,7 @@ async def verify_journal(journal: Path, service: Service, **options: Any) -> Ver
 @pytest.mark.parametrize("operation", Operation)
 @pytest.mark.parametrize("certainty", Certainty)
 def test_evaluate_reports_mismatches_only_of_done_things(certainty: Certainty, operation: Operation) -> None:
-    """Only a thing reported as done can be a mismatch or unchecked; the operation decides the expected state."""
+    """Only a thing reported as done can be a mismatch or unchecked, for both operations."""
     expected = operation is Operation.ASSOCIATE
     reported_done = certainty in {Certainty.ACCEPTED, Certainty.CONFIRMED, Certainty.ALREADY_DONE}
     result = [evaluate(certainty, operation, present) for present in (expected, not expected, None)]
@@ -79,7 +79,7 @@ FAULTS = ("500", "500-after", "reset-after", "garbage", "entry", "429")
 def test_verify_reports_exactly_the_mismatches(
     things: list[set[str]], faults: list[str], restored: set[tuple[int, str]], seed: int
 ) -> None:
-    """With any faults, a run and its undo are confirmed; things associated again are the only mismatches."""
+    """With any faults, only things associated again are mismatches."""
     fleet = {f"c{number}": sorted(names) for number, names in enumerate(things)}
 
     async def scenario(folder: Path) -> None:
@@ -230,7 +230,7 @@ async def test_verifier_stop_ends_the_wait(tmp_path: Path) -> None:
 
 @pytest.mark.virtual
 async def test_verify_failed_scan_keeps_earlier_mismatches(tmp_path: Path) -> None:
-    """A mismatch of the first scan remains, also in the list, if later scans fail or are stopped."""
+    """A mismatch of the first scan remains if later scans fail or are stopped."""
     for fault, code in (("500@core-2", 3), ("hang", 130)):
         service = make_service(FLEET)
         first = await create_completed_journal(tmp_path / fault[:4], service, PAIRS)
@@ -255,7 +255,7 @@ async def test_verify_failed_scan_keeps_earlier_mismatches(tmp_path: Path) -> No
 
 @pytest.mark.virtual
 async def test_verification_record_is_valid_until_the_next_request(tmp_path: Path) -> None:
-    """A record is valid for its own run, while nothing was sent after its start, and if readable."""
+    """A record is valid for its own run while nothing was sent after its start."""
     service = make_service(FLEET)
     first = await create_completed_journal(tmp_path / "run", service, PAIRS)
     document = verification_to_dict(await verify_journal(first, service))

@@ -1,4 +1,4 @@
-"""Tests of lists of names: `--things`, `--cores`, `--only`, `--protect` and the keep lists of a policy."""
+"""Tests of lists of names: `--things`, `--cores`, `--only`, `--protect` and keep lists."""
 
 from __future__ import annotations
 
@@ -178,14 +178,14 @@ def test_read_names_rejects_an_invalid_table(tmp_path: Path, table: str) -> None
 def test_read_names_with_reject_pairs_rejects_a_manifest(
     tmp_path: Path, kind: Literal["thing", "core"], name: str, text: str
 ) -> None:
-    """Where a name stands for all of its associations, a manifest is an error: its rows are single ones."""
+    """If a name means all of its associations, a manifest with single ones is an error."""
     (tmp_path / name).write_text(text)
     with pytest.raises(ManifestError, match=":1: the rows are associations"):
         read_names(tmp_path / name, kind, reject_pairs=True)
 
 
 def test_read_names_reads_from_s3() -> None:
-    """An S3 object is opened by the given opener, in the format of its suffix."""
+    """An S3 object is read in the format of its suffix; without an opener it is an error."""
 
     class Bucket:
         def open(self, bucket: str, key: str) -> BinaryIO:
@@ -193,6 +193,8 @@ def test_read_names_reads_from_s3() -> None:
             return io.BytesIO(b'"a"\n')
 
     assert read_names("s3://fleet/keep.jsonl", "thing", s3=Bucket()) == ["a"]
+    with pytest.raises(ManifestError, match="cannot be read from S3"):
+        read_names("s3://fleet/keep.jsonl", "thing")
 
 
 @pytest.mark.parametrize(
