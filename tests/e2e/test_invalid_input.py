@@ -88,6 +88,6 @@ def test_another_account_is_refused(tmp_path: Path) -> None:
         )
         counters = simulator.query("counters")
     assert ended.code == 4, ended.describe()
-    assert re.search("account 123456789012, --expect-account wants 210987654321; nothing was sent", ended.err)
+    assert re.search("account 123456789012, not 210987654321", ended.err)
     assert (counters["identity"], counters["total"]) == (1, 0)
     assert not list(tmp_path.glob("*journal*"))
