@@ -1,4 +1,4 @@
-"""Rule: the test server of this folder lives here: scripted bytes for each request, well formed or not."""
+"""A server that responds with scripted bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """One request as it came in; header names in lower case."""
+    """A received request; header names are in lower case."""
 
     method: str
     path: str
@@ -31,7 +31,7 @@ def respond(
     length: int | None = None,
     close: bool = False,
 ) -> ScriptStep:
-    """Answer with this; `length` is stated in place of the body's own, -1 states none."""
+    """Respond with `body`; `length` replaces its Content-Length, -1 omits the header."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     content_length = len(content) if length is None else length
     lines = [f"HTTP/1.1 {status} Something", *(f"{name}: {value}" for name, value in (headers or {}).items())]
@@ -43,7 +43,7 @@ def respond(
 
 
 def respond_raw(content: bytes, *, close: bool = True) -> ScriptStep:
-    """Write these bytes, and then perhaps close."""
+    """Write these bytes and optionally close the connection."""
 
     async def step(_request: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
         writer.write(content)
@@ -55,30 +55,30 @@ def respond_raw(content: bytes, *, close: bool = True) -> ScriptStep:
 
 
 async def reset_connection(_request: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
-    """End the connection hard, with the request read and no byte answered."""
+    """Reset the connection without a response."""
     writer.transport.abort()
 
 
 async def close_connection(_request: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
-    """End the connection politely, without an answer."""
+    """Close the connection without a response."""
     writer.close()
 
 
 async def never_respond(_request: ReceivedRequest, _writer: asyncio.StreamWriter) -> None:
-    """Never answer."""
+    """Never respond."""
     await asyncio.Event().wait()
 
 
 class ScriptedServer:
-    """A loopback HTTP server that plays one step a request, the last one for all that follow, and keeps requests."""
+    """A local HTTP server that runs one step per request and then repeats the last one."""
 
     def __init__(self) -> None:
         self.steps: list[ScriptStep] = [respond()]
         self.requests: list[ReceivedRequest] = []
         self.open_connections: set[asyncio.StreamWriter] = set()
-        """Connections that neither side has ended."""
+        """Open connections."""
         self.request_received = asyncio.Event()
-        """Set by each request that was read whole."""
+        """Set by each complete request."""
         self.connection_accepted = asyncio.Event()
         """Set by each connection."""
         self.idle = asyncio.Event()
@@ -88,11 +88,11 @@ class ScriptedServer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def set_script(self, *steps: ScriptStep) -> None:
-        """Replace the script."""
+        """Replace the steps."""
         self.steps = list(steps)
 
     async def serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection until one side ends it."""
+        """Serve a connection until one side closes it."""
         self.open_connections.add(writer)
         self.idle.clear()
         self.connection_accepted.set()
@@ -108,7 +108,7 @@ class ScriptedServer:
             self.idle.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # A step runs beside the watch for the other side's end, so that a hanging one ends with its connection.
+        # The loop polls the connection while a step runs, so that a hanging step ends with it.
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while not writer.is_closing():
                 self.requests.append(request := await _read(reader))
@@ -120,7 +120,7 @@ class ScriptedServer:
                 running_step.cancel()
 
     async def stop(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -135,7 +135,7 @@ async def _read(reader: asyncio.StreamReader) -> ReceivedRequest:
 
 @contextlib.asynccontextmanager
 async def scripted_server(ssl: Any = None) -> AsyncIterator[ScriptedServer]:
-    """A server on a free port."""
+    """Run a server on a free port."""
     server = ScriptedServer()
     tcp_server = await asyncio.start_server(server.serve_connection, "127.0.0.1", 0, ssl=ssl)
     server.url = f"http{'s' if ssl else ''}://127.0.0.1:{tcp_server.sockets[0].getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""Rule: what the tests of this folder share lives here: an AWS environment of their own, server, implementations."""
+"""Fixtures of the transport tests: AWS environment, server and transports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.scripted_server import ScriptedServer, ScriptStep, scripted_s
 Opener = Callable[[ConnectionConfig], AbstractAsyncContextManager[Any]]
 
 IMPLEMENTATIONS: dict[str, Opener] = {"sdk": open_transport, "native": partial(open_transport, kind="native")}
-"""Each must fulfil the whole of test_contract.py."""
+"""Every transport must pass test_contract*.py."""
 
 ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
 SECRET_KEY = "wJalrXUtnFEMI-not-a-real-one"
@@ -28,24 +28,24 @@ THINGS = ("thing-1", "thing-2")
 
 
 async def reply_to(transport: Transport, server: ScriptedServer, step: ScriptStep) -> Reply:
-    """What one request becomes when the server plays this step."""
+    """Send one request to a server that responds with `step`."""
     server.set_script(step)
     return await transport.send("core", THINGS)
 
 
 def outcome_kind(reply: Reply) -> object:
-    """The kind of an unanswered request and whether it was perhaps sent; any other reply as it is."""
+    """Get kind and `sent` of a `NoResponse`; any other reply is returned unchanged."""
     return (reply.kind, reply.sent) if isinstance(reply, NoResponse) else reply
 
 
 def has_one_line_detail(reply: Reply) -> bool:
-    """Whether an unanswered request says why, on one line."""
+    """Check if a reply is a `NoResponse` with a one-line reason."""
     return isinstance(reply, NoResponse) and bool(reply.detail) and "\n" not in reply.detail
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty AWS home: no variable, file or metadata of this machine reaches a test."""
+    """An empty AWS home without variables, files and metadata of this machine."""
     for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
@@ -72,12 +72,12 @@ async def server() -> AsyncIterator[ScriptedServer]:
 
 @pytest.fixture(params=sorted(IMPLEMENTATIONS))
 def opener(request: pytest.FixtureRequest) -> Opener:
-    """Each implementation in turn."""
+    """Open each transport."""
     return IMPLEMENTATIONS[request.param]
 
 
 @pytest_asyncio.fixture
 async def transport(opener: Opener, server: ScriptedServer, keys: None) -> AsyncIterator[Transport]:
-    """An open transport to the server, with short limits."""
+    """An open transport to the server with short timeouts."""
     async with opener(ConnectionConfig(endpoint_url=server.url, request_timeout=2.0, connect_timeout=1.0)) as opened:
         yield opened

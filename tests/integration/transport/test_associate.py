@@ -1,4 +1,4 @@
-"""Rule: what differs when a transport associates lives here; the rest is test_contract.py's."""
+"""Tests of transports that associate."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ KINDS: tuple[TransportKind, ...] = ("sdk", "native")
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> TransportKind:
-    """Each implementation in turn."""
+    """Each kind of transport."""
     selected: TransportKind = request.param
     return selected
 
 
 @pytest_asyncio.fixture
 async def transport(kind: TransportKind, server: ScriptedServer, keys: None) -> AsyncIterator[Transport]:
-    """An open transport that associates, to the server."""
+    """An open transport to the server that associates."""
     connection = ConnectionConfig(endpoint_url=server.url, request_timeout=0.2, connect_timeout=1.0)
     async with open_transport(connection, kind, Operation.ASSOCIATE) as opened:
         yield opened
 
 
-async def test_the_request_is_the_twins(transport: Transport, server: ScriptedServer) -> None:
-    """The path ends in the operation's own word; body, signature and number of requests are as for the twin."""
+async def test_send_associate_request_follows_service_model(transport: Transport, server: ScriptedServer) -> None:
+    """The path differs from disassociation; body and signature do not."""
     await transport.send("core:1", THINGS)
     (request,) = server.requests
     assert (request.method, request.path) == ("POST", "/greengrass/v2/coreDevices/core%3A1/associateClientDevices")
@@ -50,13 +50,13 @@ async def test_the_request_is_the_twins(transport: Transport, server: ScriptedSe
     assert "/us-east-1/greengrass/aws4_request" in request.headers["authorization"]
 
 
-ANSWERS: list[tuple[ScriptStep, object]] = [
+RESPONSES: list[tuple[ScriptStep, object]] = [
     (respond(200, {}), Accepted()),
     (
         respond(200, {"errorEntries": [{"thingName": "thing-2", "code": "X", "message": "é"}]}),
         Accepted((EntryError("thing-2", "X", "é"),)),
     ),
-    (respond(200, {"errorEntries": [{"thingName": "stranger", "code": "X"}]}), ("garbage", True)),
+    (respond(200, {"errorEntries": [{"thingName": "other", "code": "X"}]}), ("garbage", True)),
     (respond(200, b"<html>"), ("garbage", True)),
     (respond(200, b'{"errorEntries": [', length=99), ("reset", True)),
     (
@@ -74,15 +74,15 @@ ANSWERS: list[tuple[ScriptStep, object]] = [
 ]
 
 
-async def test_answers_are_read_as_the_twins(transport: Transport, server: ScriptedServer) -> None:
-    """Success, entry errors, refusals and lost answers come out as they do for disassociation."""
-    replies: list[Reply] = [await reply_to(transport, server, step) for step, _ in ANSWERS]
-    assert [outcome_kind(reply) for reply in replies] == [wanted for _, wanted in ANSWERS]
-    assert len(server.requests) == len(ANSWERS)
+async def test_send_associate_parses_responses_like_disassociate(transport: Transport, server: ScriptedServer) -> None:
+    """Success, entry errors, errors and lost responses give the same replies."""
+    replies: list[Reply] = [await reply_to(transport, server, step) for step, _ in RESPONSES]
+    assert [outcome_kind(reply) for reply in replies] == [expected for _, expected in RESPONSES]
+    assert len(server.requests) == len(RESPONSES)
 
 
-async def test_a_fleet_is_put_back(kind: TransportKind, keys: None) -> None:
-    """A service that checks signatures takes it: what one operation ended the other one begins again."""
+async def test_associate_restores_disassociated_things(kind: TransportKind, keys: None) -> None:
+    """A service that verifies signatures restores the associations."""
     config = SimulatorConfig(latency_ms=0.0, rate=float("inf"), secret_key=SECRET_KEY)
     async with Simulator(config, fleet_spec=FleetSpec.from_things({"core:1": ["a", "b"]})) as simulator:
         connection = ConnectionConfig(endpoint_url=simulator.url)

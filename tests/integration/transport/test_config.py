@@ -1,4 +1,4 @@
-"""Rule: the choice of Region, endpoint and credentials by the AWS configuration is tested here, without any network."""
+"""Tests of Region, endpoint and credentials in the AWS configuration."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ region = eu-central-1
 endpoint_url = http://all.example:1
 [profile dangling]
 region = eu-central-1
-services = nowhere
+services = missing
 [profile bare]
 output = json
 """
@@ -44,7 +44,7 @@ output = json
 
 @pytest.fixture(autouse=True)
 def config(home: Path) -> Path:
-    """A configuration file with the profiles above."""
+    """A configuration file with the profiles in `CONFIG`."""
     path = home / "config"
     path.write_text(CONFIG)
     return path
@@ -54,7 +54,7 @@ def config(home: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("given", "env", "expected"),
+    ("region", "env", "expected"),
     [
         ("us-west-2", {"AWS_REGION": "eu-north-1"}, "us-west-2"),
         (None, {"AWS_REGION": "eu-north-1", "AWS_DEFAULT_REGION": "eu-south-1"}, "eu-north-1"),
@@ -63,17 +63,17 @@ def config(home: Path) -> Path:
         (None, {"AWS_PROFILE": "china"}, "cn-north-1"),
     ],
 )
-def test_region_precedence(
-    monkeypatch: pytest.MonkeyPatch, given: str | None, env: dict[str, str], expected: str
+def test_resolve_endpoint_region_precedence(
+    monkeypatch: pytest.MonkeyPatch, region: str | None, env: dict[str, str], expected: str
 ) -> None:
-    """The option wins over AWS_REGION, that over AWS_DEFAULT_REGION, that over the profile."""
+    """The order is argument, AWS_REGION, AWS_DEFAULT_REGION, profile."""
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    assert resolve_endpoint(ConnectionConfig(region=given)).region == expected
+    assert resolve_endpoint(ConnectionConfig(region=region)).region == expected
 
 
-def test_a_custom_endpoint_needs_no_region() -> None:
-    """Only with a custom endpoint there is a Region to fall back on, and a configured one still wins."""
+def test_resolve_endpoint_without_region_requires_custom_endpoint() -> None:
+    """A default Region exists for custom endpoints only, and a configured one has precedence."""
     with pytest.raises(UsageError, match="no AWS Region: give --region"):
         resolve_endpoint(ConnectionConfig(profile="bare"))
     assert resolve_endpoint(ConnectionConfig(profile="bare", endpoint_url="http://h:1")).region == "us-east-1"
@@ -109,34 +109,34 @@ def test_a_custom_endpoint_needs_no_region() -> None:
         (None, {"AWS_ENDPOINT_URL": "http://env.example/base"}, "AWS_ENDPOINT_URL", "http://env.example/base"),
     ],
 )
-async def test_the_endpoint_told_is_the_one_called(
+async def test_resolve_endpoint_returns_the_called_url(
     monkeypatch: pytest.MonkeyPatch, keys: None, profile: str | None, env: dict[str, str], source: str, url: str
 ) -> None:
-    """What `resolve` says before the run is the address to which the client then addresses its request."""
+    """The client sends its request to the resolved URL."""
     for name, value in (env | ({"AWS_PROFILE": profile} if profile else {})).items():
         monkeypatch.setenv(name, value)
-    target = resolve_endpoint(ConnectionConfig())
-    assert (target.source, target.url, target.custom) == (source, url, source != "aws")
+    endpoint = resolve_endpoint(ConnectionConfig())
+    assert (endpoint.source, endpoint.url, endpoint.custom) == (source, url, source != "aws")
     called: list[str] = []
 
-    class Raw:
+    class EmptyBody:
         async def read(self) -> bytes:
             return b"{}"
 
-    def instead(request: AWSPreparedRequest, **_: object) -> Any:
+    def capture(request: AWSPreparedRequest, **_: object) -> Any:
         called.append(request.url)
-        return AioAWSResponse("", 200, {}, Raw())
+        return AioAWSResponse("", 200, {}, EmptyBody())
 
     async with open_transport(ConnectionConfig()) as transport:
         transport._send_batch.__self__.meta.events.register(
-            f"before-send.greengrassv2.{Operation.DISASSOCIATE.api}", instead
+            f"before-send.greengrassv2.{Operation.DISASSOCIATE.api}", capture
         )
         assert await transport.send("core", THINGS) == Accepted()
     assert called == [f"{url}/greengrass/v2/coreDevices/core/disassociateClientDevices"]
 
 
-def test_given_endpoint_and_flags_win(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller's endpoint wins over every configured one, and the caller's flags over the environment's."""
+def test_resolve_endpoint_arguments_have_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Endpoint and flags of the caller have precedence over the configuration."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_GREENGRASSV2", "http://gg.example")
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
     monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "true")
@@ -146,17 +146,17 @@ def test_given_endpoint_and_flags_win(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("region", "partition"), [("cn-northwest-1", "aws-cn"), ("us-gov-east-1", "aws-us-gov")])
-def test_partition(region: str, partition: str) -> None:
-    """The partition follows the Region: the quota differs in China and GovCloud."""
+def test_resolve_endpoint_partition(region: str, partition: str) -> None:
+    """The partition depends on the Region."""
     assert resolve_endpoint(ConnectionConfig(region=region)).partition == partition
 
 
-BAD_URLS = ["ftp://h", "h:8080", "http://", "http://h:port", "http://h:99999", "http://h?x=1", "http://u:hunter2@h"]
+INVALID_URLS = ["ftp://h", "h:8080", "http://", "http://h:port", "http://h:99999", "http://h?x=1", "http://u:hunter2@h"]
 
 
-@pytest.mark.parametrize("url", [*BAD_URLS, "http://h#f", "http://[::1", "http://a b"])
-def test_a_bad_url_is_one_sentence(url: str) -> None:
-    """What is no endpoint URL is refused with where it came from, and no password in it is repeated."""
+@pytest.mark.parametrize("url", [*INVALID_URLS, "http://h#f", "http://[::1", "http://a b"])
+def test_resolve_endpoint_invalid_url_raises(url: str) -> None:
+    """The message is one line without the password."""
     with pytest.raises(UsageError, match="endpoint") as caught:
         resolve_endpoint(ConnectionConfig(endpoint_url=url))
     assert "\n" not in str(caught.value)
@@ -164,32 +164,32 @@ def test_a_bad_url_is_one_sentence(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("connection", "words"),
+    ("connection", "message"),
     [
-        (ConnectionConfig(profile="nobody"), "no AWS profile 'nobody'.*known: all, bare"),
-        (ConnectionConfig(profile="dangling"), r"\[services nowhere\]"),
+        (ConnectionConfig(profile="missing"), "no AWS profile 'missing'.*known: all, bare"),
+        (ConnectionConfig(profile="dangling"), r"\[services missing\]"),
         (ConnectionConfig(region="eu west"), "AWS Region 'eu west'"),
         (ConnectionConfig(endpoint_url="http://h:1", use_fips=True), "(?i)fips and custom endpoint"),
     ],
 )
-def test_what_cannot_be_meant(connection: ConnectionConfig, words: str) -> None:
-    """Unknown profiles, dangling sections, impossible Regions and combinations are usage errors of one line."""
-    with pytest.raises(UsageError, match=words) as caught:
+def test_resolve_endpoint_invalid_configuration_raises(connection: ConnectionConfig, message: str) -> None:
+    """Unknown profiles and sections and invalid Regions are usage errors of one line."""
+    with pytest.raises(UsageError, match=message) as caught:
         resolve_endpoint(connection)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"[default\nregion", b"\xff\xfe\x00[", b"no section = 1\n"])
 @pytest.mark.parametrize("name", ["config", "credentials"])
-def test_a_broken_configuration_names_its_file(home: Path, name: str, content: bytes) -> None:
-    """A configuration that cannot be parsed is a usage error with the file's name and none of its content."""
+def test_resolve_endpoint_malformed_file_raises_with_its_name(home: Path, name: str, content: bytes) -> None:
+    """A malformed configuration is a usage error with the name of the file."""
     (home / name).write_bytes(content)
     with pytest.raises(UsageError, match=name):
         resolve_endpoint(ConnectionConfig())
 
 
-def test_ca_bundle(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A CA bundle that is missing or holds no certificates is told before the first request."""
+def test_resolve_endpoint_unusable_ca_bundle_raises(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CA bundle that is missing or without certificates is an error before the first request."""
     monkeypatch.setenv("AWS_CA_BUNDLE", str(home / "none.pem"))
     with pytest.raises(UsageError, match=r"none\.pem.*No such file"):
         resolve_endpoint(ConnectionConfig())
@@ -208,8 +208,8 @@ async def _signing_key_id(server: ScriptedServer, connection: ConnectionConfig) 
     return server.requests[-1].headers["authorization"].split("Credential=")[1].split("/")[0]
 
 
-async def test_which_credentials_sign(server: ScriptedServer, home: Path, keys: None) -> None:
-    """The environment's keys sign, unless a profile was named: then its own do, those of a credential process too."""
+async def test_profile_argument_selects_credentials(server: ScriptedServer, home: Path, keys: None) -> None:
+    """Keys of the environment sign, unless a profile with its own credentials is given."""
     (home / "credentials").write_text("[china]\naws_access_key_id = AKIACHINA\naws_secret_access_key = x\n")
     process = home / "process"
     process.write_text('#!/bin/sh\necho \'{"Version":1,"AccessKeyId":"AKIAPROC","SecretAccessKey":"x"}\'\n')
@@ -234,7 +234,7 @@ sso_start_url = https://example.invalid/start
 
 
 @pytest.mark.parametrize(
-    ("profile", "credentials", "words"),
+    ("profile", "credentials", "message"),
     [
         ("bare", "", "no AWS credentials of profile 'bare'.*aws sso login --profile bare"),
         ("bare", "[bare]\naws_access_key_id = AKIA\n", "incomplete.*aws_secret_access_key"),
@@ -243,14 +243,16 @@ sso_start_url = https://example.invalid/start
         ("absent", "", "no AWS credentials of profile 'absent'"),
     ],
 )
-async def test_why_there_are_no_credentials(home: Path, profile: str, credentials: str, words: str) -> None:
-    """Missing, incomplete, ended and broken sources each give one line with what to do, without what they printed."""
+async def test_open_transport_without_credentials_raises_with_fix(
+    home: Path, profile: str, credentials: str, message: str
+) -> None:
+    """The message is one line with a fix and without output of the source."""
     with (home / "config").open("a") as file:
         file.write(SSO_CONFIG)
         file.write("[profile broken]\ncredential_process = echo hunter2\n")
         file.write("[profile absent]\ncredential_process = /nonexistent/helper\n")
     (home / "credentials").write_text(credentials)
-    with pytest.raises(CredentialsError, match=words) as caught:
+    with pytest.raises(CredentialsError, match=message) as caught:
         async with open_transport(ConnectionConfig(profile=profile, endpoint_url="http://127.0.0.1:1")):
             pass
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Rule: what every transport must do with a request and its answer lives here; no test knows which transport it is."""
+"""Contract of all transports: requests and responses of batches."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .conftest import ACCESS_KEY, THINGS, has_one_line_detail, outcome_kind, rep
 # --- the request ---
 
 
-async def test_one_request_as_the_service_model_says(transport: Transport, server: ScriptedServer) -> None:
-    """The path holds the core's name escaped, the body the things in order, and the signature is for greengrass."""
+async def test_send_request_follows_service_model(transport: Transport, server: ScriptedServer) -> None:
+    """The path has the encoded core name, the body the things in order."""
     await transport.send("core:1", THINGS)
     (request,) = server.requests
     assert (request.method, request.path) == ("POST", "/greengrass/v2/coreDevices/core%3A1/disassociateClientDevices")
@@ -28,15 +28,15 @@ async def test_one_request_as_the_service_model_says(transport: Transport, serve
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_nothing_is_sent_twice(transport: Transport, server: ScriptedServer, status: int) -> None:
-    """A refusal that SDKs like to retry reaches the caller after one request."""
+async def test_send_error_is_not_retried(transport: Transport, server: ScriptedServer, status: int) -> None:
+    """An error that SDKs retry reaches the caller after one request."""
     server.set_script(respond(status, {"message": "no"}))
     assert isinstance(await transport.send("core", THINGS), ErrorResponse)
     assert len(server.requests) == 1
 
 
-async def test_connections_are_used_again(transport: Transport, server: ScriptedServer) -> None:
-    """Requests one after the other share a connection."""
+async def test_send_reuses_connection(transport: Transport, server: ScriptedServer) -> None:
+    """Sequential requests share a connection."""
     for _ in range(3):
         await transport.send("core", THINGS)
     assert len(server.requests) == 3
@@ -46,19 +46,19 @@ async def test_connections_are_used_again(transport: Transport, server: Scripted
 # --- 200 ---
 
 
-async def test_plain_success(transport: Transport, server: ScriptedServer) -> None:
-    """An empty list, a missing one, a null and a whole empty body all say that every thing is disassociated."""
+async def test_send_empty_success_returns_accepted(transport: Transport, server: ScriptedServer) -> None:
+    """An empty, missing or null list and a complete empty body mean success for every thing."""
     bodies: list[Any] = [{}, {"errorEntries": []}, {"errorEntries": None}, {"later": 1}, b"", b" {} \n"]
     observed = [await reply_to(transport, server, respond(200, body, {"x-amzn-RequestId": "r-1"})) for body in bodies]
     assert observed == [Accepted((), "r-1")] * len(bodies)
 
 
-async def test_entry_errors_word_for_word(transport: Transport, server: ScriptedServer) -> None:
-    """Codes and messages come through unchanged, absent ones as empty strings."""
-    entries = [{"thingName": "thing-2", "code": "Odd#Code: 1", "message": "Ünglück\n2"}, {"thingName": "thing-1"}]
+async def test_send_keeps_entry_errors_unchanged(transport: Transport, server: ScriptedServer) -> None:
+    """Codes and messages are unchanged; missing ones are empty strings."""
+    entries = [{"thingName": "thing-2", "code": "Some#Code: 1", "message": "Ünglück\n2"}, {"thingName": "thing-1"}]
     server.set_script(respond(200, {"errorEntries": entries}))
     assert await transport.send("core", THINGS) == Accepted(
-        (EntryError("thing-2", "Odd#Code: 1", "Ünglück\n2"), EntryError("thing-1", "", ""))
+        (EntryError("thing-2", "Some#Code: 1", "Ünglück\n2"), EntryError("thing-1", "", ""))
     )
 
 
@@ -92,14 +92,14 @@ GARBAGE: dict[str, ScriptStep] = {
 }
 
 
-async def test_an_unreadable_answer_is_no_success(transport: Transport, server: ScriptedServer) -> None:
-    """A 200 with anything but the service model's answer leaves the request unanswered, and perhaps sent."""
+async def test_send_malformed_success_returns_no_response(transport: Transport, server: ScriptedServer) -> None:
+    """A 200 that does not follow the service model counts as lost and possibly sent."""
     observed = {name: await reply_to(transport, server, step) for name, step in GARBAGE.items()}
     assert {name: outcome_kind(reply) for name, reply in observed.items()} == dict.fromkeys(GARBAGE, ("garbage", True))
     assert [reply for reply in observed.values() if not has_one_line_detail(reply)] == []
 
 
-# --- refusals ---
+# --- errors ---
 
 ERROR_RESPONSES: list[tuple[int, str, dict[str, Any], ErrorResponse]] = [
     (
@@ -131,16 +131,16 @@ ERROR_RESPONSES: list[tuple[int, str, dict[str, Any], ErrorResponse]] = [
 ]
 
 
-@pytest.mark.parametrize("place", ["header", "header with a link", "__type", "code"])
-async def test_each_error_of_the_service_model(transport: Transport, server: ScriptedServer, place: str) -> None:
-    """Every modelled error arrives with all its members, wherever the service puts the code."""
+@pytest.mark.parametrize("location", ["header", "header with a link", "__type", "code"])
+async def test_send_modelled_error_has_all_members(transport: Transport, server: ScriptedServer, location: str) -> None:
+    """Every modelled error has all members, wherever the code is."""
     observed = []
     for status, code, body, _ in ERROR_RESPONSES:
         headers = {}
-        if place.startswith("header"):
-            headers["x-amzn-ErrorType"] = code + ":http://internal.amazon.com/" * ("link" in place)
+        if location.startswith("header"):
+            headers["x-amzn-ErrorType"] = code + ":http://internal.amazon.com/" * ("link" in location)
         else:
-            body = body | {place: f"com.amazon#{code}" if place == "__type" else code}
+            body = body | {location: f"com.amazon#{code}" if location == "__type" else code}
         observed.append(await reply_to(transport, server, respond(status, body, headers)))
     assert observed == [expected for *_, expected in ERROR_RESPONSES]
 
@@ -157,14 +157,14 @@ FOREIGN_ERRORS: list[tuple[int, bytes, str, str]] = [
 ]
 
 
-async def test_a_refusal_that_is_not_the_services(transport: Transport, server: ScriptedServer) -> None:
-    """Gateways' pages and broken bodies still give a refusal with the status as its code and a readable message."""
+async def test_send_foreign_error_has_status_as_code(transport: Transport, server: ScriptedServer) -> None:
+    """Pages of gateways and malformed bodies give an error with a readable message."""
     observed = [await reply_to(transport, server, respond(status, body)) for status, body, *_ in FOREIGN_ERRORS]
     assert observed == [ErrorResponse(status, code, message) for status, _, code, message in FOREIGN_ERRORS]
 
 
-async def test_a_redirect_is_a_refusal_and_is_not_followed(transport: Transport, server: ScriptedServer) -> None:
-    """No second request is made, here or elsewhere: it would carry the session token, and a GET's 200 means nothing."""
+async def test_send_redirect_is_an_error_and_not_followed(transport: Transport, server: ScriptedServer) -> None:
+    """A second request would contain the session token, and the 200 of a GET means nothing."""
     for status in (301, 302, 303, 304, 307, 308):
         server.requests.clear()
         server.set_script(respond(status, b"", {"Location": f"{server.url}/elsewhere"}), respond(200, {}))
@@ -177,8 +177,8 @@ async def test_a_redirect_is_a_refusal_and_is_not_followed(transport: Transport,
 @pytest.mark.parametrize(
     ("status", "code"), [(429, "ThrottlingException"), (500, "InternalServerException"), (503, "")]
 )
-async def test_retry_after(transport: Transport, server: ScriptedServer, status: int, code: str) -> None:
-    """`Retry-After` is read as whole or decimal seconds or as a date, and an unreadable one breaks nothing."""
+async def test_send_parses_retry_after(transport: Transport, server: ScriptedServer, status: int, code: str) -> None:
+    """`Retry-After` can be seconds or a date; an unreadable one is ignored."""
     cases = {"7": 7.0, "0": 0.0, "2.5": 2.5, "-3": 0.0, "Thu, 01 Jan 2026 00:00:30 GMT": 30.0, "soon": None}
     for value, seconds in cases.items():
         headers = {"Retry-After": value, "Date": "Thu, 01 Jan 2026 00:00:00 GMT", "x-amzn-errortype": code}

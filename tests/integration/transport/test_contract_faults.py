@@ -1,4 +1,4 @@
-"""Rule: what every transport must do without an answer, when cancelled, and about its credentials lives here."""
+"""Contract of all transports: lost responses, cancellation and credentials."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.scripted_server import (
 
 from .conftest import SECRET_KEY, THINGS, Opener, outcome_kind, reply_to
 
-# --- no answer ---
+# --- no response ---
 
 
 LOST_RESPONSES: dict[str, ScriptStep] = {
@@ -37,8 +37,8 @@ LOST_RESPONSES: dict[str, ScriptStep] = {
 }
 
 
-async def test_a_lost_answer_is_perhaps_sent(transport: Transport, server: ScriptedServer) -> None:
-    """When the connection ends in or before the answer, the request counts as perhaps sent, and is not repeated."""
+async def test_send_lost_response_is_possibly_sent(transport: Transport, server: ScriptedServer) -> None:
+    """A request whose connection ends in or before the response is not retried."""
     observed = {name: outcome_kind(await reply_to(transport, server, step)) for name, step in LOST_RESPONSES.items()}
     assert observed == dict.fromkeys(LOST_RESPONSES, ("reset", True))
     assert len(server.requests) == len(LOST_RESPONSES)
@@ -47,10 +47,12 @@ async def test_a_lost_answer_is_perhaps_sent(transport: Transport, server: Scrip
 @pytest.mark.parametrize(
     "step",
     [never_respond, respond_raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{", close=False)],
-    ids=["no answer", "an answer that stops"],
+    ids=["no response", "a response that stops"],
 )
-async def test_a_call_that_hangs_is_cut(opener: Opener, server: ScriptedServer, keys: None, step: ScriptStep) -> None:
-    """After the request timeout the request counts as perhaps sent, and its connection is not kept."""
+async def test_send_times_out_and_closes_connection(
+    opener: Opener, server: ScriptedServer, keys: None, step: ScriptStep
+) -> None:
+    """After the request timeout the request counts as possibly sent."""
     server.set_script(respond(), step)
     async with opener(ConnectionConfig(endpoint_url=server.url, request_timeout=0.3)) as transport:
         await transport.send("core", THINGS)  # the first call also pays for the TLS context
@@ -60,8 +62,8 @@ async def test_a_call_that_hangs_is_cut(opener: Opener, server: ScriptedServer, 
         await asyncio.wait_for(server.idle.wait(), 2)
 
 
-async def test_a_slow_drip_is_cut_too(opener: Opener, server: ScriptedServer, keys: None) -> None:
-    """The limit is on the whole request: bytes that keep coming do not extend it."""
+async def test_send_slow_response_times_out(opener: Opener, server: ScriptedServer, keys: None) -> None:
+    """The timeout is for the whole request: received bytes do not extend it."""
 
     async def drip(_request: object, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
@@ -77,8 +79,8 @@ async def test_a_slow_drip_is_cut_too(opener: Opener, server: ScriptedServer, ke
     assert (reply.kind, reply.sent) == ("timeout", True)
 
 
-async def test_connection_refused_is_not_sent(opener: Opener, keys: None) -> None:
-    """Where nobody listens it is certain that nothing was sent."""
+async def test_send_connection_refused_is_not_sent(opener: Opener, keys: None) -> None:
+    """A refused connection proves that nothing was sent."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -89,7 +91,7 @@ async def test_connection_refused_is_not_sent(opener: Opener, keys: None) -> Non
 
 
 @pytest.mark.parametrize(("connect_timeout", "request_timeout", "kind"), [(0.1, 5.0, "connect"), (5.0, 0.1, "timeout")])
-async def test_no_connection_in_time_is_not_sent(
+async def test_send_connect_timeout_is_not_sent(
     opener: Opener,
     server: ScriptedServer,
     keys: None,
@@ -98,12 +100,12 @@ async def test_no_connection_in_time_is_not_sent(
     request_timeout: float,
     kind: str,
 ) -> None:
-    """A host that does not answer the connection attempt has not seen the request, whichever limit ends the wait."""
+    """Without a connection nothing was sent, whichever timeout ends the wait."""
 
-    async def silence(*_: object) -> None:
+    async def hang(*_: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", silence)
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", hang)
     connection = ConnectionConfig(
         endpoint_url=server.url, connect_timeout=connect_timeout, request_timeout=request_timeout
     )
@@ -113,21 +115,21 @@ async def test_no_connection_in_time_is_not_sent(
     assert (reply.kind, reply.sent) == (kind, False)
 
 
-async def test_an_unknown_host_is_not_sent(opener: Opener, keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that does not resolve is told as such, and nothing was sent."""
+async def test_send_unknown_host_is_not_sent(opener: Opener, keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that does not resolve is a DNS error, and nothing was sent."""
 
     async def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
-    async with opener(ConnectionConfig(endpoint_url="http://nowhere.invalid")) as transport:
+    async with opener(ConnectionConfig(endpoint_url="http://missing.invalid")) as transport:
         reply = await transport.send("core", THINGS)
     assert isinstance(reply, NoResponse)
     assert (reply.kind, reply.sent) == ("dns", False)
 
 
-async def test_a_failed_tls_handshake_is_not_sent(opener: Opener, server: ScriptedServer, keys: None) -> None:
-    """A peer that does not speak TLS has not seen the request."""
+async def test_send_failed_tls_handshake_is_not_sent(opener: Opener, server: ScriptedServer, keys: None) -> None:
+    """A peer without TLS did not receive the request."""
     server.set_script(respond_raw(b"no TLS here\r\n\r\n"))
     async with opener(
         ConnectionConfig(endpoint_url=server.url.replace("http:", "https:"), request_timeout=2)
@@ -135,16 +137,16 @@ async def test_a_failed_tls_handshake_is_not_sent(opener: Opener, server: Script
         sending = asyncio.create_task(transport.send("core", THINGS))
         await asyncio.wait_for(server.connection_accepted.wait(), 2)
         for writer in list(server.open_connections):
-            writer.write(b"this is no TLS\r\n\r\n")
+            writer.write(b"not TLS\r\n\r\n")
         reply = await sending
     assert isinstance(reply, NoResponse)
     assert (reply.kind, reply.sent) == ("tls", False)
 
 
-async def test_a_proxy_that_is_down_is_not_sent(
+async def test_send_unreachable_proxy_is_not_sent(
     opener: Opener, server: ScriptedServer, keys: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The proxy of the environment is used; when it is down nothing was sent, and its password is in no message."""
+    """Nothing was sent, and the password of the proxy is not in the message."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HTTP_PROXY", f"http://me:hunter2@127.0.0.1:{unused.getsockname()[1]}")
@@ -159,8 +161,8 @@ async def test_a_proxy_that_is_down_is_not_sent(
 # --- cancellation ---
 
 
-async def test_cancelling_leaks_no_connection(transport: Transport, server: ScriptedServer) -> None:
-    """A cancelled call raises CancelledError, its connection ends, and the next call works."""
+async def test_send_cancelled_closes_connection(transport: Transport, server: ScriptedServer) -> None:
+    """A cancelled call raises CancelledError, its connection closes, and the next call works."""
     server.set_script(never_respond, respond())
     sending = asyncio.create_task(transport.send("core", THINGS))
     await asyncio.wait_for(server.request_received.wait(), 2)
@@ -171,8 +173,8 @@ async def test_cancelling_leaks_no_connection(transport: Transport, server: Scri
     assert await transport.send("core", THINGS) == Accepted()
 
 
-async def test_cancelling_frees_the_pool(opener: Opener, server: ScriptedServer, keys: None) -> None:
-    """With one connection allowed, cancelled calls, whether they held it or waited for it, leave it to the next."""
+async def test_send_cancelled_releases_pool(opener: Opener, server: ScriptedServer, keys: None) -> None:
+    """Cancelled calls release the only connection, whether they used it or waited for it."""
     server.set_script(never_respond, respond())
     async with opener(ConnectionConfig(endpoint_url=server.url, max_connections=1, request_timeout=2)) as transport:
         sending = [asyncio.create_task(transport.send("core", THINGS)) for _ in range(3)]
@@ -180,13 +182,14 @@ async def test_cancelling_frees_the_pool(opener: Opener, server: ScriptedServer,
         for task in sending:
             task.cancel()
         assert all(
-            isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*sending, return_exceptions=True)
+            isinstance(result, asyncio.CancelledError)
+            for result in await asyncio.gather(*sending, return_exceptions=True)
         )
         assert await transport.send("core", THINGS) == Accepted()
 
 
-async def test_closing_ends_every_connection(opener: Opener, server: ScriptedServer, keys: None) -> None:
-    """After the block no connection is left."""
+async def test_close_closes_every_connection(opener: Opener, server: ScriptedServer, keys: None) -> None:
+    """No connection remains after the block."""
     async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
         await asyncio.gather(*(transport.send("core", THINGS) for _ in range(4)))
         assert server.open_connections
@@ -206,16 +209,16 @@ def _write_keys(home: Path, key: str) -> None:
     (home / "credentials").write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {SECRET_KEY}\n")
 
 
-async def test_no_credentials(opener: Opener, server: ScriptedServer) -> None:
-    """Without credentials opening fails with what to do, and nothing is asked."""
+async def test_open_without_credentials_raises(opener: Opener, server: ScriptedServer) -> None:
+    """The error has a fix, and nothing is sent."""
     with pytest.raises(CredentialsError, match=r"no AWS credentials.*aws sso login"):
         async with opener(ConnectionConfig(endpoint_url=server.url)):
             pass
     assert server.requests == []
 
 
-async def test_expired_then_refreshed(opener: Opener, server: ScriptedServer, home: Path) -> None:
-    """A refusal for expired credentials is an ordinary Refused; after a refresh the file's new ones sign."""
+async def test_refresh_after_expiry_uses_new_credentials(opener: Opener, server: ScriptedServer, home: Path) -> None:
+    """Expired credentials are an `ErrorResponse`; after a refresh the new ones sign."""
     _write_keys(home, "AKIAOLD")
     server.set_script(EXPIRED, respond())
     async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
@@ -230,8 +233,8 @@ async def test_expired_then_refreshed(opener: Opener, server: ScriptedServer, ho
     assert "AKIANEW/" in server.requests[1].headers["authorization"]
 
 
-async def test_refresh_without_new_credentials(opener: Opener, server: ScriptedServer, home: Path) -> None:
-    """When the source still gives what was refused, or nothing, refresh says so in one sentence without the secret."""
+async def test_refresh_without_new_credentials_raises(opener: Opener, server: ScriptedServer, home: Path) -> None:
+    """The error for rejected or missing credentials is one line without the secret key."""
     _write_keys(home, "AKIAOLD")
     server.set_script(EXPIRED)
     async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
@@ -246,18 +249,18 @@ async def test_refresh_without_new_credentials(opener: Opener, server: ScriptedS
         assert SECRET_KEY not in message
 
 
-async def test_a_late_refusal_does_not_condemn_new_credentials(
+async def test_late_rejection_does_not_affect_new_credentials(
     opener: Opener, server: ScriptedServer, home: Path
 ) -> None:
-    """A refusal of the old credentials that arrives after the refresh lets the next refresh keep the new ones."""
+    """A rejection of the old credentials after a refresh does not reject the new ones."""
     _write_keys(home, "AKIAOLD")
     late = asyncio.Event()
 
-    async def slowly(request: Any, writer: asyncio.StreamWriter) -> None:
+    async def respond_late(request: Any, writer: asyncio.StreamWriter) -> None:
         await late.wait()
         await EXPIRED(request, writer)
 
-    server.set_script(slowly)
+    server.set_script(respond_late)
     async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
         sending = asyncio.create_task(transport.send("core", THINGS))
         await asyncio.wait_for(server.request_received.wait(), 2)
@@ -268,8 +271,10 @@ async def test_a_late_refusal_does_not_condemn_new_credentials(
         await transport.refresh()
 
 
-async def test_no_secret_shows(transport: Transport, server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither the repr nor the log, at its wordiest, holds the secret key."""
+async def test_secret_key_is_not_in_repr_and_log(
+    transport: Transport, server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither the repr nor the debug log contains the secret key."""
     caplog.set_level("DEBUG")
     server.set_script(EXPIRED)
     reply = await transport.send("core", THINGS)

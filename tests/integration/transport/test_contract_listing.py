@@ -1,4 +1,4 @@
-"""Rule: what every transport must do when it is asked for a page of a list; no test knows which transport it is."""
+"""Contract of all transports: pages of cores and client devices."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ NO_FILTER = CoreFilter()
 
 
 async def list_cores(transport: AnyTransport, server: ScriptedServer, step: ScriptStep) -> Any:
-    """What ListCoreDevices becomes when the server plays this step."""
+    """List cores from a server that responds with `step`."""
     server.set_script(step)
     return await transport.list_cores("", NO_FILTER)
 
 
 async def list_devices(transport: AnyTransport, server: ScriptedServer, step: ScriptStep) -> Any:
-    """The same for the client devices of a core."""
+    """List the client devices of a core from a server that responds with `step`."""
     server.set_script(step)
     return await transport.list_client_devices("core", "")
 
@@ -50,10 +50,8 @@ async def list_devices(transport: AnyTransport, server: ScriptedServer, step: Sc
 # --- the request ---
 
 
-async def test_a_page_of_cores_is_asked_for_as_the_service_model_says(
-    transport: AnyTransport, server: ScriptedServer
-) -> None:
-    """A hundred at a time unless told, with the token and the filters that are set, encoded, signed for greengrass."""
+async def test_list_cores_request_follows_service_model(transport: AnyTransport, server: ScriptedServer) -> None:
+    """The query has page size, token and filters, encoded; the signature has the service."""
     arn = "arn:aws:iot:eu-west-1:123456789012:thinggroup/old site"
     await transport.list_cores("to/ken+=", CoreFilter(arn, "UNHEALTHY", "aws_nucleus_lite"))
     await transport.list_cores("", NO_FILTER)
@@ -76,10 +74,10 @@ async def test_a_page_of_cores_is_asked_for_as_the_service_model_says(
     assert filtered.body == b""
 
 
-async def test_a_page_of_devices_is_asked_for_as_the_service_model_says(
+async def test_list_client_devices_request_follows_service_model(
     transport: AnyTransport, server: ScriptedServer
 ) -> None:
-    """The path holds the core's name escaped, the query the token."""
+    """The path has the encoded core name, the query the token."""
     await transport.list_client_devices("core:1", "t")
     (request,) = server.requests
     path, _, query = request.path.partition("?")
@@ -87,8 +85,8 @@ async def test_a_page_of_devices_is_asked_for_as_the_service_model_says(
     assert sorted(query.split("&")) == ["maxResults=100", "nextToken=t"]
 
 
-async def test_the_signature_is_botocores(transport: AnyTransport, server: ScriptedServer) -> None:
-    """What was received, query and all, signed again by botocore's SigV4Auth, has the same signature."""
+async def test_list_signature_equals_botocore(transport: AnyTransport, server: ScriptedServer) -> None:
+    """botocore signs the received request with the same signature."""
     await transport.list_cores("a b/c=+&%~é", CoreFilter(status="HEALTHY", runtime="x y"))
     await transport.list_client_devices("core:1", "é=")
     assert len(server.requests) == 2
@@ -97,7 +95,7 @@ async def test_the_signature_is_botocores(transport: AnyTransport, server: Scrip
 
 
 def _signature(request: ReceivedRequest, url: str) -> str:
-    """The signature that botocore gives this request."""
+    """Sign a request with botocore."""
     names = request.headers["authorization"].split("SignedHeaders=")[1].split(",")[0].split(";")
     unsigned = AWSRequest("GET", url + request.path, {name: request.headers[name] for name in names}, b"")
     unsigned.context["timestamp"] = request.headers["x-amz-date"]
@@ -105,8 +103,8 @@ def _signature(request: ReceivedRequest, url: str) -> str:
     return str(auth.signature(auth.string_to_sign(unsigned, auth.canonical_request(unsigned)), unsigned))
 
 
-async def test_nothing_is_asked_twice(transport: AnyTransport, server: ScriptedServer) -> None:
-    """Refusals that SDKs like to retry reach the caller after one request each."""
+async def test_list_error_is_not_retried(transport: AnyTransport, server: ScriptedServer) -> None:
+    """Errors that SDKs retry reach the caller after one request each."""
     for status in (429, 500, 503):
         assert isinstance(await list_devices(transport, server, respond(status, {"message": "no"})), ErrorResponse)
     assert len(server.requests) == 3
@@ -115,8 +113,8 @@ async def test_nothing_is_asked_twice(transport: AnyTransport, server: ScriptedS
 # --- 200 ---
 
 
-async def test_a_page_of_cores(transport: AnyTransport, server: ScriptedServer) -> None:
-    """Every member comes through, an absent one is empty, times are seconds since 1970 whichever way they are told."""
+async def test_list_cores_returns_all_members(transport: AnyTransport, server: ScriptedServer) -> None:
+    """Missing members are empty; times are numbers or ISO 8601."""
     whole = {
         "coreDeviceThingName": "core-1",
         "status": "HEALTHY",
@@ -139,16 +137,16 @@ async def test_a_page_of_cores(transport: AnyTransport, server: ScriptedServer) 
     )
 
 
-async def test_a_page_of_devices(transport: AnyTransport, server: ScriptedServer) -> None:
-    """Names and times come through; a null or an empty token is none."""
+async def test_list_client_devices_returns_names_and_times(transport: AnyTransport, server: ScriptedServer) -> None:
+    """A null or empty token means the last page."""
     items = [{"thingName": "a", "associationTimestamp": 7}, {"thingName": "b"}]
     for token in (None, ""):
         step = respond(200, {"associatedClientDevices": items, "nextToken": token})
         assert await list_devices(transport, server, step) == Page((ClientDevice("a", 7.0), ClientDevice("b", None)))
 
 
-async def test_no_name_is_told_and_not_used(transport: AnyTransport, server: ScriptedServer) -> None:
-    """An item whose name is no thing name is kept apart, fit for a screen; the others of the page count."""
+async def test_list_client_devices_separates_invalid_names(transport: AnyTransport, server: ScriptedServer) -> None:
+    """Invalid names are in `invalid_names` in printable form, the others in `items`."""
     names = ["a", "", "x/y", "z" * 129, "\x1b[31m", 7, None]
     items = [{"thingName": name} for name in names] + [{}]
     page = await list_devices(transport, server, respond(200, {"associatedClientDevices": items}))
@@ -156,10 +154,8 @@ async def test_no_name_is_told_and_not_used(transport: AnyTransport, server: Scr
     assert page.invalid_names == ("''", "'x/y'", "'" + "z" * 129 + "'", "'\\x1b[31m'", "7", "None", "None")
 
 
-async def test_only_the_service_is_believed_that_a_list_is_missing(
-    transport: AnyTransport, server: ScriptedServer
-) -> None:
-    """A 200 without the list is an empty page with the service's request id, and garbage without."""
+async def test_list_missing_list_requires_request_id(transport: AnyTransport, server: ScriptedServer) -> None:
+    """A 200 without the list is an empty page if it has a request id, else garbage."""
     headers = {"x-amzn-RequestId": "r-1"}
     assert await list_devices(transport, server, respond(200, {}, headers)) == Page((), request_id="r-1")
     assert outcome_kind(await list_devices(transport, server, respond(200, {}))) == ("garbage", True)
@@ -186,7 +182,7 @@ GARBAGE: dict[str, Any] = {
     "a token that is a number": {"associatedClientDevices": [], "nextToken": 7},
     "a time that is an object": {"associatedClientDevices": [ITEM | {"associationTimestamp": {}}]},
     "a time that is true": {"associatedClientDevices": [ITEM | {"associationTimestamp": True}]},
-    "a time that is no time": {"associatedClientDevices": [ITEM | {"associationTimestamp": "soon"}]},
+    "a time as text": {"associatedClientDevices": [ITEM | {"associationTimestamp": "soon"}]},
     "a time before 1970": {"associatedClientDevices": [ITEM | {"associationTimestamp": -1}]},
     "a time without end": {"associatedClientDevices": [ITEM | {"associationTimestamp": math.inf}]},
     "a time that is not a number": {"associatedClientDevices": [ITEM | {"associationTimestamp": math.nan}]},
@@ -194,8 +190,8 @@ GARBAGE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", GARBAGE)
-def test_garbage_is_no_page(name: str) -> None:
-    """A 200 that is not what the service model says is no empty list but a lost answer, with a reason on one line."""
+def test_parse_device_page_malformed_returns_no_response(name: str) -> None:
+    """A 200 that does not follow the service model is a lost response with a reason."""
     body = GARBAGE[name]
     result = parse_device_page(
         HttpResponse(200, {}, body if isinstance(body, bytes) else json.dumps(body).encode()), 0.0
@@ -205,8 +201,10 @@ def test_garbage_is_no_page(name: str) -> None:
     assert result.detail.isprintable()
 
 
-async def test_garbage_from_a_server(transport: AnyTransport, server: ScriptedServer) -> None:
-    """Markup with status 200, and a status that the service does not use, are lost answers."""
+async def test_list_cores_malformed_response_returns_no_response(
+    transport: AnyTransport, server: ScriptedServer
+) -> None:
+    """HTML with status 200 and an unused status are lost responses."""
     for step in (respond(200, b"<html>hello</html>"), respond(202, {"coreDevices": []})):
         assert outcome_kind(await list_cores(transport, server, step)) == ("garbage", True)
 
@@ -225,10 +223,10 @@ ERROR_RESPONSES: dict[str, tuple[ScriptStep, ErrorResponse]] = {
     "missing": (
         respond(
             404,
-            {"message": "no such core", "resourceId": "core", "resourceType": "coreDevice"},
+            {"message": "unknown core", "resourceId": "core", "resourceType": "coreDevice"},
             {"x-amzn-ErrorType": "ResourceNotFoundException"},
         ),
-        ErrorResponse(404, "ResourceNotFoundException", "no such core", resource_id="core", resource_type="coreDevice"),
+        ErrorResponse(404, "ResourceNotFoundException", "unknown core", resource_id="core", resource_type="coreDevice"),
     ),
     "invalid": (
         respond(
@@ -250,8 +248,8 @@ ERROR_RESPONSES: dict[str, tuple[ScriptStep, ErrorResponse]] = {
 }
 
 
-async def test_errors_of_the_service_model(transport: AnyTransport, server: ScriptedServer) -> None:
-    """Every error's members come through, of both lists."""
+async def test_list_modelled_error_has_all_members(transport: AnyTransport, server: ScriptedServer) -> None:
+    """Errors of both lists have all members."""
     for step, expected in ERROR_RESPONSES.values():
         assert await list_cores(transport, server, step) == expected
         assert await list_devices(transport, server, step) == expected
@@ -265,38 +263,38 @@ NETWORK_FAILURES: dict[str, tuple[ScriptStep, str]] = {
 }
 
 
-async def test_accidents_of_the_network(transport: AnyTransport, server: ScriptedServer) -> None:
-    """An answer that does not come whole is lost, and told as such."""
+async def test_list_lost_response_is_possibly_sent(transport: AnyTransport, server: ScriptedServer) -> None:
+    """An incomplete response is lost."""
     result = {
         name: outcome_kind(await list_devices(transport, server, step)) for name, (step, _) in NETWORK_FAILURES.items()
     }
     assert result == {name: (kind, True) for name, (_, kind) in NETWORK_FAILURES.items()}
 
 
-async def test_a_page_that_does_not_come_is_given_up(opener: Opener, server: ScriptedServer, keys: None) -> None:
-    """The limit on a whole request holds for reads too."""
+async def test_list_times_out(opener: Opener, server: ScriptedServer, keys: None) -> None:
+    """The total request timeout applies to lists."""
     async with opener(ConnectionConfig(endpoint_url=server.url, request_timeout=0.5)) as transport:
         assert outcome_kind(await list_devices(transport, server, never_respond)) == ("timeout", True)
 
 
-async def test_nobody_there(opener: Opener, server: ScriptedServer, keys: None) -> None:
-    """A page that could not be asked for was not sent."""
+async def test_list_connection_refused_is_not_sent(opener: Opener, server: ScriptedServer, keys: None) -> None:
+    """Nothing was sent to an unreachable endpoint."""
     async with opener(ConnectionConfig(endpoint_url="http://127.0.0.1:9", connect_timeout=1.0)) as transport:
         assert outcome_kind(await transport.list_cores("", NO_FILTER)) == ("connect", False)
 
 
-async def test_a_redirect_is_not_followed(transport: AnyTransport, server: ScriptedServer) -> None:
-    """The session token goes to no other host, for a GET either."""
+async def test_list_redirect_is_not_followed(transport: AnyTransport, server: ScriptedServer) -> None:
+    """A GET does not send the session token to another host either."""
     result = await list_cores(transport, server, respond(302, b"", {"Location": f"{server.url}/elsewhere"}))
     assert isinstance(result, ErrorResponse)
     assert result.status == 302
     assert len(server.requests) == 1
 
 
-async def test_expired_then_refreshed(
+async def test_list_and_send_share_refreshed_credentials(
     transport: AnyTransport, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reads and batches share their credentials: after one refresh both are signed with the new ones."""
+    """After one refresh lists and batches are signed with the new credentials."""
     expired = respond(403, {"message": "expired"}, {"x-amzn-ErrorType": "ExpiredTokenException"})
     result = await list_devices(transport, server, expired)
     assert isinstance(result, ErrorResponse)
@@ -311,8 +309,8 @@ async def test_expired_then_refreshed(
     assert all("Credential=AKIDSECOND/" in request.headers["authorization"] for request in server.requests[1:])
 
 
-async def test_cancelling_a_read_ends_it(transport: AnyTransport, server: ScriptedServer) -> None:
-    """Whoever is cancelled while a page is under way is cancelled, and the transport goes on."""
+async def test_list_cancelled_raises_and_transport_works(transport: AnyTransport, server: ScriptedServer) -> None:
+    """A cancelled list raises CancelledError, and the next call works."""
     server.set_script(never_respond)
     task = asyncio.create_task(transport.list_client_devices("core", ""))
     await server.request_received.wait()

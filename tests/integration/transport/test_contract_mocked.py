@@ -1,4 +1,4 @@
-"""Rule: single exchanges of every transport with aiohttp itself mocked live here."""
+"""Contract of all transports with a mocked aiohttp."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ URL = "http://mocked.example/greengrass/v2/coreDevices/core/disassociateClientDe
 
 
 class MockedResponse(aiohttp.ClientResponse):
-    """aioresponses does not know this argument of aiohttp 3.14."""
+    """Adds the argument of aiohttp 3.14 that aioresponses does not pass."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, stream_writer=Mock(), **kwargs)
 
 
-async def test_one_mocked_exchange(opener: Opener, keys: None) -> None:
-    """One call is one POST to the operation's URL, and its answer is read."""
+async def test_send_is_one_post(opener: Opener, keys: None) -> None:
+    """One call is one POST to the URL of the operation."""
     with aioresponses() as mocked:
         mocked.post(
             URL, payload={"errorEntries": [{"thingName": "thing-1", "code": "X"}]}, response_class=MockedResponse
@@ -47,8 +47,10 @@ async def test_one_mocked_exchange(opener: Opener, keys: None) -> None:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value,
 )
-async def test_without_proof_a_request_is_perhaps_sent(opener: Opener, keys: None, error: Exception, kind: str) -> None:
-    """Where nothing was observed of the connection, the transport does not claim that nothing was sent."""
+async def test_send_error_without_trace_is_possibly_sent(
+    opener: Opener, keys: None, error: Exception, kind: str
+) -> None:
+    """Without a trace of the connection the request counts as possibly sent."""
     with aioresponses() as mocked:
         mocked.post(URL, exception=error)
         async with opener(ConnectionConfig(endpoint_url="http://mocked.example")) as transport:
@@ -65,8 +67,8 @@ async def test_without_proof_a_request_is_perhaps_sent(opener: Opener, keys: Non
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_without_a_connection_nothing_was_sent(opener: Opener, keys: None, error: Exception) -> None:
-    """An error that is only raised while a connection is being made proves that nothing was sent."""
+async def test_send_connection_error_is_not_sent(opener: Opener, keys: None, error: Exception) -> None:
+    """An error that occurs only while connecting proves that nothing was sent."""
     with aioresponses() as mocked:
         mocked.post(URL, exception=error)
         async with opener(ConnectionConfig(endpoint_url="http://mocked.example")) as transport:

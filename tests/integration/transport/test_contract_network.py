@@ -1,4 +1,4 @@
-"""Rule: what every transport must do with its pool, proxies, private CAs and real signature checks lives here."""
+"""Contract of all transports: connection pool, proxies, TLS and signatures."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from .conftest import SECRET_KEY, THINGS, Opener, outcome_kind
 # --- connections ---
 
 
-async def test_never_more_connections_than_allowed(opener: Opener, server: ScriptedServer, keys: None) -> None:
-    """Requests beyond the pool wait for a connection, and then go out."""
-    go, full = asyncio.Event(), asyncio.Event()
+async def test_send_keeps_to_max_connections(opener: Opener, server: ScriptedServer, keys: None) -> None:
+    """Requests beyond the pool wait for a connection."""
+    release, full = asyncio.Event(), asyncio.Event()
 
-    async def held(request: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
+    async def hold(request: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
         if len(server.requests) == 2:
             full.set()
-        await go.wait()
+        await release.wait()
         await respond()(request, writer)
 
-    server.set_script(held)
+    server.set_script(hold)
     async with opener(ConnectionConfig(endpoint_url=server.url, max_connections=2)) as transport:
         sending = [asyncio.create_task(transport.send("core", THINGS)) for _ in range(5)]
         await asyncio.wait_for(full.wait(), 2)
         await asyncio.sleep(0.05)  # time in which a third connection would be made
         assert len(server.open_connections) == len(server.requests) == 2
-        go.set()
+        release.set()
         assert await asyncio.gather(*sending) == [Accepted()] * 5
     assert len(server.requests) == 5
 
@@ -48,10 +48,10 @@ async def test_never_more_connections_than_allowed(opener: Opener, server: Scrip
 # --- proxies ---
 
 
-async def test_the_proxy_is_used(
+async def test_send_uses_proxy(
     opener: Opener, server: ScriptedServer, keys: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy of the environment gets the request with the whole address, and the user of its URL."""
+    """A proxy of the environment gets the absolute URL and the credentials in its URL."""
     monkeypatch.setenv("HTTP_PROXY", server.url.replace("http://", "http://me:hunter2@"))
     async with opener(ConnectionConfig(endpoint_url="http://greengrass.example")) as transport:
         assert await transport.send("core", THINGS) == Accepted()
@@ -61,20 +61,20 @@ async def test_the_proxy_is_used(
     assert request.headers["proxy-authorization"] == f"Basic {base64.b64encode(b'me:hunter2').decode()}"
 
 
-async def test_a_proxy_may_be_left_out(
+async def test_send_no_proxy_connects_directly(
     opener: Opener, server: ScriptedServer, keys: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An endpoint that NO_PROXY names is reached directly."""
+    """An endpoint in NO_PROXY is called directly."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
         assert await transport.send("core", THINGS) == Accepted()
 
 
-async def test_a_proxy_that_refuses_the_tunnel(
+async def test_send_proxy_rejects_tunnel_is_not_sent(
     opener: Opener, server: ScriptedServer, keys: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy that makes no way to an https endpoint is told as such: nothing was sent."""
+    """A proxy without a tunnel to an https endpoint is a proxy error, and nothing was sent."""
     monkeypatch.setenv("HTTPS_PROXY", server.url)
     server.set_script(respond(407, b""))
     async with opener(ConnectionConfig(endpoint_url="https://greengrass.example")) as transport:
@@ -86,7 +86,7 @@ async def test_a_proxy_that_refuses_the_tunnel(
 
 
 def _certificate(folder: Path) -> ssl.SSLContext:
-    """A certificate for 127.0.0.1 that only a bundle with itself vouches for, as ca.pem in `folder`."""
+    """Create a self-signed certificate for 127.0.0.1 as ca.pem in `folder`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
@@ -107,8 +107,10 @@ def _certificate(folder: Path) -> ssl.SSLContext:
     return context
 
 
-async def test_a_private_ca(opener: Opener, keys: None, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server is believed only with the CA bundle that vouches for it; without, nothing was sent."""
+async def test_send_private_ca_requires_bundle(
+    opener: Opener, keys: None, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the CA bundle of the server nothing is sent."""
     async with scripted_server(_certificate(home)) as server:
         async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
             assert outcome_kind(await transport.send("core", THINGS)) == ("tls", False)
@@ -122,17 +124,19 @@ async def test_a_private_ca(opener: Opener, keys: None, home: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("token", ["", "a/session+token=="])
-async def test_the_signature_is_right(opener: Opener, keys: None, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
-    """A service that knows the secret accepts our requests, of cores with colons too, and no others."""
+async def test_send_signature_is_verified(
+    opener: Opener, keys: None, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    """A service accepts requests with the right secret key only, also for cores with colons."""
     if token:
         monkeypatch.setenv("AWS_SESSION_TOKEN", token)
-    plan = FleetSpec.from_things({"core:1": ["a", "b:c"], "core-2": ["d"]}, now=0.0)
+    spec = FleetSpec.from_things({"core:1": ["a", "b:c"], "core-2": ["d"]}, now=0.0)
     config = SimulatorConfig(latency_ms=0, rate=float("inf"), secret_key=SECRET_KEY, max_clock_skew=60)
-    async with Simulator(config, fleet_spec=plan) as simulator:
+    async with Simulator(config, fleet_spec=spec) as simulator:
         async with opener(ConnectionConfig(endpoint_url=simulator.url)) as transport:
-            reply = await transport.send("core:1", ("a", "b:c", "never-there"))
+            reply = await transport.send("core:1", ("a", "b:c", "missing"))
             assert isinstance(reply, Accepted)
-            assert [error.thing for error in reply.errors] == ["never-there"]
+            assert [error.thing for error in reply.errors] == ["missing"]
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
         async with opener(ConnectionConfig(endpoint_url=simulator.url)) as transport:
             reply = await transport.send("core-2", ("d",))

@@ -1,4 +1,4 @@
-"""Rule: how credentials fail and are renewed in the midst of a run is tested here, with sources that fail on demand."""
+"""Tests of asyncgg.transport.credentials."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .conftest import SECRET_KEY, THINGS, Opener
 
 
 class FailingCredentials:
-    """Credentials whose next reading raises this."""
+    """Credentials that raise an error."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
 
     async def get_frozen_credentials(self) -> ReadOnlyCredentials:
-        """Fail."""
+        """Raise the error."""
         raise self.error
 
 
@@ -50,7 +50,7 @@ PERMANENT_ERRORS = [
     _client_error(403, "AccessDenied"),
     aws.UnauthorizedSSOTokenError(),
     aws.SSOTokenLoadError(error_msg="no token"),
-    aws.CredentialRetrievalError(provider="custom-process", error_msg="gone"),
+    aws.CredentialRetrievalError(provider="custom-process", error_msg="missing"),
     RuntimeError("still expired"),
     KeyError(SECRET_KEY),
     OSError(2, "No such file or directory", "/token"),
@@ -58,26 +58,26 @@ PERMANENT_ERRORS = [
 
 
 @pytest.mark.parametrize("error", TRANSIENT_ERRORS, ids=repr)
-async def test_a_passing_fault_of_the_source(
+async def test_send_transient_source_error_is_not_sent(
     opener: Opener, server: ScriptedServer, keys: None, error: Exception
 ) -> None:
-    """When the source cannot be reached at a renewal in the run, the request was not sent and may be tried again."""
+    """An unreachable source during a run is a `NoResponse` that can be retried."""
     async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
         source = _credential_source(transport)
-        good, source._credentials = source._credentials, FailingCredentials(error)
+        original, source._credentials = source._credentials, FailingCredentials(error)
         reply = await transport.send("core", THINGS)
         assert isinstance(reply, NoResponse)
         assert (reply.kind, reply.sent) == ("credentials", False)
-        source._credentials = good
+        source._credentials = original
         assert await transport.send("core", THINGS) == Accepted()
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("error", PERMANENT_ERRORS, ids=lambda error: type(error).__name__)
-async def test_a_lasting_fault_of_the_source(
+async def test_send_permanent_source_error_raises(
     opener: Opener, server: ScriptedServer, keys: None, error: Exception
 ) -> None:
-    """When the source refuses at a renewal in the run, send raises one line with what to do, and sends nothing."""
+    """The error is one line with a fix, and nothing is sent."""
     async with opener(ConnectionConfig(endpoint_url=server.url)) as transport:
         _credential_source(transport)._credentials = FailingCredentials(error)
         with pytest.raises(CredentialsError, match="aws sso login") as caught:
@@ -87,20 +87,20 @@ async def test_a_lasting_fault_of_the_source(
     assert server.requests == []
 
 
-async def test_renewals_at_the_same_time_are_one(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many workers that ask for a refresh together cause one reading of the source."""
+async def test_renew_concurrent_calls_share_one_load(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Concurrent renewals load the credentials once."""
     source = CredentialSource(None, "eu-west-1")
     await source.open()
     loads = 0
     load = source._load
 
-    async def counted() -> Any:
+    async def count_and_load() -> Any:
         nonlocal loads
         loads += 1
         await asyncio.sleep(0)
         return await load()
 
-    monkeypatch.setattr(source, "_load", counted)
+    monkeypatch.setattr(source, "_load", count_and_load)
     await asyncio.gather(*(source.renew() for _ in range(5)))
     assert (loads, source.generation) == (1, 1)
     await source.renew()
@@ -108,8 +108,8 @@ async def test_renewals_at_the_same_time_are_one(keys: None, monkeypatch: pytest
     assert SECRET_KEY not in repr(source)
 
 
-async def test_a_source_that_cannot_be_reached_at_first(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Opening and renewing name a source that does not answer in its time."""
+async def test_open_and_renew_hanging_source_time_out(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the timeout of the source."""
 
     async def never(_session: object) -> FailingCredentials:
         await asyncio.Event().wait()
@@ -124,8 +124,8 @@ async def test_a_source_that_cannot_be_reached_at_first(keys: None, monkeypatch:
         await source.renew()
 
 
-async def test_a_configuration_that_broke_in_the_run(keys: None, home: Path) -> None:
-    """A renewal that finds the AWS configuration unreadable is told as one of the credentials, not as a wrong call."""
+async def test_renew_malformed_configuration_raises_credentials_error(keys: None, home: Path) -> None:
+    """An unreadable AWS configuration during a renewal is not a usage error."""
     source = CredentialSource(None, "eu-west-1")
     await source.open()
     (home / "config").write_text("[default\n")

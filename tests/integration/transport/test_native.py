@@ -1,4 +1,4 @@
-"""Rule: what only the fast transport has is tested here: its prepared request, its clock, its refusals to open."""
+"""Tests of asyncgg.transport.native, request_template and clock_offset."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from .test_contract_mocked import MockedResponse
 DATE = "Thu, 01 Jan 1970 01:00:00 GMT"
 HOUR = 3600.0
 
-# --- the prepared request ---
+# --- the request template ---
 
 
 @settings(max_examples=300, deadline=None)
 @given(things=st.lists(st.text(max_size=5) | st.sampled_from(["a:b", 'a"', "a\\", "\n", "é", "\ud800"]), min_size=1))
 @example(things=["x" * 128] * 100)
-def test_the_body_is_json_of_whatever_names(things: list[str]) -> None:
-    """Even names that no thing can have come out as they went in, so that no name can write a request's body."""
+def test_encode_body_escapes_any_name(things: list[str]) -> None:
+    """Invalid names are escaped too, so that no name can change the body."""
     assert json.loads(encode_body(things)) == {"entries": [{"thingName": thing} for thing in things]}
 
 
-async def test_the_wire_is_the_sdks(server: ScriptedServer, keys: None) -> None:
-    """Both transports send the same request: only the numbering of the SDK's own tries and the date may differ."""
+async def test_native_request_equals_sdk_request(server: ScriptedServer, keys: None) -> None:
+    """The requests differ only in the date and the attempt numbers of the SDK."""
     for kind in ("sdk", "native"):
         async with open_transport(ConnectionConfig(endpoint_url=f"{server.url}/base"), kind=kind) as transport:
             await transport.send("core:1", THINGS)
@@ -76,10 +76,10 @@ async def test_the_wire_is_the_sdks(server: ScriptedServer, keys: None) -> None:
         ({"AWS_ENDPOINT_URL": "http://env.example/base"}, "http://env.example/base", "eu-west-1"),
     ],
 )
-async def test_address_and_region_are_the_sdks(
+async def test_native_url_and_region_follow_configuration(
     home: Path, keys: None, monkeypatch: pytest.MonkeyPatch, env: dict[str, str], url: str, scope: str
 ) -> None:
-    """Requests go to the endpoint of the rule set, the profile or the variable, and are signed for its Region."""
+    """Endpoint and Region come from the rule set, the profile or the environment."""
     (home / "config").write_text(CONFIG)
     connection = ConnectionConfig(use_fips="use_fips" in env or None)
     for name, value in env.items():
@@ -97,7 +97,7 @@ SIGNED = "AWS4-HMAC-SHA256 Credential=K/20260101/r/greengrass/aws4_request, Sign
 
 
 @pytest.mark.parametrize(
-    ("url", "authorization", "words"),
+    ("url", "authorization", "message"),
     [
         (f"http://h/{PLACEHOLDER}", "Bearer token", "Signature Version 4"),
         (f"http://h/{PLACEHOLDER}", SIGNED.replace("AWS4-HMAC", "AWS4-ECDSA-P256"), "Signature Version 4"),
@@ -106,38 +106,38 @@ SIGNED = "AWS4-HMAC-SHA256 Credential=K/20260101/r/greengrass/aws4_request, Sign
         (f"http://h/{PLACEHOLDER}?x=1", SIGNED, "addresses"),
     ],
 )
-def test_a_request_we_could_not_repeat(url: str, authorization: str, words: str) -> None:
-    """When the SDK signs or addresses in a way that is not ours, nothing is guessed."""
-    with pytest.raises(ValueError, match=words):
+def test_from_signed_request_unknown_form_raises(url: str, authorization: str, message: str) -> None:
+    """Another signature or path of the SDK is an error."""
+    with pytest.raises(ValueError, match=message):
         from_signed_request(url, {"Authorization": authorization})
 
 
-async def test_a_proxy_that_is_no_url(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that cannot be used is a usage error of one line at opening, without its password."""
+async def test_open_invalid_proxy_raises(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unusable proxy is a usage error of one line without its password."""
     monkeypatch.setenv("HTTP_PROXY", "http://me:hunter2@[bad")
-    with pytest.raises(UsageError, match="--transport native.*use --transport sdk") as caught:
+    with pytest.raises(UsageError, match=r"--transport native.*use --transport sdk") as caught:
         async with open_native_transport(ConnectionConfig(endpoint_url="http://h.example")):
             pass
     assert "\n" not in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 
-async def test_credentials_that_end_while_opening(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A source that cannot be reached any more when the SDK signs the prepared request is told as at the start."""
+async def test_open_unreachable_source_raises(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that becomes unreachable while opening is a `CredentialsError`."""
 
-    async def gone(_source: object) -> None:
+    async def fail(_source: object) -> None:
         raise SourceUnreachableError("their source could not be reached")
 
-    monkeypatch.setattr(CredentialSource, "get_frozen_credentials", gone)
+    monkeypatch.setattr(CredentialSource, "get_frozen_credentials", fail)
     with pytest.raises(CredentialsError, match="could not be reached"):
         async with open_native_transport(ConnectionConfig(endpoint_url="http://h.example")):
             pass
 
 
-async def test_an_aiohttp_that_writes_in_another_way(
+async def test_send_untraced_aiohttp_raises_internal_error(
     server: ScriptedServer, keys: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If aiohttp no longer told us that it writes, that is noticed, and nothing is ever taken for unsent."""
+    """If aiohttp bypasses the trace, no request is reported as not sent."""
     monkeypatch.setattr(_TracedRequest, "send", aiohttp.ClientRequest.send)
     async with open_transport(ConnectionConfig(endpoint_url=server.url), kind="native") as transport:
         with pytest.raises(InternalError, match="--transport sdk"):
@@ -166,8 +166,10 @@ def _error_response(code: str = "InvalidSignatureException", status: int = 403) 
         (_error_response(status=400), DATE, 0.0, None),
     ],
 )
-def test_when_the_clock_is_the_reason(reply: ErrorResponse, date: str, offset: float, expected: float | None) -> None:
-    """Only a 403 for the signature whose own date is far from the request's is a matter of the clock."""
+def test_clock_offset_requires_signature_error_and_distant_date(
+    reply: ErrorResponse, date: str, offset: float, expected: float | None
+) -> None:
+    """Only a 403 for the signature with a date far from the request gives an offset."""
     assert clock_offset(reply, {"date": date}, now=0.0, offset=offset) == expected
 
 
@@ -176,12 +178,12 @@ def _fixed_clock(ahead: float) -> Callable[[], float]:
 
 
 @pytest.mark.parametrize("ahead", [-2 * HOUR, 10 * 60.0])
-async def test_a_wrong_clock_is_corrected(keys: None, ahead: float) -> None:
-    """The first refusal sets the offset and leads to a retry without a refresh; after it the service accepts."""
-    plan = FleetSpec.from_things({"core": ["a"]}, now=0.0)
+async def test_send_wrong_clock_is_corrected(keys: None, ahead: float) -> None:
+    """The first rejection sets the offset, and the retry succeeds with the same credentials."""
+    spec = FleetSpec.from_things({"core": ["a"]}, now=0.0)
     config = SimulatorConfig(latency_ms=0, rate=float("inf"), secret_key=SECRET_KEY, max_clock_skew=300)
     async with (
-        Simulator(config, fleet_spec=plan) as simulator,
+        Simulator(config, fleet_spec=spec) as simulator,
         open_native_transport(ConnectionConfig(endpoint_url=simulator.url), clock=_fixed_clock(ahead)) as transport,
     ):
         reply = await transport.send("core", ("a",))
@@ -201,16 +203,16 @@ async def test_a_wrong_clock_is_corrected(keys: None, ahead: float) -> None:
         assert transport._source.generation == generation + 1
 
 
-async def test_a_late_refusal_for_the_clock(server: ScriptedServer, keys: None) -> None:
-    """A second request of the old date, refused after the refresh, does not keep the next refresh from renewing."""
+async def test_late_clock_rejection_does_not_prevent_renewal(server: ScriptedServer, keys: None) -> None:
+    """A second request with the old date, rejected after the refresh, does not affect renewals."""
     late = asyncio.Event()
-    refusal = respond(403, {"message": "m"}, {"x-amzn-errortype": "InvalidSignatureException", "Date": DATE})
+    rejection = respond(403, {"message": "m"}, {"x-amzn-errortype": "InvalidSignatureException", "Date": DATE})
 
-    async def slowly(request: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
+    async def respond_late(request: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
         await late.wait()
-        await refusal(request, writer)
+        await rejection(request, writer)
 
-    server.set_script(slowly, refusal, respond())
+    server.set_script(respond_late, rejection, respond())
     async with open_native_transport(ConnectionConfig(endpoint_url=server.url), clock=lambda: 0.0) as transport:
         sending = asyncio.create_task(transport.send("core", THINGS))
         await asyncio.wait_for(server.request_received.wait(), 2)
@@ -224,10 +226,10 @@ async def test_a_late_refusal_for_the_clock(server: ScriptedServer, keys: None) 
         assert transport._source.generation == 1
 
 
-async def test_the_clock_is_not_blamed_twice(server: ScriptedServer, keys: None) -> None:
-    """When the service still refuses the corrected date, its refusal comes through unchanged."""
-    refusal = respond(403, {"message": "m"}, {"x-amzn-errortype": "InvalidSignatureException", "Date": DATE})
-    server.set_script(refusal)
+async def test_send_second_rejection_is_unchanged(server: ScriptedServer, keys: None) -> None:
+    """If the service rejects the corrected date too, its error is unchanged."""
+    rejection = respond(403, {"message": "m"}, {"x-amzn-errortype": "InvalidSignatureException", "Date": DATE})
+    server.set_script(rejection)
     async with open_native_transport(ConnectionConfig(endpoint_url=server.url), clock=lambda: 0.0) as transport:
         codes = [await transport.send("core", THINGS) for _ in range(3)]
     assert [reply.code for reply in codes if isinstance(reply, ErrorResponse)] == [

@@ -1,4 +1,4 @@
-"""Rule: what the fast transport's own decisions come to in a whole run is tested here."""
+"""Tests of whole runs with the native transport."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from asyncgg.transport.native import open_native_transport
 from .conftest import SECRET_KEY
 
 
-async def test_a_run_with_a_wrong_clock(keys: None, tmp_path: Path) -> None:
-    """An hour's wrong clock costs a run the first few requests, and no thing an attempt: all of them end done."""
+async def test_run_with_wrong_clock_completes(keys: None, tmp_path: Path) -> None:
+    """A clock that is an hour behind costs only the first requests and no attempt of any thing."""
     fleet = {f"core-{number}": ["a", "b"] for number in range(30)}
     config = SimulatorConfig(latency_ms=20, rate=float("inf"), secret_key=SECRET_KEY, max_clock_skew=300)
     rows = [(core, thing) for core, things in fleet.items() for thing in things]
@@ -28,10 +28,10 @@ async def test_a_run_with_a_wrong_clock(keys: None, tmp_path: Path) -> None:
         journal = tmp_path / "run.journal"
         async with asyncgg.Run(rows, transport=transport, journal=journal, rate=500, endpoint_url=simulator.url) as run:
             outcomes = [outcome async for outcome in run.outcomes()]
-        refused = simulator.service.counters.unsigned
+        rejected = simulator.service.counters.unsigned
     assert run.summary is not None
     assert run.summary.state is RunState.COMPLETE
     assert {(outcome.ok, outcome.attempts) for outcome in outcomes} == {(True, 1)}
     assert len(outcomes) == len(rows)
-    assert run.summary.sent == len(fleet) + refused
-    assert 1 <= refused <= 30
+    assert run.summary.sent == len(fleet) + rejected
+    assert 1 <= rejected <= 30

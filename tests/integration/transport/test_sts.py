@@ -1,4 +1,4 @@
-"""Rule: what is asked of STS is tested here: identity and assumed roles, against moto and scripted answers."""
+"""Tests of asyncgg.transport.sts and of assumed roles."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CREDENTIALS_FILE = "[base]\naws_access_key_id = AKIABASE\naws_secret_access_key 
 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
-    """A moto server's URL."""
+    """The URL of a moto server."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -31,17 +31,17 @@ def moto() -> Iterator[str]:
     server.stop()
 
 
-async def test_who_am_i(moto: str, keys: None) -> None:
-    """Account and ARN are those STS gives; with a custom endpoint STS is asked there."""
+async def test_get_caller_identity_custom_endpoint_is_called(moto: str, keys: None) -> None:
+    """STS is called at the custom endpoint."""
     caller = await get_caller_identity(ConnectionConfig(endpoint_url=moto))
     assert (caller.account, caller.endpoint) == ("123456789012", moto)
     assert caller.arn.startswith("arn:aws:")
 
 
-async def test_sts_may_have_its_own_endpoint(
+async def test_get_caller_identity_sts_endpoint_has_precedence(
     moto: str, keys: None, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """AWS_ENDPOINT_URL_STS says where STS is asked; AWS_ENDPOINT_URL does not lead away from a given endpoint."""
+    """AWS_ENDPOINT_URL_STS has precedence; AWS_ENDPOINT_URL does not override an argument."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", moto)
     assert (await get_caller_identity(ConnectionConfig())).endpoint == moto
@@ -50,10 +50,10 @@ async def test_sts_may_have_its_own_endpoint(
     assert server.requests == []
 
 
-async def test_an_assumed_role_signs(
+async def test_assumed_role_signs_and_is_refreshed(
     moto: str, home: Path, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a role in the profile requests carry the role's session token, and a refresh assumes the role anew."""
+    """Requests have the session token of the role, and a refresh assumes the role again."""
     (home / "config").write_text(ROLE_PROFILE)
     (home / "credentials").write_text(CREDENTIALS_FILE)
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", moto)
@@ -68,10 +68,10 @@ async def test_an_assumed_role_signs(
     assert all("Credential=ASIA" in request.headers["authorization"] for request in server.requests)
 
 
-async def test_a_role_that_may_not_be_assumed(
+async def test_open_transport_denied_role_raises(
     home: Path, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A refused AssumeRole is told with the service's words, and is not taken for an answer of Greengrass."""
+    """The error of a denied AssumeRole has the message of STS."""
     (home / "config").write_text(ROLE_PROFILE)
     (home / "credentials").write_text(CREDENTIALS_FILE)
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
@@ -88,7 +88,7 @@ def _sts_error(status: int, code: str, message: str) -> ScriptStep:
 
 
 @pytest.mark.parametrize(
-    ("step", "error", "words"),
+    ("step", "error", "message"),
     [
         (
             _sts_error(403, "ExpiredToken", "it is expired"),
@@ -104,24 +104,24 @@ def _sts_error(status: int, code: str, message: str) -> ScriptStep:
         (close_connection, ServiceError, "STS GetCallerIdentity"),
     ],
 )
-async def test_an_identity_that_is_not_told(
+async def test_get_caller_identity_error_response_raises(
     keys: None,
     server: ScriptedServer,
     monkeypatch: pytest.MonkeyPatch,
     step: ScriptStep,
     error: type[Exception],
-    words: str,
+    message: str,
 ) -> None:
-    """Refused credentials are the caller's to renew; anything else that is no answer is the service's fault."""
+    """Rejected credentials are a `CredentialsError`, other failures a `ServiceError`."""
     monkeypatch.setattr("asyncgg.transport.sts._ATTEMPTS", 1)
     server.set_script(step)
-    with pytest.raises(error, match=words) as caught:
+    with pytest.raises(error, match=message) as caught:
         await get_caller_identity(ConnectionConfig(endpoint_url=server.url))
     assert "\n" not in str(caught.value)
 
 
-async def test_no_credentials_no_question(server: ScriptedServer) -> None:
-    """Without credentials nobody is asked."""
+async def test_get_caller_identity_without_credentials_sends_nothing(server: ScriptedServer) -> None:
+    """Without credentials no request is sent."""
     with pytest.raises(CredentialsError, match="no AWS credentials"):
         await get_caller_identity(ConnectionConfig(endpoint_url=server.url))
     assert server.requests == []

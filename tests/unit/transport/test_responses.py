@@ -1,4 +1,4 @@
-"""Rule: the pure reading of an answer is tested here: whatever bytes a server may send."""
+"""Tests of asyncgg.transport.responses."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ headers = st.dictionaries(
     headers=headers,
     body=st.binary(max_size=20) | json_values.map(lambda value: json.dumps(value).encode()),
 )
-def test_any_answer_is_read_and_none_is_flattered(status: int, headers: dict[str, str], body: bytes) -> None:
-    """No bytes raise; a success is always a 200 with a JSON object (or stated emptiness) about our things."""
+def test_parse_batch_response_any_bytes_give_reply(status: int, headers: dict[str, str], body: bytes) -> None:
+    """No bytes raise, and a success is a 200 with a JSON object about requested things."""
     reply = parse_batch_response(HttpResponse(status, headers, body), THINGS, now=0.0)
     if isinstance(reply, Accepted):
         assert status == 200
@@ -70,13 +70,13 @@ def test_any_answer_is_read_and_none_is_flattered(status: int, headers: dict[str
         ("Thu, 99 Jan 1970 00:00:40 GMT", "", None),
     ],
 )
-def test_retry_after_forms(value: str, date: str, expected: float | None) -> None:
-    """Seconds and dates are read; a date counts from the answer's own Date, else from now (here 10)."""
+def test_parse_retry_after(value: str, date: str, expected: float | None) -> None:
+    """A date is relative to the Date of the response, or else to `now`."""
     assert parse_retry_after({"retry-after": value, "date": date}, now=10.0) == expected
 
 
-def test_what_no_file_can_hold_is_escaped() -> None:
-    """Lone surrogates in a service's words reach nobody as such: the journal could not write them."""
+def test_parse_batch_response_escapes_unpaired_surrogates() -> None:
+    """Unpaired surrogates are escaped, because the journal cannot store them."""
     entry = parse_batch_response(
         HttpResponse(
             200,
@@ -92,6 +92,6 @@ def test_what_no_file_can_hold_is_escaped() -> None:
         "\\udfff \u00e4",
         "a\\udc80",
     )
-    refused = parse_batch_response(HttpResponse(500, {}, b'{"message":"\\ud800"}'), ["t"], 0.0)
-    assert isinstance(refused, ErrorResponse)
-    assert refused.message == "\\ud800"
+    error = parse_batch_response(HttpResponse(500, {}, b'{"message":"\\ud800"}'), ["t"], 0.0)
+    assert isinstance(error, ErrorResponse)
+    assert error.message == "\\ud800"

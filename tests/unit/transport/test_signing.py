@@ -1,4 +1,4 @@
-"""Rule: our signatures are tested here; botocore's SigV4Auth is the oracle, for the same request at the same time."""
+"""Tests of asyncgg.transport.signing with botocore as the reference."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from asyncgg.transport import signing
 from asyncgg.transport.request_template import PLACEHOLDER, RequestTemplate, encode_body, from_signed_request
 from asyncgg.transport.signing import canonical_path, sign
 
-KEYS = ReadOnlyCredentials("AKIDEXAMPLE", "a secret of nobody", None)
+KEYS = ReadOnlyCredentials("AKIDEXAMPLE", "a test secret key", None)
 
 names = st.text("aZ9:_-", min_size=1, max_size=20)
-words = st.text("Az0+/=", min_size=1, max_size=12)
+texts = st.text("Az0+/=", min_size=1, max_size=12)
 regions = st.sampled_from(["eu-west-1", "cn-north-1", "us-gov-east-1", "us-iso-east-1", "ap-southeast-7"])
 times = st.floats(0, 4e9, allow_nan=False) | st.sampled_from([0.0, 86399.999, 86400.0, 1709251199.5, 4102444800.0])
 origins = st.sampled_from(
@@ -40,18 +40,18 @@ origins = st.sampled_from(
 
 @dataclass
 class SettableClock:
-    """What botocore takes for now."""
+    """A replacement of the clock of botocore."""
 
     now: float = 0.0
 
     def __call__(self) -> datetime:
-        """Stand in for botocore's own reading of the clock."""
+        """Get the current time."""
         return datetime.fromtimestamp(int(self.now), UTC)
 
 
 @pytest.fixture(scope="module")
 def clock() -> Iterator[SettableClock]:
-    """botocore's clock, to be set."""
+    """The settable clock of botocore."""
     with patch("botocore.auth.get_current_datetime", SettableClock()) as clock:
         yield clock
 
@@ -77,14 +77,14 @@ def _request_template(origin: str, region: str, extra: str) -> RequestTemplate:
 @given(
     core=names,
     things=st.lists(names, min_size=1, max_size=3) | st.just([f"client-device-{i:03}" for i in range(100)]),
-    secret=words,
-    token=st.none() | words,
+    secret=texts,
+    token=st.none() | texts,
     region=regions,
     time=times,
     origin=origins,
     extra=st.sampled_from(["agent/1", " two   blanks ", "{0} {{x}}"]),
 )
-def test_every_signature_is_botocores(
+def test_sign_equals_botocore(
     clock: SettableClock,
     core: str,
     things: list[str],
@@ -95,15 +95,15 @@ def test_every_signature_is_botocores(
     origin: str,
     extra: str,
 ) -> None:
-    """From a request that botocore prepared once, each further one has the headers and signature botocore gives it."""
-    prepared = _request_template(origin, region, extra)
+    """Headers and signature of every request equal those of botocore."""
+    template = _request_template(origin, region, extra)
     clock.now = time
     keys = ReadOnlyCredentials("AKIA" + core[:4], secret, token)
-    body, path = encode_body(things), prepared.path(core)
+    body, path = encode_body(things), template.path(core)
     url = f"{origin}/greengrass/v2/coreDevices/{core.replace(':', '%3A')}/disassociateClientDevices"
     botocore_headers = _sign_with_botocore(keys, region, url, extra, body)
-    added = sign(keys, prepared.region, prepared.service, "POST", path, prepared.signed_headers, body, time)
-    signed_headers = {**prepared.unsigned_headers, **prepared.signed_headers, **added}
+    signature_headers = sign(keys, template.region, template.service, "POST", path, template.signed_headers, body, time)
+    signed_headers = {**template.unsigned_headers, **template.signed_headers, **signature_headers}
     assert signed_headers.pop("Accept-Encoding") == "identity"
     host = signed_headers.pop("Host")
     assert signed_headers == dict(botocore_headers.headers.items())
@@ -116,8 +116,8 @@ def test_every_signature_is_botocores(
 @example(path="")
 @example(path="/")
 @example(path="/..")
-def test_canonical_path(path: str) -> None:
-    """Dot segments, doubled slashes and escapes come out of any path as botocore has them."""
+def test_canonical_path_equals_botocore(path: str) -> None:
+    """Dot segments, double slashes and escapes are converted as in botocore."""
     path = f"/{path}" if path else path
     oracle: Any = SigV4Auth(KEYS, "s", "r")
     assert canonical_path(path) == oracle._normalize_url_path(path)
@@ -139,8 +139,8 @@ def test_canonical_path(path: str) -> None:
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_everything_enters_the_signature(change: dict[str, object]) -> None:
-    """No part of a request can be changed, by us or on the way, without another signature; the cached key included."""
+def test_sign_depends_on_every_argument(change: dict[str, object]) -> None:
+    """A change of any part of a request, also with a cached key, changes the signature."""
     request: dict[str, object] = {
         "credentials": KEYS,
         "region": "eu-west-1",
@@ -151,13 +151,13 @@ def test_everything_enters_the_signature(change: dict[str, object]) -> None:
         "body": b"{}",
         "time": 1.7e9,
     }
-    signatures = [sign(**how)["Authorization"] for how in (request, request | change, request)]  # type: ignore[arg-type]  # a table of different types
+    signatures = [sign(**arguments)["Authorization"] for arguments in (request, request | change, request)]  # type: ignore[arg-type]  # a table of different types
     assert signatures[0] == signatures[2]
     assert signatures[0].rpartition("=")[2] != signatures[1].rpartition("=")[2]
 
 
-def test_the_signing_key_is_derived_once_a_day() -> None:
-    """Requests of one day, secret, Region and service share one derivation of the key."""
+def test_sign_derives_key_once_per_day() -> None:
+    """Requests of one day, secret, Region and service share a key."""
     signing._signing_key.cache_clear()
     for time in (0.0, 1.0, 86399.0, 86400.0):
         sign(KEYS, "eu-west-1", "greengrass", "POST", "/", {"Host": "h"}, b"{}", time)
