@@ -19,8 +19,7 @@ from asyncgg.files import atomic_write_text, checked_output_path
 from asyncgg.inventory import CoreState, FleetScan, Origin, ScanOptions, ScanResult, scan_fleet
 from asyncgg.journal import JournalReader, parse_operation
 from asyncgg.models import Operation, RunState
-from asyncgg.report.left import write_mismatches
-from asyncgg.report.verified import verification_record_path
+from asyncgg.report.verification import verification_record_path, write_mismatches
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.runs.execute import connection_from_settings
 from asyncgg.runs.saved_settings import require_same_region, resolve_saved_endpoint, restore_settings

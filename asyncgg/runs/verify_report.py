@@ -8,11 +8,10 @@ from typing import Any, Final
 
 from asyncgg.formatting import format_duration, format_timestamp
 from asyncgg.models import Operation, RunState
+from asyncgg.report.verification import SCHEMA
 from asyncgg.runs.verify_check import CheckCounts, CheckResult
 
-__all__ = ["SCHEMA", "ScanFigures", "Verification", "format_verification", "verification_to_dict"]
-
-SCHEMA: Final = "asyncgg.verify/1"
+__all__ = ["ScanFigures", "Verification", "format_verification", "verification_to_dict"]
 
 _REMAINING: Final = {Operation.DISASSOCIATE: "still associated", Operation.ASSOCIATE: "missing"}
 _REASSOCIATED: Final = "associated again"

@@ -18,7 +18,7 @@ from asyncgg.models import ThingState
 from asyncgg.report import format_summary, summary_to_dict
 from asyncgg.report.html import render_html
 from asyncgg.report.outcomes import format_from_suffix, write_outcomes
-from asyncgg.report.verified import format_verification_record, load_verification_record
+from asyncgg.report.verification import format_verification_record, load_verification_record
 
 __all__ = ["EXAMPLES", "command"]
 

@@ -10,7 +10,7 @@ import typer
 from asyncgg.cli.commands.inventory import READ_OPTIONS
 from asyncgg.cli.options import CONNECTION, OUTPUT, JournalPath, with_options
 from asyncgg.errors import SettingsError
-from asyncgg.report.left import require_csv_suffix
+from asyncgg.report.verification import require_csv_suffix
 from asyncgg.settings import parse_duration
 
 __all__ = ["EXAMPLES", "command"]

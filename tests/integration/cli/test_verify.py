@@ -59,7 +59,7 @@ def test_the_report_mentions_the_proof(cli: CommandRunner, serve: StartSimulator
     assert cli("verify", "run.journal", *VERIFY_OPTIONS, "--quiet").code == 0
     report = cli("report", "run.journal", "--html", "r.html")
     assert "  verified   " in report.out
-    assert ": 8 of 8 as the journal says" in report.out
+    assert ": 8 of 8 confirmed" in report.out
     assert "<td>Verified</td>" in Path("r.html").read_text()
     assert cli("report", "run.journal", "--json").json["verified"]["things"]["confirmed"] == 8
     simulator.service.set_faults(())
@@ -129,8 +129,8 @@ def test_a_run_is_looked_for_where_it_was(
     ("options", "words"),
     [
         (("--wait", "soon"), "--wait: 'soon' must be a duration"),
-        (("--failures", "left.txt"), "name it .csv"),
-        (("--failures", "."), "name it .csv"),
+        (("--failures", "left.txt"), "use the suffix .csv"),
+        (("--failures", "."), "use the suffix .csv"),
         (("--rate", "0"), "--rate"),
     ],
 )

@@ -19,7 +19,7 @@ from asyncgg.inventory import ScanOptions
 from asyncgg.journal import Certainty, JournalReader, iter_effects
 from asyncgg.models import Operation, RunState
 from asyncgg.ratelimit import FixedRate
-from asyncgg.report.verified import format_verification_record, load_verification_record, verification_record_path
+from asyncgg.report.verification import format_verification_record, load_verification_record, verification_record_path
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.runs.verifier import Verifier
 from asyncgg.runs.verify_check import CheckResult, evaluate
@@ -265,7 +265,7 @@ async def test_verification_record_is_valid_until_the_next_request(tmp_path: Pat
     verification_record_path(first).write_text(json.dumps(document))
     assert load_verification_record(first, name, None) == document
     assert load_verification_record(first, name, 1.0) == document
-    assert format_verification_record(document).endswith(": 5 of 5 as the journal says")
+    assert format_verification_record(document).endswith(": 5 of 5 confirmed")
     assert load_verification_record(first, "another", 1.0) is None
     assert load_verification_record(first, name, 4e9) is None
     before, after = (datetime.fromisoformat(document[key]).timestamp() for key in ("started_at", "finished_at"))
