@@ -16,10 +16,10 @@ from asyncgg.cleanup.rules import Api, QueryFailed, ThingDescription
 from asyncgg.errors import UsageError
 from asyncgg.formatting import sanitize
 from asyncgg.retry_policy import RetryPolicy
+from asyncgg.transport.client import open_service_client
 from asyncgg.transport.config import ConnectionConfig, configured_endpoint, resolve_endpoint
-from asyncgg.transport.credentials import CredentialSource
 from asyncgg.transport.sdk import TracingSession
-from asyncgg.transport.session import client_config, new_session
+from asyncgg.transport.session import new_session
 
 __all__ = ["IotRegistry", "iot_endpoint", "open_registry"]
 
@@ -172,18 +172,13 @@ async def open_registry(connection: ConnectionConfig, limits: IotLimits) -> Asyn
     """
     endpoint = iot_endpoint(connection, limits)
     region = resolve_endpoint(connection).region
-    credentials = CredentialSource(connection.profile, region)
-    await credentials.open()
-    session = new_session(connection.profile, region)
-    session.register_component("credential_provider", credentials)
-    config = client_config(
-        connect_timeout=connection.connect_timeout,
-        read_timeout=connection.request_timeout,
+    async with open_service_client(
+        _SERVICE,
+        connection,
+        region,
+        endpoint,
         max_pool_connections=limits.concurrency,
         http_session_cls=TracingSession,
-        use_fips_endpoint=connection.use_fips,
-        use_dualstack_endpoint=connection.use_dualstack,
         parameter_validation=False,  # names are already checked
-    )
-    async with session.create_client(_SERVICE, region_name=region, endpoint_url=endpoint, config=config) as client:
+    ) as (client, credentials):
         yield IotRegistry(client, limits, credentials=credentials, timeout=connection.request_timeout)

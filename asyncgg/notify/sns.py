@@ -13,9 +13,10 @@ from asyncgg.formatting import sanitize
 from asyncgg.notify.message import Message
 from asyncgg.notify.targets import SnsTopic
 from asyncgg.notify.webhook import DeliveryError
+from asyncgg.transport.client import open_service_client
 from asyncgg.transport.config import ConnectionConfig, configured_endpoint, resolve_endpoint
-from asyncgg.transport.credentials import CredentialSource, SourceUnreachableError
-from asyncgg.transport.session import client_config, new_session
+from asyncgg.transport.credentials import SourceUnreachableError
+from asyncgg.transport.session import new_session
 
 __all__ = ["publish_to_sns"]
 
@@ -38,24 +39,15 @@ async def publish_to_sns(target: SnsTopic, message: Message, connection: Connect
 
 async def _publish(target: SnsTopic, message: Message, connection: ConnectionConfig) -> None:
     endpoint = _endpoint_url(connection)
-    source = CredentialSource(connection.profile, target.region)
-    await source.open()
-    session = new_session(connection.profile, target.region)
-    session.register_component("credential_provider", source)
-    config = client_config(
-        attempts=_ATTEMPTS,
-        connect_timeout=connection.connect_timeout,
-        read_timeout=_ATTEMPT_SECONDS,
-        use_fips_endpoint=connection.use_fips,
-        use_dualstack_endpoint=connection.use_dualstack,
-    )
     body = message.to_json()
     subject = " ".join(message.text.encode("ascii", "replace").decode().split())[:_MAX_SUBJECT_LENGTH]
     request = {"TopicArn": target.arn, "Message": body, "Subject": subject}
     if target.arn.endswith(".fifo"):
         digest = hashlib.sha256(body.encode()).hexdigest()
         request |= {"MessageGroupId": "asyncgg", "MessageDeduplicationId": digest}
-    async with session.create_client("sns", region_name=target.region, endpoint_url=endpoint, config=config) as client:
+    async with open_service_client(
+        "sns", connection, target.region, endpoint, attempts=_ATTEMPTS, read_timeout=_ATTEMPT_SECONDS
+    ) as (client, _):
         await client.publish(**request)
 
 

@@ -1,7 +1,4 @@
-"""Opens the aiobotocore client that every transport uses."""
-
-# It provides profiles, SSO, assumed roles, endpoint rule sets, proxies and CA bundles. Opening
-# sends no request.
+"""Opens aiobotocore clients."""
 
 from __future__ import annotations
 
@@ -10,15 +7,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore import xform_name
 
 from asyncgg.models import Operation
 from asyncgg.transport.config import ConnectionConfig, Endpoint, resolve_endpoint
 from asyncgg.transport.credentials import CredentialSource
-from asyncgg.transport.session import SERVICE, client_config, new_session
+from asyncgg.transport.session import SERVICE, new_session
 
-__all__ = ["OpenClient", "open_client"]
+__all__ = ["OpenClient", "open_client", "open_service_client"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +41,53 @@ async def open_client(connection: ConnectionConfig, http_session: type[AIOHTTPSe
         CredentialsError: there are no credentials.
     """
     endpoint = resolve_endpoint(connection)
-    source = CredentialSource(connection.profile, endpoint.region)
-    await source.open()
-    session = new_session(connection.profile, endpoint.region)
-    session.register_component("credential_provider", source)
-    config = client_config(
-        connect_timeout=connection.connect_timeout,
-        read_timeout=connection.request_timeout,
+    async with open_service_client(
+        SERVICE,
+        connection,
+        endpoint.region,
+        endpoint.url if endpoint.custom else None,
         max_pool_connections=connection.max_connections,
         http_session_cls=http_session,
-        use_fips_endpoint=connection.use_fips,
-        use_dualstack_endpoint=connection.use_dualstack,
         parameter_validation=False,  # names are validated on input; botocore's check is weaker and slow
-    )
-    async with session.create_client(
-        SERVICE,
-        region_name=endpoint.region,
-        endpoint_url=endpoint.url if endpoint.custom else None,
-        config=config,
-    ) as client:
+    ) as (client, source):
         yield OpenClient(client, source, endpoint)
+
+
+@asynccontextmanager
+async def open_service_client(
+    service: str,
+    connection: ConnectionConfig,
+    region: str,
+    endpoint_url: str | None,
+    *,
+    attempts: int = 1,
+    **settings: Any,
+) -> AsyncIterator[tuple[Any, CredentialSource]]:
+    """Load the credentials and open a client of any AWS service; None is the endpoint of AWS.
+
+    `attempts` is 1 by default, because the engine retries; `settings` override those of
+    `connection` in the configuration of the client.
+
+    Raises:
+        UsageError: the profile is unknown or a configuration file is unreadable.
+        CredentialsError: there are no credentials.
+    """
+    from asyncgg import __version__  # not at the top: `asyncgg` itself may still be importing this module
+
+    source = CredentialSource(connection.profile, region)
+    await source.open()
+    session = new_session(connection.profile, region)
+    session.register_component("credential_provider", source)
+    defaults: dict[str, Any] = {
+        "connect_timeout": connection.connect_timeout,
+        "read_timeout": connection.request_timeout,
+        "use_fips_endpoint": connection.use_fips,
+        "use_dualstack_endpoint": connection.use_dualstack,
+    }
+    config = AioConfig(
+        retries={"total_max_attempts": attempts, "mode": "standard"},
+        user_agent_extra=f"asyncgg/{__version__}",
+        **defaults | settings,
+    )
+    async with session.create_client(service, region_name=region, endpoint_url=endpoint_url, config=config) as client:
+        yield client, source

@@ -59,9 +59,9 @@ def _capture_response(response_dict: dict[str, Any], **_: Any) -> None:
 class TracingSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore publishes no types
     """An HTTP session of aiobotocore that updates `current_trace` and does not follow redirects."""
 
-    # aiobotocore reports a reset connection like one that was never established; the trace tells them apart.
-    # aiohttp would follow a redirect to another host with the session token in its headers, and
-    # would turn a POST into a GET.
+    # aiobotocore reports a reset connection like one that was never established, but the trace
+    # shows the difference. aiohttp would follow a redirect to another host with the session token
+    # in its headers, and would turn a POST into a GET.
 
     async def _get_session(self, proxy_url: str | None) -> Any:
         session = await super()._get_session(proxy_url)

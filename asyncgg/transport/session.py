@@ -5,9 +5,8 @@ from __future__ import annotations
 import ssl
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore import exceptions as aws
 from botocore.loaders import Loader, create_loader
@@ -15,7 +14,7 @@ from botocore.loaders import Loader, create_loader
 from asyncgg.errors import UsageError
 from asyncgg.formatting import sanitize
 
-__all__ = ["SERVICE", "check_ca_bundle", "client_config", "new_session"]
+__all__ = ["SERVICE", "check_ca_bundle", "new_session"]
 
 SERVICE: Final = "greengrassv2"
 
@@ -68,14 +67,3 @@ def check_ca_bundle(session: AioSession) -> None:
     except OSError as error:  # includes ssl.SSLError
         reason = "it contains no certificates" if isinstance(error, ssl.SSLError) else error.strerror
         raise UsageError(f"the CA bundle {bundle} (AWS_CA_BUNDLE or ca_bundle) cannot be used: {reason}") from None
-
-
-def client_config(*, attempts: int = 1, **settings: Any) -> AioConfig:
-    """Build the configuration of a client; one attempt by default, because the engine retries."""
-    from asyncgg import __version__  # not at the top: `asyncgg` itself may still be importing this module
-
-    return AioConfig(
-        retries={"total_max_attempts": attempts, "mode": "standard"},
-        user_agent_extra=f"asyncgg/{__version__}",
-        **settings,
-    )

@@ -9,10 +9,11 @@ from botocore import exceptions as aws
 
 from asyncgg.errors import AsyncggError, CredentialsError, ServiceError
 from asyncgg.formatting import sanitize
+from asyncgg.transport.client import open_service_client
 from asyncgg.transport.config import ConnectionConfig, configured_endpoint, resolve_endpoint
-from asyncgg.transport.credentials import CredentialSource, SourceUnreachableError
+from asyncgg.transport.credentials import SourceUnreachableError
 from asyncgg.transport.sdk import TracingSession
-from asyncgg.transport.session import client_config, new_session
+from asyncgg.transport.session import new_session
 
 __all__ = ["CallerIdentity", "get_caller_identity"]
 
@@ -48,25 +49,20 @@ async def get_caller_identity(connection: ConnectionConfig) -> CallerIdentity:
         ServiceError: STS is unreachable or its response is unreadable.
     """
     endpoint = resolve_endpoint(connection)
-    source = CredentialSource(connection.profile, endpoint.region)
-    await source.open()
-    session = new_session(connection.profile, endpoint.region)
     custom_url = None
     if endpoint.custom:
+        session = new_session(connection.profile, endpoint.region)
         custom_url = configured_endpoint(session, "sts", service_specific_only=True)[1] or endpoint.url
-    session.register_component("credential_provider", source)
-    config = client_config(
-        attempts=_ATTEMPTS,
-        connect_timeout=connection.connect_timeout,
-        read_timeout=min(connection.request_timeout, _TIMEOUT),
-        http_session_cls=TracingSession,
-        use_fips_endpoint=connection.use_fips,
-        use_dualstack_endpoint=connection.use_dualstack,
-    )
     try:
-        async with session.create_client(
-            "sts", region_name=endpoint.region, endpoint_url=custom_url, config=config
-        ) as client:
+        async with open_service_client(
+            "sts",
+            connection,
+            endpoint.region,
+            custom_url,
+            attempts=_ATTEMPTS,
+            read_timeout=min(connection.request_timeout, _TIMEOUT),
+            http_session_cls=TracingSession,
+        ) as (client, _):
             sts_url = str(client.meta.endpoint_url)
             response = await client.get_caller_identity()
     except aws.ClientError as error:

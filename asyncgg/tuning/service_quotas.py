@@ -9,10 +9,10 @@ from botocore import exceptions as aws
 from asyncgg.errors import AsyncggError
 from asyncgg.formatting import sanitize
 from asyncgg.transport import ConnectionConfig, resolve_endpoint
+from asyncgg.transport.client import open_service_client
 from asyncgg.transport.config import configured_endpoint
-from asyncgg.transport.credentials import CredentialSource
 from asyncgg.transport.sdk import TracingSession
-from asyncgg.transport.session import client_config, new_session
+from asyncgg.transport.session import new_session
 
 __all__ = ["QUOTA_CODE", "SERVICE_CODE", "applied_quota"]
 
@@ -35,19 +35,19 @@ async def applied_quota(connection: ConnectionConfig, quota_code: str = "") -> t
         quotas_endpoint_url = configured_endpoint(session, "service_quotas", service_specific_only=True)[1]
         if quotas_endpoint_url is None:
             return None, "not checked: custom endpoint in use"
-    source = CredentialSource(connection.profile, greengrass_endpoint.region)
-    config = client_config(
-        connect_timeout=min(connection.connect_timeout, _TIMEOUT),
-        read_timeout=min(connection.request_timeout, _TIMEOUT),
-        http_session_cls=TracingSession,
-    )
     code = quota_code or QUOTA_CODE
     try:
-        await source.open()
-        session.register_component("credential_provider", source)
-        async with session.create_client(
-            "service-quotas", region_name=greengrass_endpoint.region, endpoint_url=quotas_endpoint_url, config=config
-        ) as client:
+        async with open_service_client(
+            "service-quotas",
+            connection,
+            greengrass_endpoint.region,
+            quotas_endpoint_url,
+            connect_timeout=min(connection.connect_timeout, _TIMEOUT),
+            read_timeout=min(connection.request_timeout, _TIMEOUT),
+            http_session_cls=TracingSession,
+            use_fips_endpoint=None,  # as in the AWS configuration
+            use_dualstack_endpoint=None,
+        ) as (client, _):
             response = await client.get_service_quota(ServiceCode=SERVICE_CODE, QuotaCode=code)
         return float(response["Quota"]["Value"]), ""
     except aws.ClientError as error:
