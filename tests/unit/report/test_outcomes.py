@@ -1,4 +1,4 @@
-"""Tests of asyncgg.report.outcomes and asyncgg.report.html."""
+"""Tests of asyncgg.report.outcomes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncgg.errors import UsageError
-from asyncgg.formatting import format_timestamp
 from asyncgg.journal import OutcomeRow
-from asyncgg.models import RunState, Summary, ThingState
-from asyncgg.report.html import MAX_ROWS, render_html
+from asyncgg.models import ThingState
 from asyncgg.report.outcomes import COLUMNS, write_outcomes
 
 
@@ -74,26 +72,3 @@ def test_write_outcomes_error_keeps_old_file(tmp_path: Path) -> None:
         write_outcomes(path, broken(), Path("j"))  # type: ignore[arg-type]  # a generator of rows, seen as an object
     assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_format_timestamp_none_is_empty() -> None:
-    """A thing without a reply has no time."""
-    assert format_timestamp(None) == ""
-
-
-def test_render_html_escapes_every_value() -> None:
-    """Values of the service and file names are text on the page."""
-    markup = "<script>alert('x')</script>"
-    summary = Summary(markup, markup, RunState.PARTIAL, 1, 0, 1, 0, failures={markup: 1})
-    meta = dict.fromkeys(("source", "account", "arn", "region", "endpoint"), markup)
-    page = render_html(summary, meta, [_make_row(markup, markup, markup)], generated_at=0.0, reason=markup)
-    assert "<script" not in page
-    assert page.count("&lt;script&gt;") >= 10
-
-
-def test_render_html_many_failures_lists_first_rows() -> None:
-    """Above the limit the page shows the total number."""
-    summary = Summary("r", "j", RunState.PARTIAL, 9_000, 0, 9_000, 0, failures={"C": 9_000})
-    page = render_html(summary, {}, (_make_row(f"thing-{n}") for n in range(9_000)), generated_at=0.0)
-    assert f"The first {MAX_ROWS} of 9,000 failed things" in page
-    assert page.count("<td>thing-") == MAX_ROWS

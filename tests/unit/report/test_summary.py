@@ -1,10 +1,7 @@
-"""Tests of asyncgg.report.summary and asyncgg.formatting."""
+"""Tests of asyncgg.report.summary."""
 
 from __future__ import annotations
 
-import pytest
-
-from asyncgg.formatting import format_duration
 from asyncgg.models import Operation, RunState, Summary
 from asyncgg.report import EXIT_CODES, format_summary, summary_to_dict
 from asyncgg.report.summary import next_commands
@@ -83,12 +80,3 @@ def test_format_summary_associate_uses_its_participle() -> None:
     assert (document["operation"], document["things"]["associated"]) == ("associate", 2)
     assert "disassociated" not in document["things"]
     assert summary_to_dict(SUMMARY)["operation"] == "disassociate"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.04, "0.0 s"), (59.94, "59.9 s"), (60.0, "1 min 00 s"), (3599.6, "1 h 00 min"), (45_000, "12 h 30 min")],
-)
-def test_format_duration(seconds: float, text: str) -> None:
-    """Tenths of seconds below a minute, seconds below an hour, then minutes; no value of 60."""
-    assert format_duration(seconds) == text

@@ -1,0 +1,30 @@
+"""Tests of asyncgg.formatting."""
+
+from __future__ import annotations
+
+import pytest
+
+from asyncgg.formatting import format_duration, format_timestamp, sanitize
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (59.94, "59.9 s"), (60.0, "1 min 00 s"), (3599.6, "1 h 00 min"), (45_000, "12 h 30 min")],
+)
+def test_format_duration(seconds: float, text: str) -> None:
+    """Tenths of seconds below a minute, seconds below an hour, then minutes; no value of 60."""
+    assert format_duration(seconds) == text
+
+
+def test_format_timestamp_none_is_empty() -> None:
+    """A thing without a reply has no time."""
+    assert format_timestamp(None) == ""
+
+
+def test_sanitize_returns_one_printable_line_without_secrets() -> None:
+    """Line breaks, control characters, passwords in URLs and session tokens are replaced."""
+    text = "a\nb \x1b[31m http://me:hunter2@host x-amz-security-token: hunter2 " + "x" * 400
+    line = sanitize(text)
+    assert line.startswith("a b \\x1b[31m http://***@host")
+    assert line.isprintable()
+    assert "hunter2" not in line
