@@ -1,4 +1,4 @@
-"""Rule: the command line, one file per command; this file holds its entry point and imports nothing before it runs."""
+"""The command line of asyncgg."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `asyncgg` with `arguments` (those of the process unless given) and return the exit code of the contract."""
+    """Run `asyncgg` with `arguments`, those of the process by default, and return the exit code."""
     from asyncgg.cli.app import run
 
     return run(arguments)

@@ -1,37 +1,36 @@
-"""Rule: the list of commands lives here, and how one is found and run; what it does lives in the file of its name.
-
-A command's file is imported when that command is called: `asyncgg --help` does not wait for aiobotocore.
-"""
+"""The `asyncgg` command group and its entry point."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from importlib import import_module
+from typing import Any, Final
 
-import typer
+import click
 
+from asyncgg import __version__
 from asyncgg.cli.errors import flush_standard_output, run_with_exit_code
-from asyncgg.cli.group import LazyGroup
 
 __all__ = ["COMMANDS", "build_cli", "run"]
 
 COMMANDS: Final = {
-    "demo": "Watch it work: a simulated fleet, the real pipeline, no AWS account.",
-    "plan": "What would be done: things, cores, requests, time. Sends nothing.",
-    "disassociate": "Plan, confirm, run: disassociate what a manifest, things or cores stand for.",
-    "cleanup": "What a policy's rules select, every night; --check reads one.",
-    "inventory": "Sweep the Region: every core device and its client devices, into a snapshot.",
-    "where": "Which cores hold these things, and since when.",
-    "diff": "What appeared and what vanished between two snapshots.",
-    "resume": "Go on where a stopped run was.",
-    "retry": "Only what failed, in a new pass of the same journal.",
-    "verify": "List a run's cores again: is everything gone that it disassociated?",
-    "undo": "Associate again what a run is known to have disassociated.",
-    "status": "Counts, rate, time left; works while a run is going.",
-    "report": "The summary, failures by code, and lists as CSV, JSONL or HTML.",
-    "tune": "Which rate, burst and concurrency suit a quota: tried out, measured, or read off a journal.",
-    "simulator": "Greengrass V2 on this machine, for tests.",
+    "demo": "Run the real pipeline against a simulated fleet; no AWS account needed.",
+    "plan": "Show things, cores, requests and time of a run; send nothing.",
+    "disassociate": "Disassociate what a manifest, things or cores select.",
+    "cleanup": "Disassociate what the rules of a policy select.",
+    "inventory": "List every core device and its client devices into a snapshot.",
+    "where": "Show which cores hold the given things, and since when.",
+    "diff": "Show what appeared and vanished between two snapshots.",
+    "resume": "Continue a stopped run.",
+    "retry": "Try the failed things of a run again.",
+    "verify": "List a run's cores again and compare them with its journal.",
+    "undo": "Associate again what a run disassociated.",
+    "status": "Show counts, rate and time left of a run.",
+    "report": "Show a run's summary; write lists as CSV, JSONL or HTML.",
+    "tune": "Find the rate, burst and concurrency that suit a quota.",
+    "simulator": "Serve a simulated Greengrass V2 for tests.",
 }
 """Every command with its one line of help, in the order of the help."""
 
@@ -45,50 +44,66 @@ Examples:
   asyncgg report asyncgg-20260131-120000.journal --failures failures.csv
 
 \b
-Exit codes: 0 all done, 1 a fault of ours, 2 usage or manifest, 3 some things failed,
-4 a guard stopped it, 5 credentials or permission, 10 deadline, 130 interrupted.
-"""
+Exit codes: 0 all done, 1 internal error, 2 usage or manifest, 3 some things
+failed, 4 stopped by a guard, 5 credentials or permission, 10 deadline,
+130 interrupted.
 
-_app = typer.Typer(
-    name="asyncgg",
-    cls=LazyGroup,
-    rich_markup_mode=None,
+\b
+Completion for bash (also zsh_source, fish_source):
+  eval "$(_ASYNCGG_COMPLETE=bash_source asyncgg)"
+"""
+_COMPLETION_VARIABLE: Final = "_ASYNCGG_COMPLETE"
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a command only when it is called: `asyncgg --help` must not wait for aiobotocore."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context | None, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"asyncgg.cli.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    "asyncgg",
+    cls=_LazyGroup,
     invoke_without_command=True,
-    add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=_EPILOG,
 )
-
-
-@_app.callback()
-def _root(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="print the version", show_default=False)] = False,
-) -> int:
-    """Disassociate AWS IoT Greengrass V2 client devices from their core devices, at the quota's limit."""
-    if version:
-        from asyncgg import __version__
-
-        sys.stdout.write(f"asyncgg {__version__}\n")
-        raise typer.Exit(0)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.pass_context
+def _root(context: click.Context) -> None:
+    """Disassociate AWS IoT Greengrass V2 client devices from their core devices, at the rate of the quota."""
     if context.invoked_subcommand is None:
         sys.stderr.write(context.get_help() + "\n")
-        raise typer.Exit(2)
-    return 0
+        context.exit(2)
 
 
-def build_cli() -> Any:
-    """The command group, made of `COMMANDS`."""
-    group = typer.main.get_command(_app)
-    assert isinstance(group, LazyGroup)
-    group.announce(COMMANDS)
-    return group
+def build_cli() -> click.Group:
+    """The command group of `COMMANDS`."""
+    return _root
 
 
 def run(arguments: Sequence[str] | None) -> int:
-    """Parse and run; the exit code."""
+    """Parse the arguments, run the command and return its exit code."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
-    code = run_with_exit_code(
-        lambda: build_cli().main(args=argv, prog_name="asyncgg", standalone_mode=False), debug="--debug" in argv
-    )
-    return flush_standard_output(code)
+    return flush_standard_output(run_with_exit_code(lambda: _invoke(argv), debug="--debug" in argv))
+
+
+def _invoke(argv: list[str]) -> Any:
+    if instruction := os.environ.get(_COMPLETION_VARIABLE):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(_root, {}, "asyncgg", _COMPLETION_VARIABLE, instruction)
+    # Not `main`: it turns KeyboardInterrupt into Abort, which drops the message.
+    with _root.make_context("asyncgg", argv) as context:
+        return _root.invoke(context)

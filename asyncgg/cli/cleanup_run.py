@@ -1,139 +1,112 @@
-"""Rule: one start of a policy as the command line does it lives here: lists, account, signals, display, who is told."""
+"""Runs a policy from the command line, formats its result, and explains its decisions."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+import time
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from asyncgg.cleanup import Disposition, Policy, check_policy
+from asyncgg.cleanup import (
+    Candidate,
+    Disposition,
+    Explanation,
+    Policy,
+    RegistryCache,
+    check_policy,
+    decide_chunks,
+    explain,
+)
 from asyncgg.cleanup.context import effective_settings, load_keep_lists, merge_limits, policy_digest
 from asyncgg.cleanup.notify import notify_result, parse_targets
 from asyncgg.cleanup.report import CleanupReport
 from asyncgg.cleanup.runner import PolicyRunner
+from asyncgg.cleanup.state import latest_snapshot
 from asyncgg.cli.console import Console
+from asyncgg.cli.context import CommandContext
 from asyncgg.cli.log_events import Notice
-from asyncgg.cli.progress import ProgressDisplay, ProgressView, format_progress, progress_to_dict, render_live
+from asyncgg.cli.progress import ProgressDisplay, ProgressView, run_view
 from asyncgg.cli.scan import SCAN_VIEW
-from asyncgg.cli.signals import raise_on_signal, stop_on_signal
-from asyncgg.cli.supervisor import NotStartedError, run_async
-from asyncgg.errors import AsyncggError, InternalError, SettingsError
-from asyncgg.formatting import format_duration
-from asyncgg.inventory import ScanProgress
+from asyncgg.cli.signals import raise_on_signal
+from asyncgg.cli.supervisor import Supervision, run_async, run_supervised
+from asyncgg.errors import AsyncggError, InternalError, SettingsError, UsageError
+from asyncgg.formatting import format_duration, format_timestamp
+from asyncgg.inventory import ScanProgress, Snapshot
 from asyncgg.models import Operation, RunState
 from asyncgg.report import format_summary
 from asyncgg.runs import verify_account
-from asyncgg.runs.execute import connection_from_settings
-from asyncgg.settings import Settings
-from asyncgg.transport import Endpoint, resolve_endpoint
+from asyncgg.transport import Endpoint
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-__all__ = ["format_cleanup", "load_checked_policy", "run_policy"]
+__all__ = ["explain_thing", "format_cleanup", "run_policy"]
 
 _MAX_REASONS: Final = 10
+_EXIT_NOT_FOUND: Final = 3
 
 
-def load_checked_policy(path: Path, console: Console) -> Policy:
-    """The policy, its doubtful places told. Raises `SettingsError` with every fault of it."""
+def _load_policy(path: Path, context: CommandContext) -> Policy:
+    """The policy under the limits of the command line; warnings are logged. Raises `SettingsError` with all errors."""
     check = check_policy(path)
     if check.policy is None:
         raise SettingsError("\n".join(error.format(str(path)) for error in check.errors))
-    for warning in check.warnings:
-        console.log_event(
-            {"event": "warning", "warning": warning.format(str(path))}, f"warning: {warning.format(str(path))}"
-        )
-    return check.policy
+    _warn(context.console, *(warning.format(str(path)) for warning in check.warnings))
+    return merge_limits(check.policy, context.settings)
 
 
-def run_policy(path: Path, settings: Settings, console: Console, *, dry_run: bool) -> int:
-    """Do what the policy says, tell whom it names, write the result; the exit code.
+def run_policy(path: Path, context: CommandContext, *, dry_run: bool) -> int:
+    """Run the policy, notify its targets, write the result and return the exit code.
 
-    Raises an `AsyncggError` when it could not begin, or KeyboardInterrupt when it was cut off.
+    Raises an `AsyncggError` if the run could not start, or KeyboardInterrupt if a signal aborted it.
     """
-    policy = merge_limits(load_checked_policy(path, console), settings)
+    console = context.console
+    policy = _load_policy(path, context)
     targets = parse_targets(policy)
-    settings = effective_settings(settings, policy)
-    connection = connection_from_settings(settings)
+    context = CommandContext(effective_settings(context.settings, policy), console)
     try:
         with raise_on_signal():
-            endpoint = resolve_endpoint(connection)
-            keep_lists = load_keep_lists(policy, settings, endpoint)
-        report = run_async(_Start(policy, settings, console, endpoint, keep_lists, dry_run).run())
-    except Exception as error:  # who waits for the night's report should hear that there is none
+            endpoint = context.resolve_endpoint()
+            keep_lists = load_keep_lists(policy, context.settings, endpoint)
+        report = _run(policy, context, endpoint, keep_lists, dry_run)
+    except Exception as error:  # whoever waits for the report must learn that there is none
         failure = error if isinstance(error, AsyncggError) else InternalError(f"{type(error).__name__}: {error}")
         report = CleanupReport(policy.name, dry_run=dry_run)
         report.fail(failure)
-        _warn(console, *run_async(notify_result(policy, targets, report, connection)))
+        _warn(console, *run_async(notify_result(policy, targets, report, context.connection)))
         raise
-    delivery_errors = run_async(notify_result(policy, targets, report, connection))
+    delivery_errors = run_async(notify_result(policy, targets, report, context.connection))
     _warn(console, *delivery_errors)
     report.warnings += delivery_errors
-    lines = format_cleanup(report)
-    if console.as_json and not console.quiet:
-        console.print(*lines)
-    console.write_result(report.to_dict(), lines)
+    console.write_result(report.to_dict(), format_cleanup(report), always_print=True)
     return report.exit
 
 
-class _Start:
-    def __init__(
-        self,
-        policy: Policy,
-        settings: Settings,
-        output: Console,
-        target: Endpoint,
-        lists: dict[str, frozenset[str]],
-        dry_run: bool,
-    ) -> None:
-        self._policy = policy
-        self._settings = settings
-        self._output = output
-        self._target = target
-        self._lists = lists
-        self._dry_run = dry_run
-        self._display = ProgressDisplay(output, view=_CLEANUP_VIEW)
-        self._clean_up: PolicyRunner | None = None
+def _run(
+    policy: Policy,
+    context: CommandContext,
+    endpoint: Endpoint,
+    keep_lists: dict[str, frozenset[str]],
+    dry_run: bool,
+) -> CleanupReport:
+    display = ProgressDisplay(context.console, view=_CLEANUP_VIEW)
 
-    async def run(self) -> CleanupReport:
-        task = asyncio.create_task(self._run(), name="asyncgg-cleanup")
-        async with self._display.running():
-            with stop_on_signal(lambda reason: self._stop(task, reason), task.cancel):
-                await asyncio.wait((task,))
-                with contextlib.suppress(Exception):  # a look at what may never have begun
-                    self._display.refresh_final()
-        if not task.cancelled():
-            return task.result()
-        if self._clean_up is None:
-            raise NotStartedError("interrupted; nothing was sent")
-        raise KeyboardInterrupt("cut off by a second signal; the next start of the policy knows what was sent perhaps")
-
-    async def _run(self) -> CleanupReport:
-        account, _ = await verify_account(connection_from_settings(self._settings), self._target, self._settings)
-        self._clean_up = PolicyRunner(
-            self._policy,
-            self._settings,
-            self._target,
-            digest=policy_digest(self._policy, self._lists),
-            lists=self._lists,
+    async def work(supervision: Supervision) -> CleanupReport:
+        account, _ = await verify_account(context.connection, endpoint, context.settings)
+        runner = PolicyRunner(
+            policy,
+            context.settings,
+            endpoint,
+            digest=policy_digest(policy, keep_lists),
+            lists=keep_lists,
             account=account,
-            listeners=[self._display.listen],
-            on_start=self._display.watch,
-            on_stage=lambda words: self._display.notice(Notice(words, {"event": "step", "step": words})),
-            on_warning=lambda words: self._display.notice(
-                Notice(f"warning: {words}", {"event": "warning", "warning": words})
-            ),
+            listeners=[display.listen],
+            on_start=display.watch,
+            on_stage=lambda stage: display.notice(Notice(stage, {"event": "stage", "stage": stage})),
+            on_warning=lambda text: display.notice(Notice(f"warning: {text}", {"event": "warning", "warning": text})),
         )
-        return await self._clean_up.run(dry_run=self._dry_run)
+        supervision.stop = runner.stop
+        return await runner.run(dry_run=dry_run)
 
-    def _stop(self, task: asyncio.Task[Any], reason: str) -> None:
-        if self._clean_up is None:
-            task.cancel()
-        else:
-            self._clean_up.stop(reason)
-            self._display.notice(Notice("a second signal cuts off what is in flight", {"event": "hint"}))
+    message = "aborted by a second signal; the next run of the policy checks what was possibly sent"
+    return run_supervised(work, display, abort_message=message)
 
 
 def _warn(console: Console, *lines: str) -> None:
@@ -141,44 +114,39 @@ def _warn(console: Console, *lines: str) -> None:
         console.log_event({"event": "warning", "warning": line}, f"warning: {line}")
 
 
-# --- how it goes: a sweep, a run, and a sweep again ---
+# --- progress: of a scan, a run, and a scan again ---
+
+_RUN_VIEW: Final = run_view(Operation.DISASSOCIATE)
 
 
-def _format_line(progress: Any, rate: float) -> str:
-    return (
-        SCAN_VIEW.format_line(progress, rate) if isinstance(progress, ScanProgress) else format_progress(progress, rate)
-    )
+def _view(progress: Any) -> ProgressView:
+    return SCAN_VIEW if isinstance(progress, ScanProgress) else _RUN_VIEW
 
 
-def _progress_to_dict(progress: Any, rate: float) -> dict[str, Any]:
-    if isinstance(progress, ScanProgress):
-        return SCAN_VIEW.to_dict(progress, rate)
-    return progress_to_dict(progress, rate, Operation.DISASSOCIATE)
+_CLEANUP_VIEW: Final = ProgressView(
+    lambda progress: _view(progress).fraction(progress),
+    lambda progress: _view(progress).label(progress),
+    lambda progress, rate: _view(progress).details(progress, rate),
+    lambda progress, rate: _view(progress).to_dict(progress, rate),
+)
 
 
-def _render_live(progress: Any, rate: float) -> RenderableType:
-    return SCAN_VIEW.render_live(progress, rate) if isinstance(progress, ScanProgress) else render_live(progress, rate)
-
-
-_CLEANUP_VIEW: Final = ProgressView(_format_line, _progress_to_dict, _render_live)
-
-
-# --- how it ended ---
+# --- result ---
 
 
 def format_cleanup(report: CleanupReport) -> list[str]:
-    """A night's end for a person."""
+    """The result as lines of text."""
     state = "dry run" if report.dry_run and report.state is RunState.PLANNED else report.state.value
     headline = f"policy {report.policy}: {state}{f': {report.reason}' if report.reason else ''}"
     lines = [headline]
     if report.resumed is not None and report.resumed.summary is not None:
         run = report.resumed.run_dir
-        lines.append(f"  before     the run of {run.name if run else '?'} was gone on with:")
+        lines.append(f"  before     resumed run {run.name if run else '?'}:")
         lines += [f"  {line}" for line in format_summary(report.resumed.summary, reason=report.resumed.reason)]
     if report.scan is not None:
         counts = report.scan.counts
         lines.append(
-            f"  sweep      {counts.cores:,} cores, {counts.associations:,} associations,"
+            f"  scan       {counts.cores:,} cores, {counts.associations:,} associations,"
             f" {report.scan.sent:,} requests, {format_duration(report.scan.seconds)}"
         )
     lines += _format_decisions(report)
@@ -187,7 +155,7 @@ def format_cleanup(report: CleanupReport) -> list[str]:
         lines.append(f"  canary     {report.canary.things:,} things, {status}")
     if report.summary is not None:
         lines += format_summary(report.summary)[1:]
-    lines += [f"  removed    the night {name}" for name in report.pruned]
+    lines += [f"  pruned     run {name}" for name in report.pruned]
     if report.run_dir is not None:
         lines.append(f"  report     {report.run_dir.report}")
         if report.decision_counts is not None:
@@ -204,10 +172,67 @@ def _format_decisions(report: CleanupReport) -> list[str]:
         for disposition in Disposition
         if counts.by_disposition[disposition]
     ]
-    lines = [f"  decided    {', '.join(parts) or 'nothing: there are no associations'}"]
+    lines = [f"  decided    {', '.join(parts) or 'nothing (no associations)'}"]
     for number, (reason, count) in enumerate(counts.reasons.most_common()):
         if number == _MAX_REASONS:
             lines.append(f"             and {len(counts.reasons) - number:,} more reasons")
             break
         lines.append(f"  {'reasons' if number == 0 else '':<10} {count:,}: {reason}")
     return lines
+
+
+# --- explanation ---
+
+
+def explain_thing(path: Path, thing: str, context: CommandContext, *, inventory: Path | None) -> int:
+    """Write what the policy decides for each association of `thing`; the exit code is 3 if it has none.
+
+    Decides on `inventory`, else on the snapshot of the last run. Raises `UsageError` if there is none.
+    """
+    policy, console = _load_policy(path, context), context.console
+    snapshot_path = inventory or latest_snapshot(policy.state_dir)
+    if snapshot_path is None:
+        raise UsageError(f"{policy.state_dir}: no snapshot yet; give --inventory, or start a --dry-run")
+    with raise_on_signal(), Snapshot(snapshot_path) as snapshot:
+        if not snapshot.finished:
+            console.print(f"warning: {snapshot_path}: the scan is incomplete, {thing} may be on further cores")
+        associations = list(snapshot.pairs_of_things([thing]))
+        names = {association.core for association in associations}
+        devices = {core.device.name: core.device for core in snapshot.cores() if core.device.name in names}
+        taken_at = format_timestamp(snapshot.started_at)
+        candidates = [Candidate(devices[core], name, associated_at) for core, name, associated_at in associations]
+        explanations = run_async(_explain_candidates(policy, candidates, context)) if candidates else []
+    lines = [f"by {snapshot_path}, taken {taken_at}:"]
+    for explanation in explanations:
+        lines += explanation.lines()
+    if not explanations:
+        lines.append(f"{thing} is on no core")
+    console.write_result(
+        {
+            "schema": "asyncgg.explain/1",
+            "policy": policy.name,
+            "thing": thing,
+            "snapshot": str(snapshot_path),
+            "taken_at": taken_at,
+            "associations": [explanation.to_dict() for explanation in explanations],
+        },
+        lines,
+    )
+    return 0 if explanations else _EXIT_NOT_FOUND
+
+
+async def _explain_candidates(
+    policy: Policy, candidates: list[Candidate], context: CommandContext
+) -> list[Explanation]:
+    now = time.time()
+    keep_lists = load_keep_lists(policy, context.settings, context.resolve_endpoint())
+    async with AsyncExitStack() as stack:
+        registry = None
+        if policy.required_apis:
+            from asyncgg.cleanup.registry import open_registry
+
+            registry = await stack.enter_async_context(open_registry(context.connection, policy.iot))
+        registry_cache = RegistryCache(registry, lists=keep_lists)
+        async for _ in decide_chunks(policy, [candidates], registry_cache, now):
+            pass  # this fills the cache
+        return [explain(policy, candidate, registry_cache.facts, now) for candidate in candidates]

@@ -1,63 +1,65 @@
-"""Rule: who writes where is decided here: results to standard output, everything else to standard error.
-
-With `--json` standard output gets one object and nothing else. Standard error may be closed, full or gone: that never
-stops a run.
-"""
+"""Writes results to standard output and everything else to standard error, and asks for confirmation."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import select
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import IO, Any
+from pathlib import Path
+from typing import IO, Any, Final
 
-from asyncgg.errors import AsyncggError
+from asyncgg.errors import AsyncggError, UsageError
 
-__all__ = ["BestEffortStream", "Console"]
+__all__ = ["BestEffortStream", "Console", "require_terminal"]
+
+_TERMINAL: Final = Path("/dev/tty")
+_POLL_INTERVAL: Final = 0.2
+"""Seconds within which a signal is noticed."""
 
 
 class BestEffortStream:
-    """A text stream whose failures are ignored: nobody reading it is no reason to stop disassociating."""
+    """A text stream whose errors are ignored: a closed or full standard error must not stop a run."""
 
     def __init__(self, stream: IO[str] | None) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write, or do not."""
+        """Write, ignoring errors."""
         if self._stream is not None:
             with contextlib.suppress(OSError, ValueError):
                 self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush, or do not."""
+        """Flush, ignoring errors."""
         if self._stream is not None:
             with contextlib.suppress(OSError, ValueError):
                 self._stream.flush()
 
     def isatty(self) -> bool:
-        """Whether a person may be looking."""
+        """Whether the stream is a terminal."""
         try:
             return self._stream is not None and self._stream.isatty()
         except ValueError:
             return False
 
     def fileno(self) -> int:
-        """The descriptor; raises OSError when there is none."""
+        """The file descriptor. Raises OSError without one."""
         if self._stream is None:
             raise OSError("no standard error")
         return self._stream.fileno()
 
     @property
     def encoding(self) -> str:
-        """Rich draws in ASCII where this cannot carry more."""
+        """The encoding, by which Rich chooses its characters."""
         return getattr(self._stream, "encoding", None) or "utf-8"
 
 
 class Console:
-    """What one command writes."""
+    """The output of one command. With `as_json` standard output holds one JSON object and nothing else."""
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False, log_json: bool = False) -> None:
         self.as_json = as_json
@@ -66,20 +68,26 @@ class Console:
         self.stderr = BestEffortStream(sys.stderr)
 
     def print(self, *lines: str) -> None:
-        """Lines for a person, to standard error."""
+        """Write lines to standard error."""
         self.stderr.write("".join(f"{line}\n" for line in lines))
         self.stderr.flush()
 
     def log_event(self, event: Mapping[str, Any], *lines: str) -> None:
-        """Lines for a person, or with `--log-format json` one JSON line: the `event` and when it was."""
+        """Write lines to standard error, or with `--log-format json` one JSON line: `event` and the time."""
         if not self.log_json:
             self.print(*lines)
             return
         timestamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self.print(json.dumps({"at": timestamp, **event}))
 
-    def write_result(self, document: Mapping[str, Any], lines: Sequence[str]) -> None:
-        """The command's result: the object with `--json`, else the lines. Raises `AsyncggError` on a full disk."""
+    def write_result(self, document: Mapping[str, Any], lines: Sequence[str], *, always_print: bool = False) -> None:
+        """Write the result to standard output: the object with `--json`, else the lines.
+
+        With `always_print` the lines go to standard error beside the object, unless the console is quiet.
+        Raises `AsyncggError` on a full disk.
+        """
+        if always_print and self.as_json and not self.quiet:
+            self.print(*lines)
         text = json.dumps(document) if self.as_json else "\n".join(lines)
         if sys.stdout is None:
             return
@@ -87,12 +95,50 @@ class Console:
             sys.stdout.write(_escape_unencodable(text, sys.stdout.encoding) + "\n")
             sys.stdout.flush()
         except BrokenPipeError:
-            pass  # nobody wants to know; the exit code says it as well
+            pass  # the reader left; the exit code tells the result, too
         except OSError as error:
-            raise AsyncggError(f"standard output cannot be written: {error.strerror}") from None
+            raise AsyncggError(f"cannot write to standard output: {error.strerror}") from None
+
+    def confirm_count(self, count: int, action: str, *, stdin_in_use: bool) -> None:
+        """Have the user type `count`, the number of things or requests that `action` concerns.
+
+        Raises `UsageError` for any other input, an empty line and the end of input included.
+        """
+        self.stderr.write(f"Type {count} to {action}: ")
+        self.stderr.flush()
+        if stdin_in_use:
+            with _TERMINAL.open("r") as terminal:
+                answer = _read_line(terminal)
+        else:
+            answer = _read_line(sys.stdin)
+        if not answer.endswith("\n"):
+            self.print("")
+        if answer.strip().replace(",", "") != str(count):
+            raise UsageError("not confirmed, nothing was sent")
+
+
+def require_terminal(*, stdin_in_use: bool) -> None:
+    """Raise `UsageError` without a terminal to confirm on; with `stdin_in_use`, /dev/tty must be one."""
+    if stdin_in_use:
+        try:
+            with _TERMINAL.open("r"):
+                return
+        except OSError:
+            pass
+    elif sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty():
+        return
+    raise UsageError("no terminal to confirm on, nothing was sent; pass --yes to run without confirmation")
+
+
+def _read_line(stream: IO[str]) -> str:
+    """The next line. Ctrl-C just before a read does not interrupt it, so wait for input first."""
+    with contextlib.suppress(OSError, ValueError):  # not a stream that can be waited for
+        while not select.select([stream], [], [], _POLL_INTERVAL)[0]:
+            pass
+    return stream.readline()
 
 
 def _escape_unencodable(text: str, encoding: str | None) -> str:
-    """`text` with what the stream's encoding lacks (a file name's odd bytes, say) written as backslash escapes."""
+    """`text` with backslash escapes for what the encoding lacks, such as undecodable bytes of a file name."""
     encoding = encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)

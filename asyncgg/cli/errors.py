@@ -1,4 +1,4 @@
-"""Rule: what an exception means for standard error and the exit code is decided here, once for all commands."""
+"""Turns exceptions into messages on standard error and exit codes."""
 
 from __future__ import annotations
 
@@ -7,91 +7,69 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from functools import wraps
-from typing import Any, Final, cast
+from typing import Any, Final
 
-import typer
+import click
 
 from asyncgg.errors import AsyncggError
 
 __all__ = [
     "EXIT_INTERRUPTED",
-    "InterruptedRunError",
     "flush_standard_output",
-    "preserve_interrupt",
     "print_error",
     "run_with_exit_code",
 ]
 
 EXIT_INTERRUPTED: Final = 130
 
-# Typer moved these classes from click into itself; their common child is public in both.
-_CLICK_USAGE_ERROR: Final = cast("type[Exception]", typer.BadParameter.__base__)
-_CLICK_ERROR: Final = cast("type[Exception]", _CLICK_USAGE_ERROR.__base__)
-
-
-class InterruptedRunError(Exception):
-    """KeyboardInterrupt on its way through Typer, which would take its words from it."""
-
-
-def preserve_interrupt(command: Callable[..., int]) -> Callable[..., int]:
-    """`command`, with its KeyboardInterrupt made into an `InterruptedRunError`."""
-
-    @wraps(command)
-    def wrapper(*args: Any, **kwargs: Any) -> int:
-        try:
-            return command(*args, **kwargs)
-        except KeyboardInterrupt as error:
-            raise InterruptedRunError(str(error) or "interrupted") from None
-
-    return wrapper
-
 
 def run_with_exit_code(command: Callable[[], Any], *, debug: bool = False) -> int:
-    """Run `command`; its exit code, or the one of what it raises, told on standard error in a line or two."""
+    """Run `command` and return its exit code, or print what it raises in one or two lines and return that exit code."""
     try:
         code = command()
     except AsyncggError as error:
         _print_traceback(debug)
         print_error("\n".join([str(error), *getattr(error, "__notes__", ())]))
         return error.exit_code
-    except _CLICK_ERROR as error:
+    except click.exceptions.Exit as request:
+        return request.exit_code
+    except click.ClickException as error:
         _print_traceback(debug)
         return _print_usage_error(error)
-    except (InterruptedRunError, KeyboardInterrupt, typer.Abort) as error:
+    except KeyboardInterrupt as error:
         print_error(str(error) or "interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         return _silence_stdout()
     except OSError as error:
         _print_traceback(debug)
-        print_error(f"the system reports: {error}")
+        print_error(f"system error: {error}")
         return 1
     except Exception as error:  # noqa: BLE001 - the last resort: one line instead of a traceback
         _print_traceback(debug)
-        message = " ".join(str(error).split()) or "without a message"
-        debug_hint = "" if debug else " (--debug shows where)"
-        print_error(f"{type(error).__name__}: {message}; this is a fault of asyncgg, please report it{debug_hint}")
+        message = " ".join(str(error).split()) or "no message"
+        debug_hint = "" if debug else " (pass --debug for a traceback)"
+        print_error(f"{type(error).__name__}: {message}; internal error; please report it{debug_hint}")
         return 1
     return code if isinstance(code, int) else 0
 
 
 def print_error(message: str) -> None:
-    """Write an error to standard error; a closed one is no reason to fail."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # None when it was closed before the start
+    """Write an error to standard error, ignoring a closed one."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # None if it was closed before the start
         sys.stderr.write(f"error: {message}\n")
         sys.stderr.flush()
 
 
 def flush_standard_output(code: int) -> int:
-    """Flush what is left before Python does, so that a reader who went away does not change the exit code."""
+    """Flush both streams before Python does and return the exit code: a closed pipe must not change it."""
     try:
         sys.stdout.flush()
-    except (BrokenPipeError, ValueError, AttributeError):  # None when it was closed before the start
+    except (BrokenPipeError, ValueError, AttributeError):  # None if it was closed before the start
         _silence_stdout()
     except OSError as error:  # a full disk
-        if code == 0:  # else it has been told, or something that matters more
-            print_error(f"standard output cannot be written: {error.strerror}")
+        if code == 0:  # else another error was printed
+            print_error(f"cannot write to standard output: {error.strerror}")
         _silence_stdout()
         code = code or 1
     _flush_standard_error()
@@ -99,7 +77,7 @@ def flush_standard_output(code: int) -> int:
 
 
 def _flush_standard_error() -> None:
-    """Python would exit with 120 when what is left there cannot be written."""
+    """Python exits with 120 if the rest cannot be written."""
     try:
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
@@ -107,16 +85,16 @@ def _flush_standard_error() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-def _print_usage_error(error: Any) -> int:
+def _print_usage_error(error: click.ClickException) -> int:
     context = getattr(error, "ctx", None)
-    path = getattr(context, "command_path", "asyncgg")
-    message = " ".join(str(error.format_message()).split()).rstrip(".")
+    path = context.command_path if context else "asyncgg"
+    message = " ".join(error.format_message().split()).rstrip(".")
     print_error(f"{message}; see {path} --help")
     return 2
 
 
 def _silence_stdout() -> int:
-    """Whoever read our standard output left; send what Python still wants to flush to nowhere."""
+    """Redirect the rest to /dev/null after the reader has closed the pipe."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1

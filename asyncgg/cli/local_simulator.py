@@ -1,4 +1,4 @@
-"""Rule: a simulator of our own for a command that needs one: a process beside, and a process without its user's AWS."""
+"""Runs a simulator for one command, isolated from the user's AWS configuration."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from asyncgg.errors import InternalError
 __all__ = ["isolated_aws_environment", "simulator_process"]
 
 _SHUTDOWN_TIMEOUT: Final = 5.0
-"""Seconds the simulator gets to end before it is killed."""
+"""Seconds until a simulator that does not exit is killed."""
 
 
 @contextlib.contextmanager
 def simulator_process(settings: Mapping[str, str]) -> Iterator[str]:
-    """A simulator with these options on a free port, as long as the block runs; its URL."""
+    """Run a simulator with these options on a free port during the block; yields its URL."""
     options = [f"--{name}={value}" for name, value in settings.items()]
-    process = subprocess.Popen(  # noqa: S603 - our own module, with options of our own making
+    process = subprocess.Popen(  # noqa: S603 - our own module and options
         [sys.executable, "-m", "asyncgg.simulator", "--port=0", "--until-eof", *options],
-        stdin=subprocess.PIPE,  # it ends when we do, however that comes
+        stdin=subprocess.PIPE,  # its end, also when this process is killed, ends the simulator
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        start_new_session=True,  # Ctrl-C is for us
+        start_new_session=True,  # Ctrl-C must reach this process only
     )
     assert process.stdout is not None
     assert process.stdin is not None
     try:
         url = process.stdout.readline().strip()
         if not url:
-            raise InternalError("the simulator did not start; `asyncgg simulator --port 0` shows why")
+            raise InternalError("the simulator did not start; run `asyncgg simulator --port 0` for the reason")
         yield url
     finally:
         process.stdin.close()
@@ -48,7 +48,7 @@ def simulator_process(settings: Mapping[str, str]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def isolated_aws_environment() -> Iterator[None]:
-    """Within the block this process has made-up credentials and no AWS configuration, proxy or settings of its user."""
+    """Replace the AWS, asyncgg and proxy variables of this process by made-up credentials during the block."""
     saved = dict(os.environ)
     inherited = {
         name: value
@@ -57,7 +57,7 @@ def isolated_aws_environment() -> Iterator[None]:
     }
     simulated = {
         "AWS_ACCESS_KEY_ID": "AKIASIMULATEDSIMULAT",
-        "AWS_SECRET_ACCESS_KEY": "nobody's",
+        "AWS_SECRET_ACCESS_KEY": "simulated",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",

@@ -1,4 +1,4 @@
-"""Rule: telling those named by `--notify` how a command ended; whatever comes of that, the exit code stays."""
+"""Notifies the targets of `--notify` when a command ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from asyncgg.cli.console import Console
+from asyncgg.cli.context import CommandContext
 from asyncgg.cli.supervisor import run_async
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError, GuardError
@@ -16,37 +16,32 @@ from asyncgg.models import Summary
 from asyncgg.notify import Message, NotificationEvent, event_for_state, format_text, notify, parse_target
 from asyncgg.report import summary_to_dict
 from asyncgg.runs import exit_code
-from asyncgg.runs.execute import connection_from_settings
-from asyncgg.settings import Settings
 
 __all__ = ["NotifyOnExit"]
 
 
 class NotifyOnExit:
-    """A block around a command: when it is left, the targets `wanted` are told what `ended` was given, or the error.
+    """A context manager that notifies targets of the recorded result, or of the error that ended the block.
 
-    Nobody is told of a dry run, or of an interruption before the first request. Raises `UsageError` at once for what is
-    no target.
+    A dry run, or an interruption before the first request, is not notified. A failed notification is logged and
+    changes no exit code. Raises `UsageError` for an invalid target.
     """
 
-    def __init__(self, specs: Sequence[str], settings: Settings, console: Console) -> None:
+    def __init__(self, specs: Sequence[str], context: CommandContext) -> None:
         self._targets = [parse_target(spec) for spec in specs]
-        self._settings = settings
-        self._console = console
+        self._context = context
         self._message: Message | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def record_result(self, result: RunResult, summary: Summary) -> tuple[RunResult, Summary]:
-        """Note how the run ended; gives it back."""
+        """Record how the run ended; returns its arguments."""
         if self._targets:
-            document = summary_to_dict(
-                replace(summary, state=result.state), exit_code=exit_code(result), reason=result.reason
-            )
+            final = replace(summary, state=result.state)
+            document = summary_to_dict(final, exit_code=exit_code(result), reason=result.reason)
             event = event_for_state(result.state, is_auth_error=result.is_auth_error)
-            text = format_text(replace(summary, state=result.state), reason=result.reason)
-            self._message = _build_message(event, text, document)
+            self._message = _build_message(event, format_text(final, reason=result.reason), document)
         return result, summary
 
     def __exit__(
@@ -60,20 +55,20 @@ class NotifyOnExit:
         if self._message is None:
             return
         try:
-            delivery_errors = run_async(
-                notify(self._targets, self._message, connection=connection_from_settings(self._settings))
-            )
+            delivery_errors = run_async(notify(self._targets, self._message, connection=self._context.connection))
         except KeyboardInterrupt:
-            delivery_errors = ["interrupted while telling"]
+            delivery_errors = ["notification interrupted"]
         for delivery_error in delivery_errors:
-            self._console.log_event({"event": "not-told", "reason": delivery_error}, delivery_error)
+            self._context.console.log_event({"event": "notify-failed", "reason": delivery_error}, delivery_error)
 
 
 def _describe_error(error: Exception) -> str:
-    """One line; of what is not ours only the kind, for nobody knows what else its words hold."""
+    """One line. Of an unexpected exception only the type: its message may hold secrets."""
     if isinstance(error, AsyncggError):
         return str(error).split("\n", 1)[0]
-    return f"the system reports: {error.strerror}" if isinstance(error, OSError) else f"a fault: {type(error).__name__}"
+    if isinstance(error, OSError):
+        return f"system error: {error.strerror}"
+    return f"internal error: {type(error).__name__}"
 
 
 def _build_message(event: NotificationEvent, text: str, document: dict[str, Any]) -> Message:

@@ -1,96 +1,146 @@
-"""Rule: every option of every command is declared here once; the help of a setting is the setting's own description.
-
-Options that are settings reach `asyncgg.settings` as text, None when they are absent: one place checks values, and
-what the command line does not say is left to the environment, the file and the defaults.
-"""
+"""The options and arguments of the commands, and the click classes that show them."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import typer
+import click
 
-from asyncgg.settings import Settings
+from asyncgg.settings import Settings, parse_duration
 
 __all__ = [
     "CONFIG",
     "CONNECTION",
+    "DEBUG",
     "GUARDS",
     "JOURNAL",
+    "JOURNAL_ARGUMENT",
+    "JSON",
     "LIMITS",
-    "LOOKUP_OPTIONS",
+    "LOOKUP",
     "MANIFEST",
+    "MANIFEST_ARGUMENT",
     "NOTIFY",
     "OUTPUT",
+    "PATH",
+    "READ_LIMITS",
     "YES",
-    "JournalPath",
-    "ManifestSpec",
-    "Opt",
+    "Argument",
+    "Option",
+    "duration",
     "extract_settings",
-    "with_options",
+    "make_command",
+    "without",
 ]
 
+PATH: Final = click.Path(path_type=Path)
 _UNIT: Final = {"DURATION": " s"}
 
-ManifestSpec = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="MANIFEST",
-        help="columns core,thing: .csv, .jsonl (also .gz), .parquet, s3://bucket/key, or - for standard input",
-        show_default=False,
-    ),
-]
-JournalPath = Annotated[Path, typer.Argument(metavar="JOURNAL", help="the run's journal", show_default=False)]
+
+class Option(click.Option):
+    """An option, listed under `panel` in the help; a switch unless `metavar` says what it takes."""
+
+    def __init__(self, flag: str, metavar: str = "", help: str = "", panel: str = "Other", **attributes: Any) -> None:  # noqa: A002 - click's name
+        super().__init__([flag], metavar=metavar or None, help=help, is_flag=not metavar, **attributes)
+        self.panel = panel
 
 
-@dataclass(frozen=True, slots=True)
-class Opt:
-    """One option: its name as in Python, what it takes (empty for a switch), its help and its place in the help."""
+class Argument(click.Argument):
+    """An argument with a line of help."""
 
-    name: str
-    takes: str = ""
-    help: str = ""
-    panel: str = ""
-    kind: Any = None
-    """The type, when it is not the text of a setting."""
+    def __init__(self, name: str, metavar: str, description: str, **attributes: Any) -> None:
+        many = attributes.get("nargs", 1) != 1
+        required = attributes.setdefault("required", not many)
+        super().__init__([name], metavar=(metavar if required else f"[{metavar}]") + "..." * many, **attributes)
+        self.panel = "Arguments"
+        self._record = (metavar, description)
 
-    @property
-    def flag(self) -> str:
-        """As it is typed; a name that is a word of Python ends in `_`."""
-        return "--" + self.name.rstrip("_").replace("_", "-")
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
+        """The two columns of the help."""
+        return self._record
 
-    def parameter(self) -> inspect.Parameter:
-        """What Typer is to see."""
-        kind = self.kind or (str if self.takes else bool)
-        option = typer.Option(
-            self.flag, metavar=self.takes or None, help=self.help, rich_help_panel=self.panel, show_default=False
+
+class _Command(click.Command):
+    """A command whose help lists arguments and options by panel."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the panels in the order of their first option."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                panels.setdefault(getattr(parameter, "panel", "Other"), []).append(record)
+        for panel, records in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl(records, col_max=28)
+
+
+def make_command(
+    *parameters: click.Parameter | Iterable[click.Parameter], epilog: str
+) -> Callable[[Callable[..., int]], click.Command]:
+    """Make a function the command named after its module; its docstring is the help, its result the exit code."""
+    params: list[click.Parameter] = []
+    for group in parameters:
+        params += [group] if isinstance(group, click.Parameter) else group
+
+    def decorate(function: Callable[..., int]) -> click.Command:
+        return _Command(
+            function.__module__.rpartition(".")[2],
+            callback=function,
+            params=params,
+            help=inspect.getdoc(function),
+            epilog=epilog,
+            context_settings={"help_option_names": ["-h", "--help"]},
         )
-        default: Any = None
-        if getattr(kind, "__origin__", None) is list:
-            default = []
-            annotation: Any = Annotated[kind, option]
-        else:
-            annotation = Annotated[kind | None, option]
-        return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+    return decorate
 
 
-def _setting(name: str, takes: str, panel: str) -> Opt:
+def duration(ctx: click.Context, option: click.Parameter, text: str | None) -> float | None:
+    """The seconds of a DURATION; the callback of options that are not settings."""
+    try:
+        return None if text is None else parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} {error}", ctx, option) from None
+
+
+def extract_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the `arguments` that are settings and were given: a switch can be turned on only."""
+    return {
+        name: value for name, value in arguments.items() if name in Settings.model_fields and value not in (None, False)
+    }
+
+
+def without(options: Iterable[Option], *names: str) -> list[Option]:
+    """The `options` but those of these names."""
+    return [option for option in options if option.name not in names]
+
+
+# --- options shared by several commands; the value of a setting stays text, which `asyncgg.settings` parses ---
+
+
+def _settings(panel: str, **metavars: str) -> tuple[Option, ...]:
+    return tuple(_setting(name, metavar, panel) for name, metavar in metavars.items())
+
+
+def _setting(name: str, metavar: str, panel: str) -> Option:
     field = Settings.model_fields[name]
-    text = field.description or ""
-    if takes and field.default is not None:
-        text += (
-            f" ({field.default:g}{_UNIT.get(takes, '')})" if isinstance(field.default, float) else f" ({field.default})"
-        )
-    return Opt(name, takes, text, panel)
+    text, default = field.description or "", field.default
+    if metavar and default is not None:
+        text += f" ({default:g}{_UNIT.get(metavar, '')})" if isinstance(default, float) else f" ({default})"
+    return Option(f"--{name.replace('_', '-')}", metavar, text, panel)
 
 
-def _settings(panel: str, **takes: str) -> tuple[Opt, ...]:
-    return tuple(_setting(name, what, panel) for name, what in takes.items())
-
+MANIFEST_ARGUMENT: Final = Argument(
+    "manifest",
+    "MANIFEST",
+    "columns core,thing: .csv, .jsonl (also .gz), .parquet, s3://bucket/key, or - for standard input",
+    required=False,
+)
+JOURNAL_ARGUMENT: Final = Argument("journal", "JOURNAL", "journal of the run", type=PATH)
 
 CONNECTION: Final = _settings(
     "Connection",
@@ -105,87 +155,57 @@ CONNECTION: Final = _settings(
 LIMITS: Final = (
     *_settings(
         "Speed and limits",
-        rate="auto|R",
-        burst="auto|B",
-        quota="auto|Q",
-        quota_share="F",
-        concurrency="K",
-        per_core="K",
-        max_attempts="N",
-        max_attempts_unknown="N",
+        rate="auto|RATE",
+        burst="auto|BURST",
+        quota="auto|QUOTA",
+        quota_share="FRACTION",
+        concurrency="COUNT",
+        per_core="COUNT",
+        max_attempts="COUNT",
+        max_attempts_unknown="COUNT",
         stall_timeout="DURATION",
         deadline="DURATION",
     ),
-    *_settings("Safety", abort_at="PERCENT", abort_after="N"),
+    *_settings("Safety", abort_at="PERCENT", abort_after="COUNT"),
 )
-YES: Final = Opt("yes", help="do not ask for a confirmation", panel="Safety")
+READ_LIMITS: Final = without(LIMITS, "per_core", "max_attempts_unknown", "abort_at", "abort_after")
+"""The limits of commands that only read."""
+YES: Final = Option("--yes", help="do not ask for confirmation", panel="Safety")
 GUARDS: Final = (
     YES,
-    Opt("dry_run", help="stop after the plan; nothing is sent, no journal is kept", panel="Safety"),
-    *_settings("Safety", max_things="N", protect="FILE"),
+    Option("--dry-run", help="stop after the plan; send nothing and keep no journal", panel="Safety"),
+    *_settings("Safety", max_things="COUNT", protect="FILE"),
 )
 MANIFEST: Final = (
-    Opt("format", "FORMAT", "csv, jsonl or parquet, whatever the manifest's name says", "Manifest"),
+    Option("--format", "FORMAT", "csv, jsonl or parquet; overrides the file name", "Manifest"),
     *_settings("Manifest", skip_bad_rows=""),
-    Opt("rejects", "FILE", "write the bad rows here, as CSV", "Manifest", Path),
+    Option("--rejects", "FILE", "write the bad rows to this CSV file", "Manifest", type=PATH),
 )
-_NAME_LIST_FORMATS: Final = "one a line, or a CSV with such a column; - for standard input"
-LOOKUP_OPTIONS: Final = (
-    Opt(
-        "things",
-        "FILE",
-        f"every association of these things, whichever the cores: {_NAME_LIST_FORMATS}",
-        "Instead of a manifest",
+_INSTEAD: Final = "Instead of a manifest"
+_NAME_LIST: Final = "one per line, or a CSV with that column; - for standard input"
+LOOKUP: Final = (
+    Option("--things", "FILE", f"every association of these things, on all cores: {_NAME_LIST}", _INSTEAD),
+    Option("--cores", "FILE", f"all client devices of these cores: {_NAME_LIST}", _INSTEAD),
+    Option("--core", "NAME", "all client devices of this core; repeatable", _INSTEAD, multiple=True),
+    Option(
+        "--inventory",
+        "SNAPSHOT",
+        "use this snapshot; created or completed first if necessary",
+        _INSTEAD,
+        type=PATH,
     ),
-    Opt("cores", "FILE", f"all client devices of these cores: {_NAME_LIST_FORMATS}", "Instead of a manifest"),
-    Opt("core", "NAME", "all client devices of this core; repeatable", "Instead of a manifest", list[str]),
-    Opt(
-        "inventory",
-        "FILE",
-        "look there instead of sweeping; one that is missing or unfinished is swept first",
-        "Instead of a manifest",
-        Path,
-    ),
-    Opt("max_age", "DURATION", "refuse an inventory begun longer ago (24h)", "Instead of a manifest"),
-    Opt(
-        "allow_unlisted",
-        help="go on though cores could not be listed; what was not seen of them stays",
-        panel="Instead of a manifest",
-    ),
+    Option("--max-age", "DURATION", "refuse a snapshot older than this (24h)", _INSTEAD, callback=duration),
+    Option("--allow-incomplete", help="continue even if some cores could not be listed", panel=_INSTEAD),
 )
-NOTIFY: Final = (
-    Opt(
-        "notify",
-        "URL|ARN",
-        "tell a webhook (or env:NAME, which holds its URL) or an SNS topic how it ended; repeatable",
-        "Output",
-        list[str],
-    ),
+NOTIFY: Final = Option(
+    "--notify",
+    "URL|ARN",
+    "send the result to a webhook (or env:NAME, a variable with its URL) or an SNS topic; repeatable",
+    "Output",
+    multiple=True,
 )
 JOURNAL: Final = _settings("Output", journal="PATH")
-OUTPUT: Final = (
-    Opt("json", help="standard output is one JSON object, the summary, and nothing else", panel="Output"),
-    *_settings("Output", quiet="", log_format="text|json"),
-    Opt("debug", help="show a traceback with an error", panel="Output"),
-)
-CONFIG: Final = Opt("config", "FILE", "settings file instead of asyncgg.toml", "Output", Path)
-
-
-def with_options(*groups: Iterable[Opt]) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Give a command, besides its own parameters, these options; they arrive in its `**given`."""
-    parameters = [option.parameter() for group in groups for option in group]
-
-    def decorate(command: Callable[..., int]) -> Callable[..., int]:
-        signature = inspect.signature(command, eval_str=True)
-        own = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
-        every = [*own, *parameters]
-        command.__signature__ = signature.replace(parameters=every)  # type: ignore[attr-defined]  # Typer reads it
-        command.__annotations__ = {one.name: one.annotation for one in every} | {"return": int}
-        return command
-
-    return decorate
-
-
-def extract_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the given options that are settings; None where an option is absent."""
-    return {name: value for name, value in arguments.items() if name in Settings.model_fields}
+JSON: Final = Option("--json", help="write one JSON object, the result, to standard output", panel="Output")
+DEBUG: Final = Option("--debug", help="show a traceback with an error", panel="Output")
+OUTPUT: Final = (JSON, *_settings("Output", quiet="", log_format="text|json"), DEBUG)
+CONFIG: Final = Option("--config", "FILE", "settings file instead of asyncgg.toml", "Output", type=PATH)

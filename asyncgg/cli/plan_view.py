@@ -1,4 +1,4 @@
-"""Rule: a plan as lines for a person and as one JSON object; nothing is decided or sent here."""
+"""Formats a plan as lines of text and as a JSON object."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from asyncgg.formatting import format_duration, format_timestamp
-from asyncgg.runs import Plan, lookup
+from asyncgg.runs import Plan
+from asyncgg.runs.lookup import MISSING_LABELS
 from asyncgg.runs.plan import MissingNames, MissingReason
 from asyncgg.runs.undo_plan import DECISION_LABELS
 
-__all__ = ["SCHEMA", "_format_endpoint", "format_plan", "plan_to_dict"]
+__all__ = ["SCHEMA", "format_plan", "plan_to_dict"]
 
 SCHEMA: Final = "asyncgg.plan/1"
 
@@ -49,26 +50,25 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
         "arn": plan.arn or None,
         "excluded": dict(plan.excluded),
         "inventory": lookup.inventory if lookup else None,
-        "taken": format_timestamp(lookup.taken_at) if lookup else None,
+        "taken_at": format_timestamp(lookup.taken_at) if lookup else None,
         "missing": {reason.value: list(names.examples) for reason, names in missing.items()},
     }
 
 
 def _format_endpoint(plan: Plan) -> list[str]:
-    """Whose things, and where."""
-    account = plan.account or f"unknown: {plan.account_unknown_reason}"
+    account = plan.account or f"unknown ({plan.account_unknown_reason})"
     if plan.account and plan.arn:
         account += f" ({plan.arn})"
     lines = [f"  account    {account}"]
     if plan.target is None:
-        return [*lines, "  region     unknown: the documented quota of most Regions is assumed"]
+        return [*lines, "  region     unknown (assuming the documented quota of most Regions)"]
     if plan.target.custom:
-        return [*lines, f"  endpoint   {plan.target.url} (custom, nothing is called elsewhere)"]
+        return [*lines, f"  endpoint   {plan.target.url} (custom endpoint)"]
     return [*lines, f"  region     {plan.target.region}"]
 
 
 def format_plan(plan: Plan) -> list[str]:
-    """The plan for a person."""
+    """The plan as lines of text."""
     things, cores = _format_count(plan.things, "thing"), _format_count(plan.cores, "core")
     lines = [f"plan: {plan.operation} {things} {plan.operation.preposition} {cores}", *_format_endpoint(plan)]
     lines.append(f"  {plan.source_label:<10} {plan.source}")
@@ -93,7 +93,7 @@ def _missing_count(missing: Mapping[MissingReason, MissingNames], reason: Missin
 def _format_missing(reason: MissingReason, names: MissingNames) -> str:
     count = _format_count(names.count, "thing" if reason is MissingReason.NOT_FOUND else "core")
     omitted = names.count - len(names.examples)
-    return f"{count} {lookup.MISSING_LABELS[reason]}: {', '.join(names.examples)}" + (
+    return f"{count} {MISSING_LABELS[reason]}: {', '.join(names.examples)}" + (
         f" and {omitted:,} more" if omitted else ""
     )
 

@@ -1,14 +1,13 @@
-"""Rule: how a run shows itself while it goes lives here: a live bar on a terminal, lines elsewhere, or nothing.
-
-All of it goes to standard error and none of it can stop the run.
-"""
+"""Shows the progress of running work on standard error: a live bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -22,24 +21,24 @@ from asyncgg.models import Operation
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["ProgressDisplay", "ProgressView", "RateMeter", "format_progress", "progress_to_dict"]
+__all__ = ["ProgressDisplay", "ProgressView", "RateMeter", "progress_to_dict", "render_live", "run_view"]
 
 _FIRST_LINE_AFTER: Final = 1.0
 _LINE_INTERVAL: Final = 5.0
-"""Seconds until the first line without a terminal, and between the later ones."""
+"""Seconds until the first line without a terminal, and between later ones."""
 _FRAME_INTERVAL: Final = 0.2
-"""Seconds between two pictures of the live display."""
+"""Seconds between two frames of the live display."""
 
 
 class RateMeter:
-    """Requests per second over the last few seconds, from a counter looked at now and then."""
+    """Requests per second over the last few seconds, from samples of a counter."""
 
     def __init__(self, window: float = 3.0) -> None:
         self._window = window
         self._samples: deque[tuple[float, int]] = deque([(0.0, 0)])
 
     def update(self, now: float, sent: int) -> float:
-        """Note that `sent` requests were sent by `now` (seconds since the start); the rate."""
+        """Record that `sent` requests were sent by `now`, in seconds since the start, and return the rate."""
         self._samples.append((now, sent))
         while len(self._samples) > 2 and now - self._samples[1][0] >= self._window:
             self._samples.popleft()
@@ -47,32 +46,57 @@ class RateMeter:
         return (sent - first_sent) / (now - first_at) if now > first_at else 0.0
 
 
-def format_progress(progress: Progress, rate: float) -> str:
-    """One line for a log."""
+@dataclass(frozen=True, slots=True)
+class ProgressView:
+    """How one kind of progress is shown. The progress has at least `seconds` and `sent`; rates are those of the last
+    few seconds.
+    """
+
+    fraction: Callable[[Any], tuple[float, float]]
+    """What is done, and the total."""
+    label: Callable[[Any], str]
+    """The same as text."""
+    details: Callable[[Any, float], list[str]]
+    """Further figures, given the rate."""
+    to_dict: Callable[[Any, float], dict[str, Any]]
+    """The fields of a JSON line, given the rate."""
+
+    def format_line(self, progress: Any, rate: float) -> str:
+        """One line for a log."""
+        return ", ".join([self.label(progress), *self.details(progress, rate)])
+
+
+def run_view(operation: Operation) -> ProgressView:
+    """The view of a run's `Progress`."""
+    return ProgressView(
+        lambda progress: (progress.finished, progress.total),
+        _run_label,
+        _run_details,
+        partial(progress_to_dict, operation=operation),
+    )
+
+
+def _run_label(progress: Progress) -> str:
     percent = 100 * progress.finished / progress.total if progress.total else 100.0
-    parts = [
-        f"{progress.finished:,}/{progress.total:,} things ({percent:.0f} %)",
-        f"{progress.failed:,} failed",
-        *_format_parts(progress, rate),
-    ]
-    return ", ".join(parts)
+    return f"{progress.finished:,}/{progress.total:,} things ({percent:.0f} %)"
 
 
-def _format_parts(progress: Progress, rate: float) -> list[str]:
+def _run_details(progress: Progress, rate: float) -> list[str]:
     is_done = not progress.pending
     mean = progress.sent / progress.seconds if progress.seconds else 0.0
-    parts = [f"{mean:.1f} requests/s" if is_done else f"{rate:.1f} of {progress.rate:.1f} requests/s"]
+    details = [
+        f"{progress.failed:,} failed",
+        f"{mean:.1f} requests/s" if is_done else f"{rate:.1f} of {progress.rate:.1f} requests/s",
+    ]
     if progress.throttled:
-        parts.append(f"{progress.throttled:,} throttled")
+        details.append(f"{progress.throttled:,} throttled")
     if progress.seconds_left is not None and not is_done:
-        parts.append(f"{format_duration(progress.seconds_left)} left")
-    if progress.status:
-        parts.append(progress.status)
-    return parts
+        details.append(f"{format_duration(progress.seconds_left)} left")
+    return [*details, progress.status] if progress.status else details
 
 
 def progress_to_dict(progress: Progress, rate: float, operation: Operation) -> dict[str, Any]:
-    """The same as the fields of a JSON line."""
+    """The fields of a run's JSON line."""
     seconds_left = progress.seconds_left
     return {
         "event": "progress",
@@ -89,36 +113,17 @@ def progress_to_dict(progress: Progress, rate: float, operation: Operation) -> d
         "ceiling": round(progress.ceiling, 2),
         "seconds": round(progress.seconds, 2),
         "seconds_left": None if seconds_left is None else round(seconds_left, 2),
-        "note": progress.status,
+        "status": progress.status,
     }
 
 
-@dataclass(frozen=True, slots=True)
-class ProgressView:
-    """How the progress of one kind of work is told, each time with the rate of the last few seconds.
-
-    The progress has at least `seconds` and `sent`.
-    """
-
-    format_line: Callable[[Any, float], str]
-    """For a log."""
-    to_dict: Callable[[Any, float], dict[str, Any]]
-    """The fields of a JSON line."""
-    render_live: Callable[[Any, float], RenderableType]
-    """For a terminal."""
-
-
 class _ProgressSource(Protocol):
-    """Work that tells how it stands."""
-
     def progress(self) -> Any: ...
 
 
 class _Backend(Protocol):
-    """One way of showing it."""
-
     refresh_interval: float
-    """Seconds between two looks."""
+    """Seconds between two refreshes."""
 
     def notice(self, notice: Notice) -> None: ...
 
@@ -168,45 +173,42 @@ class _LiveBackend:
         self._view = view
 
     def notice(self, notice: Notice) -> None:
-        if notice.fields["event"] not in {"started", "ended"}:  # the bar says that
+        if notice.fields["event"] not in {"started", "ended"}:  # the bar shows these
             self._live.console.print(notice.text, style="yellow")
 
     def show(self, progress: Any, rate: float, *, final: bool) -> None:
-        self._live.update(self._view.render_live(progress, rate), refresh=True)
+        self._live.update(render_live(self._view, progress, rate), refresh=True)
 
     def close(self) -> None:
         self._live.stop()
 
 
-def render_live(progress: Progress, rate: float) -> RenderableType:
-    """The live display at one moment."""
+def render_live(view: ProgressView, progress: Any, rate: float) -> RenderableType:
+    """The two lines of the live display."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    total = max(progress.total, 1)
+    done, total = view.fraction(progress)
     header = Table.grid(padding=(0, 1), expand=True)
     header.add_column(ratio=1)
     header.add_column(justify="right", no_wrap=True)
-    header.add_column(justify="right", no_wrap=True)
-    bar = ProgressBar(total=total, completed=progress.finished, complete_style="cyan", finished_style="green")
-    percent = int(100 * progress.finished / total)
-    header.add_row(bar, Text(f"{progress.finished:,}/{progress.total:,} things"), Text(f"{percent} %"))
-    failed = Text(f"{progress.failed:,} failed", style="bold red" if progress.failed else "")
-    line = Text(" | ").join([failed, *(Text(part) for part in _format_parts(progress, rate))])
-    line.no_wrap, line.overflow = True, "ellipsis"
+    bar = ProgressBar(total=max(total, 1), completed=done, complete_style="cyan", finished_style="green")
+    header.add_row(bar, Text(view.label(progress)))
+    line = Text(" | ".join(view.details(progress, rate)), no_wrap=True, overflow="ellipsis")
+    line.highlight_regex(r"\b[1-9][\d,]* failed", "bold red")
     return Group(header, line)
 
 
 class ProgressDisplay:
-    """The view a run (or a sweep, with its own `form`) has of itself: give it `listen`, `watch` its engine."""
+    """Shows the progress of one source and the notices of its events. Register `listen`, then call `watch`."""
 
     def __init__(
         self, console: Console, operation: Operation = Operation.DISASSOCIATE, *, view: ProgressView | None = None
     ) -> None:
         self._console = console
-        self._view = view or ProgressView(format_progress, partial(progress_to_dict, operation=operation), render_live)
+        self._view = view or run_view(operation)
         self._formatter = EventFormatter()
         self._meter = RateMeter()
         self._source: _ProgressSource | None = None
@@ -215,25 +217,42 @@ class ProgressDisplay:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Show it while the block runs."""
+        """Refresh the display while the block runs."""
         self._clock = asyncio.get_running_loop().time
+        with self.open():
+            ticker = asyncio.create_task(self._tick(), name="asyncgg-display")
+            try:
+                yield
+            finally:
+                ticker.cancel()
+                await asyncio.gather(ticker, return_exceptions=True)
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Callable[[Any], None]]:
+        """Show the display while the block runs; the block gives it progress, as often as it likes."""
         self._backend = self._create_backend()
-        ticker = asyncio.create_task(self._tick(), name="asyncgg-display")
+        shown_at = time.monotonic()
+
+        def show(progress: Any) -> None:
+            nonlocal shown_at
+            now = time.monotonic()
+            if self._backend is not None and now - shown_at >= self._backend.refresh_interval:
+                shown_at = now
+                self._backend.show(progress, 0.0, final=False)
+
         try:
-            yield
+            yield show
         finally:
-            ticker.cancel()
-            await asyncio.gather(ticker, return_exceptions=True)
             if self._backend is not None:
                 self._backend.close()
             self._backend = None
 
     def watch(self, source: _ProgressSource) -> None:
-        """Show this engine's, or this sweep's, progress."""
+        """Show the progress of this source from now on."""
         self._source = source
 
     def listen(self, event: Event) -> None:
-        """Be told of an event."""
+        """Show the notice of an event, if it has one."""
         if isinstance(event, RunEnded):
             self.refresh_final()
         notice = self._formatter.format(event, self._clock())
@@ -241,7 +260,7 @@ class ProgressDisplay:
             self.notice(notice)
 
     def refresh_final(self) -> None:
-        """Show how it ended."""
+        """Show the last progress."""
         self._refresh(final=True)
 
     def notice(self, notice: Notice) -> None:
@@ -262,12 +281,7 @@ class ProgressDisplay:
     def _create_backend(self) -> _Backend | None:
         if self._console.quiet:
             return None
-        if self._console.log_json or not self._console.stderr.isatty() or _is_dumb_terminal():
+        is_dumb = os.environ.get("TERM", "") in {"", "dumb", "unknown"}
+        if self._console.log_json or is_dumb or not self._console.stderr.isatty():
             return _LineBackend(self._console, self._view)
         return _LiveBackend(self._console, self._view)
-
-
-def _is_dumb_terminal() -> bool:
-    import os
-
-    return os.environ.get("TERM", "") in {"", "dumb", "unknown"}

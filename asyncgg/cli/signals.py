@@ -1,9 +1,4 @@
-"""Rule: what Ctrl-C, SIGTERM and a closed terminal do is decided here.
-
-While a manifest is read they interrupt it. While a run is going the first one lets what is in flight end, the second
-one cuts it off. Where a loop runs without either they cancel its task: an exception amid a loop's own code would break
-the loop.
-"""
+"""Turns Ctrl-C, SIGTERM and the closing of the terminal into exceptions, cancellation or a graceful stop."""
 
 from __future__ import annotations
 
@@ -18,27 +13,25 @@ from typing import Final
 __all__ = ["Terminated", "cancel_on_signal", "raise_on_signal", "stop_on_signal"]
 
 _NAMES: Final = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGHUP": "the terminal closing"}
-
-
 _MAX_SOFT_SIGNALS: Final = 2
-"""Signals that only cancel; one more gives up on a loop that does not come to its end."""
+"""Signals that only cancel; the next one raises, in case the loop does not end."""
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, where it must end the main thread's work as Ctrl-C does."""
+    """SIGTERM or SIGHUP, raised in the main thread like Ctrl-C."""
 
 
 def _available_signals() -> list[signal.Signals]:
     if threading.current_thread() is not threading.main_thread():
-        return []  # only the main thread may handle them
+        return []  # only the main thread can handle signals
     available = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
-    # nohup ignores SIGHUP on purpose. An ignored SIGINT only says that a script started us in the background.
+    # nohup ignores SIGHUP on purpose. SIGINT is also ignored in background jobs of scripts.
     return [signum for signum in available if signum.name != "SIGHUP" or signal.getsignal(signum) is not signal.SIG_IGN]
 
 
 @contextlib.contextmanager
 def raise_on_signal() -> Iterator[None]:
-    """Within the block these signals raise KeyboardInterrupt in the main thread; what was set before comes back."""
+    """Raise KeyboardInterrupt in the main thread on a signal during the block."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT:
@@ -51,8 +44,8 @@ def raise_on_signal() -> Iterator[None]:
 
 @contextlib.contextmanager
 def cancel_on_signal(cancel: Callable[[], object]) -> Iterator[None]:
-    """Within the block these signals call `cancel` from the main thread, between any two of its instructions, and raise
-    nothing; from the third one on they raise KeyboardInterrupt.
+    """Call `cancel` on a signal during the block, between any two instructions of the main thread; from the third
+    signal on raise KeyboardInterrupt. An exception inside the code of a running event loop would break it.
     """
     count = 0
 
@@ -69,7 +62,7 @@ def cancel_on_signal(cancel: Callable[[], object]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _install(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Within the block `handler` gets these signals; what was set before comes back."""
+    """Handle the signals with `handler` during the block, then restore the previous handlers."""
     previous = {signum: signal.getsignal(signum) for signum in _available_signals()}
     try:
         for signum in previous:
@@ -82,7 +75,7 @@ def _install(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
 
 @contextlib.contextmanager
 def stop_on_signal(on_first: Callable[[str], None], on_repeat: Callable[[], object]) -> Iterator[None]:
-    """Within the block the first signal calls `first` with its cause, each later one calls `again`."""
+    """During the block, call `on_first` with the reason on the first signal and `on_repeat` on later ones."""
     loop = asyncio.get_running_loop()
     count = 0
 

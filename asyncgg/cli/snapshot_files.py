@@ -1,7 +1,4 @@
-"""Rule: which file a sweep goes into, and how it takes the place it is meant for, is decided here.
-
-What is to be replaced, and what is exported, is swept beside it; one process at a time does that for a place.
-"""
+"""Chooses the file that a scan writes to, and moves a complete snapshot to its final path."""
 
 from __future__ import annotations
 
@@ -20,14 +17,14 @@ __all__ = ["promote", "working_snapshot"]
 
 @contextmanager
 def working_snapshot(out: Path, *, replace: bool, is_export: bool, max_age: float) -> Generator[Path, None, None]:
-    """The snapshot to sweep into for `out`, which no other process has until the block ends.
+    """The snapshot to scan into for `out`, locked until the block ends.
 
-    A sweep whose start ended before it took its place is gone on with, unless it was begun more than `max_age` seconds
-    ago. Raises `UsageError` when something finished is in the way and is to stay.
+    A replacement or an export is scanned into a file next to `out`; a scan left there is resumed unless it is older
+    than `max_age` seconds. Raises `UsageError` if a complete file exists and may not be replaced.
     """
     path = _working_path(out, replace=replace, is_export=is_export)
     if path == out:
-        yield path  # whoever sweeps into it has its lock
+        yield path  # the scan locks it
         return
     with FORMAT.lock(out):
         _reuse_or_discard(path, max_age)
@@ -35,10 +32,10 @@ def working_snapshot(out: Path, *, replace: bool, is_export: bool, max_age: floa
 
 
 def promote(path: Path, out: Path, *, is_export: bool) -> None:
-    """Have the finished snapshot `path` take the place `out`, or go when it was exported there.
+    """Move the complete snapshot `path` to `out`, or delete it after an export.
 
-    Raises `SnapshotError` when another program has one of the two open, `UsageError` when it cannot be done; the same
-    command then tries it again.
+    Raises `SnapshotError` if another program has one of the two open, `UsageError` if the move fails; running the
+    command again repeats it.
     """
     try:
         if is_export:
@@ -48,25 +45,25 @@ def promote(path: Path, out: Path, *, is_export: bool) -> None:
                 checkpoint(file)
             path.replace(out)
     except OSError as error:
-        raise UsageError(f"{out}: the snapshot {path} cannot take its place: {error.strerror}") from None
+        raise UsageError(f"{out}: cannot be replaced by {path}: {error.strerror}") from None
 
 
 def _working_path(out: Path, *, replace: bool, is_export: bool) -> Path:
     if is_export:
         if out.is_file() and not replace:
-            raise UsageError(f"{out}: there is such a file already; give --replace, or another --out")
-        return out.with_name(f"{out.name}.sweep")
+            raise UsageError(f"{out} already exists; pass --replace, or choose another --out")
+        return out.with_name(f"{out.name}.scan")
     if not out.is_file() or not out.stat().st_size:
         return out
-    with Snapshot(out) as snapshot:  # what is none is never replaced
+    with Snapshot(out) as snapshot:  # raises if this is not a snapshot: other files are never replaced
         finished = snapshot.finished
     if finished and not replace:
-        raise UsageError(f"snapshot {out}: it is finished; give --replace to sweep anew, or another --out")
+        raise UsageError(f"{out} already contains a complete scan; choose another file or pass --replace")
     return out.with_name(f"{out.name}.new") if finished else out
 
 
 def _reuse_or_discard(path: Path, max_age: float) -> None:
-    """Make a finished snapshot at `path` one to be gone on with, or remove it when it is too old for that."""
+    """Reopen the complete snapshot `path` to scan its failed cores again, or delete it if it is too old."""
     if not path.is_file() or not path.stat().st_size:
         return
     with Snapshot(path) as snapshot:

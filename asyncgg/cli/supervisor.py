@@ -1,15 +1,16 @@
-"""Rule: one start of a journal as the command line does it lives here: loop, signals, display, summary, exit code."""
+"""Runs the work of a command with an event loop, a progress display and signal handling."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from asyncgg.cli.console import Console
+from asyncgg.cli.context import CommandContext
 from asyncgg.cli.log_events import Notice
 from asyncgg.cli.progress import ProgressDisplay
 from asyncgg.cli.signals import cancel_on_signal, stop_on_signal
@@ -19,24 +20,44 @@ from asyncgg.events import Event, RunStarted
 from asyncgg.journal import JournalReader, parse_operation
 from asyncgg.models import RunState, Summary
 from asyncgg.report import format_summary, summary_to_dict
-from asyncgg.report.summary import next_commands
+from asyncgg.report.summary import format_next_commands
 from asyncgg.runs import RunMode, execute, exit_code
-from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity
 
-__all__ = ["NotStartedError", "run_async", "run_journal", "write_summary"]
+__all__ = [
+    "NotStartedError",
+    "StoppedTwiceError",
+    "Supervision",
+    "run_async",
+    "run_journal",
+    "run_supervised",
+    "write_summary",
+]
 
 T = TypeVar("T")
 
 
 class NotStartedError(KeyboardInterrupt):
-    """It was stopped before its first request."""
+    """A signal stopped the work before its first request."""
+
+
+class StoppedTwiceError(KeyboardInterrupt):
+    """A second signal aborted requests in flight."""
+
+
+@dataclass(slots=True)
+class Supervision:
+    """What supervised work and its supervisor share."""
+
+    display: ProgressDisplay
+    stop: Callable[[str], object] | None = None
+    """Stops the work gracefully, given the reason. The work sets it before its first request."""
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` on uvloop where that is installed, else on asyncio's own loop.
+    """Run `work` on uvloop if it is installed, else on asyncio's own loop.
 
-    Raises KeyboardInterrupt when a signal cancelled it; where `stopping` is in force, that decides.
+    Raises KeyboardInterrupt if a signal cancelled it; within `stop_on_signal`, that decides.
     """
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     try:
@@ -71,112 +92,123 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
             raise KeyboardInterrupt from None
 
 
+def run_supervised(
+    work: Callable[[Supervision], Coroutine[Any, Any, T]],
+    display: ProgressDisplay,
+    *,
+    abort_message: str = "aborted by a second signal",
+    show_end: bool = True,
+) -> T:
+    """Run `work` with its display. The first signal stops it, the second one cancels it.
+
+    Raises:
+        NotStartedError: a signal came before the work set `Supervision.stop`.
+        StoppedTwiceError: the second signal; its message is `abort_message`.
+    """
+    supervision = Supervision(display)
+    task = run_async(_supervise(work, supervision, show_end))
+    if not task.cancelled():
+        return task.result()
+    if supervision.stop is None:
+        raise NotStartedError("interrupted; nothing was sent")
+    raise StoppedTwiceError(abort_message)
+
+
+async def _supervise(
+    work: Callable[[Supervision], Coroutine[Any, Any, T]], supervision: Supervision, show_end: bool
+) -> asyncio.Task[T]:
+    """The finished task of `work`."""
+    task = asyncio.create_task(work(supervision), name="asyncgg-work")
+    display = supervision.display
+
+    def stop(reason: str) -> None:
+        if supervision.stop is None:
+            task.cancel()
+        else:
+            supervision.stop(reason)
+            display.notice(Notice("Press Ctrl-C again to abort in-flight requests", {"event": "hint"}))
+
+    async with display.running():
+        with stop_on_signal(stop, task.cancel):
+            await asyncio.wait((task,))
+            if show_end:
+                with contextlib.suppress(Exception):  # the source may have failed before it had any progress
+                    display.refresh_final()
+    return task
+
+
 def run_journal(
     path: Path,
-    settings: Settings,
-    console: Console,
+    context: CommandContext,
     *,
     mode: RunMode,
     region: str | None,
     account: CallerIdentity | None,
     on_start: Callable[[], object] = lambda: None,
 ) -> tuple[RunResult, Summary]:
-    """Run the journal to its end, showing it, stoppable by signals. `on_begin` is called before the first request.
+    """Run the journal to its end. `on_start` is called before the first request.
 
-    Raises `NotStartedError` when a signal came before that, and whatever `execute` raises; in the midst of the run
-    the summary is written first.
+    Raises `NotStartedError` if a signal came before that, and what `execute` raises. If the run had started, the
+    summary is written first.
     """
+    with JournalReader(path) as reader:
+        display = ProgressDisplay(context.console, parse_operation(reader.meta().get("operation", ""), path))
     started = False
 
-    def mark_started() -> None:
-        nonlocal started
-        started = True
-        on_start()
+    async def work(supervision: Supervision) -> tuple[RunResult, Summary]:
+        engine: Engine | None = None
+
+        def watch(created: Engine) -> None:
+            nonlocal engine
+            engine = created
+            display.watch(created)
+
+        def stop(reason: str) -> None:
+            assert engine is not None
+            engine.stop(StopReason(RunState.INTERRUPTED, reason))
+
+        def listen(event: Event) -> None:
+            nonlocal started
+            if isinstance(event, RunStarted):
+                started = True
+                supervision.stop = stop
+                on_start()
+
+        return await execute(
+            path,
+            context.settings,
+            mode=mode,
+            region=region,
+            account=account,
+            listeners=[listen, display.listen],
+            on_engine=watch,
+        )
 
     try:
+        return run_supervised(work, display, show_end=False)
+    except StoppedTwiceError as error:
         with JournalReader(path) as reader:
-            display = ProgressDisplay(console, parse_operation(reader.meta().get("operation", ""), path))
-        return run_async(_Start(path, settings, display, mode, region, account, mark_started).run())
+            return RunResult(RunState.INTERRUPTED, str(error)), reader.summary()
     except AsyncggError as error:
         if started:
-            _write_partial_summary(path, console, error)
+            _write_partial_summary(path, context.console, error)
         raise
 
 
-class _Start:
-    def __init__(
-        self,
-        path: Path,
-        settings: Settings,
-        display: ProgressDisplay,
-        mode: RunMode,
-        region: str | None,
-        account: CallerIdentity | None,
-        on_begin: Callable[[], object],
-    ) -> None:
-        self._path = path
-        self._settings = settings
-        self._display = display
-        self._how: dict[str, Any] = {"mode": mode, "region": region, "account": account}
-        self._on_begin = on_begin
-        self._engine: Engine | None = None
-        self._begun = False
-
-    async def run(self) -> tuple[RunResult, Summary]:
-        task = asyncio.create_task(
-            execute(
-                self._path,
-                self._settings,
-                **self._how,
-                listeners=[self._listen, self._display.listen],
-                on_engine=self._watch,
-            ),
-            name="asyncgg-run",
-        )
-        async with self._display.running():
-            with stop_on_signal(lambda reason: self._stop(task, reason), task.cancel):
-                await asyncio.wait((task,))
-        if not task.cancelled():
-            return task.result()
-        if not self._begun:
-            raise NotStartedError("interrupted; nothing was sent")
-        with JournalReader(self._path) as reader:
-            return RunResult(RunState.INTERRUPTED, "cut off by a second signal"), reader.summary()
-
-    def _watch(self, engine: Engine) -> None:
-        self._engine = engine
-        self._display.watch(engine)
-
-    def _listen(self, event: Event) -> None:
-        if isinstance(event, RunStarted):
-            self._begun = True
-            self._on_begin()
-
-    def _stop(self, task: asyncio.Task[Any], reason: str) -> None:
-        if self._engine is None or not self._begun:
-            task.cancel()
-        else:
-            self._engine.stop(StopReason(RunState.INTERRUPTED, reason))
-            self._display.notice(Notice("a second signal cuts off what is in flight", {"event": "hint"}))
-
-
 def _write_partial_summary(path: Path, console: Console, error: AsyncggError) -> None:
-    """Write what is known of a run that `error` broke off (a full disk, say): its outcomes count none the less."""
+    """Write the summary of a run that `error` ended, a full disk for example."""
     with contextlib.suppress(AsyncggError), JournalReader(path) as reader:
         summary = reader.summary()
-        lines = format_summary(summary)
-        lines += ["next:", *(f"  {command}" for command in next_commands(summary))]
-        console.write_result(summary_to_dict(summary, exit_code=error.exit_code, reason=str(error)), lines)
+        document = summary_to_dict(summary, exit_code=error.exit_code, reason=str(error))
+        console.write_result(document, format_summary(summary) + format_next_commands(summary))
 
 
 def write_summary(console: Console, result: RunResult, summary: Summary, *, suggest_next: bool = True) -> int:
-    """Write the summary; the exit code."""
+    """Write the summary and return the exit code."""
     summary = replace(summary, state=result.state)
     code = exit_code(result)
     lines = format_summary(summary, reason=result.reason)
-    if suggest_next and (commands := next_commands(summary)):
-        lines += ["next:", *(f"  {command}" for command in commands)]
-    if console.as_json and not console.quiet:
-        console.print(*lines)
-    console.write_result(summary_to_dict(summary, exit_code=code, reason=result.reason), lines)
+    if suggest_next:
+        lines += format_next_commands(summary)
+    console.write_result(summary_to_dict(summary, exit_code=code, reason=result.reason), lines, always_print=True)
     return code

@@ -1,48 +1,65 @@
-"""Rule: plan, confirm, run, whatever is to be done. Until the first request is sent, nothing made for it is left."""
+"""Plans, confirms and runs what a command was asked to do, and continues runs from their journals."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
-from asyncgg.cli import confirm
-from asyncgg.cli.account import attach_account
-from asyncgg.cli.console import Console
+from asyncgg.cli.console import require_terminal
+from asyncgg.cli.context import CommandContext
+from asyncgg.cli.notify import NotifyOnExit
+from asyncgg.cli.options import extract_settings
 from asyncgg.cli.plan_view import format_plan, plan_to_dict
 from asyncgg.cli.signals import raise_on_signal
-from asyncgg.cli.supervisor import NotStartedError, run_journal
+from asyncgg.cli.sources import LookupArguments, LookupSource, ScanIncompleteError, build_from_manifest
+from asyncgg.cli.supervisor import NotStartedError, run_async, run_journal, write_summary
 from asyncgg.engine import RunResult
-from asyncgg.errors import AsyncggError
-from asyncgg.models import Summary
-from asyncgg.runs import JournalBuilder, Plan, RunMode
-from asyncgg.settings import Settings
-from asyncgg.transport import Endpoint
+from asyncgg.errors import AsyncggError, GuardError, JournalError, UsageError
+from asyncgg.formatting import format_duration
+from asyncgg.journal import JournalReader, JournalWriter
+from asyncgg.models import RunState, Summary
+from asyncgg.report import EXIT_CODES, format_summary, summary_to_dict
+from asyncgg.report.summary import format_next_commands
+from asyncgg.runs import (
+    JournalBuilder,
+    Plan,
+    RunMode,
+    default_journal,
+    quota_rate,
+    seconds_at_quota,
+    verify_account,
+)
+from asyncgg.runs.plan import quota_burst
+from asyncgg.runs.saved_settings import resolve_saved_endpoint, restore_settings
+from asyncgg.transport import CallerIdentity, Endpoint
 
-__all__ = ["RunRequest", "plan_confirm_run"]
+__all__ = ["RunRequest", "attach_account", "disassociate", "plan_confirm_run", "restart_run"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """Something to be planned, confirmed and run."""
+    """Work to plan, confirm and run."""
 
     resolve_endpoint: Callable[[], Endpoint]
-    """Where requests will go."""
+    """Where requests go."""
     prepare: Callable[[Endpoint], tuple[JournalBuilder, Plan]]
-    """Makes the journal."""
+    """Creates the journal."""
     yes: bool = False
     dry_run: bool = False
     stdin_in_use: bool = False
-    """Whether standard input is read for it, so that a person must be asked elsewhere."""
+    """Whether standard input holds data, so that /dev/tty is needed for the confirmation."""
     recorded_account: str = ""
-    """The account it must be, if that is known."""
+    """The account the work belongs to, if it is known."""
 
 
-def plan_confirm_run(request: RunRequest, settings: Settings, console: Console) -> tuple[RunResult, Summary] | None:
-    """Do it; None after a dry run.
+def plan_confirm_run(request: RunRequest, context: CommandContext) -> tuple[RunResult, Summary] | None:
+    """Do the work; None after a dry run.
 
-    Raises an `AsyncggError`, or KeyboardInterrupt. When it says that nothing was sent there is no journal either; an
-    error in the midst of the run leaves a resumable one.
+    Raises an `AsyncggError` or KeyboardInterrupt. Before the first request no journal is left; later the journal is
+    resumable.
     """
     started = False
 
@@ -51,9 +68,11 @@ def plan_confirm_run(request: RunRequest, settings: Settings, console: Console) 
         started = True
 
     try:
-        return _plan_confirm_run(request, settings, console, mark_started)
+        return _plan_confirm_run(request, context, mark_started)
+    except (UsageError, GuardError, ScanIncompleteError):  # these are raised before the first request only
+        raise
     except AsyncggError as error:
-        if not started and "nothing was sent" not in str(error):
+        if not started:
             error.add_note("nothing was sent")
         raise
     except KeyboardInterrupt:
@@ -63,16 +82,17 @@ def plan_confirm_run(request: RunRequest, settings: Settings, console: Console) 
 
 
 def _plan_confirm_run(
-    request: RunRequest, settings: Settings, console: Console, on_start: Callable[[], None]
+    request: RunRequest, context: CommandContext, on_start: Callable[[], None]
 ) -> tuple[RunResult, Summary] | None:
+    console = context.console
     if not (request.yes or request.dry_run):
-        confirm.require_terminal(stdin_in_use=request.stdin_in_use)
+        require_terminal(stdin_in_use=request.stdin_in_use)
     with contextlib.ExitStack() as discard_unless_started, raise_on_signal():
         endpoint = request.resolve_endpoint()
-        preparation, plan = request.prepare(endpoint)
-        discard_unless_started.callback(preparation.discard)
+        builder, plan = request.prepare(endpoint)
+        discard_unless_started.callback(builder.discard)
         plan, account = attach_account(
-            plan, endpoint, settings, required=not request.dry_run, recorded_account=request.recorded_account
+            plan, endpoint, context, required=not request.dry_run, recorded_account=request.recorded_account
         )
         if not (console.quiet and request.yes):
             console.log_event({"event": "plan", **plan_to_dict(plan)}, *format_plan(plan))
@@ -82,18 +102,189 @@ def _plan_confirm_run(
             console.log_event({"event": "dry-run"}, "dry run: nothing was sent")
             return None
         if not request.yes:
-            confirm.confirm_count(console, plan.things, f"{plan.operation} them", stdin_in_use=request.stdin_in_use)
+            console.confirm_count(plan.things, f"{plan.operation} them", stdin_in_use=request.stdin_in_use)
 
         def start() -> None:
             discard_unless_started.pop_all()
             on_start()
 
         return run_journal(
-            preparation.path,
-            settings,
-            console,
-            mode=RunMode.RESUME,
-            region=endpoint.region,
-            account=account,
-            on_start=start,
+            builder.path, context, mode=RunMode.RESUME, region=endpoint.region, account=account, on_start=start
         )
+
+
+def attach_account(
+    plan: Plan,
+    endpoint: Endpoint | None,
+    context: CommandContext,
+    *,
+    required: bool,
+    unknown_reason: str = "",
+    recorded_account: str = "",
+) -> tuple[Plan, CallerIdentity | None]:
+    """The plan with its account, and the account if it is known. Raises as `verify_account`.
+
+    Without an `endpoint` AWS is not called: the account is unknown, for `unknown_reason`.
+    """
+    settings = context.settings
+    if endpoint is None:
+        if settings.expect_account is not None:
+            raise GuardError(f"cannot check --expect-account {settings.expect_account}: {unknown_reason}")
+        return replace(plan, account_unknown_reason=unknown_reason), None
+    identity, reason = run_async(
+        verify_account(
+            context.connection, endpoint, settings, expected_from_journal=recorded_account, required=required
+        )
+    )
+    if identity is None:
+        return replace(plan, account_unknown_reason=reason), None
+    return replace(plan, account=identity.account, arn=identity.arn), identity
+
+
+# --- disassociate ---
+
+
+def disassociate(
+    manifest: str, lookup: LookupArguments | None, context: CommandContext, **options: Any
+) -> tuple[RunResult, Summary] | None:
+    """Disassociate what the manifest lists or the lookup finds; None after a dry run. Raises as `plan_confirm_run`.
+
+    `options` are `yes`, `dry_run`, `format` and `rejects` of the command line.
+    """
+    if lookup is not None:
+        return _disassociate_lookup(lookup, context, options["yes"], options["dry_run"])
+
+    def prepare(endpoint: Endpoint) -> tuple[JournalBuilder, Plan]:
+        journal = context.settings.journal or default_journal()
+        return build_from_manifest(
+            manifest, journal, context, endpoint, format=options.get("format"), rejects=options.get("rejects")
+        )
+
+    request = RunRequest(
+        resolve_endpoint=context.resolve_endpoint,
+        prepare=prepare,
+        yes=options["yes"],
+        dry_run=options.get("dry_run", False),
+        stdin_in_use=manifest == "-",
+    )
+    return plan_confirm_run(request, context)
+
+
+def _disassociate_lookup(
+    lookup: LookupArguments, context: CommandContext, yes: bool, dry_run: bool
+) -> tuple[RunResult, Summary] | None:
+    """The same without a manifest. A snapshot that no run used yet is kept, and the user gets a hint."""
+    source = LookupSource(lookup, context, account_required=not dry_run)
+    request = RunRequest(
+        resolve_endpoint=context.resolve_endpoint,
+        prepare=source.prepare,
+        yes=yes,
+        dry_run=dry_run,
+        stdin_in_use=lookup.reads_stdin,
+    )
+    try:
+        outcome = plan_confirm_run(request, context)
+    except NotStartedError as error:
+        raise NotStartedError("; ".join(filter(None, (str(error), source.reuse_hint)))) from None
+    except AsyncggError as error:
+        if source.reuse_hint and not source.journal.exists():  # a run that has a journal is resumed instead
+            error.add_note(source.reuse_hint)
+        raise
+    if outcome is None and source.reuse_hint:
+        event = {"event": "snapshot-kept", "inventory": str(source.inventory)}
+        context.console.log_event(event, source.reuse_hint)
+    return outcome
+
+
+# --- resume and retry ---
+
+
+def restart_run(path: Path, mode: RunMode, arguments: Mapping[str, Any]) -> int:
+    """Continue the run of the journal at `path` and return the exit code.
+
+    Settings, account, Region and endpoint are those of the run; only options of this command replace them, the
+    environment does not.
+    """
+    overrides = extract_settings(arguments)
+    with raise_on_signal():
+        with JournalReader(path) as reader:
+            meta, summary, is_running = reader.meta(), reader.summary(), reader.is_running()
+            things, requests = reader.remaining(failed=mode is RunMode.RETRY)
+            context = CommandContext.create(restore_settings(reader.settings(), meta, overrides), arguments)
+        with NotifyOnExit(arguments["notify"], context) as notifier:
+            if is_running:
+                raise JournalError(
+                    f"{path} is in use by another process; wait until that run has ended, or stop it"
+                    " (status and report work meanwhile)"
+                )
+            if not things:
+                return _nothing_to_do(path, mode, summary, context)
+            yes = arguments["yes"]
+            if not yes:
+                require_terminal(stdin_in_use=False)
+            endpoint = resolve_saved_endpoint(context.settings, meta, overrides)
+            account, unknown_reason = run_async(
+                verify_account(
+                    context.connection, endpoint, context.settings, expected_from_journal=meta.get("account", "")
+                )
+            )
+            console = context.console
+            if not (console.quiet and yes):
+                label = f"{account.account} ({account.arn})" if account else f"unknown: {unknown_reason}"
+                event = {"event": mode.value, "run": summary.run, "things": things, "requests": requests}
+                console.log_event(event, *_format_restart(summary, mode, things, requests, context, endpoint, label))
+            if not yes:
+                console.confirm_count(things, f"{mode.value} them", stdin_in_use=False)
+            outcome = run_journal(path, context, mode=mode, region=endpoint.region, account=account)
+            return write_summary(console, *notifier.record_result(*outcome))
+
+
+def _format_restart(
+    summary: Summary,
+    mode: RunMode,
+    things: int,
+    requests: int,
+    context: CommandContext,
+    endpoint: Endpoint,
+    account: str,
+) -> list[str]:
+    rate = quota_rate(context.settings, endpoint.region)
+    seconds = seconds_at_quota(requests, rate, quota_burst(context.settings, rate))
+    endpoint_line = f"endpoint   {endpoint.url} (custom)" if endpoint.custom else f"region     {endpoint.region}"
+    status = "failed" if mode is RunMode.RETRY else "pending"
+    return [
+        f"{mode.value}: {summary.operation} the {things:,} {status} of {summary.total:,} things of run {summary.run}",
+        f"  account    {account}",
+        f"  {endpoint_line}",
+        f"  requests   {requests:,}",
+        f"  time       {format_duration(seconds)} at {rate:g} requests/s",
+    ]
+
+
+def _nothing_to_do(path: Path, mode: RunMode, summary: Summary, context: CommandContext) -> int:
+    if mode is RunMode.RETRY:
+        message = "no failed things to retry"
+    else:
+        message, summary = "no pending things to resume", _mark_complete(path, summary)
+    context.console.print(message)
+    code = EXIT_CODES[summary.state]
+    lines = format_summary(summary) + format_next_commands(summary)
+    context.console.write_result(summary_to_dict(summary, exit_code=code), lines)
+    return code
+
+
+def _mark_complete(path: Path, summary: Summary) -> Summary:
+    """The summary with the final state, which the journal of a run killed after its last outcome lacks."""
+    state = RunState.PARTIAL if summary.failed else RunState.COMPLETE
+    if summary.state is state:
+        return summary
+
+    async def write_state() -> None:
+        writer = JournalWriter(path)
+        try:
+            await writer.submit(lambda store: store.put(state=state, reason=""))
+        finally:
+            writer.close()
+
+    run_async(write_state())
+    return replace(summary, state=state)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from asyncgg.formatting import format_duration
 from asyncgg.models import RunState, Summary
 
-__all__ = ["EXIT_CODES", "SCHEMA", "format_summary", "next_commands", "summary_to_dict"]
+__all__ = ["EXIT_CODES", "SCHEMA", "format_next_commands", "format_summary", "next_commands", "summary_to_dict"]
 
 SCHEMA: Final = "asyncgg.summary/1"
 
@@ -112,6 +112,12 @@ def next_commands(summary: Summary) -> list[str]:
         if not summary.pending:
             commands.append(f"asyncgg retry {journal}")
     return commands
+
+
+def format_next_commands(summary: Summary) -> list[str]:
+    """The lines that suggest these commands; none when there are none."""
+    commands = next_commands(summary)
+    return ["next:", *(f"  {command}" for command in commands)] if commands else []
 
 
 def _format_failures(failures: Mapping[str, int]) -> list[str]:

@@ -1,1 +1,1 @@
-"""The commands of the command line, one module for each."""
+"""The commands of asyncgg, one module each: options, and what a call does."""

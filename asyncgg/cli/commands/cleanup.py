@@ -1,20 +1,16 @@
-"""Rule: `asyncgg cleanup`: its options, and what `--check` says; the night and `--explain` are files beside it."""
+"""The `asyncgg cleanup` command."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final
-
-import typer
+from typing import Any, Final
 
 from asyncgg.cli.console import Console
-from asyncgg.cli.options import CONFIG, CONNECTION, LIMITS, OUTPUT, extract_settings, with_options
+from asyncgg.cli.context import CommandContext
+from asyncgg.cli.options import CONFIG, CONNECTION, LIMITS, OUTPUT, PATH, Argument, Option, make_command, without
 from asyncgg.errors import UsageError
-from asyncgg.settings import load_settings
 
-__all__ = ["EXAMPLES", "command"]
-
-EXAMPLES = """
+_EPILOG = """
 \b
 Examples:
   asyncgg cleanup nightly.toml --check
@@ -22,80 +18,42 @@ Examples:
   asyncgg cleanup nightly.toml --explain sensor-0815
   asyncgg cleanup nightly.toml --json > report.json
 
-\b
-Nobody is asked for a confirmation: the policy's guards decide. Its state folder keeps each night's snapshot,
-journal, decisions and report.
+There is no confirmation: the guards of the policy decide. Its state directory keeps the snapshot, journal,
+decisions and report of each run.
 """
 
 _EXIT_INVALID: Final = 2
-
-PolicyPath = Annotated[Path, typer.Argument(metavar="POLICY", help="the policy, a TOML file", show_default=False)]
-
-_SET_BY_POLICY: Final = {"quota_share", "abort_at", "abort_after", "deadline", "expect_account"}
-_CONNECTION: Final = [option for option in CONNECTION if option.name not in _SET_BY_POLICY]
-_LIMITS: Final = [option for option in LIMITS if option.name not in _SET_BY_POLICY]
+_SET_BY_POLICY: Final = ("quota_share", "abort_at", "abort_after", "deadline", "expect_account")
 
 
-@with_options(_CONNECTION, _LIMITS, OUTPUT, (CONFIG,))
+@make_command(
+    Argument("policy", "POLICY", "policy file, TOML", type=PATH),
+    Option("--check", help="validate the policy offline", panel="Scope"),
+    Option("--dry-run", help="scan, decide and check the guards; disassociate and notify nothing", panel="Scope"),
+    Option("--explain", "THING", "show what the policy decides for one thing, rule by rule", "Scope"),
+    Option("--inventory", "SNAPSHOT", "snapshot for --explain (that of the last run)", "Scope", type=PATH),
+    without(CONNECTION, *_SET_BY_POLICY),
+    without(LIMITS, *_SET_BY_POLICY),
+    OUTPUT,
+    CONFIG,
+    epilog=_EPILOG,
+)
 def command(
-    policy: PolicyPath,
-    *,
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check",
-            help="read the policy, name every fault by line; ask nobody",
-            rich_help_panel="What",
-            show_default=False,
-        ),
-    ] = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="sweep, decide and check the guards; nothing is disassociated, nobody is told",
-            rich_help_panel="What",
-            show_default=False,
-        ),
-    ] = False,
-    explain: Annotated[
-        str | None,
-        typer.Option(
-            "--explain",
-            metavar="THING",
-            help="what the policy says of one thing, rule by rule",
-            rich_help_panel="What",
-            show_default=False,
-        ),
-    ] = None,
-    inventory: Annotated[
-        Path | None,
-        typer.Option(
-            "--inventory",
-            metavar="FILE",
-            help="the snapshot that --explain looks at (the last night's)",
-            rich_help_panel="What",
-            show_default=False,
-        ),
-    ] = None,
-    **arguments: Any,
+    policy: Path, *, check: bool, dry_run: bool, explain: str | None, inventory: Path | None, **arguments: Any
 ) -> int:
-    """Disassociate what a policy's rules say, night after night."""
+    """Disassociate the client devices that the rules of a policy select."""
     if check + dry_run + (explain is not None) > 1:
-        raise UsageError("give one of --check, --dry-run, --explain")
+        raise UsageError("give only one of --check, --dry-run and --explain")
     if inventory is not None and explain is None:
-        raise UsageError("--inventory belongs to --explain: a clean-up decides by a sweep of its own")
-    settings = load_settings(extract_settings(arguments), config=arguments["config"])
-    console = Console(as_json=bool(arguments["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
+        raise UsageError("--inventory requires --explain: a cleanup decides on its own scan")
+    context = CommandContext.load(arguments)
     if check:
-        return _check(policy, console)
+        return _check(policy, context.console)
+    from asyncgg.cli.cleanup_run import explain_thing, run_policy
+
     if explain is not None:
-        from asyncgg.cli.explaining import explain_thing
-
-        return explain_thing(policy, explain, settings, console, inventory=inventory)
-    from asyncgg.cli.cleanup_run import run_policy
-
-    return run_policy(policy, settings, console, dry_run=dry_run)
+        return explain_thing(policy, explain, context, inventory=inventory)
+    return run_policy(policy, context, dry_run=dry_run)
 
 
 def _check(path: Path, console: Console) -> int:
@@ -124,12 +82,12 @@ def _check(path: Path, console: Console) -> int:
     }
     if policy is None:
         count = len(checked.errors)
-        lines = [f"{path}: {count} {'fault' if count == 1 else 'faults'}"]
+        lines = [f"{path}: {count} {'error' if count == 1 else 'errors'}"]
     else:
         lines = [
-            f"{path}: the policy {policy.name} is sound",
+            f"{path}: OK (policy {policy.name})",
             f"  rules      {', '.join(rule.id for rule in policy.rules)}",
-            f"  asks       {', '.join(policy.permissions) or 'nobody but Greengrass'}",
+            f"  requires   {', '.join(policy.permissions) or 'no AWS IoT permissions'}",
             f"  protects   {len(policy.protect.entries):,} names and globs",
             f"  state      {policy.state_dir}",
         ]

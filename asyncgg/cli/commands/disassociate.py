@@ -1,67 +1,67 @@
-"""Rule: `asyncgg disassociate`: its options; what they set in motion is `asyncgg.cli.order`, imported when called."""
+"""The `asyncgg disassociate` command."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from asyncgg.cli.console import Console
+from asyncgg.cli.context import CommandContext
 from asyncgg.cli.options import (
     CONFIG,
     CONNECTION,
     GUARDS,
     JOURNAL,
     LIMITS,
-    LOOKUP_OPTIONS,
+    LOOKUP,
     MANIFEST,
+    MANIFEST_ARGUMENT,
     NOTIFY,
     OUTPUT,
-    ManifestSpec,
-    extract_settings,
-    with_options,
+    make_command,
 )
-from asyncgg.settings import load_settings
 
-__all__ = ["EXAMPLES", "command"]
-
-EXAMPLES = """
+_EPILOG = """
 \b
 Examples:
   asyncgg disassociate --things gone.txt
   asyncgg disassociate --things gone.txt --inventory fleet.db --dry-run
   asyncgg disassociate --core core-berlin-7 --core core-lyon-2
   asyncgg disassociate fleet.csv
-  asyncgg disassociate fleet.jsonl.gz --rate 10 --protect never.txt --abort-at 10
+  asyncgg disassociate fleet.jsonl.gz --rate 10 --protect never.txt
   asyncgg disassociate - --yes --json < fleet.csv > summary.json
   asyncgg disassociate s3://bucket/fleet.parquet --expect-account 123456789012
 
-\b
-A manifest names cores and things. Things or cores alone are looked up: AWS lists client devices core by
-core, so --things sweeps the whole Region first, --cores and --core just those cores. The sweep is kept
-beside the journal; with --inventory it is used again, or gone on with after it was stopped.
+A manifest lists cores and things. With --things or --cores, asyncgg looks the associations up: AWS lists
+client devices per core, so --things scans the whole Region first, --cores and --core only those cores.
+The snapshot of the scan is kept next to the journal. --inventory reuses it, or resumes an interrupted scan.
 """
 
 
-@with_options(LOOKUP_OPTIONS, GUARDS, CONNECTION, LIMITS, MANIFEST, JOURNAL, NOTIFY, OUTPUT, (CONFIG,))
-def command(
-    manifest: ManifestSpec = None,
-    **arguments: Any,
-) -> int:
-    """Plan, confirm, run: disassociate what a manifest names, or all that some things or cores have."""
+@make_command(
+    MANIFEST_ARGUMENT,
+    LOOKUP,
+    GUARDS,
+    CONNECTION,
+    LIMITS,
+    MANIFEST,
+    JOURNAL,
+    NOTIFY,
+    OUTPUT,
+    CONFIG,
+    epilog=_EPILOG,
+)
+def command(manifest: str | None, **arguments: Any) -> int:
+    """Disassociate the client devices that a manifest lists, or all those of the given things or cores.
+
+    Shows the plan and asks for confirmation first.
+    """
     from asyncgg.cli.notify import NotifyOnExit
-    from asyncgg.cli.order import DisassociateRequest, disassociate
     from asyncgg.cli.sources import parse_lookup
     from asyncgg.cli.supervisor import write_summary
+    from asyncgg.cli.workflow import disassociate
 
-    settings = load_settings(extract_settings(arguments), config=arguments["config"])
-    request = DisassociateRequest(
-        manifest=manifest or "",
-        lookup=parse_lookup(manifest, arguments),
-        yes=bool(arguments["yes"]),
-        dry_run=bool(arguments["dry_run"]),
-        format=arguments["format"],
-        rejects=arguments["rejects"],
-    )
-    console = Console(as_json=bool(arguments["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
-    with NotifyOnExit(arguments["notify"], settings, console) as notifier:
-        outcome = disassociate(request, settings, console)
-        return 0 if outcome is None else write_summary(console, *notifier.record_result(*outcome))
+    context = CommandContext.load(arguments)
+    lookup = parse_lookup(manifest, arguments)
+    options = {name: arguments[name] for name in ("yes", "dry_run", "format", "rejects")}
+    with NotifyOnExit(arguments["notify"], context) as notifier:
+        outcome = disassociate(manifest or "", lookup, context, **options)
+        return 0 if outcome is None else write_summary(context.console, *notifier.record_result(*outcome))

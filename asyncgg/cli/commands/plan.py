@@ -1,27 +1,27 @@
-"""Rule: `asyncgg plan`: its options; what they set in motion is `asyncgg.cli.planned`, imported when called."""
+"""The `asyncgg plan` command."""
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
-from asyncgg.cli.console import Console
+from asyncgg.cli.context import CommandContext
 from asyncgg.cli.options import (
     CONFIG,
     CONNECTION,
     GUARDS,
     LIMITS,
-    LOOKUP_OPTIONS,
+    LOOKUP,
     MANIFEST,
+    MANIFEST_ARGUMENT,
     OUTPUT,
-    ManifestSpec,
-    extract_settings,
-    with_options,
+    make_command,
+    without,
 )
-from asyncgg.settings import load_settings
+from asyncgg.errors import UsageError
 
-__all__ = ["EXAMPLES", "command"]
-
-EXAMPLES = """
+_EPILOG = """
 \b
 Examples:
   asyncgg plan fleet.csv
@@ -29,25 +29,56 @@ Examples:
   asyncgg plan fleet.csv --skip-bad-rows --rejects bad.csv --json
   asyncgg plan --things gone.txt --inventory fleet.db
 
-\b
-It does not sweep: --things, --cores and --core need a finished --inventory, which `asyncgg inventory` makes.
+plan does not scan: --things, --cores and --core require --inventory with a complete snapshot, which
+`asyncgg inventory` makes.
 """
 
-_GUARDS = [option for option in GUARDS if option.name not in {"yes", "dry_run"}]
 
+@make_command(
+    MANIFEST_ARGUMENT,
+    LOOKUP,
+    without(GUARDS, "yes", "dry_run"),
+    CONNECTION,
+    LIMITS,
+    MANIFEST,
+    OUTPUT,
+    CONFIG,
+    epilog=_EPILOG,
+)
+def command(manifest: str | None, **arguments: Any) -> int:
+    """Show what a run would do: things, cores, requests and the time at the quota.
 
-@with_options(LOOKUP_OPTIONS, _GUARDS, CONNECTION, LIMITS, MANIFEST, OUTPUT, (CONFIG,))
-def command(
-    manifest: ManifestSpec = None,
-    **arguments: Any,
-) -> int:
-    """Say what would be done: things, cores, requests, time at the quota. Sends nothing."""
-    from asyncgg.cli.planned import plan_lookup, plan_manifest
-    from asyncgg.cli.sources import parse_lookup
+    Sends nothing to Greengrass; needs neither credentials nor a Region.
+    """
+    from asyncgg.cli.plan_view import format_plan, plan_to_dict
+    from asyncgg.cli.signals import raise_on_signal
+    from asyncgg.cli.sources import build_from_manifest, parse_lookup, prepare_lookup
+    from asyncgg.cli.workflow import attach_account
 
-    settings = load_settings(extract_settings(arguments), config=arguments["config"])
-    console = Console(as_json=bool(arguments["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
+    context = CommandContext.load(arguments)
     lookup = parse_lookup(manifest, arguments)
-    if lookup is not None:
-        return plan_lookup(lookup, settings, console)
-    return plan_manifest(manifest or "", settings, console, format=arguments["format"], rejects=arguments["rejects"])
+    if lookup is not None and lookup.inventory is None:
+        raise UsageError(
+            "plan does not scan: give --inventory with a complete snapshot"
+            " (made by `asyncgg inventory --out FILE`), or use `asyncgg disassociate --dry-run`"
+        )
+    with raise_on_signal(), tempfile.TemporaryDirectory(prefix="asyncgg-plan-") as folder:
+        endpoint, unknown_reason = None, ""
+        try:
+            endpoint = context.resolve_endpoint()
+        except UsageError as error:
+            settings = context.settings
+            if settings.profile or settings.region or settings.endpoint_url:
+                raise  # what is given explicitly must be usable
+            unknown_reason = str(error)
+        journal = Path(folder) / "plan.journal"
+        if lookup is not None and lookup.inventory is not None:
+            request = lookup.build_request(lookup.inventory)
+            _, plan = prepare_lookup(request, journal, context, endpoint, account_required=False)
+        else:
+            _, plan = build_from_manifest(
+                manifest or "", journal, context, endpoint, format=arguments["format"], rejects=arguments["rejects"]
+            )
+        plan, _ = attach_account(plan, endpoint, context, required=False, unknown_reason=unknown_reason)
+    context.console.write_result(plan_to_dict(plan), format_plan(plan))
+    return 0

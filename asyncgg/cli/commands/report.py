@@ -1,15 +1,13 @@
-"""Rule: `asyncgg report`: what a journal says, on the screen and in files; the journal itself is only read."""
+"""The `asyncgg report` command."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from asyncgg.cli.console import Console
-from asyncgg.cli.options import JournalPath, Opt, with_options
+from asyncgg.cli.options import DEBUG, JOURNAL_ARGUMENT, JSON, PATH, Option, make_command
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.errors import UsageError
 from asyncgg.files import atomic_write_text
@@ -20,50 +18,37 @@ from asyncgg.report.html import render_html
 from asyncgg.report.outcomes import format_from_suffix, write_outcomes
 from asyncgg.report.verification import format_verification_record, load_verification_record
 
-__all__ = ["EXAMPLES", "command"]
-
-EXAMPLES = """
+_EPILOG = """
 \b
 Examples:
   asyncgg report asyncgg-20260131-120000.journal
   asyncgg report asyncgg-20260131-120000.journal --failures failures.csv
-  asyncgg report asyncgg-20260131-120000.journal --outcomes all.jsonl.gz --html report.html
+  asyncgg report asyncgg-20260131-120000.journal --outcomes all.jsonl.gz
 
-\b
-Lists have the columns core,thing,outcome,code,message,attempts,at,request_id,reason: a list of
-failures is itself a manifest. In CSV a code, message or reason that a spreadsheet could take for
-a formula begins with '.
+Lists have the columns core,thing,outcome,code,message,attempts,at,request_id,reason. A list of failures can
+be used as a manifest. In CSV, a code, message or reason that a spreadsheet could take for a formula is
+prefixed with '.
 """
 
-_OPTIONS = (
-    Opt("json", help="standard output is one JSON object, the summary, and nothing else", panel="Output"),
-    Opt("debug", help="show a traceback with an error", panel="Output"),
+
+@make_command(
+    JOURNAL_ARGUMENT,
+    Option("--failures", "FILE", "list the failed things: .csv or .jsonl, also .gz", type=PATH),
+    Option("--outcomes", "FILE", "list all things: .csv or .jsonl, also .gz", type=PATH),
+    Option("--html", "FILE", "write a self-contained HTML page", type=PATH),
+    JSON,
+    DEBUG,
+    epilog=_EPILOG,
 )
-
-
-@with_options(_OPTIONS)
-def command(
-    journal: JournalPath,
-    *,
-    failures: Annotated[
-        Path | None, typer.Option("--failures", metavar="FILE", help="list what failed: .csv or .jsonl, also .gz")
-    ] = None,
-    outcomes: Annotated[
-        Path | None, typer.Option("--outcomes", metavar="FILE", help="list every thing: .csv or .jsonl, also .gz")
-    ] = None,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="one page for people, complete in itself")
-    ] = None,
-    **arguments: Any,
-) -> int:
-    """Summary, failures by code, and lists as CSV, JSONL or HTML; works while the run is going."""
-    console = Console(as_json=bool(arguments["json"]))
+def command(journal: Path, *, failures: Path | None, outcomes: Path | None, html: Path | None, **arguments: Any) -> int:
+    """Show a run's summary and failures by code, and write lists as CSV, JSONL or HTML; also while it is running."""
+    console = Console(as_json=arguments["json"])
     lists = [path for path in (failures, outcomes) if path is not None]
     for path in lists:
         format_from_suffix(path)
     output_paths = [*lists, *([html] if html else [])]
     if len({path.resolve() for path in output_paths}) < len(output_paths):
-        raise UsageError("two of the files to write are the same one; give each its own")
+        raise UsageError("two output files have the same path; give each its own")
     with raise_on_signal(), JournalReader(journal) as reader:
         meta, summary = reader.meta(), reader.summary()
         reason = "" if reader.is_running() else meta.get("reason", "")

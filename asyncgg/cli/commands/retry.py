@@ -1,14 +1,13 @@
-"""Rule: `asyncgg retry`: its options and its mode; the rest is `asyncgg.cli.restart`, imported when called."""
+"""The `asyncgg retry` command."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from asyncgg.cli.options import CONNECTION, LIMITS, NOTIFY, OUTPUT, YES, JournalPath, with_options
+from asyncgg.cli.options import CONNECTION, JOURNAL_ARGUMENT, LIMITS, NOTIFY, OUTPUT, YES, make_command
 
-__all__ = ["EXAMPLES", "command"]
-
-EXAMPLES = """
+_EPILOG = """
 \b
 Examples:
   asyncgg retry asyncgg-20260131-120000.journal
@@ -16,16 +15,13 @@ Examples:
 """
 
 
-@with_options((YES,), CONNECTION, LIMITS, NOTIFY, OUTPUT)
-def command(
-    journal: JournalPath,
-    **arguments: Any,
-) -> int:
-    """Try again what failed, and nothing else, in a new pass of the same journal.
+@make_command(JOURNAL_ARGUMENT, YES, CONNECTION, LIMITS, NOTIFY, OUTPUT, epilog=_EPILOG)
+def command(journal: Path, **arguments: Any) -> int:
+    """Try the failed things of a run again, in a new pass of its journal.
 
-    Settings, account, Region and endpoint are the run's own unless an option says otherwise.
+    Settings, account, Region and endpoint are those of the run unless an option overrides them.
     """
-    from asyncgg.cli.restart import restart_run
+    from asyncgg.cli.workflow import restart_run
     from asyncgg.runs import RunMode
 
     return restart_run(journal, RunMode.RETRY, arguments)

@@ -1,25 +1,21 @@
-"""Rule: `asyncgg status`: how a journal stands, read beside whoever runs it; exit code 0 whenever it can be read."""
+"""The `asyncgg status` command."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any, Final
-
-import typer
+from typing import Any, Final
 
 from asyncgg.cli.console import Console
-from asyncgg.cli.options import JournalPath, Opt, with_options
+from asyncgg.cli.options import DEBUG, JOURNAL_ARGUMENT, JSON, Option, make_command
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.formatting import format_duration
 from asyncgg.journal import JournalReader
 from asyncgg.report import format_summary, summary_to_dict
-from asyncgg.report.summary import next_commands
+from asyncgg.report.summary import format_next_commands
 from asyncgg.settings import build_settings
 
-__all__ = ["EXAMPLES", "command"]
-
-EXAMPLES = """
+_EPILOG = """
 \b
 Examples:
   asyncgg status asyncgg-20260131-120000.journal
@@ -28,26 +24,20 @@ Examples:
 """
 
 _RATE_WINDOW: Final = 10.0
-"""Seconds over which the rate is taken."""
+"""Seconds over which the rate is measured."""
 _WATCH_INTERVAL: Final = 2.0
 
-_OPTIONS = (
-    Opt("json", help="standard output is one JSON object: the summary, and how it goes", panel="Output"),
-    Opt("debug", help="show a traceback with an error", panel="Output"),
+
+@make_command(
+    JOURNAL_ARGUMENT,
+    Option("--watch", help="print a line every 2 s until the run has ended"),
+    JSON,
+    DEBUG,
+    epilog=_EPILOG,
 )
-
-
-@with_options(_OPTIONS)
-def command(
-    journal: JournalPath,
-    *,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="a line every 2 s until the run is over", show_default=False)
-    ] = False,
-    **arguments: Any,
-) -> int:
-    """Counts, rate and time left of a run; works while it is going."""
-    console = Console(as_json=bool(arguments["json"]))
+def command(journal: Path, *, watch: bool, **arguments: Any) -> int:
+    """Show counts, rate and time left of a run; also while it is running."""
+    console = Console(as_json=arguments["json"])
     with raise_on_signal():
         document, lines = _read_status(journal)
         while watch and document["running"]:
@@ -59,7 +49,7 @@ def command(
 
 
 def _read_status(path: Path) -> tuple[dict[str, Any], list[str]]:
-    from asyncgg.runs import quota_rate  # imports all of aiobotocore, which help need not wait for
+    from asyncgg.runs import quota_rate  # imports aiobotocore: too slow for --help
 
     with JournalReader(path) as reader:
         running, meta, summary = reader.is_running(), reader.meta(), reader.summary()
@@ -79,13 +69,9 @@ def _read_status(path: Path) -> tuple[dict[str, Any], list[str]]:
     if running:
         lines.append(f"  rate       {rate:.1f} requests/s in the last {_RATE_WINDOW:g} s")
     if requests and seconds_left is not None:
-        label = "left" if running else "needed"
-        lines.append(
-            f"  left       {requests:,} requests at least, {format_duration(seconds_left)} {label} at {expected_rate:.1f} requests/s"
-        )
-    if not running and (commands := next_commands(summary)):
-        lines += ["next:", *(f"  {command}" for command in commands)]
-    return document, lines
+        left = f"{format_duration(seconds_left)} {'left' if running else 'needed'} at {expected_rate:.1f} requests/s"
+        lines.append(f"  left       at least {requests:,} requests, {left}")
+    return document, lines if running else lines + format_next_commands(summary)
 
 
 def _format_line(document: dict[str, Any]) -> str:

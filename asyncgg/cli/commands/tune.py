@@ -1,30 +1,27 @@
-"""Rule: `asyncgg tune`: its options, and which of its three ways was asked for; the ways are files beside."""
+"""The `asyncgg tune` command."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import typer
+import click
 
 from asyncgg.cli.console import Console
-from asyncgg.cli.options import CONFIG, CONNECTION, OUTPUT, YES, Opt, with_options
+from asyncgg.cli.options import CONFIG, CONNECTION, OUTPUT, PATH, YES, Option, duration, make_command
 from asyncgg.errors import UsageError
 
-__all__ = ["EXAMPLES", "command"]
-
-EXAMPLES = """
+_EPILOG = """
 \b
 Examples:
-  asyncgg tune --quota 30 --burst 30 --latency 80ms --jitter 40ms --plot tune.png
-  asyncgg tune --service greengrass.toml --rates 10,20,30 --concurrencies 4,16 --write asyncgg.toml
+  asyncgg tune --quota 30 --burst 30 --latency 80ms --jitter 40ms
+  asyncgg tune --service greengrass.toml --rates 10,20,30 --write asyncgg.toml
   asyncgg tune --live --max-rate 60 --duration 90s --region eu-west-1
   asyncgg tune --replay asyncgg-20260131-120000.journal --out settings.csv
 
-\b
-The default sends nothing: it tries settings out on a virtual clock, then the best few in real time against a
-simulator on this machine. --live asks the service itself, with ListCoreDevices and nothing else. --replay
-takes the service's latencies and throttles from what a journal recorded.
+By default, tune sends nothing: it tries settings on a virtual clock, then the best few in real time against
+a simulator on this machine. --live measures the service itself, with ListCoreDevices and nothing else.
+--replay takes latencies and throttles from a journal.
 """
 
 _SERVICE: Final = "Service (offline)"
@@ -33,91 +30,82 @@ _LIVE: Final = "Live"
 _RESULT: Final = "Output"
 
 _SERVICE_OPTIONS: Final = (
-    Opt("quota", "R", "requests per second it accepts (30)", _SERVICE),
-    Opt("burst", "B", "requests it accepts at once (a second's worth of the quota)", _SERVICE),
-    Opt("latency", "DURATION", "of a request, at least (80ms)", _SERVICE),
-    Opt("jitter", "DURATION", "mean of an exponential time on top of it (40ms)", _SERVICE),
-    Opt("background_rate", "R", "requests per second that somebody else sends (0)", _SERVICE),
-    Opt("retry_after", "DURATION", "what throttles say of when to come again (nothing)", _SERVICE),
-    Opt("errors", "PERCENT", "requests that fail with a 500 (0)", _SERVICE),
-    Opt(
-        "service", "FILE", "all this as TOML: the same names, and [[step]] tables with `at` for changes", _SERVICE, Path
+    Option("--quota", "RATE", "requests per second that the service accepts (30)", _SERVICE),
+    Option("--burst", "BURST", "requests that it accepts at once (one second of the quota)", _SERVICE),
+    Option("--latency", "DURATION", "minimum latency of a request (80ms)", _SERVICE),
+    Option("--jitter", "DURATION", "mean of an exponential addition to the latency (40ms)", _SERVICE),
+    Option("--background-rate", "RATE", "requests per second of other clients (0)", _SERVICE),
+    Option("--retry-after", "DURATION", "Retry-After on throttles (none)", _SERVICE),
+    Option("--errors", "PERCENT", "requests that fail with HTTP 500 (0)", _SERVICE),
+    Option(
+        "--service",
+        "FILE",
+        "the service as TOML: the same names, and [[step]] tables with `at` for changes",
+        _SERVICE,
+        type=PATH,
     ),
 )
 _SWEEP_OPTIONS: Final = (
-    Opt("rates", "LIST", "such as 10,20,30 (around the quota)", _SWEEP),
-    Opt("bursts", "LIST", "such as auto,10 (auto, half and nine tenths of the service's)", _SWEEP),
-    Opt("concurrencies", "LIST", "such as 4,16,64 (around quota times latency)", _SWEEP),
-    Opt("per_cores", "LIST", "such as 1,4 (4)", _SWEEP),
-    Opt(
-        "batches",
-        "N",
-        "requests of one trial (a quarter of a minute of the quota; a replay: the run's own)",
-        _SWEEP,
-        int,
-    ),
-    Opt("cores", "N", "core devices they are spread over (50; a replay: the run's own)", _SWEEP, int),
-    Opt("seed", "N", "other dice (0)", _SWEEP, int),
-    Opt("jobs", "N", "processes (one for each processor)", _SWEEP, int),
-    Opt("no_confirm", help="do not try the best few in real time as well", panel=_SWEEP),
+    Option("--rates", "LIST", "such as 10,20,30 (around the quota)", _SWEEP),
+    Option("--bursts", "LIST", "such as auto,10 (auto, half and nine tenths of the service's)", _SWEEP),
+    Option("--concurrencies", "LIST", "such as 4,16,64 (around quota times latency)", _SWEEP),
+    Option("--per-cores", "LIST", "such as 1,4 (4)", _SWEEP),
+    Option("--batches", "COUNT", "requests per trial (15 s of the quota; a replay: as in the run)", _SWEEP, type=int),
+    Option("--cores", "COUNT", "core devices per trial (50; a replay: as in the run)", _SWEEP, type=int),
+    Option("--seed", "NUMBER", "random seed (0)", _SWEEP, type=int),
+    Option("--jobs", "COUNT", "processes (one per processor)", _SWEEP, type=click.IntRange(min=1)),
+    Option("--no-confirm", help="do not run the best few in real time", panel=_SWEEP),
 )
 _LIVE_OPTIONS: Final = (
-    Opt("live", help="measure the quota of the service itself, by reading only", panel=_LIVE),
-    Opt("max_rate", "R", "requests per second never to exceed (twice the documented quota)", _LIVE),
-    Opt("duration", "DURATION", "never longer than this (90s)", _LIVE),
+    Option("--live", help="measure the quota of the service itself; only reads", panel=_LIVE),
+    Option("--max-rate", "RATE", "maximum requests per second (twice the documented quota)", _LIVE, type=float),
+    Option("--duration", "DURATION", "maximum duration (90s)", _LIVE, callback=duration),
     YES,
 )
 _RESULT_OPTIONS: Final = (
-    Opt("write", "FILE", "put the recommended settings into this asyncgg.toml", _RESULT, Path),
-    Opt("replace", help="with --write: change a file that is there already; its other lines stay", panel=_RESULT),
-    Opt("out", "FILE", "every trial as CSV; with --live every request", _RESULT, Path),
-    Opt("plot", "FILE", "a chart of the trials: .svg or .png (needs the extra `plots`)", _RESULT, Path),
+    Option("--write", "FILE", "write the recommended settings to this settings file", _RESULT, type=PATH),
+    Option("--replace", help="with --write: change an existing file; its other lines stay", panel=_RESULT),
+    Option("--out", "FILE", "every trial as CSV; with --live every request", _RESULT, type=PATH),
+    Option("--plot", "FILE", "a plot: .svg or .png (requires the extra `plots`)", _RESULT, type=PATH),
 )
 
-_OFFLINE_ONLY: Final = [option.name for option in (*_SERVICE_OPTIONS, *_SWEEP_OPTIONS) if option.name != "service"]
+_OFFLINE_ONLY: Final = [str(option.name) for option in (*_SERVICE_OPTIONS, *_SWEEP_OPTIONS)]
 
 
-@with_options(_SERVICE_OPTIONS, _SWEEP_OPTIONS, _LIVE_OPTIONS, _RESULT_OPTIONS, CONNECTION, OUTPUT, (CONFIG,))
-def command(
-    *,
-    replay: Annotated[
-        Path | None,
-        typer.Option(
-            "--replay",
-            metavar="JOURNAL",
-            help="what a past run would have taken with other settings",
-            rich_help_panel="Replay",
-            show_default=False,
-        ),
-    ] = None,
-    **arguments: Any,
-) -> int:
-    """Which rate, burst and concurrency suit a quota: tried out, measured, or read off a journal."""
-    console = Console(
-        as_json=bool(arguments["json"]), quiet=bool(arguments["quiet"]), log_json=arguments["log_format"] == "json"
-    )
+@make_command(
+    Option("--replay", "JOURNAL", "try other settings for a past run", "Replay", type=PATH),
+    _SERVICE_OPTIONS,
+    _SWEEP_OPTIONS,
+    _LIVE_OPTIONS,
+    _RESULT_OPTIONS,
+    CONNECTION,
+    OUTPUT,
+    CONFIG,
+    epilog=_EPILOG,
+)
+def command(*, replay: Path | None, **arguments: Any) -> int:
+    """Find the rate, burst and concurrency that suit a quota: by trials, a measurement, or a past run."""
+    console = Console(as_json=arguments["json"], quiet=arguments["quiet"], log_json=arguments["log_format"] == "json")
     if arguments["live"]:
-        _reject_options(arguments, [*_OFFLINE_ONLY, "service", "write", "replace", "plot"], "--live")
         if replay is not None:
-            raise UsageError("--live and --replay are two ways; give one")
+            raise UsageError("give only one of --live and --replay")
+        _reject_options(arguments, [*_OFFLINE_ONLY, "write", "replace", "plot"], "cannot be used with --live")
         from asyncgg.cli.commands.tune_live import measure_quota
 
-        return measure_quota(arguments, console)
-    _reject_options(arguments, ["max_rate", "duration", "yes"], "--live", only_with=True)
-    if arguments["jobs"] is not None and arguments["jobs"] < 1:
-        raise UsageError(f"--jobs: 1 process or more, not {arguments['jobs']}")
+        return measure_quota(arguments)
+    _reject_options(arguments, ["max_rate", "duration", "yes"], "requires --live")
     if arguments["replace"] and not arguments["write"]:
-        raise UsageError("--replace goes with --write FILE only; leave it out")
+        raise UsageError("--replace requires --write")
     from asyncgg.cli.commands.tune_simulated import replay_journal, tune_simulated
 
     if replay is not None:
-        _reject_options(arguments, ["service", "latency", "jitter", "background_rate", "errors", "retry_after"], "--replay")
+        names = ["service", "latency", "jitter", "background_rate", "errors", "retry_after"]
+        _reject_options(arguments, names, "cannot be used with --replay")
         return replay_journal(replay, arguments, console)
     return tune_simulated(arguments, console)
 
 
-def _reject_options(arguments: dict[str, Any], names: list[str], mode: str, *, only_with: bool = False) -> None:
+def _reject_options(arguments: dict[str, Any], names: list[str], problem: str) -> None:
     for name in names:
         if arguments[name] not in (None, False):
-            problem = f"goes with {mode} only" if only_with else f"does not go with {mode}"
-            raise UsageError(f"--{name.replace('_', '-')} {problem}; leave it out")
+            raise UsageError(f"--{name.replace('_', '-')} {problem}")

@@ -1,4 +1,4 @@
-"""Rule: `asyncgg tune` without the service: from options to a sweep, its confirmation, and where its results go."""
+"""`asyncgg tune` without the service: a sweep of settings, its confirmation and its results."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.cli.console import Console
 from asyncgg.cli.local_simulator import isolated_aws_environment, simulator_process
+from asyncgg.cli.progress import ProgressDisplay, ProgressView
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.supervisor import run_async
-from asyncgg.cli.tune_progress import Ticker
 from asyncgg.errors import SettingsError, UsageError
 from asyncgg.files import atomic_write_text, checked_output_path
+from asyncgg.formatting import format_duration
 from asyncgg.ratelimit import documented_quota
 from asyncgg.testing import JitteredLatency, Scenario
 from asyncgg.tuning.confirm import ConfirmedTrial, confirm, confirmation_workload, simulator_settings
@@ -41,20 +43,46 @@ __all__ = ["replay_journal", "tune_simulated"]
 
 _DEFAULT_CORES: Final = 50
 _MAX_REPLAY_BATCHES: Final = 1500
-"""Batches of a past run that are tried at most, unless told."""
+"""Maximum batches of a replayed run, unless --batches is given."""
 _MAX_CONFIRMED: Final = 2
-"""Candidates that are tried in real time."""
+"""Candidates that are run in real time."""
 _MIN_RATE: Final = 0.001
-"""Requests a second. The virtual clock has too few digits for much less, and would stand still."""
+"""Requests per second. For much lower rates the virtual clock lacks precision."""
+
+
+@dataclass(frozen=True, slots=True)
+class _SweepProgress:
+    """How many trials are done."""
+
+    done: int
+    total: int
+    seconds: float
+
+    @property
+    def seconds_left(self) -> float:
+        return self.seconds / self.done * (self.total - self.done)
+
+
+_SWEEP_VIEW: Final = ProgressView(
+    lambda progress: (progress.done, progress.total),
+    lambda progress: f"{progress.done:,} of {progress.total:,} trials",
+    lambda progress, _: [f"{format_duration(progress.seconds_left)} left"],
+    lambda progress, _: {
+        "event": "progress",
+        "done": progress.done,
+        "total": progress.total,
+        "seconds_left": round(progress.seconds_left, 1),
+    },
+)
 
 
 def tune_simulated(arguments: Mapping[str, Any], console: Console) -> int:
-    """`asyncgg tune` for a described service."""
+    """Sweep the settings for a described service and return the exit code."""
     path: Path | None = arguments["service"]
     _check_output_paths(arguments, path, "service's file")
     scenario = build_scenario(arguments, read_service(path) if path else None, str(path or ""))
     if scenario.quota < _MIN_RATE:
-        raise SettingsError(f"--quota: {scenario.quota:g} is less than {_MIN_RATE:g} requests a second")
+        raise SettingsError(f"--quota: {scenario.quota:g} must be at least {_MIN_RATE:g} requests per second")
     batches = default_batches(scenario.quota if scenario.quota < 1e6 else 30.0)
     setup = TrialSetup(
         scenario, _build_workload(arguments, batches, _DEFAULT_CORES), documented_quota(arguments["region"] or "")
@@ -64,7 +92,7 @@ def tune_simulated(arguments: Mapping[str, Any], console: Console) -> int:
 
 
 def replay_journal(journal: Path, arguments: Mapping[str, Any], console: Console) -> int:
-    """`asyncgg tune --replay`."""
+    """Sweep the settings for the service that the journal of a run recorded."""
     _check_output_paths(arguments, journal, "journal")
     recorded = load_run(journal)
     overrides = build_scenario({"quota": arguments["quota"], "burst": arguments["burst"]})
@@ -89,10 +117,7 @@ def replay_journal(journal: Path, arguments: Mapping[str, Any], console: Console
 
 
 def _check_output_paths(arguments: Mapping[str, Any], source: Path | None, source_label: str) -> None:
-    """Refuse results that have no place to go, or one that is taken: now, and not after the work.
-
-    `source` is the `kind` of file that the results are made from, if there is one.
-    """
+    """Refuse unusable output files before the work. `source` is the file that the results are made from, if any."""
     options_by_path: dict[Path, str] = {}
     for name in ("write", "out", "plot"):
         path: Path | None = arguments[name]
@@ -100,9 +125,11 @@ def _check_output_paths(arguments: Mapping[str, Any], source: Path | None, sourc
             continue
         output_path = checked_output_path(path, *((source, source_label) if source else (path.parent, "folder")))
         if not output_path.parent.is_dir():
-            raise UsageError(f"{path}: it cannot be written: there is no such directory")
+            raise UsageError(f"{path}: cannot be written: no such directory")
         if output_path in options_by_path and (output_path.is_file() or not output_path.exists()):
-            raise UsageError(f"{path}: --{options_by_path[output_path]} goes there already; give --{name} another file")
+            raise UsageError(
+                f"{path}: --{options_by_path[output_path]} writes this file; choose another one for --{name}"
+            )
         options_by_path[output_path] = name
     if arguments["write"]:
         read_existing(arguments["write"], replace=bool(arguments["replace"]))
@@ -115,9 +142,14 @@ def _run_sweep(
     arguments: Mapping[str, Any], setup: TrialSetup, console: Console, *, extra: Sequence[Configuration] = ()
 ) -> SweepResult:
     grid = _build_grid(arguments, setup.scenario)
-    with raise_on_signal(), Ticker(console) as ticker:
+    started_at = time.monotonic()
+    with raise_on_signal(), ProgressDisplay(console, view=_SWEEP_VIEW).open() as show:
+
+        def on_trial(done: int, total: int) -> None:
+            show(_SweepProgress(done, total, time.monotonic() - started_at))
+
         return run_sweep(
-            grid, setup, jobs=arguments["jobs"], seed=arguments["seed"] or 0, extra=extra, on_trial=ticker.show
+            grid, setup, jobs=arguments["jobs"], seed=arguments["seed"] or 0, extra=extra, on_trial=on_trial
         )
 
 
@@ -129,7 +161,7 @@ def _finish(
     to_dict: Callable[[SweepResult, Sequence[ConfirmedTrial]], dict[str, Any]],
     format_lines: Callable[[SweepResult, Sequence[ConfirmedTrial]], list[str]],
 ) -> int:
-    """Confirm, and put the results where they are wanted."""
+    """Confirm and write the results."""
     with raise_on_signal():
         confirmed = [] if arguments["no_confirm"] else _confirm(result, console)
         lines = format_lines(result, confirmed)
@@ -151,7 +183,7 @@ def _finish(
 
 
 def _build_workload(arguments: Mapping[str, Any], batches: int, cores: int) -> Workload:
-    """The work of a trial; what is not given is as here."""
+    """The work of one trial, with these defaults."""
     return Workload(
         *(
             value if value is not None else default
@@ -167,10 +199,10 @@ def _build_grid(arguments: Mapping[str, Any], scenario: Scenario) -> Grid:
 
     rates = values("rates")
     if slow := [rate for rate in rates if rate < _MIN_RATE]:
-        raise SettingsError(f"--rates: {slow[0]:g} is less than {_MIN_RATE:g} requests a second")
+        raise SettingsError(f"--rates: {slow[0]:g} must be at least {_MIN_RATE:g} requests per second")
     bursts = values("bursts", auto=True)
     if low := [burst for burst in bursts if burst is not None and burst < 1]:
-        raise SettingsError(f"--bursts: {low[0]:g} is less than 1, with which nothing would ever start")
+        raise SettingsError(f"--bursts: {low[0]:g} must be at least 1")
     return build_grid(
         scenario,
         rates=rates,
@@ -181,13 +213,13 @@ def _build_grid(arguments: Mapping[str, Any], scenario: Scenario) -> Grid:
 
 
 def _confirm(result: SweepResult, console: Console) -> list[ConfirmedTrial]:
-    """The best few in real time, each beside the same piece of work on the virtual clock."""
+    """The best few in real time, each with a trial of the same work on the virtual clock."""
     scenario = result.setup.scenario
     workload = confirmation_workload(scenario, result.setup.workload)
     settings = simulator_settings(scenario, workload)
     if settings is None:
-        if isinstance(scenario.latency, JitteredLatency) and not console.quiet:  # a replay does not promise it
-            console.print("not confirmed in real time: the simulator cannot play others or steps")
+        if isinstance(scenario.latency, JitteredLatency) and not console.quiet:  # a replay is not confirmed
+            console.print("not confirmed in real time: the simulator supports no background rate or steps")
         return []
     setup = TrialSetup(scenario, workload, result.setup.documented)
     best = result.candidates[:_MAX_CONFIRMED]

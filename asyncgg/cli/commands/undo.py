@@ -1,13 +1,11 @@
-"""Rule: `asyncgg undo`: its options; what may be taken back is decided in `asyncgg.runs.undo_plan`."""
+"""The `asyncgg undo` command."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from asyncgg.cli.console import Console
+from asyncgg.cli.context import CommandContext
 from asyncgg.cli.options import (
     CONNECTION,
     GUARDS,
@@ -15,68 +13,55 @@ from asyncgg.cli.options import (
     LIMITS,
     NOTIFY,
     OUTPUT,
-    JournalPath,
+    PATH,
+    Argument,
+    Option,
     extract_settings,
-    with_options,
+    make_command,
 )
 
 if TYPE_CHECKING:
     from asyncgg.runs import JournalBuilder, Plan
     from asyncgg.transport import Endpoint
 
-__all__ = ["EXAMPLES", "command"]
-
-EXAMPLES = """
+_EPILOG = """
 \b
 Examples:
   asyncgg undo asyncgg-20260131-120000.journal
   asyncgg undo asyncgg-20260131-120000.journal --only wrong.csv --dry-run
-  asyncgg undo asyncgg-20260131-120000.journal --inventory before.db --yes --json
+  asyncgg undo asyncgg-20260131-120000.journal --inventory before.db --yes
   asyncgg undo asyncgg-20260131-120000.journal --assume-associated
 
-\b
-What is taken back is what the service accepted, and what was known to be associated before: because the
-run listed it itself, because a snapshot from before the run holds it, or because you say so. An undo is a
-run with a journal of its own: it can be resumed, retried, verified and undone.
+Only things that the service accepted and that were associated before are restored. Proof of that is the
+run's own scan, a snapshot from before the run, or --assume-associated. An undo is a run with its own
+journal: it can be resumed, retried, verified and undone.
 """
 
 
-@with_options(GUARDS, CONNECTION, LIMITS, JOURNAL, NOTIFY, OUTPUT)
-def command(
-    run: JournalPath,
-    *,
-    only: Annotated[
-        str | None,
-        typer.Option(
-            "--only",
-            metavar="FILE",
-            help="take back only these: a manifest (core,thing), or one thing a line; - for standard input",
-            rich_help_panel="What",
-        ),
-    ] = None,
-    inventory: Annotated[
-        Path | None,
-        typer.Option(
-            "--inventory",
-            metavar="OLD.db",
-            help="a snapshot from before the run: what it holds was associated",
-            rich_help_panel="What",
-        ),
-    ] = None,
-    assume_associated: Annotated[
-        bool,
-        typer.Option(
-            "--assume-associated",
-            help="take it that all the run disassociated was associated before",
-            rich_help_panel="What",
-            show_default=False,
-        ),
-    ] = False,
-    **arguments: Any,
-) -> int:
-    """Associate again what a run is known to have disassociated, as a new run; an undo of an undo disassociates.
+@make_command(
+    Argument("run", "JOURNAL", "journal of the run", type=PATH),
+    Option(
+        "--only",
+        "FILE",
+        "restore only these: a manifest (core,thing), or one thing per line; - for standard input",
+        "Scope",
+    ),
+    Option("--inventory", "SNAPSHOT", "snapshot from before the run: its contents were associated", "Scope", type=PATH),
+    Option(
+        "--assume-associated", help="assume that everything the run disassociated was associated before", panel="Scope"
+    ),
+    GUARDS,
+    CONNECTION,
+    LIMITS,
+    JOURNAL,
+    NOTIFY,
+    OUTPUT,
+    epilog=_EPILOG,
+)
+def command(run: Path, *, only: str | None, inventory: Path | None, assume_associated: bool, **arguments: Any) -> int:
+    """Associate again what a run disassociated, as a new run; undoing an undo disassociates.
 
-    Settings, account, Region and endpoint are those of the run unless an option says otherwise.
+    Settings, account, Region and endpoint are those of the run unless an option overrides them.
     """
     from asyncgg.cli.notify import NotifyOnExit
     from asyncgg.cli.supervisor import write_summary
@@ -92,18 +77,16 @@ def command(
         meta = reader.meta()
         require_same_region(meta, overrides)
         settings = restore_settings(reader.settings(), meta, overrides, exclude=NOT_INHERITED)
-    console = Console(as_json=bool(arguments["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
+    context = CommandContext.create(settings, arguments)
 
     def prepare(endpoint: Endpoint) -> tuple[JournalBuilder, Plan]:
-        selection = load_selection(only) if only else None
-        path = settings.journal or default_journal()
         with prior_state_from_snapshot(inventory, run, meta) as prior_state:
             return prepare_undo(
                 run,
-                path,
+                settings.journal or default_journal(),
                 settings,
                 endpoint,
-                only=selection,
+                only=load_selection(only) if only else None,
                 prior_state=prior_state,
                 assume_associated=assume_associated,
             )
@@ -111,11 +94,11 @@ def command(
     request = RunRequest(
         resolve_endpoint=lambda: resolve_saved_endpoint(settings, meta, overrides),
         prepare=prepare,
-        yes=bool(arguments["yes"]),
-        dry_run=bool(arguments["dry_run"]),
+        yes=arguments["yes"],
+        dry_run=arguments["dry_run"],
         stdin_in_use=only == "-",
         recorded_account=meta.get("account", ""),
     )
-    with NotifyOnExit(arguments["notify"], settings, console) as notifier:
-        outcome = plan_confirm_run(request, settings, console)
-        return 0 if outcome is None else write_summary(console, *notifier.record_result(*outcome))
+    with NotifyOnExit(arguments["notify"], context) as notifier:
+        outcome = plan_confirm_run(request, context)
+        return 0 if outcome is None else write_summary(context.console, *notifier.record_result(*outcome))

@@ -1,78 +1,104 @@
-"""Rule: `asyncgg verify`: its options; one start of it is `asyncgg.cli.verifying`, imported when called."""
+"""The `asyncgg verify` command."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from asyncgg.cli.commands.inventory import READ_OPTIONS
-from asyncgg.cli.options import CONNECTION, OUTPUT, JournalPath, with_options
-from asyncgg.errors import SettingsError
+from asyncgg.cli.context import CommandContext
+from asyncgg.cli.options import (
+    CONNECTION,
+    JOURNAL_ARGUMENT,
+    OUTPUT,
+    PATH,
+    READ_LIMITS,
+    Option,
+    duration,
+    extract_settings,
+    make_command,
+)
 from asyncgg.report.verification import require_csv_suffix
-from asyncgg.settings import parse_duration
 
-__all__ = ["EXAMPLES", "command"]
+if TYPE_CHECKING:
+    from asyncgg.cli.supervisor import Supervision
+    from asyncgg.runs.verifier import Verifier
+    from asyncgg.runs.verify_report import Verification
 
-EXAMPLES = """
+_EPILOG = """
 \b
 Examples:
   asyncgg verify asyncgg-20260131-120000.journal
   asyncgg verify asyncgg-20260131-120000.journal --wait 2m --failures left.csv
   asyncgg verify asyncgg-20260131-120000.journal --out after.db --json
 
-\b
-Lists the client devices of every core that the run touched, and holds what the journal calls done against
-that. What failed or was never sent is told beside it and fails nothing. The result is kept in
+Things that failed or were not sent are reported, but do not fail the verification. The result is kept in
 JOURNAL.verified.json, and `report` shows it.
-Exit codes: 0 all as the journal says, 3 some is not, 4 some cores could not be listed.
+
+\b
+Exit codes: 0 the service agrees with the journal, 3 it does not,
+4 some cores could not be listed.
 """
 
 
-@with_options(CONNECTION, READ_OPTIONS, OUTPUT)
-def command(
-    journal: JournalPath,
-    *,
-    wait: Annotated[
-        str | None,
-        typer.Option(
-            "--wait",
-            metavar="DURATION",
-            help="look again at cores in doubt for so long: changes may take time to show",
-            rich_help_panel="What",
-        ),
-    ] = None,
-    failures: Annotated[
-        Path | None,
-        typer.Option(
-            "--failures",
-            metavar="FILE",
-            help="list what is not as it should be: .csv (also .gz), a manifest",
-            rich_help_panel="Output",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="SNAPSHOT", help="keep the listing as a snapshot", rich_help_panel="Output"),
-    ] = None,
-    **arguments: Any,
-) -> int:
-    """List the cores of a run again: is everything gone that it disassociated?
+@make_command(
+    JOURNAL_ARGUMENT,
+    Option(
+        "--wait",
+        "DURATION",
+        "list cores with differences again for this long: changes can take time to show",
+        "Scope",
+        callback=duration,
+    ),
+    Option("--failures", "FILE", "list the differences as a manifest: .csv (also .gz)", "Output", type=PATH),
+    Option("--out", "SNAPSHOT", "keep the listing as a snapshot", "Output", type=PATH),
+    CONNECTION,
+    READ_LIMITS,
+    OUTPUT,
+    epilog=_EPILOG,
+)
+def command(journal: Path, *, wait: float | None, failures: Path | None, out: Path | None, **arguments: Any) -> int:
+    """List the client devices of all cores of a run and compare them with its journal.
 
-    Settings, account, Region and endpoint are those of the run unless an option says otherwise.
+    Settings, account, Region and endpoint are those of the run unless an option overrides them.
     """
-    from asyncgg.cli.verifying import verify
+    from asyncgg.cli.progress import ProgressDisplay
+    from asyncgg.cli.scan import SCAN_VIEW
+    from asyncgg.cli.signals import raise_on_signal
+    from asyncgg.cli.supervisor import run_supervised
+    from asyncgg.engine import StopReason
+    from asyncgg.models import RunState
+    from asyncgg.runs import verify_account
+    from asyncgg.runs.verify_report import format_verification, verification_to_dict
+    from asyncgg.runs.verifier import load_context, verify_with_context
 
     if failures is not None:
         require_csv_suffix(failures)
-    return verify(journal, arguments, wait=_parse_wait(wait), failures=failures, out=out)
 
+    async def work(supervision: Supervision) -> Verification:
+        def watch(verifier: Verifier) -> None:
+            supervision.stop = lambda reason: verifier.stop(StopReason(RunState.INTERRUPTED, reason))
 
-def _parse_wait(wait: str | None) -> float:
-    if wait is None:
-        return 0.0
-    try:
-        return parse_duration(wait)
-    except ValueError as error:
-        raise SettingsError(f"--wait: {wait!r} {error}") from None
+        account, _ = await verify_account(
+            context.connection, run.target, context.settings, expected_from_journal=run.account
+        )
+        return await verify_with_context(
+            run,
+            account=account,
+            on_start=watch,
+            listeners=[display.listen],
+            on_scan=display.watch,
+            wait=wait or 0.0,
+            failures=failures,
+            out=out,
+        )
+
+    with raise_on_signal():
+        run = load_context(journal, extract_settings(arguments))
+        context = CommandContext.create(run.settings, arguments)
+        display = ProgressDisplay(context.console, view=SCAN_VIEW)
+        verification = run_supervised(work, display)
+    lines = format_verification(verification)
+    if failures is not None:
+        lines.append(f"  failures   {failures}")
+    context.console.write_result(verification_to_dict(verification), lines, always_print=True)
+    return verification.exit_code

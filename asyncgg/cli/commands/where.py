@@ -1,71 +1,58 @@
-"""Rule: `asyncgg where`: its options, the look-up in a snapshot or in a sweep made for it, how the answer is told."""
+"""The `asyncgg where` command."""
 
 from __future__ import annotations
 
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from asyncgg.cli.commands.inventory import READ_OPTIONS
 from asyncgg.cli.console import Console
-from asyncgg.cli.options import CONFIG, CONNECTION, OUTPUT, extract_settings, with_options
+from asyncgg.cli.context import CommandContext
+from asyncgg.cli.options import CONFIG, CONNECTION, OUTPUT, PATH, READ_LIMITS, Argument, Option, make_command
 from asyncgg.errors import UsageError
-from asyncgg.settings import load_settings
 
 if TYPE_CHECKING:
     from asyncgg.inventory import ScanResult, Snapshot
-    from asyncgg.settings import Settings
 
-__all__ = ["EXAMPLES", "command"]
-
-EXAMPLES = """
+_EPILOG = """
 \b
 Examples:
   asyncgg where sensor-17 --inventory fleet.db
   asyncgg where sensor-17 sensor-18
   asyncgg where --things old.txt --inventory fleet.db --json
 
-\b
-AWS has no look-up from a thing to its cores. With --inventory the answer comes from a snapshot and costs
-nothing; without it the whole Region is swept first. Exit code 3: some thing is on no core.
+AWS has no operation that maps a thing to its cores. With --inventory the answer comes from a snapshot and
+costs no requests; without it, asyncgg scans the whole Region first. Exit code 3: some things are on no core.
 """
+_EXIT_NOT_FOUND = 3
 
 
-@with_options(CONNECTION, READ_OPTIONS, OUTPUT, (CONFIG,))
-def command(
-    thing: Annotated[
-        list[str] | None, typer.Argument(metavar="THING", help="names of things", show_default=False)
-    ] = None,
-    *,
-    things: Annotated[
-        str | None,
-        typer.Option(
-            "--things",
-            metavar="FILE",
-            help="more names: one a line, or a CSV with a column thing; - for standard input",
-            rich_help_panel="What",
-        ),
-    ] = None,
-    inventory: Annotated[
-        Path | None,
-        typer.Option(
-            "--inventory", metavar="FILE", help="look here instead of sweeping the Region", rich_help_panel="What"
-        ),
-    ] = None,
-    **arguments: Any,
-) -> int:
-    """Tell which cores hold these things, and since when."""
+@make_command(
+    Argument("thing", "THING", "names of things", nargs=-1),
+    Option(
+        "--things",
+        "FILE",
+        "more names: one per line, or a CSV with a column thing; - for standard input",
+        "Scope",
+    ),
+    Option("--inventory", "SNAPSHOT", "use this snapshot instead of scanning the Region", "Scope", type=PATH),
+    CONNECTION,
+    READ_LIMITS,
+    OUTPUT,
+    CONFIG,
+    epilog=_EPILOG,
+)
+def command(thing: tuple[str, ...], *, things: str | None, inventory: Path | None, **arguments: Any) -> int:
+    """Show which cores hold the given things, and since when."""
     from asyncgg.cli.signals import raise_on_signal
     from asyncgg.engine import RunResult
     from asyncgg.inventory import Snapshot
     from asyncgg.runs import exit_code
 
-    settings = load_settings(extract_settings(arguments), config=arguments["config"])
-    console = Console(as_json=bool(arguments["json"]), quiet=settings.quiet, log_json=settings.log_format == "json")
-    names = _collect_names(thing or [], things)
+    context = CommandContext.load(arguments)
+    console = context.console
+    names = _collect_names(thing, things)
     with raise_on_signal():
         if inventory is not None:
             with Snapshot(inventory) as snapshot:
@@ -73,41 +60,39 @@ def command(
                 return _write_matches(console, snapshot, names, None, str(inventory))
         with tempfile.TemporaryDirectory(prefix="asyncgg-where-") as folder:
             path = Path(folder) / "fleet.db"
-            scan = _scan(path, settings, console)
+            scan = _scan(path, context)
             if not scan.finished:
-                console.print(f"the sweep is unfinished, so there is no answer: {scan.state}: {scan.reason}")
+                console.print(f"no result: the scan did not complete ({scan.state}: {scan.reason})")
                 return exit_code(RunResult(scan.state, scan.reason, scan.is_auth_error))
             with Snapshot(path) as snapshot:
                 return _write_matches(console, snapshot, names, scan, None)
 
 
-def _collect_names(arguments: list[str], file: str | None) -> list[str]:
+def _collect_names(arguments: tuple[str, ...], file: str | None) -> list[str]:
     from asyncgg.manifest.name_lists import read_names
     from asyncgg.models import invalid_name_reason
 
     for name in arguments:
         if reason := invalid_name_reason(name):
-            raise UsageError(f"{name[:200]!a} is no thing's name: it {reason}")
+            raise UsageError(f"invalid thing name {name[:200]!a}: {reason}")
     names = list(dict.fromkeys([*arguments, *(read_names(file, "thing") if file else [])]))
     if not names:
-        raise UsageError("no thing is named: give names, or --things FILE")
+        raise UsageError("no things given: give names, or --things FILE")
     return names
 
 
-def _scan(path: Path, settings: Settings, console: Console) -> ScanResult:
+def _scan(path: Path, context: CommandContext) -> ScanResult:
     from asyncgg.cli.scan import scan_interactively
     from asyncgg.runs import quota_rate
-    from asyncgg.runs.execute import connection_from_settings
-    from asyncgg.transport import resolve_endpoint
 
-    endpoint = resolve_endpoint(connection_from_settings(settings))
-    rate = quota_rate(settings, endpoint.region)
-    console.log_event(
-        {"event": "sweep", "region": endpoint.region, "endpoint": endpoint.url, "rate": rate},
-        f"no --inventory: sweeping {endpoint.region} ({endpoint.url}), which takes a request for every core at"
-        f" least, {rate:g} a second at most: {60 * rate:,.0f} cores a minute",
+    endpoint = context.resolve_endpoint()
+    rate = quota_rate(context.settings, endpoint.region)
+    context.console.log_event(
+        {"event": "scan-started", "region": endpoint.region, "endpoint": endpoint.url, "rate": rate},
+        f"no --inventory: scanning {endpoint.region} ({endpoint.url}) with at least one request per core,"
+        f" at most {rate:g} requests/s: {60 * rate:,.0f} cores/min",
     )
-    return scan_interactively(path, settings, console, endpoint)
+    return scan_interactively(path, context, endpoint)
 
 
 def _write_matches(
@@ -120,7 +105,7 @@ def _write_matches(
     missing = [name for name, associations in matches.items() if not associations]
     counts = snapshot.counts()
     unknown_cores = counts.denied + counts.failed
-    code = 3 if missing else 0
+    code = _EXIT_NOT_FOUND if missing else 0
     lines = []
     for name, associations in matches.items():
         lines += [
@@ -130,19 +115,17 @@ def _write_matches(
         if not associations:
             lines.append(f"{name}  on no core")
     age = max(0.0, time.time() - snapshot.started_at)
-    notes = [f"{len(names) - len(missing):,} of {len(names):,} things found, as of {format_duration(age)} ago"]
+    notes = [f"{len(names) - len(missing):,} of {len(names):,} things found; snapshot is {format_duration(age)} old"]
     if unknown_cores:
-        notes.append(
-            f"{unknown_cores:,} cores are not known: denied or failed in the sweep; what they hold is not seen"
-        )
+        notes.append(f"{unknown_cores:,} cores could not be listed; things on them are not found")
     if snapshot.coverage_note:
-        notes.append(f"{snapshot.path} holds {snapshot.coverage_note}; what others hold is not seen")
+        notes.append(f"{snapshot.path} holds {snapshot.coverage_note}; things on other cores are not found")
     console.print(*notes)
     document = {
         "schema": "asyncgg.where/1",
         "inventory": inventory,
-        "begun": format_timestamp(snapshot.started_at),
-        "ended": format_timestamp(snapshot.ended_at) or None,
+        "started_at": format_timestamp(snapshot.started_at),
+        "ended_at": format_timestamp(snapshot.ended_at) or None,
         "things": {
             name: [
                 {"core": association.core, "associated_at": format_timestamp(association.associated_at) or None}
@@ -154,7 +137,7 @@ def _write_matches(
         "missing": missing,
         "cores_unknown": unknown_cores,
         "partial": snapshot.coverage_note or None,
-        "sweep": None if scan is None else scan_to_dict(scan),
+        "scan": None if scan is None else scan_to_dict(scan),
         "exit": code,
     }
     console.write_result(document, lines)

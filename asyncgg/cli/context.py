@@ -1,0 +1,50 @@
+"""The settings and the console that the parts of one command share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from asyncgg.cli.console import Console
+from asyncgg.cli.options import extract_settings
+from asyncgg.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from asyncgg.transport import ConnectionConfig, Endpoint
+
+__all__ = ["CommandContext"]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandContext:
+    """How one command is configured, and where it writes."""
+
+    settings: Settings
+    console: Console
+
+    @classmethod
+    def load(cls, arguments: Mapping[str, Any]) -> Self:
+        """From the command line, the environment and the settings file. Raises `SettingsError`."""
+        return cls.create(load_settings(extract_settings(arguments), config=arguments["config"]), arguments)
+
+    @classmethod
+    def create(cls, settings: Settings, arguments: Mapping[str, Any]) -> Self:
+        """With these settings, and `--json` from the command line."""
+        return cls(
+            settings,
+            Console(as_json=arguments["json"], quiet=settings.quiet, log_json=settings.log_format == "json"),
+        )
+
+    @property
+    def connection(self) -> ConnectionConfig:
+        """How AWS is reached."""
+        from asyncgg.runs.execute import connection_from_settings  # imports aiobotocore: too slow for --help
+
+        return connection_from_settings(self.settings)
+
+    def resolve_endpoint(self) -> Endpoint:
+        """Where requests go. Raises `UsageError` when the Region is unknown."""
+        from asyncgg.transport import resolve_endpoint
+
+        return resolve_endpoint(self.connection)
