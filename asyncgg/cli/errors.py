@@ -88,7 +88,11 @@ def _flush_standard_error() -> None:
 def _print_usage_error(error: click.ClickException) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "asyncgg"
-    message = " ".join(error.format_message().split()).rstrip(".")
+    if isinstance(error, click.BadParameter) and isinstance(error.param, click.Option) and error.message:
+        message = f"{error.param.opts[0]}: {error.message}"
+    else:
+        message = error.format_message()
+    message = " ".join(message.split()).rstrip(".")
     print_error(f"{message}; see {path} --help")
     return 2
 

@@ -44,7 +44,7 @@ class Option(click.Option):
     """An option, listed under `panel` in the help; a switch unless `metavar` says what it takes."""
 
     def __init__(self, flag: str, metavar: str = "", help: str = "", panel: str = "Other", **attributes: Any) -> None:  # noqa: A002 - click's name
-        super().__init__([flag], metavar=metavar or None, help=help, is_flag=not metavar, **attributes)
+        super().__init__([flag], metavar=metavar or None, help=help, is_flag=None if metavar else True, **attributes)
         self.panel = panel
 
 

@@ -225,7 +225,7 @@ OPTIONS = (
     _option_case("--config", "nowhere.toml", message_pattern="nowhere.toml: settings file not found"),
     _option_case("--protect", "nowhere.txt", message_pattern="nowhere.txt: no such file"),
     _option_case("--max-things", "1", message_pattern="2 things, --max-things allows 1; nothing was sent", exit_code=4),
-    InvalidInput("no manifest", "MANIFEST.*--help", ("disassociate",), uses_endpoint=False),
+    InvalidInput("no manifest", "nothing selected: .*--help", ("disassociate",), uses_endpoint=False),
     InvalidInput("unknown command", "frobnicate.*--help", ("frobnicate",), uses_endpoint=False),
     InvalidInput("no command", "Usage", (), uses_endpoint=False, max_lines=60),
     _variable_case("ASYNCGG_RATE", "fast"),
@@ -297,7 +297,7 @@ JOURNALS = (
     _journal_case("cut off", "is corrupt", _truncate_journal),
     _journal_case("empty", "is not an asyncgg journal", lambda folder: (folder / "run.journal").touch()),
     _journal_case("unfinished", "is incomplete.*start again", _create_unfinished_journal),
-    _journal_case("in use", "in use by another process.*stop it", _lock_journal),
+    _journal_case("in use", "in use by another process; wait", _lock_journal),
     _journal_case("in use, retry", "in use by another process", _lock_journal, "retry", "run.journal", "--yes"),
     _journal_case(
         "in a sealed folder, resume",

@@ -14,7 +14,7 @@ _EPILOG = """
 Examples:
   asyncgg simulator
   asyncgg simulator --port 0 --rate 30 --burst 10 --latency-ms 80 --cores 50
-  asyncgg simulator --fault 500=5% --fault reset-after=3% --fault deny@core-0000?
+  asyncgg simulator --fault 500=5% --fault deny@core-0000?
 
 \b
 Then, in another terminal (any credentials work):

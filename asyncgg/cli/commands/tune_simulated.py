@@ -127,9 +127,7 @@ def _check_output_paths(arguments: Mapping[str, Any], source: Path | None, sourc
         if not output_path.parent.is_dir():
             raise UsageError(f"{path}: cannot be written: no such directory")
         if output_path in options_by_path and (output_path.is_file() or not output_path.exists()):
-            raise UsageError(
-                f"{path}: --{options_by_path[output_path]} writes this file; choose another one for --{name}"
-            )
+            raise UsageError(f"{path}: --{options_by_path[output_path]} and --{name} name the same file")
         options_by_path[output_path] = name
     if arguments["write"]:
         read_existing(arguments["write"], replace=bool(arguments["replace"]))

@@ -47,7 +47,7 @@ def test_the_demo_is_a_real_run(
     assert ended.json["state"] == "partial"
     assert ended.json["things"]["total"] == 4 * 5 + 2 + 5
     assert ended.json["failures"] == {"ResourceNotFoundException": 7}
-    assert "The failures are staged" in ended.err
+    assert "The failures are intended" in ended.err
     assert "asyncgg report demo.journal --failures failures.csv" in ended.err
     assert [process.returncode for process in processes] == [0]
     monkeypatch.delenv("ASYNCGG_RATE")
@@ -57,7 +57,7 @@ def test_the_demo_is_a_real_run(
 def test_a_kept_simulator_answers_until_ctrl_c(
     cli: CommandRunner, monkeypatch: pytest.MonkeyPatch, processes: list[subprocess.Popen[str]]
 ) -> None:
-    """With --keep the journal can be retried meanwhile; Ctrl-C then ends the simulator, and the demo with 0."""
+    """With --keep-running the journal can be retried meanwhile; Ctrl-C then ends the simulator, and the demo with 0."""
     observed: list[object] = []
 
     def person() -> None:
@@ -65,7 +65,7 @@ def test_a_kept_simulator_answers_until_ctrl_c(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("asyncgg.cli.commands.demo.signal.pause", person)
-    ended = cli("demo", "--journal", "demo.journal", "--keep", "--quiet")
+    ended = cli("demo", "--journal", "demo.journal", "--keep-running", "--quiet")
     assert ended.code == 0
     assert observed == [None]
     assert "  asyncgg retry demo.journal" in ended.err

@@ -15,9 +15,9 @@ def test_check_valid_policy_exits_0(cli: CommandRunner, tmp_path: Path) -> None:
     result = cli("cleanup", "nightly.toml", "--check")
     assert (result.code, result.err) == (0, "")
     assert result.out.splitlines() == [
-        "nightly.toml: the policy nightly is sound",
+        "nightly.toml: OK (policy nightly)",
         "  rules      orphan",
-        "  asks       iot:DescribeThing, s3:GetObject on s3://b/keep.csv",
+        "  requires   iot:DescribeThing, s3:GetObject on s3://b/keep.csv",
         "  protects   0 names and globs",
         "  state      nightly.state",
     ]

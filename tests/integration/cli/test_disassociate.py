@@ -187,7 +187,7 @@ def test_a_plan_needs_neither_region_nor_credentials(cli: CommandRunner, monkeyp
     ended = cli("plan", "fleet.csv")
     assert ended.code == 0
     assert "plan: disassociate 301 things from 2 cores" in ended.out
-    assert "account    unknown: no AWS Region" in ended.out
+    assert "account    unknown (no AWS Region" in ended.out
     assert "excluded   1 duplicate" in ended.out
     assert "requests   4, the largest core has 151 things" in ended.out
     assert [path.name for path in Path().iterdir()] == ["fleet.csv"]
@@ -258,7 +258,7 @@ def test_a_full_disk_behind_standard_output_is_told(
         with contextlib.suppress(OSError):
             full.flush()
     assert ended.code == 1
-    assert ended.err == "error: standard output cannot be written: No space left on device\n"
+    assert ended.err == "error: cannot write to standard output: No space left on device\n"
     assert not any(simulator.service.fleet.things.values())
 
 

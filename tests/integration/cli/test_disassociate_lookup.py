@@ -90,7 +90,7 @@ def test_what_another_operator_removed_is_gone_already(
         "disassociate", "--things", "gone.txt", *RATE_OPTIONS, "--dry-run", "--json", "--journal", "run.journal"
     )
     assert (ended.code, change_count(simulator)) == (0, 0)
-    assert ended.err.endswith("the sweep is kept; to use it: --inventory run.fleet.db\n")
+    assert ended.err.endswith("Scan saved; reuse it with --inventory run.fleet.db\n")
     assert ended.json["things"] == ended.json["things"] | {"total": 2, "not_found": 1}
     assert ended.json["missing"] == {"not_found": ["nobody"]}
     assert ended.json["inventory"] == "run.fleet.db"
@@ -108,7 +108,7 @@ def test_a_plan_asks_nobody(cli: CommandRunner, simulator: Simulator) -> None:
     """It needs a finished snapshot, says so, and then tells the same as a run would."""
     refused = cli("plan", "--things", "gone.txt")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert "a plan sends nothing, so it cannot sweep: give --inventory FILE" in refused.err
+    assert "plan does not scan: give --inventory" in refused.err
     assert "fleet.db: no such file" in cli("plan", "--core", "core-1", "--inventory", "fleet.db").err
     assert cli("inventory", *RATE_OPTIONS, "--quiet").code == 0
     request_total = len(simulator.service.counters.log)
@@ -121,19 +121,19 @@ def test_a_plan_asks_nobody(cli: CommandRunner, simulator: Simulator) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "nothing says what is to go: give one of MANIFEST"),
-        (["fleet.csv", "--things", "gone.txt"], "in more than one way"),
-        (["--things", "gone.txt", "--core", "core-1"], "in more than one way"),
-        (["fleet.csv", "--inventory", "fleet.db"], "--inventory goes with --things and --cores and --core only"),
-        (["fleet.csv", "--allow-unlisted"], "--allow-unlisted goes with"),
-        (["--things", "gone.txt", "--rejects", "bad.csv"], "--rejects goes with a manifest only"),
+        ([], "nothing selected: give a manifest, --things, --cores or --core"),
+        (["fleet.csv", "--things", "gone.txt"], "give only one of MANIFEST, --things"),
+        (["--things", "gone.txt", "--core", "core-1"], "give only one of MANIFEST, --things"),
+        (["fleet.csv", "--inventory", "fleet.db"], "--inventory requires --things, --cores or --core"),
+        (["fleet.csv", "--allow-incomplete"], "--allow-incomplete requires --things"),
+        (["--things", "gone.txt", "--rejects", "bad.csv"], "--rejects requires a manifest"),
         (["--things", "none.txt"], "none.txt: no such file"),
         (["--things", "fleet.csv", "--max-age", "soon"], "--max-age: 'soon' must be a duration"),
         (["--core", "no name"], "core name `no name`"),
         (["--cores", "gone.txt"], "gone.txt:"),
         (["--things", "gone.txt", "--inventory", "fleet.csv"], "fleet.csv is not an asyncgg"),
-        (["--things", "gone.txt", "--inventory", "x", "--journal", "x"], "are the same file"),
-        (["--things", "gone.txt", "--journal", "fleet.csv"], "fleet.csv: a file is there already"),
+        (["--things", "gone.txt", "--inventory", "x", "--journal", "x"], "name the same file"),
+        (["--things", "gone.txt", "--journal", "fleet.csv"], "fleet.csv already exists"),
         (["--things", "gone.txt", "--protect", "none.txt"], "none.txt: no such file"),
     ],
 )
@@ -160,14 +160,16 @@ def test_a_list_from_standard_input(cli: CommandRunner, simulator: Simulator, mo
 
 
 def test_a_denied_core_stops_it_unless_allowed(cli: CommandRunner, simulator: Simulator, tmp_path: Path) -> None:
-    """An incomplete view is exit 4 and names the cores; --allow-unlisted goes on with what was seen."""
+    """An incomplete view is exit 4 and names the cores; --allow-incomplete goes on with what was seen."""
     simulator.service.set_faults(["deny@core-2"])
     ended = cli("disassociate", "--things", "gone.txt", *RUN_OPTIONS)
     assert (ended.code, ended.out, change_count(simulator)) == (4, "", 0)
     assert "1 core could not be listed (AccessDeniedException): core-2" in ended.err
-    assert "to use it: --inventory run.fleet.db" in ended.err
+    assert "reuse it with --inventory run.fleet.db" in ended.err
     assert created_files(tmp_path) == {"run.fleet.db"}
-    ended = cli("disassociate", "--things", "gone.txt", "--inventory", "run.fleet.db", "--allow-unlisted", *RUN_OPTIONS)
+    ended = cli(
+        "disassociate", "--things", "gone.txt", "--inventory", "run.fleet.db", "--allow-incomplete", *RUN_OPTIONS
+    )
     assert ended.code == 0, ended.err
     assert associations(simulator) == {("core-1", "a"), ("core-2", "b"), ("core-2", "c")}
     assert "1 core not fully listed: core-2" in ended.err
@@ -182,7 +184,7 @@ def test_nothing_to_do(cli: CommandRunner, simulator: Simulator, tmp_path: Path)
     assert created_files(tmp_path) == {"run.fleet.db"}
     second = cli("disassociate", "--things", "gone.txt", *RUN_OPTIONS)  # what is kept is not swept over
     assert second.code == 2
-    assert "run.fleet.db: it is there already; to use it: --inventory run.fleet.db; or delete it" in second.err
+    assert "run.fleet.db already exists; reuse it with --inventory run.fleet.db, or delete it" in second.err
 
 
 def test_starts_of_one_second_take_free_names(
@@ -202,8 +204,8 @@ def test_a_deadline_ends_the_sweep(cli: CommandRunner, serve: StartSimulator, tm
     options = ("--things", "gone.txt", "--inventory", "my fleet.db", *RUN_OPTIONS)
     ended: CommandResult = cli("disassociate", *options, "--deadline", "400ms", "--quiet")
     assert (ended.code, ended.out, change_count(simulator)) == (10, "", 0), ended.err
-    assert ended.err.startswith("error: the sweep is not over (deadline: deadline reached); nothing was sent but its")
-    assert ended.err.endswith("to go on with it: --inventory 'my fleet.db'\n")
+    assert ended.err.startswith("error: The scan did not complete (deadline: deadline reached). No changes were made.")
+    assert ended.err.endswith("Resume the scan with --inventory 'my fleet.db'\n")
     simulator.service.set_faults([])
     once = [row for row in simulator.service.counters.log if row.core == "core-1"]
     ended = cli("disassociate", *options)
@@ -229,9 +231,7 @@ def test_a_wrong_number_keeps_the_sweep(
     ended = cli("disassociate", "--things", "gone.txt", *RATE_OPTIONS, "--journal", "run.journal")
     assert ended.code == 2
     assert "Type 2 to disassociate them: " in ended.err
-    assert ended.err.endswith(
-        "not confirmed, nothing was sent\nthe sweep is kept; to use it: --inventory run.fleet.db\n"
-    )
+    assert ended.err.endswith("not confirmed, nothing was sent\nScan saved; reuse it with --inventory run.fleet.db\n")
     assert created_files(tmp_path) == {"run.fleet.db"}
     assert change_count(simulator) == 0
 
@@ -262,7 +262,7 @@ def test_stopped_and_killed_in_the_sweep(cli: CommandRunner, serve: StartSimulat
     ended = cli(*begin)
     person.join()
     assert (ended.code, ended.out) == (130, ""), ended.err
-    assert ended.err.endswith("nothing was sent but its questions; to go on with it: --inventory run.fleet.db\n")
+    assert ended.err.endswith("No changes were made. Resume the scan with --inventory run.fleet.db\n")
 
     requests_before = list_request_count(simulator, "core-2")
     process = start_process(

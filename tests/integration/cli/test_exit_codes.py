@@ -39,8 +39,8 @@ def test_some_failed_is_3(cli: CommandRunner, serve: StartSimulator) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["disassociate"], "nothing says what is to go: give one of MANIFEST"),
-        (["disassociate", "fleet.csv", "--nosuch"], "No such option: --nosuch; see asyncgg disassociate --help"),
+        (["disassociate"], "nothing selected: give a manifest"),
+        (["disassociate", "fleet.csv", "--nosuch"], "--nosuch"),
         (["disasociate", "fleet.csv"], "No such command 'disasociate'"),
         (["disassociate", "none.csv", "--yes"], "none.csv: no such file"),
         (["disassociate", "taken", "--yes"], "taken: unknown format"),
@@ -59,7 +59,7 @@ def test_some_failed_is_3(cli: CommandRunner, serve: StartSimulator) -> None:
         (["disassociate", "fleet.csv", "--yes", "--protect", "none.txt"], "none.txt: no such file"),
         (["disassociate", "fleet.csv", "--yes", "--rejects", "j", "--journal", "j"], "the same file"),
         (["disassociate", "fleet.csv", "--yes", "--config", "none.toml"], "none.toml: settings file not found"),
-        (["disassociate", "fleet.csv"], "there is no terminal to confirm on, so nothing was sent; --yes"),
+        (["disassociate", "fleet.csv"], "no terminal to confirm on, nothing was sent; pass --yes"),
         (["resume", "none.journal"], "none.journal: no such file"),
         (["retry", "taken"], "taken is not an asyncgg journal"),
         (["status", "folder.csv"], "folder.csv is a directory"),
@@ -181,11 +181,11 @@ def test_a_fault_of_ours_is_1(cli: CommandRunner, serve: StartSimulator, monkeyp
     def broken(*arguments: object) -> None:
         raise ZeroDivisionError("such a pity")
 
-    monkeypatch.setattr("asyncgg.cli.order.resolve", broken)
+    monkeypatch.setattr("asyncgg.cli.context.CommandContext.resolve_endpoint", broken)
     ended = cli("disassociate", "fleet.csv", "--yes")
     assert ended.code == 1
     assert ended.err == (
-        "error: ZeroDivisionError: such a pity; this is a fault of asyncgg, please report it (--debug shows where)\n"
+        "error: ZeroDivisionError: such a pity; internal error; please report it (pass --debug for a traceback)\n"
     )
     assert "Traceback" in cli("disassociate", "fleet.csv", "--yes", "--debug").err
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import click
 import pytest
 
 import asyncgg
@@ -15,7 +16,7 @@ OPTIONS = """
     --profile --region --endpoint-url --rate --burst --quota --quota-share --concurrency --per-core --max-attempts
     --journal --yes --dry-run --max-things --expect-account --protect --abort-at --abort-after --deadline --json --quiet
     --log-format --format --rejects --skip-bad-rows --config --debug --request-timeout --transport --connect-timeout
-    --max-attempts-unknown --stall-timeout --things --cores --core --inventory --max-age --allow-unlisted
+    --max-attempts-unknown --stall-timeout --things --cores --core --inventory --max-age --allow-incomplete
     --notify
 """
 
@@ -41,19 +42,32 @@ def test_version(cli: CommandRunner) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_with_examples(cli: CommandRunner, name: str) -> None:
-    """Each command's help ends with examples of itself, and each of its options says what it does."""
-    ended = cli(name, "--help")
-    assert ended.code == 0
-    assert f"    asyncgg {name}" in ended.out.split("Examples:")[1]
-    command = build_cli().get_command(None, name)
-    options = [one for one in command.params if one.param_type_name == "option"]
+def test_help_of_every_command_has_examples_and_fits_80_columns(cli: CommandRunner, name: str) -> None:
+    """The help of a command ends with examples, explains every option, and has no line over 80 columns."""
+    result = cli(name, "--help")
+    assert result.code == 0
+    assert f"    asyncgg {name}" in result.out.split("Examples:")[1]
+    assert max(map(len, result.out.splitlines())) <= 80
+    options = options_of(name)
     assert options
-    assert all(one.help and one.opts[0].startswith("--") for one in options)
+    assert all(option.help and option.opts[0].startswith("--") for option in options)
 
 
-def test_the_contract_s_options_are_there() -> None:
-    """`disassociate` has the options that the contract names."""
-    command = build_cli().get_command(None, "disassociate")
-    options = {one.opts[0] for one in command.params if one.param_type_name == "option"}
-    assert options == set(OPTIONS.split())
+def test_disassociate_has_the_options_of_the_contract() -> None:
+    """The options of `disassociate` are those of the contract."""
+    assert {option.opts[0] for option in options_of("disassociate")} == set(OPTIONS.split())
+
+
+def test_completion_lists_commands_and_options(cli: CommandRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell's completion variable lists what can follow."""
+    monkeypatch.setenv("_ASYNCGG_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "asyncgg re")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert cli().out.split() == ["plain,resume", "plain,retry", "plain,report"]
+
+
+def options_of(name: str) -> list[click.Option]:
+    """The options of a command."""
+    command = build_cli().get_command(click.Context(build_cli()), name)
+    assert command is not None
+    return [parameter for parameter in command.params if isinstance(parameter, click.Option)]

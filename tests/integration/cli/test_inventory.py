@@ -35,7 +35,7 @@ def test_a_snapshot_of_the_region(cli: CommandRunner, serve: StartSimulator) -> 
     before = Path("fleet.db").read_bytes()
     refused = cli("inventory", *SCAN_OPTIONS)
     assert (refused.code, refused.out) == (2, "")
-    assert refused.err == "error: snapshot fleet.db: it is finished; give --replace to sweep anew, or another --out\n"
+    assert refused.err == "error: fleet.db already contains a complete scan; choose another file or pass --replace\n"
     assert Path("fleet.db").read_bytes() == before
     assert cli("inventory", *SCAN_OPTIONS, "--replace").code == 0
     assert Path("fleet.db").read_bytes() != before
@@ -63,12 +63,12 @@ def test_an_export_is_a_manifest(cli: CommandRunner, serve: StartSimulator) -> N
     assert (report["out"], report["snapshot"]) == ("list.csv", None)
     assert cli("plan", "list.csv", "--json").json["things"]["total"] == 12
     refused = cli("inventory", *SCAN_OPTIONS, "--out", "list.csv")
-    assert (refused.code, "give --replace" in refused.err) == (2, True)
+    assert (refused.code, "pass --replace" in refused.err) == (2, True)
     assert [file.name for file in sorted(Path().iterdir())] == ["fleet.csv", "list.csv"]
 
 
 def test_interrupted_then_on(cli: CommandRunner, serve: StartSimulator) -> None:
-    """SIGTERM lets what is in flight end: exit 130, and the same command goes on where it was; another one does not."""
+    """SIGTERM lets what is in flight end: exit 130, and the same command resumes the scan; another one does not."""
     simulator = serve(small_fleet(30, 1))
     service = simulator.service
     handle = service.handle
@@ -83,7 +83,7 @@ def test_interrupted_then_on(cli: CommandRunner, serve: StartSimulator) -> None:
     service.handle = handle  # type: ignore[method-assign]  # as it was
     assert (ended.code, ended.json["state"]) == (130, "interrupted")
     assert ended.json["cores"]["waiting"] > 0
-    assert "the same command goes on where it was" in ended.err
+    assert "run the same command again to resume the scan" in ended.err
     other = cli("inventory", *SCAN_OPTIONS, "--status", "HEALTHY")
     assert other.code == 2
     assert "unfinished scan of no filters, this scan is of status HEALTHY" in other.err
@@ -108,12 +108,12 @@ def test_where(cli: CommandRunner, serve: StartSimulator) -> None:
         "y": ["a"],
         "nobody": [],
     }
-    assert (as_json.json["missing"], as_json.json["found"], as_json.json["sweep"]) == (["nobody"], 2, None)
+    assert (as_json.json["missing"], as_json.json["found"], as_json.json["scan"]) == (["nobody"], 2, None)
     assert len(simulator.service.counters.log) == sent
     after_scan = cli("where", "y", *SCAN_OPTIONS, "--json")
     assert after_scan.code == 0
-    assert after_scan.json["sweep"]["requests"]["sent"] == 3
-    assert "which takes a request for every core at least, 500 a second at most" in after_scan.err
+    assert after_scan.json["scan"]["requests"]["sent"] == 3
+    assert "at least one request per core, at most 500 requests/s" in after_scan.err
 
 
 def test_a_part_of_the_fleet_says_so(cli: CommandRunner, serve: StartSimulator) -> None:
@@ -122,7 +122,7 @@ def test_a_part_of_the_fleet_says_so(cli: CommandRunner, serve: StartSimulator) 
     assert cli("inventory", *SCAN_OPTIONS, "--out", "some.db", "--status", "UNHEALTHY").code == 0
     result = cli("where", "thing-1-1", "--inventory", "some.db", "--json")
     assert (result.code, result.json["partial"]) == (3, "only cores that match its filters")
-    assert "some.db holds only cores that match its filters; what others hold is not seen" in result.err
+    assert "some.db holds only cores that match its filters; things on other cores are not found" in result.err
     assert cli("inventory", *SCAN_OPTIONS).code == 0
     assert cli("where", "thing-1-1", "--inventory", "fleet.db", "--json").json["partial"] is None
 
@@ -143,7 +143,7 @@ def test_a_sweep_that_could_not_take_its_place_is_not_made_again(
     assert (report["state"], report["resumed"], report["associations"]) == ("complete", True, 12)
     assert len(simulator.service.counters.log) == sent
     assert [file.name for file in sorted(Path().iterdir())] == ["fleet.csv", "list.csv"]
-    assert cli("inventory", *SCAN_OPTIONS, "--out", "next.csv.sweep").code == 0
+    assert cli("inventory", *SCAN_OPTIONS, "--out", "next.csv.scan").code == 0
     assert cli("inventory", *SCAN_OPTIONS, "--out", "next.csv", "--max-age", "1ms").code == 0
     assert len(simulator.service.counters.log) == sent + 2 * 4
 
@@ -212,19 +212,27 @@ def test_diff(cli: CommandRunner, serve: StartSimulator) -> None:
     assert [pair["thing"] for pair in report["appeared"]] == ["z"]
     assert cli("inventory", *SCAN_OPTIONS, "--out", "some.db", "--status", "HEALTHY").code == 0
     refused = cli("diff", "old.db", "some.db")
-    assert (refused.code, "different filters; give two others, or --anyway" in refused.err) == (2, True)
-    assert "the first one is the later one" in cli("diff", "new.db", "old.db").err
-    assert "warning: different filters" in cli("diff", "old.db", "some.db", "--anyway").err
+    assert (refused.code, "pass --force" in refused.err) == (2, True)
+    assert "OLD is later than NEW" in cli("diff", "new.db", "old.db").err
+    assert "warning: different filters" in cli("diff", "old.db", "some.db", "--force").err
 
 
 USAGE_ERRORS = {
-    ("where",): "no thing is named: give names, or --things FILE",
-    ("where", "a b"): "'a b' is no thing's name: it contains characters outside a-z A-Z 0-9 : _ -",
+    ("where",): "no things given: give names, or --things FILE",
+    ("where", "a b"): "invalid thing name 'a b': has characters outside a-z A-Z 0-9 : _ -",
     ("where", "a", "--inventory", "fleet.csv"): "fleet.csv is not an asyncgg snapshot",
-    ("inventory", "--status", "ILL"): "--status ILL: give HEALTHY or UNHEALTHY",
-    ("inventory", "--max-age", "soon"): "--max-age: 'soon' must be a duration such as 90s, 15m, 2h or 1h30m",
+    (
+        "inventory",
+        "--status",
+        "ILL",
+    ): "--status: 'ILL' is not one of 'HEALTHY', 'UNHEALTHY'; see asyncgg inventory --help",
+    (
+        "inventory",
+        "--max-age",
+        "soon",
+    ): "--max-age: 'soon' must be a duration such as 90s, 15m, 2h or 1h30m; see asyncgg inventory --help",
     ("inventory", "--out", "x.parquet.gz"): "x.parquet.gz: Parquet is already compressed; use the suffix .parquet",
-    ("inventory", "--out", "fleet.csv"): "fleet.csv: there is such a file already; give --replace, or another --out",
+    ("inventory", "--out", "fleet.csv"): "fleet.csv already exists; pass --replace, or choose another --out",
     ("inventory", "--out", "other.txt"): "other.txt is not an asyncgg snapshot",
     ("diff", "a.db", "b.db"): "a.db: no such file",
 }

@@ -77,11 +77,11 @@ def test_what_is_no_error_of_ours_is_told(
     serve()
     options = (*RUN_OPTIONS, "--notify", hook.url)
     for error in (OSError(5, "Input/output error"), RuntimeError("token=secret")):
-        monkeypatch.setattr("asyncgg.cli.order.carry_out", Mock(side_effect=error))
+        monkeypatch.setattr("asyncgg.cli.workflow.plan_confirm_run", Mock(side_effect=error))
         assert cli("disassociate", "fleet.csv", *options).code == 1
     assert [(told["event"], told["text"], told["summary"]) for told in hook.received] == [
-        ("failure", "asyncgg: the system reports: Input/output error", {"exit": 1}),
-        ("failure", "asyncgg: a fault: RuntimeError", {"exit": 1}),
+        ("failure", "asyncgg: system error: Input/output error", {"exit": 1}),
+        ("failure", "asyncgg: internal error: RuntimeError", {"exit": 1}),
     ]
 
 

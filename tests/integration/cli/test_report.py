@@ -69,7 +69,7 @@ def test_the_page_is_complete_in_itself(cli: CommandRunner, partial: str) -> Non
         (["--html", "run.journal.lock"], "would overwrite the journal"),
         (["--html", "."], ". is a directory"),
         (["--html", "no/page.html"], "no/page.html: cannot write the file: No such file or directory"),
-        (["--failures", "a.csv", "--outcomes", "a.csv"], "two of the files to write are the same one"),
+        (["--failures", "a.csv", "--outcomes", "a.csv"], "two output files have the same path"),
     ],
 )
 def test_files_that_cannot_be_written_are_2(
@@ -123,7 +123,7 @@ def test_status_of_a_stopped_run_says_how_long_the_rest_takes(cli: CommandRunner
     )
     ended = cli("status", "run.journal")
     assert "stopped at the deadline: deadline reached" in ended.out
-    assert "2 requests at least, 2.0 s needed at 1.0 requests/s" in ended.out
+    assert "at least 2 requests, 2.0 s needed at 1.0 requests/s" in ended.out
     assert "asyncgg resume run.journal" in ended.out
 
 

@@ -49,7 +49,7 @@ def test_retry_sends_only_what_failed(cli: CommandRunner, serve: StartSimulator)
     assert ended.json["requests"]["sent"] == 4
     second = cli("retry", "run.journal", "--yes", "--json")
     assert second.code == 0
-    assert second.err == "nothing failed, so there is nothing to retry\n"
+    assert second.err == "no failed things to retry\n"
     assert second.json["state"] == "complete"
     assert simulator.service.counters.requests.total() == 4
 
@@ -81,7 +81,7 @@ def test_resume_with_nothing_pending_tells_the_state(cli: CommandRunner, serve: 
     sent = simulator.service.counters.requests.total()
     ended = cli("resume", "run.journal", "--json")
     assert ended.code == 3
-    assert ended.err == "nothing is pending, so there is nothing to resume\n"
+    assert ended.err == "no pending things to resume\n"
     assert ended.json["things"]["failed"] == 4
     assert simulator.service.counters.requests.total() == sent
 
@@ -103,7 +103,7 @@ def test_without_a_terminal_it_needs_yes(cli: CommandRunner, serve: StartSimulat
     _run_to_deadline(cli, serve)
     ended = cli("resume", "run.journal")
     assert ended.code == 2
-    assert "there is no terminal to confirm on" in ended.err
+    assert "no terminal to confirm on" in ended.err
 
 
 def test_the_endpoint_is_the_recorded_one(

@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from asyncgg.cli import confirm
 from asyncgg.cli.console import Console
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.supervisor import run_async
@@ -100,7 +99,7 @@ def test_a_signal_at_the_question_is_never_missed(monkeypatch: pytest.MonkeyPatc
         try:
             presser.start()
             with pytest.raises(KeyboardInterrupt):
-                confirm.confirm_count(Console(), 12, "disassociate them", stdin_in_use=False)
+                Console().confirm_count(12, "disassociate them", stdin_in_use=False)
         finally:
             finished.set()
             presser.join()

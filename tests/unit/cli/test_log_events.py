@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from asyncgg.cli.log_events import EventFormatter
-from asyncgg.cli.progress import RateMeter, format_progress, progress_to_dict, render_live
+from asyncgg.cli.progress import RateMeter, render_live, run_view
 from asyncgg.events import CoreSkipped, Progress, RateChanged, RequestFailed, Stopping, ThingsFinished, Throttled
 from asyncgg.models import Operation
 
+VIEW = run_view(Operation.DISASSOCIATE)
 MOMENT = Progress(
     total=25_000,
     disassociated=5_000,
@@ -35,12 +36,12 @@ def test_a_storm_becomes_one_line_and_a_count() -> None:
     formatter = EventFormatter()
     first = formatter.format(Throttled("core-1", 2.0), 0.0)
     assert first is not None
-    assert first.text == "throttled (core core-1); it asks to wait 2 s"
+    assert first.text == "throttled (core core-1), Retry-After 2 s"
     assert all(formatter.format(Throttled("core-1", None), 0.01 * n) is None for n in range(500))
     later = formatter.format(Throttled("core-2", None), 10.0)
     assert later is not None
-    assert later.text == "throttled (core core-2) (and 500 more like it)"
-    assert later.fields["untold"] == 500
+    assert later.text == "throttled (core core-2) (500 similar messages suppressed)"
+    assert later.fields["suppressed"] == 500
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.sampled_from(["A", "B"])), max_size=200))
@@ -52,7 +53,7 @@ def test_lines_are_bounded(steps: list[tuple[float, str]]) -> None:
         notice = formatter.format(RequestFailed("core", 1, code, "", "transient"), now)
         if notice is not None:
             printed[code] += 1
-            counted += 1 + int(notice.fields.get("untold", 0))
+            counted += 1 + int(notice.fields.get("suppressed", 0))
     assert all(count <= now / 10 + 1 for count in printed.values())
     assert counted <= len(steps)
 
@@ -63,7 +64,7 @@ def test_only_large_changes_of_the_rate_are_told() -> None:
     assert formatter.format(RateChanged(30.0, 29.0), 0.0) is None
     low = formatter.format(RateChanged(29.0, 15.0), 20.0)
     assert low is not None
-    assert low.text == "rate now 15.0 requests/s"
+    assert low.text == "slowing to 15.0 requests/s"
     assert formatter.format(RateChanged(15.0, 16.0), 40.0) is None
     assert formatter.format(RateChanged(16.0, 29.0), 60.0) is not None
 
@@ -74,7 +75,7 @@ def test_a_core_that_is_given_up_is_told_once() -> None:
     assert formatter.format(RequestFailed("c", 5, "ResourceNotFoundException", "no", "core missing"), 0.0) is None
     notice = formatter.format(CoreSkipped("c", "ResourceNotFoundException", "no", 5), 0.0)
     assert notice is not None
-    assert notice.text == "core c given up, 5 things failed: ResourceNotFoundException: no"
+    assert notice.text == "skipping core c: 5 things marked failed: ResourceNotFoundException: no"
 
 
 def test_stopping_is_always_told_and_outcomes_never() -> None:
@@ -96,13 +97,13 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
 
 def test_a_line_for_a_log() -> None:
     """Things, failures, the rate against the limit, throttles, the time left, and why it waits."""
-    assert format_progress(MOMENT, 28.0) == (
+    assert VIEW.format_line(MOMENT, 28.0) == (
         "5,012/25,000 things (20 %), 12 failed, 28.0 of 29.5 requests/s, 3 throttled, 1 min 15 s left, paused for 2 s"
     )
-    assert progress_to_dict(MOMENT, 28.0, Operation.DISASSOCIATE)["seconds_left"] == 75.0
-    assert progress_to_dict(MOMENT, 28.0, Operation.ASSOCIATE)["associated"] == 5_000
+    assert VIEW.to_dict(MOMENT, 28.0)["seconds_left"] == 75.0
+    assert run_view(Operation.ASSOCIATE).to_dict(MOMENT, 28.0)["associated"] == 5_000
     finished = replace(MOMENT, disassociated=24_988, pending=0, status="")
-    assert format_progress(finished, 0.0) == "25,000/25,000 things (100 %), 12 failed, 30.0 requests/s, 3 throttled"
+    assert VIEW.format_line(finished, 0.0) == "25,000/25,000 things (100 %), 12 failed, 30.0 requests/s, 3 throttled"
 
 
 def test_the_display_fits_its_width() -> None:
@@ -110,9 +111,9 @@ def test_the_display_fits_its_width() -> None:
     for width in (40, 80, 120):
         console = Console(width=width, force_terminal=True, no_color=True, color_system=None, legacy_windows=False)
         with console.capture() as capture:
-            console.print(render_live(MOMENT, 28.0))
+            console.print(render_live(VIEW, MOMENT, 28.0))
         lines = capture.get().splitlines()
         assert len(lines) == 2
         assert all(len(line) <= width for line in lines)
-        assert "5,012/25,000 things 20 %" in lines[0]
+        assert "5,012/25,000 things (20 %)" in lines[0]
         assert "12 failed" in lines[1]
