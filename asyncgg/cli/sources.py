@@ -22,8 +22,8 @@ from asyncgg.manifest import RejectsWriter, load_protect_list, open_manifest
 from asyncgg.manifest.name_lists import read_names
 from asyncgg.manifest.sources import display_path
 from asyncgg.runs import JournalBuilder, Plan, default_journal, exit_code, quota_rate, verify_account
-from asyncgg.runs.prepare import s3_opener
 from asyncgg.runs.lookup import LookupRequest, LookupTargets, origin_if_finished, prepare_from_snapshot
+from asyncgg.runs.prepare import s3_opener
 from asyncgg.transport import Endpoint
 
 __all__ = [

@@ -68,8 +68,8 @@ def command(journal: Path, *, wait: float | None, failures: Path | None, out: Pa
     from asyncgg.engine import StopReason
     from asyncgg.models import RunState
     from asyncgg.runs import verify_account
-    from asyncgg.runs.verify_report import format_verification, verification_to_dict
     from asyncgg.runs.verifier import load_context, verify_with_context
+    from asyncgg.runs.verify_report import format_verification, verification_to_dict
 
     if failures is not None:
         require_csv_suffix(failures)
