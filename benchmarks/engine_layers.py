@@ -22,8 +22,8 @@ from asyncgg.cli.supervisor import run_async
 from asyncgg.engine import Engine, EngineOptions, Lane
 from asyncgg.journal import Importer, JournalWriter
 from asyncgg.models import Accepted, RunState, ThingState
-from asyncgg.ratelimit import FixedRate
 from asyncgg.retry_policy import RetryPolicy
+from asyncgg.testing import FixedRate
 from asyncgg.transport import ConnectionConfig, open_transport
 from benchmarks.baselines import read_batches
 from benchmarks.processes import SendMeter

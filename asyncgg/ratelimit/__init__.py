@@ -3,7 +3,7 @@
 from asyncgg.ratelimit.adaptive import AdaptiveRate
 from asyncgg.ratelimit.bucket import BucketStatistics, TokenBucket
 from asyncgg.ratelimit.limiter import Limiter
-from asyncgg.ratelimit.policy import FixedRate, RatePolicy, RateStatistics
+from asyncgg.ratelimit.policy import RatePolicy, RateStatistics
 from asyncgg.ratelimit.quota import DOCUMENTED_QUOTA, default_burst, documented_quota, limits_for_share
 from asyncgg.ratelimit.ramp import Ramp, RampPlan
 
@@ -11,7 +11,6 @@ __all__ = [
     "DOCUMENTED_QUOTA",
     "AdaptiveRate",
     "BucketStatistics",
-    "FixedRate",
     "Limiter",
     "Ramp",
     "RampPlan",

@@ -1,4 +1,4 @@
-"""Rule: which rate is right is decided here, from what the service answered; times are arguments, no clock is read."""
+"""The adaptive rate policy: finds the rate that the service accepts, from accepted and throttled requests."""
 
 from __future__ import annotations
 
@@ -12,77 +12,93 @@ from asyncgg.ratelimit.quota import DOCUMENTED_QUOTA, default_burst
 
 __all__ = ["AdaptiveRate"]
 
-# Chosen on the grid of benchmarks/adaptive_grid.py. Slopes are fractions of a common measure (see `_reference_rate`) a second.
-_RAMP_GROWTH, _RAMP_GROWTH_CONFIGURED = 0.3, 0.95  # growth a second, exponential; where a user vouches for the ceiling
-_VERIFY_FACTOR: Final = 0.9  # of the rate before; cheap if it was an accident, and still too fast if it was not
-_VERIFY_REPLIES: Final = 10  # a service that has nothing saved up shows an excess of a tenth within ten requests
-_REVERIFY_REPLIES: Final = (
-    20  # replies before another doubt, for each one before: a steady excess is not doubted for ever
-)
-_VERIFY_MAX_MULTIPLE: Final = (
-    1.7  # times the documented quota: above it a throttle that brings a pause is dear to doubt
-)
-_HOLD_FRACTION, _BACKOFF_FRACTION = (
-    0.94,
-    0.9,
-)  # of the estimate: where the hold begins, and where the very first moment does
-_RECOVERY_SLOPE, _HOLD_SLOPE, _PROBE_SLOPE, _EXCESS_SLOPE = 0.06, 0.009, 0.03, 0.12  # slopes
-_MAX_EXCESS: Final = 2.0  # times that slope, where the evidence is strong
-_MIN_HOLD: Final = 3.5  # seconds, at least
-_HOLD_AFTER_FALLBACK: Final = 2.0  # seconds, where the estimate is a guess and waiting would only add to a pause
-_HOLD_REQUESTS, _MAX_HOLD_SLOW_RATE = 60.0, 8.0  # slow rates hold for so many requests, or seconds at most
-_MAX_HOLD: Final = 60.0  # seconds, where nothing is to be gained: an estimate near the best, found again and again
-_HOLD_PER_LOST_SECOND: Final = 20.0  # times what a pause wastes: then that is about 5 % of the time
-_MAX_HOLD_BELOW_BEST: Final = 7.0  # seconds at most, whatever a pause wastes, where others may leave and give more
-_SHARE_HOLD: Final = 60.0  # seconds, doubled each time, up to:
-_MAX_SHARE_HOLD: Final = 900.0
+# Chosen with benchmarks/policy_grid.py. A slope is a fraction of `_reference_rate` per second.
+
+# Exponential growth per second while ramping; the second value if the user configured the ceiling.
+_RAMP_GROWTH, _RAMP_GROWTH_CONFIGURED = 0.3, 0.95
+# Verification of a first throttle: slow down to this part of the rate for so many replies. A service
+# without saved tokens throttles again within ten requests if the rate is a tenth too high.
+_VERIFY_FACTOR, _VERIFY_REPLIES = 0.9, 10
+# Replies needed before another verification, for each earlier one.
+_REVERIFY_REPLIES: Final = 20
+# Above this multiple of the documented quota, throttles that bring a pause are not verified.
+_VERIFY_MAX_MULTIPLE: Final = 1.7
+# Parts of the estimate: the rate during a hold, and the rate right after a throttle.
+_HOLD_FRACTION, _BACKOFF_FRACTION = 0.94, 0.9
+# Slopes: up to the hold, during the hold, above the estimate, and with excess acceptance.
+_RECOVERY_SLOPE, _HOLD_SLOPE, _PROBE_SLOPE, _EXCESS_SLOPE = 0.06, 0.009, 0.03, 0.12
+# Maximum multiple of `_EXCESS_SLOPE`.
+_MAX_EXCESS: Final = 2.0
+# Seconds of a hold: at least, and after a pause with an estimate that was not measured.
+_MIN_HOLD, _HOLD_AFTER_FALLBACK = 3.5, 2.0
+# Slow rates hold for so many requests, but at most for so many seconds.
+_HOLD_REQUESTS, _MAX_HOLD_SLOW_RATE = 60.0, 8.0
+# Maximum seconds of a hold near the best estimate, and below it, where other clients may leave.
+_MAX_HOLD, _MAX_HOLD_BELOW_BEST = 60.0, 7.0
+# Seconds of hold per second that a pause wastes: about 5 % of the time is lost then.
+_HOLD_PER_LOST_SECOND: Final = 20.0
+# Seconds of a hold with a share: doubled for each overrun, up to the maximum.
+_SHARE_HOLD, _MAX_SHARE_HOLD = 60.0, 900.0
+# An estimate above this part of the best one is near it; estimates that differ less than this are stable.
 _NEAR_BEST, _STABLE_TOLERANCE = 0.9, 0.06
-_STABLE_FRACTION: Final = 0.99  # of the estimate, held for long
-_EARLY_THROTTLE_REPLIES: Final = 15  # accepted requests before which a throttle says that the cut was not enough
-_MIN_RATE_TO_ESTIMATE: Final = 0.8  # part of the estimate that the rate may be, after several cuts
-_BACKOFF_FACTORS: Final = (0.95, 0.85, 0.75)  # the first only if the estimate was sure
-_EARLY_THROTTLE_FACTOR: Final = 0.95  # of the rate, at most, where a throttle comes before the estimate was reached
-_MAX_REFERENCE_MULTIPLE: Final = 5.0  # the common measure is at most so many times the estimate
-_REFERENCE_LATENCY, _LATENCY_EXPONENT = 0.13, 0.6  # seconds of a round trip; slopes fall with this power of longer ones
-_BURST_DELAY: Final = 2.5  # seconds after a cut
+# The part of a stable estimate that is held.
+_STABLE_FRACTION: Final = 0.99
+# A throttle within so many accepted requests after a back-off means that the back-off was too small.
+_EARLY_THROTTLE_REPLIES: Final = 15
+# The rate as a part of the estimate is at least this after several back-offs.
+_MIN_RATE_TO_ESTIMATE: Final = 0.8
+# Factors of consecutive back-offs; the first one only if the estimate was measured.
+_BACKOFF_FACTORS: Final = (0.95, 0.85, 0.75)
+# Maximum estimate, as a part of the rate, if a throttle comes before the hold has ended.
+_EARLY_THROTTLE_FACTOR: Final = 0.95
+# Maximum reference rate as a multiple of the estimate.
+_MAX_REFERENCE_MULTIPLE: Final = 5.0
+# Slopes fall with this power of the round-trip time above this value in seconds.
+_REFERENCE_LATENCY, _LATENCY_EXPONENT = 0.13, 0.6
+# Seconds after a back-off with a burst of 1.
+_BURST_DELAY: Final = 2.5
 
 
 class _Phase(Enum):
-    """What the rate does, and why."""
+    """How the rate changes."""
 
     RAMPING = auto()
-    """It grows towards a ceiling that nobody has contradicted yet."""
+    """It grows to the ceiling; no throttle has limited it yet."""
     CEILING = auto()
-    """It is the ceiling."""
+    """It is at the ceiling."""
     VERIFYING = auto()
-    """It waits a little lower for a second throttle, before it believes the first."""
+    """It is slightly lower, to see whether a second throttle confirms the first one."""
     TRACKING = auto()
-    """It follows an estimate: a little below it, then slowly above, until the service says no."""
+    """It follows an estimate: below it for a hold, then slowly above it until a throttle."""
 
 
 class AdaptiveRate:
-    """Follows a quota it can only feel: never above `ceiling`, lowered by throttles, raised again carefully.
+    """Follows an unknown quota: throttles lower the rate, accepted requests raise it up to `ceiling`.
 
-    - **Opening.** It starts at the documented quota (or the ceiling, if lower). A higher ceiling is tried after
-      `patience` seconds (none: it is the user's word against the documentation's), by growth. With a `patience`, the
-      documented quota is the ceiling as soon as the service has shown that it gives no more.
-    - **Doubt.** One throttle amid accepted requests can be an accident. As long as nothing was cut since the start (or
-      the ceiling), the rate goes down by a tenth for ten replies. A second throttle is believed; otherwise all goes on.
-    - **Estimate.** A believed throttle means that the service's bucket is empty. What was accepted since it was empty
-      before is what it gives (`RefillMeter`): the estimate. Requests sent before a cut say nothing about the rate after it.
-    - **Riding.** A little below the estimate for a hold, so that the service recovers some requests, then slowly above
-      it: where nothing changed a throttle or two say so. More accepted than the estimate explains, and it rises fast.
-      Slopes are absolute, cuts relative: so those who share a quota come to equal parts.
-    - A throttle right after a cut means that much less is free now: cut deeper each time, until it stops.
-    - Where the estimate is the best ever seen the holds grow to a minute. So they do with the pauses that are lost.
-    - **Share.** With a `share` below 1 the ceiling is that part of an expected quota, and a believed throttle says that
-      the quota is lower: the share of the estimate is the most for a minute, then two, up to a quarter of an hour.
-    - Time counts only while requests are accepted: idling and pauses are no evidence.
-    - **Burst.** 1 where unsure, in doubt and after a cut; `default_burst` otherwise. A `burst` given holds from the
-      beginning, until the first throttle.
+    - **Ramping.** The rate starts at the documented quota, or at the ceiling if that is lower. It grows
+      to a higher ceiling after `probe_after` seconds; 0 means that the user configured the ceiling. With
+      `probe_after`, the documented quota becomes the ceiling once the service has shown no more.
+    - **Verifying.** A single throttle can be spurious. Before the first back-off, and again at the
+      ceiling, the rate falls by a tenth for ten replies. Only a second throttle causes a back-off.
+    - **Estimate.** A confirmed throttle means that the service's bucket is empty. The requests accepted
+      since it was last empty give the estimate (`RefillMeter`). Replies to requests that were sent
+      before a back-off do not count.
+    - **Tracking.** The rate stays below the estimate for a hold, then rises slowly above it. It rises
+      fast when the service accepts more than the estimate explains. Slopes are absolute and back-offs
+      relative, so clients that share a quota converge to equal rates.
+    - A throttle right after a back-off causes further back-offs with increasing factors.
+    - Holds grow up to a minute while the estimate stays near the best one, and with lost pauses.
+    - **Share.** With `share` below 1 the ceiling is that part of an assumed quota. A confirmed throttle
+      limits the rate to the share of the estimate for one minute, doubled up to 15 minutes.
+    - Only time in which requests are accepted counts; idle time and pauses are ignored.
+    - **Burst.** 1 while ramping or verifying and after a back-off, else `default_burst`. A given `burst`
+      is used from the start until the first throttle.
 
-    `ceiling` and `floor` (requests a second) bound the rate; it does not fall below a fiftieth of the documented quota
-    either. Deterministic. Raises `UsageError` for impossible numbers.
+    `ceiling` and `floor` (requests per second) bound the rate; the floor is at least a fiftieth of the
+    documented quota. Deterministic; times are arguments.
+
+    Raises:
+        UsageError: a number is not positive.
     """
 
     __slots__ = (
@@ -128,28 +144,28 @@ class AdaptiveRate:
         self._probe_after = probe_after
         self._rate = self._estimate = self._documented
         self._phase = _Phase.RAMPING if self._rate < ceiling else _Phase.CEILING
-        self._saved_state = (self._phase, 0.0, self._rate)  # phase, age and rate to go on with when a doubt is over
-        self._verifications = 0  # since the start, or since the ceiling was reached after a cut
+        self._saved_state = (self._phase, 0.0, self._rate)  # phase, evidence and rate to restore after verifying
+        self._verifications = 0  # since the start, or since the ceiling was reached after a back-off
         self._estimator = Estimator(self._documented)
-        self._early_throttles = 0  # throttles in a row that came right after a cut
-        self._stable_estimates = 0  # estimates in a row that were alike
-        self._share_overruns = 0  # times a share's estimate was overstepped again
+        self._early_throttles = 0  # consecutive throttles right after a back-off
+        self._stable_estimates = 0  # consecutive similar estimates
+        self._share_overruns = 0  # throttles with a share
         self._hold = 0.0
-        self._evidence_seconds = 0.0  # seconds of evidence since the start or the last throttle that was news
-        self._accepted_since_throttle = 0  # accepted since then
-        self._counted_until: float | None = None  # up to when time has been counted
+        self._evidence_seconds = 0.0  # since the start or the last back-off
+        self._accepted_since_throttle = 0  # replies since then
+        self._counted_until: float | None = None  # time up to which evidence was counted
         self._round_trip = 0.0
         self._backed_off_at = -math.inf
         self._throttle_events = 0
 
     @property
     def rate(self) -> float:
-        """The rate to use now."""
+        """The current rate."""
         return self._rate
 
     @property
     def burst(self) -> float:
-        """The burst to use now, in requests."""
+        """The current burst in requests."""
         cautious = self._phase in (_Phase.RAMPING, _Phase.VERIFYING)
         cautious = cautious or (self._phase is _Phase.TRACKING and self._evidence_seconds < _BURST_DELAY)
         if cautious and (self._burst is None or self._throttle_events):
@@ -157,11 +173,11 @@ class AdaptiveRate:
         return default_burst(self._rate) if self._burst is None else self._burst
 
     def statistics(self) -> RateStatistics:
-        """The policy as it stands now."""
+        """The current state."""
         return RateStatistics(self._rate, self.burst, self._ceiling, self._throttle_events)
 
     def on_accepted(self, started: float, now: float) -> float:
-        """Count the evidence and move. Returns the rate to use from now on."""
+        """Count an accepted request; return the new rate."""
         seconds = self._elapsed(now)
         self._estimator.meter.advance(seconds)
         self._estimator.meter.record_accepted()
@@ -180,7 +196,7 @@ class AdaptiveRate:
         return self._rate
 
     def on_throttled(self, started: float, now: float, retry_after: float | None) -> float:
-        """Lower the rate if this throttle is news. Returns the rate to use from now on."""
+        """Lower the rate unless the request was sent before the last back-off; return the new rate."""
         pause = max(0.0, retry_after or 0.0)
         self._estimator.meter.advance(self._elapsed(now))
         if started >= self._backed_off_at:
@@ -199,13 +215,13 @@ class AdaptiveRate:
         return self._rate
 
     def _elapsed(self, now: float) -> float:
-        """Seconds of sending since the reply before; a gap is no evidence."""
+        """Seconds of sending since the last reply; gaps do not count."""
         previous = self._counted_until if self._counted_until is not None else now
         self._counted_until = max(now, previous)
         return min(self._counted_until - previous, max(0.25, 2 / self._rate))
 
     def _advance(self, seconds: float) -> None:
-        """Go on for so long, within the bounds."""
+        """Change the rate for `seconds` within the bounds."""
         rate = self._rate
         seconds /= self._latency_factor()
         if self._phase is _Phase.RAMPING:
@@ -216,12 +232,12 @@ class AdaptiveRate:
         self._rate = max(self._floor, min(self._ceiling, rate))
 
     def _slope(self) -> float:
-        """How fast to ride, in the common measure."""
+        """The slope while tracking."""
         if self._share < 1:
             return 0.0 if self._evidence_seconds < self._hold else _PROBE_SLOPE
         excess = self._estimator.excess(self._estimate)
         if excess > 1 and self._evidence_seconds > 1:
-            distance_factor = max(1.0, self._documented / self._reference_rate())  # it was starved: come back at once
+            distance_factor = max(1.0, self._documented / self._reference_rate())  # was starved: recover fast
             return _EXCESS_SLOPE * min(_MAX_EXCESS, excess) * distance_factor
         if self._evidence_seconds >= self._hold:
             return _PROBE_SLOPE
@@ -230,18 +246,18 @@ class AdaptiveRate:
         return 0.0 if self._stable_estimates > 1 and self._rate > _STABLE_FRACTION * self._estimate else _HOLD_SLOPE
 
     def _reference_rate(self) -> float:
-        """What slopes are fractions of: the same for all who share a quota, as far as they can know."""
+        """The unit of slopes: as far as possible the same for all clients of a quota."""
         return min(max(self._documented, self._estimate), _MAX_REFERENCE_MULTIPLE * self._estimate)
 
     def _on_ceiling_reached(self) -> None:
-        """The ceiling holds; what was refused on the way to it is forgotten."""
+        """Enter the phase `CEILING` and forget earlier throttles."""
         if self._phase is _Phase.TRACKING:
             self._verifications = 0
         self._stable_estimates = self._share_overruns = 0
         self._phase = _Phase.CEILING
 
     def _may_be_spurious(self, pause: float) -> bool:
-        """Whether this throttle may be an accident, and it pays to find out."""
+        """Whether the throttle may be spurious and is worth a verification."""
         if self._accepted_since_throttle < max(1, _REVERIFY_REPLIES * self._verifications) or (
             pause and self._verifications
         ):
@@ -251,14 +267,14 @@ class AdaptiveRate:
         return self._phase is _Phase.CEILING
 
     def _probe_down(self) -> None:
-        """Go a little slower until it is clear whether the throttle meant anything."""
+        """Slow down until the throttle is confirmed or not."""
         self._saved_state = (self._phase, self._evidence_seconds, self._rate)
         self._verifications += 1
         self._phase = _Phase.VERIFYING
         self._rate = max(self._floor, self._rate * _VERIFY_FACTOR)
 
     def _back_off(self, pause: float) -> None:
-        """Believe it: estimate what is free, and go below that."""
+        """Estimate the free rate and go below it."""
         estimator, tracking = self._estimator, self._phase is _Phase.TRACKING
         estimate = estimator.estimate_rate(self._rate) if tracking else estimator.fallback_rate(self._rate)
         if tracking and self._evidence_seconds < self._hold:
@@ -280,7 +296,7 @@ class AdaptiveRate:
             self._rate = max(self._floor, _BACKOFF_FRACTION * estimate)
 
     def _back_off_further(self, pause: float) -> None:
-        """The cut before was not enough."""
+        """Lower rate and estimate again after a back-off that was too small."""
         factor = _BACKOFF_FACTORS[
             min(self._early_throttles + (not self._estimator.confident), len(_BACKOFF_FACTORS) - 1)
         ]
@@ -291,7 +307,7 @@ class AdaptiveRate:
         self._rate = max(self._floor, min(factor * self._rate, _BACKOFF_FRACTION * self._estimate))
 
     def _hold_seconds(self, pause: float) -> float:
-        """Seconds to hold below the estimate before it is tried again."""
+        """Seconds to stay below the estimate."""
         estimate, estimator = self._estimate, self._estimator
         if pause and not estimator.confident:
             return _HOLD_AFTER_FALLBACK
@@ -308,5 +324,5 @@ class AdaptiveRate:
         )
 
     def _latency_factor(self) -> float:
-        """How much slower to move because answers take so long."""
+        """The factor by which high latency slows changes down."""
         return math.pow(max(1.0, self._round_trip / _REFERENCE_LATENCY), _LATENCY_EXPONENT)

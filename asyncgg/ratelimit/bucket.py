@@ -1,8 +1,6 @@
-"""Rule: the token bucket lives here: it lets so many requests start a second, in the order they asked; no more.
+"""The token bucket: grants requests in FIFO order at a rate that can change."""
 
-Which rate is right is the policy's business (`asyncgg.ratelimit.policy`). The only clock is the event loop's, so that
-virtual time drives it in tests. One loop, no threads, at most one timer.
-"""
+# The only clock is the event loop's, so tests can use virtual time. One loop, no threads, one timer.
 
 from __future__ import annotations
 
@@ -17,38 +15,40 @@ from asyncgg.errors import UsageError
 __all__ = ["BucketStatistics", "TokenBucket"]
 
 _SLACK: Final = 1e-9
-"""Seconds by which a token may be taken early: loops fire timers early by as much. It is owed, so nothing is gained."""
+"""Seconds by which a token can be taken early, because loops fire timers early by as much. It is deducted."""
 
 
 @dataclass(frozen=True, slots=True)
 class BucketStatistics:
-    """A bucket at one moment; times are the loop's, in seconds."""
+    """The state of a bucket; times are loop time in seconds."""
 
     rate: float
-    """Tokens a second."""
+    """Tokens per second."""
     burst: float
-    """Most tokens that can be saved up."""
+    """Maximum number of saved tokens."""
     tokens: float
-    """Tokens there now; negative by a hair where one was taken a nanosecond early."""
+    """Available tokens; slightly negative if one was taken a nanosecond early."""
     waiting: int
-    """Callers of `acquire` in the queue."""
+    """Waiting callers of `acquire`."""
     granted: int
-    """Tokens taken so far and not given back."""
+    """Tokens taken and not refunded."""
     waited_seconds: float
-    """Time spent in the queue, summed over all that were granted their token from it."""
+    """Total waiting time of the callers that got a token from the queue."""
     paused_until: float | None
-    """When the pause ends, or None when there is none."""
+    """End of the pause; None if the bucket is not paused."""
 
 
 class TokenBucket:
-    """Starts `rate` requests a second, at most `burst` at once, first come first served.
+    """Grants `rate` tokens per second, at most `burst` at once, in FIFO order.
 
-    In any window of w seconds at most `rate` x w + `burst` tokens are granted. The bucket starts full. Under load the
-    throughput is `rate`: a timer that fires late loses nothing as long as what came in meanwhile fits into `burst`.
+    In any window of w seconds at most `rate` x w + `burst` tokens are granted. The bucket starts full.
+    Timers that fire late do not lower the throughput as long as the missed tokens fit into `burst`.
 
-    `rate`: tokens a second, above 0; infinity means no limit, and then acquiring never waits (except for a pause).
-    `burst`: tokens, 1 or more; may be infinite. `loop`: the running loop unless given.
-    Raises `UsageError` for anything else.
+    `rate`: above 0; infinity means no limit. `burst`: 1 or more; infinity is allowed.
+    `loop`: by default the running loop.
+
+    Raises:
+        UsageError: `rate` or `burst` is invalid.
     """
 
     __slots__ = (
@@ -77,7 +77,7 @@ class TokenBucket:
         self._tokens = burst
         self._updated_at = self._time()
         self._paused_until = -math.inf
-        # Those cancelled stay in the queue until they are reached; `_waiting` counts the others.
+        # Cancelled waiters stay in the queue until they are reached; `_waiting` counts the others.
         self._queue: deque[tuple[asyncio.Future[None], float]] = deque()
         self._waiting = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -86,16 +86,16 @@ class TokenBucket:
 
     @property
     def rate(self) -> float:
-        """Tokens a second."""
+        """Tokens per second."""
         return self._rate
 
     @property
     def burst(self) -> float:
-        """Most tokens that can be saved up."""
+        """Maximum number of saved tokens."""
         return self._burst
 
     def statistics(self) -> BucketStatistics:
-        """The bucket as it stands now."""
+        """The current state."""
         now = self._refill()
         return BucketStatistics(
             rate=self._rate,
@@ -108,7 +108,7 @@ class TokenBucket:
         )
 
     def try_acquire(self) -> bool:
-        """Take a token if one is there and nobody waits for it; whether it was taken."""
+        """Take a token if one is available and no caller waits; whether it was taken."""
         if self._waiting:
             return False
         now = self._refill()
@@ -119,9 +119,9 @@ class TokenBucket:
         return True
 
     async def acquire(self) -> None:
-        """Take one token, after all who asked before; does not yield to the loop when a token is there.
+        """Take a token after all earlier callers; does not yield to the loop if a token is available.
 
-        A caller that is cancelled, even between the grant and its own resumption, has not taken the token.
+        A caller that is cancelled, even after the grant and before it resumes, takes no token.
         """
         if self.try_acquire():
             return
@@ -139,18 +139,18 @@ class TokenBucket:
                 self._cancel(waiter)
 
     def refund(self) -> None:
-        """Put back a token that was taken and then not used; whoever waits gets it.
+        """Return a token that was taken and not used, right after `acquire`.
 
-        Meant for right after `acquire`. A token held back for d seconds can cost the window's bound `rate` x d tokens.
+        A token kept for d seconds can exceed the bound of a window by `rate` x d tokens.
         """
         self._granted -= 1
-        self._tokens += 1  # the next refill cuts it to the burst
+        self._tokens += 1  # the next refill limits it to the burst
         self._grant_tokens()
 
     def set_rate(self, rate: float, burst: float | None = None) -> None:
-        """Change the rate, and the burst if given, from now on; the time until now counts at the old rate.
+        """Change the rate, and the burst if given; time until now counts at the old rate.
 
-        Those who wait keep their places and are timed anew. Raises `UsageError` as the constructor does.
+        Waiting callers keep their places. Raises `UsageError` as the constructor does.
         """
         burst = self._burst if burst is None else burst
         _check(rate, burst)
@@ -161,17 +161,17 @@ class TokenBucket:
         self._grant_tokens()
 
     def pause_until(self, when: float) -> None:
-        """Grant nothing before the loop's time `when` (seconds). Extends a pause, never shortens one.
+        """Grant nothing before loop time `when`; never shortens a pause.
 
-        Tokens go on coming in meanwhile, up to `burst`. Raises `UsageError` when `when` is not a finite number.
+        Tokens accumulate meanwhile, up to `burst`. Raises `UsageError` if `when` is not finite.
         """
         if not math.isfinite(when):
-            raise UsageError(f"a pause must end at a finite time, not {when}")
+            raise UsageError(f"pause must end at a finite time, not {when}")
         if when > self._paused_until:
-            self._paused_until = when  # a timer set for an earlier time finds the pause and sets itself anew
+            self._paused_until = when  # an earlier timer finds the pause and is set again
 
     def _refill(self) -> float:
-        """Bring in the tokens that came since the last time; the time now."""
+        """Add the tokens since the last refill; return the current time."""
         now = self._time()
         if self._rate == math.inf:
             self._tokens = self._burst
@@ -181,19 +181,19 @@ class TokenBucket:
         return now
 
     def _grant_tokens(self) -> None:
-        """Grant what is due, in order, and set the timer for the next one."""
+        """Grant the available tokens in order and set the timer for the next one."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         while self._queue:
             waiter, queued_at = self._queue[0]
-            if waiter.done():  # cancelled; its own task counts it out
+            if waiter.done():  # cancelled; its task decrements `_waiting`
                 self._queue.popleft()
                 continue
             now = self._refill()
             grant_at = now if self._tokens >= self._token_threshold else now + (1 - self._tokens) / self._rate
             grant_at = max(grant_at, self._paused_until)
-            # Equal to `now` although a token is short: less is missing than the clock can show.
+            # Can equal `now` although a token is short, by less than the clock's resolution.
             if grant_at > now:
                 self._timer = self._loop.call_at(grant_at, self._grant_tokens)
                 return
@@ -205,7 +205,7 @@ class TokenBucket:
             waiter.set_result(None)
 
     def _cancel(self, waiter: asyncio.Future[None]) -> None:
-        """The caller with this ticket went away."""
+        """Remove a waiter whose caller was cancelled."""
         if waiter.done() and not waiter.cancelled():
             self.refund()
             return
@@ -213,17 +213,16 @@ class TokenBucket:
         self._waiting -= 1
         if not self._waiting:
             self._queue.clear()
-            self._grant_tokens()  # nobody is left: no timer either
+            self._grant_tokens()  # also cancels the timer
 
 
 def _token_threshold(rate: float) -> float:
-    """Tokens that count as one: a nanosecond's worth may be missing."""
+    """The part of a token that counts as one: a nanosecond's worth may be missing."""
     return 1 - min(0.5, _SLACK * rate)
 
 
 def _check(rate: float, burst: float) -> None:
-    """Refuse a rate or a burst that means nothing."""
-    if not rate > 0:  # so put, it refuses NaN as well
-        raise UsageError(f"a rate must be above 0 requests a second, not {rate}")
+    if not rate > 0:  # also True for NaN
+        raise UsageError(f"rate must be greater than 0 requests/s, not {rate}")
     if not burst >= 1:
-        raise UsageError(f"a burst must be 1 or more, not {burst}: with less nothing would ever start")
+        raise UsageError(f"burst must be at least 1, not {burst}")

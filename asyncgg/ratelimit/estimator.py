@@ -1,8 +1,7 @@
-"""Rule: how much of the quota is free is estimated here, from one gauge after the other; what to do about it, not.
+"""The estimate of the free rate of a service and of its burst."""
 
-The first gauge ends with the first throttle. It began with a full bucket, so it says nothing of the rate, but once
-the rate is known, it tells the burst.
-"""
+# The first meter starts with a full bucket and ends with the first throttle. It gives no rate, but once
+# the rate is known, it gives the burst.
 
 from __future__ import annotations
 
@@ -13,38 +12,40 @@ from asyncgg.ratelimit.gauge import RefillMeter
 
 __all__ = ["Estimator"]
 
-_CONFIDENT_AFTER: Final = 25  # accepted requests that make an estimate one
-_PRIOR_WEIGHT, _PRIOR_FACTOR = (
-    6.0,
-    0.9,
-)  # requests that a guess weighs beside what was measured, and the guess as part of the rate
-_FALLBACK_FACTOR: Final = 0.8  # the guess where nothing was measured
-_NOISE_REQUESTS, _NOISE_FRACTION = 3.0, 0.03  # requests, and part of all accepted, that may be chance
-_LOST_FRACTION: Final = 0.4  # of a pause, where the service's burst is not known
+# Accepted requests that make an estimate a measurement.
+_CONFIDENT_AFTER: Final = 25
+# The prior of a measurement: its weight in requests, and its value as a part of the rate.
+_PRIOR_WEIGHT, _PRIOR_FACTOR = 6.0, 0.9
+# The estimate, as a part of the rate, if nothing was measured.
+_FALLBACK_FACTOR: Final = 0.8
+# Requests, and a part of all accepted ones, that may be noise.
+_NOISE_REQUESTS, _NOISE_FRACTION = 3.0, 0.03
+# The part of a pause that is lost if the burst is unknown.
+_LOST_FRACTION: Final = 0.4
 
 
 class Estimator:
-    """What is known of the service's bucket. Rates are requests a second, times seconds in which requests were sent."""
+    """Rate and burst of a service's bucket. Times are seconds in which requests were sent."""
 
     __slots__ = ("_first_meter", "best", "burst", "confident", "meter")
 
     def __init__(self, expected: float) -> None:
         self.meter = RefillMeter()
-        """Since the last throttle."""
+        """The measurement since the last throttle."""
         self.burst = math.inf
-        """The service's, as far as known."""
+        """The burst of the service; infinite if unknown."""
         self.confident = False
-        """Whether the last estimate was measured, and not guessed."""
+        """Whether the last estimate was measured."""
         self.best = expected
-        """The highest that was measured, or expected."""
+        """The highest rate measured or expected."""
         self._first_meter: RefillMeter | None = None
 
     def on_throttle(self) -> None:
-        """The service's bucket is empty now: it throttled."""
+        """Start a new measurement: the service throttled, so its bucket is empty."""
         self.meter = RefillMeter()
 
     def fallback_rate(self, rate: float) -> float:
-        """What is free, when `rate` was too much and the bucket was never seen empty, or not lately."""
+        """The free rate if `rate` is too high and no measurement is available."""
         if self._first_meter is None:
             self._first_meter = self.meter
         self.confident = False
@@ -54,7 +55,7 @@ class Estimator:
         return min(fallback, self.meter.accepted / self.meter.seconds)
 
     def estimate_rate(self, rate: float) -> float:
-        """What is free, from what was accepted since the bucket was empty, `rate` being too much now."""
+        """The free rate by the requests accepted since the bucket was empty; `rate` is too high."""
         meter = self.meter
         self.confident = meter.accepted >= _CONFIDENT_AFTER
         if not meter.seconds:
@@ -66,18 +67,17 @@ class Estimator:
         return estimate
 
     def excess(self, estimate: float) -> float:
-        """How much more was accepted than `estimate` gives out, as a multiple of what may be chance."""
+        """Accepted requests beyond `estimate`, as a multiple of the noise."""
         meter = self.meter
         return meter.excess(estimate) / (_NOISE_REQUESTS + _NOISE_FRACTION * meter.accepted)
 
     def lost_seconds(self, pause: float, estimate: float) -> float:
-        """Seconds of the quota that a pause wastes: what fits into the service's bucket meanwhile is not lost."""
+        """Seconds of quota that a pause wastes; tokens that fit into the service's bucket are not lost."""
         if math.isinf(self.burst):
             return _LOST_FRACTION * pause
         return max(0.0, pause - self.burst / estimate)
 
     def _record_estimate(self, estimate: float) -> None:
-        """What a sure estimate says beyond itself."""
         self.best = max(self.best, estimate)
         if self._first_meter is not None:
             self.burst, self._first_meter = self._first_meter.burst(estimate), None

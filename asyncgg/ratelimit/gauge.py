@@ -1,9 +1,8 @@
-"""Rule: what the service's token bucket must have been like is worked out here, from what it accepted; no decisions.
+"""A measurement of a service's token bucket, from the requests it accepted between two throttles."""
 
-A throttle says that the bucket was empty. So between two throttles it gave out what came in, and what came in is the
-quota: the part of it that was free, if others draw on it too. Only what ran over while the bucket was full is missing,
-and a known burst tells how much that was.
-"""
+# A throttle means that the bucket is empty. So the tokens granted between two throttles are those that
+# were refilled: the quota, or the free part of it. Only the tokens lost while the bucket was full are
+# missing, and a known burst gives their number.
 
 from __future__ import annotations
 
@@ -13,27 +12,27 @@ from typing import Final
 __all__ = ["RefillMeter"]
 
 _MAX_BINS: Final = 64
-"""When there are more they are joined in pairs: a long quiet time needs no fine record."""
+"""Maximum number of bins; more are merged in pairs."""
 _INITIAL_BIN_SECONDS: Final = 0.1
-"""Seconds of a bin at the beginning."""
+"""Initial seconds of a bin."""
 _BISECTIONS: Final = 16
-"""Of the interval in which the rate lies; finer than the figures it comes from."""
+"""Bisections of the interval that contains the rate."""
 
 
 class RefillMeter:
-    """What was accepted since the bucket was last seen empty. Times are seconds in which requests were being sent."""
+    """Requests accepted since the bucket was empty. Times are seconds in which requests were sent."""
 
     __slots__ = ("_bin_seconds", "_bins", "accepted", "seconds")
 
     def __init__(self) -> None:
         self.accepted = 0
-        """Requests."""
+        """Accepted requests."""
         self.seconds = 0.0
         self._bins: list[tuple[float, int]] = [(0.0, 0)]
         self._bin_seconds = _INITIAL_BIN_SECONDS
 
     def advance(self, seconds: float) -> None:
-        """So much time went by."""
+        """Add seconds."""
         self.seconds += seconds
         if self._bins[-1][0] >= self._bin_seconds:
             if len(self._bins) == _MAX_BINS:
@@ -44,16 +43,16 @@ class RefillMeter:
         self._bins[-1] = (length + seconds, count)
 
     def record_accepted(self) -> None:
-        """One more request was accepted."""
+        """Add an accepted request."""
         self.accepted += 1
         length, count = self._bins[-1]
         self._bins[-1] = (length, count + 1)
 
     def rate(self, burst: float) -> float:
-        """The quota, requests a second, if the bucket, which holds `burst`, was empty at the beginning and is now."""
+        """The refill rate in requests per second, if a bucket of `burst` was empty at the start and is empty now."""
         if not self.seconds:
             return 0.0
-        low = high = self.accepted / self.seconds  # exact if nothing ran over
+        low = high = self.accepted / self.seconds  # exact if the bucket was never full
         if math.isinf(burst):
             return low
         high = max([low, *(count / length for length, count in self._bins if length >= 0.9 * self._bin_seconds)])
@@ -66,7 +65,7 @@ class RefillMeter:
         return high
 
     def burst(self, rate: float) -> float:
-        """The least a bucket filled at `rate` must hold to have accepted all this, in requests; 1 or more."""
+        """The minimum burst that explains the accepted requests at `rate`; 1 or more."""
         drawn = peak = 0.0
         for length, count in self._bins:
             drawn = max(0.0, drawn + count - rate * length)
@@ -74,11 +73,11 @@ class RefillMeter:
         return max(1.0, peak)
 
     def excess(self, rate: float) -> float:
-        """How many more were accepted than `rate` gives out: more than a few speak for a higher one."""
+        """Accepted requests beyond those that `rate` explains."""
         return self.accepted - rate * self.seconds
 
     def _tokens_now(self, rate: float, burst: float) -> float:
-        """What is in the bucket now, if it was empty at the beginning; negative if `rate` does not explain so much."""
+        """Tokens in the bucket now if it was empty at the start; negative if `rate` is too low."""
         level = 0.0
         for length, count in self._bins:
             level = min(burst, level + rate * length - count)

@@ -1,8 +1,6 @@
-"""Rule: how many things a minute may go while trust grows is decided here: pure, the time is an argument.
+"""The ramp of a run: how many things per minute are sent, growing with success."""
 
-Not a quota, which counts requests: a person's wish to begin slowly. Each success beyond so many raises the rate by a
-factor, as the exponential rollout of AWS IoT Jobs does. [AWS IoT Jobs: ExponentialRolloutRate]
-"""
+# Not a quota, which counts requests. The growth is that of AWS IoT Jobs [ExponentialRolloutRate].
 
 from __future__ import annotations
 
@@ -16,32 +14,32 @@ __all__ = ["Ramp", "RampPlan"]
 
 @dataclass(frozen=True, slots=True)
 class RampPlan:
-    """Things a minute to begin with, and how they grow. Raises `UsageError` for figures that mean nothing."""
+    """The initial things per minute and their growth. Raises `UsageError` if a number is invalid."""
 
     base_per_minute: float
     factor: float
-    """By which the rate grows each time; 1 for never."""
+    """Factor of each increase; 1 means constant."""
     increase_after: int
-    """Things done between two increases."""
+    """Successful things between two increases."""
     maximum_per_minute: float = math.inf
 
     def __post_init__(self) -> None:
         if not (self.base_per_minute > 0 and self.factor >= 1 and self.increase_after >= 1):
-            raise UsageError("a ramp begins above 0 things a minute, and grows by 1 or more after 1 thing or more")
+            raise UsageError(
+                "ramp: base_per_minute must be greater than 0; factor and increase_after must be at least 1"
+            )
 
     def per_minute(self, done: int) -> float:
-        """Things a minute after `done` things."""
+        """Things per minute after `done` successful things."""
         maximum = max(self.maximum_per_minute, self.base_per_minute)
         steps = done // self.increase_after
-        if steps * math.log(self.factor) >= math.log(
-            maximum / self.base_per_minute
-        ):  # also when the power would overflow
+        if steps * math.log(self.factor) >= math.log(maximum / self.base_per_minute):  # the power could overflow
             return maximum
         return self.base_per_minute * float(self.factor**steps)
 
 
 class Ramp:
-    """One run's way up its plan: after a batch of n things nothing goes for the time n things are allowed to take."""
+    """A ramp in progress: after a batch of n things, nothing is sent for the time of n things. Times are arguments."""
 
     def __init__(self, plan: RampPlan) -> None:
         self.plan = plan
@@ -50,22 +48,22 @@ class Ramp:
 
     @property
     def per_minute(self) -> float:
-        """Things a minute now."""
+        """Current things per minute."""
         return self.plan.per_minute(self._done)
 
     @property
     def max_batch(self) -> float:
-        """Most things of one request: no more than a minute's worth at the beginning, so that this too is slow."""
+        """Maximum things per request: an initial minute's worth."""
         return max(1.0, self.plan.base_per_minute)
 
     def next_send_at(self) -> float:
-        """When the next batch may go, on the clock of `sent`."""
+        """Time at which the next batch can be sent, on the clock of `record_sent`."""
         return self._next_send_at
 
     def record_sent(self, things: int, now: float) -> None:
-        """A batch of `things` goes at `now` (seconds)."""
+        """Record a batch of `things`, sent at `now` (seconds)."""
         self._next_send_at = max(self._next_send_at, now) + 60.0 * things / self.per_minute
 
     def record_success(self, things: int) -> None:
-        """So many more things are done."""
+        """Record successful things."""
         self._done += things

@@ -2,11 +2,13 @@
 
 from asyncgg.testing.clock import DeadlockError, VirtualLoop, run_virtual
 from asyncgg.testing.fake_service import FakeService, ReceivedRequest
+from asyncgg.testing.fixed_rate import FixedRate
 from asyncgg.testing.scenario import JitteredLatency, Latency, RecordedLatency, Scenario, ScenarioFault, ScheduledChange
 
 __all__ = [
     "DeadlockError",
     "FakeService",
+    "FixedRate",
     "JitteredLatency",
     "Latency",
     "ReceivedRequest",

@@ -19,9 +19,9 @@ import pytest
 
 from asyncgg.engine import Lane
 from asyncgg.inventory import Snapshot, minimum_requests, scan_fleet
-from asyncgg.ratelimit import FixedRate
 from asyncgg.simulator.config import SimulatorConfig
 from asyncgg.simulator.service import Service
+from asyncgg.testing import FixedRate
 from tests.support.scan import InProcessListing, fleet_of_sizes, snapshot_associations
 
 SIZES = [0, 1, 120, 250, 99] * 30

@@ -12,10 +12,11 @@ from asyncgg.engine import Engine, EngineOptions, Lane, RunResult
 from asyncgg.events import Event, ThingsFinished
 from asyncgg.journal import Importer, JournalReader, JournalWriter, OutcomeRow
 from asyncgg.models import Outcome, Reply, ThingState
-from asyncgg.ratelimit import AdaptiveRate, FixedRate
+from asyncgg.ratelimit import AdaptiveRate
 from asyncgg.simulator.config import SimulatorConfig
 from asyncgg.simulator.in_process import InProcessTransport
 from asyncgg.simulator.service import Service
+from asyncgg.testing import FixedRate
 
 __all__ = ["EngineHarness", "TransportSpy", "create_journal"]
 

@@ -11,13 +11,13 @@ from asyncgg.engine import Engine, EngineOptions, Lane, RunResult
 from asyncgg.journal import JournalWriter, parse_operation
 from asyncgg.manifest import Chunk
 from asyncgg.manifest.name_lists import Selection
-from asyncgg.ratelimit import FixedRate
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.runs import JournalBuilder
 from asyncgg.runs.provenance import ProvenanceKind, provenance_to_meta
 from asyncgg.runs.undo_plan import PriorState, prepare_undo
 from asyncgg.settings import Settings
 from asyncgg.simulator import FleetSpec, InProcessTransport, Service, SimulatorConfig
+from asyncgg.testing import FixedRate
 
 Pair = tuple[str, str]
 

@@ -14,12 +14,13 @@ from asyncgg.engine import Lane
 from asyncgg.events import Event
 from asyncgg.inventory import FleetScan, ScanOptions, ScanResult, Snapshot, scan_fleet
 from asyncgg.models import ClientDevice, CoreDevice, ErrorResponse, NoResponse, Reply
-from asyncgg.ratelimit import AdaptiveRate, FixedRate
+from asyncgg.ratelimit import AdaptiveRate
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.simulator import FleetSpec
 from asyncgg.simulator.config import SimulatorConfig
 from asyncgg.simulator.service import Service
 from asyncgg.simulator.wire import Delivery, Request
+from asyncgg.testing import FixedRate
 from asyncgg.transport.base import CoreFilter, Page
 from asyncgg.transport.list_responses import parse_core_page, parse_device_page
 from asyncgg.transport.responses import HttpResponse

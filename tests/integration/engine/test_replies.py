@@ -12,7 +12,7 @@ from asyncgg.engine.replies import sanitize_reply
 from asyncgg.events import Event
 from asyncgg.journal import JournalWriter
 from asyncgg.models import Accepted, EntryError, ErrorResponse, NoResponse, Reply, RunState
-from asyncgg.ratelimit import FixedRate
+from asyncgg.testing import FixedRate
 from tests.support.engine import create_journal
 
 TOKEN = "FwoGZXIvYXdzEXAMPLE/token+=="

@@ -120,7 +120,7 @@ async def test_scan_listener_error_is_raised(tmp_path: Path) -> None:
 
 async def _lane(harness: ScanHarness) -> Any:
     from asyncgg.engine import Lane
-    from asyncgg.ratelimit import FixedRate
+    from asyncgg.testing import FixedRate
 
     return Lane(harness.transport, FixedRate(100.0))
 

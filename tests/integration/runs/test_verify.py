@@ -18,14 +18,13 @@ from asyncgg.formatting import format_timestamp
 from asyncgg.inventory import ScanOptions
 from asyncgg.journal import Certainty, JournalReader, iter_effects
 from asyncgg.models import Operation, RunState
-from asyncgg.ratelimit import FixedRate
 from asyncgg.report.verification import format_verification_record, load_verification_record, verification_record_path
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.runs.verifier import Verifier
 from asyncgg.runs.verify_check import CheckResult, evaluate
 from asyncgg.runs.verify_report import Verification, format_verification, verification_to_dict
 from asyncgg.simulator import Service
-from asyncgg.testing import run_virtual
+from asyncgg.testing import FixedRate, run_virtual
 from tests.support.journal import folder_entries, temporary_folder
 from tests.support.runs import (
     associations,

@@ -1,10 +1,11 @@
-"""Rule: whole runs of bucket and policy against a simulated quota: how late they end, how often they are throttled."""
+"""Runs of bucket and adaptive policy against a simulated quota: makespan and throttles."""
 
 from __future__ import annotations
 
 import pytest
 
-from asyncgg.ratelimit import AdaptiveRate, FixedRate
+from asyncgg.ratelimit import AdaptiveRate
+from asyncgg.testing import FixedRate
 from tests.support.rate_simulation import RunCase, ServiceBucket, simulate
 
 WITH_AND_WITHOUT_RETRY_AFTER = pytest.mark.parametrize("retry_after", [None, 1.0], ids=["no-header", "retry-after-1"])
@@ -12,10 +13,12 @@ WITH_AND_WITHOUT_RETRY_AFTER = pytest.mark.parametrize("retry_after", [None, 1.0
 
 @WITH_AND_WITHOUT_RETRY_AFTER
 @pytest.mark.parametrize(("burst", "jitter"), [(1, 0), (5, 0), (5, 0.01), (50, 0), (50, 0.01), (100, 0), (100, 0.01)])
-def test_a_quota_far_below_the_ceiling_is_found(retry_after: float | None, burst: float, jitter: float) -> None:
-    """Told 200/s, given 50/s: 1,000 requests end within 1.15 of the ideal, at most 4 % of what is sent is throttled.
+def test_adaptive_rate_finds_a_quota_far_below_the_ceiling(
+    retry_after: float | None, burst: float, jitter: float
+) -> None:
+    """With a ceiling of 200/s and a quota of 50/s, 1,000 requests take at most 1.15 of the ideal, 4 % throttled.
 
-    Where each throttle brings a pause of a second, and the service saves up less than that, within 1.4.
+    The limit is 1.4 if each throttle pauses for a second and the service saves fewer tokens than that.
     """
     result = simulate(RunCase(50, 200, burst, retry_after=retry_after, jitter=jitter), AdaptiveRate(200))
     assert result.ratio <= (1.4 if retry_after and burst < 50 else 1.15)
@@ -25,8 +28,8 @@ def test_a_quota_far_below_the_ceiling_is_found(retry_after: float | None, burst
 @WITH_AND_WITHOUT_RETRY_AFTER
 @pytest.mark.parametrize("burst", [2, 3, 7, 10, 20])
 @pytest.mark.parametrize("latency", [0.03, 0.1])
-def test_other_bursts_and_latencies_do_not_break_it(retry_after: float | None, burst: float, latency: float) -> None:
-    """The same holds, a little wider (1.3 and 5 %), for bursts and latencies the curves were not drawn for."""
+def test_adaptive_rate_other_bursts_and_latencies(retry_after: float | None, burst: float, latency: float) -> None:
+    """Slightly wider limits (1.3 and 5 %) hold for bursts and latencies that were not used for tuning."""
     case = RunCase(50, 200, burst, retry_after=retry_after, jitter=0.003, latency=latency)
     result = simulate(case, AdaptiveRate(200))
     assert result.ratio <= 1.3
@@ -35,8 +38,8 @@ def test_other_bursts_and_latencies_do_not_break_it(retry_after: float | None, b
 
 @pytest.mark.parametrize("burst", [2, 5, 50])
 @pytest.mark.parametrize("quota", [10, 30, 50])
-def test_a_known_quota_is_used_to_the_full(quota: float, burst: float) -> None:
-    """Told the truth: no throttle, the rate is never lowered, and the run ends within 1 % of the ideal."""
+def test_adaptive_rate_known_quota_is_fully_used(quota: float, burst: float) -> None:
+    """With the true quota as ceiling no request is throttled and the run takes at most 1.01 of the ideal."""
     policy = AdaptiveRate(quota)
     result = simulate(RunCase(quota, quota, burst), policy)
     assert result.ratio <= 1.01
@@ -46,8 +49,8 @@ def test_a_known_quota_is_used_to_the_full(quota: float, burst: float) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("quota", [10, 30, 50])
-def test_jitter_alone_throttles_nobody(quota: float, seed: int) -> None:
-    """With the quota as the rate, 30 ms of jitter each way stays within a service's burst of 5."""
+def test_fixed_rate_with_jitter_is_not_throttled(quota: float, seed: int) -> None:
+    """At the rate of the quota, 30 ms of jitter each way stays within a burst of 5."""
     result = simulate(RunCase(quota, quota, 5, jitter=0.03, latency=0.08, seed=seed), FixedRate(quota))
     assert result.throttled == 0
 
@@ -55,8 +58,10 @@ def test_jitter_alone_throttles_nobody(quota: float, seed: int) -> None:
 @WITH_AND_WITHOUT_RETRY_AFTER
 @pytest.mark.parametrize("burst", [1, 5, 20])
 @pytest.mark.parametrize("leave", [17.0, 22.0, 30.0])
-def test_it_makes_room_for_others_and_comes_back(retry_after: float | None, burst: float, leave: float) -> None:
-    """When others take 10 of 30/s the rate goes to about 20; within 15 s after they left it is 27 or more."""
+def test_adaptive_rate_yields_to_other_clients_and_recovers(
+    retry_after: float | None, burst: float, leave: float
+) -> None:
+    """When others take 10 of 30/s the rate falls to about 20; 15 s after they leave it is at least 27."""
     case = RunCase(
         30, 30, burst, 1800, retry_after=retry_after, jitter=0, background_rate=lambda at: 10.0 if at < leave else 0.0
     )
@@ -68,21 +73,21 @@ def test_it_makes_room_for_others_and_comes_back(retry_after: float | None, burs
 
 @pytest.mark.parametrize(("quota", "ceiling"), [(10, 1000), (2, 30)])
 @pytest.mark.parametrize("burst", [5, 50])
-def test_a_tiny_quota_is_found(quota: float, ceiling: float, burst: float) -> None:
-    """Even a quota many times below what is told and documented is used, without a flood of throttles."""
+def test_adaptive_rate_finds_a_tiny_quota(quota: float, ceiling: float, burst: float) -> None:
+    """A quota many times below the ceiling and the documented quota is used without many throttles."""
     result = simulate(RunCase(quota, ceiling, burst, 600, retry_after=1.0), AdaptiveRate(ceiling))
     assert result.ratio <= 1.25
     assert result.throttled_share <= 0.12
 
 
-def test_a_run_is_deterministic() -> None:
-    """The same case gives the same result, to the last digit."""
+def test_simulate_is_deterministic() -> None:
+    """The same case gives exactly the same result."""
     case = RunCase(50, 200, 5, 300, retry_after=1.0, jitter=0.02)
     assert simulate(case, AdaptiveRate(200)) == simulate(case, AdaptiveRate(200))
 
 
-def test_the_simulated_quota_is_strict() -> None:
-    """The service of these tests accepts its burst, then its rate, and not one more."""
+def test_service_bucket_is_strict() -> None:
+    """The service of these tests accepts its burst, then its rate, and no more."""
     quota = ServiceBucket(2)
     assert [quota.try_accept(at, 10) for at in (0.0, 0.0, 0.0, 0.1, 0.1, 0.25, 5.0, 5.0, 5.0)] == [
         True, True, False, True, False, True, True, True, False,

@@ -1,4 +1,4 @@
-"""Rule: what one bucket does step by step: order, timing, changes of rate, pauses, cancellation, arguments."""
+"""The token bucket step by step: order, timing, changes of rate, pauses, cancellation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.virtual
 
 
 async def grant_times(bucket: TokenBucket, count: int) -> list[float]:
-    """Take `count` tokens from as many tasks; when each came, in seconds from now, in the order they asked."""
+    """Take `count` tokens in as many tasks; return the seconds until each grant, in the order of the calls."""
     loop = asyncio.get_running_loop()
     started_at = loop.time()
 
@@ -25,14 +25,14 @@ async def grant_times(bucket: TokenBucket, count: int) -> list[float]:
     return list(await asyncio.gather(*(acquire_and_record() for _ in range(count))))
 
 
-async def test_the_burst_goes_at_once_and_the_rest_at_the_rate() -> None:
-    """A full bucket of 3 at 10/s lets three start together and then one every 0.1 s."""
+async def test_acquire_grants_the_burst_then_the_rate() -> None:
+    """A full bucket of 3 at 10/s grants three tokens at once and then one every 0.1 s."""
     times = await grant_times(TokenBucket(10, 3), 6)
     assert times == pytest.approx([0, 0, 0, 0.1, 0.2, 0.3])
 
 
-async def test_order_is_kept() -> None:
-    """Tokens are granted in the order they were asked for, late arrivals included."""
+async def test_acquire_is_fifo() -> None:
+    """Tokens are granted in the order of the calls, late calls included."""
     bucket = TokenBucket(10, 1)
     order: list[int] = []
 
@@ -45,8 +45,8 @@ async def test_order_is_kept() -> None:
     assert order == list(range(20))
 
 
-async def test_a_newcomer_does_not_overtake_a_waiter() -> None:
-    """A token that is there but overdue to a waiter, the loop being late, does not go to who asks just then."""
+async def test_try_acquire_does_not_overtake_a_waiter() -> None:
+    """A token that is overdue to a waiter, because the loop is late, is not given to a new caller."""
     bucket = TokenBucket(10, 5)
     await grant_times(bucket, 5)
     waiter = asyncio.create_task(bucket.acquire())
@@ -58,22 +58,22 @@ async def test_a_newcomer_does_not_overtake_a_waiter() -> None:
     assert bucket.try_acquire()
 
 
-async def test_acquire_does_not_yield_when_a_token_is_there() -> None:
-    """An uncontended acquire is done in one step of its coroutine."""
+async def test_acquire_with_available_token_does_not_yield() -> None:
+    """An uncontended acquire ends in one step of its coroutine."""
     step = TokenBucket(1, 1).acquire()
     with pytest.raises(StopIteration):
         step.send(None)
 
 
-async def test_an_idle_bucket_saves_up_no_more_than_its_burst() -> None:
-    """After an idle hour a bucket of 2 still lets only two start together."""
+async def test_idle_bucket_saves_at_most_its_burst() -> None:
+    """After an idle hour a bucket of 2 grants only two tokens at once."""
     bucket = TokenBucket(10, 2)
     await asyncio.sleep(3600)
     assert await grant_times(bucket, 4) == pytest.approx([0, 0, 0.1, 0.2], abs=1e-6)
 
 
-async def test_late_timers_lose_nothing_within_the_burst() -> None:
-    """A loop that is stalled for less than the burst holds catches up: the throughput is the rate, without drift."""
+async def test_late_timers_do_not_lower_the_throughput() -> None:
+    """A loop that stalls for less than the burst covers keeps the rate without drift."""
     bucket = TokenBucket(100, 10)
     loop = asyncio.get_running_loop()
     started_at = loop.time()
@@ -87,8 +87,8 @@ async def test_late_timers_lose_nothing_within_the_burst() -> None:
     assert loop.time() - started_at == pytest.approx(10, abs=0.1)
 
 
-async def test_a_higher_rate_reaches_those_who_wait() -> None:
-    """Raising the rate brings the next token forward; what came in before counts at the old rate."""
+async def test_set_rate_higher_advances_waiters() -> None:
+    """A higher rate advances the next token; time before counts at the old rate."""
     bucket = TokenBucket(1, 1)
     task = asyncio.create_task(grant_times(bucket, 3))
     await asyncio.sleep(0.5)
@@ -97,8 +97,8 @@ async def test_a_higher_rate_reaches_those_who_wait() -> None:
     assert await task == pytest.approx([0, 0.55, 0.65])
 
 
-async def test_a_lower_rate_reaches_those_who_wait() -> None:
-    """Lowering the rate puts the next token off; what came in before counts at the old rate."""
+async def test_set_rate_lower_delays_waiters() -> None:
+    """A lower rate delays the next token; time before counts at the old rate."""
     bucket = TokenBucket(10, 1)
     task = asyncio.create_task(grant_times(bucket, 2))
     await asyncio.sleep(0.05)
@@ -106,8 +106,8 @@ async def test_a_lower_rate_reaches_those_who_wait() -> None:
     assert await task == pytest.approx([0, 0.55])
 
 
-async def test_a_smaller_burst_drops_what_does_not_fit() -> None:
-    """Tokens over a lowered burst are gone; a raised burst adds none."""
+async def test_set_rate_smaller_burst_drops_tokens() -> None:
+    """Tokens over a smaller burst are dropped; a larger burst adds none."""
     bucket = TokenBucket(1, 10)
     bucket.set_rate(1, 2)
     assert bucket.statistics().tokens == 2
@@ -116,16 +116,16 @@ async def test_a_smaller_burst_drops_what_does_not_fit() -> None:
     assert bucket.burst == 10
 
 
-async def test_a_pause_holds_everybody_and_then_lets_the_burst_go() -> None:
-    """No grant comes before the pause ends, and tokens saved up meanwhile stop at the burst."""
+async def test_pause_until_grants_nothing_before_its_end() -> None:
+    """No token is granted before the pause ends; tokens saved meanwhile stop at the burst."""
     bucket = TokenBucket(10, 2)
     bucket.pause_until(asyncio.get_running_loop().time() + 5)
     assert not bucket.try_acquire()
     assert await grant_times(bucket, 4) == pytest.approx([5, 5, 5.1, 5.2])
 
 
-async def test_a_pause_reaches_those_who_wait_and_is_only_extended() -> None:
-    """A pause puts off a waiter that had its time; a later, shorter pause changes nothing."""
+async def test_pause_until_delays_waiters_and_is_only_extended() -> None:
+    """A pause delays a waiter; a later, shorter pause changes nothing."""
     bucket = TokenBucket(10, 1)
     now = asyncio.get_running_loop().time()
     task = asyncio.create_task(grant_times(bucket, 2))
@@ -137,8 +137,8 @@ async def test_a_pause_reaches_those_who_wait_and_is_only_extended() -> None:
     assert bucket.statistics().paused_until is None
 
 
-async def test_no_limit_never_waits_but_for_a_pause() -> None:
-    """With an infinite rate every acquire is immediate; a pause still holds, and finite rates can follow."""
+async def test_infinite_rate_waits_only_for_a_pause() -> None:
+    """With an infinite rate acquire is immediate; pauses still apply, and finite rates can follow."""
     bucket = TokenBucket(math.inf, 1)
     assert await grant_times(bucket, 1000) == [0.0] * 1000
     bucket.pause_until(asyncio.get_running_loop().time() + 1)
@@ -147,16 +147,16 @@ async def test_no_limit_never_waits_but_for_a_pause() -> None:
     assert await grant_times(bucket, 3) == pytest.approx([0, 0.1, 0.2])
 
 
-async def test_an_endless_burst_never_waits() -> None:
-    """An infinite burst is allowed and never runs out; a finite one can follow."""
+async def test_infinite_burst_never_waits() -> None:
+    """An infinite burst never runs out; a finite one can follow."""
     bucket = TokenBucket(1, math.inf)
     assert await grant_times(bucket, 1000) == [0.0] * 1000
     bucket.set_rate(1, 1)
     assert await grant_times(bucket, 2) == pytest.approx([0, 1])
 
 
-async def test_a_cancelled_waiter_costs_the_others_nothing() -> None:
-    """Cancelling somebody in the queue leaves the places and times of those behind as if they had never asked."""
+async def test_cancelled_waiter_does_not_delay_others() -> None:
+    """Cancelling a waiter leaves order and times of the others unchanged."""
     bucket = TokenBucket(10, 1)
     await bucket.acquire()
     cancelled = [asyncio.create_task(bucket.acquire()) for _ in range(5)]
@@ -169,8 +169,8 @@ async def test_a_cancelled_waiter_costs_the_others_nothing() -> None:
     assert bucket.statistics().waiting == 0
 
 
-async def test_a_waiter_cancelled_after_its_grant_gives_the_token_to_the_next() -> None:
-    """Cancellation between the grant and the resumption takes no token and wakes the next in line at once."""
+async def test_waiter_cancelled_after_its_grant_passes_the_token_on() -> None:
+    """A cancellation between grant and resumption takes no token and wakes the next waiter."""
     bucket = TokenBucket(10, 1)
     await bucket.acquire()
     loop = asyncio.get_running_loop()
@@ -178,14 +178,14 @@ async def test_a_waiter_cancelled_after_its_grant_gives_the_token_to_the_next() 
     second = asyncio.create_task(grant_times(bucket, 1))
     await asyncio.sleep(0)
     # Set after the bucket's own timer for the same moment: runs when `first` is granted but not yet resumed.
-    loop.call_at(bucket._timer.when(), first.cancel)  # type: ignore[union-attr]  # somebody waits: a timer is set
+    loop.call_at(bucket._timer.when(), first.cancel)  # type: ignore[union-attr]  # a timer exists while a task waits
     assert await second == pytest.approx([0.1])
     assert first.cancelled()
     assert bucket.statistics().granted == 2
 
 
-async def test_when_all_go_the_timer_goes() -> None:
-    """With its last waiter cancelled the bucket leaves no timer behind, and later callers are served as usual."""
+async def test_last_cancelled_waiter_cancels_the_timer() -> None:
+    """Without waiters the bucket has no timer, and later callers are served as usual."""
     bucket = TokenBucket(10, 1)
     await bucket.acquire()
     cancelled = [asyncio.create_task(bucket.acquire()) for _ in range(3)]
@@ -198,21 +198,21 @@ async def test_when_all_go_the_timer_goes() -> None:
     assert await grant_times(bucket, 2) == pytest.approx([0.09, 0.19])
 
 
-async def test_asking_in_the_moment_of_a_cancellation_loses_no_wakeup() -> None:
-    """A caller that arrives after a cancellation was asked for, and before it arrived, is served."""
+async def test_acquire_during_a_cancellation_is_served() -> None:
+    """A caller that arrives between the request for a cancellation and its delivery is served."""
     bucket = TokenBucket(10, 1)
     await bucket.acquire()
     cancelled = asyncio.create_task(bucket.acquire())
     await asyncio.sleep(0.05)
     cancelled.cancel()
-    bucket.set_rate(10)  # serves the queue: the cancelled one is dropped before its task knows
+    bucket.set_rate(10)  # serves the queue and drops the cancelled waiter before its task runs
     started_at = asyncio.get_running_loop().time()
     await bucket.acquire()
     assert asyncio.get_running_loop().time() - started_at == pytest.approx(0.05)
 
 
-async def test_a_token_given_back_goes_to_the_one_who_waits() -> None:
-    """`refund` wakes the first in line, and never fills the bucket above its burst."""
+async def test_refund_wakes_the_first_waiter() -> None:
+    """`refund` wakes the first waiter and never fills the bucket above its burst."""
     bucket = TokenBucket(10, 1)
     await bucket.acquire()
     task = asyncio.create_task(grant_times(bucket, 1))
@@ -224,8 +224,8 @@ async def test_a_token_given_back_goes_to_the_one_who_waits() -> None:
     assert bucket.statistics().tokens == 1
 
 
-async def test_statistics_tell_what_happened() -> None:
-    """The snapshot counts grants, those waiting and the seconds spent waiting."""
+async def test_statistics_count_grants_and_waiting() -> None:
+    """The snapshot counts grants, waiters and the seconds spent waiting."""
     bucket = TokenBucket(10, 1)
     task = asyncio.create_task(grant_times(bucket, 4))
     await asyncio.sleep(0.15)
@@ -237,8 +237,8 @@ async def test_statistics_tell_what_happened() -> None:
 
 
 @pytest.mark.parametrize(("rate", "burst"), [(0, 1), (-1, 1), (math.nan, 1), (1, 0.5), (1, math.nan), (1, -math.inf)])
-async def test_impossible_numbers_are_refused(rate: float, burst: float) -> None:
-    """A rate of nothing or less, a burst under one and NaN are the caller's mistake, at any time."""
+async def test_invalid_rate_or_burst_raises(rate: float, burst: float) -> None:
+    """A rate of 0 or less, a burst below 1 and NaN raise an error."""
     with pytest.raises(UsageError, match=r"must be"):
         TokenBucket(rate, burst)
     bucket = TokenBucket(5, 5)
@@ -248,7 +248,7 @@ async def test_impossible_numbers_are_refused(rate: float, burst: float) -> None
 
 
 @pytest.mark.parametrize("when", [math.inf, math.nan])
-async def test_an_endless_pause_is_refused(when: float) -> None:
-    """A pause has to end."""
+async def test_pause_until_infinite_raises(when: float) -> None:
+    """The end of a pause must be finite."""
     with pytest.raises(UsageError, match="finite"):
         TokenBucket(1, 1).pause_until(when)

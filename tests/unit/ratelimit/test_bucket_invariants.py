@@ -1,4 +1,4 @@
-"""Rule: what holds of every bucket, whatever is done to it: the window's bound, the order, no lost wake-up."""
+"""Invariants of the token bucket: the bound of each window, FIFO order, no lost wake-up."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BURSTS = st.one_of(st.floats(1, 50), st.sampled_from([1, 2, 5, 10]))
 
 @dataclass
 class Observations:
-    """What a scenario did."""
+    """The observations of a scenario."""
 
     grants: list[tuple[int, float]] = field(default_factory=list)
     """Number of the caller and time, in the order of resumption."""
@@ -26,11 +26,11 @@ class Observations:
     rates: list[float] = field(default_factory=list)
     bursts: list[float] = field(default_factory=list)
     pauses: list[tuple[float, float]] = field(default_factory=list)
-    """When a pause was asked for, and until when."""
+    """Start and end of each pause."""
 
 
 def worst_excess(times: list[float], rate: float, burst: float) -> float:
-    """By how many grants any window exceeds rate x w + burst; negative or zero when the bound holds."""
+    """The most grants by which a window exceeds rate x w + burst; at most zero if the bound holds."""
     # Grant j - grant i spans a window of times[j] - times[i] with j - i + 1 grants: a running minimum finds the worst.
     lowest, worst = math.inf, -math.inf
     for number, at in enumerate(times):
@@ -42,7 +42,7 @@ def worst_excess(times: list[float], rate: float, burst: float) -> float:
 def apply_step(
     bucket: TokenBucket, loop: asyncio.AbstractEventLoop, observed: Observations, step: tuple[str, float, float]
 ) -> None:
-    """Do one thing to the bucket: change its rate, pause it, or stall the loop."""
+    """Change the rate of the bucket, pause it, or stall the loop."""
     kind, first, second = step
     if kind == "rate":
         bucket.set_rate(first, second)
@@ -58,7 +58,7 @@ def apply_step(
 async def run_scenario(
     rate: float, burst: float, arrivals: list[float], timeouts: list[float], steps: list[tuple[str, float, float]]
 ) -> Observations:
-    """Callers come at `arrivals`, some give up when their `patience` ends, and `steps` befall the bucket meanwhile."""
+    """Callers arrive after the gaps in `arrivals`; some are cancelled after `timeouts`; `steps` change the bucket."""
     loop = asyncio.get_running_loop()
     bucket = TokenBucket(rate, burst)
     observed = Observations(rates=[rate], bursts=[burst])
@@ -72,7 +72,7 @@ async def run_scenario(
             await asyncio.sleep(step[1] / 3)
             apply_step(bucket, loop, observed, step)
 
-    disturber = asyncio.create_task(apply_steps())
+    steps_task = asyncio.create_task(apply_steps())
     tasks: list[asyncio.Task[None]] = []
     for number, gap in enumerate(arrivals):
         await asyncio.sleep(gap)
@@ -81,7 +81,7 @@ async def run_scenario(
         if timeouts[number] >= 0:
             loop.call_later(timeouts[number], task.cancel)
     await asyncio.gather(*tasks, return_exceptions=True)  # a lost wake-up is a deadlock here, and that raises
-    await disturber
+    await steps_task
     observed.cancelled = {number for number, task in enumerate(tasks) if task.cancelled()}
     statistics = bucket.statistics()
     assert statistics.granted == len(observed.grants)
@@ -102,14 +102,14 @@ STEPS = st.lists(
 
 @given(rate=RATES, burst=BURSTS, gaps=GAPS, steps=STEPS, data=st.data())
 @settings(max_examples=200, deadline=None)
-def test_no_window_holds_more_than_rate_times_window_plus_burst(
+def test_bucket_no_window_exceeds_rate_and_burst(
     rate: float, burst: float, gaps: list[float], steps: list[tuple[str, float, float]], data: st.DataObject
 ) -> None:
-    """Whatever arrives, gives up, stalls, pauses or changes the rate: bound and order hold, and all are served."""
-    patience = data.draw(
-        st.lists(st.one_of(st.just(-1.0), st.floats(0, 1)), min_size=len(gaps), max_size=len(gaps)), label="patience"
+    """Bound and order hold and all callers are served, with cancellations, stalls, pauses and changes of rate."""
+    timeouts = data.draw(
+        st.lists(st.one_of(st.just(-1.0), st.floats(0, 1)), min_size=len(gaps), max_size=len(gaps)), label="timeouts"
     )
-    observed = run_virtual(run_scenario(rate, burst, gaps, patience, steps))
+    observed = run_virtual(run_scenario(rate, burst, gaps, timeouts, steps))
     numbers = [number for number, _ in observed.grants]
     times = [at for _, at in observed.grants]
     assert numbers == sorted(numbers)
@@ -121,8 +121,8 @@ def test_no_window_holds_more_than_rate_times_window_plus_burst(
 
 @given(rate=RATES, burst=BURSTS, count=st.integers(1, 300))
 @settings(max_examples=100, deadline=None)
-def test_a_saturated_bucket_grants_exactly_its_rate(rate: float, burst: float, count: int) -> None:
-    """When many wait, the n-th token after the burst comes n / rate after the start: no loss, no drift."""
+def test_saturated_bucket_grants_exactly_its_rate(rate: float, burst: float, count: int) -> None:
+    """With many waiters the n-th token after the burst is granted n / rate after the start."""
 
     async def flood() -> tuple[float, list[float]]:
         loop = asyncio.get_running_loop()
@@ -142,7 +142,7 @@ def test_a_saturated_bucket_grants_exactly_its_rate(rate: float, burst: float, c
         assert abs(at - started_at - max(0.0, (number + 1 - burst) / rate)) < 1e-6
 
 
-def test_the_bound_is_measured_right() -> None:
-    """The measure used above finds a window that holds too much, and lets one pass that is just full."""
+def test_worst_excess_measures_the_bound() -> None:
+    """The measure finds a window that exceeds the bound and accepts one that is full."""
     assert worst_excess([0.0, 0.0, 1.0, 2.0], rate=1, burst=2) == 0
     assert worst_excess([0.0, 0.0, 0.5], rate=1, burst=2) == 0.5

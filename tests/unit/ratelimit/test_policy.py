@@ -1,4 +1,4 @@
-"""Rule: what a policy makes of single answers: bounds, episodes, curves, arguments (whole runs: `test_lane.py`)."""
+"""Rate policies on single replies: bounds, back-offs, arguments; and the documented quotas."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncgg.errors import UsageError
-from asyncgg.ratelimit import AdaptiveRate, FixedRate, default_burst, documented_quota
+from asyncgg.ratelimit import AdaptiveRate, default_burst, documented_quota
 
 
 def accept_steadily(policy: AdaptiveRate, start: float, seconds: float) -> float:
-    """Let requests be accepted every 20 ms for so long; the time then."""
+    """Accept a request every 20 ms for `seconds`; return the time at the end."""
     now = start
     while now < start + seconds:
         now += 0.02
@@ -21,16 +21,8 @@ def accept_steadily(policy: AdaptiveRate, start: float, seconds: float) -> float
     return now
 
 
-def test_a_fixed_rate_stays() -> None:
-    """Neither throttles nor acceptance change a fixed rate."""
-    policy = FixedRate(40)
-    assert policy.on_throttled(0, 1, 5) == policy.on_accepted(1, 2) == policy.rate == 40
-    assert policy.burst == default_burst(40)
-    assert FixedRate(math.inf, burst=3).statistics().burst == 3
-
-
-def test_it_starts_at_the_documented_quota_and_opens_up() -> None:
-    """A ceiling above the documentation is reached by acceptance, not at once; then the burst is the default's."""
+def test_adaptive_rate_ramps_from_documented_quota_to_ceiling() -> None:
+    """The rate grows from the documented quota to a higher ceiling; then the default burst applies."""
     policy = AdaptiveRate(100)
     assert (policy.rate, policy.burst) == (30, 1)
     accept_steadily(policy, 0, 0.5)
@@ -39,14 +31,14 @@ def test_it_starts_at_the_documented_quota_and_opens_up() -> None:
     assert (policy.rate, policy.burst) == (100, default_burst(100))
 
 
-def test_a_ceiling_below_the_documented_quota_is_used_at_once() -> None:
-    """What is both documented and allowed needs no opening."""
+def test_adaptive_rate_ceiling_below_documented_quota_is_used_at_once() -> None:
+    """A rate within ceiling and documented quota needs no ramp."""
     assert AdaptiveRate(20).rate == 20
     assert AdaptiveRate(50, documented=50).rate == 50
 
 
-def test_one_episode_lowers_once() -> None:
-    """Throttles of requests that were under way at the cut change nothing; one started later is a new episode."""
+def test_on_throttled_in_flight_requests_lower_the_rate_once() -> None:
+    """Throttles of requests sent before a back-off are ignored; a later one is a new throttle event."""
     policy = AdaptiveRate(30)
     now = accept_steadily(policy, 0, 10)
     lowered = policy.on_throttled(now - 0.05, now, None)
@@ -59,35 +51,35 @@ def test_one_episode_lowers_once() -> None:
     assert policy.statistics().throttle_events == 2
 
 
-def test_a_throttle_after_a_quiet_time_means_a_little() -> None:
-    """After many accepted requests the rate is soon back; a throttle before any takes it down by a fifth and more."""
+def test_on_throttled_cost_depends_on_accepted_requests() -> None:
+    """After many accepted requests the rate recovers soon; before any, a throttle costs a fifth or more."""
     policy = AdaptiveRate(30)
     now = accept_steadily(policy, 0, 20)
     policy.on_throttled(now, now + 0.01, None)
     accept_steadily(policy, now + 0.01, 2.5)
     assert policy.rate == 30
-    fresh_policy = AdaptiveRate(30)
-    assert fresh_policy.on_throttled(0, 0.01, None) < 30 * 0.8
+    unused_policy = AdaptiveRate(30)
+    assert unused_policy.on_throttled(0, 0.01, None) < 30 * 0.8
 
 
-def test_it_comes_back_after_a_cut() -> None:
-    """With nothing but acceptance the rate returns to the ceiling and stays there."""
+def test_on_accepted_returns_to_the_ceiling() -> None:
+    """Accepted requests alone bring the rate back to the ceiling."""
     policy = AdaptiveRate(30)
     policy.on_throttled(0, 0.05, 1.0)
     accept_steadily(policy, 1.05, 40)
     assert policy.rate == 30
 
 
-def test_idling_is_no_evidence() -> None:
-    """An hour without requests raises the rate by no more than one answer does."""
+def test_on_accepted_after_idle_time_raises_the_rate_once() -> None:
+    """An hour without requests raises the rate no more than one reply does."""
     policy = AdaptiveRate(30)
     low = policy.on_throttled(0, 0.05, None)
     after = policy.on_accepted(3600, 3600.05)
     assert low < after < low * 1.1 < 30
 
 
-def test_a_pause_is_no_evidence() -> None:
-    """The time of a pause, extended by further throttles of the episode, does not count towards recovery."""
+def test_on_accepted_during_a_pause_does_not_raise_the_rate() -> None:
+    """The time of a pause, extended by further throttles, does not count towards recovery."""
     policy = AdaptiveRate(30)
     low = policy.on_throttled(0, 0.05, 1.0)
     policy.on_throttled(0.01, 0.06, 5.0)
@@ -95,8 +87,8 @@ def test_a_pause_is_no_evidence() -> None:
     assert policy.on_accepted(5.1, 5.2) > low
 
 
-def test_probes_are_rarer_when_they_cost_a_pause() -> None:
-    """Where the documented quota is reached, the hold before a probe grows with Retry-After."""
+def test_hold_grows_with_retry_after() -> None:
+    """At the documented quota the hold before a probe grows with Retry-After."""
     rates = []
     for retry_after in (None, 2.0):
         policy = AdaptiveRate(200)
@@ -107,8 +99,8 @@ def test_probes_are_rarer_when_they_cost_a_pause() -> None:
     assert rates[0] > rates[1] * 1.2
 
 
-def test_the_burst_is_one_after_a_cut() -> None:
-    """A service that has just throttled is not met with a burst; later the chosen burst is back."""
+def test_burst_is_one_after_a_back_off() -> None:
+    """The burst is 1 right after a back-off; later the configured burst returns."""
     policy = AdaptiveRate(30, burst=4)
     now = accept_steadily(policy, 0, 5)
     assert policy.burst == 4
@@ -129,10 +121,10 @@ def test_the_burst_is_one_after_a_cut() -> None:
     ),
 )
 @settings(deadline=None)
-def test_whatever_comes_the_rate_keeps_its_bounds(
+def test_adaptive_rate_stays_within_bounds(
     ceiling: float, floor: float, answers: list[tuple[bool, float, float, float | None]]
 ) -> None:
-    """The rate is never above the ceiling nor below the floor (or the lower of ceiling and quota); a burst is >= 1."""
+    """The rate stays between the floor (or the lower of ceiling and quota) and the ceiling; the burst is at least 1."""
     policy = AdaptiveRate(ceiling, floor=floor)
     now = 0.0
     for accepted, gap, flight, retry_after in answers:
@@ -149,15 +141,13 @@ def test_whatever_comes_the_rate_keeps_its_bounds(
 
 
 @pytest.mark.parametrize("value", [0, -1, math.nan])
-def test_impossible_rates_are_refused(value: float) -> None:
-    """Zero, less, and NaN are the caller's mistake wherever a rate is expected, and the message names it."""
-    with pytest.raises(UsageError, match="the rate must be above 0"):
-        FixedRate(value)
-    with pytest.raises(UsageError, match="the ceiling must be above 0"):
+def test_adaptive_rate_invalid_number_raises(value: float) -> None:
+    """Zero, negative numbers and NaN raise an error that names the parameter."""
+    with pytest.raises(UsageError, match="ceiling must be greater"):
         AdaptiveRate(value)
-    with pytest.raises(UsageError, match="the floor must be above 0"):
+    with pytest.raises(UsageError, match="floor must be greater"):
         AdaptiveRate(1, floor=value)
-    with pytest.raises(UsageError, match="the documented quota must be above 0"):
+    with pytest.raises(UsageError, match="documented quota must be greater"):
         AdaptiveRate(1, documented=value)
 
 
@@ -173,19 +163,19 @@ def test_impossible_rates_are_refused(value: float) -> None:
         ("", 30),
     ],
 )
-def test_documented_quotas(region: str, quota: float) -> None:
-    """30 a second, but 10 in China (Beijing) and the GovCloud Regions."""
+def test_documented_quota_depends_on_region(region: str, quota: float) -> None:
+    """30 requests per second; 10 in China (Beijing) and the GovCloud Regions."""
     assert documented_quota(region) == quota
 
 
 @pytest.mark.parametrize(("rate", "burst"), [(0.5, 2), (30, 2), (50, 2), (100, 3), (1000, 21), (math.inf, math.inf)])
-def test_the_default_burst_is_small(rate: float, burst: float) -> None:
-    """Two up to 50/s, then 20 ms of the rate on top of one."""
+def test_default_burst_follows_the_rate(rate: float, burst: float) -> None:
+    """2 up to 50/s, then 1 plus 20 ms of the rate."""
     assert default_burst(rate) == burst
 
 
-def test_a_burst_given_holds_until_the_first_cut() -> None:
-    """The user's word about the burst counts from the beginning; after a throttle the service knows better."""
+def test_burst_configured_is_used_until_the_first_back_off() -> None:
+    """A configured burst is used from the start until the first throttle."""
     policy = AdaptiveRate(20.0, burst=15.0)
     assert policy.burst == 15.0
     policy.on_throttled(1.0, 1.1, None)
