@@ -1,7 +1,6 @@
-"""The settings of a run and the sources they are read from.
+"""The settings of a run and the sources they are read from."""
 
-Precedence: command line (or keyword arguments), ASYNCGG_* variables, asyncgg.toml, defaults.
-"""
+# Precedence: command line (or keyword arguments), ASYNCGG_* variables, asyncgg.toml, defaults.
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from asyncgg.inventory import schema as snapshot_schema
 from asyncgg.journal import schema as journal_schema
 from asyncgg.models import RunState, Summary
 from asyncgg.report.summary import EXIT_CODES, summary_to_dict
-from tests.test_imports import INDEPENDENT, ORDER
+from tests.unit.test_imports import INDEPENDENT, ORDER
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
