@@ -10,8 +10,6 @@ from asyncgg.classify import CodeTable, EntryAction, ReplyVerdict, code_and_mess
 from asyncgg.models import Accepted, EntryError, ErrorResponse, Outcome, Reply, ThingState
 from asyncgg.retry_policy import RetryPolicy
 
-__all__ = ["Batch", "BatchResult", "ThingResult", "resolve_batch"]
-
 _REQUEUE = ThingState.PENDING
 _DONE = ThingState.DISASSOCIATED
 _FAILED = ThingState.FAILED

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 
 from asyncgg.models import MAX_BATCH
 
-__all__ = ["BatchScheduler", "Claim", "CoreQueue", "requests_needed", "take_first"]
-
 
 def requests_needed(things: int, max_batch: int = MAX_BATCH) -> int:
     """The minimum number of requests for `things` things of one core."""

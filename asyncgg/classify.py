@@ -9,8 +9,6 @@ from enum import Enum
 from asyncgg.errors import SettingsError
 from asyncgg.models import Accepted, ErrorResponse, NoResponse, Operation, Reply
 
-__all__ = ["CodeTable", "EntryAction", "ReplyVerdict", "classify", "code_and_message"]
-
 
 class ReplyVerdict(Enum):
     """The meaning of a reply for its request."""

@@ -7,23 +7,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = [
-    "AsyncggError",
-    "CredentialsError",
-    "GuardError",
-    "InternalError",
-    "JournalError",
-    "JournalWriteError",
-    "ManifestError",
-    "ServiceError",
-    "SettingsError",
-    "SnapshotError",
-    "SnapshotWriteError",
-    "StateWriteError",
-    "UsageError",
-    "redact_secrets",
-]
-
 # For a wrong signature AWS returns the canonical request, which contains the session token's header.
 _SESSION_TOKEN: Final = re.compile(r"(x-amz-security-token\s*[:=]\s*)[^\s&;,'\"\\]+", re.IGNORECASE)
 

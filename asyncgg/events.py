@@ -7,24 +7,6 @@ from dataclasses import dataclass
 
 from asyncgg.models import Outcome, RunState
 
-__all__ = [
-    "CoreScanFailed",
-    "CoreSkipped",
-    "Event",
-    "InvalidNames",
-    "Listener",
-    "PageFailed",
-    "Progress",
-    "RateChanged",
-    "RequestFailed",
-    "RunEnded",
-    "RunStarted",
-    "SendingPaused",
-    "Stopping",
-    "ThingsFinished",
-    "Throttled",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Progress:

@@ -12,8 +12,6 @@ from typing import IO, Final, cast
 
 from asyncgg.errors import UsageError
 
-__all__ = ["atomic_write_binary", "atomic_write_text", "checked_output_path", "is_same_file"]
-
 _COMPANION_SUFFIXES: Final = ("", "-wal", "-shm", "-journal", ".lock")
 
 

@@ -8,8 +8,6 @@ from typing import Final
 
 from asyncgg.errors import redact_secrets
 
-__all__ = ["format_duration", "format_timestamp", "sanitize"]
-
 _URL_USERINFO: Final = re.compile(r"//[^/@\s]*@")
 _MAX_LENGTH: Final = 300
 

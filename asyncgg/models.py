@@ -9,25 +9,6 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Final, NamedTuple
 
-__all__ = [
-    "MAX_BATCH",
-    "MAX_NAME_LENGTH",
-    "Accepted",
-    "Association",
-    "ClientDevice",
-    "CoreDevice",
-    "EntryError",
-    "ErrorResponse",
-    "NoResponse",
-    "Operation",
-    "Outcome",
-    "Reply",
-    "RunState",
-    "Summary",
-    "ThingState",
-    "invalid_name_reason",
-]
-
 MAX_BATCH: Final = 100
 """Maximum entries of a BatchDisassociateClientDeviceFromCoreDevice call [service model: entries, 1 to 100]."""
 

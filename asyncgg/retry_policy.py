@@ -12,8 +12,6 @@ from tenacity import AsyncRetrying, RetryCallState, stop_after_attempt, wait_exp
 from tenacity.stop import stop_base
 from tenacity.wait import wait_base
 
-__all__ = ["RetryPolicy", "equal_jitter"]
-
 _MAX_RETRY_AFTER: Final = 300.0
 """Seconds; limits Retry-After, so that one invalid header cannot stop a whole run."""
 

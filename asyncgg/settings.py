@@ -24,8 +24,6 @@ from pydantic_settings.exceptions import SettingsError as SourceError
 from asyncgg.classify import CodeTable
 from asyncgg.errors import SettingsError
 
-__all__ = ["FILE_NAME", "Settings", "build_settings", "load_settings", "parse_duration"]
-
 FILE_NAME: Final = "asyncgg.toml"
 _ENV_PREFIX: Final = "ASYNCGG_"
 _CONFIG_VARIABLE: Final = "ASYNCGG_CONFIG"

@@ -25,19 +25,6 @@ from asyncgg.runs.scan import FullTransport, scan_with_settings
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, CoreFilter, Endpoint
 
-__all__ = [
-    "MAX_SCAN_AGE",
-    "PolicyContext",
-    "StopController",
-    "Stoppable",
-    "StoppedError",
-    "core_filter",
-    "effective_settings",
-    "load_keep_lists",
-    "merge_limits",
-    "policy_digest",
-]
-
 T = TypeVar("T")
 NumberT = TypeVar("NumberT", int, float)
 

@@ -17,8 +17,6 @@ from asyncgg.cleanup.state import RunDirectory
 from asyncgg.inventory import Snapshot
 from asyncgg.runs.prepare import JournalBuilder
 
-__all__ = ["decide_all", "iter_candidates"]
-
 _CHUNK: Final = 5000
 
 

@@ -10,8 +10,6 @@ from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.rules import AllOf, AnyOf, Candidate, Condition, Evaluation, Facts, Not, Rule, evaluate
 from asyncgg.cleanup.select import Decision, decide_candidate
 
-__all__ = ["Explanation", "explain"]
-
 
 @dataclass(frozen=True, slots=True)
 class Explanation:

@@ -9,8 +9,6 @@ from asyncgg.errors import ManifestError
 from asyncgg.manifest import S3Opener
 from asyncgg.manifest.name_lists import read_names
 
-__all__ = ["read_keep_lists", "resolve_path"]
-
 
 def resolve_path(policy: Path, file: str) -> Path | None:
     """The path of a list relative to the policy's directory; None if the list is in S3."""

@@ -17,8 +17,6 @@ from asyncgg.notify import (
 )
 from asyncgg.transport import ConnectionConfig
 
-__all__ = ["event_for", "notify_result", "parse_targets", "summary_line"]
-
 
 def parse_targets(policy: Policy) -> list[NotificationTarget]:
     """The targets of the policy. Raises `UsageError` if an `env:` variable is not set."""

@@ -21,8 +21,6 @@ from asyncgg.transport.config import ConnectionConfig, configured_endpoint, reso
 from asyncgg.transport.sdk import TracingSession
 from asyncgg.transport.session import new_session
 
-__all__ = ["IotRegistry", "iot_endpoint", "open_registry"]
-
 _SERVICE: Final = "iot"
 
 _GROUP_PAGE_SIZE: Final = 250  # [RegistryMaxResults: 1 to 250]

@@ -9,8 +9,6 @@ from typing import Final, Protocol
 
 from asyncgg.cleanup.rules import Api, Facts, QueryFailed, SetQuery, ThingDescription
 
-__all__ = ["RegistryCache", "RegistryStatistics", "ThingRegistry"]
-
 _MAX_CACHED: Final = 100_000
 """Maximum thing descriptions in memory."""
 _MAX_WARNINGS: Final = 3

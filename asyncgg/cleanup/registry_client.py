@@ -19,8 +19,6 @@ from asyncgg.ratelimit import AdaptiveRate, Limiter
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.transport.responses import parse_retry_after
 
-__all__ = ["RateLimitedOperation", "RegistryCallError", "RenewableCredentials"]
-
 _MAX_PAUSE: Final = 60.0
 _MAX_REFUSALS: Final = 3
 """Refused calls, with none answered, after which an operation is no longer called: permission or endpoint is wrong."""

@@ -18,8 +18,6 @@ from asyncgg.models import RunState, Summary
 from asyncgg.report import summary_to_dict
 from asyncgg.runs import exit_code
 
-__all__ = ["SCHEMA", "CanaryResult", "CleanupReport", "DecisionCounts"]
-
 SCHEMA: Final = "asyncgg.cleanup/1"
 _MAX_CORES_LISTED: Final = 3
 

@@ -18,8 +18,6 @@ from asyncgg.runs.provenance import provenance_from_meta
 from asyncgg.storage import is_locked
 from asyncgg.transport import CoreFilter
 
-__all__ = ["Resumable", "find_resumable", "require_not_running"]
-
 _MAX_RUN_AGE: Final = 48 * 3600.0
 """Seconds since its scan for which a run can be resumed: two daily runs."""
 _RESUMABLE_STATES: Final = frozenset({RunState.PLANNED, RunState.INTERRUPTED, RunState.DEADLINE})

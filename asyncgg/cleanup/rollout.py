@@ -18,8 +18,6 @@ from asyncgg.journal import JournalReader, JournalWriter
 from asyncgg.models import RunState, Summary, ThingState
 from asyncgg.ratelimit import RampPlan
 
-__all__ = ["RolloutResult", "read_summary", "roll_out"]
-
 _DELAYS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds between two listings of the canary: AWS does not document when lists show a change."""
 _META_KEY: Final = "canary"

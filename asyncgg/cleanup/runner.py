@@ -36,8 +36,6 @@ from asyncgg.runs.scan import FullTransport
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, Endpoint
 
-__all__ = ["PolicyRunner"]
-
 _REGISTRY_PROBE_CORES: Final = 10
 """Core devices that are looked up in the registry, until one is found."""
 

@@ -23,8 +23,6 @@ from asyncgg.cleanup.rules import (
 )
 from asyncgg.cleanup.rules.registry_conditions import SetCondition, ThingCondition
 
-__all__ = ["Decision", "Disposition", "decide_candidate", "decide_chunks"]
-
 
 class Disposition(StrEnum):
     """The kinds of decisions."""

@@ -24,8 +24,6 @@ from asyncgg.errors import AsyncggError, GuardError, StateWriteError, UsageError
 from asyncgg.files import atomic_write_text
 from asyncgg.storage import FileLock, LockHeldError, is_locked
 
-__all__ = ["RunDirectory", "StateDirectory", "latest_snapshot"]
-
 _RUN_NAME: Final = re.compile(r"\d{8}T\d{6}Z(?:-\d+)?\Z")
 _DRY_RUN: Final = "dry-run"
 _DISK_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})

@@ -13,8 +13,6 @@ import click
 from asyncgg import __version__
 from asyncgg.cli.errors import flush_standard_output, run_with_exit_code
 
-__all__ = ["COMMANDS", "build_cli", "run"]
-
 COMMANDS: Final = {
     "demo": "Run the real pipeline against a simulated fleet; no AWS account needed.",
     "plan": "Show things, cores, requests and time of a run; send nothing.",

@@ -37,8 +37,6 @@ from asyncgg.report import format_summary
 from asyncgg.runs import verify_account
 from asyncgg.transport import Endpoint
 
-__all__ = ["explain_thing", "format_cleanup", "run_policy"]
-
 _MAX_REASONS: Final = 10
 _EXIT_NOT_FOUND: Final = 3
 

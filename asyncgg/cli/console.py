@@ -13,8 +13,6 @@ from typing import IO, Any, Final
 
 from asyncgg.errors import AsyncggError, UsageError
 
-__all__ = ["BestEffortStream", "Console", "require_terminal"]
-
 _TERMINAL: Final = Path("/dev/tty")
 _POLL_INTERVAL: Final = 0.2
 """Seconds within which a signal is noticed."""

@@ -13,8 +13,6 @@ from asyncgg.settings import Settings, load_settings
 if TYPE_CHECKING:
     from asyncgg.transport import ConnectionConfig, Endpoint
 
-__all__ = ["CommandContext"]
-
 
 @dataclass(frozen=True, slots=True)
 class CommandContext:

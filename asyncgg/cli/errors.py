@@ -13,13 +13,6 @@ import click
 
 from asyncgg.errors import AsyncggError
 
-__all__ = [
-    "EXIT_INTERRUPTED",
-    "flush_standard_output",
-    "print_error",
-    "run_with_exit_code",
-]
-
 EXIT_INTERRUPTED: Final = 130
 
 

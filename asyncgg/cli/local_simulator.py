@@ -11,8 +11,6 @@ from typing import Final
 
 from asyncgg.errors import InternalError
 
-__all__ = ["isolated_aws_environment", "simulator_process"]
-
 _SHUTDOWN_TIMEOUT: Final = 5.0
 """Seconds until a simulator that does not exit is killed."""
 

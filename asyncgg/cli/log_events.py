@@ -21,8 +21,6 @@ from asyncgg.events import (
     Throttled,
 )
 
-__all__ = ["EventFormatter", "Notice"]
-
 _MIN_INTERVAL: Final = 10.0
 """Seconds between two lines of one kind."""
 _REPORTABLE_RATE_RATIO: Final = 0.8

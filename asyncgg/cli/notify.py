@@ -17,8 +17,6 @@ from asyncgg.notify import Message, NotificationEvent, event_for_state, format_t
 from asyncgg.report import summary_to_dict
 from asyncgg.runs import exit_code
 
-__all__ = ["NotifyOnExit"]
-
 
 class NotifyOnExit:
     """A context manager that notifies targets of the recorded result, or of the error that ended the block.

@@ -11,31 +11,6 @@ import click
 
 from asyncgg.settings import Settings, parse_duration
 
-__all__ = [
-    "CONFIG",
-    "CONNECTION",
-    "DEBUG",
-    "GUARDS",
-    "JOURNAL",
-    "JOURNAL_ARGUMENT",
-    "JSON",
-    "LIMITS",
-    "LOOKUP",
-    "MANIFEST",
-    "MANIFEST_ARGUMENT",
-    "NOTIFY",
-    "OUTPUT",
-    "PATH",
-    "READ_LIMITS",
-    "YES",
-    "Argument",
-    "Option",
-    "duration",
-    "extract_settings",
-    "make_command",
-    "without",
-]
-
 PATH: Final = click.Path(path_type=Path)
 _UNIT: Final = {"DURATION": " s"}
 

@@ -11,8 +11,6 @@ from asyncgg.runs.lookup import MISSING_LABELS
 from asyncgg.runs.plan import MissingNames, MissingReason
 from asyncgg.runs.undo_plan import DECISION_LABELS
 
-__all__ = ["SCHEMA", "format_plan", "plan_to_dict"]
-
 SCHEMA: Final = "asyncgg.plan/1"
 
 _EXCLUSION_LABELS: Final = {decision.value: label for decision, label in DECISION_LABELS.items()}

@@ -21,8 +21,6 @@ from asyncgg.models import Operation
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["ProgressDisplay", "ProgressView", "RateMeter", "progress_to_dict", "render_live", "run_view"]
-
 _FIRST_LINE_AFTER: Final = 1.0
 _LINE_INTERVAL: Final = 5.0
 """Seconds until the first line without a terminal, and between later ones."""

@@ -17,8 +17,6 @@ from asyncgg.runs import verify_account
 from asyncgg.runs.scan import scan_with_settings
 from asyncgg.transport import CoreFilter, Endpoint
 
-__all__ = ["SCAN_VIEW", "format_scan", "scan_interactively", "scan_to_dict"]
-
 
 def scan_interactively(
     path: Path,

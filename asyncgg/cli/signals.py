@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Final
 
-__all__ = ["Terminated", "cancel_on_signal", "raise_on_signal", "stop_on_signal"]
-
 _NAMES: Final = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGHUP": "the terminal closing"}
 _MAX_SOFT_SIGNALS: Final = 2
 """Signals that only cancel; the next one raises, in case the loop does not end."""

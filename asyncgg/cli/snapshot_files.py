@@ -12,8 +12,6 @@ from asyncgg.inventory import Snapshot
 from asyncgg.inventory.schema import FORMAT
 from asyncgg.inventory.scope import checkpoint, reopen_failed
 
-__all__ = ["promote", "working_snapshot"]
-
 
 @contextmanager
 def working_snapshot(out: Path, *, replace: bool, is_export: bool, max_age: float) -> Generator[Path, None, None]:

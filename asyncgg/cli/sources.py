@@ -26,15 +26,6 @@ from asyncgg.runs.lookup import LookupRequest, LookupTargets, origin_if_finished
 from asyncgg.runs.prepare import s3_opener
 from asyncgg.transport import Endpoint
 
-__all__ = [
-    "LookupArguments",
-    "LookupSource",
-    "ScanIncompleteError",
-    "build_from_manifest",
-    "parse_lookup",
-    "prepare_lookup",
-]
-
 _LOOKUP_ONLY: Final = ("inventory", "max_age", "allow_incomplete")
 _MANIFEST_ONLY: Final = ("format", "rejects")
 _PROGRESS_INTERVAL: Final = 1.0

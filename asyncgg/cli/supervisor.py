@@ -24,16 +24,6 @@ from asyncgg.report.summary import format_next_commands
 from asyncgg.runs import RunMode, execute, exit_code
 from asyncgg.transport import CallerIdentity
 
-__all__ = [
-    "NotStartedError",
-    "StoppedTwiceError",
-    "Supervision",
-    "run_async",
-    "run_journal",
-    "run_supervised",
-    "write_summary",
-]
-
 T = TypeVar("T")
 
 

@@ -36,8 +36,6 @@ from asyncgg.runs.plan import quota_burst
 from asyncgg.runs.saved_settings import resolve_saved_endpoint, restore_settings
 from asyncgg.transport import CallerIdentity, Endpoint
 
-__all__ = ["RunRequest", "attach_account", "disassociate", "plan_confirm_run", "restart_run"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:

@@ -19,8 +19,6 @@ from asyncgg.errors import AsyncggError
 from asyncgg.journal import JournalWriter
 from asyncgg.ratelimit import Ramp
 
-__all__ = ["Dispatcher"]
-
 _CLAIM_AHEAD: Final = 0.05
 """Seconds that batches are claimed ahead of their tokens: more than a synced commit takes."""
 

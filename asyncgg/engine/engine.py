@@ -21,8 +21,6 @@ from asyncgg.journal import JournalCounts, JournalWriter
 from asyncgg.models import Accepted, Reply, RunState
 from asyncgg.ratelimit import Ramp
 
-__all__ = ["Engine"]
-
 
 class Engine:
     """Sends the pending things of `journal` through `lane`. An engine runs once.

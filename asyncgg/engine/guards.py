@@ -8,8 +8,6 @@ from typing import Final
 from asyncgg.classify import ReplyVerdict
 from asyncgg.models import RunState
 
-__all__ = ["AbortRules", "StopReason"]
-
 _DENIED_CORES: Final = 3
 """Denied cores, with no request accepted, after which the permission itself counts as missing."""
 _MAX_REFUSALS: Final = 3

@@ -14,8 +14,6 @@ from asyncgg.ratelimit import Limiter, RatePolicy
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.transport.base import Refreshable, Transport
 
-__all__ = ["Lane"]
-
 _MAX_REFRESHES: Final = 5
 """Refreshes in a row without an accepted request after which the credentials count as lost."""
 

@@ -9,8 +9,6 @@ from asyncgg.models import RunState
 from asyncgg.ratelimit import RampPlan
 from asyncgg.retry_policy import RetryPolicy
 
-__all__ = ["EngineOptions", "RunResult"]
-
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:

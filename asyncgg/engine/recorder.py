@@ -19,8 +19,6 @@ from asyncgg.journal import JournalCounts, JournalStore, JournalWriter
 from asyncgg.models import Reply, RunState, ThingState
 from asyncgg.ratelimit import Ramp
 
-__all__ = ["RunRecorder"]
-
 _SKIP_CHUNK: Final = 1000
 _SAVE_INTERVAL: Final = 1.0
 """Seconds between two writes of the elapsed time."""

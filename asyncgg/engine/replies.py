@@ -11,8 +11,6 @@ from asyncgg.errors import redact_secrets
 from asyncgg.journal import RecordedReply
 from asyncgg.models import Accepted, ErrorResponse, NoResponse, Reply
 
-__all__ = ["describe_failure", "sanitize_reply", "to_record"]
-
 _MAX_TEXT: Final = 1000
 """Maximum characters of a code or message."""
 

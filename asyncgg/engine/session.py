@@ -16,8 +16,6 @@ from asyncgg.errors import CredentialsError
 from asyncgg.events import Event, Listener, Stopping
 from asyncgg.models import ErrorResponse, NoResponse, RunState
 
-__all__ = ["Attempt", "Phase", "WorkSession"]
-
 _WARMUP_TIMEOUT: Final = 1.0
 """Seconds after which other requests start although the first one has no reply yet. The first request
 is sent alone: it detects invalid credentials, and a cold connection would bunch those behind it."""

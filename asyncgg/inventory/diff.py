@@ -12,8 +12,6 @@ from asyncgg.inventory.schema import FORMAT
 from asyncgg.inventory.snapshot import Snapshot
 from asyncgg.storage import SqliteReader
 
-__all__ = ["DiffCounts", "SnapshotDiff", "incompatibilities"]
-
 _DONE, _VANISHED = int(CoreState.DONE), int(CoreState.VANISHED)
 _INCOMPLETE_STATES: Final = f"({int(CoreState.WAITING)}, {int(CoreState.DENIED)}, {int(CoreState.FAILED)})"
 

@@ -14,8 +14,6 @@ from asyncgg.files import atomic_write_binary, atomic_write_text
 from asyncgg.formatting import format_timestamp
 from asyncgg.inventory.snapshot import Snapshot
 
-__all__ = ["COLUMNS", "export", "export_format", "write_list"]
-
 # `core` and `thing` come first, so that an export is a manifest. Cells are not escaped for
 # spreadsheets: names have only letters, digits, `:`, `_` and `-`, and a name that starts with `-`
 # must not change.

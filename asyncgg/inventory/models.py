@@ -9,16 +9,6 @@ from typing import NamedTuple
 
 from asyncgg.models import CoreDevice, RunState
 
-__all__ = [
-    "AssociationRecord",
-    "CoreState",
-    "Origin",
-    "ScanProgress",
-    "ScanResult",
-    "ScannedCore",
-    "SnapshotCounts",
-]
-
 
 class CoreState(IntEnum):
     """State of the listing of one core. The numbers are stored in snapshots: never change one."""

@@ -14,8 +14,6 @@ from asyncgg.models import ClientDevice, CoreDevice, ErrorResponse, NoResponse, 
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.transport.base import Page
 
-__all__ = ["PageHandler"]
-
 _MAX_RESTARTS: Final = 1
 """Restarts of a list from its first page: its token is no longer accepted, or its pages repeat."""
 

@@ -11,8 +11,6 @@ from typing import Final
 
 from asyncgg.transport.base import MAX_PAGE_SIZE
 
-__all__ = ["Listing", "ListingQueue", "PageLoopDetector", "minimum_requests", "requests_left"]
-
 _MAX_EMPTY_PAGES: Final = 20
 """Consecutive empty pages that a list may have: a filter may leave some, but not this many."""
 

@@ -18,8 +18,6 @@ from asyncgg.inventory.store import SnapshotStore
 from asyncgg.inventory.writer import SnapshotWriter
 from asyncgg.models import ClientDevice, CoreDevice, RunState
 
-__all__ = ["ScanState"]
-
 _COUNTERS: Final = ("sent", "throttled", "retried")
 
 

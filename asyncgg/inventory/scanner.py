@@ -21,8 +21,6 @@ from asyncgg.models import ClientDevice, CoreDevice, ErrorResponse, NoResponse, 
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.transport.base import CoreFilter, ListingTransport, Page
 
-__all__ = ["FleetScan", "ScanOptions", "scan_fleet"]
-
 ListPage = Page[CoreDevice] | Page[ClientDevice]
 
 

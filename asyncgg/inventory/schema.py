@@ -9,8 +9,6 @@ from typing import Final
 from asyncgg.errors import SnapshotError, SnapshotWriteError
 from asyncgg.storage import SqliteFormat
 
-__all__ = ["FORMAT", "create"]
-
 FORMAT: Final = SqliteFormat(
     label="snapshot",
     version=2,

@@ -20,8 +20,6 @@ from asyncgg.inventory.store import SnapshotStore
 from asyncgg.models import CoreDevice, invalid_name_reason
 from asyncgg.transport.base import CoreFilter
 
-__all__ = ["MAX_SCAN_AGE", "ScanScope", "begin_or_resume", "checkpoint", "reopen_failed", "require_unfinished"]
-
 MAX_SCAN_AGE: Final = 86_400.0
 """Default age in seconds after which an unfinished scan is too old to resume."""
 

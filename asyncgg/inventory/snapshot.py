@@ -15,8 +15,6 @@ from asyncgg.models import CoreDevice
 from asyncgg.storage import SqliteReader
 from asyncgg.transport.base import CoreFilter
 
-__all__ = ["Snapshot"]
-
 _SELECT_ASSOCIATIONS = "SELECT core.name, association.thing, association.associated_at FROM"
 
 

@@ -8,8 +8,6 @@ from asyncgg.inventory.models import CoreState, SnapshotCounts
 from asyncgg.models import ClientDevice, CoreDevice
 from asyncgg.storage import MetaStore
 
-__all__ = ["SnapshotStore"]
-
 
 class SnapshotStore(MetaStore):
     """The changes of a snapshot over an open connection. Raises `sqlite3.Error`."""

@@ -16,8 +16,6 @@ from asyncgg.inventory.schema import FORMAT, create
 from asyncgg.inventory.store import SnapshotStore
 from asyncgg.storage.sqlite import rollback
 
-__all__ = ["SnapshotWriter"]
-
 _MAX_BACKLOG: Final = 200
 """Queued changes at which the scan waits: about 20,000 associations."""
 

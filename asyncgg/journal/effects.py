@@ -9,8 +9,6 @@ from enum import Enum
 from asyncgg.journal.reader import JournalReader
 from asyncgg.models import ThingState
 
-__all__ = ["Certainty", "ThingEffect", "iter_effects", "last_request_at"]
-
 _DONE = int(ThingState.DISASSOCIATED)
 _FAILED = int(ThingState.FAILED)
 

@@ -16,8 +16,6 @@ from asyncgg.journal.reader import JournalReader
 from asyncgg.journal.schema import FORMAT
 from asyncgg.models import MAX_BATCH
 
-__all__ = ["ImportSummary", "Importer"]
-
 _REASON_CACHE_SIZE: Final = 10_000
 
 

@@ -13,8 +13,6 @@ from asyncgg.journal.store import JournalCounts, JournalStore
 from asyncgg.models import MAX_BATCH, RunState, Summary, ThingState
 from asyncgg.storage import SqliteReader, is_locked
 
-__all__ = ["JournalReader", "OutcomeRow", "SentRequest"]
-
 
 @dataclass(frozen=True, slots=True)
 class OutcomeRow:

@@ -10,8 +10,6 @@ from asyncgg.errors import JournalError, JournalWriteError
 from asyncgg.models import Operation
 from asyncgg.storage import SqliteFormat
 
-__all__ = ["FORMAT", "create", "finish_import", "parse_operation"]
-
 FORMAT: Final = SqliteFormat(
     label="journal",
     version=3,

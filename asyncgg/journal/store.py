@@ -13,8 +13,6 @@ from asyncgg.errors import InternalError
 from asyncgg.models import MAX_BATCH, Outcome, ThingState
 from asyncgg.storage import MetaStore
 
-__all__ = ["JournalCounts", "JournalStore", "RecordedReply"]
-
 _PENDING = int(ThingState.PENDING)
 _CLAIMED = int(ThingState.CLAIMED)
 _FAILED = int(ThingState.FAILED)

@@ -17,8 +17,6 @@ from asyncgg.journal.schema import FORMAT
 from asyncgg.journal.store import JournalStore
 from asyncgg.storage.sqlite import rollback
 
-__all__ = ["JournalWriter"]
-
 T = TypeVar("T")
 _CLOSE_RETRIES: Final = 25
 _CLOSE_RETRY_INTERVAL: Final = 0.02

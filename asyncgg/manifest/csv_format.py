@@ -14,8 +14,6 @@ from asyncgg.errors import ManifestError
 from asyncgg.manifest.rows import NAME_PATTERN, BadRow, Chunk, Columns, find_columns, invalid_row_reason, printable
 from asyncgg.manifest.sources import MAX_LINE, Block, blocks
 
-__all__ = ["csv_chunks"]
-
 _BLANKS: Final = " \t\xa0"
 _QUOTING_VARIANTS: Final = ((False, False), (True, True), (False, True), (True, False))
 _UNCLOSED_REASON: Final = "has an unclosed quote"

@@ -8,8 +8,6 @@ from typing import Final
 from asyncgg.errors import ManifestError
 from asyncgg.manifest.rows import BadRow, Chunk, find_columns, invalid_row_reason, printable
 
-__all__ = ["Row", "from_async_iterable", "from_iterable"]
-
 Row = tuple[str, str] | Mapping[str, str]
 """A (core, thing) pair, an `Association`, or a mapping with the columns of a manifest."""
 

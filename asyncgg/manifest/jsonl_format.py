@@ -12,8 +12,6 @@ from asyncgg.errors import ManifestError
 from asyncgg.manifest.rows import NAME_PATTERN, BadRow, Chunk, Columns, find_columns, invalid_row_reason, printable
 from asyncgg.manifest.sources import MAX_LINE, Block, blocks
 
-__all__ = ["JsonObject", "decode_json", "jsonl_chunks"]
-
 _CORE_PATTERN: Final = rf'"core(?:DeviceThingName)?" ?: ?"({NAME_PATTERN})"'
 _THING_PATTERN: Final = rf'"thing(?:Name)?" ?: ?"({NAME_PATTERN})"'
 # Names need no escapes in JSON, so what these match needs no parser.

@@ -19,8 +19,6 @@ from asyncgg.manifest.rows import COLUMN_ALIASES, find_columns, printable
 from asyncgg.manifest.sources import S3Opener, Source, open_source
 from asyncgg.models import invalid_name_reason
 
-__all__ = ["NameKind", "Selection", "iter_entries", "load_selection", "parse_names", "read_names", "read_text"]
-
 NameKind = Literal["thing", "core"]
 
 _DELIMITERS: Final = ",;\t"

@@ -8,8 +8,6 @@ from typing import Any, BinaryIO, Final
 from asyncgg.errors import ManifestError, UsageError
 from asyncgg.manifest.rows import BadRow, Chunk, all_valid_names, find_columns, invalid_row_reason, printable
 
-__all__ = ["parquet_chunks"]
-
 _BATCH_SIZE: Final = 16_384
 """Rows per batch."""
 

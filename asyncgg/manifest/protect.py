@@ -12,8 +12,6 @@ from asyncgg.errors import ManifestError, UsageError
 from asyncgg.manifest.name_lists import iter_entries, read_text
 from asyncgg.models import invalid_name_reason
 
-__all__ = ["ProtectList", "load_protect_list"]
-
 _KINDS: Final = ("core", "thing")
 _BRACKET_EXPRESSION: Final = re.compile(r"\[!?[a-zA-Z0-9:_-]+\]")
 _VALID_GLOB: Final = re.compile(r"[a-zA-Z0-9:_*?-]+\Z")

@@ -13,8 +13,6 @@ from asyncgg.manifest.parquet_format import parquet_chunks
 from asyncgg.manifest.rows import Chunk
 from asyncgg.manifest.sources import S3Opener, Source, open_source
 
-__all__ = ["FORMATS", "ManifestReader", "open_manifest"]
-
 FORMATS: Final = ("csv", "jsonl", "parquet")
 """Values of `format` (option `--format`)."""
 

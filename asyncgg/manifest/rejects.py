@@ -13,8 +13,6 @@ from asyncgg.errors import UsageError
 from asyncgg.files import is_same_file
 from asyncgg.manifest.rows import BadRow
 
-__all__ = ["RejectsWriter"]
-
 
 class RejectsWriter:
     """A CSV of bad rows: `file,line,reason,raw`, UTF-8, `raw` as in `BadRow`.

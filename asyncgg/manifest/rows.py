@@ -10,19 +10,6 @@ from typing import Final
 from asyncgg.errors import ManifestError
 from asyncgg.models import invalid_name_reason
 
-__all__ = [
-    "COLUMN_ALIASES",
-    "MAX_EXCERPT",
-    "NAME_PATTERN",
-    "BadRow",
-    "Chunk",
-    "Columns",
-    "all_valid_names",
-    "find_columns",
-    "invalid_row_reason",
-    "printable",
-]
-
 NAME_PATTERN: Final = "[a-zA-Z0-9:_-]{1,128}"
 """A valid name, for the fast paths of the parsers. Must agree with
 `asyncgg.models.invalid_name_reason`."""

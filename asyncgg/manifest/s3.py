@@ -29,8 +29,6 @@ from botocore.exceptions import (
 
 from asyncgg.errors import AsyncggError, CredentialsError, ManifestError
 
-__all__ = ["S3Downloader"]
-
 _CHUNK_SIZE: Final = 1 << 20
 _ATTEMPTS: Final = 3
 _ACCESS_ERROR_CODES: Final = frozenset(

@@ -16,8 +16,6 @@ from typing import BinaryIO, Final, Protocol, cast
 from asyncgg.errors import ManifestError
 from asyncgg.manifest.rows import MAX_EXCERPT
 
-__all__ = ["BLOCK_SIZE", "MAX_LINE", "Block", "S3Opener", "Source", "blocks", "display_path", "open_source"]
-
 BLOCK_SIZE: Final = 256 * 1024
 """Bytes read at once: a few thousand rows, which spreads the fixed cost of a block."""
 

@@ -12,8 +12,6 @@ from asyncgg.notify.targets import NotificationTarget, Webhook
 from asyncgg.notify.webhook import DeliveryError, post_webhook
 from asyncgg.transport import ConnectionConfig
 
-__all__ = ["TOTAL_SECONDS", "notify"]
-
 TOTAL_SECONDS: Final = 30.0
 """Timeout for all attempts of a target, seconds."""
 

@@ -10,8 +10,6 @@ from typing import Any, Final
 
 from asyncgg.models import RunState, Summary
 
-__all__ = ["SCHEMA", "Message", "NotificationEvent", "event_for_state", "format_text"]
-
 SCHEMA: Final = "asyncgg.notification/1"
 
 

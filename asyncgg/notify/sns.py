@@ -18,8 +18,6 @@ from asyncgg.transport.config import ConnectionConfig, configured_endpoint, reso
 from asyncgg.transport.credentials import SourceUnreachableError
 from asyncgg.transport.session import new_session
 
-__all__ = ["publish_to_sns"]
-
 _ATTEMPTS: Final = 4
 _ATTEMPT_SECONDS: Final = 10.0
 _MAX_SUBJECT_LENGTH: Final = 100

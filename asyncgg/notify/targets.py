@@ -14,8 +14,6 @@ from urllib.parse import urlsplit
 
 from asyncgg.errors import UsageError
 
-__all__ = ["NotificationTarget", "SnsTopic", "Webhook", "parse_target", "resolve_headers"]
-
 _TOPIC_ARN: Final = re.compile(r"arn:[a-z0-9-]+:sns:([a-z0-9-]+):\d{12}:[a-zA-Z0-9_-]{1,256}(?:\.fifo)?\Z")
 _ENV_REFERENCE: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)\Z")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")

@@ -13,8 +13,6 @@ from asyncgg.notify.targets import Webhook
 from asyncgg.retry_policy import equal_jitter
 from asyncgg.transport.responses import parse_retry_after
 
-__all__ = ["DeliveryError", "post_webhook"]
-
 _ATTEMPTS: Final = 5
 _ATTEMPT_SECONDS: Final = 10.0
 _BACKOFF: Final = equal_jitter(0.5, 8.0)

@@ -10,8 +10,6 @@ from asyncgg.ratelimit.estimator import Estimator
 from asyncgg.ratelimit.policy import RateStatistics, require_positive
 from asyncgg.ratelimit.quota import DOCUMENTED_QUOTA, default_burst
 
-__all__ = ["AdaptiveRate"]
-
 # Chosen with benchmarks/policy_grid.py. A slope is a fraction of `_reference_rate` per second.
 
 # Exponential growth per second while ramping; the second value if the user configured the ceiling.

@@ -12,8 +12,6 @@ from typing import Final
 
 from asyncgg.errors import UsageError
 
-__all__ = ["BucketStatistics", "TokenBucket"]
-
 _SLACK: Final = 1e-9
 """Seconds by which a token can be taken early, because loops fire timers early by as much. It is deducted."""
 

@@ -10,8 +10,6 @@ from typing import Final
 
 from asyncgg.ratelimit.gauge import RefillMeter
 
-__all__ = ["Estimator"]
-
 # Accepted requests that make an estimate a measurement.
 _CONFIDENT_AFTER: Final = 25
 # The prior of a measurement: its weight in requests, and its value as a part of the rate.

@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from typing import Final
 
-__all__ = ["RefillMeter"]
-
 _MAX_BINS: Final = 64
 """Maximum number of bins; more are merged in pairs."""
 _INITIAL_BIN_SECONDS: Final = 0.1

@@ -10,8 +10,6 @@ from asyncgg.events import Event, RateChanged, SendingPaused
 from asyncgg.ratelimit.bucket import TokenBucket
 from asyncgg.ratelimit.policy import RatePolicy
 
-__all__ = ["Limiter"]
-
 _RATE_REPORT_THRESHOLD: Final = 0.05
 """Relative change of the rate since the last `RateChanged` that causes the next one."""
 

@@ -7,8 +7,6 @@ from typing import Protocol
 
 from asyncgg.errors import UsageError
 
-__all__ = ["RatePolicy", "RateStatistics", "require_positive"]
-
 
 @dataclass(frozen=True, slots=True)
 class RateStatistics:

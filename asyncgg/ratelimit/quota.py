@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["DOCUMENTED_QUOTA", "SHARE_WINDOW", "default_burst", "documented_quota", "limits_for_share"]
-
 DOCUMENTED_QUOTA: Final = 30.0
 """Control-plane requests per second of an account in a Region, for all operations together; not adjustable
 [AWS General Reference, AWS IoT Greengrass V2 endpoints and quotas]."""

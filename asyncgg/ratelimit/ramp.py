@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 from asyncgg.errors import UsageError
 
-__all__ = ["Ramp", "RampPlan"]
-
 
 @dataclass(frozen=True, slots=True)
 class RampPlan:

@@ -14,8 +14,6 @@ from asyncgg.journal import OutcomeRow
 from asyncgg.models import Operation, Summary
 from asyncgg.report.summary import format_summary
 
-__all__ = ["MAX_ROWS", "render_html"]
-
 MAX_ROWS: Final = 500
 """Maximum number of failures on the page; `--failures` writes all of them."""
 

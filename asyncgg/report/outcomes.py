@@ -14,8 +14,6 @@ from asyncgg.formatting import format_timestamp
 from asyncgg.journal import OutcomeRow
 from asyncgg.models import Operation, ThingState
 
-__all__ = ["COLUMNS", "format_from_suffix", "write_outcomes"]
-
 COLUMNS: Final = ("core", "thing", "outcome", "code", "message", "attempts", "at", "request_id", "reason")
 """`core` and `thing` come first, so that a list is a manifest; only clean-ups have a `reason`."""
 

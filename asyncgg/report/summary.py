@@ -9,8 +9,6 @@ from typing import Any, Final
 from asyncgg.formatting import format_duration
 from asyncgg.models import RunState, Summary
 
-__all__ = ["EXIT_CODES", "SCHEMA", "format_next_commands", "format_summary", "next_commands", "summary_to_dict"]
-
 SCHEMA: Final = "asyncgg.summary/1"
 
 EXIT_CODES: Final[Mapping[RunState, int]] = {

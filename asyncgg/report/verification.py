@@ -15,16 +15,6 @@ from asyncgg.errors import UsageError
 from asyncgg.files import atomic_write_text
 from asyncgg.formatting import format_timestamp
 
-__all__ = [
-    "MISMATCH_COLUMNS",
-    "SCHEMA",
-    "format_verification_record",
-    "load_verification_record",
-    "require_csv_suffix",
-    "verification_record_path",
-    "write_mismatches",
-]
-
 SCHEMA: Final = "asyncgg.verify/1"
 
 MISMATCH_COLUMNS: Final = ("core", "thing", "result", "associated_at")

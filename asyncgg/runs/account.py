@@ -9,8 +9,6 @@ from asyncgg.journal import JournalReader, JournalWriter
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, ConnectionConfig, Endpoint, get_caller_identity
 
-__all__ = ["recorded_account", "verify_account"]
-
 
 async def verify_account(
     connection: ConnectionConfig,

@@ -27,17 +27,6 @@ from asyncgg.runs.verify_report import Verification
 from asyncgg.settings import Settings, build_settings
 from asyncgg.transport import Transport, resolve_endpoint
 
-__all__ = [
-    "disassociate",
-    "disassociate_cores",
-    "disassociate_sync",
-    "disassociate_things",
-    "resume",
-    "retry",
-    "undo",
-    "verify",
-]
-
 
 async def disassociate(rows: Rows, **keywords: Any) -> Summary:
     """Disassociate all `rows` and return the summary. Keywords and errors as for `Run`."""

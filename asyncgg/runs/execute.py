@@ -22,8 +22,6 @@ from asyncgg.runs.plan import rate_policy
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, ConnectionConfig, Transport, open_transport
 
-__all__ = ["RunMode", "connection_from_settings", "engine_options", "execute", "exit_code"]
-
 
 class RunMode(Enum):
     """Which things of a journal are sent."""

@@ -26,8 +26,6 @@ from asyncgg.runs.provenance import ProvenanceKind, provenance_to_meta
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
 
-__all__ = ["MISSING_LABELS", "LookupRequest", "LookupTargets", "origin_if_finished", "prepare_from_snapshot"]
-
 _CHUNK_SIZE: Final = 5_000
 _MAX_LISTED: Final = 10
 """Maximum names in a message or a plan."""

@@ -13,17 +13,6 @@ from asyncgg.ratelimit import AdaptiveRate, default_burst, documented_quota, lim
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
 
-__all__ = [
-    "LookupResult",
-    "MissingNames",
-    "MissingReason",
-    "Plan",
-    "effective_quota",
-    "quota_rate",
-    "rate_policy",
-    "seconds_at_quota",
-]
-
 _PROBE_AFTER: Final = 2.0
 """Seconds without a throttle at the quota before `--rate auto` probes above the quota."""
 

@@ -20,8 +20,6 @@ from asyncgg.transport import Endpoint
 from asyncgg.transport.config import configured_endpoint
 from asyncgg.transport.session import new_session
 
-__all__ = ["JournalBuilder", "default_journal", "s3_opener"]
-
 _MAX_LISTED: Final = 10
 """Maximum bad rows in a message or a plan."""
 

@@ -14,8 +14,6 @@ from typing import Final
 
 from asyncgg.errors import JournalError
 
-__all__ = ["Provenance", "ProvenanceKind", "provenance_from_meta", "provenance_to_meta"]
-
 _META_KEY: Final = "provenance"
 
 

@@ -28,8 +28,6 @@ from asyncgg.runs.prepare import JournalBuilder, default_journal
 from asyncgg.settings import Settings, build_settings
 from asyncgg.transport import CallerIdentity, Endpoint, Transport, resolve_endpoint
 
-__all__ = ["Rows", "Run", "run_prepared", "run_to_completion"]
-
 Rows = Iterable[Row] | AsyncIterable[Row]
 """(core, thing) pairs, `Association` values, or mappings with the columns of a manifest."""
 

@@ -14,8 +14,6 @@ from asyncgg.runs.execute import connection_from_settings
 from asyncgg.settings import Settings, build_settings
 from asyncgg.transport import Endpoint, resolve_endpoint
 
-__all__ = ["require_same_region", "resolve_saved_endpoint", "restore_settings"]
-
 _NOT_SAVED: Final = frozenset({"quiet", "log_format", "journal"})
 """Settings that later starts do not inherit: output and the journal itself."""
 

@@ -18,8 +18,6 @@ from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, CoreFilter, Endpoint, Transport, open_transport
 from asyncgg.transport.base import ListingTransport
 
-__all__ = ["FullTransport", "scan_options", "scan_rate", "scan_with_settings"]
-
 
 class FullTransport(Transport, ListingTransport, Protocol):
     """Sends batches and lists; every transport built from settings does both."""

@@ -32,16 +32,6 @@ from asyncgg.runs.provenance import ProvenanceKind, provenance_from_meta, proven
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
 
-__all__ = [
-    "DECISION_LABELS",
-    "NOT_INHERITED",
-    "PriorState",
-    "UndoDecision",
-    "decide",
-    "prepare_undo",
-    "prior_state_from_snapshot",
-]
-
 PriorState = Callable[[str], Container[str]]
 """By core: the things associated before the run."""
 

@@ -30,8 +30,6 @@ from asyncgg.runs.verify_report import ScanFigures, Verification, verification_t
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, Endpoint, ListingTransport, open_transport
 
-__all__ = ["Verifier", "VerifyContext", "load_context", "verify_with_context"]
-
 _DELAYS: Final = RetryPolicy(base_delay=1.0, max_delay=20.0)
 
 _RUN_ONLY_SETTINGS: Final = NOT_INHERITED | {"deadline", "abort_at", "abort_after"}

@@ -19,8 +19,6 @@ from asyncgg.inventory import CoreState, Snapshot
 from asyncgg.journal import Certainty, JournalReader, iter_effects
 from asyncgg.models import Operation
 
-__all__ = ["CheckCounts", "CheckResult", "CheckedThing", "MergedSnapshots", "check_all", "evaluate", "touched_cores"]
-
 _LISTED: Final = frozenset({CoreState.DONE, CoreState.VANISHED})
 _REPORTED_DONE: Final = frozenset({Certainty.ACCEPTED, Certainty.CONFIRMED, Certainty.ALREADY_DONE})
 

@@ -11,8 +11,6 @@ from asyncgg.models import Operation, RunState
 from asyncgg.report.verification import SCHEMA
 from asyncgg.runs.verify_check import CheckCounts, CheckResult
 
-__all__ = ["ScanFigures", "Verification", "format_verification", "verification_to_dict"]
-
 _REMAINING: Final = {Operation.DISASSOCIATE: "still associated", Operation.ASSOCIATE: "missing"}
 _REASSOCIATED: Final = "associated again"
 """Instead of "still associated" if the association is newer than the run."""

@@ -15,8 +15,6 @@ from urllib.parse import parse_qsl, quote
 
 from asyncgg.simulator.wire import ApiError, Request
 
-__all__ = ["RequestSignature", "check_date", "check_signature", "parse_signature"]
-
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _SCOPE: Final = re.compile(r"(?P<key>[^/]+)/(?P<day>\d{8})/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 

@@ -15,8 +15,6 @@ from asyncgg.errors import UsageError
 from asyncgg.simulator.config import DEFAULT_PORT, SimulatorConfig
 from asyncgg.simulator.server import Simulator
 
-__all__ = ["main", "run"]
-
 _TYPES: Final[dict[Any, type]] = {int: int, float: float, str: str, str | None: str, float | None: float}
 
 

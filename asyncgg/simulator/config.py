@@ -11,8 +11,6 @@ from asyncgg.errors import UsageError
 from asyncgg.simulator.faults import parse_faults
 from asyncgg.simulator.quota import check_quota
 
-__all__ = ["DEFAULT_PORT", "SimulatorConfig"]
-
 DEFAULT_PORT = 8765
 
 

@@ -15,8 +15,6 @@ from asyncgg.errors import UsageError
 from asyncgg.simulator.service import Service
 from asyncgg.simulator.wire import Request, Response, json_response
 
-__all__ = ["PREFIX", "handle_control_request", "manifest_csv"]
-
 PREFIX: Final = "/_sim"
 
 _PATHS: Final = {

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-__all__ = ["Counters", "RequestLogEntry"]
-
 _LOG_LENGTH: Final = 200_000
 
 

@@ -23,18 +23,6 @@ from typing import Final
 
 from asyncgg.errors import UsageError
 
-__all__ = [
-    "FAULT_KINDS",
-    "FaultEffect",
-    "FaultInjector",
-    "FaultKind",
-    "FaultSpec",
-    "FaultSubject",
-    "InjectedFault",
-    "parse_fault",
-    "parse_faults",
-]
-
 
 class FaultEffect(Enum):
     """The effect of a fault."""

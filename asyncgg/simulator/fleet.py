@@ -11,8 +11,6 @@ from typing import Final
 
 from asyncgg.models import Association
 
-__all__ = ["Core", "Fleet", "FleetSpec", "core_sizes", "generate_fleet"]
-
 _DAY: Final = 86_400.0
 _UNHEALTHY_SHARE: Final = 0.05
 _SITES: Final = 4

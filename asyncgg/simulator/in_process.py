@@ -12,8 +12,6 @@ from asyncgg.models import Accepted, EntryError, ErrorResponse, NoResponse, Oper
 from asyncgg.simulator.service import Service
 from asyncgg.simulator.wire import Delivery, Request, Response
 
-__all__ = ["InProcessTransport", "to_reply"]
-
 _DATE: Final = "20260101T000000Z"
 
 

@@ -8,8 +8,6 @@ import math
 
 from asyncgg.errors import UsageError
 
-__all__ = ["QuotaBucket"]
-
 
 class QuotaBucket:
     """A token bucket for all operations, full at the start.

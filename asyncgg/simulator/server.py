@@ -22,8 +22,6 @@ from asyncgg.simulator.fleet import FleetSpec
 from asyncgg.simulator.service import Service
 from asyncgg.simulator.wire import Delivery, Request, Response
 
-__all__ = ["Simulator"]
-
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 """SO_LINGER on with zero seconds: `close` sends RST instead of FIN."""
 _SHUTDOWN_SECONDS = 0.5

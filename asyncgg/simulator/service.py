@@ -30,8 +30,6 @@ from asyncgg.simulator.validation import (
 )
 from asyncgg.simulator.wire import ApiError, ApiOperation, Call, Delivery, Request, Response, json_response, route
 
-__all__ = ["QUOTA_CODE", "Service"]
-
 QUOTA_CODE: Final = "L-7A577824"
 """Probable quota code of the request rate, for ThrottlingException."""
 

@@ -9,8 +9,6 @@ from xml.sax.saxutils import escape
 
 from asyncgg.simulator.wire import Request, Response
 
-__all__ = ["identity_response", "is_identity_request", "sts_error"]
-
 _NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 _HEADERS = {"Content-Type": "text/xml"}
 

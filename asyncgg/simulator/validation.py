@@ -15,16 +15,6 @@ from typing import Any, Final
 from asyncgg.models import MAX_BATCH, invalid_name_reason
 from asyncgg.simulator.wire import ApiError
 
-__all__ = [
-    "check_core",
-    "decode_token",
-    "encode_token",
-    "parse_page_size",
-    "parse_thing_group",
-    "read_entries",
-    "validation_error",
-]
-
 _GROUP_ARN: Final = re.compile(r"arn:[^:]*:iot:[^:]*:[0-9]+:thinggroup/(.+)")
 
 

@@ -9,8 +9,6 @@ from enum import Enum
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
-__all__ = ["ApiError", "ApiOperation", "Call", "Delivery", "Request", "Response", "json_response", "route"]
-
 
 class ApiOperation(Enum):
     """The simulated operations by their names in the service model."""

@@ -14,8 +14,6 @@ try:
 except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]  # without it there is no lock: users must start one run at a time
 
-__all__ = ["FileLock", "LockHeldError", "is_locked"]
-
 _RETRIES: Final = 5
 _RETRY_INTERVAL: Final = 0.02
 """Seconds. `is_locked` holds the lock for an instant, which must not look like a run."""

@@ -13,8 +13,6 @@ from typing import Any, Final, Self
 from asyncgg.errors import AsyncggError
 from asyncgg.storage.lock import FileLock, LockHeldError
 
-__all__ = ["MetaStore", "SqliteFormat", "SqliteReader", "rollback"]
-
 _APPLICATION_IDS: Final = {"journal": 0x61676767, "snapshot": 0x61676769}  # the letters `aggg` and `aggi`
 _LABELS: Final = {number: label for label, number in _APPLICATION_IDS.items()}
 

@@ -12,8 +12,6 @@ from typing import Any, Final, TypeVar
 
 from asyncgg.errors import AsyncggError
 
-__all__ = ["START", "DeadlockError", "VirtualLoop", "run_virtual"]
-
 T = TypeVar("T")
 
 START: Final = 1_000.0

@@ -14,8 +14,6 @@ from typing import Final, NamedTuple
 from asyncgg.models import Accepted, ErrorResponse, Reply
 from asyncgg.testing.scenario import Scenario
 
-__all__ = ["FakeService", "ReceivedRequest"]
-
 _ACCEPTED: Final = Accepted()
 _TOKEN_TOLERANCE: Final = 1e-9
 """Tolerance for rounding errors in sums of times, tokens."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from asyncgg.ratelimit import RateStatistics, default_burst
 
-__all__ = ["FixedRate"]
-
 
 class FixedRate:
     """A constant `rate` in requests per second; infinity means no limit. `burst`: default `default_burst(rate)`."""

@@ -11,8 +11,6 @@ from typing import Protocol
 from asyncgg.errors import UsageError
 from asyncgg.models import ErrorResponse, Reply
 
-__all__ = ["JitteredLatency", "Latency", "RecordedLatency", "Scenario", "ScenarioFault", "ScheduledChange"]
-
 
 class Latency(Protocol):
     """A distribution of latencies."""

@@ -8,8 +8,6 @@ from typing import Final, Generic, Protocol, TypeVar, runtime_checkable
 
 from asyncgg.models import ClientDevice, CoreDevice, ErrorResponse, NoResponse, Reply
 
-__all__ = ["MAX_PAGE_SIZE", "CoreFilter", "ListingTransport", "Page", "Refreshable", "Transport"]
-
 T = TypeVar("T")
 
 MAX_PAGE_SIZE: Final = 100

@@ -16,8 +16,6 @@ from asyncgg.transport.config import ConnectionConfig, Endpoint, resolve_endpoin
 from asyncgg.transport.credentials import CredentialSource
 from asyncgg.transport.session import SERVICE, new_session
 
-__all__ = ["OpenClient", "open_client", "open_service_client"]
-
 
 @dataclass(frozen=True, slots=True)
 class OpenClient:

@@ -17,8 +17,6 @@ from asyncgg.errors import UsageError
 from asyncgg.formatting import sanitize
 from asyncgg.transport.session import SERVICE, check_ca_bundle, new_session
 
-__all__ = ["ConnectionConfig", "Endpoint", "configured_endpoint", "resolve_endpoint"]
-
 DEFAULT_CUSTOM_REGION: Final = "us-east-1"
 """Region of signatures for a custom endpoint if none is configured."""
 

@@ -15,8 +15,6 @@ from asyncgg.errors import CredentialsError, UsageError
 from asyncgg.formatting import sanitize
 from asyncgg.transport.session import new_session
 
-__all__ = ["CredentialSource", "SourceUnreachableError"]
-
 _LOAD_TIMEOUT: Final = 60.0
 """Timeout for loading credentials, including instance metadata and AssumeRole, seconds."""
 

@@ -10,8 +10,6 @@ from asyncgg.transport.config import ConnectionConfig
 from asyncgg.transport.native import NativeTransport, open_native_transport
 from asyncgg.transport.sdk import SdkTransport, open_sdk_transport
 
-__all__ = ["TransportKind", "open_transport"]
-
 TransportKind = Literal["sdk", "native"]
 """`sdk`: sent by the aiobotocore client; `native`: signed and sent by asyncgg."""
 

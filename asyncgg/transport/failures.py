@@ -12,8 +12,6 @@ from botocore import exceptions as aws
 from asyncgg.formatting import sanitize
 from asyncgg.models import NoResponse
 
-__all__ = ["from_exception"]
-
 _PROXY_ERRORS: Final = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)
 _BEFORE_SENDING: Final = (
     *_PROXY_ERRORS,

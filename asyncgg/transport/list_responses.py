@@ -14,8 +14,6 @@ from asyncgg.models import ClientDevice, CoreDevice, ErrorResponse, NoResponse, 
 from asyncgg.transport.base import Page
 from asyncgg.transport.responses import HttpResponse, MalformedResponseError, decode_object, parse_error_response
 
-__all__ = ["parse_core_page", "parse_device_page"]
-
 T = TypeVar("T")
 
 _EXCERPT_LENGTH: Final = 200

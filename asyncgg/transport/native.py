@@ -36,8 +36,6 @@ from asyncgg.transport.signed_base import BaseTransport
 from asyncgg.transport.signing import REQUEST_EXPIRED, clock_offset, sign
 from asyncgg.transport.trace import Phase, RequestTrace, current_trace
 
-__all__ = ["NativeTransport", "open_native_transport"]
-
 _EMPTY_SUCCESS_BODIES: Final = frozenset({b'{"errorEntries":[]}', b'{"errorEntries": []}', b"{}"})
 
 

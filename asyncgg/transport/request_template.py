@@ -13,8 +13,6 @@ from string import ascii_letters, digits
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-__all__ = ["PLACEHOLDER", "RequestTemplate", "encode_body", "encode_query", "from_signed_request"]
-
 PLACEHOLDER: Final = "asyncgg-core-device"
 """The core name in the request that the SDK prepares."""
 

@@ -16,16 +16,6 @@ from typing import Any, Final
 
 from asyncgg.models import Accepted, EntryError, ErrorResponse, NoResponse, Reply
 
-__all__ = [
-    "HttpResponse",
-    "MalformedResponseError",
-    "decode_object",
-    "parse_batch_response",
-    "parse_error_response",
-    "parse_http_date",
-    "parse_retry_after",
-]
-
 _EXCERPT_LENGTH: Final = 200
 """Maximum number of characters quoted from a body that is not JSON."""
 

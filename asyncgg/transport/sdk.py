@@ -17,8 +17,6 @@ from asyncgg.transport.session import SERVICE
 from asyncgg.transport.signed_base import BaseTransport
 from asyncgg.transport.trace import Phase, RequestTrace, current_trace
 
-__all__ = ["SdkTransport", "TracingSession", "open_sdk_transport"]
-
 
 class SdkTransport(BaseTransport):
     """Sends with an open aiobotocore client; use `open_transport` to create one."""

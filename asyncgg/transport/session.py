@@ -14,8 +14,6 @@ from botocore.loaders import Loader, create_loader
 from asyncgg.errors import UsageError
 from asyncgg.formatting import sanitize
 
-__all__ = ["SERVICE", "check_ca_bundle", "new_session"]
-
 SERVICE: Final = "greengrassv2"
 
 

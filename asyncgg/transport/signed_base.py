@@ -21,8 +21,6 @@ from asyncgg.transport.list_responses import parse_core_page, parse_device_page
 from asyncgg.transport.responses import HttpResponse, parse_batch_response
 from asyncgg.transport.trace import RequestTrace, current_trace
 
-__all__ = ["BaseTransport"]
-
 T = TypeVar("T")
 
 _AUTH_ERRORS: Final = frozenset({ReplyVerdict.CREDENTIALS_EXPIRED, ReplyVerdict.CREDENTIALS_REJECTED})

@@ -18,8 +18,6 @@ from urllib.parse import quote
 from asyncgg.models import ErrorResponse
 from asyncgg.transport.responses import parse_http_date
 
-__all__ = ["REQUEST_EXPIRED", "SigningCredentials", "canonical_path", "clock_offset", "sign"]
-
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _CHUNK_SIZE: Final = 2_000
 

@@ -15,8 +15,6 @@ from asyncgg.transport.credentials import SourceUnreachableError
 from asyncgg.transport.sdk import TracingSession
 from asyncgg.transport.session import new_session
 
-__all__ = ["CallerIdentity", "get_caller_identity"]
-
 _ATTEMPTS: Final = 3
 
 _TIMEOUT: Final = 20.0

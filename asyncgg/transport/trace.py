@@ -7,8 +7,6 @@ from enum import Enum
 
 from asyncgg.transport.responses import HttpResponse
 
-__all__ = ["Phase", "RequestTrace", "current_trace"]
-
 
 class Phase(Enum):
     """How far one request has got."""

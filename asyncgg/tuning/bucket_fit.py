@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final, NamedTuple
 
-__all__ = ["BucketFit", "Observation", "estimate_burst", "fit_bucket", "percentile", "timing_uncertainty"]
-
 _MAX_THROTTLES: Final = 400
 """Throttles compared in pairs; more are thinned out."""
 _MIN_BURST_SHARE: Final = 0.7

@@ -17,8 +17,6 @@ from asyncgg.testing import JitteredLatency, Scenario
 from asyncgg.tuning.models import Configuration, Trial, Workload
 from asyncgg.tuning.settings_file import to_settings
 
-__all__ = ["ConfirmedTrial", "confirm", "confirmation_workload", "simulator_settings"]
-
 _TARGET_SECONDS: Final = 4.0
 """Duration of one confirmation at the quota."""
 _MAX_BATCHES: Final = 800

@@ -11,8 +11,6 @@ from asyncgg.errors import SettingsError
 from asyncgg.testing import JitteredLatency, RecordedLatency, Scenario
 from asyncgg.tuning.models import Configuration
 
-__all__ = ["Grid", "build_grid", "mean_latency", "parse_numbers"]
-
 _RATE_FACTORS: Final = (0.5, 0.8, 0.9, 0.97, 1.0, 1.1, 1.5)
 """Factors of the available rate."""
 _DEFAULT_CONCURRENCY: Final = 64

@@ -7,8 +7,6 @@ from typing import Final
 
 from asyncgg.errors import UsageError
 
-__all__ = ["Configuration", "Trial", "Workload"]
-
 _MAX_BATCHES: Final = 10_000_000
 """Per trial: 1,000 million things. A larger trial would run for days."""
 

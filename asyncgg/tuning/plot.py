@@ -15,8 +15,6 @@ from asyncgg.tuning.recommend import describe, pareto_front
 from asyncgg.tuning.report import describe_scenario, visible_slice
 from asyncgg.tuning.sweep import SweepResult
 
-__all__ = ["IMAGE_FORMATS", "image_format", "plot_sweep", "require_matplotlib"]
-
 IMAGE_FORMATS: Final = (".svg", ".png")
 
 _TEXT_COLOR, _MUTED_COLOR, _ACCENT_COLOR, _WARNING_COLOR = "#1f2933", "#616e7c", "#1769c4", "#c0392b"

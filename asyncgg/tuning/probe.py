@@ -11,8 +11,6 @@ from typing import Final
 from asyncgg.tuning.bucket_fit import BucketFit, fit_bucket, percentile, timing_uncertainty
 from asyncgg.tuning.probe_sender import ProbeOutcome, ProbeReply, ProbeRequest, ProbeSender, accepted_latencies
 
-__all__ = ["ProbeResult", "QuotaProbe", "max_requests"]
-
 _INITIAL_RATE: Final = 2.0
 _STEP_FACTOR: Final = 1.25
 _MAX_STEP_SECONDS: Final = 1.0

@@ -13,8 +13,6 @@ from asyncgg.tuning.bucket_fit import percentile
 from asyncgg.tuning.probe import ProbeResult
 from asyncgg.tuning.report import SCHEMA
 
-__all__ = ["ProbeReport", "format_probe", "other_usage", "probe_to_dict", "write_requests"]
-
 _NOISE_SHARE: Final = 0.03
 """Share of the quota that measurement noise can hide."""
 _PERCENTILES: Final = (50, 90, 99)

@@ -13,8 +13,6 @@ from asyncgg.errors import AsyncggError, CredentialsError, ServiceError
 from asyncgg.models import ErrorResponse, NoResponse
 from asyncgg.tuning.bucket_fit import Observation
 
-__all__ = ["ProbeOutcome", "ProbeReply", "ProbeRequest", "ProbeSender", "accepted_latencies"]
-
 _MAX_CONSECUTIVE_FAILURES: Final = 5
 """Consecutive failures that end the measurement."""
 _MAX_RETRY_AFTER: Final = 60.0

@@ -9,8 +9,6 @@ from typing import Final
 
 from asyncgg.tuning.models import Configuration, Trial, Workload
 
-__all__ = ["Recommendation", "candidates", "describe", "ideal_seconds", "pareto_front", "recommend"]
-
 _TIE_TOLERANCE: Final = 0.005
 """Relative difference of durations that counts as equal."""
 _HEADROOM: Final = 2.0

@@ -17,8 +17,6 @@ from asyncgg.testing import RecordedLatency, Scenario, ScenarioFault
 from asyncgg.tuning.bucket_fit import BucketFit, Observation, estimate_burst, fit_bucket, timing_uncertainty
 from asyncgg.tuning.models import Configuration, Workload
 
-__all__ = ["RecordedRun", "load_run", "scenario_from_run"]
-
 _MAX_LATENCIES: Final = 5000
 """Latencies kept, evenly spread over the run."""
 _MAX_OBSERVATIONS: Final = 20_000

@@ -15,17 +15,6 @@ from asyncgg.tuning.replay import RecordedRun
 from asyncgg.tuning.settings_file import to_settings
 from asyncgg.tuning.sweep import SweepResult
 
-__all__ = [
-    "SCHEMA",
-    "describe_scenario",
-    "format_replay",
-    "format_sweep",
-    "replay_to_dict",
-    "sweep_to_dict",
-    "visible_slice",
-    "write_csv",
-]
-
 SCHEMA: Final = "asyncgg.tune/1"
 
 _COLUMNS: Final = (

@@ -14,8 +14,6 @@ from asyncgg.transport.config import configured_endpoint
 from asyncgg.transport.sdk import TracingSession
 from asyncgg.transport.session import new_session
 
-__all__ = ["QUOTA_CODE", "SERVICE_CODE", "applied_quota"]
-
 SERVICE_CODE: Final = "greengrass"
 """Service code of AWS IoT Greengrass in Service Quotas."""
 QUOTA_CODE: Final = "L-7A577824"

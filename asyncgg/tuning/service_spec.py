@@ -12,8 +12,6 @@ from asyncgg.ratelimit import DOCUMENTED_QUOTA
 from asyncgg.settings import parse_duration
 from asyncgg.testing import JitteredLatency, Scenario, ScenarioFault, ScheduledChange
 
-__all__ = ["KEYS", "build_scenario", "read_service"]
-
 _LATENCY: Final = 0.08
 _JITTER: Final = 0.04
 

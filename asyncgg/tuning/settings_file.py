@@ -12,8 +12,6 @@ from asyncgg.errors import UsageError
 from asyncgg.files import atomic_write_text
 from asyncgg.tuning.models import Configuration
 
-__all__ = ["read_existing", "render_settings", "to_settings", "update_settings", "write_settings"]
-
 _TABLE_HEADER: Final = re.compile(r"\s*\[")
 _KEY_LINE: Final = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=""")
 

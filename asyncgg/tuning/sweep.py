@@ -13,8 +13,6 @@ from asyncgg.tuning.recommend import Recommendation, candidates, ideal_seconds, 
 from asyncgg.tuning.trial import TrialSetup
 from asyncgg.tuning.workers import run_trials
 
-__all__ = ["SweepResult", "default_batches", "run_sweep"]
-
 _CANDIDATE_COUNT: Final = 4
 _REPEATS: Final = 4
 """Additional trials of each candidate with other random seeds."""

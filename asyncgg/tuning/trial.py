@@ -23,8 +23,6 @@ from asyncgg.testing import FakeService, Scenario, run_virtual
 from asyncgg.tuning.models import Configuration, Trial, Workload
 from asyncgg.tuning.settings_file import to_settings
 
-__all__ = ["TrialJournals", "TrialSetup", "run_trial"]
-
 _SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - mkdtemp creates a private folder in it
 _PLACEHOLDER_NAMES: Final = " ".join("x" * MAX_BATCH)
 

@@ -17,8 +17,6 @@ from asyncgg.errors import InternalError
 from asyncgg.tuning.models import Configuration, Trial
 from asyncgg.tuning.trial import TrialJournals, TrialSetup, run_trial
 
-__all__ = ["TrialSpec", "run_trials"]
-
 TrialSpec = tuple[Configuration, int]
 """A configuration and its random seed."""
 

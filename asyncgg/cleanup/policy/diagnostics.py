@@ -12,8 +12,6 @@ from pydantic_core import ErrorDetails
 
 from asyncgg.cleanup.policy.toml_lines import KeyPath
 
-__all__ = ["Cursor", "Diagnostic", "Diagnostics", "unknown_key_message"]
-
 # By the error types of pydantic; other types keep the message of pydantic or of the validator.
 _MESSAGES: Final[Mapping[str, str]] = {
     "missing": "is missing",

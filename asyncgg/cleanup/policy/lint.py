@@ -8,8 +8,6 @@ from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.policy.toml_lines import KeyPath
 from asyncgg.cleanup.rules import AllOf, AnyOf, Condition, ConditionKind, IndexQuery, Node, Not, Rule, Ternary
 
-__all__ = ["lint_policy", "selects_on_connectivity_only"]
-
 _CONNECTIVITY_WARNING = (
     "selects on connectivity alone: AWS IoT Core does not see client devices that connect to their core's broker, so "
     "healthy devices match; add another condition, like core-offline-for, thing-attribute or not-in"

@@ -30,8 +30,6 @@ from asyncgg.cleanup.policy.toml_lines import KeyPath, key_lines
 from asyncgg.errors import SettingsError, UsageError
 from asyncgg.manifest import ProtectList, load_protect_list
 
-__all__ = ["PolicyCheck", "check_policy", "load_policy"]
-
 _TABLES: Final[Mapping[str, type[Any]]] = {
     "sources": Sources,
     "guards": SafetyLimits,

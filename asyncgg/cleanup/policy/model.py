@@ -17,8 +17,6 @@ from asyncgg.manifest import ProtectList
 from asyncgg.models import CoreDevice
 from asyncgg.settings import parse_duration
 
-__all__ = ["IotLimits", "NotifyConfig", "Policy", "RampConfig", "SafetyLimits", "Sources", "StateConfig"]
-
 # A TOML key is the name of its field with `-` for `_`.
 _MODEL_CONFIG: Final = ConfigDict(
     extra="forbid", alias_generator=lambda name: name.replace("_", "-"), validate_by_name=False

@@ -29,8 +29,6 @@ from asyncgg.cleanup.rules import (
 from asyncgg.models import invalid_name_reason
 from asyncgg.settings import parse_duration
 
-__all__ = ["CONDITION_PARSERS", "parse_rules"]
-
 T = TypeVar("T")
 
 _MAX_DEPTH: Final = 60

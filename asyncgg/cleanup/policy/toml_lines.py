@@ -7,8 +7,6 @@ import tomllib
 from bisect import bisect_right
 from typing import Final
 
-__all__ = ["KeyPath", "key_lines"]
-
 KeyPath = tuple[str | int, ...]
 """Keys and array indexes from the top: `("rule", 0, "name")`."""
 

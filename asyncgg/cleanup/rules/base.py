@@ -10,18 +10,6 @@ from typing import ClassVar, NamedTuple
 
 from asyncgg.models import CoreDevice
 
-__all__ = [
-    "Api",
-    "Candidate",
-    "Condition",
-    "ConditionKind",
-    "Facts",
-    "QueryFailed",
-    "SetQuery",
-    "Ternary",
-    "ThingDescription",
-]
-
 
 class Ternary(Enum):
     """The result of a rule for one candidate, in Kleene's three-valued logic. Only YES selects."""

@@ -8,19 +8,6 @@ from typing import NamedTuple, cast
 
 from asyncgg.cleanup.rules.base import Candidate, Condition, Facts, Ternary
 
-__all__ = [
-    "AllOf",
-    "AnyOf",
-    "Evaluation",
-    "Node",
-    "Not",
-    "Rule",
-    "deciding_conditions",
-    "evaluate",
-    "format_reason",
-    "iter_conditions",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class AllOf:

@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 
 from asyncgg.cleanup.rules.base import Candidate, Condition, ConditionKind, Facts, Ternary
 
-__all__ = ["AssociatedBefore", "CoreOfflineFor", "CoreStatus", "NotIn", "Pattern", "ThingName"]
-
 _DAY = 86400.0
 
 

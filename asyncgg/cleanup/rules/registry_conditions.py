@@ -19,8 +19,6 @@ from asyncgg.cleanup.rules.base import (
 )
 from asyncgg.cleanup.rules.local_conditions import Pattern
 
-__all__ = ["IndexQuery", "SetCondition", "ThingAttribute", "ThingCondition", "ThingGroup", "ThingMissing", "ThingType"]
-
 _NOT_QUERIED = "not looked up"
 
 

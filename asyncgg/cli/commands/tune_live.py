@@ -25,8 +25,6 @@ from asyncgg.tuning.probe_report import ProbeReport, format_probe, probe_to_dict
 from asyncgg.tuning.probe_sender import ProbeOutcome, ProbeReply
 from asyncgg.tuning.service_quotas import applied_quota
 
-__all__ = ["make_probe", "measure_quota"]
-
 _DEFAULT_DURATION: Final = 90.0
 _DEFAULT_RATE_FACTOR: Final = 2.0
 _NO_FILTER: Final = CoreFilter()

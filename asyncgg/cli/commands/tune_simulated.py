@@ -39,8 +39,6 @@ from asyncgg.tuning.sweep import SweepResult, default_batches, run_sweep
 from asyncgg.tuning.trial import TrialSetup
 from asyncgg.tuning.workers import run_trials
 
-__all__ = ["replay_journal", "tune_simulated"]
-
 _DEFAULT_CORES: Final = 50
 _MAX_REPLAY_BATCHES: Final = 1500
 """Maximum batches of a replayed run, unless --batches is given."""
