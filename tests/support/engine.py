@@ -1,4 +1,4 @@
-"""Rule: a whole run in one process on virtual time: fleet, journal, lane, engine; and the questions tests ask of it."""
+"""A complete run on virtual time, with fleet, journal, lane and engine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def create_journal(path: Path, pairs: Pairs) -> Path:
 
 @dataclass
 class TransportSpy:
-    """A transport that notes what passes through it on its way to another."""
+    """A transport that records requests and passes them to another one."""
 
     inner: InProcessTransport
     starts: list[tuple[float, str, tuple[str, ...]]] = field(default_factory=list)
@@ -42,11 +42,11 @@ class TransportSpy:
     on_refresh: Callable[[], Awaitable[None]] = field(default=partial(asyncio.sleep, 0.01))
 
     async def refresh(self) -> None:
-        """Get new credentials, as the test wants it."""
+        """Call `on_refresh`."""
         await self.on_refresh()
 
     async def send(self, core: str, things: Sequence[str]) -> Reply:
-        """Note the start, then pass it on."""
+        """Record the request and pass it on."""
         self.starts.append((asyncio.get_running_loop().time(), core, tuple(things)))
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
@@ -59,7 +59,7 @@ class TransportSpy:
 class EngineHarness:
     """A simulated service and a journal of its manifest; each `start` is one start of the run.
 
-    To be made inside the virtual loop. `extra` are pairs put beside the fleet's own.
+    Must be created in the virtual loop. `extra_pairs` are added to those of the fleet.
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class EngineHarness:
         retry: bool = False,
         options: EngineOptions | None = None,
     ) -> RunResult:
-        """One start: opens the journal, runs the engine to its end, closes."""
+        """One start: open the journal, run the engine, close."""
         journal = JournalWriter(self.path, threaded=False)
-        journal._connection.execute("PRAGMA synchronous = OFF")  # no power is lost here, and syncs are most of the time
+        journal._connection.execute("PRAGMA synchronous = OFF")  # faster; power is not lost in tests
         try:
             await journal.submit(lambda store: store.begin_retry() if retry else store.begin_resume())
             policy_class = AdaptiveRate if adaptive else FixedRate
@@ -102,36 +102,36 @@ class EngineHarness:
             journal.close()
 
     def outcome_rows(self, *states: ThingState) -> list[OutcomeRow]:
-        """The journal's things."""
+        """The things of the journal."""
         with JournalReader(self.path) as reader:
             return list(reader.outcomes(*states))
 
     def reported_outcomes(self) -> list[Outcome]:
-        """Every outcome that events told."""
+        """The outcomes of all events."""
         return [outcome for event in self.events if isinstance(event, ThingsFinished) for outcome in event.outcomes]
 
     def associations(self) -> set[tuple[str, str]]:
-        """What the service holds now."""
+        """The associations of the service now."""
         return {(core, thing) for core, things in self.service.fleet.things.items() for thing in things}
 
     def check_consistent(self) -> None:
-        """What must hold after every end of a run, however it came: no outcome lost, none invented."""
+        """Check what holds after every end of a run: no outcome is lost or invented."""
         rows = self.outcome_rows()
         assert sorted((row.core, row.thing) for row in rows) == sorted(set(self.pairs))
         associations = self.associations()
         for row in rows:
             assert row.state is not ThingState.CLAIMED
             if row.state is ThingState.DISASSOCIATED:
-                assert (row.core, row.thing) not in associations, f"{row} is told as done, the service still holds it"
+                assert (row.core, row.thing) not in associations, f"{row} is recorded as done but still associated"
         assert all(len(things) <= 100 for _, _, things in self.transport.starts)
 
     def check_reported_outcomes(self) -> None:
-        """Of a single start that was not cut: each final outcome was told once, as the journal has it."""
+        """Check, after a single uninterrupted start, that events report each final outcome once."""
         reported = sorted((o.core, o.thing, o.state) for o in self.reported_outcomes())
         final = [row for row in self.outcome_rows() if row.state in {ThingState.DISASSOCIATED, ThingState.FAILED}]
         assert reported == sorted((row.core, row.thing, row.state) for row in final)
 
 
 def manifest_pairs(service: Service) -> list[tuple[str, str]]:
-    """The pairs a manifest of the simulated fleet holds, those that do not exist among them."""
+    """The pairs of a manifest of the simulated fleet, including those that do not exist."""
     return list(service.fleet_spec.pairs())

@@ -1,4 +1,4 @@
-"""Rule: a lane in miniature on virtual time: the real bucket and a policy against a service with a quota of its own."""
+"""A lane on virtual time: the real bucket and a policy against a service with a quota."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from asyncgg.testing import run_virtual
 
 
 class ServiceBucket:
-    """The service's side: a plain token bucket that refuses what it has no token for; written apart from ours."""
+    """The token bucket of the service, independent of `TokenBucket`."""
 
     def __init__(self, burst: float) -> None:
         self.burst, self.tokens, self.updated_at = burst, burst, 0.0
 
     def try_accept(self, now: float, rate: float) -> bool:
-        """Whether a request that arrives now is accepted, tokens having come at `rate` since the one before."""
+        """Whether a request at `now` is accepted, with tokens refilled at `rate` since the last one."""
         self.tokens = min(self.burst, self.tokens + (now - self.updated_at) * rate)
         self.updated_at = now
         if self.tokens < 1 - 1e-9:
@@ -37,23 +37,23 @@ class RunCase:
     quota: float
     ceiling: float
     burst: float = 5
-    """The service's, in requests."""
+    """Burst of the service, in requests."""
     requests: int = 1000
     retry_after: float | None = None
     latency: float = 0.06
     jitter: float = 0.0
-    """Each way takes latency / 2 give or take this, seconds."""
+    """Each way takes latency / 2 plus or minus this, in seconds."""
     workers: int = 64
     seed: int = 0
     background_rate: Callable[[float], float] = lambda _: 0.0
-    """Requests a second that others take, as a function of the time since the start."""
+    """Requests per second of other clients, as a function of the time since the start."""
     refused_arrivals: frozenset[int] = frozenset()
-    """Arrivals, counted from 1, that the service refuses whatever its bucket says: accidents."""
+    """Numbers, from 1, of the arrivals that get a spurious throttle."""
 
 
 @dataclass(slots=True)
 class SimulatedRun:
-    """What came of it."""
+    """The result of a run."""
 
     ratio: float = 0.0
     """Makespan over requests / quota."""
@@ -61,15 +61,15 @@ class SimulatedRun:
     throttled: int = 0
     lowest_rate: float = math.inf
     rates: list[tuple[float, float]] = field(default_factory=list)
-    """Time since the start and the rate, whenever a reply came."""
+    """Time since the start and the rate, at each reply."""
 
     @property
     def throttled_share(self) -> float:
-        """Throttled share of what was sent."""
+        """Throttled requests as a part of those sent."""
         return self.throttled / self.sent
 
     def rate_at(self, when: float) -> float:
-        """The rate in force at this time since the start."""
+        """The rate at this time since the start."""
         return next((rate for at, rate in reversed(self.rates) if at <= when), math.nan)
 
 
@@ -86,7 +86,7 @@ async def _run(case: RunCase, policy: RatePolicy) -> SimulatedRun:
     result = SimulatedRun()
     arrivals = 0
     started_at = loop.time()
-    attempts = deque([1] * case.requests)  # how often each was tried, this time included
+    attempts = deque([1] * case.requests)  # including the current one
     wake = asyncio.Semaphore(case.requests)
     remaining = case.requests
 

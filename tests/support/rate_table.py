@@ -1,4 +1,4 @@
-"""Rule: prints what the policy makes of the simulated cases, for people: `python -m tests.support.rate_table`."""
+"""Prints how the policy performs in the simulated cases: `python -m tests.support.rate_table`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from asyncgg.ratelimit import AdaptiveRate
 from tests.support.rate_simulation import RunCase, simulate
 
 QUOTAS_AND_CEILINGS = ((50, 200), (50, 50), (30, 30), (20, 30), (30, 200), (100, 200), (200, 200), (10, 1000), (2, 30))
-"""Quota and the ceiling that is told, requests a second."""
+"""Quota and configured ceiling, in requests per second."""
 
 
 def main() -> None:
-    """Makespan over requests / quota, throttled share and episodes; 20 s of work, at least 1,000 requests."""
+    """Print makespan over requests / quota, throttled share and throttle events of 20 s of work."""
     out = sys.stdout.write
     variants = [(after, jitter) for after in (None, 1.0) for jitter in (0.0, 0.003, 0.01, 0.03)]
     out(
-        "| quota | told | burst |"
+        "| quota | ceiling | burst |"
         + "".join(f" RA {after or '-'} ±{1000 * jitter:g} ms |" for after, jitter in variants)
     )
     out("\n|---|---|---|" + "---|" * len(variants) + "\n")

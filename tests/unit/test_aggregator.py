@@ -1,4 +1,4 @@
-"""Rule: every thing of a batch has exactly one fate, whatever the reply."""
+"""The outcome of every thing of a batch for any reply."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ POLICY = RetryPolicy(max_attempts=4, max_attempts_unknown=2)
 
 
 def make_batch(size: int, attempts: int = 0, ambiguous: bool = False) -> Batch:
-    """A batch whose things have all the same past; the ids have gaps, as in a second wave."""
+    """A batch whose things all have the same history; the ids have gaps, as in a second wave."""
     return Batch(
         7,
         CORE,
@@ -49,7 +49,7 @@ def make_batch(size: int, attempts: int = 0, ambiguous: bool = False) -> Batch:
 
 @st.composite
 def batches(draw: st.DrawFn) -> Batch:
-    """Batches of up to a hundred things with any past that leaves them a try."""
+    """Batches of up to a hundred things with any history that leaves them an attempt."""
     size = draw(st.integers(1, 8) | st.integers(1, 100))
     ids = draw(st.lists(st.integers(1, 9), min_size=size, max_size=size))
     running = [sum(ids[: index + 1]) for index in range(size)]
@@ -60,7 +60,7 @@ def batches(draw: st.DrawFn) -> Batch:
 
 
 def replies(batch: Batch) -> st.SearchStrategy[Reply]:
-    """Every reply a transport may give to `batch`; entries may be reported twice."""
+    """Any reply to `batch` that a transport can return; entries can be reported twice."""
     codes, texts = st.sampled_from(CODES), st.sampled_from(["", "because", "de\u0301ja\u0300 vu"])
     accepted = st.builds(
         Accepted, st.lists(st.builds(EntryError, st.sampled_from(batch.things), codes, texts), max_size=30).map(tuple)
@@ -81,7 +81,7 @@ def replies(batch: Batch) -> st.SearchStrategy[Reply]:
 
 
 def final_states(batch: Batch, result: BatchResult) -> list[ThingState]:
-    """Each thing's state, as the journal reads a settlement: the mark, and the deviations over it."""
+    """The state of each thing: that of the batch, and the overrides."""
     states = [result.state] * len(batch.ids)
     for deviation in result.overrides:
         states[deviation.index] = deviation.state
@@ -89,86 +89,86 @@ def final_states(batch: Batch, result: BatchResult) -> list[ThingState]:
 
 
 @given(st.data())
-def test_every_thing_has_one_fate(data: st.DataObject) -> None:
-    """For any reply each thing is finished, returned, or in one part; the counts and the outcomes say the same."""
+def test_resolve_batch_gives_every_thing_one_result(data: st.DataObject) -> None:
+    """Each thing is finished, requeued, or in one part; counts and outcomes agree."""
     batch = data.draw(batches())
     reply = data.draw(replies(batch))
     verdict = classify(reply, batch.core, batch.things)
-    settlement = resolve_batch(batch, reply, verdict, TABLE, POLICY)
-    states = final_states(batch, settlement)
-    indexes = [deviation.index for deviation in settlement.overrides]
+    result = resolve_batch(batch, reply, verdict, TABLE, POLICY)
+    states = final_states(batch, result)
+    indexes = [deviation.index for deviation in result.overrides]
     assert len(set(indexes)) == len(indexes)
     assert set(states) <= {PENDING, DONE, FAILED}
     requeued = states.count(PENDING)
-    if settlement.split:
-        in_parts = [number for low, high, _ in settlement.split for number in batch.ids if low <= number <= high]
+    if result.split:
+        in_parts = [number for low, high, _ in result.split for number in batch.ids if low <= number <= high]
         assert in_parts == list(batch.ids)
-        assert [sum(low <= n <= high for n in batch.ids) for low, high, _ in settlement.split] == [
-            count for _, _, count in settlement.split
+        assert [sum(low <= n <= high for n in batch.ids) for low, high, _ in result.split] == [
+            count for _, _, count in result.split
         ]
-        assert all(count for _, _, count in settlement.split)
-        assert (requeued, settlement.requeued, settlement.overrides) == (len(batch.ids), 0, ())
+        assert all(count for _, _, count in result.split)
+        assert (requeued, result.requeued, result.overrides) == (len(batch.ids), 0, ())
     else:
-        assert settlement.requeued == requeued
-    finals = list(settlement.outcomes(batch))
+        assert result.requeued == requeued
+    finals = list(result.outcomes(batch))
     assert [(o.thing, o.state) for o in finals] == [
         (thing, state) for thing, state in zip(batch.things, states, strict=True) if state is not PENDING
     ]
     assert all(outcome.core == CORE and outcome.ok == (outcome.state is DONE) for outcome in finals)
-    assert settlement.delay >= 0
+    assert result.delay >= 0
 
 
 @given(st.data())
-def test_promises_of_a_settlement(data: st.DataObject) -> None:
-    """Nothing is done without an acceptance or a proof of it, nothing is tried beyond its limit, doubt is kept."""
+def test_resolve_batch_invariants(data: st.DataObject) -> None:
+    """No thing is done without proof or sent beyond its limit, and ambiguity is kept."""
     operation = data.draw(st.sampled_from(Operation))
     table = TABLES[operation]
     batch = data.draw(batches())
     reply = data.draw(replies(batch))
     verdict = classify(reply, batch.core, batch.things)
-    settlement = resolve_batch(batch, reply, verdict, table, POLICY)
+    result = resolve_batch(batch, reply, verdict, table, POLICY)
     plainly_done = {Operation.DISASSOCIATE: "AlreadyGone", Operation.ASSOCIATE: "AlreadyAssociated"}
     reported = {error.thing for error in reply.errors} if isinstance(reply, Accepted) else set(batch.things)
-    for index, state in enumerate(final_states(batch, settlement)):
+    for index, state in enumerate(final_states(batch, result)):
         if state is DONE and batch.things[index] in reported:
-            (code,) = (odd.code for odd in settlement.overrides if odd.index == index)
+            (code,) = (override.code for override in result.overrides if override.index == index)
             assert code == plainly_done[operation] or (batch.ambiguous[index] and table.confirms_done(code))
-        if state is PENDING and settlement.counts_as_attempt:
+        if state is PENDING and result.counts_as_attempt:
             assert batch.attempts[index] + 1 < POLICY.max_attempts
     may_be_applied = verdict in {ReplyVerdict.LOST, ReplyVerdict.TRANSIENT}
-    assert settlement.ambiguous == may_be_applied
-    if settlement.skips_core:
+    assert result.ambiguous == may_be_applied
+    if result.skips_core:
         assert verdict in {ReplyVerdict.CORE_MISSING, ReplyVerdict.CORE_DENIED, ReplyVerdict.CORE_INVALID}
-        assert settlement.requeued == 0
+        assert result.requeued == 0
 
 
 def final_outcomes(batch: Batch, reply: Reply) -> list[Outcome]:
-    """The final outcomes that `reply` gives the things of `batch`."""
+    """The final outcomes of the things of `batch` for `reply`."""
     verdict = classify(reply, batch.core, batch.things)
     return list(resolve_batch(batch, reply, verdict, TABLE, POLICY).outcomes(batch))
 
 
-def test_plain_success() -> None:
-    """A 200 without errors is a success of every thing, without a code and with one attempt counted."""
+def test_resolve_batch_200_without_errors_succeeds() -> None:
+    """Every thing succeeds, without a code and with one attempt."""
     assert final_outcomes(make_batch(3), Accepted()) == [Outcome(CORE, f"t{n}", DONE, "", "", 1) for n in range(3)]
 
 
 @pytest.mark.parametrize(("ambiguous", "state"), [(True, DONE), (False, FAILED)])
-def test_not_found(ambiguous: bool, state: ThingState) -> None:
-    """Not found is a success for a thing that was perhaps disassociated before, else a failure; the code is kept."""
+def test_resolve_batch_not_found_is_done_if_ambiguous(ambiguous: bool, state: ThingState) -> None:
+    """Not found is done for an ambiguous thing, else failed; the code is kept."""
     reply = Accepted((EntryError("t0", "ResourceNotFoundException", "no such thing"),))
     (outcome, _) = final_outcomes(make_batch(2, 1, ambiguous), reply)
     assert outcome == Outcome(CORE, "t0", state, "ResourceNotFoundException", "no such thing", 2)
 
 
 @pytest.mark.parametrize(("ambiguous", "state"), [(True, DONE), (False, FAILED)])
-def test_a_named_thing(ambiguous: bool, state: ThingState) -> None:
-    """A refusal that names one missing thing decides that one and sends the others again at once, uncounted."""
+def test_resolve_batch_named_thing_requeues_the_others(ambiguous: bool, state: ThingState) -> None:
+    """An error that names a missing thing decides that one and requeues the others without an attempt."""
     batch = make_batch(3, 1, ambiguous)
     reply = ErrorResponse(404, "ResourceNotFoundException", "no thing t1", resource_id="t1")
-    settlement = resolve_batch(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
-    assert final_states(batch, settlement) == [PENDING, state, PENDING]
-    assert (settlement.requeued, settlement.counts_as_attempt, settlement.delay) == (2, False, 0.0)
+    result = resolve_batch(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
+    assert final_states(batch, result) == [PENDING, state, PENDING]
+    assert (result.requeued, result.counts_as_attempt, result.delay) == (2, False, 0.0)
 
 
 @pytest.mark.parametrize("ambiguous", [True, False])
@@ -182,23 +182,22 @@ def test_a_named_thing(ambiguous: bool, state: ThingState) -> None:
         ("ClientDeviceAlreadyAssociatedException", DONE),
     ],
 )
-def test_associating(ambiguous: bool, code: str, state: ThingState) -> None:
-    """When associating nothing absent is ever done, not even by the user's own word for disassociation; what is there
-    already is done, and its code is kept."""
+def test_resolve_batch_associate_missing_is_never_done(ambiguous: bool, code: str, state: ThingState) -> None:
+    """When associating, a missing thing fails and an associated one is done; the code is kept."""
     batch = make_batch(2, 1, ambiguous)
     reply = Accepted((EntryError("t0", code, "words"),))
-    settlement = resolve_batch(batch, reply, ReplyVerdict.ACCEPTED, TABLES[Operation.ASSOCIATE], POLICY)
-    (outcome, _) = settlement.outcomes(batch)
+    result = resolve_batch(batch, reply, ReplyVerdict.ACCEPTED, TABLES[Operation.ASSOCIATE], POLICY)
+    (outcome, _) = result.outcomes(batch)
     assert outcome == Outcome(CORE, "t0", state, code, "words", 2)
 
 
 @pytest.mark.parametrize("ambiguous", [True, False])
-def test_a_named_thing_when_associating(ambiguous: bool) -> None:
-    """A refusal that names a missing thing fails it, also where an earlier request for it got no answer."""
+def test_resolve_batch_associate_named_thing_fails(ambiguous: bool) -> None:
+    """An error that names a missing thing fails it, also after a request without a reply."""
     batch = make_batch(3, 1, ambiguous)
     reply = ErrorResponse(404, "ResourceNotFoundException", "no thing t1", resource_id="t1")
-    settlement = resolve_batch(batch, reply, classify(reply, CORE, batch.things), TABLES[Operation.ASSOCIATE], POLICY)
-    assert final_states(batch, settlement) == [PENDING, FAILED, PENDING]
+    result = resolve_batch(batch, reply, classify(reply, CORE, batch.things), TABLES[Operation.ASSOCIATE], POLICY)
+    assert final_states(batch, result) == [PENDING, FAILED, PENDING]
 
 
 @pytest.mark.parametrize(
@@ -212,26 +211,26 @@ def test_a_named_thing_when_associating(ambiguous: bool) -> None:
         ("AlreadyGone", 0, DONE),
     ],
 )
-def test_entry_limits(code: str, tried: int, state: ThingState) -> None:
-    """A passing code is retried to the last attempt, an unknown one less often, a final one never."""
+def test_resolve_batch_limits_attempts_by_code(code: str, tried: int, state: ThingState) -> None:
+    """Transient codes are retried up to the limit, unknown ones less often, final ones never."""
     batch = make_batch(2, tried)
     reply = Accepted((EntryError("t1", code, "words"),))
-    settlement = resolve_batch(batch, reply, ReplyVerdict.ACCEPTED, TABLE, POLICY)
-    assert final_states(batch, settlement) == [DONE, state]
-    assert (settlement.delay > 0) == (state is PENDING)
+    result = resolve_batch(batch, reply, ReplyVerdict.ACCEPTED, TABLE, POLICY)
+    assert final_states(batch, result) == [DONE, state]
+    assert (result.delay > 0) == (state is PENDING)
 
 
 @pytest.mark.parametrize(
     "reply", [NoResponse("timeout", "60 s", sent=True), ErrorResponse(500, "InternalServerException", "oops")]
 )
-def test_requests_in_vain(reply: Reply) -> None:
-    """Without an answer the things with a try left go back in doubt, the others fail with the request's words."""
+def test_resolve_batch_no_reply_requeues_as_ambiguous(reply: Reply) -> None:
+    """Things with attempts left become ambiguous; the others fail with the code of the request."""
     batch = Batch(1, CORE, (1, 2), ("a", "b"), (3, 0), (False, False))
-    settlement = resolve_batch(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
-    (outcome,) = settlement.outcomes(batch)
+    result = resolve_batch(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
+    (outcome,) = result.outcomes(batch)
     assert (outcome.thing, outcome.state, outcome.attempts) == ("a", FAILED, 4)
     assert outcome.code in {"timeout", "InternalServerException"}
-    assert (settlement.requeued, settlement.ambiguous, settlement.counts_as_attempt) == (1, True, True)
+    assert (result.requeued, result.ambiguous, result.counts_as_attempt) == (1, True, True)
 
 
 @pytest.mark.parametrize(
@@ -243,18 +242,18 @@ def test_requests_in_vain(reply: Reply) -> None:
         ErrorResponse(403, "InvalidSignatureException", "whose?"),
     ],
 )
-def test_no_fault_of_the_things(reply: Reply) -> None:
-    """Throttled, unsent and unsigned requests cost their things no attempt, even the last one, and leave no doubt."""
+def test_resolve_batch_throttled_or_unsent_costs_no_attempt(reply: Reply) -> None:
+    """Throttled, unsent and unsigned requests cost no attempt and cause no ambiguity."""
     batch = make_batch(3, attempts=3)
-    settlement = resolve_batch(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
-    assert (settlement.requeued, settlement.counts_as_attempt, settlement.ambiguous) == (3, False, False)
+    result = resolve_batch(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
+    assert (result.requeued, result.counts_as_attempt, result.ambiguous) == (3, False, False)
     if isinstance(reply, ErrorResponse) and reply.retry_after:
-        assert settlement.delay == 9.0
+        assert result.delay == 9.0
 
 
 @given(size=st.integers(1, 100), bad=st.data())
-def test_bisection_finds_the_bad_ones(size: int, bad: st.DataObject) -> None:
-    """Halving again and again isolates exactly the invalid entries, in a number of requests logarithmic for each."""
+def test_resolve_batch_bisection_isolates_invalid_entries(size: int, bad: st.DataObject) -> None:
+    """Repeated halving isolates the invalid entries in a logarithmic number of requests."""
     wrong = bad.draw(st.sets(st.integers(0, size - 1), max_size=4))
     whole = make_batch(size)
     todo, requests = [tuple(range(size))], 0
@@ -267,20 +266,20 @@ def test_bisection_finds_the_bad_ones(size: int, bad: st.DataObject) -> None:
         batch = Batch(requests, CORE, ids, things, (0,) * len(indexes), (False,) * len(indexes))
         invalid = wrong.intersection(indexes)
         reply = ErrorResponse(400, "ValidationException", "bad name") if invalid else Accepted()
-        settlement = resolve_batch(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
-        for low, high, count in settlement.split:
+        result = resolve_batch(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
+        for low, high, count in result.split:
             part = tuple(i for i in indexes if low <= whole.ids[i] <= high)
             assert len(part) == count
             todo.append(part)
-        for outcome in settlement.outcomes(batch):
+        for outcome in result.outcomes(batch):
             (done if outcome.ok else failed).add(int(outcome.thing[1:]))
     assert failed == wrong
     assert done == set(range(size)) - wrong
     assert requests <= 1 + len(wrong) * 2 * size.bit_length()
 
 
-def test_what_was_listed_and_is_missing_has_gone() -> None:
-    """An association that had been listed is done when it, its thing or its core is not there, never when denied."""
+def test_resolve_batch_verified_association_missing_is_done() -> None:
+    """A listed association is done if it, its thing or its core is missing, but not if denied."""
     listed = CodeTable(associations_verified=True)
 
     def states(reply: Reply) -> list[ThingState]:

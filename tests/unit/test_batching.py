@@ -1,4 +1,4 @@
-"""Rule: what the schedule gives out, checked against a model that knows each thing by its id."""
+"""The scheduler, compared with a model that knows each thing by its id."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FAR_FUTURE_SECONDS = 1_000_000.0
 
 
 def make_core(number: int, things: int, first: int = 1) -> CoreQueue:
-    """A core whose things are `first` and those after it."""
+    """A core with `things` things from id `first`."""
     return CoreQueue(number, f"core-{number}", first, first + things - 1, things)
 
 
@@ -36,7 +36,7 @@ class CoreModel:
 
     @property
     def pending(self) -> set[int]:
-        """Its things without an outcome that are not in flight."""
+        """Things without an outcome that are not in flight."""
         return {*self.unsent, *self.requeued, *(number for part in self.parts for number in part)}
 
     @property
@@ -45,12 +45,12 @@ class CoreModel:
         return requests_needed(len(self.unsent)) + requests_needed(len(self.requeued)) + len(self.parts)
 
     def start_wave(self, now: float) -> None:
-        """Take up what came back, once everything else of the wave is over."""
+        """Start the next wave when the current one has ended."""
         if self.requeued and not (self.unsent or self.parts or self.in_flight) and self.retry_at <= now:
             self.unsent, self.requeued, self.retry_at = sorted(self.requeued), [], 0.0
 
     def expected_things(self) -> list[int]:
-        """The things its next request has to carry."""
+        """The things that the next request must contain."""
         return self.parts[0] if self.parts else self.unsent[:MAX_BATCH]
 
 
@@ -75,12 +75,12 @@ class SchedulerMachine(RuleBasedStateMachine):
             first += size
 
     def is_ready(self, model: CoreModel) -> bool:
-        """Whether a request of this core may be sent now."""
+        """Whether a request of this core can be sent now."""
         return not model.abandoned and bool(model.unsent or model.parts) and len(model.in_flight) < self.per_core
 
     @rule()
     def claim(self) -> None:
-        """A claim is for exactly the things the model expects, and no core is passed over for long."""
+        """A claim is for exactly the expected things, and no core waits too long."""
         for model in self.cores.values():
             model.start_wave(self.now)
         ready = [model for model in self.cores.values() if self.is_ready(model)]
@@ -109,7 +109,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         return [(model, index) for model in self.cores.values() for index in range(len(model.in_flight))]
 
     def take_in_flight(self, pick: int) -> tuple[CoreModel, Claim, list[int]]:
-        """Take one request out of the air."""
+        """Remove one request from those in flight."""
         requests = self.in_flight()
         model, index = requests[pick % len(requests)]
         claim, ids = model.in_flight.pop(index)
@@ -123,7 +123,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         delay=st.sampled_from([0.0, 0.0, 1.0, 5.0]),
     )
     def answer(self, pick: int, keep: str, every: int, delay: float) -> None:
-        """Of a request's things none, all or some come back."""
+        """None, all or some of the things of a request are requeued."""
         model, claim, ids = self.take_in_flight(pick)
         requeued = {"none": [], "all": ids, "some": ids[::every]}[keep]
         self.scheduler.complete(claim.queue, requeued=len(requeued), retry_at=self.now + delay)
@@ -134,7 +134,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(len(model.in_flight[index][1]) > 1 for model, index in self.in_flight()))
     @rule(pick=st.integers(0, 50))
     def bisect(self, pick: int) -> None:
-        """A request is refused and goes out again in two parts."""
+        """A request is refused and sent again in two parts."""
         requests = [(model, index) for model, index in self.in_flight() if len(model.in_flight[index][1]) > 1]
         model, index = requests[pick % len(requests)]
         claim, ids = model.in_flight.pop(index)
@@ -146,7 +146,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.cores)
     @rule(pick=st.integers(0, 50))
     def abandon(self, pick: int) -> None:
-        """A core turns out to be missing."""
+        """A core is skipped."""
         model = list(self.cores.values())[pick % len(self.cores)]
         self.scheduler.skip(model.queue)
         model.abandoned = True
@@ -159,7 +159,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @invariant()
     def counts_match(self) -> None:
-        """Requests left, things left, requests in flight and the end are what the model counts."""
+        """Requests left, things left, requests in flight and the end equal those of the model."""
         if not hasattr(self, "scheduler"):
             return
         models = self.cores.values()
@@ -177,7 +177,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert self.scheduler.next_retry_at() == min(retry_times)
 
     def teardown(self) -> None:
-        """Whatever happened, accepting everything from here on brings the schedule to its end."""
+        """Accepting every further request ends the work."""
         if not hasattr(self, "scheduler"):
             return
         self.now += FAR_FUTURE_SECONDS
@@ -195,8 +195,8 @@ TestScheduler = SchedulerMachine.TestCase
 
 
 @given(sizes=st.lists(st.integers(1, 450), min_size=1, max_size=6))
-def test_cores_take_turns(sizes: list[int]) -> None:
-    """With room for all, the first requests of all cores go before any second one, and so on."""
+def test_next_claim_alternates_between_cores(sizes: list[int]) -> None:
+    """With capacity for all, the first requests of all cores come before any second one."""
     schedule = BatchScheduler(per_core=100)
     for number, size in enumerate(sizes):
         schedule.add(make_core(number, size))
@@ -210,8 +210,8 @@ def test_cores_take_turns(sizes: list[int]) -> None:
 
 
 @given(total=st.integers(1, 1200), returns=st.lists(st.integers(0, 100), min_size=12, max_size=12))
-def test_what_returned_is_repacked(total: int, returns: list[int]) -> None:
-    """k things of one core that come back one here and one there go out again in ceil(k / 100) requests."""
+def test_complete_requeued_things_are_repacked(total: int, returns: list[int]) -> None:
+    """k requeued things of a core are sent again in ceil(k / 100) requests."""
     schedule = BatchScheduler(per_core=3)
     schedule.add(make_core(1, total))
     came_back = requests = 0
@@ -230,8 +230,8 @@ def test_what_returned_is_repacked(total: int, returns: list[int]) -> None:
     assert schedule.is_done
 
 
-def test_a_wave_waits_for_the_answers_of_the_last() -> None:
-    """Things that came back are not sent again while their core's other requests are still in flight."""
+def test_next_wave_waits_for_requests_in_flight() -> None:
+    """Requeued things wait for the other requests of their core."""
     schedule = BatchScheduler(per_core=4)
     schedule.add(make_core(1, 200))
     first, second = schedule.next_claim(0.0), schedule.next_claim(0.0)
@@ -246,8 +246,8 @@ def test_a_wave_waits_for_the_answers_of_the_last() -> None:
 
 
 @pytest.mark.parametrize("dues", [(5.0, 9.0), (9.0, 5.0)])
-def test_the_longest_wait_counts(dues: tuple[float, float]) -> None:
-    """A core's next wave begins when the last of its waits is over, whichever answer came first."""
+def test_next_wave_starts_at_the_latest_retry_time(dues: tuple[float, float]) -> None:
+    """The next wave of a core starts at the latest of its retry times."""
     schedule = BatchScheduler(per_core=2)
     schedule.add(make_core(1, 200))
     claims = [schedule.next_claim(0.0), schedule.next_claim(0.0)]
@@ -259,8 +259,8 @@ def test_the_longest_wait_counts(dues: tuple[float, float]) -> None:
     assert schedule.next_claim(9.0) is not None
 
 
-def test_parts_go_before_the_rest() -> None:
-    """The parts of a refused batch go out one by one, before fresh things of that core."""
+def test_split_parts_come_before_other_things() -> None:
+    """The parts of a split batch are sent one by one before other things of the core."""
     schedule = BatchScheduler(per_core=1)
     schedule.add(make_core(1, 150))
     claim = schedule.next_claim(0.0)
@@ -274,8 +274,8 @@ def test_parts_go_before_the_rest() -> None:
     assert observed == [(1, 50, 50), (51, 100, 50), (101, 150, 50)]
 
 
-def test_a_core_given_up_while_it_waits_is_forgotten() -> None:
-    """A core given up during its backoff keeps the schedule neither busy nor waiting."""
+def test_skip_waiting_core_removes_it() -> None:
+    """A core skipped during its backoff leaves the scheduler neither busy nor waiting."""
     schedule = BatchScheduler(per_core=1)
     queues = [make_core(1, 5), make_core(2, 5, first=6)]
     for work in queues:
@@ -290,20 +290,20 @@ def test_a_core_given_up_while_it_waits_is_forgotten() -> None:
     assert (schedule.next_retry_at(), schedule.requests_left, schedule.is_done) == (None, 0, True)
 
 
-def test_nothing_to_do_is_exhausted() -> None:
-    """A schedule without cores is at its end from the beginning."""
+def test_is_done_without_cores() -> None:
+    """A scheduler without cores is done."""
     schedule = BatchScheduler(per_core=1)
     assert schedule.is_done
     assert schedule.next_claim(0.0) is None
 
 
 @pytest.mark.parametrize(("things", "requests"), [(0, 0), (1, 1), (99, 1), (100, 1), (101, 2), (200, 2), (201, 3)])
-def test_requests_needed(things: int, requests: int) -> None:
-    """The fewest requests are the things divided by a hundred, rounded up."""
+def test_requests_needed_rounds_up(things: int, requests: int) -> None:
+    """The minimum is the number of things divided by a hundred, rounded up."""
     assert requests_needed(things) == requests
 
 
-def test_no_place_for_requests() -> None:
-    """A schedule that may never send anything cannot be made."""
+def test_scheduler_without_capacity_raises() -> None:
+    """`per_core` must be at least 1."""
     with pytest.raises(ValueError, match="per_core must be at least 1"):
         BatchScheduler(0)

@@ -1,4 +1,4 @@
-"""Rule: which reply leads to which verdict, as tables."""
+"""Verdicts and entry actions, as tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ THINGS = ("a", "b", "c")
 
 
 def error_response(status: int, code: str, **members: Any) -> ErrorResponse:
-    """A refusal with a message nobody looks at."""
+    """An error response with any message."""
     return ErrorResponse(status, code, "words", **members)
 
 
@@ -58,7 +58,7 @@ REPLIES: list[tuple[Reply, ReplyVerdict]] = [
     # the core, or one thing
     (error_response(404, "ResourceNotFoundException", resource_id=CORE), ReplyVerdict.CORE_MISSING),
     (error_response(404, "ResourceNotFoundException"), ReplyVerdict.CORE_MISSING),
-    (error_response(404, "ResourceNotFoundException", resource_id="somebody"), ReplyVerdict.CORE_MISSING),
+    (error_response(404, "ResourceNotFoundException", resource_id="other"), ReplyVerdict.CORE_MISSING),
     (error_response(404, "ResourceNotFoundException", resource_id="b"), ReplyVerdict.THING_NAMED),
     (error_response(403, "AccessDeniedException"), ReplyVerdict.CORE_DENIED),
     (error_response(403, "AccessDenied"), ReplyVerdict.CORE_DENIED),
@@ -76,13 +76,13 @@ REPLIES: list[tuple[Reply, ReplyVerdict]] = [
 
 
 @pytest.mark.parametrize(("reply", "verdict"), REPLIES, ids=lambda value: str(value)[:60])
-def test_verdicts(reply: Reply, verdict: ReplyVerdict) -> None:
+def test_classify_returns_verdict(reply: Reply, verdict: ReplyVerdict) -> None:
     """Each kind of reply has its verdict."""
     assert classify(reply, CORE, THINGS) is verdict
 
 
-def test_a_thing_named_like_its_core() -> None:
-    """When a thing has its core's name, "not found" is about the core."""
+def test_classify_not_found_of_equal_names_is_the_core() -> None:
+    """If a thing has the name of its core, "not found" applies to the core."""
     reply = error_response(404, "ResourceNotFoundException", resource_id=CORE)
     assert classify(reply, CORE, (CORE, "a")) is ReplyVerdict.CORE_MISSING
 
@@ -109,22 +109,22 @@ def test_a_thing_named_like_its_core() -> None:
         ("DeviceBusy", EntryAction.UNKNOWN),
     ],
 )
-def test_default_actions(code: str, action: EntryAction) -> None:
-    """Per-entry codes the table knows have an action, in whatever spelling; the others are unknown."""
+def test_action_default_codes(code: str, action: EntryAction) -> None:
+    """Known codes have an action in any spelling; the others are unknown."""
     assert CodeTable().action(code) is action
     assert CodeTable().confirms_done(code) == (action is EntryAction.MISSING)
 
 
 @pytest.mark.parametrize("code", ["AlreadyAssociated", "RESOURCE_ALREADY_EXISTS", "EntityAlreadyExistsException"])
-def test_already_there_is_known_only_when_associating(code: str) -> None:
-    """What is there already is what an association wanted; to a disassociation such a code says nothing."""
+def test_action_already_associated_only_when_associating(code: str) -> None:
+    """These codes are unknown when disassociating."""
     table = CodeTable(operation=Operation.ASSOCIATE)
     assert (table.action(code), table.confirms_done(code)) == (EntryAction.ALREADY_ASSOCIATED, True)
     assert (CodeTable().action(code), CodeTable().confirms_done(code)) == (EntryAction.UNKNOWN, False)
 
 
-def test_gone_is_no_success_of_an_association() -> None:
-    """What the user calls gone cannot be associated: final, and no proof of anything."""
+def test_action_overridden_as_done_fails_when_associating() -> None:
+    """A code mapped to `gone` is final when associating and confirms nothing."""
     table = CodeTable({"DeviceDeleted": "gone"}, Operation.ASSOCIATE)
     assert (table.action("DeviceDeleted"), table.confirms_done("DeviceDeleted")) == (EntryAction.MISSING, False)
     assert not table.confirms_done("ResourceNotFoundException")
@@ -136,15 +136,15 @@ def test_gone_is_no_success_of_an_association() -> None:
     ending=st.sampled_from(["", "Exception", "Error", "_EXCEPTION", "-error", "ErrorException"]),
     spell=st.sampled_from([str, str.upper, str.lower]),
 )
-def test_spelling_does_not_matter(words: list[str], joint: str, ending: str, spell: Any) -> None:
-    """A code of the user's table is found whatever its case, punctuation and ending."""
+def test_action_ignores_spelling(words: list[str], joint: str, ending: str, spell: Any) -> None:
+    """A code of the user is found in any case and with any punctuation and suffix."""
     table = CodeTable({"".join(words): "gone"})
     assert table.action(spell(joint.join(words) + ending)) is EntryAction.ALREADY_DISASSOCIATED
 
 
 @pytest.mark.parametrize(("word", "action"), [("retry", "RETRY"), ("fail", "FAIL"), ("gone", "ALREADY_DISASSOCIATED")])
-def test_the_user_overrules(word: str, action: str) -> None:
-    """The user's word counts before the table's own."""
+def test_action_override_takes_precedence(word: str, action: str) -> None:
+    """The overrides take precedence over the defaults."""
     table = CodeTable({"ThrottlingException": word, "DeviceBusy": word})
     assert table.action("Throttling") is EntryAction[action]
     assert table.action("DEVICE_BUSY") is EntryAction[action]
@@ -152,16 +152,16 @@ def test_the_user_overrules(word: str, action: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["missing", "unknown", "Retry", "", "ignore"])
-def test_bad_words(word: str) -> None:
-    """Another word than the three is refused, with the code and the word named."""
+def test_code_table_invalid_action_raises(word: str) -> None:
+    """The message names the code and the invalid action."""
     with pytest.raises(SettingsError) as caught:
         CodeTable({"DeviceBusy": word})
     assert str(caught.value) == f"codes.DeviceBusy: {word!r} must be one of: retry, fail, gone"
 
 
 @pytest.mark.parametrize("code", ["", "---", "\u00e9"])
-def test_bad_codes(code: str) -> None:
-    """A code without a letter or digit to know it by is refused."""
+def test_code_table_invalid_code_raises(code: str) -> None:
+    """A code without a letter or digit is invalid."""
     with pytest.raises(SettingsError) as caught:
         CodeTable({code: "retry"})
     assert str(caught.value) == f"codes: {code!r} is not an error code"

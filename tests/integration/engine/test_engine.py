@@ -1,4 +1,4 @@
-"""Rule: single runs of the engine on virtual time, one behaviour each."""
+"""Single runs of the engine on virtual time."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ DONE, FAILED, PENDING = ThingState.DISASSOCIATED, ThingState.FAILED, ThingState.
 
 
 def make_config(**settings: object) -> SimulatorConfig:
-    """A small fleet behind a generous quota, unless told otherwise."""
+    """A small fleet with a high quota by default."""
     values: dict[str, object] = {"cores": 10, "things": 250, "rate": 1000.0, "burst": 1000.0, "latency_ms": 60.0}
     return SimulatorConfig(**(values | settings))  # type: ignore[arg-type]  # the fields are checked by it
 
 
-async def test_everything_is_disassociated_with_the_fewest_requests(tmp_path: Path) -> None:
-    """Without faults every thing is done, and requests sent equal the minimum."""
+async def test_run_without_faults_needs_minimum_requests(tmp_path: Path) -> None:
+    """Every thing is done with the minimum of requests."""
     harness = EngineHarness(tmp_path / "j", make_config())
     result = await harness.start()
     assert result.state is RunState.COMPLETE
@@ -38,8 +38,8 @@ async def test_everything_is_disassociated_with_the_fewest_requests(tmp_path: Pa
     harness.check_reported_outcomes()
 
 
-async def test_known_quota_is_met_without_a_throttle(tmp_path: Path) -> None:
-    """1,000 full batches at a known quota of 50/s end within 3 % of N/rate, none throttled."""
+async def test_run_at_known_quota_is_not_throttled(tmp_path: Path) -> None:
+    """1,000 full batches at 50/s end within 3 % of N / rate without a throttle."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=250, things=400, rate=50.0, burst=5.0))
     started_at = harness.loop.time()
     result = await harness.start(rate=50.0, burst=2.0)
@@ -49,8 +49,8 @@ async def test_known_quota_is_met_without_a_throttle(tmp_path: Path) -> None:
     assert (harness.loop.time() - started_at) / (1000 / 50) <= 1.03
 
 
-async def test_overstated_quota_is_found(tmp_path: Path) -> None:
-    """Told 200/s where 50/s are granted, the run ends within 1.25 x N/rate with at most 5 % throttled."""
+async def test_run_with_overstated_quota_adapts(tmp_path: Path) -> None:
+    """With 200/s configured and 50/s granted, the run takes at most 1.25 x N / rate, 5 % throttled."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=250, things=400, rate=50.0, burst=50.0))
     started_at = harness.loop.time()
     result = await harness.start(rate=200.0)
@@ -61,8 +61,8 @@ async def test_overstated_quota_is_found(tmp_path: Path) -> None:
     harness.check_consistent()
 
 
-async def test_things_that_fail_one_by_one_are_sent_again_together(tmp_path: Path) -> None:
-    """500 things of one core of which 40 fail once for a passing reason need 5 + 1 requests."""
+async def test_run_repacks_failed_things(tmp_path: Path) -> None:
+    """500 things of one core, of which 40 fail once, need 5 + 1 requests."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=1, things=500))
     names = [thing for _, thing in harness.pairs][::13][:38]
     harness.service.set_faults([f"entry:InternalServerException@{name}=1" for name in names])
@@ -73,8 +73,8 @@ async def test_things_that_fail_one_by_one_are_sent_again_together(tmp_path: Pat
     harness.check_consistent()
 
 
-async def test_missing_core_costs_one_request(tmp_path: Path) -> None:
-    """All things of a core that does not exist fail after a single request for it."""
+async def test_run_missing_core_costs_one_request(tmp_path: Path) -> None:
+    """All things of a missing core fail after a single request."""
     missing_pairs = [("core-gone", f"thing-{number}") for number in range(950)]
     harness = EngineHarness(tmp_path / "j", make_config(), extra_pairs=missing_pairs)
     result = await harness.start(options=EngineOptions(per_core=1))
@@ -87,8 +87,8 @@ async def test_missing_core_costs_one_request(tmp_path: Path) -> None:
     harness.check_reported_outcomes()
 
 
-async def test_missing_core_with_parallel_batches(tmp_path: Path) -> None:
-    """With several batches of the missing core in flight all its things fail exactly once, too."""
+async def test_run_missing_core_with_parallel_batches(tmp_path: Path) -> None:
+    """With several batches of a missing core in flight, its things fail exactly once."""
     missing_pairs = [("core-gone", f"thing-{number}") for number in range(2950)]
     harness = EngineHarness(tmp_path / "j", make_config(), extra_pairs=missing_pairs)
     result = await harness.start(rate=1000.0, options=EngineOptions(per_core=8))
@@ -99,8 +99,8 @@ async def test_missing_core_with_parallel_batches(tmp_path: Path) -> None:
     harness.check_reported_outcomes()
 
 
-async def test_denied_core_leaves_the_others_alone(tmp_path: Path) -> None:
-    """A denied core's things fail with that code; all other cores are done."""
+async def test_run_denied_core_does_not_affect_others(tmp_path: Path) -> None:
+    """The things of a denied core fail with that code; all other cores are done."""
     harness = EngineHarness(tmp_path / "j", make_config(fault=("deny@core-00003",)))
     core = sorted({core for core, _ in harness.pairs})[2]
     harness.service.set_faults([f"deny@{core}"])
@@ -110,8 +110,8 @@ async def test_denied_core_leaves_the_others_alone(tmp_path: Path) -> None:
     harness.check_consistent()
 
 
-async def test_denied_everywhere_stops_the_run(tmp_path: Path) -> None:
-    """When the first cores are all denied and nothing was accepted, the run stops for its permissions, resumable."""
+async def test_run_denied_everywhere_aborts(tmp_path: Path) -> None:
+    """If the first cores are all denied, the run stops, resumable, and names the permission."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=200, fault=("deny",)))
     result = await harness.start()
     assert (result.state, result.is_auth_error) == (RunState.ABORTED, True)
@@ -121,8 +121,8 @@ async def test_denied_everywhere_stops_the_run(tmp_path: Path) -> None:
     harness.check_consistent()
 
 
-async def test_bad_entries_are_isolated_by_halving(tmp_path: Path) -> None:
-    """Two things that make the whole batch invalid fail alone; the 98 others are done."""
+async def test_run_isolates_invalid_entries(tmp_path: Path) -> None:
+    """Two things that invalidate a batch fail alone; the 98 others are done."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=1, things=100))
     bad = {harness.pairs[7][1], harness.pairs[77][1]}
     harness.service.set_faults([f"validation@{name}" for name in bad])
@@ -135,8 +135,8 @@ async def test_bad_entries_are_isolated_by_halving(tmp_path: Path) -> None:
     harness.check_reported_outcomes()
 
 
-async def test_lost_reply_then_not_found_is_done(tmp_path: Path) -> None:
-    """A thing whose request was applied but not answered is done when the next try says it is not there."""
+async def test_run_not_found_after_lost_reply_is_done(tmp_path: Path) -> None:
+    """A thing whose request was applied without a reply is done if the next attempt returns not found."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=1, things=100, fault=("reset-after#1",)))
     result = await harness.start()
     assert result.state is RunState.COMPLETE
@@ -146,26 +146,26 @@ async def test_lost_reply_then_not_found_is_done(tmp_path: Path) -> None:
     harness.check_consistent()
 
 
-async def test_not_found_at_once_is_a_failure(tmp_path: Path) -> None:
-    """A thing that was never sent before and is not there fails: the list was wrong, somebody should know."""
+async def test_run_not_found_at_first_attempt_fails(tmp_path: Path) -> None:
+    """A thing that was never sent and is not found fails, because the manifest was wrong."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=1, things=10))
     core = harness.pairs[0][0]
-    harness = EngineHarness(tmp_path / "j2", make_config(cores=1, things=10), extra_pairs=[(core, "nobody")])
+    harness = EngineHarness(tmp_path / "j2", make_config(cores=1, things=10), extra_pairs=[(core, "missing")])
     result = await harness.start()
     assert result.state is RunState.PARTIAL
-    assert [row.thing for row in harness.outcome_rows(FAILED)] == ["nobody"]
+    assert [row.thing for row in harness.outcome_rows(FAILED)] == ["missing"]
 
 
-async def test_user_may_call_a_code_gone(tmp_path: Path) -> None:
-    """With the user's table saying `gone` the same thing counts as done, its code kept."""
+async def test_run_code_overridden_as_done_is_done(tmp_path: Path) -> None:
+    """With `gone` for the code the thing is done, and its code is kept."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=1, things=10, missing_things=3))
     result = await harness.start(options=EngineOptions(codes=CodeTable({"ResourceNotFoundException": "gone"})))
     assert result.state is RunState.COMPLETE
     assert sum(row.code == "ResourceNotFoundException" for row in harness.outcome_rows(DONE)) == 3
 
 
-async def test_a_hang_is_cut_and_sent_again(tmp_path: Path) -> None:
-    """A call that hangs ends after the request timeout and its things are sent again."""
+async def test_run_request_timeout_is_retried(tmp_path: Path) -> None:
+    """A request that hangs ends after the timeout, and its things are sent again."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=2, things=100, fault=("hang#1",)), timeout=5.0)
     result = await harness.start()
     assert result.state is RunState.COMPLETE
@@ -173,8 +173,8 @@ async def test_a_hang_is_cut_and_sent_again(tmp_path: Path) -> None:
     harness.check_consistent()
 
 
-async def test_unknown_codes_are_tried_a_few_times(tmp_path: Path) -> None:
-    """An entry code nobody knows is tried three times, then fails word for word."""
+async def test_run_unknown_code_is_tried_three_times(tmp_path: Path) -> None:
+    """A thing with an unknown code is sent three times, then fails with it."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=1, things=10))
     name = harness.pairs[4][1]
     harness.service.set_faults([f"entry:OddlyNamed@{name}"])
@@ -184,8 +184,8 @@ async def test_unknown_codes_are_tried_a_few_times(tmp_path: Path) -> None:
     assert (row.thing, row.code, row.attempts) == (name, "OddlyNamed", 3)
 
 
-async def test_max_attempts_ends_a_persistent_failure(tmp_path: Path) -> None:
-    """A core that always answers 500 costs max_attempts requests a batch, then its things fail with that code."""
+async def test_run_persistent_error_fails_after_max_attempts(tmp_path: Path) -> None:
+    """A core that always returns 500 costs max_attempts requests per batch."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=3, things=50))
     core = harness.pairs[0][0]
     harness.service.set_faults([f"500@{core}"])
@@ -196,15 +196,15 @@ async def test_max_attempts_ends_a_persistent_failure(tmp_path: Path) -> None:
     assert {row.attempts for row in harness.outcome_rows(FAILED)} == {4}
 
 
-async def test_throttles_never_use_up_attempts(tmp_path: Path) -> None:
-    """However often a batch is throttled, its things are not given up for it."""
+async def test_run_throttles_do_not_count_as_attempts(tmp_path: Path) -> None:
+    """Things of a batch that is throttled many times do not fail."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=20, things=100, rate=1.0, burst=1.0))
     result = await harness.start(rate=200.0, burst=20.0, options=EngineOptions(retry=RetryPolicy(max_attempts=1)))
     assert result.state is RunState.COMPLETE
     assert harness.service.counters.throttled > 0
 
 
-async def test_retry_after_pauses_the_lane(tmp_path: Path) -> None:
+async def test_run_retry_after_pauses_sending(tmp_path: Path) -> None:
     """After a throttle with Retry-After: 3 nothing is sent for three seconds."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=30, things=100, rate=10.0, burst=10.0, retry_after="3"))
     await harness.start(rate=30.0, burst=15.0)
@@ -216,8 +216,8 @@ async def test_retry_after_pauses_the_lane(tmp_path: Path) -> None:
     harness.check_consistent()
 
 
-async def test_abort_rule_stops_and_is_resumable(tmp_path: Path) -> None:
-    """20 % of at least 100 finished things failed: in-flight work ends, nothing new is sent, the rest is pending."""
+async def test_run_abort_rule_stops(tmp_path: Path) -> None:
+    """When 20 % of at least 100 finished things failed, the run stops and the rest stays pending."""
     harness = EngineHarness(
         tmp_path / "j", make_config(cores=100, things=100, fault=("entry:ValidationException=50%",))
     )
@@ -233,8 +233,8 @@ async def test_abort_rule_stops_and_is_resumable(tmp_path: Path) -> None:
     harness.check_consistent()
 
 
-async def test_deadline_stops_and_is_resumable(tmp_path: Path) -> None:
-    """The deadline lets in-flight work end and leaves the rest pending; the next start completes it."""
+async def test_run_deadline_stops(tmp_path: Path) -> None:
+    """At the deadline requests in flight end, and the next start completes the run."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=100, things=100))
     started_at = harness.loop.time()
     result = await harness.start(rate=10.0, burst=1.0, options=EngineOptions(deadline=3.0))
@@ -246,8 +246,8 @@ async def test_deadline_stops_and_is_resumable(tmp_path: Path) -> None:
     assert len(harness.transport.starts) == 100
 
 
-async def test_per_core_and_concurrency_are_bounds(tmp_path: Path) -> None:
-    """Never more requests in flight than `concurrency`, nor for one core than `per_core`."""
+async def test_run_keeps_concurrency_and_per_core(tmp_path: Path) -> None:
+    """Requests in flight never exceed `concurrency`, nor `per_core` for a core."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=4, things=1000, latency_ms=500.0))
     await harness.start(rate=1000.0, options=EngineOptions(concurrency=6, per_core=2))
     assert harness.transport.max_in_flight == 6
@@ -255,32 +255,32 @@ async def test_per_core_and_concurrency_are_bounds(tmp_path: Path) -> None:
     harness.check_consistent()
 
 
-async def test_cores_take_turns(tmp_path: Path) -> None:
-    """No core is served twice before each other core was served once."""
+async def test_run_alternates_between_cores(tmp_path: Path) -> None:
+    """No core is served twice before every other core is served once."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=20, things=300))
     await harness.start()
     first = [core for _, core, _ in harness.transport.starts[:20]]
     assert len(set(first)) == 20
 
 
-async def test_the_first_request_goes_alone(tmp_path: Path) -> None:
-    """Nothing else is sent until the first request is answered, so wrong credentials cost one request."""
+async def test_run_first_request_is_sent_before_others(tmp_path: Path) -> None:
+    """Nothing else is sent before the first reply, so invalid credentials cost one request."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=50, things=100, latency_ms=400.0))
     await harness.start(rate=100.0, burst=20.0)
     times = [time for time, _, _ in harness.transport.starts]
     assert times[1] - times[0] >= 0.4
 
 
-async def test_a_first_request_that_hangs_holds_nobody_for_long(tmp_path: Path) -> None:
-    """When the first request is not answered the others go on after a second."""
+async def test_run_first_request_without_reply_delays_one_second(tmp_path: Path) -> None:
+    """If the first request has no reply, the others are sent after a second."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=50, things=100, fault=("hang#1",)), timeout=30.0)
     await harness.start(rate=100.0, burst=20.0)
     times = [time for time, _, _ in harness.transport.starts]
     assert 0.9 <= times[1] - times[0] <= 1.1
 
 
-async def test_progress_says_that_it_waits_for_a_retry(tmp_path: Path) -> None:
-    """While only things wait for their next try, the time left is that wait, and the note says so."""
+async def test_progress_names_the_wait_for_a_retry(tmp_path: Path) -> None:
+    """While all things wait for a retry, the time left is that wait and the status names it."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=1, things=10, fault=("500=2",)))
     observed = []
 
@@ -295,8 +295,8 @@ async def test_progress_says_that_it_waits_for_a_retry(tmp_path: Path) -> None:
     assert 0.0 < observed[0].seconds_left <= 0.5
 
 
-async def test_what_was_sent_before_counts_as_sent_again(tmp_path: Path) -> None:
-    """Requests that carry a thing for the second time count as retried, those of a retry pass among them."""
+async def test_run_counts_resent_things_as_retried(tmp_path: Path) -> None:
+    """Requests with a thing that was sent before count as retried, also in a retry pass."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=3, things=100, missing_cores=1))
     await harness.start()
     await harness.start(retry=True)
@@ -305,8 +305,8 @@ async def test_what_was_sent_before_counts_as_sent_again(tmp_path: Path) -> None
         assert reader.summary().sent == 5
 
 
-async def test_a_start_forgets_why_an_earlier_one_ended(tmp_path: Path) -> None:
-    """While a run goes on, and so after a kill, the journal does not tell the reason of an earlier stop as its own."""
+async def test_run_clears_the_reason_of_an_earlier_end(tmp_path: Path) -> None:
+    """During a run, and so after a kill, the journal has no reason of an earlier end."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=50, things=100))
     await harness.start(rate=10.0, options=EngineOptions(deadline=1.0))
     observed = []

@@ -1,4 +1,4 @@
-"""Rule: what holds for every run, whatever the service does and wherever it is cut; on virtual time."""
+"""Invariants of every run, with any fault and any interruption, on virtual time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ shares = st.integers(0, 12)
 
 @st.composite
 def services(draw: st.DrawFn) -> SimulatorConfig:
-    """A fleet and a service that fails in every way there is."""
+    """A fleet and a service with every kind of fault."""
     kinds = ("500", "500-after", "reset-before", "reset-after", "hang", "hang-after", "garbage", "half-before", "429")
     faults = [f"{kind}={draw(shares)}%" for kind in draw(st.sets(st.sampled_from(kinds), max_size=5))]
     entry = draw(st.sampled_from(["", "InternalServerException", "ConflictException", "Whatever"]))
@@ -59,10 +59,10 @@ def services(draw: st.DrawFn) -> SimulatorConfig:
     attempts=st.integers(1, 12),
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_every_thing_ends_with_exactly_one_outcome(
+def test_run_any_faults_gives_every_thing_one_outcome(
     config: SimulatorConfig, rate: float, burst: float, concurrency: int, per_core: int, attempts: int
 ) -> None:
-    """Whatever the faults: one outcome a thing, told once; never over 100 entries, the bounds, or the rate."""
+    """With any faults each thing has one outcome, reported once; batch size, bounds and rate are kept."""
 
     async def scenario(folder: Path) -> None:
         harness = EngineHarness(folder / "j", config)
@@ -95,7 +95,7 @@ FAULTY_CONFIG = SimulatorConfig(
 
 
 def moments() -> list[tuple[float, int]]:
-    """Moments of a run of `FAULTY_CONFIG`: milliseconds from its begin, and loop rounds after that."""
+    """Moments of a run of `FAULTY_CONFIG`: milliseconds from the start and loop rounds after that."""
     return [
         (millis / 1000, rounds) for millis in (0, 1, 10, 20, 21, 40, 60, 80, 300, 600, 1000) for rounds in range(12)
     ]
@@ -104,7 +104,7 @@ def moments() -> list[tuple[float, int]]:
 async def run_and_interrupt(
     harness: EngineHarness, moment: tuple[float, int], action: Callable[[asyncio.Task[object]], object]
 ) -> None:
-    """Start the run and do `act` to it at `moment`."""
+    """Start the run and call `act` on it at `moment`."""
     task: asyncio.Task[object] = asyncio.ensure_future(harness.start(rate=100.0, burst=3.0))
     loop = asyncio.get_running_loop()
 
@@ -122,7 +122,7 @@ async def run_and_interrupt(
 
 
 def run_scenario(scenario: Callable[[EngineHarness], object]) -> None:
-    """Run a scenario on a fresh bench of `FAULTY_CONFIG`."""
+    """Run a scenario with a new harness of `FAULTY_CONFIG`."""
 
     async def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +132,7 @@ def run_scenario(scenario: Callable[[EngineHarness], object]) -> None:
 
 
 def assert_completed(harness: EngineHarness) -> None:
-    """After the last start: everything final and true."""
+    """After the last start every outcome is final and correct."""
     harness.check_consistent()
     rows = harness.outcome_rows()
     assert all(row.state in FINAL for row in rows)
@@ -147,7 +147,7 @@ def nonexistent_pairs(harness: EngineHarness) -> set[tuple[str, str]]:
 
 
 class _SteppedLoop(VirtualLoop):
-    """Virtual time that does something before one of its rounds."""
+    """Virtual time that calls an action before one of its rounds."""
 
     rounds = 0
     action_round = -1
@@ -170,9 +170,11 @@ SMALL_CONFIG = SimulatorConfig(
 )
 
 
-def test_cancelled_at_every_await() -> None:
-    """Cancelled before any single round of the event loop, from the first to the last of a run with faults, the journal
-    is consistent at once, and the next start completes the run."""
+def test_run_cancelled_in_any_loop_round_is_resumable() -> None:
+    """Cancelled before any round of the event loop, the journal is consistent at once.
+
+    The next start completes the run.
+    """
 
     async def scenario(folder: Path, number: int) -> bool:
         harness = EngineHarness(folder / "j", SMALL_CONFIG)
@@ -199,8 +201,8 @@ def test_cancelled_at_every_await() -> None:
 
 
 @pytest.mark.parametrize("millis", sorted({m for m, _ in moments()}))
-def test_stopped_at_every_moment(millis: float) -> None:
-    """Stopped anywhere, nothing more is sent, what is in flight ends with its outcome, and a resume completes."""
+def test_run_stopped_at_any_moment_is_resumable(millis: float) -> None:
+    """Nothing more is sent, requests in flight end with their outcome, and a resume completes."""
     for rounds in range(6):
 
         async def scenario(harness: EngineHarness, rounds: int = rounds) -> None:
@@ -221,9 +223,11 @@ def test_stopped_at_every_moment(millis: float) -> None:
 
 
 @pytest.mark.parametrize("millis", sorted({m for m, _ in moments()}))
-def test_killed_at_every_moment(millis: float) -> None:
-    """A journal as a kill would leave it, at any moment: resumed, nothing is lost, and only what was in flight is
-    sent again."""
+def test_run_killed_at_any_moment_is_resumable(millis: float) -> None:
+    """From a journal as a kill leaves it, a resume loses nothing.
+
+    Only requests in flight are sent again.
+    """
     for rounds in range(6):
 
         async def scenario(harness: EngineHarness, rounds: int = rounds) -> None:
@@ -256,8 +260,8 @@ def test_killed_at_every_moment(millis: float) -> None:
         run_scenario(scenario)
 
 
-def test_expired_credentials_are_refreshed_once() -> None:
-    """When many requests in flight find the token expired, it is refreshed once, and every thing is done."""
+def test_run_expired_credentials_are_refreshed_once() -> None:
+    """One refresh serves all requests in flight, and every thing is done."""
 
     async def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -282,8 +286,8 @@ def test_expired_credentials_are_refreshed_once() -> None:
     run_virtual(main())
 
 
-def test_credentials_that_stay_expired_end_the_run() -> None:
-    """When new credentials are refused again and again, the run stops resumable, for its credentials."""
+def test_run_credentials_rejected_after_refreshes_aborts() -> None:
+    """If new credentials are rejected repeatedly, the run stops, resumable, with an auth error."""
 
     async def main() -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Rule: what of the service's words may go on to journal, events and people."""
+"""The sanitizing of service texts for journal, events and people."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ CANONICAL = f"The Canonical String should have been\n'POST\nhost:example\nx-amz-
 
 
 class FixedReplyTransport:
-    """A transport that gives one answer to everything."""
+    """A transport that returns the same reply to every request."""
 
     def __init__(self, reply: Reply) -> None:
         self.reply = reply
 
     async def send(self, core: str, things: Sequence[str]) -> Reply:
-        """Answer."""
+        """Return the reply."""
         return self.reply
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("text", "expected"),
     [
         ("Thing  é-1 is not there…", "Thing  é-1 is not there…"),
         (CANONICAL, "The Canonical String should have been 'POST host:example x-amz-security-token:*** host'"),
@@ -41,17 +41,17 @@ class FixedReplyTransport:
         ("", ""),
     ],
 )
-def test_words_are_made_fit(said: str, kept: str) -> None:
-    """Tokens, control characters, line ends and endless texts do not pass, whichever member of a reply holds them."""
-    error = EntryError("t", said, said)
-    assert sanitize_reply(Accepted((error,), "r")) == Accepted((EntryError("t", kept, kept),), "r")
-    assert sanitize_reply(ErrorResponse(403, said, said, "r", 1.0)) == ErrorResponse(403, kept, kept, "r", 1.0)
-    assert sanitize_reply(NoResponse("reset", said, sent=True)) == NoResponse("reset", kept, sent=True)
+def test_sanitize_reply_removes_unsafe_text(text: str, expected: str) -> None:
+    """No token, control character, line end or long text passes in any member."""
+    error = EntryError("t", text, text)
+    assert sanitize_reply(Accepted((error,), "r")) == Accepted((EntryError("t", expected, expected),), "r")
+    assert sanitize_reply(ErrorResponse(403, text, text, "r", 1.0)) == ErrorResponse(403, expected, expected, "r", 1.0)
+    assert sanitize_reply(NoResponse("reset", text, sent=True)) == NoResponse("reset", expected, sent=True)
 
 
 @pytest.mark.virtual
-async def test_a_wrong_signature_gives_no_token_away(tmp_path: Path) -> None:
-    """AWS's answer to a wrong signature quotes the session token; neither reason, events nor journal repeat it."""
+async def test_run_wrong_signature_hides_the_session_token(tmp_path: Path) -> None:
+    """AWS quotes the session token in this error; reason, events and journal do not contain it."""
     path = create_journal(tmp_path / "j", [("core", "thing")])
     events: list[Event] = []
     journal = JournalWriter(path, threaded=False)
