@@ -1,4 +1,4 @@
-"""asyncgg: disassociate AWS IoT Greengrass V2 client devices from their core devices at the quota's limit."""
+"""Disassociate client devices from Greengrass core devices, as fast as the quota allows."""
 
 from __future__ import annotations
 

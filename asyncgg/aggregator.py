@@ -44,7 +44,7 @@ class ThingResult:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """The result of a batch: one state for all things, and overrides. The journal stores this form."""
+    """The result of a batch: one state for all things, and overrides, as in the journal."""
 
     verdict: ReplyVerdict
     state: ThingState

@@ -1,10 +1,10 @@
 """The scheduler: which batch is sent next."""
 
-# The journal keeps a core's things as one ascending range of ids. A wave is one pass over this range, up
-# to `cursor` so far. Things to be sent again are counted in `requeued` until the wave has ended, its
-# requests have replies and the backoff has passed. The next wave packs them together: a hundred things
-# that failed in a hundred requests are sent again in one. Cores take turns, so that a slow core does not
-# delay the others.
+# The journal keeps a core's things as one ascending range of ids. A wave is one pass over this
+# range, up to `cursor` so far. Things to be sent again are counted in `requeued` until the wave has
+# ended, its requests have replies and the backoff has passed. The next wave packs them together: a
+# hundred things that failed in a hundred requests are sent again in one. Cores take turns, so that
+# a slow core does not delay the others.
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class CoreQueue:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to send one batch: the first `limit` pending things of `queue` with ids in `low..high`."""
+    """The right to send a batch: the first `limit` pending things with ids in `low..high`."""
 
     queue: CoreQueue
     low: int
@@ -79,7 +79,7 @@ class Claim:
 
 
 class BatchScheduler:
-    """Cores with work. `per_core`: maximum requests in flight per core; `max_batch`: maximum things per request.
+    """Cores with work. `per_core`: maximum requests in flight per core.
 
     Times are the caller's loop time in seconds.
     """

@@ -29,7 +29,7 @@ class ReplyVerdict(Enum):
     CORE_INVALID = "core invalid"
     """The error's `fields` name the core as invalid."""
     THING_NAMED = "thing named"
-    """Refused because of one thing that the error names: that thing fails, the others are requeued."""
+    """The error names one thing: that thing fails, the others are requeued."""
     CREDENTIALS_EXPIRED = "credentials expired"
     CREDENTIALS_REJECTED = "credentials rejected"
     REFUSED = "refused"
@@ -44,10 +44,10 @@ class EntryAction(Enum):
     FAIL = "fail"
     """Final."""
     ALREADY_DISASSOCIATED = "gone"
-    """No longer associated: counts as done. No code has this action by default unless the associations
-    were listed before the run."""
+    """No longer associated: counts as done. No code has this action by default unless the
+    associations were listed before the run."""
     MISSING = "missing"
-    """Thing or association not found: final. Counts as done when disassociating an ambiguous thing."""
+    """Not found: final, but done when disassociating an ambiguous thing."""
     ALREADY_ASSOCIATED = "already"
     """Associated before this request: counts as done when associating."""
     UNKNOWN = "unknown"
@@ -55,8 +55,8 @@ class EntryAction(Enum):
 
 
 # Codes are compared without case, punctuation and the suffixes `Exception` and `Error`, because AWS
-# does not document which form it uses. Codes of whole requests come from the service model; those of
-# entries are undocumented, so the tables below are assumptions that `[codes]` can override.
+# does not document which form it uses. Codes of whole requests come from the service model; those
+# of entries are undocumented, so the tables below are assumptions that `[codes]` can override.
 _THROTTLING = frozenset(
     {"throttling", "throttled", "throttledrequest", "toomanyrequests", "requestlimitexceeded", "slowdown"}
 )
@@ -139,8 +139,8 @@ def _normalize_code(code: str) -> str:
 class CodeTable:
     """The action for each error code of an entry: the defaults and the user's `overrides`.
 
-    A code that the user maps to `gone` means success when disassociating and failure when associating.
-    `associations_verified`: the associations were listed before the run, so a missing one counts as done.
+    `gone` means success when disassociating and failure when associating.
+    `associations_verified`: the associations were listed, so a missing one counts as done.
 
     >>> CodeTable({"DeviceBusy": "retry"}).action("DEVICE_BUSY")
     <EntryAction.RETRY: 'retry'>
@@ -188,7 +188,7 @@ class CodeTable:
 def classify(reply: Reply, core: str, things: tuple[str, ...]) -> ReplyVerdict:
     """The verdict on a request for `things` of `core`.
 
-    [errors and statuses: Greengrass V2 service model; also a bare 429, and AWS IoT's 400 with a throttling code]
+    [Greengrass V2 service model; also a bare 429, and AWS IoT's 400 with a throttling code]
     """
     if isinstance(reply, Accepted):
         return ReplyVerdict.ACCEPTED

@@ -1,13 +1,13 @@
 """The exceptions that asyncgg raises, each with the exit code of the command line."""
 
-# A message has one or two lines: what happened, where (file and line), what to do. It contains no secrets.
+# A message has one or two lines: what happened, where (file and line), what to do.
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-# For a wrong signature AWS returns the canonical request, which contains the session token's header.
+# For a wrong signature AWS returns the canonical request, which contains the session token.
 _SESSION_TOKEN: Final = re.compile(r"(x-amz-security-token\s*[:=]\s*)[^\s&;,'\"\\]+", re.IGNORECASE)
 
 
@@ -32,19 +32,19 @@ class UsageError(AsyncggError):
 
 
 class SettingsError(UsageError):
-    """A setting has an unknown name or an invalid value; the message names the setting and its source."""
+    """A setting has an unknown name or an invalid value; the message names its source."""
 
 
 class ManifestError(UsageError):
-    """The manifest cannot be read, has no valid rows, or has invalid rows without `skip_bad_rows`."""
+    """The manifest cannot be read, has no valid rows, or has invalid rows."""
 
 
 class JournalError(UsageError):
-    """The journal cannot be used: missing, not a journal, corrupt, of a newer format, read-only, or in use."""
+    """The journal is missing, corrupt, of another format, read-only, or in use."""
 
 
 class SnapshotError(UsageError):
-    """The snapshot cannot be used: missing, not a snapshot, corrupt, too old, unfinished, or of another fleet."""
+    """The snapshot is missing, corrupt, too old, unfinished, or of another fleet."""
 
 
 class GuardError(AsyncggError):
@@ -74,11 +74,11 @@ class InternalError(AsyncggError):
 
 
 class JournalWriteError(AsyncggError):
-    """The journal cannot be written (disk full or failing). No further request is sent; the run is resumable."""
+    """The journal cannot be written. No further request is sent; the run is resumable."""
 
 
 class SnapshotWriteError(AsyncggError):
-    """The snapshot cannot be written (disk full or failing). No further request is sent; the scan is resumable."""
+    """The snapshot cannot be written. No further request is sent; the scan is resumable."""
 
 
 class StateWriteError(AsyncggError):

@@ -57,7 +57,7 @@ class ThingsFinished:
 
 @dataclass(frozen=True, slots=True)
 class RequestFailed:
-    """A request failed as a whole. Depending on `verdict` its things are requeued, fail, or are split."""
+    """A request failed. Its things are requeued, fail, or are split, depending on `verdict`."""
 
     core: str
     things: int
@@ -85,7 +85,7 @@ class RateChanged:
 
 @dataclass(frozen=True, slots=True)
 class CoreSkipped:
-    """A core is missing or denied. Its remaining things get that outcome without further requests."""
+    """A core is missing or denied. Its remaining things get that outcome."""
 
     core: str
     code: str
@@ -97,7 +97,7 @@ class CoreSkipped:
 
 @dataclass(frozen=True, slots=True)
 class SendingPaused:
-    """The lane sends nothing for `seconds`: Retry-After, unreachable service, or refresh of credentials."""
+    """The lane sends nothing for `seconds`."""
 
     reason: str
     seconds: float

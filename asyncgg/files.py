@@ -17,12 +17,12 @@ _COMPANION_SUFFIXES: Final = ("", "-wal", "-shm", "-journal", ".lock")
 
 @contextlib.contextmanager
 def atomic_write_text(path: Path, protected_path: Path, kind: str = "journal") -> Iterator[IO[str]]:
-    """Open a UTF-8 text file that replaces `path` when the block succeeds; gzipped if the name ends in .gz.
+    """A UTF-8 text file that replaces `path` when the block succeeds; gzipped for names in .gz.
 
     Devices and pipes are written directly.
 
     Raises:
-        UsageError: the file cannot be written, or is a part of `protected_path`, an input of this `kind`.
+        UsageError: the file cannot be written, or belongs to `protected_path`, a `kind`.
     """
     with atomic_write_binary(path, protected_path, kind) as raw, contextlib.ExitStack() as stack:
         binary = raw
@@ -51,7 +51,7 @@ def atomic_write_binary(path: Path, protected_path: Path, kind: str = "journal")
 
 
 def checked_output_path(path: Path, protected_path: Path, kind: str = "journal") -> Path:
-    """The file that writing to `path` creates or replaces. Raises `UsageError` if this is not allowed."""
+    """The file that writing to `path` replaces. Raises `UsageError` if this is not allowed."""
     target = path.resolve()  # replaces the target of a link, not the link
     if target.is_dir():
         raise UsageError(f"{path} is a directory; give a file name")

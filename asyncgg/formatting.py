@@ -31,6 +31,6 @@ def format_timestamp(seconds: float | None) -> str:
 
 
 def sanitize(text: object) -> str:
-    """Convert to one printable line of at most 300 characters without session tokens or passwords."""
+    """One printable line of at most 300 characters without session tokens or passwords."""
     line = redact_secrets(_URL_USERINFO.sub("//***@", " ".join(str(text).split())))[:_MAX_LENGTH]
     return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)

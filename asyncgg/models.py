@@ -10,7 +10,7 @@ from enum import IntEnum, StrEnum
 from typing import Final, NamedTuple
 
 MAX_BATCH: Final = 100
-"""Maximum entries of a BatchDisassociateClientDeviceFromCoreDevice call [service model: entries, 1 to 100]."""
+"""Maximum entries of a batch call [service model: entries, 1 to 100]."""
 
 MAX_NAME_LENGTH: Final = 128
 """Maximum characters of a thing name [service model: IoTThingName, 1 to 128]."""
@@ -103,7 +103,7 @@ class ThingState(IntEnum):
     CLAIMED = 1
     """In a request in flight. After a crash the thing is ambiguous: possibly sent."""
     DISASSOCIATED = 2
-    """Done: accepted, or reported as not associated where `asyncgg.classify` counts this as done."""
+    """Done: accepted, or reported as not associated (see `asyncgg.classify`)."""
     FAILED = 3
     """Final failure of this pass; `retry` starts a new pass."""
 
@@ -167,7 +167,7 @@ class ErrorResponse:
 
 @dataclass(frozen=True, slots=True)
 class NoResponse:
-    """No valid response was received. `sent` is False only if the request certainly did not reach the service."""
+    """No valid response. `sent` is False only if the request did not reach the service."""
 
     kind: str
     """A stable identifier: `timeout`, `reset`, `connect`, `garbage`, ..."""
@@ -176,7 +176,7 @@ class NoResponse:
 
 
 Reply = Accepted | ErrorResponse | NoResponse
-"""The result of one request. Transports return it; they raise only `CredentialsError` and `CancelledError`."""
+"""The result of one request. Transports raise only `CredentialsError` and `CancelledError`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class Outcome:
     thing: str
     state: ThingState
     code: str = ""
-    """Error code of a failure or of a thing that was already disassociated; empty for other successes."""
+    """Error code of a failure or of a thing that was already done; else empty."""
     message: str = ""
     attempts: int = 0
     """Requests with this thing that count against `max_attempts`."""

@@ -1,7 +1,7 @@
-"""The retry policy: how often a thing is sent and how long it waits, with the strategies of tenacity."""
+"""The retry policy: how often a thing is sent and how long it waits."""
 
-# tenacity is called only after a failure, and it does not sleep: the delay goes to the scheduler, so
-# that a waiting thing holds no worker.
+# tenacity is called only after a failure, and it does not sleep: the delay goes to the scheduler,
+# so that a waiting thing holds no worker.
 
 from __future__ import annotations
 

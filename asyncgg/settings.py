@@ -35,7 +35,7 @@ _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
 def parse_duration(value: object) -> float:
-    """Seconds of `90`, `"90s"`, `"1.5h"` or `"1h30m"`; units: ms, s, m, h, d. Raises `ValueError`."""
+    """Seconds of `90`, `"90s"` or `"1h30m"` (ms, s, m, h, d). Raises `ValueError`."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         seconds = float(value)
     else:
@@ -62,7 +62,7 @@ AutoFloat = Annotated[float | None, BeforeValidator(_parse_auto)]
 
 
 class Settings(BaseSettings):
-    """The settings of a run; times in seconds; None means `auto` for `rate`, `burst` and `quota`."""
+    """The settings of a run. Times are seconds; None is `auto` for rate, burst and quota."""
 
     model_config = SettingsConfigDict(env_prefix=_ENV_PREFIX, extra="forbid", frozen=True, validate_default=True)
 

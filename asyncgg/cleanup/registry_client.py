@@ -21,7 +21,7 @@ from asyncgg.transport.responses import parse_retry_after
 
 _MAX_PAUSE: Final = 60.0
 _MAX_REFUSALS: Final = 3
-"""Refused calls, with none answered, after which an operation is no longer called: permission or endpoint is wrong."""
+"""Refused calls, with none answered, after which an operation is no longer called."""
 _FAILURE_THRESHOLD: Final = 5
 """Calls in a row that used up their attempts, after which an operation is no longer called."""
 _MAX_RENEWALS: Final = 2
@@ -37,7 +37,7 @@ class RegistryCallError(Exception):
 
 
 class RenewableCredentials(Protocol):
-    """The renewal of the credentials that sign calls, as in `asyncgg.transport.credentials.CredentialSource`."""
+    """The renewal of the credentials that sign calls; `CredentialSource` implements it."""
 
     generation: int
 

@@ -1,8 +1,8 @@
-"""The queue between journal and workers: batches that are claimed ahead and handed out with their tokens."""
+"""The queue between journal and workers: claimed batches that wait for their tokens."""
 
 # Claiming and token waiting are two loops; workers form a FIFO queue. At most one batch waits for a
-# token, so after a crash only the few batches claimed ahead and those in flight are ambiguous. While
-# tokens are available, `_assign` hands out every batch in one pass of the event loop.
+# token, so after a crash only the few batches claimed ahead and those in flight are ambiguous.
+# While tokens are available, `_assign` hands out every batch in one pass of the event loop.
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class Dispatcher:
     # --- assignment ---
 
     async def token_loop(self) -> None:
-        """Wait for the tokens that `_assign` does not get at once. Cancelled when the session closes."""
+        """Wait for tokens that are not available at once. Cancelled when the session closes."""
         while self._session.phase is not Phase.CLOSED:
             if not self._can_assign():
                 self._token_wakeup.clear()
@@ -172,7 +172,7 @@ class Dispatcher:
         return bool(self.ready and self._idle_workers) and self._session.can_send
 
     def _assign(self) -> None:
-        """Assign ready batches to idle workers while tokens are available; then wake the token loop."""
+        """Assign ready batches while tokens are available; then wake the token loop."""
         while self._can_assign():
             if self._ramp is not None or not self._lane.try_acquire():
                 self._token_wakeup.set()

@@ -60,7 +60,7 @@ class Engine:
         self._in_flight: dict[int, Batch] = {}
 
     async def run(self) -> RunResult:
-        """Run until no work is left, or until an abort rule, the deadline or `stop` ends the run."""
+        """Run until the work is done or an abort rule, the deadline or `stop` ends it."""
         try:
             run_id, queues = await self._recorder.start()
             if self._options.limit is not None:

@@ -1,4 +1,4 @@
-"""The rules that stop a run or scan: too many failures, no permission, no connection, throttling without end."""
+"""The rules that stop a run or scan that fails, is denied, is unreachable or stays throttled."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from asyncgg.classify import ReplyVerdict
 from asyncgg.models import RunState
 
 _DENIED_CORES: Final = 3
-"""Denied cores, with no request accepted, after which the permission itself counts as missing."""
+"""Denied cores, with nothing accepted: the permission itself counts as missing."""
 _MAX_REFUSALS: Final = 3
-"""Refusals outside the service model, with no request accepted, after which the endpoint counts as wrong."""
+"""Refusals outside the service model, with nothing accepted: the endpoint counts as wrong."""
 _INITIAL_FAILURES: Final = 5
 _INITIAL_TIMEOUT: Final = 5.0
-"""Unanswered requests, and seconds, after which an endpoint that never replied counts as unreachable."""
+"""Unanswered requests, and seconds: an endpoint that never replied counts as unreachable."""
 _MIN_THROTTLES: Final = 5
-"""Throttles before `stall_timeout` applies. Few, because each can bring a pause of minutes; more than
-one, because the time can also pass while the machine sleeps."""
+"""Throttles before `stall_timeout` applies: each can bring a pause of minutes, but the time can
+also pass while the machine sleeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class AbortRules:
     """The abort rules of one start. Times are seconds of one monotonic clock.
 
     `abort_at`: percentage of failed things that aborts; None disables the rule.
-    `abort_after`: minimum finished things before `abort_at` applies. [as AbortConfig of AWS IoT Jobs]
+    `abort_after`: minimum finished things before `abort_at` applies [as in AWS IoT Jobs].
     `stall_timeout`: seconds without an accepted request before a throttled or unanswered run stops.
     `remedy`: what to do if access is denied.
     """

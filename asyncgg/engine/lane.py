@@ -19,7 +19,7 @@ _MAX_REFRESHES: Final = 5
 
 
 class Lane(Limiter):
-    """Sends requests under one quota. A lane holds no global state, so that several can run together."""
+    """Sends requests under one quota. Several lanes can run at the same time."""
 
     def __init__(self, transport: Transport, policy: RatePolicy, *, retry: RetryPolicy | None = None) -> None:
         super().__init__(policy)

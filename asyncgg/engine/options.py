@@ -17,7 +17,7 @@ class EngineOptions:
     concurrency: int = 64
     """Maximum requests in flight."""
     per_core: int = 4
-    """Maximum requests in flight per core; AWS does not document how it handles parallel calls on a core."""
+    """Maximum requests in flight per core; the effect of parallel calls is undocumented."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     codes: CodeTable = field(default_factory=CodeTable)
     abort_at: float | None = None

@@ -25,7 +25,7 @@ _SAVE_INTERVAL: Final = 1.0
 
 
 class RunRecorder:
-    """Records one start of a run. Events about things are emitted after the journal has committed them."""
+    """Records one start of a run. Outcomes are emitted after their commit."""
 
     def __init__(
         self, journal: JournalWriter, session: WorkSession, abort_rules: AbortRules, ramp: Ramp | None = None
@@ -75,9 +75,9 @@ class RunRecorder:
         self._save_elapsed()
 
     async def skip_core(self, queue: CoreQueue, batch: Batch, result: BatchResult, reply: Reply) -> None:
-        """Give the pending things of a missing or denied core the outcome of `batch` without further requests.
+        """Give the pending things of a missing or denied core the outcome of `batch`.
 
-        Also called for a batch that was in flight when the core was skipped and whose things were requeued.
+        Also called for requeued things of a batch that was in flight when the core was skipped.
         """
         if result.skips_core:
             self._skipped_cores.setdefault(queue.id, (result.state, *code_and_message(reply), batch.request))
@@ -103,7 +103,7 @@ class RunRecorder:
         return queue.id in self._skipped_cores
 
     async def release_unsent(self, unsent: list[Batch]) -> JournalCounts:
-        """Release batches that were claimed and not sent; return the final counts after all earlier commits."""
+        """Release claimed batches that were not sent; return the final counts."""
 
         def release(store: JournalStore) -> JournalCounts:
             for batch in unsent:

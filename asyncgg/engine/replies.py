@@ -49,7 +49,7 @@ def describe_failure(reply: Reply) -> str:
 
 
 def to_record(reply: Reply, result: BatchResult, at: float, seconds: float) -> RecordedReply:
-    """The journal's record of `reply`, received `at` (Unix time), `seconds` after its request was sent."""
+    """The journal's record of a reply received `at` (Unix time), after `seconds`."""
     code = code_and_message(reply)[0]
     if isinstance(reply, NoResponse):
         return RecordedReply(at, result.verdict.value, None, code, "", at - seconds)

@@ -1,4 +1,4 @@
-"""The part of a run and of a fleet scan that sends requests, emits events and decides when to stop."""
+"""The part that runs and fleet scans share: requests, events, and when to stop."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from asyncgg.events import Event, Listener, Stopping
 from asyncgg.models import ErrorResponse, NoResponse, RunState
 
 _WARMUP_TIMEOUT: Final = 1.0
-"""Seconds after which other requests start although the first one has no reply yet. The first request
-is sent alone: it detects invalid credentials, and a cold connection would bunch those behind it."""
+"""Seconds after which other requests start although the first one has no reply yet. The first
+request is sent alone: it detects invalid credentials, and a cold connection would bunch those
+behind it."""
 
 T = TypeVar("T")
 
@@ -110,7 +111,7 @@ class WorkSession:
 
     @asynccontextmanager
     async def run(self, sending: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.TaskGroup]:
-        """A task group for the work. `sending` takes the tokens; it is cancelled when the session closes."""
+        """A task group for the work. Closing the session cancels `sending`."""
         loop = asyncio.get_running_loop()
         deadline: asyncio.TimerHandle | None = None
         if self._deadline is not None:
@@ -143,7 +144,7 @@ class WorkSession:
     ) -> Attempt[T]:
         """Await the reply of one request and apply it to the lane and the abort rules.
 
-        `failed` makes an event of verdict, code and message if the request was neither accepted nor throttled.
+        `failed` makes an event from verdict, code and message of an error other than a throttle.
         """
         started, generation = self._clock(), self.lane.credential_generation
         verdict, message, event, retry_after = ReplyVerdict.ACCEPTED, "", None, None

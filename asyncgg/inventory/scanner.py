@@ -39,9 +39,9 @@ class ScanOptions:
 
 
 class FleetScan:
-    """Requests the listings that `scan_state` has not completed. An instance runs once, in a running loop.
+    """Requests the listings that `scan_state` has not completed. An instance runs once.
 
-    `transport` and the transport of `lane` should be the same object, so that they share credentials.
+    `transport` should be the transport of `lane`, so that they share credentials.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class FleetScan:
         scan_state.restore_queue(self._queue, self._session.fail)
 
     async def run(self) -> ScanResult:
-        """Scan until everything is listed, or until an abort rule, the deadline or `stop` ends the scan.
+        """Scan until everything is listed or an abort rule, the deadline or `stop` ends it.
 
         Raises:
             SnapshotWriteError: the snapshot can no longer be written.
@@ -105,7 +105,7 @@ class FleetScan:
         )
 
     async def _dispatch_loop(self) -> None:
-        """Take a token for each page, then choose the listing, so that listings added meanwhile are considered."""
+        """Take a token, then choose the listing, so that new listings are considered."""
         while self._session.phase is not Phase.CLOSED:
             await self._scan_state.wait_for_capacity()
             while not (self._queue.ready and self._session.can_send and self._in_flight < self._options.concurrency):
@@ -172,11 +172,11 @@ async def scan_fleet(
     on_scan: Callable[[FleetScan], object] | None = None,
     threaded: bool = True,
 ) -> ScanResult:
-    """Write the client devices of all cores that match `filters`, or of `cores`, to the snapshot at `path`.
+    """Write the client devices of the cores that match `filters`, or of `cores`, to `path`.
 
-    An unfinished scan with the same `origin`, filters and cores is resumed. `on_scan` receives the scan
-    before its first request. `threaded=False` writes the file on the event loop, for virtual clocks.
-    Cancelling leaves the scan resumable.
+    An unfinished scan with the same `origin`, filters and cores is resumed. `on_scan` receives the
+    scan before its first request. `threaded=False` writes the file on the event loop, for virtual
+    clocks. Cancelling leaves the scan resumable.
 
     Raises:
         UsageError: `cores` has an invalid name, or both `filters` and `cores` are given.

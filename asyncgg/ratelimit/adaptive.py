@@ -1,4 +1,4 @@
-"""The adaptive rate policy: finds the rate that the service accepts, from accepted and throttled requests."""
+"""The adaptive rate policy: finds the rate that the service accepts."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from asyncgg.ratelimit.quota import DOCUMENTED_QUOTA, default_burst
 
 # Exponential growth per second while ramping; the second value if the user configured the ceiling.
 _RAMP_GROWTH, _RAMP_GROWTH_CONFIGURED = 0.3, 0.95
-# Verification of a first throttle: slow down to this part of the rate for so many replies. A service
-# without saved tokens throttles again within ten requests if the rate is a tenth too high.
+# Verification of a first throttle: slow down to this part of the rate for so many replies. A
+# service without saved tokens throttles again within ten requests if the rate is a tenth too high.
 _VERIFY_FACTOR, _VERIFY_REPLIES = 0.9, 10
 # Replies needed before another verification, for each earlier one.
 _REVERIFY_REPLIES: Final = 20
@@ -37,11 +37,11 @@ _MAX_HOLD, _MAX_HOLD_BELOW_BEST = 60.0, 7.0
 _HOLD_PER_LOST_SECOND: Final = 20.0
 # Seconds of a hold with a share: doubled for each overrun, up to the maximum.
 _SHARE_HOLD, _MAX_SHARE_HOLD = 60.0, 900.0
-# An estimate above this part of the best one is near it; estimates that differ less than this are stable.
+# The part of the best estimate that is near it; the relative difference of stable estimates.
 _NEAR_BEST, _STABLE_TOLERANCE = 0.9, 0.06
 # The part of a stable estimate that is held.
 _STABLE_FRACTION: Final = 0.99
-# A throttle within so many accepted requests after a back-off means that the back-off was too small.
+# A throttle within so many replies after a back-off means that the back-off was too small.
 _EARLY_THROTTLE_REPLIES: Final = 15
 # The rate as a part of the estimate is at least this after several back-offs.
 _MIN_RATE_TO_ESTIMATE: Final = 0.8
@@ -71,29 +71,31 @@ class _Phase(Enum):
 
 
 class AdaptiveRate:
-    """Follows an unknown quota: throttles lower the rate, accepted requests raise it up to `ceiling`.
+    """Follows an unknown quota: throttles lower the rate, accepted requests raise it.
 
-    - **Ramping.** The rate starts at the documented quota, or at the ceiling if that is lower. It grows
-      to a higher ceiling after `probe_after` seconds; 0 means that the user configured the ceiling. With
-      `probe_after`, the documented quota becomes the ceiling once the service has shown no more.
+    - **Ramping.** The rate starts at the documented quota, or at the ceiling if that is lower. It
+      grows to a higher ceiling after `probe_after` seconds; 0 means that the user configured the
+      ceiling. With `probe_after`, the documented quota becomes the ceiling once the service has
+      shown no more.
     - **Verifying.** A single throttle can be spurious. Before the first back-off, and again at the
       ceiling, the rate falls by a tenth for ten replies. Only a second throttle causes a back-off.
-    - **Estimate.** A confirmed throttle means that the service's bucket is empty. The requests accepted
-      since it was last empty give the estimate (`RefillMeter`). Replies to requests that were sent
-      before a back-off do not count.
-    - **Tracking.** The rate stays below the estimate for a hold, then rises slowly above it. It rises
-      fast when the service accepts more than the estimate explains. Slopes are absolute and back-offs
-      relative, so clients that share a quota converge to equal rates.
+    - **Estimate.** A confirmed throttle means that the service's bucket is empty. The requests
+      accepted since it was last empty give the estimate (`RefillMeter`). Replies to requests that
+      were sent before a back-off do not count.
+    - **Tracking.** The rate stays below the estimate for a hold, then rises slowly above it. It
+      rises fast when the service accepts more than the estimate explains. Slopes are absolute and
+      back-offs relative, so clients that share a quota converge to equal rates.
     - A throttle right after a back-off causes further back-offs with increasing factors.
     - Holds grow up to a minute while the estimate stays near the best one, and with lost pauses.
-    - **Share.** With `share` below 1 the ceiling is that part of an assumed quota. A confirmed throttle
-      limits the rate to the share of the estimate for one minute, doubled up to 15 minutes.
+    - **Share.** With `share` below 1 the ceiling is that part of an assumed quota. A confirmed
+      throttle limits the rate to the share of the estimate for one minute, doubled up to 15
+      minutes.
     - Only time in which requests are accepted counts; idle time and pauses are ignored.
-    - **Burst.** 1 while ramping or verifying and after a back-off, else `default_burst`. A given `burst`
-      is used from the start until the first throttle.
+    - **Burst.** 1 while ramping or verifying and after a back-off, else `default_burst`. A given
+      `burst` is used from the start until the first throttle.
 
-    `ceiling` and `floor` (requests per second) bound the rate; the floor is at least a fiftieth of the
-    documented quota. Deterministic; times are arguments.
+    `ceiling` and `floor` (requests per second) bound the rate; the floor is at least a fiftieth of
+    the documented quota. Deterministic; times are arguments.
 
     Raises:
         UsageError: a number is not positive.
@@ -194,7 +196,7 @@ class AdaptiveRate:
         return self._rate
 
     def on_throttled(self, started: float, now: float, retry_after: float | None) -> float:
-        """Lower the rate unless the request was sent before the last back-off; return the new rate."""
+        """Lower the rate unless the request is older than the last back-off; return the rate."""
         pause = max(0.0, retry_after or 0.0)
         self._estimator.meter.advance(self._elapsed(now))
         if started >= self._backed_off_at:

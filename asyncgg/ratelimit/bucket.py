@@ -1,6 +1,6 @@
 """The token bucket: grants requests in FIFO order at a rate that can change."""
 
-# The only clock is the event loop's, so tests can use virtual time. One loop, no threads, one timer.
+# The only clock is the event loop's, so tests can use virtual time.
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Final
 from asyncgg.errors import UsageError
 
 _SLACK: Final = 1e-9
-"""Seconds by which a token can be taken early, because loops fire timers early by as much. It is deducted."""
+"""Seconds by which a token can be taken early, because loops fire timers early by as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,9 @@ class BucketStatistics:
 class TokenBucket:
     """Grants `rate` tokens per second, at most `burst` at once, in FIFO order.
 
-    In any window of w seconds at most `rate` x w + `burst` tokens are granted. The bucket starts full.
-    Timers that fire late do not lower the throughput as long as the missed tokens fit into `burst`.
+    In any window of w seconds at most `rate` x w + `burst` tokens are granted. The bucket starts
+    full. Timers that fire late do not lower the throughput as long as the missed tokens fit into
+    `burst`.
 
     `rate`: above 0; infinity means no limit. `burst`: 1 or more; infinity is allowed.
     `loop`: by default the running loop.
@@ -117,7 +118,7 @@ class TokenBucket:
         return True
 
     async def acquire(self) -> None:
-        """Take a token after all earlier callers; does not yield to the loop if a token is available.
+        """Take a token after all earlier callers; does not yield if a token is available.
 
         A caller that is cancelled, even after the grant and before it resumes, takes no token.
         """

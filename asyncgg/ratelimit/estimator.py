@@ -1,7 +1,7 @@
 """The estimate of the free rate of a service and of its burst."""
 
-# The first meter starts with a full bucket and ends with the first throttle. It gives no rate, but once
-# the rate is known, it gives the burst.
+# The first meter starts with a full bucket and ends with the first throttle. It gives no rate, but
+# once the rate is known, it gives the burst.
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Estimator:
         return meter.excess(estimate) / (_NOISE_REQUESTS + _NOISE_FRACTION * meter.accepted)
 
     def lost_seconds(self, pause: float, estimate: float) -> float:
-        """Seconds of quota that a pause wastes; tokens that fit into the service's bucket are not lost."""
+        """Seconds of quota that a pause wastes: its tokens that do not fit into the bucket."""
         if math.isinf(self.burst):
             return _LOST_FRACTION * pause
         return max(0.0, pause - self.burst / estimate)

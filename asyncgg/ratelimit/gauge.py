@@ -1,8 +1,8 @@
-"""A measurement of a service's token bucket, from the requests it accepted between two throttles."""
+"""The measurement of a service's token bucket from the requests it accepted."""
 
-# A throttle means that the bucket is empty. So the tokens granted between two throttles are those that
-# were refilled: the quota, or the free part of it. Only the tokens lost while the bucket was full are
-# missing, and a known burst gives their number.
+# A throttle means that the bucket is empty. So the tokens granted between two throttles are those
+# that were refilled: the quota, or the free part of it. Only the tokens lost while the bucket was
+# full are missing, and a known burst gives their number.
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BISECTIONS: Final = 16
 
 
 class RefillMeter:
-    """Requests accepted since the bucket was empty. Times are seconds in which requests were sent."""
+    """Requests accepted since the bucket was empty. Only time of sending counts."""
 
     __slots__ = ("_bin_seconds", "_bins", "accepted", "seconds")
 
@@ -47,7 +47,7 @@ class RefillMeter:
         self._bins[-1] = (length, count + 1)
 
     def rate(self, burst: float) -> float:
-        """The refill rate in requests per second, if a bucket of `burst` was empty at the start and is empty now."""
+        """The refill rate if a bucket of `burst` was empty at the start and is empty now."""
         if not self.seconds:
             return 0.0
         low = high = self.accepted / self.seconds  # exact if the bucket was never full

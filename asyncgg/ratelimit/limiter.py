@@ -15,7 +15,7 @@ _RATE_REPORT_THRESHOLD: Final = 0.05
 
 
 class Limiter:
-    """Grants requests at the rate of `policy`. `max_pause`: most seconds that a Retry-After can pause it."""
+    """Grants requests at the rate of `policy`. `max_pause`: maximum pause in seconds."""
 
     def __init__(self, policy: RatePolicy, *, max_pause: float = 300.0) -> None:
         self.policy = policy

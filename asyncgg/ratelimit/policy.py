@@ -16,11 +16,11 @@ class RateStatistics:
     burst: float
     ceiling: float
     throttle_events: int
-    """How often throttles lowered the rate. Throttles of requests in flight at that time count once."""
+    """How often throttles lowered the rate; those of requests in flight together count once."""
 
 
 class RatePolicy(Protocol):
-    """Chooses rate and burst of a lane. Times are seconds of the caller's clock, rates requests per second."""
+    """Chooses rate (requests per second) and burst. Times are seconds of one clock."""
 
     @property
     def rate(self) -> float:
@@ -31,7 +31,7 @@ class RatePolicy(Protocol):
         """The current burst in requests."""
 
     def on_accepted(self, started: float, now: float) -> float:
-        """A request sent at `started` was answered at `now` and not throttled. Returns the new rate."""
+        """A request sent at `started` was accepted at `now`. Returns the new rate."""
 
     def on_throttled(self, started: float, now: float, retry_after: float | None) -> float:
         """A request sent at `started` was throttled at `now`. Returns the new rate.

@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Final
 
 DOCUMENTED_QUOTA: Final = 30.0
-"""Control-plane requests per second of an account in a Region, for all operations together; not adjustable
-[AWS General Reference, AWS IoT Greengrass V2 endpoints and quotas]."""
+"""Control-plane requests per second of an account in a Region, for all operations together; not
+adjustable [AWS General Reference, AWS IoT Greengrass V2 endpoints and quotas]."""
 
 _REDUCED_QUOTA: Final = 10.0
 """The quota in China (Beijing) and the AWS GovCloud Regions [ibid.]."""
@@ -23,8 +23,8 @@ SHARE_WINDOW: Final = 5.0
 def documented_quota(region: str) -> float:
     """Requests per second that AWS documents for the control plane of Greengrass V2 in this Region.
 
-    10 in China (Beijing), `cn-north-1`, and in AWS GovCloud, `us-gov-...`; 30 elsewhere, unknown names included
-    [AWS General Reference, AWS IoT Greengrass V2 endpoints and quotas].
+    10 in China (Beijing), `cn-north-1`, and in AWS GovCloud, `us-gov-...`; 30 elsewhere, unknown
+    names included [AWS General Reference, AWS IoT Greengrass V2 endpoints and quotas].
     """
     if region == "cn-north-1" or region.startswith("us-gov-"):
         return _REDUCED_QUOTA
@@ -42,7 +42,7 @@ def default_burst(rate: float) -> float:
 
 
 def limits_for_share(rate: float, burst: float | None = None) -> tuple[float, float]:
-    """Rate and burst at which no window of `SHARE_WINDOW` seconds has more than `rate` requests per second.
+    """Rate and burst that keep to `rate` in each window of `SHARE_WINDOW` seconds.
 
     The burst is at least 1 and at most one second's worth. A rate below 0.4 is exceeded by a single
     request; then half of it is used.

@@ -12,7 +12,7 @@ from asyncgg.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class RampPlan:
-    """The initial things per minute and their growth. Raises `UsageError` if a number is invalid."""
+    """The initial things per minute and their growth. Raises `UsageError`."""
 
     base_per_minute: float
     factor: float
@@ -37,7 +37,7 @@ class RampPlan:
 
 
 class Ramp:
-    """A ramp in progress: after a batch of n things, nothing is sent for the time of n things. Times are arguments."""
+    """A ramp in progress: after a batch of n things, nothing is sent for the time of n things."""
 
     def __init__(self, plan: RampPlan) -> None:
         self.plan = plan

@@ -6,7 +6,7 @@ from asyncgg.ratelimit import RateStatistics, default_burst
 
 
 class FixedRate:
-    """A constant `rate` in requests per second; infinity means no limit. `burst`: default `default_burst(rate)`."""
+    """A constant rate in requests per second; infinity means no limit."""
 
     __slots__ = ("_burst", "_rate")
 

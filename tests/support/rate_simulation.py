@@ -21,7 +21,8 @@ class ServiceBucket:
         self.burst, self.tokens, self.updated_at = burst, burst, 0.0
 
     def try_accept(self, now: float, rate: float) -> bool:
-        """Whether a request at `now` is accepted, with tokens refilled at `rate` since the last one."""
+        """Whether a request at `now` is accepted, with tokens refilled at `rate` since the last
+        one."""
         self.tokens = min(self.burst, self.tokens + (now - self.updated_at) * rate)
         self.updated_at = now
         if self.tokens < 1 - 1e-9:

@@ -163,7 +163,8 @@ def test_resolve_batch_not_found_is_done_if_ambiguous(ambiguous: bool, state: Th
 
 @pytest.mark.parametrize(("ambiguous", "state"), [(True, DONE), (False, FAILED)])
 def test_resolve_batch_named_thing_requeues_the_others(ambiguous: bool, state: ThingState) -> None:
-    """An error that names a missing thing decides that one and requeues the others without an attempt."""
+    """An error that names a missing thing decides that one and requeues the others without an
+    attempt."""
     batch = make_batch(3, 1, ambiguous)
     reply = ErrorResponse(404, "ResourceNotFoundException", "no thing t1", resource_id="t1")
     result = resolve_batch(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)

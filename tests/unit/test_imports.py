@@ -31,7 +31,7 @@ ORDER: list[set[str]] = [
 """A component imports only from earlier sets."""
 
 INDEPENDENT = {"simulator", "testing"}
-"""They import only errors and models, so that they do not share the errors of the code under test."""
+"""They import only errors and models, to be independent of the code under test."""
 
 PURE = {"errors", "models", "events", "batching", "classify", "retry_policy", "aggregator"}
 IMPURE = {"asyncio", "datetime", "os", "random", "socket", "sqlite3", "threading", "time", "aiohttp", "aiobotocore"}
@@ -55,7 +55,8 @@ def tree_of(path: Path) -> ast.Module:
 
 
 def imported_modules(path: Path) -> Iterator[tuple[str, int]]:
-    """Each module that a file imports, with its line; `from asyncgg import y` counts as asyncgg.y."""
+    """Each module that a file imports, with its line; `from asyncgg import y` counts as
+    asyncgg.y."""
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)

@@ -25,7 +25,8 @@ def make_config(**settings: object) -> SimulatorConfig:
 @pytest.mark.virtual
 @pytest.mark.parametrize("first", [1, 130, 250, 600])
 async def test_run_with_limit_sends_the_first_things_only(tmp_path: Path, first: int) -> None:
-    """Only the first things by core and name are sent, also with retries; a resume sends the others."""
+    """Only the first things by core and name are sent, also with retries; a resume sends the
+    others."""
     harness = EngineHarness(tmp_path / "j", make_config(fault=("500=30%", "reset-after=20%")))
     result = await harness.start(options=EngineOptions(limit=first))
     reason = f"limit of {first} things reached; the others are pending"

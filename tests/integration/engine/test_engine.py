@@ -50,7 +50,8 @@ async def test_run_at_known_quota_is_not_throttled(tmp_path: Path) -> None:
 
 
 async def test_run_with_overstated_quota_adapts(tmp_path: Path) -> None:
-    """With 200/s configured and 50/s granted, the run takes at most 1.25 x N / rate, 5 % throttled."""
+    """With 200/s configured and 50/s granted, the run takes at most 1.25 x N / rate, 5 %
+    throttled."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=250, things=400, rate=50.0, burst=50.0))
     started_at = harness.loop.time()
     result = await harness.start(rate=200.0)
@@ -136,7 +137,8 @@ async def test_run_isolates_invalid_entries(tmp_path: Path) -> None:
 
 
 async def test_run_not_found_after_lost_reply_is_done(tmp_path: Path) -> None:
-    """A thing whose request was applied without a reply is done if the next attempt returns not found."""
+    """A thing whose request was applied without a reply is done if the next attempt returns not
+    found."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=1, things=100, fault=("reset-after#1",)))
     result = await harness.start()
     assert result.state is RunState.COMPLETE
@@ -217,7 +219,8 @@ async def test_run_retry_after_pauses_sending(tmp_path: Path) -> None:
 
 
 async def test_run_abort_rule_stops(tmp_path: Path) -> None:
-    """When 20 % of at least 100 finished things failed, the run stops and the rest stays pending."""
+    """When 20 % of at least 100 finished things failed, the run stops and the rest stays
+    pending."""
     harness = EngineHarness(
         tmp_path / "j", make_config(cores=100, things=100, fault=("entry:ValidationException=50%",))
     )

@@ -62,7 +62,8 @@ def services(draw: st.DrawFn) -> SimulatorConfig:
 def test_run_any_faults_gives_every_thing_one_outcome(
     config: SimulatorConfig, rate: float, burst: float, concurrency: int, per_core: int, attempts: int
 ) -> None:
-    """With any faults each thing has one outcome, reported once; batch size, bounds and rate are kept."""
+    """With any faults each thing has one outcome, reported once; batch size, bounds and rate are
+    kept."""
 
     async def scenario(folder: Path) -> None:
         harness = EngineHarness(folder / "j", config)
@@ -95,7 +96,8 @@ FAULTY_CONFIG = SimulatorConfig(
 
 
 def moments() -> list[tuple[float, int]]:
-    """Moments of a run of `FAULTY_CONFIG`: milliseconds from the start and loop rounds after that."""
+    """Moments of a run of `FAULTY_CONFIG`: milliseconds from the start and loop rounds after
+    that."""
     return [
         (millis / 1000, rounds) for millis in (0, 1, 10, 20, 21, 40, 60, 80, 300, 600, 1000) for rounds in range(12)
     ]

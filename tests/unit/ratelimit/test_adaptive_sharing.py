@@ -28,7 +28,8 @@ def auto_policy(documented: float) -> AdaptiveRate:
 @SEED
 @pytest.mark.parametrize("ceiling", [200, None], ids=["ceiling-200", "auto-12"])
 def test_adaptive_rate_wrong_quota_is_corrected(ceiling: float | None, seed: int) -> None:
-    """At 50/s, 3,000 requests with a ceiling of 200 or a documented quota of 12 take at most 1.10 of the ideal."""
+    """At 50/s, 3,000 requests with a ceiling of 200 or a documented quota of 12 take at most
+    1.10 of the ideal."""
     run = PolicyClient("run", work=3000, policy=auto_policy(12) if ceiling is None else AdaptiveRate(ceiling))
     Simulation(Service([(0, 50)], 50), [run], seed=seed).run()
     assert run.done_at <= 1.10 * 60
@@ -38,7 +39,8 @@ def test_adaptive_rate_wrong_quota_is_corrected(ceiling: float | None, seed: int
 @SEED
 @pytest.mark.parametrize("documented", [30, 50])
 def test_adaptive_rate_follows_a_changing_quota(documented: float, seed: int) -> None:
-    """10 s after each change at least 92 % of the quota is used; at most 3 % of the requests are throttled."""
+    """10 s after each change at least 92 % of the quota is used; at most 3 % of the requests are
+    throttled."""
     service = Service([(0, 50), (25, 25), (50, 50)], 50)
     run = PolicyClient("run", policy=auto_policy(documented))
     Simulation(service, [run], until=75, seed=seed).run()
@@ -64,7 +66,8 @@ def test_two_runs_share_a_quota_fairly(documented: float, later: float, seed: in
 
 @pytest.mark.parametrize("quota", [50, 20], ids=["as-assumed", "lower"])
 def test_share_is_never_exceeded(quota: float) -> None:
-    """No window of 5 s exceeds half of 50/s; with a quota of 20/s, half of that after the first seconds."""
+    """No window of 5 s exceeds half of 50/s; with a quota of 20/s, half of that after the first
+    seconds."""
     ceiling, burst = limits_for_share(25)
     run = PolicyClient("run", policy=AdaptiveRate(ceiling, documented=ceiling, burst=burst, share=0.5))
     Simulation(Service([(0, quota)], quota), [run], until=60).run()
@@ -74,7 +77,8 @@ def test_share_is_never_exceeded(quota: float) -> None:
 
 
 def test_adaptive_rate_survives_a_greedy_client() -> None:
-    """Next to a client that ignores throttling the run continues, and recovers the quota afterwards."""
+    """Next to a client that ignores throttling the run continues, and recovers the quota
+    afterwards."""
     service = Service([(0, 50)], 50)
     run = PolicyClient("run", policy=AdaptiveRate(50, documented=50))
     greedy = SdkLegacyClient("greedy", workers=50, start=5, end=25)
@@ -99,7 +103,8 @@ def test_adaptive_rate_survives_a_greedy_client() -> None:
 def test_adaptive_rate_is_deterministic_bounded_and_recovers(
     ceiling: float, documented: float, answers: list[tuple[int, bool, float | None]], share: float
 ) -> None:
-    """Equal replies give equal rates within the ceiling; accepted requests alone raise the rate up to it.
+    """Equal replies give equal rates within the ceiling; accepted requests alone raise the rate up
+    to it.
 
     With a share the rate rises linearly, so a high ceiling is not reached in the time of this test.
     """

@@ -64,7 +64,8 @@ def test_steady_excess_is_not_verified_without_end(retry_after: float | None, bu
 
 @pytest.mark.parametrize("ceiling", [30, 100], ids=["ceiling", "ramping"])
 def test_verification_ends_with_the_tenth_reply(ceiling: float) -> None:
-    """The rate is a tenth lower, with a burst of 1, until ten later requests are accepted; then it is restored."""
+    """The rate is a tenth lower, with a burst of 1, until ten later requests are accepted; then
+    it is restored."""
     policy = AdaptiveRate(ceiling)
     now = accept_replies(policy, 0, 5)
     before = policy.rate
@@ -127,7 +128,8 @@ def test_ceiling_reached_again_allows_a_new_verification() -> None:
 
 @WITH_AND_WITHOUT_RETRY_AFTER
 def test_long_run_has_few_throttles(retry_after: float | None) -> None:
-    """With a ceiling of 200/s and a quota of 50/s, at most 0.8 % of 7,500 requests are throttled, in 40 events."""
+    """With a ceiling of 200/s and a quota of 50/s, at most 0.8 % of 7,500 requests are
+    throttled, in 40 events."""
     policy = AdaptiveRate(200)
     result = simulate(RunCase(50, 200, 20, 7500, retry_after=retry_after), policy)
     assert result.throttled_share <= 0.008

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.virtual
 
 
 async def grant_times(bucket: TokenBucket, count: int) -> list[float]:
-    """Take `count` tokens in as many tasks; return the seconds until each grant, in the order of the calls."""
+    """Take `count` tokens in as many tasks; return the seconds until each grant, in the order of
+    the calls."""
     loop = asyncio.get_running_loop()
     started_at = loop.time()
 
@@ -46,7 +47,8 @@ async def test_acquire_is_fifo() -> None:
 
 
 async def test_try_acquire_does_not_overtake_a_waiter() -> None:
-    """A token that is overdue to a waiter, because the loop is late, is not given to a new caller."""
+    """A token that is overdue to a waiter, because the loop is late, is not given to a new
+    caller."""
     bucket = TokenBucket(10, 5)
     await grant_times(bucket, 5)
     waiter = asyncio.create_task(bucket.acquire())
@@ -138,7 +140,8 @@ async def test_pause_until_delays_waiters_and_is_only_extended() -> None:
 
 
 async def test_infinite_rate_waits_only_for_a_pause() -> None:
-    """With an infinite rate acquire is immediate; pauses still apply, and finite rates can follow."""
+    """With an infinite rate acquire is immediate; pauses still apply, and finite rates can
+    follow."""
     bucket = TokenBucket(math.inf, 1)
     assert await grant_times(bucket, 1000) == [0.0] * 1000
     bucket.pause_until(asyncio.get_running_loop().time() + 1)
@@ -177,7 +180,8 @@ async def test_waiter_cancelled_after_its_grant_passes_the_token_on() -> None:
     first = asyncio.create_task(bucket.acquire())
     second = asyncio.create_task(grant_times(bucket, 1))
     await asyncio.sleep(0)
-    # Set after the bucket's own timer for the same moment: runs when `first` is granted but not yet resumed.
+    # Set after the bucket's own timer for the same moment: runs when `first` is granted but not yet
+    # resumed.
     loop.call_at(bucket._timer.when(), first.cancel)  # type: ignore[union-attr]  # a timer exists while a task waits
     assert await second == pytest.approx([0.1])
     assert first.cancelled()

@@ -30,8 +30,10 @@ class Observations:
 
 
 def worst_excess(times: list[float], rate: float, burst: float) -> float:
-    """The most grants by which a window exceeds rate x w + burst; at most zero if the bound holds."""
-    # Grant j - grant i spans a window of times[j] - times[i] with j - i + 1 grants: a running minimum finds the worst.
+    """The most grants by which a window exceeds rate x w + burst; at most zero if the bound
+    holds."""
+    # Grant j - grant i spans a window of times[j] - times[i] with j - i + 1 grants: a running
+    # minimum finds the worst.
     lowest, worst = math.inf, -math.inf
     for number, at in enumerate(times):
         lowest = min(lowest, number - rate * at)
@@ -58,7 +60,8 @@ def apply_step(
 async def run_scenario(
     rate: float, burst: float, arrivals: list[float], timeouts: list[float], steps: list[tuple[str, float, float]]
 ) -> Observations:
-    """Callers arrive after the gaps in `arrivals`; some are cancelled after `timeouts`; `steps` change the bucket."""
+    """Callers arrive after the gaps in `arrivals`; some are cancelled after `timeouts`; `steps`
+    change the bucket."""
     loop = asyncio.get_running_loop()
     bucket = TokenBucket(rate, burst)
     observed = Observations(rates=[rate], bursts=[burst])
@@ -105,7 +108,8 @@ STEPS = st.lists(
 def test_bucket_no_window_exceeds_rate_and_burst(
     rate: float, burst: float, gaps: list[float], steps: list[tuple[str, float, float]], data: st.DataObject
 ) -> None:
-    """Bound and order hold and all callers are served, with cancellations, stalls, pauses and changes of rate."""
+    """Bound and order hold and all callers are served, with cancellations, stalls, pauses and
+    changes of rate."""
     timeouts = data.draw(
         st.lists(st.one_of(st.just(-1.0), st.floats(0, 1)), min_size=len(gaps), max_size=len(gaps)), label="timeouts"
     )

@@ -20,7 +20,8 @@ def accept_evenly(meter: RefillMeter, rate: float, seconds: float) -> None:
 
 
 def test_rate_between_two_throttles_is_the_mean() -> None:
-    """40/s and 60/s for a second each, with an empty bucket before and after, give 50/s for any burst."""
+    """40/s and 60/s for a second each, with an empty bucket before and after, give 50/s for any
+    burst."""
     meter = RefillMeter()
     accept_evenly(meter, 40, 1)
     accept_evenly(meter, 60, 1)
@@ -29,7 +30,8 @@ def test_rate_between_two_throttles_is_the_mean() -> None:
 
 
 def test_rate_includes_tokens_lost_while_full() -> None:
-    """A bucket of 10 at 50/s that overflowed at 20/s and was emptied at 60/s gives 50/s, not the mean."""
+    """A bucket of 10 at 50/s that overflowed at 20/s and was emptied at 60/s gives 50/s, not the
+    mean."""
     meter = RefillMeter()
     accept_evenly(meter, 20, 10)
     accept_evenly(meter, 60, 1)
@@ -68,7 +70,8 @@ def test_meter_without_requests_returns_zero_rate() -> None:
 )
 @settings(deadline=None, max_examples=40)
 def test_rate_is_a_lower_bound_for_any_pace(quota: float, burst: int, paces: list[tuple[float, float]]) -> None:
-    """At any pace, the requests accepted between two throttles do not exceed the rate; a burst only adds."""
+    """At any pace, the requests accepted between two throttles do not exceed the rate; a burst
+    only adds."""
     service, meter, now = ServiceBucket(burst), RefillMeter(), 0.0
     service.tokens = 0.0
     for factor, seconds in paces:

@@ -22,7 +22,8 @@ def accept_steadily(policy: AdaptiveRate, start: float, seconds: float) -> float
 
 
 def test_adaptive_rate_ramps_from_documented_quota_to_ceiling() -> None:
-    """The rate grows from the documented quota to a higher ceiling; then the default burst applies."""
+    """The rate grows from the documented quota to a higher ceiling; then the default burst
+    applies."""
     policy = AdaptiveRate(100)
     assert (policy.rate, policy.burst) == (30, 1)
     accept_steadily(policy, 0, 0.5)
@@ -38,7 +39,8 @@ def test_adaptive_rate_ceiling_below_documented_quota_is_used_at_once() -> None:
 
 
 def test_on_throttled_in_flight_requests_lower_the_rate_once() -> None:
-    """Throttles of requests sent before a back-off are ignored; a later one is a new throttle event."""
+    """Throttles of requests sent before a back-off are ignored; a later one is a new throttle
+    event."""
     policy = AdaptiveRate(30)
     now = accept_steadily(policy, 0, 10)
     lowered = policy.on_throttled(now - 0.05, now, None)
@@ -52,7 +54,8 @@ def test_on_throttled_in_flight_requests_lower_the_rate_once() -> None:
 
 
 def test_on_throttled_cost_depends_on_accepted_requests() -> None:
-    """After many accepted requests the rate recovers soon; before any, a throttle costs a fifth or more."""
+    """After many accepted requests the rate recovers soon; before any, a throttle costs a fifth
+    or more."""
     policy = AdaptiveRate(30)
     now = accept_steadily(policy, 0, 20)
     policy.on_throttled(now, now + 0.01, None)
@@ -124,7 +127,8 @@ def test_burst_is_one_after_a_back_off() -> None:
 def test_adaptive_rate_stays_within_bounds(
     ceiling: float, floor: float, answers: list[tuple[bool, float, float, float | None]]
 ) -> None:
-    """The rate stays between the floor (or the lower of ceiling and quota) and the ceiling; the burst is at least 1."""
+    """The rate stays between the floor (or the lower of ceiling and quota) and the ceiling; the
+    burst is at least 1."""
     policy = AdaptiveRate(ceiling, floor=floor)
     now = 0.0
     for accepted, gap, flight, retry_after in answers:
