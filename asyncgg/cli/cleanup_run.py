@@ -64,7 +64,7 @@ def run_policy(path: Path, context: CommandContext, *, dry_run: bool) -> int:
             endpoint = context.resolve_endpoint()
             keep_lists = load_keep_lists(policy, context.settings, endpoint)
         report = _run(policy, context, endpoint, keep_lists, dry_run)
-    except Exception as error:  # whoever waits for the report must learn that there is none
+    except Exception as error:  # the report must say that the run failed
         failure = error if isinstance(error, AsyncggError) else InternalError(f"{type(error).__name__}: {error}")
         report = CleanupReport(policy.name, dry_run=dry_run)
         report.fail(failure)
@@ -185,7 +185,7 @@ def _format_decisions(report: CleanupReport) -> list[str]:
 def explain_thing(path: Path, thing: str, context: CommandContext, *, inventory: Path | None) -> int:
     """Write what the policy decides for each association of `thing`; the exit code is 3 if it has none.
 
-    Decides on `inventory`, else on the snapshot of the last run. Raises `UsageError` if there is none.
+    Decides on `inventory`, else on the snapshot of the last run. Raises `UsageError` without one.
     """
     policy, console = _load_policy(path, context), context.console
     snapshot_path = inventory or latest_snapshot(policy.state_dir)

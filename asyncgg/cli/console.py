@@ -81,7 +81,7 @@ class Console:
     def write_result(self, document: Mapping[str, Any], lines: Sequence[str], *, always_print: bool = False) -> None:
         """Write the result to standard output: the object with `--json`, else the lines.
 
-        With `always_print` the lines go to standard error beside the object, unless the console is quiet.
+        With `always_print` the lines go to standard error in addition to the object, unless the console is quiet.
         Raises `AsyncggError` on a full disk.
         """
         if always_print and self.as_json and not self.quiet:
@@ -93,7 +93,7 @@ class Console:
             sys.stdout.write(_escape_unencodable(text, sys.stdout.encoding) + "\n")
             sys.stdout.flush()
         except BrokenPipeError:
-            pass  # the reader left; the exit code tells the result, too
+            pass  # the reader closed the pipe; the exit code has the result
         except OSError as error:
             raise AsyncggError(f"cannot write to standard output: {error.strerror}") from None
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from asyncgg.aggregator import Batch, BatchResult
 from asyncgg.batching import BatchScheduler, Claim, CoreQueue
-from asyncgg.engine.session import Phase, WorkSession
+from asyncgg.engine.session import SessionPhase, WorkSession
 from asyncgg.errors import AsyncggError
 from asyncgg.journal import JournalWriter
 from asyncgg.ratelimit import Ramp
@@ -66,7 +66,7 @@ class Dispatcher:
     async def claim_loop(self) -> None:
         """Claim batches until none is left or the session closes; then close the session."""
         try:
-            while self._session.phase is not Phase.CLOSED:
+            while self._session.phase is not SessionPhase.CLOSED:
                 now = self._clock()
                 if claims := self._next_claims(now):
                     await self._claim(claims)
@@ -124,7 +124,7 @@ class Dispatcher:
 
     async def acquire(self) -> tuple[Claim, Batch] | None:
         """The next batch together with its token; None when the session has closed."""
-        if self._session.phase is Phase.CLOSED:
+        if self._session.phase is SessionPhase.CLOSED:
             return None
         waiter: asyncio.Future[tuple[Claim, Batch] | None] = asyncio.get_running_loop().create_future()
         self._idle_workers.append(waiter)
@@ -154,7 +154,7 @@ class Dispatcher:
 
     async def token_loop(self) -> None:
         """Wait for tokens that are not available at once. Cancelled when the session closes."""
-        while self._session.phase is not Phase.CLOSED:
+        while self._session.phase is not SessionPhase.CLOSED:
             if not self._can_assign():
                 self._token_wakeup.clear()
                 await self._token_wakeup.wait()
@@ -194,7 +194,7 @@ class Dispatcher:
         waiter.set_result(item)
 
     def _on_phase_change(self) -> None:
-        if self._session.phase is not Phase.CLOSED:
+        if self._session.phase is not SessionPhase.CLOSED:
             self._assign()
             return
         self._claim_wakeup.set()

@@ -24,7 +24,7 @@ behind it."""
 T = TypeVar("T")
 
 
-class Phase(Enum):
+class SessionPhase(Enum):
     """Which requests may be sent."""
 
     COLD = auto()
@@ -53,7 +53,7 @@ class WorkSession:
 
     def __init__(self, lane: Lane, listeners: Sequence[Listener] = (), deadline: float | None = None) -> None:
         self.lane = lane
-        self.phase = Phase.COLD
+        self.phase = SessionPhase.COLD
         self.on_change: Callable[[], None] = lambda: None
         """Called when the phase becomes `OPEN` or `CLOSED`."""
         self.stop_reason: StopReason | None = None
@@ -75,7 +75,7 @@ class WorkSession:
     @property
     def can_send(self) -> bool:
         """Whether a request may be sent as soon as there is a token."""
-        return self.phase is Phase.OPEN or self.phase is Phase.COLD
+        return self.phase is SessionPhase.OPEN or self.phase is SessionPhase.COLD
 
     @property
     def status(self) -> str:
@@ -104,7 +104,7 @@ class WorkSession:
 
     def close(self) -> None:
         """Send no further requests."""
-        self.phase = Phase.CLOSED
+        self.phase = SessionPhase.CLOSED
         if self._sending is not None:
             self._sending.cancel()  # it may wait for a token
         self.on_change()
@@ -130,8 +130,8 @@ class WorkSession:
 
     def start_request(self) -> None:
         """Note that a request is about to be sent."""
-        if self.phase is Phase.COLD:
-            self.phase = Phase.WARMING_UP
+        if self.phase is SessionPhase.COLD:
+            self.phase = SessionPhase.WARMING_UP
             asyncio.get_running_loop().call_later(_WARMUP_TIMEOUT, self._end_warmup)
 
     async def request(
@@ -176,6 +176,6 @@ class WorkSession:
                 self.stop(StopReason(RunState.ABORTED, str(error), is_auth_error=True))
 
     def _end_warmup(self) -> None:
-        if self.phase is Phase.WARMING_UP:
-            self.phase = Phase.OPEN
+        if self.phase is SessionPhase.WARMING_UP:
+            self.phase = SessionPhase.OPEN
             self.on_change()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from asyncgg.classify import ReplyVerdict
 from asyncgg.engine import AbortRules, Lane, StopReason, WorkSession
-from asyncgg.engine.session import Attempt, Phase
+from asyncgg.engine.session import Attempt, SessionPhase
 from asyncgg.errors import AsyncggError
 from asyncgg.events import Listener, PageFailed
 from asyncgg.inventory.models import Origin, ScanProgress, ScanResult
@@ -106,7 +106,7 @@ class FleetScan:
 
     async def _dispatch_loop(self) -> None:
         """Take a token, then choose the listing, so that new listings are considered."""
-        while self._session.phase is not Phase.CLOSED:
+        while self._session.phase is not SessionPhase.CLOSED:
             await self._scan_state.wait_for_capacity()
             while not (self._queue.ready and self._session.can_send and self._in_flight < self._options.concurrency):
                 if not self._queue.unfinished:

@@ -113,7 +113,7 @@ def next_commands(summary: Summary) -> list[str]:
 
 
 def format_next_commands(summary: Summary) -> list[str]:
-    """The lines that suggest these commands; none when there are none."""
+    """The lines that suggest these commands; empty without commands."""
     commands = next_commands(summary)
     return ["next:", *(f"  {command}" for command in commands)] if commands else []
 
