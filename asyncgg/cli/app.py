@@ -54,7 +54,7 @@ _COMPLETION_VARIABLE: Final = "_ASYNCGG_COMPLETE"
 
 
 class _LazyGroup(click.Group):
-    """A group that imports a command only when it is called: `asyncgg --help` must not wait for aiobotocore."""
+    """A group that imports a command only when it is called, so that help is fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -80,7 +80,7 @@ class _LazyGroup(click.Group):
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def _root(context: click.Context) -> None:
-    """Disassociate AWS IoT Greengrass V2 client devices from their core devices, at the rate of the quota."""
+    """Disassociate AWS IoT Greengrass V2 client devices at the rate of the quota."""
     if context.invoked_subcommand is None:
         sys.stderr.write(context.get_help() + "\n")
         context.exit(2)

@@ -42,7 +42,7 @@ _EXIT_NOT_FOUND: Final = 3
 
 
 def _load_policy(path: Path, context: CommandContext) -> Policy:
-    """The policy under the limits of the command line; warnings are logged. Raises `SettingsError` with all errors."""
+    """The policy, with the limits of the command line. Raises `SettingsError` with all errors."""
     check = check_policy(path)
     if check.policy is None:
         raise SettingsError("\n".join(error.format(str(path)) for error in check.errors))
@@ -53,7 +53,7 @@ def _load_policy(path: Path, context: CommandContext) -> Policy:
 def run_policy(path: Path, context: CommandContext, *, dry_run: bool) -> int:
     """Run the policy, notify its targets, write the result and return the exit code.
 
-    Raises an `AsyncggError` if the run could not start, or KeyboardInterrupt if a signal aborted it.
+    Raises an `AsyncggError` if the run could not start, KeyboardInterrupt if it was aborted.
     """
     console = context.console
     policy = _load_policy(path, context)
@@ -183,7 +183,7 @@ def _format_decisions(report: CleanupReport) -> list[str]:
 
 
 def explain_thing(path: Path, thing: str, context: CommandContext, *, inventory: Path | None) -> int:
-    """Write what the policy decides for each association of `thing`; the exit code is 3 if it has none.
+    """Write what the policy decides for each association of `thing`; exit code 3 without any.
 
     Decides on `inventory`, else on the snapshot of the last run. Raises `UsageError` without one.
     """

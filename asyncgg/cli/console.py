@@ -1,4 +1,4 @@
-"""Writes results to standard output and everything else to standard error, and asks for confirmation."""
+"""Writes results to standard output, logs to standard error, and asks for confirmation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _POLL_INTERVAL: Final = 0.2
 
 
 class BestEffortStream:
-    """A text stream whose errors are ignored: a closed or full standard error must not stop a run."""
+    """A text stream that ignores errors: a closed or full standard error must not stop a run."""
 
     def __init__(self, stream: IO[str] | None) -> None:
         self._stream = stream
@@ -57,7 +57,7 @@ class BestEffortStream:
 
 
 class Console:
-    """The output of one command. With `as_json` standard output holds one JSON object and nothing else."""
+    """The output of one command. With `as_json` standard output holds one JSON object only."""
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False, log_json: bool = False) -> None:
         self.as_json = as_json
@@ -71,7 +71,7 @@ class Console:
         self.stderr.flush()
 
     def log_event(self, event: Mapping[str, Any], *lines: str) -> None:
-        """Write lines to standard error, or with `--log-format json` one JSON line: `event` and the time."""
+        """Write lines to standard error; with `--log-format json` the `event` and the time."""
         if not self.log_json:
             self.print(*lines)
             return
@@ -81,7 +81,7 @@ class Console:
     def write_result(self, document: Mapping[str, Any], lines: Sequence[str], *, always_print: bool = False) -> None:
         """Write the result to standard output: the object with `--json`, else the lines.
 
-        With `always_print` the lines go to standard error in addition to the object, unless the console is quiet.
+        With `always_print` the lines also go to standard error, unless the console is quiet.
         Raises `AsyncggError` on a full disk.
         """
         if always_print and self.as_json and not self.quiet:
@@ -116,7 +116,7 @@ class Console:
 
 
 def require_terminal(*, stdin_in_use: bool) -> None:
-    """Raise `UsageError` without a terminal to confirm on; with `stdin_in_use`, /dev/tty must be one."""
+    """Raise `UsageError` without a terminal; /dev/tty is used with `stdin_in_use`."""
     if stdin_in_use:
         try:
             with _TERMINAL.open("r"):
@@ -137,6 +137,6 @@ def _read_line(stream: IO[str]) -> str:
 
 
 def _escape_unencodable(text: str, encoding: str | None) -> str:
-    """`text` with backslash escapes for what the encoding lacks, such as undecodable bytes of a file name."""
+    """`text` with backslash escapes for what the encoding lacks, such as bytes of file names."""
     encoding = encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)

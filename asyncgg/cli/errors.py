@@ -17,7 +17,7 @@ EXIT_INTERRUPTED: Final = 130
 
 
 def run_with_exit_code(command: Callable[[], Any], *, debug: bool = False) -> int:
-    """Run `command` and return its exit code, or print what it raises in one or two lines and return that exit code."""
+    """Run `command`, print what it raises, and return the exit code."""
     try:
         code = command()
     except AsyncggError as error:
@@ -55,7 +55,7 @@ def print_error(message: str) -> None:
 
 
 def flush_standard_output(code: int) -> int:
-    """Flush both streams before Python does and return the exit code: a closed pipe must not change it."""
+    """Flush both streams, so that a closed pipe does not change the exit code; return it."""
     try:
         sys.stdout.flush()
     except (BrokenPipeError, ValueError, AttributeError):  # None if it was closed before the start

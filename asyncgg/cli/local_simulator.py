@@ -46,7 +46,7 @@ def simulator_process(settings: Mapping[str, str]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def isolated_aws_environment() -> Iterator[None]:
-    """Replace the AWS, asyncgg and proxy variables of this process by made-up credentials during the block."""
+    """Replace AWS, asyncgg and proxy variables by made-up credentials during the block."""
     saved = dict(os.environ)
     inherited = {
         name: value

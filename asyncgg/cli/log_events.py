@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from asyncgg.classify import ReplyVerdict
 from asyncgg.events import (
     CoreScanFailed,
     CoreSkipped,
@@ -21,6 +22,7 @@ from asyncgg.events import (
     Throttled,
 )
 
+_CORE_SKIPPED: Final = {ReplyVerdict.CORE_MISSING.value, ReplyVerdict.CORE_DENIED.value}
 _MIN_INTERVAL: Final = 10.0
 """Seconds between two lines of one kind."""
 _REPORTABLE_RATE_RATIO: Final = 0.8
@@ -50,29 +52,32 @@ class EventFormatter:
 
     def format(self, event: Event, now: float) -> Notice | None:
         """The notice of this event, or None if it is not logged."""
-        if isinstance(event, RateChanged) and not self._is_reportable(event):
+        line = _LINES.get(type(event))
+        if line is None or (isinstance(event, RateChanged) and not self._is_reportable(event)):
             return None
-        formatter = _FORMATTERS.get(type(event))
-        formatted = formatter(event) if formatter else None
-        if formatted is None:
+        if isinstance(event, RequestFailed) and event.verdict in _CORE_SKIPPED:
+            return None  # CoreSkipped follows
+        kind = line.kind(event)
+        suppressed = self._admit(kind, now) if kind else 0
+        if suppressed is None:
             return None
-        kind, text, fields = formatted
-        notice = Notice(" ".join(text.split()), fields)
-        return self._rate_limited(kind, notice, now) if kind else notice
+        text, fields = " ".join(line.text(event).split()), {"event": line.event, **line.fields(event)}
+        if suppressed:
+            text += f" ({suppressed:,} similar messages suppressed)"
+            fields["suppressed"] = suppressed
+        return Notice(text, fields)
 
-    def _rate_limited(self, kind: str, notice: Notice, now: float) -> Notice | None:
+    def _admit(self, kind: str, now: float) -> int | None:
+        """None if a line of this kind is suppressed, else how many were suppressed before it."""
         state = self._kinds.get(kind)
         if state is None:
             self._kinds[kind] = _KindState(now)
-            return notice
+            return 0
         if now - state.last_at < _MIN_INTERVAL:
             state.suppressed += 1
             return None
         suppressed, state.last_at, state.suppressed = state.suppressed, now, 0
-        if not suppressed:
-            return notice
-        text = f"{notice.text} ({suppressed:,} similar messages suppressed)"
-        return Notice(text, {**notice.fields, "suppressed": suppressed})
+        return suppressed
 
     def _is_reportable(self, event: RateChanged) -> bool:
         last, new = self._last_rate, event.new
@@ -83,105 +88,77 @@ class EventFormatter:
         return fell or recovered
 
 
-# --- by type of event: the kind that is rate-limited (empty: not limited), the text, and the fields ---
-
-_Formatted = tuple[str, str, dict[str, Any]]
+# --- the lines by type of event ---
 
 
-def _started(event: RunStarted) -> _Formatted:
-    text = f"run {event.run}: {event.pending:,} things pending, {event.requests:,} requests minimum"
-    return "", text, {"event": "started", "run": event.run, "pending": event.pending, "requests": event.requests}
+@dataclass(frozen=True, slots=True)
+class _Line:
+    event: str
+    """The name in JSON."""
+    text: Callable[[Any], str]
+    kind: Callable[[Any], str] = lambda event: ""
+    """What is rate-limited together; empty: not limited."""
+    fields: Callable[[Any], dict[str, Any]] = asdict
+    """The other fields in JSON."""
 
 
-def _stopping(event: Stopping) -> _Formatted:
-    text = f"stopping ({event.reason}): waiting for in-flight requests"
-    return "", text, {"event": "stopping", "reason": event.reason}
+def _started(event: RunStarted) -> str:
+    return f"run {event.run}: {event.pending:,} things pending, {event.requests:,} requests minimum"
 
 
-def _ended(event: RunEnded) -> _Formatted:
-    text = event.reason if event.limit_reached else f"run ended: {event.state}"
-    return "", text, {"event": "ended", "state": event.state.value, "reason": event.reason}
+def _rate_changed(event: RateChanged) -> str:
+    return f"{'slowing' if event.new < event.old else 'speeding up'} to {event.new:.1f} requests/s"
 
 
-def _rate_changed(event: RateChanged) -> _Formatted:
-    change = "slowing" if event.new < event.old else "speeding up"
-    return "rate", f"{change} to {event.new:.1f} requests/s", {"event": "rate", "rate": round(event.new, 3)}
-
-
-def _throttled(event: Throttled) -> _Formatted:
+def _throttled(event: Throttled) -> str:
     wait = f", Retry-After {event.retry_after:g} s" if event.retry_after else ""
-    fields = {"event": "throttled", "core": event.core, "retry_after": event.retry_after}
-    return "throttled", f"throttled (core {event.core}){wait}", fields
+    return f"throttled (core {event.core}){wait}"
 
 
-def _paused(event: SendingPaused) -> _Formatted:
-    fields = {"event": "paused", "reason": event.reason, "seconds": event.seconds}
-    return "paused", f"paused for {event.seconds:.1f} s: {event.reason}", fields
+def _core_skipped(event: CoreSkipped) -> str:
+    outcome = "already disassociated, the core no longer exists" if event.counts_as_done else "failed"
+    return f"skipping core {event.core}: {event.things:,} things marked {outcome}: {event.code}: {event.message}"
 
 
-def _core_skipped(event: CoreSkipped) -> _Formatted:
-    counted_as = "already disassociated, the core no longer exists" if event.counts_as_done else "failed"
-    text = f"skipping core {event.core}: {event.things:,} things marked {counted_as}: {event.code}: {event.message}"
-    fields = {
-        "event": "core-skipped",
-        "core": event.core,
-        "code": event.code,
-        "message": event.message,
-        "things": event.things,
-        "missing": event.counts_as_done,
-    }
-    return f"core {event.code}", text, fields
+def _core_skipped_fields(event: CoreSkipped) -> dict[str, Any]:
+    fields = asdict(event)
+    return fields | {"missing": fields.pop("counts_as_done")}
 
 
-def _page_failed(event: PageFailed) -> _Formatted:
-    page = f"listing core {event.core}" if event.core else "listing the cores"
-    fields = {"event": "page-failed", "core": event.core, "code": event.code, "message": event.message}
-    return f"page {event.code}", f"{page}: a page failed: {event.code}: {event.message}", fields
+def _page_failed(event: PageFailed) -> str:
+    listing = f"listing core {event.core}" if event.core else "listing the cores"
+    return f"{listing}: a page failed: {event.code}: {event.message}"
 
 
-def _core_scan_failed(event: CoreScanFailed) -> _Formatted:
-    fields = {
-        "event": "core-scan-failed",
-        "core": event.core,
-        "reason": event.reason,
-        "code": event.code,
-        "message": event.message,
-    }
-    detail = f": {event.code}: {event.message}" if event.code else ""
-    return f"core {event.reason}", f"core {event.core} {event.reason}{detail}", fields
+def _core_scan_failed(event: CoreScanFailed) -> str:
+    return f"core {event.core} {event.reason}" + (f": {event.code}: {event.message}" if event.code else "")
 
 
-def _invalid_names(event: InvalidNames) -> _Formatted:
+def _invalid_names(event: InvalidNames) -> str:
     source = f"core {event.core}" if event.core else "the list of cores"
-    fields = {"event": "invalid-names", "core": event.core, "names": list(event.names)}
-    return "invalid names", f"ignored invalid name {event.names[0]} returned for {source}", fields
+    return f"ignored invalid name {event.names[0]} returned for {source}"
 
 
-def _request_failed(event: RequestFailed) -> _Formatted | None:
-    if event.verdict in {"core missing", "core denied"}:
-        return None  # CoreSkipped follows
-    fields = {
-        "event": "request-failed",
-        "core": event.core,
-        "things": event.things,
-        "code": event.code,
-        "message": event.message,
-        "verdict": event.verdict,
-    }
-    text = f"core {event.core}: request with {event.things:,} things failed: {event.code}: {event.message}"
-    return f"request {event.code}", text, fields
+def _request_failed(event: RequestFailed) -> str:
+    return f"core {event.core}: request with {event.things:,} things failed: {event.code}: {event.message}"
 
 
-_FORMATTERS: Final[dict[type[Any], Callable[[Any], _Formatted | None]]] = {
-    RunStarted: _started,
-    Stopping: _stopping,
-    RunEnded: _ended,
-    RateChanged: _rate_changed,
-    Throttled: _throttled,
-    SendingPaused: _paused,
-    CoreSkipped: _core_skipped,
-    PageFailed: _page_failed,
-    CoreScanFailed: _core_scan_failed,
-    InvalidNames: _invalid_names,
-    RequestFailed: _request_failed,
+_LINES: Final[dict[type[Any], _Line]] = {
+    RunStarted: _Line("started", _started),
+    Stopping: _Line("stopping", lambda event: f"stopping ({event.reason}): waiting for in-flight requests"),
+    RunEnded: _Line(
+        "ended",
+        lambda event: event.reason if event.limit_reached else f"run ended: {event.state}",
+        fields=lambda event: {"state": event.state.value, "reason": event.reason},
+    ),
+    RateChanged: _Line("rate", _rate_changed, lambda event: "rate", lambda event: {"rate": round(event.new, 3)}),
+    Throttled: _Line("throttled", _throttled, lambda event: "throttled"),
+    SendingPaused: _Line(
+        "paused", lambda event: f"paused for {event.seconds:.1f} s: {event.reason}", lambda event: "paused"
+    ),
+    CoreSkipped: _Line("core-skipped", _core_skipped, lambda event: f"core {event.code}", _core_skipped_fields),
+    PageFailed: _Line("page-failed", _page_failed, lambda event: f"page {event.code}"),
+    CoreScanFailed: _Line("core-scan-failed", _core_scan_failed, lambda event: f"core {event.reason}"),
+    InvalidNames: _Line("invalid-names", _invalid_names, lambda event: "invalid names"),
+    RequestFailed: _Line("request-failed", _request_failed, lambda event: f"request {event.code}"),
 }

@@ -19,10 +19,10 @@ from asyncgg.runs import exit_code
 
 
 class NotifyOnExit:
-    """A context manager that notifies targets of the recorded result, or of the error that ended the block.
+    """A context manager that notifies targets of the recorded result or the raised error.
 
-    A dry run, or an interruption before the first request, is not notified. A failed notification is logged and
-    changes no exit code. Raises `UsageError` for an invalid target.
+    Dry runs and interruptions before the first request are not notified. A failed notification
+    is logged and changes no exit code. Raises `UsageError` for an invalid target.
     """
 
     def __init__(self, specs: Sequence[str], context: CommandContext) -> None:

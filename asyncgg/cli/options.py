@@ -56,7 +56,7 @@ class _Command(click.Command):
 def make_command(
     *parameters: click.Parameter | Iterable[click.Parameter], epilog: str
 ) -> Callable[[Callable[..., int]], click.Command]:
-    """Make a function the command named after its module; its docstring is the help, its result the exit code."""
+    """Make a function the command named after its module, with its docstring as help."""
     params: list[click.Parameter] = []
     for group in parameters:
         params += [group] if isinstance(group, click.Parameter) else group
@@ -94,7 +94,7 @@ def without(options: Iterable[Option], *names: str) -> list[Option]:
     return [option for option in options if option.name not in names]
 
 
-# --- options shared by several commands; the value of a setting stays text, which `asyncgg.settings` parses ---
+# --- shared options; the value of a setting stays text, which `asyncgg.settings` parses ---
 
 
 def _settings(panel: str, **metavars: str) -> tuple[Option, ...]:

@@ -1,4 +1,4 @@
-"""Shows the progress of running work on standard error: a live bar on a terminal, lines elsewhere."""
+"""Shows progress on standard error, as a live bar on a terminal and as lines elsewhere."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RateMeter:
         self._samples: deque[tuple[float, int]] = deque([(0.0, 0)])
 
     def update(self, now: float, sent: int) -> float:
-        """Record that `sent` requests were sent by `now`, in seconds since the start, and return the rate."""
+        """Record that `sent` requests were sent by `now`, in seconds; return the rate."""
         self._samples.append((now, sent))
         while len(self._samples) > 2 and now - self._samples[1][0] >= self._window:
             self._samples.popleft()
@@ -46,9 +46,7 @@ class RateMeter:
 
 @dataclass(frozen=True, slots=True)
 class ProgressView:
-    """How one kind of progress is shown. The progress has at least `seconds` and `sent`; rates are those of the last
-    few seconds.
-    """
+    """How one kind of progress is shown; rates are those of the last few seconds."""
 
     fraction: Callable[[Any], tuple[float, float]]
     """What is done, and the total."""
@@ -119,21 +117,10 @@ class _ProgressSource(Protocol):
     def progress(self) -> Any: ...
 
 
-class _Backend(Protocol):
-    refresh_interval: float
-    """Seconds between two refreshes."""
-
-    def notice(self, notice: Notice) -> None: ...
-
-    def show(self, progress: Any, rate: float, *, final: bool) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class _LineBackend:
     """A line for each notice, and one every few seconds."""
 
-    refresh_interval = _FIRST_LINE_AFTER
+    refresh_interval: Final = _FIRST_LINE_AFTER
 
     def __init__(self, console: Console, view: ProgressView) -> None:
         self._console = console
@@ -159,7 +146,7 @@ class _LineBackend:
 class _LiveBackend:
     """A bar and a line of figures, redrawn in place."""
 
-    refresh_interval = _FRAME_INTERVAL
+    refresh_interval: Final = _FRAME_INTERVAL
 
     def __init__(self, console: Console, view: ProgressView) -> None:
         from rich.console import Console as RichConsole
@@ -200,7 +187,7 @@ def render_live(view: ProgressView, progress: Any, rate: float) -> RenderableTyp
 
 
 class ProgressDisplay:
-    """Shows the progress of one source and the notices of its events. Register `listen`, then call `watch`."""
+    """Shows the progress of the watched source, and the notices of its events."""
 
     def __init__(
         self, console: Console, operation: Operation = Operation.DISASSOCIATE, *, view: ProgressView | None = None
@@ -210,7 +197,7 @@ class ProgressDisplay:
         self._formatter = EventFormatter()
         self._meter = RateMeter()
         self._source: _ProgressSource | None = None
-        self._backend: _Backend | None = None
+        self._backend: _LineBackend | _LiveBackend | None = None
         self._clock: Callable[[], float] = lambda: 0.0
 
     @contextlib.asynccontextmanager
@@ -227,7 +214,7 @@ class ProgressDisplay:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Callable[[Any], None]]:
-        """Show the display while the block runs; the block gives it progress, as often as it likes."""
+        """Show the display during the block, which calls the yielded function with its progress."""
         self._backend = self._create_backend()
         shown_at = time.monotonic()
 
@@ -276,7 +263,7 @@ class ProgressDisplay:
             progress = self._source.progress()
             self._backend.show(progress, self._meter.update(progress.seconds, progress.sent), final=final)
 
-    def _create_backend(self) -> _Backend | None:
+    def _create_backend(self) -> _LineBackend | _LiveBackend | None:
         if self._console.quiet:
             return None
         is_dumb = os.environ.get("TERM", "") in {"", "dumb", "unknown"}

@@ -29,8 +29,8 @@ def scan_interactively(
 ) -> ScanResult:
     """Scan into the snapshot at `path`, after checking the account.
 
-    Raises `NotStartedError` if a signal came before the first request, `StoppedTwiceError` if a second one aborted
-    requests in flight (the scan can be resumed), and what `verify_account` and `scan_with_settings` raise.
+    Raises as `run_supervised`, `verify_account` and `scan_with_settings`; an aborted scan can be
+    resumed.
     """
     display = ProgressDisplay(context.console, view=SCAN_VIEW)
 

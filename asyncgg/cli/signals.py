@@ -1,4 +1,4 @@
-"""Turns Ctrl-C, SIGTERM and the closing of the terminal into exceptions, cancellation or a graceful stop."""
+"""Turns Ctrl-C, SIGTERM and SIGHUP into exceptions, cancellation or a graceful stop."""
 
 from __future__ import annotations
 
@@ -42,8 +42,9 @@ def raise_on_signal() -> Iterator[None]:
 
 @contextlib.contextmanager
 def cancel_on_signal(cancel: Callable[[], object]) -> Iterator[None]:
-    """Call `cancel` on a signal during the block, between any two instructions of the main thread; from the third
-    signal on raise KeyboardInterrupt. An exception inside the code of a running event loop would break it.
+    """Call `cancel` on a signal during the block; from the third signal on raise KeyboardInterrupt.
+
+    `cancel` runs in the main thread, between any two instructions.
     """
     count = 0
 
@@ -73,7 +74,7 @@ def _install(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
 
 @contextlib.contextmanager
 def stop_on_signal(on_first: Callable[[str], None], on_repeat: Callable[[], object]) -> Iterator[None]:
-    """During the block, call `on_first` with the reason on the first signal and `on_repeat` on later ones."""
+    """Call `on_first` with a reason on the first signal during the block, then `on_repeat`."""
     loop = asyncio.get_running_loop()
     count = 0
 

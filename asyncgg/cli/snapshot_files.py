@@ -17,8 +17,8 @@ from asyncgg.inventory.scope import checkpoint, reopen_failed
 def working_snapshot(out: Path, *, replace: bool, is_export: bool, max_age: float) -> Generator[Path, None, None]:
     """The snapshot to scan into for `out`, locked until the block ends.
 
-    A replacement or an export is scanned into a file next to `out`; a scan left there is resumed unless it is older
-    than `max_age` seconds. Raises `UsageError` if a complete file exists and may not be replaced.
+    A replacement or an export is scanned into a file next to `out`; a scan left there is resumed
+    unless it is older than `max_age` seconds. Raises `UsageError` if `out` may not be replaced.
     """
     path = _working_path(out, replace=replace, is_export=is_export)
     if path == out:
@@ -32,8 +32,8 @@ def working_snapshot(out: Path, *, replace: bool, is_export: bool, max_age: floa
 def promote(path: Path, out: Path, *, is_export: bool) -> None:
     """Move the complete snapshot `path` to `out`, or delete it after an export.
 
-    Raises `SnapshotError` if another program has one of the two open, `UsageError` if the move fails; running the
-    command again repeats it.
+    Raises `SnapshotError` if another program has one of the two open, `UsageError` if the move
+    fails; running the command again repeats it.
     """
     try:
         if is_export:
@@ -61,7 +61,7 @@ def _working_path(out: Path, *, replace: bool, is_export: bool) -> Path:
 
 
 def _reuse_or_discard(path: Path, max_age: float) -> None:
-    """Reopen the complete snapshot `path` to scan its failed cores again, or delete it if it is too old."""
+    """Reopen the complete snapshot `path` to scan failed cores again; delete an old one."""
     if not path.is_file() or not path.stat().st_size:
         return
     with Snapshot(path) as snapshot:

@@ -1,4 +1,4 @@
-"""Creates the journal of a run from a manifest, or from a lookup of things or cores in a snapshot."""
+"""Creates the journal of a run from a manifest, or from a lookup in a snapshot."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class LookupArguments:
 
 
 def parse_lookup(manifest: str | None, arguments: Mapping[str, Any]) -> LookupArguments | None:
-    """What to look up; None for a manifest. Raises `UsageError` unless exactly one source is given."""
+    """What to look up; None for a manifest. Raises `UsageError` unless one source is given."""
     sources = [bool(manifest), bool(arguments["things"]), bool(arguments["cores"] or arguments["core"])]
     if sum(sources) != 1:
         if any(sources):
@@ -232,7 +232,7 @@ def _default_paths(lookup: LookupArguments, given: Path | None) -> tuple[Path, P
     """The journal, and the snapshot: the given ones, else a snapshot next to the journal."""
     journal = given or default_journal()
     if journal.exists():
-        raise JournalError(f"journal {journal} already exists; resume or retry it, or choose another --journal")
+        raise JournalError(f"{journal} already exists; resume or retry it, or choose another --journal")
     if lookup.inventory is not None:
         if lookup.inventory.resolve() == journal.resolve():
             raise UsageError(f"{journal}: --inventory and --journal name the same file; choose another one")
@@ -244,9 +244,7 @@ def _default_paths(lookup: LookupArguments, given: Path | None) -> tuple[Path, P
     snapshot = _default_snapshot(journal)
     if origin_if_finished(snapshot) is not None:
         quoted_path = shlex.quote(str(snapshot))
-        raise SnapshotError(
-            f"snapshot {snapshot} already exists; reuse it with --inventory {quoted_path}, or delete it"
-        )
+        raise SnapshotError(f"{snapshot} already exists; reuse it with --inventory {quoted_path}, or delete it")
     return journal, snapshot
 
 

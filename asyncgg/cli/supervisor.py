@@ -138,8 +138,8 @@ def run_journal(
 ) -> tuple[RunResult, Summary]:
     """Run the journal to its end. `on_start` is called before the first request.
 
-    Raises `NotStartedError` if a signal came before that, and what `execute` raises. If the run had started, the
-    summary is written first.
+    Raises `NotStartedError` if a signal came before that, and what `execute` raises; if the run
+    had started, its summary is written first.
     """
     with JournalReader(path) as reader:
         display = ProgressDisplay(context.console, parse_operation(reader.meta().get("operation", ""), path))

@@ -1,4 +1,4 @@
-"""Plans, confirms and runs what a command was asked to do, and continues runs from their journals."""
+"""Plans, confirms and runs the work of a command, and continues runs from their journals."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class RunRequest:
 def plan_confirm_run(request: RunRequest, context: CommandContext) -> tuple[RunResult, Summary] | None:
     """Do the work; None after a dry run.
 
-    Raises an `AsyncggError` or KeyboardInterrupt. Before the first request no journal is left; later the journal is
-    resumable.
+    Raises an `AsyncggError` or KeyboardInterrupt. Before the first request no journal is left;
+    later the journal is resumable.
     """
     started = False
 
@@ -145,7 +145,7 @@ def attach_account(
 def disassociate(
     manifest: str, lookup: LookupArguments | None, context: CommandContext, **options: Any
 ) -> tuple[RunResult, Summary] | None:
-    """Disassociate what the manifest lists or the lookup finds; None after a dry run. Raises as `plan_confirm_run`.
+    """Disassociate what the manifest lists or the lookup finds, as `plan_confirm_run`.
 
     `options` are `yes`, `dry_run`, `format` and `rejects` of the command line.
     """
@@ -171,7 +171,7 @@ def disassociate(
 def _disassociate_lookup(
     lookup: LookupArguments, context: CommandContext, yes: bool, dry_run: bool
 ) -> tuple[RunResult, Summary] | None:
-    """The same without a manifest. A snapshot that no run used yet is kept, and the user gets a hint."""
+    """The same for a lookup; the user gets a hint how to reuse a snapshot without a run."""
     source = LookupSource(lookup, context, account_required=not dry_run)
     request = RunRequest(
         resolve_endpoint=context.resolve_endpoint,
@@ -200,8 +200,8 @@ def _disassociate_lookup(
 def restart_run(path: Path, mode: RunMode, arguments: Mapping[str, Any]) -> int:
     """Continue the run of the journal at `path` and return the exit code.
 
-    Settings, account, Region and endpoint are those of the run; only options of this command replace them, the
-    environment does not.
+    Settings, account, Region and endpoint are those of the run; options of this command override
+    them, the environment does not.
     """
     overrides = extract_settings(arguments)
     with raise_on_signal():
@@ -228,7 +228,7 @@ def restart_run(path: Path, mode: RunMode, arguments: Mapping[str, Any]) -> int:
             )
             console = context.console
             if not (console.quiet and yes):
-                label = f"{account.account} ({account.arn})" if account else f"unknown: {unknown_reason}"
+                label = f"{account.account} ({account.arn})" if account else f"unknown ({unknown_reason})"
                 event = {"event": mode.value, "run": summary.run, "things": things, "requests": requests}
                 console.log_event(event, *_format_restart(summary, mode, things, requests, context, endpoint, label))
             if not yes:
@@ -272,7 +272,7 @@ def _nothing_to_do(path: Path, mode: RunMode, summary: Summary, context: Command
 
 
 def _mark_complete(path: Path, summary: Summary) -> Summary:
-    """The summary with the final state, which the journal of a run killed after its last outcome lacks."""
+    """The summary with its final state, which a run killed after its last outcome lacks."""
     state = RunState.PARTIAL if summary.failed else RunState.COMPLETE
     if summary.state is state:
         return summary

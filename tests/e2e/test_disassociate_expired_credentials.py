@@ -60,7 +60,7 @@ def test_without_new_credentials_the_run_ends_resumable(tmp_path: Path) -> None:
         assert ended.code == 5, ended.describe()
         assert ended.summary["state"] == "aborted"
         assert ended.summary["things"]["pending"] > 0
-        assert re.search("still gives the same ones; .*aws sso login", ended.err), ended.describe()
+        assert re.search("still returns the same ones; .*aws sso login", ended.err), ended.describe()
         assert "asyncgg resume" in ended.err
         second = run_asyncgg(
             "resume", "run.journal", "--yes", home=tmp_path, env=_write_credentials(tmp_path, "OLDKEY")

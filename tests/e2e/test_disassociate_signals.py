@@ -65,7 +65,7 @@ def test_a_second_signal_cuts_off_what_is_in_flight(tmp_path: Path) -> None:
         with running_disassociate(simulator, tmp_path, "--rate", 40, "--request-timeout", "1h") as program:
             simulator.wait_until(lambda seen: seen["admitted"] >= 4)
             program.signal(signal.SIGINT)
-            program.wait_for_message("stopping .*what is in flight ends")
+            program.wait_for_message("stopping .*waiting for in-flight requests")
             with pytest.raises(subprocess.TimeoutExpired):
                 program.process.wait(0.5)
             program.signal(signal.SIGINT)
@@ -93,7 +93,7 @@ def test_a_signal_in_a_pause_is_heeded_at_once(tmp_path: Path) -> None:
     """A run that waits because the service asked for ten minutes of patience still ends when it is told to."""
     with SimulatorProcess(tmp_path, "429#3-9999", retry_after=600, **OPTIONS) as simulator:
         with running_disassociate(simulator, tmp_path, "--rate", 40, "--concurrency", 4) as program:
-            program.wait_for_message("asks to wait 600 s")
+            program.wait_for_message("Retry-After 600 s")
             program.signal(signal.SIGTERM)
             ended = program.wait()
         assert ended.code == 130, ended.describe()
@@ -117,7 +117,7 @@ def test_nohup_is_respected(tmp_path: Path) -> None:
     """A closed terminal does not stop a run that was started to ignore it."""
     with SimulatorProcess(tmp_path, **OPTIONS) as simulator:
         with running_disassociate(
-            *(simulator, tmp_path, "--rate", 60), before=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            *(simulator, tmp_path, "--rate", 60), before_start=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
         ) as program:
             simulator.wait_until(lambda seen: seen["admitted"] >= 3)
             program.signal(signal.SIGHUP)
@@ -189,7 +189,7 @@ def test_a_reader_that_left_does_not_lose_the_run(number: int, options: tuple[st
     """`asyncgg disassociate ... | true`: with a closed pipe as output the run goes on to its end all the same."""
     with SimulatorProcess(tmp_path, **OPTIONS) as simulator:
         with running_disassociate(
-            simulator, tmp_path, "--rate", 300, *options, before=_broken_pipe_at(number)
+            simulator, tmp_path, "--rate", 300, *options, before_start=_broken_pipe_at(number)
         ) as program:
             ended = program.wait()
         assert "Traceback" not in ended.err, ended.describe()

@@ -50,7 +50,7 @@ The snapshot of the scan is kept next to the journal. --inventory reuses it, or 
     epilog=_EPILOG,
 )
 def command(manifest: str | None, **arguments: Any) -> int:
-    """Disassociate the client devices that a manifest lists, or all those of the given things or cores.
+    """Disassociate what a manifest lists, or everything of the given things or cores.
 
     Shows the plan and asks for confirmation first.
     """

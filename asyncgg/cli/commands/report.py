@@ -41,7 +41,7 @@ prefixed with '.
     epilog=_EPILOG,
 )
 def command(journal: Path, *, failures: Path | None, outcomes: Path | None, html: Path | None, **arguments: Any) -> int:
-    """Show a run's summary and failures by code, and write lists as CSV, JSONL or HTML; also while it is running."""
+    """Show a run's summary, and write lists as CSV, JSONL or HTML; also during the run."""
     console = Console(as_json=arguments["json"])
     lists = [path for path in (failures, outcomes) if path is not None]
     for path in lists:

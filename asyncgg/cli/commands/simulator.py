@@ -53,6 +53,9 @@ _HINTS: Final = get_type_hints(SimulatorConfig)
     epilog=_EPILOG,
 )
 def command(*, port: int, host: str, **arguments: Any) -> int:
-    """Serve a simulated Greengrass V2 until SIGTERM or Ctrl-C; the first line of standard output is its URL."""
+    """Serve a simulated Greengrass V2 until SIGTERM or Ctrl-C.
+
+    The first line of standard output is its URL.
+    """
     config = {name: value for name, value in arguments.items() if value is not None and name in _HINTS}
     return run(SimulatorConfig(**config), port=port, host=host)

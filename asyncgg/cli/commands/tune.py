@@ -84,7 +84,7 @@ _OFFLINE_ONLY: Final = [str(option.name) for option in (*_SERVICE_OPTIONS, *_SWE
     epilog=_EPILOG,
 )
 def command(*, replay: Path | None, **arguments: Any) -> int:
-    """Find the rate, burst and concurrency that suit a quota: by trials, a measurement, or a past run."""
+    """Find rate, burst and concurrency for a quota, by trials, a measurement, or a past run."""
     console = Console(as_json=arguments["json"], quiet=arguments["quiet"], log_json=arguments["log_format"] == "json")
     if arguments["live"]:
         if replay is not None:

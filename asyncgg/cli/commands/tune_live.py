@@ -31,7 +31,7 @@ _NO_FILTER: Final = CoreFilter()
 
 
 def measure_quota(arguments: Mapping[str, Any]) -> int:
-    """Measure, write the result and return the exit code: 130 if a signal ended it; the result is then partial."""
+    """Measure and write the result; exit code 130 if a signal ended it with a partial result."""
     # --burst describes a simulated service here, it is not the setting.
     context = CommandContext.load({name: value for name, value in arguments.items() if name != "burst"})
     yes, console = arguments["yes"], context.console

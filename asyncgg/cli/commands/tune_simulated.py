@@ -115,7 +115,7 @@ def replay_journal(journal: Path, arguments: Mapping[str, Any], console: Console
 
 
 def _check_output_paths(arguments: Mapping[str, Any], source: Path | None, source_label: str) -> None:
-    """Refuse unusable output files before the work. `source` is the file that the results are made from, if any."""
+    """Refuse unusable output files before the work; `source` is the input file, if any."""
     options_by_path: dict[Path, str] = {}
     for name in ("write", "out", "plot"):
         path: Path | None = arguments[name]

@@ -1,4 +1,4 @@
-"""Rule: tests of the command `tune` share the surroundings of the command line's own tests."""
+"""The fixtures of the command line tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`asyncgg demo` and `asyncgg simulator`: their processes begin, serve and end."""
+"""Tests of the processes of `asyncgg demo` and `asyncgg simulator`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALL = {"cores": "4", "things": "5", "rate": "200", "latency-ms": "1", "missing
 
 @pytest.fixture
 def processes(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[str]]:
-    """The simulators the demo starts, for a small fleet."""
+    """The simulator processes of the demo, with a small fleet."""
     started: list[subprocess.Popen[str]] = []
     real = subprocess.Popen
 
@@ -33,54 +33,54 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[str]]:
     return started
 
 
-def test_the_demo_is_a_real_run(
+def test_demo_ignores_the_configuration_and_exits_0(
     cli: CommandRunner, monkeypatch: pytest.MonkeyPatch, processes: list[subprocess.Popen[str]]
 ) -> None:
-    """It ends with 0 and its staged failures, whatever the user's own configuration is, and leaves a journal."""
+    """The demo exits 0 with its intended failures and leaves a journal."""
     monkeypatch.setenv("ASYNCGG_RATE", "nonsense")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    monkeypatch.setenv("AWS_PROFILE", "missing")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     Path("asyncgg.toml").write_text("rate = 'nonsense'\n", encoding="utf-8")
-    ended = cli("demo", "--journal", "demo.journal", "--json")
-    assert ended.code == 0, ended.err
-    assert ended.json["state"] == "partial"
-    assert ended.json["things"]["total"] == 4 * 5 + 2 + 5
-    assert ended.json["failures"] == {"ResourceNotFoundException": 7}
-    assert "The failures are intended" in ended.err
-    assert "asyncgg report demo.journal --failures failures.csv" in ended.err
+    result = cli("demo", "--journal", "demo.journal", "--json")
+    assert result.code == 0, result.err
+    assert result.json["state"] == "partial"
+    assert result.json["things"]["total"] == 4 * 5 + 2 + 5
+    assert result.json["failures"] == {"ResourceNotFoundException": 7}
+    assert "The failures are intended" in result.err
+    assert "asyncgg report demo.journal --failures failures.csv" in result.err
     assert [process.returncode for process in processes] == [0]
     monkeypatch.delenv("ASYNCGG_RATE")
     assert cli("report", "demo.journal", "--failures", "failures.csv").code == 0
 
 
-def test_a_kept_simulator_answers_until_ctrl_c(
+def test_demo_keep_running_waits_for_ctrl_c(
     cli: CommandRunner, monkeypatch: pytest.MonkeyPatch, processes: list[subprocess.Popen[str]]
 ) -> None:
-    """With --keep-running the journal can be retried meanwhile; Ctrl-C then ends the simulator, and the demo with 0."""
+    """With --keep-running the simulator runs until Ctrl-C; the demo exits 0."""
     observed: list[object] = []
 
-    def person() -> None:
+    def interrupt() -> None:
         observed.append(processes[0].poll())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("asyncgg.cli.commands.demo.signal.pause", person)
-    ended = cli("demo", "--journal", "demo.journal", "--keep-running", "--quiet")
-    assert ended.code == 0
+    monkeypatch.setattr("asyncgg.cli.commands.demo.signal.pause", interrupt)
+    result = cli("demo", "--journal", "demo.journal", "--keep-running", "--quiet")
+    assert result.code == 0
     assert observed == [None]
-    assert "  asyncgg retry demo.journal" in ended.err
+    assert "  asyncgg retry demo.journal" in result.err
     assert [process.returncode for process in processes] == [0]
 
 
-def test_the_simulator_ends_with_a_demo_that_fails(cli: CommandRunner, processes: list[subprocess.Popen[str]]) -> None:
-    """A journal that is there already stops the demo, exit 2, and its simulator with it."""
+def test_demo_failure_ends_the_simulator(cli: CommandRunner, processes: list[subprocess.Popen[str]]) -> None:
+    """An existing journal stops the demo and its simulator."""
     Path("taken").touch()
     assert cli("demo", "--journal", "taken").code == 2
     assert [process.returncode for process in processes] == [0]
 
 
-def test_the_simulator_serves_until_sigterm() -> None:
-    """The first line of standard output is the URL, the options are the settings, and SIGTERM ends it with 0."""
+def test_simulator_serves_until_sigterm() -> None:
+    """The first line of standard output is the URL; SIGTERM ends it with 0."""
     process = start_process(
         *(
             "simulator",
@@ -109,8 +109,8 @@ def test_the_simulator_serves_until_sigterm() -> None:
     assert process.returncode == 0
 
 
-def test_the_simulator_of_a_killed_demo_ends() -> None:
-    """Nobody can clean up after kill -9, so the simulator ends when the pipe from the one who started it does."""
+def test_simulator_ends_with_its_parent() -> None:
+    """The simulator ends when the pipe from its parent closes, as after kill -9."""
     command = [sys.executable, "-m", "asyncgg.simulator", "--port=0", "--cores=1", "--until-eof"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdin is not None

@@ -1,4 +1,4 @@
-"""Signals, kills and second processes: real processes beside a real simulator."""
+"""Tests of signals, kills and concurrent commands, with real processes."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def _remaining(simulator: Simulator) -> int:
     return sum(map(len, simulator.service.fleet.things.values()))
 
 
-def test_the_first_signal_ends_it_in_order(serve: StartSimulator, cli: CommandRunner) -> None:
-    """SIGTERM: nothing new is sent, what is in flight ends, exit 130; a resume does the rest, and nothing twice."""
+def test_first_signal_waits_for_in_flight_requests(serve: StartSimulator, cli: CommandRunner) -> None:
+    """SIGTERM: in-flight requests end, exit 130; a resume sends the rest and nothing twice."""
     simulator = serve(small_fleet(20, 1))
     process = start_process(*SLOW_RUN, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url))
     wait_until(lambda: _request_count(simulator) >= 3)
@@ -47,14 +47,14 @@ def test_the_first_signal_ends_it_in_order(serve: StartSimulator, cli: CommandRu
     assert summary["reason"] == "stopped by SIGTERM"
     assert summary["things"]["pending"] == _remaining(simulator) > 0
     assert {json.loads(line)["event"] for line in err.splitlines() if line.startswith("{")} >= {"stopping", "ended"}
-    ended = cli("resume", "run.journal", "--yes", "--quiet", "--json", "--rate", 500)
-    assert ended.code == 0
-    assert ended.json["requests"]["sent"] == 20
+    result = cli("resume", "run.journal", "--yes", "--quiet", "--json", "--rate", 500)
+    assert result.code == 0
+    assert result.json["requests"]["sent"] == 20
     assert simulator.service.counters.summary()["things"]["carried_more_than_once"] == 0
 
 
-def test_the_second_signal_cuts_it_off(serve: StartSimulator) -> None:
-    """With a request that hangs, the first signal waits for it and the second does not: exit 130, journal in order."""
+def test_second_signal_aborts_in_flight_requests(serve: StartSimulator) -> None:
+    """The first signal waits for a hanging request, the second does not: exit 130."""
     simulator = serve(small_fleet(20, 1), latency_ms=30_000.0)
     process = start_process(*SLOW_RUN, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url))
     wait_until(lambda: _request_count(simulator) >= 2)
@@ -68,10 +68,8 @@ def test_the_second_signal_cuts_it_off(serve: StartSimulator) -> None:
     assert "Traceback" not in err
 
 
-def test_status_and_report_work_beside_a_run_and_a_second_run_does_not(
-    serve: StartSimulator, cli: CommandRunner
-) -> None:
-    """While a process runs the journal it can be read, and only read."""
+def test_running_journal_can_only_be_read(serve: StartSimulator, cli: CommandRunner) -> None:
+    """During a run status and report work; resume and retry are refused."""
     simulator = serve(small_fleet(20, 1))
     process = start_process(*SLOW_RUN, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url))
     wait_until(lambda: _request_count(simulator) >= 3)
@@ -89,13 +87,13 @@ def test_status_and_report_work_beside_a_run_and_a_second_run_does_not(
     assert 0 < status.json["seconds_left"] < 30
     assert report.code == 0
     assert len(Path("all.csv").read_text(encoding="utf-8").splitlines()) == 21
-    for ended in refused:
-        assert ended.code == 2
-        assert "in use by another process" in ended.err
+    for result in refused:
+        assert result.code == 2
+        assert "in use by another process" in result.err
 
 
-def test_a_killed_run_is_resumed(serve: StartSimulator, cli: CommandRunner) -> None:
-    """After kill -9 the journal says interrupted, and a resume finishes it."""
+def test_killed_run_is_resumed(serve: StartSimulator, cli: CommandRunner) -> None:
+    """After kill -9 the state is interrupted, and a resume completes the run."""
     simulator = serve(small_fleet(20, 1))
     process = start_process(*SLOW_RUN, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url))
     wait_until(lambda: _request_count(simulator) >= 3)
@@ -104,7 +102,7 @@ def test_a_killed_run_is_resumed(serve: StartSimulator, cli: CommandRunner) -> N
     status = cli("status", "run.journal", "--json")
     assert status.json["state"] == "interrupted"
     assert status.json["running"] is False
-    ended = cli("resume", "run.journal", "--yes", "--quiet", "--json", "--rate", 500)
-    assert ended.code == 0
-    assert ended.json["things"]["disassociated"] == 20
+    result = cli("resume", "run.journal", "--yes", "--quiet", "--json", "--rate", 500)
+    assert result.code == 0
+    assert result.json["things"]["disassociated"] == 20
     assert _remaining(simulator) == 0

@@ -1,4 +1,4 @@
-"""Confirmations typed by a person, Ctrl-C, and the display: a real process on a terminal of its own."""
+"""Tests of the prompt, Ctrl-C and the display, on a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tests.support.command_line import isolated_environment, open_terminal, smal
 RUN = ("disassociate", "fleet.csv", "--journal", "run.journal", "--rate", "500")
 
 
-def test_the_number_typed_confirms(serve: StartSimulator) -> None:
-    """Whoever types the number of things gets the run, with a live display and the summary."""
+def test_prompt_count_confirms(serve: StartSimulator) -> None:
+    """The typed number starts the run, with live display and summary."""
     simulator = serve()
     with open_terminal(*RUN, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url)) as screen:
         screen.read_until("Type 12 to disassociate them: ")
@@ -24,8 +24,8 @@ def test_the_number_typed_confirms(serve: StartSimulator) -> None:
     assert "\x1b[" in screen.screen
 
 
-def test_another_answer_sends_nothing(serve: StartSimulator) -> None:
-    """`y` is no number: exit 2, nothing sent, no journal left."""
+def test_prompt_other_answer_exits_2(serve: StartSimulator) -> None:
+    """`y`: exit 2, nothing sent, no journal."""
     simulator = serve()
     with open_terminal(*RUN, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url)) as screen:
         screen.read_until("Type 12 to disassociate them: ")
@@ -36,8 +36,8 @@ def test_another_answer_sends_nothing(serve: StartSimulator) -> None:
     assert not list(Path().glob("run.journal*"))
 
 
-def test_ctrl_c_instead_of_an_answer_is_130(serve: StartSimulator) -> None:
-    """Ctrl-C at the question: exit 130, nothing sent, no journal left."""
+def test_prompt_ctrl_c_exits_130(serve: StartSimulator) -> None:
+    """Nothing is sent and no journal is left."""
     simulator = serve()
     with open_terminal(*RUN, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url)) as screen:
         screen.read_until("Type 12 to disassociate them: ")
@@ -48,8 +48,8 @@ def test_ctrl_c_instead_of_an_answer_is_130(serve: StartSimulator) -> None:
     assert not list(Path().glob("run.journal*"))
 
 
-def test_a_manifest_on_standard_input_is_confirmed_on_the_terminal(serve: StartSimulator) -> None:
-    """With `-` the answer is typed on /dev/tty. This one is dumb: it gets lines without any escape sequence."""
+def test_prompt_uses_the_terminal_when_stdin_is_the_manifest(serve: StartSimulator) -> None:
+    """With `-` the answer is read from /dev/tty; a dumb terminal gets no escapes."""
     simulator = serve()
     run = ("disassociate", "-", "--journal", "run.journal", "--rate", "500", "--json")
     env = isolated_environment(AWS_ENDPOINT_URL=simulator.url, TERM="dumb")
@@ -62,8 +62,8 @@ def test_a_manifest_on_standard_input_is_confirmed_on_the_terminal(serve: StartS
     assert "\x1b" not in screen.screen
 
 
-def test_ctrl_c_in_the_midst_ends_in_order(serve: StartSimulator) -> None:
-    """Ctrl-C once: what is in flight ends, exit 130, the summary says how to resume."""
+def test_ctrl_c_during_a_run_exits_130(serve: StartSimulator) -> None:
+    """In-flight requests end, and the summary shows how to resume."""
     simulator = serve(small_fleet(60, 1))
     run = ("disassociate", "fleet.csv", "--journal", "run.journal", "--rate", "20", "--yes")
     with open_terminal(

@@ -101,7 +101,7 @@ def test_cleanup_prints_result_and_notifies(
     run_directory = next((tmp_path / "nightly.state").glob("2*"))
     lines = result.out.splitlines()
     assert lines[0] == "policy nightly: complete"
-    assert lines[1].startswith("  sweep      2 cores, 5 associations, 3 requests")
+    assert lines[1].startswith("  scan       2 cores, 5 associations, 3 requests")
     assert "  decided    3 selected, 2 kept" in lines
     assert "  reasons    3: leftovers: name tmp-*" in lines
     assert "  canary     1 things, verified" in lines
@@ -233,5 +233,5 @@ def test_cleanup_internal_error_notifies_failure(
     serve(FLEET)
     result = cli("cleanup", write_policy(tmp_path))
     assert result.code == 1
-    assert "this is a fault of asyncgg" in result.err
+    assert "internal error; please report" in result.err
     assert [message["event"] for message in hook] == ["failure"]

@@ -1,4 +1,4 @@
-"""Rule: the surroundings of a command in a test live here: no configuration of the user, a folder and a simulator."""
+"""Fixtures of the command line tests: an isolated environment, a runner and a simulator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ StartSimulator = Callable[..., Simulator]
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An empty folder, and an environment without the user's AWS and asyncgg variables."""
+    """Work in an empty folder, without AWS and asyncgg variables of the user."""
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
         if name.startswith(("AWS_", "ASYNCGG_")):
@@ -31,7 +31,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str]) -> CommandRunner:
-    """Call the command line in this process."""
+    """Runs a command in this process."""
 
     def run_command(*arguments: object) -> CommandResult:
         capsys.readouterr()
@@ -43,7 +43,7 @@ def cli(capsys: pytest.CaptureFixture[str]) -> CommandRunner:
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StartSimulator]:
-    """Start a simulator, point AWS_ENDPOINT_URL to it and write its manifest as fleet.csv."""
+    """Starts a simulator, sets AWS_ENDPOINT_URL and writes its manifest to fleet.csv."""
     with ExitStack() as stack:
 
         def start_simulator(plan: FleetSpec | None = None, **settings: Any) -> Simulator:

@@ -1,4 +1,4 @@
-"""What a run writes and where, what its options do, and where settings come from."""
+"""Tests of `asyncgg disassociate` and `plan` with a manifest: output, options, settings."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tests.support.command_line import CommandRunner, small_fleet
 RUN_OPTIONS = ("--rate", "500", "--yes")
 
 
-def test_json_is_one_object_as_in_the_contract(cli: CommandRunner, serve: StartSimulator) -> None:
-    """With --json standard output has the summary alone; plan, progress and sentences are on standard error."""
+def test_disassociate_json_writes_the_contract_summary(cli: CommandRunner, serve: StartSimulator) -> None:
+    """With --json standard output has only the summary; plan and progress go to standard error."""
     serve()
-    ended = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--json", "--journal", "run.journal")
-    summary = ended.json
+    result = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--json", "--journal", "run.journal")
+    summary = result.json
     assert summary.pop("run")
     assert 0 <= summary.pop("seconds") < 10
     assert summary == {
@@ -46,95 +46,95 @@ def test_json_is_one_object_as_in_the_contract(cli: CommandRunner, serve: StartS
         "failures": {},
         "exit": 0,
     }
-    assert "plan: disassociate 12 things from 3 cores" in ended.err
-    assert "12/12 things (100 %)" in ended.err
-    assert "complete: every thing is disassociated" in ended.err
+    assert "plan: disassociate 12 things from 3 cores" in result.err
+    assert "12/12 things (100 %)" in result.err
+    assert "complete: every thing is disassociated" in result.err
 
 
 @pytest.mark.parametrize("kind", ["native", "sdk"])
-def test_both_transports_do_the_whole_run(cli: CommandRunner, serve: StartSimulator, kind: str) -> None:
-    """--transport chooses how requests are sent; the service cannot tell the difference in what it does."""
+def test_disassociate_each_transport_completes(cli: CommandRunner, serve: StartSimulator, kind: str) -> None:
+    """--transport selects how requests are sent; the result is the same."""
     service = serve()
-    ended = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--json", "--quiet", "--transport", kind)
-    assert ended.json["state"] == "complete"
+    result = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--json", "--quiet", "--transport", kind)
+    assert result.json["state"] == "complete"
     assert not any(service.service.fleet.things.values())
 
 
-def test_quiet_says_nothing_but_the_result(cli: CommandRunner, serve: StartSimulator) -> None:
+def test_disassociate_quiet_writes_only_the_result(cli: CommandRunner, serve: StartSimulator) -> None:
     """--quiet --json leaves standard error empty."""
     serve()
-    ended = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--json", "--quiet")
-    assert ended.json["state"] == "complete"
-    assert ended.err == ""
+    result = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--json", "--quiet")
+    assert result.json["state"] == "complete"
+    assert result.err == ""
 
 
-def test_json_log_lines(cli: CommandRunner, serve: StartSimulator) -> None:
-    """With --log-format json each line of standard error is one object with its event and time."""
+def test_disassociate_json_log_has_one_object_per_line(cli: CommandRunner, serve: StartSimulator) -> None:
+    """With --log-format json each line of standard error is an object with its event and time."""
     serve()
-    ended = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--log-format", "json")
-    events = [json.loads(line) for line in ended.err.splitlines()]
+    result = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--log-format", "json")
+    events = [json.loads(line) for line in result.err.splitlines()]
     assert [event["event"] for event in events] == ["plan", "started", "progress", "ended"]
     assert all(event["at"].endswith("Z") for event in events)
     assert events[-2]["disassociated"] == 12
 
 
-def test_a_dry_run_sends_and_leaves_nothing(
+def test_disassociate_dry_run_sends_nothing(
     cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """--dry-run needs neither a terminal nor credentials, prints the plan, exits 0; no journal, no request."""
+    """--dry-run needs no terminal and no credentials; it writes the plan and leaves no file."""
     simulator = serve()
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    ended = cli("disassociate", "fleet.csv", "--dry-run", "--json")
-    assert ended.code == 0
-    assert ended.json["schema"] == "asyncgg.plan/1"
-    assert ended.json["things"]["total"] == 12
-    assert "dry run: nothing was sent" in ended.err
+    result = cli("disassociate", "fleet.csv", "--dry-run", "--json")
+    assert result.code == 0
+    assert result.json["schema"] == "asyncgg.plan/1"
+    assert result.json["things"]["total"] == 12
+    assert "dry run: nothing was sent" in result.err
     assert simulator.service.counters.requests.total() == 0
     assert [path.name for path in Path().iterdir()] == ["fleet.csv"]
 
 
-def test_the_protected_are_never_touched(cli: CommandRunner, serve: StartSimulator) -> None:
-    """--protect takes names and globs of things and cores out of the run."""
+def test_disassociate_protect_excludes_names_and_globs(cli: CommandRunner, serve: StartSimulator) -> None:
+    """--protect excludes things and cores from the run."""
     simulator = serve()
     Path("never.txt").write_text("core-2\n*-1-1  # mine\n", encoding="utf-8")
-    ended = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--protect", "never.txt", "--json", "--quiet")
-    assert ended.code == 0
-    assert ended.json["things"]["protected"] == 5
+    result = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--protect", "never.txt", "--json", "--quiet")
+    assert result.code == 0
+    assert result.json["things"]["protected"] == 5
     remaining = {core: list(things) for core, things in simulator.service.fleet.things.items() if things}
     assert remaining == {"core-1": ["thing-1-1"], "core-2": [f"thing-2-{n}" for n in range(1, 5)]}
 
 
-def test_a_manifest_on_standard_input(
+def test_disassociate_dash_reads_standard_input(
     cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`-` reads standard input, in the format that --format names."""
+    """`-` reads standard input in the format of --format."""
     serve()
     text = '{"core":"core-1","thing":"thing-1-1"}\n'
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-    ended = cli("disassociate", "-", *RUN_OPTIONS, "--format", "jsonl", "--json", "--quiet")
-    assert ended.code == 0
-    assert ended.json["things"]["disassociated"] == 1
+    result = cli("disassociate", "-", *RUN_OPTIONS, "--format", "jsonl", "--json", "--quiet")
+    assert result.code == 0
+    assert result.json["things"]["disassociated"] == 1
 
 
-def test_the_end_of_input_confirms_nothing(
+def test_disassociate_end_of_input_does_not_confirm(
     cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A terminal that is closed at the question has not confirmed: exit 2, nothing sent, no journal."""
+    """A terminal that closes at the prompt: exit 2, nothing sent, no journal."""
     simulator = serve()
     closed_input = io.StringIO("")
     monkeypatch.setattr(closed_input, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stdin", closed_input)
-    ended = cli("disassociate", "fleet.csv")
-    assert ended.code == 2
-    assert ended.err.endswith("error: not confirmed, nothing was sent\n")
+    result = cli("disassociate", "fleet.csv")
+    assert result.code == 2
+    assert result.err.endswith("error: not confirmed, nothing was sent\n")
     assert simulator.service.counters.requests.total() == 0
     assert not list(Path().glob("*.journal*"))
 
 
-def test_nobody_reading_is_no_reason_to_stop(
+def test_disassociate_broken_streams_do_not_stop_the_run(
     cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With standard error and standard output broken the run still ends as it should, with its exit code."""
+    """With broken standard streams the run completes with its exit code."""
 
     class BrokenPipe(io.StringIO):
         def write(self, text: str) -> int:
@@ -143,13 +143,13 @@ def test_nobody_reading_is_no_reason_to_stop(
     simulator = serve()
     monkeypatch.setattr(sys, "stderr", BrokenPipe())
     monkeypatch.setattr(sys, "stdout", BrokenPipe())
-    ended = cli("disassociate", "fleet.csv", *RUN_OPTIONS)
-    assert ended.code == 0
+    result = cli("disassociate", "fleet.csv", *RUN_OPTIONS)
+    assert result.code == 0
     assert not any(simulator.service.fleet.things.values())
 
 
-def test_settings_have_their_order(cli: CommandRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Command line, then ASYNCGG_*, then asyncgg.toml, then the default; `plan --json` shows which one won."""
+def test_plan_settings_precedence(cli: CommandRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line overrides ASYNCGG_*, which overrides asyncgg.toml."""
     Path("fleet.csv").write_text("core,thing\na,b\n", encoding="utf-8")
 
     def rate() -> float:
@@ -171,55 +171,55 @@ def test_settings_have_their_order(cli: CommandRunner, monkeypatch: pytest.Monke
     ("text", "sentence"),
     [("rat = 1\n", "asyncgg.toml: rat: unknown setting"), ("rate = 'x'\n", "asyncgg.toml: rate: ")],
 )
-def test_a_wrong_setting_is_named(cli: CommandRunner, text: str, sentence: str) -> None:
-    """A misspelt name or an impossible value in the file is an error with its place, exit 2."""
+def test_plan_invalid_settings_file_exits_2(cli: CommandRunner, text: str, sentence: str) -> None:
+    """An unknown name or invalid value in the file is reported with its place."""
     Path("asyncgg.toml").write_text(text, encoding="utf-8")
-    ended = cli("plan", "fleet.csv")
-    assert ended.code == 2
-    assert sentence in ended.err
+    result = cli("plan", "fleet.csv")
+    assert result.code == 2
+    assert sentence in result.err
 
 
-def test_a_plan_needs_neither_region_nor_credentials(cli: CommandRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`plan` without any AWS configuration says what it does not know, and leaves no file."""
+def test_plan_without_aws_configuration_exits_0(cli: CommandRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`plan` without any AWS configuration shows what is unknown and leaves no file."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     lines = "".join(f"core-{n % 2},thing-{n}\n" for n in range(301))
     Path("fleet.csv").write_text("core,thing\n" + lines + "core-0,thing-0\n", encoding="utf-8")
-    ended = cli("plan", "fleet.csv")
-    assert ended.code == 0
-    assert "plan: disassociate 301 things from 2 cores" in ended.out
-    assert "account    unknown (no AWS Region" in ended.out
-    assert "excluded   1 duplicate" in ended.out
-    assert "requests   4, the largest core has 151 things" in ended.out
+    result = cli("plan", "fleet.csv")
+    assert result.code == 0
+    assert "plan: disassociate 301 things from 2 cores" in result.out
+    assert "account    unknown (no AWS Region" in result.out
+    assert "excluded   1 duplicate" in result.out
+    assert "requests   4, the largest core has 151 things" in result.out
     assert [path.name for path in Path().iterdir()] == ["fleet.csv"]
 
 
-def test_a_plan_shows_the_account(cli: CommandRunner, serve: StartSimulator) -> None:
-    """An account that is expected is asked for, and shown with the one who acts."""
+def test_plan_expected_account_is_shown(cli: CommandRunner, serve: StartSimulator) -> None:
+    """With --expect-account the plan has the account and the ARN of the caller."""
     simulator = serve()
-    ended = cli("plan", "fleet.csv", "--expect-account", "123456789012", "--json")
-    assert ended.json["account"] == "123456789012"
-    assert ended.json["arn"].startswith("arn:aws:")
-    assert ended.json["endpoint"] == simulator.url
+    result = cli("plan", "fleet.csv", "--expect-account", "123456789012", "--json")
+    assert result.json["account"] == "123456789012"
+    assert result.json["arn"].startswith("arn:aws:")
+    assert result.json["endpoint"] == simulator.url
 
 
-def test_a_plan_with_bad_rows_is_2_unless_they_may_be_skipped(cli: CommandRunner, serve: StartSimulator) -> None:
-    """Bad rows are listed by file and line; --skip-bad-rows plans without them and still lists them."""
+def test_plan_bad_rows_exit_2_unless_skipped(cli: CommandRunner, serve: StartSimulator) -> None:
+    """Bad rows are listed by file and line; --skip-bad-rows plans without them."""
     serve(small_fleet(1, 1))
     with Path("fleet.csv").open("a", encoding="utf-8") as file:
         file.write("core-1,no good\n")
-    ended = cli("plan", "fleet.csv")
-    assert ended.code == 2
-    assert "fleet.csv:3: thing contains characters outside" in ended.err
+    result = cli("plan", "fleet.csv")
+    assert result.code == 2
+    assert "fleet.csv:3: thing contains characters outside" in result.err
     skipped = cli("plan", "fleet.csv", "--skip-bad-rows")
     assert skipped.code == 0
     assert "excluded   1 bad row" in skipped.out
     assert "fleet.csv:3: thing contains characters outside" in skipped.out
 
 
-def test_a_disk_that_fills_up_ends_it_with_a_summary(
+def test_disassociate_full_disk_writes_a_summary(
     cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the journal cannot be written any more: the summary, one sentence, exit 1; the journal can be resumed."""
+    """When the journal cannot be written: summary, one error, exit 1; the journal is resumable."""
     simulator = serve(small_fleet(10, 1))
     original, calls = JournalStore.record_batch, 0
 
@@ -233,32 +233,32 @@ def test_a_disk_that_fills_up_ends_it_with_a_summary(
         original(self, *arguments)
 
     monkeypatch.setattr(JournalStore, "record_batch", record_batch)
-    ended = cli("disassociate", "fleet.csv", "--yes", "--quiet", "--rate", 20, "--json", "--journal", "run.journal")
-    assert ended.code == 1
-    assert ended.err.startswith("error: run.journal: the disk is full; free some space")
-    assert ended.err.count("\n") == 1
-    assert ended.json["exit"] == 1
-    assert ended.json["state"] == "interrupted"
-    assert ended.json["things"]["pending"] > 0
+    result = cli("disassociate", "fleet.csv", "--yes", "--quiet", "--rate", 20, "--json", "--journal", "run.journal")
+    assert result.code == 1
+    assert result.err.startswith("error: run.journal: the disk is full; free some space")
+    assert result.err.count("\n") == 1
+    assert result.json["exit"] == 1
+    assert result.json["state"] == "interrupted"
+    assert result.json["things"]["pending"] > 0
     monkeypatch.setattr(JournalStore, "record_batch", original)
     resumed = cli("resume", "run.journal", *RUN_OPTIONS, "--json", "--quiet")
     assert resumed.code == 0
     assert not any(simulator.service.fleet.things.values())
 
 
-def test_a_full_disk_behind_standard_output_is_told(
+def test_disassociate_full_standard_output_exits_1(
     cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A summary that cannot be written is an error, though the run is done: exit 1 instead of 0."""
+    """A summary that cannot be written is an error, although the run is complete."""
     simulator = serve()
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         monkeypatch.setattr(sys, "stdout", full)
-        ended = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--quiet")
+        result = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--quiet")
         monkeypatch.undo()
         with contextlib.suppress(OSError):
             full.flush()
-    assert ended.code == 1
-    assert ended.err == "error: cannot write to standard output: No space left on device\n"
+    assert result.code == 1
+    assert result.err == "error: cannot write to standard output: No space left on device\n"
     assert not any(simulator.service.fleet.things.values())
 
 
@@ -274,14 +274,14 @@ def test_a_full_disk_behind_standard_output_is_told(
         ),
     ],
 )
-def test_a_manifest_in_s3_is_fetched_where_the_run_goes(
+def test_plan_s3_manifest_uses_the_endpoint_of_the_run(
     cli: CommandRunner,
     monkeypatch: pytest.MonkeyPatch,
     variables: dict[str, str],
     options: list[str],
     endpoint: str | None,
 ) -> None:
-    """The Region is the run's; with a custom endpoint nothing is fetched elsewhere, but for S3's own endpoint."""
+    """The Region is the run's; a custom endpoint is also used for S3 unless S3 has its own."""
     endpoints: list[tuple[S3Downloader, str, str]] = []
 
     def opened(self: S3Downloader, bucket: str, key: str) -> io.BytesIO:
@@ -292,14 +292,14 @@ def test_a_manifest_in_s3_is_fetched_where_the_run_goes(
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    ended = cli("plan", "s3://bucket/folder/fleet.csv", *options, "--json")
-    assert ended.code == 0, ended.err
-    assert ended.json["things"]["total"] == 1
+    result = cli("plan", "s3://bucket/folder/fleet.csv", *options, "--json")
+    assert result.code == 0, result.err
+    assert result.json["things"]["total"] == 1
     assert endpoints == [(S3Downloader(None, "eu-west-1", endpoint), "bucket", "folder/fleet.csv")]
 
 
-def test_file_names_may_be_no_utf8(cli: CommandRunner, serve: StartSimulator) -> None:
-    """Manifest, list of the protected, journal and reports may have names whose bytes are no UTF-8; a resume too."""
+def test_disassociate_accepts_file_names_that_are_not_utf8(cli: CommandRunner, serve: StartSimulator) -> None:
+    """Manifest, protect list, journal and report can have undecodable names; a resume, too."""
     serve()
     manifest, protect, journal, page = (f"\udce9.{ending}" for ending in ("csv", "txt", "journal", "html"))
     Path("fleet.csv").rename(manifest)
@@ -307,7 +307,7 @@ def test_file_names_may_be_no_utf8(cli: CommandRunner, serve: StartSimulator) ->
     planned = cli("plan", manifest)
     assert planned.code == 0, planned.err
     assert r"\udce9.csv" in planned.out
-    ended = cli(
+    result = cli(
         "disassociate",
         manifest,
         *RUN_OPTIONS,
@@ -319,8 +319,8 @@ def test_file_names_may_be_no_utf8(cli: CommandRunner, serve: StartSimulator) ->
         "--deadline",
         "1ms",
     )
-    assert ended.code == 10, ended.err
-    ended = cli("resume", journal, "--yes", "--deadline", "1h", "--json")
-    assert ended.json["things"]["disassociated"] == 8, ended.err
+    assert result.code == 10, result.err
+    result = cli("resume", journal, "--yes", "--deadline", "1h", "--json")
+    assert result.json["things"]["disassociated"] == 8, result.err
     assert cli("report", journal, "--html", page).code == 0
     assert r"\udce9.journal" in Path(page).read_text()

@@ -1,4 +1,4 @@
-"""Rule: `--things`, `--cores` and `--core` as a person types them, swept or looked up, against the simulator."""
+"""Tests of `--things`, `--cores` and `--core` of `disassociate` and `plan`, against the simulator."""
 
 from __future__ import annotations
 
@@ -26,40 +26,42 @@ FLEET = FleetSpec.from_things({"core-1": ["a", "b"], "core-2": ["b", "c"], "core
 
 @pytest.fixture
 def simulator(serve: StartSimulator, tmp_path: Path) -> Simulator:
-    """A fleet, and a list of things that are to go."""
-    (tmp_path / "gone.txt").write_text("# retired in May\nb\nnobody\n")
+    """A simulated fleet, and a list of things to disassociate."""
+    (tmp_path / "gone.txt").write_text("# retired in May\nb\nghost\n")
     return serve(FLEET)
 
 
 def associations(simulator: Simulator) -> set[tuple[str, str]]:
-    """Who is associated with whom now."""
+    """The current associations, as pairs of core and thing."""
     return {(core, thing) for core, things in simulator.service.fleet.things.items() for thing in things}
 
 
 def created_files(folder: Path) -> set[str]:
-    """What is in the folder beyond the lists."""
+    """The files in the folder besides the lists."""
     return {path.name for path in folder.iterdir()} - {"fleet.csv", "gone.txt"}
 
 
 def request_count(simulator: Simulator, operation: str) -> int:
-    """How many requests of an operation came in."""
+    """How many requests of an operation were received."""
     return int(simulator.service.counters.summary()["requests"].get(operation, 0))
 
 
 def change_count(simulator: Simulator) -> int:
-    """How many requests came in that change something."""
+    """How many disassociate requests were received."""
     return request_count(simulator, "BatchDisassociateClientDeviceFromCoreDevice")
 
 
-def test_things_go_from_wherever_they_are(cli: CommandRunner, simulator: Simulator, tmp_path: Path) -> None:
-    """The Region is swept, the things' associations go and no others, and the sweep stays as evidence."""
-    ended = cli("disassociate", "--things", "gone.txt", *RUN_OPTIONS)
-    assert ended.code == 0, ended.err
-    assert ended.json["things"] == ended.json["things"] | {"total": 2, "disassociated": 2, "already": 0}
+def test_things_scan_the_region_and_disassociate_all_associations(
+    cli: CommandRunner, simulator: Simulator, tmp_path: Path
+) -> None:
+    """The Region is scanned, only these things are disassociated, and the scan allows an undo."""
+    result = cli("disassociate", "--things", "gone.txt", *RUN_OPTIONS)
+    assert result.code == 0, result.err
+    assert result.json["things"] == result.json["things"] | {"total": 2, "disassociated": 2, "already": 0}
     assert associations(simulator) == {("core-1", "a"), ("core-2", "c")}
-    assert "  source     things of gone.txt, found in run.fleet.db taken 20" in ended.err
-    assert "  excluded   1 thing on no core: nobody\n" in ended.err
-    assert "--inventory" not in ended.err
+    assert "  source     things of gone.txt, found in run.fleet.db taken 20" in result.err
+    assert "  excluded   1 thing on no core: ghost\n" in result.err
+    assert "--inventory" not in result.err
     assert created_files(tmp_path) == {"run.journal", "run.fleet.db"}
     with JournalReader(tmp_path / "run.journal") as reader:
         evidence = provenance_from_meta(reader.meta(), reader.path)
@@ -70,51 +72,51 @@ def test_things_go_from_wherever_they_are(cli: CommandRunner, simulator: Simulat
     assert len(associations(simulator)) == 4
 
 
-def test_cores_lose_all_and_only_they_are_listed(cli: CommandRunner, simulator: Simulator, tmp_path: Path) -> None:
-    """A list of cores and names beside it go together; nothing else of the fleet is asked about."""
+def test_cores_list_only_the_named_cores(cli: CommandRunner, simulator: Simulator, tmp_path: Path) -> None:
+    """--cores and --core are combined; no other core is listed."""
     (tmp_path / "retired.csv").write_text("site,core\nBerlin,core-1\nLyon,core-9\n")
-    ended = cli("disassociate", "--cores", "retired.csv", "--core", "core-3", "--core", "core-1", *RUN_OPTIONS)
-    assert ended.code == 0, ended.err
+    result = cli("disassociate", "--cores", "retired.csv", "--core", "core-3", "--core", "core-1", *RUN_OPTIONS)
+    assert result.code == 0, result.err
     assert associations(simulator) == {("core-2", "b"), ("core-2", "c")}
-    assert "cores of retired.csv and 2 named cores, found in run.fleet.db" in ended.err
-    assert "  excluded   1 core not found: core-9\n             1 core without client devices: core-3\n" in ended.err
+    assert "cores of retired.csv and 2 named cores, found in run.fleet.db" in result.err
+    assert "  excluded   1 core not found: core-9\n             1 core without client devices: core-3\n" in result.err
     assert request_count(simulator, "ListCoreDevices") == 0
     assert request_count(simulator, "ListClientDevicesAssociatedWithCoreDevice") == 3
 
 
-def test_what_another_operator_removed_is_gone_already(
+def test_things_removed_after_the_scan_count_as_already(
     cli: CommandRunner, simulator: Simulator, tmp_path: Path
 ) -> None:
-    """Between sweep and run a thing, and a whole core, vanish: no failure, and the summary tells how many."""
-    ended = cli(
+    """A thing and a core that vanish between scan and run are no failures."""
+    result = cli(
         "disassociate", "--things", "gone.txt", *RATE_OPTIONS, "--dry-run", "--json", "--journal", "run.journal"
     )
-    assert (ended.code, change_count(simulator)) == (0, 0)
-    assert ended.err.endswith("Scan saved; reuse it with --inventory run.fleet.db\n")
-    assert ended.json["things"] == ended.json["things"] | {"total": 2, "not_found": 1}
-    assert ended.json["missing"] == {"not_found": ["nobody"]}
-    assert ended.json["inventory"] == "run.fleet.db"
+    assert (result.code, change_count(simulator)) == (0, 0)
+    assert result.err.endswith("Scan saved; reuse it with --inventory run.fleet.db\n")
+    assert result.json["things"] == result.json["things"] | {"total": 2, "not_found": 1}
+    assert result.json["missing"] == {"not_found": ["ghost"]}
+    assert result.json["inventory"] == "run.fleet.db"
     assert created_files(tmp_path) == {"run.fleet.db"}
     simulator.service.fleet.disassociate("core-1", "b")
     del simulator.service.fleet.cores["core-2"]
     listed = request_count(simulator, "ListClientDevicesAssociatedWithCoreDevice")
-    ended = cli("disassociate", "--things", "gone.txt", "--inventory", "run.fleet.db", *RUN_OPTIONS)
-    assert ended.code == 0, ended.err
-    assert ended.json["things"] == ended.json["things"] | {"disassociated": 2, "already": 2, "failed": 0}
+    result = cli("disassociate", "--things", "gone.txt", "--inventory", "run.fleet.db", *RUN_OPTIONS)
+    assert result.code == 0, result.err
+    assert result.json["things"] == result.json["things"] | {"disassociated": 2, "already": 2, "failed": 0}
     assert request_count(simulator, "ListClientDevicesAssociatedWithCoreDevice") == listed
 
 
-def test_a_plan_asks_nobody(cli: CommandRunner, simulator: Simulator) -> None:
-    """It needs a finished snapshot, says so, and then tells the same as a run would."""
+def test_plan_lookup_needs_a_complete_snapshot_and_sends_nothing(cli: CommandRunner, simulator: Simulator) -> None:
+    """Without a snapshot: exit 2; with one the plan sends no request."""
     refused = cli("plan", "--things", "gone.txt")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "plan does not scan: give --inventory" in refused.err
     assert "fleet.db: no such file" in cli("plan", "--core", "core-1", "--inventory", "fleet.db").err
     assert cli("inventory", *RATE_OPTIONS, "--quiet").code == 0
     request_total = len(simulator.service.counters.log)
-    ended = cli("plan", "--core", "core-1", "--core", "core-3", "--inventory", "fleet.db", "--json")
-    assert ended.code == 0, ended.err
-    assert (ended.json["things"]["total"], ended.json["cores"], ended.json["cores_empty"]) == (2, 1, 1)
+    result = cli("plan", "--core", "core-1", "--core", "core-3", "--inventory", "fleet.db", "--json")
+    assert result.code == 0, result.err
+    assert (result.json["things"]["total"], result.json["cores"], result.json["cores_empty"]) == (2, 1, 1)
     assert len(simulator.service.counters.log) == request_total
 
 
@@ -137,115 +139,119 @@ def test_a_plan_asks_nobody(cli: CommandRunner, simulator: Simulator) -> None:
         (["--things", "gone.txt", "--protect", "none.txt"], "none.txt: no such file"),
     ],
 )
-def test_what_cannot_be_meant(
+def test_lookup_invalid_arguments_exit_2(
     cli: CommandRunner, simulator: Simulator, tmp_path: Path, arguments: list[str], words: str
 ) -> None:
-    """Exit 2, one line and a note, before anything is sent or written."""
+    """Exit 2 with one line, before anything is sent or written."""
     (tmp_path / "gone.txt").write_text("b\nno core\n" if "--cores" in arguments else "b\n")
-    ended = cli("disassociate", *arguments, "--yes")
-    assert (ended.code, ended.out) == (2, ""), ended.err
-    assert words in ended.err
-    assert ended.err.replace("nothing was sent\n", "").count("\n") == 1
+    result = cli("disassociate", *arguments, "--yes")
+    assert (result.code, result.out) == (2, ""), result.err
+    assert words in result.err
+    assert result.err.replace("nothing was sent\n", "").count("\n") == 1
     assert not created_files(tmp_path)
     assert not simulator.service.counters.log
 
 
-def test_a_list_from_standard_input(cli: CommandRunner, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`-` reads the names from there."""
+def test_things_dash_reads_standard_input(
+    cli: CommandRunner, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`-` reads the names from standard input."""
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"a\n")))
-    ended = cli("disassociate", "--things", "-", *RUN_OPTIONS)
-    assert ended.code == 0, ended.err
-    assert "things of <stdin>, found in" in ended.err
+    result = cli("disassociate", "--things", "-", *RUN_OPTIONS)
+    assert result.code == 0, result.err
+    assert "things of <stdin>, found in" in result.err
     assert len(associations(simulator)) == 3
 
 
-def test_a_denied_core_stops_it_unless_allowed(cli: CommandRunner, simulator: Simulator, tmp_path: Path) -> None:
-    """An incomplete view is exit 4 and names the cores; --allow-incomplete goes on with what was seen."""
+def test_things_denied_core_exits_4_unless_incomplete_is_allowed(
+    cli: CommandRunner, simulator: Simulator, tmp_path: Path
+) -> None:
+    """An incomplete scan names the cores; --allow-incomplete uses what was listed."""
     simulator.service.set_faults(["deny@core-2"])
-    ended = cli("disassociate", "--things", "gone.txt", *RUN_OPTIONS)
-    assert (ended.code, ended.out, change_count(simulator)) == (4, "", 0)
-    assert "1 core could not be listed (AccessDeniedException): core-2" in ended.err
-    assert "reuse it with --inventory run.fleet.db" in ended.err
+    result = cli("disassociate", "--things", "gone.txt", *RUN_OPTIONS)
+    assert (result.code, result.out, change_count(simulator)) == (4, "", 0)
+    assert "1 core could not be listed (AccessDeniedException): core-2" in result.err
+    assert "reuse it with --inventory run.fleet.db" in result.err
     assert created_files(tmp_path) == {"run.fleet.db"}
-    ended = cli(
+    result = cli(
         "disassociate", "--things", "gone.txt", "--inventory", "run.fleet.db", "--allow-incomplete", *RUN_OPTIONS
     )
-    assert ended.code == 0, ended.err
+    assert result.code == 0, result.err
     assert associations(simulator) == {("core-1", "a"), ("core-2", "b"), ("core-2", "c")}
-    assert "1 core not fully listed: core-2" in ended.err
+    assert "1 core not fully listed: core-2" in result.err
 
 
-def test_nothing_to_do(cli: CommandRunner, simulator: Simulator, tmp_path: Path) -> None:
-    """When no core holds any of the things that is exit 2, and no journal."""
-    (tmp_path / "gone.txt").write_text("nobody\n")
-    ended = cli("disassociate", "--things", "gone.txt", *RUN_OPTIONS)
-    assert (ended.code, ended.out, change_count(simulator)) == (2, "", 0)
-    assert "nothing to do: 1 on no core: nobody\n" in ended.err
+def test_things_without_associations_exit_2(cli: CommandRunner, simulator: Simulator, tmp_path: Path) -> None:
+    """Things on no core: exit 2 and no journal; the snapshot is not overwritten."""
+    (tmp_path / "gone.txt").write_text("ghost\n")
+    result = cli("disassociate", "--things", "gone.txt", *RUN_OPTIONS)
+    assert (result.code, result.out, change_count(simulator)) == (2, "", 0)
+    assert "nothing to do: 1 on no core: ghost\n" in result.err
     assert created_files(tmp_path) == {"run.fleet.db"}
-    second = cli("disassociate", "--things", "gone.txt", *RUN_OPTIONS)  # what is kept is not swept over
+    second = cli("disassociate", "--things", "gone.txt", *RUN_OPTIONS)  # the snapshot is kept
     assert second.code == 2
     assert "run.fleet.db already exists; reuse it with --inventory run.fleet.db, or delete it" in second.err
 
 
-def test_starts_of_one_second_take_free_names(
+def test_default_names_that_are_taken_get_a_number(
     cli: CommandRunner, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sweep that is kept under a name made of the time does not stop the next start."""
+    """Two commands in the same second use different default files."""
     monkeypatch.setattr(sources, "default_journal", lambda: Path("asyncgg-now.journal"))
     options = ("--core", "core-1", *RATE_OPTIONS, "--dry-run", "--quiet")
     assert [cli("disassociate", *options).code for _ in range(2)] == [0, 0]
     assert created_files(tmp_path) == {"asyncgg-now.fleet.db", "asyncgg-now-2.fleet.db"}
 
 
-def test_a_deadline_ends_the_sweep(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
-    """Exit 10, nothing changed, and how to go on; then it does go on, and lists nothing twice."""
+def test_scan_deadline_exits_10_and_resumes(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
+    """Exit 10, nothing changed, and a hint; the next call resumes and lists nothing twice."""
     (tmp_path / "gone.txt").write_text("b\n")
     simulator = serve(FLEET, fault=("429@core-3",))
     options = ("--things", "gone.txt", "--inventory", "my fleet.db", *RUN_OPTIONS)
-    ended: CommandResult = cli("disassociate", *options, "--deadline", "400ms", "--quiet")
-    assert (ended.code, ended.out, change_count(simulator)) == (10, "", 0), ended.err
-    assert ended.err.startswith("error: The scan did not complete (deadline: deadline reached). No changes were made.")
-    assert ended.err.endswith("Resume the scan with --inventory 'my fleet.db'\n")
+    result: CommandResult = cli("disassociate", *options, "--deadline", "400ms", "--quiet")
+    assert (result.code, result.out, change_count(simulator)) == (10, "", 0), result.err
+    assert result.err.startswith("error: The scan did not complete (deadline: deadline reached). No changes were made.")
+    assert result.err.endswith("Resume the scan with --inventory 'my fleet.db'\n")
     simulator.service.set_faults([])
     once = [row for row in simulator.service.counters.log if row.core == "core-1"]
-    ended = cli("disassociate", *options)
-    assert ended.code == 0, ended.err
+    result = cli("disassociate", *options)
+    assert result.code == 0, result.err
     assert associations(simulator) == {("core-1", "a"), ("core-2", "c")}
     listed = [row for row in simulator.service.counters.log if row.core == "core-1" and "List" in row.operation]
     assert listed == once
 
 
 class TerminalInput(io.StringIO):
-    """A terminal on which a person has typed."""
+    """Input typed on a terminal."""
 
     def isatty(self) -> bool:
-        """It is one."""
+        """Always a terminal."""
         return True
 
 
-def test_a_wrong_number_keeps_the_sweep(
+def test_things_not_confirmed_keeps_the_snapshot(
     cli: CommandRunner, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A person who does not confirm is told how to use the sweep another time."""
+    """Without confirmation the snapshot is kept, with a hint how to reuse it."""
     monkeypatch.setattr(sys, "stdin", TerminalInput("3\n"))
-    ended = cli("disassociate", "--things", "gone.txt", *RATE_OPTIONS, "--journal", "run.journal")
-    assert ended.code == 2
-    assert "Type 2 to disassociate them: " in ended.err
-    assert ended.err.endswith("not confirmed, nothing was sent\nScan saved; reuse it with --inventory run.fleet.db\n")
+    result = cli("disassociate", "--things", "gone.txt", *RATE_OPTIONS, "--journal", "run.journal")
+    assert result.code == 2
+    assert "Type 2 to disassociate them: " in result.err
+    assert result.err.endswith("not confirmed, nothing was sent\nScan saved; reuse it with --inventory run.fleet.db\n")
     assert created_files(tmp_path) == {"run.fleet.db"}
     assert change_count(simulator) == 0
 
 
 def list_request_count(simulator: Simulator, core: str) -> int:
-    """How many requests came in that list this core."""
+    """How many list requests for this core were received."""
     return sum(row.core == core and row.operation.startswith("List") for row in list(simulator.service.counters.log))
 
 
-def test_stopped_and_killed_in_the_sweep(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
-    """Ctrl-C, then kill -9, while a core does not answer: nothing is done, and the third start ends the same sweep."""
+def test_scan_interrupted_and_killed_is_resumed(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
+    """After Ctrl-C and kill -9 during the scan, nothing has changed and the third call resumes."""
     (tmp_path / "gone.txt").write_text("b\n")
     simulator = serve(FLEET, fault=("hang@core-2",))
-    begin = ("disassociate", "--things", "gone.txt", *RUN_OPTIONS, "--request-timeout", "300ms")
+    arguments = ("disassociate", "--things", "gone.txt", *RUN_OPTIONS, "--request-timeout", "300ms")
 
     def interrupt() -> None:
         wait_until(
@@ -257,17 +263,17 @@ def test_stopped_and_killed_in_the_sweep(cli: CommandRunner, serve: StartSimulat
         )
         os.kill(os.getpid(), signal.SIGINT)
 
-    person = threading.Thread(target=interrupt)
-    person.start()
-    ended = cli(*begin)
-    person.join()
-    assert (ended.code, ended.out) == (130, ""), ended.err
-    assert ended.err.endswith("No changes were made. Resume the scan with --inventory run.fleet.db\n")
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    result = cli(*arguments)
+    thread.join()
+    assert (result.code, result.out) == (130, ""), result.err
+    assert result.err.endswith("No changes were made. Resume the scan with --inventory run.fleet.db\n")
 
     requests_before = list_request_count(simulator, "core-2")
     process = start_process(
-        *begin, cwd=tmp_path, env=isolated_environment(AWS_ENDPOINT_URL=simulator.url)
-    )  # finds it by its place
+        *arguments, cwd=tmp_path, env=isolated_environment(AWS_ENDPOINT_URL=simulator.url)
+    )  # reuses the default snapshot
     wait_until(lambda: list_request_count(simulator, "core-2") > requests_before)
     process.kill()
     process.communicate()
@@ -275,7 +281,7 @@ def test_stopped_and_killed_in_the_sweep(cli: CommandRunner, serve: StartSimulat
     assert not (tmp_path / "run.journal").exists()
 
     simulator.service.set_faults([])
-    ended = cli(*begin, "--inventory", "run.fleet.db")
-    assert ended.code == 0, ended.err
+    result = cli(*arguments, "--inventory", "run.fleet.db")
+    assert result.code == 0, result.err
     assert associations(simulator) == {("core-1", "a"), ("core-2", "c")}
     assert [list_request_count(simulator, core) for core in ("core-1", "core-3")] == [1, 1]

@@ -1,4 +1,4 @@
-"""The contract's exit codes and sentences, each by the command line that leads to it."""
+"""Tests of the exit codes of the contract."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from tests.support.command_line import CommandRunner, small_fleet
 RUN_OPTIONS = ("--rate", "500", "--yes", "--quiet")
 
 
-def test_all_done_is_0(cli: CommandRunner, serve: StartSimulator) -> None:
-    """Every thing disassociated: exit 0, and the service has none left."""
+def test_disassociate_all_done_exits_0(cli: CommandRunner, serve: StartSimulator) -> None:
+    """Every thing is disassociated."""
     simulator = serve()
-    ended = cli("disassociate", "fleet.csv", *RUN_OPTIONS)
-    assert ended.code == 0
-    assert "complete: every thing is disassociated" in ended.out
-    assert "12 of 12 disassociated, 0 failed" in ended.out
+    result = cli("disassociate", "fleet.csv", *RUN_OPTIONS)
+    assert result.code == 0
+    assert "complete: every thing is disassociated" in result.out
+    assert "12 of 12 disassociated, 0 failed" in result.out
     assert not any(simulator.service.fleet.things.values())
 
 
-def test_some_failed_is_3(cli: CommandRunner, serve: StartSimulator) -> None:
-    """Things that do not exist fail, the others are done: exit 3, the code named, the next commands too."""
+def test_disassociate_some_failed_exits_3(cli: CommandRunner, serve: StartSimulator) -> None:
+    """Things that do not exist fail; the code and the next commands are shown."""
     serve()
     with Path("fleet.csv").open("a", encoding="utf-8") as file:
         file.write("core-1,ghost\nghost-core,thing\n")
-    ended = cli("disassociate", "fleet.csv", *RUN_OPTIONS)
-    assert ended.code == 3
-    assert "12 of 14 disassociated, 2 failed" in ended.out
-    assert "ResourceNotFoundException  2" in ended.out
-    assert "asyncgg retry asyncgg-" in ended.out
+    result = cli("disassociate", "fleet.csv", *RUN_OPTIONS)
+    assert result.code == 3
+    assert "12 of 14 disassociated, 2 failed" in result.out
+    assert "ResourceNotFoundException  2" in result.out
+    assert "asyncgg retry asyncgg-" in result.out
 
 
 @pytest.mark.parametrize(
@@ -64,44 +64,42 @@ def test_some_failed_is_3(cli: CommandRunner, serve: StartSimulator) -> None:
         (["retry", "taken"], "taken is not an asyncgg journal"),
         (["status", "folder.csv"], "folder.csv is a directory"),
         (["report", "taken"], "taken is not an asyncgg journal"),
-        (["simulator", "--fault", "nonsense"], "no fault is called 'nonsense'"),
-        (["simulator", "--port", "99999"], "port 99999: give 0 to 65535"),
+        (["simulator", "--fault", "nonsense"], "unknown kind 'nonsense'"),
+        (["simulator", "--port", "99999"], "port 99999: must be 0 to 65535"),
     ],
 )
-def test_usage_and_manifest_are_2(
-    cli: CommandRunner, serve: StartSimulator, arguments: list[str], sentence: str
-) -> None:
-    """What cannot be done as asked ends with 2, says why in one sentence, and sends and leaves nothing."""
+def test_invalid_usage_exits_2(cli: CommandRunner, serve: StartSimulator, arguments: list[str], sentence: str) -> None:
+    """One error line; nothing is sent and no file is left."""
     simulator = serve()
     Path("folder.csv").mkdir()
     Path("bad.csv").write_text("core,thing\ncore-1,thing-1-1\ncore-1,\n", encoding="utf-8")
     Path("empty.csv").write_text("core,thing\n", encoding="utf-8")
     Path("taken").write_text("something else that is long enough to be a file of its own", encoding="utf-8")
-    ended = cli(*arguments)
-    assert ended.code == 2, ended.err
-    assert ended.err.startswith("error: ")
-    assert sentence in ended.err
-    assert "Traceback" not in ended.err
-    assert ended.out == ""
+    result = cli(*arguments)
+    assert result.code == 2, result.err
+    assert result.err.startswith("error: ")
+    assert sentence in result.err
+    assert "Traceback" not in result.err
+    assert result.out == ""
     assert simulator.service.counters.requests.total() == 0
     assert not list(Path().glob("*.journal*"))
     assert not Path("j").exists()
 
 
-def test_no_command_is_2(cli: CommandRunner) -> None:
-    """`asyncgg` alone shows its help on standard error and ends with 2."""
-    ended = cli()
-    assert ended.code == 2
-    assert "Commands:" in ended.err
-    assert ended.out == ""
+def test_no_command_exits_2_with_help(cli: CommandRunner) -> None:
+    """`asyncgg` alone writes its help to standard error."""
+    result = cli()
+    assert result.code == 2
+    assert "Commands:" in result.err
+    assert result.out == ""
 
 
-def test_no_region_is_2(cli: CommandRunner) -> None:
-    """Without an endpoint and a Region nothing is guessed."""
+def test_disassociate_without_region_exits_2(cli: CommandRunner) -> None:
+    """Without endpoint and Region the command is refused."""
     Path("fleet.csv").write_text("core,thing\na,b\n", encoding="utf-8")
-    ended = cli("disassociate", "fleet.csv", "--yes")
-    assert ended.code == 2
-    assert "no AWS Region: give --region" in ended.err
+    result = cli("disassociate", "fleet.csv", "--yes")
+    assert result.code == 2
+    assert "no AWS Region: give --region" in result.err
 
 
 @pytest.mark.parametrize(
@@ -111,93 +109,97 @@ def test_no_region_is_2(cli: CommandRunner) -> None:
         (["--expect-account", "999999999999"], "for account 123456789012, not 999999999999"),
     ],
 )
-def test_a_guard_before_the_first_request_is_4(
+def test_guard_before_the_first_request_exits_4(
     cli: CommandRunner, serve: StartSimulator, options: list[str], sentence: str
 ) -> None:
-    """A guard that can act before the first request does: exit 4, nothing sent, no journal; `plan` agrees."""
+    """Nothing is sent and no journal is left; `plan` exits the same."""
     simulator = serve()
     for command in (["disassociate", "fleet.csv", "--yes"], ["plan", "fleet.csv"]):
-        ended = cli(*command, *options)
-        assert ended.code == 4
-        assert sentence in ended.err
+        result = cli(*command, *options)
+        assert result.code == 4
+        assert sentence in result.err
     assert simulator.service.counters.requests.total() == 0
     assert not list(Path().glob("*.journal*"))
 
 
-def test_guards_that_are_content_let_it_pass(cli: CommandRunner, serve: StartSimulator) -> None:
-    """The right account and exactly as many things as allowed are no reason to stop."""
+def test_guards_that_hold_exit_0(cli: CommandRunner, serve: StartSimulator) -> None:
+    """The expected account and exactly the allowed number of things pass."""
     serve()
-    ended = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--max-things", 12, "--expect-account", "123456789012")
-    assert ended.code == 0
+    result = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--max-things", 12, "--expect-account", "123456789012")
+    assert result.code == 0
 
 
-def test_the_abort_rule_is_4(cli: CommandRunner, serve: StartSimulator) -> None:
-    """Too many failed things stop the run: exit 4, the reason said, what is left pending and resumable."""
+def test_abort_rule_exits_4(cli: CommandRunner, serve: StartSimulator) -> None:
+    """Too many failed things stop the run; the rest is pending and resumable."""
     serve(FleetSpec.from_things({f"core-{n}": [] for n in range(1, 41)}, now=1000.0))
     Path("fleet.csv").write_text("core,thing\n" + "".join(f"core-{n},x\n" for n in range(1, 41)), encoding="utf-8")
-    ended = cli(
+    result = cli(
         "disassociate", "fleet.csv", "--yes", "--rate", 100, "--concurrency", 1, "--abort-at", 50, "--abort-after", 5
     )
-    assert ended.code == 4
-    assert "the abort threshold is 50 %" in ended.out
-    assert "asyncgg resume asyncgg-" in ended.out
+    assert result.code == 4
+    assert "the abort threshold is 50 %" in result.out
+    assert "asyncgg resume asyncgg-" in result.out
 
 
-def test_no_credentials_is_5(cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without credentials: exit 5, the way out named, no journal left."""
+def test_disassociate_without_credentials_exits_5(
+    cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No journal is left."""
     serve()
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    ended = cli("disassociate", "fleet.csv", *RUN_OPTIONS)
-    assert ended.code == 5
-    assert "no AWS credentials" in ended.err
-    assert "nothing was sent" in ended.err
+    result = cli("disassociate", "fleet.csv", *RUN_OPTIONS)
+    assert result.code == 5
+    assert "no AWS credentials" in result.err
+    assert "nothing was sent" in result.err
     assert not list(Path().glob("*.journal*"))
 
 
-def test_no_permission_is_5(cli: CommandRunner, serve: StartSimulator) -> None:
-    """Denied for every core: exit 5 and the permission that is missing."""
+def test_disassociate_denied_everywhere_exits_5(cli: CommandRunner, serve: StartSimulator) -> None:
+    """The reason names the missing permission."""
     serve(fault=("deny-all",))
-    ended = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--json")
-    assert ended.code == 5
-    assert ended.json["exit"] == 5
-    assert ended.json["state"] == "aborted"
-    assert "grant greengrass:BatchDisassociateClientDeviceFromCoreDevice" in ended.json["reason"]
+    result = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--json")
+    assert result.code == 5
+    assert result.json["exit"] == 5
+    assert result.json["state"] == "aborted"
+    assert "grant greengrass:BatchDisassociateClientDeviceFromCoreDevice" in result.json["reason"]
 
 
-def test_the_deadline_is_10(cli: CommandRunner, serve: StartSimulator) -> None:
-    """At the deadline it stops: exit 10, the rest pending, how to go on."""
+def test_deadline_exits_10(cli: CommandRunner, serve: StartSimulator) -> None:
+    """The rest is pending, and the command to resume is shown."""
     serve(small_fleet(30, 1))
-    ended = cli("disassociate", "fleet.csv", "--yes", "--rate", 20, "--deadline", "300ms")
-    assert ended.code == 10
-    assert "stopped at the deadline" in ended.out
-    assert "pending" in ended.out
-    assert "asyncgg resume asyncgg-" in ended.out
+    result = cli("disassociate", "fleet.csv", "--yes", "--rate", 20, "--deadline", "300ms")
+    assert result.code == 10
+    assert "stopped at the deadline" in result.out
+    assert "pending" in result.out
+    assert "asyncgg resume asyncgg-" in result.out
 
 
-def test_a_fault_of_ours_is_1(cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unexpected exception is one line with its type and message; only --debug shows a traceback."""
+def test_unexpected_exception_exits_1(
+    cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line with type and message; only --debug shows a traceback."""
     serve()
 
     def broken(*arguments: object) -> None:
         raise ZeroDivisionError("such a pity")
 
     monkeypatch.setattr("asyncgg.cli.context.CommandContext.resolve_endpoint", broken)
-    ended = cli("disassociate", "fleet.csv", "--yes")
-    assert ended.code == 1
-    assert ended.err == (
+    result = cli("disassociate", "fleet.csv", "--yes")
+    assert result.code == 1
+    assert result.err == (
         "error: ZeroDivisionError: such a pity; internal error; please report it (pass --debug for a traceback)\n"
     )
     assert "Traceback" in cli("disassociate", "fleet.csv", "--yes", "--debug").err
 
 
-def test_bad_rows_can_be_skipped_and_kept(cli: CommandRunner, serve: StartSimulator) -> None:
-    """--skip-bad-rows goes on without them, --rejects has them, and the figures say so."""
+def test_skip_bad_rows_writes_rejects(cli: CommandRunner, serve: StartSimulator) -> None:
+    """--skip-bad-rows runs without them, --rejects lists them."""
     serve()
     text = Path("fleet.csv").read_text(encoding="utf-8") + "core-1,bad thing\ncore-1,thing-1-1\n"
     Path("fleet.csv.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
-    ended = cli("disassociate", "fleet.csv.gz", *RUN_OPTIONS, "--skip-bad-rows", "--rejects", "bad.csv", "--json")
-    assert ended.code == 0
-    assert ended.json["things"] == {
+    result = cli("disassociate", "fleet.csv.gz", *RUN_OPTIONS, "--skip-bad-rows", "--rejects", "bad.csv", "--json")
+    assert result.code == 0
+    assert result.json["things"] == {
         "total": 12,
         "disassociated": 12,
         "failed": 0,

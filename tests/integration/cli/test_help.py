@@ -1,4 +1,4 @@
-"""Help and version: what they say, and what they need not wait for."""
+"""Tests of help, version and completion."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OPTIONS = """
 """
 
 
-def test_help_does_not_wait_for_aws() -> None:
+def test_help_imports_no_slow_modules() -> None:
     """`asyncgg --help` imports neither aiobotocore nor aiohttp, pydantic or asyncio."""
     code = (
         "import sys; from asyncgg.cli import main; main(['--help']);"
@@ -34,11 +34,11 @@ def test_help_does_not_wait_for_aws() -> None:
     assert "Exit codes: 0 all done" in done.stdout
 
 
-def test_version(cli: CommandRunner) -> None:
-    """`--version` is the package's."""
-    ended = cli("--version")
-    assert ended.code == 0
-    assert ended.out == f"asyncgg {asyncgg.__version__}\n"
+def test_version_is_that_of_the_package(cli: CommandRunner) -> None:
+    """`--version` prints the version of the package."""
+    result = cli("--version")
+    assert result.code == 0
+    assert result.out == f"asyncgg {asyncgg.__version__}\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

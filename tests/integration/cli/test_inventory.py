@@ -1,4 +1,4 @@
-"""`inventory`, `where` and `diff`, against a simulator beside them."""
+"""Tests of `asyncgg inventory`, against the simulator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from unittest.mock import Mock
 import pytest
 
 from asyncgg.inventory import Snapshot
-from asyncgg.simulator import FleetSpec
 from asyncgg.storage import FileLock
 from tests.integration.cli.conftest import StartSimulator
 from tests.support.command_line import CommandRunner, small_fleet
@@ -24,8 +23,8 @@ from tests.support.command_line import CommandRunner, small_fleet
 SCAN_OPTIONS = ("--rate", 500, "--quiet")
 
 
-def test_a_snapshot_of_the_region(cli: CommandRunner, serve: StartSimulator) -> None:
-    """`inventory` makes fleet.db, as one JSON object says; asked for again it refuses, unless it may replace it."""
+def test_inventory_writes_a_snapshot_and_refuses_to_overwrite_it(cli: CommandRunner, serve: StartSimulator) -> None:
+    """A complete snapshot is only replaced with --replace."""
     serve(small_fleet(3, 4))
     report = cli("inventory", *SCAN_OPTIONS, "--json").json
     assert (report["schema"], report["state"], report["exit"]) == ("asyncgg.inventory/1", "complete", 0)
@@ -42,22 +41,22 @@ def test_a_snapshot_of_the_region(cli: CommandRunner, serve: StartSimulator) -> 
     assert [file.name for file in sorted(Path().iterdir())] == ["fleet.csv", "fleet.db"]
 
 
-def test_a_person_sees_how_it_goes(cli: CommandRunner, serve: StartSimulator) -> None:
-    """Without --quiet progress goes to standard error, the end to standard output; a denied core is told: exit 3."""
+def test_inventory_denied_core_exits_3(cli: CommandRunner, serve: StartSimulator) -> None:
+    """Progress goes to standard error, the result to standard output."""
     serve(small_fleet(3, 4), fault=("deny@core-2",))
-    ended = cli("inventory", "--rate", 500)
-    assert ended.code == 3
-    assert ended.out.splitlines()[:3] == [
+    result = cli("inventory", "--rate", 500)
+    assert result.code == 3
+    assert result.out.splitlines()[:3] == [
         "partial: some cores could not be listed",
         "  cores      3 known, 2 listed, 1 denied",
         "  things     8 associations",
     ]
-    assert "core core-2 denied: AccessDeniedException" in ended.err
-    assert "3/3 cores, 8 associations, 4 requests" in ended.err
+    assert "core core-2 denied: AccessDeniedException" in result.err
+    assert "3/3 cores, 8 associations, 4 requests" in result.err
 
 
-def test_an_export_is_a_manifest(cli: CommandRunner, serve: StartSimulator) -> None:
-    """--out x.csv leaves just that, and `plan` takes it as it is; one that is there is not overwritten unasked."""
+def test_inventory_export_can_be_planned(cli: CommandRunner, serve: StartSimulator) -> None:
+    """--out x.csv leaves only the export, which is a manifest and not overwritten."""
     serve(small_fleet(3, 4))
     report = cli("inventory", *SCAN_OPTIONS, "--out", "list.csv", "--json").json
     assert (report["out"], report["snapshot"]) == ("list.csv", None)
@@ -67,8 +66,8 @@ def test_an_export_is_a_manifest(cli: CommandRunner, serve: StartSimulator) -> N
     assert [file.name for file in sorted(Path().iterdir())] == ["fleet.csv", "list.csv"]
 
 
-def test_interrupted_then_on(cli: CommandRunner, serve: StartSimulator) -> None:
-    """SIGTERM lets what is in flight end: exit 130, and the same command resumes the scan; another one does not."""
+def test_inventory_interrupted_is_resumed(cli: CommandRunner, serve: StartSimulator) -> None:
+    """SIGTERM: exit 130; the same command resumes, one with other filters is refused."""
     simulator = serve(small_fleet(30, 1))
     service = simulator.service
     handle = service.handle
@@ -79,11 +78,11 @@ def test_interrupted_then_on(cli: CommandRunner, serve: StartSimulator) -> None:
         return handle(*arguments)
 
     service.handle = interrupting  # type: ignore[method-assign,assignment]  # the tenth request is when it comes
-    ended = cli("inventory", "--rate", 200, "--json")
+    result = cli("inventory", "--rate", 200, "--json")
     service.handle = handle  # type: ignore[method-assign]  # as it was
-    assert (ended.code, ended.json["state"]) == (130, "interrupted")
-    assert ended.json["cores"]["waiting"] > 0
-    assert "run the same command again to resume the scan" in ended.err
+    assert (result.code, result.json["state"]) == (130, "interrupted")
+    assert result.json["cores"]["waiting"] > 0
+    assert "run the same command again to resume the scan" in result.err
     other = cli("inventory", *SCAN_OPTIONS, "--status", "HEALTHY")
     assert other.code == 2
     assert "unfinished scan of no filters, this scan is of status HEALTHY" in other.err
@@ -92,52 +91,17 @@ def test_interrupted_then_on(cli: CommandRunner, serve: StartSimulator) -> None:
     assert (report["resumed"], report["state"], report["requests"]["sent"]) == (True, "complete", 31)
 
 
-def test_where(cli: CommandRunner, serve: StartSimulator) -> None:
-    """Each thing with its cores and since when, from a snapshot or a sweep; exit 3 when one is on no core."""
-    simulator = serve(FleetSpec.from_things({"a": ["x", "y"], "b": ["x"]}, now=1_700_000_000.0))
-    assert cli("inventory", *SCAN_OPTIONS).code == 0
-    sent = len(simulator.service.counters.log)
-    result = cli("where", "x", "--inventory", "fleet.db")
-    since = "since 2023-11-14T22:13:20.000Z"
-    assert (result.code, result.out) == (0, f"x  a  {since}\nx  b  {since}\n")
-    Path("list.txt").write_text("y\nnobody\n", encoding="utf-8")
-    as_json = cli("where", "x", "--things", "list.txt", "--inventory", "fleet.db", "--json")
-    assert as_json.code == as_json.json["exit"] == 3
-    assert {thing: [at["core"] for at in cores] for thing, cores in as_json.json["things"].items()} == {
-        "x": ["a", "b"],
-        "y": ["a"],
-        "nobody": [],
-    }
-    assert (as_json.json["missing"], as_json.json["found"], as_json.json["scan"]) == (["nobody"], 2, None)
-    assert len(simulator.service.counters.log) == sent
-    after_scan = cli("where", "y", *SCAN_OPTIONS, "--json")
-    assert after_scan.code == 0
-    assert after_scan.json["scan"]["requests"]["sent"] == 3
-    assert "at least one request per core, at most 500 requests/s" in after_scan.err
-
-
-def test_a_part_of_the_fleet_says_so(cli: CommandRunner, serve: StartSimulator) -> None:
-    """A snapshot of some cores does not know where else a thing is, and says so."""
-    serve(small_fleet(3, 4))
-    assert cli("inventory", *SCAN_OPTIONS, "--out", "some.db", "--status", "UNHEALTHY").code == 0
-    result = cli("where", "thing-1-1", "--inventory", "some.db", "--json")
-    assert (result.code, result.json["partial"]) == (3, "only cores that match its filters")
-    assert "some.db holds only cores that match its filters; things on other cores are not found" in result.err
-    assert cli("inventory", *SCAN_OPTIONS).code == 0
-    assert cli("where", "thing-1-1", "--inventory", "fleet.db", "--json").json["partial"] is None
-
-
-def test_a_sweep_that_could_not_take_its_place_is_not_made_again(
+def test_inventory_failed_export_is_repeated_without_a_scan(
     cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After an export that failed nothing is asked for again; a sweep too old for that is made anew."""
+    """A failed export is repeated from the kept scan unless that is too old."""
     simulator = serve(small_fleet(3, 4))
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with monkeypatch.context() as patched:
         patched.setattr(csv, "writer", Mock(side_effect=full))
-        ended = cli("inventory", *SCAN_OPTIONS, "--out", "list.csv")
-    assert (ended.code, ended.out) == (2, "")
-    assert "list.csv: cannot write the file: No space left on device" in ended.err
+        result = cli("inventory", *SCAN_OPTIONS, "--out", "list.csv")
+    assert (result.code, result.out) == (2, "")
+    assert "list.csv: cannot write the file: No space left on device" in result.err
     sent = len(simulator.service.counters.log)
     report = cli("inventory", *SCAN_OPTIONS, "--out", "list.csv", "--json").json
     assert (report["state"], report["resumed"], report["associations"]) == ("complete", True, 12)
@@ -148,17 +112,17 @@ def test_a_sweep_that_could_not_take_its_place_is_not_made_again(
     assert len(simulator.service.counters.log) == sent + 2 * 4
 
 
-def test_who_reads_a_snapshot_does_not_spoil_the_next(cli: CommandRunner, serve: StartSimulator) -> None:
-    """What a reader of the old one left beside it must not count as the new one's: replaced is when it is closed."""
+def test_inventory_replace_while_open_elsewhere_exits_2(cli: CommandRunner, serve: StartSimulator) -> None:
+    """A snapshot open in another program is replaced after that program closes it."""
     simulator = serve(small_fleet(3, 4))
     assert cli("inventory", *SCAN_OPTIONS).code == 0
     with closing(sqlite3.connect("fleet.db")) as other:
         other.execute("PRAGMA journal_mode = WAL")
         other.execute("INSERT OR REPLACE INTO meta VALUES ('note', 'of another program')")
         other.commit()
-        ended = cli("inventory", *SCAN_OPTIONS, "--replace")
-        assert (ended.code, ended.out) == (2, "")
-        assert "fleet.db is open in another program; close that program" in ended.err
+        result = cli("inventory", *SCAN_OPTIONS, "--replace")
+        assert (result.code, result.out) == (2, "")
+        assert "fleet.db is open in another program; close that program" in result.err
     sent = len(simulator.service.counters.log)
     assert cli("inventory", *SCAN_OPTIONS, "--replace").code == 0
     assert len(simulator.service.counters.log) == sent
@@ -167,59 +131,22 @@ def test_who_reads_a_snapshot_does_not_spoil_the_next(cli: CommandRunner, serve:
         assert snapshot.counts().associations == 12
 
 
-def test_two_at_once_for_one_place(cli: CommandRunner, serve: StartSimulator) -> None:
-    """Who replaces or exports has the place to himself, until it is taken."""
+def test_inventory_locks_its_output(cli: CommandRunner, serve: StartSimulator) -> None:
+    """Only one process at a time replaces or exports a file."""
     simulator = serve(small_fleet(3, 4))
     assert cli("inventory", *SCAN_OPTIONS).code == 0
     sent = len(simulator.service.counters.log)
     for out in ("fleet.db", "fleet.csv"):
         lock = FileLock(Path(out))
-        ended = cli("inventory", *SCAN_OPTIONS, "--out", out, "--replace")
+        result = cli("inventory", *SCAN_OPTIONS, "--out", out, "--replace")
         lock.release()
-        assert (ended.code, f"{out} is in use by another process" in ended.err) == (2, True)
+        assert (result.code, f"{out} is in use by another process" in result.err) == (2, True)
     assert len(simulator.service.counters.log) == sent
-
-
-def test_diff(cli: CommandRunner, serve: StartSimulator) -> None:
-    """What appeared and vanished, as lines, as JSON and as a list; snapshots of different fleets are not compared."""
-    simulator = serve(FleetSpec.from_things({"a": ["x", "y"], "b": ["x"]}, now=1_700_000_000.0))
-    assert cli("inventory", *SCAN_OPTIONS, "--out", "old.db").code == 0
-    simulator.service.fleet.disassociate("a", "x")
-    simulator.service.fleet.associate("b", "z", 1_700_000_000.0)
-    assert cli("inventory", *SCAN_OPTIONS, "--out", "new.db").code == 0
-    result = cli("diff", "old.db", "new.db", "--out", "changes.csv")
-    assert result.out.splitlines() == [
-        "0 cores appeared",
-        "1 associations appeared",
-        "  + b,z",
-        "0 cores vanished",
-        "1 associations vanished",
-        "  - a,x",
-    ]
-    since = "2023-11-14T22:13:20.000Z"
-    assert Path("changes.csv").read_text(encoding="utf-8") == (
-        f"core,thing,change,associated_at\nb,z,appeared,{since}\na,x,vanished,{since}\n"
-    )
-    report = cli("diff", "old.db", "new.db", "--json").json
-    assert (report["schema"], report["truncated"]) == ("asyncgg.diff/1", False)
-    assert report["counts"] == {
-        "cores_appeared": 0,
-        "cores_vanished": 0,
-        "appeared": 1,
-        "vanished": 1,
-        "not_compared": 0,
-    }
-    assert [pair["thing"] for pair in report["appeared"]] == ["z"]
-    assert cli("inventory", *SCAN_OPTIONS, "--out", "some.db", "--status", "HEALTHY").code == 0
-    refused = cli("diff", "old.db", "some.db")
-    assert (refused.code, "pass --force" in refused.err) == (2, True)
-    assert "OLD is later than NEW" in cli("diff", "new.db", "old.db").err
-    assert "warning: different filters" in cli("diff", "old.db", "some.db", "--force").err
 
 
 USAGE_ERRORS = {
     ("where",): "no things given: give names, or --things FILE",
-    ("where", "a b"): "invalid thing name 'a b': has characters outside a-z A-Z 0-9 : _ -",
+    ("where", "a b"): "invalid thing name 'a b': contains characters outside a-z A-Z 0-9 : _ -",
     ("where", "a", "--inventory", "fleet.csv"): "fleet.csv is not an asyncgg snapshot",
     (
         "inventory",
@@ -238,22 +165,22 @@ USAGE_ERRORS = {
 }
 
 
-def test_wrong_usage(cli: CommandRunner, serve: StartSimulator) -> None:
-    """One line on standard error, nothing on standard output, nothing asked, nothing overwritten: exit 2."""
+def test_snapshot_commands_invalid_usage_exits_2(cli: CommandRunner, serve: StartSimulator) -> None:
+    """One error line; nothing is sent or overwritten."""
     simulator = serve()
     Path("other.txt").write_text("mine", encoding="utf-8")
     for arguments, message in USAGE_ERRORS.items():
-        ended = cli(*arguments, *(SCAN_OPTIONS if arguments[0] != "diff" else ()))
-        assert (ended.code, ended.out, ended.err) == (2, "", f"error: {message}\n")
+        result = cli(*arguments, *(SCAN_OPTIONS if arguments[0] != "diff" else ()))
+        assert (result.code, result.out, result.err) == (2, "", f"error: {message}\n")
     assert not simulator.service.counters.log
     assert Path("other.txt").read_text(encoding="utf-8") == "mine"
 
 
-def test_json_log_lines(cli: CommandRunner, serve: StartSimulator) -> None:
-    """With --log-format json standard error is one JSON object a line, the last progress among them."""
+def test_inventory_json_log_ends_with_progress(cli: CommandRunner, serve: StartSimulator) -> None:
+    """With --log-format json standard error has one object per line."""
     serve(small_fleet(3, 4))
-    ended = cli("inventory", "--rate", 500, "--log-format", "json")
-    lines = [json.loads(line) for line in ended.err.splitlines()]
+    result = cli("inventory", "--rate", 500, "--log-format", "json")
+    lines = [json.loads(line) for line in result.err.splitlines()]
     assert lines[-1]["event"] == "progress"
     assert (lines[-1]["cores"], lines[-1]["requests_left"], lines[-1]["open_ended"]) == (3, 0, False)
     with Snapshot("fleet.db") as snapshot:

@@ -1,4 +1,4 @@
-"""Rule: who is told by `--notify`, of what, and that it changes nothing else."""
+"""Tests of `--notify`: events, messages, and failed deliveries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RUN_OPTIONS = ("--rate", "500", "--yes", "--quiet", "--json")
 
 
 class Webhook:
-    """A webhook in a thread, and what it was told."""
+    """A webhook server, and the messages it received."""
 
     def __init__(self) -> None:
         self.received: list[dict[str, Any]] = []
@@ -51,10 +51,10 @@ def hook() -> Iterator[Webhook]:
     webhook.server.server_close()
 
 
-def test_the_end_is_told(
+def test_notify_sends_the_summary(
     cli: CommandRunner, serve: StartSimulator, hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """disassociate, retry and undo tell how they ended, with their summary; the URL may be in a variable."""
+    """disassociate, retry and undo send their summary; the URL can be in a variable."""
     simulator = serve(fault=("entry:AccessDeniedException@thing-2-1",))
     monkeypatch.setenv("HOOK", hook.url)
     options = (*RUN_OPTIONS, "--notify", "env:HOOK")
@@ -63,64 +63,64 @@ def test_the_end_is_told(
     second = cli("retry", "run.journal", *options)
     third = cli("undo", "run.journal", *options, "--assume-associated")
     assert [first.code, second.code, third.code] == [3, 0, 0]
-    assert [told["event"] for told in hook.received] == ["end"] * 3
-    assert [told["summary"] for told in hook.received] == [first.json, second.json, third.json]
+    assert [message["event"] for message in hook.received] == ["end"] * 3
+    assert [message["summary"] for message in hook.received] == [first.json, second.json, third.json]
     assert hook.received[0]["text"].startswith("asyncgg disassociate: partial: 11 of 12 things disassociated, 1 failed")
     assert hook.received[0]["host"]
     assert hook.received[0]["policy"] is None
 
 
-def test_what_is_no_error_of_ours_is_told(
+def test_notify_unexpected_error_sends_only_its_type(
     cli: CommandRunner, serve: StartSimulator, hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failing system and a fault of asyncgg are failures like others; of a fault only the kind is told."""
+    """A system error is sent with its reason, an internal error with its type only."""
     serve()
     options = (*RUN_OPTIONS, "--notify", hook.url)
     for error in (OSError(5, "Input/output error"), RuntimeError("token=secret")):
         monkeypatch.setattr("asyncgg.cli.workflow.plan_confirm_run", Mock(side_effect=error))
         assert cli("disassociate", "fleet.csv", *options).code == 1
-    assert [(told["event"], told["text"], told["summary"]) for told in hook.received] == [
+    assert [(message["event"], message["text"], message["summary"]) for message in hook.received] == [
         ("failure", "asyncgg: system error: Input/output error", {"exit": 1}),
         ("failure", "asyncgg: internal error: RuntimeError", {"exit": 1}),
     ]
 
 
-def test_guards_and_failures_are_told(cli: CommandRunner, serve: StartSimulator, hook: Webhook) -> None:
-    """A guard that keeps a run from beginning, an error before it, and a run without permission: each has its event."""
+def test_notify_sends_guards_and_failures(cli: CommandRunner, serve: StartSimulator, hook: Webhook) -> None:
+    """A guard, an error before the run, and a run without permission have their events."""
     simulator = serve()
     options = (*RUN_OPTIONS, "--notify", hook.url)
     assert cli("disassociate", "fleet.csv", *options, "--max-things", 3).code == 4
     assert cli("disassociate", "none.csv", *options).code == 2
     simulator.service.set_faults(["deny-all"])
     assert cli("disassociate", "fleet.csv", *options).code == 5
-    assert [told["event"] for told in hook.received] == ["guard", "failure", "failure"]
+    assert [message["event"] for message in hook.received] == ["guard", "failure", "failure"]
     assert hook.received[0]["text"].startswith("asyncgg: fleet.csv: 12 things, --max-things allows 3")
     assert hook.received[0]["summary"] == {"exit": 4}
     assert hook.received[2]["summary"]["state"] == "aborted"
 
 
-def test_a_dry_run_is_nobodys_business(cli: CommandRunner, serve: StartSimulator, hook: Webhook) -> None:
-    """Nothing happened, so nobody is told."""
+def test_notify_dry_run_sends_nothing(cli: CommandRunner, serve: StartSimulator, hook: Webhook) -> None:
+    """A dry run sends no notification."""
     serve()
     assert cli("disassociate", "fleet.csv", "--dry-run", "--notify", hook.url).code == 0
     assert hook.received == []
 
 
-def test_what_cannot_be_told_changes_nothing(cli: CommandRunner, serve: StartSimulator, hook: Webhook) -> None:
-    """A target that refuses is a line on standard error without the URL; exit code and result are the run's."""
+def test_notify_failed_delivery_keeps_the_exit_code(cli: CommandRunner, serve: StartSimulator, hook: Webhook) -> None:
+    """A failed delivery is one line without the URL; the result is that of the run."""
     serve()
     hook.status = 404
-    ended = cli("disassociate", "fleet.csv", "--rate", "500", "--yes", "--json", "--notify", hook.url)
-    assert (ended.code, ended.json["state"]) == (0, "complete")
-    assert f"Notification to webhook http://127.0.0.1:{hook.server.server_port} failed: HTTP 404\n" in ended.err
-    assert "secret" not in ended.err
+    result = cli("disassociate", "fleet.csv", "--rate", "500", "--yes", "--json", "--notify", hook.url)
+    assert (result.code, result.json["state"]) == (0, "complete")
+    assert f"Notification to webhook http://127.0.0.1:{hook.server.server_port} failed: HTTP 404\n" in result.err
+    assert "secret" not in result.err
 
 
-@pytest.mark.parametrize("target", ["nowhere", "arn:aws:sns:x", "env:NOT_SET"])
-def test_no_target_stops_it_before_anything_is_sent(cli: CommandRunner, serve: StartSimulator, target: str) -> None:
-    """A target that is none is found out before the run."""
+@pytest.mark.parametrize("target", ["no-target", "arn:aws:sns:x", "env:NOT_SET"])
+def test_notify_invalid_target_exits_2(cli: CommandRunner, serve: StartSimulator, target: str) -> None:
+    """An invalid target is reported before the run."""
     simulator = serve()
-    ended = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--notify", target)
-    assert (ended.code, ended.out) == (2, "")
-    assert "notify: " in ended.err
+    result = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--notify", target)
+    assert (result.code, result.out) == (2, "")
+    assert "notify: " in result.err
     assert simulator.service.counters.requests.total() == 0

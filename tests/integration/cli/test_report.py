@@ -1,4 +1,4 @@
-"""`report` and `status` of a journal that nobody runs."""
+"""Tests of `asyncgg report` and `asyncgg status`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.command_line import CommandRunner
 
 @pytest.fixture
 def partial(cli: CommandRunner, serve: StartSimulator) -> str:
-    """A journal of 12 things done and 2 failed."""
+    """A journal with 12 disassociated and 2 failed things."""
     serve()
     with Path("fleet.csv").open("a", encoding="utf-8") as file:
         file.write("core-1,ghost-1\ncore-2,ghost-2\n")
@@ -24,11 +24,11 @@ def partial(cli: CommandRunner, serve: StartSimulator) -> str:
     return "run.journal"
 
 
-def test_the_list_of_failures_is_a_manifest(cli: CommandRunner, partial: str) -> None:
-    """--failures has the failed things and why, in a CSV that `plan` takes as it is."""
-    ended = cli("report", partial, "--failures", "failures.csv")
-    assert ended.code == 0
-    assert ended.err == "failures.csv: 2 failed things\n"
+def test_report_failures_can_be_planned(cli: CommandRunner, partial: str) -> None:
+    """--failures writes the failed things with their codes, as a manifest."""
+    result = cli("report", partial, "--failures", "failures.csv")
+    assert result.code == 0
+    assert result.err == "failures.csv: 2 failed things\n"
     with Path("failures.csv").open(encoding="utf-8", newline="") as file:
         listed = list(csv.DictReader(file))
     assert [(row["core"], row["thing"], row["outcome"]) for row in listed] == [
@@ -40,8 +40,8 @@ def test_the_list_of_failures_is_a_manifest(cli: CommandRunner, partial: str) ->
     assert cli("plan", "failures.csv", "--json").json["things"]["total"] == 2
 
 
-def test_the_list_of_outcomes_has_every_thing(cli: CommandRunner, partial: str) -> None:
-    """--outcomes in JSONL, compressed by its ending, has each thing once."""
+def test_report_outcomes_lists_every_thing(cli: CommandRunner, partial: str) -> None:
+    """--outcomes writes each thing once, as compressed JSONL."""
     assert cli("report", partial, "--outcomes", "all.jsonl.gz", "--json").json["state"] == "partial"
     with gzip.open("all.jsonl.gz", "rt", encoding="utf-8") as file:
         listed = [json.loads(line) for line in file]
@@ -49,8 +49,8 @@ def test_the_list_of_outcomes_has_every_thing(cli: CommandRunner, partial: str) 
     assert sum(row["outcome"] == "disassociated" for row in listed) == 12
 
 
-def test_the_page_is_complete_in_itself(cli: CommandRunner, partial: str) -> None:
-    """--html is one page that loads nothing, with the figures and the failures."""
+def test_report_html_loads_nothing(cli: CommandRunner, partial: str) -> None:
+    """--html writes one page with the failures and without external resources."""
     assert cli("report", partial, "--html", "report.html").code == 0
     page = Path("report.html").read_text(encoding="utf-8")
     assert "ghost-1" in page
@@ -72,31 +72,29 @@ def test_the_page_is_complete_in_itself(cli: CommandRunner, partial: str) -> Non
         (["--failures", "a.csv", "--outcomes", "a.csv"], "two output files have the same path"),
     ],
 )
-def test_files_that_cannot_be_written_are_2(
-    cli: CommandRunner, partial: str, options: list[str], sentence: str
-) -> None:
-    """A wrong file is refused in one sentence; the journal stays as it is and no half file is left."""
+def test_report_unusable_output_exits_2(cli: CommandRunner, partial: str, options: list[str], sentence: str) -> None:
+    """One error; the journal is unchanged and no partial file is left."""
     Path("link").symlink_to(partial)
     before = Path(partial).read_bytes()
-    ended = cli("report", partial, *options)
-    assert ended.code == 2
-    assert sentence in ended.err
+    result = cli("report", partial, *options)
+    assert result.code == 2
+    assert sentence in result.err
     assert Path(partial).read_bytes() == before
     assert not list(Path().glob("*.part"))
 
 
-def test_status_of_a_finished_run(cli: CommandRunner, partial: str) -> None:
-    """`status` shows the counts and what to do next, and exits 0 although things failed; --watch ends at once."""
+def test_status_finished_run_exits_0(cli: CommandRunner, partial: str) -> None:
+    """The counts and the next commands; --watch ends at once."""
     for options in ([], ["--watch"]):
-        ended = cli("status", partial, *options)
-        assert ended.code == 0
-        assert "12 of 14 disassociated, 2 failed" in ended.out
-        assert "asyncgg retry run.journal" in ended.out
-        assert ended.err == ""
+        result = cli("status", partial, *options)
+        assert result.code == 0
+        assert "12 of 14 disassociated, 2 failed" in result.out
+        assert "asyncgg retry run.journal" in result.out
+        assert result.err == ""
 
 
-def test_status_as_json(cli: CommandRunner, partial: str) -> None:
-    """--json has the summary's fields and those of the moment."""
+def test_status_json_has_summary_and_rate(cli: CommandRunner, partial: str) -> None:
+    """--json has the fields of the summary and the current ones."""
     status = cli("status", partial, "--json").json
     assert status["schema"] == "asyncgg.summary/1"
     assert status["things"]["failed"] == 2
@@ -105,8 +103,8 @@ def test_status_as_json(cli: CommandRunner, partial: str) -> None:
     assert "exit" not in status
 
 
-def test_status_of_a_stopped_run_says_how_long_the_rest_takes(cli: CommandRunner, serve: StartSimulator) -> None:
-    """Requests left and the time they need at the run's own rate; the reason why it stopped."""
+def test_status_stopped_run_shows_time_needed(cli: CommandRunner, serve: StartSimulator) -> None:
+    """The reason, the requests left and their time at the rate of the run."""
     serve()
     cli(
         "disassociate",
@@ -121,21 +119,21 @@ def test_status_of_a_stopped_run_says_how_long_the_rest_takes(cli: CommandRunner
         "--journal",
         "run.journal",
     )
-    ended = cli("status", "run.journal")
-    assert "stopped at the deadline: deadline reached" in ended.out
-    assert "at least 2 requests, 2.0 s needed at 1.0 requests/s" in ended.out
-    assert "asyncgg resume run.journal" in ended.out
+    result = cli("status", "run.journal")
+    assert "stopped at the deadline: deadline reached" in result.out
+    assert "at least 2 requests, 2.0 s needed at 1.0 requests/s" in result.out
+    assert "asyncgg resume run.journal" in result.out
 
 
-def test_watching_ends_with_the_run(cli: CommandRunner, partial: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """--watch writes a line while the run is going, and the status once it is over."""
+def test_status_watch_ends_with_the_run(cli: CommandRunner, partial: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--watch writes a line while the run is active, then the status."""
     real = JournalReader.is_running
     going = [True, True, True, True]
     monkeypatch.setattr(JournalReader, "is_running", lambda self: going.pop() if going else real(self))
     slept: list[float] = []
     monkeypatch.setattr("asyncgg.cli.commands.status.time.sleep", slept.append)
-    ended = cli("status", partial, "--watch")
-    assert ended.code == 0
+    result = cli("status", partial, "--watch")
+    assert result.code == 0
     assert slept
-    assert ended.err.count("14/14 things, 2 failed") == len(slept)
-    assert "asyncgg retry run.journal" in ended.out
+    assert result.err.count("14/14 things, 2 failed") == len(slept)
+    assert "asyncgg retry run.journal" in result.out

@@ -1,4 +1,4 @@
-"""Rule: `asyncgg undo` as a person types it."""
+"""Tests of `asyncgg undo`."""
 
 from __future__ import annotations
 
@@ -26,45 +26,43 @@ def _run_first(cli: CommandRunner, *options: object) -> None:
 
 
 def associations(simulator: Simulator) -> set[tuple[str, str]]:
-    """Who is associated with whom now."""
+    """The current associations, as pairs of core and thing."""
     return {(core, thing) for core, things in simulator.service.fleet.things.items() for thing in things}
 
 
-def test_undo_and_back(cli: CommandRunner, serve: StartSimulator) -> None:
-    """A run is taken back, the undo too; plan, summary and JSON speak of what they do."""
+def test_undo_restores_and_can_be_undone(cli: CommandRunner, serve: StartSimulator) -> None:
+    """A run is undone, and so is the undo; plan and summary name the operation."""
     simulator = serve()
     before = associations(simulator)
     _run_first(cli)
     assert not associations(simulator)
-    ended = cli("undo", "run.journal", *RUN_OPTIONS, "--json", "--assume-associated", "--journal", "undo.journal")
-    assert ended.code == 0, ended.err
+    result = cli("undo", "run.journal", *RUN_OPTIONS, "--json", "--assume-associated", "--journal", "undo.journal")
+    assert result.code == 0, result.err
     assert associations(simulator) == before
-    document = ended.json
+    document = result.json
     assert (document["operation"], document["journal"]) == ("associate", "undo.journal")
     assert document["things"] == document["things"] | {"total": 12, "associated": 12, "failed": 0}
-    assert "plan: associate 12 things with 3 cores" in ended.err
-    assert "  undo of    run " in ended.err
-    assert "complete: every thing is associated" in ended.err
+    assert "plan: associate 12 things with 3 cores" in result.err
+    assert "  undo of    run " in result.err
+    assert "complete: every thing is associated" in result.err
     second = cli("undo", "undo.journal", *RUN_OPTIONS, "--json")  # what an undo did is known
     assert second.code == 0, second.err
     assert second.json["things"]["disassociated"] == 12
     assert not associations(simulator)
 
 
-def test_the_refusal_is_one_line_and_leaves_nothing(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
-    """Without evidence: exit 2, the number of things, and what to give; no journal."""
+def test_undo_without_evidence_exits_2(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
+    """One line with the number of things; no journal is left."""
     serve()
     _run_first(cli)
-    ended = cli("undo", "run.journal", *JSON_OPTIONS, "--journal", "undo.journal")
-    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
-    assert "cannot prove that the 12 things" in ended.err
+    result = cli("undo", "run.journal", *JSON_OPTIONS, "--journal", "undo.journal")
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert "cannot prove that the 12 things" in result.err
     assert not list(tmp_path.glob("undo.journal*"))
 
 
-def test_a_part_may_come_through_a_pipe(
-    cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A named pipe and standard input are read once, and pairs stay pairs."""
+def test_undo_only_reads_pipes_once(cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A named pipe and standard input are read once, and keep pairs."""
     serve(FleetSpec.from_things({"core-1": ["both"], "core-2": ["both"]}, now=1000.0))
     _run_first(cli)
     os.mkfifo("only.pipe")
@@ -72,23 +70,23 @@ def test_a_part_may_come_through_a_pipe(
     writer.start()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"core;thing\ncore-2;both\n")))
     for name in ("only.pipe", "-"):
-        ended = cli("undo", "run.journal", "--assume-associated", "--dry-run", "--json", "--only", name)
-        assert ended.code == 0, ended.err
-        assert ended.json["things"]["total"] == 1
+        result = cli("undo", "run.journal", "--assume-associated", "--dry-run", "--json", "--only", name)
+        assert result.code == 0, result.err
+        assert result.json["things"]["total"] == 1
     writer.join(5)
 
 
-def test_dry_run(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
-    """--dry-run tells what would be taken back and what is left out, and sends nothing."""
+def test_undo_dry_run_sends_nothing(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
+    """--dry-run shows what would be restored and what is excluded."""
     simulator = serve()
     _run_first(cli)
     (tmp_path / "only.txt").write_text("thing-1-1  # a comment\nthing-2-3\n")
     options = ("--dry-run", "--assume-associated", "--only", "only.txt", "--json")
-    ended = cli("undo", "run.journal", *options)
-    assert ended.code == 0, ended.err
-    assert (ended.json["operation"], ended.json["things"]["total"]) == ("associate", 2)
-    assert ended.json["excluded"] == {"not_selected": 10}
-    assert "10 not in the list" in ended.err
+    result = cli("undo", "run.journal", *options)
+    assert result.code == 0, result.err
+    assert (result.json["operation"], result.json["things"]["total"]) == ("associate", 2)
+    assert result.json["excluded"] == {"not_selected": 10}
+    assert "10 not in the list" in result.err
     assert not associations(simulator)
     assert [path.name for path in tmp_path.glob("*.journal")] == ["run.journal"]
 
@@ -104,20 +102,20 @@ INVALID_LISTS = [
 ]
 
 
-def test_lists_that_are_no_good(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
-    """A list with strangers or faults stops the undo before anything is sent, naming file and line."""
+def test_undo_invalid_only_list_exits_2(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
+    """An invalid list is reported by file and line before anything is sent."""
     simulator = serve()
     _run_first(cli)
     for name, content, message in INVALID_LISTS:
         (tmp_path / name).write_text(content)
-        ended = cli("undo", "run.journal", *JSON_OPTIONS, "--assume-associated", "--only", name)
-        assert (ended.code, ended.out) == (2, ""), content
-        assert message in ended.err
+        result = cli("undo", "run.journal", *JSON_OPTIONS, "--assume-associated", "--only", name)
+        assert (result.code, result.out) == (2, ""), content
+        assert message in result.err
     assert not associations(simulator)
 
 
-def test_a_list_of_failures_is_a_list(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
-    """What `report --outcomes` writes can be given to --only: its core,thing count, its other columns do not."""
+def test_undo_only_accepts_a_list_of_outcomes(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
+    """--only accepts the output of `report --outcomes`."""
     simulator = serve()
     _run_first(cli)
     assert cli("report", "run.journal", "--outcomes", "all.csv").code == 0
@@ -127,10 +125,10 @@ def test_a_list_of_failures_is_a_list(cli: CommandRunner, serve: StartSimulator,
     assert associations(simulator) == {("core-1", "thing-1-1"), ("core-1", "thing-1-2")}
 
 
-def test_an_undo_goes_where_the_run_was(
+def test_undo_uses_the_endpoint_of_the_run(
     cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The endpoint of the run counts, and not the environment's of today."""
+    """The recorded endpoint is used, not that of the environment."""
     simulator = serve()
     _run_first(cli)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
@@ -138,8 +136,8 @@ def test_an_undo_goes_where_the_run_was(
     assert len(associations(simulator)) == 12
 
 
-def test_a_stopped_undo_is_resumed_and_retried(cli: CommandRunner, serve: StartSimulator) -> None:
-    """status, report, resume and retry work on an undo's journal, in its own words."""
+def test_undo_stopped_is_resumed_and_retried(cli: CommandRunner, serve: StartSimulator) -> None:
+    """status, report, resume and retry work on the journal of an undo."""
     simulator = serve(small_fleet(12, 1))
     _run_first(cli)
     simulator.service.set_faults(["entry:AccessDeniedException@thing-3-1"])
@@ -172,19 +170,18 @@ def test_a_stopped_undo_is_resumed_and_retried(cli: CommandRunner, serve: StartS
     assert Path("undo.csv").read_text().splitlines()[1].startswith("core-1,thing-1-1,associated,")
 
 
-def test_missing_permission_is_named(cli: CommandRunner, serve: StartSimulator) -> None:
-    """An undo that is denied everywhere names the permission of its own operation."""
+def test_undo_denied_everywhere_names_its_permission(cli: CommandRunner, serve: StartSimulator) -> None:
+    """The reason has the permission of the associate operation."""
     simulator = serve()
     _run_first(cli)
     simulator.service.set_faults(["deny-all"])
-    ended = cli("undo", "run.journal", *JSON_OPTIONS, "--assume-associated")
-    assert ended.code == 5
-    assert "grant greengrass:BatchAssociateClientDeviceWithCoreDevice" in ended.json["reason"]
+    result = cli("undo", "run.journal", *JSON_OPTIONS, "--assume-associated")
+    assert result.code == 5
+    assert "grant greengrass:BatchAssociateClientDeviceWithCoreDevice" in result.json["reason"]
 
 
-def test_only_a_snapshot_from_before_speaks(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
-    """--inventory: a snapshot from before the run is evidence of what it holds; a later one is refused, and so is one
-    of another fleet, a journal, or half a sweep."""
+def test_undo_inventory_must_be_older_than_the_run(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
+    """A snapshot from before the run is evidence; a later one or another file is refused."""
     plan = FleetSpec.from_things({"core-1": ["a", "b"], "core-2": []}, now=1.0)
     simulator = serve(plan, not_found="success")
     (tmp_path / "fleet.csv").write_text("core,thing\ncore-1,a\ncore-1,b\ncore-2,stranger\n")
@@ -192,31 +189,31 @@ def test_only_a_snapshot_from_before_speaks(cli: CommandRunner, serve: StartSimu
     _run_first(cli)
     assert cli("inventory", "--out", "after.db", "--rate", 500, "--quiet").code == 0
     for name, message in {"after.db": "not before the run", "run.journal": "a journal", "none.db": "no such"}.items():
-        ended = cli("undo", "run.journal", *JSON_OPTIONS, "--inventory", name)
-        assert (ended.code, ended.out) == (2, "")
-        assert message in ended.err
-    ended = cli("undo", "run.journal", *RUN_OPTIONS, "--json", "--inventory", "before.db")
-    assert ended.code == 0, ended.err
-    assert "1 not known to have been associated before" in ended.err
+        result = cli("undo", "run.journal", *JSON_OPTIONS, "--inventory", name)
+        assert (result.code, result.out) == (2, "")
+        assert message in result.err
+    result = cli("undo", "run.journal", *RUN_OPTIONS, "--json", "--inventory", "before.db")
+    assert result.code == 0, result.err
+    assert "1 not known to have been associated before" in result.err
     assert associations(simulator) == {("core-1", "a"), ("core-1", "b")}
 
 
-def test_a_journal_of_an_unknown_operation(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
-    """What a later asyncgg may have written is not taken for a disassociation."""
+def test_unknown_operation_in_journal_exits_2(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
+    """A journal with an operation of a later version is refused."""
     simulator = serve()
     assert cli("disassociate", "fleet.csv", *JSON_OPTIONS, "--journal", "run.journal", "--deadline", "1ms").code == 10
     before = associations(simulator)
     with closing(sqlite3.connect(tmp_path / "run.journal")) as connection, connection:
         connection.execute("INSERT INTO meta VALUES ('operation', 'rename')")
     for command in ("resume", "retry", "status", "undo"):
-        ended = cli(command, "run.journal", *(JSON_OPTIONS if command != "status" else ()))
-        assert ended.code == 2, command
-        assert "unknown operation 'rename'; upgrade asyncgg" in ended.err
+        result = cli(command, "run.journal", *(JSON_OPTIONS if command != "status" else ()))
+        assert result.code == 2, command
+        assert "unknown operation 'rename'; upgrade asyncgg" in result.err
     assert associations(simulator) == before
 
 
-def test_a_killed_undo_is_resumed(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
-    """Killed with requests in flight an undo is resumed, also by whom has only its journal; the fleet is as before."""
+def test_undo_killed_is_resumed(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
+    """After kill -9 an undo is resumed with its own journal only."""
     simulator = serve(small_fleet(30, 2), latency_ms=40.0)
     before = associations(simulator)
     _run_first(cli)
@@ -227,13 +224,13 @@ def test_a_killed_undo_is_resumed(cli: CommandRunner, serve: StartSimulator, tmp
     process.kill()
     process.communicate()
     (tmp_path / "run.journal").unlink()
-    ended = cli("resume", "undo.journal", *JSON_OPTIONS)
-    assert ended.code == 0, ended.err
-    assert ended.json["things"]["associated"] == 60
+    result = cli("resume", "undo.journal", *JSON_OPTIONS)
+    assert result.code == 0, result.err
+    assert result.json["things"]["associated"] == 60
     assert associations(simulator) == before
 
 
-def test_json_of_a_plan_names_the_operation(cli: CommandRunner, serve: StartSimulator) -> None:
-    """A plan of a disassociation says so, too."""
+def test_plan_json_names_the_operation(cli: CommandRunner, serve: StartSimulator) -> None:
+    """A plan of a disassociation has that operation."""
     serve()
     assert json.loads(cli("plan", "fleet.csv", "--json").out)["operation"] == "disassociate"

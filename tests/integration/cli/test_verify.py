@@ -1,4 +1,4 @@
-"""Rule: `asyncgg verify` as a person types it."""
+"""Tests of `asyncgg verify`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def _run_first(cli: CommandRunner, *options: object) -> None:
     assert cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--journal", "run.journal", *options).code in {0, 3}
 
 
-def test_verify_undo_verify(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
-    """disassociate, verify, undo, verify: the fleet is as before, and each step is proven."""
+def test_verify_before_and_after_undo(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
+    """disassociate, verify, undo, verify: each step agrees with its journal."""
     simulator = serve()
     before = {core: dict(things) for core, things in simulator.service.fleet.things.items()}
     _run_first(cli)
@@ -51,8 +51,8 @@ def test_verify_undo_verify(cli: CommandRunner, serve: StartSimulator, tmp_path:
     assert cli("disassociate", "left.csv", *RUN_OPTIONS).code == 0  # the list is a manifest
 
 
-def test_the_report_mentions_the_proof(cli: CommandRunner, serve: StartSimulator) -> None:
-    """Text, JSON and HTML tell of the verification, until something was sent after it."""
+def test_report_shows_verification_until_retry(cli: CommandRunner, serve: StartSimulator) -> None:
+    """Text, JSON and HTML show the verification until more requests are sent."""
     simulator = serve(fault=("deny@core-2",))
     _run_first(cli)
     assert "verified" not in cli("report", "run.journal", "--json").json
@@ -67,22 +67,22 @@ def test_the_report_mentions_the_proof(cli: CommandRunner, serve: StartSimulator
     assert "verified" not in cli("report", "run.journal", "--json").json
 
 
-def test_an_incomplete_view_is_4(cli: CommandRunner, serve: StartSimulator) -> None:
-    """Cores that may not be listed leave their things unproven; when none may be, it is the permission: 5."""
+def test_verify_denied_core_exits_4(cli: CommandRunner, serve: StartSimulator) -> None:
+    """Things of cores that cannot be listed are unchecked; if all are denied: exit 5."""
     simulator = serve()
     _run_first(cli)
     simulator.service.set_faults(["deny@core-2"])
-    ended = cli("verify", "run.journal", *VERIFY_OPTIONS, "--json")
-    assert (ended.code, ended.json["things"]["unchecked"], ended.json["cores"]["denied"]) == (4, 4, 1)
-    assert "partially verified" in ended.err
+    result = cli("verify", "run.journal", *VERIFY_OPTIONS, "--json")
+    assert (result.code, result.json["things"]["unchecked"], result.json["cores"]["denied"]) == (4, 4, 1)
+    assert "partially verified" in result.err
     simulator.service.set_faults(["deny-all"])
     denied = cli("verify", "run.journal", *VERIFY_OPTIONS)
     assert denied.code == 5
     assert "grant greengrass:ListClientDevicesAssociatedWithCoreDevice" in denied.out
 
 
-def test_the_listing_can_be_kept(cli: CommandRunner, serve: StartSimulator) -> None:
-    """--out keeps a snapshot that other commands read; a second verification does not write over it."""
+def test_verify_out_keeps_the_snapshot(cli: CommandRunner, serve: StartSimulator) -> None:
+    """--out writes a snapshot for other commands, which is not overwritten."""
     serve()
     _run_first(cli)
     assert cli("verify", "run.journal", *VERIFY_OPTIONS, "--quiet", "--out", "after.db").code == 0
@@ -92,36 +92,36 @@ def test_the_listing_can_be_kept(cli: CommandRunner, serve: StartSimulator) -> N
     assert "already contains a complete scan" in second.err
 
 
-def test_a_folder_that_cannot_be_written_costs_no_finding(
+def test_verify_unwritable_outputs_keep_the_result(
     cli: CommandRunner, serve: StartSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was found is told all the same, with what could not be kept; what is read for it is never written over."""
+    """The result is written together with the errors of the other outputs."""
     serve()
     _run_first(cli)
     (tmp_path / "run.journal.verified.json").mkdir()
-    ended = cli("verify", "run.journal", *VERIFY_OPTIONS, "--json", "--failures", "none/left.csv")
-    assert (ended.code, ended.json["things"]["confirmed"]) == (0, 12)
-    assert [error.partition(": No")[0] for error in ended.json["write_errors"]] == [
+    result = cli("verify", "run.journal", *VERIFY_OPTIONS, "--json", "--failures", "none/left.csv")
+    assert (result.code, result.json["things"]["confirmed"]) == (0, 12)
+    assert [error.partition(": No")[0] for error in result.json["write_errors"]] == [
         "none/left.csv: cannot write the file",
         "run.journal.verified.json is a directory; give a file name",
     ]
-    assert "  not saved  none/left.csv: cannot write the file: No such file or directory\n" in ended.err
+    assert "  not saved  none/left.csv: cannot write the file: No such file or directory\n" in result.err
     assert cli("verify", "run.journal", *VERIFY_OPTIONS, "--failures", "a.csv", "--out", "a.csv").code == 2
     assert not (tmp_path / "a.csv").exists()
 
 
-def test_a_run_is_looked_for_where_it_was(
+def test_verify_and_undo_in_other_region_exit_2(
     cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In another Region its cores seem to have vanished, which proves nothing, and an undo meets others."""
+    """A run is only verified and undone in its own Region."""
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     simulator = serve()
     _run_first(cli)
     sent = simulator.service.counters.requests.total()
     for command in (("verify", "run.journal"), ("undo", "run.journal", "--assume-associated", "--yes")):
-        ended = cli(*command, "--region", "us-east-1")
-        assert (ended.code, ended.err.count("\n")) == (2, 1)
-        assert "the run was started in Region eu-west-1, not us-east-1" in ended.err
+        result = cli(*command, "--region", "us-east-1")
+        assert (result.code, result.err.count("\n")) == (2, 1)
+        assert "the run was started in Region eu-west-1, not us-east-1" in result.err
     assert simulator.service.counters.requests.total() == sent
 
 
@@ -134,35 +134,37 @@ def test_a_run_is_looked_for_where_it_was(
         (("--rate", "0"), "--rate"),
     ],
 )
-def test_wrong_options(cli: CommandRunner, serve: StartSimulator, options: tuple[str, ...], words: str) -> None:
-    """A wrong option is one line and exit 2, and nothing is listed."""
+def test_verify_invalid_options_exit_2(
+    cli: CommandRunner, serve: StartSimulator, options: tuple[str, ...], words: str
+) -> None:
+    """One error line, and nothing is listed."""
     simulator = serve()
     _run_first(cli)
     sent = simulator.service.counters.requests.total()
-    ended = cli("verify", "run.journal", *options)
-    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
-    assert words in ended.err
+    result = cli("verify", "run.journal", *options)
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert words in result.err
     assert simulator.service.counters.requests.total() == sent
 
 
-def test_no_journal_or_one_that_is_run(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
-    """What is no journal, and what another process runs, is not verified: two limiters would share one quota."""
+def test_verify_unusable_journal_exits_2(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
+    """Other files, and a journal in use, are refused."""
     serve()
     _run_first(cli)
     (tmp_path / "text").write_text("no journal")
     for name, message in (("none", "no such file"), ("text", "not an asyncgg journal")):
-        ended = cli("verify", name)
-        assert (ended.code, message in ended.err) == (2, True)
+        result = cli("verify", name)
+        assert (result.code, message in result.err) == (2, True)
     journal = JournalWriter(tmp_path / "run.journal", threaded=False)
     try:
-        ended = cli("verify", "run.journal")
-        assert (ended.code, "in use by another process" in ended.err) == (2, True)
+        result = cli("verify", "run.journal")
+        assert (result.code, "in use by another process" in result.err) == (2, True)
     finally:
         journal.close()
 
 
-async def test_the_library_verifies(serve: StartSimulator) -> None:
-    """One call gives the same as a value."""
+async def test_library_verify_returns_the_same(serve: StartSimulator) -> None:
+    """`asyncgg.verify` returns the result as a value."""
     options = {"endpoint_url": serve().url, "region": "eu-west-1", "rate": 500}
     summary = await asyncgg.disassociate([("core-1", "thing-1-1")], journal="run.journal", **options)
     done = await asyncgg.verify("run.journal", wait=1.0)

@@ -1,4 +1,4 @@
-"""Which events become lines, how often, and what the display says of a moment."""
+"""Tests of log lines and of the progress display."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ MOMENT = Progress(
 )
 
 
-def test_a_storm_becomes_one_line_and_a_count() -> None:
-    """The first throttle is told at once, the next ones with a number ten seconds later."""
+def test_format_repeated_events_are_counted() -> None:
+    """The first throttle is logged at once, the next line ten seconds later with a count."""
     formatter = EventFormatter()
     first = formatter.format(Throttled("core-1", 2.0), 0.0)
     assert first is not None
@@ -45,8 +45,8 @@ def test_a_storm_becomes_one_line_and_a_count() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.sampled_from(["A", "B"])), max_size=200))
-def test_lines_are_bounded(steps: list[tuple[float, str]]) -> None:
-    """Whatever happens, there is at most one line for each code in ten seconds, and none is forgotten in the count."""
+def test_format_limits_lines_per_code(steps: list[tuple[float, str]]) -> None:
+    """At most one line per code in ten seconds, and every event is counted."""
     formatter, now, printed, counted = EventFormatter(), 0.0, dict.fromkeys("AB", 0), 0
     for step, code in steps:
         now += step
@@ -58,8 +58,8 @@ def test_lines_are_bounded(steps: list[tuple[float, str]]) -> None:
     assert counted <= len(steps)
 
 
-def test_only_large_changes_of_the_rate_are_told() -> None:
-    """A rate that creeps is not worth a line; one that falls by a fifth is, and its return too."""
+def test_format_logs_only_large_rate_changes() -> None:
+    """A rate is logged when it falls by a fifth, and when it recovers."""
     formatter = EventFormatter()
     assert formatter.format(RateChanged(30.0, 29.0), 0.0) is None
     low = formatter.format(RateChanged(29.0, 15.0), 20.0)
@@ -69,8 +69,8 @@ def test_only_large_changes_of_the_rate_are_told() -> None:
     assert formatter.format(RateChanged(16.0, 29.0), 60.0) is not None
 
 
-def test_a_core_that_is_given_up_is_told_once() -> None:
-    """The failed request that led to it is not told besides."""
+def test_format_skipped_core_is_logged_once() -> None:
+    """The failed request before CoreSkipped is not logged."""
     formatter = EventFormatter()
     assert formatter.format(RequestFailed("c", 5, "ResourceNotFoundException", "no", "core missing"), 0.0) is None
     notice = formatter.format(CoreSkipped("c", "ResourceNotFoundException", "no", 5), 0.0)
@@ -78,16 +78,16 @@ def test_a_core_that_is_given_up_is_told_once() -> None:
     assert notice.text == "skipping core c: 5 things marked failed: ResourceNotFoundException: no"
 
 
-def test_stopping_is_always_told_and_outcomes_never() -> None:
-    """A person who stops a run hears of it; outcomes are shown by the bar."""
+def test_format_logs_stopping_always_and_outcomes_never() -> None:
+    """Stopping is not rate-limited; outcomes are shown by the bar."""
     formatter = EventFormatter()
     assert formatter.format(Stopping("x"), 0.0) is not None
     assert formatter.format(Stopping("x"), 0.0) is not None
     assert formatter.format(ThingsFinished(()), 0.0) is None
 
 
-def test_the_rate_is_that_of_the_last_seconds() -> None:
-    """A run that speeds up shows its new rate after three seconds, and one that waits shows none."""
+def test_rate_meter_covers_the_last_seconds() -> None:
+    """A new rate is shown after three seconds; without requests the rate is zero."""
     meter = RateMeter(3.0)
     assert meter.update(0.0, 0) == 0.0
     assert meter.update(1.0, 10) == 10.0
@@ -95,8 +95,8 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
     assert [meter.update(5.0 + n, 170) for n in range(1, 5)][-1] == 0.0
 
 
-def test_a_line_for_a_log() -> None:
-    """Things, failures, the rate against the limit, throttles, the time left, and why it waits."""
+def test_run_view_formats_a_log_line() -> None:
+    """Things, failures, rate, throttles, time left and status."""
     assert VIEW.format_line(MOMENT, 28.0) == (
         "5,012/25,000 things (20 %), 12 failed, 28.0 of 29.5 requests/s, 3 throttled, 1 min 15 s left, paused for 2 s"
     )
@@ -106,8 +106,8 @@ def test_a_line_for_a_log() -> None:
     assert VIEW.format_line(finished, 0.0) == "25,000/25,000 things (100 %), 12 failed, 30.0 requests/s, 3 throttled"
 
 
-def test_the_display_fits_its_width() -> None:
-    """At 80 and at 40 columns the picture is two lines that do not wrap; without colour it has no escapes."""
+def test_render_live_fits_the_width() -> None:
+    """Two lines that do not wrap, without escapes if there is no colour."""
     for width in (40, 80, 120):
         console = Console(width=width, force_terminal=True, no_color=True, color_system=None, legacy_windows=False)
         with console.capture() as capture:

@@ -1,4 +1,4 @@
-"""Rule: signals that come while no run is going, in a loop of the command line or at its question, in this process."""
+"""Tests of signals in `asyncgg.cli.supervisor` and at the prompt of the console."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from asyncgg.cli.supervisor import run_async
 
 
 def raise_signals(*signals: signal.Signals) -> None:
-    """Signals to ourselves."""
+    """Send signals to this process."""
     for one in signals:
         os.kill(os.getpid(), one)
 
 
-def test_a_signal_while_the_loop_is_closed_breaks_nothing() -> None:
-    """What the work came to counts, however often somebody presses Ctrl-C while its loop tidies up."""
+def test_run_async_signal_while_closing_keeps_the_result() -> None:
+    """Signals during the cleanup of the loop do not change the result."""
     cleaned_up = []
 
     async def numbers() -> AsyncGenerator[int, None]:
@@ -45,8 +45,8 @@ def test_a_signal_while_the_loop_is_closed_breaks_nothing() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_cancels_the_work(number: signal.Signals) -> None:
-    """It ends in order, and what called it sees a KeyboardInterrupt; what was set before is back."""
+def test_run_async_signal_cancels_the_work(number: signal.Signals) -> None:
+    """The work is cancelled, the caller gets KeyboardInterrupt, and the handlers are restored."""
     cleaned_up = []
 
     async def work() -> None:
@@ -64,8 +64,8 @@ def test_a_signal_cancels_the_work(number: signal.Signals) -> None:
     assert signal.getsignal(number) is before
 
 
-def test_work_that_does_not_end_is_given_up() -> None:
-    """Who swallows two cancellations is cut off by the third signal."""
+def test_run_async_third_signal_raises() -> None:
+    """Work that ignores two cancellations is result by the third signal."""
 
     async def work() -> None:
         for _ in range(3):
@@ -79,8 +79,8 @@ def test_work_that_does_not_end_is_given_up() -> None:
         run_async(work())
 
 
-def test_a_signal_at_the_question_is_never_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C ends the question also when it interrupts no read, since it came just before one."""
+def test_confirm_count_signal_before_read_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C just before a read also ends the prompt."""
     read_fd, write_fd = os.pipe()
     finished = threading.Event()
     missed: list[int] = []
@@ -92,17 +92,17 @@ def test_a_signal_at_the_question_is_never_missed(monkeypatch: pytest.MonkeyPatc
         if not finished.wait(2):
             missed.append(os.write(write_fd, b"12\n"))
 
-    presser = threading.Thread(target=press)
+    thread = threading.Thread(target=press)
     with os.fdopen(read_fd) as stdin, raise_on_signal():
         monkeypatch.setattr(sys, "stdin", stdin)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            presser.start()
+            thread.start()
             with pytest.raises(KeyboardInterrupt):
                 Console().confirm_count(12, "disassociate them", stdin_in_use=False)
         finally:
             finished.set()
-            presser.join()
+            thread.join()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             os.close(write_fd)
     assert not missed
