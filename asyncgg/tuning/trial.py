@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -59,7 +59,10 @@ class TrialJournals:
 
     def close(self) -> None:
         """Remove the folder."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        removed = self._folder.with_suffix(".removed")
+        with suppress(OSError):  # another process removes it
+            self._folder.rename(removed)  # nobody creates a file in it from now on
+        shutil.rmtree(removed, ignore_errors=True)
 
     @contextmanager
     def open_journal(self) -> Iterator[JournalWriter]:
