@@ -78,11 +78,7 @@ def run_policy(path: Path, context: CommandContext, *, dry_run: bool) -> int:
 
 
 def _run(
-    policy: Policy,
-    context: CommandContext,
-    endpoint: Endpoint,
-    keep_lists: dict[str, frozenset[str]],
-    dry_run: bool,
+    policy: Policy, context: CommandContext, endpoint: Endpoint, keep_lists: dict[str, frozenset[str]], dry_run: bool
 ) -> CleanupReport:
     display = ProgressDisplay(context.console, view=_CLEANUP_VIEW)
 

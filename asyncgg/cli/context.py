@@ -30,8 +30,7 @@ class CommandContext:
     def create(cls, settings: Settings, arguments: Mapping[str, Any]) -> Self:
         """With these settings, and `--json` from the command line."""
         return cls(
-            settings,
-            Console(as_json=arguments["json"], quiet=settings.quiet, log_json=settings.log_format == "json"),
+            settings, Console(as_json=arguments["json"], quiet=settings.quiet, log_json=settings.log_format == "json")
         )
 
     @property

@@ -163,11 +163,7 @@ LOOKUP: Final = (
     Option("--cores", "FILE", f"all client devices of these cores: {_NAME_LIST}", _INSTEAD),
     Option("--core", "NAME", "all client devices of this core; repeatable", _INSTEAD, multiple=True),
     Option(
-        "--inventory",
-        "SNAPSHOT",
-        "use this snapshot; created or completed first if necessary",
-        _INSTEAD,
-        type=PATH,
+        "--inventory", "SNAPSHOT", "use this snapshot; created or completed first if necessary", _INSTEAD, type=PATH
     ),
     Option("--max-age", "DURATION", "refuse a snapshot older than this (24h)", _INSTEAD, callback=duration),
     Option("--allow-incomplete", help="continue even if some cores could not be listed", panel=_INSTEAD),

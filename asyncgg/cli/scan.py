@@ -165,11 +165,6 @@ def scan_to_dict(scan: ScanResult) -> dict[str, Any]:
         "duplicates": counts.duplicates,
         "invalid_names": counts.invalid_names,
         "failed_share": round(scan.failed_share, 6),
-        "requests": {
-            "sent": scan.sent,
-            "minimum": scan.minimum,
-            "throttled": scan.throttled,
-            "retried": scan.retried,
-        },
+        "requests": {"sent": scan.sent, "minimum": scan.minimum, "throttled": scan.throttled, "retried": scan.retried},
         "seconds": round(scan.seconds, 3),
     }

@@ -212,12 +212,7 @@ class LookupSource:
 
 
 def prepare_lookup(
-    request: LookupRequest,
-    journal: Path,
-    context: CommandContext,
-    endpoint: Endpoint | None,
-    *,
-    account_required: bool,
+    request: LookupRequest, journal: Path, context: CommandContext, endpoint: Endpoint | None, *, account_required: bool
 ) -> tuple[JournalBuilder, Plan]:
     """Look up in a snapshot that exists. Raises as `prepare_from_snapshot` and `verify_account`."""
     settings = context.settings

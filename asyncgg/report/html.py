@@ -62,10 +62,7 @@ def render_html(
             _figures(summary),
             _bar(summary),
             "<h2>The run</h2>",
-            _table(
-                (),
-                [*_details(summary, meta), *([("Verified", verification)] if verification else [])],
-            ),
+            _table((), [*_details(summary, meta), *([("Verified", verification)] if verification else [])]),
             *_codes_table(summary),
             *_failures_table(summary, failures),
             f"<footer>asyncgg, {format_timestamp(generated_at)}, from {escape(summary.journal)}</footer>",

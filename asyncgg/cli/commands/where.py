@@ -30,12 +30,7 @@ _EXIT_NOT_FOUND = 3
 
 @make_command(
     Argument("thing", "THING", "names of things", nargs=-1),
-    Option(
-        "--things",
-        "FILE",
-        "more names: one per line, or a CSV with a column thing; - for standard input",
-        "Scope",
-    ),
+    Option("--things", "FILE", "more names: one per line, or a CSV with a column thing; - for standard input", "Scope"),
     Option("--inventory", "SNAPSHOT", "use this snapshot instead of scanning the Region", "Scope", type=PATH),
     CONNECTION,
     READ_LIMITS,
