@@ -33,9 +33,6 @@ class Operation(StrEnum):
     ASSOCIATE = "associate"
     """BatchAssociateClientDeviceWithCoreDevice; limits and shapes are the same."""
 
-    def __str__(self) -> str:
-        return self.value
-
     @property
     def api(self) -> str:
         """The name of the API operation and of the IAM action [service model]."""
@@ -123,9 +120,6 @@ class RunState(StrEnum):
     """Stopped by a person or the system (Ctrl-C, SIGTERM, a crash); resumable."""
     DEADLINE = "deadline"
     """Stopped at the deadline; resumable."""
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @dataclass(frozen=True, slots=True)

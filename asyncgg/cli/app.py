@@ -79,16 +79,11 @@ class _LazyGroup(click.Group):
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
-def _root(context: click.Context) -> None:
+def root_command(context: click.Context) -> None:
     """Disassociate AWS IoT Greengrass V2 client devices at the rate of the quota."""
     if context.invoked_subcommand is None:
         sys.stderr.write(context.get_help() + "\n")
         context.exit(2)
-
-
-def build_cli() -> click.Group:
-    """The command group of `COMMANDS`."""
-    return _root
 
 
 def run(arguments: Sequence[str] | None) -> int:
@@ -101,7 +96,7 @@ def _invoke(argv: list[str]) -> Any:
     if instruction := os.environ.get(_COMPLETION_VARIABLE):
         from click.shell_completion import shell_complete
 
-        return shell_complete(_root, {}, "asyncgg", _COMPLETION_VARIABLE, instruction)
+        return shell_complete(root_command, {}, "asyncgg", _COMPLETION_VARIABLE, instruction)
     # Not `main`: it turns KeyboardInterrupt into Abort, which drops the message.
-    with _root.make_context("asyncgg", argv) as context:
-        return _root.invoke(context)
+    with root_command.make_context("asyncgg", argv) as context:
+        return root_command.invoke(context)

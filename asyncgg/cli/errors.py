@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import click
 
@@ -33,7 +33,8 @@ def run_with_exit_code(command: Callable[[], Any], *, debug: bool = False) -> in
         print_error(str(error) or "interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        return _silence_stdout()
+        _silence(sys.stdout)
+        return 1
     except OSError as error:
         _print_traceback(debug)
         print_error(f"system error: {error}")
@@ -59,23 +60,17 @@ def flush_standard_output(code: int) -> int:
     try:
         sys.stdout.flush()
     except (BrokenPipeError, ValueError, AttributeError):  # None if it was closed before the start
-        _silence_stdout()
+        _silence(sys.stdout)
     except OSError as error:  # a full disk
         if code == 0:  # else another error was printed
             print_error(f"cannot write to standard output: {error.strerror}")
-        _silence_stdout()
+        _silence(sys.stdout)
         code = code or 1
-    _flush_standard_error()
-    return code
-
-
-def _flush_standard_error() -> None:
-    """Python exits with 120 if the rest cannot be written."""
     try:
         sys.stderr.flush()
-    except (OSError, ValueError, AttributeError):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    except (OSError, ValueError, AttributeError):  # Python exits with 120 if the rest cannot be written
+        _silence(sys.stderr)
+    return code
 
 
 def _print_usage_error(error: click.ClickException) -> int:
@@ -90,11 +85,10 @@ def _print_usage_error(error: click.ClickException) -> int:
     return 2
 
 
-def _silence_stdout() -> int:
-    """Redirect the rest to /dev/null after the reader has closed the pipe."""
+def _silence(stream: TextIO) -> None:
+    """Redirect what is left to write to /dev/null."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _print_traceback(debug: bool) -> None:

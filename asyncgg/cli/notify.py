@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
-from types import TracebackType
 from typing import Any, Self
 
 from asyncgg.cli.context import CommandContext
@@ -42,9 +41,7 @@ class NotifyOnExit:
             self._message = _build_message(event, format_text(final, reason=result.reason), document)
         return result, summary
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, trace: object) -> None:
         if self._targets and isinstance(error, Exception):
             event = NotificationEvent.GUARD if isinstance(error, GuardError) else NotificationEvent.FAILURE
             self._message = _build_message(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from asyncgg.formatting import format_duration, format_timestamp
@@ -20,6 +19,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
     """The plan as `asyncgg.plan/1`."""
     endpoint, lookup = plan.target, plan.lookup
     missing = lookup.missing if lookup else {}
+    counts = {reason: missing[reason].count if reason in missing else 0 for reason in MissingReason}
     return {
         "schema": SCHEMA,
         "operation": plan.operation.value,
@@ -29,12 +29,12 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
             "rejected": plan.rejected,
             "duplicates": plan.duplicates,
             "protected": plan.protected,
-            "not_found": _missing_count(missing, MissingReason.NOT_FOUND),
+            "not_found": counts[MissingReason.NOT_FOUND],
         },
         "cores": plan.cores,
-        "cores_unknown": _missing_count(missing, MissingReason.UNKNOWN),
-        "cores_empty": _missing_count(missing, MissingReason.EMPTY),
-        "cores_incomplete": _missing_count(missing, MissingReason.INCOMPLETE),
+        "cores_unknown": counts[MissingReason.UNKNOWN],
+        "cores_empty": counts[MissingReason.EMPTY],
+        "cores_incomplete": counts[MissingReason.INCOMPLETE],
         "largest_core": plan.largest_core,
         "requests": plan.requests,
         "rate": plan.rate,
@@ -82,10 +82,6 @@ def format_plan(plan: Plan) -> list[str]:
     lines.append(f"  requests   {plan.requests:,}, the largest core has {_format_count(plan.largest_core, 'thing')}")
     lines.append(f"  time       {format_duration(plan.seconds)} at {plan.rate:g} requests/s")
     return lines
-
-
-def _missing_count(missing: Mapping[MissingReason, MissingNames], reason: MissingReason) -> int:
-    return missing[reason].count if reason in missing else 0
 
 
 def _format_missing(reason: MissingReason, names: MissingNames) -> str:

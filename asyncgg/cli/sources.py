@@ -14,7 +14,6 @@ from asyncgg.cli.context import CommandContext
 from asyncgg.cli.errors import EXIT_INTERRUPTED
 from asyncgg.cli.scan import scan_interactively, scan_to_dict
 from asyncgg.cli.supervisor import NotStartedError, run_async
-from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError, JournalError, SnapshotError, SnapshotWriteError, UsageError
 from asyncgg.formatting import format_duration
 from asyncgg.inventory import MAX_SCAN_AGE, ScanResult
@@ -125,14 +124,8 @@ def parse_lookup(manifest: str | None, arguments: Mapping[str, Any]) -> LookupAr
         raise UsageError(f"{rejected[0]} requires {'--things, --cores or --core' if manifest else 'a manifest'}")
     if manifest:
         return None
-    return LookupArguments(
-        things=arguments["things"],
-        cores=arguments["cores"],
-        core=arguments["core"],
-        inventory=arguments["inventory"],
-        max_age=arguments["max_age"] or MAX_SCAN_AGE,
-        allow_incomplete=arguments["allow_incomplete"],
-    )
+    values = {name: arguments[name] for name in ("things", "cores", "core", "inventory", "allow_incomplete")}
+    return LookupArguments(max_age=arguments["max_age"] or MAX_SCAN_AGE, **values)
 
 
 class LookupSource:
@@ -169,7 +162,7 @@ class LookupSource:
             )
         scan = self._scan(request, endpoint)
         if not scan.finished:
-            code = exit_code(RunResult(scan.state, scan.reason, scan.is_auth_error))
+            code = exit_code(scan)
             state = f"{scan.state}: {scan.reason}" if scan.reason else scan.state.value
             raise ScanIncompleteError(f"The scan did not complete ({state}). {self._resume_hint}", code)
         self._scanned = True

@@ -23,9 +23,6 @@ class NotificationEvent(StrEnum):
     GUARD = "guard"
     """A guard stopped the run or prevented its start."""
 
-    def __str__(self) -> str:
-        return self.value
-
 
 @dataclass(frozen=True, slots=True)
 class Message:

@@ -27,26 +27,22 @@ _MAX_SUBJECT_LENGTH: Final = 100
 async def publish_to_sns(target: SnsTopic, message: Message, connection: ConnectionConfig) -> None:
     """Publish `message` with the credentials of `connection`'s profile. Raises `DeliveryError`."""
     try:
-        await _publish(target, message, connection)
+        endpoint = _endpoint_url(connection)
+        body = message.to_json()
+        subject = " ".join(message.text.encode("ascii", "replace").decode().split())[:_MAX_SUBJECT_LENGTH]
+        request = {"TopicArn": target.arn, "Message": body, "Subject": subject}
+        if target.arn.endswith(".fifo"):
+            digest = hashlib.sha256(body.encode()).hexdigest()
+            request |= {"MessageGroupId": "asyncgg", "MessageDeduplicationId": digest}
+        async with open_service_client(
+            "sns", connection, target.region, endpoint, attempts=_ATTEMPTS, read_timeout=_ATTEMPT_SECONDS
+        ) as (client, _):
+            await client.publish(**request)
     except aws.ClientError as error:
         details = error.response.get("Error", {})
         raise DeliveryError(sanitize(f"SNS: {details.get('Code', '?')}: {details.get('Message', '')}")) from None
     except (aws.BotoCoreError, SourceUnreachableError, AsyncggError) as error:
         raise DeliveryError(sanitize(error)) from None
-
-
-async def _publish(target: SnsTopic, message: Message, connection: ConnectionConfig) -> None:
-    endpoint = _endpoint_url(connection)
-    body = message.to_json()
-    subject = " ".join(message.text.encode("ascii", "replace").decode().split())[:_MAX_SUBJECT_LENGTH]
-    request = {"TopicArn": target.arn, "Message": body, "Subject": subject}
-    if target.arn.endswith(".fifo"):
-        digest = hashlib.sha256(body.encode()).hexdigest()
-        request |= {"MessageGroupId": "asyncgg", "MessageDeduplicationId": digest}
-    async with open_service_client(
-        "sns", connection, target.region, endpoint, attempts=_ATTEMPTS, read_timeout=_ATTEMPT_SECONDS
-    ) as (client, _):
-        await client.publish(**request)
 
 
 def _endpoint_url(connection: ConnectionConfig) -> str | None:

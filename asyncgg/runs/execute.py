@@ -13,9 +13,11 @@ from pathlib import Path
 from asyncgg.classify import CodeTable
 from asyncgg.engine import Engine, EngineOptions, Lane, RunResult
 from asyncgg.events import Listener
+from asyncgg.inventory import ScanResult
 from asyncgg.journal import JournalReader, JournalStore, JournalWriter, parse_operation
-from asyncgg.models import Operation, RunState, Summary
+from asyncgg.models import Operation, Summary
 from asyncgg.ratelimit import RampPlan
+from asyncgg.report import EXIT_CODES
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.runs.account import record_account
 from asyncgg.runs.plan import rate_policy
@@ -130,17 +132,6 @@ async def _start(journal: JournalWriter, mode: RunMode) -> tuple[Operation, bool
     return parse_operation(operation, journal.path), associations_verified
 
 
-def exit_code(result: RunResult) -> int:
-    """The exit code of the command line (a contract).
-
-    0 complete, 3 some things failed, 4 guard, 5 credentials, 10 deadline, 130 interrupted.
-    """
-    if result.is_auth_error:
-        return 5
-    return {
-        RunState.COMPLETE: 0,
-        RunState.PARTIAL: 3,
-        RunState.ABORTED: 4,
-        RunState.DEADLINE: 10,
-        RunState.INTERRUPTED: 130,
-    }[result.state]
+def exit_code(result: RunResult | ScanResult) -> int:
+    """The exit code of the command line (a contract): 5 for credentials, else by state."""
+    return 5 if result.is_auth_error else EXIT_CODES[result.state]

@@ -27,9 +27,6 @@ class ProvenanceKind(StrEnum):
     UNDO = "undo"
     """The journal that this run reverts."""
 
-    def __str__(self) -> str:
-        return self.value
-
 
 @dataclass(frozen=True, slots=True)
 class Provenance:

@@ -12,7 +12,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 from asyncgg.engine import Engine, RunResult, StopReason
@@ -26,7 +25,7 @@ from asyncgg.runs.execute import RunMode, connection_from_settings, execute
 from asyncgg.runs.plan import Plan
 from asyncgg.runs.prepare import JournalBuilder, default_journal
 from asyncgg.settings import Settings, build_settings
-from asyncgg.transport import CallerIdentity, Endpoint, Transport, resolve_endpoint
+from asyncgg.transport import Endpoint, Transport, resolve_endpoint
 
 Rows = Iterable[Row] | AsyncIterable[Row]
 """(core, thing) pairs, `Association` values, or mappings with the columns of a manifest."""
@@ -97,12 +96,16 @@ class Run:
         self.summary: Summary | None = None
 
     async def __aenter__(self) -> Self:
-        target = await self._resolve_endpoint()
-        builder = None
+        target = builder = account = None
+        connection = connection_from_settings(self._settings)
+        if self._transport is None:
+            target = await asyncio.to_thread(resolve_endpoint, connection)
         if self._rows is not None:
             builder, self.plan = await self._build_journal(self._rows, target)
         try:
-            account = await self._verify_account(target)
+            if target is not None:
+                expected = "" if self._rows is not None else recorded_account(self.journal)
+                account, _ = await verify_account(connection, target, self._settings, expected_from_journal=expected)
         except AsyncggError:
             if builder is not None:
                 builder.discard()
@@ -123,9 +126,7 @@ class Run:
         self._task.add_done_callback(lambda _: self._changed.set())
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, _: object, error: BaseException | None, trace: object) -> None:
         assert self._task is not None
         self._outcomes = None  # no further consumer
         if self._engine is not None:
@@ -144,8 +145,7 @@ class Run:
     async def outcomes(self) -> AsyncIterator[Outcome]:
         """Yield each final outcome after its commit. Sending waits for a slow consumer.
 
-        Outcomes from before the first call are not repeated: call this before awaiting anything
-        else.
+        Outcomes from before the first call are not repeated: call this before any other await.
         """
         assert self._task is not None
         if self._outcomes is None:
@@ -183,21 +183,6 @@ class Run:
             if len(self._outcomes) > _MAX_BUFFERED_OUTCOMES and self._engine is not None:
                 self._engine.pause()
 
-    async def _resolve_endpoint(self) -> Endpoint | None:
-        if self._transport is not None:
-            return None
-        return await asyncio.to_thread(resolve_endpoint, connection_from_settings(self._settings))
-
-    async def _verify_account(self, target: Endpoint | None) -> CallerIdentity | None:
-        if target is None:
-            return None
-        expected = "" if self._rows is not None else recorded_account(self.journal)
-        return (
-            await verify_account(
-                connection_from_settings(self._settings), target, self._settings, expected_from_journal=expected
-            )
-        )[0]
-
     async def _build_journal(self, rows: Rows, target: Endpoint | None) -> tuple[JournalBuilder, Plan]:
         protect = load_protect_list(str(self._settings.protect)) if self._settings.protect else None
         builder = JournalBuilder(self.journal, self._settings, source="<iterable>", protect=protect)
@@ -225,10 +210,7 @@ async def run_to_completion(run: Run) -> Summary:
 
 
 async def run_prepared(builder: JournalBuilder, transport: Transport | None, listeners: Sequence[Listener]) -> Summary:
-    """Run the journal of `builder` to completion.
-
-    On an error before the first request, the journal is removed.
-    """
+    """Run the journal of `builder`; an error before the first request removes the journal."""
     try:
         return await run_to_completion(Run.from_journal(builder.path, transport=transport, listeners=listeners))
     except BaseException:

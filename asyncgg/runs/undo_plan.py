@@ -78,10 +78,7 @@ DECISION_LABELS: Final[Mapping[UndoDecision, str]] = {
 
 
 def decide(certainty: Certainty, *, prior_state_known: bool) -> UndoDecision:
-    """The decision for a thing with this effect.
-
-    `prior_state_known`: whether its state before is known.
-    """
+    """The decision for a thing with this effect, whose state before the run is known or not."""
     decision = _DECISIONS[certainty]
     return UndoDecision.PRIOR_STATE_UNKNOWN if decision is UndoDecision.REVERT and not prior_state_known else decision
 
@@ -119,9 +116,7 @@ def prepare_undo(
     prior_state: PriorState | None = None,
     assume_associated: bool = False,
 ) -> tuple[JournalBuilder, Plan]:
-    """Build `new_journal`, which reverts what the run of `journal` is known to have changed.
-
-    Blocking.
+    """Build `new_journal`, which reverts what the run of `journal` is known to have changed. Blocking.
 
     `prior_state`: the content of a snapshot from before the run. `assume_associated`: every thing
     of the run was associated before.
@@ -136,9 +131,8 @@ def prepare_undo(
     counts: Counter[UndoDecision] = Counter()
     with JournalReader(journal) as reader:
         original = _read_original_run(reader)
-        things_before: PriorState = (
-            _all_things if assume_associated or original.has_provenance else prior_state or _no_things
-        )
+        all_known = assume_associated or original.has_provenance
+        things_before: PriorState = (lambda core: _ContainsAll()) if all_known else prior_state or (lambda core: ())
         pairs = _select(iter_effects(reader), things_before, only, counts)
         with JournalBuilder(
             new_journal,
@@ -175,14 +169,6 @@ def _metadata(original: _OriginalRun) -> dict[str, str]:
         **provenance_to_meta(ProvenanceKind.UNDO, original.path.absolute(), time.time()),
     }
     return metadata | {name: original.meta[name] for name in ("account",) if original.meta.get(name)}
-
-
-def _all_things(_core: str) -> Container[str]:
-    return _ContainsAll()
-
-
-def _no_things(_core: str) -> Container[str]:
-    return ()
 
 
 def _select(
@@ -232,9 +218,7 @@ def _count_things(number: int) -> str:
 def prior_state_from_snapshot(
     inventory: Path | None, journal: Path, meta: Mapping[str, str]
 ) -> Iterator[PriorState | None]:
-    """The associations in the snapshot `inventory`, for the duration of the block;
-
-    None without one.
+    """The associations in the snapshot `inventory` during the block; None without one.
 
     `meta` is that of `journal`. Raises `SnapshotError` if the snapshot is unfinished, `UsageError`
     if it is of another account, Region or endpoint, or not from before the run.
@@ -260,8 +244,7 @@ def _require_before_run(snapshot: Snapshot, journal: Path, meta: Mapping[str, st
                 f"{snapshot.path} is of {name} {snapshot_value}, but the run of {journal} used {run_value};"
                 " give a snapshot of the same fleet"
             )
-    # In a later snapshot, the run may have removed what is missing, and what is there may have come
-    # back.
+    # In a later snapshot, the run may have removed what is missing; what is there may be back.
     run_started_at, scan_ended_at = float(meta.get("created") or 0), snapshot.ended_at
     if scan_ended_at is None or scan_ended_at > run_started_at:
         raise UsageError(

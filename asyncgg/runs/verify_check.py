@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import groupby
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from asyncgg.inventory import CoreState, Snapshot
@@ -122,9 +121,7 @@ class MergedSnapshots:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._exit_stack.close()
 
     def add(self, path: Path) -> None:

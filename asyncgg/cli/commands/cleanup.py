@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,19 +58,12 @@ def command(
 
 
 def _check(path: Path, console: Console) -> int:
-    from asyncgg.cleanup import Diagnostic, check_policy
+    from asyncgg.cleanup import check_policy
 
     checked = check_policy(path)
     console.print(*(f"error: {error.format(str(path))}" for error in checked.errors))
     console.print(*(f"warning: {warning.format(str(path))}" for warning in checked.warnings))
     policy = checked.policy
-
-    def to_dicts(diagnostics: tuple[Diagnostic, ...]) -> list[dict[str, Any]]:
-        return [
-            {"line": diagnostic.line, "key": diagnostic.key, "message": diagnostic.message}
-            for diagnostic in diagnostics
-        ]
-
     document: dict[str, Any] = {
         "schema": "asyncgg.cleanup-check/1",
         "policy": str(path),
@@ -77,8 +71,8 @@ def _check(path: Path, console: Console) -> int:
         "name": policy.name if policy else None,
         "rules": [rule.id for rule in policy.rules] if policy else [],
         "permissions": list(policy.permissions) if policy else [],
-        "errors": to_dicts(checked.errors),
-        "warnings": to_dicts(checked.warnings),
+        "errors": [asdict(error) for error in checked.errors],
+        "warnings": [asdict(warning) for warning in checked.warnings],
     }
     if policy is None:
         count = len(checked.errors)

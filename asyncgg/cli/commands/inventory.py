@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from asyncgg.cli.context import CommandContext
 from asyncgg.cli.options import CONFIG, CONNECTION, OUTPUT, PATH, READ_LIMITS, Option, duration, make_command
-
-if TYPE_CHECKING:
-    from asyncgg.inventory import Origin, ScanResult
-    from asyncgg.transport import CoreFilter
 
 _EPILOG = """
 \b
@@ -68,77 +63,21 @@ def command(
     **arguments: Any,
 ) -> int:
     """List every core device of the Region and its client devices into a snapshot or an export."""
-    from asyncgg.engine import RunResult
+    from asyncgg.cli.scan import format_scan, scan_interactively, scan_to_dict
+    from asyncgg.cli.signals import raise_on_signal
+    from asyncgg.cli.snapshot_files import promote, working_snapshot
+    from asyncgg.formatting import format_timestamp
+    from asyncgg.inventory import Snapshot
+    from asyncgg.inventory.export import export, export_format
     from asyncgg.runs import exit_code
     from asyncgg.transport import CoreFilter
 
     context = CommandContext.load(arguments)
-    filters = CoreFilter(thing_group or "", status or "", runtime or "")
-    inventory = _take(context, out, filters, replace=replace, max_age=max_age)
-    scan = inventory.scan
-    code = exit_code(RunResult(scan.state, scan.reason, scan.is_auth_error))
-    context.console.write_result({**inventory.to_dict(), "exit": code}, inventory.format_lines(), always_print=True)
-    return code
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Inventory:
-    """A scan and the file that holds its result."""
-
-    scan: ScanResult
-    filters: CoreFilter
-    out: Path
-    is_export: bool
-    snapshot: Path | None
-    """None if it was exported and removed."""
-    origin: Origin
-    started_at: float
-    ended_at: float | None
-    resumed: bool
-
-    def format_lines(self) -> list[str]:
-        """The result as lines of text."""
-        from asyncgg.cli.scan import format_scan
-
-        label = "export" if self.is_export else "snapshot"
-        lines = [*format_scan(self.scan), f"  {label:<10} {self.snapshot or self.out}"]
-        return lines if self.scan.finished else [*lines, "run the same command again to resume the scan"]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result as `asyncgg.inventory/1`."""
-        from asyncgg.cli.scan import scan_to_dict
-        from asyncgg.formatting import format_timestamp
-
-        return {
-            "schema": "asyncgg.inventory/1",
-            "out": str(self.out),
-            "snapshot": str(self.snapshot) if self.snapshot else None,
-            "account": self.origin.account,
-            "region": self.origin.region,
-            "endpoint": self.origin.endpoint,
-            "filters": {
-                "thing_group": self.filters.thing_group_arn or None,
-                "status": self.filters.status or None,
-                "runtime": self.filters.runtime or None,
-            },
-            "started_at": format_timestamp(self.started_at),
-            "ended_at": format_timestamp(self.ended_at) or None,
-            "resumed": self.resumed,
-            **scan_to_dict(self.scan),
-        }
-
-
-def _take(context: CommandContext, out: Path, filters: CoreFilter, *, replace: bool, max_age: float) -> _Inventory:
-    from asyncgg.cli.scan import scan_interactively
-    from asyncgg.cli.signals import raise_on_signal
-    from asyncgg.cli.snapshot_files import promote, working_snapshot
-    from asyncgg.inventory import Snapshot
-    from asyncgg.inventory.export import export, export_format
-
     is_export = export_format(out) is not None
     with raise_on_signal(), working_snapshot(out, replace=replace, is_export=is_export, max_age=max_age) as path:
         endpoint = context.resolve_endpoint()
         resumed = path.exists()
+        filters = CoreFilter(thing_group or "", status or "", runtime or "")
         scan = scan_interactively(path, context, endpoint, filters=filters, max_age=max_age)
         with Snapshot(path) as snapshot:
             origin, started_at, ended_at = snapshot.origin, snapshot.started_at, snapshot.ended_at
@@ -146,14 +85,23 @@ def _take(context: CommandContext, out: Path, filters: CoreFilter, *, replace: b
                 export(snapshot, out)  # the snapshot stays until the export is complete, so that this can be resumed
         if scan.finished:
             promote(path, out, is_export=is_export)
-    return _Inventory(
-        scan=scan,
-        filters=filters,
-        out=out,
-        is_export=is_export,
-        snapshot=path if not scan.finished else None if is_export else out,
-        origin=origin,
-        started_at=started_at,
-        ended_at=ended_at,
-        resumed=resumed,
-    )
+    kept_snapshot = path if not scan.finished else None if is_export else out
+    lines = [*format_scan(scan), f"  {'export' if is_export else 'snapshot':<10} {kept_snapshot or out}"]
+    if not scan.finished:
+        lines.append("run the same command again to resume the scan")
+    document = {
+        "schema": "asyncgg.inventory/1",
+        "out": str(out),
+        "snapshot": str(kept_snapshot) if kept_snapshot else None,
+        "account": origin.account,
+        "region": origin.region,
+        "endpoint": origin.endpoint,
+        "filters": {"thing_group": thing_group or None, "status": status or None, "runtime": runtime or None},
+        "started_at": format_timestamp(started_at),
+        "ended_at": format_timestamp(ended_at) or None,
+        "resumed": resumed,
+        **scan_to_dict(scan),
+        "exit": exit_code(scan),
+    }
+    context.console.write_result(document, lines, always_print=True)
+    return exit_code(scan)

@@ -58,7 +58,7 @@ def measure_quota(arguments: Mapping[str, Any]) -> int:
 
 def _measure(context: CommandContext, endpoint: Endpoint, max_rate: float, seconds: float) -> tuple[ProbeReport, bool]:
     """The report, and whether a signal ended the measurement."""
-    display, interrupted = ProgressDisplay(context.console, view=_PROBE_VIEW), False
+    display, interrupted = ProgressDisplay(context.console, view=_probe_view(seconds)), False
 
     async def work(supervision: Supervision) -> ProbeReport:
         settings = context.settings
@@ -74,7 +74,7 @@ def _measure(context: CommandContext, endpoint: Endpoint, max_rate: float, secon
                 probe.stop()
 
             supervision.stop = stop
-            display.watch(_ProbeSource(probe, seconds))
+            display.watch(_ProbeSource(probe))
             result = await probe.run()
         applied, reason = await applied_quota(context.connection, result.quota_code)
         return ProbeReport(result, endpoint, documented_quota(endpoint.region), applied, reason)
@@ -117,53 +117,34 @@ def _print_intro(console: Console, endpoint: Endpoint, max_rate: float, seconds:
 
 
 @dataclass(frozen=True, slots=True)
-class _ProbeProgress:
-    """The state of a measurement."""
-
-    seconds: float
-    sent: int
-    throttled: int
-    target_rate: float
-    step: str
-    max_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class _ProbeSource:
     probe: QuotaProbe
-    max_seconds: float
 
-    def progress(self) -> _ProbeProgress:
-        probe = self.probe
-        return _ProbeProgress(
-            probe.seconds, probe.sent, probe.throttled, probe.target_rate, probe.step, self.max_seconds
-        )
+    def progress(self) -> QuotaProbe:
+        return self.probe
 
 
-def _details(progress: _ProbeProgress, rate: float) -> list[str]:
-    return [
-        f"{rate:.1f} of {progress.target_rate:.1f} requests/s",
-        f"{progress.sent:,} sent",
-        f"{progress.throttled} throttled",
-        f"at most {format_duration(max(0.0, progress.max_seconds - progress.seconds))} left",
-    ]
+def _probe_view(max_seconds: float) -> ProgressView:
+    def format_details(probe: QuotaProbe, rate: float) -> list[str]:
+        return [
+            f"{rate:.1f} of {probe.target_rate:.1f} requests/s",
+            f"{probe.sent:,} sent",
+            f"{probe.throttled} throttled",
+            f"at most {format_duration(max(0.0, max_seconds - probe.seconds))} left",
+        ]
+
+    return ProgressView(
+        lambda probe: (probe.seconds, max_seconds), lambda probe: probe.step, format_details, _progress_to_dict
+    )
 
 
-def _progress_to_dict(progress: _ProbeProgress, rate: float) -> dict[str, Any]:
+def _progress_to_dict(probe: QuotaProbe, rate: float) -> dict[str, Any]:
     return {
         "event": "progress",
-        "step": progress.step,
+        "step": probe.step,
         "rate_now": round(rate, 2),
-        "target_rate": round(progress.target_rate, 2),
-        "sent": progress.sent,
-        "throttled": progress.throttled,
-        "seconds": round(progress.seconds, 2),
+        "target_rate": round(probe.target_rate, 2),
+        "sent": probe.sent,
+        "throttled": probe.throttled,
+        "seconds": round(probe.seconds, 2),
     }
-
-
-_PROBE_VIEW: Final = ProgressView(
-    lambda progress: (progress.seconds, progress.max_seconds),
-    lambda progress: progress.step,
-    _details,
-    _progress_to_dict,
-)

@@ -181,10 +181,8 @@ def _finish(
 def _build_workload(arguments: Mapping[str, Any], batches: int, cores: int) -> Workload:
     """The work of one trial, with these defaults."""
     return Workload(
-        *(
-            value if value is not None else default
-            for value, default in ((arguments["batches"], batches), (arguments["cores"], cores))
-        )
+        batches if arguments["batches"] is None else arguments["batches"],
+        cores if arguments["cores"] is None else arguments["cores"],
     )
 
 

@@ -41,7 +41,6 @@ _EXIT_NOT_FOUND = 3
 def command(thing: tuple[str, ...], *, things: str | None, inventory: Path | None, **arguments: Any) -> int:
     """Show which cores hold the given things, and since when."""
     from asyncgg.cli.signals import raise_on_signal
-    from asyncgg.engine import RunResult
     from asyncgg.inventory import Snapshot
     from asyncgg.runs import exit_code
 
@@ -58,7 +57,7 @@ def command(thing: tuple[str, ...], *, things: str | None, inventory: Path | Non
             scan = _scan(path, context)
             if not scan.finished:
                 console.print(f"no result: the scan did not complete ({scan.state}: {scan.reason})")
-                return exit_code(RunResult(scan.state, scan.reason, scan.is_auth_error))
+                return exit_code(scan)
             with Snapshot(path) as snapshot:
                 return _write_matches(console, snapshot, names, scan, None)
 

@@ -9,7 +9,7 @@ import click
 import pytest
 
 import asyncgg
-from asyncgg.cli.app import COMMANDS, build_cli
+from asyncgg.cli.app import COMMANDS, root_command
 from tests.support.command_line import CommandRunner
 
 OPTIONS = """
@@ -68,6 +68,6 @@ def test_completion_lists_commands_and_options(cli: CommandRunner, monkeypatch: 
 
 def options_of(name: str) -> list[click.Option]:
     """The options of a command."""
-    command = build_cli().get_command(click.Context(build_cli()), name)
+    command = root_command.get_command(click.Context(root_command), name)
     assert command is not None
     return [parameter for parameter in command.params if isinstance(parameter, click.Option)]
