@@ -48,11 +48,6 @@ def simulator_process(settings: Mapping[str, str]) -> Iterator[str]:
 def isolated_aws_environment() -> Iterator[None]:
     """Replace AWS, asyncgg and proxy variables by made-up credentials during the block."""
     saved = dict(os.environ)
-    inherited = {
-        name: value
-        for name, value in saved.items()
-        if not name.upper().startswith(("AWS_", "ASYNCGG_", "BOTO")) and not name.lower().endswith("_proxy")
-    }
     simulated = {
         "AWS_ACCESS_KEY_ID": "AKIASIMULATEDSIMULAT",
         "AWS_SECRET_ACCESS_KEY": "simulated",
@@ -60,8 +55,10 @@ def isolated_aws_environment() -> Iterator[None]:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    os.environ.clear()
-    os.environ.update(inherited | simulated)
+    for name in saved:
+        if name.upper().startswith(("AWS_", "ASYNCGG_", "BOTO")) or name.lower().endswith("_proxy"):
+            del os.environ[name]
+    os.environ.update(simulated)
     try:
         yield
     finally:

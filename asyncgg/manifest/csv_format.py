@@ -88,10 +88,7 @@ class _UnclosedQuote(Exception):  # noqa: N818 - control flow through the csv re
 
 
 class _CsvParser:
-    """Parses one CSV block by block.
-
-    A row that is incomplete at the end of a block waits for the next block.
-    """
+    """Parses one CSV block by block; a row cut off at the end waits for the next block."""
 
     def __init__(self, name: str, columns: Columns, delimiter: str) -> None:
         self._name = name

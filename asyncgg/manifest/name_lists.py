@@ -25,8 +25,7 @@ _DELIMITERS: Final = ",;\t"
 _MAX_LISTED: Final = 10
 _MANIFEST_SUFFIXES: Final = (".jsonl", ".ndjson", ".parquet")
 
-# Only at the start of a line or after white space: a `#` within a word belongs to the word. Cut
-# there, `sensor-1#2` would become the name of another thing.
+# A `#` within a word belongs to it: cut there, `sensor-1#2` would be the name of another thing.
 _COMMENT: Final = re.compile(r"(?:^|\s)#.*")
 
 
@@ -160,10 +159,7 @@ def _column_index(names: Sequence[str], kind: NameKind, location: str, *, reject
 
 
 class Selection:
-    """The associations and things of a list, with a record of those that were matched.
-
-    A thing selects each of its associations.
-    """
+    """Associations, and things for all of theirs, with a record of those that were matched."""
 
     def __init__(self, name: str, entries: Iterable[tuple[str, str] | str]) -> None:
         """`name`: the list's name in messages."""

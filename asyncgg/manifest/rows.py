@@ -11,8 +11,7 @@ from asyncgg.errors import ManifestError
 from asyncgg.models import invalid_name_reason
 
 NAME_PATTERN: Final = "[a-zA-Z0-9:_-]{1,128}"
-"""A valid name, for the fast paths of the parsers. Must agree with
-`asyncgg.models.invalid_name_reason`."""
+"""A valid name, as `asyncgg.models.invalid_name_reason`, for the fast paths of the parsers."""
 
 MAX_EXCERPT: Final = 1000
 """Maximum characters kept of the text of a bad row."""
@@ -31,8 +30,7 @@ class BadRow:
     number."""
     reason: str
     raw: str
-    """The row on one line, up to `MAX_EXCERPT` characters, with unprintable characters escaped by
-    backslash."""
+    """The row as `printable` returns it."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.reason}"

@@ -49,10 +49,7 @@ _ACCESS_ERROR_CODES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class S3Downloader:
-    """Opens S3 objects by downloading them.
-
-    A setting of None is that of the environment or AWS configuration.
-    """
+    """Downloads S3 objects; None is the setting of the environment or AWS configuration."""
 
     profile: str | None = None
     region: str | None = None

@@ -170,10 +170,7 @@ class Block:
 
 
 def blocks(read: Callable[[int], bytes]) -> Iterator[Block]:
-    """Split the bytes that `read` returns at line feeds, in bounded memory.
-
-    A last line without one gets one.
-    """
+    """Split the bytes that `read` returns at line feeds; a last line without one gets one."""
     line, tail = 1, b""
     while chunk := read(BLOCK_SIZE):
         data = tail + chunk

@@ -1,7 +1,6 @@
 """Parses and displays notification targets."""
 
-# The URL and the headers of a webhook are secrets: messages show only the scheme and host of the
-# URL.
+# The URL and the headers of a webhook are secrets: messages show only scheme and host.
 
 from __future__ import annotations
 

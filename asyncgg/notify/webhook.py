@@ -32,10 +32,7 @@ class RetryableDeliveryError(DeliveryError):
 
 
 async def post_webhook(target: Webhook, message: Message, attempt_errors: list[str]) -> None:
-    """Post `message` and append the error of each attempt to `attempt_errors`.
-
-    Raises `DeliveryError`.
-    """
+    """Post `message`; `attempt_errors` gets the error of each attempt. Raises `DeliveryError`."""
     body = message.to_json().encode()
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(RetryableDeliveryError),

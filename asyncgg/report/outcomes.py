@@ -34,10 +34,7 @@ def format_from_suffix(path: Path) -> str:
 def write_outcomes(
     path: Path, rows: Iterable[OutcomeRow], journal: Path, operation: Operation = Operation.DISASSOCIATE
 ) -> int:
-    """Write `rows` of `journal`, a run of `operation`, to `path` and return their number.
-
-    Raises `UsageError`.
-    """
+    """Write `rows` of `journal` to `path`; returns their number. Raises `UsageError`."""
     write = _write_csv if format_from_suffix(path) == "csv" else _write_jsonl
     with atomic_write_text(path, journal) as file:
         return write(file, rows, operation.past_participle)
@@ -80,6 +77,5 @@ def _write_jsonl(file: IO[str], rows: Iterable[OutcomeRow], done_label: str) -> 
 
 def _escape_formula(cell: str) -> str:
     """Put an apostrophe before a text that a spreadsheet would run as a formula."""
-    # Names need none: they have only letters, digits, `:`, `_` and `-`. JSONL keeps the original
-    # text.
+    # Names need none: they have only letters, digits, `:`, `_` and `-`.
     return f"'{cell}" if cell.startswith(_FORMULA_PREFIXES) else cell

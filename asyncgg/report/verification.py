@@ -67,10 +67,7 @@ def require_csv_suffix(path: Path) -> None:
 
 
 def write_mismatches(path: Path, rows: Iterable[tuple[str, str, str, float | None]], journal: Path) -> int:
-    """Write rows of `MISMATCH_COLUMNS` (times in seconds) to `path` and return their number.
-
-    Raises `UsageError`.
-    """
+    """Write rows of `MISMATCH_COLUMNS`; returns their number. Raises `UsageError`."""
     count = 0
     with atomic_write_text(path, journal) as file:
         writer = csv.writer(file, lineterminator="\n")

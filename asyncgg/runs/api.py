@@ -44,10 +44,7 @@ async def resume(journal: str | Path, **keywords: Any) -> Summary:
 
 
 async def retry(journal: str | Path, **keywords: Any) -> Summary:
-    """Try the failed things again, in a new pass of the same journal.
-
-    Keywords and errors as for `Run.from_journal`.
-    """
+    """Try the failed things again in a new pass of the journal; keywords and errors as `resume`."""
     return await run_to_completion(Run.from_journal(journal, mode=RunMode.RETRY, **keywords))
 
 

@@ -58,10 +58,7 @@ class LookupTargets:
 
     @classmethod
     def from_names(cls, kind: Literal["thing", "core"], names: Iterable[str], source: str) -> Self:
-        """Validate `names` and drop duplicates.
-
-        Raises `UsageError` for an invalid name or no name.
-        """
+        """Validate the names, drop duplicates; raises `UsageError` for an invalid or no name."""
         distinct = tuple(dict.fromkeys(names))
         for name in distinct:
             if reason := invalid_name_reason(name):
@@ -139,10 +136,7 @@ def prepare_from_snapshot(
 def _add_associations(
     builder: JournalBuilder, snapshot: Snapshot, targets: LookupTargets, coverage: _CoverageReport
 ) -> int:
-    """Add the associations of the targets, core by core; returns their number.
-
-    Reports missing things.
-    """
+    """Add the associations of the targets; returns their number and reports missing things."""
     unmatched = dict.fromkeys(targets.names) if targets.kind == "thing" else {}
     query = snapshot.pairs_of_things if targets.kind == "thing" else snapshot.pairs_of_cores
     count = 0
@@ -222,10 +216,7 @@ def _check_coverage(snapshot: Snapshot, targets: LookupTargets) -> _CoverageRepo
 def _require_complete(
     snapshot: Snapshot, targets: LookupTargets, coverage: _CoverageReport, allow_incomplete: bool, just_scanned: bool
 ) -> None:
-    """Raise if the snapshot does not cover all targets.
-
-    A device that was not observed can exist.
-    """
+    """Raise if the snapshot does not cover all targets: a device not observed can exist."""
     if (note := snapshot.coverage_note) and (targets.kind == "thing" or coverage.unknown_cores):
         problem = (
             "the things may also be on other cores"

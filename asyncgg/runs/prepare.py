@@ -87,10 +87,7 @@ class JournalBuilder:
                 self._rejects.write(chunk.bad)
 
     def add_with_reasons(self, rows: Sequence[tuple[str, str, str]], *, protected: int = 0) -> None:
-        """Add (core, thing, reason) rows.
-
-        `protected`: number of things that the caller left out.
-        """
+        """Add (core, thing, reason) rows; `protected` is how many things the caller left out."""
         self._importer.add_with_reasons(rows)
         self._protected += protected
 

@@ -40,10 +40,7 @@ class Provenance:
 
 
 def provenance_to_meta(kind: ProvenanceKind, path: Path | str, taken_at: float | None) -> dict[str, str]:
-    """The entry of a journal's meta table (see `JournalBuilder`).
-
-    `taken_at`: seconds since 1970.
-    """
+    """The entry of a journal's meta table; `taken_at` is in seconds since 1970."""
     text = str(path).encode("utf-8", "backslashreplace").decode()  # a file name can be invalid UTF-8
     return {_META_KEY: json.dumps({"kind": kind.value, "path": text, "taken_at": taken_at})}
 

@@ -103,9 +103,7 @@ def _write_verification_record(verification: Verification) -> Verification:
 
 
 class Verifier:
-    """Scans the cores of one journal until the result matches, or for `wait` seconds.
-
-    Can `run` once.
+    """Scans the cores of one journal until the result matches, or for `wait` seconds; runs once.
 
     `out` keeps the snapshot (and numbered ones for further scans), so that a stopped scan can be
     resumed. `failures` gets the mismatches. `on_scan` gets each scan before its first request.
@@ -154,8 +152,7 @@ class Verifier:
     async def run(self) -> Verification:
         """Scan and compare; scan uncertain cores again while there is time.
 
-        Raises as `scan_fleet`, `JournalError`, and `UsageError` if `failures` would overwrite an
-        input.
+        Raises as `scan_fleet`, and `UsageError` if `failures` would overwrite an input.
         """
         verify_started_at = time.time()
         self._check_output_paths()

@@ -107,10 +107,7 @@ def check_all(
 
 
 class MergedSnapshots:
-    """Several snapshots as one: for each core the latest one that lists the core.
-
-    A context manager.
-    """
+    """Several snapshots as one: for each core the latest one that lists the core."""
 
     def __init__(self) -> None:
         self.started_at: float | None = None
@@ -135,10 +132,7 @@ class MergedSnapshots:
                 self._latest[core.device.name] = (snapshot, core.state)
 
     def things_on(self, core: str) -> Mapping[str, float | None] | None:
-        """The things of `core`; empty if the core was deleted;
-
-        None if the core could not be listed.
-        """
+        """The things of `core`, none if it was deleted; None if it could not be listed."""
         if core not in self._latest:
             return None
         snapshot, state = self._latest[core]

@@ -79,8 +79,8 @@ def command(old: Path, new: Path, *, out: Path | None, force: bool, **arguments:
                 "warnings": warnings,
                 "cores_appeared": list(islice(diff.cores_appeared(), _MAX_JSON_ITEMS)),
                 "cores_vanished": list(islice(diff.cores_vanished(), _MAX_JSON_ITEMS)),
-                "appeared": list(map(_association_to_dict, islice(diff.appeared(), _MAX_JSON_ITEMS))),
-                "vanished": list(map(_association_to_dict, islice(diff.vanished(), _MAX_JSON_ITEMS))),
+                "appeared": _associations_to_dicts(diff.appeared()),
+                "vanished": _associations_to_dicts(diff.vanished()),
                 "not_compared": list(islice(diff.not_compared(), _MAX_JSON_ITEMS)),
                 "truncated": any(count > _MAX_JSON_ITEMS for count in counts.values()),
             }
@@ -94,12 +94,11 @@ def _rows(diff: SnapshotDiff) -> Iterator[tuple[str, str, str, str]]:
             yield core, thing, change, format_timestamp(associated_at)
 
 
-def _association_to_dict(association: AssociationRecord) -> dict[str, Any]:
-    return {
-        "core": association.core,
-        "thing": association.thing,
-        "associated_at": format_timestamp(association.associated_at) or None,
-    }
+def _associations_to_dicts(associations: Iterable[AssociationRecord]) -> list[dict[str, Any]]:
+    return [
+        {"core": core, "thing": thing, "associated_at": format_timestamp(associated_at) or None}
+        for core, thing, associated_at in islice(associations, _MAX_JSON_ITEMS)
+    ]
 
 
 def _format_diff(diff: SnapshotDiff, counts: dict[str, int]) -> Iterator[str]:
