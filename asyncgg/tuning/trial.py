@@ -61,7 +61,7 @@ class TrialJournals:
         """Remove the folder."""
         removed = self._folder.with_suffix(".removed")
         with suppress(OSError):  # another process removes it
-            self._folder.rename(removed)  # nobody creates a file in it from now on
+            self._folder.rename(removed)  # no file is created in it from now on
         shutil.rmtree(removed, ignore_errors=True)
 
     @contextmanager
