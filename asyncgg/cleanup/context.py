@@ -95,8 +95,7 @@ class StopController:
     async def run_cancellable(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine that cannot be stopped otherwise.
 
-        Raises:
-            StoppedError: a stop or the deadline cancelled the coroutine.
+        Raises `StoppedError` if a stop or the deadline cancelled the coroutine.
         """
         task: asyncio.Task[T] = asyncio.create_task(coroutine)
         self._task = task
@@ -187,9 +186,8 @@ def core_filter(policy: Policy) -> CoreFilter:
 def merge_limits(policy: Policy, settings: Settings) -> Policy:
     """The policy with the limits of the settings applied as well; the stricter limit counts.
 
-    Raises:
-        SettingsError: policy and settings expect different accounts.
-        UsageError: the protect list of the settings cannot be read completely.
+    Raises `SettingsError` if policy and settings expect different accounts, and `UsageError` if the
+    protect list of the settings cannot be read completely.
     """
     guards = policy.guards
     if settings.expect_account and guards.expect_account not in {None, settings.expect_account}:
@@ -241,8 +239,7 @@ def load_keep_lists(policy: Policy, settings: Settings, endpoint: Endpoint) -> d
 def policy_digest(policy: Policy, lists: Mapping[str, frozenset[str]]) -> str:
     """A digest of all inputs of the decisions: policy file, protect list, `not-in` lists.
 
-    Raises:
-        SettingsError: the policy file cannot be read.
+    Raises `SettingsError` if the policy file cannot be read.
     """
     try:
         text = policy.path.read_bytes()

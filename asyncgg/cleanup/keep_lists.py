@@ -18,12 +18,9 @@ def resolve_path(policy: Path, file: str) -> Path | None:
 def read_keep_lists(policy: Policy, s3: S3Opener | None = None) -> dict[str, frozenset[str]]:
     """Read every list of the policy, by the name the policy gives it. Blocking.
 
-    A thing in a list stays on every core. See `read_names` for the formats.
-
-    Raises:
-        ManifestError: a list cannot be read completely, has an invalid name, or is empty without
-            `allow-empty`.
-        CredentialsError: S3 denied access.
+    A thing in a list stays on every core. See `read_names` for the formats. Raises `ManifestError`
+    if a list cannot be read completely, has an invalid name, or is empty without `allow-empty`, and
+    `CredentialsError` if S3 denied access.
     """
     lists: dict[str, frozenset[str]] = {}
     for keep_list in policy.keep_lists:

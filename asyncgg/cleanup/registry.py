@@ -140,11 +140,9 @@ def _is_string_map(attributes: object) -> bool:
 def iot_endpoint(connection: ConnectionConfig, limits: IotLimits) -> str | None:
     """The endpoint of AWS IoT; None for the default endpoint.
 
-    In this order: the policy's `iot.endpoint-url`; AWS_ENDPOINT_URL_IOT or the profile's section for
-    `iot`; unless `--endpoint-url` is given, AWS_ENDPOINT_URL or the profile's `endpoint_url`.
-
-    Raises:
-        UsageError: as `resolve_endpoint`; or only Greengrass has a custom endpoint.
+    In this order: the policy's `iot.endpoint-url`; AWS_ENDPOINT_URL_IOT or the profile's section
+    for `iot`; unless `--endpoint-url` is given, AWS_ENDPOINT_URL or the profile's `endpoint_url`.
+    Raises `UsageError` as `resolve_endpoint`, or if only Greengrass has a custom endpoint.
     """
     greengrass = resolve_endpoint(connection)
     session = new_session(connection.profile, greengrass.region)
@@ -164,9 +162,7 @@ def iot_endpoint(connection: ConnectionConfig, limits: IotLimits) -> str | None:
 async def open_registry(connection: ConnectionConfig, limits: IotLimits) -> AsyncIterator[IotRegistry]:
     """Open the registry for the block.
 
-    Raises:
-        UsageError: as `iot_endpoint`.
-        CredentialsError: no credentials were found.
+    Raises `UsageError` as `iot_endpoint`, and `CredentialsError` if no credentials were found.
     """
     endpoint = iot_endpoint(connection, limits)
     region = resolve_endpoint(connection).region

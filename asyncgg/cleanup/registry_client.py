@@ -79,9 +79,8 @@ class RateLimitedOperation:
     async def call(self, send: Callable[[], Awaitable[Mapping[str, Any]]]) -> Mapping[str, Any]:
         """The response to `send`, which is called again after a transient failure.
 
-        Raises:
-            RegistryCallError: the call was refused or its attempts are used up.
-            CredentialsError: the credentials are rejected and there are no others.
+        Raises `RegistryCallError` if the call was refused or its attempts are used up, and
+        `CredentialsError` if the credentials are rejected and there are no others.
         """
         attempts = renewals = 0
         while True:

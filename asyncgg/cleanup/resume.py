@@ -45,8 +45,7 @@ def require_not_running(run_dir: RunDirectory) -> None:
 def find_resumable(run_dir: RunDirectory, digest: str, origin: Origin, filters: CoreFilter, now: float) -> Resumable:
     """What this start can resume. `digest`: see `policy_digest`; `now`: seconds since 1970.
 
-    Raises:
-        GuardError: the run belongs to another account, Region or endpoint.
+    Raises `GuardError` if the run belongs to another account, Region or endpoint.
     """
     try:
         if run_dir.has_journal:

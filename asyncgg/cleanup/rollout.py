@@ -88,9 +88,8 @@ async def _verify_canary(run_dir: RunDirectory, canary_size: int, context: Polic
 async def _count_still_associated(run_dir: RunDirectory, canary_size: int, context: PolicyContext) -> int:
     """How many disassociated things of the canary are still listed after the last delay.
 
-    Raises:
-        GuardError: a core could not be listed.
-        StoppedError: the listing was stopped, or is not permitted.
+    Raises `GuardError` if a core could not be listed, and `StoppedError` if the listing was
+    stopped, or is not permitted.
     """
     unverified = _disassociated(run_dir, canary_size)
     for delay in (*_DELAYS, None):

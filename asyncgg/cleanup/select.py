@@ -21,7 +21,7 @@ from asyncgg.cleanup.rules import (
     evaluate,
     format_reason,
 )
-from asyncgg.cleanup.rules.registry_conditions import SetCondition, ThingCondition
+from asyncgg.cleanup.rules.conditions import SetCondition, ThingCondition
 
 
 class Disposition(StrEnum):
@@ -61,8 +61,7 @@ async def decide_chunks(
 ) -> AsyncIterator[Decision]:
     """Decide about all candidates in order, holding one chunk. `now`: seconds since 1970, UTC.
 
-    Raises:
-        CredentialsError: AWS IoT rejects the credentials, and they cannot be renewed.
+    Raises `CredentialsError` if AWS IoT rejects the credentials, and they cannot be renewed.
     """
     async for chunk in _aiter_chunks(candidates):
         cache.evict()

@@ -128,9 +128,8 @@ class RunDirectory:
 class StateDirectory:
     """The state folder of one policy.
 
-    Raises:
-        UsageError: the folder cannot be used.
-        StateWriteError: the disk is full or fails.
+    Raises `UsageError` if the folder cannot be used, and `StateWriteError` if the disk is full or
+    fails.
     """
 
     def __init__(self, folder: Path, keep_runs: int) -> None:
@@ -145,8 +144,7 @@ class StateDirectory:
     def lock(self) -> Iterator[None]:
         """Exclude other runs of this policy within the block.
 
-        Raises:
-            GuardError: another process runs this policy.
+        Raises `GuardError` if another process runs this policy.
         """
         try:
             run_lock = FileLock(self.folder / "cleanup")

@@ -73,9 +73,7 @@ class FleetScan:
     async def run(self) -> ScanResult:
         """Scan until everything is listed or an abort rule, the deadline or `stop` ends it.
 
-        Raises:
-            SnapshotWriteError: the snapshot can no longer be written.
-            Exception: a listener raised it.
+        Raises `SnapshotWriteError` if the snapshot can no longer be written, and what a listener raises.
         """
         async with self._session.run(self._dispatch_loop()):
             pass

@@ -22,9 +22,7 @@ def run(config: SimulatorConfig, *, port: int = DEFAULT_PORT, host: str = "127.0
     """Serve until SIGTERM or SIGINT and return 0; the first line of standard output is the URL.
 
     `until_eof` also stops at the end of standard input; a pipe ends even if its writer is killed.
-
-    Raises:
-        UsageError: the port or the record file cannot be opened.
+    Raises `UsageError` if the port or the record file cannot be opened.
     """
     if not 0 <= port <= 65535:
         raise UsageError(f"port {port}: must be 0 to 65535 (0: any free port)")

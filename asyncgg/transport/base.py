@@ -40,10 +40,9 @@ class Refreshable(Protocol):
     async def refresh(self) -> None:
         """Load new credentials after the service rejected the current ones.
 
-        Concurrent calls share one renewal. Requests in flight are not affected.
-
-        Raises:
-            CredentialsError: no credentials, or the source still returns the rejected ones.
+        Concurrent calls share one renewal. Requests in flight are not affected. Raises
+        `CredentialsError` if there are no credentials, or the source still returns the rejected
+        ones.
         """
         ...
 

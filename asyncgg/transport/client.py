@@ -34,9 +34,7 @@ class OpenClient:
 async def open_client(connection: ConnectionConfig, http_session: type[AIOHTTPSession]) -> AsyncIterator[OpenClient]:
     """Load the credentials and open a client that sends through `http_session`.
 
-    Raises:
-        UsageError: see `resolve_endpoint`.
-        CredentialsError: there are no credentials.
+    Raises `UsageError` as `resolve_endpoint`, and `CredentialsError` if there are no credentials.
     """
     endpoint = resolve_endpoint(connection)
     async with open_service_client(
@@ -64,11 +62,8 @@ async def open_service_client(
     """Load the credentials and open a client of any AWS service; None is the endpoint of AWS.
 
     `attempts` is 1 by default, because the engine retries; `settings` override those of
-    `connection` in the configuration of the client.
-
-    Raises:
-        UsageError: the profile is unknown or a configuration file is unreadable.
-        CredentialsError: there are no credentials.
+    `connection` in the configuration of the client. Raises `UsageError` if the profile is unknown
+    or a configuration file is unreadable, and `CredentialsError` if there are no credentials.
     """
     from asyncgg import __version__  # not at the top: `asyncgg` itself may still be importing this module
 

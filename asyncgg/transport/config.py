@@ -58,10 +58,8 @@ def resolve_endpoint(connection: ConnectionConfig) -> Endpoint:
     Order for the Region: the argument, AWS_REGION, AWS_DEFAULT_REGION, the profile; then us-east-1
     with a custom endpoint. Order for the endpoint: the argument, AWS_ENDPOINT_URL_GREENGRASSV2,
     AWS_ENDPOINT_URL, the `services` section of the profile, its `endpoint_url`, the endpoint rule
-    set of AWS in botocore. [AWS SDKs reference guide: service-specific endpoints]
-
-    Raises:
-        UsageError: no Region, an unknown profile, or an unusable configuration or URL.
+    set of AWS in botocore. [AWS SDKs reference guide: service-specific endpoints] Raises
+    `UsageError` without a Region, or for an unknown profile or unusable configuration or URL.
     """
     session = new_session(connection.profile)
     check_ca_bundle(session)

@@ -163,8 +163,7 @@ class CapturingSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore pub
     async def endpoint_for(self, url: str) -> HttpEndpoint:
         """Open the connection pool for the host of `url`, through its proxy if there is one.
 
-        Raises:
-            ValueError: the URL of the proxy is unusable.
+        Raises `ValueError` if the URL of the proxy is unusable.
         """
         proxy = self._proxy_config.proxy_url_for(url)
         session = await self._get_session(proxy)

@@ -65,8 +65,7 @@ class RequestTemplate:
 def from_signed_request(url: str, headers: Mapping[str, str | bytes]) -> RequestTemplate:
     """Convert a request for the core `PLACEHOLDER` as the SDK would send it.
 
-    Raises:
-        ValueError: it has no Signature Version 4 or its path does not contain the core.
+    Raises `ValueError` if it has no Signature Version 4 or its path does not contain the core.
     """
     parts = urlsplit(url)
     prefix, placeholder, suffix = parts.path.partition(PLACEHOLDER)

@@ -163,8 +163,7 @@ def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """Get the seconds of the `Retry-After` header, at least 0; None if missing or unreadable.
 
     A number can have decimals. A date is compared with the `Date` of the response, which does not
-    depend on the local clock, or else with `now` (seconds since 1970). [RFC 9110,
-    10.2.3]
+    depend on the local clock, or else with `now` (seconds since 1970). [RFC 9110, 10.2.3]
     """
     value = headers.get("retry-after", "").strip()
     if not value:

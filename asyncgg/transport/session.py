@@ -20,8 +20,7 @@ SERVICE: Final = "greengrassv2"
 def new_session(profile: str | None, region: str | None = None) -> AioSession:
     """Create a session of `profile` (None: as in the environment) and read its configuration.
 
-    Raises:
-        UsageError: the profile is unknown or a configuration file cannot be read.
+    Raises `UsageError` if the profile is unknown or a configuration file cannot be read.
     """
     session = AioSession(profile=profile)
     if region is not None:

@@ -32,8 +32,7 @@ def render_settings(config: Configuration, comment: str) -> str:
 def write_settings(path: Path, config: Configuration, comment: str, *, replace: bool) -> None:
     """Write the settings to `path`, in an existing file in place of the same settings.
 
-    Raises:
-        UsageError: as `read_existing` and `update_settings`, or the file cannot be written.
+    Raises `UsageError` as `read_existing` and `update_settings`, or if the file cannot be written.
     """
     current = read_existing(path, replace=replace)
     text = render_settings(config, comment) if current is None else update_settings(current, config, comment, path)
@@ -44,8 +43,7 @@ def write_settings(path: Path, config: Configuration, comment: str, *, replace: 
 def read_existing(path: Path, *, replace: bool) -> str | None:
     """Return the text of an existing settings file, or None without one.
 
-    Raises:
-        UsageError: the file exists and `replace` is false, or it cannot be read or parsed.
+    Raises `UsageError` if the file exists and `replace` is false, or it cannot be read or parsed.
     """
     if path.exists() and not (path.is_file() or path.is_dir()):  # reading a device might never end
         raise UsageError(f"{path} is not a regular file")

@@ -55,8 +55,7 @@ class PolicyCheck:
 def load_policy(path: Path) -> Policy:
     """The policy in a file.
 
-    Raises:
-        SettingsError: the file cannot be read, or has errors: one line for each.
+    Raises `SettingsError` if the file cannot be read, or has errors: one line for each.
     """
     check = check_policy(path)
     if check.policy is None:
@@ -67,8 +66,7 @@ def load_policy(path: Path) -> Policy:
 def check_policy(path: Path) -> PolicyCheck:
     """The policy in a file, or every error in the file and its protect lists.
 
-    Raises:
-        SettingsError: the file cannot be read.
+    Raises `SettingsError` if the file cannot be read.
     """
     text = _read_text(path)
     try:

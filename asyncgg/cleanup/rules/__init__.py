@@ -11,6 +11,19 @@ from asyncgg.cleanup.rules.base import (
     Ternary,
     ThingDescription,
 )
+from asyncgg.cleanup.rules.conditions import (
+    AssociatedBefore,
+    CoreOfflineFor,
+    CoreStatus,
+    IndexQuery,
+    NotIn,
+    Pattern,
+    ThingAttribute,
+    ThingGroup,
+    ThingMissing,
+    ThingName,
+    ThingType,
+)
 from asyncgg.cleanup.rules.expression import (
     AllOf,
     AnyOf,
@@ -23,15 +36,6 @@ from asyncgg.cleanup.rules.expression import (
     format_reason,
     iter_conditions,
 )
-from asyncgg.cleanup.rules.local_conditions import (
-    AssociatedBefore,
-    CoreOfflineFor,
-    CoreStatus,
-    NotIn,
-    Pattern,
-    ThingName,
-)
-from asyncgg.cleanup.rules.registry_conditions import IndexQuery, ThingAttribute, ThingGroup, ThingMissing, ThingType
 
 __all__ = [
     "AllOf",

@@ -146,8 +146,8 @@ class Condition(ABC):
         """What the condition proves about the thing."""
         return self.default_kind
 
-    @abstractmethod
-    def _label(self) -> str: ...
+    def _label(self) -> str:
+        return self.key
 
     @abstractmethod
     def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary: ...
