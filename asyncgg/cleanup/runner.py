@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import csv
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from heapq import nlargest
+from itertools import islice
 from typing import Final
 
 from asyncgg.cleanup.context import (
@@ -17,12 +20,13 @@ from asyncgg.cleanup.context import (
     core_filter,
     effective_settings,
 )
-from asyncgg.cleanup.decide import decide_all
 from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.registry_cache import RegistryCache, ThingRegistry
 from asyncgg.cleanup.report import CleanupReport, DecisionCounts
 from asyncgg.cleanup.resume import find_resumable, require_not_running
 from asyncgg.cleanup.rollout import read_summary, roll_out
+from asyncgg.cleanup.rules import Candidate
+from asyncgg.cleanup.select import Disposition, decide_chunks
 from asyncgg.cleanup.state import RunDirectory, StateDirectory
 from asyncgg.engine import StopReason
 from asyncgg.errors import AsyncggError, GuardError, SnapshotError
@@ -38,6 +42,8 @@ from asyncgg.transport import CallerIdentity, Endpoint
 
 _REGISTRY_PROBE_CORES: Final = 10
 """Core devices that are looked up in the registry, until one is found."""
+_CHUNK_SIZE: Final = 5000
+"""Associations that are decided about at a time."""
 
 
 class PolicyRunner:
@@ -239,7 +245,7 @@ class PolicyRunner:
     async def _evaluate_and_check_registry(
         self, run_dir: RunDirectory, snapshot: Snapshot, builder: JournalBuilder, cache: RegistryCache
     ) -> DecisionCounts:
-        counts = await decide_all(self._policy, snapshot, cache, time.time(), builder, run_dir)
+        counts = await _decide_all(self._policy, snapshot, cache, time.time(), builder, run_dir)
         # In the registry of another account or Region, all things are missing. The right registry
         # contains the core devices, which are things [service model: coreDeviceThingName].
         if counts.selected and cache.statistics().missing:
@@ -295,3 +301,38 @@ def _result_from_snapshot(snapshot: Snapshot) -> ScanResult:
     incomplete = counts.denied + counts.failed
     state, reason = (RunState.PARTIAL, "some cores could not be listed") if incomplete else (RunState.COMPLETE, "")
     return ScanResult(snapshot.path, state, reason, False, counts, 0, 0, 0, 0, 0.0)
+
+
+def _iter_candidates(snapshot: Snapshot) -> Iterator[list[Candidate]]:
+    """All associations of a snapshot, in chunks."""
+    devices = {core.device.name: core.device for core in snapshot.cores()}
+    associations = snapshot.associations()
+    while chunk := [Candidate(devices[core], thing, since) for core, thing, since in islice(associations, _CHUNK_SIZE)]:
+        yield chunk
+
+
+async def _decide_all(
+    policy: Policy, snapshot: Snapshot, cache: RegistryCache, now: float, builder: JournalBuilder, run_dir: RunDirectory
+) -> DecisionCounts:
+    """Decide about every association: add the selected ones to `builder`, and write all decisions.
+
+    Raises as `decide_chunks`, and `StateWriteError` if the decisions cannot be written.
+    """
+    counts = DecisionCounts()
+    with run_dir.atomic_write(run_dir.decisions, snapshot.path, "snapshot") as file:
+        writer = csv.writer(file)
+        writer.writerow(("core", "thing", "verdict", "reason"))
+        selected: list[tuple[str, str, str]] = []
+        protected = 0
+        async for decision in decide_chunks(policy, _iter_candidates(snapshot), cache, now):
+            counts.add(decision)
+            writer.writerow((decision.core, decision.thing, decision.disposition, decision.reason))
+            if decision.selected:
+                selected.append((decision.core, decision.thing, decision.reason))
+            protected += decision.disposition is Disposition.PROTECTED
+            if counts.by_disposition.total() % _CHUNK_SIZE == 0:
+                builder.add_with_reasons(selected, protected=protected)
+                selected, protected = [], 0
+                await asyncio.sleep(0)  # lets signals and the deadline in
+        builder.add_with_reasons(selected, protected=protected)
+    return counts

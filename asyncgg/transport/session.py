@@ -29,7 +29,7 @@ def new_session(profile: str | None, region: str | None = None) -> AioSession:
     try:
         session.get_scoped_config()
     except aws.ProfileNotFound as error:
-        profiles = ", ".join(sorted(_profiles(session))) or "none"
+        profiles = ", ".join(sorted(session.full_config.get("profiles", {}))) or "none"
         raise UsageError(
             f"no AWS profile {error.kwargs['profile']!r} in the AWS configuration; known: {profiles}"
         ) from None
@@ -46,10 +46,6 @@ def _loader(data_path: str | None) -> Loader:
     # Cached because each renewal of credentials creates a session, and loading the service models
     # takes long.
     return create_loader(data_path)
-
-
-def _profiles(session: AioSession) -> list[str]:
-    return list(session.full_config.get("profiles", {}))
 
 
 def check_ca_bundle(session: AioSession) -> None:
