@@ -1,9 +1,4 @@
-"""Rule: what all tests share lives here: the choice of the event loop, and nothing of one subject.
-
-Tests marked `virtual` (one test, a class, or a module by `pytestmark = pytest.mark.virtual`) and the async fixtures
-they use run on virtual time (`asyncgg.testing.VirtualLoop`); all others, those with real sockets among them, run on
-asyncio's own loop.
-"""
+"""The event loop of all tests: virtual time for tests marked `virtual`, the loop of asyncio for all others."""
 
 from __future__ import annotations
 
@@ -17,7 +12,7 @@ from asyncgg.testing import VirtualLoop
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
+    """Register the marker `virtual`, for a test, a class or a module and for the async fixtures they use."""
     config.addinivalue_line("markers", "virtual: run this async test on virtual time; it never sleeps")
 
 
@@ -29,7 +24,7 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI nothing is skipped: what a test lacks there, `.ci/run` has to install."""
+    """Fail in CI if a test was skipped: `.ci/run` must install what each test needs."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
         reporter.write_line("skipped tests count as failed in CI", red=True)

@@ -1,1 +1,1 @@
-"""Rule: end to end: the real command line in processes of its own, against a simulator in one of its own."""
+"""End-to-end tests: the command line and the simulator, each in its own process."""

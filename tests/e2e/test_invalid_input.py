@@ -1,7 +1,4 @@
-"""Rule: every command line that must fail before anything is sent (the table is `corpus`): its code, sentence, silence.
-
-`asyncgg disassociate|plan|resume|retry|status|report` with bad manifests, rows, options, settings and journals.
-"""
+"""Tests of commands that must fail before they send a request."""
 
 from __future__ import annotations
 
@@ -20,15 +17,17 @@ from tests.support.programs import SimulatorProcess, program_environment, run_as
 
 
 @pytest.fixture(scope="module")
-def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
-    """The command line, warm."""
-    with ForkServer(tmp_path_factory.mktemp("home")) as zygote:
-        yield zygote
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """The command line with its imports done."""
+    with ForkServer(tmp_path_factory.mktemp("home")) as server:
+        yield server
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_bad_input(case: InvalidInput, zygote: ForkServer, tmp_path: Path) -> None:
-    """It ends with its exit code and its one sentence on standard error, sends nothing and leaves nothing behind."""
+def test_command_invalid_input_exits_before_any_request(
+    case: InvalidInput, fork_server: ForkServer, tmp_path: Path
+) -> None:
+    """The command writes its message, exits with its code, sends no request and leaves no files."""
     folder = tmp_path / "folder"
     folder.mkdir()
     for name, content in case.files.items():
@@ -36,17 +35,19 @@ def test_bad_input(case: InvalidInput, zygote: ForkServer, tmp_path: Path) -> No
     resource = case.setup(folder)
     before = set(folder.rglob("*"))
     (stdin := tmp_path / "stdin").write_bytes(case.stdin)
-    with closing(socket.create_server(("127.0.0.1", 0))) as nobody:
-        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        usual: dict[str, str | None] = {
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        defaults: dict[str, str | None] = {
             **program_environment(folder),
             **({"AWS_ENDPOINT_URL": url} if case.uses_endpoint else {}),
         }
-        variables = {key: value for key, value in {**usual, **case.env}.items() if value is not None}
-        ended = zygote.run([word.replace("{url}", url) for word in case.arguments], folder, variables, stdin)
-        nobody.setblocking(False)
-        with pytest.raises(BlockingIOError):  # nobody called
-            nobody.accept()
+        variables = {key: value for key, value in {**defaults, **case.env}.items() if value is not None}
+        ended = fork_server.run(
+            [argument.replace("{url}", url) for argument in case.arguments], folder, variables, stdin
+        )
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):  # no connection arrived
+            listener.accept()
     if hasattr(resource, "close"):
         resource.close()
     changed = sorted(str(path.relative_to(folder)) for path in set(folder.rglob("*")) ^ before)
@@ -58,8 +59,8 @@ def test_bad_input(case: InvalidInput, zygote: ForkServer, tmp_path: Path) -> No
     assert changed == list(case.allowed_files)
 
 
-def test_bad_rows_may_be_skipped(tmp_path: Path) -> None:
-    """With --skip-bad-rows the good rows are done, the bad ones are counted and written out with --rejects."""
+def test_disassociate_skip_bad_rows_processes_valid_rows(tmp_path: Path) -> None:
+    """--skip-bad-rows processes the valid rows and counts the bad ones, and --rejects writes them to a file."""
     content = VALID_MANIFEST + b"core-1,\ncore-1,thing/3\ncore-1,thing-1\n"
     (tmp_path / "fleet.csv").write_bytes(content)
     with SimulatorProcess(tmp_path, cores=1, things=1, not_found="success", rate="inf", latency_ms=0) as simulator:
@@ -70,15 +71,15 @@ def test_bad_rows_may_be_skipped(tmp_path: Path) -> None:
             home=tmp_path,
         )
         sent = simulator.request_count()
-    assert ended.code == 3, ended.describe()  # the simulator knows no core-1
+    assert ended.code == 3, ended.describe()  # the simulator has no core-1
     assert {"total": 2, "rejected": 2, "duplicates": 1}.items() <= ended.summary["things"].items()
     assert sent == 1
     assert "fleet.csv:4: thing is empty" in ended.err
     assert len((tmp_path / "bad.csv").read_text().splitlines()) == 3
 
 
-def test_another_account_is_refused(tmp_path: Path) -> None:
-    """With --expect-account STS is asked, and credentials of another account end it before any request."""
+def test_disassociate_other_account_exits_4(tmp_path: Path) -> None:
+    """--expect-account calls STS, and credentials of another account end the command before any request."""
     (tmp_path / "fleet.csv").write_bytes(VALID_MANIFEST)
     with SimulatorProcess(tmp_path, cores=1, things=1, account="123456789012") as simulator:
         ended = run_asyncgg(

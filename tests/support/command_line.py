@@ -1,4 +1,4 @@
-"""Rule: what tests of the command line share lives here: calling it in this process, as a process, or on a terminal."""
+"""Helpers to run the command line as a process or on a terminal."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from typing import Any
 
 from asyncgg.simulator import FleetSpec
 
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "nobody's"}
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "example-secret"}
 
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command left."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -52,7 +52,7 @@ def manifest_text(plan: FleetSpec) -> str:
 
 
 def isolated_environment(**overrides: str) -> dict[str, str]:
-    """An environment without anything of the user's in it."""
+    """The environment without the AWS and asyncgg variables of the user."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "ASYNCGG_"))}
     isolated = {
         "AWS_CONFIG_FILE": os.devnull,
@@ -64,7 +64,7 @@ def isolated_environment(**overrides: str) -> dict[str, str]:
 
 
 def start_process(*arguments: str, cwd: Path, env: Mapping[str, str], **options: Any) -> subprocess.Popen[str]:
-    """The command as a process of its own, without a terminal."""
+    """Start the command in a process without a terminal."""
     return subprocess.Popen(
         [sys.executable, "-m", "asyncgg", *arguments],
         cwd=cwd,
@@ -78,15 +78,15 @@ def start_process(*arguments: str, cwd: Path, env: Mapping[str, str], **options:
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 15.0) -> None:
-    """Wait until `what` is true of a real process or socket; fail after `seconds`."""
+    """Wait until `condition()` is true; fail after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
+        assert time.monotonic() < end, "the condition was not met in time"
         time.sleep(0.02)
 
 
 class Terminal:
-    """A process whose terminal we hold: what it writes, and what a person types."""
+    """A process on a pseudo-terminal."""
 
     def __init__(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
         self.process = process
@@ -94,17 +94,17 @@ class Terminal:
         self.screen = ""
 
     def read_until(self, expected: str, seconds: float = 20.0) -> None:
-        """Read its screen until `words` are there."""
+        """Read the screen until it contains `expected`."""
         end = time.monotonic() + seconds
         while expected not in self.screen:
-            assert self._read(end - time.monotonic()), f"{expected!r} did not come: {self.screen}"
+            assert self._read(end - time.monotonic()), f"{expected!r} was not shown: {self.screen}"
 
     def type(self, text: str) -> None:
-        """Type."""
+        """Type the text."""
         os.write(self._descriptor, text.encode())
 
     def read_to_end(self) -> int:
-        """Read on to the end; the exit code."""
+        """Read until the process ends; returns the exit code."""
         while self._read(20.0):
             pass
         return self.process.wait(20)
@@ -113,13 +113,13 @@ class Terminal:
         ready, _, _ = select.select([self._descriptor], [], [], max(seconds, 0))
         try:
             chunk = os.read(self._descriptor, 65536) if ready else b""
-        except OSError:  # its end, on Linux
+        except OSError:  # Linux raises EIO at the end
             chunk = b""
         self.screen += chunk.decode(errors="replace").replace("\r\n", "\n")
         return bool(chunk)
 
 
-# The first terminal that a session leader opens becomes its controlling one: /dev/tty, and who Ctrl-C reaches.
+# The first terminal that a session leader opens becomes its controlling terminal, which /dev/tty and Ctrl-C need.
 _ACQUIRE_TERMINAL = (
     "import os, sys; os.close(os.open(os.ttyname(2), os.O_RDWR));"
     " os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
@@ -128,7 +128,7 @@ _ACQUIRE_TERMINAL = (
 
 @contextmanager
 def open_terminal(*arguments: str, cwd: Path, env: Mapping[str, str], stdin: Path | None = None) -> Iterator[Terminal]:
-    """The command on a terminal of its own; with `stdin` its standard input is that file instead."""
+    """Run the command on a new terminal; with `stdin`, that file is its standard input."""
     parent_fd, child_fd = pty.openpty()
     with (stdin or Path(os.devnull)).open("rb") as file:
         process = subprocess.Popen(

@@ -1,9 +1,4 @@
-"""Rule: the command line with its imports done, waiting to be forked: a process for each command without its start.
-
-`python -m tests.support.fork_server` reads one JSON object a line (arguments, folder, environment, paths of the three standard
-streams), runs asyncgg in a child of its own for each, and answers with its exit code. A table of eighty commands would
-otherwise wait for the same imports eighty times.
-"""
+"""A process that has imported the command line and forks a child for each command."""
 
 from __future__ import annotations
 
@@ -20,9 +15,13 @@ from typing import Any, Self
 
 from tests.support.programs import ProgramResult, drop_privileges, program_environment
 
+# `python -m tests.support.fork_server` reads one JSON object per line: arguments, folder, environment and the
+# paths of the three standard streams. It writes the exit code of each command. Eighty commands thus share
+# one import of the package.
+
 
 class ForkServer:
-    """One of them, seen from the test; use it as a block. What it starts is bound by permissions."""
+    """Context manager for the server; file permissions bind its commands even if the user is root."""
 
     def __init__(self, home: Path) -> None:
         self._lock = threading.Lock()
@@ -42,7 +41,7 @@ class ForkServer:
         self._process.communicate(timeout=30)
 
     def run(self, arguments: Sequence[str], folder: Path, env: Mapping[str, str], stdin: Path) -> ProgramResult:
-        """`asyncgg ARGUMENTS...` in `folder`, to its end."""
+        """Run `asyncgg ARGUMENTS...` in `folder` until it ends."""
         out, err = (folder.parent / f"{folder.name}.{name}" for name in ("out", "err"))
         request = {
             "arguments": list(arguments),
@@ -60,7 +59,7 @@ class ForkServer:
 
 
 def _run_command(request: Mapping[str, Any]) -> int:
-    """Be the command, in the child."""
+    """Run the command in the child."""
     modes = (os.O_RDONLY, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for number, (path, mode) in enumerate(zip(request["streams"], modes, strict=True)):
         os.dup2(os.open(path, mode, 0o644), number)
@@ -70,7 +69,7 @@ def _run_command(request: Mapping[str, Any]) -> int:
     os.chdir(request["folder"])
     sys.argv = ["asyncgg", *request["arguments"]]
     code = int(import_module("asyncgg.cli").main())
-    gc.collect()  # what was not closed speaks up now
+    gc.collect()  # reports unclosed resources now
     sys.stdout.flush()
     sys.stderr.flush()
     return code

@@ -1,4 +1,4 @@
-"""Rule: the table of what can be wrong before anything is sent: how it is made, what is typed, what is answered."""
+"""The invalid inputs of commands, with their expected messages and exit codes."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ ENDPOINT_OPTIONS = ("--endpoint-url", "{url}")
 
 @dataclass(frozen=True)
 class InvalidInput:
-    """One wrong thing. `{url}` in an argument is an endpoint at which nobody may ever call."""
+    """A command with one invalid input. `{url}` in an argument is an endpoint that must receive no request."""
 
     name: str
     message_pattern: str
-    """Regular expression that the message matches."""
+    """Regular expression that the message must match."""
     arguments: tuple[str, ...] = RUN_COMMAND
     files: Mapping[str, bytes] = field(default_factory=dict)
     setup: Callable[[Path], Any] = lambda folder: None
-    """Makes what bytes cannot; what it returns is kept alive until the program has ended."""
+    """Prepares the folder; its result is kept alive until the program ends."""
     exit_code: int = 2
     env: Mapping[str, str | None] = field(default_factory=dict)
-    """Variables besides the usual ones; None takes one away."""
+    """Additional environment variables; None removes a variable."""
     stdin: bytes = b""
     max_lines: int = 2
-    """Most lines of the message."""
+    """Maximum number of lines of the message."""
     allowed_files: tuple[str, ...] = ()
-    """Files it may leave."""
+    """Files that the command may create."""
     uses_endpoint: bool = True
 
 
@@ -90,7 +90,7 @@ def _journal_case(
 
 
 def create_journal(folder: Path) -> Path:
-    """A journal ready to be run."""
+    """Create a planned journal."""
     path = folder / "run.journal"
     importer = Importer(path)
     importer.add([("core-1", "thing-1"), ("core-1", "thing-2")])
@@ -219,11 +219,11 @@ OPTIONS = (
     _option_case("--abort-at", "101"),
     _option_case("--max-things", "-1"),
     _option_case("--expect-account", "me", message_pattern="--expect-account.*12 digits"),
-    _option_case("--endpoint-url", "nowhere", message_pattern="endpoint URL 'nowhere'", uses_endpoint=False),
-    _option_case("--profile", "nobody", message_pattern="no AWS profile 'nobody'"),
+    _option_case("--endpoint-url", "missing", message_pattern="endpoint URL 'missing'", uses_endpoint=False),
+    _option_case("--profile", "missing", message_pattern="no AWS profile 'missing'"),
     _option_case("--frobnicate", message_pattern="--frobnicate.*--help"),
-    _option_case("--config", "nowhere.toml", message_pattern="nowhere.toml: settings file not found"),
-    _option_case("--protect", "nowhere.txt", message_pattern="nowhere.txt: no such file"),
+    _option_case("--config", "missing.toml", message_pattern="missing.toml: settings file not found"),
+    _option_case("--protect", "missing.txt", message_pattern="missing.txt: no such file"),
     _option_case("--max-things", "1", message_pattern="2 things, --max-things allows 1; nothing was sent", exit_code=4),
     InvalidInput("no manifest", "nothing selected: .*--help", ("disassociate",), uses_endpoint=False),
     InvalidInput("unknown command", "frobnicate.*--help", ("frobnicate",), uses_endpoint=False),
@@ -231,7 +231,7 @@ OPTIONS = (
     _variable_case("ASYNCGG_RATE", "fast"),
     _variable_case("ASYNCGG_RAET", "3", "ASYNCGG_RAET: unknown setting"),
     _variable_case("ASYNCGG_CODES", "{"),
-    _variable_case("ASYNCGG_CONFIG", "nowhere.toml", "nowhere.toml: settings file not found"),
+    _variable_case("ASYNCGG_CONFIG", "missing.toml", "missing.toml: settings file not found"),
     _toml_case("unknown key", "raet = 3", "asyncgg.toml: raet: unknown setting"),
     _toml_case("wrong value", 'rate = "fast"', "asyncgg.toml: rate"),
     _toml_case("broken", "rate = \nburst = 3", "asyncgg.toml: .*line 1"),
@@ -275,8 +275,8 @@ JOURNALS = (
     ),
     InvalidInput(
         "journal in no folder",
-        "nowhere/new.journal: cannot create",
-        ("disassociate", "fleet.csv", "--yes", "--journal", "nowhere/new.journal"),
+        "missing/new.journal: cannot create",
+        ("disassociate", "fleet.csv", "--yes", "--journal", "missing/new.journal"),
         {"fleet.csv": VALID_MANIFEST},
     ),
     *(

@@ -1,4 +1,4 @@
-"""Rule: what the journal's tests share: making a journal, claiming from it, looking into the file behind its back."""
+"""Helpers to create journals, claim things and query the file."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def make_pairs(cores: int, things: int) -> list[tuple[str, str]]:
 def create_journal(
     path: Path, pairs: Iterable[tuple[str, str]] = (("c", "a"),), meta: Mapping[str, str] | None = None
 ) -> ImportSummary:
-    """A finished journal at `path`."""
+    """Create a finished journal at `path`."""
     importer = Importer(path)
     importer.add(list(pairs))
     return importer.finish(meta or {})
 
 
 def claim_all(store: JournalStore, queue: CoreQueue) -> list[Batch]:
-    """Claim everything pending of one core in full batches."""
+    """Claim all pending things of one core in full batches."""
     batches, remaining = [], queue.unsent
     while remaining:
         limit = min(100, remaining)
@@ -48,13 +48,13 @@ def claim_all(store: JournalStore, queue: CoreQueue) -> list[Batch]:
 
 
 def all_failed(batch: Batch, code: str = "AccessDenied", message: str = "no") -> BatchResult:
-    """The settlement in which every thing of `batch` fails."""
+    """The result in which every thing of `batch` fails."""
     results = tuple(ThingResult(index, ThingState.FAILED, code, message) for index in range(len(batch.ids)))
     return BatchResult(ReplyVerdict.ACCEPTED, ThingState.DISASSOCIATED, counts_as_attempt=True, overrides=results)
 
 
 def query_file(path: Path, query: str, *values: object) -> list[Any]:
-    """What another process would read from the file now."""
+    """Query the file as another process would."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         return connection.execute(query, values).fetchall()
 
@@ -65,13 +65,13 @@ def folder_entries(path: Path) -> list[str]:
 
 
 def memory_folder() -> Path | None:
-    """A place in memory for folders, where there is one: for tests of many journals, none of them about the disk."""
+    """A file system in memory, if available, for tests that create many journals."""
     return _SHM if os.access(_SHM, os.W_OK) else None
 
 
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A folder in `memory`, removed afterwards."""
+    """A folder in memory, if available; removed at the end."""
     folder = Path(tempfile.mkdtemp(dir=memory_folder()))
     try:
         yield folder
@@ -81,7 +81,7 @@ def temporary_folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def blocked_commit(journal: JournalWriter) -> Iterator[list[str]]:
-    """The writer's commit stands still within, so that calls gather; the list names what its connection did then."""
+    """Block the commit of the writer, so that calls queue up; yields the statements executed after the block."""
     statements: list[str] = []
     commit_started, commit_released = threading.Event(), threading.Event()
 

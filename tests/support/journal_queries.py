@@ -1,4 +1,4 @@
-"""Rule: what a journal says is read here with plain SQL, not with the program's own reader: an oracle of its own."""
+"""SQL queries on journals, independent of the reader of asyncgg."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_PAIRS: frozenset[Pair] = frozenset()
 
 
 def _query_copy(journal: Path, query: str) -> list[Any]:
-    """Ask a copy, the WAL beside it included: looking must not repair what a crash left."""
+    """Query a copy of the journal and its WAL, because opening the original would repair it after a crash."""
     with TemporaryDirectory() as folder:
         for suffix in ("", "-wal", "-journal"):
             source = journal.with_name(journal.name + suffix)
@@ -28,7 +28,7 @@ def _query_copy(journal: Path, query: str) -> list[Any]:
 
 
 def thing_states(journal: Path) -> dict[Pair, int]:
-    """Every thing of the journal and its state."""
+    """The state of every thing of the journal."""
     rows = _query_copy(
         journal, "SELECT core.name, thing.name, thing.state FROM thing JOIN core ON core.id = thing.core"
     )
@@ -41,12 +41,12 @@ def pairs_in_state(journal: Path, *selected_states: int) -> set[Pair]:
 
 
 def request_count(journal: Path) -> int:
-    """Requests the journal holds, answered or not."""
+    """Number of requests in the journal, with or without a reply."""
     return int(_query_copy(journal, "SELECT count(*) FROM request")[0][0])
 
 
 def is_import_finished(journal: Path) -> bool:
-    """Whether its import was finished."""
+    """Whether the import is finished."""
     return bool(_query_copy(journal, "PRAGMA user_version")[0][0])
 
 
@@ -58,16 +58,16 @@ def assert_consistent(
     *,
     ambiguous: Set[Pair] = NO_PAIRS,
 ) -> None:
-    """Every thing has one outcome, and it is the truth: done is gone at the service, failed was never there.
+    """Assert that every thing has one outcome and that it matches the service.
 
-    `fleet` is what was associated at first, `ghosts` the rows of the manifest that point at nothing. Of a ghost in
-    `ambiguous`, whose first answer got lost, nobody can tell any more that it was never there: it may count as done.
+    `fleet` has the associations at the start, `nonexistent` the rows of the manifest without an association. Those of
+    them in `ambiguous` lost their first reply and may therefore count as done.
     """
     recorded = thing_states(journal)
     done = {pair for pair, state in recorded.items() if state == DONE}
     failed = {pair for pair, state in recorded.items() if state == FAILED}
-    assert set(recorded) == fleet | nonexistent, "things were lost or invented"
-    assert done | failed == set(recorded), "something has no outcome"
+    assert set(recorded) == fleet | nonexistent, "the journal has missing or additional things"
+    assert done | failed == set(recorded), "a thing has no outcome"
     assert simulator.associations() == set()
     assert fleet <= done
     assert done - fleet <= nonexistent & ambiguous

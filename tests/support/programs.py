@@ -1,7 +1,4 @@
-"""Rule: starting, watching and ending programs lives here: asyncgg's command line, the simulator. No test, no journal.
-
-Whatever is started ends with its block. No program finds real credentials or configuration.
-"""
+"""Helpers to start, observe and end asyncgg and the simulator as processes."""
 
 from __future__ import annotations
 
@@ -23,13 +20,13 @@ from typing import IO, Any, Self
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 60.0
-"""Seconds after which something that should have happened counts as never happening."""
+"""Seconds until a wait fails."""
 
 Pair = tuple[str, str]
 
 
 def program_environment(home: Path, **overrides: str) -> dict[str, str]:
-    """The whole environment of a program under test; warnings of any kind are errors there too."""
+    """The environment of a program: no credentials or configuration of the user, and warnings are errors."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(home),
@@ -47,7 +44,7 @@ def program_environment(home: Path, **overrides: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ProgramResult:
-    """How a program ended."""
+    """Exit code and output of a program."""
 
     code: int
     out: str
@@ -55,17 +52,17 @@ class ProgramResult:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Standard output as the one JSON object it must be."""
+        """Standard output, which must be one JSON object."""
         document: dict[str, Any] = json.loads(self.out)
         return document
 
     def describe(self) -> str:
-        """Everything, for the message of a failed assertion."""
+        """All fields, for the message of a failed assertion."""
         return f"exit {self.code}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
 
 
 class Program:
-    """`python -m asyncgg ARGUMENTS...`, going; its output is gathered as it comes. Use it as a block."""
+    """Context manager that runs `python -m asyncgg ARGUMENTS...` and collects its output."""
 
     def __init__(
         self,
@@ -112,10 +109,10 @@ class Program:
                     self._output_changed.notify_all()
 
     def wait_for_message(self, pattern: str) -> str:
-        """Wait until standard error holds something that matches; returns that."""
+        """Wait until standard error matches; returns the match."""
         with self._output_changed:
             match = self._output_changed.wait_for(lambda: re.search(pattern, self._output["err"]), TIMEOUT)
-            assert match, f"standard error never said {pattern!r}: {self._output['err']}"
+            assert match, f"standard error does not match {pattern!r}: {self._output['err']}"
             return str(match[0])
 
     def signal(self, number: signal.Signals) -> None:
@@ -123,30 +120,30 @@ class Program:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """End it as a power loss would."""
+        """Send SIGKILL."""
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
 
     def wait(self) -> ProgramResult:
-        """Wait for its end."""
+        """Wait until the program ends."""
         try:
             code = self.process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"it did not end within {TIMEOUT:g} s: {self._output}") from None
+            raise AssertionError(f"the program did not end within {TIMEOUT:g} s: {self._output}") from None
         for reader in self._readers:
             reader.join(TIMEOUT)
         return ProgramResult(code, self._output["out"], self._output["err"])
 
 
 def run_asyncgg(*arguments: object, home: Path, **options: Any) -> ProgramResult:
-    """Run a command to its end."""
+    """Run a command until it ends."""
     with Program(*arguments, home=home, **options) as program:
         return program.wait()
 
 
 class SimulatorProcess:
-    """`asyncgg simulator` in a process of its own; use it as a block."""
+    """Context manager that runs `asyncgg simulator` as a process."""
 
     def __init__(self, home: Path, *faults: str, **options: object) -> None:
         self._home = home
@@ -179,39 +176,39 @@ class SimulatorProcess:
         self._process.stdout.close()
 
     def query(self, path: str) -> Any:
-        """What it tells at this path under /_sim."""
+        """The JSON document at this path below /_sim."""
         with urllib.request.urlopen(f"{self.url}/_sim/{path}", timeout=TIMEOUT) as response:
             return json.load(response)
 
     def configure(self, path: str, **document: object) -> None:
-        """Change something: faults, quota."""
+        """Post a change, for example of faults or quota."""
         body = json.dumps(document).encode()
         urllib.request.urlopen(
             urllib.request.Request(f"{self.url}/_sim/{path}", data=body, method="POST"), timeout=TIMEOUT
         ).close()
 
     def write_manifest(self, name: str = "fleet.csv") -> Path:
-        """The manifest of the whole fleet, rows that point at nothing among it."""
+        """Write the manifest of the fleet, which includes associations that do not exist."""
         path = self._home / name
         with urllib.request.urlopen(f"{self.url}/_sim/manifest.csv", timeout=TIMEOUT) as response:
             path.write_bytes(response.read())
         return path
 
     def associations(self) -> set[Pair]:
-        """Who is associated with whom now."""
+        """The current associations."""
         return {(core, thing) for core, things in self.query("state").items() for thing in things}
 
     def resent_after_success(self) -> set[Pair]:
-        """What was sent again after it had succeeded."""
+        """Things that were sent again after their success."""
         things = self.query("things")["resent_after_success"]
         return {(core, thing) for core, names in things.items() for thing in names}
 
     def request_count(self) -> int:
-        """Disassociate requests that came in."""
+        """Number of disassociate requests received."""
         return int(self.query("counters")["requests"].get("BatchDisassociateClientDeviceFromCoreDevice", 0))
 
     def wait_until(self, condition: Callable[[Mapping[str, Any]], bool], program: Program | None = None) -> bool:
-        """Wait until its counters are so; False when the program ended before that."""
+        """Wait until the counters meet the condition; False if the program ends before."""
         end = time.monotonic() + TIMEOUT
         while time.monotonic() < end:
             if condition(self.query("counters")):
@@ -219,11 +216,11 @@ class SimulatorProcess:
             if program is not None and program.process.poll() is not None:
                 return False
             time.sleep(0.01)
-        raise AssertionError(f"this was never reached; the simulator saw {self.query('counters')}")
+        raise AssertionError(f"the condition was not met; the counters are {self.query('counters')}")
 
 
 def drop_privileges() -> None:
-    """Before a program starts: let permissions bind it even if it is root's."""
+    """Make file permissions bind the program that starts, even if the user is root."""
     if os.geteuid() == 0:
         libc = ctypes.CDLL(None, use_errno=True)
         for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH

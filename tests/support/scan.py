@@ -1,4 +1,4 @@
-"""Rule: a whole sweep in one process on virtual time lives here: fleet, reads, lane, and questions to its snapshot."""
+"""Complete scans in this process on virtual time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _HEADERS = {
 
 
 def fleet_of_sizes(sizes: Mapping[str, int] | Sequence[int]) -> FleetSpec:
-    """Cores of so many things each, names unique over the fleet."""
+    """A fleet with these numbers of things per core; names are unique."""
     sizes_by_core = (
         sizes if isinstance(sizes, Mapping) else {f"core-{number:03}": size for number, size in enumerate(sizes)}
     )
@@ -47,22 +47,22 @@ def fleet_of_sizes(sizes: Mapping[str, int] | Sequence[int]) -> FleetSpec:
 
 @dataclass
 class InProcessListing:
-    """Reads that ask a Service in this process; the time on the way passes on the loop's clock."""
+    """List operations on a Service in this process; latency passes on the clock of the loop."""
 
     service: Service
     timeout: float = 5.0
     requests: list[tuple[str, str]] = field(default_factory=list)
-    """Core (empty: the list of cores) and token of each request."""
+    """Core and token of each request; the core is empty for the list of cores."""
     on_refresh: Callable[[], Awaitable[None]] = field(default=partial(asyncio.sleep, 0.01))
     intercept: Callable[[str, str], Any] = lambda core, token: None
-    """Called before a request reaches the service; what it returns, if anything, is the result."""
+    """Called before each request; a result other than None replaces the response."""
 
     async def send(self, core: str, things: Sequence[str]) -> Reply:
-        """Not what these are for."""
+        """Not supported."""
         raise NotImplementedError
 
     async def refresh(self) -> None:
-        """Get new credentials, as the test wants it."""
+        """Refresh the credentials as the test defines it."""
         await self.on_refresh()
 
     async def list_cores(
@@ -109,10 +109,7 @@ class InProcessListing:
 
 
 class ScanHarness:
-    """A simulated service and a snapshot to be made of its fleet; each `start` is one start of the sweep.
-
-    To be made inside the virtual loop.
-    """
+    """A simulated service and the snapshot of its fleet; create it in the virtual loop."""
 
     def __init__(self, path: Path, plan: FleetSpec, **config: Any) -> None:
         self.path = path
@@ -133,7 +130,7 @@ class ScanHarness:
         options: ScanOptions | None = None,
         **extra: Any,
     ) -> ScanResult:
-        """One start of the sweep."""
+        """Start or continue the scan."""
         policy_class = AdaptiveRate if adaptive else FixedRate
         self.lane = Lane(self.transport, policy_class(rate, burst=burst))
         return await scan_fleet(
@@ -155,14 +152,14 @@ class ScanHarness:
         return [event for event in self.events if isinstance(event, kind)]
 
     def check_snapshot(self) -> None:
-        """The snapshot equals the fleet as it is now, to the association and its time."""
+        """Assert that the snapshot has the associations of the fleet with their times."""
         assert snapshot_associations(self.path) == {
             (core, thing): at for core, things in self.service.fleet.things.items() for thing, at in things.items()
         }
 
 
 def snapshot_associations(path: Path) -> dict[tuple[str, str], float | None]:
-    """The associations of a snapshot, which must hold each one once."""
+    """The associations of a snapshot, which must be unique."""
     with Snapshot(path) as snapshot:
         rows = list(snapshot.associations())
         result = {(core, thing): at for core, thing, at in rows}

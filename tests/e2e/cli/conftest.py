@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.integration.cli.conftest import cli, serve, surroundings
+from tests.integration.cli.conftest import aws_environment, cli, serve
 
-__all__ = ["cli", "serve", "surroundings"]
+__all__ = ["aws_environment", "cli", "serve"]

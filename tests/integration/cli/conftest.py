@@ -19,7 +19,7 @@ StartSimulator = Callable[..., Simulator]
 
 
 @pytest.fixture(autouse=True)
-def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def aws_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Work in an empty folder, without AWS and asyncgg variables of the user."""
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):

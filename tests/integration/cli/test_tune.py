@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from asyncgg.settings import load_settings
-from tests.integration.cli.conftest import StartSimulator, surroundings
+from tests.integration.cli.conftest import StartSimulator, aws_environment
 from tests.support.command_line import CommandRunner
 
-__all__ = ["surroundings"]  # an autouse fixture
+__all__ = ["aws_environment"]  # an autouse fixture
 
 SMALL = ("--batches", 30, "--cores", 5, "--rates", "15,30", "--bursts", "auto", "--concurrencies", "2,8", "--jobs", 1)
 

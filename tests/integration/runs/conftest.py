@@ -1,5 +1,5 @@
 """Fixtures of the runs tests: those of the command line tests."""
 
-from tests.integration.cli.conftest import cli, serve, surroundings
+from tests.integration.cli.conftest import aws_environment, cli, serve
 
-__all__ = ["cli", "serve", "surroundings"]
+__all__ = ["aws_environment", "cli", "serve"]

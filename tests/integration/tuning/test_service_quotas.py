@@ -12,9 +12,9 @@ from aiohttp import web
 
 from asyncgg.transport import ConnectionConfig
 from asyncgg.tuning.service_quotas import applied_quota
-from tests.integration.cli.conftest import surroundings
+from tests.integration.cli.conftest import aws_environment
 
-__all__ = ["surroundings"]  # an autouse fixture
+__all__ = ["aws_environment"]  # an autouse fixture
 
 CUSTOM = ConnectionConfig(region="eu-west-1", endpoint_url="http://127.0.0.1:9")
 
