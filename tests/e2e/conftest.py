@@ -1,9 +1,4 @@
-"""Rule: what runs in the background of all end-to-end tests: long runs that mostly wait, so that nobody waits for them.
-
-A module names its long runs in `STORIES`: a function of a folder for each name. Those whose module has a chosen test
-begin with the first test of this folder; where the tests are spread over processes, with the first that asks for one,
-and all who ask are in the same process.
-"""
+"""The background runs of the end-to-end tests: long runs that mostly wait and therefore run in parallel."""
 
 from __future__ import annotations
 
@@ -15,33 +10,39 @@ from typing import Any
 
 import pytest
 
+# A module names its long runs in `BACKGROUND_RUNS`: for each name a function of a folder. They start with
+# the first test of this folder, or in an xdist worker with the first test that uses them. Only the runs of
+# modules with a selected test start.
+
 MAX_PARALLEL = 4
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep those who wait for a story in one process (`--dist loadgroup`): it is told once."""
+    """Keep the tests of background runs in one xdist worker (`--dist loadgroup`), so that each run starts once."""
     for item in items:
-        if hasattr(getattr(item, "module", None), "STORIES"):
-            item.add_marker(pytest.mark.xdist_group("stories"))
+        if hasattr(getattr(item, "module", None), "BACKGROUND_RUNS"):
+            item.add_marker(pytest.mark.xdist_group("background_runs"))
 
 
 @pytest.fixture(scope="package", autouse=True)
-def begun_early(request: pytest.FixtureRequest) -> None:
-    """Begin the stories at once, unless another process may be the one that tells them."""
+def start_background_runs(request: pytest.FixtureRequest) -> None:
+    """Start the background runs at once, except in an xdist worker."""
     if not hasattr(request.config, "workerinput"):
-        request.getfixturevalue("stories")
+        request.getfixturevalue("background_runs")
 
 
 @pytest.fixture(scope="package")
-def stories(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Any]]:
-    """The long runs by name, as futures of what they came to."""
+def background_runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[str, Any]]:
+    """The futures of the background runs, by name."""
     selected: dict[str, Callable[[Path], Any]] = {}
     for item in request.session.items:
-        selected |= getattr(getattr(item, "module", None), "STORIES", {})
+        selected |= getattr(getattr(item, "module", None), "BACKGROUND_RUNS", {})
     with ThreadPoolExecutor(MAX_PARALLEL) as pool:
         futures: dict[str, Future[Any]] = {
-            name: pool.submit(story, tmp_path_factory.mktemp(re.sub("[^a-z0-9]+", "-", name.lower())))
-            for name, story in selected.items()
+            name: pool.submit(run, tmp_path_factory.mktemp(re.sub("[^a-z0-9]+", "-", name.lower())))
+            for name, run in selected.items()
         }
         try:
             yield futures

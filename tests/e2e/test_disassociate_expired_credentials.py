@@ -1,7 +1,4 @@
-"""Rule: `asyncgg disassociate` with credentials that expire in the midst of the run.
-
-The credentials stand in a file (AWS_SHARED_CREDENTIALS_FILE), as single sign-on helpers keep them.
-"""
+"""Tests of `asyncgg disassociate` with credentials that expire during the run."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ OPTIONS = {"cores": 60, "things": 10, "rate": "inf", "latency_ms": 50}
 
 
 def _write_credentials(home: Path, key: str) -> dict[str, str]:
-    """Write the file; the environment that names it, without any other credentials."""
+    """Write a credentials file, as single sign-on helpers do; returns an environment with no other credentials."""
     path = home / "credentials"
     new = path.with_suffix(".new")
     new.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = secret-of-{key}\n")
@@ -33,8 +30,8 @@ def _start_run(simulator: SimulatorProcess, home: Path) -> Program:
     )
 
 
-def test_new_credentials_are_picked_up(tmp_path: Path) -> None:
-    """When the file holds new credentials by the time the old ones expire, the run goes on with them by itself."""
+def test_disassociate_renewed_credentials_file_continues(tmp_path: Path) -> None:
+    """The run uses new credentials of the file when the old ones expire."""
     with SimulatorProcess(tmp_path, **OPTIONS) as simulator:
         fleet = simulator.associations()
         with _start_run(simulator, tmp_path) as program:
@@ -49,8 +46,8 @@ def test_new_credentials_are_picked_up(tmp_path: Path) -> None:
     assert "secret-of" not in ended.out + ended.err
 
 
-def test_without_new_credentials_the_run_ends_resumable(tmp_path: Path) -> None:
-    """When the source still gives the expired ones: exit 5, one sentence, and resume goes on once there are others."""
+def test_disassociate_expired_credentials_exits_5_and_resumes(tmp_path: Path) -> None:
+    """Without new credentials the exit code is 5, and `resume` succeeds as soon as the file has new ones."""
     with SimulatorProcess(tmp_path, **OPTIONS) as simulator:
         fleet = simulator.associations()
         with _start_run(simulator, tmp_path) as program:

@@ -1,7 +1,4 @@
-"""Rule: `asyncgg disassociate` when its disk fills up in the midst of the run, as seen by the service and the journal.
-
-A limit on the size of files (RLIMIT_FSIZE) stands for the full disk: it needs no privilege and ends with the program.
-"""
+"""Tests of `asyncgg disassociate` with a disk that becomes full during the run."""
 
 from __future__ import annotations
 
@@ -15,15 +12,16 @@ from tests.support.programs import Program, SimulatorProcess, run_asyncgg
 CORES = 250
 OPTIONS = {"cores": CORES, "things": 10, "rate": "inf", "latency_ms": 400}
 LIMIT = 400_000
-"""Bytes of one file: more than the imported journal has, less than the run's WAL would get."""
+"""Maximum file size in bytes: larger than the imported journal, smaller than the WAL of the run."""
 
 
 def _limit_file_size() -> None:
+    # A limit on file sizes simulates the full disk: it needs no privilege and ends with the process.
     resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, LIMIT))
 
 
-def test_a_disk_that_fills_up_stops_the_run(tmp_path: Path) -> None:
-    """Exit 1 and one sentence; nothing is sent without its claim on the disk; later, resume loses nothing."""
+def test_disassociate_full_disk_exits_1_and_resumes(tmp_path: Path) -> None:
+    """The exit code is 1, every sent request has its claim on disk, and `resume` completes the run."""
     journal = tmp_path / "run.journal"
     with SimulatorProcess(tmp_path, **OPTIONS) as simulator:
         fleet = simulator.associations()
@@ -34,11 +32,11 @@ def test_a_disk_that_fills_up_stops_the_run(tmp_path: Path) -> None:
             before_start=_limit_file_size,
         ) as program:
             ended = program.wait()
-        assert journal.stat().st_size < LIMIT, "the import did not fit: the test is about the run"
+        assert journal.stat().st_size < LIMIT, "the import exceeded the limit; the run must exceed it"
         assert ended.code == 1, ended.describe()
         assert re.fullmatch(rf"error: {journal}: .*disk.*\n(.*\n)?", ended.err), ended.describe()
-        assert 0 < simulator.request_count() < CORES, "it did not fail in mid-run"
-        assert simulator.request_count() <= request_count(journal), "something was sent without its claim"
+        assert 0 < simulator.request_count() < CORES, "the run did not fail between its first and last request"
+        assert simulator.request_count() <= request_count(journal), "a request was sent without its claim"
         claimed = pairs_in_state(journal, CLAIMED)
         resumed = run_asyncgg("resume", journal, "--yes", "--json", "--rate", 300, home=tmp_path)
         assert resumed.code == 0, resumed.describe()

@@ -1,9 +1,4 @@
-"""Rule: kill -9 in the midst of `asyncgg disassociate` and `asyncgg resume`, then on as the messages say.
-
-A story is one journal killed many times: while it is imported, at seeded random moments while it runs, and when its
-last reply is in. In the end journal and service must agree exactly, and nothing may have been sent again after its
-success but what was in flight at a kill. The stories run side by side, for they mostly wait for a program's start.
-"""
+"""Tests of kill -9 during `asyncgg disassociate` and `asyncgg resume`, and of the recovery."""
 
 from __future__ import annotations
 
@@ -26,26 +21,26 @@ from tests.support.programs import Pair, Program, SimulatorProcess, run_asyncgg
 
 SEEDS = (1, 2)
 KILLS = 6
-"""Of each story, while things are pending; one in the import and one in the closing phase come on top."""
+"""Kills of each scenario while things are pending, in addition to one in the import and one in the closing phase."""
 RANDOM_KILLS = 5
 OPTIONS = {"cores": 110, "things": 20, "latency_ms": 40, "rate": "inf", "missing_things": 30, "missing_cores": 2}
 
 
 @dataclass
 class KillReport:
-    """What a story came to."""
+    """The result of a scenario."""
 
     kills: int = 0
     partial_kills: int = 0
-    """Kills that found things both done and pending."""
+    """Kills after which the journal had both disassociated and pending things."""
     killed_in_import: bool = False
     killed_in_close: int = 0
     in_flight: set[Pair] = field(default_factory=set)
-    """Claimed at some kill."""
+    """Things that were claimed at a kill."""
 
 
 class KillScenario:
-    """One journal and the service it is run against."""
+    """One journal that is killed many times, and the simulator of its run."""
 
     def __init__(self, home: Path, seed: int, simulator: SimulatorProcess) -> None:
         self.home, self.simulator = home, simulator
@@ -58,7 +53,7 @@ class KillScenario:
         self.report = KillReport()
 
     def start_or_resume(self) -> Program:
-        """The command that the journal's state calls for."""
+        """Start `disassociate`, or `resume` if the journal exists."""
         if not self.journal.exists():
             return Program(
                 *("disassociate", self.manifest, "--yes", "--json", "--journal", self.journal),
@@ -68,7 +63,7 @@ class KillScenario:
         return Program("resume", self.journal, "--yes", "--json", home=self.home)
 
     def kill(self, program: Program) -> None:
-        """Kill it and note what it left."""
+        """Kill the program and record the state of the journal."""
         program.kill()
         program.wait()
         self.report.kills += 1
@@ -76,7 +71,7 @@ class KillScenario:
             recorded = thing_states(self.journal)
             self.report.in_flight |= {pair for pair, state in recorded.items() if state == CLAIMED}
             self.report.partial_kills += {DONE, PENDING} <= set(recorded.values())
-        elif self.journal.exists():  # the message of `resume` says: delete it and start again
+        elif self.journal.exists():  # the message of `resume`: delete the journal and start again
             refused = run_asyncgg("resume", self.journal, "--yes", home=self.home)
             assert refused.code == 2, refused.describe()
             assert "is incomplete" in refused.err
@@ -85,7 +80,7 @@ class KillScenario:
             self.journal.with_name("run.journal-journal").unlink(missing_ok=True)
 
     def kill_import(self) -> None:
-        """Kill it while it waits for the second half of its manifest."""
+        """Kill the import while it waits for the second half of its manifest."""
         reading, writing = os.pipe()
         with (
             os.fdopen(reading, "rb") as stdin,
@@ -106,7 +101,7 @@ class KillScenario:
         self.report.killed_in_import = not self.journal.exists()
 
     def kill_midway(self) -> None:
-        """Kill it some requests further on."""
+        """Kill the run after 1 to 16 more requests."""
         target = self.simulator.request_count() + self.rng.randint(1, 16)
         with self.start_or_resume() as program:
             self.simulator.wait_until(lambda seen: seen["admitted"] >= target, program)
@@ -114,7 +109,7 @@ class KillScenario:
             self.kill(program)
 
     def kill_close(self) -> None:
-        """Kill it when the service has answered everything, before or while or after the journal is closed."""
+        """Kill the run after the last reply: before, during or after the close of the journal."""
         with self.start_or_resume() as program:
             self.simulator.wait_until(lambda seen: seen["disassociated"] == len(self.fleet), program)
             time.sleep(self.rng.uniform(0, 0.1))
@@ -122,16 +117,16 @@ class KillScenario:
             self.kill(program)
 
     def kill_at_random_time(self) -> None:
-        """Kill it at any time after its start, the start itself included."""
+        """Kill the program at a random time, possibly during its start."""
         with self.start_or_resume() as program:
             time.sleep(self.rng.uniform(0.2, 2.0))
             self.kill(program)
 
     def finish_and_compare(self) -> None:
-        """Let it end, and compare journal and service."""
+        """Complete the run, and compare journal and service."""
         with self.start_or_resume() as program:
             ended = program.wait()
-        assert ended.code == 3, ended.describe()  # the ghosts fail
+        assert ended.code == 3, ended.describe()  # the associations that do not exist fail
         assert ended.summary["things"]["pending"] == 0
         assert_consistent(self.journal, self.simulator, self.fleet, self.nonexistent, ambiguous=self.report.in_flight)
         assert self.simulator.resent_after_success() <= self.report.in_flight
@@ -157,33 +152,37 @@ def _run_random_scenario(home: Path, seed: int) -> KillReport:
         return scenario.report
 
 
-STORIES = {"blind": partial(_run_random_scenario, seed=99)} | {
+BACKGROUND_RUNS = {"random": partial(_run_random_scenario, seed=99)} | {
     f"killed-{seed}": partial(_run_scenario, seed=seed) for seed in SEEDS
 }
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_killed_again_and_again(stories: Mapping[str, Future[KillReport]], seed: int) -> None:
-    """After kills in the import, in mid-run and at the end, resume brings journal and service to the same truth."""
-    report = stories[f"killed-{seed}"].result()
+def test_resume_after_many_kills_matches_the_service(
+    background_runs: Mapping[str, Future[KillReport]], seed: int
+) -> None:
+    """After kills in the import, during the run and at its end, journal and service agree."""
+    report = background_runs[f"killed-{seed}"].result()
     assert report.killed_in_import
     assert report.kills == KILLS + 2
-    assert report.partial_kills >= KILLS // 2, "too few kills hit a run in its midst"
+    assert report.partial_kills >= KILLS // 2, "too few kills hit a partly completed run"
 
 
-def test_killed_at_any_time(stories: Mapping[str, Future[KillReport]]) -> None:
-    """The same holds for kills at moments that know nothing of the run."""
-    assert stories["blind"].result().kills == RANDOM_KILLS
+def test_resume_after_kills_at_random_times_matches_the_service(
+    background_runs: Mapping[str, Future[KillReport]],
+) -> None:
+    """After kills at times independent of the progress, journal and service agree."""
+    assert background_runs["random"].result().kills == RANDOM_KILLS
 
 
-def test_the_closing_phase_was_hit(stories: Mapping[str, Future[KillReport]]) -> None:
-    """At least one story was killed between its last answer and its process's end."""
-    assert sum(stories[f"killed-{seed}"].result().killed_in_close for seed in SEEDS) >= 1
+def test_kill_scenarios_include_the_closing_phase(background_runs: Mapping[str, Future[KillReport]]) -> None:
+    """At least one scenario was killed between its last reply and the end of its process."""
+    assert sum(background_runs[f"killed-{seed}"].result().killed_in_close for seed in SEEDS) >= 1
 
 
 @pytest.mark.parametrize("command", [("status",), ("report",), ("resume", "--yes")])
-def test_killed_between_two_journal_modes(command: tuple[str, ...], tmp_path: Path) -> None:
-    """A rollback journal that a kill left beside the file is rolled back by whatever command comes first."""
+def test_command_after_kill_with_rollback_journal_rolls_back(command: tuple[str, ...], tmp_path: Path) -> None:
+    """The first command rolls back a rollback journal that a killed process left."""
     with SimulatorProcess(tmp_path, cores=3, things=200, rate="inf", latency_ms=0) as simulator:
         whole, journal = tmp_path / "whole.journal", tmp_path / "run.journal"
         limits = ["--endpoint-url", simulator.url, "--deadline", "1ms"]

@@ -1,4 +1,4 @@
-"""Rule: `asyncgg disassociate`, stopped or disturbed in its midst: signals, a deadline, pipes whose reader left."""
+"""Tests of `asyncgg disassociate` with signals, a deadline and closed pipes."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ OPTIONS = {"cores": 60, "things": 10, "rate": "inf", "latency_ms": 150}
 def running_disassociate(
     simulator: SimulatorProcess, home: Path, *extra_arguments: object, **options: object
 ) -> Iterator[Program]:
-    """A run against this simulator, its journal `run.journal`."""
+    """Run `disassociate` against the simulator, with the journal `run.journal`."""
     with Program(
         *("disassociate", simulator.write_manifest(), "--yes", "--journal", "run.journal"),
         *("--endpoint-url", simulator.url, *extra_arguments),
         home=home,
-        **options,  # type: ignore[arg-type]  # passed on as it comes
+        **options,  # type: ignore[arg-type]  # Program checks them
     ) as program:
         yield program
 
 
 def resume_and_compare(simulator: SimulatorProcess, home: Path) -> None:
-    """Resume it, and find nothing lost, nothing invented, nothing sent again after its success."""
+    """Resume the run; journal and service must agree, and no thing may be sent again after its success."""
     ended = run_asyncgg("resume", "run.journal", "--yes", "--json", "--rate", 300, home=home)
     assert ended.code == 0, ended.describe()
     assert ended.summary["state"] == "complete"
@@ -42,8 +42,8 @@ def resume_and_compare(simulator: SimulatorProcess, home: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_one_signal_lets_what_is_in_flight_end(number: signal.Signals, tmp_path: Path) -> None:
-    """Nothing new is sent, every reply is written down, the exit code is 130, and the next command is told."""
+def test_disassociate_one_signal_waits_for_in_flight_requests(number: signal.Signals, tmp_path: Path) -> None:
+    """No new request is sent, every reply is recorded, the exit code is 130, and the message names `resume`."""
     with SimulatorProcess(tmp_path, **OPTIONS) as simulator:
         with running_disassociate(simulator, tmp_path, "--rate", 40, "--json") as program:
             simulator.wait_until(lambda seen: seen["admitted"] >= 8)
@@ -59,8 +59,8 @@ def test_one_signal_lets_what_is_in_flight_end(number: signal.Signals, tmp_path:
             resume_and_compare(simulator, tmp_path)
 
 
-def test_a_second_signal_cuts_off_what_is_in_flight(tmp_path: Path) -> None:
-    """Requests that hang for a minute are waited for once, cut off at the second signal, and sent again by resume."""
+def test_disassociate_second_signal_aborts_in_flight_requests(tmp_path: Path) -> None:
+    """The second signal aborts requests that hang, and `resume` sends their things again."""
     with SimulatorProcess(tmp_path, "hang-after=100%", **OPTIONS) as simulator:
         with running_disassociate(simulator, tmp_path, "--rate", 40, "--request-timeout", "1h") as program:
             simulator.wait_until(lambda seen: seen["admitted"] >= 4)
@@ -79,7 +79,7 @@ def test_a_second_signal_cuts_off_what_is_in_flight(tmp_path: Path) -> None:
         applied = _manifest_pairs(tmp_path) - simulator.associations()
         assert applied
         ended = run_asyncgg("resume", "run.journal", "--yes", "--json", "--rate", 300, home=tmp_path)
-        assert ended.code == 0, ended.describe()  # "not found" is taken for done, where the first reply was cut off
+        assert ended.code == 0, ended.describe()  # "not found" counts as done after a lost reply
         assert_consistent(tmp_path / "run.journal", simulator, _manifest_pairs(tmp_path))
         assert simulator.resent_after_success() == applied
 
@@ -89,8 +89,8 @@ def _manifest_pairs(home: Path) -> set[Pair]:
     return {(core, thing) for core, thing in (row.split(",") for row in rows)}
 
 
-def test_a_signal_in_a_pause_is_heeded_at_once(tmp_path: Path) -> None:
-    """A run that waits because the service asked for ten minutes of patience still ends when it is told to."""
+def test_disassociate_signal_during_pause_stops_at_once(tmp_path: Path) -> None:
+    """A signal ends a run that waits for a Retry-After of ten minutes."""
     with SimulatorProcess(tmp_path, "429#3-9999", retry_after=600, **OPTIONS) as simulator:
         with running_disassociate(simulator, tmp_path, "--rate", 40, "--concurrency", 4) as program:
             program.wait_for_message("Retry-After 600 s")
@@ -101,8 +101,8 @@ def test_a_signal_in_a_pause_is_heeded_at_once(tmp_path: Path) -> None:
         resume_and_compare(simulator, tmp_path)
 
 
-def test_a_signal_during_a_hang_waits_for_the_request_timeout(tmp_path: Path) -> None:
-    """One signal while requests hang: they are cut by --request-timeout, and then the run ends."""
+def test_disassociate_signal_during_hang_waits_for_request_timeout(tmp_path: Path) -> None:
+    """After one signal, requests that hang end at --request-timeout, and then the run ends."""
     with SimulatorProcess(tmp_path, "hang=100%", **OPTIONS) as simulator:
         with running_disassociate(simulator, tmp_path, "--rate", 40, "--request-timeout", "1s") as program:
             simulator.wait_until(lambda seen: seen["admitted"] >= 2)
@@ -113,8 +113,8 @@ def test_a_signal_during_a_hang_waits_for_the_request_timeout(tmp_path: Path) ->
         resume_and_compare(simulator, tmp_path)
 
 
-def test_nohup_is_respected(tmp_path: Path) -> None:
-    """A closed terminal does not stop a run that was started to ignore it."""
+def test_disassociate_under_nohup_ignores_sighup(tmp_path: Path) -> None:
+    """SIGHUP does not stop a run that was started with SIGHUP ignored."""
     with SimulatorProcess(tmp_path, **OPTIONS) as simulator:
         with running_disassociate(
             *(simulator, tmp_path, "--rate", 60), before_start=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -126,8 +126,8 @@ def test_nohup_is_respected(tmp_path: Path) -> None:
         assert not simulator.associations()
 
 
-def test_a_signal_before_the_first_request_leaves_nothing(tmp_path: Path) -> None:
-    """Ctrl-C while the manifest is still being read: exit 130, one line, no journal, nothing sent."""
+def test_disassociate_signal_during_import_leaves_no_journal(tmp_path: Path) -> None:
+    """Ctrl-C during the import: exit code 130, a message of one line, no journal, no request."""
     reading, writing = os.pipe()
     with (
         SimulatorProcess(tmp_path, **OPTIONS) as simulator,
@@ -144,7 +144,7 @@ def test_a_signal_before_the_first_request_leaves_nothing(tmp_path: Path) -> Non
             while not (tmp_path / "run.journal").exists():
                 assert program.process.poll() is None
                 time.sleep(0.01)
-            time.sleep(0.3)  # until it waits for the rest of the manifest
+            time.sleep(0.3)  # until the import waits for the rest of the manifest
             program.signal(signal.SIGINT)
             ended = program.wait()
         assert ended.code == 130, ended.describe()
@@ -153,8 +153,8 @@ def test_a_signal_before_the_first_request_leaves_nothing(tmp_path: Path) -> Non
     assert not list(tmp_path.glob("run.journal*"))
 
 
-def test_the_deadline_ends_it(tmp_path: Path) -> None:
-    """--deadline: what is in flight ends, the exit code is 10, resume does the rest."""
+def test_disassociate_deadline_exits_10_and_resumes(tmp_path: Path) -> None:
+    """At the deadline in-flight requests end, the exit code is 10, and `resume` completes the run."""
     with SimulatorProcess(tmp_path, **OPTIONS) as simulator:
         with running_disassociate(simulator, tmp_path, "--rate", 20, "--json", "--deadline", "700ms") as program:
             ended = program.wait()
@@ -162,31 +162,31 @@ def test_the_deadline_ends_it(tmp_path: Path) -> None:
         assert ended.summary["state"] == "deadline"
         assert ended.summary["things"]["pending"] > 0
         assert not pairs_in_state(tmp_path / "run.journal", CLAIMED)
-        journal_says_no_deadline = run_asyncgg(
+        resumed = run_asyncgg(
             *("resume", "run.journal", "--yes", "--json", "--rate", 300, "--deadline", "1h"), home=tmp_path
         )
-        assert journal_says_no_deadline.code == 0, journal_says_no_deadline.describe()
+        assert resumed.code == 0, resumed.describe()
         assert simulator.resent_after_success() == set()
         assert not simulator.associations()
 
 
 def _broken_pipe_at(number: int) -> Callable[[], None]:
-    """Before a program starts: make this descriptor a pipe that nobody reads."""
+    """Returns a function that replaces the descriptor by a pipe without a reader."""
 
-    def before() -> None:
+    def replace_descriptor() -> None:
         reading, writing = os.pipe()
         os.dup2(writing, number)
         os.close(reading)
         os.close(writing)
 
-    return before
+    return replace_descriptor
 
 
 @pytest.mark.parametrize(
     ("number", "options"), [(1, ("--json",)), (2, ()), (2, ("--log-format", "json"))], ids=["stdout", "stderr", "logs"]
 )
-def test_a_reader_that_left_does_not_lose_the_run(number: int, options: tuple[str, ...], tmp_path: Path) -> None:
-    """`asyncgg disassociate ... | true`: with a closed pipe as output the run goes on to its end all the same."""
+def test_disassociate_closed_output_pipe_completes(number: int, options: tuple[str, ...], tmp_path: Path) -> None:
+    """The run completes if its output is a closed pipe, as in `asyncgg disassociate ... | true`."""
     with SimulatorProcess(tmp_path, **OPTIONS) as simulator:
         with running_disassociate(
             simulator, tmp_path, "--rate", 300, *options, before_start=_broken_pipe_at(number)

@@ -1,4 +1,4 @@
-"""Rule: `asyncgg plan MANIFEST`: memory does not grow with the manifest. All of it: `python -m benchmarks.memory`."""
+"""Tests that the memory of `asyncgg plan MANIFEST` does not grow with the manifest."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 from benchmarks.memory import LIMIT_MB, peak_memory_mb, write_manifest
 from tests.support.programs import program_environment
 
+# `python -m benchmarks.memory` measures larger manifests.
 SMALL, LARGE = 100_000, 300_000
 BYTES_PER_THING = 200
-"""Growth allowed: SQLite's page cache fills up to its fixed size; two strings in a tuple and a set would take more."""
+"""Allowed growth: enough for the page cache of SQLite, less than a set of pairs of names would need."""
 
 
 def _measure_peaks(home: Path) -> tuple[float, float]:
@@ -27,11 +28,13 @@ def _measure_peaks(home: Path) -> tuple[float, float]:
     return small, large
 
 
-STORIES = {"memory": _measure_peaks}
+BACKGROUND_RUNS = {"memory": _measure_peaks}
 
 
-def test_memory_does_not_grow_with_the_manifest(stories: Mapping[str, Future[tuple[float, float]]]) -> None:
-    """Three times as many things take hardly more memory, and both stay far below what is allowed for a million."""
-    small, large = stories["memory"].result()
+def test_plan_memory_is_independent_of_manifest_size(
+    background_runs: Mapping[str, Future[tuple[float, float]]],
+) -> None:
+    """Three times as many things need little more memory, and both peaks are below the limit for a million."""
+    small, large = background_runs["memory"].result()
     assert large < LIMIT_MB * 0.6
     assert large - small < (LARGE - SMALL) * BYTES_PER_THING / 1e6, (small, large)

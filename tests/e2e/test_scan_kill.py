@@ -1,8 +1,4 @@
-"""Rule: kill -9 in the midst of a sweep, with the writer's own thread, and then on, is tested here.
-
-The service is in the killed process too: no socket, no start of a program, so that many kills cost little. The files
-are what survives, as they would with any other service.
-"""
+"""Tests of kill -9 during a scan with a writer thread, and of the scan that continues it."""
 
 from __future__ import annotations
 
@@ -30,7 +26,8 @@ KILLS = 12
 
 
 def run_scan_process(path: Path, progress_fd: int) -> NoReturn:
-    """Sweep until the end, in a process of its own; exit code 0 when it came to it. A byte to `told` for each page."""
+    """Scan the fleet in a forked process, and write one byte to `progress_fd` for each page; exit code 0 at the end."""
+    # The service is in the same process, without sockets, so that many kills take little time. Only the files survive.
 
     async def run() -> None:
         service = Service(SimulatorConfig(rate=float("inf"), latency_ms=1.0), fleet_spec=PLAN, now=time.time())
@@ -41,14 +38,14 @@ def run_scan_process(path: Path, progress_fd: int) -> NoReturn:
     try:
         asyncio.run(run())
     except BaseException:  # noqa: BLE001 - a forked child must never return into the test
-        path.with_suffix(".fault").write_text(traceback.format_exc())
+        path.with_suffix(".traceback").write_text(traceback.format_exc())
         os._exit(1)
     os._exit(0)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
-def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
-    """Killed at a dozen moments, it leaves a sound file each time, and in the end the whole fleet, each page once."""
+def test_scan_killed_repeatedly_continues(tmp_path: Path) -> None:
+    """Each of twelve kills leaves a valid file, and at the end the snapshot has the fleet, each page read once."""
     path, rng = tmp_path / "fleet.db", random.Random(1)
     kills, partial_kills, code = 0, 0, -1
     while code != 0:
@@ -57,14 +54,14 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
         if not child:
             run_scan_process(path, write_fd)
         if kills < KILLS:
-            pages = rng.randint(1, 40)  # moments that lie in the sweep, however slow the machine is
+            pages = rng.randint(1, 40)  # counted in pages, so that a kill hits the scan on any machine
             while pages > 0:
                 pages -= len(os.read(read_fd, pages))
             os.kill(child, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         os.close(read_fd)
         os.close(write_fd)
-        traceback_file = path.with_suffix(".fault")
+        traceback_file = path.with_suffix(".traceback")
         assert code in {0, -signal.SIGKILL}, f"after {kills} kills: {traceback_file.read_text()}"
         if code and path.exists() and path.stat().st_size:
             kills += 1

@@ -115,13 +115,13 @@ def run_tutorial(tutorial: str, folder: Path) -> list[Step]:
     return steps
 
 
-STORIES = {f"tutorial {name}": partial(run_tutorial, name) for name in TUTORIALS}
+BACKGROUND_RUNS = {f"tutorial {name}": partial(run_tutorial, name) for name in TUTORIALS}
 
 
 @pytest.mark.parametrize("tutorial", TUTORIALS)
-def test_tutorial_commands_succeed(tutorial: str, stories: Mapping[str, Any]) -> None:
+def test_tutorial_commands_succeed(tutorial: str, background_runs: Mapping[str, Any]) -> None:
     """Each command of the tutorial ends with exit code 0, or with one that the page announces."""
-    steps = stories[f"tutorial {tutorial}"].result()
+    steps = background_runs[f"tutorial {tutorial}"].result()
     assert steps
     for step in steps:
         assert step.code in step.expected, f"$ {step.line}\nexit {step.code}\n{step.screen}"

@@ -57,7 +57,7 @@ SWEEP_FILES = re.compile(
     r"|settings_file|performance"
 )
 
-UNFINISHED = re.compile(r"docs/|CHANGELOG|examples/|tests/(?:e2e|support)")
+UNFINISHED = re.compile(r"docs/|CHANGELOG|examples/")
 """Files whose text is still to be rewritten. Remove an entry when its files are done; it must end empty."""
 
 
