@@ -57,6 +57,7 @@ SWEEP_FILES = re.compile(
     r"|settings_file|performance"
 )
 
+
 def words_of(name: str) -> list[str]:
     """The words of an identifier, in lower case."""
     return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)]
