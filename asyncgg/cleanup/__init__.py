@@ -6,7 +6,7 @@ from asyncgg.cleanup.policy.diagnostics import Diagnostic
 from asyncgg.cleanup.policy.loader import PolicyCheck, check_policy, load_policy
 from asyncgg.cleanup.policy.model import IotLimits, NotifyConfig, Policy, RampConfig, SafetyLimits, Sources, StateConfig
 from asyncgg.cleanup.registry_cache import RegistryCache, RegistryStatistics, ThingRegistry
-from asyncgg.cleanup.rules import Candidate
+from asyncgg.cleanup.rules.base import Candidate
 from asyncgg.cleanup.select import Decision, Disposition, decide_candidate, decide_chunks
 
 __all__ = [

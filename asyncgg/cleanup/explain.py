@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from asyncgg.cleanup.policy.model import Policy
-from asyncgg.cleanup.rules import AllOf, AnyOf, Candidate, Condition, Evaluation, Facts, Not, Rule, evaluate
+from asyncgg.cleanup.rules.base import Candidate, Condition, Facts
+from asyncgg.cleanup.rules.expression import AllOf, AnyOf, Evaluation, Not, Rule, evaluate
 from asyncgg.cleanup.select import Decision, decide_candidate
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from asyncgg.cleanup.policy.model import IotLimits
 from asyncgg.cleanup.registry_client import RateLimitedOperation, RegistryCallError, RenewableCredentials
-from asyncgg.cleanup.rules import Api, QueryFailed, ThingDescription
+from asyncgg.cleanup.rules.base import Api, QueryFailed, ThingDescription
 from asyncgg.errors import UsageError
 from asyncgg.formatting import sanitize
 from asyncgg.retry_policy import RetryPolicy

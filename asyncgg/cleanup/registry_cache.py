@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from asyncgg.cleanup.rules import Api, Facts, QueryFailed, SetQuery, ThingDescription
+from asyncgg.cleanup.rules.base import Api, Facts, QueryFailed, SetQuery, ThingDescription
 
 _MAX_CACHED: Final = 100_000
 """Maximum thing descriptions in memory."""

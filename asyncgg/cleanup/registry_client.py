@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from botocore import exceptions as aws
 
 from asyncgg.classify import ReplyVerdict, classify
-from asyncgg.cleanup.rules import Api
+from asyncgg.cleanup.rules.base import Api
 from asyncgg.errors import AsyncggError
 from asyncgg.formatting import sanitize
 from asyncgg.models import ErrorResponse

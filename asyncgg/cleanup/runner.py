@@ -25,7 +25,7 @@ from asyncgg.cleanup.registry_cache import RegistryCache, ThingRegistry
 from asyncgg.cleanup.report import CleanupReport, DecisionCounts
 from asyncgg.cleanup.resume import find_resumable, require_not_running
 from asyncgg.cleanup.rollout import read_summary, roll_out
-from asyncgg.cleanup.rules import Candidate
+from asyncgg.cleanup.rules.base import Candidate
 from asyncgg.cleanup.select import Disposition, decide_chunks
 from asyncgg.cleanup.state import RunDirectory, StateDirectory
 from asyncgg.engine import StopReason

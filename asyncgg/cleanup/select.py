@@ -11,17 +11,9 @@ from typing import NamedTuple
 
 from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.registry_cache import RegistryCache
-from asyncgg.cleanup.rules import (
-    Candidate,
-    Evaluation,
-    Facts,
-    SetQuery,
-    Ternary,
-    deciding_conditions,
-    evaluate,
-    format_reason,
-)
+from asyncgg.cleanup.rules.base import Candidate, Facts, SetQuery, Ternary
 from asyncgg.cleanup.rules.conditions import SetCondition, ThingCondition
+from asyncgg.cleanup.rules.expression import Evaluation, deciding_conditions, evaluate, format_reason
 
 
 class Disposition(StrEnum):

@@ -22,7 +22,7 @@ from typing import Any
 from asyncgg.cleanup import load_policy, read_keep_lists
 from asyncgg.cleanup.context import merge_limits, policy_digest
 from asyncgg.cleanup.report import CleanupReport
-from asyncgg.cleanup.rules import QueryFailed, ThingDescription
+from asyncgg.cleanup.rules.base import QueryFailed, ThingDescription
 from asyncgg.cleanup.runner import PolicyRunner
 from asyncgg.cleanup.state import RunDirectory
 from asyncgg.errors import CredentialsError

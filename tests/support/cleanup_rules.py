@@ -11,29 +11,20 @@ from typing import TypeVar
 from hypothesis import strategies as st
 
 from asyncgg.cleanup import Policy, check_policy
-from asyncgg.cleanup.rules import (
-    AllOf,
-    AnyOf,
-    Api,
+from asyncgg.cleanup.rules.base import Api, Candidate, Facts, QueryFailed, SetQuery, ThingDescription
+from asyncgg.cleanup.rules.conditions import (
     AssociatedBefore,
-    Candidate,
     CoreStatus,
-    Facts,
     IndexQuery,
-    Node,
-    Not,
     NotIn,
     Pattern,
-    QueryFailed,
-    Rule,
-    SetQuery,
     ThingAttribute,
-    ThingDescription,
     ThingGroup,
     ThingMissing,
     ThingName,
     ThingType,
 )
+from asyncgg.cleanup.rules.expression import AllOf, AnyOf, Node, Not, Rule
 from asyncgg.manifest import ProtectList
 from asyncgg.models import CoreDevice
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.policy.toml_lines import KeyPath
-from asyncgg.cleanup.rules import AllOf, AnyOf, Condition, ConditionKind, IndexQuery, Node, Not, Rule, Ternary
+from asyncgg.cleanup.rules.base import Condition, ConditionKind, Ternary
+from asyncgg.cleanup.rules.conditions import IndexQuery
+from asyncgg.cleanup.rules.expression import AllOf, AnyOf, Node, Not, Rule
 
 _CONNECTIVITY_WARNING = (
     "selects on connectivity alone: AWS IoT Core does not see client devices that connect to their core's broker, so "

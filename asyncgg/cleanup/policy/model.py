@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict, StrictBool, with_config
 from pydantic_core import PydanticCustomError
 
-from asyncgg.cleanup.rules import AnyOf, Api, Condition, NotIn, Rule, iter_conditions
+from asyncgg.cleanup.rules.base import Api, Condition
+from asyncgg.cleanup.rules.conditions import NotIn
+from asyncgg.cleanup.rules.expression import AnyOf, Rule, iter_conditions
 from asyncgg.manifest import ProtectList
 from asyncgg.models import CoreDevice
 from asyncgg.settings import parse_duration

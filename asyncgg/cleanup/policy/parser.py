@@ -8,24 +8,20 @@ from datetime import UTC, date, datetime
 from typing import Any, Final, TypeVar
 
 from asyncgg.cleanup.policy.diagnostics import Cursor, Diagnostics, unknown_key_message
-from asyncgg.cleanup.rules import (
-    AllOf,
-    AnyOf,
+from asyncgg.cleanup.rules.conditions import (
     AssociatedBefore,
     CoreOfflineFor,
     CoreStatus,
     IndexQuery,
-    Node,
-    Not,
     NotIn,
     Pattern,
-    Rule,
     ThingAttribute,
     ThingGroup,
     ThingMissing,
     ThingName,
     ThingType,
 )
+from asyncgg.cleanup.rules.expression import AllOf, AnyOf, Node, Not, Rule
 from asyncgg.models import invalid_name_reason
 from asyncgg.settings import parse_duration
 

@@ -14,18 +14,9 @@ import pytest_asyncio
 from asyncgg.cleanup import Decision, RegistryCache, decide_chunks, explain
 from asyncgg.cleanup.policy.model import IotLimits
 from asyncgg.cleanup.registry import IotRegistry, open_registry
-from asyncgg.cleanup.rules import (
-    AllOf,
-    Api,
-    IndexQuery,
-    Node,
-    Not,
-    QueryFailed,
-    ThingAttribute,
-    ThingGroup,
-    ThingMissing,
-    ThingType,
-)
+from asyncgg.cleanup.rules.base import Api, QueryFailed
+from asyncgg.cleanup.rules.conditions import IndexQuery, ThingAttribute, ThingGroup, ThingMissing, ThingType
+from asyncgg.cleanup.rules.expression import AllOf, Node, Not
 from asyncgg.transport import ConnectionConfig
 from tests.support.cleanup_rules import NOW, candidate, make_policy
 

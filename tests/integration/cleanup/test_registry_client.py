@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from asyncgg.cleanup import IotLimits, RegistryCache
 from asyncgg.cleanup.registry import IotRegistry, iot_endpoint
-from asyncgg.cleanup.rules import Api, QueryFailed, ThingDescription
+from asyncgg.cleanup.rules.base import Api, QueryFailed, ThingDescription
 from asyncgg.errors import CredentialsError, UsageError
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.transport import ConnectionConfig

@@ -11,20 +11,17 @@ from hypothesis import strategies as st
 
 from asyncgg.cleanup import Candidate, Decision, Disposition, Policy, RegistryCache, decide_candidate, decide_chunks
 from asyncgg.cleanup.policy.model import Sources
-from asyncgg.cleanup.rules import (
-    AllOf,
-    AnyOf,
+from asyncgg.cleanup.rules.base import ThingDescription
+from asyncgg.cleanup.rules.conditions import (
     AssociatedBefore,
     IndexQuery,
-    Node,
-    Not,
     Pattern,
-    ThingDescription,
     ThingGroup,
     ThingMissing,
     ThingName,
     ThingType,
 )
+from asyncgg.cleanup.rules.expression import AllOf, AnyOf, Node, Not
 from asyncgg.errors import CredentialsError
 from asyncgg.testing import run_virtual
 from tests.support.cleanup_rules import (

@@ -12,7 +12,7 @@ from typing import BinaryIO, Literal
 import pytest
 
 from asyncgg.cleanup import read_keep_lists
-from asyncgg.cleanup.rules import NotIn
+from asyncgg.cleanup.rules.conditions import NotIn
 from asyncgg.errors import ManifestError, UsageError
 from asyncgg.manifest import load_protect_list
 from asyncgg.manifest.name_lists import load_selection, read_names

@@ -7,17 +7,8 @@ from pathlib import Path
 import pytest
 
 from asyncgg.cleanup import Policy, check_policy, load_policy
-from asyncgg.cleanup.rules import (
-    AllOf,
-    AnyOf,
-    AssociatedBefore,
-    Not,
-    NotIn,
-    Pattern,
-    ThingGroup,
-    ThingMissing,
-    ThingName,
-)
+from asyncgg.cleanup.rules.conditions import AssociatedBefore, NotIn, Pattern, ThingGroup, ThingMissing, ThingName
+from asyncgg.cleanup.rules.expression import AllOf, AnyOf, Not
 from asyncgg.errors import SettingsError
 from asyncgg.models import CoreDevice
 from asyncgg.settings import load_settings

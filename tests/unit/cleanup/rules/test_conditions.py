@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from asyncgg.cleanup.rules import (
+from asyncgg.cleanup.rules.base import (
     Api,
-    AssociatedBefore,
     Candidate,
     Condition,
-    CoreOfflineFor,
-    CoreStatus,
     Facts,
-    IndexQuery,
-    NotIn,
-    Pattern,
     QueryFailed,
     SetQuery,
     Ternary,
-    ThingAttribute,
     ThingDescription,
+)
+from asyncgg.cleanup.rules.conditions import (
+    AssociatedBefore,
+    CoreOfflineFor,
+    CoreStatus,
+    IndexQuery,
+    NotIn,
+    Pattern,
+    ThingAttribute,
     ThingGroup,
     ThingMissing,
     ThingName,

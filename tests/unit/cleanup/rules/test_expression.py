@@ -7,21 +7,9 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncgg.cleanup.rules import (
-    AllOf,
-    AnyOf,
-    Candidate,
-    Facts,
-    Node,
-    Not,
-    NotIn,
-    Pattern,
-    Ternary,
-    ThingName,
-    deciding_conditions,
-    evaluate,
-    format_reason,
-)
+from asyncgg.cleanup.rules.base import Candidate, Facts, Ternary
+from asyncgg.cleanup.rules.conditions import NotIn, Pattern, ThingName
+from asyncgg.cleanup.rules.expression import AllOf, AnyOf, Node, Not, deciding_conditions, evaluate, format_reason
 from asyncgg.cleanup.select import decide_candidate
 from tests.support.cleanup_rules import (
     NOW,
