@@ -7,20 +7,16 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from asyncgg.cleanup import (
-    Candidate,
-    Disposition,
-    Explanation,
-    Policy,
-    RegistryCache,
-    check_policy,
-    decide_chunks,
-    explain,
-)
 from asyncgg.cleanup.context import effective_settings, load_keep_lists, merge_limits, policy_digest
+from asyncgg.cleanup.explain import Explanation, explain
 from asyncgg.cleanup.notify import notify_result, parse_targets
+from asyncgg.cleanup.policy.loader import check_policy
+from asyncgg.cleanup.policy.model import Policy
+from asyncgg.cleanup.registry_cache import RegistryCache
 from asyncgg.cleanup.report import CleanupReport
+from asyncgg.cleanup.rules.base import Candidate
 from asyncgg.cleanup.runner import PolicyRunner
+from asyncgg.cleanup.select import Disposition, decide_chunks
 from asyncgg.cleanup.state import latest_snapshot
 from asyncgg.cli.console import Console
 from asyncgg.cli.context import CommandContext

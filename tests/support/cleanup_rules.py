@@ -10,7 +10,8 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from asyncgg.cleanup import Policy, check_policy
+from asyncgg.cleanup.policy.loader import check_policy
+from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.rules.base import Api, Candidate, Facts, QueryFailed, SetQuery, ThingDescription
 from asyncgg.cleanup.rules.conditions import (
     AssociatedBefore,

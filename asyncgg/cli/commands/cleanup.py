@@ -58,7 +58,7 @@ def command(
 
 
 def _check(path: Path, console: Console) -> int:
-    from asyncgg.cleanup import check_policy
+    from asyncgg.cleanup.policy.loader import check_policy
 
     checked = check_policy(path)
     console.print(*(f"error: {error.format(str(path))}" for error in checked.errors))

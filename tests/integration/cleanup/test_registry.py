@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from asyncgg.cleanup import Decision, RegistryCache, decide_chunks, explain
+from asyncgg.cleanup.explain import explain
 from asyncgg.cleanup.policy.model import IotLimits
 from asyncgg.cleanup.registry import IotRegistry, open_registry
+from asyncgg.cleanup.registry_cache import RegistryCache
 from asyncgg.cleanup.rules.base import Api, QueryFailed
 from asyncgg.cleanup.rules.conditions import IndexQuery, ThingAttribute, ThingGroup, ThingMissing, ThingType
 from asyncgg.cleanup.rules.expression import AllOf, Node, Not
+from asyncgg.cleanup.select import Decision, decide_chunks
 from asyncgg.transport import ConnectionConfig
 from tests.support.cleanup_rules import NOW, candidate, make_policy
 

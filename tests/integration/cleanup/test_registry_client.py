@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from asyncgg.cleanup import IotLimits, RegistryCache
+from asyncgg.cleanup.policy.model import IotLimits
 from asyncgg.cleanup.registry import IotRegistry, iot_endpoint
+from asyncgg.cleanup.registry_cache import RegistryCache
 from asyncgg.cleanup.rules.base import Api, QueryFailed, ThingDescription
 from asyncgg.errors import CredentialsError, UsageError
 from asyncgg.retry_policy import RetryPolicy

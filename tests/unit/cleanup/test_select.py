@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncgg.cleanup import Candidate, Decision, Disposition, Policy, RegistryCache, decide_candidate, decide_chunks
-from asyncgg.cleanup.policy.model import Sources
-from asyncgg.cleanup.rules.base import ThingDescription
+from asyncgg.cleanup.policy.model import Policy, Sources
+from asyncgg.cleanup.registry_cache import RegistryCache
+from asyncgg.cleanup.rules.base import Candidate, ThingDescription
 from asyncgg.cleanup.rules.conditions import (
     AssociatedBefore,
     IndexQuery,
@@ -22,6 +22,7 @@ from asyncgg.cleanup.rules.conditions import (
     ThingType,
 )
 from asyncgg.cleanup.rules.expression import AllOf, AnyOf, Node, Not
+from asyncgg.cleanup.select import Decision, Disposition, decide_candidate, decide_chunks
 from asyncgg.errors import CredentialsError
 from asyncgg.testing import run_virtual
 from tests.support.cleanup_rules import (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncgg.cleanup import check_policy
+from asyncgg.cleanup.policy.loader import check_policy
 from tests.support.cleanup_rules import warning_lines, write_policy
 
 CONNECTIVITY = "3: rule[1]: selects on connectivity alone"

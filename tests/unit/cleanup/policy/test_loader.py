@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from asyncgg.cleanup import Policy, check_policy, load_policy
+from asyncgg.cleanup.policy.loader import check_policy, load_policy
+from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.rules.conditions import AssociatedBefore, NotIn, Pattern, ThingGroup, ThingMissing, ThingName
 from asyncgg.cleanup.rules.expression import AllOf, AnyOf, Not
 from asyncgg.errors import SettingsError
