@@ -20,12 +20,14 @@ from asyncgg.simulator import FleetSpec
 from asyncgg.simulator.config import SimulatorConfig
 from asyncgg.simulator.service import Service
 from asyncgg.simulator.wire import Delivery, Request
-from asyncgg.testing import FixedRate
+from asyncgg.testing import FixedRate, run_virtual
 from asyncgg.transport.base import CoreFilter, Page
 from asyncgg.transport.list_responses import parse_core_page, parse_device_page
 from asyncgg.transport.responses import HttpResponse
 
-__all__ = ["InProcessListing", "ScanHarness", "fleet_of_sizes", "snapshot_associations"]
+__all__ = ["DENIED", "InProcessListing", "ScanHarness", "fleet_of_sizes", "make_snapshot", "snapshot_associations"]
+
+DENIED = ErrorResponse(403, "AccessDeniedException", "no")
 
 _HEADERS = {
     "authorization": "AWS4-HMAC-SHA256 Credential=AKIDDIRECT/20260101/us-east-1/greengrass/aws4_request, "
@@ -165,3 +167,15 @@ def snapshot_associations(path: Path) -> dict[tuple[str, str], float | None]:
         result = {(core, thing): at for core, thing, at in rows}
         assert len(result) == len(rows) == snapshot.counts().associations
     return result
+
+
+def make_snapshot(path: Path, spec: FleetSpec, *, denied: str = "", **options: object) -> Path:
+    """A complete snapshot of a simulated fleet; the core `denied` cannot be listed."""
+
+    async def run_scan() -> None:
+        harness = ScanHarness(path, spec)
+        harness.transport.intercept = lambda core, token: DENIED if denied and core == denied else None
+        await harness.start(**options)  # type: ignore[arg-type]  # options of the scan
+
+    run_virtual(run_scan())
+    return path

@@ -12,25 +12,9 @@ from hypothesis import strategies as st
 from asyncgg.errors import SnapshotError
 from asyncgg.inventory import AssociationRecord, Origin, Snapshot
 from asyncgg.inventory.diff import DiffCounts, SnapshotDiff, incompatibilities
-from asyncgg.models import ErrorResponse
 from asyncgg.simulator import FleetSpec
 from asyncgg.testing import run_virtual
-from tests.support.scan import ScanHarness, fleet_of_sizes
-
-DENIED = ErrorResponse(403, "AccessDeniedException", "no")
-
-
-def make_snapshot(path: Path, plan: FleetSpec, *, denied: str = "", **options: object) -> Path:
-    """A complete snapshot of a fleet."""
-
-    async def run_scan() -> None:
-        harness = ScanHarness(path, plan)
-        harness.transport.intercept = lambda core, token: DENIED if denied and core == denied else None
-        await harness.start(**options)  # type: ignore[arg-type]  # options of the scan
-
-    run_virtual(run_scan())
-    return path
-
+from tests.support.scan import DENIED, ScanHarness, fleet_of_sizes, make_snapshot
 
 Cores = dict[str, set[str]]
 fleets = st.dictionaries(st.sampled_from("abcd"), st.sets(st.sampled_from("uvwxyz")))

@@ -12,24 +12,8 @@ from asyncgg.errors import UsageError
 from asyncgg.inventory import Snapshot
 from asyncgg.inventory.export import COLUMNS, export, export_format
 from asyncgg.manifest import open_manifest
-from asyncgg.models import ErrorResponse
 from asyncgg.simulator import FleetSpec
-from asyncgg.testing import run_virtual
-from tests.support.scan import ScanHarness, fleet_of_sizes
-
-DENIED = ErrorResponse(403, "AccessDeniedException", "no")
-
-
-def make_snapshot(path: Path, plan: FleetSpec, *, denied: str = "", **options: object) -> Path:
-    """A complete snapshot of a fleet."""
-
-    async def run_scan() -> None:
-        harness = ScanHarness(path, plan)
-        harness.transport.intercept = lambda core, token: DENIED if denied and core == denied else None
-        await harness.start(**options)  # type: ignore[arg-type]  # options of the scan
-
-    run_virtual(run_scan())
-    return path
+from tests.support.scan import fleet_of_sizes, make_snapshot
 
 
 @pytest.mark.parametrize("name", ["fleet.csv", "fleet.csv.gz", "fleet.jsonl", "fleet.parquet"])
