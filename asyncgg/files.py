@@ -16,7 +16,7 @@ _COMPANION_SUFFIXES: Final = ("", "-wal", "-shm", "-journal", ".lock")
 
 
 @contextlib.contextmanager
-def atomic_write_text(path: Path, protected_path: Path, kind: str = "journal") -> Iterator[IO[str]]:
+def atomic_write_text(path: Path, protected_path: Path | None = None, kind: str = "journal") -> Iterator[IO[str]]:
     """A UTF-8 text file that replaces `path` when the block succeeds; gzipped for names in .gz.
 
     Devices and pipes are written directly.
@@ -33,7 +33,7 @@ def atomic_write_text(path: Path, protected_path: Path, kind: str = "journal") -
 
 
 @contextlib.contextmanager
-def atomic_write_binary(path: Path, protected_path: Path, kind: str = "journal") -> Iterator[IO[bytes]]:
+def atomic_write_binary(path: Path, protected_path: Path | None = None, kind: str = "journal") -> Iterator[IO[bytes]]:
     """As `atomic_write_text`, for a binary file without compression."""
     target = checked_output_path(path, protected_path, kind)
     is_special = target.exists() and not target.is_file()
@@ -50,11 +50,13 @@ def atomic_write_binary(path: Path, protected_path: Path, kind: str = "journal")
             temp_path.unlink(missing_ok=True)
 
 
-def checked_output_path(path: Path, protected_path: Path, kind: str = "journal") -> Path:
+def checked_output_path(path: Path, protected_path: Path | None = None, kind: str = "journal") -> Path:
     """The file that writing to `path` replaces. Raises `UsageError` if this is not allowed."""
     target = path.resolve()  # replaces the target of a link, not the link
     if target.is_dir():
         raise UsageError(f"{path} is a directory; give a file name")
+    if protected_path is None:
+        return target
     protected = protected_path.resolve()
     if target in {protected.with_name(protected.name + suffix) for suffix in _COMPANION_SUFFIXES} or is_same_file(
         target, protected

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
 from asyncgg.errors import UsageError
-from asyncgg.files import is_same_file
+from asyncgg.files import atomic_write_text, is_same_file
 from asyncgg.manifest.rows import BadRow
 
 
@@ -29,21 +30,9 @@ class RejectsWriter:
         for input_path in inputs:
             if is_same_file(self._path, Path(input_path)):
                 raise UsageError(f"{path}: the rejects would overwrite the input {input_path}; choose another file")
-        # A device or a pipe can only be written to. Of a link, the target is replaced.
-        self._temp_path: Path | None = None
-        try:
-            if self._path.exists() and not self._path.is_file() and not self._path.is_dir():
-                self._file: IO[str] = self._path.open("w", encoding="utf-8", newline="")
-            else:
-                self._path = self._path.resolve()
-                if self._path.is_dir():
-                    raise UsageError(f"{path} is a directory; give a file for the rejects")
-                self._temp_path = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
-                self._file = self._temp_path.open("w", encoding="utf-8", newline="")
-            self._writer = csv.writer(self._file, lineterminator="\n")
-            self._writer.writerow(("file", "line", "reason", "raw"))
-        except OSError as error:
-            raise self._write_error(error) from None
+        self._stack = contextlib.ExitStack()
+        self._writer = csv.writer(self._stack.enter_context(atomic_write_text(self._path)), lineterminator="\n")
+        self._writer.writerow(("file", "line", "reason", "raw"))
 
     def write(self, rows: Iterable[BadRow]) -> None:
         """Add rows. Raises `UsageError` if they cannot be written (full disk)."""
@@ -52,23 +41,11 @@ class RejectsWriter:
                 self._writer.writerow((row.file, row.line, row.reason, row.raw))
                 self.count += 1
         except OSError as error:
-            raise self._write_error(error) from None
+            raise UsageError(f"{self._path}: cannot write the file: {error.strerror or error}") from None
 
     def close(self) -> None:
         """Complete the file. Can be called more than once. Raises `UsageError` if that fails."""
-        if self._file.closed:
-            return
-        try:
-            self._file.close()
-            if self._temp_path is not None:
-                self._temp_path.replace(self._path)
-        except OSError as error:
-            if self._temp_path is not None:
-                self._temp_path.unlink(missing_ok=True)
-            raise self._write_error(error) from None
-
-    def _write_error(self, error: OSError) -> UsageError:
-        return UsageError(f"{self._path}: cannot write the rejects: {error.strerror or error}")
+        self._stack.close()
 
     def __enter__(self) -> Self:
         return self

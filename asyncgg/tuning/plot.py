@@ -55,7 +55,7 @@ def plot_sweep(result: SweepResult, path: Path) -> None:
     Raises `UsageError` as `image_format` and `require_matplotlib`.
     """
     image = _render(result, image_format(path))
-    with atomic_write_binary(path, path.parent, "folder") as file:
+    with atomic_write_binary(path) as file:
         file.write(image)
 
 

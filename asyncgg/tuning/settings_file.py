@@ -36,7 +36,7 @@ def write_settings(path: Path, config: Configuration, comment: str, *, replace: 
     """
     current = read_existing(path, replace=replace)
     text = render_settings(config, comment) if current is None else update_settings(current, config, comment, path)
-    with atomic_write_text(path, path.parent, "folder") as file:
+    with atomic_write_text(path) as file:
         file.write(text)
 
 

@@ -121,7 +121,7 @@ def _check_output_paths(arguments: Mapping[str, Any], source: Path | None, sourc
         path: Path | None = arguments[name]
         if path is None:
             continue
-        output_path = checked_output_path(path, *((source, source_label) if source else (path.parent, "folder")))
+        output_path = checked_output_path(path, source, source_label)
         if not output_path.parent.is_dir():
             raise UsageError(f"{path}: cannot be written: no such directory")
         if output_path in options_by_path and (output_path.is_file() or not output_path.exists()):
@@ -170,7 +170,7 @@ def _finish(
                 )
                 lines.append(f"written to {arguments['write']}")
         if arguments["out"]:
-            with atomic_write_text(arguments["out"], arguments["out"].parent, "folder") as file:
+            with atomic_write_text(arguments["out"]) as file:
                 write_csv(file, result)
         if arguments["plot"]:
             plot_sweep(result, arguments["plot"])

@@ -93,13 +93,13 @@ def test_rejects_writer_full_disk_raises(count: int) -> None:
         with RejectsWriter("/dev/full") as writer:
             writer.write([BadRow("fleet.csv", 2, "thing is empty", "a,")] * count)
 
-    with pytest.raises(UsageError, match=r"^/dev/full: cannot write the rejects: No space left on device$"):
+    with pytest.raises(UsageError, match=r"^/dev/full: cannot write the file: No space left on device$"):
         fill()
 
 
 @pytest.mark.parametrize(
     ("path", "message"),
-    [("none/rejects.csv", "cannot write the rejects: No such file or directory"), (".", "is a directory")],
+    [("none/rejects.csv", "cannot write the file: No such file or directory"), (".", "is a directory")],
 )
 def test_rejects_writer_unwritable_path_raises(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, message: str
