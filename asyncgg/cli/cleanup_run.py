@@ -79,7 +79,7 @@ def _run(
     display = ProgressDisplay(context.console, view=_CLEANUP_VIEW)
 
     async def work(supervision: Supervision) -> CleanupReport:
-        account, _ = await verify_account(context.connection, endpoint, context.settings)
+        account, _ = await verify_account(endpoint, context.settings)
         runner = PolicyRunner(
             policy,
             context.settings,

@@ -39,7 +39,7 @@ def scan_interactively(
             supervision.stop = lambda reason: scan.stop(StopReason(RunState.INTERRUPTED, reason))
             display.watch(scan)
 
-        account, _ = await verify_account(context.connection, endpoint, context.settings)
+        account, _ = await verify_account(endpoint, context.settings)
         return await scan_with_settings(
             path,
             context.settings,

@@ -211,7 +211,7 @@ def prepare_lookup(
     settings = context.settings
     origin, account = origin_if_finished(request.inventory), ""
     if origin is not None and origin.account and endpoint is not None:
-        identity, _ = run_async(verify_account(context.connection, endpoint, settings, required=account_required))
+        identity, _ = run_async(verify_account(endpoint, settings, required=account_required))
         account = identity.account if identity else ""
     return prepare_from_snapshot(request, journal, settings, endpoint, just_scanned=False, account=account)
 

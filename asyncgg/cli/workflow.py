@@ -122,9 +122,7 @@ def attach_account(
             raise GuardError(f"cannot check --expect-account {settings.expect_account}: {unknown_reason}")
         return replace(plan, account_unknown_reason=unknown_reason), None
     identity, reason = run_async(
-        verify_account(
-            context.connection, endpoint, settings, expected_from_journal=recorded_account, required=required
-        )
+        verify_account(endpoint, settings, expected_from_journal=recorded_account, required=required)
     )
     if identity is None:
         return replace(plan, account_unknown_reason=reason), None
@@ -214,9 +212,7 @@ def restart_run(path: Path, mode: RunMode, arguments: Mapping[str, Any]) -> int:
                 require_terminal(stdin_in_use=False)
             endpoint = resolve_saved_endpoint(context.settings, meta, overrides)
             account, unknown_reason = run_async(
-                verify_account(
-                    context.connection, endpoint, context.settings, expected_from_journal=meta.get("account", "")
-                )
+                verify_account(endpoint, context.settings, expected_from_journal=meta.get("account", ""))
             )
             console = context.console
             if not (console.quiet and yes):

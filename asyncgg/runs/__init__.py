@@ -1,6 +1,6 @@
 """Runs from a source of associations to a summary: planned, checked, executed, verified, undone."""
 
-from asyncgg.runs.account import recorded_account, verify_account
+from asyncgg.runs.account import verify_account
 from asyncgg.runs.api import (
     disassociate,
     disassociate_cores,
@@ -31,7 +31,6 @@ __all__ = [
     "execute",
     "exit_code",
     "quota_rate",
-    "recorded_account",
     "resume",
     "retry",
     "seconds_at_quota",

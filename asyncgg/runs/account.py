@@ -1,17 +1,25 @@
-"""Verifies the AWS account of a run before its first request."""
+"""Connects to AWS with the settings of a run, and verifies its account before the first request."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from asyncgg.errors import AsyncggError, CredentialsError, GuardError, ServiceError
-from asyncgg.journal import JournalReader, JournalWriter
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, ConnectionConfig, Endpoint, get_caller_identity
 
 
+def connection_from_settings(settings: Settings) -> ConnectionConfig:
+    """The connection to AWS for these settings."""
+    return ConnectionConfig(
+        profile=settings.profile,
+        region=settings.region,
+        endpoint_url=settings.endpoint_url,
+        connect_timeout=settings.connect_timeout,
+        request_timeout=settings.request_timeout,
+        max_connections=settings.concurrency,
+    )
+
+
 async def verify_account(
-    connection: ConnectionConfig,
     target: Endpoint,
     settings: Settings,
     *,
@@ -32,7 +40,7 @@ async def verify_account(
     if target.custom and expected is None:
         return None, "not checked: custom endpoint in use"
     try:
-        caller = await get_caller_identity(connection)
+        caller = await get_caller_identity(connection_from_settings(settings))
     except AsyncggError as error:
         if expected is not None and (not isinstance(error, CredentialsError) or not required):
             raise GuardError(f"--expect-account {expected} cannot be checked: {error}") from None
@@ -49,15 +57,3 @@ async def verify_account(
             " nothing was sent"
         )
     return caller, ""
-
-
-def recorded_account(path: Path) -> str:
-    """The account in which the journal was started; empty if unknown."""
-    with JournalReader(path) as reader:
-        return reader.meta().get("account", "")
-
-
-async def record_account(journal: JournalWriter, caller: CallerIdentity | None) -> None:
-    """Save the account in the journal, so that a later start cannot use another account."""
-    if caller is not None:
-        await journal.submit(lambda store: store.put(account=caller.account, arn=caller.arn))

@@ -14,8 +14,8 @@ from asyncgg.journal import JournalReader
 from asyncgg.manifest import Row
 from asyncgg.manifest.name_lists import Selection, load_selection
 from asyncgg.models import Summary
-from asyncgg.runs.account import verify_account
-from asyncgg.runs.execute import RunMode, connection_from_settings
+from asyncgg.runs.account import connection_from_settings, verify_account
+from asyncgg.runs.execute import RunMode
 from asyncgg.runs.lookup import LookupRequest, LookupTargets, origin_if_finished, prepare_from_snapshot
 from asyncgg.runs.prepare import JournalBuilder, default_journal
 from asyncgg.runs.run import Rows, Run, run_prepared, run_to_completion
@@ -100,11 +100,11 @@ async def disassociate_cores(
 async def _run_lookup(
     request: LookupRequest, settings: Settings, transport: Transport | None, listeners: Sequence[Listener]
 ) -> Summary:
-    connection, endpoint, account = connection_from_settings(settings), None, ""
+    endpoint, account = None, ""
     needs_scan = await asyncio.to_thread(origin_if_finished, request.inventory) is None
     if transport is None:
-        endpoint = await asyncio.to_thread(resolve_endpoint, connection)
-        caller, _ = await verify_account(connection, endpoint, settings)
+        endpoint = await asyncio.to_thread(resolve_endpoint, connection_from_settings(settings))
+        caller, _ = await verify_account(endpoint, settings)
         account = caller.account if caller else ""
         if needs_scan:
             cores = request.targets.cores_to_scan
@@ -182,12 +182,7 @@ async def verify(
     `verify_with_context` and `verify_account` do.
     """
     context = await asyncio.to_thread(load_context, Path(journal), keywords)
-    account, _ = await verify_account(
-        connection_from_settings(context.settings),
-        context.target,
-        context.settings,
-        expected_from_journal=context.account,
-    )
+    account, _ = await verify_account(context.target, context.settings, expected_from_journal=context.account)
     return await verify_with_context(
         context, account=account, wait=wait, out=out, failures=failures, listeners=listeners
     )

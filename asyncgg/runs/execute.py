@@ -19,10 +19,10 @@ from asyncgg.models import Operation, Summary
 from asyncgg.ratelimit import RampPlan
 from asyncgg.report import EXIT_CODES
 from asyncgg.retry_policy import RetryPolicy
-from asyncgg.runs.account import record_account
+from asyncgg.runs.account import connection_from_settings
 from asyncgg.runs.plan import rate_policy
 from asyncgg.settings import Settings
-from asyncgg.transport import CallerIdentity, ConnectionConfig, Transport, open_transport
+from asyncgg.transport import CallerIdentity, Transport, open_transport
 
 
 class RunMode(Enum):
@@ -32,18 +32,6 @@ class RunMode(Enum):
     """All pending things, in the first start and in later ones."""
     RETRY = "retry"
     """Only failed things."""
-
-
-def connection_from_settings(settings: Settings) -> ConnectionConfig:
-    """The connection to AWS for these settings."""
-    return ConnectionConfig(
-        profile=settings.profile,
-        region=settings.region,
-        endpoint_url=settings.endpoint_url,
-        connect_timeout=settings.connect_timeout,
-        request_timeout=settings.request_timeout,
-        max_connections=settings.concurrency,
-    )
 
 
 def engine_options(
@@ -87,7 +75,8 @@ async def execute(
     journal = await _open_journal(path)
     try:
         operation, associations_verified = await _start(journal, mode)
-        await record_account(journal, account)
+        if account is not None:  # so that a later start cannot use another account
+            await journal.submit(lambda store: store.put(account=account.account, arn=account.arn))
         async with AsyncExitStack() as stack:
             if transport is None:
                 opening = open_transport(connection_from_settings(settings), settings.transport, operation)

@@ -20,8 +20,8 @@ from asyncgg.events import Event, Listener, Progress, ThingsFinished
 from asyncgg.journal import JournalReader
 from asyncgg.manifest import Chunk, Row, from_async_iterable, from_iterable, load_protect_list
 from asyncgg.models import Outcome, RunState, Summary
-from asyncgg.runs.account import recorded_account, verify_account
-from asyncgg.runs.execute import RunMode, connection_from_settings, execute
+from asyncgg.runs.account import connection_from_settings, verify_account
+from asyncgg.runs.execute import RunMode, execute
 from asyncgg.runs.plan import Plan
 from asyncgg.runs.prepare import JournalBuilder, default_journal
 from asyncgg.settings import Settings, build_settings
@@ -59,6 +59,7 @@ class Run:
         **keywords: Any,
     ) -> None:
         self._rows: Rows | None = rows
+        self._recorded_account = ""
         self._mode = RunMode.RESUME
         self._settings = settings or build_settings({}, keywords)
         self.journal = self._settings.journal or default_journal()
@@ -81,6 +82,7 @@ class Run:
         run.journal = Path(journal)
         with JournalReader(run.journal) as reader:
             run._settings = build_settings(reader.settings(), keywords)
+            run._recorded_account = reader.meta().get("account", "")
         run._setup(transport, listeners)
         return run
 
@@ -97,15 +99,13 @@ class Run:
 
     async def __aenter__(self) -> Self:
         target = builder = account = None
-        connection = connection_from_settings(self._settings)
         if self._transport is None:
-            target = await asyncio.to_thread(resolve_endpoint, connection)
+            target = await asyncio.to_thread(resolve_endpoint, connection_from_settings(self._settings))
         if self._rows is not None:
             builder, self.plan = await self._build_journal(self._rows, target)
         try:
             if target is not None:
-                expected = "" if self._rows is not None else recorded_account(self.journal)
-                account, _ = await verify_account(connection, target, self._settings, expected_from_journal=expected)
+                account, _ = await verify_account(target, self._settings, expected_from_journal=self._recorded_account)
         except AsyncggError:
             if builder is not None:
                 builder.discard()

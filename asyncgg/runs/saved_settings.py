@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from asyncgg.errors import UsageError
-from asyncgg.runs.execute import connection_from_settings
+from asyncgg.runs.account import connection_from_settings
 from asyncgg.settings import Settings, build_settings
 from asyncgg.transport import Endpoint, resolve_endpoint
 

@@ -50,7 +50,7 @@ def measure_quota(arguments: Mapping[str, Any]) -> int:
             console.confirm_count(max_requests(max_rate, seconds), "send up to that many requests", stdin_in_use=False)
     report, interrupted = _measure(context, endpoint, max_rate, seconds)
     if arguments["out"]:
-        with atomic_write_text(arguments["out"], arguments["out"].parent, "folder") as file:
+        with atomic_write_text(arguments["out"]) as file:
             write_requests(file, report.result)
     console.write_result(probe_to_dict(report), format_probe(report))
     return EXIT_INTERRUPTED if interrupted else 0
@@ -62,7 +62,7 @@ def _measure(context: CommandContext, endpoint: Endpoint, max_rate: float, secon
 
     async def work(supervision: Supervision) -> ProbeReport:
         settings = context.settings
-        await verify_account(context.connection, endpoint, settings)
+        await verify_account(endpoint, settings)
         async with open_transport(context.connection, settings.transport) as transport:
             probe = QuotaProbe(
                 make_probe(transport), max_rate=max_rate, seconds=seconds, concurrency=settings.concurrency

@@ -78,9 +78,7 @@ def command(journal: Path, *, wait: float | None, failures: Path | None, out: Pa
         def watch(verifier: Verifier) -> None:
             supervision.stop = lambda reason: verifier.stop(StopReason(RunState.INTERRUPTED, reason))
 
-        account, _ = await verify_account(
-            context.connection, run.target, context.settings, expected_from_journal=run.account
-        )
+        account, _ = await verify_account(run.target, context.settings, expected_from_journal=run.account)
         return await verify_with_context(
             run,
             account=account,
