@@ -32,9 +32,8 @@ from asyncgg.transport.request_template import (
     from_signed_request,
 )
 from asyncgg.transport.responses import HttpResponse
-from asyncgg.transport.signed_base import BaseTransport
+from asyncgg.transport.signed_base import BaseTransport, Phase, RequestTrace, current_trace
 from asyncgg.transport.signing import REQUEST_EXPIRED, clock_offset, sign
-from asyncgg.transport.trace import Phase, RequestTrace, current_trace
 
 _EMPTY_SUCCESS_BODIES: Final = frozenset({b'{"errorEntries":[]}', b'{"errorEntries": []}', b"{}"})
 

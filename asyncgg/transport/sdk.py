@@ -14,8 +14,7 @@ from asyncgg.transport.client import OpenClient, open_client
 from asyncgg.transport.config import ConnectionConfig
 from asyncgg.transport.responses import HttpResponse
 from asyncgg.transport.session import SERVICE
-from asyncgg.transport.signed_base import BaseTransport
-from asyncgg.transport.trace import Phase, RequestTrace, current_trace
+from asyncgg.transport.signed_base import BaseTransport, Phase, RequestTrace, current_trace
 
 
 class SdkTransport(BaseTransport):

@@ -6,6 +6,8 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
+from enum import Enum
 from typing import Final, TypeVar
 
 from botocore import exceptions as aws
@@ -19,11 +21,44 @@ from asyncgg.transport.credentials import CredentialSource, SourceUnreachableErr
 from asyncgg.transport.failures import from_exception
 from asyncgg.transport.list_responses import parse_core_page, parse_device_page
 from asyncgg.transport.responses import HttpResponse, parse_batch_response
-from asyncgg.transport.trace import RequestTrace, current_trace
 
 T = TypeVar("T")
 
 _AUTH_ERRORS: Final = frozenset({ReplyVerdict.CREDENTIALS_EXPIRED, ReplyVerdict.CREDENTIALS_REJECTED})
+
+
+class Phase(Enum):
+    """How far one request has got."""
+
+    PREPARED = "prepared"
+    """Being built and signed; the first request also builds the TLS context."""
+    HANDED_OVER = "handed over"
+    """Passed to the HTTP client; its progress is unknown."""
+    CONNECTING = "connecting"
+    """Waiting for a connection; nothing was written."""
+    WRITTEN = "written"
+    """Written or about to be written: the service may have received it."""
+
+
+class RequestTrace:
+    """The progress and the response of one request."""
+
+    __slots__ = ("clock_offset", "phase", "response")
+
+    def __init__(self) -> None:
+        self.phase = Phase.PREPARED
+        self.response: HttpResponse | None = None
+        self.clock_offset = 0.0
+        """Seconds added to the local clock for the date of the request."""
+
+    @property
+    def may_have_been_sent(self) -> bool:
+        """False only if it is certain that no byte of the request left this machine."""
+        return self.phase in {Phase.HANDED_OVER, Phase.WRITTEN}
+
+
+current_trace: ContextVar[RequestTrace] = ContextVar("asyncgg_current_trace")
+"""The trace of the current task, for hooks of botocore and aiohttp."""
 
 
 class BaseTransport(ABC):
