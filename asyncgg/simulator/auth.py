@@ -1,4 +1,4 @@
-"""Parses and verifies Signature Version 4 of requests."""
+"""Parses and verifies Signature Version 4 of requests, and simulates STS GetCallerIdentity."""
 
 # Written from the specification and independent of the signer in asyncgg.transport.
 # [AWS: Signature Version 4]
@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import parse_qsl, quote
+from xml.sax.saxutils import escape
 
-from asyncgg.simulator.wire import ApiError, Request
+from asyncgg.simulator.wire import ApiError, Request, Response
 
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _SCOPE: Final = re.compile(r"(?P<key>[^/]+)/(?P<day>\d{8})/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
+_STS_XMLNS: Final = "https://sts.amazonaws.com/doc/2011-06-15/"
+_STS_HEADERS: Final = {"Content-Type": "text/xml"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +114,34 @@ def _canonical_request(signature: RequestSignature, request: Request) -> str:
 
 def _invalid_signature(reason: str) -> ApiError:
     return ApiError(403, "InvalidSignatureException", reason)
+
+
+# --- STS: a form as request, XML as response [botocore service model sts/2011-06-15] ---
+
+
+def is_identity_request(request: Request) -> bool:
+    """Check if the form or the query of a request is a GetCallerIdentity."""
+    form = request.body.decode("ascii", "replace") if request.method == "POST" else request.query
+    return dict(parse_qsl(form)).get("Action") == "GetCallerIdentity"
+
+
+def identity_response(account: str, access_key: str, request_id: str) -> Response:
+    """Build the response for a simulated user of `account`."""
+    result = (
+        f"<Arn>arn:aws:iam::{account}:user/simulated</Arn>"
+        f"<UserId>{escape(access_key)}</UserId><Account>{account}</Account>"
+    )
+    body = (
+        f'<GetCallerIdentityResponse xmlns="{_STS_XMLNS}"><GetCallerIdentityResult>{result}</GetCallerIdentityResult>'
+        f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></GetCallerIdentityResponse>"
+    )
+    return Response(200, body.encode(), _STS_HEADERS)
+
+
+def sts_error(status: int, code: str, message: str, request_id: str) -> Response:
+    """Build an error of the query protocol, whose codes do not end in `Exception`."""
+    body = (
+        f'<ErrorResponse xmlns="{_STS_XMLNS}"><Error><Type>Sender</Type><Code>{code.removesuffix("Exception")}</Code>'
+        f"<Message>{escape(message)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
+    )
+    return Response(status, body.encode(), _STS_HEADERS)

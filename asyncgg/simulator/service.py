@@ -12,13 +12,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from asyncgg.simulator.auth import RequestSignature, check_date, check_signature, parse_signature
+from asyncgg.simulator.auth import (
+    RequestSignature,
+    check_date,
+    check_signature,
+    identity_response,
+    is_identity_request,
+    parse_signature,
+    sts_error,
+)
 from asyncgg.simulator.config import SimulatorConfig
 from asyncgg.simulator.counters import Counters, RequestLogEntry
 from asyncgg.simulator.faults import FaultEffect, FaultInjector, FaultSpec, parse_faults
 from asyncgg.simulator.fleet import Core, Fleet, FleetSpec, generate_fleet
 from asyncgg.simulator.quota import QuotaBucket
-from asyncgg.simulator.sts import identity_response, is_identity_request, sts_error
 from asyncgg.simulator.validation import (
     check_core,
     decode_token,
