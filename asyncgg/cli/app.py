@@ -32,6 +32,9 @@ COMMANDS: Final = {
 }
 """Every command with its one line of help, in the order of the help."""
 
+_MODULES: Final = {"resume": "restart", "retry": "restart"}
+"""The modules of two commands; the others have one of their own."""
+
 _EPILOG: Final = """
 \b
 Examples:
@@ -62,7 +65,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context | None, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"asyncgg.cli.commands.{cmd_name}").command
+        module = import_module(f"asyncgg.cli.commands.{_MODULES.get(cmd_name, cmd_name)}")
+        command: click.Command = getattr(module, cmd_name if cmd_name in _MODULES else "command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

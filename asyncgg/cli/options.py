@@ -54,16 +54,16 @@ class _Command(click.Command):
 
 
 def make_command(
-    *parameters: click.Parameter | Iterable[click.Parameter], epilog: str
+    *parameters: click.Parameter | Iterable[click.Parameter], epilog: str, name: str = ""
 ) -> Callable[[Callable[..., int]], click.Command]:
-    """Make a function the command named after its module, with its docstring as help."""
+    """Make a function the command `name`, by default that of its module, with its docstring as help."""
     params: list[click.Parameter] = []
     for group in parameters:
         params += [group] if isinstance(group, click.Parameter) else group
 
     def decorate(function: Callable[..., int]) -> click.Command:
         return _Command(
-            function.__module__.rpartition(".")[2],
+            name or function.__module__.rpartition(".")[2],
             callback=function,
             params=params,
             help=inspect.getdoc(function),

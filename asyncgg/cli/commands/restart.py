@@ -1,0 +1,41 @@
+"""The `asyncgg resume` and `asyncgg retry` commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from asyncgg.cli.options import CONNECTION, JOURNAL_ARGUMENT, LIMITS, NOTIFY, OUTPUT, YES, make_command
+
+_EPILOG = """
+\b
+Examples:
+  asyncgg {0} asyncgg-20260131-120000.journal
+  asyncgg {0} asyncgg-20260131-120000.journal --yes --rate 10 --json
+"""
+_PARAMETERS = (JOURNAL_ARGUMENT, YES, *CONNECTION, *LIMITS, NOTIFY, *OUTPUT)
+
+
+@make_command(_PARAMETERS, name="resume", epilog=_EPILOG.format("resume"))
+def resume(journal: Path, **arguments: Any) -> int:
+    """Continue a stopped run: send everything that is pending.
+
+    Settings, account, Region and endpoint are those of the run unless an option overrides them.
+    """
+    return _restart(journal, "resume", arguments)
+
+
+@make_command(_PARAMETERS, name="retry", epilog=_EPILOG.format("retry"))
+def retry(journal: Path, **arguments: Any) -> int:
+    """Try the failed things of a run again, in a new pass of its journal.
+
+    Settings, account, Region and endpoint are those of the run unless an option overrides them.
+    """
+    return _restart(journal, "retry", arguments)
+
+
+def _restart(journal: Path, mode: str, arguments: dict[str, Any]) -> int:
+    from asyncgg.cli.workflow import restart_run
+    from asyncgg.runs import RunMode
+
+    return restart_run(journal, RunMode(mode), arguments)
