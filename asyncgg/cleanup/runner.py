@@ -34,7 +34,7 @@ from asyncgg.events import Listener
 from asyncgg.inventory import CoreState, ScanResult, Snapshot
 from asyncgg.models import RunState
 from asyncgg.runs import JournalBuilder
-from asyncgg.runs.account import connection_from_settings
+from asyncgg.runs.connection import connection_from_settings
 from asyncgg.runs.provenance import ProvenanceKind, provenance_to_meta
 from asyncgg.runs.scan import FullTransport
 from asyncgg.settings import Settings

@@ -36,7 +36,7 @@ class CommandContext:
     @property
     def connection(self) -> ConnectionConfig:
         """How AWS is reached."""
-        from asyncgg.runs.account import connection_from_settings  # imports aiobotocore: too slow for --help
+        from asyncgg.runs.connection import connection_from_settings  # imports aiobotocore: too slow for --help
 
         return connection_from_settings(self.settings)
 

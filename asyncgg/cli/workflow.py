@@ -24,8 +24,8 @@ from asyncgg.models import RunState, Summary
 from asyncgg.report import EXIT_CODES, format_summary, summary_to_dict
 from asyncgg.report.summary import format_next_commands
 from asyncgg.runs import JournalBuilder, Plan, RunMode, default_journal, quota_rate, seconds_at_quota, verify_account
+from asyncgg.runs.connection import resolve_saved_endpoint, restore_settings
 from asyncgg.runs.plan import quota_burst
-from asyncgg.runs.saved_settings import resolve_saved_endpoint, restore_settings
 from asyncgg.transport import CallerIdentity, Endpoint
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from asyncgg.aggregator import Batch, resolve_batch
 from asyncgg.batching import Claim, take_first
-from asyncgg.classify import ReplyVerdict
+from asyncgg.classify import CodeTable, ReplyVerdict
 from asyncgg.engine.dispatcher import Dispatcher
 from asyncgg.engine.guards import AbortRules, StopReason
 from asyncgg.engine.lane import Lane
-from asyncgg.engine.options import EngineOptions, RunResult
 from asyncgg.engine.recorder import RunRecorder
 from asyncgg.engine.replies import sanitize_reply
 from asyncgg.engine.session import WorkSession
@@ -19,7 +19,41 @@ from asyncgg.errors import AsyncggError
 from asyncgg.events import Listener, Progress, RequestFailed, RunEnded, RunStarted
 from asyncgg.journal import JournalCounts, JournalWriter
 from asyncgg.models import Accepted, Reply, RunState
-from asyncgg.ratelimit import Ramp
+from asyncgg.ratelimit import Ramp, RampPlan
+from asyncgg.retry_policy import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """The options of a run; times in seconds."""
+
+    concurrency: int = 64
+    """Maximum requests in flight."""
+    per_core: int = 4
+    """Maximum requests in flight per core; the effect of parallel calls is undocumented."""
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    codes: CodeTable = field(default_factory=CodeTable)
+    abort_at: float | None = None
+    abort_after: int = 1
+    deadline: float | None = None
+    stall_timeout: float = 300.0
+    """Time without an accepted request after which a throttled or unanswered run stops."""
+    limit: int | None = None
+    """Send only the first N pending things in this start: a canary. The others stay pending."""
+    ramp: RampPlan | None = None
+    """Things per minute, growing with success; None means no limit but the quota."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How one start of a run ended."""
+
+    state: RunState
+    reason: str = ""
+    is_auth_error: bool = False
+    """Whether credentials or permissions ended the run."""
+    limit_reached: bool = False
+    """Whether the run ended because `EngineOptions.limit` was reached."""
 
 
 class Engine:

@@ -1,8 +1,15 @@
 """The journal: the SQLite file that is the durable queue of one run."""
 
-from asyncgg.journal.effects import Certainty, ThingEffect, iter_effects, last_request_at
 from asyncgg.journal.importer import Importer, ImportSummary
-from asyncgg.journal.reader import JournalReader, OutcomeRow, SentRequest
+from asyncgg.journal.reader import (
+    Certainty,
+    JournalReader,
+    OutcomeRow,
+    SentRequest,
+    ThingEffect,
+    iter_effects,
+    last_request_at,
+)
 from asyncgg.journal.schema import parse_operation
 from asyncgg.journal.store import JournalCounts, JournalStore, RecordedReply
 from asyncgg.journal.writer import JournalWriter

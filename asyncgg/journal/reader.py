@@ -1,10 +1,11 @@
-"""Read a journal, also while another process runs it."""
+"""Read a journal, also while another process runs it, and what its run changed at the service."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -174,3 +175,58 @@ class JournalReader(SqliteReader):
         query = "SELECT count(*), min(claimed_at) FROM request WHERE claimed_at > ?"
         ((count, first),) = self._rows(query, now - seconds)
         return count / max(now - first, 1.0) if count else 0.0
+
+
+# --- what the run changed at the service ---
+
+
+class Certainty(Enum):
+    """What the journal proves about the effect of a run on one thing."""
+
+    ACCEPTED = "accepted"
+    """The service accepted the request without an error for this thing."""
+    CONFIRMED = "confirmed"
+    """A reply was lost, and the resent request found the thing already in the desired state."""
+    ALREADY_DONE = "already-done"
+    """The first request found the thing already in the desired state."""
+    UNCERTAIN = "uncertain"
+    """The thing failed after a request whose reply was lost: its state is unknown."""
+    UNRESOLVED = "unresolved"
+    """Pending, in a request that was possibly sent."""
+    UNCHANGED = "unchanged"
+    """Never sent, or rejected each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThingEffect:
+    """One thing of a run and the certainty of its effect."""
+
+    core: str
+    thing: str
+    certainty: Certainty
+
+
+def iter_effects(reader: JournalReader) -> Iterator[ThingEffect]:
+    """Every thing of the journal, by core and name; streamed. Raises `JournalError`."""
+    rows = reader._rows(
+        "SELECT core.name, thing.name, thing.state, coalesce(thing.code, ''), thing.ambiguous"
+        " FROM thing CROSS JOIN core ON core.id = thing.core"
+    )
+    for core, thing, state, code, ambiguous in rows:
+        yield ThingEffect(core, thing, _certainty_of(state, code, ambiguous=bool(ambiguous)))
+
+
+def last_request_at(reader: JournalReader) -> float | None:
+    """Time of the last request or reply, in seconds since 1970, UTC; None when nothing was sent."""
+    ((at,),) = reader._rows("SELECT max(coalesce(answered_at, claimed_at)) FROM request")
+    return None if at is None else float(at)
+
+
+def _certainty_of(state: int, code: str, *, ambiguous: bool) -> Certainty:
+    if state == ThingState.DISASSOCIATED:
+        if not code:
+            return Certainty.ACCEPTED
+        return Certainty.CONFIRMED if ambiguous else Certainty.ALREADY_DONE
+    if state == ThingState.FAILED:
+        return Certainty.UNCERTAIN if ambiguous else Certainty.UNCHANGED
+    return Certainty.UNRESOLVED if ambiguous or state == ThingState.CLAIMED else Certainty.UNCHANGED

@@ -2,8 +2,7 @@
 
 from asyncgg.ratelimit.adaptive import AdaptiveRate
 from asyncgg.ratelimit.bucket import BucketStatistics, TokenBucket
-from asyncgg.ratelimit.limiter import Limiter
-from asyncgg.ratelimit.policy import RatePolicy, RateStatistics
+from asyncgg.ratelimit.limiter import Limiter, RatePolicy, RateStatistics
 from asyncgg.ratelimit.quota import DOCUMENTED_QUOTA, default_burst, documented_quota, limits_for_share
 from asyncgg.ratelimit.ramp import Ramp, RampPlan
 

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from typing import Final
 
 from asyncgg.ratelimit.estimator import Estimator
-from asyncgg.ratelimit.policy import RateStatistics, require_positive
+from asyncgg.ratelimit.limiter import RateStatistics, require_positive
 from asyncgg.ratelimit.quota import DOCUMENTED_QUOTA, default_burst
 
 # Chosen with benchmarks/policy_grid.py. A slope is a fraction of `_reference_rate` per second.

@@ -1,6 +1,5 @@
 """Runs from a source of associations to a summary: planned, checked, executed, verified, undone."""
 
-from asyncgg.runs.account import verify_account
 from asyncgg.runs.api import (
     disassociate,
     disassociate_cores,
@@ -11,6 +10,7 @@ from asyncgg.runs.api import (
     undo,
     verify,
 )
+from asyncgg.runs.connection import verify_account
 from asyncgg.runs.execute import RunMode, execute, exit_code
 from asyncgg.runs.plan import Plan, quota_rate, seconds_at_quota
 from asyncgg.runs.prepare import JournalBuilder, default_journal

@@ -14,12 +14,17 @@ from asyncgg.journal import JournalReader
 from asyncgg.manifest import Row
 from asyncgg.manifest.name_lists import Selection, load_selection
 from asyncgg.models import Summary
-from asyncgg.runs.account import connection_from_settings, verify_account
+from asyncgg.runs.connection import (
+    connection_from_settings,
+    require_same_region,
+    resolve_saved_endpoint,
+    restore_settings,
+    verify_account,
+)
 from asyncgg.runs.execute import RunMode
 from asyncgg.runs.lookup import LookupRequest, LookupTargets, origin_if_finished, prepare_from_snapshot
 from asyncgg.runs.prepare import JournalBuilder, default_journal
 from asyncgg.runs.run import Rows, Run, run_prepared, run_to_completion
-from asyncgg.runs.saved_settings import require_same_region, resolve_saved_endpoint, restore_settings
 from asyncgg.runs.scan import scan_with_settings
 from asyncgg.runs.undo_plan import NOT_INHERITED, prepare_undo, prior_state_from_snapshot
 from asyncgg.runs.verifier import load_context, verify_with_context

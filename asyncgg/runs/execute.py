@@ -19,7 +19,7 @@ from asyncgg.models import Operation, Summary
 from asyncgg.ratelimit import RampPlan
 from asyncgg.report import EXIT_CODES
 from asyncgg.retry_policy import RetryPolicy
-from asyncgg.runs.account import connection_from_settings
+from asyncgg.runs.connection import connection_from_settings
 from asyncgg.runs.plan import rate_policy
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, Transport, open_transport

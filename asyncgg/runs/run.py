@@ -20,7 +20,7 @@ from asyncgg.events import Event, Listener, Progress, ThingsFinished
 from asyncgg.journal import JournalReader
 from asyncgg.manifest import Chunk, Row, from_async_iterable, from_iterable, load_protect_list
 from asyncgg.models import Outcome, RunState, Summary
-from asyncgg.runs.account import connection_from_settings, verify_account
+from asyncgg.runs.connection import connection_from_settings, verify_account
 from asyncgg.runs.execute import RunMode, execute
 from asyncgg.runs.plan import Plan
 from asyncgg.runs.prepare import JournalBuilder, default_journal

@@ -12,7 +12,7 @@ from asyncgg.events import Listener
 from asyncgg.inventory import MAX_SCAN_AGE, FleetScan, Origin, ScanOptions, ScanResult, scan_fleet
 from asyncgg.ratelimit import AdaptiveRate
 from asyncgg.retry_policy import RetryPolicy
-from asyncgg.runs.account import connection_from_settings
+from asyncgg.runs.connection import connection_from_settings
 from asyncgg.runs.plan import effective_quota, rate_policy
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, CoreFilter, Endpoint, Transport, open_transport

@@ -21,8 +21,12 @@ from asyncgg.journal import JournalReader, parse_operation
 from asyncgg.models import Operation, RunState
 from asyncgg.report.verification import verification_record_path, write_mismatches
 from asyncgg.retry_policy import RetryPolicy
-from asyncgg.runs.account import connection_from_settings
-from asyncgg.runs.saved_settings import require_same_region, resolve_saved_endpoint, restore_settings
+from asyncgg.runs.connection import (
+    connection_from_settings,
+    require_same_region,
+    resolve_saved_endpoint,
+    restore_settings,
+)
 from asyncgg.runs.scan import scan_options, scan_rate
 from asyncgg.runs.undo_plan import NOT_INHERITED
 from asyncgg.runs.verify_check import CheckCounts, CheckResult, MergedSnapshots, check_all, touched_cores

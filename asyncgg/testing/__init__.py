@@ -1,8 +1,7 @@
 """Test tools for programs that use asyncgg: virtual time and a fake service."""
 
 from asyncgg.testing.clock import DeadlockError, VirtualLoop, run_virtual
-from asyncgg.testing.fake_service import FakeService, ReceivedRequest
-from asyncgg.testing.fixed_rate import FixedRate
+from asyncgg.testing.fake_service import FakeService, FixedRate, ReceivedRequest
 from asyncgg.testing.scenario import JitteredLatency, Latency, RecordedLatency, Scenario, ScenarioFault, ScheduledChange
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""A fake service with a quota, latencies and faults, but without a fleet or HTTP."""
+"""A fake service with a quota, latencies and faults, but without a fleet or HTTP, and a fixed rate."""
 
 # It accepts every request that is neither throttled nor faulty. `asyncgg.simulator` has a fleet,
 # HTTP and signatures. A request costs two timers, so that an hour takes seconds on a `VirtualLoop`.
@@ -12,6 +12,7 @@ from random import Random
 from typing import Final, NamedTuple
 
 from asyncgg.models import Accepted, ErrorResponse, Reply
+from asyncgg.ratelimit import RateStatistics, default_burst
 from asyncgg.testing.scenario import Scenario
 
 _ACCEPTED: Final = Accepted()
@@ -103,3 +104,23 @@ class FakeService:
         else:
             self._tokens = min(self._burst, self._tokens + (now - self._refilled_at) * refill_rate)
         self._refilled_at = now
+
+
+class FixedRate:
+    """A rate policy that never changes its rate (requests per second; infinity means no limit)."""
+
+    def __init__(self, rate: float, *, burst: float | None = None) -> None:
+        self.rate = rate
+        self.burst = default_burst(rate) if burst is None else burst
+
+    def on_accepted(self, started: float, now: float) -> float:
+        """Return the constant rate."""
+        return self.rate
+
+    def on_throttled(self, started: float, now: float, retry_after: float | None) -> float:
+        """Return the constant rate."""
+        return self.rate
+
+    def statistics(self) -> RateStatistics:
+        """The current state."""
+        return RateStatistics(self.rate, self.burst, self.rate, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -10,15 +11,17 @@ from contextvars import ContextVar
 from enum import Enum
 from typing import Final, TypeVar
 
+import aiohttp
+from aiohttp.http_exceptions import BadStatusLine
 from botocore import exceptions as aws
 
 from asyncgg.classify import ReplyVerdict, classify
 from asyncgg.errors import CredentialsError
+from asyncgg.formatting import sanitize
 from asyncgg.models import Accepted, ClientDevice, CoreDevice, ErrorResponse, NoResponse, Reply
 from asyncgg.transport.base import MAX_PAGE_SIZE, CoreFilter, Page
 from asyncgg.transport.config import Endpoint
 from asyncgg.transport.credentials import CredentialSource, SourceUnreachableError
-from asyncgg.transport.failures import from_exception
 from asyncgg.transport.list_responses import parse_core_page, parse_device_page
 from asyncgg.transport.responses import HttpResponse, parse_batch_response
 
@@ -167,7 +170,7 @@ class BaseTransport(ABC):
 
     def _from_exception(self, error: Exception, trace: RequestTrace) -> NoResponse:
         if isinstance(error, aws.BotoCoreError):
-            return from_exception(error, sent=trace.may_have_been_sent)
+            return _from_library_error(error, sent=trace.may_have_been_sent)
         if isinstance(error, TimeoutError):
             detail = f"no response within {self._request_timeout:g} s"
             return NoResponse("timeout", detail, sent=trace.may_have_been_sent)
@@ -180,3 +183,37 @@ def _parameters(token: str, filters: Mapping[str, str], limit: int = MAX_PAGE_SI
     """Build the non-empty parameters of a list request by their names in the service model."""
     parameters = {"maxResults": str(limit), "nextToken": token, **filters}
     return {name: value for name, value in parameters.items() if value}
+
+
+_PROXY_ERRORS: Final = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)
+_BEFORE_SENDING: Final = (
+    *_PROXY_ERRORS,
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientSSLError,
+    aiohttp.ConnectionTimeoutError,
+)
+"""Raised only while a connection to the service or its proxy is being established."""
+_CONNECTION_LOST: Final = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, BadStatusLine, socket.gaierror)
+
+
+def _from_library_error(error: Exception, *, sent: bool) -> NoResponse:
+    """Convert `error` of aiohttp or botocore; `sent`: the request may have been sent."""
+    # botocore wraps the exception of the HTTP library.
+    cause = getattr(error, "kwargs", {}).get("error") or error
+    sent = sent and not isinstance(cause, _BEFORE_SENDING)
+    return NoResponse(_kind(error, cause, sent=sent), sanitize(cause) or type(cause).__name__, sent=sent)
+
+
+def _kind(error: Exception, cause: object, *, sent: bool) -> str:
+    kinds: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+        (_PROXY_ERRORS, "proxy"),
+        (aiohttp.ClientSSLError, "tls"),
+        (aiohttp.ClientConnectorDNSError, "dns"),
+        (aiohttp.ConnectionTimeoutError, "connect"),
+        (TimeoutError, "timeout"),
+        (aiohttp.ClientResponseError, "garbage"),  # the response is not HTTP
+        (_CONNECTION_LOST, "reset" if sent else "connect"),
+        (aws.HTTPClientError, "http"),
+        (aws.BotoCoreError, "request"),
+    )
+    return next((kind for types, kind in kinds if isinstance(cause, types)), "http")

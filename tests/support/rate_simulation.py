@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from asyncgg.ratelimit.bucket import TokenBucket
-from asyncgg.ratelimit.policy import RatePolicy
+from asyncgg.ratelimit.limiter import RatePolicy
 from asyncgg.testing import run_virtual
 
 

@@ -69,7 +69,7 @@ def command(run: Path, *, only: str | None, inventory: Path | None, assume_assoc
     from asyncgg.journal import JournalReader
     from asyncgg.manifest.name_lists import load_selection
     from asyncgg.runs import default_journal
-    from asyncgg.runs.saved_settings import require_same_region, resolve_saved_endpoint, restore_settings
+    from asyncgg.runs.connection import require_same_region, resolve_saved_endpoint, restore_settings
     from asyncgg.runs.undo_plan import NOT_INHERITED, prepare_undo, prior_state_from_snapshot
 
     overrides = extract_settings(arguments)
