@@ -119,6 +119,8 @@ class Condition(ABC):
 
     key: ClassVar[str]
     """The key in a policy."""
+    label_format: ClassVar[str] = "{0.key}"
+    """The format of `label`."""
     source: ClassVar[str]
     """The source of the result, as `--explain` shows it."""
     default_kind: ClassVar[ConditionKind] = ConditionKind.EVIDENCE
@@ -127,7 +129,7 @@ class Condition(ABC):
     @property
     def label(self) -> str:
         """The condition as the reason of a decision shows it."""
-        return self._label()
+        return self.label_format.format(self)
 
     def evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
         """The result; `now` in seconds since 1970, UTC."""
@@ -145,9 +147,6 @@ class Condition(ABC):
     def kind(self) -> ConditionKind:
         """What the condition proves about the thing."""
         return self.default_kind
-
-    def _label(self) -> str:
-        return self.key
 
     @abstractmethod
     def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary: ...

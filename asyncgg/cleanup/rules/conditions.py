@@ -52,11 +52,9 @@ class ThingName(Condition):
     pattern: Pattern
 
     key = "name"
+    label_format = "name {0.pattern}"
     source = "the name itself"
     default_kind = ConditionKind.SCOPE
-
-    def _label(self) -> str:
-        return f"name {self.pattern}"
 
     def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
         return Ternary.YES if self.pattern.matches(candidate.thing) else Ternary.NO
@@ -76,11 +74,9 @@ class AssociatedBefore(Condition):
     text: str = ""
 
     key = "associated-before"
+    label_format = "associated-before {0.text}"
     source = "inventory"
     default_kind = ConditionKind.SCOPE
-
-    def _label(self) -> str:
-        return f"associated-before {self.text}"
 
     def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
         at = candidate.associated_at
@@ -103,10 +99,8 @@ class CoreStatus(Condition):
     """HEALTHY or UNHEALTHY [Greengrass V2 service model: CoreDeviceStatus]."""
 
     key = "core-status"
+    label_format = "core-status {0.status}"
     source = "inventory"
-
-    def _label(self) -> str:
-        return f"core-status {self.status}"
 
     def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
         if not candidate.core.status:
@@ -127,10 +121,8 @@ class CoreOfflineFor(Condition):
     text: str = ""
 
     key = "core-offline-for"
+    label_format = "core-offline-for {0.text}"
     source = "inventory"
-
-    def _label(self) -> str:
-        return f"core-offline-for {self.text}"
 
     def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
         at = candidate.core.last_status_at
@@ -156,10 +148,8 @@ class NotIn(Condition):
     allow_empty: bool = False
 
     key = "not-in"
+    label_format = "not-in {0.file}"
     source = "the list"
-
-    def _label(self) -> str:
-        return f"not-in {self.file}"
 
     def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
         names = facts.lists.get(self.file)
@@ -224,10 +214,8 @@ class ThingType(ThingCondition):
     type: str
 
     key = "thing-type"
+    label_format = "thing-type {0.type}"
     default_kind = ConditionKind.SCOPE
-
-    def _label(self) -> str:
-        return f"thing-type {self.type}"
 
     def _evaluate_description(self, description: ThingDescription) -> Ternary:
         if not description.exists:
@@ -251,7 +239,9 @@ class ThingAttribute(ThingCondition):
 
     key = "thing-attribute"
 
-    def _label(self) -> str:
+    @property
+    def label(self) -> str:
+        """The name and what is tested."""
         if self.equals is not None:
             return f"thing-attribute {self.name}={self.equals}"
         if self.glob is not None:
@@ -316,11 +306,9 @@ class ThingGroup(SetCondition):
     recursive: bool = True
 
     key = "thing-group"
+    label_format = "thing-group {0.group}"
     source = "AWS IoT, ListThingsInThingGroup"
     required_api = Api.LIST_THINGS_IN_THING_GROUP
-
-    def _label(self) -> str:
-        return f"thing-group {self.group}"
 
     def _set_query(self) -> SetQuery:
         return SetQuery(Api.LIST_THINGS_IN_THING_GROUP, self.group, self.recursive)
@@ -333,11 +321,9 @@ class IndexQuery(SetCondition):
     query: str
 
     key = "index-query"
+    label_format = "index-query {0.query!r}"
     source = "AWS IoT, SearchIndex"
     required_api = Api.SEARCH_INDEX
-
-    def _label(self) -> str:
-        return f"index-query {self.query!r}"
 
     def _set_query(self) -> SetQuery:
         return SetQuery(Api.SEARCH_INDEX, self.query)
