@@ -6,12 +6,13 @@ import contextlib
 import json
 import select
 import sys
+import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
 
 from asyncgg.errors import AsyncggError, UsageError
+from asyncgg.formatting import format_timestamp
 
 _TERMINAL: Final = Path("/dev/tty")
 _POLL_INTERVAL: Final = 0.2
@@ -75,8 +76,7 @@ class Console:
         if not self.log_json:
             self.print(*lines)
             return
-        timestamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self.print(json.dumps({"at": timestamp, **event}))
+        self.print(json.dumps({"at": format_timestamp(time.time()), **event}))
 
     def write_result(self, document: Mapping[str, Any], lines: Sequence[str], *, always_print: bool = False) -> None:
         """Write the result to standard output: the object with `--json`, else the lines.

@@ -8,7 +8,7 @@ import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -93,24 +93,14 @@ def _run_details(progress: Progress, rate: float) -> list[str]:
 
 def progress_to_dict(progress: Progress, rate: float, operation: Operation) -> dict[str, Any]:
     """The fields of a run's JSON line."""
-    seconds_left = progress.seconds_left
-    return {
-        "event": "progress",
-        "total": progress.total,
-        operation.past_participle: progress.disassociated,
-        "failed": progress.failed,
-        "pending": progress.pending,
-        "in_flight": progress.in_flight,
-        "sent": progress.sent,
-        "throttled": progress.throttled,
-        "retried": progress.retried,
-        "rate_now": round(rate, 2),
-        "rate": round(progress.rate, 2),
-        "ceiling": round(progress.ceiling, 2),
-        "seconds": round(progress.seconds, 2),
-        "seconds_left": None if seconds_left is None else round(seconds_left, 2),
-        "status": progress.status,
-    }
+    fields = progress_event(progress, rate)
+    return fields | {operation.past_participle: fields.pop("disassociated")}
+
+
+def progress_event(progress: Any, rate: float) -> dict[str, Any]:
+    """The fields of a progress, a dataclass, for a JSON line, with the `rate` of the last few seconds."""
+    fields = {"event": "progress", **asdict(progress), "rate_now": rate}
+    return {name: round(value, 2) if isinstance(value, float) else value for name, value in fields.items()}
 
 
 class _ProgressSource(Protocol):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.progress import ProgressDisplay, ProgressView
+from asyncgg.cli.progress import ProgressDisplay, ProgressView, progress_event
 from asyncgg.cli.supervisor import Supervision, run_supervised
 from asyncgg.engine import StopReason
 from asyncgg.formatting import format_duration
@@ -83,24 +83,7 @@ def _format_details(progress: ScanProgress, rate: float) -> list[str]:
 
 
 def _progress_to_dict(progress: ScanProgress, rate: float) -> dict[str, Any]:
-    return {
-        "event": "progress",
-        "cores": progress.cores,
-        "finished": progress.finished,
-        "associations": progress.associations,
-        "in_flight": progress.in_flight,
-        "sent": progress.sent,
-        "throttled": progress.throttled,
-        "retried": progress.retried,
-        "requests_left": progress.requests_left,
-        "open_ended": progress.open_ended,
-        "rate_now": round(rate, 2),
-        "rate": round(progress.rate, 2),
-        "ceiling": round(progress.ceiling, 2),
-        "seconds": round(progress.seconds, 2),
-        "seconds_left": round(progress.seconds_left, 2),
-        "status": progress.status,
-    }
+    return progress_event(progress, rate) | {"seconds_left": round(progress.seconds_left, 2)}
 
 
 SCAN_VIEW: Final = ProgressView(_fraction, _format_label, _format_details, _progress_to_dict)
