@@ -22,7 +22,7 @@ from typing import IO, Any, Final
 
 from asyncgg.errors import AsyncggError, GuardError, StateWriteError, UsageError
 from asyncgg.files import atomic_write_text
-from asyncgg.storage import FileLock, LockHeldError, is_locked
+from asyncgg.storage import FileLock, LockHeldError, is_locked, remove_file
 
 _RUN_NAME: Final = re.compile(r"\d{8}T\d{6}Z(?:-\d+)?\Z")
 _DRY_RUN: Final = "dry-run"
@@ -119,8 +119,7 @@ class RunDirectory:
     def remove(self, path: Path) -> None:
         """Delete one file and its SQLite side files. Raises `StateWriteError`."""
         try:
-            for suffix in ("", "-wal", "-shm", "-journal"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            remove_file(path)
         except OSError as error:
             raise _write_error(path, error) from None
 

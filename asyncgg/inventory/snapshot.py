@@ -13,6 +13,7 @@ from asyncgg.inventory.schema import FORMAT
 from asyncgg.inventory.store import SnapshotStore
 from asyncgg.models import CoreDevice
 from asyncgg.storage import SqliteReader
+from asyncgg.storage.sqlite import rollback
 from asyncgg.transport.base import CoreFilter
 
 _SELECT_ASSOCIATIONS = "SELECT core.name, association.thing, association.associated_at FROM"
@@ -168,6 +169,5 @@ class Snapshot(SqliteReader):
                 self._connection.execute("COMMIT")
                 yield
             finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                rollback(self._connection)
                 self._connection.execute("DROP TABLE IF EXISTS temp.requested")

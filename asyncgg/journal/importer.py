@@ -15,6 +15,7 @@ from asyncgg.journal import schema
 from asyncgg.journal.reader import JournalReader
 from asyncgg.journal.schema import FORMAT
 from asyncgg.models import MAX_BATCH
+from asyncgg.storage import remove_file
 
 _REASON_CACHE_SIZE: Final = 10_000
 
@@ -89,7 +90,7 @@ class Importer:
         """Remove the journal, unless it is finished and another process runs or ran it."""
         self._connection.close()
         if not self._finished:
-            self._remove()
+            remove_file(self.path)
             return
         with contextlib.suppress(JournalError):  # the file is missing or in use
             FORMAT.require_file(self.path)
@@ -97,11 +98,7 @@ class Importer:
                 with JournalReader(self.path) as reader:
                     sent = reader.counts().sent
                 if not sent:
-                    self._remove()
-
-    def _remove(self) -> None:
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+                    remove_file(self.path)
 
     def _reason_id(self, text: str) -> int:
         """The id of a reason; 0 without a reason."""

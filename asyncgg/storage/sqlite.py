@@ -149,6 +149,12 @@ class SqliteFormat:
             )
 
 
+def remove_file(path: Path) -> None:
+    """Delete a file and its SQLite side files, if they exist."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
 def rollback(connection: sqlite3.Connection) -> None:
     """Roll back the current transaction, if there is one; a failure is ignored."""
     if connection.in_transaction:
