@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from asyncgg.errors import UsageError
 
-_TOPIC_ARN: Final = re.compile(r"arn:[a-z0-9-]+:sns:([a-z0-9-]+):\d{12}:[a-zA-Z0-9_-]{1,256}(?:\.fifo)?\Z")
-_ENV_REFERENCE: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)\Z")
+TOPIC_ARN: Final = re.compile(r"arn:[a-z0-9-]+:sns:([a-z0-9-]+):\d{12}:[a-zA-Z0-9_-]{1,256}(?:\.fifo)?\Z")
+ENV_REFERENCE: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)\Z")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
@@ -62,11 +62,11 @@ def parse_target(
     contain secrets.
     """
     if text.startswith("arn:"):
-        if not _TOPIC_ARN.match(text):
+        if not TOPIC_ARN.match(text):
             raise UsageError(f"notify: invalid ARN {text[:200]!a}; expected arn:aws:sns:REGION:ACCOUNT:NAME")
         return SnsTopic(text)
     url = _from_environment(text, environment) if text.startswith("env:") else text
-    if not _is_url(url):
+    if not is_url(url):
         subject = text if text.startswith("env:") else "not shown, may contain a secret"
         raise UsageError(f"notify: invalid target ({subject}); use https://..., env:NAME or the ARN of an SNS topic")
     return Webhook(url, headers or {})
@@ -91,7 +91,7 @@ def resolve_headers(references: Mapping[str, str], environment: Mapping[str, str
 
 
 def _from_environment(reference: str, environment: Mapping[str, str] | None) -> str:
-    match = _ENV_REFERENCE.match(reference)
+    match = ENV_REFERENCE.match(reference)
     if match is None:
         raise UsageError("notify: a secret must be given as env:NAME, the name of an environment variable")
     value = (os.environ if environment is None else environment).get(match[1], "").strip()
@@ -100,7 +100,8 @@ def _from_environment(reference: str, environment: Mapping[str, str] | None) -> 
     return value
 
 
-def _is_url(text: str) -> bool:
+def is_url(text: str) -> bool:
+    """Whether `text` is a complete http(s) URL."""
     try:
         parts = urlsplit(text)
         _ = parts.port

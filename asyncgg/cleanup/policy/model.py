@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict, StrictBool, with_config
 from pydantic_core import PydanticCustomError
@@ -17,15 +16,14 @@ from asyncgg.cleanup.rules.conditions import NotIn
 from asyncgg.cleanup.rules.expression import AnyOf, Rule, iter_conditions
 from asyncgg.manifest import ProtectList
 from asyncgg.models import CoreDevice
-from asyncgg.settings import parse_duration
+from asyncgg.notify.targets import ENV_REFERENCE, TOPIC_ARN, is_url
+from asyncgg.settings import Duration
 
 # A TOML key is the name of its field with `-` for `_`.
 _MODEL_CONFIG: Final = ConfigDict(
     extra="forbid", alias_generator=lambda name: name.replace("_", "-"), validate_by_name=False
 )
 _GROUP_ARN: Final = re.compile(r"arn:[a-z0-9-]+:iot:[a-z0-9-]+:\d{12}:thinggroup/[a-zA-Z0-9:_-]{1,128}\Z")
-_TOPIC_ARN: Final = re.compile(r"arn:[a-z0-9-]+:sns:[a-z0-9-]+:\d{12}:[a-zA-Z0-9_-]{1,256}(?:\.fifo)?\Z")
-_ENV_REFERENCE: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 def _pattern_validator(pattern: re.Pattern[str], message: str, *, secret: bool = False) -> AfterValidator:
@@ -43,25 +41,19 @@ def _secret_error(message: str) -> PydanticCustomError:
 
 
 def _validate_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError:
-        raise _secret_error("invalid URL") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not is_url(value):
         raise _secret_error("invalid URL: write https://...")
     return value
 
 
 def _validate_url_or_env(value: str) -> str:
-    return value if _ENV_REFERENCE.match(value) else _validate_url(value)
+    return value if ENV_REFERENCE.match(value) else _validate_url(value)
 
 
 def _as_tuple(value: object) -> object:
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration)]
 Number = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
 Percent = Annotated[Number, Field(le=100)]
 Share = Annotated[Number, Field(le=1)]
@@ -166,11 +158,11 @@ class NotifyConfig:
         str,
         Annotated[
             str,
-            _pattern_validator(_ENV_REFERENCE, "must be env:NAME, the variable that contains the header", secret=True),
+            _pattern_validator(ENV_REFERENCE, "must be env:NAME, the variable that contains the header", secret=True),
         ],
     ] = field(default_factory=dict)
     sns: Annotated[
-        tuple[Annotated[str, _pattern_validator(_TOPIC_ARN, "must be the ARN of an SNS topic")], ...],
+        tuple[Annotated[str, _pattern_validator(TOPIC_ARN, "must be the ARN of an SNS topic")], ...],
         BeforeValidator(_as_tuple),
     ] = ()
     on: Annotated[tuple[EventName, ...], BeforeValidator(_as_tuple)] = ("end", "failure", "guard")
