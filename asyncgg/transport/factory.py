@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, overload
+from typing import Literal
 
 from asyncgg.models import Operation
 from asyncgg.transport.config import ConnectionConfig
-from asyncgg.transport.native import NativeTransport, open_native_transport
-from asyncgg.transport.sdk import SdkTransport, open_sdk_transport
+from asyncgg.transport.native import open_native_transport
+from asyncgg.transport.sdk import open_sdk_transport
+from asyncgg.transport.signed_base import BaseTransport
 
 TransportKind = Literal["sdk", "native"]
 """`sdk`: sent by the aiobotocore client; `native`: signed and sent by asyncgg."""
 
 
-@overload
-def open_transport(
-    connection: ConnectionConfig, kind: Literal["sdk"] = "sdk", operation: Operation = ...
-) -> AbstractAsyncContextManager[SdkTransport]: ...
-@overload
-def open_transport(
-    connection: ConnectionConfig, kind: Literal["native"], operation: Operation = ...
-) -> AbstractAsyncContextManager[NativeTransport]: ...
-@overload
-def open_transport(
-    connection: ConnectionConfig, kind: TransportKind, operation: Operation = ...
-) -> AbstractAsyncContextManager[SdkTransport] | AbstractAsyncContextManager[NativeTransport]: ...
 def open_transport(
     connection: ConnectionConfig, kind: TransportKind = "sdk", operation: Operation = Operation.DISASSOCIATE
-) -> AbstractAsyncContextManager[SdkTransport] | AbstractAsyncContextManager[NativeTransport]:
+) -> AbstractAsyncContextManager[BaseTransport]:
     """Open a transport of `operation` for the duration of the block.
 
     Opening loads the credentials. It sends no request to Greengrass.
@@ -37,6 +26,4 @@ def open_transport(
         UsageError: see `resolve_endpoint`; with `native` also for an unusable proxy.
         CredentialsError: there are no credentials.
     """
-    if kind == "native":
-        return open_native_transport(connection, operation)
-    return open_sdk_transport(connection, operation)
+    return (open_native_transport if kind == "native" else open_sdk_transport)(connection, operation)

@@ -12,6 +12,7 @@ from botocore.awsrequest import AWSPreparedRequest
 from asyncgg.errors import CredentialsError, UsageError
 from asyncgg.models import Accepted, Operation
 from asyncgg.transport import ConnectionConfig, Endpoint, open_transport, resolve_endpoint
+from asyncgg.transport.sdk import SdkTransport
 from tests.support.scripted_server import ScriptedServer, respond
 
 from .conftest import THINGS
@@ -128,6 +129,7 @@ async def test_resolve_endpoint_returns_the_called_url(
         return AioAWSResponse("", 200, {}, EmptyBody())
 
     async with open_transport(ConnectionConfig()) as transport:
+        assert isinstance(transport, SdkTransport)
         transport._send_batch.__self__.meta.events.register(
             f"before-send.greengrassv2.{Operation.DISASSOCIATE.api}", capture
         )
