@@ -23,6 +23,11 @@ def format_duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def format_count(count: int, noun: str) -> str:
+    """A number with its noun: 1 thing or 2,000 things."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def format_timestamp(seconds: float | None) -> str:
     """Unix time as ISO 8601 in UTC; empty for None."""
     if seconds is None:

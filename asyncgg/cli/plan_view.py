@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from asyncgg.formatting import format_duration, format_timestamp
+from asyncgg.formatting import format_count, format_duration, format_timestamp
 from asyncgg.runs import Plan
 from asyncgg.runs.lookup import MISSING_LABELS
 from asyncgg.runs.plan import MissingNames, MissingReason
@@ -67,31 +67,25 @@ def _format_endpoint(plan: Plan) -> list[str]:
 
 def format_plan(plan: Plan) -> list[str]:
     """The plan as lines of text."""
-    things, cores = _format_count(plan.things, "thing"), _format_count(plan.cores, "core")
+    things, cores = format_count(plan.things, "thing"), format_count(plan.cores, "core")
     lines = [f"plan: {plan.operation} {things} {plan.operation.preposition} {cores}", *_format_endpoint(plan)]
     lines.append(f"  {plan.source_label:<10} {plan.source}")
-    excluded = [
-        _format_count(number, name)
-        for number, name in ((plan.rejected, "bad row"), (plan.duplicates, "duplicate"), (plan.protected, "protected"))
-        if number
-    ] + [f"{number:,} {_EXCLUSION_LABELS.get(name, name)}" for name, number in plan.excluded.items()]
+    excluded = [format_count(plan.rejected, "bad row")] if plan.rejected else []
+    excluded += [format_count(plan.duplicates, "duplicate")] if plan.duplicates else []
+    excluded += [f"{plan.protected:,} protected"] if plan.protected else []
+    excluded += [f"{number:,} {_EXCLUSION_LABELS.get(name, name)}" for name, number in plan.excluded.items()]
     details = [", ".join(excluded), *map(str, plan.bad_rows)] if excluded else []
     if plan.lookup:
         details += [_format_missing(reason, names) for reason, names in plan.lookup.missing.items()]
     lines += [f"  {'excluded' if number == 0 else '':<10} {text}" for number, text in enumerate(details)]
-    lines.append(f"  requests   {plan.requests:,}, the largest core has {_format_count(plan.largest_core, 'thing')}")
+    lines.append(f"  requests   {plan.requests:,}, the largest core has {format_count(plan.largest_core, 'thing')}")
     lines.append(f"  time       {format_duration(plan.seconds)} at {plan.rate:g} requests/s")
     return lines
 
 
 def _format_missing(reason: MissingReason, names: MissingNames) -> str:
-    count = _format_count(names.count, "thing" if reason is MissingReason.NOT_FOUND else "core")
+    count = format_count(names.count, "thing" if reason is MissingReason.NOT_FOUND else "core")
     omitted = names.count - len(names.examples)
     return f"{count} {MISSING_LABELS[reason]}: {', '.join(names.examples)}" + (
         f" and {omitted:,} more" if omitted else ""
     )
-
-
-def _format_count(count: int, name: str) -> str:
-    plural = "" if count == 1 or name == "protected" else "s"
-    return f"{count:,} {name}{plural}"

@@ -48,7 +48,6 @@ def build_from_manifest(
         UsageError: the protect list or the file for rejects cannot be used.
     """
     settings, console = context.settings, context.console
-    protect = load_protect_list(str(settings.protect)) if settings.protect else None
     if rejects is not None and rejects.resolve() == journal.resolve():
         raise UsageError(f"{rejects}: --rejects and --journal name the same file; choose another one")
     with contextlib.ExitStack() as stack:
@@ -56,7 +55,7 @@ def build_from_manifest(
         manifest = stack.enter_context(open_manifest(spec, format=format, s3=s3))
         inputs = [spec, *([str(settings.protect)] if settings.protect else [])]
         writer = stack.enter_context(RejectsWriter(rejects, inputs=inputs)) if rejects else None
-        builder = JournalBuilder(journal, settings, source=manifest.name, protect=protect, rejects=writer)
+        builder = JournalBuilder(journal, settings, source=manifest.name, rejects=writer)
         try:
             last_logged_at = time.monotonic()
             rows = 0
@@ -154,7 +153,7 @@ class LookupSource:
         """
         settings = self._context.settings
         request = self._lookup.build_request(self.inventory)
-        if settings.protect:
+        if settings.protect and str(settings.protect) != "-":  # standard input can be read only once
             load_protect_list(str(settings.protect))  # report an invalid list before the scan
         if origin_if_finished(self.inventory) is not None:
             return prepare_lookup(

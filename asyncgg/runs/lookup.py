@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final, Literal, Self
 
 from asyncgg.errors import GuardError, SnapshotError, UsageError
-from asyncgg.formatting import format_duration
+from asyncgg.formatting import format_count, format_duration
 from asyncgg.inventory import MAX_SCAN_AGE, CoreState, Origin, Snapshot
-from asyncgg.manifest import Chunk, load_protect_list
+from asyncgg.manifest import Chunk
 from asyncgg.manifest.rows import printable
 from asyncgg.models import invalid_name_reason
 from asyncgg.runs.plan import LookupResult, MissingNames, MissingReason, Plan
@@ -114,7 +114,6 @@ def prepare_from_snapshot(
         JournalError: the journal cannot be created.
     """
     targets = request.targets
-    protect = load_protect_list(str(settings.protect)) if settings.protect else None
     with Snapshot(request.inventory) as snapshot:
         snapshot.require_finished()
         if not just_scanned:
@@ -125,7 +124,7 @@ def prepare_from_snapshot(
         source = f"{targets.source}, found in {snapshot.path} taken {_format_minute(snapshot.started_at)}"
         kind = ProvenanceKind.LISTING if just_scanned else ProvenanceKind.INVENTORY
         extra_meta = provenance_to_meta(kind, request.inventory.absolute(), snapshot.started_at)
-        with JournalBuilder(journal, settings, source=source, protect=protect, extra_meta=extra_meta) as builder:
+        with JournalBuilder(journal, settings, source=source, extra_meta=extra_meta) as builder:
             if not _add_associations(builder, snapshot, targets, coverage):
                 raise UsageError(f"{source}: nothing to do: {coverage.summary()}")
             plan = builder.finish(target)
@@ -228,7 +227,7 @@ def _require_complete(
         codes = f" ({', '.join(sorted(coverage.error_codes))})" if coverage.error_codes else ""
         hint = "run the command again" if just_scanned else _rescan_hint(snapshot)
         raise GuardError(
-            f"{count:,} {'core' if count == 1 else 'cores'} could not be listed{codes}:"
+            f"{format_count(count, 'core')} could not be listed{codes}:"
             f" {coverage.format_names(MissingReason.INCOMPLETE)}; {hint},"
             " or continue without a complete list: --allow-incomplete"
         )

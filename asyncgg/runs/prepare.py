@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final, Self
 
 from asyncgg.errors import GuardError, ManifestError
+from asyncgg.formatting import format_count
 from asyncgg.journal import Importer, ImportSummary
-from asyncgg.manifest import BadRow, Chunk, ProtectList, RejectsWriter, S3Opener
+from asyncgg.manifest import BadRow, Chunk, ProtectList, RejectsWriter, S3Opener, load_protect_list
 from asyncgg.models import Operation, RunState
 from asyncgg.runs.plan import Plan, quota_burst, quota_rate, seconds_at_quota
 from asyncgg.settings import Settings
@@ -37,7 +38,7 @@ class JournalBuilder:
     """Builds a journal: `add` chunks, then `finish`, or `discard`. Blocking.
 
     The context manager discards the journal on an exception. Raises `JournalError` if the journal
-    cannot be created at `path`.
+    cannot be created at `path`, and `UsageError` if the protect list of `settings` cannot be used.
     """
 
     def __init__(
@@ -46,7 +47,6 @@ class JournalBuilder:
         settings: Settings,
         *,
         source: str,
-        protect: ProtectList | None = None,
         rejects: RejectsWriter | None = None,
         operation: Operation = Operation.DISASSOCIATE,
         extra_meta: Mapping[str, str] | None = None,
@@ -55,7 +55,7 @@ class JournalBuilder:
         self.path = path
         self._settings = settings
         self._source = source
-        self._protect = protect or ProtectList()
+        self._protect = load_protect_list(str(settings.protect)) if settings.protect else ProtectList()
         self._rejects = rejects
         self._operation = operation
         self._extra_meta = extra_meta or {}
@@ -153,11 +153,9 @@ class JournalBuilder:
         if self._rejected and not self._settings.skip_bad_rows:
             omitted = self._rejected - len(self._bad_rows)
             lines = [str(row) for row in self._bad_rows] + ([f"... and {omitted} more"] if omitted else [])
-            bad_rows = "1 bad row" if self._rejected == 1 else f"{self._rejected} bad rows"
-            raise ManifestError(
-                f"{self._source}: {bad_rows}, nothing was sent; correct the rows, or use --skip-bad-rows\n"
-                + "\n".join(lines)
-            )
+            bad_rows = format_count(self._rejected, "bad row")
+            message = f"{self._source}: {bad_rows}, nothing was sent; correct the rows, or use --skip-bad-rows"
+            raise ManifestError("\n".join([message, *lines]))
 
     def _check_limits(self, summary: ImportSummary) -> None:
         if not summary.total:

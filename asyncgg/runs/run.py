@@ -18,7 +18,7 @@ from asyncgg.engine import Engine, RunResult, StopReason
 from asyncgg.errors import AsyncggError, InternalError
 from asyncgg.events import Event, Listener, Progress, ThingsFinished
 from asyncgg.journal import JournalReader
-from asyncgg.manifest import Chunk, Row, from_async_iterable, from_iterable, load_protect_list
+from asyncgg.manifest import Chunk, Row, from_async_iterable, from_iterable
 from asyncgg.models import Outcome, RunState, Summary
 from asyncgg.runs.connection import connection_from_settings, verify_account
 from asyncgg.runs.execute import RunMode, execute
@@ -184,9 +184,7 @@ class Run:
                 self._engine.pause()
 
     async def _build_journal(self, rows: Rows, target: Endpoint | None) -> tuple[JournalBuilder, Plan]:
-        protect = load_protect_list(str(self._settings.protect)) if self._settings.protect else None
-        builder = JournalBuilder(self.journal, self._settings, source="<iterable>", protect=protect)
-        with builder:
+        with JournalBuilder(self.journal, self._settings, source="<iterable>") as builder:
             async for chunk in _chunks(rows):
                 await asyncio.to_thread(builder.add, chunk)
             return builder, await asyncio.to_thread(builder.finish, target)

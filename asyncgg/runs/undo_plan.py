@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Final
 
 from asyncgg.errors import JournalError, UsageError
-from asyncgg.formatting import format_timestamp
+from asyncgg.formatting import format_count, format_timestamp
 from asyncgg.inventory import Snapshot
 from asyncgg.journal import Certainty, JournalReader, ThingEffect, iter_effects, parse_operation
-from asyncgg.manifest import Chunk, load_protect_list
+from asyncgg.manifest import Chunk
 from asyncgg.manifest.name_lists import Selection
 from asyncgg.models import Operation
 from asyncgg.runs.plan import Plan
@@ -127,7 +127,6 @@ def prepare_undo(
         GuardError: more things than `max_things`.
         JournalError: the journal cannot be read or is in use, or the new one cannot be created.
     """
-    protect = load_protect_list(str(settings.protect)) if settings.protect else None
     counts: Counter[UndoDecision] = Counter()
     with JournalReader(journal) as reader:
         original = _read_original_run(reader)
@@ -138,7 +137,6 @@ def prepare_undo(
             new_journal,
             settings,
             source=original.name,
-            protect=protect,
             operation=original.operation.inverse,
             extra_meta=_metadata(original),
         ) as builder:
@@ -193,25 +191,22 @@ def _require_undoable(original: _OriginalRun, counts: Counter[UndoDecision], *, 
     """Raise `UsageError` if the run cannot be undone in its present state."""
     if unresolved := counts[UndoDecision.UNRESOLVED]:
         raise UsageError(
-            f"{original.name}: {_count_things(unresolved)} possibly sent, the outcome is unknown; nothing was sent;"
-            f" first run: asyncgg resume {shlex.quote(str(original.path))}, or select others with --only"
+            f"{original.name}: {format_count(unresolved, 'thing')} possibly sent, the outcome is unknown; nothing was"
+            f" sent; first run: asyncgg resume {shlex.quote(str(original.path))}, or select others with --only"
         )
     unknown = counts[UndoDecision.PRIOR_STATE_UNKNOWN]
     if unknown and not has_snapshot:
         started_at = format_timestamp(float(original.meta["created"])) if original.meta.get("created") else "the run"
         raise UsageError(
-            f"{original.name}: cannot prove that the {_count_things(unknown)} were associated before the run; nothing"
-            f" was sent; give --inventory OLD.db, a snapshot from before {started_at}, or use --assume-associated"
+            f"{original.name}: cannot prove that the {format_count(unknown, 'thing')} were associated before the run;"
+            f" nothing was sent; give --inventory OLD.db, a snapshot from before {started_at}, or use"
+            " --assume-associated"
         )
     if not counts[UndoDecision.REVERT]:
         reasons = [f"{count:,} {DECISION_LABELS[decision]}" for decision, count in counts.items() if count]
         raise UsageError(
             f"{original.name}: nothing to undo ({', '.join(reasons) or 'the run has no things'}); nothing was sent"
         )
-
-
-def _count_things(number: int) -> str:
-    return f"{number:,} thing{'' if number == 1 else 's'}"
 
 
 @contextlib.contextmanager

@@ -106,6 +106,16 @@ def test_things_removed_after_the_scan_count_as_already(
     assert request_count(simulator, "ListClientDevicesAssociatedWithCoreDevice") == listed
 
 
+def test_protect_list_from_standard_input_is_read_once(
+    cli: CommandRunner, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list protects from a run whose associations are looked up by a scan."""
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"core-2\n")))
+    result = cli("disassociate", "--things", "gone.txt", "--protect", "-", *RUN_OPTIONS)
+    assert result.code == 0, result.err
+    assert associations(simulator) == {("core-1", "a"), ("core-2", "b"), ("core-2", "c")}
+
+
 def test_plan_lookup_needs_a_complete_snapshot_and_sends_nothing(cli: CommandRunner, simulator: Simulator) -> None:
     """Without a snapshot: exit 2; with one the plan sends no request."""
     refused = cli("plan", "--things", "gone.txt")
