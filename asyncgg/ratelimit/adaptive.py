@@ -101,31 +101,6 @@ class AdaptiveRate:
         UsageError: a number is not positive.
     """
 
-    __slots__ = (
-        "_accepted_since_throttle",
-        "_backed_off_at",
-        "_burst",
-        "_ceiling",
-        "_counted_until",
-        "_documented",
-        "_early_throttles",
-        "_estimate",
-        "_estimator",
-        "_evidence_seconds",
-        "_floor",
-        "_hold",
-        "_phase",
-        "_probe_after",
-        "_rate",
-        "_round_trip",
-        "_saved_state",
-        "_share",
-        "_share_overruns",
-        "_stable_estimates",
-        "_throttle_events",
-        "_verifications",
-    )
-
     def __init__(
         self,
         ceiling: float,
