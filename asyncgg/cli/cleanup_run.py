@@ -9,11 +9,10 @@ from typing import Any, Final
 
 from asyncgg.cleanup.context import effective_settings, load_keep_lists, merge_limits, policy_digest
 from asyncgg.cleanup.explain import Explanation, explain
-from asyncgg.cleanup.notify import notify_result, parse_targets
 from asyncgg.cleanup.policy.loader import check_policy
 from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.registry_cache import RegistryCache
-from asyncgg.cleanup.report import CleanupReport
+from asyncgg.cleanup.report import CleanupReport, notify_result, parse_targets
 from asyncgg.cleanup.rules.base import Candidate
 from asyncgg.cleanup.runner import PolicyRunner
 from asyncgg.cleanup.select import Disposition, decide_chunks
