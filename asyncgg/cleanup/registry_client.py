@@ -43,11 +43,9 @@ class RenewableCredentials(Protocol):
 
     def mark_rejected(self, generation: int) -> None:
         """Note that the service rejected the credentials of this generation."""
-        ...
 
     async def renew(self) -> None:
         """Get new credentials. Raises `CredentialsError`."""
-        ...
 
 
 class RateLimitedOperation:

@@ -19,8 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from asyncgg.cleanup.context import merge_limits, policy_digest
-from asyncgg.cleanup.keep_lists import read_keep_lists
+from asyncgg.cleanup.context import merge_limits, policy_digest, read_keep_lists
 from asyncgg.cleanup.policy.loader import load_policy
 from asyncgg.cleanup.report import CleanupReport
 from asyncgg.cleanup.rules.base import QueryFailed, ThingDescription

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from asyncgg.cleanup.keep_lists import resolve_path
 from asyncgg.cleanup.policy.diagnostics import Diagnostic, Diagnostics, unknown_key_message
 from asyncgg.cleanup.policy.lint import lint_policy
 from asyncgg.cleanup.policy.model import (
@@ -99,7 +98,7 @@ def _check_whole_policy(policy: Policy, values: Any, diagnostics: Diagnostics) -
     for path, message in lint_policy(policy):
         diagnostics.add_warning(path, message)
     for keep_list in policy.keep_lists:
-        file = resolve_path(policy.path, keep_list.file)
+        file = policy.local_path(keep_list.file)
         if file is not None and not file.is_file():
             diagnostics.add_warning(
                 _locate(values, keep_list.file, diagnostics), f"{file} not found; a run needs this file"

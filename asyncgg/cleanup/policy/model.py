@@ -247,6 +247,10 @@ class Policy:
         """The `not-in` conditions of all rules."""
         return tuple(condition for condition in self.conditions if isinstance(condition, NotIn))
 
+    def local_path(self, file: str) -> Path | None:
+        """The path of a `not-in` list, relative to the policy's folder; None if the list is in S3."""
+        return None if file.startswith("s3://") else self.path.parent / file
+
     @property
     def state_dir(self) -> Path:
         """The folder of the policy's runs."""

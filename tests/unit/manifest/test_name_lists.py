@@ -11,7 +11,7 @@ from typing import BinaryIO, Literal
 
 import pytest
 
-from asyncgg.cleanup.keep_lists import read_keep_lists
+from asyncgg.cleanup.context import read_keep_lists
 from asyncgg.cleanup.rules.conditions import NotIn
 from asyncgg.errors import ManifestError, UsageError
 from asyncgg.manifest import load_protect_list
