@@ -43,7 +43,6 @@ class S3Opener(Protocol):
 
         Raises `ManifestError` if the object cannot be read, `CredentialsError` if access is denied.
         """
-        ...
 
 
 class _PrefixedStream:
