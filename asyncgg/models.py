@@ -208,6 +208,8 @@ class Summary:
     rejected: int = 0
     duplicates: int = 0
     protected: int = 0
+    header_rows: int = 0
+    """Rows left out because they repeat the header."""
     sent: int = 0
     """Requests sent in all starts of this journal."""
     minimum: int = 0

@@ -245,7 +245,9 @@ def read_keep_lists(policy: Policy, s3: S3Opener | None = None) -> dict[str, fro
     for keep_list in policy.keep_lists:
         spec = str(policy.local_path(keep_list.file) or keep_list.file)
         if keep_list.file not in lists:
-            lists[keep_list.file] = frozenset(read_names(spec, "thing", allow_empty=True, s3=s3))
+            names = read_names(spec, "thing", allow_empty=True, s3=s3)
+            # What repeats the header could be a thing of that name, which is then kept.
+            lists[keep_list.file] = frozenset(names).union(names.headers if names else ())
         if not lists[keep_list.file] and not keep_list.allow_empty:
             raise ManifestError(
                 f"{spec}: the keep list is empty, so every thing could be removed; add a name, or write"

@@ -29,6 +29,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
             "rejected": plan.rejected,
             "duplicates": plan.duplicates,
             "protected": plan.protected,
+            "header_rows": plan.header_rows,
             "not_found": counts[MissingReason.NOT_FOUND],
         },
         "cores": plan.cores,
@@ -71,6 +72,7 @@ def format_plan(plan: Plan) -> list[str]:
     lines = [f"plan: {plan.operation} {things} {plan.operation.preposition} {cores}", *_format_endpoint(plan)]
     lines.append(f"  {plan.source_label:<10} {plan.source}")
     excluded = [format_count(plan.rejected, "bad row")] if plan.rejected else []
+    excluded += [format_count(plan.header_rows, "repeated header")] if plan.header_rows else []
     excluded += [format_count(plan.duplicates, "duplicate")] if plan.duplicates else []
     excluded += [f"{plan.protected:,} protected"] if plan.protected else []
     excluded += [f"{number:,} {_EXCLUSION_LABELS.get(name, name)}" for name, number in plan.excluded.items()]

@@ -18,7 +18,7 @@ from asyncgg.errors import AsyncggError, JournalError, SnapshotError, SnapshotWr
 from asyncgg.formatting import format_duration
 from asyncgg.inventory import MAX_SCAN_AGE, ScanResult
 from asyncgg.manifest import RejectsWriter, load_protect_list, open_manifest
-from asyncgg.manifest.name_lists import read_names
+from asyncgg.manifest.name_lists import NameList, read_names
 from asyncgg.manifest.sources import display_path
 from asyncgg.runs import JournalBuilder, Plan, default_journal, exit_code, quota_rate, verify_account
 from asyncgg.runs.lookup import LookupRequest, LookupTargets, origin_if_finished, prepare_from_snapshot
@@ -102,13 +102,15 @@ class LookupArguments:
 
     def _load_targets(self) -> LookupTargets:
         if self.things:
-            return LookupTargets.from_names(
-                "thing", read_names(self.things, "thing", reject_pairs=True), f"things of {display_path(self.things)}"
-            )
-        names = read_names(self.cores, "core", reject_pairs=True) if self.cores else []
+            names = read_names(self.things, "thing", reject_pairs=True)
+            label = f"things of {display_path(self.things)}"
+            return LookupTargets.from_names("thing", names, label, header_rows=len(names.headers))
+        names = read_names(self.cores, "core", reject_pairs=True) if self.cores else NameList()
         core_label = f"core {self.core[0]}" if len(self.core) == 1 else f"{len(self.core)} named cores"
         labels = ([f"cores of {display_path(self.cores)}"] if self.cores else []) + ([core_label] if self.core else [])
-        return LookupTargets.from_names("core", [*names, *self.core], " and ".join(labels))
+        return LookupTargets.from_names(
+            "core", [*names, *self.core], " and ".join(labels), header_rows=len(names.headers)
+        )
 
 
 def parse_lookup(manifest: str | None, arguments: Mapping[str, Any]) -> LookupArguments | None:

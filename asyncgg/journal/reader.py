@@ -126,6 +126,7 @@ class JournalReader(SqliteReader):
                 rejected=int(meta.get("rejected", 0)),
                 duplicates=int(meta.get("duplicates", 0)),
                 protected=int(meta.get("protected", 0)),
+                header_rows=int(meta.get("header_rows", 0)),
                 sent=counts.sent,
                 minimum=int(meta.get("minimum", 0)),
                 throttled=counts.throttled,

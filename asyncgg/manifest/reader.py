@@ -99,8 +99,8 @@ class ManifestReader:
         any_row = False
         try:
             for chunk in self._read():
-                if chunk.good or chunk.bad:
-                    any_row = True
+                any_row = any_row or bool(chunk.good or chunk.bad)
+                if any((chunk.good, chunk.bad, chunk.headers)):
                     yield chunk
         finally:
             self.close()

@@ -111,6 +111,7 @@ def _details(summary: Summary, meta: Mapping[str, str]) -> list[tuple[str, str]]
         ("Throttled", f"{summary.throttled:,}"),
         ("Retried", f"{summary.retried:,}"),
         ("Bad rows excluded", f"{summary.rejected:,}"),
+        ("Repeated headers excluded", f"{summary.header_rows:,}"),
         ("Duplicates excluded", f"{summary.duplicates:,}"),
         ("Protected things excluded", f"{summary.protected:,}"),
     ]

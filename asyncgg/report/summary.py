@@ -50,6 +50,7 @@ def summary_to_dict(summary: Summary, *, exit_code: int | None = None, reason: s
             "rejected": summary.rejected,
             "duplicates": summary.duplicates,
             "protected": summary.protected,
+            "header_rows": summary.header_rows,
             "already": summary.already,
         },
         "requests": {
@@ -81,6 +82,7 @@ def format_summary(summary: Summary, *, reason: str = "") -> list[str]:
         f"{count:,} {name}"
         for name, count in (
             ("bad rows", summary.rejected),
+            ("repeated headers", summary.header_rows),
             ("duplicates", summary.duplicates),
             ("protected", summary.protected),
         )

@@ -50,6 +50,8 @@ class LookupTargets:
     """Distinct names."""
     source: str
     """Where the names come from, for messages."""
+    header_rows: int = 0
+    """Entries of the lists left out because they repeat the column name."""
 
     @property
     def cores_to_scan(self) -> tuple[str, ...] | None:
@@ -57,7 +59,9 @@ class LookupTargets:
         return self.names if self.kind == "core" else None
 
     @classmethod
-    def from_names(cls, kind: Literal["thing", "core"], names: Iterable[str], source: str) -> Self:
+    def from_names(
+        cls, kind: Literal["thing", "core"], names: Iterable[str], source: str, *, header_rows: int = 0
+    ) -> Self:
         """Validate the names, drop duplicates; raises `UsageError` for an invalid or no name."""
         distinct = tuple(dict.fromkeys(names))
         for name in distinct:
@@ -65,7 +69,7 @@ class LookupTargets:
                 raise UsageError(f"invalid {kind} name `{printable(name[:200])}`: {reason}")
         if not distinct:
             raise UsageError(f"{source}: no names given")
-        return cls(kind, distinct, source)
+        return cls(kind, distinct, source, header_rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ def prepare_from_snapshot(
         kind = ProvenanceKind.LISTING if just_scanned else ProvenanceKind.INVENTORY
         extra_meta = provenance_to_meta(kind, request.inventory.absolute(), snapshot.started_at)
         with JournalBuilder(journal, settings, source=source, extra_meta=extra_meta) as builder:
+            builder.header_rows = targets.header_rows
             if not _add_associations(builder, snapshot, targets, coverage):
                 raise UsageError(f"{source}: nothing to do: {coverage.summary()}")
             plan = builder.finish(target)

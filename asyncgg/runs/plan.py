@@ -69,6 +69,8 @@ class Plan:
     rejected: int
     duplicates: int
     protected: int
+    header_rows: int
+    """Rows left out because they repeat the header."""
     bad_rows: tuple[BadRow, ...]
     """The first rejected rows."""
     rate: float

@@ -62,6 +62,8 @@ class JournalBuilder:
         self._importer = Importer(path)
         self._bad_rows: list[BadRow] = []
         self._rejected = 0
+        self.header_rows = 0
+        """Rows, also of lists of names, left out because they repeat the header."""
         self._protected = 0
         self._import_summary: ImportSummary | None = None
 
@@ -74,6 +76,7 @@ class JournalBuilder:
 
     def add(self, chunk: Chunk) -> None:
         """Add the rows of a chunk, without protected ones."""
+        self.header_rows += len(chunk.headers)
         pairs = chunk.good
         if self._protect.entries:
             unprotected = [pair for pair in pairs if self._protect.match(*pair) is None]
@@ -124,6 +127,7 @@ class JournalBuilder:
             rejected=self._rejected,
             duplicates=summary.duplicates,
             protected=self._protected,
+            header_rows=self.header_rows,
             bad_rows=tuple(self._bad_rows),
             rate=rate,
             burst=burst,
@@ -142,6 +146,7 @@ class JournalBuilder:
             "settings": json.dumps(self._settings.model_dump(mode="json", exclude={"journal"})),
             "rejected": str(self._rejected),
             "protected": str(self._protected),
+            "header_rows": str(self.header_rows),
         }
         if self._operation is not Operation.DISASSOCIATE:
             meta["operation"] = self._operation.value

@@ -143,6 +143,7 @@ def prepare_undo(
             while good := list(islice(pairs, _CHUNK_SIZE)):
                 builder.add(Chunk(good=good))
             if only is not None:
+                builder.header_rows = only.header_rows
                 only.require_all_used(original.name)
             _require_undoable(original, counts, has_snapshot=prior_state is not None)
             plan = builder.finish(target)

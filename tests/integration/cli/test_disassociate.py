@@ -40,6 +40,7 @@ def test_disassociate_json_writes_the_contract_summary(cli: CommandRunner, serve
             "rejected": 0,
             "duplicates": 0,
             "protected": 0,
+            "header_rows": 0,
             "already": 0,
         },
         "requests": {"sent": 3, "minimum": 3, "throttled": 0, "retried": 0},

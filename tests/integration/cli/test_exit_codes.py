@@ -207,6 +207,7 @@ def test_skip_bad_rows_writes_rejects(cli: CommandRunner, serve: StartSimulator)
         "rejected": 1,
         "duplicates": 1,
         "protected": 0,
+        "header_rows": 0,
         "already": 0,
     }
     assert "core-1,bad thing" in Path("bad.csv").read_text(encoding="utf-8")
