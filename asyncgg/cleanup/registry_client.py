@@ -164,8 +164,6 @@ _AUTH_ERRORS: Final = frozenset({ReplyVerdict.CREDENTIALS_EXPIRED, ReplyVerdict.
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """A request without a usable response."""
-
     verdict: ReplyVerdict
     code: str
     message: str

@@ -263,7 +263,6 @@ class JournalStore(MetaStore):
     # --- rows ---
 
     def _pending_overrides(self, low: int, high: int, limit: int) -> list[_Override]:
-        """The first pending overrides in a range of ids."""
         rows = self._execute(
             "SELECT id, attempts, ambiguous, pass FROM override"
             " WHERE id BETWEEN ? AND ? AND state = 0 AND pass >= ? ORDER BY id LIMIT ?",
@@ -290,7 +289,6 @@ class JournalStore(MetaStore):
         return max(first - 1, row[0] if row else 0, highest_override or 0)
 
     def _read_names(self, low: int, high: int) -> Sequence[str]:
-        """The names of a range of things of one core."""
         row = self._execute("SELECT names FROM name_block WHERE id = ?", (low,)).fetchone()
         if row is not None:
             names: list[str] = row[0].split(" ")
@@ -372,7 +370,6 @@ class JournalStore(MetaStore):
         )
 
     def _unclaim(self, number: int) -> None:
-        """Remove a claimed request that was not sent."""
         low, high, last = self._execute(
             "SELECT low, high, core.last FROM request JOIN core ON core.id = request.core WHERE request.id = ?",
             (number,),

@@ -195,7 +195,6 @@ class _CoverageReport:
 
 
 def _check_coverage(snapshot: Snapshot, targets: LookupTargets) -> _CoverageReport:
-    """Check every core of the snapshot once."""
     coverage = _CoverageReport()
     unmatched = dict.fromkeys(targets.names) if targets.kind == "core" else {}
     for core in snapshot.cores():

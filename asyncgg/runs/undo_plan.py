@@ -84,16 +84,12 @@ def decide(certainty: Certainty, *, prior_state_known: bool) -> UndoDecision:
 
 
 class _ContainsAll:
-    """Contains every thing."""
-
     def __contains__(self, thing: object) -> bool:
         return True
 
 
 @dataclass(frozen=True, slots=True)
 class _OriginalRun:
-    """The run to undo."""
-
     path: Path
     run: str
     operation: Operation

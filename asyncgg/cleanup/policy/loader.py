@@ -91,7 +91,6 @@ def check_policy(path: Path) -> PolicyCheck:
 
 
 def _check_whole_policy(policy: Policy, values: Any, diagnostics: Diagnostics) -> None:
-    """Checks that need the whole policy."""
     ramp = policy.guards.ramp
     if ramp and ramp.maximum_per_minute is not None and ramp.maximum_per_minute < ramp.base_per_minute:
         diagnostics.add_error(("guards", "ramp", "maximum-per-minute"), "must be at least base-per-minute")
