@@ -9,8 +9,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from asyncgg.journal.queries import JournalCounts, JournalQueries
 from asyncgg.journal.schema import FORMAT, parse_operation
-from asyncgg.journal.store import JournalCounts, JournalStore
 from asyncgg.models import MAX_BATCH, RunState, Summary, ThingState
 from asyncgg.storage import SqliteReader, is_locked
 
@@ -63,7 +63,7 @@ class JournalReader(SqliteReader):
         try:
             with self._translate_errors():
                 self._connection.execute("PRAGMA query_only = ON")
-                self._store = JournalStore(self._connection)
+                self._queries = JournalQueries(self._connection)
         except BaseException:
             self.close()
             raise
@@ -80,7 +80,7 @@ class JournalReader(SqliteReader):
     def counts(self) -> JournalCounts:
         """Things by state, requests by result."""
         with self._translate_errors():
-            return self._store.counts()
+            return self._queries.counts()
 
     def is_running(self) -> bool:
         """Whether a process runs the journal now."""
@@ -168,7 +168,7 @@ class JournalReader(SqliteReader):
     def remaining(self, *, failed: bool = False) -> tuple[int, int]:
         """Things and minimum requests that a resume has left; with `failed`, that a retry has."""
         with self._translate_errors():
-            amounts = list(self._store.failed_by_core() if failed else self._store.pending_by_core())
+            amounts = list(self._queries.failed_by_core() if failed else self._queries.pending_by_core())
         return sum(amounts), sum(-(-amount // MAX_BATCH) for amount in amounts)
 
     def rate(self, seconds: float, now: float) -> float:
