@@ -14,9 +14,9 @@ from asyncgg.journal import Importer, JournalReader, JournalWriter, OutcomeRow
 from asyncgg.models import Outcome, Reply, ThingState
 from asyncgg.ratelimit import AdaptiveRate
 from asyncgg.simulator.config import SimulatorConfig
-from asyncgg.simulator.in_process import InProcessTransport
 from asyncgg.simulator.service import Service
 from asyncgg.testing import FixedRate
+from tests.support.in_process import InProcessTransport
 
 __all__ = ["EngineHarness", "TransportSpy", "create_journal"]
 

@@ -51,15 +51,15 @@ class PolicyCheck:
     warnings: tuple[Diagnostic, ...]
 
 
-def load_policy(path: Path) -> Policy:
-    """The policy in a file.
+def load_policy(path: Path) -> tuple[Policy, tuple[Diagnostic, ...]]:
+    """The policy in a file, and its warnings.
 
     Raises `SettingsError` if the file cannot be read, or has errors: one line for each.
     """
     check = check_policy(path)
     if check.policy is None:
         raise SettingsError("\n".join(error.format(str(path)) for error in check.errors))
-    return check.policy
+    return check.policy, check.warnings
 
 
 def check_policy(path: Path) -> PolicyCheck:

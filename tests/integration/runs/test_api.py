@@ -13,7 +13,8 @@ import pytest
 import asyncgg
 from asyncgg import ManifestError, Run, RunState, ThingState
 from asyncgg.manifest import Row
-from asyncgg.simulator import InProcessTransport, Service, Simulator, SimulatorConfig
+from asyncgg.simulator import Service, Simulator, SimulatorConfig
+from tests.support.in_process import InProcessTransport
 from tests.support.journal_queries import CLAIMED, DONE, PENDING, pairs_in_state
 from tests.support.simulator import threaded_simulator
 

@@ -24,8 +24,8 @@ from asyncgg.runs.lookup import LookupRequest, LookupTargets, origin_if_finished
 from asyncgg.runs.plan import MissingNames, MissingReason
 from asyncgg.runs.provenance import ProvenanceKind, provenance_from_meta
 from asyncgg.settings import Settings
-from asyncgg.simulator import InProcessTransport
 from asyncgg.transport import CoreFilter, Endpoint
+from tests.support.in_process import InProcessTransport
 from tests.support.runs import associations, make_service
 
 ENDPOINT = Endpoint("eu-west-1", "https://greengrass.example", True, "aws", "endpoint_url")

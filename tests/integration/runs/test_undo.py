@@ -17,8 +17,8 @@ from asyncgg.manifest.name_lists import Selection
 from asyncgg.models import Operation
 from asyncgg.runs.undo_plan import UndoDecision, decide, prepare_undo
 from asyncgg.settings import Settings
-from asyncgg.simulator import InProcessTransport
 from asyncgg.testing import run_virtual
+from tests.support.in_process import InProcessTransport
 from tests.support.journal import temporary_folder
 from tests.support.runs import (
     LISTING_PROVENANCE,

@@ -21,7 +21,7 @@ EXAMPLES = Path(__file__).parents[4] / "examples"
 def test_load_policy_converts_values(tmp_path: Path) -> None:
     """Durations become seconds, tables become rules, paths are relative to the policy."""
     (tmp_path / "never.txt").write_text("gateway-*\n")
-    policy = load_policy(
+    policy, _ = load_policy(
         write_policy(
             tmp_path,
             """
