@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -28,6 +29,31 @@ FILE_NAME: Final = "asyncgg.toml"
 _ENV_PREFIX: Final = "ASYNCGG_"
 _CONFIG_VARIABLE: Final = "ASYNCGG_CONFIG"
 _RESERVED_PREFIX: Final = "ASYNCGG_TEST_"
+
+# By the error types of pydantic; other types keep the message of pydantic or of the validator.
+_MESSAGES: Final[Mapping[str, str]] = {
+    "missing": "is missing",
+    "string_type": "must be text, in quotes",
+    "path_type": "must be text, in quotes",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "tuple_type": "must be text or a list of text",
+    "dict_type": "must be a table",
+    "dataclass_type": "must be a table",
+    "dataclass_exact_type": "must be a table",
+    "finite_number": "must be a finite number",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+}
+_CODES_HINT: Final = 'a JSON object such as {"Busy": "retry"}'
+_UNQUOTED_ACCOUNT: Final = re.compile(r"^\s*expect[_-]account\s*=\s*(0\d*)", re.MULTILINE)
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+\Z")
@@ -213,11 +239,34 @@ def _build(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
         ) from None
 
 
-def _format_error(item: Any, origins: Mapping[str, str]) -> str:
-    name = _display_name(item["loc"], origins)
-    message = str(item["msg"]).removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    return f"{name}: {item['input']!r} {message}" if message.startswith("must ") else f"{name}: {message}"
+def _format_error(error: ErrorDetails, origins: Mapping[str, str]) -> str:
+    name = _display_name(error["loc"], origins)
+    if error["loc"] == ("codes",):
+        return f"{name}: must be {_CODES_HINT if name.startswith(_ENV_PREFIX) else 'a table of codes and actions'}"
+    return f"{name}: {format_validation_error(error)}"
+
+
+def format_validation_error(error: ErrorDetails) -> str:
+    """An error of pydantic as one clause, with the value unless it is a table or list."""
+    kind, value = error["type"], error["input"]
+    if kind == "missing":
+        return _MESSAGES[kind]
+    context: Mapping[str, Any] = error.get("ctx", {})
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']+)'", context["expected"])
+        return f"{value!r} must be one of: {', '.join(choices)}"
+    if kind == "value_error":
+        return f"{value!r} {context['error']}"
+    if kind in _MESSAGES:
+        message = _MESSAGES[kind].format_map(context)
+        return message if isinstance(value, dict | list) else f"{value!r} {message}"
+    return error["msg"]
+
+
+def quotes_hint(toml: str) -> str:
+    """What to add to the message about invalid TOML: a number cannot start with 0."""
+    match = _UNQUOTED_ACCOUNT.search(toml)
+    return f'; write the account in quotes: "{match[1]}"' if match else ""
 
 
 def _display_name(location: tuple[int | str, ...], origins: Mapping[str, str]) -> str:
@@ -234,18 +283,18 @@ def _from_file(path: Path | None) -> tuple[dict[str, Any], str]:
     explicit = path is not None
     path = path or Path(FILE_NAME)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         if explicit:
             raise SettingsError(f"{path}: settings file not found") from None
         return {}, str(path)
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not valid UTF-8"
+        reason = error.strerror if isinstance(error, OSError) else "not valid UTF-8; save the file as UTF-8"
         raise SettingsError(f"{path}: cannot read the file: {reason}") from None
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: {error}") from None
+        raise SettingsError(f"{path}: {error}{quotes_hint(text)}") from None
     normalized: dict[str, Any] = {}
     for key, value in values.items():
         name = key.replace("-", "_")
@@ -265,5 +314,5 @@ def _from_environment() -> dict[str, Any]:
             raise SettingsError(f"{name}: unknown setting")
     try:
         return EnvSettingsSource(Settings, env_prefix=_ENV_PREFIX, env_ignore_empty=True)()
-    except SourceError as error:
-        raise SettingsError(f"{_ENV_PREFIX}CODES: {error.__cause__ or error}") from None
+    except SourceError:  # the only setting that is not one value
+        raise SettingsError(f"{_ENV_PREFIX}CODES: must be {_CODES_HINT}") from None

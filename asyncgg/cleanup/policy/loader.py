@@ -28,6 +28,7 @@ from asyncgg.cleanup.policy.parser import parse_rules
 from asyncgg.cleanup.policy.toml_lines import KeyPath, key_lines
 from asyncgg.errors import SettingsError, UsageError
 from asyncgg.manifest import ProtectList, load_protect_list
+from asyncgg.settings import quotes_hint
 
 _TABLES: Final[Mapping[str, type[Any]]] = {
     "sources": Sources,
@@ -172,4 +173,4 @@ def _toml_diagnostic(error: tomllib.TOMLDecodeError, text: str) -> Diagnostic:
     message = str(error)
     match = _TOML_POSITION.search(message)
     line = int(match.group(1)) if match and match.group(1) else text.count("\n") + 1
-    return Diagnostic(line, "", f"invalid TOML: {_TOML_POSITION.sub('', message)}")
+    return Diagnostic(line, "", f"invalid TOML: {_TOML_POSITION.sub('', message)}{quotes_hint(text)}")

@@ -48,7 +48,7 @@ def test_disassociate_some_failed_exits_3(cli: CommandRunner, serve: StartSimula
         (["disassociate", "bad.csv", "--yes"], "bad.csv:3: thing is empty"),
         (["disassociate", "empty.csv", "--yes"], "empty.csv has no associations"),
         (["disassociate", "fleet.csv", "--yes", "--format", "xml"], "unknown manifest format `xml`"),
-        (["disassociate", "fleet.csv", "--yes", "--rate", "0"], "--rate: input should be greater than 0"),
+        (["disassociate", "fleet.csv", "--yes", "--rate", "0"], "--rate: '0' must be greater than 0"),
         (["disassociate", "fleet.csv", "--yes", "--deadline", "soon"], "--deadline: 'soon' must be a duration"),
         (
             ["disassociate", "fleet.csv", "--yes", "--expect-account", "12"],
