@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from asyncgg.classify import CodeTable, EntryAction, ReplyVerdict, code_and_message
 from asyncgg.models import Accepted, EntryError, ErrorResponse, Outcome, Reply, ThingState
-from asyncgg.retry_policy import RetryPolicy
+
+if TYPE_CHECKING:
+    from asyncgg.retry_policy import RetryPolicy  # imports tenacity: too slow for a reader of journals
 
 _REQUEUE = ThingState.PENDING
 _DONE = ThingState.DISASSOCIATED

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import tomllib
@@ -24,6 +23,7 @@ from pydantic_settings.exceptions import SettingsError as SourceError
 
 from asyncgg.classify import CodeTable
 from asyncgg.errors import SettingsError
+from asyncgg.formatting import parse_duration
 
 FILE_NAME: Final = "asyncgg.toml"
 _ENV_PREFIX: Final = "ASYNCGG_"
@@ -55,29 +55,6 @@ _MESSAGES: Final[Mapping[str, str]] = {
 _CODES_HINT: Final = 'a JSON object such as {"Busy": "retry"}'
 _UNQUOTED_ACCOUNT: Final = re.compile(r"^\s*expect[_-]account\s*=\s*(0\d*)", re.MULTILINE)
 
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+\Z")
-_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-
-
-def parse_duration(value: object) -> float:
-    """Seconds of `90`, `"90s"` or `"1h30m"` (ms, s, m, h, d). Raises `ValueError`."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = float(value)
-    else:
-        text = str(value).replace(" ", "").lower()
-        if re.fullmatch(r"\d+(?:\.\d+)?", text):
-            seconds = float(text)
-        elif _DURATION.match(text):
-            seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
-        else:
-            raise ValueError("must be a duration such as 90s, 15m, 2h or 1h30m")
-    if not math.isfinite(seconds):
-        raise ValueError("must be finite")
-    if seconds <= 0:
-        raise ValueError("must be greater than 0")
-    return seconds
-
 
 def _parse_auto(value: object) -> object:
     return None if isinstance(value, str) and value.strip().lower() == "auto" else value
@@ -88,78 +65,41 @@ AutoFloat = Annotated[float | None, BeforeValidator(_parse_auto)]
 
 
 class Settings(BaseSettings):
-    """The settings of a run. Times are seconds; None is `auto` for rate, burst and quota."""
+    """The settings of a run. Times are seconds; None is `auto` for rate, burst and quota.
+
+    The help of the options of the same names explains them; `codes` has no option.
+    """
 
     model_config = SettingsConfigDict(env_prefix=_ENV_PREFIX, extra="forbid", frozen=True, validate_default=True)
 
-    profile: str | None = Field(default=None, description="AWS profile")
-    region: str | None = Field(default=None, description="AWS Region")
-    endpoint_url: str | None = Field(default=None, description="custom endpoint; no other endpoint is called")
+    profile: str | None = None
+    region: str | None = None
+    endpoint_url: str | None = None
 
-    rate: AutoFloat = Field(
-        default=None,
-        gt=0,
-        allow_inf_nan=False,
-        description="maximum requests per second; auto: start at the quota and adapt to throttling",
-    )
-    burst: AutoFloat = Field(
-        default=None,
-        ge=1,
-        allow_inf_nan=False,
-        description="maximum requests that start at once; auto: derived from the rate",
-    )
-    quota: AutoFloat = Field(
-        default=None,
-        gt=0,
-        allow_inf_nan=False,
-        description="quota of the account in the Region, in requests per second; auto: the documented quota",
-    )
-    quota_share: float = Field(default=1.0, gt=0, le=1, description="maximum fraction of the quota to use")
-    concurrency: int = Field(default=64, ge=1, le=10_000, description="maximum requests in flight")
-    per_core: int = Field(default=4, ge=1, le=10_000, description="maximum requests in flight per core")
-    max_attempts: int = Field(
-        default=10,
-        ge=1,
-        le=1_000,
-        description="attempts per thing before it fails; throttled attempts do not count",
-    )
-    max_attempts_unknown: int = Field(
-        default=3, ge=1, le=1_000, description="attempts for unrecognised per-thing error codes"
-    )
-    connect_timeout: Duration = Field(default=5.0, description="TCP connect timeout")
-    request_timeout: Duration = Field(default=60.0, description="total request timeout; the request is retried")
-    transport: Literal["native", "sdk"] = Field(
-        default="native",
-        description="native: signed and sent by asyncgg; sdk: sent by the aiobotocore client",
-    )
-    stall_timeout: Duration = Field(
-        default=300.0,
-        description="stop the run after this time without an accepted request",
-    )
+    rate: AutoFloat = Field(default=None, gt=0, allow_inf_nan=False)
+    burst: AutoFloat = Field(default=None, ge=1, allow_inf_nan=False)
+    quota: AutoFloat = Field(default=None, gt=0, allow_inf_nan=False)
+    quota_share: float = Field(default=1.0, gt=0, le=1)
+    concurrency: int = Field(default=64, ge=1, le=10_000)
+    per_core: int = Field(default=4, ge=1, le=10_000)
+    max_attempts: int = Field(default=10, ge=1, le=1_000)
+    max_attempts_unknown: int = Field(default=3, ge=1, le=1_000)
+    connect_timeout: Duration = 5.0
+    request_timeout: Duration = 60.0
+    transport: Literal["native", "sdk"] = "native"
+    stall_timeout: Duration = 300.0
 
-    journal: Path | None = Field(
-        default=None, description="journal of the run; the default name contains the date and time"
-    )
-    max_things: int | None = Field(
-        default=None, ge=1, description="stop before the first request if there are more things"
-    )
-    expect_account: str | None = Field(
-        default=None, description="stop before the first request unless the AWS account has this ID"
-    )
-    protect: Path | None = Field(
-        default=None, description="names or globs of things and cores that must not be changed"
-    )
-    skip_bad_rows: bool = Field(default=False, description="skip invalid rows of the manifest")
-    abort_at: float | None = Field(
-        default=None, gt=0, le=100, description="stop when this percentage of finished things has failed"
-    )
-    abort_after: int = Field(default=100, ge=1, description="minimum finished things before --abort-at applies")
-    deadline: Duration | None = Field(default=None, description="stop after this time; the run is resumable")
+    journal: Path | None = None
+    max_things: int | None = Field(default=None, ge=1)
+    expect_account: str | None = None
+    protect: Path | None = None
+    skip_bad_rows: bool = False
+    abort_at: float | None = Field(default=None, gt=0, le=100)
+    abort_after: int = Field(default=100, ge=1)
+    deadline: Duration | None = None
 
-    quiet: bool = Field(default=False, description="do not show progress")
-    log_format: Literal["text", "json"] = Field(
-        default="text", description="format of progress and log lines when there is no terminal"
-    )
+    quiet: bool = False
+    log_format: Literal["text", "json"] = "text"
 
     codes: dict[str, str] = Field(
         default_factory=dict, description="action per error code of a thing: retry, fail or gone (gone counts as done)"

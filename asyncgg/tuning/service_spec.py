@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.errors import SettingsError, UsageError
+from asyncgg.formatting import parse_duration
 from asyncgg.ratelimit import DOCUMENTED_QUOTA
-from asyncgg.settings import parse_duration
 from asyncgg.testing import JitteredLatency, Scenario, ScenarioFault, ScheduledChange
 
 _LATENCY: Final = 0.08

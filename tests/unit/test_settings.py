@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncgg.cli.options import CONNECTION, GUARDS, JOURNAL, LIMITS, MANIFEST, OUTPUT
 from asyncgg.errors import SettingsError
-from asyncgg.settings import FILE_NAME, Settings, build_settings, load_settings, parse_duration
+from asyncgg.formatting import parse_duration
+from asyncgg.settings import FILE_NAME, Settings, build_settings, load_settings
 
 DEFAULTS = Settings.model_validate({})
 
@@ -320,6 +322,17 @@ def test_load_settings_blank_text_is_none(key: str) -> None:
     assert getattr(load_settings({key: ""}), key) is None
 
 
-def test_settings_all_have_descriptions() -> None:
-    """Each setting has a description for the help and the documentation."""
-    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+def test_settings_have_options_that_name_the_defaults() -> None:
+    """Each setting but `codes` has an option with a help, which ends with the setting's default."""
+    options = {option.name: option for option in (*CONNECTION, *GUARDS, *JOURNAL, *LIMITS, *MANIFEST, *OUTPUT)}
+    defaults = {name: field.default for name, field in Settings.model_fields.items() if name != "codes"}
+    assert defaults.keys() <= options.keys()
+    for name, default in defaults.items():
+        text = options[name].help or ""
+        if default is None or default is False:
+            assert text
+            assert not text.endswith(")")
+        else:
+            written = f"{default:g}" if isinstance(default, float) else str(default)
+            unit = " s" if options[name].metavar == "DURATION" else ""
+            assert text.endswith(f" ({written}{unit})"), name

@@ -22,8 +22,8 @@ from asyncgg.cleanup.rules.conditions import (
     ThingType,
 )
 from asyncgg.cleanup.rules.expression import AllOf, AnyOf, Node, Not, Rule
+from asyncgg.formatting import parse_duration
 from asyncgg.models import invalid_name_reason
-from asyncgg.settings import parse_duration
 
 T = TypeVar("T")
 

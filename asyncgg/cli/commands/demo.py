@@ -17,7 +17,6 @@ from asyncgg.cli.options import OUTPUT, PATH, Option, extract_settings, make_com
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.models import RunState
 from asyncgg.report.summary import next_commands
-from asyncgg.settings import build_settings
 
 _EPILOG = """
 \b
@@ -54,6 +53,7 @@ def command(*, journal: Path | None, keep_running: bool, **arguments: Any) -> in
     from asyncgg.cli.supervisor import write_summary
     from asyncgg.cli.workflow import disassociate
     from asyncgg.runs import default_journal
+    from asyncgg.settings import build_settings
 
     with (
         raise_on_signal(),
