@@ -43,9 +43,11 @@ class RenewableCredentials(Protocol):
 
     def mark_rejected(self, generation: int) -> None:
         """Note that the service rejected the credentials of this generation."""
+        ...
 
     async def renew(self) -> None:
         """Get new credentials. Raises `CredentialsError`."""
+        ...
 
 
 class RateLimitedOperation:
@@ -164,6 +166,8 @@ _AUTH_ERRORS: Final = frozenset({ReplyVerdict.CREDENTIALS_EXPIRED, ReplyVerdict.
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
+    """A request without a usable response."""
+
     verdict: ReplyVerdict
     code: str
     message: str

@@ -16,12 +16,7 @@ FORMAT: Final = SqliteFormat(
     older_advice="Use the asyncgg version that created it.",
     error=JournalError,
     write_error=JournalWriteError,
-    probes=(
-        "SELECT count(*) FROM meta",
-        "SELECT max(id) FROM name_block",
-        "SELECT max(id) FROM request",
-        "SELECT max(id) FROM override",
-    ),
+    probes=("SELECT count(*) FROM meta", "SELECT max(id) FROM name_block"),
     pragmas=("journal_mode = WAL", "synchronous = FULL"),  # a claim must survive a power loss
 )
 

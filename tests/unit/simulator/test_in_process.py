@@ -1,11 +1,11 @@
-"""Tests of the transport that calls a simulated service in the same process."""
+"""Tests of asyncgg.simulator.in_process."""
 
 from __future__ import annotations
 
 import pytest
 
 from asyncgg.models import Accepted, EntryError, ErrorResponse, NoResponse
-from tests.support.in_process import InProcessTransport
+from asyncgg.simulator import InProcessTransport
 from tests.support.simulator import make_service
 
 
