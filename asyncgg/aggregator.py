@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from asyncgg.classify import CodeTable, EntryAction, ReplyVerdict, code_and_message
 from asyncgg.models import Accepted, EntryError, ErrorResponse, Outcome, Reply, ThingState
-from asyncgg.retry_policy import RetryPolicy
+
+if TYPE_CHECKING:
+    from asyncgg.retry_policy import RetryPolicy  # imports tenacity: too slow for a reader of journals
 
 _REQUEUE = ThingState.PENDING
 _DONE = ThingState.DISASSOCIATED
 _FAILED = ThingState.FAILED
-_ALREADY = ThingState.ALREADY
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class BatchResult:
         for index, thing in enumerate(batch.things):
             override = overrides.get(index)
             state = override.state if override else self.state
-            if state.is_final:
+            if state is _DONE or state is _FAILED:
                 code, message = (override.code, override.message) if override else ("", "")
                 yield Outcome(batch.core, thing, state, code, message, batch.attempts[index] + self.counts_as_attempt)
 
@@ -91,10 +92,10 @@ def resolve_batch(
         case ReplyVerdict.INVALID if len(batch.ids) > 1:
             return _bisected(batch)
         case ReplyVerdict.THING_NAMED:
-            return _named_thing(batch, reply, table)
+            return _named_thing_failed(batch, reply, table)
         case ReplyVerdict.CORE_MISSING | ReplyVerdict.CORE_DENIED | ReplyVerdict.CORE_INVALID:
-            is_done = verdict is ReplyVerdict.CORE_MISSING and table.missing_cores_ok
-            return _uniform(batch, reply, verdict, _ALREADY if is_done else _FAILED, skips_core=True)
+            is_done = verdict is ReplyVerdict.CORE_MISSING and table.missing_is_done
+            return _uniform(batch, reply, verdict, _DONE if is_done else _FAILED, skips_core=True)
         case ReplyVerdict.INVALID | ReplyVerdict.REFUSED:
             return _uniform(batch, reply, verdict, _FAILED)
         case ReplyVerdict.THROTTLED | ReplyVerdict.NOT_SENT:
@@ -128,9 +129,11 @@ def _accepted(batch: Batch, reply: Accepted, table: CodeTable, retry: RetryPolic
 
 
 def _entry_state(error: EntryError, attempts: int, ambiguous: bool, table: CodeTable, retry: RetryPolicy) -> ThingState:
-    if table.is_done(error.code, ambiguous=ambiguous):
-        return _ALREADY
     action = table.action(error.code)
+    if action in {EntryAction.ALREADY_DISASSOCIATED, EntryAction.ALREADY_ASSOCIATED} or (
+        ambiguous and table.confirms_done(error.code)
+    ):
+        return _DONE
     if action is EntryAction.RETRY or action is EntryAction.UNKNOWN:
         return _FAILED if retry.exhausted(attempts, unknown=action is EntryAction.UNKNOWN) else _REQUEUE
     return _FAILED
@@ -159,10 +162,11 @@ def _bisected(batch: Batch) -> BatchResult:
     return BatchResult(ReplyVerdict.INVALID, _REQUEUE, counts_as_attempt=False, split=parts)
 
 
-def _named_thing(batch: Batch, reply: Reply, table: CodeTable) -> BatchResult:
+def _named_thing_failed(batch: Batch, reply: Reply, table: CodeTable) -> BatchResult:
     assert isinstance(reply, ErrorResponse)
     index = batch.things.index(reply.resource_id)
-    state = _ALREADY if table.is_done(reply.code, ambiguous=batch.ambiguous[index]) else _FAILED
+    confirmed = batch.ambiguous[index] or table.missing_is_done
+    state = _DONE if confirmed and table.confirms_done(reply.code) else _FAILED
     return BatchResult(
         ReplyVerdict.THING_NAMED,
         _REQUEUE,

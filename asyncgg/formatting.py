@@ -1,7 +1,8 @@
-"""Formats durations, timestamps and texts of other programs for people."""
+"""Formats durations, timestamps and texts of other programs for people, and parses durations."""
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 from typing import Final
@@ -10,6 +11,9 @@ from asyncgg.errors import redact_secrets
 
 _URL_USERINFO: Final = re.compile(r"//[^/@\s]*@")
 _MAX_LENGTH: Final = 300
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+\Z")
+_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
 def format_duration(seconds: float) -> str:
@@ -21,6 +25,25 @@ def format_duration(seconds: float) -> str:
         return f"{rounded // 60} min {rounded % 60:02d} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def parse_duration(value: object) -> float:
+    """Seconds of `90`, `"90s"` or `"1h30m"` (ms, s, m, h, d). Raises `ValueError`."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        seconds = float(value)
+    else:
+        text = str(value).replace(" ", "").lower()
+        if re.fullmatch(r"\d+(?:\.\d+)?", text):
+            seconds = float(text)
+        elif _DURATION.match(text):
+            seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
+        else:
+            raise ValueError("must be a duration such as 90s, 15m, 2h or 1h30m")
+    if not math.isfinite(seconds):
+        raise ValueError("must be finite")
+    if seconds <= 0:
+        raise ValueError("must be greater than 0")
+    return seconds
 
 
 def format_count(count: int, noun: str) -> str:

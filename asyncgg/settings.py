@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import tomllib
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -23,34 +23,37 @@ from pydantic_settings.exceptions import SettingsError as SourceError
 
 from asyncgg.classify import CodeTable
 from asyncgg.errors import SettingsError
+from asyncgg.formatting import parse_duration
 
 FILE_NAME: Final = "asyncgg.toml"
 _ENV_PREFIX: Final = "ASYNCGG_"
 _CONFIG_VARIABLE: Final = "ASYNCGG_CONFIG"
 _RESERVED_PREFIX: Final = "ASYNCGG_TEST_"
 
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+\Z")
-_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-
-
-def parse_duration(value: object) -> float:
-    """Seconds of `90`, `"90s"` or `"1h30m"` (ms, s, m, h, d). Raises `ValueError`."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = float(value)
-    else:
-        text = str(value).replace(" ", "").lower()
-        if re.fullmatch(r"\d+(?:\.\d+)?", text):
-            seconds = float(text)
-        elif _DURATION.match(text):
-            seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
-        else:
-            raise ValueError("must be a duration such as 90s, 15m, 2h or 1h30m")
-    if not math.isfinite(seconds):
-        raise ValueError("must be finite")
-    if seconds <= 0:
-        raise ValueError("must be greater than 0")
-    return seconds
+# By the error types of pydantic; other types keep the message of pydantic or of the validator.
+_MESSAGES: Final[Mapping[str, str]] = {
+    "missing": "is missing",
+    "string_type": "must be text, in quotes",
+    "path_type": "must be text, in quotes",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "tuple_type": "must be text or a list of text",
+    "dict_type": "must be a table",
+    "dataclass_type": "must be a table",
+    "dataclass_exact_type": "must be a table",
+    "finite_number": "must be a finite number",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+}
+_CODES_HINT: Final = 'a JSON object such as {"Busy": "retry"}'
+_UNQUOTED_ACCOUNT: Final = re.compile(r"^\s*expect[_-]account\s*=\s*(0\d*)", re.MULTILINE)
 
 
 def _parse_auto(value: object) -> object:
@@ -62,86 +65,41 @@ AutoFloat = Annotated[float | None, BeforeValidator(_parse_auto)]
 
 
 class Settings(BaseSettings):
-    """The settings of a run. Times are seconds; None is `auto` for rate, burst and quota."""
+    """The settings of a run. Times are seconds; None is `auto` for rate, burst and quota.
+
+    The help of the options of the same names explains them; `codes` has no option.
+    """
 
     model_config = SettingsConfigDict(env_prefix=_ENV_PREFIX, extra="forbid", frozen=True, validate_default=True)
 
-    profile: str | None = Field(default=None, description="AWS profile")
-    region: str | None = Field(default=None, description="AWS Region")
-    endpoint_url: str | None = Field(default=None, description="custom endpoint; no other endpoint is called")
+    profile: str | None = None
+    region: str | None = None
+    endpoint_url: str | None = None
 
-    rate: AutoFloat = Field(
-        default=None,
-        gt=0,
-        allow_inf_nan=False,
-        description="maximum requests per second; auto: start at the quota and adapt to throttling",
-    )
-    burst: AutoFloat = Field(
-        default=None,
-        ge=1,
-        allow_inf_nan=False,
-        description="maximum requests that start at once; auto: derived from the rate",
-    )
-    quota: AutoFloat = Field(
-        default=None,
-        gt=0,
-        allow_inf_nan=False,
-        description="quota of the account in the Region, in requests per second; auto: the documented quota",
-    )
-    quota_share: float = Field(default=1.0, gt=0, le=1, description="maximum fraction of the quota to use")
-    concurrency: int = Field(default=64, ge=1, le=10_000, description="maximum requests in flight")
-    per_core: int = Field(default=4, ge=1, le=10_000, description="maximum requests in flight per core")
-    max_attempts: int = Field(
-        default=10,
-        ge=1,
-        le=1_000,
-        description="attempts per thing before it fails; throttled attempts do not count",
-    )
-    max_attempts_unknown: int = Field(
-        default=3, ge=1, le=1_000, description="attempts for unrecognised per-thing error codes"
-    )
-    connect_timeout: Duration = Field(default=5.0, description="TCP connect timeout")
-    request_timeout: Duration = Field(default=60.0, description="total request timeout; the request is retried")
-    transport: Literal["native", "sdk"] = Field(
-        default="native",
-        description="native: signed and sent by asyncgg; sdk: sent by the aiobotocore client",
-    )
-    stall_timeout: Duration = Field(
-        default=300.0,
-        description="stop the run after this time without an accepted request",
-    )
+    rate: AutoFloat = Field(default=None, gt=0, allow_inf_nan=False)
+    burst: AutoFloat = Field(default=None, ge=1, allow_inf_nan=False)
+    quota: AutoFloat = Field(default=None, gt=0, allow_inf_nan=False)
+    quota_share: float = Field(default=1.0, gt=0, le=1)
+    concurrency: int = Field(default=64, ge=1, le=10_000)
+    per_core: int = Field(default=4, ge=1, le=10_000)
+    max_attempts: int = Field(default=10, ge=1, le=1_000)
+    max_attempts_unknown: int = Field(default=3, ge=1, le=1_000)
+    connect_timeout: Duration = 5.0
+    request_timeout: Duration = 60.0
+    transport: Literal["native", "sdk"] = "native"
+    stall_timeout: Duration = 300.0
 
-    journal: Path | None = Field(
-        default=None, description="journal of the run; the default name contains the date and time"
-    )
-    max_things: int | None = Field(
-        default=None, ge=1, description="stop before the first request if there are more things"
-    )
-    expect_account: str | None = Field(
-        default=None, description="stop before the first request unless the AWS account has this ID"
-    )
-    protect: Path | None = Field(
-        default=None, description="names or globs of things and cores that must not be changed"
-    )
-    skip_bad_rows: bool = Field(default=False, description="skip invalid rows of the manifest")
-    allow_empty: bool = Field(default=False, description="accept a manifest or list that is empty: a run of 0 things")
-    abort_at: float | None = Field(
-        default=None, gt=0, le=100, description="stop when this percentage of finished things has failed"
-    )
-    abort_after: int = Field(default=100, ge=1, description="minimum finished things before --abort-at applies")
-    deadline: Duration | None = Field(default=None, description="stop after this time; the run is resumable")
-    absent: Literal["ok", "fail"] = Field(
-        default="ok", description="a thing that is not found: ok, already disassociated; fail, a failure"
-    )
-    missing_cores: Literal["ok", "fail"] | None = Field(
-        default=None,
-        description="the same for the things of a core that does not exist: by default ok after a scan, else fail",
-    )
+    journal: Path | None = None
+    max_things: int | None = Field(default=None, ge=1)
+    expect_account: str | None = None
+    protect: Path | None = None
+    skip_bad_rows: bool = False
+    abort_at: float | None = Field(default=None, gt=0, le=100)
+    abort_after: int = Field(default=100, ge=1)
+    deadline: Duration | None = None
 
-    quiet: bool = Field(default=False, description="do not show progress")
-    log_format: Literal["text", "json"] = Field(
-        default="text", description="format of progress and log lines when there is no terminal"
-    )
+    quiet: bool = False
+    log_format: Literal["text", "json"] = "text"
 
     codes: dict[str, str] = Field(
         default_factory=dict, description="action per error code of a thing: retry, fail or gone (gone counts as done)"
@@ -221,11 +179,34 @@ def _build(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
         ) from None
 
 
-def _format_error(item: Any, origins: Mapping[str, str]) -> str:
-    name = _display_name(item["loc"], origins)
-    message = str(item["msg"]).removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    return f"{name}: {item['input']!r} {message}" if message.startswith("must ") else f"{name}: {message}"
+def _format_error(error: ErrorDetails, origins: Mapping[str, str]) -> str:
+    name = _display_name(error["loc"], origins)
+    if error["loc"] == ("codes",):
+        return f"{name}: must be {_CODES_HINT if name.startswith(_ENV_PREFIX) else 'a table of codes and actions'}"
+    return f"{name}: {format_validation_error(error)}"
+
+
+def format_validation_error(error: ErrorDetails) -> str:
+    """An error of pydantic as one clause, with the value unless it is a table or list."""
+    kind, value = error["type"], error["input"]
+    if kind == "missing":
+        return _MESSAGES[kind]
+    context: Mapping[str, Any] = error.get("ctx", {})
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']+)'", context["expected"])
+        return f"{value!r} must be one of: {', '.join(choices)}"
+    if kind == "value_error":
+        return f"{value!r} {context['error']}"
+    if kind in _MESSAGES:
+        message = _MESSAGES[kind].format_map(context)
+        return message if isinstance(value, dict | list) else f"{value!r} {message}"
+    return error["msg"]
+
+
+def quotes_hint(toml: str) -> str:
+    """What to add to the message about invalid TOML: a number cannot start with 0."""
+    match = _UNQUOTED_ACCOUNT.search(toml)
+    return f'; write the account in quotes: "{match[1]}"' if match else ""
 
 
 def _display_name(location: tuple[int | str, ...], origins: Mapping[str, str]) -> str:
@@ -242,18 +223,18 @@ def _from_file(path: Path | None) -> tuple[dict[str, Any], str]:
     explicit = path is not None
     path = path or Path(FILE_NAME)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         if explicit:
             raise SettingsError(f"{path}: settings file not found") from None
         return {}, str(path)
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not valid UTF-8"
+        reason = error.strerror if isinstance(error, OSError) else "not valid UTF-8; save the file as UTF-8"
         raise SettingsError(f"{path}: cannot read the file: {reason}") from None
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: {error}") from None
+        raise SettingsError(f"{path}: {error}{quotes_hint(text)}") from None
     normalized: dict[str, Any] = {}
     for key, value in values.items():
         name = key.replace("-", "_")
@@ -273,5 +254,5 @@ def _from_environment() -> dict[str, Any]:
             raise SettingsError(f"{name}: unknown setting")
     try:
         return EnvSettingsSource(Settings, env_prefix=_ENV_PREFIX, env_ignore_empty=True)()
-    except SourceError as error:
-        raise SettingsError(f"{_ENV_PREFIX}CODES: {error.__cause__ or error}") from None
+    except SourceError:  # the only setting that is not one value
+        raise SettingsError(f"{_ENV_PREFIX}CODES: must be {_CODES_HINT}") from None

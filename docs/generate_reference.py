@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 from asyncgg.cli import main as run_asyncgg
+from asyncgg.cli.options import CONNECTION, GUARDS, JOURNAL, LIMITS, MANIFEST, OUTPUT
 from asyncgg.settings import Settings
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -172,6 +173,8 @@ def _section(command: Command, shared: dict[str, list[Option]]) -> str:
 
 def settings_page() -> str:
     """The text of reference/settings.md: every setting with its type, default and meaning."""
+    options = (*CONNECTION, *GUARDS, *JOURNAL, *LIMITS, *MANIFEST, *OUTPUT)
+    texts = {option.name: re.sub(r" \([^()]*\)$", "", option.help or "") for option in options}  # without the default
     rows = []
     for name, setting in Settings.model_fields.items():
         default = "auto" if name in {"rate", "burst", "quota"} else setting.default
@@ -179,7 +182,9 @@ def settings_page() -> str:
             default = "{}"
         values = get_args(setting.annotation)
         kind = " or ".join(f"`{value}`" for value in values) if values and isinstance(values[0], str) else ""
-        meaning = _cell(setting.description or "") + (f" ({kind})" if kind and kind.strip("`") not in default else "")
+        meaning = _cell(setting.description or texts[name])
+        if kind and kind.strip("`") not in default:
+            meaning += f" ({kind})"
         shown = "" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
         rows.append(f"| `{name}` | {shown} | {meaning} |\n")
     return _NOTE + "| Setting | Default | Meaning |\n|---|---|---|\n" + "".join(rows)

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from asyncgg.cleanup.keep_lists import read_keep_lists
 from asyncgg.cleanup.policy.model import Policy
 from asyncgg.engine import RunResult, StopReason
-from asyncgg.errors import SettingsError
+from asyncgg.errors import ManifestError, SettingsError
 from asyncgg.events import Listener
 from asyncgg.inventory import Origin, ScanResult
-from asyncgg.manifest import ProtectList, load_protect_list
+from asyncgg.manifest import ProtectList, S3Opener, load_protect_list
+from asyncgg.manifest.name_lists import read_names
 from asyncgg.models import RunState, Summary
 from asyncgg.ratelimit import RampPlan
 from asyncgg.runs import execute
@@ -40,11 +40,9 @@ class Stoppable(Protocol):
 
     def stop(self, stop: StopReason) -> None:
         """Start nothing new."""
-        ...
 
     def progress(self) -> Any:
         """The current progress."""
-        ...
 
 
 class StoppedError(Exception):
@@ -222,8 +220,6 @@ def effective_settings(settings: Settings, policy: Policy) -> Settings:
             "expect_account": guards.expect_account,
             "abort_at": guards.abort_at,
             "abort_after": guards.abort_after,
-            "absent": guards.absent or settings.absent,
-            "missing_cores": guards.missing_cores or settings.missing_cores,
             "deadline": None,
             "max_things": None,
             "protect": None,
@@ -236,6 +232,28 @@ def load_keep_lists(policy: Policy, settings: Settings, endpoint: Endpoint) -> d
     """The `not-in` lists of the policy; blocking. Raises as `read_keep_lists`."""
     needs_s3 = any(keep_list.file.startswith("s3://") for keep_list in policy.keep_lists)
     return read_keep_lists(policy, s3_opener(settings, endpoint) if needs_s3 else None)
+
+
+def read_keep_lists(policy: Policy, s3: S3Opener | None = None) -> dict[str, frozenset[str]]:
+    """Read every list of the policy, by the name the policy gives it. Blocking.
+
+    A thing in a list stays on every core. See `read_names` for the formats. Raises `ManifestError`
+    if a list cannot be read completely, has an invalid name, or is empty without `allow-empty`, and
+    `CredentialsError` if S3 denied access.
+    """
+    lists: dict[str, frozenset[str]] = {}
+    for keep_list in policy.keep_lists:
+        spec = str(policy.local_path(keep_list.file) or keep_list.file)
+        if keep_list.file not in lists:
+            names = read_names(spec, "thing", allow_empty=True, s3=s3)
+            # What repeats the header could be a thing of that name, which is then kept.
+            lists[keep_list.file] = frozenset(names).union(names.headers if names else ())
+        if not lists[keep_list.file] and not keep_list.allow_empty:
+            raise ManifestError(
+                f"{spec}: the keep list is empty, so every thing could be removed; add a name, or write"
+                " not-in = { file = ..., allow-empty = true }"
+            )
+    return lists
 
 
 def policy_digest(policy: Policy, lists: Mapping[str, frozenset[str]]) -> str:

@@ -13,13 +13,11 @@ from typing import Any, Final
 from asyncgg.cleanup.policy.model import IotLimits
 from asyncgg.cleanup.registry_client import RateLimitedOperation, RegistryCallError, RenewableCredentials
 from asyncgg.cleanup.rules.base import Api, QueryFailed, ThingDescription
-from asyncgg.errors import UsageError
 from asyncgg.formatting import sanitize
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.transport.client import open_service_client
-from asyncgg.transport.config import ConnectionConfig, configured_endpoint, resolve_endpoint
+from asyncgg.transport.config import ConnectionConfig, other_service_endpoint, resolve_endpoint
 from asyncgg.transport.sdk import TracingSession
-from asyncgg.transport.session import new_session
 
 _SERVICE: Final = "iot"
 
@@ -138,24 +136,8 @@ def _is_string_map(attributes: object) -> bool:
 
 
 def iot_endpoint(connection: ConnectionConfig, limits: IotLimits) -> str | None:
-    """The endpoint of AWS IoT; None for the default endpoint.
-
-    In this order: the policy's `iot.endpoint-url`; AWS_ENDPOINT_URL_IOT or the profile's section
-    for `iot`; unless `--endpoint-url` is given, AWS_ENDPOINT_URL or the profile's `endpoint_url`.
-    Raises `UsageError` as `resolve_endpoint`, or if only Greengrass has a custom endpoint.
-    """
-    greengrass = resolve_endpoint(connection)
-    session = new_session(connection.profile, greengrass.region)
-    iot_url = limits.endpoint_url or configured_endpoint(session, _SERVICE, service_specific_only=True)[1]
-    if iot_url is not None or not greengrass.custom:
-        return iot_url
-    shared_url = None if connection.endpoint_url else configured_endpoint(session, _SERVICE)[1]
-    if shared_url is None:
-        raise UsageError(
-            "the policy needs AWS IoT, but only Greengrass has a custom endpoint: set AWS_ENDPOINT_URL_IOT or the"
-            " policy's iot.endpoint-url as well"
-        )
-    return shared_url
+    """The endpoint of AWS IoT: the policy's `iot.endpoint-url`, else as `other_service_endpoint`."""
+    return limits.endpoint_url or other_service_endpoint(connection, _SERVICE, " or the policy's iot.endpoint-url")
 
 
 @asynccontextmanager

@@ -20,15 +20,12 @@ class ThingRegistry(Protocol):
 
     async def describe_thing(self, thing: str) -> ThingDescription | QueryFailed:
         """Look up one thing."""
-        ...
 
     async def list_group(self, group: str, recursive: bool) -> frozenset[str] | QueryFailed:
         """List the things of a thing group."""
-        ...
 
     async def search_index(self, query: str) -> frozenset[str] | QueryFailed:
         """List the things that a fleet indexing query finds."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,11 +43,9 @@ class RenewableCredentials(Protocol):
 
     def mark_rejected(self, generation: int) -> None:
         """Note that the service rejected the credentials of this generation."""
-        ...
 
     async def renew(self) -> None:
         """Get new credentials. Raises `CredentialsError`."""
-        ...
 
 
 class RateLimitedOperation:
@@ -166,8 +164,6 @@ _AUTH_ERRORS: Final = frozenset({ReplyVerdict.CREDENTIALS_EXPIRED, ReplyVerdict.
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """A request without a usable response."""
-
     verdict: ReplyVerdict
     code: str
     message: str

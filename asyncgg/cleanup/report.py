@@ -1,13 +1,14 @@
-"""The report of a policy run, as values and as JSON."""
+"""The report of a policy run, as values, as JSON and as a notification."""
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from asyncgg.cleanup.policy.model import SafetyLimits
+from asyncgg.cleanup.policy.model import Policy, SafetyLimits
 from asyncgg.cleanup.registry_cache import RegistryStatistics
 from asyncgg.cleanup.select import Decision, Disposition
 from asyncgg.cleanup.state import RunDirectory
@@ -15,8 +16,18 @@ from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError
 from asyncgg.inventory import ScanResult
 from asyncgg.models import RunState, Summary
+from asyncgg.notify import (
+    Message,
+    NotificationEvent,
+    NotificationTarget,
+    format_text,
+    notify,
+    parse_target,
+    resolve_headers,
+)
 from asyncgg.report import summary_to_dict
 from asyncgg.runs import exit_code
+from asyncgg.transport import ConnectionConfig
 
 SCHEMA: Final = "asyncgg.cleanup/1"
 _MAX_CORES_LISTED: Final = 3
@@ -191,3 +202,43 @@ def _existing_files(run_dir: RunDirectory) -> dict[str, str]:
         "report": run_dir.report,
     }
     return {name: str(path) for name, path in paths.items() if path.is_file() or name == "report"}
+
+
+# --- notification ---
+
+
+def parse_targets(policy: Policy) -> list[NotificationTarget]:
+    """The targets of the policy. Raises `UsageError` if an `env:` variable is not set."""
+    config = policy.notify
+    headers = resolve_headers(config.webhook_headers)
+    return [parse_target(text, headers) for text in config.webhook] + [parse_target(arn) for arn in config.sns]
+
+
+async def notify_result(
+    policy: Policy, targets: list[NotificationTarget], report: CleanupReport, connection: ConnectionConfig
+) -> list[str]:
+    """Notify the targets if the policy lists this event; a message for each that failed."""
+    event = event_for(report)
+    if report.dry_run or not targets or event.value not in policy.notify.on:
+        return []
+    message = Message(event, summary_line(report), report.to_dict(), socket.gethostname(), policy.name)
+    return await notify(targets, message, connection=connection)
+
+
+def event_for(report: CleanupReport) -> NotificationEvent:
+    """The event of the report."""
+    if report.exit in {0, 3, 10}:
+        return NotificationEvent.END
+    return NotificationEvent.GUARD if report.exit == 4 else NotificationEvent.FAILURE
+
+
+def summary_line(report: CleanupReport) -> str:
+    """How the run ended, in one line, followed by the end of the resumed run, if any."""
+    if report.summary is not None:
+        text = format_text(report.summary, reason=report.reason, policy=report.policy)
+    else:
+        suffix = f": {' '.join(report.reason.split())}" if report.reason else ""
+        text = f"asyncgg {report.policy}: {report.state}{suffix}"
+    if report.resumed is None or report.resumed.summary is None:
+        return text
+    return f"{text}; before that, {format_text(report.resumed.summary, policy='resumed run')}"

@@ -290,7 +290,6 @@ class PolicyRunner:
 
 
 def _recently_active_cores(snapshot: Snapshot) -> list[str]:
-    """The core devices with the latest status."""
     devices = (core.device for core in snapshot.cores() if core.state is CoreState.DONE)
     return [core.name for core in nlargest(_REGISTRY_PROBE_CORES, devices, key=lambda core: core.last_status_at or 0.0)]
 
@@ -304,7 +303,6 @@ def _result_from_snapshot(snapshot: Snapshot) -> ScanResult:
 
 
 def _iter_candidates(snapshot: Snapshot) -> Iterator[list[Candidate]]:
-    """All associations of a snapshot, in chunks."""
     devices = {core.device.name: core.device for core in snapshot.cores()}
     associations = snapshot.associations()
     while chunk := [Candidate(devices[core], thing, since) for core, thing, since in islice(associations, _CHUNK_SIZE)]:

@@ -9,11 +9,10 @@ from typing import Any, Final
 
 from asyncgg.cleanup.context import effective_settings, load_keep_lists, merge_limits, policy_digest
 from asyncgg.cleanup.explain import Explanation, explain
-from asyncgg.cleanup.notify import notify_result, parse_targets
-from asyncgg.cleanup.policy.loader import check_policy
+from asyncgg.cleanup.policy.loader import load_policy
 from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.registry_cache import RegistryCache
-from asyncgg.cleanup.report import CleanupReport
+from asyncgg.cleanup.report import CleanupReport, notify_result, parse_targets
 from asyncgg.cleanup.rules.base import Candidate
 from asyncgg.cleanup.runner import PolicyRunner
 from asyncgg.cleanup.select import Disposition, decide_chunks
@@ -25,7 +24,7 @@ from asyncgg.cli.progress import ProgressDisplay, ProgressView, run_view
 from asyncgg.cli.scan import SCAN_VIEW
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.supervisor import Supervision, run_async, run_supervised
-from asyncgg.errors import AsyncggError, InternalError, SettingsError, UsageError
+from asyncgg.errors import AsyncggError, InternalError, UsageError
 from asyncgg.formatting import format_duration, format_timestamp
 from asyncgg.inventory import ScanProgress, Snapshot
 from asyncgg.models import Operation, RunState
@@ -39,11 +38,9 @@ _EXIT_NOT_FOUND: Final = 3
 
 def _load_policy(path: Path, context: CommandContext) -> Policy:
     """The policy, with the limits of the command line. Raises `SettingsError` with all errors."""
-    check = check_policy(path)
-    if check.policy is None:
-        raise SettingsError("\n".join(error.format(str(path)) for error in check.errors))
-    _warn(context.console, *(warning.format(str(path)) for warning in check.warnings))
-    return merge_limits(check.policy, context.settings)
+    policy, warnings = load_policy(path)
+    _warn(context.console, *(warning.format(str(path)) for warning in warnings))
+    return merge_limits(policy, context.settings)
 
 
 def run_policy(path: Path, context: CommandContext, *, dry_run: bool) -> int:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from asyncgg.cli.console import Console
 from asyncgg.cli.options import extract_settings
-from asyncgg.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from asyncgg.settings import Settings
     from asyncgg.transport import ConnectionConfig, Endpoint
 
 
@@ -24,6 +24,8 @@ class CommandContext:
     @classmethod
     def load(cls, arguments: Mapping[str, Any]) -> Self:
         """From the command line, the environment and the settings file. Raises `SettingsError`."""
+        from asyncgg.settings import load_settings  # imports pydantic: too slow for --help
+
         return cls.create(load_settings(extract_settings(arguments), config=arguments["config"]), arguments)
 
     @classmethod

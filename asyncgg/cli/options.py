@@ -9,10 +9,9 @@ from typing import Any, Final
 
 import click
 
-from asyncgg.settings import Settings, parse_duration
+from asyncgg.formatting import parse_duration
 
 PATH: Final = click.Path(path_type=Path)
-_UNIT: Final = {"DURATION": " s"}
 
 
 class Option(click.Option):
@@ -84,6 +83,8 @@ def duration(ctx: click.Context, option: click.Parameter, text: str | None) -> f
 
 def extract_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the `arguments` that are settings and were given: a switch can be turned on only."""
+    from asyncgg.settings import Settings  # imports pydantic: too slow for --help
+
     return {
         name: value for name, value in arguments.items() if name in Settings.model_fields and value not in (None, False)
     }
@@ -97,16 +98,9 @@ def without(options: Iterable[Option], *names: str) -> list[Option]:
 # --- shared options; the value of a setting stays text, which `asyncgg.settings` parses ---
 
 
-def _settings(panel: str, **metavars: str) -> tuple[Option, ...]:
-    return tuple(_setting(name, metavar, panel) for name, metavar in metavars.items())
-
-
-def _setting(name: str, metavar: str, panel: str) -> Option:
-    field = Settings.model_fields[name]
-    text, default = field.description or "", field.default
-    if metavar and default is not None:
-        text += f" ({default:g}{_UNIT.get(metavar, '')})" if isinstance(default, float) else f" ({default})"
-    return Option(f"--{name.replace('_', '-')}", metavar, text, panel)
+def _settings(panel: str, **options: tuple[str, str]) -> tuple[Option, ...]:
+    """The option of each setting, from its metavar and help."""
+    return tuple(Option(f"--{name.replace('_', '-')}", *texts, panel) for name, texts in options.items())
 
 
 MANIFEST_ARGUMENT: Final = Argument(
@@ -119,43 +113,49 @@ JOURNAL_ARGUMENT: Final = Argument("journal", "JOURNAL", "journal of the run", t
 
 CONNECTION: Final = _settings(
     "Connection",
-    profile="NAME",
-    region="REGION",
-    endpoint_url="URL",
-    expect_account="ID",
-    connect_timeout="DURATION",
-    request_timeout="DURATION",
-    transport="native|sdk",
+    profile=("NAME", "AWS profile"),
+    region=("REGION", "AWS Region"),
+    endpoint_url=("URL", "custom endpoint; no other endpoint is called"),
+    expect_account=("ID", "stop before the first request unless the AWS account has this ID"),
+    connect_timeout=("DURATION", "TCP connect timeout (5 s)"),
+    request_timeout=("DURATION", "total request timeout; the request is retried (60 s)"),
+    transport=("native|sdk", "native: signed and sent by asyncgg; sdk: sent by the aiobotocore client (native)"),
 )
 LIMITS: Final = (
     *_settings(
         "Speed and limits",
-        rate="auto|RATE",
-        burst="auto|BURST",
-        quota="auto|QUOTA",
-        quota_share="FRACTION",
-        concurrency="COUNT",
-        per_core="COUNT",
-        max_attempts="COUNT",
-        max_attempts_unknown="COUNT",
-        stall_timeout="DURATION",
-        deadline="DURATION",
+        rate=("auto|RATE", "maximum requests per second; auto: start at the quota and adapt to throttling"),
+        burst=("auto|BURST", "maximum requests that start at once; auto: derived from the rate"),
+        quota=("auto|QUOTA", "quota of the account in the Region, in requests per second; auto: the documented quota"),
+        quota_share=("FRACTION", "maximum fraction of the quota to use (1)"),
+        concurrency=("COUNT", "maximum requests in flight (64)"),
+        per_core=("COUNT", "maximum requests in flight per core (4)"),
+        max_attempts=("COUNT", "attempts per thing before it fails; throttled attempts do not count (10)"),
+        max_attempts_unknown=("COUNT", "attempts for unrecognised per-thing error codes (3)"),
+        stall_timeout=("DURATION", "stop the run after this time without an accepted request (300 s)"),
+        deadline=("DURATION", "stop after this time; the run is resumable"),
     ),
-    *_settings("Safety", abort_at="PERCENT", abort_after="COUNT", absent="ok|fail", missing_cores="ok|fail"),
+    *_settings(
+        "Safety",
+        abort_at=("PERCENT", "stop when this percentage of finished things has failed"),
+        abort_after=("COUNT", "minimum finished things before --abort-at applies (100)"),
+    ),
 )
-READ_LIMITS: Final = without(
-    LIMITS, "per_core", "max_attempts_unknown", "abort_at", "abort_after", "absent", "missing_cores"
-)
+READ_LIMITS: Final = without(LIMITS, "per_core", "max_attempts_unknown", "abort_at", "abort_after")
 """The limits of commands that only read."""
 YES: Final = Option("--yes", help="do not ask for confirmation", panel="Safety")
 GUARDS: Final = (
     YES,
     Option("--dry-run", help="stop after the plan; send nothing and keep no journal", panel="Safety"),
-    *_settings("Safety", max_things="COUNT", protect="FILE"),
+    *_settings(
+        "Safety",
+        max_things=("COUNT", "stop before the first request if there are more things"),
+        protect=("FILE", "names or globs of things and cores that must not be changed"),
+    ),
 )
 MANIFEST: Final = (
     Option("--format", "FORMAT", "csv, jsonl or parquet; overrides the file name", "Manifest"),
-    *_settings("Manifest", skip_bad_rows="", allow_empty=""),
+    *_settings("Manifest", skip_bad_rows=("", "skip invalid rows of the manifest")),
     Option("--rejects", "FILE", "write the bad rows to this CSV file", "Manifest", type=PATH),
 )
 _INSTEAD: Final = "Instead of a manifest"
@@ -177,8 +177,18 @@ NOTIFY: Final = Option(
     "Output",
     multiple=True,
 )
-JOURNAL: Final = _settings("Output", journal="PATH")
+JOURNAL: Final = _settings(
+    "Output", journal=("PATH", "journal of the run; the default name contains the date and time")
+)
 JSON: Final = Option("--json", help="write one JSON object, the result, to standard output", panel="Output")
 DEBUG: Final = Option("--debug", help="show a traceback with an error", panel="Output")
-OUTPUT: Final = (JSON, *_settings("Output", quiet="", log_format="text|json"), DEBUG)
+OUTPUT: Final = (
+    JSON,
+    *_settings(
+        "Output",
+        quiet=("", "do not show progress"),
+        log_format=("text|json", "format of progress and log lines when there is no terminal (text)"),
+    ),
+    DEBUG,
+)
 CONFIG: Final = Option("--config", "FILE", "settings file instead of asyncgg.toml", "Output", type=PATH)

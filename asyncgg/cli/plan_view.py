@@ -29,6 +29,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
             "rejected": plan.rejected,
             "duplicates": plan.duplicates,
             "protected": plan.protected,
+            "header_rows": plan.header_rows,
             "not_found": counts[MissingReason.NOT_FOUND],
         },
         "cores": plan.cores,
@@ -71,21 +72,17 @@ def format_plan(plan: Plan) -> list[str]:
     lines = [f"plan: {plan.operation} {things} {plan.operation.preposition} {cores}", *_format_endpoint(plan)]
     lines.append(f"  {plan.source_label:<10} {plan.source}")
     excluded = [format_count(plan.rejected, "bad row")] if plan.rejected else []
+    excluded += [format_count(plan.header_rows, "repeated header")] if plan.header_rows else []
     excluded += [format_count(plan.duplicates, "duplicate")] if plan.duplicates else []
     excluded += [f"{plan.protected:,} protected"] if plan.protected else []
     excluded += [f"{number:,} {_EXCLUSION_LABELS.get(name, name)}" for name, number in plan.excluded.items()]
     details = [", ".join(excluded), *map(str, plan.bad_rows)] if excluded else []
-    details += format_missing(plan)
+    if plan.lookup:
+        details += [_format_missing(reason, names) for reason, names in plan.lookup.missing.items()]
     lines += [f"  {'excluded' if number == 0 else '':<10} {text}" for number, text in enumerate(details)]
     lines.append(f"  requests   {plan.requests:,}, the largest core has {format_count(plan.largest_core, 'thing')}")
     lines.append(f"  time       {format_duration(plan.seconds)} at {plan.rate:g} requests/s")
     return lines
-
-
-def format_missing(plan: Plan) -> list[str]:
-    """The requested names without associations, one line for each reason."""
-    missing = plan.lookup.missing if plan.lookup else {}
-    return [_format_missing(reason, names) for reason, names in missing.items()]
 
 
 def _format_missing(reason: MissingReason, names: MissingNames) -> str:

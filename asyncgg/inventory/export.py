@@ -66,7 +66,6 @@ def write_list(path: Path, source: Path, columns: Sequence[str], rows: Iterable[
 
 
 def _rows(snapshot: Snapshot) -> Iterator[tuple[str, str, float | None, str, float | None]]:
-    """Every association, with the status of its core."""
     cores = {core.device.name: core.device for core in snapshot.cores()}
     for name, thing, at in snapshot.associations():
         core = cores[name]

@@ -20,8 +20,6 @@ _MAX_EMPTY_PAGES: Final = 20
 class PageLoopDetector:
     """Detects a list whose pages repeat. `token` is the token of its first page."""
 
-    __slots__ = ("_empty", "_pages", "_tokens")
-
     def __init__(self, token: str = "") -> None:
         self._tokens = {token}
         self._pages: set[int] = set()

@@ -1,6 +1,7 @@
 """The journal: the SQLite file that is the durable queue of one run."""
 
 from asyncgg.journal.importer import Importer, ImportSummary
+from asyncgg.journal.queries import JournalCounts
 from asyncgg.journal.reader import (
     Certainty,
     JournalReader,
@@ -11,7 +12,7 @@ from asyncgg.journal.reader import (
     last_request_at,
 )
 from asyncgg.journal.schema import parse_operation
-from asyncgg.journal.store import JournalCounts, JournalStore, RecordedReply
+from asyncgg.journal.store import JournalStore, RecordedReply
 from asyncgg.journal.writer import JournalWriter
 
 __all__ = [

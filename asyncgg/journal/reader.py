@@ -9,8 +9,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from asyncgg.journal.queries import JournalCounts, JournalQueries
 from asyncgg.journal.schema import FORMAT, parse_operation
-from asyncgg.journal.store import JournalCounts, JournalStore
 from asyncgg.models import MAX_BATCH, RunState, Summary, ThingState
 from asyncgg.storage import SqliteReader, is_locked
 
@@ -63,7 +63,7 @@ class JournalReader(SqliteReader):
         try:
             with self._translate_errors():
                 self._connection.execute("PRAGMA query_only = ON")
-                self._store = JournalStore(self._connection)
+                self._queries = JournalQueries(self._connection)
         except BaseException:
             self.close()
             raise
@@ -80,7 +80,7 @@ class JournalReader(SqliteReader):
     def counts(self) -> JournalCounts:
         """Things by state, requests by result."""
         with self._translate_errors():
-            return self._store.counts()
+            return self._queries.counts()
 
     def is_running(self) -> bool:
         """Whether a process runs the journal now."""
@@ -102,6 +102,15 @@ class JournalReader(SqliteReader):
         )
         return dict(rows)
 
+    def already_done(self) -> dict[str, int]:
+        """Done things that the service reported as already in the desired state, by code."""
+        return dict(
+            self._rows(
+                "SELECT code, count(*) FROM override WHERE state = ? AND code IS NOT NULL GROUP BY 1 ORDER BY 2 DESC",
+                int(ThingState.DISASSOCIATED),
+            )
+        )
+
     def summary(self) -> Summary:
         """The values of the JSON summary."""
         meta, counts = self.meta(), self.counts()
@@ -110,22 +119,22 @@ class JournalReader(SqliteReader):
                 run=meta.get("run", ""),
                 journal=str(self.path),
                 state=self.state(),
-                total=counts.total,
+                total=counts.pending + counts.disassociated + counts.failed,
                 disassociated=counts.disassociated,
                 failed=counts.failed,
                 pending=counts.pending,
                 rejected=int(meta.get("rejected", 0)),
                 duplicates=int(meta.get("duplicates", 0)),
                 protected=int(meta.get("protected", 0)),
+                header_rows=int(meta.get("header_rows", 0)),
                 sent=counts.sent,
                 minimum=int(meta.get("minimum", 0)),
                 throttled=counts.throttled,
                 retried=counts.retried,
                 seconds=float(meta.get("seconds", 0.0)),
-                already=counts.already,
+                already=sum(self.already_done().values()),
                 failures=self.failures(),
                 operation=parse_operation(meta.get("operation", ""), self.path),
-                undoable=bool(meta.get("provenance")),
             )
 
     def outcomes(self, *states: ThingState) -> Iterator[OutcomeRow]:
@@ -159,7 +168,7 @@ class JournalReader(SqliteReader):
     def remaining(self, *, failed: bool = False) -> tuple[int, int]:
         """Things and minimum requests that a resume has left; with `failed`, that a retry has."""
         with self._translate_errors():
-            amounts = list(self._store.failed_by_core() if failed else self._store.pending_by_core())
+            amounts = list(self._queries.failed_by_core() if failed else self._queries.pending_by_core())
         return sum(amounts), sum(-(-amount // MAX_BATCH) for amount in amounts)
 
     def rate(self, seconds: float, now: float) -> float:
@@ -189,16 +198,6 @@ class Certainty(Enum):
     """Never sent, or rejected each time."""
 
 
-# By state: the certainty, and that of a thing with an earlier request of unknown outcome.
-_CERTAINTIES: Final[Mapping[int, tuple[Certainty, Certainty]]] = {
-    ThingState.PENDING: (Certainty.UNCHANGED, Certainty.UNRESOLVED),
-    ThingState.CLAIMED: (Certainty.UNRESOLVED, Certainty.UNRESOLVED),
-    ThingState.DISASSOCIATED: (Certainty.ACCEPTED, Certainty.ACCEPTED),
-    ThingState.FAILED: (Certainty.UNCHANGED, Certainty.UNCERTAIN),
-    ThingState.ALREADY: (Certainty.ALREADY_DONE, Certainty.CONFIRMED),
-}
-
-
 @dataclass(frozen=True, slots=True)
 class ThingEffect:
     """One thing of a run and the certainty of its effect."""
@@ -211,13 +210,24 @@ class ThingEffect:
 def iter_effects(reader: JournalReader) -> Iterator[ThingEffect]:
     """Every thing of the journal, by core and name; streamed. Raises `JournalError`."""
     rows = reader._rows(
-        "SELECT core.name, thing.name, thing.state, thing.ambiguous FROM thing CROSS JOIN core ON core.id = thing.core"
+        "SELECT core.name, thing.name, thing.state, coalesce(thing.code, ''), thing.ambiguous"
+        " FROM thing CROSS JOIN core ON core.id = thing.core"
     )
-    for core, thing, state, ambiguous in rows:
-        yield ThingEffect(core, thing, _CERTAINTIES[state][bool(ambiguous)])
+    for core, thing, state, code, ambiguous in rows:
+        yield ThingEffect(core, thing, _certainty_of(state, code, ambiguous=bool(ambiguous)))
 
 
 def last_request_at(reader: JournalReader) -> float | None:
     """Time of the last request or reply, in seconds since 1970, UTC; None when nothing was sent."""
     ((at,),) = reader._rows("SELECT max(coalesce(answered_at, claimed_at)) FROM request")
     return None if at is None else float(at)
+
+
+def _certainty_of(state: int, code: str, *, ambiguous: bool) -> Certainty:
+    if state == ThingState.DISASSOCIATED:
+        if not code:
+            return Certainty.ACCEPTED
+        return Certainty.CONFIRMED if ambiguous else Certainty.ALREADY_DONE
+    if state == ThingState.FAILED:
+        return Certainty.UNCERTAIN if ambiguous else Certainty.UNCHANGED
+    return Certainty.UNRESOLVED if ambiguous or state == ThingState.CLAIMED else Certainty.UNCHANGED

@@ -16,7 +16,12 @@ FORMAT: Final = SqliteFormat(
     older_advice="Use the asyncgg version that created it.",
     error=JournalError,
     write_error=JournalWriteError,
-    probes=("SELECT count(*) FROM meta", "SELECT max(id) FROM name_block"),
+    probes=(
+        "SELECT count(*) FROM meta",
+        "SELECT max(id) FROM name_block",
+        "SELECT max(id) FROM request",
+        "SELECT max(id) FROM override",
+    ),
     pragmas=("journal_mode = WAL", "synchronous = FULL"),  # a claim must survive a power loss
 )
 

@@ -10,14 +10,13 @@ from typing import Final
 from asyncgg.aggregator import Batch, BatchResult
 from asyncgg.batching import Claim, CoreQueue
 from asyncgg.errors import InternalError
+from asyncgg.journal.queries import JournalQueries
 from asyncgg.models import MAX_BATCH, Outcome, ThingState
-from asyncgg.storage import MetaStore
 
 _PENDING = int(ThingState.PENDING)
 _CLAIMED = int(ThingState.CLAIMED)
 _FAILED = int(ThingState.FAILED)
 _DONE = int(ThingState.DISASSOCIATED)
-_ALREADY = int(ThingState.ALREADY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +31,6 @@ class RecordedReply:
     aws_request_id: str
     sent_at: float | None = None
     """When the request was sent; None when unknown."""
-
-
-@dataclass(frozen=True, slots=True)
-class JournalCounts:
-    """Things by state and requests by result, over the whole journal."""
-
-    pending: int
-    disassociated: int
-    failed: int
-    sent: int
-    throttled: int
-    retried: int
-    already: int = 0
-
-    @property
-    def total(self) -> int:
-        """All things."""
-        return self.pending + self.disassociated + self.already + self.failed
 
 
 _Override = tuple[int, str, int, int, int]
@@ -80,7 +61,7 @@ def _batch_with_overrides(
 # A batch of unsent things is a range of ids: its claim inserts one row of `request`, its success
 # updates that row. Every other change writes a row of `override` per thing. The things of a core
 # that were never claimed are those above its high-water mark.
-class JournalStore(MetaStore):
+class JournalStore(JournalQueries):
     """The changes of a journal over an open connection. Raises `sqlite3.Error`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -122,18 +103,6 @@ class JournalStore(MetaStore):
         self.put(min_pass=1)
         self._min_pass = 1
 
-    def counts(self) -> JournalCounts:
-        """Count things and requests; reads all tables but the names."""
-        (total,) = self._execute("SELECT coalesce(sum(last - first + 1), 0) FROM core").fetchone()
-        default_counts = dict(self._execute("SELECT state, sum(default_count) FROM request GROUP BY state").fetchall())
-        override_counts = dict(self._execute("SELECT state, count(*) FROM override GROUP BY state").fetchall())
-        done = default_counts.get(_DONE, 0) + override_counts.get(_DONE, 0)
-        failed, already = override_counts.get(_FAILED, 0), override_counts.get(_ALREADY, 0)
-        sent, throttled, retried = self._execute(
-            "SELECT count(*), coalesce(sum(verdict = 'throttled'), 0), coalesce(sum(is_resend), 0) FROM request"
-        ).fetchone()
-        return JournalCounts(total - done - already - failed, done, failed, sent, throttled, retried, already)
-
     def pending_cores(self) -> Iterator[CoreQueue]:
         """The cores with pending things in the passes of this start."""
         for core, name, first, last, override_count in self._execute(
@@ -141,26 +110,9 @@ class JournalStore(MetaStore):
             " (SELECT count(*) FROM override WHERE id BETWEEN first AND last AND state = 0 AND pass >= ?) FROM core",
             (self._min_pass,),
         ).fetchall():
-            pending = override_count + (last - self._query_high_water_mark(first, last) if self._min_pass <= 1 else 0)
+            pending = override_count + (last - self.query_high_water_mark(first, last) if self._min_pass <= 1 else 0)
             if pending:
                 yield CoreQueue(core, name, first, last, pending)
-
-    def pending_by_core(self) -> Iterator[int]:
-        """The number of pending and claimed things of each core, in every pass."""
-        for first, last, override_count, default_count in self._execute(
-            "SELECT first, last, (SELECT count(*) FROM override WHERE id BETWEEN first AND last AND state IN (0, 1)),"
-            " (SELECT coalesce(sum(default_count), 0) FROM request WHERE low BETWEEN first AND last AND state = 1)"
-            " FROM core"
-        ).fetchall():
-            yield override_count + default_count + last - self._query_high_water_mark(first, last)
-
-    def failed_by_core(self) -> Iterator[int]:
-        """The number of things of each core that a retry would requeue."""
-        for (amount,) in self._execute(
-            "SELECT count(*) FROM override WHERE state = 3 OR (state IN (0, 1) AND pass > 1)"
-            " GROUP BY (SELECT max(first) FROM core WHERE first <= override.id)"
-        ):
-            yield amount
 
     # --- batches ---
 
@@ -176,7 +128,7 @@ class JournalStore(MetaStore):
             low = max(self._high_water_mark(queue) + 1, claim.low)
             high = min(low + unsent_count - 1, claim.high)
             self._claimed_up_to[queue.id] = high
-            ids, things = range(low, high + 1), tuple(self._read_names(low, high))
+            ids, things = range(low, high + 1), tuple(self.read_names(low, high))
         if not len(ids) == len(things) == unsent_count:
             raise InternalError(
                 f"core {queue.name}: expected {claim.limit} pending things in {claim.low}..{claim.high},"
@@ -271,7 +223,6 @@ class JournalStore(MetaStore):
     # --- rows ---
 
     def _pending_overrides(self, low: int, high: int, limit: int) -> list[_Override]:
-        """The first pending overrides in a range of ids."""
         rows = self._execute(
             "SELECT id, attempts, ambiguous, pass FROM override"
             " WHERE id BETWEEN ? AND ? AND state = 0 AND pass >= ? ORDER BY id LIMIT ?",
@@ -279,41 +230,13 @@ class JournalStore(MetaStore):
         ).fetchall()
         if not rows:
             return []
-        first, names = rows[0][0], self._read_names(rows[0][0], rows[-1][0])
+        first, names = rows[0][0], self.read_names(rows[0][0], rows[-1][0])
         return [(thing, names[thing - first], *rest) for thing, *rest in rows]
 
     def _high_water_mark(self, queue: CoreQueue) -> int:
-        """`_query_high_water_mark`, cached."""
+        """`query_high_water_mark`, cached."""
         cached = self._claimed_up_to.get(queue.id)
-        return self._query_high_water_mark(queue.first, queue.last) if cached is None else cached
-
-    def _query_high_water_mark(self, first: int, last: int) -> int:
-        """The highest id among a core's things that was ever claimed or has an outcome."""
-        row = self._execute(
-            "SELECT high FROM request WHERE low BETWEEN ? AND ? ORDER BY low DESC LIMIT 1", (first, last)
-        ).fetchone()
-        (highest_override,) = self._execute(
-            "SELECT max(id) FROM override WHERE id BETWEEN ? AND ?", (first, last)
-        ).fetchone()
-        return max(first - 1, row[0] if row else 0, highest_override or 0)
-
-    def _read_names(self, low: int, high: int) -> Sequence[str]:
-        """The names of a range of things of one core."""
-        row = self._execute("SELECT names FROM name_block WHERE id = ?", (low,)).fetchone()
-        if row is not None:
-            names: list[str] = row[0].split(" ")
-            if len(names) == high - low + 1:  # a whole block: the common case
-                return names
-        blocks = self._execute(
-            "SELECT id, names FROM name_block"
-            " WHERE id BETWEEN (SELECT max(id) FROM name_block WHERE id <= ?1) AND ?2 ORDER BY id",
-            (low, high),
-        ).fetchall()
-        if not blocks:
-            return ()
-        first = blocks[0][0]
-        names = " ".join(block_names for _, block_names in blocks).split(" ")
-        return names[low - first : high - first + 1]
+        return self.query_high_water_mark(queue.first, queue.last) if cached is None else cached
 
     def _create_overrides(self, number: int, state: int, attempts: int, ambiguous: bool) -> None:
         """Create an override for each thing of a request that has none."""
@@ -380,7 +303,6 @@ class JournalStore(MetaStore):
         )
 
     def _unclaim(self, number: int) -> None:
-        """Remove a claimed request that was not sent."""
         low, high, last = self._execute(
             "SELECT low, high, core.last FROM request JOIN core ON core.id = request.core WHERE request.id = ?",
             (number,),
@@ -391,7 +313,7 @@ class JournalStore(MetaStore):
         )
         self._claimed_up_to.clear()
         # Below the high-water mark only overrides are pending.
-        if low is not None and self._query_high_water_mark(low, last) > high:
+        if low is not None and self.query_high_water_mark(low, last) > high:
             self._create_overrides(number, _PENDING, 0, False)
             self._execute("UPDATE override SET request = NULL WHERE id BETWEEN ? AND ?", (low, high))
         self._execute("DELETE FROM request WHERE id = ?", (number,))

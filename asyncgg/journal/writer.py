@@ -206,7 +206,6 @@ class JournalWriter:
         return recovered
 
     def _transact(self, calls: list[_Call]) -> list[_Completion]:
-        """Execute and commit one transaction."""
         if not calls or self._error is not None:
             return self._reject(calls)
         try:

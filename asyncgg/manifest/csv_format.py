@@ -11,8 +11,17 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from asyncgg.errors import ManifestError
-from asyncgg.manifest.rows import NAME_PATTERN, BadRow, Chunk, Columns, find_columns, invalid_row_reason, printable
-from asyncgg.manifest.sources import MAX_LINE, Block, blocks
+from asyncgg.manifest.rows import (
+    NAME_PATTERN,
+    BadRow,
+    Chunk,
+    Columns,
+    column_of,
+    find_columns,
+    normalize_header,
+    printable,
+)
+from asyncgg.manifest.sources import BOM, MAX_LINE, SEPARATOR_LINE, Block, blocks
 
 _BLANKS: Final = " \t\xa0"
 _QUOTING_VARIANTS: Final = ((False, False), (True, True), (False, True), (True, False))
@@ -30,6 +39,8 @@ def csv_chunks(name: str, read: Callable[[int], bytes]) -> Iterator[Chunk]:
     for block in blocks(read):
         if parser is None:
             block = _without_blank_lines(block)
+            if SEPARATOR_LINE.match(block.data.split(b"\n", 1)[0]):
+                block = _without_blank_lines(_after_header(block))
             if not block.data:
                 continue
             parser = _parse_header(name, block)
@@ -75,7 +86,7 @@ def _parse_header(name: str, block: Block) -> _CsvParser:
             continue
         columns = find_columns(location, fields)
         if columns is not None:
-            return _CsvParser(name, columns, delimiter)
+            return _CsvParser(name, columns, fields, delimiter)
     raise ManifestError(f"{location}: the header `{printable(text[:200])}` lacks a column; {expected}")
 
 
@@ -90,9 +101,10 @@ class _UnclosedQuote(Exception):  # noqa: N818 - control flow through the csv re
 class _CsvParser:
     """Parses one CSV block by block; a row cut off at the end waits for the next block."""
 
-    def __init__(self, name: str, columns: Columns, delimiter: str) -> None:
+    def __init__(self, name: str, columns: Columns, header: list[str], delimiter: str) -> None:
         self._name = name
         self._columns = columns
+        self._header = list(map(normalize_header, header))
         self._delimiter = delimiter
         self._fast_row_regexes = [_fast_row_regex(columns, delimiter, quoted) for quoted in _QUOTING_VARIANTS]
         self._thing_first = columns.thing < columns.core
@@ -161,6 +173,7 @@ class _CsvParser:
 
     def _parse_row(self, chunk: Chunk, number: int, lines: list[bytes], index: int, *, last: bool) -> int:
         """Parse the row at `lines[index]` into `chunk`; returns the number of its lines."""
+        lines[index] = lines[index].removeprefix(BOM)
         try:
             fast_match = self._fast_row_regexes[0].match(lines[index].decode("utf-8"))
         except UnicodeDecodeError:
@@ -168,6 +181,8 @@ class _CsvParser:
         if fast_match is not None:
             first, second = fast_match.groups()
             chunk.good.append((second, first) if self._thing_first else (first, second))
+            return 1
+        if SEPARATOR_LINE.match(lines[index]):
             return 1
         line_count = 0
 
@@ -189,9 +204,9 @@ class _CsvParser:
             raw = b"\n".join(lines[index : index + line_count])
             reason = self._row_problem(raw, fields)
             if reason is None:
-                chunk.good.append(
-                    (self._field_value(fields, self._columns.core), self._field_value(fields, self._columns.thing))
-                )
+                core, thing = (fields[index].strip(_BLANKS) for index in (self._columns.core, self._columns.thing))
+                reason = chunk.add_row(number, core, thing)
+            if reason is None:
                 return line_count
             if line_count == 1 or not self._has_line_break(fields):
                 self._reject(chunk, number, reason, raw)
@@ -219,9 +234,6 @@ class _CsvParser:
         cleaned = self._blank_after_quote.sub('"', text)
         return None if cleaned == text else cleaned.encode("utf-8", "surrogateescape")
 
-    def _field_value(self, fields: list[str], column: int) -> str:
-        return fields[column].strip(_BLANKS)
-
     def _has_line_break(self, fields: list[str]) -> bool:
         return any("\n" in fields[index] for index in (self._columns.core, self._columns.thing) if index < len(fields))
 
@@ -233,12 +245,28 @@ class _CsvParser:
             return "is not UTF-8"
         if b"\0" in raw:
             return "contains a NUL byte"
+        if reason := self._misplaced_header(fields):
+            return reason
         for column, index in (("core", columns.core), ("thing", columns.thing)):
             if index >= len(fields):
                 return f"column `{column}` is missing"
         if columns.may_be_shifted(fields):
             return f"has {len(fields)} columns, the header has {columns.count}"
-        return invalid_row_reason(self._field_value(fields, columns.core), self._field_value(fields, columns.thing))
+        return None
+
+    def _misplaced_header(self, fields: list[str]) -> str | None:
+        """Why a header of another file does not repeat this one, for files that were put together."""
+        cells = list(map(normalize_header, fields))
+        last = self._columns.count - 1
+        if cells[last + 1 :] == self._header[1:] and cells[last].endswith(self._header[0]):
+            return "ends with a header: the file before it has no line feed at its end"
+        kinds = list(map(column_of, fields))
+        if {"core", "thing"} <= set(kinds) and [kinds.index("core"), kinds.index("thing")] != [
+            self._columns.core,
+            self._columns.thing,
+        ]:
+            return "is a header with other columns than the first one; keep the files apart"
+        return None
 
     def _reject(self, chunk: Chunk, number: int, reason: str, raw: bytes) -> None:
         chunk.bad.append(BadRow(self._name, number, reason, printable(raw.rstrip(b"\r"))))

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Ma
 from typing import Final
 
 from asyncgg.errors import ManifestError
-from asyncgg.manifest.rows import BadRow, Chunk, find_columns, invalid_row_reason, printable
+from asyncgg.manifest.rows import BadRow, Chunk, find_columns, printable
 
 Row = tuple[str, str] | Mapping[str, str]
 """A (core, thing) pair, an `Association`, or a mapping with the columns of a manifest."""
@@ -26,7 +26,7 @@ def from_iterable(rows: Iterable[Row], *, name: str = _DEFAULT_NAME) -> Iterator
         if number % _CHUNK_SIZE == 0:
             yield chunk
             chunk = Chunk()
-    if chunk.good or chunk.bad:
+    if any((chunk.good, chunk.bad, chunk.headers)):
         yield chunk
 
 
@@ -40,16 +40,14 @@ async def from_async_iterable(rows: AsyncIterable[Row], *, name: str = _DEFAULT_
         if number % _CHUNK_SIZE == 0:
             yield chunk
             chunk = Chunk()
-    if chunk.good or chunk.bad:
+    if any((chunk.good, chunk.bad, chunk.headers)):
         yield chunk
 
 
 def _add(chunk: Chunk, name: str, number: int, row: object) -> None:
     pair = _extract_pair(row)
-    reason = pair if isinstance(pair, str) else invalid_row_reason(*pair)
-    if reason is None:
-        chunk.good.append((str(pair[0]), str(pair[1])))
-    else:
+    reason = pair if isinstance(pair, str) else chunk.add_row(number, *pair)
+    if reason is not None:
         chunk.bad.append(BadRow(name, number, reason, printable(repr(row))))
 
 

@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 from asyncgg.errors import ManifestError
-from asyncgg.manifest.rows import NAME_PATTERN, BadRow, Chunk, Columns, find_columns, invalid_row_reason, printable
-from asyncgg.manifest.sources import MAX_LINE, Block, blocks
+from asyncgg.manifest.rows import NAME_PATTERN, BadRow, Chunk, Columns, column_of, find_columns, printable
+from asyncgg.manifest.sources import BOM, MAX_LINE, Block, blocks
 
 _CORE_PATTERN: Final = rf'"core(?:DeviceThingName)?" ?: ?"({NAME_PATTERN})"'
 _THING_PATTERN: Final = rf'"thing(?:Name)?" ?: ?"({NAME_PATTERN})"'
@@ -44,14 +44,13 @@ def _parse_block(name: str, block: Block) -> Chunk:
         return Chunk(good=pairs)
     chunk = Chunk()
     for number, line in enumerate(block.data.split(b"\n"), block.first_line):
-        line = line.strip(b" \t\r")
+        line = line.strip(b" \t\r").removeprefix(BOM)
         if not line:
             continue
         pair = _parse_line(line)
-        if isinstance(pair, str):
-            chunk.bad.append(BadRow(name, number, pair, printable(line)))
-        else:
-            chunk.good.append(pair)
+        reason = pair if isinstance(pair, str) else chunk.add_row(number, *pair)
+        if reason is not None:
+            chunk.bad.append(BadRow(name, number, reason, printable(line)))
     return chunk
 
 
@@ -78,16 +77,15 @@ def _resolve_columns(keys: tuple[str, ...]) -> Columns | str:
     except ManifestError:
         return "has `core` or `thing` twice"
     if columns is None:
-        lowercase_keys = {key.strip().lower() for key in keys}
-        return f"key `{'thing' if lowercase_keys & {'core', 'coredevicethingname'} else 'core'}` is missing"
+        return f"key `{'thing' if 'core' in map(column_of, keys) else 'core'}` is missing"
     return columns
 
 
 decode_json: Callable[[str], Any] = json.JSONDecoder(object_pairs_hook=JsonObject).decode
 
 
-def _parse_line(line: bytes) -> tuple[str, str] | str:
-    """The association in one line, or why the line is invalid."""
+def _parse_line(line: bytes) -> tuple[object, object] | str:
+    """The values of core and thing in one line, or why the line is invalid."""
     if len(line) > MAX_LINE:
         return f"is longer than {MAX_LINE} bytes"
     try:
@@ -103,6 +101,4 @@ def _parse_line(line: bytes) -> tuple[str, str] | str:
     columns = _resolve_columns(tuple([key for key, _ in value]))
     if isinstance(columns, str):
         return columns
-    core, thing = value[columns.core][1], value[columns.thing][1]
-    reason = invalid_row_reason(core, thing)
-    return (str(core), str(thing)) if reason is None else reason
+    return value[columns.core][1], value[columns.thing][1]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
 from asyncgg.errors import ManifestError, UsageError
-from asyncgg.manifest.rows import BadRow, Chunk, all_valid_names, find_columns, invalid_row_reason, printable
+from asyncgg.manifest.rows import BadRow, Chunk, all_valid_names, find_columns, printable
 
 _BATCH_SIZE: Final = 16_384
 """Rows per batch."""
@@ -73,11 +73,9 @@ def _to_chunk(name: str, first: int, cores: list[Any], things: list[Any]) -> Chu
         except UnicodeDecodeError:
             reason: str | None = "is not UTF-8"
         else:
-            reason = invalid_row_reason(*pair)
-            if reason is None:
-                chunk.good.append(pair)
-                continue
-        chunk.bad.append(BadRow(name, number, reason or "", f"{_format_cell(core)},{_format_cell(thing)}"))
+            reason = chunk.add_row(number, *pair)
+        if reason is not None:
+            chunk.bad.append(BadRow(name, number, reason, f"{_format_cell(core)},{_format_cell(thing)}"))
     return chunk
 
 

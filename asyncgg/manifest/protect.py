@@ -93,7 +93,6 @@ def _interpretations(entry: str) -> Iterable[tuple[str, str]]:
 
 
 def _invalid_entry_reason(entry: str) -> str | None:
-    """Why an entry cannot match any name, or None."""
     kind, colon, rest = entry.partition(":")
     pattern = rest.strip() if colon and kind in _KINDS else entry
     if not pattern:

@@ -10,8 +10,8 @@ from typing import Final
 from asyncgg.errors import ManifestError
 from asyncgg.models import invalid_name_reason
 
-NAME_PATTERN: Final = "[a-zA-Z0-9:_-]{1,128}"
-"""A valid name, as `asyncgg.models.invalid_name_reason`, for the fast paths of the parsers."""
+NAME_PATTERN: Final = "(?!(?i:core(?:devicethingname)?|thing(?:name)?)(?![a-zA-Z0-9:_-]))[a-zA-Z0-9:_-]{1,128}"
+"""A valid name, as `asyncgg.models.invalid_name_reason`, that is no column name: for the fast paths."""
 
 MAX_EXCERPT: Final = 1000
 """Maximum characters kept of the text of a bad row."""
@@ -43,6 +43,18 @@ class Chunk:
     good: list[tuple[str, str]] = field(default_factory=list)
     """(core, thing), both valid names. Duplicates are included."""
     bad: list[BadRow] = field(default_factory=list)
+    headers: list[int] = field(default_factory=list)
+    """Lines of rows that repeat the header, which files put together or sorted have."""
+
+    def add_row(self, line: int, core: object, thing: object) -> str | None:
+        """Add a valid row or a repeated header; returns why any other row is invalid."""
+        if column_of(core) == "core" and column_of(thing) == "thing":
+            self.headers.append(line)
+            return None
+        reason = invalid_row_reason(core, thing)
+        if reason is None:
+            self.good.append((str(core), str(thing)))
+        return reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,16 @@ class Columns:
         return max(self.core, self.thing) > 1 and any(text.strip() for text in fields[self.count :])
 
 
+def column_of(cell: object) -> str | None:
+    """The column, `core` or `thing`, that a cell names in a header; None for any other cell."""
+    return COLUMN_ALIASES.get(normalize_header(cell)) if isinstance(cell, str) else None
+
+
+def normalize_header(cell: str) -> str:
+    """A cell of a header, for comparison: without blanks, a byte order mark and case."""
+    return cell.replace("\ufeff", "").strip().lower()
+
+
 def find_columns(location: str, names: Sequence[str]) -> Columns | None:
     """Find `core` and `thing` among the column `names`, ignoring case and surrounding blanks.
 
@@ -68,7 +90,7 @@ def find_columns(location: str, names: Sequence[str]) -> Columns | None:
     """
     indexes: dict[str, int] = {}
     for index, name in enumerate(names):
-        column = COLUMN_ALIASES.get(name.strip().lower())
+        column = column_of(name)
         if column is None:
             continue
         if column in indexes:

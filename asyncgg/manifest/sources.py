@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 import sys
 import tempfile
@@ -22,8 +23,11 @@ BLOCK_SIZE: Final = 256 * 1024
 MAX_LINE: Final = 64 * 1024
 """Maximum bytes of one line, and of one CSV row of several lines. A longer one is a bad row."""
 
+BOM: Final = b"\xef\xbb\xbf"
+SEPARATOR_LINE: Final = re.compile(rb'"?sep=.?"?[ \t]*\r?\Z', re.IGNORECASE)
+"""The line that Excel writes in front of the header: the delimiter of the CSV."""
+
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-_BOM: Final = b"\xef\xbb\xbf"
 _UNSUPPORTED_MAGIC: Final = (
     (b"PAR1", "is a Parquet file; name the file .parquet or use --format parquet"),
     (b"\xff\xfe", "is UTF-16 text; save the file as UTF-8"),
@@ -43,7 +47,6 @@ class S3Opener(Protocol):
 
         Raises `ManifestError` if the object cannot be read, `CredentialsError` if access is denied.
         """
-        ...
 
 
 class _PrefixedStream:
@@ -86,7 +89,7 @@ class Source:
             for magic, reason in _UNSUPPORTED_MAGIC:
                 if head.startswith(magic):
                     raise ManifestError(f"{self.name} {reason}")
-            self._text = cast(BinaryIO, _PrefixedStream(head.removeprefix(_BOM), text))
+            self._text = cast(BinaryIO, _PrefixedStream(head.removeprefix(BOM), text))
 
     def read(self, size: int) -> bytes:
         """Read up to `size` bytes of text; empty at the end.

@@ -1,6 +1,6 @@
 """Notifies webhooks and SNS topics of the end of a run."""
 
-from asyncgg.notify.dispatch import TOTAL_SECONDS, notify
+from asyncgg.notify.delivery import TOTAL_SECONDS, notify
 from asyncgg.notify.message import Message, NotificationEvent, event_for_state, format_text
 from asyncgg.notify.targets import NotificationTarget, SnsTopic, Webhook, parse_target, resolve_headers
 

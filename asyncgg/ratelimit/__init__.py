@@ -3,7 +3,7 @@
 from asyncgg.ratelimit.adaptive import AdaptiveRate
 from asyncgg.ratelimit.bucket import BucketStatistics, TokenBucket
 from asyncgg.ratelimit.limiter import Limiter, RatePolicy, RateStatistics
-from asyncgg.ratelimit.quota import DOCUMENTED_QUOTA, default_burst, documented_quota, limits_for_share
+from asyncgg.ratelimit.quota import DOCUMENTED_QUOTA, default_burst, documented_quota, expected_rate, limits_for_share
 from asyncgg.ratelimit.ramp import Ramp, RampPlan
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "TokenBucket",
     "default_burst",
     "documented_quota",
+    "expected_rate",
     "limits_for_share",
 ]

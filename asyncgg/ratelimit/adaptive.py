@@ -58,8 +58,6 @@ _BURST_DELAY: Final = 2.5
 
 
 class _Phase(Enum):
-    """How the rate changes."""
-
     RAMPING = auto()
     """It grows to the ceiling; no throttle has limited it yet."""
     CEILING = auto()
@@ -100,31 +98,6 @@ class AdaptiveRate:
     Raises:
         UsageError: a number is not positive.
     """
-
-    __slots__ = (
-        "_accepted_since_throttle",
-        "_backed_off_at",
-        "_burst",
-        "_ceiling",
-        "_counted_until",
-        "_documented",
-        "_early_throttles",
-        "_estimate",
-        "_estimator",
-        "_evidence_seconds",
-        "_floor",
-        "_hold",
-        "_phase",
-        "_probe_after",
-        "_rate",
-        "_round_trip",
-        "_saved_state",
-        "_share",
-        "_share_overruns",
-        "_stable_estimates",
-        "_throttle_events",
-        "_verifications",
-    )
 
     def __init__(
         self,
@@ -221,7 +194,6 @@ class AdaptiveRate:
         return min(self._counted_until - previous, max(0.25, 2 / self._rate))
 
     def _advance(self, seconds: float) -> None:
-        """Change the rate for `seconds` within the bounds."""
         rate = self._rate
         seconds /= self._latency_factor()
         if self._phase is _Phase.RAMPING:
@@ -232,7 +204,6 @@ class AdaptiveRate:
         self._rate = max(self._floor, min(self._ceiling, rate))
 
     def _slope(self) -> float:
-        """The slope while tracking."""
         if self._share < 1:
             return 0.0 if self._evidence_seconds < self._hold else _PROBE_SLOPE
         excess = self._estimator.excess(self._estimate)
@@ -307,7 +278,6 @@ class AdaptiveRate:
         self._rate = max(self._floor, min(factor * self._rate, _BACKOFF_FRACTION * self._estimate))
 
     def _hold_seconds(self, pause: float) -> float:
-        """Seconds to stay below the estimate."""
         estimate, estimator = self._estimate, self._estimator
         if pause and not estimator.confident:
             return _HOLD_AFTER_FALLBACK

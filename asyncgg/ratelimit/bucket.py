@@ -50,22 +50,6 @@ class TokenBucket:
         UsageError: `rate` or `burst` is invalid.
     """
 
-    __slots__ = (
-        "_burst",
-        "_granted",
-        "_loop",
-        "_paused_until",
-        "_queue",
-        "_rate",
-        "_time",
-        "_timer",
-        "_token_threshold",
-        "_tokens",
-        "_updated_at",
-        "_waited",
-        "_waiting",
-    )
-
     def __init__(self, rate: float, burst: float, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
         _check(rate, burst)
         self._loop = loop or asyncio.get_running_loop()

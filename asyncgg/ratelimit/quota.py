@@ -31,6 +31,14 @@ def documented_quota(region: str) -> float:
     return DOCUMENTED_QUOTA
 
 
+def expected_rate(rate: float | None, quota: float | None, share: float, region: str) -> float:
+    """Requests per second at `rate` or else the quota, limited by a share of the quota; None is `auto`."""
+    quota = documented_quota(region) if quota is None else quota
+    if rate is None:
+        return quota * share
+    return rate if share == 1 else min(rate, quota * share)
+
+
 def default_burst(rate: float) -> float:
     """The default burst at this rate: 2, or more above 50/s.
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from asyncgg.manifest import BadRow
 from asyncgg.models import Operation
-from asyncgg.ratelimit import AdaptiveRate, default_burst, documented_quota, limits_for_share
+from asyncgg.ratelimit import AdaptiveRate, default_burst, documented_quota, expected_rate, limits_for_share
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
 
@@ -69,6 +69,8 @@ class Plan:
     rejected: int
     duplicates: int
     protected: int
+    header_rows: int
+    """Rows left out because they repeat the header."""
     bad_rows: tuple[BadRow, ...]
     """The first rejected rows."""
     rate: float
@@ -93,10 +95,7 @@ class Plan:
 
 def quota_rate(settings: Settings, region: str | None) -> float:
     """Expected requests per second: `--rate` or the quota, limited by `--quota-share`."""
-    quota = effective_quota(settings, region)
-    if settings.rate is None:
-        return quota * settings.quota_share
-    return settings.rate if settings.quota_share == 1 else min(settings.rate, quota * settings.quota_share)
+    return expected_rate(settings.rate, settings.quota, settings.quota_share, region or "")
 
 
 def effective_quota(settings: Settings, region: str | None) -> float:

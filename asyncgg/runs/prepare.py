@@ -50,12 +50,8 @@ class JournalBuilder:
         rejects: RejectsWriter | None = None,
         operation: Operation = Operation.DISASSOCIATE,
         extra_meta: Mapping[str, str] | None = None,
-        allow_empty: bool = False,
     ) -> None:
-        """`extra_meta`: further entries of the journal's meta table, such as the provenance.
-
-        `allow_empty`: a run of 0 things is valid; also by `settings.allow_empty`.
-        """
+        """`extra_meta`: further entries of the journal's meta table, such as the provenance."""
         self.path = path
         self._settings = settings
         self._source = source
@@ -63,10 +59,11 @@ class JournalBuilder:
         self._rejects = rejects
         self._operation = operation
         self._extra_meta = extra_meta or {}
-        self._allow_empty = allow_empty or settings.allow_empty
         self._importer = Importer(path)
         self._bad_rows: list[BadRow] = []
         self._rejected = 0
+        self.header_rows = 0
+        """Rows, also of lists of names, left out because they repeat the header."""
         self._protected = 0
         self._import_summary: ImportSummary | None = None
 
@@ -79,6 +76,7 @@ class JournalBuilder:
 
     def add(self, chunk: Chunk) -> None:
         """Add the rows of a chunk, without protected ones."""
+        self.header_rows += len(chunk.headers)
         pairs = chunk.good
         if self._protect.entries:
             unprotected = [pair for pair in pairs if self._protect.match(*pair) is None]
@@ -129,6 +127,7 @@ class JournalBuilder:
             rejected=self._rejected,
             duplicates=summary.duplicates,
             protected=self._protected,
+            header_rows=self.header_rows,
             bad_rows=tuple(self._bad_rows),
             rate=rate,
             burst=burst,
@@ -147,6 +146,7 @@ class JournalBuilder:
             "settings": json.dumps(self._settings.model_dump(mode="json", exclude={"journal"})),
             "rejected": str(self._rejected),
             "protected": str(self._protected),
+            "header_rows": str(self.header_rows),
         }
         if self._operation is not Operation.DISASSOCIATE:
             meta["operation"] = self._operation.value
@@ -163,10 +163,9 @@ class JournalBuilder:
             raise ManifestError("\n".join([message, *lines]))
 
     def _check_limits(self, summary: ImportSummary) -> None:
-        if not summary.total and (self._rejected or not self._allow_empty):
-            empty = "no valid rows" if self._rejected else "the list is empty; if that is expected, use --allow-empty"
-            reason = f"{self._protected} protected" if self._protected else empty
-            raise ManifestError(f"{self._source}: no associations to {self._operation}: {reason}")
+        if not summary.total:
+            reason = f"{self._protected} protected" if self._protected else "no valid rows"
+            raise ManifestError(f"{self._source}: no associations to {self._operation} ({reason})")
         limit = self._settings.max_things
         if limit is not None and summary.total > limit:
             raise GuardError(f"{self._source}: {summary.total} things, --max-things allows {limit}; nothing was sent")

@@ -84,16 +84,12 @@ def decide(certainty: Certainty, *, prior_state_known: bool) -> UndoDecision:
 
 
 class _ContainsAll:
-    """Contains every thing."""
-
     def __contains__(self, thing: object) -> bool:
         return True
 
 
 @dataclass(frozen=True, slots=True)
 class _OriginalRun:
-    """The run to undo."""
-
     path: Path
     run: str
     operation: Operation
@@ -143,6 +139,7 @@ def prepare_undo(
             while good := list(islice(pairs, _CHUNK_SIZE)):
                 builder.add(Chunk(good=good))
             if only is not None:
+                builder.header_rows = only.header_rows
                 only.require_all_used(original.name)
             _require_undoable(original, counts, has_snapshot=prior_state is not None)
             plan = builder.finish(target)

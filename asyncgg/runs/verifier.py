@@ -186,7 +186,6 @@ class Verifier:
             return verification
 
     def _check_output_paths(self) -> None:
-        """The list of mismatches must not overwrite the journal or a snapshot."""
         if self._failures is not None:
             checked_output_path(self._failures, self._journal)
             if self._out is not None:

@@ -5,7 +5,6 @@
 from asyncgg.simulator.cli import run
 from asyncgg.simulator.config import DEFAULT_PORT, SimulatorConfig
 from asyncgg.simulator.fleet import Core, Fleet, FleetSpec
-from asyncgg.simulator.in_process import InProcessTransport
 from asyncgg.simulator.server import Simulator
 from asyncgg.simulator.service import Service
 from asyncgg.simulator.wire import Delivery, Request, Response
@@ -16,7 +15,6 @@ __all__ = [
     "Delivery",
     "Fleet",
     "FleetSpec",
-    "InProcessTransport",
     "Request",
     "Response",
     "Service",

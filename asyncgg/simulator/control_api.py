@@ -62,7 +62,7 @@ def _dispatch(service: Service, request: Request, now: float) -> Response:
         case "GET /_sim/requests":
             rows = list(service.counters.log)
             last = _parse_integer("last", request.parameters.get("last", str(len(rows))))
-            return json_response([row.as_dict() for row in rows[len(rows) - min(last, len(rows)) :]])
+            return json_response([asdict(row) for row in rows[len(rows) - min(last, len(rows)) :]])
         case "GET /_sim/config":
             config = asdict(service.config) | {"secret_key": "set" if service.config.secret_key else None}
             return json_response(config | {"rate": _encode_rate(service.config.rate)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 _LOG_LENGTH: Final = 200_000
@@ -23,10 +23,6 @@ class RequestLogEntry:
     status: int
     delivery: str
     code: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Convert to a JSON object."""
-        return asdict(self)
 
 
 class Counters:

@@ -8,6 +8,7 @@ import json
 import socket
 import struct
 import time
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -140,7 +141,7 @@ class Simulator:
 
     def _write_log_entry(self, entry: RequestLogEntry) -> None:
         if self._record_file:
-            self._record_file.write(json.dumps(entry.as_dict(), separators=(",", ":")) + "\n")
+            self._record_file.write(json.dumps(asdict(entry), separators=(",", ":")) + "\n")
 
 
 def _reset_connection(http: web.BaseRequest, response: Response) -> web.StreamResponse:

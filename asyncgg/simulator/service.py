@@ -92,7 +92,6 @@ class Service:
         return self._handle_and_log(call, request, now)
 
     def _handle_and_log(self, call: Call, request: Request, now: float) -> Response:
-        """Handle a request, count it and log it."""
         code = ""
         try:
             signature = self._authenticate(request, now, "greengrass")

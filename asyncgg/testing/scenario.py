@@ -17,7 +17,6 @@ class Latency(Protocol):
 
     def sample(self, rng: Random) -> float:
         """Draw the seconds from the first byte sent to the last one received."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,6 @@ class Transport(Protocol):
             CredentialsError: there are no credentials to sign with; the request was not sent.
             asyncio.CancelledError: the caller cancelled; the request may have been sent.
         """
-        ...
 
 
 @runtime_checkable
@@ -44,7 +43,6 @@ class Refreshable(Protocol):
         `CredentialsError` if there are no credentials, or the source still returns the rejected
         ones.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +84,6 @@ class ListingTransport(Protocol):
         self, token: str, filters: CoreFilter, limit: int = MAX_PAGE_SIZE
     ) -> Page[CoreDevice] | ErrorResponse | NoResponse:
         """Get a page of ListCoreDevices with `limit` cores at most; `token` is empty for the first."""
-        ...
 
     async def list_client_devices(self, core: str, token: str) -> Page[ClientDevice] | ErrorResponse | NoResponse:
         """Get a page of ListClientDevicesAssociatedWithCoreDevice; `token` as for `list_cores`."""
-        ...

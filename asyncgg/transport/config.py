@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -113,6 +113,26 @@ def configured_endpoint(
         if url and (service_specific or not service_specific_only)
     )
     return next(matches, ("aws", None))
+
+
+def other_service_endpoint(connection: ConnectionConfig, service: str, alternative: str = "") -> str | None:
+    """The endpoint of another AWS service; None for that of AWS.
+
+    In this order: AWS_ENDPOINT_URL_<SERVICE> or the section of the service in the profile; unless
+    `endpoint_url` is given, AWS_ENDPOINT_URL or the profile's `endpoint_url`. Raises `UsageError` if
+    only Greengrass has a custom endpoint; the message also names the `alternative` to the variable.
+    """
+    session, name = new_session(connection.profile), service.upper()
+    url = configured_endpoint(session, service, service_specific_only=True)[1]
+    if url is None and connection.endpoint_url is None:
+        url = configured_endpoint(session, service)[1]
+    # Only `custom` is used, but an endpoint cannot be resolved without a Region.
+    if url is None and resolve_endpoint(replace(connection, region=connection.region or DEFAULT_CUSTOM_REGION)).custom:
+        raise UsageError(
+            f"{name} is not called at AWS, because Greengrass has a custom endpoint; set AWS_ENDPOINT_URL_{name}"
+            f"{alternative}"
+        )
+    return url
 
 
 def _services_section(session: AioSession, profile: Mapping[str, Any]) -> Mapping[str, Any]:

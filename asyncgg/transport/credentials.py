@@ -142,8 +142,6 @@ class CredentialSource:
 
 
 class _SourceCredentials(AioCredentials):  # type: ignore[misc]  # aiobotocore publishes no types
-    """The current credentials of a source, for botocore."""
-
     def __init__(self, source: CredentialSource) -> None:
         super().__init__("held by", "CredentialSource", method="asyncgg")
         self._source = source

@@ -185,8 +185,6 @@ class CapturingSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore pub
 class HttpEndpoint:
     """Sends requests to the host of `url`."""
 
-    __slots__ = ("_proxy", "_proxy_headers", "_session", "_url")
-
     def __init__(
         self, session: aiohttp.ClientSession, url: URL, proxy: URL | None, proxy_headers: Mapping[str, str]
     ) -> None:

@@ -41,6 +41,12 @@ def new_session(profile: str | None, region: str | None = None) -> AioSession:
     return session
 
 
+def describe_client_error(operation: str, error: aws.ClientError) -> str:
+    """The error response of an AWS service as one line."""
+    details = error.response.get("Error", {})
+    return sanitize(f"{operation}: {details.get('Code', '?')}: {details.get('Message', '')}")
+
+
 @cache
 def _loader(data_path: str | None) -> Loader:
     # Cached because each renewal of credentials creates a session, and loading the service models

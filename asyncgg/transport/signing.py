@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import sha256
 from time import gmtime, strftime
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import quote
+
+from botocore.credentials import ReadOnlyCredentials
 
 from asyncgg.models import ErrorResponse
 from asyncgg.transport.responses import parse_http_date
@@ -37,27 +39,8 @@ _MIN_OFFSET: Final = 60.0
 """Seconds; a smaller difference can be the latency of the response and causes no rejection."""
 
 
-class SigningCredentials(Protocol):
-    """Credentials to sign with, such as the frozen credentials of botocore."""
-
-    @property
-    def access_key(self) -> str | None:
-        """The access key id; `CredentialSource` never returns None."""
-        ...
-
-    @property
-    def secret_key(self) -> str | None:
-        """The secret access key; `CredentialSource` never returns None."""
-        ...
-
-    @property
-    def token(self) -> str | None:
-        """The session token of temporary credentials, else None."""
-        ...
-
-
 def sign(
-    credentials: SigningCredentials,
+    credentials: ReadOnlyCredentials,
     region: str,
     service: str,
     method: str,

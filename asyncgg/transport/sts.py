@@ -13,7 +13,7 @@ from asyncgg.transport.client import open_service_client
 from asyncgg.transport.config import ConnectionConfig, configured_endpoint, resolve_endpoint
 from asyncgg.transport.credentials import SourceUnreachableError
 from asyncgg.transport.sdk import TracingSession
-from asyncgg.transport.session import new_session
+from asyncgg.transport.session import describe_client_error, new_session
 
 _ATTEMPTS: Final = 3
 
@@ -79,9 +79,8 @@ async def get_caller_identity(connection: ConnectionConfig) -> CallerIdentity:
 
 
 def _translate_error(error: aws.ClientError) -> CredentialsError | ServiceError:
-    details = error.response.get("Error", {})
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    reason = sanitize(f"STS: {details.get('Code', '?')}: {details.get('Message', '')}")
+    reason = describe_client_error("STS", error)
     if status in {400, 401, 403}:
         return CredentialsError(f"AWS rejected the credentials: {reason}; renew them, or choose another --profile")
     return ServiceError(f"cannot look up the AWS account: {reason}")

@@ -257,7 +257,6 @@ def _initial_rate(max_rate: float) -> float:
 
 
 def _step_count(max_rate: float) -> int:
-    """Return the number of steps below the maximum rate."""
     return math.ceil(math.log(max_rate / _initial_rate(max_rate), _STEP_FACTOR))
 
 

@@ -12,7 +12,7 @@ from asyncgg.transport import ConnectionConfig, resolve_endpoint
 from asyncgg.transport.client import open_service_client
 from asyncgg.transport.config import configured_endpoint
 from asyncgg.transport.sdk import TracingSession
-from asyncgg.transport.session import new_session
+from asyncgg.transport.session import describe_client_error, new_session
 
 SERVICE_CODE: Final = "greengrass"
 """Service code of AWS IoT Greengrass in Service Quotas."""
@@ -49,13 +49,9 @@ async def applied_quota(connection: ConnectionConfig, quota_code: str = "") -> t
             response = await client.get_service_quota(ServiceCode=SERVICE_CODE, QuotaCode=code)
         return float(response["Quota"]["Value"]), ""
     except aws.ClientError as error:
-        error_details = error.response.get("Error", {})
-        return None, sanitize(
-            f"GetServiceQuota {code}: {error_details.get('Code', '?')}: {error_details.get('Message', '')}"
-        )
+        return None, describe_client_error(f"GetServiceQuota {code}", error)
     except AsyncggError as error:
         return None, str(error)
     except Exception as error:  # noqa: BLE001 - the value is only informative, so no failure may end the command
-        return None, sanitize(error) if isinstance(
-            error, aws.BotoCoreError
-        ) else f"unreadable response ({type(error).__name__})"
+        unreadable = f"unreadable response ({type(error).__name__})"
+        return None, sanitize(error) if isinstance(error, aws.BotoCoreError) else unreadable

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.errors import SettingsError, UsageError
+from asyncgg.formatting import parse_duration
 from asyncgg.ratelimit import DOCUMENTED_QUOTA
-from asyncgg.settings import parse_duration
 from asyncgg.testing import JitteredLatency, Scenario, ScenarioFault, ScheduledChange
 
 _LATENCY: Final = 0.08
@@ -57,7 +57,7 @@ _STEP_KEYS: Final[_Parsers] = {"at": _parse_time} | {
 def read_service(path: Path) -> dict[str, Any]:
     """Return the values of a service file. Raises `SettingsError` if the file is invalid."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise SettingsError(f"{path}: service file not found") from None
     except OSError as error:

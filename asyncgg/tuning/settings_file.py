@@ -48,7 +48,7 @@ def read_existing(path: Path, *, replace: bool) -> str | None:
     if path.exists() and not (path.is_file() or path.is_dir()):  # reading a device might never end
         raise UsageError(f"{path} is not a regular file")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         if replace:
             tomllib.loads(text)
     except FileNotFoundError:

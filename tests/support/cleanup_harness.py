@@ -19,8 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from asyncgg.cleanup.context import merge_limits, policy_digest
-from asyncgg.cleanup.keep_lists import read_keep_lists
+from asyncgg.cleanup.context import merge_limits, policy_digest, read_keep_lists
 from asyncgg.cleanup.policy.loader import load_policy
 from asyncgg.cleanup.report import CleanupReport
 from asyncgg.cleanup.rules.base import QueryFailed, ThingDescription
@@ -30,10 +29,11 @@ from asyncgg.errors import CredentialsError
 from asyncgg.journal import JournalReader
 from asyncgg.models import Reply
 from asyncgg.settings import Settings
-from asyncgg.simulator import FleetSpec, InProcessTransport, Service, SimulatorConfig
+from asyncgg.simulator import FleetSpec, Service, SimulatorConfig
 from asyncgg.simulator.fleet import Core
 from asyncgg.transport import CallerIdentity, Endpoint
 from asyncgg.transport.base import MAX_PAGE_SIZE, CoreFilter
+from tests.support.in_process import InProcessTransport
 from tests.support.scan import InProcessListing
 
 Pair = tuple[str, str]
@@ -197,7 +197,7 @@ class CleanupHarness:
     ) -> CleanupReport:
         """Run the policy once."""
         settings_used = SETTINGS.model_copy(update=settings)
-        policy = merge_limits(load_policy(self.folder / "nightly.toml"), settings_used)
+        policy = merge_limits(load_policy(self.folder / "nightly.toml")[0], settings_used)
         lists = read_keep_lists(policy)
         self.steps.clear()
         self.warnings.clear()

@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
+from asyncgg.cli.app import COMMANDS, root_command
 from tests.support.programs import ProgramResult, drop_privileges, program_environment
 
 # `python -m tests.support.fork_server` reads one JSON object per line: arguments, folder, environment and the
@@ -76,8 +77,8 @@ def _run_command(request: Mapping[str, Any]) -> int:
 
 
 def _serve() -> None:
-    for name in ("disassociate", "plan", "resume", "retry", "status", "report"):
-        import_module(f"asyncgg.cli.commands.{name}")
+    for name in COMMANDS:
+        root_command.get_command(None, name)
     import_module("asyncgg.transport")
     for line in iter(sys.stdin.readline, ""):
         child = os.fork()

@@ -16,8 +16,9 @@ from asyncgg.runs import JournalBuilder
 from asyncgg.runs.provenance import ProvenanceKind, provenance_to_meta
 from asyncgg.runs.undo_plan import PriorState, prepare_undo
 from asyncgg.settings import Settings
-from asyncgg.simulator import FleetSpec, InProcessTransport, Service, SimulatorConfig
+from asyncgg.simulator import FleetSpec, Service, SimulatorConfig
 from asyncgg.testing import FixedRate
+from tests.support.in_process import InProcessTransport
 
 Pair = tuple[str, str]
 

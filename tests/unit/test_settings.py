@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncgg.cli.options import CONNECTION, GUARDS, JOURNAL, LIMITS, MANIFEST, OUTPUT
 from asyncgg.errors import SettingsError
-from asyncgg.settings import FILE_NAME, Settings, build_settings, load_settings, parse_duration
+from asyncgg.formatting import parse_duration
+from asyncgg.settings import FILE_NAME, Settings, build_settings, load_settings
 
 DEFAULTS = Settings.model_validate({})
 
@@ -104,26 +106,26 @@ def test_load_settings_ignores_test_variables(monkeypatch: pytest.MonkeyPatch) -
 
 
 WRONG_VALUES: list[tuple[str, Any, str]] = [
-    ("rate", "0", "input should be greater than 0"),
-    ("rate", "abc", "input should be a valid number, unable to parse string as a number"),
-    ("rate", "nan", "input should be a finite number"),
-    ("rate", "inf", "input should be a finite number"),
-    ("burst", "0.5", "input should be greater than or equal to 1"),
-    ("quota_share", "1.1", "input should be less than or equal to 1"),
-    ("quota_share", "0", "input should be greater than 0"),
-    ("concurrency", "0", "input should be greater than or equal to 1"),
-    ("concurrency", "1.5", "input should be a valid integer, unable to parse string as an integer"),
-    ("per_core", "-1", "input should be greater than or equal to 1"),
-    ("max_attempts", "0", "input should be greater than or equal to 1"),
-    ("max_things", "0", "input should be greater than or equal to 1"),
-    ("abort_at", "101", "input should be less than or equal to 100"),
-    ("abort_at", "0", "input should be greater than 0"),
+    ("rate", "0", "'0' must be greater than 0"),
+    ("rate", "abc", "'abc' must be a number"),
+    ("rate", "nan", "'nan' must be a finite number"),
+    ("rate", "inf", "'inf' must be a finite number"),
+    ("burst", "0.5", "'0.5' must be at least 1"),
+    ("quota_share", "1.1", "'1.1' must be at most 1"),
+    ("quota_share", "0", "'0' must be greater than 0"),
+    ("concurrency", "0", "'0' must be at least 1"),
+    ("concurrency", "1.5", "'1.5' must be a whole number"),
+    ("per_core", "-1", "'-1' must be at least 1"),
+    ("max_attempts", "0", "'0' must be at least 1"),
+    ("max_things", "0", "'0' must be at least 1"),
+    ("abort_at", "101", "'101' must be at most 100"),
+    ("abort_at", "0", "'0' must be greater than 0"),
     ("deadline", "soon", "'soon' must be a duration such as 90s, 15m, 2h or 1h30m"),
     ("request_timeout", "0s", "'0s' must be greater than 0"),
     ("stall_timeout", "9" * 400, f"'{'9' * 400}' must be finite"),
     ("expect_account", "12345", "'12345' must be an AWS account ID (12 digits)"),
-    ("skip_bad_rows", "perhaps", "input should be a valid boolean, unable to interpret input"),
-    ("log_format", "xml", "input should be 'text' or 'json'"),
+    ("skip_bad_rows", "perhaps", "'perhaps' must be true or false"),
+    ("log_format", "xml", "'xml' must be one of: text, json"),
 ]
 
 
@@ -144,9 +146,9 @@ def test_load_settings_reports_all_invalid_values(monkeypatch: pytest.MonkeyPatc
     Path(FILE_NAME).write_text('region = 5\nlog_format = "xml"\n')
     monkeypatch.setenv("ASYNCGG_PER_CORE", "0")
     assert error_message({"rate": -1, "log_format": "text"}).splitlines() == [
-        "asyncgg.toml: region: input should be a valid string",
-        "--rate: input should be greater than 0",
-        "ASYNCGG_PER_CORE: input should be greater than or equal to 1",
+        "asyncgg.toml: region: 5 must be text, in quotes",
+        "--rate: -1 must be greater than 0",
+        "ASYNCGG_PER_CORE: '0' must be at least 1",
     ]
 
 
@@ -174,9 +176,20 @@ def test_load_settings_accepts_lower_case_variables(monkeypatch: pytest.MonkeyPa
     [
         (b"rate = ", "Invalid value (at end of document)"),
         (b"rate = 1\nrate = 2\n", "Cannot overwrite a value (at line 2, column 9)"),
-        (b"\xff\xfe", "cannot read the file: not valid UTF-8"),
+        (b"\xff\xfe", "cannot read the file: not valid UTF-8; save the file as UTF-8"),
         (b"[asyncgg]\nrate = 5\n", "asyncgg: unknown setting"),
-        (b"[rate]\nx = 1\n", "rate: input should be a valid number"),
+        (b"[rate]\nx = 1\n", "rate: must be a number"),
+        (b"expect_account = 123456789012\n", "expect_account: 123456789012 must be text, in quotes"),
+        (b"\xef\xbb\xbfprofile = true\n", "profile: True must be text, in quotes"),
+        (b"protect = ['a']\n", "protect: must be text, in quotes"),
+        (b"journal = 5\n", "journal: 5 must be text, in quotes"),
+        (b"codes = 'X=retry'\n", "codes: must be a table of codes and actions"),
+        (b"[codes]\nX = 1\n", "codes.X: 1 must be text, in quotes"),
+        (
+            b"rate = 3\nexpect-account = 012345678901\n",
+            "Expected newline or end of document after a statement (at line 2, column 19); write the account in"
+            + ' quotes: "012345678901"',
+        ),
         (b"deadline = true\n", "deadline: True must be a duration such as 90s, 15m, 2h or 1h30m"),
     ],
 )
@@ -219,11 +232,17 @@ def test_load_settings_invalid_code_names_code_and_source(
     assert error_message() == f"ASYNCGG_CODES: {message}"
 
 
-@pytest.mark.parametrize("text", ["{bad", "gone", '["x"]'])
+@pytest.mark.parametrize("text", ["{bad", "gone", '["x"]', "X=retry", "{'X': 'retry'}", '"X"'])
 def test_load_settings_codes_variable_that_is_not_an_object(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable that does not hold a JSON object is an error that names the variable."""
+    """A variable that does not hold a JSON object is an error that shows what to write."""
     monkeypatch.setenv("ASYNCGG_CODES", text)
-    assert error_message().startswith("ASYNCGG_CODES: ")
+    assert error_message() == 'ASYNCGG_CODES: must be a JSON object such as {"Busy": "retry"}'
+
+
+def test_load_settings_skips_a_byte_order_mark() -> None:
+    """Editors of Windows write one."""
+    Path(FILE_NAME).write_bytes(b"\xef\xbb\xbfrate = 5\r\n")
+    assert load_settings().rate == 5
 
 
 def test_build_settings_uses_stored_values_and_arguments_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,9 +262,9 @@ def test_build_settings_validates_stored_values() -> None:
     """Unknown stored settings are ignored; invalid values are errors."""
     assert build_settings({"rate": 5.0, "abolished": 1}).rate == 5.0
     for stored, arguments, message in (
-        ({"rate": -1}, None, "journal: rate: input should be greater than 0"),
+        ({"rate": -1}, None, "journal: rate: -1 must be greater than 0"),
         ({"codes": {"A": "b"}}, None, "journal: codes.A: 'b' must be one of: retry, fail, gone"),
-        ({"rate": 5.0}, {"rate": -1}, "--rate: input should be greater than 0"),
+        ({"rate": 5.0}, {"rate": -1}, "--rate: -1 must be greater than 0"),
         ({}, {"ratee": 1}, "--ratee: unknown setting"),
     ):
         with pytest.raises(SettingsError) as caught:
@@ -303,6 +322,17 @@ def test_load_settings_blank_text_is_none(key: str) -> None:
     assert getattr(load_settings({key: ""}), key) is None
 
 
-def test_settings_all_have_descriptions() -> None:
-    """Each setting has a description for the help and the documentation."""
-    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+def test_settings_have_options_that_name_the_defaults() -> None:
+    """Each setting but `codes` has an option with a help, which ends with the setting's default."""
+    options = {option.name: option for option in (*CONNECTION, *GUARDS, *JOURNAL, *LIMITS, *MANIFEST, *OUTPUT)}
+    defaults = {name: field.default for name, field in Settings.model_fields.items() if name != "codes"}
+    assert defaults.keys() <= options.keys()
+    for name, default in defaults.items():
+        text = options[name].help or ""
+        if default is None or default is False:
+            assert text
+            assert not text.endswith(")")
+        else:
+            written = f"{default:g}" if isinstance(default, float) else str(default)
+            unit = " s" if options[name].metavar == "DURATION" else ""
+            assert text.endswith(f" ({written}{unit})"), name

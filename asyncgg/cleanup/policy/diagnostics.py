@@ -3,33 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
 
 from pydantic_core import ErrorDetails
 
 from asyncgg.cleanup.policy.toml_lines import KeyPath
-
-# By the error types of pydantic; other types keep the message of pydantic or of the validator.
-_MESSAGES: Final[Mapping[str, str]] = {
-    "missing": "is missing",
-    "string_type": "must be text, in quotes",
-    "bool_type": "must be true or false",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "tuple_type": "must be text or a list of text",
-    "dict_type": "must be a table",
-    "dataclass_type": "must be a table",
-    "dataclass_exact_type": "must be a table",
-    "finite_number": "must be a finite number",
-    "greater_than": "must be greater than {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "less_than": "must be less than {lt:g}",
-    "less_than_equal": "must be at most {le:g}",
-}
+from asyncgg.settings import format_validation_error
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -81,7 +61,7 @@ class Diagnostics:
             if error["type"] == "unexpected_keyword_argument":
                 self.add_error(full_path, unknown_key_message(str(inner[-1]), known_keys.get(inner[:-1], ())))
             else:
-                self.add_error(full_path, _format_error(error))
+                self.add_error(full_path, format_validation_error(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +92,3 @@ def format_path(path: KeyPath) -> str:
     for part in path:
         text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else part
     return text
-
-
-def _format_error(error: ErrorDetails) -> str:
-    kind, value = error["type"], error["input"]
-    if kind == "missing":
-        return _MESSAGES[kind]
-    context: Mapping[str, Any] = error.get("ctx", {})
-    if kind == "literal_error":
-        choices = re.findall(r"'([^']+)'", context["expected"])
-        return f"{value!r} must be one of: {', '.join(choices)}"
-    if kind == "value_error":
-        return f"{value!r} {context['error']}"
-    if kind in _MESSAGES:
-        message = _MESSAGES[kind].format_map(context)
-        return message if isinstance(value, dict | list) else f"{value!r} {message}"
-    return error["msg"]

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from asyncgg.cleanup.keep_lists import resolve_path
 from asyncgg.cleanup.policy.diagnostics import Diagnostic, Diagnostics, unknown_key_message
 from asyncgg.cleanup.policy.lint import lint_policy
 from asyncgg.cleanup.policy.model import (
@@ -29,6 +28,7 @@ from asyncgg.cleanup.policy.parser import parse_rules
 from asyncgg.cleanup.policy.toml_lines import KeyPath, key_lines
 from asyncgg.errors import SettingsError, UsageError
 from asyncgg.manifest import ProtectList, load_protect_list
+from asyncgg.settings import quotes_hint
 
 _TABLES: Final[Mapping[str, type[Any]]] = {
     "sources": Sources,
@@ -52,15 +52,15 @@ class PolicyCheck:
     warnings: tuple[Diagnostic, ...]
 
 
-def load_policy(path: Path) -> Policy:
-    """The policy in a file.
+def load_policy(path: Path) -> tuple[Policy, tuple[Diagnostic, ...]]:
+    """The policy in a file, and its warnings.
 
     Raises `SettingsError` if the file cannot be read, or has errors: one line for each.
     """
     check = check_policy(path)
     if check.policy is None:
         raise SettingsError("\n".join(error.format(str(path)) for error in check.errors))
-    return check.policy
+    return check.policy, check.warnings
 
 
 def check_policy(path: Path) -> PolicyCheck:
@@ -92,14 +92,13 @@ def check_policy(path: Path) -> PolicyCheck:
 
 
 def _check_whole_policy(policy: Policy, values: Any, diagnostics: Diagnostics) -> None:
-    """Checks that need the whole policy."""
     ramp = policy.guards.ramp
     if ramp and ramp.maximum_per_minute is not None and ramp.maximum_per_minute < ramp.base_per_minute:
         diagnostics.add_error(("guards", "ramp", "maximum-per-minute"), "must be at least base-per-minute")
     for path, message in lint_policy(policy):
         diagnostics.add_warning(path, message)
     for keep_list in policy.keep_lists:
-        file = resolve_path(policy.path, keep_list.file)
+        file = policy.local_path(keep_list.file)
         if file is not None and not file.is_file():
             diagnostics.add_warning(
                 _locate(values, keep_list.file, diagnostics), f"{file} not found; a run needs this file"
@@ -174,4 +173,4 @@ def _toml_diagnostic(error: tomllib.TOMLDecodeError, text: str) -> Diagnostic:
     message = str(error)
     match = _TOML_POSITION.search(message)
     line = int(match.group(1)) if match and match.group(1) else text.count("\n") + 1
-    return Diagnostic(line, "", f"invalid TOML: {_TOML_POSITION.sub('', message)}")
+    return Diagnostic(line, "", f"invalid TOML: {_TOML_POSITION.sub('', message)}{quotes_hint(text)}")

@@ -124,9 +124,6 @@ class SafetyLimits:
     """Stop when this percentage of the finished things failed."""
     abort_after: Count = 100
     """Minimum finished things before `abort-at` applies."""
-    absent: Literal["ok", "fail"] | None = None
-    """As in `Settings`; None means that of the settings, here and for `missing_cores`."""
-    missing_cores: Literal["ok", "fail"] | None = None
     canary: Count | None = None
     """Things that are removed first, and verified by listing before the rest is removed."""
     deadline: Duration | None = None
@@ -249,6 +246,10 @@ class Policy:
     def keep_lists(self) -> tuple[NotIn, ...]:
         """The `not-in` conditions of all rules."""
         return tuple(condition for condition in self.conditions if isinstance(condition, NotIn))
+
+    def local_path(self, file: str) -> Path | None:
+        """The path of a `not-in` list, relative to the policy's folder; None if the list is in S3."""
+        return None if file.startswith("s3://") else self.path.parent / file
 
     @property
     def state_dir(self) -> Path:

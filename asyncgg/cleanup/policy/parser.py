@@ -22,8 +22,8 @@ from asyncgg.cleanup.rules.conditions import (
     ThingType,
 )
 from asyncgg.cleanup.rules.expression import AllOf, AnyOf, Node, Not, Rule
+from asyncgg.formatting import parse_duration
 from asyncgg.models import invalid_name_reason
-from asyncgg.settings import parse_duration
 
 T = TypeVar("T")
 
@@ -73,7 +73,6 @@ def _parse_rule_id(table: Mapping[str, Any], number: int, cursor: Cursor) -> str
 
 
 def _parse_conjunction(table: object, cursor: Cursor) -> Node | None:
-    """A table of conditions that must all hold."""
     if len(cursor.path) > _MAX_DEPTH:
         cursor.error("is nested too deeply")
         return None

@@ -17,7 +17,6 @@ from asyncgg.cli.options import OUTPUT, PATH, Option, extract_settings, make_com
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.models import RunState
 from asyncgg.report.summary import next_commands
-from asyncgg.settings import build_settings
 
 _EPILOG = """
 \b
@@ -54,6 +53,7 @@ def command(*, journal: Path | None, keep_running: bool, **arguments: Any) -> in
     from asyncgg.cli.supervisor import write_summary
     from asyncgg.cli.workflow import disassociate
     from asyncgg.runs import default_journal
+    from asyncgg.settings import build_settings
 
     with (
         raise_on_signal(),
@@ -80,7 +80,7 @@ def command(*, journal: Path | None, keep_running: bool, **arguments: Any) -> in
 def _next_steps(journal: str) -> list[str]:
     journal = shlex.quote(journal)
     return [
-        "The failures are intended: one core of this fleet does not exist, and 40 things are not associated.",
+        "The failures are intended: 40 things and one core of this fleet do not exist.",
         "Try next, with the journal of this run:",
         f"  asyncgg status {journal}",
         f"  asyncgg report {journal} --failures failures.csv",

@@ -11,9 +11,9 @@ from asyncgg.cli.options import DEBUG, JOURNAL_ARGUMENT, JSON, Option, make_comm
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.formatting import format_duration
 from asyncgg.journal import JournalReader
+from asyncgg.ratelimit import expected_rate
 from asyncgg.report import format_summary, summary_to_dict
 from asyncgg.report.summary import format_next_commands
-from asyncgg.settings import build_settings
 
 _EPILOG = """
 \b
@@ -49,34 +49,36 @@ def command(journal: Path, *, watch: bool, **arguments: Any) -> int:
 
 
 def _read_status(path: Path) -> tuple[dict[str, Any], list[str]]:
-    from asyncgg.runs import quota_rate  # imports aiobotocore: too slow for --help
-
     with JournalReader(path) as reader:
         running, meta, summary = reader.is_running(), reader.meta(), reader.summary()
         rate = reader.rate(_RATE_WINDOW, time.time())
         _, requests = reader.remaining()
-        settings = build_settings(reader.settings())
-    expected_rate = rate if running and rate else quota_rate(settings, meta.get("region"))
-    seconds_left = requests / expected_rate if expected_rate else None
+        settings = reader.settings()
+    future_rate = rate
+    if not (running and rate):
+        share = settings.get("quota_share", 1.0)
+        future_rate = expected_rate(settings.get("rate"), settings.get("quota"), share, meta.get("region", ""))
     reason = "" if running else meta.get("reason", "")
     document = summary_to_dict(summary, reason=reason) | {
         "running": running,
         "rate": round(rate, 2),
         "requests_left": requests,
-        "seconds_left": None if seconds_left is None else round(seconds_left, 1),
+        "seconds_left": round(requests / future_rate, 1),
     }
     lines = format_summary(summary, reason=reason)
     if running:
         lines.append(f"  rate       {rate:.1f} requests/s in the last {_RATE_WINDOW:g} s")
-    if requests and seconds_left is not None:
-        left = f"{format_duration(seconds_left)} {'left' if running else 'needed'} at {expected_rate:.1f} requests/s"
+    if requests:
+        seconds_left = format_duration(requests / future_rate)
+        left = f"{seconds_left} {'left' if running else 'needed'} at {future_rate:.1f} requests/s"
         lines.append(f"  left       at least {requests:,} requests, {left}")
     return document, lines if running else lines + format_next_commands(summary)
 
 
 def _format_line(document: dict[str, Any]) -> str:
-    things, seconds_left = document["things"], document["seconds_left"]
+    things = document["things"]
     finished = things["total"] - things["pending"]
     parts = [f"{finished:,}/{things['total']:,} things", f"{things['failed']:,} failed"]
     parts.append(f"{document['rate']:.1f} requests/s")
-    return ", ".join(parts if seconds_left is None else [*parts, f"{format_duration(seconds_left)} left"])
+    parts.append(f"{format_duration(document['seconds_left'])} left")
+    return ", ".join(parts)

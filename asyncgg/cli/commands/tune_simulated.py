@@ -50,8 +50,6 @@ _MIN_RATE: Final = 0.001
 
 @dataclass(frozen=True, slots=True)
 class _SweepProgress:
-    """How many trials are done."""
-
     done: int
     total: int
     seconds: float
@@ -157,7 +155,6 @@ def _finish(
     to_dict: Callable[[SweepResult, Sequence[ConfirmedTrial]], dict[str, Any]],
     format_lines: Callable[[SweepResult, Sequence[ConfirmedTrial]], list[str]],
 ) -> int:
-    """Confirm and write the results."""
     with raise_on_signal():
         confirmed = [] if arguments["no_confirm"] else _confirm(result, console)
         lines = format_lines(result, confirmed)
@@ -179,7 +176,6 @@ def _finish(
 
 
 def _build_workload(arguments: Mapping[str, Any], batches: int, cores: int) -> Workload:
-    """The work of one trial, with these defaults."""
     return Workload(
         batches if arguments["batches"] is None else arguments["batches"],
         cores if arguments["cores"] is None else arguments["cores"],

@@ -46,7 +46,7 @@ def command(thing: tuple[str, ...], *, things: str | None, inventory: Path | Non
 
     context = CommandContext.load(arguments)
     console = context.console
-    names = _collect_names(thing, things)
+    names = _collect_names(thing, things, console)
     with raise_on_signal():
         if inventory is not None:
             with Snapshot(inventory) as snapshot:
@@ -62,14 +62,18 @@ def command(thing: tuple[str, ...], *, things: str | None, inventory: Path | Non
                 return _write_matches(console, snapshot, names, scan, None)
 
 
-def _collect_names(arguments: tuple[str, ...], file: str | None) -> list[str]:
-    from asyncgg.manifest.name_lists import read_names
+def _collect_names(arguments: tuple[str, ...], file: str | None, console: Console) -> list[str]:
+    from asyncgg.manifest.name_lists import NameList, read_names
     from asyncgg.models import invalid_name_reason
 
     for name in arguments:
         if reason := invalid_name_reason(name):
             raise UsageError(f"invalid thing name {name[:200]!a}: {reason}")
-    names = list(dict.fromkeys([*arguments, *(read_names(file, "thing") if file else [])]))
+    listed = read_names(file, "thing") if file else NameList()
+    if count := len(listed.headers):
+        event = {"event": "headers-left-out", "count": count}
+        console.log_event(event, f"{file}: left out {count:,} repeated column name{'s' * (count > 1)}")
+    names = list(dict.fromkeys([*arguments, *listed]))
     if not names:
         raise UsageError("no things given: give names, or --things FILE")
     return names

@@ -184,8 +184,8 @@ def test_cleanup_failed_webhook_is_warning(
     """asyncgg cleanup nightly.toml --json: a failed webhook is a warning without its URL."""
     monkeypatch.setattr(WebhookHandler, "status", status)
     monkeypatch.setattr(WebhookHandler, "delay", delay)
-    monkeypatch.setattr("asyncgg.notify.webhook._ATTEMPT_SECONDS", 0.2)
-    monkeypatch.setattr("asyncgg.notify.webhook._ATTEMPTS", 1)
+    monkeypatch.setattr("asyncgg.notify.delivery._ATTEMPT_SECONDS", 0.2)
+    monkeypatch.setattr("asyncgg.notify.delivery._ATTEMPTS", 1)
     serve(FLEET)
     result = cli("cleanup", write_policy(tmp_path), "--json")
     assert result.code == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncgg.cleanup.notify import summary_line
+from asyncgg.cleanup.report import summary_line
 from asyncgg.journal import JournalReader
 from asyncgg.models import RunState
 from asyncgg.storage import FileLock

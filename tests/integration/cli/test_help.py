@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -11,24 +13,49 @@ import pytest
 import asyncgg
 from asyncgg.cli.app import COMMANDS, root_command
 from tests.support.command_line import CommandRunner
+from tests.support.journal import create_journal
 
 OPTIONS = """
     --profile --region --endpoint-url --rate --burst --quota --quota-share --concurrency --per-core --max-attempts
     --journal --yes --dry-run --max-things --expect-account --protect --abort-at --abort-after --deadline --json --quiet
     --log-format --format --rejects --skip-bad-rows --config --debug --request-timeout --transport --connect-timeout
     --max-attempts-unknown --stall-timeout --things --cores --core --inventory --max-age --allow-incomplete
-    --notify --absent --missing-cores --allow-empty
+    --notify
 """
 
 
-def test_help_imports_no_slow_modules() -> None:
-    """`asyncgg --help` imports neither aiobotocore nor aiohttp, pydantic or asyncio."""
-    code = (
-        "import sys; from asyncgg.cli import main; main(['--help']);"
-        "print([name for name in ('aiobotocore', 'aiohttp', 'pydantic', 'asyncio') if name in sys.modules])"
+RUN_COMMANDS = """
+import json, os, sys
+from asyncgg.cli import main
+
+slow = ("aiobotocore", "aiohttp", "botocore", "pydantic", "rich", "tenacity")
+observed = []
+for line in sys.argv[1:]:
+    observed.append([main(line.split()), *(name for name in slow if name in sys.modules)])
+os.environ.update(_ASYNCGG_COMPLETE="bash_complete", COMP_WORDS="asyncgg disassociate --max", COMP_CWORD="2")
+observed.append([main([]), *(name for name in slow if name in sys.modules)])
+print()
+print(json.dumps(observed))
+"""
+"""Runs commands, then a completion, and prints the exit code of each and the slow modules that are imported by then."""
+
+
+def test_commands_without_requests_import_no_slow_modules(tmp_path: Path) -> None:
+    """Help, usage errors, completion, `status` and `report` do without the modules of requests and settings."""
+    journal = tmp_path / "run.journal"
+    create_journal(journal, meta={"run": "r"})
+    lines = [f"{name} --help" for name in COMMANDS if name != "simulator"]  # its options are those of its server
+    lines += ["--version", "--help", f"status {journal}", f"report {journal} --outcomes all.csv --html all.html"]
+    usage_errors = ["nonsense", "disassociate --nonsense", "inventory --max-age soon"]
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_COMMANDS, *usage_errors, *lines],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert json.loads(done.stdout.splitlines()[-1]) == [[2]] * len(usage_errors) + [[0]] * (len(lines) + 1)
+    assert "plain,--max-things" in done.stdout
     for name in COMMANDS:
         assert f"\n  {name} " in done.stdout
     assert "Exit codes: 0 all done" in done.stdout

@@ -1,4 +1,4 @@
-"""Tests of asyncgg.notify.sns against the server of moto."""
+"""Tests of the delivery to SNS topics, against the server of moto."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of asyncgg.notify.webhook and asyncgg.notify.dispatch."""
+"""Tests of asyncgg.notify.delivery and asyncgg.notify.dispatch."""
 
 from __future__ import annotations
 

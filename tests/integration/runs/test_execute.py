@@ -11,9 +11,9 @@ from asyncgg.models import RunState
 from asyncgg.runs import execute
 from asyncgg.settings import Settings
 from asyncgg.simulator.config import SimulatorConfig
-from asyncgg.simulator.in_process import InProcessTransport
 from asyncgg.simulator.service import Service
 from tests.support.engine import create_journal
+from tests.support.in_process import InProcessTransport
 
 
 @pytest.mark.parametrize("rounds", range(6))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncgg.cleanup.keep_lists import read_keep_lists
+from asyncgg.cleanup.context import read_keep_lists
 from asyncgg.cleanup.rules.conditions import NotIn
 from asyncgg.errors import CredentialsError, ManifestError
 from tests.support.cleanup_rules import make_policy

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
 
 from asyncgg.errors import ManifestError
+from asyncgg.manifest import open_manifest
 from asyncgg.manifest.csv_format import csv_chunks
 from asyncgg.manifest.sources import MAX_LINE
-from tests.support.manifest import read_bytes, read_file
+from tests.support.manifest import read_all, read_bytes, read_file
 
 ONE_PAIR = [("a", "b")]
 INVALID_CHARACTERS = "contains characters outside a-z A-Z 0-9 : _ -"
@@ -44,6 +46,9 @@ INVALID_CHARACTERS = "contains characters outside a-z A-Z 0-9 : _ -"
             b"core,thing\na:1_-Z," + b"b" * 128 + b"\n", [("a:1_-Z", "b" * 128)], id="all characters, longest"
         ),
         pytest.param(b"core,thing\na,b\na,b\n", ONE_PAIR * 2, id="duplicates stay in"),
+        pytest.param(b'\nsep=;\r\n"core";"thing"\r\na;b\r\n', ONE_PAIR, id="delimiter line of Excel"),
+        pytest.param(b"\xef\xbb\xbfsep=\t\ncore\tthing\na\tb\n", ONE_PAIR, id="tab line of Excel"),
+        pytest.param(b"core,thing\n\xef\xbb\xbfa,b\n", ONE_PAIR, id="byte order mark in the middle"),
     ],
 )
 def test_csv_chunks_valid_file_gives_pairs(tmp_path: Path, data: bytes, pairs: list[tuple[str, str]]) -> None:
@@ -78,6 +83,58 @@ def test_csv_chunks_bad_row_is_reported_and_skipped(tmp_path: Path, rows: bytes,
     good, bad = read_file(tmp_path, "fleet.csv", b"core,thing\n" + rows + b"\na,b\n")
     assert bad == [(line, reason)]
     assert good == ONE_PAIR
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "rows"),
+    [
+        pytest.param(b"core,thing", b"core,thing", b"a,b", id="equal"),
+        pytest.param(b"core,thing", b"\xef\xbb\xbfcore,thing\r", b"a,b", id="byte order mark and CRLF"),
+        pytest.param(b"core,thing", b'"core","thing"', b"a,b", id="quoted"),
+        pytest.param(b"\xef\xbb\xbfcore,thing", b'\xef\xbb\xbf"Core" , "Thing"', b"a,b", id="case, blanks"),
+        pytest.param(b"core,thing", b"coreDeviceThingName,thingName", b"a,b", id="the other names"),
+        pytest.param(b"core,thing,note", b"core,thing,note", b"a,b,x", id="further column"),
+        pytest.param(b"thing;note;core", b"thing;note;core", b"b;x;a", id="other order"),
+        pytest.param(b"sep=;\ncore;thing", b"sep=;\ncore;thing", b"a;b", id="delimiter line of Excel"),
+    ],
+)
+def test_csv_chunks_repeated_header_is_left_out(tmp_path: Path, first: bytes, again: bytes, rows: bytes) -> None:
+    """A header inside the data, from files that were put together, is counted and is no association."""
+    data = first + b"\n" + rows + b"\n" + again + b"\n" + rows + b"\n"
+    (tmp_path / "fleet.csv").write_bytes(data)
+    chunks = list(open_manifest(str(tmp_path / "fleet.csv")).chunks())
+    assert read_all(chunks) == (ONE_PAIR * 2, [])
+    assert [line for chunk in chunks for line in chunk.headers] == [data.count(b"\n") - 1]
+
+
+def test_csv_chunks_gzip_members_have_a_header_each(tmp_path: Path) -> None:
+    """Compressed files can be put together as well."""
+    member = gzip.compress(b"core,thing\na,b\n", mtime=0)
+    assert read_file(tmp_path, "fleet.csv.gz", member * 3) == (ONE_PAIR * 3, [])
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"core,thing\na,b\nthing,core\nd,c\n", "is a header with other columns than the first one; keep"),
+        (b"core,thing,n\na,b,1\nn,core,thing\n1,c,d\n", "is a header with other columns than the first one; keep"),
+        (b"core,thing\na,b\nc,dcore,thing\n", "ends with a header: the file before it has no line feed"),
+        (b"core,thing,n\na,b,\nc,d,1\xef\xbb\xbfcore,thing,n\n", "ends with a header: the file before it has no line"),
+    ],
+)
+def test_csv_chunks_misplaced_header_is_a_bad_row(tmp_path: Path, data: bytes, reason: str) -> None:
+    """A header that changes the columns, or continues a row, is no association either."""
+    bad = read_file(tmp_path, "fleet.csv", data)[1]
+    assert [(line, text[: len(reason)]) for line, text in bad] == [(3, reason)]
+
+
+def test_csv_chunks_names_like_columns_are_associations(tmp_path: Path) -> None:
+    """Only a row of both column names is a header."""
+    data = b"core,thing,n\ncore,t,x\nc,thing,x\ncore-1,thing-1,core\ncores,things,\n"
+    assert read_file(tmp_path, "fleet.csv", data) == (
+        [("core", "t"), ("c", "thing"), ("core-1", "thing-1"), ("cores", "things")],
+        [],
+    )
 
 
 def test_csv_chunks_hundreds_of_columns_are_read() -> None:

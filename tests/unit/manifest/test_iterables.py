@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,6 +17,12 @@ def test_from_iterable_accepts_pairs_associations_and_mappings() -> None:
     """Pairs, associations and mappings with the columns of a manifest give their pair."""
     rows: list[Row] = [("a", "b"), Association("a", "b"), {"thingName": "b", "core": "a", "n": "1"}]
     assert read_all(from_iterable(rows)) == ([("a", "b")] * 3, [])
+
+
+def test_from_iterable_leaves_out_the_header_of_a_csv_reader() -> None:
+    """A `csv.reader` gives the header as its first row."""
+    (chunk,) = from_iterable(csv.reader(["\ufeffcore,thing", "a,b", "core,thing", "a,b"]))  # type: ignore[arg-type]
+    assert (chunk.good, chunk.bad, chunk.headers) == ([("a", "b")] * 2, [], [1, 3])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from asyncgg.errors import ManifestError
 from asyncgg.manifest.jsonl_format import jsonl_chunks
-from tests.support.manifest import read_bytes, read_file
+from tests.support.manifest import read_all, read_bytes, read_file
 
 INVALID_CHARACTERS = "contains characters outside a-z A-Z 0-9 : _ -"
 NAMES = st.from_regex(r"[a-zA-Z0-9:_-]{1,128}", fullmatch=True)
@@ -45,6 +46,14 @@ NOISE = st.lists(st.sampled_from(FRAGMENTS)).map(b"".join)
 def test_jsonl_chunks_valid_line_gives_pair(tmp_path: Path, row: bytes) -> None:
     """Every form of a valid line gives its pair."""
     assert read_file(tmp_path, "fleet.jsonl", row) == ([("a", "b")], [])
+
+
+def test_jsonl_chunks_converted_header_is_left_out() -> None:
+    """The header of a CSV that was converted to JSONL is counted and is no association."""
+    data = b'{"core":"a","thing":"b"}\n{"core":"core","thing":"thing"}\n\xef\xbb\xbf{"core":"a","thing":"b"}\n'
+    chunks = list(jsonl_chunks("fleet", io.BytesIO(data).read))
+    assert read_all(chunks) == ([("a", "b")] * 2, [])
+    assert chunks[0].headers == [2]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import BinaryIO, Literal
 
 import pytest
 
-from asyncgg.cleanup.keep_lists import read_keep_lists
+from asyncgg.cleanup.context import read_keep_lists
 from asyncgg.cleanup.rules.conditions import NotIn
 from asyncgg.errors import ManifestError, UsageError
 from asyncgg.manifest import load_protect_list
@@ -47,6 +47,10 @@ TEXTS = {
     "CR": b"a\rb\rc\r",
     "comment lines": b"# all\na\n  # two\nb\n#c\nc\n",
     "comments after white space": b"a # one\nb\t# two\nc  #3\n",
+    "quoted": b'"a"\n"b"\n" c "\n',
+    "delimiter line of Excel": b"\xef\xbb\xbfsep=;\r\na\r\nb\r\nc\r\n",
+    "byte order mark in the middle": b"\xef\xbb\xbfa\nb\n\xef\xbb\xbfc\n",
+    "gzip members": gzip.compress(b"a\nb\n", mtime=0) + gzip.compress(b"c\n", mtime=0),
     "gzip": gzip.compress(b"a\nb\nc\n", mtime=0),
 }
 
@@ -111,6 +115,8 @@ TABLES = {
     "header only": ("list.csv", b"ThingName\na\nb\n"),
     "quoted": ("list.csv", b'"thing"\n"a"\n"b"\n'),
     "semicolons": ("list", b'note;Thing \nold; a\nolder; "b"\n'),
+    "delimiter line of Excel": ("list.csv", b"sep=;\r\nnote;thing\r\nx;a\r\ny;b\r\n"),
+    "delimiter line, one column": ("list.csv", b'\xef\xbb\xbf"sep=,"\n"thing"\n"a"\n"b"\n'),
     "tabs": ("list", b"note\tthing\nold\ta\nolder\tb\n"),
     "comment before the header": ("list.csv", b'# see "x", y\n\nnote,thing\n#1,a\n"#2, x",b\n'),
     "line break in a cell": ("list.csv", b'note,thing\n"1\n# 2",a\n3,b\n'),
@@ -128,6 +134,55 @@ def test_read_names_reads_the_column_of_a_table(tmp_path: Path, table: str) -> N
     (tmp_path / name).write_bytes(data)
     assert read_names(tmp_path / name, "thing") == ["a", "b"]
     assert read_keep_list(tmp_path / name) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("list", b"thing\na\nthing\nb\n"),
+        ("list", b"a\nb\nthing\n"),  # sorted
+        ("list.csv", b'\xef\xbb\xbf"Thing"\n"a"\n\xef\xbb\xbf"thingName"\n"b"\n'),
+        ("list.csv", b"core,thing\nx,a\ncore,thing\nx,b\n"),
+        ("list.csv.gz", gzip.compress(b"note,thing\n1,a\n", mtime=0) + gzip.compress(b"note,thing\n1,b\n", mtime=0)),
+        ("list.jsonl", b'"a"\n{"thing": "thing"}\n"b"\n'),
+    ],
+)
+def test_every_list_leaves_out_a_repeated_header(tmp_path: Path, name: str, data: bytes) -> None:
+    """The column name inside a list is left out; a keep list keeps it to be safe."""
+    (tmp_path / name).write_bytes(data)
+    names = read_names(tmp_path / name, "thing")
+    assert names == ["a", "b"]
+    assert [header.strip("\ufeff").lower() in {"thing", "thingname"} for header in names.headers] == [True]
+    assert read_keep_list(tmp_path / name) == {"a", "b", *names.headers}
+
+
+def test_keep_list_of_headers_is_empty(tmp_path: Path) -> None:
+    """Headers alone do not get past the check for an empty keep list."""
+    (tmp_path / "list").write_text("thing\nthing\n")
+    with pytest.raises(ManifestError, match="the keep list is empty"):
+        read_keep_list(tmp_path / "list")
+
+
+def test_things_named_like_a_column_are_read(tmp_path: Path) -> None:
+    """In a table only a row that equals the header is left out; a list of things can name the thing `core`."""
+    (tmp_path / "list.csv").write_text("site,thing\nBerlin,thing\nLyon,a\n")
+    assert read_names(tmp_path / "list.csv", "thing") == ["thing", "a"]
+    (tmp_path / "list").write_text("a\ncore\n")
+    assert read_names(tmp_path / "list", "thing") == ["a", "core"]
+
+
+@pytest.mark.parametrize(
+    ("data", "pairs"),
+    [(b"thing\na\nthing\n", False), (b"# x\nsep=;\ncore;thing\nc;a\ncore;thing\n", True)],
+)
+def test_load_selection_leaves_out_a_repeated_header(tmp_path: Path, data: bytes, pairs: bool) -> None:
+    """`--only` counts it, and a delimiter line of Excel does not turn a manifest into a list of things."""
+    (tmp_path / "only.csv").write_bytes(data)
+    selection = load_selection(tmp_path / "only.csv")
+    assert selection.header_rows == 1
+    assert selection.matches("c", "a")
+    assert selection.matches("other", "a") is not pairs
+    selection.require_all_used("the run")
 
 
 def test_read_names_reads_the_cores_of_a_manifest(tmp_path: Path) -> None:

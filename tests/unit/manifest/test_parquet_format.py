@@ -39,6 +39,14 @@ def test_parquet_chunks_reads_every_text_type(tmp_path: Path, kind: Any) -> None
     assert read_all(open_manifest(spec).chunks()) == (MANY_PAIRS, [])
 
 
+def test_parquet_chunks_converted_header_is_left_out(tmp_path: Path) -> None:
+    """The header of a CSV that was converted to Parquet is counted and is no association."""
+    columns = {"core": ["a", "core", "a"], "thing": ["b", "thing", "b"]}
+    chunks = list(open_manifest(write_table(tmp_path, columns)).chunks())
+    assert read_all(chunks) == ([("a", "b")] * 2, [])
+    assert chunks[0].headers == [2]
+
+
 def test_parquet_chunks_bad_row_has_its_number(tmp_path: Path) -> None:
     """Nulls, invalid names and invalid bytes are bad rows, numbered across batches."""
     cores: list[bytes | None] = [b"c"] * 20_000

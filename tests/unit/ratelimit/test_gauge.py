@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncgg.ratelimit.gauge import RefillMeter
+from asyncgg.ratelimit.estimator import RefillMeter
 from tests.support.rate_simulation import ServiceBucket
 
 

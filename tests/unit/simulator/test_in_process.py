@@ -1,11 +1,11 @@
-"""Tests of asyncgg.simulator.in_process."""
+"""Tests of the transport that calls a simulated service in the same process."""
 
 from __future__ import annotations
 
 import pytest
 
 from asyncgg.models import Accepted, EntryError, ErrorResponse, NoResponse
-from asyncgg.simulator import InProcessTransport
+from tests.support.in_process import InProcessTransport
 from tests.support.simulator import make_service
 
 

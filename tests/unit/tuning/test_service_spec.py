@@ -12,10 +12,10 @@ from asyncgg.tuning.service_spec import build_scenario, read_service
 
 
 def test_build_scenario_options_override_the_file(tmp_path: Path) -> None:
-    """Options override the file, which overrides the defaults."""
+    """Options override the file, which overrides the defaults; a byte order mark is skipped."""
     path = tmp_path / "service.toml"
     path.write_text(
-        'quota = 20\nlatency = "100ms"\nretry-after = 2\nbackground-rate = 3\nerrors = "1%"\n'
+        '\ufeffquota = 20\nlatency = "100ms"\nretry-after = 2\nbackground-rate = 3\nerrors = "1%"\n'
         '[[step]]\nat = "1m"\nquota = 5\n'
     )
     scenario = build_scenario({"quota": "40", "jitter": "0"}, read_service(path), str(path))

@@ -54,9 +54,9 @@ def test_write_settings_existing_file_requires_replace(tmp_path: Path) -> None:
 
 
 def test_write_settings_replace_keeps_other_lines(tmp_path: Path) -> None:
-    """Comments, other keys and tables stay; writing twice has the effect of writing once."""
+    """Other lines stay, a byte order mark does not; writing twice has the effect of writing once."""
     path = tmp_path / "asyncgg.toml"
-    path.write_text(EXISTING_FILE)
+    path.write_text("\ufeff" + EXISTING_FILE)
     write_settings(path, CONFIG, COMMENT, replace=True)
     once = path.read_text()
     assert tomllib.loads(once) == {

@@ -21,7 +21,7 @@ EXAMPLES = Path(__file__).parents[4] / "examples"
 def test_load_policy_converts_values(tmp_path: Path) -> None:
     """Durations become seconds, tables become rules, paths are relative to the policy."""
     (tmp_path / "never.txt").write_text("gateway-*\n")
-    policy = load_policy(
+    policy, _ = load_policy(
         write_policy(
             tmp_path,
             """
@@ -145,6 +145,10 @@ any = []
         ("name = '../x'\n[[rule]]\nname = 'x'\n", "1: name: '../x' must be 1 to 64 of a-z A-Z 0-9 . _ -"),
         ("a = 1\nb = = 2\n", "2: invalid TOML: Invalid value"),
         ("a = [\n", "2: invalid TOML: "),
+        (
+            "[guards]\nexpect-account = 012345678901\n",
+            "2: invalid TOML: Expected newline or end of document after a statement; write the account in quotes: ",
+        ),
         ("a = " + "[" * 5000, "nested too deeply"),
         ("[rule" + ".not" * 5000 + "]\nname = 'x'", "1: rule: must be written [[rule]]"),
         ("[[rule]]\n[rule" + ".not" * 5000 + "]\nname = 'x'", f"2: rule[1]{'.not' * 59}: is nested too deeply"),
