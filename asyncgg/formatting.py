@@ -10,6 +10,8 @@ from typing import Final
 from asyncgg.errors import redact_secrets
 
 _URL_USERINFO: Final = re.compile(r"//[^/@\s]*@")
+_OBJECT: Final = re.compile(r"(?: \w+:)?<[\w.]+ object at 0x[0-9a-f]+>")
+"""An object in a message, such as the TLS context that aiohttp shows with a failed connection."""
 _MAX_LENGTH: Final = 300
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+\Z")
@@ -59,6 +61,7 @@ def format_timestamp(seconds: float | None) -> str:
 
 
 def sanitize(text: object) -> str:
-    """One printable line of at most 300 characters without session tokens or passwords."""
-    line = redact_secrets(_URL_USERINFO.sub("//***@", " ".join(str(text).split())))[:_MAX_LENGTH]
+    """One printable line of at most 300 characters without tokens, passwords or addresses of objects."""
+    line = _OBJECT.sub("", _URL_USERINFO.sub("//***@", " ".join(str(text).split())))
+    line = redact_secrets(line)[:_MAX_LENGTH]
     return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)

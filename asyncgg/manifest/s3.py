@@ -12,22 +12,13 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, cast
 
 import aiohttp
-from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    CredentialRetrievalError,
-    IncompleteReadError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    ResponseStreamingError,
-    SSOError,
-    TokenRetrievalError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError, ResponseStreamingError
 
 from asyncgg.errors import AsyncggError, CredentialsError, ManifestError
+from asyncgg.formatting import sanitize
+from asyncgg.transport import ConnectionConfig
+from asyncgg.transport.client import open_service_client
+from asyncgg.transport.credentials import SourceUnreachableError
 
 _CHUNK_SIZE: Final = 1 << 20
 _ATTEMPTS: Final = 3
@@ -60,7 +51,7 @@ class S3Downloader:
 
         Blocking; can be called with or without an event loop in this thread. Raises `ManifestError`
         if the object does not exist or cannot be downloaded, `CredentialsError` if credentials are
-        missing or rejected.
+        missing or rejected, and `UsageError` for an unusable AWS configuration.
         """
         file = cast(BinaryIO, tempfile.TemporaryFile(prefix="asyncgg-"))  # noqa: SIM115 - the caller closes it
         errors: list[BaseException] = []
@@ -84,17 +75,15 @@ class S3Downloader:
     async def _download(self, bucket: str, key: str, file: BinaryIO) -> None:
         url = f"s3://{bucket}/{key}"
         try:
-            session = AioSession(profile=self.profile)
-            config = AioConfig(
-                connect_timeout=10,
-                read_timeout=60,
-                retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
+            async with open_service_client(
+                "s3",
+                ConnectionConfig(self.profile, connect_timeout=10, request_timeout=60),
+                self.region,
+                self.endpoint_url,
+                attempts=_ATTEMPTS,
                 # Host names of test endpoints rarely resolve with a bucket prefix.
                 s3={"addressing_style": "path"} if self.endpoint_url else None,
-            )
-            async with session.create_client(
-                "s3", region_name=self.region, endpoint_url=self.endpoint_url, config=config
-            ) as client:
+            ) as (client, _):
                 for attempts_remaining in reversed(range(_ATTEMPTS)):
                     file.seek(0)
                     file.truncate()
@@ -106,20 +95,8 @@ class S3Downloader:
                             raise
         except ClientError as error:
             raise _translate_error(url, bucket, error) from None
-        except ProfileNotFound:
-            raise CredentialsError(f"{url}: no profile `{self.profile}` in the AWS configuration") from None
-        except (NoCredentialsError, PartialCredentialsError):
-            raise CredentialsError(
-                f"{url}: no AWS credentials found; sign in, set a profile (--profile) or the AWS_* variables"
-            ) from None
-        except (CredentialRetrievalError, SSOError, TokenRetrievalError) as error:
-            raise CredentialsError(
-                f"{url}: cannot load AWS credentials ({type(error).__name__}); sign in again"
-            ) from None
-        except (aiohttp.ClientError, BotoCoreError, TimeoutError, ValueError) as error:
-            raise ManifestError(
-                f"{url}: download failed: {' '.join(str(error).split()) or type(error).__name__}"
-            ) from None
+        except (aiohttp.ClientError, BotoCoreError, SourceUnreachableError, TimeoutError, ValueError) as error:
+            raise ManifestError(f"{url}: download failed: {sanitize(error) or type(error).__name__}") from None
 
 
 async def _fetch(client: Any, bucket: str, key: str, file: BinaryIO) -> None:

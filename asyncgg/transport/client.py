@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore import xform_name
+from botocore.exceptions import BotoCoreError
 
+from asyncgg.errors import UsageError
+from asyncgg.formatting import sanitize
 from asyncgg.models import Operation
-from asyncgg.transport.config import ConnectionConfig, Endpoint, resolve_endpoint
+from asyncgg.transport.aws_settings import check_proxy
+from asyncgg.transport.config import ConnectionConfig, Endpoint, custom_endpoint, resolve_endpoint
 from asyncgg.transport.credentials import CredentialSource
 from asyncgg.transport.session import SERVICE, new_session
 
@@ -53,7 +57,7 @@ async def open_client(connection: ConnectionConfig, http_session: type[AIOHTTPSe
 async def open_service_client(
     service: str,
     connection: ConnectionConfig,
-    region: str,
+    region: str | None,
     endpoint_url: str | None,
     *,
     attempts: int = 1,
@@ -62,14 +66,15 @@ async def open_service_client(
     """Load the credentials and open a client of any AWS service; None is the endpoint of AWS.
 
     `attempts` is 1 by default, because the engine retries; `settings` override those of
-    `connection` in the configuration of the client. Raises `UsageError` if the profile is unknown
-    or a configuration file is unreadable, and `CredentialsError` if there are no credentials.
+    `connection` in the configuration of the client. Raises `UsageError` for whatever is wrong with
+    the AWS configuration, and `CredentialsError` if there are no credentials.
     """
     from asyncgg import __version__  # not at the top: `asyncgg` itself may still be importing this module
 
+    session = new_session(connection.profile, region)
+    custom_endpoint(session, service, endpoint_url, connection)
     source = CredentialSource(connection.profile, region)
     await source.open()
-    session = new_session(connection.profile, region)
     session.register_component("credential_provider", source)
     defaults: dict[str, Any] = {
         "connect_timeout": connection.connect_timeout,
@@ -82,5 +87,15 @@ async def open_service_client(
         user_agent_extra=f"asyncgg/{__version__}",
         **defaults | settings,
     )
-    async with session.create_client(service, region_name=region, endpoint_url=endpoint_url, config=config) as client:
+    async with AsyncExitStack() as stack:
+        try:
+            opening = session.create_client(service, region_name=region, endpoint_url=endpoint_url, config=config)
+            client = await stack.enter_async_context(opening)
+        except Exception as error:  # noqa: BLE001 - botocore raises anything for a configuration that it cannot use
+            reason = (
+                sanitize(error) if isinstance(error, BotoCoreError) else sanitize(f"{type(error).__name__}: {error}")
+            )
+            files = f"{session.get_config_variable('config_file')} and the AWS_* variables"
+            raise UsageError(f"the AWS configuration cannot be used for {service}: {reason}; check {files}") from None
+        check_proxy(client.meta.endpoint_url)
         yield client, source

@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 from aiobotocore.session import AioSession
 from botocore import exceptions as aws
 from botocore.endpoint_provider import EndpointProvider
-from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url, validate_region_name
+from botocore.utils import is_valid_uri, validate_region_name
 
 from asyncgg.errors import UsageError
 from asyncgg.formatting import sanitize
+from asyncgg.transport.aws_settings import check_proxy, find_setting
 from asyncgg.transport.session import SERVICE, check_ca_bundle, new_session
 
 DEFAULT_CUSTOM_REGION: Final = "us-east-1"
@@ -59,21 +60,19 @@ def resolve_endpoint(connection: ConnectionConfig) -> Endpoint:
     with a custom endpoint. Order for the endpoint: the argument, AWS_ENDPOINT_URL_GREENGRASSV2,
     AWS_ENDPOINT_URL, the `services` section of the profile, its `endpoint_url`, the endpoint rule
     set of AWS in botocore. [AWS SDKs reference guide: service-specific endpoints] Raises
-    `UsageError` without a Region, or for an unknown profile or unusable configuration or URL.
+    `UsageError` without a Region, or for an unknown profile or unusable configuration, URL or proxy.
     """
     session = new_session(connection.profile)
     check_ca_bundle(session)
-    explicit_url = connection.endpoint_url or None
-    source, url = ("endpoint_url", explicit_url) if explicit_url else configured_endpoint(session, SERVICE)
-    if url is not None:
-        _check_url(url, source)
+    source, url = custom_endpoint(session, SERVICE, connection.endpoint_url, connection)
     region = _region(connection, session, custom=url is not None)
     try:
         partition = str(session.get_partition_for_region(region))
     except aws.UnknownRegionError:
         partition = ""
-    aws_url = _from_ruleset(connection, session, region, url)
-    return Endpoint(region, aws_url if url is None else url, url is not None, partition, source)
+    resolved_url = url or _from_ruleset(connection, session, region)
+    check_proxy(resolved_url)
+    return Endpoint(region, resolved_url, url is not None, partition, source)
 
 
 def _region(connection: ConnectionConfig, session: AioSession, *, custom: bool) -> str:
@@ -90,6 +89,32 @@ def _region(connection: ConnectionConfig, session: AioSession, *, custom: bool) 
     return str(region)
 
 
+_VARIANTS: Final = (
+    ("UseFIPS", "use_fips_endpoint", "use_fips"),
+    ("UseDualStack", "use_dualstack_endpoint", "use_dualstack"),
+)
+"""Endpoints of AWS: the parameter of the rule set, the setting, the attribute of `ConnectionConfig`."""
+
+
+def custom_endpoint(
+    session: AioSession, service: str, explicit_url: str | None, connection: ConnectionConfig
+) -> tuple[str, str | None]:
+    """Get `explicit_url` or the configured endpoint of `service`, as `configured_endpoint`.
+
+    Raises `UsageError` if the URL is invalid, or if a FIPS or dual-stack endpoint is wanted as well.
+    """
+    source, url = ("endpoint_url", explicit_url) if explicit_url else configured_endpoint(session, service)
+    if url is None:
+        return source, None
+    _check_url(url, source)
+    for _, setting, attribute in _VARIANTS:
+        override = getattr(connection, attribute)
+        if session.get_config_variable(setting) if override is None else override:
+            name = attribute if override else find_setting(session, setting)[1]
+            raise UsageError(f"{setting} does not work with a custom endpoint ({url} from {source}): unset {name}")
+    return source, url
+
+
 def configured_endpoint(
     session: AioSession, service: str, *, service_specific_only: bool = False
 ) -> tuple[str, str | None]:
@@ -100,6 +125,7 @@ def configured_endpoint(
     if session.get_config_variable("ignore_configured_endpoint_urls"):
         return "aws", None
     profile: Mapping[str, Any] = session.get_scoped_config()
+    service = service.replace("-", "_")
     variable = f"AWS_ENDPOINT_URL_{service.upper()}"
     candidates = (
         (True, variable, os.environ.get(variable)),
@@ -142,7 +168,10 @@ def _services_section(session: AioSession, profile: Mapping[str, Any]) -> Mappin
     section = session.full_config.get("services", {}).get(name)
     if not isinstance(section, dict):
         raise UsageError(f"the AWS profile refers to the section [services {name}], which does not exist")
-    return {key: value for key, value in section.items() if isinstance(value, dict)}
+    for key, value in section.items():
+        if not isinstance(value, dict):
+            raise UsageError(f"[services {name}] of the AWS configuration: {key} must be a section of indented keys")
+    return section
 
 
 def _check_url(url: str, source: str) -> None:
@@ -153,24 +182,18 @@ def _check_url(url: str, source: str) -> None:
         raise UsageError(f"invalid endpoint URL (from {source}): {sanitize(error)}") from None
     if parts.username or parts.password:
         raise UsageError(f"the endpoint URL (from {source}) must not contain a user name or password")
-    valid = is_valid_endpoint_url(url) or is_valid_ipv6_endpoint_url(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not valid or parts.query or parts.fragment:
+    valid = parts.scheme in {"http", "https"} and parts.hostname and is_valid_uri(url)
+    if not valid or parts.query or parts.fragment:
         raise UsageError(f"invalid endpoint URL {sanitize(url)!r} (from {source}); expected http(s)://host[:port]")
 
 
-def _from_ruleset(connection: ConnectionConfig, session: AioSession, region: str, url: str | None) -> str:
+def _from_ruleset(connection: ConnectionConfig, session: AioSession, region: str) -> str:
     loader = session.get_component("data_loader")
     ruleset = loader.load_service_model(SERVICE, "endpoint-rule-set-1")
-    flags = {
-        name: session.get_config_variable(variable) if override is None else override
-        for name, variable, override in (
-            ("UseFIPS", "use_fips_endpoint", connection.use_fips),
-            ("UseDualStack", "use_dualstack_endpoint", connection.use_dualstack),
-        )
-    }
-    parameters: dict[str, Any] = {"Region": region} | {name: bool(flag) for name, flag in flags.items()}
-    if url is not None:
-        parameters["Endpoint"] = url
+    parameters: dict[str, Any] = {"Region": region}
+    for name, setting, attribute in _VARIANTS:
+        override = getattr(connection, attribute)
+        parameters[name] = bool(session.get_config_variable(setting) if override is None else override)
     try:
         return str(EndpointProvider(ruleset, loader.load_data("partitions")).resolve_endpoint(**parameters).url)
     except aws.EndpointProviderError as error:

@@ -31,7 +31,7 @@ class CredentialSource:
     botocore gets a proxy of them, so that a renewal does not close the client and its connections.
     """
 
-    def __init__(self, profile: str | None, region: str) -> None:
+    def __init__(self, profile: str | None, region: str | None) -> None:
         self._profile = profile
         self._region = region
         self._credentials: Any = None

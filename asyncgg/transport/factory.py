@@ -23,7 +23,7 @@ def open_transport(
     Opening loads the credentials. It sends no request to Greengrass.
 
     Raises:
-        UsageError: see `resolve_endpoint`; with `native` also for an unusable proxy.
+        UsageError: see `resolve_endpoint`.
         CredentialsError: there are no credentials.
     """
     return (open_native_transport if kind == "native" else open_sdk_transport)(connection, operation)

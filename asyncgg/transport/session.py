@@ -13,6 +13,7 @@ from botocore.loaders import Loader, create_loader
 
 from asyncgg.errors import UsageError
 from asyncgg.formatting import sanitize
+from asyncgg.transport.aws_settings import check_settings
 
 SERVICE: Final = "greengrassv2"
 
@@ -20,7 +21,8 @@ SERVICE: Final = "greengrassv2"
 def new_session(profile: str | None, region: str | None = None) -> AioSession:
     """Create a session of `profile` (None: as in the environment) and read its configuration.
 
-    Raises `UsageError` if the profile is unknown or a configuration file cannot be read.
+    Raises `UsageError` if the profile is unknown, a configuration file cannot be read, or a setting
+    has a value that botocore does not accept.
     """
     session = AioSession(profile=profile)
     if region is not None:
@@ -37,6 +39,7 @@ def new_session(profile: str | None, region: str | None = None) -> AioSession:
         raise UsageError(f"the AWS configuration cannot be read: {sanitize(error)}") from None
     except OSError as error:
         raise UsageError(f"the AWS configuration cannot be read: {error.filename}: {error.strerror}") from None
+    check_settings(session)
     session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
     return session
 

@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asyncgg.classify import ReplyVerdict, classify
-from asyncgg.errors import CredentialsError, InternalError, UsageError
+from asyncgg.errors import CredentialsError, InternalError
 from asyncgg.models import Accepted, ErrorResponse
 from asyncgg.simulator import FleetSpec, Simulator, SimulatorConfig
 from asyncgg.transport import ConnectionConfig, open_transport
@@ -110,16 +110,6 @@ def test_from_signed_request_unknown_form_raises(url: str, authorization: str, m
     """Another signature or path of the SDK is an error."""
     with pytest.raises(ValueError, match=message):
         from_signed_request(url, {"Authorization": authorization})
-
-
-async def test_open_invalid_proxy_raises(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unusable proxy is a usage error of one line without its password."""
-    monkeypatch.setenv("HTTP_PROXY", "http://me:hunter2@[bad")
-    with pytest.raises(UsageError, match=r"--transport native.*use --transport sdk") as caught:
-        async with open_native_transport(ConnectionConfig(endpoint_url="http://h.example")):
-            pass
-    assert "\n" not in str(caught.value)
-    assert "hunter2" not in str(caught.value)
 
 
 async def test_open_unreachable_source_raises(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
