@@ -31,6 +31,7 @@ from asyncgg.cleanup.state import RunDirectory, StateDirectory
 from asyncgg.engine import StopReason
 from asyncgg.errors import AsyncggError, GuardError, SnapshotError
 from asyncgg.events import Listener
+from asyncgg.file_limit import fit_concurrency
 from asyncgg.inventory import CoreState, ScanResult, Snapshot
 from asyncgg.models import RunState
 from asyncgg.runs import JournalBuilder
@@ -233,7 +234,8 @@ class PolicyRunner:
 
                 registry_context = open_registry(connection_from_settings(self._context.settings), policy.iot)
                 registry = await stack.enter_async_context(registry_context)
-            concurrency = policy.iot.concurrency
+            if (concurrency := fit_concurrency(policy.iot.concurrency)) < policy.iot.concurrency:
+                self._warn(f"[iot] concurrency is lowered to {concurrency}: the limit on open files is low")
             cache = RegistryCache(registry, lists=self._lists, concurrency=concurrency, on_warning=self._warn)
             try:
                 return await self._stop_controller.run_cancellable(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from asyncgg.cli.console import Console
 from asyncgg.cli.options import extract_settings
+from asyncgg.file_limit import fit_concurrency
 
 if TYPE_CHECKING:
     from asyncgg.settings import Settings
@@ -30,10 +31,20 @@ class CommandContext:
 
     @classmethod
     def create(cls, settings: Settings, arguments: Mapping[str, Any]) -> Self:
-        """With these settings, and `--json` from the command line."""
-        return cls(
-            settings, Console(as_json=arguments["json"], quiet=settings.quiet, log_json=settings.log_format == "json")
-        )
+        """With these settings, and `--json` from the command line.
+
+        The limit on open files is raised for the concurrency, else the concurrency is lowered.
+        """
+        console = Console(as_json=arguments["json"], quiet=settings.quiet, log_json=settings.log_format == "json")
+        if (concurrency := fit_concurrency(settings.concurrency)) < settings.concurrency:
+            if not settings.quiet:
+                console.log_event(
+                    {"event": "concurrency-lowered", "concurrency": concurrency},
+                    f"the limit on open files lowers --concurrency from {settings.concurrency} to {concurrency};"
+                    " raise the limit with `ulimit -n`",
+                )
+            settings = settings.model_copy(update={"concurrency": concurrency})
+        return cls(settings, console)
 
     @property
     def connection(self) -> ConnectionConfig:

@@ -105,6 +105,8 @@ def test_load_settings_ignores_test_variables(monkeypatch: pytest.MonkeyPatch) -
     assert load_settings() == DEFAULTS
 
 
+QUOTES_HINT = '; write the account in quotes: "012345678901"'
+
 WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("rate", "0", "'0' must be greater than 0"),
     ("rate", "abc", "'abc' must be a number"),
@@ -187,8 +189,7 @@ def test_load_settings_accepts_lower_case_variables(monkeypatch: pytest.MonkeyPa
         (b"[codes]\nX = 1\n", "codes.X: 1 must be text, in quotes"),
         (
             b"rate = 3\nexpect-account = 012345678901\n",
-            "Expected newline or end of document after a statement (at line 2, column 19); write the account in"
-            + ' quotes: "012345678901"',
+            f"Expected newline or end of document after a statement (at line 2, column 19){QUOTES_HINT}",
         ),
         (b"deadline = true\n", "deadline: True must be a duration such as 90s, 15m, 2h or 1h30m"),
     ],
