@@ -64,6 +64,10 @@ class Diagnostics:
                 self.add_error(full_path, format_validation_error(error))
 
 
+class InvalidValueError(Exception):
+    """A value is invalid; the diagnostics have the reason."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """The key that a parser is reading, with the diagnostics to add to."""
@@ -75,9 +79,10 @@ class Cursor:
         """The cursor of a nested key."""
         return Cursor((*self.path, *keys), self.diagnostics)
 
-    def error(self, message: str) -> None:
-        """Add an error of this key."""
+    def error(self, message: str) -> InvalidValueError:
+        """Add an error of this key; the returned exception ends the parsing of what contains it."""
         self.diagnostics.add_error(self.path, message)
+        return InvalidValueError()
 
 
 def unknown_key_message(key: str, known_keys: Collection[str]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final
 
-from asyncgg.cleanup.policy.diagnostics import Cursor, Diagnostics, unknown_key_message
+from asyncgg.cleanup.policy.diagnostics import Cursor, Diagnostics, InvalidValueError, unknown_key_message
 from asyncgg.cleanup.rules.conditions import (
     AssociatedBefore,
     CoreOfflineFor,
@@ -24,8 +26,6 @@ from asyncgg.cleanup.rules.conditions import (
 from asyncgg.cleanup.rules.expression import AllOf, AnyOf, Node, Not, Rule
 from asyncgg.formatting import parse_duration
 from asyncgg.models import invalid_name_reason
-
-T = TypeVar("T")
 
 _MAX_DEPTH: Final = 60
 """Keys and list indexes from the top; more would come near Python's recursion limit."""
@@ -55,9 +55,9 @@ def parse_rules(tables: object, diagnostics: Diagnostics) -> tuple[Rule, ...]:
         if rule_id in rule_ids:
             rule_cursor("id").error(f"{rule_id!r} is already the id of another rule")
         rule_ids.add(rule_id)
-        node = _parse_conjunction({key: value for key, value in table.items() if key != "id"}, rule_cursor)
-        if node is not None:
-            rules.append(Rule(rule_id, node))
+        conditions = {key: value for key, value in table.items() if key != "id"}
+        with contextlib.suppress(InvalidValueError):
+            rules.append(Rule(rule_id, _parse_conjunction(conditions, rule_cursor)))
     return tuple(rules)
 
 
@@ -72,181 +72,145 @@ def _parse_rule_id(table: Mapping[str, Any], number: int, cursor: Cursor) -> str
 # --- combinations ---
 
 
-def _parse_conjunction(table: object, cursor: Cursor) -> Node | None:
+def _collect(parsers: Iterable[Callable[[], Node]]) -> tuple[Node, ...]:
+    """The results of all calls. Each is made, so that every error is reported, before one is raised."""
+    nodes: list[Node] = []
+    failure: InvalidValueError | None = None
+    for parse in parsers:
+        try:
+            nodes.append(parse())
+        except InvalidValueError as error:
+            failure = error
+    if failure is not None:
+        raise failure
+    return tuple(nodes)
+
+
+def _parse_conjunction(table: object, cursor: Cursor) -> Node:
     if len(cursor.path) > _MAX_DEPTH:
-        cursor.error("is nested too deeply")
-        return None
+        raise cursor.error("is nested too deeply")
     if not isinstance(table, dict):
-        cursor.error("must be a table of conditions, like { thing-missing = true }")
-        return None
+        raise cursor.error("must be a table of conditions, like { thing-missing = true }")
     if not table:
-        cursor.error("has no condition and would select everything")
-        return None
-    nodes = [_parse_entry(key, value, cursor(key)) for key, value in table.items()]
-    valid = tuple(node for node in nodes if node is not None)
-    if len(valid) < len(nodes):
-        return None
-    return valid[0] if len(valid) == 1 else AllOf(valid)
+        raise cursor.error("has no condition and would select everything")
+    nodes = _collect(partial(_parse_entry, key, value, cursor(key)) for key, value in table.items())
+    return nodes[0] if len(nodes) == 1 else AllOf(nodes)
 
 
-def _parse_entry(key: str, value: object, cursor: Cursor) -> Node | None:
+def _parse_entry(key: str, value: object, cursor: Cursor) -> Node:
     if key == "not":
-        inner = _parse_conjunction(value, cursor)
-        return None if inner is None else Not(inner)
+        return Not(_parse_conjunction(value, cursor))
     if key in {"any", "all"}:
-        return _parse_list(value, cursor, AnyOf if key == "any" else AllOf)
+        return (AnyOf if key == "any" else AllOf)(_parse_list(value, cursor))
     if key in CONDITION_PARSERS:
         return CONDITION_PARSERS[key](value, cursor)
-    cursor.error(unknown_key_message(key, (*CONDITION_PARSERS, *_COMBINATORS)))
-    return None
+    raise cursor.error(unknown_key_message(key, (*CONDITION_PARSERS, *_COMBINATORS)))
 
 
-def _parse_list(value: object, cursor: Cursor, kind: Callable[[tuple[Node, ...]], Node]) -> Node | None:
+def _parse_list(value: object, cursor: Cursor) -> tuple[Node, ...]:
     if not isinstance(value, list):
-        cursor.error("must be a list of tables, like [{ thing-missing = true }, { name = 'old-*' }]")
-        return None
+        raise cursor.error("must be a list of tables, like [{ thing-missing = true }, { name = 'old-*' }]")
     if not value:
-        cursor.error("must have at least one table")
-        return None
-    nodes = [_parse_conjunction(table, cursor(number)) for number, table in enumerate(value)]
-    valid = tuple(node for node in nodes if node is not None)
-    return kind(valid) if len(valid) == len(nodes) else None
+        raise cursor.error("must have at least one table")
+    return _collect(partial(_parse_conjunction, table, cursor(number)) for number, table in enumerate(value))
 
 
-# --- conditions: each returns None after adding an error ---
+# --- conditions ---
 
 
-def _parse_thing_missing(value: object, cursor: Cursor) -> Node | None:
+def _parse_thing_missing(value: object, cursor: Cursor) -> Node:
     if value is not True:
-        cursor.error("must be true; for things that exist, write not = { thing-missing = true }")
-        return None
+        raise cursor.error("must be true; for things that exist, write not = { thing-missing = true }")
     return ThingMissing()
 
 
-def _parse_thing_group(value: object, cursor: Cursor) -> Node | None:
+def _parse_thing_group(value: object, cursor: Cursor) -> Node:
     if not isinstance(value, dict):
-        group = _parse_aws_name(value, cursor, "thing group")
-        return None if group is None else ThingGroup(group)
+        return ThingGroup(_parse_aws_name(value, cursor, "thing group"))
     table = _parse_table(value, cursor, {"name"}, {"recursive"})
-    if table is None:
-        return None
-    recursive = table.get("recursive", True)
-    if not isinstance(recursive, bool):
-        cursor("recursive").error("must be true or false")
-        return None
-    group = _parse_aws_name(table["name"], cursor("name"), "thing group")
-    return None if group is None else ThingGroup(group, recursive)
+    recursive = _parse_bool(table.get("recursive", True), cursor("recursive"))
+    return ThingGroup(_parse_aws_name(table["name"], cursor("name"), "thing group"), recursive)
 
 
-def _parse_thing_type(value: object, cursor: Cursor) -> Node | None:
-    name = _parse_aws_name(value, cursor, "thing type")
-    return None if name is None else ThingType(name)
+def _parse_thing_type(value: object, cursor: Cursor) -> Node:
+    return ThingType(_parse_aws_name(value, cursor, "thing type"))
 
 
-def _parse_thing_attribute(value: object, cursor: Cursor) -> Node | None:
+def _parse_thing_attribute(value: object, cursor: Cursor) -> Node:
     table = _parse_table(value, cursor, {"name"}, {"equals", "glob", "exists"})
-    if table is None:
-        return None
     name = table["name"]
     if not isinstance(name, str) or not _ATTRIBUTE_NAME.match(name):
-        cursor("name").error(f"{name!r} must be the name of an attribute")
-        return None
+        raise cursor("name").error(f"{name!r} must be the name of an attribute")
     tests = table.keys() - {"name"}
     if len(tests) != 1:
-        cursor.error("must have exactly one of equals, glob, exists")
-        return None
+        raise cursor.error("must have exactly one of equals, glob, exists")
     (test,) = tests
     value, cursor = table[test], cursor(test)
     if test == "exists":
-        return _parse_typed(
-            value, bool, cursor, "must be true or false", lambda exists: ThingAttribute(name, exists=exists)
-        )
-    if test == "equals":
-        return _parse_typed(value, str, cursor, "must be text, in quotes", lambda text: ThingAttribute(name, text))
-    return _parse_typed(
-        value, str, cursor, "must be text, in quotes", lambda glob: ThingAttribute(name, glob=Pattern(glob))
-    )
+        return ThingAttribute(name, exists=_parse_bool(value, cursor))
+    text = _parse_text(value, cursor)
+    return ThingAttribute(name, text) if test == "equals" else ThingAttribute(name, glob=Pattern(text))
 
 
-def _parse_name(value: object, cursor: Cursor) -> Node | None:
+def _parse_name(value: object, cursor: Cursor) -> Node:
     regex = False
     if isinstance(value, dict):
         table = _parse_table(value, cursor, set(), {"glob", "regex"})
-        if table is None:
-            return None
         if len(table) != 1:
-            cursor.error("must have exactly one of glob, regex")
-            return None
+            raise cursor.error("must have exactly one of glob, regex")
         ((kind, value),) = table.items()
         regex, cursor = kind == "regex", cursor(kind)
-    if not isinstance(value, str):
-        cursor.error(f"{value!r} must be text, in quotes")
-        return None
-    if _MATCHES_EVERYTHING.fullmatch(value):
-        cursor.error(f"{value!r} would select everything")
-        return None
-    if not regex and not _NAME_GLOB.match(value):
-        cursor.error(f"{value!r} cannot match a name: write a-z A-Z 0-9 : _ - and * ? [...]")
-        return None
+    text = _parse_text(value, cursor)
+    if _MATCHES_EVERYTHING.fullmatch(text):
+        raise cursor.error(f"{text!r} would select everything")
+    if not regex and not _NAME_GLOB.match(text):
+        raise cursor.error(f"{text!r} cannot match a name: write a-z A-Z 0-9 : _ - and * ? [...]")
     try:
-        return ThingName(Pattern(value, regex))
+        return ThingName(Pattern(text, regex))
     except re.error as error:
-        cursor.error(f"{value!r} must be a regular expression: {error}")
-        return None
+        raise cursor.error(f"{text!r} must be a regular expression: {error}") from None
 
 
-def _parse_associated_before(value: object, cursor: Cursor) -> Node | None:
+def _parse_associated_before(value: object, cursor: Cursor) -> Node:
     if isinstance(value, date):  # a datetime is a date, too
         moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day, tzinfo=UTC)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return AssociatedBefore(before=moment.timestamp(), text=value.isoformat())
-    seconds = _parse_duration(value, cursor)
-    return None if seconds is None else AssociatedBefore(age=seconds, text=str(value))
+    return AssociatedBefore(age=_parse_duration(value, cursor), text=str(value))
 
 
-def _parse_core_status(value: object, cursor: Cursor) -> Node | None:
+def _parse_core_status(value: object, cursor: Cursor) -> Node:
     if not isinstance(value, str) or value not in {"HEALTHY", "UNHEALTHY"}:
-        cursor.error(f"{value!r} must be one of: HEALTHY, UNHEALTHY")
-        return None
+        raise cursor.error(f"{value!r} must be one of: HEALTHY, UNHEALTHY")
     return CoreStatus(value)
 
 
-def _parse_core_offline_for(value: object, cursor: Cursor) -> Node | None:
-    seconds = _parse_duration(value, cursor)
-    return None if seconds is None else CoreOfflineFor(seconds, str(value))
+def _parse_core_offline_for(value: object, cursor: Cursor) -> Node:
+    return CoreOfflineFor(_parse_duration(value, cursor), str(value))
 
 
-def _parse_index_query(value: object, cursor: Cursor) -> Node | None:
+def _parse_index_query(value: object, cursor: Cursor) -> Node:
     if not isinstance(value, str) or not value.strip():
-        cursor.error(f"{value!r} must be a fleet indexing query, in quotes")
-        return None
+        raise cursor.error(f"{value!r} must be a fleet indexing query, in quotes")
     if value.strip() == "*":
-        cursor.error("'*' would select everything")
-        return None
+        raise cursor.error("'*' would select everything")
     return IndexQuery(value)
 
 
-def _parse_not_in(value: object, cursor: Cursor) -> Node | None:
-    allow_empty: object = False
+def _parse_not_in(value: object, cursor: Cursor) -> Node:
+    allow_empty = False
     if isinstance(value, dict):
         table = _parse_table(value, cursor, {"file"}, {"allow-empty"})
-        if table is None:
-            return None
-        value, allow_empty = table["file"], table.get("allow-empty", False)
-        if not isinstance(allow_empty, bool):
-            cursor("allow-empty").error("must be true or false")
-            return None
-        cursor = cursor("file")
+        allow_empty = _parse_bool(table.get("allow-empty", False), cursor("allow-empty"))
+        value, cursor = table["file"], cursor("file")
     if not isinstance(value, str) or not value or "\0" in value:
-        cursor.error(f"{value!r} must be a file path or s3://bucket/key, in quotes")
-        return None
+        raise cursor.error(f"{value!r} must be a file path or s3://bucket/key, in quotes")
     if value.startswith("s3://") and not re.match(r"s3://[^/]+/.*[^/]\Z", value, re.DOTALL):
-        cursor.error(f"{value!r} must name an object: write s3://bucket/key")
-        return None
-    return NotIn(value, bool(allow_empty))
+        raise cursor.error(f"{value!r} must name an object: write s3://bucket/key")
+    return NotIn(value, allow_empty)
 
 
-CONDITION_PARSERS: Final[Mapping[str, Callable[[object, Cursor], Node | None]]] = {
+CONDITION_PARSERS: Final[Mapping[str, Callable[[object, Cursor], Node]]] = {
     "thing-missing": _parse_thing_missing,
     "thing-group": _parse_thing_group,
     "thing-type": _parse_thing_type,
@@ -264,41 +228,40 @@ CONDITION_PARSERS: Final[Mapping[str, Callable[[object, Cursor], Node | None]]] 
 # --- values ---
 
 
-def _parse_table(value: object, cursor: Cursor, required: set[str], optional: set[str]) -> dict[str, Any] | None:
+def _parse_table(value: object, cursor: Cursor, required: set[str], optional: set[str]) -> dict[str, Any]:
     allowed = sorted(required | optional)
     if not isinstance(value, dict):
-        cursor.error(f"must be a table of {', '.join(allowed)}")
-        return None
-    for key in value.keys() - allowed:
-        cursor(key).error(unknown_key_message(key, allowed))
-    for key in required - value.keys():
-        cursor.error(f"{key} is missing")
-    return value if required <= value.keys() <= set(allowed) else None
-
-
-def _parse_typed(
-    value: object, kind: type[T], cursor: Cursor, requirement: str, make: Callable[[T], Node]
-) -> Node | None:
-    if not isinstance(value, kind):
-        cursor.error(f"{value!r} {requirement}")
-        return None
-    return make(value)
-
-
-def _parse_aws_name(value: object, cursor: Cursor, kind: str) -> str | None:
-    """A group or type; both have the pattern of thing names [ThingGroupName, ThingTypeName]."""
-    if not isinstance(value, str):
-        cursor.error(f"{value!r} must be the name of a {kind}, in quotes")
-        return None
-    if problem := invalid_name_reason(value):
-        cursor.error(f"invalid {kind} name {value!r}: {problem}")
-        return None
+        raise cursor.error(f"must be a table of {', '.join(allowed)}")
+    errors = [cursor(key).error(unknown_key_message(key, allowed)) for key in value.keys() - allowed]
+    errors += [cursor.error(f"{key} is missing") for key in required - value.keys()]
+    if errors:
+        raise errors[0]
     return value
 
 
-def _parse_duration(value: object, cursor: Cursor) -> float | None:
+def _parse_bool(value: object, cursor: Cursor) -> bool:
+    if not isinstance(value, bool):
+        raise cursor.error(f"{value!r} must be true or false")
+    return value
+
+
+def _parse_text(value: object, cursor: Cursor) -> str:
+    if not isinstance(value, str):
+        raise cursor.error(f"{value!r} must be text, in quotes")
+    return value
+
+
+def _parse_aws_name(value: object, cursor: Cursor, kind: str) -> str:
+    """A group or type; both have the pattern of thing names [ThingGroupName, ThingTypeName]."""
+    if not isinstance(value, str):
+        raise cursor.error(f"{value!r} must be the name of a {kind}, in quotes")
+    if problem := invalid_name_reason(value):
+        raise cursor.error(f"invalid {kind} name {value!r}: {problem}")
+    return value
+
+
+def _parse_duration(value: object, cursor: Cursor) -> float:
     try:
         return parse_duration(value)
     except ValueError as error:
-        cursor.error(f"{value!r} {error}")
-        return None
+        raise cursor.error(f"{value!r} {error}") from None

@@ -16,7 +16,7 @@ from tests.support.cleanup_rules import LIMIT, error_lines
         ("thing-group = 'a b'", "thing-group: invalid thing group name 'a b': "),
         ("thing-group = 1", "thing-group: 1 must be the name of a thing group, in quotes"),
         ("thing-group = { name = 'g', recursiv = true }", "thing-group.recursiv: unknown key; did you mean"),
-        ("thing-group = { name = 'g', recursive = 1 }", "thing-group.recursive: must be true or false"),
+        ("thing-group = { name = 'g', recursive = 1 }", "thing-group.recursive: 1 must be true or false"),
         ("thing-type = ''", "thing-type: invalid thing type name '': "),
         ("thing-attribute = 'x'", "thing-attribute: must be a table of equals, exists, glob, name"),
         ("thing-attribute = { equals = 'x' }", "thing-attribute: name is missing"),
@@ -41,7 +41,7 @@ from tests.support.cleanup_rules import LIMIT, error_lines
         ("index-query = ' '", "index-query: ' ' must be a fleet indexing query, in quotes"),
         ("index-query = '*'", "index-query: '*' would select everything"),
         ("not-in = 's3://bucket'", "not-in: 's3://bucket' must name an object: write s3://bucket/key"),
-        ("not-in = { file = '', allow-empty = 1 }", "not-in.allow-empty: must be true or false"),
+        ("not-in = { file = '', allow-empty = 1 }", "not-in.allow-empty: 1 must be true or false"),
         ("all = { name = 'x' }", "all: must be a list of tables"),
         ("all = ['x']", "all[1]: must be a table of conditions"),
         (
