@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from asyncgg.tuning.bucket_fit import BucketFit, fit_bucket, percentile, timing_uncertainty
-from asyncgg.tuning.probe_sender import ProbeOutcome, ProbeReply, ProbeRequest, ProbeSender, accepted_latencies
+from asyncgg.tuning.probe_sender import ProbeOutcome, ProbeRequest, ProbeSender, accepted_latencies
 
 _INITIAL_RATE: Final = 2.0
 _STEP_FACTOR: Final = 1.25
@@ -92,7 +92,7 @@ class QuotaProbe:
     """
 
     def __init__(
-        self, send: Callable[[], Awaitable[ProbeReply]], *, max_rate: float, seconds: float, concurrency: int = 64
+        self, send: Callable[[], Awaitable[object]], *, max_rate: float, seconds: float, concurrency: int = 64
     ) -> None:
         self._clock = asyncio.get_running_loop().time
         self._started_at = self._clock()
@@ -120,6 +120,10 @@ class QuotaProbe:
     def throttled(self) -> int:
         """Requests throttled."""
         return self._sender.throttled
+
+    def progress(self) -> QuotaProbe:
+        """The measurement itself, whose attributes are its progress."""
+        return self
 
     def stop(self) -> None:
         """End the measurement with partial results."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, NamedTuple
 
+from asyncgg.classify import ReplyVerdict, classify
 from asyncgg.errors import AsyncggError, CredentialsError, ServiceError
 from asyncgg.models import ErrorResponse, NoResponse
 from asyncgg.tuning.bucket_fit import Observation
@@ -42,15 +43,6 @@ class ProbeRequest(NamedTuple):
         return (self.sent_at + self.answered_at) / 2
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeReply:
-    """The outcome of one request."""
-
-    outcome: ProbeOutcome
-    error: ErrorResponse | NoResponse | None = None
-    """The failed reply."""
-
-
 def accepted_latencies(log: Iterable[ProbeRequest]) -> list[float]:
     """Return the latencies of accepted requests in seconds, ascending."""
     return sorted(request.answered_at - request.sent_at for request in log if request.outcome is ProbeOutcome.ACCEPTED)
@@ -64,7 +56,8 @@ class ProbeSender:
     `CredentialsError` if ListCoreDevices is denied.
     """
 
-    send: Callable[[], Awaitable[ProbeReply]]
+    send: Callable[[], Awaitable[object]]
+    """Sends a request and returns its reply; `ErrorResponse` and `NoResponse` are failures."""
     deadline: float
     concurrency: int
     log: list[ProbeRequest] = field(default_factory=list)
@@ -175,20 +168,23 @@ class ProbeSender:
     async def _run_request(self) -> None:
         sent_at = self._clock()
         reply = await self.send()
-        self.log.append(ProbeRequest(sent_at, self._clock(), reply.outcome))
-        if reply.outcome is ProbeOutcome.THROTTLED:
+        outcome = ProbeOutcome.ACCEPTED
+        if isinstance(reply, ErrorResponse | NoResponse):
+            throttled = classify(reply, "", ()) is ReplyVerdict.THROTTLED
+            outcome = ProbeOutcome.THROTTLED if throttled else ProbeOutcome.FAILED
+        self.log.append(ProbeRequest(sent_at, self._clock(), outcome))
+        if isinstance(reply, ErrorResponse | NoResponse) and outcome is ProbeOutcome.FAILED:
+            self._handle_failure(reply)
+            return
+        self._consecutive_failures = 0
+        if isinstance(reply, ErrorResponse):
             self.throttled += 1
-            if isinstance(reply.error, ErrorResponse):
-                self.quota_code = self.quota_code or reply.error.quota_code
-                pause = min(reply.error.retry_after or 0.0, _MAX_RETRY_AFTER)
-                self.retry_after = max(self.retry_after, pause)
-                self._not_before = max(self._not_before, self._clock() + pause)
-        elif reply.outcome is ProbeOutcome.FAILED:
-            self._handle_failure(reply.error)
-        if reply.outcome is not ProbeOutcome.FAILED:
-            self._consecutive_failures = 0
+            self.quota_code = self.quota_code or reply.quota_code
+            pause = min(reply.retry_after or 0.0, _MAX_RETRY_AFTER)
+            self.retry_after = max(self.retry_after, pause)
+            self._not_before = max(self._not_before, self._clock() + pause)
 
-    def _handle_failure(self, error: ErrorResponse | NoResponse | None) -> None:
+    def _handle_failure(self, error: ErrorResponse | NoResponse) -> None:
         self.failed += 1
         if isinstance(error, ErrorResponse) and 400 <= error.status < 500:
             message = f"{error.code}: {error.message}"
@@ -199,7 +195,7 @@ class ProbeSender:
             raise ServiceError(f"ListCoreDevices was rejected: {message}")
         self._consecutive_failures += 1
         if self._consecutive_failures >= _MAX_CONSECUTIVE_FAILURES:
-            reason = error.detail if isinstance(error, NoResponse) else error.code if error else ""
+            reason = error.detail if isinstance(error, NoResponse) else error.code
             raise ServiceError(
                 f"cannot measure the quota: {self._consecutive_failures} consecutive requests failed ({reason})"
             )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
-from asyncgg.classify import ReplyVerdict, classify
 from asyncgg.cli.console import Console, require_terminal
 from asyncgg.cli.context import CommandContext
 from asyncgg.cli.errors import EXIT_INTERRUPTED
@@ -19,15 +18,13 @@ from asyncgg.files import atomic_write_text
 from asyncgg.formatting import format_duration
 from asyncgg.ratelimit import documented_quota
 from asyncgg.runs import verify_account
-from asyncgg.transport import CoreFilter, Endpoint, ListingTransport, Page, open_transport
+from asyncgg.transport import CoreFilter, Endpoint, open_transport
 from asyncgg.tuning.probe import QuotaProbe, max_requests
 from asyncgg.tuning.probe_report import ProbeReport, format_probe, probe_to_dict, write_requests
-from asyncgg.tuning.probe_sender import ProbeOutcome, ProbeReply
 from asyncgg.tuning.service_quotas import applied_quota
 
 _DEFAULT_DURATION: Final = 90.0
 _DEFAULT_RATE_FACTOR: Final = 2.0
-_NO_FILTER: Final = CoreFilter()
 
 
 def measure_quota(arguments: Mapping[str, Any]) -> int:
@@ -64,9 +61,9 @@ def _measure(context: CommandContext, endpoint: Endpoint, max_rate: float, secon
         settings = context.settings
         await verify_account(endpoint, settings)
         async with open_transport(context.connection, settings.transport) as transport:
-            probe = QuotaProbe(
-                make_probe(transport), max_rate=max_rate, seconds=seconds, concurrency=settings.concurrency
-            )
+            # A page of one core device, whose contents are not used.
+            send = partial(transport.list_cores, "", CoreFilter(), 1)
+            probe = QuotaProbe(send, max_rate=max_rate, seconds=seconds, concurrency=settings.concurrency)
 
             def stop(reason: str) -> None:
                 nonlocal interrupted
@@ -74,26 +71,12 @@ def _measure(context: CommandContext, endpoint: Endpoint, max_rate: float, secon
                 probe.stop()
 
             supervision.stop = stop
-            display.watch(_ProbeSource(probe))
+            display.watch(probe)
             result = await probe.run()
         applied, reason = await applied_quota(context.connection, result.quota_code)
         return ProbeReport(result, endpoint, documented_quota(endpoint.region), applied, reason)
 
     return run_supervised(work, display, show_end=False), interrupted
-
-
-def make_probe(transport: ListingTransport) -> Any:
-    """The probe's request: a page of one core device, whose contents are not used."""
-
-    async def probe() -> ProbeReply:
-        reply = await transport.list_cores("", _NO_FILTER, 1)
-        if isinstance(reply, Page):
-            return ProbeReply(ProbeOutcome.ACCEPTED)
-        if classify(reply, "", ()) is ReplyVerdict.THROTTLED:
-            return ProbeReply(ProbeOutcome.THROTTLED, reply)
-        return ProbeReply(ProbeOutcome.FAILED, reply)
-
-    return probe
 
 
 def _print_intro(console: Console, endpoint: Endpoint, max_rate: float, seconds: float) -> None:
@@ -114,14 +97,6 @@ def _print_intro(console: Console, endpoint: Endpoint, max_rate: float, seconds:
         f"  costs      at most {format_duration(seconds)} and {request_limit:,} requests, about 25 of them throttled",
         "  others     consoles, CI and jobs of this account and Region share the quota and can be throttled, too",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _ProbeSource:
-    probe: QuotaProbe
-
-    def progress(self) -> QuotaProbe:
-        return self.probe
 
 
 def _probe_view(max_seconds: float) -> ProgressView:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from asyncgg.errors import CredentialsError, ServiceError
-from asyncgg.models import ErrorResponse, NoResponse
+from asyncgg.models import ErrorResponse, NoResponse, Reply
 from asyncgg.testing import FakeService, JitteredLatency, Scenario, run_virtual
 from asyncgg.tuning.probe import ProbeResult, QuotaProbe, max_requests
-from asyncgg.tuning.probe_sender import ProbeOutcome, ProbeReply
+from asyncgg.tuning.probe_sender import ProbeOutcome
 
 pytestmark = pytest.mark.virtual
 
@@ -29,12 +30,7 @@ async def run_probe(
     """Measure a fake service with this scenario."""
     service = FakeService(scenario, seed=seed)
 
-    async def send() -> ProbeReply:
-        reply = await service.send("", ())
-        throttled = isinstance(reply, ErrorResponse) and reply.status == 429
-        return ProbeReply(ProbeOutcome.THROTTLED if throttled else ProbeOutcome.ACCEPTED, reply if throttled else None)  # type: ignore[arg-type]  # a throttled reply is an ErrorResponse
-
-    probe = QuotaProbe(send, max_rate=max_rate, seconds=seconds)
+    probe = QuotaProbe(partial(service.send, "", ()), max_rate=max_rate, seconds=seconds)
     watch(probe, service)
     result = await probe.run()
     if result.complete:  # otherwise requests were in flight at the end
@@ -119,11 +115,11 @@ async def test_probe_failing_service_raises(reply: ErrorResponse, error: type[Ex
     """Access denied, an invalid request and no reply end the probe after a few requests."""
     sent_count = 0
 
-    async def send() -> ProbeReply:
+    async def send() -> Reply:
         nonlocal sent_count
         sent_count += 1
         await asyncio.sleep(0.05)
-        return ProbeReply(ProbeOutcome.FAILED, reply)
+        return reply
 
     with pytest.raises(error, match=message):
         await QuotaProbe(send, max_rate=50, seconds=30).run()
@@ -134,11 +130,9 @@ async def test_probe_rare_failures_are_tolerated() -> None:
     """If one request in fifty fails, the rate is still found."""
     service = FakeService(Scenario(30, 15, REALISTIC_LATENCY))
 
-    async def send() -> ProbeReply:
+    async def send() -> Reply:
         reply = await service.send("", ())
-        if service.sent % 50 == 0:
-            return ProbeReply(ProbeOutcome.FAILED, NoResponse("reset", "connection reset", sent=True))
-        return ProbeReply(ProbeOutcome.THROTTLED if isinstance(reply, ErrorResponse) else ProbeOutcome.ACCEPTED)
+        return reply if service.sent % 50 else NoResponse("reset", "connection reset", sent=True)
 
     result = await QuotaProbe(send, max_rate=60, seconds=90).run()
     assert result.rate == pytest.approx(30, rel=0.05)
