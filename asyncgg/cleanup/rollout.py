@@ -14,7 +14,7 @@ from asyncgg.cleanup.state import RunDirectory
 from asyncgg.engine import RunResult, StopReason
 from asyncgg.errors import GuardError
 from asyncgg.inventory import ScanResult, Snapshot
-from asyncgg.journal import JournalReader, JournalWriter
+from asyncgg.journal import JournalReader, write_meta
 from asyncgg.models import RunState, Summary, ThingState
 from asyncgg.ratelimit import RampPlan
 
@@ -54,9 +54,9 @@ async def roll_out(run_dir: RunDirectory, guards: SafetyLimits, context: PolicyC
             return RolloutResult(stopped.result, read_summary(run_dir))
         if not canary.passed:
             # The state ABORTED keeps the next start from resuming the run.
-            await _write_meta(run_dir, state=RunState.ABORTED, reason=canary.failure_reason)
+            await write_meta(run_dir.journal, state=RunState.ABORTED, reason=canary.failure_reason)
             return RolloutResult(RunResult(RunState.ABORTED, canary.failure_reason), read_summary(run_dir), canary)
-        await _write_meta(run_dir, **{_META_KEY: _PASSED})
+        await write_meta(run_dir.journal, **{_META_KEY: _PASSED})
     result, summary = await context.execute(run_dir.journal, ramp=_ramp_plan(guards))
     return RolloutResult(result, summary, canary)
 
@@ -106,14 +106,6 @@ async def _count_still_associated(run_dir: RunDirectory, canary_size: int, conte
 def _is_canary_verified(run_dir: RunDirectory) -> bool:
     with JournalReader(run_dir.journal) as reader:
         return reader.meta().get(_META_KEY) == _PASSED
-
-
-async def _write_meta(run_dir: RunDirectory, **values: object) -> None:
-    journal = JournalWriter(run_dir.journal, threaded=False)
-    try:
-        await journal.submit(lambda store: store.put(**values))
-    finally:
-        journal.close()
 
 
 def _require_complete(scan: ScanResult) -> None:

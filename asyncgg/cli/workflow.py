@@ -19,7 +19,7 @@ from asyncgg.cli.supervisor import NotStartedError, run_async, run_journal, writ
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError, GuardError, JournalError, UsageError
 from asyncgg.formatting import format_duration
-from asyncgg.journal import JournalReader, JournalWriter
+from asyncgg.journal import JournalReader, write_meta
 from asyncgg.models import RunState, Summary
 from asyncgg.report import EXIT_CODES, format_summary, summary_to_dict
 from asyncgg.report.summary import format_next_commands
@@ -265,12 +265,5 @@ def _mark_complete(path: Path, summary: Summary) -> Summary:
     if summary.state is state:
         return summary
 
-    async def write_state() -> None:
-        writer = JournalWriter(path)
-        try:
-            await writer.submit(lambda store: store.put(state=state, reason=""))
-        finally:
-            writer.close()
-
-    run_async(write_state())
+    run_async(write_meta(path, state=state, reason=""))
     return replace(summary, state=state)

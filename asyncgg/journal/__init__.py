@@ -13,7 +13,7 @@ from asyncgg.journal.reader import (
 )
 from asyncgg.journal.schema import parse_operation
 from asyncgg.journal.store import JournalStore, RecordedReply
-from asyncgg.journal.writer import JournalWriter
+from asyncgg.journal.writer import JournalWriter, write_meta
 
 __all__ = [
     "Certainty",
@@ -30,4 +30,5 @@ __all__ = [
     "iter_effects",
     "last_request_at",
     "parse_operation",
+    "write_meta",
 ]

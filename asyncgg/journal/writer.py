@@ -240,6 +240,12 @@ class JournalWriter:
         return completions
 
 
+async def write_meta(path: Path, **values: object) -> None:
+    """Set metadata of a journal that no other process runs. Raises as `JournalWriter`."""
+    with contextlib.closing(JournalWriter(path, threaded=False)) as journal:
+        await journal.submit(lambda store: store.put(**values))
+
+
 def _resolve(completions: list[_Completion]) -> None:
     for waiter, result, error in completions:
         if not isinstance(waiter, asyncio.Future):
