@@ -1,4 +1,4 @@
-"""Output files that are written completely or not at all."""
+"""Text files that are read at once, and output files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -6,13 +6,43 @@ import contextlib
 import gzip
 import io
 import os
+import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import IO, Any, Final, cast
 
-from asyncgg.errors import UsageError
+from asyncgg.errors import SettingsError, UsageError
 
 _COMPANION_SUFFIXES: Final = ("", "-wal", "-shm", "-journal", ".lock")
+_UNQUOTED_ACCOUNT: Final = re.compile(r"^\s*expect[_-]account\s*=\s*(0\d*)", re.MULTILINE)
+
+
+def read_text(path: Path, kind: str) -> str:
+    """The UTF-8 text of a file of this `kind`. Raises `SettingsError`."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: {kind} not found; check the path") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path}: invalid UTF-8; save the {kind} as UTF-8") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
+        raise SettingsError(f"{path}: cannot read the {kind}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def read_toml(path: Path, kind: str) -> dict[str, Any]:
+    """The values of a TOML file of this `kind`. Raises `SettingsError`."""
+    text = read_text(path, kind)
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: invalid TOML: {error}{quotes_hint(text)}") from None
+
+
+def quotes_hint(toml: str) -> str:
+    """What to add to the message about invalid TOML: a number cannot start with 0."""
+    match = _UNQUOTED_ACCOUNT.search(toml)
+    return f'; write the account in quotes: "{match[1]}"' if match else ""
 
 
 @contextlib.contextmanager

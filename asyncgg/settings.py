@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -23,6 +22,7 @@ from pydantic_settings.exceptions import SettingsError as SourceError
 
 from asyncgg.classify import CodeTable
 from asyncgg.errors import SettingsError
+from asyncgg.files import read_toml
 from asyncgg.formatting import parse_duration
 
 FILE_NAME: Final = "asyncgg.toml"
@@ -53,7 +53,6 @@ _MESSAGES: Final[Mapping[str, str]] = {
     "less_than_equal": "must be at most {le:g}",
 }
 _CODES_HINT: Final = 'a JSON object such as {"Busy": "retry"}'
-_UNQUOTED_ACCOUNT: Final = re.compile(r"^\s*expect[_-]account\s*=\s*(0\d*)", re.MULTILINE)
 
 
 def _parse_auto(value: object) -> object:
@@ -203,12 +202,6 @@ def format_validation_error(error: ErrorDetails) -> str:
     return error["msg"]
 
 
-def quotes_hint(toml: str) -> str:
-    """What to add to the message about invalid TOML: a number cannot start with 0."""
-    match = _UNQUOTED_ACCOUNT.search(toml)
-    return f'; write the account in quotes: "{match[1]}"' if match else ""
-
-
 def _display_name(location: tuple[int | str, ...], origins: Mapping[str, str]) -> str:
     """The setting as the user wrote it: an option, a variable, or a file and key."""
     origin = origins.get(str(location[0]), "settings") if location else "settings"
@@ -220,23 +213,11 @@ def _option_name(key: str) -> str:
 
 
 def _from_file(path: Path | None) -> tuple[dict[str, Any], str]:
-    explicit = path is not None
+    if path is None and not Path(FILE_NAME).exists():
+        return {}, FILE_NAME
     path = path or Path(FILE_NAME)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        if explicit:
-            raise SettingsError(f"{path}: settings file not found") from None
-        return {}, str(path)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not valid UTF-8; save the file as UTF-8"
-        raise SettingsError(f"{path}: cannot read the file: {reason}") from None
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: {error}{quotes_hint(text)}") from None
     normalized: dict[str, Any] = {}
-    for key, value in values.items():
+    for key, value in read_toml(path, "settings file").items():
         name = key.replace("-", "_")
         if name in normalized:
             raise SettingsError(f"{path}: {name}: duplicate key")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.errors import SettingsError, UsageError
+from asyncgg.files import read_toml
 from asyncgg.formatting import parse_duration
 from asyncgg.ratelimit import DOCUMENTED_QUOTA
 from asyncgg.testing import JitteredLatency, Scenario, ScenarioFault, ScheduledChange
@@ -56,15 +56,7 @@ _STEP_KEYS: Final[_Parsers] = {"at": _parse_time} | {
 
 def read_service(path: Path) -> dict[str, Any]:
     """Return the values of a service file. Raises `SettingsError` if the file is invalid."""
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise SettingsError(f"{path}: service file not found") from None
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path}: invalid TOML: {error}") from None
-    normalized = {key.replace("-", "_"): value for key, value in values.items()}
+    normalized = {key.replace("-", "_"): value for key, value in read_toml(path, "service file").items()}
     if unknown := sorted(normalized.keys() - KEYS.keys() - {"step"}):
         raise SettingsError(f"{path}: {unknown[0]}: unknown key; must be one of: {_join(KEYS)}, [[step]]")
     return normalized

@@ -176,9 +176,9 @@ def test_load_settings_accepts_lower_case_variables(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"rate = ", "Invalid value (at end of document)"),
-        (b"rate = 1\nrate = 2\n", "Cannot overwrite a value (at line 2, column 9)"),
-        (b"\xff\xfe", "cannot read the file: not valid UTF-8; save the file as UTF-8"),
+        (b"rate = ", "invalid TOML: Invalid value (at end of document)"),
+        (b"rate = 1\nrate = 2\n", "invalid TOML: Cannot overwrite a value (at line 2, column 9)"),
+        (b"\xff\xfe", "invalid UTF-8; save the settings file as UTF-8"),
         (b"[asyncgg]\nrate = 5\n", "asyncgg: unknown setting"),
         (b"[rate]\nx = 1\n", "rate: must be a number"),
         (b"expect_account = 123456789012\n", "expect_account: 123456789012 must be text, in quotes"),
@@ -189,7 +189,7 @@ def test_load_settings_accepts_lower_case_variables(monkeypatch: pytest.MonkeyPa
         (b"[codes]\nX = 1\n", "codes.X: 1 must be text, in quotes"),
         (
             b"rate = 3\nexpect-account = 012345678901\n",
-            f"Expected newline or end of document after a statement (at line 2, column 19){QUOTES_HINT}",
+            f"invalid TOML: Expected newline or end of document after a statement (at line 2, column 19){QUOTES_HINT}",
         ),
         (b"deadline = true\n", "deadline: True must be a duration such as 90s, 15m, 2h or 1h30m"),
     ],
@@ -203,8 +203,8 @@ def test_load_settings_invalid_file_names_the_file(content: bytes, message: str)
 def test_load_settings_missing_named_file_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file named explicitly must exist and be a file."""
     monkeypatch.setenv("ASYNCGG_CONFIG", "none.toml")
-    assert error_message() == "none.toml: settings file not found"
-    assert error_message(config=Path()) == ".: cannot read the file: Is a directory"
+    assert error_message() == "none.toml: settings file not found; check the path"
+    assert error_message(config=Path()) == ".: cannot read the settings file: Is a directory"
 
 
 def test_load_settings_codes_variable_replaces_the_table(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,8 +27,8 @@ from asyncgg.cleanup.policy.model import (
 from asyncgg.cleanup.policy.parser import parse_rules
 from asyncgg.cleanup.policy.toml_lines import KeyPath, key_lines
 from asyncgg.errors import SettingsError, UsageError
+from asyncgg.files import quotes_hint, read_text
 from asyncgg.manifest import ProtectList, load_protect_list
-from asyncgg.settings import quotes_hint
 
 _TABLES: Final[Mapping[str, type[Any]]] = {
     "sources": Sources,
@@ -68,7 +68,7 @@ def check_policy(path: Path) -> PolicyCheck:
 
     Raises `SettingsError` if the file cannot be read.
     """
-    text = _read_text(path)
+    text = read_text(path, "policy")
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -155,18 +155,6 @@ def _iter_strings(table: object, key: str) -> Iterator[tuple[KeyPath, str]]:
         yield ("guards", key), value
     elif isinstance(value, list):
         yield from ((("guards", key, number), text) for number, text in enumerate(value) if isinstance(text, str))
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise SettingsError(f"{path}: policy not found; check the path") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path}: invalid UTF-8; save the policy as UTF-8") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SettingsError(f"{path}: cannot read the policy: {reason}") from None
 
 
 def _toml_diagnostic(error: tomllib.TOMLDecodeError, text: str) -> Diagnostic:
