@@ -7,7 +7,7 @@ from typing import Any, Final
 from asyncgg.formatting import format_count, format_duration, format_timestamp
 from asyncgg.runs import Plan
 from asyncgg.runs.lookup import MISSING_LABELS
-from asyncgg.runs.plan import MissingNames, MissingReason
+from asyncgg.runs.plan import MissingReason
 from asyncgg.runs.undo_plan import DECISION_LABELS
 
 SCHEMA: Final = "asyncgg.plan/1"
@@ -78,16 +78,10 @@ def format_plan(plan: Plan) -> list[str]:
     excluded += [f"{number:,} {_EXCLUSION_LABELS.get(name, name)}" for name, number in plan.excluded.items()]
     details = [", ".join(excluded), *map(str, plan.bad_rows)] if excluded else []
     if plan.lookup:
-        details += [_format_missing(reason, names) for reason, names in plan.lookup.missing.items()]
+        for reason, names in plan.lookup.missing.items():
+            noun = "thing" if reason is MissingReason.NOT_FOUND else "core"
+            details.append(f"{format_count(names.count, noun)} {MISSING_LABELS[reason]}: {names}")
     lines += [f"  {'excluded' if number == 0 else '':<10} {text}" for number, text in enumerate(details)]
     lines.append(f"  requests   {plan.requests:,}, the largest core has {format_count(plan.largest_core, 'thing')}")
     lines.append(f"  time       {format_duration(plan.seconds)} at {plan.rate:g} requests/s")
     return lines
-
-
-def _format_missing(reason: MissingReason, names: MissingNames) -> str:
-    count = format_count(names.count, "thing" if reason is MissingReason.NOT_FOUND else "core")
-    omitted = names.count - len(names.examples)
-    return f"{count} {MISSING_LABELS[reason]}: {', '.join(names.examples)}" + (
-        f" and {omitted:,} more" if omitted else ""
-    )

@@ -22,7 +22,7 @@ from asyncgg.manifest.name_lists import NameList, read_names
 from asyncgg.manifest.sources import display_path
 from asyncgg.runs import JournalBuilder, Plan, default_journal, exit_code, quota_rate, verify_account
 from asyncgg.runs.lookup import LookupRequest, LookupTargets, origin_if_finished, prepare_from_snapshot
-from asyncgg.runs.prepare import s3_opener
+from asyncgg.runs.prepare import default_snapshot, s3_opener
 from asyncgg.transport import Endpoint
 
 _LOOKUP_ONLY: Final = ("inventory", "max_age", "allow_incomplete")
@@ -226,16 +226,8 @@ def _default_paths(lookup: LookupArguments, given: Path | None) -> tuple[Path, P
         if lookup.inventory.resolve() == journal.resolve():
             raise UsageError(f"{journal}: --inventory and --journal name the same file; choose another one")
         return journal, lookup.inventory
-    stem, number = journal.stem, 1
-    while given is None and (journal.exists() or _default_snapshot(journal).exists()):
-        number += 1
-        journal = journal.with_name(f"{stem}-{number}.journal")
-    snapshot = _default_snapshot(journal)
+    snapshot = default_snapshot(journal)
     if origin_if_finished(snapshot) is not None:
         quoted_path = shlex.quote(str(snapshot))
         raise SnapshotError(f"{snapshot} already exists; reuse it with --inventory {quoted_path}, or delete it")
     return journal, snapshot
-
-
-def _default_snapshot(journal: Path) -> Path:
-    return journal.with_name(f"{journal.stem}.fleet.db")

@@ -184,14 +184,8 @@ class _CoverageReport:
     def summary(self) -> str:
         """All reasons in one line."""
         return "; ".join(
-            f"{self.counts[reason]:,} {MISSING_LABELS[reason]}: {self.format_names(reason)}"
-            for reason in MissingReason
-            if self.counts[reason]
+            f"{names.count:,} {MISSING_LABELS[reason]}: {names}" for reason, names in self.missing().items()
         )
-
-    def format_names(self, reason: MissingReason) -> str:
-        omitted = self.counts[reason] - len(self.examples[reason])
-        return ", ".join(self.examples[reason]) + (f" and {omitted:,} more" if omitted else "")
 
 
 def _check_coverage(snapshot: Snapshot, targets: LookupTargets) -> _CoverageReport:
@@ -224,7 +218,7 @@ def _require_complete(
         problem = (
             "the things may also be on other cores"
             if targets.kind == "thing"
-            else f"not {coverage.format_names(MissingReason.UNKNOWN)}"
+            else f"not {coverage.missing()[MissingReason.UNKNOWN]}"
         )
         raise SnapshotError(f"{snapshot.path} lists {note}, {problem}; {_rescan_hint(snapshot)}")
     if (count := coverage.counts[MissingReason.INCOMPLETE]) and not allow_incomplete:
@@ -232,7 +226,7 @@ def _require_complete(
         hint = "run the command again" if just_scanned else _rescan_hint(snapshot)
         raise GuardError(
             f"{format_count(count, 'core')} could not be listed{codes}:"
-            f" {coverage.format_names(MissingReason.INCOMPLETE)}; {hint},"
+            f" {coverage.missing()[MissingReason.INCOMPLETE]}; {hint},"
             " or continue without a complete list: --allow-incomplete"
         )
 

@@ -41,6 +41,10 @@ class MissingNames:
     examples: tuple[str, ...]
     """Up to ten of them."""
 
+    def __str__(self) -> str:
+        omitted = self.count - len(self.examples)
+        return ", ".join(self.examples) + (f" and {omitted:,} more" if omitted else "")
+
 
 @dataclass(frozen=True, slots=True)
 class LookupResult:

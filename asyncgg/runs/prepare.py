@@ -25,13 +25,21 @@ _MAX_LISTED: Final = 10
 
 
 def default_journal(now: float | None = None) -> Path:
-    """An unused file name in the current directory: asyncgg-DATE-TIME.journal, in UTC."""
+    """An unused file name in the current directory: asyncgg-DATE-TIME.journal, in UTC.
+
+    The name that a snapshot next to the journal has by default is unused, too.
+    """
     stem = time.strftime("asyncgg-%Y%m%d-%H%M%S", time.gmtime(now))
     path, number = Path(f"{stem}.journal"), 1
-    while path.exists():
+    while path.exists() or default_snapshot(path).exists():
         number += 1
         path = Path(f"{stem}-{number}.journal")
     return path
+
+
+def default_snapshot(journal: Path) -> Path:
+    """The snapshot that a lookup makes next to its journal."""
+    return journal.with_name(f"{journal.stem}.fleet.db")
 
 
 class JournalBuilder:

@@ -14,6 +14,7 @@ import pytest
 
 from asyncgg.cli import sources
 from asyncgg.journal import JournalReader
+from asyncgg.runs import default_journal
 from asyncgg.runs.provenance import ProvenanceKind, provenance_from_meta
 from asyncgg.simulator import FleetSpec, Simulator
 from tests.integration.cli.conftest import StartSimulator
@@ -207,10 +208,10 @@ def test_default_names_that_are_taken_get_a_number(
     cli: CommandRunner, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two commands in the same second use different default files."""
-    monkeypatch.setattr(sources, "default_journal", lambda: Path("asyncgg-now.journal"))
+    monkeypatch.setattr(sources, "default_journal", lambda: default_journal(0.0))
     options = ("--core", "core-1", *RATE_OPTIONS, "--dry-run", "--quiet")
     assert [cli("disassociate", *options).code for _ in range(2)] == [0, 0]
-    assert created_files(tmp_path) == {"asyncgg-now.fleet.db", "asyncgg-now-2.fleet.db"}
+    assert created_files(tmp_path) == {"asyncgg-19700101-000000.fleet.db", "asyncgg-19700101-000000-2.fleet.db"}
 
 
 def test_scan_deadline_exits_10_and_resumes(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:
