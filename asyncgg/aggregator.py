@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _REQUEUE = ThingState.PENDING
 _DONE = ThingState.DISASSOCIATED
 _FAILED = ThingState.FAILED
+_ALREADY = ThingState.ALREADY
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class BatchResult:
         for index, thing in enumerate(batch.things):
             override = overrides.get(index)
             state = override.state if override else self.state
-            if state is _DONE or state is _FAILED:
+            if state.is_final:
                 code, message = (override.code, override.message) if override else ("", "")
                 yield Outcome(batch.core, thing, state, code, message, batch.attempts[index] + self.counts_as_attempt)
 
@@ -92,10 +93,10 @@ def resolve_batch(
         case ReplyVerdict.INVALID if len(batch.ids) > 1:
             return _bisected(batch)
         case ReplyVerdict.THING_NAMED:
-            return _named_thing_failed(batch, reply, table)
+            return _named_thing(batch, reply, table)
         case ReplyVerdict.CORE_MISSING | ReplyVerdict.CORE_DENIED | ReplyVerdict.CORE_INVALID:
-            is_done = verdict is ReplyVerdict.CORE_MISSING and table.missing_is_done
-            return _uniform(batch, reply, verdict, _DONE if is_done else _FAILED, skips_core=True)
+            is_done = verdict is ReplyVerdict.CORE_MISSING and table.missing_cores_ok
+            return _uniform(batch, reply, verdict, _ALREADY if is_done else _FAILED, skips_core=True)
         case ReplyVerdict.INVALID | ReplyVerdict.REFUSED:
             return _uniform(batch, reply, verdict, _FAILED)
         case ReplyVerdict.THROTTLED | ReplyVerdict.NOT_SENT:
@@ -129,11 +130,9 @@ def _accepted(batch: Batch, reply: Accepted, table: CodeTable, retry: RetryPolic
 
 
 def _entry_state(error: EntryError, attempts: int, ambiguous: bool, table: CodeTable, retry: RetryPolicy) -> ThingState:
+    if table.is_done(error.code, ambiguous=ambiguous):
+        return _ALREADY
     action = table.action(error.code)
-    if action in {EntryAction.ALREADY_DISASSOCIATED, EntryAction.ALREADY_ASSOCIATED} or (
-        ambiguous and table.confirms_done(error.code)
-    ):
-        return _DONE
     if action is EntryAction.RETRY or action is EntryAction.UNKNOWN:
         return _FAILED if retry.exhausted(attempts, unknown=action is EntryAction.UNKNOWN) else _REQUEUE
     return _FAILED
@@ -162,11 +161,10 @@ def _bisected(batch: Batch) -> BatchResult:
     return BatchResult(ReplyVerdict.INVALID, _REQUEUE, counts_as_attempt=False, split=parts)
 
 
-def _named_thing_failed(batch: Batch, reply: Reply, table: CodeTable) -> BatchResult:
+def _named_thing(batch: Batch, reply: Reply, table: CodeTable) -> BatchResult:
     assert isinstance(reply, ErrorResponse)
     index = batch.things.index(reply.resource_id)
-    confirmed = batch.ambiguous[index] or table.missing_is_done
-    state = _DONE if confirmed and table.confirms_done(reply.code) else _FAILED
+    state = _ALREADY if table.is_done(reply.code, ambiguous=batch.ambiguous[index]) else _FAILED
     return BatchResult(
         ReplyVerdict.THING_NAMED,
         _REQUEUE,

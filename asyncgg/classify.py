@@ -43,15 +43,22 @@ class EntryAction(Enum):
     """Transient: retried up to `max_attempts`."""
     FAIL = "fail"
     """Final."""
-    ALREADY_DISASSOCIATED = "gone"
-    """No longer associated: counts as done. No code has this action by default unless the
-    associations were listed before the run."""
-    MISSING = "missing"
-    """Not found: final, but done when disassociating an ambiguous thing."""
-    ALREADY_ASSOCIATED = "already"
-    """Associated before this request: counts as done when associating."""
+    ALREADY = "gone"
+    """In the desired state before this request: not found, or associated already."""
     UNKNOWN = "unknown"
     """In no table: retried up to `max_attempts_unknown`."""
+
+
+class FailureKind(Enum):
+    """What can be done about a failed thing, by its code."""
+
+    DENIED = "denied"
+    INVALID = "invalid"
+    """The service rejects the names."""
+    MISSING = "missing"
+    """The thing or its core does not exist."""
+    OTHER = "other"
+    """A retry can help."""
 
 
 # Codes are compared without case, punctuation and the suffixes `Exception` and `Error`, because AWS
@@ -78,6 +85,8 @@ _REJECTED = frozenset(
 )
 _DENIED = frozenset({"accessdenied", "unauthorizedoperation", "forbidden"})
 _INVALID = frozenset({"validation", "invalidparameter", "invalidrequest", "serialization"})
+_ENTRY_DENIED = _DENIED | {"unauthorized", "401", "403"}
+_ENTRY_INVALID = _INVALID | {"400"}
 _TRANSIENT = frozenset({"internalserver", "internalfailure", "serviceunavailable", "requesttimeout", "conflict"})
 
 _ENTRY_DEFAULTS: Mapping[EntryAction, frozenset[str]] = {
@@ -98,21 +107,22 @@ _ENTRY_DEFAULTS: Mapping[EntryAction, frozenset[str]] = {
         "503",
         "504",
     },
-    EntryAction.FAIL: _DENIED | _INVALID | {"unauthorized", "400", "401", "403"},
-    EntryAction.MISSING: frozenset(
-        {
-            "resourcenotfound",
-            "notfound",
-            "thingnotfound",
-            "clientdevicenotfound",
-            "associationnotfound",
-            "notassociated",
-            "clientdevicenotassociated",
-            "nosuchentity",
-            "404",
-        }
-    ),
+    EntryAction.FAIL: _ENTRY_DENIED | _ENTRY_INVALID,
 }
+
+_MISSING = frozenset(
+    {
+        "resourcenotfound",
+        "notfound",
+        "thingnotfound",
+        "clientdevicenotfound",
+        "associationnotfound",
+        "notassociated",
+        "clientdevicenotassociated",
+        "nosuchentity",
+        "404",
+    }
+)
 
 _ALREADY_ASSOCIATED = frozenset(
     {
@@ -139,8 +149,8 @@ def _normalize_code(code: str) -> str:
 class CodeTable:
     """The action for each error code of an entry: the defaults and the user's `overrides`.
 
-    `gone` means success when disassociating and failure when associating.
-    `associations_verified`: the associations were listed, so a missing one counts as done.
+    When disassociating, a thing that is not found is done, unless `absent_ok` is false. `gone`
+    gives other codes this meaning. When associating, it is a failure.
 
     >>> CodeTable({"DeviceBusy": "retry"}).action("DEVICE_BUSY")
     <EntryAction.RETRY: 'retry'>
@@ -151,18 +161,18 @@ class CodeTable:
         overrides: Mapping[str, str] | None = None,
         operation: Operation = Operation.DISASSOCIATE,
         *,
-        associations_verified: bool = False,
+        absent_ok: bool = True,
+        missing_cores_ok: bool = False,
     ) -> None:
+        """`missing_cores_ok`: the things of a core that does not exist are done as well."""
         self.operation = operation
         associating = operation is Operation.ASSOCIATE
-        self.missing_is_done = associations_verified and not associating
-        """Whether a missing association counts as done."""
+        self.missing_cores_ok = missing_cores_ok and not associating
+        self._confirming_codes = set(_ALREADY_ASSOCIATED if associating else _MISSING)
         self._actions = {code: action for action, codes in _ENTRY_DEFAULTS.items() for code in codes}
-        if associating:
-            self._actions |= dict.fromkeys(_ALREADY_ASSOCIATED, EntryAction.ALREADY_ASSOCIATED)
-        if self.missing_is_done:
-            self._actions |= dict.fromkeys(_ENTRY_DEFAULTS[EntryAction.MISSING], EntryAction.ALREADY_DISASSOCIATED)
-        self._confirming_codes = set(_ALREADY_ASSOCIATED if associating else _ENTRY_DEFAULTS[EntryAction.MISSING])
+        self._actions |= dict.fromkeys(_MISSING, EntryAction.FAIL)
+        if associating or absent_ok:
+            self._actions |= dict.fromkeys(self._confirming_codes, EntryAction.ALREADY)
         for code, action_name in (overrides or {}).items():
             allowed = ("retry", "fail", "gone")
             if action_name not in allowed:
@@ -170,19 +180,22 @@ class CodeTable:
             if not _normalize_code(code):
                 raise SettingsError(f"codes: {code!r} is not an error code")
             action = EntryAction(action_name)
-            if action is EntryAction.ALREADY_DISASSOCIATED and associating:
-                action = EntryAction.MISSING
+            if action is EntryAction.ALREADY and associating:
+                action = EntryAction.FAIL
             self._actions[_normalize_code(code)] = action
-            if action is EntryAction.ALREADY_DISASSOCIATED:
-                self._confirming_codes.add(_normalize_code(code))
 
     def action(self, code: str) -> EntryAction:
         """The action for a thing with this code."""
         return self._actions.get(_normalize_code(code), EntryAction.UNKNOWN)
 
-    def confirms_done(self, code: str) -> bool:
-        """Whether this code proves that an ambiguous thing is done."""
-        return _normalize_code(code) in self._confirming_codes
+    def is_done(self, code: str, *, ambiguous: bool) -> bool:
+        """Whether a thing with this code is in the desired state.
+
+        An `ambiguous` thing that is not found is done in any case: its earlier request was applied.
+        """
+        return self.action(code) is EntryAction.ALREADY or (
+            ambiguous and _normalize_code(code) in self._confirming_codes
+        )
 
 
 def classify(reply: Reply, core: str, things: tuple[str, ...]) -> ReplyVerdict:
@@ -217,6 +230,16 @@ def _classify_error(reply: ErrorResponse, core: str, things: tuple[str, ...]) ->
             ReplyVerdict.CORE_INVALID if any("core" in name.lower() for name in reply.fields) else ReplyVerdict.INVALID
         )
     return ReplyVerdict.REFUSED
+
+
+def failure_kind(code: str) -> FailureKind:
+    """What can be done about a thing that failed with this code."""
+    code = _normalize_code(code)
+    if code in _ENTRY_DENIED:
+        return FailureKind.DENIED
+    if code in _ENTRY_INVALID:
+        return FailureKind.INVALID
+    return FailureKind.MISSING if code in _MISSING else FailureKind.OTHER
 
 
 def code_and_message(reply: Reply) -> tuple[str, str]:

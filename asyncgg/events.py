@@ -14,6 +14,7 @@ class Progress:
 
     total: int
     disassociated: int
+    already: int
     failed: int
     pending: int
     in_flight: int
@@ -35,7 +36,7 @@ class Progress:
     @property
     def finished(self) -> int:
         """Things with a final outcome."""
-        return self.disassociated + self.failed
+        return self.disassociated + self.already + self.failed
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,9 +100,21 @@ class ThingState(IntEnum):
     CLAIMED = 1
     """In a request in flight. After a crash the thing is ambiguous: possibly sent."""
     DISASSOCIATED = 2
-    """Done: accepted, or reported as not associated (see `asyncgg.classify`)."""
+    """Accepted; in a run that associates, associated."""
     FAILED = 3
     """Final failure of this pass; `retry` starts a new pass."""
+    ALREADY = 4
+    """Reported as in the desired state before this request: not found, or associated already."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether this is an outcome."""
+        return self > ThingState.CLAIMED
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the thing is in the desired state."""
+        return self is ThingState.DISASSOCIATED or self is ThingState.ALREADY
 
 
 class RunState(StrEnum):
@@ -181,15 +193,15 @@ class Outcome:
     thing: str
     state: ThingState
     code: str = ""
-    """Error code of a failure or of a thing that was already done; else empty."""
+    """Error code of a failure, or of a thing that is `ALREADY` done; else empty."""
     message: str = ""
     attempts: int = 0
     """Requests with this thing that count against `max_attempts`."""
 
     @property
     def ok(self) -> bool:
-        """Whether the operation succeeded."""
-        return self.state is ThingState.DISASSOCIATED
+        """Whether the thing is in the desired state."""
+        return self.state.is_done
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +214,7 @@ class Summary:
     total: int
     """Distinct accepted associations."""
     disassociated: int
-    """Things done; in a run that associates, the associated ones."""
+    """Things that this run changed; in a run that associates, the associated ones."""
     failed: int
     pending: int
     rejected: int = 0
@@ -219,7 +231,9 @@ class Summary:
     """Requests with at least one thing that had been sent before."""
     seconds: float = 0.0
     already: int = 0
-    """Things done that the service reported as already in the desired state."""
+    """Things that the service reported as in the desired state before."""
     failures: dict[str, int] = field(default_factory=dict)
     """Things by final code."""
     operation: Operation = Operation.DISASSOCIATE
+    undoable: bool = False
+    """Whether the associations were listed before the run, which is what `undo` needs."""

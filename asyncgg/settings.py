@@ -93,9 +93,13 @@ class Settings(BaseSettings):
     expect_account: str | None = None
     protect: Path | None = None
     skip_bad_rows: bool = False
+    allow_empty: bool = False
     abort_at: float | None = Field(default=None, gt=0, le=100)
     abort_after: int = Field(default=100, ge=1)
     deadline: Duration | None = None
+    absent: Literal["ok", "fail"] = "ok"
+    missing_cores: Literal["ok", "fail"] | None = None
+    """None: `ok` if the associations were listed before the run, else `fail`."""
 
     quiet: bool = False
     log_format: Literal["text", "json"] = "text"

@@ -220,6 +220,8 @@ def effective_settings(settings: Settings, policy: Policy) -> Settings:
             "expect_account": guards.expect_account,
             "abort_at": guards.abort_at,
             "abort_after": guards.abort_after,
+            "absent": guards.absent or settings.absent,
+            "missing_cores": guards.missing_cores or settings.missing_cores,
             "deadline": None,
             "max_things": None,
             "protect": None,

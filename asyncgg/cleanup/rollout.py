@@ -15,7 +15,7 @@ from asyncgg.engine import RunResult, StopReason
 from asyncgg.errors import GuardError
 from asyncgg.inventory import ScanResult, Snapshot
 from asyncgg.journal import JournalReader, write_meta
-from asyncgg.models import RunState, Summary, ThingState
+from asyncgg.models import RunState, Summary
 from asyncgg.ratelimit import RampPlan
 
 _DELAYS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
@@ -43,7 +43,7 @@ async def roll_out(run_dir: RunDirectory, guards: SafetyLimits, context: PolicyC
     initial = read_summary(run_dir)
     canary: CanaryResult | None = None
     if canary_size is not None and initial.total > canary_size and not _is_canary_verified(run_dir):
-        remaining = canary_size - initial.disassociated - initial.failed
+        remaining = canary_size - (initial.total - initial.pending)
         if remaining > 0:
             result, summary = await context.execute(run_dir.journal, limit=remaining)
             if not result.limit_reached:
@@ -123,7 +123,7 @@ def _disassociated(run_dir: RunDirectory, canary_size: int) -> dict[str, set[str
         for number, row in enumerate(reader.outcomes()):
             if number >= canary_size:
                 break
-            if row.state is ThingState.DISASSOCIATED:
+            if row.state.is_done:
                 things.setdefault(row.core, set()).add(row.thing)
     return things
 

@@ -139,9 +139,16 @@ LIMITS: Final = (
         "Safety",
         abort_at=("PERCENT", "stop when this percentage of finished things has failed"),
         abort_after=("COUNT", "minimum finished things before --abort-at applies (100)"),
+        absent=("ok|fail", "a thing that is not found: ok, it is already disassociated; fail, it is a failure (ok)"),
+        missing_cores=(
+            "ok|fail",
+            "the same for the things of a core that does not exist; default: fail, after a scan ok",
+        ),
     ),
 )
-READ_LIMITS: Final = without(LIMITS, "per_core", "max_attempts_unknown", "abort_at", "abort_after")
+READ_LIMITS: Final = without(
+    LIMITS, "per_core", "max_attempts_unknown", "abort_at", "abort_after", "absent", "missing_cores"
+)
 """The limits of commands that only read."""
 YES: Final = Option("--yes", help="do not ask for confirmation", panel="Safety")
 GUARDS: Final = (
@@ -155,7 +162,11 @@ GUARDS: Final = (
 )
 MANIFEST: Final = (
     Option("--format", "FORMAT", "csv, jsonl or parquet; overrides the file name", "Manifest"),
-    *_settings("Manifest", skip_bad_rows=("", "skip invalid rows of the manifest")),
+    *_settings(
+        "Manifest",
+        skip_bad_rows=("", "skip invalid rows of the manifest"),
+        allow_empty=("", "accept a manifest or list that is empty: a run of 0 things"),
+    ),
     Option("--rejects", "FILE", "write the bad rows to this CSV file", "Manifest", type=PATH),
 )
 _INSTEAD: Final = "Instead of a manifest"

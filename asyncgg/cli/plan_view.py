@@ -77,11 +77,17 @@ def format_plan(plan: Plan) -> list[str]:
     excluded += [f"{plan.protected:,} protected"] if plan.protected else []
     excluded += [f"{number:,} {_EXCLUSION_LABELS.get(name, name)}" for name, number in plan.excluded.items()]
     details = [", ".join(excluded), *map(str, plan.bad_rows)] if excluded else []
-    if plan.lookup:
-        for reason, names in plan.lookup.missing.items():
-            noun = "thing" if reason is MissingReason.NOT_FOUND else "core"
-            details.append(f"{format_count(names.count, noun)} {MISSING_LABELS[reason]}: {names}")
+    details += format_missing(plan)
     lines += [f"  {'excluded' if number == 0 else '':<10} {text}" for number, text in enumerate(details)]
     lines.append(f"  requests   {plan.requests:,}, the largest core has {format_count(plan.largest_core, 'thing')}")
     lines.append(f"  time       {format_duration(plan.seconds)} at {plan.rate:g} requests/s")
     return lines
+
+
+def format_missing(plan: Plan) -> list[str]:
+    """The requested names without associations, one line for each reason."""
+    return [
+        f"{format_count(names.count, 'thing' if reason is MissingReason.NOT_FOUND else 'core')}"
+        f" {MISSING_LABELS[reason]}: {names}"
+        for reason, names in (plan.lookup.missing if plan.lookup else {}).items()
+    ]

@@ -21,7 +21,13 @@ from asyncgg.manifest import RejectsWriter, load_protect_list, open_manifest
 from asyncgg.manifest.name_lists import NameList, read_names
 from asyncgg.manifest.sources import display_path
 from asyncgg.runs import JournalBuilder, Plan, default_journal, exit_code, quota_rate, verify_account
-from asyncgg.runs.lookup import LookupRequest, LookupTargets, origin_if_finished, prepare_from_snapshot
+from asyncgg.runs.lookup import (
+    LookupRequest,
+    LookupTargets,
+    origin_if_finished,
+    prepare_from_snapshot,
+    prepare_without_targets,
+)
 from asyncgg.runs.prepare import default_snapshot, s3_opener
 from asyncgg.transport import Endpoint
 
@@ -59,7 +65,7 @@ def build_from_manifest(
         try:
             last_logged_at = time.monotonic()
             rows = 0
-            for chunk in manifest.chunks():
+            for chunk in manifest.chunks(allow_empty=settings.allow_empty):
                 builder.add(chunk)
                 rows += len(chunk.good) + len(chunk.bad)
                 if not console.quiet and time.monotonic() - last_logged_at >= _PROGRESS_INTERVAL:
@@ -102,10 +108,10 @@ class LookupArguments:
 
     def _load_targets(self) -> LookupTargets:
         if self.things:
-            names = read_names(self.things, "thing", reject_pairs=True)
+            names = read_names(self.things, "thing", reject_pairs=True, allow_empty=True)
             label = f"things of {display_path(self.things)}"
             return LookupTargets.from_names("thing", names, label, header_rows=len(names.headers))
-        names = read_names(self.cores, "core", reject_pairs=True) if self.cores else NameList()
+        names = read_names(self.cores, "core", reject_pairs=True, allow_empty=True) if self.cores else NameList()
         core_label = f"core {self.core[0]}" if len(self.core) == 1 else f"{len(self.core)} named cores"
         labels = ([f"cores of {display_path(self.cores)}"] if self.cores else []) + ([core_label] if self.core else [])
         return LookupTargets.from_names(
@@ -157,7 +163,7 @@ class LookupSource:
         request = self._lookup.build_request(self.inventory)
         if settings.protect and str(settings.protect) != "-":  # standard input can be read only once
             load_protect_list(str(settings.protect))  # report an invalid list before the scan
-        if origin_if_finished(self.inventory) is not None:
+        if not request.targets.names or origin_if_finished(self.inventory) is not None:
             return prepare_lookup(
                 request, self.journal, self._context, endpoint, account_required=self._account_required
             )
@@ -208,8 +214,10 @@ class LookupSource:
 def prepare_lookup(
     request: LookupRequest, journal: Path, context: CommandContext, endpoint: Endpoint | None, *, account_required: bool
 ) -> tuple[JournalBuilder, Plan]:
-    """Look up in a snapshot that exists. Raises as `prepare_from_snapshot` and `verify_account`."""
+    """Look up in a snapshot that exists, or nothing. Raises as `prepare_from_snapshot` and `verify_account`."""
     settings = context.settings
+    if not request.targets.names:
+        return prepare_without_targets(request.targets, journal, settings, endpoint)
     origin, account = origin_if_finished(request.inventory), ""
     if origin is not None and origin.account and endpoint is not None:
         identity, _ = run_async(verify_account(endpoint, settings, required=account_required))

@@ -190,15 +190,19 @@ def _write_partial_summary(path: Path, console: Console, error: AsyncggError) ->
     with contextlib.suppress(AsyncggError), JournalReader(path) as reader:
         summary = reader.summary()
         document = summary_to_dict(summary, exit_code=error.exit_code, reason=str(error))
-        console.write_result(document, format_summary(summary) + format_next_commands(summary))
+        lines = format_summary(summary) + format_next_commands(summary, error.exit_code)
+        console.write_result(document, lines)
 
 
 def write_summary(console: Console, result: RunResult, summary: Summary, *, suggest_next: bool = True) -> int:
     """Write the summary and return the exit code."""
     summary = replace(summary, state=result.state)
     code = exit_code(result)
+    document = summary_to_dict(summary, exit_code=code, reason=result.reason)
     lines = format_summary(summary, reason=result.reason)
     if suggest_next:
-        lines += format_next_commands(summary)
-    console.write_result(summary_to_dict(summary, exit_code=code, reason=result.reason), lines, always_print=True)
+        lines += format_next_commands(summary, code)
+    else:
+        document["next"] = []
+    console.write_result(document, lines, always_print=True)
     return code

@@ -12,7 +12,7 @@ from asyncgg.cli.console import require_terminal
 from asyncgg.cli.context import CommandContext
 from asyncgg.cli.notify import NotifyOnExit
 from asyncgg.cli.options import extract_settings
-from asyncgg.cli.plan_view import format_plan, plan_to_dict
+from asyncgg.cli.plan_view import format_missing, format_plan, plan_to_dict
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.sources import LookupArguments, LookupSource, ScanIncompleteError, build_from_manifest
 from asyncgg.cli.supervisor import NotStartedError, run_async, run_journal, write_summary
@@ -91,16 +91,18 @@ def _plan_confirm_run(
                 console.write_result(plan_to_dict(plan), [])
             console.log_event({"event": "dry-run"}, "dry run: nothing was sent")
             return None
-        if not request.yes:
+        if plan.things and not request.yes:
             console.confirm_count(plan.things, f"{plan.operation} them", stdin_in_use=request.stdin_in_use)
 
         def start() -> None:
             discard_unless_started.pop_all()
             on_start()
 
-        return run_journal(
+        result, summary = run_journal(
             builder.path, context, mode=RunMode.RESUME, region=endpoint.region, account=account, on_start=start
         )
+        missing = "; ".join(format_missing(plan))
+        return (result if plan.things else replace(result, reason=missing)), summary
 
 
 def attach_account(
@@ -254,7 +256,7 @@ def _nothing_to_do(path: Path, mode: RunMode, summary: Summary, context: Command
         message, summary = "no pending things to resume", _mark_complete(path, summary)
     context.console.print(message)
     code = EXIT_CODES[summary.state]
-    lines = format_summary(summary) + format_next_commands(summary)
+    lines = format_summary(summary) + format_next_commands(summary, code)
     context.console.write_result(summary_to_dict(summary, exit_code=code), lines)
     return code
 

@@ -137,8 +137,9 @@ class Engine:
             seconds_left = max(seconds_left, 60 * recorder.pending / self._ramp.per_minute)
             status = status or f"ramping up: {self._ramp.per_minute:g} things/min"
         return Progress(
-            total=counts.pending + counts.disassociated + counts.failed,
+            total=counts.total,
             disassociated=counts.disassociated + recorder.done,
+            already=counts.already + recorder.already,
             failed=counts.failed + recorder.failed,
             pending=recorder.pending,
             in_flight=len(self._in_flight),

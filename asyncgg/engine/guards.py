@@ -59,7 +59,7 @@ class AbortRules:
         self._unreachable_since: float | None = None
 
     def record_outcomes(self, done: int, failed: int) -> StopReason | None:
-        """Count things with a final outcome."""
+        """Count finished things, without those that were already done: they prove nothing."""
         self._finished += done + failed
         self._failed += failed
         if self._abort_at is None or self._finished < self._abort_after:

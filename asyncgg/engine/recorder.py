@@ -40,7 +40,7 @@ class RunRecorder:
         self._skipped_cores: dict[int, tuple[ThingState, str, str, int]] = {}
         self.initial_counts = JournalCounts(0, 0, 0, 0, 0, 0)
         """The journal's counts at this start."""
-        self.done = self.failed = self.sent = self.throttled = self.retried = 0
+        self.done = self.failed = self.already = self.sent = self.throttled = self.retried = 0
         """Counts of this start."""
 
     @property
@@ -51,7 +51,7 @@ class RunRecorder:
     @property
     def pending(self) -> int:
         """Things without a final outcome."""
-        return self.initial_counts.pending - self.done - self.failed
+        return self.initial_counts.pending - self.done - self.failed - self.already
 
     async def start(self) -> tuple[str, list[CoreQueue]]:
         """Mark the run as running; return its id and the pending work."""
@@ -71,7 +71,8 @@ class RunRecorder:
         )
         finished = len(batch.ids) - result.requeued - sum(part[2] for part in result.split)
         failed = sum(override.state is ThingState.FAILED for override in result.overrides)
-        self._count(finished - failed, failed)
+        already = sum(override.state is ThingState.ALREADY for override in result.overrides)
+        self._count(finished - failed - already, failed, already)
         self._save_elapsed()
 
     async def skip_core(self, queue: CoreQueue, batch: Batch, result: BatchResult, reply: Reply) -> None:
@@ -82,7 +83,7 @@ class RunRecorder:
         if result.skips_core:
             self._skipped_cores.setdefault(queue.id, (result.state, *code_and_message(reply), batch.request))
         state, code, message, request = self._skipped_cores[queue.id]
-        done = state is ThingState.DISASSOCIATED
+        done = state is ThingState.ALREADY
         things = 0
         while True:
             outcomes = await self._journal.submit(
@@ -90,7 +91,7 @@ class RunRecorder:
                 retry_individually=True,
             )
             things += len(outcomes)
-            self._count(len(outcomes) if done else 0, 0 if done else len(outcomes))
+            self._count(0, 0 if done else len(outcomes), len(outcomes) if done else 0)
             if outcomes:
                 self._session.emit(ThingsFinished(tuple(outcomes)))
             if len(outcomes) < _SKIP_CHUNK:
@@ -137,11 +138,12 @@ class RunRecorder:
             if outcomes:
                 self._session.emit(ThingsFinished(outcomes))
 
-    def _count(self, done: int, failed: int) -> None:
+    def _count(self, done: int, failed: int, already: int) -> None:
         self.done += done
         self.failed += failed
+        self.already += already
         if self._ramp is not None:
-            self._ramp.record_success(done)
+            self._ramp.record_success(done + already)
         if done or failed:
             self._session.stop(self._abort_rules.record_outcomes(done, failed))
 

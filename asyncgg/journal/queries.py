@@ -10,6 +10,7 @@ from asyncgg.storage import MetaStore
 
 _FAILED = int(ThingState.FAILED)
 _DONE = int(ThingState.DISASSOCIATED)
+_ALREADY = int(ThingState.ALREADY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,12 @@ class JournalCounts:
     sent: int
     throttled: int
     retried: int
+    already: int = 0
+
+    @property
+    def total(self) -> int:
+        """All things."""
+        return self.pending + self.disassociated + self.already + self.failed
 
 
 class JournalQueries(MetaStore):
@@ -32,11 +39,12 @@ class JournalQueries(MetaStore):
         (total,) = self._execute("SELECT coalesce(sum(last - first + 1), 0) FROM core").fetchone()
         default_counts = dict(self._execute("SELECT state, sum(default_count) FROM request GROUP BY state").fetchall())
         override_counts = dict(self._execute("SELECT state, count(*) FROM override GROUP BY state").fetchall())
-        done, failed = default_counts.get(_DONE, 0) + override_counts.get(_DONE, 0), override_counts.get(_FAILED, 0)
+        done = default_counts.get(_DONE, 0) + override_counts.get(_DONE, 0)
+        failed, already = override_counts.get(_FAILED, 0), override_counts.get(_ALREADY, 0)
         sent, throttled, retried = self._execute(
             "SELECT count(*), coalesce(sum(verdict = 'throttled'), 0), coalesce(sum(is_resend), 0) FROM request"
         ).fetchone()
-        return JournalCounts(total - done - failed, done, failed, sent, throttled, retried)
+        return JournalCounts(total - done - already - failed, done, failed, sent, throttled, retried, already)
 
     def pending_by_core(self) -> Iterator[int]:
         """The number of pending and claimed things of each core, in every pass."""

@@ -102,15 +102,6 @@ class JournalReader(SqliteReader):
         )
         return dict(rows)
 
-    def already_done(self) -> dict[str, int]:
-        """Done things that the service reported as already in the desired state, by code."""
-        return dict(
-            self._rows(
-                "SELECT code, count(*) FROM override WHERE state = ? AND code IS NOT NULL GROUP BY 1 ORDER BY 2 DESC",
-                int(ThingState.DISASSOCIATED),
-            )
-        )
-
     def summary(self) -> Summary:
         """The values of the JSON summary."""
         meta, counts = self.meta(), self.counts()
@@ -119,7 +110,7 @@ class JournalReader(SqliteReader):
                 run=meta.get("run", ""),
                 journal=str(self.path),
                 state=self.state(),
-                total=counts.pending + counts.disassociated + counts.failed,
+                total=counts.total,
                 disassociated=counts.disassociated,
                 failed=counts.failed,
                 pending=counts.pending,
@@ -132,9 +123,10 @@ class JournalReader(SqliteReader):
                 throttled=counts.throttled,
                 retried=counts.retried,
                 seconds=float(meta.get("seconds", 0.0)),
-                already=sum(self.already_done().values()),
+                already=counts.already,
                 failures=self.failures(),
                 operation=parse_operation(meta.get("operation", ""), self.path),
+                undoable=bool(meta.get("provenance")),
             )
 
     def outcomes(self, *states: ThingState) -> Iterator[OutcomeRow]:
@@ -198,6 +190,16 @@ class Certainty(Enum):
     """Never sent, or rejected each time."""
 
 
+# By state: the certainty, and that of a thing with an earlier request of unknown outcome.
+_CERTAINTIES: Final[Mapping[int, tuple[Certainty, Certainty]]] = {
+    ThingState.PENDING: (Certainty.UNCHANGED, Certainty.UNRESOLVED),
+    ThingState.CLAIMED: (Certainty.UNRESOLVED, Certainty.UNRESOLVED),
+    ThingState.DISASSOCIATED: (Certainty.ACCEPTED, Certainty.ACCEPTED),
+    ThingState.FAILED: (Certainty.UNCHANGED, Certainty.UNCERTAIN),
+    ThingState.ALREADY: (Certainty.ALREADY_DONE, Certainty.CONFIRMED),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ThingEffect:
     """One thing of a run and the certainty of its effect."""
@@ -210,24 +212,13 @@ class ThingEffect:
 def iter_effects(reader: JournalReader) -> Iterator[ThingEffect]:
     """Every thing of the journal, by core and name; streamed. Raises `JournalError`."""
     rows = reader._rows(
-        "SELECT core.name, thing.name, thing.state, coalesce(thing.code, ''), thing.ambiguous"
-        " FROM thing CROSS JOIN core ON core.id = thing.core"
+        "SELECT core.name, thing.name, thing.state, thing.ambiguous FROM thing CROSS JOIN core ON core.id = thing.core"
     )
-    for core, thing, state, code, ambiguous in rows:
-        yield ThingEffect(core, thing, _certainty_of(state, code, ambiguous=bool(ambiguous)))
+    for core, thing, state, ambiguous in rows:
+        yield ThingEffect(core, thing, _CERTAINTIES[state][bool(ambiguous)])
 
 
 def last_request_at(reader: JournalReader) -> float | None:
     """Time of the last request or reply, in seconds since 1970, UTC; None when nothing was sent."""
     ((at,),) = reader._rows("SELECT max(coalesce(answered_at, claimed_at)) FROM request")
     return None if at is None else float(at)
-
-
-def _certainty_of(state: int, code: str, *, ambiguous: bool) -> Certainty:
-    if state == ThingState.DISASSOCIATED:
-        if not code:
-            return Certainty.ACCEPTED
-        return Certainty.CONFIRMED if ambiguous else Certainty.ALREADY_DONE
-    if state == ThingState.FAILED:
-        return Certainty.UNCERTAIN if ambiguous else Certainty.UNCHANGED
-    return Certainty.UNRESOLVED if ambiguous or state == ThingState.CLAIMED else Certainty.UNCHANGED

@@ -243,7 +243,7 @@ def _read_pairs(reader: ManifestReader) -> Selection:
     pairs: list[tuple[str, str]] = []
     header_rows = 0
     with reader as manifest:
-        for chunk in manifest.chunks():
+        for chunk in manifest.chunks(allow_empty=True):
             if chunk.bad:
                 raise UsageError(f"{chunk.bad[0]}; correct the list")
             pairs += chunk.good

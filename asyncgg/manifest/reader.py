@@ -84,28 +84,32 @@ class ManifestReader:
         """The name in messages: the path or URL as given, or `<stdin>`."""
         return self._source.name
 
-    def chunks(self) -> Iterator[Chunk]:
+    def chunks(self, *, allow_empty: bool = False) -> Iterator[Chunk]:
         """Yield all rows, some thousand at a time, in bounded memory.
 
         Raises `ManifestError` if the manifest cannot be read to the end, lacks a column or has no
-        rows, and `UsageError` if the format requires a package that is not installed.
+        rows, and `UsageError` if the format requires a package that is not installed. With
+        `allow_empty` a manifest without rows is valid, but not a CSV without a header.
         """
         if self._started:
             raise InternalError(f"{self.name} was already read; open the manifest again")
         self._started = True
-        return self._chunks()
+        return self._chunks(allow_empty)
 
-    def _chunks(self) -> Iterator[Chunk]:
-        any_row = False
+    def _chunks(self, allow_empty: bool) -> Iterator[Chunk]:
+        any_row, has_header = False, self.format != "csv"
         try:
             for chunk in self._read():
+                has_header = True  # CSV has no chunk without one
                 any_row = any_row or bool(chunk.good or chunk.bad)
                 if any((chunk.good, chunk.bad, chunk.headers)):
                     yield chunk
         finally:
             self.close()
-        if not any_row:
-            raise ManifestError(f"{self.name} has no associations; write one row per association")
+        if not has_header and allow_empty:
+            raise ManifestError(f"{self.name} has no header; --allow-empty accepts a header without rows")
+        if not any_row and not allow_empty:
+            raise ManifestError(f"{self.name} has no associations; write one row per association, or use --allow-empty")
 
     def _read(self) -> Iterator[Chunk]:
         source = self._source

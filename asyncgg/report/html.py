@@ -12,7 +12,7 @@ from typing import Final
 from asyncgg.formatting import format_duration, format_timestamp
 from asyncgg.journal import OutcomeRow
 from asyncgg.models import Operation, Summary
-from asyncgg.report.summary import format_summary
+from asyncgg.report.summary import format_summary, next_commands
 
 MAX_ROWS: Final = 500
 """Maximum number of failures on the page; `--failures` writes all of them."""
@@ -30,6 +30,7 @@ h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top:
 .bar { display: flex; height: .8rem; border-radius: .4rem; overflow: hidden; background: var(--line); }
 .good { background: var(--good); } .bad { background: var(--bad); }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
+pre { white-space: pre-wrap; }
 th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td { overflow-wrap: anywhere; } .number { text-align: right; font-variant-numeric: tabular-nums; }
 footer { margin-top: 3rem; font-size: .85rem; opacity: .7; }
@@ -63,6 +64,7 @@ def render_html(
             _bar(summary),
             "<h2>The run</h2>",
             _table((), [*_details(summary, meta), *([("Verified", verification)] if verification else [])]),
+            *_next_list(summary),
             *_codes_table(summary),
             *_failures_table(summary, failures),
             f"<footer>asyncgg, {format_timestamp(generated_at)}, from {escape(summary.journal)}</footer>",
@@ -81,6 +83,7 @@ def _figures(summary: Summary) -> str:
     figures = [
         ("things", summary.total),
         (summary.operation.past_participle, summary.disassociated),
+        ("already", summary.already),
         ("failed", summary.failed),
         ("pending", summary.pending),
     ]
@@ -89,7 +92,7 @@ def _figures(summary: Summary) -> str:
 
 def _bar(summary: Summary) -> str:
     total = max(summary.total, 1)
-    good, bad = 100 * summary.disassociated / total, 100 * summary.failed / total
+    good, bad = 100 * (summary.disassociated + summary.already) / total, 100 * summary.failed / total
     return (
         f'<div class="bar"><div class="good" style="width:{good:.3f}%"></div>'
         f'<div class="bad" style="width:{bad:.3f}%"></div></div>'
@@ -116,6 +119,11 @@ def _details(summary: Summary, meta: Mapping[str, str]) -> list[tuple[str, str]]
         ("Protected things excluded", f"{summary.protected:,}"),
     ]
     return [(name, value) for name, value in details if value]
+
+
+def _next_list(summary: Summary) -> list[str]:
+    commands = next_commands(summary)
+    return ["<h2>Next</h2>", f"<pre>{escape(chr(10).join(commands))}</pre>"] if commands else []
 
 
 def _codes_table(summary: Summary) -> list[str]:

@@ -17,7 +17,12 @@ from asyncgg.models import Operation, ThingState
 COLUMNS: Final = ("core", "thing", "outcome", "code", "message", "attempts", "at", "request_id", "reason")
 """`core` and `thing` come first, so that a list is a manifest; only clean-ups have a `reason`."""
 
-_OUTCOMES: Final = {ThingState.PENDING: "pending", ThingState.CLAIMED: "pending", ThingState.FAILED: "failed"}
+_OUTCOMES: Final = {
+    ThingState.PENDING: "pending",
+    ThingState.CLAIMED: "pending",
+    ThingState.FAILED: "failed",
+    ThingState.ALREADY: "already",
+}
 _FORMULA_PREFIXES: Final = ("=", "+", "-", "@", "\t", "\r")
 _SUFFIXES: Final = (".csv", ".jsonl", ".ndjson")
 

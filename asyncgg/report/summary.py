@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from typing import Any, Final
 
+from asyncgg.classify import FailureKind, failure_kind
 from asyncgg.formatting import format_duration
-from asyncgg.models import RunState, Summary
+from asyncgg.models import Operation, RunState, Summary
 
 SCHEMA: Final = "asyncgg.summary/1"
 
@@ -25,13 +27,21 @@ EXIT_CODES: Final[Mapping[RunState, int]] = {
 _STATE_LABELS: Final[Mapping[RunState, str]] = {
     RunState.PLANNED: "not started",
     RunState.RUNNING: "running",
-    RunState.COMPLETE: "complete: every thing is {done}",
+    RunState.COMPLETE: "complete: every thing is {participle}",
     RunState.PARTIAL: "completed with failures",
     RunState.ABORTED: "aborted",
     RunState.DEADLINE: "stopped at the deadline",
     RunState.INTERRUPTED: "interrupted",
 }
+_NOTHING_LEFT: Final = "complete: nothing left to {operation}"
+"""The label of COMPLETE if the run did not change every thing."""
 _MAX_CODES: Final = 10
+_AUTH_ERROR: Final = 5
+_MISSING_HINTS: Final[Mapping[Operation, str]] = {
+    Operation.DISASSOCIATE: "# not found: check account, Region and list;"
+    " --absent ok and --missing-cores ok count these things as done",
+    Operation.ASSOCIATE: "# not found: these things or cores do not exist any more",
+}
 
 
 def summary_to_dict(summary: Summary, *, exit_code: int | None = None, reason: str = "") -> dict[str, Any]:
@@ -45,13 +55,13 @@ def summary_to_dict(summary: Summary, *, exit_code: int | None = None, reason: s
         "things": {
             "total": summary.total,
             summary.operation.past_participle: summary.disassociated,
+            "already": summary.already,
             "failed": summary.failed,
             "pending": summary.pending,
             "rejected": summary.rejected,
             "duplicates": summary.duplicates,
             "protected": summary.protected,
             "header_rows": summary.header_rows,
-            "already": summary.already,
         },
         "requests": {
             "sent": summary.sent,
@@ -61,6 +71,8 @@ def summary_to_dict(summary: Summary, *, exit_code: int | None = None, reason: s
         },
         "seconds": round(summary.seconds, 3),
         "failures": dict(summary.failures),
+        "warnings": _warnings(summary),
+        "next": next_commands(summary, exit_code),
     }
     if exit_code is not None:
         document["exit"] = exit_code
@@ -72,9 +84,13 @@ def summary_to_dict(summary: Summary, *, exit_code: int | None = None, reason: s
 def format_summary(summary: Summary, *, reason: str = "") -> list[str]:
     """Format the summary as lines of text."""
     participle = summary.operation.past_participle
-    lines = [f"{_STATE_LABELS[summary.state].format(done=participle)}{f': {reason}' if reason else ''}"]
-    already = f" ({summary.already:,} already {participle})" if summary.already else ""
-    things = f"{summary.disassociated:,} of {summary.total:,} {participle}{already}, {summary.failed:,} failed"
+    label = _STATE_LABELS[summary.state]
+    if summary.state is RunState.COMPLETE and (summary.already or not summary.total):
+        label = _NOTHING_LEFT
+    label = label.format(operation=summary.operation, participle=participle)
+    lines = [f"{label}: {reason}" if reason else label]
+    already = f" {summary.already:,} already," if summary.already else ""
+    things = f"{summary.disassociated:,} of {summary.total:,} {participle},{already} {summary.failed:,} failed"
     if summary.pending:
         things += f", {summary.pending:,} pending"
     lines.append(f"  things     {things}")
@@ -97,26 +113,53 @@ def format_summary(summary: Summary, *, reason: str = "") -> list[str]:
     rate = f", {summary.sent / summary.seconds:.1f} requests/s" if summary.seconds >= 1 else ""
     lines.append(f"  time       {format_duration(summary.seconds)}{rate}")
     lines += _format_failures(summary.failures)
+    lines += [f"  warning    {warning}" for warning in _warnings(summary)]
     lines.append(f"  journal    {summary.journal}")
     return lines
 
 
-def next_commands(summary: Summary) -> list[str]:
-    """Get the commands that can follow for the journal."""
+def _warnings(summary: Summary) -> list[str]:
+    """What can be wrong although the run succeeded."""
+    if summary.operation is Operation.DISASSOCIATE and summary.total and summary.already == summary.total:
+        return ["nothing was disassociated, every thing was absent: are account, Region and list right?"]
+    return []
+
+
+def next_commands(summary: Summary, exit_code: int | None = None) -> list[str]:
+    """The commands that can help next, by state, exit code and failure codes.
+
+    Lines of a shell: what to do before is a comment.
+    """
+    if summary.state is RunState.RUNNING:
+        return []
     journal = shlex.quote(summary.journal)
+    if summary.state is RunState.COMPLETE:
+        commands = [f"asyncgg verify {journal}", f"asyncgg report {journal} --html report.html"]
+        if summary.undoable and summary.disassociated:
+            commands.append(f"asyncgg undo {journal}")
+        return commands if summary.total else []
+    kinds = {failure_kind(code) for code in summary.failures}
     commands = []
-    if summary.pending:
-        commands.append(f"asyncgg resume {journal}")
+    if FailureKind.DENIED in kinds or exit_code == _AUTH_ERROR:
+        cause = "access denied" if FailureKind.DENIED in kinds else "renew the credentials, or if access was denied"
+        statement = {"Effect": "Allow", "Action": f"greengrass:{summary.operation.api}", "Resource": "*"}
+        commands.append(f"# {cause}: add to the IAM policy {json.dumps(statement)}")
+    if FailureKind.INVALID in kinds:
+        commands.append("# correct the rows that the service rejects as invalid, or remove them")
+    if FailureKind.MISSING in kinds:
+        commands.append(_MISSING_HINTS[summary.operation])
     if summary.failed:
         commands.append(f"asyncgg report {journal} --failures failures.csv")
-        if not summary.pending:
-            commands.append(f"asyncgg retry {journal}")
+    if summary.pending:
+        commands.append(f"asyncgg resume {journal}")
+    if kinds & {FailureKind.DENIED, FailureKind.OTHER}:
+        commands.append(f"asyncgg retry {journal}")
     return commands
 
 
-def format_next_commands(summary: Summary) -> list[str]:
+def format_next_commands(summary: Summary, exit_code: int | None = None) -> list[str]:
     """The lines that suggest these commands; empty without commands."""
-    commands = next_commands(summary)
+    commands = next_commands(summary, exit_code)
     return ["next:", *(f"  {command}" for command in commands)] if commands else []
 
 

@@ -22,7 +22,13 @@ from asyncgg.runs.connection import (
     verify_account,
 )
 from asyncgg.runs.execute import RunMode
-from asyncgg.runs.lookup import LookupRequest, LookupTargets, origin_if_finished, prepare_from_snapshot
+from asyncgg.runs.lookup import (
+    LookupRequest,
+    LookupTargets,
+    origin_if_finished,
+    prepare_from_snapshot,
+    prepare_without_targets,
+)
 from asyncgg.runs.prepare import JournalBuilder, default_journal
 from asyncgg.runs.run import Rows, Run, run_prepared, run_to_completion
 from asyncgg.runs.scan import scan_with_settings
@@ -106,7 +112,8 @@ async def _run_lookup(
     request: LookupRequest, settings: Settings, transport: Transport | None, listeners: Sequence[Listener]
 ) -> Summary:
     endpoint, account = None, ""
-    needs_scan = await asyncio.to_thread(origin_if_finished, request.inventory) is None
+    has_targets = bool(request.targets.names)
+    needs_scan = has_targets and await asyncio.to_thread(origin_if_finished, request.inventory) is None
     if transport is None:
         endpoint = await asyncio.to_thread(resolve_endpoint, connection_from_settings(settings))
         caller, _ = await verify_account(endpoint, settings)
@@ -120,9 +127,12 @@ async def _run_lookup(
                 error_type = CredentialsError if scan.is_auth_error else SnapshotError
                 raise error_type(f"{request.inventory}: the scan did not complete ({scan.state}): {scan.reason}")
     path = settings.journal or default_journal()
-    builder, _ = await asyncio.to_thread(
-        prepare_from_snapshot, request, path, settings, endpoint, just_scanned=needs_scan, account=account
-    )
+    if has_targets:
+        builder, _ = await asyncio.to_thread(
+            prepare_from_snapshot, request, path, settings, endpoint, just_scanned=needs_scan, account=account
+        )
+    else:
+        builder, _ = prepare_without_targets(request.targets, path, settings, endpoint)
     return await run_prepared(builder, transport, listeners)
 
 

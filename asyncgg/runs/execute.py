@@ -37,12 +37,20 @@ class RunMode(Enum):
 def engine_options(
     settings: Settings, operation: Operation = Operation.DISASSOCIATE, *, associations_verified: bool = False
 ) -> EngineOptions:
-    """The engine options for these settings. `associations_verified` as for `CodeTable`."""
+    """The engine options for these settings.
+
+    `associations_verified`: they were listed, so by default a core that is missing now was deleted.
+    """
     return EngineOptions(
         concurrency=settings.concurrency,
         per_core=settings.per_core,
         retry=RetryPolicy(settings.max_attempts, settings.max_attempts_unknown),
-        codes=CodeTable(settings.codes, operation, associations_verified=associations_verified),
+        codes=CodeTable(
+            settings.codes,
+            operation,
+            absent_ok=settings.absent == "ok",
+            missing_cores_ok=(settings.missing_cores or ("ok" if associations_verified else "fail")) == "ok",
+        ),
         abort_at=settings.abort_at,
         abort_after=settings.abort_after,
         deadline=settings.deadline,

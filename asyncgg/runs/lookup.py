@@ -62,13 +62,11 @@ class LookupTargets:
     def from_names(
         cls, kind: Literal["thing", "core"], names: Iterable[str], source: str, *, header_rows: int = 0
     ) -> Self:
-        """Validate the names, drop duplicates; raises `UsageError` for an invalid or no name."""
+        """Validate the names, drop duplicates; raises `UsageError` for an invalid name."""
         distinct = tuple(dict.fromkeys(names))
         for name in distinct:
             if reason := invalid_name_reason(name):
                 raise UsageError(f"invalid {kind} name `{printable(name[:200])}`: {reason}")
-        if not distinct:
-            raise UsageError(f"{source}: no names given")
         return cls(kind, distinct, source, header_rows)
 
 
@@ -114,7 +112,7 @@ def prepare_from_snapshot(
             targets.
         GuardError: cores could not be listed and that is not allowed; more things than
             `max_things`.
-        UsageError: nothing was found, or the protect list cannot be used.
+        UsageError: the protect list cannot be used.
         JournalError: the journal cannot be created.
     """
     targets = request.targets
@@ -128,31 +126,35 @@ def prepare_from_snapshot(
         source = f"{targets.source}, found in {snapshot.path} taken {_format_minute(snapshot.started_at)}"
         kind = ProvenanceKind.LISTING if just_scanned else ProvenanceKind.INVENTORY
         extra_meta = provenance_to_meta(kind, request.inventory.absolute(), snapshot.started_at)
-        with JournalBuilder(journal, settings, source=source, extra_meta=extra_meta) as builder:
+        with JournalBuilder(journal, settings, source=source, extra_meta=extra_meta, allow_empty=True) as builder:
             builder.header_rows = targets.header_rows
-            if not _add_associations(builder, snapshot, targets, coverage):
-                raise UsageError(f"{source}: nothing to do: {coverage.summary()}")
+            _add_associations(builder, snapshot, targets, coverage)
             plan = builder.finish(target)
         lookup = LookupResult(str(snapshot.path), snapshot.started_at, coverage.missing())
     return builder, replace(plan, source_label="source", lookup=lookup)
 
 
+def prepare_without_targets(
+    targets: LookupTargets, journal: Path, settings: Settings, target: Endpoint | None
+) -> tuple[JournalBuilder, Plan]:
+    """Build the journal of 0 things for an empty list. Raises `UsageError` unless `allow_empty`."""
+    builder = JournalBuilder(journal, settings, source=targets.source)
+    return builder, replace(builder.finish(target), source_label="source")
+
+
 def _add_associations(
     builder: JournalBuilder, snapshot: Snapshot, targets: LookupTargets, coverage: _CoverageReport
-) -> int:
-    """Add the associations of the targets; returns their number and reports missing things."""
+) -> None:
+    """Add the associations of the targets, and report missing things."""
     unmatched = dict.fromkeys(targets.names) if targets.kind == "thing" else {}
     query = snapshot.pairs_of_things if targets.kind == "thing" else snapshot.pairs_of_cores
-    count = 0
     with closing((record.core, record.thing) for record in query(targets.names)) as pairs:
         while good := list(islice(pairs, _CHUNK_SIZE)):
             builder.add(Chunk(good=good))
-            count += len(good)
             for _, thing in good if unmatched else ():
                 unmatched.pop(thing, None)
     for thing in unmatched:
         coverage.add(MissingReason.NOT_FOUND, thing)
-    return count
 
 
 # --- coverage of the snapshot ---
@@ -180,12 +182,6 @@ class _CoverageReport:
             for reason in MissingReason
             if self.counts[reason]
         }
-
-    def summary(self) -> str:
-        """All reasons in one line."""
-        return "; ".join(
-            f"{names.count:,} {MISSING_LABELS[reason]}: {names}" for reason, names in self.missing().items()
-        )
 
 
 def _check_coverage(snapshot: Snapshot, targets: LookupTargets) -> _CoverageReport:

@@ -58,8 +58,12 @@ class JournalBuilder:
         rejects: RejectsWriter | None = None,
         operation: Operation = Operation.DISASSOCIATE,
         extra_meta: Mapping[str, str] | None = None,
+        allow_empty: bool = False,
     ) -> None:
-        """`extra_meta`: further entries of the journal's meta table, such as the provenance."""
+        """`extra_meta`: further entries of the journal's meta table, such as the provenance.
+
+        `allow_empty`: a run of 0 things is valid; also by `settings.allow_empty`.
+        """
         self.path = path
         self._settings = settings
         self._source = source
@@ -67,6 +71,7 @@ class JournalBuilder:
         self._rejects = rejects
         self._operation = operation
         self._extra_meta = extra_meta or {}
+        self._allow_empty = allow_empty or settings.allow_empty
         self._importer = Importer(path)
         self._bad_rows: list[BadRow] = []
         self._rejected = 0
@@ -171,9 +176,10 @@ class JournalBuilder:
             raise ManifestError("\n".join([message, *lines]))
 
     def _check_limits(self, summary: ImportSummary) -> None:
-        if not summary.total:
-            reason = f"{self._protected} protected" if self._protected else "no valid rows"
-            raise ManifestError(f"{self._source}: no associations to {self._operation} ({reason})")
+        if not summary.total and (self._rejected or not self._allow_empty):
+            empty = "no valid rows" if self._rejected else "the list is empty; if that is expected, use --allow-empty"
+            reason = f"{self._protected} protected" if self._protected else empty
+            raise ManifestError(f"{self._source}: no associations to {self._operation}: {reason}")
         limit = self._settings.max_things
         if limit is not None and summary.total > limit:
             raise GuardError(f"{self._source}: {summary.total} things, --max-things allows {limit}; nothing was sent")

@@ -121,14 +121,14 @@ class EngineHarness:
         associations = self.associations()
         for row in rows:
             assert row.state is not ThingState.CLAIMED
-            if row.state is ThingState.DISASSOCIATED:
+            if row.state.is_done:
                 assert (row.core, row.thing) not in associations, f"{row} is recorded as done but still associated"
         assert all(len(things) <= 100 for _, _, things in self.transport.starts)
 
     def check_reported_outcomes(self) -> None:
         """Check, after a single uninterrupted start, that events report each final outcome once."""
         reported = sorted((o.core, o.thing, o.state) for o in self.reported_outcomes())
-        final = [row for row in self.outcome_rows() if row.state in {ThingState.DISASSOCIATED, ThingState.FAILED}]
+        final = [row for row in self.outcome_rows() if row.state.is_final]
         assert reported == sorted((row.core, row.thing, row.state) for row in final)
 
 

@@ -12,6 +12,7 @@ from asyncgg.models import Accepted, EntryError, ErrorResponse, NoResponse, Oper
 from asyncgg.retry_policy import RetryPolicy
 
 PENDING, DONE, FAILED = ThingState.PENDING, ThingState.DISASSOCIATED, ThingState.FAILED
+ALREADY = ThingState.ALREADY
 CORE = "gateway"
 CODES = [
     "",
@@ -31,6 +32,7 @@ CODES = [
 ]
 USER_CODES = {"AlreadyGone": "gone", "Hopeless": "fail"}
 TABLE = CodeTable(USER_CODES)
+STRICT = CodeTable(USER_CODES, absent_ok=False)
 TABLES = {operation: CodeTable(USER_CODES, operation) for operation in Operation}
 POLICY = RetryPolicy(max_attempts=4, max_attempts_unknown=2)
 
@@ -98,7 +100,7 @@ def test_resolve_batch_gives_every_thing_one_result(data: st.DataObject) -> None
     states = final_states(batch, result)
     indexes = [deviation.index for deviation in result.overrides]
     assert len(set(indexes)) == len(indexes)
-    assert set(states) <= {PENDING, DONE, FAILED}
+    assert set(states) <= {PENDING, DONE, FAILED, ALREADY}
     requeued = states.count(PENDING)
     if result.split:
         in_parts = [number for low, high, _ in result.split for number in batch.ids if low <= number <= high]
@@ -114,25 +116,24 @@ def test_resolve_batch_gives_every_thing_one_result(data: st.DataObject) -> None
     assert [(o.thing, o.state) for o in finals] == [
         (thing, state) for thing, state in zip(batch.things, states, strict=True) if state is not PENDING
     ]
-    assert all(outcome.core == CORE and outcome.ok == (outcome.state is DONE) for outcome in finals)
+    assert all(outcome.core == CORE and outcome.ok == (outcome.state is not FAILED) for outcome in finals)
     assert result.delay >= 0
 
 
 @given(st.data())
 def test_resolve_batch_invariants(data: st.DataObject) -> None:
     """No thing is done without proof or sent beyond its limit, and ambiguity is kept."""
-    operation = data.draw(st.sampled_from(Operation))
-    table = TABLES[operation]
+    table = data.draw(st.sampled_from([*TABLES.values(), STRICT]))
     batch = data.draw(batches())
     reply = data.draw(replies(batch))
     verdict = classify(reply, batch.core, batch.things)
     result = resolve_batch(batch, reply, verdict, table, POLICY)
-    plainly_done = {Operation.DISASSOCIATE: "AlreadyGone", Operation.ASSOCIATE: "AlreadyAssociated"}
     reported = {error.thing for error in reply.errors} if isinstance(reply, Accepted) else set(batch.things)
     for index, state in enumerate(final_states(batch, result)):
-        if state is DONE and batch.things[index] in reported:
+        assert state is not DONE or batch.things[index] not in reported
+        if state is ALREADY:
             (code,) = (override.code for override in result.overrides if override.index == index)
-            assert code == plainly_done[operation] or (batch.ambiguous[index] and table.confirms_done(code))
+            assert table.is_done(code, ambiguous=batch.ambiguous[index])
         if state is PENDING and result.counts_as_attempt:
             assert batch.attempts[index] + 1 < POLICY.max_attempts
     may_be_applied = verdict in {ReplyVerdict.LOST, ReplyVerdict.TRANSIENT}
@@ -142,10 +143,10 @@ def test_resolve_batch_invariants(data: st.DataObject) -> None:
         assert result.requeued == 0
 
 
-def final_outcomes(batch: Batch, reply: Reply) -> list[Outcome]:
+def final_outcomes(batch: Batch, reply: Reply, table: CodeTable = TABLE) -> list[Outcome]:
     """The final outcomes of the things of `batch` for `reply`."""
     verdict = classify(reply, batch.core, batch.things)
-    return list(resolve_batch(batch, reply, verdict, TABLE, POLICY).outcomes(batch))
+    return list(resolve_batch(batch, reply, verdict, table, POLICY).outcomes(batch))
 
 
 def test_resolve_batch_200_without_errors_succeeds() -> None:
@@ -153,21 +154,24 @@ def test_resolve_batch_200_without_errors_succeeds() -> None:
     assert final_outcomes(make_batch(3), Accepted()) == [Outcome(CORE, f"t{n}", DONE, "", "", 1) for n in range(3)]
 
 
-@pytest.mark.parametrize(("ambiguous", "state"), [(True, DONE), (False, FAILED)])
-def test_resolve_batch_not_found_is_done_if_ambiguous(ambiguous: bool, state: ThingState) -> None:
-    """Not found is done for an ambiguous thing, else failed; the code is kept."""
+NOT_FOUND_STATES = [(TABLE, True, ALREADY), (TABLE, False, ALREADY), (STRICT, True, ALREADY), (STRICT, False, FAILED)]
+
+
+@pytest.mark.parametrize(("table", "ambiguous", "state"), NOT_FOUND_STATES)
+def test_resolve_batch_not_found_is_already_done(table: CodeTable, ambiguous: bool, state: ThingState) -> None:
+    """Not found has one outcome whether the thing was sent before or not; strictly, unsent things fail."""
     reply = Accepted((EntryError("t0", "ResourceNotFoundException", "no such thing"),))
-    (outcome, _) = final_outcomes(make_batch(2, 1, ambiguous), reply)
+    (outcome, _) = final_outcomes(make_batch(2, 1, ambiguous), reply, table)
     assert outcome == Outcome(CORE, "t0", state, "ResourceNotFoundException", "no such thing", 2)
 
 
-@pytest.mark.parametrize(("ambiguous", "state"), [(True, DONE), (False, FAILED)])
-def test_resolve_batch_named_thing_requeues_the_others(ambiguous: bool, state: ThingState) -> None:
+@pytest.mark.parametrize(("table", "ambiguous", "state"), NOT_FOUND_STATES)
+def test_resolve_batch_named_thing_requeues_the_others(table: CodeTable, ambiguous: bool, state: ThingState) -> None:
     """An error that names a missing thing decides that one and requeues the others without an
     attempt."""
     batch = make_batch(3, 1, ambiguous)
     reply = ErrorResponse(404, "ResourceNotFoundException", "no thing t1", resource_id="t1")
-    result = resolve_batch(batch, reply, classify(reply, CORE, batch.things), TABLE, POLICY)
+    result = resolve_batch(batch, reply, classify(reply, CORE, batch.things), table, POLICY)
     assert final_states(batch, result) == [PENDING, state, PENDING]
     assert (result.requeued, result.counts_as_attempt, result.delay) == (2, False, 0.0)
 
@@ -179,8 +183,8 @@ def test_resolve_batch_named_thing_requeues_the_others(ambiguous: bool, state: T
         ("ResourceNotFoundException", FAILED),
         ("NotAssociated", FAILED),
         ("AlreadyGone", FAILED),
-        ("AlreadyAssociated", DONE),
-        ("ClientDeviceAlreadyAssociatedException", DONE),
+        ("AlreadyAssociated", ALREADY),
+        ("ClientDeviceAlreadyAssociatedException", ALREADY),
     ],
 )
 def test_resolve_batch_associate_missing_is_never_done(ambiguous: bool, code: str, state: ThingState) -> None:
@@ -209,7 +213,7 @@ def test_resolve_batch_associate_named_thing_fails(ambiguous: bool) -> None:
         ("NeverHeardOf", 0, PENDING),
         ("NeverHeardOf", 1, FAILED),
         ("Hopeless", 0, FAILED),
-        ("AlreadyGone", 0, DONE),
+        ("AlreadyGone", 0, ALREADY),
     ],
 )
 def test_resolve_batch_limits_attempts_by_code(code: str, tried: int, state: ThingState) -> None:
@@ -279,25 +283,22 @@ def test_resolve_batch_bisection_isolates_invalid_entries(size: int, bad: st.Dat
     assert requests <= 1 + len(wrong) * 2 * size.bit_length()
 
 
-def test_resolve_batch_verified_association_missing_is_done() -> None:
-    """A listed association is done if it, its thing or its core is missing, but not if denied."""
-    listed = CodeTable(associations_verified=True)
+@pytest.mark.parametrize(
+    ("table", "state"),
+    [(CodeTable(missing_cores_ok=True), ALREADY), (CodeTable(), FAILED), (TABLES[Operation.ASSOCIATE], FAILED)],
+)
+def test_resolve_batch_missing_core_decides_all_its_things(table: CodeTable, state: ThingState) -> None:
+    """The things of a missing core fail unless missing cores are accepted; its other things are not sent."""
+    batch = make_batch(2)
+    reply = ErrorResponse(404, "ResourceNotFoundException", "no", resource_id=CORE, resource_type="CoreDevice")
+    result = resolve_batch(batch, reply, classify(reply, CORE, batch.things), table, POLICY)
+    assert final_states(batch, result) == [state, state]
+    assert result.skips_core
+    assert {outcome.code for outcome in result.outcomes(batch)} == {"ResourceNotFoundException"}
 
-    def states(reply: Reply) -> list[ThingState]:
-        batch = make_batch(2)
-        verdict = classify(reply, batch.core, batch.things)
-        return [outcome.state for outcome in resolve_batch(batch, reply, verdict, listed, POLICY).outcomes(batch)]
 
-    assert states(Accepted((EntryError("t0", "ThingNotFoundException", "no"),))) == [DONE, DONE]
-    assert states(Accepted((EntryError("t0", "AccessDenied", "no"),))) == [FAILED, DONE]
-    missing = ErrorResponse(404, "ResourceNotFoundException", "no", resource_id=CORE, resource_type="CoreDevice")
-    assert states(missing) == [DONE, DONE]
-    assert states(ErrorResponse(403, "AccessDeniedException", "no")) == [FAILED, FAILED]
-    assert states(ErrorResponse(404, "ResourceNotFoundException", "no", resource_id="t1", resource_type="Thing")) == [
-        DONE
-    ]
-    reassociating = CodeTable(operation=Operation.ASSOCIATE, associations_verified=True)
-    batch = make_batch(1)
-    reply = Accepted((EntryError("t0", "ThingNotFoundException", "no"),))
-    (outcome,) = resolve_batch(batch, reply, ReplyVerdict.ACCEPTED, reassociating, POLICY).outcomes(batch)
-    assert outcome.state is FAILED
+def test_resolve_batch_denied_core_fails_in_any_case() -> None:
+    """To accept missing cores accepts no denied one."""
+    denied = ErrorResponse(403, "AccessDeniedException", "no")
+    outcomes = final_outcomes(make_batch(2), denied, CodeTable(missing_cores_ok=True))
+    assert [outcome.state for outcome in outcomes] == [FAILED, FAILED]

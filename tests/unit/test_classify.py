@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncgg.classify import CodeTable, EntryAction, ReplyVerdict, classify
+from asyncgg.classify import CodeTable, EntryAction, FailureKind, ReplyVerdict, classify, failure_kind
 from asyncgg.errors import SettingsError
 from asyncgg.models import Accepted, EntryError, ErrorResponse, NoResponse, Operation, Reply
 
@@ -100,10 +100,10 @@ def test_classify_not_found_of_equal_names_is_the_core() -> None:
         ("ValidationException", EntryAction.FAIL),
         ("UNAUTHORIZED", EntryAction.FAIL),
         ("403", EntryAction.FAIL),
-        ("ResourceNotFoundException", EntryAction.MISSING),
-        ("resource-not-found", EntryAction.MISSING),
-        ("NOT_FOUND", EntryAction.MISSING),
-        ("404", EntryAction.MISSING),
+        ("ResourceNotFoundException", EntryAction.ALREADY),
+        ("resource-not-found", EntryAction.ALREADY),
+        ("NOT_FOUND", EntryAction.ALREADY),
+        ("404", EntryAction.ALREADY),
         ("", EntryAction.UNKNOWN),
         ("Error", EntryAction.UNKNOWN),
         ("DeviceBusy", EntryAction.UNKNOWN),
@@ -112,22 +112,54 @@ def test_classify_not_found_of_equal_names_is_the_core() -> None:
 def test_action_default_codes(code: str, action: EntryAction) -> None:
     """Known codes have an action in any spelling; the others are unknown."""
     assert CodeTable().action(code) is action
-    assert CodeTable().confirms_done(code) == (action is EntryAction.MISSING)
+    assert CodeTable().is_done(code, ambiguous=True) == (action is EntryAction.ALREADY)
 
 
 @pytest.mark.parametrize("code", ["AlreadyAssociated", "RESOURCE_ALREADY_EXISTS", "EntityAlreadyExistsException"])
 def test_action_already_associated_only_when_associating(code: str) -> None:
     """These codes are unknown when disassociating."""
-    table = CodeTable(operation=Operation.ASSOCIATE)
-    assert (table.action(code), table.confirms_done(code)) == (EntryAction.ALREADY_ASSOCIATED, True)
-    assert (CodeTable().action(code), CodeTable().confirms_done(code)) == (EntryAction.UNKNOWN, False)
+    assert CodeTable(operation=Operation.ASSOCIATE).action(code) is EntryAction.ALREADY
+    assert CodeTable().action(code) is EntryAction.UNKNOWN
+    assert not CodeTable().is_done(code, ambiguous=True)
 
 
-def test_action_overridden_as_done_fails_when_associating() -> None:
-    """A code mapped to `gone` is final when associating and confirms nothing."""
-    table = CodeTable({"DeviceDeleted": "gone"}, Operation.ASSOCIATE)
-    assert (table.action("DeviceDeleted"), table.confirms_done("DeviceDeleted")) == (EntryAction.MISSING, False)
-    assert not table.confirms_done("ResourceNotFoundException")
+@pytest.mark.parametrize("code", ["ResourceNotFoundException", "NOT_ASSOCIATED", "404"])
+def test_not_found_is_done_unless_absent_things_fail(code: str) -> None:
+    """A thing that is not found is done, whether it was sent before or not; strictly, only if it was."""
+    strict = CodeTable(absent_ok=False)
+    assert [CodeTable().is_done(code, ambiguous=ambiguous) for ambiguous in (False, True)] == [True, True]
+    assert [strict.is_done(code, ambiguous=ambiguous) for ambiguous in (False, True)] == [False, True]
+    assert strict.action(code) is EntryAction.FAIL
+
+
+@pytest.mark.parametrize("code", ["ResourceNotFoundException", "DeviceDeleted"])
+def test_not_found_and_codes_overridden_as_gone_fail_when_associating(code: str) -> None:
+    """What does not exist cannot be associated, whatever the settings say."""
+    table = CodeTable({"DeviceDeleted": "gone"}, Operation.ASSOCIATE, missing_cores_ok=True)
+    assert table.action(code) is EntryAction.FAIL
+    assert not table.is_done(code, ambiguous=True)
+    assert not table.missing_cores_ok
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("AccessDeniedException", FailureKind.DENIED),
+        ("403", FailureKind.DENIED),
+        ("ValidationException", FailureKind.INVALID),
+        ("INVALID_REQUEST", FailureKind.INVALID),
+        ("ResourceNotFoundException", FailureKind.MISSING),
+        ("404", FailureKind.MISSING),
+        ("ThrottlingException", FailureKind.OTHER),
+        ("503", FailureKind.OTHER),
+        ("timeout", FailureKind.OTHER),
+        ("DeviceBusy", FailureKind.OTHER),
+        ("", FailureKind.OTHER),
+    ],
+)
+def test_failure_kind_says_what_can_be_done(code: str, kind: FailureKind) -> None:
+    """Only a cause that can pass by itself is worth a retry at once."""
+    assert failure_kind(code) is kind
 
 
 @given(
@@ -139,16 +171,16 @@ def test_action_overridden_as_done_fails_when_associating() -> None:
 def test_action_ignores_spelling(words: list[str], joint: str, ending: str, spell: Any) -> None:
     """A code of the user is found in any case and with any punctuation and suffix."""
     table = CodeTable({"".join(words): "gone"})
-    assert table.action(spell(joint.join(words) + ending)) is EntryAction.ALREADY_DISASSOCIATED
+    assert table.action(spell(joint.join(words) + ending)) is EntryAction.ALREADY
 
 
-@pytest.mark.parametrize(("word", "action"), [("retry", "RETRY"), ("fail", "FAIL"), ("gone", "ALREADY_DISASSOCIATED")])
+@pytest.mark.parametrize(("word", "action"), [("retry", "RETRY"), ("fail", "FAIL"), ("gone", "ALREADY")])
 def test_action_override_takes_precedence(word: str, action: str) -> None:
     """The overrides take precedence over the defaults."""
     table = CodeTable({"ThrottlingException": word, "DeviceBusy": word})
     assert table.action("Throttling") is EntryAction[action]
     assert table.action("DEVICE_BUSY") is EntryAction[action]
-    assert table.confirms_done("devicebusy") == (word == "gone")
+    assert table.is_done("devicebusy", ambiguous=True) == (word == "gone")
 
 
 @pytest.mark.parametrize("word", ["missing", "unknown", "Retry", "", "ignore"])

@@ -124,6 +124,9 @@ class SafetyLimits:
     """Stop when this percentage of the finished things failed."""
     abort_after: Count = 100
     """Minimum finished things before `abort-at` applies."""
+    absent: Literal["ok", "fail"] | None = None
+    """As in `Settings`; None means that of the settings, here and for `missing_cores`."""
+    missing_cores: Literal["ok", "fail"] | None = None
     canary: Count | None = None
     """Things that are removed first, and verified by listing before the rest is removed."""
     deadline: Duration | None = None

@@ -24,7 +24,15 @@ decisions and report of each run.
 """
 
 _EXIT_INVALID: Final = 2
-_SET_BY_POLICY: Final = ("quota_share", "abort_at", "abort_after", "deadline", "expect_account")
+_SET_BY_POLICY: Final = (
+    "quota_share",
+    "abort_at",
+    "abort_after",
+    "absent",
+    "missing_cores",
+    "deadline",
+    "expect_account",
+)
 
 
 @make_command(

@@ -80,7 +80,7 @@ def command(*, journal: Path | None, keep_running: bool, **arguments: Any) -> in
 def _next_steps(journal: str) -> list[str]:
     journal = shlex.quote(journal)
     return [
-        "The failures are intended: 40 things and one core of this fleet do not exist.",
+        "The failures are intended: one core of this fleet does not exist, and 40 things are not associated.",
         "Try next, with the journal of this run:",
         f"  asyncgg status {journal}",
         f"  asyncgg report {journal} --failures failures.csv",

@@ -16,6 +16,7 @@ from asyncgg.models import ThingState
 from asyncgg.report import format_summary, summary_to_dict
 from asyncgg.report.html import render_html
 from asyncgg.report.outcomes import format_from_suffix, write_outcomes
+from asyncgg.report.summary import format_next_commands
 from asyncgg.report.verification import format_verification_record, load_verification_record
 
 _EPILOG = """
@@ -72,5 +73,5 @@ def command(journal: Path, *, failures: Path | None, outcomes: Path | None, html
         if record is not None:
             document["verified"] = record
             lines.append(f"  verified   {verification}")
-        console.write_result(document, lines)
+        console.write_result(document, lines + format_next_commands(summary))
     return 0

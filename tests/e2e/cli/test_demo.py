@@ -47,7 +47,8 @@ def test_demo_ignores_the_configuration_and_exits_0(
     assert result.code == 0, result.err
     assert result.json["state"] == "partial"
     assert result.json["things"]["total"] == 4 * 5 + 2 + 5
-    assert result.json["failures"] == {"ResourceNotFoundException": 7}
+    assert (result.json["things"]["already"], result.json["failures"]) == (2, {"ResourceNotFoundException": 5})
+    assert result.json["next"] == []  # the service of the demo has ended
     assert "The failures are intended" in result.err
     assert "asyncgg report demo.journal --failures failures.csv" in result.err
     assert [process.returncode for process in processes] == [0]
@@ -69,7 +70,7 @@ def test_demo_keep_running_waits_for_ctrl_c(
     result = cli("demo", "--journal", "demo.journal", "--keep-running", "--quiet")
     assert result.code == 0
     assert observed == [None]
-    assert "  asyncgg retry demo.journal" in result.err
+    assert "  asyncgg report demo.journal --failures failures.csv" in result.err
     assert [process.returncode for process in processes] == [0]
 
 

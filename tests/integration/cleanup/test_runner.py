@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -192,7 +193,33 @@ async def test_run_vanished_core_completes(tmp_path: Path) -> None:
     report = await harness.run()
     assert report.exit == 0
     assert report.summary is not None
-    assert (report.summary.disassociated, report.summary.failed) == (36, 0)
+    assert (report.summary.disassociated, report.summary.already, report.summary.failed) == (27, 9, 0)
+
+
+@pytest.mark.parametrize(
+    ("guards", "settings", "counts"),
+    [
+        ("absent = 'fail'", {}, (26, 9, 1)),
+        ("missing-cores = 'fail'", {}, (26, 1, 9)),
+        ("", {"absent": "fail", "missing_cores": "fail"}, (26, 0, 10)),
+        ("absent = 'ok'\nmissing-cores = 'ok'", {"absent": "fail", "missing_cores": "fail"}, (26, 10, 0)),
+    ],
+)
+async def test_run_policy_decides_about_what_vanished(
+    tmp_path: Path, guards: str, settings: dict[str, Any], counts: tuple[int, int, int]
+) -> None:
+    """Whether a thing or core that vanishes after the scan is a failure says the policy, else the settings."""
+    harness = CleanupHarness(tmp_path, guards=f"{GUARDS}\n{guards}")
+
+    def vanish() -> None:
+        harness.service.fleet.cores.pop("core-2")
+        assert harness.service.fleet.disassociate("core-1", "core-1-000-orphan")
+
+    harness.step_hooks["send", 1] = vanish
+    report = await harness.run(**settings)
+    assert report.summary is not None
+    assert (report.summary.disassociated, report.summary.already, report.summary.failed) == counts
+    assert report.exit == (3 if counts[2] else 0)
 
 
 async def test_run_nothing_selected_completes(tmp_path: Path) -> None:

@@ -35,16 +35,18 @@ def test_disassociate_json_writes_the_contract_summary(cli: CommandRunner, serve
         "things": {
             "total": 12,
             "disassociated": 12,
+            "already": 0,
             "failed": 0,
             "pending": 0,
             "rejected": 0,
             "duplicates": 0,
             "protected": 0,
             "header_rows": 0,
-            "already": 0,
         },
         "requests": {"sent": 3, "minimum": 3, "throttled": 0, "retried": 0},
         "failures": {},
+        "warnings": [],
+        "next": ["asyncgg verify run.journal", "asyncgg report run.journal --html report.html"],
         "exit": 0,
     }
     assert "plan: disassociate 12 things from 3 cores" in result.err

@@ -21,6 +21,7 @@ from tests.integration.cli.conftest import StartSimulator
 from tests.support.command_line import CommandResult, CommandRunner, isolated_environment, start_process, wait_until
 
 RATE_OPTIONS = ("--rate", "500")
+PLAN_OPTIONS = ("--inventory", "fleet.db")
 RUN_OPTIONS = (*RATE_OPTIONS, "--yes", "--json", "--journal", "run.journal")
 FLEET = FleetSpec.from_things({"core-1": ["a", "b"], "core-2": ["b", "c"], "core-3": []}, now=1000.0)
 
@@ -103,7 +104,10 @@ def test_things_removed_after_the_scan_count_as_already(
     listed = request_count(simulator, "ListClientDevicesAssociatedWithCoreDevice")
     result = cli("disassociate", "--things", "gone.txt", "--inventory", "run.fleet.db", *RUN_OPTIONS)
     assert result.code == 0, result.err
-    assert result.json["things"] == result.json["things"] | {"disassociated": 2, "already": 2, "failed": 0}
+    assert result.json["things"] == result.json["things"] | {"disassociated": 0, "already": 2, "failed": 0}
+    strict = ("--absent", "fail", "--missing-cores", "fail", *RATE_OPTIONS, "--yes", "--json", "--quiet")
+    result = cli("disassociate", "--things", "gone.txt", "--inventory", "run.fleet.db", *strict)
+    assert (result.code, result.json["things"]["failed"]) == (3, 2)
     assert request_count(simulator, "ListClientDevicesAssociatedWithCoreDevice") == listed
 
 
@@ -192,16 +196,75 @@ def test_things_denied_core_exits_4_unless_incomplete_is_allowed(
     assert "1 core not fully listed: core-2" in result.err
 
 
-def test_things_without_associations_exit_2(cli: CommandRunner, simulator: Simulator, tmp_path: Path) -> None:
-    """Things on no core: exit 2 and no journal; the snapshot is not overwritten."""
-    (tmp_path / "gone.txt").write_text("ghost\n")
-    result = cli("disassociate", "--things", "gone.txt", *RUN_OPTIONS)
-    assert (result.code, result.out, change_count(simulator)) == (2, "", 0)
-    assert "nothing to do: 1 on no core: ghost\n" in result.err
-    assert created_files(tmp_path) == {"run.fleet.db"}
-    second = cli("disassociate", "--things", "gone.txt", *RUN_OPTIONS)  # the snapshot is kept
-    assert second.code == 2
-    assert "run.fleet.db already exists; reuse it with --inventory run.fleet.db, or delete it" in second.err
+@pytest.mark.parametrize(
+    ("lookup", "reason"),
+    [
+        (("--core", "core-1"), "1 core without client devices: core-1"),
+        (("--core", "core-1", "--core", "core-9"), "1 core not found: core-9; 1 core without client devices: core-1"),
+        (("--things", "gone.txt"), "2 things on no core: b, ghost"),
+    ],
+)
+def test_a_second_run_has_nothing_left_and_exits_0(
+    cli: CommandRunner, simulator: Simulator, lookup: tuple[str, ...], reason: str
+) -> None:
+    """A scheduled job whose work is done succeeds: a summary of 0 things, and a journal like any other."""
+    options = (*RATE_OPTIONS, "--yes", "--json", "--quiet")
+    first = cli("disassociate", *lookup, *options)
+    assert (first.code, first.json["things"]["total"]) == (0, 2), first.err
+    changes = change_count(simulator)
+    second = cli("disassociate", *lookup, *options)
+    assert (second.code, second.err) == (0, "")
+    summary = second.json
+    assert (summary["state"], summary["reason"], summary["exit"]) == ("complete", reason, 0)
+    assert set(summary["things"].values()) == {0}
+    assert change_count(simulator) == changes
+    for command in ("status", "report", "resume", "verify"):
+        assert cli(command, summary["journal"]).code == 0
+    assert "complete: nothing left to disassociate" in cli("status", summary["journal"]).out
+
+
+def test_nothing_left_needs_no_confirmation(
+    cli: CommandRunner, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person is not asked to type 0."""
+    monkeypatch.setattr(sys, "stdin", TerminalInput(""))
+    result = cli("disassociate", "--core", "core-3", *RATE_OPTIONS)
+    assert result.code == 0, result.err
+    assert "Type" not in result.err
+    assert "complete: nothing left to disassociate: 1 core without client devices: core-3\n" in result.out
+
+
+@pytest.mark.parametrize("source", [("fleet.csv",), ("--things", "gone.txt"), ("--cores", "gone.txt")])
+def test_an_empty_list_must_be_allowed(
+    cli: CommandRunner, simulator: Simulator, tmp_path: Path, source: tuple[str, ...]
+) -> None:
+    """A header without rows is an error, or with --allow-empty a run of 0 things that sends nothing."""
+    (tmp_path / "fleet.csv").write_text("core,thing\n")
+    (tmp_path / "gone.txt").write_text("# none today\n")
+    refused = cli("disassociate", *source, *RUN_OPTIONS)
+    assert (refused.code, refused.out) == (2, ""), refused.err
+    assert "--allow-empty" in refused.err
+    assert not created_files(tmp_path)
+    allowed = cli("disassociate", *source, *RUN_OPTIONS, "--allow-empty")
+    assert (allowed.code, allowed.json["things"]["total"], allowed.json["state"]) == (0, 0, "complete"), allowed.err
+    assert not simulator.service.counters.requests.total()
+    assert created_files(tmp_path) == {"run.journal"}
+    assert (
+        cli("plan", *source, "--allow-empty", "--json", *PLAN_OPTIONS[: 2 * (len(source) - 1)]).json["things"]["total"]
+        == 0
+    )
+
+
+@pytest.mark.parametrize(("text", "words"), [("", "has no header"), ("core,thing\n,\n", "no valid rows")])
+def test_allow_empty_accepts_no_damaged_manifest(
+    cli: CommandRunner, simulator: Simulator, tmp_path: Path, text: str, words: str
+) -> None:
+    """A file of 0 bytes, or of bad rows only, is not an empty list."""
+    (tmp_path / "fleet.csv").write_text(text)
+    result = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--allow-empty", "--skip-bad-rows")
+    assert (result.code, result.out) == (2, "")
+    assert words in result.err
+    assert not created_files(tmp_path)
 
 
 def test_default_names_that_are_taken_get_a_number(

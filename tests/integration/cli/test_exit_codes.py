@@ -24,15 +24,36 @@ def test_disassociate_all_done_exits_0(cli: CommandRunner, serve: StartSimulator
     assert not any(simulator.service.fleet.things.values())
 
 
-def test_disassociate_some_failed_exits_3(cli: CommandRunner, serve: StartSimulator) -> None:
-    """Things that do not exist fail; the code and the next commands are shown."""
+@pytest.mark.parametrize(
+    ("options", "code", "counts"),
+    [
+        ((), 3, "12 of 14 disassociated, 1 already, 1 failed"),
+        (("--absent", "fail"), 3, "12 of 14 disassociated, 2 failed"),
+        (("--missing-cores", "ok"), 0, "12 of 14 disassociated, 2 already, 0 failed"),
+    ],
+)
+def test_disassociate_missing_things_and_cores(
+    cli: CommandRunner, serve: StartSimulator, options: tuple[str, ...], code: int, counts: str
+) -> None:
+    """An absent thing is done, the things of a missing core fail; both can be configured. No retry is suggested."""
     serve()
     with Path("fleet.csv").open("a", encoding="utf-8") as file:
         file.write("core-1,ghost\nghost-core,thing\n")
-    result = cli("disassociate", "fleet.csv", *RUN_OPTIONS)
+    result = cli("disassociate", "fleet.csv", *RUN_OPTIONS, *options)
+    assert result.code == code
+    assert counts in result.out
+    assert ("ResourceNotFoundException" in result.out) == (code == 3)
+    assert ("  # not found: check account, Region and list" in result.out) == (code == 3)
+    assert "asyncgg retry" not in result.out
+
+
+def test_disassociate_some_failed_exits_3(cli: CommandRunner, serve: StartSimulator) -> None:
+    """The code, the counts and the next commands are shown."""
+    serve(fault=("entry:InternalServerException@thing-1-1",))
+    result = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--max-attempts", 1)
     assert result.code == 3
-    assert "12 of 14 disassociated, 2 failed" in result.out
-    assert "ResourceNotFoundException  2" in result.out
+    assert "11 of 12 disassociated, 1 failed" in result.out
+    assert "InternalServerException  1" in result.out
     assert "asyncgg retry asyncgg-" in result.out
 
 
@@ -134,8 +155,9 @@ def test_abort_rule_exits_4(cli: CommandRunner, serve: StartSimulator) -> None:
     serve(FleetSpec.from_things({f"core-{n}": [] for n in range(1, 41)}, now=1000.0))
     Path("fleet.csv").write_text("core,thing\n" + "".join(f"core-{n},x\n" for n in range(1, 41)), encoding="utf-8")
     result = cli(
-        "disassociate", "fleet.csv", "--yes", "--rate", 100, "--concurrency", 1, "--abort-at", 50, "--abort-after", 5
-    )
+        "disassociate", "fleet.csv", "--yes", "--rate", 100, "--concurrency", 1, "--abort-at", 50, "--abort-after", 5,
+        "--absent", "fail",
+    )  # fmt: skip
     assert result.code == 4
     assert "the abort threshold is 50 %" in result.out
     assert "asyncgg resume asyncgg-" in result.out

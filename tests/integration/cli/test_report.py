@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,12 @@ from tests.support.command_line import CommandRunner
 
 @pytest.fixture
 def partial(cli: CommandRunner, serve: StartSimulator) -> str:
-    """A journal with 12 disassociated and 2 failed things."""
-    serve()
+    """A journal with 12 disassociated and 2 failed things, and one that was absent."""
+    serve(fault=("entry:DeviceBusy@ghost-[12]",))
     with Path("fleet.csv").open("a", encoding="utf-8") as file:
-        file.write("core-1,ghost-1\ncore-2,ghost-2\n")
-    assert cli("disassociate", "fleet.csv", "--yes", "--quiet", "--rate", 500, "--journal", "run.journal").code == 3
+        file.write("core-1,ghost-1\ncore-2,ghost-2\ncore-3,ghost-3\n")
+    options = ("--yes", "--quiet", "--rate", 500, "--max-attempts-unknown", 1, "--journal", "run.journal")
+    assert cli("disassociate", "fleet.csv", *options).code == 3
     return "run.journal"
 
 
@@ -35,7 +37,7 @@ def test_report_failures_can_be_planned(cli: CommandRunner, partial: str) -> Non
         ("core-1", "ghost-1", "failed"),
         ("core-2", "ghost-2", "failed"),
     ]
-    assert {row["code"] for row in listed} == {"ResourceNotFoundException"}
+    assert {row["code"] for row in listed} == {"DeviceBusy"}
     assert all(row["at"].endswith("Z") and row["request_id"] and row["attempts"] == "1" for row in listed)
     assert cli("plan", "failures.csv", "--json").json["things"]["total"] == 2
 
@@ -45,16 +47,21 @@ def test_report_outcomes_lists_every_thing(cli: CommandRunner, partial: str) -> 
     assert cli("report", partial, "--outcomes", "all.jsonl.gz", "--json").json["state"] == "partial"
     with gzip.open("all.jsonl.gz", "rt", encoding="utf-8") as file:
         listed = [json.loads(line) for line in file]
-    assert len({(row["core"], row["thing"]) for row in listed}) == len(listed) == 14
-    assert sum(row["outcome"] == "disassociated" for row in listed) == 12
+    assert len({(row["core"], row["thing"]) for row in listed}) == len(listed) == 15
+    assert Counter(row["outcome"] for row in listed) == {"disassociated": 12, "failed": 2, "already": 1}
+    assert {row["code"] for row in listed if row["outcome"] == "already"} == {"ResourceNotFoundException"}
 
 
 def test_report_html_loads_nothing(cli: CommandRunner, partial: str) -> None:
-    """--html writes one page with the failures and without external resources."""
+    """--html writes one page with the failures and the next commands, without external resources."""
     assert cli("report", partial, "--html", "report.html").code == 0
     page = Path("report.html").read_text(encoding="utf-8")
     assert "ghost-1" in page
-    assert "ResourceNotFoundException" in page
+    assert "DeviceBusy" in page
+    assert (
+        "<h2>Next</h2>\n<pre>asyncgg report run.journal --failures failures.csv\nasyncgg retry run.journal</pre>"
+        in page
+    )
     assert "<script" not in page
     assert "src=" not in page
     assert "href=" not in page
@@ -88,7 +95,7 @@ def test_status_finished_run_exits_0(cli: CommandRunner, partial: str) -> None:
     for options in ([], ["--watch"]):
         result = cli("status", partial, *options)
         assert result.code == 0
-        assert "12 of 14 disassociated, 2 failed" in result.out
+        assert "12 of 15 disassociated, 1 already, 2 failed" in result.out
         assert "asyncgg retry run.journal" in result.out
         assert result.err == ""
 
@@ -97,7 +104,8 @@ def test_status_json_has_summary_and_rate(cli: CommandRunner, partial: str) -> N
     """--json has the fields of the summary and the current ones."""
     status = cli("status", partial, "--json").json
     assert status["schema"] == "asyncgg.summary/1"
-    assert status["things"]["failed"] == 2
+    assert (status["things"]["failed"], status["things"]["already"]) == (2, 1)
+    assert status["next"] == cli("report", partial, "--json").json["next"]
     assert status["running"] is False
     assert status["requests_left"] == 0
     assert "exit" not in status
@@ -135,5 +143,5 @@ def test_status_watch_ends_with_the_run(cli: CommandRunner, partial: str, monkey
     result = cli("status", partial, "--watch")
     assert result.code == 0
     assert slept
-    assert result.err.count("14/14 things, 2 failed") == len(slept)
+    assert result.err.count("15/15 things, 2 failed") == len(slept)
     assert "asyncgg retry run.journal" in result.out

@@ -19,6 +19,7 @@ from tests.support.engine import EngineHarness
 pytestmark = pytest.mark.virtual
 
 DONE, FAILED, PENDING = ThingState.DISASSOCIATED, ThingState.FAILED, ThingState.PENDING
+ALREADY = ThingState.ALREADY
 
 
 def make_config(**settings: object) -> SimulatorConfig:
@@ -136,34 +137,61 @@ async def test_run_isolates_invalid_entries(tmp_path: Path) -> None:
     harness.check_reported_outcomes()
 
 
-async def test_run_not_found_after_lost_reply_is_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize("absent_ok", [True, False])
+async def test_run_not_found_after_lost_reply_is_already_done(tmp_path: Path, absent_ok: bool) -> None:
     """A thing whose request was applied without a reply is done if the next attempt returns not
     found."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=1, things=100, fault=("reset-after#1",)))
-    result = await harness.start()
+    result = await harness.start(options=EngineOptions(codes=CodeTable(absent_ok=absent_ok)))
     assert result.state is RunState.COMPLETE
-    rows = harness.outcome_rows(DONE)
+    rows = harness.outcome_rows(ALREADY)
     assert len(rows) == 100
     assert {row.code for row in rows} == {"ResourceNotFoundException"}
     harness.check_consistent()
 
 
-async def test_run_not_found_at_first_attempt_fails(tmp_path: Path) -> None:
-    """A thing that was never sent and is not found fails, because the manifest was wrong."""
-    harness = EngineHarness(tmp_path / "j", make_config(cores=1, things=10))
-    core = harness.pairs[0][0]
-    harness = EngineHarness(tmp_path / "j2", make_config(cores=1, things=10), extra_pairs=[(core, "missing")])
-    result = await harness.start()
+async def test_run_not_found_at_first_attempt_is_already_done_unless_strict(tmp_path: Path) -> None:
+    """A thing that was never sent and is not found is done; strictly it fails. Its code is kept."""
+    config = make_config(cores=1, things=10, missing_things=3)
+    harness = EngineHarness(tmp_path / "1", config)
+    assert (await harness.start()).state is RunState.COMPLETE
+    assert [row.code for row in harness.outcome_rows(ALREADY)] == ["ResourceNotFoundException"] * 3
+    harness = EngineHarness(tmp_path / "2", config)
+    result = await harness.start(options=EngineOptions(codes=CodeTable(absent_ok=False)))
     assert result.state is RunState.PARTIAL
-    assert [row.thing for row in harness.outcome_rows(FAILED)] == ["missing"]
+    assert [row.code for row in harness.outcome_rows(FAILED)] == ["ResourceNotFoundException"] * 3
 
 
-async def test_run_code_overridden_as_done_is_done(tmp_path: Path) -> None:
+async def test_run_code_overridden_as_done_is_already_done(tmp_path: Path) -> None:
     """With `gone` for the code the thing is done, and its code is kept."""
-    harness = EngineHarness(tmp_path / "j", make_config(cores=1, things=10, missing_things=3))
-    result = await harness.start(options=EngineOptions(codes=CodeTable({"ResourceNotFoundException": "gone"})))
+    harness = EngineHarness(tmp_path / "j", make_config(cores=1, things=10, missing_things=3, not_found="DeviceLeft"))
+    result = await harness.start(options=EngineOptions(codes=CodeTable({"DeviceLeft": "gone"})))
     assert result.state is RunState.COMPLETE
-    assert sum(row.code == "ResourceNotFoundException" for row in harness.outcome_rows(DONE)) == 3
+    assert [row.code for row in harness.outcome_rows(ALREADY)] == ["DeviceLeft"] * 3
+
+
+@pytest.mark.parametrize(("missing_cores_ok", "state"), [(True, RunState.COMPLETE), (False, RunState.ABORTED)])
+async def test_run_abort_rule_ignores_things_that_were_already_done(
+    tmp_path: Path, missing_cores_ok: bool, state: RunState
+) -> None:
+    """Absent things neither count as failures nor dilute them; those of a missing core fail by default."""
+    config = make_config(cores=10, things=100, missing_things=500, missing_cores=1)
+    harness = EngineHarness(tmp_path / "j", config)
+    options = EngineOptions(codes=CodeTable(missing_cores_ok=missing_cores_ok), abort_at=0.1, abort_after=1)
+    result = await harness.start(options=options)
+    assert result.state is state
+    failed = len(harness.outcome_rows(FAILED))
+    assert bool(failed) == (state is RunState.ABORTED)
+    harness.check_consistent()
+
+
+async def test_run_abort_rule_is_not_diluted_by_absent_things(tmp_path: Path) -> None:
+    """40 denied of 100 associated things are 40 %, whatever the number of absent ones."""
+    harness = EngineHarness(tmp_path / "j", make_config(cores=1, things=100, missing_things=900))
+    harness.service.set_faults([f"entry:AccessDenied@{thing}" for _, thing in harness.pairs[:40]])
+    result = await harness.start(options=EngineOptions(abort_at=30, abort_after=100))
+    assert result.state is RunState.ABORTED
+    assert result.reason.startswith("40 of 100 finished things failed (40.0 %)")
 
 
 async def test_run_request_timeout_is_retried(tmp_path: Path) -> None:

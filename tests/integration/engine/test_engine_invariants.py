@@ -21,7 +21,7 @@ from asyncgg.simulator.config import SimulatorConfig
 from asyncgg.testing import VirtualLoop, run_virtual
 from tests.support.engine import EngineHarness
 
-FINAL = {ThingState.DISASSOCIATED, ThingState.FAILED}
+FINAL = {ThingState.DISASSOCIATED, ThingState.ALREADY, ThingState.FAILED}
 
 shares = st.integers(0, 12)
 

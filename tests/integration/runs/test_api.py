@@ -68,12 +68,13 @@ async def test_run_yields_each_outcome_once() -> None:
         assert associations(simulator.service) == set()
     assert len(outcomes) == 153
     assert {(outcome.core, outcome.thing) for outcome in outcomes} == pairs
-    failed = [outcome for outcome in outcomes if not outcome.ok]
-    assert {outcome.thing for outcome in failed} == {"ghost-000001", "ghost-000002", "ghost-000003"}
-    assert {outcome.code for outcome in failed} == {"ResourceNotFoundException"}
+    absent = [outcome for outcome in outcomes if outcome.state is ThingState.ALREADY]
+    assert {outcome.thing for outcome in absent} == {"ghost-000001", "ghost-000002", "ghost-000003"}
+    assert {outcome.code for outcome in absent} == {"ResourceNotFoundException"}
+    assert all(outcome.ok for outcome in outcomes)
     assert run.summary is not None
-    assert run.summary.state is RunState.PARTIAL
-    assert (run.summary.disassociated, run.summary.failed, run.summary.pending) == (150, 3, 0)
+    assert run.summary.state is RunState.COMPLETE
+    assert (run.summary.disassociated, run.summary.already, run.summary.failed) == (150, 3, 0)
     assert run.summary.sent == run.summary.minimum == 5
 
 

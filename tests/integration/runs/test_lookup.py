@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from asyncgg.errors import AsyncggError, GuardError, ManifestError, SnapshotError, UsageError
+from asyncgg.errors import AsyncggError, GuardError, SnapshotError, UsageError
 from asyncgg.inventory import CoreState, Origin, schema
 from asyncgg.inventory.store import SnapshotStore
 from asyncgg.journal import JournalReader
@@ -178,16 +178,19 @@ def test_prepare_from_snapshot_unlisted_core_raises(tmp_path: Path, state: CoreS
     assert missing_names(plan) == {MissingReason.INCOMPLETE: MissingNames(1, ("core-2",))}
 
 
-def test_prepare_from_snapshot_nothing_found_raises(tmp_path: Path) -> None:
-    """The error lists the missing names by reason, ten at most."""
+def test_prepare_from_snapshot_nothing_found_is_a_run_of_0_things(tmp_path: Path) -> None:
+    """The plan lists the missing names by reason, ten at most."""
     snapshot = make_snapshot(tmp_path / "fleet.db", FLEET)
     names = [f"thing-{number:02}" for number in range(12)]
-    assert_raises(
-        UsageError, "nothing to do: 12 on no core: thing-00, .*thing-09 and 2 more$", snapshot, "thing", *names
-    )
-    assert_raises(
-        UsageError, "1 not found: core-9; 1 without client devices: core-3$", snapshot, "core", "core-3", "core-9"
-    )
+    plan, pairs, _ = prepare(snapshot, "thing", *names)
+    assert (plan.things, plan.requests, pairs) == (0, 0, set())
+    assert missing_names(plan) == {MissingReason.NOT_FOUND: MissingNames(12, tuple(names[:10]))}
+    plan, pairs, _ = prepare(snapshot, "core", "core-3", "core-9")
+    assert (plan.things, pairs) == (0, set())
+    assert missing_names(plan) == {
+        MissingReason.UNKNOWN: MissingNames(1, ("core-9",)),
+        MissingReason.EMPTY: MissingNames(1, ("core-3",)),
+    }
 
 
 def test_prepare_from_snapshot_applies_guards(tmp_path: Path) -> None:
@@ -201,15 +204,14 @@ def test_prepare_from_snapshot_applies_guards(tmp_path: Path) -> None:
     protect.write_text("core:core-2\n")
     plan, pairs, _ = prepare(snapshot, "thing", "b", settings=Settings(protect=protect))
     assert (pairs, plan.protected) == ({("core-1", "b")}, 1)
-    with pytest.raises(ManifestError, match="1 protected"):
-        prepare(snapshot, "thing", "c", settings=Settings(protect=protect))
+    plan, pairs, _ = prepare(snapshot, "thing", "c", settings=Settings(protect=protect))
+    assert (pairs, plan.things, plan.protected) == (set(), 0, 1)
 
 
-@pytest.mark.parametrize(("names", "message"), [(["a", "no name"], "thing name `no name`"), ([], "no names")])
-def test_lookup_targets_invalid_names_raise(names: list[str], message: str) -> None:
-    """An invalid name, and no name at all, are errors before the lookup."""
-    with pytest.raises(UsageError, match=message):
-        LookupTargets.from_names("thing", names, "the list")
+def test_lookup_targets_invalid_name_raises() -> None:
+    """A name that cannot exist is an error before the lookup."""
+    with pytest.raises(UsageError, match="thing name `no name`"):
+        LookupTargets.from_names("thing", ["a", "no name"], "the list")
 
 
 def test_origin_if_finished_is_none_without_a_finished_snapshot(tmp_path: Path) -> None:
@@ -238,9 +240,6 @@ def test_prepare_from_snapshot_selects_exactly_the_targets(
     """In any fleet: the associations of these things and no others; each other name is reported."""
     snapshot = make_snapshot(tmp_path_factory.mktemp("fleet") / "fleet.db", {c: sorted(t) for c, t in fleet.items()})
     expected = {(core, thing) for core, things in fleet.items() for thing in things if thing in names}
-    if not expected:
-        assert_raises(UsageError, "nothing to do", snapshot, "thing", *names)
-        return
     plan, pairs, _ = prepare(snapshot, "thing", *names)
     assert pairs == expected
     missing = missing_names(plan).get(MissingReason.NOT_FOUND, MissingNames(0, ()))
@@ -260,8 +259,22 @@ async def test_disassociate_things_and_cores_run_to_completion(tmp_path: Path) -
         "rate": 100.0,
     }
     summary = await disassociate_things(["b"], journal=tmp_path / "1.journal", **options)
-    assert (summary.state, summary.disassociated, summary.already) == (RunState.COMPLETE, 2, 1)
+    assert (summary.state, summary.disassociated, summary.already) == (RunState.COMPLETE, 1, 1)
     assert associations(service) == {("core-1", "a"), ("core-2", "c")}
     summary = await disassociate_cores(["core-2"], journal=tmp_path / "2.journal", **options)
-    assert (summary.disassociated, summary.already, summary.failed) == (2, 1, 0)
+    assert (summary.total, summary.disassociated, summary.already, summary.failed) == (2, 1, 1, 0)
     assert associations(service) == {("core-1", "a")}
+    for function, names in ((disassociate_things, ["gone"]), (disassociate_cores, ["core-3", "core-9"])):
+        summary = await function(names, journal=tmp_path / f"{names[0]}.journal", **options)
+        assert (summary.state, summary.total, summary.sent) == (RunState.COMPLETE, 0, 0)
+
+
+@pytest.mark.virtual
+async def test_disassociate_things_of_an_empty_list_must_be_allowed(tmp_path: Path) -> None:
+    """An empty list is an error, or with `allow_empty` a run of 0 things that needs no scan."""
+    options: dict[str, Any] = {"inventory": tmp_path / "none.db", "transport": InProcessTransport(make_service(FLEET))}
+    with pytest.raises(UsageError, match=r"things: no associations to disassociate: .* --allow-empty"):
+        await disassociate_things([], journal=tmp_path / "1.journal", **options)
+    summary = await disassociate_things([], journal=tmp_path / "2.journal", allow_empty=True, **options)
+    assert (summary.state, summary.total) == (RunState.COMPLETE, 0)
+    assert not (tmp_path / "none.db").exists()

@@ -17,6 +17,7 @@ VIEW = run_view(Operation.DISASSOCIATE)
 MOMENT = Progress(
     total=25_000,
     disassociated=5_000,
+    already=0,
     failed=12,
     pending=19_988,
     in_flight=4,

@@ -21,7 +21,7 @@ from asyncgg.journal import JournalReader, JournalStore, JournalWriter, Recorded
 from asyncgg.models import ThingState
 from tests.support.journal import create_journal, memory_folder
 
-PENDING, CLAIMED, DONE, FAILED = ThingState
+PENDING, CLAIMED, DONE, FAILED, ALREADY = ThingState
 T = TypeVar("T")
 
 
@@ -114,8 +114,8 @@ class JournalMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.in_flight)
     @rule(
         pick=st.integers(0, 9),
-        default=st.sampled_from([PENDING, DONE, FAILED]),
-        overrides=st.dictionaries(st.integers(0, 5), st.sampled_from([PENDING, DONE, FAILED]), max_size=3),
+        default=st.sampled_from([PENDING, DONE, FAILED, ALREADY]),
+        overrides=st.dictionaries(st.integers(0, 5), st.sampled_from([PENDING, DONE, FAILED, ALREADY]), max_size=3),
         counted=st.booleans(),
         ambiguous=st.booleans(),
     )
@@ -172,9 +172,9 @@ class JournalMachine(RuleBasedStateMachine):
             for number in batch.ids:
                 self.update_thing(number, state=PENDING, request=None)
 
-    @rule(pick=st.integers(0, 9), limit=st.integers(1, 5))
-    def apply_outcome_to_pending(self, pick: int, limit: int) -> None:
-        """A failed core decides its pending things only."""
+    @rule(pick=st.integers(0, 9), limit=st.integers(1, 5), state=st.sampled_from([FAILED, ALREADY]))
+    def apply_outcome_to_pending(self, pick: int, limit: int, state: ThingState) -> None:
+        """A missing core decides its pending things only."""
         queues = self.run_transaction(lambda store: list(store.pending_cores()))
         if not queues:
             return
@@ -184,11 +184,11 @@ class JournalMachine(RuleBasedStateMachine):
         if request is None:
             return
         outcomes = self.run_transaction(
-            lambda store: store.apply_outcome_to_pending(queue, FAILED, "Missing", "no core", request, limit)
+            lambda store: store.apply_outcome_to_pending(queue, state, "Missing", "no core", request, limit)
         )
         assert [outcome.attempts for outcome in outcomes] == [self.model[number].attempts for number in ids]
         for number in ids:
-            self.update_thing(number, state=FAILED, code="Missing", message="no core", request=request)
+            self.update_thing(number, state=state, code="Missing", message="no core", request=request)
 
     @rule()
     def resume(self) -> None:
@@ -262,10 +262,11 @@ class JournalMachine(RuleBasedStateMachine):
             assert dict(reader._connection.execute("SELECT id, verdict FROM request")) == self.requests
             states = [thing.state for thing in self.model.values()]
             counts = reader.counts()
-            assert (counts.disassociated, counts.failed) == (states.count(DONE), states.count(FAILED))
+            assert (counts.disassociated, counts.already) == (states.count(DONE), states.count(ALREADY))
+            assert (counts.failed, counts.total) == (states.count(FAILED), len(states))
             assert counts.pending == states.count(PENDING) + states.count(CLAIMED)
             assert counts.sent == len(self.requests)
-        now_done = {number for number, thing in self.model.items() if thing.state is DONE}
+        now_done = {number for number, thing in self.model.items() if thing.state.is_done}
         assert now_done >= self.done
         self.done = now_done
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from asyncgg.models import Operation, RunState, Summary
 from asyncgg.report import EXIT_CODES, format_summary, summary_to_dict
 from asyncgg.report.summary import next_commands
@@ -49,17 +53,90 @@ def test_summary_to_dict_exit_and_reason_are_optional() -> None:
     assert summary_to_dict(SUMMARY, exit_code=3, reason="x")["exit"] == 3
 
 
-def test_next_commands_quote_journal_and_resume_first() -> None:
-    """The path is quoted for the shell, and `resume` comes before `retry`."""
-    assert next_commands(SUMMARY) == [
-        "asyncgg report 'my run.journal' --failures failures.csv",
-        "asyncgg retry 'my run.journal'",
+DENIED, INVALID, MISSING = "AccessDeniedException", "ValidationException", "ResourceNotFoundException"
+STATEMENT = '{"Effect": "Allow", "Action": "greengrass:BatchDisassociateClientDeviceFromCoreDevice", "Resource": "*"}'
+COUNT_AS_DONE = "--absent ok and --missing-cores ok count these things as done"
+REPORT, RESUME, RETRY = "asyncgg report j --failures failures.csv", "asyncgg resume j", "asyncgg retry j"
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "codes", "pending", "expected"),
+    [
+        (3, [DENIED], 0, [f"# access denied: add to the IAM policy {STATEMENT}", REPORT, RETRY]),
+        (5, [DENIED], 9, [f"# access denied: add to the IAM policy {STATEMENT}", REPORT, RESUME, RETRY]),
+        (5, [], 9, [f"# renew the credentials, or if access was denied: add to the IAM policy {STATEMENT}", RESUME]),
+        (3, ["ThrottlingException"], 0, [REPORT, RETRY]),
+        (3, ["503", "timeout"], 0, [REPORT, RETRY]),
+        (3, ["DeviceBusy", ""], 0, [REPORT, RETRY]),
+        (3, [INVALID], 0, ["# correct the rows that the service rejects as invalid, or remove them", REPORT]),
+        (
+            4,
+            [MISSING],
+            9,
+            [
+                f"# not found: check account, Region and list; {COUNT_AS_DONE}",
+                REPORT,
+                RESUME,
+            ],
+        ),
+        (10, [], 9, [RESUME]),
+        (130, ["503"], 9, [REPORT, RESUME, RETRY]),
+    ],
+)
+def test_next_commands_follow_from_the_codes(
+    exit_code: int, codes: list[str], pending: int, expected: list[str]
+) -> None:
+    """No command is suggested that cannot help: what is not found or invalid is not retried."""
+    state = {0: RunState.COMPLETE, 3: RunState.PARTIAL, 10: RunState.DEADLINE, 130: RunState.INTERRUPTED}
+    failures = dict.fromkeys(codes, 2)
+    summary = Summary(
+        "r",
+        "j",
+        state.get(exit_code, RunState.ABORTED),
+        2 * len(codes) + pending,
+        0,
+        2 * len(codes),
+        pending,
+        failures=failures,
+    )
+    assert next_commands(summary, exit_code) == expected
+    assert summary_to_dict(summary, exit_code=exit_code)["next"] == expected
+
+
+def test_next_commands_after_success_prove_report_and_undo() -> None:
+    """`undo` is suggested only for a run that listed its associations and changed some."""
+    done = Summary("r", "my run.journal", RunState.COMPLETE, 2, 1, 0, 0, already=1)
+    proof = ["asyncgg verify 'my run.journal'", "asyncgg report 'my run.journal' --html report.html"]
+    assert next_commands(done, 0) == proof
+    assert next_commands(replace(done, undoable=True), 0) == [*proof, "asyncgg undo 'my run.journal'"]
+    assert next_commands(replace(done, undoable=True, disassociated=0, already=2), 0) == proof
+    assert next_commands(replace(done, total=0, disassociated=0, already=0), 0) == []
+    assert next_commands(replace(done, state=RunState.RUNNING, pending=1)) == []
+    assert next_commands(replace(SUMMARY, operation=Operation.ASSOCIATE, failures={MISSING: 1}))[0] == (
+        "# not found: these things or cores do not exist any more"
+    )
+
+
+def test_format_summary_asks_when_every_thing_was_absent() -> None:
+    """A list for another account or Region succeeds as well, so the summary asks."""
+    absent = Summary("r", "j", RunState.COMPLETE, 3, 0, 0, 0, already=3)
+    question = "nothing was disassociated, every thing was absent: are account, Region and list right?"
+    lines = format_summary(absent)
+    assert lines[:2] == [
+        "complete: nothing left to disassociate",
+        "  things     0 of 3 disassociated, 3 already, 0 failed",
     ]
-    assert next_commands(Summary("r", "j", RunState.ABORTED, 2, 0, 1, 1)) == [
-        "asyncgg resume j",
-        "asyncgg report j --failures failures.csv",
+    assert f"  warning    {question}" in lines
+    assert summary_to_dict(absent)["warnings"] == [question]
+    others = [
+        replace(absent, disassociated=1, already=2),
+        replace(absent, total=4, failed=1),
+        replace(absent, total=0, already=0),
+        replace(absent, operation=Operation.ASSOCIATE),
     ]
-    assert next_commands(Summary("r", "j", RunState.COMPLETE, 1, 1, 0, 0)) == []
+    for other in others:
+        assert summary_to_dict(other)["warnings"] == []
+        assert "warning" not in "".join(format_summary(other))
 
 
 def test_every_state_has_exit_code_and_label() -> None:
