@@ -117,9 +117,9 @@ class KillScenario:
             self.kill(program)
 
     def kill_at_random_time(self) -> None:
-        """Kill the program at a random time, possibly during its start."""
+        """Kill the program at a random time, possibly during its import."""
         with self.start_or_resume() as program:
-            time.sleep(self.rng.uniform(0.2, 2.0))
+            time.sleep(self.rng.uniform(0.0, 0.6))
             self.kill(program)
 
     def finish_and_compare(self) -> None:

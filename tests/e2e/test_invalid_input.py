@@ -5,28 +5,17 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.support.fork_server import ForkServer
 from tests.support.invalid_inputs import CASES, VALID_MANIFEST, InvalidInput
 from tests.support.programs import SimulatorProcess, program_environment, run_asyncgg
 
 
-@pytest.fixture(scope="module")
-def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
-    """The command line with its imports done."""
-    with ForkServer(tmp_path_factory.mktemp("home")) as server:
-        yield server
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_command_invalid_input_exits_before_any_request(
-    case: InvalidInput, fork_server: ForkServer, tmp_path: Path
-) -> None:
+def test_command_invalid_input_exits_before_any_request(case: InvalidInput, tmp_path: Path) -> None:
     """The command writes its message, exits with its code, sends no request and leaves no files."""
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -42,9 +31,9 @@ def test_command_invalid_input_exits_before_any_request(
             **({"AWS_ENDPOINT_URL": url} if case.uses_endpoint else {}),
         }
         variables = {key: value for key, value in {**defaults, **case.env}.items() if value is not None}
-        ended = fork_server.run(
-            [argument.replace("{url}", url) for argument in case.arguments], folder, variables, stdin
-        )
+        with stdin.open("rb") as file:
+            arguments = [argument.replace("{url}", url) for argument in case.arguments]
+            ended = run_asyncgg(*arguments, home=folder, env=variables, stdin=file)
         listener.setblocking(False)
         with pytest.raises(BlockingIOError):  # no connection arrived
             listener.accept()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import re
@@ -17,6 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
+
+from tests.support.fork_server import ForkedProcess
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 60.0
@@ -62,7 +63,10 @@ class ProgramResult:
 
 
 class Program:
-    """Context manager that runs `python -m asyncgg ARGUMENTS...` and collects its output."""
+    """Context manager that runs `asyncgg ARGUMENTS...` and collects its output.
+
+    The process is forked from one that has imported asyncgg; with `before_start` it is `python -m asyncgg`.
+    """
 
     def __init__(
         self,
@@ -70,20 +74,23 @@ class Program:
         home: Path,
         env: Mapping[str, str] | None = None,
         stdin: int | IO[bytes] = subprocess.DEVNULL,
-        stdout: int = subprocess.PIPE,
         before_start: Callable[[], object] | None = None,
-        new_session: bool = False,
     ) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "asyncgg", *map(str, arguments)],
-            cwd=home,
-            env=program_environment(home) if env is None else dict(env),
-            stdin=stdin,
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            preexec_fn=before_start,
-            start_new_session=new_session,
-        )
+        words = list(map(str, arguments))
+        variables = program_environment(home) if env is None else dict(env)
+        self.process: ForkedProcess | subprocess.Popen[bytes]
+        if before_start is None:
+            self.process = ForkedProcess("asyncgg", words, cwd=home, env=variables, stdin=stdin)
+        else:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "asyncgg", *words],
+                cwd=home,
+                env=variables,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                preexec_fn=before_start,
+            )
         self._output = {"out": "", "err": ""}
         self._output_changed = threading.Condition()
         self._readers = [
@@ -149,15 +156,15 @@ class SimulatorProcess:
         self._home = home
         arguments = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
         arguments += [word for fault in faults for word in ("--fault", fault)]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "asyncgg.simulator", "--port", "0", *arguments],
+        self._process = ForkedProcess(
+            "asyncgg.simulator",
+            ["--port", "0", *arguments],
+            cwd=home,
             env=program_environment(home),
-            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            text=True,
         )
         assert self._process.stdout is not None
-        self.url = self._process.stdout.readline().strip()
+        self.url = self._process.stdout.readline().decode().strip()
         if not self.url:
             self.__exit__()
             raise AssertionError(f"the simulator did not start: {arguments}")
@@ -217,12 +224,3 @@ class SimulatorProcess:
                 return False
             time.sleep(0.01)
         raise AssertionError(f"the condition was not met; the counters are {self.query('counters')}")
-
-
-def drop_privileges() -> None:
-    """Make file permissions bind the program that starts, even if the user is root."""
-    if os.geteuid() == 0:
-        libc = ctypes.CDLL(None, use_errno=True)
-        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-            if libc.prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
-                raise OSError(ctypes.get_errno(), "a capability cannot be dropped")

@@ -11,7 +11,8 @@ import pytest
 
 from asyncgg.simulator import Simulator
 from tests.integration.cli.conftest import StartSimulator
-from tests.support.command_line import CommandRunner, isolated_environment, small_fleet, start_process, wait_until
+from tests.support.command_line import CommandRunner, isolated_environment, small_fleet, wait_until
+from tests.support.programs import Program
 
 SLOW_RUN = (
     "disassociate",
@@ -26,6 +27,10 @@ SLOW_RUN = (
 )
 
 
+def _start_slow_run(simulator: Simulator) -> Program:
+    return Program(*SLOW_RUN, home=Path.cwd(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url))
+
+
 def _request_count(simulator: Simulator) -> int:
     return simulator.service.counters.requests.total()
 
@@ -37,16 +42,19 @@ def _remaining(simulator: Simulator) -> int:
 def test_first_signal_waits_for_in_flight_requests(serve: StartSimulator, cli: CommandRunner) -> None:
     """SIGTERM: in-flight requests end, exit 130; a resume sends the rest and nothing twice."""
     simulator = serve(small_fleet(20, 1))
-    process = start_process(*SLOW_RUN, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url))
-    wait_until(lambda: _request_count(simulator) >= 3)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=15)
-    assert process.returncode == 130, err
-    summary = json.loads(out)
+    with _start_slow_run(simulator) as program:
+        wait_until(lambda: _request_count(simulator) >= 3)
+        program.signal(signal.SIGTERM)
+        ended = program.wait()
+    assert ended.code == 130, ended.describe()
+    summary = ended.summary
     assert summary["state"] == "interrupted"
     assert summary["reason"] == "stopped by SIGTERM"
     assert summary["things"]["pending"] == _remaining(simulator) > 0
-    assert {json.loads(line)["event"] for line in err.splitlines() if line.startswith("{")} >= {"stopping", "ended"}
+    assert {json.loads(line)["event"] for line in ended.err.splitlines() if line.startswith("{")} >= {
+        "stopping",
+        "ended",
+    }
     result = cli("resume", "run.journal", "--yes", "--quiet", "--json", "--rate", 500)
     assert result.code == 0
     assert result.json["requests"]["sent"] == 20
@@ -56,29 +64,28 @@ def test_first_signal_waits_for_in_flight_requests(serve: StartSimulator, cli: C
 def test_second_signal_aborts_in_flight_requests(serve: StartSimulator) -> None:
     """The first signal waits for a hanging request, the second does not: exit 130."""
     simulator = serve(small_fleet(20, 1), latency_ms=30_000.0)
-    process = start_process(*SLOW_RUN, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url))
-    wait_until(lambda: _request_count(simulator) >= 2)
-    process.send_signal(signal.SIGTERM)
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(0.3)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=15)
-    assert process.returncode == 130, err
-    assert json.loads(out)["things"]["pending"] == 20
-    assert "Traceback" not in err
+    with _start_slow_run(simulator) as program:
+        wait_until(lambda: _request_count(simulator) >= 2)
+        program.signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            program.process.wait(0.3)
+        program.signal(signal.SIGTERM)
+        ended = program.wait()
+    assert ended.code == 130, ended.describe()
+    assert ended.summary["things"]["pending"] == 20
+    assert "Traceback" not in ended.err
 
 
 def test_running_journal_can_only_be_read(serve: StartSimulator, cli: CommandRunner) -> None:
     """During a run status and report work; resume and retry are refused."""
     simulator = serve(small_fleet(20, 1))
-    process = start_process(*SLOW_RUN, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url))
-    wait_until(lambda: _request_count(simulator) >= 3)
-    status = cli("status", "run.journal", "--json")
-    refused = [cli(command, "run.journal", "--yes") for command in ("resume", "retry")]
-    report = cli("report", "run.journal", "--outcomes", "all.csv", "--json")
-    process.send_signal(signal.SIGHUP)
-    process.communicate(timeout=15)
-    assert process.returncode == 130
+    with _start_slow_run(simulator) as program:
+        wait_until(lambda: _request_count(simulator) >= 3)
+        status = cli("status", "run.journal", "--json")
+        refused = [cli(command, "run.journal", "--yes") for command in ("resume", "retry")]
+        report = cli("report", "run.journal", "--outcomes", "all.csv", "--json")
+        program.signal(signal.SIGHUP)
+        assert program.wait().code == 130
     assert status.code == 0
     assert status.json["running"] is True
     assert status.json["state"] == "running"
@@ -95,10 +102,10 @@ def test_running_journal_can_only_be_read(serve: StartSimulator, cli: CommandRun
 def test_killed_run_is_resumed(serve: StartSimulator, cli: CommandRunner) -> None:
     """After kill -9 the state is interrupted, and a resume completes the run."""
     simulator = serve(small_fleet(20, 1))
-    process = start_process(*SLOW_RUN, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url))
-    wait_until(lambda: _request_count(simulator) >= 3)
-    process.kill()
-    process.communicate(timeout=15)
+    with _start_slow_run(simulator) as program:
+        wait_until(lambda: _request_count(simulator) >= 3)
+        program.kill()
+        assert program.wait().code == -signal.SIGKILL
     status = cli("status", "run.journal", "--json")
     assert status.json["state"] == "interrupted"
     assert status.json["running"] is False

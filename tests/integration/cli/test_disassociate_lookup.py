@@ -18,7 +18,8 @@ from asyncgg.runs import default_journal
 from asyncgg.runs.provenance import ProvenanceKind, provenance_from_meta
 from asyncgg.simulator import FleetSpec, Simulator
 from tests.integration.cli.conftest import StartSimulator
-from tests.support.command_line import CommandResult, CommandRunner, isolated_environment, start_process, wait_until
+from tests.support.command_line import CommandResult, CommandRunner, isolated_environment, wait_until
+from tests.support.programs import Program
 
 RATE_OPTIONS = ("--rate", "500")
 PLAN_OPTIONS = ("--inventory", "fleet.db")
@@ -345,12 +346,10 @@ def test_scan_interrupted_and_killed_is_resumed(cli: CommandRunner, serve: Start
     assert result.err.endswith("No changes were made. Resume the scan with --inventory run.fleet.db\n")
 
     requests_before = list_request_count(simulator, "core-2")
-    process = start_process(
-        *arguments, cwd=tmp_path, env=isolated_environment(AWS_ENDPOINT_URL=simulator.url)
-    )  # reuses the default snapshot
-    wait_until(lambda: list_request_count(simulator, "core-2") > requests_before)
-    process.kill()
-    process.communicate()
+    with Program(  # reuses the default snapshot; killed at the end of the block
+        *arguments, home=tmp_path, env=isolated_environment(AWS_ENDPOINT_URL=simulator.url)
+    ):
+        wait_until(lambda: list_request_count(simulator, "core-2") > requests_before)
     assert change_count(simulator) == 0
     assert not (tmp_path / "run.journal").exists()
 

@@ -15,7 +15,8 @@ import pytest
 
 from asyncgg.simulator import FleetSpec, Simulator
 from tests.integration.cli.conftest import StartSimulator
-from tests.support.command_line import CommandRunner, isolated_environment, small_fleet, start_process, wait_until
+from tests.support.command_line import CommandRunner, isolated_environment, small_fleet, wait_until
+from tests.support.programs import Program
 
 RUN_OPTIONS = ("--rate", "500", "--yes")
 JSON_OPTIONS = (*RUN_OPTIONS, "--quiet", "--json")
@@ -219,10 +220,8 @@ def test_undo_killed_is_resumed(cli: CommandRunner, serve: StartSimulator, tmp_p
     _run_first(cli)
     env = isolated_environment(AWS_ENDPOINT_URL=simulator.url, AWS_DEFAULT_REGION="eu-west-1")
     options = ("--yes", "--rate", "60", "--assume-associated", "--journal", "undo.journal")
-    process = start_process("undo", "run.journal", *options, cwd=tmp_path, env=env)
-    wait_until(lambda: len(associations(simulator)) >= 10)
-    process.kill()
-    process.communicate()
+    with Program("undo", "run.journal", *options, home=tmp_path, env=env):  # killed at the end of the block
+        wait_until(lambda: len(associations(simulator)) >= 10)
     (tmp_path / "run.journal").unlink()
     result = cli("resume", "undo.journal", *JSON_OPTIONS)
     assert result.code == 0, result.err
