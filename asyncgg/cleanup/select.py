@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -46,16 +46,13 @@ class Decision(NamedTuple):
 
 
 async def decide_chunks(
-    policy: Policy,
-    candidates: Iterable[Sequence[Candidate]] | AsyncIterable[Sequence[Candidate]],
-    cache: RegistryCache,
-    now: float,
+    policy: Policy, chunks: Iterable[Sequence[Candidate]], cache: RegistryCache, now: float
 ) -> AsyncIterator[Decision]:
     """Decide about all candidates in order, holding one chunk. `now`: seconds since 1970, UTC.
 
     Raises `CredentialsError` if AWS IoT rejects the credentials, and they cannot be renewed.
     """
-    async for chunk in _aiter_chunks(candidates):
+    for chunk in chunks:
         cache.evict()
         for decision in await _decide_chunk(policy, chunk, cache, now):
             yield decision
@@ -132,14 +129,3 @@ def _needs_description(candidate: Candidate, evaluation: Evaluation, facts: Fact
     if candidate.thing in facts.things:
         return False
     return any(isinstance(part.node, ThingCondition) for part in deciding_conditions(evaluation))
-
-
-async def _aiter_chunks(
-    candidates: Iterable[Sequence[Candidate]] | AsyncIterable[Sequence[Candidate]],
-) -> AsyncIterator[Sequence[Candidate]]:
-    if isinstance(candidates, AsyncIterable):
-        async for chunk in candidates:
-            yield chunk
-    else:
-        for chunk in candidates:
-            yield chunk

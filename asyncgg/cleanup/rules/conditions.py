@@ -132,11 +132,9 @@ class CoreOfflineFor(Condition):
 
     def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
         at = candidate.core.last_status_at
-        return (
-            "the listing has no time of the core's last status"
-            if at is None
-            else f"last status {_format_time(at, now)}"
-        )
+        if at is None:
+            return "the listing has no time of the core's last status"
+        return f"last status {_format_time(at, now)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -187,7 +187,7 @@ async def test_decide_chunks_holds_one_chunk(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("asyncgg.cleanup.registry_cache._MAX_CACHED", 10)
     fetched = 0
 
-    async def chunks() -> AsyncIterator[list[Candidate]]:
+    def chunks() -> Iterator[list[Candidate]]:
         nonlocal fetched
         for number in range(4):
             fetched += 1
