@@ -65,14 +65,13 @@ class SnapshotDiff(SqliteReader):
         for path in (old, new):
             with Snapshot(path) as snapshot:
                 snapshot.require_finished()
+        self._old = old
         super().__init__(FORMAT, new)
-        try:
-            with FORMAT.translate_errors(old):
-                self._connection.execute("PRAGMA temp_store = FILE")
-                self._connection.execute("ATTACH ? AS old", (f"{old.absolute().as_uri()}?mode=ro",))
-        except BaseException:
-            self.close()
-            raise
+
+    def _prepare(self) -> None:
+        with FORMAT.translate_errors(self._old):
+            self._connection.execute("PRAGMA temp_store = FILE")
+            self._connection.execute("ATTACH ? AS old", (f"{self._old.absolute().as_uri()}?mode=ro",))
 
     def counts(self) -> DiffCounts:
         """The counts of the comparison."""

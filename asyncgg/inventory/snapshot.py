@@ -28,12 +28,10 @@ class Snapshot(SqliteReader):
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(FORMAT, Path(path))
-        try:
-            self._connection.execute("PRAGMA temp_store = FILE")
-            self._meta: dict[str, str] = dict(self._rows("SELECT key, value FROM meta"))
-        except BaseException:
-            self.close()
-            raise
+
+    def _prepare(self) -> None:
+        self._connection.execute("PRAGMA temp_store = FILE")
+        self._meta: dict[str, str] = dict(self._rows("SELECT key, value FROM meta"))
 
     # --- metadata ---
 

@@ -60,13 +60,10 @@ class JournalReader(SqliteReader):
 
     def __init__(self, path: Path) -> None:
         super().__init__(FORMAT, path)
-        try:
-            with self._translate_errors():
-                self._connection.execute("PRAGMA query_only = ON")
-                self._queries = JournalQueries(self._connection)
-        except BaseException:
-            self.close()
-            raise
+
+    def _prepare(self) -> None:
+        self._connection.execute("PRAGMA query_only = ON")
+        self._queries = JournalQueries(self._connection)
 
     def meta(self) -> dict[str, str]:
         """The metadata of the run: id, settings, target, counts of the import."""

@@ -188,6 +188,15 @@ class SqliteReader:
         self.path = path
         self._format = file_format
         self._connection = file_format.open(path, read_only=True)
+        try:
+            with self._translate_errors():
+                self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
+        """Set up the connection."""
 
     def __enter__(self) -> Self:
         return self
