@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -39,14 +39,7 @@ class Message:
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to an object of the schema `asyncgg.notification/1`."""
-        return {
-            "schema": SCHEMA,
-            "event": self.event.value,
-            "text": self.text,
-            "summary": dict(self.summary),
-            "host": self.host,
-            "policy": self.policy,
-        }
+        return {"schema": SCHEMA, **asdict(self)}
 
     def to_json(self) -> str:
         """Convert to JSON in valid UTF-8; the file name of a journal can contain other bytes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import IO, Any, Final
 
 from asyncgg.formatting import format_duration
@@ -142,7 +143,7 @@ def replay_to_dict(run: RecordedRun, source: str, result: SweepResult) -> dict[s
             "seconds": round(run.seconds, 3),
             "sent": run.sent,
             "throttled": run.throttled,
-            "settings": _config_to_dict(run.config),
+            "settings": asdict(run.config),
             "quota_source": source,
             "replayed": None if baseline is None else trial_to_dict(baseline),
         },
@@ -157,7 +158,7 @@ def baseline_trial(run: RecordedRun, result: SweepResult) -> Trial | None:
 def trial_to_dict(trial: Trial) -> dict[str, Any]:
     """Return a trial as a JSON object; an automatic burst is null."""
     return {
-        **_config_to_dict(trial.config),
+        **asdict(trial.config),
         "seconds": round(trial.seconds, 3),
         "sent": trial.sent,
         "throttled": trial.throttled,
@@ -191,10 +192,6 @@ def write_csv(file: IO[str], result: SweepResult) -> None:
     for trial in result.trials:
         row = trial_to_dict(trial) | {"pareto_front": int(trial in front), "chosen": int(trial is chosen)}
         writer.writerow(row | {"complete": int(trial.complete)})
-
-
-def _config_to_dict(config: Configuration) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in ("rate", "burst", "concurrency", "per_core")}
 
 
 def _format_latency(latency: Latency) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,10 +19,7 @@ _KEY_LINE: Final = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=""")
 
 def to_settings(config: Configuration) -> dict[str, float | int]:
     """Return the configuration as settings; an automatic burst is the default and left out."""
-    values: dict[str, float | int] = {"rate": config.rate}
-    if config.burst is not None:
-        values["burst"] = config.burst
-    return values | {"concurrency": config.concurrency, "per_core": config.per_core}
+    return {name: value for name, value in asdict(config).items() if value is not None}
 
 
 def render_settings(config: Configuration, comment: str) -> str:
