@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from asyncgg.classify import CodeTable, EntryAction, ReplyVerdict, code_and_message
@@ -77,19 +77,27 @@ class BatchResult:
                 yield Outcome(batch.core, thing, state, code, message, batch.attempts[index] + self.counts_as_attempt)
 
 
+BLOCKED_RETRY: Final = 6
+"""The step of the backoff of things whose requests alone are answered by something else."""
 _ALL_SUCCEEDED: Final = BatchResult(ReplyVerdict.ACCEPTED, _DONE, counts_as_attempt=True)
 
 
 def resolve_batch(
-    batch: Batch, reply: Reply, verdict: ReplyVerdict, table: CodeTable, retry: RetryPolicy
+    batch: Batch, reply: Reply, verdict: ReplyVerdict, table: CodeTable, retry: RetryPolicy, *, particular: bool = True
 ) -> BatchResult:
-    """The result of `batch` for a `reply` with this `verdict` (see `asyncgg.classify`)."""
+    """The result of `batch` for a `reply` with this `verdict` (see `asyncgg.classify`).
+
+    `particular`: other requests were answered meanwhile. In an outage a failure is no attempt.
+    """
     match verdict:
         case ReplyVerdict.ACCEPTED:
             assert isinstance(reply, Accepted)
             return _accepted(batch, reply, table, retry)
         case ReplyVerdict.LOST | ReplyVerdict.TRANSIENT:
-            return _unknown_outcome(batch, reply, verdict, retry)
+            return _unknown_outcome(batch, reply, verdict, retry, particular=particular)
+        case ReplyVerdict.FOREIGN:
+            delay = retry.delay(BLOCKED_RETRY if particular else 1)
+            return replace(undecided(batch, verdict), ambiguous=True, delay=delay)
         case ReplyVerdict.INVALID if len(batch.ids) > 1:
             return _bisected(batch)
         case ReplyVerdict.THING_NAMED:
@@ -100,10 +108,14 @@ def resolve_batch(
         case ReplyVerdict.INVALID | ReplyVerdict.REFUSED:
             return _uniform(batch, reply, verdict, _FAILED)
         case ReplyVerdict.THROTTLED | ReplyVerdict.NOT_SENT:
-            delay = retry.delay(1, _retry_after(reply))
-            return BatchResult(verdict, _REQUEUE, counts_as_attempt=False, requeued=len(batch.ids), delay=delay)
+            return replace(undecided(batch, verdict), delay=retry.delay(1, _retry_after(reply)))
         case ReplyVerdict.CREDENTIALS_EXPIRED | ReplyVerdict.CREDENTIALS_REJECTED:
-            return BatchResult(verdict, _REQUEUE, counts_as_attempt=False, requeued=len(batch.ids))
+            return undecided(batch, verdict)
+
+
+def undecided(batch: Batch, verdict: ReplyVerdict) -> BatchResult:
+    """The result of a batch whose things stay pending and lose no attempt."""
+    return BatchResult(verdict, _REQUEUE, counts_as_attempt=False, requeued=len(batch.ids))
 
 
 def _accepted(batch: Batch, reply: Accepted, table: CodeTable, retry: RetryPolicy) -> BatchResult:
@@ -138,17 +150,25 @@ def _entry_state(error: EntryError, attempts: int, ambiguous: bool, table: CodeT
     return _FAILED
 
 
-def _unknown_outcome(batch: Batch, reply: Reply, verdict: ReplyVerdict, retry: RetryPolicy) -> BatchResult:
+def _unknown_outcome(
+    batch: Batch, reply: Reply, verdict: ReplyVerdict, retry: RetryPolicy, *, particular: bool
+) -> BatchResult:
     code, message = code_and_message(reply)
     overrides = tuple(
         ThingResult(index, _FAILED, code, message)
         for index, attempts in enumerate(batch.attempts)
-        if retry.exhausted(attempts + 1)
+        if particular and retry.exhausted(attempts + 1)
     )
     requeued = len(batch.ids) - len(overrides)
     delay = retry.delay(max(batch.attempts) + 1, _retry_after(reply)) if requeued else 0.0
     return BatchResult(
-        verdict, _REQUEUE, counts_as_attempt=True, ambiguous=True, overrides=overrides, requeued=requeued, delay=delay
+        verdict,
+        _REQUEUE,
+        counts_as_attempt=particular,
+        ambiguous=True,
+        overrides=overrides,
+        requeued=requeued,
+        delay=delay,
     )
 
 

@@ -12,13 +12,28 @@ import heapq
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final, TypeVar
 
 from asyncgg.models import MAX_BATCH
+
+T = TypeVar("T")
+
+_GOLDEN_RATIO: Final = (5**0.5 - 1) / 2
+_MIN_SPREAD: Final = 10
+"""A list of up to this many items keeps its order."""
 
 
 def requests_needed(things: int, max_batch: int = MAX_BATCH) -> int:
     """The minimum number of requests for `things` things of one core."""
     return -(-things // max_batch)
+
+
+def spread(items: Sequence[T]) -> list[T]:
+    """`items` in an order of which every part is spread evenly over the whole list."""
+    if len(items) <= _MIN_SPREAD:
+        return list(items)
+    order = sorted(range(len(items)), key=lambda index: index * _GOLDEN_RATIO % 1)
+    return [items[index] for index in order]
 
 
 def take_first(queues: Sequence[CoreQueue], things: int) -> list[CoreQueue]:
@@ -58,6 +73,10 @@ class CoreQueue:
     is_waiting: bool = False
     """Whether the core is in the scheduler's heap of cores that wait for their next wave."""
     skipped: bool = False
+    accepted: bool = False
+    """Whether a request was accepted in this start."""
+    failing_since: float | None = None
+    """Loop time at which the first failed request was sent whose things are still to be sent."""
 
     def __post_init__(self) -> None:
         self.cursor = self.first - 1
@@ -132,6 +151,8 @@ class BatchScheduler:
             )
             queue.requeued += requeued
             queue.retry_at = max(queue.retry_at, retry_at)
+        if not queue.requeued and not queue.in_flight:
+            queue.failing_since = None
         self._enqueue(queue)
 
     def split(self, queue: CoreQueue, parts: list[tuple[int, int, int]]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import Enum
 
 from asyncgg.errors import SettingsError
-from asyncgg.models import Accepted, ErrorResponse, NoResponse, Operation, Reply
+from asyncgg.models import FOREIGN, Accepted, ErrorResponse, NoResponse, Operation, Reply
 
 
 class ReplyVerdict(Enum):
@@ -20,6 +20,8 @@ class ReplyVerdict(Enum):
     """5xx: possibly applied before the failure, so the things become ambiguous."""
     LOST = "lost"
     """No valid response: possibly applied."""
+    FOREIGN = "foreign"
+    """Answered by something in between: possibly forwarded to the service."""
     NOT_SENT = "not sent"
     """The request did not reach the service."""
     INVALID = "invalid"
@@ -206,7 +208,9 @@ def classify(reply: Reply, core: str, things: tuple[str, ...]) -> ReplyVerdict:
     if isinstance(reply, Accepted):
         return ReplyVerdict.ACCEPTED
     if isinstance(reply, NoResponse):
-        return ReplyVerdict.LOST if reply.sent else ReplyVerdict.NOT_SENT
+        if not reply.sent:
+            return ReplyVerdict.NOT_SENT
+        return ReplyVerdict.FOREIGN if reply.kind == FOREIGN else ReplyVerdict.LOST
     return _classify_error(reply, core, things)
 
 

@@ -153,7 +153,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
-    """An error response (any HTTP status but 200), with the members that the service sent."""
+    """An error response of the service (not HTTP 200), with the members that it sent."""
 
     status: int
     code: str
@@ -171,12 +171,16 @@ class ErrorResponse:
     service_code: str = ""
 
 
+FOREIGN: Final = "foreign"
+"""`NoResponse.kind` of an answer that is not from the service: it says nothing about the request."""
+
+
 @dataclass(frozen=True, slots=True)
 class NoResponse:
     """No valid response. `sent` is False only if the request did not reach the service."""
 
     kind: str
-    """A stable identifier: `timeout`, `reset`, `connect`, `garbage`, ..."""
+    """A stable identifier: `timeout`, `reset`, `connect`, `garbage`, `foreign`, ..."""
     detail: str
     sent: bool
 

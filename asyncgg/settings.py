@@ -96,6 +96,7 @@ class Settings(BaseSettings):
     allow_empty: bool = False
     abort_at: float | None = Field(default=None, gt=0, le=100)
     abort_after: int = Field(default=100, ge=1)
+    continue_when_denied: bool = False
     deadline: Duration | None = None
     absent: Literal["ok", "fail"] = "ok"
     missing_cores: Literal["ok", "fail"] | None = None

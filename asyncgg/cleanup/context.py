@@ -222,6 +222,7 @@ def effective_settings(settings: Settings, policy: Policy) -> Settings:
             "abort_after": guards.abort_after,
             "absent": guards.absent or settings.absent,
             "missing_cores": guards.missing_cores or settings.missing_cores,
+            "continue_when_denied": guards.continue_when_denied or settings.continue_when_denied,
             "deadline": None,
             "max_things": None,
             "protect": None,

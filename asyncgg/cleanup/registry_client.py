@@ -17,7 +17,7 @@ from asyncgg.formatting import sanitize
 from asyncgg.models import ErrorResponse
 from asyncgg.ratelimit import AdaptiveRate, Limiter
 from asyncgg.retry_policy import RetryPolicy
-from asyncgg.transport.responses import parse_retry_after
+from asyncgg.transport.responses import HttpResponse, describe_response, names_error_type, parse_retry_after
 
 _MAX_PAUSE: Final = 60.0
 _MAX_REFUSALS: Final = 3
@@ -125,6 +125,9 @@ class RateLimitedOperation:
         headers = {str(name).lower(): str(value) for name, value in meta.get("HTTPHeaders", {}).items()}
         code, status = str(error_fields.get("Code", "")), int(meta.get("HTTPStatusCode", 0))
         retry_after = parse_retry_after(headers, time.time())
+        if not names_error_type(code, status):
+            answer = describe_response(HttpResponse(status, headers, b""))
+            return _Failure(ReplyVerdict.FOREIGN, "", f"{answer}, not from the service")
         verdict = classify(
             ErrorResponse(status, code, str(error_fields.get("Message", "")), retry_after=retry_after), "", ()
         )
@@ -157,7 +160,13 @@ class RateLimitedOperation:
 
 
 _RETRYABLE: Final = frozenset(
-    {ReplyVerdict.THROTTLED, ReplyVerdict.TRANSIENT, ReplyVerdict.LOST, ReplyVerdict.NOT_SENT}
+    {
+        ReplyVerdict.THROTTLED,
+        ReplyVerdict.TRANSIENT,
+        ReplyVerdict.LOST,
+        ReplyVerdict.FOREIGN,
+        ReplyVerdict.NOT_SENT,
+    }
 )
 _AUTH_ERRORS: Final = frozenset({ReplyVerdict.CREDENTIALS_EXPIRED, ReplyVerdict.CREDENTIALS_REJECTED})
 

@@ -144,6 +144,7 @@ LIMITS: Final = (
             "ok|fail",
             "the same for the things of a core that does not exist; default: fail, after a scan ok",
         ),
+        continue_when_denied=("", "do not stop when access is denied for core after core; all of them fail"),
     ),
 )
 READ_LIMITS: Final = without(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from asyncgg.aggregator import Batch, resolve_batch
-from asyncgg.batching import Claim, take_first
+from asyncgg.aggregator import Batch, BatchResult, resolve_batch, undecided
+from asyncgg.batching import Claim, CoreQueue, spread, take_first
 from asyncgg.classify import CodeTable, ReplyVerdict
+from asyncgg.engine.denial import DenialRule
 from asyncgg.engine.dispatcher import Dispatcher
 from asyncgg.engine.guards import AbortRules, StopReason
 from asyncgg.engine.lane import Lane
+from asyncgg.engine.outage import AMBIGUOUS
 from asyncgg.engine.recorder import RunRecorder
-from asyncgg.engine.replies import sanitize_reply
+from asyncgg.engine.replies import describe_failure, sanitize_reply
 from asyncgg.engine.session import WorkSession
 from asyncgg.errors import AsyncggError
 from asyncgg.events import Listener, Progress, RequestFailed, RunEnded, RunStarted
@@ -38,6 +41,8 @@ class EngineOptions:
     deadline: float | None = None
     stall_timeout: float = 300.0
     """Time without an accepted request after which a throttled or unanswered run stops."""
+    continue_when_denied: bool = False
+    """Whether denied cores fail at once, also if every core is denied."""
     limit: int | None = None
     """Send only the first N pending things in this start: a canary. The others stay pending."""
     ramp: RampPlan | None = None
@@ -54,6 +59,15 @@ class RunResult:
     """Whether credentials or permissions ended the run."""
     limit_reached: bool = False
     """Whether the run ended because `EngineOptions.limit` was reached."""
+
+
+class _DeniedCore(NamedTuple):
+    """A denied core with the request that was denied, and its result if only this core is denied."""
+
+    queue: CoreQueue
+    batch: Batch
+    result: BatchResult
+    reply: Reply
 
 
 class Engine:
@@ -80,7 +94,9 @@ class Engine:
             abort_at=options.abort_at,
             abort_after=options.abort_after,
             stall_timeout=options.stall_timeout,
-            remedy=f"grant greengrass:{options.codes.operation.api}, then resume and retry",
+        )
+        self._denials = DenialRule[_DeniedCore](
+            f"grant greengrass:{options.codes.operation.api}, then resume", disabled=options.continue_when_denied
         )
         self._ramp = None if options.ramp is None else Ramp(options.ramp)
         self._recorder = RunRecorder(journal, self._session, self._abort_rules, self._ramp)
@@ -99,7 +115,7 @@ class Engine:
             run_id, queues = await self._recorder.start()
             if self._options.limit is not None:
                 queues = take_first(queues, self._options.limit)
-            for queue in queues:
+            for queue in spread(queues):
                 self._dispatcher.scheduler.add(queue)
             pending = sum(queue.unsent for queue in queues)
             self._session.emit(RunStarted(run_id, pending, self._dispatcher.requests_left))
@@ -154,15 +170,17 @@ class Engine:
         )
 
     async def _finish(self) -> RunResult:
+        denied = self._session.stop_reason or self._denials.check_at_end()
+        if denied is None:
+            await self._fail_denied(self._denials.take_held())
         counts = await self._recorder.release_unsent([batch for _, batch in self._dispatcher.ready])
         if self._session.failure is not None:
             raise self._session.failure
-        result = self._result(counts)
+        result = self._result(counts, denied or self._session.stop_reason)
         await self._recorder.record_end(result.state, result.reason)
         return result
 
-    def _result(self, counts: JournalCounts) -> RunResult:
-        stop = self._session.stop_reason or self._abort_rules.check_at_end(self._session.last_error)
+    def _result(self, counts: JournalCounts, stop: StopReason | None) -> RunResult:
         done_anyway = not counts.pending and stop and stop.state in {RunState.INTERRUPTED, RunState.DEADLINE}
         if stop and not done_anyway:
             return RunResult(stop.state, stop.message, stop.is_auth_error)
@@ -188,19 +206,48 @@ class Engine:
         self._recorder.sent += 1
         self._recorder.retried += batch.is_resend
         send = self._lane.transport.send(batch.core, batch.things)
-        attempt = await self._session.request(send, batch.core, batch.things, self._abort_rules, failed)
+        queue = claim.queue
+        attempt = await self._session.request(
+            send, batch.core, batch.things, self._abort_rules, failed, queue.failing_since
+        )
         verdict = attempt.verdict
         reply: Reply = attempt.reply
         if isinstance(reply, Accepted):
             reply = sanitize_reply(reply)
         self._recorder.throttled += verdict is ReplyVerdict.THROTTLED
-        result = resolve_batch(batch, reply, verdict, self._options.codes, self._options.retry)
+        result = resolve_batch(
+            batch, reply, verdict, self._options.codes, self._options.retry, particular=attempt.particular
+        )
+        if self._holds(verdict, queue):
+            result = self._hold_denied(_DeniedCore(queue, batch, result, reply), attempt.started)
+        elif verdict in AMBIGUOUS:
+            queue.failing_since = min(queue.failing_since or attempt.started, attempt.started)
         del self._in_flight[batch.request]
         self._recorder.record_batch(batch, result, reply, self._clock() - attempt.started)
         if result.skips_core:
-            self._dispatcher.skip_core(claim.queue)
+            self._dispatcher.skip_core(queue)
         has_requeued = result.requeued or result.split
-        if result.skips_core or (has_requeued and self._recorder.is_core_skipped(claim.queue)):
-            await self._recorder.skip_core(claim.queue, batch, result, reply)
+        if result.skips_core or (has_requeued and self._recorder.is_core_skipped(queue)):
+            await self._recorder.skip_core(queue, batch, result, reply)
+        if verdict is ReplyVerdict.ACCEPTED:
+            queue.accepted = True
+            await self._fail_denied(self._denials.record_accepted(batch.core, attempt.started))
         self._dispatcher.complete(claim, result)
         await self._session.refresh(attempt)
+
+    def _holds(self, verdict: ReplyVerdict, queue: CoreQueue) -> bool:
+        is_open = not self._denials.disabled and not self._recorder.is_core_skipped(queue)
+        return verdict is ReplyVerdict.CORE_DENIED and is_open
+
+    def _hold_denied(self, denied: _DeniedCore, started: float) -> BatchResult:
+        """Claim nothing more of a denied core; its things stay pending until it is decided."""
+        queue, batch = denied.queue, denied.batch
+        message = describe_failure(denied.reply)
+        stop = self._denials.record_denied(batch.core, started, denied, message, was_accepted=queue.accepted)
+        self._session.stop(stop)
+        self._dispatcher.skip_core(queue)
+        return undecided(batch, ReplyVerdict.CORE_DENIED)
+
+    async def _fail_denied(self, denied: Iterable[_DeniedCore]) -> None:
+        for core in denied:
+            await self._recorder.skip_core(core.queue, replace(core.batch, ids=()), core.result, core.reply)

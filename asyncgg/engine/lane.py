@@ -7,6 +7,7 @@ from typing import Final
 
 from asyncgg.classify import ReplyVerdict
 from asyncgg.engine.guards import StopReason
+from asyncgg.engine.outage import TOLERATED_FAILURES, OutageTracker
 from asyncgg.errors import CredentialsError
 from asyncgg.events import SendingPaused, Throttled
 from asyncgg.models import RunState
@@ -30,7 +31,7 @@ class Lane(Limiter):
         """Cleared while the consumer of the outcomes cannot keep up."""
         self.not_paused.set()
         self._retry = retry or RetryPolicy()
-        self._unreachable_count = 0
+        self.outage = OutageTracker()
         self._refresh_count = 0
         self._refreshing: asyncio.Future[None] | None = None
 
@@ -62,23 +63,31 @@ class Lane(Limiter):
         Returns a reason to stop, if there is one. Expired credentials are left to `refresh`.
         """
         match verdict:
-            case ReplyVerdict.NOT_SENT:
-                self._unreachable_count += 1
-                self.pause(message, self._retry.delay(self._unreachable_count))
+            case ReplyVerdict.NOT_SENT | ReplyVerdict.LOST | ReplyVerdict.FOREIGN:
+                self._record_failure(verdict, core, started, message, retry_after)  # says nothing about the quota
+            case ReplyVerdict.TRANSIENT:
+                self.on_accepted(started)
+                self._record_failure(verdict, core, started, message, retry_after)
             case ReplyVerdict.CREDENTIALS_REJECTED:
                 return StopReason(RunState.ABORTED, f"credentials rejected: {message}", is_auth_error=True)
-            case ReplyVerdict.LOST | ReplyVerdict.CREDENTIALS_EXPIRED:
-                pass  # no information about the quota
+            case ReplyVerdict.CREDENTIALS_EXPIRED:
+                pass
             case ReplyVerdict.THROTTLED:
-                self._unreachable_count = 0
                 self.emit(Throttled(core, retry_after))
                 self.on_throttled(started, retry_after)
             case _:
-                self._unreachable_count = 0
+                self.outage.record_answer(started)
                 if verdict is ReplyVerdict.ACCEPTED:
                     self._refresh_count = 0
                 self.on_accepted(started)
         return None
+
+    def _record_failure(
+        self, verdict: ReplyVerdict, core: str, started: float, message: str, retry_after: float | None
+    ) -> None:
+        tolerated = 0 if verdict is ReplyVerdict.NOT_SENT else TOLERATED_FAILURES
+        if step := self.outage.record_failure(core, started, self._clock(), tolerated):
+            self.pause(message, max(self._retry.delay(step), self._retry.delay(step, retry_after)))
 
     async def refresh(self, used_generation: int) -> None:
         """Get new credentials, once for all requests that `used_generation` signed.

@@ -28,9 +28,9 @@ class SessionPhase(Enum):
     """Which requests may be sent."""
 
     COLD = auto()
-    """The first one."""
+    """The first one, or one that probes whether an outage is over."""
     WARMING_UP = auto()
-    """None: the first request has no reply yet."""
+    """None: the first request, or the probe, has no reply yet."""
     OPEN = auto()
     """All."""
     CLOSED = auto()
@@ -46,6 +46,8 @@ class Attempt(NamedTuple, Generic[T]):
     """Loop time at which the request was sent."""
     generation: int
     """Generation of the credentials that signed the request."""
+    particular: bool
+    """Whether a failure is one of this work only: other requests were answered meanwhile."""
 
 
 class WorkSession:
@@ -55,7 +57,7 @@ class WorkSession:
         self.lane = lane
         self.phase = SessionPhase.COLD
         self.on_change: Callable[[], None] = lambda: None
-        """Called when the phase becomes `OPEN` or `CLOSED`."""
+        """Called when the phase changes, except to `WARMING_UP`."""
         self.stop_reason: StopReason | None = None
         self.failure: BaseException | None = None
         """The first error that broke the session; `stop_reason` is set too."""
@@ -65,6 +67,7 @@ class WorkSession:
         self._deadline = deadline
         self._clock = asyncio.get_running_loop().time
         self._sending: asyncio.Task[None] | None = None
+        self._warmup_started = 0.0
         self.group: asyncio.TaskGroup
 
     @property
@@ -132,7 +135,9 @@ class WorkSession:
         """Note that a request is about to be sent."""
         if self.phase is SessionPhase.COLD:
             self.phase = SessionPhase.WARMING_UP
-            asyncio.get_running_loop().call_later(_WARMUP_TIMEOUT, self._end_warmup)
+            self._warmup_started = self._clock()
+            if not self.lane.outage.active:
+                asyncio.get_running_loop().call_later(_WARMUP_TIMEOUT, self._end_warmup)
 
     async def request(
         self,
@@ -141,10 +146,12 @@ class WorkSession:
         things: tuple[str, ...],
         rules: AbortRules,
         failed: Callable[[ReplyVerdict, str, str], Event | None],
+        failing_since: float | None,
     ) -> Attempt[T]:
         """Await the reply of one request and apply it to the lane and the abort rules.
 
         `failed` makes an event from verdict, code and message of an error other than a throttle.
+        `failing_since`: loop time of the first request for the same work that failed.
         """
         started, generation = self._clock(), self.lane.credential_generation
         verdict, message, event, retry_after = ReplyVerdict.ACCEPTED, "", None, None
@@ -160,12 +167,17 @@ class WorkSession:
             self.last_error = message = describe_failure(reply)
             retry_after = reply.retry_after if isinstance(reply, ErrorResponse) else None
             event = None if verdict is ReplyVerdict.THROTTLED else failed(verdict, *code_and_message(reply))
-        self._end_warmup()
         self.stop(self.lane.handle_reply(verdict, core, started, message, retry_after))
+        if self.lane.outage.active:
+            self._require_probe(started)
+        else:
+            self._end_warmup()
         if event is not None:
             self.emit(event)
-        self.stop(rules.record_reply(verdict, core, message, self._clock()))
-        return Attempt(reply, verdict, started, generation)
+        since, now = started if failing_since is None else failing_since, self._clock()
+        particular = self.lane.outage.is_particular(since, now)
+        self.stop(rules.record_reply(verdict, message, now, particular=particular))
+        return Attempt(reply, verdict, started, generation, particular)
 
     async def refresh(self, attempt: Attempt[Any]) -> None:
         """Get new credentials if those of `attempt` have expired; stop if this fails."""
@@ -175,7 +187,14 @@ class WorkSession:
             except CredentialsError as error:
                 self.stop(StopReason(RunState.ABORTED, str(error), is_auth_error=True))
 
+    def _require_probe(self, started: float) -> None:
+        """After a failure of everything, send one request and await its reply before any other."""
+        is_probe = self.phase is SessionPhase.WARMING_UP and started >= self._warmup_started
+        if is_probe or self.phase is SessionPhase.OPEN:
+            self.phase = SessionPhase.COLD
+            self.on_change()
+
     def _end_warmup(self) -> None:
-        if self.phase is SessionPhase.WARMING_UP:
+        if self.phase is SessionPhase.WARMING_UP and not self.lane.outage.active:
             self.phase = SessionPhase.OPEN
             self.on_change()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, cast
 
+from asyncgg.aggregator import BLOCKED_RETRY
 from asyncgg.classify import ReplyVerdict, code_and_message
 from asyncgg.engine import StopReason, WorkSession
 from asyncgg.events import CoreScanFailed, InvalidNames
@@ -31,7 +32,7 @@ class PageHandler:
 
     def handle_page(self, listing: Listing, page: ListPage) -> None:
         """Record a page; its list continues or ends."""
-        listing.attempts, listing.is_retry = 0, False
+        listing.attempts, listing.is_retry, listing.failing_since = 0, False, None
         if page.invalid_names:
             self._scan_state.record_invalid_names(len(page.invalid_names))
             self._session.emit(InvalidNames(listing.core, page.invalid_names))
@@ -51,8 +52,13 @@ class PageHandler:
         else:
             self._queue.end(listing)
 
-    def handle_failure(self, listing: Listing, verdict: ReplyVerdict, reply: ErrorResponse | NoResponse) -> None:
-        """Retry, restart or abandon a list whose page was not received."""
+    def handle_failure(
+        self, listing: Listing, verdict: ReplyVerdict, reply: ErrorResponse | NoResponse, *, particular: bool
+    ) -> None:
+        """Retry, restart or abandon a list whose page was not received.
+
+        `particular`: other requests were answered meanwhile. In an outage a failure is no attempt.
+        """
         code, message = code_and_message(reply)
         retry_after = reply.retry_after if isinstance(reply, ErrorResponse) else None
         match verdict:
@@ -61,11 +67,13 @@ class PageHandler:
             case ReplyVerdict.CREDENTIALS_EXPIRED | ReplyVerdict.CREDENTIALS_REJECTED:
                 self._queue.requeue(listing)
             case ReplyVerdict.TRANSIENT | ReplyVerdict.LOST:
-                listing.attempts += 1
+                listing.attempts += particular
                 if self._retry.exhausted(listing.attempts):
                     self._abandon(listing, CoreState.FAILED, code, message)
                 else:
                     self._queue.requeue(listing, self._retry.delay(listing.attempts, retry_after))
+            case ReplyVerdict.FOREIGN:
+                self._queue.requeue(listing, self._retry.delay(BLOCKED_RETRY if particular else 1))
             case ReplyVerdict.CORE_MISSING:
                 self._abandon(listing, CoreState.VANISHED, code, message)
             case ReplyVerdict.CORE_DENIED:
@@ -91,8 +99,12 @@ class PageHandler:
             reason = f"cannot list the core devices: {code}: {message}{advice}"
             self._session.stop(StopReason(RunState.ABORTED, reason, is_auth_error=denied))
             return
-        self._scan_state.abandon_listing(listing.number, state, code, message)
         self._queue.end(listing)
+        self.record_incomplete(listing, state, code, message)
+
+    def record_incomplete(self, listing: Listing, state: CoreState, code: str, message: str) -> None:
+        """Record that the list of a core ended incomplete."""
+        self._scan_state.abandon_listing(listing.number, state, code, message)
         self._session.emit(CoreScanFailed(listing.core, state.name.lower(), code, message))
 
 

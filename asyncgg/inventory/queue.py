@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from asyncgg.batching import spread
 from asyncgg.transport.base import MAX_PAGE_SIZE
 
 _MAX_EMPTY_PAGES: Final = 20
@@ -52,6 +53,8 @@ class Listing:
     restarts: int = 0
     is_retry: bool = False
     """Whether the next page was requested before."""
+    failing_since: float | None = None
+    """Loop time at which the first failed request for the next page was sent."""
     loop_detector: PageLoopDetector = field(default_factory=PageLoopDetector)
 
     @property
@@ -93,6 +96,10 @@ class ListingQueue:
         self.core_list_pending |= listing.is_core_list
         self._ready.append(listing)
         self._on_change()
+
+    def spread(self) -> None:
+        """Put the lists in an order of which every part is spread over all of them."""
+        self._ready = deque(spread(self._ready))
 
     def take(self) -> Listing:
         """Remove the list whose page is requested next; one must be `ready`."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from asyncgg.classify import ReplyVerdict
 from asyncgg.engine import AbortRules, Lane, StopReason, WorkSession
+from asyncgg.engine.denial import DenialRule
+from asyncgg.engine.outage import AMBIGUOUS
+from asyncgg.engine.replies import describe_failure
 from asyncgg.engine.session import Attempt, SessionPhase
 from asyncgg.errors import AsyncggError
 from asyncgg.events import Listener, PageFailed
-from asyncgg.inventory.models import Origin, ScanProgress, ScanResult
+from asyncgg.inventory.models import CoreState, Origin, ScanProgress, ScanResult
 from asyncgg.inventory.paginator import PageHandler
 from asyncgg.inventory.queue import Listing, ListingQueue
 from asyncgg.inventory.scan_state import ScanState
@@ -34,6 +37,8 @@ class ScanOptions:
     stall_timeout: float = 300.0
     """Time without an accepted request after which a throttled or unanswered scan stops."""
     deadline: float | None = None
+    continue_when_denied: bool = False
+    """Whether denied cores count as such at once, also if every core is denied."""
     max_age: float = MAX_SCAN_AGE
     """Maximum age of an unfinished scan that is resumed."""
 
@@ -63,12 +68,14 @@ class FleetScan:
         self._session.on_change = self._changed.set
         self._queue = ListingQueue(self._changed.set)
         self._page_handler = PageHandler(self._queue, scan_state, self._session, options.retry)
-        remedy = "grant greengrass:ListClientDevicesAssociatedWithCoreDevice, then scan again"
-        self._abort_rules = {
-            of_cores: AbortRules(stall_timeout=options.stall_timeout, remedy=remedy) for of_cores in (True, False)
-        }
+        self._abort_rules = {of_cores: AbortRules(stall_timeout=options.stall_timeout) for of_cores in (True, False)}
+        self._denials = DenialRule[tuple[Listing, ErrorResponse]](
+            "grant greengrass:ListClientDevicesAssociatedWithCoreDevice, then scan again",
+            disabled=options.continue_when_denied,
+        )
         self._in_flight = 0
         scan_state.restore_queue(self._queue, self._session.fail)
+        self._queue.spread()
 
     async def run(self) -> ScanResult:
         """Scan until everything is listed or an abort rule, the deadline or `stop` ends it.
@@ -128,20 +135,52 @@ class FleetScan:
         try:
             rules = self._abort_rules[listing.is_core_list]
             attempt: Attempt[ListPage] = await self._session.request(
-                self._fetch_page(listing), listing.core, (), rules, failed
+                self._fetch_page(listing), listing.core, (), rules, failed, listing.failing_since
             )
         finally:
             self._in_flight -= 1
             self._changed.set()
         self._scan_state.throttled += attempt.verdict is ReplyVerdict.THROTTLED
         try:
-            if isinstance(attempt.reply, ErrorResponse | NoResponse):
-                self._page_handler.handle_failure(listing, attempt.verdict, attempt.reply)
-            else:
-                self._page_handler.handle_page(listing, attempt.reply)
+            self._handle_reply(listing, attempt)
         except AsyncggError as error:  # the snapshot cannot be written
             self._session.fail(error)
         await self._session.refresh(attempt)
+
+    def _handle_reply(self, listing: Listing, attempt: Attempt[ListPage]) -> None:
+        reply, is_core_list = attempt.reply, listing.is_core_list
+        if isinstance(reply, ErrorResponse | NoResponse):
+            is_denied = attempt.verdict is ReplyVerdict.CORE_DENIED and not is_core_list
+            if is_denied and isinstance(reply, ErrorResponse) and not self._denials.disabled:
+                self._hold_denied(listing, reply, attempt.started)
+                return
+            if attempt.verdict in AMBIGUOUS and listing.failing_since is None:
+                listing.failing_since = attempt.started
+            self._page_handler.handle_failure(listing, attempt.verdict, reply, particular=attempt.particular)
+            return
+        self._page_handler.handle_page(listing, reply)
+        if not is_core_list:
+            self._abandon_denied(self._denials.record_accepted(listing.core, attempt.started))
+        elif not self._queue.core_list_pending:
+            self._queue.spread()
+            self._denials.restart_row(asyncio.get_running_loop().time())
+
+    def _hold_denied(self, listing: Listing, reply: ErrorResponse, started: float) -> None:
+        """Request nothing more of a denied core, which waits in the snapshot until it is decided."""
+        stop = self._denials.record_denied(
+            listing.core,
+            started,
+            (listing, reply),
+            describe_failure(reply),
+            was_accepted=bool(listing.token),
+            can_stop=not self._queue.core_list_pending,
+        )
+        self._queue.end(listing)
+        self._session.stop(stop)
+
+    def _abandon_denied(self, denied: Iterable[tuple[Listing, ErrorResponse]]) -> None:
+        for listing, reply in denied:
+            self._page_handler.record_incomplete(listing, CoreState.DENIED, reply.code, reply.message)
 
     async def _fetch_page(self, listing: Listing) -> ListPage | ErrorResponse | NoResponse:
         if listing.is_core_list:
@@ -151,9 +190,12 @@ class FleetScan:
     async def _finish(self) -> ScanResult:
         if self._session.failure is not None:
             raise self._session.failure
-        self._session.stop(self._abort_rules[False].check_at_end(self._session.last_error))
+        denied = None if self._queue.unfinished else self._denials.check_at_end()
+        self._session.stop(denied)
         stop = self._session.stop_reason
-        done = not self._queue.unfinished and not (stop and stop.is_auth_error)
+        done = not self._queue.unfinished and denied is None and not (stop and stop.is_auth_error)
+        if done:
+            self._abandon_denied(self._denials.take_held())
         return await self._scan_state.finish(done, stop or StopReason(RunState.COMPLETE, ""))
 
 

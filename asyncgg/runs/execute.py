@@ -55,6 +55,7 @@ def engine_options(
         abort_after=settings.abort_after,
         deadline=settings.deadline,
         stall_timeout=settings.stall_timeout,
+        continue_when_denied=settings.continue_when_denied,
     )
 
 

@@ -30,6 +30,7 @@ def scan_options(settings: Settings, *, max_age: float = MAX_SCAN_AGE) -> ScanOp
         retry=RetryPolicy(settings.max_attempts, settings.max_attempts_unknown),
         stall_timeout=settings.stall_timeout,
         deadline=settings.deadline,
+        continue_when_denied=settings.continue_when_denied,
         max_age=max_age,
     )
 

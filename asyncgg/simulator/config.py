@@ -29,7 +29,7 @@ class SimulatorConfig:
     fault: tuple[str, ...] = _option(
         (),
         "fault to inject, repeatable: KIND[:ARGUMENT][@GLOB][#N[-M]][=P%|=COUNT], such as 500=5%, reset-after=3%, "
-        "hang=1%, entry:ThrottlingException=5%, entry:CODE@THING, deny@CORE, expired-token=2",
+        "hang=1%, page:403=1%, entry:ThrottlingException=5%, entry:CODE@THING, deny@CORE, expired-token=2",
         "SPEC",
     )
     cores: int = _option(250, "number of core devices", "N")

@@ -7,6 +7,7 @@
 #   500#3                         the third request; #3-5: the third to the fifth
 #   expired-token=2               the next two requests
 #   deny@core-0000?               every request for these cores
+#   page:403                      a proxy answers every request with 403 and an HTML page
 #   entry:CODE=5%                 5 % of the entries fail with this code
 #   entry:CODE@device-000001      this thing always fails; with =2: the first two times
 
@@ -34,6 +35,7 @@ class FaultEffect(Enum):
     TRUNCATED = "half"
     SLOW = "slow"
     ENTRY = "entry"
+    PAGE = "page"
 
 
 class FaultSubject(Enum):
@@ -83,6 +85,10 @@ FAULT_KINDS: Final[dict[str, FaultKind]] = {
     "garbage-before": FaultKind(FaultEffect.GARBAGE, False, 200),
     "half": FaultKind(FaultEffect.TRUNCATED, True, 200),
     "half-before": FaultKind(FaultEffect.TRUNCATED, False, 200),
+    # Answers of something between client and service: without request id, error type and JSON.
+    "page": FaultKind(FaultEffect.PAGE, False, 503),
+    "page-after": FaultKind(FaultEffect.PAGE, True, 503),
+    "page-empty": FaultKind(FaultEffect.PAGE, False, 503),
     "slow": FaultKind(FaultEffect.SLOW),
     "entry": FaultKind(FaultEffect.ENTRY, False, 200, "InternalServerException", FaultSubject.THING),
 }
@@ -95,6 +101,7 @@ _TAKES_ARGUMENT: Final = {
     FaultEffect.ERROR: "an error code",
     FaultEffect.ENTRY: "an error code",
     FaultEffect.SLOW: "seconds",
+    FaultEffect.PAGE: "a status",
 }
 
 
@@ -108,6 +115,8 @@ class FaultSpec:
     code: str = ""
     seconds: float = 0.0
     """Delay of `slow`."""
+    status: int = 0
+    """Status of the response."""
     glob: str = ""
     share: float | None = None
     """Probability, 0 to 1; None for a deterministic fault."""
@@ -152,6 +161,7 @@ def parse_fault(spec: str) -> FaultSpec:
         kind=kind,
         code=_resolve_code(spec, kind, argument),
         seconds=_parse_seconds(spec, kind, argument),
+        status=_parse_status(spec, kind, argument),
         glob=glob,
         share=share,
         count=count,
@@ -191,7 +201,7 @@ def _parse_range(spec: str, first: str | None, last: str | None) -> tuple[int | 
 def _resolve_code(spec: str, kind: FaultKind, argument: str) -> str:
     if argument and kind.effect not in _TAKES_ARGUMENT:
         raise _invalid_spec(spec, f"this kind has no argument ({argument!r})")
-    return kind.code if kind.effect is FaultEffect.SLOW else argument or kind.code
+    return kind.code if kind.effect in (FaultEffect.SLOW, FaultEffect.PAGE) else argument or kind.code
 
 
 def _parse_seconds(spec: str, kind: FaultKind, argument: str) -> float:
@@ -204,6 +214,14 @@ def _parse_seconds(spec: str, kind: FaultKind, argument: str) -> float:
     if not 0.0 <= seconds <= 3600.0:
         raise _invalid_spec(spec, "slow requires seconds, as in slow:2.5=10%")
     return seconds
+
+
+def _parse_status(spec: str, kind: FaultKind, argument: str) -> int:
+    if kind.effect is not FaultEffect.PAGE or not argument:
+        return kind.status
+    if not re.fullmatch("[2-5][0-9][0-9]", argument, re.ASCII):
+        raise _invalid_spec(spec, "page requires an HTTP status, as in page:403=10%")
+    return int(argument)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,8 @@ class Service:
         delay = response.delay + self.config.latency_ms / 1000
         if self.config.jitter_ms:
             delay += self._rng.expovariate(1000 / self.config.jitter_ms)
-        return replace(response, delay=delay, headers={**response.headers, "x-amzn-RequestId": request_id})
+        headers = {"x-amzn-RequestId": request_id} if response.from_service else {}
+        return replace(response, delay=delay, headers={**response.headers, **headers})
 
     def _handle_greengrass(self, request: Request, now: float) -> Response:
         call = route(request.method, request.path)
@@ -144,6 +145,8 @@ class Service:
         effect = fault.kind.effect
         if effect is FaultEffect.ERROR:
             raise _error_for_fault(fault, call.core)
+        if effect is FaultEffect.PAGE:
+            return _page(fault)
         if effect is FaultEffect.GARBAGE:
             return replace(response, body=_GARBAGE_BODY)
         return replace(response, delivery=_DELIVERIES[effect])
@@ -238,6 +241,13 @@ def _throttling_error(status: int = 429) -> ApiError:
 def _core_not_found(core: str) -> ApiError:
     message = f"Core device {core} does not exist."
     return ApiError(404, "ResourceNotFoundException", message, resourceId=core, resourceType="CoreDevice")
+
+
+def _page(fault: FaultSpec) -> Response:
+    """Get the answer of something between client and service."""
+    body = b"" if fault.name == "page-empty" else _GARBAGE_BODY
+    headers = {"Content-Type": "text/html"} | ({"Location": "http://login.invalid/"} if fault.status < 400 else {})
+    return Response(fault.status, body, headers, from_service=False)
 
 
 def _error_for_fault(fault: FaultSpec, core: str) -> ApiError:

@@ -69,6 +69,8 @@ class Response:
     delivery: Delivery = Delivery.REPLY
     core: str = ""
     """The core device of the request, if any."""
+    from_service: bool = True
+    """Whether the service sends it, with a request id."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,13 @@ from typing import Any, Final, TypeVar
 
 from asyncgg.models import ClientDevice, CoreDevice, ErrorResponse, NoResponse, invalid_name_reason
 from asyncgg.transport.base import Page
-from asyncgg.transport.responses import HttpResponse, MalformedResponseError, decode_object, parse_error_response
+from asyncgg.transport.responses import (
+    HttpResponse,
+    MalformedResponseError,
+    decode_object,
+    malformed_success,
+    parse_error_response,
+)
 
 T = TypeVar("T")
 
@@ -44,7 +50,7 @@ def _parse(
         parsed = [parse_item(_object(item, member), invalid_names) for item in _items(members, member, request_id)]
         next_token = _next_token(members)
     except MalformedResponseError as error:
-        return NoResponse("garbage", f"HTTP 200, but {error}", sent=True)
+        return malformed_success(response, error)
     return Page(tuple(item for item in parsed if item is not None), next_token, tuple(invalid_names), request_id)
 
 

@@ -14,7 +14,8 @@ from email.utils import parsedate_to_datetime
 from http.client import responses as _reason_phrases
 from typing import Any, Final
 
-from asyncgg.models import Accepted, EntryError, ErrorResponse, NoResponse, Reply
+from asyncgg.formatting import sanitize
+from asyncgg.models import FOREIGN, Accepted, EntryError, ErrorResponse, NoResponse, Reply
 
 _EXCERPT_LENGTH: Final = 200
 """Maximum number of characters quoted from a body that is not JSON."""
@@ -43,7 +44,12 @@ def parse_batch_response(response: HttpResponse, things: Collection[str], now: f
     try:
         return Accepted(_entry_errors(response, things), _request_id(response))
     except MalformedResponseError as error:
-        return NoResponse("garbage", f"HTTP 200, but {error}", sent=True)
+        return malformed_success(response, error)
+
+
+def malformed_success(response: HttpResponse, error: MalformedResponseError) -> NoResponse:
+    """The result of a 200 with such a body: the request was possibly applied."""
+    return NoResponse("garbage", f"{describe_response(response)}, but {error}", sent=True)
 
 
 def _entry_errors(response: HttpResponse, things: Collection[str]) -> tuple[EntryError, ...]:
@@ -101,7 +107,11 @@ def decode_object(body: bytes) -> dict[str, Any]:
 
 
 def parse_error_response(response: HttpResponse, now: float) -> ErrorResponse | NoResponse:
-    """Parse a response with any status but 200; `now` as for `parse_batch_response`."""
+    """Parse a response with any status but 200; `now` as for `parse_batch_response`.
+
+    The service names the type of each error. An answer without it is from a proxy, a gateway or a
+    captive portal, which possibly forwarded the request. A 429 is a throttle from any sender.
+    """
     if 200 <= response.status < 300:
         # The service model has no other 2xx, so the outcome is unknown.
         return NoResponse("garbage", f"HTTP {response.status}, which the service does not use", sent=True)
@@ -109,9 +119,12 @@ def parse_error_response(response: HttpResponse, now: float) -> ErrorResponse | 
         members = decode_object(response.body)
     except MalformedResponseError:
         members = {}
+    error_type = _error_type(response, members)
+    if not names_error_type(error_type, response.status):
+        return NoResponse(FOREIGN, f"{describe_response(response)}, not from the service", sent=True)
     return ErrorResponse(
         status=response.status,
-        code=_code(response, members),
+        code=error_type or str(response.status),
         message=_first_text(members, "message", "Message") or ("" if members else _excerpt(response)),
         request_id=_request_id(response),
         retry_after=parse_retry_after(response.headers, now),
@@ -124,10 +137,22 @@ def parse_error_response(response: HttpResponse, now: float) -> ErrorResponse | 
     )
 
 
-def _code(response: HttpResponse, members: Mapping[str, Any]) -> str:
-    """The error code from the header or the body without its namespace; without one, the status."""
+def names_error_type(code: str, status: int) -> bool:
+    """Whether an error with this code is from the service; botocore's parsers fill in the status."""
+    return status == 429 or code not in {"", "Unknown", str(status)}
+
+
+def _error_type(response: HttpResponse, members: Mapping[str, Any]) -> str:
+    """The error type from the header or the body without its namespace; empty without one."""
     error_type = response.headers.get("x-amzn-errortype", "") or _first_text(members, "code", "Code", "__type")
-    return _escape_surrogates(error_type.split(":", 1)[0].rsplit("#", 1)[-1].strip()) or str(response.status)
+    return _escape_surrogates(error_type.split(":", 1)[0].rsplit("#", 1)[-1].strip())
+
+
+def describe_response(response: HttpResponse) -> str:
+    """Status and content type: `HTTP 403 Forbidden (text/html)`."""
+    phrase = _reason_phrases.get(response.status, "")
+    content_type = response.headers.get("content-type", "").partition(";")[0].strip()[:_EXCERPT_LENGTH]
+    return sanitize(f"HTTP {response.status} {phrase} ({content_type or 'no content type'})")
 
 
 def _first_text(members: Mapping[str, Any], *names: str) -> str:

@@ -12,6 +12,7 @@ from asyncgg.formatting import sanitize
 from asyncgg.transport.client import open_service_client
 from asyncgg.transport.config import ConnectionConfig, configured_endpoint, resolve_endpoint
 from asyncgg.transport.credentials import SourceUnreachableError
+from asyncgg.transport.responses import HttpResponse, describe_response, names_error_type
 from asyncgg.transport.sdk import TracingSession
 from asyncgg.transport.session import describe_client_error, new_session
 
@@ -79,7 +80,11 @@ async def get_caller_identity(connection: ConnectionConfig) -> CallerIdentity:
 
 
 def _translate_error(error: aws.ClientError) -> CredentialsError | ServiceError:
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    metadata = error.response.get("ResponseMetadata", {})
+    status = metadata.get("HTTPStatusCode", 0)
+    if not names_error_type(error.response.get("Error", {}).get("Code", ""), status):
+        answer = describe_response(HttpResponse(status, metadata.get("HTTPHeaders", {}), b""))
+        return ServiceError(f"cannot look up the AWS account: {answer}, not from STS; check proxy and endpoint")
     reason = describe_client_error("STS", error)
     if status in {400, 401, 403}:
         return CredentialsError(f"AWS rejected the credentials: {reason}; renew them, or choose another --profile")

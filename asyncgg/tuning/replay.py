@@ -23,7 +23,9 @@ _MAX_OBSERVATIONS: Final = 20_000
 """Requests used to estimate the quota: the first ones of the run."""
 _PEAK_WINDOW: Final = 5.0
 """Seconds."""
-_UNANSWERED_VERDICTS: Final = frozenset({ReplyVerdict.LOST.value, ReplyVerdict.NOT_SENT.value, "unknown"})
+_UNANSWERED_VERDICTS: Final = frozenset(
+    {ReplyVerdict.LOST.value, ReplyVerdict.FOREIGN.value, ReplyVerdict.NOT_SENT.value, "unknown"}
+)
 _MIN_ERROR_SHARE: Final = 0.0005
 """A smaller share of errors counts as chance."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-from asyncgg.models import Accepted, EntryError, ErrorResponse, NoResponse, Operation, Reply
+from asyncgg.models import FOREIGN, Accepted, EntryError, ErrorResponse, NoResponse, Operation, Reply
 from asyncgg.simulator.service import Service
 from asyncgg.simulator.wire import Delivery, Request, Response
 
@@ -72,6 +72,9 @@ def to_reply(response: Response) -> Reply:
         return NoResponse("reset", "connection reset by peer", sent=True)
     if response.delivery is Delivery.TRUNCATED:
         return NoResponse("garbage", "the body ended early", sent=True)
+    if response.status != 200 and "x-amzn-ErrorType" not in response.headers:
+        content_type = response.headers.get("Content-Type", "")
+        return NoResponse(FOREIGN, f"HTTP {response.status} ({content_type}), not from the service", sent=True)
     try:
         document: dict[str, Any] = json.loads(response.body)
     except ValueError:

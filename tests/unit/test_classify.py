@@ -26,6 +26,7 @@ REPLIES: list[tuple[Reply, ReplyVerdict]] = [
     (Accepted((EntryError("a", "Whatever", ""),)), ReplyVerdict.ACCEPTED),
     (NoResponse("timeout", "", sent=True), ReplyVerdict.LOST),
     (NoResponse("connect", "", sent=False), ReplyVerdict.NOT_SENT),
+    (NoResponse("foreign", "", sent=True), ReplyVerdict.FOREIGN),
     # over the quota, in each of its forms
     (error_response(429, "ThrottlingException"), ReplyVerdict.THROTTLED),
     (error_response(429, "429"), ReplyVerdict.THROTTLED),

@@ -127,6 +127,8 @@ class SafetyLimits:
     absent: Literal["ok", "fail"] | None = None
     """As in `Settings`; None means that of the settings, here and for `missing_cores`."""
     missing_cores: Literal["ok", "fail"] | None = None
+    continue_when_denied: StrictBool = False
+    """Do not stop when access is denied for core after core."""
     canary: Count | None = None
     """Things that are removed first, and verified by listing before the rest is removed."""
     deadline: Duration | None = None

@@ -69,7 +69,11 @@ def make_registry(
         (({"thingName": "t"},), ThingDescription(True)),
         ((MISSING,), ThingDescription(False)),
         ((THROTTLED, client_error(503, "ServiceUnavailableException"), MISSING), ThingDescription(False)),
-        ((client_error(404, "404"),), QueryFailed("DescribeThing: 404: no way")),
+        (
+            (client_error(404, "404", {"Content-Type": "text/html"}),),
+            QueryFailed("DescribeThing: HTTP 404 Not Found (text/html), not from the service"),
+        ),
+        ((client_error(403, "403"), MISSING), ThingDescription(False)),
         (
             (client_error(404, "UnknownOperationException"),),
             QueryFailed("DescribeThing: UnknownOperationException: no way"),

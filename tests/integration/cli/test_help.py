@@ -20,7 +20,7 @@ OPTIONS = """
     --journal --yes --dry-run --max-things --expect-account --protect --abort-at --abort-after --deadline --json --quiet
     --log-format --format --rejects --skip-bad-rows --config --debug --request-timeout --transport --connect-timeout
     --max-attempts-unknown --stall-timeout --things --cores --core --inventory --max-age --allow-incomplete
-    --notify --absent --missing-cores --allow-empty
+    --notify --absent --missing-cores --allow-empty --continue-when-denied
 """
 
 

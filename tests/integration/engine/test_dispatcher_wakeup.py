@@ -38,7 +38,7 @@ def test_claim_loop_does_not_miss_a_wave(tmp_path: Path) -> None:
     """A wave that becomes ready between two reads of the clock wakes the claim loop."""
 
     async def run() -> RunState:
-        config = SimulatorConfig(cores=40, things=3, rate=1000.0, burst=1000.0, latency_ms=5.0, fault=("500=80",))
+        config = SimulatorConfig(cores=40, things=3, rate=1000.0, burst=1000.0, latency_ms=5.0, fault=("500=30%",))
         return (await EngineHarness(tmp_path / "j", config).start(rate=500.0)).state
 
     with asyncio.Runner(loop_factory=EarlyTimerLoop) as runner:

@@ -215,13 +215,16 @@ async def test_run_unknown_code_is_tried_three_times(tmp_path: Path) -> None:
 
 
 async def test_run_persistent_error_fails_after_max_attempts(tmp_path: Path) -> None:
-    """A core that always returns 500 costs max_attempts requests per batch."""
+    """A core that always returns 500 costs max_attempts requests per batch after the first one.
+
+    The first failure is not counted, because nothing shows yet that the others do not fail.
+    """
     harness = EngineHarness(tmp_path / "j", make_config(cores=3, things=50))
     core = harness.pairs[0][0]
     harness.service.set_faults([f"500@{core}"])
     result = await harness.start(options=EngineOptions(retry=RetryPolicy(max_attempts=4)))
     assert result.state is RunState.PARTIAL
-    assert sum(c == core for _, c, _ in harness.transport.starts) == 4
+    assert sum(c == core for _, c, _ in harness.transport.starts) == 5
     assert {row.code for row in harness.outcome_rows(FAILED)} == {"InternalServerException"}
     assert {row.attempts for row in harness.outcome_rows(FAILED)} == {4}
 

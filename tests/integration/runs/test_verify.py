@@ -238,7 +238,7 @@ async def test_verify_failed_scan_keeps_earlier_mismatches(tmp_path: Path) -> No
         loop = asyncio.get_running_loop()
         loop.call_later(0.5, service.set_faults, [fault])
         loop.call_later(
-            1.6 if fault == "hang" else 60.0, running_verifier.stop, StopReason(RunState.INTERRUPTED, "Ctrl-C")
+            1.6 if fault == "hang" else 600.0, running_verifier.stop, StopReason(RunState.INTERRUPTED, "Ctrl-C")
         )
         verification = await running_verifier.run()
         assert (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asyncgg.models import Accepted, EntryError, ErrorResponse
+from asyncgg.models import Accepted, EntryError, ErrorResponse, NoResponse
 from asyncgg.transport import Transport
 from tests.support.scripted_server import ScriptedServer, ScriptStep, respond, respond_raw
 
@@ -30,7 +30,7 @@ async def test_send_request_follows_service_model(transport: Transport, server: 
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_send_error_is_not_retried(transport: Transport, server: ScriptedServer, status: int) -> None:
     """An error that SDKs retry reaches the caller after one request."""
-    server.set_script(respond(status, {"message": "no"}))
+    server.set_script(respond(status, {"message": "no", "code": "SomeException"}))
     assert isinstance(await transport.send("core", THINGS), ErrorResponse)
     assert len(server.requests) == 1
 
@@ -145,37 +145,54 @@ async def test_send_modelled_error_has_all_members(transport: Transport, server:
     assert observed == [expected for *_, expected in ERROR_RESPONSES]
 
 
-FOREIGN_ERRORS: list[tuple[int, bytes, str, str]] = [
-    (503, b"<html><body>Service Unavailable</body></html>", "503", "Service Unavailable"),
-    (502, b"", "502", "Bad Gateway"),
-    (400, b"plain\nwords", "400", "plain words"),
-    (403, b"[1]", "403", "Forbidden"),
-    (403, b'{"message": null, "fields": 7, "reason": 1, "code": {}}', "403", ""),
-    (400, b'{"half', "400", "Bad Request"),
-    (404, b"\xff\xfe", "404", "\ufffd\ufffd"),
-    (600, b"{}", "600", ""),
-]
+PAGE = b"<html><body>Sign in to continue</body></html>"
+NOT_FROM_SERVICE: dict[str, ScriptStep] = {
+    **{
+        f"{status} page": respond(status, PAGE, {"Content-Type": "text/html; charset=utf-8"})
+        for status in (302, 400, 401, 403, 404, 407, 451, 500, 502, 503, 504)
+    },
+    "empty 403": respond(403, b""),
+    "plain 400": respond(400, b"plain\nwords"),
+    "list": respond(403, b"[1]"),
+    "message only": respond(403, {"message": "Forbidden"}),
+    "members of other types": respond(403, {"message": None, "fields": 7, "reason": 1, "code": {}}),
+    "half of a JSON": respond(400, b'{"code": "ValidationExc'),
+    "no UTF-8": respond(404, b"\xff\xfe"),
+    "unknown status": respond(600, b"{}"),
+    "redirect": respond(307, PAGE, {"Location": "http://127.0.0.1:9/login"}),
+}
 
 
-async def test_send_foreign_error_has_status_as_code(transport: Transport, server: ScriptedServer) -> None:
-    """Pages of gateways and malformed bodies give an error with a readable message."""
-    observed = [await reply_to(transport, server, respond(status, body)) for status, body, *_ in FOREIGN_ERRORS]
-    assert observed == [ErrorResponse(status, code, message) for status, _, code, message in FOREIGN_ERRORS]
+async def test_send_error_without_type_is_not_from_the_service(transport: Transport, server: ScriptedServer) -> None:
+    """Pages of proxies and gateways say nothing about the request, which was possibly forwarded."""
+    observed = {name: await reply_to(transport, server, step) for name, step in NOT_FROM_SERVICE.items()}
+    assert {name: outcome_kind(reply) for name, reply in observed.items()} == dict.fromkeys(
+        NOT_FROM_SERVICE, ("foreign", True)
+    )
+    assert [reply for reply in observed.values() if not has_one_line_detail(reply)] == []
+    assert observed["407 page"] == NoResponse(
+        "foreign", "HTTP 407 Proxy Authentication Required (text/html), not from the service", sent=True
+    )
 
 
-async def test_send_redirect_is_an_error_and_not_followed(transport: Transport, server: ScriptedServer) -> None:
+async def test_send_429_without_type_is_a_throttle(transport: Transport, server: ScriptedServer) -> None:
+    """Any sender can ask for fewer requests."""
+    reply = await reply_to(transport, server, respond(429, b"slow\ndown", {"Retry-After": "3"}))
+    assert reply == ErrorResponse(429, "429", "slow down", retry_after=3.0)
+
+
+async def test_send_redirect_is_not_followed(transport: Transport, server: ScriptedServer) -> None:
     """A second request would contain the session token, and the 200 of a GET means nothing."""
     for status in (301, 302, 303, 304, 307, 308):
         server.requests.clear()
         server.set_script(respond(status, b"", {"Location": f"{server.url}/elsewhere"}), respond(200, {}))
-        reply = await transport.send("core", THINGS)
-        assert isinstance(reply, ErrorResponse)
-        assert reply.status == status
+        assert outcome_kind(await transport.send("core", THINGS)) == ("foreign", True)
         assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [(429, "ThrottlingException"), (500, "InternalServerException"), (503, "")]
+    ("status", "code"),
+    [(429, "ThrottlingException"), (500, "InternalServerException"), (503, "ServiceUnavailableException")],
 )
 async def test_send_parses_retry_after(transport: Transport, server: ScriptedServer, status: int, code: str) -> None:
     """`Retry-After` can be seconds or a date; an unreadable one is ignored."""
@@ -183,4 +200,4 @@ async def test_send_parses_retry_after(transport: Transport, server: ScriptedSer
     for value, seconds in cases.items():
         headers = {"Retry-After": value, "Date": "Thu, 01 Jan 2026 00:00:00 GMT", "x-amzn-errortype": code}
         reply = await reply_to(transport, server, respond(status, {"message": "m"}, headers))
-        assert reply == ErrorResponse(status, code or str(status), "m", retry_after=seconds)
+        assert reply == ErrorResponse(status, code, "m", retry_after=seconds)

@@ -11,7 +11,7 @@ from asyncgg.models import RunState
 
 def throttle_at(rules: AbortRules, *times: float) -> list[bool]:
     """Record throttles at these times; whether each one stops the run."""
-    stops = [rules.record_reply(ReplyVerdict.THROTTLED, "core", "slow down", time) for time in times]
+    stops = [rules.record_reply(ReplyVerdict.THROTTLED, "slow down", time) for time in times]
     assert all(stop is None or stop.state is RunState.ABORTED for stop in stops)
     return [stop is not None for stop in stops]
 
@@ -30,7 +30,7 @@ def test_record_reply_accepted_restarts_the_stall_timeout() -> None:
     """The stall timeout starts again after an accepted request."""
     rules = AbortRules(stall_timeout=10.0)
     assert not any(throttle_at(rules, *range(10)))
-    assert rules.record_reply(ReplyVerdict.ACCEPTED, "core", "", 9.5) is None
+    assert rules.record_reply(ReplyVerdict.ACCEPTED, "", 9.5) is None
     assert not any(throttle_at(rules, *range(11, 21)))
     assert throttle_at(rules, 21.0) == [True]
 
@@ -40,11 +40,30 @@ def test_record_reply_two_distant_throttles_do_not_stop() -> None:
     assert not any(throttle_at(AbortRules(stall_timeout=300.0), 0.0, 3600.0))
 
 
-def test_check_at_end_denied_everywhere_names_the_remedy() -> None:
-    """A run whose only core is denied stops with an authorization error and the remedy."""
-    rules = AbortRules(remedy="grant greengrass:X")
-    assert rules.record_reply(ReplyVerdict.CORE_DENIED, "core", "AccessDenied", 0.0) is None
-    stop = rules.check_at_end("AccessDenied")
+@pytest.mark.parametrize(
+    "verdict", [ReplyVerdict.TRANSIENT, ReplyVerdict.LOST, ReplyVerdict.FOREIGN, ReplyVerdict.NOT_SENT]
+)
+def test_record_reply_outage_stops_after_the_stall_timeout(verdict: ReplyVerdict) -> None:
+    """Whatever fails, throttles included, the run stops after `stall_timeout` without an answer."""
+    rules = AbortRules(stall_timeout=60.0)
+    assert rules.record_reply(ReplyVerdict.ACCEPTED, "", 0.0) is None
+    failures = [verdict, ReplyVerdict.THROTTLED, verdict, ReplyVerdict.CREDENTIALS_EXPIRED, verdict, verdict]
+    assert not any(rules.record_reply(each, "why", 10.0 * n) for n, each in enumerate(failures, 1))
+    stop = rules.record_reply(verdict, "why", 70.0)
     assert stop is not None
-    assert stop.is_auth_error
-    assert stop.message.endswith("AccessDenied; grant greengrass:X")
+    assert (stop.state, stop.is_auth_error) == (RunState.ABORTED, False)
+    assert stop.message.startswith("no request accepted in 60 s, 6 failed: why")
+
+
+@pytest.mark.parametrize(("verdict", "stops"), [(ReplyVerdict.NOT_SENT, True), (ReplyVerdict.LOST, False)])
+def test_record_reply_unreachable_from_the_start_stops_early(verdict: ReplyVerdict, stops: bool) -> None:
+    """Only if no request ever left, the run stops after five seconds."""
+    rules = AbortRules(stall_timeout=300.0)
+    assert not any(rules.record_reply(verdict, "why", time) for time in range(5))
+    assert (rules.record_reply(verdict, "why", 5.0) is not None) == stops
+
+
+def test_record_reply_particular_error_does_not_stop() -> None:
+    """A batch that alone fails with 5xx is limited by its attempts, not by the stall timeout."""
+    rules = AbortRules(stall_timeout=10.0)
+    assert not any(rules.record_reply(ReplyVerdict.TRANSIENT, "why", 10.0 * n, particular=True) for n in range(20))
