@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import time
 from collections.abc import Mapping
@@ -39,7 +40,7 @@ _PROGRESS_INTERVAL: Final = 1.0
 
 def build_from_manifest(
     spec: str,
-    journal: Path,
+    journal: Path | None,
     context: CommandContext,
     endpoint: Endpoint | None,
     *,
@@ -54,7 +55,7 @@ def build_from_manifest(
         UsageError: the protect list or the file for rejects cannot be used.
     """
     settings, console = context.settings, context.console
-    if rejects is not None and rejects.resolve() == journal.resolve():
+    if rejects is not None and journal is not None and rejects.resolve() == journal.resolve():
         raise UsageError(f"{rejects}: --rejects and --journal name the same file; choose another one")
     with contextlib.ExitStack() as stack:
         s3 = s3_opener(settings, endpoint) if spec.startswith("s3://") else None
@@ -146,6 +147,7 @@ class LookupSource:
         self._context = context
         self._account_required = account_required
         self._scanned = False
+        self._temporary = False
         self.journal, self.inventory = _default_paths(lookup, context.settings.journal)
 
     @property
@@ -153,31 +155,34 @@ class LookupSource:
         """How to reuse the snapshot; empty if this command made none."""
         return f"Scan saved; reuse it with --inventory {shlex.quote(str(self.inventory))}" if self._scanned else ""
 
-    def prepare(self, endpoint: Endpoint) -> tuple[JournalBuilder, Plan]:
-        """Scan if necessary, then look up.
+    def prepare(self, endpoint: Endpoint, journal: Path | None) -> tuple[JournalBuilder, Plan]:
+        """Scan if necessary, then look up. `journal` is `self.journal`, or that of a dry run.
+
+        Without a writable folder the snapshot of a dry run is next to its temporary journal.
 
         Raises `ScanIncompleteError` if the scan was stopped, and what `scan_interactively` and
         `prepare_from_snapshot` raise.
         """
-        settings = self._context.settings
+        settings, journal = self._context.settings, journal or self.journal
+        if journal != self.journal and not (self._lookup.inventory or os.access(self.inventory.parent, os.W_OK)):
+            self.inventory, self._temporary = default_snapshot(journal), True
         request = self._lookup.build_request(self.inventory)
         if settings.protect and str(settings.protect) != "-":  # standard input can be read only once
             load_protect_list(str(settings.protect))  # report an invalid list before the scan
         if not request.targets.names or origin_if_finished(self.inventory) is not None:
-            return prepare_lookup(
-                request, self.journal, self._context, endpoint, account_required=self._account_required
-            )
+            return prepare_lookup(request, journal, self._context, endpoint, account_required=self._account_required)
         scan = self._scan(request, endpoint)
         if not scan.finished:
             code = exit_code(scan)
             state = f"{scan.state}: {scan.reason}" if scan.reason else scan.state.value
             raise ScanIncompleteError(f"The scan did not complete ({state}). {self._resume_hint}", code)
-        self._scanned = True
-        return prepare_from_snapshot(request, self.journal, settings, endpoint, just_scanned=True)
+        self._scanned = not self._temporary
+        return prepare_from_snapshot(request, journal, settings, endpoint, just_scanned=True)
 
     @property
     def _resume_hint(self) -> str:
-        return f"No changes were made. Resume the scan with --inventory {shlex.quote(str(self.inventory))}"
+        resume = "" if self._temporary else f" Resume the scan with --inventory {shlex.quote(str(self.inventory))}"
+        return f"No changes were made.{resume}"
 
     def _scan(self, request: LookupRequest, endpoint: Endpoint) -> ScanResult:
         cores = request.targets.names if request.targets.kind == "core" else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from asyncgg.journal import JournalReader, write_meta
 from asyncgg.models import RunState, Summary
 from asyncgg.report import EXIT_CODES, format_summary, summary_to_dict
 from asyncgg.report.summary import format_next_commands
-from asyncgg.runs import JournalBuilder, Plan, RunMode, default_journal, quota_rate, seconds_at_quota, verify_account
+from asyncgg.runs import JournalBuilder, Plan, RunMode, quota_rate, seconds_at_quota, verify_account
 from asyncgg.runs.connection import resolve_saved_endpoint, restore_settings
 from asyncgg.runs.plan import quota_burst
 from asyncgg.transport import CallerIdentity, Endpoint
@@ -35,8 +36,10 @@ class RunRequest:
 
     resolve_endpoint: Callable[[], Endpoint]
     """Where requests go."""
-    prepare: Callable[[Endpoint], tuple[JournalBuilder, Plan]]
-    """Creates the journal."""
+    prepare: Callable[[Endpoint, Path | None], tuple[JournalBuilder, Plan]]
+    """Creates the journal at the path, or under a default name."""
+    journal: Path | None
+    """The path for `prepare`, unless this is a dry run."""
     yes: bool = False
     dry_run: bool = False
     stdin_in_use: bool = False
@@ -79,7 +82,13 @@ def _plan_confirm_run(
         require_terminal(stdin_in_use=request.stdin_in_use)
     with contextlib.ExitStack() as discard_unless_started, raise_on_signal():
         endpoint = request.resolve_endpoint()
-        builder, plan = request.prepare(endpoint)
+        journal = request.journal
+        if request.dry_run:
+            if journal is not None and journal.exists():
+                raise JournalError(f"{journal} already exists; resume or retry it, or choose another --journal")
+            folder = tempfile.TemporaryDirectory(prefix="asyncgg-dry-run-")
+            journal = Path(discard_unless_started.enter_context(folder)) / "dry-run.journal"
+        builder, plan = request.prepare(endpoint, journal)
         discard_unless_started.callback(builder.discard)
         plan, account = attach_account(
             plan, endpoint, context, required=not request.dry_run, recorded_account=request.recorded_account
@@ -144,8 +153,7 @@ def disassociate(
     if lookup is not None:
         return _disassociate_lookup(lookup, context, options["yes"], options["dry_run"])
 
-    def prepare(endpoint: Endpoint) -> tuple[JournalBuilder, Plan]:
-        journal = context.settings.journal or default_journal()
+    def prepare(endpoint: Endpoint, journal: Path | None) -> tuple[JournalBuilder, Plan]:
         return build_from_manifest(
             manifest, journal, context, endpoint, format=options.get("format"), rejects=options.get("rejects")
         )
@@ -153,6 +161,7 @@ def disassociate(
     request = RunRequest(
         resolve_endpoint=context.resolve_endpoint,
         prepare=prepare,
+        journal=context.settings.journal,
         yes=options["yes"],
         dry_run=options.get("dry_run", False),
         stdin_in_use=manifest == "-",
@@ -168,6 +177,7 @@ def _disassociate_lookup(
     request = RunRequest(
         resolve_endpoint=context.resolve_endpoint,
         prepare=source.prepare,
+        journal=source.journal,
         yes=yes,
         dry_run=dry_run,
         stdin_in_use=lookup.reads_stdin,

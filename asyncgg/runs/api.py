@@ -29,7 +29,7 @@ from asyncgg.runs.lookup import (
     prepare_from_snapshot,
     prepare_without_targets,
 )
-from asyncgg.runs.prepare import JournalBuilder, default_journal
+from asyncgg.runs.prepare import JournalBuilder
 from asyncgg.runs.run import Rows, Run, run_prepared, run_to_completion
 from asyncgg.runs.scan import scan_with_settings
 from asyncgg.runs.undo_plan import NOT_INHERITED, prepare_undo, prior_state_from_snapshot
@@ -126,7 +126,7 @@ async def _run_lookup(
             if not scan.finished:
                 error_type = CredentialsError if scan.is_auth_error else SnapshotError
                 raise error_type(f"{request.inventory}: the scan did not complete ({scan.state}): {scan.reason}")
-    path = settings.journal or default_journal()
+    path = settings.journal
     if has_targets:
         builder, _ = await asyncio.to_thread(
             prepare_from_snapshot, request, path, settings, endpoint, just_scanned=needs_scan, account=account
@@ -163,7 +163,7 @@ async def undo(
             require_same_region(meta, keywords)
             settings = restore_settings(reader.settings(), meta, keywords, exclude=NOT_INHERITED)
         endpoint = resolve_saved_endpoint(settings, meta, keywords) if transport is None else None
-        path = Path(into) if into is not None else settings.journal or default_journal()
+        path = Path(into) if into is not None else settings.journal
         selection = None
         if only is not None:
             selection = load_selection(only) if isinstance(only, (str, Path)) else Selection("<only>", only)

@@ -95,7 +95,7 @@ def origin_if_finished(inventory: Path) -> Origin | None:
 
 def prepare_from_snapshot(
     request: LookupRequest,
-    journal: Path,
+    journal: Path | None,
     settings: Settings,
     target: Endpoint | None,
     *,
@@ -135,10 +135,11 @@ def prepare_from_snapshot(
 
 
 def prepare_without_targets(
-    targets: LookupTargets, journal: Path, settings: Settings, target: Endpoint | None
+    targets: LookupTargets, journal: Path | None, settings: Settings, target: Endpoint | None
 ) -> tuple[JournalBuilder, Plan]:
     """Build the journal of 0 things for an empty list. Raises `UsageError` unless `allow_empty`."""
     builder = JournalBuilder(journal, settings, source=targets.source)
+    builder.header_rows = targets.header_rows
     return builder, replace(builder.finish(target), source_label="source")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 
-from asyncgg.errors import GuardError, ManifestError
+from asyncgg.errors import GuardError, JournalError, ManifestError
 from asyncgg.formatting import format_count
 from asyncgg.journal import Importer, ImportSummary
 from asyncgg.manifest import BadRow, Chunk, ProtectList, RejectsWriter, S3Opener, load_protect_list
@@ -51,7 +51,7 @@ class JournalBuilder:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | None,
         settings: Settings,
         *,
         source: str,
@@ -60,11 +60,10 @@ class JournalBuilder:
         extra_meta: Mapping[str, str] | None = None,
         allow_empty: bool = False,
     ) -> None:
-        """`extra_meta`: further entries of the journal's meta table, such as the provenance.
+        """`path`: None for a default name. `extra_meta`: further entries of the meta table.
 
         `allow_empty`: a run of 0 things is valid; also by `settings.allow_empty`.
         """
-        self.path = path
         self._settings = settings
         self._source = source
         self._protect = load_protect_list(str(settings.protect)) if settings.protect else ProtectList()
@@ -72,7 +71,8 @@ class JournalBuilder:
         self._operation = operation
         self._extra_meta = extra_meta or {}
         self._allow_empty = allow_empty or settings.allow_empty
-        self._importer = Importer(path)
+        self._importer = Importer(path) if path else _create_default()
+        self.path = self._importer.path
         self._bad_rows: list[BadRow] = []
         self._rejected = 0
         self.header_rows = 0
@@ -183,6 +183,17 @@ class JournalBuilder:
         limit = self._settings.max_things
         if limit is not None and summary.total > limit:
             raise GuardError(f"{self._source}: {summary.total} things, --max-things allows {limit}; nothing was sent")
+
+
+def _create_default() -> Importer:
+    while True:
+        path = default_journal()
+        try:
+            return Importer(path)
+        except JournalError:
+            if not path.exists():
+                raise
+            # Another run took the name in this second.
 
 
 def s3_opener(settings: Settings, target: Endpoint | None) -> S3Opener:

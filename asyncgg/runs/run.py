@@ -184,7 +184,8 @@ class Run:
                 self._engine.pause()
 
     async def _build_journal(self, rows: Rows, target: Endpoint | None) -> tuple[JournalBuilder, Plan]:
-        with JournalBuilder(self.journal, self._settings, source="<iterable>") as builder:
+        with JournalBuilder(self._settings.journal, self._settings, source="<iterable>") as builder:
+            self.journal = builder.path
             async for chunk in _chunks(rows):
                 await asyncio.to_thread(builder.add, chunk)
             return builder, await asyncio.to_thread(builder.finish, target)

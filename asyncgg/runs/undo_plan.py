@@ -104,7 +104,7 @@ class _OriginalRun:
 
 def prepare_undo(
     journal: Path,
-    new_journal: Path,
+    new_journal: Path | None,
     settings: Settings,
     target: Endpoint | None,
     *,

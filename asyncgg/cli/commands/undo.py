@@ -68,7 +68,6 @@ def command(run: Path, *, only: str | None, inventory: Path | None, assume_assoc
     from asyncgg.cli.workflow import RunRequest, plan_confirm_run
     from asyncgg.journal import JournalReader
     from asyncgg.manifest.name_lists import load_selection
-    from asyncgg.runs import default_journal
     from asyncgg.runs.connection import require_same_region, resolve_saved_endpoint, restore_settings
     from asyncgg.runs.undo_plan import NOT_INHERITED, prepare_undo, prior_state_from_snapshot
 
@@ -79,11 +78,11 @@ def command(run: Path, *, only: str | None, inventory: Path | None, assume_assoc
         settings = restore_settings(reader.settings(), meta, overrides, exclude=NOT_INHERITED)
     context = CommandContext.create(settings, arguments)
 
-    def prepare(endpoint: Endpoint) -> tuple[JournalBuilder, Plan]:
+    def prepare(endpoint: Endpoint, journal: Path | None) -> tuple[JournalBuilder, Plan]:
         with prior_state_from_snapshot(inventory, run, meta) as prior_state:
             return prepare_undo(
                 run,
-                settings.journal or default_journal(),
+                journal,
                 settings,
                 endpoint,
                 only=load_selection(only) if only else None,
@@ -94,6 +93,7 @@ def command(run: Path, *, only: str | None, inventory: Path | None, assume_assoc
     request = RunRequest(
         resolve_endpoint=lambda: resolve_saved_endpoint(settings, meta, overrides),
         prepare=prepare,
+        journal=settings.journal,
         yes=arguments["yes"],
         dry_run=arguments["dry_run"],
         stdin_in_use=only == "-",
