@@ -59,6 +59,10 @@ class CredentialsError(AsyncggError):
     exit_code = 5
 
 
+class CredentialsUnreachableError(CredentialsError):
+    """The source of the credentials is temporarily unreachable."""
+
+
 # --- errors of the service ---
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from asyncgg.classify import ReplyVerdict
 from asyncgg.engine.guards import StopReason
 from asyncgg.engine.outage import TOLERATED_FAILURES, OutageTracker
-from asyncgg.errors import CredentialsError
+from asyncgg.errors import CredentialsError, CredentialsUnreachableError
 from asyncgg.events import SendingPaused, Throttled
 from asyncgg.models import RunState
 from asyncgg.ratelimit import Limiter, RatePolicy
@@ -33,7 +33,7 @@ class Lane(Limiter):
         self._retry = retry or RetryPolicy()
         self.outage = OutageTracker()
         self._refresh_count = 0
-        self._refreshing: asyncio.Future[None] | None = None
+        self._refreshing: asyncio.Task[None] | None = None
 
     @property
     def status(self) -> str:
@@ -52,7 +52,7 @@ class Lane(Limiter):
         while self._refreshing is not None or not self.not_paused.is_set():
             await self.not_paused.wait()
             if self._refreshing is not None:
-                await asyncio.shield(self._refreshing)
+                await asyncio.wait((self._refreshing,))
         await self.bucket.acquire()
 
     def handle_reply(
@@ -97,27 +97,44 @@ class Lane(Limiter):
         """
         if used_generation != self.credential_generation:
             return
-        if self._refreshing is not None:
-            await asyncio.shield(self._refreshing)
-            return
-        self._refreshing = asyncio.get_running_loop().create_future()
+        if self._refreshing is None:
+            self._refreshing = asyncio.create_task(self._renew(), name="asyncgg-refresh")
+            self._refreshing.add_done_callback(self._on_refreshed)
+        refreshing = self._refreshing
         try:
-            await self._renew()
-            self.credential_generation += 1
-        finally:
-            self._refreshing.set_result(None)
-            self._refreshing = None
+            await asyncio.wait((refreshing,))
+        except asyncio.CancelledError:
+            refreshing.cancel()
+            raise
+        if not refreshing.cancelled():
+            refreshing.result()
+
+    def cancel_refresh(self) -> None:
+        """End the wait for new credentials: no more requests are sent."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+
+    def _on_refreshed(self, _: object) -> None:
+        self._refreshing = None
 
     async def _renew(self) -> None:
-        self._refresh_count += 1
         if not isinstance(self.transport, Refreshable):
             raise CredentialsError("credentials expired and this transport cannot refresh them; resume later")
-        if self._refresh_count > _MAX_REFRESHES:
-            raise CredentialsError(
-                f"credentials expired and were not accepted after {_MAX_REFRESHES} refreshes; log in again, then resume"
-            )
-        if self._refresh_count > 1:
-            delay = self._retry.delay(self._refresh_count)
-            self.emit(SendingPaused("credentials expired", delay))
-            await asyncio.sleep(delay)
-        await self.transport.refresh()
+        reason = "credentials expired"
+        failure = CredentialsError(
+            f"credentials expired and were not accepted after {_MAX_REFRESHES} refreshes; log in again, then resume"
+        )
+        while self._refresh_count < _MAX_REFRESHES:
+            self._refresh_count += 1
+            if self._refresh_count > 1:
+                delay = self._retry.delay(self._refresh_count)
+                self.emit(SendingPaused(reason, delay))
+                await asyncio.sleep(delay)
+            try:
+                await self.transport.refresh()
+            except CredentialsUnreachableError as error:
+                reason, failure = str(error), error
+            else:
+                self.credential_generation += 1
+                return
+        raise failure

@@ -110,6 +110,7 @@ class WorkSession:
         self.phase = SessionPhase.CLOSED
         if self._sending is not None:
             self._sending.cancel()  # it may wait for a token
+        self.lane.cancel_refresh()
         self.on_change()
 
     @asynccontextmanager

@@ -18,7 +18,6 @@ from asyncgg.errors import AsyncggError, CredentialsError, ManifestError
 from asyncgg.formatting import sanitize
 from asyncgg.transport import ConnectionConfig
 from asyncgg.transport.client import open_service_client
-from asyncgg.transport.credentials import SourceUnreachableError
 
 _CHUNK_SIZE: Final = 1 << 20
 _ATTEMPTS: Final = 3
@@ -95,7 +94,7 @@ class S3Downloader:
                             raise
         except ClientError as error:
             raise _translate_error(url, bucket, error) from None
-        except (aiohttp.ClientError, BotoCoreError, SourceUnreachableError, TimeoutError, ValueError) as error:
+        except (aiohttp.ClientError, BotoCoreError, TimeoutError, ValueError) as error:
             raise ManifestError(f"{url}: download failed: {sanitize(error) or type(error).__name__}") from None
 
 

@@ -18,7 +18,6 @@ from asyncgg.notify.targets import NotificationTarget, SnsTopic, Webhook
 from asyncgg.retry_policy import equal_jitter
 from asyncgg.transport.client import open_service_client
 from asyncgg.transport.config import ConnectionConfig, other_service_endpoint
-from asyncgg.transport.credentials import SourceUnreachableError
 from asyncgg.transport.responses import parse_retry_after
 from asyncgg.transport.session import describe_client_error
 
@@ -161,5 +160,5 @@ async def _publish_to_sns(target: SnsTopic, message: Message, connection: Connec
             await client.publish(**request)
     except aws.ClientError as error:
         raise DeliveryError(describe_client_error("SNS", error)) from None
-    except (aws.BotoCoreError, SourceUnreachableError, AsyncggError) as error:
+    except (aws.BotoCoreError, AsyncggError) as error:
         raise DeliveryError(sanitize(error)) from None

@@ -106,13 +106,13 @@ def find_setting(session: AioSession, name: str) -> tuple[Any, str]:
         if nested is not None:
             value = value.get(nested) if isinstance(value, dict) else None
         if value is not None:
-            return value, f"{nested or section} in {_file_of(session, section)}"
+            name = session.get_config_variable("profile") or "default"
+            return value, f"{nested or section} in {file_of(session, section, name)}"
     return None, ""
 
 
-def _file_of(session: AioSession, key: str) -> str:
-    """Get file and section of a key of the profile; the credentials file has precedence."""
-    profile = session.get_config_variable("profile") or "default"
+def file_of(session: AioSession, key: str, profile: str) -> str:
+    """Get file and section of a key of `profile`; the credentials file has precedence."""
     path = session.get_config_variable("credentials_file")
     try:
         if key in raw_config_parse(path).get(profile, {}):

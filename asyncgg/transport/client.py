@@ -17,7 +17,7 @@ from asyncgg.formatting import sanitize
 from asyncgg.models import Operation
 from asyncgg.transport.aws_settings import check_proxy
 from asyncgg.transport.config import ConnectionConfig, Endpoint, custom_endpoint, resolve_endpoint
-from asyncgg.transport.credentials import CredentialSource
+from asyncgg.transport.credentials import CredentialSource, open_source
 from asyncgg.transport.session import SERVICE, new_session
 
 
@@ -73,8 +73,7 @@ async def open_service_client(
 
     session = new_session(connection.profile, region)
     custom_endpoint(session, service, endpoint_url, connection)
-    source = CredentialSource(connection.profile, region)
-    await source.open()
+    source = await open_source(connection.profile, region)
     session.register_component("credential_provider", source)
     defaults: dict[str, Any] = {
         "connect_timeout": connection.connect_timeout,

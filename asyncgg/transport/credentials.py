@@ -5,39 +5,48 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 
-from aiobotocore.credentials import AioCredentials
-from botocore import exceptions as aws
-from botocore.credentials import ReadOnlyCredentials
+from aiobotocore.credentials import AioAssumeRoleProvider, AioCredentials
+from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
 
 from asyncgg.errors import CredentialsError, UsageError
-from asyncgg.formatting import sanitize
+from asyncgg.transport.credential_errors import CredentialOrigin, check_configured_keys, check_keys, expired_at
+from asyncgg.transport.mfa import MfaCodeRequiredError, prompter, read_mfa_code
 from asyncgg.transport.session import new_session
 
 _LOAD_TIMEOUT: Final = 60.0
 """Timeout for loading credentials, including instance metadata and AssumeRole, seconds."""
-
-_SSO_ERRORS: Final = (aws.SSOError, aws.TokenRetrievalError)
-
-
-class SourceUnreachableError(Exception):
-    """The source of the credentials is temporarily unreachable."""
+_RENEW_BEFORE: Final = 900.0
+"""Seconds before the expiry from which credentials are renewed in the background."""
+_RENEWAL_PAUSE: Final = 60.0
+"""Seconds to the next renewal in the background, if one failed or returned the same credentials."""
 
 
 class CredentialSource:
-    """The credentials of one profile in one Region.
+    """The credentials of one profile; the Region is that of AssumeRole and similar requests.
 
+    Valid credentials are used until they expire: a renewal runs in the background, one at a time.
     botocore gets a proxy of them, so that a renewal does not close the client and its connections.
+    `clock` returns seconds since 1970, because providers give the expiry as a date.
     """
 
-    def __init__(self, profile: str | None, region: str | None) -> None:
+    def __init__(self, profile: str | None, region: str | None, clock: Callable[[], float] = time.time) -> None:
         self._profile = profile
         self._region = region
-        self._credentials: Any = None
-        self._last_frozen: ReadOnlyCredentials | None = None
-        self._rejected_generations: set[int] = set()
-        self._renewal_lock = asyncio.Lock()
+        self._clock = clock
+        self._origin = CredentialOrigin(profile)
+        self._keys: ReadOnlyCredentials | None = None
+        self._expires = self._renew_at = math.inf
+        self._renewal: asyncio.Task[None] | None = None
+        self._is_rejected = False
+        self._first_generation = 0  # the first one with these keys
+        self._mfa_asked = False
         self.generation = 0
         """Number of renewals."""
 
@@ -45,103 +54,132 @@ class CredentialSource:
         return f"CredentialSource(profile={self._profile!r}, region={self._region!r})"
 
     async def open(self) -> None:
-        """Load the first credentials. Raises `CredentialsError`."""
-        try:
-            self._credentials, self._last_frozen = await self._load()
-        except SourceUnreachableError as error:
-            raise CredentialsError(f"no AWS credentials: {error}; {self._fix_hint}") from None
+        """Load the first credentials, unless they are there. Raises `CredentialsError`."""
+        if self._keys is None:
+            try:
+                self._set(*await self._load())
+            except CredentialsError as error:
+                raise type(error)(f"no AWS credentials{self._origin.profile_hint}: {error}") from None
 
     def mark_rejected(self, generation: int) -> None:
         """Record that the service rejected the credentials of `generation`."""
-        self._rejected_generations.add(generation)
+        self._is_rejected = self._is_rejected or generation >= self._first_generation
+
+    def current(self) -> ReadOnlyCredentials | None:
+        """The credentials to sign with; None if they expired. Starts a renewal that is due."""
+        now = self._clock()
+        if now >= self._renew_at:
+            self._start_renewal()
+        return self._keys if now < self._expires else None
 
     async def renew(self) -> None:
         """Load the credentials again; concurrent calls share one renewal.
 
         Raises:
             CredentialsError: no credentials, or the source still returns the rejected ones.
+            CredentialsUnreachableError: the source is temporarily unreachable.
         """
-        initial_generation = self.generation
-        async with self._renewal_lock:
-            if self.generation != initial_generation:
-                return
-            try:
-                credentials, frozen = await self._load()
-            except (SourceUnreachableError, UsageError) as error:
-                raise CredentialsError(f"cannot renew the AWS credentials: {error}; {self._fix_hint}") from None
-            if frozen == self._last_frozen and self.generation in self._rejected_generations:
-                raise CredentialsError(
-                    f"AWS rejected the credentials, and their source{self._profile_hint} still returns the same ones; "
-                    f"{self._fix_hint}"
-                )
-            self._credentials, self._last_frozen = credentials, frozen
-            self.generation += 1
+        await asyncio.shield(self._start_renewal())
 
     async def load_credentials(self) -> AioCredentials:
         """Implement the credential provider of botocore."""
         return _SourceCredentials(self)
 
     async def get_frozen_credentials(self) -> ReadOnlyCredentials:
-        """Get the credentials to sign with; botocore renews expiring ones in time."""
-        try:
-            self._last_frozen = await self._credentials.get_frozen_credentials()
-        except Exception as error:  # noqa: BLE001 - providers raise anything
-            raise self._translate_error(error) from None
-        return self._last_frozen
+        """Get the credentials to sign with; wait for a renewal if they expired."""
+        keys = self.current()
+        if keys is None:
+            await self.renew()
+            keys = self._keys
+        return keys
 
-    async def _load(self) -> tuple[Any, ReadOnlyCredentials]:
-        session = new_session(self._profile, self._region)
-        try:
-            async with asyncio.timeout(_LOAD_TIMEOUT):
-                credentials = await session.get_credentials()
-                frozen = None if credentials is None else await credentials.get_frozen_credentials()
-        except Exception as error:  # noqa: BLE001 - providers raise anything
-            raise self._translate_error(error) from None
-        if frozen is None or not frozen.access_key or not frozen.secret_key:
-            raise CredentialsError(f"no AWS credentials{self._profile_hint}: {self._fix_hint}")
-        return credentials, frozen
+    def _start_renewal(self) -> asyncio.Task[None]:
+        """The renewal in progress; a command can have several event loops, one after the other."""
+        loop = asyncio.get_running_loop()
+        if self._renewal is None or self._renewal.done() or self._renewal.get_loop() is not loop:
+            self._renewal = loop.create_task(self._renew(), name="asyncgg-credentials")
+            self._renewal.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._renewal
 
-    def _translate_error(self, error: Exception) -> Exception:
-        if isinstance(error, aws.HTTPClientError | aws.ConnectionError):
-            return SourceUnreachableError(f"connection to their source failed ({sanitize(error)})")
-        if isinstance(error, TimeoutError):
-            return SourceUnreachableError(f"their source timed out after {_LOAD_TIMEOUT:g} s")
-        if isinstance(error, aws.ClientError):
-            return self._translate_client_error(error)
-        if isinstance(error, _SSO_ERRORS):
-            return CredentialsError(
-                f"no AWS credentials: the SSO session{self._profile_hint} is missing or expired; {self._login_hint}"
+    async def _renew(self) -> None:
+        self._renew_at = self._clock() + _RENEWAL_PAUSE
+        try:
+            keys, expires = await self._load()
+        except CredentialsError as error:
+            raise type(error)(f"cannot renew the AWS credentials{self._origin.profile_hint}: {error}") from None
+        except UsageError as error:  # the configuration changed meanwhile
+            raise CredentialsError(f"cannot renew the AWS credentials{self._origin.profile_hint}: {error}") from None
+        if keys == self._keys and self._is_rejected:
+            raise CredentialsError(
+                f"AWS rejected the credentials, and their source{self._origin.profile_hint} still returns the same"
+                f" ones; {self._origin.login_hint}"
             )
-        if isinstance(error, aws.PartialCredentialsError):
-            return CredentialsError(f"the AWS credentials{self._profile_hint} are incomplete: {sanitize(error)}")
-        # Messages of other exceptions can quote secrets, for example from a malformed credentials
-        # file.
-        reason = sanitize(error) if isinstance(error, aws.BotoCoreError) else _safe_reason(error)
-        return CredentialsError(f"no AWS credentials{self._profile_hint}: {reason}; {self._fix_hint}")
+        self._set(keys, expires)
 
-    def _translate_client_error(self, error: aws.ClientError) -> Exception:
-        details = error.response.get("Error", {})
-        reason = sanitize(f"{error.operation_name} failed: {details.get('Code', '?')}: {details.get('Message', '')}")
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500 or "Throttl" in details.get(
-            "Code", ""
-        ):
-            return SourceUnreachableError(reason)
-        return CredentialsError(f"no AWS credentials{self._profile_hint}: {reason}; {self._fix_hint}")
+    def _set(self, keys: ReadOnlyCredentials, expires: float) -> None:
+        now, pause = self._clock(), _RENEWAL_PAUSE
+        self.generation += self._keys is not None
+        if keys != self._keys:
+            self._is_rejected, self._first_generation = False, self.generation
+            pause = min(pause, (expires - now) / 2)
+        self._keys, self._expires = keys, expires
+        self._renew_at = max(expires - _RENEW_BEFORE, now + pause)
 
-    @property
-    def _profile_hint(self) -> str:
-        return "" if self._profile is None else f" of profile {self._profile!r}"
+    async def _load(self) -> tuple[ReadOnlyCredentials, float]:
+        """The credentials and their expiry. Raises `CredentialsError` and `UsageError`."""
+        codes: dict[str, str] = {}
+        roles: dict[str, Any] = {}  # of roles that were assumed before the role that needs another code
+        while True:
+            try:
+                async with asyncio.timeout(_LOAD_TIMEOUT):
+                    return await self._load_once(codes, roles)
+            except MfaCodeRequiredError as required:
+                if self._mfa_asked and not codes:
+                    raise CredentialsError(
+                        f"{self._origin.name} needs another MFA code; run or resume again to enter it"
+                    ) from None
+                self._mfa_asked = True
+                codes[required.prompt] = await read_mfa_code(required.prompt)
+            except (CredentialsError, UsageError):
+                raise
+            except Exception as error:  # noqa: BLE001 - providers raise anything
+                raise self._origin.translate(error, _LOAD_TIMEOUT) from None
 
-    @property
-    def _login_hint(self) -> str:
-        return "run `aws sso login`" if self._profile is None else f"run `aws sso login --profile {self._profile}`"
+    async def _load_once(self, codes: dict[str, str], roles: dict[str, Any]) -> tuple[ReadOnlyCredentials, float]:
+        self._origin.method = ""
+        session = new_session(self._profile, self._region)
+        check_configured_keys(session, self._profile)
+        credentials = None
+        for provider in session.get_component("credential_provider").providers:
+            self._origin.method = provider.METHOD
+            if isinstance(provider, AioAssumeRoleProvider):
+                provider.cache, provider._prompter = roles, prompter(codes)
+            credentials = await provider.load()
+            if credentials is not None:
+                break
+        if isinstance(credentials, RefreshableCredentials):
+            # Otherwise botocore fetches credentials with less than 15 minutes left a second time.
+            credentials._advisory_refresh_timeout = credentials._mandatory_refresh_timeout = 0
+        try:
+            keys = None if credentials is None else await credentials.get_frozen_credentials()
+        except RuntimeError:  # new credentials that have expired, or a source of this kind
+            if _expiry(credentials) > self._clock():
+                raise
+            raise expired_at(_expiry(credentials), self._origin) from None
+        if keys is None or not keys.access_key or not keys.secret_key:
+            raise CredentialsError(self._origin.missing)
+        check_keys(keys, self._origin)
+        return keys, _expiry(credentials)
 
-    @property
-    def _fix_hint(self) -> str:
-        return f"{self._login_hint}, choose another --profile, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+
+def _expiry(credentials: Any) -> float:
+    expiry = getattr(credentials, "_expiry_time", None)
+    return math.inf if expiry is None else float(expiry.timestamp())
 
 
 class _SourceCredentials(AioCredentials):  # type: ignore[misc]  # aiobotocore publishes no types
+    """The current credentials of a source, for botocore."""
+
     def __init__(self, source: CredentialSource) -> None:
         super().__init__("held by", "CredentialSource", method="asyncgg")
         self._source = source
@@ -154,7 +192,24 @@ class _SourceCredentials(AioCredentials):  # type: ignore[misc]  # aiobotocore p
         return account
 
 
-def _safe_reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return type(error).__name__
+_shared_sources: ContextVar[dict[str | None, CredentialSource] | None] = ContextVar("asyncgg_sources", default=None)
+
+
+@contextmanager
+def shared_credentials() -> Iterator[None]:
+    """Share one source per profile among all clients that are opened within the block."""
+    token = _shared_sources.set({} if (shared := _shared_sources.get()) is None else shared)
+    try:
+        yield
+    finally:
+        _shared_sources.reset(token)
+
+
+async def open_source(profile: str | None, region: str | None) -> CredentialSource:
+    """The source of the command, or a new one, with its credentials. Raises as `open`."""
+    shared = _shared_sources.get()
+    source = CredentialSource(profile, region)
+    if shared is not None:
+        source = shared.setdefault(profile, source)
+    await source.open()
+    return source

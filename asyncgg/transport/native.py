@@ -18,12 +18,11 @@ from botocore import exceptions as aws
 from botocore.awsrequest import AWSPreparedRequest
 from yarl import URL
 
-from asyncgg.errors import CredentialsError, InternalError, UsageError
+from asyncgg.errors import InternalError, UsageError
 from asyncgg.formatting import sanitize
 from asyncgg.models import Accepted, ErrorResponse, Operation
 from asyncgg.transport.client import OpenClient, open_client
 from asyncgg.transport.config import ConnectionConfig
-from asyncgg.transport.credentials import SourceUnreachableError
 from asyncgg.transport.request_template import (
     PLACEHOLDER,
     RequestTemplate,
@@ -135,8 +134,6 @@ async def open_native_transport(
             await sdk_client.method_for(operation)(**core_argument, entries=[{"thingName": PLACEHOLDER}])
             batch_template = session.captured_template()
             http = await session.endpoint_for(session.captured_request.url)
-        except SourceUnreachableError as error:
-            raise CredentialsError(f"no AWS credentials: {error}") from None
         except (ValueError, aws.BotoCoreError) as error:
             raise UsageError(f"cannot use --transport native: {sanitize(error)}; use --transport sdk") from None
         yield NativeTransport(sdk_client, batch_template, list_template, http, connection.request_timeout, clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,8 @@ from asyncgg.formatting import sanitize
 from asyncgg.transport.aws_settings import check_settings
 
 SERVICE: Final = "greengrassv2"
+
+logging.getLogger("aiobotocore").addHandler(logging.NullHandler())  # else Python prints its warnings with tracebacks
 
 
 def new_session(profile: str | None, region: str | None = None) -> AioSession:

@@ -21,7 +21,7 @@ from asyncgg.formatting import sanitize
 from asyncgg.models import Accepted, ClientDevice, CoreDevice, ErrorResponse, NoResponse, Reply
 from asyncgg.transport.base import MAX_PAGE_SIZE, CoreFilter, Page
 from asyncgg.transport.config import Endpoint
-from asyncgg.transport.credentials import CredentialSource, SourceUnreachableError
+from asyncgg.transport.credentials import CredentialSource
 from asyncgg.transport.list_responses import parse_core_page, parse_device_page
 from asyncgg.transport.responses import HttpResponse, parse_batch_response
 
@@ -146,6 +146,9 @@ class BaseTransport(ABC):
         parse: Callable[[HttpResponse], T | ErrorResponse | NoResponse],
     ) -> T | ErrorResponse | NoResponse:
         """Run `call` once and return its result, the parsed response or the failure."""
+        # Waiting for credentials is neither part of the request nor of its time limit: `refresh` does it.
+        if self._source.current() is None:
+            raise CredentialsError("the AWS credentials expired")
         generation = self._source.generation
         trace = RequestTrace()
         context = current_trace.set(trace)
@@ -174,8 +177,6 @@ class BaseTransport(ABC):
         if isinstance(error, TimeoutError):
             detail = f"no response within {self._request_timeout:g} s"
             return NoResponse("timeout", detail, sent=trace.may_have_been_sent)
-        if isinstance(error, SourceUnreachableError):
-            return NoResponse("credentials", str(error), sent=False)
         raise error  # an internal error, not one of the network
 
 

@@ -11,7 +11,6 @@ from asyncgg.errors import AsyncggError, CredentialsError, ServiceError
 from asyncgg.formatting import sanitize
 from asyncgg.transport.client import open_service_client
 from asyncgg.transport.config import ConnectionConfig, configured_endpoint, resolve_endpoint
-from asyncgg.transport.credentials import SourceUnreachableError
 from asyncgg.transport.responses import HttpResponse, describe_response, names_error_type
 from asyncgg.transport.sdk import TracingSession
 from asyncgg.transport.session import describe_client_error, new_session
@@ -20,10 +19,6 @@ _ATTEMPTS: Final = 3
 
 _TIMEOUT: Final = 20.0
 """Maximum request timeout, seconds."""
-
-
-_DESCRIPTIVE_ERRORS: Final = (aws.BotoCoreError, SourceUnreachableError)
-"""Exceptions with a message for users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +64,7 @@ async def get_caller_identity(connection: ConnectionConfig) -> CallerIdentity:
     except AsyncggError:
         raise
     except Exception as error:  # noqa: BLE001 - botocore's parsers can raise anything
-        readable = isinstance(error, _DESCRIPTIVE_ERRORS)
+        readable = isinstance(error, aws.BotoCoreError)
         reason = sanitize(error) if readable else f"unreadable response ({type(error).__name__})"
         location = f" at {custom_url}" if custom_url else ""
         raise ServiceError(f"STS GetCallerIdentity{location} failed: {reason}") from None

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asyncgg.engine import EngineOptions, StopReason
+from asyncgg.errors import CredentialsUnreachableError
 from asyncgg.models import RunState, ThingState
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.simulator.config import SimulatorConfig
@@ -301,6 +302,46 @@ def test_run_credentials_rejected_after_refreshes_aborts() -> None:
             assert all(row.state is ThingState.PENDING for row in harness.outcome_rows())
             harness.service.set_faults([])
             assert (await harness.start()).state is RunState.COMPLETE
+            harness.check_consistent()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds", "deadline", "state"),
+    [
+        (0, 1000.0, None, RunState.COMPLETE),
+        (3, 0.5, None, RunState.COMPLETE),
+        (99, 0.5, None, RunState.ABORTED),
+        (0, 1000.0, 10.0, RunState.DEADLINE),
+    ],
+    ids=["slow source", "unreachable for a while", "unreachable", "deadline"],
+)
+def test_run_waits_for_credentials(failures: int, seconds: float, deadline: float | None, state: RunState) -> None:
+    """The wait is no silence of the service, an unreachable source is called again, and a deadline ends the wait."""
+
+    async def main() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            config = SimulatorConfig(cores=10, things=100, rate=1000.0, fault=("expired-token@OLD",))
+            harness = EngineHarness(Path(folder) / "j", config)
+            harness.transport.inner.access_key = "OLD"
+            clock = asyncio.get_running_loop().time
+            refreshes, started = 0, clock()
+
+            async def refresh() -> None:
+                nonlocal refreshes
+                await asyncio.sleep(seconds)
+                refreshes += 1
+                if refreshes <= failures:
+                    raise CredentialsUnreachableError("connection failed")
+                harness.transport.inner.access_key = "NEW"
+
+            harness.transport.on_refresh = refresh
+            result = await harness.start(options=EngineOptions(stall_timeout=300.0, deadline=deadline))
+            assert result.state is state
+            assert result.is_auth_error == (state is RunState.ABORTED)
+            assert refreshes == {RunState.COMPLETE: failures + 1, RunState.ABORTED: 5, RunState.DEADLINE: 0}[state]
+            assert deadline is None or clock() - started < deadline + 1
             harness.check_consistent()
 
     run_virtual(main())

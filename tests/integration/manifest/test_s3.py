@@ -116,7 +116,7 @@ def test_s3_manifest_without_credentials_raises(endpoint: str, monkeypatch: pyte
     """The error says how to get credentials."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(CredentialsError, match="no AWS credentials: run `aws sso login`"):
+    with pytest.raises(CredentialsError, match="no AWS credentials: none found; run `aws sso login`"):
         read_manifest(endpoint, "s3://fleet/x.csv")
 
 

@@ -240,7 +240,7 @@ sso_start_url = https://example.invalid/start
     [
         ("bare", "", "no AWS credentials of profile 'bare'.*aws sso login --profile bare"),
         ("bare", "[bare]\naws_access_key_id = AKIA\n", "incomplete.*aws_secret_access_key"),
-        ("sso", "", "SSO session of profile 'sso'.*run `aws sso login --profile sso`"),
+        ("sso", "", "profile 'sso': the SSO session.*run `aws sso login --profile sso`"),
         ("broken", "", "no AWS credentials of profile 'broken'"),
         ("absent", "", "no AWS credentials of profile 'absent'"),
     ],

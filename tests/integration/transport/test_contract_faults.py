@@ -242,7 +242,7 @@ async def test_refresh_without_new_credentials_raises(opener: Opener, server: Sc
         with pytest.raises(CredentialsError, match="still returns the same") as same_error:
             await transport.refresh()
         (home / "credentials").unlink()
-        with pytest.raises(CredentialsError, match="no AWS credentials") as missing_error:
+        with pytest.raises(CredentialsError, match="cannot renew the AWS credentials: none found") as missing_error:
             await transport.refresh()
     for message in (str(same_error.value), str(missing_error.value)):
         assert "\n" not in message

@@ -16,11 +16,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asyncgg.classify import ReplyVerdict, classify
-from asyncgg.errors import CredentialsError, InternalError
+from asyncgg.errors import InternalError
 from asyncgg.models import Accepted, ErrorResponse
 from asyncgg.simulator import FleetSpec, Simulator, SimulatorConfig
 from asyncgg.transport import ConnectionConfig, open_transport
-from asyncgg.transport.credentials import CredentialSource, SourceUnreachableError
 from asyncgg.transport.native import _TracedRequest, open_native_transport
 from asyncgg.transport.request_template import PLACEHOLDER, encode_body, from_signed_request
 from asyncgg.transport.signing import REQUEST_EXPIRED, clock_offset
@@ -110,18 +109,6 @@ def test_from_signed_request_unknown_form_raises(url: str, authorization: str, m
     """Another signature or path of the SDK is an error."""
     with pytest.raises(ValueError, match=message):
         from_signed_request(url, {"Authorization": authorization})
-
-
-async def test_open_unreachable_source_raises(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A source that becomes unreachable while opening is a `CredentialsError`."""
-
-    async def fail(_source: object) -> None:
-        raise SourceUnreachableError("their source could not be reached")
-
-    monkeypatch.setattr(CredentialSource, "get_frozen_credentials", fail)
-    with pytest.raises(CredentialsError, match="could not be reached"):
-        async with open_native_transport(ConnectionConfig(endpoint_url="http://h.example")):
-            pass
 
 
 async def test_send_untraced_aiohttp_raises_internal_error(
