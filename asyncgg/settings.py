@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     rate: AutoFloat = Field(default=None, gt=0, allow_inf_nan=False)
     burst: AutoFloat = Field(default=None, ge=1, allow_inf_nan=False)
     quota: AutoFloat = Field(default=None, gt=0, allow_inf_nan=False)
+    explore: bool = False
     quota_share: float = Field(default=1.0, gt=0, le=1)
     concurrency: int = Field(default=64, ge=1, le=10_000)
     per_core: int = Field(default=4, ge=1, le=10_000)

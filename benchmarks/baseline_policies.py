@@ -58,7 +58,7 @@ class _BoundedRate:
 class Aimd(_BoundedRate):
     """Adds 2 % of the documented quota per second; multiplies the rate by 0.75 after a throttle."""
 
-    def on_accepted(self, started: float, now: float) -> float:
+    def on_accepted(self, started: float, now: float, *, limited: bool = True) -> float:
         """Increase the rate."""
         return self._set_rate(self._rate + 0.02 * self._documented * self._elapsed(now))
 
@@ -82,7 +82,7 @@ class Cubic(_BoundedRate):
         self._rate_at_throttle, self._throttled_at = 0.0, -math.inf
         self._measured_rate, self._slot, self._count = self._rate, -math.inf, 0
 
-    def on_accepted(self, started: float, now: float) -> float:
+    def on_accepted(self, started: float, now: float, *, limited: bool = True) -> float:
         """Follow the curve after the first throttle."""
         self._measure(now)
         if not self._throttle_events:

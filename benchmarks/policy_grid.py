@@ -29,7 +29,7 @@ PolicyFactory = Callable[[float], RatePolicy]
 CANDIDATES: Final[Mapping[str, PolicyFactory]] = {
     "AIMD": lambda quota: Aimd(math.inf, documented=quota),
     "CUBIC": lambda quota: Cubic(math.inf, documented=quota),
-    "AdaptiveRate": lambda quota: AdaptiveRate(1000 * quota, documented=quota, probe_after=2.0),
+    "AdaptiveRate": lambda quota: AdaptiveRate(1000 * quota, documented=quota, explore_after=2.0),
 }
 _LOWER_IS_BETTER: Final = ("ratio", "throttled")
 

@@ -124,9 +124,10 @@ CONNECTION: Final = _settings(
 LIMITS: Final = (
     *_settings(
         "Speed and limits",
-        rate=("auto|RATE", "maximum requests per second; auto: start at the quota and adapt to throttling"),
+        rate=("auto|RATE", "maximum requests per second; auto: the quota, adapted to throttling"),
         burst=("auto|BURST", "maximum requests that start at once; auto: derived from the rate"),
         quota=("auto|QUOTA", "quota of the account in the Region, in requests per second; auto: the documented quota"),
+        explore=("", "look for a higher rate than the quota, up to ten times the quota"),
         quota_share=("FRACTION", "maximum fraction of the quota to use (1)"),
         concurrency=("COUNT", "maximum requests in flight (64)"),
         per_core=("COUNT", "maximum requests in flight per core (4)"),

@@ -1,99 +1,96 @@
-"""The adaptive rate policy: finds the rate that the service accepts."""
+"""The adaptive rate policy: finds the rate that the service accepts, however the service counts."""
 
 from __future__ import annotations
 
 import math
-from enum import Enum, auto
+from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
-from asyncgg.ratelimit.estimator import Estimator
 from asyncgg.ratelimit.limiter import RateStatistics, require_positive
 from asyncgg.ratelimit.quota import DOCUMENTED_QUOTA, default_burst
 
-# Chosen with benchmarks/policy_grid.py. A slope is a fraction of `_reference_rate` per second.
 
-# Exponential growth per second while ramping; the second value if the user configured the ceiling.
-_RAMP_GROWTH, _RAMP_GROWTH_CONFIGURED = 0.3, 0.95
-# Verification of a first throttle: slow down to this part of the rate for so many replies. A
-# service without saved tokens throttles again within ten requests if the rate is a tenth too high.
-_VERIFY_FACTOR, _VERIFY_REPLIES = 0.9, 10
-# Replies needed before another verification, for each earlier one.
-_REVERIFY_REPLIES: Final = 20
-# Above this multiple of the documented quota, throttles that bring a pause are not verified.
-_VERIFY_MAX_MULTIPLE: Final = 1.7
-# Parts of the estimate: the rate during a hold, and the rate right after a throttle.
-_HOLD_FRACTION, _BACKOFF_FRACTION = 0.94, 0.9
-# Slopes: up to the hold, during the hold, above the estimate, and with excess acceptance.
-_RECOVERY_SLOPE, _HOLD_SLOPE, _PROBE_SLOPE, _EXCESS_SLOPE = 0.06, 0.009, 0.03, 0.12
-# Maximum multiple of `_EXCESS_SLOPE`.
-_MAX_EXCESS: Final = 2.0
-# Seconds of a hold: at least, and after a pause with an estimate that was not measured.
-_MIN_HOLD, _HOLD_AFTER_FALLBACK = 3.5, 2.0
-# Slow rates hold for so many requests, but at most for so many seconds.
-_HOLD_REQUESTS, _MAX_HOLD_SLOW_RATE = 60.0, 8.0
-# Maximum seconds of a hold near the best estimate, and below it, where other clients may leave.
-_MAX_HOLD, _MAX_HOLD_BELOW_BEST = 60.0, 7.0
-# Seconds of hold per second that a pause wastes: about 5 % of the time is lost then.
-_HOLD_PER_LOST_SECOND: Final = 20.0
-# Seconds of a hold with a share: doubled for each overrun, up to the maximum.
+@dataclass(frozen=True, slots=True)
+class AdaptiveParameters:
+    """The constants of `AdaptiveRate`, chosen with benchmarks/policy_grid.py."""
+
+    backoff: float = 0.03
+    """Part of the rate that a throttle event takes away."""
+    throttled_share: float = 0.024
+    """The share of throttled requests at which the rate settles. A service that throttles at
+    random is used fully only if some requests are throttled."""
+    searching_share: float = 0.08
+    """The same far below the best known rate, where the cause may end at any time."""
+    evidence: float = 60.0
+    """Requests that count for the current rate when a lower one is measured."""
+    event_requests: int = 5
+    """Accepted requests that end a throttle event."""
+    early_gaps: float = 0.2
+    """An event is early if it comes within this part of the requests between two throttles."""
+    quiet_gaps: float = 1.0
+    """Expected gaps between two events, without an event, after which the rate grows fast."""
+    recovery: float = 4.0
+    """Growth per second then, times the missing part of the best known rate."""
+    exploration: float = 0.3
+    """Growth per second above the best known rate."""
+    memory: float = 600.0
+    """Seconds in which the best known rate falls to a third if it is not reached."""
+
+
+class RateReason(Enum):
+    """Why the rate changed."""
+
+    THROTTLED = "throttled"
+    OVERLOADED = "throttled again at once"
+    BLOCKED = "nothing accepted since the throttle"
+    ACCEPTED = "requests accepted"
+    QUIET = "no throttle for a long time"
+    SHARE = "the share of a lower quota"
+
+
+_LARGE_GROWTH: Final = 0.9
+"""Growth that a throttle undoes starts below this part of the rate."""
+_MAX_COUNTER_DELAY: Final = 2.0
+"""Seconds by which the counter of a service can be late."""
+_SAVED_FRACTION: Final = 0.5
+"""The part of the tokens of a pause that the service may have saved."""
+_MAX_GAP: Final = 4.0
+"""Maximum seconds of an expected gap far below the best known rate."""
+_FAR_BELOW: Final = 0.8
+"""The part of the best known rate that is far below it."""
+_SHORT_ROUND_TRIP: Final = 0.2
+"""Seconds of a round trip above which growth is slower."""
+_MIN_IN_FLIGHT: Final = 20
+"""Requests in flight whose throttled share is a measurement."""
+_OVERLOAD_WEIGHT: Final = 10.0
+"""How much a high share of throttles reduces `AdaptiveParameters.evidence`."""
 _SHARE_HOLD, _MAX_SHARE_HOLD = 60.0, 900.0
-# The part of the best estimate that is near it; the relative difference of stable estimates.
-_NEAR_BEST, _STABLE_TOLERANCE = 0.9, 0.06
-# The part of a stable estimate that is held.
-_STABLE_FRACTION: Final = 0.99
-# A throttle within so many replies after a back-off means that the back-off was too small.
-_EARLY_THROTTLE_REPLIES: Final = 15
-# The rate as a part of the estimate is at least this after several back-offs.
-_MIN_RATE_TO_ESTIMATE: Final = 0.8
-# Factors of consecutive back-offs; the first one only if the estimate was measured.
-_BACKOFF_FACTORS: Final = (0.95, 0.85, 0.75)
-# Maximum estimate, as a part of the rate, if a throttle comes before the hold has ended.
-_EARLY_THROTTLE_FACTOR: Final = 0.95
-# Maximum reference rate as a multiple of the estimate.
-_MAX_REFERENCE_MULTIPLE: Final = 5.0
-# Slopes fall with this power of the round-trip time above this value in seconds.
-_REFERENCE_LATENCY, _LATENCY_EXPONENT = 0.13, 0.6
-# Seconds after a back-off with a burst of 1.
-_BURST_DELAY: Final = 2.5
-
-
-class _Phase(Enum):
-    RAMPING = auto()
-    """It grows to the ceiling; no throttle has limited it yet."""
-    CEILING = auto()
-    """It is at the ceiling."""
-    VERIFYING = auto()
-    """It is slightly lower, to see whether a second throttle confirms the first one."""
-    TRACKING = auto()
-    """It follows an estimate: below it for a hold, then slowly above it until a throttle."""
+"""Seconds for which a lowered share holds: doubled each time, up to the maximum."""
+_SHARE_FALLBACK: Final = 0.8
+"""The quota as a part of the rate, if a share of an assumed quota is throttled."""
 
 
 class AdaptiveRate:
-    """Follows an unknown quota: throttles lower the rate, accepted requests raise it.
+    """Uses as much of an unknown quota as the service accepts, and never more than `ceiling`.
 
-    - **Ramping.** The rate starts at the documented quota, or at the ceiling if that is lower. It
-      grows to a higher ceiling after `probe_after` seconds; 0 means that the user configured the
-      ceiling. With `probe_after`, the documented quota becomes the ceiling once the service has
-      shown no more.
-    - **Verifying.** A single throttle can be spurious. Before the first back-off, and again at the
-      ceiling, the rate falls by a tenth for ten replies. Only a second throttle causes a back-off.
-    - **Estimate.** A confirmed throttle means that the service's bucket is empty. The requests
-      accepted since it was last empty give the estimate (`RefillMeter`). Replies to requests that
-      were sent before a back-off do not count.
-    - **Tracking.** The rate stays below the estimate for a hold, then rises slowly above it. It
-      rises fast when the service accepts more than the estimate explains. Slopes are absolute and
-      back-offs relative, so clients that share a quota converge to equal rates.
-    - A throttle right after a back-off causes further back-offs with increasing factors.
-    - Holds grow up to a minute while the estimate stays near the best one, and with lost pauses.
-    - **Share.** With `share` below 1 the ceiling is that part of an assumed quota. A confirmed
-      throttle limits the rate to the share of the estimate for one minute, doubled up to 15
-      minutes.
-    - Only time in which requests are accepted counts; idle time and pauses are ignored.
-    - **Burst.** 1 while ramping or verifying and after a back-off, else `default_burst`. A given
-      `burst` is used from the start until the first throttle.
+    - The rate starts at the documented quota, or at the ceiling if that is lower. It grows to a
+      higher ceiling while nothing is throttled, after `explore_after` seconds' worth of requests.
+    - **Throttle event.** Throttles that belong together are one event: those of requests in flight,
+      and those within the delay of the service's counter, which is the longest time without an
+      accepted request so far. While nothing is accepted the rate is halved, twice at first and then every 2 s.
+    - **Down.** An event lowers the rate by a small part. An early event means overload: the rate
+      accepted since the first of the early events is then a measurement.
+    - **Up.** Accepted requests raise the rate as much as keeps the share of throttles at a target.
+      An event costs its throttles and the requests that could have been sent meanwhile, so a
+      service with pauses or a late counter is probed less. After a long time without an event
+      the rate grows fast to the best known rate; an event undoes such growth.
+    - Only requests that had to wait for the limiter raise the rate.
+    - **Share.** With `share` below 1 the ceiling is that part of an assumed quota. Early events
+      mean that the quota is lower: its share is the limit for a minute, doubled up to 15 minutes.
+    - **Burst.** 1 below the ceiling. At the ceiling `burst`, by default `default_burst`.
 
-    `ceiling` and `floor` (requests per second) bound the rate; the floor is at least a fiftieth of
-    the documented quota. Deterministic; times are arguments.
+    The floor is a fiftieth of the documented quota. Deterministic; times are arguments.
 
     Raises:
         UsageError: a number is not positive.
@@ -104,195 +101,191 @@ class AdaptiveRate:
         ceiling: float,
         *,
         documented: float = DOCUMENTED_QUOTA,
-        floor: float = 0.2,
         burst: float | None = None,
-        probe_after: float = 0.0,
+        explore_after: float = 0.0,
         share: float = 1.0,
+        parameters: AdaptiveParameters | None = None,
     ) -> None:
-        self._ceiling = require_positive("ceiling", ceiling)
-        self._documented = min(require_positive("documented quota", documented), ceiling)
-        self._floor = min(max(require_positive("floor", floor), self._documented / 50), self._documented)
-        self._share = min(1.0, require_positive("share", share))
+        self._ceiling = self._limit = require_positive("ceiling", ceiling)
+        self._rate = self._best = min(require_positive("documented quota", documented), ceiling)
+        self._floor = self._rate / 50
         self._burst = burst
-        self._probe_after = probe_after
-        self._rate = self._estimate = self._documented
-        self._phase = _Phase.RAMPING if self._rate < ceiling else _Phase.CEILING
-        self._saved_state = (self._phase, 0.0, self._rate)  # phase, evidence and rate to restore after verifying
-        self._verifications = 0  # since the start, or since the ceiling was reached after a back-off
-        self._estimator = Estimator(self._documented)
-        self._early_throttles = 0  # consecutive throttles right after a back-off
-        self._stable_estimates = 0  # consecutive similar estimates
-        self._share_overruns = 0  # throttles with a share
-        self._hold = 0.0
-        self._evidence_seconds = 0.0  # since the start or the last back-off
-        self._accepted_since_throttle = 0  # replies since then
-        self._counted_until: float | None = None  # time up to which evidence was counted
-        self._round_trip = 0.0
-        self._backed_off_at = -math.inf
+        self._explore_after = explore_after * self._rate  # in requests
+        self._share = min(1.0, require_positive("share", share))
+        self._parameters = parameters or AdaptiveParameters()
+        self.reason = RateReason.ACCEPTED
+        """Why the rate changed last."""
         self._throttle_events = 0
+        self._accepted = 0  # since the last event, without those that ended it
+        # The current or last event.
+        self._event_open = False
+        self._event_at = self._lowered_at = -math.inf
+        self._event_throttled = self._event_accepted = 0
+        self._flight_throttled = self._flight_accepted = 0  # of the requests in flight when the event began
+        self._event_paused_until = -math.inf
+        self._event_target = self._parameters.throttled_share  # share at its end
+        self._blocked_steps = 0
+        # Events so far.
+        self._cost = 1.0  # requests lost per event
+        self._counter_delay = 0.0
+        self._streak_accepted = self._streak_throttled = 0  # since the first of consecutive early events
+        self._streak_seconds = 0.0
+        self._rate_before_growth = self._rate
+        self._round_trip = 0.0
+        self._counted_until: float | None = None
+        # A lowered share.
+        self._share_overruns = 0
+        self._limit_until = -math.inf
 
     @property
     def rate(self) -> float:
         """The current rate."""
-        return self._rate
+        return max(self._floor, self._rate * 0.5**self._blocked_steps)
 
     @property
     def burst(self) -> float:
         """The current burst in requests."""
-        cautious = self._phase in (_Phase.RAMPING, _Phase.VERIFYING)
-        cautious = cautious or (self._phase is _Phase.TRACKING and self._evidence_seconds < _BURST_DELAY)
-        if cautious and (self._burst is None or self._throttle_events):
+        if self._rate < self._ceiling or self._event_open:
             return 1.0
         return default_burst(self._rate) if self._burst is None else self._burst
 
     def statistics(self) -> RateStatistics:
         """The current state."""
-        return RateStatistics(self._rate, self.burst, self._ceiling, self._throttle_events)
+        return RateStatistics(self.rate, self.burst, self._limit, self._throttle_events)
 
-    def on_accepted(self, started: float, now: float) -> float:
+    def on_accepted(self, started: float, now: float, *, limited: bool = True) -> float:
         """Count an accepted request; return the new rate."""
-        seconds = self._elapsed(now)
-        self._estimator.meter.advance(seconds)
-        self._estimator.meter.record_accepted()
-        self._round_trip += (0.05 if self._round_trip else 1.0) * (now - started - self._round_trip)
-        if started < self._backed_off_at:
-            return self._rate
-        self._evidence_seconds += seconds
-        self._accepted_since_throttle += 1
-        if self._phase is _Phase.VERIFYING:
-            if self._accepted_since_throttle < _VERIFY_REPLIES:
-                return self._rate
-            self._phase, self._evidence_seconds, self._rate = self._saved_state
-        self._advance(seconds)
-        if self._rate == self._ceiling:
-            self._on_ceiling_reached()
-        return self._rate
+        self._streak_seconds += self._elapsed(now)
+        self._streak_accepted += 1
+        if started < self._lowered_at:
+            self._flight_accepted += 1
+            return self.rate
+        if self._event_open:
+            self._blocked_steps = 0
+            self._event_accepted += 1
+            if self._event_accepted < self._parameters.event_requests:
+                return self.rate
+            self._end_event(now)
+        self._round_trip = now - started
+        if now >= self._limit_until:
+            self._limit = self._ceiling
+        if limited:
+            self._accepted += 1
+            self._raise_rate()
+        return self.rate
 
     def on_throttled(self, started: float, now: float, retry_after: float | None) -> float:
-        """Lower the rate unless the request is older than the last back-off; return the rate."""
+        """Lower the rate unless the throttle belongs to the current event; return the rate."""
+        self._streak_seconds += self._elapsed(now)
+        if not self._blocked_steps:
+            self._streak_throttled += 1
+        self._event_throttled += 1
+        if started < self._lowered_at:
+            self._flight_throttled += 1
+        else:
+            if not self._event_open:
+                self._lowered_at = now
+                if now < self._event_at + self._counter_delay:
+                    self._event_open = True
+                else:
+                    self._begin_event(now)
+            elif not self._event_accepted and self._blocked_steps < self._max_blocked_steps(now):
+                self._lowered_at = now
+                self._blocked_steps += 1
+                self.reason = RateReason.BLOCKED
         pause = max(0.0, retry_after or 0.0)
-        self._estimator.meter.advance(self._elapsed(now))
-        if started >= self._backed_off_at:
-            if self._may_be_spurious(pause):
-                self._probe_down()
-            elif self._phase is _Phase.TRACKING and self._accepted_since_throttle <= _EARLY_THROTTLE_REPLIES:
-                self._back_off_further(pause)
-            else:
-                self._back_off(pause)
-            self._backed_off_at = now
-            self._evidence_seconds = 0.0
-            self._accepted_since_throttle = 0
-            self._throttle_events += 1
-        self._estimator.on_throttle()
+        self._event_paused_until = max(self._event_paused_until, now + pause)
         self._counted_until = max(now + pause, self._counted_until or now)
-        return self._rate
+        return self.rate
 
     def _elapsed(self, now: float) -> float:
-        """Seconds of sending since the last reply; gaps do not count."""
-        previous = self._counted_until if self._counted_until is not None else now
+        """Seconds of sending since the last reply; pauses and idle times do not count."""
+        previous = now if self._counted_until is None else self._counted_until
         self._counted_until = max(now, previous)
         return min(self._counted_until - previous, max(0.25, 2 / self._rate))
 
-    def _advance(self, seconds: float) -> None:
-        rate = self._rate
-        seconds /= self._latency_factor()
-        if self._phase is _Phase.RAMPING:
-            if self._evidence_seconds > self._probe_after:
-                rate *= math.exp((_RAMP_GROWTH if self._probe_after else _RAMP_GROWTH_CONFIGURED) * seconds)
-        elif self._phase is _Phase.TRACKING:
-            rate += self._slope() * self._reference_rate() * seconds
-        self._rate = max(self._floor, min(self._ceiling, rate))
+    def _target(self) -> float:
+        """The share of throttled requests to settle at."""
+        parameters = self._parameters
+        return min(parameters.searching_share, parameters.throttled_share * self._best / self._rate)
 
-    def _slope(self) -> float:
-        if self._share < 1:
-            return 0.0 if self._evidence_seconds < self._hold else _PROBE_SLOPE
-        excess = self._estimator.excess(self._estimate)
-        if excess > 1 and self._evidence_seconds > 1:
-            distance_factor = max(1.0, self._documented / self._reference_rate())  # was starved: recover fast
-            return _EXCESS_SLOPE * min(_MAX_EXCESS, excess) * distance_factor
-        if self._evidence_seconds >= self._hold:
-            return _PROBE_SLOPE
-        if self._rate < _HOLD_FRACTION * self._estimate:
-            return _RECOVERY_SLOPE + _HOLD_SLOPE
-        return 0.0 if self._stable_estimates > 1 and self._rate > _STABLE_FRACTION * self._estimate else _HOLD_SLOPE
+    def _max_blocked_steps(self, now: float) -> float:
+        """How often the rate may be halved: twice for the delay of a counter, then every 2 s."""
+        return 2 + (now - self._event_at) // _MAX_COUNTER_DELAY
 
-    def _reference_rate(self) -> float:
-        """The unit of slopes: as far as possible the same for all clients of a quota."""
-        return min(max(self._documented, self._estimate), _MAX_REFERENCE_MULTIPLE * self._estimate)
-
-    def _on_ceiling_reached(self) -> None:
-        """Enter the phase `CEILING` and forget earlier throttles."""
-        if self._phase is _Phase.TRACKING:
-            self._verifications = 0
-        self._stable_estimates = self._share_overruns = 0
-        self._phase = _Phase.CEILING
-
-    def _may_be_spurious(self, pause: float) -> bool:
-        """Whether the throttle may be spurious and is worth a verification."""
-        if self._accepted_since_throttle < max(1, _REVERIFY_REPLIES * self._verifications) or (
-            pause and self._verifications
-        ):
-            return False
-        if self._phase is _Phase.RAMPING:
-            return not pause or self._rate <= _VERIFY_MAX_MULTIPLE * self._documented
-        return self._phase is _Phase.CEILING
-
-    def _probe_down(self) -> None:
-        """Slow down until the throttle is confirmed or not."""
-        self._saved_state = (self._phase, self._evidence_seconds, self._rate)
-        self._verifications += 1
-        self._phase = _Phase.VERIFYING
-        self._rate = max(self._floor, self._rate * _VERIFY_FACTOR)
-
-    def _back_off(self, pause: float) -> None:
-        """Estimate the free rate and go below it."""
-        estimator, tracking = self._estimator, self._phase is _Phase.TRACKING
-        estimate = estimator.estimate_rate(self._rate) if tracking else estimator.fallback_rate(self._rate)
-        if tracking and self._evidence_seconds < self._hold:
-            estimate = min(estimate, _EARLY_THROTTLE_FACTOR * self._rate)
-        estimate = max(self._floor, min(estimate, self._rate))
-        if estimator.confident and self._probe_after and estimator.best <= self._documented / _NEAR_BEST:
-            self._ceiling = self._documented
-        stable = tracking and abs(estimate - self._estimate) < _STABLE_TOLERANCE * self._estimate
-        self._stable_estimates = self._stable_estimates + 1 if stable else 0
-        self._early_throttles = 0
-        self._phase = _Phase.TRACKING
-        self._estimate = estimate
-        if self._share < 1:
-            self._hold = min(_SHARE_HOLD * 2.0**self._share_overruns, _MAX_SHARE_HOLD)
-            self._share_overruns = min(self._share_overruns + 1, 10)
-            self._rate = max(self._floor, self._share * estimate)
+    def _begin_event(self, now: float) -> None:
+        parameters = self._parameters
+        early = bool(self._throttle_events) and self._accepted * self._target() < parameters.early_gaps
+        self._throttle_events += 1
+        rate = self._rate * (1 - parameters.backoff)
+        self.reason = RateReason.THROTTLED
+        if early:
+            throttled_share = self._streak_throttled / (self._streak_throttled + self._streak_accepted)
+            weight = parameters.evidence / (1 + _OVERLOAD_WEIGHT * throttled_share)
+            measured = (self._streak_accepted + weight) / (self._streak_seconds + weight / rate)
+            if measured < rate:
+                rate, self.reason = measured, RateReason.OVERLOADED
+            if self._share < 1:
+                rate = self._limit_share(rate, now)
         else:
-            self._hold = self._hold_seconds(pause)
-            self._rate = max(self._floor, _BACKOFF_FRACTION * estimate)
+            self._streak_accepted, self._streak_throttled, self._streak_seconds = 0, 1, 0.0
+            if self._rate_before_growth < _LARGE_GROWTH * rate:
+                rate = max(self._rate_before_growth, rate / 2)
+        self._rate = max(self._floor, rate)
+        self._accepted = 0
+        self._event_open, self._event_at = True, now
+        self._event_throttled, self._event_accepted = 1, 0
+        self._flight_throttled = self._flight_accepted = 0
+        self._event_paused_until = -math.inf
 
-    def _back_off_further(self, pause: float) -> None:
-        """Lower rate and estimate again after a back-off that was too small."""
-        factor = _BACKOFF_FACTORS[
-            min(self._early_throttles + (not self._estimator.confident), len(_BACKOFF_FACTORS) - 1)
-        ]
-        self._early_throttles += 1
-        self._stable_estimates = 0
-        self._estimate = max(self._floor, min(factor * self._estimate, self._rate / _MIN_RATE_TO_ESTIMATE))
-        self._hold = max(self._hold, _HOLD_PER_LOST_SECOND * self._estimator.lost_seconds(pause, self._estimate))
-        self._rate = max(self._floor, min(factor * self._rate, _BACKOFF_FRACTION * self._estimate))
-
-    def _hold_seconds(self, pause: float) -> float:
-        estimate, estimator = self._estimate, self._estimator
-        if pause and not estimator.confident:
-            return _HOLD_AFTER_FALLBACK
-        hold = max(_MIN_HOLD * self._latency_factor(), min(_MAX_HOLD_SLOW_RATE, _HOLD_REQUESTS / estimate))
-        near_best = estimate >= _NEAR_BEST * estimator.best
-        if near_best and self._stable_estimates > 1:
-            hold = min(_MAX_HOLD, hold * 2.0 ** min(self._stable_estimates - 1, 6))
-        return max(
-            hold,
-            min(
-                _MAX_HOLD if near_best else _MAX_HOLD_BELOW_BEST,
-                _HOLD_PER_LOST_SECOND * estimator.lost_seconds(pause, estimate),
-            ),
+    def _end_event(self, now: float) -> None:
+        parameters = self._parameters
+        self._event_open = False
+        self._event_target = self._target()
+        in_flight = self._flight_throttled + self._flight_accepted
+        if in_flight >= _MIN_IN_FLIGHT:
+            self._rate = max(self._floor, self._rate * (1 - self._flight_throttled / (in_flight + parameters.evidence)))
+        ending = (parameters.event_requests - 1) / self._rate
+        lost_seconds = max(0.0, now - self._event_at - self._round_trip - ending)
+        paused_seconds = min(lost_seconds, max(0.0, self._event_paused_until - self._event_at))
+        lost_seconds -= _SAVED_FRACTION * paused_seconds
+        cost = self._event_throttled + self._rate * lost_seconds
+        self._cost = cost if self._throttle_events == 1 else (self._cost + cost) / 2
+        self._counter_delay = max(
+            self._counter_delay, min(_MAX_COUNTER_DELAY, lost_seconds - paused_seconds - self._round_trip)
         )
 
-    def _latency_factor(self) -> float:
-        """The factor by which high latency slows changes down."""
-        return math.pow(max(1.0, self._round_trip / _REFERENCE_LATENCY), _LATENCY_EXPONENT)
+    def _raise_rate(self) -> None:
+        """Raise the rate for one accepted request."""
+        parameters, rate = self._parameters, self._rate
+        growth = self._target() * parameters.backoff / self._cost
+        self.reason = RateReason.ACCEPTED
+        if self._throttle_events:
+            gap = self._cost / self._event_target
+            if rate < _FAR_BELOW * self._best:
+                gap = min(gap, _MAX_GAP * rate)
+            quiet = self._accepted / gap - parameters.quiet_gaps
+            if quiet <= 0:
+                self._rate_before_growth = rate
+            else:
+                missing = min(1.0, self._best / rate - 1)
+                growth += min(1.0, quiet) * self._growth(parameters.exploration + parameters.recovery * missing)
+                self.reason = RateReason.QUIET
+            self._best = max(rate, self._best * math.exp(-1 / (parameters.memory * rate)))
+        elif self._accepted > self._explore_after:
+            growth += self._growth(parameters.exploration)
+            self._rate_before_growth = rate
+            self._best = max(rate, self._best)
+        self._rate = max(self._floor, min(self._limit, rate * math.exp(growth)))
+
+    def _growth(self, per_second: float) -> float:
+        """Growth per request; slower if replies come late."""
+        return per_second * min(1.0, _SHORT_ROUND_TRIP / max(self._round_trip, 1e-9)) / self._rate
+
+    def _limit_share(self, rate: float, now: float) -> float:
+        """Take `share` of a lower quota; return the new rate."""
+        self._limit = max(self._floor, self._share * _SHARE_FALLBACK * rate)
+        self._limit_until = now + min(_SHARE_HOLD * 2.0**self._share_overruns, _MAX_SHARE_HOLD)
+        self._share_overruns = min(self._share_overruns + 1, 10)
+        self.reason = RateReason.SHARE
+        return self._limit

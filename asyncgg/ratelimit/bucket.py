@@ -77,6 +77,12 @@ class TokenBucket:
         """Maximum number of saved tokens."""
         return self._burst
 
+    @property
+    def is_limiting(self) -> bool:
+        """Whether a caller waits, or would have to wait, for a token."""
+        self._refill()
+        return self._waiting > 0 or self._tokens < self._token_threshold
+
     def statistics(self) -> BucketStatistics:
         """The current state."""
         now = self._refill()

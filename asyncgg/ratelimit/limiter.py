@@ -34,8 +34,11 @@ class RatePolicy(Protocol):
     def burst(self) -> float:
         """The current burst in requests."""
 
-    def on_accepted(self, started: float, now: float) -> float:
-        """A request sent at `started` was accepted at `now`. Returns the new rate."""
+    def on_accepted(self, started: float, now: float, *, limited: bool = True) -> float:
+        """A request sent at `started` was accepted at `now`. Returns the new rate.
+
+        `limited`: whether the limiter, and not a lack of work, holds the requests back.
+        """
 
     def on_throttled(self, started: float, now: float, retry_after: float | None) -> float:
         """A request sent at `started` was throttled at `now`. Returns the new rate.
@@ -72,7 +75,7 @@ class Limiter:
 
     def on_accepted(self, started: float) -> None:
         """A request sent at `started` was answered and not throttled."""
-        self.policy.on_accepted(started, self._clock())
+        self.policy.on_accepted(started, self._clock(), limited=self.bucket.is_limiting)
         self._apply_rate()
 
     def on_throttled(self, started: float, retry_after: float | None) -> None:

@@ -40,13 +40,12 @@ def expected_rate(rate: float | None, quota: float | None, share: float, region:
 
 
 def default_burst(rate: float) -> float:
-    """The default burst at this rate: 2, or more above 50/s.
+    """The default burst at this rate: one token plus 20 ms worth of tokens for late timers.
 
-    One token plus 20 ms worth of tokens for late timers. A larger burst gains little and causes
-    throttles: with 30 ms of jitter each way, a service of the same rate with a burst of 5 accepts
-    2 + 0.06 s x rate up to 50/s.
+    Below 50/s two requests never start at once, so limiters with windows or small bursts are not
+    hit by a burst.
     """
-    return 1 + max(1.0, rate * _TIMER_SLACK)
+    return 1 + rate * _TIMER_SLACK
 
 
 def limits_for_share(rate: float, burst: float | None = None) -> tuple[float, float]:

@@ -13,11 +13,11 @@ from asyncgg.ratelimit import AdaptiveRate, default_burst, documented_quota, exp
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
 
-_PROBE_AFTER: Final = 2.0
-"""Seconds without a throttle at the quota before `--rate auto` probes above the quota."""
+_EXPLORE_AFTER: Final = 2.0
+"""Seconds without a throttle at the quota before `--explore` raises the rate above it."""
 
 _MAX_MULTIPLE: Final = 10.0
-"""Upper limit of `--rate auto`, as a multiple of the quota."""
+"""Upper limit of `--explore`, as a multiple of the quota."""
 
 
 class MissingReason(Enum):
@@ -123,8 +123,7 @@ def rate_policy(settings: Settings, region: str | None) -> AdaptiveRate:
     - `--quota-share` below 1: that share of the quota is the ceiling, in any window of five
       seconds. Throttles can lower the quota that the share refers to.
     - `--rate R`: the ceiling is R. The run starts at the quota if that is lower.
-    - `--rate auto`: the run starts at the quota and probes above it while no request is throttled.
-      If the service throttles at the quota, the quota is the ceiling.
+    - `--rate auto`: the ceiling is the quota; with `--explore`, ten times the quota.
     """
     rate, quota = quota_rate(settings, region), effective_quota(settings, region)
     if settings.quota_share < 1:
@@ -132,4 +131,5 @@ def rate_policy(settings: Settings, region: str | None) -> AdaptiveRate:
         return AdaptiveRate(ceiling, documented=ceiling, burst=burst, share=settings.quota_share)
     if settings.rate is not None:
         return AdaptiveRate(rate, documented=quota, burst=settings.burst)
-    return AdaptiveRate(_MAX_MULTIPLE * quota, documented=quota, burst=settings.burst, probe_after=_PROBE_AFTER)
+    ceiling = _MAX_MULTIPLE * quota if settings.explore else quota
+    return AdaptiveRate(ceiling, documented=quota, burst=settings.burst, explore_after=_EXPLORE_AFTER)

@@ -113,7 +113,7 @@ class FixedRate:
         self.rate = rate
         self.burst = default_burst(rate) if burst is None else burst
 
-    def on_accepted(self, started: float, now: float) -> float:
+    def on_accepted(self, started: float, now: float, *, limited: bool = True) -> float:
         """Return the constant rate."""
         return self.rate
 

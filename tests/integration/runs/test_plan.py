@@ -11,15 +11,16 @@ from asyncgg.settings import load_settings
 @pytest.mark.parametrize(
     ("values", "expected", "initial", "ceiling"),
     [
-        ({}, 30, 30, 300),
-        ({"quota": 12}, 12, 12, 120),
+        ({}, 30, 30, 30),
+        ({"explore": True}, 30, 30, 300),
+        ({"quota": 12}, 12, 12, 12),
         ({"rate": 20}, 20, 20, 20),
         ({"rate": 200}, 200, 30, 200),
         ({"rate": 200, "quota": 150}, 200, 150, 200),
-        ({"quota_share": 0.5}, 15, 14.6, 14.6),
+        ({"quota_share": 0.5}, 15, 14.74, 14.74),
         ({"quota_share": 0.5, "quota": 100}, 50, 49.6, 49.6),
-        ({"quota_share": 0.5, "rate": 40}, 15, 14.6, 14.6),
-        ({"quota_share": 0.5, "rate": 10}, 10, 9.6, 9.6),
+        ({"quota_share": 0.5, "rate": 40}, 15, 14.74, 14.74),
+        ({"quota_share": 0.5, "rate": 10}, 10, 9.76, 9.76),
         ({"quota_share": 0.5, "burst": 500}, 15, 12, 12),
     ],
 )
