@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar, cast
 from asyncgg.errors import AsyncggError, SnapshotWriteError
 from asyncgg.inventory.schema import FORMAT, create
 from asyncgg.inventory.store import SnapshotStore
+from asyncgg.storage import WalCheckpoints
 from asyncgg.storage.sqlite import rollback
 
 _MAX_BACKLOG: Final = 200
@@ -42,6 +43,7 @@ class SnapshotWriter:
         except BaseException:
             self._lock.release()
             raise
+        self._wal = WalCheckpoints(self._connection)
         self._store = SnapshotStore(self._connection)
         self.on_failure: Callable[[AsyncggError], None] = lambda error: None
         """Called on the event loop when changes cannot be written."""
@@ -122,6 +124,7 @@ class SnapshotWriter:
             results = [change(self._store) for change, _ in changes]
             self.before_commit(self._store)
             self._connection.execute("COMMIT")
+            self._wal.after_commit()
         except Exception as error:  # noqa: BLE001 - the scan gets every error
             rollback(self._connection)
             self._error = FORMAT.translate(error, self.path, writing=True)

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from asyncgg.errors import AsyncggError, JournalWriteError
 from asyncgg.journal.schema import FORMAT
 from asyncgg.journal.store import JournalStore
+from asyncgg.storage import WalCheckpoints
 from asyncgg.storage.sqlite import rollback
 
 T = TypeVar("T")
@@ -52,6 +53,7 @@ class JournalWriter:
                 self._connection.execute("PRAGMA synchronous = OFF")
                 self._connection.execute("PRAGMA journal_mode = MEMORY")
                 self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._wal = WalCheckpoints(self._connection)
             self.recovered = self._recover()
         except BaseException:
             self._lock.release()
@@ -156,6 +158,7 @@ class JournalWriter:
         while self._commit_requests.get():
             try:
                 self._connection.execute("COMMIT")
+                self._wal.after_commit()
                 self._commit_error = None
             except Exception as error:  # noqa: BLE001 - as above
                 self._commit_error = error
@@ -211,6 +214,7 @@ class JournalWriter:
         try:
             results = self._execute(calls)
             self._connection.execute("COMMIT")
+            self._wal.after_commit()
         except Exception as error:  # noqa: BLE001 - as above
             return self._on_failure(calls, error)
         return [(waiter, result, None) for (_, waiter, _), result in zip(calls, results, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import stat
 from collections.abc import Generator, Iterator
@@ -28,6 +29,10 @@ _ADVICE: Final = {
 }
 _DISK_ERRORS: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 _FETCH_SIZE: Final = 100
+_CHECKPOINT_AFTER: Final = 1_000
+"""Changed rows after which a WAL file is merged into its main file."""
+_WAL_HEADER: Final = b"\2\2"
+"""Bytes 18 and 19 of a file in WAL mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ class SqliteFormat:
     def open(self, path: Path, *, read_only: bool) -> sqlite3.Connection:
         """Open the file at `path` after checking its format. Raises `error`."""
         self.require_file(path)
+        self._require_wal(path)
         with self.translate_errors(path):
             try:
                 return self._open(path, read_only=read_only)
@@ -85,9 +91,9 @@ class SqliteFormat:
                     connection.execute("PRAGMA user_version").fetchone()
                 return self._open(path, read_only=read_only)
 
-    def connect(self, path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    def connect(self, path: Path, *, read_only: bool = False, options: str = "") -> sqlite3.Connection:
         """Connect in autocommit mode to an existing file, for one thread at a time."""
-        uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
+        uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}{options}"
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
         connection.execute("PRAGMA trusted_schema = OFF")
         return connection
@@ -135,6 +141,23 @@ class SqliteFormat:
             raise
         return connection
 
+    def _require_wal(self, path: Path) -> None:
+        """Raise `error` when the file at `path` is not complete without its WAL file, which is missing."""
+        real = Path(os.path.realpath(path))  # SQLite looks next to the file, not next to a link
+        wal_path = real.with_name(f"{real.name}-wal")
+        with contextlib.suppress(OSError, sqlite3.Error):  # reported by what opens the file next
+            with real.open("rb") as file:
+                in_wal_mode = file.read(20)[18:] == _WAL_HEADER
+            if not in_wal_mode or (wal_path.exists() and wal_path.stat().st_size):
+                return
+            # An immutable file is read without its WAL file, and none is created.
+            with contextlib.closing(self.connect(real, read_only=True, options="&immutable=1")) as connection:
+                if MetaStore(connection).get("wal_required") == "1":
+                    raise self.error(
+                        f"{path} is not complete: its latest entries are in {wal_path.name}, which is missing"
+                        f" (expected: {wal_path}); copy or move both files together, or use the original"
+                    )
+
     def _check_header(self, path: Path, application: int, version: int) -> None:
         if application != _APPLICATION_IDS[self.label]:
             other = _LABELS.get(application)
@@ -179,6 +202,32 @@ class MetaStore:
         self._connection.executemany(
             "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(key, str(value)) for key, value in values.items()]
         )
+
+
+# A main file must show that it was copied without its WAL file. So the last transaction before a
+# checkpoint makes a mark, and the next one, which only the WAL file has, removes it.
+class WalCheckpoints:
+    """Merges the WAL file of a connection that writes into the main file, from time to time."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._meta = MetaStore(connection)
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        self.checkpoint("FULL")  # waits for readers for a moment
+
+    def after_commit(self) -> None:
+        """Merge if enough was changed. Call it outside of transactions."""
+        if self._connection.total_changes - self._changes_before >= _CHECKPOINT_AFTER:
+            self.checkpoint()
+
+    def checkpoint(self, mode: str = "PASSIVE") -> None:
+        """Merge what no reader prevents. Errors are ignored: the next commit has them too."""
+        with contextlib.suppress(sqlite3.Error):
+            self._meta.put(wal_required=1)
+            self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        with contextlib.suppress(sqlite3.Error):
+            self._meta.put(wal_required=0)
+        self._changes_before = self._connection.total_changes
 
 
 class SqliteReader:
