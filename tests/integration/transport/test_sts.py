@@ -96,6 +96,11 @@ def _sts_error(status: int, code: str, message: str) -> ScriptStep:
             "rejected the credentials: STS: ExpiredToken",
         ),
         (_sts_error(403, "InvalidClientTokenId", "invalid"), CredentialsError, "InvalidClientTokenId"),
+        (
+            respond(403, b"<html><body>Sign in</body></html>", {"Content-Type": "text/html"}),
+            ServiceError,
+            r"HTTP 403 Forbidden \(text/html\), not from STS; check proxy and endpoint",
+        ),
         (_sts_error(404, "NotFound", "no STS here"), ServiceError, "NotFound"),
         (respond(200, b"{}"), ServiceError, "STS GetCallerIdentity at http"),
         (respond(200, b"<GetCallerIdentityResponse/>"), ServiceError, "unreadable response"),

@@ -55,6 +55,8 @@ def test_parse_fault_reads_all_parts() -> None:
         ("500=0.05", "must be a share"),
         ("500=0", "must be a share"),
         ("500#0", "start at 1"),
+        ("page:teapot", "an HTTP status"),
+        ("page:99", "an HTTP status"),
         ("500#5-3", "start at 1"),
         ("500#x", "expected KIND"),
         ("entry#2", "counts requests"),

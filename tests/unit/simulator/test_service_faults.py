@@ -32,6 +32,9 @@ from tests.support.simulator import batch_request, error_code, make_service, res
         ("half-before", 200, "", Delivery.TRUNCATED, False),
         ("garbage", 200, "", Delivery.REPLY, True),
         ("garbage-before", 200, "", Delivery.REPLY, False),
+        ("page:302", 302, "", Delivery.REPLY, False),
+        ("page-empty:403", 403, "", Delivery.REPLY, False),
+        ("page-after:504", 504, "", Delivery.REPLY, True),
         ("entry:ThrottlingException", 200, "", Delivery.REPLY, False),
     ],
 )
@@ -44,6 +47,14 @@ def test_fault_sets_status_code_and_delivery(
     assert (response.status, error_code(response), response.delivery) == (status, code, delivery)
     assert ("a" not in simulated.fleet.things["core-1"]) is applied
     assert simulated.faults.fired == {fault: 1}
+
+
+@pytest.mark.parametrize(("fault", "is_empty"), [("page:403", False), ("page-empty:403", True)])
+def test_page_fault_has_no_mark_of_the_service(fault: str, is_empty: bool) -> None:
+    """The answer is HTML or empty, without request id and error type."""
+    response = make_service(fault=(fault,)).handle(batch_request("core-1", ["a"]), 1000.0)
+    assert dict(response.headers) == {"Content-Type": "text/html"}
+    assert (response.body == b"") is is_empty
 
 
 def test_garbage_fault_is_not_json() -> None:
