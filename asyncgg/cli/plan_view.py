@@ -86,8 +86,12 @@ def format_plan(plan: Plan) -> list[str]:
 
 def format_missing(plan: Plan) -> list[str]:
     """The requested names without associations, one line for each reason."""
-    return [
+    missing = plan.lookup.missing if plan.lookup else {}
+    lines = [
         f"{format_count(names.count, 'thing' if reason is MissingReason.NOT_FOUND else 'core')}"
         f" {MISSING_LABELS[reason]}: {names}"
-        for reason, names in (plan.lookup.missing if plan.lookup else {}).items()
+        for reason, names in missing.items()
     ]
+    if not plan.things and not missing.keys().isdisjoint({MissingReason.NOT_FOUND, MissingReason.UNKNOWN}):
+        lines.append("nothing was found: are account, Region and list right?")
+    return lines

@@ -110,8 +110,7 @@ def _plan_confirm_run(
         result, summary = run_journal(
             builder.path, context, mode=RunMode.RESUME, region=endpoint.region, account=account, on_start=start
         )
-        missing = "; ".join(format_missing(plan))
-        return (result if plan.things else replace(result, reason=missing)), summary
+        return (result if plan.things else replace(result, reason="; ".join(format_missing(plan)))), summary
 
 
 def attach_account(

@@ -23,6 +23,7 @@ from tests.support.programs import Program
 
 RATE_OPTIONS = ("--rate", "500")
 PLAN_OPTIONS = ("--inventory", "fleet.db")
+NOTHING_FOUND = "nothing was found: are account, Region and list right?"
 RUN_OPTIONS = (*RATE_OPTIONS, "--yes", "--json", "--journal", "run.journal")
 FLEET = FleetSpec.from_things({"core-1": ["a", "b"], "core-2": ["b", "c"], "core-3": []}, now=1000.0)
 
@@ -201,8 +202,11 @@ def test_things_denied_core_exits_4_unless_incomplete_is_allowed(
     ("lookup", "reason"),
     [
         (("--core", "core-1"), "1 core without client devices: core-1"),
-        (("--core", "core-1", "--core", "core-9"), "1 core not found: core-9; 1 core without client devices: core-1"),
-        (("--things", "gone.txt"), "2 things on no core: b, ghost"),
+        (
+            ("--core", "core-1", "--core", "core-9"),
+            f"1 core not found: core-9; 1 core without client devices: core-1; {NOTHING_FOUND}",
+        ),
+        (("--things", "gone.txt"), f"2 things on no core: b, ghost; {NOTHING_FOUND}"),
     ],
 )
 def test_a_second_run_has_nothing_left_and_exits_0(
