@@ -1,4 +1,4 @@
-"""Tests that every command of README, how-to guides and reference works on two consecutive nights."""
+"""Tests that every command of README, how-to guides and reference works twice, with a list that has grown."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ name = { regex = "(core|sensor)-.*" }
 associated-before = "1d"
 """
 
-SECOND_NIGHT = {
+SECOND_RUN = {
     r"inventory$|inventory --out \S+\.db(?!.*--replace)": "already contains a complete scan; choose another file",
     r"inventory --out fleet\.csv": "fleet.csv already exists; pass --replace, or choose another --out",
     r"verify .*--out after\.db": "after.db already contains a complete scan; choose another file",
 }
-"""Commands that refuse to replace a file of the first night, and how."""
+"""Commands that refuse to replace a file of the first run, and how."""
 
 
 def documented_commands() -> dict[str, str]:
@@ -192,10 +192,10 @@ def new_summaries(known: set[Path]) -> list[Summary]:
 
 @pytest.mark.usefixtures("person")
 @pytest.mark.parametrize("line", COMMANDS, ids=str)
-def test_documented_command_works_on_two_nights(
+def test_documented_command_works_twice(
     line: str, cli: CommandRunner, history: Path, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit 0 on both nights, with a list that has grown meanwhile: new rows are done, old ones were already."""
+    """Exit 0 both times, with a list that has grown in between: new rows are done, old ones were already."""
     shutil.copytree(history, tmp_path, dirs_exist_ok=True)
     if line.startswith("inventory"):
         (tmp_path / "fleet.db").unlink()
@@ -214,7 +214,7 @@ def test_documented_command_works_on_two_nights(
         write_lists(tmp_path, OLD + NEW)
     for core, thing in NEW:
         simulator.service.fleet.associate(core, thing, 1000.0)
-    expected = next((text for pattern, text in SECOND_NIGHT.items() if re.match(pattern, line)), "")
+    expected = next((text for pattern, text in SECOND_RUN.items() if re.match(pattern, line)), "")
     code, output = run_line(cli, line, monkeypatch)
     assert code == (2 if expected else 0), output
     assert expected in output
