@@ -53,6 +53,12 @@ class GuardError(AsyncggError):
     exit_code = 4
 
 
+class DeadlineError(AsyncggError):
+    """The deadline was reached before the first request."""
+
+    exit_code = 10
+
+
 class CredentialsError(AsyncggError):
     """Credentials are missing, rejected, or cannot be refreshed."""
 

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO, Final, cast
 
 import aiohttp
@@ -53,21 +57,26 @@ class S3Downloader:
         missing or rejected, and `UsageError` for an unusable AWS configuration.
         """
         file = cast(BinaryIO, tempfile.TemporaryFile(prefix="asyncgg-"))  # noqa: SIM115 - the caller closes it
-        errors: list[BaseException] = []
+        cancel: Callable[[], object] | None = None
 
-        def download() -> None:
-            try:
-                asyncio.run(self._download(bucket, key, file))
-            except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
-                errors.append(error)
+        async def download() -> None:
+            nonlocal cancel
+            loop, task = asyncio.get_running_loop(), asyncio.current_task()
+            assert task is not None
+            cancel = partial(loop.call_soon_threadsafe, task.cancel)
+            await self._download(bucket, key, file)
 
-        # The caller's thread may already run a loop.
-        thread = threading.Thread(target=download, name="asyncgg-s3", daemon=True)
-        thread.start()
-        thread.join()
-        if errors:
-            file.close()
-            raise errors[0]
+        # The caller's thread may already run a loop. The context has the credentials to share.
+        with ExitStack() as close_on_error:
+            close_on_error.callback(file.close)
+            with ThreadPoolExecutor(1, "asyncgg-s3") as thread:
+                downloading = thread.submit(copy_context().run, asyncio.run, download())
+                try:
+                    downloading.result()
+                finally:
+                    if cancel is not None and not downloading.done():  # a signal: it may wait for an MFA code
+                        cancel()
+            close_on_error.pop_all()
         file.seek(0)
         return file
 

@@ -36,6 +36,7 @@ from asyncgg.runs.undo_plan import NOT_INHERITED, prepare_undo, prior_state_from
 from asyncgg.runs.verifier import load_context, verify_with_context
 from asyncgg.runs.verify_report import Verification
 from asyncgg.settings import Settings, build_settings
+from asyncgg.sharing import sharing
 from asyncgg.transport import Transport, resolve_endpoint
 
 
@@ -85,7 +86,8 @@ async def disassociate_things(
     """
     targets = LookupTargets.from_names("thing", things, "things")
     request = LookupRequest(targets, Path(inventory), max_age, allow_incomplete)
-    return await _run_lookup(request, settings or build_settings({}, keywords), transport, listeners)
+    with sharing():
+        return await _run_lookup(request, settings or build_settings({}, keywords), transport, listeners)
 
 
 async def disassociate_cores(
@@ -105,7 +107,8 @@ async def disassociate_cores(
     """
     targets = LookupTargets.from_names("core", cores, "cores")
     request = LookupRequest(targets, Path(inventory), max_age, allow_incomplete)
-    return await _run_lookup(request, settings or build_settings({}, keywords), transport, listeners)
+    with sharing():
+        return await _run_lookup(request, settings or build_settings({}, keywords), transport, listeners)
 
 
 async def _run_lookup(
@@ -197,7 +200,8 @@ async def verify(
     `verify_with_context` and `verify_account` do.
     """
     context = await asyncio.to_thread(load_context, Path(journal), keywords)
-    account, _ = await verify_account(context.target, context.settings, expected_from_journal=context.account)
-    return await verify_with_context(
-        context, account=account, wait=wait, out=out, failures=failures, listeners=listeners
-    )
+    with sharing():
+        account, _ = await verify_account(context.target, context.settings, expected_from_journal=context.account)
+        return await verify_with_context(
+            context, account=account, wait=wait, out=out, failures=failures, listeners=listeners
+        )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from asyncgg.errors import AsyncggError, CredentialsError, GuardError, ServiceError, UsageError
+from asyncgg.errors import AsyncggError, CredentialsError, DeadlineError, GuardError, ServiceError, UsageError
 from asyncgg.settings import Settings, build_settings
 from asyncgg.transport import CallerIdentity, ConnectionConfig, Endpoint, get_caller_identity, resolve_endpoint
 
@@ -20,6 +20,7 @@ def connection_from_settings(settings: Settings) -> ConnectionConfig:
         connect_timeout=settings.connect_timeout,
         request_timeout=settings.request_timeout,
         max_connections=settings.concurrency,
+        deadline=settings.deadline,
     )
 
 
@@ -39,12 +40,15 @@ async def verify_account(
     Raises:
         GuardError: the account is not the expected one, or cannot be checked.
         CredentialsError: there are no usable credentials, and `required`.
+        DeadlineError: there are no credentials within `settings.deadline`.
     """
     expected = settings.expect_account
     if target.custom and expected is None:
         return None, "not checked: custom endpoint in use"
     try:
         caller = await get_caller_identity(connection_from_settings(settings))
+    except DeadlineError:
+        raise
     except AsyncggError as error:
         if expected is not None and (not isinstance(error, CredentialsError) or not required):
             raise GuardError(f"--expect-account {expected} cannot be checked: {error}") from None

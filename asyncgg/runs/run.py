@@ -25,6 +25,7 @@ from asyncgg.runs.execute import RunMode, execute
 from asyncgg.runs.plan import Plan
 from asyncgg.runs.prepare import JournalBuilder, default_journal
 from asyncgg.settings import Settings, build_settings
+from asyncgg.sharing import sharing
 from asyncgg.transport import Endpoint, Transport, resolve_endpoint
 
 Rows = Iterable[Row] | AsyncIterable[Row]
@@ -98,32 +99,8 @@ class Run:
         self.summary: Summary | None = None
 
     async def __aenter__(self) -> Self:
-        target = builder = account = None
-        if self._transport is None:
-            target = await asyncio.to_thread(resolve_endpoint, connection_from_settings(self._settings))
-        if self._rows is not None:
-            builder, self.plan = await self._build_journal(self._rows, target)
-        try:
-            if target is not None:
-                account, _ = await verify_account(target, self._settings, expected_from_journal=self._recorded_account)
-        except AsyncggError:
-            if builder is not None:
-                builder.discard()
-            raise
-        self._task = asyncio.create_task(
-            execute(
-                self.journal,
-                self._settings,
-                mode=self._mode,
-                region=target.region if target else None,
-                account=account,
-                transport=self._transport,
-                listeners=self._listeners,
-                on_engine=self._set_engine,
-            ),
-            name="asyncgg-run",
-        )
-        self._task.add_done_callback(lambda _: self._changed.set())
+        with sharing():
+            await self._start()
         return self
 
     async def __aexit__(self, _: object, error: BaseException | None, trace: object) -> None:
@@ -182,6 +159,34 @@ class Run:
             self._changed.set()
             if len(self._outcomes) > _MAX_BUFFERED_OUTCOMES and self._engine is not None:
                 self._engine.pause()
+
+    async def _start(self) -> None:
+        target = builder = account = None
+        if self._transport is None:
+            target = await asyncio.to_thread(resolve_endpoint, connection_from_settings(self._settings))
+        if self._rows is not None:
+            builder, self.plan = await self._build_journal(self._rows, target)
+        try:
+            if target is not None:
+                account, _ = await verify_account(target, self._settings, expected_from_journal=self._recorded_account)
+        except AsyncggError:
+            if builder is not None:
+                builder.discard()
+            raise
+        self._task = asyncio.create_task(
+            execute(
+                self.journal,
+                self._settings,
+                mode=self._mode,
+                region=target.region if target else None,
+                account=account,
+                transport=self._transport,
+                listeners=self._listeners,
+                on_engine=self._set_engine,
+            ),
+            name="asyncgg-run",
+        )
+        self._task.add_done_callback(lambda _: self._changed.set())
 
     async def _build_journal(self, rows: Rows, target: Endpoint | None) -> tuple[JournalBuilder, Plan]:
         with JournalBuilder(self._settings.journal, self._settings, source="<iterable>") as builder:

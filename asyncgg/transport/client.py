@@ -73,7 +73,7 @@ async def open_service_client(
 
     session = new_session(connection.profile, region)
     custom_endpoint(session, service, endpoint_url, connection)
-    source = await open_source(connection.profile, region)
+    source = await open_source(connection.profile, region, connection.deadline)
     session.register_component("credential_provider", source)
     defaults: dict[str, Any] = {
         "connect_timeout": connection.connect_timeout,

@@ -37,6 +37,8 @@ class ConnectionConfig:
     """Maximum number of concurrent connections."""
     use_fips: bool | None = None
     use_dualstack: bool | None = None
+    deadline: float | None = None
+    """Seconds within which the first credentials must be there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from typing import Any, Final
 
 from aiobotocore.credentials import AioAssumeRoleProvider, AioCredentials
 from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
 
-from asyncgg.errors import CredentialsError, UsageError
+from asyncgg.errors import CredentialsError, DeadlineError, UsageError
+from asyncgg.sharing import share
 from asyncgg.transport.credential_errors import CredentialOrigin, check_configured_keys, check_keys, expired_at
 from asyncgg.transport.mfa import MfaCodeRequiredError, prompter, read_mfa_code
 from asyncgg.transport.session import new_session
@@ -192,24 +191,15 @@ class _SourceCredentials(AioCredentials):  # type: ignore[misc]  # aiobotocore p
         return account
 
 
-_shared_sources: ContextVar[dict[str | None, CredentialSource] | None] = ContextVar("asyncgg_sources", default=None)
+async def open_source(profile: str | None, region: str | None, deadline: float | None) -> CredentialSource:
+    """Get the source of `profile`, with credentials: one for the whole command or call.
 
-
-@contextmanager
-def shared_credentials() -> Iterator[None]:
-    """Share one source per profile among all clients that are opened within the block."""
-    token = _shared_sources.set({} if (shared := _shared_sources.get()) is None else shared)
+    Raises `CredentialsError`, and `DeadlineError` if they are not there within `deadline` seconds.
+    """
+    source = share((CredentialSource, profile), lambda: CredentialSource(profile, region))
     try:
-        yield
-    finally:
-        _shared_sources.reset(token)
-
-
-async def open_source(profile: str | None, region: str | None) -> CredentialSource:
-    """The source of the command, or a new one, with its credentials. Raises as `open`."""
-    shared = _shared_sources.get()
-    source = CredentialSource(profile, region)
-    if shared is not None:
-        source = shared.setdefault(profile, source)
-    await source.open()
+        async with asyncio.timeout(deadline):
+            await source.open()
+    except TimeoutError:
+        raise DeadlineError(f"no AWS credentials within {deadline:g} s (--deadline)") from None
     return source

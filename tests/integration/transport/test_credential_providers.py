@@ -60,3 +60,27 @@ async def test_open_expired_credentials_raises_with_date(sources: CredentialsSer
     with pytest.raises(CredentialsError, match=r"expired at 20\d\d-\d\d-\d\dT.*Z; ") as caught:
         await CredentialSource(sources.use(provider), "eu-west-1").open()
     assert "\n" not in str(caught.value)
+
+
+async def test_renew_with_mfa_does_not_ask_again(
+    sources: CredentialsServer, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The role is assumed with one code; later its credentials are used until they expire."""
+    prompts: list[str] = []
+
+    async def read(prompt: str) -> str:
+        prompts.append(prompt)
+        return "123456"
+
+    monkeypatch.setattr("asyncgg.transport.credentials.read_mfa_code", read)
+    profile = sources.use("assume-role")
+    with (home / "config").open("a") as config:
+        config.write("mfa_serial = arn:aws:iam::123456789012:mfa/me\n")
+    source = CredentialSource(profile, "eu-west-1")
+    await source.open()
+    assert prompts == ["Enter MFA code for arn:aws:iam::123456789012:mfa/me: "]
+    assert b"TokenCode=123456" in sources.server.requests[0].body
+    with pytest.raises(CredentialsError, match=r"cannot renew .* needs another MFA code; run or resume"):
+        await source.renew()
+    assert source.current() is not None
+    assert (len(prompts), sources.loads) == (1, 1)
