@@ -128,7 +128,7 @@ class KillScenario:
             ended = program.wait()
         assert ended.code == 3, ended.describe()  # the associations that do not exist fail
         assert ended.summary["things"]["pending"] == 0
-        assert_consistent(self.journal, self.simulator, self.fleet, self.nonexistent, ambiguous=self.report.in_flight)
+        assert_consistent(self.journal, self.simulator, self.fleet, self.nonexistent)
         assert self.simulator.resent_after_success() <= self.report.in_flight
 
 
