@@ -18,8 +18,7 @@ from asyncgg.transport.aws_settings import file_of
 
 _NO_HINT: Final = "correct it, or choose another --profile"
 _SSO_ERRORS: Final = (aws.SSOError, aws.TokenRetrievalError)
-_ANSWER_ERRORS: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""Raised by the providers of botocore for an answer or a value of another form."""
+_MEMBERS: Final = frozenset({"AccessKeyId", "SecretAccessKey", "Token", "SessionToken", "Expiration"})
 _KEY_VARIABLES: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
 _KEY_SETTINGS: Final = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_security_token")
 _CHARACTERS: Final = {"\r": "a carriage return", "\n": "a line feed", "\t": "a tab", " ": "a blank"}
@@ -42,10 +41,8 @@ class CredentialOrigin:
     def login_hint(self) -> str:
         """What to do if there are no credentials, or rejected ones."""
         profile = "" if self.profile is None else f" --profile {self.profile}"
-        return (
-            f"run `aws sso login{profile}`, choose another --profile, or set AWS_ACCESS_KEY_ID and"
-            " AWS_SECRET_ACCESS_KEY"
-        )
+        command = "aws login" if self.method == "login" else "aws sso login"
+        return f"run `{command}{profile}`, choose another --profile, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
     @property
     def missing(self) -> str:
@@ -81,6 +78,8 @@ class CredentialOrigin:
             return self._translate_client_error(error)
         if isinstance(error, _SSO_ERRORS):
             return CredentialsError(f"{self.name} is missing or expired; {self.login_hint}")
+        if isinstance(error, aws.CredentialRetrievalError) and self.method == "container-role":
+            return CredentialsUnreachableError(f"{self.name}: {sanitize(error)}")
         if isinstance(error, aws.PartialCredentialsError):
             return CredentialsError(f"{self.name}: incomplete: {sanitize(error)}")
         return CredentialsError(f"{self.name}: {self._reason(error)}; {_NO_HINT}")
@@ -91,7 +90,7 @@ class CredentialOrigin:
         reason = sanitize(f"{self.name}: {error.operation_name} failed: {code}: {details.get('Message', '')}")
         if status >= 500 or "Throttl" in code:
             return CredentialsUnreachableError(reason)
-        return CredentialsError(f"{reason}; {self.login_hint}")
+        return CredentialsError(f"{reason}; {self.login_hint if self.method == 'sso' else _NO_HINT}")
 
     def _reason(self, error: Exception) -> str:
         # Messages of exceptions other than botocore's can quote secrets.
@@ -100,29 +99,27 @@ class CredentialOrigin:
             return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         if isinstance(error, aws.BotoCoreError):
             return sanitize(error)
-        if isinstance(error, json.JSONDecodeError):
-            return f"it {output} no JSON"
-        if isinstance(error, UnicodeDecodeError):
-            return f"it {output} no UTF-8 text"
-        if isinstance(error, RuntimeError):
-            return "its credentials expired"
-        if isinstance(error, _ANSWER_ERRORS) and self.method == "custom-process":
-            return (
-                "the command or its JSON is invalid; it needs Version 1, AccessKeyId, SecretAccessKey and, if they"
-                " expire, Expiration as an ISO 8601 date with time zone"
-            )
-        if isinstance(error, _ANSWER_ERRORS) and self.method in {"container-role", "iam-role"}:
-            return (
-                "the URL, the authorization token or the JSON is invalid; it needs AccessKeyId, SecretAccessKey, Token"
-                " and Expiration as an ISO 8601 date with time zone"
-            )
-        return f"invalid ({type(error).__name__})"
+        if isinstance(error, KeyError) and error.args[0] in _MEMBERS:
+            return f"its JSON has no {error.args[0]}"
+        if type(error) is ValueError and self.method == "container-role":
+            return "its URL is not allowed, or the authorization token has a line break"
+        if type(error) is ValueError and self.method == "custom-process":
+            return "its command line has a quotation mark that is not closed"
+        reasons = (
+            (json.JSONDecodeError, f"it {output} no JSON"),
+            (UnicodeDecodeError, f"it {output} no UTF-8 text"),
+            (RuntimeError, "its credentials expired"),
+            (TypeError, "its JSON has another form, or its Expiration has no time zone"),
+            (AttributeError, "its JSON is not an object"),
+            ((ValueError, OverflowError), "its Expiration is not a date"),
+        )
+        return next((reason for types, reason in reasons if isinstance(error, types)), "its answer cannot be used")
 
 
 def expired_at(expires: float, origin: CredentialOrigin) -> CredentialsError:
     """The error for credentials that expired at `expires`."""
-    date = format_timestamp(expires)
-    return CredentialsError(f"{origin.name}: the credentials expired at {date}; {origin.login_hint}")
+    hint = origin.login_hint if origin.method in {"sso", "login"} else "renew them, or choose another --profile"
+    return CredentialsError(f"{origin.name}: the credentials expired at {format_timestamp(expires)}; {hint}")
 
 
 def check_keys(keys: ReadOnlyCredentials, origin: CredentialOrigin) -> None:
@@ -133,17 +130,21 @@ def check_keys(keys: ReadOnlyCredentials, origin: CredentialOrigin) -> None:
 
 
 def check_configured_keys(session: AioSession, profile: str | None) -> None:
-    """Raise `CredentialsError` for unusable values in variables and files, before anything is sent.
-
-    The keys of source profiles sign AssumeRole.
-    """
-    if profile is None:
-        for variable in _KEY_VARIABLES:
-            _check_key(variable, os.environ.get(variable))
+    """Raise `CredentialsError` for unusable keys in variables and files, source profiles included."""
+    if profile is None and os.environ.get("AWS_ACCESS_KEY_ID"):  # they take precedence over files
+        _check_variables()
+        return
     for name, section in _profile_chain(session, profile):
+        if section.get("credential_source") == "Environment":
+            _check_variables()
         for key in _KEY_SETTINGS:
             if key in section:
                 _check_key(f"{key} in {file_of(session, key, name)}", section[key])
+
+
+def _check_variables() -> None:
+    for variable in _KEY_VARIABLES:
+        _check_key(variable, os.environ.get(variable))
 
 
 def _profile_chain(session: AioSession, profile: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:

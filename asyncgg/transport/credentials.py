@@ -13,7 +13,7 @@ from typing import Any, Final
 from aiobotocore.credentials import AioAssumeRoleProvider, AioCredentials
 from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
 
-from asyncgg.errors import CredentialsError, DeadlineError, UsageError
+from asyncgg.errors import CredentialsError, CredentialsUnreachableError, DeadlineError, UsageError
 from asyncgg.sharing import share
 from asyncgg.transport.credential_errors import CredentialOrigin, check_configured_keys, check_keys, expired_at
 from asyncgg.transport.mfa import MfaCodeRequiredError, prompter, read_mfa_code
@@ -45,6 +45,7 @@ class CredentialSource:
         self._renewal: asyncio.Task[None] | None = None
         self._is_rejected = False
         self._first_generation = 0  # the first one with these keys
+        self._method = ""  # the provider of these keys
         self._mfa_asked = False
         self.generation = 0
         """Number of renewals."""
@@ -121,7 +122,7 @@ class CredentialSource:
         if keys != self._keys:
             self._is_rejected, self._first_generation = False, self.generation
             pause = min(pause, (expires - now) / 2)
-        self._keys, self._expires = keys, expires
+        self._keys, self._expires, self._method = keys, expires, self._origin.method
         self._renew_at = max(expires - _RENEW_BEFORE, now + pause)
 
     async def _load(self) -> tuple[ReadOnlyCredentials, float]:
@@ -166,7 +167,9 @@ class CredentialSource:
                 raise
             raise expired_at(_expiry(credentials), self._origin) from None
         if keys is None or not keys.access_key or not keys.secret_key:
-            raise CredentialsError(self._origin.missing)
+            # The provider of instance metadata returns nothing if the service does not respond.
+            kind = CredentialsUnreachableError if self._method == "iam-role" else CredentialsError
+            raise kind(self._origin.missing)
         check_keys(keys, self._origin)
         return keys, _expiry(credentials)
 

@@ -46,3 +46,21 @@ def test_command_loads_credentials_once(
     assert result.code == 0, result.err
     assert loads == 1
     assert Path("first.journal").exists()
+
+
+@pytest.mark.parametrize("transport", ["native", "sdk"])
+@pytest.mark.parametrize("variable", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
+def test_disassociate_key_with_line_end_exits_5(
+    cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch, variable: str, transport: str
+) -> None:
+    """Nothing is sent, no journal is left, and the value is not shown."""
+    simulator = serve()
+    monkeypatch.setenv(variable, "hunter2\r")
+    result = cli("disassociate", "fleet.csv", "--yes", "--quiet", "--journal", "j", "--transport", transport)
+    assert result.code == 5, result.err
+    assert result.err.splitlines() == [
+        f"error: no AWS credentials: {variable} ends with a carriage return; copy the value again without it",
+        "nothing was sent",
+    ]
+    assert simulator.service.counters.requests.total() == 0
+    assert not list(Path().glob("j*"))
