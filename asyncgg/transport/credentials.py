@@ -16,6 +16,7 @@ from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
 from asyncgg.errors import CredentialsError, CredentialsUnreachableError, DeadlineError, UsageError
 from asyncgg.sharing import share
 from asyncgg.transport.credential_errors import CredentialOrigin, check_configured_keys, check_keys, expired_at
+from asyncgg.transport.credential_process import make_cancellable
 from asyncgg.transport.mfa import MfaCodeRequiredError, prompter, read_mfa_code
 from asyncgg.transport.session import new_session
 
@@ -152,6 +153,7 @@ class CredentialSource:
         credentials = None
         for provider in session.get_component("credential_provider").providers:
             self._origin.method = provider.METHOD
+            make_cancellable(provider)
             if isinstance(provider, AioAssumeRoleProvider):
                 provider.cache, provider._prompter = roles, prompter(codes)
             credentials = await provider.load()
