@@ -10,7 +10,7 @@ from tests.support.journal_queries import CLAIMED, assert_consistent, pairs_in_s
 from tests.support.programs import Program, SimulatorProcess, run_asyncgg
 
 CORES = 250
-OPTIONS = {"cores": CORES, "things": 10, "rate": "inf", "latency_ms": 400}
+OPTIONS = {"cores": CORES, "things": 10, "rate": "inf", "latency_ms": 150}
 LIMIT = 400_000
 """Maximum file size in bytes: larger than the imported journal, smaller than the WAL of the run."""
 
@@ -27,7 +27,7 @@ def test_disassociate_full_disk_exits_1_and_resumes(tmp_path: Path) -> None:
         fleet = simulator.associations()
         with Program(
             *("disassociate", simulator.write_manifest(), "--yes", "--quiet", "--journal", journal),
-            *("--endpoint-url", simulator.url, "--rate", 100),
+            *("--endpoint-url", simulator.url, "--rate", 300),
             home=tmp_path,
             before_start=_limit_file_size,
         ) as program:

@@ -99,6 +99,7 @@ def run_tutorial(tutorial: str, folder: Path) -> list[Step]:
     steps = []
     with SimulatorProcess(folder, *faults, **options) as simulator:
         env = program_environment(folder, AWS_ENDPOINT_URL=simulator.url, TERM="xterm", COLUMNS="100")
+        del env["ASYNCGG_QUOTA"]  # the pages show the documented quota
         env["PATH"] = f"{program.parent}{os.pathsep}{env['PATH']}"
         for note, language, text in blocks(tutorial):
             kind, _, argument = note.partition(": ")

@@ -177,7 +177,8 @@ def _main() -> None:
         import_module(module)
     gc.collect()
     gc.freeze()
-    request = _serve(socket.socket(fileno=int(sys.argv[1])))
+    with socket.socket(fileno=int(sys.argv[1])) as connection:
+        request = _serve(connection)
     if request is not None:
         os.environ.clear()
         os.environ.update(request["env"])

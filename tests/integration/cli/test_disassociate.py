@@ -153,6 +153,7 @@ def test_disassociate_broken_streams_do_not_stop_the_run(
 
 def test_plan_settings_precedence(cli: CommandRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line overrides ASYNCGG_*, which overrides asyncgg.toml."""
+    monkeypatch.delenv("ASYNCGG_QUOTA")
     Path("fleet.csv").write_text("core,thing\na,b\n", encoding="utf-8")
 
     def rate() -> float:
