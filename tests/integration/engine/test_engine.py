@@ -40,8 +40,8 @@ async def test_run_without_faults_needs_minimum_requests(tmp_path: Path) -> None
 
 
 async def test_run_at_known_quota_is_not_throttled(tmp_path: Path) -> None:
-    """1,000 full batches at 50/s end within 3 % of N / rate without a throttle."""
-    harness = EngineHarness(tmp_path / "j", make_config(cores=250, things=400, rate=50.0, burst=5.0))
+    """1,000 requests at 50/s end within 3 % of N / rate without a throttle."""
+    harness = EngineHarness(tmp_path / "j", make_config(cores=1000, things=20, rate=50.0, burst=5.0))
     started_at = harness.loop.time()
     result = await harness.start(rate=50.0, burst=2.0)
     assert result.state is RunState.COMPLETE
@@ -53,7 +53,7 @@ async def test_run_at_known_quota_is_not_throttled(tmp_path: Path) -> None:
 async def test_run_with_overstated_quota_adapts(tmp_path: Path) -> None:
     """With 200/s configured and 50/s granted, the run takes at most 1.25 x N / rate, 5 %
     throttled."""
-    harness = EngineHarness(tmp_path / "j", make_config(cores=250, things=400, rate=50.0, burst=50.0))
+    harness = EngineHarness(tmp_path / "j", make_config(cores=1000, things=20, rate=50.0, burst=50.0))
     started_at = harness.loop.time()
     result = await harness.start(rate=200.0)
     assert result.state is RunState.COMPLETE
@@ -114,7 +114,7 @@ async def test_run_denied_core_does_not_affect_others(tmp_path: Path) -> None:
 
 async def test_run_denied_everywhere_aborts(tmp_path: Path) -> None:
     """If the first cores are all denied, the run stops, resumable, and names the permission."""
-    harness = EngineHarness(tmp_path / "j", make_config(cores=200, fault=("deny",)))
+    harness = EngineHarness(tmp_path / "j", make_config(cores=200, fault=("deny",), things=10))
     result = await harness.start()
     assert (result.state, result.is_auth_error) == (RunState.ABORTED, True)
     assert "grant greengrass:BatchDisassociateClientDeviceFromCoreDevice" in result.reason

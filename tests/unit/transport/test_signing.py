@@ -70,7 +70,7 @@ def _request_template(origin: str, region: str, extra: str) -> RequestTemplate:
     return from_signed_request(url, dict(first.headers.items()))
 
 
-@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @example(
     "x:-_Z9" * 21, ["a:b"], "secret" * 7, "token", "eu-west-1", 1.7e9, "http://[::1]:8080/a~b/./c//d/../e", "agent/1"
 )
