@@ -12,7 +12,7 @@ from botocore import exceptions as aws
 
 from asyncgg.classify import ReplyVerdict, classify
 from asyncgg.cleanup.rules.base import Api
-from asyncgg.errors import AsyncggError
+from asyncgg.errors import AsyncggError, CredentialsUnreachableError
 from asyncgg.formatting import sanitize
 from asyncgg.models import ErrorResponse
 from asyncgg.ratelimit import AdaptiveRate, Limiter
@@ -46,6 +46,9 @@ class RenewableCredentials(Protocol):
 
     async def renew(self) -> None:
         """Get new credentials. Raises `CredentialsError`."""
+
+    async def get_frozen_credentials(self) -> object:
+        """Wait until there are credentials that have not expired. Raises `CredentialsError`."""
 
 
 class RateLimitedOperation:
@@ -103,13 +106,17 @@ class RateLimitedOperation:
             await asyncio.sleep(self._retry.delay(attempts, outcome.retry_after))
 
     async def _attempt(self, send: Callable[[], Awaitable[Mapping[str, Any]]]) -> Mapping[str, Any] | _Failure:
-        started = self._clock()
-        self.sent += 1
         try:
+            if self._credentials is not None:  # a wait for new ones is no part of the request
+                await self._credentials.get_frozen_credentials()
+            started = self._clock()
+            self.sent += 1
             async with asyncio.timeout(self._timeout):
                 response = await send()
         except aws.ClientError as error:
             return self._handle_error(error, started)
+        except CredentialsUnreachableError as error:
+            return _Failure(ReplyVerdict.NOT_SENT, "", str(error))
         except AsyncggError:
             raise
         except Exception as error:  # noqa: BLE001 - botocore's parsers raise many types

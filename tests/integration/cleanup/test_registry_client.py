@@ -14,7 +14,7 @@ from asyncgg.cleanup.policy.model import IotLimits
 from asyncgg.cleanup.registry import IotRegistry, iot_endpoint
 from asyncgg.cleanup.registry_cache import RegistryCache
 from asyncgg.cleanup.rules.base import Api, QueryFailed, ThingDescription
-from asyncgg.errors import CredentialsError, UsageError
+from asyncgg.errors import CredentialsError, CredentialsUnreachableError, UsageError
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.transport import ConnectionConfig
 
@@ -228,6 +228,14 @@ class RenewableCredentials:
         self.generation = 0
         self.last_generation = good_after
         self.rejected_generations: list[int] = []
+        self.unreachable = 0
+
+    async def get_frozen_credentials(self) -> None:
+        """Fail some times after a minute."""
+        if self.unreachable:
+            self.unreachable -= 1
+            await asyncio.sleep(61)
+            raise CredentialsUnreachableError("connection failed")
 
     def mark_rejected(self, generation: int) -> None:
         """Record the generation."""
@@ -251,6 +259,18 @@ async def test_expired_credentials_are_renewed() -> None:
     assert (credentials.generation, credentials.rejected_generations) == (1, [0])
     with pytest.raises(CredentialsError, match="log in again"):
         await make_registry(ScriptedIotClient(expired), credentials=RenewableCredentials(0)).describe_thing("t")
+
+
+@pytest.mark.virtual
+async def test_wait_for_credentials_is_no_request() -> None:
+    """A slow and unreachable source of credentials is used again; nothing is sent before it has some."""
+    credentials = RenewableCredentials(0)
+    credentials.unreachable = 2
+    client = ScriptedIotClient({"thingName": "t"})
+    started = asyncio.get_running_loop().time()
+    assert await make_registry(client, credentials=credentials).describe_thing("t") == ThingDescription(True)
+    assert len(client.calls) == 1
+    assert client.calls[0][0] - started > 122
 
 
 @pytest.mark.parametrize(
