@@ -211,7 +211,6 @@ class PolicyRunner:
             report.reason = "nothing was sent" if dry_run else "nothing is selected"
             return False
         builder.finish(self._context.endpoint)
-        run_dir.commit_decisions()
         return True
 
     def _journal_builder(self, run_dir: RunDirectory, snapshot: Snapshot) -> JournalBuilder:
@@ -222,7 +221,7 @@ class PolicyRunner:
             **provenance_to_meta(ProvenanceKind.LISTING, run_dir.snapshot, snapshot.started_at),
         }
         return JournalBuilder(
-            run_dir.journal_draft, self._context.settings, source=f"policy {self._policy.name}", extra_meta=metadata
+            run_dir.journal, self._context.settings, source=f"policy {self._policy.name}", extra_meta=metadata
         )
 
     async def _evaluate(self, run_dir: RunDirectory, snapshot: Snapshot, builder: JournalBuilder) -> DecisionCounts:

@@ -4,8 +4,8 @@
 # STATE/20260131T020000Z/    a run: fleet.db, decisions.csv.gz, run.journal, canary.db, report.json
 # STATE/dry-run/             the last dry run
 #
-# A run without a report was killed. The journal is renamed from its draft once everything is
-# decided, so a run.journal is always complete.
+# A run without a report was killed. A journal gets its name when everything is decided, so a
+# run.journal is always complete.
 
 from __future__ import annotations
 
@@ -44,11 +44,6 @@ class RunDirectory:
     def snapshot(self) -> Path:
         """The snapshot of the fleet."""
         return self.folder / "fleet.db"
-
-    @property
-    def journal_draft(self) -> Path:
-        """The journal while decisions are made."""
-        return self.folder / "draft.journal"
 
     @property
     def journal(self) -> Path:
@@ -106,15 +101,8 @@ class RunDirectory:
 
     def reset_decisions(self) -> None:
         """Delete the decisions of an earlier start that sent nothing; keep the snapshot."""
-        for path in (self.report, self.decisions, self.canary_snapshot, self.journal_draft):
+        for path in (self.report, self.decisions, self.canary_snapshot):
             self.remove(path)
-
-    def commit_decisions(self) -> None:
-        """Make the complete draft the journal of the run. Raises `StateWriteError`."""
-        try:
-            self.journal_draft.rename(self.journal)
-        except OSError as error:
-            raise _write_error(self.journal, error) from None
 
     def remove(self, path: Path) -> None:
         """Delete one file and its SQLite side files. Raises `StateWriteError`."""

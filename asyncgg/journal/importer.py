@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -15,9 +16,11 @@ from asyncgg.journal import schema
 from asyncgg.journal.reader import JournalReader
 from asyncgg.journal.schema import FORMAT
 from asyncgg.models import MAX_BATCH
-from asyncgg.storage import remove_file
+from asyncgg.storage import DRAFT_SUFFIX, FileLock, LockHeldError, MetaStore, draft_path, remove_file
 
 _REASON_CACHE_SIZE: Final = 10_000
+_DEFAULT_DRAFTS: Final = f"asyncgg-*.journal{DRAFT_SUFFIX}"
+"""Drafts of journals with a default name, which no later run has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +42,26 @@ class ImportSummary:
 class Importer:
     """Builds a journal: call `add` any number of times, then `finish` or `discard`.
 
-    Raises `JournalError` when the file exists or cannot be created, `JournalWriteError` when the
-    disk is full.
+    The file is a draft with another name until it is complete. Drafts of killed imports are
+    removed. Raises `JournalError` when the journal exists or cannot be created, `JournalWriteError`
+    when the disk is full.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._added = 0
-        self._finished = False
+        self._committed = self._discarded = False
         self._reason_ids: dict[str, int] = {}
-        self._connection = schema.create(path)
+        self._draft = draft_path(path)
+        self._lock = _lock(path)
+        try:
+            self._require_unused()
+            _remove_drafts(path)
+            with FORMAT.translate_errors(path), self._translate_os_errors():
+                self._connection = schema.create(self._draft)
+        except BaseException:
+            self._lock.release()
+            raise
         try:
             with FORMAT.translate_errors(path):
                 self._connection.execute("PRAGMA cache_size = -65536")
@@ -74,23 +87,47 @@ class Importer:
             self._connection.executemany("INSERT INTO staging VALUES (?, ?, ?)", rows)
         self._added += len(selected)
 
-    def finish(self, meta: Mapping[str, str]) -> ImportSummary:
-        """Sort, remove duplicates, write `meta` and close the journal, which can then be run."""
+    def finish(self, meta: Mapping[str, str], *, commit: bool = True) -> ImportSummary:
+        """Sort, remove duplicates, write `meta` and commit the journal, which can then be run."""
         try:
             with FORMAT.translate_errors(self.path):
                 summary = self._finish(meta)
         except AsyncggError:
             self.discard()
             raise
-        self._connection.close()
-        self._finished = True
+        if commit:
+            self.commit()
         return summary
 
+    def cores(self) -> list[str]:
+        """The names of the cores of a finished journal that is not committed."""
+        with FORMAT.translate_errors(self.path):
+            return [name for (name,) in self._connection.execute("SELECT name FROM core ORDER BY id")]
+
+    def commit(self, meta: Mapping[str, str] | None = None) -> None:
+        """Add `meta` to a finished journal and give it its name."""
+        try:
+            with FORMAT.translate_errors(self.path), self._translate_os_errors():
+                self._write_meta(meta or {})
+                schema.finish_import(self._connection)
+                self._connection.close()
+                self._require_unused()
+                self._draft.rename(self.path)
+                self._committed = True
+                _sync_folder(self.path.parent)
+        except AsyncggError:
+            self.discard()
+            raise
+        self._lock.release()
+
     def discard(self) -> None:
-        """Remove the journal, unless it is finished and another process runs or ran it."""
+        """Remove the journal, unless it is committed and another process runs or ran it."""
         self._connection.close()
-        if not self._finished:
-            remove_file(self.path)
+        if not self._committed:
+            if not self._discarded:  # later it may be the draft of another process
+                remove_file(self._draft)
+                self._lock.release()
+            self._discarded = True
             return
         with contextlib.suppress(JournalError):  # the file is missing or in use
             FORMAT.require_file(self.path)
@@ -99,6 +136,17 @@ class Importer:
                     sent = reader.counts().sent
                 if not sent:
                     remove_file(self.path)
+
+    def _require_unused(self) -> None:
+        if os.path.lexists(self.path):
+            raise JournalError(f"{self.path} already exists; resume or retry it, or choose another --journal")
+
+    @contextlib.contextmanager
+    def _translate_os_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise JournalError(f"{self.path}: cannot create the file: {error.strerror}") from None
 
     def _reason_id(self, text: str) -> int:
         """The id of a reason; 0 without a reason."""
@@ -155,11 +203,38 @@ class Importer:
             "min_pass": 1,
             "seconds": 0.0,
         }
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO meta VALUES (?, ?)",
-            [(key, str(value)) for key, value in initial_meta.items()] + list(meta.items()),
-        )
+        self._write_meta({**initial_meta, **meta})
         execute("COMMIT")
         execute("DROP TABLE staging")
-        schema.finish_import(self._connection)
         return summary
+
+    def _write_meta(self, meta: Mapping[str, object]) -> None:
+        MetaStore(self._connection).put(**meta)
+
+
+def _lock(path: Path) -> FileLock:
+    try:
+        return FileLock(path)
+    except LockHeldError as error:
+        raise JournalError(f"{error}; choose another --journal, or wait until it exits") from None
+    except OSError as error:
+        raise JournalError(f"{path}: cannot create the file: {error.strerror}") from None
+
+
+def _remove_drafts(path: Path) -> None:
+    """Remove the drafts of killed imports: of the journal at `path`, and with default names next to it."""
+    remove_file(draft_path(path))
+    for draft in path.parent.glob(_DEFAULT_DRAFTS):
+        # Skips a running import, and files that only another user can delete.
+        with contextlib.suppress(OSError, LockHeldError), FileLock(draft.with_suffix("")):
+            remove_file(draft)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Sync the names in `folder` to the disk, where the file system can do it."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -93,14 +93,9 @@ LEFT JOIN reason ON reason.id = selection.reason;
 def create(path: Path) -> sqlite3.Connection:
     """Create an empty journal. It cannot be run before `finish_import`.
 
-    Raises `JournalError` when the file exists or cannot be created.
+    Raises `OSError` or `sqlite3.Error`, and leaves no file then.
     """
-    try:
-        path.touch(exist_ok=False, mode=0o600)
-    except FileExistsError:
-        raise JournalError(f"{path} already exists; resume or retry it, or choose another --journal") from None
-    except OSError as error:
-        raise JournalError(f"{path}: cannot create the file: {error.strerror}") from None
+    path.touch(exist_ok=False, mode=0o600)
     connection = None
     try:
         connection = FORMAT.connect(path)
@@ -108,12 +103,10 @@ def create(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = OFF")  # nothing is sent yet; finish_import syncs
         FORMAT.mark(connection)
         connection.executescript(_TABLES)
-    except BaseException as error:  # KeyboardInterrupt too: no caller knows of the file yet
+    except BaseException:  # KeyboardInterrupt too: no caller knows of the file yet
         if connection is not None:
             connection.close()
         path.unlink(missing_ok=True)
-        if isinstance(error, sqlite3.Error):
-            raise FORMAT.translate(error, path) from None
         raise
     return connection
 

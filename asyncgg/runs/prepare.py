@@ -16,6 +16,7 @@ from asyncgg.manifest import BadRow, Chunk, ProtectList, RejectsWriter, S3Opener
 from asyncgg.models import Operation, RunState
 from asyncgg.runs.plan import Plan, quota_burst, quota_rate, seconds_at_quota
 from asyncgg.settings import Settings
+from asyncgg.storage import draft_path
 from asyncgg.transport import Endpoint
 from asyncgg.transport.config import configured_endpoint
 from asyncgg.transport.session import new_session
@@ -31,7 +32,7 @@ def default_journal(now: float | None = None) -> Path:
     """
     stem = time.strftime("asyncgg-%Y%m%d-%H%M%S", time.gmtime(now))
     path, number = Path(f"{stem}.journal"), 1
-    while path.exists() or default_snapshot(path).exists():
+    while path.exists() or draft_path(path).exists() or default_snapshot(path).exists():
         number += 1
         path = Path(f"{stem}-{number}.journal")
     return path
@@ -116,8 +117,9 @@ class JournalBuilder:
         """
         with self:
             self._check_bad_rows()
-            self._import_summary = self._importer.finish(self._meta(target))
+            self._import_summary = self._importer.finish(self._meta(target), commit=False)
             self._check_limits(self._import_summary)
+            self._importer.commit()
         return self.plan(target)
 
     def discard(self) -> None:
@@ -191,7 +193,7 @@ def _create_default() -> Importer:
         try:
             return Importer(path)
         except JournalError:
-            if not path.exists():
+            if not (path.exists() or draft_path(path).exists()):
                 raise
             # Another run took the name in this second.
 

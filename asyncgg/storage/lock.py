@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -71,7 +72,8 @@ class FileLock:
                 os.close(handle)
                 return None
             os.ftruncate(handle, 0)
-            os.write(handle, str(os.getpid()).encode())
+            with contextlib.suppress(OSError):  # a full disk: what is written next reports it
+                os.write(handle, str(os.getpid()).encode())
         except BaseException:
             os.close(handle)
             raise

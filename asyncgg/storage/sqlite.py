@@ -29,6 +29,8 @@ _ADVICE: Final = {
 }
 _DISK_ERRORS: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 _FETCH_SIZE: Final = 100
+DRAFT_SUFFIX: Final = ".draft"
+"""Ends the name of a journal while it is imported."""
 _CHECKPOINT_AFTER: Final = 1_000
 """Changed rows after which a WAL file is merged into its main file."""
 _WAL_HEADER: Final = b"\2\2"
@@ -68,7 +70,8 @@ class SqliteFormat:
         try:
             mode = path.stat().st_mode
         except FileNotFoundError:
-            raise self.error(f"{path}: no such file") from None
+            draft = "; its import did not end, nothing was sent: start again" if draft_path(path).exists() else ""
+            raise self.error(f"{path}: no such file{draft}") from None
         except OSError as error:
             raise self.error(f"{path}: cannot open the file: {error.strerror}") from None
         if stat.S_ISDIR(mode):
@@ -170,6 +173,11 @@ class SqliteFormat:
             raise self.error(
                 f"{path} uses format {version}; this version supports up to {self.version}. Upgrade asyncgg."
             )
+
+
+def draft_path(path: Path) -> Path:
+    """The name of the file at `path` while it is imported."""
+    return path.with_name(f"{path.name}{DRAFT_SUFFIX}")
 
 
 def remove_file(path: Path) -> None:

@@ -67,17 +67,13 @@ class KillScenario:
         program.kill()
         program.wait()
         self.report.kills += 1
-        if self.journal.exists() and is_import_finished(self.journal):
+        if self.journal.exists():
+            assert is_import_finished(self.journal)
             recorded = thing_states(self.journal)
             self.report.in_flight |= {pair for pair, state in recorded.items() if state == CLAIMED}
             self.report.partial_kills += {DONE, PENDING} <= set(recorded.values())
-        elif self.journal.exists():  # the message of `resume`: delete the journal and start again
-            refused = run_asyncgg("resume", self.journal, "--yes", home=self.home)
-            assert refused.code == 2, refused.describe()
-            assert "is incomplete" in refused.err
+        else:
             assert self.simulator.request_count() == 0
-            self.journal.unlink()
-            self.journal.with_name("run.journal-journal").unlink(missing_ok=True)
 
     def kill_import(self) -> None:
         """Kill the import while it waits for the second half of its manifest."""
@@ -94,11 +90,12 @@ class KillScenario:
             text = self.manifest.read_bytes()
             first_half.write(text[: len(text) // 2])
             first_half.flush()
-            while not self.journal.exists() or self.journal.stat().st_size < 4096:
+            draft = self.journal.with_name("run.journal.draft")
+            while not draft.exists() or draft.stat().st_size < 4096:
                 assert program.process.poll() is None
                 time.sleep(0.005)
             self.kill(program)
-        self.report.killed_in_import = not self.journal.exists()
+        self.report.killed_in_import = draft.exists() and not self.journal.exists()
 
     def kill_midway(self) -> None:
         """Kill the run after 1 to 16 more requests."""
@@ -128,6 +125,7 @@ class KillScenario:
             ended = program.wait()
         assert ended.code == 3, ended.describe()  # the associations that do not exist fail
         assert ended.summary["things"]["pending"] == 0
+        assert not self.journal.with_name("run.journal.draft").exists()
         assert_consistent(self.journal, self.simulator, self.fleet, self.nonexistent)
         assert self.simulator.resent_after_success() <= self.report.in_flight
 

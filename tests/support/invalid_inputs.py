@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from asyncgg.journal import Importer
+from asyncgg.journal import schema as journal_schema
 
 VALID_MANIFEST = b"core,thing\ncore-1,thing-1\ncore-1,thing-2\n"
 RUN_COMMAND = ("disassociate", "fleet.csv", "--yes", "--json", "--journal", "run.journal")
@@ -119,9 +120,7 @@ def _lock_journal(folder: Path) -> Any:
 
 
 def _create_unfinished_journal(folder: Path) -> None:
-    importer = Importer(folder / "run.journal")
-    importer.add([("core-1", "thing-1")])
-    importer._connection.close()
+    journal_schema.create(folder / "run.journal").close()
 
 
 def _create_other_database(folder: Path) -> None:

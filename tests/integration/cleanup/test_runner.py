@@ -68,7 +68,7 @@ async def test_dry_run_sends_nothing(tmp_path: Path) -> None:
     assert harness.run_directories() == []
     assert report.run_dir is not None
     assert not report.run_dir.journal.exists()
-    assert not report.run_dir.journal_draft.exists()
+    assert not list(report.run_dir.folder.glob("*journal*"))
     assert {
         pair for pair, (verdict, _) in read_decisions(report.run_dir).items() if verdict == "selected"
     } == harness.expected

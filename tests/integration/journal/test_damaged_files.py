@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from asyncgg.errors import AsyncggError, JournalError
 from asyncgg.inventory import schema as snapshot_schema
 from asyncgg.journal import Importer, JournalReader, JournalWriter
+from asyncgg.journal import schema as journal_schema
 from tests.support.journal import create_journal, folder_entries, make_pairs, query_file, temporary_folder
 
 PAGE = 4096
@@ -84,7 +85,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
         "{path} uses format 1; this version requires 3. Use the asyncgg version that created it.",
     ),
     "unfinished": (
-        lambda path: Importer(path)._connection.close(),
+        lambda path: journal_schema.create(path).close(),
         "{path} is incomplete and nothing was sent from it; delete the file and start again",
     ),
     "truncated": (lambda path: create_altered_journal(path, truncate), CORRUPT),

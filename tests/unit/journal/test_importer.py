@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections import Counter
 from pathlib import Path
@@ -81,17 +82,100 @@ def test_import_numbers_each_core_as_one_range(tmp_path: Path) -> None:
     ]
 
 
-def test_open_unfinished_import_fails(tmp_path: Path) -> None:
-    """An import that was not finished can be neither run nor read."""
-    importer = Importer(tmp_path / "j")
-    importer.add([("c", "a")])
+def kill(importer: Importer) -> None:
+    """Leave the files as a killed process does."""
     importer._connection.close()
+    assert importer._lock._handle is not None
+    os.close(importer._lock._handle)
+    importer._lock._handle = None
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_killed_import_leaves_no_journal(tmp_path: Path, finished: bool) -> None:
+    """A journal has its name only when it is complete; the next import removes what was left."""
+    path = tmp_path / "j"
+    importer = Importer(path)
+    importer.add(make_pairs(2, 2000))
+    if finished:
+        importer.finish({}, commit=False)
+    kill(importer)
+    assert folder_entries(path) == ["j.draft", "j.lock"] if finished else not path.exists()
     for opened in (JournalWriter, JournalReader):
         with pytest.raises(JournalError) as caught:
-            opened(tmp_path / "j")
-        assert str(caught.value) == (
-            f"{tmp_path / 'j'} is incomplete and nothing was sent from it; delete the file and start again"
-        )
+            opened(path)
+        assert str(caught.value) == f"{path}: no such file; its import did not end, nothing was sent: start again"
+    create_journal(path, make_pairs(1, 3))
+    assert folder_entries(path) == ["j"]
+
+
+@pytest.mark.parametrize("other", ["j", "asyncgg-20260131-120000.journal", "other.journal"])
+def test_import_removes_drafts_of_killed_imports(tmp_path: Path, other: str) -> None:
+    """Drafts with this name or a default one are removed, unless their import is running."""
+    killed = Importer(tmp_path / other)
+    kill(killed)
+    running = Importer(tmp_path / "asyncgg-20260131-130000.journal")
+    create_journal(tmp_path / "j")
+    drafts = {"asyncgg-20260131-130000.journal.draft", "asyncgg-20260131-130000.journal.lock"}
+    kept = {"other.journal.draft", "other.journal.lock"} if other == "other.journal" else set()
+    assert set(folder_entries(tmp_path / "j")) == {"j"} | drafts | kept
+    running.add([("c", "a")])
+    running.finish({})
+    assert set(folder_entries(tmp_path / "j")) == {"j", "asyncgg-20260131-130000.journal"} | kept
+
+
+def test_two_imports_of_one_name_exclude_each_other(tmp_path: Path) -> None:
+    """The second import fails, and its failure leaves the draft of the first one alone."""
+    first = Importer(tmp_path / "j")
+    with pytest.raises(JournalError, match=r"j is in use by another process \(\d+\); choose another --journal"):
+        Importer(tmp_path / "j")
+    first.finish({})
+    assert folder_entries(tmp_path / "j") == ["j"]
+
+
+def test_discard_twice_keeps_the_draft_of_another_import(tmp_path: Path) -> None:
+    """A discarded import has no right to the name any more."""
+    first = Importer(tmp_path / "j")
+    first.discard()
+    second = Importer(tmp_path / "j")
+    first.discard()
+    second.add([("c", "a")])
+    assert second.finish({}).total == 1
+
+
+def test_commit_keeps_a_file_that_appeared_meanwhile(tmp_path: Path) -> None:
+    """Another program's file is not replaced."""
+    importer = Importer(tmp_path / "j")
+    (tmp_path / "j").write_bytes(b"precious")
+    with pytest.raises(JournalError, match="already exists"):
+        importer.finish({})
+    assert (tmp_path / "j").read_bytes() == b"precious"
+    assert folder_entries(tmp_path / "j") == ["j"]
+
+
+def test_commit_syncs_file_and_folder_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power loss the name stands for a complete file or does not exist."""
+    steps: list[str] = []
+    rename, fsync = Path.rename, os.fsync
+
+    def traced_rename(path: Path, target: Path) -> Path:
+        steps.append("rename")
+        return rename(path, target)
+
+    def traced_fsync(handle: int) -> None:
+        steps.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        fsync(handle)
+
+    monkeypatch.setattr(Path, "rename", traced_rename)
+    monkeypatch.setattr(os, "fsync", traced_fsync)
+    importer = Importer(tmp_path / "j")
+    importer._connection.set_trace_callback(steps.append)
+    importer.finish({})
+    assert [step for step in steps if "user_version" in step or "synchronous" in step or step[0] in "r/"] == [
+        "PRAGMA synchronous = FULL",
+        "PRAGMA user_version = 3",
+        "rename",
+        str(tmp_path),
+    ]
 
 
 def test_discard_removes_file(tmp_path: Path) -> None:
@@ -152,11 +236,10 @@ def test_import_sqlite_error_removes_file(tmp_path: Path, monkeypatch: pytest.Mo
         def close(self) -> None:
             genuine.close()
 
-    path.touch()
     monkeypatch.setattr("asyncgg.journal.schema.create", lambda _: Failing())
     with pytest.raises(JournalError, match="unable to open database file"):
         Importer(path)
-    assert not path.exists()
+    assert folder_entries(path) == ["other"]
 
 
 def test_import_creates_private_file(tmp_path: Path) -> None:
