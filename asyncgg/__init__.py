@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from asyncgg.errors import (
         AsyncggError as AsyncggError,
         CredentialsError as CredentialsError,
+        DeadlineError as DeadlineError,
         GuardError as GuardError,
         InternalError as InternalError,
         JournalError as JournalError,
@@ -51,7 +52,7 @@ _EXPORTS: Final = {
     name: module
     for module, names in {
         "engine": "RunResult",
-        "errors": "AsyncggError CredentialsError GuardError InternalError JournalError JournalWriteError"
+        "errors": "AsyncggError CredentialsError DeadlineError GuardError InternalError JournalError JournalWriteError"
         " ManifestError ServiceError SettingsError UsageError",
         "events": "Event Listener Progress",
         "journal": "JournalReader",

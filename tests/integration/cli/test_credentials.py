@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from asyncgg.transport.credentials import CredentialSource
-from tests.support.command_line import CommandRunner
+from tests.support.command_line import CommandRunner, small_fleet
+from tests.support.credential_providers import iso_date, process_profile
 
 from .conftest import StartSimulator
 
@@ -46,6 +49,22 @@ def test_command_loads_credentials_once(
     assert result.code == 0, result.err
     assert loads == 1
     assert Path("first.journal").exists()
+
+
+def test_disassociate_near_expiry_starts_process_few_times(
+    cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """200 requests with 5 minutes left start `credential_process` 5 times at most."""
+    simulator = serve(small_fleet(cores=200, things=1))
+    expiration = iso_date(time.time() + 300)
+    keys = {"Version": 1, "AccessKeyId": "ASIA", "SecretAccessKey": "s", "Expiration": expiration}
+    (tmp_path / "config").write_text(process_profile(tmp_path, json.dumps(keys)))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    result = cli("disassociate", "fleet.csv", "--yes", "--json", "--profile", "tested", "--rate", "1000", *ACCOUNT)
+    assert result.code == 0, result.err
+    assert result.json["requests"]["sent"] == 200
+    assert simulator.service.counters.requests.total() >= 200
+    assert len((tmp_path / "starts").read_text()) <= 5
 
 
 @pytest.mark.parametrize("transport", ["native", "sdk"])
