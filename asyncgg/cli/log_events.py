@@ -6,21 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from asyncgg import events
 from asyncgg.classify import ReplyVerdict
-from asyncgg.events import (
-    CoreScanFailed,
-    CoreSkipped,
-    Event,
-    InvalidNames,
-    PageFailed,
-    RateChanged,
-    RequestFailed,
-    RunEnded,
-    RunStarted,
-    SendingPaused,
-    Stopping,
-    Throttled,
-)
 
 _CORE_SKIPPED: Final = {ReplyVerdict.CORE_MISSING.value, ReplyVerdict.CORE_DENIED.value}
 _MIN_INTERVAL: Final = 10.0
@@ -50,12 +37,12 @@ class EventFormatter:
         self._kinds: dict[str, _KindState] = {}
         self._last_rate: float | None = None
 
-    def format(self, event: Event, now: float) -> Notice | None:
+    def format(self, event: events.Event, now: float) -> Notice | None:
         """The notice of this event, or None if it is not logged."""
         line = _LINES.get(type(event))
-        if line is None or (isinstance(event, RateChanged) and not self._is_reportable(event)):
+        if line is None or (isinstance(event, events.RateChanged) and not self._is_reportable(event)):
             return None
-        if isinstance(event, RequestFailed) and event.verdict in _CORE_SKIPPED:
+        if isinstance(event, events.RequestFailed) and event.verdict in _CORE_SKIPPED:
             return None  # CoreSkipped follows
         kind = line.kind(event)
         suppressed = self._admit(kind, now) if kind else 0
@@ -79,7 +66,7 @@ class EventFormatter:
         suppressed, state.last_at, state.suppressed = state.suppressed, now, 0
         return suppressed
 
-    def _is_reportable(self, event: RateChanged) -> bool:
+    def _is_reportable(self, event: events.RateChanged) -> bool:
         last, new = self._last_rate, event.new
         fell = new <= (event.old if last is None else last) * _REPORTABLE_RATE_RATIO
         recovered = last is not None and last <= new * _REPORTABLE_RATE_RATIO
@@ -102,63 +89,63 @@ class _Line:
     """The other fields in JSON."""
 
 
-def _started(event: RunStarted) -> str:
+def _started(event: events.RunStarted) -> str:
     return f"run {event.run}: {event.pending:,} things pending, {event.requests:,} requests minimum"
 
 
-def _rate_changed(event: RateChanged) -> str:
+def _rate_changed(event: events.RateChanged) -> str:
     return f"{'slowing' if event.new < event.old else 'speeding up'} to {event.new:.1f} requests/s"
 
 
-def _throttled(event: Throttled) -> str:
+def _throttled(event: events.Throttled) -> str:
     wait = f", Retry-After {event.retry_after:g} s" if event.retry_after else ""
     return f"throttled (core {event.core}){wait}"
 
 
-def _core_skipped(event: CoreSkipped) -> str:
+def _core_skipped(event: events.CoreSkipped) -> str:
     outcome = "already disassociated, the core no longer exists" if event.counts_as_done else "failed"
     return f"skipping core {event.core}: {event.things:,} things marked {outcome}: {event.code}: {event.message}"
 
 
-def _core_skipped_fields(event: CoreSkipped) -> dict[str, Any]:
+def _core_skipped_fields(event: events.CoreSkipped) -> dict[str, Any]:
     fields = asdict(event)
     return fields | {"missing": fields.pop("counts_as_done")}
 
 
-def _page_failed(event: PageFailed) -> str:
+def _page_failed(event: events.PageFailed) -> str:
     listing = f"listing core {event.core}" if event.core else "listing the cores"
     return f"{listing}: a page failed: {event.code}: {event.message}"
 
 
-def _core_scan_failed(event: CoreScanFailed) -> str:
+def _core_scan_failed(event: events.CoreScanFailed) -> str:
     return f"core {event.core} {event.reason}" + (f": {event.code}: {event.message}" if event.code else "")
 
 
-def _invalid_names(event: InvalidNames) -> str:
+def _invalid_names(event: events.InvalidNames) -> str:
     source = f"core {event.core}" if event.core else "the list of cores"
     return f"ignored invalid name {event.names[0]} returned for {source}"
 
 
-def _request_failed(event: RequestFailed) -> str:
+def _request_failed(event: events.RequestFailed) -> str:
     return f"core {event.core}: request with {event.things:,} things failed: {event.code}: {event.message}"
 
 
 _LINES: Final[dict[type[Any], _Line]] = {
-    RunStarted: _Line("started", _started),
-    Stopping: _Line("stopping", lambda event: f"stopping ({event.reason}): waiting for in-flight requests"),
-    RunEnded: _Line(
+    events.RunStarted: _Line("started", _started),
+    events.Stopping: _Line("stopping", lambda event: f"stopping ({event.reason}): waiting for in-flight requests"),
+    events.RunEnded: _Line(
         "ended",
         lambda event: event.reason if event.limit_reached else f"run ended: {event.state}",
         fields=lambda event: {"state": event.state.value, "reason": event.reason},
     ),
-    RateChanged: _Line("rate", _rate_changed, lambda event: "rate", lambda event: {"rate": round(event.new, 3)}),
-    Throttled: _Line("throttled", _throttled, lambda event: "throttled"),
-    SendingPaused: _Line(
+    events.RateChanged: _Line("rate", _rate_changed, lambda event: "rate", lambda event: {"rate": round(event.new, 3)}),
+    events.Throttled: _Line("throttled", _throttled, lambda event: "throttled"),
+    events.SendingPaused: _Line(
         "paused", lambda event: f"paused for {event.seconds:.1f} s: {event.reason}", lambda event: "paused"
     ),
-    CoreSkipped: _Line("core-skipped", _core_skipped, lambda event: f"core {event.code}", _core_skipped_fields),
-    PageFailed: _Line("page-failed", _page_failed, lambda event: f"page {event.code}"),
-    CoreScanFailed: _Line("core-scan-failed", _core_scan_failed, lambda event: f"core {event.reason}"),
-    InvalidNames: _Line("invalid-names", _invalid_names, lambda event: "invalid names"),
-    RequestFailed: _Line("request-failed", _request_failed, lambda event: f"request {event.code}"),
+    events.CoreSkipped: _Line("core-skipped", _core_skipped, lambda event: f"core {event.code}", _core_skipped_fields),
+    events.PageFailed: _Line("page-failed", _page_failed, lambda event: f"page {event.code}"),
+    events.CoreScanFailed: _Line("core-scan-failed", _core_scan_failed, lambda event: f"core {event.reason}"),
+    events.InvalidNames: _Line("invalid-names", _invalid_names, lambda event: "invalid names"),
+    events.RequestFailed: _Line("request-failed", _request_failed, lambda event: f"request {event.code}"),
 }

@@ -10,19 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from asyncgg.cleanup.policy.diagnostics import Cursor, Diagnostics, InvalidValueError, unknown_key_message
-from asyncgg.cleanup.rules.conditions import (
-    AssociatedBefore,
-    CoreOfflineFor,
-    CoreStatus,
-    IndexQuery,
-    NotIn,
-    Pattern,
-    ThingAttribute,
-    ThingGroup,
-    ThingMissing,
-    ThingName,
-    ThingType,
-)
+from asyncgg.cleanup.rules import conditions
 from asyncgg.cleanup.rules.expression import AllOf, AnyOf, Node, Not, Rule
 from asyncgg.formatting import parse_duration
 from asyncgg.models import invalid_name_reason
@@ -55,9 +43,9 @@ def parse_rules(tables: object, diagnostics: Diagnostics) -> tuple[Rule, ...]:
         if rule_id in rule_ids:
             rule_cursor("id").error(f"{rule_id!r} is already the id of another rule")
         rule_ids.add(rule_id)
-        conditions = {key: value for key, value in table.items() if key != "id"}
+        child = {key: value for key, value in table.items() if key != "id"}
         with contextlib.suppress(InvalidValueError):
-            rules.append(Rule(rule_id, _parse_conjunction(conditions, rule_cursor)))
+            rules.append(Rule(rule_id, _parse_conjunction(child, rule_cursor)))
     return tuple(rules)
 
 
@@ -121,19 +109,19 @@ def _parse_list(value: object, cursor: Cursor) -> tuple[Node, ...]:
 def _parse_thing_missing(value: object, cursor: Cursor) -> Node:
     if value is not True:
         raise cursor.error("must be true; for things that exist, write not = { thing-missing = true }")
-    return ThingMissing()
+    return conditions.ThingMissing()
 
 
 def _parse_thing_group(value: object, cursor: Cursor) -> Node:
     if not isinstance(value, dict):
-        return ThingGroup(_parse_aws_name(value, cursor, "thing group"))
+        return conditions.ThingGroup(_parse_aws_name(value, cursor, "thing group"))
     table = _parse_table(value, cursor, {"name"}, {"recursive"})
     recursive = _parse_bool(table.get("recursive", True), cursor("recursive"))
-    return ThingGroup(_parse_aws_name(table["name"], cursor("name"), "thing group"), recursive)
+    return conditions.ThingGroup(_parse_aws_name(table["name"], cursor("name"), "thing group"), recursive)
 
 
 def _parse_thing_type(value: object, cursor: Cursor) -> Node:
-    return ThingType(_parse_aws_name(value, cursor, "thing type"))
+    return conditions.ThingType(_parse_aws_name(value, cursor, "thing type"))
 
 
 def _parse_thing_attribute(value: object, cursor: Cursor) -> Node:
@@ -147,9 +135,13 @@ def _parse_thing_attribute(value: object, cursor: Cursor) -> Node:
     (test,) = tests
     value, cursor = table[test], cursor(test)
     if test == "exists":
-        return ThingAttribute(name, exists=_parse_bool(value, cursor))
+        return conditions.ThingAttribute(name, exists=_parse_bool(value, cursor))
     text = _parse_text(value, cursor)
-    return ThingAttribute(name, text) if test == "equals" else ThingAttribute(name, glob=Pattern(text))
+    return (
+        conditions.ThingAttribute(name, text)
+        if test == "equals"
+        else conditions.ThingAttribute(name, glob=conditions.Pattern(text))
+    )
 
 
 def _parse_name(value: object, cursor: Cursor) -> Node:
@@ -166,7 +158,7 @@ def _parse_name(value: object, cursor: Cursor) -> Node:
     if not regex and not _NAME_GLOB.match(text):
         raise cursor.error(f"{text!r} cannot match a name: write a-z A-Z 0-9 : _ - and * ? [...]")
     try:
-        return ThingName(Pattern(text, regex))
+        return conditions.ThingName(conditions.Pattern(text, regex))
     except re.error as error:
         raise cursor.error(f"{text!r} must be a regular expression: {error}") from None
 
@@ -175,18 +167,18 @@ def _parse_associated_before(value: object, cursor: Cursor) -> Node:
     if isinstance(value, date):  # a datetime is a date, too
         moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day, tzinfo=UTC)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return AssociatedBefore(before=moment.timestamp(), text=value.isoformat())
-    return AssociatedBefore(age=_parse_duration(value, cursor), text=str(value))
+        return conditions.AssociatedBefore(before=moment.timestamp(), text=value.isoformat())
+    return conditions.AssociatedBefore(age=_parse_duration(value, cursor), text=str(value))
 
 
 def _parse_core_status(value: object, cursor: Cursor) -> Node:
     if not isinstance(value, str) or value not in {"HEALTHY", "UNHEALTHY"}:
         raise cursor.error(f"{value!r} must be one of: HEALTHY, UNHEALTHY")
-    return CoreStatus(value)
+    return conditions.CoreStatus(value)
 
 
 def _parse_core_offline_for(value: object, cursor: Cursor) -> Node:
-    return CoreOfflineFor(_parse_duration(value, cursor), str(value))
+    return conditions.CoreOfflineFor(_parse_duration(value, cursor), str(value))
 
 
 def _parse_index_query(value: object, cursor: Cursor) -> Node:
@@ -194,7 +186,7 @@ def _parse_index_query(value: object, cursor: Cursor) -> Node:
         raise cursor.error(f"{value!r} must be a fleet indexing query, in quotes")
     if value.strip() == "*":
         raise cursor.error("'*' would select everything")
-    return IndexQuery(value)
+    return conditions.IndexQuery(value)
 
 
 def _parse_not_in(value: object, cursor: Cursor) -> Node:
@@ -207,7 +199,7 @@ def _parse_not_in(value: object, cursor: Cursor) -> Node:
         raise cursor.error(f"{value!r} must be a file path or s3://bucket/key, in quotes")
     if value.startswith("s3://") and not re.match(r"s3://[^/]+/.*[^/]\Z", value, re.DOTALL):
         raise cursor.error(f"{value!r} must name an object: write s3://bucket/key")
-    return NotIn(value, allow_empty)
+    return conditions.NotIn(value, allow_empty)
 
 
 CONDITION_PARSERS: Final[Mapping[str, Callable[[object, Cursor], Node]]] = {

@@ -6,19 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from asyncgg.cli import options
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.options import (
-    CONFIG,
-    CONNECTION,
-    GUARDS,
-    LIMITS,
-    LOOKUP,
-    MANIFEST,
-    MANIFEST_ARGUMENT,
-    OUTPUT,
-    make_command,
-    without,
-)
 from asyncgg.errors import UsageError
 
 _EPILOG = """
@@ -34,15 +23,15 @@ plan does not scan: --things, --cores and --core require --inventory with a comp
 """
 
 
-@make_command(
-    MANIFEST_ARGUMENT,
-    LOOKUP,
-    without(GUARDS, "yes", "dry_run"),
-    CONNECTION,
-    LIMITS,
-    MANIFEST,
-    OUTPUT,
-    CONFIG,
+@options.make_command(
+    options.MANIFEST_ARGUMENT,
+    options.LOOKUP,
+    options.without(options.GUARDS, "yes", "dry_run"),
+    options.CONNECTION,
+    options.LIMITS,
+    options.MANIFEST,
+    options.OUTPUT,
+    options.CONFIG,
     epilog=_EPILOG,
 )
 def command(manifest: str | None, **arguments: Any) -> int:

@@ -5,20 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asyncgg.cli import options
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.options import (
-    CONNECTION,
-    GUARDS,
-    JOURNAL,
-    LIMITS,
-    NOTIFY,
-    OUTPUT,
-    PATH,
-    Argument,
-    Option,
-    extract_settings,
-    make_command,
-)
 
 if TYPE_CHECKING:
     from asyncgg.runs import JournalBuilder, Plan
@@ -38,24 +26,30 @@ journal: it can be resumed, retried, verified and undone.
 """
 
 
-@make_command(
-    Argument("run", "JOURNAL", "journal of the run", type=PATH),
-    Option(
+@options.make_command(
+    options.Argument("run", "JOURNAL", "journal of the run", type=options.PATH),
+    options.Option(
         "--only",
         "FILE",
         "restore only these: a manifest (core,thing), or one thing per line; - for standard input",
         "Scope",
     ),
-    Option("--inventory", "SNAPSHOT", "snapshot from before the run: its contents were associated", "Scope", type=PATH),
-    Option(
+    options.Option(
+        "--inventory",
+        "SNAPSHOT",
+        "snapshot from before the run: its contents were associated",
+        "Scope",
+        type=options.PATH,
+    ),
+    options.Option(
         "--assume-associated", help="assume that everything the run disassociated was associated before", panel="Scope"
     ),
-    GUARDS,
-    CONNECTION,
-    LIMITS,
-    JOURNAL,
-    NOTIFY,
-    OUTPUT,
+    options.GUARDS,
+    options.CONNECTION,
+    options.LIMITS,
+    options.JOURNAL,
+    options.NOTIFY,
+    options.OUTPUT,
     epilog=_EPILOG,
 )
 def command(run: Path, *, only: str | None, inventory: Path | None, assume_associated: bool, **arguments: Any) -> int:
@@ -71,7 +65,7 @@ def command(run: Path, *, only: str | None, inventory: Path | None, assume_assoc
     from asyncgg.runs.connection import require_same_region, resolve_saved_endpoint, restore_settings
     from asyncgg.runs.undo_plan import NOT_INHERITED, prepare_undo, prior_state_from_snapshot
 
-    overrides = extract_settings(arguments)
+    overrides = options.extract_settings(arguments)
     with JournalReader(run) as reader:
         meta = reader.meta()
         require_same_region(meta, overrides)

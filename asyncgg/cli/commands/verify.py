@@ -5,18 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asyncgg.cli import options
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.options import (
-    CONNECTION,
-    JOURNAL_ARGUMENT,
-    OUTPUT,
-    PATH,
-    READ_LIMITS,
-    Option,
-    duration,
-    extract_settings,
-    make_command,
-)
 from asyncgg.report.verification import require_csv_suffix
 
 if TYPE_CHECKING:
@@ -40,20 +30,22 @@ Exit codes: 0 the service agrees with the journal, 3 it does not,
 """
 
 
-@make_command(
-    JOURNAL_ARGUMENT,
-    Option(
+@options.make_command(
+    options.JOURNAL_ARGUMENT,
+    options.Option(
         "--wait",
         "DURATION",
         "list cores with differences again for this long: changes can take time to show",
         "Scope",
-        callback=duration,
+        callback=options.duration,
     ),
-    Option("--failures", "FILE", "list the differences as a manifest: .csv (also .gz)", "Output", type=PATH),
-    Option("--out", "SNAPSHOT", "keep the listing as a snapshot", "Output", type=PATH),
-    CONNECTION,
-    READ_LIMITS,
-    OUTPUT,
+    options.Option(
+        "--failures", "FILE", "list the differences as a manifest: .csv (also .gz)", "Output", type=options.PATH
+    ),
+    options.Option("--out", "SNAPSHOT", "keep the listing as a snapshot", "Output", type=options.PATH),
+    options.CONNECTION,
+    options.READ_LIMITS,
+    options.OUTPUT,
     epilog=_EPILOG,
 )
 def command(journal: Path, *, wait: float | None, failures: Path | None, out: Path | None, **arguments: Any) -> int:
@@ -91,7 +83,7 @@ def command(journal: Path, *, wait: float | None, failures: Path | None, out: Pa
         )
 
     with raise_on_signal():
-        run = load_context(journal, extract_settings(arguments))
+        run = load_context(journal, options.extract_settings(arguments))
         context = CommandContext.create(run.settings, arguments)
         display = ProgressDisplay(context.console, view=SCAN_VIEW)
         verification = run_supervised(work, display)
