@@ -8,6 +8,12 @@ from dataclasses import dataclass
 from asyncgg.models import Outcome, RunState
 
 
+class Event:
+    """The base class of all events."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Progress of a run. Things are counted over the whole journal, requests over this start."""
@@ -40,7 +46,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class RunStarted:
+class RunStarted(Event):
     """The first request is about to be sent."""
 
     run: str
@@ -50,14 +56,14 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class ThingsFinished:
+class ThingsFinished(Event):
     """Things with a new final outcome. Emitted after the journal has committed the outcomes."""
 
     outcomes: tuple[Outcome, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class RequestFailed:
+class RequestFailed(Event):
     """A request failed. Its things are requeued, fail, or are split, depending on `verdict`."""
 
     core: str
@@ -68,7 +74,7 @@ class RequestFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class Throttled:
+class Throttled(Event):
     """The service throttled a request."""
 
     core: str
@@ -77,7 +83,7 @@ class Throttled:
 
 
 @dataclass(frozen=True, slots=True)
-class RateChanged:
+class RateChanged(Event):
     """The rate policy changed the rate; requests per second."""
 
     old: float
@@ -85,7 +91,7 @@ class RateChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class CoreSkipped:
+class CoreSkipped(Event):
     """A core is missing or denied. Its remaining things get that outcome."""
 
     core: str
@@ -97,7 +103,7 @@ class CoreSkipped:
 
 
 @dataclass(frozen=True, slots=True)
-class SendingPaused:
+class SendingPaused(Event):
     """The lane sends nothing for `seconds`."""
 
     reason: str
@@ -105,7 +111,7 @@ class SendingPaused:
 
 
 @dataclass(frozen=True, slots=True)
-class PageFailed:
+class PageFailed(Event):
     """A page request of a scan failed. It is retried, or the listing is abandoned."""
 
     core: str
@@ -115,7 +121,7 @@ class PageFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class CoreScanFailed:
+class CoreScanFailed(Event):
     """The listing of a core's client devices is incomplete."""
 
     core: str
@@ -126,7 +132,7 @@ class CoreScanFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class InvalidNames:
+class InvalidNames(Event):
     """A listing returned invalid names. They are ignored."""
 
     core: str
@@ -135,14 +141,14 @@ class InvalidNames:
 
 
 @dataclass(frozen=True, slots=True)
-class Stopping:
+class Stopping(Event):
     """No further requests are sent; those in flight still end."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class RunEnded:
+class RunEnded(Event):
     """This start ended and the journal is committed."""
 
     state: RunState
@@ -150,21 +156,6 @@ class RunEnded:
     limit_reached: bool = False
     """Whether the start ended because `EngineOptions.limit` was reached."""
 
-
-Event = (
-    RunStarted
-    | ThingsFinished
-    | RequestFailed
-    | Throttled
-    | RateChanged
-    | CoreSkipped
-    | SendingPaused
-    | PageFailed
-    | CoreScanFailed
-    | InvalidNames
-    | Stopping
-    | RunEnded
-)
 
 Listener = Callable[[Event], None]
 """Called on the event loop, so it must be quick. An exception in a listener ends the run."""
