@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 from asyncgg.cli.context import CommandContext
 from asyncgg.cli.supervisor import run_async
@@ -17,7 +18,7 @@ from asyncgg.report import summary_to_dict
 from asyncgg.runs import exit_code
 
 
-class NotifyOnExit:
+class NotifyOnExit(AbstractContextManager["NotifyOnExit"]):
     """A context manager that notifies targets of the recorded result or the raised error.
 
     Dry runs and interruptions before the first request are not notified. A failed notification
@@ -28,9 +29,6 @@ class NotifyOnExit:
         self._targets = [parse_target(spec) for spec in specs]
         self._context = context
         self._message: Message | None = None
-
-    def __enter__(self) -> Self:
-        return self
 
     def record_result(self, result: RunResult, summary: Summary) -> tuple[RunResult, Summary]:
         """Record how the run ended; returns its arguments."""

@@ -6,15 +6,15 @@ import contextlib
 import csv
 import os
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Self
 
 from asyncgg.errors import UsageError
 from asyncgg.files import atomic_write_text, is_same_file
 from asyncgg.manifest.rows import BadRow
 
 
-class RejectsWriter:
+class RejectsWriter(AbstractContextManager["RejectsWriter"]):
     """A CSV of bad rows: `file,line,reason,raw`, UTF-8, `raw` as in `BadRow`.
 
     `close()` moves the complete file to its path. Without bad rows the file has only the header, so
@@ -46,9 +46,6 @@ class RejectsWriter:
     def close(self) -> None:
         """Complete the file. Can be called more than once. Raises `UsageError` if that fails."""
         self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

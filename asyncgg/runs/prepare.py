@@ -6,8 +6,9 @@ import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from asyncgg.errors import GuardError, JournalError, ManifestError
 from asyncgg.formatting import format_count
@@ -43,7 +44,7 @@ def default_snapshot(journal: Path) -> Path:
     return journal.with_name(f"{journal.stem}.fleet.db")
 
 
-class JournalBuilder:
+class JournalBuilder(AbstractContextManager["JournalBuilder"]):
     """Builds a journal: `add` chunks, then `finish`, or `discard`. Blocking.
 
     The context manager discards the journal on an exception. Raises `JournalError` if the journal
@@ -80,9 +81,6 @@ class JournalBuilder:
         """Rows, also of lists of names, left out because they repeat the header."""
         self._protected = 0
         self._import_summary: ImportSummary | None = None
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:

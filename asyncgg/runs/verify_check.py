@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import groupby
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from asyncgg.inventory import CoreState, Snapshot
 from asyncgg.journal import Certainty, JournalReader, iter_effects
@@ -106,7 +107,7 @@ def check_all(
             counts.uncertain_cores.append(core)
 
 
-class MergedSnapshots:
+class MergedSnapshots(AbstractContextManager["MergedSnapshots"]):
     """Several snapshots as one: for each core the latest one that lists the core."""
 
     def __init__(self) -> None:
@@ -114,9 +115,6 @@ class MergedSnapshots:
         """Start of the first snapshot in seconds since 1970."""
         self._exit_stack = contextlib.ExitStack()
         self._latest: dict[str, tuple[Snapshot, CoreState]] = {}
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._exit_stack.close()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from asyncgg.errors import UsageError
 
@@ -36,7 +37,7 @@ def _lock_path(path: Path) -> Path:
     return real.with_name(real.name + ".lock")
 
 
-class FileLock:
+class FileLock(AbstractContextManager["FileLock"]):
     """The exclusive right to write the file at `path`, from construction to `release`.
 
     Raises `LockHeldError` when another process has it, `OSError` when the lock file cannot be
@@ -55,9 +56,6 @@ class FileLock:
                 if not attempts:
                     raise LockHeldError(path, self._read_pid()) from None
                 time.sleep(_RETRY_INTERVAL)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.release()

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,7 +37,7 @@ class TrialSetup:
     """First rate of the rate policy: the documented quota of the Region."""
 
 
-class TrialJournals:
+class TrialJournals(AbstractContextManager["TrialJournals"]):
     """A temporary folder, in memory if possible, for journals of one workload."""
 
     def __init__(self, workload: Workload) -> None:
@@ -50,9 +50,6 @@ class TrialJournals:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> TrialJournals:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
