@@ -73,6 +73,7 @@ class Settings(BaseSettings):
 
     profile: str | None = None
     region: str | None = None
+    allow_unknown_region: bool = False
     endpoint_url: str | None = None
 
     rate: AutoFloat = Field(default=None, gt=0, allow_inf_nan=False)
@@ -92,6 +93,7 @@ class Settings(BaseSettings):
     journal: Path | None = None
     max_things: int | None = Field(default=None, ge=1)
     expect_account: str | None = None
+    allow_unknown_account: bool = False
     protect: Path | None = None
     skip_bad_rows: bool = False
     allow_empty: bool = False

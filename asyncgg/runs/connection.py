@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from asyncgg.errors import AsyncggError, CredentialsError, DeadlineError, GuardError, ServiceError, UsageError
+from asyncgg.errors import AsyncggError, CredentialsError, DeadlineError, GuardError, UsageError
 from asyncgg.settings import Settings, build_settings
 from asyncgg.transport import CallerIdentity, ConnectionConfig, Endpoint, get_caller_identity, resolve_endpoint
 
@@ -21,6 +21,7 @@ def connection_from_settings(settings: Settings) -> ConnectionConfig:
         request_timeout=settings.request_timeout,
         max_connections=settings.concurrency,
         deadline=settings.deadline,
+        allow_unknown_region=settings.allow_unknown_region,
     )
 
 
@@ -33,28 +34,33 @@ async def verify_account(
 ) -> tuple[CallerIdentity | None, str]:
     """Get the caller identity, or None and the reason why the account is unknown.
 
-    With a custom endpoint, STS is called only if an account is expected. `expected_from_journal`:
-    the account of an earlier start. Unless `required` (a plan), missing credentials are not an
-    error.
+    `expected_from_journal`: the account of an earlier start. An unknown account is not an error at
+    a custom endpoint, with the setting `allow_unknown_account`, or unless `required` (a plan).
 
     Raises:
-        GuardError: the account is not the expected one, or cannot be checked.
+        GuardError: the account is not the expected one, or is unknown.
         CredentialsError: there are no usable credentials, and `required`.
         DeadlineError: there are no credentials within `settings.deadline`.
+        UsageError: the AWS configuration is unusable.
     """
     expected = settings.expect_account
-    if target.custom and expected is None:
-        return None, "not checked: custom endpoint in use"
+    # A custom endpoint need not have STS, so without --expect-account one short attempt is enough.
+    optional = target.custom and expected is None
     try:
-        caller = await get_caller_identity(connection_from_settings(settings))
-    except DeadlineError:
+        caller = await get_caller_identity(connection_from_settings(settings), single_attempt=optional)
+    except (DeadlineError, UsageError):
         raise
     except AsyncggError as error:
-        if expected is not None and (not isinstance(error, CredentialsError) or not required):
+        if isinstance(error, CredentialsError) and required and not optional:
+            raise
+        if expected is not None:
             raise GuardError(f"--expect-account {expected} cannot be checked: {error}") from None
-        if isinstance(error, ServiceError) or (isinstance(error, CredentialsError) and not required):
-            return None, str(error)
-        raise
+        if required and not optional and not settings.allow_unknown_account:
+            raise GuardError(
+                f"the AWS account is unknown: {error}; nothing was sent\n"
+                "to continue anyway, pass --allow-unknown-account"
+            ) from None
+        return None, str(error)
     if expected is not None and caller.account != expected:
         raise GuardError(
             f"the credentials are for account {caller.account}, not {expected} (--expect-account); nothing was sent"

@@ -1,7 +1,7 @@
 """Converts a batch to one HTTP request and its response to a reply, without retries."""
 
 from asyncgg.transport.base import CoreFilter, ListingTransport, Page, Refreshable, Transport
-from asyncgg.transport.config import ConnectionConfig, Endpoint, resolve_endpoint
+from asyncgg.transport.config import ConnectionConfig, Endpoint, NoRegionError, resolve_endpoint
 from asyncgg.transport.factory import TransportKind, open_transport
 from asyncgg.transport.native import NativeTransport
 from asyncgg.transport.sdk import SdkTransport
@@ -14,6 +14,7 @@ __all__ = [
     "Endpoint",
     "ListingTransport",
     "NativeTransport",
+    "NoRegionError",
     "Page",
     "Refreshable",
     "SdkTransport",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import chain
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from aiobotocore.session import AioSession
 from botocore import exceptions as aws
 from botocore.endpoint_provider import EndpointProvider
+from botocore.regions import EndpointResolver
 from botocore.utils import is_valid_uri, validate_region_name
 
 from asyncgg.errors import UsageError
@@ -18,8 +21,14 @@ from asyncgg.formatting import sanitize
 from asyncgg.transport.aws_settings import check_proxy, find_setting
 from asyncgg.transport.session import SERVICE, check_ca_bundle, new_session
 
+_ENDPOINT_PREFIX: Final = "greengrass"
+"""Greengrass in the endpoint data of botocore [service model: endpointPrefix]."""
 DEFAULT_CUSTOM_REGION: Final = "us-east-1"
 """Region of signatures for a custom endpoint if none is configured."""
+
+
+class NoRegionError(UsageError):
+    """No Region is configured; not an error for a plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,8 @@ class ConnectionConfig:
     """Total request timeout, seconds; a request that exceeds it counts as possibly sent."""
     max_connections: int = 10
     """Maximum number of concurrent connections."""
+    allow_unknown_region: bool = False
+    """Accept a Region that botocore does not know."""
     use_fips: bool | None = None
     use_dualstack: bool | None = None
     deadline: float | None = None
@@ -61,8 +72,11 @@ def resolve_endpoint(connection: ConnectionConfig) -> Endpoint:
     Order for the Region: the argument, AWS_REGION, AWS_DEFAULT_REGION, the profile; then us-east-1
     with a custom endpoint. Order for the endpoint: the argument, AWS_ENDPOINT_URL_GREENGRASSV2,
     AWS_ENDPOINT_URL, the `services` section of the profile, its `endpoint_url`, the endpoint rule
-    set of AWS in botocore. [AWS SDKs reference guide: service-specific endpoints] Raises
-    `UsageError` without a Region, or for an unknown profile or unusable configuration, URL or proxy.
+    set of AWS in botocore. [AWS SDKs reference guide: service-specific endpoints]
+
+    Raises:
+        NoRegionError: no Region is configured.
+        UsageError: the Region or the profile is unknown, or configuration, URL or proxy are unusable.
     """
     session = new_session(connection.profile)
     check_ca_bundle(session)
@@ -79,16 +93,37 @@ def resolve_endpoint(connection: ConnectionConfig) -> Endpoint:
 
 def _region(connection: ConnectionConfig, session: AioSession, *, custom: bool) -> str:
     # botocore does not read AWS_REGION.
-    region = connection.region or os.environ.get("AWS_REGION") or session.get_config_variable("region")
+    candidates = (
+        (connection.region, ""),
+        (os.environ.get("AWS_REGION"), " (AWS_REGION)"),
+        (session.get_config_variable("region"), f" ({find_setting(session, 'region')[1]})"),
+    )
+    region, source = next(((str(region), source) for region, source in candidates if region), ("", ""))
     if not region and custom:
         return DEFAULT_CUSTOM_REGION
     if not region:
-        raise UsageError("no AWS Region: give --region, set AWS_REGION, or set `region` in the profile")
+        raise NoRegionError("no AWS Region: give --region, set AWS_REGION, or set `region` in the profile")
+    if not (custom or connection.allow_unknown_region):
+        _check_region(region, source, session)
     try:
         validate_region_name(region)
     except aws.InvalidRegionError:
-        raise UsageError(f"invalid AWS Region {region!r}") from None
-    return str(region)
+        raise UsageError(f"invalid AWS Region {region!r}{source}") from None
+    return region
+
+
+def _check_region(region: str, source: str, session: AioSession) -> None:
+    loader = session.get_component("data_loader")
+    partitions = loader.load_data("partitions")["partitions"]
+    if any(region in partition["regions"] for partition in partitions):
+        return
+    endpoints = EndpointResolver(loader.load_data("endpoints"))
+    available = (endpoints.get_available_endpoints(_ENDPOINT_PREFIX, partition["id"]) for partition in partitions)
+    nearest = max(sorted(chain(*available)), key=lambda name: SequenceMatcher(None, region.lower(), name).ratio())
+    raise UsageError(
+        f"unknown AWS Region {region!r}{source}; did you mean {nearest}?"
+        " If it is newer than this AWS SDK, pass --allow-unknown-region"
+    )
 
 
 _VARIANTS: Final = (
@@ -154,8 +189,7 @@ def other_service_endpoint(connection: ConnectionConfig, service: str, alternati
     url = configured_endpoint(session, service, service_specific_only=True)[1]
     if url is None and connection.endpoint_url is None:
         url = configured_endpoint(session, service)[1]
-    # Only `custom` is used, but an endpoint cannot be resolved without a Region.
-    if url is None and resolve_endpoint(replace(connection, region=connection.region or DEFAULT_CUSTOM_REGION)).custom:
+    if url is None and custom_endpoint(session, SERVICE, connection.endpoint_url, connection)[1] is not None:
         raise UsageError(
             f"{name} is not called at AWS, because Greengrass has a custom endpoint; set AWS_ENDPOINT_URL_{name}"
             f"{alternative}"

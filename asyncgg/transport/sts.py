@@ -16,9 +16,9 @@ from asyncgg.transport.sdk import TracingSession
 from asyncgg.transport.session import describe_client_error, new_session
 
 _ATTEMPTS: Final = 3
-
 _TIMEOUT: Final = 20.0
 """Maximum request timeout, seconds."""
+_SINGLE_ATTEMPT_TIMEOUT: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,10 @@ class CallerIdentity:
     """The STS endpoint that answered."""
 
 
-async def get_caller_identity(connection: ConnectionConfig) -> CallerIdentity:
+async def get_caller_identity(connection: ConnectionConfig, *, single_attempt: bool = False) -> CallerIdentity:
     """Get the account and the principal of the credentials from STS.
+
+    `single_attempt`: an answer is not necessary; ask once, with a short timeout.
 
     With a custom Greengrass endpoint the request goes to the STS endpoint of AWS_ENDPOINT_URL_STS
     or of the profile, or else to the custom endpoint.
@@ -43,6 +45,7 @@ async def get_caller_identity(connection: ConnectionConfig) -> CallerIdentity:
         ServiceError: STS is unreachable or its response is unreadable.
     """
     endpoint = resolve_endpoint(connection)
+    timeout = _SINGLE_ATTEMPT_TIMEOUT if single_attempt else _TIMEOUT
     custom_url = None
     if endpoint.custom:
         session = new_session(connection.profile, endpoint.region)
@@ -53,8 +56,9 @@ async def get_caller_identity(connection: ConnectionConfig) -> CallerIdentity:
             connection,
             endpoint.region,
             custom_url,
-            attempts=_ATTEMPTS,
-            read_timeout=min(connection.request_timeout, _TIMEOUT),
+            attempts=1 if single_attempt else _ATTEMPTS,
+            connect_timeout=min(connection.connect_timeout, timeout),
+            read_timeout=min(connection.request_timeout, timeout),
             http_session_cls=TracingSession,
         ) as (client, _):
             sts_url = str(client.meta.endpoint_url)
@@ -81,6 +85,6 @@ def _translate_error(error: aws.ClientError) -> CredentialsError | ServiceError:
         answer = describe_response(HttpResponse(status, metadata.get("HTTPHeaders", {}), b""))
         return ServiceError(f"cannot look up the AWS account: {answer}, not from STS; check proxy and endpoint")
     reason = describe_client_error("STS", error)
-    if status in {400, 401, 403}:
+    if status in {400, 401, 403} and error.response.get("Error", {}).get("Code") != "AccessDenied":
         return CredentialsError(f"AWS rejected the credentials: {reason}; renew them, or choose another --profile")
     return ServiceError(f"cannot look up the AWS account: {reason}")

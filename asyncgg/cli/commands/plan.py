@@ -43,6 +43,7 @@ def command(manifest: str | None, **arguments: Any) -> int:
     from asyncgg.cli.signals import raise_on_signal
     from asyncgg.cli.sources import build_from_manifest, parse_lookup, prepare_lookup
     from asyncgg.cli.workflow import attach_account
+    from asyncgg.transport import NoRegionError
 
     context = CommandContext.load(arguments)
     lookup = parse_lookup(manifest, arguments)
@@ -55,10 +56,7 @@ def command(manifest: str | None, **arguments: Any) -> int:
         endpoint, unknown_reason = None, ""
         try:
             endpoint = context.resolve_endpoint()
-        except UsageError as error:
-            settings = context.settings
-            if settings.profile or settings.region or settings.endpoint_url:
-                raise  # what is given explicitly must be usable
+        except NoRegionError as error:
             unknown_reason = str(error)
         journal = Path(folder) / "plan.journal"
         if lookup is not None and lookup.inventory is not None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiobotocore.awsrequest import AioAWSResponse
 from botocore.awsrequest import AWSPreparedRequest
+from botocore.session import Session
 
 from asyncgg.errors import CredentialsError, UsageError
 from asyncgg.models import Accepted, Operation
@@ -71,6 +72,64 @@ def test_resolve_endpoint_region_precedence(
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     assert resolve_endpoint(ConnectionConfig(region=region)).region == expected
+
+
+@pytest.mark.parametrize(
+    ("region", "suggestion"),
+    [
+        ("eu-west-9", "eu-west-1"),
+        ("eu-wset-1", "eu-west-1"),
+        ("EU-CENTRAL-1", "eu-central-1"),
+        ("us-west-2a", "us-west-2"),
+        ("us-east1", "us-east-1"),
+        ("us_east_2", "us-east-2"),
+        ("us-gov-west-2", "us-gov-west-1"),
+        ("cn-north-2", "cn-north-1"),
+        ("eu west 2", "eu-west-2"),
+    ],
+)
+def test_resolve_endpoint_unknown_region_raises_with_suggestion(region: str, suggestion: str) -> None:
+    """A Region that AWS does not have is an error, unless it is allowed or the endpoint is custom."""
+    with pytest.raises(UsageError) as caught:
+        resolve_endpoint(ConnectionConfig(region=region))
+    assert f"unknown AWS Region {region!r}; did you mean {suggestion}?" in str(caught.value)
+    assert "--allow-unknown-region" in str(caught.value)
+
+
+def test_resolve_endpoint_unknown_region_allowed() -> None:
+    """A Region newer than the SDK resolves if the caller says so, or with a custom endpoint."""
+    allowed = resolve_endpoint(ConnectionConfig(region="eu-west-9", allow_unknown_region=True))
+    assert allowed.url == "https://greengrass.eu-west-9.amazonaws.com"
+    custom = resolve_endpoint(ConnectionConfig(region="eu-west-9", endpoint_url="http://h:1"))
+    assert (custom.region, custom.partition) == ("eu-west-9", "aws")
+    with pytest.raises(UsageError, match="invalid AWS Region"):
+        resolve_endpoint(ConnectionConfig(region="eu west", allow_unknown_region=True))
+
+
+def test_resolve_endpoint_unknown_region_names_its_source(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says which variable, or which key of which file, has the Region."""
+    config.write_text("[profile x]\nregion = eu-west-9\n")
+    with pytest.raises(UsageError) as caught:
+        resolve_endpoint(ConnectionConfig(profile="x"))
+    assert f"'eu-west-9' (region in {config} [profile x]); did you mean" in str(caught.value)
+    for variable in ("AWS_DEFAULT_REGION", "AWS_REGION"):
+        monkeypatch.setenv(variable, "eu-west-9")
+        with pytest.raises(UsageError, match=rf"'eu-west-9' \({variable}\); did you mean"):
+            resolve_endpoint(ConnectionConfig(profile="x"))
+
+
+def test_resolve_endpoint_accepts_every_region_of_botocore() -> None:
+    """No Region that AWS has is refused as unknown."""
+    session = Session()
+    regions = {
+        region
+        for partition in session.get_available_partitions()
+        for service in ("ec2", "iot", "greengrassv2")
+        for region in session.get_available_regions(service, partition)
+    }
+    assert len(regions) > 30
+    for region in regions:
+        assert resolve_endpoint(ConnectionConfig(region=region)).partition
 
 
 def test_resolve_endpoint_without_region_requires_custom_endpoint() -> None:

@@ -101,6 +101,11 @@ def _sts_error(status: int, code: str, message: str) -> ScriptStep:
             ServiceError,
             r"HTTP 403 Forbidden \(text/html\), not from STS; check proxy and endpoint",
         ),
+        (
+            _sts_error(403, "AccessDenied", "by the policy of a VPC endpoint"),
+            ServiceError,
+            "cannot look up.*AccessDenied",
+        ),
         (_sts_error(404, "NotFound", "no STS here"), ServiceError, "NotFound"),
         (respond(200, b"{}"), ServiceError, "STS GetCallerIdentity at http"),
         (respond(200, b"<GetCallerIdentityResponse/>"), ServiceError, "unreadable response"),
