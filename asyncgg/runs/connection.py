@@ -51,7 +51,7 @@ async def verify_account(
     except (DeadlineError, UsageError):
         raise
     except AsyncggError as error:
-        if isinstance(error, CredentialsError) and required and not optional:
+        if isinstance(error, CredentialsError) and required:
             raise
         if expected is not None:
             raise GuardError(f"--expect-account {expected} cannot be checked: {error}") from None

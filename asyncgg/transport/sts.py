@@ -34,7 +34,8 @@ class CallerIdentity:
 async def get_caller_identity(connection: ConnectionConfig, *, single_attempt: bool = False) -> CallerIdentity:
     """Get the account and the principal of the credentials from STS.
 
-    `single_attempt`: an answer is not necessary; ask once, with a short timeout.
+    `single_attempt`: an answer is not necessary. STS is asked once, with a short timeout, and every
+    error in its answer is a `ServiceError`.
 
     With a custom Greengrass endpoint the request goes to the STS endpoint of AWS_ENDPOINT_URL_STS
     or of the profile, or else to the custom endpoint.
@@ -64,7 +65,7 @@ async def get_caller_identity(connection: ConnectionConfig, *, single_attempt: b
             sts_url = str(client.meta.endpoint_url)
             response = await client.get_caller_identity()
     except aws.ClientError as error:
-        raise _translate_error(error) from None
+        raise _translate_error(error, rejection=not single_attempt) from None
     except AsyncggError:
         raise
     except Exception as error:  # noqa: BLE001 - botocore's parsers can raise anything
@@ -78,13 +79,14 @@ async def get_caller_identity(connection: ConnectionConfig, *, single_attempt: b
     return CallerIdentity(account, arn, sts_url)
 
 
-def _translate_error(error: aws.ClientError) -> CredentialsError | ServiceError:
+def _translate_error(error: aws.ClientError, *, rejection: bool) -> CredentialsError | ServiceError:
+    """Convert an answer of STS; `rejection`: it can mean that the credentials are rejected."""
     metadata = error.response.get("ResponseMetadata", {})
     status = metadata.get("HTTPStatusCode", 0)
     if not names_error_type(error.response.get("Error", {}).get("Code", ""), status):
         answer = describe_response(HttpResponse(status, metadata.get("HTTPHeaders", {}), b""))
         return ServiceError(f"cannot look up the AWS account: {answer}, not from STS; check proxy and endpoint")
     reason = describe_client_error("STS", error)
-    if status in {400, 401, 403} and error.response.get("Error", {}).get("Code") != "AccessDenied":
+    if rejection and status in {400, 401, 403} and error.response.get("Error", {}).get("Code") != "AccessDenied":
         return CredentialsError(f"AWS rejected the credentials: {reason}; renew them, or choose another --profile")
     return ServiceError(f"cannot look up the AWS account: {reason}")

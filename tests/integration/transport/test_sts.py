@@ -135,3 +135,14 @@ async def test_get_caller_identity_without_credentials_sends_nothing(server: Scr
     with pytest.raises(CredentialsError, match="no AWS credentials"):
         await get_caller_identity(ConnectionConfig(endpoint_url=server.url))
     assert server.requests == []
+
+
+async def test_get_caller_identity_single_attempt_asks_once(keys: None, server: ScriptedServer) -> None:
+    """If the answer is not necessary, STS is asked once, and its rejection is not one of the credentials."""
+    server.set_script(_sts_error(403, "ExpiredToken", "it is expired"))
+    with pytest.raises(ServiceError, match="cannot look up the AWS account: STS: ExpiredToken"):
+        await get_caller_identity(ConnectionConfig(endpoint_url=server.url), single_attempt=True)
+    server.set_script(close_connection)
+    with pytest.raises(ServiceError, match="STS GetCallerIdentity"):
+        await get_caller_identity(ConnectionConfig(endpoint_url=server.url), single_attempt=True)
+    assert len(server.requests) == 2
