@@ -111,5 +111,8 @@ def test_killed_run_is_resumed(serve: StartSimulator, cli: CommandRunner) -> Non
     assert status.json["running"] is False
     result = cli("resume", "run.journal", "--yes", "--quiet", "--json", "--rate", 500)
     assert result.code == 0
-    assert result.json["things"]["disassociated"] == 20
+    things = result.json["things"]
+    assert (
+        things["disassociated"] + things["already"] == 20
+    )  # the kill can lose the reply to a request that was applied
     assert _remaining(simulator) == 0

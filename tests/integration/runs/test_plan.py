@@ -8,6 +8,12 @@ from asyncgg.runs.plan import quota_rate, rate_policy
 from asyncgg.settings import load_settings
 
 
+@pytest.fixture(autouse=True)
+def no_quota(aws_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The documented quota applies."""
+    monkeypatch.delenv("ASYNCGG_QUOTA")
+
+
 @pytest.mark.parametrize(
     ("values", "expected", "initial", "ceiling"),
     [
