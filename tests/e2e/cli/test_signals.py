@@ -114,5 +114,5 @@ def test_killed_run_is_resumed(serve: StartSimulator, cli: CommandRunner) -> Non
     things = result.json["things"]
     assert (
         things["disassociated"] + things["already"] == 20
-    )  # the kill can lose the reply to a request that was applied
+    )  # the kill can lose a reply
     assert _remaining(simulator) == 0
