@@ -112,7 +112,5 @@ def test_killed_run_is_resumed(serve: StartSimulator, cli: CommandRunner) -> Non
     result = cli("resume", "run.journal", "--yes", "--quiet", "--json", "--rate", 500)
     assert result.code == 0
     things = result.json["things"]
-    assert (
-        things["disassociated"] + things["already"] == 20
-    )  # the kill can lose a reply
+    assert things["disassociated"] + things["already"] == 20  # the kill can lose a reply
     assert _remaining(simulator) == 0
