@@ -97,6 +97,7 @@ class Settings(BaseSettings):
     protect: Path | None = None
     skip_bad_rows: bool = False
     allow_empty: bool = False
+    snapshot: bool = False
     abort_at: float | None = Field(default=None, gt=0, le=100)
     abort_after: int = Field(default=100, ge=1)
     continue_when_denied: bool = False

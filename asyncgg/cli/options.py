@@ -170,6 +170,7 @@ MANIFEST: Final = (
         "Manifest",
         skip_bad_rows=("", "skip invalid rows of the manifest"),
         allow_empty=("", "accept a manifest or list that is empty: a run of 0 things"),
+        snapshot=("", "list the cores of the manifest before the run, so that undo is possible"),
     ),
     Option("--rejects", "FILE", "write the bad rows to this CSV file", "Manifest", type=PATH),
 )

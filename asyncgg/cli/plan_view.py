@@ -47,6 +47,9 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
         "endpoint": endpoint.url if endpoint else None,
         "account": plan.account or None,
         "arn": plan.arn or None,
+        "undoable": plan.undoable,
+        "snapshot_requests": plan.snapshot_requests,
+        "policy": plan.policy or None,
         "excluded": dict(plan.excluded),
         "inventory": lookup.inventory if lookup else None,
         "taken_at": format_timestamp(lookup.taken_at) if lookup else None,
@@ -80,8 +83,19 @@ def format_plan(plan: Plan) -> list[str]:
     details += format_missing(plan)
     lines += [f"  {'excluded' if number == 0 else '':<10} {text}" for number, text in enumerate(details)]
     lines.append(f"  requests   {plan.requests:,}, the largest core has {format_count(plan.largest_core, 'thing')}")
+    if plan.snapshot_requests:
+        lines.append(f"  snapshot   the cores are listed first: at least {plan.snapshot_requests:,} more requests")
     lines.append(f"  time       {format_duration(plan.seconds)} at {plan.rate:g} requests/s")
+    lines.append(f"  undo       {_format_undo(plan)}")
+    if plan.policy:
+        lines.append(f"  policy     {plan.policy} selects these things again; a protect list is written")
     return lines
+
+
+def _format_undo(plan: Plan) -> str:
+    if plan.undoable:
+        return "possible"
+    return "only with proof of the associations: use --snapshot, or have an inventory from before the run"
 
 
 def format_missing(plan: Plan) -> list[str]:

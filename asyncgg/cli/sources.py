@@ -171,11 +171,8 @@ class LookupSource:
             load_protect_list(str(settings.protect))  # report an invalid list before the scan
         if not request.targets.names or origin_if_finished(self.inventory) is not None:
             return prepare_lookup(request, journal, self._context, endpoint, account_required=self._account_required)
-        scan = self._scan(request, endpoint)
-        if not scan.finished:
-            code = exit_code(scan)
-            state = f"{scan.state}: {scan.reason}" if scan.reason else scan.state.value
-            raise ScanIncompleteError(f"The scan did not complete ({state}). {self._resume_hint}", code)
+        cores = request.targets.names if request.targets.kind == "core" else None
+        _scan(self.inventory, cores, self._context, endpoint, request.max_age, self._resume_hint)
         self._scanned = not self._temporary
         return prepare_from_snapshot(request, journal, settings, endpoint, just_scanned=True)
 
@@ -184,36 +181,62 @@ class LookupSource:
         resume = "" if self._temporary else f" Resume the scan with --inventory {shlex.quote(str(self.inventory))}"
         return f"No changes were made.{resume}"
 
-    def _scan(self, request: LookupRequest, endpoint: Endpoint) -> ScanResult:
-        cores = request.targets.names if request.targets.kind == "core" else None
-        self._log_scan_start(endpoint, cores)
-        try:
-            scan = scan_interactively(self.inventory, self._context, endpoint, cores=cores, max_age=request.max_age)
-        except NotStartedError:
-            raise
-        except KeyboardInterrupt:
-            raise ScanIncompleteError(f"The scan was aborted. {self._resume_hint}", EXIT_INTERRUPTED) from None
-        except SnapshotWriteError as error:
-            error.add_note(self._resume_hint)
-            raise
-        if scan.finished and not self._context.console.quiet:
-            counts = scan.counts
-            self._context.console.log_event(
-                {"event": "scan-finished", "inventory": str(self.inventory), **scan_to_dict(scan)},
-                f"scanned {counts.cores:,} cores with {counts.associations:,} associations: {scan.sent:,} requests,"
-                f" {format_duration(scan.seconds)}",
-            )
-        return scan
 
-    def _log_scan_start(self, endpoint: Endpoint, cores: tuple[str, ...] | None) -> None:
-        if self._context.console.quiet:
-            return
-        rate = quota_rate(self._context.settings, endpoint.region)
-        scope = "every core" if cores is None else "these cores" if len(cores) > 1 else "this core"
-        self._context.console.log_event(
-            {"event": "scan-started", "inventory": str(self.inventory), "endpoint": endpoint.url, "rate": rate},
-            f"listing the client devices of {scope} into {self.inventory}, at most {rate:g} requests/s",
+def scan_before_run(builder: JournalBuilder, context: CommandContext, endpoint: Endpoint) -> None:
+    """Make the snapshot that `builder` needs, if any, and complete its journal. Raises as `_scan`."""
+    if not builder.needs_snapshot:
+        return
+    inventory = builder.snapshot_path
+    if origin_if_finished(inventory) is not None:
+        raise SnapshotError(f"{inventory} already exists; delete it, or choose another --journal")
+    hint = "No changes were made. The same command with --journal resumes the scan"
+    scan = _scan(inventory, tuple(builder.cores()), context, endpoint, MAX_SCAN_AGE, hint)
+    builder.commit_with_snapshot(scan.counts)
+
+
+def _scan(
+    inventory: Path,
+    cores: tuple[str, ...] | None,
+    context: CommandContext,
+    endpoint: Endpoint,
+    max_age: float,
+    resume_hint: str,
+) -> ScanResult:
+    """Scan for a run, to the end. Raises `ScanIncompleteError`, and as `scan_interactively`."""
+    _log_scan_start(inventory, cores, context, endpoint)
+    try:
+        scan = scan_interactively(inventory, context, endpoint, cores=cores, max_age=max_age)
+    except NotStartedError:
+        raise
+    except KeyboardInterrupt:
+        raise ScanIncompleteError(f"The scan was aborted. {resume_hint}", EXIT_INTERRUPTED) from None
+    except SnapshotWriteError as error:
+        error.add_note(resume_hint)
+        raise
+    if not scan.finished:
+        state = f"{scan.state}: {scan.reason}" if scan.reason else scan.state.value
+        raise ScanIncompleteError(f"The scan did not complete ({state}). {resume_hint}", exit_code(scan))
+    if not context.console.quiet:
+        counts = scan.counts
+        context.console.log_event(
+            {"event": "scan-finished", "inventory": str(inventory), **scan_to_dict(scan)},
+            f"scanned {counts.cores:,} cores with {counts.associations:,} associations: {scan.sent:,} requests,"
+            f" {format_duration(scan.seconds)}",
         )
+    return scan
+
+
+def _log_scan_start(
+    inventory: Path, cores: tuple[str, ...] | None, context: CommandContext, endpoint: Endpoint
+) -> None:
+    if context.console.quiet:
+        return
+    rate = quota_rate(context.settings, endpoint.region)
+    scope = "every core" if cores is None else "these cores" if len(cores) > 1 else "this core"
+    context.console.log_event(
+        {"event": "scan-started", "inventory": str(inventory), "endpoint": endpoint.url, "rate": rate},
+        f"listing the client devices of {scope} into {inventory}, at most {rate:g} requests/s",
+    )
 
 
 def prepare_lookup(

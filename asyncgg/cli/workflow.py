@@ -15,7 +15,7 @@ from asyncgg.cli.notify import NotifyOnExit
 from asyncgg.cli.options import extract_settings
 from asyncgg.cli.plan_view import format_missing, format_plan, plan_to_dict
 from asyncgg.cli.signals import raise_on_signal
-from asyncgg.cli.sources import LookupArguments, LookupSource, ScanIncompleteError, build_from_manifest
+from asyncgg.cli.sources import LookupArguments, LookupSource, ScanIncompleteError, build_from_manifest, scan_before_run
 from asyncgg.cli.supervisor import NotStartedError, run_async, run_journal, write_summary
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError, GuardError, JournalError, UsageError
@@ -40,6 +40,8 @@ class RunRequest:
     """Creates the journal at the path, or under a default name."""
     journal: Path | None
     """The path for `prepare`, unless this is a dry run."""
+    before_start: Callable[[JournalBuilder, Endpoint], None] = lambda builder, endpoint: None
+    """Called after the confirmation."""
     yes: bool = False
     dry_run: bool = False
     stdin_in_use: bool = False
@@ -103,6 +105,8 @@ def _plan_confirm_run(
         if plan.things and not request.yes:
             console.confirm_count(plan.things, f"{plan.operation} them", stdin_in_use=request.stdin_in_use)
 
+        request.before_start(builder, endpoint)
+
         def start() -> None:
             discard_unless_started.pop_all()
             on_start()
@@ -164,6 +168,7 @@ def disassociate(
         yes=options["yes"],
         dry_run=options.get("dry_run", False),
         stdin_in_use=manifest == "-",
+        before_start=lambda builder, endpoint: scan_before_run(builder, context, endpoint),
     )
     return plan_confirm_run(request, context)
 

@@ -123,7 +123,7 @@ class JournalReader(SqliteReader):
                 already=counts.already,
                 failures=self.failures(),
                 operation=parse_operation(meta.get("operation", ""), self.path),
-                undoable=bool(meta.get("provenance")),
+                undoable=bool(meta.get("provenance") or meta.get("snapshot")),
             )
 
     def outcomes(self, *states: ThingState) -> Iterator[OutcomeRow]:

@@ -170,7 +170,9 @@ async def undo(
         selection = None
         if only is not None:
             selection = load_selection(only) if isinstance(only, (str, Path)) else Selection("<only>", only)
-        with prior_state_from_snapshot(None if inventory is None else Path(inventory), journal, meta) as prior_state:
+        with prior_state_from_snapshot(
+            None if inventory is None else Path(inventory), journal, meta, assume_associated=assume_associated
+        ) as prior_state:
             return prepare_undo(
                 journal,
                 path,

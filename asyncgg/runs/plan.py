@@ -93,6 +93,12 @@ class Plan:
     """What `source` is, in the text form of the plan."""
     excluded: Mapping[str, int] = field(default_factory=dict)
     """Number of things that an undo leaves unchanged, by `UndoDecision` value."""
+    undoable: bool = False
+    """Whether the run has proof of the associations before it, which undo needs."""
+    snapshot_requests: int = 0
+    """Requests, at least, that list the cores first. Part of `seconds`."""
+    policy: str = ""
+    """The policy of the run that an undo reverts: it selects the same things again."""
     lookup: LookupResult | None = None
     """The lookup, if the source names only things or cores."""
 

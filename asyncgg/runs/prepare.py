@@ -12,10 +12,12 @@ from typing import Final
 
 from asyncgg.errors import GuardError, JournalError, ManifestError
 from asyncgg.formatting import format_count
+from asyncgg.inventory import SnapshotCounts
 from asyncgg.journal import Importer, ImportSummary
 from asyncgg.manifest import BadRow, Chunk, ProtectList, RejectsWriter, S3Opener, load_protect_list
 from asyncgg.models import Operation, RunState
 from asyncgg.runs.plan import Plan, quota_burst, quota_rate, seconds_at_quota
+from asyncgg.runs.provenance import PROVENANCE_KEY
 from asyncgg.settings import Settings
 from asyncgg.storage import draft_path
 from asyncgg.transport import Endpoint
@@ -117,8 +119,42 @@ class JournalBuilder(AbstractContextManager["JournalBuilder"]):
             self._check_bad_rows()
             self._import_summary = self._importer.finish(self._meta(target), commit=False)
             self._check_limits(self._import_summary)
-            self._importer.commit()
+            if not self.needs_snapshot:
+                self._importer.commit()
         return self.plan(target)
+
+    @property
+    def needs_snapshot(self) -> bool:
+        """Whether the finished journal still needs `commit_with_snapshot`."""
+        things = self._import_summary.total if self._import_summary else 0
+        return self._settings.snapshot and bool(things) and not self._has_provenance
+
+    @property
+    def snapshot_path(self) -> Path:
+        """The snapshot of the cores, listed before the run."""
+        return default_snapshot(self.path)
+
+    def cores(self) -> list[str]:
+        """The cores of a finished journal that needs a snapshot."""
+        return self._importer.cores()
+
+    def commit_with_snapshot(self, counts: SnapshotCounts) -> None:
+        """Complete the journal after the scan of its cores into `snapshot_path`.
+
+        Raises `GuardError` if cores could not be listed.
+        """
+        with self:
+            if incomplete := counts.denied + counts.failed:
+                raise GuardError(
+                    f"{format_count(incomplete, 'core')} could not be listed, so undo would not be possible;"
+                    " nothing was sent; run the command again, or without --snapshot"
+                )
+            path = str(self.snapshot_path.absolute()).encode("utf-8", "backslashreplace").decode()
+            self._importer.commit({"snapshot": path, "created": f"{time.time():.3f}"})
+
+    @property
+    def _has_provenance(self) -> bool:
+        return PROVENANCE_KEY in self._extra_meta
 
     def discard(self) -> None:
         """Remove the journal, unless a run has sent something from it."""
@@ -130,6 +166,7 @@ class JournalBuilder(AbstractContextManager["JournalBuilder"]):
         assert summary is not None
         rate = quota_rate(self._settings, target.region if target else None)
         burst = quota_burst(self._settings, rate)
+        listing = summary.minimum if self.needs_snapshot else 0
         return Plan(
             source=self._source,
             operation=self._operation,
@@ -146,7 +183,9 @@ class JournalBuilder(AbstractContextManager["JournalBuilder"]):
             burst=burst,
             concurrency=self._settings.concurrency,
             per_core=self._settings.per_core,
-            seconds=seconds_at_quota(summary.minimum, rate, burst),
+            seconds=seconds_at_quota(summary.minimum + listing, rate, burst),
+            undoable=self._has_provenance or bool(listing),
+            snapshot_requests=listing,
             target=target,
         )
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from asyncgg.errors import JournalError
 
-_META_KEY: Final = "provenance"
+PROVENANCE_KEY: Final = "provenance"
 
 
 class ProvenanceKind(StrEnum):
@@ -42,12 +42,12 @@ class Provenance:
 def provenance_to_meta(kind: ProvenanceKind, path: Path | str, taken_at: float | None) -> dict[str, str]:
     """The entry of a journal's meta table; `taken_at` is in seconds since 1970."""
     text = str(path).encode("utf-8", "backslashreplace").decode()  # a file name can be invalid UTF-8
-    return {_META_KEY: json.dumps({"kind": kind.value, "path": text, "taken_at": taken_at})}
+    return {PROVENANCE_KEY: json.dumps({"kind": kind.value, "path": text, "taken_at": taken_at})}
 
 
 def provenance_from_meta(meta: Mapping[str, str], journal: Path) -> Provenance | None:
     """Parse the entry of the meta table, if any. Raises `JournalError` if it is invalid."""
-    text = meta.get(_META_KEY)
+    text = meta.get(PROVENANCE_KEY)
     if not text:
         return None
     try:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from asyncgg.engine import Engine, RunResult, StopReason
-from asyncgg.errors import AsyncggError, InternalError
+from asyncgg.errors import CredentialsError, InternalError, SnapshotError, UsageError
 from asyncgg.events import Event, Listener, Progress, ThingsFinished
 from asyncgg.journal import JournalReader
 from asyncgg.manifest import Chunk, Row, from_async_iterable, from_iterable
@@ -24,9 +24,10 @@ from asyncgg.runs.connection import connection_from_settings, verify_account
 from asyncgg.runs.execute import RunMode, execute
 from asyncgg.runs.plan import Plan
 from asyncgg.runs.prepare import JournalBuilder, default_journal
+from asyncgg.runs.scan import scan_with_settings
 from asyncgg.settings import Settings, build_settings
 from asyncgg.sharing import sharing
-from asyncgg.transport import Endpoint, Transport, resolve_endpoint
+from asyncgg.transport import CallerIdentity, Endpoint, Transport, resolve_endpoint
 
 Rows = Iterable[Row] | AsyncIterable[Row]
 """(core, thing) pairs, `Association` values, or mappings with the columns of a manifest."""
@@ -169,7 +170,9 @@ class Run:
         try:
             if target is not None:
                 account, _ = await verify_account(target, self._settings, expected_from_journal=self._recorded_account)
-        except AsyncggError:
+            if builder is not None and builder.needs_snapshot:
+                await self._scan_first(builder, target, account)
+        except BaseException:
             if builder is not None:
                 builder.discard()
             raise
@@ -187,6 +190,18 @@ class Run:
             name="asyncgg-run",
         )
         self._task.add_done_callback(lambda _: self._changed.set())
+
+    async def _scan_first(
+        self, builder: JournalBuilder, target: Endpoint | None, account: CallerIdentity | None
+    ) -> None:
+        if target is None:
+            raise UsageError("snapshot: the cores cannot be listed with a transport of the program")
+        path, cores = builder.snapshot_path, builder.cores()
+        scan = await scan_with_settings(path, self._settings, target, account=account, cores=cores)
+        if not scan.finished:
+            error_type = CredentialsError if scan.is_auth_error else SnapshotError
+            raise error_type(f"{path}: the scan did not complete ({scan.state}): {scan.reason}")
+        await asyncio.to_thread(builder.commit_with_snapshot, scan.counts)
 
     async def _build_journal(self, rows: Rows, target: Endpoint | None) -> tuple[JournalBuilder, Plan]:
         with JournalBuilder(self._settings.journal, self._settings, source="<iterable>") as builder:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from asyncgg.errors import JournalError, UsageError
+from asyncgg.files import atomic_write_text
 from asyncgg.formatting import format_count, format_timestamp
 from asyncgg.inventory import Snapshot
 from asyncgg.journal import Certainty, JournalReader, ThingEffect, iter_effects, parse_operation
@@ -144,7 +145,20 @@ def prepare_undo(
             _require_undoable(original, counts, has_snapshot=prior_state is not None)
             plan = builder.finish(target)
     excluded = {decision.value: counts[decision] for decision in DECISION_LABELS if counts[decision]}
-    return builder, replace(plan, source_label="undo of", excluded=excluded)
+    policy = original.meta.get("policy_name", "")
+    return builder, replace(plan, source_label="undo of", excluded=excluded, policy=policy)
+
+
+def write_protect_list(undo_journal: Path) -> Path:
+    """Write the things of an undo as a protect list next to its journal, and return its path.
+
+    Raises `UsageError` if the file cannot be written.
+    """
+    path = undo_journal.with_name(f"{undo_journal.stem}.protect.txt")
+    with JournalReader(undo_journal) as reader, atomic_write_text(path, undo_journal) as file:
+        things = sorted({row.thing for row in reader.outcomes()})
+        file.writelines(f"thing:{thing}\n" for thing in things)
+    return path
 
 
 def _read_original_run(reader: JournalReader) -> _OriginalRun:
@@ -208,13 +222,22 @@ def _require_undoable(original: _OriginalRun, counts: Counter[UndoDecision], *, 
 
 @contextlib.contextmanager
 def prior_state_from_snapshot(
-    inventory: Path | None, journal: Path, meta: Mapping[str, str]
+    inventory: Path | None, journal: Path, meta: Mapping[str, str], *, assume_associated: bool = False
 ) -> Iterator[PriorState | None]:
     """The associations in the snapshot `inventory` during the block; None without one.
 
-    `meta` is that of `journal`. Raises `SnapshotError` if the snapshot is unfinished, `UsageError`
+    `meta` is that of `journal`. The default is the snapshot that the run made first, unless
+    `assume_associated`. Raises `SnapshotError` if the snapshot is unfinished, `UsageError`
     if it is of another account, Region or endpoint, or not from before the run.
     """
+    if inventory is None and meta.get("snapshot") and not assume_associated:
+        recorded = Path(meta["snapshot"])
+        inventory = next(filter(Path.exists, (recorded, journal.with_name(recorded.name))), None)
+        if inventory is None:
+            raise UsageError(
+                f"{recorded}: the snapshot that was made before the run is missing; give its place with --inventory,"
+                " or use --assume-associated"
+            )
     if inventory is None:
         yield None
         return

@@ -61,11 +61,12 @@ def command(manifest: str | None, **arguments: Any) -> int:
         journal = Path(folder) / "plan.journal"
         if lookup is not None and lookup.inventory is not None:
             request = lookup.build_request(lookup.inventory)
-            _, plan = prepare_lookup(request, journal, context, endpoint, account_required=False)
+            builder, plan = prepare_lookup(request, journal, context, endpoint, account_required=False)
         else:
-            _, plan = build_from_manifest(
+            builder, plan = build_from_manifest(
                 manifest or "", journal, context, endpoint, format=arguments["format"], rejects=arguments["rejects"]
             )
+        builder.discard()
         plan, _ = attach_account(plan, endpoint, context, required=False, unknown_reason=unknown_reason)
     context.console.write_result(plan_to_dict(plan), format_plan(plan))
     return 0

@@ -63,7 +63,7 @@ def command(run: Path, *, only: str | None, inventory: Path | None, assume_assoc
     from asyncgg.journal import JournalReader
     from asyncgg.manifest.name_lists import load_selection
     from asyncgg.runs.connection import require_same_region, resolve_saved_endpoint, restore_settings
-    from asyncgg.runs.undo_plan import NOT_INHERITED, prepare_undo, prior_state_from_snapshot
+    from asyncgg.runs.undo_plan import NOT_INHERITED, prepare_undo, prior_state_from_snapshot, write_protect_list
 
     overrides = options.extract_settings(arguments)
     with JournalReader(run) as reader:
@@ -73,7 +73,7 @@ def command(run: Path, *, only: str | None, inventory: Path | None, assume_assoc
     context = CommandContext.create(settings, arguments)
 
     def prepare(endpoint: Endpoint, journal: Path | None) -> tuple[JournalBuilder, Plan]:
-        with prior_state_from_snapshot(inventory, run, meta) as prior_state:
+        with prior_state_from_snapshot(inventory, run, meta, assume_associated=assume_associated) as prior_state:
             return prepare_undo(
                 run,
                 journal,
@@ -84,7 +84,15 @@ def command(run: Path, *, only: str | None, inventory: Path | None, assume_assoc
                 assume_associated=assume_associated,
             )
 
+    def protect(builder: JournalBuilder, endpoint: Endpoint) -> None:
+        if policy := meta.get("policy_name"):
+            path = write_protect_list(builder.path)
+            event = {"event": "protect-list", "policy": policy, "path": str(path)}
+            text = f"policy {policy} selects these things again; add their list to `protect` in its [guards]: {path}"
+            context.console.log_event(event, text)
+
     request = RunRequest(
+        before_start=protect,
         resolve_endpoint=lambda: resolve_saved_endpoint(settings, meta, overrides),
         prepare=prepare,
         journal=settings.journal,

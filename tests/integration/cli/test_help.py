@@ -22,7 +22,7 @@ OPTIONS = """
     --log-format --format --rejects --skip-bad-rows --config --debug --request-timeout --transport --connect-timeout
     --max-attempts-unknown --stall-timeout --things --cores --core --inventory --max-age --allow-incomplete
     --notify --absent --missing-cores --allow-empty --continue-when-denied
-    --allow-unknown-region --allow-unknown-account
+    --allow-unknown-region --allow-unknown-account --snapshot
 """
 
 
