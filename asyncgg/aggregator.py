@@ -88,6 +88,7 @@ def resolve_batch(
     """The result of `batch` for a `reply` with this `verdict` (see `asyncgg.classify`).
 
     `particular`: other requests were answered meanwhile. In an outage a failure is no attempt.
+    The caller decides when a throttled batch is sent again.
     """
     match verdict:
         case ReplyVerdict.ACCEPTED:
@@ -107,9 +108,9 @@ def resolve_batch(
             return _uniform(batch, reply, verdict, _ALREADY if is_done else _FAILED, skips_core=True)
         case ReplyVerdict.INVALID | ReplyVerdict.REFUSED:
             return _uniform(batch, reply, verdict, _FAILED)
-        case ReplyVerdict.THROTTLED | ReplyVerdict.NOT_SENT:
+        case ReplyVerdict.NOT_SENT:
             return replace(undecided(batch, verdict), delay=retry.delay(1, _retry_after(reply)))
-        case ReplyVerdict.CREDENTIALS_EXPIRED | ReplyVerdict.CREDENTIALS_REJECTED:
+        case ReplyVerdict.THROTTLED | ReplyVerdict.CREDENTIALS_EXPIRED | ReplyVerdict.CREDENTIALS_REJECTED:
             return undecided(batch, verdict)
 
 

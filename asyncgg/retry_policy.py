@@ -8,7 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from tenacity import AsyncRetrying, RetryCallState, stop_after_attempt, wait_exponential, wait_random_exponential
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+    wait_random_exponential,
+)
 from tenacity.stop import stop_base
 from tenacity.wait import wait_base
 
@@ -58,6 +65,17 @@ class RetryPolicy:
         if retry_after is not None:
             return min(max(retry_after, 0.0), _MAX_RETRY_AFTER)
         return self._wait(self._state_for(max(attempts, 1)))
+
+    def throttle_delay(self, round_trip: float, since_first: float, retry_after: float | None = None) -> float:
+        """Seconds until work is sent again that was throttled after `round_trip` seconds.
+
+        The limiter paces it, so about one round trip is enough. Half of the seconds since it was
+        first sent, if that is longer, spreads out work that is throttled again and again.
+        """
+        if retry_after is not None:
+            return self.delay(1, retry_after)
+        step = min(self.max_delay, max(round_trip, since_first / 2))
+        return wait_random(step / 2, step)(self._state)
 
     def _state_for(self, attempts: int) -> RetryCallState:
         self._state.attempt_number = attempts

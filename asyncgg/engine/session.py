@@ -48,6 +48,7 @@ class Attempt(NamedTuple, Generic[T]):
     """Generation of the credentials that signed the request."""
     particular: bool
     """Whether a failure is one of this work only: other requests were answered meanwhile."""
+    retry_after: float | None
 
 
 class WorkSession:
@@ -178,7 +179,7 @@ class WorkSession:
         since, now = started if failing_since is None else failing_since, self._clock()
         particular = self.lane.outage.is_particular(since, now)
         self.stop(rules.record_reply(verdict, message, now, particular=particular))
-        return Attempt(reply, verdict, started, generation, particular)
+        return Attempt(reply, verdict, started, generation, particular, retry_after)
 
     async def refresh(self, attempt: Attempt[Any]) -> None:
         """Get new credentials if those of `attempt` have expired; stop if this fails."""

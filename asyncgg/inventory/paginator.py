@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final, cast
 
 from asyncgg.aggregator import BLOCKED_RETRY
@@ -33,6 +34,7 @@ class PageHandler:
     def handle_page(self, listing: Listing, page: ListPage) -> None:
         """Record a page; its list continues or ends."""
         listing.attempts, listing.is_retry, listing.failing_since = 0, False, None
+        listing.throttled_since = None
         if page.invalid_names:
             self._scan_state.record_invalid_names(len(page.invalid_names))
             self._session.emit(InvalidNames(listing.core, page.invalid_names))
@@ -53,16 +55,30 @@ class PageHandler:
             self._queue.end(listing)
 
     def handle_failure(
-        self, listing: Listing, verdict: ReplyVerdict, reply: ErrorResponse | NoResponse, *, particular: bool
+        self,
+        listing: Listing,
+        verdict: ReplyVerdict,
+        reply: ErrorResponse | NoResponse,
+        started: float,
+        *,
+        particular: bool,
     ) -> None:
-        """Retry, restart or abandon a list whose page was not received.
+        """Retry, restart or abandon a list whose page, requested at `started`, was not received.
 
         `particular`: other requests were answered meanwhile. In an outage a failure is no attempt.
         """
         code, message = code_and_message(reply)
         retry_after = reply.retry_after if isinstance(reply, ErrorResponse) else None
+        if verdict is not ReplyVerdict.THROTTLED:
+            listing.throttled_since = None
         match verdict:
-            case ReplyVerdict.THROTTLED | ReplyVerdict.NOT_SENT:
+            case ReplyVerdict.THROTTLED:
+                now = asyncio.get_running_loop().time()
+                if listing.throttled_since is None:
+                    listing.throttled_since = started
+                since_first = now - listing.throttled_since
+                self._queue.requeue(listing, self._retry.throttle_delay(now - started, since_first, retry_after))
+            case ReplyVerdict.NOT_SENT:
                 self._queue.requeue(listing, self._retry.delay(1, retry_after))
             case ReplyVerdict.CREDENTIALS_EXPIRED | ReplyVerdict.CREDENTIALS_REJECTED:
                 self._queue.requeue(listing)

@@ -55,6 +55,8 @@ class Listing:
     """Whether the next page was requested before."""
     failing_since: float | None = None
     """Loop time at which the first failed request for the next page was sent."""
+    throttled_since: float | None = None
+    """Loop time at which the first of its latest, throttled requests was sent."""
     loop_detector: PageLoopDetector = field(default_factory=PageLoopDetector)
 
     @property

@@ -156,7 +156,9 @@ class FleetScan:
                 return
             if attempt.verdict in AMBIGUOUS and listing.failing_since is None:
                 listing.failing_since = attempt.started
-            self._page_handler.handle_failure(listing, attempt.verdict, reply, particular=attempt.particular)
+            self._page_handler.handle_failure(
+                listing, attempt.verdict, reply, attempt.started, particular=attempt.particular
+            )
             return
         self._page_handler.handle_page(listing, reply)
         if not is_core_list:

@@ -237,6 +237,19 @@ async def test_run_throttles_do_not_count_as_attempts(tmp_path: Path) -> None:
     assert harness.service.counters.throttled > 0
 
 
+async def test_run_sends_a_throttled_batch_again_after_a_round_trip(tmp_path: Path) -> None:
+    """The limiter paces the lane, so a throttled batch waits one round trip of 60 ms and a token."""
+    harness = EngineHarness(tmp_path / "j", make_config(cores=3, things=100, rate=10.0, burst=1.0))
+    assert (await harness.start(rate=30.0, burst=3.0)).state is RunState.COMPLETE
+    assert harness.service.counters.throttled > 0
+    starts: dict[str, list[float]] = {}
+    for time, core, _ in harness.transport.starts:
+        starts.setdefault(core, []).append(time)
+    gaps = [times[1] - times[0] for times in starts.values() if len(times) > 1]
+    assert gaps
+    assert max(gaps) <= 0.06 + 0.06 + 2 / 10
+
+
 async def test_run_retry_after_pauses_sending(tmp_path: Path) -> None:
     """After a throttle with Retry-After: 3 nothing is sent for three seconds."""
     harness = EngineHarness(tmp_path / "j", make_config(cores=30, things=100, rate=10.0, burst=10.0, retry_after="3"))
