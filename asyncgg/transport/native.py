@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from operator import attrgetter
 from typing import Any, Final
 
 import aiohttp
@@ -126,7 +128,7 @@ async def open_native_transport(
 ) -> AsyncIterator[NativeTransport]:
     """See `open_transport`."""
     async with open_client(connection, CapturingSession) as sdk_client:
-        session = sdk_client.client._endpoint.http_session
+        session = _checked_session(sdk_client.client)
         core_argument = {"coreDeviceThingName": PLACEHOLDER}
         try:
             await sdk_client.client.list_client_devices_associated_with_core_device(**core_argument)
@@ -137,6 +139,34 @@ async def open_native_transport(
         except (ValueError, aws.BotoCoreError) as error:
             raise UsageError(f"cannot use --transport native: {sanitize(error)}; use --transport sdk") from None
         yield NativeTransport(sdk_client, batch_template, list_template, http, connection.request_timeout, clock)
+
+
+class IncompatibleLibraryError(InternalError):
+    """This version of aiobotocore or aiohttp has not the private interfaces that `native` uses."""
+
+
+# Not part of the API of aiobotocore: another version may differ.
+_SESSION_INTERFACES: Final = (
+    "_create_connector",
+    "_proxy_config.proxy_url_for",
+    "_proxy_config.proxy_headers_for",
+    "_exit_stack.enter_async_context",
+    "_timeout.sock_connect",
+)
+
+
+def _checked_session(client: Any) -> CapturingSession:
+    """The session of `client`, before anything is sent. Raises `IncompatibleLibraryError`."""
+    try:
+        session = client._endpoint.http_session
+        for name in _SESSION_INTERFACES:
+            attrgetter(name)(session)
+        inspect.signature(session._create_connector).bind(None)
+        if not (isinstance(session, CapturingSession) and inspect.iscoroutinefunction(aiohttp.ClientRequest.send)):
+            raise TypeError("another HTTP session or request class is used")
+    except (AttributeError, TypeError) as error:
+        raise IncompatibleLibraryError(str(error)) from None
+    return session
 
 
 class CapturingSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore publishes no types
@@ -166,7 +196,9 @@ class CapturingSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore pub
         return HttpEndpoint(session, URL(url), URL(proxy) if proxy else None, self._proxy_config.proxy_headers_for(url))
 
     async def _get_session(self, proxy_url: str | None) -> Any:
-        connector = await self._create_connector(proxy_url)
+        connector = self._create_connector(proxy_url)
+        if inspect.isawaitable(connector):  # since aiobotocore 3.8
+            connector = await connector
         return await self._exit_stack.enter_async_context(
             aiohttp.ClientSession(
                 connector=connector,

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiobotocore import httpsession
+from aiobotocore.httpsession import AIOHTTPSession
 from aioresponses import aioresponses
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -19,9 +21,10 @@ from asyncgg.classify import ReplyVerdict, classify
 from asyncgg.errors import InternalError
 from asyncgg.models import Accepted, ErrorResponse
 from asyncgg.simulator import FleetSpec, Simulator, SimulatorConfig
-from asyncgg.transport import ConnectionConfig, open_transport
-from asyncgg.transport.native import _TracedRequest, open_native_transport
+from asyncgg.transport import ConnectionConfig, factory, open_transport
+from asyncgg.transport.native import NativeTransport, _TracedRequest, open_native_transport
 from asyncgg.transport.request_template import PLACEHOLDER, encode_body, from_signed_request
+from asyncgg.transport.sdk import SdkTransport
 from asyncgg.transport.signing import REQUEST_EXPIRED, clock_offset
 from tests.support.scripted_server import ReceivedRequest, ScriptedServer, respond
 
@@ -216,3 +219,54 @@ async def test_send_second_rejection_is_unchanged(server: ScriptedServer, keys: 
     ]
     dates = [request.headers["x-amz-date"] for request in server.requests]
     assert dates == ["19700101T000000Z", "19700101T010000Z", "19700101T010000Z"]
+
+
+class _ForeignSession:
+    """A session of a library that has changed."""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda patch: patch.delattr(AIOHTTPSession, "_create_connector"),
+        lambda patch: patch.setattr(AIOHTTPSession, "_create_connector", lambda self, url, pool: None),
+        lambda patch: patch.delattr(aiohttp.ClientRequest, "send"),
+        lambda patch: patch.setattr(httpsession, "ProxyConfiguration", lambda *args, **kwargs: _ForeignSession()),
+    ],
+    ids=["removed", "other arguments", "other request", "other proxies"],
+)
+async def test_open_with_changed_library_falls_back_to_sdk(
+    change: Callable[[pytest.MonkeyPatch], None],
+    keys: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """`native` becomes `sdk` before anything is sent, with one warning for all openings."""
+    factory._warn_of_fallback.cache_clear()
+    change(monkeypatch)
+    for _ in range(2):
+        async with open_transport(ConnectionConfig(endpoint_url="http://127.0.0.1:9"), kind="native") as transport:
+            assert isinstance(transport, SdkTransport)
+    (record,) = caplog.records
+    assert "do not allow --transport native" in record.getMessage()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_connector_of_each_version_is_used(
+    asynchronous: bool, keys: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """aiobotocore makes the connector in a function or, later, in a coroutine."""
+    connectors: list[aiohttp.TCPConnector] = []
+
+    def create(self: object, proxy_url: str | None) -> aiohttp.TCPConnector:
+        connectors.append(aiohttp.TCPConnector())
+        return connectors[-1]
+
+    async def create_later(self: object, proxy_url: str | None) -> aiohttp.TCPConnector:
+        return create(self, proxy_url)
+
+    monkeypatch.setattr(AIOHTTPSession, "_create_connector", create_later if asynchronous else create)
+    async with open_transport(ConnectionConfig(endpoint_url="http://127.0.0.1:9"), kind="native") as transport:
+        assert isinstance(transport, NativeTransport)
+    assert len(connectors) == 1
+    assert not caplog.records
