@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,8 @@ from asyncgg.models import MAX_BATCH
 from asyncgg.storage import DRAFT_SUFFIX, FileLock, LockHeldError, MetaStore, draft_path, remove_file
 
 _REASON_CACHE_SIZE: Final = 10_000
+_MAX_BUFFERED: Final = 800_000
+"""Names in memory before they are staged; a core counts as three. Also the names of one core that are sorted there."""
 _DEFAULT_DRAFTS: Final = f"asyncgg-*.journal{DRAFT_SUFFIX}"
 """Drafts of journals with a default name, which no later run has."""
 
@@ -37,8 +40,9 @@ class ImportSummary:
     """Things of the core with the most things."""
 
 
-# Rows are appended to a temporary table without an index, then written in one sorted pass, a
-# hundred names per row. SQLite sorts on disk what exceeds its cache.
+# Names are collected by core in memory, staged in a temporary table, a row per core and collection,
+# then written in the order of the cores, a hundred names per row. So SQLite handles few rows and
+# sorts only cores; it sorts on disk what exceeds its cache.
 class Importer:
     """Builds a journal: call `add` any number of times, then `finish` or `discard`.
 
@@ -49,7 +53,8 @@ class Importer:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._added = 0
+        self._added = self._buffered = 0
+        self._names_by_core: defaultdict[str, list[str]] = defaultdict(list)
         self._committed = self._discarded = False
         self._reason_ids: dict[str, int] = {}
         self._draft = draft_path(path)
@@ -66,9 +71,11 @@ class Importer:
             with FORMAT.translate_errors(path):
                 self._connection.execute("PRAGMA cache_size = -65536")
                 self._connection.execute("PRAGMA temp_store = FILE")
+                # `names` are separated by one space; without a reason, `reason` is 0.
                 self._connection.execute(
-                    "CREATE TEMP TABLE staging (core TEXT NOT NULL, name TEXT NOT NULL, reason INTEGER)"
+                    "CREATE TEMP TABLE staging (core TEXT NOT NULL, names TEXT NOT NULL, reason INTEGER NOT NULL)"
                 )
+                self._connection.execute("CREATE TEMP TABLE large_core (name TEXT NOT NULL, reason INTEGER NOT NULL)")
                 self._connection.execute("BEGIN")
         except BaseException:
             self.discard()
@@ -76,9 +83,14 @@ class Importer:
 
     def add(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Add (core, thing) pairs; the names must be valid."""
-        with FORMAT.translate_errors(self.path):
-            self._connection.executemany("INSERT INTO staging (core, name) VALUES (?, ?)", pairs)
+        names_by_core = self._names_by_core
+        for core, thing in pairs:
+            names_by_core[core].append(thing)
         self._added += len(pairs)
+        self._buffered += len(pairs)
+        if self._buffered + 3 * len(names_by_core) > _MAX_BUFFERED:
+            with FORMAT.translate_errors(self.path):
+                self._stage()
 
     def add_with_reasons(self, selected: Sequence[tuple[str, str, str]]) -> None:
         """Add (core, thing, reason): valid names, and why the thing was selected."""
@@ -148,6 +160,12 @@ class Importer:
         except OSError as error:
             raise JournalError(f"{self.path}: cannot create the file: {error.strerror}") from None
 
+    def _stage(self) -> None:
+        rows = ((core, " ".join(names), 0) for core, names in self._names_by_core.items())
+        self._connection.executemany("INSERT INTO staging VALUES (?, ?, ?)", rows)
+        self._names_by_core.clear()
+        self._buffered = 0
+
     def _reason_id(self, text: str) -> int:
         """The id of a reason; 0 without a reason."""
         if not text:
@@ -163,18 +181,50 @@ class Importer:
         return number
 
     def _name_blocks(self, rows: Iterable[tuple[str, str, int]]) -> Iterator[tuple[int, str]]:
-        """First id and names of each block of the sorted `rows`; writes the cores and reasons."""
+        """First id and names of each block of the staged `rows`, sorted by core; writes the cores and reasons."""
         first = 1
         for core, core_rows in groupby(rows, itemgetter(0)):
             next_id = first
-            while block := list(islice(core_rows, MAX_BATCH)):
-                _, names, reasons = zip(*block, strict=True)
+            for names, reasons in self._sorted_blocks(core_rows):
                 if any(reasons):
                     self._write_reasons(next_id, reasons)
                 yield next_id, " ".join(names)
-                next_id += len(block)
+                next_id += len(names)
             self._write_core(core, first, next_id - 1)
             first = next_id
+
+    def _sorted_blocks(self, rows: Iterable[tuple[str, str, int]]) -> Iterator[tuple[Sequence[str], Sequence[int]]]:
+        """The distinct names of the staged `rows` of one core in blocks, with their reasons if there are any."""
+        names: list[str] = []
+        reasons: dict[str, int] = {}
+        is_large = False
+        for _, joined, reason in rows:
+            names += (group := joined.split(" "))
+            if reason:
+                reasons.update((name, max(reason, reasons.get(name, 0))) for name in group)
+            if len(names) > _MAX_BUFFERED:
+                self._add_to_large_core(names, reasons)
+                names, reasons, is_large = [], {}, True
+        if is_large:
+            self._add_to_large_core(names, reasons)
+            yield from self._large_core_blocks()
+            return
+        names = sorted(set(names))
+        for start in range(0, len(names), MAX_BATCH):
+            block = names[start : start + MAX_BATCH]
+            yield block, [reasons.get(name, 0) for name in block] if reasons else ()
+
+    def _add_to_large_core(self, names: Sequence[str], reasons: Mapping[str, int]) -> None:
+        rows = ((name, reasons.get(name, 0)) for name in names)
+        self._connection.executemany("INSERT INTO large_core VALUES (?, ?)", rows)
+
+    def _large_core_blocks(self) -> Iterator[tuple[Sequence[str], Sequence[int]]]:
+        # GROUP BY sorts, on disk if necessary; DISTINCT would build an index in random order.
+        rows = self._connection.execute("SELECT name, max(reason) FROM large_core GROUP BY name")
+        while block := rows.fetchmany(MAX_BATCH):
+            names, reasons = zip(*block, strict=True)
+            yield names, reasons
+        self._connection.execute("DELETE FROM large_core")
 
     def _write_reasons(self, first: int, reasons: Sequence[int]) -> None:
         rows = [(number, reason) for number, reason in enumerate(reasons, first) if reason]
@@ -185,8 +235,8 @@ class Importer:
 
     def _finish(self, meta: Mapping[str, str]) -> ImportSummary:
         execute = self._connection.execute
-        # GROUP BY sorts, on disk if necessary; DISTINCT would build an index in random order.
-        rows = execute("SELECT core, name, coalesce(max(reason), 0) FROM staging GROUP BY core, name")
+        self._stage()
+        rows = execute("SELECT core, names, reason FROM staging ORDER BY core")
         self._connection.executemany("INSERT INTO name_block VALUES (?, ?)", self._name_blocks(rows))
         cores, total, minimum, largest = execute(
             "SELECT count(*), coalesce(sum(last - first + 1), 0), coalesce(sum((last - first + ?1) / ?1), 0),"
@@ -206,6 +256,7 @@ class Importer:
         self._write_meta({**initial_meta, **meta})
         execute("COMMIT")
         execute("DROP TABLE staging")
+        execute("DROP TABLE large_core")
         return summary
 
     def _write_meta(self, meta: Mapping[str, object]) -> None:

@@ -1,7 +1,8 @@
 """Parses CSV manifests."""
 
-# A block whose lines all have the common shape is parsed by one regular expression. Other blocks go
-# row by row through the csv module. Both ways give the same pairs (test_csv_format_invariants.py).
+# A block of plain lines is split as a whole. Another one is cut into parts, so that a bad row costs
+# little: each is split as a whole, or by one regular expression, or goes row by row through the csv
+# module. All ways give the same rows (test_csv_format_invariants.py).
 
 from __future__ import annotations
 
@@ -16,12 +17,16 @@ from asyncgg.manifest.rows import (
     BadRow,
     Chunk,
     Columns,
+    are_valid_names,
     column_of,
     find_columns,
     normalize_header,
     printable,
 )
 from asyncgg.manifest.sources import BOM, MAX_LINE, SEPARATOR_LINE, Block, blocks
+
+_PART_SIZE: Final = 16 * 1024
+"""Bytes of a part, some hundred rows."""
 
 _BLANKS: Final = " \t\xa0"
 _QUOTING_VARIANTS: Final = ((False, False), (True, True), (False, True), (True, False))
@@ -45,7 +50,7 @@ def csv_chunks(name: str, read: Callable[[int], bytes]) -> Iterator[Chunk]:
                 continue
             parser = _parse_header(name, block)
             block = _after_header(block)
-        yield parser.feed(block)
+        yield from parser.feed(block)
     if parser is not None:
         yield parser.finish()
 
@@ -60,6 +65,15 @@ def _without_blank_lines(block: Block) -> Block:
 
 def _after_header(block: Block) -> Block:
     return Block(block.first_line + 1, block.data[block.data.find(b"\n") + 1 :])
+
+
+def _parts(block: Block) -> Iterator[Block]:
+    line, start, data = block.first_line, 0, block.data
+    while start < len(data):
+        end = data.find(b"\n", start + _PART_SIZE) + 1 or len(data)
+        yield Block(line, data[start:end])
+        line += data.count(b"\n", start, end)
+        start = end
 
 
 def _parse_header(name: str, block: Block) -> _CsvParser:
@@ -107,6 +121,13 @@ class _CsvParser:
         self._header = list(map(normalize_header, header))
         self._delimiter = delimiter
         self._fast_row_regexes = [_fast_row_regex(columns, delimiter, quoted) for quoted in _QUOTING_VARIANTS]
+        separators = f"{delimiter}\n".encode()
+        self._no_separators = bytes(byte for byte in range(256) if byte not in separators)
+        self._row_separators = delimiter.encode() * (columns.count - 1) + b"\n"
+        self._header_cells = [
+            re.compile(rf'{cell}(?=[\s"{re.escape(delimiter)}]|\Z)')
+            for cell in ("core(?:devicethingname)?", "thing(?:name)?")
+        ]
         self._thing_first = columns.thing < columns.core
         self._pending_lines: list[bytes] = []
         self._pending_line_number = 0
@@ -115,14 +136,24 @@ class _CsvParser:
         blank = "[ ]+" if delimiter == "\t" else "[ \\t]+"
         self._blank_after_quote = re.compile(f'"{blank}(?=[{re.escape(delimiter)}\\r\\n]|\\Z)')
 
-    def feed(self, block: Block) -> Chunk:
+    def feed(self, block: Block) -> Iterator[Chunk]:
         """Parse one block."""
         if block.too_long:
             chunk = self.finish()
             chunk.bad.append(BadRow(self._name, block.first_line, _TOO_LONG_REASON, printable(block.data)))
-            return chunk
-        if not self._pending_lines and (pairs := self._parse_block_fast(block.data)) is not None:
-            return Chunk(good=pairs)
+            yield chunk
+        elif not self._pending_lines and (pairs := self._split_block(block.data)) is not None:
+            yield Chunk(good=pairs)
+        else:
+            yield from map(self._feed_part, _parts(block))
+
+    def _feed_part(self, block: Block) -> Chunk:
+        if not self._pending_lines:
+            pairs = self._split_block(block.data)
+            if pairs is None:
+                pairs = self._match_block(block.data)
+            if pairs is not None:
+                return Chunk(good=pairs)
         lines = block.data.split(b"\n")
         lines.pop()  # empty: the block ends with a line feed
         first = block.first_line
@@ -135,18 +166,51 @@ class _CsvParser:
         lines, self._pending_lines = self._pending_lines, []
         return self._parse_block(self._pending_line_number, lines, last=True)
 
-    def _parse_block_fast(self, data: bytes) -> list[tuple[str, str]] | None:
-        """The pairs of a block whose lines all have one common shape, else None."""
+    def _fast_text(self, data: bytes) -> str | None:
+        """The text of lines that can be parsed in a fast way; None if another column may have a header."""
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError:
             return None
-        count = data.count(b"\n")
+        # With fewer columns one of the names would be a name of a column, too.
+        if self._columns.count > 3:
+            lower = text.lower()
+            if "\ufeff" in text or all(cell.search(lower) for cell in self._header_cells):
+                return None
+        return text
+
+    def _split_block(self, data: bytes) -> list[tuple[str, str]] | None:
+        """The pairs of a block whose lines have either no quotes or all cells quoted, else None."""
+        count, width, delimiter = data.count(b"\n"), self._columns.count, self._delimiter
+        if b"\r" in data and b"\r" in (data := data.replace(b"\r\n", b"\n")):
+            return None
+        if data.startswith(b'"') and data.endswith(b'"\n'):
+            cells = data[1:-2].split(f'"{delimiter}"'.encode())
+            if len(cells) != count * (width - 1) + 1:
+                return None
+            data = delimiter.encode().join(cells).replace(b'"\n"', b"\n") + b"\n"
+        if (
+            data.translate(None, self._no_separators) != self._row_separators * count
+            or b'"' in data
+            or b"\0" in data
+            or (width > 2 and max(map(len, data.split(b"\n"))) > MAX_LINE // 2)  # with its quotes below the maximum
+            or (text := self._fast_text(data)) is None
+        ):
+            return None
+        values = text.replace("\n", delimiter).split(delimiter)
+        cores, things = (values[index:-1:width] for index in (self._columns.core, self._columns.thing))
+        return list(zip(cores, things, strict=True)) if are_valid_names(cores) and are_valid_names(things) else None
+
+    def _match_block(self, data: bytes) -> list[tuple[str, str]] | None:
+        """The pairs of a block whose lines have one common shape, else None."""
+        text = self._fast_text(data)
+        if text is None:
+            return None
         for index, regex in enumerate(self._fast_row_regexes):
             if regex.match(text) is None:
                 continue
             pairs: list[tuple[str, str]] = regex.findall(text)
-            if len(pairs) != count:
+            if len(pairs) != data.count(b"\n"):
                 return None
             # Try this shape first for the next block.
             self._fast_row_regexes.insert(0, self._fast_row_regexes.pop(index))
@@ -174,11 +238,8 @@ class _CsvParser:
     def _parse_row(self, chunk: Chunk, number: int, lines: list[bytes], index: int, *, last: bool) -> int:
         """Parse the row at `lines[index]` into `chunk`; returns the number of its lines."""
         lines[index] = lines[index].removeprefix(BOM)
-        try:
-            fast_match = self._fast_row_regexes[0].match(lines[index].decode("utf-8"))
-        except UnicodeDecodeError:
-            fast_match = None
-        if fast_match is not None:
+        text = self._fast_text(lines[index])
+        if text is not None and (fast_match := self._fast_row_regexes[0].match(text)) is not None:
             first, second = fast_match.groups()
             chunk.good.append((second, first) if self._thing_first else (first, second))
             return 1

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
 from asyncgg.errors import ManifestError, UsageError
-from asyncgg.manifest.rows import BadRow, Chunk, all_valid_names, find_columns, printable
+from asyncgg.manifest.rows import BadRow, Chunk, are_valid_names, find_columns, printable
 
 _BATCH_SIZE: Final = 16_384
 """Rows per batch."""
@@ -62,7 +62,7 @@ def _check_type(name: str, column: str, column_type: Any, pa: Any) -> None:
 
 def _to_chunk(name: str, first: int, cores: list[Any], things: list[Any]) -> Chunk:
     try:
-        if all_valid_names(cores) and all_valid_names(things):
+        if are_valid_names(cores) and are_valid_names(things):
             return Chunk(good=list(zip(cores, things, strict=True)))
     except TypeError:  # a null or bytes
         pass

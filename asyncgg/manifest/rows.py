@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from asyncgg.errors import ManifestError
-from asyncgg.models import invalid_name_reason
+from asyncgg.models import MAX_NAME_LENGTH, invalid_name_reason
 
 NAME_PATTERN: Final = "(?!(?i:core(?:devicethingname)?|thing(?:name)?)(?![a-zA-Z0-9:_-]))[a-zA-Z0-9:_-]{1,128}"
 """A valid name, as `asyncgg.models.invalid_name_reason`, that is no column name: for the fast paths."""
@@ -147,10 +147,17 @@ def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
 
 
-_VALID_NAMES: Final = re.compile(rf"(?:{NAME_PATTERN}\n)*\Z")
+_NAME_BYTES: Final = bytes(byte for byte in range(128) if re.match("[a-zA-Z0-9:_-]", chr(byte)))
 
 
-def all_valid_names(values: Sequence[str]) -> bool:
-    """Whether all `values` are valid names. The fast path for columns."""
-    text = "\n".join(values) + "\n"
-    return text.count("\n") == len(values) and _VALID_NAMES.match(text) is not None
+def are_valid_names(values: Sequence[str]) -> bool:
+    """Whether all `values` are valid names and none is a column name. The fast path for columns."""
+    text = "\n".join(("", *values, ""))
+    lower = text.lower()
+    return (
+        text.isascii()
+        and text.encode("ascii").translate(None, _NAME_BYTES) == b"\n" * (len(values) + 1)
+        and "\n\n" not in text
+        and max(map(len, values), default=0) <= MAX_NAME_LENGTH
+        and not any(f"\n{alias}\n" in lower for alias in COLUMN_ALIASES)
+    )

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections import Counter
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from asyncgg.batching import requests_needed
 from asyncgg.errors import JournalError
 from asyncgg.journal import Importer, ImportSummary, JournalReader, JournalWriter
+from asyncgg.journal import importer as importer_module
 from asyncgg.models import RunState, ThingState
 from tests.support.journal import (
     ALL_DISASSOCIATED,
@@ -27,6 +29,43 @@ from tests.support.journal import (
 )
 
 NAMES = st.text("ab:_-Z9", min_size=1, max_size=3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    chunks=st.lists(
+        st.lists(st.tuples(NAMES, NAMES, st.sampled_from(["", "", "old", "gone"])), max_size=20), max_size=5
+    ),
+    limit=st.sampled_from([1, 5, 10, 1000]),
+)
+def test_import_result_is_independent_of_the_buffer(chunks: list[list[tuple[str, str, str]]], limit: int) -> None:
+    """Names that are staged at once, in parts, or sorted on disk give the same things, with the latest reason."""
+    ids = {"": 0}
+    expected: dict[tuple[str, str], str] = {}
+    with temporary_folder() as folder, mock.patch.object(importer_module, "_MAX_BUFFERED", limit):
+        importer = Importer(folder / "j")
+        for chunk in chunks:
+            importer.add([(core, thing) for core, thing, reason in chunk if not reason])
+            importer.add_with_reasons([row for row in chunk if row[2]])
+            for core, thing, reason in chunk:
+                ids.setdefault(reason, len(ids))
+                expected[core, thing] = max(expected.get((core, thing), ""), reason, key=ids.__getitem__)
+        summary = importer.finish({})
+        rows = query_file(folder / "j", "SELECT core.name, thing.name, reason FROM thing JOIN core ON core.id = core")
+    assert [((core, thing), reason or "") for core, thing, reason in rows] == sorted(expected.items())
+    assert (summary.total, summary.duplicates) == (len(expected), sum(map(len, chunks)) - len(expected))
+
+
+def test_import_stages_names_by_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full buffer becomes one row per core, and no name stays in memory."""
+    monkeypatch.setattr(importer_module, "_MAX_BUFFERED", 1000)
+    importer = Importer(tmp_path / "j")
+    for start in range(0, 3000, 100):
+        importer.add([(f"c{number % 10}", f"t{number}") for number in range(start, start + 100)])
+        assert sum(map(len, importer._names_by_core.values())) <= 1000
+    ((rows,),) = importer._connection.execute("SELECT count(*) FROM staging")
+    importer.discard()
+    assert rows == 30
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,6 +7,7 @@ import io
 import re
 from unittest import mock
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -25,6 +26,24 @@ NOISE = st.lists(
         [b"a", b"b1", b",", b",", b'"', b'""', b"\n", b"\n", b"\r\n", b"\r", b" ", b"\0", b"\xff", b"\xc3\xa4"]
     )
 ).map(b"".join)
+CELLS = st.sampled_from(
+    [
+        *(b"a", b"b1", b"c:2", b"core", b"Thing", b"thingName", b" core ", b"", b"a b", b'"x"', b'"a,b"', b'","'),
+        *(b"\xc3\xa4", b"\xff", b"\xef\xbb\xbf", b"n" * 128, b"n" * 129, b"\0", b"'"),
+    ]
+)
+LINES = st.one_of(
+    st.builds(
+        lambda cells, quote, end: b",".join(quote + cell + quote for cell in cells) + end,
+        st.lists(st.one_of(st.sampled_from([b"a", b"b1"]), CELLS), min_size=1, max_size=5),
+        st.sampled_from([b"", b"", b'"']),
+        st.sampled_from([b"\n", b"\n", b"\r\n", b"\r", b""]),
+    ),
+    st.sampled_from([b"a,b\n", b"a,b,a,b\n", b'"a","b","a"\n', b"sep=,\n"]),
+    NOISE,
+)
+"""Lines of mostly clean cells, with every problem that a cell can have."""
+HEADERS = [b"core,thing\n", b"thing,core,note\n", b"note,core,thing\n", b"x,y,core,thing\n", b"core,x,y,thingName\n"]
 ReadResult = tuple[list[tuple[str, str]], list[BadRow]] | str
 
 
@@ -79,14 +98,37 @@ def test_csv_chunks_result_is_independent_of_block_size(noise: bytes, step: int)
     assert read_or_error(data, step) == read_or_error(data)
 
 
-@given(NOISE, st.sampled_from([b"core,thing\n", b"thing,core,note\n", b"note,core,thing\n"]))
+@given(st.lists(LINES, max_size=12).map(b"".join), st.sampled_from(HEADERS))
 @example(b'"a","b","x"\n"a1","b1","x"\n', b"thing,core,note\n")
 @example(b"a,b\na,b\n", b"core,thing\n")
-def test_csv_chunks_fast_path_equals_csv_module(noise: bytes, header: bytes) -> None:
-    """The regular expression gives the same rows as the csv module."""
-    fast = read_or_error(header + noise)
-    with mock.patch.object(csv_format, "_fast_row_regex", return_value=re.compile("(?!)")):
-        assert read_or_error(header + noise) == fast
+@example(b"core,thing,x,y\n", b"x,y,core,thing\n")
+@example(b'"a"","b"\n"a","b"\n', b"core,thing\n")
+@example(b'"a",",","b"\n', b"core,note,thing\n")
+def test_csv_chunks_fast_ways_equal_csv_module(data: bytes, header: bytes) -> None:
+    """Splitting blocks and the regular expression give the same rows, bad rows and lines as the csv module."""
+    with mock.patch.object(csv_format, "_PART_SIZE", 16):
+        fast = read_or_error(header + data)
+    with (
+        mock.patch.object(csv_format, "_fast_row_regex", return_value=re.compile("(?!)")),
+        mock.patch.object(csv_format._CsvParser, "_split_block", return_value=None),
+    ):
+        assert read_or_error(header + data) == fast
+
+
+@pytest.mark.parametrize("row", ["{},{}\n", "{},{}\r\n", '"{}","{}"\n'])
+def test_csv_chunks_bad_row_costs_only_its_part(row: str) -> None:
+    """Clean rows are not parsed one by one, and next to a bad row only some hundred are."""
+    lines = [row.format(f"core-{number // 100}", f"device-{number}") for number in range(5000)]
+    rows_parsed = mock.patch.object(
+        csv_format._CsvParser, "_parse_row", autospec=True, side_effect=csv_format._CsvParser._parse_row
+    )
+    with rows_parsed as parse_row:
+        read_bytes(csv_chunks, ("core,thing\n" + "".join(lines)).encode())
+        assert parse_row.call_count == 0
+        lines[2500] = row.format("core 1", "device")
+        good, bad = read_bytes(csv_chunks, ("core,thing\n" + "".join(lines)).encode())
+    assert (len(good), [line.line for line in bad]) == (4999, [2502])
+    assert parse_row.call_count < 1000
 
 
 @given(NOISE)
