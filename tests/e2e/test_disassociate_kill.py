@@ -91,9 +91,7 @@ class KillScenario:
             first_half.write(text[: len(text) // 2])
             first_half.flush()
             draft = self.journal.with_name("run.journal.draft")
-            while not draft.exists() or draft.stat().st_size < 4096:
-                assert program.process.poll() is None
-                time.sleep(0.005)
+            program.wait_until(lambda: draft.exists() and draft.stat().st_size >= 4096)
             self.kill(program)
         self.report.killed_in_import = draft.exists() and not self.journal.exists()
 

@@ -141,9 +141,7 @@ def test_disassociate_signal_during_import_leaves_no_journal(tmp_path: Path) -> 
         ) as program:
             pipe.write(b"core,thing\ncore-1,thing-1\n")
             pipe.flush()
-            while not (tmp_path / "run.journal").exists():
-                assert program.process.poll() is None
-                time.sleep(0.01)
+            program.wait_until((tmp_path / "run.journal.draft").exists)
             time.sleep(0.3)  # until the import waits for the rest of the manifest
             program.signal(signal.SIGINT)
             ended = program.wait()

@@ -53,14 +53,14 @@ def test_scan_killed_repeatedly_continues(tmp_path: Path) -> None:
         child = os.fork()
         if not child:
             run_scan_process(path, write_fd)
+        os.close(write_fd)
         if kills < KILLS:
             pages = rng.randint(1, 40)  # counted in pages, so that a kill hits the scan on any machine
-            while pages > 0:
-                pages -= len(os.read(read_fd, pages))
+            while pages > 0 and (read := os.read(read_fd, pages)):  # empty when the scan has ended
+                pages -= len(read)
             os.kill(child, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         os.close(read_fd)
-        os.close(write_fd)
         traceback_file = path.with_suffix(".traceback")
         assert code in {0, -signal.SIGKILL}, f"after {kills} kills: {traceback_file.read_text()}"
         if code and path.exists() and path.stat().st_size:

@@ -123,6 +123,14 @@ class Program:
             assert match, f"standard error does not match {pattern!r}: {self._output['err']}"
             return str(match[0])
 
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        """Wait until `condition()` is true; fail if the program ends before or if it takes too long."""
+        end = time.monotonic() + TIMEOUT
+        while not condition():
+            assert self.process.poll() is None, self.wait().describe()
+            assert time.monotonic() < end, "the condition was not met in time"
+            time.sleep(0.005)
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         self.process.send_signal(number)
