@@ -15,7 +15,14 @@ from asyncgg.errors import UsageError
 from asyncgg.simulator.config import DEFAULT_PORT, SimulatorConfig
 from asyncgg.simulator.server import Simulator
 
-_TYPES: Final[dict[Any, type]] = {int: int, float: float, str: str, str | None: str, float | None: float}
+_TYPES: Final[dict[Any, type]] = {
+    int: int,
+    float: float,
+    str: str,
+    str | None: str,
+    float | None: float,
+    int | None: int,
+}
 
 
 def run(config: SimulatorConfig, *, port: int = DEFAULT_PORT, host: str = "127.0.0.1", until_eof: bool = False) -> int:
@@ -53,7 +60,7 @@ async def _serve(config: SimulatorConfig, port: int, host: str, until_eof: bool)
         fleet = simulator.service.fleet
         sys.stderr.write(
             f"simulated Greengrass V2: {len(fleet.cores)} cores, {len(fleet)} client devices, "
-            f"{config.rate:g} requests/s with a burst of {config.burst:g}\n"
+            f"{config.limiter_spec().describe(config.rate, config.burst)}\n"
             f"manifest: {simulator.url}/_sim/manifest.csv   other paths: {simulator.url}/_sim\n"
         )
         sys.stderr.flush()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from asyncgg.errors import UsageError
+from asyncgg.service_limiters import WINDOWS, LimiterKind, LimiterSpec
 from asyncgg.simulator.faults import parse_faults
-from asyncgg.simulator.quota import check_quota
 
 DEFAULT_PORT = 8765
 
@@ -24,6 +25,17 @@ class SimulatorConfig:
 
     rate: float = _option(30.0, "quota, requests per second (inf: no quota)", "R")
     burst: float = _option(5.0, "requests that the quota admits at once", "B")
+    limiter: str | None = _option(
+        None,
+        "how the quota counts: token-bucket (the default), fixed-window, sliding-window, partitioned "
+        "(as --partitions alone), delayed (as --delay alone); only the buckets have a burst",
+        "KIND",
+    )
+    partitions: int | None = _option(
+        None, "token buckets that share rate and burst; each request meets one at random (8)", "N"
+    )
+    window: str | None = _option(None, "length of the windows (1s)", "TIME")
+    delay: str | None = _option(None, "time until the delayed sliding window counts a request (500ms)", "TIME")
     latency_ms: float = _option(60.0, "latency of a request, milliseconds", "L")
     jitter_ms: float = _option(0.0, "mean of an exponentially distributed addition to the latency, milliseconds", "J")
     fault: tuple[str, ...] = _option(
@@ -55,7 +67,7 @@ class SimulatorConfig:
     record: str | None = _option(None, "append one line of JSON per request to this file", "FILE")
 
     def __post_init__(self) -> None:
-        check_quota(self.rate, self.burst)
+        self.limiter_spec().check_quota(self.rate, self.burst)
         parse_faults(self.fault)
         for name in ("latency_ms", "jitter_ms", "size_skew", "hang_seconds"):
             _require_at_least(name, getattr(self, name), 0.0)
@@ -70,6 +82,32 @@ class SimulatorConfig:
             raise UsageError(f"account {self.account!r}: must be 12 digits")
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", self.not_found):
             raise UsageError(f"not-found {self.not_found!r}: must be an error code or success")
+
+    def limiter_spec(self) -> LimiterSpec:
+        """Get the limiter of these settings."""
+        implied = "partitioned" if self.partitions is not None else "delayed" if self.delay is not None else None
+        name = self.limiter or implied or "token-bucket"
+        if name not in list(LimiterKind):
+            raise UsageError(f"limiter {name!r}: must be one of: {', '.join(LimiterKind)}")
+        kind = LimiterKind(name)
+        values: dict[str, tuple[Any, Sequence[LimiterKind]]] = {
+            "partitions": (self.partitions, (LimiterKind.PARTITIONED,)),
+            "window": (_parse_seconds("window", self.window), WINDOWS),
+            "delay": (_parse_seconds("delay", self.delay), (LimiterKind.DELAYED,)),
+        }
+        for option, (value, kinds) in values.items():
+            if value is not None and kind not in kinds:
+                raise UsageError(f"{option}: the limiter {kind} has none; only for: {', '.join(kinds)}")
+        return LimiterSpec(kind, **{option: value for option, (value, _) in values.items() if value is not None})
+
+
+def _parse_seconds(name: str, text: str | None) -> float | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|)", text, re.ASCII)
+    if match is None:
+        raise UsageError(f"{name} {text!r}: must be a time such as 500ms or 1s")
+    return float(match[1]) / (1000 if match[2] == "ms" else 1)
 
 
 def _require_at_least(name: str, value: float, minimum: float) -> None:

@@ -78,7 +78,7 @@ def _dispatch(service: Service, request: Request, now: float) -> Response:
             document = _parse_object(request)
             rate = _parse_float("rate", document.get("rate", service.quota.rate))
             burst = _parse_float("burst", document.get("burst", service.quota.burst))
-            service.quota.set_limits(rate, burst, now)
+            service.set_quota(rate, burst, now)
             return json_response({"rate": _encode_rate(rate), "burst": burst})
         case "POST /_sim/reset":
             service.reset(now)

@@ -25,7 +25,6 @@ from asyncgg.simulator.config import SimulatorConfig
 from asyncgg.simulator.counters import Counters, RequestLogEntry
 from asyncgg.simulator.faults import FaultEffect, FaultInjector, FaultSpec, parse_faults
 from asyncgg.simulator.fleet import Core, Fleet, FleetSpec, generate_fleet
-from asyncgg.simulator.quota import QuotaBucket
 from asyncgg.simulator.validation import (
     check_core,
     decode_token,
@@ -64,7 +63,9 @@ class Service:
         """Restore the initial fleet, quota, faults, random numbers and counters."""
         self.fleet = Fleet(self.fleet_spec)
         self.counters = Counters()
-        self.quota = QuotaBucket(self.config.rate, self.config.burst, now)
+        self.quota = self.config.limiter_spec().create(
+            self.config.rate, self.config.burst, random.Random(f"partitions {self.config.seed}"), now
+        )
         self._rng = random.Random(f"service {self.config.seed}")
         self.set_faults(self.config.fault)
 
@@ -72,6 +73,11 @@ class Service:
         """Replace all faults and reset their counts. Raises `UsageError`."""
         faults = parse_faults(specs)
         self.faults = FaultInjector(faults, random.Random(f"faults {self.config.seed}"))
+
+    def set_quota(self, rate: float, burst: float, now: float) -> None:
+        """Change rate and burst of the quota. Raises `UsageError`."""
+        self.config.limiter_spec().check_quota(rate, burst)
+        self.quota.set_limits(rate, burst, now)
 
     def handle(self, request: Request, now: float) -> Response:
         """Handle a request that arrives at `now`; changes apply at once, before the delay."""

@@ -16,8 +16,6 @@ from asyncgg.ratelimit import RateStatistics, default_burst
 from asyncgg.testing.scenario import Scenario
 
 _ACCEPTED: Final = Accepted()
-_TOKEN_TOLERANCE: Final = 1e-9
-"""Tolerance for rounding errors in sums of times, tokens."""
 
 
 class ReceivedRequest(NamedTuple):
@@ -49,16 +47,15 @@ class FakeService:
         self._changes = sorted(scenario.changes, key=lambda change: change.at, reverse=True)
         self._quota, self._burst, self._background_rate = scenario.quota, scenario.burst, scenario.background_rate
         self._latency = scenario.latency
-        self._tokens = scenario.burst
-        self._started_at = self._refilled_at = -math.inf
+        self._limiter = scenario.limiter.create(self._admitted_rate(), self._burst, Random(f"partitions {seed}"))
+        self._started_at = -math.inf
 
     async def send(self, core: str, things: Sequence[str]) -> Reply:
         """See `Transport.send`."""
         now = asyncio.get_running_loop().time
         if self._started_at == -math.inf:
-            self._started_at = self._refilled_at = now()
-        if self._changes:
-            self._refill(now())
+            self._started_at = now()
+        self._apply_changes(now())
         half_latency = self._latency.sample(self._rng) / 2
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
@@ -72,38 +69,30 @@ class FakeService:
 
     def _decide(self, core: str, things: int, now: float) -> Reply:
         self.sent += 1
-        self._refill(now)
-        throttled = self._tokens < 1 - _TOKEN_TOLERANCE
+        self._apply_changes(now)
+        throttled = not self._limiter.try_acquire(now - self._started_at)
         if self._record_log:
             self.log.append(ReceivedRequest(now, core, things, throttled))
         if throttled:
             self.throttled += 1
             return ErrorResponse(429, "ThrottlingException", "Rate exceeded", retry_after=self.scenario.retry_after)
-        self._tokens -= 1
         for fault in self.scenario.faults:
             if self.sent in fault.request_numbers or (fault.share and self._rng.random() < fault.share):
                 self.injected_faults += 1
                 return fault.reply
         return _ACCEPTED
 
-    def _refill(self, now: float) -> None:
+    def _apply_changes(self, now: float) -> None:
         while self._changes and self._started_at + self._changes[-1].at <= now:
             change = self._changes.pop()
-            self._add_tokens(max(self._refilled_at, self._started_at + change.at))
             self._quota = self._quota if change.quota is None else change.quota
             self._burst = self._burst if change.burst is None else change.burst
             self._background_rate = self._background_rate if change.background_rate is None else change.background_rate
             self._latency = change.latency or self._latency
-            self._tokens = min(self._tokens, self._burst)
-        self._add_tokens(now)
+            self._limiter.set_limits(self._admitted_rate(), self._burst, change.at)
 
-    def _add_tokens(self, now: float) -> None:
-        refill_rate = max(0.0, self._quota - self._background_rate)
-        if math.isinf(refill_rate):
-            self._tokens = self._burst
-        else:
-            self._tokens = min(self._burst, self._tokens + (now - self._refilled_at) * refill_rate)
-        self._refilled_at = now
+    def _admitted_rate(self) -> float:
+        return max(0.0, self._quota - self._background_rate)
 
 
 class FixedRate:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from asyncgg.errors import UsageError
 from asyncgg.models import ErrorResponse, Reply
+from asyncgg.service_limiters import LimiterSpec
 
 
 class Latency(Protocol):
@@ -84,9 +85,9 @@ class Scenario:
     """The behaviour of a service. Rates are in requests per second, times in seconds."""
 
     quota: float = 30.0
-    """Tokens per second; infinity for no quota."""
+    """Admitted requests per second; infinity for no quota."""
     burst: float = 30.0
-    """Capacity of the token bucket, which is full at the start."""
+    """Capacity of the token bucket or of all partitions, which are full at the start."""
     latency: Latency = JitteredLatency(0.08)
     background_rate: float = 0.0
     """Evenly spaced requests per second of other clients, which use up tokens."""
@@ -94,14 +95,14 @@ class Scenario:
     """Retry-After of throttles, seconds; None for no Retry-After."""
     faults: Sequence[ScenarioFault] = ()
     changes: Sequence[ScheduledChange] = ()
+    limiter: LimiterSpec = field(default_factory=LimiterSpec)
+    """How the service counts."""
 
     def __post_init__(self) -> None:
         for change in (ScheduledChange(0.0, self.quota, self.burst, self.background_rate), *self.changes):
             if not change.at >= 0:
                 raise UsageError(f"change at {change.at}: must be 0 seconds or more")
-            if change.quota is not None and not change.quota > 0:
-                raise UsageError(f"quota {change.quota}: must be above 0 requests per second")
-            if change.burst is not None and not 1 <= change.burst < math.inf:
-                raise UsageError(f"burst {change.burst}: must be 1 request or more")
+            quota = self.quota if change.quota is None else change.quota
+            self.limiter.check_quota(quota, self.burst if change.burst is None else change.burst)
             if change.background_rate is not None and not 0 <= change.background_rate < math.inf:
                 raise UsageError(f"background rate {change.background_rate}: must be 0 requests per second or more")

@@ -30,8 +30,8 @@ ORDER: list[set[str]] = [
 ]
 """A component imports only from earlier sets."""
 
-INDEPENDENT = {"simulator", "testing"}
-"""They import only errors and models, to be independent of the code under test."""
+INDEPENDENT = {"service_limiters", "simulator", "testing"}
+"""They import only errors, models and service_limiters, to be independent of the code under test."""
 
 PURE = {"errors", "models", "events", "batching", "classify", "retry_policy", "aggregator"}
 IMPURE = {"asyncio", "datetime", "os", "random", "socket", "sqlite3", "threading", "time", "aiohttp", "aiobotocore"}
@@ -79,7 +79,7 @@ def allowed_components(component: str) -> set[str]:
     """The components that `component` may import."""
     if component in INDEPENDENT:
         extra = {"ratelimit"} if component == "testing" else set()  # `FixedRate` is a rate policy
-        return {"errors", "models", component} | extra
+        return {"errors", "models", "service_limiters", component} | extra
     for number, tier in enumerate(ORDER):
         if component in tier:
             extra = {"testing"} if component == "tuning" else set()  # simulates trials in virtual time

@@ -14,6 +14,8 @@ _EPILOG = """
 Examples:
   asyncgg simulator
   asyncgg simulator --port 0 --rate 30 --burst 10 --latency-ms 80 --cores 50
+  asyncgg simulator --limiter sliding-window --rate 30
+  asyncgg simulator --partitions 8 --burst 50
   asyncgg simulator --fault 500=5% --fault deny@core-0000?
 
 \b
@@ -24,7 +26,7 @@ Then, in another terminal (any credentials work):
   asyncgg disassociate fleet.csv
 """
 
-_TYPES: Final[dict[Any, Any]] = {str | None: str, float | None: float}
+_TYPES: Final[dict[Any, Any]] = {str | None: str, float | None: float, int | None: int}
 
 
 def _option(field: Field[Any], hint: Any) -> Option:

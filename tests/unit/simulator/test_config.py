@@ -17,6 +17,13 @@ from tests.support.simulator import make_service, response_json
     [
         ({"rate": 0.0}, "rate"),
         ({"burst": 0.0}, "burst"),
+        ({"limiter": "leaky"}, "limiter"),
+        ({"limiter": "sliding-window", "rate": 0.5}, "longer window"),
+        ({"limiter": "sliding-window", "partitions": 8}, "partitions"),
+        ({"partitions": 0}, "partitions"),
+        ({"window": "1s"}, "window"),
+        ({"delay": "soon"}, "delay"),
+        ({"partitions": 8, "delay": "1s"}, "delay"),
         ({"cores": 0}, "cores"),
         ({"things": -1}, "things"),
         ({"latency_ms": float("nan")}, "latency-ms"),
@@ -31,6 +38,23 @@ def test_invalid_setting_raises_with_name(settings: dict[str, Any], name: str) -
     """An invalid value is a usage error that names the setting."""
     with pytest.raises(UsageError, match=name):
         SimulatorConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, "30 requests/s with a burst of 5"),
+        ({"limiter": "fixed-window", "window": "2s"}, "30 requests/s in fixed windows of 2 s"),
+        ({"limiter": "sliding-window"}, "30 requests/s in a sliding window of 1 s"),
+        ({"partitions": 4}, "30 requests/s in 4 partitions with a burst of 5 in all"),
+        ({"delay": "250ms"}, "30 requests/s in a sliding window of 1 s, counted 0.25 s late"),
+        ({"limiter": "delayed"}, "30 requests/s in a sliding window of 1 s, counted 0.5 s late"),
+    ],
+)
+def test_options_choose_the_limiter(settings: dict[str, Any], expected: str) -> None:
+    """The limiter follows from its name or from the parameter that only it has."""
+    config = SimulatorConfig(**settings)
+    assert config.limiter_spec().describe(config.rate, config.burst) == expected
 
 
 def test_secret_key_is_hidden() -> None:
