@@ -22,6 +22,8 @@ from asyncgg.storage import DRAFT_SUFFIX, FileLock, LockHeldError, MetaStore, dr
 _REASON_CACHE_SIZE: Final = 10_000
 _MAX_BUFFERED: Final = 800_000
 """Names in memory before they are staged; a core counts as three. Also the names of one core that are sorted there."""
+_CORES_AT_ONCE: Final = 1000
+"""Cores that are written together, since each statement has a fixed cost."""
 _DEFAULT_DRAFTS: Final = f"asyncgg-*.journal{DRAFT_SUFFIX}"
 """Drafts of journals with a default name, which no later run has."""
 
@@ -183,6 +185,7 @@ class Importer:
     def _name_blocks(self, rows: Iterable[tuple[str, str, int]]) -> Iterator[tuple[int, str]]:
         """First id and names of each block of the staged `rows`, sorted by core; writes the cores and reasons."""
         first = 1
+        cores: list[tuple[str, int, int]] = []
         for core, core_rows in groupby(rows, itemgetter(0)):
             next_id = first
             for names, reasons in self._sorted_blocks(core_rows):
@@ -190,8 +193,12 @@ class Importer:
                     self._write_reasons(next_id, reasons)
                 yield next_id, " ".join(names)
                 next_id += len(names)
-            self._write_core(core, first, next_id - 1)
+            cores.append((core, first, next_id - 1))
+            if len(cores) >= _CORES_AT_ONCE:
+                self._write_cores(cores)
+                cores.clear()
             first = next_id
+        self._write_cores(cores)
 
     def _sorted_blocks(self, rows: Iterable[tuple[str, str, int]]) -> Iterator[tuple[Sequence[str], Sequence[int]]]:
         """The distinct names of the staged `rows` of one core in blocks, with their reasons if there are any."""
@@ -230,8 +237,8 @@ class Importer:
         rows = [(number, reason) for number, reason in enumerate(reasons, first) if reason]
         self._connection.executemany("INSERT INTO selection VALUES (?, ?)", rows)
 
-    def _write_core(self, name: str, first: int, last: int) -> None:
-        self._connection.execute("INSERT INTO core (name, first, last) VALUES (?, ?, ?)", (name, first, last))
+    def _write_cores(self, cores: Sequence[tuple[str, int, int]]) -> None:
+        self._connection.executemany("INSERT INTO core (name, first, last) VALUES (?, ?, ?)", cores)
 
     def _finish(self, meta: Mapping[str, str]) -> ImportSummary:
         execute = self._connection.execute
