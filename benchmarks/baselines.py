@@ -14,7 +14,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
@@ -113,6 +113,43 @@ async def _aiobotocore(
     return meter, len(batches) - succeeded
 
 
+def constant_rate(url: str, batches: Sequence[Batch], mode: str | None, rate: float) -> tuple[SendMeter, int]:
+    """Run aiobotocore without retries at a constant rate; failed batches go to the end of the queue."""
+    return asyncio.run(_send_at_constant_rate(url, batches, rate))
+
+
+async def _send_at_constant_rate(url: str, batches: Sequence[Batch], rate: float) -> tuple[SendMeter, int]:
+    from aiobotocore.config import AioConfig
+    from aiobotocore.session import get_session
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    pending, now = deque(batches), asyncio.get_running_loop().time
+    config = AioConfig(max_pool_connections=CONCURRENCY, retries={"total_max_attempts": 1})
+    async with get_session().create_client("greengrassv2", endpoint_url=url, config=config) as client:
+
+        async def send(batch: Batch) -> None:
+            core, things = batch
+            entries = [{"thingName": thing} for thing in things]
+            try:
+                await client.batch_disassociate_client_device_from_core_device(
+                    coreDeviceThingName=core, entries=entries
+                )
+            except (BotoCoreError, ClientError):
+                pending.append(batch)
+
+        with SendMeter() as meter:
+            next_at, in_flight = now(), set[asyncio.Task[None]]()
+            while pending or in_flight:
+                if pending:
+                    await asyncio.sleep(next_at - now())
+                    next_at = max(next_at, now() - 1 / rate) + 1 / rate
+                    in_flight.add(asyncio.create_task(send(pending.popleft())))
+                else:
+                    await asyncio.wait(in_flight, return_when=asyncio.FIRST_COMPLETED)
+                in_flight = {task for task in in_flight if not task.done()}
+    return meter, 0
+
+
 def aws_cli() -> str | None:
     """Return the path of the AWS CLI: $ASYNCGG_TEST_AWSCLI, otherwise `aws` on the PATH."""
     return os.environ.get("ASYNCGG_TEST_AWSCLI") or shutil.which("aws")
@@ -154,6 +191,7 @@ BASELINES: Final[dict[str, Baseline]] = {
     "aiobotocore": aiobotocore_semaphore,
     "aiolimiter": aiobotocore_limiter,
     "cli": cli_xargs,
+    "constant": constant_rate,
 }
 
 
