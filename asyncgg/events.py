@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 
 from asyncgg.models import Outcome, RunState
 
@@ -82,12 +83,25 @@ class Throttled(Event):
     """Seconds from the Retry-After header."""
 
 
+class RateReason(Enum):
+    """Why the rate changed."""
+
+    STARTED = "started"
+    THROTTLED = "throttled"
+    OVERLOADED = "throttled again at once"
+    BLOCKED = "nothing accepted since the throttle"
+    ACCEPTED = "requests accepted"
+    QUIET = "no throttle for a long time"
+    SHARE = "the share of a lower quota"
+
+
 @dataclass(frozen=True, slots=True)
 class RateChanged(Event):
     """The rate policy changed the rate; requests per second."""
 
     old: float
     new: float
+    reason: RateReason
 
 
 @dataclass(frozen=True, slots=True)

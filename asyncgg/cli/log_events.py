@@ -13,7 +13,12 @@ _CORE_SKIPPED: Final = {ReplyVerdict.CORE_MISSING.value, ReplyVerdict.CORE_DENIE
 _MIN_INTERVAL: Final = 10.0
 """Seconds between two lines of one kind."""
 _REPORTABLE_RATE_RATIO: Final = 0.8
-"""A rate is logged if it fell below this part of the last logged one, or recovered from it."""
+"""A rate is logged if a throttle lowered it, or if the last logged one is less than this part of it."""
+_CAUSES: Final = {
+    events.RateReason.OVERLOADED: "throttled again at once",
+    events.RateReason.BLOCKED: "throttled, nothing accepted since",
+    events.RateReason.SHARE: "throttled, share of a lower quota",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ class EventFormatter:
         suppressed = self._admit(kind, now) if kind else 0
         if suppressed is None:
             return None
+        if isinstance(event, events.RateChanged):
+            self._last_rate = event.new
         text, fields = " ".join(line.text(event).split()), {"event": line.event, **line.fields(event)}
         if suppressed:
             text += f" ({suppressed:,} similar messages suppressed)"
@@ -67,12 +74,8 @@ class EventFormatter:
         return suppressed
 
     def _is_reportable(self, event: events.RateChanged) -> bool:
-        last, new = self._last_rate, event.new
-        fell = new <= (event.old if last is None else last) * _REPORTABLE_RATE_RATIO
-        recovered = last is not None and last <= new * _REPORTABLE_RATE_RATIO
-        if fell or recovered:
-            self._last_rate = new
-        return fell or recovered
+        last = self._last_rate
+        return event.new < event.old or (last is not None and last <= event.new * _REPORTABLE_RATE_RATIO)
 
 
 # --- the lines by type of event ---
@@ -94,12 +97,14 @@ def _started(event: events.RunStarted) -> str:
 
 
 def _rate_changed(event: events.RateChanged) -> str:
-    return f"{'slowing' if event.new < event.old else 'speeding up'} to {event.new:.1f} requests/s"
+    slower = event.new < event.old
+    cause = _CAUSES.get(event.reason, "throttled") if slower else event.reason.value
+    verb = "slowing" if slower else "speeding up"
+    return f"{cause}: {verb} from {event.old:.1f} to {event.new:.1f} requests/s"
 
 
-def _throttled(event: events.Throttled) -> str:
-    wait = f", Retry-After {event.retry_after:g} s" if event.retry_after else ""
-    return f"throttled (core {event.core}){wait}"
+def _rate_fields(event: events.RateChanged) -> dict[str, Any]:
+    return {"rate": round(event.new, 3), "old": round(event.old, 3), "reason": event.reason.value}
 
 
 def _core_skipped(event: events.CoreSkipped) -> str:
@@ -138,8 +143,9 @@ _LINES: Final[dict[type[Any], _Line]] = {
         lambda event: event.reason if event.limit_reached else f"run ended: {event.state}",
         fields=lambda event: {"state": event.state.value, "reason": event.reason},
     ),
-    events.RateChanged: _Line("rate", _rate_changed, lambda event: "rate", lambda event: {"rate": round(event.new, 3)}),
-    events.Throttled: _Line("throttled", _throttled, lambda event: "throttled"),
+    events.RateChanged: _Line(
+        "rate", _rate_changed, lambda event: "slower" if event.new < event.old else "faster", _rate_fields
+    ),
     events.SendingPaused: _Line(
         "paused", lambda event: f"paused for {event.seconds:.1f} s: {event.reason}", lambda event: "paused"
     ),

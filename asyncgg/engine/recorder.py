@@ -37,6 +37,7 @@ class RunRecorder:
         self._clock = asyncio.get_running_loop().time
         self._started = self._saved = self._clock()
         self._earlier_seconds = 0.0
+        self._recorded_rate = session.lane.last_change
         self._skipped_cores: dict[int, tuple[ThingState, str, str, int]] = {}
         self.initial_counts = JournalCounts(0, 0, 0, 0, 0, 0)
         """The journal's counts at this start."""
@@ -56,7 +57,10 @@ class RunRecorder:
     async def start(self) -> tuple[str, list[CoreQueue]]:
         """Mark the run as running; return its id and the pending work."""
 
+        change = self._recorded_rate
+
         def load(store: JournalStore) -> tuple[str, JournalCounts, float, list[CoreQueue]]:
+            store.record_rate(time.time(), change.new, change.reason.value)
             store.put(state=RunState.RUNNING, reason="")  # removes the reason of an earlier end
             return store.get("run"), store.counts(), float(store.get("seconds", "0")), list(store.pending_cores())
 
@@ -66,9 +70,15 @@ class RunRecorder:
     def record_batch(self, batch: Batch, result: BatchResult, reply: Reply, seconds: float) -> None:
         """Record the result of a request that took `seconds`."""
         record = replies.to_record(reply, result, time.time(), seconds)
-        self._journal.submit_nowait(
-            lambda store: store.record_batch(batch, result, record), partial(self._on_committed, batch, result)
-        )
+        change = self._session.lane.last_change
+        rate_changed, self._recorded_rate = change is not self._recorded_rate, change
+
+        def work(store: JournalStore) -> None:
+            store.record_batch(batch, result, record)
+            if rate_changed:
+                store.record_rate(record.answered_at, change.new, change.reason.value)
+
+        self._journal.submit_nowait(work, partial(self._on_committed, batch, result))
         finished = len(batch.ids) - result.requeued - sum(part[2] for part in result.split)
         failed = sum(override.state is ThingState.FAILED for override in result.overrides)
         already = sum(override.state is ThingState.ALREADY for override in result.overrides)

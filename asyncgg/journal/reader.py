@@ -33,6 +33,17 @@ class OutcomeRow:
     """Why a policy selected the thing; empty without a policy."""
 
 
+class RateDecision(NamedTuple):
+    """A change of a run's rate."""
+
+    at: float
+    """Seconds since 1970, UTC."""
+    rate: float
+    """Requests per second from then on."""
+    reason: str
+    """A value of `asyncgg.events.RateReason`."""
+
+
 class SentRequest(NamedTuple):
     """One answered request of a journal; times are seconds since 1970, UTC."""
 
@@ -153,6 +164,10 @@ class JournalReader(SqliteReader):
         """Every answered request, in the order of the claims."""
         query = "SELECT sent_at, answered_at, verdict FROM request WHERE sent_at IS NOT NULL ORDER BY id"
         yield from map(SentRequest._make, self._rows(query))
+
+    def rate_decisions(self) -> list[RateDecision]:
+        """The changes of the rate, in order."""
+        return list(map(RateDecision._make, self._rows("SELECT at, rate, reason FROM rate_decision ORDER BY at")))
 
     def remaining(self, *, failed: bool = False) -> tuple[int, int]:
         """Things and minimum requests that a resume has left; with `failed`, that a retry has."""

@@ -71,6 +71,12 @@ CREATE TABLE override (                   -- things whose state differs from tha
     code TEXT,
     message TEXT
 );
+CREATE TABLE rate_decision (              -- why the rate changed: the last few thousand changes
+    id INTEGER PRIMARY KEY,
+    at REAL NOT NULL,                     -- seconds since 1970, UTC
+    rate REAL NOT NULL,                   -- requests per second from then on
+    reason TEXT NOT NULL                  -- asyncgg.events.RateReason
+);
 CREATE VIEW thing AS                      -- every thing and its current state; CROSS JOIN keeps the order of ids
 SELECT name_block.id + item.key AS id, core.id AS core, item.value AS name,
     coalesce(override.state, batch.state, 0) AS state,

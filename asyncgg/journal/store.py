@@ -33,6 +33,7 @@ class RecordedReply:
     """When the request was sent; None when unknown."""
 
 
+_MAX_RATE_DECISIONS: Final = 4000
 _Override = tuple[int, str, int, int, int]
 """A row of `override` and the thing's name: id, name, attempts, ambiguous, pass."""
 # Sliced for each batch of unsent things, which is faster than building new tuples.
@@ -68,6 +69,8 @@ class JournalStore(JournalQueries):
         super().__init__(connection)
         (last,) = self._execute("SELECT coalesce(max(id), 0) FROM request").fetchone()
         self._last_request: int = last
+        row = self._execute("SELECT id FROM rate_decision ORDER BY at DESC LIMIT 1").fetchone()
+        self._rate_decisions: int = row[0] + 1 if row else 0
         self._min_pass = int(self.get("min_pass", "1"))  # the lowest pass this start works on
         # Two caches: to query the file for every batch costs a third of a claim.
         self._claimed_up_to: dict[int, int] = {}  # high-water mark by core; cleared whenever one may shrink
@@ -113,6 +116,14 @@ class JournalStore(JournalQueries):
             pending = override_count + (last - self.query_high_water_mark(first, last) if self._min_pass <= 1 else 0)
             if pending:
                 yield CoreQueue(core, name, first, last, pending)
+
+    def record_rate(self, at: float, rate: float, reason: str) -> None:
+        """Record a change of the rate; replaces the oldest if there are too many."""
+        self._execute(
+            "INSERT OR REPLACE INTO rate_decision VALUES (?, ?, ?, ?)",
+            (self._rate_decisions % _MAX_RATE_DECISIONS, at, rate, reason),
+        )
+        self._rate_decisions += 1
 
     # --- batches ---
 

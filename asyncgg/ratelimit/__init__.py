@@ -1,6 +1,6 @@
 """Rate limiting: the token bucket, the rate policies that set its rate, and the quotas of AWS."""
 
-from asyncgg.ratelimit.adaptive import AdaptiveParameters, AdaptiveRate, RateReason
+from asyncgg.ratelimit.adaptive import AdaptiveParameters, AdaptiveRate
 from asyncgg.ratelimit.bucket import BucketStatistics, TokenBucket
 from asyncgg.ratelimit.limiter import Limiter, RatePolicy, RateStatistics
 from asyncgg.ratelimit.quota import DOCUMENTED_QUOTA, default_burst, documented_quota, expected_rate, limits_for_share
@@ -15,7 +15,6 @@ __all__ = [
     "Ramp",
     "RampPlan",
     "RatePolicy",
-    "RateReason",
     "RateStatistics",
     "TokenBucket",
     "default_burst",

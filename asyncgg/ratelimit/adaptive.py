@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
+from asyncgg.events import RateReason
 from asyncgg.ratelimit.limiter import RateStatistics, require_positive
 from asyncgg.ratelimit.quota import DOCUMENTED_QUOTA, default_burst
 
@@ -36,17 +36,6 @@ class AdaptiveParameters:
     """Growth per second above the best known rate."""
     memory: float = 600.0
     """Seconds in which the best known rate falls to a third if it is not reached."""
-
-
-class RateReason(Enum):
-    """Why the rate changed."""
-
-    THROTTLED = "throttled"
-    OVERLOADED = "throttled again at once"
-    BLOCKED = "nothing accepted since the throttle"
-    ACCEPTED = "requests accepted"
-    QUIET = "no throttle for a long time"
-    SHARE = "the share of a lower quota"
 
 
 _LARGE_GROWTH: Final = 0.9
@@ -113,7 +102,7 @@ class AdaptiveRate:
         self._explore_after = explore_after * self._rate  # in requests
         self._share = min(1.0, require_positive("share", share))
         self._parameters = parameters or AdaptiveParameters()
-        self.reason = RateReason.ACCEPTED
+        self.reason = RateReason.STARTED
         """Why the rate changed last."""
         self._throttle_events = 0
         self._accepted = 0  # since the last event, without those that ended it
@@ -151,7 +140,7 @@ class AdaptiveRate:
 
     def statistics(self) -> RateStatistics:
         """The current state."""
-        return RateStatistics(self.rate, self.burst, self._limit, self._throttle_events)
+        return RateStatistics(self.rate, self.burst, self._limit, self._throttle_events, self.reason)
 
     def on_accepted(self, started: float, now: float, *, limited: bool = True) -> float:
         """Count an accepted request; return the new rate."""
@@ -161,7 +150,8 @@ class AdaptiveRate:
             self._flight_accepted += 1
             return self.rate
         if self._event_open:
-            self._blocked_steps = 0
+            if self._blocked_steps:
+                self._blocked_steps, self.reason = 0, RateReason.ACCEPTED
             self._event_accepted += 1
             if self._event_accepted < self._parameters.event_requests:
                 return self.rate
@@ -244,6 +234,7 @@ class AdaptiveRate:
         self._event_target = self._target()
         in_flight = self._flight_throttled + self._flight_accepted
         if in_flight >= _MIN_IN_FLIGHT:
+            self.reason = RateReason.THROTTLED
             self._rate = max(self._floor, self._rate * (1 - self._flight_throttled / (in_flight + parameters.evidence)))
         ending = (parameters.event_requests - 1) / self._rate
         lost_seconds = max(0.0, now - self._event_at - self._round_trip - ending)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from asyncgg.errors import UsageError
-from asyncgg.events import Event, RateChanged, SendingPaused
+from asyncgg.events import Event, RateChanged, RateReason, SendingPaused
 from asyncgg.ratelimit.bucket import TokenBucket
 
 
@@ -21,6 +21,8 @@ class RateStatistics:
     ceiling: float
     throttle_events: int
     """How often throttles lowered the rate; those of requests in flight together count once."""
+    reason: RateReason = RateReason.STARTED
+    """Why the rate changed last."""
 
 
 class RatePolicy(Protocol):
@@ -57,8 +59,8 @@ def require_positive(name: str, value: float) -> float:
     return value
 
 
-_RATE_REPORT_THRESHOLD: Final = 0.05
-"""Relative change of the rate since the last `RateChanged` that causes the next one."""
+_RATE_REPORT_THRESHOLD: Final = 0.02
+"""Relative change, at once or since the last `RateChanged`, that causes the next one."""
 
 
 class Limiter:
@@ -71,7 +73,8 @@ class Limiter:
         self.emit: Callable[[Event], None] = lambda event: None
         self._max_pause = max_pause
         self._clock = asyncio.get_running_loop().time
-        self._reported_rate = policy.rate
+        self.last_change = RateChanged(policy.rate, policy.rate, RateReason.STARTED)
+        """The last one emitted; before that the initial rate."""
 
     def on_accepted(self, started: float) -> None:
         """A request sent at `started` was answered and not throttled."""
@@ -93,9 +96,11 @@ class Limiter:
             self.emit(SendingPaused(reason, seconds))
 
     def _apply_rate(self) -> None:
-        rate, burst = self.policy.rate, self.policy.burst
-        if rate != self.bucket.rate or burst != self.bucket.burst:
+        rate, burst, previous = self.policy.rate, self.policy.burst, self.bucket.rate
+        if rate != previous or burst != self.bucket.burst:
             self.bucket.set_rate(rate, burst)
-        if abs(rate - self._reported_rate) >= _RATE_REPORT_THRESHOLD * self._reported_rate:
-            self.emit(RateChanged(self._reported_rate, rate))
-            self._reported_rate = rate
+        for old in (previous, self.last_change.new):
+            if abs(rate - old) >= _RATE_REPORT_THRESHOLD * old:
+                self.last_change = RateChanged(old, rate, self.policy.statistics().reason)
+                self.emit(self.last_change)
+                break

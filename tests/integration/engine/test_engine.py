@@ -9,7 +9,7 @@ import pytest
 
 from asyncgg.classify import CodeTable
 from asyncgg.engine import EngineOptions
-from asyncgg.events import CoreSkipped, Throttled
+from asyncgg.events import CoreSkipped, RateChanged, RateReason, Throttled
 from asyncgg.journal import JournalReader
 from asyncgg.models import RunState, ThingState
 from asyncgg.retry_policy import RetryPolicy
@@ -61,6 +61,18 @@ async def test_run_with_overstated_quota_adapts(tmp_path: Path) -> None:
     assert harness.service.counters.throttled / len(harness.transport.starts) <= 0.05
     assert any(isinstance(event, Throttled) for event in harness.events)
     harness.check_consistent()
+
+
+async def test_run_records_why_the_rate_changed(tmp_path: Path) -> None:
+    """The journal has the initial rate and every reported change, with its reason."""
+    harness = EngineHarness(tmp_path / "j", make_config(cores=300, things=20, rate=50.0, burst=5.0))
+    await harness.start(rate=200.0)
+    changes = [event for event in harness.events if isinstance(event, RateChanged)]
+    with JournalReader(tmp_path / "j") as reader:
+        decisions = reader.rate_decisions()
+    assert decisions[0].reason == RateReason.STARTED.value
+    assert [(row.rate, row.reason) for row in decisions[1:]] == [(each.new, each.reason.value) for each in changes]
+    assert {RateReason.THROTTLED.value, RateReason.ACCEPTED.value} <= {row.reason for row in decisions}
 
 
 async def test_run_repacks_failed_things(tmp_path: Path) -> None:

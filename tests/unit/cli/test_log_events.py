@@ -10,7 +10,16 @@ from rich.console import Console
 
 from asyncgg.cli.log_events import EventFormatter
 from asyncgg.cli.progress import RateMeter, render_live, run_view
-from asyncgg.events import CoreSkipped, Progress, RateChanged, RequestFailed, Stopping, ThingsFinished, Throttled
+from asyncgg.events import (
+    CoreSkipped,
+    Progress,
+    RateChanged,
+    RateReason,
+    RequestFailed,
+    Stopping,
+    ThingsFinished,
+    Throttled,
+)
 from asyncgg.models import Operation
 
 VIEW = run_view(Operation.DISASSOCIATE)
@@ -32,16 +41,21 @@ MOMENT = Progress(
 )
 
 
-def test_format_repeated_events_are_counted() -> None:
+def test_format_throttles_are_one_line_and_counted() -> None:
     """The first throttle is logged at once, the next line ten seconds later with a count."""
     formatter = EventFormatter()
-    first = formatter.format(Throttled("core-1", 2.0), 0.0)
+    first = formatter.format(RateChanged(34.0, 31.2, RateReason.THROTTLED), 0.0)
     assert first is not None
-    assert first.text == "throttled (core core-1), Retry-After 2 s"
-    assert all(formatter.format(Throttled("core-1", None), 0.01 * n) is None for n in range(500))
-    later = formatter.format(Throttled("core-2", None), 10.0)
+    assert first.text == "throttled: slowing from 34.0 to 31.2 requests/s"
+    assert first.fields == {"event": "rate", "rate": 31.2, "old": 34.0, "reason": "throttled"}
+    assert formatter.format(Throttled("core-1", 2.0), 0.0) is None
+    again = RateChanged(31.2, 25.0, RateReason.OVERLOADED)
+    assert all(formatter.format(again, 0.01 * n) is None for n in range(500))
+    later = formatter.format(again, 10.0)
     assert later is not None
-    assert later.text == "throttled (core core-2) (500 similar messages suppressed)"
+    assert later.text == (
+        "throttled again at once: slowing from 31.2 to 25.0 requests/s (500 similar messages suppressed)"
+    )
     assert later.fields["suppressed"] == 500
 
 
@@ -59,15 +73,15 @@ def test_format_limits_lines_per_code(steps: list[tuple[float, str]]) -> None:
     assert counted <= len(steps)
 
 
-def test_format_logs_only_large_rate_changes() -> None:
-    """A rate is logged when it falls by a fifth, and when it recovers."""
+def test_format_logs_a_rise_only_after_a_large_recovery() -> None:
+    """A rise is logged, with its reason, when the last logged rate is less than 80 % of it."""
     formatter = EventFormatter()
-    assert formatter.format(RateChanged(30.0, 29.0), 0.0) is None
-    low = formatter.format(RateChanged(29.0, 15.0), 20.0)
-    assert low is not None
-    assert low.text == "slowing to 15.0 requests/s"
-    assert formatter.format(RateChanged(15.0, 16.0), 40.0) is None
-    assert formatter.format(RateChanged(16.0, 29.0), 60.0) is not None
+    assert formatter.format(RateChanged(30.0, 40.0, RateReason.ACCEPTED), 0.0) is None
+    assert formatter.format(RateChanged(40.0, 15.0, RateReason.BLOCKED), 20.0) is not None
+    assert formatter.format(RateChanged(15.0, 18.0, RateReason.ACCEPTED), 40.0) is None
+    risen = formatter.format(RateChanged(18.0, 29.0, RateReason.QUIET), 60.0)
+    assert risen is not None
+    assert risen.text == "no throttle for a long time: speeding up from 18.0 to 29.0 requests/s"
 
 
 def test_format_skipped_core_is_logged_once() -> None:

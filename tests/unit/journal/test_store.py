@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 from asyncgg.batching import Claim
 from asyncgg.journal import JournalStore, JournalWriter
+from asyncgg.journal.schema import _TABLES
 from tests.support.journal import ALL_DISASSOCIATED, RECORDED_REPLY, all_failed, create_journal
 
 
@@ -51,3 +53,15 @@ async def test_store_passes_select_things(tmp_path: Path) -> None:
     assert await run_until_limit(path, "retry", 1) == []
     assert await run_until_limit(path, "resume", 2, succeed=True) == ["c", "d"]
     assert await run_until_limit(path, "resume") == []
+
+
+def test_record_rate_keeps_the_latest_changes_also_after_a_reopening() -> None:
+    """More changes than fit replace the oldest ones; a later start goes on behind the last."""
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(_TABLES)
+    for start in (0, 2500):
+        store = JournalStore(connection)
+        for at in range(start, start + 2500):
+            store.record_rate(at, 30.0, "throttled")
+    rows = connection.execute("SELECT at FROM rate_decision ORDER BY at").fetchall()
+    assert [at for (at,) in rows] == list(range(1000, 5000))

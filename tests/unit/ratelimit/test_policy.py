@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncgg.errors import UsageError
-from asyncgg.ratelimit import AdaptiveRate, RateReason, default_burst, documented_quota
+from asyncgg.events import RateReason
+from asyncgg.ratelimit import AdaptiveRate, default_burst, documented_quota
 
 
 def accept_steadily(policy: AdaptiveRate, start: float, seconds: float) -> float:
