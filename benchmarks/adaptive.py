@@ -141,6 +141,11 @@ def summarize(experiment: Experiment, traces: Sequence[ClientTrace]) -> dict[str
         rates = [bisect_left(trace.accepted, overlap_end) / overlap_end for trace in traces]
         row |= {"rates": rates, "utilization": sum(rates) / QUOTA}
         row["jain"] = sum(rates) ** 2 / (len(rates) * sum(rate**2 for rate in rates))
+        staying = [trace for trace in traces if trace.sent[-1] >= overlap_end + 6]
+        if staying:
+            row["utilization_after_leaving"] = [
+                _utilization(staying, overlap_end + since, overlap_end + since + 3, QUOTA) for since in (0, 3)
+            ]
     return row
 
 
@@ -180,6 +185,9 @@ def _format_row(row: dict[str, Any]) -> str:
     if "jain" in row:
         rates = " and ".join(f"{rate:.1f}" for rate in row["rates"])
         parts.append(f"{rates}/s, utilization {100 * row['utilization']:.0f} %, Jain {row['jain']:.3f}")
+    if "utilization_after_leaving" in row:
+        shares = " and ".join(f"{100 * share:.0f} %" for share in row["utilization_after_leaving"])
+        parts.append(f"utilization 0-3 s and 3-6 s after the neighbour left {shares}")
     if len(row["clients"]) == 1:
         parts.append(f"at most {row['peak_rate_5_s'][0]:.1f}/s in 5 s")
     return ", ".join(parts)
