@@ -20,8 +20,13 @@ from asyncgg.models import MAX_BATCH
 from asyncgg.storage import DRAFT_SUFFIX, FileLock, LockHeldError, MetaStore, draft_path, remove_file
 
 _REASON_CACHE_SIZE: Final = 10_000
-_MAX_BUFFERED: Final = 800_000
-"""Names in memory before they are staged; a core counts as three. Also the names of one core that are sorted there."""
+_MAX_BUFFERED: Final = 64_000_000
+"""Approximate bytes of names in memory, before they are staged and while those of one core are sorted."""
+_NAME_OVERHEAD: Final = 64
+"""Bytes of an entry of a list and of a string without its characters."""
+_CORE_OVERHEAD: Final = 3 * _NAME_OVERHEAD
+_STAGED_NAMES: Final = 10_000
+"""Maximum names of a staged row, so that a row of a large core needs little memory."""
 _CORES_AT_ONCE: Final = 1000
 """Cores that are written together, since each statement has a fixed cost."""
 _DEFAULT_DRAFTS: Final = f"asyncgg-*.journal{DRAFT_SUFFIX}"
@@ -89,8 +94,9 @@ class Importer:
         for core, thing in pairs:
             names_by_core[core].append(thing)
         self._added += len(pairs)
-        self._buffered += len(pairs)
-        if self._buffered + 3 * len(names_by_core) > _MAX_BUFFERED:
+        sample = pairs[::64]
+        self._buffered += len(pairs) * (_NAME_OVERHEAD + sum(len(thing) for _, thing in sample) // max(1, len(sample)))
+        if self._buffered + _CORE_OVERHEAD * len(names_by_core) > _MAX_BUFFERED:
             with FORMAT.translate_errors(self.path):
                 self._stage()
 
@@ -163,7 +169,11 @@ class Importer:
             raise JournalError(f"{self.path}: cannot create the file: {error.strerror}") from None
 
     def _stage(self) -> None:
-        rows = ((core, " ".join(names), 0) for core, names in self._names_by_core.items())
+        rows = (
+            (core, " ".join(names[start : start + _STAGED_NAMES]), 0)
+            for core, names in self._names_by_core.items()
+            for start in range(0, len(names), _STAGED_NAMES)
+        )
         self._connection.executemany("INSERT INTO staging VALUES (?, ?, ?)", rows)
         self._names_by_core.clear()
         self._buffered = 0
@@ -204,14 +214,15 @@ class Importer:
         """The distinct names of the staged `rows` of one core in blocks, with their reasons if there are any."""
         names: list[str] = []
         reasons: dict[str, int] = {}
-        is_large = False
+        size, is_large = 0, False
         for _, joined, reason in rows:
             names += (group := joined.split(" "))
             if reason:
                 reasons.update((name, max(reason, reasons.get(name, 0))) for name in group)
-            if len(names) > _MAX_BUFFERED:
+            size += len(joined) + _NAME_OVERHEAD * len(group)
+            if size > _MAX_BUFFERED // 2:  # a copy is sorted
                 self._add_to_large_core(names, reasons)
-                names, reasons, is_large = [], {}, True
+                names, reasons, size, is_large = [], {}, 0, True
         if is_large:
             self._add_to_large_core(names, reasons)
             yield from self._large_core_blocks()
