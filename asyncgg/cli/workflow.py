@@ -20,7 +20,7 @@ from asyncgg.cli.supervisor import NotStartedError, run_async, run_journal, writ
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError, GuardError, JournalError, UsageError
 from asyncgg.formatting import format_duration
-from asyncgg.journal import JournalReader, write_meta
+from asyncgg.journal import JournalReader, JournalWriter, write_meta
 from asyncgg.models import RunState, Summary
 from asyncgg.report import EXIT_CODES, format_summary, summary_to_dict
 from asyncgg.report.summary import format_next_commands
@@ -226,6 +226,7 @@ def restart_run(path: Path, mode: RunMode, arguments: Mapping[str, Any]) -> int:
             yes = arguments["yes"]
             if not yes:
                 require_terminal(stdin_in_use=False)
+            JournalWriter(path, threaded=False).close()  # raises before any request if it is not writable
             endpoint = resolve_saved_endpoint(context.settings, meta, overrides)
             account, unknown_reason = run_async(
                 verify_account(endpoint, context.settings, expected_from_journal=meta.get("account", ""))
