@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hcl2
 import kubernetes_validate
 import pytest
 import yaml
@@ -24,6 +25,7 @@ from tests.test_docs import options
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 TEMPLATES = [path for path in sorted(DEPLOY.rglob("*.yaml")) if "AWSTemplateFormatVersion" in path.read_text("utf-8")]
+QUOTE = '"'
 WORKFLOWS = [*sorted((ROOT / ".github" / "workflows").glob("*.yml")), *sorted(DEPLOY.glob("github-actions/*.yml"))]
 WITHOUT_RESOURCE = {"ecr:GetAuthorizationToken", "greengrass:ListCoreDevices"}
 """Actions to which AWS gives no resource, so that a policy can only name `*`."""
@@ -178,3 +180,43 @@ def test_workflow_runs_a_command_that_exists() -> None:
     runs = [step["run"] for step in workflow["jobs"]["cleanup"]["steps"] if "asyncgg cleanup" in step.get("run", "")]
     assert len(runs) == 1
     check_command(shlex.split(runs[0].split("asyncgg ", 1)[1]))
+
+
+def test_terraform_module_parses_and_names_what_it_declares() -> None:
+    """Each file is HCL; every variable is declared and used, and every reference has its resource or data source."""
+    declared: set[str] = set()
+    text = ""
+    for path in sorted((DEPLOY / "terraform").glob("*.tf")):
+        text += path.read_text("utf-8")
+        with path.open(encoding="utf-8") as file:
+            document = hcl2.load(file)
+        declared |= {f"var.{name.strip(QUOTE)}" for block in document.get("variable", []) for name in block}
+        for kind, prefix in (("resource", ""), ("data", "data.")):
+            for block in document.get(kind, []):
+                for resource, body in block.items():
+                    declared |= {f"{prefix}{resource.strip(QUOTE)}.{name.strip(QUOTE)}" for name in body}
+    used = set(re.findall(r"(?<![\w.])(?:data\.)?aws_\w+\.\w+|(?<![\w.])var\.\w+", text))
+    assert len(used) > 25
+    assert used <= declared
+    assert {name for name in declared if name.startswith("var.")} <= used
+
+
+def test_terraform_policies_have_no_wildcard_where_a_resource_can_be_named() -> None:
+    """`*` is the resource only of actions that have none; the actions are those of the CloudFormation template."""
+    text = (DEPLOY / "terraform" / "iam.tf").read_text("utf-8")
+    wild = re.findall(r'actions\s*= \[([^\]]*)\]\s*resources\s*= \["\*"\]', text)
+    assert wild == ['"ecr:GetAuthorizationToken"']
+    actions = set(re.findall(r'"([a-z0-9]+:[A-Z]\w+)"', text)) - {
+        "aws:SourceAccount",
+        "aws:SourceArn",
+        "iam:PassedToService",
+    }
+    template = (DEPLOY / "cloudformation" / "nightly-list.yaml").read_text("utf-8")
+    assert [action for action in actions if action not in template] == []
+
+
+def test_terraform_task_runs_a_command_that_exists() -> None:
+    """The task's command has only options of the program."""
+    command = re.search(r"command = \[(.*?)\n    \]", (DEPLOY / "terraform" / "main.tf").read_text("utf-8"), re.DOTALL)
+    assert command is not None
+    check_command(re.findall(r'"([^"]*)"', command[1]))
