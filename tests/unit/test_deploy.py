@@ -98,7 +98,9 @@ def test_systemd_units_pass_verification(tmp_path: Path) -> None:
         text = re.sub(r"^ExecStart=/\S+", "ExecStart=/bin/true", path.read_text("utf-8"), flags=re.MULTILINE)
         (tmp_path / path.name).write_text(text, "utf-8")
     units = [tmp_path / "asyncgg-cleanup.service", tmp_path / "asyncgg-cleanup.timer"]
-    assert run_tool("systemd-analyze", "verify", "--man=no", *units, tmp_path / "asyncgg-failed@x.service") == ""
+    # Without --recursive-errors an unknown key is only a warning.
+    verify = ("systemd-analyze", "verify", "--man=no", "--recursive-errors=no")
+    assert run_tool(*verify, *units, tmp_path / "asyncgg-failed@x.service") == ""
     assert run_tool("systemd-analyze", "security", "--offline=yes", "--no-pager", "--threshold=20", units[0]) == ""
 
 
