@@ -90,10 +90,10 @@ def _manifest_pairs(home: Path) -> set[Pair]:
 
 
 def test_disassociate_signal_during_pause_stops_at_once(tmp_path: Path) -> None:
-    """A signal ends a run that waits for a Retry-After of ten minutes."""
+    """A signal ends a run that waits for a Retry-After of ten minutes, limited by --stall-timeout."""
     with SimulatorProcess(tmp_path, "429#3-9999", retry_after=600, **OPTIONS) as simulator:
         with running_disassociate(simulator, tmp_path, "--rate", 40, "--concurrency", 4) as program:
-            program.wait_for_message("Retry-After 600 s")
+            program.wait_for_message("paused for 300.0 s: throttled, Retry-After received")
             program.signal(signal.SIGTERM)
             ended = program.wait()
         assert ended.code == 130, ended.describe()
