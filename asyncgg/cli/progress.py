@@ -28,17 +28,30 @@ _FRAME_INTERVAL: Final = 0.2
 """Seconds between two frames of the live display."""
 
 
+_MIN_RATE_WINDOW: Final = 1.0
+"""Seconds over which a rate is measured at least."""
+_LIMIT_TOLERANCE: Final = 0.05
+"""Relative change of the limit from which on it is another one."""
+
+
 class RateMeter:
-    """Requests per second over the last few seconds, from samples of a counter."""
+    """Requests per second over the last few seconds, from samples of a counter.
+
+    After a change of the limit it covers the time since then, but at least `_MIN_RATE_WINDOW`.
+    """
 
     def __init__(self, window: float = 3.0) -> None:
         self._window = window
         self._samples: deque[tuple[float, int]] = deque([(0.0, 0)])
+        self._limit, self._limit_since = 0.0, 0.0
 
-    def update(self, now: float, sent: int) -> float:
+    def update(self, now: float, sent: int, limit: float) -> float:
         """Record that `sent` requests were sent by `now`, in seconds; return the rate."""
+        if abs(limit - self._limit) > _LIMIT_TOLERANCE * self._limit:
+            self._limit, self._limit_since = limit, now
+        window = min(self._window, max(_MIN_RATE_WINDOW, now - self._limit_since))
         self._samples.append((now, sent))
-        while len(self._samples) > 2 and now - self._samples[1][0] >= self._window:
+        while len(self._samples) > 2 and now - self._samples[1][0] >= window:
             self._samples.popleft()
         first_at, first_sent = self._samples[0]
         return (sent - first_sent) / (now - first_at) if now > first_at else 0.0
@@ -62,6 +75,13 @@ class ProgressView:
         return ", ".join([self.label(progress), *self.details(progress, rate)])
 
 
+def format_rate(progress: Any, rate: float) -> str:
+    """The rate of the last few seconds and its limit, which is adapting while it is below the maximum."""
+    digits = 0 if progress.rate >= 10 else 1
+    adapting = ", adapting" if progress.rate < progress.ceiling else ""
+    return f"{rate:.{digits}f} requests/s (limit {progress.rate:.{digits}f}{adapting})"
+
+
 def run_view(operation: Operation) -> ProgressView:
     """The view of a run's `Progress`."""
     return ProgressView(
@@ -82,7 +102,7 @@ def _run_details(progress: Progress, rate: float) -> list[str]:
     mean = progress.sent / progress.seconds if progress.seconds else 0.0
     details = [
         f"{progress.failed:,} failed",
-        f"{mean:.1f} requests/s" if is_done else f"{rate:.1f} of {progress.rate:.1f} requests/s",
+        f"{mean:.1f} requests/s" if is_done else format_rate(progress, rate),
     ]
     if progress.throttled:
         details.append(f"{progress.throttled:,} throttled")
@@ -251,7 +271,9 @@ class ProgressDisplay:
     def _refresh(self, *, final: bool = False) -> None:
         if self._source is not None and self._backend is not None:
             progress = self._source.progress()
-            self._backend.show(progress, self._meter.update(progress.seconds, progress.sent), final=final)
+            self._backend.show(
+                progress, self._meter.update(progress.seconds, progress.sent, progress.rate), final=final
+            )
 
     def _create_backend(self) -> _LineBackend | _LiveBackend | None:
         if self._console.quiet:

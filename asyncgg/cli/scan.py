@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.progress import ProgressDisplay, ProgressView, progress_event
+from asyncgg.cli.progress import ProgressDisplay, ProgressView, format_rate, progress_event
 from asyncgg.cli.supervisor import Supervision, run_supervised
 from asyncgg.engine import StopReason
 from asyncgg.errors import UsageError
@@ -75,7 +75,7 @@ def _format_label(progress: ScanProgress) -> str:
 def _format_details(progress: ScanProgress, rate: float) -> list[str]:
     details = [f"{progress.associations:,} associations", f"{progress.sent:,} requests"]
     if progress.requests_left:
-        details.append(f"{rate:.1f} of {progress.rate:.1f} requests/s")
+        details.append(format_rate(progress, rate))
         if progress.open_ended:  # more cores may be listed yet
             details.append(f"at least {progress.requests_left:,} requests left")
         else:

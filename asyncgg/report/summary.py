@@ -110,7 +110,11 @@ def format_summary(summary: Summary, *, reason: str = "") -> list[str]:
         f"  requests   {summary.sent:,} sent ({summary.minimum:,} minimum),"
         f" {summary.throttled:,} throttled, {summary.retried:,} retried"
     )
-    rate = f", {summary.sent / summary.seconds:.1f} requests/s" if summary.seconds >= 1 else ""
+    rate = (
+        f", {summary.sent / summary.seconds:.1f} requests/s"
+        if summary.seconds >= 1 and summary.state is not RunState.RUNNING
+        else ""
+    )
     lines.append(f"  time       {format_duration(summary.seconds)}{rate}")
     lines += _format_failures(summary.failures)
     lines += [f"  warning    {warning}" for warning in _warnings(summary)]

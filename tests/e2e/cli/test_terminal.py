@@ -69,7 +69,7 @@ def test_ctrl_c_during_a_run_exits_130(serve: StartSimulator) -> None:
     with open_terminal(
         *run, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url, COLUMNS="80")
     ) as screen:
-        screen.read_until("of 20.0 requests/s")
+        screen.read_until("requests/s (limit 20)")
         screen.type("\x03")
         assert screen.read_to_end() == 130
     assert "Press Ctrl-C again" in screen.screen

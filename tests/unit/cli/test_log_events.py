@@ -33,7 +33,7 @@ MOMENT = Progress(
     sent=60,
     throttled=3,
     retried=1,
-    rate=29.5,
+    rate=29.6,
     ceiling=30.0,
     seconds=2.0,
     seconds_left=75.0,
@@ -104,16 +104,26 @@ def test_format_logs_stopping_always_and_outcomes_never() -> None:
 def test_rate_meter_covers_the_last_seconds() -> None:
     """A new rate is shown after three seconds; without requests the rate is zero."""
     meter = RateMeter(3.0)
-    assert meter.update(0.0, 0) == 0.0
-    assert meter.update(1.0, 10) == 10.0
-    assert [round(meter.update(1.0 + n / 2, 10 + 20 * n), 1) for n in range(1, 9)][-1] == 40.0
-    assert [meter.update(5.0 + n, 170) for n in range(1, 5)][-1] == 0.0
+    assert meter.update(0.0, 0, 30.0) == 0.0
+    assert meter.update(1.0, 10, 30.0) == 10.0
+    assert [round(meter.update(1.0 + n / 2, 10 + 20 * n, 30.0), 1) for n in range(1, 9)][-1] == 40.0
+    assert [meter.update(5.0 + n, 170, 30.0) for n in range(1, 5)][-1] == 0.0
+
+
+def test_rate_meter_covers_the_time_since_the_limit_changed() -> None:
+    """A second after the limit fell from 30 to 10, the rate is that of this second."""
+    meter = RateMeter(3.0)
+    for second in range(4):
+        assert meter.update(float(second), 30 * second, 30.0) <= 30.0
+    meter.update(3.2, 96, 10.0)
+    assert round(meter.update(4.2, 106, 10.0), 1) == 10.0
 
 
 def test_run_view_formats_a_log_line() -> None:
     """Things, failures, rate, throttles, time left and status."""
     assert VIEW.format_line(MOMENT, 28.0) == (
-        "5,012/25,000 things (20 %), 12 failed, 28.0 of 29.5 requests/s, 3 throttled, 1 min 15 s left, paused for 2 s"
+        "5,012/25,000 things (20 %), 12 failed, 28 requests/s (limit 30, adapting), 3 throttled,"
+        " 1 min 15 s left, paused for 2 s"
     )
     assert VIEW.to_dict(MOMENT, 28.0)["seconds_left"] == 75.0
     assert run_view(Operation.ASSOCIATE).to_dict(MOMENT, 28.0)["associated"] == 5_000
