@@ -24,15 +24,24 @@ class CancellableProcess:
         try:
             return await self._process.communicate()
         except BaseException:
-            # `close` kills the process, and closes its pipes, which its children may hold open: no loop can be
-            # closed before that.
-            self._process._transport.close()  # type: ignore[attr-defined]  # there is no public way
-            await self._process.wait()
+            await _kill(self._process)
             raise
 
 
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    # `close` kills the process, and closes its pipes, which its children may hold open: no loop can be closed
+    # before that.
+    process._transport.close()  # type: ignore[attr-defined]  # there is no public way
+    await process.wait()
+
+
 async def _start(*command: str, **options: Any) -> CancellableProcess:
-    return CancellableProcess(await asyncio.create_subprocess_exec(*command, **options))
+    creation = asyncio.create_task(asyncio.create_subprocess_exec(*command, **options))
+    try:
+        return CancellableProcess(await asyncio.shield(creation))
+    except asyncio.CancelledError:  # a creation that is cancelled itself can wait forever for its pipes
+        await _kill(await creation)
+        raise
 
 
 def make_cancellable(provider: object) -> None:

@@ -19,6 +19,7 @@ from asyncgg.cleanup.rules.base import Api, QueryFailed
 from asyncgg.cleanup.rules.conditions import IndexQuery, ThingAttribute, ThingGroup, ThingMissing, ThingType
 from asyncgg.cleanup.rules.expression import AllOf, Node, Not
 from asyncgg.cleanup.select import Decision, decide_chunks
+from asyncgg.retry_policy import RetryPolicy
 from asyncgg.transport import ConnectionConfig
 from tests.support.cleanup_rules import NOW, candidate, make_policy
 
@@ -103,7 +104,8 @@ async def test_explanation_shows_every_lookup(iot: IotRegistry) -> None:
 async def test_foreign_404_is_failed_lookup(moto_url: str) -> None:
     """A 404 that is not of DescribeThing does not mean a missing thing."""
     limits = IotLimits(endpoint_url=f"{moto_url}/nothing/here")
-    async with open_registry(ConnectionConfig(), limits) as registry:
+    async with open_registry(ConnectionConfig(), limits) as opened:
+        registry = IotRegistry(opened._client, limits, retry=RetryPolicy(max_attempts=1))  # waits for no retry
         result = await registry.describe_thing("pump-1")
     assert isinstance(result, QueryFailed)
     assert registry.operations[Api.DESCRIBE_THING].sent >= 1

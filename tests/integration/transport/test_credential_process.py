@@ -36,7 +36,9 @@ def test_open_cancelled_kills_process(
             try:
                 writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
             except OSError:  # nothing reads yet
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0)
+        loading.cancel()
+        await asyncio.wait([loading])
         return loading
 
     try:

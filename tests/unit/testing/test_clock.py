@@ -74,8 +74,9 @@ async def test_unmarked_test_has_ordinary_loop(fixture_loop: asyncio.AbstractEve
     assert fixture_loop is asyncio.get_running_loop()
 
 
-def test_deadlock_raises_with_task_name_and_line() -> None:
+def test_deadlock_raises_with_task_name_and_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wait that nothing can end raises at once."""
+    monkeypatch.setattr("asyncgg.testing.clock._GRACE", 0.01)
 
     async def stuck() -> None:
         asyncio.current_task().set_name("stuck-one")  # type: ignore[union-attr]  # a task runs this
@@ -85,8 +86,9 @@ def test_deadlock_raises_with_task_name_and_line() -> None:
         run_virtual(stuck())
 
 
-def test_deadlock_of_many_tasks_names_five() -> None:
+def test_deadlock_of_many_tasks_names_five(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message of a deadlock of many tasks stays short."""
+    monkeypatch.setattr("asyncgg.testing.clock._GRACE", 0.01)
 
     async def stuck() -> None:
         await asyncio.gather(*(asyncio.Event().wait() for _ in range(50)))
