@@ -1,10 +1,12 @@
-"""The event loop of all tests: virtual time for tests marked `virtual`, the loop of asyncio for all others."""
+"""The event loop of each test (virtual time for those marked `virtual`) and the distribution to xdist workers."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,23 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     if item.get_closest_marker("virtual"):
         return {"virtual": VirtualLoop}
     return {"real": asyncio.new_event_loop}
+
+
+@pytest.hookimpl(optionalhook=True)  # xdist's
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Give the tests of background runs to one worker, so that each run starts once, and all others one by one."""
+    # `--dist loadgroup` groups nothing with pytest 9.2: https://github.com/pytest-dev/pytest-xdist/issues/1386
+    from xdist.scheduler import LoadScopeScheduling
+
+    folder = Path(__file__).parent / "e2e"
+    modules = {path.name for path in folder.glob("test_*.py") if "\nBACKGROUND_RUNS = " in path.read_text("utf-8")}
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            name = Path(nodeid.partition("::")[0]).name
+            return "background runs" if name in modules else nodeid
+
+    return Scheduling(config, log)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

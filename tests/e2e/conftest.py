@@ -17,13 +17,6 @@ import pytest
 MAX_PARALLEL = 4
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of background runs in one xdist worker (`--dist loadgroup`), so that each run starts once."""
-    for item in items:
-        if hasattr(getattr(item, "module", None), "BACKGROUND_RUNS"):
-            item.add_marker(pytest.mark.xdist_group("background_runs"))
-
-
 @pytest.fixture(scope="package", autouse=True)
 def start_background_runs(request: pytest.FixtureRequest) -> None:
     """Start the background runs at once, except in an xdist worker."""
