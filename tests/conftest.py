@@ -34,7 +34,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     folder = Path(__file__).parent / "e2e"
     modules = {path.name for path in folder.glob("test_*.py") if "\nBACKGROUND_RUNS = " in path.read_text("utf-8")}
 
-    class Scheduling(LoadScopeScheduling):
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no types
         def _split_scope(self, nodeid: str) -> str:
             name = Path(nodeid.partition("::")[0]).name
             return "background runs" if name in modules else nodeid

@@ -93,8 +93,16 @@ def root_command(context: click.Context) -> None:
 
 def run(arguments: Sequence[str] | None) -> int:
     """Parse the arguments, run the command and return its exit code."""
+    _occupy_standard_descriptors()
     argv = list(sys.argv[1:] if arguments is None else arguments)
     return flush_standard_output(run_with_exit_code(lambda: _invoke(argv), debug="--debug" in argv))
+
+
+def _occupy_standard_descriptors() -> None:
+    """Open the null device on closed ones of the descriptors 0 to 2: files must not get them, and libuv aborts."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
 
 
 def _invoke(argv: list[str]) -> Any:

@@ -131,8 +131,7 @@ class Importer:
                 self._write_meta(meta or {})
                 schema.finish_import(self._connection)
                 self._connection.close()
-                self._require_unused()
-                self._draft.rename(self.path)
+                self._give_name()
                 self._committed = True
                 _sync_folder(self.path.parent)
         except AsyncggError:
@@ -159,14 +158,29 @@ class Importer:
 
     def _require_unused(self) -> None:
         if os.path.lexists(self.path):
-            raise JournalError(f"{self.path} already exists; resume or retry it, or choose another --journal")
+            raise self._exists_error()
+
+    def _exists_error(self) -> JournalError:
+        return JournalError(f"{self.path} already exists; resume or retry it, or choose another --journal")
+
+    def _give_name(self) -> None:
+        """Rename the draft; unlike `rename`, a link replaces no file that appeared meanwhile."""
+        try:
+            os.link(self._draft, self.path)
+        except FileExistsError:
+            raise self._exists_error() from None
+        except OSError:  # a file system without links
+            self._require_unused()
+            self._draft.rename(self.path)
+        else:
+            self._draft.unlink()
 
     @contextlib.contextmanager
     def _translate_os_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise JournalError(f"{self.path}: cannot create the file: {error.strerror}") from None
+            raise _creation_error(self.path, error) from None
 
     def _stage(self) -> None:
         rows = (
@@ -287,7 +301,12 @@ def _lock(path: Path) -> FileLock:
     except LockHeldError as error:
         raise JournalError(f"{error}; choose another --journal, or wait until it exits") from None
     except OSError as error:
-        raise JournalError(f"{path}: cannot create the file: {error.strerror}") from None
+        raise _creation_error(path, error) from None
+
+
+def _creation_error(path: Path, error: OSError) -> JournalError:
+    cause = "its folder does not exist" if isinstance(error, FileNotFoundError) else error.strerror
+    return JournalError(f"{path}: cannot create the file: {cause}")
 
 
 def _remove_drafts(path: Path) -> None:

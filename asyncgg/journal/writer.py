@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import queue
 import sqlite3
 import threading
@@ -53,6 +54,7 @@ class JournalWriter:
                 self._connection.execute("PRAGMA synchronous = OFF")
                 self._connection.execute("PRAGMA journal_mode = MEMORY")
                 self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._file = path.stat()
             self._wal = WalCheckpoints(self._connection)
             self.recovered = self._recover()
         except BaseException:
@@ -220,8 +222,16 @@ class JournalWriter:
         return [(waiter, result, None) for (_, waiter, _), result in zip(calls, results, strict=True)]
 
     def _execute(self, calls: list[_Call]) -> list[Any]:
+        self._require_in_place()
         self._connection.execute("BEGIN IMMEDIATE")
         return [work(self._store) for work, _, _ in calls]
+
+    def _require_in_place(self) -> None:
+        """Raise `JournalWriteError` if the file was deleted or moved: SQLite would go on writing, for nobody."""
+        with contextlib.suppress(OSError):
+            if os.path.samestat(self.path.stat(), self._file):
+                return
+        raise JournalWriteError(f"{self.path} was deleted or moved during the run; later outcomes are not recorded")
 
     def _reject(self, calls: list[_Call]) -> list[_Completion]:
         return [(waiter, None, self._error) for _, waiter, _ in calls]

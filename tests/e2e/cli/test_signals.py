@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,30 @@ def test_killed_run_is_resumed(serve: StartSimulator, cli: CommandRunner) -> Non
     things = result.json["things"]
     assert things["disassociated"] + things["already"] == 20  # the kill can lose a reply
     assert _remaining(simulator) == 0
+
+
+def test_deleted_journal_stops_the_run(serve: StartSimulator) -> None:
+    """A journal that is deleted during a run records nothing for anybody: the run stops and says so."""
+    simulator = serve(small_fleet(60, 1))
+    with _start_slow_run(simulator) as program:
+        wait_until(lambda: _request_count(simulator) >= 3)
+        for path in Path.cwd().glob("run.journal*"):
+            path.unlink()
+        ended = program.wait()
+    assert ended.code == 1, ended.describe()
+    assert "run.journal was deleted or moved during the run" in ended.err
+    assert _remaining(simulator) > 20
+
+
+def test_closed_standard_streams_lose_nothing(serve: StartSimulator, cli: CommandRunner) -> None:
+    """Without standard input, output and error the run ends with its exit code and a complete journal."""
+    simulator = serve()
+    arguments = ["disassociate", "fleet.csv", "--yes", "--journal", "run.journal", "--rate", "500"]
+    ended = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "asyncgg", *arguments],
+        env=isolated_environment(AWS_ENDPOINT_URL=simulator.url),
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0
+    assert cli("status", "run.journal", "--json").json["things"]["pending"] == _remaining(simulator) == 0

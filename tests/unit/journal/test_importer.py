@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections import Counter
@@ -197,17 +198,17 @@ def test_commit_keeps_a_file_that_appeared_meanwhile(tmp_path: Path) -> None:
 def test_commit_syncs_file_and_folder_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a power loss the name stands for a complete file or does not exist."""
     steps: list[str] = []
-    rename, fsync = Path.rename, os.fsync
+    link, fsync = os.link, os.fsync
 
-    def traced_rename(path: Path, target: Path) -> Path:
+    def traced_link(path: Path, target: Path) -> None:
         steps.append("rename")
-        return rename(path, target)
+        link(path, target)
 
     def traced_fsync(handle: int) -> None:
         steps.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
         fsync(handle)
 
-    monkeypatch.setattr(Path, "rename", traced_rename)
+    monkeypatch.setattr(os, "link", traced_link)
     monkeypatch.setattr(os, "fsync", traced_fsync)
     importer = Importer(tmp_path / "j")
     importer._connection.set_trace_callback(steps.append)
@@ -262,7 +263,7 @@ def test_import_existing_file_fails(tmp_path: Path) -> None:
 
 def test_import_missing_folder_fails(tmp_path: Path) -> None:
     """The message has the reason of the operating system."""
-    with pytest.raises(JournalError, match=r"j: cannot create the file: No such file or directory$"):
+    with pytest.raises(JournalError, match=r"j: cannot create the file: its folder does not exist$"):
         Importer(tmp_path / "missing" / "j")
 
 
@@ -297,3 +298,21 @@ def test_import_stores_metadata_of_caller(tmp_path: Path) -> None:
         assert reader.settings() == {"rate": 5.0}
         summary = reader.summary()
         assert (summary.state, summary.total, summary.pending, summary.rejected) == (RunState.PLANNED, 6, 6, 4)
+
+
+@pytest.mark.parametrize("with_links", [True, False])
+def test_commit_replaces_no_file_that_appeared_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_links: bool
+) -> None:
+    """A file that another program created during the import is kept, and the draft is removed."""
+    path = tmp_path / "j"
+    importer = Importer(path)
+    importer.add([("core", "thing")])
+    importer.finish({}, commit=False)
+    if not with_links:
+        monkeypatch.setattr(os, "link", mock.Mock(side_effect=PermissionError(errno.EPERM, "no links")))
+    path.write_bytes(b"precious")
+    with pytest.raises(JournalError, match="j already exists"):
+        importer.commit()
+    assert path.read_bytes() == b"precious"
+    assert list(tmp_path.iterdir()) == [path]
