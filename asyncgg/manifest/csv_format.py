@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from asyncgg.errors import ManifestError
+from asyncgg.manifest.csv_lines import PlainLines
 from asyncgg.manifest.rows import (
-    NAME_PATTERN,
     BadRow,
     Chunk,
     Columns,
-    are_valid_names,
     column_of,
     find_columns,
     normalize_header,
@@ -29,7 +28,6 @@ _PART_SIZE: Final = 16 * 1024
 """Bytes of a part, some hundred rows."""
 
 _BLANKS: Final = " \t\xa0"
-_QUOTING_VARIANTS: Final = ((False, False), (True, True), (False, True), (True, False))
 _UNCLOSED_REASON: Final = "has an unclosed quote"
 _TOO_LONG_REASON: Final = f"is longer than {MAX_LINE} bytes"
 
@@ -120,15 +118,7 @@ class _CsvParser:
         self._columns = columns
         self._header = list(map(normalize_header, header))
         self._delimiter = delimiter
-        self._fast_row_regexes = [_fast_row_regex(columns, delimiter, quoted) for quoted in _QUOTING_VARIANTS]
-        separators = f"{delimiter}\n".encode()
-        self._no_separators = bytes(byte for byte in range(256) if byte not in separators)
-        self._row_separators = delimiter.encode() * (columns.count - 1) + b"\n"
-        self._header_cells = [
-            re.compile(rf'{cell}(?=[\s"{re.escape(delimiter)}]|\Z)')
-            for cell in ("core(?:devicethingname)?", "thing(?:name)?")
-        ]
-        self._thing_first = columns.thing < columns.core
+        self._plain = PlainLines(columns, delimiter)
         self._pending_lines: list[bytes] = []
         self._pending_line_number = 0
         # Up to this line each row is one line: the quote in front of them was a stray one.
@@ -142,16 +132,16 @@ class _CsvParser:
             chunk = self.finish()
             chunk.bad.append(BadRow(self._name, block.first_line, _TOO_LONG_REASON, printable(block.data)))
             yield chunk
-        elif not self._pending_lines and (pairs := self._split_block(block.data)) is not None:
+        elif not self._pending_lines and (pairs := self._plain.split(block.data)) is not None:
             yield Chunk(good=pairs)
         else:
             yield from map(self._feed_part, _parts(block))
 
     def _feed_part(self, block: Block) -> Chunk:
         if not self._pending_lines:
-            pairs = self._split_block(block.data)
+            pairs = self._plain.split(block.data)
             if pairs is None:
-                pairs = self._match_block(block.data)
+                pairs = self._plain.match(block.data)
             if pairs is not None:
                 return Chunk(good=pairs)
         lines = block.data.split(b"\n")
@@ -165,57 +155,6 @@ class _CsvParser:
         """Parse the pending lines at the end of the file."""
         lines, self._pending_lines = self._pending_lines, []
         return self._parse_block(self._pending_line_number, lines, last=True)
-
-    def _fast_text(self, data: bytes) -> str | None:
-        """The text of lines that can be parsed in a fast way; None if another column may have a header."""
-        try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError:
-            return None
-        # With fewer columns one of the names would be a name of a column, too.
-        if self._columns.count > 3:
-            lower = text.lower()
-            if "\ufeff" in text or all(cell.search(lower) for cell in self._header_cells):
-                return None
-        return text
-
-    def _split_block(self, data: bytes) -> list[tuple[str, str]] | None:
-        """The pairs of a block whose lines have either no quotes or all cells quoted, else None."""
-        count, width, delimiter = data.count(b"\n"), self._columns.count, self._delimiter
-        if b"\r" in data and b"\r" in (data := data.replace(b"\r\n", b"\n")):
-            return None
-        if data.startswith(b'"') and data.endswith(b'"\n'):
-            cells = data[1:-2].split(f'"{delimiter}"'.encode())
-            if len(cells) != count * (width - 1) + 1:
-                return None
-            data = delimiter.encode().join(cells).replace(b'"\n"', b"\n") + b"\n"
-        if (
-            data.translate(None, self._no_separators) != self._row_separators * count
-            or b'"' in data
-            or b"\0" in data
-            or (width > 2 and max(map(len, data.split(b"\n"))) > MAX_LINE // 2)  # with its quotes below the maximum
-            or (text := self._fast_text(data)) is None
-        ):
-            return None
-        values = text.replace("\n", delimiter).split(delimiter)
-        cores, things = (values[index:-1:width] for index in (self._columns.core, self._columns.thing))
-        return list(zip(cores, things, strict=True)) if are_valid_names(cores) and are_valid_names(things) else None
-
-    def _match_block(self, data: bytes) -> list[tuple[str, str]] | None:
-        """The pairs of a block whose lines have one common shape, else None."""
-        text = self._fast_text(data)
-        if text is None:
-            return None
-        for index, regex in enumerate(self._fast_row_regexes):
-            if regex.match(text) is None:
-                continue
-            pairs: list[tuple[str, str]] = regex.findall(text)
-            if len(pairs) != data.count(b"\n"):
-                return None
-            # Try this shape first for the next block.
-            self._fast_row_regexes.insert(0, self._fast_row_regexes.pop(index))
-            return [(core, thing) for thing, core in pairs] if self._thing_first else pairs
-        return None
 
     def _parse_block(self, first: int, lines: list[bytes], *, last: bool) -> Chunk:
         chunk = Chunk()
@@ -238,10 +177,8 @@ class _CsvParser:
     def _parse_row(self, chunk: Chunk, number: int, lines: list[bytes], index: int, *, last: bool) -> int:
         """Parse the row at `lines[index]` into `chunk`; returns the number of its lines."""
         lines[index] = lines[index].removeprefix(BOM)
-        text = self._fast_text(lines[index])
-        if text is not None and (fast_match := self._fast_row_regexes[0].match(text)) is not None:
-            first, second = fast_match.groups()
-            chunk.good.append((second, first) if self._thing_first else (first, second))
+        if (pair := self._plain.match_line(lines[index])) is not None:
+            chunk.good.append(pair)
             return 1
         if SEPARATOR_LINE.match(lines[index]):
             return 1
@@ -344,18 +281,3 @@ def _csv_reason(error: str) -> str:
     if "new-line" in error:
         return "contains a bare carriage return"
     return f"is not CSV ({error})"
-
-
-def _fast_row_regex(columns: Columns, delimiter: str, quoted: tuple[bool, bool]) -> re.Pattern[str]:
-    """Matches a line of the common shape. `quoted`: whether core and thing are."""
-    blank = "[ ]*" if delimiter == "\t" else "[ \\t]*"
-    inner = f"{blank}({NAME_PATTERN}){blank}"
-    core, thing = (f'[ ]*"{inner}"' if quote else inner for quote in quoted)
-    name_fields = {columns.core: core, columns.thing: thing}
-    max_length = min(2000, MAX_LINE // columns.count - 300)
-    if max_length < 0:
-        return re.compile(r"(?!)")
-    separator = re.escape(delimiter)
-    other_field = f'(?:[ ]*"[^"\\r\\n\\0]{{0,{max_length}}}"|[^"{separator}\\r\\n\\0]{{0,{max_length}}})'
-    fields = [name_fields.get(index, other_field) for index in range(columns.count)]
-    return re.compile("^" + separator.join(fields) + "\\r?$", re.MULTILINE)

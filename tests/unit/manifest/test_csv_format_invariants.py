@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asyncgg.errors import ManifestError
-from asyncgg.manifest import BadRow, csv_format
+from asyncgg.manifest import BadRow, csv_format, csv_lines
 from asyncgg.manifest.csv_format import csv_chunks
 from asyncgg.models import invalid_name_reason
 from tests.support.manifest import read_bytes
@@ -109,8 +109,8 @@ def test_csv_chunks_fast_ways_equal_csv_module(data: bytes, header: bytes) -> No
     with mock.patch.object(csv_format, "_PART_SIZE", 16):
         fast = read_or_error(header + data)
     with (
-        mock.patch.object(csv_format, "_fast_row_regex", return_value=re.compile("(?!)")),
-        mock.patch.object(csv_format._CsvParser, "_split_block", return_value=None),
+        mock.patch.object(csv_lines, "_line_regex", return_value=re.compile("(?!)")),
+        mock.patch.object(csv_lines.PlainLines, "split", return_value=None),
     ):
         assert read_or_error(header + data) == fast
 
