@@ -10,81 +10,26 @@ from __future__ import annotations
 import heapq
 import math
 import random
-from bisect import bisect_left, bisect_right
-from collections import deque
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
 from asyncgg.ratelimit import RatePolicy
+from asyncgg.service_limiters import ServiceLimiter
 
 __all__ = [
     "Client",
-    "FixedWindow",
-    "Partitions",
     "PolicyClient",
     "QuotaStep",
     "SdkLegacyClient",
     "Service",
     "Simulation",
-    "SlidingWindow",
     "quota_utilization",
 ]
 
 QuotaStep = tuple[float, float]
 """(seconds since the start, requests per second from then on)."""
-
-
-class FixedWindow:
-    """Accepts as many requests in each second as the quota says."""
-
-    def __init__(self) -> None:
-        self._second, self._accepted = -1, 0
-
-    def try_accept(self, now: float, quota: float) -> bool:
-        """Accept or throttle a request."""
-        if math.floor(now) != self._second:
-            self._second, self._accepted = math.floor(now), 0
-        if self._accepted >= quota:
-            return False
-        self._accepted += 1
-        return True
-
-
-class SlidingWindow:
-    """Accepts as many requests in any second as the quota says, known to it `delay` seconds late."""
-
-    def __init__(self, delay: float = 0.0) -> None:
-        self._delay = delay
-        self._accepted: deque[float] = deque()
-
-    def try_accept(self, now: float, quota: float) -> bool:
-        """Accept or throttle a request."""
-        known_until = now - self._delay
-        while self._accepted and self._accepted[0] <= known_until - 1:
-            self._accepted.popleft()
-        if bisect_right(self._accepted, known_until) >= quota:
-            return False
-        self._accepted.append(now)
-        return True
-
-
-class Partitions:
-    """Token buckets that share quota and burst; each request meets one of them at random."""
-
-    def __init__(self, count: int, burst: float, seed: int = 0) -> None:
-        self._burst = burst / count
-        self._tokens, self._updated_at = [self._burst] * count, [0.0] * count
-        self._rng = random.Random(seed)
-
-    def try_accept(self, now: float, quota: float) -> bool:
-        """Accept or throttle a request."""
-        number = self._rng.randrange(len(self._tokens))
-        refilled = (now - self._updated_at[number]) * quota / len(self._tokens)
-        tokens = min(self._burst, self._tokens[number] + refilled)
-        accepted = tokens >= 1 - 1e-9
-        self._tokens[number], self._updated_at[number] = tokens - accepted, now
-        return accepted
 
 
 @dataclass(slots=True)
@@ -100,7 +45,7 @@ class Service:
     retry_after: float | None = None
     arrival_fraction: float = 0.25
     """Share of the latency before the service accepts or throttles a request."""
-    limiter: FixedWindow | SlidingWindow | Partitions | None = None
+    limiter: ServiceLimiter | None = None
     tokens: float = field(init=False)
     updated_at: float = 0.0
 
@@ -121,7 +66,8 @@ class Service:
     def try_accept(self, now: float) -> bool:
         """Accept or throttle a request that arrives now."""
         if self.limiter is not None:
-            return self.limiter.try_accept(now, self.quota(now))
+            self.limiter.set_limits(self.quota(now), self.burst, now)
+            return self.limiter.try_acquire(now)
         self.tokens = min(self.burst, self.tokens + self.allowed_requests(self.updated_at, now))
         self.updated_at = now
         if self.tokens < 1 - 1e-9:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from random import Random
 from statistics import mean
 
 import pytest
 
 from asyncgg.ratelimit import AdaptiveRate, RatePolicy
+from asyncgg.service_limiters import FixedWindow, PartitionedBuckets, SlidingWindow
 from asyncgg.testing import FixedRate
-from benchmarks.simulation import FixedWindow, Partitions, PolicyClient, Service, Simulation, SlidingWindow
+from benchmarks.simulation import PolicyClient, Service, Simulation
 
 QUOTA, REQUESTS = 30.0, 600
 SEEDS = range(4)
@@ -25,10 +27,10 @@ def _service(**limits: object) -> Service:
 LIMITERS: dict[str, Limits] = {
     "token-bucket-30": lambda seed: _service(),
     "token-bucket-5": lambda seed: _service(burst=5.0),
-    "fixed-window": lambda seed: _service(limiter=FixedWindow()),
-    "sliding-window": lambda seed: _service(limiter=SlidingWindow()),
-    "partitioned": lambda seed: _service(limiter=Partitions(8, 50.0, seed)),
-    "delayed": lambda seed: _service(limiter=SlidingWindow(delay=0.5)),
+    "fixed-window": lambda seed: _service(limiter=FixedWindow(QUOTA, QUOTA, 1.0)),
+    "sliding-window": lambda seed: _service(limiter=SlidingWindow(QUOTA, QUOTA, 1.0)),
+    "partitioned": lambda seed: _service(burst=50.0, limiter=PartitionedBuckets(QUOTA, 50.0, 8, Random(seed))),
+    "delayed": lambda seed: _service(limiter=SlidingWindow(QUOTA, QUOTA, 1.0, delay=0.5)),
     "burst-2-retry-after": lambda seed: _service(burst=2.0, retry_after=1.0),
 }
 
