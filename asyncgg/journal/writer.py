@@ -227,11 +227,15 @@ class JournalWriter:
         return [work(self._store) for work, _, _ in calls]
 
     def _require_in_place(self) -> None:
-        """Raise `JournalWriteError` if the file was deleted or moved: SQLite would go on writing, for nobody."""
-        with contextlib.suppress(OSError):
-            if os.path.samestat(self.path.stat(), self._file):
-                return
-        raise JournalWriteError(f"{self.path} was deleted or moved during the run; later outcomes are not recorded")
+        """Raise `JournalWriteError` if the file was deleted or moved; SQLite goes on writing to it."""
+        try:
+            is_in_place = os.path.samestat(self.path.stat(), self._file)
+        except FileNotFoundError:
+            is_in_place = False
+        except OSError:
+            return  # unknown; if the file cannot be written, SQLite reports it
+        if not is_in_place:
+            raise JournalWriteError(f"{self.path} was deleted or moved during the run; later outcomes are not recorded")
 
     def _reject(self, calls: list[_Call]) -> list[_Completion]:
         return [(waiter, None, self._error) for _, waiter, _ in calls]

@@ -118,7 +118,7 @@ def test_killed_run_is_resumed(serve: StartSimulator, cli: CommandRunner) -> Non
 
 
 def test_deleted_journal_stops_the_run(serve: StartSimulator) -> None:
-    """A journal that is deleted during a run records nothing for anybody: the run stops and says so."""
+    """A journal that is deleted during a run has no use: the run stops and says so."""
     simulator = serve(small_fleet(60, 1))
     with _start_slow_run(simulator) as program:
         wait_until(lambda: _request_count(simulator) >= 3)
