@@ -54,7 +54,9 @@ def experiments() -> list[Experiment]:
     second = asyncgg("asyncgg, second", "--quota", str(QUOTA))
     return [
         Experiment("configured 200/s", [asyncgg("asyncgg --rate 200", "--rate", "200")]),
-        Experiment("configured 12/s, free to rise", [asyncgg("asyncgg --quota 12", "--quota", "12")]),
+        Experiment(
+            "configured 12/s, free to rise", [asyncgg("asyncgg --quota 12 --explore", "--quota", "12", "--explore")]
+        ),
         Experiment("not configured", [adaptive]),
         Experiment(
             "half of the quota",
