@@ -77,8 +77,8 @@ class CoreQueue:
     """Whether a request was accepted in this start."""
     failing_since: float | None = None
     """Loop time at which the first failed request was sent whose things are still to be sent."""
-    throttled_since: float | None = None
-    """Loop time at which the first of its latest, throttled requests was sent."""
+    throttles: int = 0
+    """How many of its latest requests were throttled."""
 
     def __post_init__(self) -> None:
         self.cursor = self.first - 1

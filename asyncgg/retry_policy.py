@@ -66,15 +66,15 @@ class RetryPolicy:
             return min(max(retry_after, 0.0), _MAX_RETRY_AFTER)
         return self._wait(self._state_for(max(attempts, 1)))
 
-    def throttle_delay(self, round_trip: float, since_first: float, retry_after: float | None = None) -> float:
-        """Seconds until work is sent again that was throttled after `round_trip` seconds.
+    def throttle_delay(self, round_trip: float, times: int, retry_after: float | None = None) -> float:
+        """Seconds until work is sent again that was throttled `times` in a row, last after `round_trip` seconds.
 
-        The limiter paces it, so about one round trip is enough. Half of the seconds since it was
-        first sent, if that is longer, spreads out work that is throttled again and again.
+        The limiter paces it, so about one round trip is enough. Doubling it spreads out work that is
+        throttled again and again.
         """
         if retry_after is not None:
             return self.delay(1, retry_after)
-        step = min(self.max_delay, max(round_trip, since_first / 2))
+        step = min(self.max_delay, round_trip * 2.0 ** min(times - 1, 30))
         return wait_random(step / 2, step)(self._state)
 
     def _state_for(self, attempts: int) -> RetryCallState:

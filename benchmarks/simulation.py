@@ -149,14 +149,13 @@ class PolicyClient(Client):
         return 0.0
 
     def on_reply(self, started: float, now: float, *, accepted: bool, retry_after: float | None, tries: int) -> float:
-        """Handle a reply as `Lane` and `RetryPolicy.throttle_delay` do; half of the time since the
-        first try of n is about 0.75 x 2^n round trips."""
+        """Handle a reply as `Lane` and `RetryPolicy.throttle_delay` do."""
         if accepted:
             self.policy.on_accepted(started, now)
             wait = 0.0
         else:
             self.policy.on_throttled(started, now, retry_after)
-            wait = min(20.0, (now - started) * max(1.0, 0.75 * 1.7 ** (tries - 1))) * self.rng.uniform(0.5, 1)
+            wait = min(20.0, (now - started) * 2.0 ** (tries - 1)) * self.rng.uniform(0.5, 1)
             if retry_after:
                 self.paused_until = max(self.paused_until, now + retry_after)
                 wait = retry_after

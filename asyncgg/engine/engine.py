@@ -17,7 +17,7 @@ from asyncgg.engine.lane import Lane
 from asyncgg.engine.outage import AMBIGUOUS
 from asyncgg.engine.recorder import RunRecorder
 from asyncgg.engine.replies import describe_failure, sanitize_reply
-from asyncgg.engine.session import Attempt, WorkSession
+from asyncgg.engine.session import WorkSession
 from asyncgg.errors import AsyncggError
 from asyncgg.events import Listener, Progress, RequestFailed, RunEnded, RunStarted
 from asyncgg.journal import JournalCounts, JournalWriter
@@ -219,9 +219,12 @@ class Engine:
             batch, reply, verdict, self._options.codes, self._options.retry, particular=attempt.particular
         )
         if verdict is ReplyVerdict.THROTTLED:
-            result = replace(result, delay=self._throttle_delay(queue, attempt))
+            queue.throttles += 1
+            round_trip = self._clock() - attempt.started
+            delay = self._options.retry.throttle_delay(round_trip, queue.throttles, attempt.retry_after)
+            result = replace(result, delay=delay)
         else:
-            queue.throttled_since = None
+            queue.throttles = 0
         if self._holds(verdict, queue):
             result = self._hold_denied(_DeniedCore(queue, batch, result, reply), attempt.started)
         elif verdict in AMBIGUOUS:
@@ -238,14 +241,6 @@ class Engine:
             await self._fail_denied(self._denials.record_accepted(batch.core, attempt.started))
         self._dispatcher.complete(claim, result)
         await self._session.refresh(attempt)
-
-    def _throttle_delay(self, queue: CoreQueue, attempt: Attempt[Accepted]) -> float:
-        now = self._clock()
-        if queue.throttled_since is None:
-            queue.throttled_since = attempt.started
-        return self._options.retry.throttle_delay(
-            now - attempt.started, now - queue.throttled_since, attempt.retry_after
-        )
 
     def _holds(self, verdict: ReplyVerdict, queue: CoreQueue) -> bool:
         is_open = not self._denials.disabled and not self._recorder.is_core_skipped(queue)

@@ -34,7 +34,7 @@ class PageHandler:
     def handle_page(self, listing: Listing, page: ListPage) -> None:
         """Record a page; its list continues or ends."""
         listing.attempts, listing.is_retry, listing.failing_since = 0, False, None
-        listing.throttled_since = None
+        listing.throttles = 0
         if page.invalid_names:
             self._scan_state.record_invalid_names(len(page.invalid_names))
             self._session.emit(InvalidNames(listing.core, page.invalid_names))
@@ -70,14 +70,12 @@ class PageHandler:
         code, message = code_and_message(reply)
         retry_after = reply.retry_after if isinstance(reply, ErrorResponse) else None
         if verdict is not ReplyVerdict.THROTTLED:
-            listing.throttled_since = None
+            listing.throttles = 0
         match verdict:
             case ReplyVerdict.THROTTLED:
-                now = asyncio.get_running_loop().time()
-                if listing.throttled_since is None:
-                    listing.throttled_since = started
-                since_first = now - listing.throttled_since
-                self._queue.requeue(listing, self._retry.throttle_delay(now - started, since_first, retry_after))
+                listing.throttles += 1
+                round_trip = asyncio.get_running_loop().time() - started
+                self._queue.requeue(listing, self._retry.throttle_delay(round_trip, listing.throttles, retry_after))
             case ReplyVerdict.NOT_SENT:
                 self._queue.requeue(listing, self._retry.delay(1, retry_after))
             case ReplyVerdict.CREDENTIALS_EXPIRED | ReplyVerdict.CREDENTIALS_REJECTED:

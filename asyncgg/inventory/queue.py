@@ -55,8 +55,8 @@ class Listing:
     """Whether the next page was requested before."""
     failing_since: float | None = None
     """Loop time at which the first failed request for the next page was sent."""
-    throttled_since: float | None = None
-    """Loop time at which the first of its latest, throttled requests was sent."""
+    throttles: int = 0
+    """How many of its latest requests were throttled."""
     loop_detector: PageLoopDetector = field(default_factory=PageLoopDetector)
 
     @property

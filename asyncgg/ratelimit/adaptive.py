@@ -259,14 +259,14 @@ class AdaptiveRate:
             if quiet <= 0:
                 self._rate_before_growth = rate
             else:
-                missing = min(1.0, self._best / rate - 1)
+                self._best = max(self._best, self._rate_before_growth)  # was not throttled for long enough
+                missing = min(1.0, max(0.0, self._best / rate - 1))
                 growth += min(1.0, quiet) * self._growth(parameters.exploration + parameters.recovery * missing)
                 self.reason = RateReason.QUIET
-            self._best = max(rate, self._best * math.exp(-1 / (parameters.memory * rate)))
+            self._best *= math.exp(-1 / (parameters.memory * rate))
         elif self._accepted > self._explore_after:
             growth += self._growth(parameters.exploration)
             self._rate_before_growth = rate
-            self._best = max(rate, self._best)
         self._rate = max(self._floor, min(self._limit, rate * math.exp(growth)))
 
     def _growth(self, per_second: float) -> float:

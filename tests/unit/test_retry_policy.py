@@ -55,14 +55,14 @@ def test_retry_policy_without_attempts_raises(limits: tuple[int, int]) -> None:
         RetryPolicy(*limits)
 
 
-@pytest.mark.parametrize(("since_first", "step"), [(0.1, 0.1), (0.2, 0.1), (4.0, 2.0), (500.0, 20.0)])
-def test_throttle_delay_is_one_round_trip_at_first(since_first: float, step: float) -> None:
+@pytest.mark.parametrize(("times", "step"), [(1, 0.1), (2, 0.2), (5, 1.6), (500, 20.0)])
+def test_throttle_delay_is_one_round_trip_at_first(times: int, step: float) -> None:
     """A throttled request waits a round trip of 0.1 s with jitter, and longer if throttled again and again."""
-    delays = [RetryPolicy().throttle_delay(0.1, since_first) for _ in range(200)]
+    delays = [RetryPolicy().throttle_delay(0.1, times) for _ in range(200)]
     assert step / 2 <= min(delays) < max(delays) <= step
     assert max(delays) > 1.5 * min(delays)
 
 
 def test_throttle_delay_retry_after_takes_precedence() -> None:
     """Retry-After is used, up to five minutes."""
-    assert [RetryPolicy().throttle_delay(0.1, 9.0, after) for after in (0.0, 3.0, 900.0)] == [0.0, 3.0, 300.0]
+    assert [RetryPolicy().throttle_delay(0.1, 9, after) for after in (0.0, 3.0, 900.0)] == [0.0, 3.0, 300.0]
