@@ -42,8 +42,8 @@ Examples:
   asyncgg demo
   asyncgg plan fleet.csv
   asyncgg disassociate fleet.csv --max-things 5000
-  asyncgg retry asyncgg-20260131-120000.journal
-  asyncgg report asyncgg-20260131-120000.journal --failures failures.csv
+  asyncgg retry RUN.journal
+  asyncgg report RUN.journal --failures failures.csv
 
 \b
 Exit codes: 0 all done, 1 internal error, 2 usage or manifest, 3 some things

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
-from asyncgg.errors import GuardError, JournalError, ManifestError
+from asyncgg.errors import GuardError, ManifestError
 from asyncgg.formatting import format_count
 from asyncgg.inventory import SnapshotCounts
 from asyncgg.journal import Importer, ImportSummary
@@ -19,7 +19,6 @@ from asyncgg.models import Operation, RunState
 from asyncgg.runs.plan import Plan, quota_burst, quota_rate, seconds_at_quota
 from asyncgg.runs.provenance import PROVENANCE_KEY
 from asyncgg.settings import Settings
-from asyncgg.storage import draft_path
 from asyncgg.transport import Endpoint
 from asyncgg.transport.config import configured_endpoint
 from asyncgg.transport.session import new_session
@@ -28,17 +27,12 @@ _MAX_LISTED: Final = 10
 """Maximum bad rows in a message or a plan."""
 
 
-def default_journal(now: float | None = None) -> Path:
-    """An unused file name in the current directory: asyncgg-DATE-TIME.journal, in UTC.
+def default_journal() -> Path:
+    """A new file name in the current directory: asyncgg-DATE-TIME-ID.journal, in UTC.
 
-    The name that a snapshot next to the journal has by default is unused, too.
+    The random ID separates runs that start in the same second.
     """
-    stem = time.strftime("asyncgg-%Y%m%d-%H%M%S", time.gmtime(now))
-    path, number = Path(f"{stem}.journal"), 1
-    while path.exists() or draft_path(path).exists() or default_snapshot(path).exists():
-        number += 1
-        path = Path(f"{stem}-{number}.journal")
-    return path
+    return Path(f"{time.strftime('asyncgg-%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}.journal")
 
 
 def default_snapshot(journal: Path) -> Path:
@@ -75,7 +69,7 @@ class JournalBuilder(AbstractContextManager["JournalBuilder"]):
         self._operation = operation
         self._extra_meta = extra_meta or {}
         self._allow_empty = allow_empty or settings.allow_empty
-        self._importer = Importer(path) if path else _create_default()
+        self._importer = Importer(path or default_journal())
         self.path = self._importer.path
         self._bad_rows: list[BadRow] = []
         self._rejected = 0
@@ -222,17 +216,6 @@ class JournalBuilder(AbstractContextManager["JournalBuilder"]):
         limit = self._settings.max_things
         if limit is not None and summary.total > limit:
             raise GuardError(f"{self._source}: {summary.total} things, --max-things allows {limit}; nothing was sent")
-
-
-def _create_default() -> Importer:
-    while True:
-        path = default_journal()
-        try:
-            return Importer(path)
-        except JournalError:
-            if not (path.exists() or draft_path(path).exists()):
-                raise
-            # Another run took the name in this second.
 
 
 def s3_opener(settings: Settings, target: Endpoint | None) -> S3Opener:

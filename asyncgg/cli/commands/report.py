@@ -22,9 +22,9 @@ from asyncgg.report.verification import format_verification_record, load_verific
 _EPILOG = """
 \b
 Examples:
-  asyncgg report asyncgg-20260131-120000.journal
-  asyncgg report asyncgg-20260131-120000.journal --failures failures.csv
-  asyncgg report asyncgg-20260131-120000.journal --outcomes all.jsonl.gz
+  asyncgg report RUN.journal
+  asyncgg report RUN.journal --failures failures.csv
+  asyncgg report RUN.journal --outcomes all.jsonl.gz
 
 Lists have the columns core,thing,outcome,code,message,attempts,at,request_id,reason. A list of failures can
 be used as a manifest. In CSV, a code, message or reason that a spreadsheet could take for a formula is

@@ -10,8 +10,8 @@ from asyncgg.cli.options import CONNECTION, JOURNAL_ARGUMENT, LIMITS, NOTIFY, OU
 _EPILOG = """
 \b
 Examples:
-  asyncgg {0} asyncgg-20260131-120000.journal
-  asyncgg {0} asyncgg-20260131-120000.journal --yes --rate 10 --json
+  asyncgg {0} RUN.journal
+  asyncgg {0} RUN.journal --yes --rate 10 --json
 """
 _PARAMETERS = (JOURNAL_ARGUMENT, YES, *CONNECTION, *LIMITS, NOTIFY, *OUTPUT)
 

@@ -18,9 +18,9 @@ from asyncgg.report.summary import format_next_commands
 _EPILOG = """
 \b
 Examples:
-  asyncgg status asyncgg-20260131-120000.journal
-  asyncgg status asyncgg-20260131-120000.journal --watch
-  asyncgg status asyncgg-20260131-120000.journal --json
+  asyncgg status RUN.journal
+  asyncgg status RUN.journal --watch
+  asyncgg status RUN.journal --json
 """
 
 _RATE_WINDOW: Final = 10.0

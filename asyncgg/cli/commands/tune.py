@@ -17,7 +17,7 @@ Examples:
   asyncgg tune --quota 30 --burst 30 --latency 80ms --jitter 40ms
   asyncgg tune --service greengrass.toml --rates 10,20,30 --write asyncgg.toml
   asyncgg tune --live --max-rate 60 --duration 90s --region eu-west-1
-  asyncgg tune --replay asyncgg-20260131-120000.journal --out settings.csv
+  asyncgg tune --replay RUN.journal --out settings.csv
 
 By default, tune sends nothing: it tries settings on a virtual clock, then the best few in real time against
 a simulator on this machine. --live measures the service itself, with ListCoreDevices and nothing else.

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 _EPILOG = """
 \b
 Examples:
-  asyncgg undo asyncgg-20260131-120000.journal
-  asyncgg undo asyncgg-20260131-120000.journal --only wrong.csv --dry-run
-  asyncgg undo asyncgg-20260131-120000.journal --inventory before.db --yes
-  asyncgg undo asyncgg-20260131-120000.journal --assume-associated
+  asyncgg undo RUN.journal
+  asyncgg undo RUN.journal --only wrong.csv --dry-run
+  asyncgg undo RUN.journal --inventory before.db --yes
+  asyncgg undo RUN.journal --assume-associated
 
 Only things that the service accepted and that were associated before are restored. Proof of that is the
 run's own scan, a snapshot from before the run, or --assume-associated. An undo is a run with its own

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 _EPILOG = """
 \b
 Examples:
-  asyncgg verify asyncgg-20260131-120000.journal
-  asyncgg verify asyncgg-20260131-120000.journal --wait 2m --failures left.csv
-  asyncgg verify asyncgg-20260131-120000.journal --out after.db --json
+  asyncgg verify RUN.journal
+  asyncgg verify RUN.journal --wait 2m --failures left.csv
+  asyncgg verify RUN.journal --out after.db --json
 
 Things that failed or were not sent are reported, but do not fail the verification. The result is kept in
 JOURNAL.verified.json, and `report` shows it.

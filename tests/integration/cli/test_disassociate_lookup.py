@@ -7,14 +7,14 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from asyncgg.cli import sources
 from asyncgg.journal import JournalReader
-from asyncgg.runs import default_journal
+from asyncgg.runs import prepare
 from asyncgg.runs.provenance import ProvenanceKind, provenance_from_meta
 from asyncgg.simulator import FleetSpec, Simulator
 from tests.integration.cli.conftest import StartSimulator
@@ -272,14 +272,33 @@ def test_allow_empty_accepts_no_damaged_manifest(
     assert not created_files(tmp_path)
 
 
-def test_default_names_that_are_taken_get_a_number(
-    cli: CommandRunner, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("options", "suffix"),
+    [
+        (("--core", "core-1", "--dry-run"), ".fleet.db"),
+        (("--core", "core-1", "--yes"), ".fleet.db"),
+        (("fleet.csv", "--yes"), ".journal"),
+    ],
+    ids=["dry run of a lookup", "lookup", "manifest"],
+)
+def test_runs_in_the_same_second_use_different_default_names(
+    cli: CommandRunner,
+    simulator: Simulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    suffix: str,
 ) -> None:
-    """Two commands in the same second use different default files."""
-    monkeypatch.setattr(sources, "default_journal", lambda: default_journal(0.0))
-    options = ("--core", "core-1", *RATE_OPTIONS, "--dry-run", "--quiet")
-    assert [cli("disassociate", *options).code for _ in range(2)] == [0, 0]
-    assert created_files(tmp_path) == {"asyncgg-19700101-000000.fleet.db", "asyncgg-19700101-000000-2.fleet.db"}
+    """The date and time of two runs are equal; both have files of their own."""
+    epoch = time.gmtime(0.0)
+    clock = SimpleNamespace(strftime=time.strftime, gmtime=lambda: epoch, time=time.time)
+    monkeypatch.setattr(prepare, "time", clock)
+    (tmp_path / "fleet.csv").write_text("core,thing\ncore-1,a\n")
+    arguments = ("disassociate", *options, *RATE_OPTIONS, "--quiet", "--absent", "ok")
+    assert [cli(*arguments).code for _ in range(2)] == [0, 0]
+    names = {name for name in created_files(tmp_path) if name.endswith(suffix)}
+    assert len(names) == 2, names
+    assert all(name.startswith("asyncgg-19700101-000000-") for name in names)
 
 
 def test_scan_deadline_exits_10_and_resumes(cli: CommandRunner, serve: StartSimulator, tmp_path: Path) -> None:

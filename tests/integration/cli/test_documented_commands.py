@@ -43,7 +43,7 @@ OLD = [(core, thing) for core in CORES for thing in (f"{core}-{n:03}" for n in r
 OLD += [(CORES[0], thing) for thing in NAMED]
 NEW = [(core, f"{core}-new-{n}") for core in CORES for n in range(20)]
 PAST = [("core-past", "past-1"), ("core-past", "past-2")]
-JOURNALS = ("asyncgg-20260131-120000.journal", "RUN.journal")
+JOURNALS = ("past.journal", "RUN.journal")
 
 POLICY = """
 name = "nightly"
