@@ -64,6 +64,55 @@ class ThingsFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RequestFinished(Event):
+    """A request got a reply, failed, or was cancelled. Each counted request has one such event."""
+
+    operation: str
+    """The name of the API operation."""
+    core: str
+    """Empty for the list of core devices."""
+    things: int
+    batch: int
+    """Number of the request in the journal; 0 in a scan."""
+    attempt: int
+    """1 for the first attempt; throttled attempts do not count."""
+    verdict: str
+    """What the reply means; a value of `ReplyVerdict`."""
+    status: int | None
+    """HTTP status; None without a response."""
+    code: str
+    """Error code of the response, or why there is none; empty for an accepted request."""
+    message: str
+    request_id: str
+    """Request ID of AWS; empty without a response of the service."""
+    failed_things: int
+    """Things with an error in an accepted request."""
+    finished_at: float
+    """Unix time of the reply."""
+    seconds: float
+    """Seconds since the request was sent."""
+
+    @property
+    def result(self) -> str:
+        """`accepted`, `throttled` or `failed`."""
+        return self.verdict if self.verdict in {"accepted", "throttled"} else "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFinished(Event):
+    """The journal has committed the results of a request."""
+
+    batch: int
+    core: str
+    changed: int
+    """Things that the service disassociated, or associated."""
+    already: int
+    failed: int
+    requeued: int
+    """Things that are sent again."""
+
+
+@dataclass(frozen=True, slots=True)
 class RequestFailed(Event):
     """A request failed. Its things are requeued, fail, or are split, depending on `verdict`."""
 

@@ -59,6 +59,9 @@ def _parse_auto(value: object) -> object:
     return None if isinstance(value, str) and value.strip().lower() == "auto" else value
 
 
+OUTPUT_SETTINGS: Final = frozenset({"quiet", "log_format", "verbose", "log_file", "log_requests"})
+"""Settings of what one start writes besides its journal. A journal does not keep them."""
+
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 AutoFloat = Annotated[float | None, BeforeValidator(_parse_auto)]
 
@@ -107,7 +110,10 @@ class Settings(BaseSettings):
     """None: `ok` if the associations were listed before the run, else `fail`."""
 
     quiet: bool = False
-    log_format: Literal["text", "json"] = "text"
+    log_format: Literal["text", "json", "emf"] = "text"
+    verbose: int | None = Field(default=None, ge=1, le=2)
+    log_file: Path | None = None
+    log_requests: Path | None = None
 
     codes: dict[str, str] = Field(
         default_factory=dict, description="action per error code of a thing: retry, fail or gone (gone counts as done)"

@@ -127,6 +127,8 @@ class PolicyContext:
     listeners: Sequence[Listener] = ()
     on_stage: Callable[[str], None] = lambda message: None
     transport: FullTransport | None = None
+    policy: str = ""
+    """Name of the policy."""
 
     @property
     def origin(self) -> Origin:
@@ -153,6 +155,7 @@ class PolicyContext:
             transport=self.transport,
             listeners=self.listeners,
             on_scan=self.stop_controller.attach if is_top_level else None,
+            policy=self.policy,
         )
 
     async def execute(

@@ -79,7 +79,7 @@ class PolicyRunner:
         self._stop_controller = StopController(policy.guards.deadline, on_start)
         settings = effective_settings(settings, policy)
         self._context = PolicyContext(
-            settings, endpoint, account, self._stop_controller, listeners, on_stage, transport
+            settings, endpoint, account, self._stop_controller, listeners, on_stage, transport, policy.name
         )
         self.report = CleanupReport(policy.name)
 

@@ -7,7 +7,7 @@ import json
 import select
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -65,6 +65,10 @@ class Console:
         self.quiet = quiet
         self.log_json = log_json
         self.stderr = BestEffortStream(sys.stderr)
+        self.verbose = 0
+        """How much of the log is shown: 1 with -v, 2 with -vv."""
+        self.show_record: Callable[[Mapping[str, Any], str], None] | None = None
+        """Shows a log record on a live display; None without one."""
 
     def print(self, *lines: str) -> None:
         """Write lines to standard error."""

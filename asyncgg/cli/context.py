@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+import click
+
 from asyncgg.cli.console import Console
+from asyncgg.cli.log_output import log_output
 from asyncgg.cli.options import extract_settings
 from asyncgg.file_limit import fit_concurrency
 
@@ -35,7 +38,9 @@ class CommandContext:
 
         The limit on open files is raised for the concurrency, else the concurrency is lowered.
         """
-        console = Console(as_json=arguments["json"], quiet=settings.quiet, log_json=settings.log_format == "json")
+        console = Console(as_json=arguments["json"], quiet=settings.quiet, log_json=settings.log_format != "text")
+        if context := click.get_current_context(silent=True):
+            context.with_resource(log_output(console, settings))
         if (concurrency := fit_concurrency(settings.concurrency)) < settings.concurrency:
             if not settings.quiet:
                 console.log_event(

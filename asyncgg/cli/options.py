@@ -18,7 +18,8 @@ class Option(click.Option):
     """An option, listed under `panel` in the help; a switch unless `metavar` says what it takes."""
 
     def __init__(self, flag: str, metavar: str = "", help: str = "", panel: str = "Other", **attributes: Any) -> None:  # noqa: A002 - click's name
-        super().__init__([flag], metavar=metavar or None, help=help, is_flag=None if metavar else True, **attributes)
+        is_switch = not metavar and not attributes.get("count")
+        super().__init__(flag.split(", "), metavar=metavar or None, help=help, is_flag=is_switch or None, **attributes)
         self.panel = panel
 
 
@@ -203,8 +204,25 @@ OUTPUT: Final = (
     *_settings(
         "Output",
         quiet=("", "do not show progress"),
-        log_format=("text|json", "format of progress and log lines when there is no terminal (text)"),
+        log_format=(
+            "text|json|emf",
+            "format of log lines, and of progress without a terminal; emf: json with CloudWatch metrics (text)",
+        ),
     ),
     DEBUG,
+)
+TELEMETRY: Final = (
+    Option(
+        "-v, --verbose",
+        help="log every decision and failure; -vv: also every request",
+        panel="Logs and metrics",
+        count=True,
+        type=click.IntRange(0, 2, clamp=True),
+    ),
+    *_settings(
+        "Logs and metrics",
+        log_file=("FILE", "append the log to this file too, as -v; a new file at each 10 MB, five are kept"),
+        log_requests=("FILE", "append one JSON object per request to this file"),
+    ),
 )
 CONFIG: Final = Option("--config", "FILE", "settings file instead of asyncgg.toml", "Output", type=PATH)

@@ -168,7 +168,7 @@ class _LiveBackend:
         self._view = view
 
     def notice(self, notice: Notice) -> None:
-        if notice.fields["event"] not in {"started", "ended"}:  # the bar shows these
+        if notice.fields.get("event") not in {"started", "ended"}:  # the bar shows these
             self._live.console.print(notice.text, style="yellow")
 
     def show(self, progress: Any, rate: float, *, final: bool) -> None:
@@ -226,6 +226,8 @@ class ProgressDisplay:
     def open(self) -> Iterator[Callable[[Any], None]]:
         """Show the display during the block, which calls the yielded function with its progress."""
         self._backend = self._create_backend()
+        if self._backend is not None:
+            self._console.show_record = lambda fields, text: self.notice(Notice(text, dict(fields)))
         shown_at = time.monotonic()
 
         def show(progress: Any) -> None:
@@ -238,6 +240,7 @@ class ProgressDisplay:
         try:
             yield show
         finally:
+            self._console.show_record = None
             if self._backend is not None:
                 self._backend.close()
             self._backend = None
@@ -250,6 +253,8 @@ class ProgressDisplay:
         """Show the notice of an event, if it has one."""
         if isinstance(event, RunEnded):
             self.refresh_final()
+        if self._console.verbose:  # the log has every event
+            return
         notice = self._formatter.format(event, self._clock())
         if notice is not None:
             self.notice(notice)

@@ -16,7 +16,7 @@ from asyncgg.engine.guards import AbortRules, StopReason
 from asyncgg.engine.lane import Lane
 from asyncgg.engine.outage import AMBIGUOUS
 from asyncgg.engine.recorder import RunRecorder
-from asyncgg.engine.replies import describe_failure, sanitize_reply
+from asyncgg.engine.replies import RequestLabel, describe_failure, sanitize_reply
 from asyncgg.engine.session import WorkSession
 from asyncgg.errors import AsyncggError
 from asyncgg.events import Listener, Progress, RequestFailed, RunEnded, RunStarted
@@ -208,7 +208,13 @@ class Engine:
         send = self._lane.transport.send(batch.core, batch.things)
         queue = claim.queue
         attempt = await self._session.request(
-            send, batch.core, batch.things, self._abort_rules, failed, queue.failing_since
+            send,
+            batch.core,
+            batch.things,
+            self._abort_rules,
+            failed,
+            queue.failing_since,
+            RequestLabel(self._options.codes.operation.api, batch.request, max(batch.attempts, default=0) + 1),
         )
         verdict = attempt.verdict
         reply: Reply = attempt.reply

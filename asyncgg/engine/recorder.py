@@ -14,7 +14,7 @@ from asyncgg.classify import code_and_message
 from asyncgg.engine import replies
 from asyncgg.engine.guards import AbortRules
 from asyncgg.engine.session import WorkSession
-from asyncgg.events import CoreSkipped, ThingsFinished
+from asyncgg.events import BatchFinished, CoreSkipped, ThingsFinished
 from asyncgg.journal import JournalCounts, JournalStore, JournalWriter
 from asyncgg.models import Reply, RunState, ThingState
 from asyncgg.ratelimit import Ramp
@@ -78,11 +78,13 @@ class RunRecorder:
             if rate_changed:
                 store.record_rate(record.answered_at, change.new, change.reason.value)
 
-        self._journal.submit_nowait(work, partial(self._on_committed, batch, result))
-        finished = len(batch.ids) - result.requeued - sum(part[2] for part in result.split)
+        requeued = result.requeued + sum(part[2] for part in result.split)
         failed = sum(override.state is ThingState.FAILED for override in result.overrides)
         already = sum(override.state is ThingState.ALREADY for override in result.overrides)
-        self._count(finished - failed - already, failed, already)
+        done = len(batch.ids) - requeued - failed - already
+        event = BatchFinished(batch.request, batch.core, done, already, failed, requeued)
+        self._journal.submit_nowait(work, partial(self._on_committed, batch, result, event))
+        self._count(done, failed, already)
         self._save_elapsed()
 
     async def skip_core(self, queue: CoreQueue, batch: Batch, result: BatchResult, reply: Reply) -> None:
@@ -140,13 +142,16 @@ class RunRecorder:
 
         self._journal.submit(mark_interrupted, retry_individually=True).add_done_callback(_ignore_result)
 
-    def _on_committed(self, batch: Batch, result: BatchResult, error: BaseException | None) -> None:
+    def _on_committed(
+        self, batch: Batch, result: BatchResult, event: BatchFinished, error: BaseException | None
+    ) -> None:
         if error is not None:
             self._session.fail(error)
         elif self._session.has_listeners:
             outcomes = tuple(result.outcomes(batch))
             if outcomes:
                 self._session.emit(ThingsFinished(outcomes))
+            self._session.emit(event)
 
     def _count(self, done: int, failed: int, already: int) -> None:
         self.done += done

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
-from typing import Final, overload
+from typing import Any, Final, NamedTuple, overload
 
 from asyncgg.aggregator import BatchResult
-from asyncgg.classify import code_and_message
+from asyncgg.classify import ReplyVerdict, code_and_message
 from asyncgg.errors import redact_secrets
+from asyncgg.events import RequestFinished
 from asyncgg.journal import RecordedReply
 from asyncgg.models import Accepted, ErrorResponse, NoResponse, Reply
 
@@ -55,3 +57,36 @@ def to_record(reply: Reply, result: BatchResult, at: float, seconds: float) -> R
         return RecordedReply(at, result.verdict.value, None, code, "", at - seconds)
     status = reply.status if isinstance(reply, ErrorResponse) else 200
     return RecordedReply(at, result.verdict.value, status, code, reply.request_id, at - seconds)
+
+
+class RequestLabel(NamedTuple):
+    """What identifies a request in its event; members as those of `RequestFinished`."""
+
+    operation: str
+    batch: int = 0
+    attempt: int = 1
+
+
+def to_event(
+    label: RequestLabel, core: str, things: int, reply: Any, verdict: ReplyVerdict, seconds: float
+) -> RequestFinished:
+    """The event of a request; `reply` can also be a page of a list."""
+    failed_things, status = 0, None if isinstance(reply, NoResponse) else getattr(reply, "status", 200)
+    code, message = code_and_message(reply)
+    if isinstance(reply, Accepted):
+        failed_things = len(reply.errors)
+    return RequestFinished(
+        operation=label.operation,
+        core=core,
+        things=things,
+        batch=label.batch,
+        attempt=label.attempt,
+        verdict=verdict.value,
+        status=status,
+        code=code,
+        message=message,
+        request_id=getattr(reply, "request_id", ""),
+        failed_things=failed_things,
+        finished_at=time.time(),
+        seconds=seconds,
+    )

@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from asyncgg.classify import ReplyVerdict, classify, code_and_message
 from asyncgg.engine.guards import AbortRules, StopReason
 from asyncgg.engine.lane import Lane
-from asyncgg.engine.replies import describe_failure, sanitize_reply
+from asyncgg.engine.replies import RequestLabel, describe_failure, sanitize_reply, to_event
 from asyncgg.errors import CredentialsError
 from asyncgg.events import Event, Listener, Stopping
 from asyncgg.models import ErrorResponse, NoResponse, RunState
@@ -20,6 +20,8 @@ _WARMUP_TIMEOUT: Final = 1.0
 """Seconds after which other requests start although the first one has no reply yet. The first
 request is sent alone: it detects invalid credentials, and a cold connection would bunch those
 behind it."""
+
+_CANCELLED: Final = NoResponse("cancelled", "the run was aborted while this request was in flight", sent=True)
 
 T = TypeVar("T")
 
@@ -149,22 +151,27 @@ class WorkSession:
         rules: AbortRules,
         failed: Callable[[ReplyVerdict, str, str], Event | None],
         failing_since: float | None,
+        label: RequestLabel,
     ) -> Attempt[T]:
         """Await the reply of one request and apply it to the lane and the abort rules.
 
         `failed` makes an event from verdict, code and message of an error other than a throttle.
-        `failing_since`: loop time of the first request for the same work that failed.
+        `failing_since`: loop time of the first request for the same work that failed. `label`: what
+        `RequestFinished` says about the request.
         """
         started, generation = self._clock(), self.lane.credential_generation
-        verdict, message, event, retry_after = ReplyVerdict.ACCEPTED, "", None, None
+        verdict, message, event, retry_after = ReplyVerdict.LOST, "", None, None
+        reply: T | ErrorResponse | NoResponse = _CANCELLED
         try:
-            reply = await send
-        except CredentialsError as error:
-            reply, verdict = NoResponse("credentials", str(error), sent=False), ReplyVerdict.CREDENTIALS_EXPIRED
-        else:
+            reply, verdict = await send, ReplyVerdict.ACCEPTED
             if isinstance(reply, ErrorResponse | NoResponse):
                 reply = sanitize_reply(reply)
                 verdict = classify(reply, core, things)
+        except CredentialsError as error:
+            reply, verdict = NoResponse("credentials", str(error), sent=False), ReplyVerdict.CREDENTIALS_EXPIRED
+        finally:
+            if self._listeners:
+                self.emit(to_event(label, core, len(things), reply, verdict, self._clock() - started))
         if isinstance(reply, ErrorResponse | NoResponse):
             self.last_error = message = describe_failure(reply)
             retry_after = reply.retry_after if isinstance(reply, ErrorResponse) else None

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from asyncgg.classify import ReplyVerdict
 from asyncgg.engine import AbortRules, Lane, StopReason, WorkSession
 from asyncgg.engine.denial import DenialRule
 from asyncgg.engine.outage import AMBIGUOUS
-from asyncgg.engine.replies import describe_failure
+from asyncgg.engine.replies import RequestLabel, describe_failure
 from asyncgg.engine.session import Attempt, SessionPhase
 from asyncgg.errors import AsyncggError
 from asyncgg.events import Listener, PageFailed
@@ -24,6 +25,8 @@ from asyncgg.models import ClientDevice, CoreDevice, ErrorResponse, NoResponse, 
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.transport.base import CoreFilter, ListingTransport, Page
 
+_LIST_CORES: Final = "ListCoreDevices"
+_LIST_DEVICES: Final = "ListClientDevicesAssociatedWithCoreDevice"
 ListPage = Page[CoreDevice] | Page[ClientDevice]
 
 
@@ -135,7 +138,13 @@ class FleetScan:
         try:
             rules = self._abort_rules[listing.is_core_list]
             attempt: Attempt[ListPage] = await self._session.request(
-                self._fetch_page(listing), listing.core, (), rules, failed, listing.failing_since
+                self._fetch_page(listing),
+                listing.core,
+                (),
+                rules,
+                failed,
+                listing.failing_since,
+                RequestLabel(_LIST_CORES if listing.is_core_list else _LIST_DEVICES, attempt=listing.attempts + 1),
             )
         finally:
             self._in_flight -= 1

@@ -124,7 +124,13 @@ async def _run_lookup(
         if needs_scan:
             cores = request.targets.cores_to_scan
             scan = await scan_with_settings(
-                request.inventory, settings, endpoint, account=caller, cores=cores, max_age=request.max_age
+                request.inventory,
+                settings,
+                endpoint,
+                account=caller,
+                cores=cores,
+                max_age=request.max_age,
+                listeners=listeners,
             )
             if not scan.finished:
                 error_type = CredentialsError if scan.is_auth_error else SnapshotError

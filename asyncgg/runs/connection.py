@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from asyncgg.errors import AsyncggError, CredentialsError, DeadlineError, GuardError, UsageError
-from asyncgg.settings import Settings, build_settings
+from asyncgg.settings import OUTPUT_SETTINGS, Settings, build_settings
 from asyncgg.transport import CallerIdentity, ConnectionConfig, Endpoint, get_caller_identity, resolve_endpoint
 
 
@@ -78,8 +78,8 @@ async def verify_account(
 # A later start uses the Region and endpoint of the first one, whatever the environment says. Only
 # an explicit option of this start overrides them.
 
-_NOT_SAVED: Final = frozenset({"quiet", "log_format", "journal"})
-"""Settings that later starts do not inherit: output and the journal itself."""
+_NOT_SAVED: Final = OUTPUT_SETTINGS | {"journal"}
+"""Settings that later starts do not inherit."""
 
 
 def restore_settings(

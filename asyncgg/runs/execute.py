@@ -22,6 +22,8 @@ from asyncgg.retry_policy import RetryPolicy
 from asyncgg.runs.connection import connection_from_settings
 from asyncgg.runs.plan import rate_policy
 from asyncgg.settings import Settings
+from asyncgg.telemetry.labels import TelemetryLabels
+from asyncgg.telemetry.observers import open_telemetry
 from asyncgg.transport import CallerIdentity, Transport, open_transport
 
 
@@ -78,15 +80,18 @@ async def execute(
     operation must be that of the journal. `on_engine` gets the engine before its first request.
     `limit` and `ramp` as for `EngineOptions`.
 
-    Raises `JournalError` if the journal cannot be used, `JournalWriteError` if it can no longer be
-    written, and the exceptions of listeners. After cancellation the journal is resumable.
+    Raises `JournalError` if the journal cannot be used, `UsageError` as `open_telemetry`,
+    `JournalWriteError` if the journal can no longer be written, and the exceptions of listeners.
+    After cancellation the journal is resumable.
     """
     journal = await _open_journal(path)
     try:
-        operation, associations_verified = await _start(journal, mode)
+        operation, associations_verified, labels = await _start(journal, mode)
         if account is not None:  # so that a later start cannot use another account
             await journal.submit(lambda store: store.put(account=account.account, arn=account.arn))
+            labels = replace(labels, account=account.account)
         async with AsyncExitStack() as stack:
+            telemetry = await stack.enter_async_context(open_telemetry(settings, labels))
             if transport is None:
                 opening = open_transport(connection_from_settings(settings), settings.transport, operation)
                 transport = await stack.enter_async_context(opening)
@@ -94,9 +99,8 @@ async def execute(
                 engine_options(settings, operation, associations_verified=associations_verified), limit=limit, ramp=ramp
             )
             lane = Lane(transport, rate_policy(settings, region), retry=options.retry)
-            engine = Engine(journal, lane, options, listeners)
-            if on_engine is not None:
-                on_engine(engine)
+            engine = Engine(journal, lane, options, [*listeners, *telemetry.listeners])
+            telemetry.watching(on_engine)(engine)
             result = await engine.run()
     finally:
         journal.close()
@@ -116,18 +120,20 @@ async def _open_journal(path: Path) -> JournalWriter:
             raise
 
 
-async def _start(journal: JournalWriter, mode: RunMode) -> tuple[Operation, bool]:
-    """Queue the things of `mode`; returns the operation and whether the things had been listed."""
+async def _start(journal: JournalWriter, mode: RunMode) -> tuple[Operation, bool, TelemetryLabels]:
+    """Queue the things of `mode`; returns the operation, whether the things had been listed, and labels."""
 
-    def start_pass(store: JournalStore) -> tuple[str, bool]:
+    def start_pass(store: JournalStore) -> tuple[str, bool, TelemetryLabels]:
         if mode is RunMode.RETRY:
             store.begin_retry()
         else:
             store.begin_resume()
-        return store.get("operation"), bool(store.get("provenance"))
+        labels = TelemetryLabels("", store.get("account"), store.get("region"), store.get("policy_name"))
+        return store.get("operation"), bool(store.get("provenance")), labels
 
-    operation, associations_verified = await journal.submit(start_pass)
-    return parse_operation(operation, journal.path), associations_verified
+    name, associations_verified, labels = await journal.submit(start_pass)
+    operation = parse_operation(name, journal.path)
+    return operation, associations_verified, replace(labels, work=operation.value)
 
 
 def exit_code(result: RunResult | ScanResult) -> int:

@@ -18,7 +18,7 @@ from asyncgg.manifest import BadRow, Chunk, ProtectList, RejectsWriter, S3Opener
 from asyncgg.models import Operation, RunState
 from asyncgg.runs.plan import Plan, quota_burst, quota_rate, seconds_at_quota
 from asyncgg.runs.provenance import PROVENANCE_KEY
-from asyncgg.settings import Settings
+from asyncgg.settings import OUTPUT_SETTINGS, Settings
 from asyncgg.transport import Endpoint
 from asyncgg.transport.config import configured_endpoint
 from asyncgg.transport.session import new_session
@@ -62,7 +62,7 @@ class JournalBuilder(AbstractContextManager["JournalBuilder"]):
 
         `allow_empty`: a run of 0 things is valid; also by `settings.allow_empty`.
         """
-        self._settings = settings
+        self.settings = settings
         self._source = source
         self._protect = load_protect_list(str(settings.protect)) if settings.protect else ProtectList()
         self._rejects = rejects
@@ -121,7 +121,7 @@ class JournalBuilder(AbstractContextManager["JournalBuilder"]):
     def needs_snapshot(self) -> bool:
         """Whether the finished journal still needs `commit_with_snapshot`."""
         things = self._import_summary.total if self._import_summary else 0
-        return self._settings.snapshot and bool(things) and not self._has_provenance
+        return self.settings.snapshot and bool(things) and not self._has_provenance
 
     @property
     def snapshot_path(self) -> Path:
@@ -158,8 +158,8 @@ class JournalBuilder(AbstractContextManager["JournalBuilder"]):
         """The plan of the finished journal."""
         summary = self._import_summary
         assert summary is not None
-        rate = quota_rate(self._settings, target.region if target else None)
-        burst = quota_burst(self._settings, rate)
+        rate = quota_rate(self.settings, target.region if target else None)
+        burst = quota_burst(self.settings, rate)
         listing = summary.minimum if self.needs_snapshot else 0
         return Plan(
             source=self._source,
@@ -175,8 +175,8 @@ class JournalBuilder(AbstractContextManager["JournalBuilder"]):
             bad_rows=tuple(self._bad_rows),
             rate=rate,
             burst=burst,
-            concurrency=self._settings.concurrency,
-            per_core=self._settings.per_core,
+            concurrency=self.settings.concurrency,
+            per_core=self.settings.per_core,
             seconds=seconds_at_quota(summary.minimum + listing, rate, burst),
             undoable=self._has_provenance or bool(listing),
             snapshot_requests=listing,
@@ -189,7 +189,7 @@ class JournalBuilder(AbstractContextManager["JournalBuilder"]):
             "created": f"{time.time():.3f}",
             "source": self._source.encode("utf-8", "backslashreplace").decode(),  # a file name can be invalid UTF-8
             "state": RunState.PLANNED.value,
-            "settings": json.dumps(self._settings.model_dump(mode="json", exclude={"journal"})),
+            "settings": json.dumps(self.settings.model_dump(mode="json", exclude={"journal", *OUTPUT_SETTINGS})),
             "rejected": str(self._rejected),
             "protected": str(self._protected),
             "header_rows": str(self.header_rows),
@@ -201,7 +201,7 @@ class JournalBuilder(AbstractContextManager["JournalBuilder"]):
         return {**meta, **self._extra_meta}
 
     def _check_bad_rows(self) -> None:
-        if self._rejected and not self._settings.skip_bad_rows:
+        if self._rejected and not self.settings.skip_bad_rows:
             omitted = self._rejected - len(self._bad_rows)
             lines = [str(row) for row in self._bad_rows] + ([f"... and {omitted} more"] if omitted else [])
             bad_rows = format_count(self._rejected, "bad row")
@@ -213,7 +213,7 @@ class JournalBuilder(AbstractContextManager["JournalBuilder"]):
             empty = "no valid rows" if self._rejected else "the list is empty; if that is expected, use --allow-empty"
             reason = f"{self._protected} protected" if self._protected else empty
             raise ManifestError(f"{self._source}: no associations to {self._operation}: {reason}")
-        limit = self._settings.max_things
+        limit = self.settings.max_things
         if limit is not None and summary.total > limit:
             raise GuardError(f"{self._source}: {summary.total} things, --max-things allows {limit}; nothing was sent")
 

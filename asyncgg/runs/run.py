@@ -25,7 +25,7 @@ from asyncgg.runs.execute import RunMode, execute
 from asyncgg.runs.plan import Plan
 from asyncgg.runs.prepare import JournalBuilder, default_journal
 from asyncgg.runs.scan import scan_with_settings
-from asyncgg.settings import Settings, build_settings
+from asyncgg.settings import OUTPUT_SETTINGS, Settings, build_settings
 from asyncgg.sharing import sharing
 from asyncgg.transport import CallerIdentity, Endpoint, Transport, resolve_endpoint
 
@@ -197,7 +197,9 @@ class Run:
         if target is None:
             raise UsageError("snapshot: the cores cannot be listed with a transport of the program")
         path, cores = builder.snapshot_path, builder.cores()
-        scan = await scan_with_settings(path, self._settings, target, account=account, cores=cores)
+        scan = await scan_with_settings(
+            path, self._settings, target, account=account, cores=cores, listeners=self._listeners
+        )
         if not scan.finished:
             error_type = CredentialsError if scan.is_auth_error else SnapshotError
             raise error_type(f"{path}: the scan did not complete ({scan.state}): {scan.reason}")
@@ -231,7 +233,10 @@ async def run_to_completion(run: Run) -> Summary:
 async def run_prepared(builder: JournalBuilder, transport: Transport | None, listeners: Sequence[Listener]) -> Summary:
     """Run the journal of `builder`; an error before the first request removes the journal."""
     try:
-        return await run_to_completion(Run.from_journal(builder.path, transport=transport, listeners=listeners))
+        output = builder.settings.model_dump(include=set(OUTPUT_SETTINGS))
+        return await run_to_completion(
+            Run.from_journal(builder.path, transport=transport, listeners=listeners, **output)
+        )
     except BaseException:
         builder.discard()  # keeps a journal from which something was sent
         raise

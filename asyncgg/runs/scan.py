@@ -15,6 +15,8 @@ from asyncgg.retry_policy import RetryPolicy
 from asyncgg.runs.connection import connection_from_settings
 from asyncgg.runs.plan import effective_quota, rate_policy
 from asyncgg.settings import Settings
+from asyncgg.telemetry.labels import TelemetryLabels
+from asyncgg.telemetry.observers import open_telemetry
 from asyncgg.transport import CallerIdentity, CoreFilter, Endpoint, Transport, open_transport
 from asyncgg.transport.base import ListingTransport
 
@@ -58,14 +60,18 @@ async def scan_with_settings(
     transport: FullTransport | None = None,
     listeners: Sequence[Listener] = (),
     on_scan: Callable[[FleetScan], object] | None = None,
+    policy: str = "",
 ) -> ScanResult:
     """Scan the fleet of `target`, or only `cores`, into the snapshot at `path`; see `scan_fleet`.
 
-    `transport` replaces the one built from the settings. Raises as `scan_fleet`, and
-    `CredentialsError` if there are no credentials.
+    `policy`: the name of the policy that the scan is for. `transport` replaces the one built from
+    the settings. Raises as `scan_fleet` and `open_telemetry`, and `CredentialsError` if there are no
+    credentials.
     """
     options = scan_options(settings, max_age=max_age)
+    labels = TelemetryLabels("scan", account.account if account else "", target.region, policy)
     async with AsyncExitStack() as stack:
+        telemetry = await stack.enter_async_context(open_telemetry(settings, labels))
         if transport is None:
             transport = await stack.enter_async_context(
                 open_transport(connection_from_settings(settings), settings.transport)
@@ -75,10 +81,10 @@ async def scan_with_settings(
             path,
             lane,
             transport,
-            origin=Origin(account.account if account else "", target.region, target.url),
+            origin=Origin(labels.account, target.region, target.url),
             filters=filters,
             cores=cores,
             options=options,
-            listeners=listeners,
-            on_scan=on_scan,
+            listeners=[*listeners, *telemetry.listeners],
+            on_scan=telemetry.watching(on_scan),
         )

@@ -32,6 +32,8 @@ from asyncgg.runs.undo_plan import NOT_INHERITED
 from asyncgg.runs.verify_check import CheckCounts, CheckResult, MergedSnapshots, check_all, touched_cores
 from asyncgg.runs.verify_report import ScanFigures, Verification, verification_to_dict
 from asyncgg.settings import Settings
+from asyncgg.telemetry.labels import TelemetryLabels
+from asyncgg.telemetry.observers import open_telemetry
 from asyncgg.transport import CallerIdentity, Endpoint, ListingTransport, open_transport
 
 _DELAYS: Final = RetryPolicy(base_delay=1.0, max_delay=20.0)
@@ -85,7 +87,13 @@ async def verify_with_context(
     options, target = scan_options(context.settings), context.target
     caller = account or CallerIdentity("", "", "")
     origin = Origin(caller.account, target.region, target.url)
-    async with open_transport(connection_from_settings(context.settings), context.settings.transport) as transport:
+    labels = TelemetryLabels("scan", caller.account, target.region)
+    async with (
+        open_telemetry(context.settings, labels) as telemetry,
+        open_transport(connection_from_settings(context.settings), context.settings.transport) as transport,
+    ):
+        verifier_options["listeners"] = [*verifier_options.get("listeners", ()), *telemetry.listeners]
+        verifier_options["on_scan"] = telemetry.watching(verifier_options.get("on_scan"))
         lane = Lane(transport, scan_rate(context.settings, target.region), retry=options.retry)
         verifier = Verifier(context.journal, lane, transport, options, origin=origin, **verifier_options)
         on_start(verifier)

@@ -23,6 +23,7 @@ class RequestLogEntry:
     status: int
     delivery: str
     code: str = ""
+    request_id: str = ""
 
 
 class Counters:

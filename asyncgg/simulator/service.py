@@ -83,22 +83,24 @@ class Service:
         """Handle a request that arrives at `now`; changes apply at once, before the delay."""
         request_id = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
         is_sts = request.path in ("/", "")
-        response = self._handle_sts(request, now, request_id) if is_sts else self._handle_greengrass(request, now)
+        response = (
+            self._handle_sts(request, now, request_id) if is_sts else self._handle_greengrass(request, now, request_id)
+        )
         delay = response.delay + self.config.latency_ms / 1000
         if self.config.jitter_ms:
             delay += self._rng.expovariate(1000 / self.config.jitter_ms)
         headers = {"x-amzn-RequestId": request_id} if response.from_service else {}
         return replace(response, delay=delay, headers={**response.headers, **headers})
 
-    def _handle_greengrass(self, request: Request, now: float) -> Response:
+    def _handle_greengrass(self, request: Request, now: float, request_id: str) -> Response:
         call = route(request.method, request.path)
         if call is None:
             self.counters.requests["unknown"] += 1
             return ApiError(404, "UnknownOperationException", "Unknown operation.").to_response()
 
-        return self._handle_and_log(call, request, now)
+        return self._handle_and_log(call, request, now, request_id)
 
-    def _handle_and_log(self, call: Call, request: Request, now: float) -> Response:
+    def _handle_and_log(self, call: Call, request: Request, now: float, request_id: str) -> Response:
         code = ""
         try:
             signature = self._authenticate(request, now, "greengrass")
@@ -108,7 +110,7 @@ class Service:
             response = error.to_response(self._retry_after_header(now) if code == "ThrottlingException" else None)
         entries = request.body.count(b'"thingName"')
         entry = RequestLogEntry(
-            now, call.operation.value, call.core, entries, response.status, response.delivery.value, code
+            now, call.operation.value, call.core, entries, response.status, response.delivery.value, code, request_id
         )
         counters = self.counters
         counters.requests[entry.operation] += 1

@@ -23,7 +23,7 @@ ORDER: list[set[str]] = [
     {"engine"},
     {"manifest", "settings"},
     {"inventory"},
-    {"report", "notify"},
+    {"report", "notify", "telemetry"},
     {"runs"},
     {"cleanup", "tuning"},
     {"cli"},

@@ -8,7 +8,18 @@ from typing import Any, Final
 
 from asyncgg.cli.console import Console
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.options import CONFIG, CONNECTION, LIMITS, OUTPUT, PATH, Argument, Option, make_command, without
+from asyncgg.cli.options import (
+    CONFIG,
+    CONNECTION,
+    LIMITS,
+    OUTPUT,
+    PATH,
+    TELEMETRY,
+    Argument,
+    Option,
+    make_command,
+    without,
+)
 from asyncgg.errors import UsageError
 
 _EPILOG = """
@@ -44,6 +55,7 @@ _SET_BY_POLICY: Final = (
     without(CONNECTION, *_SET_BY_POLICY),
     without(LIMITS, *_SET_BY_POLICY),
     OUTPUT,
+    TELEMETRY,
     CONFIG,
     epilog=_EPILOG,
 )

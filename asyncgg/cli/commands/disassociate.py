@@ -16,6 +16,7 @@ from asyncgg.cli.options import (
     MANIFEST_ARGUMENT,
     NOTIFY,
     OUTPUT,
+    TELEMETRY,
     make_command,
 )
 
@@ -37,7 +38,18 @@ The snapshot of the scan is kept next to the journal. --inventory reuses it, or 
 
 
 @make_command(
-    MANIFEST_ARGUMENT, LOOKUP, GUARDS, CONNECTION, LIMITS, MANIFEST, JOURNAL, NOTIFY, OUTPUT, CONFIG, epilog=_EPILOG
+    MANIFEST_ARGUMENT,
+    LOOKUP,
+    GUARDS,
+    CONNECTION,
+    LIMITS,
+    MANIFEST,
+    JOURNAL,
+    NOTIFY,
+    OUTPUT,
+    TELEMETRY,
+    CONFIG,
+    epilog=_EPILOG,
 )
 def command(manifest: str | None, **arguments: Any) -> int:
     """Disassociate what a manifest lists, or everything of the given things or cores.

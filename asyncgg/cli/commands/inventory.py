@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.options import CONFIG, CONNECTION, OUTPUT, PATH, READ_LIMITS, Option, duration, make_command
+from asyncgg.cli.options import CONFIG, CONNECTION, OUTPUT, PATH, READ_LIMITS, TELEMETRY, Option, duration, make_command
 
 _EPILOG = """
 \b
@@ -49,6 +49,7 @@ core,thing,associated_at,core_status,core_last_status_at and can be used as a ma
     CONNECTION,
     READ_LIMITS,
     OUTPUT,
+    TELEMETRY,
     CONFIG,
     epilog=_EPILOG,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from asyncgg.cli.options import CONNECTION, JOURNAL_ARGUMENT, LIMITS, NOTIFY, OUTPUT, YES, make_command
+from asyncgg.cli.options import CONNECTION, JOURNAL_ARGUMENT, LIMITS, NOTIFY, OUTPUT, TELEMETRY, YES, make_command
 
 _EPILOG = """
 \b
@@ -13,7 +13,7 @@ Examples:
   asyncgg {0} RUN.journal
   asyncgg {0} RUN.journal --yes --rate 10 --json
 """
-_PARAMETERS = (JOURNAL_ARGUMENT, YES, *CONNECTION, *LIMITS, NOTIFY, *OUTPUT)
+_PARAMETERS = (JOURNAL_ARGUMENT, YES, *CONNECTION, *LIMITS, NOTIFY, *OUTPUT, *TELEMETRY)
 
 
 @make_command(_PARAMETERS, name="resume", epilog=_EPILOG.format("resume"))

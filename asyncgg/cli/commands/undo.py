@@ -50,6 +50,7 @@ journal: it can be resumed, retried, verified and undone.
     options.JOURNAL,
     options.NOTIFY,
     options.OUTPUT,
+    options.TELEMETRY,
     epilog=_EPILOG,
 )
 def command(run: Path, *, only: str | None, inventory: Path | None, assume_associated: bool, **arguments: Any) -> int:

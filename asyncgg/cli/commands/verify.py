@@ -46,6 +46,7 @@ Exit codes: 0 the service agrees with the journal, 3 it does not,
     options.CONNECTION,
     options.READ_LIMITS,
     options.OUTPUT,
+    options.TELEMETRY,
     epilog=_EPILOG,
 )
 def command(journal: Path, *, wait: float | None, failures: Path | None, out: Path | None, **arguments: Any) -> int:

@@ -1,0 +1,110 @@
+"""Events as lines of text and as fields of JSON lines."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from asyncgg import events
+from asyncgg.events import Event
+
+_CAUSES: Final = {
+    events.RateReason.OVERLOADED: "throttled again at once",
+    events.RateReason.BLOCKED: "throttled, nothing accepted since",
+    events.RateReason.SHARE: "throttled, share of a lower quota",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EventMessage:
+    """How one type of event is written."""
+
+    event: str
+    """The name in JSON."""
+    format_text: Callable[[Any], str]
+    kind: Callable[[Any], str] = lambda event: ""
+    """What a display limits together; empty: not limited."""
+    fields: Callable[[Any], dict[str, Any]] = asdict
+    """The other fields in JSON."""
+    level: int = logging.WARNING
+
+    def text(self, event: Event) -> str:
+        """The event as one line."""
+        return " ".join(self.format_text(event).split())
+
+
+def _started(event: events.RunStarted) -> str:
+    return f"run {event.run}: {event.pending:,} things pending, {event.requests:,} requests minimum"
+
+
+def _rate_changed(event: events.RateChanged) -> str:
+    slower = event.new < event.old
+    cause = _CAUSES.get(event.reason, "throttled") if slower else event.reason.value
+    verb = "slowing" if slower else "speeding up"
+    return f"{cause}: {verb} from {event.old:.1f} to {event.new:.1f} requests/s"
+
+
+def _rate_fields(event: events.RateChanged) -> dict[str, Any]:
+    return {"rate": round(event.new, 3), "old": round(event.old, 3), "reason": event.reason.value}
+
+
+def _core_skipped(event: events.CoreSkipped) -> str:
+    outcome = "already disassociated, the core no longer exists" if event.counts_as_done else "failed"
+    return f"skipping core {event.core}: {event.things:,} things marked {outcome}: {event.code}: {event.message}"
+
+
+def _core_skipped_fields(event: events.CoreSkipped) -> dict[str, Any]:
+    fields = asdict(event)
+    return fields | {"missing": fields.pop("counts_as_done")}
+
+
+def _page_failed(event: events.PageFailed) -> str:
+    listing = f"listing core {event.core}" if event.core else "listing the cores"
+    return f"{listing}: a page failed: {event.code}: {event.message}"
+
+
+def _core_scan_failed(event: events.CoreScanFailed) -> str:
+    return f"core {event.core} {event.reason}" + (f": {event.code}: {event.message}" if event.code else "")
+
+
+def _invalid_names(event: events.InvalidNames) -> str:
+    source = f"core {event.core}" if event.core else "the list of cores"
+    return f"ignored invalid name {event.names[0]} returned for {source}"
+
+
+def _request_failed(event: events.RequestFailed) -> str:
+    return f"core {event.core}: request with {event.things:,} things failed: {event.code}: {event.message}"
+
+
+MESSAGES: Final[dict[type[Any], EventMessage]] = {
+    events.RunStarted: EventMessage("started", _started, level=logging.INFO),
+    events.Stopping: EventMessage(
+        "stopping", lambda event: f"stopping ({event.reason}): waiting for in-flight requests"
+    ),
+    events.RunEnded: EventMessage(
+        "ended",
+        lambda event: event.reason if event.limit_reached else f"run ended: {event.state}",
+        fields=lambda event: {"state": event.state.value, "reason": event.reason},
+        level=logging.INFO,
+    ),
+    events.RateChanged: EventMessage(
+        "rate",
+        _rate_changed,
+        lambda event: "slower" if event.new < event.old else "faster",
+        _rate_fields,
+        logging.INFO,
+    ),
+    events.SendingPaused: EventMessage(
+        "paused", lambda event: f"paused for {event.seconds:.1f} s: {event.reason}", lambda event: "paused"
+    ),
+    events.CoreSkipped: EventMessage(
+        "core-skipped", _core_skipped, lambda event: f"core {event.code}", _core_skipped_fields
+    ),
+    events.PageFailed: EventMessage("page-failed", _page_failed, lambda event: f"page {event.code}"),
+    events.CoreScanFailed: EventMessage("core-scan-failed", _core_scan_failed, lambda event: f"core {event.reason}"),
+    events.InvalidNames: EventMessage("invalid-names", _invalid_names, lambda event: "invalid names"),
+    events.RequestFailed: EventMessage("request-failed", _request_failed, lambda event: f"request {event.code}"),
+}
+"""The types of events that a display shows."""

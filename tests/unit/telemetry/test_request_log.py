@@ -1,0 +1,55 @@
+"""Tests of the file with one JSON line per request."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from asyncgg.errors import UsageError
+from asyncgg.events import RunStarted, Throttled
+from asyncgg.telemetry.request_log import RequestLog
+from tests.unit.telemetry.test_event_log import LABELS, REQUEST
+
+
+def test_each_request_is_one_line(tmp_path: Path) -> None:
+    """Only requests are logged, each with run, labels and time."""
+    path = tmp_path / "requests.jsonl"
+    with RequestLog(path, LABELS) as listener:
+        for event in (RunStarted("run-1", 1, 1), REQUEST, Throttled("core-1", None), replace(REQUEST, batch=8)):
+            listener(event)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["batch"] for line in lines] == [7, 8]
+    assert lines[0]["run"] == "run-1"
+    assert (lines[0]["at"], lines[0]["policy"]) == ("1970-01-01T00:00:01.000Z", "nightly")
+
+
+def test_lines_are_appended_after_a_cut_off_line(tmp_path: Path) -> None:
+    """A line that a killed process left unfinished does not damage the next one."""
+    path = tmp_path / "requests.jsonl"
+    path.write_text('{"at": "2026')
+    for _ in range(2):
+        with RequestLog(path, LABELS) as listener:
+            listener(REQUEST)
+    _, *lines = path.read_text().splitlines()
+    assert [json.loads(line)["core"] for line in lines] == ["core-1", "core-1"]
+
+
+@pytest.mark.parametrize("name", ["missing/requests.jsonl", "."])
+def test_unusable_path_is_a_usage_error(tmp_path: Path, name: str) -> None:
+    """A folder that is missing and a folder in place of the file end the command before anything is sent."""
+    with pytest.raises(UsageError):
+        RequestLog(tmp_path / name, LABELS)
+
+
+def test_full_disk_ends_the_log_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """The run continues, and the log says once that it ends."""
+    with caplog.at_level(logging.WARNING, "asyncgg"), RequestLog(Path("/dev/full"), LABELS) as listener:
+        for _ in range(3):
+            listener(REQUEST)
+    (record,) = caplog.records
+    assert "/dev/full" in record.getMessage()
+    assert record.name == "asyncgg.telemetry"
