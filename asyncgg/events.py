@@ -81,7 +81,7 @@ class RequestFinished(Event):
     status: int | None
     """HTTP status; None without a response."""
     code: str
-    """Error code of the response, or why there is none; empty for an accepted request."""
+    """Error code of the response, or what happened instead; empty for an accepted request."""
     message: str
     request_id: str
     """Request ID of AWS; empty without a response of the service."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from asyncgg.cli.console import Console
 from asyncgg.telemetry.log_records import (
+    METRICS,
     PROBLEMS,
     ROOT,
     JsonFormatter,
@@ -29,14 +30,14 @@ _LEVELS: Final = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 
 class _ConsoleHandler(logging.Handler):
-    """Shows records on the console; without -v only problems of logs and metrics."""
+    """Shows records on the console; without -v only metrics, and problems of logs and metrics."""
 
-    def __init__(self, console: Console) -> None:
-        super().__init__(_LEVELS[console.verbose])
+    def __init__(self, console: Console, level: int) -> None:
+        super().__init__(level)
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not self._console.verbose and record.name != PROBLEMS.name:
+        if not self._console.verbose and record.name not in {PROBLEMS.name, METRICS.name}:
             return
         fields, text = record_fields(record), record.getMessage()
         show = self._console.show_record or self._console.log_event
@@ -55,17 +56,20 @@ class _FileHandler(RotatingFileHandler):
 def log_output(console: Console, settings: Settings) -> Iterator[None]:
     """Show and write the log of `asyncgg` during the block. Raises `UsageError` for an unusable file."""
     console.verbose = settings.verbose or 0
-    handlers: list[logging.Handler] = [_ConsoleHandler(console)]
+    level = _LEVELS[console.verbose]
+    if settings.log_format == "emf":  # the metrics are INFO
+        level = min(level, logging.INFO)
+    handlers: list[logging.Handler] = [_ConsoleHandler(console, level)]
     if settings.log_file is not None:
         handlers.append(_open_file(settings.log_file, as_json=console.log_json, verbose=console.verbose))
-    level = ROOT.level
+    level_before = ROOT.level
     ROOT.setLevel(min(handler.level for handler in handlers))
     for handler in handlers:
         ROOT.addHandler(handler)
     try:
         yield
     finally:
-        ROOT.setLevel(level)
+        ROOT.setLevel(level_before)
         for handler in handlers:
             ROOT.removeHandler(handler)
             handler.close()

@@ -15,6 +15,8 @@ ROOT: Final = logging.getLogger("asyncgg")
 ROOT.addHandler(logging.NullHandler())  # else `logging` itself prints the warnings of a library
 PROBLEMS: Final = logging.getLogger("asyncgg.telemetry")
 """The logger of failures of logs and metrics, such as a full disk. They end no run."""
+METRICS: Final = logging.getLogger("asyncgg.metrics")
+"""The logger of metrics in the embedded metric format."""
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _LOG_START: Final = re.compile(rb"\{|\d{4}-\d\d-\d\dT")

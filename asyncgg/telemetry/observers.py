@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from asyncgg.events import Listener
 from asyncgg.settings import Settings
+from asyncgg.telemetry.emf import EmbeddedMetrics
 from asyncgg.telemetry.event_log import EventLogger
 from asyncgg.telemetry.labels import TelemetryLabels
 from asyncgg.telemetry.request_log import RequestLog
@@ -25,14 +26,17 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.listeners: list[Listener] = []
-        self.read_progress: Callable[[], Any] | None = None
-        """Returns the current `Progress` or `ScanProgress`; None before the start."""
+        self._work: _Work | None = None
+
+    def read_progress(self) -> Any:
+        """The current `Progress` or `ScanProgress`; None before the start."""
+        return None if self._work is None else self._work.progress()
 
     def watching(self, on_start: Callable[[T], object] | None) -> Callable[[T], None]:
         """A function that reads the progress of its argument from now on, and calls `on_start`."""
 
         def watch(work: T) -> None:
-            self.read_progress = work.progress
+            self._work = work
             if on_start is not None:
                 on_start(work)
 
@@ -48,6 +52,9 @@ async def open_telemetry(settings: Settings, labels: TelemetryLabels) -> AsyncIt
     async with AsyncExitStack() as stack:
         telemetry = Telemetry()
         telemetry.listeners.append(EventLogger(labels))
+        if settings.log_format == "emf":
+            metrics = EmbeddedMetrics(labels, telemetry.read_progress)
+            telemetry.listeners.append(stack.enter_context(metrics))
         if settings.log_requests is not None:
             telemetry.listeners.append(stack.enter_context(RequestLog(settings.log_requests, labels)))
         yield telemetry

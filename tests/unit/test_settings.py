@@ -127,7 +127,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("stall_timeout", "9" * 400, f"'{'9' * 400}' must be finite"),
     ("expect_account", "12345", "'12345' must be an AWS account ID (12 digits)"),
     ("skip_bad_rows", "perhaps", "'perhaps' must be true or false"),
-    ("log_format", "xml", "'xml' must be one of: text, json"),
+    ("log_format", "xml", "'xml' must be one of: text, json, emf"),
 ]
 
 

@@ -12,14 +12,15 @@ import pytest
 from asyncgg.simulator import FleetSpec
 from tests.integration.cli.conftest import StartSimulator
 from tests.support.command_line import CommandRunner, small_fleet
+from tests.unit.telemetry.test_emf import validate
 
 RUN_OPTIONS = ("--rate", 500, "--yes", "--journal", "run.journal")
 FAULTS = ("500=3%", "429=2%", "entry=5%")
 
 
 def json_lines(text: str) -> list[Any]:
-    """The objects of JSON lines."""
-    return [json.loads(line) for line in text.splitlines()]
+    """The objects of JSON lines, without the lines of the summary."""
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
 def test_every_request_of_a_run_of_1000_is_in_the_log(cli: CommandRunner, serve: StartSimulator) -> None:
@@ -112,9 +113,22 @@ def test_unusable_log_stops_the_run_before_it_starts(
 
 def test_settings_of_logs_are_not_kept_in_the_journal(cli: CommandRunner, serve: StartSimulator) -> None:
     """A retry does not continue the logs of the first start."""
-    serve(fault=("entry:Odd=1",))
+    serve(fault=("entry:Odd@thing-1-1",))
     options = ("--max-attempts-unknown", 1, "--quiet", "--log-requests", "requests.jsonl")
     assert cli("disassociate", "fleet.csv", *RUN_OPTIONS, *options).code == 3
     before = Path("requests.jsonl").read_text()
-    assert cli("retry", "run.journal", "--yes", "--quiet").code == 0
+    assert cli("retry", "run.journal", "--yes", "--quiet").code == 3
     assert Path("requests.jsonl").read_text() == before
+
+
+def test_emf_lines_are_metrics_of_the_whole_run(cli: CommandRunner, serve: StartSimulator) -> None:
+    """--log-format emf writes JSON lines, some with CloudWatch metrics, whose counts equal the summary."""
+    serve(small_fleet(8, 3), fault=("entry:Odd@thing-1-1",))
+    options = ("--log-format", "emf", "--max-attempts-unknown", 1, "--json")
+    result = cli("disassociate", "fleet.csv", *RUN_OPTIONS, *options)
+    metrics = [line for line in json_lines(result.err) if "_aws" in line]
+    for line in metrics:
+        validate(line)
+    assert sum(line["RequestsAccepted"] for line in metrics) == result.json["requests"]["sent"]
+    assert sum(line["ThingsChanged"] for line in metrics) == result.json["things"]["disassociated"] == 23
+    assert sum(line["ThingsFailed"] for line in metrics) == 1
