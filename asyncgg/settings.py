@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -52,6 +52,7 @@ _MESSAGES: Final[Mapping[str, str]] = {
     "less_than": "must be less than {lt:g}",
     "less_than_equal": "must be at most {le:g}",
 }
+_MAX_PORT: Final = 65535
 _CODES_HINT: Final = 'a JSON object such as {"Busy": "retry"}'
 
 
@@ -59,9 +60,22 @@ def _parse_auto(value: object) -> object:
     return None if isinstance(value, str) and value.strip().lower() == "auto" else value
 
 
-OUTPUT_SETTINGS: Final = frozenset({"quiet", "log_format", "verbose", "log_file", "log_requests"})
+OUTPUT_SETTINGS: Final = frozenset(
+    {"quiet", "log_format", "verbose", "log_file", "log_requests", "metrics_file", "metrics_push", "metrics_port"}
+    | {"otel"}
+)
 """Settings of what one start writes besides its journal. A journal does not keep them."""
 
+
+def _parse_listen_address(value: object) -> str:
+    """`[ADDRESS:]PORT` with its address; 127.0.0.1 is the default."""
+    address, _, port = str(value).rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) <= _MAX_PORT):
+        raise ValueError("must be PORT or ADDRESS:PORT")
+    return f"{address or '127.0.0.1'}:{int(port)}"
+
+
+ListenAddress = Annotated[str, BeforeValidator(_parse_listen_address)]
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 AutoFloat = Annotated[float | None, BeforeValidator(_parse_auto)]
 
@@ -114,6 +128,10 @@ class Settings(BaseSettings):
     verbose: int | None = Field(default=None, ge=1, le=2)
     log_file: Path | None = None
     log_requests: Path | None = None
+    metrics_file: Path | None = None
+    metrics_push: str | None = None
+    metrics_port: ListenAddress | None = None
+    otel: bool = False
 
     codes: dict[str, str] = Field(
         default_factory=dict, description="action per error code of a thing: retry, fail or gone (gone counts as done)"
@@ -125,6 +143,21 @@ class Settings(BaseSettings):
         if value is not None and not re.fullmatch(r"\d{12}", value):
             raise ValueError("must be an AWS account ID (12 digits)")
         return value
+
+    @field_validator("metrics_file")
+    @classmethod
+    def _validate_metrics_file(cls, value: Path | None) -> Path | None:
+        if value is not None and value.suffix != ".prom":  # the node exporter reads no others
+            raise ValueError("must end in .prom")
+        return value
+
+    @field_validator("metrics_push")
+    @classmethod
+    def _validate_metrics_push(cls, value: str | None) -> str | None:
+        if value and not re.match(r"https?://[^/\s]+\S*\Z", value):
+            # Without the value, which can contain a password.
+            raise PydanticCustomError("url", "must be an http or https URL")
+        return value or None
 
     @field_validator("profile", "region", "endpoint_url")
     @classmethod

@@ -223,6 +223,10 @@ TELEMETRY: Final = (
         "Logs and metrics",
         log_file=("FILE", "append the log to this file too, as -v; a new file at each 10 MB, five are kept"),
         log_requests=("FILE", "append one JSON object per request to this file"),
+        metrics_file=("FILE.prom", "write Prometheus metrics for the textfile collector of the node exporter"),
+        metrics_push=("URL", "push Prometheus metrics to this Pushgateway"),
+        metrics_port=("[ADDRESS:]PORT", "serve Prometheus metrics while requests are sent, by default at 127.0.0.1"),
+        otel=("", "record OpenTelemetry spans; the OTEL_* variables say where they go"),
     ),
 )
 CONFIG: Final = Option("--config", "FILE", "settings file instead of asyncgg.toml", "Output", type=PATH)

@@ -22,7 +22,9 @@ OPTIONS = """
     --log-format --format --rejects --skip-bad-rows --config --debug --request-timeout --transport --connect-timeout
     --max-attempts-unknown --stall-timeout --things --cores --core --inventory --max-age --allow-incomplete
     --notify --absent --missing-cores --allow-empty --continue-when-denied
-    --allow-unknown-region --allow-unknown-account --snapshot --verbose --log-file --log-requests
+    --allow-unknown-region --allow-unknown-account --snapshot
+    --verbose --log-file --log-requests
+    --metrics-file --metrics-push --metrics-port --otel
 """
 
 
