@@ -92,4 +92,10 @@ class SnapshotWriteError(AsyncggError):
 
 
 class StateWriteError(AsyncggError):
-    """The state of a policy run cannot be written (disk full or failing)."""
+    """The state of a policy, or a saved state, cannot be written (disk full, or store unreachable)."""
+
+
+class LeaseLostError(AsyncggError):
+    """Another process has taken the lease of a state. No further request is sent."""
+
+    exit_code = 4

@@ -241,3 +241,5 @@ class Summary:
     operation: Operation = Operation.DISASSOCIATE
     undoable: bool = False
     """Whether the associations were listed before the run, which is what `undo` needs."""
+    state_location: str = ""
+    """Where the run is saved (`--state`); empty if its journal is a local file."""

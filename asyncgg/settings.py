@@ -108,6 +108,10 @@ class Settings(BaseSettings):
     stall_timeout: Duration = 300.0
 
     journal: Path | None = None
+    state: str | None = None
+    state_interval: Duration = 30.0
+    state_lease: Duration | None = None
+    """None: `request_timeout` and 30 s."""
     max_things: int | None = Field(default=None, ge=1)
     expect_account: str | None = None
     allow_unknown_account: bool = False
@@ -159,7 +163,7 @@ class Settings(BaseSettings):
             raise PydanticCustomError("url", "must be an http or https URL")
         return value or None
 
-    @field_validator("profile", "region", "endpoint_url")
+    @field_validator("profile", "region", "endpoint_url", "state")
     @classmethod
     def _blank_to_none(cls, value: str | None) -> str | None:
         return value or None

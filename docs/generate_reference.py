@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 from asyncgg.cli import main as run_asyncgg
-from asyncgg.cli.options import CONNECTION, GUARDS, JOURNAL, LIMITS, MANIFEST, OUTPUT, TELEMETRY
+from asyncgg.cli.options import CONNECTION, GUARDS, JOURNAL, LIMITS, MANIFEST, OUTPUT, STATE, TELEMETRY
 from asyncgg.settings import Settings
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -173,7 +173,7 @@ def _section(command: Command, shared: dict[str, list[Option]]) -> str:
 
 def settings_page() -> str:
     """The text of reference/settings.md: every setting with its type, default and meaning."""
-    options = (*CONNECTION, *GUARDS, *JOURNAL, *LIMITS, *MANIFEST, *OUTPUT, *TELEMETRY)
+    options = (*CONNECTION, *GUARDS, *JOURNAL, *LIMITS, *MANIFEST, *STATE, *OUTPUT, *TELEMETRY)
     texts = {option.name: re.sub(r" \([^()]*\)$", "", option.help or "") for option in options}  # without the default
     rows = []
     for name, setting in Settings.model_fields.items():

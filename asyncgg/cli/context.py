@@ -14,7 +14,9 @@ from asyncgg.cli.options import extract_settings
 from asyncgg.file_limit import fit_concurrency
 
 if TYPE_CHECKING:
+    from asyncgg.models import Summary
     from asyncgg.settings import Settings
+    from asyncgg.state import StateSession
     from asyncgg.transport import ConnectionConfig, Endpoint
 
 
@@ -24,6 +26,8 @@ class CommandContext:
 
     settings: Settings
     console: Console
+    state: StateSession | None = None
+    """Where the run is saved, and whose lease it needs."""
 
     @classmethod
     def load(cls, arguments: Mapping[str, Any]) -> Self:
@@ -50,6 +54,15 @@ class CommandContext:
                 )
             settings = settings.model_copy(update={"concurrency": concurrency})
         return cls(settings, console)
+
+    def show_saved(self, summary: Summary) -> Summary:
+        """The summary with the place where the run is saved, if that is not its local file."""
+        if self.state is None:
+            return summary
+        from asyncgg.cli.state import show_saved
+
+        run = self.state.latest()
+        return summary if run is None else show_saved(summary, self.state.location, run)
 
     @property
     def connection(self) -> ConnectionConfig:

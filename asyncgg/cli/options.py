@@ -111,6 +111,9 @@ MANIFEST_ARGUMENT: Final = Argument(
     required=False,
 )
 JOURNAL_ARGUMENT: Final = Argument("journal", "JOURNAL", "journal of the run", type=PATH)
+JOURNAL_OR_STATE: Final = Argument(
+    "journal", "JOURNAL", "journal of the run, unless --state", type=PATH, required=False
+)
 
 CONNECTION: Final = _settings(
     "Connection",
@@ -196,6 +199,15 @@ NOTIFY: Final = Option(
 )
 JOURNAL: Final = _settings(
     "Output", journal=("PATH", "journal of the run; the default name contains the date and time")
+)
+STATE: Final = _settings(
+    "State",
+    state=("LOCATION", "keep the runs in s3://BUCKET/PREFIX or a folder, and continue an unfinished one from there"),
+    state_interval=("DURATION", "time between saves during a run (30 s)"),
+    state_lease=("DURATION", "time after which another process may take over (the request timeout and 30 s)"),
+)
+READ_STATE: Final = Option(
+    "--state", "LOCATION", "the newest run of this state, s3://BUCKET/PREFIX or a folder, instead of a journal", "State"
 )
 JSON: Final = Option("--json", help="write one JSON object, the result, to standard output", panel="Output")
 DEBUG: Final = Option("--debug", help="show a traceback with an error", panel="Output")

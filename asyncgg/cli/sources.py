@@ -103,6 +103,14 @@ class LookupArguments:
         """Whether a list is read from standard input."""
         return "-" in (self.things, self.cores)
 
+    @property
+    def source(self) -> str:
+        """The name of the lists, as the journal of the run has it."""
+        lists = (("things", self.things), ("cores", self.cores))
+        core_label = f"core {self.core[0]}" if len(self.core) == 1 else f"{len(self.core)} named cores"
+        labels = [f"{kind} of {display_path(path)}" for kind, path in lists if path]
+        return " and ".join(labels + ([core_label] if self.core else []))
+
     def build_request(self, inventory: Path) -> LookupRequest:
         """The request with the lists read, for a lookup in `inventory`. Raises `UsageError`."""
         return LookupRequest(self._load_targets(), inventory, self.max_age, self.allow_incomplete)
@@ -110,14 +118,9 @@ class LookupArguments:
     def _load_targets(self) -> LookupTargets:
         if self.things:
             names = read_names(self.things, "thing", reject_pairs=True, allow_empty=True)
-            label = f"things of {display_path(self.things)}"
-            return LookupTargets.from_names("thing", names, label, header_rows=len(names.headers))
+            return LookupTargets.from_names("thing", names, self.source, header_rows=len(names.headers))
         names = read_names(self.cores, "core", reject_pairs=True, allow_empty=True) if self.cores else NameList()
-        core_label = f"core {self.core[0]}" if len(self.core) == 1 else f"{len(self.core)} named cores"
-        labels = ([f"cores of {display_path(self.cores)}"] if self.cores else []) + ([core_label] if self.core else [])
-        return LookupTargets.from_names(
-            "core", [*names, *self.core], " and ".join(labels), header_rows=len(names.headers)
-        )
+        return LookupTargets.from_names("core", [*names, *self.core], self.source, header_rows=len(names.headers))
 
 
 def parse_lookup(manifest: str | None, arguments: Mapping[str, Any]) -> LookupArguments | None:

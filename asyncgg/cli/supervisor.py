@@ -172,10 +172,12 @@ def run_journal(
             account=account,
             listeners=[listen, display.listen],
             on_engine=watch,
+            lease=context.state,
         )
 
     try:
-        return run_supervised(work, display, show_end=False)
+        result, summary = run_supervised(work, display, show_end=False)
+        return result, context.show_saved(summary)
     except StoppedTwiceError as error:
         with JournalReader(path) as reader:
             return RunResult(RunState.INTERRUPTED, str(error)), reader.summary()

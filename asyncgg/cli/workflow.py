@@ -11,22 +11,17 @@ from typing import Any
 
 from asyncgg.cli.console import require_terminal
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.notify import NotifyOnExit
-from asyncgg.cli.options import extract_settings
 from asyncgg.cli.plan_view import format_missing, format_plan, plan_to_dict
+from asyncgg.cli.restart import Restart
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.sources import LookupArguments, LookupSource, ScanIncompleteError, build_from_manifest, scan_before_run
-from asyncgg.cli.supervisor import NotStartedError, run_async, run_journal, write_summary
+from asyncgg.cli.state import find_unfinished, open_state
+from asyncgg.cli.supervisor import NotStartedError, run_async, run_journal
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError, GuardError, JournalError, UsageError
-from asyncgg.formatting import format_duration
-from asyncgg.journal import JournalReader, JournalWriter, write_meta
-from asyncgg.models import RunState, Summary
-from asyncgg.report import EXIT_CODES, format_summary, summary_to_dict
-from asyncgg.report.summary import format_next_commands
-from asyncgg.runs import JournalBuilder, Plan, RunMode, quota_rate, seconds_at_quota, verify_account
-from asyncgg.runs.connection import resolve_saved_endpoint, restore_settings
-from asyncgg.runs.plan import quota_burst
+from asyncgg.manifest.sources import display_path
+from asyncgg.models import Summary
+from asyncgg.runs import JournalBuilder, Plan, RunMode, verify_account
 from asyncgg.transport import CallerIdentity, Endpoint
 
 
@@ -200,87 +195,22 @@ def _disassociate_lookup(
     return outcome
 
 
-# --- resume and retry ---
-
-
-def restart_run(path: Path, mode: RunMode, arguments: Mapping[str, Any]) -> int:
-    """Continue the run of the journal at `path` and return the exit code.
-
-    Settings, account, Region and endpoint are those of the run; options of this command override
-    them, the environment does not.
-    """
-    overrides = extract_settings(arguments)
-    with raise_on_signal():
-        with JournalReader(path) as reader:
-            meta, summary, is_running = reader.meta(), reader.summary(), reader.is_running()
-            things, requests = reader.remaining(failed=mode is RunMode.RETRY)
-            context = CommandContext.create(restore_settings(reader.settings(), meta, overrides), arguments)
-        with NotifyOnExit(arguments["notify"], context) as notifier:
-            if is_running:
-                raise JournalError(
-                    f"{path} is in use by another process; wait until that run has ended, or stop it"
-                    " (status and report work meanwhile)"
-                )
-            if not things:
-                return _nothing_to_do(path, mode, summary, context)
-            yes = arguments["yes"]
-            if not yes:
-                require_terminal(stdin_in_use=False)
-            JournalWriter(path, threaded=False).close()  # raises before any request if it is not writable
-            endpoint = resolve_saved_endpoint(context.settings, meta, overrides)
-            account, unknown_reason = run_async(
-                verify_account(endpoint, context.settings, expected_from_journal=meta.get("account", ""))
-            )
-            console = context.console
-            if not (console.quiet and yes):
-                label = f"{account.account} ({account.arn})" if account else f"unknown ({unknown_reason})"
-                event = {"event": mode.value, "run": summary.run, "things": things, "requests": requests}
-                console.log_event(event, *_format_restart(summary, mode, things, requests, context, endpoint, label))
-            if not yes:
-                console.confirm_count(things, f"{mode.value} them", stdin_in_use=False)
-            outcome = run_journal(path, context, mode=mode, region=endpoint.region, account=account)
-            return write_summary(console, *notifier.record_result(*outcome))
-
-
-def _format_restart(
-    summary: Summary,
-    mode: RunMode,
-    things: int,
-    requests: int,
+def disassociate_in_state(
+    manifest: str,
+    lookup: LookupArguments | None,
     context: CommandContext,
-    endpoint: Endpoint,
-    account: str,
-) -> list[str]:
-    rate = quota_rate(context.settings, endpoint.region)
-    seconds = seconds_at_quota(requests, rate, quota_burst(context.settings, rate))
-    endpoint_line = f"endpoint   {endpoint.url} (custom)" if endpoint.custom else f"region     {endpoint.region}"
-    status = "failed" if mode is RunMode.RETRY else "pending"
-    return [
-        f"{mode.value}: {summary.operation} the {things:,} {status} of {summary.total:,} things of run {summary.run}",
-        f"  account    {account}",
-        f"  {endpoint_line}",
-        f"  requests   {requests:,}",
-        f"  time       {format_duration(seconds)} at {rate:g} requests/s",
-    ]
-
-
-def _nothing_to_do(path: Path, mode: RunMode, summary: Summary, context: CommandContext) -> int:
-    if mode is RunMode.RETRY:
-        message = "no failed things to retry"
-    else:
-        message, summary = "no pending things to resume", _mark_complete(path, summary)
-    context.console.print(message)
-    code = EXIT_CODES[summary.state]
-    lines = format_summary(summary) + format_next_commands(summary, code)
-    context.console.write_result(summary_to_dict(summary, exit_code=code), lines)
-    return code
-
-
-def _mark_complete(path: Path, summary: Summary) -> Summary:
-    """The summary with its final state, which a run killed after its last outcome lacks."""
-    state = RunState.PARTIAL if summary.failed else RunState.COMPLETE
-    if summary.state is state:
-        return summary
-
-    run_async(write_meta(path, state=state, reason=""))
-    return replace(summary, state=state)
+    arguments: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> tuple[RunResult, Summary] | None:
+    """As `disassociate`, in the state of the settings: continues its unfinished run, else starts a new one."""
+    if context.settings.journal is not None:
+        raise UsageError("give either --state or --journal: the journal is in the state")
+    with raise_on_signal(), open_state(context) as state:
+        assert state is not None
+        source = display_path(manifest) if lookup is None else lookup.source
+        if (unfinished := find_unfinished(state, source)) is not None:
+            event = {"event": "continue", "state": state.location, "run": unfinished.name}
+            context.console.log_event(event, f"continuing run {unfinished.name} of {state.location}")
+            return Restart.load(unfinished.journal, RunMode.RESUME, arguments, state).run(yes=options["yes"])
+        settings = context.settings.model_copy(update={"journal": state.create_run().journal})
+        return disassociate(manifest, lookup, replace(context, settings=settings, state=state), **options)

@@ -130,7 +130,8 @@ class Dispatcher:
         self._idle_workers.append(waiter)
         self._assign()
         item = await waiter
-        if item is not None and self._session.stop_reason is not None:  # stopped since the batch was assigned
+        # Stopped, or no longer allowed to send, since the batch was assigned.
+        if item is not None and (self._session.stop_reason is not None or not self._lane.may_send()):
             self.ready.appendleft(item)
             self._lane.bucket.refund()
             return None

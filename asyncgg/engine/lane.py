@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from asyncgg.classify import ReplyVerdict
@@ -22,9 +23,18 @@ _MAX_REFRESHES: Final = 5
 class Lane(Limiter):
     """Sends requests under one quota. Several lanes can run at the same time."""
 
-    def __init__(self, transport: Transport, policy: RatePolicy, *, retry: RetryPolicy | None = None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        policy: RatePolicy,
+        *,
+        retry: RetryPolicy | None = None,
+        may_send: Callable[[], bool] = lambda: True,
+    ) -> None:
         super().__init__(policy)
         self.transport = transport
+        self.may_send = may_send
+        """Asked before each request. After the first no, nothing is sent; the owner of the lane must stop the run."""
         self.credential_generation = 0
         """Increases with each refresh of the credentials."""
         self.not_paused = asyncio.Event()
@@ -45,7 +55,7 @@ class Lane(Limiter):
 
     def try_acquire(self) -> bool:
         """Take a token for one request if this needs no waiting."""
-        return self._refreshing is None and self.not_paused.is_set() and self.bucket.try_acquire()
+        return self._refreshing is None and self.not_paused.is_set() and self.may_send() and self.bucket.try_acquire()
 
     async def acquire(self) -> None:
         """Take a token for one request; wait for the limiter, for a pause, for new credentials."""
@@ -54,6 +64,9 @@ class Lane(Limiter):
             if self._refreshing is not None:
                 await asyncio.wait((self._refreshing,))
         await self.bucket.acquire()
+        if not self.may_send():
+            self.bucket.refund()
+            await asyncio.get_running_loop().create_future()  # until the run is stopped
 
     def handle_reply(
         self, verdict: ReplyVerdict, core: str, started: float, message: str, retry_after: float | None

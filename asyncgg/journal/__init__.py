@@ -14,7 +14,7 @@ from asyncgg.journal.reader import (
 )
 from asyncgg.journal.schema import parse_operation
 from asyncgg.journal.store import JournalStore, RecordedReply
-from asyncgg.journal.writer import JournalWriter, write_meta
+from asyncgg.journal.writer import JournalWriter, mark_possibly_sent, write_meta
 
 __all__ = [
     "Certainty",
@@ -31,6 +31,7 @@ __all__ = [
     "ThingEffect",
     "iter_effects",
     "last_request_at",
+    "mark_possibly_sent",
     "parse_operation",
     "write_meta",
 ]

@@ -86,6 +86,20 @@ class JournalStore(JournalQueries):
             self._mark_ambiguous(number)
         return sum(things for _, things in claimed)
 
+    def mark_possibly_sent(self) -> None:
+        """Make everything pending in the passes of this start ambiguous: the file is an older copy."""
+        self._execute("UPDATE override SET ambiguous = 1 WHERE state = 0 AND pass >= ?", (self._min_pass,))
+        if self._min_pass > 1:  # a retry sends no unsent things
+            return
+        self._has_overrides = True
+        for first, last in self._execute("SELECT first, last FROM core").fetchall():
+            low = self.query_high_water_mark(first, last) + 1
+            self._connection.executemany(
+                "INSERT INTO override (id, state, attempts, ambiguous, pass) VALUES (?, 0, 0, 1, 1)",
+                ((thing,) for thing in range(low, last + 1)),
+            )
+        self._claimed_up_to.clear()
+
     def begin_retry(self) -> int:
         """Start a pass of what failed and what an earlier retry left. Returns the things."""
         number = int(self.get("pass", "1")) + 1

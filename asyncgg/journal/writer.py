@@ -264,6 +264,12 @@ async def write_meta(path: Path, **values: object) -> None:
         await journal.submit(lambda store: store.put(**values))
 
 
+async def mark_possibly_sent(path: Path) -> None:
+    """As `JournalStore.mark_possibly_sent`, for a journal that no other process runs."""
+    with contextlib.closing(JournalWriter(path, threaded=False)) as journal:
+        await journal.submit(lambda store: store.mark_possibly_sent())
+
+
 def _resolve(completions: list[_Completion]) -> None:
     for waiter, result, error in completions:
         if not isinstance(waiter, asyncio.Future):

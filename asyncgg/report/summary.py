@@ -136,11 +136,14 @@ def next_commands(summary: Summary, exit_code: int | None = None) -> list[str]:
     """
     if summary.state is RunState.RUNNING:
         return []
-    journal = shlex.quote(summary.journal)
+    location = summary.state_location
+    journal = f"--state {shlex.quote(location)}" if location else shlex.quote(summary.journal)
     if summary.state is RunState.COMPLETE:
-        commands = [f"asyncgg verify {journal}", f"asyncgg report {journal} --html report.html"]
-        if summary.undoable and summary.disassociated:
-            commands.append(f"asyncgg undo {journal}")
+        commands = [f"asyncgg report {journal} --html report.html"]
+        if not location:  # these write next to the journal
+            commands.insert(0, f"asyncgg verify {journal}")
+            if summary.undoable and summary.disassociated:
+                commands.append(f"asyncgg undo {journal}")
         return commands if summary.total else []
     kinds = {failure_kind(code) for code in summary.failures}
     commands = []

@@ -78,7 +78,7 @@ async def verify_account(
 # A later start uses the Region and endpoint of the first one, whatever the environment says. Only
 # an explicit option of this start overrides them.
 
-_NOT_SAVED: Final = OUTPUT_SETTINGS | {"journal"}
+_NOT_SAVED: Final = OUTPUT_SETTINGS | {"journal", "state", "state_interval", "state_lease"}
 """Settings that later starts do not inherit."""
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
+from typing import Protocol
 
 from asyncgg.classify import CodeTable
-from asyncgg.engine import Engine, EngineOptions, Lane, RunResult
-from asyncgg.events import Listener
+from asyncgg.engine import Engine, EngineOptions, Lane, RunResult, StopReason
+from asyncgg.events import Event, Listener, Stopping
 from asyncgg.inventory import ScanResult
 from asyncgg.journal import JournalReader, JournalStore, JournalWriter, parse_operation
-from asyncgg.models import Operation, Summary
+from asyncgg.models import Operation, RunState, Summary
 from asyncgg.ratelimit import RampPlan
 from asyncgg.report import EXIT_CODES
 from asyncgg.retry_policy import RetryPolicy
@@ -34,6 +36,22 @@ class RunMode(Enum):
     """All pending things, in the first start and in later ones."""
     RETRY = "retry"
     """Only failed things."""
+
+
+class SendingLease(Protocol):
+    """The right to send for a journal that several hosts could run; see `asyncgg.state`."""
+
+    async def begin_sending(self, on_lost: Callable[[str], object]) -> None:
+        """Save the journal; from then on `may_send` is true. `on_lost` gets a reason, in any thread.
+
+        Raises `LeaseLostError`, and an `AsyncggError` if the journal cannot be saved.
+        """
+
+    def may_send(self) -> bool:
+        """Whether a request may be sent now."""
+
+    def end_sending(self) -> None:
+        """Nothing is sent any more: save the journal, also while requests are in flight."""
 
 
 def engine_options(
@@ -73,12 +91,13 @@ async def execute(
     on_engine: Callable[[Engine], None] | None = None,
     limit: int | None = None,
     ramp: RampPlan | None = None,
+    lease: SendingLease | None = None,
 ) -> tuple[RunResult, Summary]:
     """Run the journal at `path` to completion, for its own operation.
 
     `region` decides the documented quota. `transport` replaces the one built from the settings; its
     operation must be that of the journal. `on_engine` gets the engine before its first request.
-    `limit` and `ramp` as for `EngineOptions`.
+    `limit` and `ramp` as for `EngineOptions`. With a `lease` nothing is sent without it.
 
     Raises `JournalError` if the journal cannot be used, `UsageError` as `open_telemetry`,
     `JournalWriteError` if the journal can no longer be written, and the exceptions of listeners.
@@ -98,14 +117,38 @@ async def execute(
             options = replace(
                 engine_options(settings, operation, associations_verified=associations_verified), limit=limit, ramp=ramp
             )
-            lane = Lane(transport, rate_policy(settings, region), retry=options.retry)
-            engine = Engine(journal, lane, options, [*listeners, *telemetry.listeners])
+            may_send = (lambda: True) if lease is None else lease.may_send
+            lane = Lane(transport, rate_policy(settings, region), retry=options.retry, may_send=may_send)
+            lease_listeners = [] if lease is None else [_end_on_stop(lease)]
+            engine = Engine(journal, lane, options, [*listeners, *telemetry.listeners, *lease_listeners])
             telemetry.watching(on_engine)(engine)
+            if lease is not None:
+                await lease.begin_sending(_stop_threadsafe(engine))
             result = await engine.run()
     finally:
         journal.close()
+        if lease is not None:
+            lease.end_sending()
     with JournalReader(path) as reader:
         return result, reader.summary()
+
+
+def _end_on_stop(lease: SendingLease) -> Listener:
+    def listen(event: Event) -> None:
+        if isinstance(event, Stopping):
+            lease.end_sending()
+
+    return listen
+
+
+def _stop_threadsafe(engine: Engine) -> Callable[[str], object]:
+    loop = asyncio.get_running_loop()
+
+    def stop(reason: str) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(engine.stop, StopReason(RunState.ABORTED, reason))
+
+    return stop
 
 
 async def _open_journal(path: Path) -> JournalWriter:

@@ -26,6 +26,7 @@ ORDER: list[set[str]] = [
     {"report", "notify", "telemetry"},
     {"runs"},
     {"cleanup", "tuning"},
+    {"state"},
     {"cli"},
 ]
 """A component imports only from earlier sets."""

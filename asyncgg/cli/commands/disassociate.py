@@ -16,6 +16,7 @@ from asyncgg.cli.options import (
     MANIFEST_ARGUMENT,
     NOTIFY,
     OUTPUT,
+    STATE,
     TELEMETRY,
     make_command,
 )
@@ -30,6 +31,7 @@ Examples:
   asyncgg disassociate fleet.jsonl.gz --rate 10 --protect never.txt
   asyncgg disassociate - --yes --json < fleet.csv > summary.json
   asyncgg disassociate s3://bucket/fleet.parquet --expect-account 123456789012
+  asyncgg disassociate s3://bucket/fleet.csv --yes --state s3://bucket/runs
 
 A manifest lists cores and things. With --things or --cores, asyncgg looks the associations up: AWS lists
 client devices per core, so --things scans the whole Region first, --cores and --core only those cores.
@@ -44,6 +46,7 @@ The snapshot of the scan is kept next to the journal. --inventory reuses it, or 
     CONNECTION,
     LIMITS,
     MANIFEST,
+    STATE,
     JOURNAL,
     NOTIFY,
     OUTPUT,
@@ -59,11 +62,14 @@ def command(manifest: str | None, **arguments: Any) -> int:
     from asyncgg.cli.notify import NotifyOnExit
     from asyncgg.cli.sources import parse_lookup
     from asyncgg.cli.supervisor import write_summary
-    from asyncgg.cli.workflow import disassociate
+    from asyncgg.cli.workflow import disassociate, disassociate_in_state
 
     context = CommandContext.load(arguments)
     lookup = parse_lookup(manifest, arguments)
     options = {name: arguments[name] for name in ("yes", "dry_run", "format", "rejects")}
     with NotifyOnExit(arguments["notify"], context) as notifier:
-        outcome = disassociate(manifest or "", lookup, context, **options)
+        if context.settings.state is None or arguments["dry_run"]:
+            outcome = disassociate(manifest or "", lookup, context, **options)
+        else:
+            outcome = disassociate_in_state(manifest or "", lookup, context, arguments, options)
         return 0 if outcome is None else write_summary(context.console, *notifier.record_result(*outcome))

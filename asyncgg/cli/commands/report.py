@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from asyncgg.cli.console import Console
-from asyncgg.cli.options import DEBUG, JOURNAL_ARGUMENT, JSON, PATH, Option, make_command
+from asyncgg.cli.options import DEBUG, JOURNAL_OR_STATE, JSON, PATH, READ_STATE, Option, make_command
 from asyncgg.cli.signals import raise_on_signal
+from asyncgg.cli.state import open_journal
 from asyncgg.errors import UsageError
 from asyncgg.files import atomic_write_text
 from asyncgg.journal import JournalReader, last_request_at
@@ -33,7 +34,8 @@ prefixed with '.
 
 
 @make_command(
-    JOURNAL_ARGUMENT,
+    JOURNAL_OR_STATE,
+    READ_STATE,
     Option("--failures", "FILE", "list the failed things: .csv or .jsonl, also .gz", type=PATH),
     Option("--outcomes", "FILE", "list all things: .csv or .jsonl, also .gz", type=PATH),
     Option("--html", "FILE", "write a self-contained HTML page", type=PATH),
@@ -41,7 +43,15 @@ prefixed with '.
     DEBUG,
     epilog=_EPILOG,
 )
-def command(journal: Path, *, failures: Path | None, outcomes: Path | None, html: Path | None, **arguments: Any) -> int:
+def command(
+    journal: Path | None,
+    *,
+    state: str | None,
+    failures: Path | None,
+    outcomes: Path | None,
+    html: Path | None,
+    **arguments: Any,
+) -> int:
     """Show a run's summary, and write lists as CSV, JSONL or HTML; also during the run."""
     console = Console(as_json=arguments["json"])
     lists = [path for path in (failures, outcomes) if path is not None]
@@ -50,9 +60,10 @@ def command(journal: Path, *, failures: Path | None, outcomes: Path | None, html
     output_paths = [*lists, *([html] if html else [])]
     if len({path.resolve() for path in output_paths}) < len(output_paths):
         raise UsageError("two output files have the same path; give each its own")
-    with raise_on_signal(), JournalReader(journal) as reader:
-        meta, summary = reader.meta(), reader.summary()
-        reason = "" if reader.is_running() else meta.get("reason", "")
+    with raise_on_signal(), open_journal(journal, state) as opened, JournalReader(opened.path) as reader:
+        journal = opened.path
+        meta, summary = reader.meta(), opened.show(reader.summary())
+        reason = "" if reader.is_running() or opened.is_leased else meta.get("reason", "")
         record = load_verification_record(journal, summary.run, last_request_at(reader))
         verification = "" if record is None else format_verification_record(record)
         if failures is not None:

@@ -5,19 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from asyncgg.cli.options import CONNECTION, JOURNAL_ARGUMENT, LIMITS, NOTIFY, OUTPUT, TELEMETRY, YES, make_command
+from asyncgg.cli.options import (
+    CONNECTION,
+    JOURNAL_OR_STATE,
+    LIMITS,
+    NOTIFY,
+    OUTPUT,
+    STATE,
+    TELEMETRY,
+    YES,
+    make_command,
+)
 
 _EPILOG = """
 \b
 Examples:
   asyncgg {0} RUN.journal
   asyncgg {0} RUN.journal --yes --rate 10 --json
+  asyncgg {0} --state s3://bucket/runs --yes
 """
-_PARAMETERS = (JOURNAL_ARGUMENT, YES, *CONNECTION, *LIMITS, NOTIFY, *OUTPUT, *TELEMETRY)
+_PARAMETERS = (JOURNAL_OR_STATE, YES, *CONNECTION, *LIMITS, *STATE, NOTIFY, *OUTPUT, *TELEMETRY)
 
 
 @make_command(_PARAMETERS, name="resume", epilog=_EPILOG.format("resume"))
-def resume(journal: Path, **arguments: Any) -> int:
+def resume(journal: Path | None, **arguments: Any) -> int:
     """Continue a stopped run: send everything that is pending.
 
     Settings, account, Region and endpoint are those of the run unless an option overrides them.
@@ -26,7 +37,7 @@ def resume(journal: Path, **arguments: Any) -> int:
 
 
 @make_command(_PARAMETERS, name="retry", epilog=_EPILOG.format("retry"))
-def retry(journal: Path, **arguments: Any) -> int:
+def retry(journal: Path | None, **arguments: Any) -> int:
     """Try the failed things of a run again, in a new pass of its journal.
 
     Settings, account, Region and endpoint are those of the run unless an option overrides them.
@@ -34,8 +45,8 @@ def retry(journal: Path, **arguments: Any) -> int:
     return _restart(journal, "retry", arguments)
 
 
-def _restart(journal: Path, mode: str, arguments: dict[str, Any]) -> int:
-    from asyncgg.cli.workflow import restart_run
+def _restart(journal: Path | None, mode: str, arguments: dict[str, Any]) -> int:
+    from asyncgg.cli.restart import restart_run
     from asyncgg.runs import RunMode
 
     return restart_run(journal, RunMode(mode), arguments)

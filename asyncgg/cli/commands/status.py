@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.cli.console import Console
-from asyncgg.cli.options import DEBUG, JOURNAL_ARGUMENT, JSON, Option, make_command
+from asyncgg.cli.options import DEBUG, JOURNAL_OR_STATE, JSON, READ_STATE, Option, make_command
 from asyncgg.cli.signals import raise_on_signal
+from asyncgg.cli.state import open_journal
 from asyncgg.formatting import format_duration
 from asyncgg.journal import JournalReader
 from asyncgg.ratelimit import expected_rate
@@ -21,6 +22,7 @@ Examples:
   asyncgg status RUN.journal
   asyncgg status RUN.journal --watch
   asyncgg status RUN.journal --json
+  asyncgg status --state s3://bucket/runs
 """
 
 _RATE_WINDOW: Final = 10.0
@@ -29,28 +31,29 @@ _WATCH_INTERVAL: Final = 2.0
 
 
 @make_command(
-    JOURNAL_ARGUMENT,
+    JOURNAL_OR_STATE,
+    READ_STATE,
     Option("--watch", help="print a line every 2 s until the run has ended"),
     JSON,
     DEBUG,
     epilog=_EPILOG,
 )
-def command(journal: Path, *, watch: bool, **arguments: Any) -> int:
+def command(journal: Path | None, *, state: str | None, watch: bool, **arguments: Any) -> int:
     """Show counts, rate and time left of a run; also while it is running."""
     console = Console(as_json=arguments["json"])
     with raise_on_signal():
-        document, lines = _read_status(journal)
+        document, lines = _read_status(journal, state)
         while watch and document["running"]:
             console.print(_format_line(document))
             time.sleep(_WATCH_INTERVAL)
-            document, lines = _read_status(journal)
+            document, lines = _read_status(journal, state)
         console.write_result(document, lines)
     return 0
 
 
-def _read_status(path: Path) -> tuple[dict[str, Any], list[str]]:
-    with JournalReader(path) as reader:
-        running, meta, summary = reader.is_running(), reader.meta(), reader.summary()
+def _read_status(journal: Path | None, location: str | None) -> tuple[dict[str, Any], list[str]]:
+    with open_journal(journal, location) as opened, JournalReader(opened.path) as reader:
+        running, meta, summary = reader.is_running() or opened.is_leased, reader.meta(), opened.show(reader.summary())
         rate = reader.rate(_RATE_WINDOW, time.time())
         _, requests = reader.remaining()
         settings = reader.settings()

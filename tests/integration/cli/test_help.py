@@ -24,6 +24,7 @@ OPTIONS = """
     --notify --absent --missing-cores --allow-empty --continue-when-denied
     --allow-unknown-region --allow-unknown-account --snapshot
     --verbose --log-file --log-requests
+    --state --state-interval --state-lease
     --metrics-file --metrics-push --metrics-port --otel
 """
 

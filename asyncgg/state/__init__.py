@@ -1,0 +1,19 @@
+"""Saved states: the runs of a process without a disk, kept in S3 or a folder and run by one process at a time."""
+
+from asyncgg.state.document import LeaseHolder, SavedFile, StateDocument
+from asyncgg.state.lease import Lease
+from asyncgg.state.session import StateSession, read_state
+from asyncgg.state.store import StateStore, StoredDocument, VersionConflictError, open_store
+
+__all__ = [
+    "Lease",
+    "LeaseHolder",
+    "SavedFile",
+    "StateDocument",
+    "StateSession",
+    "StateStore",
+    "StoredDocument",
+    "VersionConflictError",
+    "open_store",
+    "read_state",
+]

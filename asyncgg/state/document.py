@@ -1,0 +1,71 @@
+"""The document of a state: which files are saved and who holds the lease."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from asyncgg.errors import JournalError
+
+_SCHEMA: Final = "asyncgg.state/1"
+
+
+@dataclass(frozen=True, slots=True)
+class SavedFile:
+    """One file of a state."""
+
+    key: str
+    """Where the store keeps it; every save of a changed file has a new key."""
+    size: int
+    """Bytes."""
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseHolder:
+    """The process that may run the state."""
+
+    owner: str
+    """Unique to one start: host, process id and a random part."""
+    seconds: float
+    """Validity of the lease since the document was stored."""
+    expires_at: float
+    """The same as seconds since 1970 by the clock of the holder; for people only, clocks differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateDocument:
+    """A state at one moment. Each change replaces the whole document, so it is always consistent."""
+
+    schema: Literal["asyncgg.state/1"] = _SCHEMA
+    files: Mapping[str, SavedFile] = field(default_factory=dict)
+    """By their path: the name of the run, a slash, and the name of the file."""
+    clean: bool = True
+    """Whether nothing was sent after the files were saved, except what the journal has as claimed."""
+    saved_at: float | None = None
+    """When the files were saved, in seconds since 1970; None before the first time."""
+    holder: LeaseHolder | None = None
+    """None when no process runs the state."""
+
+    def to_json(self) -> bytes:
+        """The document as it is stored."""
+        return _ADAPTER.dump_json(self, indent=1)
+
+    @staticmethod
+    def parse(data: bytes, location: str) -> StateDocument:
+        """Read a stored document. Raises `JournalError` when it is not one of this version."""
+        try:
+            return _ADAPTER.validate_json(data)
+        except ValidationError as error:
+            detail = error.errors(include_url=False)[0]
+            where = ".".join(map(str, detail["loc"])) or "document"
+            raise JournalError(
+                f"{location} is not a state of this version of asyncgg ({where}: {detail['msg']}); check the location,"
+                " or upgrade asyncgg"
+            ) from None
+
+
+_ADAPTER: Final = TypeAdapter(StateDocument)

@@ -1,0 +1,65 @@
+"""The interface of the stores of states."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from asyncgg.errors import AsyncggError
+from asyncgg.transport import ConnectionConfig
+
+
+class VersionConflictError(AsyncggError):
+    """The document changed since its version was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """The document of a state as the store has it."""
+
+    data: bytes
+    version: str
+    age: float
+    """Seconds since it was stored, by the clock of the store: the clocks of two hosts may differ."""
+
+
+class StateStore(Protocol):
+    """Keeps one document, which is replaced atomically, and whole files.
+
+    Every method raises `StateWriteError`, `UsageError` or `CredentialsError` when the store cannot
+    be used.
+    """
+
+    location: str
+    """As the user writes it."""
+
+    async def read_document(self) -> StoredDocument | None:
+        """The current document; None before the first one."""
+
+    async def replace_document(self, data: bytes, version: str | None) -> str:
+        """Replace the document of `version`, None for the first one; returns the new version.
+
+        Raises `VersionConflictError` when the store has another version.
+        """
+
+    async def upload(self, path: Path, key: str) -> None:
+        """Store the file at `path` under a new key."""
+
+    async def download(self, key: str, path: Path) -> None:
+        """Write the file of `key` to `path`. Raises `FileNotFoundError` when the key is gone."""
+
+    async def delete(self, key: str) -> None:
+        """Delete a file; a missing one is no error."""
+
+
+def open_store(location: str, connection: ConnectionConfig) -> AbstractAsyncContextManager[StateStore]:
+    """The store at `s3://BUCKET/PREFIX` or in a folder. Raises `UsageError` for another location."""
+    if location.startswith("s3://"):
+        from asyncgg.state.s3_store import open_s3_store  # loads the S3 client
+
+        return open_s3_store(location, connection)
+    from asyncgg.state.folder_store import open_folder_store
+
+    return open_folder_store(location)

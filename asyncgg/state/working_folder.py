@@ -1,0 +1,161 @@
+"""The local copy of a state: what to restore from the store, and what to save there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from asyncgg.cleanup.state import RunDirectory, StateDirectory
+from asyncgg.errors import JournalError, StateWriteError
+from asyncgg.formatting import sanitize
+from asyncgg.journal import JournalReader, mark_possibly_sent
+from asyncgg.models import RunState
+from asyncgg.report import summary_to_dict
+from asyncgg.state.document import SavedFile, StateDocument
+from asyncgg.storage import DRAFT_SUFFIX
+
+SUMMARY: Final = "summary.json"
+"""The summary of each saved journal, next to it."""
+_SQLITE_SUFFIXES: Final = frozenset({".journal", ".db"})
+_NOT_SAVED: Final = ("-wal", "-shm", "-journal", ".lock", ".part", DRAFT_SUFFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class FileCopy:
+    """A consistent copy of a file that changed since it was saved."""
+
+    name: str
+    """Its name in `StateDocument.files`."""
+    path: Path
+    saved: SavedFile
+
+
+class WorkingFolder:
+    """A folder with the newest run of a state, and an empty folder for each older one.
+
+    Deleting the folder of a run deletes it in the state, too. Blocking.
+    """
+
+    def __init__(self, folder: Path, keep_runs: int) -> None:
+        self.folder = folder / "runs"
+        self.runs = StateDirectory(self.folder, keep_runs)
+        self._copies = folder / "copies"
+        self._copies.mkdir()
+        self._older: frozenset[str] = frozenset()  # names of runs that were not restored
+        self._signatures: dict[str, object] = {}
+
+    def restore_names(self, document: StateDocument) -> dict[str, Path]:
+        """Make the folders of all runs; returns the path of each file to download, those of the newest run.
+
+        Raises `JournalError` for a name that leads out of the folder.
+        """
+        for name in document.files:
+            run, _, file = name.partition("/")
+            if not file or "/" in file or {run, file} & {".", ".."} or "\\" in name or name.endswith(_NOT_SAVED):
+                raise JournalError(f"the state has a file of an invalid name: {sanitize(name)}")
+            (self.folder / run).mkdir(exist_ok=True)
+        latest = self.runs.latest()
+        self._older = frozenset(run.name for run in self.runs.run_directories() if run != latest)
+        return {name: self.folder / name for name in document.files if latest and name.startswith(f"{latest.name}/")}
+
+    def check(self, name: str, saved: SavedFile) -> None:
+        """Raise `JournalError` unless the restored file is the saved one."""
+        path = self.folder / name
+        if (path.stat().st_size, _sha256(path)) != (saved.size, saved.sha256):
+            raise JournalError(f"{name} of the state is damaged; restore its store from a backup, or use another state")
+        self._signatures[name] = _signature(path)
+
+    async def mark_possibly_sent(self) -> None:
+        """The saved journal is older than what was sent: everything pending was possibly sent."""
+        latest = self.runs.latest()
+        if latest is not None and latest.has_journal:
+            await asyncio.to_thread(asyncio.run, mark_possibly_sent(latest.journal))  # can take seconds
+
+    def kept(self, document: StateDocument) -> dict[str, SavedFile]:
+        """The files of `document` that are still wanted. Raises `StateWriteError` if the folder is gone.
+
+        A run is kept as long as its folder exists, its journal and snapshots too. Other files can be deleted.
+        """
+        if not self.folder.is_dir():
+            raise StateWriteError(f"{self.folder} was deleted during the run; later outcomes cannot be saved")
+        return {
+            name: saved
+            for name, saved in document.files.items()
+            if (path := self.folder / name).exists()
+            or (path.parent.is_dir() and (path.parent.name in self._older or path.suffix in _SQLITE_SUFFIXES))
+        }
+
+    def copy_changed(self, make_key: Callable[[str], str], location: str, *, is_running: bool) -> Iterator[FileCopy]:
+        """Copy each file that changed since it was copied last. Each copy is deleted after its use."""
+        for path in sorted(path for run in self.runs.run_directories() for path in run.folder.iterdir()):
+            name = path.relative_to(self.folder).as_posix()
+            if not path.is_file() or path.name.endswith(_NOT_SAVED) or path.name == SUMMARY:
+                continue
+            signature = _signature(path)
+            if self._signatures.get(name) == signature:
+                continue
+            copy = self._copies / path.name
+            _copy_file(path, copy)
+            yield self._take(name, copy, make_key)
+            if path == RunDirectory(path.parent).journal:
+                summary = self._copies / SUMMARY
+                _write_summary(copy, summary, f"{location}: {name}", is_running=is_running)
+                (path.parent / SUMMARY).write_bytes(summary.read_bytes())
+                yield self._take(f"{path.parent.name}/{SUMMARY}", summary, make_key)
+                summary.unlink()
+            copy.unlink()
+            self._signatures[name] = signature
+
+    def forget(self) -> None:
+        """Copy everything next time: a save failed."""
+        self._signatures.clear()
+
+    def _take(self, name: str, copy: Path, make_key: Callable[[str], str]) -> FileCopy:
+        return FileCopy(name, copy, SavedFile(make_key(name), copy.stat().st_size, _sha256(copy)))
+
+
+def _signature(path: Path) -> object:
+    """Changes with the content of a file and of its WAL file."""
+    values: list[int] = []
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        with contextlib.suppress(FileNotFoundError):
+            status = file.stat()
+            values += (status.st_size, status.st_mtime_ns, status.st_ino)
+    return tuple(values)
+
+
+def _copy_file(path: Path, copy: Path) -> None:
+    copy.unlink(missing_ok=True)
+    if path.suffix not in _SQLITE_SUFFIXES:
+        shutil.copyfile(path, copy)
+        return
+    # Never opened as a plain file: closing it would drop the locks that SQLite has on it.
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    with (
+        contextlib.closing(sqlite3.connect(uri, uri=True, timeout=5.0)) as source,
+        contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as target,
+    ):
+        target.execute("PRAGMA synchronous = OFF")
+        source.backup(target)  # in one step, so of one moment
+        target.execute("PRAGMA journal_mode = DELETE")
+        target.execute("UPDATE meta SET value = '0' WHERE key = 'wal_required'")
+
+
+def _write_summary(journal: Path, path: Path, shown_path: str, *, is_running: bool) -> None:
+    with JournalReader(journal) as reader:
+        summary, reason = reader.summary(), reader.meta().get("reason", "")
+    summary = replace(summary, journal=shown_path, state=RunState.RUNNING if is_running else summary.state)
+    path.write_text(json.dumps(summary_to_dict(summary, reason=reason), indent=1) + "\n", encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
