@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeVar
 
 from asyncgg.models import Outcome, RunState
 
@@ -221,4 +222,20 @@ class RunEnded(Event):
 
 
 Listener = Callable[[Event], None]
-"""Called on the event loop, so it must be quick. An exception in a listener ends the run."""
+"""Called on the event loop, so it must be quick. An exception in a listener ends the run.
+
+A listener with an attribute `event_types` gets only events of these types, others get all. Events that
+no listener gets are not created; outcomes and requests are the expensive ones.
+"""
+
+ListenerT = TypeVar("ListenerT", bound=Callable[..., None])
+
+
+def listens_to(*event_types: type[Event]) -> Callable[[ListenerT], ListenerT]:
+    """Decorate a function or method as a listener of events of these types only."""
+
+    def decorate(listener: ListenerT) -> ListenerT:
+        vars(listener)["event_types"] = frozenset(event_types)
+        return listener
+
+    return decorate

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from asyncgg.cli.console import Console
 from asyncgg.cli.log_events import EventFormatter, Notice
-from asyncgg.events import Event, Progress, RunEnded
+from asyncgg.events import Event, Progress, RunEnded, listens_to
 from asyncgg.formatting import format_duration
 from asyncgg.models import Operation
+from asyncgg.telemetry.messages import MESSAGES
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -249,6 +250,7 @@ class ProgressDisplay:
         """Show the progress of this source from now on."""
         self._source = source
 
+    @listens_to(*MESSAGES)
     def listen(self, event: Event) -> None:
         """Show the notice of an event, if it has one."""
         if isinstance(event, RunEnded):

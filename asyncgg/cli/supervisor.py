@@ -16,7 +16,7 @@ from asyncgg.cli.progress import ProgressDisplay
 from asyncgg.cli.signals import cancel_on_signal, stop_on_signal
 from asyncgg.engine import Engine, RunResult, StopReason
 from asyncgg.errors import AsyncggError
-from asyncgg.events import Event, RunStarted
+from asyncgg.events import Event, RunStarted, listens_to
 from asyncgg.journal import JournalReader, parse_operation
 from asyncgg.models import RunState, Summary
 from asyncgg.report import format_summary, summary_to_dict
@@ -157,12 +157,12 @@ def run_journal(
             assert engine is not None
             engine.stop(StopReason(RunState.INTERRUPTED, reason))
 
-        def listen(event: Event) -> None:
+        @listens_to(RunStarted)
+        def listen(_: Event) -> None:
             nonlocal started
-            if isinstance(event, RunStarted):
-                started = True
-                supervision.stop = stop
-                on_start()
+            started = True
+            supervision.stop = stop
+            on_start()
 
         return await execute(
             path,

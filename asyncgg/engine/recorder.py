@@ -82,8 +82,8 @@ class RunRecorder:
         failed = sum(override.state is ThingState.FAILED for override in result.overrides)
         already = sum(override.state is ThingState.ALREADY for override in result.overrides)
         done = len(batch.ids) - requeued - failed - already
-        event = BatchFinished(batch.request, batch.core, done, already, failed, requeued)
-        self._journal.submit_nowait(work, partial(self._on_committed, batch, result, event))
+        counts = (done, already, failed, requeued)
+        self._journal.submit_nowait(work, partial(self._on_committed, batch, result, counts))
         self._count(done, failed, already)
         self._save_elapsed()
 
@@ -143,15 +143,17 @@ class RunRecorder:
         self._journal.submit(mark_interrupted, retry_individually=True).add_done_callback(_ignore_result)
 
     def _on_committed(
-        self, batch: Batch, result: BatchResult, event: BatchFinished, error: BaseException | None
+        self, batch: Batch, result: BatchResult, counts: tuple[int, int, int, int], error: BaseException | None
     ) -> None:
         if error is not None:
             self._session.fail(error)
-        elif self._session.has_listeners:
+            return
+        if self._session.has_listeners(ThingsFinished):
             outcomes = tuple(result.outcomes(batch))
             if outcomes:
                 self._session.emit(ThingsFinished(outcomes))
-            self._session.emit(event)
+        if self._session.has_listeners(BatchFinished):
+            self._session.emit(BatchFinished(batch.request, batch.core, *counts))
 
     def _count(self, done: int, failed: int, already: int) -> None:
         self.done += done

@@ -13,7 +13,7 @@ from asyncgg.engine.guards import AbortRules, StopReason
 from asyncgg.engine.lane import Lane
 from asyncgg.engine.replies import RequestLabel, describe_failure, sanitize_reply, to_event
 from asyncgg.errors import CredentialsError
-from asyncgg.events import Event, Listener, Stopping
+from asyncgg.events import Event, Listener, RequestFinished, Stopping
 from asyncgg.models import ErrorResponse, NoResponse, RunState
 
 _WARMUP_TIMEOUT: Final = 1.0
@@ -67,16 +67,27 @@ class WorkSession:
         self.last_error = ""
         """Code and message of the last request that failed."""
         self._listeners = tuple(listeners)
+        self._listeners_by_type: dict[type[Event], tuple[Listener, ...]] = {}
         self._deadline = deadline
         self._clock = asyncio.get_running_loop().time
         self._sending: asyncio.Task[None] | None = None
         self._warmup_started = 0.0
         self.group: asyncio.TaskGroup
 
-    @property
-    def has_listeners(self) -> bool:
-        """Whether events have a receiver."""
-        return bool(self._listeners)
+    def has_listeners(self, event_type: type[Event]) -> bool:
+        """Whether events of this type have a receiver."""
+        return bool(self._listeners_of(event_type))
+
+    def _listeners_of(self, event_type: type[Event]) -> tuple[Listener, ...]:
+        listeners = self._listeners_by_type.get(event_type)
+        if listeners is None:
+            listeners = tuple(
+                listener
+                for listener in self._listeners
+                if event_type in getattr(listener, "event_types", (event_type,))
+            )
+            self._listeners_by_type[event_type] = listeners
+        return listeners
 
     @property
     def can_send(self) -> bool:
@@ -90,7 +101,7 @@ class WorkSession:
 
     def emit(self, event: Event) -> None:
         """Pass an event to the listeners. An exception in a listener ends the session."""
-        for listener in self._listeners:
+        for listener in self._listeners_of(type(event)):
             try:
                 listener(event)
             except Exception as error:  # noqa: BLE001 - the owner of the session raises it at the end
@@ -170,7 +181,7 @@ class WorkSession:
         except CredentialsError as error:
             reply, verdict = NoResponse("credentials", str(error), sent=False), ReplyVerdict.CREDENTIALS_EXPIRED
         finally:
-            if self._listeners:
+            if self.has_listeners(RequestFinished):
                 self.emit(to_event(label, core, len(things), reply, verdict, self._clock() - started))
         if isinstance(reply, ErrorResponse | NoResponse):
             self.last_error = message = describe_failure(reply)

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 
 from asyncgg.engine import Engine, RunResult, StopReason
 from asyncgg.errors import CredentialsError, InternalError, SnapshotError, UsageError
-from asyncgg.events import Event, Listener, Progress, ThingsFinished
+from asyncgg.events import Event, Listener, Progress, ThingsFinished, listens_to
 from asyncgg.journal import JournalReader
 from asyncgg.manifest import Chunk, Row, from_async_iterable, from_iterable
 from asyncgg.models import Outcome, RunState, Summary
@@ -154,6 +154,7 @@ class Run:
     def _set_engine(self, engine: Engine) -> None:
         self._engine = engine
 
+    @listens_to(ThingsFinished)
     def _on_event(self, event: Event) -> None:
         if isinstance(event, ThingsFinished) and self._outcomes is not None:
             self._outcomes.extend(event.outcomes)

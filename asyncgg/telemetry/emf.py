@@ -9,8 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
-from asyncgg.events import Event, RequestFinished, RunEnded, RunStarted, ThingsFinished
-from asyncgg.models import ThingState
+from asyncgg.events import Event, Progress, RequestFinished, RunEnded, RunStarted
 from asyncgg.telemetry.labels import TelemetryLabels
 from asyncgg.telemetry.log_records import METRICS
 
@@ -20,12 +19,8 @@ _MAX_VALUES: Final = 100
 _INTERVAL: Final = 10.0
 """Seconds after which a line is written although it has room for more requests."""
 _RESULTS: Final = {"accepted": "RequestsAccepted", "throttled": "RequestsThrottled", "failed": "RequestsFailed"}
-_STATES: Final = {
-    ThingState.DISASSOCIATED: "ThingsChanged",
-    ThingState.ALREADY: "ThingsAlready",
-    ThingState.FAILED: "ThingsFailed",
-}
-_COUNTS: Final = (*_RESULTS.values(), *_STATES.values())
+_THINGS: Final = {"disassociated": "ThingsChanged", "already": "ThingsAlready", "failed": "ThingsFailed"}
+"""Metrics by the member of `Progress`."""
 
 
 class EmbeddedMetrics(AbstractContextManager["EmbeddedMetrics"]):
@@ -34,6 +29,8 @@ class EmbeddedMetrics(AbstractContextManager["EmbeddedMetrics"]):
     CloudWatch adds them up. `read_progress` returns the current progress, None before the start.
     """
 
+    event_types = frozenset({RequestFinished, RunStarted, RunEnded})
+
     def __init__(self, labels: TelemetryLabels, read_progress: Callable[[], Any]) -> None:
         known = {name.capitalize(): value for name, value in labels.known().items()}
         self._dimensions = {"Operation": labels.work, **known}
@@ -41,6 +38,8 @@ class EmbeddedMetrics(AbstractContextManager["EmbeddedMetrics"]):
         self._run = ""
         self._counts: Counter[str] = Counter()
         self._durations: list[float] = []
+        self._things = dict.fromkeys(_THINGS, 0)
+        """The counts of the last line."""
         self._written_at = time.monotonic()
 
     def __exit__(self, *_: object) -> None:
@@ -53,21 +52,20 @@ class EmbeddedMetrics(AbstractContextManager["EmbeddedMetrics"]):
             self._durations.append(round(event.seconds, 6))
             if len(self._durations) >= _MAX_VALUES or time.monotonic() - self._written_at >= _INTERVAL:
                 self._write()
-        elif isinstance(event, ThingsFinished):
-            self._counts.update(_STATES[outcome.state] for outcome in event.outcomes)
         elif isinstance(event, RunStarted):
             self._run = event.run
+            self._read_things(self._read_progress())
         elif isinstance(event, RunEnded):
             self._write()
 
     def _write(self) -> None:
-        if not self._counts:
+        progress = self._read_progress()
+        values: dict[str, Any] = {name: self._counts[name] for name in _RESULTS.values()} | self._read_things(progress)
+        if not any(values.values()):
             return
-        values: dict[str, Any] = {name: self._counts[name] for name in _COUNTS}
         units = dict.fromkeys(values, "Count")
         if self._durations:
             values["RequestDuration"], units["RequestDuration"] = self._durations, "Seconds"
-        progress = self._read_progress()
         if progress is not None:
             values["Rate"], units["Rate"] = round(progress.rate, 3), "Count/Second"
             values["RequestsInFlight"], units["RequestsInFlight"] = progress.in_flight, "Count"
@@ -80,3 +78,10 @@ class EmbeddedMetrics(AbstractContextManager["EmbeddedMetrics"]):
         members = {"_aws": metadata, "event": "metrics", "run": self._run, **self._dimensions, **values}
         self._counts, self._durations, self._written_at = Counter(), [], time.monotonic()
         METRICS.log(logging.INFO, "metrics of %d requests", len(values.get("RequestDuration", ())), extra=members)
+
+    def _read_things(self, progress: Any) -> dict[str, int]:
+        """The things by metric since the last call; empty for a scan."""
+        if not isinstance(progress, Progress):
+            return {}
+        before, self._things = self._things, {member: getattr(progress, member) for member in _THINGS}
+        return {name: self._things[member] - before[member] for member, name in _THINGS.items()}

@@ -17,23 +17,22 @@ class EventLogger:
     """A listener that logs to `asyncgg.run`, and requests and batches (DEBUG) to `asyncgg.request`.
 
     The fields of the event are attributes of the record, with `run`, `account`, `region` and
-    `policy`; `message` of an event is called `detail`.
+    `policy`; `message` of an event is called `detail`. Whether DEBUG is enabled is decided at the start.
     """
 
     def __init__(self, labels: TelemetryLabels) -> None:
         self._labels: dict[str, Any] = labels.known()
+        self.event_types = frozenset(MESSAGES)
+        if _REQUESTS.isEnabledFor(logging.DEBUG):
+            self.event_types |= {RequestFinished, BatchFinished}
 
     def __call__(self, event: Event) -> None:
         """Log the event, if its level is enabled."""
         if isinstance(event, RequestFinished):
-            if _REQUESTS.isEnabledFor(logging.DEBUG):
-                self._log(
-                    _REQUESTS, logging.DEBUG, _format_request(event), {"event": "request"} | request_fields(event)
-                )
+            self._log(_REQUESTS, logging.DEBUG, _format_request(event), {"event": "request"} | request_fields(event))
             return
         if isinstance(event, BatchFinished):
-            if _REQUESTS.isEnabledFor(logging.DEBUG):
-                self._log(_REQUESTS, logging.DEBUG, _format_batch(event), _batch_fields(event))
+            self._log(_REQUESTS, logging.DEBUG, _format_batch(event), _batch_fields(event))
             return
         if isinstance(event, RunStarted):
             self._labels["run"] = event.run

@@ -44,6 +44,8 @@ class _RequestCounts:
 class MetricsCollector(Collector):
     """A listener that counts, and a collector that returns the counts and the last progress."""
 
+    event_types = frozenset({RequestFinished, RunStarted, RunEnded})
+
     def __init__(self, labels: TelemetryLabels) -> None:
         self._labels = {"account": labels.account, "region": labels.region, "policy": labels.policy}
         self._requests: dict[str, _RequestCounts] = {}

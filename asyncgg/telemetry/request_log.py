@@ -20,6 +20,8 @@ class RequestLog(AbstractContextManager["RequestLog"]):
     Raises `UsageError` if the file cannot be opened, or is not a log.
     """
 
+    event_types = frozenset({RequestFinished, RunStarted})
+
     def __init__(self, path: Path, labels: TelemetryLabels) -> None:
         self._path = path
         self._labels = labels.known()

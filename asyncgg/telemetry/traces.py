@@ -62,6 +62,8 @@ def _tracer() -> Iterator[Tracer]:
 class SpanRecorder:
     """A listener that records a span for each request, and for each batch one that ends at its commit."""
 
+    event_types = frozenset({RequestFinished, BatchFinished, RunStarted, RunEnded})
+
     def __init__(self, tracer: Tracer, span: Span) -> None:
         self._tracer = tracer
         self._span = span

@@ -7,16 +7,16 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
 import pytest
 
-from asyncgg.events import Event, RunEnded, RunStarted, ThingsFinished
-from asyncgg.models import Outcome, RunState, ThingState
+from asyncgg.events import Event, RunEnded, RunStarted
+from asyncgg.models import RunState
 from asyncgg.telemetry.emf import EmbeddedMetrics
 from asyncgg.telemetry.log_records import JsonFormatter
+from tests.unit.cli.test_log_events import MOMENT
 from tests.unit.telemetry.test_event_log import LABELS, REQUEST
 
 UNITS = ["Seconds", "Count", "Count/Second"]
@@ -100,12 +100,11 @@ def validate(line: dict[str, Any]) -> None:
 
 def test_lines_follow_the_specification_and_add_up() -> None:
     """250 requests are three lines at most 100 durations long, whose counts add up to the events."""
-    progress = SimpleNamespace(rate=29.5, in_flight=3)
-    finished = ThingsFinished((Outcome("c", "a", ThingState.FAILED, "X"), Outcome("c", "b", ThingState.DISASSOCIATED)))
+    progress = iter([MOMENT, *(replace(MOMENT, disassociated=5_000 + done, failed=13) for done in (1, 4, 9, 9))])
     verdicts = ["accepted"] * 200 + ["throttled"] * 30 + ["lost"] * 20
     stream: list[Event] = [RunStarted("run-1", 2, 1), *(replace(REQUEST, verdict=verdict) for verdict in verdicts)]
-    with metric_lines() as lines, EmbeddedMetrics(LABELS, lambda: progress) as listener:
-        for event in (*stream, finished, RunEnded(RunState.PARTIAL, "")):
+    with metric_lines() as lines, EmbeddedMetrics(LABELS, lambda: next(progress)) as listener:
+        for event in (*stream, RunEnded(RunState.PARTIAL, "")):
             listener(event)
     for line in lines:
         validate(line)
@@ -114,9 +113,9 @@ def test_lines_follow_the_specification_and_add_up() -> None:
         name: sum(line[name] for line in lines)
         for name in ("RequestsAccepted", "RequestsThrottled", "RequestsFailed", "ThingsChanged", "ThingsFailed")
     }
-    assert list(totals.values()) == [200, 30, 20, 1, 1]
+    assert list(totals.values()) == [200, 30, 20, 9, 1]
     assert {(line["run"], line["Operation"], line["Policy"], line["Rate"]) for line in lines} == {
-        ("run-1", "disassociate", "nightly", 29.5)
+        ("run-1", "disassociate", "nightly", 29.6)
     }
 
 

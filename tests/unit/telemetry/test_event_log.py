@@ -97,8 +97,8 @@ def test_rate_change_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture)
     assert (record.old, record.rate, record.reason) == (30.0, 20.0, "nothing accepted since the throttle")
 
 
-def test_disabled_level_formats_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """Without DEBUG a request costs no record."""
-    with caplog.at_level(logging.INFO, "asyncgg"):
-        EventLogger(LABELS)(REQUEST)
-    assert caplog.records == []
+@pytest.mark.parametrize(("level", "wanted"), [(logging.INFO, False), (logging.DEBUG, True)])
+def test_requests_are_wanted_only_with_debug(level: int, wanted: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Without DEBUG the events of requests are not even created."""
+    with caplog.at_level(level, "asyncgg"):
+        assert (events.RequestFinished in EventLogger(LABELS).event_types) is wanted
