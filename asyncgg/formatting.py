@@ -18,6 +18,12 @@ _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+\Z")
 _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
+class CommandLine(str):
+    """A line for the user's shell. It is never wrapped, so that it can be copied."""
+
+    __slots__ = ()
+
+
 def format_duration(seconds: float) -> str:
     """Seconds as 8.4 s, 2 min 05 s or 3 h 20 min."""
     if seconds < 60:

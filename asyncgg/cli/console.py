@@ -7,16 +7,18 @@ import json
 import select
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
+from asyncgg.cli.wrapping import terminal_width, wrap_lines
 from asyncgg.errors import AsyncggError, UsageError
 from asyncgg.formatting import format_timestamp
 
 _TERMINAL: Final = Path("/dev/tty")
 _POLL_INTERVAL: Final = 0.2
 """Seconds within which a signal is noticed."""
+_CONFIRM_ATTEMPTS: Final = 3
 
 
 class BestEffortStream:
@@ -71,16 +73,19 @@ class Console:
         """Shows a log record on a live display; None without one."""
 
     def print(self, *lines: str) -> None:
-        """Write lines to standard error."""
-        self.stderr.write("".join(f"{line}\n" for line in lines))
-        self.stderr.flush()
+        """Write lines to standard error, wrapped on a terminal."""
+        self._write(wrap_lines(lines, terminal_width(self.stderr)))
 
     def log_event(self, event: Mapping[str, Any], *lines: str) -> None:
         """Write lines to standard error; with `--log-format json` the `event` and the time."""
         if not self.log_json:
             self.print(*lines)
             return
-        self.print(json.dumps({"at": format_timestamp(time.time()), **event}))
+        self._write([json.dumps({"at": format_timestamp(time.time()), **event})])
+
+    def _write(self, lines: Iterable[str]) -> None:
+        self.stderr.write("".join(f"{line}\n" for line in lines))
+        self.stderr.flush()
 
     def write_result(self, document: Mapping[str, Any], lines: Sequence[str], *, always_print: bool = False) -> None:
         """Write the result to standard output: the object with `--json`, else the lines.
@@ -90,7 +95,7 @@ class Console:
         """
         if always_print and self.as_json and not self.quiet:
             self.print(*lines)
-        text = json.dumps(document) if self.as_json else "\n".join(lines)
+        text = json.dumps(document) if self.as_json else "\n".join(wrap_lines(lines, terminal_width(sys.stdout)))
         if sys.stdout is None:
             return
         try:
@@ -104,19 +109,22 @@ class Console:
     def confirm_count(self, count: int, action: str, *, stdin_in_use: bool) -> None:
         """Have the user type `count`, the number of things or requests that `action` concerns.
 
-        Raises `UsageError` for any other input, an empty line and the end of input included.
+        Asks again after another input. Raises `UsageError` after the third one, or when the input
+        ends.
         """
-        self.stderr.write(f"Type {count} to {action}: ")
-        self.stderr.flush()
-        if stdin_in_use:
-            with _TERMINAL.open("r") as terminal:
-                answer = _read_line(terminal)
-        else:
-            answer = _read_line(sys.stdin)
-        if not answer.endswith("\n"):
-            self.print("")
-        if answer.strip().replace(",", "") != str(count):
-            raise UsageError("not confirmed, nothing was sent")
+        with _TERMINAL.open("r") if stdin_in_use else contextlib.nullcontext(sys.stdin) as stream:
+            for attempt in range(_CONFIRM_ATTEMPTS):
+                if attempt:
+                    self.print(f"This is not {count}; press Ctrl-C to cancel")
+                self.stderr.write(f"Type {count} to {action}: ")
+                self.stderr.flush()
+                answer = _read_line(stream)
+                if answer.strip().replace(",", "") == str(count):
+                    return
+                if not answer.endswith("\n"):
+                    self.print("")
+                    break
+        raise UsageError("not confirmed, nothing was sent")
 
 
 def require_terminal(*, stdin_in_use: bool) -> None:

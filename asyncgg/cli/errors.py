@@ -11,6 +11,7 @@ from typing import Any, Final, TextIO
 
 import click
 
+from asyncgg.cli.wrapping import terminal_width, wrap_lines
 from asyncgg.errors import AsyncggError
 
 EXIT_INTERRUPTED: Final = 130
@@ -51,7 +52,8 @@ def run_with_exit_code(command: Callable[[], Any], *, debug: bool = False) -> in
 def print_error(message: str) -> None:
     """Write an error to standard error, ignoring a closed one."""
     with contextlib.suppress(OSError, ValueError, AttributeError):  # None if it was closed before the start
-        sys.stderr.write(f"error: {message}\n")
+        lines = wrap_lines(f"error: {message}".split("\n"), terminal_width(sys.stderr))
+        sys.stderr.write("".join(f"{line}\n" for line in lines))
         sys.stderr.flush()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from asyncgg.classify import FailureKind, failure_kind
-from asyncgg.formatting import format_duration
+from asyncgg.formatting import CommandLine, format_duration
 from asyncgg.models import Operation, RunState, Summary
 
 SCHEMA: Final = "asyncgg.summary/1"
@@ -167,7 +167,7 @@ def next_commands(summary: Summary, exit_code: int | None = None) -> list[str]:
 def format_next_commands(summary: Summary, exit_code: int | None = None) -> list[str]:
     """The lines that suggest these commands; empty without commands."""
     commands = next_commands(summary, exit_code)
-    return ["next:", *(f"  {command}" for command in commands)] if commands else []
+    return ["next:", *(CommandLine(f"  {command}") for command in commands)] if commands else []
 
 
 def _format_failures(failures: Mapping[str, int]) -> list[str]:

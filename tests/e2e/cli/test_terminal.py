@@ -25,10 +25,14 @@ def test_prompt_count_confirms(serve: StartSimulator) -> None:
 
 
 def test_prompt_other_answer_exits_2(serve: StartSimulator) -> None:
-    """`y`: exit 2, nothing sent, no journal."""
+    """`y`, three times: exit 2, nothing sent, no journal."""
     simulator = serve()
     with open_terminal(*RUN, cwd=Path(), env=isolated_environment(AWS_ENDPOINT_URL=simulator.url)) as screen:
         screen.read_until("Type 12 to disassociate them: ")
+        for _ in range(2):
+            screen.type("y\n")
+            screen.read_until("This is not 12; press Ctrl-C to cancel")
+            screen.screen = ""
         screen.type("y\n")
         assert screen.read_to_end() == 2
     assert "not confirmed, nothing was sent" in screen.screen
