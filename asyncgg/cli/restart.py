@@ -140,9 +140,9 @@ def _nothing_to_do(restart: Restart, saved: ExitStack) -> int:
         message = "no failed things to retry"
     else:
         message, summary = "no pending things to resume", _mark_complete(restart.path, summary)
+    summary = context.show_saved(summary)
     saved.close()
     context.console.print(message)
-    summary = context.show_saved(summary)
     code = EXIT_CODES[summary.state]
     lines = format_summary(summary) + format_next_commands(summary, code)
     context.console.write_result(summary_to_dict(summary, exit_code=code), lines)

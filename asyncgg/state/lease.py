@@ -86,6 +86,7 @@ class Lease:
                 try:
                     await self.publish(document)
                 except VersionConflictError:  # another process was faster
+                    await asyncio.sleep(_POLL_INTERVAL)
                     continue
                 break
             assert document.holder is not None

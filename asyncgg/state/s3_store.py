@@ -57,7 +57,9 @@ class S3Store:
         put = self._client.put_object(**self._object(_DOCUMENT), Body=data, ContentType="application/json", **condition)
         try:
             return str((await self._call(put))["ETag"])
-        except FileNotFoundError:  # 404 to If-Match: the document was deleted
+        except FileNotFoundError:
+            if version is None:
+                raise StateWriteError(f"{self.location}: S3 answers 404 to a write; check the endpoint") from None
             raise VersionConflictError(f"{self.location}: the document was deleted") from None
 
     async def upload(self, path: Path, key: str) -> None:

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, BinaryIO
@@ -24,6 +25,8 @@ from asyncgg.journal import JournalReader
 from asyncgg.models import Summary
 from asyncgg.simulator import FleetSpec, Simulator
 from asyncgg.simulator.fleet import Fleet
+from asyncgg.state import StateStore
+from asyncgg.state.folder_store import open_folder_store
 from tests.support.command_line import CommandRunner, isolated_environment
 from tests.support.simulator import fast_config, threaded_simulator
 
@@ -120,6 +123,7 @@ def history(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> P
     """A folder with the lists, a journal of the past, and snapshots from before and after it."""
     folder = tmp_path_factory.mktemp("history")
     write_lists(folder, OLD)
+    (folder / "past.csv").write_text("".join(f"{core},{thing}\n" for core, thing in [("core", "thing"), *PAST]))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for name, value in isolated_environment(AWS_ENDPOINT_URL=simulator.url).items():
@@ -131,6 +135,8 @@ def history(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> P
             "cleanup nightly.toml --dry-run",
         ):
             assert main([*words.split(), "--quiet", "--rate", "500"]) == 0, words
+        patch.setattr("asyncgg.state.s3_store.open_s3_store", open_local_state)
+        assert main(["disassociate", "past.csv", "--yes", "--quiet", "--state", "s3://bucket/runs"]) == 0
     shutil.copyfile(folder / JOURNALS[0], folder / JOURNALS[1])
     for name in ("monday.db", "tuesday.db"):
         shutil.copyfile(folder / "before.db", folder / name)
@@ -148,11 +154,18 @@ class LocalObjects:
         return Path(key).open("rb")
 
 
+def open_local_state(location: str, connection: object) -> AbstractAsyncContextManager[StateStore]:
+    """Open the state in the working directory instead of S3."""
+    return open_folder_store(f"{location.rpartition('/')[2]}.s3")
+
+
 @pytest.fixture
 def person(monkeypatch: pytest.MonkeyPatch, simulator: Simulator) -> None:
     """Someone who confirms every question, with S3 and a webhook at hand."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", simulator.url)
     monkeypatch.setattr("asyncgg.cli.workflow.require_terminal", lambda **options: None)
+    monkeypatch.setattr("asyncgg.cli.restart.require_terminal", lambda **options: None)
+    monkeypatch.setattr("asyncgg.state.s3_store.open_s3_store", open_local_state)
     monkeypatch.setattr(Console, "confirm_count", lambda *arguments, **options: None)
     monkeypatch.setattr("asyncgg.manifest.s3.S3Downloader", LocalObjects)
     monkeypatch.setenv("ASYNCGG_QUOTA", "1000")  # waits for nothing
@@ -180,10 +193,19 @@ def run_line(cli: CommandRunner, line: str, monkeypatch: pytest.MonkeyPatch) -> 
     return result.code, f"$ asyncgg {line}\n{result.out}{result.err}"
 
 
+def journals() -> set[Path]:
+    """The journals of the working directory, also those of states."""
+    return {
+        *Path().glob("*.journal"),
+        *Path().glob("*.state/2*/run.journal"),
+        *Path().glob("*.s3/files/*/run.journal*"),
+    }
+
+
 def new_summaries(known: set[Path]) -> list[Summary]:
     """The summaries of the journals that are not `known`; they become known."""
     summaries = []
-    for path in sorted({*Path().glob("*.journal"), *Path().glob("*.state/2*/run.journal")} - known):
+    for path in sorted(journals() - known):
         known.add(path)
         with JournalReader(path) as reader:
             summaries.append(reader.summary())
@@ -200,7 +222,7 @@ def test_documented_command_works_twice(
     if line.startswith("inventory"):
         (tmp_path / "fleet.db").unlink()
         (tmp_path / "fleet.csv").unlink()
-    known = {*Path().glob("*.journal"), *Path().glob("*.state/2*/run.journal")}
+    known = journals()
     disassociates = re.match(r"disassociate|cleanup", line) and not re.search(r"--(?:dry-run|check|explain)", line)
 
     simulator.service.fleet = Fleet(fleet(OLD))
