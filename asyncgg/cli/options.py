@@ -204,7 +204,7 @@ STATE: Final = _settings(
     "State",
     state=("LOCATION", "keep the runs in s3://BUCKET/PREFIX or a folder, and continue an unfinished one from there"),
     state_interval=("DURATION", "time between saves during a run (30 s)"),
-    state_lease=("DURATION", "time after which another process may take over (the request timeout and 30 s)"),
+    state_lease=("DURATION", "time after which another process may take over; by default the request timeout and 30 s"),
 )
 READ_STATE: Final = Option(
     "--state", "LOCATION", "the newest run of this state, s3://BUCKET/PREFIX or a folder, instead of a journal", "State"

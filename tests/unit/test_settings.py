@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncgg.cli.options import CONNECTION, GUARDS, JOURNAL, LIMITS, MANIFEST, OUTPUT, TELEMETRY
+from asyncgg.cli.options import CONNECTION, GUARDS, JOURNAL, LIMITS, MANIFEST, OUTPUT, STATE, TELEMETRY
 from asyncgg.errors import SettingsError
 from asyncgg.formatting import parse_duration
 from asyncgg.settings import FILE_NAME, Settings, build_settings, load_settings
@@ -326,7 +326,8 @@ def test_load_settings_blank_text_is_none(key: str) -> None:
 def test_settings_have_options_that_name_the_defaults() -> None:
     """Each setting but `codes` has an option with a help, which ends with the setting's default."""
     options = {
-        option.name: option for option in (*CONNECTION, *GUARDS, *JOURNAL, *LIMITS, *MANIFEST, *OUTPUT, *TELEMETRY)
+        option.name: option
+        for option in (*CONNECTION, *GUARDS, *JOURNAL, *LIMITS, *MANIFEST, *OUTPUT, *STATE, *TELEMETRY)
     }
     defaults = {name: field.default for name, field in Settings.model_fields.items() if name != "codes"}
     assert defaults.keys() <= options.keys()
