@@ -19,7 +19,7 @@ from asyncgg.manifest import ProtectList, S3Opener, load_protect_list
 from asyncgg.manifest.name_lists import read_names
 from asyncgg.models import RunState, Summary
 from asyncgg.ratelimit import RampPlan
-from asyncgg.runs import execute
+from asyncgg.runs import SendingLease, execute
 from asyncgg.runs.prepare import s3_opener
 from asyncgg.runs.scan import FullTransport, scan_with_settings
 from asyncgg.settings import Settings
@@ -129,6 +129,7 @@ class PolicyContext:
     transport: FullTransport | None = None
     policy: str = ""
     """Name of the policy."""
+    lease: SendingLease | None = None
 
     @property
     def origin(self) -> Origin:
@@ -172,6 +173,7 @@ class PolicyContext:
             on_engine=self.stop_controller.attach,
             limit=limit,
             ramp=ramp,
+            lease=self.lease,
         )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.cleanup.policy.model import Policy, SafetyLimits
@@ -139,6 +140,25 @@ class CleanupReport:
     pruned: list[str] = field(default_factory=list)
     """Names of old runs that were deleted."""
     warnings: list[str] = field(default_factory=list)
+    saved_files: dict[str, str] | None = None
+    """Where the files of the run are, by their kind; None: in `run_dir`."""
+
+    def show_saved(self, location: str) -> None:
+        """Show the files as those of the state at `location`: the local ones are temporary."""
+        for report in (self, self.resumed):
+            if report is not None and report.run_dir is not None:
+                run, files = report.run_dir, _existing_files(report.run_dir)
+                report.saved_files = {kind: f"{location}: {run.name}/{Path(path).name}" for kind, path in files.items()}
+                if report.summary is not None:
+                    journal = report.saved_files.get("journal", "")
+                    report.summary = replace(report.summary, journal=journal, state_location=location)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The paths of the files of the run, by their kind."""
+        if self.saved_files is not None:
+            return self.saved_files
+        return _existing_files(self.run_dir) if self.run_dir else {}
 
     def finish(self, result: RunResult) -> None:
         """Set the end of a scan or run."""
@@ -174,7 +194,7 @@ class CleanupReport:
             "resumed": self.resumed.to_dict() if self.resumed else None,
             "pruned": self.pruned,
             "warnings": self.warnings,
-            "files": _existing_files(self.run_dir) if self.run_dir else {},
+            "files": self.files,
         }
 
 

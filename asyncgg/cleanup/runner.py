@@ -34,7 +34,7 @@ from asyncgg.events import Listener
 from asyncgg.file_limit import fit_concurrency
 from asyncgg.inventory import CoreState, ScanResult, Snapshot
 from asyncgg.models import RunState
-from asyncgg.runs import JournalBuilder
+from asyncgg.runs import JournalBuilder, SendingLease
 from asyncgg.runs.connection import connection_from_settings
 from asyncgg.runs.provenance import ProvenanceKind, provenance_to_meta
 from asyncgg.runs.scan import FullTransport
@@ -51,8 +51,8 @@ class PolicyRunner:
     """Runs a policy once. Needs a running loop.
 
     `policy`: as `merge_limits`. `digest`: as `policy_digest`. `lists`: the `not-in` lists.
-    `transport` and `registry` replace those made from the settings. `on_start` gets each scan and
-    run, `on_stage` the name of each step, `on_warning` each warning.
+    `transport` and `registry` replace those made from the settings. `lease`: as `execute`.
+    `on_start` gets each scan and run, `on_stage` the name of each step, `on_warning` each warning.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class PolicyRunner:
         account: CallerIdentity | None = None,
         transport: FullTransport | None = None,
         registry: ThingRegistry | None = None,
+        lease: SendingLease | None = None,
         listeners: Sequence[Listener] = (),
         on_start: Callable[[Stoppable], None] = lambda stoppable: None,
         on_stage: Callable[[str], None] = lambda message: None,
@@ -79,13 +80,13 @@ class PolicyRunner:
         self._stop_controller = StopController(policy.guards.deadline, on_start)
         settings = effective_settings(settings, policy)
         self._context = PolicyContext(
-            settings, endpoint, account, self._stop_controller, listeners, on_stage, transport, policy.name
+            settings, endpoint, account, self._stop_controller, listeners, on_stage, transport, policy.name, lease
         )
         self.report = CleanupReport(policy.name)
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: str, state: RunState = RunState.INTERRUPTED) -> None:
         """Start nothing new and wait for in-flight requests; the run can be resumed."""
-        self._stop_controller.stop(StopReason(RunState.INTERRUPTED, reason))
+        self._stop_controller.stop(StopReason(state, reason))
 
     async def run(self, *, dry_run: bool = False) -> CleanupReport:
         """Run the policy. Raises only internal errors and cancellation; the report has all others."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +26,7 @@ from asyncgg.cli.log_events import Notice
 from asyncgg.cli.progress import ProgressDisplay, ProgressView, run_view
 from asyncgg.cli.scan import SCAN_VIEW
 from asyncgg.cli.signals import raise_on_signal
+from asyncgg.cli.state import open_state
 from asyncgg.cli.supervisor import Supervision, run_async, run_supervised
 from asyncgg.errors import AsyncggError, InternalError, UsageError
 from asyncgg.formatting import format_duration, format_timestamp
@@ -56,7 +60,7 @@ def run_policy(path: Path, context: CommandContext, *, dry_run: bool) -> int:
         with raise_on_signal():
             endpoint = context.resolve_endpoint()
             keep_lists = load_keep_lists(policy, context.settings, endpoint)
-        report = _run(policy, context, endpoint, keep_lists, dry_run)
+            report = _run_in_state(policy, context, endpoint, keep_lists, dry_run)
     except Exception as error:  # the report must say that the run failed
         failure = error if isinstance(error, AsyncggError) else InternalError(f"{type(error).__name__}: {error}")
         report = CleanupReport(policy.name, dry_run=dry_run)
@@ -68,6 +72,20 @@ def run_policy(path: Path, context: CommandContext, *, dry_run: bool) -> int:
     report.warnings += delivery_errors
     console.write_result(report.to_dict(), format_cleanup(report), always_print=True)
     return report.exit
+
+
+def _run_in_state(
+    policy: Policy, context: CommandContext, endpoint: Endpoint, keep_lists: dict[str, frozenset[str]], dry_run: bool
+) -> CleanupReport:
+    """As `_run`, with the runs in the state of the settings instead of the folder of the policy, if there is one."""
+    if dry_run or context.settings.state is None:
+        return _run(policy, context, endpoint, keep_lists, dry_run)
+    with open_state(context, policy.state.keep_runs) as state:
+        assert state is not None
+        policy = replace(policy, state=replace(policy.state, folder=str(state.folder)))
+        report = _run(policy, replace(context, state=state), endpoint, keep_lists, dry_run)
+        report.show_saved(state.location)
+    return report
 
 
 def _run(
@@ -84,12 +102,16 @@ def _run(
             digest=policy_digest(policy, keep_lists),
             lists=keep_lists,
             account=account,
+            lease=context.state,
             listeners=[display.listen],
             on_start=display.watch,
             on_stage=lambda stage: display.notice(Notice(stage, {"event": "stage", "stage": stage})),
             on_warning=lambda text: display.notice(Notice(f"warning: {text}", {"event": "warning", "warning": text})),
         )
         supervision.stop = runner.stop
+        if context.state is not None:
+            abort = partial(runner.stop, state=RunState.ABORTED)
+            context.state.when_lost(partial(asyncio.get_running_loop().call_soon_threadsafe, abort))
         return await runner.run(dry_run=dry_run)
 
     message = "aborted by a second signal; the next run of the policy checks what was possibly sent"
@@ -144,9 +166,9 @@ def format_cleanup(report: CleanupReport) -> list[str]:
         lines += format_summary(report.summary)[1:]
     lines += [f"  pruned     run {name}" for name in report.pruned]
     if report.run_dir is not None:
-        lines.append(f"  report     {report.run_dir.report}")
+        lines.append(f"  report     {report.files['report']}")
         if report.decision_counts is not None:
-            lines.append(f"  decisions  {report.run_dir.decisions}")
+            lines.append(f"  decisions  {report.files.get('decisions', report.run_dir.decisions)}")
     return lines
 
 

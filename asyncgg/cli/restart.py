@@ -14,9 +14,9 @@ from asyncgg.cli.notify import NotifyOnExit
 from asyncgg.cli.options import extract_settings
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.state import open_state
-from asyncgg.cli.supervisor import run_async, run_journal, write_summary
+from asyncgg.cli.supervisor import run_async, run_journal, write_failed_summary, write_summary
 from asyncgg.engine import RunResult
-from asyncgg.errors import JournalError, UsageError
+from asyncgg.errors import JournalError, StateWriteError, UsageError
 from asyncgg.formatting import format_duration
 from asyncgg.journal import JournalReader, JournalWriter, write_meta
 from asyncgg.models import RunState, Summary
@@ -107,7 +107,7 @@ def restart_run(path: Path | None, mode: RunMode, arguments: Mapping[str, Any]) 
             state = _open_state(arguments, saved)
             latest = state.latest()
             if latest is None or not latest.has_journal:
-                raise JournalError(f"{state.location}: no saved run; check the location")
+                raise JournalError(f"{state.location}: the state has no run to continue; check the location")
             path = latest.journal
         elif arguments["state"]:
             raise UsageError("give either JOURNAL or --state; see --help")
@@ -121,7 +121,11 @@ def restart_run(path: Path | None, mode: RunMode, arguments: Mapping[str, Any]) 
             if not restart.things:
                 return _nothing_to_do(restart, saved)
             outcome = restart.run(yes=arguments["yes"])
-            saved.close()
+            try:
+                saved.close()
+            except StateWriteError as error:
+                write_failed_summary(restart.context.console, outcome[1], error)
+                raise
             return write_summary(restart.context.console, *notifier.record_result(*outcome))
 
 

@@ -150,7 +150,7 @@ class LookupSource:
         self._context = context
         self._account_required = account_required
         self._scanned = False
-        self._temporary = False
+        self._temporary = context.state is not None
         self.journal, self.inventory = _default_paths(lookup, context.settings.journal)
 
     @property
@@ -192,7 +192,9 @@ def scan_before_run(builder: JournalBuilder, context: CommandContext, endpoint: 
     inventory = builder.snapshot_path
     if origin_if_finished(inventory) is not None:
         raise SnapshotError(f"{inventory} already exists; delete it, or choose another --journal")
-    hint = "No changes were made. The same command with --journal resumes the scan"
+    hint = "No changes were made."
+    if context.state is None:
+        hint += " The same command with --journal resumes the scan"
     scan = _scan(inventory, tuple(builder.cores()), context, endpoint, MAX_SCAN_AGE, hint)
     builder.commit_with_snapshot(scan.counts)
 

@@ -24,8 +24,8 @@ _LEASE_MARGIN: Final = 30.0
 _MIN_LEASE_MARGIN: Final = 1.0
 
 
-def open_state(context: CommandContext) -> AbstractContextManager[StateSession | None]:
-    """The state of the settings, if any; entering and leaving as `StateSession`.
+def open_state(context: CommandContext, keep_runs: int = 30) -> AbstractContextManager[StateSession | None]:
+    """The state of the settings, if any, with `keep_runs` runs; entering and leaving as `StateSession`.
 
     Raises `SettingsError` if the lease is too short.
     """
@@ -45,7 +45,12 @@ def open_state(context: CommandContext) -> AbstractContextManager[StateSession |
         context.console.log_event({"event": "state", "message": line}, line)
 
     return StateSession(
-        settings.state, context.connection, lease_seconds=lease, interval=settings.state_interval, on_message=show
+        settings.state,
+        context.connection,
+        lease_seconds=lease,
+        interval=settings.state_interval,
+        keep_runs=keep_runs,
+        on_message=show,
     )
 
 
@@ -60,10 +65,11 @@ def find_unfinished(state: StateSession, source: str) -> RunDirectory | None:
     if run is None or not run.has_journal:
         return None
     with JournalReader(run.journal) as reader:
-        pending, recorded = reader.counts().pending, reader.meta().get("source", "")
+        pending, meta = reader.counts().pending, reader.meta()
     if not pending:
         return None
-    if recorded != source:
+    recorded = meta.get("lookup") or meta.get("source", "")
+    if recorded != source.encode("utf-8", "backslashreplace").decode():  # as a journal has it
         raise GuardError(
             f"{state.location}: the run of {recorded} has {pending:,} pending things; complete it with `asyncgg resume"
             f" --state {state.location}`, or use another state for {source}; nothing was sent"

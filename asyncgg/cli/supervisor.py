@@ -190,10 +190,14 @@ def run_journal(
 def _write_partial_summary(path: Path, console: Console, error: AsyncggError) -> None:
     """Write the summary of a run that `error` ended, a full disk for example."""
     with contextlib.suppress(AsyncggError), JournalReader(path) as reader:
-        summary = reader.summary()
-        document = summary_to_dict(summary, exit_code=error.exit_code, reason=str(error))
-        lines = format_summary(summary) + format_next_commands(summary, error.exit_code)
-        console.write_result(document, lines)
+        write_failed_summary(console, reader.summary(), error)
+
+
+def write_failed_summary(console: Console, summary: Summary, error: AsyncggError) -> None:
+    """Write the summary of a run after which the command failed with `error`."""
+    document = summary_to_dict(summary, exit_code=error.exit_code, reason=str(error))
+    lines = format_summary(summary) + format_next_commands(summary, error.exit_code)
+    console.write_result(document, lines)
 
 
 def write_summary(console: Console, result: RunResult, summary: Summary, *, suggest_next: bool = True) -> int:

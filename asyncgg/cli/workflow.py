@@ -16,9 +16,9 @@ from asyncgg.cli.restart import Restart
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.sources import LookupArguments, LookupSource, ScanIncompleteError, build_from_manifest, scan_before_run
 from asyncgg.cli.state import find_unfinished, open_state
-from asyncgg.cli.supervisor import NotStartedError, run_async, run_journal
+from asyncgg.cli.supervisor import NotStartedError, run_async, run_journal, write_failed_summary
 from asyncgg.engine import RunResult
-from asyncgg.errors import AsyncggError, GuardError, JournalError, UsageError
+from asyncgg.errors import AsyncggError, GuardError, JournalError, StateWriteError, UsageError
 from asyncgg.manifest.sources import display_path
 from asyncgg.models import Summary
 from asyncgg.runs import JournalBuilder, Plan, RunMode, verify_account
@@ -205,12 +205,21 @@ def disassociate_in_state(
     """As `disassociate`, in the state of the settings: continues its unfinished run, else starts a new one."""
     if context.settings.journal is not None:
         raise UsageError("give either --state or --journal: the journal is in the state")
-    with raise_on_signal(), open_state(context) as state:
-        assert state is not None
-        source = display_path(manifest) if lookup is None else lookup.source
-        if (unfinished := find_unfinished(state, source)) is not None:
-            event = {"event": "continue", "state": state.location, "run": unfinished.name}
-            context.console.log_event(event, f"continuing run {unfinished.name} of {state.location}")
-            return Restart.load(unfinished.journal, RunMode.RESUME, arguments, state).run(yes=options["yes"])
-        settings = context.settings.model_copy(update={"journal": state.create_run().journal})
-        return disassociate(manifest, lookup, replace(context, settings=settings, state=state), **options)
+    outcome = None
+    try:
+        with raise_on_signal(), open_state(context) as state:
+            assert state is not None
+            source = display_path(manifest) if lookup is None else lookup.source
+            if (unfinished := find_unfinished(state, source)) is not None:
+                event = {"event": "continue", "state": state.location, "run": unfinished.name}
+                context.console.log_event(event, f"continuing run {unfinished.name} of {state.location}")
+                restart = Restart.load(unfinished.journal, RunMode.RESUME, arguments, state)
+                outcome = restart.run(yes=options["yes"])
+            else:
+                settings = context.settings.model_copy(update={"journal": state.create_run().journal})
+                outcome = disassociate(manifest, lookup, replace(context, settings=settings, state=state), **options)
+    except StateWriteError as error:
+        if outcome is not None:
+            write_failed_summary(context.console, outcome[1], error)
+        raise
+    return outcome

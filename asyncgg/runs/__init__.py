@@ -11,7 +11,7 @@ from asyncgg.runs.api import (
     verify,
 )
 from asyncgg.runs.connection import verify_account
-from asyncgg.runs.execute import RunMode, execute, exit_code
+from asyncgg.runs.execute import RunMode, SendingLease, execute, exit_code
 from asyncgg.runs.plan import Plan, quota_rate, seconds_at_quota
 from asyncgg.runs.prepare import JournalBuilder, default_journal
 from asyncgg.runs.run import Run
@@ -22,6 +22,7 @@ __all__ = [
     "Plan",
     "Run",
     "RunMode",
+    "SendingLease",
     "Verification",
     "default_journal",
     "disassociate",

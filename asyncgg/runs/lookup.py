@@ -125,7 +125,10 @@ def prepare_from_snapshot(
         _require_complete(snapshot, targets, coverage, request.allow_incomplete, just_scanned)
         source = f"{targets.source}, found in {snapshot.path} taken {_format_minute(snapshot.started_at)}"
         kind = ProvenanceKind.LISTING if just_scanned else ProvenanceKind.INVENTORY
-        extra_meta = provenance_to_meta(kind, request.inventory.absolute(), snapshot.started_at)
+        extra_meta = {
+            "lookup": targets.source.encode("utf-8", "backslashreplace").decode(),
+            **provenance_to_meta(kind, request.inventory.absolute(), snapshot.started_at),
+        }
         with JournalBuilder(journal, settings, source=source, extra_meta=extra_meta, allow_empty=True) as builder:
             builder.header_rows = targets.header_rows
             _add_associations(builder, snapshot, targets, coverage)

@@ -89,6 +89,10 @@ class Run:
         return run
 
     def _setup(self, transport: Transport | None, listeners: Sequence[Listener]) -> None:
+        if self._settings.state is not None:
+            raise UsageError(
+                "state: a Run has its journal in a file; use the command line, or asyncgg.state with execute"
+            )
         self._transport = transport
         self._listeners = (*listeners, self._on_event)
         self._outcomes: deque[Outcome] | None = None

@@ -2,7 +2,8 @@
 
 from asyncgg.state.document import LeaseHolder, SavedFile, StateDocument
 from asyncgg.state.lease import Lease
-from asyncgg.state.session import StateSession, read_state
+from asyncgg.state.restore import read_state
+from asyncgg.state.session import StateSession
 from asyncgg.state.store import StateStore, StoredDocument, VersionConflictError, open_store
 
 __all__ = [

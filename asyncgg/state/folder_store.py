@@ -71,7 +71,7 @@ class FolderStore:
         try:
             os.link(draft, self._path(number))
         except FileExistsError:
-            raise VersionConflictError(f"{self.location}: version {number} exists") from None
+            raise VersionConflictError(f"{self.location}: another process changes the state at the same time") from None
         except OSError as error:
             if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}:
                 raise
@@ -83,7 +83,7 @@ class FolderStore:
         self._sync_folder()
         versions = self._versions()
         if versions[-1] != number:
-            raise VersionConflictError(f"{self.location}: version {versions[-1]} exists")
+            raise VersionConflictError(f"{self.location}: another process changed the state meanwhile")
         for old in versions[:-_KEPT_VERSIONS]:
             self._path(old).unlink(missing_ok=True)
         return str(number)

@@ -20,6 +20,7 @@ from asyncgg.state.store import StateStore, StoredDocument, VersionConflictError
 _AGE_ERROR: Final = 2.0
 """Seconds by which the age of a document can be wrong: S3 gives times in whole seconds."""
 _POLL_INTERVAL: Final = 1.0
+_MAX_CONFLICTS: Final = 10
 _RENEWALS: Final = 3
 """Renewals within the time for which a lease allows to send."""
 
@@ -78,6 +79,7 @@ class Lease:
         if the store ignores the conditions of writes.
         """
         watched: StoredDocument | None = None
+        conflicts = 0
         while True:
             stored = await self._store.read_document()
             self._version = None if stored is None else stored.version
@@ -86,6 +88,9 @@ class Lease:
                 try:
                     await self.publish(document)
                 except VersionConflictError:  # another process was faster
+                    conflicts += 1
+                    if conflicts == _MAX_CONFLICTS:
+                        raise
                     await asyncio.sleep(_POLL_INTERVAL)
                     continue
                 break

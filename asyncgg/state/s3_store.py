@@ -47,7 +47,7 @@ class S3Store:
         except FileNotFoundError:
             return None
         async with reply["Body"] as body:
-            data = await body.read()
+            data = await self._call(body.read())
         now = parsedate_to_datetime(reply["ResponseMetadata"]["HTTPHeaders"]["date"])
         return StoredDocument(data, str(reply["ETag"]), (now - reply["LastModified"]).total_seconds())
 
@@ -93,7 +93,7 @@ class S3Store:
     def _translate(self, error: ClientError) -> Exception:
         code = str(error.response.get("Error", {}).get("Code", ""))
         if code in _CONFLICTS:
-            return VersionConflictError(f"{self.location}: {code}")
+            return VersionConflictError(f"{self.location}: another process changes the state at the same time ({code})")
         if code in _MISSING:
             return FileNotFoundError(self.location)
         if code == "NoSuchBucket":

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self
 
 from asyncgg.cleanup.state import RunDirectory
-from asyncgg.errors import AsyncggError, JournalError, LeaseLostError, StateWriteError, UsageError
-from asyncgg.state.document import StateDocument
+from asyncgg.errors import AsyncggError, LeaseLostError, StateWriteError, UsageError
 from asyncgg.state.lease import Lease
+from asyncgg.state.restore import download_newest
 from asyncgg.state.store import StateStore, open_store
 from asyncgg.state.working_folder import WorkingFolder
 from asyncgg.transport import ConnectionConfig
@@ -29,7 +28,6 @@ _MAX_SAVE_SHARE: Final = 0.1
 _MAX_FAILED_SAVES: Final = 3
 _FINAL_SAVE_TIMEOUT: Final = 20.0
 """Seconds: an orchestrator kills a container 30 s after SIGTERM."""
-_READ_ATTEMPTS: Final = 3
 
 
 # The session has a thread with a loop of its own: the lease is renewed while a command imports a
@@ -136,8 +134,12 @@ class StateSession(AbstractContextManager["StateSession"]):
 
     async def begin_sending(self, on_lost: Callable[[str], object]) -> None:
         """As `asyncgg.runs.execute.SendingLease`."""
-        self._on_lost.append(on_lost)
+        self.when_lost(on_lost)
         await asyncio.wrap_future(self._submit(self._save(begin_sending=True)))
+
+    def when_lost(self, on_lost: Callable[[str], object]) -> None:
+        """Call `on_lost` with a reason, in any thread, when the lease is lost."""
+        self._on_lost.append(on_lost)
 
     def may_send(self) -> bool:
         """As `asyncgg.runs.execute.SendingLease`."""
@@ -179,7 +181,7 @@ class StateSession(AbstractContextManager["StateSession"]):
             await asyncio.wait((renewing,))
 
     async def _restore(self) -> None:
-        await _download_newest(self._store, self._lease.document, self._files)
+        await download_newest(self._store, self._lease.document, self._files)
         if not self._lease.document.clean:
             self._on_message(
                 f"{self.location} was not saved at the end of its last start: what was pending was possibly sent"
@@ -225,7 +227,10 @@ class StateSession(AbstractContextManager["StateSession"]):
                 if isinstance(error, AsyncggError) or not isinstance(error, Exception):
                     raise
                 raise StateWriteError(f"{self.location}: cannot copy the journal: {error}") from None
-            self._is_sending = self._is_sending or begin_sending
+            if begin_sending:
+                if not self._lease.may_send():  # lost before there was a run to stop
+                    raise LeaseLostError(f"{self._lease.lost_reason}; nothing was sent")
+                self._is_sending = True
             keys = {saved.key for saved in files.values()}
             for saved in document.files.values():
                 if saved.key not in keys:
@@ -248,7 +253,8 @@ class StateSession(AbstractContextManager["StateSession"]):
     def _lost(self, reason: str) -> None:
         self._is_sending = False
         for on_lost in self._on_lost:
-            on_lost(reason)
+            with suppress(RuntimeError):  # its event loop is closed: its work has ended
+                on_lost(reason)
 
     def _make_key(self, name: str) -> str:
         self._keys += 1
@@ -264,48 +270,3 @@ class StateSession(AbstractContextManager["StateSession"]):
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._main.cancel)
             self._thread.join(_FINAL_SAVE_TIMEOUT)
-
-
-async def _download_newest(store: StateStore, document: StateDocument, files: WorkingFolder) -> None:
-    for name, path in (await asyncio.to_thread(files.restore_names, document)).items():
-        try:
-            await store.download(document.files[name].key, path)
-        except FileNotFoundError:
-            raise JournalError(
-                f"{store.location}: {name} is missing from the state; restore it from a backup"
-            ) from None
-        await asyncio.to_thread(files.check, name, document.files[name])
-
-
-@contextmanager
-def read_state(location: str, connection: ConnectionConfig) -> Iterator[tuple[StateDocument, RunDirectory]]:
-    """The document of the state at `location` and a copy of its newest run, also while it is running.
-
-    Raises `JournalError` if there is no state, and as `StateSession`.
-    """
-
-    async def read(root: Path) -> tuple[StateDocument, RunDirectory]:
-        async with open_store(location, connection) as store:
-            for attempts_remaining in reversed(range(_READ_ATTEMPTS)):
-                stored = await store.read_document()
-                document = StateDocument() if stored is None else StateDocument.parse(stored.data, location)
-                if stored is not None and document.holder is not None and stored.age > document.holder.seconds:
-                    document = replace(document, holder=None)
-                folder = root / str(attempts_remaining)
-                folder.mkdir()
-                files = WorkingFolder(folder, keep_runs=1)
-                try:
-                    await _download_newest(store, document, files)
-                except JournalError:  # saved again meanwhile
-                    if attempts_remaining:
-                        continue
-                    raise
-                latest = files.runs.latest()
-                if latest is None:
-                    raise JournalError(f"{location}: no saved run; check the location")
-                return document, latest
-        raise AssertionError
-
-    with contextlib.ExitStack() as stack:
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="asyncgg-state-")))
-        yield asyncio.run(read(root))

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from asyncgg.errors import AsyncggError
+from asyncgg.errors import StateWriteError
 from asyncgg.transport import ConnectionConfig
 
 
-class VersionConflictError(AsyncggError):
+class VersionConflictError(StateWriteError):
     """The document changed since its version was read."""
 
 

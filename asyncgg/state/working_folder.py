@@ -25,6 +25,7 @@ from asyncgg.storage import DRAFT_SUFFIX
 SUMMARY: Final = "summary.json"
 """The summary of each saved journal, next to it."""
 _SQLITE_SUFFIXES: Final = frozenset({".journal", ".db"})
+_JOURNAL: Final = RunDirectory(Path()).journal.name
 _NOT_SAVED: Final = ("-wal", "-shm", "-journal", ".lock", ".part", DRAFT_SUFFIX)
 
 
@@ -52,16 +53,18 @@ class WorkingFolder:
         self._older: frozenset[str] = frozenset()  # names of runs that were not restored
         self._signatures: dict[str, object] = {}
 
-    def restore_names(self, document: StateDocument) -> dict[str, Path]:
-        """Make the folders of all runs; returns the path of each file to download, those of the newest run.
+    def restore_names(self, document: StateDocument, *, with_journal: bool = False) -> dict[str, Path]:
+        """Make the folders of the runs; returns the path of each file to download, those of the newest run.
 
-        Raises `JournalError` for a name that leads out of the folder.
+        `with_journal`: only runs that sent something, or were about to. Raises `JournalError` for
+        a name that leads out of the folder.
         """
         for name in document.files:
             run, _, file = name.partition("/")
             if not file or "/" in file or {run, file} & {".", ".."} or "\\" in name or name.endswith(_NOT_SAVED):
                 raise JournalError(f"the state has a file of an invalid name: {sanitize(name)}")
-            (self.folder / run).mkdir(exist_ok=True)
+            if not with_journal or f"{run}/{_JOURNAL}" in document.files:
+                (self.folder / run).mkdir(exist_ok=True)
         latest = self.runs.latest()
         self._older = frozenset(run.name for run in self.runs.run_directories() if run != latest)
         return {name: self.folder / name for name in document.files if latest and name.startswith(f"{latest.name}/")}

@@ -14,6 +14,7 @@ from asyncgg.cli.options import (
     LIMITS,
     OUTPUT,
     PATH,
+    STATE,
     TELEMETRY,
     Argument,
     Option,
@@ -29,6 +30,7 @@ Examples:
   asyncgg cleanup nightly.toml --dry-run
   asyncgg cleanup nightly.toml --explain sensor-0815
   asyncgg cleanup nightly.toml --json > report.json
+  asyncgg cleanup nightly.toml --state s3://bucket/nightly
 
 There is no confirmation: the guards of the policy decide. Its state directory keeps the snapshot, journal,
 decisions and report of each run.
@@ -54,6 +56,7 @@ _SET_BY_POLICY: Final = (
     Option("--inventory", "SNAPSHOT", "snapshot for --explain (that of the last run)", "Scope", type=PATH),
     without(CONNECTION, *_SET_BY_POLICY),
     without(LIMITS, *_SET_BY_POLICY),
+    STATE,
     OUTPUT,
     TELEMETRY,
     CONFIG,

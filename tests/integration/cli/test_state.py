@@ -1,0 +1,188 @@
+"""Tests of `--state` on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import asyncgg
+from asyncgg.errors import UsageError
+from tests.integration.cli.conftest import StartSimulator
+from tests.support.command_line import CommandRunner, small_fleet
+
+STATE = ("--state", "share")
+RUN = ("--yes", "--quiet", "--json", "--rate", 500)
+
+
+def _run_to_deadline(cli: CommandRunner, serve: StartSimulator) -> None:
+    serve(small_fleet(12, 1))
+    result = cli("disassociate", "fleet.csv", "--yes", "--rate", 20, "--deadline", "200ms", *STATE)
+    assert result.code == 10, result.err
+
+
+def test_same_command_continues_the_unfinished_run(cli: CommandRunner, serve: StartSimulator) -> None:
+    """The second start sends what is pending, without reading the manifest; the third one is a new run."""
+    _run_to_deadline(cli, serve)
+    Path("fleet.csv").write_text("core,thing\ncore-1,thing-1-1\n")
+    second = cli("disassociate", "fleet.csv", *RUN, "--deadline", "1m", *STATE)
+    assert second.code == 0, second.err
+    assert second.json["things"]["total"] == second.json["things"]["disassociated"] == 12
+    assert second.json["journal"].startswith("share: ")
+    third = cli("disassociate", "fleet.csv", *RUN, *STATE)
+    assert third.code == 0, third.err
+    assert third.json["things"]["total"] == third.json["things"]["already"] == 1
+    assert third.json["run"] != second.json["run"]
+
+
+def test_other_source_with_an_unfinished_run_exits_4(cli: CommandRunner, serve: StartSimulator) -> None:
+    """A start with another list neither continues nor replaces the unfinished run."""
+    _run_to_deadline(cli, serve)
+    Path("other.csv").write_text("core,thing\ncore-1,thing-1-1\n")
+    Path("things.txt").write_text("thing-1-1\n")
+    for source in (("other.csv",), ("--things", "things.txt"), ("--core", "core-1")):
+        result = cli("disassociate", *source, *RUN, *STATE)
+        assert result.code == 4
+        assert "asyncgg resume --state share" in result.err
+        assert result.err.count("\n") <= 2
+    resumed = cli("resume", *STATE, *RUN, "--deadline", "1m")
+    assert resumed.code == 0, resumed.err
+    assert resumed.json["things"]["disassociated"] == 12
+
+
+def test_lookup_continues_its_own_run(cli: CommandRunner, serve: StartSimulator) -> None:
+    """A run of a list of things is continued by the same list."""
+    serve(small_fleet(12, 1))
+    Path("things.txt").write_text("".join(f"thing-{number}-1\n" for number in range(1, 13)))
+    assert cli("inventory", "--out", "fleet.db", "--rate", 500).code == 0
+    words = ("disassociate", "--things", "things.txt", "--inventory", "fleet.db", "--yes", "--json", *STATE)
+    first = cli(*words, "--rate", 20, "--deadline", "200ms")
+    assert first.code == 10, first.err
+    second = cli(*words, "--rate", 500, "--deadline", "1m")
+    assert second.code == 0, second.err
+    assert second.json["run"] == first.json["run"]
+
+
+def test_interrupted_scan_names_no_temporary_file(cli: CommandRunner, serve: StartSimulator) -> None:
+    """The next start scans again; the snapshot of this one is gone with its folder."""
+    serve(small_fleet(12, 1))
+    Path("things.txt").write_text("thing-1-1\n")
+    result = cli("disassociate", "--things", "things.txt", "--yes", "--rate", 10, "--deadline", "200ms", *STATE)
+    assert result.code == 10
+    assert "No changes were made" in result.err
+    assert "--inventory" not in result.err
+    assert cli("disassociate", "--things", "things.txt", *RUN, *STATE).code == 0
+
+
+def test_retry_status_and_report_use_the_state(cli: CommandRunner, serve: StartSimulator) -> None:
+    """What failed is tried again in the state, and every command shows the same run."""
+    simulator = serve(fault=("deny@core-2",))
+    first = cli("disassociate", "fleet.csv", *RUN, *STATE)
+    assert first.code == 3, first.err
+    assert "asyncgg retry --state share" in first.json["next"]
+    report = cli("report", *STATE, "--failures", "failed.csv", "--html", "report.html", "--json")
+    assert report.code == 0, report.err
+    assert report.json["things"] == first.json["things"]
+    assert len(Path("failed.csv").read_text().splitlines()) == 5
+    assert Path("report.html").stat().st_size > 1000
+    simulator.service.set_faults(())
+    retried = cli("retry", *STATE, *RUN)
+    assert retried.code == 0, retried.err
+    status = cli("status", *STATE, "--json")
+    assert status.code == 0
+    assert status.json["things"]["disassociated"] == 12
+    assert status.json["running"] is False
+    assert not list(Path().glob("*.journal*"))
+
+
+def test_resume_without_pending_things_reports_the_run(cli: CommandRunner, serve: StartSimulator) -> None:
+    """A state whose run is complete has nothing to resume."""
+    serve()
+    assert cli("disassociate", "fleet.csv", *RUN, *STATE).code == 0
+    result = cli("resume", *STATE, "--yes", "--json")
+    assert result.code == 0
+    assert result.json["state"] == "complete"
+
+
+def test_dry_run_does_not_touch_the_state(cli: CommandRunner, serve: StartSimulator) -> None:
+    """A dry run makes no state and takes no lease."""
+    serve()
+    assert cli("disassociate", "fleet.csv", "--dry-run", *STATE).code == 0
+    assert not Path("share").exists()
+
+
+def test_failed_start_leaves_the_state_as_it_was(cli: CommandRunner, serve: StartSimulator) -> None:
+    """A manifest that cannot be used is no run, and the lease is released."""
+    serve()
+    assert cli("disassociate", "fleet.csv", *RUN, *STATE).code == 0
+    before = cli("status", *STATE, "--json").json
+    assert cli("disassociate", "missing.csv", *RUN, *STATE).code == 2
+    assert cli("disassociate", "fleet.csv", *RUN, "--max-things", 1, *STATE).code == 4
+    assert cli("status", *STATE, "--json").json == before
+    assert json.loads(max(Path("share").glob("state-*.json")).read_text())["holder"] is None
+
+
+def test_state_of_the_environment_is_used(
+    cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ASYNCGG_STATE is the state of a run and of `resume` without a journal."""
+    serve()
+    monkeypatch.setenv("ASYNCGG_STATE", "share")
+    assert cli("disassociate", "fleet.csv", *RUN).code == 0
+    assert Path("share").is_dir()
+    assert cli("resume", "--yes").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("resume", "run.journal", "--state", "share"), "either JOURNAL or --state"),
+        (("resume", "--yes"), "either JOURNAL or --state"),
+        (("status",), "either JOURNAL or --state"),
+        (("report", "run.journal", "--state", "share"), "either JOURNAL or --state"),
+        (("disassociate", "fleet.csv", "--yes", "--journal", "j", "--state", "share"), "either --state or --journal"),
+        (("disassociate", "fleet.csv", "--yes", "--state", "share", "--state-lease", "60s"), "--state-lease"),
+        (("disassociate", "fleet.csv", "--yes", "--state", "share", "--state-lease", "soon"), "--state-lease"),
+        (("disassociate", "fleet.csv", "--yes", "--state", "fleet.csv"), "fleet.csv"),
+        (("disassociate", "fleet.csv", "--yes", "--state", "s3://"), "s3://BUCKET/PREFIX"),
+        (("resume", "--yes", "--state", "share"), "no run to continue"),
+        (("status", "--state", "share"), "no saved run"),
+    ],
+    ids=" ".join,
+)
+def test_unusable_state_exits_2(
+    cli: CommandRunner, serve: StartSimulator, words: tuple[str, ...], message: str
+) -> None:
+    """One line says what is wrong, and nothing is sent."""
+    simulator = serve()
+    result = cli(*words)
+    assert result.code == 2, result.err
+    assert message in result.err
+    assert result.err.count("\n") == 1
+    assert simulator.service.counters.requests.total() == 0
+
+
+def test_cleanup_continues_in_the_state(cli: CommandRunner, serve: StartSimulator) -> None:
+    """A policy keeps its runs in the state instead of its own folder."""
+    serve(small_fleet(12, 1))
+    Path("nightly.toml").write_text(
+        'name = "nightly"\n[[rule]]\nid = "all"\nassociated-before = "1d"\n[guards]\nmax-things = 100\n'
+        "[state]\nresume-unfinished = true\n"
+    )
+    first = cli("cleanup", "nightly.toml", "--json", "--quiet", "--rate", 500, *STATE)
+    assert first.code == 0, first.err
+    assert first.json["run"]["things"]["disassociated"] == 12
+    assert first.json["files"]["journal"].startswith("share: ")
+    assert not Path("nightly.state").exists()
+    second = cli("cleanup", "nightly.toml", "--json", "--quiet", "--rate", 500, *STATE)
+    assert second.code == 0, second.err
+    assert second.json["run_id"] > first.json["run_id"]
+    report = cli("report", *STATE, "--json")
+    assert report.json["things"]["disassociated"] == 12
+
+
+def test_run_of_the_library_refuses_a_state() -> None:
+    """A setting that a `Run` cannot follow is an error."""
+    with pytest.raises(UsageError, match="state"):
+        asyncgg.Run([("core", "thing")], region="eu-west-1", state="share")
