@@ -13,11 +13,24 @@ from asyncgg.journal.reader import (
     last_request_at,
 )
 from asyncgg.journal.schema import parse_operation
+from asyncgg.journal.statistics import (
+    CoreOutcomes,
+    FailureGroup,
+    FinishedThings,
+    RunStart,
+    failure_groups,
+    finished_things,
+    run_starts,
+    worst_cores,
+)
 from asyncgg.journal.store import JournalStore, RecordedReply
 from asyncgg.journal.writer import JournalWriter, mark_possibly_sent, write_meta
 
 __all__ = [
     "Certainty",
+    "CoreOutcomes",
+    "FailureGroup",
+    "FinishedThings",
     "ImportSummary",
     "Importer",
     "JournalCounts",
@@ -27,11 +40,16 @@ __all__ = [
     "OutcomeRow",
     "RateDecision",
     "RecordedReply",
+    "RunStart",
     "SentRequest",
     "ThingEffect",
+    "failure_groups",
+    "finished_things",
     "iter_effects",
     "last_request_at",
     "mark_possibly_sent",
     "parse_operation",
+    "run_starts",
+    "worst_cores",
     "write_meta",
 ]

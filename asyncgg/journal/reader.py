@@ -110,6 +110,11 @@ class JournalReader(SqliteReader):
         )
         return dict(rows)
 
+    def codes_of_already(self) -> dict[str, int]:
+        """Things that were already in the desired state by the code of their reply."""
+        query = "SELECT coalesce(code, ''), count(*) FROM override WHERE state = ? GROUP BY 1 ORDER BY 2 DESC, 1"
+        return dict(self._rows(query, int(ThingState.ALREADY)))
+
     def summary(self) -> Summary:
         """The values of the JSON summary."""
         meta, counts = self.meta(), self.counts()
@@ -143,12 +148,21 @@ class JournalReader(SqliteReader):
         where_clause = f"WHERE thing.state IN ({','.join(str(int(state)) for state in states)})" if states else ""
         if set(states) == {ThingState.FAILED}:  # failed things are all in `override`
             source = _OVERRIDES_SQL
+        return self._outcome_rows(source, where_clause)
+
+    def failed_things(self, code: str, limit: int) -> Iterator[OutcomeRow]:
+        """The first `limit` failed things with this code."""
+        where_clause = "WHERE thing.state = ? AND coalesce(thing.code, '') = ? LIMIT ?"
+        return self._outcome_rows(_OVERRIDES_SQL, where_clause, int(ThingState.FAILED), code, limit)
+
+    def _outcome_rows(self, source: str, where_clause: str, *values: object) -> Iterator[OutcomeRow]:
         # The view yields ids in order; ORDER BY would first sort millions of rows.
         rows = self._rows(
-            "SELECT core.name, thing.name, thing.state, thing.code, thing.message, thing.attempts,"  # noqa: S608 - numbers
+            "SELECT core.name, thing.name, thing.state, thing.code, thing.message, thing.attempts,"  # noqa: S608 - constants and numbers
             " request.answered_at, request.aws_request_id, thing.reason"
             f" FROM {source} AS thing CROSS JOIN core ON core.id = thing.core"
-            f" LEFT JOIN request ON request.id = thing.request {where_clause}"
+            f" LEFT JOIN request ON request.id = thing.request {where_clause}",
+            *values,
         )
         with self._translate_errors():
             for core, thing, state, code, message, attempts, at, aws, reason in rows:

@@ -32,7 +32,7 @@ from asyncgg.runs.lookup import (
 from asyncgg.runs.prepare import JournalBuilder
 from asyncgg.runs.run import Rows, Run, run_prepared, run_to_completion
 from asyncgg.runs.scan import scan_with_settings
-from asyncgg.runs.undo_plan import NOT_INHERITED, prepare_undo, prior_state_from_snapshot
+from asyncgg.runs.undo_plan import NOT_INHERITED, mark_original_undone, prepare_undo, prior_state_from_snapshot
 from asyncgg.runs.verifier import load_context, verify_with_context
 from asyncgg.runs.verify_report import Verification
 from asyncgg.settings import Settings, build_settings
@@ -189,7 +189,12 @@ async def undo(
                 assume_associated=assume_associated,
             )[0]
 
-    return await run_prepared(await asyncio.to_thread(prepare), transport, listeners)
+    builder = await asyncio.to_thread(prepare)
+    try:
+        return await run_prepared(builder, transport, listeners)
+    finally:
+        if builder.path.exists():
+            await mark_original_undone(builder.path)
 
 
 async def verify(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -23,6 +24,7 @@ from asyncgg.report import EXIT_CODES
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.runs.connection import connection_from_settings
 from asyncgg.runs.plan import rate_policy
+from asyncgg.runs.provenance import record_start
 from asyncgg.settings import Settings
 from asyncgg.telemetry.labels import TelemetryLabels
 from asyncgg.telemetry.observers import open_telemetry
@@ -105,7 +107,7 @@ async def execute(
     """
     journal = await _open_journal(path)
     try:
-        operation, associations_verified, labels = await _start(journal, mode)
+        operation, associations_verified, labels = await _start(journal, mode, account)
         if account is not None:  # so that a later start cannot use another account
             await journal.submit(lambda store: store.put(account=account.account, arn=account.arn))
             labels = replace(labels, account=account.account)
@@ -163,10 +165,13 @@ async def _open_journal(path: Path) -> JournalWriter:
             raise
 
 
-async def _start(journal: JournalWriter, mode: RunMode) -> tuple[Operation, bool, TelemetryLabels]:
+async def _start(
+    journal: JournalWriter, mode: RunMode, account: CallerIdentity | None
+) -> tuple[Operation, bool, TelemetryLabels]:
     """Queue the things of `mode`; returns the operation, whether the things had been listed, and labels."""
 
     def start_pass(store: JournalStore) -> tuple[str, bool, TelemetryLabels]:
+        record_start(store, mode.value, time.time(), account.arn if account else "")
         if mode is RunMode.RETRY:
             store.begin_retry()
         else:

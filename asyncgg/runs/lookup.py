@@ -132,6 +132,13 @@ def prepare_from_snapshot(
         with JournalBuilder(journal, settings, source=source, extra_meta=extra_meta, allow_empty=True) as builder:
             builder.header_rows = targets.header_rows
             _add_associations(builder, snapshot, targets, coverage)
+            builder.left_out = {
+                f"{'things' if reason is MissingReason.NOT_FOUND else 'cores'} {MISSING_LABELS[reason]}": (
+                    names.count,
+                    names.examples,
+                )
+                for reason, names in coverage.missing().items()
+            }
             plan = builder.finish(target)
         lookup = LookupResult(str(snapshot.path), snapshot.started_at, coverage.missing())
     return builder, replace(plan, source_label="source", lookup=lookup)

@@ -75,6 +75,8 @@ class JournalBuilder(AbstractContextManager["JournalBuilder"]):
         self._rejected = 0
         self.header_rows = 0
         """Rows, also of lists of names, left out because they repeat the header."""
+        self.left_out: dict[str, tuple[int, tuple[str, ...]]] = {}
+        """What the source asked for and the run does not have: number and examples by label."""
         self._protected = 0
         self._import_summary: ImportSummary | None = None
 
@@ -193,6 +195,7 @@ class JournalBuilder(AbstractContextManager["JournalBuilder"]):
             "rejected": str(self._rejected),
             "protected": str(self._protected),
             "header_rows": str(self.header_rows),
+            "left_out": json.dumps(self.left_out),
         }
         if self._operation is not Operation.DISASSOCIATE:
             meta["operation"] = self._operation.value

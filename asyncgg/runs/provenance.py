@@ -1,18 +1,23 @@
-"""Provenance: the source that shows that the associations of a run existed before the run."""
+"""What a journal records about its run: the proof of its associations, its starts, and its undo."""
 
 # The service may accept the disassociation of a thing that was never associated. "Accepted" alone
 # does therefore not prove what a run removed; a listing from before the run does.
 
 from __future__ import annotations
 
+import getpass
 import json
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from asyncgg import __version__
 from asyncgg.errors import JournalError
+from asyncgg.journal import JournalStore
+from asyncgg.models import RunState
 
 PROVENANCE_KEY: Final = "provenance"
 
@@ -60,3 +65,27 @@ def provenance_from_meta(meta: Mapping[str, str], journal: Path) -> Provenance |
         raise JournalError(
             f"journal {journal}: the provenance of the associations cannot be read; upgrade asyncgg"
         ) from None
+
+
+_MAX_STARTS: Final = 200
+"""Starts that a journal keeps."""
+
+
+def record_start(store: JournalStore, mode: str, at: float, arn: str) -> None:
+    """Record who starts the run of a journal, and how the start before ended. `at` in seconds since 1970."""
+    starts = json.loads(store.get("starts", "[]"))
+    if starts:
+        state = store.get("state")
+        starts[-1]["state"] = RunState.INTERRUPTED.value if state == RunState.RUNNING else state
+    elif mode == "resume":
+        mode = "run"
+    starts.append({"mode": mode, "at": round(at, 3), "version": __version__, "actor": _actor(), "arn": arn})
+    store.put(starts=json.dumps(starts[-_MAX_STARTS:]))
+
+
+def _actor() -> str:
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container may have no name for its user
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"

@@ -27,6 +27,7 @@ from asyncgg.journal import Certainty, JournalReader, ThingEffect, iter_effects,
 from asyncgg.manifest import Chunk
 from asyncgg.manifest.name_lists import Selection
 from asyncgg.models import Operation
+from asyncgg.report.undo_marks import UndoMark, mark_undone
 from asyncgg.runs.plan import Plan
 from asyncgg.runs.prepare import JournalBuilder
 from asyncgg.runs.provenance import ProvenanceKind, provenance_from_meta, provenance_to_meta
@@ -143,10 +144,31 @@ def prepare_undo(
                 builder.header_rows = only.header_rows
                 only.require_all_used(original.name)
             _require_undoable(original, counts, has_snapshot=prior_state is not None)
+            builder.left_out = {
+                label: (counts[decision], ()) for decision, label in DECISION_LABELS.items() if counts[decision]
+            }
             plan = builder.finish(target)
     excluded = {decision.value: counts[decision] for decision in DECISION_LABELS if counts[decision]}
     policy = original.meta.get("policy_name", "")
     return builder, replace(plan, source_label="undo of", excluded=excluded, policy=policy)
+
+
+async def mark_original_undone(undo_journal: Path) -> str:
+    """Record the undo in the journal of the run that it reverts; returns why that is not possible, or nothing."""
+    original, mark = _undo_mark(undo_journal)
+    try:
+        await mark_undone(original, mark)
+    except JournalError as error:
+        return f"the reports of {original} will not mention this undo: {error}"
+    return ""
+
+
+def _undo_mark(undo_journal: Path) -> tuple[Path, UndoMark]:
+    with JournalReader(undo_journal) as reader:
+        summary, meta = reader.summary(), reader.meta()
+    path = str(undo_journal.absolute()).encode("utf-8", "backslashreplace").decode()
+    mark = UndoMark(path, float(meta["created"]), summary.disassociated + summary.already, summary.total)
+    return Path(json.loads(meta["undo_of"])["journal"]), mark
 
 
 def write_protect_list(undo_journal: Path) -> Path:

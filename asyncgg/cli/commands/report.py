@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +17,11 @@ from asyncgg.cli.state import open_journal
 from asyncgg.errors import UsageError
 from asyncgg.files import atomic_write_text
 from asyncgg.journal import JournalReader, last_request_at
-from asyncgg.models import ThingState
+from asyncgg.models import Summary, ThingState
 from asyncgg.report import format_summary, summary_to_dict
-from asyncgg.report.html import render_html
 from asyncgg.report.outcomes import format_from_suffix, write_outcomes
 from asyncgg.report.summary import format_next_commands
+from asyncgg.report.undo_marks import read_undo_marks
 from asyncgg.report.verification import format_verification_record, load_verification_record
 
 _EPILOG = """
@@ -38,7 +42,8 @@ prefixed with '.
     READ_STATE,
     Option("--failures", "FILE", "list the failed things: .csv or .jsonl, also .gz", type=PATH),
     Option("--outcomes", "FILE", "list all things: .csv or .jsonl, also .gz", type=PATH),
-    Option("--html", "FILE", "write a self-contained HTML page", type=PATH),
+    Option("--html", "FILE", "write a self-contained HTML page with charts", type=PATH),
+    Option("--markdown", "FILE", "write a short report for a ticket", type=PATH),
     JSON,
     DEBUG,
     epilog=_EPILOG,
@@ -50,6 +55,7 @@ def command(
     failures: Path | None,
     outcomes: Path | None,
     html: Path | None,
+    markdown: Path | None,
     **arguments: Any,
 ) -> int:
     """Show a run's summary, and write lists as CSV, JSONL or HTML; also during the run."""
@@ -57,7 +63,7 @@ def command(
     lists = [path for path in (failures, outcomes) if path is not None]
     for path in lists:
         format_from_suffix(path)
-    output_paths = [*lists, *([html] if html else [])]
+    output_paths = [*lists, *(path for path in (html, markdown) if path)]
     if len({path.resolve() for path in output_paths}) < len(output_paths):
         raise UsageError("two output files have the same path; give each its own")
     with raise_on_signal(), open_journal(journal, state) as opened, JournalReader(opened.path) as reader:
@@ -65,24 +71,41 @@ def command(
         meta, summary = reader.meta(), opened.show(reader.summary())
         reason = "" if reader.is_running() or opened.is_leased else meta.get("reason", "")
         record = load_verification_record(journal, summary.run, last_request_at(reader))
-        verification = "" if record is None else format_verification_record(record)
         if failures is not None:
             count = write_outcomes(failures, reader.outcomes(ThingState.FAILED), journal)
             console.print(f"{failures}: {count:,} failed things")
         if outcomes is not None:
             count = write_outcomes(outcomes, reader.outcomes(), journal, summary.operation)
             console.print(f"{outcomes}: {count:,} things")
-        if html is not None:
-            failed = reader.outcomes(ThingState.FAILED)
-            page = render_html(
-                summary, meta, failed, generated_at=time.time(), reason=reason, verification=verification
-            )
-            with atomic_write_text(html, journal) as file:
-                file.write(page)
-            console.print(f"{html}: written")
+        _write_pages(reader, summary, {"run.html": html, "run.md": markdown}, lists, console)
+        undos = read_undo_marks(reader)
         document, lines = summary_to_dict(summary, reason=reason), format_summary(summary, reason=reason)
         if record is not None:
-            document["verified"] = record
-            lines.append(f"  verified   {verification}")
+            verified_at = datetime.fromisoformat(record["finished_at"]).timestamp()
+            is_stale = any(mark.started_at > verified_at for mark in undos)
+            document["verified"] = {**record, "before_undo": is_stale}
+            lines.append(f"  verified   {'before the undo: ' if is_stale else ''}{format_verification_record(record)}")
+        if undos:
+            document["undone"] = [mark.to_dict() for mark in undos]
+            lines += [f"  undone     {mark}" for mark in undos]
         console.write_result(document, lines + format_next_commands(summary))
     return 0
+
+
+def _write_pages(
+    reader: JournalReader, summary: Summary, pages: Mapping[str, Path | None], lists: Sequence[Path], console: Console
+) -> None:
+    """Write a page for each template with a path; it links the lists of the same command."""
+    if not any(pages.values()):
+        return
+    from asyncgg.report.html import render
+    from asyncgg.report.run_report import load_run_report
+    from asyncgg.report.svg import is_available
+
+    report = load_run_report(reader, summary, generated_at=time.time(), draw=bool(pages["run.html"]) and is_available())
+    for template, path in pages.items():
+        if path is not None:
+            exports = tuple(os.path.relpath(item.resolve(), path.resolve().parent) for item in lists)
+            with atomic_write_text(path, reader.path) as file:
+                file.write(render(template, report=replace(report, exports=exports)))
+            console.print(f"{path}: written")

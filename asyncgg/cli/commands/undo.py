@@ -59,12 +59,18 @@ def command(run: Path, *, only: str | None, inventory: Path | None, assume_assoc
     Settings, account, Region and endpoint are those of the run unless an option overrides them.
     """
     from asyncgg.cli.notify import NotifyOnExit
-    from asyncgg.cli.supervisor import write_summary
+    from asyncgg.cli.supervisor import run_async, write_summary
     from asyncgg.cli.workflow import RunRequest, plan_confirm_run
     from asyncgg.journal import JournalReader
     from asyncgg.manifest.name_lists import load_selection
     from asyncgg.runs.connection import require_same_region, resolve_saved_endpoint, restore_settings
-    from asyncgg.runs.undo_plan import NOT_INHERITED, prepare_undo, prior_state_from_snapshot, write_protect_list
+    from asyncgg.runs.undo_plan import (
+        NOT_INHERITED,
+        mark_original_undone,
+        prepare_undo,
+        prior_state_from_snapshot,
+        write_protect_list,
+    )
 
     overrides = options.extract_settings(arguments)
     with JournalReader(run) as reader:
@@ -85,7 +91,10 @@ def command(run: Path, *, only: str | None, inventory: Path | None, assume_assoc
                 assume_associated=assume_associated,
             )
 
-    def protect(builder: JournalBuilder, endpoint: Endpoint) -> None:
+    def before_start(builder: JournalBuilder, endpoint: Endpoint) -> None:
+        # Before the first request: a killed undo leaves its mark, too.
+        if warning := run_async(mark_original_undone(builder.path)):
+            context.console.log_event({"event": "warning", "warning": warning}, f"warning: {warning}")
         if policy := meta.get("policy_name"):
             path = write_protect_list(builder.path)
             event = {"event": "protect-list", "policy": policy, "path": str(path)}
@@ -93,7 +102,7 @@ def command(run: Path, *, only: str | None, inventory: Path | None, assume_assoc
             context.console.log_event(event, text)
 
     request = RunRequest(
-        before_start=protect,
+        before_start=before_start,
         resolve_endpoint=lambda: resolve_saved_endpoint(settings, meta, overrides),
         prepare=prepare,
         journal=settings.journal,
@@ -104,4 +113,6 @@ def command(run: Path, *, only: str | None, inventory: Path | None, assume_assoc
     )
     with NotifyOnExit(arguments["notify"], context) as notifier:
         outcome = plan_confirm_run(request, context)
+        if outcome is not None:
+            run_async(mark_original_undone(Path(outcome[1].journal)))  # with the counts of the end
         return 0 if outcome is None else write_summary(context.console, *notifier.record_result(*outcome))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -58,13 +59,12 @@ def test_report_html_loads_nothing(cli: CommandRunner, partial: str) -> None:
     page = Path("report.html").read_text(encoding="utf-8")
     assert "ghost-1" in page
     assert "DeviceBusy" in page
-    assert (
-        "<h2>Next</h2>\n<pre>asyncgg report run.journal --failures failures.csv\nasyncgg retry run.journal</pre>"
-        in page
-    )
-    assert "<script" not in page
+    assert "<pre>asyncgg report run.journal --failures failures.csv\nasyncgg retry run.journal</pre>" in page
+    assert page.count("<script") == 1
+    assert page.count("<svg") == 4
     assert "src=" not in page
-    assert "href=" not in page
+    assert {link[:1] for link in re.findall(r'href="([^"]*)', page)} == {"#"}
+    assert "max-attempts-unknown" in page
 
 
 @pytest.mark.parametrize(
@@ -145,3 +145,30 @@ def test_status_watch_ends_with_the_run(cli: CommandRunner, partial: str, monkey
     assert slept
     assert result.err.count("15/15 things, 2 failed") == len(slept)
     assert "asyncgg retry run.journal" in result.out
+
+
+def test_report_markdown_has_verdict_and_codes(cli: CommandRunner, partial: str) -> None:
+    """--markdown writes the verdict, the account, the codes and the next commands."""
+    assert cli("report", partial, "--markdown", "ticket.md").code == 0
+    text = Path("ticket.md").read_text(encoding="utf-8")
+    assert text.startswith("## Disassociation of client devices: Completed with failures\n")
+    assert "12 of 15 things disassociated, 1 already before, 2 failed" in text
+    assert "| DeviceBusy | 2 | 2 |" in text
+    assert "asyncgg retry run.journal" in text
+
+
+def test_report_html_links_the_lists_of_the_command(cli: CommandRunner, partial: str) -> None:
+    """A list written by the same command is linked by its relative path."""
+    Path("out").mkdir()
+    assert cli("report", partial, "--outcomes", "all things.csv", "--html", "out/report.html").code == 0
+    assert '<a href="../all%20things.csv">../all things.csv</a>' in Path("out/report.html").read_text(encoding="utf-8")
+
+
+def test_report_shows_every_start(cli: CommandRunner, partial: str) -> None:
+    """The page has a row for the run and for its retry, with the end of each."""
+    cli("retry", partial, "--yes", "--quiet")
+    cli("report", partial, "--html", "report.html")
+    page = Path("report.html").read_text(encoding="utf-8")
+    starts = page[page.index("<h2>Starts</h2>") :]
+    assert re.findall(r"<tr><td>(\w+)</td>", starts)[:2] == ["run", "retry"]
+    assert starts.count("<td>partial</td>") == 2

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from asyncgg.errors import JournalError
 from asyncgg.simulator import FleetSpec, Simulator
 from tests.integration.cli.conftest import StartSimulator
 from tests.support.command_line import CommandRunner, isolated_environment, small_fleet, wait_until
@@ -233,3 +234,44 @@ def test_plan_json_names_the_operation(cli: CommandRunner, serve: StartSimulator
     """A plan of a disassociation has that operation."""
     serve()
     assert json.loads(cli("plan", "fleet.csv", "--json").out)["operation"] == "disassociate"
+
+
+def test_undo_is_shown_in_the_report_of_the_run(cli: CommandRunner, serve: StartSimulator) -> None:
+    """A report names the undo, and shows an older verification as one from before it; a dry run leaves no mark."""
+    serve()
+    _run_first(cli)
+    assert cli("verify", "run.journal", "--quiet").code == 0
+    cli("undo", "run.journal", "--dry-run", "--assume-associated")
+    document = cli("report", "run.journal", "--json").json
+    assert "undone" not in document
+    assert document["verified"]["before_undo"] is False
+    only = Path("only.csv")
+    only.write_text("core,thing\ncore-1,thing-1-1\n", encoding="utf-8")
+    options = ("--assume-associated", *JSON_OPTIONS)
+    assert cli("undo", "run.journal", *options, "--only", only, "--journal", "part.journal").code == 0
+    result = cli("report", "run.journal", "--html", "report.html", "--json").json
+    assert result["verified"]["before_undo"] is True
+    assert [(mark["reverted"], mark["total"]) for mark in result["undone"]] == [(1, 1)]
+    assert result["undone"][0]["journal"] == str(Path("part.journal").absolute())
+    page = Path("report.html").read_text(encoding="utf-8")
+    assert "Complete, then undone" in page
+    assert "Verified before the undo" in page
+    Path("part.journal").unlink()  # the mark keeps its counts
+    assert cli("report", "run.journal", "--json").json["undone"] == result["undone"]
+
+
+def test_undo_unwritable_original_warns(
+    cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An undo that cannot leave its mark says so and restores everything."""
+    simulator = serve()
+    _run_first(cli)
+
+    async def fail(path: Path, **values: object) -> None:
+        raise JournalError(f"{path}: read-only")
+
+    monkeypatch.setattr("asyncgg.report.undo_marks.write_meta", fail)
+    result = cli("undo", "run.journal", *RUN_OPTIONS, "--assume-associated")
+    assert result.code == 0
+    assert "will not mention this undo: run.journal: read-only" in result.err.replace(f"{Path.cwd()}/", "")
+    assert len(associations(simulator)) == 12

@@ -1,0 +1,82 @@
+"""The marks that an undo leaves in the journal of the run that it reverts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from asyncgg.errors import JournalError
+from asyncgg.formatting import format_timestamp
+from asyncgg.journal import JournalReader, write_meta
+
+_META_KEY: Final = "undone"
+
+
+@dataclass(frozen=True, slots=True)
+class UndoMark:
+    """An undo of a run."""
+
+    journal: str
+    """The path of the journal of the undo."""
+    started_at: float
+    """Seconds since 1970."""
+    reverted: int
+    """Things that are back in the state before the run, as far as known now."""
+    total: int
+    """Things that the undo was to revert."""
+
+    def __str__(self) -> str:
+        counts = f"{self.reverted:,} of {self.total:,} things"
+        return f"{format_timestamp(self.started_at)} by {self.journal}, {counts}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object."""
+        return {
+            "journal": self.journal,
+            "started_at": format_timestamp(self.started_at),
+            "reverted": self.reverted,
+            "total": self.total,
+        }
+
+
+async def mark_undone(journal: Path, mark: UndoMark) -> None:
+    """Record an undo in the journal of the run; raises as `write_meta` if it cannot be written."""
+    with JournalReader(journal) as reader:
+        marks = [item for item in _load(reader.meta()) if item["journal"] != mark.journal]
+    values = {
+        "journal": mark.journal,
+        "started_at": mark.started_at,
+        "reverted": mark.reverted,
+        "total": mark.total,
+    }
+    await write_meta(journal, **{_META_KEY: json.dumps([*marks, values])})
+
+
+def read_undo_marks(reader: JournalReader) -> list[UndoMark]:
+    """The undos of a run, with the present counts of those whose journal can be read."""
+    marks = []
+    for values in _load(reader.meta()):
+        reverted, total = int(values["reverted"]), int(values["total"])
+        recorded = Path(values["journal"])
+        for path in (recorded, reader.path.with_name(recorded.name)):  # moved together with the run
+            try:
+                with JournalReader(path) as undo:
+                    summary = undo.summary()
+            except JournalError:
+                continue
+            reverted, total = summary.disassociated + summary.already, summary.total
+            break
+        if reverted:  # else it did not start, or has changed nothing yet
+            marks.append(UndoMark(str(recorded), float(values["started_at"]), reverted, total))
+    return marks
+
+
+def _load(meta: Mapping[str, str]) -> list[dict[str, Any]]:
+    try:
+        marks = json.loads(meta.get(_META_KEY, "[]"))
+    except ValueError:
+        return []
+    return [mark for mark in marks if isinstance(mark, dict) and mark.keys() >= {"journal", "started_at"}]
