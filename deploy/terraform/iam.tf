@@ -51,6 +51,15 @@ data "aws_iam_policy_document" "task" {
     actions   = ["s3:GetObject"]
     resources = ["${local.arn}:s3:::${var.list_bucket}/${var.list_key}"]
   }
+  statement {
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+    resources = ["${local.arn}:s3:::${var.list_bucket}/${var.state_prefix}/*"]
+  }
+  # Without it S3 does not say that there is no state yet.
+  statement {
+    actions   = ["s3:ListBucket"]
+    resources = ["${local.arn}:s3:::${var.list_bucket}"]
+  }
 }
 
 data "aws_iam_policy_document" "scheduler" {

@@ -60,6 +60,7 @@ resource "aws_ecs_task_definition" "this" {
     essential = true
     command = [
       "disassociate", "s3://${var.list_bucket}/${var.list_key}", "--yes", "--json",
+      "--state", "s3://${var.list_bucket}/${var.state_prefix}",
       "--expect-account", local.account, "--max-things", tostring(var.max_things),
       "--quota-share", "0.5", "--abort-at", "5", "--deadline", "2h",
     ]
@@ -71,7 +72,7 @@ resource "aws_ecs_task_definition" "this" {
       { sourceVolume = "work", containerPath = "/work" },
       { sourceVolume = "tmp", containerPath = "/tmp" },
     ]
-    # SIGTERM ends a run after its requests in flight.
+    # SIGTERM saves the run at once and ends it after its requests in flight.
     stopTimeout = 120
     logConfiguration = {
       logDriver = "awslogs"

@@ -25,6 +25,12 @@ variable "list_key" {
   description = "The key of the manifest, with the columns core,thing."
 }
 
+variable "state_prefix" {
+  type        = string
+  default     = "asyncgg-runs"
+  description = "Where the runs are kept in the same bucket, so that the next task continues an unfinished one."
+}
+
 variable "core_names" {
   type        = string
   default     = "*"
