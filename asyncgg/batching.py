@@ -79,6 +79,12 @@ class CoreQueue:
     """Loop time at which the first failed request was sent whose things are still to be sent."""
     throttles: int = 0
     """How many of its latest requests were throttled."""
+    last_code: str = ""
+    """Why its things are to be sent again."""
+    attempts: int = 0
+    """The fewest attempts of these things."""
+    attempt_limit: int | None = None
+    """Attempts after which they fail; None if their last requests did not count."""
 
     def __post_init__(self) -> None:
         self.cursor = self.first - 1
@@ -196,9 +202,9 @@ class BatchScheduler:
         """Loop time at which the first waiting core can continue; None if no core waits."""
         return self._waiting[0][0] if self._waiting else None
 
-    def latest_retry_at(self) -> float | None:
-        """Loop time at which the last waiting core can continue; None if no core waits."""
-        return max(self._waiting)[0] if self._waiting else None
+    def waiting_cores(self) -> list[CoreQueue]:
+        """The cores that wait for their next wave, if all remaining ones do; else none."""
+        return [] if self._in_flight or self._ready else [queue for _, _, queue in self._waiting]
 
     def _requests_needed(self, things: int) -> int:
         return requests_needed(things, self._max_batch)

@@ -24,15 +24,25 @@ class CommandLine(str):
     __slots__ = ()
 
 
-def format_duration(seconds: float) -> str:
-    """Seconds as 8.4 s, 2 min 05 s or 3 h 20 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
+def format_duration(seconds: float, *, whole: bool = False) -> str:
+    """Seconds as 8.4 s (8 s if `whole`), 2 min 05 s or 3 h 20 min."""
+    if seconds < (59.5 if whole else 60):
+        return f"{seconds:.0f} s" if whole else f"{seconds:.1f} s"
     rounded = round(seconds)
     if rounded < 3600:
         return f"{rounded // 60} min {rounded % 60:02d} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def format_elapsed(seconds: float) -> str:
+    """Seconds in a narrow column: 8s, 2m05s, 3h20m or 5d03h."""
+    whole = max(0, round(seconds))
+    for unit, minor, size in (("d", "h", 3600), ("h", "m", 60), ("m", "s", 1)):
+        per_unit = 24 if unit == "d" else 60
+        if whole >= size * per_unit:
+            return f"{whole // (size * per_unit)}{unit}{whole // size % per_unit:02d}{minor}"
+    return f"{whole}s"
 
 
 def parse_duration(value: object) -> float:

@@ -66,6 +66,11 @@ class RetryPolicy:
             return min(max(retry_after, 0.0), _MAX_RETRY_AFTER)
         return self._wait(self._state_for(max(attempts, 1)))
 
+    def longest_wait(self, attempts: int, limit: int) -> float:
+        """The longest sum of all delays after the next attempt, until `limit` attempts; without Retry-After."""
+        steps = range(attempts + 1, limit)
+        return sum(min(self.max_delay, self.base_delay * 2.0 ** (step - 1)) for step in steps)
+
     def throttle_delay(self, round_trip: float, times: int, retry_after: float | None = None) -> float:
         """Seconds until work is sent again that was throttled `times` in a row, last after `round_trip` seconds.
 

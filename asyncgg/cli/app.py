@@ -27,6 +27,8 @@ COMMANDS: Final = {
     "verify": "List a run's cores again and compare them with its journal.",
     "undo": "Associate again what a run disassociated.",
     "status": "Show counts, rate and time left of a run.",
+    "watch": "Show a run in a second terminal until it ends.",
+    "runs": "List the runs of a folder.",
     "report": "Show a run's summary; write lists as CSV, JSONL or HTML.",
     "tune": "Find the rate, burst and concurrency that suit a quota.",
     "simulator": "Serve a simulated Greengrass V2 for tests.",

@@ -73,7 +73,12 @@ class ProgressView:
 
     def format_line(self, progress: Any, rate: float) -> str:
         """One line for a log."""
-        return ", ".join([self.label(progress), *self.details(progress, rate)])
+        return ", ".join(filter(None, [self.label(progress), *self.details(progress, rate), status_of(progress)]))
+
+
+def status_of(progress: Any) -> str:
+    """Why no requests are sent now; empty if they are, or if this kind of progress does not know."""
+    return getattr(progress, "status", "")
 
 
 def format_rate(progress: Any, rate: float) -> str:
@@ -94,8 +99,8 @@ def run_view(operation: Operation) -> ProgressView:
 
 
 def _run_label(progress: Progress) -> str:
-    percent = 100 * progress.finished / progress.total if progress.total else 100.0
-    return f"{progress.finished:,}/{progress.total:,} things ({percent:.0f} %)"
+    percent = 100 * progress.finished // progress.total if progress.total else 100  # 100 %: everything
+    return f"{progress.finished:,}/{progress.total:,} things ({percent} %)"
 
 
 def _run_details(progress: Progress, rate: float) -> list[str]:
@@ -109,7 +114,7 @@ def _run_details(progress: Progress, rate: float) -> list[str]:
         details.append(f"{progress.throttled:,} throttled")
     if progress.seconds_left is not None and not is_done:
         details.append(f"{format_duration(progress.seconds_left)} left")
-    return [*details, progress.status] if progress.status else details
+    return details
 
 
 def progress_to_dict(progress: Progress, rate: float, operation: Operation) -> dict[str, Any]:
@@ -180,7 +185,7 @@ class _LiveBackend:
 
 
 def render_live(view: ProgressView, progress: Any, rate: float) -> RenderableType:
-    """The two lines of the live display."""
+    """The lines of the live display."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -194,7 +199,8 @@ def render_live(view: ProgressView, progress: Any, rate: float) -> RenderableTyp
     header.add_row(bar, Text(view.label(progress)))
     line = Text(" | ".join(view.details(progress, rate)), no_wrap=True, overflow="ellipsis")
     line.highlight_regex(r"\b[1-9][\d,]* failed", "bold red")
-    return Group(header, line)
+    status = status_of(progress)
+    return Group(header, line, Text(status, style="yellow")) if status else Group(header, line)
 
 
 class ProgressDisplay:

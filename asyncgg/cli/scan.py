@@ -84,7 +84,7 @@ def _format_details(progress: ScanProgress, rate: float) -> list[str]:
         details.append(f"{progress.sent / progress.seconds:.1f} requests/s")
     if progress.throttled:
         details.append(f"{progress.throttled:,} throttled")
-    return [*details, progress.status] if progress.status else details
+    return details
 
 
 def _progress_to_dict(progress: ScanProgress, rate: float) -> dict[str, Any]:

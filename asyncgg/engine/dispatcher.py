@@ -15,12 +15,16 @@ from typing import Final
 from asyncgg.aggregator import Batch, BatchResult
 from asyncgg.batching import BatchScheduler, Claim, CoreQueue
 from asyncgg.engine.session import SessionPhase, WorkSession
+from asyncgg.engine.waiting import describe_wait
 from asyncgg.errors import AsyncggError
-from asyncgg.journal import JournalWriter
+from asyncgg.journal import JournalWriter, RetryWait
 from asyncgg.ratelimit import Ramp
+from asyncgg.retry_policy import RetryPolicy
 
 _CLAIM_AHEAD: Final = 0.05
 """Seconds that batches are claimed ahead of their tokens: more than a synced commit takes."""
+_MIN_WAIT: Final = 1.0
+"""Seconds from which on a wait for retries is recorded."""
 
 
 class Dispatcher:
@@ -33,6 +37,7 @@ class Dispatcher:
         *,
         concurrency: int,
         per_core: int,
+        retry: RetryPolicy,
         ramp: Ramp | None = None,
     ) -> None:
         self.scheduler = BatchScheduler(per_core) if ramp is None else BatchScheduler(per_core, int(ramp.max_batch))
@@ -41,6 +46,7 @@ class Dispatcher:
         self._journal = journal
         self._session = session
         self._lane = session.lane
+        self._retry = retry
         self._ramp = ramp
         self._concurrency = concurrency
         self._clock = asyncio.get_running_loop().time
@@ -56,10 +62,9 @@ class Dispatcher:
         """Requests still to be sent if no further request fails."""
         return self.scheduler.requests_left + len(self.ready)
 
-    def retry_wait(self) -> float | None:
-        """Seconds until the last waiting thing may be sent again; None when no thing waits."""
-        retry_at = self.scheduler.latest_retry_at()
-        return None if retry_at is None else max(0.0, retry_at - self._clock())
+    def retry_wait(self) -> RetryWait | None:
+        """Until when all remaining things wait to be sent again; None if something can be sent now."""
+        return describe_wait(self.scheduler.waiting_cores(), self._retry, self._clock(), time.time())
 
     # --- claiming ---
 
@@ -112,6 +117,8 @@ class Dispatcher:
         """
         retry_at = self.scheduler.next_retry_at()
         self._claim_wakeup.clear()
+        if (wait := self.retry_wait()) is not None and wait.last_in >= _MIN_WAIT:
+            self._journal.submit_nowait(lambda store: store.record_retry_wait(wait), self._on_wait_recorded)
         loop = asyncio.get_running_loop()
         timer = loop.call_at(retry_at, self._claim_wakeup.set) if retry_at is not None and retry_at > now else None
         try:
@@ -119,6 +126,10 @@ class Dispatcher:
         finally:
             if timer is not None:
                 timer.cancel()
+
+    def _on_wait_recorded(self, error: BaseException | None) -> None:
+        if error is not None:
+            self._session.fail(error)
 
     # --- workers ---
 

@@ -18,6 +18,7 @@ from asyncgg.engine.outage import AMBIGUOUS
 from asyncgg.engine.recorder import RunRecorder
 from asyncgg.engine.replies import RequestLabel, describe_failure, sanitize_reply
 from asyncgg.engine.session import WorkSession
+from asyncgg.engine.waiting import note_requeued
 from asyncgg.errors import AsyncggError
 from asyncgg.events import Listener, Progress, RequestFailed, RunEnded, RunStarted
 from asyncgg.journal import JournalCounts, JournalWriter
@@ -105,6 +106,7 @@ class Engine:
             self._session,
             concurrency=options.concurrency,
             per_core=options.per_core,
+            retry=options.retry,
             ramp=self._ramp,
         )
         self._in_flight: dict[int, Batch] = {}
@@ -147,8 +149,8 @@ class Engine:
         recorder, counts, rate = self._recorder, self._recorder.initial_counts, self._lane.bucket.rate
         seconds_left, status = self._dispatcher.requests_left / rate, self._session.status
         wait = self._dispatcher.retry_wait()
-        if wait is not None and not self._in_flight and not self._dispatcher.ready:
-            seconds_left, status = max(seconds_left, wait), status or f"waiting {wait:.0f} s to retry"
+        if wait is not None:
+            seconds_left, status = max(seconds_left, wait.last_in), status or wait.describe(wait.at)
         if self._ramp is not None:
             seconds_left = max(seconds_left, 60 * recorder.pending / self._ramp.per_minute)
             status = status or f"ramping up: {self._ramp.per_minute:g} things/min"
@@ -245,6 +247,8 @@ class Engine:
         if verdict is ReplyVerdict.ACCEPTED:
             queue.accepted = True
             await self._fail_denied(self._denials.record_accepted(batch.core, attempt.started))
+        if result.requeued:
+            note_requeued(queue, batch, result, reply, self._options.codes, self._options.retry)
         self._dispatcher.complete(claim, result)
         await self._session.refresh(attempt)
 

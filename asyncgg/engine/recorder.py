@@ -61,7 +61,7 @@ class RunRecorder:
 
         def load(store: JournalStore) -> tuple[str, JournalCounts, float, list[CoreQueue]]:
             store.record_rate(time.time(), change.new, change.reason.value)
-            store.put(state=RunState.RUNNING, reason="")  # removes the reason of an earlier end
+            store.put(state=RunState.RUNNING, reason="", seconds_at=time.time())  # removes the reason of an earlier end
             return store.get("run"), store.counts(), float(store.get("seconds", "0")), list(store.pending_cores())
 
         run_id, self.initial_counts, self._earlier_seconds, queues = await self._journal.submit(load)
@@ -168,8 +168,10 @@ class RunRecorder:
         now = self._clock()
         if now - self._saved >= _SAVE_INTERVAL:
             self._saved = now
-            seconds = self._total_seconds()
-            self._journal.submit(lambda store: store.put(seconds=seconds)).add_done_callback(_ignore_result)
+            seconds, at = self._total_seconds(), time.time()
+            self._journal.submit(lambda store: store.put(seconds=seconds, seconds_at=at)).add_done_callback(
+                _ignore_result
+            )
 
     def _total_seconds(self) -> float:
         return round(self._earlier_seconds + self.seconds, 3)

@@ -12,6 +12,7 @@ from asyncgg.journal.reader import (
     iter_effects,
     last_request_at,
 )
+from asyncgg.journal.retry_wait import RetryWait
 from asyncgg.journal.schema import parse_operation
 from asyncgg.journal.statistics import (
     CoreOutcomes,
@@ -40,6 +41,7 @@ __all__ = [
     "OutcomeRow",
     "RateDecision",
     "RecordedReply",
+    "RetryWait",
     "RunStart",
     "SentRequest",
     "ThingEffect",

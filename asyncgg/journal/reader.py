@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from asyncgg.journal.queries import JournalCounts, JournalQueries
+from asyncgg.journal.retry_wait import RetryWait
 from asyncgg.journal.schema import FORMAT, parse_operation
 from asyncgg.models import MAX_BATCH, RunState, Summary, ThingState
 from asyncgg.storage import SqliteReader, is_locked
@@ -117,12 +120,14 @@ class JournalReader(SqliteReader):
 
     def summary(self) -> Summary:
         """The values of the JSON summary."""
-        meta, counts = self.meta(), self.counts()
+        with self._snapshot():  # counts and time of one moment
+            meta, counts, failures, state = self.meta(), self.counts(), self.failures(), self.state()
+            seconds = self._elapsed(meta, time.time())
         with self._translate_errors():
             return Summary(
                 run=meta.get("run", ""),
                 journal=str(self.path),
-                state=self.state(),
+                state=state,
                 total=counts.total,
                 disassociated=counts.disassociated,
                 failed=counts.failed,
@@ -135,12 +140,44 @@ class JournalReader(SqliteReader):
                 minimum=int(meta.get("minimum", 0)),
                 throttled=counts.throttled,
                 retried=counts.retried,
-                seconds=float(meta.get("seconds", 0.0)),
+                seconds=seconds,
                 already=counts.already,
-                failures=self.failures(),
+                failures=failures,
                 operation=parse_operation(meta.get("operation", ""), self.path),
                 undoable=bool(meta.get("provenance") or meta.get("snapshot")),
             )
+
+    def _elapsed(self, meta: Mapping[str, str], now: float) -> float:
+        """Seconds in all starts. A run records them from time to time; since then it has gone on until
+        `now`, or to its last answer if it was killed."""
+        with self._translate_errors():
+            seconds, recorded_at = float(meta.get("seconds", 0.0)), float(meta.get("seconds_at", now))
+        if meta.get("state") != RunState.RUNNING:
+            return seconds
+        if not self.is_running():
+            ((answered_at,),) = self._rows("SELECT max(answered_at) FROM request")
+            now = answered_at or recorded_at
+        return seconds + max(0.0, now - recorded_at)
+
+    @contextlib.contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """All queries within the block see one state of the file."""
+        with self._translate_errors():
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._connection.execute("COMMIT")
+
+    def retry_wait(self) -> RetryWait | None:
+        """Why the run sends nothing now, if all of its remaining things wait to be sent again."""
+        text = self.meta().get("retry_wait")
+        if text is None or not self.is_running():
+            return None
+        ((latest,),) = self._rows("SELECT max(id) FROM request")
+        with self._translate_errors():
+            wait = RetryWait.from_json(text)
+        return wait if wait.last_request == latest else None
 
     def outcomes(self, *states: ThingState) -> Iterator[OutcomeRow]:
         """Every thing, or those in `states`, by core and name; streamed."""
@@ -188,12 +225,6 @@ class JournalReader(SqliteReader):
         with self._translate_errors():
             amounts = list(self._queries.failed_by_core() if failed else self._queries.pending_by_core())
         return sum(amounts), sum(-(-amount // MAX_BATCH) for amount in amounts)
-
-    def rate(self, seconds: float, now: float) -> float:
-        """Requests per second claimed in the `seconds` before `now` (seconds since 1970)."""
-        query = "SELECT count(*), min(claimed_at) FROM request WHERE claimed_at > ?"
-        ((count, first),) = self._rows(query, now - seconds)
-        return count / max(now - first, 1.0) if count else 0.0
 
 
 # --- what the run changed at the service ---

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from asyncgg.aggregator import Batch, BatchResult
 from asyncgg.batching import Claim, CoreQueue
 from asyncgg.errors import InternalError
 from asyncgg.journal.queries import JournalQueries
+from asyncgg.journal.retry_wait import RetryWait
 from asyncgg.models import MAX_BATCH, Outcome, ThingState
 
 _PENDING = int(ThingState.PENDING)
@@ -138,6 +139,10 @@ class JournalStore(JournalQueries):
             (self._rate_decisions % _MAX_RATE_DECISIONS, at, rate, reason),
         )
         self._rate_decisions += 1
+
+    def record_retry_wait(self, wait: RetryWait) -> None:
+        """Record that nothing is sent for a while; the next request ends the wait."""
+        self.put(retry_wait=replace(wait, last_request=self._last_request).to_json())
 
     # --- batches ---
 

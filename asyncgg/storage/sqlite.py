@@ -35,6 +35,8 @@ _CHECKPOINT_AFTER: Final = 1_000
 """Changed rows after which a WAL file is merged into its main file."""
 _WAL_HEADER: Final = b"\2\2"
 """Bytes 18 and 19 of a file in WAL mode."""
+_APPLICATION_ID_AT: Final = slice(68, 72)
+"""Where the header of an SQLite file has its application id [SQLite, Database File Format, 1.3]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,15 @@ class SqliteFormat:
     def mark(self, connection: sqlite3.Connection) -> None:
         """Set the application id, which identifies journals and snapshots."""
         connection.execute(f"PRAGMA application_id = {_APPLICATION_IDS[self.label]}")
+
+    def is_marked(self, path: Path) -> bool:
+        """Whether the file at `path` has the application id, whatever its version; False if it cannot be read."""
+        try:
+            with path.open("rb") as file:
+                header = file.read(_APPLICATION_ID_AT.stop)
+        except OSError:
+            return False
+        return header[_APPLICATION_ID_AT] == _APPLICATION_IDS[self.label].to_bytes(4, "big")
 
     def set_up(self, connection: sqlite3.Connection) -> None:
         """Apply the settings of a connection that writes."""

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from asyncgg.journal import JournalReader
 from tests.integration.cli.conftest import StartSimulator
 from tests.support.command_line import CommandRunner
 
@@ -91,13 +90,12 @@ def test_report_unusable_output_exits_2(cli: CommandRunner, partial: str, option
 
 
 def test_status_finished_run_exits_0(cli: CommandRunner, partial: str) -> None:
-    """The counts and the next commands; --watch ends at once."""
-    for options in ([], ["--watch"]):
-        result = cli("status", partial, *options)
-        assert result.code == 0
-        assert "12 of 15 disassociated, 1 already, 2 failed" in result.out
-        assert "asyncgg retry run.journal" in result.out
-        assert result.err == ""
+    """The counts and the next commands."""
+    result = cli("status", partial)
+    assert result.code == 0
+    assert "12 of 15 disassociated, 1 already, 2 failed" in result.out
+    assert "asyncgg retry run.journal" in result.out
+    assert result.err == ""
 
 
 def test_status_json_has_summary_and_rate(cli: CommandRunner, partial: str) -> None:
@@ -131,20 +129,6 @@ def test_status_stopped_run_shows_time_needed(cli: CommandRunner, serve: StartSi
     assert "stopped at the deadline: deadline reached" in result.out
     assert "at least 2 requests, 2.0 s needed at 1.0 requests/s" in result.out
     assert "asyncgg resume run.journal" in result.out
-
-
-def test_status_watch_ends_with_the_run(cli: CommandRunner, partial: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """--watch writes a line while the run is active, then the status."""
-    real = JournalReader.is_running
-    going = [True, True, True, True]
-    monkeypatch.setattr(JournalReader, "is_running", lambda self: going.pop() if going else real(self))
-    slept: list[float] = []
-    monkeypatch.setattr("asyncgg.cli.commands.status.time.sleep", slept.append)
-    result = cli("status", partial, "--watch")
-    assert result.code == 0
-    assert slept
-    assert result.err.count("15/15 things, 2 failed") == len(slept)
-    assert "asyncgg retry run.journal" in result.out
 
 
 def test_report_markdown_has_verdict_and_codes(cli: CommandRunner, partial: str) -> None:

@@ -349,9 +349,35 @@ async def test_progress_names_the_wait_for_a_retry(tmp_path: Path) -> None:
 
     harness.loop.call_later(0.25, look)
     assert (await harness.start()).state is RunState.COMPLETE
-    assert "to retry" in observed[0].status
+    assert "10 things on 1 core: InternalServerException, attempt 1 of 10, next in 0 s" in observed[0].status
     assert observed[0].seconds_left is not None
     assert 0.0 < observed[0].seconds_left <= 0.5
+
+
+async def test_run_records_the_wait_for_a_retry(tmp_path: Path) -> None:
+    """Another process sees for what the run waits, until the next request or the end of the process."""
+    harness = EngineHarness(tmp_path / "j", make_config(cores=3, things=10, fault=("entry:ConflictException=3",)))
+    observed = []
+
+    def look() -> None:
+        with JournalReader(harness.path) as reader:
+            observed.append(reader.retry_wait())
+
+    for at in (1.0, 11.0):
+        harness.loop.call_later(at, look)
+    retry = RetryPolicy(base_delay=8.0, max_attempts=4)
+    assert (await harness.start(options=EngineOptions(retry=retry))).state is RunState.COMPLETE
+    look()
+    first, second, after = observed
+    assert first is not None
+    assert first.ends_in is not None
+    assert second is not None
+    assert (first.things, first.cores, first.code) == (30, 3, "ConflictException")
+    assert (first.attempt, first.max_attempts) == (2, 4)
+    assert 4 <= first.next_in <= first.last_in <= 8
+    assert first.last_in + 16 + 20 == pytest.approx(first.ends_in, abs=5)
+    assert second.attempt == 3
+    assert after is None
 
 
 async def test_run_counts_resent_things_as_retried(tmp_path: Path) -> None:

@@ -132,13 +132,14 @@ def test_run_view_formats_a_log_line() -> None:
 
 
 def test_render_live_fits_the_width() -> None:
-    """Two lines that do not wrap, without escapes if there is no colour."""
+    """Two lines that do not wrap and the status, without escapes if there is no colour."""
     for width in (40, 80, 120):
         console = Console(width=width, force_terminal=True, no_color=True, color_system=None, legacy_windows=False)
         with console.capture() as capture:
             console.print(render_live(VIEW, MOMENT, 28.0))
         lines = capture.get().splitlines()
-        assert len(lines) == 2
+        assert len(lines) == 3
         assert all(len(line) <= width for line in lines)
         assert "5,012/25,000 things (20 %)" in lines[0]
         assert "12 failed" in lines[1]
+        assert lines[2].rstrip() == "paused for 2 s"

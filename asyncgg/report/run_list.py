@@ -1,0 +1,128 @@
+"""The runs whose journals are in a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from asyncgg.errors import AsyncggError, UsageError
+from asyncgg.formatting import format_count, format_elapsed, format_timestamp
+from asyncgg.journal import JournalReader
+from asyncgg.journal.schema import FORMAT
+from asyncgg.models import RunState, Summary
+
+SCHEMA: Final = "asyncgg.runs/1"
+_SUFFIX: Final = ".journal"
+_VERDICTS: Final = {RunState.PLANNED: "not started", RunState.DEADLINE: "deadline"}
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRun:
+    """A run of a folder."""
+
+    summary: Summary
+    created_at: float
+    """Seconds since 1970, UTC."""
+    source: str
+    """The manifest, list or policy."""
+
+    @property
+    def verdict(self) -> str:
+        """How the run ended, in a word or two."""
+        if self.summary.state is RunState.PARTIAL:
+            return f"{self.summary.failed:,} failed"
+        return _VERDICTS.get(self.summary.state, self.summary.state.value)
+
+
+@dataclass(frozen=True, slots=True)
+class RunList:
+    """The runs of a folder and of the folders in it, newest first."""
+
+    runs: tuple[ListedRun, ...]
+    skipped: tuple[str, ...]
+    """Why a file was left out that has the suffix or the header of a journal."""
+
+
+def list_runs(folder: Path) -> RunList:
+    """The runs of `folder` and the folders directly in it. Raises `UsageError` if it cannot be read."""
+    runs, skipped = [], []
+    for path in _find_journals(folder):
+        try:
+            with JournalReader(path) as reader:
+                meta = reader.meta()
+                runs.append(ListedRun(reader.summary(), float(meta.get("created", 0.0)), meta.get("source", "")))
+        except (AsyncggError, ValueError) as error:
+            skipped.append(str(error))
+    runs.sort(key=lambda run: (-run.created_at, run.summary.journal))
+    return RunList(tuple(runs), tuple(skipped))
+
+
+def _find_journals(folder: Path) -> Iterator[Path]:
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot read the folder: {error.strerror}") from None
+    for entry in entries:
+        if entry.is_dir():
+            if os.access(entry, os.R_OK | os.X_OK):
+                yield from filter(_is_journal, sorted(entry.iterdir()))
+        elif _is_journal(entry):
+            yield entry
+
+
+def _is_journal(path: Path) -> bool:
+    return path.is_file() and (path.suffix == _SUFFIX or FORMAT.is_marked(path))
+
+
+def run_list_to_dict(found: RunList, folder: Path) -> dict[str, Any]:
+    """The list as `asyncgg.runs/1`."""
+    return {
+        "schema": SCHEMA,
+        "folder": str(folder),
+        "runs": [
+            {
+                "run": run.summary.run,
+                "journal": run.summary.journal,
+                "operation": run.summary.operation.value,
+                "source": run.source,
+                "state": run.summary.state.value,
+                "things": run.summary.total,
+                run.summary.operation.past_participle: run.summary.disassociated,
+                "already": run.summary.already,
+                "failed": run.summary.failed,
+                "pending": run.summary.pending,
+                "seconds": round(run.summary.seconds, 3),
+                "created_at": format_timestamp(run.created_at),
+            }
+            for run in found.runs
+        ],
+        "skipped": list(found.skipped),
+    }
+
+
+def format_run_list(found: RunList, folder: Path, now: float) -> list[str]:
+    """The list as a table, with ages as of `now`, a Unix time."""
+    rows = [("age", "verdict", "things", "time", "journal")]
+    rows += [
+        (
+            format_elapsed(now - run.created_at),
+            run.verdict,
+            f"{run.summary.total:,}",
+            format_elapsed(run.summary.seconds),
+            run.summary.journal,
+        )
+        for run in found.runs
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        f"{age:>{widths[0]}}  {verdict:<{widths[1]}}  {things:>{widths[2]}}  {time:>{widths[3]}}  {journal}"
+        for age, verdict, things, time, journal in rows
+    ]
+    if not found.runs:
+        lines = [f"no runs in {folder}"]
+    if found.skipped:
+        lines.append(f"skipped {format_count(len(found.skipped), 'file')} that cannot be used; --json says why")
+    return lines
