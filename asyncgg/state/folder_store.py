@@ -30,10 +30,10 @@ _READ_ATTEMPTS: Final = 5
 
 
 class FolderStore:
-    """The store in `folder`."""
+    """The store in `folder`, which the user writes as `location`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.location = str(folder)
+    def __init__(self, folder: Path, location: str) -> None:
+        self.location = location
         self._folder = folder
 
     async def read_document(self) -> StoredDocument | None:
@@ -145,4 +145,4 @@ def _create_folder_store(location: str) -> FolderStore:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{location}: cannot create the folder of the state: {error.strerror}") from None
-    return FolderStore(folder)
+    return FolderStore(folder, location)

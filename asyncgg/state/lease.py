@@ -103,7 +103,9 @@ class Lease:
                 )
             if watched is None:
                 seconds = format_duration(max(0.0, document.holder.seconds + _AGE_ERROR - stored.age))
-                on_wait(f"{self._store.location} was used by {holder}; waiting for its lease, at most {seconds}")
+                on_wait(
+                    f"{self._store.location} is leased to {holder}; waiting until that process shows that it is alive, or the lease ends in {seconds}"
+                )
                 watched = stored
             await asyncio.sleep(_POLL_INTERVAL)
         await self._require_conditions()
