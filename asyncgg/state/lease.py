@@ -103,9 +103,7 @@ class Lease:
                 )
             if watched is None:
                 seconds = format_duration(max(0.0, document.holder.seconds + _AGE_ERROR - stored.age))
-                on_wait(
-                    f"{self._store.location} is leased to {holder}; waiting until that process shows that it is alive, or the lease ends in {seconds}"
-                )
+                on_wait(f"{self._store.location} is leased to {holder}; waiting for a sign of it, at most {seconds}")
                 watched = stored
             await asyncio.sleep(_POLL_INTERVAL)
         await self._require_conditions()
