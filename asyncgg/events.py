@@ -221,6 +221,14 @@ class RunEnded(Event):
     """Whether the start ended because `EngineOptions.limit` was reached."""
 
 
+@dataclass(frozen=True, slots=True)
+class ScanEnded(Event):
+    """A scan ended; its snapshot is complete if the state is `complete` or `partial`."""
+
+    state: RunState
+    reason: str
+
+
 Listener = Callable[[Event], None]
 """Called on the event loop, so it must be quick. An exception in a listener ends the run.
 

@@ -34,6 +34,8 @@ from asyncgg.inventory import ScanProgress, Snapshot
 from asyncgg.models import Operation, RunState
 from asyncgg.report import format_summary
 from asyncgg.runs import verify_account
+from asyncgg.telemetry.labels import TelemetryLabels
+from asyncgg.telemetry.observers import export_state
 from asyncgg.transport import Endpoint
 
 _MAX_REASONS: Final = 10
@@ -112,7 +114,11 @@ def _run(
         if context.state is not None:
             abort = partial(runner.stop, state=RunState.ABORTED)
             context.state.when_lost(partial(asyncio.get_running_loop().call_soon_threadsafe, abort))
-        return await runner.run(dry_run=dry_run)
+        report = await runner.run(dry_run=dry_run)
+        if not dry_run:
+            labels = TelemetryLabels("disassociate", account.account if account else "", endpoint.region, policy.name)
+            await export_state(context.settings, labels, report.state)
+        return report
 
     message = "aborted by a second signal; the next run of the policy checks what was possibly sent"
     return run_supervised(work, display, abort_message=message)

@@ -10,13 +10,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from asyncgg.cli.console import Console
 from asyncgg.cli.log_events import EventFormatter, Notice
 from asyncgg.events import Event, Progress, RunEnded, listens_to
 from asyncgg.formatting import format_duration
 from asyncgg.models import Operation
+from asyncgg.telemetry.labels import ProgressSource
 from asyncgg.telemetry.messages import MESSAGES
 
 if TYPE_CHECKING:
@@ -129,10 +130,6 @@ def progress_event(progress: Any, rate: float) -> dict[str, Any]:
     return {name: round(value, 2) if isinstance(value, float) else value for name, value in fields.items()}
 
 
-class _ProgressSource(Protocol):
-    def progress(self) -> Any: ...
-
-
 class _LineBackend:
     """A line for each notice, and one every few seconds."""
 
@@ -213,7 +210,7 @@ class ProgressDisplay:
         self._view = view or run_view(operation)
         self._formatter = EventFormatter()
         self._meter = RateMeter()
-        self._source: _ProgressSource | None = None
+        self._source: ProgressSource | None = None
         self._backend: _LineBackend | _LiveBackend | None = None
         self._clock: Callable[[], float] = lambda: 0.0
 
@@ -252,7 +249,7 @@ class ProgressDisplay:
                 self._backend.close()
             self._backend = None
 
-    def watch(self, source: _ProgressSource) -> None:
+    def watch(self, source: ProgressSource) -> None:
         """Show the progress of this source from now on."""
         self._source = source
 

@@ -216,7 +216,7 @@ class Engine:
             self._abort_rules,
             failed,
             queue.failing_since,
-            RequestLabel(self._options.codes.operation.api, batch.request, max(batch.attempts, default=0) + 1),
+            RequestLabel(self._options.codes.operation.api, batch.attempts, batch.request),
         )
         verdict = attempt.verdict
         reply: Reply = attempt.reply

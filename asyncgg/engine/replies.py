@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple, overload
 
@@ -60,11 +61,12 @@ def to_record(reply: Reply, result: BatchResult, at: float, seconds: float) -> R
 
 
 class RequestLabel(NamedTuple):
-    """What identifies a request in its event; members as those of `RequestFinished`."""
+    """What identifies a request in its event."""
 
     operation: str
+    attempts: Sequence[int] = (0,)
+    """Earlier attempts of its things."""
     batch: int = 0
-    attempt: int = 1
 
 
 def to_event(
@@ -80,7 +82,7 @@ def to_event(
         core=core,
         things=things,
         batch=label.batch,
-        attempt=label.attempt,
+        attempt=max(label.attempts) + 1,
         verdict=verdict.value,
         status=status,
         code=code,

@@ -15,7 +15,7 @@ from asyncgg.engine.outage import AMBIGUOUS
 from asyncgg.engine.replies import RequestLabel, describe_failure
 from asyncgg.engine.session import Attempt, SessionPhase
 from asyncgg.errors import AsyncggError
-from asyncgg.events import Listener, PageFailed
+from asyncgg.events import Listener, PageFailed, ScanEnded
 from asyncgg.inventory.models import CoreState, Origin, ScanProgress, ScanResult
 from asyncgg.inventory.paginator import PageHandler
 from asyncgg.inventory.queue import Listing, ListingQueue
@@ -87,7 +87,9 @@ class FleetScan:
         """
         async with self._session.run(self._dispatch_loop()):
             pass
-        return await self._finish()
+        result = await self._finish()
+        self._session.emit(ScanEnded(result.state, result.reason))
+        return result
 
     def stop(self, reason: StopReason) -> None:
         """Send no further requests and let those in flight end. The first reason is kept."""
@@ -144,7 +146,7 @@ class FleetScan:
                 rules,
                 failed,
                 listing.failing_since,
-                RequestLabel(_LIST_CORES if listing.is_core_list else _LIST_DEVICES, attempt=listing.attempts + 1),
+                RequestLabel(_LIST_CORES if listing.is_core_list else _LIST_DEVICES, (listing.attempts,)),
             )
         finally:
             self._in_flight -= 1

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from asyncgg.events import BatchFinished, Event, RequestFinished, RunStarted
 from asyncgg.telemetry.labels import TelemetryLabels
-from asyncgg.telemetry.messages import MESSAGES
+from asyncgg.telemetry.messages import LOG_MESSAGES
 
 _EVENTS: Final = logging.getLogger("asyncgg.run")
 _REQUESTS: Final = logging.getLogger("asyncgg.request")
@@ -22,7 +22,7 @@ class EventLogger:
 
     def __init__(self, labels: TelemetryLabels) -> None:
         self._labels: dict[str, Any] = labels.known()
-        self.event_types = frozenset(MESSAGES)
+        self.event_types = frozenset(LOG_MESSAGES)
         if _REQUESTS.isEnabledFor(logging.DEBUG):
             self.event_types |= {RequestFinished, BatchFinished}
 
@@ -36,7 +36,7 @@ class EventLogger:
             return
         if isinstance(event, RunStarted):
             self._labels["run"] = event.run
-        message = MESSAGES.get(type(event))
+        message = LOG_MESSAGES.get(type(event))
         if message is not None and _EVENTS.isEnabledFor(message.level):
             fields = {"event": message.event, **message.fields(event)}
             if "message" in fields:

@@ -1,13 +1,14 @@
-"""What identifies a run or a scan in logs, metrics and traces."""
+"""What logs, metrics and traces need to know about a run or a scan."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class TelemetryLabels:
-    """Unknown members are empty."""
+    """What identifies a run or a scan; unknown members are empty."""
 
     work: str
     """`disassociate`, `associate` or `scan`."""
@@ -20,3 +21,10 @@ class TelemetryLabels:
         """Account, Region and policy as far as they are known."""
         members = {"account": self.account, "region": self.region, "policy": self.policy}
         return {name: value for name, value in members.items() if value}
+
+
+class ProgressSource(Protocol):
+    """A run or a scan."""
+
+    def progress(self) -> Any:
+        """The current `Progress` or `ScanProgress`."""

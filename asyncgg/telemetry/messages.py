@@ -108,3 +108,13 @@ MESSAGES: Final[dict[type[Any], EventMessage]] = {
     events.RequestFailed: EventMessage("request-failed", _request_failed, lambda event: f"request {event.code}"),
 }
 """The types of events that a display shows."""
+
+LOG_MESSAGES: Final[dict[type[Any], EventMessage]] = MESSAGES | {
+    events.ScanEnded: EventMessage(
+        "scan-ended",
+        lambda event: f"scan ended: {event.state}" + (f": {event.reason}" if event.reason else ""),
+        fields=lambda event: {"state": event.state.value, "reason": event.reason},
+        level=logging.INFO,
+    )
+}
+"""The types of events that the log has, without those of requests and batches."""

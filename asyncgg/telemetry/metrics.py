@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from asyncgg import __version__
-from asyncgg.events import Event, RequestFinished, RunEnded, RunStarted
+from asyncgg.events import Event, RequestFinished, RunEnded, RunStarted, ScanEnded
 from asyncgg.models import Operation, RunState
 from asyncgg.telemetry.labels import TelemetryLabels
 
@@ -26,6 +26,7 @@ _RESULTS: Final = ("accepted", "throttled", "failed")
 _BUCKETS: Final = (0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 60.0)
 """Upper bounds of the histogram in seconds; the last one is the default request timeout."""
 _BOUNDS: Final = (*map(str, _BUCKETS), "+Inf")
+_COMPLETE: Final = frozenset({RunState.COMPLETE, RunState.PARTIAL})
 _RUN_STATES: Final = tuple(state for state in RunState if state is not RunState.PLANNED)
 
 
@@ -44,7 +45,7 @@ class _RequestCounts:
 class MetricsCollector(Collector):
     """A listener that counts, and a collector that returns the counts and the last progress."""
 
-    event_types = frozenset({RequestFinished, RunStarted, RunEnded})
+    event_types = frozenset({RequestFinished, RunStarted, RunEnded, ScanEnded})
 
     def __init__(self, labels: TelemetryLabels) -> None:
         self._labels = {"account": labels.account, "region": labels.region, "policy": labels.policy}
@@ -78,14 +79,16 @@ class MetricsCollector(Collector):
             counts.seconds += event.seconds
         elif isinstance(event, RunStarted):
             self._run, self._state, self._started_at, self._ended_at = event.run, RunState.RUNNING, time.time(), 0.0
-        elif isinstance(event, RunEnded):
+        elif isinstance(event, RunEnded) or (isinstance(event, ScanEnded) and event.state not in _COMPLETE):
             self._state, self._ended_at = event.state, time.time()
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics. Called by the exporters, also in the thread of a scrape."""
         yield from self._collect_requests()
         if self._run:
-            yield from self._collect_run()
+            yield self._run_info()
+        if self._state is not None:
+            yield from self._collect_state()
         if self._progress is not None:
             yield from self._collect_progress(self._progress)
 
@@ -103,15 +106,19 @@ class MetricsCollector(Collector):
         yield requests
         yield durations
 
-    def _collect_run(self) -> Iterator[Metric]:
+    def _run_info(self) -> Metric:
         info = InfoMetricFamily("asyncgg_run", "The run.", labels=list(self._labels))
-        info.add_metric(
-            list(self._labels.values()), {"run": self._run, "operation": self._work, "version": __version__}
-        )
-        yield info
+        members = {"run": self._run, "operation": self._work, "version": __version__}
+        info.add_metric(list(self._labels.values()), members)
+        return info
+
+    def _collect_state(self) -> Iterator[Metric]:
         states = {state.value: float(state is self._state) for state in _RUN_STATES}
-        yield self._gauge("asyncgg_run_state", "1 for the state of the run.", states, "state")
-        yield self._gauge("asyncgg_run_start_time_seconds", "Unix time of the start.", {"": self._started_at})
+        yield self._gauge(
+            "asyncgg_run_state", "1 for the state of the run, or of a scan that stopped early.", states, "state"
+        )
+        if self._started_at:
+            yield self._gauge("asyncgg_run_start_time_seconds", "Unix time of the start.", {"": self._started_at})
         if self._ended_at:
             yield self._gauge("asyncgg_run_end_time_seconds", "Unix time of the end.", {"": self._ended_at})
 

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from asyncgg.errors import UsageError
-from asyncgg.events import Listener
+from asyncgg.events import Listener, RunEnded
+from asyncgg.models import RunState
 from asyncgg.settings import Settings
 from asyncgg.sharing import share
 from asyncgg.telemetry.emf import EmbeddedMetrics
 from asyncgg.telemetry.event_log import EventLogger
-from asyncgg.telemetry.labels import TelemetryLabels
+from asyncgg.telemetry.labels import ProgressSource, TelemetryLabels
 from asyncgg.telemetry.request_log import RequestLog
 
-
-class _Work(Protocol):
-    def progress(self) -> Any: ...
-
-
-T = TypeVar("T", bound=_Work)
+T = TypeVar("T", bound=ProgressSource)
 
 
 class Telemetry:
@@ -28,21 +24,25 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.listeners: list[Listener] = []
-        self._work: _Work | None = None
+        self._work: ProgressSource | None = None
 
     def read_progress(self) -> Any:
         """The current `Progress` or `ScanProgress`; None before the start."""
         return None if self._work is None else self._work.progress()
 
-    def watching(self, on_start: Callable[[T], object] | None) -> Callable[[T], None]:
-        """A function that reads the progress of its argument from now on, and calls `on_start`."""
+    def watch(self, work: ProgressSource) -> None:
+        """Read the progress of this run or scan from now on."""
+        self._work = work
 
-        def watch(work: T) -> None:
-            self._work = work
+    def watching(self, on_start: Callable[[T], object] | None) -> Callable[[T], None]:
+        """A function that watches its argument and calls `on_start` with it."""
+
+        def start(work: T) -> None:
+            self.watch(work)
             if on_start is not None:
                 on_start(work)
 
-        return watch
+        return start
 
 
 @asynccontextmanager
@@ -64,6 +64,15 @@ async def open_telemetry(settings: Settings, labels: TelemetryLabels) -> AsyncIt
         if settings.otel:
             telemetry.listeners.append(stack.enter_context(_open_traces(labels)))
         yield telemetry
+
+
+async def export_state(settings: Settings, labels: TelemetryLabels, state: RunState) -> None:
+    """Export the metrics once more with the final state of a command that had several runs and scans."""
+    if settings.metrics_file or settings.metrics_push:
+        telemetry = Telemetry()
+        settings = settings.model_copy(update={"metrics_port": None})
+        async with _open_metrics(settings, labels, telemetry):
+            telemetry.listeners[0](RunEnded(state, ""))
 
 
 def _open_metrics(

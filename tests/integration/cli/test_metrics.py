@@ -223,3 +223,10 @@ def test_missing_package_is_a_usage_error(
     result = cli("disassociate", "fleet.csv", *RUN_OPTIONS, *options)
     assert result.code == 2
     assert f"pip install 'asyncgg[{extra}]'" in result.err
+
+
+def test_scan_that_stops_early_has_a_state(cli: CommandRunner, serve: StartSimulator) -> None:
+    """An inventory without permission is aborted, so that an alert of a nightly list can see it."""
+    serve(fault=("deny",))
+    assert cli("inventory", *METRICS, "--quiet", "--rate", 500).code == 5
+    assert total(read_metrics(), "asyncgg_run_state", state="aborted") == 1

@@ -42,6 +42,7 @@ EVENTS: list[tuple[events.Event, int | None]] = [
     (events.InvalidNames("core-1", ("a b",)), logging.WARNING),
     (events.Stopping("deadline"), logging.WARNING),
     (events.RunEnded(RunState.COMPLETE, ""), logging.INFO),
+    (events.ScanEnded(RunState.COMPLETE, ""), logging.INFO),
     (events.Throttled("core-1", None), None),
     (events.ThingsFinished((Outcome("core-1", "a", ThingState.FAILED, "X"),)), None),
 ]

@@ -15,7 +15,7 @@ from asyncgg.telemetry.request_log import RequestLog
 from tests.unit.telemetry.test_event_log import LABELS, REQUEST
 
 
-def test_each_request_is_one_line(tmp_path: Path) -> None:
+async def test_each_request_is_one_line(tmp_path: Path) -> None:
     """Only requests are logged, each with run, labels and time."""
     path = tmp_path / "requests.jsonl"
     with RequestLog(path, LABELS) as listener:
@@ -27,7 +27,7 @@ def test_each_request_is_one_line(tmp_path: Path) -> None:
     assert (lines[0]["at"], lines[0]["policy"]) == ("1970-01-01T00:00:01.000Z", "nightly")
 
 
-def test_lines_are_appended_after_a_cut_off_line(tmp_path: Path) -> None:
+async def test_lines_are_appended_after_a_cut_off_line(tmp_path: Path) -> None:
     """A line that a killed process left unfinished does not damage the next one."""
     path = tmp_path / "requests.jsonl"
     path.write_text('{"at": "2026')
@@ -39,13 +39,13 @@ def test_lines_are_appended_after_a_cut_off_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing/requests.jsonl", "."])
-def test_unusable_path_is_a_usage_error(tmp_path: Path, name: str) -> None:
+async def test_unusable_path_is_a_usage_error(tmp_path: Path, name: str) -> None:
     """A folder that is missing and a folder in place of the file end the command before anything is sent."""
     with pytest.raises(UsageError):
         RequestLog(tmp_path / name, LABELS)
 
 
-def test_full_disk_ends_the_log_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+async def test_full_disk_ends_the_log_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     """The run continues, and the log says once that it ends."""
     with caplog.at_level(logging.WARNING, "asyncgg"), RequestLog(Path("/dev/full"), LABELS) as listener:
         for _ in range(3):
