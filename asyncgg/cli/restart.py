@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from asyncgg.cli.console import require_terminal
 from asyncgg.cli.context import CommandContext
@@ -26,8 +26,10 @@ from asyncgg.runs import RunMode, quota_rate, seconds_at_quota, verify_account
 from asyncgg.runs.connection import resolve_saved_endpoint, restore_settings
 from asyncgg.runs.plan import quota_burst
 from asyncgg.settings import load_settings
-from asyncgg.state import StateSession
 from asyncgg.transport import Endpoint
+
+if TYPE_CHECKING:
+    from asyncgg.state import StateSession
 
 _STATE_SETTINGS = ("state", "state_interval", "state_lease", "profile", "region", "endpoint_url", "request_timeout")
 

@@ -95,7 +95,8 @@ class FolderStore:
     def _write(self, key: str, source: IO[bytes]) -> Path:
         path = self._folder / key
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
+        # As for journals: names of devices are for this user only.
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             shutil.copyfileobj(source, file)
             file.flush()
             os.fsync(file.fileno())

@@ -88,6 +88,7 @@ class EngineHarness:
         adaptive: bool = True,
         retry: bool = False,
         options: EngineOptions | None = None,
+        may_send: Callable[[], bool] = lambda: True,
     ) -> RunResult:
         """One start: open the journal, run the engine, close."""
         journal = JournalWriter(self.path, threaded=False)
@@ -95,7 +96,7 @@ class EngineHarness:
         try:
             await journal.submit(lambda store: store.begin_retry() if retry else store.begin_resume())
             policy_class = AdaptiveRate if adaptive else FixedRate
-            lane = Lane(self.transport, policy_class(rate, burst=burst))
+            lane = Lane(self.transport, policy_class(rate, burst=burst), may_send=may_send)
             self.engine = Engine(journal, lane, options or EngineOptions(), [self.events.append])
             return await self.engine.run()
         finally:
