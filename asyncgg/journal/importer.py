@@ -14,9 +14,12 @@ from typing import Final
 
 from asyncgg.errors import AsyncggError, JournalError
 from asyncgg.journal import schema
+from asyncgg.journal.column_groups import joined_names
 from asyncgg.journal.reader import JournalReader
 from asyncgg.journal.schema import FORMAT
+from asyncgg.journal.staging import NameStaging
 from asyncgg.models import MAX_BATCH
+from asyncgg.name_columns import NameColumns
 from asyncgg.storage import DRAFT_SUFFIX, FileLock, LockHeldError, MetaStore, draft_path, remove_file
 
 _REASON_CACHE_SIZE: Final = 10_000
@@ -47,9 +50,9 @@ class ImportSummary:
     """Things of the core with the most things."""
 
 
-# Names are collected by core in memory, staged in a temporary table, a row per core and collection,
-# then written in the order of the cores, a hundred names per row. So SQLite handles few rows and
-# sorts only cores; it sorts on disk what exceeds its cache.
+# Names are collected by core in memory, or as columns that are grouped by core, and staged in a
+# temporary table, a row per core and collection. The collections are merged in the order of the
+# cores and written, a hundred names per row. So SQLite handles few rows.
 class Importer:
     """Builds a journal: call `add` any number of times, then `finish` or `discard`.
 
@@ -62,6 +65,7 @@ class Importer:
         self.path = path
         self._added = self._buffered = 0
         self._names_by_core: defaultdict[str, list[str]] = defaultdict(list)
+        self._columns: list[NameColumns] = []
         self._committed = self._discarded = False
         self._reason_ids: dict[str, int] = {}
         self._draft = draft_path(path)
@@ -76,12 +80,8 @@ class Importer:
             raise
         try:
             with FORMAT.translate_errors(path):
-                self._connection.execute("PRAGMA cache_size = -65536")
-                self._connection.execute("PRAGMA temp_store = FILE")
-                # `names` are separated by one space; without a reason, `reason` is 0.
-                self._connection.execute(
-                    "CREATE TEMP TABLE staging (core TEXT NOT NULL, names TEXT NOT NULL, reason INTEGER NOT NULL)"
-                )
+                self._connection.execute("PRAGMA cache_size = -16384")
+                self._staging = NameStaging(self._connection)
                 self._connection.execute("CREATE TEMP TABLE large_core (name TEXT NOT NULL, reason INTEGER NOT NULL)")
                 self._connection.execute("BEGIN")
         except BaseException:
@@ -91,11 +91,16 @@ class Importer:
     def add(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Add (core, thing) pairs; the names must be valid."""
         names_by_core = self._names_by_core
-        for core, thing in pairs:
-            names_by_core[core].append(thing)
         self._added += len(pairs)
-        sample = pairs[::64]
-        self._buffered += len(pairs) * (_NAME_OVERHEAD + sum(len(thing) for _, thing in sample) // max(1, len(sample)))
+        if isinstance(pairs, NameColumns):
+            self._columns.append(pairs)
+            self._buffered += 2 * pairs.nbytes  # a copy is sorted
+        else:
+            for core, thing in pairs:
+                names_by_core[core].append(thing)
+            sample = pairs[::64]
+            name_size = sum(len(thing) for _, thing in sample) // max(1, len(sample))
+            self._buffered += len(pairs) * (_NAME_OVERHEAD + name_size)
         if self._buffered + _CORE_OVERHEAD * len(names_by_core) > _MAX_BUFFERED:
             with FORMAT.translate_errors(self.path):
                 self._stage()
@@ -104,7 +109,7 @@ class Importer:
         """Add (core, thing, reason): valid names, and why the thing was selected."""
         with FORMAT.translate_errors(self.path):
             rows = [(core, thing, self._reason_id(reason)) for core, thing, reason in selected]
-            self._connection.executemany("INSERT INTO staging VALUES (?, ?, ?)", rows)
+            self._staging.add_selected(rows)
         self._added += len(selected)
 
     def finish(self, meta: Mapping[str, str], *, commit: bool = True) -> ImportSummary:
@@ -183,12 +188,15 @@ class Importer:
             raise _creation_error(self.path, error) from None
 
     def _stage(self) -> None:
-        rows = (
-            (core, " ".join(names[start : start + _STAGED_NAMES]), 0)
-            for core, names in self._names_by_core.items()
-            for start in range(0, len(names), _STAGED_NAMES)
-        )
-        self._connection.executemany("INSERT INTO staging VALUES (?, ?, ?)", rows)
+        names_by_core = self._names_by_core
+        if names_by_core:
+            self._staging.add_run(
+                (core, " ".join(names_by_core[core][start : start + _STAGED_NAMES]))
+                for core in sorted(names_by_core)
+                for start in range(0, len(names_by_core[core]), _STAGED_NAMES)
+            )
+        if self._columns:
+            self._staging.add_run(joined_names(self._columns, _STAGED_NAMES))
         self._names_by_core.clear()
         self._buffered = 0
 
@@ -268,8 +276,8 @@ class Importer:
     def _finish(self, meta: Mapping[str, str]) -> ImportSummary:
         execute = self._connection.execute
         self._stage()
-        rows = execute("SELECT core, names, reason FROM staging ORDER BY core")
-        self._connection.executemany("INSERT INTO name_block VALUES (?, ?)", self._name_blocks(rows))
+        blocks = self._name_blocks(self._staging.sorted_rows())
+        self._connection.executemany("INSERT INTO name_block VALUES (?, ?)", blocks)
         cores, total, minimum, largest = execute(
             "SELECT count(*), coalesce(sum(last - first + 1), 0), coalesce(sum((last - first + ?1) / ?1), 0),"
             " coalesce(max(last - first + 1), 0) FROM core",
@@ -287,7 +295,7 @@ class Importer:
         }
         self._write_meta({**initial_meta, **meta})
         execute("COMMIT")
-        execute("DROP TABLE staging")
+        self._staging.drop()
         execute("DROP TABLE large_core")
         return summary
 

@@ -1,8 +1,8 @@
 """Parses CSV manifests."""
 
-# A block of plain lines is split as a whole. Another one is cut into parts, so that a bad row costs
-# little: each is split as a whole, or by one regular expression, or goes row by row through the csv
-# module. All ways give the same rows (test_csv_format_invariants.py).
+# A block of plain lines is split as a whole. Another one is cut into parts, and these into small
+# parts, so that a bad row costs little: each is split as a whole, or by one regular expression, or
+# goes row by row through the csv module. All ways give the same rows (test_csv_format_invariants.py).
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from asyncgg.errors import ManifestError
+from asyncgg.manifest import column_names
 from asyncgg.manifest.csv_lines import PlainLines
 from asyncgg.manifest.rows import (
     BadRow,
@@ -22,10 +23,14 @@ from asyncgg.manifest.rows import (
     normalize_header,
     printable,
 )
-from asyncgg.manifest.sources import BOM, MAX_LINE, SEPARATOR_LINE, Block, blocks
+from asyncgg.manifest.sources import BOM, MAX_LINE, SEPARATOR_LINE, Block, blocks, parts
+from asyncgg.name_columns import NameColumns
 
 _PART_SIZE: Final = 16 * 1024
 """Bytes of a part, some hundred rows."""
+
+_SMALL_PART_SIZE: Final = 1024
+"""Bytes of a part of a part with a bad row, so that some dozen rows go row by row."""
 
 _BLANKS: Final = " \t\xa0"
 _UNCLOSED_REASON: Final = "has an unclosed quote"
@@ -63,15 +68,6 @@ def _without_blank_lines(block: Block) -> Block:
 
 def _after_header(block: Block) -> Block:
     return Block(block.first_line + 1, block.data[block.data.find(b"\n") + 1 :])
-
-
-def _parts(block: Block) -> Iterator[Block]:
-    line, start, data = block.first_line, 0, block.data
-    while start < len(data):
-        end = data.find(b"\n", start + _PART_SIZE) + 1 or len(data)
-        yield Block(line, data[start:end])
-        line += data.count(b"\n", start, end)
-        start = end
 
 
 def _parse_header(name: str, block: Block) -> _CsvParser:
@@ -123,27 +119,42 @@ class _CsvParser:
         self._pending_line_number = 0
         # Up to this line each row is one line: the quote in front of them was a stray one.
         self._single_line_until = 0
+        self._size = 0
         blank = "[ ]+" if delimiter == "\t" else "[ \\t]+"
         self._blank_after_quote = re.compile(f'"{blank}(?=[{re.escape(delimiter)}\\r\\n]|\\Z)')
 
     def feed(self, block: Block) -> Iterator[Chunk]:
         """Parse one block."""
+        is_small = self._size < column_names.MIN_SIZE
+        self._size += len(block.data)
+        if is_small and self._size >= column_names.MIN_SIZE:
+            self._plain.use_columns = column_names.is_available()
         if block.too_long:
             chunk = self.finish()
             chunk.bad.append(BadRow(self._name, block.first_line, _TOO_LONG_REASON, printable(block.data)))
             yield chunk
-        elif not self._pending_lines and (pairs := self._plain.split(block.data)) is not None:
+        elif (pairs := self._split(block)) is not None:
             yield Chunk(good=pairs)
         else:
-            yield from map(self._feed_part, _parts(block))
+            for part in parts(block, _PART_SIZE):
+                yield from self._feed_part(part)
 
-    def _feed_part(self, block: Block) -> Chunk:
-        if not self._pending_lines:
-            pairs = self._plain.split(block.data)
-            if pairs is None:
-                pairs = self._plain.match(block.data)
-            if pairs is not None:
-                return Chunk(good=pairs)
+    def _split(self, block: Block) -> list[tuple[str, str]] | NameColumns | None:
+        """The pairs of a block of plain lines that does not continue a row, else None."""
+        return None if self._pending_lines else self._plain.split(block.data)
+
+    def _match(self, block: Block) -> list[tuple[str, str]] | None:
+        return None if self._pending_lines else self._plain.match(block.data)
+
+    def _feed_part(self, part: Block) -> Iterator[Chunk]:
+        if (pairs := self._split(part)) is None and (pairs := self._match(part)) is None:
+            for small_part in parts(part, _SMALL_PART_SIZE):
+                pairs = self._split(small_part)
+                yield self._parse_part(small_part) if pairs is None else Chunk(good=pairs)
+        else:
+            yield Chunk(good=pairs)
+
+    def _parse_part(self, block: Block) -> Chunk:
         lines = block.data.split(b"\n")
         lines.pop()  # empty: the block ends with a line feed
         first = block.first_line
@@ -178,7 +189,7 @@ class _CsvParser:
         """Parse the row at `lines[index]` into `chunk`; returns the number of its lines."""
         lines[index] = lines[index].removeprefix(BOM)
         if (pair := self._plain.match_line(lines[index])) is not None:
-            chunk.good.append(pair)
+            chunk.add_pair(pair)
             return 1
         if SEPARATOR_LINE.match(lines[index]):
             return 1

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from asyncgg.manifest import column_names
 from asyncgg.manifest.rows import NAME_PATTERN, Columns, are_valid_names
 from asyncgg.manifest.sources import MAX_LINE
+from asyncgg.name_columns import NameColumns
 
 _QUOTING_VARIANTS: Final = ((False, False), (True, True), (False, True), (True, False))
 
@@ -26,6 +28,8 @@ class PlainLines:
             for cell in ("core(?:devicethingname)?", "thing(?:name)?")
         ]
         self._thing_first = columns.thing < columns.core
+        self.use_columns = False
+        """Whether `split` returns columns, which requires pyarrow."""
 
     def _text(self, data: bytes) -> str | None:
         """The text of lines that can be parsed in a fast way; None if another column may have a header."""
@@ -40,7 +44,7 @@ class PlainLines:
                 return None
         return text
 
-    def split(self, data: bytes) -> list[tuple[str, str]] | None:
+    def split(self, data: bytes) -> list[tuple[str, str]] | NameColumns | None:
         """The pairs of a block whose lines have either no quotes or all cells quoted, else None."""
         count, width, delimiter = data.count(b"\n"), self._columns.count, self._delimiter
         if b"\r" in data and b"\r" in (data := data.replace(b"\r\n", b"\n")):
@@ -54,10 +58,12 @@ class PlainLines:
             data.translate(None, self._no_separators) != self._row_separators * count
             or b'"' in data
             or b"\0" in data
-            or (width > 2 and max(map(len, data.split(b"\n"))) > MAX_LINE // 2)  # with its quotes below the maximum
+            or (width > 2 and not _are_short_lines(data))
             or (text := self._text(data)) is None
         ):
             return None
+        if self.use_columns and len(data) >= column_names.MIN_BLOCK:
+            return column_names.split_columns(data, delimiter.encode(), self._columns)
         values = text.replace("\n", delimiter).split(delimiter)
         cores, things = (values[index:-1:width] for index in (self._columns.core, self._columns.thing))
         return list(zip(cores, things, strict=True)) if are_valid_names(cores) and are_valid_names(things) else None
@@ -85,6 +91,12 @@ class PlainLines:
             return None
         first, second = found.groups()
         return (second, first) if self._thing_first else (first, second)
+
+
+def _are_short_lines(data: bytes) -> bool:
+    """Whether no line is longer than half of the maximum; then it is not with its quotes, either."""
+    size = MAX_LINE // 4
+    return all(data.find(b"\n", start, start + size) >= 0 for start in range(0, len(data) - size, size))
 
 
 def _line_regex(columns: Columns, delimiter: str, quoted: tuple[bool, bool]) -> re.Pattern[str]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
 from asyncgg.errors import ManifestError, UsageError
-from asyncgg.manifest.rows import BadRow, Chunk, are_valid_names, find_columns, printable
+from asyncgg.manifest.column_names import valid_columns
+from asyncgg.manifest.rows import BadRow, Chunk, find_columns, printable
 
 _BATCH_SIZE: Final = 16_384
 """Rows per batch."""
@@ -40,8 +41,11 @@ def parquet_chunks(name: str, file: BinaryIO) -> Iterator[Chunk]:
             _check_type(name, column, parquet.schema_arrow.field(column).type, pa)
         number = 1
         for batch in parquet.iter_batches(batch_size=_BATCH_SIZE, columns=selected, use_threads=False):
-            cores, things = (batch.column(batch.schema.get_field_index(column)).to_pylist() for column in selected)
-            yield _to_chunk(name, number, cores, things)
+            cores, things = (batch.column(batch.schema.get_field_index(column)) for column in selected)
+            if (good := valid_columns(cores, things)) is not None:
+                yield Chunk(good=good)
+            else:
+                yield _to_chunk(name, number, cores.to_pylist(), things.to_pylist())
             number += len(cores)
     except (pa.ArrowException, OSError) as error:
         text = str(error).split("\n", 1)[0]
@@ -61,11 +65,6 @@ def _check_type(name: str, column: str, column_type: Any, pa: Any) -> None:
 
 
 def _to_chunk(name: str, first: int, cores: list[Any], things: list[Any]) -> Chunk:
-    try:
-        if are_valid_names(cores) and are_valid_names(things):
-            return Chunk(good=list(zip(cores, things, strict=True)))
-    except TypeError:  # a null or bytes
-        pass
     chunk = Chunk()
     for number, (core, thing) in enumerate(zip(cores, things, strict=True), first):
         try:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Final
 
 from asyncgg.errors import ManifestError, UsageError
 from asyncgg.manifest.name_lists import iter_entries, read_text
 from asyncgg.models import invalid_name_reason
+from asyncgg.name_columns import NameColumns
 
 _KINDS: Final = ("core", "thing")
 _BRACKET_EXPRESSION: Final = re.compile(r"\[!?[a-zA-Z0-9:_-]+\]")
@@ -33,6 +35,16 @@ class _NameMatcher:
         if self.any_glob is None or self.any_glob.match(name) is None:
             return None
         return next((entry for pattern, entry in self.globs if pattern.match(name)), None)
+
+    def match_all(self, names: Sequence[str]) -> list[bool]:
+        """Whether an entry matches, for each name."""
+        matches = list(map(self.exact.__contains__, names))
+        if self.any_glob is not None:
+            matches = [
+                exact or found is not None
+                for exact, found in zip(matches, map(self.any_glob.match, names), strict=True)
+            ]
+        return matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,17 @@ class ProtectList:
     def match(self, core: str, thing: str) -> str | None:
         """The entry, as written, that protects this association, or None."""
         return self._thing.match(thing) or self._core.match(core)
+
+    def without_protected(self, pairs: list[tuple[str, str]] | NameColumns) -> list[tuple[str, str]] | NameColumns:
+        """The (core, thing) pairs that no entry protects."""
+        if not self.entries or not pairs:
+            return pairs
+        cores, things = zip(*pairs, strict=True)
+        is_kept = [
+            not (core or thing)
+            for core, thing in zip(self._core.match_all(cores), self._thing.match_all(things), strict=True)
+        ]
+        return pairs.filter(is_kept) if isinstance(pairs, NameColumns) else list(compress(pairs, is_kept))
 
 
 def load_protect_list(path: str) -> ProtectList:

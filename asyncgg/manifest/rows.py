@@ -9,6 +9,7 @@ from typing import Final
 
 from asyncgg.errors import ManifestError
 from asyncgg.models import MAX_NAME_LENGTH, invalid_name_reason
+from asyncgg.name_columns import NameColumns
 
 NAME_PATTERN: Final = "(?!(?i:core(?:devicethingname)?|thing(?:name)?)(?![a-zA-Z0-9:_-]))[a-zA-Z0-9:_-]{1,128}"
 """A valid name, as `asyncgg.models.invalid_name_reason`, that is no column name: for the fast paths."""
@@ -40,7 +41,7 @@ class BadRow:
 class Chunk:
     """Consecutive rows of a manifest, split into valid and bad rows."""
 
-    good: list[tuple[str, str]] = field(default_factory=list)
+    good: list[tuple[str, str]] | NameColumns = field(default_factory=list)
     """(core, thing), both valid names. Duplicates are included."""
     bad: list[BadRow] = field(default_factory=list)
     headers: list[int] = field(default_factory=list)
@@ -53,8 +54,13 @@ class Chunk:
             return None
         reason = invalid_row_reason(core, thing)
         if reason is None:
-            self.good.append((str(core), str(thing)))
+            self.add_pair((str(core), str(thing)))
         return reason
+
+    def add_pair(self, pair: tuple[str, str]) -> None:
+        """Add a valid (core, thing)."""
+        assert isinstance(self.good, list), "columns are complete"
+        self.good.append(pair)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +153,8 @@ def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
 
 
-_NAME_BYTES: Final = bytes(byte for byte in range(128) if re.match("[a-zA-Z0-9:_-]", chr(byte)))
+NAME_BYTES: Final = bytes(byte for byte in range(128) if re.match("[a-zA-Z0-9:_-]", chr(byte)))
+"""The characters of a name."""
 
 
 def are_valid_names(values: Sequence[str]) -> bool:
@@ -156,7 +163,7 @@ def are_valid_names(values: Sequence[str]) -> bool:
     lower = text.lower()
     return (
         text.isascii()
-        and text.encode("ascii").translate(None, _NAME_BYTES) == b"\n" * (len(values) + 1)
+        and text.encode("ascii").translate(None, NAME_BYTES) == b"\n" * (len(values) + 1)
         and "\n\n" not in text
         and max(map(len, values), default=0) <= MAX_NAME_LENGTH
         and not any(f"\n{alias}\n" in lower for alias in COLUMN_ALIASES)

@@ -87,12 +87,9 @@ class JournalBuilder(AbstractContextManager["JournalBuilder"]):
     def add(self, chunk: Chunk) -> None:
         """Add the rows of a chunk, without protected ones."""
         self.header_rows += len(chunk.headers)
-        pairs = chunk.good
-        if self._protect.entries:
-            unprotected = [pair for pair in pairs if self._protect.match(*pair) is None]
-            self._protected += len(pairs) - len(unprotected)
-            pairs = unprotected
-        self._importer.add(pairs)
+        unprotected = self._protect.without_protected(chunk.good)
+        self._protected += len(chunk.good) - len(unprotected)
+        self._importer.add(unprotected)
         if chunk.bad:
             self._rejected += len(chunk.bad)
             self._bad_rows.extend(chunk.bad[: _MAX_LISTED - len(self._bad_rows)])

@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 ORDER: list[set[str]] = [
     {"errors", "models"},
-    {"file_limit", "files", "formatting", "sharing", "storage"},
+    {"file_limit", "files", "formatting", "name_columns", "sharing", "storage"},
     {"events"},
     {"batching", "classify", "retry_policy"},
     {"aggregator"},

@@ -11,6 +11,10 @@ from hypothesis import strategies as st
 
 from asyncgg.errors import UsageError
 from asyncgg.manifest import ProtectList, load_protect_list
+from asyncgg.name_columns import NameColumns
+
+pa = pytest.importorskip("pyarrow")
+pytest.importorskip("pyarrow.compute")  # loaded before the deadline of an example runs
 
 
 def write_and_load(path: Path, text: str | bytes) -> ProtectList:
@@ -120,3 +124,19 @@ def test_protect_list_protects_what_any_entry_matches(entries: list[str], core: 
     result = ProtectList(tuple(entries)).match(core, thing)
     matching = [entry for entry in entries if fnmatchcase(core, entry) or fnmatchcase(thing, entry)]
     assert (result in matching) if matching else (result is None)
+
+
+PROTECTABLE = st.sampled_from(["a", "a1", "b", "core:a", "thing:b"])
+
+
+@given(
+    st.lists(st.sampled_from(["a", "core:a", "thing:b", "a*", "core:?1", "[ab]1"]), max_size=3),
+    st.lists(st.tuples(PROTECTABLE, PROTECTABLE), max_size=5),
+)
+def test_without_protected_leaves_what_match_does_not_find(entries: list[str], pairs: list[tuple[str, str]]) -> None:
+    """Pairs and columns lose exactly the rows that an entry protects."""
+    protect = ProtectList(tuple(entries))
+    expected = [pair for pair in pairs if protect.match(*pair) is None]
+    assert protect.without_protected(pairs) == expected
+    columns = NameColumns(*(pa.array([pair[index] for pair in pairs], pa.string()) for index in (0, 1)))
+    assert list(protect.without_protected(columns)) == expected

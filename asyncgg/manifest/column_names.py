@@ -1,0 +1,77 @@
+"""Splits and checks the names of plain rows as columns of Arrow, without an object per name."""
+
+# pyarrow is an optional package and takes 0.2 s and 50 MB to load, so only a large manifest loads it.
+# Whatever a function here does not take is read in another way, with the same result.
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from asyncgg.manifest.rows import COLUMN_ALIASES, NAME_BYTES, Columns
+from asyncgg.models import MAX_NAME_LENGTH
+from asyncgg.name_columns import NameColumns
+
+MIN_SIZE: Final = 4 * 1024 * 1024
+"""Bytes of text from which on loading pyarrow costs less than it saves."""
+
+MIN_BLOCK: Final = 32 * 1024
+"""Bytes of text from which on columns are faster."""
+
+_ALIAS_LENGTHS: Final = tuple({len(alias) for alias in COLUMN_ALIASES})
+
+
+def is_available() -> bool:
+    """Whether pyarrow can be used; loads it."""
+    try:
+        import pyarrow.compute  # noqa: F401 - loaded on first use
+    except ImportError:
+        return False
+    return True
+
+
+def split_columns(data: bytes, delimiter: bytes, columns: Columns) -> NameColumns | None:
+    """The names of lines that each have exactly `columns.count` cells, in UTF-8 and without quotes.
+
+    Returns None if a name is not valid or is the name of a column.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    text = pa.array([data.replace(b"\n", delimiter)[:-1]], pa.string())
+    cells = pc.split_pattern(text, delimiter.decode()).values
+    rows = pa.FixedSizeListArray.from_arrays(cells, columns.count)
+    return valid_columns(pc.list_element(rows, columns.core), pc.list_element(rows, columns.thing))
+
+
+def valid_columns(cores: Any, things: Any) -> NameColumns | None:
+    """Two Arrow arrays as columns, or None if one is not of strings, or a name in it is not valid."""
+    import pyarrow as pa
+
+    arrays = []
+    for array in (cores, things):
+        if pa.types.is_dictionary(array.type):
+            array = array.dictionary_decode()
+        if not pa.types.is_string(array.type) or not _are_valid_names(array):
+            return None
+        arrays.append(array)
+    return NameColumns(*arrays)
+
+
+def _are_valid_names(array: Any) -> bool:
+    """As `asyncgg.manifest.rows.are_valid_names`, for a string array with at least one row."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not len(array) or array.null_count:
+        return False
+    lengths = pc.binary_length(array)
+    extremes = pc.min_max(lengths).as_py()
+    if extremes["min"] == 0 or extremes["max"] > MAX_NAME_LENGTH:
+        return False
+    _, offsets, names = array.buffers()
+    ends = memoryview(offsets).cast("i")
+    if bytes(names[ends[array.offset] : ends[array.offset + len(array)]]).translate(None, NAME_BYTES):
+        return False
+    may_be_alias = array.filter(pc.is_in(lengths, value_set=pa.array(_ALIAS_LENGTHS, lengths.type)))
+    aliases = pa.array(list(COLUMN_ALIASES), pa.string())
+    return not (len(may_be_alias) and pc.any(pc.is_in(pc.ascii_lower(may_be_alias), value_set=aliases)).as_py())
