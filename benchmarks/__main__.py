@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks import adaptive, overhead, quota, scale, throughput
+from benchmarks import adaptive, overhead, quota, report, scale, throughput
 
 _BENCHMARKS: Final[dict[str, Callable[[bool, int | None], None]]] = {
     "quota": quota.run,
@@ -19,6 +19,7 @@ _BENCHMARKS: Final[dict[str, Callable[[bool, int | None], None]]] = {
     "throughput": throughput.run,
     "overhead": overhead.run,
     "scale": scale.run,
+    "report": report.run,
 }
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import heappop, heappush, nsmallest
+from itertools import groupby
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from asyncgg.journal.reader import JournalReader, OutcomeRow
 from asyncgg.models import ThingState
 
 _FAILED: Final = int(ThingState.FAILED)
-_CORE_OF_THING: Final = "(SELECT max(first) FROM core WHERE first <= override.id)"
+_MAX_WORST: Final = 10
+"""Cores that are named for each code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,35 +135,37 @@ def worst_cores(reader: JournalReader, limit: int) -> list[CoreOutcomes]:
 
 def failure_groups(reader: JournalReader, codes: int, examples: int) -> list[FailureGroup]:
     """The `codes` most frequent codes of failed things, each with up to `examples` things."""
-    groups = reader._rows(
-        "SELECT code, count(*), count(DISTINCT core)"  # noqa: S608 - constants
-        f" FROM (SELECT coalesce(code, '') AS code, {_CORE_OF_THING} AS core FROM override WHERE state = ?)"
-        " GROUP BY code ORDER BY 2 DESC, 1 LIMIT ?",
+    rows = reader._rows(
+        "SELECT code, (SELECT name FROM core WHERE core.first = start), count(*)"
+        " FROM (SELECT coalesce(code, '') AS code,"
+        " (SELECT max(first) FROM core WHERE first <= override.id) AS start FROM override WHERE state = ?)"
+        " GROUP BY code, start",
         _FAILED,
-        codes,
     )
+    cores_by_code: list[tuple[int, str, int, list[tuple[str, int]]]] = []
+    for code, group in groupby(rows, itemgetter(0)):
+        cores = [(core, things) for _, core, things in group]
+        worst = nsmallest(_MAX_WORST, cores, key=lambda item: (-item[1], item[0]))
+        heappush(cores_by_code, (sum(things for _, things in cores), code, len(cores), worst))
+        if len(cores_by_code) > codes:
+            heappop(cores_by_code)
     return [
         FailureGroup(
             code,
             things,
             cores,
-            tuple(
-                reader._rows(
-                    "SELECT coalesce(message, ''), count(*) FROM override WHERE state = ? AND coalesce(code, '') = ?"
-                    " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 3",
-                    _FAILED,
-                    code,
-                )
-            ),
-            tuple(
-                reader._rows(
-                    f"SELECT core.name, count(*) FROM override JOIN core ON core.first = {_CORE_OF_THING}"  # noqa: S608 - constants
-                    " WHERE state = ? AND coalesce(code, '') = ? GROUP BY core.id ORDER BY 2 DESC, 1 LIMIT 10",
-                    _FAILED,
-                    code,
-                )
-            ),
+            tuple(_frequent_messages(reader, code)),
+            tuple(worst),
             tuple(reader.failed_things(code, examples)),
         )
-        for code, things, cores in list(groups)
+        for things, code, cores, worst in sorted(cores_by_code, key=lambda item: (-item[0], item[1]))
     ]
+
+
+def _frequent_messages(reader: JournalReader, code: str) -> Iterator[tuple[str, int]]:
+    return reader._rows(
+        "SELECT coalesce(message, ''), count(*) FROM override WHERE state = ? AND coalesce(code, '') = ?"
+        " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 3",
+        _FAILED,
+        code,
+    )

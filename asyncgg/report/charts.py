@@ -169,7 +169,7 @@ def _draw_latency(figure: Any, series: TimeSeries) -> None:
     axes = _time_axes(figure, series)
     points = [(item.start + item.width / 2, item.latencies) for item in series.bins if item.latencies]
     for number, (label, color, line) in enumerate(
-        (("50 %", "accent", "-"), ("90 %", "muted", "--"), ("99 %", "bad", ":"))
+        (("50th", "accent", "-"), ("90th", "muted", "--"), ("99th percentile", "bad", ":"))
     ):
         values = [1000 * latencies[number] for _, latencies in points]
         marker = "o" if len(points) == 1 else ""

@@ -1,15 +1,17 @@
-"""Writes lists of outcomes as CSV or JSONL."""
+"""Writes lists of outcomes as CSV, JSONL or Parquet."""
 
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
 
 from asyncgg.errors import UsageError
-from asyncgg.files import atomic_write_text
+from asyncgg.files import atomic_write_binary, atomic_write_text
 from asyncgg.formatting import format_timestamp
 from asyncgg.journal import OutcomeRow
 from asyncgg.models import Operation, ThingState
@@ -24,23 +26,36 @@ _OUTCOMES: Final = {
     ThingState.ALREADY: "already",
 }
 _FORMULA_PREFIXES: Final = ("=", "+", "-", "@", "\t", "\r")
-_SUFFIXES: Final = (".csv", ".jsonl", ".ndjson")
+_SUFFIXES: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_ROW_GROUP: Final = 50_000
+"""Rows of a Parquet file that are in memory at a time."""
 
 
 def format_from_suffix(path: Path) -> str:
-    """Get `csv` or `jsonl` from the suffix of the name; raises `UsageError` for other suffixes."""
-    name = path.name.lower().removesuffix(".gz")
-    for suffix in _SUFFIXES:
-        if name.endswith(suffix):
-            return "csv" if suffix == ".csv" else "jsonl"
-    raise UsageError(f"{path}: unknown suffix; use .csv or .jsonl, optionally followed by .gz")
+    """Get `csv`, `jsonl` or `parquet` from the suffix of the name.
+
+    Raises `UsageError` for other suffixes, and for Parquet without pyarrow.
+    """
+    name = path.name.lower()
+    if name.endswith(".parquet"):
+        if importlib.util.find_spec("pyarrow") is None:
+            raise UsageError(f"{path}: Parquet requires pyarrow: pip install 'asyncgg[parquet]'")
+        return "parquet"
+    for suffix, file_format in _SUFFIXES.items():
+        if name.removesuffix(".gz").endswith(suffix):
+            return file_format
+    raise UsageError(f"{path}: unknown suffix; use .csv or .jsonl, optionally followed by .gz, or .parquet")
 
 
 def write_outcomes(
     path: Path, rows: Iterable[OutcomeRow], journal: Path, operation: Operation = Operation.DISASSOCIATE
 ) -> int:
     """Write `rows` of `journal` to `path`; returns their number. Raises `UsageError`."""
-    write = _write_csv if format_from_suffix(path) == "csv" else _write_jsonl
+    file_format = format_from_suffix(path)
+    if file_format == "parquet":
+        with atomic_write_binary(path, journal) as binary:
+            return _write_parquet(binary, rows, operation.past_participle)
+    write = _write_csv if file_format == "csv" else _write_jsonl
     with atomic_write_text(path, journal) as file:
         return write(file, rows, operation.past_participle)
 
@@ -78,6 +93,30 @@ def _write_jsonl(file: IO[str], rows: Iterable[OutcomeRow], done_label: str) -> 
         file.write(json.dumps(dict(zip(COLUMNS, _values(row, done_label), strict=True)), ensure_ascii=False) + "\n")
         count += 1
     return count
+
+
+def _write_parquet(file: IO[bytes], rows: Iterable[OutcomeRow], done_label: str) -> int:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    types = {"attempts": pa.int32(), "at": pa.timestamp("ms", tz="UTC")}
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in COLUMNS])
+    count = 0
+    with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        for group in _batched(rows, _ROW_GROUP):
+            columns: list[Any] = list(zip(*(_values(row, done_label) for row in group), strict=True))
+            times = [None if row.answered_at is None else round(row.answered_at * 1000) for row in group]
+            columns[COLUMNS.index("at")] = times
+            arrays = [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+            count += len(group)
+    return count
+
+
+def _batched(rows: Iterable[OutcomeRow], size: int) -> Iterator[list[OutcomeRow]]:
+    iterator = iter(rows)
+    while group := list(islice(iterator, size)):
+        yield group
 
 
 def _escape_formula(cell: str) -> str:

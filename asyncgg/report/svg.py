@@ -26,6 +26,7 @@ _STYLE: Final[Any] = {
     "font.size": 9,
     "svg.fonttype": "none",  # text stays text: it is searchable and takes no space
     "text.color": COLORS["text"],
+    "axes.facecolor": "none",
     "axes.edgecolor": COLORS["muted"],
     "axes.labelcolor": COLORS["text"],
     "axes.spines.top": False,

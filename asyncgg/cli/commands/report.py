@@ -40,8 +40,8 @@ prefixed with '.
 @make_command(
     JOURNAL_OR_STATE,
     READ_STATE,
-    Option("--failures", "FILE", "list the failed things: .csv or .jsonl, also .gz", type=PATH),
-    Option("--outcomes", "FILE", "list all things: .csv or .jsonl, also .gz", type=PATH),
+    Option("--failures", "FILE", "list the failed things: .csv or .jsonl, also .gz, or .parquet", type=PATH),
+    Option("--outcomes", "FILE", "list all things: .csv or .jsonl, also .gz, or .parquet", type=PATH),
     Option("--html", "FILE", "write a self-contained HTML page with charts", type=PATH),
     Option("--markdown", "FILE", "write a short report for a ticket", type=PATH),
     JSON,
@@ -58,7 +58,7 @@ def command(
     markdown: Path | None,
     **arguments: Any,
 ) -> int:
-    """Show a run's summary, and write lists as CSV, JSONL or HTML; also during the run."""
+    """Show a run's summary, and write lists as CSV, JSONL or Parquet, and pages; also during the run."""
     console = Console(as_json=arguments["json"])
     lists = [path for path in (failures, outcomes) if path is not None]
     for path in lists:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from asyncgg.errors import UsageError
 from asyncgg.journal import OutcomeRow
 from asyncgg.models import ThingState
-from asyncgg.report.outcomes import COLUMNS, write_outcomes
+from asyncgg.report.outcomes import COLUMNS, format_from_suffix, write_outcomes
 
 
 def _make_row(thing: str = "t", code: str = "C", message: str = "m") -> OutcomeRow:
@@ -72,3 +75,25 @@ def test_write_outcomes_error_keeps_old_file(tmp_path: Path) -> None:
         write_outcomes(path, broken(), Path("j"))  # type: ignore[arg-type]  # a generator of rows, seen as an object
     assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_outcomes_parquet_has_types_and_is_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times and numbers keep their type, over several row groups; the empty list has the columns."""
+    monkeypatch.setattr("asyncgg.report.outcomes._ROW_GROUP", 2)
+    path = tmp_path / "list.parquet"
+    rows = [_make_row(f"t{number}", message="=1+1") for number in range(5)]
+    assert write_outcomes(path, [*rows, replace(rows[0], answered_at=None)], Path("j")) == 6
+    table = parquet.read_table(path)
+    assert table.column_names == list(COLUMNS)
+    assert table.column("at").to_pylist() == [datetime.fromtimestamp(0.25, UTC)] * 5 + [None]
+    assert table.column("attempts").to_pylist() == [1] * 6
+    assert set(table.column("message").to_pylist()) == {"=1+1"}
+    assert write_outcomes(path, [], Path("j")) == 0
+    assert parquet.read_table(path).column_names == list(COLUMNS)
+
+
+def test_parquet_without_pyarrow_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line says what to install."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"all\.parquet: Parquet requires pyarrow: pip install 'asyncgg\[parquet\]'"):
+        format_from_suffix(Path("all.parquet"))
