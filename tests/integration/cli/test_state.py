@@ -81,11 +81,10 @@ def test_retry_status_and_report_use_the_state(cli: CommandRunner, serve: StartS
     first = cli("disassociate", "fleet.csv", *RUN, *STATE)
     assert first.code == 3, first.err
     assert "asyncgg retry --state share" in first.json["next"]
-    report = cli("report", *STATE, "--failures", "failed.csv", "--html", "report.html", "--json")
+    report = cli("report", *STATE, "--failures", "failed.csv", "--json")
     assert report.code == 0, report.err
     assert report.json["things"] == first.json["things"]
     assert len(Path("failed.csv").read_text().splitlines()) == 5
-    assert Path("report.html").stat().st_size > 1000
     simulator.service.set_faults(())
     retried = cli("retry", *STATE, *RUN)
     assert retried.code == 0, retried.err

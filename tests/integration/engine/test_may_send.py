@@ -16,11 +16,11 @@ LOST = StopReason(RunState.ABORTED, "the lease is lost")
 
 
 @pytest.mark.virtual
-@pytest.mark.parametrize("asked", [0, 1, 2, 7, 30, 31, 32, 33])
+@pytest.mark.parametrize("asked", [0, 1, 2, 7, 31, 32])
 @pytest.mark.parametrize("rate", [20.0, 1000.0])
 async def test_run_sends_nothing_after_the_first_no(tmp_path: Path, asked: int, rate: float) -> None:
     """Whenever the answer changes, no request starts afterwards, and the rest stays pending and unsent."""
-    config = SimulatorConfig(cores=40, things=250, rate=1000.0, burst=1000.0, latency_ms=60.0)
+    config = SimulatorConfig(cores=40, things=20, rate=1000.0, burst=1000.0, latency_ms=60.0)
     harness = EngineHarness(tmp_path / "j", config)
     questions, refused_at = 0, None
 
@@ -42,7 +42,7 @@ async def test_run_sends_nothing_after_the_first_no(tmp_path: Path, asked: int, 
     assert (await running).state is RunState.ABORTED
     assert len(harness.transport.starts) == sent
     harness.check_consistent()
-    assert len(harness.outcome_rows(ThingState.PENDING)) == 40 * 250 - len(
+    assert len(harness.outcome_rows(ThingState.PENDING)) == 40 * 20 - len(
         harness.outcome_rows(ThingState.DISASSOCIATED)
     )
     assert (await harness.start()).state is RunState.COMPLETE
