@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -52,7 +52,7 @@ class _FileHandler(RotatingFileHandler):
         PROBLEMS.warning("%s: the log ends here: it cannot be written", self.baseFilename)
 
 
-@contextmanager
+@contextlib.contextmanager
 def log_output(console: Console, settings: Settings) -> Iterator[None]:
     """Show and write the log of `asyncgg` during the block. Raises `UsageError` for an unusable file."""
     console.verbose = settings.verbose or 0
@@ -72,7 +72,8 @@ def log_output(console: Console, settings: Settings) -> Iterator[None]:
         ROOT.setLevel(level_before)
         for handler in handlers:
             ROOT.removeHandler(handler)
-            handler.close()
+            with contextlib.suppress(OSError):  # the disk is full, which was reported
+                handler.close()
 
 
 def _open_file(path: Path, *, as_json: bool, verbose: int) -> _FileHandler:

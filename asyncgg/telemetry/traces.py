@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -10,15 +11,17 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 
 from asyncgg import __version__
 from asyncgg.events import BatchFinished, Event, RequestFinished, RunEnded, RunStarted
 from asyncgg.models import RunState
 from asyncgg.telemetry.labels import TelemetryLabels
+from asyncgg.telemetry.log_records import PROBLEMS
 
+_LIBRARY_LOG: Final = logging.getLogger("opentelemetry.exporter.otlp.proto.http")
 _OK_STATES: Final = frozenset({RunState.COMPLETE, RunState.PARTIAL})
 
 
@@ -52,11 +55,28 @@ def _tracer() -> Iterator[Tracer]:
         return
     resource = Resource.create({"service.name": "asyncgg"}).merge(OTELResourceDetector().detect())
     own_provider = TracerProvider(resource=resource)
-    own_provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    own_provider.add_span_processor(BatchSpanProcessor(_ReportingExporter()))
     try:
         yield own_provider.get_tracer("asyncgg", __version__)
     finally:
         own_provider.shutdown()
+
+
+class _ReportingExporter(OTLPSpanExporter):
+    """Reports the first failure, in place of the log of each attempt of the library."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reported = False
+        _LIBRARY_LOG.addHandler(logging.NullHandler())
+        _LIBRARY_LOG.propagate = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = super().export(spans)
+        if result is not SpanExportResult.SUCCESS and not self._reported:
+            self._reported = True
+            PROBLEMS.warning("spans were not exported; check the OTEL_EXPORTER_OTLP_* variables")
+        return result
 
 
 class SpanRecorder:

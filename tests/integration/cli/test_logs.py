@@ -132,3 +132,25 @@ def test_emf_lines_are_metrics_of_the_whole_run(cli: CommandRunner, serve: Start
     assert sum(line["RequestsAccepted"] for line in metrics) == result.json["requests"]["sent"]
     assert sum(line["ThingsChanged"] for line in metrics) == result.json["things"]["disassociated"] == 23
     assert sum(line["ThingsFailed"] for line in metrics) == 1
+
+
+def test_full_disk_ends_the_logs_but_not_the_run(cli: CommandRunner, serve: StartSimulator) -> None:
+    """Each log that cannot be written is one warning, and the exit code stays 0."""
+    serve()
+    options = ("--log-file", "/dev/full", "--log-requests", "/dev/full", "--quiet")
+    result = cli("disassociate", "fleet.csv", *RUN_OPTIONS, *options)
+    assert result.code == 0
+    assert len(result.err.splitlines()) == 2
+
+
+def test_unreachable_collector_of_spans_is_one_warning(
+    cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a collector the run succeeds, and one line says that its spans are lost."""
+    serve()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    result = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--otel", "--quiet")
+    assert result.code == 0
+    (line,) = result.err.splitlines()
+    assert "OTEL_EXPORTER_OTLP_" in line
