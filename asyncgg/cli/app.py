@@ -31,12 +31,14 @@ COMMANDS: Final = {
     "runs": "List the runs of a folder.",
     "report": "Show a run's summary; write lists as CSV, JSONL or HTML.",
     "tune": "Find the rate, burst and concurrency that suit a quota.",
+    "doctor": "Check credentials, permissions, quota and this machine.",
+    "iam-policy": "Print the IAM policy that the given commands need.",
     "simulator": "Serve a simulated Greengrass V2 for tests.",
 }
 """Every command with its one line of help, in the order of the help."""
 
-_MODULES: Final = {"resume": "restart", "retry": "restart"}
-"""The modules of two commands; the others have one of their own."""
+_SHARED_MODULE: Final = {"resume": "restart", "retry": "restart"}
+"""The module of two commands; the others have one of their own."""
 
 _EPILOG: Final = """
 \b
@@ -68,8 +70,9 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context | None, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"asyncgg.cli.commands.{_MODULES.get(cmd_name, cmd_name)}")
-        command: click.Command = getattr(module, cmd_name if cmd_name in _MODULES else "command")
+        name = _SHARED_MODULE.get(cmd_name, cmd_name.replace("-", "_"))
+        module = import_module(f"asyncgg.cli.commands.{name}")
+        command: click.Command = getattr(module, cmd_name if cmd_name in _SHARED_MODULE else "command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -54,6 +54,16 @@ class CredentialSource:
     def __repr__(self) -> str:
         return f"CredentialSource(profile={self._profile!r}, region={self._region!r})"
 
+    @property
+    def expires_at(self) -> float:
+        """When the credentials expire, in seconds since 1970; infinity if they do not."""
+        return self._expires
+
+    @property
+    def method(self) -> str:
+        """The provider of the credentials, as botocore calls it."""
+        return self._method
+
     async def open(self) -> None:
         """Load the first credentials, unless they are there. Raises `CredentialsError`."""
         if self._keys is None:

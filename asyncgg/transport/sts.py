@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 from botocore import exceptions as aws
@@ -29,6 +31,8 @@ class CallerIdentity:
     arn: str
     endpoint: str
     """The STS endpoint that answered."""
+    answered_at: float | None = None
+    """Time of the answer by the clock of the service, in seconds since 1970; None if it gave none."""
 
 
 async def get_caller_identity(connection: ConnectionConfig, *, single_attempt: bool = False) -> CallerIdentity:
@@ -76,7 +80,14 @@ async def get_caller_identity(connection: ConnectionConfig, *, single_attempt: b
     account, arn = response.get("Account"), response.get("Arn")
     if not account or not arn:
         raise ServiceError(f"the response of STS at {sts_url} has no account or no ARN")
-    return CallerIdentity(account, arn, sts_url)
+    return CallerIdentity(account, arn, sts_url, _service_time(response["ResponseMetadata"].get("HTTPHeaders", {})))
+
+
+def _service_time(headers: Mapping[str, str]) -> float | None:
+    try:
+        return parsedate_to_datetime(headers.get("date", "")).timestamp()
+    except ValueError:
+        return None
 
 
 def _translate_error(error: aws.ClientError, *, rejection: bool) -> CredentialsError | ServiceError:

@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 ORDER: list[set[str]] = [
     {"errors", "models"},
-    {"file_limit", "files", "formatting", "name_columns", "sharing", "storage"},
+    {"file_limit", "files", "formatting", "name_columns", "permissions", "sharing", "storage"},
     {"events"},
     {"batching", "classify", "retry_policy"},
     {"aggregator"},
@@ -27,6 +27,7 @@ ORDER: list[set[str]] = [
     {"runs"},
     {"cleanup", "tuning"},
     {"state"},
+    {"doctor"},
     {"cli"},
 ]
 """A component imports only from earlier sets."""

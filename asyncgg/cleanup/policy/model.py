@@ -233,19 +233,24 @@ class Policy:
         )
 
     @property
-    def permissions(self) -> tuple[str, ...]:
-        """The IAM actions that the rules need in addition to those for Greengrass."""
+    def iot_actions(self) -> tuple[str, ...]:
+        """The IAM actions of AWS IoT that the rules need."""
         actions = {
             Api.DESCRIBE_THING: ("iot:DescribeThing",),
             Api.SEARCH_INDEX: ("iot:SearchIndex",),
             Api.LIST_THINGS_IN_THING_GROUP: ("iot:DescribeThingGroup", "iot:ListThingsInThingGroup"),
         }
-        s3_objects = (
-            f"s3:GetObject on {keep_list.file}" for keep_list in self.keep_lists if keep_list.file.startswith("s3://")
-        )
-        return tuple(
-            dict.fromkeys([action for api in self.required_apis for action in actions[api]] + list(s3_objects))
-        )
+        return tuple(dict.fromkeys(action for api in self.required_apis for action in actions[api]))
+
+    @property
+    def s3_objects(self) -> tuple[str, ...]:
+        """The `not-in` lists in S3, as s3://bucket/key."""
+        return tuple(keep_list.file for keep_list in self.keep_lists if keep_list.file.startswith("s3://"))
+
+    @property
+    def permissions(self) -> tuple[str, ...]:
+        """The IAM actions that the rules need in addition to those for Greengrass."""
+        return tuple(dict.fromkeys([*self.iot_actions, *(f"s3:GetObject on {url}" for url in self.s3_objects)]))
 
     @property
     def keep_lists(self) -> tuple[NotIn, ...]:

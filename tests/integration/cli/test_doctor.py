@@ -1,0 +1,169 @@
+"""Tests of `asyncgg doctor` against the simulator and a server of the other services."""
+
+from __future__ import annotations
+
+import http.server
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from asyncgg import doctor
+from tests.integration.cli.conftest import StartSimulator
+from tests.support.command_line import CommandRunner
+
+POLICY = """
+[[rule]]
+id = "all"
+all = [
+  { thing-missing = true },
+  { thing-group = "retired" },
+  { index-query = "attributes.retired:true" },
+  { not-in = "s3://lists/keep.txt" },
+]
+"""
+LIST_CORES = "greengrass:ListCoreDevices"
+LIST_DEVICES = "greengrass:ListClientDevicesAssociatedWithCoreDevice"
+
+
+class OtherServices(http.server.BaseHTTPRequestHandler):
+    """AWS IoT and S3: denies the paths in `denied`; what is asked for does not exist or is empty."""
+
+    denied: ClassVar[set[str]] = set()
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path = self.path.split("?")[0]
+        status, code = (403, "AccessDeniedException") if path in self.denied else (404, "ResourceNotFoundException")
+        body = b'{"message": "no"}' if self.command != "HEAD" else b""
+        self.send_response(status)
+        self.send_header("x-amzn-ErrorType", code)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_HEAD = _answer  # noqa: N815 - the names that http.server looks for
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+@pytest.fixture
+def other_services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[set[str]]:
+    """The denied paths of AWS IoT and S3; the policy is `nightly.toml`."""
+    monkeypatch.setattr(OtherServices, "denied", set())
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), OtherServices)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    for service in ("IOT", "S3"):
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", f"http://127.0.0.1:{server.server_port}")
+    (tmp_path / "nightly.toml").write_text(POLICY)
+    yield OtherServices.denied
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def failed(document: dict[str, Any]) -> dict[str, str]:
+    """The next step of each failed check."""
+    return {check["check"]: check["next"] for check in document["checks"] if check["status"] == "failed"}
+
+
+def test_doctor_healthy_system_exits_0(cli: CommandRunner, serve: StartSimulator, other_services: set[str]) -> None:
+    """One line per check; nothing is changed, and each permission costs one request."""
+    simulator = serve()
+    result = cli("doctor", "--policy", "nightly.toml", "--json")
+    assert result.code == 0, result.err
+    assert result.json["healthy"] is True
+    checks = {check["check"]: check["status"] for check in result.json["checks"]}
+    actions = ("iot:DescribeThing", "iot:SearchIndex", "iot:DescribeThingGroup", "iot:ListThingsInThingGroup")
+    names = {"credentials", "account", "clock", "journals", LIST_CORES, LIST_DEVICES, *actions, "s3://lists/keep.txt"}
+    assert {name: status for name, status in checks.items() if name in names} == dict.fromkeys(names, "ok")
+    requests = dict(simulator.service.counters.requests)
+    assert requests == {"ListCoreDevices": 1, "ListClientDevicesAssociatedWithCoreDevice": 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "check", "grant"),
+    [
+        ("/things/asyncgg-doctor", "iot:DescribeThing", "iot:DescribeThing"),
+        ("/indices/search", "iot:SearchIndex", "iot:SearchIndex"),
+        ("/thing-groups/retired", "iot:DescribeThingGroup", "iot:DescribeThingGroup"),
+        ("/thing-groups/retired/things", "iot:ListThingsInThingGroup", "iot:ListThingsInThingGroup"),
+        ("/lists/keep.txt", "s3://lists/keep.txt", "s3:GetObject on s3://lists/keep.txt"),
+    ],
+)
+def test_doctor_missing_permission_of_a_policy_is_named(
+    path: str, check: str, grant: str, cli: CommandRunner, serve: StartSimulator, other_services: set[str]
+) -> None:
+    """Exit 5, and only that action is missing."""
+    serve()
+    other_services.add(path)
+    result = cli("doctor", "--policy", "nightly.toml", "--json")
+    assert result.code == 5, result.err
+    assert failed(result.json) == {check: f"grant {grant}"}
+
+
+@pytest.mark.parametrize(("number", "action"), [(1, LIST_CORES), (2, LIST_DEVICES)])
+def test_doctor_missing_permission_of_greengrass_is_named(
+    number: int, action: str, cli: CommandRunner, serve: StartSimulator
+) -> None:
+    """Exit 5, and only that action is missing."""
+    serve(fault=(f"deny#{number}",))
+    result = cli("doctor", "--json")
+    assert result.code == 5, result.err
+    assert failed(result.json) == {action: f"grant {action}"}
+    assert f"next: grant {action}" in result.err
+
+
+@pytest.mark.parametrize(
+    ("variables", "code", "check"),
+    [
+        ({"AWS_REGION": "eu-west-9", "AWS_ENDPOINT_URL": ""}, 2, "endpoint"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, 2, LIST_CORES),
+        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, 5, "credentials"),
+        ({"AWS_SECRET_ACCESS_KEY": "secret\r"}, 5, "credentials"),
+    ],
+    ids=["region", "endpoint", "no credentials", "damaged key"],
+)
+def test_doctor_unusable_configuration_exits_with_its_code(
+    variables: dict[str, str],
+    code: int,
+    check: str,
+    cli: CommandRunner,
+    serve: StartSimulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The failed check is named; the others are shown as far as they are possible."""
+    serve()
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    result = cli("doctor", "--json")
+    assert (result.code, result.json["exit"]) == (code, code), result.err
+    assert check in failed(result.json)
+    assert "secret" not in result.out + result.err
+
+
+def test_doctor_skewed_clock_is_a_warning(
+    cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that is ten minutes ahead is named with the difference; exit 0."""
+    serve()
+    monkeypatch.setattr(doctor, "_now", lambda: time.time() + 600)
+    result = cli("doctor", "--json")
+    (clock,) = (check for check in result.json["checks"] if check["check"] == "clock")
+    assert clock["status"] == "warning"
+    assert re.fullmatch(r"(599|600|601) s ahead of the service", clock["detail"])
+    assert result.code == 0
+
+
+def test_doctor_folder_that_cannot_be_written_exits_2(cli: CommandRunner, serve: StartSimulator) -> None:
+    """The folder of --journal is checked."""
+    serve()
+    result = cli("doctor", "--journal", Path("missing") / "run.journal", "--json")
+    assert result.code == 2
+    assert "journals" in failed(result.json)

@@ -1,0 +1,107 @@
+"""Tests of asyncgg.permissions and `asyncgg iam-policy`, with the validator of CloudFormation."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cfnlint.api import ManualArgs, lint
+
+from asyncgg.cli import main
+from asyncgg.permissions import COMMAND_ACTIONS, LOOKUP_ACTIONS, PolicyScope, iam_policy
+
+ROOT = Path(__file__).parents[2]
+NARROW = PolicyScope(
+    "eu-west-1",
+    "111122223333",
+    cores=("berlin-*", "lyon-1"),
+    s3_objects=("s3://lists/keep.txt",),
+    state="s3://state/nightly/",
+    topics=("arn:aws:sns:eu-west-1:111122223333:asyncgg",),
+)
+ALL_ACTIONS = [action for actions in (*COMMAND_ACTIONS.values(), *LOOKUP_ACTIONS.values()) for action in actions]
+IOT_ACTIONS = ["iot:DescribeThing", "iot:DescribeThingGroup", "iot:ListThingsInThingGroup", "iot:SearchIndex"]
+
+
+def complaints(policy: dict[str, Any]) -> list[str]:
+    """What cfn-lint, which has the actions and resources of each service, says of the policy."""
+    resource = {"Type": "AWS::IAM::ManagedPolicy", "Properties": {"PolicyDocument": policy}}
+    template = {"AWSTemplateFormatVersion": "2010-09-09", "Resources": {"Policy": resource}}
+    matches = lint(json.dumps(template), config=ManualArgs(regions=["eu-west-1"], include_checks=["I"]))
+    return [match.message for match in matches if match.rule.id not in {"I3042"}]  # fixed partition and Region
+
+
+@pytest.mark.parametrize("scope", [PolicyScope(), NARROW], ids=["everything", "narrow"])
+def test_iam_policy_is_accepted_by_cfn_lint(scope: PolicyScope) -> None:
+    """Every action exists, and every resource has the form of its service."""
+    policy = iam_policy(ALL_ACTIONS + IOT_ACTIONS, scope)
+    assert complaints(policy) == []
+    assert {action for statement in policy["Statement"] for action in statement["Action"]} >= set(ALL_ACTIONS)
+
+
+def test_cfn_lint_finds_wrong_actions_and_resources() -> None:
+    """The validator is not blind."""
+    wrong_action = iam_policy(["greengrass:DisassociateEverything"], PolicyScope())
+    assert complaints(wrong_action)
+    wrong_resource = iam_policy(["iot:DescribeThing"], PolicyScope())
+    wrong_resource["Statement"][0]["Resource"] = ["arn:aws:greengrass:eu-west-1:111122223333:coreDevices:x"]
+    assert complaints(wrong_resource)
+
+
+def test_iam_policy_narrow_scope_has_no_wildcard_where_a_resource_can_be_named() -> None:
+    """`*` remains only for actions without a resource, restricted to the Region."""
+    for statement in iam_policy(ALL_ACTIONS, NARROW)["Statement"]:
+        if statement["Resource"] == ["*"]:
+            assert set(statement["Action"]) == {"greengrass:ListCoreDevices", "servicequotas:GetServiceQuota"}
+            assert statement["Condition"] == {"StringEquals": {"aws:RequestedRegion": "eu-west-1"}}
+        else:
+            assert all("*:*" not in resource for resource in statement["Resource"])
+
+
+def test_permissions_page_agrees_with_the_program() -> None:
+    """The table of the reference has the actions of each command."""
+    text = (ROOT / "docs" / "reference" / "permissions.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (`[^|]+) \| ([^|]+) \|$", text, re.MULTILINE))
+    for command, actions in COMMAND_ACTIONS.items():
+        cell = next(cell for names, cell in rows.items() if re.search(rf"`{command}(?:`| MANIFEST| --live)", names))
+        named = set(re.findall(r"`(\w+:\w+)`", cell))
+        assert named == set(actions), command
+
+
+def test_iam_policy_command_prints_the_policy_of_a_cleanup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the actions of its rules and its lists in S3."""
+    policy = tmp_path / "nightly.toml"
+    policy.write_text("[[rule]]\nid = 'a'\nall = [{thing-missing = true}, {not-in = 's3://lists/keep.txt'}]\n")
+    assert main(["iam-policy", "cleanup", "--policy", str(policy), "--region", "cn-north-1"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    by_action = {action: statement["Resource"] for statement in document["Statement"] for action in statement["Action"]}
+    assert by_action["iot:DescribeThing"] == ["arn:aws-cn:iot:cn-north-1:*:thing/*"]
+    assert by_action["s3:GetObject"] == ["arn:aws-cn:s3:::lists/keep.txt"]
+    assert by_action["greengrass:BatchDisassociateClientDeviceFromCoreDevice"] == [
+        "arn:aws-cn:greengrass:cn-north-1:*:coreDevices:*"
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["plan"],
+        ["verify", "--lookup", "things"],
+        ["--region", "Ireland"],
+        ["--account", "1"],
+        ["--cores", "a b"],
+        ["--read", "lists/keep.txt"],
+        ["--state", "s3://bucket"],
+        ["--notify", "https://example.com"],
+    ],
+    ids=" ".join,
+)
+def test_iam_policy_invalid_argument_exits_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """One line on standard error, and no policy."""
+    assert main(["iam-policy", *words]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
