@@ -20,6 +20,7 @@ doctor only reads: one request per permission. Exit code 5: credentials or a per
 2: the configuration, the network or this machine is not usable.
 """
 
+_LIMITS: Final = ("quota", "concurrency")
 _SCHEMA: Final = "asyncgg.doctor/1"
 
 
@@ -27,7 +28,7 @@ _SCHEMA: Final = "asyncgg.doctor/1"
     Option("--policy", "FILE", "also check what this clean-up policy needs", "Scope", type=PATH),
     CONNECTION,
     JOURNAL,
-    LIMITS,
+    [option for option in LIMITS if option.name in _LIMITS],
     OUTPUT,
     CONFIG,
     epilog=_EPILOG,

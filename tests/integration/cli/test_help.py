@@ -50,7 +50,7 @@ def test_commands_without_requests_import_no_slow_modules(tmp_path: Path) -> Non
     journal = tmp_path / "run.journal"
     create_journal(journal, meta={"run": "r"})
     lines = [f"{name} --help" for name in COMMANDS if name != "simulator"]  # its options are those of its server
-    lines += ["--version", "--help", f"status {journal}", f"report {journal} --outcomes all.csv --html all.html"]
+    lines += ["--version", "--help", f"status {journal}", f"report {journal} --outcomes all.csv"]
     usage_errors = ["nonsense", "disassociate --nonsense", "inventory --max-age soon"]
     done = subprocess.run(
         [sys.executable, "-c", RUN_COMMANDS, *usage_errors, *lines],
