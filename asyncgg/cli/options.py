@@ -241,4 +241,6 @@ TELEMETRY: Final = (
         otel=("", "record OpenTelemetry spans; the OTEL_* variables say where they go"),
     ),
 )
+RUN_OUTPUT: Final = (*OUTPUT, *TELEMETRY)
+"""The output of commands that send requests."""
 CONFIG: Final = Option("--config", "FILE", "settings file instead of asyncgg.toml", "Output", type=PATH)

@@ -15,9 +15,8 @@ from asyncgg.cli.options import (
     MANIFEST,
     MANIFEST_ARGUMENT,
     NOTIFY,
-    OUTPUT,
+    RUN_OUTPUT,
     STATE,
-    TELEMETRY,
     make_command,
 )
 
@@ -49,8 +48,7 @@ The snapshot of the scan is kept next to the journal. --inventory reuses it, or 
     STATE,
     JOURNAL,
     NOTIFY,
-    OUTPUT,
-    TELEMETRY,
+    RUN_OUTPUT,
     CONFIG,
     epilog=_EPILOG,
 )

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.options import CONFIG, CONNECTION, OUTPUT, PATH, READ_LIMITS, TELEMETRY, Option, duration, make_command
+from asyncgg.cli.options import CONFIG, CONNECTION, PATH, READ_LIMITS, RUN_OUTPUT, Option, duration, make_command
 
 _EPILOG = """
 \b
@@ -48,8 +48,7 @@ core,thing,associated_at,core_status,core_last_status_at and can be used as a ma
     Option("--runtime", "RUNTIME", "only cores with aws_nucleus_classic or aws_nucleus_lite", "Scope"),
     CONNECTION,
     READ_LIMITS,
-    OUTPUT,
-    TELEMETRY,
+    RUN_OUTPUT,
     CONFIG,
     epilog=_EPILOG,
 )

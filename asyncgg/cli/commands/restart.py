@@ -10,9 +10,8 @@ from asyncgg.cli.options import (
     JOURNAL_OR_STATE,
     LIMITS,
     NOTIFY,
-    OUTPUT,
+    RUN_OUTPUT,
     STATE,
-    TELEMETRY,
     YES,
     make_command,
 )
@@ -24,7 +23,7 @@ Examples:
   asyncgg {0} RUN.journal --yes --rate 10 --json
   asyncgg {0} --state s3://bucket/runs --yes
 """
-_PARAMETERS = (JOURNAL_OR_STATE, YES, *CONNECTION, *LIMITS, *STATE, NOTIFY, *OUTPUT, *TELEMETRY)
+_PARAMETERS = (JOURNAL_OR_STATE, YES, *CONNECTION, *LIMITS, *STATE, NOTIFY, *RUN_OUTPUT)
 
 
 @make_command(_PARAMETERS, name="resume", epilog=_EPILOG.format("resume"))

@@ -49,8 +49,7 @@ journal: it can be resumed, retried, verified and undone.
     options.LIMITS,
     options.JOURNAL,
     options.NOTIFY,
-    options.OUTPUT,
-    options.TELEMETRY,
+    options.RUN_OUTPUT,
     epilog=_EPILOG,
 )
 def command(run: Path, *, only: str | None, inventory: Path | None, assume_associated: bool, **arguments: Any) -> int:

@@ -45,8 +45,7 @@ Exit codes: 0 the service agrees with the journal, 3 it does not,
     options.Option("--out", "SNAPSHOT", "keep the listing as a snapshot", "Output", type=options.PATH),
     options.CONNECTION,
     options.READ_LIMITS,
-    options.OUTPUT,
-    options.TELEMETRY,
+    options.RUN_OUTPUT,
     epilog=_EPILOG,
 )
 def command(journal: Path, *, wait: float | None, failures: Path | None, out: Path | None, **arguments: Any) -> int:
