@@ -1,6 +1,7 @@
 """Saved states: the runs of a process without a disk, kept in S3 or a folder and run by one process at a time."""
 
 from asyncgg.state.document import LeaseHolder, SavedFile, StateDocument
+from asyncgg.state.keeper import StateKeeper
 from asyncgg.state.lease import Lease
 from asyncgg.state.restore import read_state
 from asyncgg.state.session import StateSession
@@ -11,6 +12,7 @@ __all__ = [
     "LeaseHolder",
     "SavedFile",
     "StateDocument",
+    "StateKeeper",
     "StateSession",
     "StateStore",
     "StoredDocument",

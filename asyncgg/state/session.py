@@ -1,101 +1,57 @@
-"""Runs a state: takes the lease, restores the files, saves them at an interval and at the end."""
+"""A state for programs that are not one event loop: its keeper runs in a thread."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 import threading
-import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, suppress
 from contextvars import copy_context
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self
 
 from asyncgg.cleanup.state import RunDirectory
-from asyncgg.errors import AsyncggError, LeaseLostError, StateWriteError, UsageError
-from asyncgg.state.lease import Lease
-from asyncgg.state.restore import download_newest
-from asyncgg.state.store import StateStore, open_store
-from asyncgg.state.working_folder import WorkingFolder
+from asyncgg.errors import StateWriteError
+from asyncgg.state.keeper import StateKeeper
 from asyncgg.transport import ConnectionConfig
 
-_MAX_SAVE_SHARE: Final = 0.1
-"""The part of the time that saves may take: the interval of a large journal grows."""
-_MAX_FAILED_SAVES: Final = 3
-_FINAL_SAVE_TIMEOUT: Final = 20.0
-"""Seconds: an orchestrator kills a container 30 s after SIGTERM."""
+_CANCEL_TIMEOUT: Final = 20.0
+"""Seconds for which an interrupted start waits until its lease is released."""
 
 
-# The session has a thread with a loop of its own: the lease is renewed while a command imports a
-# manifest, asks for a confirmation, or changes from one event loop to the next.
+# The lease is renewed while a command imports a manifest, asks for a confirmation, or changes from one
+# event loop to the next.
 class StateSession(AbstractContextManager["StateSession"]):
-    """The state at `location`, run by this process from entering to leaving.
+    """A `StateKeeper` in a thread with an event loop of its own; the arguments and errors are the same.
 
-    `lease_seconds`: as `Lease`. `interval`: seconds between saves. `on_message` gets lines for people,
-    in any thread. Leaving saves what changed and releases the lease.
-
-    Raises on entering:
-        GuardError: another process runs the state.
-        UsageError, CredentialsError, StateWriteError: the store cannot be used.
-        JournalError: the state is damaged, or of another version.
-
-    Raises on leaving:
-        StateWriteError: the state cannot be saved. The files stay in `folder`.
+    `on_message` and the functions of `when_lost` are called in that thread.
     """
 
-    def __init__(
-        self,
-        location: str,
-        connection: ConnectionConfig,
-        *,
-        lease_seconds: float,
-        interval: float,
-        keep_runs: int = 30,
-        on_message: Callable[[str], object] = lambda line: None,
-    ) -> None:
+    def __init__(self, location: str, connection: ConnectionConfig, **options: Any) -> None:
         self.location = location
-        self._connection = connection
-        self._lease_seconds = lease_seconds
-        self._interval = interval
-        self._keep_runs = keep_runs
-        self._on_message = on_message
-        self._root = Path()
-        self._files: WorkingFolder
-        self._lease: Lease
-        self._store: StateStore
+        self._keeper = StateKeeper(location, connection, **options)
         self._loop: asyncio.AbstractEventLoop
-        self._saving: asyncio.Lock
-        self._leaving: asyncio.Event
-        self._thread: threading.Thread
         self._main: asyncio.Task[None] | None = None
-        self._is_sending = False
-        self._on_lost: list[Callable[[str], object]] = []
+        self._thread: threading.Thread
+        self._leaving: asyncio.Event
         self._entered: Future[None] = Future()
         self._ended: Future[None] = Future()
-        self._keys = 0
 
     @property
     def folder(self) -> Path:
-        """The local folder of the runs."""
-        return self._files.folder
+        """As `StateKeeper.folder`."""
+        return self._keeper.folder
 
     def latest(self) -> RunDirectory | None:
-        """The newest run of the state."""
-        return self._files.runs.latest()
+        """As `StateKeeper.latest`."""
+        return self._keeper.latest()
 
     def create_run(self) -> RunDirectory:
-        """Create the folder of a new run, and delete the oldest runs."""
-        run = self._files.runs.create(time.time())
-        self._files.runs.prune(run)
-        return run
+        """As `StateKeeper.create_run`."""
+        return self._keeper.create_run()
 
     def __enter__(self) -> Self:
-        self._root = Path(tempfile.mkdtemp(prefix="asyncgg-state-"))
-        self._files = WorkingFolder(self._root, self._keep_runs)
         self._thread = threading.Thread(
             target=copy_context().run, args=(asyncio.run, self._run()), name="asyncgg-state", daemon=True
         )
@@ -103,170 +59,52 @@ class StateSession(AbstractContextManager["StateSession"]):
         try:
             self._entered.result()
         except BaseException:
-            self._cancel()
-            shutil.rmtree(self._root, ignore_errors=True)
+            if self._main is not None:
+                with suppress(RuntimeError):  # the loop is closed
+                    self._loop.call_soon_threadsafe(self._main.cancel)
+            self._thread.join(_CANCEL_TIMEOUT)
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self._is_sending = False
         self._loop.call_soon_threadsafe(self._leaving.set)
         try:
             self._ended.result()
-        except AsyncggError as failure:
-            hint = f"the run is in {self.folder}"
-            if error is None and not isinstance(failure, LeaseLostError):
-                failure.add_note(hint)
+        except StateWriteError as failure:
+            if error is None:
                 raise
-            self._on_message(f"warning: {failure}; {hint}")
-        else:
-            shutil.rmtree(self._root, ignore_errors=True)
-
-    # --- the right to send ---
-
-    def require_longer_lease(self, request_timeout: float) -> None:
-        """Raise `UsageError` if the lease can run out before a request has ended."""
-        if request_timeout > self._connection.request_timeout:
-            raise UsageError(
-                f"the run has a request timeout of {request_timeout:g} s; give --request-timeout"
-                f" {request_timeout:g}s too, so that the lease of the state is longer"
-            )
-
-    async def begin_sending(self, on_lost: Callable[[str], object]) -> None:
-        """As `asyncgg.runs.execute.SendingLease`."""
-        self.when_lost(on_lost)
-        await asyncio.wrap_future(self._submit(self._save(begin_sending=True)))
-
-    def when_lost(self, on_lost: Callable[[str], object]) -> None:
-        """Call `on_lost` with a reason, in any thread, when the lease is lost."""
-        self._on_lost.append(on_lost)
-
-    def may_send(self) -> bool:
-        """As `asyncgg.runs.execute.SendingLease`."""
-        return self._is_sending and self._lease.may_send()
-
-    def end_sending(self) -> None:
-        """As `asyncgg.runs.execute.SendingLease`; does not wait for the save."""
-        self._is_sending = False
-        saving = self._submit(self._save())
-        saving.add_done_callback(lambda done: done.cancelled() or done.exception())  # leaving saves again
-
-    # --- the thread ---
+            self._keeper.on_message("; ".join([f"warning: {failure}", *failure.__notes__]))
 
     async def _run(self) -> None:
-        self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
-        self._saving, self._leaving = asyncio.Lock(), asyncio.Event()
+        self._loop, self._main, self._leaving = asyncio.get_running_loop(), asyncio.current_task(), asyncio.Event()
         try:
-            async with open_store(self.location, self._connection) as self._store:
-                self._lease = Lease(self._store, self._lease_seconds, self._connection.request_timeout)
-                try:
-                    await self._run_with_lease()
-                finally:
-                    await self._lease.release()
+            async with self._keeper:
+                self._entered.set_result(None)
+                await self._leaving.wait()
         except BaseException as error:  # noqa: BLE001 - raised where the session is entered or left
             (self._ended if self._entered.done() else self._entered).set_exception(error)
         else:
             self._ended.set_result(None)
 
-    async def _run_with_lease(self) -> None:
-        await self._lease.acquire(self._on_message)
-        renewing = asyncio.create_task(self._lease.keep_renewed(self._lost), name="asyncgg-lease")
-        try:
-            await self._restore()
-            self._entered.set_result(None)
-            await self._save_until_left()
-            await self._save_at_end()
-        finally:
-            renewing.cancel()
-            await asyncio.wait((renewing,))
+    # --- the right to send ---
 
-    async def _restore(self) -> None:
-        await download_newest(self._store, self._lease.document, self._files)
-        if not self._lease.document.clean:
-            self._on_message(
-                f"{self.location} was not saved at the end of its last start: what was pending was possibly sent"
-            )
-            await self._files.mark_possibly_sent()
+    def require_longer_lease(self, request_timeout: float) -> None:
+        """As `StateKeeper.require_longer_lease`."""
+        self._keeper.require_longer_lease(request_timeout)
 
-    async def _save_until_left(self) -> None:
-        failed, pause = 0, self._interval
-        while not await self._wait_for_leaving(pause):
-            started = self._loop.time()
-            try:
-                await self._save()
-                failed = 0
-            except AsyncggError as error:
-                failed += 1
-                self._on_message(f"warning: {self.location}: the state could not be saved: {error}")
-                if failed == _MAX_FAILED_SAVES:
-                    self._lost(f"the state could not be saved {failed} times in a row: {error}")
-            seconds = self._loop.time() - started
-            pause = max(self._interval - seconds, seconds / _MAX_SAVE_SHARE)
+    async def begin_sending(self, on_lost: Callable[[str], object]) -> None:
+        """As `asyncgg.runs.execute.SendingLease`."""
+        work = self._keeper.begin_sending(on_lost)
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
-    async def _wait_for_leaving(self, seconds: float) -> bool:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._leaving.wait(), seconds)
-        return self._leaving.is_set()
+    def when_lost(self, on_lost: Callable[[str], object]) -> None:
+        """As `StateKeeper.when_lost`."""
+        self._keeper.when_lost(on_lost)
 
-    async def _save(self, *, begin_sending: bool = False) -> None:
-        async with self._saving:
-            clean = not (self._is_sending or begin_sending)
-            document = self._lease.document
-            files = self._files.kept(document)
-            try:
-                copies = self._files.copy_changed(self._make_key, self.location, is_running=not clean)
-                while (copy := await asyncio.to_thread(next, copies, None)) is not None:
-                    await self._store.upload(copy.path, copy.saved.key)
-                    files[copy.name] = copy.saved
-                if files != document.files or clean != document.clean:
-                    await self._lease.publish(
-                        replace(self._lease.document, files=files, clean=clean, saved_at=time.time())
-                    )
-            except BaseException as error:
-                self._files.forget()
-                if isinstance(error, AsyncggError) or not isinstance(error, Exception):
-                    raise
-                raise StateWriteError(f"{self.location}: cannot copy the journal: {error}") from None
-            if begin_sending:
-                if not self._lease.may_send():  # lost before there was a run to stop
-                    raise LeaseLostError(f"{self._lease.lost_reason}; nothing was sent")
-                self._is_sending = True
-            keys = {saved.key for saved in files.values()}
-            for saved in document.files.values():
-                if saved.key not in keys:
-                    with suppress(AsyncggError):
-                        await self._store.delete(saved.key)
+    def may_send(self) -> bool:
+        """As `asyncgg.runs.execute.SendingLease`."""
+        return self._keeper.may_send()
 
-    async def _save_at_end(self) -> None:
-        failure = StateWriteError(f"{self.location}: no answer")
-        try:
-            async with asyncio.timeout(_FINAL_SAVE_TIMEOUT):
-                while True:
-                    try:
-                        return await self._save()
-                    except StateWriteError as error:
-                        failure = error
-                        await asyncio.sleep(1.0)
-        except TimeoutError:
-            raise StateWriteError(f"the state could not be saved at the end: {failure}") from None
-
-    def _lost(self, reason: str) -> None:
-        self._is_sending = False
-        for on_lost in self._on_lost:
-            with suppress(RuntimeError):  # its event loop is closed: its work has ended
-                on_lost(reason)
-
-    def _make_key(self, name: str) -> str:
-        self._keys += 1
-        return f"files/{name}.{self._lease.id}-{self._keys}"
-
-    # --- from other threads ---
-
-    def _submit(self, work: Coroutine[Any, Any, None]) -> Future[None]:
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def _cancel(self) -> None:
-        if self._main is not None:
-            with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._main.cancel)
-            self._thread.join(_FINAL_SAVE_TIMEOUT)
+    def end_sending(self) -> None:
+        """As `asyncgg.runs.execute.SendingLease`; does not wait for the save."""
+        self._loop.call_soon_threadsafe(self._keeper.end_sending)

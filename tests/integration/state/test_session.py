@@ -265,7 +265,7 @@ async def test_saves_that_fail_stop_the_sending_and_leaving_raises(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run whose journal cannot be saved any more ends before it has sent much."""
-    monkeypatch.setattr("asyncgg.state.session._FINAL_SAVE_TIMEOUT", 0.3)
+    monkeypatch.setattr("asyncgg.state.keeper._FINAL_SAVE_TIMEOUT", 0.3)
     share, reasons, messages = tmp_path / "share", list[str](), list[str]()
     session = open_session(share, on_message=messages.append)
     with pytest.raises(StateWriteError) as caught, session:  # noqa: PT012 - leaving raises
@@ -289,7 +289,7 @@ def test_working_folder_that_is_deleted_does_not_delete_the_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cleaner of temporary files must not empty the state."""
-    monkeypatch.setattr("asyncgg.state.session._FINAL_SAVE_TIMEOUT", 0.1)
+    monkeypatch.setattr("asyncgg.state.keeper._FINAL_SAVE_TIMEOUT", 0.1)
     with running(tmp_path / "share"):
         pass
     before = document_of(tmp_path / "share")["files"]
