@@ -86,6 +86,22 @@ class DecisionCounts:
                 listed = ", ".join(exceeded[:_MAX_CORES_LISTED])
                 yield f"max-percent-per-core allows {limit:g} % of a core's things; exceeded on {listed}{suffix}"
 
+    def limits_used(self, guards: SafetyLimits) -> list[dict[str, Any]]:
+        """What was reached of each limit that is set, in things or percent."""
+        shares = {
+            core: 100 * count / self._examined_by_core[core] for core, count in sorted(self._selected_by_core.items())
+        }
+        used = {
+            "max-things": (guards.max_things, self.selected),
+            "max-percent": (guards.max_percent, 100 * self.selected / max(self.examined, 1)),
+            "max-percent-per-core": (guards.max_percent_per_core, max(shares.values(), default=0.0)),
+        }
+        return [
+            {"name": name, "limit": limit, "used": round(value, 2)}
+            for name, (limit, value) in used.items()
+            if limit is not None
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON object."""
         return {
@@ -133,6 +149,10 @@ class CleanupReport:
     scan: ScanResult | None = None
     registry_queries: RegistryStatistics | None = None
     decision_counts: DecisionCounts | None = None
+    rules: list[str] = field(default_factory=list)
+    """The ids of the policy's rules."""
+    limits: list[dict[str, Any]] = field(default_factory=list)
+    """As `DecisionCounts.limits_used`."""
     canary: CanaryResult | None = None
     summary: Summary | None = None
     resumed: CleanupReport | None = None
@@ -188,6 +208,8 @@ class CleanupReport:
             "reason": self.reason,
             "scan": _scan_to_dict(self.scan) if self.scan else None,
             "decisions": self.decision_counts.to_dict() if self.decision_counts else None,
+            "rules": self.rules,
+            "limits": self.limits,
             "registry_queries": asdict(self.registry_queries) if self.registry_queries else None,
             "canary": asdict(self.canary) if self.canary else None,
             "run": summary_to_dict(self.summary) if self.summary else None,

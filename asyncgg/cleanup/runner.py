@@ -200,6 +200,8 @@ class PolicyRunner:
             builder = self._journal_builder(run_dir, snapshot)
             try:
                 report.decision_counts = counts = await self._evaluate(run_dir, snapshot, builder)
+                report.rules = [rule.id for rule in self._policy.rules]
+                report.limits = counts.limits_used(self._policy.guards)
                 if violations := list(counts.limit_violations(self._policy.guards)):
                     raise GuardError(f"{'; '.join(violations)}; nothing was sent")
             except BaseException:

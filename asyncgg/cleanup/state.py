@@ -145,7 +145,7 @@ class StateDirectory:
     def run_directories(self) -> list[RunDirectory]:
         """All runs, oldest first."""
         try:
-            return _list_run_directories(self.folder)
+            return list_run_directories(self.folder)
         except OSError as error:
             raise _write_error(self.folder, error) from None
 
@@ -196,13 +196,14 @@ def latest_snapshot(folder: Path) -> Path | None:
         return None
     paths = [
         run_dir.snapshot
-        for run_dir in (*_list_run_directories(folder), RunDirectory(folder / _DRY_RUN))
+        for run_dir in (*list_run_directories(folder), RunDirectory(folder / _DRY_RUN))
         if run_dir.snapshot.is_file()
     ]
     return max(paths, key=lambda path: path.stat().st_mtime, default=None)
 
 
-def _list_run_directories(folder: Path) -> list[RunDirectory]:
+def list_run_directories(folder: Path) -> list[RunDirectory]:
+    """The runs in a state folder, oldest first. Raises `OSError`."""
     entries = [entry for entry in folder.iterdir() if _RUN_NAME.match(entry.name) and entry.is_dir()]
     return [RunDirectory(entry) for entry in sorted(entries, key=lambda entry: _sort_key(entry.name))]
 

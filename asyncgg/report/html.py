@@ -30,9 +30,9 @@ def render(template: str, **values: Any) -> str:
     )
 
 
-def bar_widths(total: int, *counts: int) -> list[float]:
+def bar_widths(total: float, *counts: float) -> list[float]:
     """The widths of the segments of a bar in percent. A count above 0 has at least 0.8 %."""
-    shares = [100 * count / max(total, 1) for count in counts]
+    shares = [100 * count / (total or 1) for count in counts]
     widths = [max(share, 0.8) if share else 0.0 for share in shares]
     excess = max(0.0, sum(widths) - 100)
     largest = max(range(len(widths)), key=widths.__getitem__, default=0)

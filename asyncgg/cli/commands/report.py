@@ -29,7 +29,10 @@ _EPILOG = """
 Examples:
   asyncgg report RUN.journal
   asyncgg report RUN.journal --failures failures.csv
-  asyncgg report RUN.journal --outcomes all.jsonl.gz
+  asyncgg report RUN.journal --outcomes all.jsonl.gz --html report.html
+  asyncgg report nightly.state/20260131T020000Z --html report.html
+
+A run of a policy is given by its directory or its report.json: its page has the decisions, limits and trend.
 
 Lists have the columns core,thing,outcome,code,message,attempts,at,request_id,reason. A list of failures can
 be used as a manifest. In CSV, a code, message or reason that a spreadsheet could take for a formula is
@@ -66,6 +69,8 @@ def command(
     output_paths = [*lists, *(path for path in (html, markdown) if path)]
     if len({path.resolve() for path in output_paths}) < len(output_paths):
         raise UsageError("two output files have the same path; give each its own")
+    if journal is not None and state is None and _write_cleanup_page(journal, html, console, other=output_paths):
+        return 0
     with raise_on_signal(), open_journal(journal, state) as opened, JournalReader(opened.path) as reader:
         journal = opened.path
         meta, summary = reader.meta(), opened.show(reader.summary())
@@ -90,6 +95,25 @@ def command(
             lines += [f"  undone     {mark}" for mark in undos]
         console.write_result(document, lines + format_next_commands(summary))
     return 0
+
+
+def _write_cleanup_page(path: Path, html: Path | None, console: Console, *, other: Sequence[Path]) -> bool:
+    """Write the page of a policy run, if `path` is one; returns whether it is. Raises `UsageError`."""
+    if not (path.is_dir() or path.name == "report.json"):
+        return False
+    from asyncgg.cleanup.page import find_run_directory, render_cleanup_page
+    from asyncgg.report.svg import is_available
+
+    run_dir = find_run_directory(path)
+    if run_dir is None:
+        return False
+    if html is None or len(other) > 1:
+        raise UsageError(f"{path}: the report of a policy run requires --html, without other files")
+    page = render_cleanup_page(run_dir, generated_at=time.time(), draw=is_available())
+    with atomic_write_text(html, run_dir.journal) as file:
+        file.write(page)
+    console.write_result(run_dir.load_report(), [f"{html}: written"])
+    return True
 
 
 def _write_pages(
