@@ -33,6 +33,7 @@ from asyncgg.errors import AsyncggError, GuardError, SnapshotError
 from asyncgg.events import Listener
 from asyncgg.file_limit import fit_concurrency
 from asyncgg.inventory import CoreState, ScanResult, Snapshot
+from asyncgg.inventory.scope import empty_group_warning
 from asyncgg.models import RunState
 from asyncgg.runs import JournalBuilder, SendingLease
 from asyncgg.runs.connection import connection_from_settings
@@ -190,6 +191,8 @@ class PolicyRunner:
         if share:
             incomplete = scan.counts.denied + scan.counts.failed
             self._warn(f"{incomplete:,} of {scan.counts.cores:,} cores could not be listed; their things are kept")
+        if warning := empty_group_warning(core_filter(self._policy), scan.counts.cores):
+            self._warn(warning)
 
     async def _decide(self, run_dir: RunDirectory, dry_run: bool) -> bool:
         """Write the decisions and the journal; whether the journal must be sent."""

@@ -58,6 +58,19 @@ class ScanScope:
         }
 
 
+def empty_group_warning(filters: CoreFilter, cores: int) -> str:
+    """A warning if `cores`, the number of listed cores, is zero for a thing group; else empty.
+
+    The service can answer with an empty list for a thing group that has cores [aws/aws-cli issue 6121].
+    """
+    if cores or not filters.thing_group_arn:
+        return ""
+    return (
+        f"no core is listed for the thing group {filters.thing_group_arn}; the list can be empty although the group"
+        " has cores: compare it with `aws iot list-things-in-thing-group`, or scan without the group"
+    )
+
+
 def require_unfinished(path: Path) -> None:
     """Raise `SnapshotError` when the snapshot at `path` is complete; the file is only read."""
     if not path.is_file() or not path.stat().st_size:

@@ -68,6 +68,7 @@ def command(
     from asyncgg.formatting import format_timestamp
     from asyncgg.inventory import Snapshot
     from asyncgg.inventory.export import export, export_format
+    from asyncgg.inventory.scope import empty_group_warning
     from asyncgg.runs import exit_code
     from asyncgg.transport import CoreFilter
 
@@ -84,8 +85,11 @@ def command(
                 export(snapshot, out)  # the snapshot stays until the export is complete, so that this can be resumed
         if scan.finished:
             promote(path, out, is_export=is_export)
+    warning = empty_group_warning(filters, scan.counts.cores) if scan.finished else ""
     kept_snapshot = path if not scan.finished else None if is_export else out
     lines = [*format_scan(scan), f"  {'export' if is_export else 'snapshot':<10} {kept_snapshot or out}"]
+    if warning:
+        lines.append(f"warning: {warning}")
     if not scan.finished:
         lines.append("run the same command again to resume the scan")
     document = {
@@ -100,6 +104,7 @@ def command(
         "ended_at": format_timestamp(ended_at) or None,
         "resumed": resumed,
         **scan_to_dict(scan),
+        "warnings": [warning] if warning else [],
         "exit": exit_code(scan),
     }
     context.console.write_result(document, lines, always_print=True)

@@ -125,6 +125,16 @@ async def test_run_allowed_incomplete_scan_warns(tmp_path: Path) -> None:
     assert harness.warnings == ["1 of 6 cores could not be listed; their things are kept"]
 
 
+async def test_run_empty_list_for_a_thing_group_warns(tmp_path: Path) -> None:
+    """A thing group without a listed core is no silent success."""
+    arn = "arn:aws:iot:us-east-1:123456789012:thinggroup/site-1"
+    harness = CleanupHarness(tmp_path, guards=f"thing-group = '{arn}'\n{GUARDS}")  # continues [sources]
+    report = await harness.run()
+    assert (report.exit, harness.sent()) == (0, [])
+    (warning,) = report.warnings
+    assert warning.startswith(f"no core is listed for the thing group {arn}")
+
+
 async def test_run_failed_lookup_is_partial(tmp_path: Path) -> None:
     """A failed lookup keeps its thing and makes the run partial."""
     harness = CleanupHarness(tmp_path)

@@ -41,6 +41,21 @@ def test_inventory_writes_a_snapshot_and_refuses_to_overwrite_it(cli: CommandRun
     assert [file.name for file in sorted(Path().iterdir())] == ["fleet.csv", "fleet.db"]
 
 
+@pytest.mark.parametrize(("filter_options", "warned"), [(("--thing-group",), True), (("--status", "UNHEALTHY"), False)])
+def test_inventory_empty_list_for_a_thing_group_is_a_warning(
+    filter_options: tuple[str, ...], warned: bool, cli: CommandRunner, serve: StartSimulator
+) -> None:
+    """The service can leave out the cores of a group; an empty list for another filter is an answer."""
+    serve(small_fleet(3, 4))
+    group = ("arn:aws:iot:us-east-1:123456789012:thinggroup/site-1",) if warned else ()
+    result = cli("inventory", *SCAN_OPTIONS, *filter_options, *group)
+    assert result.code == 0
+    assert ("warning: no core is listed for the thing group arn:aws:iot" in result.out) is warned
+    document = cli("inventory", *SCAN_OPTIONS, *filter_options, *group, "--replace", "--json").json
+    assert document["cores"]["total"] == 0
+    assert [group[0] in warning for warning in document["warnings"]] == [True] * warned
+
+
 def test_inventory_denied_core_exits_3(cli: CommandRunner, serve: StartSimulator) -> None:
     """Progress goes to standard error, the result to standard output."""
     serve(small_fleet(3, 4), fault=("deny@core-2",))
