@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from asyncgg.models import ThingState
+from asyncgg.models import RunState, ThingState
 from asyncgg.storage import MetaStore
 
 _FAILED = int(ThingState.FAILED)
@@ -45,6 +45,15 @@ class JournalQueries(MetaStore):
             "SELECT count(*), coalesce(sum(verdict = 'throttled'), 0), coalesce(sum(is_resend), 0) FROM request"
         ).fetchone()
         return JournalCounts(total - done - already - failed, done, failed, sent, throttled, retried, already)
+
+    def seconds_until(self, now: float | None) -> float:
+        """Seconds in all starts until `now`, a Unix time; None: until the last reply to a killed process."""
+        seconds, recorded_at = float(self.get("seconds", "0")), float(self.get("seconds_at", "0"))
+        if self.get("state") != RunState.RUNNING or not recorded_at:
+            return seconds
+        if now is None:
+            (now,) = self._execute("SELECT max(answered_at) FROM request").fetchone()
+        return seconds + max(0.0, (now or recorded_at) - recorded_at)
 
     def pending_by_core(self) -> Iterator[int]:
         """The number of pending and claimed things of each core, in every pass."""

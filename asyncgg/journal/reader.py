@@ -122,7 +122,7 @@ class JournalReader(SqliteReader):
         """The values of the JSON summary."""
         with self._snapshot():  # counts and time of one moment
             meta, counts, failures, state = self.meta(), self.counts(), self.failures(), self.state()
-            seconds = self._elapsed(meta, time.time())
+            seconds = self._queries.seconds_until(time.time() if self.is_running() else None)
         with self._translate_errors():
             return Summary(
                 run=meta.get("run", ""),
@@ -146,18 +146,6 @@ class JournalReader(SqliteReader):
                 operation=parse_operation(meta.get("operation", ""), self.path),
                 undoable=bool(meta.get("provenance") or meta.get("snapshot")),
             )
-
-    def _elapsed(self, meta: Mapping[str, str], now: float) -> float:
-        """Seconds in all starts. A run records them from time to time; since then it has gone on until
-        `now`, or to its last answer if it was killed."""
-        with self._translate_errors():
-            seconds, recorded_at = float(meta.get("seconds", 0.0)), float(meta.get("seconds_at", now))
-        if meta.get("state") != RunState.RUNNING:
-            return seconds
-        if not self.is_running():
-            ((answered_at,),) = self._rows("SELECT max(answered_at) FROM request")
-            now = answered_at or recorded_at
-        return seconds + max(0.0, now - recorded_at)
 
     @contextlib.contextmanager
     def _snapshot(self) -> Iterator[None]:

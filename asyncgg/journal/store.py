@@ -12,7 +12,7 @@ from asyncgg.batching import Claim, CoreQueue
 from asyncgg.errors import InternalError
 from asyncgg.journal.queries import JournalQueries
 from asyncgg.journal.retry_wait import RetryWait
-from asyncgg.models import MAX_BATCH, Outcome, ThingState
+from asyncgg.models import MAX_BATCH, Outcome, RunState, ThingState
 
 _PENDING = int(ThingState.PENDING)
 _CLAIMED = int(ThingState.CLAIMED)
@@ -82,6 +82,8 @@ class JournalStore(JournalQueries):
 
     def recover(self) -> int:
         """Make the claims of a dead process pending and ambiguous; returns the number of things."""
+        if self.get("state") == RunState.RUNNING:
+            self.put(seconds=f"{self.seconds_until(None):.3f}", seconds_at=0)
         claimed = self._execute("SELECT id, things FROM request WHERE verdict IS NULL").fetchall()
         for number, _ in claimed:
             self._mark_ambiguous(number)

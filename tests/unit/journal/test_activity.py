@@ -80,3 +80,26 @@ def test_retry_wait_invalid_text_is_rejected() -> None:
     for text in ("", "[]", '{"at": 1}'):
         with pytest.raises(ValueError, match=r"."):
             RetryWait.from_json(text)
+
+
+@pytest.mark.parametrize(("answered_at", "seconds"), [(1012.0, 14.0), (None, 3.0)])
+async def test_killed_run_took_until_its_last_reply(tmp_path: Path, answered_at: float | None, seconds: float) -> None:
+    """Requests and time are of one moment, so the mean is never above the limit; the next start adds to it."""
+    path = tmp_path / "j"
+    create_journal(path, make_pairs(1, 100))
+    journal = JournalWriter(path, threaded=False)
+
+    def run_and_die(store: JournalStore) -> None:
+        store.put(state="running", seconds=2.0 if answered_at else 3.0, seconds_at=1000.0)
+        (queue,) = store.pending_cores()
+        batch = store.claim(Claim(queue, queue.first, queue.last, 100), 1011.0)
+        if answered_at:
+            store.record_batch(batch, ALL_DISASSOCIATED, RecordedReply(answered_at, "accepted", 200, "", ""))
+
+    await journal.submit(run_and_die)
+    journal.close()
+    with JournalReader(path) as reader:
+        assert reader.summary().seconds == seconds
+    JournalWriter(path, threaded=False).close()
+    with JournalReader(path) as reader:
+        assert reader.summary().seconds == float(reader.meta()["seconds"]) == seconds
