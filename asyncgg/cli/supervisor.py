@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+import gc
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from asyncgg.cli.console import Console
 from asyncgg.cli.context import CommandContext
@@ -25,6 +26,7 @@ from asyncgg.runs import RunMode, execute, exit_code
 from asyncgg.transport import CallerIdentity
 
 T = TypeVar("T")
+_GC_THRESHOLDS: Final = (10_000, 20, 10)
 
 
 class NotStartedError(KeyboardInterrupt):
@@ -73,13 +75,27 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
         if task is not None and not task.done():
             task.get_loop().call_soon_threadsafe(task.cancel)
 
-    with cancel_on_signal(cancel), asyncio.Runner(loop_factory=factory) as runner:
+    with _fewer_collections(), cancel_on_signal(cancel), asyncio.Runner(loop_factory=factory) as runner:
         try:
             return runner.run(run_work())
         except asyncio.CancelledError:
             if not signalled:
                 raise
             raise KeyboardInterrupt from None
+
+
+@contextlib.contextmanager
+def _fewer_collections() -> Iterator[None]:
+    """Collect garbage in cycles less often: a request makes some hundred objects and hardly any cycle.
+
+    Python's defaults cost 0.06 ms of CPU per request. A library leaves this to its program.
+    """
+    thresholds = gc.get_threshold()
+    gc.set_threshold(*_GC_THRESHOLDS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 def run_supervised(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -62,6 +63,20 @@ def test_run_async_signal_cancels_the_work(number: signal.Signals) -> None:
         run_async(work())
     assert cleaned_up == [True]
     assert signal.getsignal(number) is before
+
+
+def test_run_async_collects_garbage_less_often_meanwhile() -> None:
+    """The thresholds of the collector are higher during the work and restored after it, also after an error."""
+
+    async def work() -> None:
+        thresholds.append(gc.get_threshold())
+        raise LookupError
+
+    before, thresholds = gc.get_threshold(), list[tuple[int, int, int]]()
+    with pytest.raises(LookupError):
+        run_async(work())
+    assert thresholds[0][0] > 5 * before[0]
+    assert gc.get_threshold() == before
 
 
 def test_run_async_third_signal_raises() -> None:
