@@ -23,6 +23,8 @@ from asyncgg.transport import ConnectionConfig
 _MAX_SAVE_SHARE: Final = 0.1
 """The part of the time that saves may take: the interval of a large journal grows."""
 _MAX_FAILED_SAVES: Final = 3
+_STOPPING_INTERVAL: Final = 1.0
+"""Seconds between saves while requests in flight end: the process can be killed at any moment."""
 _FINAL_SAVE_TIMEOUT: Final = 20.0
 """Seconds: an orchestrator kills a container 30 s after SIGTERM."""
 
@@ -66,7 +68,7 @@ class StateKeeper(AbstractAsyncContextManager["StateKeeper"]):
         self._saving = asyncio.Lock()
         self._leaving = asyncio.Event()
         self._saver: asyncio.Task[None]
-        self._stop_saves: set[asyncio.Task[None]] = set()
+        self._stop_saver: asyncio.Task[None] | None = None
         self._is_sending = False
         self._on_lost: list[Callable[[str], object]] = []
         self._keys = 0
@@ -111,7 +113,7 @@ class StateKeeper(AbstractAsyncContextManager["StateKeeper"]):
         try:
             async with self._exit_stack:
                 self._leaving.set()
-                await asyncio.wait((self._saver, *self._stop_saves))
+                await asyncio.wait((self._saver, *([self._stop_saver] if self._stop_saver else [])))
                 await self._save_at_end()
         except AsyncggError as failure:
             hint = f"the run is in {self.folder}"
@@ -148,14 +150,16 @@ class StateKeeper(AbstractAsyncContextManager["StateKeeper"]):
     def end_sending(self) -> None:
         """As `asyncgg.runs.execute.SendingLease`; does not wait for the save."""
         self._is_sending = False
-        saving = asyncio.get_running_loop().create_task(self._save())
-        self._stop_saves.add(saving)
-        saving.add_done_callback(self._on_stop_saved)
+        if self._stop_saver is None or self._stop_saver.done():
+            self._stop_saver = asyncio.get_running_loop().create_task(self._save_while_stopping())
 
-    def _on_stop_saved(self, saving: asyncio.Task[None]) -> None:
-        self._stop_saves.discard(saving)
-        if not saving.cancelled():
-            saving.exception()  # leaving saves again
+    async def _save_while_stopping(self) -> None:
+        """Save at once, and then what the requests in flight become."""
+        while not self._is_sending:
+            with suppress(AsyncggError):  # leaving saves again
+                await self._save()
+            if await self._wait_for_leaving(_STOPPING_INTERVAL):
+                return
 
     # --- saving ---
 
@@ -208,7 +212,7 @@ class StateKeeper(AbstractAsyncContextManager["StateKeeper"]):
                 raise StateWriteError(f"{self.location}: cannot copy the journal: {error}") from None
             if begin_sending:
                 if not self._lease.may_send():  # lost before there was a run to stop
-                    raise LeaseLostError(f"{self._lease.lost_reason}; nothing was sent")
+                    raise LeaseLostError(self._lease.lost_reason)
                 self._is_sending = True
             keys = {saved.key for saved in files.values()}
             for saved in document.files.values():
