@@ -243,3 +243,5 @@ class Summary:
     """Whether the associations were listed before the run, which is what `undo` needs."""
     state_location: str = ""
     """Where the run is saved (`--state`); empty if its journal is a local file."""
+    lost_notifications: tuple[str, ...] = ()
+    """Why notifications of the last start could not be delivered."""

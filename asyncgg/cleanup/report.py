@@ -253,7 +253,8 @@ def parse_targets(policy: Policy) -> list[NotificationTarget]:
     """The targets of the policy. Raises `UsageError` if an `env:` variable is not set."""
     config = policy.notify
     headers = resolve_headers(config.webhook_headers)
-    return [parse_target(text, headers) for text in config.webhook] + [parse_target(arn) for arn in config.sns]
+    webhooks = [parse_target(text, headers) for text in config.webhook]
+    return webhooks + [parse_target(text) for text in (*config.sns, *config.apprise)]
 
 
 async def notify_result(

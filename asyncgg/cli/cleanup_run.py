@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from asyncgg.cli.scan import SCAN_VIEW
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.state import open_state
 from asyncgg.cli.supervisor import Supervision, run_async, run_supervised
-from asyncgg.errors import AsyncggError, InternalError, UsageError
+from asyncgg.errors import AsyncggError, InternalError, StateWriteError, UsageError
 from asyncgg.formatting import format_duration, format_timestamp
 from asyncgg.inventory import ScanProgress, Snapshot
 from asyncgg.models import Operation, RunState
@@ -71,7 +71,11 @@ def run_policy(path: Path, context: CommandContext, *, dry_run: bool) -> int:
         raise
     delivery_errors = run_async(notify_result(policy, targets, report, context.connection))
     _warn(console, *delivery_errors)
-    report.warnings += delivery_errors
+    if delivery_errors:
+        report.warnings += delivery_errors
+        if report.run_dir is not None and context.settings.state is None:  # a state is saved and closed
+            with suppress(StateWriteError):  # the warning is on standard error
+                report.run_dir.write_report(report.to_dict())
     console.write_result(report.to_dict(), format_cleanup(report), always_print=True)
     return report.exit
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from asyncgg.cli.context import CommandContext
 from asyncgg.cli.supervisor import run_async
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError, GuardError
+from asyncgg.journal import write_meta
 from asyncgg.models import Summary
 from asyncgg.notify import Message, NotificationEvent, event_for_state, format_text, notify, parse_target
 from asyncgg.report import summary_to_dict
@@ -29,10 +32,12 @@ class NotifyOnExit(AbstractContextManager["NotifyOnExit"]):
         self._targets = [parse_target(spec) for spec in specs]
         self._context = context
         self._message: Message | None = None
+        self._journal: Path | None = None
 
     def record_result(self, result: RunResult, summary: Summary) -> tuple[RunResult, Summary]:
         """Record how the run ended; returns its arguments."""
         if self._targets:
+            self._journal = Path(summary.journal)
             final = replace(summary, state=result.state)
             document = summary_to_dict(final, exit_code=exit_code(result), reason=result.reason)
             event = event_for_state(result.state, is_auth_error=result.is_auth_error)
@@ -51,6 +56,9 @@ class NotifyOnExit(AbstractContextManager["NotifyOnExit"]):
             delivery_errors = run_async(notify(self._targets, self._message, connection=self._context.connection))
         except KeyboardInterrupt:
             delivery_errors = ["notification interrupted"]
+        if delivery_errors and self._journal is not None and self._journal.is_file():
+            with suppress(AsyncggError):  # the messages are on standard error
+                run_async(write_meta(self._journal, lost_notifications=json.dumps(delivery_errors)))
         for delivery_error in delivery_errors:
             self._context.console.log_event({"event": "notify-failed", "reason": delivery_error}, delivery_error)
 

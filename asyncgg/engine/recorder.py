@@ -61,7 +61,8 @@ class RunRecorder:
 
         def load(store: JournalStore) -> tuple[str, JournalCounts, float, list[CoreQueue]]:
             store.record_rate(time.time(), change.new, change.reason.value)
-            store.put(state=RunState.RUNNING, reason="", seconds_at=time.time())  # removes the reason of an earlier end
+            # Without the reason and the lost notifications of an earlier end.
+            store.put(state=RunState.RUNNING, reason="", lost_notifications="[]", seconds_at=time.time())
             return store.get("run"), store.counts(), float(store.get("seconds", "0")), list(store.pending_cores())
 
         run_id, self.initial_counts, self._earlier_seconds, queues = await self._journal.submit(load)

@@ -144,6 +144,7 @@ class JournalReader(SqliteReader):
                 already=counts.already,
                 failures=failures,
                 operation=parse_operation(meta.get("operation", ""), self.path),
+                lost_notifications=tuple(json.loads(meta.get("lost_notifications", "[]"))),
                 undoable=bool(meta.get("provenance") or meta.get("snapshot")),
             )
 

@@ -1,10 +1,11 @@
-"""Delivers a notification to webhooks and SNS topics, all at the same time, and retries while that can help."""
+"""Delivers a notification to its targets, all at the same time, and retries while that can help."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import aiohttp
@@ -13,8 +14,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from asyncgg.errors import AsyncggError
 from asyncgg.formatting import sanitize
-from asyncgg.notify.message import Message
-from asyncgg.notify.targets import NotificationTarget, SnsTopic, Webhook
+from asyncgg.notify.message import Message, NotificationEvent
+from asyncgg.notify.targets import AppriseTarget, NotificationTarget, SnsTopic, Webhook
 from asyncgg.retry_policy import equal_jitter
 from asyncgg.transport.client import open_service_client
 from asyncgg.transport.config import ConnectionConfig, other_service_endpoint
@@ -72,6 +73,8 @@ async def _deliver(target: NotificationTarget, message: Message, connection: Con
         async with asyncio.timeout(timeout):
             if isinstance(target, Webhook):
                 await _post_webhook(target, message, attempt_errors)
+            elif isinstance(target, AppriseTarget):
+                await _retry(lambda: _send_with_apprise(target, message), attempt_errors)
             else:
                 await _publish_to_sns(target, message, connection)
     except DeliveryError as error:
@@ -87,9 +90,8 @@ async def _deliver(target: NotificationTarget, message: Message, connection: Con
 # --- webhooks ---
 
 
-async def _post_webhook(target: Webhook, message: Message, attempt_errors: list[str]) -> None:
-    """Post `message`; `attempt_errors` gets the error of each attempt. Raises `DeliveryError`."""
-    body = message.to_json().encode()
+async def _retry(attempt: Callable[[], Awaitable[None]], attempt_errors: list[str]) -> None:
+    """Try until it succeeds; `attempt_errors` gets the error of each attempt. Raises `DeliveryError`."""
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(RetryableDeliveryError),
         stop=stop_after_attempt(_ATTEMPTS),
@@ -97,16 +99,22 @@ async def _post_webhook(target: Webhook, message: Message, attempt_errors: list[
         sleep=asyncio.sleep,
         reraise=True,
     )
+    async for state in retrying:
+        with state:
+            try:
+                await attempt()
+            except DeliveryError as error:
+                attempt_errors.append(str(error))
+                raise
+
+
+async def _post_webhook(target: Webhook, message: Message, attempt_errors: list[str]) -> None:
+    """Post `message`; as `_retry`."""
+    body = message.to_json().encode()
     async with aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=_ATTEMPT_SECONDS), trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
     ) as session:
-        async for attempt in retrying:
-            with attempt:
-                try:
-                    await _post(session, target, body)
-                except DeliveryError as error:
-                    attempt_errors.append(str(error))
-                    raise
+        await _retry(lambda: _post(session, target, body), attempt_errors)
 
 
 async def _post(session: aiohttp.ClientSession, target: Webhook, body: bytes) -> None:
@@ -139,6 +147,21 @@ def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     retry_after = error.retry_after if isinstance(error, RetryableDeliveryError) else None
     return _BACKOFF(state) if retry_after is None else retry_after
+
+
+# --- other services, with Apprise ---
+
+
+async def _send_with_apprise(target: AppriseTarget, message: Message) -> None:
+    """Send the text of `message` once. Raises `DeliveryError`."""
+    import apprise  # an extra; parse_target has checked it
+
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # its messages can contain the URL
+    service = apprise.Apprise()
+    service.add(target.url)
+    kind = apprise.NotifyType.SUCCESS if message.event is NotificationEvent.END else apprise.NotifyType.FAILURE
+    if not await service.async_notify(body=message.text, title="asyncgg", notify_type=kind):
+        raise RetryableDeliveryError("the service did not accept the message")
 
 
 # --- SNS, in the Region of the topic ---

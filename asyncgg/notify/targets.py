@@ -15,6 +15,7 @@ from asyncgg.errors import UsageError
 
 TOPIC_ARN: Final = re.compile(r"arn:[a-z0-9-]+:sns:([a-z0-9-]+):\d{12}:[a-zA-Z0-9_-]{1,256}(?:\.fifo)?\Z")
 ENV_REFERENCE: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)\Z")
+_APPRISE_SCHEME: Final = re.compile(r"([a-z][a-z0-9]{1,30})://")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
@@ -50,26 +51,53 @@ class SnsTopic:
         return f"topic {self.arn}"
 
 
-NotificationTarget = Webhook | SnsTopic
+@dataclass(frozen=True, slots=True)
+class AppriseTarget:
+    """A URL of the library Apprise, such as slack://... or mailtos://...; everything after the scheme is secret."""
+
+    url: str = field(repr=False)
+
+    @property
+    def display_name(self) -> str:
+        """The name in messages: the scheme."""
+        return f"{self.url.partition('://')[0]}://..."
+
+
+NotificationTarget = Webhook | SnsTopic | AppriseTarget
 
 
 def parse_target(
     text: str, headers: Mapping[str, str] | None = None, environment: Mapping[str, str] | None = None
 ) -> NotificationTarget:
-    """Parse the ARN of an SNS topic, an http(s) URL, or `env:NAME` for a URL in a variable.
+    """Parse the ARN of an SNS topic, an http(s) URL, one of Apprise, or `env:NAME` for a URL in a variable.
 
     `headers` (see `resolve_headers`) are for a webhook. Raises `UsageError`, whose message does not
-    contain secrets.
+    contain secrets, also if the extra `notify` is not installed for a URL of Apprise.
     """
     if text.startswith("arn:"):
         if not TOPIC_ARN.match(text):
             raise UsageError(f"notify: invalid ARN {text[:200]!a}; expected arn:aws:sns:REGION:ACCOUNT:NAME")
         return SnsTopic(text)
     url = _from_environment(text, environment) if text.startswith("env:") else text
+    scheme = _APPRISE_SCHEME.match(url)
+    if scheme is not None and scheme[1] not in {"http", "https"}:
+        _check_apprise_url(url, scheme[1])
+        return AppriseTarget(url)
     if not is_url(url):
         subject = text if text.startswith("env:") else "not shown, may contain a secret"
-        raise UsageError(f"notify: invalid target ({subject}); use https://..., env:NAME or the ARN of an SNS topic")
+        raise UsageError(
+            f"notify: invalid target ({subject}); use https://..., slack://..., env:NAME or the ARN of an SNS topic"
+        )
     return Webhook(url, headers or {})
+
+
+def _check_apprise_url(url: str, scheme: str) -> None:
+    try:
+        import apprise
+    except ImportError:
+        raise UsageError(f"notify: {scheme}://... requires the extra `notify`: pip install 'asyncgg[notify]'") from None
+    if apprise.Apprise.instantiate(url, suppress_exceptions=True) is None:
+        raise UsageError(f"notify: Apprise does not accept this {scheme}:// URL; see the documentation of Apprise")
 
 
 def resolve_headers(references: Mapping[str, str], environment: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -124,9 +124,10 @@ def format_summary(summary: Summary, *, reason: str = "") -> list[str]:
 
 def _warnings(summary: Summary) -> list[str]:
     """What can be wrong although the run succeeded."""
+    warnings = list(summary.lost_notifications)
     if summary.operation is Operation.DISASSOCIATE and summary.total and summary.already == summary.total:
-        return ["nothing was disassociated, every thing was absent: are account, Region and list right?"]
-    return []
+        warnings.append("nothing was disassociated, every thing was absent: are account, Region and list right?")
+    return warnings
 
 
 def next_commands(summary: Summary, exit_code: int | None = None) -> list[str]:

@@ -170,6 +170,16 @@ class NotifyConfig:
         tuple[Annotated[str, _pattern_validator(TOPIC_ARN, "must be the ARN of an SNS topic")], ...],
         BeforeValidator(_as_tuple),
     ] = ()
+    apprise: Annotated[
+        tuple[
+            Annotated[
+                str,
+                _pattern_validator(ENV_REFERENCE, "must be env:NAME, a variable with the URL", secret=True),
+            ],
+            ...,
+        ],
+        BeforeValidator(_as_tuple),
+    ] = ()
     on: Annotated[tuple[EventName, ...], BeforeValidator(_as_tuple)] = ("end", "failure", "guard")
 
 

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -116,11 +117,68 @@ def test_notify_failed_delivery_keeps_the_exit_code(cli: CommandRunner, serve: S
     assert "secret" not in result.err
 
 
-@pytest.mark.parametrize("target", ["no-target", "arn:aws:sns:x", "env:NOT_SET"])
+def test_lost_notification_is_in_the_report(cli: CommandRunner, serve: StartSimulator, hook: Webhook) -> None:
+    """The journal keeps why a notification could not be delivered; the next start replaces that."""
+    serve(fault=("entry:AccessDeniedException@thing-2-1=1",))
+    hook.status = 404
+    options = ("--journal", "run.journal", "--rate", "500", "--yes", "--json", "--notify", hook.url)
+    assert cli("disassociate", "fleet.csv", *options).code == 3
+    (warning,) = cli("report", "run.journal", "--json").json["warnings"]
+    assert warning == f"Notification to webhook http://127.0.0.1:{hook.server.server_port} failed: HTTP 404"
+    hook.status = 200
+    assert cli("retry", "run.journal", *options[2:]).code == 0
+    assert cli("report", "run.journal", "--json").json["warnings"] == []
+
+
+def test_lost_notification_of_a_cleanup_is_in_its_report(
+    cli: CommandRunner, serve: StartSimulator, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """report.json in the folder of the run has the warning, too."""
+    serve()
+    hook.status = 404
+    monkeypatch.setenv("HOOK", hook.url)
+    Path("nightly.toml").write_text(
+        "[[rule]]\nid = 'a'\nname = 'old-*'\n[notify]\nwebhook = 'env:HOOK'\n", encoding="utf-8"
+    )
+    result = cli("cleanup", "nightly.toml", "--rate", "500", "--json", "--quiet")
+    assert result.code == 0, result.err
+    (report,) = Path("nightly.state").glob("2*/report.json")
+    saved = json.loads(report.read_text(encoding="utf-8"))
+    assert saved["warnings"] == result.json["warnings"]
+    assert any("HTTP 404" in warning for warning in saved["warnings"])
+
+
+def test_notify_with_apprise_sends_the_text(cli: CommandRunner, serve: StartSimulator, hook: Webhook) -> None:
+    """A URL of Apprise, here that of its JSON service, gets the line for people."""
+    serve()
+    url = f"json://127.0.0.1:{hook.server.server_port}/secret"
+    result = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--notify", url)
+    assert result.code == 0, result.err
+    (message,) = hook.received
+    assert message["type"] == "success"
+    assert message["message"].startswith("asyncgg disassociate: complete: 12 of 12 things disassociated")
+
+
+def test_notify_with_apprise_failed_delivery_shows_no_secret(
+    cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message names the service only; the exit code is that of the run."""
+    serve()
+    monkeypatch.setattr("asyncgg.notify.delivery._ATTEMPTS", 1)
+    result = cli(
+        "disassociate", "fleet.csv", *RUN_OPTIONS[:-2], "--json", "--notify", "json://user:secret@127.0.0.1:9/x"
+    )
+    assert result.code == 0
+    assert "Notification to json://... failed: the service did not accept the message" in result.err
+    assert "secret" not in result.err + result.out
+
+
+@pytest.mark.parametrize("target", ["slack://x", "nonsense://hidden", "no-target", "arn:aws:sns:x", "env:NOT_SET"])
 def test_notify_invalid_target_exits_2(cli: CommandRunner, serve: StartSimulator, target: str) -> None:
     """An invalid target is reported before the run."""
     simulator = serve()
     result = cli("disassociate", "fleet.csv", *RUN_OPTIONS, "--notify", target)
     assert (result.code, result.out) == (2, "")
     assert "notify: " in result.err
+    assert "hidden" not in result.err
     assert simulator.service.counters.requests.total() == 0

@@ -34,7 +34,7 @@ def test_webhook_repr_and_display_name_hide_secrets() -> None:
         ("arn:aws:sqs:eu-central-1:123456789012:fleet", "invalid ARN"),
         ("env:HOOK", "the environment variable HOOK is not set"),
         ("env:1", "env:NAME"),
-        ("ftp://secret.example", "invalid target"),
+        ("ftp://secret.example", "Apprise does not accept this ftp:// URL"),
         ("https://", "invalid target"),
         ("https://h:secret", "invalid target"),
         ("https://h.example/a secret", "invalid target"),
