@@ -89,6 +89,7 @@ class Engine:
     ) -> None:
         self._lane = lane
         self._options = options = options or EngineOptions()
+        self._api = options.codes.operation.api
         self._clock = asyncio.get_running_loop().time
         self._session = WorkSession(lane, listeners, options.deadline)
         self._abort_rules = AbortRules(
@@ -216,7 +217,7 @@ class Engine:
             self._abort_rules,
             failed,
             queue.failing_since,
-            RequestLabel(self._options.codes.operation.api, batch.attempts, batch.request),
+            RequestLabel(self._api, batch.attempts if batch.is_resend else (0,), batch.request),
         )
         verdict = attempt.verdict
         reply: Reply = attempt.reply

@@ -73,10 +73,7 @@ def to_event(
     label: RequestLabel, core: str, things: int, reply: Any, verdict: ReplyVerdict, seconds: float
 ) -> RequestFinished:
     """The event of a request; `reply` can also be a page of a list."""
-    failed_things, status = 0, None if isinstance(reply, NoResponse) else getattr(reply, "status", 200)
     code, message = code_and_message(reply)
-    if isinstance(reply, Accepted):
-        failed_things = len(reply.errors)
     return RequestFinished(
         operation=label.operation,
         core=core,
@@ -84,11 +81,11 @@ def to_event(
         batch=label.batch,
         attempt=max(label.attempts) + 1,
         verdict=verdict.value,
-        status=status,
+        status=None if isinstance(reply, NoResponse) else getattr(reply, "status", 200),
         code=code,
         message=message,
         request_id=getattr(reply, "request_id", ""),
-        failed_things=failed_things,
+        failed_things=len(reply.errors) if isinstance(reply, Accepted) else 0,
         finished_at=time.time(),
         seconds=seconds,
     )
