@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from asyncgg.errors import AsyncggError, LeaseLostError, StateWriteError, UsageE
 from asyncgg.state.lease import Lease
 from asyncgg.state.restore import download_newest
 from asyncgg.state.store import StateStore, open_store
-from asyncgg.state.working_folder import WorkingFolder
+from asyncgg.state.working_folder import FileCopy, WorkingFolder
 from asyncgg.transport import ConnectionConfig
 
 _MAX_SAVE_SHARE: Final = 0.1
@@ -195,30 +196,29 @@ class StateKeeper(AbstractAsyncContextManager["StateKeeper"]):
         async with self._saving:
             clean = not (self._is_sending or begin_sending)
             document = self._lease.document
-            files = self._files.kept(document)
+            files, saved = self._files.kept(document), list[FileCopy]()
             try:
                 copies = self._files.copy_changed(self._make_key, self.location, is_running=not clean)
                 while (copy := await asyncio.to_thread(next, copies, None)) is not None:
                     await self._store.upload(copy.path, copy.saved.key)
                     files[copy.name] = copy.saved
+                    saved.append(copy)
                 if files != document.files or clean != document.clean:
                     await self._lease.publish(
                         replace(self._lease.document, files=files, clean=clean, saved_at=time.time())
                     )
-            except BaseException as error:
-                self._files.forget()
-                if isinstance(error, AsyncggError) or not isinstance(error, Exception):
-                    raise
+            except (OSError, sqlite3.Error, ValueError) as error:
                 raise StateWriteError(f"{self.location}: cannot copy the journal: {error}") from None
+            self._files.mark_saved(saved)
             if begin_sending:
                 if not self._lease.may_send():  # lost before there was a run to stop
                     raise LeaseLostError(self._lease.lost_reason)
                 self._is_sending = True
-            keys = {saved.key for saved in files.values()}
-            for saved in document.files.values():
-                if saved.key not in keys:
+            keys = {file.key for file in files.values()}
+            for file in document.files.values():
+                if file.key not in keys:
                     with suppress(AsyncggError):
-                        await self._store.delete(saved.key)
+                        await self._store.delete(file.key)
 
     async def _save_at_end(self) -> None:
         failure = StateWriteError(f"{self.location}: no answer")

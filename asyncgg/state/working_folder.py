@@ -8,7 +8,8 @@ import hashlib
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -37,6 +38,8 @@ class FileCopy:
     """Its name in `StateDocument.files`."""
     path: Path
     saved: SavedFile
+    signature: object
+    """Identifies the content that was copied."""
 
 
 class WorkingFolder:
@@ -97,7 +100,7 @@ class WorkingFolder:
         }
 
     def copy_changed(self, make_key: Callable[[str], str], location: str, *, is_running: bool) -> Iterator[FileCopy]:
-        """Copy each file that changed since it was copied last. Each copy is deleted after its use."""
+        """Copy each file that changed since it was saved. The copies exist until the next one is made."""
         for path in sorted(path for run in self.runs.run_directories() for path in run.folder.iterdir()):
             name = path.relative_to(self.folder).as_posix()
             if not path.is_file() or path.name.endswith(_NOT_SAVED) or path.name == SUMMARY:
@@ -105,24 +108,22 @@ class WorkingFolder:
             signature = _signature(path)
             if self._signatures.get(name) == signature:
                 continue
-            copy = self._copies / path.name
-            _copy_file(path, copy)
-            yield self._take(name, copy, make_key)
-            if path == RunDirectory(path.parent).journal:
-                summary = self._copies / SUMMARY
-                _write_summary(copy, summary, f"{location}: {name}", is_running=is_running)
-                (path.parent / SUMMARY).write_bytes(summary.read_bytes())
-                yield self._take(f"{path.parent.name}/{SUMMARY}", summary, make_key)
-                summary.unlink()
-            copy.unlink()
-            self._signatures[name] = signature
+            with tempfile.TemporaryDirectory(dir=self._copies) as folder:
+                copy, summary = Path(folder) / path.name, Path(folder) / SUMMARY
+                _copy_file(path, copy)
+                yield _describe(name, copy, make_key, signature)
+                if path == RunDirectory(path.parent).journal:
+                    _write_summary(copy, summary, f"{location}: {name}", is_running=is_running)
+                    shutil.copyfile(summary, path.parent / SUMMARY)
+                    yield _describe(f"{path.parent.name}/{SUMMARY}", summary, make_key, signature)
 
-    def forget(self) -> None:
-        """Copy everything next time: a save failed."""
-        self._signatures.clear()
+    def mark_saved(self, copies: Iterable[FileCopy]) -> None:
+        """Copy these files again only when they have changed."""
+        self._signatures |= {copy.name: copy.signature for copy in copies}
 
-    def _take(self, name: str, copy: Path, make_key: Callable[[str], str]) -> FileCopy:
-        return FileCopy(name, copy, SavedFile(make_key(name), copy.stat().st_size, _sha256(copy)))
+
+def _describe(name: str, copy: Path, make_key: Callable[[str], str], signature: object) -> FileCopy:
+    return FileCopy(name, copy, SavedFile(make_key(name), copy.stat().st_size, _sha256(copy)), signature)
 
 
 def _signature(path: Path) -> object:
@@ -136,7 +137,6 @@ def _signature(path: Path) -> object:
 
 
 def _copy_file(path: Path, copy: Path) -> None:
-    copy.unlink(missing_ok=True)
     if path.suffix not in _SQLITE_SUFFIXES:
         shutil.copyfile(path, copy)
         return
