@@ -239,7 +239,7 @@ class HttpEndpoint:
             method,
             url,
             headers=headers,
-            data=body,
+            data=None if body is None else aiohttp.BytesPayload(body),  # spares the search for its kind
             allow_redirects=False,
             proxy=self._proxy,
             proxy_headers=self._proxy_headers,

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import sha256
@@ -22,6 +23,8 @@ from asyncgg.transport.responses import parse_http_date
 
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _CHUNK_SIZE: Final = 2_000
+_PLAIN_PATH: Final = re.compile("(?:/[a-zA-Z0-9_~-]+)+")
+"""Paths that are canonical: no percent sign, dot or empty segment."""
 
 REQUEST_EXPIRED: Final = "RequestExpired"
 """AWS's code for a request rejected only for its date [AWS: common errors]."""
@@ -55,7 +58,7 @@ def sign(
     `path` and `query` must be encoded as they are sent, the query sorted by name. `headers` are the
     ones to sign and must include Host. `time` is the date of the request in seconds since 1970.
     """
-    amz_date = strftime("%Y%m%dT%H%M%SZ", gmtime(time))
+    amz_date = _format_date(int(time // 1))
     signature_headers = {"X-Amz-Date": amz_date}
     if credentials.token:
         signature_headers["X-Amz-Security-Token"] = credentials.token
@@ -77,8 +80,15 @@ def sign(
     return signature_headers
 
 
+@lru_cache(maxsize=4)
+def _format_date(seconds: int) -> str:
+    return strftime("%Y%m%dT%H%M%SZ", gmtime(seconds))
+
+
 def canonical_path(path: str) -> str:
     """Remove dot segments and double slashes from an encoded path and encode it again."""
+    if _PLAIN_PATH.fullmatch(path):  # most: a quarter of the time of `quote`
+        return path
     if "//" in path or "/." in path:
         path = _remove_dot_segments(path)
     return quote(path, safe="/~") or "/"
