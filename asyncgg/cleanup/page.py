@@ -135,6 +135,7 @@ def _trend_chart(trend: Sequence[TrendPoint], limit: float | None, *, draw: bool
         axes.set_xticks(ticks, [f"{trend[number].name[4:6]}-{trend[number].name[6:8]}" for number in ticks])
         axes.grid(visible=False, axis="x")
         axes.margins(y=0.3)
+        axes.yaxis.get_major_locator().set_params(integer=True)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.legend(ncols=3, loc="upper left")
 

@@ -35,7 +35,7 @@ def image_format(path: Path) -> str:
     """Return the format of an image file by its suffix. Raises `UsageError` if unsupported."""
     suffix = path.suffix.lower()
     if suffix not in IMAGE_FORMATS:
-        raise UsageError(f"{path}: unsupported image format; must be one of: {', '.join(IMAGE_FORMATS)}")
+        raise UsageError(f"{path}: unsupported image format; must be one of: .html, {', '.join(IMAGE_FORMATS)}")
     return suffix[1:]
 
 
@@ -69,7 +69,7 @@ def _render(result: SweepResult, file_format: str) -> bytes:
             headline, subtitle = _titles(result)
             figure.suptitle(headline, fontsize=14, fontweight="bold", ha="left", x=0.01)
             figure.text(0.99, 0.985, subtitle, color=_MUTED_COLOR, ha="right", va="top")
-            _heatmap(left, result, "duration in seconds", "Blues", lambda trial: trial.seconds, "{:.1f}")
+            _heatmap(left, result, "run time in seconds", "Blues", lambda trial: trial.seconds, "{:.1f}", clip=1.5)
             _heatmap(middle, result, "% throttled", "Reds", lambda trial: 100 * trial.throttled_share, "{:.2g}")
             _pareto_plot(right, result)
             file = io.BytesIO()
@@ -94,8 +94,19 @@ def _titles(result: SweepResult) -> tuple[str, str]:
 
 
 def _heatmap(
-    axes: Any, result: SweepResult, title: str, colors: str, value: Callable[[Trial], float], number_format: str
+    axes: Any,
+    result: SweepResult,
+    title: str,
+    colors: str,
+    value: Callable[[Trial], float],
+    number_format: str,
+    *,
+    clip: float = math.inf,
 ) -> None:
+    """Draw a cell for each rate and concurrency. Values above `clip` times the lowest have one color.
+
+    Without that, a few very slow trials would give all others the same color.
+    """
     trials = [trial for trial in visible_slice(result) if trial.complete]
     rates = sorted({trial.config.rate for trial in trials})
     concurrencies = sorted({trial.config.concurrency for trial in trials})
@@ -104,12 +115,13 @@ def _heatmap(
         cells[concurrencies.index(trial.config.concurrency)][rates.index(trial.config.rate)] = value(trial)
     all_values = [value(trial) for trial in trials]
     low, high = (min(all_values), max(all_values)) if all_values else (0.0, 1.0)
+    high = min(high, low * clip) if low else high
     axes.imshow(cells, origin="lower", aspect="auto", cmap=colors, vmin=low, vmax=high + (high == low), alpha=0.7)
     for row, values in enumerate(cells):
         for column, number in enumerate(values):
             if not math.isnan(number):
                 color = "white" if high > low and (number - low) / (high - low) > 0.6 else _TEXT_COLOR
-                text = number_format.format(number)
+                text = number_format.format(number) if number else "–"  # noqa: RUF001 - a dash
                 axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
     axes.set_title(title, loc="left", fontweight="bold")
     axes.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
@@ -146,9 +158,11 @@ def _pareto_plot(axes: Any, result: SweepResult) -> None:
     if result.ideal_seconds:
         dashes = {"color": _WARNING_COLOR, "linewidth": 1, "linestyle": "--"}
         axes.axhline(result.ideal_seconds, label="theoretical minimum", **dashes)
-    axes.set_title("duration and throttled share, all trials", loc="left", fontweight="bold")
+    axes.set_title("run time and throttled share, all trials", loc="left", fontweight="bold")
+    axes.set_xscale("symlog", linthresh=1.0)  # most trials are at or near 0 %
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("% throttled")
-    axes.set_ylabel("duration in seconds")
+    axes.set_ylabel("run time in seconds")
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=9)
 

@@ -66,7 +66,13 @@ _RESULT_OPTIONS: Final = (
     Option("--write", "FILE", "write the recommended settings to this settings file", _RESULT, type=PATH),
     Option("--replace", help="with --write: change an existing file; its other lines stay", panel=_RESULT),
     Option("--out", "FILE", "every trial as CSV; with --live every request", _RESULT, type=PATH),
-    Option("--plot", "FILE", "a plot: .svg or .png (requires the extra `plots`)", _RESULT, type=PATH),
+    Option(
+        "--plot",
+        "FILE",
+        "a page or picture: .html, .svg or .png (extra `plots`)",
+        _RESULT,
+        type=PATH,
+    ),
 )
 
 _OFFLINE_ONLY: Final = [str(option.name) for option in (*_SERVICE_OPTIONS, *_SWEEP_OPTIONS)]

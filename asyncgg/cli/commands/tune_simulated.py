@@ -24,7 +24,7 @@ from asyncgg.tuning.confirm import ConfirmedTrial, confirm, confirmation_workloa
 from asyncgg.tuning.grid import Grid, build_grid, parse_numbers
 from asyncgg.tuning.models import Configuration, Workload
 from asyncgg.tuning.plot import image_format, plot_sweep, require_matplotlib
-from asyncgg.tuning.replay import load_run, scenario_from_run
+from asyncgg.tuning.replay import RecordedRun, load_run, scenario_from_run
 from asyncgg.tuning.report import (
     describe_scenario,
     format_replay,
@@ -109,7 +109,7 @@ def replay_journal(journal: Path, arguments: Mapping[str, Any], console: Console
     def format_lines(result: SweepResult, confirmed: Sequence[ConfirmedTrial]) -> list[str]:
         return [*format_replay(recorded, source, result), *format_sweep(result, confirmed)]
 
-    return _finish(arguments, console, result, f"from {journal.name}", to_dict, format_lines)
+    return _finish(arguments, console, result, f"from {journal.name}", to_dict, format_lines, recorded)
 
 
 def _check_output_paths(arguments: Mapping[str, Any], source: Path | None, source_label: str) -> None:
@@ -127,9 +127,13 @@ def _check_output_paths(arguments: Mapping[str, Any], source: Path | None, sourc
         options_by_path[output_path] = name
     if arguments["write"]:
         read_existing(arguments["write"], replace=bool(arguments["replace"]))
-    if arguments["plot"]:
+    if arguments["plot"] and not _is_page(arguments["plot"]):
         image_format(arguments["plot"])
         require_matplotlib()
+
+
+def _is_page(path: Path) -> bool:
+    return path.suffix.lower() == ".html"
 
 
 def _run_sweep(
@@ -154,13 +158,15 @@ def _finish(
     subject: str,
     to_dict: Callable[[SweepResult, Sequence[ConfirmedTrial]], dict[str, Any]],
     format_lines: Callable[[SweepResult, Sequence[ConfirmedTrial]], list[str]],
+    recorded: RecordedRun | None = None,
 ) -> int:
     with raise_on_signal():
         confirmed = [] if arguments["no_confirm"] else _confirm(result, console)
-        lines = format_lines(result, confirmed)
+        lines, snippet = format_lines(result, confirmed), ""
         if result.recommendation is not None:
             comment = f"asyncgg tune, {time.strftime('%Y-%m-%d', time.gmtime())}, {subject}"
-            lines += ["", render_settings(result.recommendation.trial.config, comment).rstrip()]
+            snippet = render_settings(result.recommendation.trial.config, comment).rstrip()
+            lines += ["", snippet]
             if arguments["write"]:
                 write_settings(
                     arguments["write"], result.recommendation.trial.config, comment, replace=bool(arguments["replace"])
@@ -169,8 +175,13 @@ def _finish(
         if arguments["out"]:
             with atomic_write_text(arguments["out"]) as file:
                 write_csv(file, result)
-        if arguments["plot"]:
-            plot_sweep(result, arguments["plot"])
+        plot: Path | None = arguments["plot"]
+        if plot is not None and _is_page(plot):
+            from asyncgg.tuning.page import write_sweep_page
+
+            write_sweep_page(result, plot, snippet=snippet, recorded=recorded, generated_at=time.time())
+        elif plot is not None:
+            plot_sweep(result, plot)
         console.write_result(to_dict(result, confirmed), lines)
     return 0 if result.recommendation is not None else 3
 
