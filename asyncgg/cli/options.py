@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
+from asyncgg.cli.completion import complete_metavar
 from asyncgg.formatting import parse_duration
 
 PATH: Final = click.Path(path_type=Path)
@@ -21,6 +23,10 @@ class Option(click.Option):
         is_switch = not metavar and not attributes.get("count")
         super().__init__(flag.split(", "), metavar=metavar or None, help=help, is_flag=is_switch or None, **attributes)
         self.panel = panel
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """What the value can be."""
+        return complete_metavar(self.metavar or "", incomplete) or super().shell_complete(ctx, incomplete)
 
 
 class Argument(click.Argument):
@@ -36,6 +42,10 @@ class Argument(click.Argument):
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
         """The two columns of the help."""
         return self._record
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """What the argument can be."""
+        return complete_metavar(self._record[0], incomplete) or super().shell_complete(ctx, incomplete)
 
 
 class _Command(click.Command):

@@ -49,7 +49,7 @@ class RunList:
 def list_runs(folder: Path) -> RunList:
     """The runs of `folder` and the folders directly in it. Raises `UsageError` if it cannot be read."""
     runs, skipped = [], []
-    for path in _find_journals(folder):
+    for path in find_journals(folder):
         try:
             with JournalReader(path) as reader:
                 meta = reader.meta()
@@ -60,7 +60,8 @@ def list_runs(folder: Path) -> RunList:
     return RunList(tuple(runs), tuple(skipped))
 
 
-def _find_journals(folder: Path) -> Iterator[Path]:
+def find_journals(folder: Path) -> Iterator[Path]:
+    """The journals of `folder` and the folders directly in it. Raises `UsageError` if it cannot be read."""
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
