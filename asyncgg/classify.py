@@ -59,6 +59,8 @@ class FailureKind(Enum):
     """The service rejects the names."""
     MISSING = "missing"
     """The thing or its core does not exist."""
+    THROTTLED = "throttled"
+    """The quota was exceeded; a retry can help."""
     OTHER = "other"
     """A retry can help."""
 
@@ -243,6 +245,8 @@ def failure_kind(code: str) -> FailureKind:
         return FailureKind.DENIED
     if code in _ENTRY_INVALID:
         return FailureKind.INVALID
+    if code in _THROTTLING | {"429"}:
+        return FailureKind.THROTTLED
     return FailureKind.MISSING if code in _MISSING else FailureKind.OTHER
 
 

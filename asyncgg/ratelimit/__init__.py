@@ -3,11 +3,19 @@
 from asyncgg.ratelimit.adaptive import AdaptiveParameters, AdaptiveRate
 from asyncgg.ratelimit.bucket import BucketStatistics, TokenBucket
 from asyncgg.ratelimit.limiter import Limiter, RatePolicy, RateStatistics
-from asyncgg.ratelimit.quota import DOCUMENTED_QUOTA, default_burst, documented_quota, expected_rate, limits_for_share
+from asyncgg.ratelimit.quota import (
+    DOCUMENTED_QUOTA,
+    QUOTA_CODE,
+    default_burst,
+    documented_quota,
+    expected_rate,
+    limits_for_share,
+)
 from asyncgg.ratelimit.ramp import Ramp, RampPlan
 
 __all__ = [
     "DOCUMENTED_QUOTA",
+    "QUOTA_CODE",
     "AdaptiveParameters",
     "AdaptiveRate",
     "BucketStatistics",

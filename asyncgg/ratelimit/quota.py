@@ -10,6 +10,9 @@ DOCUMENTED_QUOTA: Final = 30.0
 """Control-plane requests per second of an account in a Region, for all operations together; not
 adjustable [AWS General Reference, AWS IoT Greengrass V2 endpoints and quotas]."""
 
+QUOTA_CODE: Final = "L-7A577824"
+"""Probable code of this quota in Service Quotas, which AWS does not document."""
+
 _REDUCED_QUOTA: Final = 10.0
 """The quota in China (Beijing) and the AWS GovCloud Regions [ibid.]."""
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from asyncgg.classify import FailureKind, failure_kind
 from asyncgg.formatting import CommandLine, format_duration
 from asyncgg.models import Operation, RunState, Summary
+from asyncgg.ratelimit import QUOTA_CODE
 
 SCHEMA: Final = "asyncgg.summary/1"
 
@@ -42,6 +43,10 @@ _MISSING_HINTS: Final[Mapping[Operation, str]] = {
     " --absent ok and --missing-cores ok count these things as done",
     Operation.ASSOCIATE: "# not found: these things or cores do not exist any more",
 }
+
+_QUOTA_HINT: Final = (
+    f"# throttled: retry with a lower --quota-share; the quota is greengrass {QUOTA_CODE} in AWS Service Quotas"
+)
 
 
 def summary_to_dict(summary: Summary, *, exit_code: int | None = None, reason: str = "") -> dict[str, Any]:
@@ -156,11 +161,13 @@ def next_commands(summary: Summary, exit_code: int | None = None) -> list[str]:
         commands.append("# correct the rows that the service rejects as invalid, or remove them")
     if FailureKind.MISSING in kinds:
         commands.append(_MISSING_HINTS[summary.operation])
+    if FailureKind.THROTTLED in kinds:
+        commands.append(_QUOTA_HINT)
     if summary.failed:
         commands.append(f"asyncgg report {journal} --failures failures.csv")
     if summary.pending:
         commands.append(f"asyncgg resume {journal}")
-    if kinds & {FailureKind.DENIED, FailureKind.OTHER}:
+    if kinds & {FailureKind.DENIED, FailureKind.THROTTLED, FailureKind.OTHER}:
         commands.append(f"asyncgg retry {journal}")
     return commands
 

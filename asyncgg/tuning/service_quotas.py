@@ -8,6 +8,7 @@ from botocore import exceptions as aws
 
 from asyncgg.errors import AsyncggError
 from asyncgg.formatting import sanitize
+from asyncgg.ratelimit import QUOTA_CODE
 from asyncgg.transport import ConnectionConfig, resolve_endpoint
 from asyncgg.transport.client import open_service_client
 from asyncgg.transport.config import configured_endpoint
@@ -16,8 +17,6 @@ from asyncgg.transport.session import describe_client_error, new_session
 
 SERVICE_CODE: Final = "greengrass"
 """Service code of AWS IoT Greengrass in Service Quotas."""
-QUOTA_CODE: Final = "L-7A577824"
-"""Probable code of the request rate quota, which AWS does not document."""
 _TIMEOUT: Final = 10.0
 
 

@@ -151,7 +151,7 @@ def test_not_found_and_codes_overridden_as_gone_fail_when_associating(code: str)
         ("INVALID_REQUEST", FailureKind.INVALID),
         ("ResourceNotFoundException", FailureKind.MISSING),
         ("404", FailureKind.MISSING),
-        ("ThrottlingException", FailureKind.OTHER),
+        ("ThrottlingException", FailureKind.THROTTLED),
         ("503", FailureKind.OTHER),
         ("timeout", FailureKind.OTHER),
         ("DeviceBusy", FailureKind.OTHER),

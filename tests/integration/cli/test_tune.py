@@ -165,8 +165,8 @@ def test_tune_live_logs_its_plan_as_json(cli: CommandRunner, serve: StartSimulat
 
 def test_tune_plot_html_is_a_page_with_every_trial(cli: CommandRunner, tmp_path: Path) -> None:
     """The page has the recommendation, its settings file, a row for each trial, and loads nothing."""
-    document = cli("tune", *SMALL, "--no-confirm", "--quiet", "--json", "--plot", "sweep.html").json
-    page = Path("sweep.html").read_text(encoding="utf-8")
+    document = cli("tune", *SMALL, "--no-confirm", "--quiet", "--json", "--plot", "tune.html").json
+    page = Path("tune.html").read_text(encoding="utf-8")
     rows = page[page.index('id="trials-table"') :]
     assert rows.count("<tr>") == len(document["trials"]) + 1
     assert rows.count("<td>recommended</td>") == 1
@@ -178,7 +178,7 @@ def test_tune_plot_html_is_a_page_with_every_trial(cli: CommandRunner, tmp_path:
 def test_tune_plot_html_without_matplotlib_says_so(cli: CommandRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page is written with its tables, and names the extra for the charts."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert cli("tune", *SMALL, "--no-confirm", "--quiet", "--plot", "sweep.html").code == 0
-    page = Path("sweep.html").read_text(encoding="utf-8")
+    assert cli("tune", *SMALL, "--no-confirm", "--quiet", "--plot", "tune.html").code == 0
+    page = Path("tune.html").read_text(encoding="utf-8")
     assert "asyncgg[plots]" in page
     assert "<svg" not in page

@@ -55,6 +55,7 @@ def test_summary_to_dict_exit_and_reason_are_optional() -> None:
 
 DENIED, INVALID, MISSING = "AccessDeniedException", "ValidationException", "ResourceNotFoundException"
 STATEMENT = '{"Effect": "Allow", "Action": "greengrass:BatchDisassociateClientDeviceFromCoreDevice", "Resource": "*"}'
+QUOTA = "# throttled: retry with a lower --quota-share; the quota is greengrass L-7A577824 in AWS Service Quotas"
 COUNT_AS_DONE = "--absent ok and --missing-cores ok count these things as done"
 REPORT, RESUME, RETRY = "asyncgg report j --failures failures.csv", "asyncgg resume j", "asyncgg retry j"
 
@@ -65,7 +66,7 @@ REPORT, RESUME, RETRY = "asyncgg report j --failures failures.csv", "asyncgg res
         (3, [DENIED], 0, [f"# access denied: add to the IAM policy {STATEMENT}", REPORT, RETRY]),
         (5, [DENIED], 9, [f"# access denied: add to the IAM policy {STATEMENT}", REPORT, RESUME, RETRY]),
         (5, [], 9, [f"# renew the credentials, or if access was denied: add to the IAM policy {STATEMENT}", RESUME]),
-        (3, ["ThrottlingException"], 0, [REPORT, RETRY]),
+        (3, ["ThrottlingException"], 0, [QUOTA, REPORT, RETRY]),
         (3, ["503", "timeout"], 0, [REPORT, RETRY]),
         (3, ["DeviceBusy", ""], 0, [REPORT, RETRY]),
         (3, [INVALID], 0, ["# correct the rows that the service rejects as invalid, or remove them", REPORT]),
