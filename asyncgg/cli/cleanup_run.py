@@ -29,7 +29,7 @@ from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.state import open_state
 from asyncgg.cli.supervisor import Supervision, run_async, run_supervised
 from asyncgg.errors import AsyncggError, InternalError, StateWriteError, UsageError
-from asyncgg.formatting import format_duration, format_timestamp
+from asyncgg.formatting import format_count, format_duration, format_timestamp
 from asyncgg.inventory import ScanProgress, Snapshot
 from asyncgg.models import Operation, RunState
 from asyncgg.report import format_summary
@@ -165,13 +165,13 @@ def format_cleanup(report: CleanupReport) -> list[str]:
     if report.scan is not None:
         counts = report.scan.counts
         lines.append(
-            f"  scan       {counts.cores:,} cores, {counts.associations:,} associations,"
-            f" {report.scan.sent:,} requests, {format_duration(report.scan.seconds)}"
+            f"  scan       {format_count(counts.cores, 'core')}, {format_count(counts.associations, 'association')},"
+            f" {format_count(report.scan.sent, 'request')}, {format_duration(report.scan.seconds)}"
         )
     lines += _format_decisions(report)
     if report.canary is not None:
         status = "verified" if report.canary.passed else "not passed"
-        lines.append(f"  canary     {report.canary.things:,} things, {status}")
+        lines.append(f"  canary     {format_count(report.canary.things, 'thing')}, {status}")
     if report.summary is not None:
         lines += format_summary(report.summary)[1:]
     lines += [f"  pruned     run {name}" for name in report.pruned]

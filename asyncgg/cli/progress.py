@@ -56,7 +56,7 @@ class RateMeter:
         while len(self._samples) > 2 and now - self._samples[1][0] >= window:
             self._samples.popleft()
         first_at, first_sent = self._samples[0]
-        return (sent - first_sent) / (now - first_at) if now > first_at else 0.0
+        return (sent - first_sent) / max(now - first_at, _MIN_RATE_WINDOW)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from asyncgg.cli.progress import ProgressDisplay, ProgressView, format_rate, pro
 from asyncgg.cli.supervisor import Supervision, run_supervised
 from asyncgg.engine import StopReason
 from asyncgg.errors import UsageError
-from asyncgg.formatting import format_duration
+from asyncgg.formatting import format_count, format_duration
 from asyncgg.inventory import MAX_SCAN_AGE, FleetScan, ScanProgress, ScanResult, Snapshot
 from asyncgg.inventory.schema import FORMAT
 from asyncgg.inventory.scope import checkpoint, reopen_failed
@@ -73,13 +73,14 @@ def _format_label(progress: ScanProgress) -> str:
 
 
 def _format_details(progress: ScanProgress, rate: float) -> list[str]:
-    details = [f"{progress.associations:,} associations", f"{progress.sent:,} requests"]
+    details = [format_count(progress.associations, "association"), format_count(progress.sent, "request")]
     if progress.requests_left:
         details.append(format_rate(progress, rate))
         if progress.open_ended:  # more cores may be listed yet
-            details.append(f"at least {progress.requests_left:,} requests left")
+            details.append(f"at least {format_count(progress.requests_left, 'request')} left")
         else:
-            details.append(f"about {progress.requests_left:,} requests, {format_duration(progress.seconds_left)} left")
+            requests = format_count(progress.requests_left, "request")
+            details.append(f"about {requests}, {format_duration(progress.seconds_left)} left")
     elif progress.seconds:
         details.append(f"{progress.sent / progress.seconds:.1f} requests/s")
     if progress.throttled:
@@ -120,7 +121,7 @@ def format_scan(scan: ScanResult) -> list[str]:
         if number:
             cores.append(f"{number:,} {label}")
     lines = [f"{_STATE_LABELS[scan.state]}{reason}", f"  cores      {', '.join(cores)}"]
-    things = [f"{counts.associations:,} associations"]
+    things = [format_count(counts.associations, "association")]
     if counts.duplicates:
         things.append(f"{counts.duplicates:,} listed more than once")
     if counts.invalid_names:

@@ -16,7 +16,7 @@ from asyncgg.cli.errors import EXIT_INTERRUPTED
 from asyncgg.cli.scan import scan_interactively, scan_to_dict
 from asyncgg.cli.supervisor import NotStartedError, run_async
 from asyncgg.errors import AsyncggError, JournalError, SnapshotError, SnapshotWriteError, UsageError
-from asyncgg.formatting import format_duration
+from asyncgg.formatting import format_count, format_duration
 from asyncgg.inventory import MAX_SCAN_AGE, ScanResult
 from asyncgg.manifest import RejectsWriter, load_protect_list, open_manifest
 from asyncgg.manifest.name_lists import NameList, read_names
@@ -225,8 +225,8 @@ def _scan(
         counts = scan.counts
         context.console.log_event(
             {"event": "scan-finished", "inventory": str(inventory), **scan_to_dict(scan)},
-            f"scanned {counts.cores:,} cores with {counts.associations:,} associations: {scan.sent:,} requests,"
-            f" {format_duration(scan.seconds)}",
+            f"scanned {format_count(counts.cores, 'core')} with {format_count(counts.associations, 'association')}:"
+            f" {format_count(scan.sent, 'request')}, {format_duration(scan.seconds)}",
         )
     return scan
 
@@ -240,8 +240,13 @@ def _log_scan_start(
     scope = "every core" if cores is None else "these cores" if len(cores) > 1 else "this core"
     context.console.log_event(
         {"event": "scan-started", "inventory": str(inventory), "endpoint": endpoint.url, "rate": rate},
-        f"listing the client devices of {scope} into {inventory}, at most {rate:g} requests/s",
+        f"listing the client devices of {scope} into {inventory}{_format_limit(context, rate)}",
     )
+
+
+def _format_limit(context: CommandContext, rate: float) -> str:
+    """The limit of the rate. With --explore there is none that is known."""
+    return "" if context.settings.explore and context.settings.rate is None else f", at most {rate:g} requests/s"
 
 
 def prepare_lookup(

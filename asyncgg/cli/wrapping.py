@@ -7,15 +7,22 @@ import os
 import re
 import textwrap
 from collections.abc import Iterable, Iterator
-from typing import Final, Protocol
+from typing import Final, Protocol, TypedDict
 
 from asyncgg.formatting import CommandLine
+
+
+class _WrappingOptions(TypedDict):
+    break_long_words: bool
+    break_on_hyphens: bool
+
 
 _LABEL: Final = re.compile(r" *\S+(?: \S+)* {2,}(?=\S)| {2}\S{10} (?=\S)")
 """A label and the gap after it: further lines start below the value."""
 _NESTED: Final = 4
 """A line with at least this indent continues another one, and so do its own further lines."""
 _DEFAULT_WIDTH: Final = 80
+_WRAPPING: Final[_WrappingOptions] = {"break_long_words": False, "break_on_hyphens": False}
 
 
 class _TerminalStream(Protocol):
@@ -55,13 +62,8 @@ def _wrap(line: str, width: int) -> list[str]:
     leading = len(line) - len(line.lstrip(" "))
     label = _LABEL.match(line)
     indent = leading if leading >= _NESTED else leading + 2
+    if line.startswith("#", leading):  # each line of a shell comment is one
+        return textwrap.wrap(line, width, subsequent_indent=" " * leading + "# ", **_WRAPPING)
     if label is not None and 3 * label.end() <= 2 * width:
         indent = label.end()
-    return textwrap.wrap(
-        line,
-        width,
-        subsequent_indent=" " * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-        drop_whitespace=True,
-    )
+    return textwrap.wrap(line, width, subsequent_indent=" " * indent, **_WRAPPING)

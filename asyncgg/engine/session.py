@@ -97,7 +97,7 @@ class WorkSession:
     @property
     def status(self) -> str:
         """Why no requests are sent now; empty if they are."""
-        return f"stopping: {self.stop_reason.message}" if self.stop_reason else self.lane.status
+        return "stopping" if self.stop_reason else self.lane.status  # the event `Stopping` has the reason
 
     def emit(self, event: Event) -> None:
         """Pass an event to the listeners. An exception in a listener ends the session."""

@@ -175,7 +175,8 @@ def next_commands(summary: Summary, exit_code: int | None = None) -> list[str]:
 def format_next_commands(summary: Summary, exit_code: int | None = None) -> list[str]:
     """The lines that suggest these commands; empty without commands."""
     commands = next_commands(summary, exit_code)
-    return ["next:", *(CommandLine(f"  {command}") for command in commands)] if commands else []
+    lines = [f"  {command}" if command.startswith("#") else CommandLine(f"  {command}") for command in commands]
+    return ["next:", *lines] if lines else []
 
 
 def _format_failures(failures: Mapping[str, int]) -> list[str]:

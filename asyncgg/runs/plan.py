@@ -16,6 +16,9 @@ from asyncgg.transport import Endpoint
 _EXPLORE_AFTER: Final = 2.0
 """Seconds without a throttle at the quota before `--explore` raises the rate above it."""
 
+_SHOWN_NAMES: Final = 3
+"""How many names a plan shows as examples."""
+
 _MAX_MULTIPLE: Final = 10.0
 """Upper limit of `--explore`, as a multiple of the quota."""
 
@@ -42,8 +45,9 @@ class MissingNames:
     """Up to ten of them."""
 
     def __str__(self) -> str:
-        omitted = self.count - len(self.examples)
-        return ", ".join(self.examples) + (f" and {omitted:,} more" if omitted else "")
+        shown = self.examples[:_SHOWN_NAMES]
+        omitted = self.count - len(shown)
+        return ", ".join(shown) + (f" and {omitted:,} more" if omitted else "")
 
 
 @dataclass(frozen=True, slots=True)

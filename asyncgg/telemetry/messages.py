@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from asyncgg import events
 from asyncgg.events import Event
+from asyncgg.formatting import format_count
 
 _CAUSES: Final = {
     events.RateReason.OVERLOADED: "throttled again at once",
@@ -36,7 +37,8 @@ class EventMessage:
 
 
 def _started(event: events.RunStarted) -> str:
-    return f"run {event.run}: {event.pending:,} things pending, {event.requests:,} requests minimum"
+    things, requests = format_count(event.pending, "thing"), format_count(event.requests, "request")
+    return f"run {event.run}: {things} pending, at least {requests}"
 
 
 def _rate_changed(event: events.RateChanged) -> str:
@@ -52,7 +54,8 @@ def _rate_fields(event: events.RateChanged) -> dict[str, Any]:
 
 def _core_skipped(event: events.CoreSkipped) -> str:
     outcome = "already disassociated, the core no longer exists" if event.counts_as_done else "failed"
-    return f"skipping core {event.core}: {event.things:,} things marked {outcome}: {event.code}: {event.message}"
+    things = format_count(event.things, "thing")
+    return f"skipping core {event.core}: {things} marked {outcome}: {event.code}: {event.message}"
 
 
 def _core_skipped_fields(event: events.CoreSkipped) -> dict[str, Any]:
@@ -75,7 +78,8 @@ def _invalid_names(event: events.InvalidNames) -> str:
 
 
 def _request_failed(event: events.RequestFailed) -> str:
-    return f"core {event.core}: request with {event.things:,} things failed: {event.code}: {event.message}"
+    things = format_count(event.things, "thing")
+    return f"core {event.core}: request with {things} failed: {event.code}: {event.message}"
 
 
 MESSAGES: Final[dict[type[Any], EventMessage]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from abc import ABC, abstractmethod
@@ -202,7 +203,17 @@ def _from_library_error(error: Exception, *, sent: bool) -> NoResponse:
     # botocore wraps the exception of the HTTP library.
     cause = getattr(error, "kwargs", {}).get("error") or error
     sent = sent and not isinstance(cause, _BEFORE_SENDING)
-    return NoResponse(_kind(error, cause, sent=sent), sanitize(cause) or type(cause).__name__, sent=sent)
+    return NoResponse(_kind(error, cause, sent=sent), _describe(cause), sent=sent)
+
+
+def _describe(cause: Exception) -> str:
+    """What happened, in one line; not what aiohttp writes, which names its own objects."""
+    if isinstance(cause, aiohttp.ClientConnectorError) and not isinstance(cause, aiohttp.ClientSSLError):
+        target = "the proxy" if isinstance(cause, _PROXY_ERRORS) else f"{cause.host}:{cause.port}"
+        number = cause.os_error.errno or 0  # negative: a failed lookup of the name, which strerror does not know
+        reason = os.strerror(number) if number > 0 else cause.os_error.strerror or str(cause.os_error)
+        return sanitize(f"cannot connect to {target}: {reason.lower()}")
+    return sanitize(cause) or type(cause).__name__
 
 
 def _kind(error: Exception, cause: object, *, sent: bool) -> str:

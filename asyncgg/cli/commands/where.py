@@ -88,7 +88,7 @@ def _scan(path: Path, context: CommandContext) -> ScanResult:
     context.console.log_event(
         {"event": "scan-started", "region": endpoint.region, "endpoint": endpoint.url, "rate": rate},
         f"no --inventory: scanning {endpoint.region} ({endpoint.url}) with at least one request per core,"
-        f" at most {rate:g} requests/s: {60 * rate:,.0f} cores/min",
+        f" {'from' if context.settings.explore else 'at most'} {rate:g} requests/s: {60 * rate:,.0f} cores/min",
     )
     return scan_interactively(path, context, endpoint)
 
