@@ -3,8 +3,8 @@
 `python -m benchmarks throughput`. The clients take turns, each in a separate process against its
 own loopback server; the CPU share of the server shows whether it was the bottleneck. Requests per
 second and CPU per request are those of the sending; `CPU ms all` is that of the whole process with
-start, imports, manifest and journal. `asyncgg disassociate` starts at 30/s and raises its rate;
-`asyncgg engine` is the same engine and journal without a limit.
+start, imports, manifest and journal. `asyncgg disassociate` is told a quota that it
+cannot reach; `asyncgg engine` is the same engine and journal without a limit.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def run(quick: bool, rounds: int | None) -> None:
     batches, rounds = QUICK if quick else BATCHES, rounds or (1 if quick else 5)
     clients = [
         asyncgg_library(ENGINE, "journal"),
-        asyncgg(COMMAND, "--rate", "100000", "--burst", "1000", "--concurrency", "64"),
+        asyncgg(COMMAND, "--rate", "100000", "--quota", "100000", "--burst", "1000", "--concurrency", "64"),
         baseline(SEMAPHORE, "aiobotocore"),
         baseline(THREADS, "boto3"),
         *awscli(20 if quick else CLI_BATCHES),

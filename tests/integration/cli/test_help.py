@@ -33,7 +33,7 @@ RUN_COMMANDS = """
 import json, os, sys
 from asyncgg.cli import main
 
-slow = ("aiobotocore", "aiohttp", "botocore", "pydantic", "rich", "tenacity")
+slow = ("aiobotocore", "aiohttp", "botocore", "pyarrow", "pydantic", "rich", "tenacity")
 observed = []
 for line in sys.argv[1:]:
     observed.append([main(line.split()), *(name for name in slow if name in sys.modules)])
@@ -64,6 +64,15 @@ def test_commands_without_requests_import_no_slow_modules(tmp_path: Path) -> Non
     for name in COMMANDS:
         assert f"\n  {name} " in done.stdout
     assert "Exit codes: 0 all done" in done.stdout
+
+
+def test_import_loads_few_modules() -> None:
+    """`import asyncgg` loads no other package and few modules, since names are imported on first use."""
+    script = "import sys; before = set(sys.modules); import asyncgg; print(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    modules = done.stdout.split()
+    assert {name.partition(".")[0] for name in modules} - sys.stdlib_module_names == {"asyncgg"}
+    assert len(modules) <= 60
 
 
 def test_version_is_that_of_the_package(cli: CommandRunner) -> None:
