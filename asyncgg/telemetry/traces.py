@@ -72,7 +72,10 @@ class _ReportingExporter(OTLPSpanExporter):
         _LIBRARY_LOG.propagate = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        result = super().export(spans)
+        try:
+            result = super().export(spans)
+        except OSError:  # of requests; older versions do not catch all of them
+            result = SpanExportResult.FAILURE
         if result is not SpanExportResult.SUCCESS and not self._reported:
             self._reported = True
             PROBLEMS.warning("spans were not exported; check the OTEL_EXPORTER_OTLP_* variables")
