@@ -245,7 +245,7 @@ def _log_scan_start(
 
 
 def _format_limit(context: CommandContext, rate: float) -> str:
-    """The limit of the rate. With --explore there is none that is known."""
+    """The limit of the rate; empty with --explore, which has no known one."""
     return "" if context.settings.explore and context.settings.rate is None else f", at most {rate:g} requests/s"
 
 

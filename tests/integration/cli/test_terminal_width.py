@@ -16,7 +16,7 @@ LONG = "core-of-the-building-with-a-rather-long-name-in-the-north-wing-1"
 COMMANDS = {
     "plan": "plan fleet.csv",
     "inventory": "inventory --out fleet.db --rate 500",
-    "plan of missing things": "plan --things gone.txt --inventory fleet.db --allow-incomplete",
+    "plan of missing things": "plan --things list.txt --inventory fleet.db --allow-incomplete",
     "run": "disassociate fleet.csv --yes --rate 500 --journal run.journal",
     "status": "status run.journal",
     "report": "report run.journal",
@@ -47,7 +47,7 @@ def test_output_fits_80_columns_and_breaks_no_name(serve: StartSimulator, monkey
     serve(fleet, fault=("deny@core-2",))
     with Path("fleet.csv").open("a", encoding="utf-8") as file:
         file.write(f"{LONG},thing-1\n")
-    Path("gone.txt").write_text("".join(f"thing-that-does-not-exist-{n:03}\n" for n in range(40)), encoding="utf-8")
+    Path("list.txt").write_text("".join(f"thing-that-does-not-exist-{n:03}\n" for n in range(40)), encoding="utf-8")
     for name, value in {"COLUMNS": "80", "TERM": "dumb"}.items():
         monkeypatch.setenv(name, value)
     shown: dict[str, str] = {}
