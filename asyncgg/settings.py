@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=_ENV_PREFIX, extra="forbid", frozen=True, validate_default=True)
 
     profile: str | None = None
+    role_arn: str | None = None
+    external_id: str | None = None
+    role_session_name: str = "asyncgg"
     region: str | None = None
     allow_unknown_region: bool = False
     endpoint_url: str | None = None
@@ -163,7 +166,7 @@ class Settings(BaseSettings):
             raise PydanticCustomError("url", "must be an http or https URL")
         return value or None
 
-    @field_validator("profile", "region", "endpoint_url", "state")
+    @field_validator("profile", "role_arn", "external_id", "region", "endpoint_url", "state")
     @classmethod
     def _blank_to_none(cls, value: str | None) -> str | None:
         return value or None

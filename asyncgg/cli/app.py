@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "inventory": "List every core device and its client devices into a snapshot.",
     "where": "Show which cores hold the given things, and since when.",
     "diff": "Show what appeared and vanished between two snapshots.",
+    "fleet": "Run many accounts and Regions side by side, as one campaign.",
     "resume": "Continue a stopped run.",
     "retry": "Try the failed things of a run again.",
     "verify": "List a run's cores again and compare them with its journal.",

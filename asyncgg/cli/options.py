@@ -128,6 +128,9 @@ JOURNAL_OR_STATE: Final = Argument(
 CONNECTION: Final = _settings(
     "Connection",
     profile=("NAME", "AWS profile"),
+    role_arn=("ARN", "assume this role with the credentials of the profile or of the environment"),
+    external_id=("ID", "external ID that the role requires"),
+    role_session_name=("NAME", "session name of the role, which CloudTrail shows (asyncgg)"),
     region=("REGION", "AWS Region"),
     allow_unknown_region=("", "accept a Region that the AWS SDK does not know"),
     endpoint_url=("URL", "custom endpoint; no other endpoint is called"),
@@ -200,6 +203,25 @@ LOOKUP: Final = (
     Option("--max-age", "DURATION", "refuse a snapshot older than this (24h)", _INSTEAD, callback=duration),
     Option("--allow-incomplete", help="continue even if some cores could not be listed", panel=_INSTEAD),
 )
+LANES: Final = (
+    Option(
+        "--processes", "COUNT", "worker processes that share the targets (1)", "Campaign", type=click.IntRange(1, 256)
+    ),
+    Option(
+        "--shard",
+        "K/N",
+        "only each N-th target, from the K-th on, counted from 0; for jobs of several hosts",
+        "Campaign",
+    ),
+    Option(
+        "--abort-targets",
+        "PERCENT",
+        "stop all targets when this percentage of them is broken",
+        "Campaign",
+        type=click.FloatRange(0, 100, min_open=True),
+    ),
+)
+"""The options of a campaign's runs."""
 NOTIFY: Final = Option(
     "--notify",
     "URL|ARN",

@@ -22,6 +22,7 @@ from asyncgg.errors import AsyncggError, CredentialsError, ManifestError
 from asyncgg.formatting import sanitize
 from asyncgg.transport import ConnectionConfig
 from asyncgg.transport.client import open_service_client
+from asyncgg.transport.role import AwsIdentity
 
 _CHUNK_SIZE: Final = 1 << 20
 _ATTEMPTS: Final = 3
@@ -45,7 +46,7 @@ _ACCESS_ERROR_CODES: Final = frozenset(
 class S3Downloader:
     """Downloads S3 objects; None is the setting of the environment or AWS configuration."""
 
-    profile: str | None = None
+    profile: AwsIdentity = None
     region: str | None = None
     endpoint_url: str | None = None
 

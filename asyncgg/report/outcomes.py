@@ -12,7 +12,7 @@ from typing import IO, Any, Final
 
 from asyncgg.errors import UsageError
 from asyncgg.files import atomic_write_binary, atomic_write_text
-from asyncgg.formatting import format_timestamp
+from asyncgg.formatting import format_timestamp, sanitize
 from asyncgg.journal import OutcomeRow
 from asyncgg.models import Operation, ThingState
 
@@ -58,6 +58,28 @@ def write_outcomes(
     write = _write_csv if file_format == "csv" else _write_jsonl
     with atomic_write_text(path, journal) as file:
         return write(file, rows, operation.past_participle)
+
+
+def write_target_outcomes(path: Path, rows: Iterable[tuple[str, OutcomeRow, Operation]]) -> int:
+    """Write the rows of several targets, each with its target, to `path`; returns their number.
+
+    The list is a manifest of a campaign. Raises `UsageError`.
+    """
+    is_csv, columns, count = format_from_suffix(path) == "csv", (*COLUMNS, "target"), 0
+    with atomic_write_text(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if is_csv:
+            writer.writerow(columns)
+        for target, row, operation in rows:
+            values = (*_values(row, operation.past_participle), target)
+            if is_csv:  # a manifest of a campaign has one line for each row
+                cells = [_escape_formula(cell) if isinstance(cell, str) else cell for cell in values[2:]]
+                cells = [sanitize(cell) if isinstance(cell, str) else cell for cell in cells]
+                writer.writerow((*values[:2], *cells))
+            else:
+                file.write(json.dumps(dict(zip(columns, values, strict=True)), ensure_ascii=False) + "\n")
+            count += 1
+    return count
 
 
 def _values(row: OutcomeRow, done_label: str) -> tuple[Any, ...]:

@@ -9,12 +9,20 @@ from typing import Any, Final
 from asyncgg.errors import AsyncggError, CredentialsError, DeadlineError, GuardError, UsageError
 from asyncgg.settings import OUTPUT_SETTINGS, Settings, build_settings
 from asyncgg.transport import CallerIdentity, ConnectionConfig, Endpoint, get_caller_identity, resolve_endpoint
+from asyncgg.transport.role import AssumedRole, AwsIdentity
+
+
+def identity_from_settings(settings: Settings) -> AwsIdentity:
+    """Whose credentials these settings select."""
+    if settings.role_arn is None:
+        return settings.profile
+    return AssumedRole(settings.role_arn, settings.external_id, settings.role_session_name, settings.profile)
 
 
 def connection_from_settings(settings: Settings) -> ConnectionConfig:
     """The connection to AWS for these settings."""
     return ConnectionConfig(
-        profile=settings.profile,
+        profile=identity_from_settings(settings),
         region=settings.region,
         endpoint_url=settings.endpoint_url,
         connect_timeout=settings.connect_timeout,

@@ -16,6 +16,7 @@ from asyncgg.inventory import SnapshotCounts
 from asyncgg.journal import Importer, ImportSummary
 from asyncgg.manifest import BadRow, Chunk, ProtectList, RejectsWriter, S3Opener, load_protect_list
 from asyncgg.models import Operation, RunState
+from asyncgg.runs.connection import identity_from_settings
 from asyncgg.runs.plan import Plan, quota_burst, quota_rate, seconds_at_quota
 from asyncgg.runs.provenance import PROVENANCE_KEY
 from asyncgg.settings import OUTPUT_SETTINGS, Settings
@@ -224,6 +225,6 @@ def s3_opener(settings: Settings, target: Endpoint | None) -> S3Opener:
 
     endpoint = None
     if target is not None and target.custom:
-        session = new_session(settings.profile)
+        session = new_session(identity_from_settings(settings))
         endpoint = configured_endpoint(session, "s3", service_specific_only=True)[1] or target.url
-    return S3Downloader(settings.profile, target.region if target else settings.region, endpoint)
+    return S3Downloader(identity_from_settings(settings), target.region if target else settings.region, endpoint)

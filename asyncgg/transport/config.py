@@ -19,6 +19,7 @@ from botocore.utils import is_valid_uri, validate_region_name
 from asyncgg.errors import UsageError
 from asyncgg.formatting import sanitize
 from asyncgg.transport.aws_settings import check_proxy, find_setting
+from asyncgg.transport.role import AwsIdentity
 from asyncgg.transport.session import SERVICE, check_ca_bundle, new_session
 
 _ENDPOINT_PREFIX: Final = "greengrass"
@@ -35,7 +36,7 @@ class NoRegionError(UsageError):
 class ConnectionConfig:
     """How to reach AWS; None means as in the AWS configuration."""
 
-    profile: str | None = None
+    profile: AwsIdentity = None
     region: str | None = None
     endpoint_url: str | None = None
     connect_timeout: float = 5.0

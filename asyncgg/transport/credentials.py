@@ -18,6 +18,7 @@ from asyncgg.sharing import share
 from asyncgg.transport.credential_errors import CredentialOrigin, check_configured_keys, check_keys, expired_at
 from asyncgg.transport.credential_process import make_cancellable
 from asyncgg.transport.mfa import MfaCodeRequiredError, prompter, read_mfa_code
+from asyncgg.transport.role import AwsIdentity, profile_name
 from asyncgg.transport.session import new_session
 
 _LOAD_TIMEOUT: Final = 60.0
@@ -36,11 +37,11 @@ class CredentialSource:
     `clock` returns seconds since 1970, because providers give the expiry as a date.
     """
 
-    def __init__(self, profile: str | None, region: str | None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, profile: AwsIdentity, region: str | None, clock: Callable[[], float] = time.time) -> None:
         self._profile = profile
         self._region = region
         self._clock = clock
-        self._origin = CredentialOrigin(profile)
+        self._origin = CredentialOrigin(profile_name(profile))
         self._keys: ReadOnlyCredentials | None = None
         self._expires = self._renew_at = math.inf
         self._renewal: asyncio.Task[None] | None = None
@@ -159,7 +160,7 @@ class CredentialSource:
     async def _load_once(self, codes: dict[str, str], roles: dict[str, Any]) -> tuple[ReadOnlyCredentials, float]:
         self._origin.method = ""
         session = new_session(self._profile, self._region)
-        check_configured_keys(session, self._profile)
+        check_configured_keys(session, profile_name(self._profile))
         credentials = None
         for provider in session.get_component("credential_provider").providers:
             self._origin.method = provider.METHOD
@@ -206,7 +207,7 @@ class _SourceCredentials(AioCredentials):  # type: ignore[misc]  # aiobotocore p
         return account
 
 
-async def open_source(profile: str | None, region: str | None, deadline: float | None) -> CredentialSource:
+async def open_source(profile: AwsIdentity, region: str | None, deadline: float | None) -> CredentialSource:
     """Get the source of `profile`, with credentials: one for the whole command or call.
 
     Raises `CredentialsError`, and `DeadlineError` if they are not there within `deadline` seconds.

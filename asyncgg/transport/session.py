@@ -15,23 +15,26 @@ from botocore.loaders import Loader, create_loader
 from asyncgg.errors import UsageError
 from asyncgg.formatting import sanitize
 from asyncgg.transport.aws_settings import check_settings
+from asyncgg.transport.role import AssumedRole, AwsIdentity, profile_name
 
 SERVICE: Final = "greengrassv2"
 
 logging.getLogger("aiobotocore").addHandler(logging.NullHandler())  # else Python prints its warnings with tracebacks
 
 
-def new_session(profile: str | None, region: str | None = None) -> AioSession:
+def new_session(profile: AwsIdentity, region: str | None = None) -> AioSession:
     """Create a session of `profile` (None: as in the environment) and read its configuration.
 
     Raises `UsageError` if the profile is unknown, a configuration file cannot be read, or a setting
     has a value that botocore does not accept.
     """
-    session = AioSession(profile=profile)
+    session = AioSession(profile=profile_name(profile))
     if region is not None:
         # Credentials that need requests (AssumeRole, SSO) use the same Region.
         session.set_config_variable("region", region)
     try:
+        if isinstance(profile, AssumedRole):
+            profile.configure(session.full_config.setdefault("profiles", {}))
         session.get_scoped_config()
     except aws.ProfileNotFound as error:
         profiles = ", ".join(sorted(session.full_config.get("profiles", {}))) or "none"

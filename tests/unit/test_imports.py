@@ -28,6 +28,7 @@ ORDER: list[set[str]] = [
     {"cleanup", "tuning"},
     {"state"},
     {"doctor"},
+    {"fleet"},
     {"cli"},
 ]
 """A component imports only from earlier sets."""

@@ -10,12 +10,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from asyncgg.cli.campaign_view import report_campaign
 from asyncgg.cli.console import Console
 from asyncgg.cli.options import DEBUG, JOURNAL_OR_STATE, JSON, PATH, READ_STATE, Option, make_command
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.state import open_journal
 from asyncgg.errors import UsageError
 from asyncgg.files import atomic_write_text
+from asyncgg.fleet.folder import is_campaign
 from asyncgg.journal import JournalReader, last_request_at
 from asyncgg.models import Summary, ThingState
 from asyncgg.report import format_summary, summary_to_dict
@@ -62,6 +64,10 @@ def command(
     **arguments: Any,
 ) -> int:
     """Show a run's summary, and write lists as CSV, JSONL or Parquet, and pages; also during the run."""
+    if journal is not None and is_campaign(journal):
+        return report_campaign(
+            journal, {"failures": failures, "outcomes": outcomes, "html": html, "markdown": markdown}, arguments
+        )
     console = Console(as_json=arguments["json"])
     lists = [path for path in (failures, outcomes) if path is not None]
     for path in lists:

@@ -8,6 +8,7 @@ from typing import Any
 from asyncgg.cli.options import (
     CONNECTION,
     JOURNAL_OR_STATE,
+    LANES,
     LIMITS,
     NOTIFY,
     RUN_OUTPUT,
@@ -15,15 +16,17 @@ from asyncgg.cli.options import (
     YES,
     make_command,
 )
+from asyncgg.errors import UsageError
 
 _EPILOG = """
 \b
 Examples:
   asyncgg {0} RUN.journal
   asyncgg {0} RUN.journal --yes --rate 10 --json
+  asyncgg {0} CAMPAIGN --yes
   asyncgg {0} --state s3://bucket/runs --yes
 """
-_PARAMETERS = (JOURNAL_OR_STATE, YES, *CONNECTION, *LIMITS, *STATE, NOTIFY, *RUN_OUTPUT)
+_PARAMETERS = (JOURNAL_OR_STATE, YES, *LANES, *CONNECTION, *LIMITS, *STATE, NOTIFY, *RUN_OUTPUT)
 
 
 @make_command(_PARAMETERS, name="resume", epilog=_EPILOG.format("resume"))
@@ -45,7 +48,13 @@ def retry(journal: Path | None, **arguments: Any) -> int:
 
 
 def _restart(journal: Path | None, mode: str, arguments: dict[str, Any]) -> int:
+    from asyncgg.cli.campaign import restart_campaign
     from asyncgg.cli.restart import restart_run
+    from asyncgg.fleet.folder import is_campaign
     from asyncgg.runs import RunMode
 
+    if journal is not None and is_campaign(journal):
+        return restart_campaign(journal, RunMode(mode), arguments)
+    if any(arguments[option.name or ""] for option in LANES):
+        raise UsageError("--processes, --shard and --abort-targets are options of a campaign; give its folder")
     return restart_run(journal, RunMode(mode), arguments)

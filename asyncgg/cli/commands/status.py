@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from asyncgg.cli.campaign_view import show_campaign
 from asyncgg.cli.console import Console
 from asyncgg.cli.options import DEBUG, JOURNAL_OR_STATE, JSON, READ_STATE, make_command
 from asyncgg.cli.run_status import read_status
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.state import open_journal
+from asyncgg.fleet.folder import is_campaign
 from asyncgg.journal import JournalReader
 from asyncgg.report import format_summary, summary_to_dict
 from asyncgg.report.summary import format_next_commands
@@ -21,6 +23,7 @@ _EPILOG = """
 Examples:
   asyncgg status RUN.journal
   asyncgg status RUN.journal --json
+  asyncgg status CAMPAIGN
   asyncgg status --state s3://bucket/runs
 """
 
@@ -28,6 +31,8 @@ Examples:
 @make_command(JOURNAL_OR_STATE, READ_STATE, JSON, DEBUG, epilog=_EPILOG)
 def command(journal: Path | None, *, state: str | None, **arguments: Any) -> int:
     """Show counts, rate and time left of a run; also while it is running."""
+    if journal is not None and is_campaign(journal):
+        return show_campaign(journal, arguments)
     with raise_on_signal(), open_journal(journal, state) as opened, JournalReader(opened.path) as reader:
         status = read_status(reader, time.time())
         if opened.is_leased:

@@ -16,7 +16,8 @@ from tests.support.command_line import CommandRunner
 from tests.support.journal import create_journal
 
 OPTIONS = """
-    --profile --region --endpoint-url --rate --burst --quota --explore --quota-share --concurrency --per-core
+    --profile --region --endpoint-url --role-arn --external-id --role-session-name
+    --rate --burst --quota --explore --quota-share --concurrency --per-core
     --max-attempts
     --journal --yes --dry-run --max-things --expect-account --protect --abort-at --abort-after --deadline --json --quiet
     --log-format --format --rejects --skip-bad-rows --config --debug --request-timeout --transport --connect-timeout

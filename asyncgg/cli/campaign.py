@@ -1,0 +1,167 @@
+"""Runs campaigns: confirmation, progress, signals and worker processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from asyncgg.cli.campaign_view import write_campaign
+from asyncgg.cli.console import Console, require_terminal
+from asyncgg.cli.context import CommandContext
+from asyncgg.cli.options import extract_settings
+from asyncgg.cli.signals import raise_on_signal, stop_on_signal
+from asyncgg.cli.supervisor import run_async
+from asyncgg.engine import StopReason
+from asyncgg.errors import UsageError
+from asyncgg.fleet.campaign import Campaign, CampaignLane, Shard
+from asyncgg.fleet.results import LaneResult
+from asyncgg.fleet.runner import CampaignOptions, CampaignRun
+from asyncgg.formatting import format_count
+from asyncgg.journal import JournalReader
+from asyncgg.models import RunState
+from asyncgg.runs import RunMode
+from asyncgg.settings import Settings
+
+_PROGRESS_INTERVAL: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignWork:
+    """The lanes to run, and how."""
+
+    campaign: Campaign
+    lanes: Sequence[CampaignLane]
+    options: CampaignOptions
+    processes: int
+    console: Console
+
+
+def restart_campaign(folder: Path, mode: RunMode, arguments: Mapping[str, Any]) -> int:
+    """Continue all runs of the campaign, or those of a shard, and return the exit code."""
+    if arguments["notify"]:
+        raise UsageError("--notify is not available for a campaign; notify from its exit code or its JSON object")
+    overrides = extract_settings(arguments)
+    if wrong := sorted({"region", "endpoint_url", "state", "expect_account", "profile"} & overrides.keys()):
+        raise UsageError(f"--{wrong[0].replace('_', '-')} would be the same for all targets; resume the one journal")
+    context = CommandContext.create(Settings(**{k: v for k, v in overrides.items() if k == "quiet"}), arguments)
+    with raise_on_signal():
+        campaign = Campaign.load(folder)
+        lanes = lanes_of_shard(campaign, arguments["shard"])
+        things = {lane.name: _remaining(lane, mode) for lane in lanes}
+        total = sum(things.values())
+        label = "failed" if mode is RunMode.RETRY else "pending"
+        lines = [
+            f"  {lane.name}  account {lane.account or 'not checked'}, {things[lane.name]:,} {label}" for lane in lanes
+        ]
+        event = {"event": mode.value, "campaign": str(folder), "things": total}
+        if not context.console.quiet:
+            context.console.log_event(event, f"{mode.value}: {format_count(len(lanes), 'target')} of {folder}", *lines)
+        if total and not arguments["yes"]:
+            require_terminal(stdin_in_use=False)
+            context.console.confirm_count(total, f"{mode.value} them", stdin_in_use=False)
+    options = CampaignOptions(mode=mode, overrides=overrides, abort_targets=arguments["abort_targets"])
+    processes = check_processes(arguments)
+    return run_campaign(CampaignWork(campaign, lanes, options, processes, context.console))
+
+
+def check_processes(arguments: Mapping[str, Any]) -> int:
+    """The number of processes. Raises `UsageError` with options that need a single one."""
+    processes: int = arguments["processes"] or 1
+    if processes > 1 and (other := [name for name in ("shard", "waves", "canary") if arguments.get(name)]):
+        raise UsageError(f"--processes does not go with --{other[0]}")
+    return processes
+
+
+def lanes_of_shard(campaign: Campaign, shard: str | None) -> list[CampaignLane]:
+    """The lanes to run. Raises `UsageError` for an invalid shard."""
+    part = Shard.parse(shard) if shard else Shard(0, 1)
+    return [lane for lane in campaign.lanes if part.owns(lane.index)]
+
+
+def _remaining(lane: CampaignLane, mode: RunMode) -> int:
+    if not lane.journal.exists():
+        return 0
+    with JournalReader(lane.journal) as reader:
+        return reader.remaining(failed=mode is RunMode.RETRY)[0]
+
+
+def run_campaign(work: CampaignWork) -> int:
+    """Run the lanes, write the campaign's result, and return the exit code."""
+    console = work.console
+
+    def show(result: LaneResult) -> None:
+        if not console.quiet:
+            reason = f": {result.reason}" if result.reason else ""
+            event = {"event": "target-ended", "target": result.name, "state": result.state, "exit": result.exit}
+            console.log_event(event, f"{result.name}: {result.state} (exit {result.exit}){reason}")
+
+    if work.processes > 1:
+        run_async(_run_processes(work))
+    elif work.lanes:
+        run = CampaignRun(work.lanes, replace(work.options, on_result=show))
+        run_async(_supervise_lanes(run, console))
+    return write_campaign(console, work.campaign.folder, only=[lane.name for lane in work.lanes])
+
+
+async def _supervise_lanes(run: CampaignRun, console: Console) -> None:
+    """Run all lanes; the first signal stops them, the second one aborts what is in flight."""
+    task = asyncio.create_task(run.run(), name="asyncgg-campaign")
+
+    def stop(reason: str) -> None:
+        run.stop(StopReason(RunState.INTERRUPTED, reason))
+        console.log_event({"event": "hint"}, "Press Ctrl-C again to abort in-flight requests")
+
+    with stop_on_signal(stop, task.cancel):
+        while not task.done():
+            await asyncio.wait((task,), timeout=_PROGRESS_INTERVAL)
+            if not task.done() and not console.quiet:
+                _show_progress(run, console)
+    if not task.cancelled():
+        task.result()
+
+
+def _show_progress(run: CampaignRun, console: Console) -> None:
+    lanes = run.progress()
+    finished, total = sum(lane.finished for lane in lanes), sum(lane.total for lane in lanes)
+    sent, throttled = sum(lane.sent for lane in lanes), sum(lane.throttled for lane in lanes)
+    event = {"event": "progress", "targets": len(lanes), "finished": finished, "total": total, "sent": sent}
+    text = f"{format_count(len(lanes), 'target')} running, {finished:,} of their {total:,} things finished"
+    console.log_event(event | {"throttled": throttled}, f"{text}, {sent:,} requests sent, {throttled:,} throttled")
+
+
+async def _run_processes(work: CampaignWork) -> None:
+    """Run each share of the lanes in a process of its own. Their results are in the folder."""
+    count = min(work.processes, len(work.lanes))
+    flags = [f"--{name.replace('_', '-')}" for name, value in work.options.overrides.items() if value is True]
+    valued = {name: value for name, value in work.options.overrides.items() if value is not True and name != "verbose"}
+    flags += [f"--{name.replace('_', '-')}={value}" for name, value in valued.items()]
+    if work.options.abort_targets is not None:
+        flags += ["--abort-targets", str(work.options.abort_targets)]
+    processes: list[asyncio.subprocess.Process] = []
+
+    def forward(number: signal.Signals) -> None:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(number)
+
+    with stop_on_signal(lambda _: forward(signal.SIGTERM), lambda: forward(signal.SIGTERM)):
+        try:
+            for index in range(count):
+                share = ("--shard", f"{index}/{count}", "--yes", "--json", *flags)
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "asyncgg", work.options.mode.value, str(work.campaign.folder), *share),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    start_new_session=True,  # Ctrl-C is forwarded once, not sent by the terminal as well
+                )
+                processes.append(process)
+            await asyncio.gather(*(process.wait() for process in processes))
+        except BaseException:
+            forward(signal.SIGTERM)
+            raise

@@ -1,0 +1,182 @@
+"""The actions of `asyncgg fleet`: plan a campaign, run it, list its lanes."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asyncgg.cli.campaign import CampaignWork, check_processes, lanes_of_shard, run_campaign
+from asyncgg.cli.console import require_terminal
+from asyncgg.cli.context import CommandContext
+from asyncgg.cli.options import extract_settings
+from asyncgg.cli.plan_view import plan_to_dict
+from asyncgg.cli.signals import raise_on_signal
+from asyncgg.cli.supervisor import NotStartedError
+from asyncgg.errors import AsyncggError
+from asyncgg.file_limit import fit_concurrency
+from asyncgg.fleet.campaign import Campaign, Shard, plan_waves
+from asyncgg.fleet.prepare import CampaignRequest, prepare_campaign
+from asyncgg.fleet.routing import Router, route_manifest
+from asyncgg.fleet.runner import CampaignOptions
+from asyncgg.fleet.targets import FleetTarget, load_targets
+from asyncgg.formatting import format_count, format_duration
+from asyncgg.manifest import RejectsWriter
+from asyncgg.manifest.sources import display_path
+from asyncgg.runs import Plan
+from asyncgg.runs.prepare import s3_opener
+from asyncgg.settings import Settings, load_settings
+
+PLAN_SCHEMA = "asyncgg.campaign-plan/1"
+_CAMPAIGN_OPTIONS = ("max_things", "skip_bad_rows", "quiet", "log_format")
+
+
+@dataclass(frozen=True, slots=True)
+class FleetAction:
+    """One call of the command."""
+
+    manifest: str
+    context: CommandContext
+    targets: Mapping[str, tuple[FleetTarget, Settings]]
+    arguments: Mapping[str, Any]
+
+    @contextmanager
+    def prepare(self, folder: Path) -> Iterator[tuple[Campaign, dict[str, Plan]]]:
+        """The campaign in `folder`, as `prepare_campaign`."""
+        shard, rejects = self.arguments["shard"], self.arguments["rejects"]
+        with ExitStack() as stack:
+            writer = None
+            if rejects is not None:
+                writer = stack.enter_context(RejectsWriter(rejects, inputs=[self.manifest]))
+            request = CampaignRequest(
+                folder=folder,
+                source=display_path(self.manifest),
+                targets=self.targets,
+                shard=Shard.parse(shard) if shard else None,
+                skip_bad_rows=self.arguments["skip_bad_rows"],
+                max_things=self.arguments["max_things"],
+                rejects=writer,
+            )
+            rows = route_manifest(
+                self.manifest,
+                Router([target for target, _ in self.targets.values()]),
+                format=self.arguments["format"],
+                stdin=sys.stdin.buffer if self.manifest == "-" else None,
+                s3=s3_opener(self.context.settings, None) if self.manifest.startswith("s3://") else None,
+            )
+            yield stack.enter_context(prepare_campaign(request, rows))
+
+
+def run_fleet_action(action: str, manifest: str, arguments: Mapping[str, Any]) -> int:
+    """Do the action and return the exit code. Raises an `AsyncggError` or KeyboardInterrupt."""
+    base = load_settings({}, config=arguments["config"])
+    options = extract_settings(arguments)
+    output: dict[str, Any] = {name: options[name] for name in ("quiet", "log_format") if name in options}
+    context = CommandContext.create(base.model_copy(update=output), arguments)
+    targets = load_targets(arguments["targets"], arguments["tag"])
+    if action == "lanes":
+        return _show_lanes(context, targets)
+    overrides = {name: value for name, value in options.items() if name not in _CAMPAIGN_OPTIONS}
+    values = base.model_dump(exclude_unset=True)
+    pairs = {target.name: (target, target.settings(values, overrides)) for target in targets}
+    call = FleetAction(manifest, context, _fit_open_files(pairs), arguments)
+    return _plan(call) if action == "plan" else _disassociate(call)
+
+
+def _fit_open_files(
+    targets: Mapping[str, tuple[FleetTarget, Settings]],
+) -> dict[str, tuple[FleetTarget, Settings]]:
+    """The settings with a concurrency for which the limit on open files suffices in all lanes together."""
+    total = sum(settings.concurrency for _, settings in targets.values())
+    share = fit_concurrency(total) / total
+    return {
+        name: (target, settings.model_copy(update={"concurrency": max(1, int(settings.concurrency * share))}))
+        for name, (target, settings) in targets.items()
+    }
+
+
+def _show_lanes(context: CommandContext, targets: Sequence[FleetTarget]) -> int:
+    lanes = [
+        {"index": index, "name": target.name, "account": target.account or None, "region": target.region}
+        for index, target in enumerate(targets)
+    ]
+    lines = [
+        f"{index:>4}  {target.name}  {target.account or '-'}  {target.region}" for index, target in enumerate(targets)
+    ]
+    context.console.write_result({"schema": "asyncgg.lanes/1", "lanes": lanes}, lines)
+    return 0
+
+
+def _plan(call: FleetAction) -> int:
+    with raise_on_signal(), tempfile.TemporaryDirectory(prefix="asyncgg-plan-") as folder:
+        with call.prepare(Path(folder)) as (campaign, plans):
+            document = _plan_to_dict(call, campaign, plans)
+            lines = _format_plan(call, campaign, plans)
+        call.context.console.write_result(document, lines)
+    return 0
+
+
+def _disassociate(call: FleetAction) -> int:
+    arguments, console = call.arguments, call.context.console
+    processes = check_processes(arguments)
+    folder = arguments["campaign"] or Path(time.strftime("asyncgg-campaign-%Y%m%d-%H%M%S", time.gmtime()))
+    if not arguments["yes"]:
+        require_terminal(stdin_in_use=call.manifest == "-")
+    try:
+        with raise_on_signal(), call.prepare(folder) as (campaign, plans):
+            names = [lane.name for lane in campaign.lanes]
+            waves = plan_waves(names, arguments["waves"], arguments["canary"])
+            if not (console.quiet and arguments["yes"]):
+                event = {"event": "plan", **_plan_to_dict(call, campaign, plans)}
+                console.log_event(event, *_format_plan(call, campaign, plans))
+            total = sum(plan.things for plan in plans.values())
+            if total and not arguments["yes"]:
+                console.confirm_count(total, "disassociate them", stdin_in_use=call.manifest == "-")
+    except AsyncggError as error:
+        if "nothing was sent" not in str(error):
+            error.add_note("nothing was sent")
+        raise
+    except KeyboardInterrupt:
+        raise NotStartedError("interrupted; nothing was sent") from None
+    options = CampaignOptions(waves=waves, abort_targets=arguments["abort_targets"])
+    lanes = lanes_of_shard(campaign, arguments["shard"])
+    return run_campaign(CampaignWork(campaign, lanes, options, processes, console))
+
+
+def _plan_to_dict(call: FleetAction, campaign: Campaign, plans: Mapping[str, Plan]) -> dict[str, Any]:
+    keys = ("things", "cores", "requests", "rate", "seconds", "region", "endpoint")
+    return {
+        "schema": PLAN_SCHEMA,
+        "source": display_path(call.manifest),
+        "things": sum(plan.things for plan in plans.values()),
+        "requests": sum(plan.requests for plan in plans.values()),
+        "seconds": round(max((plan.seconds for plan in plans.values()), default=0.0), 3),
+        "rejected": campaign.rejected,
+        "targets": [
+            {"name": name, "account": call.targets[name][0].account or None}
+            | {key: value for key, value in plan_to_dict(plan).items() if key in keys}
+            for name, plan in plans.items()
+        ],
+    }
+
+
+def _format_plan(call: FleetAction, campaign: Campaign, plans: Mapping[str, Plan]) -> list[str]:
+    document = _plan_to_dict(call, campaign, plans)
+    width = max(map(len, plans), default=0)
+    lines = [f"plan: disassociate {format_count(document['things'], 'thing')} in {format_count(len(plans), 'target')}"]
+    for name, plan in plans.items():
+        target = call.targets[name][0]
+        lines.append(
+            f"  {name:<{width}}  account {target.account or 'not checked'}, {target.region}:"
+            f" {format_count(plan.things, 'thing')}, {format_count(plan.requests, 'request')},"
+            f" {format_duration(plan.seconds)} at {plan.rate:g}/s"
+        )
+    if campaign.rejected:
+        lines.append(f"  excluded    {format_count(campaign.rejected, 'bad row')}")
+    lines.append(f"  requests    {document['requests']:,}, {format_duration(document['seconds'])} in all, side by side")
+    return lines

@@ -1,0 +1,179 @@
+"""The results of lanes and of a whole campaign: exit codes, JSON and text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+from asyncgg.errors import AsyncggError
+from asyncgg.formatting import format_count
+from asyncgg.models import RunState, Summary
+from asyncgg.report import EXIT_CODES, summary_to_dict
+
+SCHEMA: Final = "asyncgg.campaign/1"
+_CODE_ORDER: Final = (1, 5, 4, 2, 130, 10, 3)
+"""The first of these that a lane has is the exit code of the campaign."""
+_BROKEN_CODES: Final = frozenset({1, 2, 4, 5})
+_STATES: Final[Mapping[int, RunState]] = {
+    0: RunState.COMPLETE,
+    3: RunState.PARTIAL,
+    10: RunState.DEADLINE,
+    130: RunState.INTERRUPTED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LaneResult:
+    """How the part of a campaign in one target ended, or how it stands."""
+
+    name: str
+    state: str
+    exit: int
+    journal: str
+    reason: str = ""
+    things: Mapping[str, int] = field(default_factory=dict)
+    requests: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    failures: Mapping[str, int] = field(default_factory=dict)
+    running: bool = False
+
+    @classmethod
+    def from_summary(cls, name: str, summary: Summary, code: int | None, reason: str, *, running: bool = False) -> Self:
+        """From the summary of its run; without a `code` that of the state."""
+        document = summary_to_dict(summary)
+        return cls(
+            name,
+            summary.state.value,
+            EXIT_CODES[summary.state] if code is None else code,
+            summary.journal,
+            "" if running else reason,
+            document["things"],
+            document["requests"],
+            document["seconds"],
+            document["failures"],
+            running,
+        )
+
+    @classmethod
+    def without_journal(cls, name: str, journal: Path) -> Self:
+        """A lane whose journal is not here: that of another shard, or one not prepared."""
+        return cls(name, RunState.PLANNED.value, 130, str(journal), "no journal: not prepared here")
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """As `to_dict` wrote it. Raises KeyError and TypeError."""
+        return cls(**document)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As an item of `targets` in `asyncgg.campaign/1`."""
+        return asdict(self)
+
+    def has_counts_of(self, other: LaneResult) -> bool:
+        """Whether nothing was sent and no outcome was recorded between both."""
+        return self.things == other.things and self.requests == other.requests
+
+    def with_nothing_left(self) -> Self:
+        """The result of a lane that had nothing to send."""
+        if self.things.get("pending"):
+            return self
+        state = RunState.PARTIAL if self.things.get("failed") else RunState.COMPLETE
+        return replace(self, state=state.value, exit=EXIT_CODES[state], reason="")
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether an error or a guard ended it."""
+        return self.exit in _BROKEN_CODES
+
+
+def failed_result(current: LaneResult, error: BaseException) -> LaneResult:
+    """The result of a lane that `error` ended; `current` is what its journal has."""
+    code = error.exit_code if isinstance(error, AsyncggError) else 1
+    reason = str(error) if isinstance(error, AsyncggError) else f"{type(error).__name__}: {error}; internal error"
+    return _ended(current, RunState.ABORTED, code, reason)
+
+
+def not_started_result(current: LaneResult, reason: str, code: int) -> LaneResult:
+    """The result of a lane that was not started because the campaign stopped."""
+    return _ended(current, RunState.PLANNED if current.requests.get("sent", 0) == 0 else current.state, code, reason)
+
+
+def _ended(current: LaneResult, state: str, code: int, reason: str) -> LaneResult:
+    return replace(current, state=str(state), exit=code, reason=" ".join(reason.split()))
+
+
+def campaign_exit_code(results: Iterable[LaneResult]) -> int:
+    """0 if every lane has 0, else the first of 1, 5, 4, 2, 130, 10 and 3 that a lane has."""
+    codes = {result.exit for result in results}
+    return next((code for code in _CODE_ORDER if code in codes), 0)
+
+
+def campaign_state(results: Sequence[LaneResult]) -> RunState:
+    """The state of the campaign."""
+    if any(result.running for result in results):
+        return RunState.RUNNING
+    return _STATES.get(campaign_exit_code(results), RunState.ABORTED)
+
+
+def campaign_to_dict(folder: Path, results: Sequence[LaneResult], rejected: int = 0) -> dict[str, Any]:
+    """The campaign as `asyncgg.campaign/1`."""
+    things, requests, failures = _sum(results, "things"), _sum(results, "requests"), _sum(results, "failures")
+    return {
+        "schema": SCHEMA,
+        "campaign": str(folder),
+        "state": campaign_state(results).value,
+        "exit": campaign_exit_code(results),
+        "things": things | {"rejected": things.get("rejected", 0) + rejected},
+        "requests": requests,
+        "seconds": max((result.seconds for result in results), default=0.0),
+        "failures": failures,
+        "targets": [result.to_dict() for result in results],
+    }
+
+
+def _sum(results: Iterable[LaneResult], attribute: str) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for result in results:
+        for name, value in getattr(result, attribute).items():
+            total[name] = total.get(name, 0) + value
+    return total
+
+
+def format_campaign(folder: Path, results: Sequence[LaneResult], rejected: int = 0) -> list[str]:
+    """The campaign as text, with one line for each target."""
+    document = campaign_to_dict(folder, results, rejected)
+    requests = document["requests"]
+    done, width = sum(result.exit == 0 for result in results), max((len(result.name) for result in results), default=0)
+    return [
+        f"{document['state']}: {done:,} of {format_count(len(results), 'target')} complete",
+        f"  things     {_format_things(document['things'])}",
+        f"  requests   {requests.get('sent', 0):,} sent, {requests.get('throttled', 0):,} throttled",
+        *(f"  excluded   {format_count(rejected, 'bad row')}" for _ in range(bool(rejected))),
+        *(f"  {result.name:<{width}}  {_format_lane(result)}" for result in results),
+        *_next_commands(folder, results),
+    ]
+
+
+def _format_things(things: Mapping[str, int]) -> str:
+    changed = things.get("disassociated", 0) + things.get("associated", 0)
+    parts = [f"{changed:,} of {things.get('total', 0):,} done"]
+    parts += [f"{things[name]:,} {name}" for name in ("already", "failed", "pending") if things.get(name)]
+    return ", ".join(parts)
+
+
+def _format_lane(result: LaneResult) -> str:
+    reason = f": {result.reason}" if result.reason else ""
+    state = "running" if result.running else result.state
+    return f"{state} (exit {result.exit}), {_format_things(result.things)}{reason}"
+
+
+def _next_commands(folder: Path, results: Sequence[LaneResult]) -> list[str]:
+    if any(result.running for result in results):
+        return []
+    lines = []
+    if any(result.things.get("pending") for result in results):
+        lines.append(f"  next       asyncgg resume {folder}")
+    if any(result.things.get("failed") for result in results):
+        lines.append(f"  next       asyncgg retry {folder}")
+    return lines

@@ -1,0 +1,166 @@
+"""Tests of `asyncgg fleet` and of the commands that continue and show a campaign."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncgg.simulator import FleetSpec, Simulator
+from tests.support.command_line import CommandRunner, small_fleet
+from tests.support.simulator import fast_config, threaded_simulator
+
+StartTargets = Callable[..., list[Simulator]]
+
+
+@pytest.fixture
+def targets(tmp_path: Path) -> Iterator[StartTargets]:
+    """Starts a simulator for each target, and writes targets.toml and fleet.csv."""
+    with ExitStack() as stack:
+
+        def start(*settings: dict[str, Any], plan: FleetSpec | None = None) -> list[Simulator]:
+            plan = plan or small_fleet()
+            text, rows, simulators = "[defaults]\nquota = 1000\n", "core,thing,target\n", []
+            for number, values in enumerate(settings, 1):
+                account = f"{number}" * 12
+                simulator = stack.enter_context(threaded_simulator(fast_config(account=account, **values), plan))
+                simulators.append(simulator)
+                text += f'[[target]]\nname = "t{number}"\naccount = "{account}"\nregion = "eu-west-1"\n'
+                text += f'endpoint-url = "{simulator.url}"\n'
+                if "rate" in values:
+                    text += f"quota = {values['rate']}\nburst = {values['burst']}\n"
+                rows += "".join(f"{core},{thing},t{number}\n" for core, thing in plan.pairs())
+            (tmp_path / "targets.toml").write_text(text, encoding="utf-8")
+            (tmp_path / "fleet.csv").write_text(rows, encoding="utf-8")
+            return simulators
+
+        yield start
+
+
+RUN = ("fleet", "disassociate", "fleet.csv", "--targets", "targets.toml", "--campaign", "camp", "--yes", "--json")
+
+
+def exits(document: Any) -> dict[str, int]:
+    """The exit code by target."""
+    return {target["name"]: target["exit"] for target in document["targets"]}
+
+
+def test_expired_credentials_end_one_target_and_resume_finishes_it(cli: CommandRunner, targets: StartTargets) -> None:
+    """The others use their quotas without a throttle; code, JSON and report name the broken one."""
+    plan = FleetSpec.from_things({f"core-{number}": ["a", "b"] for number in range(60)}, now=1000.0)
+    quotas = [{"rate": 30.0, "burst": 12.0}, {"rate": 10.0, "burst": 12.0, "fault": ("expired-token",)}]
+    # The burst of the client leaves room for the identity request and for delays of this process.
+    simulators = targets(*quotas, {"rate": 50.0, "burst": 12.0}, plan=plan)
+    text = Path("targets.toml").read_text(encoding="utf-8")
+    Path("targets.toml").write_text(text.replace("burst = 12.0", "burst = 4.0"), encoding="utf-8")
+    result = cli(*RUN)
+    document = result.json
+    assert result.code == 5
+    assert (document["schema"], document["state"], exits(document)) == (
+        "asyncgg.campaign/1",
+        "aborted",
+        {"t1": 0, "t2": 5, "t3": 0},
+    )
+    assert "expired" in document["targets"][1]["reason"]
+    assert document["requests"]["throttled"] == 0
+    for target, rate in zip(document["targets"][::2], (30.0, 50.0), strict=True):
+        assert target["things"]["disassociated"] == 120
+        assert (60 - 4) / target[
+            "seconds"
+        ] > 0.6 * rate  # the simulators share this process; benchmarks/fleet.py measures exactly
+    assert "t2  aborted (exit 5), 0 of 120 done" in cli("report", "camp").out
+    simulators[1].service.set_faults(())
+    assert cli("resume", "camp", "--yes", "--json").json["state"] == "complete"
+    assert cli("report", "camp", "--json").json["things"]["disassociated"] == 360
+
+
+def test_wrong_account_is_a_guard_of_its_target(cli: CommandRunner, targets: StartTargets) -> None:
+    """Nothing is sent there; the list of failures of the campaign is a manifest again."""
+    simulators = targets({}, {"fault": ("deny@core-2",)})
+    text = Path("targets.toml").read_text(encoding="utf-8")
+    Path("targets.toml").write_text(text.replace("1" * 12, "9" * 12), encoding="utf-8")
+    result = cli(*RUN)
+    assert (result.code, exits(result.json)) == (4, {"t1": 4, "t2": 3})
+    assert simulators[0].service.fleet.page_of_things("core-1", "", 10)[0]
+    cli("report", "camp", "--failures", "failures.csv")
+    Path("targets.toml").write_text(text, encoding="utf-8")
+    assert cli("fleet", "plan", "failures.csv", "--targets", "targets.toml", "--json").json["things"] == 4
+
+
+def test_bad_rows_and_limits_stop_before_the_first_request(cli: CommandRunner, targets: StartTargets) -> None:
+    """The rows are named by line, and no folder is left."""
+    targets({}, {})
+    with Path("fleet.csv").open("a", encoding="utf-8") as file:
+        file.write("core-1,x,elsewhere\n")
+    result = cli(*RUN)
+    assert result.code == 2
+    assert "fleet.csv:26: no target for target elsewhere" in result.err
+    result = cli(*RUN, "--skip-bad-rows", "--max-things", 23)
+    assert result.code == 4
+    assert not Path("camp").exists()
+    result = cli(*RUN, "--skip-bad-rows", "--max-things", 24)
+    assert (result.code, result.json["things"]["rejected"]) == (0, 1)
+    result = cli(*RUN, "--skip-bad-rows")
+    assert result.code == 2
+    assert "asyncgg resume camp" in result.err
+
+
+def test_failed_wave_keeps_later_waves_from_starting(cli: CommandRunner, targets: StartTargets) -> None:
+    """The canary fails, so nothing is sent to the others; resume continues them all."""
+    simulators = targets({}, {"fault": ("expired-token",)}, {})
+    result = cli(*RUN, "--canary", "t2", "--waves", "1")
+    assert (result.code, exits(result.json)) == (5, {"t1": 4, "t2": 5, "t3": 4})
+    assert result.json["requests"]["sent"] == 0
+    simulators[1].service.set_faults(())
+    assert cli("resume", "camp", "--yes").code == 0
+
+
+def test_abort_targets_stops_the_others(cli: CommandRunner, targets: StartTargets) -> None:
+    """A third of the targets is broken, which is more than allowed."""
+    plan = FleetSpec.from_things({f"core-{number}": ["a"] for number in range(200)}, now=1000.0)
+    slow = {"rate": 20.0, "burst": 5.0}
+    targets({"fault": ("expired-token",)}, slow, slow, plan=plan)
+    result = cli(*RUN, "--abort-targets", 30)
+    assert (result.code, exits(result.json)) == (5, {"t1": 5, "t2": 4, "t3": 4})
+    assert "--abort-targets" in result.json["targets"][1]["reason"]
+
+
+def test_shards_do_what_one_process_does(cli: CommandRunner, targets: StartTargets) -> None:
+    """Each shard runs its own targets in the same folder; all together are the campaign."""
+    targets({}, {}, {}, {})
+    for shard, names in (("0/3", ["t1", "t4"]), ("1/3", ["t2"]), ("2/3", ["t3"])):
+        document = cli(*RUN, "--shard", shard).json
+        assert exits(document) == dict.fromkeys(names, 0)
+    document = cli("status", "camp", "--json").json
+    assert (document["state"], document["things"]["disassociated"]) == ("complete", 48)
+    assert cli(*RUN, "--shard", "0/3").json["requests"]["sent"] == 6, "a shard that starts again sends nothing"
+
+
+def test_lanes_lists_the_targets_with_their_index(cli: CommandRunner, targets: StartTargets) -> None:
+    """For the scheduler of another system."""
+    targets({}, {})
+    document = json.loads(cli("fleet", "lanes", "--targets", "targets.toml", "--json").out)
+    assert [(lane["index"], lane["name"], lane["account"]) for lane in document["lanes"]] == [
+        (0, "t1", "1" * 12),
+        (1, "t2", "2" * 12),
+    ]
+
+
+def test_processes_share_the_targets(cli: CommandRunner, targets: StartTargets) -> None:
+    """Two worker processes, one result."""
+    targets({}, {}, {})
+    result = cli(*RUN, "--processes", 2)
+    assert (result.code, exits(result.json)) == (0, {"t1": 0, "t2": 0, "t3": 0})
+    assert result.json["things"]["disassociated"] == 36
+
+
+@pytest.mark.parametrize("arguments", [("--shard", "0/2"), ("--processes", "2")])
+def test_options_of_a_campaign_are_refused_for_a_journal(cli: CommandRunner, arguments: tuple[str, str]) -> None:
+    """A usage error that says what to give."""
+    result = cli("resume", "run.journal", *arguments)
+    assert result.code == 2
+    assert "give its folder" in result.err

@@ -1,0 +1,47 @@
+"""Tests of shards, waves and the exit code of a campaign."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from asyncgg.errors import UsageError
+from asyncgg.fleet.campaign import Shard, plan_waves
+from asyncgg.fleet.results import LaneResult, campaign_exit_code
+
+NAMES = [f"t{number}" for number in range(20)]
+
+
+def test_exit_code_is_the_first_of_the_order() -> None:
+    """0 only if all are 0; else 1, 5, 4, 2, 130, 10 or 3, in this order."""
+    order = [1, 5, 4, 2, 130, 10, 3, 0]
+    for one, other in itertools.product(order, repeat=2):
+        results = [LaneResult("a", "", one, ""), LaneResult("b", "", other, "")]
+        assert campaign_exit_code(results) == min(one, other, key=order.index)
+
+
+def test_waves_end_with_the_rest() -> None:
+    """The canary first, then the sizes, a percentage of all targets, then all others."""
+    waves = plan_waves(NAMES, "1,5,25%", "t7")
+    assert [len(wave) for wave in waves] == [1, 1, 5, 5, 8]
+    assert waves[0] == ["t7"]
+    assert sorted(itertools.chain(*waves)) == sorted(NAMES)
+    assert plan_waves(NAMES, None, None) == [NAMES]
+    assert plan_waves(NAMES[:3], "5", None) == [NAMES[:3]]
+
+
+@pytest.mark.parametrize("waves", ["0", "x", "1,,2", "101%", "-1", "1.5"])
+def test_waves_refuses_other_text(waves: str) -> None:
+    """A size is a positive number or a percentage."""
+    with pytest.raises(UsageError, match="--waves"):
+        plan_waves(NAMES, waves, None)
+
+
+def test_shards_share_all_lanes() -> None:
+    """Each lane belongs to exactly one shard."""
+    shards = [Shard.parse(f"{index}/3") for index in range(3)]
+    assert [sum(shard.owns(lane) for shard in shards) for lane in range(10)] == [1] * 10
+    for text in ("3/3", "a/3", "1", "-1/3", "0/0", ""):
+        with pytest.raises(UsageError, match="K/N"):
+            Shard.parse(text)
