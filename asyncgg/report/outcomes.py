@@ -65,7 +65,10 @@ def write_target_outcomes(path: Path, rows: Iterable[tuple[str, OutcomeRow, Oper
 
     The list is a manifest of a campaign. Raises `UsageError`.
     """
-    is_csv, columns, count = format_from_suffix(path) == "csv", (*COLUMNS, "target"), 0
+    file_format, columns, count = format_from_suffix(path), (*COLUMNS, "target"), 0
+    if file_format == "parquet":
+        raise UsageError(f"{path}: the list of a campaign is .csv or .jsonl, also .gz")
+    is_csv = file_format == "csv"
     with atomic_write_text(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         if is_csv:
