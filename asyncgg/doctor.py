@@ -237,7 +237,7 @@ async def _check_quota(connection: ConnectionConfig, endpoint: Endpoint, setting
     documented = f"{documented_quota(endpoint.region):g} requests/s documented"
     if value is None:
         status = CheckStatus.SKIPPED if endpoint.custom else CheckStatus.WARNING
-        return CheckOutcome("quota", status, f"{documented}; {reason}", f"grant {GET_QUOTA}, which is optional")
+        return CheckOutcome("quota", status, f"{documented}; {reason}", f"give --quota, or grant {GET_QUOTA}")
     detail = f"{value:g} requests/s (Service Quotas), {documented}"
     if settings.quota is not None and settings.quota > value:
         return CheckOutcome("quota", CheckStatus.WARNING, detail, f"lower --quota {settings.quota:g} to {value:g}")

@@ -61,6 +61,62 @@ def test_iam_policy_narrow_scope_has_no_wildcard_where_a_resource_can_be_named()
             assert all("*:*" not in resource for resource in statement["Resource"])
 
 
+def deployed(text: str) -> set[tuple[str, str, bool]]:
+    """Action, resource and whether a condition restricts them, of the role that runs asyncgg."""
+    parameters = {
+        "${AWS::Partition}": "aws",
+        "${AWS::Region}:${AWS::AccountId}": "eu-west-1:111122223333",
+        "${CoreNames}": "berlin-*",
+        "${ListBucket}/${ListKey}": "lists/retired.csv",
+        "${ListBucket}": "lists",
+        "${Bucket}": "lists",
+        "${StatePrefix}": "nightly",
+        "${local.arn}": "arn:aws",
+        "${local.region}:${local.account}": "eu-west-1:111122223333",
+        "${var.core_names}": "berlin-*",
+        "${var.list_bucket}/${var.list_key}": "lists/retired.csv",
+        "${var.list_bucket}": "lists",
+        "${var.state_prefix}": "nightly",
+    }
+    for parameter, value in parameters.items():
+        text = text.replace(parameter, value)
+    return {
+        (action, resource.strip('"'), "Condition:" in rest)
+        for actions, resource, rest in re.findall(
+            r"(?:Action:|actions +=)((?:.|\n)*?)\n *(?:Resource:(?: !Sub)?|resources +=) *\[?([^\s\]]+)\]?((?:\n.*)?)",
+            text,
+        )
+        for action in re.findall(r"(?:greengrass|s3|iot|servicequotas):\w+", actions)
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "command", "reads_list", "has_state"),
+    [
+        ("cloudformation/nightly-list.yaml", "disassociate", True, True),
+        ("terraform/iam.tf", "disassociate", True, True),
+        ("kubernetes/role.yaml", "cleanup", False, True),
+        ("github-actions/role.yaml", "cleanup", False, False),
+    ],
+)
+def test_deployed_roles_are_what_iam_policy_prints(file: str, command: str, reads_list: bool, has_state: bool) -> None:
+    """Each role under deploy/ allows exactly what the program says it needs."""
+    scope = PolicyScope(
+        "eu-west-1",
+        "111122223333",
+        cores=("berlin-*",),
+        s3_objects=("s3://lists/retired.csv",) if reads_list else (),
+        state="s3://lists/nightly" if has_state else "",
+    )
+    printed = {
+        (action, resource, "Condition" in statement)
+        for statement in iam_policy(COMMAND_ACTIONS[command], scope)["Statement"]
+        for action in statement["Action"]
+        for resource in statement["Resource"]
+    }
+    assert deployed((ROOT / "deploy" / file).read_text(encoding="utf-8")) == printed
+
+
 def test_permissions_page_agrees_with_the_program() -> None:
     """The table of the reference has the actions of each command."""
     text = (ROOT / "docs" / "reference" / "permissions.md").read_text(encoding="utf-8")
@@ -85,6 +141,16 @@ def test_iam_policy_command_prints_the_policy_of_a_cleanup(tmp_path: Path, capsy
     ]
 
 
+def test_iam_policy_command_reads_cores_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A list as for `disassociate --cores`, next to a pattern; a name twice is one resource."""
+    (tmp_path / "cores.txt").write_text("core\nlyon-1\nlyon-2\n")
+    files = ["--cores", str(tmp_path / "cores.txt"), "--cores", "lyon-1", "--cores", "berlin-*"]
+    assert main(["iam-policy", "verify", *files]) == 0
+    (statement,) = json.loads(capsys.readouterr().out)["Statement"]
+    names = ["lyon-1", "lyon-2", "berlin-*"]
+    assert statement["Resource"] == [f"arn:aws:greengrass:*:*:coreDevices:{name}" for name in names]
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -93,6 +159,7 @@ def test_iam_policy_command_prints_the_policy_of_a_cleanup(tmp_path: Path, capsy
         ["--region", "Ireland"],
         ["--account", "1"],
         ["--cores", "a b"],
+        ["--cores", "missing.txt"],
         ["--read", "lists/keep.txt"],
         ["--state", "s3://bucket"],
         ["--notify", "https://example.com"],

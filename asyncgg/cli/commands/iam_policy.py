@@ -19,6 +19,7 @@ _EPILOG = """
 Examples:
   asyncgg iam-policy disassociate verify --region eu-west-1
   asyncgg iam-policy disassociate --lookup things --cores 'berlin-*'
+  asyncgg iam-policy disassociate --cores ./cores.txt --region eu-west-1
   asyncgg iam-policy cleanup --policy nightly.toml --state s3://state/nightly
 
 Without a command the policy allows what `disassociate` with a manifest needs. Conditions restrict
@@ -40,7 +41,13 @@ _REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d+")
     ),
     Option("--region", "REGION", "Region of the resources (all)", "Scope"),
     Option("--account", "ID", "account of the resources (all)", "Scope"),
-    Option("--cores", "NAME", "core device, or a pattern with * and ?; repeatable (all)", "Scope", multiple=True),
+    Option(
+        "--cores",
+        "FILE|NAME",
+        "a list of core devices as for `disassociate`, or a name or pattern with * and ?; repeatable (all)",
+        "Scope",
+        multiple=True,
+    ),
     Option("--policy", "FILE", "also what the rules and lists of this clean-up policy need", "Scope", type=PATH),
     Option("--read", "s3://BUCKET/KEY", "a manifest or list to read; repeatable", "Scope", multiple=True),
     Option("--state", "s3://BUCKET/PREFIX", "the state to keep", "Scope"),
@@ -79,24 +86,29 @@ def command(
         rules, _ = load_policy(policy)
         actions += rules.iot_actions
         objects += rules.s3_objects
-    _check(region, account, cores, [*objects, *([state] if state else [])], notify)
+    _check(region, account, [*objects, *([state] if state else [])], notify)
     scope = PolicyScope(
-        region or "*", account or "*", _partition(region), cores or ("*",), objects, state or "", notify
+        region or "*", account or "*", _partition(region), _read_cores(cores) or ("*",), objects, state or "", notify
     )
     sys.stdout.write(json.dumps(iam_policy(actions, scope), indent=2) + "\n")
     return 0
 
 
-def _check(
-    region: str | None, account: str | None, cores: tuple[str, ...], urls: list[str], topics: tuple[str, ...]
-) -> None:
+def _read_cores(specs: tuple[str, ...]) -> list[str]:
+    """The names and patterns, with those of the files: a file name has a dot or a slash, which no core device has."""
+    from asyncgg.manifest.name_lists import read_names
+
+    cores: list[str] = []
+    for spec in specs:
+        cores += [spec] if _CORE_PATTERN.fullmatch(spec) else read_names(spec, "core")
+    return list(dict.fromkeys(cores))
+
+
+def _check(region: str | None, account: str | None, urls: list[str], topics: tuple[str, ...]) -> None:
     if region is not None and not _REGION.fullmatch(region):
         raise SettingsError(f"--region: {region!r} is not the name of an AWS Region")
     if account is not None and not re.fullmatch(r"\d{12}", account):
         raise SettingsError(f"--account: {account!r} is not 12 digits")
-    for core in cores:
-        if not _CORE_PATTERN.fullmatch(core):
-            raise SettingsError(f"--cores: {core!r} is neither a name nor a pattern with * and ?")
     for url in urls:
         if not re.fullmatch(r"s3://[^/\s]+/\S+", url):
             raise SettingsError(f"{url!r} is not s3://BUCKET/KEY")

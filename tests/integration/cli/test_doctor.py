@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.server
+import json
+import os
 import re
 import threading
 import time
@@ -13,6 +15,7 @@ from typing import Any, ClassVar
 import pytest
 
 from asyncgg import doctor
+from asyncgg.permissions import ASSOCIATE, COMMAND_ACTIONS, DISASSOCIATE, GET_QUOTA, LOOKUP_ACTIONS
 from tests.integration.cli.conftest import StartSimulator
 from tests.support.command_line import CommandRunner
 
@@ -39,7 +42,7 @@ class OtherServices(http.server.BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = self.path.split("?")[0]
         status, code = (403, "AccessDeniedException") if path in self.denied else (404, "ResourceNotFoundException")
-        body = b'{"message": "no"}' if self.command != "HEAD" else b""
+        body = json.dumps({"__type": code, "message": "no"}).encode() if self.command != "HEAD" else b""
         self.send_response(status)
         self.send_header("x-amzn-ErrorType", code)
         self.send_header("Content-Length", str(len(body)))
@@ -106,6 +109,27 @@ def test_doctor_missing_permission_of_a_policy_is_named(
     result = cli("doctor", "--policy", "nightly.toml", "--json")
     assert result.code == 5, result.err
     assert failed(result.json) == {check: f"grant {grant}"}
+
+
+def test_doctor_missing_permission_of_service_quotas_is_named(
+    cli: CommandRunner, serve: StartSimulator, other_services: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is optional, so the exit code stays 0; the documented quota is used."""
+    serve()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SERVICE_QUOTAS", os.environ["AWS_ENDPOINT_URL_IOT"])
+    other_services.add("/")
+    result = cli("doctor", "--json")
+    assert result.code == 0, result.err
+    (quota,) = (check for check in result.json["checks"] if check["check"] == "quota")
+    assert quota["status"] != "ok"
+    assert GET_QUOTA in quota["next"]
+    assert "AccessDeniedException" in quota["detail"]
+
+
+def test_doctor_checks_every_action_that_reads() -> None:
+    """The tests of this module deny each action that a command needs and that changes nothing."""
+    needed = {action for actions in (*COMMAND_ACTIONS.values(), *LOOKUP_ACTIONS.values()) for action in actions}
+    assert needed == {LIST_CORES, LIST_DEVICES, GET_QUOTA, DISASSOCIATE, ASSOCIATE}
 
 
 @pytest.mark.parametrize(("number", "action"), [(1, LIST_CORES), (2, LIST_DEVICES)])
