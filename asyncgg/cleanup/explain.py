@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.rules.base import Candidate, Condition, Facts
 from asyncgg.cleanup.rules.expression import AllOf, AnyOf, Evaluation, Not, Rule, evaluate
 from asyncgg.cleanup.select import Decision, decide_candidate
+from asyncgg.cleanup.state import RunDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,25 @@ class Explanation:
         decision = self.decision
         head = f"{decision.thing} on {decision.core}: {decision.disposition}, {decision.reason}"
         return [head, *(line for rule in self.rules for line in _render(rule, 1))]
+
+
+class RecordedDecision(NamedTuple):
+    """What an earlier run of a policy decided about one association."""
+
+    core: str
+    verdict: str
+    """A value of `Disposition`."""
+    reason: str
+
+
+def recorded_decisions(snapshot: Path, thing: str) -> list[RecordedDecision]:
+    """What the run of `snapshot` decided about `thing`; empty if it kept no readable decisions."""
+    try:
+        with gzip.open(RunDirectory(snapshot.parent).decisions, "rt", encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["thing"] == thing]
+        return [RecordedDecision(row["core"], row["verdict"], row["reason"]) for row in rows]
+    except (OSError, EOFError, ValueError, KeyError, csv.Error):
+        return []
 
 
 def explain(policy: Policy, candidate: Candidate, facts: Facts, now: float) -> Explanation:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.cleanup.context import effective_settings, load_keep_lists, merge_limits, policy_digest
-from asyncgg.cleanup.explain import Explanation, explain
+from asyncgg.cleanup.explain import Explanation, explain, recorded_decisions
 from asyncgg.cleanup.policy.loader import load_policy
 from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.registry_cache import RegistryCache
@@ -219,9 +219,14 @@ def explain_thing(path: Path, thing: str, context: CommandContext, *, inventory:
         names = {association.core for association in associations}
         devices = {core.device.name: core.device for core in snapshot.cores() if core.device.name in names}
         taken_at = format_timestamp(snapshot.started_at)
+        if context.settings.region is None and snapshot.origin.region:  # the facts belong to this Region
+            settings = context.settings.model_copy(update={"region": snapshot.origin.region})
+            context = CommandContext(settings, console)
         candidates = [Candidate(devices[core], name, associated_at) for core, name, associated_at in associations]
         explanations = run_async(_explain_candidates(policy, candidates, context)) if candidates else []
-    lines = [f"by {snapshot_path}, taken {taken_at}:"]
+    recorded = [] if inventory else recorded_decisions(snapshot_path, thing)
+    lines = [f"last run: {thing} on {core}: {verdict}, {reason}" for core, verdict, reason in recorded]
+    lines.append(f"now, by {snapshot_path}, taken {taken_at}:")
     for explanation in explanations:
         lines += explanation.lines()
     if not explanations:
@@ -233,6 +238,7 @@ def explain_thing(path: Path, thing: str, context: CommandContext, *, inventory:
             "thing": thing,
             "snapshot": str(snapshot_path),
             "taken_at": taken_at,
+            "recorded": [decision._asdict() for decision in recorded],
             "associations": [explanation.to_dict() for explanation in explanations],
         },
         lines,

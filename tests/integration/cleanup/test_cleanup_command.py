@@ -89,6 +89,14 @@ def test_cleanup_benchmark_scenario_removes_expected_things(
     explained = cli("cleanup", policy, "--explain", min(cleanup_scenario.expected)[1], "--json")
     assert explained.code == 0
     assert explained.json["associations"][0]["verdict"] == "selected"
+    assert explained.json["recorded"] == [
+        {key: explained.json["associations"][0][key] for key in ("core", "verdict", "reason")}
+    ]
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    text = cli("cleanup", policy, "--explain", min(cleanup_scenario.expected)[1])
+    assert text.code == 0, text.err
+    assert text.out.startswith(f"last run: {min(cleanup_scenario.expected)[1]} on ")
 
 
 def test_cleanup_prints_result_and_notifies(
