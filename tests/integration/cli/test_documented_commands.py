@@ -137,6 +137,7 @@ def history(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> P
             assert main([*words.split(), "--quiet", "--rate", "500"]) == 0, words
         patch.setattr("asyncgg.state.s3_store.open_s3_store", open_local_state)
         assert main(["disassociate", "past.csv", "--yes", "--quiet", "--state", "s3://bucket/runs"]) == 0
+    shutil.copytree(folder / "nightly.state" / "dry-run", folder / "nightly.state" / "20260131T020000Z")
     shutil.copyfile(folder / JOURNALS[0], folder / JOURNALS[1])
     for name in ("monday.db", "tuesday.db"):
         shutil.copyfile(folder / "before.db", folder / name)
