@@ -11,7 +11,6 @@ from typing import Any, Final, Protocol
 from botocore import exceptions as aws
 
 from asyncgg.classify import ReplyVerdict, classify
-from asyncgg.cleanup.rules.base import Api
 from asyncgg.errors import AsyncggError, CredentialsUnreachableError
 from asyncgg.formatting import sanitize
 from asyncgg.models import ErrorResponse
@@ -52,18 +51,23 @@ class RenewableCredentials(Protocol):
 
 
 class RateLimitedOperation:
-    """Calls one operation. `rate`: quota in requests per second; `timeout`: seconds per attempt."""
+    """Calls one operation. `rate`: quota in requests per second; `timeout`: seconds per attempt.
+
+    `denied_advice` says what to do when access is denied.
+    """
 
     def __init__(
         self,
-        api: Api,
+        api: str,
         rate: float,
         *,
         retry: RetryPolicy,
         credentials: RenewableCredentials | None,
         timeout: float = 60.0,
+        denied_advice: str = "",
     ) -> None:
         self._api = api
+        self._denied_advice = denied_advice or f"allow iot:{api} or remove the rule"
         self._limiter = Limiter(AdaptiveRate(rate, documented=rate), max_pause=_MAX_PAUSE)
         self._clock = asyncio.get_running_loop().time
         self._retry = retry
@@ -162,7 +166,7 @@ class RateLimitedOperation:
     def _record_refusal(self, message: str, *, denied: bool) -> None:
         self._refusals += 1
         if not self._has_succeeded and self._refusals >= _MAX_REFUSALS:
-            advice = f"allow iot:{self._api} or remove the rule" if denied else "check the AWS IoT endpoint"
+            advice = self._denied_advice if denied else "check the AWS IoT endpoint"
             self._circuit_open_reason = f"{self._api} {'denied' if denied else 'rejected'}: {message}; {advice}"
 
 

@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "plan": "Show things, cores, requests and time of a run; send nothing.",
     "disassociate": "Disassociate what a manifest, things or cores select.",
     "cleanup": "Disassociate what the rules of a policy select.",
+    "decommission": "Quarantine devices: deactivate their certificates too; delete them later.",
     "inventory": "List every core device and its client devices into a snapshot.",
     "where": "Show which cores hold the given things, and since when.",
     "diff": "Show what appeared and vanished between two snapshots.",

@@ -106,7 +106,7 @@ class Console:
         except OSError as error:
             raise AsyncggError(f"cannot write to standard output: {error.strerror}") from None
 
-    def confirm_count(self, count: int, action: str, *, stdin_in_use: bool) -> None:
+    def confirm_count(self, count: int | str, action: str, *, stdin_in_use: bool) -> None:
         """Have the user type `count`, the number of things or requests that `action` concerns.
 
         Asks again after another input. Raises `UsageError` after the third one, or when the input

@@ -92,6 +92,11 @@ def duration(ctx: click.Context, option: click.Parameter, text: str | None) -> f
         raise click.BadParameter(f"{text!r} {error}", ctx, option) from None
 
 
+def duration_or_zero(ctx: click.Context, option: click.Parameter, text: str | None) -> float | None:
+    """As `duration`; 0 is allowed."""
+    return 0.0 if text is not None and text.strip() in {"0", "0s"} else duration(ctx, option, text)
+
+
 def extract_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the `arguments` that are settings and were given: a switch can be turned on only."""
     from asyncgg.settings import Settings  # imports pydantic: too slow for --help

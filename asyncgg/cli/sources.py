@@ -94,6 +94,8 @@ class LookupArguments:
     things: str | None = None
     cores: str | None = None
     core: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    """Things that the program itself selected, instead of a list."""
     inventory: Path | None = None
     max_age: float = MAX_SCAN_AGE
     allow_incomplete: bool = False
@@ -109,6 +111,8 @@ class LookupArguments:
         lists = (("things", self.things), ("cores", self.cores))
         core_label = f"core {self.core[0]}" if len(self.core) == 1 else f"{len(self.core)} named cores"
         labels = [f"{kind} of {display_path(path)}" for kind, path in lists if path]
+        if self.names:
+            return f"{len(self.names):,} selected things"
         return " and ".join(labels + ([core_label] if self.core else []))
 
     def build_request(self, inventory: Path) -> LookupRequest:
@@ -116,6 +120,8 @@ class LookupArguments:
         return LookupRequest(self._load_targets(), inventory, self.max_age, self.allow_incomplete)
 
     def _load_targets(self) -> LookupTargets:
+        if self.names:
+            return LookupTargets.from_names("thing", self.names, self.source)
         if self.things:
             names = read_names(self.things, "thing", reject_pairs=True, allow_empty=True)
             return LookupTargets.from_names("thing", names, self.source, header_rows=len(names.headers))

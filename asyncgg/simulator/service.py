@@ -164,6 +164,8 @@ class Service:
             return json_response(list_cores(self.fleet, request.parameters))
         if call.core not in self.fleet.cores:
             raise _core_not_found(call.core)
+        if call.operation is ApiOperation.GET_CORE:
+            return json_response(_core_to_dict(self.fleet.cores[call.core]))
         if call.operation is ApiOperation.LIST_DEVICES:
             return json_response(list_devices(self.fleet, call.core, request.parameters))
         apply = self._disassociate if call.operation is ApiOperation.DISASSOCIATE else self._associate

@@ -16,6 +16,7 @@ class ApiOperation(Enum):
     DISASSOCIATE = "BatchDisassociateClientDeviceFromCoreDevice"
     ASSOCIATE = "BatchAssociateClientDeviceWithCoreDevice"
     LIST_CORES = "ListCoreDevices"
+    GET_CORE = "GetCoreDevice"
     LIST_DEVICES = "ListClientDevicesAssociatedWithCoreDevice"
 
 
@@ -120,6 +121,8 @@ def route(method: str, path: str) -> Call | None:
     if rest in ("", "/"):
         return Call(ApiOperation.LIST_CORES) if method == "GET" else None
     parts = rest.split("/")
+    if len(parts) == 2 and method == "GET":
+        return Call(ApiOperation.GET_CORE, unquote(parts[1]))
     if len(parts) != 3 or parts[0]:
         return None
     operation = _ACTIONS.get((method, parts[2]))

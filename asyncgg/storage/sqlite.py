@@ -14,7 +14,8 @@ from typing import Any, Final, Self
 from asyncgg.errors import AsyncggError
 from asyncgg.storage.lock import FileLock, LockHeldError
 
-_APPLICATION_IDS: Final = {"journal": 0x61676767, "snapshot": 0x61676769}  # the letters `aggg` and `aggi`
+# the letters `aggg`, `aggi` and `aggd`
+_APPLICATION_IDS: Final = {"journal": 0x61676767, "snapshot": 0x61676769, "decommission journal": 0x61676764}
 _LABELS: Final = {number: label for label, number in _APPLICATION_IDS.items()}
 
 _ADVICE: Final = {
@@ -44,7 +45,7 @@ class SqliteFormat:
     """One kind of SQLite file: its header, its connection settings and its errors."""
 
     label: str
-    """`journal` or `snapshot`."""
+    """A key of `_APPLICATION_IDS`."""
     version: int
     """SQLite's user_version of a complete file; other versions are refused."""
     older_advice: str

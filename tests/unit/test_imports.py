@@ -26,6 +26,7 @@ ORDER: list[set[str]] = [
     {"report", "notify", "telemetry"},
     {"runs"},
     {"cleanup", "tuning"},
+    {"decommission"},
     {"state"},
     {"doctor"},
     {"fleet"},

@@ -1,0 +1,164 @@
+"""Changes the associations of quarantined and released devices through the engine."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from asyncgg.cli.context import CommandContext
+from asyncgg.cli.restart import Restart
+from asyncgg.cli.signals import raise_on_signal
+from asyncgg.cli.sources import LookupArguments, LookupSource
+from asyncgg.cli.supervisor import run_async
+from asyncgg.cli.workflow import RunRequest, plan_confirm_run
+from asyncgg.decommission.journal import DecommissionJournal
+from asyncgg.decommission.model import DeviceStep, Stage, StepState
+from asyncgg.decommission.report import devices_of_stage
+from asyncgg.decommission.stages import ASSOCIATIONS, DEVICE
+from asyncgg.inventory import Snapshot
+from asyncgg.journal import JournalReader
+from asyncgg.manifest.name_lists import Selection
+from asyncgg.models import ThingState
+from asyncgg.runs import JournalBuilder, Plan, RunMode
+from asyncgg.runs.undo_plan import prepare_undo
+from asyncgg.transport import Endpoint
+
+
+class AssociationChanger:
+    """Disassociates the devices of a stage, or associates them again, in journals next to `book`."""
+
+    def __init__(
+        self, context: CommandContext, arguments: Mapping[str, Any], book: DecommissionJournal, stage: Stage
+    ) -> None:
+        self._context, self._arguments = context, arguments
+        self._book, self._stage = book, stage
+
+    def run(self) -> None:
+        """Change the associations of all devices whose certificates were switched."""
+        book, stage = self._book, self._stage
+        change = self._restore if stage is Stage.RELEASE else self._disassociate
+        steps = book.steps()
+        intents: dict[str, list[str]] = {}
+        fresh: list[str] = []
+        for name in devices_of_stage(book, stage):
+            device, step = (steps.get((stage, name, action)) for action in (DEVICE, ASSOCIATIONS))
+            if device is None or device.state is not StepState.DONE or (step and step.state is StepState.DONE):
+                continue
+            if step is not None:
+                intents.setdefault(step.detail, []).append(name)
+            else:
+                fresh.append(name)
+        if fresh:
+            number = len({step.detail for step in steps.values() if step.action == ASSOCIATIONS and step.detail}) + 1
+            intents[f"{book.path.name}.{stage}-{number}"] = fresh
+        for file_name, names in intents.items():
+            run_async(_record(book, stage, names, StepState.INTENT, file_name))
+            path = book.path.with_name(file_name)
+            if path.exists():
+                self._continue(path)
+            else:
+                change(path, names)
+            failures = _failed_things(path)
+            run_async(_record(book, stage, [name for name in names if name not in failures], StepState.DONE, file_name))
+            for name, code in failures.items():
+                run_async(_record(book, stage, [name], StepState.INTENT, file_name, code))
+
+    def _continue(self, path: Path) -> None:
+        with JournalReader(path) as reader:
+            counts = reader.summary()
+        if counts.pending or counts.failed:
+            mode = RunMode.RESUME if counts.pending else RunMode.RETRY
+            Restart.load(path, mode, {**self._arguments, "yes": True}).run(yes=True)
+
+    def _disassociate(self, path: Path, names: list[str]) -> None:
+        context = _inner_context(self._context)
+        context = replace(context, settings=context.settings.model_copy(update={"journal": path}))
+        lookup = LookupArguments(names=tuple(names), inventory=path.with_name(f"{path.name}.db"))
+        source = LookupSource(lookup, context, account_required=True)
+        request = RunRequest(
+            resolve_endpoint=context.resolve_endpoint,
+            prepare=source.prepare,
+            journal=path,
+            yes=True,
+            recorded_account=self._book.meta()["account"],
+        )
+        plan_confirm_run(request, context)
+
+    def _restore(self, path: Path, names: list[str]) -> None:
+        book, context = self._book, _inner_context(self._context)
+        steps = book.steps()
+        by_file: dict[str, list[str]] = {}
+        for name in names:
+            if step := steps.get((Stage.QUARANTINE, name, ASSOCIATIONS)):
+                by_file.setdefault(step.detail, []).append(name)
+        for number, (file_name, group) in enumerate(by_file.items()):
+            original = book.path.with_name(file_name)
+            associated = _changed_things(original) & set(group)
+            undo_path = path if number == 0 else path.with_name(f"{path.name}.{number}")
+            if not associated or undo_path.exists():
+                continue
+
+            request = self._undo_request(original, undo_path, associated)
+            plan_confirm_run(request, context)
+
+    def _undo_request(self, original: Path, journal: Path, names: set[str]) -> RunRequest:
+        context = _inner_context(self._context)
+
+        def prepare(endpoint: Endpoint, path: Path | None) -> tuple[JournalBuilder, Plan]:
+            selection = Selection("the released devices", names)
+            return prepare_undo(original, path, context.settings, endpoint, only=selection)
+
+        return RunRequest(
+            resolve_endpoint=context.resolve_endpoint,
+            prepare=prepare,
+            journal=journal,
+            yes=True,
+            recorded_account=self._book.meta()["account"],
+        )
+
+
+def find_associated(context: CommandContext, names: Sequence[str]) -> frozenset[str]:
+    """Those of the things that a new scan finds on some core."""
+    if not names:
+        return frozenset()
+    with tempfile.TemporaryDirectory(prefix="asyncgg-decommission-") as folder, raise_on_signal():
+        context = _inner_context(context)
+        path = Path(folder) / "scan.journal"
+        context = replace(context, settings=context.settings.model_copy(update={"journal": path}))
+        source = LookupSource(LookupArguments(names=tuple(names)), context, account_required=True)
+        builder, _ = source.prepare(context.resolve_endpoint(), path)
+        builder.discard()
+        with Snapshot(source.inventory) as snapshot:
+            return frozenset(record.thing for record in snapshot.pairs_of_things(names))
+
+
+def _inner_context(context: CommandContext) -> CommandContext:
+    """The context of a run within a stage: the limits on devices do not apply to associations."""
+    changes = {"max_things": None, "protect": None, "abort_at": None}
+    return replace(context, settings=context.settings.model_copy(update=changes))
+
+
+async def _record(
+    book: DecommissionJournal, stage: Stage, names: Sequence[str], state: StepState, file_name: str, code: str = ""
+) -> None:
+    for name in names:
+        await book.record(DeviceStep(stage, name, ASSOCIATIONS, state, code, detail=file_name))
+
+
+def _failed_things(path: Path) -> dict[str, str]:
+    """The things of a run that are not in the desired state, with the code; none without a journal."""
+    if not path.exists():
+        return {}
+    unfinished = (ThingState.FAILED, ThingState.PENDING, ThingState.CLAIMED)
+    with JournalReader(path) as reader:
+        return {row.thing: row.code for row in reader.outcomes(*unfinished)}
+
+
+def _changed_things(path: Path) -> set[str]:
+    if not path.exists():
+        return set()
+    with JournalReader(path) as reader:
+        return {row.thing for row in reader.outcomes(ThingState.DISASSOCIATED)}

@@ -1,0 +1,1 @@
+"""Decommissions devices: certificates are deactivated and things disassociated first, deleted later."""

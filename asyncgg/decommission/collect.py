@@ -1,0 +1,82 @@
+"""Asks AWS everything that decides whether devices may be decommissioned."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+from asyncgg.cleanup.registry_client import RegistryCallError
+from asyncgg.decommission.control_plane import IotControlPlane, certificate_id, is_certificate
+from asyncgg.decommission.model import CertificateFacts, DeviceFacts
+
+MAX_DEVICES_AT_ONCE: Final = 64
+"""Devices that are worked on at the same time: few are half-done after a stop."""
+
+
+class FactCollector:
+    """Collects the facts of devices; each certificate is asked for once."""
+
+    def __init__(self, plane: IotControlPlane, *, with_connectivity: bool) -> None:
+        self._plane = plane
+        self._with_connectivity = with_connectivity
+        self._tasks: dict[str, asyncio.Task[CertificateFacts]] = {}
+
+    async def collect(self, name: str) -> tuple[DeviceFacts, dict[str, CertificateFacts]]:
+        """The facts of a device and of its certificates; a failed question is part of the facts."""
+        try:
+            return await self._collect(name)
+        except RegistryCallError as error:
+            return DeviceFacts(name, unanswered=str(error)), {}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:  # of an answer with another structure
+            return DeviceFacts(name, unanswered=f"unreadable answer ({type(error).__name__})"), {}
+
+    async def _collect(self, name: str) -> tuple[DeviceFacts, dict[str, CertificateFacts]]:
+        thing = await self._plane.describe_thing(name)
+        if thing is None:
+            return DeviceFacts(name, exists=False), {}
+        is_core = await self._plane.is_core_device(name)
+        principals = await self._plane.list_principals(name)
+        groups = await self._plane.list_groups(name)
+        connected_at, known = None, True
+        if self._with_connectivity:
+            connected_at, known = await self._plane.connectivity(name)
+        arns = sorted({arn for arn in principals if is_certificate(arn)})
+        certificates = {certificate_id(arn): await self._certificate(arn) for arn in arns}
+        facts = DeviceFacts(
+            name,
+            thing_id=str(thing["thingId"]),
+            arn=str(thing.get("thingArn") or ""),
+            version=int(thing.get("version") or 0),
+            thing_type=str(thing.get("thingTypeName") or ""),
+            attributes=dict(thing.get("attributes") or {}),
+            groups=tuple(groups),
+            certificates=tuple(certificates),
+            other_principals=tuple(arn for arn in principals if not is_certificate(arn)),
+            is_core=is_core,
+            connected_at=connected_at,
+            connectivity_known=known,
+        )
+        return facts, certificates
+
+    async def _certificate(self, arn: str) -> CertificateFacts:
+        if arn not in self._tasks:
+            self._tasks[arn] = asyncio.ensure_future(self._plane.certificate_facts(arn))
+        return await asyncio.shield(self._tasks[arn])
+
+
+async def for_each(
+    names: Iterable[str], work: Callable[[str], Awaitable[object]], is_stopped: Callable[[], bool]
+) -> None:
+    """Do `work` for each name in order, a bounded number at once; none begins once `is_stopped`."""
+    waiting = iter(names)
+
+    async def worker() -> None:
+        for name in waiting:
+            if is_stopped():
+                return
+            await work(name)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(MAX_DEVICES_AT_ONCE):
+            group.create_task(worker())

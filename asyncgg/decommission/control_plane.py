@@ -1,0 +1,294 @@
+"""The AWS IoT operations of a decommission, each within its own quota."""
+
+# This module loads aiobotocore: import it only where calls are made. Fields and errors are those of
+# the service model iot/2015-05-28. A list counts only with all of its pages.
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+from asyncgg.cleanup.registry_client import RateLimitedOperation, RegistryCallError, RenewableCredentials
+from asyncgg.decommission.model import CertificateFacts
+from asyncgg.retry_policy import RetryPolicy
+from asyncgg.transport.client import open_client, open_service_client
+from asyncgg.transport.config import ConnectionConfig, other_service_endpoint, resolve_endpoint
+from asyncgg.transport.sdk import TracingSession
+
+NOT_FOUND: Final = "ResourceNotFoundException"
+_PAGE_SIZE: Final = 250  # [service model: RegistryMaxResults, PageSize]
+_MAX_PAGES: Final = 10_000
+_CERTIFICATE_ARN: Final = ":cert/"
+_CLAIM_TOPICS: Final = ("$aws/provisioning-templates/", "$aws/certificates/create")
+"""Topics of fleet provisioning by claim [AWS IoT Core developer guide, Provisioning by claim]."""
+_SINGLE_ATTEMPT: Final = frozenset({"DeleteThing"})
+"""Never repeated unseen: a second DeleteThing can meet a new thing of the same name."""
+
+
+class IotControlPlane:
+    """Calls through open clients. Needs a running loop. Every method raises `RegistryCallError`."""
+
+    def __init__(
+        self,
+        client: Any,
+        greengrass: Any,
+        quotas: Mapping[str, float],
+        *,
+        core_device_rate: float,
+        credentials: RenewableCredentials | None = None,
+        timeout: float = 60.0,
+    ) -> None:
+        self._client, self._greengrass = client, greengrass
+        rates = {**quotas, "GetCoreDevice": core_device_rate}
+        self.operations: Final = {
+            name: RateLimitedOperation(
+                name,
+                rate,
+                retry=RetryPolicy(max_attempts=1 if name in _SINGLE_ATTEMPT else 8),
+                credentials=credentials,
+                timeout=timeout,
+                denied_advice=f"allow {'greengrass' if name == 'GetCoreDevice' else 'iot'}:{name}",
+            )
+            for name, rate in rates.items()
+        }
+        self._claim_policies: dict[str, bool] = {}
+
+    # --- questions ---
+
+    async def describe_thing(self, name: str) -> Mapping[str, Any] | None:
+        """Describe a thing; None if AWS IoT says that it does not exist."""
+        response = await self._or_none("DescribeThing", lambda: self._client.describe_thing(thingName=name))
+        if response is not None and (response.get("thingName") != name or not response.get("thingId")):
+            raise RegistryCallError(f"DescribeThing: the response does not describe {name}")
+        return response
+
+    async def fleet_has(self, count: int) -> bool:
+        """Whether the account has at least `count` things in the Region."""
+        found = 0
+        page: dict[str, str] = {}
+        while True:
+            response = await self.operations["ListThings"].call(
+                lambda page=page: self._client.list_things(maxResults=_PAGE_SIZE, **page)  # type: ignore[misc]  # mypy infers no defaults
+            )
+            found += len(response.get("things", []))
+            if found >= count or not response.get("nextToken"):
+                return found >= count
+            page = {"nextToken": response["nextToken"]}
+
+    async def list_principals(self, thing: str) -> list[str]:
+        """Get the ARNs of the principals of a thing."""
+        return await self._pages(
+            "ListThingPrincipals", self._client.list_thing_principals, "principals", thingName=thing
+        )
+
+    async def list_things(self, certificate_arn: str) -> list[str]:
+        """Get every thing that a certificate is attached to."""
+        return await self._pages(
+            "ListPrincipalThings", self._client.list_principal_things, "things", principal=certificate_arn
+        )
+
+    async def list_groups(self, thing: str) -> list[str]:
+        """Get the thing groups of a thing."""
+        groups = await self._pages(
+            "ListThingGroupsForThing", self._client.list_thing_groups_for_thing, "thingGroups", thingName=thing
+        )
+        return [str(group["groupName"]) for group in groups]
+
+    async def is_core_device(self, thing: str) -> bool:
+        """Whether Greengrass has a core device of this name; only its own 404 means no."""
+        call = self._or_none("GetCoreDevice", lambda: self._greengrass.get_core_device(coreDeviceThingName=thing))
+        return await call is not None
+
+    async def connectivity(self, thing: str) -> tuple[float | None, bool]:
+        """When the connection to AWS IoT Core last changed (infinity: connected), and whether that is known.
+
+        It is unknown without an index of things, or if the index has no connectivity.
+        """
+        query = f"thingName:{thing.replace(':', chr(92) + ':')}"
+        response = await self._or_none("SearchIndex", lambda: self._client.search_index(queryString=query))
+        found = [item for item in (response or {}).get("things", []) if item.get("thingName") == thing]
+        connectivity = found[0].get("connectivity") if found else None
+        if connectivity is None:
+            return None, False
+        if connectivity.get("connected"):
+            return float("inf"), True
+        timestamp = connectivity.get("timestamp")
+        return (timestamp / 1000 if timestamp else None), True  # [service model: milliseconds]
+
+    async def describe_certificate(self, id_: str) -> Mapping[str, Any] | None:
+        """Describe a certificate; None if it does not exist."""
+        response = await self._or_none(
+            "DescribeCertificate", lambda: self._client.describe_certificate(certificateId=id_)
+        )
+        if response is None:
+            return None
+        description = response.get("certificateDescription") or {}
+        if description.get("certificateId") != id_ or not description.get("status"):
+            raise RegistryCallError(f"DescribeCertificate: the response does not describe {id_}")
+        result: Mapping[str, Any] = description
+        return result
+
+    async def certificate_facts(self, arn: str) -> CertificateFacts:
+        """Everything about one certificate."""
+        id_ = certificate_id(arn)
+        things = await self.list_things(arn)
+        description = await self.describe_certificate(id_)
+        if description is None:
+            raise RegistryCallError(f"DescribeCertificate: certificate {id_} does not exist", NOT_FOUND)
+        policies = await self.list_policies(arn)
+        is_claim = False
+        for policy in policies:
+            is_claim = is_claim or await self._allows_claim(policy)
+        return CertificateFacts(
+            id_,
+            arn,
+            str(description["status"]),
+            str(description.get("ownedBy") or ""),
+            str(description.get("certificatePem") or ""),
+            str(description.get("caCertificateId") or ""),
+            modified_at(description),
+            tuple(things),
+            tuple(policies),
+            is_claim,
+        )
+
+    async def list_policies(self, target: str) -> list[str]:
+        """Get the names of the policies attached to a certificate."""
+        policies = await self._pages(
+            "ListAttachedPolicies", self._client.list_attached_policies, "policies", "marker", "pageSize", target=target
+        )
+        return [str(policy["policyName"]) for policy in policies]
+
+    async def ca_auto_registers(self, ca_id: str) -> bool:
+        """Whether a CA registers certificates that it signed when they connect; only DISABLE means no."""
+        response = await self.operations["DescribeCACertificate"].call(
+            lambda: self._client.describe_ca_certificate(certificateId=ca_id)
+        )
+        return bool((response.get("certificateDescription") or {}).get("autoRegistrationStatus") != "DISABLE")
+
+    # --- writes; each returns the id of the request ---
+
+    async def set_status(self, id_: str, status: str) -> str:
+        """Set the status of a certificate; the same status again changes nothing."""
+        return await self._write(
+            "UpdateCertificate", lambda: self._client.update_certificate(certificateId=id_, newStatus=status)
+        )
+
+    async def detach(self, thing: str, principal: str) -> str:
+        """Detach a certificate from a thing; AWS IoT does that some seconds later."""
+        return await self._write(
+            "DetachThingPrincipal", lambda: self._client.detach_thing_principal(thingName=thing, principal=principal)
+        )
+
+    async def delete_thing(self, name: str, version: int) -> str:
+        """Delete a thing of this version. It also succeeds for a thing that does not exist."""
+        return await self._write(
+            "DeleteThing", lambda: self._client.delete_thing(thingName=name, expectedVersion=version)
+        )
+
+    async def detach_policy(self, policy: str, target: str) -> str:
+        """Detach a policy from a certificate."""
+        return await self._write("DetachPolicy", lambda: self._client.detach_policy(policyName=policy, target=target))
+
+    async def delete_certificate(self, id_: str) -> str:
+        """Delete an inactive certificate that has no thing and no policy."""
+        return await self._write("DeleteCertificate", lambda: self._client.delete_certificate(certificateId=id_))
+
+    async def _write(self, name: str, send: Callable[[], Any]) -> str:
+        response = await self.operations[name].call(send)
+        return str(response.get("ResponseMetadata", {}).get("RequestId", ""))
+
+    async def _or_none(self, name: str, send: Callable[[], Any]) -> Mapping[str, Any] | None:
+        try:
+            return await self.operations[name].call(send)
+        except RegistryCallError as error:
+            if error.code == NOT_FOUND:
+                return None
+            raise
+
+    async def _pages(
+        self, name: str, method: Any, member: str, cursor: str = "nextToken", size: str = "maxResults", **arguments: Any
+    ) -> list[Any]:
+        items: list[Any] = []
+        page: dict[str, str] = {}
+        next_name = "nextMarker" if cursor == "marker" else cursor
+        for _ in range(_MAX_PAGES):
+            response = await self.operations[name].call(
+                lambda page=page: method(**arguments, **{size: _PAGE_SIZE}, **page)  # type: ignore[misc]  # mypy infers no defaults
+            )
+            found = response.get(member, [])
+            if not isinstance(found, list):
+                raise RegistryCallError(f"{name}: the response has no list")
+            items += found
+            following = response.get(next_name)
+            if not following:
+                return items
+            if page.get(cursor) == following:
+                break
+            page = {cursor: following}
+        raise RegistryCallError(f"{name}: the pages repeat")
+
+    async def _allows_claim(self, policy: str) -> bool:
+        if policy not in self._claim_policies:
+            response = await self.operations["GetPolicy"].call(lambda: self._client.get_policy(policyName=policy))
+            self._claim_policies[policy] = allows_claim(str(response.get("policyDocument", "")))
+        return self._claim_policies[policy]
+
+
+def allows_claim(document: str) -> bool:
+    """Whether a policy document names topics of fleet provisioning by claim."""
+    try:
+        text = json.dumps(json.loads(document))
+    except ValueError:
+        text = document
+    return any(topic in text for topic in _CLAIM_TOPICS)
+
+
+def certificate_id(arn: str) -> str:
+    """Get the id in the ARN of a certificate."""
+    return arn.rpartition("/")[2]
+
+
+def is_certificate(arn: str) -> bool:
+    """Whether a principal is a certificate; others are Amazon Cognito identities."""
+    return _CERTIFICATE_ARN in arn
+
+
+def modified_at(description: Mapping[str, Any]) -> float:
+    """When a certificate was last changed, as Unix time."""
+    value = description.get("lastModifiedDate")
+    return value.timestamp() if value is not None and hasattr(value, "timestamp") else 0.0
+
+
+@asynccontextmanager
+async def open_control_plane(
+    connection: ConnectionConfig, quotas: Mapping[str, float], *, core_device_rate: float
+) -> AsyncIterator[IotControlPlane]:
+    """Open the clients of AWS IoT and of Greengrass for the block.
+
+    `core_device_rate`: requests per second of the quota of Greengrass. Raises `UsageError` as
+    `resolve_endpoint`, and `CredentialsError` if no credentials were found.
+    """
+    async with AsyncExitStack() as stack:
+        client, credentials = await stack.enter_async_context(
+            open_service_client(
+                "iot",
+                connection,
+                resolve_endpoint(connection).region,
+                other_service_endpoint(connection, "iot"),
+                max_pool_connections=connection.max_connections,
+                http_session_cls=TracingSession,
+                parameter_validation=False,  # names are already checked
+            )
+        )
+        greengrass = await stack.enter_async_context(open_client(connection, TracingSession))
+        yield IotControlPlane(
+            client,
+            greengrass.client,
+            quotas,
+            core_device_rate=core_device_rate,
+            credentials=credentials,
+            timeout=connection.request_timeout,
+        )

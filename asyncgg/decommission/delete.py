@@ -1,0 +1,165 @@
+"""Deletes quarantined devices: detaches, waits, deletes the thing, and on request its certificates."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Final
+
+from asyncgg.cleanup.registry_client import RegistryCallError
+from asyncgg.decommission.control_plane import certificate_id, is_certificate, modified_at
+from asyncgg.decommission.model import CertificateFacts, DeviceFacts, RefusalReason, Stage
+from asyncgg.decommission.quarantine import UPDATE, require_same_thing
+from asyncgg.decommission.steps import StepRecorder, refused, wait_until
+
+DELETE_THING: Final = "DeleteThing"
+_DELETE_CERTIFICATE: Final = "DeleteCertificate"
+_FIRST_LOOK: Final = 5.0
+"""Seconds until the first question whether a detached certificate is gone: each costs quota [the CI of the AWS
+IoT Device SDKs waits 2 to 10 s]."""
+_INVALID: Final = "InvalidRequestException"
+_CONFLICT: Final = "DeleteConflictException"
+
+
+class DeviceDeleter:
+    """Deletes things, and certificates that have no thing left if `delete_certificates`."""
+
+    def __init__(
+        self, steps: StepRecorder, certificates: Mapping[str, CertificateFacts], *, delete_certificates: bool
+    ) -> None:
+        self._steps, self._plane = steps, steps.plane
+        self._certificates = certificates
+        self._delete_certificates = delete_certificates
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def delete_device(self, facts: DeviceFacts) -> None:
+        """Delete one device.
+
+        Raises `DeviceRefusedError` if the thing or a certificate is not as the quarantine left it,
+        `RegistryCallError`, and `NotVisibleError`.
+        """
+        if not self._steps.is_done(facts.name, DELETE_THING):
+            await self._delete_thing(facts)
+        if self._delete_certificates:
+            for id_ in facts.certificates:
+                async with self._locks[id_]:
+                    await self._delete_certificate(self._certificates[id_])
+
+    async def _delete_thing(self, facts: DeviceFacts) -> None:
+        thing = await self._plane.describe_thing(facts.name)
+        if thing is None:
+            if self._steps.step(facts.name, DELETE_THING) is None:
+                raise refused(RefusalReason.NOT_FOUND)
+            await self._steps.finish(facts.name, DELETE_THING)  # the intent was applied
+            return
+        await require_same_thing(self._steps, facts)
+        await self._detach_all(facts)
+        request_id = await self._send_delete(facts)
+
+        async def is_missing() -> bool:
+            found = await self._plane.describe_thing(facts.name)
+            if found is not None and found["thingId"] != facts.thing_id:
+                raise refused(RefusalReason.RECREATED)
+            return found is None
+
+        await wait_until(is_missing)
+        await self._steps.finish(facts.name, DELETE_THING, request_id=request_id)
+
+    async def _detach_all(self, facts: DeviceFacts) -> None:
+        attached = await self._attached(facts)
+        for id_ in sorted(attached):
+            await self._require_quarantined(self._certificates[id_])
+            action = f"DetachThingPrincipal {id_}"
+            if not self._steps.is_done(facts.name, action):
+                arn = self._certificates[id_].arn
+                await self._steps.send(facts.name, action, lambda arn=arn: self._plane.detach(facts.name, arn))  # type: ignore[misc]  # mypy infers no defaults
+        if attached:
+            await wait_until(lambda: self._is_detached(facts), _FIRST_LOOK)
+        for id_ in facts.certificates:
+            action = f"DetachThingPrincipal {id_}"
+            if self._steps.step(facts.name, action) is not None and not self._steps.is_done(facts.name, action):
+                await self._steps.finish(facts.name, action)
+
+    async def _attached(self, facts: DeviceFacts) -> set[str]:
+        principals = await self._plane.list_principals(facts.name)
+        unknown = [
+            arn for arn in principals if not is_certificate(arn) or certificate_id(arn) not in facts.certificates
+        ]
+        if unknown:
+            raise refused(RefusalReason.CHANGED, f"a new principal: {unknown[0]}")
+        return {certificate_id(arn) for arn in principals}
+
+    async def _is_detached(self, facts: DeviceFacts) -> bool:
+        return not await self._attached(facts)
+
+    async def _send_delete(self, facts: DeviceFacts) -> str:
+        """Send DeleteThing; while AWS IoT still sees a principal, wait and send again."""
+        request_id = ""
+
+        async def is_accepted() -> bool:
+            nonlocal request_id
+            version = await require_same_thing(self._steps, facts)
+            try:
+                step = await self._steps.send(
+                    facts.name, DELETE_THING, lambda: self._plane.delete_thing(facts.name, version)
+                )
+            except RegistryCallError as error:
+                if error.code == _INVALID and not await self._attached(facts):
+                    return False
+                raise
+            request_id = step.request_id
+            return True
+
+        await wait_until(is_accepted)
+        return request_id
+
+    async def _require_quarantined(self, before: CertificateFacts) -> None:
+        """Raise `DeviceRefusedError` unless a certificate is as the quarantine left it."""
+        description = await self._plane.describe_certificate(before.id)
+        status = description["status"] if description else "deleted"
+        written = self._steps.step(before.id, UPDATE, Stage.QUARANTINE)
+        changed_at = repr(modified_at(description)) if description else ""
+        if status != "INACTIVE" or (written is not None and written.detail and written.detail != changed_at):
+            raise refused(RefusalReason.CHANGED, f"{before.id}: {status}")
+
+    async def _delete_certificate(self, before: CertificateFacts) -> None:
+        if self._steps.is_done(before.id, _DELETE_CERTIFICATE):
+            return
+        if await self._plane.describe_certificate(before.id) is None:
+            if self._steps.step(before.id, _DELETE_CERTIFICATE) is None:
+                raise refused(RefusalReason.CHANGED, f"{before.id}: deleted")
+            await self._steps.finish(before.id, _DELETE_CERTIFICATE)
+            return
+        if await self._plane.list_things(before.arn):
+            return  # the last of its devices deletes it
+        await self._require_quarantined(before)
+        for policy in await self._plane.list_policies(before.arn):
+            if policy not in before.policies:
+                raise refused(RefusalReason.CHANGED, f"{before.id}: a new policy, {policy}")
+            action = f"DetachPolicy {policy}"
+            step = await self._steps.send(
+                before.id,
+                action,
+                lambda policy=policy: self._plane.detach_policy(policy, before.arn),  # type: ignore[misc]  # mypy infers no defaults
+            )
+            await self._steps.finish(before.id, action, request_id=step.request_id)
+
+        async def is_deleted() -> bool:
+            try:
+                await self._steps.send(
+                    before.id, _DELETE_CERTIFICATE, lambda: self._plane.delete_certificate(before.id)
+                )
+            except RegistryCallError as error:
+                if error.code != _CONFLICT:
+                    raise
+                return False
+            return True
+
+        await wait_until(is_deleted)
+
+        async def is_missing() -> bool:
+            return await self._plane.describe_certificate(before.id) is None
+
+        await wait_until(is_missing)
+        await self._steps.finish(before.id, _DELETE_CERTIFICATE)

@@ -1,0 +1,107 @@
+"""Decides which devices are refused, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from asyncgg.decommission.model import CertificateFacts, DeviceFacts, RefusalReason
+
+_PROTECTED_VALUE: Final = "never"
+_PROTECTED_KEY: Final = "decommission"
+"""The attribute `decommission=never` protects a thing."""
+_RESTORABLE: Final = frozenset({"ACTIVE", "INACTIVE"})
+_PENDING_TRANSFER: Final = "PENDING_TRANSFER"
+"""[service model: CertificateStatus]"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardOptions:
+    """What the operator allows."""
+
+    account: str = ""
+    """The account of the credentials; empty if it is unknown."""
+    now: float = 0.0
+    """Unix time."""
+    connected_within: float = 86_400.0
+    """Seconds; a device that was connected more recently is refused. 0: connectivity is ignored."""
+    allow_shared: frozenset[str] = frozenset()
+    """Ids of certificates that other things may use, too."""
+    is_protected: Callable[[str], bool] = lambda name: False
+    """Whether a name is in the protect list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a device is refused."""
+
+    reason: RefusalReason
+    detail: str = ""
+
+
+def refuse(
+    devices: Mapping[str, DeviceFacts], certificates: Mapping[str, CertificateFacts], options: GuardOptions
+) -> dict[str, Refusal]:
+    """The refused devices of `devices`.
+
+    A certificate counts as shared if any of its things is not in `devices` or is refused itself. So
+    a refusal can lead to others, until none is added.
+    """
+    refused = {
+        name: refusal for name, facts in devices.items() if (refusal := _refuse_device(facts, certificates, options))
+    }
+    while True:
+        allowed = devices.keys() - refused.keys()
+        added = {
+            name: Refusal(RefusalReason.SHARED, f"{certificate}: {', '.join(others[:3])}")
+            for name in sorted(allowed)
+            for certificate in devices[name].certificates
+            if (others := _others(certificates[certificate], allowed, options))
+        }
+        if not added:
+            return refused
+        refused |= added
+
+
+def _others(facts: CertificateFacts, allowed: Collection[str], options: GuardOptions) -> list[str]:
+    return [] if facts.id in options.allow_shared else sorted(set(facts.things) - set(allowed))
+
+
+def _refuse_device(
+    facts: DeviceFacts, certificates: Mapping[str, CertificateFacts], options: GuardOptions
+) -> Refusal | None:
+    if facts.unanswered:
+        return Refusal(RefusalReason.UNANSWERED, facts.unanswered)
+    if not facts.exists:
+        return Refusal(RefusalReason.NOT_FOUND)
+    if facts.is_core:
+        return Refusal(RefusalReason.CORE_DEVICE)
+    if options.is_protected(facts.name) or facts.attributes.get(_PROTECTED_KEY) == _PROTECTED_VALUE:
+        return Refusal(RefusalReason.PROTECTED)
+    earliest = options.now - options.connected_within
+    if options.connected_within and facts.connected_at is not None and facts.connected_at > earliest:
+        return Refusal(RefusalReason.CONNECTED)
+    if facts.other_principals:
+        return Refusal(RefusalReason.PRINCIPAL, facts.other_principals[0])
+    for id_ in facts.certificates:
+        if id_ not in certificates:
+            return Refusal(RefusalReason.UNANSWERED, f"certificate {id_}")
+        if reason := certificate_problem(certificates[id_], facts.name, options.account):
+            return Refusal(reason, id_)
+    return None
+
+
+def certificate_problem(facts: CertificateFacts, thing: str, account: str) -> RefusalReason | None:
+    """Why this certificate of `thing` must not be changed; None if it may."""
+    if facts.status == _PENDING_TRANSFER:
+        return RefusalReason.TRANSFER
+    if facts.owner and account and facts.owner != account:
+        return RefusalReason.FOREIGN
+    if facts.status not in _RESTORABLE:
+        return RefusalReason.STATUS
+    if facts.is_claim:
+        return RefusalReason.CLAIM
+    if thing not in facts.things:
+        return RefusalReason.CHANGED  # the two lists contradict each other
+    return None

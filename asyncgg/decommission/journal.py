@@ -1,0 +1,226 @@
+"""The journal of a decommission: facts, refusals, and each write before and after it is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final, Self
+
+from asyncgg.decommission.guards import Refusal
+from asyncgg.decommission.model import CertificateFacts, DeviceFacts, DeviceStep, RefusalReason, StepState
+from asyncgg.errors import JournalError, JournalWriteError
+from asyncgg.storage import MetaStore, SqliteFormat, remove_file
+
+DECOMMISSION_FORMAT: Final = SqliteFormat(
+    label="decommission journal",
+    version=1,
+    older_advice="Finish it with the version that started it.",
+    error=JournalError,
+    write_error=JournalWriteError,
+    probes=("SELECT name FROM device LIMIT 1", "SELECT subject FROM step LIMIT 1"),
+    # FULL: an intent is on the disk before its request is sent.
+    pragmas=("journal_mode = WAL", "synchronous = FULL"),
+)
+_SCHEMA: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE device (
+  name TEXT PRIMARY KEY, position INTEGER NOT NULL, facts TEXT
+) WITHOUT ROWID;
+CREATE TABLE refusal (
+  stage TEXT NOT NULL, name TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, PRIMARY KEY (stage, name)
+) WITHOUT ROWID;
+CREATE TABLE certificate (id TEXT PRIMARY KEY, facts TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE step (
+  stage TEXT NOT NULL, subject TEXT NOT NULL, action TEXT NOT NULL, state TEXT NOT NULL,
+  code TEXT NOT NULL, message TEXT NOT NULL, request_id TEXT NOT NULL, detail TEXT NOT NULL, at REAL NOT NULL,
+  PRIMARY KEY (stage, subject, action)
+) WITHOUT ROWID;
+"""
+
+
+class DecommissionJournal:
+    """One file, one writer. Every method raises `JournalError` or `JournalWriteError`."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        self._lock = None if read_only else DECOMMISSION_FORMAT.lock(path)
+        try:
+            self._connection = DECOMMISSION_FORMAT.open(path, read_only=read_only)
+        except BaseException:
+            if self._lock is not None:
+                self._lock.release()
+            raise
+        self._pending: list[tuple[str, tuple[Any, ...]]] = []
+        self._committing: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+        self._accepted = self._committed = 0
+        self._error: Exception | None = None
+
+    @classmethod
+    def create(cls, path: Path, names: Iterable[str], **meta: object) -> Self:
+        """A new journal of these devices. Raises `JournalError` if the file exists."""
+        try:
+            path.touch(mode=0o600, exist_ok=False)
+        except FileExistsError:
+            raise JournalError(f"{path} already exists; continue it with resume, or choose another --journal") from None
+        except OSError as error:
+            raise JournalError(f"{path}: cannot create the journal: {error.strerror}") from None
+        try:
+            with DECOMMISSION_FORMAT.translate_errors(path, writing=True):
+                connection = DECOMMISSION_FORMAT.connect(path)
+                DECOMMISSION_FORMAT.set_up(connection)
+                connection.executescript(_SCHEMA)
+                rows = [(name, number) for number, name in enumerate(names)]
+                connection.execute("BEGIN")
+                connection.executemany("INSERT INTO device (name, position) VALUES (?, ?)", rows)
+                MetaStore(connection).put(**meta)
+                DECOMMISSION_FORMAT.mark(connection)
+                connection.execute(f"PRAGMA user_version = {DECOMMISSION_FORMAT.version}")
+                connection.execute("COMMIT")
+                connection.close()
+        except BaseException:
+            remove_file(path)
+            raise
+        return cls(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file and release its lock."""
+        self._connection.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    # --- reading ---
+
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        with DECOMMISSION_FORMAT.translate_errors(self.path):
+            return self._connection.execute(query, values).fetchall()
+
+    def meta(self) -> dict[str, str]:
+        """The header and the settings."""
+        return dict(self._rows("SELECT key, value FROM meta"))
+
+    def names(self) -> list[str]:
+        """All devices, in the order of the list."""
+        return [name for (name,) in self._rows("SELECT name FROM device ORDER BY position")]
+
+    def devices(self) -> dict[str, DeviceFacts]:
+        """The devices whose facts are known, in the order of the list."""
+        rows = self._rows("SELECT name, facts FROM device WHERE facts IS NOT NULL ORDER BY position")
+        return {name: DeviceFacts(**_tuples(json.loads(facts))) for name, facts in rows}
+
+    def certificates(self) -> dict[str, CertificateFacts]:
+        """The certificates of all devices, by id, as they were before the first write."""
+        rows = self._rows("SELECT id, facts FROM certificate")
+        return {id_: CertificateFacts(**_tuples(json.loads(facts))) for id_, facts in rows}
+
+    def refusals(self, stage: str) -> dict[str, Refusal]:
+        """The devices that a stage refused."""
+        rows = self._rows("SELECT name, reason, detail FROM refusal WHERE stage = ?", stage)
+        return {name: Refusal(RefusalReason(reason), detail) for name, reason, detail in rows}
+
+    def steps(self) -> dict[tuple[str, str, str], DeviceStep]:
+        """Every recorded write by stage, subject and action."""
+        query = "SELECT stage, subject, action, state, code, message, request_id, detail FROM step"
+        return {
+            (row[0], row[1], row[2]): DeviceStep(
+                row[0], row[1], row[2], StepState(row[3]), row[4], row[5], row[6], row[7]
+            )
+            for row in self._rows(query)
+        }
+
+    # --- writing ---
+
+    async def put_meta(self, **values: object) -> None:
+        """Set entries of the header."""
+        await self._write(
+            [("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, str(value))) for key, value in values.items()]
+        )
+
+    async def put_facts(self, device: DeviceFacts) -> None:
+        """Save the facts of one device."""
+        await self._write([("UPDATE device SET facts = ? WHERE name = ?", (json.dumps(asdict(device)), device.name))])
+
+    async def put_certificates(self, certificates: Mapping[str, CertificateFacts]) -> None:
+        """Save certificates; one that is there keeps its first status."""
+        await self._write(
+            [
+                ("INSERT OR IGNORE INTO certificate VALUES (?, ?)", (id_, json.dumps(asdict(facts))))
+                for id_, facts in certificates.items()
+            ]
+        )
+
+    async def put_refusals(self, stage: str, refusals: Mapping[str, Refusal]) -> None:
+        """Save the devices that a stage refuses."""
+        await self._write(
+            [
+                ("INSERT OR REPLACE INTO refusal VALUES (?, ?, ?, ?)", (stage, name, refusal.reason, refusal.detail))
+                for name, refusal in refusals.items()
+            ]
+        )
+
+    async def clear_refusals(self, stage: str) -> None:
+        """Forget the refused devices of a stage, before it asks again."""
+        await self._write([("DELETE FROM refusal WHERE stage = ?", (stage,))])
+
+    async def record(self, step: DeviceStep) -> None:
+        """Save a step; it is on the disk when this returns."""
+        values = (step.stage, step.subject, step.action, step.state, step.code, step.message, step.request_id)
+        await self._write(
+            [("INSERT OR REPLACE INTO step VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, step.detail, time.time()))]
+        )
+
+    async def _write(self, statements: list[tuple[str, tuple[Any, ...]]]) -> None:
+        """Execute the statements. Calls that arrive while the disk is busy share the next commit."""
+        self._pending += statements
+        self._accepted += 1
+        number = self._accepted
+        async with self._lock_of_loop():
+            if self._error is not None:
+                raise self._error
+            if self._committed >= number:
+                return
+            last, batch, self._pending = self._accepted, self._pending, []
+            commit = asyncio.ensure_future(asyncio.to_thread(self._commit, batch))
+            try:
+                await asyncio.shield(commit)
+            except asyncio.CancelledError:
+                await commit  # the connection must be idle before the lock is released
+                raise
+            except Exception as error:
+                self._error = error
+                raise
+            finally:
+                self._committed = last
+
+    def _lock_of_loop(self) -> asyncio.Lock:
+        """The lock of the running loop: a command runs several loops, one after the other."""
+        loop = asyncio.get_running_loop()
+        if self._committing is None or self._committing[0] is not loop:
+            self._committing = loop, asyncio.Lock()
+        return self._committing[1]
+
+    def _commit(self, statements: list[tuple[str, tuple[Any, ...]]]) -> None:
+        with DECOMMISSION_FORMAT.translate_errors(self.path, writing=True):
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                for statement, values in statements:
+                    self._connection.execute(statement, values)
+                self._connection.execute("COMMIT")
+            except sqlite3.Error:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

@@ -1,0 +1,121 @@
+"""What became of each device of a decommission: counts for JSON, and rows of steps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Final
+
+from asyncgg.decommission.journal import DecommissionJournal
+from asyncgg.decommission.model import Stage, StepState
+from asyncgg.decommission.stages import ASSOCIATIONS, DEVICE
+
+SCHEMA: Final = "asyncgg.decommission/1"
+OUTCOME_COLUMNS: Final = ("device", "stage", "subject", "step", "state", "code", "message", "request_id")
+
+
+def devices_of_stage(journal: DecommissionJournal, stage: Stage) -> list[str]:
+    """The devices that a stage concerns: all for the quarantine, later those that it changed."""
+    names = journal.names()
+    if stage is Stage.QUARANTINE:
+        return names
+    steps, facts = journal.steps(), journal.devices()
+    if stage is Stage.DELETE:
+        return [name for name in names if _is_done(steps, Stage.QUARANTINE, name)]
+    return [
+        name
+        for name in names
+        if (Stage.QUARANTINE, name, DEVICE) in steps
+        or any((Stage.QUARANTINE, id_, "UpdateCertificate") in steps for id_ in _certificates(facts, name))
+    ]
+
+
+def summarize(journal: DecommissionJournal, stage: Stage, *, reason: str = "", aborted: bool = False) -> dict[str, Any]:
+    """The result as JSON; `reason` says why the stage stopped early."""
+    names, steps, refusals = devices_of_stage(journal, stage), journal.steps(), journal.refusals(stage)
+    done = [name for name in names if _is_done(steps, stage, name)]
+    rest = set(names) - set(done)
+    refused = rest & refusals.keys()
+    failed = {name for name in rest - refused if _failure(steps, stage, name)}
+    counts = {"total": len(names), "done": len(done), "refused": len(refused), "failed": len(failed)}
+    counts["pending"] = len(names) - sum(counts[key] for key in ("done", "refused", "failed"))
+    if aborted:
+        state = "aborted"
+    elif counts["pending"]:
+        state = "interrupted"
+    else:
+        state = "partial" if refused or failed else "complete"
+    failures = Counter(_failure(steps, stage, name) for name in failed)
+    meta = journal.meta()
+    return {
+        "schema": SCHEMA,
+        "journal": str(journal.path),
+        "account": meta.get("account", ""),
+        "region": meta.get("region", ""),
+        "stage": str(stage),
+        "state": state,
+        "reason": reason,
+        "devices": counts,
+        "refusals": dict(Counter(str(refusals[name].reason) for name in sorted(refused))),
+        "failures": dict(failures),
+        "certificates": len(journal.certificates()),
+        "connectivity_unknown": sum(not facts.connectivity_known for facts in journal.devices().values()),
+    }
+
+
+def exit_code_of(summary: dict[str, Any]) -> int:
+    """The exit code of a result."""
+    return {"complete": 0, "partial": 3, "aborted": 4}.get(summary["state"], 130)
+
+
+def outcome_rows(journal: DecommissionJournal) -> Iterator[tuple[str, ...]]:
+    """A row per device and step, and one per refused device and stage."""
+    steps, facts = journal.steps(), journal.devices()
+    refusals = {stage: journal.refusals(stage) for stage in Stage}
+    by_subject: dict[str, list[Any]] = {}
+    for step in steps.values():
+        by_subject.setdefault(step.subject, []).append(step)
+    for name in journal.names():
+        for subject in (name, *_certificates(facts, name)):
+            for step in by_subject.get(subject, []):
+                yield (
+                    name,
+                    step.stage,
+                    subject,
+                    step.action,
+                    str(step.state),
+                    step.code,
+                    step.message,
+                    step.request_id,
+                )
+        for stage, refused in refusals.items():
+            if name in refused:
+                refusal = refused[name]
+                yield name, str(stage), name, "refused", "refused", str(refusal.reason), refusal.detail, ""
+
+
+def format_summary_lines(summary: dict[str, Any]) -> list[str]:
+    """The result as lines of text."""
+    counts = summary["devices"]
+    lines = [f"{summary['stage']}: {summary['state']}{': ' + summary['reason'] if summary['reason'] else ''}"]
+    lines.append("  devices    " + ", ".join(f"{count:,} {key}" for key, count in counts.items()))
+    lines += [f"  refused    {count:,}: {reason}" for reason, count in sorted(summary["refusals"].items())]
+    lines += [f"  failed     {count:,}: {code}" for code, count in sorted(summary["failures"].items())]
+    if summary["connectivity_unknown"]:
+        lines.append(f"  warning    connectivity is unknown for {summary['connectivity_unknown']:,} devices")
+    lines.append(f"  journal    {summary['journal']}")
+    return lines
+
+
+def _is_done(steps: Any, stage: Stage, name: str) -> bool:
+    actions = (DEVICE,) if stage is Stage.DELETE else (DEVICE, ASSOCIATIONS)
+    return all((step := steps.get((stage, name, action))) and step.state is StepState.DONE for action in actions)
+
+
+def _failure(steps: Any, stage: Stage, name: str) -> str:
+    found = (steps.get((stage, name, action)) for action in (DEVICE, ASSOCIATIONS))
+    return next((step.code for step in found if step is not None and step.code), "")
+
+
+def _certificates(facts: Any, name: str) -> tuple[str, ...]:
+    return facts[name].certificates if name in facts else ()

@@ -1,0 +1,188 @@
+"""Runs one stage over the devices of a journal: asks, refuses, and works on the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from asyncgg.cleanup.registry_client import RegistryCallError
+from asyncgg.decommission.collect import FactCollector, for_each
+from asyncgg.decommission.control_plane import IotControlPlane
+from asyncgg.decommission.delete import DeviceDeleter
+from asyncgg.decommission.guards import GuardOptions, Refusal, refuse
+from asyncgg.decommission.journal import DecommissionJournal
+from asyncgg.decommission.model import CertificateFacts, DeviceFacts, DeviceStep, RefusalReason, Stage, StepState
+from asyncgg.decommission.quarantine import CertificateSwitch
+from asyncgg.decommission.steps import DeviceRefusedError, NotVisibleError, StepRecorder
+
+DEVICE: Final = "Device"
+"""The step that ends the work of a stage on a device, but for its associations."""
+ASSOCIATIONS: Final = "Associations"
+"""The step that ends the disassociation of a device, or its association at a release."""
+_CERTIFICATE_STATE: Final = "CertificateStateException"
+"""Another program changes the certificates that this run changes [service model: HTTP 406]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageLimits:
+    """When a stage stops by itself."""
+
+    canary: int = 0
+    """Devices that must succeed before the others begin; 0: no canary."""
+    abort_at: float | None = None
+    """Percentage of failed devices."""
+    abort_after: int = 100
+    """Finished devices before `abort_at` applies."""
+
+
+class StageRun:
+    """One run of a stage. `stop` ends it after the devices that are started."""
+
+    def __init__(
+        self, journal: DecommissionJournal, stage: Stage, plane: IotControlPlane, limits: StageLimits | None = None
+    ) -> None:
+        self._journal, self._stage, self._plane = journal, stage, plane
+        self._limits = limits or StageLimits()
+        self._recorder = StepRecorder(journal, stage, plane)
+        self._finished = self._failed = 0
+        self.reason = ""
+        """Why the stage stopped; empty while it did not."""
+        self.aborted = False
+        """Whether a guard stopped it, not a person."""
+
+    def stop(self, reason: str) -> None:
+        """Begin no further device."""
+        self._recorder.is_stopped = True
+        self.reason = self.reason or reason
+
+    # --- questions ---
+
+    async def collect(self, options: GuardOptions) -> None:
+        """Ask for the facts of all devices that have none, then save who is refused."""
+        collector = FactCollector(self._plane, with_connectivity=options.connected_within > 0)
+
+        async def query(name: str) -> None:
+            facts, certificates = await collector.collect(name)
+            await self._journal.put_certificates(certificates)
+            await self._journal.put_facts(facts)
+
+        known = self._journal.devices()
+        await for_each([name for name in self._journal.names() if name not in known], query, self._is_stopped)
+        if not self._recorder.is_stopped:
+            refusals = refuse(self._journal.devices(), self._journal.certificates(), options)
+            await self._journal.put_refusals(self._stage, refusals)
+
+    async def check_again(self, names: Sequence[str], options: GuardOptions, associated: Collection[str]) -> None:
+        """Ask for the facts of quarantined devices again, and save who is refused at `delete`.
+
+        `associated` are the things that are still associated with a core.
+        """
+        collector = FactCollector(self._plane, with_connectivity=options.connected_within > 0)
+        before, devices = self._journal.devices(), {}
+        certificates: dict[str, CertificateFacts] = {}
+        # A device with a step of this stage is half deleted: its steps say how to go on.
+        fresh = [name for name in names if not self._is_started(name, before[name])]
+
+        async def query(name: str) -> None:
+            devices[name], found = await collector.collect(name)
+            certificates.update(found)
+
+        await for_each(fresh, query, self._is_stopped)
+        started = frozenset(names) - frozenset(fresh)
+        options = replace(options, allow_shared=options.allow_shared | self._shared_with(started, certificates))
+        refusals = refuse(devices, certificates, options)
+        for name, facts in devices.items():
+            if name not in refusals and (refusal := _changed(before[name], facts) or _associated(name, associated)):
+                refusals[name] = refusal
+        for name in devices.keys() - refusals.keys():
+            for id_ in devices[name].certificates:
+                if (ca := certificates[id_].ca_id) and await self._auto_registers(ca):
+                    refusals[name] = Refusal(RefusalReason.AUTO_REGISTRATION, f"{id_}: CA {ca}")
+        await self._journal.put_refusals(self._stage, refusals)
+
+    def _shared_with(self, started: frozenset[str], certificates: Mapping[str, CertificateFacts]) -> frozenset[str]:
+        """Certificates whose other things are devices that this stage already deletes."""
+        names = frozenset(self._journal.names())
+        return frozenset(
+            id_ for id_, facts in certificates.items() if started & set(facts.things) and set(facts.things) <= names
+        )
+
+    def _is_started(self, name: str, facts: DeviceFacts) -> bool:
+        actions = ["DeleteThing", *(f"DetachThingPrincipal {id_}" for id_ in facts.certificates)]
+        return any(self._recorder.step(name, action) is not None for action in actions)
+
+    async def _auto_registers(self, ca: str) -> bool:
+        try:
+            return await self._plane.ca_auto_registers(ca)
+        except RegistryCallError:
+            return True  # a question without an answer refuses
+
+    # --- work ---
+
+    async def switch(self, names: Sequence[str], allow_shared: Collection[str] = ()) -> None:
+        """Deactivate the certificates of these devices, or activate them again at a release."""
+        devices = self._journal.devices()
+        switch = CertificateSwitch(self._recorder, self._journal.certificates(), names, allow_shared)
+        await self._work(names, lambda name: switch.switch_device(devices[name]))
+
+    async def delete(self, names: Sequence[str], *, delete_certificates: bool) -> None:
+        """Delete these devices."""
+        devices = self._journal.devices()
+        deleter = DeviceDeleter(self._recorder, self._journal.certificates(), delete_certificates=delete_certificates)
+        await self._work(names, lambda name: deleter.delete_device(devices[name]))
+
+    async def _work(self, names: Sequence[str], work: Callable[[str], Awaitable[None]]) -> None:
+        async def attempt(name: str) -> None:
+            try:
+                await work(name)
+            except DeviceRefusedError as error:
+                await self._journal.put_refusals(self._stage, {name: error.refusal})
+            except NotVisibleError as error:
+                await self._fail(name, "not-visible", str(error))
+            except RegistryCallError as error:
+                await self._fail(name, error.code or "unknown", str(error))
+            else:
+                await self._recorder.finish(name, DEVICE)
+            self._finished += 1
+            self._apply_abort_rule()
+
+        pending = [name for name in names if not self._recorder.is_done(name, DEVICE)]
+        canary = pending[: self._limits.canary]
+        await for_each(canary, attempt, self._is_stopped)
+        if canary and any(not self._recorder.is_done(name, DEVICE) for name in canary):
+            self._abort("the canary did not succeed")
+        await for_each(pending[len(canary) :], attempt, self._is_stopped)
+
+    async def _fail(self, name: str, code: str, message: str) -> None:
+        self._failed += 1
+        await self._journal.record(DeviceStep(self._stage, name, DEVICE, StepState.INTENT, code, message))
+        if code == _CERTIFICATE_STATE:
+            self._abort(f"another program changes certificates of this run: {message}")
+
+    def _apply_abort_rule(self) -> None:
+        limits = self._limits
+        if limits.abort_at is None or self._finished < limits.abort_after:
+            return
+        if self._failed * 100 >= limits.abort_at * self._finished and self._failed:
+            self._abort(f"{self._failed:,} of {self._finished:,} devices failed")
+
+    def _abort(self, reason: str) -> None:
+        if not self._recorder.is_stopped:
+            self.aborted = True
+            self.stop(reason)
+
+    def _is_stopped(self) -> bool:
+        return self._recorder.is_stopped
+
+
+def _changed(before: DeviceFacts, now: DeviceFacts) -> Refusal | None:
+    if now.thing_id != before.thing_id:
+        return Refusal(RefusalReason.RECREATED)
+    if set(now.certificates) != set(before.certificates):
+        return Refusal(RefusalReason.CHANGED, "it has other certificates")
+    return None
+
+
+def _associated(name: str, associated: Collection[str]) -> Refusal | None:
+    return Refusal(RefusalReason.ASSOCIATED) if name in associated else None

@@ -1,0 +1,137 @@
+"""`asyncgg decommission` against moto and the simulator: quarantine, release, delete, guards."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.decommission.conftest import IotFleet
+from tests.support.command_line import CommandRunner
+
+Decommission = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture(autouse=True)
+def fast_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at once whether a detach is visible: moto detaches at once."""
+    monkeypatch.setattr("asyncgg.decommission.delete._FIRST_LOOK", 0.0)
+
+
+def write_list(fleet: IotFleet, path: Path, count: int = 4) -> Path:
+    """A list of the first things of the fleet."""
+    path.write_text("\n".join(fleet.things[:count]) + "\n")
+    return path
+
+
+def test_quarantine_and_release_restore_everything(fleet: IotFleet, decommission: Decommission, tmp_path: Path) -> None:
+    """A quarantine changes the listed devices only; release restores certificates and associations."""
+    associations, statuses = fleet.associations(), fleet.statuses()
+    listed = write_list(fleet, tmp_path / "things.txt")
+    code, result = decommission("quarantine", "--things", listed, "--journal", "j")
+    assert code == 0, result
+    assert result["schema"] == "asyncgg.decommission/1"
+    assert result["devices"] == {"total": 4, "done": 4, "refused": 0, "failed": 0, "pending": 0}
+    assert [fleet.status(fleet.certificates[thing][0]) for thing in fleet.things] == ["INACTIVE"] * 4 + ["ACTIVE"] * 2
+    assert {thing for _, thing in fleet.associations()} == set(fleet.things[4:])
+
+    code, result = decommission("release", "j")
+    assert code == 0, result
+    assert fleet.statuses() == statuses
+    assert fleet.associations() == associations
+
+
+def test_delete_removes_things_and_certificates(
+    fleet: IotFleet, decommission: Decommission, cli: CommandRunner, tmp_path: Path
+) -> None:
+    """After a quarantine, delete removes exactly its things; the shared policy stays."""
+    listed = write_list(fleet, tmp_path / "things.txt")
+    assert decommission("quarantine", "--things", listed, "--journal", "j")[0] == 0
+    assert decommission("delete", "j", "--expect-account", "123456789012")[0] == 4  # younger than 24 h
+    assert decommission("delete", "j", "--min-age", "0")[0] == 2  # --yes alone
+    arguments = ("j", "--min-age", "0", "--delete-certificates", "--expect-account", "123456789012")
+    code, result = decommission("delete", *arguments)
+    assert (code, result["state"], result["stage"]) == (0, "complete", "delete"), result
+    names = {thing["thingName"] for thing in fleet.client.list_things()["things"]}
+    assert names & set(fleet.things) == set(fleet.things[4:])
+    assert list(fleet.statuses().values()) == ["deleted"] * 4 + ["ACTIVE"] * 2
+    fleet.client.get_policy(policyName=f"{fleet.things[0].partition('-')[0]}-policy")
+    assert cli("decommission", "report", "j", "--outcomes", "rows.csv").code == 0
+    with Path("rows.csv").open() as file:
+        steps = {(row["stage"], row["step"].split()[0]) for row in csv.DictReader(file)}
+    assert {("quarantine", "UpdateCertificate"), ("delete", "DeleteThing"), ("delete", "DetachPolicy")} <= steps
+
+
+def test_quarantine_refuses_guarded_devices(fleet: IotFleet, decommission: Decommission, tmp_path: Path) -> None:
+    """Shared, claim, transferred, protected, core and missing devices are left unchanged, each with its reason."""
+    shared, claim, transferred, protected, fine, other = fleet.things
+    fleet.client.attach_thing_principal(thingName=other, principal=fleet.certificates[shared][1])
+    document = (
+        '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iot:Publish",'
+        ' "Resource": "arn:aws:iot:us-east-1:123456789012:topic/$aws/provisioning-templates/t/provision/*"}]}'
+    )
+    fleet.client.create_policy(policyName=f"{claim}-policy", policyDocument=document)
+    fleet.client.attach_policy(policyName=f"{claim}-policy", target=fleet.certificates[claim][1])
+    fleet.client.update_certificate(certificateId=fleet.certificates[transferred][0], newStatus="PENDING_TRANSFER")
+    fleet.client.update_thing(thingName=protected, attributePayload={"attributes": {"decommission": "never"}})
+    core = f"{fine.partition('-')[0]}-core-1"
+    fleet.client.create_thing(thingName=core)
+    before = fleet.statuses()
+    (tmp_path / "things.txt").write_text("\n".join([shared, claim, transferred, protected, fine, core, "missing"]))
+    code, result = decommission("quarantine", "--things", "things.txt", "--journal", "j")
+    assert code == 3, result
+    assert result["refusals"] == {
+        "shared-certificate": 1,
+        "claim-certificate": 1,
+        "pending-transfer": 1,
+        "protected": 1,
+        "core-device": 1,
+        "thing-not-found": 1,
+    }
+    assert fleet.statuses() == before | {fleet.certificates[fine][0]: "INACTIVE"}
+    assert {thing for _, thing in fleet.associations()} == set(fleet.things) - {fine}
+
+
+def test_release_leaves_a_certificate_that_was_changed(
+    fleet: IotFleet, decommission: Decommission, tmp_path: Path
+) -> None:
+    """A certificate that was revoked after the quarantine is not activated."""
+    listed = write_list(fleet, tmp_path / "things.txt", 2)
+    assert decommission("quarantine", "--things", listed, "--journal", "j")[0] == 0
+    revoked = fleet.certificates[fleet.things[0]][0]
+    fleet.client.update_certificate(certificateId=revoked, newStatus="REVOKED")
+    code, result = decommission("release", "j")
+    assert (code, result["refusals"]) == (3, {"changed-since": 1})
+    assert fleet.status(revoked) == "REVOKED"
+    assert fleet.things[0] not in {thing for _, thing in fleet.associations()}
+
+
+def test_delete_refuses_recreated_and_associated_things(
+    fleet: IotFleet, decommission: Decommission, tmp_path: Path
+) -> None:
+    """A thing with another id and a thing that is associated again are not deleted."""
+    listed = write_list(fleet, tmp_path / "things.txt", 2)
+    assert decommission("quarantine", "--things", listed, "--journal", "j")[0] == 0
+    recreated, associated = fleet.things[:2]
+    fleet.client.detach_thing_principal(thingName=recreated, principal=fleet.certificates[recreated][1])
+    fleet.client.delete_thing(thingName=recreated)
+    fleet.client.create_thing(thingName=recreated)
+    fleet.simulator.service.fleet.associate(f"{recreated.partition('-')[0]}-core-1", associated, 0.0)
+    code, result = decommission("delete", "j", "--min-age", "0", "--expect-account", "123456789012")
+    assert (code, result["refusals"]) == (3, {"recreated": 1, "still-associated": 1})
+    assert fleet.client.describe_thing(thingName=recreated)
+    assert fleet.client.describe_thing(thingName=associated)
+
+
+def test_plan_changes_nothing(fleet: IotFleet, decommission: Decommission, tmp_path: Path) -> None:
+    """A plan counts devices and requests, and leaves no journal."""
+    before = fleet.statuses(), fleet.associations()
+    listed = write_list(fleet, tmp_path / "things.txt")
+    code, result = decommission("plan", "--things", listed)
+    assert (code, result["stage"], result["state"]) == (0, "plan", "planned")
+    assert result["requests"]["UpdateCertificate"] == 4
+    assert (fleet.statuses(), fleet.associations()) == before
+    assert [path.name for path in tmp_path.iterdir() if "journal" in path.name] == []
