@@ -22,6 +22,7 @@ from asyncgg.errors import UsageError
 from asyncgg.fleet.campaign import Campaign, CampaignLane, Shard
 from asyncgg.fleet.results import LaneResult
 from asyncgg.fleet.runner import CampaignOptions, CampaignRun
+from asyncgg.fleet.verify import format_verifications, verifications_to_dict, verify_lanes
 from asyncgg.formatting import format_count
 from asyncgg.journal import JournalReader
 from asyncgg.models import RunState
@@ -68,6 +69,16 @@ def restart_campaign(folder: Path, mode: RunMode, arguments: Mapping[str, Any]) 
     options = CampaignOptions(mode=mode, overrides=overrides, abort_targets=arguments["abort_targets"])
     processes = check_processes(arguments)
     return run_campaign(CampaignWork(campaign, lanes, options, processes, context.console))
+
+
+def verify_campaign(folder: Path, wait: float, arguments: Mapping[str, Any]) -> int:
+    """Verify the runs of all lanes side by side, and return the exit code."""
+    console = Console(as_json=arguments["json"])
+    results = run_async(verify_lanes(Campaign.load(folder).lanes, extract_settings(arguments), wait))
+    document = verifications_to_dict(results)
+    console.write_result(document, format_verifications(results), always_print=True)
+    code: int = document["exit"]
+    return code
 
 
 def check_processes(arguments: Mapping[str, Any]) -> int:

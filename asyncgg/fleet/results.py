@@ -105,8 +105,13 @@ def _ended(current: LaneResult, state: str, code: int, reason: str) -> LaneResul
 
 def campaign_exit_code(results: Iterable[LaneResult]) -> int:
     """0 if every lane has 0, else the first of 1, 5, 4, 2, 130, 10 and 3 that a lane has."""
-    codes = {result.exit for result in results}
-    return next((code for code in _CODE_ORDER if code in codes), 0)
+    return first_exit_code(result.exit for result in results)
+
+
+def first_exit_code(codes: Iterable[int]) -> int:
+    """0 if all codes are 0, else the first of 1, 5, 4, 2, 130, 10 and 3 among them."""
+    present = set(codes)
+    return next((code for code in _CODE_ORDER if code in present), 0)
 
 
 def campaign_state(results: Sequence[LaneResult]) -> RunState:

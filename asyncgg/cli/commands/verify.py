@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from asyncgg.cli import options
 from asyncgg.cli.context import CommandContext
+from asyncgg.errors import UsageError
+from asyncgg.fleet.folder import is_campaign
 from asyncgg.report.verification import require_csv_suffix
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ Examples:
   asyncgg verify RUN.journal
   asyncgg verify RUN.journal --wait 2m --failures left.csv
   asyncgg verify RUN.journal --out after.db --json
+  asyncgg verify CAMPAIGN
 
 Things that failed or were not sent are reported, but do not fail the verification. The result is kept in
 JOURNAL.verified.json, and `report` shows it.
@@ -82,6 +85,12 @@ def command(journal: Path, *, wait: float | None, failures: Path | None, out: Pa
             out=out,
         )
 
+    if is_campaign(journal):
+        if failures is not None or out is not None:
+            raise UsageError("--failures and --out need the journal of one target")
+        from asyncgg.cli.campaign import verify_campaign
+
+        return verify_campaign(journal, wait or 0.0, arguments)
     with raise_on_signal():
         run = load_context(journal, options.extract_settings(arguments))
         context = CommandContext.create(run.settings, arguments)

@@ -156,6 +156,9 @@ def test_processes_share_the_targets(cli: CommandRunner, targets: StartTargets) 
     result = cli(*RUN, "--processes", 2)
     assert (result.code, exits(result.json)) == (0, {"t1": 0, "t2": 0, "t3": 0})
     assert result.json["things"]["disassociated"] == 36
+    verified = cli("verify", "camp", "--json")
+    assert (verified.code, verified.json["exit"]) == (0, 0)
+    assert [target["things"]["confirmed"] for target in verified.json["targets"]] == [12, 12, 12]
 
 
 @pytest.mark.parametrize("arguments", [("--shard", "0/2"), ("--processes", "2")])
