@@ -131,8 +131,9 @@ class FleetScan:
 
     async def _request_page(self, listing: Listing) -> None:
         def failed(verdict: ReplyVerdict, code: str, message: str) -> PageFailed | None:
-            missing = verdict is ReplyVerdict.CORE_MISSING  # reported as `CoreScanFailed`
-            return None if missing else PageFailed(listing.core, code, message)
+            if verdict in {ReplyVerdict.CORE_MISSING, ReplyVerdict.CORE_DENIED}:
+                return None  # reported as `CoreScanFailed`
+            return PageFailed(listing.core, code, message)
 
         self._scan_state.sent += 1
         self._scan_state.retried += listing.is_retry

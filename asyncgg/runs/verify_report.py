@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from asyncgg.formatting import format_duration, format_timestamp
+from asyncgg.formatting import format_count, format_duration, format_timestamp
 from asyncgg.models import Operation, RunState
 from asyncgg.report.verification import SCHEMA
 from asyncgg.runs.verify_check import CheckCounts, CheckResult
@@ -138,8 +138,8 @@ def format_verification(verification: Verification) -> list[str]:
         things.append(f"{unchecked:,} not checked")
     lines = [_headline(verification), f"  things     {', '.join(things)}"]
     if not_done := results[CheckResult.NOT_DONE] + done_anyway:
-        suffix = f", {done_anyway:,} already {verification.operation.past_participle}" if done_anyway else ""
-        lines.append(f"  not done   {not_done:,} failed or not sent, not checked{suffix}")
+        suffix = f" ({done_anyway:,} already {verification.operation.past_participle})" if done_anyway else ""
+        lines.append(f"  unchecked  {format_count(not_done, 'thing')} that the run did not change{suffix}")
     cores = ", ".join(f"{count:,} {state}" for state, count in verification.cores.items() if count)
     scans = f" in {figures.scans} scans" if figures.scans > 1 else ""
     requests = f"{figures.sent:,} sent ({figures.minimum_requests:,} minimum){scans}, {figures.throttled:,} throttled"

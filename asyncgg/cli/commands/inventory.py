@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def command(
     """List every core device of the Region and its client devices into a snapshot or an export."""
     from asyncgg.cli.scan import format_scan, promote, scan_interactively, scan_to_dict, working_snapshot
     from asyncgg.cli.signals import raise_on_signal
-    from asyncgg.formatting import format_timestamp
+    from asyncgg.formatting import CommandLine, format_timestamp
     from asyncgg.inventory import Snapshot
     from asyncgg.inventory.export import export, export_format
     from asyncgg.inventory.scope import empty_group_warning
@@ -92,6 +93,10 @@ def command(
         lines.append(f"warning: {warning}")
     if not scan.finished:
         lines.append("run the same command again to resume the scan")
+    elif not is_export:
+        option = f"--inventory {shlex.quote(str(out))}"
+        lines += ["next:", CommandLine(f"  asyncgg where THING {option}")]
+        lines.append(CommandLine(f"  asyncgg plan --things FILE {option}"))
     document = {
         "schema": "asyncgg.inventory/1",
         "out": str(out),

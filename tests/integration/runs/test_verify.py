@@ -122,7 +122,7 @@ async def test_verify_lists_only_changed_cores(tmp_path: Path) -> None:
     assert format_verification(verification)[:3] == [
         "verified: the fleet matches the journal",
         "  things     3 of 3 confirmed",
-        "  not done   3 failed or not sent, not checked",
+        "  unchecked  3 things that the run did not change",
     ]
 
 
