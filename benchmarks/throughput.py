@@ -3,7 +3,7 @@
 `python -m benchmarks throughput`. The clients take turns, each in a separate process against its
 own loopback server; the CPU share of the server shows whether it was the bottleneck. Requests per
 second and CPU per request are those of the sending; `CPU ms all` is that of the whole process with
-start, imports, manifest and journal. `asyncgg disassociate` is told a quota that it
+start, imports, manifest and journal. `asyncgg disassociate` gets a quota that it
 cannot reach; `asyncgg engine` is the same engine and journal without a limit.
 """
 
