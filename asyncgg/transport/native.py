@@ -1,6 +1,6 @@
 """Sends requests that asyncgg signs itself; exists only to save CPU time."""
 
-# A request costs 0.41 ms of CPU time here and 2.2 ms through the aiobotocore client, which builds,
+# A request costs 0.17 ms of CPU time here and 1.6 ms through the aiobotocore client, which builds,
 # validates and serializes every one. The client is used once, to configure this transport. `sdk`
 # does the same without this file, request_template.py and signing.py.
 
