@@ -16,7 +16,7 @@ from asyncgg.sharing import sharing
 SCHEMA: Final = "asyncgg.campaign-verify/1"
 
 LaneVerification = tuple[str, Verification | AsyncggError]
-"""The name of a lane, and its verification or why there is none."""
+"""The name of a lane, and its verification or the reason why it has none."""
 
 
 async def verify_lanes(
