@@ -32,6 +32,7 @@ from asyncgg.errors import AsyncggError, InternalError, StateWriteError, UsageEr
 from asyncgg.formatting import format_count, format_duration, format_timestamp
 from asyncgg.inventory import ScanProgress, Snapshot
 from asyncgg.models import Operation, RunState
+from asyncgg.notify import NotificationTarget
 from asyncgg.report import format_summary
 from asyncgg.runs import verify_account
 from asyncgg.telemetry.labels import TelemetryLabels
@@ -62,36 +63,50 @@ def run_policy(path: Path, context: CommandContext, *, dry_run: bool) -> int:
         with raise_on_signal():
             endpoint = context.resolve_endpoint()
             keep_lists = load_keep_lists(policy, context.settings, endpoint)
-            report = _run_in_state(policy, context, endpoint, keep_lists, dry_run)
+            report = _run_in_state(policy, context, endpoint, keep_lists, dry_run, targets)
     except Exception as error:  # the report must say that the run failed
         failure = error if isinstance(error, AsyncggError) else InternalError(f"{type(error).__name__}: {error}")
         report = CleanupReport(policy.name, dry_run=dry_run)
         report.fail(failure)
         _warn(console, *run_async(notify_result(policy, targets, report, context.connection)))
         raise
-    delivery_errors = run_async(notify_result(policy, targets, report, context.connection))
-    _warn(console, *delivery_errors)
-    if delivery_errors:
-        report.warnings += delivery_errors
-        if report.run_dir is not None and context.settings.state is None:  # a state is saved and closed
-            with suppress(StateWriteError):  # the warning is on standard error
-                report.run_dir.write_report(report.to_dict())
     console.write_result(report.to_dict(), format_cleanup(report), always_print=True)
     return report.exit
 
 
 def _run_in_state(
-    policy: Policy, context: CommandContext, endpoint: Endpoint, keep_lists: dict[str, frozenset[str]], dry_run: bool
+    policy: Policy,
+    context: CommandContext,
+    endpoint: Endpoint,
+    keep_lists: dict[str, frozenset[str]],
+    dry_run: bool,
+    targets: list[NotificationTarget],
 ) -> CleanupReport:
-    """As `_run`, with the runs in the state of the settings instead of the folder of the policy, if there is one."""
+    """As `_run`, with the runs in the state of the settings instead of the folder of the policy, if there is one.
+
+    Notifies before the last save of a state, so that a lost notification is in the saved report.
+    """
     if dry_run or context.settings.state is None:
-        return _run(policy, context, endpoint, keep_lists, dry_run)
+        report = _run(policy, context, endpoint, keep_lists, dry_run)
+        _notify(policy, context, report, targets)
+        return report
     with open_state(context, policy.state.keep_runs) as state:
         assert state is not None
         policy = replace(policy, state=replace(policy.state, folder=str(state.folder)))
         report = _run(policy, replace(context, state=state), endpoint, keep_lists, dry_run)
         report.show_saved(state.location)
+        _notify(policy, context, report, targets)
     return report
+
+
+def _notify(policy: Policy, context: CommandContext, report: CleanupReport, targets: list[NotificationTarget]) -> None:
+    """Notify the targets of the end of the run; what is lost becomes a warning of the report."""
+    lost = run_async(notify_result(policy, targets, report, context.connection))
+    _warn(context.console, *lost)
+    report.warnings += lost
+    if lost and report.run_dir is not None:
+        with suppress(StateWriteError):  # the warning is on standard error
+            report.run_dir.write_report(report.to_dict())
 
 
 def _run(

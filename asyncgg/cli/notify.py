@@ -33,11 +33,17 @@ class NotifyOnExit(AbstractContextManager["NotifyOnExit"]):
         self._context = context
         self._message: Message | None = None
         self._journal: Path | None = None
+        self._delivered = False
 
-    def record_result(self, result: RunResult, summary: Summary) -> tuple[RunResult, Summary]:
-        """Record how the run ended; returns its arguments."""
-        if self._targets:
-            self._journal = Path(summary.journal)
+    def record_result(
+        self, result: RunResult, summary: Summary, journal: Path | None = None
+    ) -> tuple[RunResult, Summary]:
+        """Record how the run ended; returns result and summary.
+
+        `journal`: that of a saved run, which its summary names as the state does.
+        """
+        if self._targets and not self._delivered:
+            self._journal = journal or Path(summary.journal)
             final = replace(summary, state=result.state)
             document = summary_to_dict(final, exit_code=exit_code(result), reason=result.reason)
             event = event_for_state(result.state, is_auth_error=result.is_auth_error)
@@ -50,10 +56,15 @@ class NotifyOnExit(AbstractContextManager["NotifyOnExit"]):
             self._message = _build_message(
                 event, f"asyncgg: {_describe_error(error)}", {"exit": getattr(error, "exit_code", 1)}
             )
+        self.deliver()
+
+    def deliver(self) -> None:
+        """Notify the targets now, while the journal can still be written, instead of at the exit."""
         if self._message is None:
             return
+        message, self._message, self._delivered = self._message, None, True
         try:
-            delivery_errors = run_async(notify(self._targets, self._message, connection=self._context.connection))
+            delivery_errors = run_async(notify(self._targets, message, connection=self._context.connection))
         except KeyboardInterrupt:
             delivery_errors = ["notification interrupted"]
         if delivery_errors and self._journal is not None and self._journal.is_file():

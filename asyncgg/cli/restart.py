@@ -123,6 +123,9 @@ def restart_run(path: Path | None, mode: RunMode, arguments: Mapping[str, Any]) 
             if not restart.things:
                 return _nothing_to_do(restart, saved)
             outcome = restart.run(yes=arguments["yes"])
+            if state is not None:  # a lost notification must be in the saved journal
+                notifier.record_result(*outcome, path)
+                notifier.deliver()
             try:
                 saved.close()
             except StateWriteError as error:

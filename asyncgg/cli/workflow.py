@@ -11,6 +11,7 @@ from typing import Any
 
 from asyncgg.cli.console import require_terminal
 from asyncgg.cli.context import CommandContext
+from asyncgg.cli.notify import NotifyOnExit
 from asyncgg.cli.plan_view import format_missing, format_plan, plan_to_dict
 from asyncgg.cli.restart import Restart
 from asyncgg.cli.signals import raise_on_signal
@@ -201,8 +202,12 @@ def disassociate_in_state(
     context: CommandContext,
     arguments: Mapping[str, Any],
     options: Mapping[str, Any],
+    notifier: NotifyOnExit,
 ) -> tuple[RunResult, Summary] | None:
-    """As `disassociate`, in the state of the settings: continues its unfinished run, else starts a new one."""
+    """As `disassociate`, in the state of the settings: continues its unfinished run, else starts a new one.
+
+    Notifies before the last save, so that a lost notification is in the saved journal.
+    """
     if context.settings.journal is not None:
         raise UsageError("give either --state or --journal: the journal is in the state")
     outcome = None
@@ -218,6 +223,9 @@ def disassociate_in_state(
             else:
                 settings = context.settings.model_copy(update={"journal": state.create_run().journal})
                 outcome = disassociate(manifest, lookup, replace(context, settings=settings, state=state), **options)
+            if outcome is not None and (run := state.latest()) is not None:
+                notifier.record_result(*outcome, run.journal)
+                notifier.deliver()
     except StateWriteError as error:
         if outcome is not None:
             write_failed_summary(context.console, outcome[1], error)

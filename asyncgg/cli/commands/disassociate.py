@@ -69,5 +69,5 @@ def command(manifest: str | None, **arguments: Any) -> int:
         if context.settings.state is None or arguments["dry_run"]:
             outcome = disassociate(manifest or "", lookup, context, **options)
         else:
-            outcome = disassociate_in_state(manifest or "", lookup, context, arguments, options)
+            outcome = disassociate_in_state(manifest or "", lookup, context, arguments, options, notifier)
         return 0 if outcome is None else write_summary(context.console, *notifier.record_result(*outcome))

@@ -130,22 +130,44 @@ def test_lost_notification_is_in_the_report(cli: CommandRunner, serve: StartSimu
     assert cli("report", "run.journal", "--json").json["warnings"] == []
 
 
-def test_lost_notification_of_a_cleanup_is_in_its_report(
-    cli: CommandRunner, serve: StartSimulator, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+def test_lost_notification_of_a_saved_run_is_in_the_state(
+    cli: CommandRunner, serve: StartSimulator, hook: Webhook
 ) -> None:
-    """report.json in the folder of the run has the warning, too."""
+    """Targets are notified once, before the last save; this holds for a start that continues, too."""
+    serve(fault=("entry:AccessDeniedException@thing-2-1=1",))
+    hook.status = 404
+    options = ("--state", "saved", "--rate", "500", "--yes", "--json", "--notify", hook.url)
+    for command, code in ((("disassociate", "fleet.csv"), 3), (("retry",), 0)):
+        result = cli(*command, *options)
+        assert result.code == code, result.err
+        (warning,) = cli("report", "--state", "saved", "--json").json["warnings"]
+        assert warning == f"Notification to webhook http://127.0.0.1:{hook.server.server_port} failed: HTTP 404"
+    assert [message["summary"]["exit"] for message in hook.received] == [3, 0]
+
+
+@pytest.mark.parametrize(("options", "folder"), [((), "nightly.state"), (("--state", "saved"), "saved")])
+def test_lost_notification_of_a_cleanup_is_in_its_report(
+    options: tuple[str, ...],
+    folder: str,
+    cli: CommandRunner,
+    serve: StartSimulator,
+    hook: Webhook,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """report.json in the folder of the run has the warning, too, also that of a state."""
     serve()
     hook.status = 404
     monkeypatch.setenv("HOOK", hook.url)
     Path("nightly.toml").write_text(
         "[[rule]]\nid = 'a'\nname = 'old-*'\n[notify]\nwebhook = 'env:HOOK'\n", encoding="utf-8"
     )
-    result = cli("cleanup", "nightly.toml", "--rate", "500", "--json", "--quiet")
+    result = cli("cleanup", "nightly.toml", "--rate", "500", "--json", "--quiet", *options)
     assert result.code == 0, result.err
-    (report,) = Path("nightly.state").glob("2*/report.json")
-    saved = json.loads(report.read_text(encoding="utf-8"))
+    contents = [path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()]
+    (saved,) = [json.loads(content) for content in contents if b'"asyncgg.cleanup/1"' in content]
     assert saved["warnings"] == result.json["warnings"]
-    assert any("HTTP 404" in warning for warning in saved["warnings"])
+    assert [warning for warning in saved["warnings"] if "HTTP 404" in warning] == saved["warnings"]
+    assert len(hook.received) == 1
 
 
 def test_notify_with_apprise_sends_the_text(cli: CommandRunner, serve: StartSimulator, hook: Webhook) -> None:
