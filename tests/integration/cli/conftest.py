@@ -13,7 +13,10 @@ import pytest
 from asyncgg.cli import main
 from asyncgg.simulator import FleetSpec, Simulator
 from tests.support.command_line import CommandResult, CommandRunner, isolated_environment, manifest_text, small_fleet
+from tests.support.moto_server import moto_url
 from tests.support.simulator import fast_config, threaded_simulator
+
+__all__ = ["moto_url"]
 
 StartSimulator = Callable[..., Simulator]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from asyncgg.journal import JournalReader
 from asyncgg.simulator import FleetSpec, Simulator
 from tests.support.command_line import CommandRunner, small_fleet
 from tests.support.simulator import fast_config, threaded_simulator
@@ -167,3 +168,26 @@ def test_options_of_a_campaign_are_refused_for_a_journal(cli: CommandRunner, arg
     result = cli("resume", "run.journal", *arguments)
     assert result.code == 2
     assert "give its folder" in result.err
+
+
+def test_role_is_assumed_in_each_target(
+    cli: CommandRunner, targets: StartTargets, moto_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The account of each target is that of its role, also when the campaign is retried."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", moto_url)
+    config = '[profile hub]\naws_access_key_id = AKIDHUB\naws_secret_access_key = "secret"\nregion = eu-west-1\n'
+    Path("config").write_text(config, encoding="utf-8")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "config")
+    simulators = targets({}, {"fault": ("deny@core-2",)})
+    text = Path("targets.toml").read_text(encoding="utf-8")
+    for number in "12":
+        role = f'role-arn = "arn:aws:iam::{number * 12}:role/r"\nexternal-id = "x-1"\nsource-profile = "hub"'
+        text = text.replace(f'account = "{number * 12}"', f'account = "{number * 12}"\n{role}')
+    Path("targets.toml").write_text(text, encoding="utf-8")
+    result = cli(*RUN)
+    assert exits(result.json) == {"t1": 0, "t2": 3}
+    simulators[1].service.set_faults(())
+    assert cli("retry", "camp", "--yes").code == 0
+    for number in "12":
+        with JournalReader(Path("camp") / f"t{number}.journal") as reader:
+            assert reader.meta()["arn"] == f"arn:aws:sts::{number * 12}:assumed-role/r/asyncgg"
