@@ -20,12 +20,13 @@ from asyncgg.cleanup.context import (
     core_filter,
     effective_settings,
 )
+from asyncgg.cleanup.lookup_progress import RegistryLookups
 from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.registry_cache import RegistryCache, ThingRegistry
 from asyncgg.cleanup.report import CleanupReport, DecisionCounts
 from asyncgg.cleanup.resume import find_resumable, require_not_running
 from asyncgg.cleanup.rollout import read_summary, roll_out
-from asyncgg.cleanup.rules.base import Candidate
+from asyncgg.cleanup.rules.base import Api, Candidate
 from asyncgg.cleanup.select import Disposition, decide_chunks
 from asyncgg.cleanup.state import RunDirectory, StateDirectory
 from asyncgg.engine import StopReason
@@ -242,6 +243,10 @@ class PolicyRunner:
             if (concurrency := fit_concurrency(policy.iot.concurrency)) < policy.iot.concurrency:
                 self._warn(f"[iot] concurrency is lowered to {concurrency}: the limit on open files is low")
             cache = RegistryCache(registry, lists=self._lists, concurrency=concurrency, on_warning=self._warn)
+            if policy.required_apis:
+                rate, clock = policy.iot.rate(Api.DESCRIBE_THING), asyncio.get_running_loop().time
+                lookups = RegistryLookups(cache, snapshot.counts().associations, rate, clock)
+                self._stop_controller.attach(lookups)
             try:
                 return await self._stop_controller.run_cancellable(
                     self._evaluate_and_check_registry(run_dir, snapshot, builder, cache)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from asyncgg.cleanup.context import effective_settings, load_keep_lists, merge_limits, policy_digest
 from asyncgg.cleanup.explain import Explanation, explain, recorded_decisions
+from asyncgg.cleanup.lookup_progress import LookupProgress
 from asyncgg.cleanup.policy.loader import load_policy
 from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.registry_cache import RegistryCache
@@ -23,7 +24,7 @@ from asyncgg.cleanup.state import latest_snapshot
 from asyncgg.cli.console import Console
 from asyncgg.cli.context import CommandContext
 from asyncgg.cli.log_events import Notice
-from asyncgg.cli.progress import ProgressDisplay, ProgressView, run_view
+from asyncgg.cli.progress import ProgressDisplay, ProgressView, progress_event, run_view
 from asyncgg.cli.scan import SCAN_VIEW
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.state import open_state
@@ -154,7 +155,23 @@ _RUN_VIEW: Final = run_view(Operation.DISASSOCIATE)
 
 
 def _view(progress: Any) -> ProgressView:
+    if isinstance(progress, LookupProgress):
+        return _LOOKUP_VIEW
     return SCAN_VIEW if isinstance(progress, ScanProgress) else _RUN_VIEW
+
+
+def _lookup_details(progress: LookupProgress, rate: float) -> list[str]:
+    seconds = (progress.associations - progress.things) / (rate or progress.rate)
+    details = [f"{rate:.0f} lookups/s (limit {progress.rate:.0f})", f"at most {format_duration(seconds)} left"]
+    return [f"{progress.failed:,} failed", *details] if progress.failed else details
+
+
+_LOOKUP_VIEW: Final = ProgressView(
+    lambda progress: (progress.things, progress.associations),
+    lambda progress: f"asking AWS IoT: {progress.things:,} of up to {format_count(progress.associations, 'thing')}",
+    _lookup_details,
+    progress_event,
+)
 
 
 _CLEANUP_VIEW: Final = ProgressView(

@@ -112,7 +112,7 @@ def test_cleanup_prints_result_and_notifies(
     assert lines[1].startswith("  scan       2 cores, 5 associations, 3 requests")
     assert "  decided    3 selected, 2 kept" in lines
     assert "  reasons    3: leftovers: name tmp-*" in lines
-    assert "  canary     1 things, verified" in lines
+    assert "  canary     1 thing, verified" in lines
     assert f"  report     {run_directory}/report.json" in lines
     assert "limit of 1 things reached; the others are pending" in result.err
     assert "interrupted" not in result.err
