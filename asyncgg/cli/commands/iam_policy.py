@@ -73,7 +73,10 @@ def command(
     commands = commands or ("disassociate",)
     for name in commands:
         if name not in COMMAND_ACTIONS:
-            raise UsageError(f"{name}: no command that calls AWS; must be one of: {', '.join(COMMAND_ACTIONS)}")
+            raise UsageError(
+                f"{name}: must be one of: {', '.join(COMMAND_ACTIONS)};"
+                " docs/reference/permissions.md has the actions of the other commands"
+            )
     if lookup is not None and "disassociate" not in commands:
         raise UsageError("--lookup requires the command disassociate")
     actions = [action for name in commands for action in COMMAND_ACTIONS[name]]
