@@ -15,12 +15,13 @@ from typing import Final
 from asyncgg.errors import AsyncggError, JournalError
 from asyncgg.journal import schema
 from asyncgg.journal.column_groups import joined_names
+from asyncgg.journal.drafts import creation_error, lock_new, remove_drafts, sync_folder
 from asyncgg.journal.reader import JournalReader
 from asyncgg.journal.schema import FORMAT
 from asyncgg.journal.staging import NameStaging
 from asyncgg.models import MAX_BATCH
 from asyncgg.name_columns import NameColumns
-from asyncgg.storage import DRAFT_SUFFIX, FileLock, LockHeldError, MetaStore, draft_path, remove_file
+from asyncgg.storage import MetaStore, draft_path, remove_file
 
 _REASON_CACHE_SIZE: Final = 10_000
 _MAX_BUFFERED: Final = 64_000_000
@@ -32,8 +33,6 @@ _STAGED_NAMES: Final = 10_000
 """Maximum names of a staged row, so that a row of a large core needs little memory."""
 _CORES_AT_ONCE: Final = 1000
 """Cores that are written together, since each statement has a fixed cost."""
-_DEFAULT_DRAFTS: Final = f"asyncgg-*.journal{DRAFT_SUFFIX}"
-"""Drafts of journals with a default name, which no later run has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +68,10 @@ class Importer:
         self._committed = self._discarded = False
         self._reason_ids: dict[str, int] = {}
         self._draft = draft_path(path)
-        self._lock = _lock(path)
+        self._lock = lock_new(path)
         try:
             self._require_unused()
-            _remove_drafts(path)
+            remove_drafts(path)
             with FORMAT.translate_errors(path), self._translate_os_errors():
                 self._connection = schema.create(self._draft)
         except BaseException:
@@ -138,7 +137,7 @@ class Importer:
                 self._connection.close()
                 self._give_name()
                 self._committed = True
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
         except AsyncggError:
             self.discard()
             raise
@@ -185,7 +184,7 @@ class Importer:
         try:
             yield
         except OSError as error:
-            raise _creation_error(self.path, error) from None
+            raise creation_error(self.path, error) from None
 
     def _stage(self) -> None:
         names_by_core = self._names_by_core
@@ -301,36 +300,3 @@ class Importer:
 
     def _write_meta(self, meta: Mapping[str, object]) -> None:
         MetaStore(self._connection).put(**meta)
-
-
-def _lock(path: Path) -> FileLock:
-    try:
-        return FileLock(path)
-    except LockHeldError as error:
-        raise JournalError(f"{error}; choose another --journal, or wait until it exits") from None
-    except OSError as error:
-        raise _creation_error(path, error) from None
-
-
-def _creation_error(path: Path, error: OSError) -> JournalError:
-    cause = "its folder does not exist" if isinstance(error, FileNotFoundError) else error.strerror
-    return JournalError(f"{path}: cannot create the file: {cause}")
-
-
-def _remove_drafts(path: Path) -> None:
-    """Remove the drafts of killed imports: of the journal at `path`, and with default names next to it."""
-    remove_file(draft_path(path))
-    for draft in path.parent.glob(_DEFAULT_DRAFTS):
-        # Skips a running import, and files that only another user can delete.
-        with contextlib.suppress(OSError, LockHeldError), FileLock(draft.with_suffix("")):
-            remove_file(draft)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sync the names in `folder` to the disk, where the file system can do it."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
