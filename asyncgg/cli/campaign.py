@@ -18,7 +18,7 @@ from asyncgg.cli.options import extract_settings
 from asyncgg.cli.signals import raise_on_signal, stop_on_signal
 from asyncgg.cli.supervisor import run_async
 from asyncgg.engine import StopReason
-from asyncgg.errors import UsageError
+from asyncgg.errors import JournalError, UsageError
 from asyncgg.fleet.campaign import Campaign, CampaignLane, Shard
 from asyncgg.fleet.results import LaneResult
 from asyncgg.fleet.runner import CampaignOptions, CampaignRun
@@ -98,8 +98,11 @@ def lanes_of_shard(campaign: Campaign, shard: str | None) -> list[CampaignLane]:
 def _remaining(lane: CampaignLane, mode: RunMode) -> int:
     if not lane.journal.exists():
         return 0
-    with JournalReader(lane.journal) as reader:
-        return reader.remaining(failed=mode is RunMode.RETRY)[0]
+    try:
+        with JournalReader(lane.journal) as reader:
+            return reader.remaining(failed=mode is RunMode.RETRY)[0]
+    except JournalError:  # the result of the lane names it
+        return 0
 
 
 def run_campaign(work: CampaignWork) -> int:

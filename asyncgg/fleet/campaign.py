@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from asyncgg.errors import SettingsError, UsageError
+from asyncgg.errors import JournalError, SettingsError, UsageError
 from asyncgg.files import atomic_write_text, read_toml
 from asyncgg.fleet.folder import FILE_NAME
-from asyncgg.fleet.results import LaneResult
+from asyncgg.fleet.results import LaneResult, failed_result
 from asyncgg.journal import JournalReader, OutcomeRow
 from asyncgg.models import Operation, ThingState
 
@@ -37,14 +37,17 @@ class CampaignLane:
     def read_result(self) -> LaneResult:
         """The present result, from the journal and, if they are current, code and reason of the last start.
 
-        Raises `JournalError` if the journal cannot be read.
+        A journal that cannot be read is the result of its lane only.
         """
         if not self.journal.exists():
             return LaneResult.without_journal(self.name, self.journal)
-        with JournalReader(self.journal) as reader:
-            current = LaneResult.from_summary(
-                self.name, reader.summary(), None, reader.meta().get("reason", ""), running=reader.is_running()
-            )
+        try:
+            with JournalReader(self.journal) as reader:
+                current = LaneResult.from_summary(
+                    self.name, reader.summary(), None, reader.meta().get("reason", ""), running=reader.is_running()
+                )
+        except JournalError as error:
+            return failed_result(LaneResult.without_journal(self.name, self.journal), error)
         try:
             saved = LaneResult.from_dict(json.loads(self.result_path.read_bytes()))
         except (OSError, ValueError, KeyError, TypeError):
@@ -93,7 +96,7 @@ class Campaign:
                 file.write("\n[[lane]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
 
     def results(self) -> list[LaneResult]:
-        """The present result of every lane. Raises `JournalError` if a journal cannot be read."""
+        """The present result of every lane."""
         return [lane.read_result() for lane in self.lanes]
 
     def outcomes(self, *states: ThingState) -> Iterator[tuple[str, OutcomeRow, Operation]]:

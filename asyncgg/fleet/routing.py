@@ -174,7 +174,7 @@ def _parse_header(location: str, line: str) -> tuple[dict[str, int], str, int]:
                 raise ManifestError(f"{location}: a column occurs twice in the header; keep one of them")
             return known, delimiter, len(fields)
     raise ManifestError(
-        f"{location}: the header `{printable(line)}` lacks a column; it names `core`, `thing` and, to select the"
+        f"{location}: the header `{printable(line[:200])}` lacks a column; it names `core`, `thing` and, to select the"
         " target, `account`, `region` or `target`"
     )
 

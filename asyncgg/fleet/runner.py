@@ -79,18 +79,12 @@ class CampaignRun:
         try:
             result = await self._run_lane(lane)
         except (AsyncggError, OSError, ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
-            result = failed_result(await asyncio.to_thread(self._current, lane), error)
+            result = failed_result(await asyncio.to_thread(lane.read_result), error)
         self._engines.pop(lane.name, None)
         self._results[lane.name] = result
         await asyncio.to_thread(lane.save_result, result)
         self._options.on_result(result)
         self._check_broken()
-
-    def _current(self, lane: CampaignLane) -> LaneResult:
-        try:
-            return lane.read_result()
-        except AsyncggError:
-            return LaneResult.without_journal(lane.name, lane.journal)
 
     def _check_broken(self) -> None:
         limit = self._options.abort_targets
@@ -109,7 +103,7 @@ class CampaignRun:
                 identity, _ = await verify_account(endpoint, settings, expected_from_journal=account)
         if self._stop is not None:
             code = EXIT_CODES[self._stop.state]
-            return not_started_result(await asyncio.to_thread(self._current, lane), self._stop.message, code)
+            return not_started_result(await asyncio.to_thread(lane.read_result), self._stop.message, code)
         result, summary = await execute(
             lane.journal,
             settings,

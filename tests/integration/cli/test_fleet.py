@@ -162,6 +162,18 @@ def test_processes_share_the_targets(cli: CommandRunner, targets: StartTargets) 
     assert [target["things"]["confirmed"] for target in verified.json["targets"]] == [12, 12, 12]
 
 
+def test_broken_journal_ends_its_target_only(cli: CommandRunner, targets: StartTargets) -> None:
+    """Status names it, and resume finishes the other targets."""
+    targets({}, {"fault": ("expired-token",)})[1].service.set_faults(("expired-token=1",))
+    assert cli(*RUN).code == 5
+    Path("camp/t1.journal").write_bytes(b"no database")
+    document = cli("status", "camp", "--json").json
+    assert exits(document)["t1"] == 2
+    assert "not an asyncgg journal" in document["targets"][0]["reason"]
+    result = cli("resume", "camp", "--yes", "--json")
+    assert (result.code, exits(result.json)) == (2, {"t1": 2, "t2": 0})
+
+
 @pytest.mark.parametrize("arguments", [("--shard", "0/2"), ("--processes", "2")])
 def test_options_of_a_campaign_are_refused_for_a_journal(cli: CommandRunner, arguments: tuple[str, str]) -> None:
     """A usage error that says what to give."""
