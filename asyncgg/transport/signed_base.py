@@ -209,7 +209,7 @@ def _from_library_error(error: Exception, *, sent: bool) -> NoResponse:
 def _describe(cause: Exception) -> str:
     """What happened, in one line; not what aiohttp writes, which names its own objects."""
     if isinstance(cause, aiohttp.ClientConnectorError) and not isinstance(cause, aiohttp.ClientSSLError):
-        target = "the proxy" if isinstance(cause, _PROXY_ERRORS) else f"{cause.host}:{cause.port}"
+        target = f"{'the proxy ' if isinstance(cause, _PROXY_ERRORS) else ''}{cause.host}:{cause.port}"
         number = cause.os_error.errno or 0  # negative: a failed lookup of the name, which strerror does not know
         reason = os.strerror(number) if number > 0 else cause.os_error.strerror or str(cause.os_error)
         return sanitize(f"cannot connect to {target}: {reason.lower()}")
