@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from asyncgg.engine import Engine, StopReason
-from asyncgg.errors import AsyncggError
+from asyncgg.errors import UsageError
 from asyncgg.events import Progress
 from asyncgg.fleet.campaign import CampaignLane
 from asyncgg.fleet.results import LaneResult, failed_result, not_started_result
@@ -78,11 +79,12 @@ class CampaignRun:
     async def _run_and_save(self, lane: CampaignLane) -> None:
         try:
             result = await self._run_lane(lane)
-        except (AsyncggError, OSError, ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        except Exception as error:  # noqa: BLE001 - no error of a lane may end the others
             result = failed_result(await asyncio.to_thread(lane.read_result), error)
         self._engines.pop(lane.name, None)
         self._results[lane.name] = result
-        await asyncio.to_thread(lane.save_result, result)
+        with contextlib.suppress(UsageError):  # a full disk: the journal still has the outcomes
+            await asyncio.to_thread(lane.save_result, result)
         self._options.on_result(result)
         self._check_broken()
 
