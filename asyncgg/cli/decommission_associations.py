@@ -57,11 +57,9 @@ class AssociationChanger:
         for file_name, names in intents.items():
             run_async(_record(book, stage, names, StepState.INTENT, file_name))
             path = book.path.with_name(file_name)
-            if path.exists():
-                self._continue(path)
-            else:
-                change(path, names)
-            failures = _failed_things(path)
+            failures: dict[str, str] = {}
+            for journal in change(path, names):
+                failures |= _failed_things(journal)
             run_async(_record(book, stage, [name for name in names if name not in failures], StepState.DONE, file_name))
             for name, code in failures.items():
                 run_async(_record(book, stage, [name], StepState.INTENT, file_name, code))
@@ -73,7 +71,10 @@ class AssociationChanger:
             mode = RunMode.RESUME if counts.pending else RunMode.RETRY
             Restart.load(path, mode, {**self._arguments, "yes": True}).run(yes=True)
 
-    def _disassociate(self, path: Path, names: list[str]) -> None:
+    def _disassociate(self, path: Path, names: list[str]) -> list[Path]:
+        if path.exists():
+            self._continue(path)
+            return [path]
         context = _inner_context(self._context)
         context = replace(context, settings=context.settings.model_copy(update={"journal": path}))
         lookup = LookupArguments(names=tuple(names), inventory=path.with_name(f"{path.name}.db"))
@@ -86,10 +87,12 @@ class AssociationChanger:
             recorded_account=self._book.meta()["account"],
         )
         plan_confirm_run(request, context)
+        return [path]
 
-    def _restore(self, path: Path, names: list[str]) -> None:
+    def _restore(self, path: Path, names: list[str]) -> list[Path]:
         book, context = self._book, _inner_context(self._context)
         steps = book.steps()
+        journals: list[Path] = []
         by_file: dict[str, list[str]] = {}
         for name in names:
             if step := steps.get((Stage.QUARANTINE, name, ASSOCIATIONS)):
@@ -98,11 +101,15 @@ class AssociationChanger:
             original = book.path.with_name(file_name)
             associated = _changed_things(original) & set(group)
             undo_path = path if number == 0 else path.with_name(f"{path.name}.{number}")
-            if not associated or undo_path.exists():
+            if not associated:
+                continue
+            journals.append(undo_path)
+            if undo_path.exists():
+                self._continue(undo_path)
                 continue
 
-            request = self._undo_request(original, undo_path, associated)
-            plan_confirm_run(request, context)
+            plan_confirm_run(self._undo_request(original, undo_path, associated), context)
+        return journals
 
     def _undo_request(self, original: Path, journal: Path, names: set[str]) -> RunRequest:
         context = _inner_context(self._context)
