@@ -114,7 +114,9 @@ def command(action: str, run: Path | None, *, things: str | None, outcomes: Path
         assert run is not None
         return _show(run, outcomes, arguments)
     from asyncgg.cli.decommission import DecommissionSession
+    from asyncgg.decommission.quotas import parse_quotas
 
+    parse_quotas(arguments["iot_quota"])  # report a wrong one before a journal exists
     session = DecommissionSession(CommandContext.load(arguments), dict(arguments), arguments)
     if run is None:
         assert things is not None
