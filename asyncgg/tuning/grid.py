@@ -15,7 +15,7 @@ _RATE_FACTORS: Final = (0.5, 0.8, 0.9, 0.97, 1.0, 1.1, 1.5)
 """Factors of the available rate."""
 _DEFAULT_CONCURRENCY: Final = 64
 """The default setting, always among the values tried."""
-_PER_CORE: Final = 4
+DEFAULT_PER_CORE: Final = 4
 _MAX_COMBINATIONS: Final = 20_000
 """A larger grid would run for hours."""
 
@@ -70,7 +70,7 @@ def build_grid(
         tuple(sorted(set(rates))) or tuple(_round_down(available_rate * factor) for factor in _RATE_FACTORS),
         tuple(dict.fromkeys(bursts)) or _default_bursts(scenario.burst),
         tuple(sorted(set(concurrencies))) or _default_concurrencies(available_rate * mean_latency(scenario)),
-        tuple(sorted(set(per_cores))) or (_PER_CORE,),
+        tuple(sorted(set(per_cores))) or (DEFAULT_PER_CORE,),
     )
 
 

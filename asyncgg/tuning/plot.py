@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,17 +18,17 @@ from asyncgg.tuning.sweep import SweepResult
 
 IMAGE_FORMATS: Final = (".svg", ".png")
 
-_TEXT_COLOR, _MUTED_COLOR, _ACCENT_COLOR, _WARNING_COLOR = "#1f2933", "#616e7c", "#1769c4", "#c0392b"
+TEXT_COLOR, MUTED_COLOR, ACCENT_COLOR, WARNING_COLOR = "#1f2933", "#616e7c", "#1769c4", "#c0392b"
 _STYLE: Final = {
     "font.family": "sans-serif",
     "font.size": 10,
     "svg.fonttype": "none",
     "svg.hashsalt": "asyncgg",
-    "text.color": _TEXT_COLOR,
-    "axes.edgecolor": _MUTED_COLOR,
-    "axes.labelcolor": _TEXT_COLOR,
-    "xtick.color": _TEXT_COLOR,
-    "ytick.color": _TEXT_COLOR,
+    "text.color": TEXT_COLOR,
+    "axes.edgecolor": MUTED_COLOR,
+    "axes.labelcolor": TEXT_COLOR,
+    "xtick.color": TEXT_COLOR,
+    "ytick.color": TEXT_COLOR,
 }
 
 
@@ -49,34 +50,44 @@ def require_matplotlib() -> Any:
     return mpl
 
 
-def plot_sweep(result: SweepResult, path: Path) -> None:
-    """Plot duration, throttled share and Pareto front into `path`, atomically.
+def save_figure(path: Path, rows: int, columns: int, size: tuple[float, float], draw: Callable[..., None]) -> None:
+    """Let `draw` fill a figure, given with each of its axes, and write it to `path`, atomically.
 
     Raises `UsageError` as `image_format` and `require_matplotlib`.
     """
-    image = _render(result, image_format(path))
-    with atomic_write_binary(path) as file:
-        file.write(image)
-
-
-def _render(result: SweepResult, file_format: str) -> bytes:
-    mpl = require_matplotlib()
+    file_format, mpl = image_format(path), require_matplotlib()
     from matplotlib import pyplot as plt
 
     with mpl.rc_context(_STYLE):
-        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14.5, 5.2), layout="constrained")
+        figure, grid = plt.subplots(rows, columns, figsize=size, layout="constrained")
         try:
-            headline, subtitle = _titles(result)
-            figure.suptitle(headline, fontsize=14, fontweight="bold", ha="left", x=0.01)
-            figure.text(0.99, 0.985, subtitle, color=_MUTED_COLOR, ha="right", va="top")
-            _heatmap(left, result, "run time in seconds", "Blues", lambda trial: trial.seconds, "{:.1f}", clip=1.5)
-            _heatmap(middle, result, "% throttled", "Reds", lambda trial: 100 * trial.throttled_share, "{:.2g}")
-            _pareto_plot(right, result)
-            file = io.BytesIO()
-            figure.savefig(file, format=file_format, dpi=110, metadata={"Date": None} if file_format == "svg" else None)
+            draw(figure, *grid)
+            image = io.BytesIO()
+            metadata = {"Date": None} if file_format == "svg" else None
+            figure.savefig(image, format=file_format, dpi=110, metadata=metadata)
         finally:
             plt.close(figure)
-    return file.getvalue()
+    with atomic_write_binary(path) as file:
+        file.write(image.getvalue())
+
+
+def plot_sweep(result: SweepResult, path: Path) -> None:
+    """Plot duration, throttled share and Pareto front into `path`, as `save_figure`."""
+    save_figure(path, 1, 3, (14.5, 5.2), partial(_draw_sweep, result))
+
+
+def _draw_sweep(result: SweepResult, figure: Any, left: Any, middle: Any, right: Any) -> None:
+    headline, subtitle = _titles(result)
+    draw_title(figure, headline, subtitle)
+    _heatmap(left, result, "run time in seconds", "Blues", lambda trial: trial.seconds, "{:.1f}", clip=1.5)
+    _heatmap(middle, result, "% throttled", "Reds", lambda trial: 100 * trial.throttled_share, "{:.2g}")
+    _pareto_plot(right, result)
+
+
+def draw_title(figure: Any, headline: str, subtitle: str) -> None:
+    """Write the conclusion above a figure, and in small letters what was measured."""
+    figure.suptitle(headline, fontsize=14, fontweight="bold", ha="left", x=0.01)
+    figure.text(0.99, 0.985, subtitle, color=MUTED_COLOR, ha="right", va="top")
 
 
 def _titles(result: SweepResult) -> tuple[str, str]:
@@ -120,7 +131,7 @@ def _heatmap(
     for row, values in enumerate(cells):
         for column, number in enumerate(values):
             if not math.isnan(number):
-                color = "white" if high > low and (number - low) / (high - low) > 0.6 else _TEXT_COLOR
+                color = "white" if high > low and (number - low) / (high - low) > 0.6 else TEXT_COLOR
                 text = number_format.format(number) if number else "–"  # noqa: RUF001 - a dash
                 axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
     axes.set_title(title, loc="left", fontweight="bold")
@@ -134,7 +145,7 @@ def _heatmap(
         from matplotlib.patches import Rectangle
 
         corner = (rates.index(config.rate) - 0.5, concurrencies.index(config.concurrency) - 0.5)
-        axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=_ACCENT_COLOR, linewidth=3))
+        axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=ACCENT_COLOR, linewidth=3))
 
 
 def _mark_quota(axes: Any, result: SweepResult, rates: list[float]) -> None:
@@ -142,21 +153,21 @@ def _mark_quota(axes: Any, result: SweepResult, rates: list[float]) -> None:
     available_rate = result.setup.scenario.quota - result.setup.scenario.background_rate
     below = sum(rate <= available_rate for rate in rates)
     if 0 < below < len(rates):
-        color, transform = _WARNING_COLOR, axes.get_xaxis_transform()
+        color, transform = WARNING_COLOR, axes.get_xaxis_transform()
         axes.axvline(below - 0.5, color=color, linewidth=1.5, linestyle="--")
         axes.text(below - 0.5, 1.01, "over the quota →", color=color, fontsize=8, ha="left", transform=transform)
 
 
 def _pareto_plot(axes: Any, result: SweepResult) -> None:
     completed = [trial for trial in result.trials if trial.complete]
-    axes.scatter(*_coordinates(completed), s=18, color=_MUTED_COLOR, alpha=0.45, label="trials", linewidths=0)
-    line = {"color": _TEXT_COLOR, "linewidth": 1.2, "marker": "o", "markersize": 4}
+    axes.scatter(*_coordinates(completed), s=18, color=MUTED_COLOR, alpha=0.45, label="trials", linewidths=0)
+    line = {"color": TEXT_COLOR, "linewidth": 1.2, "marker": "o", "markersize": 4}
     axes.plot(*_coordinates(pareto_front(completed)), label="Pareto front", **line)
     if result.recommendation is not None:
-        star = {"s": 150, "marker": "*", "color": _ACCENT_COLOR, "zorder": 3}
+        star = {"s": 150, "marker": "*", "color": ACCENT_COLOR, "zorder": 3}
         axes.scatter(*_coordinates([result.recommendation.trial]), label="recommended", **star)
     if result.ideal_seconds:
-        dashes = {"color": _WARNING_COLOR, "linewidth": 1, "linestyle": "--"}
+        dashes = {"color": WARNING_COLOR, "linewidth": 1, "linestyle": "--"}
         axes.axhline(result.ideal_seconds, label="theoretical minimum", **dashes)
     axes.set_title("run time and throttled share, all trials", loc="left", fontweight="bold")
     axes.set_xscale("symlog", linthresh=1.0)  # most trials are at or near 0 %

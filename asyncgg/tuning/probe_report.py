@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
 from asyncgg.formatting import format_duration
+from asyncgg.ratelimit import default_burst
 from asyncgg.transport import Endpoint
 from asyncgg.tuning.bucket_fit import percentile
+from asyncgg.tuning.grid import DEFAULT_PER_CORE
+from asyncgg.tuning.models import Configuration
 from asyncgg.tuning.probe import ProbeResult
 from asyncgg.tuning.report import SCHEMA
 
@@ -29,6 +33,20 @@ class ProbeReport:
     """The quota that Service Quotas reports."""
     applied_unknown_reason: str = ""
     """Why `applied` is None."""
+
+
+def measured_settings(result: ProbeResult) -> Configuration | None:
+    """The settings for the measured rate; None without one.
+
+    As many requests are in flight as the slowest hundredth of the latencies needs. The burst is the
+    default, which the measured one must allow.
+    """
+    if result.rate is None:
+        return None
+    rate = math.floor(10 * result.rate) / 10
+    in_flight = math.ceil(1.5 * rate * percentile(result.latencies, 0.99)) if result.latencies else 0
+    burst = None if result.burst is None or result.burst >= default_burst(rate) else max(1.0, result.burst)
+    return Configuration(rate, burst, max(8, in_flight), DEFAULT_PER_CORE)
 
 
 def other_usage(report: ProbeReport) -> float | None:

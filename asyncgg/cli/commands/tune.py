@@ -95,13 +95,15 @@ def command(*, replay: Path | None, **arguments: Any) -> int:
     if arguments["live"]:
         if replay is not None:
             raise UsageError("give only one of --live and --replay")
-        _reject_options(arguments, [*_OFFLINE_ONLY, "write", "replace", "plot"], "cannot be used with --live")
+        _reject_options(arguments, _OFFLINE_ONLY, "cannot be used with --live")
+    else:
+        _reject_options(arguments, ["max_rate", "duration", "yes"], "requires --live")
+    if arguments["replace"] and not arguments["write"]:
+        raise UsageError("--replace requires --write")
+    if arguments["live"]:
         from asyncgg.cli.commands.tune_live import measure_quota
 
         return measure_quota(arguments)
-    _reject_options(arguments, ["max_rate", "duration", "yes"], "requires --live")
-    if arguments["replace"] and not arguments["write"]:
-        raise UsageError("--replace requires --write")
     from asyncgg.cli.commands.tune_simulated import replay_journal, tune_simulated
 
     if replay is not None:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
+from asyncgg.cli.commands.tune_simulated import check_output_paths
 from asyncgg.cli.console import Console, require_terminal
 from asyncgg.cli.context import CommandContext
 from asyncgg.cli.errors import EXIT_INTERRUPTED
 from asyncgg.cli.progress import ProgressDisplay, ProgressView
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.supervisor import Supervision, run_supervised
-from asyncgg.errors import SettingsError
+from asyncgg.errors import SettingsError, UsageError
 from asyncgg.files import atomic_write_text
 from asyncgg.formatting import format_duration
 from asyncgg.ratelimit import documented_quota
 from asyncgg.runs import verify_account
 from asyncgg.transport import CoreFilter, Endpoint, open_transport
 from asyncgg.tuning.probe import QuotaProbe, max_requests
-from asyncgg.tuning.probe_report import ProbeReport, format_probe, probe_to_dict, write_requests
+from asyncgg.tuning.probe_report import ProbeReport, format_probe, measured_settings, probe_to_dict, write_requests
 from asyncgg.tuning.service_quotas import applied_quota
+from asyncgg.tuning.settings_file import render_settings, write_settings
 
 _DEFAULT_DURATION: Final = 90.0
 _DEFAULT_RATE_FACTOR: Final = 2.0
@@ -40,6 +43,9 @@ def measure_quota(arguments: Mapping[str, Any]) -> int:
         max_rate = _DEFAULT_RATE_FACTOR * documented_quota(endpoint.region)
     elif not 1 <= max_rate < math.inf:
         raise SettingsError(f"--max-rate: {max_rate:g} is not a number of 1 or more requests per second")
+    check_output_paths(arguments)
+    if arguments["plot"] and arguments["plot"].suffix.lower() == ".html":
+        raise UsageError(f"{arguments['plot']}: a measurement is a picture; name it .svg or .png")
     with raise_on_signal():
         if not (console.quiet and yes):
             _print_intro(console, endpoint, max_rate, seconds)
@@ -49,8 +55,24 @@ def measure_quota(arguments: Mapping[str, Any]) -> int:
     if arguments["out"]:
         with atomic_write_text(arguments["out"]) as file:
             write_requests(file, report.result)
-    console.write_result(probe_to_dict(report), format_probe(report))
+    if arguments["plot"]:
+        from asyncgg.tuning.probe_plot import plot_probe  # loads matplotlib
+
+        plot_probe(report, arguments["plot"])
+    lines = [*format_probe(report), *_format_settings(report, arguments)]
+    console.write_result(probe_to_dict(report), lines)
     return EXIT_INTERRUPTED if interrupted else 0
+
+
+def _format_settings(report: ProbeReport, arguments: Mapping[str, Any]) -> list[str]:
+    """The settings for the measured rate; writes them to the file of `--write`."""
+    settings, path = measured_settings(report.result), arguments["write"]
+    if settings is None:
+        return [f"{path}: not written, since no rate was measured"] if path else []
+    comment = f"asyncgg tune --live, {time.strftime('%Y-%m-%d', time.gmtime())}, {report.endpoint.region}"
+    if path:
+        write_settings(path, settings, comment, replace=bool(arguments["replace"]))
+    return ["", render_settings(settings, comment).rstrip(), *([f"written to {path}"] if path else [])]
 
 
 def _measure(context: CommandContext, endpoint: Endpoint, max_rate: float, seconds: float) -> tuple[ProbeReport, bool]:

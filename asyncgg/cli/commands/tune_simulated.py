@@ -75,7 +75,7 @@ _SWEEP_VIEW: Final = ProgressView(
 def tune_simulated(arguments: Mapping[str, Any], console: Console) -> int:
     """Sweep the settings for a described service and return the exit code."""
     path: Path | None = arguments["service"]
-    _check_output_paths(arguments, path, "service's file")
+    check_output_paths(arguments, path, "service's file")
     scenario = build_scenario(arguments, read_service(path) if path else None, str(path or ""))
     if scenario.quota < _MIN_RATE:
         raise SettingsError(f"--quota: {scenario.quota:g} must be at least {_MIN_RATE:g} requests per second")
@@ -89,7 +89,7 @@ def tune_simulated(arguments: Mapping[str, Any], console: Console) -> int:
 
 def replay_journal(journal: Path, arguments: Mapping[str, Any], console: Console) -> int:
     """Sweep the settings for the service that the journal of a run recorded."""
-    _check_output_paths(arguments, journal, "journal")
+    check_output_paths(arguments, journal, "journal")
     recorded = load_run(journal)
     overrides = build_scenario({"quota": arguments["quota"], "burst": arguments["burst"]})
     scenario, source = scenario_from_run(
@@ -112,7 +112,7 @@ def replay_journal(journal: Path, arguments: Mapping[str, Any], console: Console
     return _finish(arguments, console, result, f"from {journal.name}", to_dict, format_lines, recorded)
 
 
-def _check_output_paths(arguments: Mapping[str, Any], source: Path | None, source_label: str) -> None:
+def check_output_paths(arguments: Mapping[str, Any], source: Path | None = None, source_label: str = "") -> None:
     """Refuse unusable output files before the work; `source` is the input file, if any."""
     options_by_path: dict[Path, str] = {}
     for name in ("write", "out", "plot"):

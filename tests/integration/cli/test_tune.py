@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,8 @@ def test_tune_plot_without_matplotlib_is_a_usage_error(
         (["--live", "--quota", "3"], "--quota cannot be used with --live"),
         (["--live", "--yes", "--duration", "never", "--region", "eu-west-1"], "--duration: 'never'"),
         (["--live", "--yes", "--max-rate", "x", "--region", "eu-west-1"], "--max-rate: 'x'"),
+        (["--live", "--yes", "--region", "eu-west-1", "--plot", "t.html"], "t.html: a measurement is a picture"),
+        (["--live", "--yes", "--region", "eu-west-1", "--write", "none/t.toml"], "none/t.toml: cannot be written"),
         (["--live", "--region", "eu-west-1"], "no terminal to confirm on"),
         (["--replay", "none.journal"], "none.journal: no such file"),
         (["--replay", "x", "--live"], "only one of --live and --replay"),
@@ -129,8 +132,9 @@ def test_tune_live_sends_only_list_core_devices(cli: CommandRunner, serve: Start
     """Every request is ListCoreDevices, within the duration; JSON and CSV have the results."""
     simulator = serve(rate=20.0, burst=4.0, latency_ms=10.0)
     limits = ("--duration", "2s", "--max-rate", 60)
-    ended = cli("tune", "--live", "--yes", "--quiet", "--json", *limits, "--out", "requests.csv")
-    assert ended.code == 0
+    outputs = ("--out", "requests.csv", "--plot", "live.svg", "--write", "asyncgg.toml")
+    ended = cli("tune", "--live", "--yes", "--quiet", "--json", *limits, *outputs)
+    assert ended.code == 0, ended.err
     report: dict[str, Any] = ended.json
     counters = simulator.service.counters.summary()
     assert list(counters["requests"]) == ["ListCoreDevices"]
@@ -143,6 +147,9 @@ def test_tune_live_sends_only_list_core_devices(cli: CommandRunner, serve: Start
         rows = list(csv.DictReader(file))
     assert 0 <= report["requests"]["sent"] - len(rows) < 5  # some can be in flight at the end
     assert {row["outcome"] for row in rows} == {"accepted", "throttled"}
+    settings = tomllib.loads((tmp_path / "asyncgg.toml").read_text())
+    assert 0 <= report["rate"] - settings["rate"] <= 0.1
+    assert "requests/s available" in (tmp_path / "live.svg").read_text()
 
 
 def test_tune_live_access_denied_names_the_permission(cli: CommandRunner, serve: StartSimulator) -> None:
