@@ -148,9 +148,13 @@ class StateKeeper(AbstractAsyncContextManager["StateKeeper"]):
         """As `asyncgg.runs.execute.SendingLease`; can be called from every thread."""
         return self._is_sending and self._lease.may_send()
 
+    def forbid_sending(self) -> None:
+        """Allow no further request; can be called from every thread."""
+        self._is_sending = False
+
     def end_sending(self) -> None:
         """As `asyncgg.runs.execute.SendingLease`; does not wait for the save."""
-        self._is_sending = False
+        self.forbid_sending()
         if self._stop_saver is None or self._stop_saver.done():
             self._stop_saver = asyncio.get_running_loop().create_task(self._save_while_stopping())
 

@@ -107,4 +107,5 @@ class StateSession(AbstractContextManager["StateSession"]):
 
     def end_sending(self) -> None:
         """As `asyncgg.runs.execute.SendingLease`; does not wait for the save."""
+        self._keeper.forbid_sending()
         self._loop.call_soon_threadsafe(self._keeper.end_sending)

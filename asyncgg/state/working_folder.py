@@ -108,14 +108,17 @@ class WorkingFolder:
             signature = _signature(path)
             if self._signatures.get(name) == signature:
                 continue
-            with tempfile.TemporaryDirectory(dir=self._copies) as folder:
-                copy, summary = Path(folder) / path.name, Path(folder) / SUMMARY
+            folder = Path(tempfile.mkdtemp(dir=self._copies))
+            try:
+                copy, summary = folder / path.name, folder / SUMMARY
                 _copy_file(path, copy)
                 yield _describe(name, copy, make_key, signature)
                 if path == RunDirectory(path.parent).journal:
                     _write_summary(copy, summary, f"{location}: {name}", is_running=is_running)
                     shutil.copyfile(summary, path.parent / SUMMARY)
                     yield _describe(f"{path.parent.name}/{SUMMARY}", summary, make_key, signature)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def mark_saved(self, copies: Iterable[FileCopy]) -> None:
         """Copy these files again only when they have changed."""

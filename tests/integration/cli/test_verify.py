@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def test_report_shows_verification_until_retry(cli: CommandRunner, serve: StartS
     report = cli("report", "run.journal", "--html", "r.html")
     assert "  verified   " in report.out
     assert ": 8 of 8 confirmed" in report.out
-    assert "<td>Verified</td>" in Path("r.html").read_text()
+    assert re.search(r'class="badge good">\s*Verified\s*<', Path("r.html").read_text())
     assert cli("report", "run.journal", "--json").json["verified"]["things"]["confirmed"] == 8
     simulator.service.set_faults(())
     assert cli("retry", "run.journal", *RUN_OPTIONS).code == 0
