@@ -30,7 +30,7 @@ from asyncgg.manifest import load_protect_list
 from asyncgg.manifest.name_lists import read_names
 from asyncgg.runs import quota_rate, verify_account
 from asyncgg.runs.lookup import LookupTargets
-from asyncgg.runs.prepare import default_journal
+from asyncgg.runs.prepare import default_stem
 from asyncgg.transport import Endpoint
 
 _SAVED: Final = ("connected_within", "allow_shared", "delete_certificates")
@@ -57,7 +57,7 @@ class DecommissionSession:
             endpoint, account = self._connect()
             if dry_run and journal is None:
                 journal = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "plan.journal"
-            path = journal or Path(str(default_journal()).replace("asyncgg-", "decommission-", 1))
+            path = journal or Path(f"{default_stem('decommission')}.journal")
             saved = {name: self.options[name] for name in _SAVED}
             meta = {"account": account, "region": endpoint.region, "endpoint": endpoint.url}
             meta |= {"stage": Stage.QUARANTINE, "created": repr(time.time()), "options": json.dumps(saved)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from asyncgg.formatting import format_count, format_duration
 from asyncgg.manifest import RejectsWriter
 from asyncgg.manifest.sources import display_path
 from asyncgg.runs import Plan
-from asyncgg.runs.prepare import s3_opener
+from asyncgg.runs.prepare import default_stem, s3_opener
 from asyncgg.settings import Settings, load_settings
 
 PLAN_SCHEMA = "asyncgg.campaign-plan/1"
@@ -124,7 +123,7 @@ def _plan(call: FleetAction) -> int:
 def _disassociate(call: FleetAction) -> int:
     arguments, console = call.arguments, call.context.console
     processes = check_processes(arguments)
-    folder = arguments["campaign"] or Path(time.strftime("asyncgg-campaign-%Y%m%d-%H%M%S", time.gmtime()))
+    folder = arguments["campaign"] or Path(default_stem("asyncgg-campaign"))
     if not arguments["yes"]:
         require_terminal(stdin_in_use=call.manifest == "-")
     try:

@@ -29,11 +29,13 @@ _MAX_LISTED: Final = 10
 
 
 def default_journal() -> Path:
-    """A new file name in the current directory: asyncgg-DATE-TIME-ID.journal, in UTC.
+    """A new file name in the current directory: asyncgg-DATE-TIME-ID.journal, as `default_stem`."""
+    return Path(f"{default_stem('asyncgg')}.journal")
 
-    The random ID separates runs that start in the same second.
-    """
-    return Path(f"{time.strftime('asyncgg-%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}.journal")
+
+def default_stem(prefix: str) -> str:
+    """A new name: PREFIX-DATE-TIME-ID, in UTC. The random ID separates runs that start in the same second."""
+    return f"{prefix}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
 
 
 def default_snapshot(journal: Path) -> Path:

@@ -37,8 +37,8 @@ PAGES = [
     ROOT / "docs" / "reference" / "cli.md",
     ROOT / "docs" / "tutorials" / "nightly-cleanup.md",
 ]
-NOT_RUN = {"demo", "simulator", "tune"}
-"""Commands without a list: they run in tests of their own, and a simulator does not end."""
+NOT_RUN = {"demo", "simulator", "tune", "decommission"}
+"""Commands with tests of their own: without a list, or with the registry of AWS IoT; a simulator does not end."""
 
 CORES = ("core-berlin-7", "core-lyon-2")
 NAMED = ("sensor-000113", "sensor-0815", "sensor-17", "sensor-18")
@@ -47,6 +47,18 @@ OLD += [(CORES[0], thing) for thing in NAMED]
 NEW = [(core, f"{core}-new-{n}") for core in CORES for n in range(20)]
 PAST = [("core-past", "past-1"), ("core-past", "past-2")]
 JOURNALS = ("past.journal", "RUN.journal")
+
+TARGETS = """
+[[target]]
+name = "prod-eu"
+account = "123456789012"
+region = "eu-west-1"
+"""
+ACCOUNTS = """
+accounts:
+  - {account_id: "123456789012", name: prod, regions: [eu-west-1], tags: [prod]}
+"""
+CAMPAIGNS = ("retire-june", "CAMPAIGN")
 
 POLICY = """
 name = "nightly"
@@ -59,6 +71,7 @@ associated-before = "1d"
 SECOND_RUN = {
     r"inventory$|inventory --out \S+\.db(?!.*--replace)": "already contains a complete scan; choose another file",
     r"inventory --out fleet\.csv": "fleet.csv already exists; pass --replace, or choose another --out",
+    r"fleet disassociate .*--campaign": "retire-june has a campaign; continue it with `asyncgg resume retire-june`",
     r"verify .*--out after\.db": "after.db already contains a complete scan; choose another file",
 }
 """Commands that refuse to replace a file of the first run, and how."""
@@ -99,6 +112,8 @@ def write_lists(folder: Path, pairs: list[tuple[str, str]]) -> None:
         "mistakes.csv": ["core,thing", "core-past,past-1"],
         "wrong.csv": ["core,thing", "core-past,past-1"],
         "nightly.toml": [POLICY],
+        "targets.toml": [TARGETS],
+        "accounts.yml": [ACCOUNTS],
     }.items():
         (folder / name).write_text("".join(f"{line}\n" for line in lines))
 
@@ -133,12 +148,14 @@ def history(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> P
             f"disassociate --core core-past --journal {JOURNALS[0]} --yes",
             "inventory --out fleet.db",
             "cleanup nightly.toml --dry-run",
+            f"fleet disassociate mistakes.csv --targets targets.toml --campaign {CAMPAIGNS[0]} --yes",
         ):
             assert main([*words.split(), "--quiet", "--rate", "500"]) == 0, words
         patch.setattr("asyncgg.state.s3_store.open_s3_store", open_local_state)
         assert main(["disassociate", "past.csv", "--yes", "--quiet", "--state", "s3://bucket/runs"]) == 0
     shutil.copytree(folder / "nightly.state" / "dry-run", folder / "nightly.state" / "20260131T020000Z")
     shutil.copyfile(folder / JOURNALS[0], folder / JOURNALS[1])
+    shutil.copytree(folder / CAMPAIGNS[0], folder / CAMPAIGNS[1])
     for name in ("monday.db", "tuesday.db"):
         shutil.copyfile(folder / "before.db", folder / name)
     return folder
@@ -164,8 +181,8 @@ def open_local_state(location: str, connection: object) -> AbstractAsyncContextM
 def person(monkeypatch: pytest.MonkeyPatch, simulator: Simulator) -> None:
     """Someone who confirms every question, with S3 and a webhook at hand."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", simulator.url)
-    monkeypatch.setattr("asyncgg.cli.workflow.require_terminal", lambda **options: None)
-    monkeypatch.setattr("asyncgg.cli.restart.require_terminal", lambda **options: None)
+    for module in ("workflow", "restart", "fleet_run", "campaign"):
+        monkeypatch.setattr(f"asyncgg.cli.{module}.require_terminal", lambda **options: None)
     monkeypatch.setattr("asyncgg.state.s3_store.open_s3_store", open_local_state)
     monkeypatch.setattr(Console, "confirm_count", lambda *arguments, **options: None)
     monkeypatch.setattr("asyncgg.manifest.s3.S3Downloader", LocalObjects)
@@ -188,6 +205,8 @@ def run_line(cli: CommandRunner, line: str, monkeypatch: pytest.MonkeyPatch) -> 
             monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
         elif re.fullmatch(r"\d?>>?", word):
             next(parts)
+        elif word.startswith("/var/lib/asyncgg"):
+            words.append(".")
         else:
             words.append(word)
     result = cli(*words)
@@ -223,6 +242,8 @@ def test_documented_command_works_twice(
     if line.startswith("inventory"):
         (tmp_path / "fleet.db").unlink()
         (tmp_path / "fleet.csv").unlink()
+    if "--campaign" in line:
+        shutil.rmtree(tmp_path / CAMPAIGNS[0])
     known = journals()
     disassociates = re.match(r"disassociate|cleanup", line) and not re.search(r"--(?:dry-run|check|explain)", line)
 
