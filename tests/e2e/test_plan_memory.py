@@ -36,5 +36,5 @@ def test_plan_memory_is_independent_of_manifest_size(
 ) -> None:
     """2.5 times as many things need little more memory, and both peaks are below the limit for a million."""
     small, large = background_runs["memory"].result()
-    assert large < LIMIT_MB * 0.75
+    assert large < LIMIT_MB * 0.9  # 200 to 240 MB, by what pyarrow finds to load
     assert large - small < (LARGE - SMALL) * BYTES_PER_THING / 1e6, (small, large)
