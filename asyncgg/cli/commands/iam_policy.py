@@ -93,7 +93,8 @@ def command(
     scope = PolicyScope(
         region or "*", account or "*", _partition(region), _read_cores(cores) or ("*",), objects, state or "", notify
     )
-    sys.stdout.write(json.dumps(iam_policy(actions, scope), indent=2) + "\n")
+    if sys.stdout is not None:  # None if it was closed before the start
+        sys.stdout.write(json.dumps(iam_policy(actions, scope), indent=2) + "\n")
     return 0
 
 

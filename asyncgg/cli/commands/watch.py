@@ -15,6 +15,7 @@ from asyncgg.cli.options import DEBUG, JOURNAL_ARGUMENT, make_command
 from asyncgg.cli.run_status import RunStatus, read_status
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.watch_view import HISTORY_SECONDS, format_watch_line, render_pane
+from asyncgg.errors import UsageError
 from asyncgg.journal import JournalReader
 from asyncgg.journal.activity import failing_cores
 from asyncgg.models import RunState
@@ -74,16 +75,28 @@ def _read(journal: Path) -> tuple[RunStatus, list[tuple[str, int]], float]:
     return status, cores, time.monotonic() - started
 
 
-def _write_line(status: RunStatus, _: list[tuple[str, int]]) -> None:
-    sys.stdout.write(f"{format_watch_line(status)}\n")
-    sys.stdout.flush()
+def _write_lines() -> _StatusDisplay:
+    """Write a line for each status that differs from the last, so that the log of a stopped run does not grow."""
+    last = ""
+
+    def show(status: RunStatus, _: list[tuple[str, int]]) -> None:
+        nonlocal last
+        line = format_watch_line(status)
+        if line != last:
+            last = line
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+
+    return show
 
 
 @contextlib.contextmanager
 def _open_display() -> Iterator[tuple[_StatusDisplay, float]]:
     """What shows a status, and the seconds between two."""
+    if sys.stdout is None:
+        raise UsageError("standard output is closed; there is nothing to show a run on")
     if not sys.stdout.isatty() or os.environ.get("TERM", "") in {"", "dumb", "unknown"}:
-        yield _write_line, _LINE_INTERVAL
+        yield _write_lines(), _LINE_INTERVAL
         return
     from rich.console import Console as RichConsole
     from rich.live import Live

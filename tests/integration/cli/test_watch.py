@@ -7,6 +7,7 @@ import io
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -164,3 +165,20 @@ def test_watch_terminal_draws_a_pane_of_80_columns(
     lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]|\r", "", pane).splitlines()
     assert max(map(len, lines)) <= 80
     assert "completed with failures" in screen.getvalue().removeprefix(frames[2])
+
+
+def test_watch_log_of_a_stopped_run_does_not_grow(cli: CommandRunner, run: ScriptedRun) -> None:
+    """While a stopped run waits, its line is written once."""
+    run.steps = [lambda: None, lambda: None, run.start, run.finish]
+    result = cli("watch", "run.journal")
+    assert sum("waiting for resume" in line for line in result.out.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(("iam-policy",), 0), (("watch", "run.journal"), 2)])
+def test_closed_standard_output_is_no_internal_error(tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
+    """Python has no sys.stdout if a shell started the command with `>&-`."""
+    create_journal(tmp_path / "run.journal", make_pairs(1, 1), {"run": "r", "state": "interrupted", "settings": "{}"})
+    script = '"$0" -m asyncgg "$@" >&-'
+    command = ["sh", "-c", script, sys.executable, *arguments]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    assert (result.returncode, "internal error" in result.stderr) == (code, False)
