@@ -40,6 +40,8 @@ class RunRequest:
     """Called after the confirmation."""
     yes: bool = False
     dry_run: bool = False
+    prepare_sends: bool = True
+    """Whether `prepare` sends requests, so that a missing terminal is reported before it."""
     stdin_in_use: bool = False
     """Whether standard input holds data, so that /dev/tty is needed for the confirmation."""
     recorded_account: str = ""
@@ -76,7 +78,7 @@ def _plan_confirm_run(
     request: RunRequest, context: CommandContext, on_start: Callable[[], None]
 ) -> tuple[RunResult, Summary] | None:
     console = context.console
-    if not (request.yes or request.dry_run):
+    if request.prepare_sends and not (request.yes or request.dry_run):
         require_terminal(stdin_in_use=request.stdin_in_use)
     with contextlib.ExitStack() as discard_unless_started, raise_on_signal():
         endpoint = request.resolve_endpoint()
@@ -88,6 +90,8 @@ def _plan_confirm_run(
             journal = Path(discard_unless_started.enter_context(folder)) / "dry-run.journal"
         builder, plan = request.prepare(endpoint, journal)
         discard_unless_started.callback(builder.discard)
+        if plan.things and not (request.yes or request.dry_run):
+            require_terminal(stdin_in_use=request.stdin_in_use)
         plan, account = attach_account(
             plan, endpoint, context, required=not request.dry_run, recorded_account=request.recorded_account
         )
@@ -163,6 +167,7 @@ def disassociate(
         journal=context.settings.journal,
         yes=options["yes"],
         dry_run=options.get("dry_run", False),
+        prepare_sends=False,
         stdin_in_use=manifest == "-",
         before_start=lambda builder, endpoint: scan_before_run(builder, context, endpoint),
     )
