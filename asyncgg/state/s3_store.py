@@ -24,6 +24,8 @@ from asyncgg.transport.session import describe_client_error
 T = TypeVar("T")
 _DOCUMENT: Final = "state.json"
 _ATTEMPTS: Final = 3
+_WRITE_TIMEOUT: Final = 60.0
+"""Seconds for all attempts to write the document; aiohttp has no limit of its own while it waits for 100 Continue."""
 _CHUNK_SIZE: Final = 1 << 20
 # [Amazon S3 User Guide: conditional writes] 412 when the condition is false, 409 when another write is in progress.
 _CONFLICTS: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
@@ -56,7 +58,7 @@ class S3Store:
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         put = self._client.put_object(**self._object(_DOCUMENT), Body=data, ContentType="application/json", **condition)
         try:
-            return str((await self._call(put))["ETag"])
+            return str((await self._call(asyncio.wait_for(put, _WRITE_TIMEOUT)))["ETag"])
         except FileNotFoundError:
             if version is None:
                 raise StateWriteError(f"{self.location}: S3 answers 404 to a write; check the endpoint") from None
@@ -88,7 +90,7 @@ class S3Store:
         except ClientError as error:
             raise self._translate(error) from None
         except (aiohttp.ClientError, BotoCoreError, TimeoutError, ValueError) as error:
-            raise StateWriteError(f"{self.location}: S3: {sanitize(error) or type(error).__name__}") from None
+            raise StateWriteError(f"{self.location}: S3: {sanitize(error) or 'no answer in time'}") from None
 
     def _translate(self, error: ClientError) -> Exception:
         code = str(error.response.get("Error", {}).get("Code", ""))
