@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -38,8 +37,10 @@ def format_from_suffix(path: Path) -> str:
     """
     name = path.name.lower()
     if name.endswith(".parquet"):
-        if importlib.util.find_spec("pyarrow") is None:
-            raise UsageError(f"{path}: Parquet requires pyarrow: pip install 'asyncgg[parquet]'")
+        try:
+            import pyarrow.parquet  # noqa: F401 - an installed but broken pyarrow is missing, too
+        except ImportError:
+            raise UsageError(f"{path}: Parquet requires pyarrow: pip install 'asyncgg[parquet]'") from None
         return "parquet"
     for suffix, file_format in _SUFFIXES.items():
         if name.removesuffix(".gz").endswith(suffix):

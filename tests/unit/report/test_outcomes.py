@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,6 +95,6 @@ def test_write_outcomes_parquet_has_types_and_is_a_manifest(tmp_path: Path, monk
 
 def test_parquet_without_pyarrow_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line says what to install."""
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(UsageError, match=r"all\.parquet: Parquet requires pyarrow: pip install 'asyncgg\[parquet\]'"):
         format_from_suffix(Path("all.parquet"))
