@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -58,6 +59,8 @@ class DecommissionJournal:
         self._pending: list[tuple[str, tuple[Any, ...]]] = []
         self._committing: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         self._accepted = self._committed = 0
+        self._in_use = threading.Lock()  # of the connection: a cancelled write leaves its commit in the thread
+        self._closed = False
         self._error: Exception | None = None
 
     @classmethod
@@ -94,8 +97,10 @@ class DecommissionJournal:
         self.close()
 
     def close(self) -> None:
-        """Close the file and release its lock."""
-        self._connection.close()
+        """Close the file, after a commit that is in progress, and release its lock."""
+        with self._in_use:
+            self._closed = True
+            self._connection.close()
         if self._lock is not None:
             self._lock.release()
 
@@ -210,7 +215,9 @@ class DecommissionJournal:
         return self._committing[1]
 
     def _commit(self, statements: list[tuple[str, tuple[Any, ...]]]) -> None:
-        with DECOMMISSION_FORMAT.translate_errors(self.path, writing=True):
+        with self._in_use, DECOMMISSION_FORMAT.translate_errors(self.path, writing=True):
+            if self._closed:  # nobody waits for this commit
+                return
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 for statement, values in statements:
