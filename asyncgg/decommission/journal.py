@@ -216,7 +216,7 @@ class DecommissionJournal:
 
     def _commit(self, statements: list[tuple[str, tuple[Any, ...]]]) -> None:
         with self._in_use, DECOMMISSION_FORMAT.translate_errors(self.path, writing=True):
-            if self._closed:  # nobody waits for this commit
+            if self._closed:  # the write of this commit was cancelled
                 return
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
