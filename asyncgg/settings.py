@@ -207,14 +207,18 @@ def load_settings(arguments: Mapping[str, Any] | None = None, *, config: Path | 
     return _build({**file_values, **variables, **explicit}, origins)
 
 
-def build_settings(stored: Mapping[str, Any], arguments: Mapping[str, Any] | None = None) -> Settings:
+def build_settings(
+    stored: Mapping[str, Any], arguments: Mapping[str, Any] | None = None, *, source: str = "journal"
+) -> Settings:
     """The `stored` settings of a run with `arguments` on top; environment and file are not read.
+
+    `source` names the stored settings in messages.
 
     Raises:
         SettingsError: a value is invalid.
     """
     explicit = {key: value for key, value in (arguments or {}).items() if value is not None}
-    origins = dict.fromkeys(stored, "journal") | {key: _option_name(key) for key in explicit}
+    origins = dict.fromkeys(stored, source) | {key: _option_name(key) for key in explicit}
     recognized = {key: value for key, value in stored.items() if key in Settings.model_fields}
     return _build({**recognized, **explicit}, origins)
 

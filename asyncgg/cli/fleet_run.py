@@ -17,7 +17,7 @@ from asyncgg.cli.options import extract_settings
 from asyncgg.cli.plan_view import plan_to_dict
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.supervisor import NotStartedError
-from asyncgg.errors import AsyncggError
+from asyncgg.errors import AsyncggError, GuardError, UsageError
 from asyncgg.file_limit import fit_concurrency
 from asyncgg.fleet.campaign import Campaign, Shard, plan_waves
 from asyncgg.fleet.prepare import CampaignRequest, prepare_campaign
@@ -136,9 +136,10 @@ def _disassociate(call: FleetAction) -> int:
             total = sum(plan.things for plan in plans.values())
             if total and not arguments["yes"]:
                 console.confirm_count(total, "disassociate them", stdin_in_use=call.manifest == "-")
+    except (UsageError, GuardError):  # these are raised before the first request only
+        raise
     except AsyncggError as error:
-        if "nothing was sent" not in str(error):
-            error.add_note("nothing was sent")
+        error.add_note("nothing was sent")
         raise
     except KeyboardInterrupt:
         raise NotStartedError("interrupted; nothing was sent") from None

@@ -47,11 +47,7 @@ class FleetTarget:
         shared = {name: value for name, value in base.items() if name not in _CAMPAIGN_ONLY}
         if {"profile", "role_arn"} & own.keys():  # else a profile of the environment would be the source of the role
             shared.pop("profile", None)
-        try:
-            return build_settings({**shared, **own}, overrides)
-        except SettingsError as error:
-            message = str(error).replace("journal: ", "")
-            raise SettingsError(f"{self.location}: target {self.name}: {message}") from None
+        return build_settings({**shared, **own}, overrides, source=f"{self.location}: target {self.name}")
 
 
 def load_targets(path: Path, tags: Sequence[str] = ()) -> list[FleetTarget]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -146,3 +147,14 @@ def test_imported_components_finds_every_kind_of_import(tmp_path: Path) -> None:
         "def f():\n    import os, asyncgg.report as r\n"
     )
     assert [found for found, _ in imported_components(path)] == ["engine", "cli", "journal", "report"]
+
+
+MESSAGE_TEXT = re.compile(
+    r"\bin str\((?:error|failure|exception)\b"
+    r"|str\((?:error|failure)\)\.(?:replace|remove\w+|startswith|endswith)"
+)
+
+
+def test_no_code_branches_on_the_text_of_an_error() -> None:
+    """Attributes and exception types decide; a message can be reworded without an effect."""
+    assert [str(path) for path in FILES if MESSAGE_TEXT.search(path.read_text(encoding="utf-8"))] == []
