@@ -164,10 +164,11 @@ async def test_interval_saves_what_changed(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def read_state_of(share: Path) -> Iterator[Path]:
-    """A copy of the saved journal."""
-    (path,) = share.glob("files/*/run.journal*")
+    """A copy of the saved journal that the document names; an older one may not be deleted yet."""
+    files = document_of(share)["files"].items()
+    (key,) = (saved["key"] for name, saved in files if name.endswith("/run.journal"))
     copy = share.parent / "copy.journal"
-    shutil.copyfile(path, copy)
+    shutil.copyfile(share / key, copy)
     yield copy
 
 
