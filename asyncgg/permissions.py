@@ -16,6 +16,19 @@ LIST_CLIENT_DEVICES: Final = "greengrass:ListClientDevicesAssociatedWithCoreDevi
 GET_QUOTA: Final = "servicequotas:GetServiceQuota"
 
 _SCAN: Final = (LIST_CORES, LIST_CLIENT_DEVICES)
+_QUESTIONS: Final = (
+    "iot:DescribeThing",
+    "iot:ListThingPrincipals",
+    "iot:ListThingGroupsForThing",
+    "iot:ListPrincipalThings",
+    "iot:DescribeCertificate",
+    "iot:ListAttachedPolicies",
+    "iot:GetPolicy",
+    "iot:SearchIndex",
+    "greengrass:GetCoreDevice",
+)
+"""What a decommission asks about each device before it changes anything."""
+
 COMMAND_ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "disassociate": (DISASSOCIATE,),
     "resume": (DISASSOCIATE,),
@@ -25,15 +38,44 @@ COMMAND_ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "verify": (LIST_CLIENT_DEVICES,),
     "undo": (ASSOCIATE,),
     "cleanup": (*_SCAN, DISASSOCIATE),
+    "fleet disassociate": (DISASSOCIATE,),
+    "decommission plan": _QUESTIONS,
+    "decommission quarantine": (*_QUESTIONS, "iot:UpdateCertificate", *_SCAN, DISASSOCIATE),
+    "decommission release": (
+        "iot:DescribeThing",
+        "iot:ListPrincipalThings",
+        "iot:DescribeCertificate",
+        "iot:UpdateCertificate",
+        ASSOCIATE,
+    ),
+    "decommission delete": (
+        *_QUESTIONS,
+        *_SCAN,
+        "iot:DescribeCACertificate",
+        "iot:DetachThingPrincipal",
+        "iot:DeleteThing",
+    ),
     "tune": (LIST_CORES, GET_QUOTA),
     "doctor": (*_SCAN, GET_QUOTA),
 }
 """The actions of each command that calls AWS; `sts:GetCallerIdentity` needs no permission."""
 
-LOOKUP_ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {"cores": (LIST_CLIENT_DEVICES,), "things": _SCAN}
-"""The further actions of `disassociate` with `--cores` or `--snapshot`, and with `--things`."""
+LOCAL_COMMANDS: Final = frozenset(
+    {"plan", "status", "watch", "runs", "report", "diff", "fleet plan", "fleet lanes", "demo", "simulator"}
+)
+"""Commands that need no permission, but for a manifest to read or a state."""
 
-_S3_ACTIONS: Final = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject")
+OPTION_ACTIONS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "cores": {"disassociate": (LIST_CLIENT_DEVICES,)},
+    "things": {"disassociate": _SCAN},
+    "max-percent": {"decommission plan": ("iot:ListThings",), "decommission quarantine": ("iot:ListThings",)},
+    "delete-certificates": {"decommission delete": ("iot:DetachPolicy", "iot:DeleteCertificate")},
+}
+"""The further actions of options, by command; `cores` stands for --core and --snapshot, too."""
+
+_STATE_READERS: Final = frozenset({"status", "watch", "runs", "report"})
+_READ_STATE: Final = ("s3:GetObject",)
+_KEEP_STATE: Final = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +87,35 @@ class PolicyScope:
     partition: str = "aws"
     cores: Sequence[str] = ("*",)
     """Names of core devices, or patterns with `*` and `?`."""
+    things: Sequence[str] = ("*",)
+    """Names of things, or patterns."""
     s3_objects: Sequence[str] = ()
     """Manifests and lists to read, s3://bucket/key."""
     state: str = ""
     """The state to keep, s3://bucket/prefix."""
+    reads_state_only: bool = False
+    """Whether the state is read but not written."""
     topics: Sequence[str] = ()
     """ARNs of SNS topics to notify."""
+    roles: Sequence[str] = ()
+    """ARNs of roles to assume."""
+
+
+def command_actions(commands: Iterable[str], options: Iterable[str]) -> list[str]:
+    """The actions of the commands with these options. Raises `KeyError` for an option without its command."""
+    names = list(commands)
+    actions = [action for name in names for action in COMMAND_ACTIONS.get(name, ())]
+    for option in options:
+        matching = [name for name in names if name in OPTION_ACTIONS[option]]
+        if not matching:
+            raise KeyError(option)
+        actions += [action for name in matching for action in OPTION_ACTIONS[option][name]]
+    return actions
+
+
+def reads_state_only(commands: Iterable[str]) -> bool:
+    """Whether none of the commands writes a state."""
+    return set(commands) <= _STATE_READERS
 
 
 def iam_policy(actions: Iterable[str], scope: PolicyScope) -> dict[str, Any]:
@@ -63,12 +128,14 @@ def iam_policy(actions: Iterable[str], scope: PolicyScope) -> dict[str, Any]:
     if scope.state:
         state = scope.state.rstrip("/")
         bucket = "/".join(state.split("/")[:3])
-        grouped.setdefault(_object_arns([f"{state}/*"], scope), []).extend(_S3_ACTIONS)
-        grouped.setdefault(_object_arns([bucket], scope), []).append(
-            "s3:ListBucket"
-        )  # without it a missing object is a 403
+        actions_on_state = _READ_STATE if scope.reads_state_only else _KEEP_STATE
+        grouped.setdefault(_object_arns([f"{state}/*"], scope), []).extend(actions_on_state)
+        # Without it a missing object is a 403.
+        grouped.setdefault(_object_arns([bucket], scope), []).append("s3:ListBucket")
     if scope.topics:
         grouped.setdefault(tuple(scope.topics), []).append("sns:Publish")
+    if scope.roles:
+        grouped.setdefault(tuple(scope.roles), []).append("sts:AssumeRole")
     return {
         "Version": "2012-10-17",
         "Statement": [_statement(names, resources, scope) for resources, names in grouped.items()],
@@ -83,21 +150,41 @@ def _statement(actions: Sequence[str], resources: Sequence[str], scope: PolicySc
 
 
 def _resources(action: str, scope: PolicyScope) -> tuple[str, ...]:
-    names = _RESOURCES.get(action, ())
-    if action in _ON_CORES:
-        names = tuple(f"greengrass:{{}}:coreDevices:{core}" for core in scope.cores)
-    return tuple(f"arn:{scope.partition}:{name.format(f'{scope.region}:{scope.account}')}" for name in names) or ("*",)
+    templates = _RESOURCES.get(action, ())
+    names = {"{core}": scope.cores, "{thing}": scope.things}
+    resources: list[str] = []
+    for template in templates:
+        placeholder = next((text for text in names if text in template), None)
+        resources += [template.replace(placeholder, name) for name in names[placeholder]] if placeholder else [template]
+    prefix = f"{scope.region}:{scope.account}"
+    return tuple(f"arn:{scope.partition}:{resource.replace('{}', prefix)}" for resource in resources) or ("*",)
 
 
-_ON_CORES: Final = frozenset({DISASSOCIATE, ASSOCIATE, LIST_CLIENT_DEVICES})
+_CORE: Final = ("greengrass:{}:coreDevices:{core}",)
+_THING: Final = ("iot:{}:thing/{thing}",)
+_CERTIFICATE: Final = ("iot:{}:cert/*",)
 _RESOURCES: Final[Mapping[str, tuple[str, ...]]] = {
-    "iot:DescribeThing": ("iot:{}:thing/*",),
+    DISASSOCIATE: _CORE,
+    ASSOCIATE: _CORE,
+    LIST_CLIENT_DEVICES: _CORE,
+    "greengrass:GetCoreDevice": ("greengrass:{}:coreDevices:{thing}",),  # whether a device is a core
+    "iot:DescribeThing": _THING,
+    "iot:ListThingPrincipals": _THING,
+    "iot:ListThingGroupsForThing": _THING,
+    "iot:DeleteThing": _THING,
+    "iot:ListPrincipalThings": _CERTIFICATE,
+    "iot:DescribeCertificate": _CERTIFICATE,
+    "iot:UpdateCertificate": _CERTIFICATE,
+    "iot:DetachThingPrincipal": _CERTIFICATE,
+    "iot:DetachPolicy": _CERTIFICATE,
+    "iot:DeleteCertificate": _CERTIFICATE,
+    "iot:DescribeCACertificate": ("iot:{}:cacert/*",),
+    "iot:GetPolicy": ("iot:{}:policy/*",),
     "iot:DescribeThingGroup": ("iot:{}:thinggroup/*",),
     "iot:ListThingsInThingGroup": ("iot:{}:thinggroup/*",),
     "iot:SearchIndex": ("iot:{}:index/AWS_Things",),
 }
-"""Resources of the other actions after the partition; `{}` is Region and account. ListCoreDevices and
-GetServiceQuota have none."""
+"""Resources after the partition; `{}` is Region and account. The other actions have none."""
 
 
 def _object_arns(urls: Iterable[str], scope: PolicyScope) -> tuple[str, ...]:

@@ -8,21 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.session import Session
 from cfnlint.api import ManualArgs, lint
 
 from asyncgg.cli import main
-from asyncgg.permissions import COMMAND_ACTIONS, LOOKUP_ACTIONS, PolicyScope, iam_policy
+from asyncgg.cli.app import COMMANDS
+from asyncgg.decommission.quotas import DEFAULT_QUOTAS
+from asyncgg.permissions import COMMAND_ACTIONS, LOCAL_COMMANDS, OPTION_ACTIONS, PolicyScope, iam_policy
 
 ROOT = Path(__file__).parents[2]
 NARROW = PolicyScope(
     "eu-west-1",
     "111122223333",
     cores=("berlin-*", "lyon-1"),
+    things=("model7-*",),
     s3_objects=("s3://lists/keep.txt",),
     state="s3://state/nightly/",
     topics=("arn:aws:sns:eu-west-1:111122223333:asyncgg",),
+    roles=("arn:aws:iam::111122223333:role/remove-devices",),
 )
-ALL_ACTIONS = [action for actions in (*COMMAND_ACTIONS.values(), *LOOKUP_ACTIONS.values()) for action in actions]
+OF_OPTIONS = [actions for by_command in OPTION_ACTIONS.values() for actions in by_command.values()]
+ALL_ACTIONS = list(dict.fromkeys(action for actions in (*COMMAND_ACTIONS.values(), *OF_OPTIONS) for action in actions))
 IOT_ACTIONS = ["iot:DescribeThing", "iot:DescribeThingGroup", "iot:ListThingsInThingGroup", "iot:SearchIndex"]
 
 
@@ -55,7 +61,12 @@ def test_iam_policy_narrow_scope_has_no_wildcard_where_a_resource_can_be_named()
     """`*` remains only for actions without a resource, restricted to the Region."""
     for statement in iam_policy(ALL_ACTIONS, NARROW)["Statement"]:
         if statement["Resource"] == ["*"]:
-            assert set(statement["Action"]) == {"greengrass:ListCoreDevices", "servicequotas:GetServiceQuota"}
+            assert set(statement["Action"]) == {
+                "greengrass:ListCoreDevices",
+                "servicequotas:GetServiceQuota",
+                "iot:ListAttachedPolicies",
+                "iot:ListThings",
+            }
             assert statement["Condition"] == {"StringEquals": {"aws:RequestedRegion": "eu-west-1"}}
         else:
             assert all("*:*" not in resource for resource in statement["Resource"])
@@ -121,7 +132,13 @@ def test_permissions_page_agrees_with_the_program() -> None:
     """The table of the reference has the actions of each command."""
     text = (ROOT / "docs" / "reference" / "permissions.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| (`[^|]+) \| ([^|]+) \|$", text, re.MULTILINE))
-    for command, actions in COMMAND_ACTIONS.items():
+    options = {
+        f"{command} --{option}": actions
+        for option, by_command in OPTION_ACTIONS.items()
+        if option not in {"cores", "things"}
+        for command, actions in by_command.items()
+    }
+    for command, actions in {**COMMAND_ACTIONS, **options}.items():
         cell = next(cell for names, cell in rows.items() if re.search(rf"`{command}(?:`| MANIFEST| --live)", names))
         named = set(re.findall(r"`(\w+:\w+)`", cell))
         assert named == set(actions), command
@@ -151,11 +168,89 @@ def test_iam_policy_command_reads_cores_of_a_file(tmp_path: Path, capsys: pytest
     assert statement["Resource"] == [f"arn:aws:greengrass:*:*:coreDevices:{name}" for name in names]
 
 
+def printed_actions(capsys: pytest.CaptureFixture[str], *words: str) -> set[str]:
+    """The actions that `iam-policy` with these words allows."""
+    assert main(["iam-policy", *words]) == 0
+    document = json.loads(capsys.readouterr().out)
+    return {action for statement in document["Statement"] for action in statement["Action"]}
+
+
+def test_each_stage_of_a_decommission_has_its_own_policy(capsys: pytest.CaptureFixture[str]) -> None:
+    """The right to quarantine is no right to delete, and the plan writes nothing."""
+    reading = re.compile(r"\w+:(Describe|List|Get|Search)")
+    plan = printed_actions(capsys, "decommission", "plan")
+    quarantine = printed_actions(capsys, "decommission", "quarantine", "--option", "max-percent")
+    release = printed_actions(capsys, "decommission", "release")
+    delete = printed_actions(capsys, "decommission", "delete")
+    assert {action for action in plan if not reading.match(action)} == set()
+    writes = {"iot:UpdateCertificate", "greengrass:BatchDisassociateClientDeviceFromCoreDevice"}
+    assert {action for action in quarantine if not reading.match(action)} == writes
+    assert not [action for action in quarantine | release if re.search("Delete|Detach", action)]
+    assert {action for action in delete if not reading.match(action)} == {"iot:DetachThingPrincipal", "iot:DeleteThing"}
+    with_certificates = printed_actions(capsys, "decommission", "delete", "--option", "delete-certificates")
+    assert with_certificates - delete == {"iot:DetachPolicy", "iot:DeleteCertificate"}
+
+
+def test_stages_of_a_decommission_allow_every_operation_that_the_program_calls() -> None:
+    """An operation with a quota is sent by some stage."""
+    called = {f"iot:{operation}" for operation in DEFAULT_QUOTAS}
+    actions = {
+        action
+        for command, of_command in (
+            *COMMAND_ACTIONS.items(),
+            *(pair for by in OPTION_ACTIONS.values() for pair in by.items()),
+        )
+        if command.startswith("decommission")
+        for action in of_command
+    }
+    assert {action for action in actions if action.startswith("iot:")} == called
+
+
+@pytest.mark.parametrize(("service", "prefix"), [("greengrassv2", "greengrass"), ("iot", "iot")])
+def test_actions_are_operations_of_the_service(service: str, prefix: str) -> None:
+    """The SDK has an operation of each name; S3 is left out, whose actions have other names."""
+    operations = set(Session().get_service_model(service).operation_names)
+    names = {action.partition(":")[2] for action in ALL_ACTIONS + IOT_ACTIONS if action.startswith(f"{prefix}:")}
+    assert names
+    assert names <= operations
+
+
+def test_every_command_is_known_to_iam_policy() -> None:
+    """A new command must say what it needs."""
+    known = {name.partition(" ")[0] for name in (*COMMAND_ACTIONS, *LOCAL_COMMANDS)}
+    assert known | {"iam-policy"} == set(COMMANDS)
+
+
+def test_iam_policy_of_reading_commands_does_not_write_the_state(capsys: pytest.CaptureFixture[str]) -> None:
+    """`status` and others read a state; with a command that writes, all actions are needed."""
+    state = ["--state", "s3://bucket/nightly"]
+    assert printed_actions(capsys, "status", "runs", *state) == {"s3:GetObject", "s3:ListBucket"}
+    assert {"s3:PutObject", "s3:DeleteObject"} < printed_actions(capsys, "status", "verify", *state)
+
+
+def test_iam_policy_with_a_role_allows_to_assume_it_only(capsys: pytest.CaptureFixture[str]) -> None:
+    """The rights on devices belong to the role itself."""
+    assert printed_actions(capsys, "--role-arn", "arn:aws:iam::111122223333:role/x") == {"sts:AssumeRole"}
+
+
+def test_iam_policy_too_large_for_iam_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The policy is still printed."""
+    (tmp_path / "cores.txt").write_text("".join(f"core-{number}\n" for number in range(200)))
+    assert main(["iam-policy", "--cores", str(tmp_path / "cores.txt")]) == 0
+    captured = capsys.readouterr()
+    assert len(json.loads(captured.out)["Statement"][0]["Resource"]) == 200
+    assert captured.err.startswith("warning: ")
+
+
 @pytest.mark.parametrize(
     "words",
     [
-        ["plan"],
-        ["verify", "--lookup", "things"],
+        ["plan", "status"],
+        ["verify", "--option", "things"],
+        ["decommission"],
+        ["decommission", "fly"],
+        ["disassociate", "disassociat"],
+        ["--role-arn", "remove-devices"],
         ["--region", "Ireland"],
         ["--account", "1"],
         ["--cores", "a b"],

@@ -6,38 +6,52 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal
 
 import click
 
 from asyncgg.cli.options import DEBUG, PATH, Argument, Option, make_command
 from asyncgg.errors import SettingsError, UsageError
-from asyncgg.permissions import COMMAND_ACTIONS, LOOKUP_ACTIONS, PolicyScope, iam_policy
+from asyncgg.permissions import (
+    COMMAND_ACTIONS,
+    LOCAL_COMMANDS,
+    OPTION_ACTIONS,
+    PolicyScope,
+    command_actions,
+    iam_policy,
+    reads_state_only,
+)
 
 _EPILOG = """
 \b
 Examples:
   asyncgg iam-policy disassociate verify --region eu-west-1
-  asyncgg iam-policy disassociate --lookup things --cores 'berlin-*'
+  asyncgg iam-policy disassociate --option things --cores 'berlin-*'
   asyncgg iam-policy disassociate --cores ./cores.txt --region eu-west-1
   asyncgg iam-policy cleanup --policy nightly.toml --state s3://state/nightly
+  asyncgg iam-policy decommission quarantine --things 'model7-*'
+  asyncgg iam-policy --role-arn arn:aws:iam::111122223333:role/remove-devices
 
-Without a command the policy allows what `disassociate` with a manifest needs. Conditions restrict
-actions that have no resource to the Region.
+Without a command the policy allows what `disassociate` with a manifest needs or, with --role-arn, only to
+assume the role. Conditions restrict actions that have no resource to the Region.
 """
 
-_CORE_PATTERN: Final = re.compile(r"[a-zA-Z0-9:_*?-]{1,128}")
+_NAME_PATTERN: Final = re.compile(r"[a-zA-Z0-9:_*?-]{1,128}")
 _REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d+")
+_MAX_POLICY_SIZE: Final = 6144
+"""Characters without white space [IAM User Guide: IAM and AWS STS quotas]."""
+_COMMANDS: Final = (*COMMAND_ACTIONS, *sorted(LOCAL_COMMANDS))
 
 
 @make_command(
     Argument("commands", "COMMAND", "commands to allow: " + ", ".join(COMMAND_ACTIONS), nargs=-1),
     Option(
-        "--lookup",
-        "KIND",
-        "`things` or `cores`: what `disassociate` looks up instead of reading a manifest",
+        "--option",
+        "NAME",
+        f"an option of a command that needs more; repeatable: {', '.join(OPTION_ACTIONS)}",
         "Scope",
-        type=click.Choice(list(LOOKUP_ACTIONS)),
+        type=click.Choice(list(OPTION_ACTIONS)),
+        multiple=True,
     ),
     Option("--region", "REGION", "Region of the resources (all)", "Scope"),
     Option("--account", "ID", "account of the resources (all)", "Scope"),
@@ -48,67 +62,93 @@ _REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d+")
         "Scope",
         multiple=True,
     ),
+    Option(
+        "--things",
+        "FILE|NAME",
+        "the same for things, which `cleanup` and `decommission` ask for or change; repeatable (all)",
+        "Scope",
+        multiple=True,
+    ),
     Option("--policy", "FILE", "also what the rules and lists of this clean-up policy need", "Scope", type=PATH),
     Option("--read", "s3://BUCKET/KEY", "a manifest or list to read; repeatable", "Scope", multiple=True),
-    Option("--state", "s3://BUCKET/PREFIX", "the state to keep", "Scope"),
+    Option("--state", "s3://BUCKET/PREFIX", "the state to keep, or to read", "Scope"),
     Option("--notify", "ARN", "an SNS topic to notify; repeatable", "Scope", multiple=True),
+    Option("--role-arn", "ARN", "a role to assume; repeatable", "Scope", multiple=True),
     DEBUG,
     epilog=_EPILOG,
     name="iam-policy",
 )
-def command(
-    commands: tuple[str, ...],
-    *,
-    lookup: str | None,
-    region: str | None,
-    account: str | None,
-    cores: tuple[str, ...],
-    policy: Path | None,
-    read: tuple[str, ...],
-    state: str | None,
-    notify: tuple[str, ...],
-    debug: bool,
-) -> int:
+def command(commands: tuple[str, ...], *, policy: Path | None, debug: bool, **scope: Any) -> int:
     """Print the least IAM policy that the given commands need."""
-    commands = commands or ("disassociate",)
-    for name in commands:
-        if name not in COMMAND_ACTIONS:
-            raise UsageError(
-                f"{name}: must be one of: {', '.join(COMMAND_ACTIONS)};"
-                " docs/reference/permissions.md has the actions of the other commands"
-            )
-    if lookup is not None and "disassociate" not in commands:
-        raise UsageError("--lookup requires the command disassociate")
-    actions = [action for name in commands for action in COMMAND_ACTIONS[name]]
-    if lookup is not None:
-        actions += LOOKUP_ACTIONS[lookup]
-    objects = list(read)
+    names = _join_words(commands) or ([] if scope["role_arn"] else ["disassociate"])
+    try:
+        actions = command_actions(names, scope["option"])
+    except KeyError as error:
+        wanted = " or ".join(OPTION_ACTIONS[error.args[0]])
+        raise UsageError(f"--option {error.args[0]} requires the command {wanted}") from None
+    objects = list(scope["read"])
     if policy is not None:
         from asyncgg.cleanup.policy.loader import load_policy
 
         rules, _ = load_policy(policy)
         actions += rules.iot_actions
         objects += rules.s3_objects
-    _check(region, account, [*objects, *([state] if state else [])], notify)
-    scope = PolicyScope(
-        region or "*", account or "*", _partition(region), _read_cores(cores) or ("*",), objects, state or "", notify
+    urls = [*objects, *([scope["state"]] if scope["state"] else [])]
+    _check(scope["region"], scope["account"], urls, scope["notify"], scope["role_arn"])
+    document = iam_policy(
+        actions,
+        PolicyScope(
+            region=scope["region"] or "*",
+            account=scope["account"] or "*",
+            partition=_partition(scope["region"]),
+            cores=_read_names(scope["cores"], "core") or ("*",),
+            things=_read_names(scope["things"], "thing") or ("*",),
+            s3_objects=objects,
+            state=scope["state"] or "",
+            reads_state_only=reads_state_only(names),
+            topics=scope["notify"],
+            roles=scope["role_arn"],
+        ),
     )
+    if not document["Statement"]:
+        raise UsageError(f"{', '.join(names)}: no permission is needed; --state and --read name what is read from S3")
+    if (size := len(json.dumps(document, separators=(",", ":")))) > _MAX_POLICY_SIZE:
+        sys.stderr.write(
+            f"warning: {size:,} characters; IAM accepts {_MAX_POLICY_SIZE:,} in a managed policy: use patterns with *\n"
+        )
     if sys.stdout is not None:  # None if it was closed before the start
-        sys.stdout.write(json.dumps(iam_policy(actions, scope), indent=2) + "\n")
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
     return 0
 
 
-def _read_cores(specs: tuple[str, ...]) -> list[str]:
-    """The names and patterns, with those of the files: a file name has a dot or a slash, which no core device has."""
+def _join_words(words: tuple[str, ...]) -> list[str]:
+    """The names of commands, some of which have two words. Raises `UsageError`."""
+    names: list[str] = []
+    waiting = list(words)
+    while waiting:
+        pair = " ".join(waiting[:2])
+        name = pair if pair in _COMMANDS else waiting[0]
+        if name not in _COMMANDS:
+            starting = [known for known in _COMMANDS if known.startswith(f"{name} ")]
+            raise UsageError(f"{pair if starting else name}: must be one of: {', '.join(starting or COMMAND_ACTIONS)}")
+        names.append(name)
+        del waiting[: len(name.split())]
+    return names
+
+
+def _read_names(specs: tuple[str, ...], kind: Literal["core", "thing"]) -> list[str]:
+    """The names and patterns, with those of the files: a file name has a dot or a slash, which no name has."""
     from asyncgg.manifest.name_lists import read_names
 
-    cores: list[str] = []
+    names: list[str] = []
     for spec in specs:
-        cores += [spec] if _CORE_PATTERN.fullmatch(spec) else read_names(spec, "core")
-    return list(dict.fromkeys(cores))
+        names += [spec] if _NAME_PATTERN.fullmatch(spec) else read_names(spec, kind)
+    return list(dict.fromkeys(names))
 
 
-def _check(region: str | None, account: str | None, urls: list[str], topics: tuple[str, ...]) -> None:
+def _check(
+    region: str | None, account: str | None, urls: list[str], topics: tuple[str, ...], roles: tuple[str, ...]
+) -> None:
     if region is not None and not _REGION.fullmatch(region):
         raise SettingsError(f"--region: {region!r} is not the name of an AWS Region")
     if account is not None and not re.fullmatch(r"\d{12}", account):
@@ -119,6 +159,9 @@ def _check(region: str | None, account: str | None, urls: list[str], topics: tup
     for topic in topics:
         if not re.fullmatch(r"arn:[a-z0-9-]+:sns:[a-z0-9-]+:\d{12}:\S+", topic):
             raise SettingsError(f"--notify: {topic!r} is not the ARN of an SNS topic")
+    for role in roles:
+        if not re.fullmatch(r"arn:[a-z0-9-]+:iam::\d{12}:role/\S+", role):
+            raise SettingsError(f"--role-arn: {role!r} is not the ARN of a role")
 
 
 def _partition(region: str | None) -> str:
