@@ -69,8 +69,15 @@ def help_of(*words: str) -> str:
 
 
 def command_names() -> list[str]:
-    """All commands, in the order of the help."""
-    section = help_of().split("\nCommands:\n", 1)[1].split("\n\n", 1)[0]
+    """All commands, in the order of the help; after a group, such as fleet, its own."""
+    names: list[str] = []
+    for name in _names_in(help_of()):
+        names += [name, *(f"{name} {own}" for own in _names_in(help_of(name)))]
+    return names
+
+
+def _names_in(text: str) -> list[str]:
+    section = text.partition("\nCommands:\n")[2].split("\n\n", 1)[0]
     return re.findall(r"^  (\S+)", section, re.MULTILINE)
 
 
@@ -151,6 +158,8 @@ def cli_page() -> str:
 
 def _section(command: Command, shared: dict[str, list[Option]]) -> str:
     parts = [f"\n## asyncgg {command.name}\n\n{_cell(command.description)}\n\n```text\n{command.usage}\n```\n"]
+    if command.commands:
+        parts.append("\n" + _table(command.commands, "Command"))
     if command.arguments:
         parts.append("\n" + _table(command.arguments, "Argument"))
     own = [option for option in command.options if option not in shared.get(option.panel, [])]
@@ -201,7 +210,7 @@ def settings_page() -> str:
 
 def man_pages() -> dict[str, str]:
     """The text of each man page, by the name of its file: of asyncgg and of each command."""
-    pages = [f"asyncgg-{name}" for name in command_names()]
+    pages = [f"asyncgg-{name}" for name in COMMANDS]
     root = parse()
     made = {
         "asyncgg": man_page(
@@ -215,17 +224,19 @@ def man_pages() -> dict[str, str]:
             see_also=pages,
         )
     }
-    for name, summary in COMMANDS.items():
-        command = parse(name)
-        made[f"asyncgg-{name}"] = man_page(
-            f"asyncgg-{name}",
-            summary.rstrip("."),
+    for name in command_names():
+        command, page = parse(name), f"asyncgg-{name.replace(' ', '-')}"
+        group, _, _ = name.partition(" ")
+        made[page] = man_page(
+            page,
+            COMMANDS.get(name, command.description).rstrip("."),
             command.usage,
             command.description,
+            commands=[(entry.term, entry.text) for entry in command.commands],
             options=[*command.arguments, *command.options],
             examples=command.examples,
             notes=command.notes,
-            see_also=["asyncgg"],
+            see_also=["asyncgg"] if group == name else ["asyncgg", f"asyncgg-{group}"],
         )
     return {f"{name}.1": text for name, text in made.items()}
 

@@ -20,6 +20,7 @@ import pytest
 import asyncgg
 from asyncgg.cleanup.policy.model import IotLimits, NotifyConfig, RampConfig, SafetyLimits, Sources, StateConfig
 from asyncgg.cleanup.policy.parser import CONDITION_PARSERS
+from asyncgg.cli.app import COMMANDS
 from asyncgg.inventory import schema as snapshot_schema
 from asyncgg.journal import schema as journal_schema
 from asyncgg.models import RunState, Summary
@@ -92,11 +93,13 @@ def test_cli_page_has_every_command_and_option() -> None:
 @pytest.mark.parametrize("path", PAGES, ids=page_name)
 def test_shown_commands_have_options_that_exist(path: Path) -> None:
     """Every command line in a block names a command and options that the program has."""
+    names = generator().command_names()
     for line in shown_commands(path.read_text(encoding="utf-8")):
         command, *words = line.removeprefix("asyncgg ").split()
         if command == "COMMAND":
             continue
-        assert command in generator().command_names(), line
+        command = next((name for word in words[:1] if (name := f"{command} {word}") in names), command)
+        assert command in names, line
         own = [word.split("=")[0] for word in words if word.startswith("--")]
         assert set(own) <= options(command), f"{line}: {set(own) - options(command)}"
 
@@ -124,7 +127,7 @@ def test_relative_links_lead_to_files(path: Path) -> None:
 def test_readme_names_every_command_and_is_short() -> None:
     """A reader of the README meets every command within 140 lines."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name in generator().command_names():
+    for name in COMMANDS:
         assert re.search(rf"asyncgg {name}\b|`{name}`", readme), name
     assert len(readme.splitlines()) <= 140
 

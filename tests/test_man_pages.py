@@ -28,9 +28,10 @@ def mandoc(*arguments: object) -> str:
 
 
 def test_man_pages_are_current() -> None:
-    """There is a page of asyncgg and of each command, as the generator writes it now."""
-    pages = generator().man_pages()
-    assert set(pages) == {"asyncgg.1", *(f"asyncgg-{name}.1" for name in COMMANDS)}
+    """There is a page of asyncgg, of each command and of each one of a group, as the generator writes it now."""
+    pages, command_names = generator().man_pages(), generator().command_names()
+    assert set(pages) == {"asyncgg.1", *(f"asyncgg-{name.replace(' ', '-')}.1" for name in command_names)}
+    assert {"fleet", "fleet plan", *COMMANDS} <= set(command_names)
     assert {path.name: path.read_text(encoding="utf-8") for path in MAN.iterdir()} == pages, (
         "run: python docs/generate_reference.py"
     )

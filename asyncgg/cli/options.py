@@ -84,6 +84,30 @@ def make_command(
     return decorate
 
 
+class _Group(click.Group):
+    """A command that has commands of its own, listed in their order."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the first paragraph of each one's help."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, (own.help or "").split("\n\n")[0]) for name, own in self.commands.items()])
+
+
+def make_group(name: str, *commands: click.Command, description: str, epilog: str) -> click.Group:
+    """The command `name` that has these commands."""
+    return _Group(
+        name,
+        commands=commands,
+        help=description,
+        no_args_is_help=False,
+        epilog=epilog,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
 def duration(ctx: click.Context, option: click.Parameter, text: str | None) -> float | None:
     """The seconds of a DURATION; the callback of options that are not settings."""
     try:

@@ -1,37 +1,38 @@
-"""The `asyncgg fleet` command."""
+"""The `asyncgg fleet` commands."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-import click
+from asyncgg.cli.options import (
+    CONFIG,
+    LANES,
+    LIMITS,
+    OUTPUT,
+    PATH,
+    YES,
+    Argument,
+    Option,
+    make_command,
+    make_group,
+)
 
-from asyncgg.cli.options import CONFIG, LANES, LIMITS, OUTPUT, PATH, YES, Argument, Option, make_command
-from asyncgg.errors import UsageError
-
-_EPILOG = """
+_EPILOG: Final = """
 \b
 Examples:
   asyncgg fleet plan fleet.csv --targets targets.toml
   asyncgg fleet disassociate fleet.csv --targets targets.toml
-  asyncgg fleet disassociate fleet.csv --targets accounts.yml -t prod
   asyncgg fleet lanes --targets targets.toml --json
 
-The manifest has the columns core,thing and, to select the target of a row, account, region or target.
 A campaign is a folder with one journal for each target: resume, retry, status and report take the folder.
 """
-
-
-@make_command(
-    Argument(
-        "action",
-        "plan|disassociate|lanes",
-        "what to do in all targets",
-        type=click.Choice(["plan", "disassociate", "lanes"]),
-    ),
-    Argument("manifest", "MANIFEST", "associations: .csv, .jsonl (also .gz), .parquet, s3:// or -", required=False),
+_TARGETS: Final = (
     Option("--targets", "FILE", "the targets: TOML, or accounts.yml of c7n-org", "Campaign", type=PATH, required=True),
     Option("-t, --tag", "TAG", "only targets with this tag; repeatable", "Campaign", multiple=True),
+)
+_RUN: Final = (
+    Argument("manifest", "MANIFEST", "associations: .csv, .jsonl (also .gz), .parquet, s3:// or -"),
+    *_TARGETS,
     Option("--campaign", "FOLDER", "folder of the campaign; the default name contains the time", "Campaign", type=PATH),
     LANES,
     Option("--waves", "SIZES", "targets per wave, such as 1,5,25%; a failed wave is the last one", "Campaign"),
@@ -47,12 +48,72 @@ A campaign is a folder with one journal for each target: resume, retry, status a
     Option("--rejects", "FILE", "write the bad rows to this CSV file", "Manifest", type=PATH),
     OUTPUT,
     CONFIG,
-    epilog=_EPILOG,
 )
-def command(action: str, manifest: str | None, **arguments: Any) -> int:
-    """Plan or disassociate in many accounts and Regions, side by side, each within its quota."""
+_MANIFEST_NOTE: Final = (
+    "The manifest has the columns core,thing and, to select the target of a row, account, region or target."
+)
+
+
+@make_command(
+    *_RUN,
+    name="plan",
+    epilog=f"""
+\b
+Examples:
+  asyncgg fleet plan fleet.csv --targets targets.toml
+
+{_MANIFEST_NOTE}
+""",
+)
+def plan(manifest: str, **arguments: Any) -> int:
+    """Show things, requests and time of each target; send nothing."""
     from asyncgg.cli.fleet_run import run_fleet_action
 
-    if action != "lanes" and manifest is None:
-        raise UsageError(f"fleet {action} needs a manifest; see asyncgg fleet --help")
-    return run_fleet_action(action, manifest or "", arguments)
+    return run_fleet_action("plan", manifest, arguments)
+
+
+@make_command(
+    *_RUN,
+    name="disassociate",
+    epilog=f"""
+\b
+Examples:
+  asyncgg fleet disassociate fleet.csv --targets targets.toml
+  asyncgg fleet disassociate fleet.csv --targets accounts.yml -t prod
+
+{_MANIFEST_NOTE}
+""",
+)
+def disassociate(manifest: str, **arguments: Any) -> int:
+    """Disassociate in many accounts and Regions, side by side, each within its quota."""
+    from asyncgg.cli.fleet_run import run_fleet_action
+
+    return run_fleet_action("disassociate", manifest, arguments)
+
+
+@make_command(
+    *_TARGETS,
+    OUTPUT,
+    CONFIG,
+    name="lanes",
+    epilog="""
+\b
+Examples:
+  asyncgg fleet lanes --targets targets.toml --json
+""",
+)
+def lanes(**arguments: Any) -> int:
+    """List the targets with their index, for --shard and other schedulers."""
+    from asyncgg.cli.fleet_run import run_fleet_action
+
+    return run_fleet_action("lanes", "", arguments)
+
+
+command: Final = make_group(
+    "fleet",
+    plan,
+    disassociate,
+    lanes,
+    description="Run many accounts and Regions side by side, as one campaign.",
+    epilog=_EPILOG,
+)
