@@ -13,7 +13,7 @@ from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.rules.base import Candidate, Condition, Facts
 from asyncgg.cleanup.rules.expression import AllOf, AnyOf, Evaluation, Not, Rule, evaluate
 from asyncgg.cleanup.select import Decision, decide_candidate
-from asyncgg.cleanup.state import RunDirectory
+from asyncgg.run_directory import RunDirectory
 
 
 @dataclass(frozen=True, slots=True)

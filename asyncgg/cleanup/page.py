@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg import __version__
-from asyncgg.cleanup.state import RunDirectory, list_run_directories
 from asyncgg.errors import UsageError
 from asyncgg.formatting import format_count, sanitize
 from asyncgg.journal import JournalReader
@@ -16,6 +15,7 @@ from asyncgg.report.charts import Chart
 from asyncgg.report.html import render
 from asyncgg.report.run_report import Verdict, load_run_report
 from asyncgg.report.svg import COLORS, draw_svg
+from asyncgg.run_directory import RunDirectory, list_run_directories
 
 _MAX_TREND: Final = 30
 """Runs in the trend, the last one is that of the page."""

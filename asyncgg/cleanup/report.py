@@ -12,7 +12,6 @@ from typing import Any, Final
 from asyncgg.cleanup.policy.model import Policy, SafetyLimits
 from asyncgg.cleanup.registry_cache import RegistryStatistics
 from asyncgg.cleanup.select import Decision, Disposition
-from asyncgg.cleanup.state import RunDirectory
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError
 from asyncgg.inventory import ScanResult
@@ -27,6 +26,7 @@ from asyncgg.notify import (
     resolve_headers,
 )
 from asyncgg.report import summary_to_dict
+from asyncgg.run_directory import RunDirectory
 from asyncgg.runs import exit_code
 from asyncgg.transport import ConnectionConfig
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from asyncgg.cleanup.context import MAX_SCAN_AGE
-from asyncgg.cleanup.state import RunDirectory
 from asyncgg.errors import AsyncggError, GuardError
 from asyncgg.inventory import Origin, Snapshot
 from asyncgg.journal import JournalReader
 from asyncgg.models import RunState
+from asyncgg.run_directory import RunDirectory
 from asyncgg.runs.provenance import provenance_from_meta
 from asyncgg.storage import is_locked
 from asyncgg.transport import CoreFilter

@@ -10,13 +10,13 @@ from typing import Final
 from asyncgg.cleanup.context import PolicyContext, StoppedError
 from asyncgg.cleanup.policy.model import SafetyLimits
 from asyncgg.cleanup.report import CanaryResult
-from asyncgg.cleanup.state import RunDirectory
 from asyncgg.engine import RunResult, StopReason
 from asyncgg.errors import GuardError
 from asyncgg.inventory import ScanResult, Snapshot
 from asyncgg.journal import JournalReader, write_meta
 from asyncgg.models import RunState, Summary
 from asyncgg.ratelimit import RampPlan
+from asyncgg.run_directory import RunDirectory
 
 _DELAYS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds between two listings of the canary: AWS does not document when lists show a change."""

@@ -28,7 +28,6 @@ from asyncgg.cleanup.resume import find_resumable, require_not_running
 from asyncgg.cleanup.rollout import read_summary, roll_out
 from asyncgg.cleanup.rules.base import Api, Candidate
 from asyncgg.cleanup.select import Disposition, decide_chunks
-from asyncgg.cleanup.state import RunDirectory, StateDirectory
 from asyncgg.engine import StopReason
 from asyncgg.errors import AsyncggError, GuardError, SnapshotError
 from asyncgg.events import Listener
@@ -36,6 +35,7 @@ from asyncgg.file_limit import fit_concurrency
 from asyncgg.inventory import CoreState, ScanResult, Snapshot
 from asyncgg.inventory.scope import empty_group_warning
 from asyncgg.models import RunState
+from asyncgg.run_directory import RunDirectory, StateDirectory
 from asyncgg.runs import JournalBuilder, SendingLease
 from asyncgg.runs.connection import connection_from_settings
 from asyncgg.runs.provenance import ProvenanceKind, provenance_to_meta

@@ -20,7 +20,6 @@ from asyncgg.cleanup.report import CleanupReport, notify_result, parse_targets
 from asyncgg.cleanup.rules.base import Candidate
 from asyncgg.cleanup.runner import PolicyRunner
 from asyncgg.cleanup.select import Disposition, decide_chunks
-from asyncgg.cleanup.state import latest_snapshot
 from asyncgg.cli.console import Console
 from asyncgg.cli.context import CommandContext
 from asyncgg.cli.log_events import Notice
@@ -35,6 +34,7 @@ from asyncgg.inventory import ScanProgress, Snapshot
 from asyncgg.models import Operation, RunState
 from asyncgg.notify import NotificationTarget
 from asyncgg.report import format_summary
+from asyncgg.run_directory import latest_snapshot
 from asyncgg.runs import verify_account
 from asyncgg.telemetry.labels import TelemetryLabels
 from asyncgg.telemetry.observers import export_state

@@ -15,8 +15,8 @@ from asyncgg.models import RunState
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from asyncgg.cleanup.state import RunDirectory
     from asyncgg.models import Summary
+    from asyncgg.run_directory import RunDirectory
     from asyncgg.state import StateDocument, StateSession
 
 _LEASE_MARGIN: Final = 30.0

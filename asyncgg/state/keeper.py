@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
 
-from asyncgg.cleanup.state import RunDirectory
 from asyncgg.errors import AsyncggError, LeaseLostError, StateWriteError, UsageError
+from asyncgg.run_directory import RunDirectory
 from asyncgg.state.lease import Lease
 from asyncgg.state.restore import download_newest
 from asyncgg.state.store import StateStore, open_store

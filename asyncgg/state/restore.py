@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from asyncgg.cleanup.state import RunDirectory
 from asyncgg.errors import JournalError
+from asyncgg.run_directory import RunDirectory
 from asyncgg.state.document import StateDocument
 from asyncgg.state.store import StateStore, open_store
 from asyncgg.state.working_folder import WorkingFolder

@@ -11,8 +11,8 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Any, Final, Self
 
-from asyncgg.cleanup.state import RunDirectory
 from asyncgg.errors import StateWriteError
+from asyncgg.run_directory import RunDirectory
 from asyncgg.state.keeper import StateKeeper
 from asyncgg.transport import ConnectionConfig
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from asyncgg.cleanup.state import RunDirectory, StateDirectory
 from asyncgg.errors import JournalError, StateWriteError
 from asyncgg.formatting import sanitize
 from asyncgg.journal import JournalReader, mark_possibly_sent
 from asyncgg.models import RunState
 from asyncgg.report import summary_to_dict
+from asyncgg.run_directory import RunDirectory, StateDirectory
 from asyncgg.state.document import SavedFile, StateDocument
 from asyncgg.storage import DRAFT_SUFFIX
 

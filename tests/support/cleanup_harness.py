@@ -24,10 +24,10 @@ from asyncgg.cleanup.policy.loader import load_policy
 from asyncgg.cleanup.report import CleanupReport
 from asyncgg.cleanup.rules.base import QueryFailed, ThingDescription
 from asyncgg.cleanup.runner import PolicyRunner
-from asyncgg.cleanup.state import RunDirectory
 from asyncgg.errors import CredentialsError
 from asyncgg.journal import JournalReader
 from asyncgg.models import Reply
+from asyncgg.run_directory import RunDirectory
 from asyncgg.settings import Settings
 from asyncgg.simulator import FleetSpec, Service, SimulatorConfig
 from asyncgg.simulator.fleet import Core

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncgg.cleanup.state import RunDirectory, list_run_directories
+from asyncgg.run_directory import RunDirectory, list_run_directories
 from tests.integration.cleanup.test_cleanup_command import FLEET, POLICY
 from tests.integration.cli.conftest import StartSimulator, aws_environment, cli, serve
 from tests.support.command_line import CommandRunner

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from asyncgg.cleanup.state import StateDirectory
 from asyncgg.errors import GuardError
 from asyncgg.journal import JournalWriter
+from asyncgg.run_directory import StateDirectory
 from asyncgg.storage import FileLock
 from tests.support.cleanup_harness import CleanupHarness, example_facts, read_decisions
 

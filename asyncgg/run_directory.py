@@ -1,4 +1,4 @@
-"""The state folder of a policy: one folder per run, a lock, deletion of old runs."""
+"""The folder that keeps the runs of a policy or of a state: one folder per run, a lock, deletion of old runs."""
 
 # STATE/cleanup.lock         exists during a run
 # STATE/20260131T020000Z/    a run: fleet.db, decisions.csv.gz, run.journal, canary.db, report.json
@@ -113,7 +113,7 @@ class RunDirectory:
 
 
 class StateDirectory:
-    """The state folder of one policy.
+    """The folder of the runs of one policy, or of a state.
 
     Raises `UsageError` if the folder cannot be used, and `StateWriteError` if the disk is full or
     fails.
@@ -157,8 +157,8 @@ class StateDirectory:
     def create(self, now: float) -> RunDirectory:
         """Create the folder of a new run; `now` in seconds since 1970. Names always ascend."""
         stem, number, latest = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now)), 1, self.latest()
-        if latest is not None and _sort_key(latest.name) >= (stem, 1):
-            stem, number = _sort_key(latest.name)
+        if latest is not None and run_sort_key(latest.name) >= (stem, 1):
+            stem, number = run_sort_key(latest.name)
             number += 1
         return self._create(stem if number == 1 else f"{stem}-{number}")
 
@@ -205,10 +205,11 @@ def latest_snapshot(folder: Path) -> Path | None:
 def list_run_directories(folder: Path) -> list[RunDirectory]:
     """The runs in a state folder, oldest first. Raises `OSError`."""
     entries = [entry for entry in folder.iterdir() if _RUN_NAME.match(entry.name) and entry.is_dir()]
-    return [RunDirectory(entry) for entry in sorted(entries, key=lambda entry: _sort_key(entry.name))]
+    return [RunDirectory(entry) for entry in sorted(entries, key=lambda entry: run_sort_key(entry.name))]
 
 
-def _sort_key(name: str) -> tuple[str, int]:
+def run_sort_key(name: str) -> tuple[str, int]:
+    """Orders the names of runs by their start."""
     stem, _, number = name.partition("-")
     return stem, int(number or 1)
 
