@@ -9,6 +9,7 @@ import json
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,8 @@ SUMMARY: Final = "summary.json"
 """The summary of each saved journal, next to it."""
 _SQLITE_SUFFIXES: Final = frozenset({".journal", ".db"})
 _JOURNAL: Final = RunDirectory(Path()).journal.name
+_TIME_RESOLUTION: Final = 50_000_000
+"""Nanoseconds within which two changes of a file can have the same time; Linux updates it every 1 to 10 ms."""
 _NOT_SAVED: Final = ("-wal", "-shm", "-journal", ".lock", ".part", DRAFT_SUFFIX)
 
 
@@ -111,7 +114,7 @@ class WorkingFolder:
             folder = Path(tempfile.mkdtemp(dir=self._copies))
             try:
                 copy, summary = folder / path.name, folder / SUMMARY
-                _copy_file(path, copy)
+                copy_file(path, copy)
                 yield _describe(name, copy, make_key, signature)
                 if path == RunDirectory(path.parent).journal:
                     _write_summary(copy, summary, f"{location}: {name}", is_running=is_running)
@@ -130,16 +133,21 @@ def _describe(name: str, copy: Path, make_key: Callable[[str], str], signature: 
 
 
 def _signature(path: Path) -> object:
-    """Changes with the content of a file and of its WAL file."""
-    values: list[int] = []
+    """Changes with the content of a file and of its WAL file; unique for a file that was changed just now."""
+    # The next change could have the same time, and the same size, because SQLite overwrites a WAL file.
+    settled_before = time.time_ns() - _TIME_RESOLUTION
+    values: list[object] = []
     for file in (path, path.with_name(f"{path.name}-wal")):
         with contextlib.suppress(FileNotFoundError):
             status = file.stat()
             values += (status.st_size, status.st_mtime_ns, status.st_ino)
+            if status.st_mtime_ns > settled_before:
+                values.append(object())
     return tuple(values)
 
 
-def _copy_file(path: Path, copy: Path) -> None:
+def copy_file(path: Path, copy: Path) -> None:
+    """Copy a file, or a database that can be in use, as it is at one moment."""
     if path.suffix not in _SQLITE_SUFFIXES:
         shutil.copyfile(path, copy)
         return
