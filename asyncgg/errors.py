@@ -53,6 +53,10 @@ class GuardError(AsyncggError):
     exit_code = 4
 
 
+class LeaseHeldError(GuardError):
+    """Another process holds the lease of a state and renews it; nothing was sent."""
+
+
 class DeadlineError(AsyncggError):
     """The deadline was reached before the first request."""
 

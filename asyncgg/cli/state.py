@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from asyncgg.cli.context import CommandContext
-from asyncgg.errors import GuardError, SettingsError, UsageError
+from asyncgg.errors import GuardError, UsageError
 from asyncgg.models import RunState
 
 if TYPE_CHECKING:
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from asyncgg.models import Summary
     from asyncgg.run_directory import RunDirectory
     from asyncgg.state import StateDocument, StateSession
-
-_LEASE_MARGIN: Final = 30.0
-"""Seconds of the lease, in addition to the request timeout, for which renewals may fail."""
-_MIN_LEASE_MARGIN: Final = 1.0
 
 
 def open_state(context: CommandContext, keep_runs: int = 30) -> AbstractContextManager[StateSession | None]:
@@ -32,14 +28,7 @@ def open_state(context: CommandContext, keep_runs: int = 30) -> AbstractContextM
     settings = context.settings
     if settings.state is None:
         return nullcontext()
-    from asyncgg.state import StateSession
-
-    lease = settings.state_lease or settings.request_timeout + _LEASE_MARGIN
-    if lease < settings.request_timeout + _MIN_LEASE_MARGIN:
-        raise SettingsError(
-            f"--state-lease: {lease:g} s is too short; it must be at least {_MIN_LEASE_MARGIN:g} s longer than the"
-            f" request timeout, {settings.request_timeout:g} s"
-        )
+    from asyncgg.state import StateSession, lease_seconds
 
     def show(line: str) -> None:
         context.console.log_event({"event": "state", "message": line}, line)
@@ -47,7 +36,7 @@ def open_state(context: CommandContext, keep_runs: int = 30) -> AbstractContextM
     return StateSession(
         settings.state,
         context.connection,
-        lease_seconds=lease,
+        lease_seconds=lease_seconds(settings.state_lease, settings.request_timeout),
         interval=settings.state_interval,
         keep_runs=keep_runs,
         on_message=show,

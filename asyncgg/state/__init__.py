@@ -2,10 +2,10 @@
 
 from asyncgg.state.document import LeaseHolder, SavedFile, StateDocument
 from asyncgg.state.keeper import StateKeeper
-from asyncgg.state.lease import Lease
+from asyncgg.state.lease import Lease, lease_seconds
 from asyncgg.state.restore import read_state
 from asyncgg.state.session import StateSession
-from asyncgg.state.store import StateStore, StoredDocument, VersionConflictError, open_store
+from asyncgg.state.store import StateStore, StoredDocument, VersionConflictError, open_client, open_store
 
 __all__ = [
     "Lease",
@@ -17,6 +17,8 @@ __all__ = [
     "StateStore",
     "StoredDocument",
     "VersionConflictError",
+    "lease_seconds",
+    "open_client",
     "open_store",
     "read_state",
 ]

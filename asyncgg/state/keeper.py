@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from asyncgg.errors import AsyncggError, LeaseLostError, StateWriteError, UsageError
 from asyncgg.run_directory import RunDirectory
@@ -34,10 +34,12 @@ class StateKeeper(AbstractAsyncContextManager["StateKeeper"]):
     """The state at `location`, run by this process from entering to leaving, in one event loop.
 
     It is the `SendingLease` of the runs in `folder`. `lease_seconds`: as `Lease`. `interval`: seconds
-    between saves. `on_message` gets lines for people. Leaving saves what changed and releases the lease.
+    between saves. `client`: as `open_store`. `temporary_folder`: where the local copy is made, by
+    default in that of the system. `on_message` gets lines for people. Leaving saves what changed and
+    releases the lease.
 
     Raises on entering:
-        GuardError: another process runs the state.
+        LeaseHeldError: another process runs the state.
         UsageError, CredentialsError, StateWriteError: the store cannot be used.
         JournalError: the state is damaged, or of another version.
 
@@ -53,6 +55,8 @@ class StateKeeper(AbstractAsyncContextManager["StateKeeper"]):
         lease_seconds: float,
         interval: float,
         keep_runs: int = 30,
+        client: Any = None,
+        temporary_folder: Path | None = None,
         on_message: Callable[[str], object] = lambda line: None,
     ) -> None:
         self.location = location
@@ -61,6 +65,8 @@ class StateKeeper(AbstractAsyncContextManager["StateKeeper"]):
         self._lease_seconds = lease_seconds
         self._interval = interval
         self._keep_runs = keep_runs
+        self._client = client
+        self._temporary_folder = temporary_folder
         self._root: Path
         self._files: WorkingFolder
         self._lease: Lease
@@ -79,6 +85,11 @@ class StateKeeper(AbstractAsyncContextManager["StateKeeper"]):
         """The local folder of the runs."""
         return self._files.folder
 
+    @property
+    def lost_reason(self) -> str:
+        """Why the lease is lost, so that nothing may be sent; empty while it is held."""
+        return self._lease.lost_reason
+
     def latest(self) -> RunDirectory | None:
         """The newest run of the state."""
         return self._files.runs.latest()
@@ -90,11 +101,11 @@ class StateKeeper(AbstractAsyncContextManager["StateKeeper"]):
         return run
 
     async def __aenter__(self) -> Self:
-        self._root = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="asyncgg-state-"))
+        self._root = Path(await asyncio.to_thread(tempfile.mkdtemp, None, "asyncgg-state-", self._temporary_folder))
         self._files = WorkingFolder(self._root, self._keep_runs)
         try:
             async with AsyncExitStack() as stack:
-                self._store = await stack.enter_async_context(open_store(self.location, self._connection))
+                self._store = await stack.enter_async_context(open_store(self.location, self._connection, self._client))
                 self._lease = Lease(self._store, self._lease_seconds, self._connection.request_timeout)
                 stack.push_async_callback(self._lease.release)
                 await self._lease.acquire(self.on_message)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from asyncgg.errors import AsyncggError, GuardError, LeaseLostError, UsageError
+from asyncgg.errors import AsyncggError, LeaseHeldError, LeaseLostError, SettingsError, UsageError
 from asyncgg.formatting import format_duration
 from asyncgg.state.document import LeaseHolder, StateDocument
 from asyncgg.state.store import StateStore, StoredDocument, VersionConflictError
@@ -23,6 +23,20 @@ _POLL_INTERVAL: Final = 1.0
 _MAX_CONFLICTS: Final = 10
 _RENEWALS: Final = 3
 """Renewals within the time for which a lease allows to send."""
+_DEFAULT_MARGIN: Final = 30.0
+"""Seconds of the lease, in addition to the request timeout, for which renewals may fail."""
+_MIN_MARGIN: Final = 1.0
+
+
+def lease_seconds(requested: float | None, request_timeout: float) -> float:
+    """The seconds of a lease for requests with this timeout. Raises `SettingsError` if `requested` is too short."""
+    seconds = requested or request_timeout + _DEFAULT_MARGIN
+    if seconds < request_timeout + _MIN_MARGIN:
+        raise SettingsError(
+            f"--state-lease: {seconds:g} s is too short; it must be at least {_MIN_MARGIN:g} s longer than the"
+            f" request timeout, {request_timeout:g} s"
+        )
+    return seconds
 
 
 def _boot_time() -> float:
@@ -75,7 +89,7 @@ class Lease:
     async def acquire(self, on_wait: Callable[[str], object]) -> None:
         """Take the lease; waits until that of a dead holder has expired.
 
-        `on_wait` gets one line before the wait. Raises `GuardError` if the holder is alive, `UsageError`
+        `on_wait` gets one line before the wait. Raises `LeaseHeldError` if the holder is alive, `UsageError`
         if the store ignores the conditions of writes.
         """
         watched: StoredDocument | None = None
@@ -97,7 +111,7 @@ class Lease:
             assert document.holder is not None
             holder = document.holder.owner
             if watched is not None and watched.version != stored.version:
-                raise GuardError(
+                raise LeaseHeldError(
                     f"{self._store.location} is in use by another process ({holder}); nothing was sent; wait until it"
                     " has ended, or stop it"
                 )

@@ -119,11 +119,8 @@ def _parse_location(location: str) -> tuple[str, str]:
 
 
 @asynccontextmanager
-async def open_s3_store(location: str, connection: ConnectionConfig) -> AsyncIterator[StateStore]:
-    """Open the store at `location` with the credentials of `connection`.
-
-    Raises `UsageError` for an unusable location or AWS configuration, and `CredentialsError`.
-    """
+async def open_s3_client(location: str, connection: ConnectionConfig) -> AsyncIterator[Any]:
+    """Open a client for stores such as that at `location`, with the credentials of `connection`; as `open_client`."""
     _parse_location(location)
     endpoint_url = other_service_endpoint(connection, "s3")
     async with open_service_client(
@@ -135,4 +132,11 @@ async def open_s3_store(location: str, connection: ConnectionConfig) -> AsyncIte
         # Host names of test endpoints rarely resolve with a bucket prefix.
         s3={"addressing_style": "path"} if endpoint_url else None,
     ) as (client, _):
+        yield client
+
+
+@asynccontextmanager
+async def open_s3_store(location: str, connection: ConnectionConfig) -> AsyncIterator[StateStore]:
+    """Open the store at `location`; as `open_store`."""
+    async with open_s3_client(location, connection) as client:
         yield S3Store(location, client)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from asyncgg.errors import StateWriteError
 from asyncgg.transport import ConnectionConfig
@@ -54,12 +54,26 @@ class StateStore(Protocol):
         """Delete a file; a missing one is no error."""
 
 
-def open_store(location: str, connection: ConnectionConfig) -> AbstractAsyncContextManager[StateStore]:
-    """The store at `s3://BUCKET/PREFIX` or in a folder. Raises `UsageError` for another location."""
+def open_client(location: str, connection: ConnectionConfig) -> AbstractAsyncContextManager[Any]:
+    """What many stores below `location` can share: a client of S3; None for a folder. Errors as `open_store`."""
     if location.startswith("s3://"):
-        from asyncgg.state.s3_store import open_s3_store  # loads the S3 client
+        from asyncgg.state.s3_store import open_s3_client  # loads the S3 client
 
-        return open_s3_store(location, connection)
+        return open_s3_client(location, connection)
+    return nullcontext()
+
+
+def open_store(
+    location: str, connection: ConnectionConfig, client: Any = None
+) -> AbstractAsyncContextManager[StateStore]:
+    """The store at `s3://BUCKET/PREFIX` or in a folder; `client` is that of `open_client`, if there is one.
+
+    Raises `UsageError` for an unusable location or AWS configuration, and `CredentialsError`.
+    """
+    if location.startswith("s3://"):
+        from asyncgg.state.s3_store import S3Store, open_s3_store  # loads the S3 client
+
+        return open_s3_store(location, connection) if client is None else nullcontext(S3Store(location, client))
     from asyncgg.state.folder_store import open_folder_store
 
     return open_folder_store(location)
