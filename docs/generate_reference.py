@@ -192,7 +192,9 @@ def _section(command: Command, shared: dict[str, list[Option]]) -> str:
 def settings_page() -> str:
     """The text of reference/settings.md: every setting with its type, default and meaning."""
     options = (*CONNECTION, *GUARDS, *JOURNAL, *LIMITS, *MANIFEST, *STATE, *OUTPUT, *TELEMETRY)
-    texts = {option.name: re.sub(r" \([^()]*\)$", "", option.help or "") for option in options}  # without the default
+    texts = {
+        option.name: re.sub(r" \[default: [^\]]*\]$", "", option.help or "") for option in options
+    }  # without the default
     rows = []
     for name, setting in Settings.model_fields.items():
         default = "auto" if name in {"rate", "burst", "quota"} else setting.default

@@ -14,6 +14,7 @@ from asyncgg.cleanup.registry_cache import RegistryStatistics
 from asyncgg.cleanup.select import Decision, Disposition
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError
+from asyncgg.formatting import format_count
 from asyncgg.inventory import ScanResult
 from asyncgg.models import RunState, Summary
 from asyncgg.notify import (
@@ -67,10 +68,10 @@ class DecisionCounts:
         """A message for each limit that is exceeded."""
         selected, examined = self.selected, self.examined
         if guards.max_things is not None and selected > guards.max_things:
-            yield f"{selected:,} things are selected, max-things allows {guards.max_things:,}"
+            yield f"{format_count(selected, 'thing')} selected, max-things allows {guards.max_things:,}"
         if guards.max_percent is not None and 100 * selected > guards.max_percent * examined:
             yield (
-                f"{selected:,} of {examined:,} things are selected ({100 * selected / examined:.1f} %),"
+                f"{selected:,} of {format_count(examined, 'thing')} selected ({100 * selected / examined:.1f} %),"
                 f" max-percent allows {guards.max_percent:g} %"
             )
         if guards.max_percent_per_core is not None:
@@ -130,7 +131,8 @@ class CanaryResult:
     def failure_reason(self) -> str:
         """Why the canary did not pass."""
         if self.failed:
-            return f"{self.failed:,} things failed during the canary of {self.things:,}; the rest was not sent"
+            failed = format_count(self.failed, "thing")
+            return f"{failed} failed during the canary of {self.things:,}; the rest was not sent"
         return f"{self.still_associated:,} of the {self.things:,} canary things are still listed; the rest was not sent"
 
 
@@ -194,7 +196,8 @@ class CleanupReport:
         failed = self.registry_queries.failed if self.registry_queries else 0
         if self.exit == 0 and not self.dry_run and undetermined and failed:
             self.state, self.exit = RunState.PARTIAL, 3
-            self.reason = f"{failed:,} AWS IoT lookups failed; {undetermined:,} things kept (undetermined)"
+            kept = format_count(undetermined, "thing")
+            self.reason = f"{format_count(failed, 'AWS IoT lookup')} failed; {kept} kept (undetermined)"
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object."""

@@ -12,6 +12,7 @@ from asyncgg.cleanup.policy.model import SafetyLimits
 from asyncgg.cleanup.report import CanaryResult
 from asyncgg.engine import RunResult, StopReason
 from asyncgg.errors import GuardError
+from asyncgg.formatting import format_count
 from asyncgg.inventory import ScanResult, Snapshot
 from asyncgg.journal import JournalReader, write_meta
 from asyncgg.models import RunState, Summary
@@ -80,7 +81,7 @@ def _ramp_plan(guards: SafetyLimits) -> RampPlan | None:
 async def _verify_canary(run_dir: RunDirectory, canary_size: int, context: PolicyContext) -> CanaryResult:
     if failed := read_summary(run_dir).failed:
         return CanaryResult(canary_size, 0, failed)
-    context.on_stage(f"verifying the canary of {canary_size:,} things")
+    context.on_stage(f"verifying the canary of {format_count(canary_size, 'thing')}")
     count = _count_still_associated(run_dir, canary_size, context)
     return CanaryResult(canary_size, await context.stop_controller.run_cancellable(count), 0)
 

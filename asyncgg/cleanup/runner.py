@@ -32,6 +32,7 @@ from asyncgg.engine import StopReason
 from asyncgg.errors import AsyncggError, GuardError, SnapshotError
 from asyncgg.events import Listener
 from asyncgg.file_limit import fit_concurrency
+from asyncgg.formatting import format_count
 from asyncgg.inventory import CoreState, ScanResult, Snapshot
 from asyncgg.inventory.scope import empty_group_warning
 from asyncgg.models import RunState
@@ -200,7 +201,7 @@ class PolicyRunner:
         report = self.report
         run_dir.reset_decisions()
         with Snapshot(run_dir.snapshot) as snapshot:
-            self._context.on_stage(f"deciding about {snapshot.counts().associations:,} associations")
+            self._context.on_stage(f"deciding about {format_count(snapshot.counts().associations, 'association')}")
             builder = self._journal_builder(run_dir, snapshot)
             try:
                 report.decision_counts = counts = await self._evaluate(run_dir, snapshot, builder)

@@ -8,6 +8,7 @@ from typing import Any
 
 from asyncgg.cli.console import Console
 from asyncgg.errors import UsageError
+from asyncgg.formatting import format_count
 
 
 def write_campaign(console: Console, folder: Path, *, only: Sequence[str] | None = None) -> int:
@@ -47,6 +48,6 @@ def report_campaign(folder: Path, outputs: Mapping[str, Path | None], arguments:
         format_from_suffix(path)
     for name, path in paths.items():
         count = write_target_outcomes(path, campaign.outcomes(*states[name]))
-        console.print(f"{path}: {count:,} things")
+        console.print(f"{path}: {format_count(count, 'thing')}")
     write_campaign(console, folder)
     return 0

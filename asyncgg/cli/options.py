@@ -15,14 +15,31 @@ from asyncgg.formatting import parse_duration
 
 PATH: Final = click.Path(path_type=Path)
 
+SHARED_PANELS: Final = (
+    "Safety",
+    "Manifest",
+    "Connection",
+    "Speed and limits",
+    "State",
+    "Output",
+    "Logs and metrics",
+    "Other",
+)
+"""In the order of the help, after the panels of the command itself."""
+
 
 class Option(click.Option):
     """An option, listed under `panel` in the help; a switch unless `metavar` says what it takes."""
 
-    def __init__(self, flag: str, metavar: str = "", help: str = "", panel: str = "Other", **attributes: Any) -> None:  # noqa: A002 - click's name
+    def __init__(self, flag: str, metavar: str = "", help: str = "", panel: str = "Options", **attributes: Any) -> None:  # noqa: A002 - click's name
         is_switch = not metavar and not attributes.get("count")
         super().__init__(flag.split(", "), metavar=metavar or None, help=help, is_flag=is_switch or None, **attributes)
         self.panel = panel
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """What follows the help; not the range of -v, which is no value to type."""
+        extra = super().get_help_extra(ctx)
+        return {key: value for key, value in extra.items() if key != "range"} if self.count else extra
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """What the value can be."""
@@ -49,24 +66,51 @@ class Argument(click.Argument):
 
 
 class _Command(click.Command):
-    """A command whose help lists arguments and options by panel."""
+    """A command whose help has examples first, then arguments and options by panel, then notes."""
+
+    def __init__(self, name: str, *, examples: str, **attributes: Any) -> None:
+        super().__init__(name, **attributes)
+        self._examples = examples
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse as click does; an error of its parser also names this command."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the description and the examples."""
+        super().format_help_text(ctx, formatter)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(self._examples)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the panels in the order of their first option."""
+        """Write the panels: those of the command, then the shared ones, in one order for all commands."""
         panels: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
                 panels.setdefault(getattr(parameter, "panel", "Other"), []).append(record)
-        for panel, records in panels.items():
+        for panel, records in sorted(panels.items(), key=_panel_position):
             with formatter.section(panel):
                 formatter.write_dl(records, col_max=28)
+
+
+def _panel_position(item: tuple[str, object]) -> int:
+    return SHARED_PANELS.index(item[0]) if item[0] in SHARED_PANELS else -1
 
 
 def make_command(
     *parameters: click.Parameter | Iterable[click.Parameter], epilog: str, name: str = ""
 ) -> Callable[[Callable[..., int]], click.Command]:
-    """Make a function the command `name`, by default that of its module, with its docstring as help."""
+    """Make a function the command `name`, by default that of its module, with its docstring as help.
+
+    The first paragraph of `epilog` has the examples, the others are notes.
+    """
+    examples, _, notes = inspect.cleandoc(epilog).partition("\n\n")
     params: list[click.Parameter] = []
     for group in parameters:
         params += [group] if isinstance(group, click.Parameter) else group
@@ -77,7 +121,8 @@ def make_command(
             callback=function,
             params=params,
             help=inspect.getdoc(function),
-            epilog=epilog,
+            examples=examples,
+            epilog=notes,
             context_settings={"help_option_names": ["-h", "--help"]},
         )
 
@@ -159,39 +204,48 @@ CONNECTION: Final = _settings(
     profile=("NAME", "AWS profile"),
     role_arn=("ARN", "assume this role with the credentials of the profile or of the environment"),
     external_id=("ID", "external ID that the role requires"),
-    role_session_name=("NAME", "session name of the role, which CloudTrail shows (asyncgg)"),
+    role_session_name=("NAME", "session name of the role, which CloudTrail shows [default: asyncgg]"),
     region=("REGION", "AWS Region"),
     allow_unknown_region=("", "accept a Region that the AWS SDK does not know"),
     endpoint_url=("URL", "custom endpoint; no other endpoint is called"),
     expect_account=("ID", "stop before the first request unless the AWS account has this ID"),
     allow_unknown_account=("", "continue if STS does not return the AWS account"),
-    connect_timeout=("DURATION", "TCP connect timeout (5 s)"),
-    request_timeout=("DURATION", "total request timeout; the request is retried (60 s)"),
-    transport=("native|sdk", "native: signed and sent by asyncgg; sdk: sent by the aiobotocore client (native)"),
+    connect_timeout=("DURATION", "TCP connect timeout [default: 5s]"),
+    request_timeout=("DURATION", "total request timeout; the request is retried [default: 60s]"),
+    transport=(
+        "native|sdk",
+        "native: signed and sent by asyncgg; sdk: sent by the aiobotocore client [default: native]",
+    ),
 )
 LIMITS: Final = (
     *_settings(
         "Speed and limits",
-        rate=("auto|RATE", "maximum requests per second; auto: the quota, adapted to throttling"),
-        burst=("auto|BURST", "maximum requests that start at once; auto: derived from the rate"),
-        quota=("auto|QUOTA", "quota of the account in the Region, in requests per second; auto: the documented quota"),
+        rate=("auto|RATE", "maximum requests per second; auto: the quota, adapted to throttling [default: auto]"),
+        burst=("auto|BURST", "maximum requests that start at once; auto: derived from the rate [default: auto]"),
+        quota=(
+            "auto|QUOTA",
+            "quota of the account in the Region, in requests per second; auto: the documented one [default: auto]",
+        ),
         explore=("", "look for a higher rate than the quota, up to ten times the quota"),
-        quota_share=("FRACTION", "maximum fraction of the quota to use (1)"),
-        concurrency=("COUNT", "maximum requests in flight (64)"),
-        per_core=("COUNT", "maximum requests in flight per core (4)"),
-        max_attempts=("COUNT", "attempts per thing before it fails; throttled attempts do not count (10)"),
-        max_attempts_unknown=("COUNT", "attempts for unrecognised per-thing error codes (3)"),
-        stall_timeout=("DURATION", "stop the run after this time without an accepted request (300 s)"),
+        quota_share=("FRACTION", "maximum fraction of the quota to use [default: 1]"),
+        concurrency=("COUNT", "maximum requests in flight [default: 64]"),
+        per_core=("COUNT", "maximum requests in flight per core [default: 4]"),
+        max_attempts=("COUNT", "attempts per thing before it fails; throttled attempts do not count [default: 10]"),
+        max_attempts_unknown=("COUNT", "attempts for unrecognised per-thing error codes [default: 3]"),
+        stall_timeout=("DURATION", "stop the run after this time without an accepted request [default: 300s]"),
         deadline=("DURATION", "stop after this time; the run is resumable"),
     ),
     *_settings(
         "Safety",
         abort_at=("PERCENT", "stop when this percentage of finished things has failed"),
-        abort_after=("COUNT", "minimum finished things before --abort-at applies (100)"),
-        absent=("ok|fail", "a thing that is not found: ok, it is already disassociated; fail, it is a failure (ok)"),
+        abort_after=("COUNT", "minimum finished things before --abort-at applies [default: 100]"),
+        absent=(
+            "ok|fail",
+            "a thing that is not found: ok, it is already disassociated; fail, it is a failure [default: ok]",
+        ),
         missing_cores=(
             "ok|fail",
-            "the same for the things of a core that does not exist; default: fail, after a scan ok",
+            "the same for the things of a core that does not exist [default: fail; after a scan: ok]",
         ),
         continue_when_denied=("", "do not stop when access is denied for core after core; all of them fail"),
     ),
@@ -229,12 +283,16 @@ LOOKUP: Final = (
     Option(
         "--inventory", "SNAPSHOT", "use this snapshot; created or completed first if necessary", _INSTEAD, type=PATH
     ),
-    Option("--max-age", "DURATION", "refuse a snapshot older than this (24h)", _INSTEAD, callback=duration),
+    Option("--max-age", "DURATION", "refuse a snapshot older than this [default: 24h]", _INSTEAD, callback=duration),
     Option("--allow-incomplete", help="continue even if some cores could not be listed", panel=_INSTEAD),
 )
 LANES: Final = (
     Option(
-        "--processes", "COUNT", "worker processes that share the targets (1)", "Campaign", type=click.IntRange(1, 256)
+        "--processes",
+        "COUNT",
+        "worker processes that share the targets [default: 1]",
+        "Campaign",
+        type=click.IntRange(1, 256),
     ),
     Option(
         "--shard",
@@ -258,14 +316,12 @@ NOTIFY: Final = Option(
     "Output",
     multiple=True,
 )
-JOURNAL: Final = _settings(
-    "Output", journal=("PATH", "journal of the run; the default name contains the date and time")
-)
+JOURNAL: Final = _settings("Output", journal=("PATH", "journal of the run [default: a name with date and time]"))
 STATE: Final = _settings(
     "State",
     state=("LOCATION", "keep the runs in s3://BUCKET/PREFIX or a folder, and continue an unfinished one from there"),
-    state_interval=("DURATION", "time between saves during a run (30 s)"),
-    state_lease=("DURATION", "time after which another process may take over; by default the request timeout and 30 s"),
+    state_interval=("DURATION", "time between saves during a run [default: 30s]"),
+    state_lease=("DURATION", "time after which another process may take over [default: request timeout + 30s]"),
 )
 READ_STATE: Final = Option(
     "--state", "LOCATION", "the newest run of this state, s3://BUCKET/PREFIX or a folder, instead of a journal", "State"
@@ -279,7 +335,7 @@ OUTPUT: Final = (
         quiet=("", "do not show progress"),
         log_format=(
             "text|json|emf",
-            "format of log lines, and of progress without a terminal; emf: json with CloudWatch metrics (text)",
+            "format of log lines, and of progress without a terminal; emf: json with metrics [default: text]",
         ),
     ),
     DEBUG,

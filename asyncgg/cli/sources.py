@@ -72,7 +72,7 @@ def build_from_manifest(
                 if not console.quiet and time.monotonic() - last_logged_at >= _PROGRESS_INTERVAL:
                     last_logged_at = time.monotonic()
                     event = {"event": "reading", "manifest": manifest.name, "rows": rows}
-                    console.log_event(event, f"reading {manifest.name}: {rows:,} rows")
+                    console.log_event(event, f"reading {manifest.name}: {format_count(rows, 'row')}")
             return builder, builder.finish(endpoint)
         except BaseException:
             builder.discard()

@@ -21,6 +21,7 @@ from asyncgg.engine.session import WorkSession
 from asyncgg.engine.waiting import note_requeued
 from asyncgg.errors import AsyncggError
 from asyncgg.events import Listener, Progress, RequestFailed, RunEnded, RunStarted
+from asyncgg.formatting import format_count
 from asyncgg.journal import JournalCounts, JournalWriter
 from asyncgg.models import Accepted, Reply, RunState
 from asyncgg.ratelimit import Ramp, RampPlan
@@ -191,7 +192,9 @@ class Engine:
             reason = f"limit of {self._options.limit} things reached; the others are pending"
             return RunResult(RunState.INTERRUPTED, reason, limit_reached=True)
         if counts.pending:
-            return RunResult(RunState.INTERRUPTED, f"{counts.pending} things of an earlier start are still pending")
+            return RunResult(
+                RunState.INTERRUPTED, f"still pending: {format_count(counts.pending, 'thing')} of an earlier start"
+            )
         return RunResult(RunState.PARTIAL if counts.failed else RunState.COMPLETE)
 
     async def _worker(self) -> None:

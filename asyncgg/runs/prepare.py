@@ -218,7 +218,8 @@ class JournalBuilder(AbstractContextManager["JournalBuilder"]):
             raise ManifestError(f"{self._source}: no associations to {self._operation}: {reason}")
         limit = self.settings.max_things
         if limit is not None and summary.total > limit:
-            raise GuardError(f"{self._source}: {summary.total} things, --max-things allows {limit}; nothing was sent")
+            things = format_count(summary.total, "thing")
+            raise GuardError(f"{self._source}: {things}, --max-things allows {limit:,}; nothing was sent")
 
 
 def s3_opener(settings: Settings, target: Endpoint | None) -> S3Opener:

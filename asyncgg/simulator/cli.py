@@ -73,9 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m asyncgg.simulator", description="Simulate AWS IoT Greengrass V2 on this machine."
     )
     parser.add_argument(
-        "--port", type=int, default=DEFAULT_PORT, metavar="P", help="port, 0 for any free one (%(default)s)"
+        "--port", type=int, default=DEFAULT_PORT, metavar="P", help="port, 0 for any free one [default: %(default)s]"
     )
-    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="address to listen on (%(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="address to listen on [default: %(default)s]")
     parser.add_argument("--until-eof", action="store_true", help="also stop at the end of standard input")
     hints = get_type_hints(SimulatorConfig)
     for option in fields(SimulatorConfig):
@@ -89,7 +89,7 @@ def _add_option(parser: argparse.ArgumentParser, option: Field[Any], hint: Any) 
     if hint == tuple[str, ...]:
         parser.add_argument(flag, action="append", default=[], metavar=metavar, help=help_text)
         return
-    default_text = "" if option.default is None else f" ({option.default})"
+    default_text = "" if option.default is None else f" [default: {option.default}]"
     parser.add_argument(
         flag, type=_TYPES[hint], default=option.default, metavar=metavar, help=f"{help_text}{default_text}"
     )

@@ -27,15 +27,15 @@ class SimulatorConfig:
     burst: float = _option(5.0, "requests that the quota admits at once", "B")
     limiter: str | None = _option(
         None,
-        "how the quota counts: token-bucket (the default), fixed-window, sliding-window, partitioned "
+        "how the quota counts: token-bucket (default), fixed-window, sliding-window, partitioned "
         "(as --partitions alone), delayed (as --delay alone); only the buckets have a burst",
         "KIND",
     )
     partitions: int | None = _option(
-        None, "token buckets that share rate and burst; each request meets one at random (8)", "N"
+        None, "token buckets that share rate and burst; each request meets one at random [default: 8]", "N"
     )
-    window: str | None = _option(None, "length of the windows (1s)", "TIME")
-    delay: str | None = _option(None, "time until the delayed sliding window counts a request (500ms)", "TIME")
+    window: str | None = _option(None, "length of the windows [default: 1s]", "TIME")
+    delay: str | None = _option(None, "time until the delayed sliding window counts a request [default: 500ms]", "TIME")
     latency_ms: float = _option(60.0, "latency of a request, milliseconds", "L")
     jitter_ms: float = _option(0.0, "mean of an exponentially distributed addition to the latency, milliseconds", "J")
     fault: tuple[str, ...] = _option(
@@ -58,7 +58,7 @@ class SimulatorConfig:
     retry_after: str = _option("none", "Retry-After on throttles: none, auto or whole seconds", "S")
     account: str = _option("123456789012", "account id returned by STS GetCallerIdentity", "ID")
     secret_key: str | None = _option(
-        None, "verify signatures with this secret key (default: check their form only)", "SECRET", secret=True
+        None, "verify signatures with this secret key [default: check their form only]", "SECRET", secret=True
     )
     max_clock_skew: float | None = _option(
         None, "reject requests whose date differs by more than this many seconds", "S"

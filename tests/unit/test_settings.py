@@ -335,8 +335,10 @@ def test_settings_have_options_that_name_the_defaults() -> None:
         text = options[name].help or ""
         if default is None or default is False:
             assert text
-            assert not text.endswith(")")
+            assert not text.endswith("]") or text.endswith(
+                (" [default: auto]", " + 30s]", "a scan: ok]", "and time]")
+            ), name
         else:
             written = f"{default:g}" if isinstance(default, float) else str(default)
-            unit = " s" if options[name].metavar == "DURATION" else ""
-            assert text.endswith(f" ({written}{unit})"), name
+            unit = "s" if options[name].metavar == "DURATION" else ""
+            assert text.endswith(f" [default: {written}{unit}]"), name

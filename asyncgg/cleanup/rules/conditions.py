@@ -19,6 +19,7 @@ from asyncgg.cleanup.rules.base import (
     Ternary,
     ThingDescription,
 )
+from asyncgg.formatting import format_count
 
 _DAY = 86400.0
 _NOT_QUERIED = "not looked up"
@@ -160,7 +161,7 @@ class NotIn(Condition):
         if names is None:
             return f"{self.file} not read"
         membership = "is in" if candidate.thing in names else "is not in"
-        return f"{membership} {self.file} ({len(names):,} names)"
+        return f"{membership} {self.file} ({format_count(len(names), 'name')})"
 
 
 class ThingCondition(Condition):
@@ -290,7 +291,7 @@ class SetCondition(Condition):
             return _NOT_QUERIED
         if isinstance(names, QueryFailed):
             return names.reason
-        return f"{'in' if candidate.thing in names else 'not in'} the result ({len(names):,} things)"
+        return f"{'in' if candidate.thing in names else 'not in'} the result ({format_count(len(names), 'thing')})"
 
     def _is_resolved(self, candidate: Candidate, facts: Facts) -> bool:
         return self.set_query in facts.sets

@@ -52,7 +52,7 @@ _SET_BY_POLICY: Final = (
     Option("--check", help="validate the policy offline", panel="Scope"),
     Option("--dry-run", help="scan, decide and check the guards; disassociate and notify nothing", panel="Scope"),
     Option("--explain", "THING", "show what the policy decides for one thing, rule by rule", "Scope"),
-    Option("--inventory", "SNAPSHOT", "snapshot for --explain (that of the last run)", "Scope", type=PATH),
+    Option("--inventory", "SNAPSHOT", "snapshot for --explain [default: that of the last run]", "Scope", type=PATH),
     without(CONNECTION, *_SET_BY_POLICY),
     without(LIMITS, *_SET_BY_POLICY),
     STATE,
@@ -99,11 +99,12 @@ def _check(path: Path, console: Console) -> int:
         count = len(checked.errors)
         lines = [f"{path}: {count} {'error' if count == 1 else 'errors'}"]
     else:
+        protected = len(policy.protect.entries)
         lines = [
             f"{path}: OK (policy {policy.name})",
             f"  rules      {', '.join(rule.id for rule in policy.rules)}",
             f"  requires   {', '.join(policy.permissions) or 'no AWS IoT permissions'}",
-            f"  protects   {len(policy.protect.entries):,} names and globs",
+            f"  protects   {protected:,} {'name or glob' if protected == 1 else 'names and globs'}",
             f"  state      {policy.state_dir}",
         ]
     console.write_result(document, lines)

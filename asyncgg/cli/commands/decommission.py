@@ -41,7 +41,7 @@ _DAY = "24h"
     options.Option(
         "--connected-within",
         "DURATION",
-        "refuse devices connected to AWS IoT Core within this time; 0: do not ask (24h)",
+        "refuse devices connected to AWS IoT Core within this time; 0: do not ask [default: 24h]",
         "Safety",
         callback=options.duration_or_zero,
         default=_DAY,
@@ -71,7 +71,7 @@ _DAY = "24h"
     options.Option(
         "--min-age",
         "DURATION",
-        "delete: minimum time since the quarantine ended (24h)",
+        "delete: minimum time since the quarantine ended [default: 24h]",
         "Delete",
         callback=options.duration_or_zero,
         default=_DAY,

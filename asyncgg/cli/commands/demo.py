@@ -40,7 +40,7 @@ _MANIFEST: Final = "demo-fleet.csv"
 
 
 @make_command(
-    Option("--journal", "PATH", "where to write the journal", type=PATH),
+    Option("--journal", "PATH", "where to write the journal", "Output", type=PATH),
     Option("--keep-running", help="keep the simulator running afterwards, until Ctrl-C"),
     OUTPUT,
     epilog=_EPILOG,

@@ -12,7 +12,7 @@ from asyncgg.cli.console import Console
 from asyncgg.cli.options import DEBUG, JSON, PATH, Argument, Option, make_command
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.errors import UsageError
-from asyncgg.formatting import format_timestamp
+from asyncgg.formatting import format_count, format_timestamp
 
 if TYPE_CHECKING:
     from asyncgg.inventory.diff import SnapshotDiff
@@ -70,7 +70,7 @@ def command(old: Path, new: Path, *, out: Path | None, force: bool, **arguments:
                 if out.exists() and out.samefile(old):
                     raise UsageError(f"{out}: --out would overwrite a snapshot; choose another file")
                 rows = write_list(out, new, ("core", "thing", "change", "associated_at"), _rows(diff))
-                console.print(f"{out}: {rows:,} associations")
+                console.print(f"{out}: {format_count(rows, 'association')}")
             document = {
                 "schema": "asyncgg.diff/1",
                 "old": {"snapshot": str(old), "started_at": times["old"]},
@@ -107,10 +107,11 @@ def _format_diff(diff: SnapshotDiff, counts: dict[str, int]) -> Iterator[str]:
         cores = diff.cores_appeared if change == "appeared" else diff.cores_vanished
         yield f"{counts[f'cores_{change}']:,} cores {change}"
         yield from _format_items(sign, cores(), counts[f"cores_{change}"])
-        yield f"{counts[change]:,} associations {change}"
+        yield f"{format_count(counts[change], 'association')} {change}"
         yield from _format_items(sign, (f"{pair.core},{pair.thing}" for pair in pairs[change]()), counts[change])
     if counts["not_compared"]:
-        yield f"{counts['not_compared']:,} cores not compared: one of the scans could not list them completely"
+        skipped = format_count(counts["not_compared"], "core")
+        yield f"{skipped} not compared: one of the scans could not list them completely"
         yield from _format_items("?", diff.not_compared(), counts["not_compared"])
 
 

@@ -29,14 +29,19 @@ core,thing,associated_at,core_status,core_last_status_at and can be used as a ma
     Option(
         "--out",
         "FILE",
-        "the snapshot, or an export: .csv, .jsonl (also .gz), .parquet (fleet.db)",
+        "the snapshot, or an export: .csv, .jsonl (also .gz), .parquet [default: fleet.db]",
         "Output",
         type=PATH,
         default="fleet.db",
     ),
     Option("--replace", help="replace a complete snapshot or an export when the new one is complete", panel="Output"),
     Option(
-        "--max-age", "DURATION", "do not resume a scan older than this (24h)", "Scope", callback=duration, default="24h"
+        "--max-age",
+        "DURATION",
+        "do not resume a scan older than this [default: 24h]",
+        "Scope",
+        callback=duration,
+        default="24h",
     ),
     Option("--thing-group", "ARN", "only cores that had a deployment to this thing group", "Scope"),
     Option(

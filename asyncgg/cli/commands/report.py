@@ -18,6 +18,7 @@ from asyncgg.cli.state import open_journal
 from asyncgg.errors import UsageError
 from asyncgg.files import atomic_write_text
 from asyncgg.fleet.folder import is_campaign
+from asyncgg.formatting import format_count
 from asyncgg.journal import JournalReader, last_request_at
 from asyncgg.models import Summary, ThingState
 from asyncgg.report import format_summary, summary_to_dict
@@ -45,10 +46,10 @@ prefixed with '.
 @make_command(
     JOURNAL_OR_STATE,
     READ_STATE,
-    Option("--failures", "FILE", "list the failed things: .csv or .jsonl, also .gz, or .parquet", type=PATH),
-    Option("--outcomes", "FILE", "list all things: .csv or .jsonl, also .gz, or .parquet", type=PATH),
-    Option("--html", "FILE", "write a self-contained HTML page with charts", type=PATH),
-    Option("--markdown", "FILE", "write a short report for a ticket", type=PATH),
+    Option("--failures", "FILE", "list the failed things: .csv or .jsonl, also .gz, or .parquet", "Output", type=PATH),
+    Option("--outcomes", "FILE", "list all things: .csv or .jsonl, also .gz, or .parquet", "Output", type=PATH),
+    Option("--html", "FILE", "write a self-contained HTML page with charts", "Output", type=PATH),
+    Option("--markdown", "FILE", "write a short report for a ticket", "Output", type=PATH),
     JSON,
     DEBUG,
     epilog=_EPILOG,
@@ -84,10 +85,10 @@ def command(
         record = load_verification_record(journal, summary.run, last_request_at(reader))
         if failures is not None:
             count = write_outcomes(failures, reader.outcomes(ThingState.FAILED), journal)
-            console.print(f"{failures}: {count:,} failed things")
+            console.print(f"{failures}: {format_count(count, 'failed thing')}")
         if outcomes is not None:
             count = write_outcomes(outcomes, reader.outcomes(), journal, summary.operation)
-            console.print(f"{outcomes}: {count:,} things")
+            console.print(f"{outcomes}: {format_count(count, 'thing')}")
         _write_pages(reader, summary, {"run.html": html, "run.md": markdown}, lists, console)
         undos = read_undo_marks(reader)
         document, lines = summary_to_dict(summary, reason=reason), format_summary(summary, reason=reason)

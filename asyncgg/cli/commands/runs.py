@@ -23,7 +23,7 @@ folder. Other files with the suffix of a journal are counted.
 
 
 @make_command(
-    Argument("folder", "FOLDER", "folder of the journals (the current one)", type=PATH, required=False),
+    Argument("folder", "FOLDER", "folder of the journals [default: the current one]", type=PATH, required=False),
     JSON,
     DEBUG,
     epilog=_EPILOG,

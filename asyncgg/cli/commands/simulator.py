@@ -32,7 +32,7 @@ _TYPES: Final[dict[Any, Any]] = {str | None: str, float | None: float, int | Non
 def _option(field: Field[Any], hint: Any) -> Option:
     text = str(field.metadata["help"])
     if field.default not in {None, ()}:
-        text += f" ({field.default:g})" if isinstance(field.default, float) else f" ({field.default})"
+        text += f" [default: {field.default:g}]" if isinstance(field.default, float) else f" [default: {field.default}]"
     multiple = hint == tuple[str, ...]
     return Option(
         f"--{field.name.replace('_', '-')}",
@@ -48,8 +48,8 @@ _HINTS: Final = get_type_hints(SimulatorConfig)
 
 
 @make_command(
-    Option("--port", "PORT", f"0 for any free one ({DEFAULT_PORT})", type=int, default=DEFAULT_PORT),
-    Option("--host", "HOST", "address to serve at (127.0.0.1)", default="127.0.0.1"),
+    Option("--port", "PORT", f"0 for any free one [default: {DEFAULT_PORT}]", type=int, default=DEFAULT_PORT),
+    Option("--host", "HOST", "address to serve at [default: 127.0.0.1]", default="127.0.0.1"),
     [_option(field, _HINTS[field.name]) for field in fields(SimulatorConfig)],
     DEBUG,
     epilog=_EPILOG,

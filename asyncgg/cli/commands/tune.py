@@ -30,13 +30,13 @@ _LIVE: Final = "Live"
 _RESULT: Final = "Output"
 
 _SERVICE_OPTIONS: Final = (
-    Option("--quota", "RATE", "requests per second that the service accepts (30)", _SERVICE),
-    Option("--burst", "BURST", "requests that it accepts at once (one second of the quota)", _SERVICE),
-    Option("--latency", "DURATION", "minimum latency of a request (80ms)", _SERVICE),
-    Option("--jitter", "DURATION", "mean of an exponential addition to the latency (40ms)", _SERVICE),
-    Option("--background-rate", "RATE", "requests per second of other clients (0)", _SERVICE),
-    Option("--retry-after", "DURATION", "Retry-After on throttles (none)", _SERVICE),
-    Option("--errors", "PERCENT", "requests that fail with HTTP 500 (0)", _SERVICE),
+    Option("--quota", "RATE", "requests per second that the service accepts [default: 30]", _SERVICE),
+    Option("--burst", "BURST", "requests that it accepts at once [default: one second of the quota]", _SERVICE),
+    Option("--latency", "DURATION", "minimum latency of a request [default: 80ms]", _SERVICE),
+    Option("--jitter", "DURATION", "mean of an exponential addition to the latency [default: 40ms]", _SERVICE),
+    Option("--background-rate", "RATE", "requests per second of other clients [default: 0]", _SERVICE),
+    Option("--retry-after", "DURATION", "Retry-After on throttles [default: none]", _SERVICE),
+    Option("--errors", "PERCENT", "requests that fail with HTTP 500 [default: 0]", _SERVICE),
     Option(
         "--service",
         "FILE",
@@ -46,20 +46,28 @@ _SERVICE_OPTIONS: Final = (
     ),
 )
 _SWEEP_OPTIONS: Final = (
-    Option("--rates", "LIST", "such as 10,20,30 (around the quota)", _SWEEP),
-    Option("--bursts", "LIST", "such as auto,10 (auto, half and nine tenths of the service's)", _SWEEP),
-    Option("--concurrencies", "LIST", "such as 4,16,64 (around quota times latency)", _SWEEP),
-    Option("--per-cores", "LIST", "such as 1,4 (4)", _SWEEP),
-    Option("--batches", "COUNT", "requests per trial (15 s of the quota; a replay: as in the run)", _SWEEP, type=int),
-    Option("--cores", "COUNT", "core devices per trial (50; a replay: as in the run)", _SWEEP, type=int),
-    Option("--seed", "NUMBER", "random seed (0)", _SWEEP, type=int),
-    Option("--jobs", "COUNT", "processes (one per processor)", _SWEEP, type=click.IntRange(min=1)),
+    Option("--rates", "LIST", "such as 10,20,30 [default: around the quota]", _SWEEP),
+    Option("--bursts", "LIST", "such as auto,10 [default: auto, half and nine tenths of the service's]", _SWEEP),
+    Option("--concurrencies", "LIST", "such as 4,16,64 [default: around quota times latency]", _SWEEP),
+    Option("--per-cores", "LIST", "such as 1,4 [default: 4]", _SWEEP),
+    Option(
+        "--batches",
+        "COUNT",
+        "requests per trial [default: 15 s of the quota; a replay: as in the run]",
+        _SWEEP,
+        type=int,
+    ),
+    Option("--cores", "COUNT", "core devices per trial [default: 50; a replay: as in the run]", _SWEEP, type=int),
+    Option("--seed", "NUMBER", "random seed [default: 0]", _SWEEP, type=int),
+    Option("--jobs", "COUNT", "processes [default: one per processor]", _SWEEP, type=click.IntRange(min=1)),
     Option("--no-confirm", help="do not run the best few in real time", panel=_SWEEP),
 )
 _LIVE_OPTIONS: Final = (
     Option("--live", help="measure the quota of the service itself; only reads", panel=_LIVE),
-    Option("--max-rate", "RATE", "maximum requests per second (twice the documented quota)", _LIVE, type=float),
-    Option("--duration", "DURATION", "maximum duration (90s)", _LIVE, callback=duration),
+    Option(
+        "--max-rate", "RATE", "maximum requests per second [default: twice the documented quota]", _LIVE, type=float
+    ),
+    Option("--duration", "DURATION", "maximum duration [default: 90s]", _LIVE, callback=duration),
     YES,
 )
 _RESULT_OPTIONS: Final = (

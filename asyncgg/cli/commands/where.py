@@ -97,7 +97,7 @@ def _write_matches(
     console: Console, snapshot: Snapshot, names: list[str], scan: ScanResult | None, inventory: str | None
 ) -> int:
     from asyncgg.cli.scan import scan_to_dict
-    from asyncgg.formatting import format_duration, format_timestamp
+    from asyncgg.formatting import format_count, format_duration, format_timestamp
 
     matches = snapshot.find_things(names)
     missing = [name for name, associations in matches.items() if not associations]
@@ -113,9 +113,10 @@ def _write_matches(
         if not associations:
             lines.append(f"{name}  on no core")
     age = max(0.0, time.time() - snapshot.started_at)
-    notes = [f"{len(names) - len(missing):,} of {len(names):,} things found; snapshot is {format_duration(age)} old"]
+    found = f"{len(names) - len(missing):,} of {format_count(len(names), 'thing')} found"
+    notes = [f"{found}; snapshot is {format_duration(age)} old"]
     if unknown_cores:
-        notes.append(f"{unknown_cores:,} cores could not be listed; things on them are not found")
+        notes.append(f"{format_count(unknown_cores, 'core')} could not be listed; things on them are not found")
     if snapshot.coverage_note:
         notes.append(f"{snapshot.path} holds {snapshot.coverage_note}; things on other cores are not found")
     console.print(*notes)

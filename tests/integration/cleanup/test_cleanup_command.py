@@ -135,9 +135,7 @@ def test_cleanup_over_limit_notifies_guard(
     simulator = serve(FLEET)
     result = cli("cleanup", write_policy(tmp_path, "[guards]\nmax-things = 2\n"))
     assert result.code == 4
-    assert result.out.startswith(
-        "policy nightly: aborted: 3 things are selected, max-things allows 2; nothing was sent\n"
-    )
+    assert result.out.startswith("policy nightly: aborted: 3 things selected, max-things allows 2; nothing was sent\n")
     assert len(simulator.service.fleet) == 5
     assert [message["event"] for message in hook] == ["guard"]
 

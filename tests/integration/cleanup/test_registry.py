@@ -90,7 +90,7 @@ async def test_explanation_shows_every_lookup(iot: IotRegistry) -> None:
         "    yes     all of",
         "      yes     thing-missing: the thing does not exist (AWS IoT, DescribeThing)",
         "      yes     not",
-        "        no      thing-group retired: not in the result (1 things) (AWS IoT, ListThingsInThingGroup)",
+        "        no      thing-group retired: not in the result (1 thing) (AWS IoT, ListThingsInThingGroup)",
         "  unknown rule r2",
         "    unknown thing-type pump: the thing does not exist, so its type is unknown (AWS IoT, DescribeThing)",
     ]

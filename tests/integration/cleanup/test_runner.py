@@ -77,8 +77,8 @@ async def test_dry_run_sends_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("guard", "reason"),
     [
-        ("max-things = 35", "36 things are selected, max-things allows 35"),
-        ("max-percent = 20", "36 of 150 things are selected (24.0 %), max-percent allows 20 %"),
+        ("max-things = 35", "36 things selected, max-things allows 35"),
+        ("max-percent = 20", "36 of 150 things selected (24.0 %), max-percent allows 20 %"),
         ("max-percent-per-core = 29", "allows 29 % of a core's things; exceeded on core-0 (9 of 30), core-1"),
     ],
 )
@@ -142,7 +142,7 @@ async def test_run_failed_lookup_is_partial(tmp_path: Path) -> None:
     report = await harness.run()
     assert harness.removed == harness.expected - {("core-1", "core-1-000-orphan")}
     assert (report.state, report.exit) == (RunState.PARTIAL, 3)
-    assert report.reason == "1 AWS IoT lookups failed; 1 things kept (undetermined)"
+    assert report.reason == "1 AWS IoT lookup failed; 1 thing kept (undetermined)"
     assert report.decision_counts is not None
     assert report.decision_counts.by_disposition[Disposition.UNDETERMINED] == 1
 

@@ -68,7 +68,7 @@ async def test_canary_failed_thing_aborts(tmp_path: Path) -> None:
     harness.service.set_faults(["entry:Odd@core-0-000-orphan"])
     report = await harness.run()
     assert (report.state, report.exit) == (RunState.ABORTED, 4)
-    assert report.reason == "1 things failed during the canary of 10; the rest was not sent"
+    assert report.reason == "1 thing failed during the canary of 10; the rest was not sent"
     assert len({thing for _, thing, _ in harness.sent()}) == 10
     harness.service.set_faults([])
     second = await harness.run()

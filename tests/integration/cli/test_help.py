@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 import asyncgg
 from asyncgg.cli.app import COMMANDS, root_command
+from asyncgg.cli.options import SHARED_PANELS
 from tests.support.command_line import CommandRunner
 from tests.support.journal import create_journal
 
@@ -110,14 +112,27 @@ def test_version_is_that_of_the_package(cli: CommandRunner) -> None:
 
 @pytest.mark.parametrize("name", leaf_commands())
 def test_help_of_every_command_has_examples_and_fits_80_columns(cli: CommandRunner, name: str) -> None:
-    """The help of a command ends with examples, explains every option, and has no line over 80 columns."""
+    """The help of a command has examples before its options, explains each of them, and fits 80 columns."""
     result = cli(*name.split(), "--help")
     assert result.code == 0
-    assert f"    asyncgg {name}" in result.out.split("Examples:")[1]
+    examples, options_text = result.out.split("Examples:")[1].split("\n\n", 1)
+    assert f"    asyncgg {name}" in examples
+    assert "  -h, --help" in options_text
+    panels = [line for line in options_text.splitlines() if re.fullmatch(r"[A-Z].*:", line)]
+    assert panels[-1] == "Other:"
+    shared = [f"{panel}:" for panel in SHARED_PANELS]
+    assert sorted(panels, key=lambda panel: shared.index(panel) if panel in shared else -1) == panels
     assert max(map(len, result.out.splitlines())) <= 80
     options = options_of(name)
     assert options
     assert all(option.help and option.opts[-1].startswith("--") for option in options)
+
+
+def test_usage_error_names_the_help_of_its_command(cli: CommandRunner) -> None:
+    """An option without its value refers to the help of the command, not to that of asyncgg."""
+    result = cli("report", "run.journal", "--html")
+    assert result.code == 2
+    assert result.err == "error: Option '--html' requires an argument; see asyncgg report --help\n"
 
 
 def test_disassociate_has_the_options_of_the_contract() -> None:
