@@ -11,6 +11,7 @@ from typing import Any
 from asyncgg.errors import UsageError
 from asyncgg.service_limiters import WINDOWS, LimiterKind, LimiterSpec
 from asyncgg.simulator.faults import parse_faults
+from asyncgg.simulator.iot_api import parse_iot_quotas
 
 DEFAULT_PORT = 8765
 
@@ -57,6 +58,13 @@ class SimulatorConfig:
     )
     retry_after: str = _option("none", "Retry-After on throttles: none, auto or whole seconds", "S")
     account: str = _option("123456789012", "account id returned by STS GetCallerIdentity", "ID")
+    iot_quota: tuple[str, ...] = _option(
+        (), "quota of an AWS IoT operation, repeatable; *=RATE for all (those of AWS)", "OPERATION=RATE"
+    )
+    iot_page_size: int = _option(250, "maximum items of a page of AWS IoT", "N")
+    detach_delay: float = _option(
+        3.0, "time until a detached certificate is not listed any more, seconds; its thing can be deleted later", "S"
+    )
     secret_key: str | None = _option(
         None, "verify signatures with this secret key [default: check their form only]", "SECRET", secret=True
     )
@@ -69,11 +77,14 @@ class SimulatorConfig:
     def __post_init__(self) -> None:
         self.limiter_spec().check_quota(self.rate, self.burst)
         parse_faults(self.fault)
-        for name in ("latency_ms", "jitter_ms", "size_skew", "hang_seconds"):
+        for rate in parse_iot_quotas(self.iot_quota).values():
+            self.limiter_spec().check_quota(rate, self.burst)
+        for name in ("latency_ms", "jitter_ms", "size_skew", "hang_seconds", "detach_delay"):
             _require_at_least(name, getattr(self, name), 0.0)
         for name in ("things", "missing_things", "missing_cores"):
             _require_at_least(name, getattr(self, name), 0)
         _require_at_least("cores", self.cores, 1)
+        _require_at_least("iot_page_size", self.iot_page_size, 1)
         if self.max_clock_skew is not None:
             _require_at_least("max_clock_skew", self.max_clock_skew, 0.0)
         if not re.fullmatch(r"none|auto|\d{1,6}", self.retry_after):

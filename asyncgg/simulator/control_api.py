@@ -19,6 +19,7 @@ PREFIX: Final = "/_sim"
 
 _PATHS: Final = {
     "GET /_sim/state": "the current fleet: core -> list of things",
+    "GET /_sim/iot": "the current state of AWS IoT: things, certificates, policies, CAs, shadows",
     "GET /_sim/counters": "counts of requests and outcomes",
     "GET /_sim/things": "things in several requests, and things sent again after a success",
     "GET /_sim/requests": "the log of requests, oldest first; ?last=N",
@@ -26,6 +27,7 @@ _PATHS: Final = {
     "GET /_sim/manifest.csv": "the initial fleet as a manifest",
     "POST /_sim/faults": '{"faults": ["500=5%", ...]} replaces all faults',
     "POST /_sim/quota": '{"rate": R, "burst": B}, either or both',
+    "POST /_sim/iot": "changes that state: members replace, null removes",
     "POST /_sim/reset": "restore the initial state",
 }
 
@@ -52,7 +54,9 @@ def _dispatch(service: Service, request: Request, now: float) -> Response:
         case "GET /_sim":
             return json_response(_PATHS)
         case "GET /_sim/state":
-            return json_response({core: list(things) for core, things in service.fleet.things.items()})
+            return json_response({core: sorted(things) for core, things in service.fleet.things.items()})
+        case "GET /_sim/iot":
+            return json_response(service.registry.to_dict())
         case "GET /_sim/counters":
             quota = {"rate": _encode_rate(service.quota.rate), "burst": service.quota.burst}
             summary = service.counters.summary()
@@ -80,6 +84,9 @@ def _dispatch(service: Service, request: Request, now: float) -> Response:
             burst = _parse_float("burst", document.get("burst", service.quota.burst))
             service.set_quota(rate, burst, now)
             return json_response({"rate": _encode_rate(rate), "burst": burst})
+        case "POST /_sim/iot":
+            service.registry.patch(_parse_object(request))
+            return json_response({})
         case "POST /_sim/reset":
             service.reset(now)
             return json_response({})

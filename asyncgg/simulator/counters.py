@@ -18,12 +18,14 @@ class RequestLogEntry:
     time: float
     """Time of arrival, seconds."""
     operation: str
-    core: str
-    entries: int
-    status: int
-    delivery: str
+    core: str = ""
+    entries: int = 0
+    status: int = 0
+    delivery: str = ""
     code: str = ""
     request_id: str = ""
+    subject: str = ""
+    """What a request to AWS IoT is about: names in its path and the principal."""
 
 
 class Counters:

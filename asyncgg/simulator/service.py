@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 import random
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from asyncgg.simulator.auth import (
     RequestSignature,
@@ -22,18 +23,14 @@ from asyncgg.simulator.auth import (
     sts_error,
 )
 from asyncgg.simulator.config import SimulatorConfig
+from asyncgg.simulator.core_pages import core_to_dict, list_cores, list_devices
 from asyncgg.simulator.counters import Counters, RequestLogEntry
-from asyncgg.simulator.faults import FaultEffect, FaultInjector, FaultSpec, parse_faults
-from asyncgg.simulator.fleet import Core, Fleet, FleetSpec, generate_fleet
-from asyncgg.simulator.validation import (
-    check_core,
-    decode_token,
-    encode_token,
-    parse_page_size,
-    parse_thing_group,
-    read_entries,
-    validation_error,
-)
+from asyncgg.simulator.faults import FaultEffect, FaultInjector, FaultSpec, InjectedFault, parse_faults
+from asyncgg.simulator.fleet import Fleet, FleetSpec, generate_fleet
+from asyncgg.simulator.iot_api import IotApi, parse_iot_quotas
+from asyncgg.simulator.iot_call import IotCall, route_iot
+from asyncgg.simulator.registry import Registry
+from asyncgg.simulator.validation import check_core, read_entries
 from asyncgg.simulator.wire import ApiError, ApiOperation, Call, Delivery, Request, Response, json_response, route
 
 QUOTA_CODE: Final = "L-7A577824"
@@ -44,12 +41,11 @@ _DELIVERIES: Final = {
     FaultEffect.HANG: Delivery.HANG,
     FaultEffect.TRUNCATED: Delivery.TRUNCATED,
 }
-_STATUSES: Final = ("HEALTHY", "UNHEALTHY")
 _GARBAGE_BODY: Final = b"<html><body>This is not the answer you are looking for.</body></html>"
 
 
 class Service:
-    """A simulated Greengrass V2 and STS GetCallerIdentity of one account and Region."""
+    """Simulated Greengrass V2, AWS IoT and STS GetCallerIdentity of one account and Region."""
 
     def __init__(self, config: SimulatorConfig | None = None, *, fleet_spec: FleetSpec | None = None, now: float = 0.0):
         """`fleet_spec` replaces the generated fleet; `now` is in seconds since 1970."""
@@ -60,8 +56,9 @@ class Service:
         self.reset(now)
 
     def reset(self, now: float) -> None:
-        """Restore the initial fleet, quota, faults, random numbers and counters."""
+        """Restore the initial fleet, registry, quotas, faults, random numbers and counters."""
         self.fleet = Fleet(self.fleet_spec)
+        self._iot: IotApi | None = None
         self.counters = Counters()
         self.quota = self.config.limiter_spec().create(
             self.config.rate, self.config.burst, random.Random(f"partitions {self.config.seed}"), now
@@ -79,38 +76,57 @@ class Service:
         self.config.limiter_spec().check_quota(rate, burst)
         self.quota.set_limits(rate, burst, now)
 
+    @property
+    def registry(self) -> Registry:
+        """Things and certificates in AWS IoT: one of each for every core and client device at first."""
+        return self._iot_api().registry
+
     def handle(self, request: Request, now: float) -> Response:
         """Handle a request that arrives at `now`; changes apply at once, before the delay."""
         request_id = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
         is_sts = request.path in ("/", "")
-        response = (
-            self._handle_sts(request, now, request_id) if is_sts else self._handle_greengrass(request, now, request_id)
-        )
+        response = self._handle_sts(request, now, request_id) if is_sts else self._handle_api(request, now, request_id)
         delay = response.delay + self.config.latency_ms / 1000
         if self.config.jitter_ms:
             delay += self._rng.expovariate(1000 / self.config.jitter_ms)
         headers = {"x-amzn-RequestId": request_id} if response.from_service else {}
         return replace(response, delay=delay, headers={**response.headers, **headers})
 
-    def _handle_greengrass(self, request: Request, now: float, request_id: str) -> Response:
+    def _handle_api(self, request: Request, now: float, request_id: str) -> Response:
         call = route(request.method, request.path)
-        if call is None:
-            self.counters.requests["unknown"] += 1
-            return ApiError(404, "UnknownOperationException", "Unknown operation.").to_response()
+        if call is not None:
+            operation, perform = call.operation.value, partial(self._process, call, request)
+            return self._handle_and_log(perform, request, RequestLogEntry(now, operation, call.core), request_id)
+        iot_call = route_iot(request, now, self.config.iot_page_size)
+        if iot_call is not None:
+            entry = RequestLogEntry(now, iot_call.operation.name, subject=iot_call.subject)
+            perform = partial(self._process_iot, iot_call)
+            return self._handle_and_log(perform, request, entry, request_id, iot_call.operation.service)
+        self.counters.requests["unknown"] += 1
+        return ApiError(404, "UnknownOperationException", "Unknown operation.").to_response()
 
-        return self._handle_and_log(call, request, now, request_id)
-
-    def _handle_and_log(self, call: Call, request: Request, now: float, request_id: str) -> Response:
-        code = ""
+    def _handle_and_log(
+        self,
+        perform: Callable[[str, float], Response],
+        request: Request,
+        entry: RequestLogEntry,
+        request_id: str,
+        service: str = "greengrass",
+    ) -> Response:
+        """Call `perform` with the access key and the time, and log what became of the request."""
+        code, now = "", entry.time
         try:
-            signature = self._authenticate(request, now, "greengrass")
-            response = self._process(call, request, signature.access_key, now)
+            response = perform(self._authenticate(request, now, service).access_key, now)
         except ApiError as error:
             code = error.code
             response = error.to_response(self._retry_after_header(now) if code == "ThrottlingException" else None)
-        entries = request.body.count(b'"thingName"')
-        entry = RequestLogEntry(
-            now, call.operation.value, call.core, entries, response.status, response.delivery.value, code, request_id
+        entry = replace(
+            entry,
+            entries=request.body.count(b'"thingName"'),
+            status=response.status,
+            delivery=response.delivery.value,
+            code=code,
+            request_id=request_id,
         )
         counters = self.counters
         counters.requests[entry.operation] += 1
@@ -121,7 +137,27 @@ class Service:
         counters.log.append(entry)
         if self.on_log_entry:
             self.on_log_entry(entry)
-        return replace(response, core=call.core)
+        return replace(response, core=entry.core)
+
+    def _process_iot(self, call: IotCall, access_key: str, now: float) -> Response:
+        # A GLOB of a fault is compared with the name of the operation.
+        operation = call.operation.name
+        expired = self.faults.draw_for_credentials(access_key)
+        if expired:
+            raise _error_for_fault(expired, operation)
+        api = self._iot_api()
+        api.admit(call)
+        self.counters.admitted += 1
+        injected = self.faults.draw_for_request(operation, ())
+        return self._apply_fault(injected, operation, partial(api.perform, call))
+
+    def _iot_api(self) -> IotApi:
+        if self._iot is None:
+            config = self.config
+            registry = Registry.of_fleet(self.fleet.things, config.account, config.detach_delay)
+            quotas = parse_iot_quotas(config.iot_quota)
+            self._iot = IotApi(registry, quotas, config.limiter_spec(), config.burst)
+        return self._iot
 
     def _process(self, call: Call, request: Request, access_key: str, now: float) -> Response:
         expired = self.faults.draw_for_credentials(access_key)
@@ -137,22 +173,23 @@ class Service:
         if call.operation is ApiOperation.DISASSOCIATE:
             self.counters.record_batch(call.core, things)
         injected = self.faults.draw_for_request(call.core, things)
+        return self._apply_fault(injected, call.core, partial(self._perform, call, request, things, now))
+
+    def _apply_fault(self, injected: InjectedFault, core: str, perform: Callable[[], Response]) -> Response:
         try:
-            response = self._apply_fault(injected.spec, call, request, things, now)
+            response = self._faulty_response(injected.spec, core, perform)
         except ApiError as error:
             error.delay = injected.extra_delay
             raise
         return replace(response, delay=injected.extra_delay)
 
-    def _apply_fault(
-        self, fault: FaultSpec | None, call: Call, request: Request, things: list[str], now: float
-    ) -> Response:
+    def _faulty_response(self, fault: FaultSpec | None, core: str, perform: Callable[[], Response]) -> Response:
         if fault is None:
-            return self._perform(call, request, things, now)
-        response = self._perform(call, request, things, now) if fault.kind.applied else json_response({})
+            return perform()
+        response = perform() if fault.kind.applied else json_response({})
         effect = fault.kind.effect
         if effect is FaultEffect.ERROR:
-            raise _error_for_fault(fault, call.core)
+            raise _error_for_fault(fault, core)
         if effect is FaultEffect.PAGE:
             return _page(fault)
         if effect is FaultEffect.GARBAGE:
@@ -165,7 +202,7 @@ class Service:
         if call.core not in self.fleet.cores:
             raise _core_not_found(call.core)
         if call.operation is ApiOperation.GET_CORE:
-            return json_response(_core_to_dict(self.fleet.cores[call.core]))
+            return json_response(core_to_dict(self.fleet.cores[call.core]))
         if call.operation is ApiOperation.LIST_DEVICES:
             return json_response(list_devices(self.fleet, call.core, request.parameters))
         apply = self._disassociate if call.operation is ApiOperation.DISASSOCIATE else self._associate
@@ -276,39 +313,3 @@ def _error_for_fault(fault: FaultSpec, core: str) -> ApiError:
             return ApiError(status, fault.code, f"The caller is not authorized for coreDevices/{core}.")
         case _:
             return ApiError(status, fault.code, f"Simulated fault: {fault.name}.")
-
-
-def list_cores(fleet: Fleet, parameters: Mapping[str, str]) -> dict[str, Any]:
-    """Get a page of ListCoreDevices, sorted by name; raises `ApiError` for invalid parameters."""
-    limit, group = parse_page_size(parameters), parse_thing_group(parameters)
-    status, runtime = parameters.get("status", ""), parameters.get("runtime", "")
-    if "status" in parameters and status not in _STATUSES:
-        raise validation_error({"status": f"must be one of: {', '.join(_STATUSES)}"})
-    if "runtime" in parameters and not 1 <= len(runtime) <= 255:
-        raise validation_error({"runtime": "must have 1 to 255 characters"})
-    scope = f"cores {group} {status} {runtime}"
-    after = decode_token(parameters, scope)
-    cores, has_more = fleet.page_of_cores(after, limit, status=status, runtime=runtime, group=group)
-    page: dict[str, Any] = {"coreDevices": [_core_to_dict(core) for core in cores]}
-    return page | ({"nextToken": encode_token(scope, cores[-1].name)} if has_more else {})
-
-
-def list_devices(fleet: Fleet, core: str, parameters: Mapping[str, str]) -> dict[str, Any]:
-    """Get a page of client devices, sorted by name; raises `ApiError`."""
-    limit, scope = parse_page_size(parameters), f"devices {core}"
-    devices, has_more = fleet.page_of_things(core, decode_token(parameters, scope), limit)
-    page: dict[str, Any] = {
-        "associatedClientDevices": [{"thingName": name, "associationTimestamp": time} for name, time in devices]
-    }
-    return page | ({"nextToken": encode_token(scope, devices[-1][0])} if has_more else {})
-
-
-def _core_to_dict(core: Core) -> dict[str, Any]:
-    return {
-        "coreDeviceThingName": core.name,
-        "status": core.status,
-        "lastStatusUpdateTimestamp": core.last_status_update,
-        "platform": core.platform,
-        "architecture": core.architecture,
-        "runtime": core.runtime,
-    }

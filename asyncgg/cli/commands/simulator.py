@@ -55,7 +55,7 @@ _HINTS: Final = get_type_hints(SimulatorConfig)
     epilog=_EPILOG,
 )
 def command(*, port: int, host: str, **arguments: Any) -> int:
-    """Serve a simulated Greengrass V2 until SIGTERM or Ctrl-C.
+    """Serve a simulated Greengrass V2 and AWS IoT until SIGTERM or Ctrl-C.
 
     The first line of standard output is its URL.
     """
