@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,26 +13,24 @@ from typing import Any
 from asyncgg.cli.campaign import CampaignWork, check_processes, lanes_of_shard, run_campaign
 from asyncgg.cli.console import require_terminal
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.options import extract_settings
+from asyncgg.cli.fleet_targets import load_fleet
 from asyncgg.cli.plan_view import plan_to_dict
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.supervisor import NotStartedError
 from asyncgg.errors import AsyncggError, GuardError, UsageError
-from asyncgg.file_limit import fit_concurrency
 from asyncgg.fleet.campaign import Campaign, Shard, plan_waves
 from asyncgg.fleet.prepare import CampaignRequest, prepare_campaign
 from asyncgg.fleet.routing import Router, route_manifest
 from asyncgg.fleet.runner import CampaignOptions
-from asyncgg.fleet.targets import FleetTarget, load_targets
+from asyncgg.fleet.targets import FleetTarget
 from asyncgg.formatting import format_count, format_duration
 from asyncgg.manifest import RejectsWriter
 from asyncgg.manifest.sources import display_path
 from asyncgg.runs import Plan
 from asyncgg.runs.prepare import default_stem, s3_opener
-from asyncgg.settings import Settings, load_settings
+from asyncgg.settings import Settings
 
 PLAN_SCHEMA = "asyncgg.campaign-plan/1"
-_CAMPAIGN_OPTIONS = ("max_things", "skip_bad_rows", "quiet", "log_format")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,33 +71,15 @@ class FleetAction:
 
 def run_fleet_action(action: str, manifest: str, arguments: Mapping[str, Any]) -> int:
     """Do the action and return the exit code. Raises an `AsyncggError` or KeyboardInterrupt."""
-    base = load_settings({}, config=arguments["config"])
-    options = extract_settings(arguments)
-    output: dict[str, Any] = {name: options[name] for name in ("quiet", "log_format") if name in options}
-    context = CommandContext.create(base.model_copy(update=output), arguments)
-    targets = load_targets(arguments["targets"], arguments["tag"])
-    if action == "lanes":
-        return _show_lanes(context, targets)
-    overrides = {name: value for name, value in options.items() if name not in _CAMPAIGN_OPTIONS}
-    values = base.model_dump(exclude_unset=True)
-    pairs = {target.name: (target, target.settings(values, overrides)) for target in targets}
-    call = FleetAction(manifest, context, _fit_open_files(pairs), arguments)
+    context, targets = load_fleet(arguments)
+    call = FleetAction(manifest, context, targets, arguments)
     return _plan(call) if action == "plan" else _disassociate(call)
 
 
-def _fit_open_files(
-    targets: Mapping[str, tuple[FleetTarget, Settings]],
-) -> dict[str, tuple[FleetTarget, Settings]]:
-    """The settings with a concurrency for which the limit on open files suffices in all lanes together."""
-    total = sum(settings.concurrency for _, settings in targets.values())
-    share = fit_concurrency(total) / total
-    return {
-        name: (target, settings.model_copy(update={"concurrency": max(1, int(settings.concurrency * share))}))
-        for name, (target, settings) in targets.items()
-    }
-
-
-def _show_lanes(context: CommandContext, targets: Sequence[FleetTarget]) -> int:
+def show_lanes(arguments: Mapping[str, Any]) -> int:
+    """Write the targets with their index."""
+    context, pairs = load_fleet(arguments)
+    targets = [target for target, _ in pairs.values()]
     lanes = [
         {"index": index, "name": target.name, "account": target.account or None, "region": target.region}
         for index, target in enumerate(targets)

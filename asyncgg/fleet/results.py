@@ -15,7 +15,7 @@ from asyncgg.report import EXIT_CODES, summary_to_dict
 SCHEMA: Final = "asyncgg.campaign/1"
 _CODE_ORDER: Final = (1, 5, 4, 2, 130, 10, 3)
 """The first of these that a lane has is the exit code of the campaign."""
-_BROKEN_CODES: Final = frozenset({1, 2, 4, 5})
+BROKEN_CODES: Final = frozenset({1, 2, 4, 5})
 _STATES: Final[Mapping[int, RunState]] = {
     0: RunState.COMPLETE,
     3: RunState.PARTIAL,
@@ -84,7 +84,7 @@ class LaneResult:
     @property
     def is_broken(self) -> bool:
         """Whether an error or a guard ended it."""
-        return self.exit in _BROKEN_CODES
+        return self.exit in BROKEN_CODES
 
 
 def failed_result(current: LaneResult, error: BaseException) -> LaneResult:
@@ -118,7 +118,12 @@ def campaign_state(results: Sequence[LaneResult]) -> RunState:
     """The state of the campaign."""
     if any(result.running for result in results):
         return RunState.RUNNING
-    return _STATES.get(campaign_exit_code(results), RunState.ABORTED)
+    return state_of_code(campaign_exit_code(results))
+
+
+def state_of_code(code: int) -> RunState:
+    """The state of a campaign that ends with this exit code."""
+    return _STATES.get(code, RunState.ABORTED)
 
 
 def campaign_to_dict(folder: Path, results: Sequence[LaneResult], rejected: int = 0) -> dict[str, Any]:

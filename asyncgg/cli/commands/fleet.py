@@ -10,9 +10,11 @@ from asyncgg.cli.options import (
     LIMITS,
     OUTPUT,
     PATH,
+    READ_LIMITS,
     YES,
     Argument,
     Option,
+    duration,
     make_command,
     make_group,
 )
@@ -91,6 +93,71 @@ def disassociate(manifest: str, **arguments: Any) -> int:
     return run_fleet_action("disassociate", manifest, arguments)
 
 
+_MAX_AGE: Final = Option(
+    "--max-age",
+    "DURATION",
+    "do not use or resume a scan older than this (24h)",
+    "Scope",
+    callback=duration,
+    default="24h",
+)
+
+
+@make_command(
+    *_TARGETS,
+    Option(
+        "--out", "FOLDER", "folder of the snapshots (fleet-snapshots)", "Output", type=PATH, default="fleet-snapshots"
+    ),
+    Option("--replace", help="replace complete snapshots when the new ones are complete", panel="Output"),
+    _MAX_AGE,
+    READ_LIMITS,
+    OUTPUT,
+    CONFIG,
+    name="inventory",
+    epilog="""
+\b
+Examples:
+  asyncgg fleet inventory --targets targets.toml
+  asyncgg fleet inventory --targets targets.toml --out monday --json
+
+The snapshot of a target is FOLDER/TARGET.fleet.db. The same command again completes what is missing.
+""",
+)
+def inventory(**arguments: Any) -> int:
+    """List the core devices and client devices of all targets into snapshots."""
+    from asyncgg.cli.fleet_scan import scan_targets
+
+    return scan_targets(arguments)
+
+
+@make_command(
+    Argument("thing", "THING", "names of things", nargs=-1),
+    Option("--things", "FILE", "more names: one per line, or a CSV with a column thing; - for standard input", "Scope"),
+    Option("--inventory", "FOLDER", "use these snapshots instead of scanning the targets", "Scope", type=PATH),
+    *_TARGETS,
+    _MAX_AGE,
+    READ_LIMITS,
+    OUTPUT,
+    CONFIG,
+    name="where",
+    epilog="""
+\b
+Examples:
+  asyncgg fleet where sensor-17 --targets targets.toml --inventory monday
+  asyncgg fleet where --things old.txt --targets targets.toml
+
+Exit code 3: some things are in no target.
+""",
+)
+def where(thing: tuple[str, ...], *, things: str | None, **arguments: Any) -> int:
+    """Show in which targets and on which cores the given things are."""
+    from asyncgg.cli.commands.where import collect_names
+    from asyncgg.cli.console import Console
+    from asyncgg.cli.fleet_scan import find_things
+
+    return find_things(collect_names(thing, things, Console(as_json=arguments["json"])), arguments)
+
+
 @make_command(
     *_TARGETS,
     OUTPUT,
@@ -104,15 +171,17 @@ Examples:
 )
 def lanes(**arguments: Any) -> int:
     """List the targets with their index, for --shard and other schedulers."""
-    from asyncgg.cli.fleet_run import run_fleet_action
+    from asyncgg.cli.fleet_run import show_lanes
 
-    return run_fleet_action("lanes", "", arguments)
+    return show_lanes(arguments)
 
 
 command: Final = make_group(
     "fleet",
     plan,
     disassociate,
+    inventory,
+    where,
     lanes,
     description="Run many accounts and Regions side by side, as one campaign.",
     epilog=_EPILOG,

@@ -69,11 +69,12 @@ def command(
     **arguments: Any,
 ) -> int:
     """List every core device of the Region and its client devices into a snapshot or an export."""
-    from asyncgg.cli.scan import format_scan, promote, scan_interactively, scan_to_dict, working_snapshot
+    from asyncgg.cli.scan import format_scan, scan_interactively, scan_to_dict
     from asyncgg.cli.signals import raise_on_signal
     from asyncgg.formatting import CommandLine, format_timestamp
     from asyncgg.inventory import Snapshot
     from asyncgg.inventory.export import export, export_format
+    from asyncgg.inventory.files import promote, working_snapshot
     from asyncgg.inventory.scope import empty_group_warning
     from asyncgg.runs import exit_code
     from asyncgg.transport import CoreFilter

@@ -46,7 +46,7 @@ def command(thing: tuple[str, ...], *, things: str | None, inventory: Path | Non
 
     context = CommandContext.load(arguments)
     console = context.console
-    names = _collect_names(thing, things, console)
+    names = collect_names(thing, things, console)
     with raise_on_signal():
         if inventory is not None:
             with Snapshot(inventory) as snapshot:
@@ -62,7 +62,8 @@ def command(thing: tuple[str, ...], *, things: str | None, inventory: Path | Non
                 return _write_matches(console, snapshot, names, scan, None)
 
 
-def _collect_names(arguments: tuple[str, ...], file: str | None, console: Console) -> list[str]:
+def collect_names(arguments: tuple[str, ...], file: str | None, console: Console) -> list[str]:
+    """The names of the things given as arguments and in a list. Raises `UsageError`, `ManifestError`."""
     from asyncgg.manifest.name_lists import NameList, read_names
     from asyncgg.models import invalid_name_reason
 

@@ -19,6 +19,7 @@ from tests.support.simulator import fast_config, threaded_simulator
 __all__ = ["moto_url"]
 
 StartSimulator = Callable[..., Simulator]
+StartTargets = Callable[..., list[Simulator]]
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +58,27 @@ def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StartSimu
             return simulator
 
         yield start_simulator
+
+
+@pytest.fixture
+def targets(tmp_path: Path) -> Iterator[StartTargets]:
+    """Starts a simulator for each target, and writes targets.toml and fleet.csv."""
+    with ExitStack() as stack:
+
+        def start(*settings: dict[str, Any], plan: FleetSpec | None = None) -> list[Simulator]:
+            plan = plan or small_fleet()
+            text, rows, simulators = "[defaults]\nquota = 1000\n", "core,thing,target\n", []
+            for number, values in enumerate(settings, 1):
+                account = f"{number}" * 12
+                simulator = stack.enter_context(threaded_simulator(fast_config(account=account, **values), plan))
+                simulators.append(simulator)
+                text += f'[[target]]\nname = "t{number}"\naccount = "{account}"\nregion = "eu-west-1"\n'
+                text += f'endpoint-url = "{simulator.url}"\n'
+                if "rate" in values:
+                    text += f"quota = {values['rate']}\nburst = {values['burst']}\n"
+                rows += "".join(f"{core},{thing},t{number}\n" for core, thing in plan.pairs())
+            (tmp_path / "targets.toml").write_text(text, encoding="utf-8")
+            (tmp_path / "fleet.csv").write_text(rows, encoding="utf-8")
+            return simulators
+
+        yield start

@@ -147,6 +147,7 @@ def history(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> P
             "inventory --out before.db",
             f"disassociate --core core-past --journal {JOURNALS[0]} --yes",
             "inventory --out fleet.db",
+            "fleet inventory --targets targets.toml --out monday",
             "cleanup nightly.toml --dry-run",
             f"fleet disassociate mistakes.csv --targets targets.toml --campaign {CAMPAIGNS[0]} --yes",
         ):

@@ -3,44 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from asyncgg.journal import JournalReader
-from asyncgg.simulator import FleetSpec, Simulator
-from tests.support.command_line import CommandRunner, small_fleet
-from tests.support.simulator import fast_config, threaded_simulator
-
-StartTargets = Callable[..., list[Simulator]]
-
-
-@pytest.fixture
-def targets(tmp_path: Path) -> Iterator[StartTargets]:
-    """Starts a simulator for each target, and writes targets.toml and fleet.csv."""
-    with ExitStack() as stack:
-
-        def start(*settings: dict[str, Any], plan: FleetSpec | None = None) -> list[Simulator]:
-            plan = plan or small_fleet()
-            text, rows, simulators = "[defaults]\nquota = 1000\n", "core,thing,target\n", []
-            for number, values in enumerate(settings, 1):
-                account = f"{number}" * 12
-                simulator = stack.enter_context(threaded_simulator(fast_config(account=account, **values), plan))
-                simulators.append(simulator)
-                text += f'[[target]]\nname = "t{number}"\naccount = "{account}"\nregion = "eu-west-1"\n'
-                text += f'endpoint-url = "{simulator.url}"\n'
-                if "rate" in values:
-                    text += f"quota = {values['rate']}\nburst = {values['burst']}\n"
-                rows += "".join(f"{core},{thing},t{number}\n" for core, thing in plan.pairs())
-            (tmp_path / "targets.toml").write_text(text, encoding="utf-8")
-            (tmp_path / "fleet.csv").write_text(rows, encoding="utf-8")
-            return simulators
-
-        yield start
-
+from asyncgg.simulator import FleetSpec
+from tests.integration.cli.conftest import StartTargets
+from tests.support.command_line import CommandRunner
 
 RUN = ("fleet", "disassociate", "fleet.csv", "--targets", "targets.toml", "--campaign", "camp", "--yes", "--json")
 

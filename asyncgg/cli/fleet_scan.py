@@ -1,0 +1,149 @@
+"""`asyncgg fleet inventory` and `where`: the scans of many targets side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from asyncgg.cli.console import Console
+from asyncgg.cli.fleet_targets import TargetSettings, format_target, load_fleet, run_group, targets_to_dict
+from asyncgg.cli.scan import scan_to_dict
+from asyncgg.cli.signals import raise_on_signal
+from asyncgg.fleet.group import TargetGroup, TargetResult
+from asyncgg.fleet.results import first_exit_code, state_of_code
+from asyncgg.fleet.scan import FleetScanner, TargetScan, create_folder, snapshot_path
+from asyncgg.fleet.where import TargetMatches, find_in_snapshot
+from asyncgg.formatting import CommandLine, format_count, format_timestamp
+from asyncgg.inventory import AssociationRecord
+
+INVENTORY_SCHEMA: Final = "asyncgg.campaign-inventory/1"
+WHERE_SCHEMA: Final = "asyncgg.campaign-where/1"
+_ABORTED: Final = "aborted by a second signal; run the same command again to resume the scans"
+_EXIT_NOT_FOUND: Final = 3
+
+
+def scan_targets(arguments: Mapping[str, Any]) -> int:
+    """Scan all targets into the folder `out`, write the result and return the exit code."""
+    context, targets = load_fleet(arguments)
+    folder: Path = arguments["out"]
+    scanner = _scanner(folder, targets, arguments)
+    with raise_on_signal():
+        create_folder(folder)
+        results = run_group(targets, scanner.scan, context.console, abort_message=_ABORTED)
+    document = targets_to_dict(INVENTORY_SCHEMA, targets, results, _scan_details)
+    document["folder"] = str(folder)
+    context.console.write_result(document, _format_scans(folder, results), always_print=True)
+    code: int = document["exit"]
+    return code
+
+
+def _scanner(folder: Path, targets: TargetSettings, arguments: Mapping[str, Any]) -> FleetScanner:
+    settings = {name: settings for name, (_, settings) in targets.items()}
+    return FleetScanner(folder, settings, arguments.get("replace", False), arguments["max_age"])
+
+
+def _scan_details(result: TargetResult[TargetScan]) -> dict[str, Any]:
+    found = result.value
+    if found is None:
+        return {"snapshot": None}
+    details = {} if found.scan is None else scan_to_dict(found.scan)
+    counts = {"cores": {"total": found.counts.cores}, "associations": found.counts.associations}
+    return {"snapshot": str(found.path), "kept": found.scan is None, **counts, **details, "reason": result.reason}
+
+
+def _format_scans(folder: Path, results: Sequence[TargetResult[TargetScan]]) -> list[str]:
+    state = state_of_code(first_exit_code(result.exit for result in results))
+    done = sum(result.exit == 0 for result in results)
+    lines = [f"{state}: {done:,} of {format_count(len(results), 'target')} listed completely, in {folder}"]
+    for result in results:
+        text = format_target(result)
+        if result.value is not None:
+            counts, scan = result.value.counts, result.value.scan
+            requests = "kept" if scan is None else format_count(scan.sent, "request")
+            text += f"; {format_count(counts.cores, 'core')}, {format_count(counts.associations, 'association')}"
+            text += f", {requests}"
+        lines.append(f"  {text}")
+    if any(result.exit not in {0, 3} for result in results):
+        lines.append("run the same command again to complete the other targets")
+    else:
+        lines += ["next:", CommandLine(f"  asyncgg fleet where THING --targets FILE --inventory {folder}")]
+    return lines
+
+
+def find_things(names: Sequence[str], arguments: Mapping[str, Any]) -> int:
+    """Find the things in the snapshots of a folder, else in scans; write them and return the exit code."""
+    context, targets = load_fleet(arguments)
+    inventory: Path | None = arguments["inventory"]
+    with ExitStack() as stack:
+        stack.enter_context(raise_on_signal())
+        folder = inventory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="asyncgg-where-")))
+        scanner = _scanner(folder, targets, arguments)
+
+        async def find(group: TargetGroup[Any], name: str) -> TargetResult[TargetMatches]:
+            path = snapshot_path(folder, name)
+            if inventory is None:
+                scan = await scanner.scan(group, name)
+                if scan.exit not in {0, 3}:
+                    return TargetResult(name, scan.state, scan.exit, scan.reason)
+            matches = await asyncio.to_thread(find_in_snapshot, path, names)
+            return TargetResult(name, "complete", 0, "", matches)
+
+        if inventory is None:
+            text = f"no --inventory: scanning {format_count(len(targets), 'target')}, each at its own quota"
+            context.console.log_event({"event": "scan-started", "targets": len(targets)}, text)
+        results = run_group(targets, find, context.console, abort_message=_ABORTED, quiet=True)
+    return _write_matches(context.console, names, targets, results)
+
+
+def _write_matches(
+    console: Console, names: Sequence[str], targets: TargetSettings, results: Sequence[TargetResult[TargetMatches]]
+) -> int:
+    found: dict[str, list[tuple[str, AssociationRecord]]] = {name: [] for name in names}
+    for result in results:
+        for record in result.value.records if result.value else ():
+            found[record.thing].append((result.name, record))
+    missing = [name for name, records in found.items() if not records]
+    unlisted = sum(result.value.unlisted_cores for result in results if result.value)
+    lines, things = [], {}
+    for thing, records in found.items():
+        things[thing] = [
+            {
+                "target": name,
+                "account": targets[name][0].account or None,
+                "region": targets[name][0].region,
+                "core": record.core,
+                "associated_at": format_timestamp(record.associated_at) or None,
+            }
+            for name, record in records
+        ]
+        lines += [
+            f"{thing}  {entry['target']}  {entry['account'] or '-'}  {entry['region']}  {entry['core']}"
+            f"  since {entry['associated_at'] or 'an unknown time'}"
+            for entry in things[thing]
+        ]
+        lines += [f"{thing}  in no target"] * (not records)
+    broken = [result for result in results if result.exit]
+    console.print(f"{len(names) - len(missing):,} of {len(names):,} things found")
+    console.print(*(f"not searched: {format_target(result)}" for result in broken))
+    if unlisted:
+        console.print(f"{format_count(unlisted, 'core')} could not be listed; things there are not found")
+    code = first_exit_code([*(result.exit for result in results), _EXIT_NOT_FOUND if missing else 0])
+    document = targets_to_dict(WHERE_SCHEMA, targets, results, _match_details)
+    document |= {
+        "state": state_of_code(code).value,
+        "exit": code,
+        "things": things,
+        "found": len(names) - len(missing),
+        "missing": missing,
+        "cores_unknown": unlisted,
+    }
+    console.write_result(document, lines)
+    return code
+
+
+def _match_details(result: TargetResult[TargetMatches]) -> dict[str, Any]:
+    return {"started_at": format_timestamp(result.value.started_at) if result.value else None}

@@ -1,0 +1,122 @@
+"""The targets of a `fleet` command, and the work in all of them until it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+from asyncgg.cli.console import Console
+from asyncgg.cli.context import CommandContext
+from asyncgg.cli.options import extract_settings
+from asyncgg.cli.signals import stop_on_signal
+from asyncgg.cli.supervisor import StoppedTwiceError, run_async
+from asyncgg.engine import StopReason
+from asyncgg.file_limit import fit_concurrency
+from asyncgg.fleet.group import T, TargetGroup, TargetResult
+from asyncgg.fleet.results import first_exit_code, state_of_code
+from asyncgg.fleet.targets import FleetTarget, load_targets
+from asyncgg.formatting import format_count
+from asyncgg.models import RunState
+from asyncgg.settings import Settings, load_settings
+
+_CAMPAIGN_OPTIONS: Final = ("max_things", "skip_bad_rows", "quiet", "log_format")
+_PROGRESS_INTERVAL: Final = 5.0
+
+TargetSettings = Mapping[str, tuple[FleetTarget, Settings]]
+"""The targets by name, with their settings."""
+
+
+def load_fleet(arguments: Mapping[str, Any]) -> tuple[CommandContext, TargetSettings]:
+    """The targets that `--targets` and `--tag` select. Raises as `load_targets`."""
+    base = load_settings({}, config=arguments["config"])
+    options = extract_settings(arguments)
+    output: dict[str, Any] = {name: options[name] for name in ("quiet", "log_format") if name in options}
+    context = CommandContext.create(base.model_copy(update=output), arguments)
+    overrides = {name: value for name, value in options.items() if name not in _CAMPAIGN_OPTIONS}
+    values = base.model_dump(exclude_unset=True)
+    targets = load_targets(arguments["targets"], arguments["tag"])
+    return context, _fit_open_files({target.name: (target, target.settings(values, overrides)) for target in targets})
+
+
+def _fit_open_files(targets: TargetSettings) -> TargetSettings:
+    """The settings with a concurrency for which the limit on open files suffices in all lanes together."""
+    total = sum(settings.concurrency for _, settings in targets.values())
+    share = fit_concurrency(total) / total
+    return {
+        name: (target, settings.model_copy(update={"concurrency": max(1, int(settings.concurrency * share))}))
+        for name, (target, settings) in targets.items()
+    }
+
+
+def run_group(
+    targets: TargetSettings,
+    work: Callable[[TargetGroup[T], str], Awaitable[TargetResult[T]]],
+    console: Console,
+    *,
+    abort_message: str,
+    quiet: bool = False,
+    **options: Any,
+) -> list[TargetResult[T]]:
+    """Run a `TargetGroup` with these `options` to its end; unless `quiet` show each result.
+
+    The first signal stops all targets. Raises `StoppedTwiceError` with `abort_message` on the second one.
+    """
+
+    def show(result: TargetResult[T]) -> None:
+        if not (console.quiet or quiet):
+            console.log_event({"event": "target-ended", **result.to_dict()}, format_target(result))
+
+    async def supervise() -> list[TargetResult[T]]:
+        group = TargetGroup(list(targets), work, on_result=show, **options)
+        task = asyncio.create_task(group.run(), name="asyncgg-targets")
+
+        def stop(reason: str) -> None:
+            group.stop(StopReason(RunState.INTERRUPTED, reason))
+            console.log_event({"event": "hint"}, "Press Ctrl-C again to abort in-flight requests")
+
+        with stop_on_signal(stop, task.cancel):
+            while not task.done():
+                await asyncio.wait((task,), timeout=_PROGRESS_INTERVAL)
+                if not task.done() and not console.quiet:
+                    _show_progress(group.progress(), console)
+        if task.cancelled():
+            raise StoppedTwiceError(abort_message)
+        return task.result()
+
+    return run_async(supervise())
+
+
+def _show_progress(active: Sequence[Any], console: Console) -> None:
+    sent = sum(progress.sent for progress in active)
+    event = {"event": "progress", "targets": len(active), "sent": sent}
+    console.log_event(event, f"{format_count(len(active), 'target')} running, {sent:,} requests sent")
+
+
+def format_target(result: TargetResult[Any]) -> str:
+    """How a target ended, as one line."""
+    return f"{result.name}: {result.state} (exit {result.exit}){f': {result.reason}' if result.reason else ''}"
+
+
+def targets_to_dict(
+    schema: str,
+    targets: TargetSettings,
+    results: Sequence[TargetResult[Any]],
+    details: Callable[[TargetResult[Any]], Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The results in the form of `asyncgg.campaign/1`, with the `details` of each target."""
+    code = first_exit_code(result.exit for result in results)
+    return {
+        "schema": schema,
+        "state": state_of_code(code).value,
+        "exit": code,
+        "targets": [
+            {
+                **result.to_dict(),
+                "account": targets[result.name][0].account or None,
+                "region": targets[result.name][0].region,
+                **details(result),
+            }
+            for result in results
+        ],
+    }

@@ -1,0 +1,111 @@
+"""Scans all targets side by side, into a folder with one snapshot for each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from asyncgg.errors import SnapshotError, UsageError
+from asyncgg.fleet.group import TargetGroup, TargetResult
+from asyncgg.formatting import format_count, format_duration, format_timestamp
+from asyncgg.inventory import MAX_SCAN_AGE, ScanResult, Snapshot, SnapshotCounts
+from asyncgg.inventory.files import promote, working_snapshot
+from asyncgg.models import RunState
+from asyncgg.report import EXIT_CODES
+from asyncgg.runs import exit_code, verify_account
+from asyncgg.runs.connection import connection_from_settings
+from asyncgg.runs.scan import scan_with_settings
+from asyncgg.settings import Settings
+from asyncgg.transport import resolve_endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class TargetScan:
+    """The snapshot of a target."""
+
+    path: Path
+    counts: SnapshotCounts
+    scan: ScanResult | None
+    """None if the snapshot was there already."""
+
+
+def snapshot_path(folder: Path, name: str) -> Path:
+    """The snapshot of a target; a lookup for its journal in the same folder uses the same file."""
+    return folder / f"{name}.fleet.db"
+
+
+def create_folder(folder: Path) -> None:
+    """Create a folder for the files of targets. Raises `UsageError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot create the folder: {error.strerror or error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class FleetScanner:
+    """Scans targets into `folder`. A complete snapshot is kept, an unfinished one is completed."""
+
+    folder: Path
+    settings: Mapping[str, Settings]
+    """The settings of the targets by name."""
+    replace: bool = False
+    """Whether complete snapshots are replaced when the new ones are complete."""
+    max_age: float = MAX_SCAN_AGE
+    """Maximum seconds since the start of a scan that is kept or completed."""
+
+    async def scan(self, group: TargetGroup[TargetScan], name: str) -> TargetResult[TargetScan]:
+        """Scan one target of the group.
+
+        Raises `SnapshotError` if its snapshot is too old or of another fleet, and as
+        `verify_account` and `scan_with_settings`.
+        """
+        settings, out = self.settings[name], snapshot_path(self.folder, name)
+        if not self.replace and (kept := await asyncio.to_thread(self._find_complete, out, settings)) is not None:
+            return _kept_result(name, kept)
+        endpoint = await asyncio.to_thread(resolve_endpoint, connection_from_settings(settings))
+        async with group.opening:
+            account, _ = await verify_account(endpoint, settings)
+        with working_snapshot(out, replace=self.replace, is_export=False, max_age=self.max_age) as path:
+            scan = await scan_with_settings(
+                path,
+                settings,
+                endpoint,
+                account=account,
+                max_age=self.max_age,
+                on_scan=partial(group.attach, name),
+            )
+            if scan.finished:
+                await asyncio.to_thread(partial(promote, path, out, is_export=False))
+        return TargetResult(name, scan.state.value, exit_code(scan), scan.reason, TargetScan(out, scan.counts, scan))
+
+    def _find_complete(self, path: Path, settings: Settings) -> TargetScan | None:
+        if not path.is_file() or not path.stat().st_size:
+            return None
+        with Snapshot(path) as snapshot:
+            if not snapshot.finished:
+                return None
+            hint = "scan it again with --replace"
+            for kind, present, expected in (
+                ("account", snapshot.origin.account, settings.expect_account),
+                ("Region", snapshot.origin.region, settings.region),
+            ):
+                if present and expected and present != expected:
+                    raise SnapshotError(f"{path} is of {kind} {present}, the target of {expected}; {hint}")
+            if (age := time.time() - snapshot.started_at) > self.max_age:
+                raise SnapshotError(
+                    f"{path} was started {format_timestamp(snapshot.started_at)}, {format_duration(age)} ago;"
+                    f" --max-age allows {format_duration(self.max_age)}; {hint}"
+                )
+            return TargetScan(path, snapshot.counts(), None)
+
+
+def _kept_result(name: str, kept: TargetScan) -> TargetResult[TargetScan]:
+    incomplete = kept.counts.denied + kept.counts.failed
+    state = RunState.PARTIAL if incomplete else RunState.COMPLETE
+    reason = f"{format_count(incomplete, 'core')} could not be listed" if incomplete else ""
+    return TargetResult(name, state.value, EXIT_CODES[state], reason, kept)
