@@ -243,5 +243,7 @@ class Summary:
     """Whether the associations were listed before the run, which is what `undo` needs."""
     state_location: str = ""
     """Where the run is saved (`--state`); empty if its journal is a local file."""
+    state_run: str = ""
+    """The name of the run in its state (`--run`); empty for the newest one."""
     lost_notifications: tuple[str, ...] = ()
     """Why notifications of the last start could not be delivered."""

@@ -326,6 +326,7 @@ STATE: Final = _settings(
 READ_STATE: Final = Option(
     "--state", "LOCATION", "the newest run of this state, s3://BUCKET/PREFIX or a folder, instead of a journal", "State"
 )
+RUN_OF_STATE: Final = Option("--run", "NAME", "this run of the state; `asyncgg runs` lists them", "State")
 JSON: Final = Option("--json", help="write one JSON object, the result, to standard output", panel="Output")
 DEBUG: Final = Option("--debug", help="show a traceback with an error", panel="Output")
 OUTPUT: Final = (

@@ -29,6 +29,8 @@ class RunStatus:
     """Requests per second that the settings of the run allow."""
     requests_left: int
     retry_wait: RetryWait | None
+    copy: str = ""
+    """How old the copy of a state is, for people; empty for a local journal."""
 
     @property
     def rate(self) -> float:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asyncgg.cli.context import CommandContext
 from asyncgg.errors import GuardError, UsageError
+from asyncgg.formatting import format_duration, format_timestamp
 from asyncgg.models import RunState
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from asyncgg.cli.run_status import RunStatus
+    from asyncgg.journal import JournalReader
     from asyncgg.models import Summary
     from asyncgg.run_directory import RunDirectory
     from asyncgg.state import StateDocument, StateSession
@@ -66,9 +70,19 @@ def find_unfinished(state: StateSession, source: str) -> RunDirectory | None:
     return run
 
 
-def show_saved(summary: Summary, location: str, run: RunDirectory) -> Summary:
+def show_saved(summary: Summary, location: str, run: RunDirectory, *, is_newest: bool = True) -> Summary:
     """The summary of a run in a state: its local file is temporary."""
-    return replace(summary, journal=f"{location}: {run.name}/{run.journal.name}", state_location=location)
+    return replace(
+        summary,
+        journal=saved_path(location, run.journal),
+        state_location=location,
+        state_run="" if is_newest else run.name,
+    )
+
+
+def saved_path(location: str, path: Path) -> str:
+    """How a file of a run in the state at `location` is named, instead of its temporary path."""
+    return f"{location}: {path.parent.name}/{path.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,30 +97,68 @@ class OpenedJournal:
     @property
     def is_leased(self) -> bool:
         """Whether a process runs the state, or was killed a short time ago."""
-        return self.document is not None and self.document.holder is not None and not self.document.clean
+        if self.document is None or self.run is None or self.document.holder is None or self.document.clean:
+            return False
+        return self.run.name == self.document.runs(with_journal=True)[-1]
 
     def show(self, summary: Summary) -> Summary:
         """The summary as the user may see it: the local file of a state is temporary."""
-        if self.run is None:
+        if self.run is None or self.document is None:
             return summary
         state = RunState.RUNNING if self.is_leased else summary.state
-        return replace(show_saved(summary, self.location, self.run), state=state)
+        is_newest = self.run.name == self.document.runs(with_journal=True)[-1]
+        return replace(show_saved(summary, self.location, self.run, is_newest=is_newest), state=state)
+
+    def read_status(self, reader: JournalReader, **options: Any) -> RunStatus:
+        """The status now; that of a copy when it was saved. `options` are those of `read_status`."""
+        from asyncgg.cli.run_status import read_status
+
+        if self.document is None:
+            return read_status(reader, time.time(), **options)
+        status = read_status(reader, self.document.saved_at or time.time(), **options)
+        reason = "" if self.is_leased else status.reason
+        return replace(status, summary=self.show(status.summary), running=self.is_leased, reason=reason)
+
+    def describe_copy(self, now: float) -> str:
+        """How old the copy is at `now`, and who may run its state; empty for a local file."""
+        return "" if self.document is None else describe_copy(self.document, now)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The members of a JSON object about a copy; none for a local file."""
+        return {} if self.document is None else copy_to_dict(self.document)
+
+
+def describe_copy(document: StateDocument, now: float) -> str:
+    """How old the copy of a state is at `now`, and who may run it."""
+    holder = "" if document.holder is None else f"; in use by {document.holder.owner}"
+    if document.saved_at is None:
+        return f"never{holder}"
+    return f"{format_duration(max(0.0, now - document.saved_at), whole=True)} ago{holder}"
+
+
+def copy_to_dict(document: StateDocument) -> dict[str, Any]:
+    """The same for a JSON object."""
+    holder = document.holder
+    return {"saved_at": format_timestamp(document.saved_at) or None, "in_use_by": holder and holder.owner}
 
 
 @contextmanager
-def open_journal(journal: Path | None, location: str | None) -> Iterator[OpenedJournal]:
-    """The journal to read: `journal`, or a copy of the newest one of the state at `location`.
+def open_journal(journal: Path | None, location: str | None, run: str | None = None) -> Iterator[OpenedJournal]:
+    """The journal to read: `journal`, or a copy of the journal of a run of the state at `location`.
 
-    Raises `UsageError` unless one of both is given, and as `read_state`.
+    `run` is a name; by default the newest one. Raises `UsageError` unless one of both is given, and as
+    `read_state`.
     """
     if (journal is None) is (location is None):
         raise UsageError("give either JOURNAL or --state; see --help")
     if location is None:
         assert journal is not None
+        if run is not None:
+            raise UsageError("--run requires --state; see --help")
         yield OpenedJournal(journal)
         return
     from asyncgg.state import read_state
     from asyncgg.transport import ConnectionConfig
 
-    with read_state(location, ConnectionConfig()) as (document, run):
-        yield OpenedJournal(run.journal, location, run, document)
+    with read_state(location, ConnectionConfig(), run or "") as (document, directory):
+        yield OpenedJournal(directory.journal, location, directory, document)

@@ -33,7 +33,7 @@ def format_watch_line(status: RunStatus) -> str:
     finished = summary.total - summary.pending
     parts = [f"{finished:,}/{summary.total:,} things ({_percent(status)})", f"{summary.failed:,} failed"]
     if not status.running:
-        return ", ".join([*parts, f"{summary.state}, waiting for resume or retry"])
+        return ", ".join([*parts, f"{summary.state}, waiting for resume or retry", *_saved(status)])
     parts.append(f"{status.rate:.1f} requests/s (limit {status.limit:.1f})")
     if summary.throttled:
         parts.append(f"{summary.throttled:,} throttled")
@@ -41,7 +41,11 @@ def format_watch_line(status: RunStatus) -> str:
         parts.append(f"{format_duration(status.seconds_left)} left")
     if status.retry_wait is not None:
         parts.append(status.retry_wait.describe(status.now))
-    return ", ".join(parts)
+    return ", ".join([*parts, *_saved(status)])
+
+
+def _saved(status: RunStatus) -> list[str]:
+    return [f"saved {status.copy}"] if status.copy else []
 
 
 def render_pane(status: RunStatus, cores: Sequence[tuple[str, int]], *, ascii_only: bool = False) -> RenderableType:
@@ -95,6 +99,8 @@ def _rows(status: RunStatus, cores: Sequence[tuple[str, int]], blocks: str) -> l
         rows.append(("retry", Text(status.retry_wait.describe(status.now), style="yellow")))
     if left := status.format_left():
         rows.append(("left", Text(left)))
+    if status.copy:
+        rows.append(("saved", Text(status.copy)))
     if not status.running:
         if status.reason:
             rows.append(("reason", Text(status.reason)))

@@ -1,10 +1,11 @@
-"""The runs whose journals are in a folder."""
+"""The runs whose journals are in a folder or in a state."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from asyncgg.formatting import format_count, format_elapsed, format_timestamp
 from asyncgg.journal import JournalReader
 from asyncgg.journal.schema import FORMAT
 from asyncgg.models import RunState, Summary
+from asyncgg.report.summary import summary_from_dict
 
 SCHEMA: Final = "asyncgg.runs/1"
 _SUFFIX: Final = ".journal"
@@ -60,6 +62,25 @@ def list_runs(folder: Path) -> RunList:
     return RunList(tuple(runs), tuple(skipped))
 
 
+def runs_of_state(summaries: Mapping[str, Mapping[str, Any]], location: str, *, is_running: bool) -> RunList:
+    """The runs of the state at `location`, newest first, from their saved summaries.
+
+    `is_running`: whether a process runs the state; otherwise a run that was running was killed.
+    """
+    runs, skipped = [], []
+    for name, document in summaries.items():
+        try:
+            summary = replace(summary_from_dict(document), journal=f"{location}: {name}/run.journal")
+            if summary.state is RunState.RUNNING and not is_running:
+                summary = replace(summary, state=RunState.INTERRUPTED)
+            started = datetime.strptime(name.partition("-")[0] + "+0000", "%Y%m%dT%H%M%SZ%z").timestamp()
+        except ValueError as error:
+            skipped.append(f"{name}: {error}")
+        else:
+            runs.append(ListedRun(summary, started, str(document.get("source", ""))))
+    return RunList(tuple(reversed(runs)), tuple(skipped))
+
+
 def find_journals(folder: Path) -> Iterator[Path]:
     """The journals of `folder` and the folders directly in it. Raises `UsageError` if it cannot be read."""
     try:
@@ -78,7 +99,7 @@ def _is_journal(path: Path) -> bool:
     return path.is_file() and (path.suffix == _SUFFIX or FORMAT.is_marked(path))
 
 
-def run_list_to_dict(found: RunList, folder: Path) -> dict[str, Any]:
+def run_list_to_dict(found: RunList, folder: Path | str) -> dict[str, Any]:
     """The list as `asyncgg.runs/1`."""
     return {
         "schema": SCHEMA,
@@ -104,7 +125,7 @@ def run_list_to_dict(found: RunList, folder: Path) -> dict[str, Any]:
     }
 
 
-def format_run_list(found: RunList, folder: Path, now: float) -> list[str]:
+def format_run_list(found: RunList, folder: Path | str, now: float) -> list[str]:
     """The list as a table, with ages as of `now`, a Unix time."""
     rows = [("age", "verdict", "things", "time", "journal")]
     rows += [

@@ -86,6 +86,28 @@ def summary_to_dict(summary: Summary, *, exit_code: int | None = None, reason: s
     return document
 
 
+def summary_from_dict(document: Mapping[str, Any]) -> Summary:
+    """The counts of a document that `summary_to_dict` made. Raises `ValueError` for another one."""
+    try:
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"not a document of {SCHEMA}")
+        operation, things = Operation(document["operation"]), document["things"]
+        return Summary(
+            run=str(document["run"]),
+            journal=str(document["journal"]),
+            state=RunState(document["state"]),
+            total=int(things["total"]),
+            disassociated=int(things[operation.past_participle]),
+            failed=int(things["failed"]),
+            pending=int(things["pending"]),
+            already=int(things["already"]),
+            seconds=float(document["seconds"]),
+            operation=operation,
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a complete document of {SCHEMA}: {error}") from None
+
+
 def format_summary(summary: Summary, *, reason: str = "") -> list[str]:
     """Format the summary as lines of text."""
     participle = summary.operation.past_participle
@@ -144,6 +166,8 @@ def next_commands(summary: Summary, exit_code: int | None = None) -> list[str]:
         return []
     location = summary.state_location
     journal = f"--state {shlex.quote(location)}" if location else shlex.quote(summary.journal)
+    if summary.state_run:
+        journal += f" --run {summary.state_run}"
     if summary.state is RunState.COMPLETE:
         commands = [f"asyncgg report {journal} --html report.html"]
         if not location:  # these write next to the journal

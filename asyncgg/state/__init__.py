@@ -3,7 +3,7 @@
 from asyncgg.state.document import LeaseHolder, SavedFile, StateDocument
 from asyncgg.state.keeper import StateKeeper
 from asyncgg.state.lease import Lease, lease_seconds
-from asyncgg.state.restore import read_state
+from asyncgg.state.restore import read_document, read_state, read_summaries
 from asyncgg.state.session import StateSession
 from asyncgg.state.store import StateStore, StoredDocument, VersionConflictError, open_client, open_store
 
@@ -20,5 +20,7 @@ __all__ = [
     "lease_seconds",
     "open_client",
     "open_store",
+    "read_document",
     "read_state",
+    "read_summaries",
 ]

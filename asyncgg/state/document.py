@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from asyncgg.errors import JournalError
+from asyncgg.run_directory import RunDirectory, run_sort_key
 
 _SCHEMA: Final = "asyncgg.state/1"
+_JOURNAL: Final = RunDirectory(Path()).journal.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,11 @@ class StateDocument:
     """When the files were saved, in seconds since 1970; None before the first time."""
     holder: LeaseHolder | None = None
     """None when no process runs the state."""
+
+    def runs(self, *, with_journal: bool = False) -> list[str]:
+        """The names of the runs, oldest first; `with_journal`: only of those that sent something, or were about to."""
+        names = {name.partition("/")[0] for name in self.files if not with_journal or name.endswith(f"/{_JOURNAL}")}
+        return sorted(names, key=run_sort_key)
 
     def to_json(self) -> bytes:
         """The document as it is stored."""

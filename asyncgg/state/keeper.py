@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 from asyncgg.errors import AsyncggError, LeaseLostError, StateWriteError, UsageError
 from asyncgg.run_directory import RunDirectory
 from asyncgg.state.lease import Lease
-from asyncgg.state.restore import download_newest
+from asyncgg.state.restore import download_run
 from asyncgg.state.store import StateStore, open_store
 from asyncgg.state.working_folder import FileCopy, WorkingFolder
 from asyncgg.transport import ConnectionConfig
@@ -94,10 +94,23 @@ class StateKeeper(AbstractAsyncContextManager["StateKeeper"]):
         """The newest run of the state."""
         return self._files.runs.latest()
 
-    def create_run(self) -> RunDirectory:
-        """Create the folder of a new run, and delete the oldest runs."""
+    def runs_with_journal(self) -> list[str]:
+        """The names of the saved runs that sent something, or were about to; oldest first."""
+        return self._lease.document.runs(with_journal=True)
+
+    async def open_run(self, name: str) -> RunDirectory:
+        """Download an older run, unless it is there; what changes in it is saved, too.
+
+        Raises `UsageError` if the state has no such run, `JournalError` if it is damaged.
+        """
+        async with self._saving:
+            return await download_run(self._store, self._lease.document, self._files, name)
+
+    def create_run(self, *, prune: bool = True) -> RunDirectory:
+        """Create the folder of a new run, and delete the oldest runs unless `prune` is false."""
         run = self._files.runs.create(time.time())
-        self._files.runs.prune(run)
+        if prune:
+            self._files.runs.prune(run)
         return run
 
     async def __aenter__(self) -> Self:
@@ -180,7 +193,10 @@ class StateKeeper(AbstractAsyncContextManager["StateKeeper"]):
     # --- saving ---
 
     async def _restore(self) -> None:
-        await download_newest(self._store, self._lease.document, self._files)
+        document = self._lease.document
+        await asyncio.to_thread(self._files.create_folders, document)
+        if runs := document.runs():
+            await download_run(self._store, document, self._files, runs[-1])
         if not self._lease.document.clean:
             self.on_message(
                 f"{self.location} was not saved at the end of its last start: what was pending was possibly sent"

@@ -47,9 +47,17 @@ class StateSession(AbstractContextManager["StateSession"]):
         """As `StateKeeper.latest`."""
         return self._keeper.latest()
 
-    def create_run(self) -> RunDirectory:
+    def runs_with_journal(self) -> list[str]:
+        """As `StateKeeper.runs_with_journal`."""
+        return self._keeper.runs_with_journal()
+
+    def open_run(self, name: str) -> RunDirectory:
+        """As `StateKeeper.open_run`."""
+        return asyncio.run_coroutine_threadsafe(self._keeper.open_run(name), self._loop).result()
+
+    def create_run(self, *, prune: bool = True) -> RunDirectory:
         """As `StateKeeper.create_run`."""
-        return self._keeper.create_run()
+        return self._keeper.create_run(prune=prune)
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(

@@ -27,7 +27,6 @@ from asyncgg.storage import DRAFT_SUFFIX
 SUMMARY: Final = "summary.json"
 """The summary of each saved journal, next to it."""
 _SQLITE_SUFFIXES: Final = frozenset({".journal", ".db"})
-_JOURNAL: Final = RunDirectory(Path()).journal.name
 _TIME_RESOLUTION: Final = 50_000_000
 """Nanoseconds within which two changes of a file can have the same time; Linux updates it every 1 to 10 ms."""
 _NOT_SAVED: Final = ("-wal", "-shm", "-journal", ".lock", ".part", DRAFT_SUFFIX)
@@ -46,7 +45,7 @@ class FileCopy:
 
 
 class WorkingFolder:
-    """A folder with the newest run of a state, and an empty folder for each older one.
+    """A folder with some runs of a state, mostly the newest one, and an empty folder for each other one.
 
     Deleting the folder of a run deletes it in the state, too. Blocking.
     """
@@ -56,24 +55,29 @@ class WorkingFolder:
         self.runs = StateDirectory(self.folder, keep_runs)
         self._copies = folder / "copies"
         self._copies.mkdir()
-        self._older: frozenset[str] = frozenset()  # names of runs that were not restored
+        self._absent: set[str] = set()  # names of runs that were not restored
         self._signatures: dict[str, object] = {}
 
-    def restore_names(self, document: StateDocument, *, with_journal: bool = False) -> dict[str, Path]:
-        """Make the folders of the runs; returns the path of each file to download, those of the newest run.
-
-        `with_journal`: only runs that sent something, or were about to. Raises `JournalError` for
-        a name that leads out of the folder.
-        """
+    def create_folders(self, document: StateDocument) -> None:
+        """Make the folder of each run. Raises `JournalError` for a name that leads out of the folder."""
         for name in document.files:
             run, _, file = name.partition("/")
             if not file or "/" in file or {run, file} & {".", ".."} or "\\" in name or name.endswith(_NOT_SAVED):
                 raise JournalError(f"the state has a file of an invalid name: {sanitize(name)}")
-            if not with_journal or f"{run}/{_JOURNAL}" in document.files:
-                (self.folder / run).mkdir(exist_ok=True)
-        latest = self.runs.latest()
-        self._older = frozenset(run.name for run in self.runs.run_directories() if run != latest)
-        return {name: self.folder / name for name in document.files if latest and name.startswith(f"{latest.name}/")}
+            (self.folder / run).mkdir(exist_ok=True)
+        self._absent = set(document.runs())
+
+    def is_restored(self, run: str) -> bool:
+        """Whether the folder of this run has its files."""
+        return run not in self._absent
+
+    def paths(self, document: StateDocument, run: str) -> dict[str, Path]:
+        """Where the files of a run belong, by name."""
+        return {name: self.folder / name for name in document.files if name.startswith(f"{run}/")}
+
+    def mark_restored(self, run: str) -> None:
+        """The files of this run are there."""
+        self._absent.discard(run)
 
     def check(self, name: str, saved: SavedFile) -> None:
         """Raise `JournalError` unless the restored file is the saved one."""
@@ -99,7 +103,7 @@ class WorkingFolder:
             name: saved
             for name, saved in document.files.items()
             if (path := self.folder / name).exists()
-            or (path.parent.is_dir() and (path.parent.name in self._older or path.suffix in _SQLITE_SUFFIXES))
+            or (path.parent.is_dir() and (path.parent.name in self._absent or path.suffix in _SQLITE_SUFFIXES))
         }
 
     def copy_changed(self, make_key: Callable[[str], str], location: str, *, is_running: bool) -> Iterator[FileCopy]:
@@ -165,9 +169,10 @@ def copy_file(path: Path, copy: Path) -> None:
 
 def _write_summary(journal: Path, path: Path, shown_path: str, *, is_running: bool) -> None:
     with JournalReader(journal) as reader:
-        summary, reason = reader.summary(), reader.meta().get("reason", "")
+        summary, meta = reader.summary(), reader.meta()
     summary = replace(summary, journal=shown_path, state=RunState.RUNNING if is_running else summary.state)
-    path.write_text(json.dumps(summary_to_dict(summary, reason=reason), indent=1) + "\n", encoding="utf-8")
+    document = summary_to_dict(summary, reason=meta.get("reason", "")) | {"source": meta.get("source", "")}
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def _sha256(path: Path) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from asyncgg.cli.campaign_view import report_campaign
 from asyncgg.cli.console import Console
-from asyncgg.cli.options import DEBUG, JOURNAL_OR_STATE, JSON, PATH, READ_STATE, Option, make_command
+from asyncgg.cli.options import DEBUG, JOURNAL_OR_STATE, JSON, PATH, READ_STATE, RUN_OF_STATE, Option, make_command
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.state import open_journal
 from asyncgg.errors import UsageError
@@ -46,6 +46,7 @@ prefixed with '.
 @make_command(
     JOURNAL_OR_STATE,
     READ_STATE,
+    RUN_OF_STATE,
     Option("--failures", "FILE", "list the failed things: .csv or .jsonl, also .gz, or .parquet", "Output", type=PATH),
     Option("--outcomes", "FILE", "list all things: .csv or .jsonl, also .gz, or .parquet", "Output", type=PATH),
     Option("--html", "FILE", "write a self-contained HTML page with charts", "Output", type=PATH),
@@ -58,6 +59,7 @@ def command(
     journal: Path | None,
     *,
     state: str | None,
+    run: str | None,
     failures: Path | None,
     outcomes: Path | None,
     html: Path | None,
@@ -78,7 +80,7 @@ def command(
         raise UsageError("two output files have the same path; give each its own")
     if journal is not None and state is None and _write_cleanup_page(journal, html, console, other=output_paths):
         return 0
-    with raise_on_signal(), open_journal(journal, state) as opened, JournalReader(opened.path) as reader:
+    with raise_on_signal(), open_journal(journal, state, run) as opened, JournalReader(opened.path) as reader:
         journal = opened.path
         meta, summary = reader.meta(), opened.show(reader.summary())
         reason = "" if reader.is_running() or opened.is_leased else meta.get("reason", "")
@@ -91,7 +93,8 @@ def command(
             console.print(f"{outcomes}: {format_count(count, 'thing')}")
         _write_pages(reader, summary, {"run.html": html, "run.md": markdown}, lists, console)
         undos = read_undo_marks(reader)
-        document, lines = summary_to_dict(summary, reason=reason), format_summary(summary, reason=reason)
+        document = summary_to_dict(summary, reason=reason) | opened.to_dict()
+        lines = format_summary(summary, reason=reason)
         if record is not None:
             verified_at = datetime.fromisoformat(record["finished_at"]).timestamp()
             is_stale = any(mark.started_at > verified_at for mark in undos)
@@ -100,6 +103,8 @@ def command(
         if undos:
             document["undone"] = [mark.to_dict() for mark in undos]
             lines += [f"  undone     {mark}" for mark in undos]
+        if copy := opened.describe_copy(time.time()):
+            lines.append(f"  saved      {copy}")
         console.write_result(document, lines + format_next_commands(summary))
     return 0
 

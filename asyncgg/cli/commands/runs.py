@@ -7,33 +7,53 @@ from pathlib import Path
 from typing import Any
 
 from asyncgg.cli.console import Console
-from asyncgg.cli.options import DEBUG, JSON, PATH, Argument, make_command
+from asyncgg.cli.options import DEBUG, JSON, PATH, Argument, Option, make_command
 from asyncgg.cli.signals import raise_on_signal
-from asyncgg.report.run_list import format_run_list, list_runs, run_list_to_dict
+from asyncgg.cli.state import copy_to_dict, describe_copy
+from asyncgg.errors import UsageError
+from asyncgg.report.run_list import format_run_list, list_runs, run_list_to_dict, runs_of_state
 
 _EPILOG = """
 \b
 Examples:
   asyncgg runs
   asyncgg runs /var/lib/asyncgg --json
+  asyncgg runs --state s3://bucket/runs
 
 Lists the journals in the folder and in the folders directly in it, such as the runs of a policy in its state
-folder. Other files with the suffix of a journal are counted.
+folder. Other files with the suffix of a journal are counted. In a state, the name of a run for --run is that
+of the folder of its journal.
 """
 
 
 @make_command(
     Argument("folder", "FOLDER", "folder of the journals [default: the current one]", type=PATH, required=False),
+    Option("--state", "LOCATION", "the runs of this state, s3://BUCKET/PREFIX or a folder, instead", "State"),
     JSON,
     DEBUG,
     epilog=_EPILOG,
 )
-def command(folder: Path | None, **arguments: Any) -> int:
+def command(folder: Path | None, *, state: str | None, **arguments: Any) -> int:
     """List runs with verdict, size, duration and age, the newest first."""
-    folder = folder or Path()
+    console = Console(as_json=arguments["json"])
     with raise_on_signal():
-        found = list_runs(folder)
-        Console(as_json=arguments["json"]).write_result(
-            run_list_to_dict(found, folder), format_run_list(found, folder, time.time())
-        )
+        if state is None:
+            folder = folder or Path()
+            found = list_runs(folder)
+            console.write_result(run_list_to_dict(found, folder), format_run_list(found, folder, time.time()))
+        elif folder is not None:
+            raise UsageError("give either FOLDER or --state; see asyncgg runs --help")
+        else:
+            _list_state(state, console)
     return 0
+
+
+def _list_state(location: str, console: Console) -> None:
+    from asyncgg.state import read_summaries
+    from asyncgg.transport import ConnectionConfig
+
+    document, summaries = read_summaries(location, ConnectionConfig())
+    is_running = document.holder is not None and not document.clean
+    found, now = runs_of_state(summaries, location, is_running=is_running), time.time()
+    lines = [*format_run_list(found, location, now), f"saved {describe_copy(document, now)}"]
+    console.write_result(run_list_to_dict(found, location) | copy_to_dict(document), lines)

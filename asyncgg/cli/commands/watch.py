@@ -7,13 +7,15 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from asyncgg.cli.console import Console
-from asyncgg.cli.options import DEBUG, JOURNAL_ARGUMENT, make_command
-from asyncgg.cli.run_status import RunStatus, read_status
+from asyncgg.cli.options import DEBUG, JOURNAL_OR_STATE, READ_STATE, make_command
+from asyncgg.cli.run_status import RunStatus
 from asyncgg.cli.signals import raise_on_signal
+from asyncgg.cli.state import describe_copy, open_journal
 from asyncgg.cli.watch_view import HISTORY_SECONDS, format_watch_line, render_pane
 from asyncgg.errors import UsageError
 from asyncgg.journal import JournalReader
@@ -22,19 +24,26 @@ from asyncgg.models import RunState
 from asyncgg.report import format_summary, summary_to_dict
 from asyncgg.report.summary import format_next_commands
 
+if TYPE_CHECKING:
+    from asyncgg.state import StateDocument
+
 _EPILOG = """
 \b
 Examples:
   asyncgg watch RUN.journal
   asyncgg watch RUN.journal >> watch.log
+  asyncgg watch --state s3://bucket/runs
 
 The run can be in another terminal. If it is stopped, the display waits until it is resumed or retried. It
-ends with the run, or with Ctrl-C. It only reads the journal.
+ends with the run, or with Ctrl-C. It only reads the journal. The newest run of a state is shown as it was
+saved last; its process saves it every 30 s.
 """
 
 _PANE_INTERVAL: Final = 1.0
 _LINE_INTERVAL: Final = 2.0
 """Seconds between two updates of the pane on a terminal, and between two lines elsewhere."""
+_STATE_INTERVAL: Final = 5.0
+"""Seconds between two looks at a state."""
 _MAX_LOAD: Final = 0.1
 """Fraction of the time that may be spent on reading the journal."""
 
@@ -43,36 +52,66 @@ class _StatusDisplay(Protocol):
     def __call__(self, status: RunStatus, cores: list[tuple[str, int]], /) -> object: ...
 
 
-@make_command(JOURNAL_ARGUMENT, DEBUG, epilog=_EPILOG)
-def command(journal: Path, **_: Any) -> int:
+@make_command(JOURNAL_OR_STATE, READ_STATE, DEBUG, epilog=_EPILOG)
+def command(journal: Path | None, *, state: str | None, **_: Any) -> int:
     """Show counts, rate and time left of a run until it ends."""
     with contextlib.suppress(KeyboardInterrupt), raise_on_signal():
-        status = _watch(journal)
+        status = _watch(_Watched(journal, state))
         lines = format_summary(status.summary, reason=status.reason) + format_next_commands(status.summary)
         Console().write_result(summary_to_dict(status.summary), lines)
     return 0
 
 
-def _watch(journal: Path) -> RunStatus:
-    """Show the run of `journal` until it ends, and return its last status."""
+class _Watched:
+    """The journal that is watched, or the newest one of a state."""
+
+    def __init__(self, journal: Path | None, state: str | None) -> None:
+        self._journal, self._state = journal, state
+        self._read: tuple[RunStatus, list[tuple[str, int]]] | None = None
+        self._document: StateDocument | None = None
+        self.seconds = 0.0
+        """What the last reading took."""
+
+    @property
+    def min_interval(self) -> float:
+        """Seconds between two readings, at least."""
+        return 0.0 if self._state is None else _STATE_INTERVAL
+
+    def read(self) -> tuple[RunStatus, list[tuple[str, int]]]:
+        """The status, and the cores with failures. A copy is downloaded only if it changed."""
+        started = time.monotonic()
+        if self._read is None or self._has_changed():
+            with open_journal(self._journal, self._state) as opened, JournalReader(opened.path) as reader:
+                self._read = (opened.read_status(reader, seconds=HISTORY_SECONDS), failing_cores(reader))
+                self._document = opened.document
+        status, cores = self._read
+        if self._document is not None:
+            status = replace(status, copy=describe_copy(self._document, time.time()))
+        self.seconds = time.monotonic() - started
+        return status, cores
+
+    def _has_changed(self) -> bool:
+        if self._state is None or self._document is None:
+            return True
+        from asyncgg.state import read_document
+        from asyncgg.transport import ConnectionConfig
+
+        now = read_document(self._state, ConnectionConfig())
+        before, self._document = self._document, replace(self._document, holder=now.holder)
+        return (now.files, now.clean, now.holder is None) != (before.files, before.clean, before.holder is None)
+
+
+def _watch(watched: _Watched) -> RunStatus:
+    """Show the run until it ends, and return its last status."""
     was_running = False
-    status, cores, seconds = _read(journal)
+    status, cores = watched.read()
     with _open_display() as (show, interval):
         while status.running or not (was_running or status.summary.state is RunState.COMPLETE):
             was_running = was_running or status.running
             show(status, cores)
-            time.sleep(max(interval, seconds / _MAX_LOAD))
-            status, cores, seconds = _read(journal)
+            time.sleep(max(interval, watched.min_interval, watched.seconds / _MAX_LOAD))
+            status, cores = watched.read()
     return status
-
-
-def _read(journal: Path) -> tuple[RunStatus, list[tuple[str, int]], float]:
-    """The status, the cores with failures, and the seconds that reading took."""
-    started = time.monotonic()
-    with JournalReader(journal) as reader:
-        status = read_status(reader, time.time(), seconds=HISTORY_SECONDS)
-        cores = failing_cores(reader)
-    return status, cores, time.monotonic() - started
 
 
 def _write_lines() -> _StatusDisplay:

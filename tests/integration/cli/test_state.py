@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import pytest
 
 import asyncgg
 from asyncgg.errors import UsageError
+from asyncgg.journal import write_meta
+from asyncgg.state import StateSession
+from asyncgg.state.folder_store import FolderStore
+from asyncgg.transport import ConnectionConfig
 from tests.integration.cli.conftest import StartSimulator
 from tests.support.command_line import CommandRunner, small_fleet
 
@@ -179,6 +184,84 @@ def test_cleanup_continues_in_the_state(cli: CommandRunner, serve: StartSimulato
     assert second.json["run_id"] > first.json["run_id"]
     report = cli("report", *STATE, "--json")
     assert report.json["things"]["disassociated"] == 12
+
+
+def _run_twice(cli: CommandRunner, serve: StartSimulator) -> list[str]:
+    """Two complete runs in the state, of 12 things and of 1; their names, the older one first."""
+    serve()
+    assert cli("disassociate", "fleet.csv", *RUN, *STATE).code == 0
+    Path("one.csv").write_text("core,thing\ncore-1,thing-1-1\n")
+    assert cli("disassociate", "one.csv", *RUN, *STATE).code == 0
+    runs = cli("runs", *STATE, "--json").json["runs"]
+    assert [run["things"] for run in runs] == [1, 12]
+    return [run["journal"].removeprefix("share: ").partition("/")[0] for run in reversed(runs)]
+
+
+def test_runs_lists_the_runs_of_a_state(cli: CommandRunner, serve: StartSimulator) -> None:
+    """Newest first, with source, size and how old the copy is; without a lease."""
+    _run_twice(cli, serve)
+    before = sorted(Path("share").glob("state-*.json"))
+    document = cli("runs", *STATE, "--json").json
+    assert [run["source"] for run in document["runs"]] == ["one.csv", "fleet.csv"]
+    assert [run["state"] for run in document["runs"]] == ["complete", "complete"]
+    assert document["folder"] == "share"
+    assert document["in_use_by"] is None
+    result = cli("runs", *STATE)
+    assert result.out.splitlines()[1].split()[1:3] == ["complete", "1"]
+    assert result.out.splitlines()[-1].startswith("saved ")
+    assert sorted(Path("share").glob("state-*.json")) == before
+
+
+def test_run_of_a_state_selects_an_older_one(cli: CommandRunner, serve: StartSimulator) -> None:
+    """`status` and `report` show any saved run; the commands that they suggest name it."""
+    older, newer = _run_twice(cli, serve)
+    status = cli("status", *STATE, "--run", older, "--json")
+    assert status.json["things"]["total"] == 12
+    assert status.json["journal"] == f"share: {older}/run.journal"
+    assert f"asyncgg report --state share --run {older} --html report.html" in status.json["next"]
+    assert "saved " in cli("status", *STATE, "--run", older).out
+    report = cli("report", *STATE, "--run", newer, "--json")
+    assert report.json["things"]["total"] == 1
+    assert "--run" not in " ".join(report.json["next"])
+    unknown = cli("status", *STATE, "--run", "../share")
+    assert unknown.code == 2
+    assert "asyncgg runs --state share" in unknown.err
+
+
+def test_watch_follows_a_state(
+    cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It shows the copy and its age, downloads it again only when it changed, and ends with the run."""
+    _run_to_deadline(cli, serve)
+    downloads: list[str] = []
+    download = FolderStore.download
+
+    async def count(self: FolderStore, key: str, path: Path) -> None:
+        downloads.append(key)
+        await download(self, key, path)
+
+    def finish() -> None:
+        with StateSession("share", ConnectionConfig(), lease_seconds=61, interval=1) as state:
+            run = state.latest()
+            assert run is not None
+            asyncio.run(write_meta(run.journal, state="complete"))
+
+    steps = [lambda: None, finish]
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        steps.pop(0)()
+
+    monkeypatch.setattr(FolderStore, "download", count)
+    monkeypatch.setattr("asyncgg.cli.commands.watch.time.sleep", pause)
+    result = cli("watch", *STATE)
+    assert result.code == 0, result.err
+    first, *rest = result.out.splitlines()
+    assert ", deadline, waiting for resume or retry, saved " in first
+    assert rest[0].startswith("complete")
+    assert len([key for key in downloads if "run.journal" in key]) == 3  # the watch twice, its end once
+    assert min(pauses) >= 5.0
 
 
 def test_run_of_the_library_refuses_a_state() -> None:
