@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import Enum
+from typing import Final
 
 from asyncgg.errors import SettingsError
 from asyncgg.models import FOREIGN, Accepted, ErrorResponse, NoResponse, Operation, Reply
@@ -36,6 +37,10 @@ class ReplyVerdict(Enum):
     CREDENTIALS_REJECTED = "credentials rejected"
     REFUSED = "refused"
     """Refused for a reason outside the service model; a retry would not help."""
+
+
+COUNTED: Final = frozenset({ReplyVerdict.TRANSIENT, ReplyVerdict.LOST})
+"""The failures that count as an attempt, after which the things are sent again."""
 
 
 class EntryAction(Enum):

@@ -122,6 +122,9 @@ class RequestFailed(Event):
     code: str
     message: str
     verdict: str
+    attempt: int = 0
+    """Number of this attempt, if the verdict counts as one; else 0."""
+    max_attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,9 @@ class PageFailed(Event):
     """Empty for the list of core devices."""
     code: str
     message: str
+    attempt: int = 0
+    """As in `RequestFailed`."""
+    max_attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

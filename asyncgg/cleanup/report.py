@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -27,12 +28,14 @@ from asyncgg.notify import (
     resolve_headers,
 )
 from asyncgg.report import summary_to_dict
+from asyncgg.report.summary import next_commands
 from asyncgg.run_directory import RunDirectory
 from asyncgg.runs import exit_code
 from asyncgg.transport import ConnectionConfig
 
 SCHEMA: Final = "asyncgg.cleanup/1"
 _MAX_CORES_LISTED: Final = 3
+_GUARD_EXIT: Final = 4
 
 
 class DecisionCounts:
@@ -199,6 +202,13 @@ class CleanupReport:
             kept = format_count(undetermined, "thing")
             self.reason = f"{format_count(failed, 'AWS IoT lookup')} failed; {kept} kept (undetermined)"
 
+    def next_commands(self) -> list[str]:
+        """The commands that can help next, as lines of a shell."""
+        if self.exit == _GUARD_EXIT and any(limit["used"] > limit["limit"] for limit in self.limits):
+            decisions = shlex.quote(self.files.get("decisions", "decisions.csv.gz"))
+            return [f"# a limit stopped the run: read {decisions}; raise the limit only if the selection is right"]
+        return next_commands(self.summary, self.exit) if self.summary else []
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON object."""
         return {
@@ -219,6 +229,7 @@ class CleanupReport:
             "resumed": self.resumed.to_dict() if self.resumed else None,
             "pruned": self.pruned,
             "warnings": self.warnings,
+            "next": self.next_commands(),
             "files": self.files,
         }
 

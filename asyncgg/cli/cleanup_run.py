@@ -34,6 +34,7 @@ from asyncgg.inventory import ScanProgress, Snapshot
 from asyncgg.models import Operation, RunState
 from asyncgg.notify import NotificationTarget
 from asyncgg.report import format_summary
+from asyncgg.report.summary import format_commands
 from asyncgg.run_directory import latest_snapshot
 from asyncgg.runs import verify_account
 from asyncgg.telemetry.labels import TelemetryLabels
@@ -211,7 +212,7 @@ def format_cleanup(report: CleanupReport) -> list[str]:
         lines.append(f"  report     {report.files['report']}")
         if report.decision_counts is not None:
             lines.append(f"  decisions  {report.files.get('decisions', report.run_dir.decisions)}")
-    return lines
+    return lines + format_commands(report.next_commands())
 
 
 def _format_decisions(report: CleanupReport) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asyncgg.cli.console import Console
 from asyncgg.cli.log_events import EventFormatter, Notice
+from asyncgg.cli.wrapping import wrap_lines
 from asyncgg.events import Event, Progress, RunEnded, listens_to
 from asyncgg.formatting import format_duration
 from asyncgg.models import Operation
@@ -172,7 +173,8 @@ class _LiveBackend:
 
     def notice(self, notice: Notice) -> None:
         if notice.fields.get("event") not in {"started", "ended"}:  # the bar shows these
-            self._live.console.print(notice.text, style="yellow")
+            lines = wrap_lines([notice.text], self._live.console.width)
+            self._live.console.print("\n".join(lines), style="yellow", soft_wrap=True)
 
     def show(self, progress: Any, rate: float, *, final: bool) -> None:
         self._live.update(render_live(self._view, progress, rate), refresh=True)

@@ -91,6 +91,17 @@ SCAN_VIEW: Final = ProgressView(_fraction, _format_label, _format_details, _prog
 """The view of a `ScanProgress`."""
 
 
+def _format_verify_details(progress: ScanProgress, rate: float) -> list[str]:
+    found = f"{format_count(progress.associations, 'client device')} found"
+    return [found, *_format_details(progress, rate)[1:]]
+
+
+VERIFY_VIEW: Final = ProgressView(
+    _fraction, lambda progress: f"{_format_label(progress)} listed", _format_verify_details, _progress_to_dict
+)
+"""The view of the `ScanProgress` of a verification, which compares what it found at the end."""
+
+
 # --- result ---
 
 _STATE_LABELS: Final = {

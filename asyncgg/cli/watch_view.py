@@ -17,6 +17,9 @@ HISTORY_SECONDS: Final = 45
 _BLOCKS: Final = " ▁▂▃▄▅▆▇█"
 _ASCII_BLOCKS: Final = " .:-=+*#%"
 _MAX_NAMES: Final = 3
+_NARROW: Final = 36
+_SPARKLINE_EDGE: Final = 23
+"""Columns to the left and right of the sparkline."""
 
 
 def sparkline(values: Sequence[float], top: float, blocks: str = _BLOCKS) -> str:
@@ -48,14 +51,28 @@ def _saved(status: RunStatus) -> list[str]:
     return [f"saved {status.copy}"] if status.copy else []
 
 
-def render_pane(status: RunStatus, cores: Sequence[tuple[str, int]], *, ascii_only: bool = False) -> RenderableType:
-    """The status as a few lines. `cores` have failed things, most first."""
+def render_pane(
+    status: RunStatus, cores: Sequence[tuple[str, int]], *, width: int = 80, ascii_only: bool = False
+) -> RenderableType:
+    """The status as a few lines of `width` columns. `cores` have failed things, most first.
+
+    On a narrow terminal labels stand above their values, so that no word is broken.
+    """
     from rich.console import Group
+    from rich.padding import Padding
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    summary = status.summary
+    summary, is_narrow = status.summary, width < _NARROW
+    blocks = _ASCII_BLOCKS if ascii_only else _BLOCKS
+    texts = _rows(status, cores, blocks, seconds=max(5, min(HISTORY_SECONDS, width - _SPARKLINE_EDGE)))
+    if is_narrow:
+        state = "running" if status.running else summary.state.value
+        lines: list[RenderableType] = [Text(summary.journal, style="bold"), Text(f"{state}, {_percent(status)}")]
+        for label, text in texts:
+            lines += [Text(label), Padding(text, (0, 0, 0, 2))] if label else [Padding(text, (0, 0, 0, 2))]
+        return Group(*lines)
     heading = Table.grid(expand=True, padding=(0, 1))
     heading.add_column(ratio=1, overflow="fold")
     heading.add_column(justify="right", no_wrap=True)
@@ -70,12 +87,12 @@ def render_pane(status: RunStatus, cores: Sequence[tuple[str, int]], *, ascii_on
     rows = Table.grid(padding=(0, 1))
     rows.add_column(width=10, no_wrap=True)
     rows.add_column(overflow="fold")
-    for label, text in _rows(status, cores, _ASCII_BLOCKS if ascii_only else _BLOCKS):
+    for label, text in texts:
         rows.add_row(f"  {label}", text)
     return Group(heading, rows)
 
 
-def _rows(status: RunStatus, cores: Sequence[tuple[str, int]], blocks: str) -> list[tuple[str, Text]]:
+def _rows(status: RunStatus, cores: Sequence[tuple[str, int]], blocks: str, *, seconds: int) -> list[tuple[str, Text]]:
     from rich.text import Text
 
     summary, failed_style = status.summary, "bold red"
@@ -84,9 +101,9 @@ def _rows(status: RunStatus, cores: Sequence[tuple[str, int]], blocks: str) -> l
     rows = [("things", things.append(f", {summary.pending:,} pending"))]
     if status.running:
         rows.append(("rate", Text(f"{status.rate:.1f} requests/s, limit {status.limit:.1f}, quota {status.quota:g}")))
-        history = status.activity.per_second(status.now, HISTORY_SECONDS)
+        history = status.activity.per_second(status.now, seconds)
         line = Text(sparkline(history, max(status.quota, *history), blocks), style="cyan")
-        rows.append(("", line.append(f"| last {HISTORY_SECONDS} s", style="default")))
+        rows.append(("", line.append(f"| last {seconds} s", style="default")))
         if status.activity.limit is not None:
             rows.append(("limit", Text(status.format_limit())))
     if summary.throttled:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from asyncgg.aggregator import Batch, BatchResult, resolve_batch, undecided
 from asyncgg.batching import Claim, CoreQueue, spread, take_first
-from asyncgg.classify import CodeTable, ReplyVerdict
+from asyncgg.classify import COUNTED, CodeTable, ReplyVerdict
 from asyncgg.engine.denial import DenialRule
 from asyncgg.engine.dispatcher import Dispatcher
 from asyncgg.engine.guards import AbortRules, StopReason
@@ -189,7 +189,7 @@ class Engine:
         if stop and not done_anyway:
             return RunResult(stop.state, stop.message, stop.is_auth_error)
         if counts.pending and self._options.limit is not None:
-            reason = f"limit of {self._options.limit} things reached; the others are pending"
+            reason = f"limit of {format_count(self._options.limit, 'thing')} reached; the others are pending"
             return RunResult(RunState.INTERRUPTED, reason, limit_reached=True)
         if counts.pending:
             return RunResult(
@@ -206,7 +206,9 @@ class Engine:
 
     async def _send(self, claim: Claim, batch: Batch) -> None:
         def failed(verdict: ReplyVerdict, code: str, message: str) -> RequestFailed:
-            return RequestFailed(batch.core, len(batch.ids), code, message, verdict.value)
+            attempt = 1 + max(batch.attempts) if verdict in COUNTED else 0
+            limit = self._options.retry.max_attempts
+            return RequestFailed(batch.core, len(batch.ids), code, message, verdict.value, attempt, limit)
 
         self._in_flight[batch.request] = batch
         self._recorder.sent += 1

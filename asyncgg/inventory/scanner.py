@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from asyncgg.classify import ReplyVerdict
+from asyncgg.classify import COUNTED, ReplyVerdict
 from asyncgg.engine import AbortRules, Lane, StopReason, WorkSession
 from asyncgg.engine.denial import DenialRule
 from asyncgg.engine.outage import AMBIGUOUS
@@ -133,7 +133,8 @@ class FleetScan:
         def failed(verdict: ReplyVerdict, code: str, message: str) -> PageFailed | None:
             if verdict in {ReplyVerdict.CORE_MISSING, ReplyVerdict.CORE_DENIED}:
                 return None  # reported as `CoreScanFailed`
-            return PageFailed(listing.core, code, message)
+            attempt = 1 + listing.attempts if verdict in COUNTED else 0
+            return PageFailed(listing.core, code, message, attempt, self._options.retry.max_attempts)
 
         self._scan_state.sent += 1
         self._scan_state.retried += listing.is_retry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from asyncgg.classify import FailureKind, failure_kind
@@ -198,7 +198,11 @@ def next_commands(summary: Summary, exit_code: int | None = None) -> list[str]:
 
 def format_next_commands(summary: Summary, exit_code: int | None = None) -> list[str]:
     """The lines that suggest these commands; empty without commands."""
-    commands = next_commands(summary, exit_code)
+    return format_commands(next_commands(summary, exit_code))
+
+
+def format_commands(commands: Iterable[str]) -> list[str]:
+    """The lines that suggest these lines of a shell; empty without any."""
     lines = [f"  {command}" if command.startswith("#") else CommandLine(f"  {command}") for command in commands]
     return ["next:", *lines] if lines else []
 

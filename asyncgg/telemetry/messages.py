@@ -65,7 +65,7 @@ def _core_skipped_fields(event: events.CoreSkipped) -> dict[str, Any]:
 
 def _page_failed(event: events.PageFailed) -> str:
     listing = f"listing core {event.core}" if event.core else "listing the cores"
-    return f"{listing}: a page failed: {event.code}: {event.message}"
+    return f"{listing} failed{_attempt(event)}: {event.code}: {event.message}"
 
 
 def _core_scan_failed(event: events.CoreScanFailed) -> str:
@@ -79,7 +79,15 @@ def _invalid_names(event: events.InvalidNames) -> str:
 
 def _request_failed(event: events.RequestFailed) -> str:
     things = format_count(event.things, "thing")
-    return f"core {event.core}: request with {things} failed: {event.code}: {event.message}"
+    return f"core {event.core}: request with {things} failed{_attempt(event)}: {event.code}: {event.message}"
+
+
+def _attempt(event: events.PageFailed | events.RequestFailed) -> str:
+    """What follows from a failure that counts as an attempt."""
+    if not event.attempt:
+        return ""
+    again = ", trying again" if event.attempt < event.max_attempts else ""
+    return f"{again} (attempt {event.attempt} of {event.max_attempts})"
 
 
 MESSAGES: Final[dict[type[Any], EventMessage]] = {

@@ -15,6 +15,7 @@ from asyncgg.cli.context import CommandContext
 from asyncgg.cli.local_simulator import isolated_aws_environment, simulator_process
 from asyncgg.cli.options import OUTPUT, PATH, Option, extract_settings, make_command
 from asyncgg.cli.signals import raise_on_signal
+from asyncgg.formatting import CommandLine
 from asyncgg.models import RunState
 from asyncgg.report.summary import next_commands
 
@@ -82,9 +83,9 @@ def _next_steps(journal: str) -> list[str]:
     return [
         "The failures are intended: one core of this fleet does not exist, and 40 things are not associated.",
         "Try next, with the journal of this run:",
-        f"  asyncgg status {journal}",
-        f"  asyncgg report {journal} --failures failures.csv",
-        f"  asyncgg report {journal} --html report.html",
+        CommandLine(f"  asyncgg status {journal}"),
+        CommandLine(f"  asyncgg report {journal} --failures failures.csv"),
+        CommandLine(f"  asyncgg report {journal} --html report.html"),
     ]
 
 
@@ -98,7 +99,7 @@ def _wait_for_interrupt(console: Console, url: str, commands: list[str]) -> None
     console.print(
         f"The simulator keeps running at {url} until Ctrl-C.",
         "In another terminal, with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY set to any value:",
-        *(f"  {command}" for command in commands),
+        *(CommandLine(f"  {command}") for command in commands),
     )
     with contextlib.suppress(KeyboardInterrupt):
         signal.pause()

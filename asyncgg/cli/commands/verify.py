@@ -57,7 +57,7 @@ def command(journal: Path, *, wait: float | None, failures: Path | None, out: Pa
     Settings, account, Region and endpoint are those of the run unless an option overrides them.
     """
     from asyncgg.cli.progress import ProgressDisplay
-    from asyncgg.cli.scan import SCAN_VIEW
+    from asyncgg.cli.scan import VERIFY_VIEW
     from asyncgg.cli.signals import raise_on_signal
     from asyncgg.cli.supervisor import run_supervised
     from asyncgg.engine import StopReason
@@ -94,7 +94,7 @@ def command(journal: Path, *, wait: float | None, failures: Path | None, out: Pa
     with raise_on_signal():
         run = load_context(journal, options.extract_settings(arguments))
         context = CommandContext.create(run.settings, arguments)
-        display = ProgressDisplay(context.console, view=SCAN_VIEW)
+        display = ProgressDisplay(context.console, view=VERIFY_VIEW)
         verification = run_supervised(work, display)
     lines = format_verification(verification)
     if failures is not None:

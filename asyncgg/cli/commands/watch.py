@@ -144,6 +144,8 @@ def _open_display() -> Iterator[tuple[_StatusDisplay, float]]:
     ascii_only = not console.encoding.lower().startswith("utf")
     with Live(console=console, auto_refresh=False, transient=True) as live:
         yield (
-            lambda status, cores: live.update(render_pane(status, cores, ascii_only=ascii_only), refresh=True),
+            lambda status, cores: live.update(
+                render_pane(status, cores, width=console.width, ascii_only=ascii_only), refresh=True
+            ),
             _PANE_INTERVAL,
         )

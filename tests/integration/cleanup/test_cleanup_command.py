@@ -114,7 +114,8 @@ def test_cleanup_prints_result_and_notifies(
     assert "  reasons    3: leftovers: name tmp-*" in lines
     assert "  canary     1 thing, verified" in lines
     assert f"  report     {run_directory}/report.json" in lines
-    assert "limit of 1 things reached; the others are pending" in result.err
+    assert lines[lines.index("next:") + 1] == f"  asyncgg verify {run_directory}/run.journal"
+    assert "limit of 1 thing reached; the others are pending" in result.err
     assert "interrupted" not in result.err
     (message,) = hook
     assert (message["event"], message["policy"]) == ("end", "nightly")
@@ -136,6 +137,7 @@ def test_cleanup_over_limit_notifies_guard(
     result = cli("cleanup", write_policy(tmp_path, "[guards]\nmax-things = 2\n"))
     assert result.code == 4
     assert result.out.startswith("policy nightly: aborted: 3 things selected, max-things allows 2; nothing was sent\n")
+    assert "\nnext:\n  # a limit stopped the run: read " in result.out
     assert len(simulator.service.fleet) == 5
     assert [message["event"] for message in hook] == ["guard"]
 

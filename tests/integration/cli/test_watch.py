@@ -22,6 +22,7 @@ from tests.support.command_line import CommandRunner
 from tests.support.journal import ALL_DISASSOCIATED, all_failed, create_journal, make_pairs
 
 Step = Callable[[], None]
+_CONTROL = re.compile(r"\x1b\[[\d;?]*[A-Za-z]|\r")
 
 
 class ScriptedRun:
@@ -129,13 +130,14 @@ def test_watch_missing_journal_exits_2(cli: CommandRunner) -> None:
     assert "none.journal: no such file" in result.err
 
 
-def test_watch_terminal_draws_a_pane_of_80_columns(
-    cli: CommandRunner, run: ScriptedRun, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("columns", "layout"), [(80, ("150/300 things (50 %)", "▁| last 45 s")), (20, ("50 %",))])
+def test_watch_terminal_draws_a_pane(
+    cli: CommandRunner, run: ScriptedRun, monkeypatch: pytest.MonkeyPatch, columns: int, layout: tuple[str, ...]
 ) -> None:
-    """Every figure is there, no line is longer, and the pane is gone at the end."""
+    """Every figure is there, no word is broken, no line is longer, and the pane is gone at the end."""
     screen = FakeTerminal()
     monkeypatch.setattr(sys, "stdout", screen)
-    for name, value in {"COLUMNS": "80", "LINES": "24", "TERM": "xterm", "NO_COLOR": "1"}.items():
+    for name, value in {"COLUMNS": str(columns), "LINES": "40", "TERM": "xterm", "NO_COLOR": "1"}.items():
         monkeypatch.setenv(name, value)
     frames: list[str] = []
 
@@ -148,10 +150,10 @@ def test_watch_terminal_draws_a_pane_of_80_columns(
 
     run.steps = [keep(run.start), keep(run.wait_for_retry), keep(run.finish)]
     assert cli("watch", "run.journal").code == 0
-    assert "Ctrl-C ends this display" in frames[0]
+    assert "Ctrl-C ends this display" in _plain(frames[0])
     pane = frames[2].removeprefix(frames[1])
     for text in (
-        "150/300 things (50 %)",
+        *layout,
         "50 failed",
         "limit 12.5",
         "quota 30",
@@ -159,12 +161,15 @@ def test_watch_terminal_draws_a_pane_of_80_columns(
         "AccessDenied 50",
         "core-000 50",
         "attempt 7 of 10",
-        "▁| last 45 s",
     ):
-        assert text in pane
-    lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]|\r", "", pane).splitlines()
-    assert max(map(len, lines)) <= 80
-    assert "completed with failures" in screen.getvalue().removeprefix(frames[2])
+        assert text in _plain(pane)
+    assert max(map(len, _CONTROL.sub("", pane).splitlines())) <= columns
+    assert "completed with failures" in _plain(screen.getvalue().removeprefix(frames[2]))
+
+
+def _plain(screen: str) -> str:
+    """The words of a screen, wherever its lines end."""
+    return " ".join(_CONTROL.sub("", screen).split())
 
 
 def test_watch_log_of_a_stopped_run_does_not_grow(cli: CommandRunner, run: ScriptedRun) -> None:

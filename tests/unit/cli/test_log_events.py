@@ -84,6 +84,22 @@ def test_format_logs_a_rise_only_after_a_large_recovery() -> None:
     assert risen.text == "no throttle for a long time: speeding up from 18.0 to 29.0 requests/s"
 
 
+def test_format_failed_request_says_whether_it_is_repeated() -> None:
+    """A failure that counts says which attempt it was, and whether there is another one."""
+    failed = RequestFailed("core-1", 76, "InternalServerException", "Try later.", "transient", 1, 10)
+    texts = {}
+    for attempt in (0, 1, 10):
+        notice = EventFormatter().format(replace(failed, attempt=attempt), 0.0)
+        assert notice is not None
+        texts[attempt] = notice.text
+    start, end = "core core-1: request with 76 things failed", ": InternalServerException: Try later."
+    assert texts == {
+        0: start + end,
+        1: f"{start}, trying again (attempt 1 of 10){end}",
+        10: f"{start} (attempt 10 of 10){end}",
+    }
+
+
 def test_format_skipped_core_is_logged_once() -> None:
     """The failed request before CoreSkipped is not logged."""
     formatter = EventFormatter()
