@@ -28,11 +28,14 @@ _MAX_RENEWALS: Final = 2
 
 
 class RegistryCallError(Exception):
-    """The call failed; `code` is the error code of the service or empty."""
+    """The call failed; `code` is the error code of the service or empty.
 
-    def __init__(self, message: str, code: str = "") -> None:
+    `possibly_applied`: whether the service may have done what was requested.
+    """
+
+    def __init__(self, message: str, code: str = "", *, possibly_applied: bool = False) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.possibly_applied = code, possibly_applied
 
 
 class RenewableCredentials(Protocol):
@@ -53,7 +56,9 @@ class RenewableCredentials(Protocol):
 class RateLimitedOperation:
     """Calls one operation. `rate`: quota in requests per second; `timeout`: seconds per attempt.
 
-    `denied_advice` says what to do when access is denied.
+    `denied_advice` says what to do when access is denied. `expected_codes` are errors that say something
+    about one thing, so that many of them do not mean that all calls are refused. A call that is not
+    `repeatable` is sent again only if the service did not do it.
     """
 
     def __init__(
@@ -65,6 +70,8 @@ class RateLimitedOperation:
         credentials: RenewableCredentials | None,
         timeout: float = 60.0,
         denied_advice: str = "",
+        expected_codes: frozenset[str] = frozenset(),
+        repeatable: bool = True,
     ) -> None:
         self._api = api
         self._denied_advice = denied_advice or f"allow iot:{api} or remove the rule"
@@ -73,6 +80,8 @@ class RateLimitedOperation:
         self._retry = retry
         self._credentials = credentials
         self._timeout = timeout
+        self._expected_codes = expected_codes | {"ResourceNotFoundException"}
+        self._repeatable = repeatable
         self._has_succeeded = False
         self._refusals = self._consecutive_failures = 0
         self._circuit_open_reason = ""
@@ -103,10 +112,12 @@ class RateLimitedOperation:
                     self._credentials.mark_rejected(generation)
                     await self._credentials.renew()
                 continue
-            retryable = outcome.verdict in _RETRYABLE
-            if not retryable or self._retry.exhausted(attempts):
+            retryable, possibly_applied = outcome.verdict in _RETRYABLE, outcome.verdict in _POSSIBLY_APPLIED
+            may_repeat = retryable and (self._repeatable or not possibly_applied)
+            if not may_repeat or self._retry.exhausted(attempts):
                 self._record_failure(outcome, retryable=retryable)
-                raise RegistryCallError(f"{self._api}: {outcome.message}", outcome.code)
+                message = f"{self._api}: {outcome.message}"
+                raise RegistryCallError(message, outcome.code, possibly_applied=possibly_applied)
             await asyncio.sleep(self._retry.delay(attempts, outcome.retry_after))
 
     async def _attempt(self, send: Callable[[], Awaitable[Mapping[str, Any]]]) -> Mapping[str, Any] | _Failure:
@@ -148,8 +159,8 @@ class RateLimitedOperation:
             self._limiter.on_throttled(started, retry_after)
         else:
             self._limiter.on_accepted(started)
-        # Status instead of verdict, because `classify` reads 404 and 403 as errors of a core.
-        if status == 404 and code == "ResourceNotFoundException":
+        # The code before the verdict, because `classify` reads 404 and 403 as errors of a core.
+        if code in self._expected_codes:
             self._has_succeeded = True
         elif verdict not in _AUTH_ERRORS | _RETRYABLE:
             self._record_refusal(message, denied=status in {401, 403})
@@ -170,15 +181,8 @@ class RateLimitedOperation:
             self._circuit_open_reason = f"{self._api} {'denied' if denied else 'rejected'}: {message}; {advice}"
 
 
-_RETRYABLE: Final = frozenset(
-    {
-        ReplyVerdict.THROTTLED,
-        ReplyVerdict.TRANSIENT,
-        ReplyVerdict.LOST,
-        ReplyVerdict.FOREIGN,
-        ReplyVerdict.NOT_SENT,
-    }
-)
+_POSSIBLY_APPLIED: Final = frozenset({ReplyVerdict.TRANSIENT, ReplyVerdict.LOST, ReplyVerdict.FOREIGN})
+_RETRYABLE: Final = _POSSIBLY_APPLIED | {ReplyVerdict.THROTTLED, ReplyVerdict.NOT_SENT}
 _AUTH_ERRORS: Final = frozenset({ReplyVerdict.CREDENTIALS_EXPIRED, ReplyVerdict.CREDENTIALS_REJECTED})
 
 

@@ -23,8 +23,14 @@ _MAX_PAGES: Final = 10_000
 _CERTIFICATE_ARN: Final = ":cert/"
 _CLAIM_TOPICS: Final = ("$aws/provisioning-templates/", "$aws/certificates/create")
 """Topics of fleet provisioning by claim [AWS IoT Core developer guide, Provisioning by claim]."""
-_SINGLE_ATTEMPT: Final = frozenset({"DeleteThing"})
+_NOT_REPEATABLE: Final = frozenset({"DeleteThing"})
 """Never repeated unseen: a second DeleteThing can meet a new thing of the same name."""
+_EXPECTED_CODES: Final[Mapping[str, frozenset[str]]] = {
+    "UpdateCertificate": frozenset({"CertificateStateException"}),
+    "DeleteThing": frozenset({"InvalidRequestException", "VersionConflictException"}),
+    "DeleteCertificate": frozenset({"CertificateStateException", "DeleteConflictException"}),
+}
+"""Errors about the state of one thing or certificate. DeleteThing of an attached thing is an invalid request."""
 
 
 class IotControlPlane:
@@ -46,10 +52,12 @@ class IotControlPlane:
             name: RateLimitedOperation(
                 name,
                 rate,
-                retry=RetryPolicy(max_attempts=1 if name in _SINGLE_ATTEMPT else 8),
+                retry=RetryPolicy(max_attempts=8),
                 credentials=credentials,
                 timeout=timeout,
                 denied_advice=f"allow {'greengrass' if name == 'GetCoreDevice' else 'iot'}:{name}",
+                expected_codes=_EXPECTED_CODES.get(name, frozenset()),
+                repeatable=name not in _NOT_REPEATABLE,
             )
             for name, rate in rates.items()
         }
@@ -178,7 +186,7 @@ class IotControlPlane:
 
     async def detach(self, thing: str, principal: str) -> str:
         """Detach a certificate from a thing; AWS IoT does that some seconds later."""
-        return await self._write(
+        return await self._remove(
             "DetachThingPrincipal", lambda: self._client.detach_thing_principal(thingName=thing, principal=principal)
         )
 
@@ -190,15 +198,24 @@ class IotControlPlane:
 
     async def detach_policy(self, policy: str, target: str) -> str:
         """Detach a policy from a certificate."""
-        return await self._write("DetachPolicy", lambda: self._client.detach_policy(policyName=policy, target=target))
+        return await self._remove("DetachPolicy", lambda: self._client.detach_policy(policyName=policy, target=target))
 
     async def delete_certificate(self, id_: str) -> str:
         """Delete an inactive certificate that has no thing and no policy."""
-        return await self._write("DeleteCertificate", lambda: self._client.delete_certificate(certificateId=id_))
+        return await self._remove("DeleteCertificate", lambda: self._client.delete_certificate(certificateId=id_))
 
     async def _write(self, name: str, send: Callable[[], Any]) -> str:
         response = await self.operations[name].call(send)
         return str(response.get("ResponseMetadata", {}).get("RequestId", ""))
+
+    async def _remove(self, name: str, send: Callable[[], Any]) -> str:
+        """Send a write whose second attempt finds nothing if the response to the first was lost."""
+        try:
+            return await self._write(name, send)
+        except RegistryCallError as error:
+            if error.code == NOT_FOUND:
+                return ""
+            raise
 
     async def _or_none(self, name: str, send: Callable[[], Any]) -> Mapping[str, Any] | None:
         try:

@@ -94,18 +94,24 @@ class DeviceDeleter:
         return not await self._attached(facts)
 
     async def _send_delete(self, facts: DeviceFacts) -> str:
-        """Send DeleteThing; while AWS IoT still sees a principal, wait and send again."""
-        request_id = ""
+        """Send DeleteThing; while AWS IoT still sees a principal, wait and send again.
+
+        A request without a response is not repeated before the thing was read again.
+        """
+        request_id, is_lost = "", False
 
         async def is_accepted() -> bool:
-            nonlocal request_id
+            nonlocal request_id, is_lost
+            if is_lost and await self._plane.describe_thing(facts.name) is None:
+                return True
             version = await require_same_thing(self._steps, facts)
             try:
                 step = await self._steps.send(
                     facts.name, DELETE_THING, lambda: self._plane.delete_thing(facts.name, version)
                 )
             except RegistryCallError as error:
-                if error.code == _INVALID and not await self._attached(facts):
+                is_lost = error.possibly_applied
+                if is_lost or (error.code == _INVALID and not await self._attached(facts)):
                     return False
                 raise
             request_id = step.request_id

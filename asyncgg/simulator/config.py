@@ -59,7 +59,7 @@ class SimulatorConfig:
     retry_after: str = _option("none", "Retry-After on throttles: none, auto or whole seconds", "S")
     account: str = _option("123456789012", "account id returned by STS GetCallerIdentity", "ID")
     iot_quota: tuple[str, ...] = _option(
-        (), "quota of an AWS IoT operation, repeatable; *=RATE for all (those of AWS)", "OPERATION=RATE"
+        (), "quota of an AWS IoT operation, repeatable; *=RATE for all [default: those of AWS]", "OPERATION=RATE"
     )
     iot_page_size: int = _option(250, "maximum items of a page of AWS IoT", "N")
     detach_delay: float = _option(
