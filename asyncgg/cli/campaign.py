@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from asyncgg.cli.campaign_view import write_campaign
+from asyncgg.cli.campaign_view import write_campaign, write_results
 from asyncgg.cli.console import Console, require_terminal
 from asyncgg.cli.context import CommandContext
 from asyncgg.cli.options import extract_settings
@@ -20,6 +20,8 @@ from asyncgg.cli.supervisor import run_async
 from asyncgg.engine import StopReason
 from asyncgg.errors import JournalError, UsageError
 from asyncgg.fleet.campaign import Campaign, CampaignLane, Shard
+from asyncgg.fleet.campaign_state import upload_journals
+from asyncgg.fleet.local import LocalExecutor
 from asyncgg.fleet.results import LaneResult
 from asyncgg.fleet.runner import CampaignOptions, CampaignRun
 from asyncgg.fleet.verify import format_verifications, verifications_to_dict, verify_lanes
@@ -27,7 +29,7 @@ from asyncgg.formatting import format_count
 from asyncgg.journal import JournalReader
 from asyncgg.models import RunState
 from asyncgg.runs import RunMode
-from asyncgg.settings import Settings
+from asyncgg.settings import Settings, build_settings
 
 _PROGRESS_INTERVAL: Final = 5.0
 
@@ -54,7 +56,8 @@ def restart_campaign(folder: Path, mode: RunMode, arguments: Mapping[str, Any]) 
     with raise_on_signal():
         campaign = Campaign.load(folder)
         lanes = lanes_of_shard(campaign, arguments["shard"])
-        things = {lane.name: _remaining(lane, mode) for lane in lanes}
+        campaign = _override_state(campaign, overrides)
+        things = _count_remaining(campaign, lanes, mode)
         total = sum(things.values())
         label = "failed" if mode is RunMode.RETRY else "pending"
         lines = [
@@ -74,7 +77,8 @@ def restart_campaign(folder: Path, mode: RunMode, arguments: Mapping[str, Any]) 
 def verify_campaign(folder: Path, wait: float, arguments: Mapping[str, Any]) -> int:
     """Verify the runs of all lanes side by side, and return the exit code."""
     console = Console(as_json=arguments["json"])
-    results = run_async(verify_lanes(Campaign.load(folder).lanes, extract_settings(arguments), wait))
+    with Campaign.load(folder).with_journals() as campaign:
+        results = run_async(verify_lanes(campaign.lanes, extract_settings(arguments), wait))
     document = verifications_to_dict(results)
     console.write_result(document, format_verifications(results), always_print=True)
     code: int = document["exit"]
@@ -93,6 +97,30 @@ def lanes_of_shard(campaign: Campaign, shard: str | None) -> list[CampaignLane]:
     """The lanes to run. Raises `UsageError` for an invalid shard."""
     part = Shard.parse(shard) if shard else Shard(0, 1)
     return [lane for lane in campaign.lanes if part.owns(lane.index)]
+
+
+def _override_state(campaign: Campaign, overrides: Mapping[str, Any]) -> Campaign:
+    """The campaign with the times of the command line for its state, which has them for one start only."""
+    if campaign.state is None:
+        return campaign
+    settings = build_settings({}, overrides)
+    changes: dict[str, Any] = {
+        "interval": settings.state_interval if "state_interval" in overrides else campaign.state.interval,
+        "lease": settings.state_lease or campaign.state.lease,
+        "request_timeout": max(campaign.state.request_timeout, settings.request_timeout)
+        if "request_timeout" in overrides
+        else campaign.state.request_timeout,
+    }
+    return replace(campaign, state=replace(campaign.state, **changes))
+
+
+def _count_remaining(campaign: Campaign, lanes: Sequence[CampaignLane], mode: RunMode) -> dict[str, int]:
+    """Things to send by lane."""
+    if campaign.state is None:
+        return {lane.name: _remaining(lane, mode) for lane in lanes}
+    key = "failed" if mode is RunMode.RETRY else "pending"
+    results = campaign.results([lane.name for lane in lanes])
+    return {result.name: result.things.get(key, 0) for result in results}
 
 
 def _remaining(lane: CampaignLane, mode: RunMode) -> int:
@@ -118,13 +146,23 @@ def run_campaign(work: CampaignWork) -> int:
     if work.processes > 1:
         run_async(_run_processes(work))
     elif work.lanes:
-        run = CampaignRun(work.lanes, replace(work.options, on_result=show))
-        run_async(_supervise_lanes(run, console))
+        results = run_async(_supervise_lanes(work, replace(work.options, on_result=show)))
+        if work.campaign.state is not None:  # what is saved does not say why a lane could not be saved
+            return write_results(console, work.campaign, results)
     return write_campaign(console, work.campaign.folder, only=[lane.name for lane in work.lanes])
 
 
-async def _supervise_lanes(run: CampaignRun, console: Console) -> None:
+async def _supervise_lanes(work: CampaignWork, options: CampaignOptions) -> list[LaneResult]:
     """Run all lanes; the first signal stops them, the second one aborts what is in flight."""
+    console, state = work.console, work.campaign.state
+    if state is not None:
+        await upload_journals(state, {lane.name: lane.journal for lane in work.lanes})
+
+    def show_message(name: str, line: str) -> None:
+        console.log_event({"event": "state", "target": name, "message": line}, f"{name}: {line}")
+
+    executor = LocalExecutor(options.mode, options.overrides, state, on_message=show_message)
+    run = CampaignRun(work.lanes, options, executor)
     task = asyncio.create_task(run.run(), name="asyncgg-campaign")
 
     def stop(reason: str) -> None:
@@ -136,8 +174,7 @@ async def _supervise_lanes(run: CampaignRun, console: Console) -> None:
             await asyncio.wait((task,), timeout=_PROGRESS_INTERVAL)
             if not task.done() and not console.quiet:
                 _show_progress(run, console)
-    if not task.cancelled():
-        task.result()
+    return [] if task.cancelled() else task.result()
 
 
 def _show_progress(run: CampaignRun, console: Console) -> None:

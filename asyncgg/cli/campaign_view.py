@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asyncgg.cli.console import Console
 from asyncgg.errors import UsageError
 from asyncgg.formatting import format_count
 
+if TYPE_CHECKING:
+    from asyncgg.fleet.campaign import Campaign
+    from asyncgg.fleet.results import LaneResult
+
 
 def write_campaign(console: Console, folder: Path, *, only: Sequence[str] | None = None) -> int:
     """Write the results of the lanes, or of those named `only`; return the exit code of the campaign."""
     from asyncgg.fleet.campaign import Campaign
-    from asyncgg.fleet.results import campaign_exit_code, campaign_to_dict, format_campaign
 
     campaign = Campaign.load(folder)
-    results = [lane.read_result() for lane in campaign.lanes if only is None or lane.name in only]
-    document = campaign_to_dict(folder, results, campaign.rejected)
-    console.write_result(document, format_campaign(folder, results, campaign.rejected), always_print=True)
+    return write_results(console, campaign, campaign.results(only))
+
+
+def write_results(console: Console, campaign: Campaign, results: Sequence[LaneResult]) -> int:
+    """Write these results of the campaign; return its exit code."""
+    from asyncgg.fleet.results import campaign_exit_code, campaign_to_dict, format_campaign
+
+    document = campaign_to_dict(campaign.folder, results, campaign.rejected)
+    lines = format_campaign(campaign.folder, results, campaign.rejected)
+    console.write_result(document, lines, always_print=True)
     return campaign_exit_code(results)
 
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from asyncgg.cli.campaign import CampaignWork, check_processes, lanes_of_shard, run_campaign
-from asyncgg.cli.console import require_terminal
+from asyncgg.cli.console import Console, require_terminal
 from asyncgg.cli.context import CommandContext
 from asyncgg.cli.fleet_targets import load_fleet
 from asyncgg.cli.plan_view import plan_to_dict
 from asyncgg.cli.signals import raise_on_signal
-from asyncgg.cli.supervisor import NotStartedError
+from asyncgg.cli.supervisor import NotStartedError, run_async
 from asyncgg.errors import AsyncggError, GuardError, UsageError
 from asyncgg.fleet.campaign import Campaign, Shard, plan_waves
+from asyncgg.fleet.campaign_state import CampaignState, register_campaign
 from asyncgg.fleet.prepare import CampaignRequest, prepare_campaign
 from asyncgg.fleet.routing import Router, route_manifest
 from asyncgg.fleet.runner import CampaignOptions
@@ -29,6 +31,7 @@ from asyncgg.manifest.sources import display_path
 from asyncgg.runs import Plan
 from asyncgg.runs.prepare import default_stem, s3_opener
 from asyncgg.settings import Settings
+from asyncgg.state import lease_seconds
 
 PLAN_SCHEMA = "asyncgg.campaign-plan/1"
 
@@ -58,6 +61,7 @@ class FleetAction:
                 skip_bad_rows=self.arguments["skip_bad_rows"],
                 max_things=self.arguments["max_things"],
                 rejects=writer,
+                state=self._make_state(),
             )
             rows = route_manifest(
                 self.manifest,
@@ -67,6 +71,25 @@ class FleetAction:
                 s3=s3_opener(self.context.settings, None) if self.manifest.startswith("s3://") else None,
             )
             yield stack.enter_context(prepare_campaign(request, rows))
+
+    def _make_state(self) -> CampaignState | None:
+        """The state of the settings, if any. Raises `SettingsError` for a lease that is too short."""
+        settings = self.context.settings
+        if settings.state is None:
+            return None
+        is_url = settings.state.startswith("s3://")
+        timeout = max(settings.request_timeout for _, settings in self.targets.values())
+        lease_seconds(settings.state_lease, timeout)
+        return CampaignState(
+            location=settings.state if is_url else str(Path(settings.state).absolute()),
+            id=secrets.token_hex(6),
+            digest="",
+            request_timeout=timeout,
+            interval=settings.state_interval,
+            lease=settings.state_lease,
+            profile=settings.profile,
+            region=settings.region,
+        )
 
 
 def run_fleet_action(action: str, manifest: str, arguments: Mapping[str, Any]) -> int:
@@ -116,6 +139,8 @@ def _disassociate(call: FleetAction) -> int:
             total = sum(plan.things for plan in plans.values())
             if total and not arguments["yes"]:
                 console.confirm_count(total, "disassociate them", stdin_in_use=call.manifest == "-")
+            if campaign.state is not None:
+                campaign = _register(campaign, campaign.state, console)
     except (UsageError, GuardError):  # these are raised before the first request only
         raise
     except AsyncggError as error:
@@ -126,6 +151,18 @@ def _disassociate(call: FleetAction) -> int:
     options = CampaignOptions(waves=waves, abort_targets=arguments["abort_targets"])
     lanes = lanes_of_shard(campaign, arguments["shard"])
     return run_campaign(CampaignWork(campaign, lanes, options, processes, console))
+
+
+def _register(campaign: Campaign, state: CampaignState, console: Console) -> Campaign:
+    """Record the campaign in its state; it can be there already, from another shard or an earlier start."""
+    lanes = [{"index": lane.index, "name": lane.name, "account": lane.account} for lane in campaign.lanes]
+    registered = run_async(register_campaign(state, lanes))
+    if registered.id != state.id and not console.quiet:
+        event = {"event": "continue", "state": state.location}
+        console.log_event(event, f"continuing the campaign in {state.location}")
+    campaign = replace(campaign, state=registered)
+    campaign.save()
+    return campaign
 
 
 def _plan_to_dict(call: FleetAction, campaign: Campaign, plans: Mapping[str, Plan]) -> dict[str, Any]:

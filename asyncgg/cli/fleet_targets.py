@@ -20,7 +20,8 @@ from asyncgg.formatting import format_count
 from asyncgg.models import RunState
 from asyncgg.settings import Settings, load_settings
 
-_CAMPAIGN_OPTIONS: Final = ("max_things", "skip_bad_rows", "quiet", "log_format")
+_STATE_OPTIONS: Final = ("state", "state_interval", "state_lease")
+_CAMPAIGN_OPTIONS: Final = ("max_things", "skip_bad_rows", "quiet", "log_format", *_STATE_OPTIONS)
 _PROGRESS_INTERVAL: Final = 5.0
 
 TargetSettings = Mapping[str, tuple[FleetTarget, Settings]]
@@ -29,7 +30,7 @@ TargetSettings = Mapping[str, tuple[FleetTarget, Settings]]
 
 def load_fleet(arguments: Mapping[str, Any]) -> tuple[CommandContext, TargetSettings]:
     """The targets that `--targets` and `--tag` select. Raises as `load_targets`."""
-    base = load_settings({}, config=arguments["config"])
+    base = load_settings({name: arguments.get(name) for name in _STATE_OPTIONS}, config=arguments["config"])
     options = extract_settings(arguments)
     output: dict[str, Any] = {name: options[name] for name in ("quiet", "log_format") if name in options}
     context = CommandContext.create(base.model_copy(update=output), arguments)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
 from asyncgg.errors import JournalError, SettingsError, UsageError
 from asyncgg.files import atomic_write_text, read_toml
+from asyncgg.fleet.campaign_state import CampaignState, read_journal_result, read_saved_results, saved_journals
 from asyncgg.fleet.folder import FILE_NAME
 from asyncgg.fleet.results import LaneResult, failed_result
 from asyncgg.journal import JournalReader, OutcomeRow
@@ -42,10 +45,7 @@ class CampaignLane:
         if not self.journal.exists():
             return LaneResult.without_journal(self.name, self.journal)
         try:
-            with JournalReader(self.journal) as reader:
-                current = LaneResult.from_summary(
-                    self.name, reader.summary(), None, reader.meta().get("reason", ""), running=reader.is_running()
-                )
+            current = read_journal_result(self.name, self.journal)
         except JournalError as error:
             return failed_result(LaneResult.without_journal(self.name, self.journal), error)
         try:
@@ -68,6 +68,8 @@ class Campaign:
     lanes: tuple[CampaignLane, ...]
     rejected: int = 0
     """Bad rows of the manifest, which belong to no target."""
+    state: CampaignState | None = None
+    """Where the journals are, if not in the folder."""
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -83,7 +85,8 @@ class Campaign:
                 )
                 for lane in document["lane"]
             )
-            return cls(folder, lanes, int(document.get("rejected", 0)))
+            state = CampaignState(**document["state"]) if "state" in document else None
+            return cls(folder, lanes, int(document.get("rejected", 0)), state)
         except (KeyError, TypeError, ValueError) as error:
             raise SettingsError(f"{path}: incomplete campaign file: {error}; restore the file") from None
 
@@ -91,21 +94,47 @@ class Campaign:
         """Write `campaign.toml`. Raises `UsageError` if that fails."""
         with atomic_write_text(self.folder / FILE_NAME) as file:
             file.write(f"schema = {_SCHEMA}\nrejected = {self.rejected}\n")
+            if self.state is not None:
+                file.write(_format_table("[state]", asdict(self.state)))
             for lane in self.lanes:
-                values = asdict(lane) | {"journal": lane.journal.name}
-                file.write("\n[[lane]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
+                file.write(_format_table("[[lane]]", asdict(lane) | {"journal": lane.journal.name}))
 
-    def results(self) -> list[LaneResult]:
-        """The present result of every lane."""
-        return [lane.read_result() for lane in self.lanes]
+    def results(self, names: Sequence[str] | None = None) -> list[LaneResult]:
+        """The present results of the lanes, by default of all; with a state what is saved there.
+
+        Raises as `read_saved_results`. Not for use in an event loop.
+        """
+        lanes = [lane for lane in self.lanes if names is None or lane.name in names]
+        if self.state is None:
+            return [lane.read_result() for lane in lanes]
+        return asyncio.run(read_saved_results(self.state, {lane.name: lane.journal for lane in lanes}))
+
+    @contextmanager
+    def with_journals(self) -> Iterator[Campaign]:
+        """The campaign with readable journals: those of the folder, or copies of the saved ones within the block.
+
+        Raises as `read_saved_results`. Not for use in an event loop.
+        """
+        if self.state is None:
+            yield self
+            return
+        with saved_journals(self.state, {lane.name: lane.journal for lane in self.lanes}) as paths:
+            lanes = [replace(lane, journal=paths.get(lane.name, lane.journal)) for lane in self.lanes]
+            yield replace(self, lanes=tuple(lanes))
 
     def outcomes(self, *states: ThingState) -> Iterator[tuple[str, OutcomeRow, Operation]]:
         """The things in these states, by default all, with their targets. Raises `JournalError`."""
-        for lane in self.lanes:
-            if lane.journal.exists():
-                with JournalReader(lane.journal) as reader:
-                    operation = reader.summary().operation
-                    yield from ((lane.name, row, operation) for row in reader.outcomes(*states))
+        with self.with_journals() as campaign:
+            for lane in campaign.lanes:
+                if lane.journal.exists():
+                    with JournalReader(lane.journal) as reader:
+                        operation = reader.summary().operation
+                        yield from ((lane.name, row, operation) for row in reader.outcomes(*states))
+
+
+def _format_table(header: str, values: dict[str, object]) -> str:
+    lines = [f"{key} = {json.dumps(value)}\n" for key, value in values.items() if value is not None]
+    return "\n" + "".join([f"{header}\n", *lines])
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from asyncgg.engine import StopReason
@@ -11,8 +12,11 @@ from asyncgg.fleet.campaign import CampaignLane
 from asyncgg.fleet.results import LaneResult
 
 
-class LaneExecutor(Protocol):
-    """Decides where a lane runs. `CampaignRun` decides when, and what its result means for the others."""
+class LaneExecutor(AbstractAsyncContextManager["LaneExecutor"], Protocol):
+    """Decides where a lane runs. `CampaignRun` decides when, and what its result means for the others.
+
+    It is entered before the first lane and left after the last one.
+    """
 
     async def run_lane(self, lane: CampaignLane) -> LaneResult:
         """Run the lane to its end. Raises what ended it; cancellation leaves a resumable journal."""

@@ -3,37 +3,75 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, Final
+import json
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, Self
 
 from asyncgg.engine import Engine, StopReason
+from asyncgg.errors import LeaseHeldError
 from asyncgg.events import Progress
 from asyncgg.fleet.campaign import CampaignLane
-from asyncgg.fleet.results import LaneResult, not_started_result
+from asyncgg.fleet.campaign_state import RESULT, CampaignState, read_journal_result
+from asyncgg.fleet.results import LaneResult, failed_result, not_started_result
 from asyncgg.journal import JournalReader
 from asyncgg.report import EXIT_CODES
 from asyncgg.runs import RunMode, execute, exit_code, verify_account
 from asyncgg.runs.connection import resolve_saved_endpoint, restore_settings
 from asyncgg.settings import OUTPUT_SETTINGS, Settings
+from asyncgg.state import StateKeeper, open_client
 from asyncgg.transport import Endpoint
 
 _MAX_OPENING: Final = 16
 """Lanes whose credentials are loaded and checked at once, out of consideration for STS."""
+_RETRY_INTERVAL: Final = 2.0
+"""Seconds before a lane looks again at a lease that another process holds."""
 
 
 class LocalExecutor:
-    """A `LaneExecutor`: each lane is a task. `overrides` are settings that replace those of the journals."""
+    """A `LaneExecutor`: each lane is a task.
 
-    def __init__(self, mode: RunMode, overrides: Mapping[str, Any]) -> None:
+    `overrides` are settings that replace those of the journals. With a `state`, a lane takes its
+    lease and runs a local copy, below `temporary_folder` or that of the system; `on_message` gets
+    the name of a lane and a line for people.
+    """
+
+    def __init__(
+        self,
+        mode: RunMode,
+        overrides: Mapping[str, Any],
+        state: CampaignState | None = None,
+        *,
+        on_message: Callable[[str, str], object] = lambda name, line: None,
+        temporary_folder: Path | None = None,
+    ) -> None:
         self._mode = mode
         self._overrides = overrides
+        self._state = state
+        self._on_message = on_message
+        self._temporary_folder = temporary_folder
         self._engines: dict[str, Engine] = {}
         self._opening = asyncio.Semaphore(_MAX_OPENING)
         self._stop: StopReason | None = None
+        self._stopping = asyncio.Event()
+        self._client: Any = None
+        self._exit_stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        if self._state is not None:
+            opening = open_client(self._state.location, self._state.connection)
+            self._client = await self._exit_stack.enter_async_context(opening)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._exit_stack.aclose()
 
     def stop(self, reason: StopReason) -> None:
         """As `LaneExecutor.stop`."""
         self._stop = self._stop or reason
+        self._stopping.set()
         for engine in self._engines.values():
             engine.stop(reason)
 
@@ -43,35 +81,108 @@ class LocalExecutor:
 
     async def run_lane(self, lane: CampaignLane) -> LaneResult:
         """As `LaneExecutor.run_lane`."""
-        try:
-            return await self._run_lane(lane)
-        finally:
-            self._engines.pop(lane.name, None)
+        if self._state is None:
+            return await self._run_journal(lane.name, lane.journal, lane.read_result, None)
+        while True:
+            result, lost_reason = await self._run_saved(lane, self._state)
+            if not lost_reason or self._stop is not None:
+                return result
+            # For example, this process was stopped for a while. Others may have continued the lane.
+            self._on_message(lane.name, f"{lost_reason}; continuing from what is saved")
 
-    async def _run_lane(self, lane: CampaignLane) -> LaneResult:
+    # --- with a state ---
+
+    async def _run_saved(self, lane: CampaignLane, state: CampaignState) -> tuple[LaneResult, str]:
+        """The result of the lane, and why its lease was lost."""
+        nothing_read = LaneResult.without_journal(lane.name, lane.journal)
+        async with AsyncExitStack() as stack:
+            keeper = await self._enter_keeper(lane.name, state, stack)
+            if keeper is None:
+                assert self._stop is not None
+                return not_started_result(nothing_read, self._stop.message, EXIT_CODES[self._stop.state]), ""
+            run = keeper.latest()
+            if run is None or not run.has_journal:
+                return nothing_read, ""
+            result_path, journal = run.folder / RESULT, run.journal
+
+            def read_result() -> LaneResult:
+                return read_journal_result(lane.name, journal)
+
+            try:
+                result = await self._run_journal(lane.name, journal, read_result, keeper)
+            except Exception as error:  # noqa: BLE001 - whatever ended the lane is its saved result
+                result = failed_result(await asyncio.to_thread(read_result), error)
+            result = replace(result, journal=f"{keeper.location}: {run.name}/{journal.name}")
+            await asyncio.to_thread(result_path.write_text, json.dumps(result.to_dict()), encoding="utf-8")
+        return result, keeper.lost_reason
+
+    async def _enter_keeper(self, name: str, state: CampaignState, stack: AsyncExitStack) -> StateKeeper | None:
+        """Wait for the lease, also while another process renews it; None if the campaign stops meanwhile."""
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        stack.callback(stopping.cancel)
+        is_reported = False
+
+        def show_message(line: str) -> None:
+            self._on_message(name, line)
+
+        while self._stop is None:
+            keeper = state.keeper(name, self._client, self._temporary_folder)
+            if not is_reported:
+                keeper.on_message = show_message
+            entering = asyncio.ensure_future(stack.enter_async_context(keeper))
+            try:
+                await asyncio.wait((entering, stopping), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not entering.done():
+                    entering.cancel()
+                    await asyncio.wait((entering,))
+            if entering.cancelled():
+                return None
+            try:
+                await entering
+                keeper.on_message = show_message
+                return keeper
+            except LeaseHeldError as error:
+                if not is_reported:
+                    show_message(f"waiting for the process that runs it: {error}")
+                is_reported = True
+            await asyncio.wait((stopping,), timeout=_RETRY_INTERVAL)
+        return None
+
+    # --- with or without ---
+
+    async def _run_journal(
+        self, name: str, journal: Path, read_result: Callable[[], LaneResult], lease: StateKeeper | None
+    ) -> LaneResult:
         if self._stop is None:
-            settings, endpoint, account, things = await asyncio.to_thread(self._prepare, lane)
+            settings, endpoint, account, things = await asyncio.to_thread(self._prepare, journal)
             if not things:
-                return (await asyncio.to_thread(lane.read_result)).with_nothing_left()
+                return (await asyncio.to_thread(read_result)).with_nothing_left()
+            if lease is not None:
+                lease.require_longer_lease(settings.request_timeout)
         if self._stop is None:
             async with self._opening:
                 identity, _ = await verify_account(endpoint, settings, expected_from_journal=account)
         if self._stop is not None:
             code = EXIT_CODES[self._stop.state]
-            return not_started_result(await asyncio.to_thread(lane.read_result), self._stop.message, code)
-        result, summary = await execute(
-            lane.journal,
-            settings,
-            mode=self._mode,
-            region=endpoint.region,
-            account=identity,
-            on_engine=lambda engine: self._add_engine(lane.name, engine),
-        )
-        return LaneResult.from_summary(lane.name, summary, exit_code(result), result.reason)
+            return not_started_result(await asyncio.to_thread(read_result), self._stop.message, code)
+        try:
+            result, summary = await execute(
+                journal,
+                settings,
+                mode=self._mode,
+                region=endpoint.region,
+                account=identity,
+                on_engine=lambda engine: self._add_engine(name, engine),
+                lease=lease,
+            )
+        finally:
+            self._engines.pop(name, None)
+        return LaneResult.from_summary(name, summary, exit_code(result), result.reason)
 
-    def _prepare(self, lane: CampaignLane) -> tuple[Settings, Endpoint, str, int]:
+    def _prepare(self, journal: Path) -> tuple[Settings, Endpoint, str, int]:
         overrides = self._overrides
-        with JournalReader(lane.journal) as reader:
+        with JournalReader(journal) as reader:
             meta, saved = reader.meta(), reader.settings()
             things, _ = reader.remaining(failed=self._mode is RunMode.RETRY)
         settings = restore_settings(saved, meta, {k: v for k, v in overrides.items() if k not in OUTPUT_SETTINGS})

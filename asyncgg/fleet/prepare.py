@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.errors import AsyncggError, GuardError, ManifestError, UsageError
 from asyncgg.fleet.campaign import Campaign, CampaignLane, Shard
+from asyncgg.fleet.campaign_state import CampaignState
 from asyncgg.fleet.folder import FILE_NAME, is_campaign
 from asyncgg.fleet.routing import RoutedRows
 from asyncgg.fleet.targets import FleetTarget
@@ -37,6 +39,8 @@ class CampaignRequest:
     max_things: int | None = None
     """Maximum things of all targets together."""
     rejects: RejectsWriter | None = None
+    state: CampaignState | None = None
+    """Where the journals are to be kept; its digest is set here."""
 
 
 @contextlib.contextmanager
@@ -60,7 +64,7 @@ def prepare_campaign(
         )
     with contextlib.ExitStack() as undo:
         _make_folder(request.folder, undo)
-        builders, lanes, rejected = _build(request, rows, undo)
+        builders, lanes, rejected, digest = _build(request, rows, undo)
         plans: dict[str, Plan] = {}
         for name, builder in builders.items():
             endpoint = _endpoint(*request.targets[name])
@@ -71,7 +75,8 @@ def prepare_campaign(
                 f"{request.source}: {total:,} things in all targets, --max-things allows {request.max_things:,};"
                 " nothing was sent"
             )
-        campaign = Campaign(request.folder, tuple(lanes), rejected)
+        state = request.state and replace(request.state, digest=digest)
+        campaign = Campaign(request.folder, tuple(lanes), rejected, state)
         _save(campaign, request.shard, undo)
         yield campaign, plans
         undo.pop_all()
@@ -94,12 +99,13 @@ def _remove_if_empty(folder: Path) -> None:
 
 def _build(
     request: CampaignRequest, rows: Iterable[RoutedRows], undo: contextlib.ExitStack
-) -> tuple[dict[str, JournalBuilder], list[CampaignLane], int]:
+) -> tuple[dict[str, JournalBuilder], list[CampaignLane], int, str]:
+    """The builders by target, all lanes, the number of bad rows, and a digest of the good ones."""
     own = _own_names(request)
     builders: dict[str, JournalBuilder] = {}
     used: set[str] = set()
     bad: list[BadRow] = []
-    rejected = 0
+    rejected, digest = 0, hashlib.sha256()
     for chunk in rows:
         rejected += len(chunk.bad)
         bad += chunk.bad[: _MAX_LISTED - len(bad)]
@@ -107,6 +113,7 @@ def _build(
             request.rejects.write(chunk.bad)
         for name, pairs in chunk.pairs.items():
             used.add(name)
+            digest.update(repr((name, pairs)).encode("utf-8", "surrogatepass"))
             if name not in own:
                 continue
             if name not in builders:
@@ -124,7 +131,7 @@ def _build(
         for index, (name, (target, _)) in enumerate(request.targets.items())
         if name in used
     ]
-    return builders, lanes, rejected
+    return builders, lanes, rejected, digest.hexdigest()
 
 
 def _own_names(request: CampaignRequest) -> set[str]:

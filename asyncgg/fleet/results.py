@@ -42,13 +42,19 @@ class LaneResult:
     @classmethod
     def from_summary(cls, name: str, summary: Summary, code: int | None, reason: str, *, running: bool = False) -> Self:
         """From the summary of its run; without a `code` that of the state."""
-        document = summary_to_dict(summary)
+        return cls.from_document(name, summary_to_dict(summary, reason=reason), code, running=running)
+
+    @classmethod
+    def from_document(
+        cls, name: str, document: Mapping[str, Any], code: int | None = None, *, running: bool = False
+    ) -> Self:
+        """From a summary as `summary_to_dict`. Raises KeyError and ValueError."""
         return cls(
             name,
-            summary.state.value,
-            EXIT_CODES[summary.state] if code is None else code,
-            summary.journal,
-            "" if running else reason,
+            document["state"],
+            EXIT_CODES[RunState(document["state"])] if code is None else code,
+            document["journal"],
+            "" if running else document.get("reason", ""),
             document["things"],
             document["requests"],
             document["seconds"],

@@ -63,15 +63,19 @@ class CampaignRun:
         """Run all lanes to their end; the results are saved. Cancellation leaves resumable journals."""
         waves = self._options.waves or [list(self._lanes)]
         with sharing():
-            for wave in waves:
-                lanes = [self._lanes[name] for name in wave if name in self._lanes]
-                async with asyncio.TaskGroup() as group:
-                    for lane in lanes:
-                        group.create_task(self._run_and_save(lane), name=f"asyncgg-lane-{lane.name}")
-                failed = [lane.name for lane in lanes if self._results[lane.name].exit]
-                if failed and wave is not waves[-1]:
-                    self.stop(StopReason(RunState.ABORTED, f"not started: {', '.join(failed)} failed in a wave before"))
+            async with self._executor:
+                for wave in waves:
+                    await self._run_wave(wave, is_last=wave is waves[-1])
         return [self._results[name] for name in self._lanes]
+
+    async def _run_wave(self, names: Sequence[str], *, is_last: bool) -> None:
+        lanes = [self._lanes[name] for name in names if name in self._lanes]
+        async with asyncio.TaskGroup() as group:
+            for lane in lanes:
+                group.create_task(self._run_and_save(lane), name=f"asyncgg-lane-{lane.name}")
+        failed = [lane.name for lane in lanes if self._results[lane.name].exit]
+        if failed and not is_last:
+            self.stop(StopReason(RunState.ABORTED, f"not started: {', '.join(failed)} failed in a wave before"))
 
     async def _run_and_save(self, lane: CampaignLane) -> None:
         try:

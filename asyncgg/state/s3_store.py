@@ -26,6 +26,8 @@ _DOCUMENT: Final = "state.json"
 _ATTEMPTS: Final = 3
 _WRITE_TIMEOUT: Final = 60.0
 """Seconds for all attempts to write the document; aiohttp has no limit of its own while it waits for 100 Continue."""
+_MAX_CONNECTIONS: Final = 32
+"""Of one client, which the lanes of a campaign share."""
 _CHUNK_SIZE: Final = 1 << 20
 # [Amazon S3 User Guide: conditional writes] 412 when the condition is false, 409 when another write is in progress.
 _CONFLICTS: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
@@ -129,6 +131,7 @@ async def open_s3_client(location: str, connection: ConnectionConfig) -> AsyncIt
         connection.region,
         endpoint_url,
         attempts=_ATTEMPTS,
+        max_pool_connections=_MAX_CONNECTIONS,
         # Host names of test endpoints rarely resolve with a bucket prefix.
         s3={"addressing_style": "path"} if endpoint_url else None,
     ) as (client, _):

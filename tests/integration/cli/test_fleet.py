@@ -174,3 +174,30 @@ def test_role_is_assumed_in_each_target(
     for number in "12":
         with JournalReader(Path("camp") / f"t{number}.journal") as reader:
             assert reader.meta()["arn"] == f"arn:aws:sts::{number * 12}:assumed-role/r/asyncgg"
+
+
+def test_state_has_the_journals_of_a_campaign(cli: CommandRunner, targets: StartTargets) -> None:
+    """Every command of the campaign uses it, the same command continues it, and shards need no common folder."""
+    simulators = targets({}, {"fault": ("deny@core-2",)}, {"fault": ("expired-token",)})
+    state = ("--state", "share")
+    result = cli(*RUN, *state)
+    assert (result.code, exits(result.json)) == (5, {"t1": 0, "t2": 3, "t3": 5})
+    assert "expired" in result.json["targets"][2]["reason"]
+    assert not list(Path("camp").glob("*.journal"))
+    assert exits(cli("status", "camp", "--json").json) == exits(result.json)
+    for simulator in simulators:
+        simulator.service.set_faults(())
+    shards = [cli(*RUN, *state, "--campaign", f"shard{k}", "--shard", f"{k}/2").json for k in (0, 1)]
+    assert [exits(shard) for shard in shards] == [{"t1": 0, "t3": 0}, {"t2": 3}]
+    assert shards[0]["targets"][0]["requests"]["sent"] == result.json["targets"][0]["requests"]["sent"]
+    assert cli("retry", "camp", "--yes").code == 0
+    report = cli("report", "camp", "--outcomes", "all.csv", "--json").json
+    assert (report["state"], report["things"]["disassociated"]) == ("complete", 36)
+    assert len(Path("all.csv").read_text(encoding="utf-8").splitlines()) == 37
+    assert cli("verify", "camp", "--json").code == 0
+    with Path("fleet.csv").open("a", encoding="utf-8") as file:
+        file.write("core-1,x,t1\n")
+    other = cli(*RUN, *state, "--campaign", "other")
+    assert other.code == 2
+    assert "choose another --state" in other.err
+    assert not Path("other").exists()
