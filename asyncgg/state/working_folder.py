@@ -108,7 +108,8 @@ class WorkingFolder:
 
     def copy_changed(self, make_key: Callable[[str], str], location: str, *, is_running: bool) -> Iterator[FileCopy]:
         """Copy each file that changed since it was saved. The copies exist until the next one is made."""
-        for path in sorted(path for run in self.runs.run_directories() for path in run.folder.iterdir()):
+        directories = self.runs.run_directories()
+        for path in sorted(path for run in directories for path in run.folder.iterdir()):
             name = path.relative_to(self.folder).as_posix()
             if not path.is_file() or path.name.endswith(_NOT_SAVED) or path.name == SUMMARY:
                 continue
@@ -121,7 +122,8 @@ class WorkingFolder:
                 copy_file(path, copy)
                 yield _describe(name, copy, make_key, signature)
                 if path == RunDirectory(path.parent).journal:
-                    _write_summary(copy, summary, f"{location}: {name}", is_running=is_running)
+                    runs_now = is_running and path.parent == directories[-1].folder
+                    _write_summary(copy, summary, f"{location}: {name}", is_running=runs_now)
                     shutil.copyfile(summary, path.parent / SUMMARY)
                     yield _describe(f"{path.parent.name}/{SUMMARY}", summary, make_key, signature)
             finally:
