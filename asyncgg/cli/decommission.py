@@ -33,7 +33,7 @@ from asyncgg.runs.lookup import LookupTargets
 from asyncgg.runs.prepare import default_stem
 from asyncgg.transport import Endpoint
 
-_SAVED: Final = ("connected_within", "allow_shared", "delete_certificates")
+_SAVED: Final = ("connected_within", "allow_unknown_connectivity", "allow_shared", "delete_certificates")
 """Options that `resume` takes from the journal."""
 
 
@@ -213,6 +213,7 @@ class DecommissionSession:
             account=book.meta()["account"],
             now=time.time(),
             connected_within=self.options["connected_within"],
+            allow_unknown_connectivity=self.options["allow_unknown_connectivity"],
             allow_shared=frozenset(self.options["allow_shared"]),
             is_protected=lambda name: protect_list is not None and protect_list.match("", name) is not None,
         )

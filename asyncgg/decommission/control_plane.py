@@ -112,7 +112,9 @@ class IotControlPlane:
     async def connectivity(self, thing: str) -> tuple[float | None, bool]:
         """When the connection to AWS IoT Core last changed (infinity: connected), and whether that is known.
 
-        It is unknown without an index of things, or if the index has no connectivity.
+        It is unknown without an index of things, for a thing that is not in it (yet), and if the index has
+        no connectivity. A thing that was never connected is known. So is one that has been disconnected for
+        about an hour: its time may be missing [API reference, ThingConnectivity].
         """
         query = f"thingName:{thing.replace(':', chr(92) + ':')}"
         response = await self._or_none("SearchIndex", lambda: self._client.search_index(queryString=query))

@@ -26,6 +26,8 @@ class GuardOptions:
     """Unix time."""
     connected_within: float = 86_400.0
     """Seconds; a device that was connected more recently is refused. 0: connectivity is ignored."""
+    allow_unknown_connectivity: bool = False
+    """Whether a device of which the fleet index has no connectivity is allowed."""
     allow_shared: frozenset[str] = frozenset()
     """Ids of certificates that other things may use, too."""
     is_protected: Callable[[str], bool] = lambda name: False
@@ -82,6 +84,8 @@ def _refuse_device(
     earliest = options.now - options.connected_within
     if options.connected_within and facts.connected_at is not None and facts.connected_at > earliest:
         return Refusal(RefusalReason.CONNECTED)
+    if options.connected_within and not facts.connectivity_known and not options.allow_unknown_connectivity:
+        return Refusal(RefusalReason.CONNECTIVITY, "not in the fleet index, or without connectivity")
     if facts.other_principals:
         return Refusal(RefusalReason.PRINCIPAL, facts.other_principals[0])
     for id_ in facts.certificates:

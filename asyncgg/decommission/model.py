@@ -23,6 +23,8 @@ class RefusalReason(StrEnum):
     CORE_DEVICE = "core-device"
     PROTECTED = "protected"
     CONNECTED = "connected-recently"
+    CONNECTIVITY = "connectivity-unknown"
+    """The fleet index is off, does not have the thing, or has no connectivity of it."""
     PRINCIPAL = "other-principal"
     """A principal of the thing is not a certificate, an Amazon Cognito identity for example."""
     SHARED = "shared-certificate"

@@ -47,6 +47,11 @@ _DAY = "24h"
         default=_DAY,
     ),
     options.Option(
+        "--allow-unknown-connectivity",
+        help="allow devices of which the fleet index has no connectivity",
+        panel="Safety",
+    ),
+    options.Option(
         "--allow-shared",
         "ID",
         "change this certificate although other things use it; repeatable",

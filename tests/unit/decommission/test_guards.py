@@ -37,6 +37,7 @@ def test_refuse_plain_device_is_allowed() -> None:
         ({"connected_at": float("inf")}, RefusalReason.CONNECTED),
         ({"connected_at": 999_000.0}, RefusalReason.CONNECTED),
         ({"connected_at": 1_000_000.0 - 86_401}, None),
+        ({"connectivity_known": False}, RefusalReason.CONNECTIVITY),
         ({"other_principals": ("cognito",)}, RefusalReason.PRINCIPAL),
         ({"certificates": ("c", "unknown")}, RefusalReason.UNANSWERED),
     ],
@@ -44,6 +45,13 @@ def test_refuse_plain_device_is_allowed() -> None:
 def test_refuse_device_facts(changes: dict[str, object], reason: RefusalReason | None) -> None:
     """Each fact of a device that refuses it does so."""
     assert reason_for(replace(DEVICE, **changes), CERTIFICATE) == reason  # type: ignore[arg-type]  # fields by name
+
+
+@pytest.mark.parametrize("allowed", [{"allow_unknown_connectivity": True}, {"connected_within": 0.0}])
+def test_refuse_unknown_connectivity_can_be_allowed(allowed: dict[str, object]) -> None:
+    """Without an index a device is allowed only by an option."""
+    options = replace(OPTIONS, **allowed)  # type: ignore[arg-type]  # fields by name
+    assert reason_for(replace(DEVICE, connectivity_known=False), CERTIFICATE, options) is None
 
 
 @pytest.mark.parametrize(
