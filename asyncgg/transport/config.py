@@ -186,7 +186,7 @@ def other_service_endpoint(connection: ConnectionConfig, service: str, alternati
     `endpoint_url` is given, AWS_ENDPOINT_URL or the profile's `endpoint_url`. Raises `UsageError` if
     only Greengrass has a custom endpoint; the message also names the `alternative` to the variable.
     """
-    session, name = new_session(connection.profile), service.upper()
+    session, name = new_session(connection.profile), service.upper().replace("-", "_")
     url = configured_endpoint(session, service, service_specific_only=True)[1]
     if url is None and connection.endpoint_url is None:
         url = configured_endpoint(session, service)[1]

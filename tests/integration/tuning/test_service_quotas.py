@@ -11,7 +11,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from asyncgg.transport import ConnectionConfig
-from asyncgg.tuning.service_quotas import applied_quota
+from asyncgg.tuning.service_quotas import applied_iot_rates, applied_quota
 from tests.integration.cli.conftest import aws_environment
 
 __all__ = ["aws_environment"]  # an autouse fixture
@@ -84,3 +84,15 @@ async def test_applied_quota_custom_endpoint_is_not_checked() -> None:
     value, reason = await applied_quota(CUSTOM)
     assert value is None
     assert "custom endpoint" in reason
+
+
+async def test_applied_iot_rates_reads_the_named_operations(stub: ServiceQuotasStub) -> None:
+    """Only quotas of requests to the operations count, by their names in Service Quotas."""
+    names = {"UpdateCertificate API TPS": 25.0, "DeleteThing API TPS": 0.0, "Maximum thing name size": 128.0}
+    stub.response = {"Quotas": [{"QuotaName": name, "Value": value} for name, value in names.items()]}
+    assert await applied_iot_rates(CUSTOM, ["UpdateCertificate", "DeleteThing"]) == ({"UpdateCertificate": 25.0}, "")
+    assert [(request["ServiceCode"], request["MaxResults"]) for request in stub.requests] == [("iotcore", 100)]
+    stub.status, stub.response = 400, {"__type": "AccessDeniedException", "Message": "not allowed"}
+    rates, reason = await applied_iot_rates(CUSTOM, ["UpdateCertificate"])
+    assert rates is None
+    assert "AccessDeniedException" in reason
