@@ -14,6 +14,7 @@ ASSOCIATE: Final = "greengrass:BatchAssociateClientDeviceWithCoreDevice"
 LIST_CORES: Final = "greengrass:ListCoreDevices"
 LIST_CLIENT_DEVICES: Final = "greengrass:ListClientDevicesAssociatedWithCoreDevice"
 GET_QUOTA: Final = "servicequotas:GetServiceQuota"
+LIST_QUOTAS: Final = "servicequotas:ListServiceQuotas"
 
 _SCAN: Final = (LIST_CORES, LIST_CLIENT_DEVICES)
 _QUESTIONS: Final = (
@@ -28,6 +29,7 @@ _QUESTIONS: Final = (
     "greengrass:GetCoreDevice",
 )
 """What a decommission asks about each device before it changes anything."""
+_READ_SHADOWS: Final = ("iot:DescribeEndpoint", "iot:ListNamedShadowsForThing", "iot:GetThingShadow")
 
 COMMAND_ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "disassociate": (DISASSOCIATE,),
@@ -39,14 +41,15 @@ COMMAND_ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "undo": (ASSOCIATE,),
     "cleanup": (*_SCAN, DISASSOCIATE),
     "fleet disassociate": (DISASSOCIATE,),
-    "decommission plan": _QUESTIONS,
-    "decommission quarantine": (*_QUESTIONS, "iot:UpdateCertificate", *_SCAN, DISASSOCIATE),
+    "decommission plan": (*_QUESTIONS, *_SCAN, LIST_QUOTAS),
+    "decommission quarantine": (*_QUESTIONS, "iot:UpdateCertificate", *_SCAN, DISASSOCIATE, LIST_QUOTAS),
     "decommission release": (
         "iot:DescribeThing",
         "iot:ListPrincipalThings",
         "iot:DescribeCertificate",
         "iot:UpdateCertificate",
         ASSOCIATE,
+        LIST_QUOTAS,
     ),
     "decommission delete": (
         *_QUESTIONS,
@@ -54,6 +57,7 @@ COMMAND_ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "iot:DescribeCACertificate",
         "iot:DetachThingPrincipal",
         "iot:DeleteThing",
+        LIST_QUOTAS,
     ),
     "tune": (LIST_CORES, GET_QUOTA),
     "doctor": (*_SCAN, GET_QUOTA),
@@ -69,6 +73,8 @@ OPTION_ACTIONS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "cores": {"disassociate": (LIST_CLIENT_DEVICES,)},
     "things": {"disassociate": _SCAN},
     "max-percent": {"decommission plan": ("iot:ListThings",), "decommission quarantine": ("iot:ListThings",)},
+    "save-shadows": {"decommission delete": _READ_SHADOWS},
+    "delete-shadows": {"decommission delete": (*_READ_SHADOWS, "iot:DeleteThingShadow")},
     "delete-certificates": {"decommission delete": ("iot:DetachPolicy", "iot:DeleteCertificate")},
 }
 """The further actions of options, by command; `cores` stands for --core and --snapshot, too."""
@@ -172,6 +178,9 @@ _RESOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     "iot:ListThingPrincipals": _THING,
     "iot:ListThingGroupsForThing": _THING,
     "iot:DeleteThing": _THING,
+    "iot:ListNamedShadowsForThing": _THING,
+    "iot:GetThingShadow": _THING,
+    "iot:DeleteThingShadow": _THING,
     "iot:ListPrincipalThings": _CERTIFICATE,
     "iot:DescribeCertificate": _CERTIFICATE,
     "iot:UpdateCertificate": _CERTIFICATE,

@@ -76,6 +76,26 @@ def run_policy(path: Path, context: CommandContext, *, dry_run: bool) -> int:
     return report.exit
 
 
+def dry_run_policy(path: Path, context: CommandContext) -> Path:
+    """Decide without sending anything; the file of the decisions. Raises an `AsyncggError`."""
+    policy = _load_policy(path, context)
+    context = CommandContext(effective_settings(context.settings, policy), context.console)
+    with raise_on_signal():
+        endpoint = context.resolve_endpoint()
+        report = _run(policy, context, endpoint, load_keep_lists(policy, context.settings, endpoint), dry_run=True)
+    if report.state is not RunState.PLANNED or report.run_dir is None:
+        raise StoppedPolicyError(f"{path}: the policy could not decide: {report.reason}", report.exit)
+    return report.run_dir.decisions
+
+
+class StoppedPolicyError(AsyncggError):
+    """A policy ended without its decisions; `exit_code` is that of its run."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 def _run_in_state(
     policy: Policy,
     context: CommandContext,

@@ -2,209 +2,321 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from asyncgg.cli.console import require_terminal
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.decommission_associations import AssociationChanger, find_associated
+from asyncgg.cli.decommission_associations import AssociationChanger, find_associations
+from asyncgg.cli.decommission_plan import (
+    STAGE_VIEW,
+    IotQuotas,
+    load_quotas,
+    plan_document,
+    plan_lines,
+    write_plan_rows,
+)
+from asyncgg.cli.decommission_source import DeviceSource
+from asyncgg.cli.options import extract_settings
 from asyncgg.cli.progress import ProgressDisplay
-from asyncgg.cli.scan import SCAN_VIEW
 from asyncgg.cli.supervisor import Supervision, run_async, run_supervised
 from asyncgg.decommission.control_plane import IotControlPlane, open_control_plane
 from asyncgg.decommission.guards import GuardOptions
 from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import Stage, StepState
-from asyncgg.decommission.quotas import parse_quotas, quarantine_requests, stage_cost
+from asyncgg.decommission.options import DecommissionOptions
+from asyncgg.decommission.quotas import parse_quotas
 from asyncgg.decommission.report import devices_of_stage, exit_code_of, format_summary_lines, summarize
+from asyncgg.decommission.shadows import ShadowArchive, ShadowOptions
 from asyncgg.decommission.stages import DEVICE, StageLimits, StageRun
-from asyncgg.errors import GuardError, UsageError
+from asyncgg.engine import RunResult
+from asyncgg.errors import AsyncggError, GuardError, UsageError
 from asyncgg.formatting import format_duration
 from asyncgg.manifest import load_protect_list
-from asyncgg.manifest.name_lists import read_names
-from asyncgg.runs import quota_rate, verify_account
-from asyncgg.runs.lookup import LookupTargets
+from asyncgg.models import RunState
+from asyncgg.runs import exit_code, verify_account
+from asyncgg.runs.connection import resolve_saved_endpoint, restore_settings
 from asyncgg.runs.prepare import default_stem
+from asyncgg.settings import OUTPUT_SETTINGS
 from asyncgg.transport import Endpoint
 
-_SAVED: Final = ("connected_within", "allow_unknown_connectivity", "allow_shared", "delete_certificates")
-"""Options that `resume` takes from the journal."""
+_MAX_AGE_OF_ANSWERS: Final = 86_400.0
+"""Seconds for which the answers about a device count before it is changed."""
 
 
 @dataclass(slots=True)
 class DecommissionSession:
-    """One command that works on a journal; `options` are those of the command line."""
+    """One command that works on a journal. `arguments` are those of the command line."""
 
     context: CommandContext
-    options: dict[str, Any]
+    options: DecommissionOptions
     arguments: Mapping[str, Any]
+    deadline_at: float | None
+    """On the clock of `time.monotonic`."""
+    known_quotas: IotQuotas | None = None
+    """Read once."""
 
-    def start(self, things: str, journal: Path | None, *, dry_run: bool) -> int:
-        """Ask about the listed devices; then quarantine them, unless this is a `dry_run`."""
-        targets = LookupTargets.from_names("thing", read_names(things, "thing", reject_pairs=True), things)
+    @classmethod
+    def create(cls, context: CommandContext, options: DecommissionOptions, arguments: Mapping[str, Any]) -> Self:
+        """Raises `UsageError` for an unknown operation of --iot-quota."""
+        parse_quotas(options.iot_quota)
+        deadline = context.settings.deadline
+        return cls(context, options, arguments, None if deadline is None else time.monotonic() + deadline)
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path, arguments: Mapping[str, Any]) -> Iterator[tuple[Self, DecommissionJournal]]:
+        """The session of an existing journal: settings, Region and endpoint are those of its start.
+
+        Raises `GuardError` if account, Region or endpoint differ.
+        """
+        with DecommissionJournal(path) as book:
+            meta, overrides = book.meta(), extract_settings(arguments)
+            settings = restore_settings(json.loads(meta.get("settings", "{}")), meta, overrides)
+            options = DecommissionOptions.from_json(meta.get("options", "{}")).override(arguments)
+            session = cls.create(CommandContext.create(settings, arguments), options, arguments)
+            endpoint = resolve_saved_endpoint(settings, meta, overrides)
+            actual = {"account": session._account(endpoint), "region": endpoint.region, "endpoint": endpoint.url}
+            for name, value in actual.items():
+                if value != meta.get(name, ""):
+                    raise GuardError(
+                        f"{path} is of {name} {meta.get(name) or '?'}, not {value or '?'}; nothing was sent"
+                    )
+            yield session, book
+
+    # --- commands ---
+
+    def start(self, source: DeviceSource, *, is_plan: bool, rows: Path | None) -> int:
+        """Ask about the devices; then quarantine them, unless this is a plan. `rows`: the CSV of the plan."""
+        if not (is_plan or self._yes):
+            require_terminal(stdin_in_use=source.reads_stdin)
+        connected: list[tuple[Endpoint, str]] = []
+
+        def connect() -> tuple[Endpoint, str]:
+            if not connected:
+                endpoint = self.context.resolve_endpoint()
+                connected.append((endpoint, self._account(endpoint)))
+            return connected[0]
+
+        targets = source.read(self.context, connect)
         limit = self.context.settings.max_things
         if limit is not None and len(targets.names) > limit:
             raise GuardError(f"{len(targets.names):,} devices, but --max-things allows {limit:,}; nothing was sent")
-        if not (dry_run or self.options["yes"]):
-            require_terminal(stdin_in_use=things == "-")
+        endpoint, account = connect()
         with ExitStack() as stack:
-            endpoint, account = self._connect()
-            if dry_run and journal is None:
+            journal = self.context.settings.journal
+            if is_plan and journal is None:
                 journal = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "plan.journal"
-            path = journal or Path(f"{default_stem('decommission')}.journal")
-            saved = {name: self.options[name] for name in _SAVED}
-            meta = {"account": account, "region": endpoint.region, "endpoint": endpoint.url}
-            meta |= {"stage": Stage.QUARANTINE, "created": repr(time.time()), "options": json.dumps(saved)}
-            book = stack.enter_context(DecommissionJournal.create(path, targets.names, **meta))
-            return self._quarantine(book, dry_run=dry_run, stdin_in_use=things == "-")
-
-    def release(self, path: Path) -> int:
-        """Undo the quarantine of a journal."""
-        with self._open(path) as book:
-            if self._stage(book) is Stage.DELETE:
-                raise UsageError(f"{path}: its devices are being deleted; they cannot be released")
-            names = devices_of_stage(book, Stage.RELEASE)
-            self._confirm(len(names), "release them")
-            run_async(book.clear_refusals(Stage.RELEASE))
-            return self._release(book, names)
-
-    def delete(self, path: Path, *, min_age: float) -> int:
-        """Delete the devices of a finished quarantine. Raises `GuardError` if it is younger than `min_age` seconds."""
-        with self._open(path) as book:
-            if self._stage(book) is Stage.RELEASE:
-                raise UsageError(f"{path}: its devices were released; quarantine them again first")
-            summary, finished_at = summarize(book, Stage.QUARANTINE), book.meta().get("quarantined_at")
-            if finished_at is None or summary["devices"]["pending"] or summary["devices"]["failed"]:
-                raise UsageError(f"{path}: its quarantine is not finished; resume it first")
-            if (age := time.time() - float(finished_at)) < min_age:
-                raise GuardError(
-                    f"{path}: the quarantine ended {format_duration(age)} ago, --min-age requires"
-                    f" {format_duration(min_age)}; nothing was sent"
+            book = stack.enter_context(
+                DecommissionJournal.create(
+                    journal or Path(f"{default_stem('decommission')}.journal"),
+                    targets.names,
+                    account=account,
+                    region=endpoint.region,
+                    endpoint=endpoint.url,
+                    custom=json.dumps(endpoint.custom),
+                    stage=Stage.QUARANTINE,
+                    source=targets.source,
+                    created=repr(time.time()),
+                    asked_at=repr(time.time()),
+                    is_plan=int(is_plan),
+                    options=self.options.to_json(),
+                    settings=json.dumps(
+                        self.context.settings.model_dump(mode="json", exclude={"journal", "deadline", *OUTPUT_SETTINGS})
+                    ),
                 )
-            account, settings = book.meta()["account"], self.context.settings
-            if self.options["yes"] and settings.expect_account is None:
-                raise UsageError("delete cannot be undone: --yes also requires --expect-account ID; nothing was sent")
-            names = devices_of_stage(book, Stage.DELETE)
-            self._confirm(len(names), "delete them permanently")
-            if not self.options["yes"] and account:
-                self.context.console.confirm_count(account, "delete them in this account", stdin_in_use=False)
-            saved = {name: self.options[name] for name in _SAVED}
-            run_async(book.put_meta(stage=Stage.DELETE, options=json.dumps(saved)))
-            return self._delete(book, names)
+            )
+            return self._plan(book, rows) if is_plan else self._quarantine(book, stdin_in_use=source.reads_stdin)
 
-    def resume(self, path: Path) -> int:
+    def release(self, book: DecommissionJournal) -> int:
+        """Undo the quarantine of a journal."""
+        if _stage(book) is Stage.DELETE:
+            raise UsageError(f"{book.path}: its devices are being deleted; they cannot be released")
+        names = devices_of_stage(book, Stage.RELEASE)
+        if not names:
+            raise UsageError(f"{book.path}: nothing was quarantined, so there is nothing to release")
+        self._confirm(len(names), "release them")
+        run_async(book.clear_refusals(Stage.RELEASE))
+        return self._release(book, names)
+
+    def delete(self, book: DecommissionJournal, *, min_age: float) -> int:
+        """Delete the devices of a finished quarantine. Raises `GuardError` if it is younger than `min_age` seconds."""
+        path = book.path
+        if _stage(book) is Stage.RELEASE:
+            raise UsageError(f"{path}: its devices were released; quarantine them again first")
+        summary, finished_at = summarize(book, Stage.QUARANTINE), book.meta().get("quarantined_at")
+        if finished_at is None or summary["devices"]["pending"] or summary["devices"]["failed"]:
+            raise UsageError(f"{path}: its quarantine is not finished; resume it first")
+        if (age := time.time() - float(finished_at)) < min_age:
+            raise GuardError(
+                f"{path}: the quarantine ended {format_duration(max(age, 0.0))} ago, --min-age requires"
+                f" {format_duration(min_age)}; nothing was sent"
+            )
+        # Of this command: the settings of the journal have that of the quarantine.
+        if self._yes and self.arguments["expect_account"] is None:
+            raise UsageError("delete cannot be undone: --yes also requires --expect-account ID; nothing was sent")
+        names, account = devices_of_stage(book, Stage.DELETE), book.meta()["account"]
+        self._confirm(len(names), "delete them permanently")
+        if names and account and not self._yes:
+            self.context.console.confirm_count(account, "delete them in this account", stdin_in_use=False)
+        run_async(book.put_meta(stage=Stage.DELETE, options=self.options.to_json()))
+        return self._delete(book, names)
+
+    def resume(self, book: DecommissionJournal) -> int:
         """Continue the stage of a journal."""
-        with self._open(path) as book:
-            saved = json.loads(book.meta().get("options", "{}"))
-            self.options |= {name: value for name, value in saved.items() if not self.options.get(name)}
-            match self._stage(book):
-                case Stage.QUARANTINE:
-                    return self._quarantine(book)
-                case Stage.RELEASE:
-                    return self._release(book, devices_of_stage(book, Stage.RELEASE))
-                case _:
-                    return self._delete(book, devices_of_stage(book, Stage.DELETE))
+        if book.meta().get("is_plan") == "1":
+            raise UsageError(f"{book.path} is a plan, nothing was changed; start with asyncgg decommission quarantine")
+        match _stage(book):
+            case Stage.QUARANTINE:
+                return self._quarantine(book)
+            case Stage.RELEASE:
+                return self._release(book, devices_of_stage(book, Stage.RELEASE))
+            case _:
+                return self._delete(book, devices_of_stage(book, Stage.DELETE))
 
     # --- stages ---
 
-    def _quarantine(self, book: DecommissionJournal, *, dry_run: bool = False, stdin_in_use: bool = False) -> int:
+    def _plan(self, book: DecommissionJournal, rows: Path | None) -> int:
+        options = self._guard_options(book)
+        run = self._run(book, Stage.QUARANTINE, lambda run: run.collect(options))
+        if not run.reason:
+            facts = book.devices()
+            for name, cores in find_associations(self.context, [name for name in facts if facts[name].exists]).items():
+                run_async(book.put_facts(replace(facts[name], cores=cores)))
+        quotas = self._quotas()
+        document = plan_document(book, quotas, reason=run.reason)
+        if rows is not None:
+            write_plan_rows(rows, book)
+        self.context.console.write_result(document, plan_lines(document, quotas), always_print=True)
+        if run.reason:
+            return exit_code(RunResult(RunState(run.state), run.reason))
+        return 3 if document["devices"]["refused"] else 0
+
+    def _quarantine(self, book: DecommissionJournal, *, stdin_in_use: bool = False) -> int:
         stage, options = Stage.QUARANTINE, self._guard_options(book)
+        if time.time() - float(book.meta().get("asked_at", "0")) > _MAX_AGE_OF_ANSWERS:
+            run_async(book.forget_unchanged(stage))
+            run_async(book.put_meta(asked_at=repr(time.time())))
         run = self._run(book, stage, lambda run: run.collect(options))
-        names = book.names()
-        unknown = len(names) - len(book.devices())
         refused = book.refusals(stage)
-        allowed = [name for name in names if name not in refused]
-        if dry_run:
-            return self._write_plan(book, run)
-        if unknown or run.reason:
+        allowed = [name for name in book.names() if name not in refused]
+        if run.reason:
             return self._finish(book, stage, run)
         if not book.meta().get("confirmed"):
-            self._log(*self._plan_lines(book))
+            quotas = self._quotas()
+            if not self.context.console.quiet:
+                document = plan_document(book, quotas)
+                self.context.console.log_event({"event": "plan", **document}, *plan_lines(document, quotas))
             self._check_fleet_share(len(allowed))
             self._confirm(len(allowed), "quarantine them", stdin_in_use=stdin_in_use)
             run_async(book.put_meta(confirmed=1))
         run = self._run(book, stage, lambda run: run.switch(allowed, options.allow_shared))
-        if not run.reason:
-            AssociationChanger(self.context, self.arguments, book, stage).run()
-            if not summarize(book, stage)["devices"]["pending"]:
-                run_async(book.put_meta(quarantined_at=repr(time.time())))
-        return self._finish(book, stage, run)
+        stopped = None if run.reason else AssociationChanger(self.context, self.arguments, book, stage).run()
+        if not run.reason and not summarize(book, stage)["devices"]["pending"]:
+            run_async(book.put_meta(quarantined_at=repr(time.time())))
+        return self._finish(book, stage, run, stopped)
 
     def _release(self, book: DecommissionJournal, names: Sequence[str]) -> int:
         run_async(book.put_meta(stage=Stage.RELEASE))
         run = self._run(book, Stage.RELEASE, lambda run: run.switch(names))
-        if not run.reason:
-            AssociationChanger(self.context, self.arguments, book, Stage.RELEASE).run()
-        return self._finish(book, Stage.RELEASE, run)
+        stopped = None if run.reason else AssociationChanger(self.context, self.arguments, book, Stage.RELEASE).run()
+        return self._finish(book, Stage.RELEASE, run, stopped)
 
     def _delete(self, book: DecommissionJournal, names: Sequence[str]) -> int:
-        options = self._guard_options(book)
-        run_async(book.clear_refusals(Stage.DELETE))
-        steps = book.steps()
+        stage, options, steps = Stage.DELETE, self._guard_options(book), book.steps()
+        run_async(book.clear_refusals(stage))
         pending = [
             name
             for name in names
-            if (step := steps.get((Stage.DELETE, name, DEVICE))) is None or step.state is not StepState.DONE
+            if (step := steps.get((stage, name, DEVICE))) is None or step.state is not StepState.DONE
         ]
-        associated = find_associated(self.context, pending)
-        run = self._run(book, Stage.DELETE, lambda run: run.check_again(pending, options, associated))
+        associated = {name for name, cores in find_associations(self.context, pending).items() if cores}
+        run = self._run(book, stage, lambda run: run.check_again(pending, options, associated))
         if not run.reason:
-            refused = book.refusals(Stage.DELETE)
+            refused = book.refusals(stage)
             allowed = [name for name in pending if name not in refused]
-            delete_certificates = bool(self.options["delete_certificates"])
-            run = self._run(
-                book, Stage.DELETE, lambda run: run.delete(allowed, delete_certificates=delete_certificates)
-            )
-        return self._finish(book, Stage.DELETE, run)
+            run = self._run(book, stage, partial(self._delete_devices, book, allowed), with_shadows=True)
+        return self._finish(book, stage, run)
+
+    async def _delete_devices(self, book: DecommissionJournal, names: Sequence[str], run: StageRun) -> None:
+        shadows = None
+        if run.plane.shadows is not None:
+            shadows = ShadowOptions(run.plane.shadows, ShadowArchive(book.path), self.options.delete_shadows)
+        await run.delete(names, delete_certificates=self.options.delete_certificates, shadows=shadows)
 
     def _run(
-        self, book: DecommissionJournal, stage: Stage, work: Callable[[StageRun], Coroutine[Any, Any, None]]
+        self,
+        book: DecommissionJournal,
+        stage: Stage,
+        work: Callable[[StageRun], Coroutine[Any, Any, None]],
+        *,
+        with_shadows: bool = False,
     ) -> StageRun:
-        """Do `work` with a connection. The first signal stops it gracefully."""
+        """Do `work` with a connection. The first signal stops it gracefully, and so does the deadline.
+
+        After an error the result so far is written, and the error raised.
+        """
         settings = self.context.settings
-        limits = StageLimits(
-            canary=self.options["canary"], abort_at=settings.abort_at, abort_after=settings.abort_after
-        )
+        limits = StageLimits(canary=self.options.canary, abort_at=settings.abort_at, abort_after=settings.abort_after)
+        display = ProgressDisplay(self.context.console, view=STAGE_VIEW)
+        with_shadows = with_shadows and (self.options.save_shadows or self.options.delete_shadows)
+        quotas, is_started = self._quotas(), False
 
         async def with_plane(supervision: Supervision) -> StageRun:
-            async with self._open_plane() as plane:
+            nonlocal is_started
+            async with self._open_plane(quotas, with_shadows=with_shadows) as plane:
                 run = StageRun(book, stage, plane, limits)
                 supervision.stop = run.stop
-                await work(run)
+                display.watch(run)
+                is_started = True
+                loop, timer = asyncio.get_running_loop(), None
+                if self.deadline_at is not None:
+                    left = max(0.0, self.deadline_at - time.monotonic())
+                    timer = loop.call_later(left, run.stop, "deadline reached", RunState.DEADLINE)
+                try:
+                    await work(run)
+                finally:
+                    if timer is not None:
+                        timer.cancel()
                 return run
 
-        return run_supervised(with_plane, ProgressDisplay(self.context.console, view=SCAN_VIEW), show_end=False)
+        message = f"aborted by a second signal; resume checks what was possibly sent: {book.path}"
+        try:
+            return run_supervised(with_plane, display, abort_message=message)
+        except AsyncggError as error:
+            if is_started:
+                summary = summarize(book, stage, reason=str(error), state=RunState.ABORTED)
+                self.context.console.write_result(summary, format_summary_lines(summary))
+            raise
 
     # --- guards and output ---
 
-    def _connect(self) -> tuple[Endpoint, str]:
-        endpoint = self.context.resolve_endpoint()
+    @property
+    def _yes(self) -> bool:
+        return bool(self.arguments["yes"])
+
+    def _account(self, endpoint: Endpoint) -> str:
         identity, _ = run_async(verify_account(endpoint, self.context.settings))
-        return endpoint, identity.account if identity else ""
+        return identity.account if identity else ""
 
-    @contextmanager
-    def _open(self, path: Path) -> Iterator[DecommissionJournal]:
-        """The journal, if account, Region and endpoint are those of its start. Raises `GuardError`."""
-        with DecommissionJournal(path) as book:
-            endpoint, account = self._connect()
-            meta = book.meta()
-            actual = {"account": account, "region": endpoint.region, "endpoint": endpoint.url}
-            for name, value in actual.items():
-                if value != meta[name]:
-                    raise GuardError(f"{path} is of {name} {meta[name] or '?'}, not {value or '?'}; nothing was sent")
-            yield book
+    def _quotas(self) -> IotQuotas:
+        if self.known_quotas is None:
+            region = self.context.resolve_endpoint().region
+            self.known_quotas = load_quotas(self.context, self.options.iot_quota, region)
+        return self.known_quotas
 
-    def _open_plane(self) -> Any:
-        settings = self.context.settings
-        quotas = {name: rate * settings.quota_share for name, rate in parse_quotas(self.options["iot_quota"]).items()}
-        region = self.context.resolve_endpoint().region
-        return open_control_plane(self.context.connection, quotas, core_device_rate=quota_rate(settings, region))
+    def _open_plane(self, quotas: IotQuotas, *, with_shadows: bool = False) -> Any:
+        return open_control_plane(
+            self.context.connection, quotas.usable, core_device_rate=quotas.core_device_rate, with_shadows=with_shadows
+        )
 
     def _guard_options(self, book: DecommissionJournal) -> GuardOptions:
         protect = self.context.settings.protect
@@ -212,62 +324,39 @@ class DecommissionSession:
         return GuardOptions(
             account=book.meta()["account"],
             now=time.time(),
-            connected_within=self.options["connected_within"],
-            allow_unknown_connectivity=self.options["allow_unknown_connectivity"],
-            allow_shared=frozenset(self.options["allow_shared"]),
+            connected_within=self.options.connected_within,
+            allow_unknown_connectivity=self.options.allow_unknown_connectivity,
+            allow_shared=frozenset(self.options.allow_shared),
             is_protected=lambda name: protect_list is not None and protect_list.match("", name) is not None,
         )
 
-    def _stage(self, book: DecommissionJournal) -> Stage:
-        return Stage(book.meta()["stage"])
-
     def _confirm(self, count: int, action: str, *, stdin_in_use: bool = False) -> None:
-        if count and not self.options["yes"]:
+        if count and not self._yes:
             require_terminal(stdin_in_use=stdin_in_use)
             self.context.console.confirm_count(count, action, stdin_in_use=stdin_in_use)
 
     def _check_fleet_share(self, count: int) -> None:
-        percent = self.options["max_percent"]
+        percent = self.options.max_percent
         if percent is None or not count:
             return
 
+        quotas = self._quotas()
+
         async def has_enough(minimum: int) -> bool:
             plane: IotControlPlane
-            async with self._open_plane() as plane:
+            async with self._open_plane(quotas) as plane:
                 return await plane.fleet_has(minimum)
 
         if not run_async(has_enough(-int(-count * 100 // percent))):
             raise GuardError(f"{count:,} devices are more than {percent:g} % of the fleet (--max-percent)")
 
-    def _plan_lines(self, book: DecommissionJournal) -> list[str]:
-        summary = summarize(book, Stage.QUARANTINE)
-        quotas = parse_quotas(self.options["iot_quota"])
-        cost = stage_cost(quarantine_requests(summary["devices"]["total"], summary["certificates"]), quotas)
-        seconds = format_duration(cost.seconds / self.context.settings.quota_share)
-        decides = f"{cost.slowest} decides: {cost.requests[cost.slowest]:,} requests at {quotas[cost.slowest]:g}/s"
-        return [
-            *format_summary_lines(summary),
-            f"  certificates {summary['certificates']:,}",
-            f"  time       {seconds} in all; {decides}; raise that quota first",
-        ]
-
-    def _write_plan(self, book: DecommissionJournal, run: StageRun) -> int:
-        summary = summarize(book, Stage.QUARANTINE, reason=run.reason)
-        summary |= {
-            "stage": "plan",
-            "requests": quarantine_requests(summary["devices"]["total"], summary["certificates"]),
-        }
-        summary["state"] = "interrupted" if run.reason else "planned"
-        self.context.console.write_result(summary, self._plan_lines(book), always_print=True)
-        if run.reason:
-            return 130
-        return 3 if summary["devices"]["refused"] else 0
-
-    def _finish(self, book: DecommissionJournal, stage: Stage, run: StageRun) -> int:
-        summary = summarize(book, stage, reason=run.reason, aborted=run.aborted)
+    def _finish(self, book: DecommissionJournal, stage: Stage, run: StageRun, stopped: RunResult | None = None) -> int:
+        """Write the result. `stopped`: the result of a run of associations that stopped early."""
+        reason, state = (stopped.reason, stopped.state) if stopped else (run.reason, run.state)
+        summary = summarize(book, stage, reason=reason, state=state)
         self.context.console.write_result(summary, format_summary_lines(summary), always_print=True)
-        return exit_code_of(summary)
+        return exit_code(stopped) if stopped else exit_code_of(summary)
 
-    def _log(self, *lines: str) -> None:
-        if not self.context.console.quiet:
-            self.context.console.log_event({"event": "plan"}, *lines)
+
+def _stage(book: DecommissionJournal) -> Stage:
+    return Stage(book.meta()["stage"])

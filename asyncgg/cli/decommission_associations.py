@@ -18,10 +18,11 @@ from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import DeviceStep, Stage, StepState
 from asyncgg.decommission.report import devices_of_stage
 from asyncgg.decommission.stages import ASSOCIATIONS, DEVICE
+from asyncgg.engine import RunResult
 from asyncgg.inventory import Snapshot
 from asyncgg.journal import JournalReader
 from asyncgg.manifest.name_lists import Selection
-from asyncgg.models import ThingState
+from asyncgg.models import RunState, Summary, ThingState
 from asyncgg.runs import JournalBuilder, Plan, RunMode
 from asyncgg.runs.undo_plan import prepare_undo
 from asyncgg.transport import Endpoint
@@ -35,9 +36,14 @@ class AssociationChanger:
     ) -> None:
         self._context, self._arguments = context, arguments
         self._book, self._stage = book, stage
+        self._stopped: RunResult | None = None
+        self._skipped: set[str] = set()
 
-    def run(self) -> None:
-        """Change the associations of all devices whose certificates were switched."""
+    def run(self) -> RunResult | None:
+        """Change the associations of all devices whose certificates were switched.
+
+        The result of the first run that stopped early, after which no other begins; else None.
+        """
         book, stage = self._book, self._stage
         change = self._restore if stage is Stage.RELEASE else self._disassociate
         steps = book.steps()
@@ -58,25 +64,34 @@ class AssociationChanger:
             run_async(_record(book, stage, names, StepState.INTENT, file_name))
             path = book.path.with_name(file_name)
             failures: dict[str, str] = {}
-            for journal in change(path, names):
+            journals = change(path, names)
+            for journal in journals:
                 failures |= _failed_things(journal)
+            failures |= dict.fromkeys(self._skipped, "")
             run_async(_record(book, stage, [name for name in names if name not in failures], StepState.DONE, file_name))
             for name, code in failures.items():
                 run_async(_record(book, stage, [name], StepState.INTENT, file_name, code))
+            if self._stopped is not None:
+                return self._stopped
+        return None
 
     def _continue(self, path: Path) -> None:
         with JournalReader(path) as reader:
             counts = reader.summary()
         if counts.pending or counts.failed:
             mode = RunMode.RESUME if counts.pending else RunMode.RETRY
-            Restart.load(path, mode, {**self._arguments, "yes": True}).run(yes=True)
+            self._note(Restart.load(path, mode, {**self._arguments, "yes": True}).run(yes=True))
+
+    def _note(self, outcome: tuple[RunResult, Summary] | None) -> None:
+        """Remember the result of a run that stopped early."""
+        if outcome is not None and outcome[0].state not in (RunState.COMPLETE, RunState.PARTIAL):
+            self._stopped = self._stopped or outcome[0]
 
     def _disassociate(self, path: Path, names: list[str]) -> list[Path]:
         if path.exists():
             self._continue(path)
             return [path]
-        context = _inner_context(self._context)
-        context = replace(context, settings=context.settings.model_copy(update={"journal": path}))
+        context = _inner_context(self._context, journal=path)
         lookup = LookupArguments(names=tuple(names), inventory=path.with_name(f"{path.name}.db"))
         source = LookupSource(lookup, context, account_required=True)
         request = RunRequest(
@@ -86,7 +101,7 @@ class AssociationChanger:
             yes=True,
             recorded_account=self._book.meta()["account"],
         )
-        plan_confirm_run(request, context)
+        self._note(plan_confirm_run(request, context))
         return [path]
 
     def _restore(self, path: Path, names: list[str]) -> list[Path]:
@@ -98,6 +113,9 @@ class AssociationChanger:
             if step := steps.get((Stage.QUARANTINE, name, ASSOCIATIONS)):
                 by_file.setdefault(step.detail, []).append(name)
         for number, (file_name, group) in enumerate(by_file.items()):
+            if self._stopped is not None:
+                self._skipped |= set(group)
+                continue
             original = book.path.with_name(file_name)
             associated = _changed_things(original) & set(group)
             undo_path = path if number == 0 else path.with_name(f"{path.name}.{number}")
@@ -107,8 +125,7 @@ class AssociationChanger:
             if undo_path.exists():
                 self._continue(undo_path)
                 continue
-
-            plan_confirm_run(self._undo_request(original, undo_path, associated), context)
+            self._note(plan_confirm_run(self._undo_request(original, undo_path, associated), context))
         return journals
 
     def _undo_request(self, original: Path, journal: Path, names: set[str]) -> RunRequest:
@@ -127,24 +144,23 @@ class AssociationChanger:
         )
 
 
-def find_associated(context: CommandContext, names: Sequence[str]) -> frozenset[str]:
-    """Those of the things that a new scan finds on some core."""
+def find_associations(context: CommandContext, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The cores that hold each of the things, by a new scan of the Region."""
     if not names:
-        return frozenset()
+        return {}
     with tempfile.TemporaryDirectory(prefix="asyncgg-decommission-") as folder, raise_on_signal():
-        context = _inner_context(context)
         path = Path(folder) / "scan.journal"
-        context = replace(context, settings=context.settings.model_copy(update={"journal": path}))
+        context = _inner_context(context, journal=path)
         source = LookupSource(LookupArguments(names=tuple(names)), context, account_required=True)
         builder, _ = source.prepare(context.resolve_endpoint(), path)
         builder.discard()
         with Snapshot(source.inventory) as snapshot:
-            return frozenset(record.thing for record in snapshot.pairs_of_things(names))
+            return {thing: tuple(pair.core for pair in pairs) for thing, pairs in snapshot.find_things(names).items()}
 
 
-def _inner_context(context: CommandContext) -> CommandContext:
+def _inner_context(context: CommandContext, *, journal: Path | None = None) -> CommandContext:
     """The context of a run within a stage: the limits on devices do not apply to associations."""
-    changes = {"max_things": None, "protect": None, "abort_at": None}
+    changes = {"max_things": None, "protect": None, "abort_at": None, "journal": journal}
     return replace(context, settings=context.settings.model_copy(update=changes))
 
 

@@ -68,7 +68,10 @@ class FactCollector:
 async def for_each(
     names: Iterable[str], work: Callable[[str], Awaitable[object]], is_stopped: Callable[[], bool]
 ) -> None:
-    """Do `work` for each name in order, a bounded number at once; none begins once `is_stopped`."""
+    """Do `work` for each name in order, a bounded number at once; none begins once `is_stopped`.
+
+    Raises the first error of `work`, after the others were cancelled.
+    """
     waiting = iter(names)
 
     async def worker() -> None:
@@ -77,6 +80,9 @@ async def for_each(
                 return
             await work(name)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(MAX_DEVICES_AT_ONCE):
-            group.create_task(worker())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(MAX_DEVICES_AT_ONCE):
+                group.create_task(worker())
+    except BaseExceptionGroup as errors:  # one error for the user, also if several workers met it
+        raise errors.exceptions[0] from None

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from asyncgg.cleanup.registry_client import RateLimitedOperation, RegistryCallError, RenewableCredentials
 from asyncgg.decommission.model import CertificateFacts
+from asyncgg.decommission.shadow_service import ShadowService, open_shadow_service
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.transport.client import open_client, open_service_client
 from asyncgg.transport.config import ConnectionConfig, other_service_endpoint, resolve_endpoint
@@ -45,6 +46,7 @@ class IotControlPlane:
         core_device_rate: float,
         credentials: RenewableCredentials | None = None,
         timeout: float = 60.0,
+        shadows: ShadowService | None = None,
     ) -> None:
         self._client, self._greengrass = client, greengrass
         rates = {**quotas, "GetCoreDevice": core_device_rate}
@@ -61,6 +63,8 @@ class IotControlPlane:
             )
             for name, rate in rates.items()
         }
+        self.shadows = shadows
+        """None unless they were asked for."""
         self._claim_policies: dict[str, bool] = {}
 
     # --- questions ---
@@ -283,9 +287,9 @@ def modified_at(description: Mapping[str, Any]) -> float:
 
 @asynccontextmanager
 async def open_control_plane(
-    connection: ConnectionConfig, quotas: Mapping[str, float], *, core_device_rate: float
+    connection: ConnectionConfig, quotas: Mapping[str, float], *, core_device_rate: float, with_shadows: bool = False
 ) -> AsyncIterator[IotControlPlane]:
-    """Open the clients of AWS IoT and of Greengrass for the block.
+    """Open the clients of AWS IoT, of Greengrass and perhaps of the shadows for the block.
 
     `core_device_rate`: requests per second of the quota of Greengrass. Raises `UsageError` as
     `resolve_endpoint`, and `CredentialsError` if no credentials were found.
@@ -303,6 +307,9 @@ async def open_control_plane(
             )
         )
         greengrass = await stack.enter_async_context(open_client(connection, TracingSession))
+        shadows = None
+        if with_shadows:
+            shadows = await stack.enter_async_context(open_shadow_service(connection, client))
         yield IotControlPlane(
             client,
             greengrass.client,
@@ -310,4 +317,5 @@ async def open_control_plane(
             core_device_rate=core_device_rate,
             credentials=credentials,
             timeout=connection.request_timeout,
+            shadows=shadows,
         )

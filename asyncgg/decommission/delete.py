@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from asyncgg.cleanup.registry_client import RegistryCallError
 from asyncgg.decommission.control_plane import certificate_id, is_certificate, modified_at
 from asyncgg.decommission.model import CertificateFacts, DeviceFacts, RefusalReason, Stage
 from asyncgg.decommission.quarantine import UPDATE, require_same_thing
+from asyncgg.decommission.shadows import ShadowSaver
 from asyncgg.decommission.steps import StepRecorder, refused, wait_until
 
 DELETE_THING: Final = "DeleteThing"
@@ -26,11 +27,16 @@ class DeviceDeleter:
     """Deletes things, and certificates that have no thing left if `delete_certificates`."""
 
     def __init__(
-        self, steps: StepRecorder, certificates: Mapping[str, CertificateFacts], *, delete_certificates: bool
+        self,
+        steps: StepRecorder,
+        certificates: Mapping[str, CertificateFacts],
+        *,
+        delete_certificates: bool,
+        shadows: ShadowSaver | None = None,
     ) -> None:
         self._steps, self._plane = steps, steps.plane
         self._certificates = certificates
-        self._delete_certificates = delete_certificates
+        self._delete_certificates, self._shadows = delete_certificates, shadows
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def delete_device(self, facts: DeviceFacts) -> None:
@@ -54,7 +60,12 @@ class DeviceDeleter:
             await self._steps.finish(facts.name, DELETE_THING)  # the intent was applied
             return
         await require_same_thing(self._steps, facts)
-        await self._detach_all(facts)
+        attached = await self._attached(facts)
+        for id_ in sorted(attached):
+            await self._require_quarantined(self._certificates[id_])
+        if self._shadows is not None:
+            await self._shadows.process(facts)
+        await self._detach(facts, attached)
         request_id = await self._send_delete(facts)
 
         async def is_missing() -> bool:
@@ -66,10 +77,8 @@ class DeviceDeleter:
         await wait_until(is_missing)
         await self._steps.finish(facts.name, DELETE_THING, request_id=request_id)
 
-    async def _detach_all(self, facts: DeviceFacts) -> None:
-        attached = await self._attached(facts)
+    async def _detach(self, facts: DeviceFacts, attached: Collection[str]) -> None:
         for id_ in sorted(attached):
-            await self._require_quarantined(self._certificates[id_])
             action = f"DetachThingPrincipal {id_}"
             if not self._steps.is_done(facts.name, action):
                 arn = self._certificates[id_].arn

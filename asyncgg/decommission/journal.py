@@ -44,6 +44,11 @@ CREATE TABLE step (
 """
 
 
+def is_decommission(path: Path) -> bool:
+    """Whether the file at `path` is the journal of a decommission."""
+    return DECOMMISSION_FORMAT.is_marked(path)
+
+
 class DecommissionJournal:
     """One file, one writer. Every method raises `JournalError` or `JournalWriteError`."""
 
@@ -161,6 +166,24 @@ class DecommissionJournal:
             [
                 ("INSERT OR IGNORE INTO certificate VALUES (?, ?)", (id_, json.dumps(asdict(facts))))
                 for id_, facts in certificates.items()
+            ]
+        )
+
+    async def forget_unchanged(self, stage: str) -> None:
+        """Forget what is known about devices that a stage neither refused nor changed, to ask about them again."""
+        devices, refused = self.devices(), self.refusals(stage)
+        changed = {subject for step_stage, subject, _ in self.steps() if step_stage == stage}
+        forgotten = {
+            name
+            for name, facts in devices.items()
+            if name not in refused and name not in changed and not changed & set(facts.certificates)
+        }
+        kept = {id_ for name in devices.keys() - forgotten for id_ in devices[name].certificates}
+        certificates = {id_ for name in forgotten for id_ in devices[name].certificates} - kept
+        await self._write(
+            [
+                *(("UPDATE device SET facts = NULL WHERE name = ?", (name,)) for name in forgotten),
+                *(("DELETE FROM certificate WHERE id = ?", (id_,)) for id_ in certificates),
             ]
         )
 

@@ -77,6 +77,8 @@ class DeviceFacts:
     certificates: tuple[str, ...] = ()
     """The ids of its certificates."""
     other_principals: tuple[str, ...] = ()
+    cores: tuple[str, ...] = ()
+    """The core devices that hold it; only a plan asks."""
     is_core: bool = False
     connected_at: float | None = None
     """When the connection to AWS IoT Core last changed; infinity while it is connected."""

@@ -2,10 +2,12 @@
 
 # Defaults of Service Quotas for us-east-1, all adjustable [AWS General Reference, AWS IoT Core
 # endpoints and quotas; a public export of the adjustable defaults]. Public lists disagree on some
-# (`ListThingPrincipals` 10 or 20), so each can be set with --iot-quota.
+# (`ListThingPrincipals` 10 or 20), so they are read from Service Quotas where that is permitted, and each
+# can be set with --iot-quota.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -37,9 +39,16 @@ DEFAULT_QUOTAS: Final[Mapping[str, float]] = MappingProxyType(
 MAX_QUOTA: Final = 100_000.0
 
 
-def parse_quotas(entries: Iterable[str]) -> dict[str, float]:
-    """The quotas with those of `OPERATION=RATE` entries. Raises `UsageError`."""
-    quotas = dict(DEFAULT_QUOTAS)
+_MAX_RAISE: Final = 5.0
+"""The highest multiple of a quota that is advised."""
+
+
+def parse_quotas(entries: Iterable[str], applied: Mapping[str, float] = MappingProxyType({})) -> dict[str, float]:
+    """The quotas: the defaults, replaced by the `applied` ones, and by those of `OPERATION=RATE` entries.
+
+    Raises `UsageError`.
+    """
+    quotas = {**DEFAULT_QUOTAS, **applied}
     for entry in entries:
         name, _, text = entry.partition("=")
         try:
@@ -56,28 +65,76 @@ def parse_quotas(entries: Iterable[str]) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class StageCost:
-    """Requests of a stage by operation, and the operation that decides its time."""
+    """Requests of a stage by operation, the operations that decide its time, and this time in seconds."""
 
     requests: Mapping[str, int]
-    slowest: str
+    slowest: tuple[str, ...]
     seconds: float
 
 
 def stage_cost(requests: Mapping[str, int], quotas: Mapping[str, float]) -> StageCost:
     """The cost when every operation runs at its own quota, all at the same time."""
-    slowest = max(requests, key=lambda name: requests[name] / quotas[name])
-    return StageCost(requests, slowest, requests[slowest] / quotas[slowest])
+    seconds = {name: count / quotas[name] for name, count in requests.items() if count}
+    longest = max(seconds.values(), default=0.0)
+    return StageCost(requests, tuple(name for name in seconds if seconds[name] >= 0.99 * longest), longest)
 
 
-def quarantine_requests(devices: int, certificates: int) -> dict[str, int]:
-    """The requests of the questions and of the quarantine, for lists of one page."""
+@dataclass(frozen=True, slots=True)
+class QuotaAdvice:
+    """Quotas to raise, and the seconds of the stage before and after."""
+
+    quotas: Mapping[str, float]
+    """Requests per second by operation."""
+    before: float
+    after: float
+
+
+def advise(cost: StageCost, quotas: Mapping[str, float]) -> QuotaAdvice | None:
+    """The quotas to raise until another operation decides the time, but to the fivefold at most; None for no requests.
+
+    The quotas of the slowest operations must be raised together: the slowest one left decides.
+    """
+    if not cost.slowest:
+        return None
+    others = (count / quotas[name] for name, count in cost.requests.items() if name not in cost.slowest)
+    after = max(cost.seconds / _MAX_RAISE, *others, 0.0)
+    return QuotaAdvice({name: cost.requests[name] / after for name in cost.slowest}, cost.seconds, after)
+
+
+def plan_requests(devices: int, certificates: int) -> dict[str, int]:
+    """The requests of the questions, for lists of one page."""
     return {
         "DescribeThing": devices,
+        "GetCoreDevice": devices,
         "ListThingPrincipals": devices,
         "ListThingGroupsForThing": devices,
         "SearchIndex": devices,
         "ListAttachedPolicies": certificates,
-        "ListPrincipalThings": 2 * certificates,
-        "DescribeCertificate": 2 * certificates,
-        "UpdateCertificate": certificates,
+        "ListPrincipalThings": certificates,
+        "DescribeCertificate": certificates,
     }
+
+
+def quarantine_requests(devices: int, certificates: int) -> dict[str, int]:
+    """The requests of the quarantine after its questions, without those to Greengrass."""
+    return {
+        "DescribeThing": devices,
+        "ListPrincipalThings": certificates,
+        "UpdateCertificate": certificates,
+        "DescribeCertificate": certificates,
+    }
+
+
+def delete_requests(devices: int, certificates: int) -> dict[str, int]:
+    """The requests of the deletion with its questions, if certificates are kept."""
+    requests = Counter(plan_requests(devices, certificates))
+    requests.update(
+        {
+            "DescribeThing": 3 * devices,
+            "ListThingPrincipals": 2 * devices,
+            "DescribeCertificate": certificates,
+            "DetachThingPrincipal": certificates,
+            "DeleteThing": devices,
+        }
+    )
+    return dict(requests)

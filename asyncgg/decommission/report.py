@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
 from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import Stage, StepState
+from asyncgg.decommission.shadows import DELETE, SAVE
 from asyncgg.decommission.stages import ASSOCIATIONS, DEVICE
+from asyncgg.formatting import format_timestamp
+from asyncgg.models import RunState
+from asyncgg.report import EXIT_CODES
+from asyncgg.storage import is_locked
 
 SCHEMA: Final = "asyncgg.decommission/1"
 OUTCOME_COLUMNS: Final = ("device", "stage", "subject", "step", "state", "code", "message", "request_id")
@@ -30,8 +36,8 @@ def devices_of_stage(journal: DecommissionJournal, stage: Stage) -> list[str]:
     ]
 
 
-def summarize(journal: DecommissionJournal, stage: Stage, *, reason: str = "", aborted: bool = False) -> dict[str, Any]:
-    """The result as JSON; `reason` says why the stage stopped early."""
+def summarize(journal: DecommissionJournal, stage: Stage, *, reason: str = "", state: str = "") -> dict[str, Any]:
+    """The result as JSON. `reason` and `state`: why the stage stopped early, and how; empty if it did not."""
     names, steps, refusals = devices_of_stage(journal, stage), journal.steps(), journal.refusals(stage)
     done = [name for name in names if _is_done(steps, stage, name)]
     rest = set(names) - set(done)
@@ -39,33 +45,54 @@ def summarize(journal: DecommissionJournal, stage: Stage, *, reason: str = "", a
     failed = {name for name in rest - refused if _failure(steps, stage, name)}
     counts = {"total": len(names), "done": len(done), "refused": len(refused), "failed": len(failed)}
     counts["pending"] = len(names) - sum(counts[key] for key in ("done", "refused", "failed"))
-    if aborted:
-        state = "aborted"
-    elif counts["pending"]:
-        state = "interrupted"
-    else:
-        state = "partial" if refused or failed else "complete"
+    if not state and counts["pending"]:
+        state = RunState.INTERRUPTED
+    elif not state:
+        state = RunState.PARTIAL if refused or failed else RunState.COMPLETE
     failures = Counter(_failure(steps, stage, name) for name in failed)
     meta = journal.meta()
+    written = Counter(step.action.partition(" ")[0] for step in steps.values() if step.state is StepState.DONE)
     return {
         "schema": SCHEMA,
         "journal": str(journal.path),
         "account": meta.get("account", ""),
         "region": meta.get("region", ""),
         "stage": str(stage),
-        "state": state,
+        "state": str(state),
         "reason": reason,
         "devices": counts,
         "refusals": dict(Counter(str(refusals[name].reason) for name in sorted(refused))),
         "failures": dict(failures),
         "certificates": len(journal.certificates()),
         "connectivity_unknown": sum(not facts.connectivity_known for facts in journal.devices().values()),
+        "shadows": {"saved": written[SAVE], "deleted": written[DELETE]},
+        "quarantined_at": format_timestamp(float(meta["quarantined_at"])) if "quarantined_at" in meta else None,
+        "next": _next_commands(stage, str(state), counts, shlex.quote(str(journal.path))),
     }
+
+
+def summarize_saved(journal: DecommissionJournal) -> dict[str, Any]:
+    """The result of the last stage of a journal that is opened for reading, also while it runs."""
+    meta = journal.meta()
+    summary = summarize(journal, Stage(meta["stage"]), state=RunState.RUNNING if is_locked(journal.path) else "")
+    return summary | {"stage": "plan", "state": "planned", "next": []} if meta.get("is_plan") == "1" else summary
 
 
 def exit_code_of(summary: dict[str, Any]) -> int:
     """The exit code of a result."""
-    return {"complete": 0, "partial": 3, "aborted": 4}.get(summary["state"], 130)
+    return EXIT_CODES[RunState(summary["state"])]
+
+
+def _next_commands(stage: Stage, state: str, counts: dict[str, int], path: str) -> list[str]:
+    """The commands that can follow."""
+    commands = [f"asyncgg decommission report {path} --outcomes steps.csv"] if state != RunState.COMPLETE else []
+    if counts["pending"] or counts["failed"]:
+        commands.append(f"asyncgg decommission resume {path}")
+    if stage is Stage.QUARANTINE and counts["done"]:
+        commands.append(f"asyncgg decommission release {path}")
+        if not (counts["pending"] or counts["failed"]):
+            commands.append(f"asyncgg decommission delete {path}")
+    return commands
 
 
 def outcome_rows(journal: DecommissionJournal) -> Iterator[tuple[str, ...]]:
@@ -103,8 +130,12 @@ def format_summary_lines(summary: dict[str, Any]) -> list[str]:
     lines += [f"  failed     {count:,}: {code}" for code, count in sorted(summary["failures"].items())]
     if summary["connectivity_unknown"]:
         lines.append(f"  warning    connectivity is unknown for {summary['connectivity_unknown']:,} devices")
+    if saved := summary["shadows"]["saved"]:
+        lines.append(f"  shadows    {saved:,} saved, {summary['shadows']['deleted']:,} deleted")
+    if summary["stage"] == Stage.QUARANTINE and summary["quarantined_at"]:
+        lines.append(f"  ended      {summary['quarantined_at']}; delete asks for --min-age since then")
     lines.append(f"  journal    {summary['journal']}")
-    return lines
+    return lines + (["next:", *(f"  {command}" for command in summary["next"])] if summary["next"] else [])
 
 
 def _is_done(steps: Any, stage: Stage, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -13,8 +14,11 @@ from asyncgg.decommission.delete import DeviceDeleter
 from asyncgg.decommission.guards import GuardOptions, Refusal, refuse
 from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import CertificateFacts, DeviceFacts, DeviceStep, RefusalReason, Stage, StepState
-from asyncgg.decommission.quarantine import CertificateSwitch
+from asyncgg.decommission.progress import StageMeter, StageProgress
+from asyncgg.decommission.quarantine import UPDATE, CertificateSwitch
+from asyncgg.decommission.shadows import ShadowOptions, ShadowSaver
 from asyncgg.decommission.steps import DeviceRefusedError, NotVisibleError, StepRecorder
+from asyncgg.models import RunState
 
 DEVICE: Final = "Device"
 """The step that ends the work of a stage on a device, but for its associations."""
@@ -42,33 +46,41 @@ class StageRun:
     def __init__(
         self, journal: DecommissionJournal, stage: Stage, plane: IotControlPlane, limits: StageLimits | None = None
     ) -> None:
-        self._journal, self._stage, self._plane = journal, stage, plane
+        self._journal, self._stage, self.plane = journal, stage, plane
         self._limits = limits or StageLimits()
         self._recorder = StepRecorder(journal, stage, plane)
-        self._finished = self._failed = 0
+        self._meter = StageMeter(getattr(plane, "operations", {}), asyncio.get_running_loop().time)
         self.reason = ""
         """Why the stage stopped; empty while it did not."""
-        self.aborted = False
-        """Whether a guard stopped it, not a person."""
+        self.state = ""
+        """How it stopped, a value of `RunState`; empty while it did not."""
 
-    def stop(self, reason: str) -> None:
-        """Begin no further device."""
+    def stop(self, reason: str, state: RunState = RunState.INTERRUPTED) -> None:
+        """Begin no further device; the first reason counts."""
         self._recorder.is_stopped = True
-        self.reason = self.reason or reason
+        if not self.reason:
+            self.reason, self.state = reason, state
+
+    def progress(self) -> StageProgress:
+        """The progress of the questions or the changes, whichever runs."""
+        return self._meter.progress(f"stopping ({self.reason})" if self.reason else "")
 
     # --- questions ---
 
     async def collect(self, options: GuardOptions) -> None:
         """Ask for the facts of all devices that have none, then save who is refused."""
-        collector = FactCollector(self._plane, with_connectivity=options.connected_within > 0)
+        collector = FactCollector(self.plane, with_connectivity=options.connected_within > 0)
 
         async def query(name: str) -> None:
             facts, certificates = await collector.collect(name)
             await self._journal.put_certificates(certificates)
             await self._journal.put_facts(facts)
+            self._meter.finished += 1
 
         known = self._journal.devices()
-        await for_each([name for name in self._journal.names() if name not in known], query, self._is_stopped)
+        unknown = [name for name in self._journal.names() if name not in known]
+        self._meter.start("asked about", len(unknown))
+        await for_each(unknown, query, self._is_stopped)
         if not self._recorder.is_stopped:
             refusals = refuse(self._journal.devices(), self._journal.certificates(), options)
             await self._journal.put_refusals(self._stage, refusals)
@@ -78,7 +90,7 @@ class StageRun:
 
         `associated` are the things that are still associated with a core.
         """
-        collector = FactCollector(self._plane, with_connectivity=options.connected_within > 0)
+        collector = FactCollector(self.plane, with_connectivity=options.connected_within > 0)
         before, devices = self._journal.devices(), {}
         certificates: dict[str, CertificateFacts] = {}
         # A device with a step of this stage is half deleted: its steps say how to go on.
@@ -87,7 +99,9 @@ class StageRun:
         async def query(name: str) -> None:
             devices[name], found = await collector.collect(name)
             certificates.update(found)
+            self._meter.finished += 1
 
+        self._meter.start("checked again", len(fresh))
         await for_each(fresh, query, self._is_stopped)
         started = frozenset(names) - frozenset(fresh)
         options = replace(options, allow_shared=options.allow_shared | self._shared_with(started, certificates))
@@ -95,11 +109,22 @@ class StageRun:
         for name, facts in devices.items():
             if name not in refusals and (refusal := _changed(before[name], facts) or _associated(name, associated)):
                 refusals[name] = refusal
+            elif name not in refusals and (changed := self._not_quarantined(facts, certificates)):
+                refusals[name] = Refusal(RefusalReason.CHANGED, changed)
         for name in devices.keys() - refusals.keys():
             for id_ in devices[name].certificates:
                 if (ca := certificates[id_].ca_id) and await self._auto_registers(ca):
                     refusals[name] = Refusal(RefusalReason.AUTO_REGISTRATION, f"{id_}: CA {ca}")
         await self._journal.put_refusals(self._stage, refusals)
+
+    def _not_quarantined(self, facts: DeviceFacts, certificates: Mapping[str, CertificateFacts]) -> str:
+        """A certificate that is not as the quarantine left it, and its status; empty if all are."""
+        for id_ in facts.certificates:
+            written = self._recorder.step(id_, UPDATE, Stage.QUARANTINE)
+            changed_at = repr(certificates[id_].modified_at)
+            if certificates[id_].status != "INACTIVE" or (written and written.detail not in ("", changed_at)):
+                return f"{id_}: {certificates[id_].status}"
+        return ""
 
     def _shared_with(self, started: frozenset[str], certificates: Mapping[str, CertificateFacts]) -> frozenset[str]:
         """Certificates whose other things are devices that this stage already deletes."""
@@ -114,7 +139,7 @@ class StageRun:
 
     async def _auto_registers(self, ca: str) -> bool:
         try:
-            return await self._plane.ca_auto_registers(ca)
+            return await self.plane.ca_auto_registers(ca)
         except RegistryCallError:
             return True  # a question without an answer refuses
 
@@ -124,30 +149,38 @@ class StageRun:
         """Deactivate the certificates of these devices, or activate them again at a release."""
         devices = self._journal.devices()
         switch = CertificateSwitch(self._recorder, self._journal.certificates(), names, allow_shared)
-        await self._work(names, lambda name: switch.switch_device(devices[name]))
+        activity = "released" if self._stage is Stage.RELEASE else "quarantined"
+        await self._work(activity, names, lambda name: switch.switch_device(devices[name]))
 
-    async def delete(self, names: Sequence[str], *, delete_certificates: bool) -> None:
-        """Delete these devices."""
+    async def delete(
+        self, names: Sequence[str], *, delete_certificates: bool, shadows: ShadowOptions | None = None
+    ) -> None:
+        """Delete these devices, and what the options add. `shadows`: None leaves shadows alone."""
         devices = self._journal.devices()
-        deleter = DeviceDeleter(self._recorder, self._journal.certificates(), delete_certificates=delete_certificates)
-        await self._work(names, lambda name: deleter.delete_device(devices[name]))
+        saver = ShadowSaver(self._recorder, shadows) if shadows else None
+        deleter = DeviceDeleter(
+            self._recorder, self._journal.certificates(), delete_certificates=delete_certificates, shadows=saver
+        )
+        await self._work("deleted", names, lambda name: deleter.delete_device(devices[name]))
 
-    async def _work(self, names: Sequence[str], work: Callable[[str], Awaitable[None]]) -> None:
+    async def _work(self, activity: str, names: Sequence[str], work: Callable[[str], Awaitable[None]]) -> None:
         async def attempt(name: str) -> None:
             try:
                 await work(name)
             except DeviceRefusedError as error:
                 await self._journal.put_refusals(self._stage, {name: error.refusal})
+                self._meter.refused += 1
             except NotVisibleError as error:
                 await self._fail(name, "not-visible", str(error))
             except RegistryCallError as error:
                 await self._fail(name, error.code or "unknown", str(error))
             else:
                 await self._recorder.finish(name, DEVICE)
-            self._finished += 1
+            self._meter.finished += 1
             self._apply_abort_rule()
 
         pending = [name for name in names if not self._recorder.is_done(name, DEVICE)]
+        self._meter.start(activity, len(pending))
         canary = pending[: self._limits.canary]
         await for_each(canary, attempt, self._is_stopped)
         if canary and any(not self._recorder.is_done(name, DEVICE) for name in canary):
@@ -155,22 +188,20 @@ class StageRun:
         await for_each(pending[len(canary) :], attempt, self._is_stopped)
 
     async def _fail(self, name: str, code: str, message: str) -> None:
-        self._failed += 1
+        self._meter.failed += 1
         await self._journal.record(DeviceStep(self._stage, name, DEVICE, StepState.INTENT, code, message))
         if code == _CERTIFICATE_STATE:
             self._abort(f"another program changes certificates of this run: {message}")
 
     def _apply_abort_rule(self) -> None:
-        limits = self._limits
-        if limits.abort_at is None or self._finished < limits.abort_after:
+        limits, finished, failed = self._limits, self._meter.finished, self._meter.failed
+        if limits.abort_at is None or finished < limits.abort_after:
             return
-        if self._failed * 100 >= limits.abort_at * self._finished and self._failed:
-            self._abort(f"{self._failed:,} of {self._finished:,} devices failed")
+        if failed * 100 >= limits.abort_at * finished and failed:
+            self._abort(f"{failed:,} of {finished:,} devices failed")
 
     def _abort(self, reason: str) -> None:
-        if not self._recorder.is_stopped:
-            self.aborted = True
-            self.stop(reason)
+        self.stop(reason, RunState.ABORTED)
 
     def _is_stopped(self) -> bool:
         return self._recorder.is_stopped

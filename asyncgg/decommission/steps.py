@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
@@ -36,12 +37,20 @@ class StepRecorder:
     def __init__(self, journal: DecommissionJournal, stage: str, plane: IotControlPlane) -> None:
         self.journal, self.stage, self.plane = journal, stage, plane
         self._steps = journal.steps()
+        self._actions: defaultdict[str, list[str]] = defaultdict(list)
+        for recorded_stage, subject, action in self._steps:
+            if recorded_stage == stage:
+                self._actions[subject].append(action)
         self.is_stopped = False
         """Whether no further device begins."""
 
     def step(self, subject: str, action: str, stage: str = "") -> DeviceStep | None:
         """The recorded step of this or another stage; None if nothing was sent."""
         return self._steps.get((stage or self.stage, subject, action))
+
+    def earlier_actions(self, subject: str) -> list[str]:
+        """The actions of this stage on a thing or certificate that an earlier start of it recorded."""
+        return self._actions[subject]
 
     def is_done(self, subject: str, action: str, stage: str = "") -> bool:
         """Whether the step has an outcome."""

@@ -64,6 +64,8 @@ def test_iam_policy_narrow_scope_has_no_wildcard_where_a_resource_can_be_named()
             assert set(statement["Action"]) == {
                 "greengrass:ListCoreDevices",
                 "servicequotas:GetServiceQuota",
+                "servicequotas:ListServiceQuotas",
+                "iot:DescribeEndpoint",
                 "iot:ListAttachedPolicies",
                 "iot:ListThings",
             }
@@ -193,7 +195,8 @@ def test_each_stage_of_a_decommission_has_its_own_policy(capsys: pytest.CaptureF
 
 def test_stages_of_a_decommission_allow_every_operation_that_the_program_calls() -> None:
     """An operation with a quota is sent by some stage."""
-    called = {f"iot:{operation}" for operation in DEFAULT_QUOTAS}
+    shadows = ["DescribeEndpoint", "ListNamedShadowsForThing", "GetThingShadow", "DeleteThingShadow"]
+    called = {f"iot:{operation}" for operation in (*DEFAULT_QUOTAS, *shadows)}
     actions = {
         action
         for command, of_command in (
@@ -206,10 +209,12 @@ def test_stages_of_a_decommission_allow_every_operation_that_the_program_calls()
     assert {action for action in actions if action.startswith("iot:")} == called
 
 
-@pytest.mark.parametrize(("service", "prefix"), [("greengrassv2", "greengrass"), ("iot", "iot")])
-def test_actions_are_operations_of_the_service(service: str, prefix: str) -> None:
+@pytest.mark.parametrize(
+    ("prefix", "services"), [("greengrass", ("greengrassv2",)), ("iot", ("iot", "iot-data"))], ids=["greengrass", "iot"]
+)
+def test_actions_are_operations_of_the_service(prefix: str, services: tuple[str, ...]) -> None:
     """The SDK has an operation of each name; S3 is left out, whose actions have other names."""
-    operations = set(Session().get_service_model(service).operation_names)
+    operations = {name for service in services for name in Session().get_service_model(service).operation_names}
     names = {action.partition(":")[2] for action in ALL_ACTIONS + IOT_ACTIONS if action.startswith(f"{prefix}:")}
     assert names
     assert names <= operations

@@ -13,10 +13,11 @@ from asyncgg.cli.context import CommandContext
 _EPILOG = """
 \b
 Examples:
-  asyncgg decommission plan --things retired.txt
+  asyncgg decommission plan --things retired.txt --outcomes devices.csv
+  asyncgg decommission plan --from-run RUN.journal
   asyncgg decommission quarantine --things retired.txt --journal J
   asyncgg decommission release J
-  asyncgg decommission delete J --min-age 7d
+  asyncgg decommission delete J --min-age 7d --delete-shadows
   asyncgg decommission status J --json
   asyncgg decommission report J --outcomes steps.csv
 
@@ -26,6 +27,7 @@ AWS IoT is called at AWS_ENDPOINT_URL_IOT if that is set.
 """
 _STAGES = ("plan", "quarantine", "release", "delete", "resume", "status", "report")
 _WITHOUT_JOURNAL = ("plan", "quarantine")
+_WITH_OUTCOMES = ("plan", "report")
 _DAY = "24h"
 
 
@@ -37,6 +39,20 @@ _DAY = "24h"
     options.Option(
         "--things", "FILE", "the devices: one thing per line, or a CSV with that column; - for standard input", "Scope"
     ),
+    options.Option(
+        "--from-run",
+        "JOURNAL",
+        "the things that a finished run of disassociate has disassociated",
+        "Scope",
+        type=options.PATH,
+    ),
+    options.Option(
+        "--policy",
+        "FILE",
+        "the things of which this clean-up policy selects every association",
+        "Scope",
+        type=options.PATH,
+    ),
     options.YES,
     options.Option(
         "--connected-within",
@@ -44,7 +60,6 @@ _DAY = "24h"
         "refuse devices connected to AWS IoT Core within this time; 0: do not ask [default: 24h]",
         "Safety",
         callback=options.duration_or_zero,
-        default=_DAY,
     ),
     options.Option(
         "--allow-unknown-connectivity",
@@ -64,7 +79,6 @@ _DAY = "24h"
         "devices that must succeed before the others begin",
         "Safety",
         type=click.IntRange(0),
-        default=0,
     ),
     options.Option(
         "--max-percent",
@@ -84,10 +98,12 @@ _DAY = "24h"
     options.Option(
         "--delete-certificates", help="delete: also detach policies and delete certificates", panel="Delete"
     ),
+    options.Option("--save-shadows", help="delete: save device shadows in JOURNAL.shadows.jsonl first", panel="Delete"),
+    options.Option("--delete-shadows", help="delete: save device shadows, then delete them", panel="Delete"),
     options.Option(
         "--iot-quota",
         "OPERATION=RATE",
-        "quota of an AWS IoT operation in requests per second; repeatable",
+        "quota of an AWS IoT operation in requests per second; repeatable [default: Service Quotas]",
         "Speed and limits",
         multiple=True,
     ),
@@ -96,13 +112,17 @@ _DAY = "24h"
     options.LIMITS,
     options.JOURNAL,
     options.Option(
-        "--outcomes", "FILE", "report: write a CSV with a row per device and step", "Output", type=options.PATH
+        "--outcomes",
+        "FILE",
+        "plan: write a CSV with a row per device; report: with a row per device and step",
+        "Output",
+        type=options.PATH,
     ),
     options.OUTPUT,
     options.CONFIG,
     epilog=_EPILOG,
 )
-def command(action: str, run: Path | None, *, things: str | None, outcomes: Path | None, **arguments: Any) -> int:
+def command(action: str, run: Path | None, *, outcomes: Path | None, **arguments: Any) -> int:
     """Decommission devices: certificates and associations first, things later.
 
     plan asks and shows who would be refused. quarantine is reversible by release. delete takes a finished
@@ -110,38 +130,45 @@ def command(action: str, run: Path | None, *, things: str | None, outcomes: Path
     """
     from asyncgg.errors import UsageError
 
+    if outcomes is not None and action not in _WITH_OUTCOMES:
+        raise UsageError(f"--outcomes is an option of {' and '.join(_WITH_OUTCOMES)}, not of {action}")
+    lists = [name for name in ("things", "from_run", "policy") if arguments[name] is not None]
     if action in _WITHOUT_JOURNAL:
-        if things is None or run is not None:
-            raise UsageError(f"decommission {action} requires --things FILE, and --journal for the new journal")
-    elif run is None or things is not None or arguments["journal"]:
+        if run is not None:
+            raise UsageError(f"decommission {action} takes no JOURNAL; --journal names the new one")
+    elif run is None or lists or arguments["journal"]:
         raise UsageError(f"decommission {action} requires the JOURNAL of a quarantine, and no other list or journal")
     if action in ("status", "report"):
         assert run is not None
-        return _show(run, outcomes, arguments)
+        return show_decommission(run, outcomes, arguments)
     from asyncgg.cli.decommission import DecommissionSession
-    from asyncgg.decommission.quotas import parse_quotas
 
-    parse_quotas(arguments["iot_quota"])  # report a wrong one before a journal exists
-    session = DecommissionSession(CommandContext.load(arguments), dict(arguments), arguments)
     if run is None:
-        assert things is not None
-        return session.start(things, session.context.settings.journal, dry_run=action == "plan")
-    if action == "delete":
-        return session.delete(run, min_age=arguments["min_age"])
-    return session.release(run) if action == "release" else session.resume(run)
+        from asyncgg.cli.decommission_source import DeviceSource
+        from asyncgg.decommission.options import DecommissionOptions
+
+        source = DeviceSource.from_arguments(arguments)
+        session = DecommissionSession.create(
+            CommandContext.load(arguments), DecommissionOptions().override(arguments), arguments
+        )
+        return session.start(source, is_plan=action == "plan", rows=outcomes)
+    with DecommissionSession.open(run, arguments) as (session, book):
+        if action == "delete":
+            return session.delete(book, min_age=arguments["min_age"])
+        return session.release(book) if action == "release" else session.resume(book)
 
 
-def _show(path: Path, outcomes: Path | None, arguments: dict[str, Any]) -> int:
+def show_decommission(path: Path, outcomes: Path | None, arguments: dict[str, Any]) -> int:
+    """Write the result of a journal, and the CSV of its steps to `outcomes`."""
     import csv
 
     from asyncgg.cli.console import Console
     from asyncgg.decommission.journal import DecommissionJournal
-    from asyncgg.decommission.model import Stage
-    from asyncgg.decommission.report import OUTCOME_COLUMNS, format_summary_lines, outcome_rows, summarize
+    from asyncgg.decommission.report import OUTCOME_COLUMNS, format_summary_lines, outcome_rows, summarize_saved
     from asyncgg.files import atomic_write_text
 
     with DecommissionJournal(path, read_only=True) as book:
-        summary = summarize(book, Stage(book.meta()["stage"]))
+        summary = summarize_saved(book)
         if outcomes is not None:
             with atomic_write_text(outcomes, path) as file:
                 writer = csv.writer(file, lineterminator="\n")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from tests.integration.decommission.conftest import IotFleet
@@ -131,8 +133,62 @@ def test_plan_changes_nothing(fleet: IotFleet, decommission: Decommission, tmp_p
     """A plan counts devices and requests, and leaves no journal."""
     before = fleet.statuses(), fleet.associations()
     listed = write_list(fleet, tmp_path / "things.txt")
-    code, result = decommission("plan", "--things", listed)
+    code, result = decommission("plan", "--things", listed, "--outcomes", "devices.csv")
     assert (code, result["stage"], result["state"]) == (0, "plan", "planned")
     assert result["requests"]["UpdateCertificate"] == 4
+    assert (result["cores"], result["associations"]) == (2, 5)
+    assert set(result["advice"]["delete"]["quotas"]) == set(result["stages"]["delete"]["slowest"])
     assert (fleet.statuses(), fleet.associations()) == before
     assert [path.name for path in tmp_path.iterdir() if "journal" in path.name] == []
+    with Path("devices.csv").open() as file:
+        rows = {row["device"]: row for row in csv.DictReader(file)}
+    prefix = fleet.things[0].partition("-")[0]
+    assert rows[fleet.things[3]]["cores"].split() == [f"{prefix}-core-1", f"{prefix}-core-2"]
+    assert rows[fleet.things[3]]["certificates"] == f"{fleet.certificates[fleet.things[3]][0]}:ACTIVE"
+    assert decommission("plan", "--things", listed, "--journal", "kept")[0] == 0
+    assert decommission("resume", "kept")[0] == 2
+    assert fleet.statuses() == before[0]
+
+
+def test_shadows_are_saved_before_they_are_deleted(
+    fleet: IotFleet, decommission: Decommission, moto_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The classic and the named shadows are in a file next to the journal, and gone before the thing."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_IOT_DATA", moto_url)
+    data = boto3.client("iot-data", region_name="us-east-1", endpoint_url=moto_url)
+    listed, thing = write_list(fleet, tmp_path / "things.txt", 2), fleet.things[0]
+    document = {"state": {"desired": {"mode": "cold"}}}
+    for name in ({}, {"shadowName": "config"}):
+        data.update_thing_shadow(thingName=thing, payload=json.dumps(document), **name)
+    assert decommission("quarantine", "--things", listed, "--journal", "j")[0] == 0
+    arguments = ("j", "--min-age", "0", "--delete-shadows", "--expect-account", "123456789012")
+    code, result = decommission("delete", *arguments)
+    assert (code, result["shadows"]) == (0, {"saved": 2, "deleted": 2}), result
+    saved = [json.loads(line) for line in Path("j.shadows.jsonl").read_text().splitlines()]
+    assert [(shadow["thing"], shadow["shadow"]) for shadow in saved] == [(thing, ""), (thing, "config")]
+    assert [json.loads(shadow["document"])["state"]["desired"] for shadow in saved] == [{"mode": "cold"}] * 2
+
+
+def test_a_finished_run_selects_the_devices(
+    fleet: IotFleet, decommission: Decommission, cli: CommandRunner, tmp_path: Path
+) -> None:
+    """`--from-run` takes what a run has disassociated, and refuses a run that is not finished or was undone."""
+    listed = write_list(fleet, tmp_path / "things.txt", 3)
+    run = ("disassociate", "--things", listed, "--quota", "1000", "--yes", "--json", "--journal")
+    assert cli(*run, "run.journal").code == 0
+    code, result = decommission("quarantine", "--from-run", "run.journal", "--journal", "j")
+    assert (code, result["devices"]["done"]) == (0, 3), result
+    assert list(fleet.statuses().values()) == ["INACTIVE"] * 3 + ["ACTIVE"] * 3
+    assert cli("undo", "run.journal", "--yes", "--journal", "undo.journal").code == 0
+    assert decommission("plan", "--from-run", "run.journal")[0] == 2
+    assert "associated" in decommission("plan", "--from-run", "undo.journal")[1]["error"]
+    assert "not a journal" in decommission("plan", "--from-run", "j")[1]["error"]
+
+
+def test_a_policy_selects_the_devices(fleet: IotFleet, decommission: Decommission, tmp_path: Path) -> None:
+    """`--policy` takes the things of which every association is selected; one on two cores is selected on one only."""
+    prefix = fleet.things[0].partition("-")[0]
+    policy = f'name = "p"\n[sources]\nname = "{prefix}-core-2"\n[[rule]]\nid = "all"\nname = "{prefix}-*"\n'
+    (tmp_path / "policy.toml").write_text(policy)
+    code, result = decommission("plan", "--policy", "policy.toml", "--outcomes", "devices.csv")
+    assert (code, result.get("devices", {}).get("total")) == (0, 2), result

@@ -1,0 +1,198 @@
+"""Shows what a decommission would do: devices, requests, time, and which quota to raise."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from asyncgg.cli.context import CommandContext
+from asyncgg.cli.progress import ProgressView, progress_event
+from asyncgg.cli.supervisor import run_async
+from asyncgg.decommission.journal import DecommissionJournal
+from asyncgg.decommission.model import Stage
+from asyncgg.decommission.progress import StageProgress
+from asyncgg.decommission.quotas import (
+    DEFAULT_QUOTAS,
+    StageCost,
+    advise,
+    delete_requests,
+    parse_quotas,
+    plan_requests,
+    quarantine_requests,
+    stage_cost,
+)
+from asyncgg.decommission.report import summarize
+from asyncgg.files import atomic_write_text
+from asyncgg.formatting import format_count, format_duration
+from asyncgg.runs import quota_rate
+from asyncgg.tuning.service_quotas import applied_iot_rates
+
+_ROW_COLUMNS: Final = (
+    *("device", "thing_id", "type", "groups", "cores", "certificates", "policies", "other_things"),
+    *("other_principals", "refused", "detail"),
+)
+
+
+# --- quotas ---
+
+
+@dataclass(frozen=True, slots=True)
+class IotQuotas:
+    """The quotas of all operations in requests per second, and the share of them to use."""
+
+    rates: Mapping[str, float]
+    share: float
+    core_device_rate: float
+    """Of GetCoreDevice, within the share."""
+    source: str
+    """Where they come from."""
+
+    @property
+    def usable(self) -> dict[str, float]:
+        """The rates to send at."""
+        return {name: rate * self.share for name, rate in self.rates.items()}
+
+
+def load_quotas(context: CommandContext, entries: tuple[str, ...], region: str) -> IotQuotas:
+    """The quotas of Service Quotas where it may be asked, else the documented ones; `entries` come first."""
+    applied, reason = run_async(applied_iot_rates(context.connection, DEFAULT_QUOTAS))
+    source = f"documented defaults; Service Quotas: {reason}" if applied is None else "Service Quotas"
+    share = context.settings.quota_share
+    return IotQuotas(parse_quotas(entries, applied or {}), share, quota_rate(context.settings, region), source)
+
+
+# --- the plan ---
+
+
+def plan_document(book: DecommissionJournal, quotas: IotQuotas, *, reason: str = "") -> dict[str, Any]:
+    """The plan as JSON; `reason` says why its questions stopped early."""
+    summary = summarize(book, Stage.QUARANTINE, reason=reason)
+    facts = book.devices()
+    certificates = summary["certificates"]
+    costs = _costs(
+        summary["devices"]["total"], summary["devices"]["total"] - summary["devices"]["refused"], certificates
+    )
+    rates = {**quotas.usable, "GetCoreDevice": quotas.core_device_rate}
+    stages = {name: stage_cost(requests, rates) for name, requests in costs.items()}
+    cores = {core for device in facts.values() for core in device.cores}
+    return summary | {
+        "stage": "plan",
+        "state": "interrupted" if reason else "planned",
+        "associations": sum(len(device.cores) for device in facts.values()),
+        "cores": len(cores),
+        "requests": costs["quarantine"],
+        "stages": {name: _cost_to_dict(cost) for name, cost in stages.items()},
+        "advice": {name: found for name, cost in stages.items() if (found := _advice(cost, rates, quotas.share))},
+        "quotas": {"source": quotas.source, **quotas.rates},
+    }
+
+
+def _costs(devices: int, allowed: int, certificates: int) -> dict[str, dict[str, int]]:
+    return {
+        "plan": plan_requests(devices, certificates),
+        "quarantine": quarantine_requests(allowed, certificates),
+        "delete": delete_requests(allowed, certificates),
+    }
+
+
+def _cost_to_dict(cost: StageCost) -> dict[str, Any]:
+    return {"requests": dict(cost.requests), "slowest": list(cost.slowest), "seconds": round(cost.seconds, 1)}
+
+
+def _advice(cost: StageCost, rates: Mapping[str, float], share: float) -> dict[str, Any] | None:
+    advice = advise(cost, rates)
+    if advice is None:
+        return None
+    return {
+        "quotas": {name: round(rate / share, 1) for name, rate in advice.quotas.items()},
+        "seconds_before": round(advice.before, 1),
+        "seconds_after": round(advice.after, 1),
+    }
+
+
+def plan_lines(document: Mapping[str, Any], quotas: IotQuotas) -> list[str]:
+    """The plan as lines of text."""
+    counts = document["devices"]
+    allowed = counts["total"] - counts["refused"]
+    lines = [f"plan: {allowed:,} of {format_count(counts['total'], 'device')} can be quarantined"]
+    if document["reason"]:
+        lines = [f"plan: {document['reason']}; {counts['pending']:,} devices have no answers yet"]
+    lines += [f"  refused    {count:,}: {reason}" for reason, count in sorted(document["refusals"].items())]
+    if document["connectivity_unknown"]:
+        lines.append(f"  warning    connectivity is unknown for {document['connectivity_unknown']:,} devices")
+    lines.append(f"  certificates {document['certificates']:,}")
+    if document["cores"]:
+        lines.append(
+            f"  cores      {format_count(document['cores'], 'core')} with"
+            f" {format_count(document['associations'], 'association')} of them"
+        )
+    for name, stage in document["stages"].items():
+        if stage["slowest"]:
+            lines.append(f"  {name:<10} {_format_cost(stage, quotas)}")
+    lines += [f"  advice     {_format_advice(name, found, quotas)}" for name, found in document["advice"].items()]
+    lines.append(f"  quotas     {quotas.source}")
+    return lines
+
+
+def _format_cost(stage: Mapping[str, Any], quotas: IotQuotas) -> str:
+    total = sum(stage["requests"].values())
+    rates = {**quotas.usable, "GetCoreDevice": quotas.core_device_rate}
+    slowest = ", ".join(f"{name} at {rates[name]:g}/s" for name in stage["slowest"])
+    return f"{format_count(total, 'request')}, {format_duration(stage['seconds'])}: decided by {slowest}"
+
+
+def _format_advice(name: str, advice: Mapping[str, Any], quotas: IotQuotas) -> str:
+    raised = ", ".join(f"{operation} to {rate:g}/s" for operation, rate in advice["quotas"].items())
+    before, after = (format_duration(advice[key]) for key in ("seconds_before", "seconds_after"))
+    return f"raise {raised}: {name} takes {after} instead of {before}"
+
+
+def write_plan_rows(path: Path, book: DecommissionJournal) -> None:
+    """Write a CSV with a row per device. Raises `UsageError`."""
+    facts, certificates, refusals = book.devices(), book.certificates(), book.refusals(Stage.QUARANTINE)
+    with atomic_write_text(path, book.path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_ROW_COLUMNS)
+        for name, device in facts.items():
+            found = [certificates[id_] for id_ in device.certificates if id_ in certificates]
+            refusal = refusals.get(name)
+            writer.writerow(
+                (
+                    name,
+                    device.thing_id,
+                    device.thing_type,
+                    " ".join(device.groups),
+                    " ".join(device.cores),
+                    " ".join(f"{item.id}:{item.status}" for item in found),
+                    " ".join(dict.fromkeys(policy for item in found for policy in item.policies)),
+                    " ".join(sorted({thing for item in found for thing in item.things} - {name})),
+                    " ".join(device.other_principals),
+                    refusal.reason if refusal else "",
+                    refusal.detail if refusal else "",
+                )
+            )
+
+
+# --- progress ---
+
+
+def _label(progress: StageProgress) -> str:
+    percent = 100 * progress.finished // progress.total if progress.total else 100
+    return f"{progress.finished:,}/{progress.total:,} devices {progress.activity} ({percent} %)"
+
+
+def _details(progress: StageProgress, rate: float) -> list[str]:
+    details = [f"{progress.refused:,} refused"] if progress.refused else []
+    details += [f"{progress.failed:,} failed", f"{rate:.0f} requests/s"]
+    if progress.throttled:
+        details.append(f"{progress.throttled:,} throttled")
+    if progress.seconds_left and progress.finished < progress.total:
+        details.append(f"{format_duration(progress.seconds_left)} left")
+    return details
+
+
+STAGE_VIEW: Final = ProgressView(lambda progress: (progress.finished, progress.total), _label, _details, progress_event)
+"""The view of a `StageProgress`."""
