@@ -19,7 +19,7 @@ from asyncgg.errors import AsyncggError, JournalError, UsageError
 from asyncgg.fleet.results import LaneResult
 from asyncgg.journal import JournalReader
 from asyncgg.state import StateDocument, StateKeeper, StateStore, VersionConflictError, lease_seconds, open_client
-from asyncgg.state.restore import download_newest
+from asyncgg.state.restore import download_run, load_document
 from asyncgg.state.store import open_store
 from asyncgg.state.working_folder import SUMMARY, WorkingFolder, copy_file
 from asyncgg.storage import remove_file
@@ -114,7 +114,7 @@ async def upload_journals(state: CampaignState, journals: Mapping[str, Path]) ->
 
     async def upload(client: Any, name: str, path: Path) -> None:
         async with open_store(state.lane_location(name), state.connection, client) as store:
-            has_journal = bool((await _read(store)).files)
+            has_journal = bool((await load_document(store)).files)
         if not has_journal:
             async with state.keeper(name, client) as keeper:
                 if keeper.latest() is None:
@@ -149,16 +149,6 @@ def _first(errors: BaseExceptionGroup[AsyncggError]) -> AsyncggError:
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
-async def _read(store: StateStore) -> StateDocument:
-    """The document, without a holder whose lease has expired."""
-    stored = await store.read_document()
-    if stored is None:
-        return StateDocument()
-    document = StateDocument.parse(stored.data, store.location)
-    is_expired = document.holder is not None and stored.age > document.holder.seconds
-    return replace(document, holder=None) if is_expired else document
-
-
 # --- reading ---
 
 
@@ -171,7 +161,7 @@ async def read_saved_results(state: CampaignState, journals: Mapping[str, Path])
 
         async def read(client: Any, name: str, path: Path) -> LaneResult:
             async with open_store(state.lane_location(name), state.connection, client) as store:
-                document = await _read(store)
+                document = await load_document(store)
                 files = [file for file in document.files if file.endswith(f"/{SUMMARY}")]
                 if not files:
                     return await asyncio.to_thread(read_journal_result, name, path)
@@ -225,10 +215,12 @@ def saved_journals(state: CampaignState, journals: Mapping[str, Path]) -> Iterat
             async with open_store(state.lane_location(name), state.connection, client) as store:
                 folder = Path(root) / f"{name}.folder"
                 folder.mkdir()
-                files = WorkingFolder(folder, keep_runs=1)
-                await download_newest(store, await _read(store), files, with_journal=True)
-                if (latest := files.runs.latest()) is not None:
-                    await asyncio.to_thread(shutil.move, latest.journal, copied)
+                document = await load_document(store)
+                if runs := document.runs(with_journal=True):
+                    files = WorkingFolder(folder, keep_runs=1)
+                    files.create_folders(document)
+                    run = await download_run(store, document, files, runs[-1])
+                    await asyncio.to_thread(shutil.move, run.journal, copied)
                 elif await asyncio.to_thread(path.exists):
                     await asyncio.to_thread(copy_file, path, copied)
             return copied

@@ -75,7 +75,7 @@ def read_document(location: str, connection: ConnectionConfig) -> StateDocument:
 
     async def read() -> StateDocument:
         async with open_store(location, connection) as store:
-            return await _load_document(store)
+            return await load_document(store)
 
     return asyncio.run(read())
 
@@ -124,7 +124,7 @@ async def _read_consistently(
     """The document and what `download` makes of it; again if the files were replaced meanwhile."""
     async with open_store(location, connection) as store:
         for attempts_remaining in reversed(range(_READ_ATTEMPTS)):
-            document = await _load_document(store)
+            document = await load_document(store)
             folder = root / str(attempts_remaining)
             folder.mkdir()
             try:
@@ -135,7 +135,8 @@ async def _read_consistently(
     raise AssertionError
 
 
-async def _load_document(store: StateStore) -> StateDocument:
+async def load_document(store: StateStore) -> StateDocument:
+    """The document, empty before the first one; an expired holder is left out. Raises as `StateStore`."""
     stored = await store.read_document()
     document = StateDocument() if stored is None else StateDocument.parse(stored.data, store.location)
     if stored is not None and document.holder is not None and stored.age > document.holder.seconds:
