@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import aiohttp
 from aiobotocore.awsrequest import AioAWSResponse
-from aiobotocore.httpsession import AIOHTTPSession
 from botocore import exceptions as aws
 from botocore.awsrequest import AWSPreparedRequest
 from yarl import URL
@@ -33,6 +32,7 @@ from asyncgg.transport.request_template import (
     from_signed_request,
 )
 from asyncgg.transport.responses import HttpResponse
+from asyncgg.transport.session import SharedTlsSession
 from asyncgg.transport.signed_base import BaseTransport, Phase, RequestTrace, current_trace
 from asyncgg.transport.signing import REQUEST_EXPIRED, clock_offset, sign
 
@@ -169,7 +169,7 @@ def _checked_session(client: Any) -> CapturingSession:
     return session
 
 
-class CapturingSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore publishes no types
+class CapturingSession(SharedTlsSession):
     """Captures the requests of the client and opens an HTTP session of the same configuration.
 
     The client configures TLS, CA bundle, client certificate, proxy, connection limit and timeouts.

@@ -7,13 +7,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
-from aiobotocore.httpsession import AIOHTTPSession
 
 from asyncgg.models import Operation
 from asyncgg.transport.client import OpenClient, open_client
 from asyncgg.transport.config import ConnectionConfig
 from asyncgg.transport.responses import HttpResponse
-from asyncgg.transport.session import SERVICE
+from asyncgg.transport.session import SERVICE, SharedTlsSession
 from asyncgg.transport.signed_base import BaseTransport, Phase, RequestTrace, current_trace
 
 
@@ -53,7 +52,7 @@ def _capture_response(response_dict: dict[str, Any], **_: Any) -> None:
     response_dict["headers"], response_dict["body"] = {}, b"{}"
 
 
-class TracingSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore publishes no types
+class TracingSession(SharedTlsSession):
     """An HTTP session of aiobotocore that updates `current_trace` and does not follow redirects."""
 
     # aiobotocore reports a reset connection like one that was never established, but the trace

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import ssl
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from aiobotocore.hooks import AioHierarchicalEmitter
+from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 from botocore import exceptions as aws
 from botocore.loaders import Loader, create_loader
 
 from asyncgg.errors import UsageError
 from asyncgg.formatting import sanitize
+from asyncgg.sharing import share
 from asyncgg.transport.aws_settings import check_settings
 from asyncgg.transport.role import AssumedRole, AwsIdentity, profile_name
 
@@ -28,7 +32,8 @@ def new_session(profile: AwsIdentity, region: str | None = None) -> AioSession:
     Raises `UsageError` if the profile is unknown, a configuration file cannot be read, or a setting
     has a value that botocore does not accept.
     """
-    session = AioSession(profile=profile_name(profile))
+    hooks = copy.copy(_builtin_hooks())
+    session = AioSession(profile=profile_name(profile), event_hooks=hooks, include_builtin_handlers=False)
     if region is not None:
         # Credentials that need requests (AssumeRole, SSO) use the same Region.
         session.set_config_variable("region", region)
@@ -57,6 +62,14 @@ def describe_client_error(operation: str, error: aws.ClientError) -> str:
 
 
 @cache
+def _builtin_hooks() -> AioHierarchicalEmitter:
+    # Copied for each session, because to register botocore's own handlers takes 9 of 10 ms.
+    hooks = AioHierarchicalEmitter()
+    AioSession(event_hooks=hooks)
+    return hooks
+
+
+@cache
 def _loader(data_path: str | None) -> Loader:
     # Cached because each renewal of credentials creates a session, and loading the service models
     # takes long.
@@ -68,6 +81,10 @@ def check_ca_bundle(session: AioSession) -> None:
     bundle = session.get_config_variable("ca_bundle")
     if not isinstance(bundle, str) or not bundle:
         return
+    share((check_ca_bundle, bundle), lambda: _load_ca_bundle(bundle))
+
+
+def _load_ca_bundle(bundle: str) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(
             **({"capath": bundle} if Path(bundle).is_dir() else {"cafile": bundle})
@@ -75,3 +92,15 @@ def check_ca_bundle(session: AioSession) -> None:
     except OSError as error:  # includes ssl.SSLError
         reason = "it contains no certificates" if isinstance(error, ssl.SSLError) else error.strerror
         raise UsageError(f"the CA bundle {bundle} (AWS_CA_BUNDLE or ca_bundle) cannot be used: {reason}") from None
+
+
+class SharedTlsSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore publishes no types
+    """An HTTP session that shares its TLS contexts with the others of one command or call."""
+
+    # To read a CA bundle takes 30 ms, and each lane of a campaign has several sessions.
+
+    def _build_ssl_contexts(self, proxy_url: str | None) -> Any:
+        # Private: another version of aiobotocore may not call it, and then shares nothing. Whatever
+        # else could distinguish two contexts is not configurable in asyncgg.
+        key = (SharedTlsSession, self._verify, self._cert_file, self._key_file, proxy_url)
+        return share(key, lambda: super(SharedTlsSession, self)._build_ssl_contexts(proxy_url))
