@@ -38,6 +38,7 @@ class Dispatcher:
         concurrency: int,
         per_core: int,
         retry: RetryPolicy,
+        claim_ahead: float = 0.0,
         ramp: Ramp | None = None,
     ) -> None:
         self.scheduler = BatchScheduler(per_core) if ramp is None else BatchScheduler(per_core, int(ramp.max_batch))
@@ -49,6 +50,7 @@ class Dispatcher:
         self._retry = retry
         self._ramp = ramp
         self._concurrency = concurrency
+        self._claim_ahead = max(_CLAIM_AHEAD, claim_ahead)
         self._clock = asyncio.get_running_loop().time
         self._idle_workers: deque[asyncio.Future[tuple[Claim, Batch] | None]] = deque()
         self._claim_wakeup = asyncio.Event()
@@ -96,7 +98,7 @@ class Dispatcher:
         Zero until half of the target is missing: at full speed each commit then carries dozens of
         claims, and the claim loop wakes up once for all of them.
         """
-        ahead = self._lane.bucket.rate * _CLAIM_AHEAD
+        ahead = self._lane.bucket.rate * self._claim_ahead
         target = self._concurrency if math.isinf(ahead) else min(max(2, math.ceil(ahead)), self._concurrency)
         capacity = target - len(self.ready)
         return capacity if 2 * capacity >= target else 0

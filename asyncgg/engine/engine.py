@@ -49,6 +49,8 @@ class EngineOptions:
     """Send only the first N pending things in this start: a canary. The others stay pending."""
     ramp: RampPlan | None = None
     """Things per minute, growing with success; None means no limit but the quota."""
+    claim_ahead: float = 0.0
+    """Time for which batches are claimed ahead, if more than 0.05; after a crash, they count as possibly sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ class Engine:
             concurrency=options.concurrency,
             per_core=options.per_core,
             retry=options.retry,
+            claim_ahead=options.claim_ahead,
             ramp=self._ramp,
         )
         self._in_flight: dict[int, Batch] = {}

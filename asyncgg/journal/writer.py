@@ -24,7 +24,7 @@ _CLOSE_RETRIES: Final = 25
 _CLOSE_RETRY_INTERVAL: Final = 0.02
 """Seconds between checks for remaining readers: a status takes a few milliseconds."""
 _MAX_DELAY: Final = 0.005
-"""Seconds that `submit_nowait` may delay a call."""
+"""Seconds that `submit_nowait` may delay a call; more if the writer was opened so."""
 _OnCommit = Callable[[BaseException | None], None]
 _Call = tuple[Callable[[JournalStore], Any], "asyncio.Future[Any] | _OnCommit", bool]
 _Completion = tuple["asyncio.Future[Any] | _OnCommit", Any, BaseException | None]
@@ -40,12 +40,13 @@ class JournalWriter:
 
     With `threaded=False` calls are committed where they are made, for virtual clocks, which must
     not run ahead of a thread. With `durable=False` nothing is synced, the file cannot be read by
-    others and a crash corrupts it: for temporary journals. Raises `JournalError` when the file
-    cannot be used.
+    others and a crash corrupts it: for temporary journals. `max_delay`: seconds that
+    `submit_nowait` may delay a call, if more than 5 ms. Raises `JournalError` when the file cannot be used.
     """
 
-    def __init__(self, path: Path, *, threaded: bool = True, durable: bool = True) -> None:
+    def __init__(self, path: Path, *, threaded: bool = True, durable: bool = True, max_delay: float = 0.0) -> None:
         self.path = path
+        self._max_delay = max(_MAX_DELAY, max_delay)
         FORMAT.require_file(path)  # first: creates no lock file next to a missing journal
         self._lock = FORMAT.lock(path)
         try:
@@ -99,7 +100,7 @@ class JournalWriter:
         """`submit` with `retry_individually` and a callback instead of a future.
 
         `on_commit` is called with None after the commit, or with the error. Such calls are queued
-        for up to 5 ms, or until the next `submit`, which shares its transaction with them.
+        for up to `max_delay`, or until the next `submit`, which shares its transaction with them.
         """
         self._loop = asyncio.get_running_loop()
         if self._error is not None:
@@ -109,7 +110,7 @@ class JournalWriter:
         else:
             self._queued.append((work, on_commit, True))
             if self._timer is None:
-                self._timer = self._loop.call_later(_MAX_DELAY, self._flush)
+                self._timer = self._loop.call_later(self._max_delay, self._flush)
 
     def close(self) -> None:
         """Execute what is queued, leave one self-contained file and release the lock.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from asyncgg.aggregator import Batch
 from asyncgg.classify import CodeTable
 from asyncgg.engine import EngineOptions
 from asyncgg.events import CoreSkipped, RateChanged, RateReason, Throttled
-from asyncgg.journal import JournalReader
+from asyncgg.journal import JournalReader, JournalStore
 from asyncgg.models import RunState, ThingState
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.simulator.config import SimulatorConfig
@@ -48,6 +50,25 @@ async def test_run_at_known_quota_is_not_throttled(tmp_path: Path) -> None:
     assert len(harness.transport.starts) == 1000
     assert harness.service.counters.throttled == 0
     assert (harness.loop.time() - started_at) / (1000 / 50) <= 1.03
+
+
+async def test_claim_ahead_claims_many_batches_in_one_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the batches of `claim_ahead` are claimed at a time, at the same rate of requests."""
+    harness = EngineHarness(tmp_path / "j", make_config(cores=200, things=2))
+    claimed_at: list[float] = []
+    claim = JournalStore.claim
+
+    def record(store: JournalStore, *arguments: Any) -> Batch:
+        claimed_at.append(harness.loop.time())
+        return claim(store, *arguments)
+
+    monkeypatch.setattr(JournalStore, "claim", record)
+    started_at = harness.loop.time()
+    result = await harness.start(rate=20.0, burst=2.0, options=EngineOptions(claim_ahead=1.0))
+    assert result.state is RunState.COMPLETE
+    assert len(claimed_at) == 200
+    assert len(set(claimed_at)) <= 200 / 10 + 2
+    assert harness.loop.time() - started_at <= 1.03 * 200 / 20
 
 
 async def test_run_with_overstated_quota_adapts(tmp_path: Path) -> None:

@@ -107,6 +107,19 @@ async def test_submit_when_idle_commits_at_once(path: Path) -> None:
         assert statements.count("COMMIT") == 5
 
 
+async def test_max_delay_gathers_calls_until_the_next_submit(path: Path) -> None:
+    """Outcomes wait for the next claim, which is not delayed."""
+    journal, committed = JournalWriter(path, max_delay=60.0), list[str]()
+    try:
+        journal.submit_nowait(lambda store: store.put(first=1), lambda error: committed.append("outcome"))
+        await asyncio.sleep(0.02)
+        assert not committed
+        await journal.submit(lambda store: None)
+        assert committed == ["outcome"]
+    finally:
+        journal.close()
+
+
 async def test_submit_claim_is_committed_before_future_is_done(path: Path) -> None:
     """Another process can read a claim when its future is done, and not earlier."""
     query = "SELECT count(*) FROM thing WHERE state = 1"
