@@ -15,6 +15,7 @@ from asyncgg.errors import LeaseHeldError
 from asyncgg.events import Progress
 from asyncgg.fleet.campaign import CampaignLane
 from asyncgg.fleet.campaign_state import RESULT, CampaignState, read_journal_result
+from asyncgg.fleet.open_lanes import OpenLanes, rare_garbage_collection
 from asyncgg.fleet.results import LaneResult, failed_result, not_started_result
 from asyncgg.journal import JournalReader
 from asyncgg.report import EXIT_CODES
@@ -53,6 +54,7 @@ class LocalExecutor:
         self._on_message = on_message
         self._temporary_folder = temporary_folder
         self._engines: dict[str, Engine] = {}
+        self._open_lanes = OpenLanes()
         self._opening = asyncio.Semaphore(_MAX_OPENING)
         self._stop: StopReason | None = None
         self._stopping = asyncio.Event()
@@ -60,6 +62,7 @@ class LocalExecutor:
         self._exit_stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        self._exit_stack.enter_context(rare_garbage_collection())
         if self._state is not None:
             opening = open_client(self._state.location, self._state.connection)
             self._client = await self._exit_stack.enter_async_context(opening)
@@ -72,6 +75,7 @@ class LocalExecutor:
         """As `LaneExecutor.stop`."""
         self._stop = self._stop or reason
         self._stopping.set()
+        self._open_lanes.release()
         for engine in self._engines.values():
             engine.stop(reason)
 
@@ -82,7 +86,8 @@ class LocalExecutor:
     async def run_lane(self, lane: CampaignLane) -> LaneResult:
         """As `LaneExecutor.run_lane`."""
         if self._state is None:
-            return await self._run_journal(lane.name, lane.journal, lane.read_result, None)
+            with self._open_lanes.add(lane.name):
+                return await self._run_journal(lane.name, lane.journal, lane.read_result, None)
         while True:
             result, lost_reason = await self._run_saved(lane, self._state)
             if not lost_reason or self._stop is not None:
@@ -109,7 +114,8 @@ class LocalExecutor:
                 return read_journal_result(lane.name, journal)
 
             try:
-                result = await self._run_journal(lane.name, journal, read_result, keeper)
+                with self._open_lanes.add(lane.name):
+                    result = await self._run_journal(lane.name, journal, read_result, keeper)
             except Exception as error:  # noqa: BLE001 - whatever ended the lane is its saved result
                 result = failed_result(await asyncio.to_thread(read_result), error)
             result = replace(result, journal=f"{keeper.location}: {run.name}/{journal.name}")
@@ -174,7 +180,9 @@ class LocalExecutor:
                 region=endpoint.region,
                 account=identity,
                 on_engine=lambda engine: self._add_engine(name, engine),
+                before_sending=lambda: self._open_lanes.wait_for_others(name),
                 lease=lease,
+                commit_interval=self._open_lanes.commit_interval,
             )
         finally:
             self._engines.pop(name, None)
