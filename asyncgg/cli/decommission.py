@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 from asyncgg.cli.console import require_terminal
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.decommission_associations import AssociationChanger, find_associations
+from asyncgg.cli.decommission_associations import AssociationChanger, find_associations, stopped_scan
 from asyncgg.cli.decommission_plan import (
     STAGE_VIEW,
     IotQuotas,
@@ -27,6 +27,7 @@ from asyncgg.cli.decommission_plan import (
 from asyncgg.cli.decommission_source import DeviceSource
 from asyncgg.cli.options import extract_settings
 from asyncgg.cli.progress import ProgressDisplay
+from asyncgg.cli.sources import ScanIncompleteError
 from asyncgg.cli.supervisor import Supervision, run_async, run_supervised
 from asyncgg.decommission.control_plane import IotControlPlane, open_control_plane
 from asyncgg.decommission.guards import GuardOptions
@@ -238,7 +239,10 @@ class DecommissionSession:
             for name in names
             if (step := steps.get((stage, name, DEVICE))) is None or step.state is not StepState.DONE
         ]
-        associated = {name for name, cores in find_associations(self.context, pending).items() if cores}
+        try:
+            associated = {name for name, cores in find_associations(self.context, pending).items() if cores}
+        except ScanIncompleteError as error:
+            return self._finish(book, stage, None, stopped_scan(error))
         run = self._run(book, stage, lambda run: run.check_again(pending, options, associated))
         if not run.reason:
             refused = book.refusals(stage)
@@ -350,9 +354,12 @@ class DecommissionSession:
         if not run_async(has_enough(-int(-count * 100 // percent))):
             raise GuardError(f"{count:,} devices are more than {percent:g} % of the fleet (--max-percent)")
 
-    def _finish(self, book: DecommissionJournal, stage: Stage, run: StageRun, stopped: RunResult | None = None) -> int:
-        """Write the result. `stopped`: the result of a run of associations that stopped early."""
-        reason, state = (stopped.reason, stopped.state) if stopped else (run.reason, run.state)
+    def _finish(
+        self, book: DecommissionJournal, stage: Stage, run: StageRun | None, stopped: RunResult | None = None
+    ) -> int:
+        """Write the result. `stopped`: the end of a scan or run of associations that stopped early."""
+        end = stopped or run
+        reason, state = (end.reason, end.state) if end else ("", "")
         summary = summarize(book, stage, reason=reason, state=state)
         self.context.console.write_result(summary, format_summary_lines(summary), always_print=True)
         return exit_code(stopped) if stopped else exit_code_of(summary)

@@ -11,20 +11,23 @@ from typing import Any
 from asyncgg.cli.context import CommandContext
 from asyncgg.cli.restart import Restart
 from asyncgg.cli.signals import raise_on_signal
-from asyncgg.cli.sources import LookupArguments, LookupSource
-from asyncgg.cli.supervisor import run_async
+from asyncgg.cli.sources import LookupArguments, LookupSource, ScanIncompleteError
+from asyncgg.cli.supervisor import StoppedTwiceError, run_async
 from asyncgg.cli.workflow import RunRequest, plan_confirm_run
 from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import DeviceStep, Stage, StepState
 from asyncgg.decommission.report import devices_of_stage
 from asyncgg.decommission.stages import ASSOCIATIONS, DEVICE
 from asyncgg.engine import RunResult
+from asyncgg.errors import AsyncggError
 from asyncgg.inventory import Snapshot
 from asyncgg.journal import JournalReader
 from asyncgg.manifest.name_lists import Selection
 from asyncgg.models import RunState, Summary, ThingState
+from asyncgg.report import EXIT_CODES
 from asyncgg.runs import JournalBuilder, Plan, RunMode
 from asyncgg.runs.undo_plan import prepare_undo
+from asyncgg.storage import remove_file
 from asyncgg.transport import Endpoint
 
 
@@ -42,8 +45,22 @@ class AssociationChanger:
     def run(self) -> RunResult | None:
         """Change the associations of all devices whose certificates were switched.
 
-        The result of the first run that stopped early, after which no other begins; else None.
+        How the first scan or run that stopped early ended, after which no other begins; else None.
         """
+        try:
+            return self._run()
+        except StoppedTwiceError:
+            raise
+        except ScanIncompleteError as error:
+            return stopped_scan(error)
+        except KeyboardInterrupt:
+            return RunResult(RunState.INTERRUPTED, "stopped before the associations were changed")
+        except AsyncggError as error:
+            # Of the inner run; this stage has changed certificates.
+            error.__notes__ = [f"the certificates are changed; continue with: decommission resume {self._book.path}"]
+            raise
+
+    def _run(self) -> RunResult | None:
         book, stage = self._book, self._stage
         change = self._restore if stage is Stage.RELEASE else self._disassociate
         steps = book.steps()
@@ -92,7 +109,9 @@ class AssociationChanger:
             self._continue(path)
             return [path]
         context = _inner_context(self._context, journal=path)
-        lookup = LookupArguments(names=tuple(names), inventory=path.with_name(f"{path.name}.db"))
+        inventory = path.with_name(f"{path.name}.db")
+        remove_file(inventory)  # of an earlier start: the devices may have other associations now
+        lookup = LookupArguments(names=tuple(names), inventory=inventory)
         source = LookupSource(lookup, context, account_required=True)
         request = RunRequest(
             resolve_endpoint=context.resolve_endpoint,
@@ -144,6 +163,13 @@ class AssociationChanger:
         )
 
 
+def stopped_scan(error: ScanIncompleteError) -> RunResult:
+    """The end of a stage whose scan stopped early."""
+    states = {code: state for state, code in EXIT_CODES.items() if state in (RunState.DEADLINE, RunState.INTERRUPTED)}
+    reason = "the scan for associations did not complete"
+    return RunResult(states.get(error.exit_code, RunState.ABORTED), reason, is_auth_error=error.exit_code == 5)
+
+
 def find_associations(context: CommandContext, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The cores that hold each of the things, by a new scan of the Region."""
     if not names:
@@ -152,7 +178,10 @@ def find_associations(context: CommandContext, names: Sequence[str]) -> dict[str
         path = Path(folder) / "scan.journal"
         context = _inner_context(context, journal=path)
         source = LookupSource(LookupArguments(names=tuple(names)), context, account_required=True)
-        builder, _ = source.prepare(context.resolve_endpoint(), path)
+        try:
+            builder, _ = source.prepare(context.resolve_endpoint(), path)
+        except ScanIncompleteError as error:
+            raise ScanIncompleteError("the scan for associations did not complete", error.exit_code) from None
         builder.discard()
         with Snapshot(source.inventory) as snapshot:
             return {thing: tuple(pair.core for pair in pairs) for thing, pairs in snapshot.find_things(names).items()}

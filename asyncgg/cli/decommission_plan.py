@@ -34,6 +34,8 @@ _ROW_COLUMNS: Final = (
     *("device", "thing_id", "type", "groups", "cores", "certificates", "policies", "other_things"),
     *("other_principals", "refused", "detail"),
 )
+_MIN_ADVISED: Final = 60.0
+"""Seconds from which on a stage is worth a higher quota in the text."""
 
 
 # --- quotas ---
@@ -123,7 +125,7 @@ def plan_lines(document: Mapping[str, Any], quotas: IotQuotas) -> list[str]:
     lines += [f"  refused    {count:,}: {reason}" for reason, count in sorted(document["refusals"].items())]
     if document["connectivity_unknown"]:
         lines.append(f"  warning    connectivity is unknown for {document['connectivity_unknown']:,} devices")
-    lines.append(f"  certificates {document['certificates']:,}")
+    lines.append(f"  identity   {format_count(document['certificates'], 'certificate')}")
     if document["cores"]:
         lines.append(
             f"  cores      {format_count(document['cores'], 'core')} with"
@@ -132,7 +134,11 @@ def plan_lines(document: Mapping[str, Any], quotas: IotQuotas) -> list[str]:
     for name, stage in document["stages"].items():
         if stage["slowest"]:
             lines.append(f"  {name:<10} {_format_cost(stage, quotas)}")
-    lines += [f"  advice     {_format_advice(name, found, quotas)}" for name, found in document["advice"].items()]
+    lines += [
+        f"  advice     {_format_advice(name, found)}"
+        for name, found in document["advice"].items()
+        if found["seconds_before"] >= _MIN_ADVISED
+    ]
     lines.append(f"  quotas     {quotas.source}")
     return lines
 
@@ -140,14 +146,21 @@ def plan_lines(document: Mapping[str, Any], quotas: IotQuotas) -> list[str]:
 def _format_cost(stage: Mapping[str, Any], quotas: IotQuotas) -> str:
     total = sum(stage["requests"].values())
     rates = {**quotas.usable, "GetCoreDevice": quotas.core_device_rate}
-    slowest = ", ".join(f"{name} at {rates[name]:g}/s" for name in stage["slowest"])
+    slowest = _by_rate({name: rates[name] for name in stage["slowest"]}, "at")
     return f"{format_count(total, 'request')}, {format_duration(stage['seconds'])}: decided by {slowest}"
 
 
-def _format_advice(name: str, advice: Mapping[str, Any], quotas: IotQuotas) -> str:
-    raised = ", ".join(f"{operation} to {rate:g}/s" for operation, rate in advice["quotas"].items())
+def _format_advice(name: str, advice: Mapping[str, Any]) -> str:
     before, after = (format_duration(advice[key]) for key in ("seconds_before", "seconds_after"))
-    return f"raise {raised}: {name} takes {after} instead of {before}"
+    return f"raise {_by_rate(advice['quotas'], 'to')}: {name} takes {after} instead of {before}"
+
+
+def _by_rate(rates: Mapping[str, float], preposition: str) -> str:
+    """The operations with their rates; those with the same one together."""
+    grouped: dict[float, list[str]] = {}
+    for name, rate in rates.items():
+        grouped.setdefault(rate, []).append(name)
+    return "; ".join(f"{', '.join(names)} {preposition} {rate:g}/s" for rate, names in grouped.items())
 
 
 def write_plan_rows(path: Path, book: DecommissionJournal) -> None:

@@ -133,7 +133,7 @@ def format_summary_lines(summary: dict[str, Any]) -> list[str]:
     if saved := summary["shadows"]["saved"]:
         lines.append(f"  shadows    {saved:,} saved, {summary['shadows']['deleted']:,} deleted")
     if summary["stage"] == Stage.QUARANTINE and summary["quarantined_at"]:
-        lines.append(f"  ended      {summary['quarantined_at']}; delete asks for --min-age since then")
+        lines.append(f"  ended      {summary['quarantined_at']}; can be deleted 24 h later, or after --min-age")
     lines.append(f"  journal    {summary['journal']}")
     return lines + (["next:", *(f"  {command}" for command in summary["next"])] if summary["next"] else [])
 
