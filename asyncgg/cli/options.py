@@ -327,6 +327,12 @@ READ_STATE: Final = Option(
     "--state", "LOCATION", "the newest run of this state, s3://BUCKET/PREFIX or a folder, instead of a journal", "State"
 )
 RUN_OF_STATE: Final = Option("--run", "NAME", "this run of the state; `asyncgg runs` lists them", "State")
+WORK_STATE: Final = (
+    READ_STATE,
+    *without(STATE, "state"),
+    RUN_OF_STATE,
+)
+"""Of commands that work on a run of a state, and need its lease."""
 JSON: Final = Option("--json", help="write one JSON object, the result, to standard output", panel="Output")
 DEBUG: Final = Option("--debug", help="show a traceback with an error", panel="Output")
 OUTPUT: Final = (

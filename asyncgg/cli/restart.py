@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -13,10 +14,10 @@ from asyncgg.cli.context import CommandContext
 from asyncgg.cli.notify import NotifyOnExit
 from asyncgg.cli.options import extract_settings
 from asyncgg.cli.signals import raise_on_signal
-from asyncgg.cli.state import open_state
+from asyncgg.cli.state import load_state_settings, open_state, saved_path
 from asyncgg.cli.supervisor import run_async, run_journal, write_failed_summary, write_summary
 from asyncgg.engine import RunResult
-from asyncgg.errors import JournalError, StateWriteError, UsageError
+from asyncgg.errors import AsyncggError, JournalError, StateWriteError, UsageError
 from asyncgg.formatting import format_duration
 from asyncgg.journal import JournalReader, JournalWriter, write_meta
 from asyncgg.models import RunState, Summary
@@ -25,13 +26,11 @@ from asyncgg.report.summary import format_next_commands
 from asyncgg.runs import RunMode, quota_rate, seconds_at_quota, verify_account
 from asyncgg.runs.connection import resolve_saved_endpoint, restore_settings
 from asyncgg.runs.plan import quota_burst
-from asyncgg.settings import load_settings
+from asyncgg.runs.undo_plan import mark_undone_by
 from asyncgg.transport import Endpoint
 
 if TYPE_CHECKING:
     from asyncgg.state import StateSession
-
-_STATE_SETTINGS = ("state", "state_interval", "state_lease", "profile", "region", "endpoint_url", "request_timeout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,10 @@ def restart_run(path: Path | None, mode: RunMode, arguments: Mapping[str, Any]) 
     with raise_on_signal(), ExitStack() as saved:
         state = None
         if path is None:
-            state = _open_state(arguments, saved)
+            settings = load_state_settings(arguments)
+            state = saved.enter_context(open_state(CommandContext.create(settings, arguments)))
+            if state is None:
+                raise UsageError("give either JOURNAL or --state; see --help")
             latest = state.latest()
             if latest is None or not latest.has_journal:
                 raise JournalError(f"{state.location}: the state has no run to continue; check the location")
@@ -124,6 +126,7 @@ def restart_run(path: Path | None, mode: RunMode, arguments: Mapping[str, Any]) 
                 return _nothing_to_do(restart, saved)
             outcome = restart.run(yes=arguments["yes"])
             if state is not None:  # a lost notification must be in the saved journal
+                _update_undo_mark(state, restart)
                 notifier.record_result(*outcome, path)
                 notifier.deliver()
             try:
@@ -134,13 +137,14 @@ def restart_run(path: Path | None, mode: RunMode, arguments: Mapping[str, Any]) 
             return write_summary(restart.context.console, *notifier.record_result(*outcome))
 
 
-def _open_state(arguments: Mapping[str, Any], stack: ExitStack) -> StateSession:
-    """The state of the command line or of the environment; unlike the settings of a run, it is not in its journal."""
-    settings = load_settings({name: arguments[name] for name in _STATE_SETTINGS})
-    state = stack.enter_context(open_state(CommandContext.create(settings, arguments)))
-    if state is None:
-        raise UsageError("give either JOURNAL or --state; see --help")
-    return state
+def _update_undo_mark(state: StateSession, restart: Restart) -> None:
+    """Count in the run that an undo reverts what the undo has done now."""
+    original = json.loads(restart.meta.get("undo_of", "{}")).get("state_run")
+    if original is None:
+        return
+    with suppress(AsyncggError):  # that run can be deleted
+        name = saved_path(state.location, restart.path)
+        run_async(mark_undone_by(restart.path, state.open_run(original).journal, name))
 
 
 def _nothing_to_do(restart: Restart, saved: ExitStack) -> int:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from asyncgg.cli.context import CommandContext
-from asyncgg.errors import GuardError, UsageError
+from asyncgg.errors import GuardError, JournalError, UsageError
 from asyncgg.formatting import format_duration, format_timestamp
 from asyncgg.models import RunState
 
@@ -21,7 +22,18 @@ if TYPE_CHECKING:
     from asyncgg.journal import JournalReader
     from asyncgg.models import Summary
     from asyncgg.run_directory import RunDirectory
+    from asyncgg.settings import Settings
     from asyncgg.state import StateDocument, StateSession
+
+_STATE_SETTINGS: Final = (
+    "state",
+    "state_interval",
+    "state_lease",
+    "profile",
+    "region",
+    "endpoint_url",
+    "request_timeout",
+)
 
 
 def open_state(context: CommandContext, keep_runs: int = 30) -> AbstractContextManager[StateSession | None]:
@@ -68,6 +80,25 @@ def find_unfinished(state: StateSession, source: str) -> RunDirectory | None:
             f" --state {state.location}`, or use another state for {source}; nothing was sent"
         )
     return run
+
+
+def require_no_pending_run(state: StateSession, but: Path) -> None:
+    """Raise `GuardError` if the newest run has pending things and another journal than `but`.
+
+    A start continues only the newest run, so a new run would leave them pending.
+    """
+    from asyncgg.journal import JournalReader
+
+    run = state.latest()
+    if run is None or not run.has_journal or run.journal == but:
+        return
+    with JournalReader(run.journal) as reader:
+        pending = reader.counts().pending
+    if pending:
+        raise GuardError(
+            f"{state.location}: run {run.name} has {pending:,} pending things; complete it first with `asyncgg resume"
+            f" --state {state.location}`; nothing was sent"
+        )
 
 
 def show_saved(summary: Summary, location: str, run: RunDirectory, *, is_newest: bool = True) -> Summary:
@@ -162,3 +193,60 @@ def open_journal(journal: Path | None, location: str | None, run: str | None = N
 
     with read_state(location, ConnectionConfig(), run or "") as (document, directory):
         yield OpenedJournal(directory.journal, location, directory, document)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkingJournal:
+    """A journal that a command may change, and the state that keeps it."""
+
+    path: Path
+    state: StateSession | None = None
+    """Held with its lease; None for a local file, and for a copy to read."""
+    location: str = ""
+    """Of the state; empty for a local file."""
+
+    @property
+    def name(self) -> str:
+        """The journal for people: the local file of a state is temporary."""
+        return saved_path(self.location, self.path) if self.location else str(self.path)
+
+    @property
+    def argument(self) -> str:
+        """What names the journal in a command line."""
+        return f"--state {shlex.quote(self.location)}" if self.location else shlex.quote(str(self.path))
+
+
+@contextmanager
+def open_working_journal(
+    journal: Path | None, run: str | None, arguments: Mapping[str, Any], *, read_only: bool = False
+) -> Iterator[WorkingJournal]:
+    """The journal to work on: `journal`, or that of a run of the state of `arguments` or of the environment.
+
+    `run` is a name; by default the newest one with a journal. The lease of a state is held, unless
+    `read_only`. Raises `UsageError` unless one of both is given, and as `StateSession` or `read_state`.
+    """
+    if journal is not None:
+        if arguments["state"] or run is not None:
+            raise UsageError("give either JOURNAL or --state; see --help")
+        yield WorkingJournal(journal)
+        return
+    settings = load_state_settings(arguments)
+    if settings.state is None:
+        raise UsageError("give either JOURNAL or --state; see --help")
+    if read_only:
+        with open_journal(None, settings.state, run) as opened:
+            yield WorkingJournal(opened.path, location=settings.state)
+        return
+    with open_state(CommandContext.create(settings, arguments)) as state:
+        assert state is not None
+        runs = state.runs_with_journal()
+        if not runs:
+            raise JournalError(f"{state.location}: no saved run; check the location")
+        yield WorkingJournal(state.open_run(run or runs[-1]).journal, state, state.location)
+
+
+def load_state_settings(arguments: Mapping[str, Any]) -> Settings:
+    """The state of the command line or of the environment; unlike the settings of a run, it is not in its journal."""
+    from asyncgg.settings import load_settings
+
+    return load_settings({name: arguments[name] for name in _STATE_SETTINGS})

@@ -170,10 +170,9 @@ def next_commands(summary: Summary, exit_code: int | None = None) -> list[str]:
         journal += f" --run {summary.state_run}"
     if summary.state is RunState.COMPLETE:
         commands = [f"asyncgg report {journal} --html report.html"]
-        if not location:  # these write next to the journal
-            commands.insert(0, f"asyncgg verify {journal}")
-            if summary.undoable and summary.disassociated:
-                commands.append(f"asyncgg undo {journal}")
+        commands.insert(0, f"asyncgg verify {journal}")
+        if summary.undoable and summary.disassociated:
+            commands.append(f"asyncgg undo {journal}")
         return commands if summary.total else []
     kinds = {failure_kind(code) for code in summary.failures}
     commands = []

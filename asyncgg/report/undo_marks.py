@@ -62,6 +62,8 @@ def read_undo_marks(reader: JournalReader) -> list[UndoMark]:
         reverted, total = int(values["reverted"]), int(values["total"])
         recorded = Path(values["journal"])
         for path in (recorded, reader.path.with_name(recorded.name)):  # moved together with the run
+            if path == reader.path:  # the undo is in a state: all journals have the same name there
+                continue
             try:
                 with JournalReader(path) as undo:
                     summary = undo.summary()

@@ -98,10 +98,17 @@ class _OriginalRun:
     has_provenance: bool
     """Whether the journal proves the state of the things before the run."""
     meta: Mapping[str, str]
+    state_location: str
+    """Of the state that has the journal; empty for a file."""
 
     @property
     def name(self) -> str:
-        return f"run {self.run} ({self.path})"
+        path = f"{self.state_location}: {self.path.parent.name}/{self.path.name}" if self.state_location else self.path
+        return f"run {self.run} ({path})"
+
+    @property
+    def argument(self) -> str:
+        return f"--state {shlex.quote(self.state_location)}" if self.state_location else shlex.quote(str(self.path))
 
 
 def prepare_undo(
@@ -113,11 +120,13 @@ def prepare_undo(
     only: Selection | None = None,
     prior_state: PriorState | None = None,
     assume_associated: bool = False,
+    state_location: str = "",
 ) -> tuple[JournalBuilder, Plan]:
     """Build `new_journal`, which reverts what the run of `journal` is known to have changed. Blocking.
 
     `prior_state`: the content of a snapshot from before the run. `assume_associated`: every thing
-    of the run was associated before.
+    of the run was associated before. `state_location`: that of the state that has both journals, each
+    in the folder of its run.
 
     Raises:
         UsageError: things without a final outcome or with unknown prior state; nothing to undo;
@@ -127,7 +136,7 @@ def prepare_undo(
     """
     counts: Counter[UndoDecision] = Counter()
     with JournalReader(journal) as reader:
-        original = _read_original_run(reader)
+        original = _read_original_run(reader, state_location)
         all_known = assume_associated or original.has_provenance
         things_before: PriorState = (lambda core: _ContainsAll()) if all_known else prior_state or (lambda core: ())
         pairs = _select(iter_effects(reader), things_before, only, counts)
@@ -155,7 +164,17 @@ def prepare_undo(
 
 async def mark_original_undone(undo_journal: Path) -> str:
     """Record the undo in the journal of the run that it reverts; returns why that is not possible, or nothing."""
-    original, mark = _undo_mark(undo_journal)
+    with JournalReader(undo_journal) as reader:
+        original = Path(json.loads(reader.meta()["undo_of"])["journal"])
+    return await mark_undone_by(undo_journal, original)
+
+
+async def mark_undone_by(undo_journal: Path, original: Path, name: str = "") -> str:
+    """As `mark_original_undone`, in `original`. `name`: that of the undo for people; by default its path."""
+    with JournalReader(undo_journal) as reader:
+        summary, meta = reader.summary(), reader.meta()
+    name = name or _recorded_path(undo_journal)
+    mark = UndoMark(name, float(meta["created"]), summary.disassociated + summary.already, summary.total)
     try:
         await mark_undone(original, mark)
     except JournalError as error:
@@ -163,12 +182,9 @@ async def mark_original_undone(undo_journal: Path) -> str:
     return ""
 
 
-def _undo_mark(undo_journal: Path) -> tuple[Path, UndoMark]:
-    with JournalReader(undo_journal) as reader:
-        summary, meta = reader.summary(), reader.meta()
-    path = str(undo_journal.absolute()).encode("utf-8", "backslashreplace").decode()
-    mark = UndoMark(path, float(meta["created"]), summary.disassociated + summary.already, summary.total)
-    return Path(json.loads(meta["undo_of"])["journal"]), mark
+def _recorded_path(path: Path) -> str:
+    """The absolute path, as a journal has it."""
+    return str(path.absolute()).encode("utf-8", "backslashreplace").decode()
 
 
 def write_protect_list(undo_journal: Path) -> Path:
@@ -183,18 +199,20 @@ def write_protect_list(undo_journal: Path) -> Path:
     return path
 
 
-def _read_original_run(reader: JournalReader) -> _OriginalRun:
+def _read_original_run(reader: JournalReader, state_location: str) -> _OriginalRun:
     if reader.is_running():
         raise JournalError(f"{reader.path} is in use by another process; stop the run or wait for its end, then undo")
     meta = reader.meta()
     operation = parse_operation(meta.get("operation", ""), reader.path)
     has_provenance = provenance_from_meta(meta, reader.path) is not None
-    return _OriginalRun(reader.path, meta.get("run", ""), operation, has_provenance, meta)
+    return _OriginalRun(reader.path, meta.get("run", ""), operation, has_provenance, meta, state_location)
 
 
 def _metadata(original: _OriginalRun) -> dict[str, str]:
     """The origin of the undo, and the account, so that no start uses another account."""
-    link = {"run": original.run, "journal": str(original.path.absolute()).encode("utf-8", "backslashreplace").decode()}
+    link = {"run": original.run, "journal": _recorded_path(original.path)}
+    if original.state_location:  # its path is temporary
+        link["state_run"] = original.path.parent.name
     metadata = {
         "undo_of": json.dumps(link),
         **provenance_to_meta(ProvenanceKind.UNDO, original.path.absolute(), time.time()),
@@ -225,7 +243,7 @@ def _require_undoable(original: _OriginalRun, counts: Counter[UndoDecision], *, 
     if unresolved := counts[UndoDecision.UNRESOLVED]:
         raise UsageError(
             f"{original.name}: {format_count(unresolved, 'thing')} possibly sent, the outcome is unknown; nothing was"
-            f" sent; first run: asyncgg resume {shlex.quote(str(original.path))}, or select others with --only"
+            f" sent; first run: asyncgg resume {original.argument}, or select others with --only"
         )
     unknown = counts[UndoDecision.PRIOR_STATE_UNKNOWN]
     if unknown and not has_snapshot:

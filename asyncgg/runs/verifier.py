@@ -51,6 +51,8 @@ class VerifyContext:
     target: Endpoint
     account: str
     """The account in which the run was started; empty if unknown."""
+    journal_name: str = ""
+    """As `Verification.journal_name`."""
 
 
 def load_context(journal: Path, overrides: Mapping[str, Any]) -> VerifyContext:
@@ -99,7 +101,12 @@ async def verify_with_context(
         on_start(verifier)
         verification = await verifier.run()
     verification = replace(
-        verification, account=caller.account, arn=caller.arn, region=target.region, endpoint=target.url
+        verification,
+        account=caller.account,
+        arn=caller.arn,
+        region=target.region,
+        endpoint=target.url,
+        journal_name=context.journal_name,
     )
     return await asyncio.to_thread(_write_verification_record, verification) if verification.finished else verification
 

@@ -57,6 +57,8 @@ class Verification:
     arn: str = ""
     region: str = ""
     endpoint: str = ""
+    journal_name: str = ""
+    """The journal for people, if not its path: the file of a state is temporary."""
 
     @property
     def finished(self) -> bool:
@@ -89,7 +91,7 @@ def verification_to_dict(verification: Verification) -> dict[str, Any]:
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "run": verification.run,
-        "journal": str(verification.journal),
+        "journal": verification.journal_name or str(verification.journal),
         "operation": verification.operation.value,
         "started_at": format_timestamp(verification.started_at),
         "finished_at": format_timestamp(verification.finished_at),

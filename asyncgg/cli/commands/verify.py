@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +25,10 @@ Examples:
   asyncgg verify RUN.journal --wait 2m --failures left.csv
   asyncgg verify RUN.journal --out after.db --json
   asyncgg verify CAMPAIGN
+  asyncgg verify --state s3://bucket/runs
 
 Things that failed or were not sent are reported, but do not fail the verification. The result is kept in
-JOURNAL.verified.json, and `report` shows it.
+JOURNAL.verified.json or in the state, and `report` shows it.
 
 \b
 Exit codes: 0 the service agrees with the journal, 3 it does not,
@@ -34,7 +37,7 @@ Exit codes: 0 the service agrees with the journal, 3 it does not,
 
 
 @options.make_command(
-    options.JOURNAL_ARGUMENT,
+    options.JOURNAL_OR_STATE,
     options.Option(
         "--wait",
         "DURATION",
@@ -48,10 +51,19 @@ Exit codes: 0 the service agrees with the journal, 3 it does not,
     options.Option("--out", "SNAPSHOT", "keep the listing as a snapshot", "Output", type=options.PATH),
     options.CONNECTION,
     options.READ_LIMITS,
+    options.WORK_STATE,
     options.RUN_OUTPUT,
     epilog=_EPILOG,
 )
-def command(journal: Path, *, wait: float | None, failures: Path | None, out: Path | None, **arguments: Any) -> int:
+def command(
+    journal: Path | None,
+    *,
+    run: str | None,
+    wait: float | None,
+    failures: Path | None,
+    out: Path | None,
+    **arguments: Any,
+) -> int:
     """List the client devices of all cores of a run and compare them with its journal.
 
     Settings, account, Region and endpoint are those of the run unless an option overrides them.
@@ -59,6 +71,7 @@ def command(journal: Path, *, wait: float | None, failures: Path | None, out: Pa
     from asyncgg.cli.progress import ProgressDisplay
     from asyncgg.cli.scan import VERIFY_VIEW
     from asyncgg.cli.signals import raise_on_signal
+    from asyncgg.cli.state import open_working_journal
     from asyncgg.cli.supervisor import run_supervised
     from asyncgg.engine import StopReason
     from asyncgg.models import RunState
@@ -72,10 +85,13 @@ def command(journal: Path, *, wait: float | None, failures: Path | None, out: Pa
     async def work(supervision: Supervision) -> Verification:
         def watch(verifier: Verifier) -> None:
             supervision.stop = lambda reason: verifier.stop(StopReason(RunState.INTERRUPTED, reason))
+            if opened.state is not None:
+                schedule = asyncio.get_running_loop().call_soon_threadsafe
+                opened.state.when_lost(lambda reason: schedule(verifier.stop, StopReason(RunState.ABORTED, reason)))
 
-        account, _ = await verify_account(run.target, context.settings, expected_from_journal=run.account)
+        account, _ = await verify_account(loaded.target, context.settings, expected_from_journal=loaded.account)
         return await verify_with_context(
-            run,
+            loaded,
             account=account,
             on_start=watch,
             listeners=[display.listen],
@@ -85,15 +101,16 @@ def command(journal: Path, *, wait: float | None, failures: Path | None, out: Pa
             out=out,
         )
 
-    if is_campaign(journal):
+    if journal is not None and is_campaign(journal):
         if failures is not None or out is not None:
             raise UsageError("--failures and --out need the journal of one target")
         from asyncgg.cli.campaign import verify_campaign
 
         return verify_campaign(journal, wait or 0.0, arguments)
-    with raise_on_signal():
-        run = load_context(journal, options.extract_settings(arguments))
-        context = CommandContext.create(run.settings, arguments)
+    with raise_on_signal(), open_working_journal(journal, run, arguments) as opened:
+        loaded = load_context(opened.path, options.extract_settings(arguments))
+        loaded = replace(loaded, journal_name=opened.name)
+        context = CommandContext.create(loaded.settings, arguments)
         display = ProgressDisplay(context.console, view=VERIFY_VIEW)
         verification = run_supervised(work, display)
     lines = format_verification(verification)

@@ -144,6 +144,12 @@ def test_state_of_the_environment_is_used(
         (("resume", "run.journal", "--state", "share"), "either JOURNAL or --state"),
         (("resume", "--yes"), "either JOURNAL or --state"),
         (("status",), "either JOURNAL or --state"),
+        (("verify",), "either JOURNAL or --state"),
+        (("undo", "run.journal", "--state", "share"), "either JOURNAL or --state"),
+        (("undo", "run.journal", "--run", "1"), "either JOURNAL or --state"),
+        (("status", "run.journal", "--run", "1"), "--run requires --state"),
+        (("runs", ".", "--state", "share"), "either FOLDER or --state"),
+        (("verify", "--state", "share"), "no saved run"),
         (("report", "run.journal", "--state", "share"), "either JOURNAL or --state"),
         (("disassociate", "fleet.csv", "--yes", "--journal", "j", "--state", "share"), "either --state or --journal"),
         (("disassociate", "fleet.csv", "--yes", "--state", "share", "--state-lease", "60s"), "--state-lease"),
@@ -262,6 +268,85 @@ def test_watch_follows_a_state(
     assert rest[0].startswith("complete")
     assert len([key for key in downloads if "run.journal" in key]) == 3  # the watch twice, its end once
     assert min(pauses) >= 5.0
+
+
+def _newest_run(cli: CommandRunner) -> str:
+    journal: str = cli("runs", *STATE, "--json").json["runs"][0]["journal"]
+    return journal.removeprefix("share: ").partition("/")[0]
+
+
+def test_verify_keeps_its_result_in_the_state(cli: CommandRunner, serve: StartSimulator) -> None:
+    """The report of the state has the verification; a difference is found."""
+    simulator = serve()
+    assert cli("disassociate", "fleet.csv", *RUN, *STATE).code == 0
+    verified = cli("verify", *STATE, "--json", "--rate", 500)
+    assert verified.code == 0, verified.err
+    assert verified.json["journal"] == f"share: {_newest_run(cli)}/run.journal"
+    report = cli("report", *STATE, "--json").json
+    assert report["verified"]["things"]["confirmed"] == 12
+    assert report["verified"]["journal"].startswith("share: ")
+    assert "asyncgg verify --state share" in report["next"]
+    simulator.service.fleet.associate("core-1", "thing-1-1", 0.0)
+    assert cli("verify", *STATE, "--json", "--rate", 500, "--failures", "left.csv").code == 3
+    assert "core-1,thing-1-1," in Path("left.csv").read_text()
+
+
+def test_undo_in_a_state_is_its_newest_run(cli: CommandRunner, serve: StartSimulator) -> None:
+    """An older run is undone by name; its report says so, and the undo can be verified and undone."""
+    older, newer = _run_twice(cli, serve)
+    dry_run = cli("undo", *STATE, "--run", older, "--assume-associated", "--dry-run", "--json")
+    assert dry_run.code == 0, dry_run.err
+    assert dry_run.json["things"]["total"] == 12
+    assert _newest_run(cli) == newer
+    undone = cli("undo", *STATE, "--run", older, "--assume-associated", *RUN)
+    assert undone.code == 0, undone.err
+    assert undone.json["things"]["associated"] == 12
+    undo = _newest_run(cli)
+    assert undone.json["journal"] == f"share: {undo}/run.journal"
+    (mark,) = cli("report", *STATE, "--run", older, "--json").json["undone"]
+    assert mark["journal"] == f"share: {undo}/run.journal"
+    assert (mark["reverted"], mark["total"]) == (12, 12)
+    assert cli("verify", *STATE, "--rate", 500).code == 0
+    again = cli("undo", *STATE, *RUN)
+    assert again.code == 0, again.err
+    assert again.json["things"]["disassociated"] == 12
+    assert not list(Path().glob("*.journal*"))
+
+
+def test_resumed_undo_of_a_state_counts_in_the_run_that_it_reverts(cli: CommandRunner, serve: StartSimulator) -> None:
+    """The mark in the journal of the other run follows; a new run or undo waits for the end of the undo."""
+    serve(small_fleet(12, 1))
+    assert cli("disassociate", "fleet.csv", *RUN, *STATE).code == 0
+    older = _newest_run(cli)
+    options = ("--yes", "--rate", 20, "--deadline", "200ms", "--assume-associated")
+    assert cli("undo", *STATE, *options).code == 10
+    (mark,) = cli("report", *STATE, "--run", older, "--json").json["undone"]
+    assert mark["reverted"] < 12
+    for words in (("undo", *STATE, "--run", older, "--assume-associated"), ("disassociate", "fleet.csv", *STATE)):
+        refused = cli(*words, "--yes")
+        assert refused.code == 4
+        assert "asyncgg resume --state share" in refused.err
+    resumed = cli("resume", *STATE, *RUN, "--deadline", "1m")
+    assert resumed.code == 0, resumed.err
+    (mark,) = cli("report", *STATE, "--run", older, "--json").json["undone"]
+    assert (mark["reverted"], mark["total"]) == (12, 12)
+
+
+def test_verify_and_undo_wait_for_the_process_that_runs_the_state(
+    cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes would share one quota; reading needs no lease."""
+    serve()
+    assert cli("disassociate", "fleet.csv", *RUN, *STATE).code == 0
+    monkeypatch.setenv("ASYNCGG_STATE", "share")
+    with StateSession("share", ConnectionConfig(), lease_seconds=61.5, interval=1):
+        for words in (("verify",), ("undo", "--yes", "--assume-associated")):
+            result = cli(*words)
+            assert result.code == 4, result.err
+            assert "in use by another process" in result.err
+        assert cli("status", *STATE).code == 0
+        assert "in use by" in cli("runs", *STATE).out
+        assert cli("undo", "--dry-run", "--assume-associated").code == 0
 
 
 def test_run_of_the_library_refuses_a_state() -> None:
