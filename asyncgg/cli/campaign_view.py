@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asyncgg.cli.console import Console
-from asyncgg.errors import UsageError
+from asyncgg.files import atomic_write_text, checked_output_path
+from asyncgg.fleet.folder import FILE_NAME
 from asyncgg.formatting import format_count
 
 if TYPE_CHECKING:
@@ -40,24 +43,44 @@ def show_campaign(folder: Path, arguments: Mapping[str, Any]) -> int:
 
 
 def report_campaign(folder: Path, outputs: Mapping[str, Path | None], arguments: Mapping[str, Any]) -> int:
-    """Write the results and the lists of all lanes: `asyncgg report FOLDER`.
-
-    Raises `UsageError` for a page, which only a single run has.
-    """
+    """Write the results, the lists of all lanes and the pages: `asyncgg report FOLDER`."""
     from asyncgg.fleet.campaign import Campaign
     from asyncgg.models import ThingState
-    from asyncgg.report.outcomes import format_from_suffix, write_target_outcomes
+    from asyncgg.report.outcomes import write_target_outcomes
 
-    if pages := [f"--{name}" for name in ("html", "markdown") if outputs[name] is not None]:
-        raise UsageError(f"{pages[0]} needs the journal of one target: asyncgg report {folder}/TARGET.journal")
     console = Console(as_json=arguments["json"], quiet=True)
     campaign = Campaign.load(folder)
     states = {"failures": (ThingState.FAILED,), "outcomes": ()}
     paths = {name: path for name in states if (path := outputs[name]) is not None}
-    for path in paths.values():
-        format_from_suffix(path)
+    for output in filter(None, outputs.values()):
+        for protected in (folder / FILE_NAME, *(lane.journal for lane in campaign.lanes)):
+            checked_output_path(output, protected)
     for name, path in paths.items():
         count = write_target_outcomes(path, campaign.outcomes(*states[name]))
         console.print(f"{path}: {format_count(count, 'thing')}")
+    _write_pages(campaign, {"campaign.html": outputs["html"], "campaign.md": outputs["markdown"]}, console)
     write_campaign(console, folder)
     return 0
+
+
+def _write_pages(campaign: Campaign, pages: Mapping[str, Path | None], console: Console) -> None:
+    """Write a page for each template with a path."""
+    if not any(pages.values()):
+        return
+    from asyncgg.fleet.page import load_campaign_report
+    from asyncgg.report.html import render
+    from asyncgg.report.svg import is_available
+
+    draw = pages["campaign.html"] is not None and is_available()
+    report = load_campaign_report(campaign, generated_at=time.time(), draw=draw)
+    for template, path in pages.items():
+        if path is not None:
+            start = path.resolve().parent
+            links = {
+                lane.name: os.path.relpath(lane.journal.resolve(), start)
+                for lane in campaign.lanes
+                if lane.journal.exists()
+            }
+            with atomic_write_text(path) as file:
+                file.write(render(template, report=report, links=links))
+            console.print(f"{path}: written")

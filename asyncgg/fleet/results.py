@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from asyncgg.errors import AsyncggError
 from asyncgg.formatting import format_count
 from asyncgg.models import RunState, Summary
 from asyncgg.report import EXIT_CODES, summary_to_dict
+from asyncgg.report.summary import format_commands, next_commands
 
 SCHEMA: Final = "asyncgg.campaign/1"
 _CODE_ORDER: Final = (1, 5, 4, 2, 130, 10, 3)
@@ -132,6 +134,29 @@ def state_of_code(code: int) -> RunState:
     return _STATES.get(code, RunState.ABORTED)
 
 
+def campaign_summary(folder: Path, results: Sequence[LaneResult]) -> Summary:
+    """The counts of all targets as those of one run, whose journal is the folder."""
+    things, requests = _sum(results, "things"), _sum(results, "requests")
+    return Summary(
+        run="",
+        journal=str(folder),
+        state=campaign_state(results),
+        total=things.get("total", 0),
+        disassociated=things.get("disassociated", 0) + things.get("associated", 0),
+        failed=things.get("failed", 0),
+        pending=things.get("pending", 0),
+        already=things.get("already", 0),
+        protected=things.get("protected", 0),
+        duplicates=things.get("duplicates", 0),
+        sent=requests.get("sent", 0),
+        minimum=requests.get("minimum", 0),
+        throttled=requests.get("throttled", 0),
+        retried=requests.get("retried", 0),
+        seconds=max((result.seconds for result in results), default=0.0),
+        failures=dict(Counter(_sum(results, "failures")).most_common()),
+    )
+
+
 def campaign_to_dict(folder: Path, results: Sequence[LaneResult], rejected: int = 0) -> dict[str, Any]:
     """The campaign as `asyncgg.campaign/1`."""
     things, requests, failures = _sum(results, "things"), _sum(results, "requests"), _sum(results, "failures")
@@ -145,6 +170,7 @@ def campaign_to_dict(folder: Path, results: Sequence[LaneResult], rejected: int 
         "seconds": max((result.seconds for result in results), default=0.0),
         "failures": failures,
         "targets": [result.to_dict() for result in results],
+        "next": next_commands(campaign_summary(folder, results), campaign_exit_code(results)),
     }
 
 
@@ -167,7 +193,7 @@ def format_campaign(folder: Path, results: Sequence[LaneResult], rejected: int =
         f"  requests   {requests.get('sent', 0):,} sent, {requests.get('throttled', 0):,} throttled",
         *(f"  excluded   {format_count(rejected, 'bad row')}" for _ in range(bool(rejected))),
         *(f"  {result.name:<{width}}  {_format_lane(result)}" for result in results),
-        *_next_commands(folder, results),
+        *format_commands(document["next"]),
     ]
 
 
@@ -182,14 +208,3 @@ def _format_lane(result: LaneResult) -> str:
     reason = f": {result.reason}" if result.reason else ""
     state = "running" if result.running else result.state
     return f"{state} (exit {result.exit}), {_format_things(result.things)}{reason}"
-
-
-def _next_commands(folder: Path, results: Sequence[LaneResult]) -> list[str]:
-    if any(result.running for result in results):
-        return []
-    lines = []
-    if any(result.things.get("pending") for result in results):
-        lines.append(f"  next       asyncgg resume {folder}")
-    if any(result.things.get("failed") for result in results):
-        lines.append(f"  next       asyncgg retry {folder}")
-    return lines

@@ -13,6 +13,7 @@ from asyncgg.report.svg import COLORS, draw_svg
 from asyncgg.report.timeline import RunningTime, TimeBin
 
 _SIZE: Final = (5.6, 2.7)
+_SMALL: Final = (3.4, 1.6)
 _MAX_BARS: Final = 12
 _MAX_NAME: Final = 28
 _MAX_NOTES: Final = 3
@@ -73,6 +74,18 @@ def time_charts(series: TimeSeries, *, draw: bool) -> list[Chart]:
     ]
 
 
+def request_chart(name: str, title: str, series: TimeSeries, *, draw: bool) -> Chart:
+    """A small chart of the requests over time, one of several; `name` is unique on the page."""
+    sent, throttled = sum(item.requests for item in series.bins), sum(item.throttled for item in series.bins)
+    seconds = max(series.time.total, 1e-3)
+    text = f"{sent:,} requests in {format_duration(seconds)}, quota {series.quota:g}/s, {throttled:,} throttled."
+
+    def plot(figure: Any) -> None:
+        _draw_requests(figure, series, is_small=True)
+
+    return Chart(title, text, draw_svg(name, text, _SMALL, plot) if draw else "")
+
+
 def cores_chart(cores: Sequence[CoreOutcomes], *, draw: bool) -> Chart | None:
     """The cores with the most failed and pending things; None without any."""
     worst = [core for core in cores if core.failed or core.pending][:_MAX_BARS]
@@ -108,7 +121,7 @@ def _multiple_locator(base: float) -> Any:
     return MultipleLocator(base)
 
 
-def _draw_requests(figure: Any, series: TimeSeries) -> None:
+def _draw_requests(figure: Any, series: TimeSeries, *, is_small: bool = False) -> None:
     axes, bins = _time_axes(figure, series), series.bins
     starts, widths = [item.start for item in bins], [item.width for item in bins]
     bottom = [0.0] * len(bins)
@@ -137,9 +150,11 @@ def _draw_requests(figure: Any, series: TimeSeries) -> None:
         times = [series.time.seconds_at(decision.at) for decision in series.decisions]
         rates = [decision.rate for decision in series.decisions]
         axes.step([*times, series.time.total], [*rates, rates[-1]], where="post", color=COLORS["accent"], label="rate")
-        _annotate_decisions(axes, series, times)
+        if not is_small:
+            _annotate_decisions(axes, series, times)
     axes.set_ylim(0, 1.35 * max([*bottom, series.quota, *(decision.rate for decision in series.decisions)]))
-    axes.legend(ncols=5, loc="upper left", bbox_to_anchor=(-0.02, 1.0), columnspacing=1.0, handlelength=1.4)
+    if not is_small:
+        axes.legend(ncols=5, loc="upper left", bbox_to_anchor=(-0.02, 1.0), columnspacing=1.0, handlelength=1.4)
 
 
 def _annotate_decisions(axes: Any, series: TimeSeries, times: Sequence[float]) -> None:

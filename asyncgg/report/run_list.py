@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -48,10 +48,20 @@ class RunList:
     """Why a file was left out that has the suffix or the header of a journal."""
 
 
-def list_runs(folder: Path) -> RunList:
-    """The runs of `folder` and the folders directly in it. Raises `UsageError` if it cannot be read."""
+def list_runs(folder: Path, others: Mapping[Path, Callable[[], ListedRun]] | None = None) -> RunList:
+    """The runs of `folder` and the folders directly in it. Raises `UsageError` if it cannot be read.
+
+    `others`: folders in it that count as one run each, whatever journals they have.
+    """
     runs, skipped = [], []
+    for load in (others or {}).values():
+        try:
+            runs.append(load())
+        except AsyncggError as error:
+            skipped.append(str(error))
     for path in find_journals(folder):
+        if others and path.parent in others:
+            continue
         try:
             with JournalReader(path) as reader:
                 meta = reader.meta()

@@ -50,7 +50,7 @@ _GUARDS: Final = {
     "skip_bad_rows": "Skip bad rows",
     "snapshot": "Snapshot before the run",
 }
-_BADGES: Final[Mapping[RunState, tuple[str, str]]] = {
+BADGES: Final[Mapping[RunState, tuple[str, str]]] = {
     RunState.PLANNED: ("warning", "Not started"),
     RunState.RUNNING: ("warning", "Running"),
     RunState.COMPLETE: ("good", "Complete"),
@@ -169,7 +169,7 @@ def commands_for_code(summary: Summary, code: str) -> list[str]:
 
 
 def _verdict(summary: Summary, reason: str, undos: list[UndoMark]) -> Verdict:
-    level, badge = _BADGES[summary.state]
+    level, badge = BADGES[summary.state]
     participle = summary.operation.past_participle
     sentence = f"{summary.disassociated:,} of {format_count(summary.total, 'thing')} {participle}"
     for count, label in (

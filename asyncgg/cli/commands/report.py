@@ -67,17 +67,17 @@ def command(
     **arguments: Any,
 ) -> int:
     """Show a run's summary, and write lists as CSV, JSONL or Parquet, and pages; also during the run."""
-    if journal is not None and is_campaign(journal):
-        return report_campaign(
-            journal, {"failures": failures, "outcomes": outcomes, "html": html, "markdown": markdown}, arguments
-        )
-    console = Console(as_json=arguments["json"])
     lists = [path for path in (failures, outcomes) if path is not None]
     for path in lists:
         format_from_suffix(path)
     output_paths = [*lists, *(path for path in (html, markdown) if path)]
     if len({path.resolve() for path in output_paths}) < len(output_paths):
         raise UsageError("two output files have the same path; give each its own")
+    if journal is not None and is_campaign(journal):
+        return report_campaign(
+            journal, {"failures": failures, "outcomes": outcomes, "html": html, "markdown": markdown}, arguments
+        )
+    console = Console(as_json=arguments["json"])
     if journal is not None and state is None and _write_cleanup_page(journal, html, console, other=output_paths):
         return 0
     with raise_on_signal(), open_journal(journal, state, run) as opened, JournalReader(opened.path) as reader:

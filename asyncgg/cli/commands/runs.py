@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,9 @@ from asyncgg.cli.options import DEBUG, JSON, PATH, Argument, Option, make_comman
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.state import copy_to_dict, describe_copy
 from asyncgg.errors import UsageError
-from asyncgg.report.run_list import format_run_list, list_runs, run_list_to_dict, runs_of_state
+from asyncgg.fleet.folder import FILE_NAME, is_campaign
+from asyncgg.formatting import format_count
+from asyncgg.report.run_list import ListedRun, format_run_list, list_runs, run_list_to_dict, runs_of_state
 
 _EPILOG = """
 \b
@@ -21,7 +26,8 @@ Examples:
   asyncgg runs --state s3://bucket/runs
 
 Lists the journals in the folder and in the folders directly in it, such as the runs of a policy in its state
-folder. Other files with the suffix of a journal are counted. In a state, the name of a run for --run is that
+folder. A campaign in it is one run; give its folder for those of its targets. Other files with the suffix of
+a journal are counted. In a state, the name of a run for --run is that
 of the folder of its journal.
 """
 
@@ -39,13 +45,30 @@ def command(folder: Path | None, *, state: str | None, **arguments: Any) -> int:
     with raise_on_signal():
         if state is None:
             folder = folder or Path()
-            found = list_runs(folder)
+            found = list_runs(folder, _campaigns(folder))
             console.write_result(run_list_to_dict(found, folder), format_run_list(found, folder, time.time()))
         elif folder is not None:
             raise UsageError("give either FOLDER or --state; see asyncgg runs --help")
         else:
             _list_state(state, console)
     return 0
+
+
+def _campaigns(folder: Path) -> dict[Path, Callable[[], ListedRun]]:
+    """The campaigns among the folders of `folder`, and what reads each as one run."""
+    with suppress(OSError):  # reported by what lists the journals
+        return {entry: partial(_load_campaign, entry) for entry in folder.iterdir() if is_campaign(entry)}
+    return {}
+
+
+def _load_campaign(folder: Path) -> ListedRun:
+    from asyncgg.fleet.campaign import Campaign
+    from asyncgg.fleet.results import campaign_summary
+
+    campaign = Campaign.load(folder)
+    created_at = (folder / FILE_NAME).stat().st_mtime
+    source = f"campaign of {format_count(len(campaign.lanes), 'target')}"
+    return ListedRun(campaign_summary(folder, campaign.results()), created_at, source)
 
 
 def _list_state(location: str, console: Console) -> None:

@@ -6,10 +6,10 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from asyncgg.cli.console import Console
 from asyncgg.cli.options import DEBUG, JOURNAL_OR_STATE, READ_STATE, make_command
@@ -18,6 +18,7 @@ from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.state import describe_copy, open_journal
 from asyncgg.cli.watch_view import HISTORY_SECONDS, format_watch_line, render_pane
 from asyncgg.errors import UsageError
+from asyncgg.fleet.folder import is_campaign
 from asyncgg.journal import JournalReader
 from asyncgg.journal.activity import failing_cores
 from asyncgg.models import RunState
@@ -25,6 +26,8 @@ from asyncgg.report import format_summary, summary_to_dict
 from asyncgg.report.summary import format_next_commands
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from asyncgg.state import StateDocument
 
 _EPILOG = """
@@ -32,6 +35,7 @@ _EPILOG = """
 Examples:
   asyncgg watch RUN.journal
   asyncgg watch RUN.journal >> watch.log
+  asyncgg watch CAMPAIGN
   asyncgg watch --state s3://bucket/runs
 
 The run can be in another terminal. If it is stopped, the display waits until it is resumed or retried. It
@@ -48,14 +52,19 @@ _MAX_LOAD: Final = 0.1
 """Fraction of the time that may be spent on reading the journal."""
 
 
-class _StatusDisplay(Protocol):
-    def __call__(self, status: RunStatus, cores: list[tuple[str, int]], /) -> object: ...
+_Status = tuple[RunStatus, list[tuple[str, int]]]
+"""The status of a run, and its cores with failures."""
 
 
 @make_command(JOURNAL_OR_STATE, READ_STATE, DEBUG, epilog=_EPILOG)
 def command(journal: Path | None, *, state: str | None, **_: Any) -> int:
     """Show counts, rate and time left of a run until it ends."""
     with contextlib.suppress(KeyboardInterrupt), raise_on_signal():
+        if journal is not None and is_campaign(journal):
+            from asyncgg.cli.campaign_watch import watch_campaign
+
+            watch_campaign(journal, _open_display)
+            return 0
         status = _watch(_Watched(journal, state))
         lines = format_summary(status.summary, reason=status.reason) + format_next_commands(status.summary)
         Console().write_result(summary_to_dict(status.summary), lines)
@@ -67,7 +76,7 @@ class _Watched:
 
     def __init__(self, journal: Path | None, state: str | None) -> None:
         self._journal, self._state = journal, state
-        self._read: tuple[RunStatus, list[tuple[str, int]]] | None = None
+        self._read: _Status | None = None
         self._document: StateDocument | None = None
         self.seconds = 0.0
         """What the last reading took."""
@@ -77,7 +86,7 @@ class _Watched:
         """Seconds between two readings, at least."""
         return 0.0 if self._state is None else _STATE_INTERVAL
 
-    def read(self) -> tuple[RunStatus, list[tuple[str, int]]]:
+    def read(self) -> _Status:
         """The status, and the cores with failures. A copy is downloaded only if it changed."""
         started = time.monotonic()
         if self._read is None or self._has_changed():
@@ -105,22 +114,29 @@ def _watch(watched: _Watched) -> RunStatus:
     """Show the run until it ends, and return its last status."""
     was_running = False
     status, cores = watched.read()
-    with _open_display() as (show, interval):
+
+    def format_line(moment: _Status) -> str:
+        return format_watch_line(moment[0])
+
+    def render(moment: _Status, width: int, _height: int, *, ascii_only: bool) -> RenderableType:
+        return render_pane(*moment, width=width, ascii_only=ascii_only)
+
+    with _open_display(format_line, render) as (show, interval):
         while status.running or not (was_running or status.summary.state is RunState.COMPLETE):
             was_running = was_running or status.running
-            show(status, cores)
+            show((status, cores))
             time.sleep(max(interval, watched.min_interval, watched.seconds / _MAX_LOAD))
             status, cores = watched.read()
     return status
 
 
-def _write_lines() -> _StatusDisplay:
+def _write_lines(format_line: Callable[[Any], str]) -> Callable[[Any], object]:
     """Write a line for each status that differs from the last, so that the log of a stopped run does not grow."""
     last = ""
 
-    def show(status: RunStatus, _: list[tuple[str, int]]) -> None:
+    def show(moment: Any) -> None:
         nonlocal last
-        line = format_watch_line(status)
+        line = format_line(moment)
         if line != last:
             last = line
             sys.stdout.write(f"{line}\n")
@@ -130,12 +146,14 @@ def _write_lines() -> _StatusDisplay:
 
 
 @contextlib.contextmanager
-def _open_display() -> Iterator[tuple[_StatusDisplay, float]]:
-    """What shows a status, and the seconds between two."""
+def _open_display(
+    format_line: Callable[[Any], str], render: Callable[..., RenderableType]
+) -> Iterator[tuple[Callable[[Any], object], float]]:
+    """What shows a moment, by `render` on a terminal and by `format_line` elsewhere, and the seconds between two."""
     if sys.stdout is None:
         raise UsageError("standard output is closed; there is nothing to show a run on")
     if not sys.stdout.isatty() or os.environ.get("TERM", "") in {"", "dumb", "unknown"}:
-        yield _write_lines(), _LINE_INTERVAL
+        yield _write_lines(format_line), _LINE_INTERVAL
         return
     from rich.console import Console as RichConsole
     from rich.live import Live
@@ -144,8 +162,8 @@ def _open_display() -> Iterator[tuple[_StatusDisplay, float]]:
     ascii_only = not console.encoding.lower().startswith("utf")
     with Live(console=console, auto_refresh=False, transient=True) as live:
         yield (
-            lambda status, cores: live.update(
-                render_pane(status, cores, width=console.width, ascii_only=ascii_only), refresh=True
+            lambda moment: live.update(
+                render(moment, console.width, console.height, ascii_only=ascii_only), refresh=True
             ),
             _PANE_INTERVAL,
         )

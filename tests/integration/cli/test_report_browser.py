@@ -14,6 +14,7 @@ import pytest
 
 from asyncgg.journal import CoreOutcomes
 from asyncgg.report.html import render
+from tests.unit.fleet.test_page import render_page
 from tests.unit.report.test_html import HOSTILE, make_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -78,6 +79,17 @@ def test_page_searches_and_sorts_thousands_of_cores(browser: Any, page_path: Pat
     assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
     requests.click()
     assert _visible_cores(page)[:2] == ["core-0000", "core-0001"]
+    assert problems == []
+
+
+def test_campaign_page_searches_and_fits_a_phone(browser: Any, tmp_path: Path) -> None:
+    """The table of 300 targets can be searched; at 390 pixels only wide tables scroll; no message, no request."""
+    path = tmp_path / "campaign.html"
+    path.write_text(render_page(HOSTILE, 300), encoding="utf-8")
+    page, problems = _open(browser, path, viewport={"width": 390, "height": 844}, color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.get_by_role("searchbox").fill("299")
+    assert page.locator("#targets-table tbody tr:not([hidden])").count() == 1
     assert problems == []
 
 
