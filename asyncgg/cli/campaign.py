@@ -47,11 +47,7 @@ class CampaignWork:
 
 def restart_campaign(folder: Path, mode: RunMode, arguments: Mapping[str, Any]) -> int:
     """Continue all runs of the campaign, or those of a shard, and return the exit code."""
-    if arguments["notify"]:
-        raise UsageError("--notify is not available for a campaign; notify from its exit code or its JSON object")
-    overrides = extract_settings(arguments)
-    if wrong := sorted({"region", "endpoint_url", "state", "expect_account", "profile"} & overrides.keys()):
-        raise UsageError(f"--{wrong[0].replace('_', '-')} would be the same for all targets; resume the one journal")
+    overrides = campaign_overrides(arguments)
     context = CommandContext.create(Settings(**{k: v for k, v in overrides.items() if k == "quiet"}), arguments)
     with raise_on_signal():
         campaign = Campaign.load(folder)
@@ -74,6 +70,18 @@ def restart_campaign(folder: Path, mode: RunMode, arguments: Mapping[str, Any]) 
     return run_campaign(CampaignWork(campaign, lanes, options, processes, context.console))
 
 
+def campaign_overrides(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that replace those of all journals. Raises `UsageError` for those of a single run."""
+    if arguments["notify"]:
+        raise UsageError("--notify is not available for a campaign; notify from its exit code or its JSON object")
+    overrides = extract_settings(arguments)
+    if wrong := sorted({"region", "endpoint_url", "state", "expect_account", "profile"} & overrides.keys()):
+        raise UsageError(
+            f"--{wrong[0].replace('_', '-')} would be the same for all targets; give the journal of one target"
+        )
+    return overrides
+
+
 def verify_campaign(folder: Path, wait: float, arguments: Mapping[str, Any]) -> int:
     """Verify the runs of all lanes side by side, and return the exit code."""
     console = Console(as_json=arguments["json"])
@@ -87,7 +95,7 @@ def verify_campaign(folder: Path, wait: float, arguments: Mapping[str, Any]) -> 
 
 def check_processes(arguments: Mapping[str, Any]) -> int:
     """The number of processes. Raises `UsageError` with options that need a single one."""
-    processes: int = arguments["processes"] or 1
+    processes: int = arguments.get("processes") or 1
     if processes > 1 and (other := [name for name in ("shard", "waves", "canary") if arguments.get(name)]):
         raise UsageError(f"--processes does not go with --{other[0]}")
     return processes

@@ -13,9 +13,10 @@ from asyncgg.cli.console import Console
 from asyncgg.cli.fleet_targets import TargetSettings, format_target, load_fleet, run_group, targets_to_dict
 from asyncgg.cli.scan import scan_to_dict
 from asyncgg.cli.signals import raise_on_signal
+from asyncgg.fleet.folder import new_folder
 from asyncgg.fleet.group import TargetGroup, TargetResult
 from asyncgg.fleet.results import first_exit_code, state_of_code
-from asyncgg.fleet.scan import FleetScanner, TargetScan, create_folder, snapshot_path
+from asyncgg.fleet.scan import FleetScanner, TargetScan, snapshot_path
 from asyncgg.fleet.where import TargetMatches, find_in_snapshot
 from asyncgg.formatting import CommandLine, format_count, format_timestamp
 from asyncgg.inventory import AssociationRecord
@@ -31,8 +32,7 @@ def scan_targets(arguments: Mapping[str, Any]) -> int:
     context, targets = load_fleet(arguments)
     folder: Path = arguments["out"]
     scanner = _scanner(folder, targets, arguments)
-    with raise_on_signal():
-        create_folder(folder)
+    with raise_on_signal(), new_folder(folder):
         results = run_group(targets, scanner.scan, context.console, abort_message=_ABORTED)
     document = targets_to_dict(INVENTORY_SCHEMA, targets, results, _scan_details)
     document["folder"] = str(folder)

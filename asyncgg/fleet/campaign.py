@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +14,8 @@ from asyncgg.errors import JournalError, SettingsError, UsageError
 from asyncgg.files import atomic_write_text, read_toml
 from asyncgg.fleet.campaign_state import CampaignState, read_journal_result, read_saved_results, saved_journals
 from asyncgg.fleet.folder import FILE_NAME
-from asyncgg.fleet.results import LaneResult, failed_result
+from asyncgg.fleet.results import LaneResult, TargetFailedError, failed_result
+from asyncgg.formatting import sanitize
 from asyncgg.journal import JournalReader, OutcomeRow
 from asyncgg.models import Operation, ThingState
 
@@ -70,6 +71,10 @@ class Campaign:
     """Bad rows of the manifest, which belong to no target."""
     state: CampaignState | None = None
     """Where the journals are, if not in the folder."""
+    digest: str = ""
+    """Identifies the list that the campaign is made from; empty if it cannot be prepared further."""
+    unprepared: tuple[LaneResult, ...] = ()
+    """The results of targets whose journals could not be built."""
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -86,28 +91,40 @@ class Campaign:
                 for lane in document["lane"]
             )
             state = CampaignState(**document["state"]) if "state" in document else None
-            return cls(folder, lanes, int(document.get("rejected", 0)), state)
+            unprepared = tuple(
+                failed_result(
+                    LaneResult.without_journal(item["name"], folder / f"{item['name']}.journal"),
+                    TargetFailedError(item["reason"], item["exit"]),
+                )
+                for item in document.get("unprepared", ())
+            )
+            rejected, digest = int(document.get("rejected", 0)), document.get("digest", "")
+            return cls(folder, lanes, rejected, state, digest, unprepared)
         except (KeyError, TypeError, ValueError) as error:
             raise SettingsError(f"{path}: incomplete campaign file: {error}; restore the file") from None
 
     def save(self) -> None:
         """Write `campaign.toml`. Raises `UsageError` if that fails."""
         with atomic_write_text(self.folder / FILE_NAME) as file:
-            file.write(f"schema = {_SCHEMA}\nrejected = {self.rejected}\n")
+            file.write(f"schema = {_SCHEMA}\nrejected = {self.rejected}\ndigest = {json.dumps(self.digest)}\n")
             if self.state is not None:
                 file.write(_format_table("[state]", asdict(self.state)))
             for lane in self.lanes:
                 file.write(_format_table("[[lane]]", asdict(lane) | {"journal": lane.journal.name}))
+            for result in self.unprepared:
+                values = {"name": result.name, "exit": result.exit, "reason": sanitize(result.reason)}
+                file.write(_format_table("[[unprepared]]", values))
 
     def results(self, names: Sequence[str] | None = None) -> list[LaneResult]:
-        """The present results of the lanes, by default of all; with a state what is saved there.
+        """The present results of the lanes, by default of all, and of the targets without one.
 
-        Raises as `read_saved_results`. Not for use in an event loop.
+        With a state they are what is saved there. Raises as `read_saved_results`. Not for use in an event loop.
         """
         lanes = [lane for lane in self.lanes if names is None or lane.name in names]
         if self.state is None:
-            return [lane.read_result() for lane in lanes]
-        return asyncio.run(read_saved_results(self.state, {lane.name: lane.journal for lane in lanes}))
+            return [*(lane.read_result() for lane in lanes), *self.unprepared]
+        saved = asyncio.run(read_saved_results(self.state, {lane.name: lane.journal for lane in lanes}))
+        return [*saved, *self.unprepared]
 
     @contextmanager
     def with_journals(self) -> Iterator[Campaign]:
@@ -132,8 +149,8 @@ class Campaign:
                         yield from ((lane.name, row, operation) for row in reader.outcomes(*states))
 
 
-def _format_table(header: str, values: dict[str, object]) -> str:
-    lines = [f"{key} = {json.dumps(value)}\n" for key, value in values.items() if value is not None]
+def _format_table(header: str, values: Mapping[str, object]) -> str:
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items() if value is not None]
     return "\n" + "".join([f"{header}\n", *lines])
 
 

@@ -1,9 +1,13 @@
-"""How the folder of a campaign is recognised."""
+"""The folders of campaigns and snapshots: how they are recognised and created."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+from asyncgg.errors import UsageError
 
 FILE_NAME: Final = "campaign.toml"
 
@@ -11,3 +15,23 @@ FILE_NAME: Final = "campaign.toml"
 def is_campaign(path: Path) -> bool:
     """Whether `path` is the folder of a campaign."""
     return (path / FILE_NAME).is_file()
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Create `folder`, if it is missing. An exception in the block removes it again if it is empty.
+
+    Raises `UsageError` if it cannot be created.
+    """
+    existed = folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot create the folder: {error.strerror or error}") from None
+    try:
+        yield
+    except BaseException:
+        if not existed:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise

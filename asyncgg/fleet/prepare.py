@@ -12,7 +12,7 @@ from typing import Any, Final
 from asyncgg.errors import AsyncggError, GuardError, ManifestError, UsageError
 from asyncgg.fleet.campaign import Campaign, CampaignLane, Shard
 from asyncgg.fleet.campaign_state import CampaignState
-from asyncgg.fleet.folder import FILE_NAME, is_campaign
+from asyncgg.fleet.folder import FILE_NAME, is_campaign, new_folder
 from asyncgg.fleet.routing import RoutedRows
 from asyncgg.fleet.targets import FleetTarget
 from asyncgg.formatting import format_count
@@ -62,8 +62,7 @@ def prepare_campaign(
             f"{request.folder} has a campaign; continue it with `asyncgg resume {request.folder}`, or choose another"
             " --campaign"
         )
-    with contextlib.ExitStack() as undo:
-        _make_folder(request.folder, undo)
+    with new_folder(request.folder), contextlib.ExitStack() as undo:
         builders, lanes, rejected, digest = _build(request, rows, undo)
         plans: dict[str, Plan] = {}
         for name, builder in builders.items():
@@ -80,21 +79,6 @@ def prepare_campaign(
         _save(campaign, request.shard, undo)
         yield campaign, plans
         undo.pop_all()
-
-
-def _make_folder(folder: Path, undo: contextlib.ExitStack) -> None:
-    existed = folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot create the folder: {error.strerror or error}") from None
-    if not existed:
-        undo.callback(_remove_if_empty, folder)
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        folder.rmdir()
 
 
 def _build(

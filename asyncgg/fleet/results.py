@@ -26,6 +26,14 @@ _STATES: Final[Mapping[int, RunState]] = {
 }
 
 
+class TargetFailedError(AsyncggError):
+    """The work in a target failed before its journal could be built."""
+
+    def __init__(self, reason: str, exit_code: int) -> None:
+        super().__init__(reason)
+        self.exit_code = exit_code
+
+
 @dataclass(frozen=True, slots=True)
 class LaneResult:
     """How the part of a campaign in one target ended, or how it stands."""

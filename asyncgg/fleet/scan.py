@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
-from asyncgg.errors import SnapshotError, UsageError
+from asyncgg.errors import SnapshotError
 from asyncgg.fleet.group import TargetGroup, TargetResult
 from asyncgg.formatting import format_count, format_duration, format_timestamp
 from asyncgg.inventory import MAX_SCAN_AGE, ScanResult, Snapshot, SnapshotCounts
@@ -22,6 +23,8 @@ from asyncgg.runs.scan import scan_with_settings
 from asyncgg.settings import Settings
 from asyncgg.transport import resolve_endpoint
 
+_RESCAN: Final = "scan it again with `asyncgg fleet inventory --replace`"
+
 
 @dataclass(frozen=True, slots=True)
 class TargetScan:
@@ -31,19 +34,13 @@ class TargetScan:
     counts: SnapshotCounts
     scan: ScanResult | None
     """None if the snapshot was there already."""
+    account: str = ""
+    """Its account, if known."""
 
 
 def snapshot_path(folder: Path, name: str) -> Path:
     """The snapshot of a target; a lookup for its journal in the same folder uses the same file."""
     return folder / f"{name}.fleet.db"
-
-
-def create_folder(folder: Path) -> None:
-    """Create a folder for the files of targets. Raises `UsageError`."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot create the folder: {error.strerror or error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +54,8 @@ class FleetScanner:
     """Whether complete snapshots are replaced when the new ones are complete."""
     max_age: float = MAX_SCAN_AGE
     """Maximum seconds since the start of a scan that is kept or completed."""
+    check_account: bool = False
+    """Whether the account of a complete snapshot is checked, too."""
 
     async def scan(self, group: TargetGroup[TargetScan], name: str) -> TargetResult[TargetScan]:
         """Scan one target of the group.
@@ -65,11 +64,16 @@ class FleetScanner:
         `verify_account` and `scan_with_settings`.
         """
         settings, out = self.settings[name], snapshot_path(self.folder, name)
-        if not self.replace and (kept := await asyncio.to_thread(self._find_complete, out, settings)) is not None:
+        kept = None if self.replace else await asyncio.to_thread(self._find_complete, out, settings)
+        if kept is not None and not self.check_account:
             return _kept_result(name, kept)
         endpoint = await asyncio.to_thread(resolve_endpoint, connection_from_settings(settings))
         async with group.opening:
             account, _ = await verify_account(endpoint, settings)
+        if kept is not None:
+            if account is not None:
+                _require_origin(kept.path, "account", kept.account, account.account)
+            return _kept_result(name, kept)
         with working_snapshot(out, replace=self.replace, is_export=False, max_age=self.max_age) as path:
             scan = await scan_with_settings(
                 path,
@@ -84,28 +88,30 @@ class FleetScanner:
         return TargetResult(name, scan.state.value, exit_code(scan), scan.reason, TargetScan(out, scan.counts, scan))
 
     def _find_complete(self, path: Path, settings: Settings) -> TargetScan | None:
+        """The snapshot, if it is complete."""
         if not path.is_file() or not path.stat().st_size:
             return None
         with Snapshot(path) as snapshot:
             if not snapshot.finished:
                 return None
-            hint = "scan it again with --replace"
-            for kind, present, expected in (
-                ("account", snapshot.origin.account, settings.expect_account),
-                ("Region", snapshot.origin.region, settings.region),
-            ):
-                if present and expected and present != expected:
-                    raise SnapshotError(f"{path} is of {kind} {present}, the target of {expected}; {hint}")
+            origin = snapshot.origin
+            _require_origin(path, "account", origin.account, settings.expect_account)
+            _require_origin(path, "Region", origin.region, settings.region)
             if (age := time.time() - snapshot.started_at) > self.max_age:
                 raise SnapshotError(
                     f"{path} was started {format_timestamp(snapshot.started_at)}, {format_duration(age)} ago;"
-                    f" --max-age allows {format_duration(self.max_age)}; {hint}"
+                    f" --max-age allows {format_duration(self.max_age)}; {_RESCAN}"
                 )
-            return TargetScan(path, snapshot.counts(), None)
+            return TargetScan(path, snapshot.counts(), None, origin.account)
 
 
 def _kept_result(name: str, kept: TargetScan) -> TargetResult[TargetScan]:
     incomplete = kept.counts.denied + kept.counts.failed
     state = RunState.PARTIAL if incomplete else RunState.COMPLETE
-    reason = f"{format_count(incomplete, 'core')} could not be listed" if incomplete else ""
+    reason = f"{format_count(incomplete, 'core')} could not be listed; {_RESCAN}" if incomplete else ""
     return TargetResult(name, state.value, EXIT_CODES[state], reason, kept)
+
+
+def _require_origin(path: Path, kind: str, present: str, expected: str | None) -> None:
+    if present and expected and present != expected:
+        raise SnapshotError(f"{path} is of {kind} {present}, the target of {expected}; {_RESCAN}")

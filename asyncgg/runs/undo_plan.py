@@ -121,12 +121,14 @@ def prepare_undo(
     prior_state: PriorState | None = None,
     assume_associated: bool = False,
     state_location: str = "",
+    one_of_many: bool = False,
 ) -> tuple[JournalBuilder, Plan]:
     """Build `new_journal`, which reverts what the run of `journal` is known to have changed. Blocking.
 
     `prior_state`: the content of a snapshot from before the run. `assume_associated`: every thing
     of the run was associated before. `state_location`: that of the state that has both journals, each
-    in the folder of its run.
+    in the folder of its run. `one_of_many`: entries of `only` can be in other runs, and a run with
+    nothing to undo has a journal of 0 things.
 
     Raises:
         UsageError: things without a final outcome or with unknown prior state; nothing to undo;
@@ -146,13 +148,15 @@ def prepare_undo(
             source=original.name,
             operation=original.operation.inverse,
             extra_meta=_metadata(original),
+            allow_empty=one_of_many,
         ) as builder:
             while good := list(islice(pairs, _CHUNK_SIZE)):
                 builder.add(Chunk(good=good))
             if only is not None:
                 builder.header_rows = only.header_rows
-                only.require_all_used(original.name)
-            _require_undoable(original, counts, has_snapshot=prior_state is not None)
+                if not one_of_many:
+                    only.require_all_used(original.name)
+            _require_undoable(original, counts, has_snapshot=prior_state is not None, allow_nothing=one_of_many)
             builder.left_out = {
                 label: (counts[decision], ()) for decision, label in DECISION_LABELS.items() if counts[decision]
             }
@@ -238,7 +242,9 @@ def _select(
                 yield core, effect.thing
 
 
-def _require_undoable(original: _OriginalRun, counts: Counter[UndoDecision], *, has_snapshot: bool) -> None:
+def _require_undoable(
+    original: _OriginalRun, counts: Counter[UndoDecision], *, has_snapshot: bool, allow_nothing: bool
+) -> None:
     """Raise `UsageError` if the run cannot be undone in its present state."""
     if unresolved := counts[UndoDecision.UNRESOLVED]:
         raise UsageError(
@@ -253,7 +259,7 @@ def _require_undoable(original: _OriginalRun, counts: Counter[UndoDecision], *, 
             f" nothing was sent; give --inventory OLD.db, a snapshot from before {started_at}, or use"
             " --assume-associated"
         )
-    if not counts[UndoDecision.REVERT]:
+    if not counts[UndoDecision.REVERT] and not allow_nothing:
         reasons = [f"{count:,} {DECISION_LABELS[decision]}" for decision, count in counts.items() if count]
         raise UsageError(
             f"{original.name}: nothing to undo ({', '.join(reasons) or 'the run has no things'}); nothing was sent"

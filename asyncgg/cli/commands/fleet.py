@@ -33,8 +33,16 @@ _TARGETS: Final = (
     Option("--targets", "FILE", "the targets: TOML, or accounts.yml of c7n-org", "Campaign", type=PATH, required=True),
     Option("-t, --tag", "TAG", "only targets with this tag; repeatable", "Campaign", multiple=True),
 )
+_MAX_AGE: Final = Option(
+    "--max-age",
+    "DURATION",
+    "do not use or resume a scan older than this (24h)",
+    "Scope",
+    callback=duration,
+    default="24h",
+)
 _RUN: Final = (
-    Argument("manifest", "MANIFEST", "associations: .csv, .jsonl (also .gz), .parquet, s3:// or -"),
+    Argument("manifest", "MANIFEST", "associations: .csv, .jsonl (also .gz), .parquet, s3:// or -", required=False),
     *_TARGETS,
     Option("--campaign", "FOLDER", "folder of the campaign; the default name contains the time", "Campaign", type=PATH),
     LANES,
@@ -47,6 +55,15 @@ _RUN: Final = (
     ),
     Option("--protect", "FILE", "names or globs of things and cores that must not be changed", "Safety"),
     LIMITS,
+    Option(
+        "--things",
+        "FILE",
+        "every association of these things, in all targets: one per line, or a CSV with that column",
+        "Scope",
+    ),
+    Option("--inventory", "FOLDER", "use these snapshots; created or completed first if necessary", "Scope", type=PATH),
+    _MAX_AGE,
+    Option("--allow-incomplete", help="continue even if some cores could not be listed", panel="Scope"),
     Option("--format", "FORMAT", "csv, jsonl or parquet; overrides the file name", "Manifest"),
     Option("--skip-bad-rows", help="skip invalid rows, and rows that no target takes", panel="Manifest"),
     Option("--rejects", "FILE", "write the bad rows to this CSV file", "Manifest", type=PATH),
@@ -55,6 +72,7 @@ _RUN: Final = (
 )
 _MANIFEST_NOTE: Final = (
     "The manifest has the columns core,thing and, to select the target of a row, account, region or target."
+    " With --things, asyncgg scans each target first."
 )
 
 
@@ -65,11 +83,12 @@ _MANIFEST_NOTE: Final = (
 \b
 Examples:
   asyncgg fleet plan fleet.csv --targets targets.toml
+  asyncgg fleet plan --things gone.txt --targets targets.toml
 
 {_MANIFEST_NOTE}
 """,
 )
-def plan(manifest: str, **arguments: Any) -> int:
+def plan(manifest: str | None, **arguments: Any) -> int:
     """Show things, requests and time of each target; send nothing."""
     from asyncgg.cli.fleet_run import run_fleet_action
 
@@ -84,25 +103,16 @@ def plan(manifest: str, **arguments: Any) -> int:
 Examples:
   asyncgg fleet disassociate fleet.csv --targets targets.toml
   asyncgg fleet disassociate fleet.csv --targets accounts.yml -t prod
+  asyncgg fleet disassociate --things gone.txt --targets targets.toml
 
 {_MANIFEST_NOTE}
 """,
 )
-def disassociate(manifest: str, **arguments: Any) -> int:
+def disassociate(manifest: str | None, **arguments: Any) -> int:
     """Disassociate in many accounts and Regions, side by side, each within its quota."""
     from asyncgg.cli.fleet_run import run_fleet_action
 
     return run_fleet_action("disassociate", manifest, arguments)
-
-
-_MAX_AGE: Final = Option(
-    "--max-age",
-    "DURATION",
-    "do not use or resume a scan older than this (24h)",
-    "Scope",
-    callback=duration,
-    default="24h",
-)
 
 
 @make_command(

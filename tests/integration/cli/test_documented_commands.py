@@ -71,7 +71,8 @@ associated-before = "1d"
 SECOND_RUN = {
     r"inventory$|inventory --out \S+\.db(?!.*--replace)": "already contains a complete scan; choose another file",
     r"inventory --out fleet\.csv": "fleet.csv already exists; pass --replace, or choose another --out",
-    r"fleet disassociate .*--campaign": "retire-june has a campaign; continue it with `asyncgg resume retire-june`",
+    r"fleet disassociate --things .*--campaign": "retire-july is the campaign of another list",
+    r"fleet disassociate \S+\.csv .*--campaign": "retire-june has a campaign; continue it with `asyncgg resume",
     r"verify .*--out after\.db": "after.db already contains a complete scan; choose another file",
 }
 """Commands that refuse to replace a file of the first run, and how."""
@@ -144,12 +145,13 @@ def history(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> P
         for name, value in isolated_environment(AWS_ENDPOINT_URL=simulator.url).items():
             patch.setenv(name, value)
         for words in (
+            f"fleet disassociate mistakes.csv --targets targets.toml --campaign {CAMPAIGNS[0]} --yes",
+            "undo retire-june --assume-associated --journal undone --yes",
             "inventory --out before.db",
             f"disassociate --core core-past --journal {JOURNALS[0]} --yes",
             "inventory --out fleet.db",
             "fleet inventory --targets targets.toml --out monday",
             "cleanup nightly.toml --dry-run",
-            f"fleet disassociate mistakes.csv --targets targets.toml --campaign {CAMPAIGNS[0]} --yes",
         ):
             assert main([*words.split(), "--quiet", "--rate", "500"]) == 0, words
         patch.setattr("asyncgg.state.s3_store.open_s3_store", open_local_state)
@@ -182,7 +184,7 @@ def open_local_state(location: str, connection: object) -> AbstractAsyncContextM
 def person(monkeypatch: pytest.MonkeyPatch, simulator: Simulator) -> None:
     """Someone who confirms every question, with S3 and a webhook at hand."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", simulator.url)
-    for module in ("workflow", "restart", "fleet_run", "campaign"):
+    for module in ("workflow", "restart", "new_campaign", "campaign"):
         monkeypatch.setattr(f"asyncgg.cli.{module}.require_terminal", lambda **options: None)
     monkeypatch.setattr("asyncgg.state.s3_store.open_s3_store", open_local_state)
     monkeypatch.setattr(Console, "confirm_count", lambda *arguments, **options: None)

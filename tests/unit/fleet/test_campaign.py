@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 
-from asyncgg.errors import UsageError
-from asyncgg.fleet.campaign import Shard, plan_waves
-from asyncgg.fleet.results import LaneResult, campaign_exit_code
+from asyncgg.errors import CredentialsError, UsageError
+from asyncgg.fleet.campaign import Campaign, CampaignLane, Shard, plan_waves
+from asyncgg.fleet.results import LaneResult, campaign_exit_code, failed_result
 
 NAMES = [f"t{number}" for number in range(20)]
 
@@ -45,3 +46,13 @@ def test_shards_share_all_lanes() -> None:
     for text in ("3/3", "a/3", "1", "-1/3", "0/0", ""):
         with pytest.raises(UsageError, match="K/N"):
             Shard.parse(text)
+
+
+def test_campaign_file_keeps_targets_that_were_left_out(tmp_path: Path) -> None:
+    """A reason can have any character."""
+    left_out = LaneResult.without_journal("t1", tmp_path / "t1.journal")
+    failed = failed_result(left_out, CredentialsError('key "b" \\ 🔑 expired'))
+    lane = CampaignLane(0, "t2", "1" * 12, "eu-west-1", tmp_path / "t2.journal")
+    campaign = Campaign(tmp_path, (lane,), digest="x", unprepared=(failed,))
+    campaign.save()
+    assert Campaign.load(tmp_path) == campaign

@@ -1,0 +1,115 @@
+"""`asyncgg fleet disassociate --things`: a scan of each target, then a journal where things are found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from asyncgg.cli.context import CommandContext
+from asyncgg.cli.fleet_targets import TargetSettings, run_group
+from asyncgg.cli.new_campaign import CampaignSource
+from asyncgg.cli.sources import LookupArguments
+from asyncgg.cli.supervisor import NotStartedError
+from asyncgg.errors import UsageError
+from asyncgg.fleet.campaign import Campaign, CampaignLane
+from asyncgg.fleet.folder import new_folder
+from asyncgg.fleet.lane_journals import prepare_lanes, require_same_source
+from asyncgg.fleet.lookup import FleetLookup, digest_of_things
+from asyncgg.fleet.prepare import journal_path
+from asyncgg.fleet.scan import FleetScanner
+from asyncgg.formatting import format_count
+from asyncgg.runs import Plan
+from asyncgg.runs.plan import MissingNames
+
+_EXIT_INTERRUPTED: Final = 130
+_MAX_EXAMPLES: Final = 10
+
+
+@dataclass(slots=True)
+class LookupAction:
+    """A lookup in all targets for a campaign in `folder`."""
+
+    context: CommandContext
+    targets: TargetSettings
+    arguments: Mapping[str, Any]
+    folder: Path
+    missing: list[str] = field(default_factory=list)
+    """Things that no target has."""
+
+    def source(self) -> CampaignSource:
+        """What the campaign is made from. Raises `UsageError` for options that go with a manifest."""
+        for name in ("shard", "format", "rejects", "skip_bad_rows"):
+            if self.arguments[name]:
+                raise UsageError(f"--{name.replace('_', '-')} requires a manifest")
+        if self.context.settings.state is not None:
+            raise UsageError(
+                "--state requires a manifest: a list of things is looked up into the folder of the campaign"
+            )
+        things: str = self.arguments["things"]
+        return CampaignSource(
+            name=LookupArguments(things=things).source,
+            prepare=self.prepare,
+            stdin_in_use=things == "-",
+            notes=self._format_missing,
+        )
+
+    @contextmanager
+    def prepare(self, folder: Path) -> Iterator[tuple[Campaign, dict[str, Plan]]]:
+        """Scan the targets, and make the campaign in `folder`, as `prepare_lanes`.
+
+        Raises `NotStartedError` if the scans were stopped.
+        """
+        inventory: Path = self.arguments["inventory"] or folder
+        things = LookupArguments(things=self.arguments["things"]).build_request(inventory).targets
+        digest = digest_of_things(things)
+        require_same_source(folder, digest)
+        lanes = [
+            CampaignLane(index, name, target.account, target.region, journal_path(folder, name))
+            for index, (name, (target, _)) in enumerate(self.targets.items())
+        ]
+        with new_folder(inventory):
+            scans = self._scan([lane.name for lane in lanes if not lane.journal.exists()], inventory)
+        lookup = FleetLookup(
+            things=things,
+            targets=self.targets,
+            scans=scans,
+            max_age=self.arguments["max_age"],
+            allow_incomplete=self.arguments["allow_incomplete"],
+        )
+        with prepare_lanes(
+            folder,
+            lanes,
+            lookup.build,
+            source=LookupArguments(things=self.arguments["things"]).source,
+            digest=digest,
+            max_things=self.arguments["max_things"],
+        ) as (campaign, plans):
+            for lane in campaign.lanes:
+                if lane.name not in plans:
+                    lookup.add_journal(lane.journal)
+            self.missing = lookup.missing
+            yield campaign, plans
+
+    def _scan(self, names: list[str], inventory: Path) -> Mapping[str, Any]:
+        targets, console = {name: self.targets[name] for name in names}, self.context.console
+        settings = {name: settings for name, (_, settings) in targets.items()}
+        scanner = FleetScanner(inventory, settings, max_age=self.arguments["max_age"], check_account=True)
+        if names and not console.quiet:
+            text = f"listing the client devices of {format_count(len(names), 'target')} into {inventory}"
+            console.log_event({"event": "scan-started", "targets": len(names)}, text)
+        results = run_group(targets, scanner.scan, console, abort_message="aborted by a second signal")
+        if any(result.exit == _EXIT_INTERRUPTED for result in results):
+            option = "--inventory" if self.arguments["inventory"] else "--campaign"
+            raise NotStartedError(
+                f"interrupted; nothing was sent; the same command with {option} {inventory} resumes the scans"
+            )
+        return {result.name: result for result in results}
+
+    def _format_missing(self) -> list[str]:
+        if not self.missing:
+            return []
+        examples = MissingNames(len(self.missing), tuple(self.missing[:_MAX_EXAMPLES]))
+        return [f"  not found   {format_count(len(self.missing), 'thing')} in no target that was listed: {examples}"]
