@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -84,6 +85,7 @@ class WorkingFolder:
         path = self.folder / name
         if (path.stat().st_size, _sha256(path)) != (saved.size, saved.sha256):
             raise JournalError(f"{name} of the state is damaged; restore its store from a backup, or use another state")
+        _set_older_time(path)
         self._signatures[name] = _signature(path)
 
     async def mark_possibly_sent(self) -> None:
@@ -141,15 +143,21 @@ def _describe(name: str, copy: Path, make_key: Callable[[str], str], signature: 
 def _signature(path: Path) -> object:
     """Changes with the content of a file and of its WAL file; unique for a file that was changed just now."""
     # The next change could have the same time, and the same size, because SQLite overwrites a WAL file.
-    settled_before = time.time_ns() - _TIME_RESOLUTION
+    unchanged_before = time.time_ns() - _TIME_RESOLUTION
     values: list[object] = []
     for file in (path, path.with_name(f"{path.name}-wal")):
         with contextlib.suppress(FileNotFoundError):
             status = file.stat()
             values += (status.st_size, status.st_mtime_ns, status.st_ino)
-            if status.st_mtime_ns > settled_before:
+            if status.st_mtime_ns > unchanged_before:
                 values.append(object())
     return tuple(values)
+
+
+def _set_older_time(path: Path) -> None:
+    """Set the time of a file, which is not open, to one that a later change cannot have."""
+    before = time.time_ns() - 2 * _TIME_RESOLUTION
+    os.utime(path, ns=(before, before))
 
 
 def copy_file(path: Path, copy: Path) -> None:

@@ -58,6 +58,7 @@ ACCOUNTS = """
 accounts:
   - {account_id: "123456789012", name: prod, regions: [eu-west-1], tags: [prod]}
 """
+SAVED_RUN = "20260131T020000Z"
 CAMPAIGNS = ("retire-june", "CAMPAIGN")
 
 POLICY = """
@@ -155,8 +156,10 @@ def history(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> P
         ):
             assert main([*words.split(), "--quiet", "--rate", "500"]) == 0, words
         patch.setattr("asyncgg.state.s3_store.open_s3_store", open_local_state)
-        assert main(["disassociate", "past.csv", "--yes", "--quiet", "--state", "s3://bucket/runs"]) == 0
-    shutil.copytree(folder / "nightly.state" / "dry-run", folder / "nightly.state" / "20260131T020000Z")
+        patch.setattr("asyncgg.run_directory.StateDirectory.create", lambda self, now: self._create(SAVED_RUN))
+        simulator.service.fleet = Fleet(fleet(OLD, PAST))
+        assert main(["disassociate", "--core", "core-past", "--yes", "--quiet", "--state", "s3://bucket/runs"]) == 0
+    shutil.copytree(folder / "nightly.state" / "dry-run", folder / "nightly.state" / SAVED_RUN)
     shutil.copyfile(folder / JOURNALS[0], folder / JOURNALS[1])
     shutil.copytree(folder / CAMPAIGNS[0], folder / CAMPAIGNS[1])
     for name in ("monday.db", "tuesday.db"):
