@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import random
@@ -319,4 +320,4 @@ def _merge(key: str, records: dict[str, Any], record_type: type[Any] | None, ent
             known = {item.name for item in fields(record_type)}
             if not isinstance(values, dict) or not values.keys() <= known:
                 raise UsageError(f"{key}.{name}: expected an object with members of {', '.join(sorted(known))}")
-            records[name] = replace(records.get(name) or record_type(), **values)
+            records[name] = replace(records.get(name) or record_type(), **copy.deepcopy(values))

@@ -17,7 +17,9 @@ from botocore.serialize import create_serializer
 
 from asyncgg.decommission.control_plane import IotControlPlane
 from asyncgg.decommission.quotas import DEFAULT_QUOTAS
-from asyncgg.simulator import Request, Response, Service
+from asyncgg.simulator import FleetSpec, Request, Response
+from asyncgg.simulator.iot_call import route_iot
+from tests.support.simulator import make_service
 
 WRITES = frozenset({"UpdateCertificate", "DetachThingPrincipal", "DeleteThing", "DetachPolicy", "DeleteCertificate"})
 _DATE = "20260101T000000Z"
@@ -64,17 +66,63 @@ class InProcessClient:
         return parsed
 
 
-def control_plane(
-    service: Service, handle: Callable[[Request], Response] | None = None, rate: float | None = None
-) -> IotControlPlane:
-    """A control plane that calls `service`. `rate` replaces every quota."""
+class CrashError(BaseException):
+    """The process ends here."""
 
-    def send(request: Request) -> Response:
-        return service.handle(request, asyncio.get_running_loop().time())
 
-    quotas = DEFAULT_QUOTAS if rate is None else dict.fromkeys(DEFAULT_QUOTAS, rate)
-    iot, greengrass = (InProcessClient(name, handle or send) for name in ("iot", "greengrassv2"))
-    return IotControlPlane(iot, greengrass, quotas, core_device_rate=rate or 30.0)
+class CrashingIot:
+    """A service on the clock of the running loop, without quotas, at which the process may end.
+
+    `crash_at`: the number of the write at which it ends, before it is applied, or after it with
+    `crash_after`.
+    """
+
+    def __init__(self, fleet: FleetSpec, **settings: Any) -> None:
+        limits = {"iot_quota": ("*=1000",), "burst": 1000.0, "detach_delay": 8.0}
+        self.service = make_service(fleet, **{**limits, **settings})
+        self.registry = self.service.registry
+        self.crash_at, self.crash_after = -1, False
+        self.writes: list[str] = []
+        """Every write that was applied without an error."""
+
+    def control_plane(self) -> IotControlPlane:
+        """A control plane that calls the service."""
+        iot, greengrass = (InProcessClient(name, self.handle) for name in ("iot", "greengrassv2"))
+        return IotControlPlane(iot, greengrass, dict.fromkeys(DEFAULT_QUOTAS, 1000.0), core_device_rate=1000.0)
+
+    def handle(self, request: Request) -> Response:
+        """Answer a request. Raises `CrashError` at the chosen write."""
+        now = asyncio.get_running_loop().time()
+        call = route_iot(request, now, 250)
+        if call is None or call.operation.name not in WRITES:
+            return self.service.handle(request, now)
+        is_crash = len(self.writes) == self.crash_at
+        if is_crash and not self.crash_after:
+            raise CrashError
+        response = self.service.handle(request, now)
+        if response.status == 200:
+            self.writes.append(f"{call.operation.name} {call.subject}")
+        if is_crash:
+            raise CrashError
+        return response
+
+
+async def crash(work: Awaitable[object]) -> bool:
+    """Run `work` until it ends or crashes, and end what it left running; True if it crashed."""
+    try:
+        await work
+    except CrashError:
+        pass
+    except BaseExceptionGroup as group:  # of a task group
+        if group.split(CrashError)[0] is None:
+            raise
+    else:
+        return False
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    return True
 
 
 @cache
