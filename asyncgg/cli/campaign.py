@@ -21,6 +21,7 @@ from asyncgg.engine import StopReason
 from asyncgg.errors import JournalError, UsageError
 from asyncgg.fleet.campaign import Campaign, CampaignLane, Shard
 from asyncgg.fleet.campaign_state import upload_journals
+from asyncgg.fleet.executor import LaneExecutor
 from asyncgg.fleet.local import LocalExecutor
 from asyncgg.fleet.results import LaneResult
 from asyncgg.fleet.runner import CampaignOptions, CampaignRun
@@ -43,6 +44,8 @@ class CampaignWork:
     options: CampaignOptions
     processes: int
     console: Console
+    dask: str | None = None
+    """The address of a Dask scheduler, on whose workers the lanes run."""
 
 
 def restart_campaign(folder: Path, mode: RunMode, arguments: Mapping[str, Any]) -> int:
@@ -51,6 +54,7 @@ def restart_campaign(folder: Path, mode: RunMode, arguments: Mapping[str, Any]) 
     context = CommandContext.create(Settings(**{k: v for k, v in overrides.items() if k == "quiet"}), arguments)
     with raise_on_signal():
         campaign = Campaign.load(folder)
+        processes = check_processes(arguments, has_state=campaign.state is not None)
         lanes = lanes_of_shard(campaign, arguments["shard"])
         campaign = _override_state(campaign, overrides)
         things = _count_remaining(campaign, lanes, mode)
@@ -66,8 +70,7 @@ def restart_campaign(folder: Path, mode: RunMode, arguments: Mapping[str, Any]) 
             require_terminal(stdin_in_use=False)
             context.console.confirm_count(total, f"{mode.value} them", stdin_in_use=False)
     options = CampaignOptions(mode=mode, overrides=overrides, abort_targets=arguments["abort_targets"])
-    processes = check_processes(arguments)
-    return run_campaign(CampaignWork(campaign, lanes, options, processes, context.console))
+    return run_campaign(CampaignWork(campaign, lanes, options, processes, context.console, arguments["dask"]))
 
 
 def campaign_overrides(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,12 +96,27 @@ def verify_campaign(folder: Path, wait: float, arguments: Mapping[str, Any]) -> 
     return code
 
 
-def check_processes(arguments: Mapping[str, Any]) -> int:
-    """The number of processes. Raises `UsageError` with options that need a single one."""
+def check_processes(arguments: Mapping[str, Any], *, has_state: bool) -> int:
+    """The number of processes. Raises `UsageError` for options that do not go together, or need a state."""
     processes: int = arguments.get("processes") or 1
-    if processes > 1 and (other := [name for name in ("shard", "waves", "canary") if arguments.get(name)]):
+    if processes > 1 and (other := [name for name in ("shard", "waves", "canary", "dask") if arguments.get(name)]):
         raise UsageError(f"--processes does not go with --{other[0]}")
+    if arguments.get("dask"):
+        if arguments["shard"]:
+            raise UsageError("--dask does not go with --shard")
+        if not has_state:
+            raise UsageError("--dask needs --state, from which the workers get the journals")
+        _load_dask()
     return processes
+
+
+def _load_dask() -> Any:
+    """The class of the executor. Raises `UsageError` if distributed is not installed."""
+    try:
+        from asyncgg.fleet.dask_executor import DaskExecutor
+    except ImportError:
+        raise UsageError("--dask requires distributed: pip install 'asyncgg[dask]'") from None
+    return DaskExecutor
 
 
 def lanes_of_shard(campaign: Campaign, shard: str | None) -> list[CampaignLane]:
@@ -155,7 +173,7 @@ def run_campaign(work: CampaignWork) -> int:
         run_async(_run_processes(work))
     elif work.lanes:
         results = run_async(_supervise_lanes(work, replace(work.options, on_result=show)))
-        if work.campaign.state is not None:  # what is saved does not say why a lane could not be saved
+        if results and work.campaign.state is not None:  # what is saved does not say why a lane could not be saved
             return write_results(console, work.campaign, results)
     return write_campaign(console, work.campaign.folder, only=[lane.name for lane in work.lanes])
 
@@ -169,7 +187,9 @@ async def _supervise_lanes(work: CampaignWork, options: CampaignOptions) -> list
     def show_message(name: str, line: str) -> None:
         console.log_event({"event": "state", "target": name, "message": line}, f"{name}: {line}")
 
-    executor = LocalExecutor(options.mode, options.overrides, state, on_message=show_message)
+    executor: LaneExecutor = LocalExecutor(options.mode, options.overrides, state, on_message=show_message)
+    if work.dask:
+        executor = _load_dask()(work.dask, options.mode, options.overrides, state, on_message=show_message)
     run = CampaignRun(work.lanes, options, executor)
     task = asyncio.create_task(run.run(), name="asyncgg-campaign")
 

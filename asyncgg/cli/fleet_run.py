@@ -102,6 +102,7 @@ def run_fleet_action(action: str, manifest: str | None, arguments: Mapping[str, 
             name=display_path(manifest),
             prepare=call.prepare,
             stdin_in_use=manifest == "-",
+            has_state=context.settings.state is not None,
             on_prepared=lambda campaign: _register(campaign, context.console),
         )
     else:

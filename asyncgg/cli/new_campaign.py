@@ -34,6 +34,8 @@ class CampaignSource:
     prepare: Callable[[Path], PreparedCampaign]
     """Makes the campaign in a folder."""
     stdin_in_use: bool = False
+    has_state: bool = False
+    """Whether the journals are kept in a state."""
     on_prepared: Callable[[Campaign], Campaign] = lambda campaign: campaign
     """Called after the confirmation, before the first request; returns the campaign to run."""
     notes: Callable[[], list[str]] = list
@@ -52,7 +54,7 @@ def run_new_campaign(source: CampaignSource, folder: Path, arguments: Mapping[st
 
     Raises an `AsyncggError` or KeyboardInterrupt if nothing was sent.
     """
-    processes = check_processes(arguments)
+    processes = check_processes(arguments, has_state=source.has_state)
     if not arguments["yes"]:
         require_terminal(stdin_in_use=source.stdin_in_use)
     try:
@@ -77,7 +79,7 @@ def run_new_campaign(source: CampaignSource, folder: Path, arguments: Mapping[st
         raise NotStartedError("interrupted; nothing was sent") from None
     options = CampaignOptions(waves=waves, abort_targets=arguments.get("abort_targets"))
     lanes = lanes_of_shard(campaign, arguments.get("shard"))
-    return run_campaign(CampaignWork(campaign, lanes, options, processes, console))
+    return run_campaign(CampaignWork(campaign, lanes, options, processes, console, arguments.get("dask")))
 
 
 def _operation(plans: Mapping[str, Plan]) -> str:

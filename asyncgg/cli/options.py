@@ -301,6 +301,12 @@ LANES: Final = (
         "Campaign",
     ),
     Option(
+        "--dask",
+        "tcp://HOST:PORT",
+        "run the targets on the workers of this Dask scheduler; needs a state that they reach",
+        "Campaign",
+    ),
+    Option(
         "--abort-targets",
         "PERCENT",
         "stop all targets when this percentage of them is broken",

@@ -56,5 +56,5 @@ def _restart(journal: Path | None, mode: str, arguments: dict[str, Any]) -> int:
     if journal is not None and is_campaign(journal):
         return restart_campaign(journal, RunMode(mode), arguments)
     if any(arguments[option.name or ""] for option in LANES):
-        raise UsageError("--processes, --shard and --abort-targets are options of a campaign; give its folder")
+        raise UsageError("--processes, --shard, --dask and --abort-targets are options of a campaign; give its folder")
     return restart_run(journal, RunMode(mode), arguments)

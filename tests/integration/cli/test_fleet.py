@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +202,18 @@ def test_state_has_the_journals_of_a_campaign(cli: CommandRunner, targets: Start
     assert other.code == 2
     assert "choose another --state" in other.err
     assert not Path("other").exists()
+
+
+def test_dask_names_what_it_needs(
+    cli: CommandRunner, targets: StartTargets, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A state, the extra, a scheduler that answers, and no option of another executor."""
+    targets({})
+    dask = ("--dask", "tcp://127.0.0.1:9")
+    for words, message in (((), "--dask needs --state"), (("--state", "s", "--shard", "0/2"), "does not go with")):
+        result = cli(*RUN, *dask, *words)
+        assert (result.code, message in result.err) == (2, True), result.err
+    monkeypatch.setitem(sys.modules, "asyncgg.fleet.dask_executor", None)
+    result = cli(*RUN, *dask, "--state", "s")
+    assert (result.code, "pip install 'asyncgg[dask]'" in result.err) == (2, True), result.err
+    assert not Path("camp").exists()

@@ -1,0 +1,162 @@
+"""Runs lanes on a Dask cluster: the driver's side; requires distributed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any, Final, Self
+
+from distributed import Client, KilledWorker
+from distributed.client import FutureCancelledError
+
+from asyncgg.engine import StopReason
+from asyncgg.errors import AsyncggError, UsageError
+from asyncgg.events import Progress
+from asyncgg.fleet.campaign import CampaignLane
+from asyncgg.fleet.campaign_state import CampaignState
+from asyncgg.fleet.dask_worker import describe_difference, run_lane_task, stop_lanes, topic, versions
+from asyncgg.fleet.results import LaneResult, not_started_result
+from asyncgg.report import EXIT_CODES
+from asyncgg.runs import RunMode
+from asyncgg.settings import OUTPUT_SETTINGS
+
+_CONNECT_TIMEOUT: Final = 15.0
+_STOP_INTERVAL: Final = 2.0
+"""Seconds between requests to stop: a worker can start a lane that was waiting."""
+_MAX_RESTARTS: Final = 20
+"""How often a lane is submitted again after the scheduler has given it up, because too many of its workers died."""
+
+
+class ClusterError(AsyncggError):
+    """The Dask cluster cannot run a lane; what was saved of it is resumable."""
+
+
+class DaskExecutor:
+    """A `LaneExecutor`: each lane is a task of the cluster whose scheduler is at `address`.
+
+    The worker takes the lease of the lane in `state`, so that a lane that Dask runs again, after a
+    worker died, continues from what was saved. Raises `UsageError` on entering if the scheduler
+    does not answer or a worker has other versions.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        mode: RunMode,
+        overrides: Mapping[str, Any],
+        state: CampaignState,
+        *,
+        on_message: Callable[[str, str], object],
+    ) -> None:
+        self._address = address
+        self._task = {
+            "start": secrets.token_hex(6),
+            "mode": mode.value,
+            "overrides": {name: value for name, value in overrides.items() if name not in OUTPUT_SETTINGS},
+            "state": asdict(state),
+            "versions": versions(),
+        }
+        self._campaign = state.id
+        self._on_message = on_message
+        self._client: Any
+        self._progress: dict[str, Progress] = {}
+        self._running: set[str] = set()
+        self._stop: StopReason | None = None
+        self._stopping: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        open_client: Any = Client  # its methods have no types
+        try:
+            self._client = await open_client(self._address, asynchronous=True, name="asyncgg", timeout=_CONNECT_TIMEOUT)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--dask {self._address}: the scheduler does not answer: {error}") from None
+        try:
+            await self._check_versions()
+        except BaseException:
+            await self._client.close()
+            raise
+        self._client.subscribe_topic(topic(self._campaign), self._receive)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._stopping is not None:
+            self._stopping.cancel()
+        await self._client.close()
+
+    async def run_lane(self, lane: CampaignLane) -> LaneResult:
+        """As `LaneExecutor.run_lane`."""
+        if self._stop is not None:
+            nothing_read = LaneResult.without_journal(lane.name, lane.journal)
+            return not_started_result(nothing_read, self._stop.message, EXIT_CODES[self._stop.state])
+        key = f"asyncgg-{self._campaign}-{self._task['start']}-{lane.name}"
+        future = self._client.submit(run_lane_task, self.task_arguments(lane), key=key, pure=False)
+        self._running.add(lane.name)
+        try:
+            return LaneResult.from_dict(json.loads(await self._wait(lane.name, future)))
+        finally:
+            self._running.discard(lane.name)
+            self._progress.pop(lane.name, None)
+            future.release()
+
+    def task_arguments(self, lane: CampaignLane) -> str:
+        """The argument of the task of the lane, which the scheduler keeps."""
+        return json.dumps(self._task | {"lane": asdict(lane) | {"journal": str(lane.journal)}})
+
+    def stop(self, reason: StopReason) -> None:
+        """As `LaneExecutor.stop`."""
+        if self._stop is None:
+            self._stop = reason
+            self._stopping = asyncio.create_task(self._broadcast_stop(reason), name="asyncgg-stop")
+
+    def progress(self) -> Mapping[str, Progress]:
+        """As `LaneExecutor.progress`; as the workers reported it last."""
+        return self._progress
+
+    async def _wait(self, name: str, future: Any) -> str:
+        for _ in range(_MAX_RESTARTS):
+            try:
+                text: str = await future
+            except KilledWorker:
+                self._on_message(name, "several of its workers died; starting it again")
+                await self._client.retry([future])
+            except FutureCancelledError as error:
+                raise ClusterError(f"the Dask scheduler lost the lane: {error}; resume the campaign") from None
+            else:
+                return text
+        raise ClusterError("the workers that ran the lane died again and again; see their logs")
+
+    async def _broadcast_stop(self, reason: StopReason) -> None:
+        while True:
+            # A worker that is stopped by the operating system does not answer, so nothing waits for it.
+            with suppress(OSError, TimeoutError):
+                arguments = (self._campaign, reason.state.value, reason.message)
+                await asyncio.wait_for(self._client.run(stop_lanes, *arguments, on_error="ignore"), _STOP_INTERVAL)
+            await asyncio.sleep(_STOP_INTERVAL)
+
+    def _receive(self, event: tuple[float, Mapping[str, Any]]) -> None:
+        _, message = event
+        if "lane" in message:
+            self._on_message(message["lane"], message["message"])
+        for name, progress in message.get("progress", {}).items():
+            if name in self._running:
+                self._progress[name] = Progress(**progress)
+
+    async def _check_versions(self) -> None:
+        """Check the workers that answer; `run_lane_task` checks those that are slow, or join later."""
+        own = versions()
+        answers: dict[str, Any] = {}
+        with suppress(TimeoutError):
+            answers = await asyncio.wait_for(self._client.run(versions, on_error="return"), _CONNECT_TIMEOUT)
+        for worker, answer in answers.items():
+            if isinstance(answer, OSError):  # the worker has just died
+                continue
+            if isinstance(answer, Exception):
+                raise UsageError(f"worker {worker} has no usable asyncgg: {answer}; install {own['asyncgg']} there")
+            if difference := describe_difference(own, answer):
+                raise UsageError(f"worker {worker} has {difference}; install the versions of this host there")
+        if not answers:
+            self._on_message(self._address, "no worker answers yet; lanes start when one joins")
