@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import Stage, StepState
@@ -14,9 +14,11 @@ from asyncgg.decommission.stages import ASSOCIATIONS, DEVICE
 from asyncgg.formatting import format_timestamp
 from asyncgg.models import RunState
 from asyncgg.report import EXIT_CODES
+from asyncgg.report.summary import format_commands
 from asyncgg.storage import is_locked
 
 SCHEMA: Final = "asyncgg.decommission/1"
+DeviceState = Literal["done", "refused", "failed", "pending"]
 OUTCOME_COLUMNS: Final = ("device", "stage", "subject", "step", "state", "code", "message", "request_id")
 
 
@@ -36,15 +38,27 @@ def devices_of_stage(journal: DecommissionJournal, stage: Stage) -> list[str]:
     ]
 
 
+def device_states(journal: DecommissionJournal, stage: Stage) -> dict[str, DeviceState]:
+    """What a stage has done with each of its devices."""
+    steps, refusals = journal.steps(), journal.refusals(stage)
+
+    def state(name: str) -> DeviceState:
+        if _is_done(steps, stage, name):
+            return "done"
+        if name in refusals:
+            return "refused"
+        return "failed" if _failure(steps, stage, name) else "pending"
+
+    return {name: state(name) for name in devices_of_stage(journal, stage)}
+
+
 def summarize(journal: DecommissionJournal, stage: Stage, *, reason: str = "", state: str = "") -> dict[str, Any]:
     """The result as JSON. `reason` and `state`: why the stage stopped early, and how; empty if it did not."""
-    names, steps, refusals = devices_of_stage(journal, stage), journal.steps(), journal.refusals(stage)
-    done = [name for name in names if _is_done(steps, stage, name)]
-    rest = set(names) - set(done)
-    refused = rest & refusals.keys()
-    failed = {name for name in rest - refused if _failure(steps, stage, name)}
-    counts = {"total": len(names), "done": len(done), "refused": len(refused), "failed": len(failed)}
-    counts["pending"] = len(names) - sum(counts[key] for key in ("done", "refused", "failed"))
+    steps, refusals, states = journal.steps(), journal.refusals(stage), device_states(journal, stage)
+    refused = {name for name, state in states.items() if state == "refused"}
+    failed = {name for name, state in states.items() if state == "failed"}
+    counted = Counter(states.values())
+    counts = {"total": len(states), **{key: counted[key] for key in get_args(DeviceState)}}
     if not state and counts["pending"]:
         state = RunState.INTERRUPTED
     elif not state:
@@ -135,7 +149,7 @@ def format_summary_lines(summary: dict[str, Any]) -> list[str]:
     if summary["stage"] == Stage.QUARANTINE and summary["quarantined_at"]:
         lines.append(f"  ended      {summary['quarantined_at']}; can be deleted 24 h later, or after --min-age")
     lines.append(f"  journal    {summary['journal']}")
-    return lines + (["next:", *(f"  {command}" for command in summary["next"])] if summary["next"] else [])
+    return lines + format_commands(summary["next"])
 
 
 def _is_done(steps: Any, stage: Stage, name: str) -> bool:

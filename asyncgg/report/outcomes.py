@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
@@ -82,6 +82,31 @@ def write_target_outcomes(path: Path, rows: Iterable[tuple[str, OutcomeRow, Oper
                 writer.writerow((*values[:2], *cells))
             else:
                 file.write(json.dumps(dict(zip(columns, values, strict=True)), ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]], journal: Path) -> int:
+    """Write `rows` of texts of `journal` to `path`, by its suffix; returns their number. Raises `UsageError`."""
+    file_format, count = format_from_suffix(path), 0
+    if file_format == "parquet":
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        with atomic_write_binary(path, journal) as binary:
+            schema = pa.schema([(name, pa.string()) for name in columns])
+            table = pa.Table.from_pylist([dict(zip(columns, row, strict=True)) for row in rows], schema=schema)
+            parquet.write_table(table, binary, compression="zstd")
+            return int(table.num_rows)
+    with atomic_write_text(path, journal) as file:
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
+        if file_format == "csv":
+            writer.writerow(columns)
+        for row in rows:
+            if file_format == "csv":
+                writer.writerow([_escape_formula(cell) for cell in row])
+            else:
+                file.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) + "\n")
             count += 1
     return count
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import click
 
 from asyncgg.cli import options
 from asyncgg.cli.context import CommandContext
+from asyncgg.formatting import format_count
 
 _EPILOG = """
 \b
@@ -19,7 +22,7 @@ Examples:
   asyncgg decommission release J
   asyncgg decommission delete J --min-age 7d --delete-shadows
   asyncgg decommission status J --json
-  asyncgg decommission report J --outcomes steps.csv
+  asyncgg decommission report J --outcomes steps.csv --html report.html
 
 The quarantine sets certificates INACTIVE, never REVOKED, and disassociates the things; release undoes both.
 Delete cannot be undone. Devices that a guard refuses are left unchanged: exit code 3, reasons in the report.
@@ -114,15 +117,25 @@ _DAY = "24h"
     options.Option(
         "--outcomes",
         "FILE",
-        "plan: write a CSV with a row per device; report: with a row per device and step",
+        "plan: write a CSV with a row per device; report: with a row per device and step, .csv, .jsonl or .parquet",
         "Output",
         type=options.PATH,
     ),
+    options.Option("--html", "FILE", "report: write a self-contained HTML page", "Output", type=options.PATH),
+    options.Option("--markdown", "FILE", "report: write a short report for a ticket", "Output", type=options.PATH),
     options.OUTPUT,
     options.CONFIG,
     epilog=_EPILOG,
 )
-def command(action: str, run: Path | None, *, outcomes: Path | None, **arguments: Any) -> int:
+def command(
+    action: str,
+    run: Path | None,
+    *,
+    outcomes: Path | None,
+    html: Path | None,
+    markdown: Path | None,
+    **arguments: Any,
+) -> int:
     """Decommission devices: certificates and associations first, things later.
 
     plan asks and shows who would be refused. quarantine is reversible by release. delete takes a finished
@@ -132,6 +145,8 @@ def command(action: str, run: Path | None, *, outcomes: Path | None, **arguments
 
     if outcomes is not None and action not in _WITH_OUTCOMES:
         raise UsageError(f"--outcomes is an option of {' and '.join(_WITH_OUTCOMES)}, not of {action}")
+    if (html or markdown) and action != "report":
+        raise UsageError("--html and --markdown are options of decommission report")
     lists = [name for name in ("things", "from_run", "policy") if arguments[name] is not None]
     if action in _WITHOUT_JOURNAL:
         if run is not None:
@@ -140,7 +155,7 @@ def command(action: str, run: Path | None, *, outcomes: Path | None, **arguments
         raise UsageError(f"decommission {action} requires the JOURNAL of a quarantine, and no other list or journal")
     if action in ("status", "report"):
         assert run is not None
-        return show_decommission(run, outcomes, arguments)
+        return show_decommission(run, outcomes, arguments, {"decommission.html": html, "decommission.md": markdown})
     from asyncgg.cli.decommission import DecommissionSession
 
     if run is None:
@@ -158,21 +173,31 @@ def command(action: str, run: Path | None, *, outcomes: Path | None, **arguments
         return session.release(book) if action == "release" else session.resume(book)
 
 
-def show_decommission(path: Path, outcomes: Path | None, arguments: dict[str, Any]) -> int:
-    """Write the result of a journal, and the CSV of its steps to `outcomes`."""
-    import csv
-
+def show_decommission(
+    path: Path, outcomes: Path | None, arguments: Mapping[str, Any], pages: Mapping[str, Path | None] | None = None
+) -> int:
+    """Write the result of a journal, its steps to `outcomes`, and a page for each template with a path."""
     from asyncgg.cli.console import Console
     from asyncgg.decommission.journal import DecommissionJournal
     from asyncgg.decommission.report import OUTCOME_COLUMNS, format_summary_lines, outcome_rows, summarize_saved
     from asyncgg.files import atomic_write_text
 
+    console = Console(as_json=arguments["json"])
     with DecommissionJournal(path, read_only=True) as book:
         summary = summarize_saved(book)
         if outcomes is not None:
-            with atomic_write_text(outcomes, path) as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(OUTCOME_COLUMNS)
-                writer.writerows(outcome_rows(book))
-        Console(as_json=arguments["json"]).write_result(summary, format_summary_lines(summary))
+            from asyncgg.report.outcomes import write_table
+
+            count = write_table(outcomes, OUTCOME_COLUMNS, outcome_rows(book), path)
+            console.print(f"{outcomes}: {format_count(count, 'row')}")
+        for template, page_path in (pages or {}).items():
+            if page_path is not None:
+                from asyncgg.decommission.page import load_decommission_page
+                from asyncgg.report.html import render
+
+                page = load_decommission_page(book, generated_at=time.time())
+                with atomic_write_text(page_path, path) as file:
+                    file.write(render(template, report=page))
+                console.print(f"{page_path}: written")
+        console.write_result(summary, format_summary_lines(summary))
     return 0

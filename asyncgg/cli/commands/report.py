@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from asyncgg.cli.campaign_view import report_campaign
+from asyncgg.cli.commands.decommission import show_decommission
 from asyncgg.cli.console import Console
 from asyncgg.cli.options import DEBUG, JOURNAL_OR_STATE, JSON, PATH, READ_STATE, RUN_OF_STATE, Option, make_command
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.state import open_journal
+from asyncgg.decommission.journal import is_decommission
 from asyncgg.errors import UsageError
 from asyncgg.files import atomic_write_text
 from asyncgg.fleet.folder import is_campaign
@@ -36,6 +38,7 @@ Examples:
   asyncgg report nightly.state/20260131T020000Z --html report.html
 
 A run of a policy is given by its directory or its report.json: its page has the decisions, limits and trend.
+The page of a campaign has its targets, that of a decommission its devices.
 
 Lists have the columns core,thing,outcome,code,message,attempts,at,request_id,reason. A list of failures can
 be used as a manifest. In CSV, a code, message or reason that a spreadsheet could take for a formula is
@@ -77,6 +80,11 @@ def command(
         return report_campaign(
             journal, {"failures": failures, "outcomes": outcomes, "html": html, "markdown": markdown}, arguments
         )
+    if journal is not None and is_decommission(journal):
+        if failures is not None:
+            raise UsageError(f"{journal} is of a decommission: give --outcomes, which has failed and refused devices")
+        pages = {"decommission.html": html, "decommission.md": markdown}
+        return show_decommission(journal, outcomes, arguments, pages)
     console = Console(as_json=arguments["json"])
     if journal is not None and state is None and _write_cleanup_page(journal, html, console, other=output_paths):
         return 0

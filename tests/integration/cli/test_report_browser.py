@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from asyncgg.journal import CoreOutcomes
 from asyncgg.report.html import render
+from tests.unit.decommission.test_page import load_page
 from tests.unit.fleet.test_page import render_page
 from tests.unit.report.test_html import HOSTILE, make_report
 
@@ -82,14 +84,25 @@ def test_page_searches_and_sorts_thousands_of_cores(browser: Any, page_path: Pat
     assert problems == []
 
 
-def test_campaign_page_searches_and_fits_a_phone(browser: Any, tmp_path: Path) -> None:
-    """The table of 300 targets can be searched; at 390 pixels only wide tables scroll; no message, no request."""
-    path = tmp_path / "campaign.html"
-    path.write_text(render_page(HOSTILE, 300), encoding="utf-8")
+@pytest.mark.parametrize(
+    ("make_page", "table", "words"),
+    [
+        (lambda _: render_page(HOSTILE, 300), "targets-table", "299"),
+        (lambda folder: render("decommission.html", report=load_page(folder / "j", HOSTILE)), "devices-table", "fail"),
+    ],
+    ids=["campaign", "decommission"],
+)
+def test_other_pages_search_and_fit_a_phone(
+    browser: Any, tmp_path: Path, make_page: Callable[[Path], str], table: str, words: str
+) -> None:
+    """A table can be searched; at 390 pixels only wide tables scroll; no message in the console, no request."""
+    path = tmp_path / "page.html"
+    with ThreadPoolExecutor(1) as pool:  # Playwright has an event loop in this thread
+        path.write_text(pool.submit(make_page, tmp_path).result(), encoding="utf-8")
     page, problems = _open(browser, path, viewport={"width": 390, "height": 844}, color_scheme="dark")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    page.get_by_role("searchbox").fill("299")
-    assert page.locator("#targets-table tbody tr:not([hidden])").count() == 1
+    page.get_by_role("searchbox").fill(words)
+    assert page.locator(f"#{table} tbody tr:not([hidden])").count() == 1
     assert problems == []
 
 

@@ -62,7 +62,10 @@ def test_delete_removes_things_and_certificates(
     assert names & set(fleet.things) == set(fleet.things[4:])
     assert list(fleet.statuses().values()) == ["deleted"] * 4 + ["ACTIVE"] * 2
     fleet.client.get_policy(policyName=f"{fleet.things[0].partition('-')[0]}-policy")
-    assert cli("decommission", "report", "j", "--outcomes", "rows.csv").code == 0
+    assert cli("report", "j", "--outcomes", "rows.csv", "--html", "page.html", "--markdown", "page.md").code == 0
+    assert "Delete: 4 of 4 devices done." in Path("page.html").read_text()
+    assert "## Decommission of devices: Complete" in Path("page.md").read_text()
+    assert "would overwrite" in cli("report", "j", "--html", "j").err
     with Path("rows.csv").open() as file:
         steps = {(row["stage"], row["step"].split()[0]) for row in csv.DictReader(file)}
     assert {("quarantine", "UpdateCertificate"), ("delete", "DeleteThing"), ("delete", "DetachPolicy")} <= steps
