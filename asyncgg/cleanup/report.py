@@ -275,18 +275,18 @@ async def notify_result(
     policy: Policy, targets: list[NotificationTarget], report: CleanupReport, connection: ConnectionConfig
 ) -> list[str]:
     """Notify the targets if the policy lists this event; a message for each that failed."""
-    event = event_for(report)
+    event = event_for_code(report.exit)
     if report.dry_run or not targets or event.value not in policy.notify.on:
         return []
     message = Message(event, summary_line(report), report.to_dict(), socket.gethostname(), policy.name)
     return await notify(targets, message, connection=connection)
 
 
-def event_for(report: CleanupReport) -> NotificationEvent:
-    """The event of the report."""
-    if report.exit in {0, 3, 10}:
+def event_for_code(code: int) -> NotificationEvent:
+    """The event of a run with this exit code."""
+    if code in {0, 3, 10}:
         return NotificationEvent.END
-    return NotificationEvent.GUARD if report.exit == 4 else NotificationEvent.FAILURE
+    return NotificationEvent.GUARD if code == _GUARD_EXIT else NotificationEvent.FAILURE
 
 
 def summary_line(report: CleanupReport) -> str:

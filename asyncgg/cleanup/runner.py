@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import csv
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from heapq import nlargest
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from asyncgg.cleanup.context import (
     PolicyContext,
@@ -56,6 +56,8 @@ class PolicyRunner:
     `policy`: as `merge_limits`. `digest`: as `policy_digest`. `lists`: the `not-in` lists.
     `transport` and `registry` replace those made from the settings. `lease`: as `execute`.
     `on_start` gets each scan and run, `on_stage` the name of each step, `on_warning` each warning.
+    `before_sending` gets the number of selected things and can raise an `AsyncggError` instead of
+    letting the run begin; it is cancelled if the run is stopped.
     """
 
     def __init__(
@@ -74,8 +76,10 @@ class PolicyRunner:
         on_start: Callable[[Stoppable], None] = lambda stoppable: None,
         on_stage: Callable[[str], None] = lambda message: None,
         on_warning: Callable[[str], None] = lambda message: None,
+        before_sending: Callable[[int], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self._policy = policy
+        self._before_sending = before_sending
         self._digest = digest
         self._lists = lists
         self._registry = registry
@@ -209,6 +213,8 @@ class PolicyRunner:
                 report.limits = counts.limits_used(self._policy.guards)
                 if violations := list(counts.limit_violations(self._policy.guards)):
                     raise GuardError(f"{'; '.join(violations)}; nothing was sent")
+                if self._before_sending is not None and counts.selected and not dry_run:
+                    await self._stop_controller.run_cancellable(self._before_sending(counts.selected))
             except BaseException:
                 builder.discard()
                 raise

@@ -48,7 +48,7 @@ _EXIT_NOT_FOUND: Final = 3
 def _load_policy(path: Path, context: CommandContext) -> Policy:
     """The policy, with the limits of the command line. Raises `SettingsError` with all errors."""
     policy, warnings = load_policy(path)
-    _warn(context.console, *(warning.format(str(path)) for warning in warnings))
+    warn(context.console, *(warning.format(str(path)) for warning in warnings))
     return merge_limits(policy, context.settings)
 
 
@@ -70,7 +70,7 @@ def run_policy(path: Path, context: CommandContext, *, dry_run: bool) -> int:
         failure = error if isinstance(error, AsyncggError) else InternalError(f"{type(error).__name__}: {error}")
         report = CleanupReport(policy.name, dry_run=dry_run)
         report.fail(failure)
-        _warn(console, *run_async(notify_result(policy, targets, report, context.connection)))
+        warn(console, *run_async(notify_result(policy, targets, report, context.connection)))
         raise
     console.write_result(report.to_dict(), format_cleanup(report), always_print=True)
     return report.exit
@@ -124,7 +124,7 @@ def _run_in_state(
 def _notify(policy: Policy, context: CommandContext, report: CleanupReport, targets: list[NotificationTarget]) -> None:
     """Notify the targets of the end of the run; what is lost becomes a warning of the report."""
     lost = run_async(notify_result(policy, targets, report, context.connection))
-    _warn(context.console, *lost)
+    warn(context.console, *lost)
     report.warnings += lost
     if lost and report.run_dir is not None:
         with suppress(StateWriteError):  # the warning is on standard error
@@ -165,7 +165,8 @@ def _run(
     return run_supervised(work, display, abort_message=message)
 
 
-def _warn(console: Console, *lines: str) -> None:
+def warn(console: Console, *lines: str) -> None:
+    """Write warnings to standard error."""
     for line in lines:
         console.log_event({"event": "warning", "warning": line}, f"warning: {line}")
 

@@ -78,7 +78,7 @@ class TargetGroup(Generic[T]):
 
     def progress(self) -> list[Any]:
         """The progress of the targets at work."""
-        return [stoppable.progress() for stoppable in self._active.values()]
+        return [progress for stoppable in self._active.values() if (progress := stoppable.progress()) is not None]
 
     async def run(self) -> list[TargetResult[T]]:
         """Work in all targets to their end."""

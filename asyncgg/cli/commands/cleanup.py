@@ -36,7 +36,7 @@ decisions and report of each run.
 """
 
 _EXIT_INVALID: Final = 2
-_SET_BY_POLICY: Final = (
+SET_BY_POLICY: Final = (
     "quota_share",
     "abort_at",
     "abort_after",
@@ -45,6 +45,7 @@ _SET_BY_POLICY: Final = (
     "deadline",
     "expect_account",
 )
+"""Settings that a policy has in its [guards]."""
 
 
 @make_command(
@@ -53,8 +54,8 @@ _SET_BY_POLICY: Final = (
     Option("--dry-run", help="scan, decide and check the guards; disassociate and notify nothing", panel="Scope"),
     Option("--explain", "THING", "show what the policy decides for one thing, rule by rule", "Scope"),
     Option("--inventory", "SNAPSHOT", "snapshot for --explain [default: that of the last run]", "Scope", type=PATH),
-    without(CONNECTION, *_SET_BY_POLICY),
-    without(LIMITS, *_SET_BY_POLICY),
+    without(CONNECTION, *SET_BY_POLICY),
+    without(LIMITS, *SET_BY_POLICY),
     STATE,
     RUN_OUTPUT,
     CONFIG,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
+from asyncgg.cli.commands.cleanup import SET_BY_POLICY
 from asyncgg.cli.options import (
     CONFIG,
     LANES,
@@ -18,6 +20,7 @@ from asyncgg.cli.options import (
     duration,
     make_command,
     make_group,
+    without,
 )
 
 _EPILOG: Final = """
@@ -33,6 +36,10 @@ _TARGETS: Final = (
     Option("--targets", "FILE", "the targets: TOML, or accounts.yml of c7n-org", "Campaign", type=PATH, required=True),
     Option("-t, --tag", "TAG", "only targets with this tag; repeatable", "Campaign", multiple=True),
 )
+_WAVES: Final = (
+    Option("--waves", "SIZES", "targets per wave, such as 1,5,25%; a failed wave is the last one", "Campaign"),
+    Option("--canary", "TARGET", "run this target first, alone", "Campaign"),
+)
 _MAX_AGE: Final = Option(
     "--max-age",
     "DURATION",
@@ -47,8 +54,7 @@ _RUN: Final = (
     Option("--campaign", "FOLDER", "folder of the campaign; the default name contains the time", "Campaign", type=PATH),
     LANES,
     STATE,
-    Option("--waves", "SIZES", "targets per wave, such as 1,5,25%; a failed wave is the last one", "Campaign"),
-    Option("--canary", "TARGET", "run this target first, alone", "Campaign"),
+    *_WAVES,
     YES,
     Option(
         "--max-things", "COUNT", "stop before the first request if all targets have more things", "Safety", type=int
@@ -143,6 +149,43 @@ def inventory(**arguments: Any) -> int:
 
 
 @make_command(
+    Argument("policy", "POLICY", "policy file, TOML", type=PATH),
+    *_TARGETS,
+    Option(
+        "--campaign",
+        "FOLDER",
+        "folder of the runs of each target (that of the policy, -by-target)",
+        "Campaign",
+        type=PATH,
+    ),
+    *_WAVES,
+    *(option for option in LANES if option.name == "abort_targets"),
+    Option("--dry-run", help="scan, decide and check the guards; disassociate and notify nothing", panel="Safety"),
+    Option(
+        "--max-things", "COUNT", "stop before the first request if all targets have more things", "Safety", type=int
+    ),
+    without(LIMITS, *SET_BY_POLICY),
+    OUTPUT,
+    CONFIG,
+    name="cleanup",
+    epilog="""
+\b
+Examples:
+  asyncgg fleet cleanup nightly.toml --targets targets.toml --dry-run
+  asyncgg fleet cleanup nightly.toml --targets targets.toml --max-things 500
+
+Each target has an ordinary run of the policy: its guards, snapshot, decisions, journal and report.
+With --max-things a target sends when all targets of its wave have decided.
+""",
+)
+def cleanup(policy: Path, **arguments: Any) -> int:
+    """Disassociate what the rules of a policy select in all targets."""
+    from asyncgg.cli.fleet_cleanup import clean_up_targets
+
+    return clean_up_targets(policy, arguments)
+
+
+@make_command(
     Argument("thing", "THING", "names of things", nargs=-1),
     Option("--things", "FILE", "more names: one per line, or a CSV with a column thing; - for standard input", "Scope"),
     Option("--inventory", "FOLDER", "use these snapshots instead of scanning the targets", "Scope", type=PATH),
@@ -194,6 +237,7 @@ command: Final = make_group(
     disassociate,
     inventory,
     where,
+    cleanup,
     lanes,
     description="Run many accounts and Regions side by side, as one campaign.",
     epilog=_EPILOG,
