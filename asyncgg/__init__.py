@@ -15,9 +15,13 @@ if TYPE_CHECKING:
         InternalError as InternalError,
         JournalError as JournalError,
         JournalWriteError as JournalWriteError,
+        LeaseHeldError as LeaseHeldError,
+        LeaseLostError as LeaseLostError,
         ManifestError as ManifestError,
         ServiceError as ServiceError,
         SettingsError as SettingsError,
+        StateWriteError as StateWriteError,
+        UnfinishedRunError as UnfinishedRunError,
         UsageError as UsageError,
     )
     from asyncgg.events import Event as Event, Listener as Listener, Progress as Progress
@@ -53,7 +57,8 @@ _EXPORTS: Final = {
     for module, names in {
         "engine": "RunResult",
         "errors": "AsyncggError CredentialsError DeadlineError GuardError InternalError JournalError JournalWriteError"
-        " ManifestError ServiceError SettingsError UsageError",
+        " LeaseHeldError LeaseLostError ManifestError ServiceError SettingsError StateWriteError UnfinishedRunError"
+        " UsageError",
         "events": "Event Listener Progress",
         "journal": "JournalReader",
         "manifest": "ManifestReader open_manifest",

@@ -57,6 +57,10 @@ class LeaseHeldError(GuardError):
     """Another process holds the lease of a state and renews it; nothing was sent."""
 
 
+class UnfinishedRunError(GuardError):
+    """The newest run of a state has pending things, which a new run would leave; resume it first."""
+
+
 class DeadlineError(AsyncggError):
     """The deadline was reached before the first request."""
 

@@ -59,7 +59,7 @@ class CommandContext:
         """The summary with the place where the run is saved, if that is not its local file."""
         if self.state is None:
             return summary
-        from asyncgg.cli.state import show_saved
+        from asyncgg.state import show_saved
 
         run = self.state.latest()
         return summary if run is None else show_saved(summary, self.state.location, run)

@@ -14,7 +14,7 @@ from asyncgg.cli.context import CommandContext
 from asyncgg.cli.notify import NotifyOnExit
 from asyncgg.cli.options import extract_settings
 from asyncgg.cli.signals import raise_on_signal
-from asyncgg.cli.state import load_state_settings, open_state, saved_path
+from asyncgg.cli.state import load_state_settings, open_state
 from asyncgg.cli.supervisor import run_async, run_journal, write_failed_summary, write_summary
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError, JournalError, StateWriteError, UsageError
@@ -27,6 +27,7 @@ from asyncgg.runs import RunMode, quota_rate, seconds_at_quota, verify_account
 from asyncgg.runs.connection import resolve_saved_endpoint, restore_settings
 from asyncgg.runs.plan import quota_burst
 from asyncgg.runs.undo_plan import mark_undone_by
+from asyncgg.state import saved_path
 from asyncgg.transport import Endpoint
 
 if TYPE_CHECKING:

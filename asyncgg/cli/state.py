@@ -82,40 +82,6 @@ def find_unfinished(state: StateSession, source: str) -> RunDirectory | None:
     return run
 
 
-def require_no_pending_run(state: StateSession, but: Path) -> None:
-    """Raise `GuardError` if the newest run has pending things and another journal than `but`.
-
-    A start continues only the newest run, so a new run would leave them pending.
-    """
-    from asyncgg.journal import JournalReader
-
-    run = state.latest()
-    if run is None or not run.has_journal or run.journal == but:
-        return
-    with JournalReader(run.journal) as reader:
-        pending = reader.counts().pending
-    if pending:
-        raise GuardError(
-            f"{state.location}: run {run.name} has {pending:,} pending things; complete it first with `asyncgg resume"
-            f" --state {state.location}`; nothing was sent"
-        )
-
-
-def show_saved(summary: Summary, location: str, run: RunDirectory, *, is_newest: bool = True) -> Summary:
-    """The summary of a run in a state: its local file is temporary."""
-    return replace(
-        summary,
-        journal=saved_path(location, run.journal),
-        state_location=location,
-        state_run="" if is_newest else run.name,
-    )
-
-
-def saved_path(location: str, path: Path) -> str:
-    """How a file of a run in the state at `location` is named, instead of its temporary path."""
-    return f"{location}: {path.parent.name}/{path.name}"
-
-
 @dataclass(frozen=True, slots=True)
 class OpenedJournal:
     """A journal to read, and where it comes from."""
@@ -136,6 +102,8 @@ class OpenedJournal:
         """The summary as the user may see it: the local file of a state is temporary."""
         if self.run is None or self.document is None:
             return summary
+        from asyncgg.state import show_saved
+
         state = RunState.RUNNING if self.is_leased else summary.state
         is_newest = self.run.name == self.document.runs(with_journal=True)[-1]
         return replace(show_saved(summary, self.location, self.run, is_newest=is_newest), state=state)
@@ -208,6 +176,8 @@ class WorkingJournal:
     @property
     def name(self) -> str:
         """The journal for people: the local file of a state is temporary."""
+        from asyncgg.state import saved_path
+
         return saved_path(self.location, self.path) if self.location else str(self.path)
 
     @property

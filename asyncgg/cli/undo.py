@@ -11,7 +11,7 @@ from typing import Any
 from asyncgg.cli.context import CommandContext
 from asyncgg.cli.notify import NotifyOnExit
 from asyncgg.cli.options import extract_settings
-from asyncgg.cli.state import WorkingJournal, require_no_pending_run, saved_path
+from asyncgg.cli.state import WorkingJournal
 from asyncgg.cli.supervisor import run_async, write_failed_summary, write_summary
 from asyncgg.cli.workflow import RunRequest, plan_confirm_run
 from asyncgg.errors import StateWriteError, UsageError
@@ -26,6 +26,7 @@ from asyncgg.runs.undo_plan import (
     prior_state_from_snapshot,
     write_protect_list,
 )
+from asyncgg.state import require_no_pending_run, saved_path
 from asyncgg.transport import Endpoint
 
 
@@ -42,7 +43,7 @@ def undo_run(original: WorkingJournal, saved: ExitStack, arguments: Mapping[str,
     new_journal = settings.journal
     if state is not None:
         state.require_longer_lease(settings.request_timeout)
-        require_no_pending_run(state, but=original.path)
+        require_no_pending_run(state.location, state.latest(), but=original.path)
         new_journal = state.create_run(prune=False).journal  # the oldest run can be the one to undo
     undo_journal: Path | None = None
 

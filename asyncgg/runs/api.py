@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from asyncgg.errors import CredentialsError, SnapshotError
+from asyncgg.errors import CredentialsError, SnapshotError, UsageError
 from asyncgg.events import Listener
 from asyncgg.inventory import MAX_SCAN_AGE
 from asyncgg.journal import JournalReader
@@ -50,12 +50,12 @@ def disassociate_sync(rows: Iterable[Row], **keywords: Any) -> Summary:
     return asyncio.run(disassociate(rows, **keywords))
 
 
-async def resume(journal: str | Path, **keywords: Any) -> Summary:
-    """Continue a stopped run. Keywords and errors as for `Run.from_journal`."""
+async def resume(journal: str | Path | None = None, **keywords: Any) -> Summary:
+    """Continue a stopped run, or the newest one of `state`. Keywords and errors as for `Run.from_journal`."""
     return await run_to_completion(Run.from_journal(journal, mode=RunMode.RESUME, **keywords))
 
 
-async def retry(journal: str | Path, **keywords: Any) -> Summary:
+async def retry(journal: str | Path | None = None, **keywords: Any) -> Summary:
     """Try the failed things again in a new pass of the journal; keywords and errors as `resume`."""
     return await run_to_completion(Run.from_journal(journal, mode=RunMode.RETRY, **keywords))
 
@@ -87,7 +87,9 @@ async def disassociate_things(
     targets = LookupTargets.from_names("thing", things, "things")
     request = LookupRequest(targets, Path(inventory), max_age, allow_incomplete)
     with sharing():
-        return await _run_lookup(request, settings or build_settings({}, keywords), transport, listeners)
+        return await _run_lookup(
+            request, _without_state(settings or build_settings({}, keywords)), transport, listeners
+        )
 
 
 async def disassociate_cores(
@@ -108,7 +110,18 @@ async def disassociate_cores(
     targets = LookupTargets.from_names("core", cores, "cores")
     request = LookupRequest(targets, Path(inventory), max_age, allow_incomplete)
     with sharing():
-        return await _run_lookup(request, settings or build_settings({}, keywords), transport, listeners)
+        return await _run_lookup(
+            request, _without_state(settings or build_settings({}, keywords)), transport, listeners
+        )
+
+
+def _without_state(settings: Settings) -> Settings:
+    """These settings. Raises `UsageError` if they have a state, which this function would not follow."""
+    if settings.state is not None:
+        raise UsageError(
+            "state: only Run, disassociate, resume and retry keep a run in a state; or use the command line"
+        )
+    return settings
 
 
 async def _run_lookup(
@@ -170,7 +183,7 @@ async def undo(
         with JournalReader(journal) as reader:
             meta = reader.meta()
             require_same_region(meta, keywords)
-            settings = restore_settings(reader.settings(), meta, keywords, exclude=NOT_INHERITED)
+            settings = _without_state(restore_settings(reader.settings(), meta, keywords, exclude=NOT_INHERITED))
         endpoint = resolve_saved_endpoint(settings, meta, keywords) if transport is None else None
         path = Path(into) if into is not None else settings.journal
         selection = None
@@ -213,6 +226,7 @@ async def verify(
     `verify_with_context` and `verify_account` do.
     """
     context = await asyncio.to_thread(load_context, Path(journal), keywords)
+    _without_state(context.settings)
     with sharing():
         account, _ = await verify_account(context.target, context.settings, expected_from_journal=context.account)
         return await verify_with_context(

@@ -9,17 +9,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final, Self
 
 from asyncgg.engine import Engine, RunResult, StopReason
-from asyncgg.errors import CredentialsError, InternalError, SnapshotError, UsageError
+from asyncgg.errors import CredentialsError, InternalError, JournalError, SnapshotError, UsageError
 from asyncgg.events import Event, Listener, Progress, ThingsFinished, listens_to
 from asyncgg.journal import JournalReader
 from asyncgg.manifest import Chunk, Row, from_async_iterable, from_iterable
 from asyncgg.models import Outcome, RunState, Summary
+from asyncgg.run_directory import RunDirectory
 from asyncgg.runs.connection import connection_from_settings, verify_account
 from asyncgg.runs.execute import RunMode, execute
 from asyncgg.runs.plan import Plan
@@ -27,11 +30,13 @@ from asyncgg.runs.prepare import JournalBuilder, default_journal
 from asyncgg.runs.scan import scan_with_settings
 from asyncgg.settings import OUTPUT_SETTINGS, Settings, build_settings
 from asyncgg.sharing import sharing
+from asyncgg.state import StateKeeper, lease_seconds, require_no_pending_run, show_saved
 from asyncgg.transport import CallerIdentity, Endpoint, Transport, resolve_endpoint
 
 Rows = Iterable[Row] | AsyncIterable[Row]
 """(core, thing) pairs, `Association` values, or mappings with the columns of a manifest."""
 
+_LOG: Final = logging.getLogger("asyncgg.state")
 _MAX_BUFFERED_OUTCOMES: Final = 20_000
 """Outcomes not yet consumed at which sending pauses. Sending resumes at half of that."""
 
@@ -42,13 +47,19 @@ class Run:
     After that `summary` and `result` are set. An exception in the block, or cancellation, ends the
     run at once; its journal is resumable. `settings` (or keywords) are those of `asyncgg.Settings`;
     the environment and files are not read (see `asyncgg.load_settings`). `transport` replaces AWS.
+    With the setting `state` the run is kept there, under its lease, and `journal` is temporary.
 
     Raises on entering:
+        UnfinishedRunError: the newest run of `state` has pending things; `resume` it first.
         ManifestError: bad rows without `skip_bad_rows`, or no rows.
         GuardError: more things than `max_things`, or not the account `expect_account`.
         CredentialsError: there are no usable credentials.
         UsageError: the protect list or the endpoint cannot be used.
         JournalError: the journal cannot be created or used.
+        LeaseHeldError: another process runs `state`.
+
+    Raises on leaving:
+        StateWriteError: `state` cannot be saved; the message names the local files.
     """
 
     def __init__(
@@ -63,6 +74,7 @@ class Run:
         self._rows: Rows | None = rows
         self._recorded_account = ""
         self._mode = RunMode.RESUME
+        self._overrides: dict[str, Any] = keywords
         self._settings = settings or build_settings({}, keywords)
         self.journal = self._settings.journal or default_journal()
         self._setup(transport, listeners)
@@ -70,45 +82,69 @@ class Run:
     @classmethod
     def from_journal(
         cls,
-        journal: str | Path,
+        journal: str | Path | None,
         *,
         mode: RunMode = RunMode.RESUME,
         transport: Transport | None = None,
         listeners: Sequence[Listener] = (),
         **keywords: Any,
     ) -> Self:
-        """Run an existing journal, with its saved settings overridden by `keywords`."""
+        """Run an existing journal, with its saved settings overridden by `keywords`.
+
+        None: the newest run of the setting `state`. Raises `UsageError` unless one of both is given.
+        """
+        if (journal is None) is (keywords.get("state") is None):
+            raise UsageError("give either a journal or state=LOCATION")
         run = cls.__new__(cls)
         run._rows = None
         run._mode = mode
-        run.journal = Path(journal)
-        with JournalReader(run.journal) as reader:
-            run._settings = build_settings(reader.settings(), keywords)
-            run._recorded_account = reader.meta().get("account", "")
+        run._overrides = keywords
+        run.journal = Path(journal or "run.journal")
+        if journal is not None:
+            run._load(run.journal)
+        else:
+            run._settings = build_settings({}, keywords)
         run._setup(transport, listeners)
         return run
 
+    def _load(self, journal: Path) -> None:
+        self.journal = journal
+        with JournalReader(journal) as reader:
+            self._settings = build_settings(reader.settings(), self._overrides)
+            self._recorded_account = reader.meta().get("account", "")
+
     def _setup(self, transport: Transport | None, listeners: Sequence[Listener]) -> None:
-        if self._settings.state is not None:
-            raise UsageError(
-                "state: a Run has its journal in a file; use the command line, or asyncgg.state with execute"
-            )
+        if self._settings.state is not None and self._settings.journal is not None:
+            raise UsageError("give either state or journal: the journal is in the state")
         self._transport = transport
         self._listeners = (*listeners, self._on_event)
         self._outcomes: deque[Outcome] | None = None
         self._changed = asyncio.Event()
         self._engine: Engine | None = None
         self._task: asyncio.Task[tuple[RunResult, Summary]] | None = None
+        self._state: StateKeeper | None = None
+        self._exit_stack = AsyncExitStack()
         self.plan: Plan | None = None
         self.result: RunResult | None = None
         self.summary: Summary | None = None
 
     async def __aenter__(self) -> Self:
-        with sharing():
-            await self._start()
+        async with AsyncExitStack() as stack:
+            with sharing():
+                if self._settings.state is not None:
+                    await self._open_state(self._settings.state, stack)
+                await self._start()
+            self._exit_stack = stack.pop_all()
         return self
 
-    async def __aexit__(self, _: object, error: BaseException | None, trace: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        async with self._exit_stack:
+            await self._wait(error)
+            if self.summary is not None and self._state is not None:
+                self.summary = show_saved(self.summary, self._state.location, RunDirectory(self.journal.parent))
+
+    async def _wait(self, error: BaseException | None) -> None:
+        """Wait for the end of the run; after an `error` end it now."""
         assert self._task is not None
         self._outcomes = None  # no further consumer
         if self._engine is not None:
@@ -123,6 +159,28 @@ class Run:
             if not self._task.done():  # cancelled while waiting: the run must end too
                 self._task.cancel()
                 await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _open_state(self, location: str, stack: AsyncExitStack) -> None:
+        settings = self._settings
+        state = await stack.enter_async_context(
+            StateKeeper(
+                location,
+                connection_from_settings(settings),
+                lease_seconds=lease_seconds(settings.state_lease, settings.request_timeout),
+                interval=settings.state_interval,
+                on_message=_LOG.warning,
+            )
+        )
+        newest = state.latest()
+        if self._rows is not None:
+            await asyncio.to_thread(require_no_pending_run, location, newest)
+            self._settings = settings.model_copy(update={"journal": state.create_run().journal})
+        elif newest is None or not newest.has_journal:
+            raise JournalError(f"{location}: the state has no run to continue; check the location")
+        else:
+            await asyncio.to_thread(self._load, newest.journal)
+            state.require_longer_lease(self._settings.request_timeout)
+        self._state = state
 
     async def outcomes(self) -> AsyncIterator[Outcome]:
         """Yield each final outcome after its commit. Sending waits for a slow consumer.
@@ -191,6 +249,7 @@ class Run:
                 transport=self._transport,
                 listeners=self._listeners,
                 on_engine=self._set_engine,
+                lease=self._state,
             ),
             name="asyncgg-run",
         )

@@ -32,6 +32,7 @@ from asyncgg.runs.plan import Plan
 from asyncgg.runs.prepare import JournalBuilder
 from asyncgg.runs.provenance import ProvenanceKind, provenance_from_meta, provenance_to_meta
 from asyncgg.settings import Settings
+from asyncgg.state import saved_path
 from asyncgg.transport import Endpoint
 
 PriorState = Callable[[str], Container[str]]
@@ -103,8 +104,8 @@ class _OriginalRun:
 
     @property
     def name(self) -> str:
-        path = f"{self.state_location}: {self.path.parent.name}/{self.path.name}" if self.state_location else self.path
-        return f"run {self.run} ({path})"
+        shown = saved_path(self.state_location, self.path) if self.state_location else self.path
+        return f"run {self.run} ({shown})"
 
     @property
     def argument(self) -> str:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import asyncgg
-from asyncgg.errors import UsageError
 from asyncgg.journal import write_meta
 from asyncgg.state import StateSession
 from asyncgg.state.folder_store import FolderStore
@@ -347,9 +345,3 @@ def test_verify_and_undo_wait_for_the_process_that_runs_the_state(
         assert cli("status", *STATE).code == 0
         assert "in use by" in cli("runs", *STATE).out
         assert cli("undo", "--dry-run", "--assume-associated").code == 0
-
-
-def test_run_of_the_library_refuses_a_state() -> None:
-    """A setting that a `Run` cannot follow is an error."""
-    with pytest.raises(UsageError, match="state"):
-        asyncgg.Run([("core", "thing")], region="eu-west-1", state="share")
