@@ -44,7 +44,7 @@ from asyncgg.formatting import format_duration
 from asyncgg.manifest import load_protect_list
 from asyncgg.models import RunState
 from asyncgg.runs import exit_code, verify_account
-from asyncgg.runs.connection import resolve_saved_endpoint, restore_settings
+from asyncgg.runs.connection import restore_settings
 from asyncgg.runs.prepare import default_stem
 from asyncgg.settings import OUTPUT_SETTINGS
 from asyncgg.transport import Endpoint
@@ -75,16 +75,19 @@ class DecommissionSession:
     @classmethod
     @contextmanager
     def open(cls, path: Path, arguments: Mapping[str, Any]) -> Iterator[tuple[Self, DecommissionJournal]]:
-        """The session of an existing journal: settings, Region and endpoint are those of its start.
+        """The session of an existing journal: settings and Region are those of its start.
 
-        Raises `GuardError` if account, Region or endpoint differ.
+        Raises `GuardError` if account, Region or endpoint differ from those of its start.
         """
         with DecommissionJournal(path) as book:
             meta, overrides = book.meta(), extract_settings(arguments)
-            settings = restore_settings(json.loads(meta.get("settings", "{}")), meta, overrides)
+            # Not the endpoint: AWS_ENDPOINT_URL is also that of AWS IoT, an explicit one is not.
+            settings = restore_settings(
+                json.loads(meta.get("settings", "{}")), {"region": meta.get("region", "")}, overrides
+            )
             options = DecommissionOptions.from_json(meta.get("options", "{}")).override(arguments)
             session = cls.create(CommandContext.create(settings, arguments), options, arguments)
-            endpoint = resolve_saved_endpoint(settings, meta, overrides)
+            endpoint = session.context.resolve_endpoint()
             actual = {"account": session._account(endpoint), "region": endpoint.region, "endpoint": endpoint.url}
             for name, value in actual.items():
                 if value != meta.get(name, ""):
@@ -123,7 +126,6 @@ class DecommissionSession:
                     account=account,
                     region=endpoint.region,
                     endpoint=endpoint.url,
-                    custom=json.dumps(endpoint.custom),
                     stage=Stage.QUARANTINE,
                     source=targets.source,
                     created=repr(time.time()),
@@ -139,11 +141,14 @@ class DecommissionSession:
 
     def release(self, book: DecommissionJournal) -> int:
         """Undo the quarantine of a journal."""
-        if _stage(book) is Stage.DELETE:
-            raise UsageError(f"{book.path}: its devices are being deleted; they cannot be released")
+        deletion = summarize(book, Stage.DELETE)["devices"]
+        if _stage(book) is Stage.DELETE and (deletion["pending"] or deletion["failed"]):
+            raise UsageError(
+                f"{book.path}: its deletion is not finished; resume it first, then release what it refused"
+            )
         names = devices_of_stage(book, Stage.RELEASE)
         if not names:
-            raise UsageError(f"{book.path}: nothing was quarantined, so there is nothing to release")
+            raise UsageError(f"{book.path}: no quarantined devices, so there is nothing to release")
         self._confirm(len(names), "release them")
         run_async(book.clear_refusals(Stage.RELEASE))
         return self._release(book, names)

@@ -9,6 +9,7 @@ from typing import Final
 from asyncgg.cleanup.registry_client import RegistryCallError
 from asyncgg.decommission.control_plane import IotControlPlane, certificate_id, is_certificate
 from asyncgg.decommission.model import CertificateFacts, DeviceFacts
+from asyncgg.decommission.shared_tasks import SharedTasks
 
 MAX_DEVICES_AT_ONCE: Final = 64
 """Devices that are worked on at the same time: few are half-done after a stop."""
@@ -20,7 +21,7 @@ class FactCollector:
     def __init__(self, plane: IotControlPlane, *, with_connectivity: bool) -> None:
         self._plane = plane
         self._with_connectivity = with_connectivity
-        self._tasks: dict[str, asyncio.Task[CertificateFacts]] = {}
+        self._certificates: SharedTasks[CertificateFacts] = SharedTasks()
 
     async def collect(self, name: str) -> tuple[DeviceFacts, dict[str, CertificateFacts]]:
         """The facts of a device and of its certificates; a failed question is part of the facts."""
@@ -60,9 +61,7 @@ class FactCollector:
         return facts, certificates
 
     async def _certificate(self, arn: str) -> CertificateFacts:
-        if arn not in self._tasks:
-            self._tasks[arn] = asyncio.ensure_future(self._plane.certificate_facts(arn))
-        return await asyncio.shield(self._tasks[arn])
+        return await self._certificates.get(arn, lambda: self._plane.certificate_facts(arn))
 
 
 async def for_each(

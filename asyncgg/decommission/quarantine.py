@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Mapping
 from typing import Final
 
 from asyncgg.decommission.control_plane import modified_at
 from asyncgg.decommission.model import CertificateFacts, DeviceFacts, RefusalReason, Stage
+from asyncgg.decommission.shared_tasks import SharedTasks
 from asyncgg.decommission.steps import StepRecorder, refused, wait_until
 
 UPDATE: Final = "UpdateCertificate"
@@ -30,7 +30,7 @@ class CertificateSwitch:
     ) -> None:
         self._steps, self._plane = steps, steps.plane
         self._certificates, self._allowed, self._allow_shared = certificates, frozenset(allowed), allow_shared
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._changes: SharedTasks[None] = SharedTasks()
 
     async def switch_device(self, facts: DeviceFacts) -> None:
         """Deactivate all certificates of a device, or activate them again in the stage `release`.
@@ -43,9 +43,7 @@ class CertificateSwitch:
         if pending:
             await require_same_thing(self._steps, facts)
         for id_ in pending:
-            if id_ not in self._tasks:
-                self._tasks[id_] = asyncio.ensure_future(switch(self._certificates[id_]))
-            await asyncio.shield(self._tasks[id_])
+            await self._changes.get(id_, lambda id_=id_: switch(self._certificates[id_]))  # type: ignore[misc]  # mypy infers no defaults
 
     async def _deactivate(self, before: CertificateFacts) -> None:
         things = set(await self._plane.list_things(before.arn))

@@ -19,22 +19,30 @@ from asyncgg.storage import is_locked
 
 SCHEMA: Final = "asyncgg.decommission/1"
 DeviceState = Literal["done", "refused", "failed", "pending"]
+_STATE_LABELS: Final = {"partial": "completed, but not for all devices", "deadline": "stopped"}
 OUTCOME_COLUMNS: Final = ("device", "stage", "subject", "step", "state", "code", "message", "request_id")
 
 
 def devices_of_stage(journal: DecommissionJournal, stage: Stage) -> list[str]:
-    """The devices that a stage concerns: all for the quarantine, later those that it changed."""
+    """The devices that a stage concerns: all for the quarantine, later those that it changed.
+
+    A device with a step of the deletion cannot be released.
+    """
     names = journal.names()
     if stage is Stage.QUARANTINE:
         return names
     steps, facts = journal.steps(), journal.devices()
     if stage is Stage.DELETE:
         return [name for name in names if _is_done(steps, Stage.QUARANTINE, name)]
+    deleted = {subject for step_stage, subject, _ in steps if step_stage == Stage.DELETE}
     return [
         name
         for name in names
-        if (Stage.QUARANTINE, name, DEVICE) in steps
-        or any((Stage.QUARANTINE, id_, "UpdateCertificate") in steps for id_ in _certificates(facts, name))
+        if name not in deleted
+        and (
+            (Stage.QUARANTINE, name, DEVICE) in steps
+            or any((Stage.QUARANTINE, id_, "UpdateCertificate") in steps for id_ in _certificates(facts, name))
+        )
     ]
 
 
@@ -59,9 +67,10 @@ def summarize(journal: DecommissionJournal, stage: Stage, *, reason: str = "", s
     failed = {name for name, state in states.items() if state == "failed"}
     counted = Counter(states.values())
     counts = {"total": len(states), **{key: counted[key] for key in get_args(DeviceState)}}
-    if not state and counts["pending"]:
-        state = RunState.INTERRUPTED
-    elif not state:
+    if counts["pending"]:
+        state = state or RunState.INTERRUPTED
+    elif state in ("", RunState.INTERRUPTED, RunState.DEADLINE, RunState.RUNNING):  # stopped at the end
+        reason = ""
         state = RunState.PARTIAL if refused or failed else RunState.COMPLETE
     failures = Counter(_failure(steps, stage, name) for name in failed)
     meta = journal.meta()
@@ -138,7 +147,8 @@ def outcome_rows(journal: DecommissionJournal) -> Iterator[tuple[str, ...]]:
 def format_summary_lines(summary: dict[str, Any]) -> list[str]:
     """The result as lines of text."""
     counts = summary["devices"]
-    lines = [f"{summary['stage']}: {summary['state']}{': ' + summary['reason'] if summary['reason'] else ''}"]
+    state = _STATE_LABELS.get(summary["state"], summary["state"])
+    lines = [f"{summary['stage']}: {state}{': ' + summary['reason'] if summary['reason'] else ''}"]
     lines.append("  devices    " + ", ".join(f"{count:,} {key}" for key, count in counts.items()))
     lines += [f"  refused    {count:,}: {reason}" for reason, count in sorted(summary["refusals"].items())]
     lines += [f"  failed     {count:,}: {code}" for code, count in sorted(summary["failures"].items())]

@@ -118,12 +118,12 @@ class StageRun:
         await self._journal.put_refusals(self._stage, refusals)
 
     def _not_quarantined(self, facts: DeviceFacts, certificates: Mapping[str, CertificateFacts]) -> str:
-        """A certificate that is not as the quarantine left it, and its status; empty if all are."""
+        """Which certificate is not as the quarantine left it; empty if all are."""
         for id_ in facts.certificates:
             written = self._recorder.step(id_, UPDATE, Stage.QUARANTINE)
             changed_at = repr(certificates[id_].modified_at)
             if certificates[id_].status != "INACTIVE" or (written and written.detail not in ("", changed_at)):
-                return f"{id_}: {certificates[id_].status}"
+                return f"{id_}: changed by others, now {certificates[id_].status}"
         return ""
 
     def _shared_with(self, started: frozenset[str], certificates: Mapping[str, CertificateFacts]) -> frozenset[str]:

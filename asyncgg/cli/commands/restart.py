@@ -50,6 +50,7 @@ def retry(journal: Path | None, **arguments: Any) -> int:
 def _restart(journal: Path | None, mode: str, arguments: dict[str, Any]) -> int:
     from asyncgg.cli.campaign import restart_campaign
     from asyncgg.cli.restart import restart_run
+    from asyncgg.decommission.journal import is_decommission
     from asyncgg.fleet.folder import is_campaign
     from asyncgg.runs import RunMode
 
@@ -57,4 +58,9 @@ def _restart(journal: Path | None, mode: str, arguments: dict[str, Any]) -> int:
         return restart_campaign(journal, RunMode(mode), arguments)
     if any(arguments[option.name or ""] for option in LANES):
         raise UsageError("--processes, --shard, --dask and --abort-targets are options of a campaign; give its folder")
+    if journal is not None and is_decommission(journal):
+        from asyncgg.cli.decommission import DecommissionSession
+
+        with DecommissionSession.open(journal, arguments) as (session, book):
+            return session.resume(book)
     return restart_run(journal, RunMode(mode), arguments)

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from asyncgg.cli.campaign_view import show_campaign
+from asyncgg.cli.commands.decommission import show_decommission
 from asyncgg.cli.console import Console
 from asyncgg.cli.options import DEBUG, JOURNAL_OR_STATE, JSON, READ_STATE, RUN_OF_STATE, make_command
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.state import open_journal
+from asyncgg.decommission.journal import is_decommission
 from asyncgg.fleet.folder import is_campaign
 from asyncgg.journal import JournalReader
 from asyncgg.report import format_summary, summary_to_dict
@@ -33,6 +35,8 @@ def command(journal: Path | None, *, state: str | None, run: str | None, **argum
     """Show counts, rate and time left of a run; also while it is running."""
     if journal is not None and is_campaign(journal):
         return show_campaign(journal, arguments)
+    if journal is not None and is_decommission(journal):
+        return show_decommission(journal, None, arguments)
     with raise_on_signal(), open_journal(journal, state, run) as opened, JournalReader(opened.path) as reader:
         status = opened.read_status(reader)
     summary = status.summary

@@ -130,6 +130,9 @@ def test_delete_refuses_recreated_and_associated_things(
     assert (code, result["refusals"]) == (3, {"recreated": 1, "still-associated": 1})
     assert fleet.client.describe_thing(thingName=recreated)
     assert fleet.client.describe_thing(thingName=associated)
+    code, result = decommission("release", "j")  # what the deletion refused
+    assert (code, result["devices"]["done"], result["refusals"]) == (3, 1, {"recreated": 1})
+    assert fleet.status(fleet.certificates[associated][0]) == "ACTIVE"
 
 
 def test_plan_changes_nothing(fleet: IotFleet, decommission: Decommission, tmp_path: Path) -> None:

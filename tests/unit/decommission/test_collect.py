@@ -1,0 +1,73 @@
+"""Bounded work on many devices: one error for the user, and each certificate once."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import pytest
+
+from asyncgg.decommission.collect import MAX_DEVICES_AT_ONCE, for_each
+from asyncgg.decommission.shared_tasks import SharedTasks
+from asyncgg.errors import CredentialsError
+
+pytestmark = [pytest.mark.virtual, pytest.mark.asyncio]
+
+
+async def test_for_each_raises_the_error_itself() -> None:
+    """Expired credentials end the work with their own error, however many workers meet it."""
+
+    async def fail(name: str) -> None:
+        await asyncio.sleep(1)
+        raise CredentialsError(name)
+
+    with pytest.raises(CredentialsError):
+        await for_each(map(str, range(100)), fail, lambda: False)
+
+
+async def test_for_each_is_bounded_and_stops() -> None:
+    """No more devices than the limit at once; none begins after a stop, and those that began end."""
+    running, most, done = 0, 0, 0
+
+    async def work(_: str) -> None:
+        nonlocal running, most, done
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(1)
+        running -= 1
+        done += 1
+
+    await for_each(map(str, range(1_000)), work, lambda: done >= 100)
+    assert most == MAX_DEVICES_AT_ONCE
+    assert running == 0
+    assert 100 <= done < 100 + 2 * MAX_DEVICES_AT_ONCE
+
+
+async def test_shared_tasks_start_once_and_leave_no_unhandled_error() -> None:
+    """Everyone who waits gets the error, also if one of them is cancelled; the loop reports none."""
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+    tasks: SharedTasks[None] = SharedTasks()
+    started = 0
+
+    async def fail() -> None:
+        nonlocal started
+        started += 1
+        await asyncio.sleep(1)
+        raise CredentialsError("expired")
+
+    waiters = [asyncio.ensure_future(tasks.get("c", fail)) for _ in range(3)]
+    await asyncio.sleep(0.5)
+    waiters[0].cancel()
+    results = await asyncio.gather(*waiters, return_exceptions=True)
+    assert [type(result) for result in results] == [asyncio.CancelledError, CredentialsError, CredentialsError]
+    assert started == 1
+
+    alone: SharedTasks[None] = SharedTasks()
+    waiter = asyncio.ensure_future(alone.get("c", fail))
+    await asyncio.sleep(0.5)
+    waiter.cancel()
+    await asyncio.sleep(1)
+    del alone, waiter
+    gc.collect()
+    assert reported == []
