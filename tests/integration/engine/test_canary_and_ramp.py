@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from asyncgg.engine import EngineOptions, RunResult
+from asyncgg.formatting import format_count
 from asyncgg.models import RunState, ThingState
 from asyncgg.ratelimit import RampPlan
 from asyncgg.simulator.config import SimulatorConfig
@@ -29,7 +30,7 @@ async def test_run_with_limit_sends_the_first_things_only(tmp_path: Path, first:
     others."""
     harness = EngineHarness(tmp_path / "j", make_config(fault=("500=30%", "reset-after=20%")))
     result = await harness.start(options=EngineOptions(limit=first))
-    reason = f"limit of {first} things reached; the others are pending"
+    reason = f"limit of {format_count(first, 'thing')} reached; the others are pending"
     assert result == RunResult(RunState.INTERRUPTED, reason, limit_reached=True)
     rows = harness.outcome_rows()
     assert [row.state.is_done for row in rows] == [True] * first + [False] * (750 - first)
