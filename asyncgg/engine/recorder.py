@@ -57,6 +57,7 @@ class RunRecorder:
     async def start(self) -> tuple[str, list[CoreQueue]]:
         """Mark the run as running; return its id and the pending work."""
 
+        self._started = self._saved = self._clock()
         change = self._recorded_rate
 
         def load(store: JournalStore) -> tuple[str, JournalCounts, float, list[CoreQueue]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import pytest
 
 from asyncgg.aggregator import Batch
 from asyncgg.classify import CodeTable
-from asyncgg.engine import EngineOptions
+from asyncgg.engine import Engine, EngineOptions, Lane
 from asyncgg.events import CoreSkipped, RateChanged, RateReason, Throttled
-from asyncgg.journal import JournalReader, JournalStore
+from asyncgg.journal import JournalReader, JournalStore, JournalWriter
 from asyncgg.models import RunState, ThingState
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.simulator.config import SimulatorConfig
+from asyncgg.testing import FixedRate
 from tests.support.engine import EngineHarness
 
 pytestmark = pytest.mark.virtual
@@ -69,6 +71,18 @@ async def test_claim_ahead_claims_many_batches_in_one_commit(tmp_path: Path, mon
     assert len(claimed_at) == 200
     assert len(set(claimed_at)) <= 200 / 10 + 2
     assert harness.loop.time() - started_at <= 1.03 * 200 / 20
+
+
+async def test_time_before_run_is_not_counted(tmp_path: Path) -> None:
+    """A lane of a campaign is created some time before it may send."""
+    harness = EngineHarness(tmp_path / "j", make_config(cores=3, things=2))
+    journal = JournalWriter(harness.path, threaded=False)
+    await journal.submit(lambda store: store.begin_resume())
+    engine = Engine(journal, Lane(harness.transport, FixedRate(10.0, burst=1.0)))
+    await asyncio.sleep(100.0)
+    await engine.run()
+    journal.close()
+    assert 0.2 <= engine.progress().seconds <= 1.0
 
 
 async def test_run_with_overstated_quota_adapts(tmp_path: Path) -> None:
