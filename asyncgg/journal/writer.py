@@ -62,6 +62,7 @@ class JournalWriter:
             self._lock.release()
             raise
         self._error: AsyncggError | None = None
+        self._is_closed = False
         self._queued: list[_Call] = []
         self._flush_again = False  # whether to flush after the current commit
         self._timer: asyncio.TimerHandle | None = None
@@ -119,6 +120,19 @@ class JournalWriter:
         for the last transaction, and up to half a second more while other processes read the
         journal.
         """
+        if self._end_calls():
+            self._close_file()
+
+    async def close_in_thread(self) -> None:
+        """As `close`; meanwhile other journals of this event loop are written."""
+        if self._end_calls():
+            await asyncio.to_thread(self._close_file)
+
+    def _end_calls(self) -> bool:
+        """Execute what is queued, and refuse later calls; whether this is the first call."""
+        if self._is_closed:
+            return False
+        self._is_closed = True
         if self._thread is not None:
             self._commit_requests.put(False)
             self._thread.join()
@@ -131,6 +145,9 @@ class JournalWriter:
                 with contextlib.suppress(RuntimeError):  # the loop is closed
                     self._loop.call_soon(_resolve, completions)
         self._error = self._error or JournalWriteError(f"{self.path} is closed")
+        return True
+
+    def _close_file(self) -> None:
         self._checkpoint()
         self._connection.close()
         self._lock.release()

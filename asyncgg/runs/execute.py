@@ -138,6 +138,7 @@ async def execute(
             if lease is not None:
                 await lease.begin_sending(_stop_threadsafe(engine))
             result = await engine.run()
+        await journal.close_in_thread()
     finally:
         journal.close()
         if lease is not None:

@@ -171,6 +171,20 @@ async def test_close_leaves_one_file(path: Path) -> None:
         assert reader.state() is RunState.INTERRUPTED  # recorded as running, but no process runs it
 
 
+async def test_close_in_thread_leaves_one_file(path: Path) -> None:
+    """The event loop runs meanwhile, and a call of `close` after it, as in a cancelled run, does nothing."""
+    journal = JournalWriter(path)
+    outcome = journal.submit(lambda store: store.put(key="value"))
+    closing = asyncio.ensure_future(journal.close_in_thread())
+    await asyncio.sleep(0)
+    journal.close()
+    await closing
+    assert outcome.done()
+    assert folder_entries(path) == ["j"]
+    with JournalReader(path) as reader:
+        assert reader.meta()["key"] == "value"
+
+
 async def test_submit_after_close_fails(path: Path) -> None:
     """A closed journal rejects every call."""
     journal = JournalWriter(path)
