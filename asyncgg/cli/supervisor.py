@@ -26,7 +26,7 @@ from asyncgg.runs import RunMode, execute, exit_code
 from asyncgg.transport import CallerIdentity
 
 T = TypeVar("T")
-_GC_THRESHOLDS: Final = (10_000, 20, 10)
+_GC_THRESHOLDS: Final = (50_000, 20, 20)
 
 
 class NotStartedError(KeyboardInterrupt):

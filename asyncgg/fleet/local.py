@@ -15,7 +15,7 @@ from asyncgg.errors import LeaseHeldError
 from asyncgg.events import Progress
 from asyncgg.fleet.campaign import CampaignLane
 from asyncgg.fleet.campaign_state import RESULT, CampaignState, read_journal_result
-from asyncgg.fleet.open_lanes import OpenLanes, rare_garbage_collection
+from asyncgg.fleet.open_lanes import OpenLanes
 from asyncgg.fleet.results import LaneResult, failed_result, not_started_result
 from asyncgg.journal import JournalReader
 from asyncgg.report import EXIT_CODES
@@ -62,7 +62,6 @@ class LocalExecutor:
         self._exit_stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self._exit_stack.enter_context(rare_garbage_collection())
         if self._state is not None:
             opening = open_client(self._state.location, self._state.connection)
             self._client = await self._exit_stack.enter_async_context(opening)

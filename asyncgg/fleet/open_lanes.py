@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 from collections.abc import Iterator
 from typing import Final
 
 _MAX_WAIT: Final = 10.0
 """Seconds that open lanes wait for the others, some of which may hang."""
-_COMMIT_INTERVAL: Final = 0.0025
+_COMMIT_INTERVAL: Final = 0.004
 """Seconds between two commits of a lane, for each lane of the process."""
-_MAX_COMMIT_INTERVAL: Final = 0.25
-_GC_THRESHOLD: Final = 50_000
-"""New objects after which garbage is collected. A full collection takes 0.1 to 0.3 s with 100 lanes, and
-the default of 700 would start one each second."""
+_MAX_COMMIT_INTERVAL: Final = 0.4
 
 
 class OpenLanes:
@@ -61,14 +57,3 @@ class OpenLanes:
         self._opening.discard(name)
         if not self._opening:
             self._all_open.set()
-
-
-@contextlib.contextmanager
-def rare_garbage_collection() -> Iterator[None]:
-    """Collect garbage less often in the block."""
-    threshold, *others = gc.get_threshold()
-    gc.set_threshold(max(_GC_THRESHOLD, threshold), *others)
-    try:
-        yield
-    finally:
-        gc.set_threshold(threshold, *others)
