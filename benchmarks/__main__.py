@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks import adaptive, decommission_devices, overhead, quota, report, scale, throughput
+from benchmarks import adaptive, decommission_devices, fleet, overhead, quota, report, scale, throughput
 
 _BENCHMARKS: Final[dict[str, Callable[[bool, int | None], None]]] = {
     "quota": quota.run,
@@ -21,6 +21,7 @@ _BENCHMARKS: Final[dict[str, Callable[[bool, int | None], None]]] = {
     "scale": scale.run,
     "report": report.run,
     "decommission_devices": decommission_devices.run,
+    "fleet": fleet.run,
 }
 
 

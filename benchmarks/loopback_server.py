@@ -20,9 +20,9 @@ from typing import Final, cast
 
 from benchmarks.processes import server_process
 
-__all__ = ["loopback_server", "server_cpu_seconds"]
+__all__ = ["SUCCESS", "LoopbackProtocol", "event_loop_runner", "loopback_server", "server_cpu_seconds"]
 
-_SUCCESS: Final = (
+SUCCESS: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 19\r\n"
     b"x-amzn-RequestId: 00000000-0000-4000-8000-000000000000\r\n\r\n"
     b'{"errorEntries":[]}'
@@ -48,22 +48,27 @@ class LoopbackProtocol(asyncio.Protocol):
     requests = 0
     """POST requests of all connections."""
 
+    write: Callable[[bytes], None]
+
     def __init__(self) -> None:
         self._received = b""
-        self._write: Callable[[bytes], None]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the function that writes the reply."""
-        self._write = cast("asyncio.Transport", transport).write  # uvloop has its own class
+        self.write = cast("asyncio.Transport", transport).write  # uvloop has its own class
 
     def data_received(self, data: bytes) -> None:
         """Reply to each complete request."""
         self._received += data
         while (size := _first_request_length(self._received)) is not None:
-            is_post = self._received.startswith(b"POST")
-            self._received = self._received[size:]
-            LoopbackProtocol.requests += is_post
-            self._write(_SUCCESS if is_post else _usage_response())
+            request, self._received = self._received[:size], self._received[size:]
+            self.respond(request)
+
+    def respond(self, request: bytes) -> None:
+        """Write the reply to a request."""
+        is_post = request.startswith(b"POST")
+        LoopbackProtocol.requests += is_post
+        self.write(SUCCESS if is_post else _usage_response())
 
 
 def _first_request_length(received: bytes) -> int | None:
@@ -93,9 +98,13 @@ async def _serve(port: int) -> None:
     server.close()
 
 
-if __name__ == "__main__":
+def event_loop_runner() -> Callable[..., None]:
+    """`asyncio.run`, on uvloop if it is installed."""
     try:
-        run: Callable[..., None] = importlib.import_module("uvloop").run
+        return cast("Callable[..., None]", importlib.import_module("uvloop").run)
     except ImportError:
-        run = asyncio.run
-    run(_serve(int(sys.argv[1]) if len(sys.argv) > 1 else 0))
+        return asyncio.run
+
+
+if __name__ == "__main__":
+    event_loop_runner()(_serve(int(sys.argv[1]) if len(sys.argv) > 1 else 0))

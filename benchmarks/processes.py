@@ -81,8 +81,8 @@ def server_process(*arguments: str) -> Iterator[str]:
         process.wait(20)
 
 
-def run_measured(command: Sequence[str], *, sample_every: float = 0.0) -> ProcessUsage:
-    """Run a Python command, given without the interpreter. Raises RuntimeError if it fails."""
+def run_measured(command: Sequence[str], *, sample_every: float = 0.0, expected_code: int = 0) -> ProcessUsage:
+    """Run a Python command, given without the interpreter. Raises RuntimeError for another exit code."""
     completed = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(sample_every), sys.executable, *command],
         env={**os.environ, **ENVIRONMENT},
@@ -92,7 +92,7 @@ def run_measured(command: Sequence[str], *, sample_every: float = 0.0) -> Proces
     )
     *output, last = completed.stdout.splitlines()
     usage: dict[str, Any] = json.loads(last)
-    if usage["code"]:
+    if usage["code"] != expected_code:
         raise RuntimeError(f"{' '.join(command)}: exit {usage['code']}\n{completed.stderr[-2000:]}")
     unit = 1 if sys.platform == "darwin" else 1024
     samples = [(at, size) for at, size in usage["samples"]]

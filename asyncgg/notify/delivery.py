@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextvars import ContextVar
 from typing import Final
 
 import aiohttp
@@ -30,7 +29,6 @@ _SNS_ATTEMPTS: Final = 4
 _ATTEMPT_SECONDS: Final = 10.0
 _BACKOFF: Final = equal_jitter(0.5, 8.0)
 _RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
-_MAX_REASON_LENGTH: Final = 300
 _MAX_SUBJECT_LENGTH: Final = 100
 """Maximum length of a subject, which must be one line of ASCII [SNS API reference, Publish]."""
 
@@ -156,38 +154,14 @@ def _wait(state: RetryCallState) -> float:
 
 async def _send_with_apprise(target: AppriseTarget, message: Message) -> None:
     """Send the text of `message` once. Raises `DeliveryError`."""
-    reasons: list[str] = []
-    if not await asyncio.to_thread(_notify_service, target, message, reasons):  # a thread has the context of its task
-        reason = target.hide_secrets(sanitize("; ".join(reasons)))
-        raise RetryableDeliveryError(reason[:_MAX_REASON_LENGTH] or "the service did not accept the message")
-
-
-def _notify_service(target: AppriseTarget, message: Message, reasons: list[str]) -> bool:
-    """Send once, in a thread; `reasons` gets the warnings of the service."""
     import apprise  # an extra; parse_target has checked it
 
-    logger = logging.getLogger("apprise")
-    if _collect_reason not in logger.filters:
-        logger.addFilter(_collect_reason)
-    _apprise_reasons.set(reasons)
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # its messages can contain the URL
     service = apprise.Apprise()
     service.add(target.url)
     kind = apprise.NotifyType.SUCCESS if message.event is NotificationEvent.END else apprise.NotifyType.FAILURE
-    return bool(service.notify(body=message.text, title="asyncgg", notify_type=kind))
-
-
-_apprise_reasons: ContextVar[list[str] | None] = ContextVar("apprise_reasons", default=None)
-"""The warnings of the delivery that runs in this context."""
-
-
-def _collect_reason(record: logging.LogRecord) -> bool:
-    """Keep the warnings of a delivery away from the handlers of the program: they can contain the URL."""
-    reasons = _apprise_reasons.get()
-    if reasons is None:
-        return True
-    if record.levelno >= logging.WARNING:
-        reasons.append(record.getMessage())
-    return False
+    if not await service.async_notify(body=message.text, title="asyncgg", notify_type=kind):
+        raise RetryableDeliveryError("the service did not accept the message")
 
 
 # --- SNS, in the Region of the topic ---

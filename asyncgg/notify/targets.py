@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from asyncgg.errors import UsageError
 
@@ -61,14 +61,6 @@ class AppriseTarget:
     def display_name(self) -> str:
         """The name in messages: the scheme."""
         return f"{self.url.partition('://')[0]}://..."
-
-    def hide_secrets(self, text: str) -> str:
-        """The text without any part of the URL after its scheme, of three characters or more."""
-        rest = self.url.partition("://")[2]
-        parts = {form for part in re.split(r"[/:@?&=#,;+]", rest) for form in (part, unquote(part)) if len(form) > 2}
-        for part in sorted(parts, key=len, reverse=True):
-            text = text.replace(part, "***")
-        return text
 
 
 NotificationTarget = Webhook | SnsTopic | AppriseTarget

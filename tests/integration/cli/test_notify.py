@@ -191,10 +191,8 @@ def test_notify_with_apprise_failed_delivery_shows_no_secret(
         "disassociate", "fleet.csv", *RUN_OPTIONS[:-2], "--json", "--notify", "json://user:secret@127.0.0.1:9/x"
     )
     assert result.code == 0
-    reason = "A Connection error occurred sending JSON notification to ***."
-    assert f"Notification to json://... failed: {reason}" in result.err
+    assert "Notification to json://... failed: the service did not accept the message" in result.err
     assert "secret" not in result.err + result.out
-    assert "json://..." in str(cli("report", result.json["journal"], "--json").json["warnings"])
 
 
 @pytest.mark.parametrize("target", ["slack://x", "nonsense://hidden", "no-target", "arn:aws:sns:x", "env:NOT_SET"])

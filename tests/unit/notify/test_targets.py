@@ -6,7 +6,6 @@ import pytest
 
 from asyncgg.errors import UsageError
 from asyncgg.notify import SnsTopic, Webhook, parse_target, resolve_headers
-from asyncgg.notify.targets import AppriseTarget
 
 ARN = "arn:aws:sns:eu-central-1:123456789012:fleet"
 SECRET = "https://user:pw@hooks.example:8443/services/T0/B0/secret?key=secret"
@@ -66,10 +65,3 @@ def test_resolve_headers_reads_variables_and_hides_values() -> None:
             resolve_headers(bad, environment)
         assert "Bearer" not in str(caught.value)
         assert "Host" not in str(caught.value)
-
-
-def test_apprise_target_hides_every_part_of_its_url() -> None:
-    """Users, tokens, hosts and arguments, also if the URL has them encoded."""
-    target = AppriseTarget("slack://bot:p%40ss@T1JJ3T3L2/A1BRTD4JD/#general?key=abc,def")
-    text = "T1JJ3T3L2 and A1BRTD4JD of bot with p@ss, p%40ss, abc/def in general: error=401, Unauthorized"
-    assert target.hide_secrets(text) == "*** and *** of *** with ***, ***, ***/*** in ***: error=401, Unauthorized"
