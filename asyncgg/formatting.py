@@ -76,8 +76,13 @@ def format_timestamp(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def hide_userinfo(text: str) -> str:
+    """`text` without the user names and passwords of URLs."""
+    return _URL_USERINFO.sub("//***@", text)
+
+
 def sanitize(text: object) -> str:
     """One printable line of at most 300 characters without tokens, passwords or addresses of objects."""
-    line = _OBJECT.sub("", _URL_USERINFO.sub("//***@", " ".join(str(text).split())))
+    line = _OBJECT.sub("", hide_userinfo(" ".join(str(text).split())))
     line = redact_secrets(line)[:_MAX_LENGTH]
     return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)

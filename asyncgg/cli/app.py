@@ -12,6 +12,7 @@ import click
 
 from asyncgg import __version__
 from asyncgg.cli.errors import flush_standard_output, run_with_exit_code
+from asyncgg.cli.options import ARGUMENTS
 from asyncgg.sharing import sharing
 
 COMMANDS: Final = {
@@ -118,5 +119,6 @@ def _invoke(argv: list[str]) -> Any:
 
         return shell_complete(root_command, {}, "asyncgg", _COMPLETION_VARIABLE, instruction)
     # Not `main`: it turns KeyboardInterrupt into Abort, which drops the message.
-    with sharing(), root_command.make_context("asyncgg", argv) as context:
+    with sharing(), root_command.make_context("asyncgg", list(argv)) as context:
+        context.meta[ARGUMENTS] = argv
         return root_command.invoke(context)

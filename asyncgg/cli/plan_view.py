@@ -85,7 +85,8 @@ def format_plan(plan: Plan) -> list[str]:
     lines.append(f"  requests   {plan.requests:,}, the largest core has {format_count(plan.largest_core, 'thing')}")
     if plan.snapshot_requests:
         lines.append(f"  snapshot   the cores are listed first: at least {plan.snapshot_requests:,} more requests")
-    lines.append(f"  time       {format_duration(plan.seconds)} at {plan.rate:g} requests/s")
+    seconds = format_duration(plan.seconds) if plan.seconds >= 1 else "less than a second"
+    lines.append(f"  time       {seconds} at {plan.rate:g} requests/s")
     lines.append(f"  undo       {_format_undo(plan)}")
     if plan.policy:
         lines.append(f"  policy     {plan.policy} selects these things again; a protect list is written")

@@ -6,6 +6,7 @@ import math
 from typing import Final, Generic, TypeVar
 
 from asyncgg.engine.guards import StopReason
+from asyncgg.formatting import format_count
 from asyncgg.models import RunState
 
 T = TypeVar("T")
@@ -75,6 +76,8 @@ class DenialRule(Generic[T]):
 
     def _stop(self) -> StopReason:
         number = len(self._held)
-        cores = "every core" if not self._accepted else f"{number} core{'s' * (number > 1)} in a row"
-        reason = f"access denied for {cores}: {self._message}; {self._remedy} (or use --continue-when-denied)"
+        cores = format_count(number, "core")
+        which = f"{cores} in a row" if self._accepted else f"{cores}, and no request was accepted"
+        message = self._message.rstrip(".")
+        reason = f"access denied for {which}: {message}; {self._remedy} (or use --continue-when-denied)"
         return StopReason(RunState.ABORTED, reason, is_auth_error=True)

@@ -125,7 +125,7 @@ def _reasons(
         drawback = (
             f"has {100 * best_faster.throttled_share:.2f} % throttled" if best_faster.throttled else "exceeds the quota"
         )
-        yield f"faster but not better: {describe(best_faster.config)} saves {gain:.1f} s but {drawback}"
+        yield f"faster but not better: {describe(best_faster.config)} saves {gain:.2f} s but {drawback}"
     elif higher_rates := [trial for trial in trials if trial.config.rate > chosen.config.rate and trial.throttled]:
         worst = max(higher_rates, key=lambda trial: trial.throttled_share)
         percent = f"{100 * worst.throttled_share:.2f} %"

@@ -208,11 +208,14 @@ def _format_matrix(result: SweepResult) -> Iterable[str]:
     by_cell = {(trial.config.rate, trial.config.concurrency): trial for trial in trials}
     first = result.recommendation.trial.config if result.recommendation else trials[0].config
     burst = "auto" if first.burst is None else f"{first.burst:g}"
-    yield f"seconds and share throttled, burst {burst} (* recommended)"
-    yield "   rate/s" + "".join(f"{f'concurrency {value}':>16}" for value in concurrencies)
-    for rate in rates:
-        cells = [_format_cell(by_cell.get((rate, value)), first) for value in concurrencies]
-        yield f"{rate:>9g}" + "".join(f"{cell:>16}" for cell in cells)
+    yield f"seconds and share throttled by rate and concurrency, burst {burst} (* recommended)"
+    rows = [
+        ["rate/s", *map(str, concurrencies)],
+        *([f"{rate:g}", *(_format_cell(by_cell.get((rate, n)), first) for n in concurrencies)] for rate in rates),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "   ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
 
 
 def _format_cell(trial: Trial | None, chosen: Configuration) -> str:

@@ -9,7 +9,17 @@ from typing import Any
 import click
 
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.options import CONFIG, CONNECTION, PATH, READ_LIMITS, RUN_OUTPUT, Option, duration, make_command
+from asyncgg.cli.options import (
+    CONFIG,
+    CONNECTION,
+    PATH,
+    READ_LIMITS,
+    RUN_OUTPUT,
+    Option,
+    duration,
+    make_command,
+    repeated_command,
+)
 
 _EPILOG = """
 \b
@@ -98,7 +108,7 @@ def command(
     if warning:
         lines.append(f"warning: {warning}")
     if not scan.finished:
-        lines.append("run the same command again to resume the scan")
+        lines += ["next, to resume the scan:", CommandLine(f"  {repeated_command()}")]
     elif not is_export:
         option = f"--inventory {shlex.quote(str(out))}"
         lines += ["next:", CommandLine(f"  asyncgg where THING {option}")]

@@ -99,7 +99,7 @@ def test_inventory_interrupted_is_resumed(cli: CommandRunner, serve: StartSimula
     service.handle = handle  # type: ignore[method-assign]  # as it was
     assert (result.code, result.json["state"]) == (130, "interrupted")
     assert result.json["cores"]["waiting"] > 0
-    assert "run the same command again to resume the scan" in result.err
+    assert "next, to resume the scan:\n  asyncgg inventory" in result.err
     other = cli("inventory", *SCAN_OPTIONS, "--status", "HEALTHY")
     assert other.code == 2
     assert "unfinished scan of no filters, this scan is of status HEALTHY" in other.err

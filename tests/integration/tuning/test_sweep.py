@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from asyncgg.testing import JitteredLatency, Scenario
 from asyncgg.tuning.grid import Grid
 from asyncgg.tuning.models import Configuration, Workload
+from asyncgg.tuning.report import format_sweep
 from asyncgg.tuning.sweep import run_sweep
 from asyncgg.tuning.trial import TrialSetup
 
@@ -27,6 +30,10 @@ def test_run_sweep_recommends_the_quota() -> None:
     assert result.ideal_seconds == pytest.approx(150 / 30)
     assert any("rate 45" in reason for reason in result.recommendation.reasons)
     assert any("concurrency 2" in reason for reason in result.recommendation.reasons)
+    table = [line for line in format_sweep(result, ()) if re.match(r" *(rate/s|[\d.]+) ", line)]
+    assert len(table) == 4
+    assert len({len(line) for line in table}) == 1
+    assert len(table[0]) <= 80
     assert progress[0] == (1, 34)
     assert progress[-1][0] <= 34
 

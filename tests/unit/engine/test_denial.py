@@ -40,7 +40,7 @@ def test_denied_from_the_start_stops_at_the_tenth_core() -> None:
     stop = cores.deny(50)
     assert stop is not None
     assert (cores.asked, cores.failed, stop.is_auth_error) == (10, [], True)
-    assert stop.message.startswith("access denied for every core: AccessDenied; grant X (or use --continue-when-denied")
+    assert stop.message.startswith("access denied for 10 cores, and no request was accepted: AccessDenied; grant X (or")
 
 
 def test_denied_cores_among_accepted_ones_fail_alone() -> None:
