@@ -21,12 +21,12 @@ from asyncgg.decommission.stages import ASSOCIATIONS, DEVICE
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError
 from asyncgg.inventory import Snapshot
-from asyncgg.journal import JournalReader
+from asyncgg.journal import JournalReader, iter_effects
 from asyncgg.manifest.name_lists import Selection
 from asyncgg.models import RunState, Summary, ThingState
 from asyncgg.report import EXIT_CODES
 from asyncgg.runs import JournalBuilder, Plan, RunMode
-from asyncgg.runs.undo_plan import prepare_undo
+from asyncgg.runs.undo_plan import UndoDecision, decide, prepare_undo
 from asyncgg.storage import remove_file
 from asyncgg.transport import Endpoint
 
@@ -210,7 +210,13 @@ def _failed_things(path: Path) -> dict[str, str]:
 
 
 def _changed_things(path: Path) -> set[str]:
+    """The things that a run disassociated, also those whose first reply was lost; none without a journal."""
     if not path.exists():
         return set()
     with JournalReader(path) as reader:
-        return {row.thing for row in reader.outcomes(ThingState.DISASSOCIATED)}
+        effects = iter_effects(reader)
+        return {
+            effect.thing
+            for effect in effects
+            if decide(effect.certainty, prior_state_known=True) is UndoDecision.REVERT
+        }

@@ -7,6 +7,7 @@
 #   500#3                         the third request; #3-5: the third to the fifth
 #   expired-token=2               the next two requests
 #   deny@core-0000?               every request for these cores
+#   deny@UpdateCertificate        every request of this operation
 #   page:403                      a proxy answers every request with 403 and an HTML page
 #   entry:CODE=5%                 5 % of the entries fail with this code
 #   entry:CODE@device-000001      this thing always fails; with =2: the first two times
@@ -42,6 +43,7 @@ class FaultSubject(Enum):
     """The names that the GLOB of a fault is matched with."""
 
     CORE = "core"
+    """Or the name of the operation."""
     THING = "thing"
     ACCESS_KEY = "access key"
 
@@ -270,7 +272,7 @@ class FaultInjector:
             for f in self._credential_faults
         )
 
-    def draw_for_request(self, core: str, things: Sequence[str]) -> InjectedFault:
+    def draw_for_request(self, core: str, things: Sequence[str], operation: str = "") -> InjectedFault:
         """Get the fault of an admitted request; call once per request.
 
         Deterministic faults come first, in their order. The others share one random number, so that
@@ -279,17 +281,18 @@ class FaultInjector:
         if not self.specs:
             return _NO_FAULT
         self._admitted += 1
+        names = (core, operation)
         extra_delay = sum(
             self._record(f).seconds
             for f in self._delays
-            if self._matches(f, core, things) and self._in_range(f, self._admitted) and self._sampled(f)
+            if self._matches(f, names, things) and self._in_range(f, self._admitted) and self._sampled(f)
         )
         for fault in self._deterministic:
-            if self._matches(fault, core, things) and self._in_range(fault, self._admitted):
+            if self._matches(fault, names, things) and self._in_range(fault, self._admitted):
                 return InjectedFault(self._record(fault), extra_delay)
         roll = self._rng.random() if self._probabilistic else 1.0
         for fault in self._probabilistic:
-            if self._matches(fault, core, things) and self._in_range(fault, self._admitted):
+            if self._matches(fault, names, things) and self._in_range(fault, self._admitted):
                 roll -= fault.share or 0.0
                 if roll < 0.0:
                     return InjectedFault(self._record(fault), extra_delay)
@@ -308,8 +311,8 @@ class FaultInjector:
                 return self._record(fault)
         return None
 
-    def _matches(self, fault: FaultSpec, core: str, things: Sequence[str]) -> bool:
-        return _matches_any(fault, things if fault.kind.subject is FaultSubject.THING else (core,))
+    def _matches(self, fault: FaultSpec, names: Sequence[str], things: Sequence[str]) -> bool:
+        return _matches_any(fault, things if fault.kind.subject is FaultSubject.THING else names)
 
     def _in_range(self, fault: FaultSpec, request_number: int) -> bool:
         if fault.first is not None and fault.last is not None and not fault.first <= request_number <= fault.last:

@@ -140,7 +140,6 @@ class Service:
         return replace(response, core=entry.core)
 
     def _process_iot(self, call: IotCall, access_key: str, now: float) -> Response:
-        # A GLOB of a fault is compared with the name of the operation.
         operation = call.operation.name
         expired = self.faults.draw_for_credentials(access_key)
         if expired:
@@ -148,7 +147,7 @@ class Service:
         api = self._iot_api()
         api.admit(call)
         self.counters.admitted += 1
-        injected = self.faults.draw_for_request(operation, ())
+        injected = self.faults.draw_for_request("", (), operation)
         return self._apply_fault(injected, operation, partial(api.perform, call))
 
     def _iot_api(self) -> IotApi:
@@ -172,7 +171,7 @@ class Service:
         things = read_entries(request.body) if is_batch else []
         if call.operation is ApiOperation.DISASSOCIATE:
             self.counters.record_batch(call.core, things)
-        injected = self.faults.draw_for_request(call.core, things)
+        injected = self.faults.draw_for_request(call.core, things, call.operation.value)
         return self._apply_fault(injected, call.core, partial(self._perform, call, request, things, now))
 
     def _apply_fault(self, injected: InjectedFault, core: str, perform: Callable[[], Response]) -> Response:

@@ -183,13 +183,14 @@ def other_service_endpoint(connection: ConnectionConfig, service: str, alternati
     """The endpoint of another AWS service; None for that of AWS.
 
     In this order: AWS_ENDPOINT_URL_<SERVICE> or the section of the service in the profile; unless
-    `endpoint_url` is given, AWS_ENDPOINT_URL or the profile's `endpoint_url`. Raises `UsageError` if
+    another `endpoint_url` is given, AWS_ENDPOINT_URL or the profile's `endpoint_url`. Raises `UsageError` if
     only Greengrass has a custom endpoint; the message also names the `alternative` to the variable.
     """
     session, name = new_session(connection.profile), service.upper().replace("-", "_")
     url = configured_endpoint(session, service, service_specific_only=True)[1]
-    if url is None and connection.endpoint_url is None:
-        url = configured_endpoint(session, service)[1]
+    if url is None:
+        general = configured_endpoint(session, service)[1]
+        url = general if connection.endpoint_url in (None, general) else None  # a journal restores the same one
     if url is None and custom_endpoint(session, SERVICE, connection.endpoint_url, connection)[1] is not None:
         raise UsageError(
             f"{name} is not called at AWS, because Greengrass has a custom endpoint; set AWS_ENDPOINT_URL_{name}"

@@ -280,6 +280,7 @@ async def test_wait_for_credentials_is_no_request() -> None:
         (None, {"AWS_ENDPOINT_URL": "http://all"}, None, "http://all"),
         (None, {"AWS_ENDPOINT_URL": "http://all", "AWS_ENDPOINT_URL_IOT": "http://iot"}, None, "http://iot"),
         ("http://gg", {"AWS_ENDPOINT_URL_IOT": "http://iot"}, None, "http://iot"),
+        ("http://all", {"AWS_ENDPOINT_URL": "http://all"}, None, "http://all"),  # a journal restores it
         ("http://gg", {"AWS_ENDPOINT_URL_IOT": "http://iot"}, "http://own", "http://own"),
         (None, {"AWS_ENDPOINT_URL_GREENGRASSV2": "http://gg", "AWS_ENDPOINT_URL": "http://all"}, None, "http://all"),
     ],

@@ -30,8 +30,12 @@ def write_list(fleet: IotFleet, path: Path, count: int = 4) -> Path:
 
 
 def test_quarantine_and_release_restore_everything(fleet: IotFleet, decommission: Decommission, tmp_path: Path) -> None:
-    """A quarantine changes the listed devices only; release restores certificates and associations."""
+    """A quarantine changes the listed devices only; release restores certificates and associations.
+
+    The reply to the first disassociation is lost, and the second request finds nothing.
+    """
     associations, statuses = fleet.associations(), fleet.statuses()
+    fleet.simulator.service.set_faults(["reset-after@BatchDis*=1"])
     listed = write_list(fleet, tmp_path / "things.txt")
     code, result = decommission("quarantine", "--things", listed, "--journal", "j")
     assert code == 0, result
