@@ -19,7 +19,7 @@ from asyncgg.cli.signals import raise_on_signal, stop_on_signal
 from asyncgg.cli.supervisor import run_async
 from asyncgg.engine import StopReason
 from asyncgg.errors import JournalError, UsageError
-from asyncgg.fleet.campaign import Campaign, CampaignLane, Shard
+from asyncgg.fleet.campaign import Campaign, CampaignLane, Shard, waves_left
 from asyncgg.fleet.campaign_state import upload_journals
 from asyncgg.fleet.executor import LaneExecutor
 from asyncgg.fleet.local import LocalExecutor
@@ -58,6 +58,9 @@ def restart_campaign(folder: Path, mode: RunMode, arguments: Mapping[str, Any]) 
         lanes = lanes_of_shard(campaign, arguments["shard"])
         campaign = _override_state(campaign, overrides)
         things = _count_remaining(campaign, lanes, mode)
+        waves = waves_left(campaign.waves, things) if campaign.waves else None
+        if waves and len(waves) > 1 and processes > 1:
+            raise UsageError("--processes does not go with the waves of the campaign")
         total = sum(things.values())
         label = "failed" if mode is RunMode.RETRY else "pending"
         lines = [
@@ -69,7 +72,7 @@ def restart_campaign(folder: Path, mode: RunMode, arguments: Mapping[str, Any]) 
         if total and not arguments["yes"]:
             require_terminal(stdin_in_use=False)
             context.console.confirm_count(total, f"{mode.value} them", stdin_in_use=False)
-    options = CampaignOptions(mode=mode, overrides=overrides, abort_targets=arguments["abort_targets"])
+    options = CampaignOptions(mode=mode, overrides=overrides, waves=waves, abort_targets=arguments["abort_targets"])
     return run_campaign(CampaignWork(campaign, lanes, options, processes, context.console, arguments["dask"]))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,6 +70,9 @@ def run_new_campaign(source: CampaignSource, folder: Path, arguments: Mapping[st
             if total and not arguments["yes"]:
                 console.confirm_count(total, f"{_operation(plans)} them", stdin_in_use=source.stdin_in_use)
             campaign = source.on_prepared(campaign)
+            if len(waves) > 1:
+                campaign = replace(campaign, waves=tuple(map(tuple, waves)))
+                campaign.save()
     except (UsageError, GuardError):  # these are raised before the first request only
         raise
     except AsyncggError as error:

@@ -75,6 +75,8 @@ class Campaign:
     """Identifies the list that the campaign is made from; empty if it cannot be prepared further."""
     unprepared: tuple[LaneResult, ...] = ()
     """The results of targets whose journals could not be built."""
+    waves: tuple[tuple[str, ...], ...] = ()
+    """The names of the targets by wave; empty if all start at once."""
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -99,7 +101,8 @@ class Campaign:
                 for item in document.get("unprepared", ())
             )
             rejected, digest = int(document.get("rejected", 0)), document.get("digest", "")
-            return cls(folder, lanes, rejected, state, digest, unprepared)
+            waves = tuple(tuple(map(str, wave)) for wave in document.get("waves", ()))
+            return cls(folder, lanes, rejected, state, digest, unprepared, waves)
         except (KeyError, TypeError, ValueError) as error:
             raise SettingsError(f"{path}: incomplete campaign file: {error}; restore the file") from None
 
@@ -107,6 +110,8 @@ class Campaign:
         """Write `campaign.toml`. Raises `UsageError` if that fails."""
         with atomic_write_text(self.folder / FILE_NAME) as file:
             file.write(f"schema = {_SCHEMA}\nrejected = {self.rejected}\ndigest = {json.dumps(self.digest)}\n")
+            if self.waves:
+                file.write(f"waves = {json.dumps(self.waves, ensure_ascii=False)}\n")
             if self.state is not None:
                 file.write(_format_table("[state]", asdict(self.state)))
             for lane in self.lanes:
@@ -195,3 +200,13 @@ def plan_waves(names: Sequence[str], waves: str | None, canary: str | None) -> l
         remaining = remaining[size:]
     result.append(remaining)
     return [wave for wave in result if wave]
+
+
+def waves_left(waves: Sequence[Sequence[str]], things: Mapping[str, int]) -> list[list[str]]:
+    """The waves of a later start, from the things that each of its targets still has to send.
+
+    Targets without any come last, so that an earlier failure, which is known, stops nothing.
+    """
+    left = [[name for name in wave if things.get(name)] for wave in waves]
+    started = {name for wave in left for name in wave}
+    return [wave for wave in (*left[:-1], [*left[-1], *(name for name in things if name not in started)]) if wave]

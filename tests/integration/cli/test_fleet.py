@@ -83,13 +83,18 @@ def test_bad_rows_and_limits_stop_before_the_first_request(cli: CommandRunner, t
 
 
 def test_failed_wave_keeps_later_waves_from_starting(cli: CommandRunner, targets: StartTargets) -> None:
-    """The canary fails, so nothing is sent to the others; resume continues them all."""
+    """The canary fails, so nothing is sent to the others; resume keeps the waves."""
     simulators = targets({}, {"fault": ("expired-token",)}, {})
     result = cli(*RUN, "--canary", "t2", "--waves", "1")
     assert (result.code, exits(result.json)) == (5, {"t1": 4, "t2": 5, "t3": 4})
-    assert result.json["requests"]["sent"] == 0
-    simulators[1].service.set_faults(())
-    assert cli("resume", "camp", "--yes").code == 0
+    again = cli("resume", "camp", "--yes", "--json")
+    assert (again.code, exits(again.json)) == (5, exits(result.json))
+    assert result.json["requests"]["sent"] == again.json["requests"]["sent"] == 0
+    assert "--processes does not go with the waves" in cli("resume", "camp", "--yes", "--processes", 2).err
+    simulators[1].service.set_faults(("deny@core-2",))
+    simulators[2].service.set_faults(("expired-token",))
+    assert exits(cli("resume", "camp", "--yes", "--json").json) == {"t1": 4, "t2": 3, "t3": 4}
+    assert exits(cli("resume", "camp", "--yes", "--json").json) == {"t1": 0, "t2": 3, "t3": 5}
 
 
 def test_abort_targets_stops_the_others(cli: CommandRunner, targets: StartTargets) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from asyncgg.errors import CredentialsError, UsageError
-from asyncgg.fleet.campaign import Campaign, CampaignLane, Shard, plan_waves
+from asyncgg.fleet.campaign import Campaign, CampaignLane, Shard, plan_waves, waves_left
 from asyncgg.fleet.results import LaneResult, campaign_exit_code, failed_result
 
 NAMES = [f"t{number}" for number in range(20)]
@@ -30,6 +30,18 @@ def test_waves_end_with_the_rest() -> None:
     assert sorted(itertools.chain(*waves)) == sorted(NAMES)
     assert plan_waves(NAMES, None, None) == [NAMES]
     assert plan_waves(NAMES[:3], "5", None) == [NAMES[:3]]
+
+
+def test_waves_left_stop_only_for_targets_that_send(tmp_path: Path) -> None:
+    """A target without anything to send is in the last wave, whose failure stops nothing."""
+    waves = (("c",), ("a", "b"), ("d", "e"))
+    assert waves_left(waves, {"a": 0, "b": 2, "c": 0, "d": 1, "e": 0}) == [["b"], ["d", "a", "c", "e"]]
+    assert waves_left(waves, dict.fromkeys("abcde", 1)) == [["c"], ["a", "b"], ["d", "e"]]
+    assert waves_left(waves, {"a": 0, "c": 0}) == [["a", "c"]]
+    lane = CampaignLane(0, "c", "", "eu-west-1", tmp_path / "c.journal")
+    campaign = Campaign(tmp_path, (lane,), waves=waves)
+    campaign.save()
+    assert Campaign.load(tmp_path) == campaign
 
 
 @pytest.mark.parametrize("waves", ["0", "x", "1,,2", "101%", "-1", "1.5"])
