@@ -138,7 +138,7 @@ def load_run_report(reader: JournalReader, summary: Summary, *, generated_at: fl
         meta=meta,
         verdict=_verdict(summary, reason, undos),
         warnings=tuple(line.split(None, 1)[1] for line in text if line.startswith("  warning")),
-        next=tuple(next_commands(summary)),
+        next=tuple(next_commands(summary, undone=bool(undos))),
         starts=tuple(starts),
         started_at=float(meta.get("created") or 0),
         ended_at=last_at,

@@ -157,10 +157,10 @@ def _warnings(summary: Summary) -> list[str]:
     return warnings
 
 
-def next_commands(summary: Summary, exit_code: int | None = None) -> list[str]:
+def next_commands(summary: Summary, exit_code: int | None = None, *, undone: bool = False) -> list[str]:
     """The commands that can help next, by state, exit code and failure codes.
 
-    Lines of a shell: what to do before is a comment.
+    Lines of a shell: what to do before is a comment. `undone`: an undo has restored the things.
     """
     if summary.state is RunState.RUNNING:
         return []
@@ -170,9 +170,10 @@ def next_commands(summary: Summary, exit_code: int | None = None) -> list[str]:
         journal += f" --run {summary.state_run}"
     if summary.state is RunState.COMPLETE:
         commands = [f"asyncgg report {journal} --html report.html"]
-        commands.insert(0, f"asyncgg verify {journal}")
-        if summary.undoable and summary.disassociated:
-            commands.append(f"asyncgg undo {journal}")
+        if not undone:
+            commands.insert(0, f"asyncgg verify {journal}")
+            if summary.undoable and summary.disassociated:
+                commands.append(f"asyncgg undo {journal}")
         return commands if summary.total else []
     kinds = {failure_kind(code) for code in summary.failures}
     commands = []

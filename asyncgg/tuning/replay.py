@@ -108,7 +108,10 @@ def scenario_from_run(
         burst = burst if burst is not None else run.fit_after_first_throttle.burst
     else:
         quota = max(run.documented, run.peak_rate)
-        source = "assumed (no throttles recorded): documented quota or highest rate used; override with --quota"
+        source = (
+            "assumed (no throttles recorded): documented quota or highest rate used; override with --quota;"
+            " the burst stays auto: tune --live measures it"
+        )
     scenario = Scenario(
         quota=quota,
         burst=max(1.0, quota if burst is None else burst),
@@ -116,6 +119,12 @@ def scenario_from_run(
         faults=(ScenarioFault(share=run.error_share),) if run.error_share > _MIN_ERROR_SHARE else (),
     )
     return scenario, source
+
+
+def is_burst_assumed(run: RecordedRun, *, quota: float | None, burst: float | None) -> bool:
+    """Whether nothing in the run or in the options says what burst the service accepts."""
+    is_fitted = (run.fit is not None and run.fit.window >= 1) or run.fit_after_first_throttle is not None
+    return burst is None and (quota is not None or not is_fitted)
 
 
 def _fit_after_first_throttle(observations: Sequence[Observation]) -> BucketFit | None:

@@ -25,7 +25,7 @@ from asyncgg.journal import JournalReader, last_request_at
 from asyncgg.models import Summary, ThingState
 from asyncgg.report import format_summary, summary_to_dict
 from asyncgg.report.outcomes import format_from_suffix, write_outcomes
-from asyncgg.report.summary import format_next_commands
+from asyncgg.report.summary import format_commands, next_commands
 from asyncgg.report.undo_marks import read_undo_marks
 from asyncgg.report.verification import format_verification_record, load_verification_record
 
@@ -101,7 +101,8 @@ def command(
             console.print(f"{outcomes}: {format_count(count, 'thing')}")
         _write_pages(reader, summary, {"run.html": html, "run.md": markdown}, lists, console)
         undos = read_undo_marks(reader)
-        document = summary_to_dict(summary, reason=reason) | opened.to_dict()
+        commands = next_commands(summary, undone=bool(undos))
+        document = summary_to_dict(summary, reason=reason) | {"next": commands} | opened.to_dict()
         lines = format_summary(summary, reason=reason)
         if record is not None:
             verified_at = datetime.fromisoformat(record["finished_at"]).timestamp()
@@ -113,7 +114,7 @@ def command(
             lines += [f"  undone     {mark}" for mark in undos]
         if copy := opened.describe_copy(time.time()):
             lines.append(f"  saved      {copy}")
-        console.write_result(document, lines + format_next_commands(summary))
+        console.write_result(document, lines + format_commands(commands))
     return 0
 
 

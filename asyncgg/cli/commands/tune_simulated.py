@@ -24,7 +24,7 @@ from asyncgg.tuning.confirm import ConfirmedTrial, confirm, confirmation_workloa
 from asyncgg.tuning.grid import Grid, build_grid, parse_numbers
 from asyncgg.tuning.models import Configuration, Workload
 from asyncgg.tuning.plot import image_format, plot_sweep, require_matplotlib
-from asyncgg.tuning.replay import RecordedRun, load_run, scenario_from_run
+from asyncgg.tuning.replay import RecordedRun, is_burst_assumed, load_run, scenario_from_run
 from asyncgg.tuning.report import (
     describe_scenario,
     format_replay,
@@ -92,11 +92,11 @@ def replay_journal(journal: Path, arguments: Mapping[str, Any], console: Console
     check_output_paths(arguments, journal, "journal")
     recorded = load_run(journal)
     overrides = build_scenario({"quota": arguments["quota"], "burst": arguments["burst"]})
-    scenario, source = scenario_from_run(
-        recorded,
-        quota=None if arguments["quota"] is None else overrides.quota,
-        burst=None if arguments["burst"] is None else overrides.burst,
-    )
+    quota = None if arguments["quota"] is None else overrides.quota
+    burst = None if arguments["burst"] is None else overrides.burst
+    scenario, source = scenario_from_run(recorded, quota=quota, burst=burst)
+    if arguments["bursts"] is None and is_burst_assumed(recorded, quota=quota, burst=burst):
+        arguments = {**arguments, "bursts": "auto"}  # a larger one is not recommended without a proof
     full_workload = recorded.workload
     workload = _build_workload(arguments, min(full_workload.batches, _MAX_REPLAY_BATCHES), full_workload.cores)
     result = _run_sweep(

@@ -47,6 +47,9 @@ def test_undo_restores_and_can_be_undone(cli: CommandRunner, serve: StartSimulat
     assert "plan: associate 12 things with 3 cores" in result.err
     assert "  undo of    run " in result.err
     assert "complete: every thing is associated" in result.err
+    undone = cli("report", "run.journal", "--json").json
+    assert len(undone["undone"]) == 1
+    assert undone["next"] == ["asyncgg report run.journal --html report.html"], "no second undo, no verification"
     second = cli("undo", "undo.journal", *RUN_OPTIONS, "--json")  # what an undo did is known
     assert second.code == 0, second.err
     assert second.json["things"]["disassociated"] == 12

@@ -15,7 +15,7 @@ from asyncgg.journal import Importer, JournalReader, JournalStore, JournalWriter
 from asyncgg.ratelimit import AdaptiveRate
 from asyncgg.testing import FakeService, JitteredLatency, Scenario, run_virtual
 from asyncgg.tuning.grid import Grid
-from asyncgg.tuning.replay import RecordedRun, load_run, scenario_from_run
+from asyncgg.tuning.replay import RecordedRun, is_burst_assumed, load_run, scenario_from_run
 from asyncgg.tuning.sweep import run_sweep
 from asyncgg.tuning.trial import TrialSetup
 
@@ -84,6 +84,8 @@ def test_scenario_from_run_without_throttles_assumes_the_documented_quota(tmp_pa
     scenario, source = scenario_from_run(recorded)
     assert (recorded.throttled, recorded.fit, scenario.quota) == (0, None, 30)
     assert source.startswith("assumed")
+    assert is_burst_assumed(recorded, quota=None, burst=None)
+    assert not is_burst_assumed(recorded, quota=None, burst=5.0)
 
 
 def test_journal_records_request_times(tmp_path: Path) -> None:
