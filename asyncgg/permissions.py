@@ -41,6 +41,11 @@ COMMAND_ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "undo": (ASSOCIATE,),
     "cleanup": (*_SCAN, DISASSOCIATE),
     "fleet disassociate": (DISASSOCIATE,),
+    "fleet inventory": _SCAN,
+    "fleet where": _SCAN,
+    "fleet cleanup": (*_SCAN, DISASSOCIATE),
+    "fleet verify": (LIST_CLIENT_DEVICES,),
+    "fleet undo": (ASSOCIATE,),
     "decommission plan": (*_QUESTIONS, *_SCAN, LIST_QUOTAS),
     "decommission quarantine": (*_QUESTIONS, "iot:UpdateCertificate", *_SCAN, DISASSOCIATE, LIST_QUOTAS),
     "decommission release": (
@@ -71,7 +76,7 @@ LOCAL_COMMANDS: Final = frozenset(
 
 OPTION_ACTIONS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "cores": {"disassociate": (LIST_CLIENT_DEVICES,)},
-    "things": {"disassociate": _SCAN},
+    "things": {"disassociate": _SCAN, "fleet disassociate": _SCAN},
     "max-percent": {"decommission plan": ("iot:ListThings",), "decommission quarantine": ("iot:ListThings",)},
     "save-shadows": {"decommission delete": _READ_SHADOWS},
     "delete-shadows": {"decommission delete": (*_READ_SHADOWS, "iot:DeleteThingShadow")},

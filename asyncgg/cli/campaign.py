@@ -25,7 +25,6 @@ from asyncgg.fleet.executor import LaneExecutor
 from asyncgg.fleet.local import LocalExecutor
 from asyncgg.fleet.results import LaneResult
 from asyncgg.fleet.runner import CampaignOptions, CampaignRun
-from asyncgg.fleet.verify import format_verifications, verifications_to_dict, verify_lanes
 from asyncgg.formatting import format_count
 from asyncgg.journal import JournalReader
 from asyncgg.models import RunState
@@ -78,7 +77,7 @@ def restart_campaign(folder: Path, mode: RunMode, arguments: Mapping[str, Any]) 
 
 def campaign_overrides(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that replace those of all journals. Raises `UsageError` for those of a single run."""
-    if arguments["notify"]:
+    if arguments.get("notify"):
         raise UsageError("--notify is not available for a campaign; notify from its exit code or its JSON object")
     overrides = extract_settings(arguments)
     if wrong := sorted({"region", "endpoint_url", "state", "expect_account", "profile"} & overrides.keys()):
@@ -86,17 +85,6 @@ def campaign_overrides(arguments: Mapping[str, Any]) -> dict[str, Any]:
             f"--{wrong[0].replace('_', '-')} would be the same for all targets; give the journal of one target"
         )
     return overrides
-
-
-def verify_campaign(folder: Path, wait: float, arguments: Mapping[str, Any]) -> int:
-    """Verify the runs of all lanes side by side, and return the exit code."""
-    console = Console(as_json=arguments["json"])
-    with Campaign.load(folder).with_journals() as campaign:
-        results = run_async(verify_lanes(campaign.lanes, extract_settings(arguments), wait))
-    document = verifications_to_dict(results)
-    console.write_result(document, format_verifications(results), always_print=True)
-    code: int = document["exit"]
-    return code
 
 
 def check_processes(arguments: Mapping[str, Any], *, has_state: bool) -> int:

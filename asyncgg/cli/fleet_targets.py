@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from asyncgg.cli.campaign import campaign_overrides
 from asyncgg.cli.console import Console
 from asyncgg.cli.context import CommandContext
 from asyncgg.cli.options import extract_settings
 from asyncgg.cli.signals import stop_on_signal
 from asyncgg.cli.supervisor import StoppedTwiceError, run_async
 from asyncgg.engine import StopReason
+from asyncgg.errors import UsageError
 from asyncgg.file_limit import fit_concurrency
+from asyncgg.fleet.campaign import Campaign
 from asyncgg.fleet.group import T, TargetGroup, TargetResult
 from asyncgg.fleet.results import first_exit_code, state_of_code
 from asyncgg.fleet.targets import FleetTarget, load_targets
@@ -22,6 +25,10 @@ from asyncgg.settings import Settings, load_settings
 
 _STATE_OPTIONS: Final = ("state", "state_interval", "state_lease")
 _CAMPAIGN_OPTIONS: Final = ("max_things", "skip_bad_rows", "quiet", "log_format", *_STATE_OPTIONS)
+_CONNECTION: Final = frozenset(
+    {"profile", "role_arn", "external_id", "role_session_name", "endpoint_url", "quota", "rate", "burst", "quota_share"}
+)
+"""What a later command takes from a targets file."""
 _PROGRESS_INTERVAL: Final = 5.0
 
 TargetSettings = Mapping[str, tuple[FleetTarget, Settings]]
@@ -50,8 +57,34 @@ def _fit_open_files(targets: TargetSettings) -> TargetSettings:
     }
 
 
+def overrides_by_lane(campaign: Campaign, arguments: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What replaces the settings of the journals, by the lanes to work on.
+
+    With a targets file these are the lanes of its targets, reached as it says. Raises `UsageError`
+    if none of its targets is in the campaign, or one has another account or Region there.
+    """
+    overrides = campaign_overrides(arguments)
+    if arguments.get("targets") is None:
+        return {lane.name: dict(overrides) for lane in campaign.lanes}
+    targets = {target.name: target for target in load_targets(arguments["targets"], arguments["tag"])}
+    found: dict[str, dict[str, Any]] = {}
+    for lane in campaign.lanes:
+        if (target := targets.get(lane.name)) is None:
+            continue
+        if (lane.account and target.account not in {"", lane.account}) or target.region != lane.region:
+            raise UsageError(
+                f"{target.location}: {target.name} is another account or Region than in {campaign.folder}"
+                f" ({lane.account or 'not checked'}, {lane.region})"
+            )
+        connection = {name: value for name, value in target.values.items() if name in _CONNECTION}
+        found[lane.name] = connection | overrides
+    if not found:
+        raise UsageError(f"{arguments['targets']}: none of its targets is in {campaign.folder}")
+    return found
+
+
 def run_group(
-    targets: TargetSettings,
+    names: Iterable[str],
     work: Callable[[TargetGroup[T], str], Awaitable[TargetResult[T]]],
     console: Console,
     *,
@@ -59,7 +92,7 @@ def run_group(
     quiet: bool = False,
     **options: Any,
 ) -> list[TargetResult[T]]:
-    """Run a `TargetGroup` with these `options` to its end; unless `quiet` show each result.
+    """Run a `TargetGroup` of these targets with these `options` to its end; unless `quiet` show each result.
 
     The first signal stops all targets. Raises `StoppedTwiceError` with `abort_message` on the second one.
     """
@@ -69,7 +102,7 @@ def run_group(
             console.log_event({"event": "target-ended", **result.to_dict()}, format_target(result))
 
     async def supervise() -> list[TargetResult[T]]:
-        group = TargetGroup(list(targets), work, on_result=show, **options)
+        group = TargetGroup(list(names), work, on_result=show, **options)
         task = asyncio.create_task(group.run(), name="asyncgg-targets")
 
         def stop(reason: str) -> None:

@@ -214,6 +214,33 @@ WORK_STATE: Final = (
     RUN_OF_STATE,
 )
 """Of commands that work on a run of a state, and need its lease."""
+VERIFY: Final = (
+    Option(
+        "--wait",
+        "DURATION",
+        "list cores with differences again for this long: changes can take time to show",
+        "Scope",
+        callback=duration,
+    ),
+    Option("--failures", "FILE", "list the differences as a manifest: .csv (also .gz)", "Output", type=PATH),
+    Option("--out", "SNAPSHOT", "keep the listing as a snapshot; a folder for a campaign", "Output", type=PATH),
+)
+UNDO: Final = (
+    Option(
+        "--only",
+        "FILE",
+        "restore only these: a manifest (core,thing), or one thing per line; - for standard input",
+        "Scope",
+    ),
+    Option(
+        "--inventory",
+        "SNAPSHOT",
+        "snapshot from before the run: its contents were associated; a folder for a campaign",
+        "Scope",
+        type=PATH,
+    ),
+    Option("--assume-associated", help="assume that everything the run disassociated was associated", panel="Scope"),
+)
 JSON: Final = Option("--json", help="write one JSON object, the result, to standard output", panel="Output")
 DEBUG: Final = Option("--debug", help="show a traceback with an error", panel="Output")
 OUTPUT: Final = (

@@ -7,15 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from asyncgg.cleanup.context import Stoppable, effective_settings, load_keep_lists, merge_limits, policy_digest
+from asyncgg.cleanup.context import effective_settings, load_keep_lists, merge_limits, policy_digest
 from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.report import CleanupReport
 from asyncgg.cleanup.runner import PolicyRunner
-from asyncgg.engine import StopReason
 from asyncgg.errors import GuardError
-from asyncgg.fleet.group import TargetGroup, TargetResult
+from asyncgg.fleet.group import SteppedWork, TargetGroup, TargetResult
 from asyncgg.formatting import format_count
 from asyncgg.runs import verify_account
 from asyncgg.runs.connection import connection_from_settings
@@ -81,8 +79,8 @@ class FleetCleanup:
         keep_lists = await asyncio.to_thread(load_keep_lists, policy, settings, endpoint)
         async with group.opening:
             account, _ = await verify_account(endpoint, settings)
-        running = _RunningPolicy()
-        running.runner = PolicyRunner(
+        running = SteppedWork(lambda stop: runner.stop(stop.message, stop.state))
+        runner = PolicyRunner(
             policy,
             settings,
             endpoint,
@@ -94,22 +92,4 @@ class FleetCleanup:
             before_sending=None if self.limit is None else partial(self.limit.wait, name),
         )
         group.attach(name, running)
-        return await running.runner.run(dry_run=self.dry_run)
-
-
-class _RunningPolicy:
-    """A policy run as something that can be stopped and reports the progress of its step."""
-
-    runner: PolicyRunner
-
-    def __init__(self) -> None:
-        self._step: Stoppable | None = None
-
-    def watch(self, step: Stoppable) -> None:
-        self._step = step
-
-    def stop(self, stop: StopReason) -> None:
-        self.runner.stop(stop.message, stop.state)
-
-    def progress(self) -> Any:
-        return None if self._step is None else self._step.progress()
+        return await runner.run(dry_run=self.dry_run)

@@ -111,6 +111,26 @@ class TargetGroup(Generic[T]):
             self.stop(StopReason(RunState.ABORTED, message))
 
 
+class SteppedWork:
+    """Work of several scans and runs, stopped by a function, as one that reports the progress of its step."""
+
+    def __init__(self, stop: Callable[[StopReason], object]) -> None:
+        self._stop = stop
+        self._step: Stoppable | None = None
+
+    def watch(self, step: Stoppable) -> None:
+        """Report the progress of this scan or run from now on."""
+        self._step = step
+
+    def stop(self, stop: StopReason) -> None:
+        """Stop the work."""
+        self._stop(stop)
+
+    def progress(self) -> Any:
+        """The progress of the step; None before the first one."""
+        return None if self._step is None else self._step.progress()
+
+
 def stopped_target(name: str, reason: StopReason) -> TargetResult[Any]:
     """The result of a target that a stop kept from starting."""
     return TargetResult(name, RunState.PLANNED.value, EXIT_CODES[reason.state], reason.message)

@@ -3,51 +3,99 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
-from asyncgg.errors import AsyncggError
+from asyncgg.files import atomic_write_text
 from asyncgg.fleet.campaign import CampaignLane
+from asyncgg.fleet.group import SteppedWork, TargetGroup, TargetResult
 from asyncgg.fleet.results import first_exit_code
-from asyncgg.runs import Verification, verify
+from asyncgg.fleet.scan import snapshot_path
+from asyncgg.report.verification import MISMATCH_COLUMNS
+from asyncgg.runs import Verification, verify_account
+from asyncgg.runs.verifier import Verifier, load_context, verify_with_context
 from asyncgg.runs.verify_report import format_verification, verification_to_dict
-from asyncgg.sharing import sharing
 
 SCHEMA: Final = "asyncgg.campaign-verify/1"
 
-LaneVerification = tuple[str, Verification | AsyncggError]
-"""The name of a lane, and its verification or the reason why it has none."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneVerification:
+    """Verifies lanes as `asyncgg.verify` does."""
+
+    lanes: Mapping[str, CampaignLane]
+    overrides: Mapping[str, Mapping[str, Any]]
+    """Settings that replace those of the journals, by lane."""
+    wait: float = 0.0
+    out: Path | None = None
+    """A folder that keeps the listings as snapshots."""
+    failures: Path | None = None
+    """A folder for the mismatches of each lane."""
+
+    async def run(self, group: TargetGroup[Verification], name: str) -> TargetResult[Verification]:
+        """Verify one lane of the group. Raises as `load_context` and `verify_with_context`."""
+        context = await asyncio.to_thread(load_context, self.lanes[name].journal, self.overrides[name])
+        async with group.opening:
+            account, _ = await verify_account(context.target, context.settings, expected_from_journal=context.account)
+
+        def attach(verifier: Verifier) -> None:
+            running = SteppedWork(verifier.stop)
+            steps.append(running)
+            group.attach(name, running)
+
+        steps: list[SteppedWork] = []
+        verification = await verify_with_context(
+            context,
+            account=account,
+            wait=self.wait,
+            out=None if self.out is None else snapshot_path(self.out, name),
+            failures=None if self.failures is None else mismatches_path(self.failures, name),
+            on_start=attach,
+            on_scan=lambda scan: steps[0].watch(scan),
+        )
+        return TargetResult(name, verification.state.value, verification.exit_code, verification.reason, verification)
 
 
-async def verify_lanes(
-    lanes: Sequence[CampaignLane], overrides: Mapping[str, Any], wait: float
-) -> list[LaneVerification]:
-    """Verify the lanes side by side, as `asyncgg.verify`; an error ends its own lane only."""
-
-    async def verify_lane(lane: CampaignLane) -> LaneVerification:
-        try:
-            return lane.name, await verify(lane.journal, wait=wait, **overrides)
-        except AsyncggError as error:
-            return lane.name, error
-
-    with sharing():
-        return list(await asyncio.gather(*map(verify_lane, lanes)))
+def mismatches_path(folder: Path, name: str) -> Path:
+    """Where the mismatches of a lane are."""
+    return folder / f"{name}.csv"
 
 
-def verifications_to_dict(results: Sequence[LaneVerification]) -> dict[str, Any]:
+def merge_mismatches(path: Path, folder: Path, names: Iterable[str]) -> int:
+    """Write the mismatches of all lanes with their targets as a manifest of a campaign; returns their number.
+
+    Raises `UsageError`.
+    """
+    count = 0
+    with atomic_write_text(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow((*MISMATCH_COLUMNS, "target"))
+        for name in names:
+            with suppress(FileNotFoundError), mismatches_path(folder, name).open(newline="", encoding="utf-8") as part:
+                rows = csv.reader(part)
+                next(rows)
+                for row in rows:
+                    writer.writerow((*row, name))
+                    count += 1
+    return count
+
+
+def verifications_to_dict(results: Sequence[TargetResult[Verification]]) -> dict[str, Any]:
     """All verifications as `asyncgg.campaign-verify/1`."""
-    targets: list[dict[str, Any]] = [
-        {"name": name, "exit": result.exit_code}
-        | ({"reason": str(result)} if isinstance(result, AsyncggError) else verification_to_dict(result))
-        for name, result in results
+    targets = [
+        {**result.to_dict(), **(verification_to_dict(result.value) if result.value else {})} for result in results
     ]
-    return {"schema": SCHEMA, "exit": first_exit_code(target["exit"] for target in targets), "targets": targets}
+    return {"schema": SCHEMA, "exit": first_exit_code(result.exit for result in results), "targets": targets}
 
 
-def format_verifications(results: Sequence[LaneVerification]) -> list[str]:
+def format_verifications(results: Sequence[TargetResult[Verification]]) -> list[str]:
     """All verifications as text, with the first lines of each."""
     lines = []
-    for name, result in results:
-        text = [f"error: {result}"] if isinstance(result, AsyncggError) else format_verification(result)[:2]
-        lines += [f"{name}: {text[0]}", *text[1:]]
+    for result in results:
+        text = format_verification(result.value)[:2] if result.value else [f"error: {result.reason}"]
+        lines += [f"{result.name}: {text[0]}", *text[1:]]
     return lines

@@ -8,12 +8,15 @@ from typing import Any, Final
 from asyncgg.cli.commands.cleanup import SET_BY_POLICY
 from asyncgg.cli.options import (
     CONFIG,
+    GUARDS,
     LANES,
     LIMITS,
     OUTPUT,
     PATH,
     READ_LIMITS,
     STATE,
+    UNDO,
+    VERIFY,
     YES,
     Argument,
     Option,
@@ -213,6 +216,55 @@ def where(thing: tuple[str, ...], *, things: str | None, **arguments: Any) -> in
     return find_things(collect_names(thing, things, Console(as_json=arguments["json"])), arguments)
 
 
+_CAMPAIGN_ARGUMENT: Final = Argument("folder", "CAMPAIGN", "folder of the campaign", type=PATH)
+
+
+@make_command(
+    _CAMPAIGN_ARGUMENT,
+    *_TARGETS,
+    VERIFY,
+    READ_LIMITS,
+    OUTPUT,
+    name="verify",
+    epilog="""
+\b
+Examples:
+  asyncgg fleet verify CAMPAIGN --targets targets.toml
+
+As `asyncgg verify CAMPAIGN`, for the targets of the file, and with their connection in it.
+""",
+)
+def verify(folder: Path, *, wait: float | None, failures: Path | None, out: Path | None, **arguments: Any) -> int:
+    """Verify the runs of a campaign in some targets."""
+    from asyncgg.cli.campaign_verify import verify_campaign
+
+    return verify_campaign(folder, arguments, wait=wait or 0.0, failures=failures, out=out)
+
+
+@make_command(
+    _CAMPAIGN_ARGUMENT,
+    *_TARGETS,
+    UNDO,
+    GUARDS,
+    LIMITS,
+    Option("--campaign", "FOLDER", "folder of the undo; the default name contains the time", "Campaign", type=PATH),
+    OUTPUT,
+    name="undo",
+    epilog="""
+\b
+Examples:
+  asyncgg fleet undo CAMPAIGN --targets targets.toml --assume-associated
+
+As `asyncgg undo CAMPAIGN`, for the targets of the file, and with their connection in it.
+""",
+)
+def undo(folder: Path, *, campaign: Path | None, **arguments: Any) -> int:
+    """Undo the runs of a campaign in some targets."""
+    from asyncgg.cli.campaign_undo import undo_campaign
+
+    return undo_campaign(folder, {**arguments, "journal": campaign})
+
+
 @make_command(
     *_TARGETS,
     OUTPUT,
@@ -238,6 +290,8 @@ command: Final = make_group(
     inventory,
     where,
     cleanup,
+    verify,
+    undo,
     lanes,
     description="Run many accounts and Regions side by side, as one campaign.",
     epilog=_EPILOG,

@@ -35,22 +35,7 @@ campaign is a campaign, in the folder --journal; its --inventory is a folder of 
         type=options.PATH,
         required=False,
     ),
-    options.Option(
-        "--only",
-        "FILE",
-        "restore only these: a manifest (core,thing), or one thing per line; - for standard input",
-        "Scope",
-    ),
-    options.Option(
-        "--inventory",
-        "SNAPSHOT",
-        "snapshot from before the run: its contents were associated",
-        "Scope",
-        type=options.PATH,
-    ),
-    options.Option(
-        "--assume-associated", help="assume that everything the run disassociated was associated before", panel="Scope"
-    ),
+    options.UNDO,
     options.GUARDS,
     options.CONNECTION,
     options.LIMITS,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from asyncgg.cli import options
 from asyncgg.cli.context import CommandContext
-from asyncgg.errors import UsageError
 from asyncgg.fleet.folder import is_campaign
 from asyncgg.report.verification import require_csv_suffix
 
@@ -24,7 +23,7 @@ Examples:
   asyncgg verify RUN.journal
   asyncgg verify RUN.journal --wait 2m --failures left.csv
   asyncgg verify RUN.journal --out after.db --json
-  asyncgg verify CAMPAIGN
+  asyncgg verify CAMPAIGN --failures left.csv
   asyncgg verify --state s3://bucket/runs
 
 Things that failed or were not sent are reported, but do not fail the verification. The result is kept in
@@ -38,17 +37,7 @@ Exit codes: 0 the service agrees with the journal, 3 it does not,
 
 @options.make_command(
     options.JOURNAL_OR_STATE,
-    options.Option(
-        "--wait",
-        "DURATION",
-        "list cores with differences again for this long: changes can take time to show",
-        "Scope",
-        callback=options.duration,
-    ),
-    options.Option(
-        "--failures", "FILE", "list the differences as a manifest: .csv (also .gz)", "Output", type=options.PATH
-    ),
-    options.Option("--out", "SNAPSHOT", "keep the listing as a snapshot", "Output", type=options.PATH),
+    options.VERIFY,
     options.CONNECTION,
     options.READ_LIMITS,
     options.WORK_STATE,
@@ -102,11 +91,9 @@ def command(
         )
 
     if journal is not None and is_campaign(journal):
-        if failures is not None or out is not None:
-            raise UsageError("--failures and --out need the journal of one target")
-        from asyncgg.cli.campaign import verify_campaign
+        from asyncgg.cli.campaign_verify import verify_campaign
 
-        return verify_campaign(journal, wait or 0.0, arguments)
+        return verify_campaign(journal, arguments, wait=wait or 0.0, failures=failures, out=out)
     with raise_on_signal(), open_working_journal(journal, run, arguments) as opened:
         loaded = load_context(opened.path, options.extract_settings(arguments))
         loaded = replace(loaded, journal_name=opened.name)

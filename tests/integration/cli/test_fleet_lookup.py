@@ -76,6 +76,28 @@ def test_undo_leaves_out_a_target_that_cannot_be_undone(cli: CommandRunner, targ
     assert remaining(simulators) == [0, 4]
 
 
+def test_some_targets_of_a_campaign_are_undone_and_verified(cli: CommandRunner, targets: StartTargets) -> None:
+    """Those with the tag, as the file reaches them; the differences of all targets are one manifest."""
+    simulators = targets({}, {}, plan=PLAN)
+    write_things("a")
+    assert cli(*RUN).code == 0
+    file = Path("targets.toml").read_text(encoding="utf-8")
+    tagged = file.replace('name = "t2"', 'name = "t2"\ntags = ["x"]\nquota-share = 0.5')
+    Path("some.toml").write_text(tagged, encoding="utf-8")
+    some = ("--targets", "some.toml", "-t", "x")
+    undone = cli("fleet", "undo", "camp", *some, "--campaign", "back", "--yes", "--json")
+    assert (undone.code, exits(undone.json)) == (0, {"t2": 0})
+    assert remaining(simulators) == [2, 4]
+    verified = cli("verify", "camp", "--failures", "left.csv", "--out", "after", "--json")
+    assert (verified.code, exits(verified.json)) == (3, {"t1": 0, "t2": 3})
+    assert cli("fleet", "verify", "camp", *some, "--json").json["targets"][0]["name"] == "t2"
+    assert cli("fleet", "plan", "left.csv", "--targets", "targets.toml", "--json").json["things"] == 2
+    assert cli("fleet", "where", "b", "--targets", "targets.toml", "--inventory", "after").code == 0
+    Path("some.toml").write_text(tagged.replace("eu-west-1", "eu-west-2"), encoding="utf-8")
+    assert "another account or Region" in cli("fleet", "verify", "camp", *some).err
+    assert cli("fleet", "undo", "camp", *some[:2], "--max-things", "x", "--yes").code == 2
+
+
 def test_guards_apply_before_the_first_request(cli: CommandRunner, targets: StartTargets) -> None:
     """The total, a core that could not be listed, and things that are missing; the scans are kept."""
     simulators = targets({}, {"fault": ("deny@core-2",)}, plan=PLAN)

@@ -1,0 +1,46 @@
+"""Verifies a campaign: lists the cores of all of its runs side by side."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from asyncgg.cli.console import Console
+from asyncgg.cli.fleet_targets import overrides_by_lane, run_group
+from asyncgg.cli.signals import raise_on_signal
+from asyncgg.fleet.campaign import Campaign
+from asyncgg.fleet.folder import new_folder
+from asyncgg.fleet.verify import LaneVerification, format_verifications, merge_mismatches, verifications_to_dict
+
+
+def verify_campaign(
+    folder: Path, arguments: Mapping[str, Any], *, wait: float, failures: Path | None, out: Path | None
+) -> int:
+    """Verify the runs of all lanes side by side, and return the exit code.
+
+    `failures`: a CSV for the mismatches of all targets. `out`: a folder for the listings. Raises
+    KeyboardInterrupt after a second signal.
+    """
+    console = Console(as_json=arguments["json"], quiet=bool(arguments["quiet"]))
+    with ExitStack() as stack:
+        stack.enter_context(raise_on_signal())
+        campaign = stack.enter_context(Campaign.load(folder).with_journals())
+        if out is not None:
+            stack.enter_context(new_folder(out))
+        parts = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="asyncgg-verify-")))
+        overrides = overrides_by_lane(campaign, arguments)
+        lanes = {lane.name: lane for lane in campaign.lanes if lane.name in overrides}
+        verification = LaneVerification(
+            lanes=lanes, overrides=overrides, wait=wait, out=out, failures=parts if failures is not None else None
+        )
+        results = run_group(lanes, verification.run, console, abort_message="aborted by a second signal")
+        document, lines = verifications_to_dict(results), format_verifications(results)
+        if failures is not None:
+            count = merge_mismatches(failures, parts, lanes)
+            lines.append(f"{failures}: {count:,} differences")
+    console.write_result(document, lines, always_print=True)
+    code: int = document["exit"]
+    return code

@@ -1,0 +1,57 @@
+"""Builds the journals that undo the runs of a campaign."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asyncgg.fleet.campaign import CampaignLane
+from asyncgg.fleet.scan import snapshot_path
+from asyncgg.journal import JournalReader
+from asyncgg.manifest.name_lists import Selection
+from asyncgg.runs import JournalBuilder, Plan
+from asyncgg.runs.connection import resolve_saved_endpoint, restore_settings
+from asyncgg.runs.undo_plan import NOT_INHERITED, prepare_undo, prior_state_from_snapshot
+from asyncgg.settings import OUTPUT_SETTINGS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignUndo:
+    """What is undone."""
+
+    journals: Mapping[str, Path]
+    """The journals of the original runs by target."""
+    overrides: Mapping[str, Mapping[str, Any]]
+    """Settings that replace those of the original journals, by target."""
+    only: Selection | None = None
+    inventory: Path | None = None
+    """A folder of snapshots from before the campaign."""
+    assume_associated: bool = False
+
+    def build(self, lane: CampaignLane) -> tuple[JournalBuilder, Plan] | None:
+        """The journal of a new lane; None if there is nothing to undo. Blocking. Raises as `prepare_undo`."""
+        original = self.journals[lane.name]
+        overrides = {name: value for name, value in self.overrides[lane.name].items() if name not in OUTPUT_SETTINGS}
+        with JournalReader(original) as reader:
+            meta = reader.meta()
+            settings = restore_settings(reader.settings(), meta, overrides, exclude=NOT_INHERITED)
+        inventory = None if self.inventory is None else snapshot_path(self.inventory, lane.name)
+        with prior_state_from_snapshot(
+            inventory, original, meta, assume_associated=self.assume_associated
+        ) as prior_state:
+            builder, plan = prepare_undo(
+                original,
+                lane.journal,
+                settings,
+                resolve_saved_endpoint(settings, meta, overrides),
+                only=self.only,
+                prior_state=prior_state,
+                assume_associated=self.assume_associated,
+                one_of_many=True,
+            )
+        if not plan.things:
+            builder.discard()
+            return None
+        return builder, plan
