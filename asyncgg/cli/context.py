@@ -11,6 +11,7 @@ import click
 from asyncgg.cli.console import Console
 from asyncgg.cli.log_output import log_output
 from asyncgg.cli.options import extract_settings
+from asyncgg.cli.output_files import OUTPUTS, require_distinct_files
 from asyncgg.file_limit import fit_concurrency
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class CommandContext:
 
         The limit on open files is raised for the concurrency, else the concurrency is lowered.
         """
+        given = context.params if (context := click.get_current_context(silent=True)) else {}
+        require_distinct_files({**given, **settings.model_dump(include=set(OUTPUTS) | {"protect"})})
         console = Console(as_json=arguments["json"], quiet=settings.quiet, log_json=settings.log_format != "text")
         if context := click.get_current_context(silent=True):
             context.with_resource(log_output(console, settings))

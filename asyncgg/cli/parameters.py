@@ -76,6 +76,13 @@ class _Command(click.Command):
             error.ctx = error.ctx or ctx
             raise
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the function. Raises `UsageError` if two parameters name the same file to write."""
+        from asyncgg.cli.output_files import require_distinct_files
+
+        require_distinct_files(ctx.params)
+        return super().invoke(ctx)
+
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the description and the examples."""
         super().format_help_text(ctx, formatter)

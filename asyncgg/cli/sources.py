@@ -55,8 +55,6 @@ def build_from_manifest(
         UsageError: the protect list or the file for rejects cannot be used.
     """
     settings, console = context.settings, context.console
-    if rejects is not None and journal is not None and rejects.resolve() == journal.resolve():
-        raise UsageError(f"{rejects}: --rejects and --journal name the same file; choose another one")
     with contextlib.ExitStack() as stack:
         s3 = s3_opener(settings, endpoint) if spec.startswith("s3://") else None
         manifest = stack.enter_context(open_manifest(spec, format=format, s3=s3))
@@ -275,8 +273,6 @@ def _default_paths(lookup: LookupArguments, given: Path | None) -> tuple[Path, P
     if journal.exists():
         raise JournalError(f"{journal} already exists; resume or retry it, or choose another --journal")
     if lookup.inventory is not None:
-        if lookup.inventory.resolve() == journal.resolve():
-            raise UsageError(f"{journal}: --inventory and --journal name the same file; choose another one")
         return journal, lookup.inventory
     snapshot = default_snapshot(journal)
     if origin_if_finished(snapshot) is not None:

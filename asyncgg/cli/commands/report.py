@@ -74,8 +74,6 @@ def command(
     for path in lists:
         format_from_suffix(path)
     output_paths = [*lists, *(path for path in (html, markdown) if path)]
-    if len({path.resolve() for path in output_paths}) < len(output_paths):
-        raise UsageError("two output files have the same path; give each its own")
     if journal is not None and is_campaign(journal):
         return report_campaign(
             journal, {"failures": failures, "outcomes": outcomes, "html": html, "markdown": markdown}, arguments

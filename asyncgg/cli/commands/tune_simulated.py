@@ -114,7 +114,6 @@ def replay_journal(journal: Path, arguments: Mapping[str, Any], console: Console
 
 def check_output_paths(arguments: Mapping[str, Any], source: Path | None = None, source_label: str = "") -> None:
     """Refuse unusable output files before the work; `source` is the input file, if any."""
-    options_by_path: dict[Path, str] = {}
     for name in ("write", "out", "plot"):
         path: Path | None = arguments[name]
         if path is None:
@@ -122,9 +121,6 @@ def check_output_paths(arguments: Mapping[str, Any], source: Path | None = None,
         output_path = checked_output_path(path, source, source_label)
         if not output_path.parent.is_dir():
             raise UsageError(f"{path}: cannot be written: no such directory")
-        if output_path in options_by_path and (output_path.is_file() or not output_path.exists()):
-            raise UsageError(f"{path}: --{options_by_path[output_path]} and --{name} name the same file")
-        options_by_path[output_path] = name
     if arguments["write"]:
         read_existing(arguments["write"], replace=bool(arguments["replace"]))
     if arguments["plot"] and not _is_page(arguments["plot"]):

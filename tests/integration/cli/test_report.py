@@ -75,7 +75,7 @@ def test_report_html_loads_nothing(cli: CommandRunner, partial: str) -> None:
         (["--html", "run.journal.lock"], "would overwrite the journal"),
         (["--html", "."], ". is a directory"),
         (["--html", "no/page.html"], "no/page.html: cannot write the file: No such file or directory"),
-        (["--failures", "a.csv", "--outcomes", "a.csv"], "two output files have the same path"),
+        (["--failures", "a.csv", "--outcomes", "a.csv"], "a.csv: --failures and --outcomes name the same file"),
     ],
 )
 def test_report_unusable_output_exits_2(cli: CommandRunner, partial: str, options: list[str], sentence: str) -> None:

@@ -1,0 +1,69 @@
+"""Tests of `asyncgg.cli.output_files`, with the parameters of every command."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from asyncgg.cli.app import root_command
+from asyncgg.cli.output_files import INPUTS, JOURNALS, OUTPUTS, require_distinct_files
+from asyncgg.errors import UsageError
+
+FILES = {"FILE", "PATH", "SNAPSHOT", "JOURNAL", "MANIFEST", "POLICY", "OLD", "NEW"}
+
+
+def commands(group: click.Group) -> Iterator[click.Command]:
+    """Every command, also those of groups."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command)
+        else:
+            yield command
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_every_file_of_every_command_is_an_input_or_an_output() -> None:
+    """A new option with a file must be listed."""
+    names = {
+        parameter.name
+        for command in commands(root_command)
+        for parameter in command.params
+        if FILES & set(re.findall("[A-Z]+", parameter.metavar or ""))
+    }
+    assert names - {*INPUTS, *OUTPUTS, *JOURNALS} == set()
+
+
+def test_output_with_the_path_of_another_file_raises() -> None:
+    """Whichever they are, in each spelling of the path."""
+    for name in OUTPUTS:
+        for other in {*OUTPUTS, *JOURNALS, *INPUTS} - {name, *(["config"] if name == "write" else [])}:
+            with pytest.raises(UsageError, match=r"name the same file|would overwrite the journal"):
+                require_distinct_files({name: Path("x"), other: "./x"})
+
+
+def test_links_and_companions_of_a_journal_are_the_same_file() -> None:
+    """A log next to the journal must not be its WAL."""
+    Path("run.journal").touch()
+    Path("link").hardlink_to("run.journal")
+    for path in ("link", "run.journal-wal", "run.journal.lock"):
+        with pytest.raises(UsageError, match="would overwrite the journal"):
+            require_distinct_files({"log_requests": path, "journal": Path("run.journal")})
+
+
+def test_files_that_can_be_shared_are_accepted() -> None:
+    """Devices, standard input, objects in S3, folders, and a list that is read twice."""
+    shared = {"failures": "/dev/null", "outcomes": "/dev/null", "manifest": "-", "things": "-"}
+    require_distinct_files({**shared, "cores": "s3://a/b", "protect": "s3://a/b", "out": ".", "journal": "."})
+    require_distinct_files({"write": "asyncgg.toml", "config": Path("asyncgg.toml")})
+    require_distinct_files({"things": "names.txt", "protect": "names.txt"})
