@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from asyncgg.cli.context import CommandContext
@@ -86,8 +88,7 @@ class AssociationChanger:
                 failures |= _failed_things(journal)
             failures |= dict.fromkeys(self._skipped, "")
             run_async(_record(book, stage, [name for name in names if name not in failures], StepState.DONE, file_name))
-            for name, code in failures.items():
-                run_async(_record(book, stage, [name], StepState.INTENT, file_name, code))
+            run_async(_record(book, stage, failures, StepState.INTENT, file_name, failures))
             if self._stopped is not None:
                 return self._stopped
         return None
@@ -194,10 +195,16 @@ def _inner_context(context: CommandContext, *, journal: Path | None = None) -> C
 
 
 async def _record(
-    book: DecommissionJournal, stage: Stage, names: Sequence[str], state: StepState, file_name: str, code: str = ""
+    book: DecommissionJournal,
+    stage: Stage,
+    names: Iterable[str],
+    state: StepState,
+    file_name: str,
+    codes: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    for name in names:
-        await book.record(DeviceStep(stage, name, ASSOCIATIONS, state, code, detail=file_name))
+    """Record the same step of all these things, at once: each commit waits for the disk."""
+    steps = [DeviceStep(stage, name, ASSOCIATIONS, state, codes.get(name, ""), detail=file_name) for name in names]
+    await asyncio.gather(*map(book.record, steps))
 
 
 def _failed_things(path: Path) -> dict[str, str]:

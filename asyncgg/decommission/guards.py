@@ -91,9 +91,16 @@ def _refuse_device(
     for id_ in facts.certificates:
         if id_ not in certificates:
             return Refusal(RefusalReason.UNANSWERED, f"certificate {id_}")
-        if reason := certificate_problem(certificates[id_], facts.name, options.account):
+        account = options.account or account_of(facts.arn)
+        if reason := certificate_problem(certificates[id_], facts.name, account):
             return Refusal(reason, id_)
     return None
+
+
+def account_of(arn: str) -> str:
+    """The account in the ARN of a thing, which belongs to the account of the caller; empty if it has none."""
+    parts = arn.split(":")
+    return parts[4] if len(parts) > 4 else ""
 
 
 def certificate_problem(facts: CertificateFacts, thing: str, account: str) -> RefusalReason | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, get_args
 
 from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import Stage, StepState
 from asyncgg.decommission.shadows import DELETE, SAVE
 from asyncgg.decommission.stages import ASSOCIATIONS, DEVICE
-from asyncgg.formatting import format_timestamp
+from asyncgg.formatting import format_count, format_timestamp
 from asyncgg.models import RunState
 from asyncgg.report import EXIT_CODES
 from asyncgg.report.summary import format_commands
@@ -87,6 +87,7 @@ def summarize(journal: DecommissionJournal, stage: Stage, *, reason: str = "", s
         "refusals": dict(Counter(str(refusals[name].reason) for name in sorted(refused))),
         "failures": dict(failures),
         "certificates": len(journal.certificates()),
+        "certificates_left": len(_certificates_left(journal, steps, states)) if stage is Stage.DELETE else 0,
         "connectivity_unknown": sum(not facts.connectivity_known for facts in journal.devices().values()),
         "shadows": {"saved": written[SAVE], "deleted": written[DELETE]},
         "quarantined_at": format_timestamp(float(meta["quarantined_at"])) if "quarantined_at" in meta else None,
@@ -154,6 +155,8 @@ def format_summary_lines(summary: dict[str, Any]) -> list[str]:
     lines += [f"  failed     {count:,}: {code}" for code, count in sorted(summary["failures"].items())]
     if summary["connectivity_unknown"]:
         lines.append(f"  warning    connectivity is unknown for {summary['connectivity_unknown']:,} devices")
+    if summary["certificates_left"]:
+        lines.append(f"  left       {format_count(summary['certificates_left'], 'inactive certificate')}")
     if saved := summary["shadows"]["saved"]:
         lines.append(f"  shadows    {saved:,} saved, {summary['shadows']['deleted']:,} deleted")
     if summary["stage"] == Stage.QUARANTINE and summary["quarantined_at"]:
@@ -170,6 +173,18 @@ def _is_done(steps: Any, stage: Stage, name: str) -> bool:
 def _failure(steps: Any, stage: Stage, name: str) -> str:
     found = (steps.get((stage, name, action)) for action in (DEVICE, ASSOCIATIONS))
     return next((step.code for step in found if step is not None and step.code), "")
+
+
+def _certificates_left(journal: DecommissionJournal, steps: Any, states: Mapping[str, DeviceState]) -> set[str]:
+    """The certificates of deleted things that were not deleted; they are inactive."""
+    facts = journal.devices()
+    left = {id_ for name, state in states.items() if state == "done" for id_ in _certificates(facts, name)}
+    deleted = {
+        subject
+        for (_, subject, action), step in steps.items()
+        if action == "DeleteCertificate" and step.state is StepState.DONE
+    }
+    return left - deleted
 
 
 def _certificates(facts: Any, name: str) -> tuple[str, ...]:

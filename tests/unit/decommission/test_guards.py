@@ -124,3 +124,11 @@ def test_refuse_never_changes_a_certificate_of_another_thing(
     assert {thing for thing, id_ in attachments if id_ in changed} <= allowed
     # and nothing is refused for no reason: a device without certificates and no core is allowed
     assert {name for name in listed - cores if not devices[name].certificates} <= allowed
+
+
+def test_refuse_foreign_certificate_without_a_known_account() -> None:
+    """If STS does not say which account it is, the ARN of the thing does."""
+    options = replace(OPTIONS, account="")
+    device = replace(DEVICE, arn="arn:aws:iot:eu-west-1:111122223333:thing/a")
+    assert reason_for(device, CERTIFICATE, options) is None
+    assert reason_for(device, replace(CERTIFICATE, owner="999900001111"), options) is RefusalReason.FOREIGN
