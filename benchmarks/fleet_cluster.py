@@ -199,7 +199,7 @@ class FleetScenario:
 
 @contextmanager
 def fleet_scenario(
-    home: Path, lanes: int, requests: int, rate: float, *, name: str, request_timeout: float = 2.0
+    home: Path, lanes: int, requests: int, rate: float, *, name: str, request_timeout: float = 3.0
 ) -> Iterator[FleetScenario]:
     """A campaign that has not started."""
     home.mkdir()

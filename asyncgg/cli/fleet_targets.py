@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.cli.campaign import campaign_overrides
@@ -20,6 +23,7 @@ from asyncgg.fleet.group import T, TargetGroup, TargetResult
 from asyncgg.fleet.results import first_exit_code, state_of_code
 from asyncgg.fleet.targets import FleetTarget, load_targets
 from asyncgg.formatting import format_count
+from asyncgg.manifest.sources import open_source
 from asyncgg.models import RunState
 from asyncgg.settings import Settings, load_settings
 
@@ -30,6 +34,7 @@ _CONNECTION: Final = frozenset(
 )
 """What a later command takes from a targets file."""
 _PROGRESS_INTERVAL: Final = 5.0
+_COPY_SIZE: Final = 1 << 16
 
 TargetSettings = Mapping[str, tuple[FleetTarget, Settings]]
 """The targets by name, with their settings."""
@@ -43,8 +48,26 @@ def load_fleet(arguments: Mapping[str, Any]) -> tuple[CommandContext, TargetSett
     context = CommandContext.create(base.model_copy(update=output), arguments)
     overrides = {name: value for name, value in options.items() if name not in _CAMPAIGN_OPTIONS}
     values = base.model_dump(exclude_unset=True)
-    targets = load_targets(arguments["targets"], arguments["tag"])
+    with _targets_file(arguments["targets"], base) as path:
+        targets = load_targets(path, arguments["tag"])
     return context, _fit_open_files({target.name: (target, target.settings(values, overrides)) for target in targets})
+
+
+@contextmanager
+def _targets_file(location: str, settings: Settings) -> Iterator[Path]:
+    """The path of the targets file; of s3://bucket/key that of a copy within the block. Raises `ManifestError`."""
+    if not location.startswith("s3://"):
+        yield Path(location)
+        return
+    from asyncgg.runs.prepare import s3_opener  # loads the S3 client
+
+    with tempfile.TemporaryDirectory(prefix="asyncgg-targets-") as folder:
+        path = Path(folder) / location.rpartition("/")[2]
+        with closing(open_source(location, None, s3_opener(settings, None))) as source, path.open("wb") as file:
+            source.open_text(expect_gzip=False)
+            while block := source.read(_COPY_SIZE):
+                file.write(block)
+        yield path
 
 
 def _fit_open_files(targets: TargetSettings) -> TargetSettings:
@@ -66,7 +89,8 @@ def overrides_by_lane(campaign: Campaign, arguments: Mapping[str, Any]) -> dict[
     overrides = campaign_overrides(arguments)
     if arguments.get("targets") is None:
         return {lane.name: dict(overrides) for lane in campaign.lanes}
-    targets = {target.name: target for target in load_targets(arguments["targets"], arguments["tag"])}
+    with _targets_file(str(arguments["targets"]), load_settings()) as path:
+        targets = {target.name: target for target in load_targets(path, arguments["tag"])}
     found: dict[str, dict[str, Any]] = {}
     for lane in campaign.lanes:
         if (target := targets.get(lane.name)) is None:

@@ -179,7 +179,8 @@ class LocalExecutor:
                 region=endpoint.region,
                 account=identity,
                 on_engine=lambda engine: self._add_engine(name, engine),
-                before_sending=lambda: self._open_lanes.wait_for_others(name),
+                # A lane that waited for its lease does not wait for others that still do.
+                before_sending=None if lease else lambda: self._open_lanes.wait_for_others(name),
                 lease=lease,
                 commit_interval=self._open_lanes.commit_interval,
             )

@@ -19,6 +19,7 @@ import yaml
 from cfnlint.api import ManualArgs, lint_file
 from cfnlint.decode import cfn_yaml
 
+from asyncgg.fleet.targets import load_targets
 from asyncgg.report.summary import EXIT_CODES
 from tests.test_docs import options
 
@@ -48,13 +49,14 @@ def run_tool(name: str, *arguments: str | Path) -> str:
 
 def check_command(words: list[str]) -> None:
     """Fail unless the program has this command and these options."""
-    unknown = {word.split("=")[0] for word in words if word.startswith("--")} - options(words[0])
-    assert not unknown, f"{words[0]}: {unknown}"
+    command = " ".join(words[: 2 if words[0] == "fleet" else 1])
+    unknown = {word.split("=")[0] for word in words if word.startswith("--")} - options(command)
+    assert not unknown, f"{command}: {unknown}"
 
 
-def kubernetes_objects() -> dict[str, Any]:
-    """The objects of the CronJob's manifest by kind."""
-    text = (DEPLOY / "kubernetes" / "cronjob.yaml").read_text("utf-8")
+def kubernetes_objects(name: str = "cronjob") -> dict[str, Any]:
+    """The objects of a manifest, by default that of the CronJob, by kind."""
+    text = (DEPLOY / "kubernetes" / f"{name}.yaml").read_text("utf-8")
     return {document["kind"]: document for document in yaml.safe_load_all(text)}
 
 
@@ -151,10 +153,11 @@ def test_fargate_task_runs_a_command_that_exists() -> None:
     assert container["User"] == "10001:10001"
 
 
-def test_kubernetes_objects_match_their_schemas() -> None:
+@pytest.mark.parametrize(("name", "kind"), [("cronjob", "CronJob"), ("campaign", "Job")])
+def test_kubernetes_objects_match_their_schemas(name: str, kind: str) -> None:
     """Each object of the manifest is valid, and has no key that Kubernetes does not know."""
-    objects = kubernetes_objects()
-    assert set(objects) == {"ServiceAccount", "ConfigMap", "CronJob"}
+    objects = kubernetes_objects(name)
+    assert set(objects) == {"ServiceAccount", "ConfigMap", kind}
     for document in objects.values():
         kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
 
@@ -174,6 +177,34 @@ def test_kubernetes_policy_is_valid(tmp_path: Path) -> None:
     policy.write_text(kubernetes_objects()["ConfigMap"]["data"]["cleanup.toml"], "utf-8")
     command = [sys.executable, "-m", "asyncgg", "cleanup", str(policy), "--check"]
     assert subprocess.run(command, cwd=tmp_path, check=False, capture_output=True).returncode == 0
+
+
+def test_kubernetes_campaign_runs_each_shard_once(tmp_path: Path) -> None:
+    """The arguments exist, there is a pod for each shard, the targets are valid, and no code of an error is retried."""
+    objects = kubernetes_objects("campaign")
+    job = objects["Job"]["spec"]
+    arguments = job["template"]["spec"]["containers"][0]["args"]
+    check_command(arguments)
+    shards = arguments[arguments.index("--shard") + 1]
+    assert shards == f"$(JOB_COMPLETION_INDEX)/{job['completions']}"
+    _, by_exit_code = job["podFailurePolicy"]["rules"]
+    assert set(by_exit_code["onExitCodes"]["values"]) == {1, 2, *EXIT_CODES.values(), 5} - {0, 10, 130}
+    path = tmp_path / "targets.toml"
+    path.write_text(objects["ConfigMap"]["data"]["targets.toml"], "utf-8")
+    assert len(load_targets(path)) == 2
+
+
+def test_state_machine_runs_each_shard_with_options_that_exist() -> None:
+    """The command of the tasks of `campaign.yaml`, with the number of the shard."""
+    resources = cfn_yaml.load(str(DEPLOY / "cloudformation" / "campaign.yaml"))["Resources"]
+    (shards,) = resources["Campaign"]["Properties"]["Definition"]["States"].values()
+    task = shards["ItemProcessor"]["States"]["Run"]["Parameters"]
+    command = task["Overrides"]["ContainerOverrides"][0]["Command.$"]
+    words = re.findall(r"'([^']*)'", command)
+    check_command(words)
+    assert "'--shard', States.Format('{}/{}', $.index, $.shards)" in command
+    (container,) = resources["TaskDefinition"]["Properties"]["ContainerDefinitions"]
+    assert container["ReadonlyRootFilesystem"] is True
 
 
 def test_workflow_runs_a_command_that_exists() -> None:

@@ -36,7 +36,13 @@ Examples:
 A campaign is a folder with one journal for each target: resume, retry, status and report take the folder.
 """
 _TARGETS: Final = (
-    Option("--targets", "FILE", "the targets: TOML, or accounts.yml of c7n-org", "Campaign", type=PATH, required=True),
+    Option(
+        "--targets",
+        "FILE",
+        "the targets: TOML, or accounts.yml of c7n-org; also s3://bucket/key",
+        "Campaign",
+        required=True,
+    ),
     Option("-t, --tag", "TAG", "only targets with this tag; repeatable", "Campaign", multiple=True),
 )
 _WAVES: Final = (

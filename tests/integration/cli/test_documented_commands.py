@@ -39,6 +39,8 @@ PAGES = [
 ]
 NOT_RUN = {"demo", "simulator", "tune", "decommission"}
 """Commands with tests of their own: without a list, or with the registry of AWS IoT; a simulator does not end."""
+CLUSTER = "s3://fleet/campaigns/"
+"""The state of a campaign on several hosts; tests/e2e/test_fleet_dask.py and test_fleet.py have such campaigns."""
 
 CORES = ("core-berlin-7", "core-lyon-2")
 NAMED = ("sensor-000113", "sensor-0815", "sensor-17", "sensor-18")
@@ -87,7 +89,13 @@ def documented_commands() -> dict[str, str]:
         for line in "".join(blocks).replace("\\\n", " ").splitlines():
             found = re.match(r"(?:\$ |.* && )?asyncgg ([a-z]+\b.*)", line)
             is_tutorial_step = page.parent.name == "tutorials" and "&&" not in line
-            if found and "[OPTIONS]" not in line and not is_tutorial_step and found[1].split()[0] not in NOT_RUN:
+            if (
+                found
+                and "[OPTIONS]" not in line
+                and CLUSTER not in line
+                and not is_tutorial_step
+                and found[1].split()[0] not in NOT_RUN
+            ):
                 lines.setdefault(found[1], page.name)
     return lines
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from asyncgg.journal import JournalReader
@@ -126,6 +128,23 @@ def test_lanes_lists_the_targets_with_their_index(cli: CommandRunner, targets: S
         (0, "t1", "1" * 12),
         (1, "t2", "2" * 12),
     ]
+
+
+def test_targets_file_can_be_in_s3(
+    cli: CommandRunner, targets: StartTargets, moto_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For containers; a missing object is named."""
+    targets({}, {})
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto_url)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations of boto3
+        client = boto3.client("s3", endpoint_url=moto_url, region_name="us-east-1")
+        client.create_bucket(Bucket="fleet-targets")
+        client.put_object(Bucket="fleet-targets", Key="a/t.toml", Body=Path("targets.toml").read_bytes())
+    result = cli("fleet", "lanes", "--targets", "s3://fleet-targets/a/t.toml", "--json")
+    assert [lane["name"] for lane in result.json["lanes"]] == ["t1", "t2"]
+    result = cli("fleet", "lanes", "--targets", "s3://fleet-targets/b.toml")
+    assert (result.code, "s3://fleet-targets/b.toml" in result.err) == (2, True), result.err
 
 
 def test_processes_share_the_targets(cli: CommandRunner, targets: StartTargets) -> None:
