@@ -75,7 +75,7 @@ LOCAL_COMMANDS: Final = frozenset(
 """Commands that need no permission, but for a manifest to read or a state."""
 
 OPTION_ACTIONS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
-    "cores": {"disassociate": (LIST_CLIENT_DEVICES,)},
+    "cores": {"disassociate": (LIST_CLIENT_DEVICES,), "fleet disassociate": (LIST_CLIENT_DEVICES,)},
     "things": {"disassociate": _SCAN, "fleet disassociate": _SCAN},
     "max-percent": {"decommission plan": ("iot:ListThings",), "decommission quarantine": ("iot:ListThings",)},
     "save-shadows": {"decommission delete": _READ_SHADOWS},

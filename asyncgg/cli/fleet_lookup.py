@@ -41,7 +41,7 @@ class LookupAction:
 
     def source(self) -> CampaignSource:
         """What the campaign is made from. Raises `UsageError` for options that go with a manifest."""
-        for name in ("shard", "format", "rejects", "skip_bad_rows"):
+        for name in ("shard", "format", "rejects", "skip_bad_rows", "snapshot"):
             if self.arguments[name]:
                 raise UsageError(f"--{name.replace('_', '-')} requires a manifest")
         if self.context.settings.state is not None:

@@ -97,6 +97,8 @@ def run_fleet_action(action: str, manifest: str | None, arguments: Mapping[str, 
     if manifest:
         if wrong := [name for name in ("inventory", "allow_incomplete") if arguments[name]]:
             raise UsageError(f"--{wrong[0].replace('_', '-')} requires --things")
+        if arguments["snapshot"] and context.settings.state is not None:
+            raise UsageError("--snapshot does not go with --state: a state of a campaign has journals only")
         call = FleetAction(manifest, context, targets, arguments)
         source = CampaignSource(
             name=display_path(manifest),

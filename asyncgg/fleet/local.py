@@ -16,11 +16,13 @@ from asyncgg.events import Progress
 from asyncgg.fleet.campaign import CampaignLane
 from asyncgg.fleet.campaign_state import RESULT, CampaignState, read_journal_result
 from asyncgg.fleet.open_lanes import OpenLanes
-from asyncgg.fleet.results import LaneResult, failed_result, not_started_result
+from asyncgg.fleet.results import LaneResult, TargetFailedError, failed_result, not_started_result
+from asyncgg.inventory import FleetScan
 from asyncgg.journal import JournalReader
 from asyncgg.report import EXIT_CODES
 from asyncgg.runs import RunMode, execute, exit_code, verify_account
 from asyncgg.runs.connection import resolve_saved_endpoint, restore_settings
+from asyncgg.runs.prior_snapshot import awaits_snapshot, make_prior_snapshot
 from asyncgg.settings import OUTPUT_SETTINGS, Settings
 from asyncgg.state import StateKeeper, open_client
 from asyncgg.transport import Endpoint
@@ -54,6 +56,7 @@ class LocalExecutor:
         self._on_message = on_message
         self._temporary_folder = temporary_folder
         self._engines: dict[str, Engine] = {}
+        self._scans: dict[str, FleetScan] = {}
         self._open_lanes = OpenLanes()
         self._opening = asyncio.Semaphore(_MAX_OPENING)
         self._stop: StopReason | None = None
@@ -77,6 +80,8 @@ class LocalExecutor:
         self._open_lanes.release()
         for engine in self._engines.values():
             engine.stop(reason)
+        for scan in self._scans.values():
+            scan.stop(reason)
 
     def progress(self) -> Mapping[str, Progress]:
         """As `LaneExecutor.progress`."""
@@ -160,17 +165,24 @@ class LocalExecutor:
         self, name: str, journal: Path, read_result: Callable[[], LaneResult], lease: StateKeeper | None
     ) -> LaneResult:
         if self._stop is None:
-            settings, endpoint, account, things = await asyncio.to_thread(self._prepare, journal)
+            settings, endpoint, meta, things = await asyncio.to_thread(self._prepare, journal)
             if not things:
                 return (await asyncio.to_thread(read_result)).with_nothing_left()
             if lease is not None:
                 lease.require_longer_lease(settings.request_timeout)
         if self._stop is None:
             async with self._opening:
-                identity, _ = await verify_account(endpoint, settings, expected_from_journal=account)
+                identity, _ = await verify_account(endpoint, settings, expected_from_journal=meta.get("account", ""))
         if self._stop is not None:
             code = EXIT_CODES[self._stop.state]
             return not_started_result(await asyncio.to_thread(read_result), self._stop.message, code)
+        if awaits_snapshot(meta):
+            await self._open_lanes.wait_for_others(name)
+            scan = await make_prior_snapshot(
+                journal, settings, endpoint, identity, on_scan=lambda scan: self._add_scan(name, scan)
+            )
+            if scan is not None:
+                raise TargetFailedError(f"listing the cores: {scan.reason}", exit_code(scan))
         try:
             result, summary = await execute(
                 journal,
@@ -186,17 +198,23 @@ class LocalExecutor:
             )
         finally:
             self._engines.pop(name, None)
+            self._scans.pop(name, None)
         return LaneResult.from_summary(name, summary, exit_code(result), result.reason)
 
-    def _prepare(self, journal: Path) -> tuple[Settings, Endpoint, str, int]:
+    def _prepare(self, journal: Path) -> tuple[Settings, Endpoint, Mapping[str, str], int]:
         overrides = self._overrides
         with JournalReader(journal) as reader:
             meta, saved = reader.meta(), reader.settings()
             things, _ = reader.remaining(failed=self._mode is RunMode.RETRY)
         settings = restore_settings(saved, meta, {k: v for k, v in overrides.items() if k not in OUTPUT_SETTINGS})
-        return settings, resolve_saved_endpoint(settings, meta, overrides), meta.get("account", ""), things
+        return settings, resolve_saved_endpoint(settings, meta, overrides), meta, things
 
     def _add_engine(self, name: str, engine: Engine) -> None:
         self._engines[name] = engine
         if self._stop is not None:
             engine.stop(self._stop)
+
+    def _add_scan(self, name: str, scan: FleetScan) -> None:
+        self._scans[name] = scan
+        if self._stop is not None:
+            scan.stop(self._stop)

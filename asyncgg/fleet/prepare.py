@@ -68,6 +68,8 @@ def prepare_campaign(
         for name, builder in builders.items():
             endpoint = _endpoint(*request.targets[name])
             plans[name] = builder.finish(endpoint)
+            if builder.needs_snapshot:
+                builder.commit_before_snapshot()
         total = sum(plan.things for plan in plans.values())
         if request.max_things is not None and total > request.max_things:
             raise GuardError(

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from asyncgg.classify import CodeTable
 from asyncgg.engine import Engine, EngineOptions, Lane, RunResult, StopReason
+from asyncgg.errors import JournalError
 from asyncgg.events import Event, Listener, Stopping
 from asyncgg.inventory import ScanResult
 from asyncgg.journal import JournalReader, JournalStore, JournalWriter, parse_operation
@@ -24,6 +25,7 @@ from asyncgg.report import EXIT_CODES
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.runs.connection import connection_from_settings
 from asyncgg.runs.plan import rate_policy
+from asyncgg.runs.prepare import AWAITS_SNAPSHOT
 from asyncgg.runs.provenance import record_start
 from asyncgg.settings import Settings
 from asyncgg.telemetry.labels import TelemetryLabels
@@ -183,6 +185,8 @@ async def _start(
     """Queue the things of `mode`; returns the operation, whether the things had been listed, and labels."""
 
     def start_pass(store: JournalStore) -> tuple[str, bool, TelemetryLabels]:
+        if store.get(AWAITS_SNAPSHOT):
+            raise JournalError(f"{journal.path}: its cores are to be listed first; resume the campaign in its folder")
         record_start(store, mode.value, time.time(), account.arn if account else "")
         if mode is RunMode.RETRY:
             store.begin_retry()

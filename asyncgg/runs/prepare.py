@@ -24,6 +24,8 @@ from asyncgg.transport import Endpoint
 from asyncgg.transport.config import configured_endpoint
 from asyncgg.transport.session import new_session
 
+AWAITS_SNAPSHOT: Final = "awaits_snapshot"
+"""Key in the meta table of a journal whose cores are to be listed before its run."""
 _MAX_LISTED: Final = 10
 """Maximum bad rows in a message or a plan."""
 
@@ -133,6 +135,11 @@ class JournalBuilder(AbstractContextManager["JournalBuilder"]):
     def cores(self) -> list[str]:
         """The cores of a finished journal that needs a snapshot."""
         return self._importer.cores()
+
+    def commit_before_snapshot(self) -> None:
+        """Complete the journal; its cores are listed when it is run, see `make_prior_snapshot`."""
+        with self:
+            self._importer.commit({AWAITS_SNAPSHOT: "1"})
 
     def commit_with_snapshot(self, counts: SnapshotCounts) -> None:
         """Complete the journal after the scan of its cores into `snapshot_path`.

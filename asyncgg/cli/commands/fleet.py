@@ -81,6 +81,7 @@ _RUN: Final = (
     Option("--allow-incomplete", help="continue even if some cores could not be listed", panel="Scope"),
     Option("--format", "FORMAT", "csv, jsonl or parquet; overrides the file name", "Manifest"),
     Option("--skip-bad-rows", help="skip invalid rows, and rows that no target takes", panel="Manifest"),
+    Option("--snapshot", help="list the cores of each target first, so that undo is possible", panel="Manifest"),
     Option("--rejects", "FILE", "write the bad rows to this CSV file", "Manifest", type=PATH),
     OUTPUT,
     CONFIG,

@@ -76,6 +76,26 @@ def test_undo_leaves_out_a_target_that_cannot_be_undone(cli: CommandRunner, targ
     assert remaining(simulators) == [0, 4]
 
 
+def test_snapshot_before_the_run_makes_undo_possible(cli: CommandRunner, targets: StartTargets) -> None:
+    """A target that could not be listed sends nothing, also not by its journal alone; resume lists it first."""
+    simulators = targets({}, {"fault": ("expired-token",)}, {"fault": ("deny@core-2",)}, plan=PLAN)
+    run = ("fleet", "disassociate", "fleet.csv", *THINGS[2:], "--campaign", "camp", "--yes", "--json", "--snapshot")
+    result = cli(*run)
+    assert (result.code, exits(result.json)) == (5, {"t1": 0, "t2": 5, "t3": 4})
+    assert remaining(simulators) == [0, 4, 4]
+    simulators[1].service.set_faults(())
+    assert "its cores are to be listed first" in cli("resume", "camp/t2.journal", "--yes").err
+    assert remaining(simulators) == [0, 4, 4]
+    simulators[2].service.set_faults(())
+    Path("camp/t3.fleet.db").unlink()
+    resumed = cli("resume", "camp", "--yes", "--json")
+    assert (resumed.code, resumed.json["things"]["disassociated"]) == (0, 12)
+    assert cli("undo", "camp", "--yes").code == 0
+    assert remaining(simulators) == [4, 4, 4]
+    assert cli("undo", "camp/t1.journal", "--dry-run").code == 0
+    assert "requires a manifest" in cli(*RUN, "--snapshot").err
+
+
 def test_some_targets_of_a_campaign_are_undone_and_verified(cli: CommandRunner, targets: StartTargets) -> None:
     """Those with the tag, as the file reaches them; the differences of all targets are one manifest."""
     simulators = targets({}, {}, plan=PLAN)
