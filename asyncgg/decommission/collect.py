@@ -11,8 +11,9 @@ from asyncgg.decommission.control_plane import IotControlPlane, certificate_id, 
 from asyncgg.decommission.model import CertificateFacts, DeviceFacts
 from asyncgg.decommission.shared_tasks import SharedTasks
 
-MAX_DEVICES_AT_ONCE: Final = 64
-"""Devices that are worked on at the same time: few are half-done after a stop."""
+MAX_DEVICES_AT_ONCE: Final = 128
+"""Devices that are worked on at the same time: few are half-done after a stop. At 10 certificates/s, 80 of them wait
+until their detach is visible."""
 
 
 class FactCollector:

@@ -105,12 +105,14 @@ class DeviceDeleter:
     async def _send_delete(self, facts: DeviceFacts) -> str:
         """Send DeleteThing; while AWS IoT still sees a principal, wait and send again.
 
-        A request without a response is not repeated before the thing was read again.
+        A request without a response is not repeated before the thing was read again. Its principals are
+        listed again from the second refusal on: lists have a small quota, and a thing that has a new
+        principal cannot be deleted.
         """
-        request_id, is_lost = "", False
+        request_id, is_lost, refusals = "", False, 0
 
         async def is_accepted() -> bool:
-            nonlocal request_id, is_lost
+            nonlocal request_id, is_lost, refusals
             if is_lost and await self._plane.describe_thing(facts.name) is None:
                 return True
             version = await require_same_thing(self._steps, facts)
@@ -120,7 +122,8 @@ class DeviceDeleter:
                 )
             except RegistryCallError as error:
                 is_lost = error.possibly_applied
-                if is_lost or (error.code == _INVALID and not await self._attached(facts)):
+                refusals += error.code == _INVALID
+                if is_lost or (error.code == _INVALID and (refusals == 1 or not await self._attached(facts))):
                     return False
                 raise
             request_id = step.request_id
