@@ -14,6 +14,8 @@ ASSOCIATE: Final = "greengrass:BatchAssociateClientDeviceWithCoreDevice"
 LIST_CORES: Final = "greengrass:ListCoreDevices"
 LIST_CLIENT_DEVICES: Final = "greengrass:ListClientDevicesAssociatedWithCoreDevice"
 GET_QUOTA: Final = "servicequotas:GetServiceQuota"
+PUBLISH: Final = "sns:Publish"
+SIMULATE: Final = "iam:SimulatePrincipalPolicy"
 LIST_QUOTAS: Final = "servicequotas:ListServiceQuotas"
 
 _SCAN: Final = (LIST_CORES, LIST_CLIENT_DEVICES)
@@ -144,7 +146,7 @@ def iam_policy(actions: Iterable[str], scope: PolicyScope) -> dict[str, Any]:
         # Without it a missing object is a 403.
         grouped.setdefault(_object_arns([bucket], scope), []).append("s3:ListBucket")
     if scope.topics:
-        grouped.setdefault(tuple(scope.topics), []).append("sns:Publish")
+        grouped.setdefault(tuple(scope.topics), []).append(PUBLISH)
     if scope.roles:
         grouped.setdefault(tuple(scope.roles), []).append("sts:AssumeRole")
     return {
@@ -203,3 +205,9 @@ _RESOURCES: Final[Mapping[str, tuple[str, ...]]] = {
 
 def _object_arns(urls: Iterable[str], scope: PolicyScope) -> tuple[str, ...]:
     return tuple(f"arn:{scope.partition}:s3:::{url.removeprefix('s3://')}" for url in urls)
+
+
+def partition_of(region: str) -> str:
+    """The partition of a Region, by the prefix of its name."""
+    prefixes = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "us-iso": "aws-iso", "eusc-": "aws-eusc"}
+    return next((partition for prefix, partition in prefixes.items() if region.startswith(prefix)), "aws")

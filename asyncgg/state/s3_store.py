@@ -42,7 +42,7 @@ class S3Store:
     def __init__(self, location: str, client: Any) -> None:
         self.location = location
         self._client = client
-        self._bucket, self._prefix = _parse_location(location)
+        self._bucket, self._prefix = parse_location(location)
 
     async def read_document(self) -> StoredDocument | None:
         """As `StateStore.read_document`; its age is that of the service, by the headers of one reply."""
@@ -111,8 +111,8 @@ class S3Store:
         return CredentialsError(message) if code in _REJECTED else StateWriteError(message)
 
 
-def _parse_location(location: str) -> tuple[str, str]:
-    """The bucket and the prefix of keys."""
+def parse_location(location: str) -> tuple[str, str]:
+    """The bucket and the prefix of keys of a state. Raises `UsageError`."""
     parts = urlsplit(location)
     prefix = parts.path.strip("/")
     if not parts.netloc or parts.query or parts.fragment:
@@ -123,7 +123,7 @@ def _parse_location(location: str) -> tuple[str, str]:
 @asynccontextmanager
 async def open_s3_client(location: str, connection: ConnectionConfig) -> AsyncIterator[Any]:
     """Open a client for stores such as that at `location`, with the credentials of `connection`; as `open_client`."""
-    _parse_location(location)
+    parse_location(location)
     endpoint_url = other_service_endpoint(connection, "s3")
     async with open_service_client(
         "s3",

@@ -19,6 +19,7 @@ from asyncgg.permissions import (
     PolicyScope,
     command_actions,
     iam_policy,
+    partition_of,
     reads_state_only,
 )
 
@@ -100,7 +101,7 @@ def command(commands: tuple[str, ...], *, policy: Path | None, debug: bool, **sc
         PolicyScope(
             region=scope["region"] or "*",
             account=scope["account"] or "*",
-            partition=_partition(scope["region"]),
+            partition=partition_of(scope["region"] or ""),
             cores=_read_names(scope["cores"], "core") or ("*",),
             things=_read_names(scope["things"], "thing") or ("*",),
             s3_objects=objects,
@@ -162,9 +163,3 @@ def _check(
     for role in roles:
         if not re.fullmatch(r"arn:[a-z0-9-]+:iam::\d{12}:role/\S+", role):
             raise SettingsError(f"--role-arn: {role!r} is not the ARN of a role")
-
-
-def _partition(region: str | None) -> str:
-    """The partition of a Region, by the prefix of its name."""
-    prefixes = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "us-iso": "aws-iso", "eusc-": "aws-eusc"}
-    return next((partition for prefix, partition in prefixes.items() if (region or "").startswith(prefix)), "aws")

@@ -9,12 +9,16 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import parse_qsl
 
+import boto3
 import pytest
 
-from asyncgg import doctor
+from asyncgg.doctor import checks
+from asyncgg.doctor.simulation import policy_source
 from asyncgg.permissions import ASSOCIATE, COMMAND_ACTIONS, DISASSOCIATE, GET_QUOTA, OPTION_ACTIONS
 from tests.integration.cli.conftest import StartSimulator
 from tests.support.command_line import CommandRunner
@@ -34,13 +38,23 @@ LIST_DEVICES = "greengrass:ListClientDevicesAssociatedWithCoreDevice"
 
 
 class OtherServices(http.server.BaseHTTPRequestHandler):
-    """AWS IoT and S3: denies the paths in `denied`; what is asked for does not exist or is empty."""
+    """AWS IoT, S3 and IAM: denies the paths in `denied`; what is asked for does not exist or is empty.
+
+    An object of S3 is denied by its method and a pattern, an action of IAM by its name.
+    """
 
     denied: ClassVar[set[str]] = set()
+    objects: ClassVar[set[str]] = set()
 
     def _answer(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        request = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         path = self.path.split("?")[0]
+        if path.startswith("/fleet"):
+            self._answer_s3(path)
+            return
+        if path.startswith("/iam"):
+            self._answer_iam(request)
+            return
         status, code = (403, "AccessDeniedException") if path in self.denied else (404, "ResourceNotFoundException")
         body = json.dumps({"__type": code, "message": "no"}).encode() if self.command != "HEAD" else b""
         self.send_response(status)
@@ -49,7 +63,44 @@ class OtherServices(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_POST = do_HEAD = _answer  # noqa: N815 - the names that http.server looks for
+    def _answer_s3(self, path: str) -> None:
+        if any(fnmatchcase(f"{self.command} {path}", entry) for entry in self.denied):
+            self._send(403, "<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
+        elif path == "/fleet":
+            self._send(200, "<ListBucketResult></ListBucketResult>")
+        elif self.command == "PUT":
+            exists = path in self.objects
+            self.objects.add(path)
+            self._send(412, "<Error><Code>PreconditionFailed</Code></Error>") if exists else self._send(200, "")
+        elif self.command == "DELETE":
+            self.objects.discard(path)
+            self._send(204, "")
+        else:
+            exists = path in self.objects
+            self._send(200, "") if exists else self._send(404, "<Error><Code>NoSuchKey</Code></Error>")
+
+    def _answer_iam(self, body: str) -> None:
+        fields = dict(parse_qsl(body))
+        action = fields["ActionNames.member.1"]
+        if "iam:SimulatePrincipalPolicy" in self.denied:
+            self._send(403, "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>")
+            return
+        decision = "implicitDeny" if action in self.denied else "allowed"
+        result = f"<EvalActionName>{action}</EvalActionName><EvalDecision>{decision}</EvalDecision>"
+        members = f"<EvaluationResults><member>{result}</member></EvaluationResults>"
+        self._send(
+            200,
+            "<SimulatePrincipalPolicyResponse><SimulatePrincipalPolicyResult>"
+            f"{members}</SimulatePrincipalPolicyResult></SimulatePrincipalPolicyResponse>",
+        )
+
+    def _send(self, status: int, text: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    do_GET = do_POST = do_HEAD = do_PUT = do_DELETE = _answer  # noqa: N815 - the names that http.server looks for
 
     def log_message(self, *_: object) -> None:
         """Log nothing."""
@@ -59,11 +110,13 @@ class OtherServices(http.server.BaseHTTPRequestHandler):
 def other_services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[set[str]]:
     """The denied paths of AWS IoT and S3; the policy is `nightly.toml`."""
     monkeypatch.setattr(OtherServices, "denied", set())
+    monkeypatch.setattr(OtherServices, "objects", set())
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), OtherServices)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     for service in ("IOT", "S3"):
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_IAM", f"http://127.0.0.1:{server.server_port}/iam")
     (tmp_path / "nightly.toml").write_text(POLICY)
     yield OtherServices.denied
     server.shutdown()
@@ -109,6 +162,107 @@ def test_doctor_missing_permission_of_a_policy_is_named(
     result = cli("doctor", "--policy", "nightly.toml", "--json")
     assert result.code == 5, result.err
     assert failed(result.json) == {check: f"grant {grant}"}
+
+
+STATE = "s3://fleet/runs"
+TOPIC = "arn:aws:sns:eu-central-1:123456789012:fleet"
+OBJECTS = "arn:aws:s3:::fleet/runs/*"
+
+
+@pytest.mark.parametrize(
+    ("denied", "action", "resource"),
+    [
+        ("GET /fleet", "s3:ListBucket", "arn:aws:s3:::fleet"),
+        ("PUT /fleet/runs/*", "s3:PutObject", OBJECTS),
+        ("GET /fleet/runs/*", "s3:GetObject", OBJECTS),
+        ("DELETE /fleet/runs/*", "s3:DeleteObject", OBJECTS),
+    ],
+)
+def test_doctor_missing_permission_of_a_state_is_named(
+    denied: str, action: str, resource: str, cli: CommandRunner, serve: StartSimulator, other_services: set[str]
+) -> None:
+    """Exit 5, and only that action is missing, with its resource; an object that stays is named."""
+    serve()
+    other_services.add(denied)
+    result = cli("doctor", "--state", STATE, "--json")
+    assert result.code == 5, result.err
+    assert failed(result.json) == {action: f"grant {action} on {resource}"}
+    left = [check["detail"] for check in result.json["checks"] if "was left there" in check["detail"]]
+    assert len(left) == len(OtherServices.objects) == (action == "s3:DeleteObject")
+
+
+def test_doctor_without_any_permission_on_a_state_names_each(
+    cli: CommandRunner, serve: StartSimulator, other_services: set[str]
+) -> None:
+    """Reading cannot be tried then: it is named, too, but not as missing."""
+    serve()
+    other_services |= {"GET /fleet*", "PUT /fleet*", "DELETE /fleet*"}
+    result = cli("doctor", "--state", STATE, "--json")
+    assert result.code == 5
+    assert set(failed(result.json)) == {"s3:ListBucket", "s3:PutObject", "s3:DeleteObject"}
+    (reading,) = (check for check in result.json["checks"] if check["check"] == "s3:GetObject")
+    assert (reading["status"], reading["next"]) == ("skipped", f"grant s3:GetObject on {OBJECTS}")
+
+
+def test_doctor_state_leaves_nothing_behind(
+    cli: CommandRunner, serve: StartSimulator, moto_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In S3, here that of moto, and in a folder, which is not created; a missing bucket is exit 2."""
+    serve()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto_url)
+    client = boto3.client("s3", endpoint_url=moto_url, region_name="us-east-1")
+    client.create_bucket(Bucket="doctor-state")
+    result = cli("doctor", "--state", "s3://doctor-state/runs", "--json")
+    assert result.code == 0, result.err
+    checks = {check["check"]: check["status"] for check in result.json["checks"]}
+    actions = ("s3:ListBucket", "s3:PutObject", "s3:GetObject", "s3:DeleteObject", "state")
+    assert {name: checks[name] for name in actions} == dict.fromkeys(actions, "ok")
+    assert "Contents" not in client.list_objects_v2(Bucket="doctor-state")
+    missing = cli("doctor", "--state", "s3://doctor-missing/runs", "--json")
+    assert (missing.code, set(failed(missing.json))) == (2, {"state"})
+    assert cli("doctor", "--state", "share/runs").code == 0
+    assert not Path("share").exists()
+    Path("file").touch()
+    assert cli("doctor", "--state", "file/runs").code == 2
+
+
+@pytest.mark.parametrize(
+    ("denied", "code", "status", "step"),
+    [
+        ("", 0, "ok", None),
+        (DISASSOCIATE, 5, "failed", f"grant {DISASSOCIATE} on arn:aws:greengrass:"),
+        ("sns:Publish", 0, "warning", f"grant sns:Publish on {TOPIC}"),
+        ("iam:SimulatePrincipalPolicy", 0, "skipped", "see asyncgg iam-policy, or grant iam:SimulatePrincipalPolicy"),
+    ],
+)
+def test_doctor_asks_iam_what_cannot_be_tried(
+    denied: str,
+    code: int,
+    status: str,
+    step: str | None,
+    cli: CommandRunner,
+    serve: StartSimulator,
+    other_services: set[str],
+) -> None:
+    """A missing right to change or to notify is named; without the right to simulate both are not checked."""
+    serve()
+    other_services.add(denied)
+    result = cli("doctor", "--notify", TOPIC, "--notify", "https://hooks.example/secret", "--json")
+    assert result.code == code, result.err
+    subject = f"sns:Publish on {TOPIC}" if denied == "sns:Publish" else DISASSOCIATE
+    (check,) = (check for check in result.json["checks"] if check["check"] == subject)
+    assert check["status"] == status
+    assert check.get("next", "").startswith(step or "")
+    webhook = [check["detail"] for check in result.json["checks"] if check["check"] == "notify"]
+    assert webhook == ["webhook https://hooks.example: not checked, since a check would send a message"]
+    assert "secret" not in result.out + result.err
+
+
+def test_policy_source_of_a_session_is_its_role() -> None:
+    """IAM simulates the policies of users and roles."""
+    session = "arn:aws-cn:sts::123456789012:assumed-role/remove-devices/asyncgg"
+    assert policy_source(session) == "arn:aws-cn:iam::123456789012:role/remove-devices"
+    assert policy_source("arn:aws:iam::123456789012:user/x") == "arn:aws:iam::123456789012:user/x"
 
 
 def test_doctor_missing_permission_of_service_quotas_is_named(
@@ -182,7 +336,7 @@ def test_doctor_skewed_clock_is_a_warning(
 ) -> None:
     """A clock that is ten minutes ahead is named with the difference; exit 0."""
     serve()
-    monkeypatch.setattr(doctor, "_now", lambda: time.time() + 600)
+    monkeypatch.setattr(checks, "_now", lambda: time.time() + 600)
     result = cli("doctor", "--json")
     (clock,) = (check for check in result.json["checks"] if check["check"] == "clock")
     assert clock["status"] == "warning"
