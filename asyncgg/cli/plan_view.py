@@ -69,6 +69,12 @@ def _format_endpoint(plan: Plan) -> list[str]:
     return [*lines, f"  region     {plan.target.region}"]
 
 
+def format_plan_time(seconds: float, rate: float) -> str:
+    """The line about the time that requests take at `rate`, in requests per second."""
+    duration = format_duration(seconds) if seconds >= 1 else "less than a second"
+    return f"  time       {duration} at {rate:g} requests/s"
+
+
 def format_plan(plan: Plan) -> list[str]:
     """The plan as lines of text."""
     things, cores = format_count(plan.things, "thing"), format_count(plan.cores, "core")
@@ -85,8 +91,7 @@ def format_plan(plan: Plan) -> list[str]:
     lines.append(f"  requests   {plan.requests:,}, the largest core has {format_count(plan.largest_core, 'thing')}")
     if plan.snapshot_requests:
         lines.append(f"  snapshot   the cores are listed first: at least {plan.snapshot_requests:,} more requests")
-    seconds = format_duration(plan.seconds) if plan.seconds >= 1 else "less than a second"
-    lines.append(f"  time       {seconds} at {plan.rate:g} requests/s")
+    lines.append(format_plan_time(plan.seconds, plan.rate))
     lines.append(f"  undo       {_format_undo(plan)}")
     if plan.policy:
         lines.append(f"  policy     {plan.policy} selects these things again; a protect list is written")

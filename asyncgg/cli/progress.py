@@ -177,14 +177,14 @@ class _LiveBackend:
             self._live.console.print("\n".join(lines), style="yellow", soft_wrap=True)
 
     def show(self, progress: Any, rate: float, *, final: bool) -> None:
-        self._live.update(render_live(self._view, progress, rate), refresh=True)
+        self._live.update(render_live(self._view, progress, rate, final=final), refresh=True)
 
     def close(self) -> None:
         self._live.stop()
 
 
-def render_live(view: ProgressView, progress: Any, rate: float) -> RenderableType:
-    """The lines of the live display."""
+def render_live(view: ProgressView, progress: Any, rate: float, *, final: bool = False) -> RenderableType:
+    """The lines of the live display; the last ones, which stay, have no status."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -198,7 +198,7 @@ def render_live(view: ProgressView, progress: Any, rate: float) -> RenderableTyp
     header.add_row(bar, Text(view.label(progress)))
     line = Text(" | ".join(view.details(progress, rate)), no_wrap=True, overflow="ellipsis")
     line.highlight_regex(r"\b[1-9][\d,]* failed", "bold red")
-    status = status_of(progress)
+    status = "" if final else status_of(progress)
     return Group(header, line, Text(status, style="yellow")) if status else Group(header, line)
 
 

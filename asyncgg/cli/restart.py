@@ -13,12 +13,12 @@ from asyncgg.cli.console import require_terminal
 from asyncgg.cli.context import CommandContext
 from asyncgg.cli.notify import NotifyOnExit
 from asyncgg.cli.options import extract_settings
+from asyncgg.cli.plan_view import format_plan_time
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.state import load_state_settings, open_state
 from asyncgg.cli.supervisor import run_async, run_journal, write_failed_summary, write_summary
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError, JournalError, StateWriteError, UsageError
-from asyncgg.formatting import format_duration
 from asyncgg.journal import JournalReader, JournalWriter, write_meta
 from asyncgg.models import RunState, Summary
 from asyncgg.report import EXIT_CODES, format_summary, summary_to_dict
@@ -89,7 +89,9 @@ class Restart:
         settings, summary, requests = self.context.settings, self.summary, self.requests
         rate = quota_rate(settings, endpoint.region)
         seconds = seconds_at_quota(requests, rate, quota_burst(settings, rate))
-        endpoint_line = f"endpoint   {endpoint.url} (custom)" if endpoint.custom else f"region     {endpoint.region}"
+        endpoint_line = (
+            f"endpoint   {endpoint.url} (custom endpoint)" if endpoint.custom else f"region     {endpoint.region}"
+        )
         status = "failed" if self.mode is RunMode.RETRY else "pending"
         amount = f"the {self.things:,} {status} of {summary.total:,}"
         return [
@@ -97,7 +99,7 @@ class Restart:
             f"  account    {account}",
             f"  {endpoint_line}",
             f"  requests   {requests:,}",
-            f"  time       {format_duration(seconds)} at {rate:g} requests/s",
+            format_plan_time(seconds, rate),
         ]
 
 

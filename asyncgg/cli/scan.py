@@ -108,7 +108,7 @@ _STATE_LABELS: Final = {
     RunState.COMPLETE: "complete: every core is listed",
     RunState.PARTIAL: "partial: some cores could not be listed",
     RunState.ABORTED: "aborted",
-    RunState.DEADLINE: "stopped at the deadline",
+    RunState.DEADLINE: "stopped",
     RunState.INTERRUPTED: "interrupted",
 }
 

@@ -191,8 +191,7 @@ def _draw_latency(figure: Any, series: TimeSeries) -> None:
         axes.plot(
             [at for at, _ in points], values, line, color=COLORS[color], label=label, marker=marker, linewidth=1.6
         )
-    axes.set_ylim(bottom=0)
-    axes.margins(y=0.2)
+    axes.set_ylim(0, 1.35 * max([1000 * latencies[2] for _, latencies in points], default=1.0))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f} ms")
     axes.legend(ncols=3, loc="upper left", title_fontsize=8, bbox_to_anchor=(-0.02, 1.0))
 

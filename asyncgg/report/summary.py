@@ -34,6 +34,8 @@ _STATE_LABELS: Final[Mapping[RunState, str]] = {
     RunState.DEADLINE: "stopped at the deadline",
     RunState.INTERRUPTED: "interrupted",
 }
+_STOPPED: Final = "stopped"
+"""The label of DEADLINE with a reason, which names the deadline."""
 _NOTHING_LEFT: Final = "complete: nothing left to {operation}"
 """The label of COMPLETE if the run did not change every thing."""
 _MAX_CODES: Final = 10
@@ -115,7 +117,9 @@ def format_summary(summary: Summary, *, reason: str = "") -> list[str]:
     if summary.state is RunState.COMPLETE and (summary.already or not summary.total):
         label = _NOTHING_LEFT
     label = label.format(operation=summary.operation, participle=participle)
-    lines = [f"{label}: {reason}" if reason else label]
+    if reason:
+        label = f"{_STOPPED if summary.state is RunState.DEADLINE else label}: {reason}"
+    lines = [label]
     already = f" {summary.already:,} already," if summary.already else ""
     things = f"{summary.disassociated:,} of {summary.total:,} {participle},{already} {summary.failed:,} failed"
     if summary.pending:

@@ -191,7 +191,7 @@ def test_deadline_exits_10(cli: CommandRunner, serve: StartSimulator) -> None:
     serve(small_fleet(30, 1))
     result = cli("disassociate", "fleet.csv", "--yes", "--rate", 20, "--deadline", "300ms")
     assert result.code == 10
-    assert "stopped at the deadline" in result.out
+    assert "stopped: deadline reached" in result.out
     assert "pending" in result.out
     assert "asyncgg resume asyncgg-" in result.out
 

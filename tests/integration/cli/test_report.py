@@ -126,7 +126,7 @@ def test_status_stopped_run_shows_time_needed(cli: CommandRunner, serve: StartSi
         "run.journal",
     )
     result = cli("status", "run.journal")
-    assert "stopped at the deadline: deadline reached" in result.out
+    assert "stopped: deadline reached" in result.out
     assert "at least 2 requests, 2.0 s needed at 1.0 requests/s" in result.out
     assert "asyncgg resume run.journal" in result.out
 
