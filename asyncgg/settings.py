@@ -65,6 +65,8 @@ OUTPUT_SETTINGS: Final = frozenset(
     | {"otel"}
 )
 """Settings of what one start writes besides its journal. A journal does not keep them."""
+METRICS_SETTINGS: Final = frozenset({"metrics_file", "metrics_push", "metrics_port"})
+"""Those of them that all targets of a campaign share."""
 
 
 def _parse_listen_address(value: object) -> str:

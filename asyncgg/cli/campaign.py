@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from asyncgg.cli.campaign_view import write_campaign, write_results
+from asyncgg.cli.campaign_display import CampaignDisplay
+from asyncgg.cli.campaign_view import write_results
 from asyncgg.cli.console import Console, require_terminal
 from asyncgg.cli.context import CommandContext
+from asyncgg.cli.notify import NotifyOnExit
 from asyncgg.cli.options import extract_settings
 from asyncgg.cli.signals import raise_on_signal, stop_on_signal
 from asyncgg.cli.supervisor import run_async
@@ -29,9 +31,13 @@ from asyncgg.formatting import format_count
 from asyncgg.journal import JournalReader
 from asyncgg.models import RunState
 from asyncgg.runs import RunMode
-from asyncgg.settings import Settings, build_settings
+from asyncgg.settings import OUTPUT_SETTINGS, build_settings
+from asyncgg.telemetry.observers import open_campaign_metrics
 
 _PROGRESS_INTERVAL: Final = 5.0
+
+OnResults = Callable[[Path, Sequence[LaneResult]], object]
+"""Gets folder and results of a campaign at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +51,29 @@ class CampaignWork:
     console: Console
     dask: str | None = None
     """The address of a Dask scheduler, on whose workers the lanes run."""
+    on_results: OnResults = lambda folder, results: None
 
 
 def restart_campaign(folder: Path, mode: RunMode, arguments: Mapping[str, Any]) -> int:
     """Continue all runs of the campaign, or those of a shard, and return the exit code."""
-    overrides = campaign_overrides(arguments)
-    context = CommandContext.create(Settings(**{k: v for k, v in overrides.items() if k == "quiet"}), arguments)
+    overrides = campaign_overrides({**arguments, "notify": ()})
+    context = CommandContext.create(build_settings({}, _only_output(overrides)), arguments)
+    with NotifyOnExit(arguments["notify"], context) as notifier:
+        return _restart(folder, mode, arguments, overrides, context, notifier)
+
+
+def _only_output(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in overrides.items() if name in OUTPUT_SETTINGS}
+
+
+def _restart(
+    folder: Path,
+    mode: RunMode,
+    arguments: Mapping[str, Any],
+    overrides: dict[str, Any],
+    context: CommandContext,
+    notifier: NotifyOnExit,
+) -> int:
     with raise_on_signal():
         campaign = Campaign.load(folder)
         processes = check_processes(arguments, has_state=campaign.state is not None)
@@ -72,7 +95,10 @@ def restart_campaign(folder: Path, mode: RunMode, arguments: Mapping[str, Any]) 
             require_terminal(stdin_in_use=False)
             context.console.confirm_count(total, f"{mode.value} them", stdin_in_use=False)
     options = CampaignOptions(mode=mode, overrides=overrides, waves=waves, abort_targets=arguments["abort_targets"])
-    return run_campaign(CampaignWork(campaign, lanes, options, processes, context.console, arguments["dask"]))
+    work = CampaignWork(
+        campaign, lanes, options, processes, context.console, arguments["dask"], notifier.record_campaign
+    )
+    return run_campaign(work)
 
 
 def campaign_overrides(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,36 +178,42 @@ def _remaining(lane: CampaignLane, mode: RunMode) -> int:
 
 def run_campaign(work: CampaignWork) -> int:
     """Run the lanes, write the campaign's result, and return the exit code."""
-    console = work.console
-
-    def show(result: LaneResult) -> None:
-        if not console.quiet:
-            reason = f": {result.reason}" if result.reason else ""
-            event = {"event": "target-ended", "target": result.name, "state": result.state, "exit": result.exit}
-            console.log_event(event, f"{result.name}: {result.state} (exit {result.exit}){reason}")
-
+    results: list[LaneResult] = []
     if work.processes > 1:
         run_async(_run_processes(work))
     elif work.lanes:
-        results = run_async(_supervise_lanes(work, replace(work.options, on_result=show)))
-        if results and work.campaign.state is not None:  # what is saved does not say why a lane could not be saved
-            return write_results(console, work.campaign, results)
-    return write_campaign(console, work.campaign.folder, only=[lane.name for lane in work.lanes])
+        results = run_async(_supervise_lanes(work))
+    campaign = Campaign.load(work.campaign.folder)
+    if not results or campaign.state is None:  # what is saved in a state does not say why a lane could not be saved
+        results = campaign.results([lane.name for lane in work.lanes])
+    work.on_results(campaign.folder, results)
+    return write_results(work.console, campaign, results)
 
 
-async def _supervise_lanes(work: CampaignWork, options: CampaignOptions) -> list[LaneResult]:
+async def _supervise_lanes(work: CampaignWork) -> list[LaneResult]:
     """Run all lanes; the first signal stops them, the second one aborts what is in flight."""
-    console, state = work.console, work.campaign.state
+    state, options = work.campaign.state, work.options
     if state is not None:
         await upload_journals(state, {lane.name: lane.journal for lane in work.lanes})
-
-    def show_message(name: str, line: str) -> None:
-        console.log_event({"event": "state", "target": name, "message": line}, f"{name}: {line}")
-
-    executor: LaneExecutor = LocalExecutor(options.mode, options.overrides, state, on_message=show_message)
+    display = CampaignDisplay(work.console, work.lanes)
+    executor: LaneExecutor
     if work.dask:
-        executor = _load_dask()(work.dask, options.mode, options.overrides, state, on_message=show_message)
-    run = CampaignRun(work.lanes, options, executor)
+        executor = _load_dask()(work.dask, options.mode, options.overrides, state, on_message=display.show_message)
+    else:
+        executor = LocalExecutor(
+            options.mode,
+            options.overrides,
+            state,
+            on_message=display.show_message,
+            listeners_for=display.listeners_for,
+        )
+    run = CampaignRun(work.lanes, replace(options, on_result=display.show_result), executor)
+    settings, name = build_settings({}, options.overrides), work.campaign.folder.resolve().name
+    async with open_campaign_metrics(settings, name, run.progress) as display.metrics:
+        return await _run_until_stopped(run, display, work.console)
+
+
+async def _run_until_stopped(run: CampaignRun, display: CampaignDisplay, console: Console) -> list[LaneResult]:
     task = asyncio.create_task(run.run(), name="asyncgg-campaign")
 
     def stop(reason: str) -> None:
@@ -191,25 +223,17 @@ async def _supervise_lanes(work: CampaignWork, options: CampaignOptions) -> list
     with stop_on_signal(stop, task.cancel):
         while not task.done():
             await asyncio.wait((task,), timeout=_PROGRESS_INTERVAL)
-            if not task.done() and not console.quiet:
-                _show_progress(run, console)
+            if not task.done():
+                display.show_progress(run.progress())
     return [] if task.cancelled() else task.result()
-
-
-def _show_progress(run: CampaignRun, console: Console) -> None:
-    lanes = run.progress()
-    finished, total = sum(lane.finished for lane in lanes), sum(lane.total for lane in lanes)
-    sent, throttled = sum(lane.sent for lane in lanes), sum(lane.throttled for lane in lanes)
-    event = {"event": "progress", "targets": len(lanes), "finished": finished, "total": total, "sent": sent}
-    text = f"{format_count(len(lanes), 'target')} running, {finished:,} of their {total:,} things finished"
-    console.log_event(event | {"throttled": throttled}, f"{text}, {sent:,} requests sent, {throttled:,} throttled")
 
 
 async def _run_processes(work: CampaignWork) -> None:
     """Run each share of the lanes in a process of its own. Their results are in the folder."""
     count = min(work.processes, len(work.lanes))
-    flags = [f"--{name.replace('_', '-')}" for name, value in work.options.overrides.items() if value is True]
-    valued = {name: value for name, value in work.options.overrides.items() if value is not True and name != "verbose"}
+    own = {name: value for name, value in work.options.overrides.items() if name not in OUTPUT_SETTINGS}
+    flags = [f"--{name.replace('_', '-')}" for name, value in own.items() if value is True]
+    valued = {name: value for name, value in own.items() if value is not True}
     flags += [f"--{name.replace('_', '-')}={value}" for name, value in valued.items()]
     if work.options.abort_targets is not None:
         flags += ["--abort-targets", str(work.options.abort_targets)]

@@ -16,6 +16,7 @@ from asyncgg.cli.context import CommandContext
 from asyncgg.cli.fleet_lookup import LookupAction
 from asyncgg.cli.fleet_targets import load_fleet
 from asyncgg.cli.new_campaign import CampaignSource, run_new_campaign, show_campaign_plan
+from asyncgg.cli.notify import NotifyOnExit
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.supervisor import run_async
 from asyncgg.errors import UsageError
@@ -28,7 +29,7 @@ from asyncgg.manifest import RejectsWriter
 from asyncgg.manifest.sources import display_path
 from asyncgg.runs import Plan
 from asyncgg.runs.prepare import default_stem, s3_opener
-from asyncgg.settings import Settings
+from asyncgg.settings import OUTPUT_SETTINGS, Settings
 from asyncgg.state import lease_seconds
 
 
@@ -110,7 +111,11 @@ def run_fleet_action(action: str, manifest: str | None, arguments: Mapping[str, 
     else:
         source = LookupAction(context, targets, arguments, folder).source()
     if action == "disassociate":
-        return run_new_campaign(source, folder, arguments, context.console)
+        output = context.settings.model_dump(exclude_unset=True, include=set(OUTPUT_SETTINGS))
+        with NotifyOnExit(arguments["notify"], context) as notifier:
+            return run_new_campaign(
+                source, folder, arguments, context.console, output=output, on_results=notifier.record_campaign
+            )
     with raise_on_signal(), tempfile.TemporaryDirectory(prefix="asyncgg-plan-") as temporary:
         show_campaign_plan(source.prepare(Path(temporary)), source, context.console)
     return 0

@@ -25,10 +25,10 @@ from asyncgg.fleet.targets import FleetTarget, load_targets
 from asyncgg.formatting import format_count
 from asyncgg.manifest.sources import open_source
 from asyncgg.models import RunState
-from asyncgg.settings import Settings, load_settings
+from asyncgg.settings import OUTPUT_SETTINGS, Settings, load_settings
 
 _STATE_OPTIONS: Final = ("state", "state_interval", "state_lease")
-_CAMPAIGN_OPTIONS: Final = ("max_things", "skip_bad_rows", "quiet", "log_format", *_STATE_OPTIONS)
+_CAMPAIGN_OPTIONS: Final = frozenset({"max_things", "skip_bad_rows", *_STATE_OPTIONS}) | OUTPUT_SETTINGS
 _CONNECTION: Final = frozenset(
     {"profile", "role_arn", "external_id", "role_session_name", "endpoint_url", "quota", "rate", "burst", "quota_share"}
 )
@@ -42,12 +42,12 @@ TargetSettings = Mapping[str, tuple[FleetTarget, Settings]]
 
 def load_fleet(arguments: Mapping[str, Any]) -> tuple[CommandContext, TargetSettings]:
     """The targets that `--targets` and `--tag` select. Raises as `load_targets`."""
-    base = load_settings({name: arguments.get(name) for name in _STATE_OPTIONS}, config=arguments["config"])
     options = extract_settings(arguments)
-    output: dict[str, Any] = {name: options[name] for name in ("quiet", "log_format") if name in options}
-    context = CommandContext.create(base.model_copy(update=output), arguments)
+    own = {name: options.get(name) for name in (*_STATE_OPTIONS, *OUTPUT_SETTINGS)}
+    base = load_settings(own, config=arguments["config"])
+    context = CommandContext.create(base, arguments)
     overrides = {name: value for name, value in options.items() if name not in _CAMPAIGN_OPTIONS}
-    values = base.model_dump(exclude_unset=True)
+    values = base.model_dump(exclude_unset=True, exclude=set(OUTPUT_SETTINGS))
     with _targets_file(arguments["targets"], base) as path:
         targets = load_targets(path, arguments["tag"])
     return context, _fit_open_files({target.name: (target, target.settings(values, overrides)) for target in targets})

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from asyncgg.cli.campaign import CampaignWork, check_processes, lanes_of_shard, run_campaign
+from asyncgg.cli.campaign import CampaignWork, OnResults, check_processes, lanes_of_shard, run_campaign
 from asyncgg.cli.console import Console, require_terminal
 from asyncgg.cli.plan_view import plan_to_dict
 from asyncgg.cli.signals import raise_on_signal
@@ -49,9 +49,18 @@ def show_campaign_plan(prepared: PreparedCampaign, source: CampaignSource, conso
     console.write_result(document, lines)
 
 
-def run_new_campaign(source: CampaignSource, folder: Path, arguments: Mapping[str, Any], console: Console) -> int:
+def run_new_campaign(
+    source: CampaignSource,
+    folder: Path,
+    arguments: Mapping[str, Any],
+    console: Console,
+    *,
+    output: Mapping[str, Any] | None = None,
+    on_results: OnResults = lambda folder, results: None,
+) -> int:
     """Prepare the campaign in `folder`, ask for confirmation, run it and return the exit code.
 
+    `output`: the `OUTPUT_SETTINGS` of its runs. `on_results` gets the results at the end.
     Raises an `AsyncggError` or KeyboardInterrupt if nothing was sent.
     """
     processes = check_processes(arguments, has_state=source.has_state)
@@ -80,9 +89,9 @@ def run_new_campaign(source: CampaignSource, folder: Path, arguments: Mapping[st
         raise
     except KeyboardInterrupt:
         raise NotStartedError("interrupted; nothing was sent") from None
-    options = CampaignOptions(waves=waves, abort_targets=arguments.get("abort_targets"))
+    options = CampaignOptions(overrides=output or {}, waves=waves, abort_targets=arguments.get("abort_targets"))
     lanes = lanes_of_shard(campaign, arguments.get("shard"))
-    return run_campaign(CampaignWork(campaign, lanes, options, processes, console, arguments.get("dask")))
+    return run_campaign(CampaignWork(campaign, lanes, options, processes, console, arguments.get("dask"), on_results))
 
 
 def _operation(plans: Mapping[str, Plan]) -> str:

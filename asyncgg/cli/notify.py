@@ -13,7 +13,8 @@ from typing import Any
 from asyncgg.cli.context import CommandContext
 from asyncgg.cli.supervisor import run_async
 from asyncgg.engine import RunResult
-from asyncgg.errors import AsyncggError, GuardError
+from asyncgg.errors import AsyncggError, CredentialsError, GuardError
+from asyncgg.fleet.results import LaneResult, campaign_state, campaign_to_dict, format_campaign
 from asyncgg.journal import write_meta
 from asyncgg.models import Summary
 from asyncgg.notify import Message, NotificationEvent, event_for_state, format_text, notify, parse_target
@@ -49,6 +50,12 @@ class NotifyOnExit(AbstractContextManager["NotifyOnExit"]):
             event = event_for_state(result.state, is_auth_error=result.is_auth_error)
             self._message = _build_message(event, format_text(final, reason=result.reason), document)
         return result, summary
+
+    def record_campaign(self, folder: Path, results: Sequence[LaneResult]) -> None:
+        """Record how a campaign ended."""
+        document, first_line = campaign_to_dict(folder, results), format_campaign(folder, results)[0]
+        event = event_for_state(campaign_state(results), is_auth_error=document["exit"] == CredentialsError.exit_code)
+        self._message = _build_message(event, f"asyncgg campaign {folder}: {first_line}", document)
 
     def __exit__(self, _: object, error: BaseException | None, trace: object) -> None:
         if self._targets and isinstance(error, Exception):

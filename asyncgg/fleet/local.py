@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -12,20 +12,21 @@ from typing import Any, Final, Self
 
 from asyncgg.engine import Engine, StopReason
 from asyncgg.errors import LeaseHeldError
-from asyncgg.events import Progress
+from asyncgg.events import Listener, Progress
 from asyncgg.fleet.campaign import CampaignLane
 from asyncgg.fleet.campaign_state import RESULT, CampaignState, read_journal_result
 from asyncgg.fleet.open_lanes import OpenLanes
 from asyncgg.fleet.results import LaneResult, TargetFailedError, failed_result, not_started_result
 from asyncgg.inventory import FleetScan
-from asyncgg.journal import JournalReader
+from asyncgg.journal import JournalReader, parse_operation
 from asyncgg.report import EXIT_CODES
 from asyncgg.runs import RunMode, execute, exit_code, verify_account
 from asyncgg.runs.connection import resolve_saved_endpoint, restore_settings
 from asyncgg.runs.prior_snapshot import awaits_snapshot, make_prior_snapshot
-from asyncgg.settings import OUTPUT_SETTINGS, Settings
+from asyncgg.settings import METRICS_SETTINGS, Settings
 from asyncgg.state import StateKeeper, open_client
-from asyncgg.transport import Endpoint
+from asyncgg.telemetry.labels import TelemetryLabels
+from asyncgg.transport import CallerIdentity, Endpoint
 
 _MAX_OPENING: Final = 16
 """Lanes whose credentials are loaded and checked at once, out of consideration for STS."""
@@ -38,7 +39,8 @@ class LocalExecutor:
 
     `overrides` are settings that replace those of the journals. With a `state`, a lane takes its
     lease and runs a local copy, below `temporary_folder` or that of the system; `on_message` gets
-    the name of a lane and a line for people.
+    the name of a lane and a line for people. `listeners_for` returns listeners for the events of a
+    lane.
     """
 
     def __init__(
@@ -48,12 +50,14 @@ class LocalExecutor:
         state: CampaignState | None = None,
         *,
         on_message: Callable[[str, str], object] = lambda name, line: None,
+        listeners_for: Callable[[TelemetryLabels], Sequence[Listener]] = lambda labels: (),
         temporary_folder: Path | None = None,
     ) -> None:
         self._mode = mode
         self._overrides = overrides
         self._state = state
         self._on_message = on_message
+        self._listeners_for = listeners_for
         self._temporary_folder = temporary_folder
         self._engines: dict[str, Engine] = {}
         self._scans: dict[str, FleetScan] = {}
@@ -190,6 +194,7 @@ class LocalExecutor:
                 mode=self._mode,
                 region=endpoint.region,
                 account=identity,
+                listeners=self._listeners_for(_labels(name, journal, meta, endpoint, identity)),
                 on_engine=lambda engine: self._add_engine(name, engine),
                 # A lane that waited for its lease does not wait for others that still do.
                 before_sending=None if lease else lambda: self._open_lanes.wait_for_others(name),
@@ -206,7 +211,7 @@ class LocalExecutor:
         with JournalReader(journal) as reader:
             meta, saved = reader.meta(), reader.settings()
             things, _ = reader.remaining(failed=self._mode is RunMode.RETRY)
-        settings = restore_settings(saved, meta, {k: v for k, v in overrides.items() if k not in OUTPUT_SETTINGS})
+        settings = restore_settings(saved, meta, {k: v for k, v in overrides.items() if k not in METRICS_SETTINGS})
         return settings, resolve_saved_endpoint(settings, meta, overrides), meta, things
 
     def _add_engine(self, name: str, engine: Engine) -> None:
@@ -218,3 +223,11 @@ class LocalExecutor:
         self._scans[name] = scan
         if self._stop is not None:
             scan.stop(self._stop)
+
+
+def _labels(
+    name: str, journal: Path, meta: Mapping[str, str], endpoint: Endpoint, identity: CallerIdentity | None
+) -> TelemetryLabels:
+    operation = parse_operation(meta.get("operation", ""), journal).value
+    account = identity.account if identity else meta.get("account", "")
+    return TelemetryLabels(operation, account, endpoint.region, meta.get("policy_name", ""), name)

@@ -55,9 +55,9 @@ class CampaignRun:
         self._is_stopped = True
         self._executor.stop(reason)
 
-    def progress(self) -> list[Progress]:
-        """The progress of the lanes that are running."""
-        return list(self._executor.progress().values())
+    def progress(self) -> Mapping[str, Progress]:
+        """The progress of the lanes that are running, by name."""
+        return self._executor.progress()
 
     async def run(self) -> list[LaneResult]:
         """Run all lanes to their end; the results are saved. Cancellation leaves resumable journals."""

@@ -192,7 +192,7 @@ async def _start(
             store.begin_retry()
         else:
             store.begin_resume()
-        labels = TelemetryLabels("", store.get("account"), store.get("region"), store.get("policy_name"))
+        labels = TelemetryLabels("", *(store.get(key) for key in ("account", "region", "policy_name", "target")))
         return store.get("operation"), bool(store.get("provenance")), labels
 
     name, associations_verified, labels = await journal.submit(start_pass)

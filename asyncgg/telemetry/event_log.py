@@ -17,11 +17,13 @@ class EventLogger:
     """A listener that logs to `asyncgg.run`, and requests and batches (DEBUG) to `asyncgg.request`.
 
     The fields of the event are attributes of the record, with `run`, `account`, `region` and
-    `policy`; `message` of an event is called `detail`. Whether DEBUG is enabled is decided at the start.
+    `policy`; `message` of an event is called `detail`. In a campaign there is also `target`, with
+    which the text begins. Whether DEBUG is enabled is decided at the start.
     """
 
     def __init__(self, labels: TelemetryLabels) -> None:
         self._labels: dict[str, Any] = labels.known()
+        self._prefix = f"{labels.target}: " if labels.target else ""
         self.event_types = frozenset(LOG_MESSAGES)
         if _REQUESTS.isEnabledFor(logging.DEBUG):
             self.event_types |= {RequestFinished, BatchFinished}
@@ -44,7 +46,7 @@ class EventLogger:
             self._log(_EVENTS, message.level, message.text(event), fields)
 
     def _log(self, logger: logging.Logger, level: int, text: str, fields: dict[str, Any]) -> None:
-        logger.log(level, "%s", text, extra={**self._labels, **fields})
+        logger.log(level, "%s%s", self._prefix, text, extra={**self._labels, **fields})
 
 
 def request_fields(event: RequestFinished) -> dict[str, Any]:

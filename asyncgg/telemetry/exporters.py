@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import http.client
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -19,7 +19,7 @@ from prometheus_client.exposition import basic_auth_handler, default_handler
 from asyncgg.errors import UsageError
 from asyncgg.formatting import sanitize
 from asyncgg.settings import Settings
-from asyncgg.telemetry.labels import TelemetryLabels
+from asyncgg.telemetry.campaign_metrics import CampaignMetrics
 from asyncgg.telemetry.log_records import PROBLEMS
 from asyncgg.telemetry.metrics import MetricsCollector
 
@@ -32,9 +32,14 @@ _JOB: Final = "asyncgg"
 
 @contextlib.asynccontextmanager
 async def export_metrics(
-    settings: Settings, labels: TelemetryLabels, collector: MetricsCollector, read_progress: Callable[[], Any]
+    settings: Settings,
+    grouping: Mapping[str, str],
+    collector: MetricsCollector | CampaignMetrics,
+    read_progress: Callable[[], Any],
 ) -> AsyncIterator[None]:
     """Export during the block and at its end. A failed export is one warning.
+
+    `grouping` identifies the metrics at a Pushgateway.
 
     Raises `UsageError` if the file cannot be written at first, or the port cannot be used.
     """
@@ -45,7 +50,7 @@ async def export_metrics(
         write = partial(write_to_textfile, str(settings.metrics_file), registry)
         _write_first(settings.metrics_file, write)
     if settings.metrics_push is not None:
-        push = _pusher(urlsplit(settings.metrics_push), registry, labels)
+        push = _pusher(urlsplit(settings.metrics_push), registry, grouping)
 
     def warn(message: str, error: Exception) -> None:
         if not collector.has_failed_exports:
@@ -91,8 +96,8 @@ def _write_first(path: Path, write: Callable[[], None]) -> None:
         raise UsageError(f"{path}: cannot write the metrics: {error.strerror or error}") from None
 
 
-def _pusher(url: SplitResult, registry: CollectorRegistry, labels: TelemetryLabels) -> Callable[[], None]:
-    """A function that replaces the metrics of this account, Region and policy at a Pushgateway."""
+def _pusher(url: SplitResult, registry: CollectorRegistry, grouping: Mapping[str, str]) -> Callable[[], None]:
+    """A function that replaces the metrics with this grouping key at a Pushgateway."""
     host = url.netloc.rpartition("@")[2]
     handler = default_handler
     if url.username is not None:
@@ -102,7 +107,7 @@ def _pusher(url: SplitResult, registry: CollectorRegistry, labels: TelemetryLabe
         url._replace(netloc=host).geturl(),
         _JOB,
         registry,
-        grouping_key=labels.known(),
+        grouping_key=dict(grouping),
         timeout=_PUSH_TIMEOUT,
         handler=handler,
     )

@@ -16,10 +16,12 @@ class TelemetryLabels:
     region: str = ""
     policy: str = ""
     """Name of the policy of a clean-up."""
+    target: str = ""
+    """Name of the target in a campaign."""
 
     def known(self) -> dict[str, str]:
-        """Account, Region and policy as far as they are known."""
-        members = {"account": self.account, "region": self.region, "policy": self.policy}
+        """Target, account, Region and policy as far as they are known."""
+        members = {"target": self.target, "account": self.account, "region": self.region, "policy": self.policy}
         return {name: value for name, value in members.items() if value}
 
 

@@ -49,6 +49,8 @@ class MetricsCollector(Collector):
 
     def __init__(self, labels: TelemetryLabels) -> None:
         self._labels = {"account": labels.account, "region": labels.region, "policy": labels.policy}
+        if labels.target:
+            self._labels["target"] = labels.target
         self._requests: dict[str, _RequestCounts] = {}
         self._work = labels.work
         self._run = ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from asyncgg.errors import UsageError
-from asyncgg.events import Listener, RunEnded
+from asyncgg.events import Listener, Progress, RunEnded
 from asyncgg.models import RunState
 from asyncgg.settings import Settings
 from asyncgg.sharing import share
@@ -16,7 +16,11 @@ from asyncgg.telemetry.event_log import EventLogger
 from asyncgg.telemetry.labels import ProgressSource, TelemetryLabels
 from asyncgg.telemetry.request_log import RequestLog
 
+if TYPE_CHECKING:
+    from asyncgg.telemetry.campaign_metrics import CampaignMetrics
+
 T = TypeVar("T", bound=ProgressSource)
+_METRICS_REQUIRED: Final = "metrics require prometheus-client: pip install 'asyncgg[metrics]'"
 
 
 class Telemetry:
@@ -82,12 +86,33 @@ def _open_metrics(
         from asyncgg.telemetry.exporters import export_metrics
         from asyncgg.telemetry.metrics import MetricsCollector
     except ImportError:
-        raise UsageError("metrics require prometheus-client: pip install 'asyncgg[metrics]'") from None
+        raise UsageError(_METRICS_REQUIRED) from None
     # The scan and the run of one command count together.
     collector = share((MetricsCollector, labels.account, labels.region), lambda: MetricsCollector(labels))
     collector.begin(labels)
     telemetry.listeners.append(collector)
-    return export_metrics(settings, labels, collector, telemetry.read_progress)
+    return export_metrics(settings, labels.known(), collector, telemetry.read_progress)
+
+
+@asynccontextmanager
+async def open_campaign_metrics(
+    settings: Settings, campaign: str, read_progress: Callable[[], Mapping[str, Progress]]
+) -> AsyncIterator[CampaignMetrics | None]:
+    """The metrics of all targets of a campaign, exported during the block; None if `settings` ask for none.
+
+    Raises as `open_telemetry`.
+    """
+    if not (settings.metrics_file or settings.metrics_push or settings.metrics_port):
+        yield None
+        return
+    try:
+        from asyncgg.telemetry.campaign_metrics import CampaignMetrics
+        from asyncgg.telemetry.exporters import export_metrics
+    except ImportError:
+        raise UsageError(_METRICS_REQUIRED) from None
+    metrics = CampaignMetrics(read_progress)
+    async with export_metrics(settings, {"campaign": campaign}, metrics, read_progress):
+        yield metrics
 
 
 def _open_traces(labels: TelemetryLabels) -> AbstractContextManager[Listener]:

@@ -11,10 +11,12 @@ from asyncgg.cli.options import (
     GUARDS,
     LANES,
     LIMITS,
+    NOTIFY,
     OUTPUT,
     PATH,
     READ_LIMITS,
     STATE,
+    TELEMETRY,
     UNDO,
     VERIFY,
     YES,
@@ -113,6 +115,8 @@ def plan(manifest: str | None, **arguments: Any) -> int:
 
 @make_command(
     *_RUN,
+    TELEMETRY,
+    NOTIFY,
     name="disassociate",
     epilog=f"""
 \b

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +85,37 @@ def targets(tmp_path: Path) -> Iterator[StartTargets]:
             return simulators
 
         yield start
+
+
+class Webhook:
+    """A webhook server, and the messages it received."""
+
+    def __init__(self) -> None:
+        self.received: list[dict[str, Any]] = []
+        self.status = 200
+        webhook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                webhook.received.append(json.loads(body))
+                self.send_response(webhook.status)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/secret"
+
+
+@pytest.fixture
+def hook() -> Iterator[Webhook]:
+    """A running webhook."""
+    webhook = Webhook()
+    thread = threading.Thread(target=webhook.server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield webhook
+    webhook.server.shutdown()
+    thread.join()
+    webhook.server.server_close()

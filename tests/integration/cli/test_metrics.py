@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 import sys
 import threading
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 from asyncgg.simulator import FleetSpec
-from tests.integration.cli.conftest import StartSimulator
+from tests.integration.cli.conftest import StartSimulator, StartTargets, Webhook
 from tests.support.command_line import CommandRunner, small_fleet
 from tests.unit.telemetry.test_metrics import Samples, parse_metrics
 
@@ -60,6 +62,33 @@ def test_counters_equal_the_summary(cli: CommandRunner, serve: StartSimulator) -
     assert requests["throttled"]
     check_counters(read_metrics(), result.json)
     assert [path.name for path in Path().iterdir() if path.name.startswith("run.prom")] == ["run.prom"]
+
+
+def test_targets_of_a_campaign_share_metrics_logs_and_notification(
+    cli: CommandRunner, targets: StartTargets, hook: Webhook
+) -> None:
+    """Each sample and line names its target, also of a target that could not start."""
+    targets({"fault": ("deny@core-2",)}, {"fault": ("expired-token",)}, {})
+    fleet = ("fleet", "disassociate", "fleet.csv", "--targets", "targets.toml", "--campaign", "camp", "--yes", "-v")
+    files = ("--log-requests", "requests.jsonl", "--log-file", "run.log", "--notify", hook.url)
+    result = cli(*fleet, *METRICS, *files, "--json")
+    assert result.code == 5
+    samples = read_metrics()
+    for target in result.json["targets"]:
+        labels = {"target": target["name"], "account": target["name"][1] * 12, "region": "eu-west-1"}
+        assert total(samples, "asyncgg_run_state", state=target["state"], **labels) == 1
+        assert total(samples, "asyncgg_requests_total", **labels) == target["requests"]["sent"]
+        done = target["things"]["disassociated"]
+        assert total(samples, "asyncgg_things", state="disassociated", **labels) == done
+    lines = [json.loads(line) for line in Path("requests.jsonl").read_text().splitlines()]
+    assert Counter(line["target"] for line in lines) == {
+        target["name"]: target["requests"]["sent"] for target in result.json["targets"] if target["requests"]["sent"]
+    }
+    assert "t1: run ended: partial" in Path("run.log").read_text()
+    assert [(message["event"], message["summary"]) for message in hook.received] == [("failure", result.json)]
+    assert hook.received[0]["text"] == "asyncgg campaign camp: aborted: 1 of 3 targets complete"
+    assert cli("resume", "camp", "--yes", "--notify", hook.url).code == 5
+    assert len(hook.received) == 2
 
 
 def test_scan_and_run_of_one_command_count_together(cli: CommandRunner, serve: StartSimulator) -> None:

@@ -3,53 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
-from tests.integration.cli.conftest import StartSimulator
+from tests.integration.cli.conftest import StartSimulator, Webhook
 from tests.support.command_line import CommandRunner
 
 RUN_OPTIONS = ("--rate", "500", "--yes", "--quiet", "--json")
-
-
-class Webhook:
-    """A webhook server, and the messages it received."""
-
-    def __init__(self) -> None:
-        self.received: list[dict[str, Any]] = []
-        self.status = 200
-        webhook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                webhook.received.append(json.loads(body))
-                self.send_response(webhook.status)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/secret"
-
-
-@pytest.fixture
-def hook() -> Iterator[Webhook]:
-    """A running webhook."""
-    webhook = Webhook()
-    thread = threading.Thread(target=webhook.server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield webhook
-    webhook.server.shutdown()
-    thread.join()
-    webhook.server.server_close()
 
 
 def test_notify_sends_the_summary(
