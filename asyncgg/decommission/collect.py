@@ -66,9 +66,12 @@ class FactCollector:
 
 
 async def for_each(
-    names: Iterable[str], work: Callable[[str], Awaitable[object]], is_stopped: Callable[[], bool]
+    names: Iterable[str],
+    work: Callable[[str], Awaitable[object]],
+    is_stopped: Callable[[], bool],
+    at_once: int = MAX_DEVICES_AT_ONCE,
 ) -> None:
-    """Do `work` for each name in order, a bounded number at once; none begins once `is_stopped`.
+    """Do `work` for each name in order, `at_once` at the same time; none begins once `is_stopped`.
 
     Raises the first error of `work`, after the others were cancelled.
     """
@@ -82,7 +85,7 @@ async def for_each(
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(MAX_DEVICES_AT_ONCE):
+            for _ in range(at_once):
                 group.create_task(worker())
     except BaseExceptionGroup as errors:  # one error for the user, also if several workers met it
         raise errors.exceptions[0] from None

@@ -49,7 +49,8 @@ class IotControlPlane:
         shadows: ShadowService | None = None,
     ) -> None:
         self._client, self._greengrass = client, greengrass
-        rates = {**quotas, "GetCoreDevice": core_device_rate}
+        self.rates: Final = {**quotas, "GetCoreDevice": core_device_rate}
+        """Requests per second by operation."""
         self.operations: Final = {
             name: RateLimitedOperation(
                 name,
@@ -61,7 +62,7 @@ class IotControlPlane:
                 expected_codes=_EXPECTED_CODES.get(name, frozenset()),
                 repeatable=name not in _NOT_REPEATABLE,
             )
-            for name, rate in rates.items()
+            for name, rate in self.rates.items()
         }
         self.shadows = shadows
         """None unless they were asked for."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import Final
 
 from asyncgg.cleanup.registry_client import RegistryCallError
+from asyncgg.decommission.collect import MAX_DEVICES_AT_ONCE
 from asyncgg.decommission.control_plane import certificate_id, is_certificate, modified_at
 from asyncgg.decommission.model import CertificateFacts, DeviceFacts, RefusalReason, Stage
 from asyncgg.decommission.quarantine import UPDATE, require_same_thing
@@ -19,8 +21,16 @@ _DELETE_CERTIFICATE: Final = "DeleteCertificate"
 _FIRST_LOOK: Final = 5.0
 """Seconds until the first question whether a detached certificate is gone: each costs quota [the CI of the AWS
 IoT Device SDKs waits 2 to 10 s]."""
+_TYPICAL_WAIT: Final = 12.0
+"""Seconds that a device waits for AWS IoT to see that it is detached, with some reserve."""
+_MOST_AT_ONCE: Final = 1_000
 _INVALID: Final = "InvalidRequestException"
 _CONFLICT: Final = "DeleteConflictException"
+
+
+def devices_to_delete_at_once(certificate_rate: float) -> int:
+    """How many devices wait at the same time, so that `certificate_rate` calls per second are used meanwhile."""
+    return min(_MOST_AT_ONCE, max(MAX_DEVICES_AT_ONCE, math.ceil(_TYPICAL_WAIT * certificate_rate)))
 
 
 class DeviceDeleter:

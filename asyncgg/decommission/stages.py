@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from asyncgg.cleanup.registry_client import RegistryCallError
-from asyncgg.decommission.collect import FactCollector, for_each
+from asyncgg.decommission.collect import MAX_DEVICES_AT_ONCE, FactCollector, for_each
 from asyncgg.decommission.control_plane import IotControlPlane
-from asyncgg.decommission.delete import DeviceDeleter
+from asyncgg.decommission.delete import DeviceDeleter, devices_to_delete_at_once
 from asyncgg.decommission.guards import GuardOptions, Refusal, refuse
 from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import CertificateFacts, DeviceFacts, DeviceStep, RefusalReason, Stage, StepState
@@ -161,9 +161,16 @@ class StageRun:
         deleter = DeviceDeleter(
             self._recorder, self._journal.certificates(), delete_certificates=delete_certificates, shadows=saver
         )
-        await self._work("deleted", names, lambda name: deleter.delete_device(devices[name]))
+        at_once = devices_to_delete_at_once(self.plane.rates["DescribeCertificate"])
+        await self._work("deleted", names, lambda name: deleter.delete_device(devices[name]), at_once)
 
-    async def _work(self, activity: str, names: Sequence[str], work: Callable[[str], Awaitable[None]]) -> None:
+    async def _work(
+        self,
+        activity: str,
+        names: Sequence[str],
+        work: Callable[[str], Awaitable[None]],
+        at_once: int = MAX_DEVICES_AT_ONCE,
+    ) -> None:
         async def attempt(name: str) -> None:
             try:
                 await work(name)
@@ -185,7 +192,7 @@ class StageRun:
         await for_each(canary, attempt, self._is_stopped)
         if canary and any(not self._recorder.is_done(name, DEVICE) for name in canary):
             self._abort("the canary did not succeed")
-        await for_each(pending[len(canary) :], attempt, self._is_stopped)
+        await for_each(pending[len(canary) :], attempt, self._is_stopped, at_once)
 
     async def _fail(self, name: str, code: str, message: str) -> None:
         self._meter.failed += 1

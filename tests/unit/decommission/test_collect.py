@@ -8,12 +8,14 @@ import gc
 import pytest
 
 from asyncgg.decommission.collect import MAX_DEVICES_AT_ONCE, for_each
+from asyncgg.decommission.delete import devices_to_delete_at_once
 from asyncgg.decommission.shared_tasks import SharedTasks
 from asyncgg.errors import CredentialsError
 
-pytestmark = [pytest.mark.virtual, pytest.mark.asyncio]
+pytestmark = pytest.mark.virtual
 
 
+@pytest.mark.asyncio
 async def test_for_each_raises_the_error_itself() -> None:
     """Expired credentials end the work with their own error, however many workers meet it."""
 
@@ -25,6 +27,7 @@ async def test_for_each_raises_the_error_itself() -> None:
         await for_each(map(str, range(100)), fail, lambda: False)
 
 
+@pytest.mark.asyncio
 async def test_for_each_is_bounded_and_stops() -> None:
     """No more devices than the limit at once; none begins after a stop, and those that began end."""
     running, most, done = 0, 0, 0
@@ -43,6 +46,7 @@ async def test_for_each_is_bounded_and_stops() -> None:
     assert 100 <= done < 100 + 2 * MAX_DEVICES_AT_ONCE
 
 
+@pytest.mark.asyncio
 async def test_shared_tasks_start_once_and_leave_no_unhandled_error() -> None:
     """Everyone who waits gets the error, also if one of them is cancelled; the loop reports none."""
     reported: list[object] = []
@@ -71,3 +75,10 @@ async def test_shared_tasks_start_once_and_leave_no_unhandled_error() -> None:
     del alone, waiter
     gc.collect()
     assert reported == []
+
+
+def test_more_devices_wait_at_a_higher_quota() -> None:
+    """A device waits seconds for its detach, so a raised quota needs more of them at once, within a bound."""
+    assert devices_to_delete_at_once(10.0) == MAX_DEVICES_AT_ONCE
+    assert devices_to_delete_at_once(50.0) == 600
+    assert devices_to_delete_at_once(100_000.0) == 1_000
