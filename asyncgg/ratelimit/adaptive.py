@@ -15,25 +15,38 @@ from asyncgg.ratelimit.quota import DOCUMENTED_QUOTA, default_burst
 class AdaptiveParameters:
     """The constants of `AdaptiveRate`, chosen with benchmarks/policy_grid.py."""
 
-    backoff: float = 0.03
+    backoff: float = 0.02
     """Part of the rate that a throttle event takes away."""
-    throttled_share: float = 0.024
-    """The share of throttled requests at which the rate settles. A service that throttles at
-    random is used fully only if some requests are throttled."""
+    unproven_backoff: float = 0.1
+    """The same above the best known rate."""
+    throttled_share: float = 0.014
+    """Throttle events per request at which the rate settles. A service that throttles at random is
+    used fully only if some requests are throttled."""
     searching_share: float = 0.08
     """The same far below the best known rate, where the cause may end at any time."""
+    start_margin: float = 1.0
+    """Requests per second below the quota at the start. A service that counts in windows of a
+    second admits as many evenly spaced requests without a throttle."""
+    start_seconds: float = 5.0
+    """Seconds in which the rate rises from there to the ceiling."""
+    overload_ratio: float = 4.0
+    """Events relative to the expected number that are not yet overload."""
+    overload_events: float = 1.95
+    """Events in excess of that number that mean overload."""
     evidence: float = 60.0
     """Requests that count for the current rate when a lower one is measured."""
     event_requests: int = 5
     """Accepted requests that end a throttle event."""
-    early_gaps: float = 0.2
-    """An event is early if it comes within this part of the requests between two throttles."""
-    quiet_gaps: float = 1.0
+    quiet_gaps: float = 3.0
     """Expected gaps between two events, without an event, after which the rate grows fast."""
-    recovery: float = 4.0
+    recovery: float = 5.0
     """Growth per second then, times the missing part of the best known rate."""
     exploration: float = 0.3
     """Growth per second above the best known rate."""
+    search_seconds: float = 1.0
+    """Seconds without an event, far below the best known rate, after which the rate grows fast."""
+    search_requests: float = 30.0
+    """Accepted requests that must have passed then too: each search costs other clients a throttle."""
     memory: float = 600.0
     """Seconds in which the best known rate falls to a third if it is not reached."""
 
@@ -44,12 +57,18 @@ _MAX_COUNTER_DELAY: Final = 2.0
 """Seconds by which the counter of a service can be late."""
 _SAVED_FRACTION: Final = 0.5
 """The part of the tokens of a pause that the service may have saved."""
-_MAX_GAP: Final = 4.0
-"""Maximum seconds of an expected gap far below the best known rate."""
-_FAR_BELOW: Final = 0.8
+_FAR_BELOW: Final = 0.82
 """The part of the best known rate that is far below it."""
+_MAX_START_MARGIN: Final = 0.2
+"""The part of the quota that the start margin may be."""
+_SEARCH_ROUND_TRIPS: Final = 5
+"""Minimum round trips of a search, which overshoots for one."""
 _SHORT_ROUND_TRIP: Final = 0.2
 """Seconds of a round trip above which growth is slower."""
+_ROUND_TRIP_WEIGHT: Final = 0.1
+"""Weight of the last round trip in the mean."""
+_LATE_TIMERS: Final = 0.005
+"""Seconds by which timers can be late without a loss of throughput, below the ceiling."""
 _MIN_IN_FLIGHT: Final = 20
 """Requests in flight whose throttled share is a measurement."""
 _OVERLOAD_WEIGHT: Final = 10.0
@@ -63,21 +82,24 @@ _SHARE_FALLBACK: Final = 0.8
 class AdaptiveRate:
     """Uses as much of an unknown quota as the service accepts, and never more than `ceiling`.
 
-    - The rate starts at the documented quota, or at the ceiling if that is lower. It grows to a
-      higher ceiling while nothing is throttled, after `explore_after` seconds' worth of requests.
+    - **Start.** At the documented quota, or at a ceiling below it. If they are equal, the rate starts
+      one request per second lower and reaches them within seconds. It grows to a higher ceiling while nothing is
+      throttled, after `explore_after` seconds' worth of requests.
     - **Throttle event.** Throttles that belong together are one event: those of requests in flight,
       and those within the delay of the service's counter, which is the longest time without an
       accepted request so far. While nothing is accepted the rate is halved, twice at first and then every 2 s.
-    - **Down.** An event lowers the rate by a small part. An early event means overload: the rate
-      accepted since the first of the early events is then a measurement.
-    - **Up.** Accepted requests raise the rate as much as keeps the share of throttles at a target.
-      An event costs its throttles and the requests that could have been sent meanwhile, so a
-      service with pauses or a late counter is probed less. After a long time without an event
-      the rate grows fast to the best known rate; an event undoes such growth.
+    - **Down.** An event lowers the rate by a small part. Events far more often than expected mean
+      overload: the rate accepted since the first of them is then a measurement.
+    - **Up.** Accepted requests raise the rate as much as keeps the share of events at a target. An
+      event costs its throttles and the requests that could have been sent meanwhile, so a service
+      with pauses or a late counter is probed less.
+    - **Search.** After a long time without an event the rate grows fast to the best known rate; far
+      below it, after a second. An event undoes such growth.
     - Only requests that had to wait for the limiter raise the rate.
-    - **Share.** With `share` below 1 the ceiling is that part of an assumed quota. Early events
-      mean that the quota is lower: its share is the limit for a minute, doubled up to 15 minutes.
-    - **Burst.** 1 below the ceiling. At the ceiling `burst`, by default `default_burst`.
+    - **Share.** With `share` below 1 the ceiling is that part of an assumed quota. Overload means
+      that the quota is lower: its share is the limit for a minute, doubled up to 15 minutes.
+    - **Burst.** Without throttles `burst`, by default `default_burst`; below the ceiling
+      just enough for late timers, and 1 during an event.
 
     The floor is a fiftieth of the documented quota. Deterministic; times are arguments.
 
@@ -102,22 +124,28 @@ class AdaptiveRate:
         self._explore_after = explore_after * self._rate  # in requests
         self._share = min(1.0, require_positive("share", share))
         self._parameters = parameters or AdaptiveParameters()
+        self._start_margin = 0.0
+        if self._share == 1 and ceiling <= documented:
+            margin = min(self._parameters.start_margin, _MAX_START_MARGIN * documented)
+            self._start_margin = max(0.0, ceiling - (documented - margin))
+            self._rate -= self._start_margin
         self.reason = RateReason.STARTED
         """Why the rate changed last."""
         self._throttle_events = 0
         self._accepted = 0  # since the last event, without those that ended it
         # The current or last event.
-        self._event_open = False
+        self._event_open = self._event_costs = False
         self._event_at = self._lowered_at = -math.inf
         self._event_throttled = self._event_accepted = 0
         self._flight_throttled = self._flight_accepted = 0  # of the requests in flight when the event began
         self._event_paused_until = -math.inf
-        self._event_target = self._parameters.throttled_share  # share at its end
         self._blocked_steps = 0
         # Events so far.
         self._cost = 1.0  # requests lost per event
+        self._quiet_after = math.inf  # accepted requests after which the absence of events is evidence
         self._counter_delay = 0.0
-        self._streak_accepted = self._streak_throttled = 0  # since the first of consecutive early events
+        self._excess_events = 0.0  # above the number that is not yet overload
+        self._streak_accepted = self._streak_throttled = 0  # since the first of them
         self._streak_seconds = 0.0
         self._rate_before_growth = self._rate
         self._round_trip = 0.0
@@ -134,9 +162,11 @@ class AdaptiveRate:
     @property
     def burst(self) -> float:
         """The current burst in requests."""
-        if self._rate < self._ceiling or self._event_open:
+        if self._event_open:
             return 1.0
-        return default_burst(self._rate) if self._burst is None else self._burst
+        burst = default_burst(self._rate) if self._burst is None else self._burst
+        starting = self._start_margin and not self._throttle_events
+        return burst if starting or self._rate >= self._ceiling else min(burst, 1 + _LATE_TIMERS * self._rate)
 
     def statistics(self) -> RateStatistics:
         """The current state."""
@@ -156,11 +186,12 @@ class AdaptiveRate:
             if self._event_accepted < self._parameters.event_requests:
                 return self.rate
             self._end_event(now)
-        self._round_trip = now - started
+        self._round_trip += (_ROUND_TRIP_WEIGHT if self._round_trip else 1.0) * (now - started - self._round_trip)
         if now >= self._limit_until:
             self._limit = self._ceiling
         if limited:
             self._accepted += 1
+            self._count_expected_events()
             self._raise_rate()
         return self.rate
 
@@ -195,9 +226,17 @@ class AdaptiveRate:
         return min(self._counted_until - previous, max(0.25, 2 / self._rate))
 
     def _target(self) -> float:
-        """The share of throttled requests to settle at."""
+        """Events per request to settle at."""
         parameters = self._parameters
-        return min(parameters.searching_share, parameters.throttled_share * self._best / self._rate)
+        return min(parameters.searching_share, parameters.throttled_share * max(1.0, self._best / self._rate))
+
+    def _count_expected_events(self) -> None:
+        """Subtract the events that one accepted request can cause without overload."""
+        parameters = self._parameters
+        self._excess_events -= parameters.overload_ratio * self._target()
+        if self._excess_events <= 0:
+            self._excess_events = self._streak_seconds = 0.0
+            self._streak_accepted = self._streak_throttled = 0
 
     def _max_blocked_steps(self, now: float) -> float:
         """How often the rate may be halved: twice for the delay of a counter, then every 2 s."""
@@ -205,33 +244,43 @@ class AdaptiveRate:
 
     def _begin_event(self, now: float) -> None:
         parameters = self._parameters
-        early = bool(self._throttle_events) and self._accepted * self._target() < parameters.early_gaps
         self._throttle_events += 1
-        rate = self._rate * (1 - parameters.backoff)
         self.reason = RateReason.THROTTLED
-        if early:
-            throttled_share = self._streak_throttled / (self._streak_throttled + self._streak_accepted)
-            weight = parameters.evidence / (1 + _OVERLOAD_WEIGHT * throttled_share)
-            measured = (self._streak_accepted + weight) / (self._streak_seconds + weight / rate)
-            if measured < rate:
-                rate, self.reason = measured, RateReason.OVERLOADED
+        rate, backoff = self._rate, parameters.backoff
+        unproven = rate > self._best * (1 + backoff)
+        grown = self._rate_before_growth < _LARGE_GROWTH * rate
+        self._event_costs = not (unproven or grown)
+        if unproven:
+            backoff = parameters.unproven_backoff
+        elif grown and not self._excess_events:
+            rate, backoff = max(self._rate_before_growth, rate / 2), 0.0
+        self._excess_events += 1
+        if self._excess_events > parameters.overload_events:
+            self._excess_events = parameters.overload_events
+            rate = self._measured(rate)
             if self._share < 1:
                 rate = self._limit_share(rate, now)
         else:
-            self._streak_accepted, self._streak_throttled, self._streak_seconds = 0, 1, 0.0
-            if self._rate_before_growth < _LARGE_GROWTH * rate:
-                rate = max(self._rate_before_growth, rate / 2)
-        self._rate = max(self._floor, rate)
+            rate *= 1 - backoff
+        self._rate = self._rate_before_growth = max(self._floor, rate)
         self._accepted = 0
         self._event_open, self._event_at = True, now
         self._event_throttled, self._event_accepted = 1, 0
         self._flight_throttled = self._flight_accepted = 0
         self._event_paused_until = -math.inf
 
+    def _measured(self, rate: float) -> float:
+        """The rate accepted since the events became too many, at most `rate` less the back-off."""
+        throttled_share = self._streak_throttled / (self._streak_throttled + self._streak_accepted)
+        weight = self._parameters.evidence / (1 + _OVERLOAD_WEIGHT * throttled_share)
+        measured = (self._streak_accepted + weight) / (self._streak_seconds + weight / rate)
+        if measured < rate:
+            self.reason = RateReason.OVERLOADED
+        return min(measured, rate * (1 - self._parameters.backoff))
+
     def _end_event(self, now: float) -> None:
         parameters = self._parameters
         self._event_open = False
-        self._event_target = self._target()
         in_flight = self._flight_throttled + self._flight_accepted
         if in_flight >= _MIN_IN_FLIGHT:
             self.reason = RateReason.THROTTLED
@@ -241,7 +290,12 @@ class AdaptiveRate:
         paused_seconds = min(lost_seconds, max(0.0, self._event_paused_until - self._event_at))
         lost_seconds -= _SAVED_FRACTION * paused_seconds
         cost = self._event_throttled + self._rate * lost_seconds
-        self._cost = cost if self._throttle_events == 1 else (self._cost + cost) / 2
+        if self._event_costs:
+            self._cost = (self._cost + cost) / 2
+        self._quiet_after = parameters.quiet_gaps * self._cost / self._target()
+        if self._rate < _FAR_BELOW * self._best:
+            seconds = max(parameters.search_seconds, _SEARCH_ROUND_TRIPS * self._round_trip)
+            self._quiet_after = min(self._quiet_after, max(seconds * self._rate, parameters.search_requests))
         self._counter_delay = max(
             self._counter_delay, min(_MAX_COUNTER_DELAY, lost_seconds - paused_seconds - self._round_trip)
         )
@@ -252,10 +306,7 @@ class AdaptiveRate:
         growth = self._target() * parameters.backoff / self._cost
         self.reason = RateReason.ACCEPTED
         if self._throttle_events:
-            gap = self._cost / self._event_target
-            if rate < _FAR_BELOW * self._best:
-                gap = min(gap, _MAX_GAP * rate)
-            quiet = self._accepted / gap - parameters.quiet_gaps
+            quiet = self._accepted / self._quiet_after - 1
             if quiet <= 0:
                 self._rate_before_growth = rate
             else:
@@ -264,6 +315,9 @@ class AdaptiveRate:
                 growth += min(1.0, quiet) * self._growth(parameters.exploration + parameters.recovery * missing)
                 self.reason = RateReason.QUIET
             self._best *= math.exp(-1 / (parameters.memory * rate))
+        elif rate < self._best:
+            growth = self._start_margin / parameters.start_seconds / rate**2
+            self._rate_before_growth = rate
         elif self._accepted > self._explore_after:
             growth += self._growth(parameters.exploration)
             self._rate_before_growth = rate

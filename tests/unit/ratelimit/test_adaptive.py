@@ -18,10 +18,10 @@ def test_adaptive_rate_finds_a_quota_far_below_the_ceiling(
 ) -> None:
     """At 50/s with a ceiling of 200/s the makespan is at most 1.15 of the ideal, 7 % throttled.
 
-    The limit is 1.5 if each throttle pauses for longer than the burst of the service.
+    The limit is 1.4 if each throttle pauses for longer than the burst of the service.
     """
     result = simulate(RunCase(50, 200, burst, retry_after=retry_after, jitter=jitter), AdaptiveRate(200))
-    assert result.ratio <= (1.5 if retry_after and burst < 50 else 1.15)
+    assert result.ratio <= (1.4 if retry_after and burst < 50 else 1.15)
     assert 0 < result.throttled_share <= 0.07
 
 
@@ -32,7 +32,7 @@ def test_adaptive_rate_other_bursts_and_latencies(retry_after: float | None, bur
     """Similar limits hold for bursts and latencies that were not used for tuning."""
     case = RunCase(50, 200, burst, retry_after=retry_after, jitter=0.003, latency=latency)
     result = simulate(case, AdaptiveRate(200))
-    assert result.ratio <= (1.55 if retry_after else 1.15)
+    assert result.ratio <= (1.5 if retry_after else 1.15)
     assert result.throttled_share <= 0.07
 
 
@@ -63,13 +63,13 @@ def test_adaptive_rate_yields_to_other_clients_and_recovers(
     retry_after: float | None, burst: float, leave: float
 ) -> None:
     """When others take 10 of 30/s the rate falls to about 20. Five seconds after they leave it is
-    at least 27; with pauses, which make probing expensive, after 40 s."""
+    at least 27; with pauses, which make probing expensive, at least 25 after 40 s."""
     case = RunCase(
         30, 30, burst, 1800, retry_after=retry_after, jitter=0, background_rate=lambda at: 10.0 if at < leave else 0.0
     )
     result = simulate(case, AdaptiveRate(30))
-    assert 15 < result.rate_at(leave) < 27
-    assert result.rate_at(leave + (40 if retry_after else 5)) >= 27
+    assert 14 < result.rate_at(leave) < 27
+    assert result.rate_at(leave + (40 if retry_after else 5)) >= (25 if retry_after else 27)
 
 
 @pytest.mark.parametrize(("quota", "ceiling"), [(10, 1000), (2, 30)])
@@ -78,8 +78,8 @@ def test_adaptive_rate_finds_a_tiny_quota(quota: float, ceiling: float, burst: f
     """A quota many times below the ceiling and the documented quota is used without many
     throttles."""
     result = simulate(RunCase(quota, ceiling, burst, 600, retry_after=1.0), AdaptiveRate(ceiling))
-    assert result.ratio <= 1.4
-    assert result.throttled_share <= 0.2
+    assert result.ratio <= 1.45
+    assert result.throttled_share <= 0.23
 
 
 def test_simulate_is_deterministic() -> None:

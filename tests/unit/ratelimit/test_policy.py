@@ -26,7 +26,8 @@ def test_adaptive_rate_ramps_from_documented_quota_to_ceiling() -> None:
     """The rate grows from the documented quota to a higher ceiling; then the default burst
     applies."""
     policy = AdaptiveRate(100)
-    assert (policy.rate, policy.burst) == (30, 1)
+    assert policy.rate == 30
+    assert 1 < policy.burst < default_burst(30)
     accept_steadily(policy, 0, 0.5)
     assert 30 < policy.rate < 100
     accept_steadily(policy, 0.5, 20)
@@ -34,9 +35,18 @@ def test_adaptive_rate_ramps_from_documented_quota_to_ceiling() -> None:
 
 
 def test_adaptive_rate_ceiling_below_documented_quota_is_used_at_once() -> None:
-    """A rate within ceiling and documented quota needs no ramp."""
+    """A ceiling below the documented quota is used at once. At the quota the rate starts one request
+    per second lower, and gets there within seconds; a share starts at its rate."""
     assert AdaptiveRate(20).rate == 20
-    assert AdaptiveRate(50, documented=50).rate == 50
+    assert AdaptiveRate(29.5).rate == 29
+    assert AdaptiveRate(2.5, documented=2.5).rate == 2
+    assert AdaptiveRate(20, documented=20, share=0.5).rate == 20
+    policy = AdaptiveRate(50, documented=50)
+    assert policy.rate == 49
+    accept_steadily(policy, 0, 2)
+    assert 49.3 < policy.rate < 49.5
+    accept_steadily(policy, 2, 4)
+    assert (policy.rate, policy.burst) == (50, default_burst(50))
 
 
 def test_on_throttled_requests_in_flight_are_one_event() -> None:
@@ -44,7 +54,7 @@ def test_on_throttled_requests_in_flight_are_one_event() -> None:
     policy = AdaptiveRate(30)
     now = accept_steadily(policy, 0, 10)
     lowered = policy.on_throttled(now - 0.05, now, None)
-    assert lowered == pytest.approx(0.97 * 30)
+    assert lowered == pytest.approx(0.98 * 30)
     for step in range(1, 11):
         assert policy.on_accepted(now - 0.04, now + step / 1000) == lowered
         assert policy.on_throttled(now - 0.04, now + step / 1000, None) == lowered
@@ -59,9 +69,9 @@ def test_on_throttled_without_accepted_requests_halves_the_rate_twice() -> None:
     policy = AdaptiveRate(30)
     now = accept_steadily(policy, 0, 5)
     rates = [policy.on_throttled(now + 0.1 * trip, now + 0.1 * trip + 0.1, None) for trip in range(5)]
-    assert rates == pytest.approx([29.1, 14.55, 7.275, 7.275, 7.275])
+    assert rates == pytest.approx([29.4, 14.7, 7.35, 7.35, 7.35])
     assert policy.reason is RateReason.BLOCKED
-    assert policy.on_accepted(now + 0.6, now + 0.7) == pytest.approx(29.1)
+    assert policy.on_accepted(now + 0.6, now + 0.7) == pytest.approx(29.4)
     assert policy.statistics().throttle_events == 1
 
 
@@ -126,7 +136,7 @@ def test_share_is_lowered_by_overload_for_a_minute() -> None:
     """With half of an assumed quota, early throttles limit the rate to half of a lower quota."""
     policy = AdaptiveRate(25, documented=25, share=0.5)
     now = accept_steadily(policy, 0, 2)
-    for _ in range(2):
+    for _ in range(3):
         policy.on_throttled(now, now + 0.01, None)
         for step in range(1, 7):
             policy.on_accepted(now + 0.01, now + 0.01 + step / 100)
@@ -139,14 +149,17 @@ def test_share_is_lowered_by_overload_for_a_minute() -> None:
     assert policy.rate == 25
 
 
-def test_burst_is_one_below_the_ceiling() -> None:
-    """The configured burst applies at the ceiling; after a throttle the burst is 1."""
+def test_burst_is_smaller_below_the_ceiling() -> None:
+    """The configured burst applies at the ceiling; during a throttle event the burst is 1, then 5 ms
+    of the rate for late timers."""
     policy = AdaptiveRate(30, burst=4)
-    now = accept_steadily(policy, 0, 5)
+    now = accept_steadily(policy, 0, 6)
     assert policy.burst == 4
     policy.on_throttled(now, now, None)
     assert policy.burst == 1
-    accept_steadily(policy, now, 10)
+    now = accept_steadily(policy, now, 0.5)
+    assert policy.burst == pytest.approx(1 + 0.005 * policy.rate)
+    accept_steadily(policy, now, 20)
     assert (policy.rate, policy.burst) == (30, 4)
 
 

@@ -124,7 +124,7 @@ async def test_recorded_latency_draws_recorded_values() -> None:
 async def test_lane_sends_at_its_rate() -> None:
     """A lane needs 1.6 s for ten requests at 5/s with a burst of 2."""
     service = FakeService(Scenario(quota=5, burst=5, latency=JitteredLatency(0.0)))
-    lane = Lane(service, AdaptiveRate(5.0, burst=2))
+    lane = Lane(service, AdaptiveRate(5.0, documented=10.0, burst=2))
     loop = asyncio.get_running_loop()
     started_at = loop.time()
     for _ in range(10):
