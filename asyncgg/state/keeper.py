@@ -147,7 +147,7 @@ class StateKeeper(AbstractAsyncContextManager["StateKeeper"]):
                 raise
             self.on_message(f"warning: {failure}; {hint}")
         else:
-            shutil.rmtree(self._root, ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, self._root, ignore_errors=True)
 
     # --- the right to send ---
 
