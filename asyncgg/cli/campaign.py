@@ -20,7 +20,7 @@ from asyncgg.cli.options import extract_settings
 from asyncgg.cli.signals import raise_on_signal, stop_on_signal
 from asyncgg.cli.supervisor import run_async
 from asyncgg.engine import StopReason
-from asyncgg.errors import JournalError, UsageError
+from asyncgg.errors import AsyncggError, JournalError, UsageError
 from asyncgg.fleet.campaign import Campaign, CampaignLane, Shard, waves_left
 from asyncgg.fleet.campaign_state import upload_journals
 from asyncgg.fleet.executor import LaneExecutor
@@ -186,8 +186,24 @@ def run_campaign(work: CampaignWork) -> int:
     campaign = Campaign.load(work.campaign.folder)
     if not results or campaign.state is None:  # what is saved in a state does not say why a lane could not be saved
         results = campaign.results([lane.name for lane in work.lanes])
+    else:
+        results = _with_saved_counts(campaign, results)
     work.on_results(campaign.folder, results)
     return write_results(work.console, campaign, results)
+
+
+def _with_saved_counts(campaign: Campaign, results: Sequence[LaneResult]) -> list[LaneResult]:
+    """The results, with what is saved of lanes whose journals were out of reach when they ended."""
+    missing = [result.name for result in results if not result.things]
+    saved: dict[str, LaneResult] = {}
+    with contextlib.suppress(AsyncggError):  # the results say what is wrong
+        saved = {result.name: result for result in campaign.results(missing)} if missing else {}
+    return [
+        replace(saved[result.name], state=result.state, exit=result.exit, reason=result.reason, running=False)
+        if result.name in saved
+        else result
+        for result in results
+    ]
 
 
 async def _supervise_lanes(work: CampaignWork) -> list[LaneResult]:

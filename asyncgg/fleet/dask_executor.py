@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -23,6 +24,9 @@ from asyncgg.fleet.results import LaneResult, not_started_result
 from asyncgg.report import EXIT_CODES
 from asyncgg.runs import RunMode
 from asyncgg.settings import OUTPUT_SETTINGS
+
+for _name in ("client", "core", "batched", "comm"):  # the result of each lane has the reason, in one line
+    logging.getLogger(f"distributed.{_name}").setLevel(logging.CRITICAL)
 
 _CONNECT_TIMEOUT: Final = 15.0
 _STOP_INTERVAL: Final = 2.0
@@ -123,8 +127,8 @@ class DaskExecutor:
             except KilledWorker:
                 self._on_message(name, "several of its workers died; starting it again")
                 await self._client.retry([future])
-            except FutureCancelledError as error:
-                raise ClusterError(f"the Dask scheduler lost the lane: {error}; resume the campaign") from None
+            except FutureCancelledError:
+                raise ClusterError("the connection to the Dask scheduler was lost; resume the campaign") from None
             else:
                 return text
         raise ClusterError("the workers that ran the lane died again and again; see their logs")
