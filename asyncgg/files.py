@@ -83,6 +83,8 @@ def atomic_write_binary(path: Path, protected_path: Path | None = None, kind: st
 def checked_output_path(path: Path, protected_path: Path | None = None, kind: str = "journal") -> Path:
     """The file that writing to `path` replaces. Raises `UsageError` if this is not allowed."""
     target = path.resolve()  # replaces the target of a link, not the link
+    if path.exists() and not target.exists():  # a pipe as /dev/stdout, whose target has no name
+        return path
     if target.is_dir():
         raise UsageError(f"{path} is a directory; give a file name")
     if protected_path is None:

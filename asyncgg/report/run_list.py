@@ -51,16 +51,16 @@ class RunList:
 def list_runs(folder: Path, others: Mapping[Path, Callable[[], ListedRun]] | None = None) -> RunList:
     """The runs of `folder` and the folders directly in it. Raises `UsageError` if it cannot be read.
 
-    `others`: folders in it that count as one run each, whatever journals they have.
+    `others`: journals of another kind, and folders that count as one run each.
     """
     runs, skipped = [], []
     for load in (others or {}).values():
         try:
             runs.append(load())
-        except AsyncggError as error:
+        except (AsyncggError, ValueError, KeyError) as error:
             skipped.append(str(error))
     for path in find_journals(folder):
-        if others and path.parent in others:
+        if others and (path in others or path.parent in others):
             continue
         try:
             with JournalReader(path) as reader:

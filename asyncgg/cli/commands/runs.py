@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,19 @@ from asyncgg.cli.console import Console
 from asyncgg.cli.options import DEBUG, JSON, PATH, Argument, Option, make_command
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.state import copy_to_dict, describe_copy
+from asyncgg.decommission.journal import is_decommission
 from asyncgg.errors import UsageError
 from asyncgg.fleet.folder import FILE_NAME, is_campaign
 from asyncgg.formatting import format_count
-from asyncgg.report.run_list import ListedRun, format_run_list, list_runs, run_list_to_dict, runs_of_state
+from asyncgg.models import RunState, Summary
+from asyncgg.report.run_list import (
+    ListedRun,
+    find_journals,
+    format_run_list,
+    list_runs,
+    run_list_to_dict,
+    runs_of_state,
+)
 
 _EPILOG = """
 \b
@@ -26,9 +34,9 @@ Examples:
   asyncgg runs --state s3://bucket/runs
 
 Lists the journals in the folder and in the folders directly in it, such as the runs of a policy in its state
-folder. A campaign in it is one run; give its folder for those of its targets. Other files with the suffix of
-a journal are counted. In a state, the name of a run for --run is that
-of the folder of its journal.
+folder. A campaign in it is one run; give its folder for those of its targets. Of a decommission the devices
+are counted. Other files with the suffix of a journal are counted, too. In a state, the name of a run for
+--run is that of the folder of its journal.
 """
 
 
@@ -45,7 +53,7 @@ def command(folder: Path | None, *, state: str | None, **arguments: Any) -> int:
     with raise_on_signal():
         if state is None:
             folder = folder or Path()
-            found = list_runs(folder, _campaigns(folder))
+            found = list_runs(folder, _others(folder))
             console.write_result(run_list_to_dict(found, folder), format_run_list(found, folder, time.time()))
         elif folder is not None:
             raise UsageError("give either FOLDER or --state; see asyncgg runs --help")
@@ -54,11 +62,27 @@ def command(folder: Path | None, *, state: str | None, **arguments: Any) -> int:
     return 0
 
 
-def _campaigns(folder: Path) -> dict[Path, Callable[[], ListedRun]]:
-    """The campaigns among the folders of `folder`, and what reads each as one run."""
-    with suppress(OSError):  # reported by what lists the journals
-        return {entry: partial(_load_campaign, entry) for entry in folder.iterdir() if is_campaign(entry)}
-    return {}
+def _others(folder: Path) -> dict[Path, Callable[[], ListedRun]]:
+    """The campaigns and decommissions in `folder`, and what reads each as one run."""
+    journals = [path for path in find_journals(folder) if is_decommission(path)]
+    campaigns = [entry for entry in folder.iterdir() if is_campaign(entry)]
+    return {
+        **{path: partial(_load_decommission, path) for path in journals},
+        **{path: partial(_load_campaign, path) for path in campaigns},
+    }
+
+
+def _load_decommission(path: Path) -> ListedRun:
+    from asyncgg.decommission.journal import DecommissionJournal
+    from asyncgg.decommission.report import summarize_saved
+
+    with DecommissionJournal(path, read_only=True) as book:
+        document, created_at = summarize_saved(book), float(book.meta().get("created", "0"))
+    counts = document["devices"]
+    state = RunState.PLANNED if document["stage"] == "plan" else RunState(document["state"])
+    failed, pending = counts["refused"] + counts["failed"], counts["pending"]
+    summary = Summary("", str(path), state, counts["total"], counts["done"], failed, pending)
+    return ListedRun(summary, created_at, f"decommission: {document['stage']}")
 
 
 def _load_campaign(folder: Path) -> ListedRun:

@@ -11,6 +11,7 @@ from asyncgg.journal import write_meta
 from asyncgg.models import RunState
 from tests.support.command_line import CommandRunner
 from tests.support.journal import create_journal
+from tests.unit.decommission.test_page import load_page
 
 
 def create_run(path: Path, age: float, state: RunState) -> None:
@@ -34,6 +35,18 @@ def test_runs_lists_the_newest_first(cli: CommandRunner, tmp_path: Path) -> None
         "1d01h  complete       1  2m05s  old.journal",
         "skipped 1 file that cannot be used; --json says why",
     ]
+
+
+def test_runs_lists_a_decommission_by_its_devices(cli: CommandRunner, tmp_path: Path) -> None:
+    """Devices that were refused count as failed; a damaged journal is skipped."""
+    load_page(tmp_path / "model-7.journal")
+    data = (tmp_path / "model-7.journal").read_bytes()
+    (tmp_path / "damaged.journal").write_bytes(data[:2000])
+    document = cli("runs", "--json").json
+    (listed,) = document["runs"]
+    assert (listed["source"], listed["state"]) == ("decommission: quarantine", "interrupted")
+    assert (listed["things"], listed["disassociated"], listed["failed"], listed["pending"]) == (4, 1, 2, 1)
+    assert len(document["skipped"]) == 1
 
 
 def test_runs_json_has_every_run(cli: CommandRunner, tmp_path: Path) -> None:
