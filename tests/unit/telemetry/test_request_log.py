@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asyncgg.errors import UsageError
 from asyncgg.events import RunStarted, Throttled
+from asyncgg.formatting import format_timestamp
+from asyncgg.telemetry.event_log import request_fields
 from asyncgg.telemetry.request_log import RequestLog
 from tests.unit.telemetry.test_event_log import LABELS, REQUEST
 
@@ -25,6 +31,25 @@ async def test_each_request_is_one_line(tmp_path: Path) -> None:
     assert [line["batch"] for line in lines] == [7, 8]
     assert lines[0]["run"] == "run-1"
     assert (lines[0]["at"], lines[0]["policy"]) == ("1970-01-01T00:00:01.000Z", "nightly")
+
+
+@given(
+    core=st.text(), code=st.text(), message=st.text(), status=st.none() | st.integers(100, 599), at=st.floats(0, 4e9)
+)
+def test_line_has_the_members_of_a_request(core: str, code: str, message: str, status: int | None, at: float) -> None:
+    """The line is written out; it equals what an encoder makes of the fields, whatever the texts are."""
+    request = replace(REQUEST, core=core, code=code, message=message, status=status, finished_at=at)
+
+    async def write() -> str:
+        with TemporaryDirectory() as folder, RequestLog(Path(folder) / "requests.jsonl", LABELS) as listener:
+            listener(request)
+            listener._write()
+            return (Path(folder) / "requests.jsonl").read_text()
+
+    line = asyncio.run(write())
+    assert line.count("\n") == 1
+    expected = {"at": format_timestamp(at), **LABELS.known(), **request_fields(request)}
+    assert list(json.loads(line).items()) == list(expected.items())
 
 
 async def test_lines_are_appended_after_a_cut_off_line(tmp_path: Path) -> None:
