@@ -29,7 +29,7 @@ class AdaptiveParameters:
     second admits as many evenly spaced requests without a throttle."""
     start_seconds: float = 5.0
     """Seconds in which the rate rises from there to the ceiling."""
-    overload_ratio: float = 4.0
+    overload_ratio: float = 6.0
     """Events relative to the expected number that are not yet overload."""
     overload_events: float = 1.95
     """Events in excess of that number that mean overload."""
