@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from asyncgg.fleet.campaign import Campaign, CampaignLane, Shard, waves_left
 from asyncgg.fleet.campaign_state import upload_journals
 from asyncgg.fleet.executor import LaneExecutor
 from asyncgg.fleet.local import LocalExecutor
+from asyncgg.fleet.process_executor import ProcessExecutor
 from asyncgg.fleet.results import LaneResult
 from asyncgg.fleet.runner import CampaignOptions, CampaignRun
 from asyncgg.formatting import format_count
@@ -32,6 +32,7 @@ from asyncgg.journal import JournalReader
 from asyncgg.models import RunState
 from asyncgg.runs import RunMode
 from asyncgg.settings import OUTPUT_SETTINGS, build_settings
+from asyncgg.telemetry.log_records import ROOT
 from asyncgg.telemetry.observers import open_campaign_metrics
 
 _PROGRESS_INTERVAL: Final = 5.0
@@ -81,8 +82,6 @@ def _restart(
         campaign = _override_state(campaign, overrides)
         things = _count_remaining(campaign, lanes, mode)
         waves = waves_left(campaign.waves, things) if campaign.waves else None
-        if waves and len(waves) > 1 and processes > 1:
-            raise UsageError("--processes does not go with the waves of the campaign")
         total = sum(things.values())
         label = "failed" if mode is RunMode.RETRY else "pending"
         lines = [
@@ -116,8 +115,8 @@ def campaign_overrides(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def check_processes(arguments: Mapping[str, Any], *, has_state: bool) -> int:
     """The number of processes. Raises `UsageError` for options that do not go together, or need a state."""
     processes: int = arguments.get("processes") or 1
-    if processes > 1 and (other := [name for name in ("shard", "waves", "canary", "dask") if arguments.get(name)]):
-        raise UsageError(f"--processes does not go with --{other[0]}")
+    if processes > 1 and arguments.get("dask"):
+        raise UsageError("--processes does not go with --dask")
     if arguments.get("dask"):
         if arguments["shard"]:
             raise UsageError("--dask does not go with --shard")
@@ -179,9 +178,7 @@ def _remaining(lane: CampaignLane, mode: RunMode) -> int:
 def run_campaign(work: CampaignWork) -> int:
     """Run the lanes, write the campaign's result, and return the exit code."""
     results: list[LaneResult] = []
-    if work.processes > 1:
-        run_async(_run_processes(work))
-    elif work.lanes:
+    if work.lanes:
         results = run_async(_supervise_lanes(work))
     campaign = Campaign.load(work.campaign.folder)
     if not results or campaign.state is None:  # what is saved in a state does not say why a lane could not be saved
@@ -212,9 +209,20 @@ async def _supervise_lanes(work: CampaignWork) -> list[LaneResult]:
     if state is not None:
         await upload_journals(state, {lane.name: lane.journal for lane in work.lanes})
     display = CampaignDisplay(work.console, work.lanes)
+    settings, name = build_settings({}, options.overrides), work.campaign.folder.resolve().name
     executor: LaneExecutor
     if work.dask:
         executor = _load_dask()(work.dask, options.mode, options.overrides, state, on_message=display.show_message)
+    elif work.processes > 1:
+        start = {
+            "mode": options.mode.value,
+            "overrides": options.overrides,
+            "state": None if state is None else asdict(state),
+            "level": ROOT.level,
+            "metrics": bool(settings.metrics_file or settings.metrics_push or settings.metrics_port),
+        }
+        count = min(work.processes, len(work.lanes))
+        executor = ProcessExecutor((sys.executable, "-m", "asyncgg.cli.lane_worker"), count, start, display.receive)
     else:
         executor = LocalExecutor(
             options.mode,
@@ -224,7 +232,6 @@ async def _supervise_lanes(work: CampaignWork) -> list[LaneResult]:
             listeners_for=display.listeners_for,
         )
     run = CampaignRun(work.lanes, replace(options, on_result=display.show_result), executor)
-    settings, name = build_settings({}, options.overrides), work.campaign.folder.resolve().name
     async with open_campaign_metrics(settings, name, run.progress) as display.metrics:
         return await _run_until_stopped(run, display, work.console)
 
@@ -242,36 +249,3 @@ async def _run_until_stopped(run: CampaignRun, display: CampaignDisplay, console
             if not task.done():
                 display.show_progress(run.progress())
     return [] if task.cancelled() else task.result()
-
-
-async def _run_processes(work: CampaignWork) -> None:
-    """Run each share of the lanes in a process of its own. Their results are in the folder."""
-    count = min(work.processes, len(work.lanes))
-    own = {name: value for name, value in work.options.overrides.items() if name not in OUTPUT_SETTINGS}
-    flags = [f"--{name.replace('_', '-')}" for name, value in own.items() if value is True]
-    valued = {name: value for name, value in own.items() if value is not True}
-    flags += [f"--{name.replace('_', '-')}={value}" for name, value in valued.items()]
-    if work.options.abort_targets is not None:
-        flags += ["--abort-targets", str(work.options.abort_targets)]
-    processes: list[asyncio.subprocess.Process] = []
-
-    def forward(number: signal.Signals) -> None:
-        for process in processes:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(number)
-
-    with stop_on_signal(lambda _: forward(signal.SIGTERM), lambda: forward(signal.SIGTERM)):
-        try:
-            for index in range(count):
-                share = ("--shard", f"{index}/{count}", "--yes", "--json", *flags)
-                process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "asyncgg", work.options.mode.value, str(work.campaign.folder), *share),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.DEVNULL,
-                    start_new_session=True,  # Ctrl-C is forwarded once, not sent by the terminal as well
-                )
-                processes.append(process)
-            await asyncio.gather(*(process.wait() for process in processes))
-        except BaseException:
-            forward(signal.SIGTERM)
-            raise

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asyncgg.cli.console import Console
 from asyncgg.events import Listener, Progress
@@ -33,6 +34,17 @@ class CampaignDisplay:
         """Show what a lane says about its state."""
         self._console.log_event({"event": "state", "target": name, "message": line}, f"{name}: {line}")
 
+    def receive(self, report: Mapping[str, Any]) -> None:
+        """Show what a worker process reports."""
+        if "message" in report:
+            self.show_message(*report["message"])
+        elif "log" in report:
+            record = logging.makeLogRecord(report["log"])
+            logging.getLogger(record.name).handle(record)
+        if self.metrics is not None:
+            for counts in report.get("counts", ()):
+                self.metrics.load(TelemetryLabels(**counts.pop("labels")), **counts)
+
     def show_result(self, result: LaneResult) -> None:
         """Show how a lane ended."""
         if self.metrics is not None:
@@ -46,7 +58,7 @@ class CampaignDisplay:
 
     def show_progress(self, progress: Mapping[str, Progress]) -> None:
         """Show the progress of all lanes that run, as one line."""
-        if self._console.quiet:
+        if self._console.quiet or not progress:
             return
         lanes = progress.values()
         finished, total = sum(lane.finished for lane in lanes), sum(lane.total for lane in lanes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -29,10 +30,19 @@ class CampaignMetrics(Collector):
         """Note how a target ended, which may not have started."""
         self._targets.setdefault(labels.target, MetricsCollector(labels))(RunEnded(state, ""))
 
-    def target(self, labels: TelemetryLabels) -> Listener:
-        """The listener of a target, which starts to run."""
+    def load(self, labels: TelemetryLabels, **counts: Any) -> None:
+        """Take over what another process has counted, as `MetricsCollector.load`."""
+        self._begin(labels).load(**counts)
+        self.update(self._read_progress())
+
+    def _begin(self, labels: TelemetryLabels) -> MetricsCollector:
         collector = self._targets.setdefault(labels.target, MetricsCollector(labels))
         collector.begin(labels)
+        return collector
+
+    def target(self, labels: TelemetryLabels) -> Listener:
+        """The listener of a target, which starts to run."""
+        collector = self._begin(labels)
 
         @listens_to(*collector.event_types)
         def listen(event: Event) -> None:

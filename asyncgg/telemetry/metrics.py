@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import Any, Final
 
@@ -83,6 +83,20 @@ class MetricsCollector(Collector):
             self._run, self._state, self._started_at, self._ended_at = event.run, RunState.RUNNING, time.time(), 0.0
         elif isinstance(event, RunEnded) or (isinstance(event, ScanEnded) and event.state not in _COMPLETE):
             self._state, self._ended_at = event.state, time.time()
+
+    def dump(self) -> dict[str, Any]:
+        """What was counted, for `load` in another process."""
+        requests = {name: [counts.results, counts.durations, counts.seconds] for name, counts in self._requests.items()}
+        return {"requests": requests, "run": [self._run, self._started_at]}
+
+    def load(self, requests: Mapping[str, Any], run: tuple[str, float]) -> None:
+        """Take over what `dump` returned."""
+        for name, (results, durations, seconds) in requests.items():
+            counts = self._requests.setdefault(name, _RequestCounts())
+            counts.results, counts.durations, counts.seconds = results, durations, seconds
+        self._run, self._started_at = run
+        if self._run and self._state is None:
+            self._state = RunState.RUNNING
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics. Called by the exporters, also in the thread of a scrape."""

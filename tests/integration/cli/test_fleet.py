@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
+from asyncgg.fleet.campaign import Campaign
+from asyncgg.fleet.process_executor import ProcessExecutor
+from asyncgg.fleet.results import LaneResult
+from asyncgg.fleet.runner import CampaignOptions, CampaignRun
 from asyncgg.journal import JournalReader
 from asyncgg.simulator import FleetSpec
 from tests.integration.cli.conftest import StartTargets
@@ -92,7 +99,6 @@ def test_failed_wave_keeps_later_waves_from_starting(cli: CommandRunner, targets
     again = cli("resume", "camp", "--yes", "--json")
     assert (again.code, exits(again.json)) == (5, exits(result.json))
     assert result.json["requests"]["sent"] == again.json["requests"]["sent"] == 0
-    assert "--processes does not go with the waves" in cli("resume", "camp", "--yes", "--processes", 2).err
     simulators[1].service.set_faults(("deny@core-2",))
     simulators[2].service.set_faults(("expired-token",))
     assert exits(cli("resume", "camp", "--yes", "--json").json) == {"t1": 4, "t2": 3, "t3": 4}
@@ -147,15 +153,47 @@ def test_targets_file_can_be_in_s3(
     assert (result.code, "s3://fleet-targets/b.toml" in result.err) == (2, True), result.err
 
 
-def test_processes_share_the_targets(cli: CommandRunner, targets: StartTargets) -> None:
-    """Two worker processes, one result."""
-    targets({}, {}, {})
-    result = cli(*RUN, "--processes", 2)
-    assert (result.code, exits(result.json)) == (0, {"t1": 0, "t2": 0, "t3": 0})
-    assert result.json["things"]["disassociated"] == 36
+def test_processes_share_the_targets_and_one_may_be_killed(cli: CommandRunner, targets: StartTargets) -> None:
+    """The targets of the killed process end alone, and a resume finishes what is left."""
+    plan = FleetSpec.from_things({f"core-{number}": ["a"] for number in range(40)}, now=1000.0)
+    slow = {"rate": 20.0, "burst": 10.0, "fault": ("expired-token",)}
+    simulators = targets(slow, slow, slow, slow, plan=plan)
+    text = Path("targets.toml").read_text(encoding="utf-8")
+    Path("targets.toml").write_text(text.replace("burst = 10.0", "burst = 4.0"), encoding="utf-8")
+    assert cli(*RUN).code == 5
+    for simulator in simulators:
+        simulator.service.set_faults(())
+    campaign = Campaign.load(Path("camp"))
+    start: dict[str, Any] = {
+        "mode": "resume",
+        "overrides": {},
+        "state": None,
+        "level": logging.WARNING,
+        "metrics": False,
+    }
+
+    async def run_and_kill() -> list[LaneResult]:
+        def kill_one(report: Mapping[str, Any]) -> None:
+            if "t2" in report.get("progress", {}):
+                executor._workers[1].process.kill()
+
+        command = (sys.executable, "-m", "asyncgg.cli.lane_worker")
+        executor = ProcessExecutor(command, 2, start, kill_one)
+        return await CampaignRun(campaign.lanes, CampaignOptions(), executor).run()
+
+    results = asyncio.run(run_and_kill())
+    assert [result.exit for result in results] == [0, 1, 0, 1]
+    for result in results[1::2]:
+        assert result.reason == "its worker process died (signal SIGKILL); resume the campaign"
+        assert 0 < result.things["pending"] <= 40
+    resumed = cli("resume", "camp", "--yes", "--json", "--processes", 2)
+    assert (resumed.code, exits(resumed.json)) == (0, dict.fromkeys(("t1", "t2", "t3", "t4"), 0))
+    things = resumed.json["things"]
+    assert things["disassociated"] + things["already"] == 160
+    assert [len(simulator.service.fleet) for simulator in simulators] == [0, 0, 0, 0]
     verified = cli("verify", "camp", "--json")
     assert (verified.code, verified.json["exit"]) == (0, 0)
-    assert [target["things"]["confirmed"] for target in verified.json["targets"]] == [12, 12, 12]
+    assert [target["things"]["confirmed"] for target in verified.json["targets"]] == [40, 40, 40, 40]
 
 
 def test_broken_journal_ends_its_target_only(cli: CommandRunner, targets: StartTargets) -> None:
