@@ -15,7 +15,7 @@ from asyncgg.cli.notify import NotifyOnExit
 from asyncgg.cli.options import extract_settings
 from asyncgg.cli.plan_view import format_plan_time
 from asyncgg.cli.signals import raise_on_signal
-from asyncgg.cli.state import load_state_settings, open_state
+from asyncgg.cli.state import load_state_settings, open_existing_state
 from asyncgg.cli.supervisor import run_async, run_journal, write_failed_summary, write_summary
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError, JournalError, StateWriteError, UsageError
@@ -109,9 +109,7 @@ def restart_run(path: Path | None, mode: RunMode, arguments: Mapping[str, Any]) 
         state = None
         if path is None:
             settings = load_state_settings(arguments)
-            state = saved.enter_context(open_state(CommandContext.create(settings, arguments)))
-            if state is None:
-                raise UsageError("give either JOURNAL or --state; see --help")
+            state = saved.enter_context(open_existing_state(CommandContext.create(settings, arguments)))
             latest = state.latest()
             if latest is None or not latest.has_journal:
                 raise JournalError(f"{state.location}: the state has no run to continue; check the location")

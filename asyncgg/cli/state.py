@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncgg.cli.context import CommandContext
-from asyncgg.errors import GuardError, JournalError, UsageError
+from asyncgg.errors import GuardError, UsageError
 from asyncgg.formatting import format_duration, format_timestamp
 from asyncgg.models import RunState
 
@@ -57,6 +57,20 @@ def open_state(context: CommandContext, keep_runs: int = 30) -> AbstractContextM
         keep_runs=keep_runs,
         on_message=show,
     )
+
+
+@contextmanager
+def open_existing_state(context: CommandContext) -> Iterator[StateSession]:
+    """As `open_state`. Raises `UsageError` without a state, `JournalError` if it has no run; then it is not created."""
+    from asyncgg.cli.supervisor import run_async
+    from asyncgg.state import require_saved_run
+
+    if context.settings.state is None:
+        raise UsageError("give either JOURNAL or --state; see --help")
+    run_async(require_saved_run(context.settings.state, context.connection))
+    with open_state(context) as state:
+        assert state is not None
+        yield state
 
 
 def find_unfinished(state: StateSession, source: str) -> RunDirectory | None:
@@ -207,11 +221,9 @@ def open_working_journal(
         with open_journal(None, settings.state, run) as opened:
             yield WorkingJournal(opened.path, location=settings.state)
         return
-    with open_state(CommandContext.create(settings, arguments)) as state:
-        assert state is not None
+    context = CommandContext.create(settings, arguments)
+    with open_existing_state(context) as state:
         runs = state.runs_with_journal()
-        if not runs:
-            raise JournalError(f"{state.location}: no saved run; check the location")
         yield WorkingJournal(state.open_run(run or runs[-1]).journal, state, state.location)
 
 

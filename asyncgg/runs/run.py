@@ -30,7 +30,7 @@ from asyncgg.runs.prepare import JournalBuilder, default_journal
 from asyncgg.runs.scan import scan_with_settings
 from asyncgg.settings import OUTPUT_SETTINGS, Settings, build_settings
 from asyncgg.sharing import sharing
-from asyncgg.state import StateKeeper, lease_seconds, require_no_pending_run, show_saved
+from asyncgg.state import StateKeeper, lease_seconds, require_no_pending_run, require_saved_run, show_saved
 from asyncgg.transport import CallerIdentity, Endpoint, Transport, resolve_endpoint
 
 Rows = Iterable[Row] | AsyncIterable[Row]
@@ -162,6 +162,8 @@ class Run:
 
     async def _open_state(self, location: str, stack: AsyncExitStack) -> None:
         settings = self._settings
+        if self._rows is None:
+            await require_saved_run(location, connection_from_settings(settings))
         state = await stack.enter_async_context(
             StateKeeper(
                 location,

@@ -3,7 +3,7 @@
 from asyncgg.state.document import LeaseHolder, SavedFile, StateDocument
 from asyncgg.state.keeper import StateKeeper
 from asyncgg.state.lease import Lease, lease_seconds
-from asyncgg.state.restore import read_document, read_state, read_summaries
+from asyncgg.state.restore import read_document, read_state, read_summaries, require_saved_run
 from asyncgg.state.saved_runs import require_no_pending_run, saved_path, show_saved
 from asyncgg.state.session import StateSession
 from asyncgg.state.store import StateStore, StoredDocument, VersionConflictError, open_client, open_store
@@ -25,6 +25,7 @@ __all__ = [
     "read_state",
     "read_summaries",
     "require_no_pending_run",
+    "require_saved_run",
     "saved_path",
     "show_saved",
 ]

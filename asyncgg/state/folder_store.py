@@ -122,6 +122,8 @@ class FolderStore:
         return self._folder / f"state-{number:012}.json"
 
     def _versions(self) -> list[int]:
+        if not self._folder.exists():  # read before the first run
+            return []
         matches = (_DOCUMENT.fullmatch(path.name) for path in self._folder.iterdir())
         return sorted(int(match[1]) for match in matches if match)
 
@@ -135,15 +137,18 @@ class FolderStore:
 
 
 @asynccontextmanager
-async def open_folder_store(location: str) -> AsyncIterator[StateStore]:
-    """Open the store in the folder `location`, which is created. Raises `UsageError`."""
-    yield await asyncio.to_thread(_create_folder_store, location)
+async def open_folder_store(location: str, *, create: bool = True) -> AsyncIterator[StateStore]:
+    """Open the store in the folder `location`; a missing one is created, or empty. Raises `UsageError`."""
+    yield await asyncio.to_thread(_open_folder, location, create)
 
 
-def _create_folder_store(location: str) -> FolderStore:
+def _open_folder(location: str, create: bool) -> FolderStore:
     folder = Path(location).absolute()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{location}: cannot create the folder of the state: {error.strerror}") from None
+    if create:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{location}: cannot create the folder of the state: {error.strerror}") from None
+    elif folder.exists() and not folder.is_dir():
+        raise UsageError(f"{location}: a state is a folder, or s3://BUCKET/PREFIX")
     return FolderStore(folder, location)

@@ -70,11 +70,20 @@ def read_state(
         yield asyncio.run(_read_consistently(location, connection, Path(root), download))
 
 
+async def require_saved_run(location: str, connection: ConnectionConfig) -> None:
+    """Raise `JournalError` if the state has no run, without creating it as its lease does.
+
+    Other errors as `StateStore`.
+    """
+    async with open_store(location, connection, create=False) as store:
+        _newest(await load_document(store), location)
+
+
 def read_document(location: str, connection: ConnectionConfig) -> StateDocument:
     """The document of the state at `location`; raises as `StateSession`. An expired holder is left out."""
 
     async def read() -> StateDocument:
-        async with open_store(location, connection) as store:
+        async with open_store(location, connection, create=False) as store:
             return await load_document(store)
 
     return asyncio.run(read())
@@ -122,7 +131,7 @@ async def _read_consistently(
     download: Callable[[StateStore, StateDocument, Path], Awaitable[T]],
 ) -> tuple[StateDocument, T]:
     """The document and what `download` makes of it; again if the files were replaced meanwhile."""
-    async with open_store(location, connection) as store:
+    async with open_store(location, connection, create=False) as store:
         for attempts_remaining in reversed(range(_READ_ATTEMPTS)):
             document = await load_document(store)
             folder = root / str(attempts_remaining)

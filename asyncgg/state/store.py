@@ -64,9 +64,11 @@ def open_client(location: str, connection: ConnectionConfig) -> AbstractAsyncCon
 
 
 def open_store(
-    location: str, connection: ConnectionConfig, client: Any = None
+    location: str, connection: ConnectionConfig, client: Any = None, *, create: bool = True
 ) -> AbstractAsyncContextManager[StateStore]:
     """The store at `s3://BUCKET/PREFIX` or in a folder; `client` is that of `open_client`, if there is one.
+
+    `create`: a missing folder is created; otherwise its store is empty.
 
     Raises `UsageError` for an unusable location or AWS configuration, and `CredentialsError`.
     """
@@ -76,4 +78,4 @@ def open_store(
         return open_s3_store(location, connection) if client is None else nullcontext(S3Store(location, client))
     from asyncgg.state.folder_store import open_folder_store
 
-    return open_folder_store(location)
+    return open_folder_store(location, create=create)

@@ -148,13 +148,17 @@ def test_state_of_the_environment_is_used(
         (("status", "run.journal", "--run", "1"), "--run requires --state"),
         (("runs", ".", "--state", "share"), "either FOLDER or --state"),
         (("verify", "--state", "share"), "no saved run"),
+        (("undo", "--state", "share", "--yes"), "no saved run"),
+        (("runs", "--state", "share"), "no saved run"),
+        (("watch", "--state", "share"), "no saved run"),
+        (("runs", "--state", "fleet.csv"), "fleet.csv"),
         (("report", "run.journal", "--state", "share"), "either JOURNAL or --state"),
         (("disassociate", "fleet.csv", "--yes", "--journal", "j", "--state", "share"), "either --state or --journal"),
         (("disassociate", "fleet.csv", "--yes", "--state", "share", "--state-lease", "60s"), "--state-lease"),
         (("disassociate", "fleet.csv", "--yes", "--state", "share", "--state-lease", "soon"), "--state-lease"),
         (("disassociate", "fleet.csv", "--yes", "--state", "fleet.csv"), "fleet.csv"),
         (("disassociate", "fleet.csv", "--yes", "--state", "s3://"), "s3://BUCKET/PREFIX"),
-        (("resume", "--yes", "--state", "share"), "no run to continue"),
+        (("resume", "--yes", "--state", "share"), "no saved run"),
         (("status", "--state", "share"), "no saved run"),
     ],
     ids=" ".join,
@@ -169,6 +173,7 @@ def test_unusable_state_exits_2(
     assert message in result.err
     assert result.err.count("\n") == 1
     assert simulator.service.counters.requests.total() == 0
+    assert not Path("share").exists() or words[0] == "disassociate"
 
 
 def test_cleanup_continues_in_the_state(cli: CommandRunner, serve: StartSimulator) -> None:

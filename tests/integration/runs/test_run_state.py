@@ -93,7 +93,7 @@ async def test_state_that_cannot_be_followed_raises(tmp_path: Path) -> None:
         await asyncgg.resume()
     with pytest.raises(UsageError, match="either a journal or state"):
         await asyncgg.resume(tmp_path / "run.journal", state=location)
-    with pytest.raises(UsageError, match="no run to continue"):
+    with pytest.raises(UsageError, match="no saved run"):
         await asyncgg.retry(state=location)
     with pytest.raises(UsageError, match="only Run"):
         await asyncgg.disassociate_things(["thing"], inventory=tmp_path / "fleet.db", state=location)
