@@ -64,6 +64,7 @@ COMMAND_ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "iot:DescribeCACertificate",
         "iot:DetachThingPrincipal",
         "iot:DeleteThing",
+        *_READ_SHADOWS,
         LIST_QUOTAS,
     ),
     "tune": (LIST_CORES, GET_QUOTA),
@@ -80,8 +81,7 @@ OPTION_ACTIONS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "cores": {"disassociate": (LIST_CLIENT_DEVICES,), "fleet disassociate": (LIST_CLIENT_DEVICES,)},
     "things": {"disassociate": _SCAN, "fleet disassociate": _SCAN},
     "max-percent": {"decommission plan": ("iot:ListThings",), "decommission quarantine": ("iot:ListThings",)},
-    "save-shadows": {"decommission delete": _READ_SHADOWS},
-    "delete-shadows": {"decommission delete": (*_READ_SHADOWS, "iot:DeleteThingShadow")},
+    "delete-shadows": {"decommission delete": ("iot:DeleteThingShadow",)},
     "delete-certificates": {"decommission delete": ("iot:DetachPolicy", "iot:DeleteCertificate")},
 }
 """The further actions of options, by command; `cores` stands for --core and --snapshot, too."""

@@ -6,7 +6,7 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,19 +17,15 @@ from asyncgg.cli.console import require_terminal
 from asyncgg.cli.context import CommandContext
 from asyncgg.cli.decommission_associations import AssociationChanger, find_associations, stopped_scan
 from asyncgg.cli.decommission_plan import (
-    STAGE_VIEW,
-    IotQuotas,
-    load_quotas,
     plan_document,
     plan_lines,
     write_plan_rows,
 )
 from asyncgg.cli.decommission_source import DeviceSource
+from asyncgg.cli.decommission_stage import StageRunner
 from asyncgg.cli.options import extract_settings
-from asyncgg.cli.progress import ProgressDisplay
 from asyncgg.cli.sources import ScanIncompleteError
-from asyncgg.cli.supervisor import Supervision, run_async, run_supervised
-from asyncgg.decommission.control_plane import IotControlPlane, open_control_plane
+from asyncgg.cli.supervisor import run_async
 from asyncgg.decommission.guards import GuardOptions
 from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import DeviceFacts, Stage, StepState
@@ -37,9 +33,9 @@ from asyncgg.decommission.options import DecommissionOptions
 from asyncgg.decommission.quotas import parse_quotas
 from asyncgg.decommission.report import devices_of_stage, exit_code_of, format_summary_lines, summarize
 from asyncgg.decommission.shadows import ShadowArchive, ShadowOptions
-from asyncgg.decommission.stages import DEVICE, StageLimits, StageRun
+from asyncgg.decommission.stages import DEVICE, StageRun
 from asyncgg.engine import RunResult
-from asyncgg.errors import AsyncggError, GuardError, UsageError
+from asyncgg.errors import GuardError, UsageError
 from asyncgg.formatting import format_duration
 from asyncgg.manifest import load_protect_list
 from asyncgg.models import RunState
@@ -60,17 +56,13 @@ class DecommissionSession:
     context: CommandContext
     options: DecommissionOptions
     arguments: Mapping[str, Any]
-    deadline_at: float | None
-    """On the clock of `time.monotonic`."""
-    known_quotas: IotQuotas | None = None
-    """Read once."""
+    _runner: StageRunner
 
     @classmethod
     def create(cls, context: CommandContext, options: DecommissionOptions, arguments: Mapping[str, Any]) -> Self:
         """Raises `UsageError` for an unknown operation of --iot-quota."""
         parse_quotas(options.iot_quota)
-        deadline = context.settings.deadline
-        return cls(context, options, arguments, None if deadline is None else time.monotonic() + deadline)
+        return cls(context, options, arguments, StageRunner(context, options))
 
     @classmethod
     @contextmanager
@@ -166,6 +158,8 @@ class DecommissionSession:
                 f"{path}: the quarantine ended {format_duration(max(age, 0.0))} ago, --min-age requires"
                 f" {format_duration(min_age)}; nothing was sent"
             )
+        if self.options.delete_shadows and self.options.skip_shadows:
+            raise UsageError("shadows are saved before they are deleted: give --delete-shadows or --skip-shadows")
         # Of this command: the settings of the journal have that of the quarantine.
         if self._yes and self.arguments["expect_account"] is None:
             raise UsageError("delete cannot be undone: --yes also requires --expect-account ID; nothing was sent")
@@ -192,12 +186,12 @@ class DecommissionSession:
 
     def _plan(self, book: DecommissionJournal, rows: Path | None) -> int:
         options = self._guard_options(book)
-        run = self._run(book, Stage.QUARANTINE, lambda run: run.collect(options))
+        run = self._runner.run(book, Stage.QUARANTINE, lambda run: run.collect(options))
         if not run.reason:
             facts = book.devices()
             found = find_associations(self.context, [name for name in facts if facts[name].exists])
             run_async(_put_cores(book, [replace(facts[name], cores=cores) for name, cores in found.items()]))
-        quotas = self._quotas()
+        quotas = self._runner.quotas
         document = plan_document(book, quotas, reason=run.reason)
         if rows is not None:
             write_plan_rows(rows, book)
@@ -211,20 +205,20 @@ class DecommissionSession:
         if time.time() - float(book.meta().get("asked_at", "0")) > _MAX_AGE_OF_ANSWERS:
             run_async(book.forget_unchanged(stage))
             run_async(book.put_meta(asked_at=repr(time.time())))
-        run = self._run(book, stage, lambda run: run.collect(options))
+        run = self._runner.run(book, stage, lambda run: run.collect(options))
         refused = book.refusals(stage)
         allowed = [name for name in book.names() if name not in refused]
         if run.reason:
             return self._finish(book, stage, run)
         if not book.meta().get("confirmed"):
-            quotas = self._quotas()
+            quotas = self._runner.quotas
             if not self.context.console.quiet:
                 document = plan_document(book, quotas)
                 self.context.console.log_event({"event": "plan", **document}, *plan_lines(document, quotas))
-            self._check_fleet_share(len(allowed))
+            self._runner.check_fleet_share(len(allowed))
             self._confirm(len(allowed), "quarantine them", stdin_in_use=stdin_in_use)
             run_async(book.put_meta(confirmed=1))
-        run = self._run(book, stage, lambda run: run.switch(allowed, options.allow_shared))
+        run = self._runner.run(book, stage, lambda run: run.switch(allowed, options.allow_shared))
         stopped = None if run.reason else AssociationChanger(self.context, self.arguments, book, stage).run()
         if not run.reason and not summarize(book, stage)["devices"]["pending"]:
             run_async(book.put_meta(quarantined_at=repr(time.time())))
@@ -232,7 +226,7 @@ class DecommissionSession:
 
     def _release(self, book: DecommissionJournal, names: Sequence[str]) -> int:
         run_async(book.put_meta(stage=Stage.RELEASE))
-        run = self._run(book, Stage.RELEASE, lambda run: run.switch(names))
+        run = self._runner.run(book, Stage.RELEASE, lambda run: run.switch(names))
         stopped = None if run.reason else AssociationChanger(self.context, self.arguments, book, Stage.RELEASE).run()
         return self._finish(book, Stage.RELEASE, run, stopped)
 
@@ -248,11 +242,14 @@ class DecommissionSession:
             associated = {name for name, cores in find_associations(self.context, pending).items() if cores}
         except ScanIncompleteError as error:
             return self._finish(book, stage, None, stopped_scan(error))
-        run = self._run(book, stage, lambda run: run.check_again(pending, options, associated))
+        # With the shadows already: an endpoint that is not known ends the command before the questions.
+        run = self._runner.run(
+            book, stage, lambda run: run.check_again(pending, options, associated), with_shadows=True
+        )
         if not run.reason:
             refused = book.refusals(stage)
             allowed = [name for name in pending if name not in refused]
-            run = self._run(book, stage, partial(self._delete_devices, book, allowed), with_shadows=True)
+            run = self._runner.run(book, stage, partial(self._delete_devices, book, allowed), with_shadows=True)
         return self._finish(book, stage, run)
 
     async def _delete_devices(self, book: DecommissionJournal, names: Sequence[str], run: StageRun) -> None:
@@ -260,51 +257,6 @@ class DecommissionSession:
         if run.plane.shadows is not None:
             shadows = ShadowOptions(run.plane.shadows, ShadowArchive(book.path), self.options.delete_shadows)
         await run.delete(names, delete_certificates=self.options.delete_certificates, shadows=shadows)
-
-    def _run(
-        self,
-        book: DecommissionJournal,
-        stage: Stage,
-        work: Callable[[StageRun], Coroutine[Any, Any, None]],
-        *,
-        with_shadows: bool = False,
-    ) -> StageRun:
-        """Do `work` with a connection. The first signal stops it gracefully, and so does the deadline.
-
-        After an error the result so far is written, and the error raised.
-        """
-        settings = self.context.settings
-        limits = StageLimits(canary=self.options.canary, abort_at=settings.abort_at, abort_after=settings.abort_after)
-        display = ProgressDisplay(self.context.console, view=STAGE_VIEW)
-        with_shadows = with_shadows and (self.options.save_shadows or self.options.delete_shadows)
-        quotas, is_started = self._quotas(), False
-
-        async def with_plane(supervision: Supervision) -> StageRun:
-            nonlocal is_started
-            async with self._open_plane(quotas, with_shadows=with_shadows) as plane:
-                run = StageRun(book, stage, plane, limits)
-                supervision.stop = run.stop
-                display.watch(run)
-                is_started = True
-                loop, timer = asyncio.get_running_loop(), None
-                if self.deadline_at is not None:
-                    left = max(0.0, self.deadline_at - time.monotonic())
-                    timer = loop.call_later(left, run.stop, "deadline reached", RunState.DEADLINE)
-                try:
-                    await work(run)
-                finally:
-                    if timer is not None:
-                        timer.cancel()
-                return run
-
-        message = f"aborted by a second signal; resume checks what was possibly sent: {book.path}"
-        try:
-            return run_supervised(with_plane, display, abort_message=message)
-        except AsyncggError as error:
-            if is_started:
-                summary = summarize(book, stage, reason=str(error), state=RunState.ABORTED)
-                self.context.console.write_result(summary, format_summary_lines(summary))
-            raise
 
     # --- guards and output ---
 
@@ -315,17 +267,6 @@ class DecommissionSession:
     def _account(self, endpoint: Endpoint) -> str:
         identity, _ = run_async(verify_account(endpoint, self.context.settings))
         return identity.account if identity else ""
-
-    def _quotas(self) -> IotQuotas:
-        if self.known_quotas is None:
-            region = self.context.resolve_endpoint().region
-            self.known_quotas = load_quotas(self.context, self.options.iot_quota, region)
-        return self.known_quotas
-
-    def _open_plane(self, quotas: IotQuotas, *, with_shadows: bool = False) -> Any:
-        return open_control_plane(
-            self.context.connection, quotas.usable, core_device_rate=quotas.core_device_rate, with_shadows=with_shadows
-        )
 
     def _guard_options(self, book: DecommissionJournal) -> GuardOptions:
         protect = self.context.settings.protect
@@ -343,21 +284,6 @@ class DecommissionSession:
         if count and not self._yes:
             require_terminal(stdin_in_use=stdin_in_use)
             self.context.console.confirm_count(count, action, stdin_in_use=stdin_in_use)
-
-    def _check_fleet_share(self, count: int) -> None:
-        percent = self.options.max_percent
-        if percent is None or not count:
-            return
-
-        quotas = self._quotas()
-
-        async def has_enough(minimum: int) -> bool:
-            plane: IotControlPlane
-            async with self._open_plane(quotas) as plane:
-                return await plane.fleet_has(minimum)
-
-        if not run_async(has_enough(-int(-count * 100 // percent))):
-            raise GuardError(f"{count:,} devices are more than {percent:g} % of the fleet (--max-percent)")
 
     def _finish(
         self, book: DecommissionJournal, stage: Stage, run: StageRun | None, stopped: RunResult | None = None

@@ -23,8 +23,8 @@ class DecommissionOptions:
     max_percent: float | None = None
     iot_quota: tuple[str, ...] = ()
     delete_certificates: bool = False
-    save_shadows: bool = False
     delete_shadows: bool = False
+    skip_shadows: bool = False
 
     @classmethod
     def from_json(cls, text: str) -> Self:

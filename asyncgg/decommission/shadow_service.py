@@ -49,7 +49,7 @@ class ShadowService:
                 retry=RetryPolicy(max_attempts=8),
                 credentials=credentials,
                 timeout=timeout,
-                denied_advice=f"allow iot:{name}",
+                denied_advice=f"allow iot:{name}, or give --skip-shadows",
             )
             for name in _OPERATIONS
         }
@@ -110,13 +110,13 @@ async def open_shadow_service(connection: ConnectionConfig, iot: Any) -> AsyncIt
     `other_service_endpoint`, and `ServiceError` if the endpoint is not returned.
     """
     endpoint = resolve_endpoint(connection)
-    url = other_service_endpoint(connection, "iot-data")
+    url = other_service_endpoint(connection, "iot-data", ", or give --skip-shadows")
     if url is None:
         describe = RateLimitedOperation("DescribeEndpoint", 10.0, retry=RetryPolicy(max_attempts=8), credentials=None)
         try:  # the endpoint with a certificate of Amazon Trust Services [service model: EndpointType]
             response = await describe.call(lambda: iot.describe_endpoint(endpointType="iot:Data-ATS"))
         except RegistryCallError as error:
-            advice = "allow iot:DescribeEndpoint, or set AWS_ENDPOINT_URL_IOT_DATA"
+            advice = "allow iot:DescribeEndpoint, set AWS_ENDPOINT_URL_IOT_DATA, or give --skip-shadows"
             raise ServiceError(f"the endpoint of the shadows is unknown: {error}; {advice}") from None
         url = f"https://{response['endpointAddress']}"
     async with open_service_client(

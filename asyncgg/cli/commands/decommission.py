@@ -101,8 +101,8 @@ _DAY = "24h"
     options.Option(
         "--delete-certificates", help="delete: also detach policies and delete certificates", panel="Delete"
     ),
-    options.Option("--save-shadows", help="delete: save device shadows in JOURNAL.shadows.jsonl first", panel="Delete"),
-    options.Option("--delete-shadows", help="delete: save device shadows, then delete them", panel="Delete"),
+    options.Option("--delete-shadows", help="delete: also delete device shadows, once they are saved", panel="Delete"),
+    options.Option("--skip-shadows", help="delete: do not save device shadows first", panel="Delete"),
     options.Option(
         "--iot-quota",
         "OPERATION=RATE",

@@ -60,6 +60,7 @@ def fleet(moto_url: str, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch,
     things = [f"{prefix}-{number}" for number in range(6)]
     simulator = serve(FleetSpec.from_things({f"{prefix}-core-1": things[:4], f"{prefix}-core-2": things[3:]}, 1000.0))
     monkeypatch.setenv("AWS_ENDPOINT_URL_IOT", moto_url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_IOT_DATA", moto_url)
     client = boto3.client("iot", region_name="us-east-1", endpoint_url=moto_url)
     document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iot:Connect", "Resource": "*"}]}
     client.create_policy(policyName=f"{prefix}-policy", policyDocument=json.dumps(document))

@@ -161,10 +161,9 @@ def test_plan_changes_nothing(fleet: IotFleet, decommission: Decommission, tmp_p
 
 
 def test_shadows_are_saved_before_they_are_deleted(
-    fleet: IotFleet, decommission: Decommission, moto_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    fleet: IotFleet, decommission: Decommission, moto_url: str, tmp_path: Path
 ) -> None:
     """The classic and the named shadows are in a file next to the journal, and gone before the thing."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL_IOT_DATA", moto_url)
     data = boto3.client("iot-data", region_name="us-east-1", endpoint_url=moto_url)
     listed, thing = write_list(fleet, tmp_path / "things.txt", 2), fleet.things[0]
     document = {"state": {"desired": {"mode": "cold"}}}
