@@ -153,7 +153,7 @@ class AssociationChanger:
 
         def prepare(endpoint: Endpoint, path: Path | None) -> tuple[JournalBuilder, Plan]:
             selection = Selection("the released devices", names)
-            return prepare_undo(original, path, context.settings, endpoint, only=selection)
+            return prepare_undo(original, path, context.settings, endpoint, only=selection, revert_uncertain=True)
 
         return RunRequest(
             resolve_endpoint=context.resolve_endpoint,
@@ -217,13 +217,12 @@ def _failed_things(path: Path) -> dict[str, str]:
 
 
 def _changed_things(path: Path) -> set[str]:
-    """The things that a run disassociated, also those whose first reply was lost; none without a journal."""
+    """The things that a run disassociated, or did possibly; none without a journal."""
     if not path.exists():
         return set()
     with JournalReader(path) as reader:
-        effects = iter_effects(reader)
         return {
             effect.thing
-            for effect in effects
-            if decide(effect.certainty, prior_state_known=True) is UndoDecision.REVERT
+            for effect in iter_effects(reader)
+            if decide(effect.certainty, prior_state_known=True, revert_uncertain=True) is UndoDecision.REVERT
         }

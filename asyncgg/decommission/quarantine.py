@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from asyncgg.decommission.control_plane import modified_at
-from asyncgg.decommission.model import CertificateFacts, DeviceFacts, RefusalReason, Stage
+from asyncgg.decommission.model import CertificateFacts, DeviceFacts, RefusalReason, Stage, StepState
 from asyncgg.decommission.shared_tasks import SharedTasks
 from asyncgg.decommission.steps import StepRecorder, refused, wait_until
 
@@ -77,7 +77,7 @@ class CertificateSwitch:
             request_id = (
                 await self._steps.send(before.id, UPDATE, lambda: self._plane.set_status(before.id, before.status))
             ).request_id
-        elif self._steps.step(before.id, UPDATE) is None:
+        elif written.state is StepState.DONE and self._steps.step(before.id, UPDATE) is None:
             raise refused(RefusalReason.CHANGED, f"{before.id}: {status}, but not by this decommission")
         await self._confirm(before.id, before.status, request_id)
 

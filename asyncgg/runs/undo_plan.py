@@ -80,9 +80,14 @@ DECISION_LABELS: Final[Mapping[UndoDecision, str]] = {
 """Labels of the excluded things, in the order of `UndoDecision`."""
 
 
-def decide(certainty: Certainty, *, prior_state_known: bool) -> UndoDecision:
-    """The decision for a thing with this effect, whose state before the run is known or not."""
+def decide(certainty: Certainty, *, prior_state_known: bool, revert_uncertain: bool = False) -> UndoDecision:
+    """The decision for a thing with this effect, whose state before the run is known or not.
+
+    `revert_uncertain`: revert also what was possibly changed.
+    """
     decision = _DECISIONS[certainty]
+    if revert_uncertain and decision in (UndoDecision.UNCERTAIN, UndoDecision.UNRESOLVED):
+        decision = UndoDecision.REVERT
     return UndoDecision.PRIOR_STATE_UNKNOWN if decision is UndoDecision.REVERT and not prior_state_known else decision
 
 
@@ -123,13 +128,15 @@ def prepare_undo(
     assume_associated: bool = False,
     state_location: str = "",
     one_of_many: bool = False,
+    revert_uncertain: bool = False,
 ) -> tuple[JournalBuilder, Plan]:
     """Build `new_journal`, which reverts what the run of `journal` is known to have changed. Blocking.
 
     `prior_state`: the content of a snapshot from before the run. `assume_associated`: every thing
     of the run was associated before. `state_location`: that of the state that has both journals, each
     in the folder of its run. `one_of_many`: entries of `only` can be in other runs, and a run with
-    nothing to undo has a journal of 0 things.
+    nothing to undo has a journal of 0 things. `revert_uncertain`: revert also what was possibly
+    changed, and accept a run without an end.
 
     Raises:
         UsageError: things without a final outcome or with unknown prior state; nothing to undo;
@@ -142,7 +149,7 @@ def prepare_undo(
         original = _read_original_run(reader, state_location)
         all_known = assume_associated or original.has_provenance
         things_before: PriorState = (lambda core: _ContainsAll()) if all_known else prior_state or (lambda core: ())
-        pairs = _select(iter_effects(reader), things_before, only, counts)
+        pairs = _select(iter_effects(reader), things_before, only, counts, revert_uncertain=revert_uncertain)
         with JournalBuilder(
             new_journal,
             settings,
@@ -226,7 +233,12 @@ def _metadata(original: _OriginalRun) -> dict[str, str]:
 
 
 def _select(
-    effects: Iterator[ThingEffect], things_before: PriorState, only: Selection | None, counts: Counter[UndoDecision]
+    effects: Iterator[ThingEffect],
+    things_before: PriorState,
+    only: Selection | None,
+    counts: Counter[UndoDecision],
+    *,
+    revert_uncertain: bool,
 ) -> Iterator[tuple[str, str]]:
     """Yield the pairs to revert. `counts` gets the decision about each thing."""
     for core, group in groupby(effects, lambda effect: effect.core):
@@ -237,7 +249,11 @@ def _select(
                 continue
             if prior_things is None:
                 prior_things = things_before(core)
-            decision = decide(effect.certainty, prior_state_known=effect.thing in prior_things)
+            decision = decide(
+                effect.certainty,
+                prior_state_known=effect.thing in prior_things,
+                revert_uncertain=revert_uncertain,
+            )
             counts[decision] += 1
             if decision is UndoDecision.REVERT:
                 yield core, effect.thing

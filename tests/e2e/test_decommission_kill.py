@@ -24,6 +24,13 @@ class ForkedScenario(KillScenario):
         return result.code, result.out, result.err
 
 
+async def test_release_follows_a_killed_quarantine(tmp_path: Path) -> None:
+    """A core disassociated its devices, and the program was killed before the reply: release restores them, too."""
+    result = await ForkedScenario(tmp_path, "release", devices=8, every=8, resumes=False).run()
+    assert result.kills >= 1
+    assert (result.lost, result.others_changed) == (0, 0)
+
+
 @pytest.mark.parametrize(("last_stage", "every"), [("release", 6), ("delete", 16)])
 async def test_killed_stages_resume(tmp_path: Path, last_stage: str, every: int) -> None:
     """Exactly the allowed devices are quarantined, then released to the byte or deleted; no recorded write repeats."""

@@ -10,6 +10,7 @@ import pytest
 from asyncgg.decommission.guards import GuardOptions, Refusal
 from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import RefusalReason, Stage
+from asyncgg.decommission.report import devices_of_stage
 from asyncgg.decommission.stages import StageRun
 from asyncgg.simulator import FleetSpec
 from asyncgg.simulator.registry import certificate_id_of
@@ -87,6 +88,20 @@ async def test_quarantine_resumes_after_a_crash_at_any_write(tmp_path: Path, num
     assert iot.statuses() == dict.fromkeys(["both", *LISTED], "INACTIVE") | {"d3": "ACTIVE"}
     assert_each_once(iot.writes)
     assert len(iot.writes) == QUARANTINE_WRITES
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_release_after_a_crash_of_the_quarantine(tmp_path: Path, after: bool) -> None:
+    """A release without a resume before it restores every certificate, also one that was possibly not changed."""
+    iot = DeviceIot()
+    iot.crash_at, iot.crash_after = 2, after
+    assert await crash(quarantine(tmp_path / "j", iot))
+    iot.crash_at = -1
+    with DecommissionJournal(tmp_path / "j") as journal:
+        run = StageRun(journal, Stage.RELEASE, iot.control_plane())
+        await run.switch(devices_of_stage(journal, Stage.RELEASE))
+        assert journal.refusals(Stage.RELEASE) == {}
+    assert iot.statuses() == dict.fromkeys(["both", *LISTED, "d3"], "ACTIVE")
 
 
 @pytest.mark.parametrize("after", [False, True])
