@@ -69,7 +69,6 @@ def test_tiny_terminal_shows_progress_and_summary(columns: int, lines: int, serv
     "variables",
     [
         {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-        {"PYTHONIOENCODING": "ascii"},
         {"PYTHONIOENCODING": "utf-16"},
         {"PYTHONIOENCODING": "cp1252", "TERM": "dumb"},
     ],

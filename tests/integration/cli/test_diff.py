@@ -21,10 +21,10 @@ def test_diff_writes_lines_json_and_list(cli: CommandRunner, serve: StartSimulat
     result = cli("diff", "old.db", "new.db", "--out", "changes.csv")
     assert result.out.splitlines() == [
         "0 cores appeared",
-        "1 associations appeared",
+        "1 association appeared",
         "  + b,z",
         "0 cores vanished",
-        "1 associations vanished",
+        "1 association vanished",
         "  - a,x",
     ]
     since = "2023-11-14T22:13:20.000Z"

@@ -39,8 +39,9 @@ PAGES = [
 ]
 NOT_RUN = {"demo", "simulator", "tune", "decommission"}
 """Commands with tests of their own: without a list, or with the registry of AWS IoT; a simulator does not end."""
-CLUSTER = "s3://fleet/campaigns/"
-"""The state of a campaign on several hosts; tests/e2e/test_fleet_dask.py and test_fleet.py have such campaigns."""
+OTHER_TESTS = ("s3://fleet/campaigns/", "report model-7.journal", "doctor --state")
+"""Parts of lines with tests of their own: the state of a campaign on several hosts, the journal of a
+decommission, and what IAM allows for a state."""
 
 CORES = ("core-berlin-7", "core-lyon-2")
 NAMED = ("sensor-000113", "sensor-0815", "sensor-17", "sensor-18")
@@ -92,7 +93,7 @@ def documented_commands() -> dict[str, str]:
             if (
                 found
                 and "[OPTIONS]" not in line
-                and CLUSTER not in line
+                and not any(part in line for part in OTHER_TESTS)
                 and not is_tutorial_step
                 and found[1].split()[0] not in NOT_RUN
             ):

@@ -78,7 +78,7 @@ def test_disassociate_some_failed_exits_3(cli: CommandRunner, serve: StartSimula
         (["disassociate", "fleet.csv", "--yes", "--journal", "taken"], "taken already exists"),
         (["disassociate", "fleet.csv", "--yes", "--journal", "no/j"], "no/j: cannot create"),
         (["disassociate", "fleet.csv", "--yes", "--protect", "none.txt"], "none.txt: no such file"),
-        (["disassociate", "fleet.csv", "--yes", "--rejects", "j", "--journal", "j"], "the same file"),
+        (["disassociate", "fleet.csv", "--yes", "--rejects", "j", "--journal", "j"], "j: would overwrite the journal"),
         (["disassociate", "fleet.csv", "--yes", "--config", "none.toml"], "none.toml: settings file not found"),
         (["disassociate", "fleet.csv"], "no terminal to confirm on, nothing was sent; pass --yes"),
         (["resume", "none.journal"], "none.journal: no such file"),

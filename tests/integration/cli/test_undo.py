@@ -193,7 +193,8 @@ def test_undo_inventory_must_be_older_than_the_run(cli: CommandRunner, serve: St
     assert cli("inventory", "--out", "before.db", "--rate", 500, "--quiet").code == 0
     _run_first(cli)
     assert cli("inventory", "--out", "after.db", "--rate", 500, "--quiet").code == 0
-    for name, message in {"after.db": "not before the run", "run.journal": "a journal", "none.db": "no such"}.items():
+    messages = {"after.db": "not before the run", "run.journal": "the same file", "none.db": "no such"}
+    for name, message in messages.items():
         result = cli("undo", "run.journal", *JSON_OPTIONS, "--inventory", name)
         assert (result.code, result.out) == (2, "")
         assert message in result.err
