@@ -115,17 +115,29 @@ class Engine:
             ramp=self._ramp,
         )
         self._in_flight: dict[int, Batch] = {}
+        self._run_id = ""
+        self._pending: int | None = None
+
+    async def load(self) -> None:
+        """Read the pending things before `run`, which otherwise does it.
+
+        For 1,000 cores this takes a few milliseconds, which other lanes of the event loop would lack.
+        """
+        self._run_id, queues = await self._recorder.load()
+        if self._options.limit is not None:
+            queues = take_first(queues, self._options.limit)
+        for queue in spread(queues):
+            self._dispatcher.scheduler.add(queue)
+        self._pending = sum(queue.unsent for queue in queues)
 
     async def run(self) -> RunResult:
         """Run until the work is done or an abort rule, the deadline or `stop` ends it."""
         try:
-            run_id, queues = await self._recorder.start()
-            if self._options.limit is not None:
-                queues = take_first(queues, self._options.limit)
-            for queue in spread(queues):
-                self._dispatcher.scheduler.add(queue)
-            pending = sum(queue.unsent for queue in queues)
-            self._session.emit(RunStarted(run_id, pending, self._dispatcher.requests_left))
+            if self._pending is None:
+                await self.load()
+            pending = self._pending or 0
+            self._recorder.start()
+            self._session.emit(RunStarted(self._run_id, pending, self._dispatcher.requests_left))
             async with self._session.run(self._dispatcher.token_loop()) as group:
                 group.create_task(self._dispatcher.claim_loop(), name="asyncgg-claimer")
                 for number in range(min(self._options.concurrency, pending)):

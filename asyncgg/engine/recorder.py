@@ -54,10 +54,13 @@ class RunRecorder:
         """Things without a final outcome."""
         return self.initial_counts.pending - self.done - self.failed - self.already
 
-    async def start(self) -> tuple[str, list[CoreQueue]]:
+    def start(self) -> None:
+        """Count the time of the run from now on."""
+        self._started = self._saved = self._clock()
+
+    async def load(self) -> tuple[str, list[CoreQueue]]:
         """Mark the run as running; return its id and the pending work."""
 
-        self._started = self._saved = self._clock()
         change = self._recorded_rate
 
         def load(store: JournalStore) -> tuple[str, JournalCounts, float, list[CoreQueue]]:

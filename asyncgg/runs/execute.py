@@ -136,6 +136,7 @@ async def execute(
             engine = Engine(journal, lane, options, [*listeners, *telemetry.listeners, *lease_listeners])
             telemetry.watching(on_engine)(engine)
             if before_sending is not None:
+                await engine.load()
                 await before_sending()
             if lease is not None:
                 await lease.begin_sending(_stop_threadsafe(engine))

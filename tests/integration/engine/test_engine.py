@@ -79,8 +79,9 @@ async def test_time_before_run_is_not_counted(tmp_path: Path) -> None:
     journal = JournalWriter(harness.path, threaded=False)
     await journal.submit(lambda store: store.begin_resume())
     engine = Engine(journal, Lane(harness.transport, FixedRate(10.0, burst=1.0)))
+    await engine.load()
     await asyncio.sleep(100.0)
-    await engine.run()
+    assert (await engine.run()).state is RunState.COMPLETE
     journal.close()
     assert 0.2 <= engine.progress().seconds <= 1.0
 
