@@ -74,6 +74,7 @@ COMMAND_ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 
 LOCAL_COMMANDS: Final = frozenset(
     {"plan", "status", "watch", "runs", "report", "diff", "fleet plan", "fleet lanes", "demo", "simulator"}
+    | {"decommission status", "decommission report"}
 )
 """Commands that need no permission, but for a manifest to read or a state."""
 

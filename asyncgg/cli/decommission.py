@@ -198,6 +198,7 @@ class DecommissionSession:
         self.context.console.write_result(document, plan_lines(document, quotas), always_print=True)
         if run.reason:
             return exit_code(RunResult(RunState(run.state), run.reason))
+        self._runner.check_fleet_share(document["devices"]["total"] - document["devices"]["refused"])
         return 3 if document["devices"]["refused"] else 0
 
     def _quarantine(self, book: DecommissionJournal, *, stdin_in_use: bool = False) -> int:
@@ -262,7 +263,7 @@ class DecommissionSession:
 
     @property
     def _yes(self) -> bool:
-        return bool(self.arguments["yes"])
+        return bool(self.arguments.get("yes"))  # a plan asks nothing
 
     def _account(self, endpoint: Endpoint) -> str:
         identity, _ = run_async(verify_account(endpoint, self.context.settings))

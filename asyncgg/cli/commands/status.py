@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from asyncgg.cli.campaign_view import show_campaign
-from asyncgg.cli.commands.decommission import show_decommission
 from asyncgg.cli.console import Console
+from asyncgg.cli.decommission_show import show_decommission
 from asyncgg.cli.options import DEBUG, JOURNAL_OR_STATE, JSON, READ_STATE, RUN_OF_STATE, make_command
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.state import open_journal

@@ -80,19 +80,10 @@ def decommission(cli: CommandRunner, tmp_path: Path) -> Callable[..., tuple[int,
     quotas = [f"--iot-quota={name}=2000" for name in QUOTAS]
 
     def run(action: str, *arguments: object) -> tuple[int, dict[str, Any]]:
-        result = cli(
-            "decommission",
-            action,
-            *arguments,
-            "--yes",
-            "--json",
-            "--quiet",
-            "--connected-within",
-            "0",
-            "--quota",
-            "1000",
-            *quotas,
-        )
+        options = [] if action == "plan" else ["--yes"]
+        if action in {"plan", "quarantine"}:  # the others have it from the journal
+            options += ["--connected-within", "0"]
+        result = cli("decommission", action, *arguments, *options, "--json", "--quiet", "--quota", "1000", *quotas)
         return result.code, json.loads(result.out) if result.out else {"error": result.err}
 
     return run

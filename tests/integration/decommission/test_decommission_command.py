@@ -201,3 +201,15 @@ def test_a_policy_selects_the_devices(fleet: IotFleet, decommission: Decommissio
     (tmp_path / "policy.toml").write_text(policy)
     code, result = decommission("plan", "--policy", "policy.toml", "--outcomes", "devices.csv")
     assert (code, result.get("devices", {}).get("total")) == (0, 2), result
+
+
+def test_resume_has_the_options_of_the_start(fleet: IotFleet, decommission: Decommission, tmp_path: Path) -> None:
+    """After a deadline, the protect list of the start still counts, and the questions that were open are asked."""
+    listed, protected = write_list(fleet, tmp_path / "things.txt"), fleet.things[1]
+    (tmp_path / "never.txt").write_text(protected)
+    options = ("--things", listed, "--journal", "j", "--protect", "never.txt", "--deadline", "1ms")
+    code, result = decommission("quarantine", *options)
+    assert (code, result["state"], result["devices"]["pending"]) == (10, "deadline", 4), result
+    code, result = decommission("resume", "j")
+    assert (code, result["refusals"], result["devices"]["done"]) == (3, {"protected": 1}, 3), result
+    assert fleet.status(fleet.certificates[protected][0]) == "ACTIVE"
