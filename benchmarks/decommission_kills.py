@@ -34,7 +34,7 @@ from benchmarks.processes import ENVIRONMENT
 from benchmarks.tables import write_results
 
 DEVICES: Final = 24
-_REFUSED: Final = 4
+_REFUSED: Final = 5
 _CORES: Final = 3
 _PAGE_SIZE: Final = 250
 _ACCOUNT: Final = "123456789012"
@@ -69,7 +69,8 @@ class KillResult:
 class KillScenario:
     """One journal, its services, and the process that works on it.
 
-    The last four of `devices` in the list are refused; as many devices are not in the list.
+    The last five of `devices` in the list are refused, and so is a core device; as many devices are
+    not in the list.
     """
 
     folder: Path
@@ -99,7 +100,7 @@ class KillScenario:
             self.simulator.service.handle = self.handle  # type: ignore[method-assign]  # kills the client
             self.registry = self.simulator.service.registry
             self.registry.patch(self._mix())
-            (self.folder / "things.txt").write_text("".join(f"{name}\n" for name in self._listed()))
+            (self.folder / "things.txt").write_text("".join(f"{name}\n" for name in [*self._listed(), "core-0"]))
             before, associations = copy.deepcopy(self.registry.to_dict()), self._associations()
             await self._finish("quarantine", "--things", "things.txt", "--journal", "J")
             if self.resumes:
@@ -208,7 +209,7 @@ class KillScenario:
 
     def _mix(self) -> dict[str, Any]:
         """Certificates that are shared within the list or inactive, and devices that the guards refuse."""
-        shared, foreign, transferred, protected = self._listed()[-_REFUSED:]
+        shared, foreign, transferred, protected, claim = self._listed()[-_REFUSED:]
         own = {name: certificate_id_of(name) for name in [*self._listed(), "other-00"]}
         return {
             "things": {
@@ -219,8 +220,10 @@ class KillScenario:
             "certificates": {
                 own[foreign]: {"owner": "999999999999"},
                 own[transferred]: {"status": "PENDING_TRANSFER"},
+                own[claim]: {"policies": ["claim"]},
                 own["listed-02"]: {"status": "INACTIVE"},
             },
+            "policies": {"claim": {"Resource": "arn:aws:iot:*:*:topic/$aws/provisioning-templates/t/provision/*"}},
         }
 
     # --- checks ---

@@ -15,10 +15,13 @@ from asyncgg.errors import AsyncggError, CredentialsUnreachableError
 from asyncgg.formatting import sanitize
 from asyncgg.models import ErrorResponse
 from asyncgg.ratelimit import AdaptiveRate, Limiter
+from asyncgg.ratelimit.quota import default_burst
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.transport.responses import HttpResponse, describe_response, names_error_type, parse_retry_after
 
 _MAX_PAUSE: Final = 60.0
+_MIN_BURST: Final = 1.9
+"""Requests: makes up for a timer that is late by nearly a whole interval; still, two never start at once."""
 _MAX_REFUSALS: Final = 3
 """Refused calls, with none answered, after which an operation is no longer called."""
 _FAILURE_THRESHOLD: Final = 5
@@ -75,7 +78,8 @@ class RateLimitedOperation:
     ) -> None:
         self._api = api
         self._denied_advice = denied_advice or f"allow iot:{api} or remove the rule"
-        self._limiter = Limiter(AdaptiveRate(rate, documented=rate), max_pause=_MAX_PAUSE)
+        burst = max(_MIN_BURST, default_burst(rate))
+        self._limiter = Limiter(AdaptiveRate(rate, documented=rate, burst=burst), max_pause=_MAX_PAUSE)
         self._clock = asyncio.get_running_loop().time
         self._retry = retry
         self._credentials = credentials

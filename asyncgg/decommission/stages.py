@@ -219,6 +219,8 @@ def _changed(before: DeviceFacts, now: DeviceFacts) -> Refusal | None:
         return Refusal(RefusalReason.RECREATED)
     if set(now.certificates) != set(before.certificates):
         return Refusal(RefusalReason.CHANGED, "it has other certificates")
+    if (now.thing_type, now.attributes) != (before.thing_type, before.attributes):
+        return Refusal(RefusalReason.CHANGED, "its type or attributes were changed")
     return None
 
 

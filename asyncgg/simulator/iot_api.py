@@ -33,7 +33,7 @@ def parse_iot_quotas(entries: Sequence[str]) -> dict[str, float]:
 class IotApi:
     """AWS IoT and its shadows for one `registry`.
 
-    `burst`: requests that a quota admits at once, and at least a tenth of a second's worth (assumed).
+    `burst`: requests that a quota admits at once, and at least a quarter of a second's worth (assumed).
     """
 
     def __init__(self, registry: Registry, quotas: Mapping[str, float], limiter: LimiterSpec, burst: float) -> None:
@@ -52,7 +52,7 @@ class IotApi:
         limiter = self._limiters.get(name)
         if limiter is None:
             rate = self._quotas[name]
-            limiter = self._limiter.create(rate, max(self._burst, rate / 10), self._rng, call.now)
+            limiter = self._limiter.create(rate, max(self._burst, rate / 4), self._rng, call.now)
             self._limiters[name] = limiter
         if not limiter.try_acquire(call.now):
             status = 400 if call.operation.service == CONTROL_PLANE else 429

@@ -134,6 +134,15 @@ async def test_delete_never_touches_a_recreated_thing(tmp_path: Path) -> None:
     assert sorted(iot.registry.things) == ["core", "d2", "d3"]
 
 
+async def test_delete_refuses_a_changed_thing(tmp_path: Path) -> None:
+    """A thing is still in use if its attributes changed since the quarantine."""
+    iot = DeviceIot()
+    await quarantine(tmp_path / "j", iot)
+    iot.registry.update_thing("d2", {"site": "new"})
+    assert (await delete(tmp_path / "j", iot))["d2"].reason is RefusalReason.CHANGED
+    assert sorted(iot.registry.things) == ["core", "d2", "d3"]
+
+
 @pytest.mark.parametrize(
     "faults",
     [
