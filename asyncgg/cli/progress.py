@@ -170,6 +170,7 @@ class _LiveBackend:
         self._live = Live(console=self._rich_console, auto_refresh=False, transient=False, redirect_stdout=False)
         self._live.start()
         self._view = view
+        self._last: tuple[Any, float] | None = None
 
     def notice(self, notice: Notice) -> None:
         if notice.fields.get("event") not in {"started", "ended"}:  # the bar shows these
@@ -177,9 +178,12 @@ class _LiveBackend:
             self._live.console.print("\n".join(lines), style="yellow", soft_wrap=True)
 
     def show(self, progress: Any, rate: float, *, final: bool) -> None:
-        self._live.update(render_live(self._view, progress, rate, final=final), refresh=True)
+        self._last = (progress, rate)
+        self._live.update(render_live(self._view, progress, rate), refresh=True)
 
     def close(self) -> None:
+        if self._last is not None:
+            self._live.update(render_live(self._view, *self._last, final=True))
         self._live.stop()
 
 

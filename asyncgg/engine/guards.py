@@ -69,7 +69,7 @@ class AbortRules:
             return None
         return StopReason(
             RunState.ABORTED,
-            f"{self._failed} of {self._finished} finished things failed ({percent:.1f} %);"
+            f"{self._failed:,} of {self._finished:,} finished things failed ({percent:.1f} %);"
             f" the abort threshold is {self._abort_at:g} %",
         )
 
