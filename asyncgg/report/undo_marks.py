@@ -72,7 +72,7 @@ def read_undo_marks(reader: JournalReader) -> list[UndoMark]:
             reverted, total = summary.disassociated + summary.already, summary.total
             break
         if reverted:  # else it did not start, or has changed nothing yet
-            marks.append(UndoMark(str(recorded), float(values["started_at"]), reverted, total))
+            marks.append(UndoMark(values["journal"], float(values["started_at"]), reverted, total))
     return marks
 
 
