@@ -13,7 +13,7 @@ from asyncgg.cli.fleet_targets import TargetSettings, run_group
 from asyncgg.cli.new_campaign import CampaignSource
 from asyncgg.cli.sources import LookupArguments
 from asyncgg.cli.supervisor import NotStartedError
-from asyncgg.errors import UsageError
+from asyncgg.errors import ManifestError, UsageError
 from asyncgg.fleet.campaign import Campaign, CampaignLane
 from asyncgg.fleet.folder import new_folder
 from asyncgg.fleet.lane_journals import prepare_lanes, require_same_source
@@ -64,6 +64,8 @@ class LookupAction:
         """
         inventory: Path = self.arguments["inventory"] or folder
         things = LookupArguments(things=self.arguments["things"]).build_request(inventory).targets
+        if not things.names:
+            raise ManifestError(f"{things.source}: the list is empty; nothing was sent")
         digest = digest_of_things(things)
         require_same_source(folder, digest)
         lanes = [
@@ -83,7 +85,7 @@ class LookupAction:
             folder,
             lanes,
             lookup.build,
-            source=LookupArguments(things=self.arguments["things"]).source,
+            source=things.source,
             digest=digest,
             max_things=self.arguments["max_things"],
         ) as (campaign, plans):

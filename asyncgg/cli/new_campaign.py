@@ -87,6 +87,8 @@ def run_new_campaign(
     except AsyncggError as error:
         error.add_note("nothing was sent")
         raise
+    except NotStartedError:  # it says how to continue
+        raise
     except KeyboardInterrupt:
         raise NotStartedError("interrupted; nothing was sent") from None
     options = CampaignOptions(overrides=output or {}, waves=waves, abort_targets=arguments.get("abort_targets"))

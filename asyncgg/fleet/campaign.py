@@ -83,7 +83,7 @@ class Campaign:
         """Read `campaign.toml`. Raises `SettingsError` if it is missing or invalid."""
         path = folder / FILE_NAME
         document = read_toml(path, "campaign file")
-        if document.get("schema") != _SCHEMA:
+        if document.get("schema", _SCHEMA) != _SCHEMA:
             raise SettingsError(f"{path}: schema {document.get('schema')!r} is not one of this asyncgg ({_SCHEMA})")
         try:
             lanes = tuple(
@@ -92,6 +92,8 @@ class Campaign:
                 )
                 for lane in document["lane"]
             )
+            if document.get("targets", len(lanes)) != len(lanes):
+                raise ValueError(f"{len(lanes)} of {document['targets']} targets")
             state = CampaignState(**document["state"]) if "state" in document else None
             unprepared = tuple(
                 failed_result(
@@ -104,12 +106,15 @@ class Campaign:
             waves = tuple(tuple(map(str, wave)) for wave in document.get("waves", ()))
             return cls(folder, lanes, rejected, state, digest, unprepared, waves)
         except (KeyError, TypeError, ValueError) as error:
-            raise SettingsError(f"{path}: incomplete campaign file: {error}; restore the file") from None
+            raise SettingsError(
+                f"{path}: incomplete campaign file: {error}; restore the file, or use the journals one by one"
+            ) from None
 
     def save(self) -> None:
         """Write `campaign.toml`. Raises `UsageError` if that fails."""
         with atomic_write_text(self.folder / FILE_NAME) as file:
-            file.write(f"schema = {_SCHEMA}\nrejected = {self.rejected}\ndigest = {json.dumps(self.digest)}\n")
+            file.write(f"schema = {_SCHEMA}\ntargets = {len(self.lanes)}\nrejected = {self.rejected}\n")
+            file.write(f"digest = {json.dumps(self.digest)}\n")
             if self.waves:
                 file.write(f"waves = {json.dumps(self.waves, ensure_ascii=False)}\n")
             if self.state is not None:

@@ -15,7 +15,6 @@ from asyncgg.cleanup.runner import PolicyRunner
 from asyncgg.errors import GuardError
 from asyncgg.fleet.group import SteppedWork, TargetGroup, TargetResult
 from asyncgg.formatting import format_count
-from asyncgg.runs import verify_account
 from asyncgg.runs.connection import connection_from_settings
 from asyncgg.settings import Settings
 from asyncgg.transport import resolve_endpoint
@@ -77,8 +76,7 @@ class FleetCleanup:
         settings = effective_settings(self.settings[name], policy)
         endpoint = await asyncio.to_thread(resolve_endpoint, connection_from_settings(settings))
         keep_lists = await asyncio.to_thread(load_keep_lists, policy, settings, endpoint)
-        async with group.opening:
-            account, _ = await verify_account(endpoint, settings)
+        account = await group.accounts.verify(name, endpoint, settings)
         running = SteppedWork(lambda stop: runner.stop(stop.message, stop.state))
         runner = PolicyRunner(
             policy,

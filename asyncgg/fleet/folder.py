@@ -17,6 +17,15 @@ def is_campaign(path: Path) -> bool:
     return (path / FILE_NAME).is_file()
 
 
+def require_prepared(folder: Path) -> None:
+    """Raise `UsageError` for journals without a campaign file: a preparation was killed before it ended."""
+    if not is_campaign(folder) and any(folder.glob("*.journal")):
+        raise UsageError(
+            f"{folder} has journals but no {FILE_NAME}; if its preparation was killed, nothing was sent: delete the"
+            " journals, or choose another folder"
+        )
+
+
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[None]:
     """Create `folder`, if it is missing. An exception in the block removes it again if it is empty.

@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from asyncgg.cleanup.context import Stoppable
 from asyncgg.engine import StopReason
 from asyncgg.errors import AsyncggError
+from asyncgg.fleet.opening import AccountCheck
 from asyncgg.fleet.results import BROKEN_CODES
 from asyncgg.models import RunState
 from asyncgg.report import EXIT_CODES
 from asyncgg.sharing import sharing
 
 T = TypeVar("T")
-
-_MAX_OPENING: Final = 16
-"""Targets whose credentials are loaded and checked at once, out of consideration for STS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +59,7 @@ class TargetGroup(Generic[T]):
         self._active: dict[str, Stoppable] = {}
         self._results: dict[str, TargetResult[T]] = {}
         self._stop: StopReason | None = None
-        self.opening = asyncio.Semaphore(_MAX_OPENING)
-        """To be held while credentials are loaded and checked."""
+        self.accounts = AccountCheck()
 
     def attach(self, name: str, stoppable: Stoppable) -> None:
         """Stop this scan or run with the group; at once if the group was stopped before."""

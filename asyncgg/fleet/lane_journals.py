@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asyncgg.errors import AsyncggError, GuardError, ManifestError, UsageError
 from asyncgg.fleet.campaign import Campaign, CampaignLane
-from asyncgg.fleet.folder import FILE_NAME, is_campaign, new_folder
+from asyncgg.fleet.folder import FILE_NAME, is_campaign, new_folder, require_prepared
 from asyncgg.fleet.results import LaneResult, failed_result, first_exit_code
 from asyncgg.runs import JournalBuilder, Plan
 
@@ -21,12 +21,16 @@ class TargetsFailedError(AsyncggError):
 
     def __init__(self, results: Sequence[LaneResult]) -> None:
         lines = [f"{result.name}: {result.reason}" for result in results]
-        super().__init__("\n".join(["no target can be run; nothing was sent", *lines]))
+        super().__init__("\n".join(["no target can be run:", *lines]))
         self.exit_code = first_exit_code(result.exit for result in results)
 
 
 def require_same_source(folder: Path, digest: str) -> None:
-    """Raise `UsageError` if `folder` has a campaign that was not made from the source with this digest."""
+    """Raise `UsageError` if `folder` has a campaign that was not made from the source with this digest.
+
+    Also raises as `require_prepared`.
+    """
+    require_prepared(folder)
     if is_campaign(folder) and Campaign.load(folder).digest != digest:
         raise UsageError(
             f"{folder} is the campaign of another list; continue it with `asyncgg resume {folder}`, or choose another"

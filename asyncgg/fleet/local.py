@@ -16,11 +16,12 @@ from asyncgg.events import Listener, Progress
 from asyncgg.fleet.campaign import CampaignLane
 from asyncgg.fleet.campaign_state import RESULT, CampaignState, read_journal_result
 from asyncgg.fleet.open_lanes import OpenLanes
+from asyncgg.fleet.opening import AccountCheck
 from asyncgg.fleet.results import LaneResult, TargetFailedError, failed_result, not_started_result
 from asyncgg.inventory import FleetScan
 from asyncgg.journal import JournalReader, parse_operation
 from asyncgg.report import EXIT_CODES
-from asyncgg.runs import RunMode, execute, exit_code, verify_account
+from asyncgg.runs import RunMode, execute, exit_code
 from asyncgg.runs.connection import resolve_saved_endpoint, restore_settings
 from asyncgg.runs.prior_snapshot import awaits_snapshot, make_prior_snapshot
 from asyncgg.settings import METRICS_SETTINGS, Settings
@@ -28,8 +29,6 @@ from asyncgg.state import StateKeeper, open_client
 from asyncgg.telemetry.labels import TelemetryLabels
 from asyncgg.transport import CallerIdentity, Endpoint
 
-_MAX_OPENING: Final = 16
-"""Lanes whose credentials are loaded and checked at once, out of consideration for STS."""
 _RETRY_INTERVAL: Final = 2.0
 """Seconds before a lane looks again at a lease that another process holds."""
 
@@ -62,7 +61,7 @@ class LocalExecutor:
         self._engines: dict[str, Engine] = {}
         self._scans: dict[str, FleetScan] = {}
         self._open_lanes = OpenLanes()
-        self._opening = asyncio.Semaphore(_MAX_OPENING)
+        self._accounts = AccountCheck()
         self._stop: StopReason | None = None
         self._stopping = asyncio.Event()
         self._client: Any = None
@@ -175,8 +174,8 @@ class LocalExecutor:
             if lease is not None:
                 lease.require_longer_lease(settings.request_timeout)
         if self._stop is None:
-            async with self._opening:
-                identity, _ = await verify_account(endpoint, settings, expected_from_journal=meta.get("account", ""))
+            expected = meta.get("account", "")
+            identity = await self._accounts.verify(name, endpoint, settings, expected_from_journal=expected)
         if self._stop is not None:
             code = EXIT_CODES[self._stop.state]
             return not_started_result(await asyncio.to_thread(read_result), self._stop.message, code)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from asyncgg.errors import AsyncggError, GuardError, ManifestError, UsageError
 from asyncgg.fleet.campaign import Campaign, CampaignLane, Shard
 from asyncgg.fleet.campaign_state import CampaignState
-from asyncgg.fleet.folder import FILE_NAME, is_campaign, new_folder
+from asyncgg.fleet.folder import FILE_NAME, is_campaign, new_folder, require_prepared
 from asyncgg.fleet.routing import RoutedRows
 from asyncgg.fleet.targets import FleetTarget
 from asyncgg.formatting import format_count
@@ -62,6 +62,8 @@ def prepare_campaign(
             f"{request.folder} has a campaign; continue it with `asyncgg resume {request.folder}`, or choose another"
             " --campaign"
         )
+    if request.shard is None:
+        require_prepared(request.folder)
     with new_folder(request.folder), contextlib.ExitStack() as undo:
         builders, lanes, rejected, digest = _build(request, rows, undo)
         plans: dict[str, Plan] = {}

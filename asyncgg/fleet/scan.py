@@ -17,7 +17,7 @@ from asyncgg.inventory import MAX_SCAN_AGE, ScanResult, Snapshot, SnapshotCounts
 from asyncgg.inventory.files import promote, working_snapshot
 from asyncgg.models import RunState
 from asyncgg.report import EXIT_CODES
-from asyncgg.runs import exit_code, verify_account
+from asyncgg.runs import exit_code
 from asyncgg.runs.connection import connection_from_settings
 from asyncgg.runs.scan import scan_with_settings
 from asyncgg.settings import Settings
@@ -68,8 +68,7 @@ class FleetScanner:
         if kept is not None and not self.check_account:
             return _kept_result(name, kept)
         endpoint = await asyncio.to_thread(resolve_endpoint, connection_from_settings(settings))
-        async with group.opening:
-            account, _ = await verify_account(endpoint, settings)
+        account = await group.accounts.verify(name, endpoint, settings)
         if kept is not None:
             if account is not None:
                 _require_origin(kept.path, "account", kept.account, account.account)

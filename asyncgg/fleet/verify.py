@@ -16,7 +16,7 @@ from asyncgg.fleet.group import SteppedWork, TargetGroup, TargetResult
 from asyncgg.fleet.results import first_exit_code
 from asyncgg.fleet.scan import snapshot_path
 from asyncgg.report.verification import MISMATCH_COLUMNS
-from asyncgg.runs import Verification, verify_account
+from asyncgg.runs import Verification
 from asyncgg.runs.verifier import Verifier, load_context, verify_with_context
 from asyncgg.runs.verify_report import format_verification, verification_to_dict
 
@@ -39,8 +39,9 @@ class LaneVerification:
     async def run(self, group: TargetGroup[Verification], name: str) -> TargetResult[Verification]:
         """Verify one lane of the group. Raises as `load_context` and `verify_with_context`."""
         context = await asyncio.to_thread(load_context, self.lanes[name].journal, self.overrides[name])
-        async with group.opening:
-            account, _ = await verify_account(context.target, context.settings, expected_from_journal=context.account)
+        account = await group.accounts.verify(
+            name, context.target, context.settings, expected_from_journal=context.account
+        )
 
         def attach(verifier: Verifier) -> None:
             running = SteppedWork(verifier.stop)

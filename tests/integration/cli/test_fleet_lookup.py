@@ -76,6 +76,17 @@ def test_undo_leaves_out_a_target_that_cannot_be_undone(cli: CommandRunner, targ
     assert remaining(simulators) == [0, 4]
 
 
+def test_journals_without_campaign_file_are_not_continued(cli: CommandRunner, targets: StartTargets) -> None:
+    """They are of a preparation that was killed, of whatever list."""
+    targets({}, plan=PLAN)
+    write_things("a")
+    assert cli(*RUN).code == 0
+    Path("camp/campaign.toml").unlink()
+    for command in (RUN, ("fleet", "disassociate", "fleet.csv", *RUN[4:])):
+        result = cli(*command)
+        assert (result.code, "has journals but no campaign.toml" in result.err) == (2, True)
+
+
 def test_snapshot_before_the_run_makes_undo_possible(cli: CommandRunner, targets: StartTargets) -> None:
     """A target that could not be listed sends nothing, also not by its journal alone; resume lists it first."""
     simulators = targets({}, {"fault": ("expired-token",)}, {"fault": ("deny@core-2",)}, plan=PLAN)
@@ -133,5 +144,7 @@ def test_guards_apply_before_the_first_request(cli: CommandRunner, targets: Star
     nothing = cli(*RUN, "--allow-incomplete")
     assert (nothing.code, "nothing to do in any target" in nothing.err) == (2, True)
     assert remaining(simulators) == [4, 4]
+    write_things()
+    assert "the list is empty" in cli(*RUN).err
     for wrong in (["fleet.csv"], ["--rejects", "x.csv"], ["--shard", "0/2"]):
         assert cli(*RUN, *wrong).code == 2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from asyncgg.simulator import FleetSpec
 from tests.integration.cli.conftest import StartTargets
 from tests.support.command_line import CommandRunner
@@ -60,3 +62,23 @@ def test_snapshot_of_another_fleet_is_refused(cli: CommandRunner, targets: Start
     assert (result.code, result.json["state"]) == (2, "aborted")
     assert "is of account 222222222222, the target of 111111111111" in result.json["targets"][0]["reason"]
     assert cli("fleet", "inventory", *TARGETS, "--replace").code == 0
+
+
+def test_two_names_of_one_quota_are_refused(cli: CommandRunner, targets: StartTargets) -> None:
+    """Two profiles without `account` can be of one account, which its first request shows."""
+    targets({}, plan=FleetSpec.from_things({"core": ["a", "b"]}, now=1000.0))
+    table = (
+        Path("targets.toml").read_text(encoding="utf-8").split("[[target]]")[1].replace(f'account = "{"1" * 12}"', "")
+    )
+    second = table.replace('"t1"', '"t2"') + 'profile = "two"\n'
+    Path("targets.toml").write_text(f"[[target]]{table}\n[[target]]{second}", encoding="utf-8")
+    Path("config").write_text(
+        "[profile two]\naws_access_key_id = AKIDTWO\naws_secret_access_key = x\n", encoding="utf-8"
+    )
+    Path("fleet.csv").write_text("core,thing,target\ncore,a,t1\ncore,b,t2\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_CONFIG_FILE", "config")
+        for command in (("inventory",), ("disassociate", "fleet.csv", "--campaign", "camp", "--yes")):
+            document = cli("fleet", *command, *TARGETS, "--json").json
+            assert sorted(target["exit"] for target in document["targets"]) == [0, 2]
+            assert sum("share one quota" in target["reason"] for target in document["targets"]) == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncgg.errors import CredentialsError, UsageError
+from asyncgg.errors import CredentialsError, SettingsError, UsageError
 from asyncgg.fleet.campaign import Campaign, CampaignLane, Shard, plan_waves, waves_left
 from asyncgg.fleet.results import LaneResult, campaign_exit_code, failed_result
 
@@ -42,6 +42,17 @@ def test_waves_left_stop_only_for_targets_that_send(tmp_path: Path) -> None:
     campaign = Campaign(tmp_path, (lane,), waves=waves)
     campaign.save()
     assert Campaign.load(tmp_path) == campaign
+
+
+def test_truncated_campaign_file_is_refused(tmp_path: Path) -> None:
+    """Wherever it ends: a campaign with fewer targets would look complete."""
+    lanes = tuple(CampaignLane(n, f"t{n}", "", "eu-west-1", tmp_path / f"t{n}.journal") for n in range(3))
+    Campaign(tmp_path, lanes).save()
+    text = (tmp_path / "campaign.toml").read_text(encoding="utf-8")
+    for end in range(len(text.rstrip())):
+        (tmp_path / "campaign.toml").write_text(text[:end], encoding="utf-8")
+        with pytest.raises(SettingsError):
+            Campaign.load(tmp_path)
 
 
 @pytest.mark.parametrize("waves", ["0", "x", "1,,2", "101%", "-1", "1.5"])
