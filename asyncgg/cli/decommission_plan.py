@@ -24,7 +24,7 @@ from asyncgg.decommission.quotas import (
     quarantine_requests,
     stage_cost,
 )
-from asyncgg.decommission.report import summarize
+from asyncgg.decommission.report import summarize, unknown_connectivity
 from asyncgg.files import atomic_write_text
 from asyncgg.formatting import format_count, format_duration
 from asyncgg.runs import quota_rate
@@ -124,7 +124,7 @@ def plan_lines(document: Mapping[str, Any], quotas: IotQuotas) -> list[str]:
         lines = [f"plan: {document['reason']}; {counts['pending']:,} devices have no answers yet"]
     lines += [f"  refused    {count:,}: {reason}" for reason, count in sorted(document["refusals"].items())]
     if document["connectivity_unknown"]:
-        lines.append(f"  warning    connectivity is unknown for {document['connectivity_unknown']:,} devices")
+        lines.append(f"  warning    {unknown_connectivity(document['connectivity_unknown'])}")
     lines.append(f"  identity   {format_count(document['certificates'], 'certificate')}")
     if document["cores"]:
         lines.append(

@@ -154,7 +154,7 @@ def format_summary_lines(summary: dict[str, Any]) -> list[str]:
     lines += [f"  refused    {count:,}: {reason}" for reason, count in sorted(summary["refusals"].items())]
     lines += [f"  failed     {count:,}: {code}" for code, count in sorted(summary["failures"].items())]
     if summary["connectivity_unknown"]:
-        lines.append(f"  warning    connectivity is unknown for {summary['connectivity_unknown']:,} devices")
+        lines.append(f"  warning    {unknown_connectivity(summary['connectivity_unknown'])}")
     if summary["certificates_left"]:
         lines.append(f"  left       {format_count(summary['certificates_left'], 'inactive certificate')}")
     if saved := summary["shadows"]["saved"]:
@@ -189,3 +189,9 @@ def _certificates_left(journal: DecommissionJournal, steps: Any, states: Mapping
 
 def _certificates(facts: Any, name: str) -> tuple[str, ...]:
     return facts[name].certificates if name in facts else ()
+
+
+def unknown_connectivity(count: int) -> str:
+    """The warning about devices that the fleet index does not have, and what to do."""
+    devices = format_count(count, "device")
+    return f"connectivity is unknown for {devices}; see --connected-within and --allow-unknown-connectivity"

@@ -24,8 +24,10 @@ def parse_iot_quotas(entries: Sequence[str]) -> dict[str, float]:
             rate = float(text)
         except ValueError:
             rate = 0.0
-        if not rate > 0 or name not in {*quotas, "*"}:
-            raise UsageError(f"iot-quota {entry!r}: expected OPERATION=RATE, the operation * or {', '.join(quotas)}")
+        if name not in {*quotas, "*"}:
+            raise UsageError(f"iot-quota {entry!r}: the operation must be * or one of: {', '.join(quotas)}")
+        if not rate > 0:
+            raise UsageError(f"iot-quota {entry!r}: the rate must be above 0 requests per second")
         quotas |= dict.fromkeys(quotas, rate) if name == "*" else {name: rate}
     return quotas
 

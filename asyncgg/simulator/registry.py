@@ -320,4 +320,8 @@ def _merge(key: str, records: dict[str, Any], record_type: type[Any] | None, ent
             known = {item.name for item in fields(record_type)}
             if not isinstance(values, dict) or not values.keys() <= known:
                 raise UsageError(f"{key}.{name}: expected an object with members of {', '.join(sorted(known))}")
+            for member, value in values.items():
+                expected = type(getattr(record_type(), member))
+                if not isinstance(value, expected) and not (member == "connectivity" and value is None):
+                    raise UsageError(f"{key}.{name}.{member}: {value!r} is no {expected.__name__}")
             records[name] = replace(records.get(name) or record_type(), **copy.deepcopy(values))

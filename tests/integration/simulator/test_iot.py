@@ -12,9 +12,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
+from asyncgg.errors import UsageError
 from asyncgg.simulator.iot_call import IOT_OPERATIONS
 from asyncgg.simulator.registry import certificate_id_of
-from tests.support.simulator import SECRET_KEY, fast_config, threaded_simulator
+from tests.support.simulator import SECRET_KEY, fast_config, make_service, threaded_simulator
 
 ARN = "arn:aws:iot:us-east-1:123456789012:cert/"
 CA = "ca" * 32
@@ -184,3 +185,22 @@ def test_faults_apply_to_operations(iot: IotClient) -> None:
     assert iot.refused("ListPrincipalThings", principal=principal) == (403, "AccessDeniedException")
     assert iot.refused("UpdateCertificate", **certificate_of("a"), newStatus="INACTIVE")[0] == 500
     assert iot("DescribeCertificate", **certificate_of("a"))["certificateDescription"]["status"] == "INACTIVE"
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"nonsense": {}},
+        {"things": []},
+        {"things": {"a": {"nonsense": 1}}},
+        {"things": {"a": {"principals": "b"}}},
+        {"certificates": {"a": {"status": 7}}},
+    ],
+)
+def test_invalid_state_is_refused(state: dict[str, Any]) -> None:
+    """A change with a wrong structure changes nothing."""
+    registry = make_service().registry
+    before = registry.to_dict()
+    with pytest.raises(UsageError):
+        registry.patch(state)
+    assert registry.to_dict() == before
