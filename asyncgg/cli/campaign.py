@@ -211,15 +211,18 @@ async def _supervise_lanes(work: CampaignWork) -> list[LaneResult]:
     display = CampaignDisplay(work.console, work.lanes)
     settings, name = build_settings({}, options.overrides), work.campaign.folder.resolve().name
     executor: LaneExecutor
+    has_metrics = bool(settings.metrics_file or settings.metrics_push or settings.metrics_port)
     if work.dask:
-        executor = _load_dask()(work.dask, options.mode, options.overrides, state, on_message=display.show_message)
+        executor = _load_dask()(
+            work.dask, options.mode, options.overrides, state, has_metrics=has_metrics, on_report=display.receive
+        )
     elif work.processes > 1:
         start = {
             "mode": options.mode.value,
             "overrides": options.overrides,
             "state": None if state is None else asdict(state),
             "level": ROOT.level,
-            "metrics": bool(settings.metrics_file or settings.metrics_push or settings.metrics_port),
+            "metrics": has_metrics,
         }
         count = min(work.processes, len(work.lanes))
         executor = ProcessExecutor((sys.executable, "-m", "asyncgg.cli.lane_worker"), count, start, display.receive)

@@ -48,9 +48,7 @@ class CampaignDisplay:
     def show_result(self, result: LaneResult) -> None:
         """Show how a lane ended."""
         if self.metrics is not None:
-            lane = self._lanes[result.name]
-            labels = TelemetryLabels(Operation.DISASSOCIATE, lane.account, lane.region, target=lane.name)
-            self.metrics.record_end(labels, RunState(result.state))
+            self.metrics.record_end(self._labels(self._lanes[result.name]), RunState(result.state))
         if not self._console.quiet:
             reason = f": {result.reason}" if result.reason else ""
             event = {"event": "target-ended", "target": result.name, "state": result.state, "exit": result.exit}
@@ -68,3 +66,6 @@ class CampaignDisplay:
         self._console.log_event(
             event | {"throttled": throttled}, f"{text}, {sent:,} requests sent, {throttled:,} throttled"
         )
+
+    def _labels(self, lane: CampaignLane) -> TelemetryLabels:
+        return TelemetryLabels(Operation.DISASSOCIATE, lane.account, lane.region, target=lane.name)

@@ -10,28 +10,21 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 from asyncgg.cli.supervisor import run_async
 from asyncgg.engine import StopReason
-from asyncgg.events import Event, Listener, RunEnded, listens_to
 from asyncgg.fleet.campaign import CampaignLane
 from asyncgg.fleet.campaign_state import CampaignState
+from asyncgg.fleet.lane_reports import REPORT_INTERVAL, LaneReports
 from asyncgg.fleet.local import LocalExecutor
 from asyncgg.fleet.results import failed_result
 from asyncgg.models import RunState
 from asyncgg.runs import RunMode
 from asyncgg.sharing import sharing
-from asyncgg.telemetry.labels import TelemetryLabels
 from asyncgg.telemetry.log_records import ROOT
-
-if TYPE_CHECKING:
-    from asyncgg.telemetry.metrics import MetricsCollector
-
-_REPORT_INTERVAL: Final = 1.0
 
 
 class LaneWorker:
@@ -39,15 +32,14 @@ class LaneWorker:
 
     def __init__(self, start: Mapping[str, Any], write: Any) -> None:
         self._write = write
-        self._has_metrics = bool(start["metrics"])
-        self._collectors: dict[str, tuple[TelemetryLabels, MetricsCollector]] = {}
+        self._reports = LaneReports(write, lambda: self.executor.progress(), has_metrics=bool(start["metrics"]))
         self._tasks: set[asyncio.Task[None]] = set()
         self.executor = LocalExecutor(
             RunMode(start["mode"]),
             start["overrides"],
             CampaignState(**start["state"]) if start["state"] else None,
-            on_message=lambda name, line: write({"message": [name, line]}),
-            listeners_for=self._listeners_for,
+            on_message=self._reports.message,
+            listeners_for=self._reports.listeners_for,
         )
 
     def receive(self, message: Mapping[str, Any]) -> None:
@@ -66,8 +58,8 @@ class LaneWorker:
     async def report(self) -> None:
         """Report the progress until cancelled."""
         while True:
-            await asyncio.sleep(_REPORT_INTERVAL)
-            self._report()
+            await asyncio.sleep(REPORT_INTERVAL)
+            self._reports.report()
 
     async def finish(self) -> None:
         """Wait for the lanes."""
@@ -79,28 +71,6 @@ class LaneWorker:
         except Exception as error:  # noqa: BLE001 - whatever ended the lane is its result
             result = failed_result(await asyncio.to_thread(lane.read_result), error)
         self._write({"result": result.to_dict()})
-
-    def _listeners_for(self, labels: TelemetryLabels) -> Sequence[Listener]:
-        @listens_to(RunEnded)
-        def report_end(event: Event) -> None:
-            self._report()
-
-        if not self._has_metrics:
-            return [report_end]
-        from asyncgg.telemetry.metrics import MetricsCollector  # the main process has checked that this is installed
-
-        _, collector = self._collectors[labels.target] = labels, MetricsCollector(labels)
-        collector.begin(labels)
-        return [collector, report_end]
-
-    def _report(self) -> None:
-        progress = {name: asdict(progress) for name, progress in self.executor.progress().items()}
-        counts = [
-            {"labels": asdict(labels), **collector.dump()}
-            for name, (labels, collector) in self._collectors.items()
-            if name in progress
-        ]
-        self._write({"progress": progress, "counts": counts})
 
 
 class _PipeHandler(logging.Handler):

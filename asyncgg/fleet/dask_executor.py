@@ -43,7 +43,8 @@ class DaskExecutor:
     """A `LaneExecutor`: each lane is a task of the cluster whose scheduler is at `address`.
 
     The worker takes the lease of the lane in `state`, so that a lane that Dask runs again, after a
-    worker died, continues from what was saved. Raises `UsageError` on entering if the scheduler
+    worker died, continues from what was saved. `on_report` gets the reports of the workers, see
+    `LaneReports`; `has_metrics`: whether they count for metrics. Raises `UsageError` on entering if the scheduler
     does not answer or a worker has other versions.
     """
 
@@ -54,7 +55,8 @@ class DaskExecutor:
         overrides: Mapping[str, Any],
         state: CampaignState,
         *,
-        on_message: Callable[[str, str], object],
+        has_metrics: bool = False,
+        on_report: Callable[[Mapping[str, Any]], object],
     ) -> None:
         self._address = address
         self._task = {
@@ -63,9 +65,10 @@ class DaskExecutor:
             "overrides": {name: value for name, value in overrides.items() if name not in OUTPUT_SETTINGS},
             "state": asdict(state),
             "versions": versions(),
+            "metrics": has_metrics,
         }
         self._campaign = state.id
-        self._on_message = on_message
+        self._on_report = on_report
         self._client: Any
         self._progress: dict[str, Progress] = {}
         self._running: set[str] = set()
@@ -120,12 +123,15 @@ class DaskExecutor:
         """As `LaneExecutor.progress`; as the workers reported it last."""
         return self._progress
 
+    def _show(self, name: str, line: str) -> None:
+        self._on_report({"message": [name, line]})
+
     async def _wait(self, name: str, future: Any) -> str:
         for _ in range(_MAX_RESTARTS):
             try:
                 text: str = await future
             except KilledWorker:
-                self._on_message(name, "several of its workers died; starting it again")
+                self._show(name, "several of its workers died; starting it again")
                 await self._client.retry([future])
             except FutureCancelledError:
                 raise ClusterError("the connection to the Dask scheduler was lost; resume the campaign") from None
@@ -143,11 +149,10 @@ class DaskExecutor:
 
     def _receive(self, event: tuple[float, Mapping[str, Any]]) -> None:
         _, message = event
-        if "lane" in message:
-            self._on_message(message["lane"], message["message"])
-        for name, progress in message.get("progress", {}).items():
+        for name, values in message.get("progress", {}).items():
             if name in self._running:
-                self._progress[name] = Progress(**progress)
+                self._progress[name] = Progress(**values)
+        self._on_report(message)
 
     async def _check_versions(self) -> None:
         """Check the workers that answer; `run_lane_task` checks those that are slow, or join later."""
@@ -163,4 +168,4 @@ class DaskExecutor:
             if difference := describe_difference(own, answer):
                 raise UsageError(f"worker {worker} has {difference}; install the versions of this host there")
         if not answers:
-            self._on_message(self._address, "no worker answers yet; lanes start when one joins")
+            self._show(self._address, "no worker answers yet; lanes start when one joins")

@@ -7,8 +7,8 @@ import json
 import platform
 from collections.abc import Mapping
 from contextvars import copy_context
-from dataclasses import asdict
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from asyncgg.errors import UsageError
 from asyncgg.file_limit import fit_concurrency
 from asyncgg.fleet.campaign import CampaignLane
 from asyncgg.fleet.campaign_state import CampaignState
+from asyncgg.fleet.lane_reports import REPORT_INTERVAL, LaneReports
 from asyncgg.fleet.local import LocalExecutor
 from asyncgg.fleet.results import LaneResult, failed_result
 from asyncgg.journal.schema import FORMAT
@@ -27,8 +28,6 @@ from asyncgg.models import RunState
 from asyncgg.runs import RunMode
 from asyncgg.sharing import sharing
 
-REPORT_INTERVAL: Final = 1.0
-"""Seconds between reports of a worker about the progress of its lanes."""
 _MAX_OPEN_FILES: Final = 4096
 
 _hosts: dict[str, _LaneHost] = {}
@@ -89,13 +88,19 @@ class _LaneHost:
         self._start = task["start"]
         self._worker = worker
         self._lanes = 0
+        self._reports = LaneReports(
+            self._write,
+            lambda: self.executor.progress(),
+            has_metrics=task["metrics"] and find_spec("prometheus_client") is not None,
+        )
         with sharing():
             self._context = copy_context()
         self.executor = LocalExecutor(
             RunMode(task["mode"]),
             task["overrides"],
             state,
-            on_message=lambda name, line: self._report({"lane": name, "message": line}),
+            on_message=self._reports.message,
+            listeners_for=self._reports.listeners_for,
             temporary_folder=Path(worker.local_directory),
         )
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -119,8 +124,7 @@ class _LaneHost:
             async with self.executor:
                 self._opened.set_result(None)
                 while self._lanes:
-                    progress = {name: asdict(value) for name, value in self.executor.progress().items()}
-                    self._report({"progress": progress})
+                    self._reports.report()
                     await asyncio.sleep(REPORT_INTERVAL)
                 _hosts.pop(self._start, None)  # before what the lanes share is closed
         except Exception as error:  # noqa: BLE001 - it is that of every lane
@@ -129,5 +133,5 @@ class _LaneHost:
         finally:
             _hosts.pop(self._start, None)
 
-    def _report(self, message: Mapping[str, Any]) -> None:
+    def _write(self, message: Mapping[str, Any]) -> None:
         self._worker.log_event(topic(self.campaign), message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import re
 import time
 import warnings
 from collections import Counter
@@ -66,7 +67,8 @@ def _run_faults(home: Path) -> dict[str, Any]:
         cluster = stack.enter_context(DaskCluster(home / "dask", env, workers=3, worker_ttl="5s"))
         words = ("fleet", "disassociate", "fleet.csv", "--targets", "targets.toml", "--campaign", "camp", "--yes")
         state = ("--state", "s3://campaigns/one", *STATE)
-        with Program(*words, *state, "--dask", cluster.address, "--json", home=home, env=env) as program:
+        output = ("--json", "--metrics-file", "fleet.prom")
+        with Program(*words, *state, "--dask", cluster.address, *output, home=home, env=env) as program:
             deadline = time.monotonic() + 40
             while admitted(simulators) < 10 * LANES:
                 assert time.monotonic() < deadline, program.wait().describe()
@@ -86,6 +88,7 @@ def _run_faults(home: Path) -> dict[str, Any]:
             "left": [len(simulator.service.fleet) for simulator in simulators],
             "resent": [sum(map(len, simulator.service.counters.resent.values())) for simulator in simulators],
             "summary": summary,
+            "metrics": (home / "fleet.prom").read_text(encoding="utf-8"),
             "outcomes": list(csv.DictReader((home / "all.csv").read_text(encoding="utf-8").splitlines())),
         }
 
@@ -103,6 +106,8 @@ def test_killed_and_stopped_workers_lose_and_invent_nothing(background_runs: Map
     things = ended.summary["things"]
     assert things["total"] == LANES * len(list(PLAN.pairs())) == things["disassociated"] + things["already"]
     assert run["summary"]["things"] == things
+    done = re.findall(r"^asyncgg_things\{.*state=\"(?:disassociated|already)\".*\} (\S+)$", run["metrics"], re.M)
+    assert sum(map(float, done)) == things["total"], "one file has the things of all targets"
     counts = Counter((row["target"], row["core"], row["thing"]) for row in run["outcomes"])
     assert set(counts.values()) == {1}
     assert len(counts) == things["total"]

@@ -19,7 +19,7 @@ STATE = CampaignState(location="s3://bucket/one", id="c1", digest="d", request_t
 
 def executor(**overrides: object) -> DaskExecutor:
     """An executor that is not connected."""
-    return DaskExecutor("tcp://127.0.0.1:9", RunMode.RESUME, overrides, STATE, on_message=print)
+    return DaskExecutor("tcp://127.0.0.1:9", RunMode.RESUME, overrides, STATE, on_report=print)
 
 
 def test_arguments_of_a_task_have_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
