@@ -64,7 +64,7 @@ def _run_faults(home: Path) -> dict[str, Any]:
         ]
         write_targets(home, [simulator.url for simulator in simulators], PLAN, DEFAULTS)
         env = program_environment(home, AWS_ENDPOINT_URL_S3=url, PYTHONWARNINGS="default")
-        cluster = stack.enter_context(DaskCluster(home / "dask", env, workers=3, worker_ttl="5s"))
+        cluster = stack.enter_context(DaskCluster(home / "dask", env, workers=3, worker_ttl="10s"))
         words = ("fleet", "disassociate", "fleet.csv", "--targets", "targets.toml", "--campaign", "camp", "--yes")
         state = ("--state", "s3://campaigns/one", *STATE)
         output = ("--json", "--metrics-file", "fleet.prom")
@@ -74,7 +74,7 @@ def _run_faults(home: Path) -> dict[str, Any]:
                 assert time.monotonic() < deadline, program.wait().describe()
                 time.sleep(0.02)
             cluster.freeze_worker(1)
-            cluster.workers[0].kill()
+            cluster.kill_worker(0)
             ended = program.wait()
         finished = admitted(simulators)
         cluster.thaw_worker(1)
