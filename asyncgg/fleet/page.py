@@ -124,16 +124,17 @@ def load_campaign_report(campaign: Campaign, *, generated_at: float, draw: bool)
         found = (_chart(lanes[row.result.name], draw=draw) for row in rows[:_MAX_CHARTS])
         charts = tuple(chart for chart in found if chart is not None)
     summary = campaign_summary(campaign.folder, results)
+    undone = sum(fact.undone for fact in facts.values())
     starts = [fact.started_at for fact in facts.values() if fact.started_at]
     ends = [fact.ended_at for fact in facts.values() if fact.ended_at]
     return CampaignReport(
         folder=str(campaign.folder),
-        verdict=_verdict(campaign, results, sum(fact.undone for fact in facts.values())),
+        verdict=_verdict(campaign, results, undone),
         summary=summary,
         left_out=tuple(_left_out(campaign, summary)),
         started_at=min(starts, default=None),
         ended_at=max(ends, default=None),
-        next=tuple(next_commands(summary, campaign_exit_code(results))),
+        next=tuple(next_commands(summary, campaign_exit_code(results), undone=undone > 0)),
         targets=tuple(rows),
         failures=tuple(merge_failures({name: fact.groups for name, fact in facts.items()}, summary)),
         charts=charts,

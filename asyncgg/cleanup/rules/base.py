@@ -121,6 +121,8 @@ class Condition(ABC):
     """The key in a policy."""
     label_format: ClassVar[str] = "{0.key}"
     """The format of `label`."""
+    negated_format: ClassVar[str] = "not {0.label}"
+    """The format of `negated_label`."""
     source: ClassVar[str]
     """The source of the result, as `--explain` shows it."""
     default_kind: ClassVar[ConditionKind] = ConditionKind.EVIDENCE
@@ -130,6 +132,11 @@ class Condition(ABC):
     def label(self) -> str:
         """The condition as the reason of a decision shows it."""
         return self.label_format.format(self)
+
+    @property
+    def negated_label(self) -> str:
+        """The same if the condition does not hold."""
+        return self.negated_format.format(self)
 
     def evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
         """The result; `now` in seconds since 1970, UTC."""

@@ -147,7 +147,7 @@ class NotIn(Condition):
     allow_empty: bool = False
 
     key = "not-in"
-    label_format = "not-in {0.file}"
+    label_format, negated_format = "not-in {0.file}", "in {0.file}"
     source = "the list"
 
     def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:

@@ -107,7 +107,7 @@ def _format_fact(evaluation: Evaluation, candidate: Candidate, facts: Facts, now
     if evaluation.result is Ternary.YES:
         return condition.label
     if evaluation.result is Ternary.NO:
-        return f"not {condition.label}"
+        return condition.negated_label
     return f"{condition.label} unknown ({condition.explain(candidate, facts, now)})"
 
 

@@ -103,3 +103,5 @@ def test_format_reason_lists_facts_by_rule() -> None:
         decide_candidate(policy, candidate("c1"), Facts(), NOW).reason
         == "r3: not-in keep.txt unknown (keep.txt not read)"
     )
+    only_list = make_policy(NotIn("keep.txt"))
+    assert decide_candidate(only_list, candidate("b2"), facts, NOW).reason == "r1: in keep.txt"
