@@ -15,7 +15,12 @@ from typing import Any, Final, Self
 
 from asyncgg.cli.console import require_terminal
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.decommission_associations import AssociationChanger, find_associations, stopped_scan
+from asyncgg.cli.decommission_associations import (
+    AssociationChanger,
+    find_associations,
+    require_associations,
+    stopped_scan,
+)
 from asyncgg.cli.decommission_plan import (
     plan_document,
     plan_lines,
@@ -141,6 +146,7 @@ class DecommissionSession:
         names = devices_of_stage(book, Stage.RELEASE)
         if not names:
             raise UsageError(f"{book.path}: no quarantined devices, so there is nothing to release")
+        require_associations(book, names)
         self._confirm(len(names), "release them")
         run_async(book.clear_refusals(Stage.RELEASE))
         return self._release(book, names)

@@ -21,7 +21,7 @@ from asyncgg.decommission.model import DeviceStep, Stage, StepState
 from asyncgg.decommission.report import devices_of_stage
 from asyncgg.decommission.stages import ASSOCIATIONS, DEVICE
 from asyncgg.engine import RunResult
-from asyncgg.errors import AsyncggError
+from asyncgg.errors import AsyncggError, JournalError
 from asyncgg.inventory import Snapshot
 from asyncgg.journal import JournalReader, iter_effects
 from asyncgg.manifest.name_lists import Selection
@@ -162,6 +162,18 @@ class AssociationChanger:
             yes=True,
             recorded_account=self._book.meta()["account"],
         )
+
+
+def require_associations(book: DecommissionJournal, names: Sequence[str]) -> None:
+    """Raise `JournalError` if a journal with the associations of these devices is missing."""
+    steps = book.steps()
+    found = (steps.get((Stage.QUARANTINE, name, ASSOCIATIONS)) for name in names)
+    for file_name in dict.fromkeys(step.detail for step in found if step and step.state is StepState.DONE):
+        path = book.path.with_name(file_name)
+        if not path.exists():
+            raise JournalError(
+                f"{path}: no such file; it has the associations to restore, move it back next to {book.path}"
+            )
 
 
 def stopped_scan(error: ScanIncompleteError) -> RunResult:

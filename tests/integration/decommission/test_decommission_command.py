@@ -44,6 +44,9 @@ def test_quarantine_and_release_restore_everything(fleet: IotFleet, decommission
     assert [fleet.status(fleet.certificates[thing][0]) for thing in fleet.things] == ["INACTIVE"] * 4 + ["ACTIVE"] * 2
     assert {thing for _, thing in fleet.associations()} == set(fleet.things[4:])
 
+    Path("j.quarantine-1").rename("elsewhere")  # it has the associations
+    assert decommission("release", "j")[0] == 2
+    Path("elsewhere").rename("j.quarantine-1")
     code, result = decommission("release", "j")
     assert code == 0, result
     assert fleet.statuses() == statuses
