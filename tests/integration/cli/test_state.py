@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from asyncgg.cli.state import load_state_settings
 from asyncgg.journal import write_meta
+from asyncgg.runs.connection import connection_from_settings
+from asyncgg.settings import Settings
 from asyncgg.state import StateSession
 from asyncgg.state.folder_store import FolderStore
 from asyncgg.transport import ConnectionConfig
+from asyncgg.transport.role import AssumedRole
 from tests.integration.cli.conftest import StartSimulator
 from tests.support.command_line import CommandRunner, small_fleet
 
@@ -351,3 +355,11 @@ def test_verify_and_undo_wait_for_the_process_that_runs_the_state(
         assert cli("status", *STATE).code == 0
         assert "in use by" in cli("runs", *STATE).out
         assert cli("undo", "--dry-run", "--assume-associated").code == 0
+
+
+def test_state_is_opened_with_the_role_of_the_command_line() -> None:
+    """A run in a state is continued, verified and undone with the role that may use the state."""
+    role = "arn:aws:iam::123456789012:role/remove-devices"
+    settings = load_state_settings({**dict.fromkeys(Settings.model_fields), "state": "share", "role_arn": role})
+    assert settings.state == "share"
+    assert connection_from_settings(settings).profile == AssumedRole(role, None, "asyncgg", None)
