@@ -68,6 +68,11 @@ class StateDocument:
         try:
             return _ADAPTER.validate_json(data)
         except ValidationError as error:
+            if b'"asyncgg.campaign-state/' in data:
+                raise JournalError(
+                    f"{location} is the state of a campaign; give the folder of the campaign, or the state of one"
+                    f" target: {location}/TARGET"
+                ) from None
             detail = error.errors(include_url=False)[0]
             where = ".".join(map(str, detail["loc"])) or "document"
             raise JournalError(

@@ -258,6 +258,8 @@ def test_state_has_the_journals_of_a_campaign(cli: CommandRunner, targets: Start
     assert (report["state"], report["things"]["disassociated"]) == ("complete", 36)
     assert len(Path("all.csv").read_text(encoding="utf-8").splitlines()) == 37
     assert cli("verify", "camp", "--json").code == 0
+    assert cli("status", "--state", "share/t2", "--json").json["things"]["disassociated"] == 12
+    assert "share/TARGET" in cli("status", "--state", "share").err
     with Path("fleet.csv").open("a", encoding="utf-8") as file:
         file.write("core-1,x,t1\n")
     other = cli(*RUN, *state, "--campaign", "other")
