@@ -27,8 +27,8 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
 
 @pytest.hookimpl(optionalhook=True)  # xdist's
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One worker more than CPUs: many tests wait for processes or for a rate."""
-    return (os.cpu_count() or 1) + 1
+    """Two workers more than CPUs: many tests wait for processes or for a rate."""
+    return (os.cpu_count() or 1) + 2
 
 
 @pytest.hookimpl(optionalhook=True)  # xdist's
