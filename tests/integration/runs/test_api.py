@@ -175,7 +175,9 @@ async def test_run_cancelled_is_resumable() -> None:
     assert not done & associations(service)
     assert not pairs_in_state(Path("run.journal"), CLAIMED)
     summary = await asyncgg.resume("run.journal", transport=transport, rate=500)
-    assert (summary.state, summary.disassociated) == (RunState.COMPLETE, 600)
+    # What was in flight at the cancellation may be applied: then it is already disassociated.
+    assert (summary.state, summary.disassociated + summary.already) == (RunState.COMPLETE, 600)
+    assert not associations(service)
 
 
 async def test_run_slow_consumer_pauses_sending(monkeypatch: pytest.MonkeyPatch) -> None:
