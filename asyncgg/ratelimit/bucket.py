@@ -14,6 +14,8 @@ from asyncgg.errors import UsageError
 
 _SLACK: Final = 1e-9
 """Seconds by which a token can be taken early, because loops fire timers early by as much."""
+_TIMER_STEP: Final = 0.001
+"""Seconds to which uvloop rounds timers, so that one can be half of them early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +171,14 @@ class TokenBucket:
         self._updated_at = now
         return now
 
-    def _grant_tokens(self) -> None:
-        """Grant the available tokens in order and set the timer for the next one."""
+    def _on_timer(self) -> None:
+        self._timer = None
+        # If the timer was early, one for the rest of a millisecond would be early at once, again and
+        # again: 17 timers for each token. A step more is waited if the burst makes up for it.
+        self._grant_tokens(_TIMER_STEP if self._burst - 1 >= self._rate * _TIMER_STEP else 0.0)
+
+    def _grant_tokens(self, min_wait: float = 0.0) -> None:
+        """Grant the available tokens in order and set the timer for the next one, after `min_wait` or later."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -184,7 +192,7 @@ class TokenBucket:
             grant_at = max(grant_at, self._paused_until)
             # Can equal `now` although a token is short, by less than the clock's resolution.
             if grant_at > now:
-                self._timer = self._loop.call_at(grant_at, self._grant_tokens)
+                self._timer = self._loop.call_at(max(grant_at, now + min_wait), self._on_timer)
                 return
             self._queue.popleft()
             self._waiting -= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 
 import pytest
 
@@ -30,6 +31,27 @@ async def test_acquire_grants_the_burst_then_the_rate() -> None:
     """A full bucket of 3 at 10/s grants three tokens at once and then one every 0.1 s."""
     times = await grant_times(TokenBucket(10, 3), 6)
     assert times == pytest.approx([0, 0, 0, 0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize("burst", [1.0, 2.0])
+async def test_early_timer_is_not_repeated_at_once(burst: float) -> None:
+    """On a loop whose timers are early, as those of uvloop, a token needs two timers; the rate stays."""
+
+    class EarlyLoop:
+        timers = 0
+
+        def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+            self.time, self.create_future, self._call_at = loop.time, loop.create_future, loop.call_at
+
+        def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+            self.timers += 1
+            return self._call_at(max(self.time() + 1e-6, when - 0.0004), callback)
+
+    loop = EarlyLoop(asyncio.get_running_loop())
+    times = await grant_times(TokenBucket(30, burst, loop=loop), 300)  # type: ignore[arg-type]  # what a bucket uses
+    assert times[-1] == pytest.approx((300 - burst) / 30, abs=0.002)
+    if burst > 1:
+        assert loop.timers <= 2 * 300
 
 
 async def test_acquire_is_fifo() -> None:
