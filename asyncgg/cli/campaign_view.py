@@ -33,9 +33,8 @@ def write_results(console: Console, campaign: Campaign, results: Sequence[LaneRe
     document = campaign_to_dict(campaign.folder, results, campaign.rejected)
     lines = format_campaign(campaign.folder, results, campaign.rejected)
     if campaign.unprepared:
-        lines.append(
-            f"  next       the command that made the campaign, with {campaign.folder} again, for the targets left out"
-        )
+        count, folder = format_count(len(campaign.unprepared), "target"), campaign.folder
+        lines.append(f"{count} left out: the command that made {folder} adds them when it is given {folder} again")
     console.write_result(document, lines, always_print=True)
     return campaign_exit_code(results)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from asyncgg import __version__
@@ -118,10 +119,15 @@ def load_campaign_report(campaign: Campaign, *, generated_at: float, draw: bool)
         facts = {name: _read_facts(lane) for name, lane in lanes.items()}
         rows = [
             _row(lane, result, facts[lane.name], is_saved=campaign.state is not None)
-            for lane, result in zip(campaign.lanes, results, strict=True)
+            for lane, result in zip(campaign.lanes, results, strict=False)  # the others have no lane
+        ]
+        rows += [
+            _row(CampaignLane(0, result.name, "", "", Path(result.journal)), result, _LaneFacts(), is_saved=False)
+            for result in campaign.unprepared
         ]
         rows.sort(key=lambda row: (row.level == "good", -row.count("failed"), -row.count("pending"), row.result.name))
-        found = (_chart(lanes[row.result.name], draw=draw) for row in rows[:_MAX_CHARTS])
+        shown = (lanes[row.result.name] for row in rows[:_MAX_CHARTS] if row.result.name in lanes)
+        found = (_chart(lane, draw=draw) for lane in shown)
         charts = tuple(chart for chart in found if chart is not None)
     summary = campaign_summary(campaign.folder, results)
     undone = sum(fact.undone for fact in facts.values())

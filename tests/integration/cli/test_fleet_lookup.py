@@ -37,7 +37,9 @@ def test_things_are_found_in_all_targets_and_undone(cli: CommandRunner, targets:
     assert (result.code, exits(result.json)) == (5, {"t1": 0, "t3": 0, "t2": 5})
     assert "1 thing in no target that was listed: missing" in result.err
     assert remaining(simulators) == [2, 4, 2]
-    assert exits(cli("status", "camp", "--json").json) == {"t1": 0, "t3": 0, "t2": 5}
+    assert exits(cli("report", "camp", "--markdown", "page.md", "--json").json) == {"t1": 0, "t3": 0, "t2": 5}
+    assert "| t2 |" in Path("page.md").read_text(encoding="utf-8")
+    assert "1 target left out" in cli("watch", "camp").out
 
     write_things("a", "b")
     assert "campaign of another list" in cli(*RUN).err
