@@ -195,7 +195,7 @@ class DecommissionSession:
         run = self._runner.run(book, Stage.QUARANTINE, lambda run: run.collect(options))
         if not run.reason:
             facts = book.devices()
-            found = find_associations(self.context, [name for name in facts if facts[name].exists])
+            found = find_associations(self._runner.remaining_context, [name for name in facts if facts[name].exists])
             run_async(_put_cores(book, [replace(facts[name], cores=cores) for name, cores in found.items()]))
         quotas = self._runner.quotas
         document = plan_document(book, quotas, reason=run.reason)
@@ -208,7 +208,7 @@ class DecommissionSession:
         return 3 if document["devices"]["refused"] else 0
 
     def _quarantine(self, book: DecommissionJournal, *, stdin_in_use: bool = False) -> int:
-        stage, options = Stage.QUARANTINE, self._guard_options(book)
+        stage, options, before = Stage.QUARANTINE, self._guard_options(book), summarize(book, Stage.QUARANTINE)
         if time.time() - float(book.meta().get("asked_at", "0")) > _MAX_AGE_OF_ANSWERS:
             run_async(book.forget_unchanged(stage))
             run_async(book.put_meta(asked_at=repr(time.time())))
@@ -226,15 +226,24 @@ class DecommissionSession:
             self._confirm(len(allowed), "quarantine them", stdin_in_use=stdin_in_use)
             run_async(book.put_meta(confirmed=1))
         run = self._runner.run(book, stage, lambda run: run.switch(allowed, options.allow_shared))
-        stopped = None if run.reason else AssociationChanger(self.context, self.arguments, book, stage).run()
-        if not run.reason and not summarize(book, stage)["devices"]["pending"]:
+        stopped = (
+            None
+            if run.reason
+            else AssociationChanger(self._runner.remaining_context, self.arguments, book, stage).run()
+        )
+        was_finished = before["quarantined_at"] and not (before["devices"]["pending"] or before["devices"]["failed"])
+        if not (run.reason or was_finished or summarize(book, stage)["devices"]["pending"]):
             run_async(book.put_meta(quarantined_at=repr(time.time())))
         return self._finish(book, stage, run, stopped)
 
     def _release(self, book: DecommissionJournal, names: Sequence[str]) -> int:
         run_async(book.put_meta(stage=Stage.RELEASE))
         run = self._runner.run(book, Stage.RELEASE, lambda run: run.switch(names))
-        stopped = None if run.reason else AssociationChanger(self.context, self.arguments, book, Stage.RELEASE).run()
+        stopped = (
+            None
+            if run.reason
+            else AssociationChanger(self._runner.remaining_context, self.arguments, book, Stage.RELEASE).run()
+        )
         return self._finish(book, Stage.RELEASE, run, stopped)
 
     def _delete(self, book: DecommissionJournal, names: Sequence[str]) -> int:
@@ -246,7 +255,9 @@ class DecommissionSession:
             if (step := steps.get((stage, name, DEVICE))) is None or step.state is not StepState.DONE
         ]
         try:
-            associated = {name for name, cores in find_associations(self.context, pending).items() if cores}
+            associated = {
+                name for name, cores in find_associations(self._runner.remaining_context, pending).items() if cores
+            }
         except ScanIncompleteError as error:
             return self._finish(book, stage, None, stopped_scan(error))
         # With the shadows already: an endpoint that is not known ends the command before the questions.

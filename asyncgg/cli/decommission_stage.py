@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Any
 
 from asyncgg.cli.context import CommandContext
@@ -30,6 +31,14 @@ class StageRunner:
         deadline = context.settings.deadline
         self._deadline_at = None if deadline is None else time.monotonic() + deadline
         self._quotas: IotQuotas | None = None
+
+    @property
+    def remaining_context(self) -> CommandContext:
+        """The context of a scan or run within the stage, with the time that is left as its deadline."""
+        if self._deadline_at is None:
+            return self._context
+        left = max(0.001, self._deadline_at - time.monotonic())
+        return replace(self._context, settings=self._context.settings.model_copy(update={"deadline": left}))
 
     @property
     def quotas(self) -> IotQuotas:

@@ -216,3 +216,4 @@ def test_resume_has_the_options_of_the_start(fleet: IotFleet, decommission: Deco
     code, result = decommission("resume", "j")
     assert (code, result["refusals"], result["devices"]["done"]) == (3, {"protected": 1}, 3), result
     assert fleet.status(fleet.certificates[protected][0]) == "ACTIVE"
+    assert decommission("resume", "j")[1]["quarantined_at"] == result["quarantined_at"]  # nothing was left to do
