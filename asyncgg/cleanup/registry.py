@@ -11,7 +11,12 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from asyncgg.cleanup.policy.model import IotLimits
-from asyncgg.cleanup.registry_client import RateLimitedOperation, RegistryCallError, RenewableCredentials
+from asyncgg.cleanup.registry_client import (
+    RateLimitedOperation,
+    RegistryCallError,
+    RenewableCredentials,
+    require_json_responses,
+)
 from asyncgg.cleanup.rules.base import Api, QueryFailed, ThingDescription
 from asyncgg.formatting import sanitize
 from asyncgg.retry_policy import RetryPolicy
@@ -157,4 +162,5 @@ async def open_registry(connection: ConnectionConfig, limits: IotLimits) -> Asyn
         http_session_cls=TracingSession,
         parameter_validation=False,  # names are already checked
     ) as (client, credentials):
+        require_json_responses(client)
         yield IotRegistry(client, limits, credentials=credentials, timeout=connection.request_timeout)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from botocore import exceptions as aws
+from botocore.parsers import ResponseParserError
 
 from asyncgg.classify import ReplyVerdict, classify
 from asyncgg.errors import AsyncggError, CredentialsUnreachableError
@@ -54,6 +56,27 @@ class RenewableCredentials(Protocol):
 
     async def get_frozen_credentials(self) -> object:
         """Wait until there are credentials that have not expired. Raises `CredentialsError`."""
+
+
+def require_json_responses(client: Any) -> None:
+    """Let calls of an open client fail if the response is no JSON object; botocore takes that for an empty one.
+
+    A list that a proxy answers with a page would be a list without items.
+    """
+    service = client.meta.service_model.service_id.hyphenize()
+    client.meta.events.register(f"before-parse.{service}", _require_json)
+
+
+def _require_json(response_dict: Mapping[str, Any], operation_model: Any, **_: object) -> None:
+    shape = operation_model.output_shape
+    if response_dict["status_code"] >= 300 or not getattr(shape, "members", None) or "payload" in shape.serialization:
+        return
+    try:
+        is_object = isinstance(json.loads(response_dict["body"]), dict)
+    except ValueError:
+        is_object = False
+    if not is_object:
+        raise ResponseParserError(f"HTTP {response_dict['status_code']} without a JSON object")
 
 
 class RateLimitedOperation:

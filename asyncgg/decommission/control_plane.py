@@ -10,7 +10,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
-from asyncgg.cleanup.registry_client import RateLimitedOperation, RegistryCallError, RenewableCredentials
+from asyncgg.cleanup.registry_client import (
+    RateLimitedOperation,
+    RegistryCallError,
+    RenewableCredentials,
+    require_json_responses,
+)
 from asyncgg.decommission.model import CertificateFacts
 from asyncgg.decommission.shadow_service import ShadowService, open_shadow_service
 from asyncgg.retry_policy import RetryPolicy
@@ -308,6 +313,8 @@ async def open_control_plane(
             )
         )
         greengrass = await stack.enter_async_context(open_client(connection, TracingSession))
+        for opened in (client, greengrass.client):
+            require_json_responses(opened)
         shadows = None
         if with_shadows:
             shadows = await stack.enter_async_context(open_shadow_service(connection, client))

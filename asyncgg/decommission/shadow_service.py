@@ -9,7 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 
-from asyncgg.cleanup.registry_client import RateLimitedOperation, RegistryCallError, RenewableCredentials
+from asyncgg.cleanup.registry_client import (
+    RateLimitedOperation,
+    RegistryCallError,
+    RenewableCredentials,
+    require_json_responses,
+)
 from asyncgg.errors import ServiceError
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.transport.client import open_service_client
@@ -130,4 +135,5 @@ async def open_shadow_service(connection: ConnectionConfig, iot: Any) -> AsyncIt
         use_fips_endpoint=False,  # the endpoint is given
         use_dualstack_endpoint=False,
     ) as (client, credentials):
+        require_json_responses(client)
         yield ShadowService(client, credentials=credentials, timeout=connection.request_timeout)
