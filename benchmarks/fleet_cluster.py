@@ -72,6 +72,8 @@ class Driver:
     """A process of asyncgg, and its messages with the time of `time.time`."""
 
     process: subprocess.Popen[str]
+    output: Path
+    """Its standard output: the result of many lanes fills a pipe."""
     messages: list[tuple[float, str]] = field(default_factory=list)
 
     def read(self) -> None:
@@ -82,12 +84,10 @@ class Driver:
 
     def wait(self) -> dict[str, Any]:
         """The result of the command. Raises RuntimeError if it did not complete."""
-        assert self.process.stdout is not None
-        output = self.process.stdout.read()
         if self.process.wait():
             text = "\n".join(line for _, line in self.messages[-15:])
             raise RuntimeError(f"exit {self.process.returncode}\n{text}")
-        document: dict[str, Any] = json.loads(output)
+        document: dict[str, Any] = json.loads(self.output.read_text())
         return document
 
     def kill(self) -> None:
@@ -104,6 +104,7 @@ class FleetScenario:
     urls: list[str]
     s3: str
     location: str
+    _started: int = 0
 
     @property
     def environment(self) -> dict[str, str]:
@@ -123,16 +124,19 @@ class FleetScenario:
 
     def start(self, *arguments: object) -> Driver:
         """Start asyncgg."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "asyncgg", *map(str, arguments)],
-            cwd=self.home,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        driver = Driver(process)
+        self._started += 1
+        output = self.home / f"output-{self._started}.json"
+        with output.open("w") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "asyncgg", *map(str, arguments)],
+                cwd=self.home,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        driver = Driver(process, output)
         threading.Thread(target=driver.read, daemon=True).start()
         return driver
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from asyncgg.engine import Engine, StopReason
-from asyncgg.errors import LeaseHeldError
+from asyncgg.errors import LeaseHeldError, StateWriteError
 from asyncgg.events import Listener, Progress
 from asyncgg.fleet.campaign import CampaignLane
 from asyncgg.fleet.campaign_state import RESULT, CampaignState, read_journal_result
@@ -31,6 +31,8 @@ from asyncgg.transport import CallerIdentity, Endpoint
 
 _RETRY_INTERVAL: Final = 2.0
 """Seconds before a lane looks again at a lease that another process holds."""
+_MAX_OUTAGE: Final = 300.0
+"""Seconds for which a store may fail after a lane lost its lease: the same outage can have both effects."""
 
 
 class LocalExecutor:
@@ -95,8 +97,10 @@ class LocalExecutor:
         if self._state is None:
             with self._open_lanes.add(lane.name):
                 return await self._run_journal(lane.name, lane.journal, lane.read_result, None)
+        outage = 0.0
         while True:
-            result, lost_reason = await self._run_saved(lane, self._state)
+            result, lost_reason = await self._run_saved(lane, self._state, outage)
+            outage = _MAX_OUTAGE
             if not lost_reason or self._stop is not None:
                 return result
             # For example, this process was stopped for a while. Others may have continued the lane.
@@ -104,11 +108,11 @@ class LocalExecutor:
 
     # --- with a state ---
 
-    async def _run_saved(self, lane: CampaignLane, state: CampaignState) -> tuple[LaneResult, str]:
-        """The result of the lane, and why its lease was lost."""
+    async def _run_saved(self, lane: CampaignLane, state: CampaignState, outage: float) -> tuple[LaneResult, str]:
+        """The result of the lane, and why its lease was lost. `outage` as `_enter_keeper`."""
         nothing_read = LaneResult.without_journal(lane.name, lane.journal)
         async with AsyncExitStack() as stack:
-            keeper = await self._enter_keeper(lane.name, state, stack)
+            keeper = await self._enter_keeper(lane.name, state, stack, outage)
             if keeper is None:
                 assert self._stop is not None
                 return not_started_result(nothing_read, self._stop.message, EXIT_CODES[self._stop.state]), ""
@@ -129,8 +133,14 @@ class LocalExecutor:
             await asyncio.to_thread(result_path.write_text, json.dumps(result.to_dict()), encoding="utf-8")
         return result, keeper.lost_reason
 
-    async def _enter_keeper(self, name: str, state: CampaignState, stack: AsyncExitStack) -> StateKeeper | None:
-        """Wait for the lease, also while another process renews it; None if the campaign stops meanwhile."""
+    async def _enter_keeper(
+        self, name: str, state: CampaignState, stack: AsyncExitStack, outage: float
+    ) -> StateKeeper | None:
+        """Wait for the lease, also while another process renews it; None if the campaign stops meanwhile.
+
+        The store may fail for `outage` seconds.
+        """
+        give_up_at = asyncio.get_running_loop().time() + outage
         stopping = asyncio.ensure_future(self._stopping.wait())
         stack.callback(stopping.cancel)
         is_reported = False
@@ -159,6 +169,9 @@ class LocalExecutor:
                 if not is_reported:
                     show_message(f"waiting for the process that runs it: {error}")
                 is_reported = True
+            except StateWriteError:
+                if asyncio.get_running_loop().time() >= give_up_at:
+                    raise
             await asyncio.wait((stopping,), timeout=_RETRY_INTERVAL)
         return None
 
