@@ -8,18 +8,22 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.cleanup.policy.loader import load_policy
+from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.report import CleanupReport, event_for_code, parse_targets
 from asyncgg.cli.cleanup_run import warn
+from asyncgg.cli.console import Console
 from asyncgg.cli.fleet_targets import format_target, load_fleet, run_group, targets_to_dict
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.supervisor import run_async
-from asyncgg.errors import UsageError
+from asyncgg.errors import AsyncggError, UsageError
 from asyncgg.fleet.campaign import plan_waves
 from asyncgg.fleet.cleanup import FleetCleanup, TotalLimit
 from asyncgg.fleet.group import TargetResult
 from asyncgg.formatting import format_count
 from asyncgg.notify import Message, notify
 from asyncgg.report import summary_to_dict
+from asyncgg.runs.connection import connection_from_settings
+from asyncgg.settings import Settings
 
 SCHEMA: Final = "asyncgg.campaign-cleanup/1"
 _ABORTED: Final = "aborted by a second signal; the next run of the policy checks what was possibly sent"
@@ -30,14 +34,19 @@ def clean_up_targets(path: Path, arguments: Mapping[str, Any]) -> int:
 
     Raises an `AsyncggError` if nothing could start, KeyboardInterrupt if it was aborted.
     """
-    context, targets = load_fleet(arguments)
-    console, dry_run = context.console, arguments["dry_run"]
-    if context.settings.state is not None:
-        raise UsageError("--state is for the clean-up of one target")
     policy, warnings = load_policy(path)
+    parse_targets(policy)  # report a missing variable first
+    try:
+        context, targets = load_fleet(arguments)
+        if context.settings.state is not None:
+            raise UsageError("--state is for the clean-up of one target")
+        waves = plan_waves(list(targets), arguments["waves"], arguments["canary"])
+    except AsyncggError as error:  # a scheduled run has no other reader
+        console, text = Console(as_json=arguments["json"]), f"{policy.name}: aborted: {error}"
+        warn(console, *_notify(policy, error.exit_code, text, {}, Settings(), dry_run=arguments["dry_run"]))
+        raise
+    console, dry_run = context.console, arguments["dry_run"]
     warn(console, *(warning.format(str(path)) for warning in warnings))
-    notification_targets = parse_targets(policy)
-    waves = plan_waves(list(targets), arguments["waves"], arguments["canary"])
     folder = arguments["campaign"] or policy.state_dir.with_name(f"{policy.state_dir.name}-by-target")
     maximum = arguments["max_things"]
     cleanup = FleetCleanup(
@@ -66,14 +75,22 @@ def clean_up_targets(path: Path, arguments: Mapping[str, Any]) -> int:
         "warnings": [],
     }
     lines = _format(policy.name, document, results)
-    if not dry_run and (event := event_for_code(document["exit"])).value in policy.notify.on and notification_targets:
-        text = f"asyncgg {lines[0]}"
-        message = Message(event, text, document, socket.gethostname(), policy.name)
-        document["warnings"] = run_async(notify(notification_targets, message, connection=context.connection))
-        warn(console, *document["warnings"])
+    document["warnings"] = _notify(policy, document["exit"], lines[0], document, context.settings, dry_run=dry_run)
+    warn(console, *document["warnings"])
     console.write_result(document, lines, always_print=True)
     code: int = document["exit"]
     return code
+
+
+def _notify(
+    policy: Policy, code: int, text: str, document: Mapping[str, Any], settings: Settings, *, dry_run: bool
+) -> list[str]:
+    """Notify the targets of the policy if it lists this event; a message for each that failed."""
+    event, targets = event_for_code(code), parse_targets(policy)
+    if dry_run or not targets or event.value not in policy.notify.on:
+        return []
+    message = Message(event, f"asyncgg {' '.join(text.split())}", document, socket.gethostname(), policy.name)
+    return run_async(notify(targets, message, connection=connection_from_settings(settings)))
 
 
 def _details(result: TargetResult[CleanupReport]) -> dict[str, Any]:

@@ -102,7 +102,13 @@ class LookupAction:
         if names and not console.quiet:
             text = f"listing the client devices of {format_count(len(names), 'target')} into {inventory}"
             console.log_event({"event": "scan-started", "targets": len(names)}, text)
-        results = run_group(targets, scanner.scan, console, abort_message="aborted by a second signal")
+        results = run_group(
+            targets,
+            scanner.scan,
+            console,
+            abort_message="aborted by a second signal",
+            abort_targets=self.arguments["abort_targets"],
+        )
         if any(result.exit == _EXIT_INTERRUPTED for result in results):
             option = "--inventory" if self.arguments["inventory"] else "--campaign"
             raise NotStartedError(

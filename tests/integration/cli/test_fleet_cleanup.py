@@ -88,3 +88,7 @@ def test_failed_canary_target_stops_the_others(
     assert simulators[0].service.counters.requests.total() == 0
     assert len(messages) == 1
     assert cli(*RUN, "--canary", "t9").code == 2
+    Path("targets.toml").unlink()
+    assert cli(*RUN).code == 2
+    assert "targets file not found" in messages[-1].text
+    assert len(messages) == 3
