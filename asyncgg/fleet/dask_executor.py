@@ -31,6 +31,7 @@ for _name in ("client", "core", "batched", "comm"):  # the result of each lane h
 _CONNECT_TIMEOUT: Final = 15.0
 _STOP_INTERVAL: Final = 2.0
 """Seconds between requests to stop: a worker can start a lane that was waiting."""
+_WATCH_INTERVAL: Final = 10.0
 _MAX_RESTARTS: Final = 20
 """How often a lane is submitted again after the scheduler has given it up, because too many of its workers died."""
 
@@ -73,7 +74,7 @@ class DaskExecutor:
         self._progress: dict[str, Progress] = {}
         self._running: set[str] = set()
         self._stop: StopReason | None = None
-        self._stopping: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         open_client: Any = Client  # its methods have no types
@@ -87,11 +88,13 @@ class DaskExecutor:
             await self._client.close()
             raise
         self._client.subscribe_topic(topic(self._campaign), self._receive)
+        self._background.append(asyncio.create_task(self._watch_workers(), name="asyncgg-workers"))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._stopping is not None:
-            self._stopping.cancel()
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self._client.close()
 
     async def run_lane(self, lane: CampaignLane) -> LaneResult:
@@ -117,7 +120,7 @@ class DaskExecutor:
         """As `LaneExecutor.stop`."""
         if self._stop is None:
             self._stop = reason
-            self._stopping = asyncio.create_task(self._broadcast_stop(reason), name="asyncgg-stop")
+            self._background.append(asyncio.create_task(self._broadcast_stop(reason), name="asyncgg-stop"))
 
     def progress(self) -> Mapping[str, Progress]:
         """As `LaneExecutor.progress`; as the workers reported it last."""
@@ -138,6 +141,17 @@ class DaskExecutor:
             else:
                 return text
         raise ClusterError("the workers that ran the lane died again and again; see their logs")
+
+    async def _watch_workers(self) -> None:
+        """Say when lanes wait because the cluster has lost all workers."""
+        had_workers = True
+        while True:
+            await asyncio.sleep(_WATCH_INTERVAL)
+            with suppress(OSError):
+                has_workers = bool(await self._client.nthreads())
+                if had_workers and not has_workers:
+                    self._show(self._address, "the cluster has no worker; the lanes wait for one")
+                had_workers = has_workers
 
     async def _broadcast_stop(self, reason: StopReason) -> None:
         while True:
