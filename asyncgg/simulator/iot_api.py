@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from asyncgg.errors import UsageError
 from asyncgg.service_limiters import LimiterSpec, ServiceLimiter
-from asyncgg.simulator import iot_operations, iot_shadows
+from asyncgg.simulator import iot_operations, iot_shadows  # noqa: F401 - they register their operations
 from asyncgg.simulator.iot_call import CONTROL_PLANE, IOT_OPERATIONS, IotCall
 from asyncgg.simulator.registry import Registry
 from asyncgg.simulator.wire import ApiError, Response, json_response
-
-__all__ = ["IotApi", "iot_operations", "iot_shadows", "parse_iot_quotas"]  # the operations register themselves
 
 
 def parse_iot_quotas(entries: Sequence[str]) -> dict[str, float]:

@@ -153,7 +153,7 @@ class Service:
     def _iot_api(self) -> IotApi:
         if self._iot is None:
             config = self.config
-            registry = Registry.of_fleet(self.fleet.things, config.account, config.detach_delay)
+            registry = Registry.of_fleet(self.fleet_spec.things, config.account, config.detach_delay)
             quotas = parse_iot_quotas(config.iot_quota)
             self._iot = IotApi(registry, quotas, config.limiter_spec(), config.burst)
         return self._iot

@@ -118,6 +118,13 @@ def test_every_operation_answers_as_in_the_service_model(iot: IotClient) -> None
     assert iot.called == IOT_OPERATIONS.keys()
 
 
+def test_disassociated_things_stay_in_the_registry() -> None:
+    """The registry does not depend on associations, also if it is used for the first time after them."""
+    service = make_service()
+    service.fleet.disassociate("core-1", "a")
+    assert "a" in service.registry.things
+
+
 def test_lists_have_pages(iot: IotClient) -> None:
     """A page has fewer items than asked for; a token of another list is refused."""
     page = iot("ListThings", maxResults=250)
