@@ -111,9 +111,13 @@ class StageRun:
                 refusals[name] = refusal
             elif name not in refusals and (changed := self._not_quarantined(facts, certificates)):
                 refusals[name] = Refusal(RefusalReason.CHANGED, changed)
+        registers: dict[str, bool] = {"": False}  # by CA: thousands of certificates have one
         for name in devices.keys() - refusals.keys():
             for id_ in devices[name].certificates:
-                if (ca := certificates[id_].ca_id) and await self._auto_registers(ca):
+                ca = certificates[id_].ca_id
+                if ca not in registers:
+                    registers[ca] = await self._auto_registers(ca)
+                if registers[ca]:
                     refusals[name] = Refusal(RefusalReason.AUTO_REGISTRATION, f"{id_}: CA {ca}")
         await self._journal.put_refusals(self._stage, refusals)
 

@@ -134,6 +134,18 @@ async def test_delete_never_touches_a_recreated_thing(tmp_path: Path) -> None:
     assert sorted(iot.registry.things) == ["core", "d2", "d3"]
 
 
+async def test_delete_asks_once_for_each_ca(tmp_path: Path) -> None:
+    """A CA that registers certificates by itself refuses all of its devices, with one request."""
+    iot = DeviceIot()
+    ca = "ca" * 32
+    own = {certificate_id_of(name): {"ca_id": ca} for name in LISTED}
+    iot.registry.patch({"certificates": own, "cas": {ca: "ENABLE"}})
+    await quarantine(tmp_path / "j", iot)
+    refusals = await delete(tmp_path / "j", iot)
+    assert {refusal.reason for refusal in refusals.values()} == {RefusalReason.AUTO_REGISTRATION}
+    assert iot.service.counters.requests["DescribeCACertificate"] == 1
+
+
 async def test_delete_refuses_a_changed_thing(tmp_path: Path) -> None:
     """A thing is still in use if its attributes changed since the quarantine."""
     iot = DeviceIot()
