@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from asyncgg.cli.campaign_display import CampaignDisplay
 from asyncgg.cli.campaign_view import write_results
@@ -34,8 +34,6 @@ from asyncgg.runs import RunMode
 from asyncgg.settings import OUTPUT_SETTINGS, build_settings
 from asyncgg.telemetry.log_records import ROOT
 from asyncgg.telemetry.observers import open_campaign_metrics
-
-_PROGRESS_INTERVAL: Final = 5.0
 
 OnResults = Callable[[Path, Sequence[LaneResult]], object]
 """Gets folder and results of a campaign at its end."""
@@ -236,19 +234,18 @@ async def _supervise_lanes(work: CampaignWork) -> list[LaneResult]:
         )
     run = CampaignRun(work.lanes, replace(options, on_result=display.show_result), executor)
     async with open_campaign_metrics(settings, name, run.progress) as display.metrics:
-        return await _run_until_stopped(run, display, work.console)
+        return await _run_until_stopped(run, display)
 
 
-async def _run_until_stopped(run: CampaignRun, display: CampaignDisplay, console: Console) -> list[LaneResult]:
+async def _run_until_stopped(run: CampaignRun, display: CampaignDisplay) -> list[LaneResult]:
     task = asyncio.create_task(run.run(), name="asyncgg-campaign")
 
     def stop(reason: str) -> None:
         run.stop(StopReason(RunState.INTERRUPTED, reason))
-        console.log_event({"event": "hint"}, "Press Ctrl-C again to abort in-flight requests")
+        display.show("Press Ctrl-C again to abort in-flight requests", event="hint")
 
     with stop_on_signal(stop, task.cancel):
-        while not task.done():
-            await asyncio.wait((task,), timeout=_PROGRESS_INTERVAL)
-            if not task.done():
-                display.show_progress(run.progress())
+        async with display.running(run.progress):
+            await asyncio.wait((task,))
+            display.finish()
     return [] if task.cancelled() else task.result()

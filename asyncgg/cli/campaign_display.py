@@ -3,19 +3,65 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from asyncgg.cli.console import Console
+from asyncgg.cli.log_events import Notice
+from asyncgg.cli.progress import ProgressDisplay, ProgressView, format_rate, progress_event
 from asyncgg.events import Listener, Progress
 from asyncgg.fleet.campaign import CampaignLane
 from asyncgg.fleet.results import LaneResult
-from asyncgg.formatting import format_count
+from asyncgg.formatting import format_count, format_duration
 from asyncgg.models import Operation, RunState
 from asyncgg.telemetry.labels import TelemetryLabels
 
 if TYPE_CHECKING:
     from asyncgg.telemetry.campaign_metrics import CampaignMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignProgress:
+    """The progress of all targets that run or have ended; rates are those of the running ones together."""
+
+    targets: int
+    running: int
+    ended: int
+    total: int
+    finished: int
+    failed: int
+    sent: int
+    throttled: int
+    rate: float
+    ceiling: float
+    seconds: float
+    seconds_left: float | None
+    """Of the slowest target that runs."""
+
+
+def _details(progress: CampaignProgress, rate: float) -> list[str]:
+    details = [
+        f"{progress.running:,} of {format_count(progress.targets, 'target')} running, {progress.ended:,} ended",
+        f"{progress.failed:,} failed",
+    ]
+    if progress.running:
+        details.append(format_rate(progress, rate))
+    if progress.throttled:
+        details.append(f"{progress.throttled:,} throttled")
+    if progress.running and progress.seconds_left is not None:
+        details.append(f"{format_duration(progress.seconds_left)} left")
+    return details
+
+
+_VIEW: Final = ProgressView(
+    lambda progress: (progress.finished, progress.total),
+    lambda progress: f"{progress.finished:,}/{progress.total:,} things",
+    _details,
+    progress_event,
+)
 
 
 class CampaignDisplay:
@@ -24,15 +70,59 @@ class CampaignDisplay:
     def __init__(self, console: Console, lanes: Sequence[CampaignLane]) -> None:
         self._console = console
         self._lanes = {lane.name: lane for lane in lanes}
+        self._started = time.monotonic()
+        self._display = ProgressDisplay(console, view=_VIEW)
+        self._read_progress: Callable[[], Mapping[str, Progress]] = dict
+        self._last: dict[str, Progress] = {}
+        self._ended: set[str] = set()
         self.metrics: CampaignMetrics | None = None
+
+    def running(self, read_progress: Callable[[], Mapping[str, Progress]]) -> AbstractAsyncContextManager[None]:
+        """Show the progress during the block; `read_progress` returns that of the lanes that run, by name."""
+        self._read_progress = read_progress
+        self._display.watch(self)
+        return self._display.running()
+
+    def progress(self) -> CampaignProgress:
+        """The progress of all lanes together; of those that have ended, the last one that was read."""
+        running = self._read_progress()
+        self._last |= running
+        lanes = self._last.values()
+        times = [lane.seconds_left for lane in running.values() if lane.seconds_left is not None]
+        return CampaignProgress(
+            targets=len(self._lanes),
+            running=len(running),
+            ended=len(self._ended),
+            total=sum(lane.total for lane in lanes),
+            finished=sum(lane.finished for lane in lanes),
+            failed=sum(lane.failed for lane in lanes),
+            sent=sum(lane.sent for lane in lanes),
+            throttled=sum(lane.throttled for lane in lanes),
+            rate=sum(lane.rate for lane in running.values()),
+            ceiling=sum(lane.ceiling for lane in running.values()),
+            seconds=time.monotonic() - self._started,
+            seconds_left=max(times, default=None),
+        )
+
+    def finish(self) -> None:
+        """Show the last progress."""
+        self._display.refresh_final()
 
     def listeners_for(self, labels: TelemetryLabels) -> Sequence[Listener]:
         """The listeners of a lane that starts to run."""
         return [] if self.metrics is None else [self.metrics.target(labels)]
 
+    def show(self, text: str, **fields: Any) -> None:
+        """Show a line, unless the console is quiet."""
+        self._display.notice(Notice(text, fields))
+
     def show_message(self, name: str, line: str) -> None:
-        """Show what a lane says about its state."""
-        self._console.log_event({"event": "state", "target": name, "message": line}, f"{name}: {line}")
+        """Show what a lane says about its state, also on a quiet console."""
+        event = {"event": "state", "target": name, "message": line}
+        if self._console.quiet:
+            self._console.log_event(event, f"{name}: {line}")
+        else:
+            self.show(f"{name}: {line}", **event)
 
     def receive(self, report: Mapping[str, Any]) -> None:
         """Show what a worker process reports."""
@@ -47,25 +137,21 @@ class CampaignDisplay:
 
     def show_result(self, result: LaneResult) -> None:
         """Show how a lane ended."""
+        self._ended.add(result.name)
+        if (last := self._last.get(result.name)) is not None:  # read before its last requests ended
+            things = result.things
+            self._last[result.name] = replace(
+                last,
+                disassociated=things.get("disassociated", 0) + things.get("associated", 0),
+                already=things.get("already", 0),
+                failed=things.get("failed", 0),
+                pending=things.get("pending", 0),
+            )
         if self.metrics is not None:
             self.metrics.record_end(self._labels(self._lanes[result.name]), RunState(result.state))
-        if not self._console.quiet:
-            reason = f": {result.reason}" if result.reason else ""
-            event = {"event": "target-ended", "target": result.name, "state": result.state, "exit": result.exit}
-            self._console.log_event(event, f"{result.name}: {result.state} (exit {result.exit}){reason}")
-
-    def show_progress(self, progress: Mapping[str, Progress]) -> None:
-        """Show the progress of all lanes that run, as one line."""
-        if self._console.quiet or not progress:
-            return
-        lanes = progress.values()
-        finished, total = sum(lane.finished for lane in lanes), sum(lane.total for lane in lanes)
-        sent, throttled = sum(lane.sent for lane in lanes), sum(lane.throttled for lane in lanes)
-        event = {"event": "progress", "targets": len(lanes), "finished": finished, "total": total, "sent": sent}
-        text = f"{format_count(len(lanes), 'target')} running, {finished:,} of their {total:,} things finished"
-        self._console.log_event(
-            event | {"throttled": throttled}, f"{text}, {sent:,} requests sent, {throttled:,} throttled"
-        )
+        reason = f": {result.reason}" if result.reason else ""
+        event = {"event": "target-ended", "target": result.name, "state": result.state, "exit": result.exit}
+        self.show(f"{result.name}: {result.state} (exit {result.exit}){reason}", **event)
 
     def _labels(self, lane: CampaignLane) -> TelemetryLabels:
         return TelemetryLabels(Operation.DISASSOCIATE, lane.account, lane.region, target=lane.name)
