@@ -11,9 +11,8 @@ from asyncgg.decommission.control_plane import IotControlPlane, certificate_id, 
 from asyncgg.decommission.model import CertificateFacts, DeviceFacts
 from asyncgg.decommission.shared_tasks import SharedTasks
 
-MAX_DEVICES_AT_ONCE: Final = 128
-"""Devices that are worked on at the same time: few are half-done after a stop. At 10 certificates/s, 80 of them wait
-until their detach is visible."""
+MAX_DEVICES_AT_ONCE: Final = 64
+"""Devices that are worked on at the same time, more at a deletion: few are half-done after a stop, which comes soon."""
 
 
 class FactCollector:
