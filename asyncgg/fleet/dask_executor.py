@@ -114,7 +114,7 @@ class DaskExecutor:
 
     def task_arguments(self, lane: CampaignLane) -> str:
         """The argument of the task of the lane, which the scheduler keeps."""
-        return json.dumps(self._task | {"lane": asdict(lane) | {"journal": str(lane.journal)}})
+        return json.dumps(self._task | {"lane": asdict(lane)}, default=str)
 
     def stop(self, reason: StopReason) -> None:
         """As `LaneExecutor.stop`."""
