@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -120,6 +121,8 @@ def check_processes(arguments: Mapping[str, Any], *, has_state: bool) -> int:
             raise UsageError("--dask does not go with --shard")
         if not has_state:
             raise UsageError("--dask needs --state, from which the workers get the journals")
+        if not re.fullmatch(r"[a-z]+://\S+:\d+", arguments["dask"]):
+            raise UsageError(f"--dask: {arguments['dask']!r} must be tcp://HOST:PORT or tls://HOST:PORT")
         _load_dask()
     return processes
 

@@ -81,7 +81,10 @@ class DaskExecutor:
         try:
             self._client = await open_client(self._address, asynchronous=True, name="asyncgg", timeout=_CONNECT_TIMEOUT)
         except (OSError, ValueError) as error:
-            raise UsageError(f"--dask {self._address}: the scheduler does not answer: {error}") from None
+            raise UsageError(
+                f"--dask {self._address}: the scheduler does not answer: {error}; nothing was sent; resume the campaign"
+                " when it runs"
+            ) from None
         try:
             await self._check_versions()
         except BaseException:

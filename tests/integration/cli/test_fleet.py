@@ -277,6 +277,8 @@ def test_dask_names_what_it_needs(
     for words, message in (((), "--dask needs --state"), (("--state", "s", "--shard", "0/2"), "does not go with")):
         result = cli(*RUN, *dask, *words)
         assert (result.code, message in result.err) == (2, True), result.err
+    result = cli(*RUN, "--dask", "scheduler", "--state", "s")
+    assert (result.code, "must be tcp://HOST:PORT" in result.err) == (2, True), result.err
     monkeypatch.setitem(sys.modules, "asyncgg.fleet.dask_executor", None)
     result = cli(*RUN, *dask, "--state", "s")
     assert (result.code, "pip install 'asyncgg[dask]'" in result.err) == (2, True), result.err
