@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asyncgg.cli.console import Console
+from asyncgg.errors import JournalError
 from asyncgg.files import atomic_write_text, checked_output_path
 from asyncgg.fleet.folder import FILE_NAME
 from asyncgg.formatting import format_count
@@ -46,7 +47,10 @@ def show_campaign(folder: Path, arguments: Mapping[str, Any]) -> int:
 
 
 def report_campaign(folder: Path, outputs: Mapping[str, Path | None], arguments: Mapping[str, Any]) -> int:
-    """Write the results, the lists of all lanes and the pages: `asyncgg report FOLDER`."""
+    """Write the results, the lists of all lanes and the pages: `asyncgg report FOLDER`.
+
+    Returns 2 if a journal could not be read for a list.
+    """
     from asyncgg.fleet.campaign import Campaign
     from asyncgg.models import ThingState
     from asyncgg.report.outcomes import write_target_outcomes
@@ -58,12 +62,15 @@ def report_campaign(folder: Path, outputs: Mapping[str, Path | None], arguments:
     for output in filter(None, outputs.values()):
         for protected in (folder / FILE_NAME, *(lane.journal for lane in campaign.lanes)):
             checked_output_path(output, protected)
+    broken: dict[str, JournalError] = {}
     for name, path in paths.items():
-        count = write_target_outcomes(path, campaign.outcomes(*states[name]))
+        rows = campaign.outcomes(*states[name], on_error=broken.__setitem__)
+        count = write_target_outcomes(path, rows)
         console.print(f"{path}: {format_count(count, 'thing')}")
+    console.print(*(f"error: {name} is not complete in the lists: {error}" for name, error in broken.items()))
     _write_pages(campaign, {"campaign.html": outputs["html"], "campaign.md": outputs["markdown"]}, console)
     write_campaign(console, folder)
-    return 0
+    return JournalError.exit_code if broken else 0
 
 
 def _write_pages(campaign: Campaign, pages: Mapping[str, Path | None], console: Console) -> None:

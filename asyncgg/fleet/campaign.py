@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -149,14 +149,21 @@ class Campaign:
             lanes = [replace(lane, journal=paths.get(lane.name, lane.journal)) for lane in self.lanes]
             yield replace(self, lanes=tuple(lanes))
 
-    def outcomes(self, *states: ThingState) -> Iterator[tuple[str, OutcomeRow, Operation]]:
-        """The things in these states, by default all, with their targets. Raises `JournalError`."""
+    def outcomes(
+        self, *states: ThingState, on_error: Callable[[str, JournalError], object]
+    ) -> Iterator[tuple[str, OutcomeRow, Operation]]:
+        """The things in these states, by default all, with their targets.
+
+        `on_error` gets each target whose journal is missing or cannot be read to its end, and why.
+        """
         with self.with_journals() as campaign:
             for lane in campaign.lanes:
-                if lane.journal.exists():
+                try:
                     with JournalReader(lane.journal) as reader:
                         operation = reader.summary().operation
                         yield from ((lane.name, row, operation) for row in reader.outcomes(*states))
+                except JournalError as error:
+                    on_error(lane.name, error)
 
 
 def _format_table(header: str, values: Mapping[str, object]) -> str:

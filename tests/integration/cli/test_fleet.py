@@ -204,6 +204,9 @@ def test_broken_journal_ends_its_target_only(cli: CommandRunner, targets: StartT
     document = cli("status", "camp", "--json").json
     assert exits(document)["t1"] == 2
     assert "not an asyncgg journal" in document["targets"][0]["reason"]
+    report = cli("report", "camp", "--outcomes", "all.csv")
+    assert (report.code, "t1 is not complete in the lists" in report.err) == (2, True)
+    assert Path("all.csv").read_text(encoding="utf-8").count(",t2\n") == 12
     result = cli("resume", "camp", "--yes", "--json")
     assert (result.code, exits(result.json)) == (2, {"t1": 2, "t2": 0})
 
