@@ -47,6 +47,14 @@ def test_lanes_do_not_wait_for_one_that_hangs() -> None:
     assert start_times({"a": 1.0, "b": 2.0, "c": 60.0}) == {"a": 11.0, "b": 12.0, "c": 60.0}
 
 
+def test_garbage_is_collected_once_before_lanes_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not while they send."""
+    collected: list[int] = []
+    monkeypatch.setattr("gc.collect", collected.append)
+    start_times({"a": 1.0, "b": 3.0, "c": 2.0})
+    assert collected == [1]
+
+
 def test_release_ends_the_wait() -> None:
     """A campaign that stops does not wait for lanes that are being opened."""
     assert start_times({"a": 1.0, "b": 9.0}, release_at=2.0)["a"] == 2.0
