@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from asyncgg.testing import LimiterKind
 from asyncgg.tuning.bucket_fit import BucketFit, fit_bucket, percentile, timing_uncertainty
+from asyncgg.tuning.limiter_fit import LimiterFit, fit_limiters, likely_fits
 from asyncgg.tuning.probe_sender import ProbeOutcome, ProbeRequest, ProbeSender, accepted_latencies
 
 _INITIAL_RATE: Final = 2.0
@@ -37,6 +39,15 @@ _MAX_THROTTLES: Final = 21
 _MAX_OVERSHOOT: Final = 4.0
 """Requests in flight at the first throttle of a drain; limits its rate."""
 _MAX_BURST_MEASUREMENTS: Final = 3
+_OVERLOAD_FACTOR: Final = 2.0
+"""Rate of the last step relative to the estimate."""
+_OVERLOAD_SECONDS: Final = 2.0
+_OVERLOAD_THROTTLES: Final = 8
+"""Throttles after which the last step ends."""
+_PARTITION_ERROR: Final = 0.2
+"""Relative error of the rate of partitions."""
+_LONGEST_WINDOW: Final = 2.5
+"""Seconds after which a service that counts in windows has forgotten the earlier requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,13 @@ class ProbeResult:
     log: tuple[ProbeRequest, ...]
     complete: bool
     """Whether all steps were done before the time limit or a stop."""
+    limiters: Sequence[LimiterFit] = ()
+    """The likely limiters, the most likely first; empty if the last step was not done."""
+
+    @property
+    def limiter(self) -> LimiterFit | None:
+        """The limiter of the service, if it is clear."""
+        return self.limiters[0] if len(self.limiters) == 1 else None
 
     @property
     def is_lower_bound(self) -> bool:
@@ -89,6 +107,8 @@ class QuotaProbe:
     2. Hold the rate just above the estimate, so that the bucket stays empty: two throttles then
        bound exactly what flowed in between.
     3. Let the bucket fill up, then empty it: the tokens that it held are the burst.
+    4. Let it fill up again and exceed it for a moment: the requests accepted after the first throttle show
+       other kinds of limiters.
     """
 
     def __init__(
@@ -100,6 +120,7 @@ class QuotaProbe:
         self._max_rate = max_rate
         self._sender = ProbeSender(send, self._started_at + seconds, concurrency)
         self._max_rate_tried = 0.0
+        self._overloaded = False
         self.step = "ramping up"
         """Description of the current step."""
         self.target_rate = 0.0
@@ -138,6 +159,7 @@ class QuotaProbe:
             if await self._ramp_up():
                 await self._hold()
                 complete = await self._drain_bucket()
+                await self._overload()
             else:
                 complete = not self._sender.is_finished
             await self._sender.drain()
@@ -226,6 +248,25 @@ class QuotaProbe:
                 wait *= 2  # the bucket may not have been full
         return measured
 
+    async def _overload(self) -> None:
+        """Send at twice the rate from a full bucket on, also after the first throttles."""
+        self.step = "exceeding the quota for a moment"
+        if (estimate := self._fit_bucket()) is None:
+            return
+        wait = max(_LONGEST_WINDOW, 1.3 * (estimate.burst or estimate.rate) / estimate.rate + 0.5)
+        rate = min(self._max_rate, _OVERLOAD_FACTOR * estimate.rate)
+        seconds = _OVERLOAD_SECONDS + (estimate.burst or 0.0) / rate
+        if wait + seconds > self._sender.deadline - self._clock():
+            return
+        self.target_rate = 0.0
+        await self._sender.drain()
+        await self._sender.idle(wait)
+        self.target_rate, until = rate, self._clock() + seconds
+        most_throttled = self._sender.throttled + _OVERLOAD_THROTTLES
+        self._overloaded = True
+        while self._clock() < until and self._sender.throttled < most_throttled and not self._sender.is_finished:
+            await self._sender.send_at_rate(rate, until - self._clock())
+
     def _drain_rate(self, rate: float) -> float:
         """Return a high rate that leaves few requests in flight at the first throttle."""
         latency = percentile(self._sender.latencies(), 0.5)
@@ -239,7 +280,17 @@ class QuotaProbe:
 
     def _result(self, complete: bool) -> ProbeResult:
         sender, estimate = self._sender, self._fit_bucket()
+        limiters: Sequence[LimiterFit] = ()
+        if estimate and self._overloaded:
+            limiters = likely_fits(
+                fit_limiters(sender.observations(), estimate, timing_uncertainty(sender.latencies()))
+            )
+            limiter = limiters[0]
+            if len(limiters) == 1 and limiter.kind is not LimiterKind.TOKEN_BUCKET:
+                error = _PARTITION_ERROR * limiter.rate if limiter.kind is LimiterKind.PARTITIONED else 1.0
+                estimate = BucketFit(limiter.rate, limiter.burst, 1 / error, 1)
         return ProbeResult(
+            limiters=limiters,
             rate=estimate.rate if estimate else None,
             rate_error=estimate.rate_error if estimate else 0.0,
             burst=estimate.burst if estimate else None,

@@ -10,6 +10,7 @@ from typing import IO, Any, Final
 
 from asyncgg.formatting import format_duration
 from asyncgg.ratelimit import default_burst
+from asyncgg.testing import LimiterKind
 from asyncgg.transport import Endpoint
 from asyncgg.tuning.bucket_fit import percentile
 from asyncgg.tuning.grid import DEFAULT_PER_CORE
@@ -35,15 +36,20 @@ class ProbeReport:
     """Why `applied` is None."""
 
 
-def measured_settings(result: ProbeResult) -> Configuration | None:
+def measured_settings(report: ProbeReport) -> Configuration | None:
     """The settings for the measured rate; None without one.
 
     As many requests are in flight as the slowest hundredth of the latencies needs. The burst is the
-    default, which the measured one must allow.
+    default, which the measured one must allow. If the kind of limiter is not clear, the rate is one that
+    all likely kinds accept.
     """
+    result = report.result
     if result.rate is None:
         return None
-    rate = math.floor(10 * result.rate) / 10
+    rate = result.rate
+    if any(limiter.kind is not LimiterKind.TOKEN_BUCKET for limiter in result.limiters):
+        rate = min(limiter.evenly_spaced_rate for limiter in result.limiters)
+    rate = math.floor(10 * rate) / 10
     in_flight = math.ceil(1.5 * rate * percentile(result.latencies, 0.99)) if result.latencies else 0
     burst = None if result.burst is None or result.burst >= default_burst(rate) else max(1.0, result.burst)
     return Configuration(rate, burst, max(8, in_flight), DEFAULT_PER_CORE)
@@ -72,8 +78,11 @@ def format_probe(report: ProbeReport) -> list[str]:
         lines.append(f"rate       {prefix}{result.rate:.4g} requests/s available (+/- {result.rate_error:.2g})")
     if result.burst is not None:
         lines.append(f"burst      {result.burst:.3g} requests, measured {_format_count(result.burst_samples)}")
+    elif result.limiter is not None and result.limiter.burst is None:
+        lines.append("burst      none: the requests of a window are counted")
     elif result.rate is not None:
         lines.append("burst      unknown: the bucket was not observed going from full to empty")
+    lines += _limiter_lines(result)
     if latencies := result.latencies:
         percentiles = ", ".join(f"p{p} {1000 * percentile(latencies, p / 100):.0f} ms" for p in _PERCENTILES)
         lines.append(f"latency    {percentiles}, minimum {1000 * latencies[0]:.0f} ms")
@@ -100,6 +109,8 @@ def probe_to_dict(report: ProbeReport) -> dict[str, Any]:
         "rate_error": _rounded(result.rate_error),
         "rate_is_lower_bound": result.is_lower_bound,
         "burst": _rounded(result.burst),
+        "limiter": result.limiter and result.limiter.kind.value,
+        "limiter_candidates": [fit.kind.value for fit in result.limiters],
         "max_rate_tried": round(result.max_rate_tried, 3),
         "latency": {
             f"p{p}": round(percentile(result.latencies, p / 100), 4) if result.latencies else None for p in _PERCENTILES
@@ -130,6 +141,20 @@ def write_requests(file: IO[str], result: ProbeResult) -> None:
                 request.outcome.value,
             )
         )
+
+
+def _limiter_lines(result: ProbeResult) -> list[str]:
+    if result.rate is None:
+        return []
+    if not result.limiters:
+        return ["limiter    unknown: no time to exceed the quota for a moment; raise --duration"]
+    if result.limiter is None:
+        return [f"limiter    not clear: {' or '.join(fit.kind.value.replace('-', ' ') for fit in result.limiters)}"]
+    limiter = result.limiter
+    rate, burst = (
+        (result.rate, result.burst) if limiter.kind is LimiterKind.TOKEN_BUCKET else (limiter.rate, limiter.burst)
+    )
+    return [f"limiter    seems to admit {limiter.spec.describe(round(rate, 1), round(burst or rate, 1))}"]
 
 
 def _context_lines(report: ProbeReport) -> list[str]:

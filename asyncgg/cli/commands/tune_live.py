@@ -66,7 +66,7 @@ def measure_quota(arguments: Mapping[str, Any]) -> int:
 
 def _format_settings(report: ProbeReport, arguments: Mapping[str, Any]) -> list[str]:
     """The settings for the measured rate; writes them to the file of `--write`."""
-    settings, path = measured_settings(report.result), arguments["write"]
+    settings, path = measured_settings(report), arguments["write"]
     if settings is None:
         return [f"{path}: not written, since no rate was measured"] if path else []
     comment = f"asyncgg tune --live, {time.strftime('%Y-%m-%d', time.gmtime())}, {report.endpoint.region}"
@@ -116,7 +116,7 @@ def _print_intro(console: Console, endpoint: Endpoint, max_rate: float, seconds:
         f"measure the quota of {endpoint.region} at {endpoint.url}{custom}",
         "  sends      only ListCoreDevices with one result per page; nothing is changed",
         f"  rate       raised up to {max_rate:g} requests/s until the service throttles, then close to what it accepts",
-        f"  costs      at most {format_duration(seconds)} and {request_limit:,} requests, about 25 of them throttled",
+        f"  costs      at most {format_duration(seconds)} and {request_limit:,} requests, about 40 of them throttled",
         "  others     consoles, CI and jobs of this account and Region share the quota and can be throttled, too",
     )
 

@@ -10,12 +10,16 @@ import pytest
 
 from asyncgg.errors import CredentialsError, ServiceError
 from asyncgg.models import ErrorResponse, NoResponse, Reply
+from asyncgg.service_limiters import LimiterKind, LimiterSpec
 from asyncgg.testing import FakeService, JitteredLatency, Scenario, run_virtual
+from asyncgg.transport import Endpoint
 from asyncgg.tuning.probe import ProbeResult, QuotaProbe, max_requests
+from asyncgg.tuning.probe_report import ProbeReport, format_probe, measured_settings, probe_to_dict
 from asyncgg.tuning.probe_sender import ProbeOutcome
 
 pytestmark = pytest.mark.virtual
 
+ENDPOINT = Endpoint("eu-west-1", "http://127.0.0.1", True, "aws", "endpoint_url")
 REALISTIC_LATENCY = JitteredLatency(0.06, 0.03)
 
 
@@ -42,14 +46,57 @@ async def run_probe(
 @pytest.mark.parametrize("share", [0.25, 1, 3])
 @pytest.mark.parametrize("latency", [REALISTIC_LATENCY, JitteredLatency(0.02, 0.005)], ids=["usual", "near"])
 def test_probe_unknown_quota_measures_rate_and_burst(quota: float, share: float, latency: JitteredLatency) -> None:
-    """The rate is within 5 % and the burst within 20 %, with at most 30 throttled requests."""
+    """The rate is within 5 % and the burst within 20 %, with at most 45 throttled requests."""
     burst = max(2.0, quota * share)
     result = run_virtual(run_probe(Scenario(quota, burst, latency)))
     assert result.complete
     assert result.rate == pytest.approx(quota, rel=0.05)
     assert result.burst == pytest.approx(burst, rel=0.2)
-    assert result.throttled <= 30
+    assert result.throttled <= 45
+    assert result.limiter is not None
+    assert result.limiter.kind is LimiterKind.TOKEN_BUCKET
     assert result.seconds <= 90
+
+
+@pytest.mark.parametrize("latency", [REALISTIC_LATENCY, JitteredLatency(0.25, 0.05)], ids=["usual", "far"])
+@pytest.mark.parametrize(
+    ("kind", "margin", "counted"),
+    [
+        (LimiterKind.FIXED_WINDOW, 0, "in fixed windows of 1 s"),
+        (LimiterKind.SLIDING_WINDOW, 1, "in a sliding window of 1 s"),
+        (LimiterKind.DELAYED, 1, "in a sliding window of 1 s, counted 0.5 s late"),
+    ],
+    ids=str,
+)
+def test_probe_recognizes_a_service_that_counts_in_windows(
+    kind: LimiterKind, margin: float, counted: str, latency: JitteredLatency
+) -> None:
+    """Kind, limit and delay are found, and the rate for evenly spaced requests is recommended."""
+    result = run_virtual(run_probe(Scenario(30, 30, latency, limiter=LimiterSpec(kind)), max_rate=60))
+    assert result.rate is not None
+    assert result.rate == pytest.approx(30, abs=1)
+    assert result.burst is None
+    report = ProbeReport(result, ENDPOINT, documented=30)
+    settings = measured_settings(report)
+    assert settings is not None
+    assert (settings.rate, settings.burst) == (result.rate - margin, None)
+    assert f"limiter    seems to admit {result.rate:g} requests/s {counted}" in format_probe(report)
+    assert probe_to_dict(report)["limiter"] == kind.value
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_probe_at_partitions_recommends_no_rate_above_the_quota(seed: int) -> None:
+    """Partitions are recognized, or the report says what else it could be."""
+    limiter = LimiterSpec(LimiterKind.PARTITIONED)
+    result = run_virtual(run_probe(Scenario(30, 50, REALISTIC_LATENCY, limiter=limiter), max_rate=60, seed=seed))
+    report = ProbeReport(result, ENDPOINT, documented=30)
+    settings = measured_settings(report)
+    assert settings is not None
+    assert 20 < settings.rate <= 30
+    assert "partitioned" in probe_to_dict(report)["limiter_candidates"]
+    assert any(
+        line.startswith(("limiter    not clear: ", "limiter    seems to admit")) for line in format_probe(report)
+    )
 
 
 async def test_probe_shared_quota_measures_the_free_part() -> None:
