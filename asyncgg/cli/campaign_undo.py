@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from asyncgg.cli.console import Console
+from asyncgg.cli.context import CommandContext
 from asyncgg.cli.fleet_targets import overrides_by_lane
 from asyncgg.cli.new_campaign import CampaignSource, run_new_campaign, show_campaign_plan
+from asyncgg.cli.notify import NotifyOnExit
+from asyncgg.cli.options import extract_settings
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.supervisor import run_async
 from asyncgg.errors import UsageError
@@ -24,7 +27,7 @@ from asyncgg.manifest.name_lists import load_selection
 from asyncgg.runs import Plan
 from asyncgg.runs.prepare import default_stem
 from asyncgg.runs.undo_plan import mark_original_undone
-from asyncgg.settings import build_settings
+from asyncgg.settings import OUTPUT_SETTINGS, build_settings
 
 _OF_CAMPAIGN = ("journal", "max_things")
 
@@ -46,7 +49,7 @@ class UndoSource:
     def prepare(self, folder: Path) -> Iterator[tuple[Campaign, dict[str, Plan]]]:
         """Make the campaign in `folder`, as `prepare_lanes`. Raises `UsageError` for unknown entries of `--only`."""
         arguments = self.arguments
-        overrides = overrides_by_lane(self.original, arguments)
+        overrides = overrides_by_lane(self.original, {**arguments, "notify": ()})
         for values in overrides.values():
             limit = build_settings({}, values).max_things
             for name in _OF_CAMPAIGN:
@@ -81,7 +84,9 @@ class UndoSource:
 
 def undo_campaign(folder: Path, arguments: Mapping[str, Any]) -> int:
     """Undo all runs of the campaign in `folder` and return the exit code. Raises as `run_new_campaign`."""
-    console = Console(as_json=arguments["json"], quiet=bool(arguments["quiet"]))
+    output = {name: value for name, value in extract_settings(arguments).items() if name in OUTPUT_SETTINGS}
+    context = CommandContext.create(build_settings({}, output), arguments)
+    console = context.console
     original = Campaign.load(folder)
     if original.state is not None:
         raise UsageError(f"{folder} keeps its journals in {original.state.location}; undo of a state is for one run")
@@ -94,6 +99,9 @@ def undo_campaign(folder: Path, arguments: Mapping[str, Any]) -> int:
             show_campaign_plan(undo.prepare(Path(temporary)), source, console)
         return 0
     new_folder = Path(arguments["journal"] or default_stem("asyncgg-undo"))
-    code = run_new_campaign(source, new_folder, arguments, console)
+    with NotifyOnExit(arguments.get("notify") or (), context) as notifier:
+        code = run_new_campaign(
+            source, new_folder, arguments, console, output=output, on_results=notifier.record_campaign
+        )
     undo.mark(Campaign.load(new_folder))  # with the counts of the end
     return code

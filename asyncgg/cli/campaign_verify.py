@@ -8,12 +8,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from asyncgg.cli.console import Console
+from asyncgg.cli.context import CommandContext
 from asyncgg.cli.fleet_targets import overrides_by_lane, run_group
+from asyncgg.cli.options import extract_settings
 from asyncgg.cli.signals import raise_on_signal
+from asyncgg.errors import UsageError
 from asyncgg.fleet.campaign import Campaign
 from asyncgg.fleet.folder import new_folder
 from asyncgg.fleet.verify import LaneVerification, format_verifications, merge_mismatches, verifications_to_dict
+from asyncgg.settings import METRICS_SETTINGS, OUTPUT_SETTINGS, build_settings
 
 
 def verify_campaign(
@@ -22,9 +25,15 @@ def verify_campaign(
     """Verify the runs of all lanes side by side, and return the exit code.
 
     `failures`: a CSV for the mismatches of all targets. `out`: a folder for the listings. Raises
-    KeyboardInterrupt after a second signal.
+    KeyboardInterrupt after a second signal, and `UsageError` for metrics.
     """
-    console = Console(as_json=arguments["json"], quiet=bool(arguments["quiet"]))
+    settings = extract_settings(arguments)
+    if wrong := sorted(METRICS_SETTINGS & settings.keys()):
+        raise UsageError(
+            f"--{wrong[0].replace('_', '-')} is not available to verify a campaign; give the journal of one target"
+        )
+    output = {name: value for name, value in settings.items() if name in OUTPUT_SETTINGS}
+    console = CommandContext.create(build_settings({}, output), arguments).console
     with ExitStack() as stack:
         stack.enter_context(raise_on_signal())
         campaign = stack.enter_context(Campaign.load(folder).with_journals())

@@ -53,9 +53,11 @@ def test_things_are_found_in_all_targets_and_undone(cli: CommandRunner, targets:
 
     Path("only.csv").write_text("core,thing\ncore-1,a\n", encoding="utf-8")
     assert cli("undo", "camp", "--only", "only.csv", "--dry-run", "--json").json["things"] == 3
-    undone = cli("undo", "camp", "--yes", "--journal", "back", "--json")
+    undone = cli("undo", "camp", "--yes", "--journal", "back", "--json", "--metrics-file", "undo.prom")
     assert (undone.code, undone.json["things"]["associated"]) == (0, 6)
     assert remaining(simulators) == [4, 4, 4]
+    assert 'state="associated",target="t3"} 2.0' in Path("undo.prom").read_text(encoding="utf-8")
+    assert "is not available to verify a campaign" in cli("verify", "back", "--metrics-file", "verify.prom").err
     assert cli("verify", "back", "--json").json["exit"] == 0
     assert "back/t1.journal, 2 of 2 things" in cli("report", "camp/t1.journal").out
     assert cli("undo", "back/t2.journal", "--yes").code == 0, "each is an ordinary journal"
