@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from asyncgg.cli.supervisor import run_async
 from asyncgg.engine import StopReason
 from asyncgg.fleet.campaign import CampaignLane
 from asyncgg.fleet.campaign_state import CampaignState
-from asyncgg.fleet.lane_reports import REPORT_INTERVAL, LaneReports
+from asyncgg.fleet.lane_reports import REPORT_INTERVAL, LaneReports, ReportHandler
 from asyncgg.fleet.local import LocalExecutor
 from asyncgg.fleet.results import failed_result
 from asyncgg.models import RunState
@@ -73,17 +72,6 @@ class LaneWorker:
         self._write({"result": result.to_dict()})
 
 
-class _PipeHandler(logging.Handler):
-    """Sends records to the main process, which shows and writes them."""
-
-    def __init__(self, write: Any) -> None:
-        super().__init__()
-        self._write = write
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._write({"log": vars(record) | {"msg": record.getMessage(), "args": None, "exc_info": None}})
-
-
 async def work() -> None:
     """Run lanes until the input ends; then stop those that run."""
     loop = asyncio.get_running_loop()
@@ -96,7 +84,7 @@ async def work() -> None:
 
     start = json.loads(await reader.readline())
     ROOT.setLevel(start["level"])
-    ROOT.addHandler(_PipeHandler(write))
+    ROOT.addHandler(ReportHandler(write))
     with sharing():
         worker = LaneWorker(start, write)
         async with worker.executor:

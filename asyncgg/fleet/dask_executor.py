@@ -24,6 +24,7 @@ from asyncgg.fleet.results import LaneResult, not_started_result
 from asyncgg.report import EXIT_CODES
 from asyncgg.runs import RunMode
 from asyncgg.settings import OUTPUT_SETTINGS
+from asyncgg.telemetry.log_records import ROOT
 
 for _name in ("client", "core", "batched", "comm"):  # the result of each lane has the reason, in one line
     logging.getLogger(f"distributed.{_name}").setLevel(logging.CRITICAL)
@@ -67,6 +68,7 @@ class DaskExecutor:
             "state": asdict(state),
             "versions": versions(),
             "metrics": has_metrics,
+            "level": ROOT.level,
         }
         self._campaign = state.id
         self._on_report = on_report

@@ -6,7 +6,7 @@ import asyncio
 import json
 import platform
 from collections.abc import Mapping
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,16 +20,19 @@ from asyncgg.errors import UsageError
 from asyncgg.file_limit import fit_concurrency
 from asyncgg.fleet.campaign import CampaignLane
 from asyncgg.fleet.campaign_state import CampaignState
-from asyncgg.fleet.lane_reports import REPORT_INTERVAL, LaneReports
+from asyncgg.fleet.lane_reports import REPORT_INTERVAL, LaneReports, ReportHandler
 from asyncgg.fleet.local import LocalExecutor
 from asyncgg.fleet.results import LaneResult, failed_result
 from asyncgg.journal.schema import FORMAT
 from asyncgg.models import RunState
 from asyncgg.runs import RunMode
 from asyncgg.sharing import sharing
+from asyncgg.telemetry.log_records import ROOT
 
 _MAX_OPEN_FILES: Final = 4096
 
+_campaign: ContextVar[str] = ContextVar("asyncgg_campaign", default="")
+"""The campaign whose lane runs."""
 _hosts: dict[str, _LaneHost] = {}
 """By the ID of the start of a campaign."""
 
@@ -95,6 +98,8 @@ class _LaneHost:
         )
         with sharing():
             self._context = copy_context()
+        self._context.run(_campaign.set, self.campaign)
+        self._log_level = task["level"]
         self.executor = LocalExecutor(
             RunMode(task["mode"]),
             task["overrides"],
@@ -120,6 +125,9 @@ class _LaneHost:
     async def _serve(self) -> None:
         """Report until the last lane has ended."""
         fit_concurrency(_MAX_OPEN_FILES)  # raises the limit
+        handler = ReportHandler(self._write, lambda: _campaign.get() == self.campaign)
+        ROOT.setLevel(self._log_level)
+        ROOT.addHandler(handler)
         try:
             async with self.executor:
                 self._opened.set_result(None)
@@ -132,6 +140,7 @@ class _LaneHost:
                 self._opened.set_exception(error)
         finally:
             _hosts.pop(self._start, None)
+            ROOT.removeHandler(handler)
 
     def _write(self, message: Mapping[str, Any]) -> None:
         self._worker.log_event(topic(self.campaign), message)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
@@ -59,3 +61,18 @@ class LaneReports:
             if name in progress
         ]
         self._write({"progress": progress, "counts": counts})
+
+
+class ReportHandler(logging.Handler):
+    """Writes {"log"}: records that the main process shows. `is_own`: whether the lane that logs is one of its lanes."""
+
+    def __init__(self, write: Callable[[Mapping[str, Any]], object], is_own: Callable[[], bool] = lambda: True) -> None:
+        super().__init__()
+        self._write = write
+        self._is_own = is_own
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Report the record, with its message complete."""
+        if self._is_own():
+            fields = vars(record) | {"msg": record.getMessage(), "args": None, "exc_info": None}
+            self._write({"log": json.loads(json.dumps(fields, default=str))})
