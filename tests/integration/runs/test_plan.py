@@ -17,13 +17,13 @@ def no_quota(aws_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("values", "expected", "initial", "ceiling"),
     [
-        ({}, 30, 30, 30),
+        ({}, 30, 29, 30),
         ({"explore": True}, 30, 30, 300),
-        ({"quota": 12}, 12, 12, 12),
+        ({"quota": 12}, 12, 11, 12),
         ({"rate": 20}, 20, 20, 20),
         ({"rate": 200}, 200, 30, 200),
         ({"rate": 200, "quota": 150}, 200, 150, 200),
-        ({"rate": 1000, "quota": 1000}, 1000, 1000, 1000),
+        ({"rate": 1000, "quota": 1000}, 1000, 999, 1000),
         ({"quota_share": 0.5}, 15, 14.74, 14.74),
         ({"quota_share": 0.5, "quota": 100}, 50, 49.6, 49.6),
         ({"quota_share": 0.5, "rate": 40}, 15, 14.74, 14.74),
