@@ -47,6 +47,9 @@ class AdaptiveParameters:
     """Seconds without an event, far below the best known rate, after which the rate grows fast."""
     search_requests: float = 30.0
     """Accepted requests that must have passed then too: each search costs other clients a throttle."""
+    fairness: float = 0.2
+    """Part of the way to half of the best known rate that a search without success moves the rate:
+    runs that share a quota become equal."""
     memory: float = 600.0
     """Seconds in which the best known rate falls to a third if it is not reached."""
 
@@ -94,7 +97,8 @@ class AdaptiveRate:
       event costs its throttles and the requests that could have been sent meanwhile, so a service
       with pauses or a late counter is probed less.
     - **Search.** After a long time without an event the rate grows fast to the best known rate; far
-      below it, after a second. An event undoes such growth.
+      below it, after a second. An event undoes such growth; far below the best known rate it means
+      that others use the quota too, and moves the rate towards half of it.
     - Only requests that had to wait for the limiter raise the rate.
     - **Share.** With `share` below 1 the ceiling is that part of an assumed quota. Overload means
       that the quota is lower: its share is the limit for a minute, doubled up to 15 minutes.
@@ -254,6 +258,8 @@ class AdaptiveRate:
             backoff = parameters.unproven_backoff
         elif grown and not self._excess_events:
             rate, backoff = max(self._rate_before_growth, rate / 2), 0.0
+            if rate < _FAR_BELOW * self._best:
+                rate += parameters.fairness * (self._best / 2 - rate)
         self._excess_events += 1
         if self._excess_events > parameters.overload_events:
             self._excess_events = parameters.overload_events

@@ -52,7 +52,7 @@ def test_adaptive_rate_follows_a_changing_quota(documented: float, seed: int) ->
 @SEED
 @pytest.mark.parametrize("later", [0, 8])
 def test_two_runs_share_a_quota_fairly(later: float, seed: int) -> None:
-    """Two runs use 95 % of the quota with a fairness index of 0.9, at most 5.5 % throttled."""
+    """Two runs use 95 % of the quota with a fairness index of 0.95, at most 6 % throttled."""
     service = Service([(0, 50)], 50)
     runs = [
         PolicyClient("first", policy=AdaptiveRate(50, documented=50)),
@@ -60,8 +60,8 @@ def test_two_runs_share_a_quota_fairly(later: float, seed: int) -> None:
     ]
     Simulation(service, runs, until=later + 60, seed=seed).run()
     assert quota_utilization(service, runs, later, later + 60) >= 0.95
-    assert jain([sum(at >= later for at in run.accepted) for run in runs]) >= 0.9
-    assert sum(len(run.throttled) for run in runs) <= 0.055 * sum(len(run.sent) for run in runs)
+    assert jain([sum(at >= later for at in run.accepted) for run in runs]) >= 0.95
+    assert sum(len(run.throttled) for run in runs) <= 0.06 * sum(len(run.sent) for run in runs)
 
 
 @pytest.mark.parametrize("quota", [50, 20], ids=["as-assumed", "lower"])
@@ -84,7 +84,7 @@ def test_adaptive_rate_survives_a_greedy_client() -> None:
     greedy = SdkLegacyClient("greedy", workers=50, start=5, end=25)
     Simulation(service, [run, greedy], until=90).run()
     assert any(10 <= at < 25 for at in run.sent)
-    assert quota_utilization(service, [run], 75, 90) >= 0.9
+    assert quota_utilization(service, [run], 75, 90) >= 0.95
 
 
 @given(
