@@ -28,6 +28,7 @@ _QUESTIONS: Final = (
     "iot:ListAttachedPolicies",
     "iot:GetPolicy",
     "iot:SearchIndex",
+    "iot:GetThingConnectivityData",
     "greengrass:GetCoreDevice",
 )
 """What a decommission asks about each device before it changes anything."""
@@ -199,6 +200,7 @@ _RESOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     "iot:GetPolicy": ("iot:{}:policy/*",),
     "iot:DescribeThingGroup": ("iot:{}:thinggroup/*",),
     "iot:ListThingsInThingGroup": ("iot:{}:thinggroup/*",),
+    "iot:GetThingConnectivityData": _THING,
     "iot:SearchIndex": ("iot:{}:index/AWS_Things",),
 }
 """Resources after the partition; `{}` is Region and account. The other actions have none."""

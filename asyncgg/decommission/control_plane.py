@@ -123,8 +123,8 @@ class IotControlPlane:
         """When the connection to AWS IoT Core last changed (infinity: connected), and whether that is known.
 
         It is unknown without an index of things, for a thing that is not in it (yet), and if the index has
-        no connectivity. A thing that was never connected is known. So is one that has been disconnected for
-        about an hour: its time may be missing [API reference, ThingConnectivity].
+        no connectivity. The index may lack the time of a thing that has been disconnected for about an hour
+        [API reference, ThingConnectivity], so that one is asked for. A thing that was never connected has none.
         """
         query = f"thingName:{thing.replace(':', chr(92) + ':')}"
         response = await self._or_none("SearchIndex", lambda: self._client.search_index(queryString=query))
@@ -134,8 +134,16 @@ class IotControlPlane:
             return None, False
         if connectivity.get("connected"):
             return float("inf"), True
-        timestamp = connectivity.get("timestamp")
-        return (timestamp / 1000 if timestamp else None), True  # [service model: milliseconds]
+        if timestamp := connectivity.get("timestamp"):
+            return timestamp / 1000, True  # [service model: milliseconds]
+        response = await self._or_none(
+            "GetThingConnectivityData", lambda: self._client.get_thing_connectivity_data(thingName=thing)
+        )
+        if response is None or response.get("thingName") != thing:
+            return None, False
+        if response.get("connected"):
+            return float("inf"), True
+        return unix_time(response.get("timestamp")), True
 
     async def describe_certificate(self, id_: str) -> Mapping[str, Any] | None:
         """Describe a certificate; None if it does not exist."""
@@ -287,8 +295,12 @@ def is_certificate(arn: str) -> bool:
 
 def modified_at(description: Mapping[str, Any]) -> float:
     """When a certificate was last changed, as Unix time."""
-    value = description.get("lastModifiedDate")
-    return value.timestamp() if value is not None and hasattr(value, "timestamp") else 0.0
+    return unix_time(description.get("lastModifiedDate")) or 0.0
+
+
+def unix_time(value: Any) -> float | None:
+    """A time that the AWS SDK parsed; None if the answer has none."""
+    return float(value.timestamp()) if hasattr(value, "timestamp") else None
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ DEFAULT_QUOTAS: Final[Mapping[str, float]] = MappingProxyType(
         "ListAttachedPolicies": 15.0,
         "GetPolicy": 10.0,
         "SearchIndex": 15.0,
+        "GetThingConnectivityData": 10.0,  # assumed: no public list has it
         "UpdateCertificate": 10.0,
         "DetachThingPrincipal": 100.0,
         "DeleteThing": 100.0,
@@ -109,6 +110,7 @@ def plan_requests(devices: int, certificates: int) -> dict[str, int]:
         "ListThingPrincipals": devices,
         "ListThingGroupsForThing": devices,
         "SearchIndex": devices,
+        "GetThingConnectivityData": devices,
         "ListAttachedPolicies": certificates,
         "ListPrincipalThings": certificates,
         "DescribeCertificate": certificates,

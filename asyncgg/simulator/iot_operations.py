@@ -85,11 +85,27 @@ def _search_index(registry: Registry, call: IotCall) -> dict[str, Any]:
     names = dict.fromkeys(term[1].replace("\\", "") for term in terms if term)
     documents = [
         {"thingName": name, "thingId": thing.thing_id, "attributes": thing.attributes}
-        | ({"connectivity": thing.connectivity} if thing.connectivity is not None else {})
+        | ({"connectivity": _indexed_connectivity(thing.connectivity)} if thing.connectivity is not None else {})
         for name in names
         if (thing := registry.things.get(name)) is not None and thing.indexed
     ]
     return {"things": documents[:_MAX_SEARCH_RESULTS]}
+
+
+def _indexed_connectivity(connectivity: dict[str, Any]) -> dict[str, Any]:
+    """Connectivity in the index: no time of a thing that was disconnected for an hour [ThingConnectivity]."""
+    return connectivity if connectivity.get("connected") else {"connected": False}
+
+
+@iot_operation("GetThingConnectivityData", "POST /things/{thing}/connectivity-data", 10)
+def _get_thing_connectivity(registry: Registry, call: IotCall) -> dict[str, Any]:
+    """Answer also for a thing that was never connected; without an index the answer is 404 (assumed)."""
+    thing = registry.thing(call.thing)
+    if not registry.index:
+        raise not_found("The index AWS_Things does not exist")
+    connectivity = thing.connectivity or {"connected": False}
+    seconds = {"timestamp": connectivity["timestamp"] / 1000} if "timestamp" in connectivity else {}
+    return {"thingName": call.thing, "connected": connectivity["connected"], **seconds}
 
 
 def _thing_to_dict(registry: Registry, name: str) -> dict[str, Any]:

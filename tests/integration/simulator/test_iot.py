@@ -91,6 +91,9 @@ def test_every_operation_answers_as_in_the_service_model(iot: IotClient) -> None
     assert iot("ListThingPrincipals", thingName="x:1")["principals"] == [principal]
     assert iot("ListPrincipalThings", principal=principal)["things"] == ["a", "x:1"]
     assert iot("SearchIndex", queryString=r"thingName:x\:1")["things"][0]["connectivity"] == {"connected": False}
+    assert iot("GetThingConnectivityData", thingName="x:1")["connected"] is False
+    iot.patch(things={"x:1": {"connectivity": {"connected": False, "timestamp": 5_000}}})
+    assert iot("GetThingConnectivityData", thingName="x:1")["timestamp"].timestamp() == 5
     iot.patch(
         things={"x:1": {"groups": ["g"]}}, cas={CA: "ENABLE"}, certificates={certificate_id_of("a"): {"ca_id": CA}}
     )

@@ -34,6 +34,7 @@ CLAIM = '{"Statement": [{"Resource": "arn:aws:iot:*:*:topic/$aws/provisioning-te
 THING_CHANGES: list[dict[str, Any]] = [
     {"attributes": {"decommission": "never"}},
     {"connectivity": {"connected": True}},
+    {"connectivity": {"connected": False, "timestamp": (2e9 - 7_200) * 1_000}},  # two hours ago
     {"connectivity": None},
     {"indexed": False},
 ]
