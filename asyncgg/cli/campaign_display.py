@@ -138,10 +138,10 @@ class CampaignDisplay:
     def show_result(self, result: LaneResult) -> None:
         """Show how a lane ended."""
         self._ended.add(result.name)
-        if (last := self._last.get(result.name)) is not None:  # read before its last requests ended
-            things = result.things
+        if (things := result.things) or result.name in self._last:
+            # The last progress that was read, if any, was before its last requests ended.
             self._last[result.name] = replace(
-                last,
+                self._last.get(result.name) or _progress_of(result),
                 disassociated=things.get("disassociated", 0) + things.get("associated", 0),
                 already=things.get("already", 0),
                 failed=things.get("failed", 0),
@@ -155,3 +155,22 @@ class CampaignDisplay:
 
     def _labels(self, lane: CampaignLane) -> TelemetryLabels:
         return TelemetryLabels(Operation.DISASSOCIATE, lane.account, lane.region, target=lane.name)
+
+
+def _progress_of(result: LaneResult) -> Progress:
+    """The progress at the end of a lane that was too short to be read before; its things are not counted."""
+    return Progress(
+        total=result.things.get("total", 0),
+        disassociated=0,
+        already=0,
+        failed=0,
+        pending=0,
+        in_flight=0,
+        sent=result.requests.get("sent", 0),
+        throttled=result.requests.get("throttled", 0),
+        retried=0,
+        rate=0.0,
+        ceiling=0.0,
+        seconds=result.seconds,
+        seconds_left=None,
+    )

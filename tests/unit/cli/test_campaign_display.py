@@ -35,6 +35,9 @@ def test_progress_is_that_of_running_and_ended_targets_together() -> None:
             last = display.progress()
             assert (last.running, last.ended, last.finished, last.failed, last.total) == (1, 2, 100, 10, 200)
             assert last.rate == 30.0
+            display.show_result(LaneResult("c", "complete", 0, "", "", {"total": 7, "disassociated": 7}, {"sent": 1}))
+            end = display.progress()
+            assert (end.finished, end.total, end.sent) == (107, 207, 5)  # c was too short to be seen running
 
     asyncio.run(run())
 
