@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ from asyncgg.cli.notify import NotifyOnExit
 from asyncgg.cli.options import extract_settings
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.supervisor import run_async
-from asyncgg.errors import UsageError
+from asyncgg.errors import AsyncggError
 from asyncgg.fleet.campaign import Campaign
 from asyncgg.fleet.lane_journals import prepare_lanes
 from asyncgg.fleet.prepare import journal_path
-from asyncgg.fleet.undo import CampaignUndo
+from asyncgg.fleet.undo import CampaignUndo, mark_saved_runs_undone
 from asyncgg.manifest.name_lists import load_selection
 from asyncgg.runs import Plan
 from asyncgg.runs.prepare import default_stem
@@ -54,32 +54,48 @@ class UndoSource:
             limit = build_settings({}, values).max_things
             for name in _OF_CAMPAIGN:
                 values.pop(name, None)
-        originals = [lane for lane in self.original.lanes if lane.name in overrides]
         selection = load_selection(arguments["only"]) if arguments["only"] else None
-        undo = CampaignUndo(
-            journals={lane.name: lane.journal for lane in originals},
-            overrides=overrides,
-            only=selection,
-            inventory=arguments["inventory"],
-            assume_associated=arguments["assume_associated"],
-        )
-        lanes = [replace(lane, journal=journal_path(folder, lane.name)) for lane in originals]
         path = str(self.original.folder.absolute()).encode("utf-8", "surrogateescape")
         digest = hashlib.sha256(b"undo\n" + path).hexdigest()
-        with prepare_lanes(folder, lanes, undo.build, source=self.name, digest=digest, max_things=limit) as (
-            campaign,
-            plans,
-        ):
+        with ExitStack() as stack:
+            copied = stack.enter_context(self.original.with_journals())
+            originals = [lane for lane in copied.lanes if lane.name in overrides]
+            undo = CampaignUndo(
+                journals={lane.name: lane.journal for lane in originals},
+                overrides=overrides,
+                only=selection,
+                inventory=arguments["inventory"],
+                assume_associated=arguments["assume_associated"],
+                state=self.original.state,
+            )
+            lanes = [replace(lane, journal=journal_path(folder, lane.name)) for lane in originals]
+            campaign, plans = stack.enter_context(
+                prepare_lanes(folder, lanes, undo.build, source=self.name, digest=digest, max_things=limit)
+            )
             if selection is not None and len(plans) == len(campaign.lanes):  # journals made before may have used some
                 selection.require_all_used(self.name)
             yield campaign, plans
 
     def mark(self, campaign: Campaign) -> Campaign:
-        """Record the undos in the original journals."""
-        for lane in campaign.lanes:
-            if warning := run_async(mark_original_undone(lane.journal)):
-                self.console.log_event({"event": "warning", "warning": warning}, f"warning: {warning}")
+        """Record the undos in the original journals. Raises as `mark_saved_runs_undone`."""
+        journals = {lane.name: lane.journal for lane in campaign.lanes}
+        if self.original.state is None:
+            marks = [run_async(mark_original_undone(journal)) for journal in journals.values()]
+        else:
+            marks = run_async(mark_saved_runs_undone(self.original.state, journals))
+        for warning in filter(None, marks):
+            self._warn(warning)
         return campaign
+
+    def mark_at_end(self, campaign: Campaign) -> None:
+        """Record the counts of the end; what prevents that is a warning, since the undo is done."""
+        try:
+            self.mark(campaign)
+        except AsyncggError as error:
+            self._warn(str(error))
+
+    def _warn(self, warning: str) -> None:
+        self.console.log_event({"event": "warning", "warning": warning}, f"warning: {warning}")
 
 
 def undo_campaign(folder: Path, arguments: Mapping[str, Any]) -> int:
@@ -88,8 +104,6 @@ def undo_campaign(folder: Path, arguments: Mapping[str, Any]) -> int:
     context = CommandContext.create(build_settings({}, output), arguments)
     console = context.console
     original = Campaign.load(folder)
-    if original.state is not None:
-        raise UsageError(f"{folder} keeps its journals in {original.state.location}; undo of a state is for one run")
     undo = UndoSource(original, arguments, console)
     source = CampaignSource(
         name=undo.name, prepare=undo.prepare, stdin_in_use=arguments["only"] == "-", on_prepared=undo.mark
@@ -103,5 +117,5 @@ def undo_campaign(folder: Path, arguments: Mapping[str, Any]) -> int:
         code = run_new_campaign(
             source, new_folder, arguments, console, output=output, on_results=notifier.record_campaign
         )
-    undo.mark(Campaign.load(new_folder))  # with the counts of the end
+    undo.mark_at_end(Campaign.load(new_folder))
     return code

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -122,12 +121,13 @@ async def upload_journals(state: CampaignState, journals: Mapping[str, Path]) ->
         await asyncio.to_thread(remove_file, path)
 
     local = {name: path for name, path in journals.items() if path.exists()}
-    await _for_each(state, local, upload)
+    await for_each_lane(state, local, upload)
 
 
-async def _for_each(
+async def for_each_lane(
     state: CampaignState, lanes: Mapping[str, Path], work: Callable[[Any, str, Path], Awaitable[T]]
 ) -> list[T]:
+    """The results of `work(client, name, path)` for these lanes, some at once. Raises its first `AsyncggError`."""
     limit = asyncio.Semaphore(_PARALLEL)
 
     async def run(client: Any, name: str, path: Path) -> T:
@@ -172,7 +172,7 @@ async def read_saved_results(state: CampaignState, journals: Mapping[str, Path])
                 ]
                 return _to_result(name, summary, saved, document)
 
-        return await _for_each(state, journals, read)
+        return await for_each_lane(state, journals, read)
 
 
 async def _download_json(store: StateStore, document: StateDocument, name: str, path: Path) -> dict[str, Any]:
@@ -207,23 +207,25 @@ def read_journal_result(name: str, journal: Path) -> LaneResult:
 
 @contextmanager
 def saved_journals(state: CampaignState, journals: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
-    """Copies of the saved journals of lanes that have one, within the block. Errors as `read_saved_results`."""
+    """Copies of the saved journals of lanes that have one, within the block. Errors as `read_saved_results`.
+
+    A copy is in a folder with the name of its run. A journal that is not uploaded yet is copied as it is.
+    """
     with tempfile.TemporaryDirectory(prefix="asyncgg-journals-") as root:
 
         async def copy(client: Any, name: str, path: Path) -> Path:
-            copied = Path(root) / f"{name}.journal"
             async with open_store(state.lane_location(name), state.connection, client) as store:
-                folder = Path(root) / f"{name}.folder"
+                folder = Path(root) / name
                 folder.mkdir()
                 document = await load_document(store)
                 if runs := document.runs(with_journal=True):
                     files = WorkingFolder(folder, keep_runs=1)
                     files.create_folders(document)
-                    run = await download_run(store, document, files, runs[-1])
-                    await asyncio.to_thread(shutil.move, run.journal, copied)
-                elif await asyncio.to_thread(path.exists):
+                    return (await download_run(store, document, files, runs[-1])).journal
+                copied = folder / path.name
+                if await asyncio.to_thread(path.exists):
                     await asyncio.to_thread(copy_file, path, copied)
             return copied
 
-        paths = asyncio.run(_for_each(state, journals, copy))
+        paths = asyncio.run(for_each_lane(state, journals, copy))
         yield {name: path for name, path in zip(journals, paths, strict=True) if path.exists()}

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from asyncgg.fleet.campaign import CampaignLane
+from asyncgg.fleet.campaign_state import CampaignState, for_each_lane
 from asyncgg.fleet.scan import snapshot_path
 from asyncgg.journal import JournalReader
 from asyncgg.manifest.name_lists import Selection
 from asyncgg.runs import JournalBuilder, Plan
 from asyncgg.runs.connection import resolve_saved_endpoint, restore_settings
-from asyncgg.runs.undo_plan import NOT_INHERITED, prepare_undo, prior_state_from_snapshot
+from asyncgg.runs.undo_plan import NOT_INHERITED, mark_undone_by, prepare_undo, prior_state_from_snapshot
 from asyncgg.settings import OUTPUT_SETTINGS
 
 
@@ -29,6 +30,8 @@ class CampaignUndo:
     inventory: Path | None = None
     """A folder of snapshots from before the campaign."""
     assume_associated: bool = False
+    state: CampaignState | None = None
+    """That of the original campaign, which `journals` are copies from."""
 
     def build(self, lane: CampaignLane) -> tuple[JournalBuilder, Plan] | None:
         """The journal of a new lane; None if there is nothing to undo. Blocking. Raises as `prepare_undo`."""
@@ -49,9 +52,26 @@ class CampaignUndo:
                 only=self.only,
                 prior_state=prior_state,
                 assume_associated=self.assume_associated,
+                state_location=self.state.lane_location(lane.name) if self.state else "",
                 one_of_many=True,
             )
         if not plan.things:
             builder.discard()
             return None
         return builder, plan
+
+
+async def mark_saved_runs_undone(state: CampaignState, undo_journals: Mapping[str, Path]) -> list[str]:
+    """Record these undos in the saved original runs; returns why that is not possible for some.
+
+    Raises `LeaseHeldError` if a process runs one of them, and as `StateKeeper`.
+    """
+
+    async def mark(client: Any, name: str, undo_journal: Path) -> str:
+        async with state.keeper(name, client) as keeper:
+            run = keeper.latest()
+            if run is None or not run.has_journal:
+                return f"{keeper.location} has no run of {name} that could mention this undo"
+            return await mark_undone_by(undo_journal, run.journal)
+
+    return [warning for warning in await for_each_lane(state, undo_journals, mark) if warning]

@@ -261,6 +261,11 @@ def test_state_has_the_journals_of_a_campaign(cli: CommandRunner, targets: Start
     assert (report["state"], report["things"]["disassociated"]) == ("complete", 36)
     assert len(Path("all.csv").read_text(encoding="utf-8").splitlines()) == 37
     assert cli("verify", "camp", "--json").code == 0
+    undone = cli("undo", "camp", "--assume-associated", "--yes", "--journal", "back", "--json")
+    assert (undone.code, undone.json["things"]["associated"]) == (0, 36)
+    assert "back/t2.journal, 12 of 12 things" in cli("report", "--state", "share/t2").out
+    with JournalReader(Path("back/t2.journal")) as reader:
+        assert "share/t2: 2" in reader.meta()["source"]  # not the path of a temporary copy
     assert cli("status", "--state", "share/t2", "--json").json["things"]["disassociated"] == 12
     assert "share/TARGET" in cli("status", "--state", "share").err
     with Path("fleet.csv").open("a", encoding="utf-8") as file:
