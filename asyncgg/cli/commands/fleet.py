@@ -35,7 +35,8 @@ Examples:
   asyncgg fleet disassociate fleet.csv --targets targets.toml
   asyncgg fleet lanes --targets targets.toml --json
 
-A campaign is a folder with one journal for each target: resume, retry, status and report take the folder.
+A campaign is a folder with one journal for each target. resume, retry, status, watch, report, verify and undo take
+the folder.
 """
 _TARGETS: Final = (
     Option(
@@ -54,7 +55,7 @@ _WAVES: Final = (
 _MAX_AGE: Final = Option(
     "--max-age",
     "DURATION",
-    "do not use or resume a scan older than this (24h)",
+    "do not use or resume a scan older than this [default: 24h]",
     "Scope",
     callback=duration,
     default="24h",
