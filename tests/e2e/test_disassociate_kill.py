@@ -57,7 +57,8 @@ class KillScenario:
         if not self.journal.exists():
             return Program(
                 *("disassociate", self.manifest, "--yes", "--json", "--journal", self.journal),
-                *("--endpoint-url", self.simulator.url, "--rate", 60, "--concurrency", 24),  # slow, so that a late kill still hits the run
+                # A slow rate: a late kill must still hit the run.
+                *("--endpoint-url", self.simulator.url, "--rate", 60, "--concurrency", 24),
                 home=self.home,
             )
         return Program("resume", self.journal, "--yes", "--json", home=self.home)

@@ -34,6 +34,8 @@ class DaskCluster:
         self.scheduler = self._start("scheduler", "--port", "0", "--no-dashboard", "--host", "127.0.0.1")
         self.address = self._read_address()
         self.workers = [self.start_worker() for _ in range(self._count)]
+        for number in range(self._count):  # else one that is ready first gets all lanes
+            self._wait_for_log(f"worker-{number + 1}", "Registered to:")
         return self
 
     def __exit__(
@@ -83,10 +85,14 @@ class DaskCluster:
             )
 
     def _read_address(self) -> str:
+        return self._wait_for_log("scheduler", "Scheduler at:").strip()
+
+    def _wait_for_log(self, name: str, text: str) -> str:
+        """What follows `text` in its line."""
         end = time.monotonic() + _START_TIMEOUT
         while time.monotonic() < end:
-            for line in self.log("scheduler").splitlines():
-                if "Scheduler at:" in line:
-                    return line.rpartition("Scheduler at:")[2].strip()
+            for line in self.log(name).splitlines():
+                if text in line:
+                    return line.rpartition(text)[2]
             time.sleep(0.05)
-        raise AssertionError(f"the scheduler did not start:\n{self.log('scheduler')}")
+        raise AssertionError(f"the {name} did not start:\n{self.log(name)}")
