@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import json
 import os
 import re
 import tomllib
@@ -28,6 +29,15 @@ def read_text(path: Path, kind: str) -> str:
         raise SettingsError(f"{path}: invalid UTF-8; save the {kind} as UTF-8") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         raise SettingsError(f"{path}: cannot read the {kind}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def parse_json_object(data: bytes) -> dict[str, Any]:
+    """The JSON object that `data` is; empty for anything else."""
+    try:
+        document = json.loads(data)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def read_toml(path: Path, kind: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from asyncgg.errors import AsyncggError, GuardError, StateWriteError, UsageError
-from asyncgg.files import atomic_write_text
+from asyncgg.files import atomic_write_text, parse_json_object
 from asyncgg.storage import FileLock, LockHeldError, is_locked, remove_file
 
 _RUN_NAME: Final = re.compile(r"\d{8}T\d{6}Z(?:-\d+)?\Z")
@@ -73,10 +73,9 @@ class RunDirectory:
     def load_report(self) -> dict[str, Any]:
         """The report; empty if missing or unreadable."""
         try:
-            document = json.loads(self.report.read_bytes())
-        except (OSError, ValueError):
+            return parse_json_object(self.report.read_bytes())
+        except OSError:
             return {}
-        return document if isinstance(document, dict) else {}
 
     def state(self) -> str:
         """The state in the report; empty if there is no report."""

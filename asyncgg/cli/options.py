@@ -214,6 +214,10 @@ WORK_STATE: Final = (
     RUN_OF_STATE,
 )
 """Of commands that work on a run of a state, and need its lease."""
+THING_NAMES: Final = (
+    Argument("thing", "THING", "names of things", nargs=-1),
+    Option("--things", "FILE", "more names: one per line, or a CSV with a column thing; - for standard input", "Scope"),
+)
 VERIFY: Final = (
     Option(
         "--wait",

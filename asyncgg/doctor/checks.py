@@ -215,7 +215,7 @@ async def _check_writes(
     core_arn = f"arn:{partition}:greengrass:{endpoint.region}:{account}:coreDevices:{core}"
     topics = [target.arn for target in targets if isinstance(target, SnsTopic)]
     questions = [(DISASSOCIATE, core_arn), (ASSOCIATE, core_arn), *((PUBLISH, topic) for topic in topics)]
-    allowed, reason = await simulate_policies(connection, endpoint, identity, questions)
+    allowed, reason = await simulate_policies(connection, identity, questions)
     for question in questions:
         action, resource = question
         check = f"{action} on {resource}" if action == PUBLISH else action

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from asyncgg.errors import AsyncggError, JournalError, UsageError
+from asyncgg.files import parse_json_object
 from asyncgg.fleet.results import LaneResult
 from asyncgg.journal import JournalReader
 from asyncgg.state import StateDocument, StateKeeper, StateStore, VersionConflictError, lease_seconds, open_client
@@ -89,20 +90,12 @@ async def register_campaign(state: CampaignState, lanes: list[dict[str, Any]]) -
         except VersionConflictError:  # another shard was faster
             stored = await store.read_document()
         assert stored is not None
-        found = _parse(stored.data)
+        found = parse_json_object(stored.data)
         if any(found.get(key) != document[key] for key in ("schema", "digest", "lanes")):
             raise UsageError(
                 f"{state.location} has another campaign, or other targets or another manifest; choose another --state"
             )
         return replace(state, id=str(found["id"]))
-
-
-def _parse(data: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(data)
-    except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 async def upload_journals(state: CampaignState, journals: Mapping[str, Path]) -> None:
@@ -182,7 +175,7 @@ async def _download_json(store: StateStore, document: StateDocument, name: str, 
         await store.download(document.files[name].key, path)
     except FileNotFoundError:  # saved again meanwhile
         return {}
-    return _parse(await asyncio.to_thread(path.read_bytes))
+    return parse_json_object(await asyncio.to_thread(path.read_bytes))
 
 
 def _to_result(name: str, summary: dict[str, Any], saved: dict[str, Any], document: StateDocument) -> LaneResult:

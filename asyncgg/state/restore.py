@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from asyncgg.errors import JournalError, UsageError
+from asyncgg.files import parse_json_object
 from asyncgg.run_directory import RunDirectory
 from asyncgg.state.document import StateDocument
 from asyncgg.state.store import StateStore, open_store
@@ -102,19 +102,11 @@ def read_summaries(location: str, connection: ConnectionConfig) -> tuple[StateDo
         for run in document.runs(with_journal=True):
             if (name := f"{run}/{SUMMARY}") in document.files:
                 await _download(store, document, name, folder / SUMMARY)
-                summaries[run] = _parse((folder / SUMMARY).read_bytes())
+                summaries[run] = parse_json_object((folder / SUMMARY).read_bytes())
         return summaries
 
     with tempfile.TemporaryDirectory(prefix="asyncgg-state-") as root:
         return asyncio.run(_read_consistently(location, connection, Path(root), download))
-
-
-def _parse(data: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(data)
-    except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 def _newest(document: StateDocument, location: str) -> str:

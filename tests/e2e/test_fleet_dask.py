@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import logging
 import re
 import time
 import warnings
@@ -15,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from moto.server import ThreadedMotoServer
 
 from asyncgg.simulator import Simulator
 from tests.support.command_line import small_fleet
 from tests.support.dask_cluster import DaskCluster
 from tests.support.fleet_targets import write_targets
+from tests.support.moto_server import moto_server
 from tests.support.programs import Program, program_environment
 from tests.support.simulator import fast_config, threaded_simulator
 
@@ -34,19 +33,13 @@ LEASE = 4.0
 STATE = ("--state-lease", f"{LEASE}s", "--state-interval", f"{INTERVAL}s")
 
 
-def _start_s3() -> tuple[ThreadedMotoServer, str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # otherwise one line per request
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
+def _create_bucket(url: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations of boto3
         client = boto3.client(
             *("s3", "us-east-1"), endpoint_url=url, aws_access_key_id="AKIDTEST", aws_secret_access_key="test"
         )
         client.create_bucket(Bucket="campaigns")
-    return server, url
 
 
 def admitted(simulators: list[Simulator]) -> int:
@@ -57,8 +50,8 @@ def admitted(simulators: list[Simulator]) -> int:
 def _run_faults(home: Path) -> dict[str, Any]:
     """One worker is killed; another one is stopped for more than its leases, and wakes up."""
     with ExitStack() as stack:
-        server, url = _start_s3()
-        stack.callback(server.stop)
+        url = stack.enter_context(moto_server())
+        _create_bucket(url)
         simulators = [
             stack.enter_context(threaded_simulator(fast_config(account=f"{n}" * 12, latency_ms=20.0), PLAN))
             for n in range(1, LANES + 1)

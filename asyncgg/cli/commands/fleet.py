@@ -17,6 +17,7 @@ from asyncgg.cli.options import (
     READ_LIMITS,
     STATE,
     TELEMETRY,
+    THING_NAMES,
     UNDO,
     VERIFY,
     YES,
@@ -201,8 +202,7 @@ def cleanup(policy: Path, **arguments: Any) -> int:
 
 
 @make_command(
-    Argument("thing", "THING", "names of things", nargs=-1),
-    Option("--things", "FILE", "more names: one per line, or a CSV with a column thing; - for standard input", "Scope"),
+    THING_NAMES,
     Option("--inventory", "FOLDER", "use these snapshots instead of scanning the targets", "Scope", type=PATH),
     *_TARGETS,
     _MAX_AGE,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncgg.cli.console import Console
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.options import CONFIG, CONNECTION, OUTPUT, PATH, READ_LIMITS, Argument, Option, make_command
+from asyncgg.cli.options import CONFIG, CONNECTION, OUTPUT, PATH, READ_LIMITS, THING_NAMES, Option, make_command
 from asyncgg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ _EXIT_NOT_FOUND = 3
 
 
 @make_command(
-    Argument("thing", "THING", "names of things", nargs=-1),
-    Option("--things", "FILE", "more names: one per line, or a CSV with a column thing; - for standard input", "Scope"),
+    THING_NAMES,
     Option("--inventory", "SNAPSHOT", "use this snapshot instead of scanning the Region", "Scope", type=PATH),
     CONNECTION,
     READ_LIMITS,

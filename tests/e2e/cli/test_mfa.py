@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.integration.cli.conftest import StartSimulator
 from tests.support.command_line import isolated_environment, open_terminal, start_process
+from tests.support.moto_server import moto_server
 
 RUN = ("disassociate", "fleet.csv", "--yes", "--journal", "run.journal", "--rate", "500", "--profile", "operator")
 PROMPT = "Enter MFA code for arn:aws:iam::123456789012:mfa/me: "
@@ -24,11 +24,8 @@ CONFIG = (
 @pytest.fixture(scope="module")
 def sts() -> Iterator[str]:
     """The URL of a simulated STS."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with moto_server() as url:
+        yield url
 
 
 @pytest.fixture

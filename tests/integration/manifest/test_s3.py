@@ -13,12 +13,12 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from asyncgg.errors import CredentialsError, ManifestError, UsageError
 from asyncgg.manifest import open_manifest
 from asyncgg.manifest.s3 import S3Downloader
 from tests.support.manifest import read_all
+from tests.support.moto_server import moto_server
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -42,11 +42,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
     """A moto server with one bucket."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    with warnings.catch_warnings():
+    with moto_server() as url, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations of boto3
         client = boto3.client(
             "s3",
@@ -66,8 +62,7 @@ def endpoint() -> Iterator[str]:
         for key, body in {**objects, "empty.csv": b""}.items():
             client.put_object(Bucket="fleet", Key=key, Body=body)
         client.close()
-    yield url
-    server.stop()
+        yield url
 
 
 def read_manifest(endpoint: str, spec: str) -> Any:

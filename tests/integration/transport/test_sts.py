@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from asyncgg.errors import CredentialsError, ServiceError
 from asyncgg.models import Accepted
 from asyncgg.transport import ConnectionConfig, get_caller_identity, open_transport
+from tests.support.moto_server import moto_server
 from tests.support.scripted_server import ScriptedServer, ScriptStep, close_connection, respond
 
 from .conftest import THINGS
@@ -24,11 +24,8 @@ CREDENTIALS_FILE = "[base]\naws_access_key_id = AKIABASE\naws_secret_access_key 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
     """The URL of a moto server."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with moto_server() as url:
+        yield url
 
 
 async def test_get_caller_identity_custom_endpoint_is_called(moto: str, keys: None) -> None:
