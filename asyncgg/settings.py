@@ -200,8 +200,7 @@ def load_settings(arguments: Mapping[str, Any] | None = None, *, config: Path | 
         SettingsError: a name is unknown or a value is invalid; the message names its source.
     """
     explicit = {key: value for key, value in (arguments or {}).items() if value is not None}
-    path = config or (Path(os.environ[_CONFIG_VARIABLE]) if os.environ.get(_CONFIG_VARIABLE) else None)
-    file_values, file_name = _from_file(path)
+    file_values, file_name = _from_file(settings_file(config))
     variables = _from_environment()
     origins = dict.fromkeys(file_values, file_name)
     origins |= {key: _ENV_PREFIX + key.upper() for key in variables}
@@ -273,10 +272,17 @@ def _option_name(key: str) -> str:
     return "--" + key.replace("_", "-")
 
 
+def settings_file(config: Path | None = None) -> Path | None:
+    """The file that `load_settings` reads, if there is one."""
+    variable = os.environ.get(_CONFIG_VARIABLE)
+    if config or variable:
+        return config or Path(variable or "")
+    return Path(FILE_NAME) if Path(FILE_NAME).exists() else None
+
+
 def _from_file(path: Path | None) -> tuple[dict[str, Any], str]:
-    if path is None and not Path(FILE_NAME).exists():
+    if path is None:
         return {}, FILE_NAME
-    path = path or Path(FILE_NAME)
     normalized: dict[str, Any] = {}
     for key, value in read_toml(path, "settings file").items():
         name = key.replace("-", "_")

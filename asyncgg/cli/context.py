@@ -43,10 +43,15 @@ class CommandContext:
 
         The limit on open files is raised for the concurrency, else the concurrency is lowered.
         """
-        given = context.params if (context := click.get_current_context(silent=True)) else {}
-        require_distinct_files({**given, **settings.model_dump(include=set(OUTPUTS) | {"protect"})})
+        from asyncgg.settings import settings_file
+
+        configured = settings.model_dump(include={*OUTPUTS, "journal", "protect"})
+        configured["config"] = settings_file(arguments.get("config"))
+        context = click.get_current_context(silent=True)
+        given = {name: value for name, value in context.params.items() if value is not None} if context else {}
+        require_distinct_files({**configured, **given})
         console = Console(as_json=arguments["json"], quiet=settings.quiet, log_json=settings.log_format != "text")
-        if context := click.get_current_context(silent=True):
+        if context is not None:
             context.with_resource(log_output(console, settings))
         if (concurrency := fit_concurrency(settings.concurrency)) < settings.concurrency:
             if not settings.quiet:

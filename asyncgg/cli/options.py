@@ -69,7 +69,6 @@ MANIFEST_ARGUMENT: Final = Argument(
     "columns core,thing: .csv, .jsonl (also .gz), .parquet, s3://bucket/key, or - for standard input",
     required=False,
 )
-JOURNAL_ARGUMENT: Final = Argument("journal", "JOURNAL", "journal of the run", type=PATH)
 JOURNAL_OR_STATE: Final = Argument(
     "journal", "JOURNAL", "journal of the run, unless --state", type=PATH, required=False
 )
@@ -204,15 +203,19 @@ STATE: Final = _settings(
     state_interval=("DURATION", "time between saves during a run [default: 30s]"),
     state_lease=("DURATION", "time after which another process may take over [default: request timeout + 30s]"),
 )
-READ_STATE: Final = Option(
+_STATE_OF_RUN: Final = Option(
     "--state", "LOCATION", "the newest run of this state, s3://BUCKET/PREFIX or a folder, instead of a journal", "State"
 )
 RUN_OF_STATE: Final = Option("--run", "NAME", "this run of the state; `asyncgg runs` lists them", "State")
-WORK_STATE: Final = (
-    READ_STATE,
-    *without(STATE, "state"),
-    RUN_OF_STATE,
-)
+STATE_CONNECTION: Final = [
+    option
+    for option in CONNECTION
+    if option.name in {"profile", "role_arn", "external_id", "role_session_name", "region", "endpoint_url"}
+]
+"""How a state is reached."""
+READ_STATE: Final = (_STATE_OF_RUN, *STATE_CONNECTION)
+"""Of commands that read a run of a state."""
+WORK_STATE: Final = (_STATE_OF_RUN, *without(STATE, "state"), RUN_OF_STATE)
 """Of commands that work on a run of a state, and need its lease."""
 THING_NAMES: Final = (
     Argument("thing", "THING", "names of things", nargs=-1),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncgg.cli.context import CommandContext
+from asyncgg.cli.options import STATE_CONNECTION
 from asyncgg.errors import GuardError, UsageError
 from asyncgg.formatting import format_duration, format_timestamp
 from asyncgg.models import RunState
@@ -24,19 +24,13 @@ if TYPE_CHECKING:
     from asyncgg.run_directory import RunDirectory
     from asyncgg.settings import Settings
     from asyncgg.state import StateDocument, StateSession
+    from asyncgg.transport import ConnectionConfig
 
 _STATE_SETTINGS: Final = (
-    "state",
-    "state_interval",
-    "state_lease",
-    "profile",
-    "role_arn",
-    "external_id",
-    "role_session_name",
-    "region",
-    "endpoint_url",
-    "request_timeout",
+    *("state", "state_interval", "state_lease", "request_timeout"),
+    *(option.name or "" for option in STATE_CONNECTION),
 )
+_ONE_JOURNAL: Final = "give either JOURNAL or --state; see --help"
 
 
 def open_state(context: CommandContext, keep_runs: int = 30) -> AbstractContextManager[StateSession | None]:
@@ -69,7 +63,7 @@ def open_existing_state(context: CommandContext) -> Iterator[StateSession]:
     from asyncgg.state import require_saved_run
 
     if context.settings.state is None:
-        raise UsageError("give either JOURNAL or --state; see --help")
+        raise UsageError(_ONE_JOURNAL)
     run_async(require_saved_run(context.settings.state, context.connection))
     with open_state(context) as state:
         assert state is not None
@@ -101,12 +95,23 @@ def find_unfinished(state: StateSession, source: str) -> RunDirectory | None:
 
 @dataclass(frozen=True, slots=True)
 class OpenedJournal:
-    """A journal to read, and where it comes from."""
+    """The journal of a run, and where it comes from."""
 
     path: Path
     location: str = ""
+    """Of the state; empty for a local file."""
+    state: StateSession | None = None
+    """Held with its lease; None for a local file, and for a copy to read."""
     run: RunDirectory | None = None
     document: StateDocument | None = None
+    """Of the state that a copy is from."""
+
+    @property
+    def name(self) -> str:
+        """The journal for people: the local file of a state is temporary."""
+        from asyncgg.state import saved_path
+
+        return saved_path(self.location, self.path) if self.location else str(self.path)
 
     @property
     def is_leased(self) -> bool:
@@ -159,79 +164,45 @@ def copy_to_dict(document: StateDocument) -> dict[str, Any]:
 
 
 @contextmanager
-def open_journal(journal: Path | None, location: str | None, run: str | None = None) -> Iterator[OpenedJournal]:
-    """The journal to read: `journal`, or a copy of the journal of a run of the state at `location`.
+def open_journal(
+    journal: Path | None, run: str | None, arguments: Mapping[str, Any], *, lease: bool = False
+) -> Iterator[OpenedJournal]:
+    """The journal `journal`, or that of a run of the state of `arguments` or of the environment.
 
-    `run` is a name; by default the newest one. Raises `UsageError` unless one of both is given, and as
+    `run` is a name; by default the newest one with a journal. With `lease` a state is held and can be changed,
+    otherwise the journal is a copy. Raises `UsageError` unless one of both is given, and as `StateSession` or
     `read_state`.
     """
-    if (journal is None) is (location is None):
-        raise UsageError("give either JOURNAL or --state; see --help")
-    if location is None:
-        assert journal is not None
+    if journal is not None:
+        if arguments["state"]:
+            raise UsageError(_ONE_JOURNAL)
         if run is not None:
             raise UsageError("--run requires --state; see --help")
         yield OpenedJournal(journal)
         return
-    from asyncgg.state import read_state
-    from asyncgg.transport import ConnectionConfig
-
-    with read_state(location, ConnectionConfig(), run or "") as (document, directory):
-        yield OpenedJournal(directory.journal, location, directory, document)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkingJournal:
-    """A journal that a command may change, and the state that keeps it."""
-
-    path: Path
-    state: StateSession | None = None
-    """Held with its lease; None for a local file, and for a copy to read."""
-    location: str = ""
-    """Of the state; empty for a local file."""
-
-    @property
-    def name(self) -> str:
-        """The journal for people: the local file of a state is temporary."""
-        from asyncgg.state import saved_path
-
-        return saved_path(self.location, self.path) if self.location else str(self.path)
-
-    @property
-    def argument(self) -> str:
-        """What names the journal in a command line."""
-        return f"--state {shlex.quote(self.location)}" if self.location else shlex.quote(str(self.path))
-
-
-@contextmanager
-def open_working_journal(
-    journal: Path | None, run: str | None, arguments: Mapping[str, Any], *, read_only: bool = False
-) -> Iterator[WorkingJournal]:
-    """The journal to work on: `journal`, or that of a run of the state of `arguments` or of the environment.
-
-    `run` is a name; by default the newest one with a journal. The lease of a state is held, unless
-    `read_only`. Raises `UsageError` unless one of both is given, and as `StateSession` or `read_state`.
-    """
-    if journal is not None:
-        if arguments["state"] or run is not None:
-            raise UsageError("give either JOURNAL or --state; see --help")
-        yield WorkingJournal(journal)
-        return
     settings = load_state_settings(arguments)
     if settings.state is None:
-        raise UsageError("give either JOURNAL or --state; see --help")
-    if read_only:
-        with open_journal(None, settings.state, run) as opened:
-            yield WorkingJournal(opened.path, location=settings.state)
+        raise UsageError(_ONE_JOURNAL)
+    if lease:
+        with open_existing_state(CommandContext.create(settings, arguments)) as state:
+            path = state.open_run(run or state.runs_with_journal()[-1]).journal
+            yield OpenedJournal(path, state.location, state)
         return
-    context = CommandContext.create(settings, arguments)
-    with open_existing_state(context) as state:
-        runs = state.runs_with_journal()
-        yield WorkingJournal(state.open_run(run or runs[-1]).journal, state, state.location)
+    from asyncgg.state import read_state
+
+    with read_state(settings.state, state_connection(arguments), run or "") as (document, directory):
+        yield OpenedJournal(directory.journal, settings.state, run=directory, document=document)
 
 
 def load_state_settings(arguments: Mapping[str, Any]) -> Settings:
     """The state of the command line or of the environment; unlike the settings of a run, it is not in its journal."""
     from asyncgg.settings import load_settings
 
-    return load_settings({name: arguments[name] for name in _STATE_SETTINGS})
+    return load_settings({name: arguments.get(name) for name in _STATE_SETTINGS})
+
+
+def state_connection(arguments: Mapping[str, Any]) -> ConnectionConfig:
+    """How a state is reached, by the command line or the environment."""
+    from asyncgg.runs.connection import connection_from_settings
+
+    return connection_from_settings(load_state_settings(arguments))

@@ -11,7 +11,7 @@ from typing import Any
 from asyncgg.cli.context import CommandContext
 from asyncgg.cli.notify import NotifyOnExit
 from asyncgg.cli.options import extract_settings
-from asyncgg.cli.state import WorkingJournal
+from asyncgg.cli.state import OpenedJournal
 from asyncgg.cli.supervisor import run_async, write_failed_summary, write_summary
 from asyncgg.cli.workflow import RunRequest, plan_confirm_run
 from asyncgg.errors import StateWriteError, UsageError
@@ -30,7 +30,7 @@ from asyncgg.state import require_no_pending_run, saved_path
 from asyncgg.transport import Endpoint
 
 
-def undo_run(original: WorkingJournal, saved: ExitStack, arguments: Mapping[str, Any]) -> int:
+def undo_run(original: OpenedJournal, saved: ExitStack, arguments: Mapping[str, Any]) -> int:
     """Undo the run of `original` and return the exit code; closing `saved` saves its state, if it has one."""
     overrides, state = extract_settings(arguments), original.state
     with JournalReader(original.path) as reader:

@@ -61,7 +61,6 @@ prefixed with '.
 def command(
     journal: Path | None,
     *,
-    state: str | None,
     run: str | None,
     failures: Path | None,
     outcomes: Path | None,
@@ -84,9 +83,13 @@ def command(
         pages = {"decommission.html": html, "decommission.md": markdown}
         return show_decommission(journal, outcomes, arguments, pages)
     console = Console(as_json=arguments["json"])
-    if journal is not None and state is None and _write_cleanup_page(journal, html, console, other=output_paths):
+    if (
+        journal is not None
+        and not arguments["state"]
+        and _write_cleanup_page(journal, html, console, other=output_paths)
+    ):
         return 0
-    with raise_on_signal(), open_journal(journal, state, run) as opened, JournalReader(opened.path) as reader:
+    with raise_on_signal(), open_journal(journal, run, arguments) as opened, JournalReader(opened.path) as reader:
         journal = opened.path
         meta, summary = reader.meta(), opened.show(reader.summary())
         reason = "" if reader.is_running() or opened.is_leased else meta.get("reason", "")

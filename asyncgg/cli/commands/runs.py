@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asyncgg.cli.console import Console
-from asyncgg.cli.options import DEBUG, JSON, PATH, Argument, Option, make_command
+from asyncgg.cli.options import DEBUG, JSON, PATH, STATE_CONNECTION, Argument, Option, make_command
 from asyncgg.cli.signals import raise_on_signal
-from asyncgg.cli.state import copy_to_dict, describe_copy
+from asyncgg.cli.state import copy_to_dict, describe_copy, state_connection
 from asyncgg.decommission.journal import is_decommission
 from asyncgg.errors import UsageError
 from asyncgg.fleet.folder import FILE_NAME, is_campaign
@@ -25,6 +25,9 @@ from asyncgg.report.run_list import (
     run_list_to_dict,
     runs_of_state,
 )
+
+if TYPE_CHECKING:
+    from asyncgg.transport import ConnectionConfig
 
 _EPILOG = """
 \b
@@ -43,6 +46,7 @@ are counted. Other files with the suffix of a journal are counted, too. In a sta
 @make_command(
     Argument("folder", "FOLDER", "folder of the journals [default: the current one]", type=PATH, required=False),
     Option("--state", "LOCATION", "the runs of this state, s3://BUCKET/PREFIX or a folder, instead", "State"),
+    STATE_CONNECTION,
     JSON,
     DEBUG,
     epilog=_EPILOG,
@@ -58,7 +62,7 @@ def command(folder: Path | None, *, state: str | None, **arguments: Any) -> int:
         elif folder is not None:
             raise UsageError("give either FOLDER or --state; see asyncgg runs --help")
         else:
-            _list_state(state, console)
+            _list_state(state, console, state_connection(arguments))
     return 0
 
 
@@ -95,11 +99,10 @@ def _load_campaign(folder: Path) -> ListedRun:
     return ListedRun(campaign_summary(folder, campaign.results()), created_at, source)
 
 
-def _list_state(location: str, console: Console) -> None:
+def _list_state(location: str, console: Console, connection: ConnectionConfig) -> None:
     from asyncgg.state import read_summaries
-    from asyncgg.transport import ConnectionConfig
 
-    document, summaries = read_summaries(location, ConnectionConfig())
+    document, summaries = read_summaries(location, connection)
     is_running = document.holder is not None and not document.clean
     found, now = runs_of_state(summaries, location, is_running=is_running), time.time()
     lines = [*format_run_list(found, location, now), f"saved {describe_copy(document, now)}"]

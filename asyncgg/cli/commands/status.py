@@ -31,13 +31,13 @@ A run of a state is shown as it was saved last, at most every 30 s while it is r
 
 
 @make_command(JOURNAL_OR_STATE, READ_STATE, RUN_OF_STATE, JSON, DEBUG, epilog=_EPILOG)
-def command(journal: Path | None, *, state: str | None, run: str | None, **arguments: Any) -> int:
+def command(journal: Path | None, *, run: str | None, **arguments: Any) -> int:
     """Show counts, rate and time left of a run; also while it is running."""
     if journal is not None and is_campaign(journal):
         return show_campaign(journal, arguments)
     if journal is not None and is_decommission(journal):
         return show_decommission(journal, None, arguments)
-    with raise_on_signal(), open_journal(journal, state, run) as opened, JournalReader(opened.path) as reader:
+    with raise_on_signal(), open_journal(journal, run, arguments) as opened, JournalReader(opened.path) as reader:
         status = opened.read_status(reader)
     summary = status.summary
     document = summary_to_dict(summary, reason=status.reason) | status.to_dict() | opened.to_dict()

@@ -51,7 +51,7 @@ def command(original: Path | None, *, run: str | None, **arguments: Any) -> int:
     Settings, account, Region and endpoint are those of the run unless an option overrides them.
     """
     from asyncgg.cli.signals import raise_on_signal
-    from asyncgg.cli.state import open_working_journal
+    from asyncgg.cli.state import open_journal
     from asyncgg.cli.undo import undo_run
 
     if original is not None and is_campaign(original):
@@ -61,5 +61,5 @@ def command(original: Path | None, *, run: str | None, **arguments: Any) -> int:
             raise UsageError("--run selects a run of a --state, not of a campaign")
         return undo_campaign(original, arguments)
     with raise_on_signal(), ExitStack() as saved:
-        opened = saved.enter_context(open_working_journal(original, run, arguments, read_only=arguments["dry_run"]))
+        opened = saved.enter_context(open_journal(original, run, arguments, lease=not arguments["dry_run"]))
         return undo_run(opened, saved, arguments)

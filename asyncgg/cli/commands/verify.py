@@ -60,7 +60,7 @@ def command(
     from asyncgg.cli.progress import ProgressDisplay
     from asyncgg.cli.scan import VERIFY_VIEW
     from asyncgg.cli.signals import raise_on_signal
-    from asyncgg.cli.state import open_working_journal
+    from asyncgg.cli.state import open_journal
     from asyncgg.cli.supervisor import run_supervised
     from asyncgg.engine import StopReason
     from asyncgg.models import RunState
@@ -94,7 +94,7 @@ def command(
         from asyncgg.cli.campaign_verify import verify_campaign
 
         return verify_campaign(journal, arguments, wait=wait or 0.0, failures=failures, out=out)
-    with raise_on_signal(), open_working_journal(journal, run, arguments) as opened:
+    with raise_on_signal(), open_journal(journal, run, arguments, lease=True) as opened:
         loaded = load_context(opened.path, options.extract_settings(arguments))
         loaded = replace(loaded, journal_name=opened.name)
         context = CommandContext.create(loaded.settings, arguments)

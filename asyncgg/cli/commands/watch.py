@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +15,7 @@ from asyncgg.cli.console import Console
 from asyncgg.cli.options import DEBUG, JOURNAL_OR_STATE, READ_STATE, make_command
 from asyncgg.cli.run_status import RunStatus
 from asyncgg.cli.signals import raise_on_signal
-from asyncgg.cli.state import describe_copy, open_journal
+from asyncgg.cli.state import describe_copy, open_journal, state_connection
 from asyncgg.cli.watch_view import HISTORY_SECONDS, format_watch_line, render_pane
 from asyncgg.errors import UsageError
 from asyncgg.fleet.folder import is_campaign
@@ -57,7 +57,7 @@ _Status = tuple[RunStatus, list[tuple[str, int]]]
 
 
 @make_command(JOURNAL_OR_STATE, READ_STATE, DEBUG, epilog=_EPILOG)
-def command(journal: Path | None, *, state: str | None, **_: Any) -> int:
+def command(journal: Path | None, **arguments: Any) -> int:
     """Show counts, rate and time left of a run until it ends."""
     with contextlib.suppress(KeyboardInterrupt), raise_on_signal():
         if journal is not None and is_campaign(journal):
@@ -65,7 +65,7 @@ def command(journal: Path | None, *, state: str | None, **_: Any) -> int:
 
             watch_campaign(journal, _open_display)
             return 0
-        status = _watch(_Watched(journal, state))
+        status = _watch(_Watched(journal, arguments))
         lines = format_summary(status.summary, reason=status.reason) + format_next_commands(status.summary)
         Console().write_result(summary_to_dict(status.summary), lines)
     return 0
@@ -74,8 +74,9 @@ def command(journal: Path | None, *, state: str | None, **_: Any) -> int:
 class _Watched:
     """The journal that is watched, or the newest one of a state."""
 
-    def __init__(self, journal: Path | None, state: str | None) -> None:
-        self._journal, self._state = journal, state
+    def __init__(self, journal: Path | None, arguments: Mapping[str, Any]) -> None:
+        self._journal, self._arguments = journal, arguments
+        self._location = ""
         self._read: _Status | None = None
         self._document: StateDocument | None = None
         self.seconds = 0.0
@@ -84,15 +85,15 @@ class _Watched:
     @property
     def min_interval(self) -> float:
         """Seconds between two readings, at least."""
-        return 0.0 if self._state is None else _STATE_INTERVAL
+        return _STATE_INTERVAL if self._location else 0.0
 
     def read(self) -> _Status:
         """The status, and the cores with failures. A copy is downloaded only if it changed."""
         started = time.monotonic()
         if self._read is None or self._has_changed():
-            with open_journal(self._journal, self._state) as opened, JournalReader(opened.path) as reader:
+            with open_journal(self._journal, None, self._arguments) as opened, JournalReader(opened.path) as reader:
                 self._read = (opened.read_status(reader, seconds=HISTORY_SECONDS), failing_cores(reader))
-                self._document = opened.document
+                self._location, self._document = opened.location, opened.document
         status, cores = self._read
         if self._document is not None:
             status = replace(status, copy=describe_copy(self._document, time.time()))
@@ -100,12 +101,11 @@ class _Watched:
         return status, cores
 
     def _has_changed(self) -> bool:
-        if self._state is None or self._document is None:
+        if self._document is None:
             return True
         from asyncgg.state import read_document
-        from asyncgg.transport import ConnectionConfig
 
-        now = read_document(self._state, ConnectionConfig())
+        now = read_document(self._location, state_connection(self._arguments))
         before, self._document = self._document, replace(self._document, holder=now.holder)
         return (now.files, now.clean, now.holder is None) != (before.files, before.clean, before.holder is None)
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import boto3
 import pytest
 
 from asyncgg.cli.state import load_state_settings
@@ -132,12 +133,13 @@ def test_failed_start_leaves_the_state_as_it_was(cli: CommandRunner, serve: Star
 def test_state_of_the_environment_is_used(
     cli: CommandRunner, serve: StartSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ASYNCGG_STATE is the state of a run and of `resume` without a journal."""
+    """ASYNCGG_STATE is the state of a run, and of a command without a journal."""
     serve()
     monkeypatch.setenv("ASYNCGG_STATE", "share")
     assert cli("disassociate", "fleet.csv", *RUN).code == 0
     assert Path("share").is_dir()
     assert cli("resume", "--yes").code == 0
+    assert cli("status").code == cli("report").code == cli("watch").code == 0
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,7 @@ def test_state_of_the_environment_is_used(
         (("status",), "either JOURNAL or --state"),
         (("verify",), "either JOURNAL or --state"),
         (("undo", "run.journal", "--state", "share"), "either JOURNAL or --state"),
-        (("undo", "run.journal", "--run", "1"), "either JOURNAL or --state"),
+        (("undo", "run.journal", "--run", "1"), "--run requires --state"),
         (("status", "run.journal", "--run", "1"), "--run requires --state"),
         (("runs", ".", "--state", "share"), "either FOLDER or --state"),
         (("verify", "--state", "share"), "no saved run"),
@@ -363,3 +365,25 @@ def test_state_is_opened_with_the_role_of_the_command_line() -> None:
     settings = load_state_settings({**dict.fromkeys(Settings.model_fields), "state": "share", "role_arn": role})
     assert settings.state == "share"
     assert connection_from_settings(settings).profile == AssumedRole(role, None, "asyncgg", None)
+
+
+READING = ["status", "report", "runs", "watch", "undo --dry-run --assume-associated"]
+
+
+@pytest.mark.parametrize("command", READING)
+def test_state_is_read_with_the_profile_of_the_command_line(
+    cli: CommandRunner, serve: StartSimulator, moto_url: str, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """As it is written; the environment has no credentials then."""
+    boto3.client("s3", endpoint_url=moto_url, region_name="us-east-1").create_bucket(Bucket="runs-by-profile")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto_url)
+    serve()
+    state = ("--state", f"s3://runs-by-profile/{command.split()[0]}")
+    assert cli("disassociate", "fleet.csv", *RUN, *state).code == 0
+    Path("aws.ini").write_text("[profile fleet]\naws_access_key_id = a\naws_secret_access_key = b\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "aws.ini")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    assert cli(*command.split(), *state).code == 5
+    assert cli(*command.split(), *state, "--profile", "fleet").code == 0
+    monkeypatch.setenv("ASYNCGG_PROFILE", "fleet")
+    assert cli(*command.split(), *state).code == 0

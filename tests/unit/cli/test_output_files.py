@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from asyncgg.cli import main
 from asyncgg.cli.app import root_command
 from asyncgg.cli.output_files import INPUTS, JOURNALS, OUTPUTS, require_distinct_files
 from asyncgg.errors import UsageError
@@ -50,6 +51,45 @@ def test_output_with_the_path_of_another_file_raises() -> None:
         for other in {*OUTPUTS, *JOURNALS, *INPUTS} - {name, *(["config"] if name == "write" else [])}:
             with pytest.raises(UsageError, match=r"name the same file|would overwrite the journal"):
                 require_distinct_files({name: Path("x"), other: "./x"})
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"journal": "x"}, ["--log-file", "x"]),
+        ({"log_file": "x"}, ["--journal", "x"]),
+        ({"log_file": "x", "log_requests": "x"}, []),
+        ({"journal": "x.prom", "metrics_file": "x.prom"}, []),
+        ({"protect": "x", "journal": "x"}, []),
+        ({"config": "x"}, ["--rejects", "x"]),
+        ({"journal": "x"}, ["--inventory", "x", "--core", "c"]),
+    ],
+)
+def test_paths_of_the_environment_and_of_a_file_are_compared(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variables: dict[str, str], words: list[str]
+) -> None:
+    """Wherever the two paths come from, nothing is written."""
+    manifest = [] if "--core" in words else ["fleet.csv"]
+    Path("fleet.csv").write_text("core,thing\na,b\n")
+    Path(variables.get("config", "asyncgg.toml")).write_text("")
+    with monkeypatch.context() as environment:
+        for name, path in variables.items():
+            environment.setenv(f"ASYNCGG_{name.upper()}", path)
+        assert main(["disassociate", *manifest, *words, "--yes"]) == 2
+        assert "choose another" in capsys.readouterr().err
+    Path("asyncgg.toml").write_text("".join(f"{name} = '{path}'\n" for name, path in variables.items()))
+    if "config" not in variables:
+        assert main(["disassociate", *manifest, *words, "--yes"]) == 2
+        assert "choose another" in capsys.readouterr().err
+    assert {path.name for path in Path().iterdir()} <= {"fleet.csv", "asyncgg.toml", variables.get("config", "")}
+
+
+def test_settings_file_is_not_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also the one that is read without an option."""
+    Path("asyncgg.toml").write_text("rate = 10\n")
+    Path("fleet.csv").write_text("core,thing\na,b\n")
+    assert main(["plan", "fleet.csv", "--rejects", "asyncgg.toml"]) == 2
+    assert "--rejects and --config name the same file" in capsys.readouterr().err
 
 
 def test_links_and_companions_of_a_journal_are_the_same_file() -> None:
