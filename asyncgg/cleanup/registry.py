@@ -6,29 +6,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from asyncgg.aws_calls.client import RateLimitedClient, open_json_client
+from asyncgg.aws_calls.operation import AwsCallError, RenewableCredentials
 from asyncgg.cleanup.policy.model import IotLimits
-from asyncgg.cleanup.registry_client import (
-    RateLimitedOperation,
-    RegistryCallError,
-    RenewableCredentials,
-    require_json_responses,
-)
 from asyncgg.cleanup.rules.base import Api, QueryFailed, ThingDescription
 from asyncgg.formatting import sanitize
 from asyncgg.retry_policy import RetryPolicy
-from asyncgg.transport.client import open_service_client
-from asyncgg.transport.config import ConnectionConfig, other_service_endpoint, resolve_endpoint
-from asyncgg.transport.sdk import TracingSession
+from asyncgg.transport.config import ConnectionConfig, other_service_endpoint
 
 _SERVICE: Final = "iot"
 
 _GROUP_PAGE_SIZE: Final = 250  # [RegistryMaxResults: 1 to 250]
 _SEARCH_PAGE_SIZE: Final = 100  # [SearchIndex: maxResults, at most 100]
-_NOT_FOUND_CODE: Final = "ResourceNotFoundException"
 
 
 class IotRegistry:
@@ -43,22 +36,23 @@ class IotRegistry:
         retry: RetryPolicy | None = None,
         timeout: float = 60.0,
     ) -> None:
+        rates: dict[str, float] = {api: limits.rate(api) for api in Api}
+        advice = "allow iot:{} or remove the rule"
         retry = retry or RetryPolicy(max_attempts=8)
         self._client = client
-        self.operations: Final = {
-            api: RateLimitedOperation(api, limits.rate(api), retry=retry, credentials=credentials, timeout=timeout)
-            for api in Api
-        }
-        """The counters of each operation."""
+        self._iot = RateLimitedClient(
+            client, rates, denied_advice=advice, credentials=credentials, timeout=timeout, retry=retry
+        )
+        self.operations: Final = self._iot.operations
 
     async def describe_thing(self, thing: str) -> ThingDescription | QueryFailed:
         """Look up one thing; only ResourceNotFoundException means that the thing does not exist."""
         try:
-            response = await self.operations[Api.DESCRIBE_THING].call(
-                lambda: self._client.describe_thing(thingName=thing)
-            )
-        except RegistryCallError as error:
-            return ThingDescription(exists=False) if error.code == _NOT_FOUND_CODE else QueryFailed(str(error))
+            response = await self._iot.find(Api.DESCRIBE_THING, thingName=thing)
+        except AwsCallError as error:
+            return QueryFailed(str(error))
+        if response is None:
+            return ThingDescription(exists=False)
         thing_type, attributes = response.get("thingTypeName") or "", response.get("attributes") or {}
         if response.get("thingName") != thing or not isinstance(thing_type, str) or not _is_string_map(attributes):
             return QueryFailed(f"DescribeThing: the response does not describe {thing}")
@@ -70,65 +64,44 @@ class IotRegistry:
         A dynamic group that is being built has only a part of its things, so the lookup fails
         [DescribeThingGroup: status ACTIVE, BUILDING or REBUILDING; absent for static groups].
         """
-        operation = self.operations[Api.LIST_THINGS_IN_THING_GROUP]
+        listing = Api.LIST_THINGS_IN_THING_GROUP
         failure = f"cannot list thing group {group}"
-        try:
-            response = await operation.call(lambda: self._client.describe_thing_group(thingGroupName=group))
-        except RegistryCallError as error:
+        try:  # within the quota of the listing, which follows
+            response = await self.operations[listing].call(
+                lambda: self._client.describe_thing_group(thingGroupName=group)
+            )
+        except AwsCallError as error:
             return QueryFailed(f"{failure}: {error}")
         if response.get("thingGroupName") != group:
             return QueryFailed(f"{failure}: the response describes another group")
         if response.get("status", "ACTIVE") != "ACTIVE":
             return QueryFailed(f"{failure}: the group is being built ({sanitize(response['status'])})")
-
-        def fetch_page(token: Mapping[str, str]) -> Any:
-            return self._client.list_things_in_thing_group(
-                thingGroupName=group, recursive=recursive, maxResults=_GROUP_PAGE_SIZE, **token
-            )
-
-        return await _fetch_all_pages(operation, fetch_page, lambda response: response.get("things", []), failure)
+        things = self._iot.items(
+            listing, "things", thingGroupName=group, recursive=recursive, maxResults=_GROUP_PAGE_SIZE
+        )
+        return await _names(things, lambda thing: thing, failure)
 
     async def search_index(self, query: str) -> frozenset[str] | QueryFailed:
         """List the things that a fleet indexing query finds."""
-
-        def fetch_page(token: Mapping[str, str]) -> Any:
-            return self._client.search_index(queryString=query, maxResults=_SEARCH_PAGE_SIZE, **token)
-
-        def extract_names(response: Mapping[str, Any]) -> Any:
-            return [document["thingName"] for document in response.get("things", [])]
-
+        things = self._iot.items(Api.SEARCH_INDEX, "things", queryString=query, maxResults=_SEARCH_PAGE_SIZE)
         failure = f"cannot search the index for {sanitize(query)!r}"
-        return await _fetch_all_pages(self.operations[Api.SEARCH_INDEX], fetch_page, extract_names, failure)
+        return await _names(things, lambda document: document["thingName"], failure)
 
 
-async def _fetch_all_pages(
-    operation: RateLimitedOperation,
-    fetch_page: Callable[[Mapping[str, str]], Any],
-    extract_names: Callable[[Mapping[str, Any]], Any],
-    failure: str,
+async def _names(
+    things: Awaitable[list[Any]], name_of: Callable[[Any], object], failure: str
 ) -> frozenset[str] | QueryFailed:
-    """The names of all pages; fails if any page fails."""
-    names: set[str] = set()
-    used_tokens: set[str] = set()
-    token: dict[str, str] = {}
-    while True:
-        try:
-            response = await operation.call(lambda token=token: fetch_page(token))  # type: ignore[misc]  # mypy infers no defaults
-            page_names = extract_names(response)
-        except RegistryCallError as error:
-            return QueryFailed(f"{failure}: {error}")
-        except (KeyError, TypeError, AttributeError):
-            page_names = None
-        if not isinstance(page_names, list) or not all(isinstance(name, str) for name in page_names):
-            return QueryFailed(f"{failure}: the response contains an invalid name")
-        names.update(page_names)
-        next_token = response.get("nextToken")
-        if not next_token:
-            return frozenset(names)
-        if not isinstance(next_token, str) or next_token in used_tokens:
-            return QueryFailed(f"{failure}: the pages repeat")
-        used_tokens.add(next_token)
-        token = {"nextToken": next_token}
+    """The names of the listed things; fails if the list fails, or any name."""
+    try:
+        names = [name_of(thing) for thing in await things]
+    except AwsCallError as error:
+        return QueryFailed(f"{failure}: {error}")
+    except (KeyError, TypeError):
+        names = [None]
+    valid = [name for name in names if isinstance(name, str)]
+    if len(valid) < len(names):
+        return QueryFailed(f"{failure}: the response contains an invalid name")
+    return frozenset(valid)
 
 
 def _is_string_map(attributes: object) -> bool:
@@ -152,15 +125,6 @@ async def open_registry(connection: ConnectionConfig, limits: IotLimits) -> Asyn
     Raises `UsageError` as `iot_endpoint`, and `CredentialsError` if no credentials were found.
     """
     endpoint = iot_endpoint(connection, limits)
-    region = resolve_endpoint(connection).region
-    async with open_service_client(
-        _SERVICE,
-        connection,
-        region,
-        endpoint,
-        max_pool_connections=limits.concurrency,
-        http_session_cls=TracingSession,
-        parameter_validation=False,  # names are already checked
-    ) as (client, credentials):
-        require_json_responses(client)
+    async with open_json_client(_SERVICE, connection, endpoint, max_pool_connections=limits.concurrency) as opened:
+        client, credentials = opened
         yield IotRegistry(client, limits, credentials=credentials, timeout=connection.request_timeout)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
-from asyncgg.cleanup.registry_client import RegistryCallError
+from asyncgg.aws_calls.operation import AwsCallError
 from asyncgg.decommission.control_plane import IotControlPlane, certificate_id, is_certificate
 from asyncgg.decommission.model import CertificateFacts, DeviceFacts
 from asyncgg.decommission.shared_tasks import SharedTasks
@@ -27,7 +27,7 @@ class FactCollector:
         """The facts of a device and of its certificates; a failed question is part of the facts."""
         try:
             return await self._collect(name)
-        except RegistryCallError as error:
+        except AwsCallError as error:
             return DeviceFacts(name, unanswered=str(error)), {}
         except (KeyError, TypeError, ValueError, AttributeError) as error:  # of an answer with another structure
             return DeviceFacts(name, unanswered=f"unreadable answer ({type(error).__name__})"), {}

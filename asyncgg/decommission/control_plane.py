@@ -6,26 +6,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any, Final
 
-from asyncgg.cleanup.registry_client import (
-    RateLimitedOperation,
-    RegistryCallError,
-    RenewableCredentials,
-    require_json_responses,
-)
+from asyncgg.aws_calls.client import RateLimitedClient, open_json_client
+from asyncgg.aws_calls.operation import AwsCallError, RenewableCredentials, request_id
 from asyncgg.decommission.model import CertificateFacts
 from asyncgg.decommission.shadow_service import ShadowService, open_shadow_service
-from asyncgg.retry_policy import RetryPolicy
-from asyncgg.transport.client import open_client, open_service_client
 from asyncgg.transport.config import ConnectionConfig, other_service_endpoint, resolve_endpoint
-from asyncgg.transport.sdk import TracingSession
+from asyncgg.transport.session import SERVICE
 
-NOT_FOUND: Final = "ResourceNotFoundException"
 _PAGE_SIZE: Final = 250  # [service model: RegistryMaxResults, PageSize]
-_MAX_PAGES: Final = 10_000
 _CERTIFICATE_ARN: Final = ":cert/"
 _CLAIM_TOPICS: Final = ("$aws/provisioning-templates/", "$aws/certificates/create")
 """Topics of fleet provisioning by claim [AWS IoT Core developer guide, Provisioning by claim]."""
@@ -40,7 +32,7 @@ _EXPECTED_CODES: Final[Mapping[str, frozenset[str]]] = {
 
 
 class IotControlPlane:
-    """Calls through open clients. Needs a running loop. Every method raises `RegistryCallError`."""
+    """Calls through open clients. Needs a running loop. Every method raises `AwsCallError`."""
 
     def __init__(
         self,
@@ -53,22 +45,25 @@ class IotControlPlane:
         timeout: float = 60.0,
         shadows: ShadowService | None = None,
     ) -> None:
-        self._client, self._greengrass = client, greengrass
         self.rates: Final = {**quotas, "GetCoreDevice": core_device_rate}
         """Requests per second by operation."""
-        self.operations: Final = {
-            name: RateLimitedOperation(
-                name,
-                rate,
-                retry=RetryPolicy(max_attempts=8),
-                credentials=credentials,
-                timeout=timeout,
-                denied_advice=f"allow {'greengrass' if name == 'GetCoreDevice' else 'iot'}:{name}",
-                expected_codes=_EXPECTED_CODES.get(name, frozenset()),
-                repeatable=name not in _NOT_REPEATABLE,
-            )
-            for name, rate in self.rates.items()
-        }
+        self._iot = RateLimitedClient(
+            client,
+            quotas,
+            denied_advice="allow iot:{}",
+            credentials=credentials,
+            timeout=timeout,
+            expected_codes=_EXPECTED_CODES,
+            not_repeatable=_NOT_REPEATABLE,
+        )
+        self._greengrass = RateLimitedClient(
+            greengrass,
+            {"GetCoreDevice": core_device_rate},
+            denied_advice="allow greengrass:{}",
+            credentials=credentials,
+            timeout=timeout,
+        )
+        self.operations: Final = {**self._iot.operations, **self._greengrass.operations}
         self.shadows = shadows
         """None unless they were asked for."""
         self._claim_policies: dict[str, bool] = {}
@@ -77,47 +72,49 @@ class IotControlPlane:
 
     async def describe_thing(self, name: str) -> Mapping[str, Any] | None:
         """Describe a thing; None if AWS IoT says that it does not exist."""
-        response = await self._or_none("DescribeThing", lambda: self._client.describe_thing(thingName=name))
+        response = await self._iot.find("DescribeThing", thingName=name)
         if response is not None and (response.get("thingName") != name or not response.get("thingId")):
-            raise RegistryCallError(f"DescribeThing: the response does not describe {name}")
+            raise AwsCallError(f"DescribeThing: the response does not describe {name}")
         return response
 
     async def fleet_has(self, count: int) -> bool:
         """Whether the account has at least `count` things in the Region."""
         found = 0
-        page: dict[str, str] = {}
-        while True:
-            response = await self.operations["ListThings"].call(
-                lambda page=page: self._client.list_things(maxResults=_PAGE_SIZE, **page)  # type: ignore[misc]  # mypy infers no defaults
-            )
-            found += len(response.get("things", []))
-            if found >= count or not response.get("nextToken"):
-                return found >= count
-            page = {"nextToken": response["nextToken"]}
+        async with aclosing(self._iot.pages("ListThings", maxResults=_PAGE_SIZE)) as pages:
+            async for page in pages:
+                found += len(page.get("things", []))
+                if found >= count:
+                    return True
+        return found >= count
 
     async def list_principals(self, thing: str) -> list[str]:
         """Get the ARNs of the principals of a thing."""
-        return await self._pages(
-            "ListThingPrincipals", self._client.list_thing_principals, "principals", thingName=thing
-        )
+        return await self._iot.items("ListThingPrincipals", "principals", thingName=thing, maxResults=_PAGE_SIZE)
 
     async def list_things(self, certificate_arn: str) -> list[str]:
         """Get every thing that a certificate is attached to."""
-        return await self._pages(
-            "ListPrincipalThings", self._client.list_principal_things, "things", principal=certificate_arn
-        )
+        return await self._iot.items("ListPrincipalThings", "things", principal=certificate_arn, maxResults=_PAGE_SIZE)
 
     async def list_groups(self, thing: str) -> list[str]:
         """Get the thing groups of a thing."""
-        groups = await self._pages(
-            "ListThingGroupsForThing", self._client.list_thing_groups_for_thing, "thingGroups", thingName=thing
-        )
+        groups = await self._iot.items("ListThingGroupsForThing", "thingGroups", thingName=thing, maxResults=_PAGE_SIZE)
         return [str(group["groupName"]) for group in groups]
+
+    async def list_policies(self, target: str) -> list[str]:
+        """Get the names of the policies attached to a certificate."""
+        policies = await self._iot.items(
+            "ListAttachedPolicies",
+            "policies",
+            target=target,
+            pageSize=_PAGE_SIZE,
+            cursor="marker",
+            next_cursor="nextMarker",
+        )
+        return [str(policy["policyName"]) for policy in policies]
 
     async def is_core_device(self, thing: str) -> bool:
         """Whether Greengrass has a core device of this name; only its own 404 means no."""
-        call = self._or_none("GetCoreDevice", lambda: self._greengrass.get_core_device(coreDeviceThingName=thing))
-        return await call is not None
+        return await self._greengrass.find("GetCoreDevice", coreDeviceThingName=thing) is not None
 
     async def connectivity(self, thing: str) -> tuple[float | None, bool]:
         """When the connection to AWS IoT Core last changed (infinity: connected), and whether that is known.
@@ -127,7 +124,7 @@ class IotControlPlane:
         [API reference, ThingConnectivity], so that one is asked for. A thing that was never connected has none.
         """
         query = f"thingName:{thing.replace(':', chr(92) + ':')}"
-        response = await self._or_none("SearchIndex", lambda: self._client.search_index(queryString=query))
+        response = await self._iot.find("SearchIndex", queryString=query)
         found = [item for item in (response or {}).get("things", []) if item.get("thingName") == thing]
         connectivity = found[0].get("connectivity") if found else None
         if connectivity is None:
@@ -136,9 +133,7 @@ class IotControlPlane:
             return float("inf"), True
         if timestamp := connectivity.get("timestamp"):
             return timestamp / 1000, True  # [service model: milliseconds]
-        response = await self._or_none(
-            "GetThingConnectivityData", lambda: self._client.get_thing_connectivity_data(thingName=thing)
-        )
+        response = await self._iot.find("GetThingConnectivityData", thingName=thing)
         if response is None or response.get("thingName") != thing:
             return None, False
         if response.get("connected"):
@@ -147,14 +142,12 @@ class IotControlPlane:
 
     async def describe_certificate(self, id_: str) -> Mapping[str, Any] | None:
         """Describe a certificate; None if it does not exist."""
-        response = await self._or_none(
-            "DescribeCertificate", lambda: self._client.describe_certificate(certificateId=id_)
-        )
+        response = await self._iot.find("DescribeCertificate", certificateId=id_)
         if response is None:
             return None
         description = response.get("certificateDescription") or {}
         if description.get("certificateId") != id_ or not description.get("status"):
-            raise RegistryCallError(f"DescribeCertificate: the response does not describe {id_}")
+            raise AwsCallError(f"DescribeCertificate: the response does not describe {id_}")
         result: Mapping[str, Any] = description
         return result
 
@@ -164,7 +157,7 @@ class IotControlPlane:
         things = await self.list_things(arn)
         description = await self.describe_certificate(id_)
         if description is None:
-            raise RegistryCallError(f"DescribeCertificate: certificate {id_} does not exist", NOT_FOUND)
+            raise AwsCallError(f"DescribeCertificate: certificate {id_} does not exist")
         policies = await self.list_policies(arn)
         is_claim = False
         for policy in policies:
@@ -182,96 +175,40 @@ class IotControlPlane:
             is_claim,
         )
 
-    async def list_policies(self, target: str) -> list[str]:
-        """Get the names of the policies attached to a certificate."""
-        policies = await self._pages(
-            "ListAttachedPolicies", self._client.list_attached_policies, "policies", "marker", "pageSize", target=target
-        )
-        return [str(policy["policyName"]) for policy in policies]
-
     async def ca_auto_registers(self, ca_id: str) -> bool:
         """Whether a CA registers certificates that it signed when they connect; only DISABLE means no."""
-        response = await self.operations["DescribeCACertificate"].call(
-            lambda: self._client.describe_ca_certificate(certificateId=ca_id)
-        )
+        response = await self._iot.call("DescribeCACertificate", certificateId=ca_id)
         return bool((response.get("certificateDescription") or {}).get("autoRegistrationStatus") != "DISABLE")
+
+    async def _allows_claim(self, policy: str) -> bool:
+        if policy not in self._claim_policies:
+            response = await self._iot.call("GetPolicy", policyName=policy)
+            self._claim_policies[policy] = allows_claim(str(response.get("policyDocument", "")))
+        return self._claim_policies[policy]
 
     # --- writes; each returns the id of the request ---
 
     async def set_status(self, id_: str, status: str) -> str:
         """Set the status of a certificate; the same status again changes nothing."""
-        return await self._write(
-            "UpdateCertificate", lambda: self._client.update_certificate(certificateId=id_, newStatus=status)
-        )
-
-    async def detach(self, thing: str, principal: str) -> str:
-        """Detach a certificate from a thing; AWS IoT does that some seconds later."""
-        return await self._remove(
-            "DetachThingPrincipal", lambda: self._client.detach_thing_principal(thingName=thing, principal=principal)
-        )
+        return request_id(await self._iot.call("UpdateCertificate", certificateId=id_, newStatus=status))
 
     async def delete_thing(self, name: str, version: int) -> str:
         """Delete a thing of this version. It also succeeds for a thing that does not exist."""
-        return await self._write(
-            "DeleteThing", lambda: self._client.delete_thing(thingName=name, expectedVersion=version)
-        )
+        return request_id(await self._iot.call("DeleteThing", thingName=name, expectedVersion=version))
+
+    # What follows finds nothing at its second attempt if the response to the first was lost.
+
+    async def detach(self, thing: str, principal: str) -> str:
+        """Detach a certificate from a thing; AWS IoT does that some seconds later."""
+        return request_id(await self._iot.find("DetachThingPrincipal", thingName=thing, principal=principal))
 
     async def detach_policy(self, policy: str, target: str) -> str:
         """Detach a policy from a certificate."""
-        return await self._remove("DetachPolicy", lambda: self._client.detach_policy(policyName=policy, target=target))
+        return request_id(await self._iot.find("DetachPolicy", policyName=policy, target=target))
 
     async def delete_certificate(self, id_: str) -> str:
         """Delete an inactive certificate that has no thing and no policy."""
-        return await self._remove("DeleteCertificate", lambda: self._client.delete_certificate(certificateId=id_))
-
-    async def _write(self, name: str, send: Callable[[], Any]) -> str:
-        response = await self.operations[name].call(send)
-        return str(response.get("ResponseMetadata", {}).get("RequestId", ""))
-
-    async def _remove(self, name: str, send: Callable[[], Any]) -> str:
-        """Send a write whose second attempt finds nothing if the response to the first was lost."""
-        try:
-            return await self._write(name, send)
-        except RegistryCallError as error:
-            if error.code == NOT_FOUND:
-                return ""
-            raise
-
-    async def _or_none(self, name: str, send: Callable[[], Any]) -> Mapping[str, Any] | None:
-        try:
-            return await self.operations[name].call(send)
-        except RegistryCallError as error:
-            if error.code == NOT_FOUND:
-                return None
-            raise
-
-    async def _pages(
-        self, name: str, method: Any, member: str, cursor: str = "nextToken", size: str = "maxResults", **arguments: Any
-    ) -> list[Any]:
-        items: list[Any] = []
-        page: dict[str, str] = {}
-        next_name = "nextMarker" if cursor == "marker" else cursor
-        for _ in range(_MAX_PAGES):
-            response = await self.operations[name].call(
-                lambda page=page: method(**arguments, **{size: _PAGE_SIZE}, **page)  # type: ignore[misc]  # mypy infers no defaults
-            )
-            found = response.get(member, [])
-            if not isinstance(found, list):
-                raise RegistryCallError(f"{name}: the response has no list")
-            items += found
-            following = response.get(next_name)
-            if not following:
-                return items
-            if page.get(cursor) == following:
-                break
-            page = {cursor: following}
-        raise RegistryCallError(f"{name}: the pages repeat")
-
-    async def _allows_claim(self, policy: str) -> bool:
-        if policy not in self._claim_policies:
-            response = await self.operations["GetPolicy"].call(lambda: self._client.get_policy(policyName=policy))
-            self._claim_policies[policy] = allows_claim(str(response.get("policyDocument", "")))
-        return self._claim_policies[policy]
+        return request_id(await self._iot.find("DeleteCertificate", certificateId=id_))
 
 
 def allows_claim(document: str) -> bool:
@@ -313,26 +250,15 @@ async def open_control_plane(
     `resolve_endpoint`, and `CredentialsError` if no credentials were found.
     """
     async with AsyncExitStack() as stack:
-        client, credentials = await stack.enter_async_context(
-            open_service_client(
-                "iot",
-                connection,
-                resolve_endpoint(connection).region,
-                other_service_endpoint(connection, "iot"),
-                max_pool_connections=connection.max_connections,
-                http_session_cls=TracingSession,
-                parameter_validation=False,  # names are already checked
-            )
+        url, endpoint = other_service_endpoint(connection, "iot"), resolve_endpoint(connection)
+        client, credentials = await stack.enter_async_context(open_json_client("iot", connection, url))
+        greengrass, _ = await stack.enter_async_context(
+            open_json_client(SERVICE, connection, endpoint.url if endpoint.custom else None)
         )
-        greengrass = await stack.enter_async_context(open_client(connection, TracingSession))
-        for opened in (client, greengrass.client):
-            require_json_responses(opened)
-        shadows = None
-        if with_shadows:
-            shadows = await stack.enter_async_context(open_shadow_service(connection, client))
+        shadows = await stack.enter_async_context(open_shadow_service(connection, client)) if with_shadows else None
         yield IotControlPlane(
             client,
-            greengrass.client,
+            greengrass,
             quotas,
             core_device_rate=core_device_rate,
             credentials=credentials,

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from asyncgg.cleanup.registry_client import RegistryCallError
+from asyncgg.aws_calls.operation import AwsCallError
 from asyncgg.decommission.collect import MAX_DEVICES_AT_ONCE
 from asyncgg.decommission.control_plane import certificate_id, is_certificate, modified_at
 from asyncgg.decommission.model import CertificateFacts, DeviceFacts, RefusalReason, Stage
@@ -53,7 +53,7 @@ class DeviceDeleter:
         """Delete one device.
 
         Raises `DeviceRefusedError` if the thing or a certificate is not as the quarantine left it,
-        `RegistryCallError`, and `NotVisibleError`.
+        `AwsCallError`, and `NotVisibleError`.
         """
         if not self._steps.is_done(facts.name, DELETE_THING):
             await self._delete_thing(facts)
@@ -130,7 +130,7 @@ class DeviceDeleter:
                 step = await self._steps.send(
                     facts.name, DELETE_THING, lambda: self._plane.delete_thing(facts.name, version)
                 )
-            except RegistryCallError as error:
+            except AwsCallError as error:
                 is_lost = error.possibly_applied
                 refusals += error.code == _INVALID
                 if is_lost or (error.code == _INVALID and (refusals == 1 or not await self._attached(facts))):
@@ -178,7 +178,7 @@ class DeviceDeleter:
                 await self._steps.send(
                     before.id, _DELETE_CERTIFICATE, lambda: self._plane.delete_certificate(before.id)
                 )
-            except RegistryCallError as error:
+            except AwsCallError as error:
                 if error.code != _CONFLICT:
                     raise
                 return False

@@ -35,7 +35,7 @@ class CertificateSwitch:
     async def switch_device(self, facts: DeviceFacts) -> None:
         """Deactivate all certificates of a device, or activate them again in the stage `release`.
 
-        Raises `DeviceRefusedError` if the thing or a certificate is not as before, `RegistryCallError`,
+        Raises `DeviceRefusedError` if the thing or a certificate is not as before, `AwsCallError`,
         and `NotVisibleError`.
         """
         switch = self._release if self._steps.stage == Stage.RELEASE else self._deactivate

@@ -76,7 +76,7 @@ class ShadowSaver:
     async def process(self, facts: DeviceFacts) -> None:
         """Process the classic and the named shadows of a thing.
 
-        Raises `RegistryCallError`, and `JournalWriteError` before anything is deleted.
+        Raises `AwsCallError`, and `JournalWriteError` before anything is deleted.
         """
         earlier = self._steps.earlier_actions(facts.name)
         sent = [action.partition(" ")[2] for action in earlier if action.startswith(DELETE)]

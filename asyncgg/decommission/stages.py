@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from asyncgg.cleanup.registry_client import RegistryCallError
+from asyncgg.aws_calls.operation import AwsCallError
 from asyncgg.decommission.collect import MAX_DEVICES_AT_ONCE, FactCollector, for_each
 from asyncgg.decommission.control_plane import IotControlPlane
 from asyncgg.decommission.delete import DeviceDeleter, devices_to_delete_at_once
@@ -144,7 +144,7 @@ class StageRun:
     async def _auto_registers(self, ca: str) -> bool:
         try:
             return await self.plane.ca_auto_registers(ca)
-        except RegistryCallError:
+        except AwsCallError:
             return True  # a question without an answer refuses
 
     # --- work ---
@@ -183,7 +183,7 @@ class StageRun:
                 self._meter.refused += 1
             except NotVisibleError as error:
                 await self._fail(name, "not-visible", str(error))
-            except RegistryCallError as error:
+            except AwsCallError as error:
                 await self._fail(name, error.code or "unknown", str(error))
             else:
                 await self._recorder.finish(name, DEVICE)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
-from asyncgg.cleanup.registry_client import RegistryCallError
+from asyncgg.aws_calls.operation import AwsCallError
 from asyncgg.decommission.control_plane import IotControlPlane
 from asyncgg.decommission.guards import Refusal
 from asyncgg.decommission.journal import DecommissionJournal
@@ -60,13 +60,13 @@ class StepRecorder:
     async def send(self, subject: str, action: str, write: Callable[[], Awaitable[str]]) -> DeviceStep:
         """Record the intent and send the write; `finish` records the outcome.
 
-        Raises `RegistryCallError`; whether the write was applied is unknown then.
+        Raises `AwsCallError`; whether the write was applied is unknown then.
         """
         step = DeviceStep(self.stage, subject, action, StepState.INTENT)
         await self._record(step)
         try:
             step = replace(step, request_id=await write())
-        except RegistryCallError as error:
+        except AwsCallError as error:
             await self._record(replace(step, code=error.code or "unknown", message=str(error)))
             raise
         return step

@@ -21,7 +21,7 @@ ORDER: list[set[str]] = [
     {"batching", "classify", "retry_policy"},
     {"aggregator"},
     {"ratelimit", "journal", "transport"},
-    {"engine"},
+    {"engine", "aws_calls"},
     {"manifest", "settings"},
     {"inventory"},
     {"report", "notify", "telemetry"},

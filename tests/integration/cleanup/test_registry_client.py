@@ -119,10 +119,10 @@ async def test_lists_fetch_all_pages() -> None:
         ((GROUP | {"status": "BUILDING"},), "the group is being built (BUILDING)"),
         (({"thingGroupName": "h"},), "the response describes another group"),
         ((GROUP, {"things": ["a"], "nextToken": "1"}, DENIED), "ListThingsInThingGroup: AccessDeniedException: no way"),
-        ((GROUP, {"things": ["a"], "nextToken": "1"}), "the pages repeat"),
-        ((GROUP, {"things": ["a"], "nextToken": 5}), "the pages repeat"),
+        ((GROUP, {"things": ["a"], "nextToken": "1"}), "ListThingsInThingGroup: the pages repeat"),
+        ((GROUP, {"things": ["a"], "nextToken": 5}), "ListThingsInThingGroup: the pages repeat"),
         ((GROUP, {"things": ["a", 5]}), "the response contains an invalid name"),
-        ((GROUP, {"things": "ab"}), "the response contains an invalid name"),
+        ((GROUP, {"things": "ab"}), "ListThingsInThingGroup: the response has no list"),
     ],
 )
 async def test_list_group_incomplete_fails(steps: tuple[Step, ...], reason: str) -> None:
@@ -134,12 +134,18 @@ async def test_list_group_incomplete_fails(steps: tuple[Step, ...], reason: str)
 
 @pytest.mark.virtual
 @pytest.mark.parametrize(
-    "response", [{"things": [{}]}, {"things": [5]}, {"things": None}, {"things": [{"thingName": 1}]}]
+    ("response", "reason"),
+    [
+        ({"things": [{}]}, "the response contains an invalid name"),
+        ({"things": [5]}, "the response contains an invalid name"),
+        ({"things": [{"thingName": 1}]}, "the response contains an invalid name"),
+        ({"things": None}, "SearchIndex: the response has no list"),
+    ],
 )
-async def test_search_index_invalid_response_fails(response: Mapping[str, Any]) -> None:
+async def test_search_index_invalid_response_fails(response: Mapping[str, Any], reason: str) -> None:
     """A document without a valid name fails the whole query."""
     result = await make_registry(ScriptedIotClient(response)).search_index("q")
-    assert result == QueryFailed("cannot search the index for 'q': the response contains an invalid name")
+    assert result == QueryFailed(f"cannot search the index for 'q': {reason}")
 
 
 @pytest.mark.virtual

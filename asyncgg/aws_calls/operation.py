@@ -1,16 +1,14 @@
-"""One AWS IoT operation, called within its own quota, with retries and a limit on failures."""
+"""One AWS operation, called within its own quota, with retries and a limit on failures."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from botocore import exceptions as aws
-from botocore.parsers import ResponseParserError
 
 from asyncgg.classify import ReplyVerdict, classify
 from asyncgg.errors import AsyncggError, CredentialsUnreachableError
@@ -30,9 +28,10 @@ _FAILURE_THRESHOLD: Final = 5
 """Calls in a row that used up their attempts, after which an operation is no longer called."""
 _MAX_RENEWALS: Final = 2
 """Renewals of the credentials per call."""
+_NOT_FOUND: Final = "ResourceNotFoundException"
 
 
-class RegistryCallError(Exception):
+class AwsCallError(Exception):
     """The call failed; `code` is the error code of the service or empty.
 
     `possibly_applied`: whether the service may have done what was requested.
@@ -41,6 +40,16 @@ class RegistryCallError(Exception):
     def __init__(self, message: str, code: str = "", *, possibly_applied: bool = False) -> None:
         super().__init__(message)
         self.code, self.possibly_applied = code, possibly_applied
+
+    @property
+    def is_not_found(self) -> bool:
+        """Whether the service says that what the call is about does not exist."""
+        return self.code == _NOT_FOUND
+
+
+def request_id(response: Mapping[str, Any] | None) -> str:
+    """The id of the request; empty without a response."""
+    return str((response or {}).get("ResponseMetadata", {}).get("RequestId", ""))
 
 
 class RenewableCredentials(Protocol):
@@ -58,27 +67,6 @@ class RenewableCredentials(Protocol):
         """Wait until there are credentials that have not expired. Raises `CredentialsError`."""
 
 
-def require_json_responses(client: Any) -> None:
-    """Let calls of an open client fail if the response is no JSON object; botocore takes that for an empty one.
-
-    A list that a proxy answers with a page would be a list without items.
-    """
-    service = client.meta.service_model.service_id.hyphenize()
-    client.meta.events.register(f"before-parse.{service}", _require_json)
-
-
-def _require_json(response_dict: Mapping[str, Any], operation_model: Any, **_: object) -> None:
-    shape = operation_model.output_shape
-    if response_dict["status_code"] >= 300 or not getattr(shape, "members", None) or "payload" in shape.serialization:
-        return
-    try:
-        is_object = isinstance(json.loads(response_dict["body"]), dict)
-    except ValueError:
-        is_object = False
-    if not is_object:
-        raise ResponseParserError(f"HTTP {response_dict['status_code']} without a JSON object")
-
-
 class RateLimitedOperation:
     """Calls one operation. `rate`: quota in requests per second; `timeout`: seconds per attempt.
 
@@ -94,20 +82,20 @@ class RateLimitedOperation:
         *,
         retry: RetryPolicy,
         credentials: RenewableCredentials | None,
-        timeout: float = 60.0,
-        denied_advice: str = "",
+        timeout: float,
+        denied_advice: str,
         expected_codes: frozenset[str] = frozenset(),
         repeatable: bool = True,
     ) -> None:
         self._api = api
-        self._denied_advice = denied_advice or f"allow iot:{api} or remove the rule"
+        self._denied_advice = denied_advice
         burst = max(_MIN_BURST, default_burst(rate))
         self._limiter = Limiter(AdaptiveRate(rate, documented=rate, burst=burst), max_pause=_MAX_PAUSE)
         self._clock = asyncio.get_running_loop().time
         self._retry = retry
         self._credentials = credentials
         self._timeout = timeout
-        self._expected_codes = expected_codes | {"ResourceNotFoundException"}
+        self._expected_codes = expected_codes | {_NOT_FOUND}
         self._repeatable = repeatable
         self._has_succeeded = False
         self._refusals = self._consecutive_failures = 0
@@ -120,13 +108,13 @@ class RateLimitedOperation:
     async def call(self, send: Callable[[], Awaitable[Mapping[str, Any]]]) -> Mapping[str, Any]:
         """The response to `send`, which is called again after a transient failure.
 
-        Raises `RegistryCallError` if the call was refused or its attempts are used up, and
+        Raises `AwsCallError` if the call was refused or its attempts are used up, and
         `CredentialsError` if the credentials are rejected and there are no others.
         """
         attempts = renewals = 0
         while True:
             if self._circuit_open_reason:
-                raise RegistryCallError(self._circuit_open_reason)
+                raise AwsCallError(self._circuit_open_reason)
             await self._limiter.bucket.acquire()
             attempts += 1
             generation = self._credentials.generation if self._credentials else 0
@@ -144,8 +132,17 @@ class RateLimitedOperation:
             if not may_repeat or self._retry.exhausted(attempts):
                 self._record_failure(outcome, retryable=retryable)
                 message = f"{self._api}: {outcome.message}"
-                raise RegistryCallError(message, outcome.code, possibly_applied=possibly_applied)
+                raise AwsCallError(message, outcome.code, possibly_applied=possibly_applied)
             await asyncio.sleep(self._retry.delay(attempts, outcome.retry_after))
+
+    async def find(self, send: Callable[[], Awaitable[Mapping[str, Any]]]) -> Mapping[str, Any] | None:
+        """As `call`; None if the service says that what the call is about does not exist."""
+        try:
+            return await self.call(send)
+        except AwsCallError as error:
+            if error.is_not_found:
+                return None
+            raise
 
     async def _attempt(self, send: Callable[[], Awaitable[Mapping[str, Any]]]) -> Mapping[str, Any] | _Failure:
         try:
