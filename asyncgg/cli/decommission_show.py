@@ -23,9 +23,9 @@ def show_decommission(
     with DecommissionJournal(path, read_only=True) as book:
         summary = summarize_saved(book)
         if outcomes is not None:
-            from asyncgg.report.outcomes import write_table
+            from asyncgg.tables import Column, write_table
 
-            count = write_table(outcomes, OUTCOME_COLUMNS, outcome_rows(book), path)
+            count = write_table(outcomes, dict.fromkeys(OUTCOME_COLUMNS, Column.TEXT), outcome_rows(book), path)
             console.print(f"{outcomes}: {format_count(count, 'row')}")
         for template, page_path in (pages or {}).items():
             if page_path is not None:

@@ -1,23 +1,26 @@
-"""Reads the record of a verification and writes the list of its mismatches."""
+"""Reads the record of a verification; the columns of the list of its mismatches."""
 
 # Separate from asyncgg.runs, because `report` must not load the transports to show a record.
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.errors import UsageError
-from asyncgg.files import atomic_write_text
-from asyncgg.formatting import format_timestamp
+from asyncgg.tables import Column
 
 SCHEMA: Final = "asyncgg.verify/1"
 
-MISMATCH_COLUMNS: Final = ("core", "thing", "result", "associated_at")
+MISMATCH_COLUMNS: Final = {
+    "core": Column.NAME,
+    "thing": Column.NAME,
+    "result": Column.NAME,
+    "associated_at": Column.TIME,
+}
 """`core` and `thing` come first, so that the list is also a manifest."""
 
 
@@ -64,15 +67,3 @@ def require_csv_suffix(path: Path) -> None:
     """Raise `UsageError` unless the name ends in .csv or .csv.gz."""
     if not path.name.lower().removesuffix(".gz").endswith(".csv"):
         raise UsageError(f"{path}: the list is a CSV file; use the suffix .csv or .csv.gz")
-
-
-def write_mismatches(path: Path, rows: Iterable[tuple[str, str, str, float | None]], journal: Path) -> int:
-    """Write rows of `MISMATCH_COLUMNS`; returns their number. Raises `UsageError`."""
-    count = 0
-    with atomic_write_text(path, journal) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(MISMATCH_COLUMNS)
-        for core, thing, result, associated_at in rows:
-            writer.writerow((core, thing, result, format_timestamp(associated_at)))
-            count += 1
-    return count

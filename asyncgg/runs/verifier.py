@@ -19,7 +19,7 @@ from asyncgg.files import atomic_write_text, checked_output_path
 from asyncgg.inventory import CoreState, FleetScan, Origin, ScanOptions, ScanResult, scan_fleet
 from asyncgg.journal import JournalReader, parse_operation
 from asyncgg.models import Operation, RunState
-from asyncgg.report.verification import verification_record_path, write_mismatches
+from asyncgg.report.verification import MISMATCH_COLUMNS, verification_record_path
 from asyncgg.retry_policy import RetryPolicy
 from asyncgg.runs.connection import (
     connection_from_settings,
@@ -32,6 +32,7 @@ from asyncgg.runs.undo_plan import NOT_INHERITED
 from asyncgg.runs.verify_check import CheckCounts, CheckResult, MergedSnapshots, check_all, touched_cores
 from asyncgg.runs.verify_report import ScanFigures, Verification, verification_to_dict
 from asyncgg.settings import Settings
+from asyncgg.tables import write_table
 from asyncgg.telemetry.labels import TelemetryLabels
 from asyncgg.telemetry.observers import open_telemetry
 from asyncgg.transport import CallerIdentity, Endpoint, ListingTransport, open_transport
@@ -302,7 +303,7 @@ class Verifier:
             if checked.result is CheckResult.MISMATCH
         )
         try:
-            write_mismatches(self._failures, rows, self._journal)
+            write_table(self._failures, MISMATCH_COLUMNS, rows, self._journal)
         except (JournalError, SnapshotError):
             raise
         except UsageError as error:

@@ -17,7 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ORDER: list[set[str]] = [
     {"errors", "models"},
     {"file_limit", "files", "formatting", "name_columns", "permissions", "sharing", "storage"},
-    {"events", "run_directory"},
+    {"events", "run_directory", "tables"},
     {"batching", "classify", "retry_policy"},
     {"aggregator"},
     {"ratelimit", "journal", "transport"},

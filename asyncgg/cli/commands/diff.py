@@ -13,6 +13,7 @@ from asyncgg.cli.options import DEBUG, JSON, PATH, Argument, Option, make_comman
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.errors import UsageError
 from asyncgg.formatting import format_count, format_timestamp
+from asyncgg.tables import Column, write_table
 
 if TYPE_CHECKING:
     from asyncgg.inventory.diff import SnapshotDiff
@@ -28,6 +29,12 @@ Cores that one of the scans could not list completely are not compared. The list
 core,thing,change,associated_at.
 """
 
+_COLUMNS: Final = {
+    "core": Column.NAME,
+    "thing": Column.NAME,
+    "change": Column.NAME,
+    "associated_at": Column.TIME,
+}
 _MAX_TEXT_ITEMS: Final = 20
 _MAX_JSON_ITEMS: Final = 1000
 """Items of each list in the JSON object; --out lists all."""
@@ -39,7 +46,7 @@ _MAX_JSON_ITEMS: Final = 1000
     Option(
         "--out",
         "FILE",
-        "list every association that appeared or vanished: .csv or .jsonl, also .gz",
+        "list every association that appeared or vanished: .csv or .jsonl, also .gz, or .parquet",
         "Output",
         type=PATH,
     ),
@@ -52,7 +59,6 @@ def command(old: Path, new: Path, *, out: Path | None, force: bool, **arguments:
     """Show the cores and associations that appeared or vanished between two snapshots."""
     from asyncgg.inventory import Snapshot
     from asyncgg.inventory.diff import SnapshotDiff, incompatibilities
-    from asyncgg.inventory.export import write_list
 
     console = Console(as_json=arguments["json"])
     with raise_on_signal():
@@ -69,7 +75,7 @@ def command(old: Path, new: Path, *, out: Path | None, force: bool, **arguments:
             if out is not None:
                 if out.exists() and out.samefile(old):
                     raise UsageError(f"{out}: --out would overwrite a snapshot; choose another file")
-                rows = write_list(out, new, ("core", "thing", "change", "associated_at"), _rows(diff))
+                rows = write_table(out, _COLUMNS, _rows(diff), new, "snapshot")
                 console.print(f"{out}: {format_count(rows, 'association')}")
             document = {
                 "schema": "asyncgg.diff/1",
@@ -88,10 +94,10 @@ def command(old: Path, new: Path, *, out: Path | None, force: bool, **arguments:
     return 0
 
 
-def _rows(diff: SnapshotDiff) -> Iterator[tuple[str, str, str, str]]:
+def _rows(diff: SnapshotDiff) -> Iterator[tuple[str, str, str, float | None]]:
     for change, pairs in (("appeared", diff.appeared()), ("vanished", diff.vanished())):
         for core, thing, associated_at in pairs:
-            yield core, thing, change, format_timestamp(associated_at)
+            yield core, thing, change, associated_at
 
 
 def _associations_to_dicts(associations: Iterable[AssociationRecord]) -> list[dict[str, Any]]:

@@ -83,14 +83,15 @@ def command(
     from asyncgg.cli.signals import raise_on_signal
     from asyncgg.formatting import CommandLine, format_timestamp
     from asyncgg.inventory import Snapshot
-    from asyncgg.inventory.export import export, export_format
+    from asyncgg.inventory.export import export
     from asyncgg.inventory.files import promote, working_snapshot
     from asyncgg.inventory.scope import empty_group_warning
     from asyncgg.runs import exit_code
+    from asyncgg.tables import table_format
     from asyncgg.transport import CoreFilter
 
     context = CommandContext.load(arguments)
-    is_export = export_format(out) is not None
+    is_export = table_format(out) is not None
     with raise_on_signal(), working_snapshot(out, replace=replace, is_export=is_export, max_age=max_age) as path:
         endpoint = context.resolve_endpoint()
         resumed = path.exists()

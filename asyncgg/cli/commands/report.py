@@ -24,10 +24,11 @@ from asyncgg.formatting import format_count
 from asyncgg.journal import JournalReader, last_request_at
 from asyncgg.models import Summary, ThingState
 from asyncgg.report import format_summary, summary_to_dict
-from asyncgg.report.outcomes import format_from_suffix, write_outcomes
+from asyncgg.report.outcomes import write_outcomes
 from asyncgg.report.summary import format_commands, next_commands
 from asyncgg.report.undo_marks import read_undo_marks
 from asyncgg.report.verification import format_verification_record, load_verification_record
+from asyncgg.tables import require_table_format
 
 _EPILOG = """
 \b
@@ -71,7 +72,7 @@ def command(
     """Show a run's summary, and write lists as CSV, JSONL or Parquet, and pages; also during the run."""
     lists = [path for path in (failures, outcomes) if path is not None]
     for path in lists:
-        format_from_suffix(path)
+        require_table_format(path)
     output_paths = [*lists, *(path for path in (html, markdown) if path)]
     if journal is not None and is_campaign(journal):
         return report_campaign(

@@ -10,9 +10,10 @@ import pytest
 
 from asyncgg.errors import UsageError
 from asyncgg.inventory import Snapshot
-from asyncgg.inventory.export import COLUMNS, export, export_format
+from asyncgg.inventory.export import COLUMNS, export
 from asyncgg.manifest import open_manifest
 from asyncgg.simulator import FleetSpec
+from asyncgg.tables import table_format
 from tests.support.scan import fleet_of_sizes, make_snapshot
 
 
@@ -47,12 +48,12 @@ def test_export_columns(tmp_path: Path) -> None:
     assert row["associated_at"].isoformat() == "2023-11-14T22:13:20.250000+00:00"
 
 
-def test_export_format_by_suffix() -> None:
+def test_table_format_by_suffix() -> None:
     """An unknown suffix means a snapshot."""
     names = ["a.csv", "a.CSV.gz", "a.jsonl", "a.ndjson", "a.parquet", "a.db", "a"]
-    assert [export_format(Path(name)) for name in names] == ["csv", "csv", "jsonl", "jsonl", "parquet", None, None]
+    assert [table_format(Path(name)) for name in names] == ["csv", "csv", "jsonl", "jsonl", "parquet", None, None]
     with pytest.raises(UsageError, match=r"use the suffix \.parquet"):
-        export_format(Path("a.parquet.gz"))
+        table_format(Path("a.parquet.gz"))
 
 
 def test_export_over_its_snapshot_fails(tmp_path: Path) -> None:

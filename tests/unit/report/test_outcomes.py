@@ -18,7 +18,8 @@ from pyarrow import parquet
 from asyncgg.errors import UsageError
 from asyncgg.journal import OutcomeRow
 from asyncgg.models import ThingState
-from asyncgg.report.outcomes import COLUMNS, format_from_suffix, write_outcomes
+from asyncgg.report.outcomes import COLUMNS, write_outcomes
+from asyncgg.tables import require_table_format
 
 
 def _make_row(thing: str = "t", code: str = "C", message: str = "m") -> OutcomeRow:
@@ -40,7 +41,7 @@ def test_write_outcomes_csv_escapes_formulas_only(
     )
     with io.StringIO(path.read_bytes().decode(), newline="") as file:
         header, *read = list(csv.reader(file))
-    assert tuple(header) == COLUMNS
+    assert header == list(COLUMNS)
     assert len(read) == len(rows)
     for (code, message), cells in zip(rows, read, strict=True):
         for given_text, cell in ((code, cells[3]), (message, cells[4])):
@@ -80,7 +81,7 @@ def test_write_outcomes_error_keeps_old_file(tmp_path: Path) -> None:
 
 def test_write_outcomes_parquet_has_types_and_is_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Times and numbers keep their type, over several row groups; the empty list has the columns."""
-    monkeypatch.setattr("asyncgg.report.outcomes._ROW_GROUP", 2)
+    monkeypatch.setattr("asyncgg.tables._ROW_GROUP", 2)
     path = tmp_path / "list.parquet"
     rows = [_make_row(f"t{number}", message="=1+1") for number in range(5)]
     assert write_outcomes(path, [*rows, replace(rows[0], answered_at=None)], Path("j")) == 6
@@ -97,4 +98,4 @@ def test_parquet_without_pyarrow_names_the_extra(monkeypatch: pytest.MonkeyPatch
     """One line says what to install."""
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(UsageError, match=r"all\.parquet: Parquet requires pyarrow: pip install 'asyncgg\[parquet\]'"):
-        format_from_suffix(Path("all.parquet"))
+        require_table_format(Path("all.parquet"))
