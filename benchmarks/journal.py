@@ -127,7 +127,7 @@ def measure_claims() -> list[Measurement]:
     """Measure the claim and the outcome of a full batch inside a transaction."""
     with temporary_journal(100_000) as path:
         journal = JournalWriter(path, threaded=False)
-        store, connection = journal._store, journal._connection
+        store, connection = journal.store, journal._connection
         queues = list(store.pending_cores())
         claim_seconds, record_seconds = [], []
         connection.execute("BEGIN IMMEDIATE")

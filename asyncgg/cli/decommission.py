@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import tempfile
 import time
@@ -33,7 +32,7 @@ from asyncgg.cli.sources import ScanIncompleteError
 from asyncgg.cli.supervisor import run_async
 from asyncgg.decommission.guards import GuardOptions
 from asyncgg.decommission.journal import DecommissionJournal
-from asyncgg.decommission.model import DeviceFacts, Stage, StepState
+from asyncgg.decommission.model import Stage, StepState
 from asyncgg.decommission.options import DecommissionOptions
 from asyncgg.decommission.quotas import parse_quotas
 from asyncgg.decommission.report import devices_of_stage, exit_code_of, format_summary_lines, summarize
@@ -196,7 +195,7 @@ class DecommissionSession:
         if not run.reason:
             facts = book.devices()
             found = find_associations(self._runner.remaining_context, [name for name in facts if facts[name].exists])
-            run_async(_put_cores(book, [replace(facts[name], cores=cores) for name, cores in found.items()]))
+            run_async(book.put_facts(*(replace(facts[name], cores=cores) for name, cores in found.items())))
         quotas = self._runner.quotas
         document = plan_document(book, quotas, reason=run.reason)
         if rows is not None:
@@ -312,10 +311,6 @@ class DecommissionSession:
         summary = summarize(book, stage, reason=reason, state=state)
         self.context.console.write_result(summary, format_summary_lines(summary), always_print=True)
         return exit_code(stopped) if stopped else exit_code_of(summary)
-
-
-async def _put_cores(book: DecommissionJournal, devices: Sequence[DeviceFacts]) -> None:
-    await asyncio.gather(*map(book.put_facts, devices))
 
 
 def _stage(book: DecommissionJournal) -> Stage:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from asyncgg.cli.context import CommandContext
@@ -80,18 +78,25 @@ class AssociationChanger:
             number = len({step.detail for step in steps.values() if step.action == ASSOCIATIONS and step.detail}) + 1
             intents[f"{book.path.name}.{stage}-{number}"] = fresh
         for file_name, names in intents.items():
-            run_async(_record(book, stage, names, StepState.INTENT, file_name))
+            self._record(dict.fromkeys(names, ""), StepState.INTENT, file_name)
             path = book.path.with_name(file_name)
             failures: dict[str, str] = {}
             journals = change(path, names)
             for journal in journals:
                 failures |= _failed_things(journal)
             failures |= dict.fromkeys(self._skipped, "")
-            run_async(_record(book, stage, [name for name in names if name not in failures], StepState.DONE, file_name))
-            run_async(_record(book, stage, failures, StepState.INTENT, file_name, failures))
+            self._record({name: "" for name in names if name not in failures}, StepState.DONE, file_name)
+            self._record(failures, StepState.INTENT, file_name)
             if self._stopped is not None:
                 return self._stopped
         return None
+
+    def _record(self, codes: Mapping[str, str], state: StepState, file_name: str) -> None:
+        """Record the same step of all these things, each with its error code or none."""
+        steps = (
+            DeviceStep(self._stage, name, ASSOCIATIONS, state, code, detail=file_name) for name, code in codes.items()
+        )
+        run_async(self._book.record(*steps))
 
     def _continue(self, path: Path) -> None:
         with JournalReader(path) as reader:
@@ -204,19 +209,6 @@ def _inner_context(context: CommandContext, *, journal: Path | None = None) -> C
     """The context of a run within a stage: the limits on devices do not apply to associations."""
     changes = {"max_things": None, "protect": None, "abort_at": None, "journal": journal}
     return replace(context, settings=context.settings.model_copy(update=changes))
-
-
-async def _record(
-    book: DecommissionJournal,
-    stage: Stage,
-    names: Iterable[str],
-    state: StepState,
-    file_name: str,
-    codes: Mapping[str, str] = MappingProxyType({}),
-) -> None:
-    """Record the same step of all these things, at once: each commit waits for the disk."""
-    steps = [DeviceStep(stage, name, ASSOCIATIONS, state, codes.get(name, ""), detail=file_name) for name in names]
-    await asyncio.gather(*map(book.record, steps))
 
 
 def _failed_things(path: Path) -> dict[str, str]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
-import threading
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any, Final, Self
 
 from asyncgg.decommission.guards import Refusal
 from asyncgg.decommission.model import CertificateFacts, DeviceFacts, DeviceStep, RefusalReason, StepState
 from asyncgg.errors import JournalError, JournalWriteError
-from asyncgg.storage import MetaStore, SqliteFormat, remove_file
+from asyncgg.storage import MetaStore, SqliteFormat, SqliteWriter, remove_file
 
 DECOMMISSION_FORMAT: Final = SqliteFormat(
     label="decommission journal",
@@ -54,19 +52,12 @@ class DecommissionJournal:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
-        self._lock = None if read_only else DECOMMISSION_FORMAT.lock(path)
-        try:
-            self._connection = DECOMMISSION_FORMAT.open(path, read_only=read_only)
-        except BaseException:
-            if self._lock is not None:
-                self._lock.release()
-            raise
-        self._pending: list[tuple[str, tuple[Any, ...]]] = []
-        self._committing: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
-        self._accepted = self._committed = 0
-        self._in_use = threading.Lock()  # of the connection: a cancelled write leaves its commit in the thread
-        self._closed = False
-        self._error: Exception | None = None
+        self._writer: SqliteWriter[sqlite3.Connection] | None = None
+        if read_only:
+            self._connection = DECOMMISSION_FORMAT.open(path, read_only=True)
+        else:
+            self._writer = SqliteWriter(DECOMMISSION_FORMAT, path, lambda connection: connection)
+            self._connection = self._writer.store
 
     @classmethod
     def create(cls, path: Path, names: Iterable[str], **meta: object) -> Self:
@@ -103,11 +94,7 @@ class DecommissionJournal:
 
     def close(self) -> None:
         """Close the file, after a commit that is in progress, and release its lock."""
-        with self._in_use:
-            self._closed = True
-            self._connection.close()
-        if self._lock is not None:
-            self._lock.release()
+        (self._writer or self._connection).close()
 
     # --- reading ---
 
@@ -142,32 +129,25 @@ class DecommissionJournal:
         """Every recorded write by stage, subject and action."""
         query = "SELECT stage, subject, action, state, code, message, request_id, detail FROM step"
         return {
-            (row[0], row[1], row[2]): DeviceStep(
-                row[0], row[1], row[2], StepState(row[3]), row[4], row[5], row[6], row[7]
-            )
-            for row in self._rows(query)
+            (stage, subject, action): DeviceStep(stage, subject, action, StepState(state), *rest)
+            for stage, subject, action, state, *rest in self._rows(query)
         }
 
     # --- writing ---
 
     async def put_meta(self, **values: object) -> None:
         """Set entries of the header."""
-        await self._write(
-            [("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, str(value))) for key, value in values.items()]
-        )
+        await self._write(("INSERT OR REPLACE INTO meta VALUES (?, ?)", [(key, str(values[key])) for key in values]))
 
-    async def put_facts(self, device: DeviceFacts) -> None:
-        """Save the facts of one device."""
-        await self._write([("UPDATE device SET facts = ? WHERE name = ?", (json.dumps(asdict(device)), device.name))])
+    async def put_facts(self, *devices: DeviceFacts) -> None:
+        """Save the facts of devices."""
+        rows = [(json.dumps(asdict(device)), device.name) for device in devices]
+        await self._write(("UPDATE device SET facts = ? WHERE name = ?", rows))
 
     async def put_certificates(self, certificates: Mapping[str, CertificateFacts]) -> None:
         """Save certificates; one that is there keeps its first status."""
-        await self._write(
-            [
-                ("INSERT OR IGNORE INTO certificate VALUES (?, ?)", (id_, json.dumps(asdict(facts))))
-                for id_, facts in certificates.items()
-            ]
-        )
+        rows = [(id_, json.dumps(asdict(facts))) for id_, facts in certificates.items()]
+        await self._write(("INSERT OR IGNORE INTO certificate VALUES (?, ?)", rows))
 
     async def forget_unchanged(self, stage: str) -> None:
         """Forget what is known about devices that a stage neither refused nor changed, to ask about them again."""
@@ -181,75 +161,33 @@ class DecommissionJournal:
         kept = {id_ for name in devices.keys() - forgotten for id_ in devices[name].certificates}
         certificates = {id_ for name in forgotten for id_ in devices[name].certificates} - kept
         await self._write(
-            [
-                *(("UPDATE device SET facts = NULL WHERE name = ?", (name,)) for name in forgotten),
-                *(("DELETE FROM certificate WHERE id = ?", (id_,)) for id_ in certificates),
-            ]
+            ("UPDATE device SET facts = NULL WHERE name = ?", [(name,) for name in forgotten]),
+            ("DELETE FROM certificate WHERE id = ?", [(id_,) for id_ in certificates]),
         )
 
     async def put_refusals(self, stage: str, refusals: Mapping[str, Refusal]) -> None:
         """Save the devices that a stage refuses."""
-        await self._write(
-            [
-                ("INSERT OR REPLACE INTO refusal VALUES (?, ?, ?, ?)", (stage, name, refusal.reason, refusal.detail))
-                for name, refusal in refusals.items()
-            ]
-        )
+        rows = [(stage, name, refusal.reason, refusal.detail) for name, refusal in refusals.items()]
+        await self._write(("INSERT OR REPLACE INTO refusal VALUES (?, ?, ?, ?)", rows))
 
     async def clear_refusals(self, stage: str) -> None:
         """Forget the refused devices of a stage, before it asks again."""
-        await self._write([("DELETE FROM refusal WHERE stage = ?", (stage,))])
+        await self._write(("DELETE FROM refusal WHERE stage = ?", [(stage,)]))
 
-    async def record(self, step: DeviceStep) -> None:
-        """Save a step; it is on the disk when this returns."""
-        values = (step.stage, step.subject, step.action, step.state, step.code, step.message, step.request_id)
-        await self._write(
-            [("INSERT OR REPLACE INTO step VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, step.detail, time.time()))]
-        )
+    async def record(self, *steps: DeviceStep) -> None:
+        """Save steps; they are on the disk when this returns."""
+        rows = [(*astuple(step), time.time()) for step in steps]
+        await self._write(("INSERT OR REPLACE INTO step VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows))
 
-    async def _write(self, statements: list[tuple[str, tuple[Any, ...]]]) -> None:
-        """Execute the statements. Calls that arrive while the disk is busy share the next commit."""
-        self._pending += statements
-        self._accepted += 1
-        number = self._accepted
-        async with self._lock_of_loop():
-            if self._error is not None:
-                raise self._error
-            if self._committed >= number:
-                return
-            last, batch, self._pending = self._accepted, self._pending, []
-            commit = asyncio.ensure_future(asyncio.to_thread(self._commit, batch))
-            try:
-                await asyncio.shield(commit)
-            except asyncio.CancelledError:
-                await commit  # the connection must be idle before the lock is released
-                raise
-            except Exception as error:
-                self._error = error
-                raise
-            finally:
-                self._committed = last
+    async def _write(self, *statements: tuple[str, Sequence[tuple[object, ...]]]) -> None:
+        """Execute each statement for all of its rows, in one transaction, and wait for the commit."""
+        assert self._writer is not None, "opened for reading"
 
-    def _lock_of_loop(self) -> asyncio.Lock:
-        """The lock of the running loop: a command runs several loops, one after the other."""
-        loop = asyncio.get_running_loop()
-        if self._committing is None or self._committing[0] is not loop:
-            self._committing = loop, asyncio.Lock()
-        return self._committing[1]
+        def execute(connection: sqlite3.Connection) -> None:
+            for statement, rows in statements:
+                connection.executemany(statement, rows)
 
-    def _commit(self, statements: list[tuple[str, tuple[Any, ...]]]) -> None:
-        with self._in_use, DECOMMISSION_FORMAT.translate_errors(self.path, writing=True):
-            if self._closed:  # the write of this commit was cancelled
-                return
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                for statement, values in statements:
-                    self._connection.execute(statement, values)
-                self._connection.execute("COMMIT")
-            except sqlite3.Error:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        await self._writer.submit(execute)
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:

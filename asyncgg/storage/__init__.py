@@ -10,6 +10,7 @@ from asyncgg.storage.sqlite import (
     draft_path,
     remove_file,
 )
+from asyncgg.storage.writer import SqliteWriter
 
 __all__ = [
     "DRAFT_SUFFIX",
@@ -18,6 +19,7 @@ __all__ = [
     "MetaStore",
     "SqliteFormat",
     "SqliteReader",
+    "SqliteWriter",
     "WalCheckpoints",
     "draft_path",
     "is_locked",

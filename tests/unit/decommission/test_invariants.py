@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,10 +19,7 @@ from asyncgg.decommission.report import devices_of_stage
 from asyncgg.decommission.stages import StageRun
 from asyncgg.simulator import FleetSpec
 from asyncgg.testing import run_virtual
-from tests.integration.cleanup.conftest import no_fsync
 from tests.support.simulated_iot import CrashingIot, crash
-
-__all__ = ["no_fsync"]
 
 NAMES = [f"d{number}" for number in range(5)]
 CERTIFICATES = [letter * 64 for letter in "abcde"]
@@ -124,7 +120,6 @@ class Scenario:
                 await run.delete([name for name in pending if name not in refused], delete_certificates=True)
 
 
-@pytest.mark.usefixtures("no_fsync")
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10**9))
 def test_only_allowed_devices_change(seed: int) -> None:

@@ -9,11 +9,8 @@ import pytest
 from asyncgg.decommission.guards import Refusal
 from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import CertificateFacts, DeviceFacts, DeviceStep, RefusalReason, Stage, StepState
-from tests.integration.cleanup.conftest import no_fsync
 
-__all__ = ["no_fsync"]
-
-pytestmark = [pytest.mark.usefixtures("no_fsync"), pytest.mark.asyncio]
+pytestmark = [pytest.mark.asyncio]
 
 
 async def test_forget_unchanged_keeps_what_was_refused_or_changed(tmp_path: Path) -> None:

@@ -15,11 +15,8 @@ from asyncgg.decommission.model import DeviceFacts
 from asyncgg.decommission.shadows import ShadowArchive, ShadowOptions, ShadowSaver
 from asyncgg.decommission.steps import StepRecorder
 from asyncgg.errors import JournalWriteError
-from tests.integration.cleanup.conftest import no_fsync
 
-__all__ = ["no_fsync"]
-
-pytestmark = [pytest.mark.usefixtures("no_fsync"), pytest.mark.asyncio]
+pytestmark = [pytest.mark.asyncio]
 
 FACTS = DeviceFacts("d", thing_id="1")
 

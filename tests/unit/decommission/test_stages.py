@@ -14,12 +14,9 @@ from asyncgg.decommission.report import devices_of_stage
 from asyncgg.decommission.stages import StageRun
 from asyncgg.simulator import FleetSpec
 from asyncgg.simulator.registry import certificate_id_of
-from tests.integration.cleanup.conftest import no_fsync
 from tests.support.simulated_iot import CrashingIot, crash
 
-__all__ = ["no_fsync"]
-
-pytestmark = [pytest.mark.usefixtures("no_fsync"), pytest.mark.virtual, pytest.mark.asyncio]
+pytestmark = [pytest.mark.virtual, pytest.mark.asyncio]
 
 LISTED = ["d0", "d1", "d2"]
 OPTIONS = GuardOptions(account="123456789012", connected_within=0.0)

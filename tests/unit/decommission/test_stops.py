@@ -16,12 +16,9 @@ from asyncgg.models import RunState
 from asyncgg.simulator import FleetSpec, Request, Response
 from asyncgg.simulator.iot_call import route_iot
 from asyncgg.simulator.registry import certificate_id_of
-from tests.integration.cleanup.conftest import no_fsync
 from tests.support.simulated_iot import CrashingIot
 
-__all__ = ["no_fsync"]
-
-pytestmark = [pytest.mark.usefixtures("no_fsync"), pytest.mark.virtual, pytest.mark.asyncio]
+pytestmark = [pytest.mark.virtual, pytest.mark.asyncio]
 
 LISTED = [f"d{number}" for number in range(4)]
 OPTIONS = GuardOptions(account="123456789012", connected_within=0.0)

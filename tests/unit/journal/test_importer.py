@@ -242,8 +242,8 @@ def test_discard_keeps_journal_used_by_another_process(tmp_path: Path) -> None:
     journal = JournalWriter(path, threaded=False)
     importer.discard()
     assert "j" in folder_entries(path)
-    for batch in claim_all(journal._store, next(journal._store.pending_cores())):
-        journal._store.record_batch(batch, ALL_DISASSOCIATED, RECORDED_REPLY)
+    for batch in claim_all(journal.store, next(journal.store.pending_cores())):
+        journal.store.record_batch(batch, ALL_DISASSOCIATED, RECORDED_REPLY)
     journal.close()
     importer.discard()
     assert folder_entries(path) == ["j"]

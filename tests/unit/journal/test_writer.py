@@ -363,7 +363,7 @@ def test_close_waits_for_brief_reader(path: Path, monkeypatch: pytest.MonkeyPatc
 
     with open_journal(path, threaded=False):
         assert reader.counts().pending == 450
-        monkeypatch.setattr("asyncgg.journal.writer.time.sleep", sleep)
+        monkeypatch.setattr("asyncgg.storage.writer.time.sleep", sleep)
     assert len(sleeps) == 3
     assert folder_entries(path) == ["j"]
 
@@ -371,7 +371,7 @@ def test_close_waits_for_brief_reader(path: Path, monkeypatch: pytest.MonkeyPatc
 def test_close_with_remaining_reader_checkpoints(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The close does not wait for a long read, but the file has every change."""
     sleeps: list[float] = []
-    monkeypatch.setattr("asyncgg.journal.writer.time.sleep", sleeps.append)
+    monkeypatch.setattr("asyncgg.storage.writer.time.sleep", sleeps.append)
     with JournalReader(path) as reader:
         with open_journal(path) as journal:
 
