@@ -1,19 +1,19 @@
-"""Notifies the targets of `--notify` when a command ends."""
+"""Ends a run: notifies the targets of `--notify`, saves its state and writes its summary."""
 
 from __future__ import annotations
 
 import json
 import socket
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.supervisor import run_async
+from asyncgg.cli.supervisor import run_async, write_failed_summary, write_summary
 from asyncgg.engine import RunResult
-from asyncgg.errors import AsyncggError, CredentialsError, GuardError
+from asyncgg.errors import AsyncggError, CredentialsError, GuardError, StateWriteError
 from asyncgg.fleet.results import LaneResult, campaign_state, campaign_to_dict, format_campaign
 from asyncgg.journal import write_meta
 from asyncgg.models import Summary
@@ -79,6 +79,24 @@ class NotifyOnExit(AbstractContextManager["NotifyOnExit"]):
                 run_async(write_meta(self._journal, lost_notifications=json.dumps(delivery_errors)))
         for delivery_error in delivery_errors:
             self._context.console.log_event({"event": "notify-failed", "reason": delivery_error}, delivery_error)
+
+
+def finish_run(
+    outcome: tuple[RunResult, Summary], journal: Path, saved: ExitStack, context: CommandContext, notifier: NotifyOnExit
+) -> int:
+    """Write the summary of a run and return the exit code; closing `saved` saves its state, if it has one.
+
+    Notifies before the last save, so that a lost notification is in the saved journal.
+    """
+    if context.state is not None:
+        notifier.record_result(*outcome, journal)
+        notifier.deliver()
+    try:
+        saved.close()
+    except StateWriteError as error:
+        write_failed_summary(context.console, outcome[1], error)
+        raise
+    return write_summary(context.console, *notifier.record_result(*outcome))
 
 
 def _describe_error(error: Exception) -> str:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from asyncgg.cli.console import require_terminal
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.notify import NotifyOnExit
+from asyncgg.cli.notify import NotifyOnExit, finish_run
 from asyncgg.cli.options import extract_settings
 from asyncgg.cli.plan_view import format_plan_time
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.state import load_state_settings, open_existing_state
-from asyncgg.cli.supervisor import run_async, run_journal, write_failed_summary, write_summary
+from asyncgg.cli.supervisor import run_async, run_journal
 from asyncgg.engine import RunResult
-from asyncgg.errors import AsyncggError, JournalError, StateWriteError, UsageError
+from asyncgg.errors import AsyncggError, JournalError, UsageError
 from asyncgg.journal import JournalReader, JournalWriter, write_meta
 from asyncgg.models import RunState, Summary
 from asyncgg.report import EXIT_CODES, format_summary, summary_to_dict
@@ -126,16 +126,9 @@ def restart_run(path: Path | None, mode: RunMode, arguments: Mapping[str, Any]) 
             if not restart.things:
                 return _nothing_to_do(restart, saved)
             outcome = restart.run(yes=arguments["yes"])
-            if state is not None:  # a lost notification must be in the saved journal
+            if state is not None:
                 _update_undo_mark(state, restart)
-                notifier.record_result(*outcome, path)
-                notifier.deliver()
-            try:
-                saved.close()
-            except StateWriteError as error:
-                write_failed_summary(restart.context.console, outcome[1], error)
-                raise
-            return write_summary(restart.context.console, *notifier.record_result(*outcome))
+            return finish_run(outcome, path, saved, restart.context, notifier)
 
 
 def _update_undo_mark(state: StateSession, restart: Restart) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.notify import NotifyOnExit
+from asyncgg.cli.notify import NotifyOnExit, finish_run
 from asyncgg.cli.options import extract_settings
 from asyncgg.cli.state import OpenedJournal
-from asyncgg.cli.supervisor import run_async, write_failed_summary, write_summary
+from asyncgg.cli.supervisor import run_async
 from asyncgg.cli.workflow import RunRequest, plan_confirm_run
-from asyncgg.errors import StateWriteError, UsageError
+from asyncgg.errors import UsageError
 from asyncgg.journal import JournalReader
 from asyncgg.manifest.name_lists import load_selection
 from asyncgg.runs import JournalBuilder, Plan
@@ -95,12 +95,5 @@ def undo_run(original: OpenedJournal, saved: ExitStack, arguments: Mapping[str, 
         if outcome is None:
             return 0
         mark()  # with the counts of the end
-        if state is not None:  # a lost notification must be in the saved journal
-            notifier.record_result(*outcome, undo_journal)
-            notifier.deliver()
-        try:
-            saved.close()
-        except StateWriteError as error:
-            write_failed_summary(context.console, outcome[1], error)
-            raise
-        return write_summary(context.console, *notifier.record_result(*outcome))
+        assert undo_journal is not None
+        return finish_run(outcome, undo_journal, saved, context, notifier)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from asyncgg.cli.console import require_terminal
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.notify import NotifyOnExit
+from asyncgg.cli.notify import NotifyOnExit, finish_run
 from asyncgg.cli.plan_view import format_missing, format_plan, plan_to_dict
 from asyncgg.cli.restart import Restart
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.sources import LookupArguments, LookupSource, ScanIncompleteError, build_from_manifest, scan_before_run
 from asyncgg.cli.state import find_unfinished, open_state
-from asyncgg.cli.supervisor import NotStartedError, run_async, run_journal, write_failed_summary
+from asyncgg.cli.supervisor import NotStartedError, run_async, run_journal
 from asyncgg.engine import RunResult
-from asyncgg.errors import AsyncggError, GuardError, JournalError, StateWriteError, UsageError
+from asyncgg.errors import AsyncggError, GuardError, JournalError, UsageError
 from asyncgg.manifest.sources import display_path
 from asyncgg.models import Summary
 from asyncgg.runs import JournalBuilder, Plan, RunMode, verify_account
@@ -80,7 +80,7 @@ def _plan_confirm_run(
     console = context.console
     if request.prepare_sends and not (request.yes or request.dry_run):
         require_terminal(stdin_in_use=request.stdin_in_use)
-    with contextlib.ExitStack() as discard_unless_started, raise_on_signal():
+    with ExitStack() as discard_unless_started, raise_on_signal():
         endpoint = request.resolve_endpoint()
         journal = request.journal
         if request.dry_run:
@@ -208,31 +208,26 @@ def disassociate_in_state(
     arguments: Mapping[str, Any],
     options: Mapping[str, Any],
     notifier: NotifyOnExit,
-) -> tuple[RunResult, Summary] | None:
+) -> int:
     """As `disassociate`, in the state of the settings: continues its unfinished run, else starts a new one.
 
-    Notifies before the last save, so that a lost notification is in the saved journal.
+    Returns the exit code.
     """
     if context.settings.journal is not None:
         raise UsageError("give either --state or --journal: the journal is in the state")
-    outcome = None
-    try:
-        with raise_on_signal(), open_state(context) as state:
-            assert state is not None
-            source = display_path(manifest) if lookup is None else lookup.source
-            if (unfinished := find_unfinished(state, source)) is not None:
-                event = {"event": "continue", "state": state.location, "run": unfinished.name}
-                context.console.log_event(event, f"continuing run {unfinished.name} of {state.location}")
-                restart = Restart.load(unfinished.journal, RunMode.RESUME, arguments, state)
-                outcome = restart.run(yes=options["yes"])
-            else:
-                settings = context.settings.model_copy(update={"journal": state.create_run().journal})
-                outcome = disassociate(manifest, lookup, replace(context, settings=settings, state=state), **options)
-            if outcome is not None and (run := state.latest()) is not None:
-                notifier.record_result(*outcome, run.journal)
-                notifier.deliver()
-    except StateWriteError as error:
-        if outcome is not None:
-            write_failed_summary(context.console, outcome[1], error)
-        raise
-    return outcome
+    with raise_on_signal(), ExitStack() as saved:
+        state = saved.enter_context(open_state(context))
+        assert state is not None
+        source = display_path(manifest) if lookup is None else lookup.source
+        if (unfinished := find_unfinished(state, source)) is not None:
+            event = {"event": "continue", "state": state.location, "run": unfinished.name}
+            context.console.log_event(event, f"continuing run {unfinished.name} of {state.location}")
+            journal = unfinished.journal
+            outcome = Restart.load(journal, RunMode.RESUME, arguments, state).run(yes=options["yes"])
+        else:
+            journal = state.create_run().journal
+            settings = context.settings.model_copy(update={"journal": journal})
+            new_outcome = disassociate(manifest, lookup, replace(context, settings=settings, state=state), **options)
+            assert new_outcome is not None  # not a dry run
+            outcome = new_outcome
+        return finish_run(outcome, journal, saved, replace(context, state=state), notifier)

@@ -66,8 +66,7 @@ def command(manifest: str | None, **arguments: Any) -> int:
     lookup = parse_lookup(manifest, arguments)
     options = {name: arguments[name] for name in ("yes", "dry_run", "format", "rejects")}
     with NotifyOnExit(arguments["notify"], context) as notifier:
-        if context.settings.state is None or arguments["dry_run"]:
-            outcome = disassociate(manifest or "", lookup, context, **options)
-        else:
-            outcome = disassociate_in_state(manifest or "", lookup, context, arguments, options, notifier)
+        if context.settings.state is not None and not arguments["dry_run"]:
+            return disassociate_in_state(manifest or "", lookup, context, arguments, options, notifier)
+        outcome = disassociate(manifest or "", lookup, context, **options)
         return 0 if outcome is None else write_summary(context.console, *notifier.record_result(*outcome))
