@@ -90,6 +90,29 @@ def _attempt(event: events.PageFailed | events.RequestFailed) -> str:
     return f"{again} (attempt {event.attempt} of {event.max_attempts})"
 
 
+def request_fields(event: events.RequestFinished) -> dict[str, Any]:
+    """The fields of a request in logs; `seconds` is its duration."""
+    fields = asdict(event)
+    del fields["finished_at"]  # a log has times of its own
+    return {"detail": fields.pop("message"), **fields, "result": event.result, "seconds": round(event.seconds, 6)}
+
+
+def _request_finished(event: events.RequestFinished) -> str:
+    answer = f"HTTP {event.status}" if event.status else "no response"
+    error = f" {event.code}: {event.message}" if event.code else ""
+    return (
+        f"{event.operation} {event.core or '(all cores)'}, {event.things} things, attempt {event.attempt}:"
+        f" {answer}{error} in {event.seconds:.3f} s, request ID {event.request_id or 'unknown'}"
+    )
+
+
+def _batch_finished(event: events.BatchFinished) -> str:
+    return (
+        f"batch {event.batch} of core {event.core} recorded: {event.changed} changed, {event.already} already,"
+        f" {event.failed} failed, {event.requeued} requeued"
+    )
+
+
 MESSAGES: Final[dict[type[Any], EventMessage]] = {
     events.RunStarted: EventMessage("started", _started, level=logging.INFO),
     events.Stopping: EventMessage(
@@ -127,6 +150,8 @@ LOG_MESSAGES: Final[dict[type[Any], EventMessage]] = MESSAGES | {
         lambda event: f"scan ended: {event.state}" + (f": {event.reason}" if event.reason else ""),
         fields=lambda event: {"state": event.state.value, "reason": event.reason},
         level=logging.INFO,
-    )
+    ),
+    events.RequestFinished: EventMessage("request", _request_finished, fields=request_fields, level=logging.DEBUG),
+    events.BatchFinished: EventMessage("batch", _batch_finished, level=logging.DEBUG),
 }
-"""The types of events that the log has, without those of requests and batches."""
+"""The types of events that the log has."""

@@ -134,36 +134,30 @@ class MetricsCollector(Collector):
             "asyncgg_run_state", "1 for the state of the run, or of a scan that stopped early.", states, "state"
         )
         if self._started_at:
-            yield self._gauge("asyncgg_run_start_time_seconds", "Unix time of the start.", {"": self._started_at})
+            yield self._gauge("asyncgg_run_start_time_seconds", "Unix time of the start.", self._started_at)
         if self._ended_at:
-            yield self._gauge("asyncgg_run_end_time_seconds", "Unix time of the end.", {"": self._ended_at})
+            yield self._gauge("asyncgg_run_end_time_seconds", "Unix time of the end.", self._ended_at)
 
     def _collect_progress(self, progress: Any) -> Iterator[Metric]:
-        rates = {"": progress.rate}
-        yield self._gauge("asyncgg_rate_requests_per_second", "Current rate of the limiter.", rates)
-        yield self._gauge(
-            "asyncgg_rate_ceiling_requests_per_second", "Maximum rate of the limiter.", {"": progress.ceiling}
-        )
-        yield self._gauge("asyncgg_requests_in_flight", "Requests without a reply yet.", {"": progress.in_flight})
+        yield self._gauge("asyncgg_rate_requests_per_second", "Current rate of the limiter.", progress.rate)
+        yield self._gauge("asyncgg_rate_ceiling_requests_per_second", "Maximum rate of the limiter.", progress.ceiling)
+        yield self._gauge("asyncgg_requests_in_flight", "Requests without a reply yet.", progress.in_flight)
         if hasattr(progress, "pending"):
             changed = "associated" if self._work == Operation.ASSOCIATE else "disassociated"
-            states = {
-                changed: progress.disassociated,
-                "already": progress.already,
-                "failed": progress.failed,
-                "pending": progress.pending,
-            }
+            states = {changed: progress.disassociated}
+            states |= {name: getattr(progress, name) for name in ("already", "failed", "pending")}
             yield self._gauge("asyncgg_things", "Things of the run by state.", states, "state")
         else:
             cores = {"listed": progress.finished, "waiting": progress.cores - progress.finished}
             yield self._gauge("asyncgg_scan_cores", "Core devices of the scan by state.", cores, "state")
             yield self._gauge(
-                "asyncgg_scan_associations", "Associations that the scan has listed.", {"": progress.associations}
+                "asyncgg_scan_associations", "Associations that the scan has listed.", progress.associations
             )
 
-    def _gauge(self, name: str, text: str, values: dict[str, float], label: str = "") -> Metric:
+    def _gauge(self, name: str, text: str, values: float | dict[str, float], label: str = "") -> Metric:
         """A gauge with a value for each value of `label`, or with one value."""
-        family = GaugeMetricFamily(name, text, labels=[*self._labels, *([label] if label else [])])
-        for value, number in values.items():
-            family.add_metric([*self._labels.values(), *([value] if label else [])], number)
+        names, own = [*self._labels, *([label] if label else [])], list(self._labels.values())
+        family = GaugeMetricFamily(name, text, labels=names)
+        for value, number in values.items() if isinstance(values, dict) else [("", values)]:
+            family.add_metric([*own, *([value] if label else [])], number)
         return family
