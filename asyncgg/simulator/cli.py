@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import Field, fields
-from typing import Any, Final, get_type_hints
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+import click
 
 from asyncgg.errors import UsageError
 from asyncgg.simulator.config import DEFAULT_PORT, SimulatorConfig
 from asyncgg.simulator.server import Simulator
-
-_TYPES: Final[dict[Any, type]] = {
-    int: int,
-    float: float,
-    str: str,
-    str | None: str,
-    float | None: float,
-    int | None: int,
-}
 
 
 def run(config: SimulatorConfig, *, port: int = DEFAULT_PORT, host: str = "127.0.0.1", until_eof: bool = False) -> int:
@@ -36,16 +29,39 @@ def run(config: SimulatorConfig, *, port: int = DEFAULT_PORT, host: str = "127.0
     return asyncio.run(_serve(config, port, host, until_eof))
 
 
+def server_options() -> Iterator[tuple[str, dict[str, Any]]]:
+    """The flag of each option, and its attributes for click."""
+    yield "--port", {"metavar": "PORT", "type": int, "default": DEFAULT_PORT, "help": "0 for any free one"}
+    yield "--host", {"metavar": "HOST", "default": "127.0.0.1", "help": "address to serve at"}
+    hints = get_type_hints(SimulatorConfig)
+    for option in fields(SimulatorConfig):
+        hint, attributes = hints[option.name], {**option.metadata, "default": option.default}
+        if hint == tuple[str, ...]:
+            attributes |= {"type": str, "multiple": True}
+        else:
+            attributes["type"] = next((kind for kind in get_args(hint) if kind is not NoneType), hint)
+        yield f"--{option.name.replace('_', '-')}", attributes
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `python -m asyncgg.simulator` and return the exit code."""
-    parser = _parser()
-    options = vars(parser.parse_args(arguments))
-    server_options = {name: options.pop(name) for name in ("port", "host", "until_eof")}
+    options: list[click.Parameter] = [
+        click.Option([flag], show_default=True, **attributes) for flag, attributes in server_options()
+    ]
+    options.append(click.Option(["--until-eof"], is_flag=True, help="also stop at the end of standard input"))
+    command = click.Command(
+        "simulator", callback=_run_program, params=options, help="Simulate AWS IoT Greengrass V2 on this machine."
+    )
     try:
-        return run(SimulatorConfig(**options | {"fault": tuple(options["fault"])}), **server_options)
-    except UsageError as error:
-        sys.stderr.write(f"error: {error}\n")
+        code = command.main(arguments, "python -m asyncgg.simulator", standalone_mode=False)
+    except (UsageError, click.ClickException) as error:
+        sys.stderr.write(f"error: {error.format_message() if isinstance(error, click.ClickException) else error}\n")
         return error.exit_code
+    return int(code)
+
+
+def _run_program(port: int, host: str, until_eof: bool, **settings: Any) -> int:
+    return run(SimulatorConfig(**settings), port=port, host=host, until_eof=until_eof)
 
 
 async def _serve(config: SimulatorConfig, port: int, host: str, until_eof: bool) -> int:
@@ -66,30 +82,3 @@ async def _serve(config: SimulatorConfig, port: int, host: str, until_eof: bool)
         sys.stderr.flush()
         await stop.wait()
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m asyncgg.simulator", description="Simulate AWS IoT Greengrass V2 on this machine."
-    )
-    parser.add_argument(
-        "--port", type=int, default=DEFAULT_PORT, metavar="P", help="port, 0 for any free one [default: %(default)s]"
-    )
-    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="address to listen on [default: %(default)s]")
-    parser.add_argument("--until-eof", action="store_true", help="also stop at the end of standard input")
-    hints = get_type_hints(SimulatorConfig)
-    for option in fields(SimulatorConfig):
-        _add_option(parser, option, hints[option.name])
-    return parser
-
-
-def _add_option(parser: argparse.ArgumentParser, option: Field[Any], hint: Any) -> None:
-    flag, metavar = f"--{option.name.replace('_', '-')}", option.metadata["metavar"]
-    help_text = option.metadata["help"].replace("%", "%%")
-    if hint == tuple[str, ...]:
-        parser.add_argument(flag, action="append", default=[], metavar=metavar, help=help_text)
-        return
-    default_text = "" if option.default is None else f" [default: {option.default}]"
-    parser.add_argument(
-        flag, type=_TYPES[hint], default=option.default, metavar=metavar, help=f"{help_text}{default_text}"
-    )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import Field, fields
-from typing import Any, Final, get_type_hints
+from collections.abc import Iterator
+from typing import Any
 
 from asyncgg.cli.options import DEBUG, Option, make_command
-from asyncgg.simulator.cli import run
-from asyncgg.simulator.config import DEFAULT_PORT, SimulatorConfig
+from asyncgg.simulator.cli import run, server_options
+from asyncgg.simulator.config import SimulatorConfig
 
 _EPILOG = """
 \b
@@ -26,38 +26,19 @@ Then, in another terminal (any credentials work):
   asyncgg disassociate fleet.csv
 """
 
-_TYPES: Final[dict[Any, Any]] = {str | None: str, float | None: float, int | None: int}
+
+def _options() -> Iterator[Option]:
+    for flag, attributes in server_options():
+        default = attributes["default"]
+        if default not in {None, ()}:
+            attributes["help"] += f" [default: {default:g}]" if isinstance(default, float) else f" [default: {default}]"
+        yield Option(flag, panel="Options" if flag in {"--port", "--host"} else "Simulation", **attributes)
 
 
-def _option(field: Field[Any], hint: Any) -> Option:
-    text = str(field.metadata["help"])
-    if field.default not in {None, ()}:
-        text += f" [default: {field.default:g}]" if isinstance(field.default, float) else f" [default: {field.default}]"
-    multiple = hint == tuple[str, ...]
-    return Option(
-        f"--{field.name.replace('_', '-')}",
-        field.metadata["metavar"],
-        text,
-        "Simulation",
-        type=str if multiple else _TYPES.get(hint, hint),
-        multiple=multiple,
-    )
-
-
-_HINTS: Final = get_type_hints(SimulatorConfig)
-
-
-@make_command(
-    Option("--port", "PORT", f"0 for any free one [default: {DEFAULT_PORT}]", type=int, default=DEFAULT_PORT),
-    Option("--host", "HOST", "address to serve at [default: 127.0.0.1]", default="127.0.0.1"),
-    [_option(field, _HINTS[field.name]) for field in fields(SimulatorConfig)],
-    DEBUG,
-    epilog=_EPILOG,
-)
-def command(*, port: int, host: str, **arguments: Any) -> int:
+@make_command(_options(), DEBUG, epilog=_EPILOG)
+def command(*, port: int, host: str, debug: bool, **settings: Any) -> int:
     """Serve a simulated Greengrass V2 and AWS IoT until SIGTERM or Ctrl-C.
 
     The first line of standard output is its URL.
     """
-    config = {name: value for name, value in arguments.items() if value is not None and name in _HINTS}
-    return run(SimulatorConfig(**config), port=port, host=host)
+    return run(SimulatorConfig(**settings), port=port, host=host)
