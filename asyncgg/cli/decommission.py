@@ -32,7 +32,7 @@ from asyncgg.cli.sources import ScanIncompleteError
 from asyncgg.cli.supervisor import run_async
 from asyncgg.decommission.guards import GuardOptions
 from asyncgg.decommission.journal import DecommissionJournal
-from asyncgg.decommission.model import Stage, StepState
+from asyncgg.decommission.model import Stage
 from asyncgg.decommission.options import DecommissionOptions
 from asyncgg.decommission.quotas import parse_quotas
 from asyncgg.decommission.report import devices_of_stage, exit_code_of, format_summary_lines, summarize
@@ -248,11 +248,7 @@ class DecommissionSession:
     def _delete(self, book: DecommissionJournal, names: Sequence[str]) -> int:
         stage, options, steps = Stage.DELETE, self._guard_options(book), book.steps()
         run_async(book.clear_refusals(stage))
-        pending = [
-            name
-            for name in names
-            if (step := steps.get((stage, name, DEVICE))) is None or step.state is not StepState.DONE
-        ]
+        pending = [name for name in names if not steps.is_done(stage, name, DEVICE)]
         try:
             associated = {
                 name for name, cores in find_associations(self._runner.remaining_context, pending).items() if cores

@@ -67,10 +67,9 @@ class AssociationChanger:
         intents: dict[str, list[str]] = {}
         fresh: list[str] = []
         for name in devices_of_stage(book, stage):
-            device, step = (steps.get((stage, name, action)) for action in (DEVICE, ASSOCIATIONS))
-            if device is None or device.state is not StepState.DONE or (step and step.state is StepState.DONE):
+            if not steps.is_done(stage, name, DEVICE) or steps.is_done(stage, name, ASSOCIATIONS):
                 continue
-            if step is not None:
+            if step := steps.get((stage, name, ASSOCIATIONS)):
                 intents.setdefault(step.detail, []).append(name)
             else:
                 fresh.append(name)
@@ -173,7 +172,7 @@ def require_associations(book: DecommissionJournal, names: Sequence[str]) -> Non
     """Raise `JournalError` if a journal with the associations of these devices is missing."""
     steps = book.steps()
     found = (steps.get((Stage.QUARANTINE, name, ASSOCIATIONS)) for name in names)
-    for file_name in dict.fromkeys(step.detail for step in found if step and step.state is StepState.DONE):
+    for file_name in dict.fromkeys(step.detail for step in found if step and step.is_done):
         path = book.path.with_name(file_name)
         if not path.exists():
             raise JournalError(

@@ -17,6 +17,8 @@ from asyncgg.decommission.shadow_service import ShadowService, open_shadow_servi
 from asyncgg.transport.config import ConnectionConfig, other_service_endpoint, resolve_endpoint
 from asyncgg.transport.session import SERVICE
 
+DELETED: Final = "deleted"
+"""The status of a certificate that does not exist."""
 _PAGE_SIZE: Final = 250  # [service model: RegistryMaxResults, PageSize]
 _CERTIFICATE_ARN: Final = ":cert/"
 _CLAIM_TOPICS: Final = ("$aws/provisioning-templates/", "$aws/certificates/create")
@@ -150,6 +152,11 @@ class IotControlPlane:
             raise AwsCallError(f"DescribeCertificate: the response does not describe {id_}")
         result: Mapping[str, Any] = description
         return result
+
+    async def certificate_state(self, id_: str) -> tuple[str, float]:
+        """The status of a certificate, `DELETED` if it does not exist, and when it was last changed, as Unix time."""
+        description = await self.describe_certificate(id_)
+        return (str(description["status"]), modified_at(description)) if description else (DELETED, 0.0)
 
     async def certificate_facts(self, arn: str) -> CertificateFacts:
         """Everything about one certificate."""

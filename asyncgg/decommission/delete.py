@@ -10,14 +10,14 @@ from typing import Final
 
 from asyncgg.aws_calls.operation import AwsCallError
 from asyncgg.decommission.collect import MAX_DEVICES_AT_ONCE
-from asyncgg.decommission.control_plane import certificate_id, is_certificate, modified_at
+from asyncgg.decommission.control_plane import certificate_id, is_certificate
 from asyncgg.decommission.model import CertificateFacts, DeviceFacts, RefusalReason, Stage
-from asyncgg.decommission.quarantine import UPDATE, require_same_thing
+from asyncgg.decommission.quarantine import UPDATE, is_as_quarantined, require_same_thing
 from asyncgg.decommission.shadows import ShadowSaver
 from asyncgg.decommission.steps import StepRecorder, refused, wait_until
 
 DELETE_THING: Final = "DeleteThing"
-_DELETE_CERTIFICATE: Final = "DeleteCertificate"
+DELETE_CERTIFICATE: Final = "DeleteCertificate"
 _FIRST_LOOK: Final = 5.0
 """Seconds until the first question whether a detached certificate is gone: each costs quota [the CI of the AWS
 IoT Device SDKs waits 2 to 10 s]."""
@@ -127,7 +127,7 @@ class DeviceDeleter:
                 return True
             version = await require_same_thing(self._steps, facts)
             try:
-                step = await self._steps.send(
+                request_id = await self._steps.send(
                     facts.name, DELETE_THING, lambda: self._plane.delete_thing(facts.name, version)
                 )
             except AwsCallError as error:
@@ -136,7 +136,6 @@ class DeviceDeleter:
                 if is_lost or (error.code == _INVALID and (refusals == 1 or not await self._attached(facts))):
                     return False
                 raise
-            request_id = step.request_id
             return True
 
         await wait_until(is_accepted)
@@ -144,20 +143,18 @@ class DeviceDeleter:
 
     async def _require_quarantined(self, before: CertificateFacts) -> None:
         """Raise `DeviceRefusedError` unless a certificate is as the quarantine left it."""
-        description = await self._plane.describe_certificate(before.id)
-        status = description["status"] if description else "deleted"
         written = self._steps.step(before.id, UPDATE, Stage.QUARANTINE)
-        changed_at = repr(modified_at(description)) if description else ""
-        if status != "INACTIVE" or (written is not None and written.detail and written.detail != changed_at):
+        status, changed_at = await self._plane.certificate_state(before.id)
+        if not is_as_quarantined(written, status, changed_at):
             raise refused(RefusalReason.CHANGED, f"{before.id}: {status}")
 
     async def _delete_certificate(self, before: CertificateFacts) -> None:
-        if self._steps.is_done(before.id, _DELETE_CERTIFICATE):
+        if self._steps.is_done(before.id, DELETE_CERTIFICATE):
             return
         if await self._plane.describe_certificate(before.id) is None:
-            if self._steps.step(before.id, _DELETE_CERTIFICATE) is None:
+            if self._steps.step(before.id, DELETE_CERTIFICATE) is None:
                 raise refused(RefusalReason.CHANGED, f"{before.id}: deleted")
-            await self._steps.finish(before.id, _DELETE_CERTIFICATE)
+            await self._steps.finish(before.id, DELETE_CERTIFICATE)
             return
         if await self._plane.list_things(before.arn):
             return  # the last of its devices deletes it
@@ -166,18 +163,15 @@ class DeviceDeleter:
             if policy not in before.policies:
                 raise refused(RefusalReason.CHANGED, f"{before.id}: a new policy, {policy}")
             action = f"DetachPolicy {policy}"
-            step = await self._steps.send(
+            await self._steps.apply(
                 before.id,
                 action,
                 lambda policy=policy: self._plane.detach_policy(policy, before.arn),  # type: ignore[misc]  # mypy infers no defaults
             )
-            await self._steps.finish(before.id, action, request_id=step.request_id)
 
         async def is_deleted() -> bool:
             try:
-                await self._steps.send(
-                    before.id, _DELETE_CERTIFICATE, lambda: self._plane.delete_certificate(before.id)
-                )
+                await self._steps.send(before.id, DELETE_CERTIFICATE, lambda: self._plane.delete_certificate(before.id))
             except AwsCallError as error:
                 if error.code != _CONFLICT:
                     raise
@@ -190,4 +184,4 @@ class DeviceDeleter:
             return await self._plane.describe_certificate(before.id) is None
 
         await wait_until(is_missing)
-        await self._steps.finish(before.id, _DELETE_CERTIFICATE)
+        await self._steps.finish(before.id, DELETE_CERTIFICATE)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from asyncgg.decommission.guards import Refusal
-from asyncgg.decommission.model import CertificateFacts, DeviceFacts, DeviceStep, RefusalReason, StepState
+from asyncgg.decommission.model import CertificateFacts, DeviceFacts, DeviceStep, RefusalReason, Steps, StepState
 from asyncgg.errors import JournalError, JournalWriteError
 from asyncgg.storage import MetaStore, SqliteFormat, SqliteWriter, remove_file
 
@@ -125,13 +125,14 @@ class DecommissionJournal:
         rows = self._rows("SELECT name, reason, detail FROM refusal WHERE stage = ?", stage)
         return {name: Refusal(RefusalReason(reason), detail) for name, reason, detail in rows}
 
-    def steps(self) -> dict[tuple[str, str, str], DeviceStep]:
-        """Every recorded write by stage, subject and action."""
+    def steps(self) -> Steps:
+        """Every recorded write."""
         query = "SELECT stage, subject, action, state, code, message, request_id, detail FROM step"
-        return {
-            (stage, subject, action): DeviceStep(stage, subject, action, StepState(state), *rest)
+        steps = (
+            DeviceStep(stage, subject, action, StepState(state), *rest)
             for stage, subject, action, state, *rest in self._rows(query)
-        }
+        )
+        return Steps(((step.stage, step.subject, step.action), step) for step in steps)
 
     # --- writing ---
 

@@ -109,3 +109,17 @@ class DeviceStep:
     request_id: str = ""
     detail: str = ""
     """What is needed to recognise the result later: the time of last change of a certificate."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has an outcome."""
+        return self.state is StepState.DONE
+
+
+class Steps(dict[tuple[str, str, str], DeviceStep]):
+    """Recorded writes by stage, subject and action."""
+
+    def is_done(self, stage: str, subject: str, action: str) -> bool:
+        """Whether a write has an outcome."""
+        step = self.get((stage, subject, action))
+        return step is not None and step.is_done

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from asyncgg import __version__
 from asyncgg.decommission.journal import DecommissionJournal
-from asyncgg.decommission.model import DeviceFacts, DeviceStep, RefusalReason, Stage, StepState
-from asyncgg.decommission.report import DeviceState, device_states, summarize_saved
+from asyncgg.decommission.model import DeviceFacts, DeviceStep, RefusalReason, Stage
+from asyncgg.decommission.report import DeviceResult, DeviceState, device_results, steps_by_subject, summarize_saved
 from asyncgg.decommission.stages import ASSOCIATIONS, DEVICE
 from asyncgg.formatting import format_count
 from asyncgg.models import Operation, RunState
@@ -31,7 +31,7 @@ _LEVELS: Final[Mapping[DeviceState, str]] = {
 }
 _ORDER: Final = ("failed", "refused", "pending", "done")
 
-REFUSAL_TEXTS: Final[Mapping[RefusalReason, str]] = {
+REFUSAL_TEXTS: Final[Mapping[str, str]] = {
     RefusalReason.NOT_FOUND: "AWS IoT does not have this thing. Correct the list.",
     RefusalReason.UNANSWERED: "A question to AWS had no full answer. Grant the permission it names, then plan again.",
     RefusalReason.CORE_DEVICE: "The thing is a Greengrass core device. Remove it from the list.",
@@ -105,83 +105,50 @@ def load_decommission_page(journal: DecommissionJournal, *, generated_at: float)
     """Collect the page of a journal. Raises `JournalError`."""
     summary = summarize_saved(journal)
     stage = Stage.QUARANTINE if summary["stage"] == "plan" else Stage(summary["stage"])
-    meta, facts, steps, refusals = journal.meta(), journal.devices(), journal.steps(), journal.refusals(stage)
-    states = device_states(journal, stage)
-    by_subject: defaultdict[str, list[DeviceStep]] = defaultdict(list)
-    for step in steps.values():
-        by_subject[step.subject].append(step)
-    details = {
-        name: f"{refusals[name].reason}{': ' if refusals[name].detail else ''}{refusals[name].detail}"
-        if state == "refused"
-        else _failure_text(by_subject[name], stage)
-        if state == "failed"
-        else ""
-        for name, state in states.items()
-    }
-    shown = sorted(states, key=lambda name: _ORDER.index(states[name]))[:_MAX_DEVICES]
+    facts, steps, results = journal.devices(), journal.steps().values(), device_results(journal, stage)
+    by_subject = steps_by_subject(steps)
+    shown = sorted(results, key=lambda result: _ORDER.index(result.state))[:_MAX_DEVICES]
     is_waiting = summary["stage"] == Stage.QUARANTINE and summary["quarantined_at"]
     ended_at = datetime.fromisoformat(summary["quarantined_at"]).timestamp() if is_waiting else None
     return DecommissionPage(
         summary=summary,
-        meta=meta,
+        meta=journal.meta(),
         verdict=_verdict(summary),
-        refusals=tuple(
-            DeviceGroup(
-                reason,
-                REFUSAL_TEXTS[RefusalReason(reason)],
-                count,
-                _examples({name: refusals[name].detail for name in states if _is_of(refusals, states, name, reason)}),
-            )
-            for reason, count in Counter(summary["refusals"]).most_common()
-        ),
-        failures=tuple(
-            DeviceGroup(
-                code,
-                "",
-                count,
-                _examples({name: text for name, text in details.items() if states[name] == "failed" and code in text}),
-            )
-            for code, count in Counter(summary["failures"]).most_common()
-        ),
-        devices=tuple(_row(name, states[name], details[name], facts.get(name), by_subject) for name in shown),
-        device_count=len(states),
-        step_counts=Counter(step.action.partition(" ")[0] for step in steps.values() if step.state is StepState.DONE),
+        refusals=_groups(results, "refused"),
+        failures=_groups(results, "failed"),
+        devices=tuple(_row(result, facts.get(result.name), by_subject) for result in shown),
+        device_count=len(results),
+        step_counts=Counter(step.action.partition(" ")[0] for step in steps if step.is_done),
         delete_from=None if ended_at is None else ended_at + _DAY,
         generated_at=generated_at,
     )
 
 
-def _is_of(refusals: Mapping[str, Any], states: Mapping[str, DeviceState], name: str, reason: str) -> bool:
-    return states[name] == "refused" and refusals[name].reason == reason
+def _groups(results: Iterable[DeviceResult], state: DeviceState) -> tuple[DeviceGroup, ...]:
+    """The devices in a state by their cause, the largest group first."""
+    by_cause: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for result in results:
+        if result.state == state:
+            by_cause[result.cause].append((result.name, result.detail))
+    groups = (
+        DeviceGroup(cause, REFUSAL_TEXTS.get(cause, ""), len(devices), tuple(devices[:_MAX_EXAMPLES]))
+        for cause, devices in by_cause.items()
+    )
+    return tuple(sorted(groups, key=lambda group: -group.devices))
 
 
-def _examples(details: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(details.items())[:_MAX_EXAMPLES]
-
-
-def _failure_text(steps: Sequence[DeviceStep], stage: Stage) -> str:
-    failed = [step for step in steps if step.stage == stage and step.code]
-    return "; ".join(dict.fromkeys(f"{step.code}{': ' if step.message else ''}{step.message}" for step in failed))
-
-
-def _row(
-    name: str,
-    state: DeviceState,
-    detail: str,
-    facts: DeviceFacts | None,
-    by_subject: Mapping[str, Sequence[DeviceStep]],
-) -> DeviceRow:
+def _row(result: DeviceResult, facts: DeviceFacts | None, by_subject: Mapping[str, Sequence[DeviceStep]]) -> DeviceRow:
     certificates = facts.certificates if facts else ()
     done: defaultdict[str, list[str]] = defaultdict(list)
-    for subject in (*certificates, name):
+    for subject in (*certificates, result.name):
         for step in by_subject.get(subject, ()):
             if step.action != DEVICE:  # it has the state of the device
-                done[step.stage].append(_step_text(step, "" if subject == name else subject))
+                done[step.stage].append(_step_text(step, "" if subject == result.name else subject))
     return DeviceRow(
-        name=name,
-        state=state,
-        level=_LEVELS[state],
-        detail=detail,
+        name=result.name,
+        state=result.state,
+        level=_LEVELS[result.state],
+        detail=": ".join(filter(None, [result.cause, result.detail])),
         thing_type=facts.thing_type if facts else "",
         cores=", ".join(facts.cores) if facts else "",
         certificates=", ".join(id_[:_SHORT_ID] for id_ in certificates),
@@ -192,10 +159,10 @@ def _row(
 def _step_text(step: DeviceStep, certificate: str) -> str:
     if step.action == ASSOCIATIONS:
         operation = Operation.ASSOCIATE if step.stage == Stage.RELEASE else Operation.DISASSOCIATE
-        return f"{'' if step.state is StepState.DONE else 'not '}{operation.past_participle}"
+        return f"{'' if step.is_done else 'not '}{operation.past_participle}"
     action, _, subject = step.action.partition(" ")
     words = [action, (subject or certificate)[:_SHORT_ID]]
-    if step.state is not StepState.DONE:
+    if not step.is_done:
         words.append(f"({step.code or 'possibly sent'})")
     return " ".join(filter(None, words))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from asyncgg.decommission.control_plane import modified_at
-from asyncgg.decommission.model import CertificateFacts, DeviceFacts, RefusalReason, Stage, StepState
+from asyncgg.decommission.control_plane import DELETED
+from asyncgg.decommission.model import CertificateFacts, DeviceFacts, DeviceStep, RefusalReason, Stage
 from asyncgg.decommission.shared_tasks import SharedTasks
 from asyncgg.decommission.steps import StepRecorder, refused, wait_until
 
@@ -52,13 +52,9 @@ class CertificateSwitch:
         if before.status == _INACTIVE:
             await self._require_status(before.id, _INACTIVE)
             return
-        request_id = ""
-        intent = self._steps.step(before.id, UPDATE)
-        if intent is None or await self._require_status(before.id, "ACTIVE", _INACTIVE) != _INACTIVE:
-            request_id = (
-                await self._steps.send(before.id, UPDATE, lambda: self._plane.set_status(before.id, _INACTIVE))
-            ).request_id
-        await self._confirm(before.id, _INACTIVE, request_id)
+        is_sent = self._steps.step(before.id, UPDATE) is not None
+        is_applied = is_sent and await self._require_status(before.id, "ACTIVE", _INACTIVE) == _INACTIVE
+        await self._set_status(before.id, _INACTIVE, is_applied=is_applied)
 
     async def _release(self, before: CertificateFacts) -> None:
         written = self._steps.step(before.id, UPDATE, Stage.QUARANTINE)
@@ -66,41 +62,45 @@ class CertificateSwitch:
             return  # never changed
         if set(await self._plane.list_things(before.arn)) != set(before.things):
             raise refused(RefusalReason.CHANGED, f"{before.id}: attached to other things")
-        description = await self._plane.describe_certificate(before.id)
-        status = description["status"] if description else "deleted"
-        request_id = ""
-        if status != before.status:
-            if status != _INACTIVE or (
-                written.detail and description and written.detail != repr(modified_at(description))
-            ):
-                raise refused(RefusalReason.CHANGED, f"{before.id}: {status}")
-            request_id = (
-                await self._steps.send(before.id, UPDATE, lambda: self._plane.set_status(before.id, before.status))
-            ).request_id
-        elif written.state is StepState.DONE and self._steps.step(before.id, UPDATE) is None:
+        status, changed_at = await self._plane.certificate_state(before.id)
+        is_applied = status == before.status
+        if not is_applied and not is_as_quarantined(written, status, changed_at):
+            raise refused(RefusalReason.CHANGED, f"{before.id}: {status}")
+        if is_applied and written.is_done and self._steps.step(before.id, UPDATE) is None:
             raise refused(RefusalReason.CHANGED, f"{before.id}: {status}, but not by this decommission")
-        await self._confirm(before.id, before.status, request_id)
+        await self._set_status(before.id, before.status, is_applied=is_applied)
 
-    async def _confirm(self, id_: str, status: str, request_id: str) -> None:
+    async def _set_status(self, id_: str, status: str, *, is_applied: bool) -> None:
+        """Change the status, unless an earlier start of the stage did, and wait until AWS IoT shows it."""
+        request_id = ""
+        if not is_applied:
+            request_id = await self._steps.send(id_, UPDATE, lambda: self._plane.set_status(id_, status))
         changed_at = 0.0
 
         async def is_visible() -> bool:
             nonlocal changed_at
-            description = await self._plane.describe_certificate(id_)
-            if description is None:
-                raise refused(RefusalReason.CHANGED, f"{id_}: deleted")
-            changed_at = modified_at(description)
-            return bool(description["status"] == status)
+            found, changed_at = await self._plane.certificate_state(id_)
+            if found == DELETED:
+                raise refused(RefusalReason.CHANGED, f"{id_}: {found}")
+            return found == status
 
         await wait_until(is_visible)
         await self._steps.finish(id_, UPDATE, detail=repr(changed_at), request_id=request_id)
 
     async def _require_status(self, id_: str, *allowed: str) -> str:
-        description = await self._plane.describe_certificate(id_)
-        status = str(description["status"]) if description else "deleted"
+        status, _ = await self._plane.certificate_state(id_)
         if status not in allowed:
             raise refused(RefusalReason.CHANGED, f"{id_}: {status}")
         return status
+
+
+def is_as_quarantined(written: DeviceStep | None, status: str, changed_at: float) -> bool:
+    """Whether a certificate is as the quarantine left it.
+
+    `written` is the step that deactivated it, None if it was inactive before. Only a finished step
+    knows the time of the change.
+    """
+    return status == _INACTIVE and (written is None or written.detail in ("", repr(changed_at)))
 
 
 async def require_same_thing(steps: StepRecorder, facts: DeviceFacts) -> int:

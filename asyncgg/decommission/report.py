@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
+from asyncgg.decommission.delete import DELETE_CERTIFICATE
 from asyncgg.decommission.journal import DecommissionJournal
-from asyncgg.decommission.model import Stage, StepState
+from asyncgg.decommission.model import DeviceFacts, DeviceStep, Stage, Steps
 from asyncgg.decommission.shadows import DELETE, SAVE
 from asyncgg.decommission.stages import ASSOCIATIONS, DEVICE
 from asyncgg.formatting import format_count, format_timestamp
@@ -18,6 +20,7 @@ from asyncgg.report.summary import format_commands
 from asyncgg.storage import is_locked
 
 SCHEMA: Final = "asyncgg.decommission/1"
+Devices = Mapping[str, DeviceFacts]
 DeviceState = Literal["done", "refused", "failed", "pending"]
 _STATE_LABELS: Final = {"partial": "completed, but not for all devices", "deadline": "stopped"}
 OUTCOME_COLUMNS: Final = ("device", "stage", "subject", "step", "state", "code", "message", "request_id")
@@ -46,35 +49,46 @@ def devices_of_stage(journal: DecommissionJournal, stage: Stage) -> list[str]:
     ]
 
 
-def device_states(journal: DecommissionJournal, stage: Stage) -> dict[str, DeviceState]:
+@dataclass(frozen=True, slots=True)
+class DeviceResult:
+    """What a stage has done with one of its devices."""
+
+    name: str
+    state: DeviceState
+    cause: str = ""
+    """The reason of the refusal, or the code of the failure."""
+    detail: str = ""
+
+
+def device_results(journal: DecommissionJournal, stage: Stage) -> list[DeviceResult]:
     """What a stage has done with each of its devices."""
     steps, refusals = journal.steps(), journal.refusals(stage)
 
-    def state(name: str) -> DeviceState:
+    def result(name: str) -> DeviceResult:
         if _is_done(steps, stage, name):
-            return "done"
-        if name in refusals:
-            return "refused"
-        return "failed" if _failure(steps, stage, name) else "pending"
+            return DeviceResult(name, "done")
+        if refusal := refusals.get(name):
+            return DeviceResult(name, "refused", str(refusal.reason), refusal.detail)
+        for action in (DEVICE, ASSOCIATIONS):
+            if (step := steps.get((stage, name, action))) and step.code:
+                return DeviceResult(name, "failed", step.code, step.message)
+        return DeviceResult(name, "pending")
 
-    return {name: state(name) for name in devices_of_stage(journal, stage)}
+    return [result(name) for name in devices_of_stage(journal, stage)]
 
 
 def summarize(journal: DecommissionJournal, stage: Stage, *, reason: str = "", state: str = "") -> dict[str, Any]:
     """The result as JSON. `reason` and `state`: why the stage stopped early, and how; empty if it did not."""
-    steps, refusals, states = journal.steps(), journal.refusals(stage), device_states(journal, stage)
-    refused = {name for name, state in states.items() if state == "refused"}
-    failed = {name for name, state in states.items() if state == "failed"}
-    counted = Counter(states.values())
-    counts = {"total": len(states), **{key: counted[key] for key in get_args(DeviceState)}}
+    results, facts, meta, steps = device_results(journal, stage), journal.devices(), journal.meta(), journal.steps()
+    counted = Counter(result.state for result in results)
+    causes = Counter((result.state, result.cause) for result in results)
+    counts = {"total": len(results), **{key: counted[key] for key in get_args(DeviceState)}}
     if counts["pending"]:
         state = state or RunState.INTERRUPTED
     elif state in ("", RunState.INTERRUPTED, RunState.DEADLINE, RunState.RUNNING):  # stopped at the end
         reason = ""
-        state = RunState.PARTIAL if refused or failed else RunState.COMPLETE
-    failures = Counter(_failure(steps, stage, name) for name in failed)
-    meta = journal.meta()
-    written = Counter(step.action.partition(" ")[0] for step in steps.values() if step.state is StepState.DONE)
+        state = RunState.PARTIAL if counts["refused"] or counts["failed"] else RunState.COMPLETE
+    written = Counter(step.action.partition(" ")[0] for step in steps.values() if step.is_done)
     return {
         "schema": SCHEMA,
         "journal": str(journal.path),
@@ -84,11 +98,11 @@ def summarize(journal: DecommissionJournal, stage: Stage, *, reason: str = "", s
         "state": str(state),
         "reason": reason,
         "devices": counts,
-        "refusals": dict(Counter(str(refusals[name].reason) for name in sorted(refused))),
-        "failures": dict(failures),
+        "refusals": {cause: count for (result, cause), count in causes.items() if result == "refused"},
+        "failures": {cause: count for (result, cause), count in causes.items() if result == "failed"},
         "certificates": len(journal.certificates()),
-        "certificates_left": len(_certificates_left(journal, steps, states)) if stage is Stage.DELETE else 0,
-        "connectivity_unknown": sum(not facts.connectivity_known for facts in journal.devices().values()),
+        "certificates_left": _certificates_left(facts, steps, results) if stage is Stage.DELETE else 0,
+        "connectivity_unknown": sum(not device.connectivity_known for device in facts.values()),
         "shadows": {"saved": written[SAVE], "deleted": written[DELETE]},
         "quarantined_at": format_timestamp(float(meta["quarantined_at"])) if "quarantined_at" in meta else None,
         "next": _next_commands(stage, str(state), counts, shlex.quote(str(journal.path))),
@@ -119,26 +133,24 @@ def _next_commands(stage: Stage, state: str, counts: dict[str, int], path: str) 
     return commands
 
 
+def steps_by_subject(steps: Iterable[DeviceStep]) -> Mapping[str, Sequence[DeviceStep]]:
+    """The steps of each thing and certificate."""
+    found: defaultdict[str, list[DeviceStep]] = defaultdict(list)
+    for step in steps:
+        found[step.subject].append(step)
+    return found
+
+
 def outcome_rows(journal: DecommissionJournal) -> Iterator[tuple[str, ...]]:
     """A row per device and step, and one per refused device and stage."""
     steps, facts = journal.steps(), journal.devices()
     refusals = {stage: journal.refusals(stage) for stage in Stage}
-    by_subject: dict[str, list[Any]] = {}
-    for step in steps.values():
-        by_subject.setdefault(step.subject, []).append(step)
+    by_subject = steps_by_subject(steps.values())
     for name in journal.names():
         for subject in (name, *_certificates(facts, name)):
             for step in by_subject.get(subject, []):
-                yield (
-                    name,
-                    step.stage,
-                    subject,
-                    step.action,
-                    str(step.state),
-                    step.code,
-                    step.message,
-                    step.request_id,
-                )
+                outcome = (str(step.state), step.code, step.message, step.request_id)
+                yield (name, step.stage, subject, step.action, *outcome)
         for stage, refused in refusals.items():
             if name in refused:
                 refusal = refused[name]
@@ -165,29 +177,18 @@ def format_summary_lines(summary: dict[str, Any]) -> list[str]:
     return lines + format_commands(summary["next"])
 
 
-def _is_done(steps: Any, stage: Stage, name: str) -> bool:
+def _is_done(steps: Steps, stage: Stage, name: str) -> bool:
     actions = (DEVICE,) if stage is Stage.DELETE else (DEVICE, ASSOCIATIONS)
-    return all((step := steps.get((stage, name, action))) and step.state is StepState.DONE for action in actions)
+    return all(steps.is_done(stage, name, action) for action in actions)
 
 
-def _failure(steps: Any, stage: Stage, name: str) -> str:
-    found = (steps.get((stage, name, action)) for action in (DEVICE, ASSOCIATIONS))
-    return next((step.code for step in found if step is not None and step.code), "")
+def _certificates_left(facts: Devices, steps: Steps, results: Iterable[DeviceResult]) -> int:
+    """How many certificates of deleted things were not deleted; they are inactive."""
+    left = {id_ for result in results if result.state == "done" for id_ in _certificates(facts, result.name)}
+    return sum(not steps.is_done(Stage.DELETE, id_, DELETE_CERTIFICATE) for id_ in left)
 
 
-def _certificates_left(journal: DecommissionJournal, steps: Any, states: Mapping[str, DeviceState]) -> set[str]:
-    """The certificates of deleted things that were not deleted; they are inactive."""
-    facts = journal.devices()
-    left = {id_ for name, state in states.items() if state == "done" for id_ in _certificates(facts, name)}
-    deleted = {
-        subject
-        for (_, subject, action), step in steps.items()
-        if action == "DeleteCertificate" and step.state is StepState.DONE
-    }
-    return left - deleted
-
-
-def _certificates(facts: Any, name: str) -> tuple[str, ...]:
+def _certificates(facts: Devices, name: str) -> tuple[str, ...]:
     return facts[name].certificates if name in facts else ()
 
 

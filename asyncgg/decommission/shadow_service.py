@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from asyncgg.aws_calls.client import RateLimitedClient, open_json_client
 from asyncgg.aws_calls.operation import AwsCallError, RenewableCredentials, request_id
@@ -21,21 +21,8 @@ _RATE: Final = 100.0
 _OPERATIONS: Final = ("ListNamedShadowsForThing", "GetThingShadow", "DeleteThingShadow")
 
 
-class ShadowCalls(Protocol):
-    """The calls that saving and deleting shadows needs. Each raises `AwsCallError`."""
-
-    async def list_names(self, thing: str) -> list[str]:
-        """The names of the named shadows of a thing."""
-
-    async def get(self, thing: str, name: str) -> str | None:
-        """The document of a shadow, `CLASSIC` or named; None if it does not exist."""
-
-    async def delete(self, thing: str, name: str) -> str:
-        """Delete a shadow, or nothing if it does not exist; the id of the request."""
-
-
 class ShadowService:
-    """`ShadowCalls` through an open client. Needs a running loop."""
+    """Calls through an open client. Needs a running loop. Every method raises `AwsCallError`."""
 
     def __init__(self, client: Any, *, credentials: RenewableCredentials | None = None, timeout: float = 60.0) -> None:
         self._client = client
@@ -48,11 +35,11 @@ class ShadowService:
         )
 
     async def list_names(self, thing: str) -> list[str]:
-        """See `ShadowCalls.list_names`."""
+        """The names of the named shadows of a thing."""
         return await self._calls.items("ListNamedShadowsForThing", "results", thingName=thing, pageSize=_PAGE_SIZE)
 
     async def get(self, thing: str, name: str) -> str | None:
-        """See `ShadowCalls.get`."""
+        """The document of a shadow, `CLASSIC` or named; None if it does not exist."""
 
         async def read() -> Mapping[str, Any]:
             response = await self._client.get_thing_shadow(thingName=thing, **_named(name))
@@ -63,7 +50,7 @@ class ShadowService:
         return None if response is None else str(response["document"])
 
     async def delete(self, thing: str, name: str) -> str:
-        """See `ShadowCalls.delete`."""
+        """Delete a shadow, if it exists; the id of the request."""
         return request_id(await self._calls.find("DeleteThingShadow", thingName=thing, **_named(name)))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.decommission.model import DeviceFacts
-from asyncgg.decommission.shadow_service import CLASSIC, ShadowCalls
+from asyncgg.decommission.shadow_service import CLASSIC, ShadowService
 from asyncgg.decommission.steps import StepRecorder
 from asyncgg.errors import JournalWriteError
 
@@ -61,7 +61,7 @@ class ShadowArchive:
 class ShadowOptions:
     """What to do with the shadows of deleted things."""
 
-    service: ShadowCalls
+    service: ShadowService
     archive: ShadowArchive
     delete: bool
     """Delete them after they are saved."""
@@ -98,5 +98,4 @@ class ShadowSaver:
         await self._options.archive.append(shadow)
         await steps.finish(thing, save)
         if self._options.delete:
-            step = await steps.send(thing, delete, lambda: service.delete(thing, name))
-            await steps.finish(thing, delete, request_id=step.request_id)
+            await steps.apply(thing, delete, lambda: service.delete(thing, name))

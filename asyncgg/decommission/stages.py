@@ -15,7 +15,7 @@ from asyncgg.decommission.guards import GuardOptions, Refusal, refuse
 from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import CertificateFacts, DeviceFacts, DeviceStep, RefusalReason, Stage, StepState
 from asyncgg.decommission.progress import StageMeter, StageProgress
-from asyncgg.decommission.quarantine import UPDATE, CertificateSwitch
+from asyncgg.decommission.quarantine import UPDATE, CertificateSwitch, is_as_quarantined
 from asyncgg.decommission.shadows import ShadowOptions, ShadowSaver
 from asyncgg.decommission.steps import DeviceRefusedError, NotVisibleError, StepRecorder
 from asyncgg.models import RunState
@@ -125,9 +125,9 @@ class StageRun:
         """Which certificate is not as the quarantine left it; empty if all are."""
         for id_ in facts.certificates:
             written = self._recorder.step(id_, UPDATE, Stage.QUARANTINE)
-            changed_at = repr(certificates[id_].modified_at)
-            if certificates[id_].status != "INACTIVE" or (written and written.detail not in ("", changed_at)):
-                return f"{id_}: changed by others, now {certificates[id_].status}"
+            now = certificates[id_]
+            if not is_as_quarantined(written, now.status, now.modified_at):
+                return f"{id_}: changed by others, now {now.status}"
         return ""
 
     def _shared_with(self, started: frozenset[str], certificates: Mapping[str, CertificateFacts]) -> frozenset[str]:

@@ -54,22 +54,24 @@ class StepRecorder:
 
     def is_done(self, subject: str, action: str, stage: str = "") -> bool:
         """Whether the step has an outcome."""
-        step = self.step(subject, action, stage)
-        return step is not None and step.state is StepState.DONE
+        return self._steps.is_done(stage or self.stage, subject, action)
 
-    async def send(self, subject: str, action: str, write: Callable[[], Awaitable[str]]) -> DeviceStep:
-        """Record the intent and send the write; `finish` records the outcome.
+    async def send(self, subject: str, action: str, write: Callable[[], Awaitable[str]]) -> str:
+        """Record the intent and send the write; `finish` records the outcome. Returns the id of the request.
 
         Raises `AwsCallError`; whether the write was applied is unknown then.
         """
         step = DeviceStep(self.stage, subject, action, StepState.INTENT)
         await self._record(step)
         try:
-            step = replace(step, request_id=await write())
+            return await write()
         except AwsCallError as error:
             await self._record(replace(step, code=error.code or "unknown", message=str(error)))
             raise
-        return step
+
+    async def apply(self, subject: str, action: str, write: Callable[[], Awaitable[str]]) -> None:
+        """Send a write whose response is its outcome. Raises as `send`."""
+        await self.finish(subject, action, request_id=await self.send(subject, action, write))
 
     async def finish(self, subject: str, action: str, *, detail: str = "", request_id: str = "") -> None:
         """Record that AWS shows the result of a step."""

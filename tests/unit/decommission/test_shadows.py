@@ -12,6 +12,7 @@ import pytest
 from asyncgg.decommission.control_plane import IotControlPlane
 from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import DeviceFacts
+from asyncgg.decommission.shadow_service import ShadowService
 from asyncgg.decommission.shadows import ShadowArchive, ShadowOptions, ShadowSaver
 from asyncgg.decommission.steps import StepRecorder
 from asyncgg.errors import JournalWriteError
@@ -26,7 +27,7 @@ class CrashError(BaseException):
 
 
 @dataclass
-class FakeShadows:
+class FakeShadows(ShadowService):
     """Shadows of one thing; `crash` ends the process `before` or `after` a deletion."""
 
     documents: dict[str, str] = field(default_factory=lambda: {"": "{}", "a b": '{"n": 1}'})
@@ -34,15 +35,15 @@ class FakeShadows:
     saved: ShadowArchive | None = None
 
     async def list_names(self, thing: str) -> list[str]:
-        """See `ShadowCalls`."""
+        """See `ShadowService`."""
         return [name for name in self.documents if name]
 
     async def get(self, thing: str, name: str) -> str | None:
-        """See `ShadowCalls`."""
+        """See `ShadowService`."""
         return self.documents.get(name)
 
     async def delete(self, thing: str, name: str) -> str:
-        """See `ShadowCalls`; what is deleted must be in the archive."""
+        """See `ShadowService`; what is deleted must be in the archive."""
         assert self.saved is not None
         assert (name, self.documents.get(name)) in read(self.saved)
         if self.crash == "before":

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 
 from asyncgg.decommission.guards import GuardOptions
 from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import RefusalReason, Stage
+from asyncgg.decommission.shadow_service import ShadowService
 from asyncgg.decommission.shadows import ShadowArchive, ShadowOptions
 from asyncgg.decommission.stages import StageLimits, StageRun
 from asyncgg.models import RunState
@@ -52,22 +54,6 @@ class OperatedIot(CrashingIot):
         return self.registry.certificates[certificate_id_of(name)].status
 
 
-class UntouchedShadows:
-    """Shadows that nothing may ask for."""
-
-    async def list_names(self, thing: str) -> list[str]:
-        """See `ShadowCalls`."""
-        raise AssertionError(thing)
-
-    async def get(self, thing: str, name: str) -> str | None:
-        """See `ShadowCalls`."""
-        raise AssertionError(thing)
-
-    async def delete(self, thing: str, name: str) -> str:
-        """See `ShadowCalls`."""
-        raise AssertionError(thing)
-
-
 async def quarantine(journal: DecommissionJournal, iot: OperatedIot, limits: StageLimits | None = None) -> StageRun:
     """Quarantine `LISTED`."""
     run = StageRun(journal, Stage.QUARANTINE, iot.control_plane(), limits)
@@ -106,9 +92,11 @@ async def test_a_certificate_activated_between_the_stages_is_refused(tmp_path: P
         }
         # and also if it happens after the check
         iot.set_status("d2", "ACTIVE")
-        shadows = ShadowOptions(UntouchedShadows(), ShadowArchive(tmp_path / "j"), delete=True)
+        service = create_autospec(ShadowService, instance=True)
+        shadows = ShadowOptions(service, ShadowArchive(tmp_path / "j"), delete=True)
         await run.delete(["d2"], delete_certificates=False, shadows=shadows)
         assert journal.refusals(Stage.DELETE)["d2"].reason is RefusalReason.CHANGED
+    assert service.mock_calls == []
     assert {"d0", "d1", "d2"} < iot.registry.things.keys()
 
 
