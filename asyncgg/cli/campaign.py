@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 import sys
@@ -17,8 +16,8 @@ from asyncgg.cli.console import Console, require_terminal
 from asyncgg.cli.context import CommandContext
 from asyncgg.cli.notify import NotifyOnExit
 from asyncgg.cli.options import extract_settings
-from asyncgg.cli.signals import raise_on_signal, stop_on_signal
-from asyncgg.cli.supervisor import run_async
+from asyncgg.cli.signals import raise_on_signal
+from asyncgg.cli.supervisor import StoppedTwiceError, Supervision, run_supervised
 from asyncgg.engine import StopReason
 from asyncgg.errors import AsyncggError, JournalError, UsageError
 from asyncgg.fleet.campaign import Campaign, CampaignLane, Shard, waves_left
@@ -32,7 +31,7 @@ from asyncgg.formatting import format_count
 from asyncgg.journal import JournalReader
 from asyncgg.models import RunState
 from asyncgg.runs import RunMode
-from asyncgg.settings import OUTPUT_SETTINGS, build_settings
+from asyncgg.settings import OUTPUT_SETTINGS, Settings, build_settings
 from asyncgg.telemetry.log_records import ROOT
 from asyncgg.telemetry.observers import open_campaign_metrics
 
@@ -180,7 +179,8 @@ def run_campaign(work: CampaignWork) -> int:
     """Run the lanes, write the campaign's result, and return the exit code."""
     results: list[LaneResult] = []
     if work.lanes:
-        results = run_async(_supervise_lanes(work))
+        with contextlib.suppress(StoppedTwiceError):  # the journals have the results
+            results = _run_lanes(work)
     campaign = Campaign.load(work.campaign.folder)
     if not results or campaign.state is None:  # what is saved in a state does not say why a lane could not be saved
         results = campaign.results([lane.name for lane in work.lanes])
@@ -204,20 +204,34 @@ def _with_saved_counts(campaign: Campaign, results: Sequence[LaneResult]) -> lis
     ]
 
 
-async def _supervise_lanes(work: CampaignWork) -> list[LaneResult]:
+def _run_lanes(work: CampaignWork) -> list[LaneResult]:
     """Run all lanes; the first signal stops them, the second one aborts what is in flight."""
     state, options = work.campaign.state, work.options
-    if state is not None:
-        await upload_journals(state, {lane.name: lane.journal for lane in work.lanes})
     display = CampaignDisplay(work.console, work.lanes)
     settings, name = build_settings({}, options.overrides), work.campaign.folder.resolve().name
-    executor: LaneExecutor
+
+    async def run(supervision: Supervision) -> list[LaneResult]:
+        if state is not None:
+            await upload_journals(state, {lane.name: lane.journal for lane in work.lanes})
+        executor = _make_executor(work, display, settings)
+        run = CampaignRun(work.lanes, options, executor, display.show_result)
+        async with open_campaign_metrics(settings, name, executor.progress) as display.metrics:
+            supervision.stop = lambda reason: run.stop(StopReason(RunState.INTERRUPTED, reason))
+            display.watch_lanes(executor.progress)
+            return await run.run()
+
+    return run_supervised(run, display)
+
+
+def _make_executor(work: CampaignWork, display: CampaignDisplay, settings: Settings) -> LaneExecutor:
+    state, options = work.campaign.state, work.options
     has_metrics = bool(settings.metrics_file or settings.metrics_push or settings.metrics_port)
     if work.dask:
-        executor = _load_dask()(
+        executor: LaneExecutor = _load_dask()(
             work.dask, options.mode, options.overrides, state, has_metrics=has_metrics, on_report=display.receive
         )
-    elif work.processes > 1:
+        return executor
+    if work.processes > 1:
         start = {
             "mode": options.mode.value,
             "overrides": options.overrides,
@@ -226,29 +240,11 @@ async def _supervise_lanes(work: CampaignWork) -> list[LaneResult]:
             "metrics": has_metrics,
         }
         count = min(work.processes, len(work.lanes))
-        executor = ProcessExecutor((sys.executable, "-m", "asyncgg.cli.lane_worker"), count, start, display.receive)
-    else:
-        executor = LocalExecutor(
-            options.mode,
-            options.overrides,
-            state,
-            on_message=display.show_message,
-            listeners_for=display.listeners_for,
-        )
-    run = CampaignRun(work.lanes, replace(options, on_result=display.show_result), executor)
-    async with open_campaign_metrics(settings, name, run.progress) as display.metrics:
-        return await _run_until_stopped(run, display)
-
-
-async def _run_until_stopped(run: CampaignRun, display: CampaignDisplay) -> list[LaneResult]:
-    task = asyncio.create_task(run.run(), name="asyncgg-campaign")
-
-    def stop(reason: str) -> None:
-        run.stop(StopReason(RunState.INTERRUPTED, reason))
-        display.show("Press Ctrl-C again to abort in-flight requests", event="hint")
-
-    with stop_on_signal(stop, task.cancel):
-        async with display.running(run.progress):
-            await asyncio.wait((task,))
-            display.finish()
-    return [] if task.cancelled() else task.result()
+        return ProcessExecutor((sys.executable, "-m", "asyncgg.cli.lane_worker"), count, start, display.receive)
+    return LocalExecutor(
+        options.mode,
+        options.overrides,
+        state,
+        on_message=display.show_message,
+        listeners_for=display.listeners_for,
+    )

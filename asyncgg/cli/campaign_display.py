@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -64,24 +63,22 @@ _VIEW: Final = ProgressView(
 )
 
 
-class CampaignDisplay:
+class CampaignDisplay(ProgressDisplay):
     """One display for all lanes. With `metrics`, what it shows is counted there as well."""
 
     def __init__(self, console: Console, lanes: Sequence[CampaignLane]) -> None:
-        self._console = console
+        super().__init__(console, view=_VIEW)
         self._lanes = {lane.name: lane for lane in lanes}
         self._started = time.monotonic()
-        self._display = ProgressDisplay(console, view=_VIEW)
         self._read_progress: Callable[[], Mapping[str, Progress]] = dict
         self._last: dict[str, Progress] = {}
         self._ended: set[str] = set()
         self.metrics: CampaignMetrics | None = None
 
-    def running(self, read_progress: Callable[[], Mapping[str, Progress]]) -> AbstractAsyncContextManager[None]:
-        """Show the progress during the block; `read_progress` returns that of the lanes that run, by name."""
+    def watch_lanes(self, read_progress: Callable[[], Mapping[str, Progress]]) -> None:
+        """Show the progress from now on; `read_progress` returns that of the lanes that run, by name."""
         self._read_progress = read_progress
-        self._display.watch(self)
-        return self._display.running()
+        self.watch(self)
 
     def progress(self) -> CampaignProgress:
         """The progress of all lanes together; of those that have ended, the last one that was read."""
@@ -104,17 +101,9 @@ class CampaignDisplay:
             seconds_left=max(times, default=None),
         )
 
-    def finish(self) -> None:
-        """Show the last progress."""
-        self._display.refresh_final()
-
     def listeners_for(self, labels: TelemetryLabels) -> Sequence[Listener]:
         """The listeners of a lane that starts to run."""
         return [] if self.metrics is None else [self.metrics.target(labels)]
-
-    def show(self, text: str, **fields: Any) -> None:
-        """Show a line, unless the console is quiet."""
-        self._display.notice(Notice(text, fields))
 
     def show_message(self, name: str, line: str) -> None:
         """Show what a lane says about its state, also on a quiet console."""
@@ -122,7 +111,7 @@ class CampaignDisplay:
         if self._console.quiet:
             self._console.log_event(event, f"{name}: {line}")
         else:
-            self.show(f"{name}: {line}", **event)
+            self.notice(Notice(f"{name}: {line}", event))
 
     def receive(self, report: Mapping[str, Any]) -> None:
         """Show what a worker process reports."""
@@ -151,7 +140,7 @@ class CampaignDisplay:
             self.metrics.record_end(self._labels(self._lanes[result.name]), RunState(result.state))
         reason = f": {result.reason}" if result.reason else ""
         event = {"event": "target-ended", "target": result.name, "state": result.state, "exit": result.exit}
-        self.show(f"{result.name}: {result.state} (exit {result.exit}){reason}", **event)
+        self.notice(Notice(f"{result.name}: {result.state} (exit {result.exit}){reason}", event))
 
     def _labels(self, lane: CampaignLane) -> TelemetryLabels:
         return TelemetryLabels(Operation.DISASSOCIATE, lane.account, lane.region, target=lane.name)

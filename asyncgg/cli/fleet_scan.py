@@ -14,7 +14,7 @@ from asyncgg.cli.fleet_targets import TargetSettings, format_target, load_fleet,
 from asyncgg.cli.scan import scan_to_dict
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.fleet.folder import new_folder
-from asyncgg.fleet.group import TargetGroup, TargetResult
+from asyncgg.fleet.group import ActiveTargets, TargetResult
 from asyncgg.fleet.results import first_exit_code, state_of_code
 from asyncgg.fleet.scan import FleetScanner, TargetScan, snapshot_path
 from asyncgg.fleet.where import TargetMatches, find_in_snapshot
@@ -83,10 +83,10 @@ def find_things(names: Sequence[str], arguments: Mapping[str, Any]) -> int:
         folder = inventory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="asyncgg-where-")))
         scanner = _scanner(folder, targets, arguments)
 
-        async def find(group: TargetGroup[Any], name: str) -> TargetResult[TargetMatches]:
+        async def find(active: ActiveTargets, name: str) -> TargetResult[TargetMatches]:
             path = snapshot_path(folder, name)
             if inventory is None:
-                scan = await scanner.scan(group, name)
+                scan = await scanner.scan(active, name)
                 if scan.exit not in {0, 3}:
                     return TargetResult(name, scan.state, scan.exit, scan.reason)
             matches = await asyncio.to_thread(find_in_snapshot, path, names)

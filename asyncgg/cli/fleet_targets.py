@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ from asyncgg.engine import StopReason
 from asyncgg.errors import UsageError
 from asyncgg.file_limit import fit_concurrency
 from asyncgg.fleet.campaign import Campaign
-from asyncgg.fleet.group import T, TargetGroup, TargetResult
+from asyncgg.fleet.group import ActiveTargets, T, TargetResult, TargetWork, run_targets
 from asyncgg.fleet.results import first_exit_code, state_of_code
 from asyncgg.fleet.targets import FleetTarget, load_targets
 from asyncgg.formatting import format_count
@@ -109,14 +109,14 @@ def overrides_by_lane(campaign: Campaign, arguments: Mapping[str, Any]) -> dict[
 
 def run_group(
     names: Iterable[str],
-    work: Callable[[TargetGroup[T], str], Awaitable[TargetResult[T]]],
+    work: TargetWork[T],
     console: Console,
     *,
     abort_message: str,
     quiet: bool = False,
     **options: Any,
 ) -> list[TargetResult[T]]:
-    """Run a `TargetGroup` of these targets with these `options` to its end; unless `quiet` show each result.
+    """Do the work in these targets with these `options`, as `run_targets`; unless `quiet` show each result.
 
     The first signal stops all targets. Raises `StoppedTwiceError` with `abort_message` on the second one.
     """
@@ -126,18 +126,19 @@ def run_group(
             console.log_event({"event": "target-ended", **result.to_dict()}, format_target(result))
 
     async def supervise() -> list[TargetResult[T]]:
-        group = TargetGroup(list(names), work, on_result=show, **options)
-        task = asyncio.create_task(group.run(), name="asyncgg-targets")
+        active = ActiveTargets()
+        running = run_targets(active, list(names), work, on_result=show, **options)
+        task = asyncio.create_task(running, name="asyncgg-targets")
 
         def stop(reason: str) -> None:
-            group.stop(StopReason(RunState.INTERRUPTED, reason))
+            active.stop(StopReason(RunState.INTERRUPTED, reason))
             console.log_event({"event": "hint"}, "Press Ctrl-C again to abort in-flight requests")
 
         with stop_on_signal(stop, task.cancel):
             while not task.done():
                 await asyncio.wait((task,), timeout=_PROGRESS_INTERVAL)
                 if not task.done() and not console.quiet:
-                    _show_progress(group.progress(), console)
+                    _show_progress(active.progress().values(), console)
         if task.cancelled():
             raise StoppedTwiceError(abort_message)
         return task.result()
@@ -145,7 +146,7 @@ def run_group(
     return run_async(supervise())
 
 
-def _show_progress(active: Sequence[Any], console: Console) -> None:
+def _show_progress(active: Collection[Any], console: Console) -> None:
     sent = sum(progress.sent for progress in active)
     event = {"event": "progress", "targets": len(active), "sent": sent}
     console.log_event(event, f"{format_count(len(active), 'target')} running, {sent:,} requests sent")

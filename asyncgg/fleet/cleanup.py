@@ -13,7 +13,7 @@ from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.report import CleanupReport
 from asyncgg.cleanup.runner import PolicyRunner
 from asyncgg.errors import GuardError
-from asyncgg.fleet.group import SteppedWork, TargetGroup, TargetResult
+from asyncgg.fleet.group import ActiveTargets, SteppedWork, TargetResult
 from asyncgg.formatting import format_count
 from asyncgg.runs.connection import connection_from_settings
 from asyncgg.settings import Settings
@@ -61,22 +61,22 @@ class FleetCleanup:
     on_warning: Callable[[str, str], None] = lambda name, text: None
     """Gets each warning with its target."""
 
-    async def run(self, group: TargetGroup[CleanupReport], name: str) -> TargetResult[CleanupReport]:
-        """Run the policy in one target of the group."""
+    async def run(self, active: ActiveTargets, name: str) -> TargetResult[CleanupReport]:
+        """Run the policy in one target."""
         try:
-            report = await self._run(group, name)
+            report = await self._run(active, name)
         finally:
             if self.limit is not None:
                 self.limit.leave(name)
         return TargetResult(name, report.state.value, report.exit, " ".join(report.reason.split()), report)
 
-    async def _run(self, group: TargetGroup[CleanupReport], name: str) -> CleanupReport:
+    async def _run(self, active: ActiveTargets, name: str) -> CleanupReport:
         policy = await asyncio.to_thread(merge_limits, self.policy, self.settings[name])
         policy = replace(policy, state=replace(policy.state, folder=str((self.folder / name).absolute())))
         settings = effective_settings(self.settings[name], policy)
         endpoint = await asyncio.to_thread(resolve_endpoint, connection_from_settings(settings))
         keep_lists = await asyncio.to_thread(load_keep_lists, policy, settings, endpoint)
-        account = await group.accounts.verify(name, endpoint, settings)
+        account = await active.accounts.verify(name, endpoint, settings)
         running = SteppedWork(lambda stop: runner.stop(stop.message, stop.state))
         runner = PolicyRunner(
             policy,
@@ -89,5 +89,5 @@ class FleetCleanup:
             on_warning=partial(self.on_warning, name),
             before_sending=None if self.limit is None else partial(self.limit.wait, name),
         )
-        group.attach(name, running)
+        active.attach(name, running)
         return await runner.run(dry_run=self.dry_run)

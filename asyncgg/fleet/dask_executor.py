@@ -20,8 +20,7 @@ from asyncgg.events import Progress
 from asyncgg.fleet.campaign import CampaignLane
 from asyncgg.fleet.campaign_state import CampaignState
 from asyncgg.fleet.dask_worker import describe_difference, run_lane_task, stop_lanes, topic, versions
-from asyncgg.fleet.results import LaneResult, not_started_result
-from asyncgg.report import EXIT_CODES
+from asyncgg.fleet.results import LaneResult
 from asyncgg.runs import RunMode
 from asyncgg.settings import OUTPUT_SETTINGS
 from asyncgg.telemetry.log_records import ROOT
@@ -75,7 +74,7 @@ class DaskExecutor:
         self._client: Any
         self._progress: dict[str, Progress] = {}
         self._running: set[str] = set()
-        self._stop: StopReason | None = None
+        self._is_stopped = False
         self._background: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -104,9 +103,6 @@ class DaskExecutor:
 
     async def run_lane(self, lane: CampaignLane) -> LaneResult:
         """As `LaneExecutor.run_lane`."""
-        if self._stop is not None:
-            nothing_read = LaneResult.without_journal(lane.name, lane.journal)
-            return not_started_result(nothing_read, self._stop.message, EXIT_CODES[self._stop.state])
         key = f"asyncgg-{self._campaign}-{self._task['start']}-{lane.name}"
         future = self._client.submit(run_lane_task, self.task_arguments(lane), key=key, pure=False)
         self._running.add(lane.name)
@@ -123,8 +119,8 @@ class DaskExecutor:
 
     def stop(self, reason: StopReason) -> None:
         """As `LaneExecutor.stop`."""
-        if self._stop is None:
-            self._stop = reason
+        if not self._is_stopped:
+            self._is_stopped = True
             self._background.append(asyncio.create_task(self._broadcast_stop(reason), name="asyncgg-stop"))
 
     def progress(self) -> Mapping[str, Progress]:

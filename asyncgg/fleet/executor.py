@@ -22,7 +22,7 @@ class LaneExecutor(AbstractAsyncContextManager["LaneExecutor"], Protocol):
         """Run the lane to its end. Raises what ended it; cancellation leaves a resumable journal."""
 
     def stop(self, reason: StopReason) -> None:
-        """Send no more requests in any lane, and wait for those in flight; lanes that come later do not start."""
+        """Send no more requests in any lane, and wait for those in flight. `CampaignRun` starts no more lanes."""
 
     def progress(self) -> Mapping[str, Progress]:
         """The progress of the lanes that are running, by name."""

@@ -5,18 +5,99 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from asyncgg.cleanup.context import Stoppable
 from asyncgg.engine import StopReason
-from asyncgg.errors import AsyncggError
 from asyncgg.fleet.opening import AccountCheck
-from asyncgg.fleet.results import BROKEN_CODES
+from asyncgg.fleet.results import BROKEN_CODES, describe_error
 from asyncgg.models import RunState
 from asyncgg.report import EXIT_CODES
 from asyncgg.sharing import sharing
 
 T = TypeVar("T")
+
+
+class EndedTarget(Protocol):
+    """How the work in one target ended."""
+
+    @property
+    def exit(self) -> int:
+        """Its exit code."""
+
+
+R = TypeVar("R", bound=EndedTarget)
+
+
+async def run_waves(
+    waves: Sequence[Sequence[str]],
+    work: Callable[[str], Awaitable[R]],
+    stop: Callable[[StopReason], object],
+    *,
+    abort_targets: float | None = None,
+    on_result: Callable[[R], object] = lambda result: None,
+) -> dict[str, R]:
+    """Do `work`, which raises nothing, for the targets of one wave after the other; the results by name.
+
+    `stop` is called if a target of a wave before the last one does not end with 0, and if `abort_targets` percent of
+    all targets are broken; what comes later is still given to `work`. `on_result` gets each result.
+    """
+    results: dict[str, R] = {}
+    total = sum(map(len, waves))
+    is_aborted = False
+
+    async def run_target(name: str) -> None:
+        nonlocal is_aborted
+        results[name] = await work(name)
+        on_result(results[name])
+        broken = sum(result.exit in BROKEN_CODES for result in results.values())
+        if abort_targets is not None and broken and not is_aborted and 100 * broken >= abort_targets * total:
+            is_aborted = True
+            message = f"{broken} of {total} targets are broken, --abort-targets {abort_targets:g} stops all"
+            stop(StopReason(RunState.ABORTED, message))
+
+    for wave in waves:
+        async with asyncio.TaskGroup() as tasks:
+            for name in wave:
+                tasks.create_task(run_target(name), name=f"asyncgg-target-{name}")
+        failed = [name for name in wave if results[name].exit]
+        if failed and wave is not waves[-1]:
+            stop(StopReason(RunState.ABORTED, f"not started: {', '.join(failed)} failed in a wave before"))
+    return results
+
+
+class ActiveTargets:
+    """The scans and runs that work side by side. They share one stop, and the check of their accounts.
+
+    Needs a running loop.
+    """
+
+    def __init__(self) -> None:
+        self._active: dict[str, Stoppable] = {}
+        self.stop_reason: StopReason | None = None
+        """The first reason to stop."""
+        self.accounts = AccountCheck()
+
+    def attach(self, name: str, stoppable: Stoppable) -> None:
+        """Stop this scan or run of a target with the others; at once if they were stopped before."""
+        self._active[name] = stoppable
+        if self.stop_reason is not None:
+            stoppable.stop(self.stop_reason)
+
+    def detach(self, name: str) -> None:
+        """Forget the scan or run of a target that has ended."""
+        self._active.pop(name, None)
+
+    def stop(self, reason: StopReason) -> None:
+        """Send no more requests in any target, and wait for those in flight."""
+        self.stop_reason = self.stop_reason or reason
+        for stoppable in self._active.values():
+            stoppable.stop(self.stop_reason)
+
+    def progress(self) -> dict[str, Any]:
+        """The progress of the targets at work, by name."""
+        found = {name: stoppable.progress() for name, stoppable in self._active.items()}
+        return {name: progress for name, progress in found.items() if progress is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,78 +115,33 @@ class TargetResult(Generic[T]):
         return {"name": self.name, "state": self.state, "exit": self.exit, "reason": self.reason}
 
 
-class TargetGroup(Generic[T]):
-    """Runs `work` once in every target; it gets the group and the name of the target.
+TargetWork = Callable[[ActiveTargets, str], Awaitable[TargetResult[T]]]
+"""What is done in a target; it gets the targets that are active, and the name of its own."""
 
-    `waves`: names of targets by wave; a target that does not end with 0 keeps later waves from
-    starting. `abort_targets`: percentage of broken targets at which all others stop. `on_result`
-    gets each result. Needs a running loop.
-    """
 
-    def __init__(
-        self,
-        names: Sequence[str],
-        work: Callable[[TargetGroup[T], str], Awaitable[TargetResult[T]]],
-        *,
-        waves: Sequence[Sequence[str]] | None = None,
-        abort_targets: float | None = None,
-        on_result: Callable[[TargetResult[T]], object] = lambda result: None,
-    ) -> None:
-        self._names = list(names)
-        self._work = work
-        self._waves = waves or [self._names]
-        self._abort_targets = abort_targets
-        self._on_result = on_result
-        self._active: dict[str, Stoppable] = {}
-        self._results: dict[str, TargetResult[T]] = {}
-        self._stop: StopReason | None = None
-        self.accounts = AccountCheck()
+async def run_targets(
+    active: ActiveTargets,
+    names: Sequence[str],
+    work: TargetWork[T],
+    *,
+    waves: Sequence[Sequence[str]] | None = None,
+    **options: Any,
+) -> list[TargetResult[T]]:
+    """Do the work in all targets to their end. `options` as `run_waves`; None as `waves`: all start at once."""
 
-    def attach(self, name: str, stoppable: Stoppable) -> None:
-        """Stop this scan or run with the group; at once if the group was stopped before."""
-        self._active[name] = stoppable
-        if self._stop is not None:
-            stoppable.stop(self._stop)
-
-    def stop(self, reason: StopReason) -> None:
-        """Send no more requests in any target, and wait for those in flight."""
-        self._stop = self._stop or reason
-        for stoppable in self._active.values():
-            stoppable.stop(reason)
-
-    def progress(self) -> list[Any]:
-        """The progress of the targets at work."""
-        return [progress for stoppable in self._active.values() if (progress := stoppable.progress()) is not None]
-
-    async def run(self) -> list[TargetResult[T]]:
-        """Work in all targets to their end."""
-        with sharing():
-            for wave in self._waves:
-                names = [name for name in wave if name in self._names]
-                async with asyncio.TaskGroup() as tasks:
-                    for name in names:
-                        tasks.create_task(self._run_target(name), name=f"asyncgg-target-{name}")
-                failed = [name for name in names if self._results[name].exit]
-                if failed and wave is not self._waves[-1]:
-                    self.stop(StopReason(RunState.ABORTED, f"not started: {', '.join(failed)} failed in a wave before"))
-        return [self._results[name] for name in self._names]
-
-    async def _run_target(self, name: str) -> None:
+    async def run_target(name: str) -> TargetResult[T]:
+        if (reason := active.stop_reason) is not None:
+            return TargetResult(name, RunState.PLANNED.value, EXIT_CODES[reason.state], reason.message)
         try:
-            result = await self._work(self, name) if self._stop is None else stopped_target(name, self._stop)
+            return await work(active, name)
         except Exception as error:  # noqa: BLE001 - no error of a target may end the others
-            result = failed_target(name, error)
-        self._active.pop(name, None)
-        self._results[name] = result
-        self._on_result(result)
-        self._check_broken()
+            return TargetResult(name, RunState.ABORTED.value, *describe_error(error))
+        finally:
+            active.detach(name)
 
-    def _check_broken(self) -> None:
-        limit = self._abort_targets
-        broken = sum(result.exit in BROKEN_CODES for result in self._results.values())
-        if limit is not None and broken and self._stop is None and 100 * broken >= limit * len(self._names):
-            message = f"{broken} of {len(self._names)} targets are broken, --abort-targets {limit:g} stops all"
-            self.stop(StopReason(RunState.ABORTED, message))
+    with sharing():
+        results = await run_waves(waves or [names], run_target, active.stop, **options)
+    return [results[name] for name in names]
 
 
 class SteppedWork:
@@ -126,15 +162,3 @@ class SteppedWork:
     def progress(self) -> Any:
         """The progress of the step; None before the first one."""
         return None if self._step is None else self._step.progress()
-
-
-def stopped_target(name: str, reason: StopReason) -> TargetResult[Any]:
-    """The result of a target that a stop kept from starting."""
-    return TargetResult(name, RunState.PLANNED.value, EXIT_CODES[reason.state], reason.message)
-
-
-def failed_target(name: str, error: Exception) -> TargetResult[Any]:
-    """The result of a target that `error` ended."""
-    if isinstance(error, AsyncggError):
-        return TargetResult(name, RunState.ABORTED.value, error.exit_code, " ".join(str(error).split()))
-    return TargetResult(name, RunState.ABORTED.value, 1, f"{type(error).__name__}: {error}; internal error")

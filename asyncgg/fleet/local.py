@@ -10,17 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self
 
-from asyncgg.engine import Engine, StopReason
+from asyncgg.engine import StopReason
 from asyncgg.errors import LeaseHeldError, StateWriteError
 from asyncgg.events import Listener, Progress
 from asyncgg.fleet.campaign import CampaignLane
 from asyncgg.fleet.campaign_state import RESULT, CampaignState, read_journal_result
+from asyncgg.fleet.group import ActiveTargets
 from asyncgg.fleet.open_lanes import OpenLanes
-from asyncgg.fleet.opening import AccountCheck
 from asyncgg.fleet.results import LaneResult, TargetFailedError, failed_result, not_started_result
-from asyncgg.inventory import FleetScan
 from asyncgg.journal import JournalReader, parse_operation
-from asyncgg.report import EXIT_CODES
 from asyncgg.runs import RunMode, execute, exit_code
 from asyncgg.runs.connection import resolve_saved_endpoint, restore_settings
 from asyncgg.runs.prior_snapshot import awaits_snapshot, make_prior_snapshot
@@ -60,11 +58,8 @@ class LocalExecutor:
         self._on_message = on_message
         self._listeners_for = listeners_for
         self._temporary_folder = temporary_folder
-        self._engines: dict[str, Engine] = {}
-        self._scans: dict[str, FleetScan] = {}
+        self._active = ActiveTargets()
         self._open_lanes = OpenLanes()
-        self._accounts = AccountCheck()
-        self._stop: StopReason | None = None
         self._stopping = asyncio.Event()
         self._client: Any = None
         self._exit_stack = AsyncExitStack()
@@ -80,17 +75,13 @@ class LocalExecutor:
 
     def stop(self, reason: StopReason) -> None:
         """As `LaneExecutor.stop`."""
-        self._stop = self._stop or reason
+        self._active.stop(reason)
         self._stopping.set()
         self._open_lanes.release()
-        for engine in self._engines.values():
-            engine.stop(reason)
-        for scan in self._scans.values():
-            scan.stop(reason)
 
     def progress(self) -> Mapping[str, Progress]:
         """As `LaneExecutor.progress`."""
-        return {name: engine.progress() for name, engine in self._engines.items()}
+        return {name: found for name, found in self._active.progress().items() if isinstance(found, Progress)}
 
     async def run_lane(self, lane: CampaignLane) -> LaneResult:
         """As `LaneExecutor.run_lane`."""
@@ -101,7 +92,7 @@ class LocalExecutor:
         while True:
             result, lost_reason = await self._run_saved(lane, self._state, outage)
             outage = _MAX_OUTAGE
-            if not lost_reason or self._stop is not None:
+            if not lost_reason or self._stopping.is_set():
                 return result
             # For example, this process was stopped for a while. Others may have continued the lane.
             self._on_message(lane.name, f"{lost_reason}; continuing from what is saved")
@@ -114,8 +105,8 @@ class LocalExecutor:
         async with AsyncExitStack() as stack:
             keeper = await self._enter_keeper(lane.name, state, stack, outage)
             if keeper is None:
-                assert self._stop is not None
-                return not_started_result(nothing_read, self._stop.message, EXIT_CODES[self._stop.state]), ""
+                assert self._active.stop_reason is not None
+                return not_started_result(nothing_read, self._active.stop_reason), ""
             run = keeper.latest()
             if run is None or not run.has_journal:
                 return nothing_read, ""
@@ -148,7 +139,7 @@ class LocalExecutor:
         def show_message(line: str) -> None:
             self._on_message(name, line)
 
-        while self._stop is None:
+        while not self._stopping.is_set():
             keeper = state.keeper(name, self._client, self._temporary_folder)
             if not is_reported:
                 keeper.on_message = show_message
@@ -180,22 +171,20 @@ class LocalExecutor:
     async def _run_journal(
         self, name: str, journal: Path, read_result: Callable[[], LaneResult], lease: StateKeeper | None
     ) -> LaneResult:
-        if self._stop is None:
-            settings, endpoint, meta, things = await asyncio.to_thread(self._prepare, journal)
-            if not things:
-                return (await asyncio.to_thread(read_result)).with_nothing_left()
-            if lease is not None:
-                lease.require_longer_lease(settings.request_timeout)
-        if self._stop is None:
+        settings, endpoint, meta, things = await asyncio.to_thread(self._prepare, journal)
+        if not things:
+            return (await asyncio.to_thread(read_result)).with_nothing_left()
+        if lease is not None:
+            lease.require_longer_lease(settings.request_timeout)
+        if not self._stopping.is_set():
             expected = meta.get("account", "")
-            identity = await self._accounts.verify(name, endpoint, settings, expected_from_journal=expected)
-        if self._stop is not None:
-            code = EXIT_CODES[self._stop.state]
-            return not_started_result(await asyncio.to_thread(read_result), self._stop.message, code)
+            identity = await self._active.accounts.verify(name, endpoint, settings, expected_from_journal=expected)
+        if (stop := self._active.stop_reason) is not None:
+            return not_started_result(await asyncio.to_thread(read_result), stop)
         if awaits_snapshot(meta):
             await self._open_lanes.wait_for_others(name)
             scan = await make_prior_snapshot(
-                journal, settings, endpoint, identity, on_scan=lambda scan: self._add_scan(name, scan)
+                journal, settings, endpoint, identity, on_scan=lambda scan: self._active.attach(name, scan)
             )
             if scan is not None:
                 raise TargetFailedError(f"listing the cores: {scan.reason}", exit_code(scan))
@@ -207,15 +196,14 @@ class LocalExecutor:
                 region=endpoint.region,
                 account=identity,
                 listeners=self._listeners_for(_labels(name, journal, meta, endpoint, identity)),
-                on_engine=lambda engine: self._add_engine(name, engine),
+                on_engine=lambda engine: self._active.attach(name, engine),
                 # A lane that waited for its lease does not wait for others that still do.
                 before_sending=None if lease else lambda: self._open_lanes.wait_for_others(name),
                 lease=lease,
                 commit_interval=self._open_lanes.commit_interval,
             )
         finally:
-            self._engines.pop(name, None)
-            self._scans.pop(name, None)
+            self._active.detach(name)
         return LaneResult.from_summary(name, summary, exit_code(result), result.reason)
 
     def _prepare(self, journal: Path) -> tuple[Settings, Endpoint, Mapping[str, str], int]:
@@ -225,16 +213,6 @@ class LocalExecutor:
             things, _ = reader.remaining(failed=self._mode is RunMode.RETRY)
         settings = restore_settings(saved, meta, {k: v for k, v in overrides.items() if k not in METRICS_SETTINGS})
         return settings, resolve_saved_endpoint(settings, meta, overrides), meta, things
-
-    def _add_engine(self, name: str, engine: Engine) -> None:
-        self._engines[name] = engine
-        if self._stop is not None:
-            engine.stop(self._stop)
-
-    def _add_scan(self, name: str, scan: FleetScan) -> None:
-        self._scans[name] = scan
-        if self._stop is not None:
-            scan.stop(self._stop)
 
 
 def _labels(

@@ -14,8 +14,7 @@ from asyncgg.engine import StopReason
 from asyncgg.errors import AsyncggError
 from asyncgg.events import Progress
 from asyncgg.fleet.campaign import CampaignLane
-from asyncgg.fleet.results import LaneResult, not_started_result
-from asyncgg.report import EXIT_CODES
+from asyncgg.fleet.results import LaneResult
 
 _EXIT_TIMEOUT: Final = 10.0
 """Seconds that workers have to end after their last lane."""
@@ -63,7 +62,6 @@ class ProcessExecutor:
         self._workers: list[_LaneProcess] = []
         self._readers: list[asyncio.Task[None]] = []
         self._progress: dict[str, Progress] = {}
-        self._stop: StopReason | None = None
 
     async def __aenter__(self) -> Self:
         pipe = asyncio.subprocess.PIPE
@@ -100,9 +98,6 @@ class ProcessExecutor:
 
     async def run_lane(self, lane: CampaignLane) -> LaneResult:
         """As `LaneExecutor.run_lane`. Raises `WorkerDiedError`."""
-        if self._stop is not None:
-            current = await asyncio.to_thread(lane.read_result)
-            return not_started_result(current, self._stop.message, EXIT_CODES[self._stop.state])
         alive = [worker for worker in self._workers if worker.is_alive]
         if not alive:
             raise WorkerDiedError("no worker process is left; resume the campaign")
@@ -114,7 +109,6 @@ class ProcessExecutor:
 
     def stop(self, reason: StopReason) -> None:
         """As `LaneExecutor.stop`."""
-        self._stop = self._stop or reason
         for worker in self._workers:
             worker.send({"stop": {"state": reason.state, "message": reason.message}})
 

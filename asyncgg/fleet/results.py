@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
+from asyncgg.engine import StopReason
 from asyncgg.errors import AsyncggError
 from asyncgg.formatting import format_count
 from asyncgg.models import RunState, Summary
@@ -105,18 +106,21 @@ class LaneResult:
 
 def failed_result(current: LaneResult, error: BaseException) -> LaneResult:
     """The result of a lane that `error` ended; `current` is what its journal has."""
-    code = error.exit_code if isinstance(error, AsyncggError) else 1
-    reason = str(error) if isinstance(error, AsyncggError) else f"{type(error).__name__}: {error}; internal error"
-    return _ended(current, RunState.ABORTED, code, reason)
+    code, reason = describe_error(error)
+    return replace(current, state=RunState.ABORTED.value, exit=code, reason=reason)
 
 
-def not_started_result(current: LaneResult, reason: str, code: int) -> LaneResult:
+def describe_error(error: BaseException) -> tuple[int, str]:
+    """The exit code of a target that `error` ended, and the reason as one line."""
+    if isinstance(error, AsyncggError):
+        return error.exit_code, " ".join(str(error).split())
+    return 1, " ".join(f"{type(error).__name__}: {error}; internal error".split())
+
+
+def not_started_result(current: LaneResult, stop: StopReason) -> LaneResult:
     """The result of a lane that was not started because the campaign stopped."""
-    return _ended(current, RunState.PLANNED if current.requests.get("sent", 0) == 0 else current.state, code, reason)
-
-
-def _ended(current: LaneResult, state: str, code: int, reason: str) -> LaneResult:
-    return replace(current, state=str(state), exit=code, reason=" ".join(reason.split()))
+    state = current.state if current.requests.get("sent", 0) else RunState.PLANNED.value
+    return replace(current, state=state, exit=EXIT_CODES[stop.state], reason=stop.message)
 
 
 def campaign_exit_code(results: Iterable[LaneResult]) -> int:

@@ -10,12 +10,10 @@ from typing import Any
 
 from asyncgg.engine import StopReason
 from asyncgg.errors import UsageError
-from asyncgg.events import Progress
 from asyncgg.fleet.campaign import CampaignLane
 from asyncgg.fleet.executor import LaneExecutor
-from asyncgg.fleet.local import LocalExecutor
-from asyncgg.fleet.results import LaneResult, failed_result
-from asyncgg.models import RunState
+from asyncgg.fleet.group import run_waves
+from asyncgg.fleet.results import LaneResult, failed_result, not_started_result
 from asyncgg.runs import RunMode
 from asyncgg.sharing import sharing
 
@@ -31,66 +29,55 @@ class CampaignOptions:
     """Names of targets by wave; a failed target keeps later waves from starting. None: one wave."""
     abort_targets: float | None = None
     """Percentage of broken targets at which all others stop."""
-    on_result: Callable[[LaneResult], object] = lambda result: None
-    """Called when a lane has ended."""
 
 
 class CampaignRun:
-    """One start of the lanes of a campaign. Each lane ends alone, whatever another one meets.
+    """One start of the lanes of a campaign, where `executor` decides. Each lane ends alone.
 
-    `executor` decides where they run; by default in this event loop.
+    `on_result` gets the result of each lane.
     """
 
     def __init__(
-        self, lanes: Sequence[CampaignLane], options: CampaignOptions, executor: LaneExecutor | None = None
+        self,
+        lanes: Sequence[CampaignLane],
+        options: CampaignOptions,
+        executor: LaneExecutor,
+        on_result: Callable[[LaneResult], object] = lambda result: None,
     ) -> None:
         self._lanes = {lane.name: lane for lane in lanes}
         self._options = options
-        self._executor = executor or LocalExecutor(options.mode, options.overrides)
-        self._is_stopped = False
-        self._results: dict[str, LaneResult] = {}
+        self._executor = executor
+        self._on_result = on_result
+        self._stop: StopReason | None = None
 
     def stop(self, reason: StopReason) -> None:
         """Send no more requests in any lane, and wait for those in flight."""
-        self._is_stopped = True
-        self._executor.stop(reason)
-
-    def progress(self) -> Mapping[str, Progress]:
-        """The progress of the lanes that are running, by name."""
-        return self._executor.progress()
+        self._stop = self._stop or reason
+        self._executor.stop(self._stop)
 
     async def run(self) -> list[LaneResult]:
         """Run all lanes to their end; the results are saved. Cancellation leaves resumable journals."""
         waves = self._options.waves or [list(self._lanes)]
         with sharing():
             async with self._executor:
-                for wave in waves:
-                    await self._run_wave(wave, is_last=wave is waves[-1])
-        return [self._results[name] for name in self._lanes]
+                results = await run_waves(
+                    [[name for name in wave if name in self._lanes] for wave in waves],
+                    self._run_and_save,
+                    self.stop,
+                    abort_targets=self._options.abort_targets,
+                    on_result=self._on_result,
+                )
+        return [results[name] for name in self._lanes]
 
-    async def _run_wave(self, names: Sequence[str], *, is_last: bool) -> None:
-        lanes = [self._lanes[name] for name in names if name in self._lanes]
-        async with asyncio.TaskGroup() as group:
-            for lane in lanes:
-                group.create_task(self._run_and_save(lane), name=f"asyncgg-lane-{lane.name}")
-        failed = [lane.name for lane in lanes if self._results[lane.name].exit]
-        if failed and not is_last:
-            self.stop(StopReason(RunState.ABORTED, f"not started: {', '.join(failed)} failed in a wave before"))
-
-    async def _run_and_save(self, lane: CampaignLane) -> None:
+    async def _run_and_save(self, name: str) -> LaneResult:
+        lane = self._lanes[name]
         try:
-            result = await self._executor.run_lane(lane)
+            if self._stop is None:
+                result = await self._executor.run_lane(lane)
+            else:
+                result = not_started_result(await asyncio.to_thread(lane.read_result), self._stop)
         except Exception as error:  # noqa: BLE001 - no error of a lane may end the others
             result = failed_result(await asyncio.to_thread(lane.read_result), error)
-        self._results[lane.name] = result
         with contextlib.suppress(UsageError):  # a full disk: the journal still has the outcomes
             await asyncio.to_thread(lane.save_result, result)
-        self._options.on_result(result)
-        self._check_broken()
-
-    def _check_broken(self) -> None:
-        limit = self._options.abort_targets
-        broken = sum(result.is_broken for result in self._results.values())
-        if limit is not None and broken and not self._is_stopped and 100 * broken >= limit * len(self._lanes):
-            message = f"{broken} of {len(self._lanes)} targets are broken, --abort-targets {limit:g} stops all"
-            self.stop(StopReason(RunState.ABORTED, message))
+        return result

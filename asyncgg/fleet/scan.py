@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from asyncgg.errors import SnapshotError
-from asyncgg.fleet.group import TargetGroup, TargetResult
+from asyncgg.fleet.group import ActiveTargets, TargetResult
 from asyncgg.formatting import format_count, format_duration, format_timestamp
 from asyncgg.inventory import MAX_SCAN_AGE, ScanResult, Snapshot, SnapshotCounts
 from asyncgg.inventory.files import promote, working_snapshot
@@ -57,8 +57,8 @@ class FleetScanner:
     check_account: bool = False
     """Whether the account of a complete snapshot is checked, too."""
 
-    async def scan(self, group: TargetGroup[TargetScan], name: str) -> TargetResult[TargetScan]:
-        """Scan one target of the group.
+    async def scan(self, active: ActiveTargets, name: str) -> TargetResult[TargetScan]:
+        """Scan one target.
 
         Raises `SnapshotError` if its snapshot is too old or of another fleet, and as
         `verify_account` and `scan_with_settings`.
@@ -68,7 +68,7 @@ class FleetScanner:
         if kept is not None and not self.check_account:
             return _kept_result(name, kept)
         endpoint = await asyncio.to_thread(resolve_endpoint, connection_from_settings(settings))
-        account = await group.accounts.verify(name, endpoint, settings)
+        account = await active.accounts.verify(name, endpoint, settings)
         if kept is not None:
             if account is not None:
                 _require_origin(kept.path, "account", kept.account, account.account)
@@ -80,7 +80,7 @@ class FleetScanner:
                 endpoint,
                 account=account,
                 max_age=self.max_age,
-                on_scan=partial(group.attach, name),
+                on_scan=partial(active.attach, name),
             )
             if scan.finished:
                 await asyncio.to_thread(partial(promote, path, out, is_export=False))

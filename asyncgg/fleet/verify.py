@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from asyncgg.files import atomic_write_text
 from asyncgg.fleet.campaign import CampaignLane
-from asyncgg.fleet.group import SteppedWork, TargetGroup, TargetResult
+from asyncgg.fleet.group import ActiveTargets, SteppedWork, TargetResult
 from asyncgg.fleet.results import first_exit_code
 from asyncgg.fleet.scan import snapshot_path
 from asyncgg.report.verification import MISMATCH_COLUMNS
@@ -36,17 +36,17 @@ class LaneVerification:
     failures: Path | None = None
     """A folder for the mismatches of each lane."""
 
-    async def run(self, group: TargetGroup[Verification], name: str) -> TargetResult[Verification]:
-        """Verify one lane of the group. Raises as `load_context` and `verify_with_context`."""
+    async def run(self, active: ActiveTargets, name: str) -> TargetResult[Verification]:
+        """Verify one lane. Raises as `load_context` and `verify_with_context`."""
         context = await asyncio.to_thread(load_context, self.lanes[name].journal, self.overrides[name])
-        account = await group.accounts.verify(
+        account = await active.accounts.verify(
             name, context.target, context.settings, expected_from_journal=context.account
         )
 
         def attach(verifier: Verifier) -> None:
             running = SteppedWork(verifier.stop)
             steps.append(running)
-            group.attach(name, running)
+            active.attach(name, running)
 
         steps: list[SteppedWork] = []
         verification = await verify_with_context(

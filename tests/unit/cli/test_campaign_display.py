@@ -25,7 +25,8 @@ def test_progress_is_that_of_running_and_ended_targets_together() -> None:
     display = CampaignDisplay(Console(as_json=False, quiet=True), LANES)
 
     async def run() -> None:
-        async with display.running(lambda: running):
+        display.watch_lanes(lambda: running)
+        async with display.running():
             first = display.progress()
             assert (first.running, first.ended, first.finished, first.total, first.sent) == (2, 0, 40, 200, 4)
             assert (first.rate, first.seconds_left, first.throttled) == (60.0, 4.0, 1)
@@ -50,7 +51,7 @@ def test_quiet_display_shows_messages_only(monkeypatch: pytest.MonkeyPatch, quie
     display = CampaignDisplay(Console(as_json=False, quiet=quiet), LANES)
 
     async def run() -> None:
-        async with display.running(dict):
+        async with display.running():
             display.show_message("a", "the lease was lost")
             display.show_result(LaneResult("a", "complete", 0, ""))
 

@@ -9,7 +9,7 @@ import pytest
 
 from asyncgg.engine import StopReason
 from asyncgg.errors import CredentialsError
-from asyncgg.fleet.group import TargetGroup, TargetResult
+from asyncgg.fleet.group import ActiveTargets, TargetResult, run_targets
 from asyncgg.models import RunState
 from asyncgg.report import EXIT_CODES
 from asyncgg.testing import run_virtual
@@ -37,9 +37,9 @@ def run(
 ) -> dict[str, int]:
     """Run a group in which each target ends after a second with its outcome, by default 0; the exit codes."""
 
-    async def work(group: TargetGroup[None], name: str) -> TargetResult[None]:
+    async def work(active: ActiveTargets, name: str) -> TargetResult[None]:
         stoppable = Work()
-        group.attach(name, stoppable)
+        active.attach(name, stoppable)
         await asyncio.sleep(1)
         outcome = outcomes.get(name, 0)
         if isinstance(outcome, Exception):
@@ -47,11 +47,11 @@ def run(
         return TargetResult(name, "", EXIT_CODES[stoppable.reason.state] if stoppable.reason else outcome)
 
     async def main() -> dict[str, int]:
-        group = TargetGroup(names.split(), work, **options)
+        active = ActiveTargets()
         if stop_at is not None:
-            asyncio.get_running_loop().call_later(stop_at, group.stop, INTERRUPTED)
-        results = await group.run()
-        assert group.progress() == []
+            asyncio.get_running_loop().call_later(stop_at, active.stop, INTERRUPTED)
+        results = await run_targets(active, names.split(), work, **options)
+        assert active.progress() == {}
         return {result.name: result.exit for result in results}
 
     return run_virtual(main())
