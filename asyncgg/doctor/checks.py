@@ -17,13 +17,12 @@ from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.registry import iot_endpoint
 from asyncgg.cleanup.rules.conditions import ThingGroup
 from asyncgg.doctor.outcomes import (
-    EXIT_CONFIGURATION,
-    EXIT_CREDENTIALS,
     CheckOutcome,
     CheckStatus,
     check_call,
     failed,
     ok,
+    warning,
 )
 from asyncgg.doctor.simulation import simulate_policies
 from asyncgg.doctor.state import check_state
@@ -73,7 +72,7 @@ async def run_checks(
     try:
         endpoint = resolve_endpoint(connection)
     except UsageError as error:
-        yield failed("endpoint", error, "correct the setting", EXIT_CONFIGURATION)
+        yield failed("endpoint", error, "correct the setting")
         return
     yield ok("endpoint", f"{endpoint.url}, Region {endpoint.region} ({endpoint.source})")
     yield ok("proxy", _proxy(endpoint.url))
@@ -87,10 +86,10 @@ async def run_checks(
             for result in results:
                 yield result
     except CredentialsError as error:
-        yield failed("credentials", error, "choose a profile or renew the credentials", EXIT_CREDENTIALS)
+        yield failed("credentials", error, "choose a profile or renew the credentials")
         return
     except UsageError as error:
-        yield failed("configuration", error, "correct the setting", EXIT_CONFIGURATION)
+        yield failed("configuration", error, "correct the setting")
         return
     async for result in _check_writes(connection, endpoint, identity, core, targets):
         yield result
@@ -123,7 +122,7 @@ def _check_folder(folder: Path) -> CheckOutcome:
         usage = os.statvfs(folder) if hasattr(os, "statvfs") else None
     except OSError as error:
         problem = UsageError(f"{path}: journals cannot be written: {error.strerror}")
-        return failed("journals", problem, "change to another folder, or use --journal", EXIT_CONFIGURATION)
+        return failed("journals", problem, "change to another folder, or use --journal")
     free = f", {usage.f_bavail * usage.f_frsize / 1e9:.1f} GB free" if usage else ""
     return ok("journals", f"{path} is writable{free}")
 
@@ -132,7 +131,7 @@ def _check_open_files(concurrency: int) -> CheckOutcome:
     fitting = fit_concurrency(concurrency)
     if fitting < concurrency:
         detail = f"the limit allows {fitting} connections, --concurrency is {concurrency}"
-        return CheckOutcome("open files", CheckStatus.WARNING, detail, "raise the limit with `ulimit -n`")
+        return warning("open files", detail, "raise the limit with `ulimit -n`")
     return ok("open files", f"enough for {concurrency} connections")
 
 
@@ -153,9 +152,7 @@ def _check_expiry(source: CredentialSource) -> CheckOutcome:
         return ok("credentials", f"from {source.method}, without expiry")
     detail = f"from {source.method}, expire in {format_duration(max(0.0, seconds))}"
     if seconds < _MIN_CREDENTIAL_SECONDS:
-        return CheckOutcome(
-            "credentials", CheckStatus.WARNING, detail, "renew them, unless their source renews them by itself"
-        )
+        return warning("credentials", detail, "renew them, unless their source renews them by itself")
     return ok("credentials", detail)
 
 
@@ -165,10 +162,10 @@ async def _check_account(
     try:
         identity = await get_caller_identity(connection, single_attempt=endpoint.custom)
     except CredentialsError as error:
-        return None, [failed("account", error, "renew the credentials", EXIT_CREDENTIALS)]
+        return None, [failed("account", error, "renew the credentials")]
     except AsyncggError as error:
         step = "a run needs --allow-unknown-account"
-        return None, [CheckOutcome("account", CheckStatus.WARNING, sanitize(error), step)]
+        return None, [warning("account", sanitize(error), step)]
     outcomes = [ok("account", f"{identity.account} ({identity.arn})")]
     if identity.answered_at is not None:
         skew = _now() - identity.answered_at
@@ -176,7 +173,7 @@ async def _check_account(
         outcomes.append(
             ok("clock", detail)
             if abs(skew) < _MAX_CLOCK_SKEW
-            else CheckOutcome("clock", CheckStatus.WARNING, detail, "synchronize the clock of this machine")
+            else warning("clock", detail, "synchronize the clock of this machine")
         )
     return identity, outcomes
 
@@ -237,7 +234,7 @@ async def _check_writes(
                 CheckStatus.FAILED if required else CheckStatus.WARNING,
                 detail,
                 step if action != ASSOCIATE else f"{step}, if runs are to be undone",
-                EXIT_CREDENTIALS if required else 0,
+                CredentialsError.exit_code if required else 0,
             )
     for target in targets:
         if not isinstance(target, SnsTopic):
@@ -253,7 +250,7 @@ async def _check_quota(connection: ConnectionConfig, endpoint: Endpoint, setting
         return CheckOutcome("quota", status, f"{documented}; {reason}", f"give --quota, or grant {GET_QUOTA}")
     detail = f"{value:g} requests/s (Service Quotas), {documented}"
     if settings.quota is not None and settings.quota > value:
-        return CheckOutcome("quota", CheckStatus.WARNING, detail, f"lower --quota {settings.quota:g} to {value:g}")
+        return warning("quota", detail, f"lower --quota {settings.quota:g} to {value:g}")
     return ok("quota", detail)
 
 
@@ -287,7 +284,7 @@ async def _check_policy(
                         f"s3:GetObject on {url}",
                     )
     except UsageError as error:
-        yield failed("policy", error, "correct the setting", EXIT_CONFIGURATION)
+        yield failed("policy", error, "correct the setting")
 
 
 async def _check_iot(client: Any, policy: Policy) -> AsyncIterator[CheckOutcome]:

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from http import HTTPStatus
 
 from botocore.exceptions import ClientError
 
-from asyncgg.errors import AsyncggError
+from asyncgg.errors import AsyncggError, CredentialsError, UsageError
 from asyncgg.formatting import sanitize
 from asyncgg.transport.session import describe_client_error
-
-EXIT_CONFIGURATION: Final = 2
-EXIT_CREDENTIALS: Final = 5
-_DENIED: Final = (401, 403)
 
 
 class CheckStatus(StrEnum):
@@ -45,28 +41,21 @@ def exit_code(results: Sequence[CheckOutcome]) -> int:
     return max((result.exit_code for result in results), default=0)
 
 
-async def check_call(
-    action: str, call: Callable[[], Awaitable[object]], grant: str = "", *, required: bool = True
-) -> CheckOutcome:
+async def check_call(action: str, call: Callable[[], Awaitable[object]], grant: str = "") -> CheckOutcome:
     """Call a read-only operation once; a subject that does not exist is an answer, too."""
     try:
         await call()
     except ClientError as error:
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in _DENIED:
-            detail = describe_client_error("denied", error)
-            step = f"grant {grant or action}"
-            return CheckOutcome(action, CheckStatus.FAILED, detail, step, EXIT_CREDENTIALS if required else 0)
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
-            return ok(action, "allowed")
-        return CheckOutcome(
-            action, CheckStatus.WARNING, describe_client_error("not checked", error), "run the check again"
-        )
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            denied = CredentialsError(describe_client_error("denied", error))
+            return failed(action, denied, f"grant {grant or action}")
+        if status != HTTPStatus.NOT_FOUND:
+            return warning(action, describe_client_error("not checked", error), "run the check again")
     except AsyncggError:
         raise
     except Exception as error:  # noqa: BLE001 - botocore raises anything for a connection that fails
-        return CheckOutcome(
-            action, CheckStatus.FAILED, sanitize(error), "check endpoint, proxy and network", EXIT_CONFIGURATION
-        )
+        return failed(action, UsageError(str(error)), "check endpoint, proxy and network")
     return ok(action, "allowed")
 
 
@@ -75,6 +64,11 @@ def ok(check: str, detail: str) -> CheckOutcome:
     return CheckOutcome(check, CheckStatus.OK, detail)
 
 
-def failed(check: str, error: AsyncggError, next_step: str, code: int) -> CheckOutcome:
-    """A check that `error` ended."""
-    return CheckOutcome(check, CheckStatus.FAILED, sanitize(error), next_step, code)
+def warning(check: str, detail: str, next_step: str) -> CheckOutcome:
+    """A check that found what can be wrong."""
+    return CheckOutcome(check, CheckStatus.WARNING, detail, next_step)
+
+
+def failed(check: str, error: AsyncggError, next_step: str) -> CheckOutcome:
+    """A check that `error` ended, which has the exit code."""
+    return CheckOutcome(check, CheckStatus.FAILED, sanitize(error), next_step, error.exit_code)

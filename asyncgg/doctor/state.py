@@ -13,13 +13,12 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from asyncgg.doctor.outcomes import (
-    EXIT_CONFIGURATION,
-    EXIT_CREDENTIALS,
     CheckOutcome,
     CheckStatus,
     check_call,
     failed,
     ok,
+    warning,
 )
 from asyncgg.errors import CredentialsError, UsageError
 from asyncgg.state.s3_store import open_s3_client, parse_location
@@ -37,9 +36,9 @@ async def check_state(location: str, connection: ConnectionConfig, partition: st
             async for outcome in _check_bucket(client, bucket, prefix, partition):
                 yield outcome
     except UsageError as error:
-        yield failed("state", error, "correct the setting", EXIT_CONFIGURATION)
+        yield failed("state", error, "correct the setting")
     except CredentialsError as error:
-        yield failed("state", error, "choose a profile or renew the credentials", EXIT_CREDENTIALS)
+        yield failed("state", error, "choose a profile or renew the credentials")
 
 
 async def _check_bucket(client: Any, bucket: str, prefix: str, partition: str) -> AsyncIterator[CheckOutcome]:
@@ -58,9 +57,7 @@ async def _check_bucket(client: Any, bucket: str, prefix: str, partition: str) -
 
     listed = await check_call("s3:ListBucket", list_objects, f"s3:ListBucket on {bucket_arn}")
     if missing_bucket:
-        yield failed(
-            "state", UsageError(f"s3://{bucket}: no such bucket"), "create it, or check the name", EXIT_CONFIGURATION
-        )
+        yield failed("state", UsageError(f"s3://{bucket}: no such bucket"), "create it, or check the name")
         return
     yield listed
     put = await check_call(
@@ -80,7 +77,7 @@ async def _check_bucket(client: Any, bucket: str, prefix: str, partition: str) -
     yield deleted
     if put.status is CheckStatus.OK and deleted.status is not CheckStatus.OK:
         detail = f"s3://{bucket}/{probe['Key']} was left there"
-        yield CheckOutcome("state", CheckStatus.WARNING, detail, "delete this empty object")
+        yield warning("state", detail, "delete this empty object")
 
 
 async def _check_conditions(client: Any, probe: dict[str, str]) -> CheckOutcome:
@@ -91,13 +88,11 @@ async def _check_conditions(client: Any, probe: dict[str, str]) -> CheckOutcome:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if status in {409, 412}:  # [Amazon S3 User Guide: conditional writes]
             return ok("state", "conditional writes work")
-        return CheckOutcome("state", CheckStatus.WARNING, f"conditional writes: HTTP {status}", "run the check again")
+        return warning("state", f"conditional writes: HTTP {status}", "run the check again")
     except Exception as error:  # noqa: BLE001 - botocore raises anything for a connection that fails
-        return CheckOutcome(
-            "state", CheckStatus.WARNING, f"conditional writes: {type(error).__name__}", "run the check again"
-        )
+        return warning("state", f"conditional writes: {type(error).__name__}", "run the check again")
     problem = UsageError("the store ignores the condition If-None-Match, which the lease needs")
-    return failed("state", problem, "use another store", EXIT_CONFIGURATION)
+    return failed("state", problem, "use another store")
 
 
 def _check_folder(folder: Path) -> CheckOutcome:
@@ -111,5 +106,5 @@ def _check_folder(folder: Path) -> CheckOutcome:
             link.unlink()
     except OSError as error:
         problem = UsageError(f"{path}: no files with hard links can be written: {error.strerror}")
-        return failed("state", problem, "use another folder, or S3", EXIT_CONFIGURATION)
+        return failed("state", problem, "use another folder, or S3")
     return ok("state", f"{path} is writable" if existing == path else f"{path} can be created")
