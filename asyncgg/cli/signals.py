@@ -78,21 +78,13 @@ def stop_on_signal(on_first: Callable[[str], None], on_repeat: Callable[[], obje
     loop = asyncio.get_running_loop()
     count = 0
 
-    def handle_signal(name: str) -> None:
+    def handle_signal(number: int, frame: FrameType | None) -> None:
         nonlocal count
         count += 1
         if count == 1:
-            on_first(f"stopped by {_NAMES[name]}")
+            loop.call_soon_threadsafe(on_first, f"stopped by {_NAMES[signal.Signals(number).name]}")
         else:
-            on_repeat()
+            loop.call_soon_threadsafe(on_repeat)
 
-    previous = {signum: signal.getsignal(signum) for signum in _available_signals()}
-    for signum in previous:
-        loop.add_signal_handler(signum, handle_signal, signum.name)
-    try:
+    with _install(handle_signal):
         yield
-    finally:
-        for signum, previous_handler in previous.items():
-            loop.remove_signal_handler(signum)
-            if previous_handler is not None:
-                signal.signal(signum, previous_handler)
