@@ -49,7 +49,7 @@ class FleetAction:
         with ExitStack() as stack:
             writer = None
             if rejects is not None:
-                writer = stack.enter_context(RejectsWriter(rejects, inputs=[self.manifest]))
+                writer = stack.enter_context(RejectsWriter(rejects))
             request = CampaignRequest(
                 folder=folder,
                 source=display_path(self.manifest),

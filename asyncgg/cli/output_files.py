@@ -11,7 +11,7 @@ import click
 from asyncgg.errors import UsageError
 from asyncgg.files import checked_output_path, is_same_file
 
-JOURNALS: Final = ("journal", "original", "run")
+JOURNALS: Final = ("journal", "original", "run", "replay", "from_run")
 """Parameters that name a journal."""
 OUTPUTS: Final = (
     *("write", "out", "plot", "rejects", "failures", "outcomes", "html", "markdown"),
@@ -20,7 +20,7 @@ OUTPUTS: Final = (
 """Parameters that name another file to write."""
 INPUTS: Final = (
     *("manifest", "things", "cores", "only", "protect", "inventory", "old", "new"),
-    *("policy", "targets", "config", "service", "replay", "from_run"),
+    *("policy", "targets", "config", "service"),
 )
 """Parameters that name a file to read; `inventory` can be written, too."""
 _ALLOWED: Final = frozenset({("write", "config")})

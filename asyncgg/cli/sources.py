@@ -58,8 +58,7 @@ def build_from_manifest(
     with contextlib.ExitStack() as stack:
         s3 = s3_opener(settings, endpoint) if spec.startswith("s3://") else None
         manifest = stack.enter_context(open_manifest(spec, format=format, s3=s3))
-        inputs = [spec, *([str(settings.protect)] if settings.protect else [])]
-        writer = stack.enter_context(RejectsWriter(rejects, inputs=inputs)) if rejects else None
+        writer = stack.enter_context(RejectsWriter(rejects)) if rejects else None
         builder = JournalBuilder(journal, settings, source=manifest.name, rejects=writer)
         try:
             last_logged_at = time.monotonic()

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from asyncgg.errors import UsageError
-from asyncgg.files import atomic_write_text, is_same_file
+from asyncgg.files import atomic_write_text
 from asyncgg.manifest.rows import BadRow
 
 
@@ -22,14 +22,11 @@ class RejectsWriter(AbstractContextManager["RejectsWriter"]):
     because the rows that stopped a run are what the user wants to see.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, inputs: Iterable[str] = ()) -> None:
-        """Raises `UsageError` if the file cannot be written or is one of `inputs`."""
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Raises `UsageError` if the file cannot be written."""
         self._path = Path(path)
         self.count = 0
         """Number of rows written."""
-        for input_path in inputs:
-            if is_same_file(self._path, Path(input_path)):
-                raise UsageError(f"{path}: the rejects would overwrite the input {input_path}; choose another file")
         self._stack = contextlib.ExitStack()
         self._writer = csv.writer(self._stack.enter_context(atomic_write_text(self._path)), lineterminator="\n")
         self._writer.writerow(("file", "line", "reason", "raw"))

@@ -73,8 +73,6 @@ def command(old: Path, new: Path, *, out: Path | None, force: bool, **arguments:
         with SnapshotDiff(old, new) as diff:
             counts = asdict(diff.counts())
             if out is not None:
-                if out.exists() and out.samefile(old):
-                    raise UsageError(f"{out}: --out would overwrite a snapshot; choose another file")
                 rows = write_table(out, _COLUMNS, _rows(diff), new, "snapshot")
                 console.print(f"{out}: {format_count(rows, 'association')}")
             document = {

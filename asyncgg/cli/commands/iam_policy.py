@@ -38,7 +38,15 @@ assume the role. Conditions restrict actions that have no resource to the Region
 """
 
 _NAME_PATTERN: Final = re.compile(r"[a-zA-Z0-9:_*?-]{1,128}")
-_REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d+")
+_PATTERNS: Final = {
+    "region": (r"[a-z]{2}(?:-[a-z]+)+-\d+", "the name of an AWS Region"),
+    "account": (r"\d{12}", "12 digits"),
+    "read": (r"s3://[^/\s]+/\S+", "s3://BUCKET/KEY"),
+    "state": (r"s3://[^/\s]+/\S+", "s3://BUCKET/KEY"),
+    "notify": (r"arn:[a-z0-9-]+:sns:[a-z0-9-]+:\d{12}:\S+", "the ARN of an SNS topic"),
+    "role-arn": (r"arn:[a-z0-9-]+:iam::\d{12}:role/\S+", "the ARN of a role"),
+}
+"""By option: the form of its values, and what they are."""
 _MAX_POLICY_SIZE: Final = 6144
 """Characters without white space [IAM User Guide: IAM and AWS STS quotas]."""
 _COMMANDS: Final = (*COMMAND_ACTIONS, *sorted(LOCAL_COMMANDS))
@@ -94,8 +102,11 @@ def command(commands: tuple[str, ...], *, policy: Path | None, debug: bool, **sc
         rules, _ = load_policy(policy)
         actions += rules.iot_actions
         objects += rules.s3_objects
-    urls = [*objects, *([scope["state"]] if scope["state"] else [])]
-    _check(scope["region"], scope["account"], urls, scope["notify"], scope["role_arn"])
+    for option, (pattern, expected) in _PATTERNS.items():
+        values = scope[option.replace("-", "_")] or ()
+        for value in (values,) if isinstance(values, str) else values:
+            if not re.fullmatch(pattern, value):
+                raise SettingsError(f"--{option}: {value!r} is not {expected}")
     document = iam_policy(
         actions,
         PolicyScope(
@@ -145,21 +156,3 @@ def _read_names(specs: tuple[str, ...], kind: Literal["core", "thing"]) -> list[
     for spec in specs:
         names += [spec] if _NAME_PATTERN.fullmatch(spec) else read_names(spec, kind)
     return list(dict.fromkeys(names))
-
-
-def _check(
-    region: str | None, account: str | None, urls: list[str], topics: tuple[str, ...], roles: tuple[str, ...]
-) -> None:
-    if region is not None and not _REGION.fullmatch(region):
-        raise SettingsError(f"--region: {region!r} is not the name of an AWS Region")
-    if account is not None and not re.fullmatch(r"\d{12}", account):
-        raise SettingsError(f"--account: {account!r} is not 12 digits")
-    for url in urls:
-        if not re.fullmatch(r"s3://[^/\s]+/\S+", url):
-            raise SettingsError(f"{url!r} is not s3://BUCKET/KEY")
-    for topic in topics:
-        if not re.fullmatch(r"arn:[a-z0-9-]+:sns:[a-z0-9-]+:\d{12}:\S+", topic):
-            raise SettingsError(f"--notify: {topic!r} is not the ARN of an SNS topic")
-    for role in roles:
-        if not re.fullmatch(r"arn:[a-z0-9-]+:iam::\d{12}:role/\S+", role):
-            raise SettingsError(f"--role-arn: {role!r} is not the ARN of a role")

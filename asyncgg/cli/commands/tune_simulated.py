@@ -75,7 +75,7 @@ _SWEEP_VIEW: Final = ProgressView(
 def tune_simulated(arguments: Mapping[str, Any], console: Console) -> int:
     """Sweep the settings for a described service and return the exit code."""
     path: Path | None = arguments["service"]
-    check_output_paths(arguments, path, "service's file")
+    check_output_paths(arguments)
     scenario = build_scenario(arguments, read_service(path) if path else None, str(path or ""))
     if scenario.quota < _MIN_RATE:
         raise SettingsError(f"--quota: {scenario.quota:g} must be at least {_MIN_RATE:g} requests per second")
@@ -89,7 +89,7 @@ def tune_simulated(arguments: Mapping[str, Any], console: Console) -> int:
 
 def replay_journal(journal: Path, arguments: Mapping[str, Any], console: Console) -> int:
     """Sweep the settings for the service that the journal of a run recorded."""
-    check_output_paths(arguments, journal, "journal")
+    check_output_paths(arguments)
     recorded = load_run(journal)
     overrides = build_scenario({"quota": arguments["quota"], "burst": arguments["burst"]})
     quota = None if arguments["quota"] is None else overrides.quota
@@ -112,14 +112,10 @@ def replay_journal(journal: Path, arguments: Mapping[str, Any], console: Console
     return _finish(arguments, console, result, f"from {journal.name}", to_dict, format_lines, recorded)
 
 
-def check_output_paths(arguments: Mapping[str, Any], source: Path | None = None, source_label: str = "") -> None:
-    """Refuse unusable output files before the work; `source` is the input file, if any."""
-    for name in ("write", "out", "plot"):
-        path: Path | None = arguments[name]
-        if path is None:
-            continue
-        output_path = checked_output_path(path, source, source_label)
-        if not output_path.parent.is_dir():
+def check_output_paths(arguments: Mapping[str, Any]) -> None:
+    """Refuse unusable output files before the work."""
+    for path in filter(None, (arguments["write"], arguments["out"], arguments["plot"])):
+        if not checked_output_path(path).parent.is_dir():
             raise UsageError(f"{path}: cannot be written: no such directory")
     if arguments["write"]:
         read_existing(arguments["write"], replace=bool(arguments["replace"]))

@@ -92,13 +92,18 @@ def test_settings_file_is_not_overwritten(capsys: pytest.CaptureFixture[str]) ->
     assert "--rejects and --config name the same file" in capsys.readouterr().err
 
 
-def test_links_and_companions_of_a_journal_are_the_same_file() -> None:
+def test_links_and_companions_are_the_same_file() -> None:
     """A log next to the journal must not be its WAL."""
     Path("run.journal").touch()
     Path("link").hardlink_to("run.journal")
     for path in ("link", "run.journal-wal", "run.journal.lock"):
         with pytest.raises(UsageError, match="would overwrite the journal"):
             require_distinct_files({"log_requests": path, "journal": Path("run.journal")})
+    Path("list.csv").touch()
+    Path("link.csv").symlink_to("list.csv")
+    for path in ("link.csv", "./list.csv"):
+        with pytest.raises(UsageError, match="--rejects and --manifest name the same file"):
+            require_distinct_files({"rejects": path, "manifest": "list.csv"})
 
 
 def test_files_that_can_be_shared_are_accepted() -> None:
